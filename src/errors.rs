@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! What went wrong and was survived: one counter per subsystem (`rfm_errors_total`), and a limit on
+//! the log lines that somebody outside can cause.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// At most one log line of a kind in this time; the rest are counted and named in the next line.
+pub const LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The values of the label `subsystem` of `rfm_errors_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Subsystem {
+    BpfMap,
+    RingBuffer,
+    Ipfix,
+    Bmp,
+    Mmdb,
+    Http,
+    Control,
+    Netlink,
+}
+
+impl Subsystem {
+    pub const ALL: [Self; 8] = [
+        Self::BpfMap,
+        Self::RingBuffer,
+        Self::Ipfix,
+        Self::Bmp,
+        Self::Mmdb,
+        Self::Http,
+        Self::Control,
+        Self::Netlink,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BpfMap => "bpf_map",
+            Self::RingBuffer => "ring_buffer",
+            Self::Ipfix => "ipfix",
+            Self::Bmp => "bmp",
+            Self::Mmdb => "mmdb",
+            Self::Http => "http",
+            Self::Control => "control",
+            Self::Netlink => "netlink",
+        }
+    }
+}
+
+/// Error counters, shared by all threads.
+#[derive(Default)]
+pub struct Errors {
+    counts: [AtomicU64; Subsystem::ALL.len()],
+    log: LogLimit,
+}
+
+impl Errors {
+    /// Counts one error.
+    pub fn count(&self, subsystem: Subsystem) {
+        self.counts[subsystem as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts one error and logs it, at most once per subsystem and kind in [`LOG_INTERVAL`].
+    ///
+    /// `kind` is a fixed word, never text from outside; `message` is escaped before it is written.
+    pub fn report(
+        &self,
+        subsystem: Subsystem,
+        kind: &'static str,
+        message: impl FnOnce() -> String,
+    ) {
+        self.count(subsystem);
+        if let Some(left_out) = self.log.admit(subsystem.name(), kind, Instant::now()) {
+            let message = message().escape_debug().to_string();
+            match left_out {
+                0 => log::warn!("{}: {message}", subsystem.name()),
+                n => log::warn!("{}: {message} ({n} more left out)", subsystem.name()),
+            }
+        }
+    }
+
+    pub fn get(&self, subsystem: Subsystem) -> u64 {
+        self.counts[subsystem as usize].load(Ordering::Relaxed)
+    }
+}
+
+/// Remembers when each kind was logged last. Kinds are compiled in, so the table is bounded.
+#[derive(Default)]
+struct LogLimit {
+    kinds: Mutex<Vec<Kind>>,
+}
+
+struct Kind {
+    scope: &'static str,
+    name: &'static str,
+    last: Instant,
+    left_out: u64,
+}
+
+impl LogLimit {
+    /// `Some(n)` if a line may be written now, n of its kind having been left out since the last.
+    fn admit(&self, scope: &'static str, name: &'static str, now: Instant) -> Option<u64> {
+        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        match kinds
+            .iter_mut()
+            .find(|k| k.scope == scope && k.name == name)
+        {
+            Some(kind) if now.saturating_duration_since(kind.last) < LOG_INTERVAL => {
+                kind.left_out += 1;
+                None
+            }
+            Some(kind) => {
+                kind.last = now;
+                Some(std::mem::take(&mut kind.left_out))
+            }
+            None => {
+                kinds.push(Kind {
+                    scope,
+                    name,
+                    last: now,
+                    left_out: 0,
+                });
+                Some(0)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_per_kind_and_interval_with_the_rest_counted() {
+        let limit = LogLimit::default();
+        let start = Instant::now();
+        assert_eq!(limit.admit("http", "accept", start), Some(0));
+        assert_eq!(limit.admit("http", "accept", start), None);
+        assert_eq!(limit.admit("http", "accept", start), None);
+        assert_eq!(limit.admit("bmp", "accept", start), Some(0));
+        assert_eq!(limit.admit("http", "accept", start + LOG_INTERVAL), Some(2));
+        assert_eq!(
+            limit.admit("http", "accept", start + 2 * LOG_INTERVAL),
+            Some(0)
+        );
+    }
+
+    #[test]
+    fn every_subsystem_has_its_own_counter() {
+        let errors = Errors::default();
+        errors.count(Subsystem::Bmp);
+        for s in Subsystem::ALL {
+            assert_eq!(errors.get(s), u64::from(s == Subsystem::Bmp));
+        }
+    }
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! What makes a flow a flow, and one measured piece of it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The hook a packet was seen at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Direction {
+    Ingress = 0,
+    Egress = 1,
+}
+
+impl Direction {
+    pub const ALL: [Self; 2] = [Self::Ingress, Self::Egress];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ingress => "ingress",
+            Self::Egress => "egress",
+        }
+    }
+}
+
+/// Address family of a counter or a flow; flows are never `Other`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Family {
+    Ipv4 = 0,
+    Ipv6 = 1,
+    Other = 2,
+}
+
+impl Family {
+    pub const ALL: [Self; 3] = [Self::Ipv4, Self::Ipv6, Self::Other];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ipv4 => "ipv4",
+            Self::Ipv6 => "ipv6",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// Identity of a flow. Addresses are in wire order; IPv4 stands in the first four bytes, the rest is zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FlowKey {
+    pub src: [u8; 16],
+    pub dst: [u8; 16],
+    pub ifindex: u32,
+    /// Host order; 0 where the protocol has none. ICMP: 0.
+    pub src_port: u16,
+    /// Host order; 0 where the protocol has none. ICMP: type × 256 + code, as NetFlow carries it.
+    pub dst_port: u16,
+    /// Outer VLAN id, 0 where untagged.
+    pub vlan_outer: u16,
+    /// Inner (customer) VLAN id, 0 where there is no second tag.
+    pub vlan_inner: u16,
+    pub protocol: u8,
+    pub direction: Direction,
+    pub family: Family,
+}
+
+impl FlowKey {
+    pub fn source(&self) -> IpAddr {
+        address(&self.src, self.family)
+    }
+
+    pub fn destination(&self) -> IpAddr {
+        address(&self.dst, self.family)
+    }
+}
+
+fn address(bytes: &[u8; 16], family: Family) -> IpAddr {
+    match family {
+        Family::Ipv4 => Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]).into(),
+        Family::Ipv6 | Family::Other => Ipv6Addr::from(*bytes).into(),
+    }
+}
+
+/// One measured piece of a flow: what the kernel saw of a key since it last spoke of it. Raw counts,
+/// not scaled by `sample_rate`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowRecord {
+    pub key: FlowKey,
+    /// Packets on the wire (segments of super-packets).
+    pub packets: u64,
+    /// L2 frames without FCS, bytes.
+    pub bytes: u64,
+    /// IP headers and payloads, bytes (RFC 7012 octetDeltaCount).
+    pub octets: u64,
+    /// Wall clock of the first and last packet, nanoseconds since the Unix epoch.
+    pub first: u64,
+    pub last: u64,
+    /// The 1-in-N under which the packets were taken; at least 1.
+    pub sample_rate: u32,
+    /// Where a packet seen at egress came from; 0 if it was made here.
+    pub ingress_ifindex: u32,
+    /// Of the first packet; zero on devices without Ethernet.
+    pub src_mac: [u8; 6],
+    pub dst_mac: [u8; 6],
+    /// All TCP flags seen, OR-ed.
+    pub tcp_flags: u8,
+    /// IPv4 ToS or IPv6 traffic class of the first packet.
+    pub tos: u8,
+}

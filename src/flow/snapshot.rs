@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! What the flow thread tells the others: figures copied at one moment, cheap to make and to hold.
+
+use std::sync::Arc;
+
+/// One label set and its figures.
+#[derive(Clone, Debug)]
+pub struct SeriesRow {
+    /// Rendered once when the set was made, escaped for the text format, without braces:
+    /// `ifname="eth0",direction="ingress",…`.
+    pub labels: Arc<str>,
+    /// Monotonic, scaled by the sample rate in force when each packet was taken.
+    pub bytes_total: u64,
+    pub packets_total: u64,
+    /// Over the flows that are live now: scaled, and as taken.
+    pub live_bytes: u64,
+    pub live_packets: u64,
+    pub live_sampled_bytes: u64,
+    pub live_sampled_packets: u64,
+    pub live_flows: u64,
+}
+
+/// The flow thread's own totals, apart from any label set: promise 3 is stated over these.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Raw counts of every record that reached the table.
+    pub accounted_packets: u64,
+    pub accounted_bytes: u64,
+    pub active_flows: u64,
+    pub max_flows: u64,
+    pub forced_evictions: u64,
+    pub series: u64,
+    pub series_limit: u64,
+    /// Times a label set found no room and was counted under `other`.
+    pub series_folded: u64,
+}
+
+/// Everything `/metrics` needs of the flow thread.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    pub series: Vec<SeriesRow>,
+    pub totals: Totals,
+}

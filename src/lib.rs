@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! rfm, the Router Flow Monitor.
+
+pub mod bpf;
+pub mod errors;
+pub mod flow;
+pub mod threads;

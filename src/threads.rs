@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Named threads with heartbeats.
+//!
+//! Every long-lived thread is spawned here, so that `/healthz`, the service manager's watchdog and
+//! the final join see the same list. A thread that ends before the agent stops is a fault: the agent
+//! notices it by [`Threads::failed`] and leaves with a non-zero exit code.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// A thread that has not beaten for this long is taken for stuck.
+pub const STALL_AFTER: Duration = Duration::from_secs(10);
+
+/// Stack of every thread: the deepest (TLS-free parsers, hyper) stay below 100 kB.
+const STACK_SIZE: usize = 512 * 1024;
+
+/// One thread's sign of life; cloned into the thread, which calls [`Heartbeat::beat`] at least once a second.
+#[derive(Clone)]
+pub struct Heartbeat {
+    epoch: Instant,
+    last_ms: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Heartbeat {
+    /// Says that the thread is alive.
+    pub fn beat(&self) {
+        let now = self.epoch.elapsed().as_millis() as u64;
+        self.last_ms.store(now, Ordering::Relaxed);
+    }
+
+    /// True once the agent wants the thread to end.
+    pub fn stopping(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    fn age(&self) -> Duration {
+        let now = self.epoch.elapsed().as_millis() as u64;
+        Duration::from_millis(now.saturating_sub(self.last_ms.load(Ordering::Relaxed)))
+    }
+}
+
+struct Entry {
+    name: &'static str,
+    heartbeat: Heartbeat,
+    stop: Arc<AtomicBool>,
+    handle: Option<JoinHandle<()>>,
+}
+
+/// The agent's threads, in the order in which they were started.
+#[derive(Default)]
+pub struct Threads {
+    entries: Mutex<Vec<Entry>>,
+}
+
+impl Threads {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Starts a thread under `name` (at most 15 bytes reach the kernel).
+    pub fn spawn<F>(&self, name: &'static str, body: F) -> io::Result<()>
+    where
+        F: FnOnce(Heartbeat) + Send + 'static,
+    {
+        let stop = Arc::new(AtomicBool::new(false));
+        let heartbeat = Heartbeat {
+            epoch: Instant::now(),
+            last_ms: Arc::new(AtomicU64::new(0)),
+            stop: stop.clone(),
+        };
+        let theirs = heartbeat.clone();
+        let handle = Builder::new()
+            .name(name.into())
+            .stack_size(STACK_SIZE)
+            .spawn(move || body(theirs))?;
+        self.lock().push(Entry {
+            name,
+            heartbeat,
+            stop,
+            handle: Some(handle),
+        });
+        Ok(())
+    }
+
+    /// The first thread that ended although nobody asked it to.
+    pub fn failed(&self) -> Option<&'static str> {
+        self.lock()
+            .iter()
+            .find(|e| {
+                !e.heartbeat.stopping() && e.handle.as_ref().is_some_and(JoinHandle::is_finished)
+            })
+            .map(|e| e.name)
+    }
+
+    /// Threads that ended or have not beaten for [`STALL_AFTER`]; empty when all is well.
+    pub fn unhealthy(&self) -> Vec<&'static str> {
+        self.lock()
+            .iter()
+            .filter(|e| {
+                e.heartbeat.age() > STALL_AFTER
+                    || e.handle.as_ref().is_some_and(JoinHandle::is_finished)
+            })
+            .map(|e| e.name)
+            .collect()
+    }
+
+    /// Asks the thread `name` to end and waits for it. A panic is logged, not passed on.
+    pub fn stop(&self, name: &str) {
+        let handle = {
+            let mut entries = self.lock();
+            let Some(entry) = entries.iter_mut().find(|e| e.name == name) else {
+                return;
+            };
+            entry.stop.store(true, Ordering::Release);
+            entry.handle.take()
+        };
+        if let Some(handle) = handle
+            && handle.join().is_err()
+        {
+            log::error!("thread {name} panicked");
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_ends_unasked_is_reported() {
+        let threads = Threads::new();
+        threads.spawn("short", |_| {}).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while threads.failed().is_none() && Instant::now() < deadline {
+            std::thread::yield_now();
+        }
+        assert_eq!(threads.failed(), Some("short"));
+        assert_eq!(threads.unhealthy(), ["short"]);
+    }
+
+    #[test]
+    fn a_thread_that_was_asked_to_end_is_not_a_failure() {
+        let threads = Threads::new();
+        threads
+            .spawn("loop", |hb| {
+                while !hb.stopping() {
+                    hb.beat();
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            })
+            .unwrap();
+        assert_eq!(threads.failed(), None);
+        threads.stop("loop");
+        assert_eq!(threads.failed(), None);
+    }
+}
