@@ -2,6 +2,8 @@
 //! rfm, the Router Flow Monitor.
 
 pub mod bpf;
+pub mod clock;
 pub mod errors;
 pub mod flow;
+pub mod interfaces;
 pub mod threads;

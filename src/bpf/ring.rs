@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! THREAD ring: polls the ring buffer, decodes, and hands batches to thread flow.
+//!
+//! A full channel blocks this thread: then the ring fills, and the kernel counts what it loses. So
+//! loss has one place and one counter.
+
+use std::cell::RefCell;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender};
+use libbpf_rs::{ErrorKind, MapHandle, RingBufferBuilder};
+
+use super::record;
+use crate::clock::Clock;
+use crate::errors::{Errors, Subsystem};
+use crate::flow::key::FlowRecord;
+use crate::interfaces::Interfaces;
+use crate::threads::Heartbeat;
+
+/// Bounds the delay of a record that did not fill a wakeup batch.
+const POLL_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// Records in one batch to thread flow.
+pub const BATCH: usize = 256;
+
+/// What thread ring works with.
+pub struct RingReader {
+    pub ring: MapHandle,
+    pub interfaces: Arc<Interfaces>,
+    pub errors: Arc<Errors>,
+    /// Batches to thread flow.
+    pub batches: Sender<Vec<FlowRecord>>,
+    /// Empty vectors on their way back, to be filled again.
+    pub spares: Receiver<Vec<FlowRecord>>,
+}
+
+impl RingReader {
+    /// Runs until asked to stop, then reads what is left in the ring and ends.
+    pub fn run(self, heartbeat: &Heartbeat) -> io::Result<()> {
+        let batcher = RefCell::new(Batcher {
+            reader: &self,
+            heartbeat,
+            clock: Clock::new(),
+            batch: Vec::with_capacity(BATCH),
+            closed: false,
+        });
+        let mut builder = RingBufferBuilder::new();
+        builder
+            .add(&self.ring, |bytes| batcher.borrow_mut().push(bytes))
+            .map_err(io::Error::other)?;
+        let ring = builder.build().map_err(io::Error::other)?;
+
+        while !heartbeat.stopping() {
+            heartbeat.beat();
+            match ring.poll(POLL_TIMEOUT) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.errors
+                        .report(Subsystem::RingBuffer, "poll", || error.to_string());
+                    std::thread::sleep(POLL_TIMEOUT);
+                }
+            }
+            let mut batcher = batcher.borrow_mut();
+            batcher.flush();
+            if batcher.closed {
+                return Err(io::Error::other("thread flow has gone"));
+            }
+            batcher.clock.refresh(Instant::now());
+        }
+        // all programs are detached by now: what is in the ring is all there will be
+        ring.consume().map_err(io::Error::other)?;
+        batcher.borrow_mut().flush();
+        Ok(())
+    }
+}
+
+struct Batcher<'a> {
+    reader: &'a RingReader,
+    heartbeat: &'a Heartbeat,
+    clock: Clock,
+    batch: Vec<FlowRecord>,
+    /// Thread flow has ended; nothing can be delivered.
+    closed: bool,
+}
+
+impl Batcher<'_> {
+    /// Takes one record from the ring. A non-zero answer ends this round of reading.
+    fn push(&mut self, bytes: &[u8]) -> i32 {
+        match record::decode(bytes, &self.clock, |slot| {
+            self.reader.interfaces.ifindex_of(slot)
+        }) {
+            Ok(record) => self.batch.push(record),
+            Err(error) => self
+                .reader
+                .errors
+                .report(Subsystem::RingBuffer, "decode", || error.to_string()),
+        }
+        if self.batch.len() >= BATCH {
+            self.flush();
+        }
+        i32::from(self.closed)
+    }
+
+    fn flush(&mut self) {
+        self.heartbeat.beat();
+        if self.batch.is_empty() {
+            return;
+        }
+        let next = self
+            .reader
+            .spares
+            .try_recv()
+            .unwrap_or_else(|_| Vec::with_capacity(BATCH));
+        let full = std::mem::replace(&mut self.batch, next);
+        self.closed = self.reader.batches.send(full).is_err();
+    }
+}

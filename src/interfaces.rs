@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Which interfaces are watched, and under which slot the kernel counts them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// One watched interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watched {
+    pub slot: u32,
+    pub ifindex: u32,
+    pub name: Arc<str>,
+    /// How it is attached: "tcx", "clsact"; "none" before and when that failed.
+    pub attach: &'static str,
+}
+
+/// The watched interfaces, shared by the threads.
+pub struct Interfaces {
+    slots: u32,
+    inner: RwLock<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// Index: slot.
+    watched: Vec<Watched>,
+    slot_of: HashMap<u32, u32>,
+}
+
+impl Interfaces {
+    /// With room for `slots` interfaces.
+    pub fn new(slots: u32) -> Self {
+        Self {
+            slots,
+            inner: RwLock::default(),
+        }
+    }
+
+    /// Gives a new interface its slot; `None` when all are taken.
+    pub fn assign(&self, ifindex: u32, name: &str) -> Option<u32> {
+        let mut inner = self.write();
+        let slot = u32::try_from(inner.watched.len()).ok()?;
+        if slot >= self.slots {
+            return None;
+        }
+        inner.slot_of.insert(ifindex, slot);
+        inner.watched.push(Watched {
+            slot,
+            ifindex,
+            name: name.into(),
+            attach: "none",
+        });
+        Some(slot)
+    }
+
+    pub fn set_attach(&self, ifindex: u32, attach: &'static str) {
+        let mut inner = self.write();
+        if let Some(&slot) = inner.slot_of.get(&ifindex) {
+            inner.watched[slot as usize].attach = attach;
+        }
+    }
+
+    pub fn ifindex_of(&self, slot: u32) -> Option<u32> {
+        let inner = self.read();
+        inner.watched.get(slot as usize).map(|w| w.ifindex)
+    }
+
+    pub fn name_of(&self, ifindex: u32) -> Option<Arc<str>> {
+        let inner = self.read();
+        let slot = *inner.slot_of.get(&ifindex)?;
+        Some(inner.watched[slot as usize].name.clone())
+    }
+
+    /// All of them, in the order of their slots.
+    pub fn watched(&self) -> Vec<Watched> {
+        self.read().watched.clone()
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Inner> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Inner> {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_given_in_order_until_they_run_out() {
+        let interfaces = Interfaces::new(2);
+        assert_eq!(interfaces.assign(70_000, "wan"), Some(0));
+        assert_eq!(interfaces.assign(3, "lan"), Some(1));
+        assert_eq!(interfaces.assign(4, "dmz"), None);
+        assert_eq!(interfaces.ifindex_of(0), Some(70_000));
+        assert_eq!(interfaces.ifindex_of(2), None);
+        assert_eq!(interfaces.name_of(3).as_deref(), Some("lan"));
+        assert_eq!(interfaces.name_of(4), None);
+        interfaces.set_attach(3, "tcx");
+        let attach: Vec<_> = interfaces.watched().iter().map(|w| w.attach).collect();
+        assert_eq!(attach, ["none", "tcx"]);
+    }
+}
