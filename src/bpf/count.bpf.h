@@ -51,6 +51,21 @@ struct {
 	__type(value, __u64);
 } rfm_parse_errors SEC(".maps");
 
+/* Programs and timers of a CPU write its own; userspace reads `armed` at the stop. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct rfm_cpu);
+} rfm_cpus SEC(".maps");
+
+static __always_inline struct rfm_cpu *rfm_this_cpu(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&rfm_cpus, &zero);
+}
+
 static __always_inline void rfm_add(__u64 *counter, __u64 value)
 {
 	if (rfm_atomic)

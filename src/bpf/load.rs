@@ -6,14 +6,24 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
-use libbpf_rs::{AsRawLibbpf, MapCore, MapFlags, MapHandle, MapMut, PrintLevel, ProgramMut};
+use libbpf_rs::{
+    AsRawLibbpf, MapCore, MapFlags, MapHandle, MapMut, PrintLevel, ProgramInput, ProgramMut,
+};
 
+use super::cache::FlowCache;
 use super::counters::Counters;
-use super::skel::{RfmSkel, RfmSkelBuilder};
+use super::skel::{OpenRfmSkel, RfmSkel, RfmSkelBuilder};
 use super::types;
 use crate::flow::key::Direction;
+
+/// A value of `rfm_slots` with this bit: the device has no link layer header. See rfm.h.
+const SLOT_L3: u32 = 1 << 31;
+
+/// `BPF_PROG_TEST_RUN` of a TC program takes no less than an Ethernet header.
+const PROBE_FRAME: [u8; 14] = [0; 14];
 
 /// What must be known before the maps are made.
 #[derive(Clone, Debug)]
@@ -25,8 +35,10 @@ pub struct Settings {
     pub ring_bytes: u32,
     /// Interfaces that can be watched at the same time.
     pub slots: u32,
-    /// Additions are atomic: needed on PREEMPT_RT, where programs may preempt each other.
-    pub atomic: bool,
+    /// Records per CPU, a power of two (see [`super::cache::fit`]); 0 = one record per taken packet.
+    pub flow_cache: u32,
+    /// PREEMPT_RT: programs may preempt each other. Additions are atomic, and there is no flow cache.
+    pub preemptible: bool,
 }
 
 /// Why the programs could not be loaded.
@@ -53,48 +65,67 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
+/// Turns an error of libbpf into ours.
+fn failed(what: &'static str) -> impl Fn(libbpf_rs::Error) -> LoadError + Copy {
+    move |source| LoadError { what, source }
+}
+
 /// The loaded programs and maps. Dropping it closes them; what is attached must be detached before.
 pub struct Loaded {
     skel: RfmSkel<'static>,
     slots: u32,
+    cached: bool,
 }
 
 impl Loaded {
-    /// Opens, sizes and loads. Takes the verifier's time: a few milliseconds.
+    /// Loads the best pair of programs that this kernel takes: with the flow cache, else without.
     pub fn load(settings: &Settings) -> Result<Self, LoadError> {
-        let failed = |what| move |source| LoadError { what, source };
         libbpf_rs::set_print(Some((PrintLevel::Debug, log_libbpf)));
+        if settings.flow_cache > 0 && !settings.preemptible {
+            match Self::load_pair(settings, true).and_then(Self::probed) {
+                Ok(loaded) => return Ok(loaded),
+                Err(error) => log::warn!(
+                    "no flow cache on this kernel, one event per taken packet instead: {error}"
+                ),
+            }
+        }
+        Self::load_pair(settings, false).inspect_err(|_| log_warnings())
+    }
 
-        // The object lives as long as the process: the agent loads once.
+    fn load_pair(settings: &Settings, cached: bool) -> Result<Self, LoadError> {
+        // the object lives as long as the process: the agent loads once
         let storage = Box::leak(Box::new(MaybeUninit::uninit()));
         let mut open = RfmSkelBuilder::default()
             .open(storage)
             .map_err(failed("opening the BPF object"))?;
-
-        let sizing = failed("sizing the BPF maps");
-        open.maps
-            .rfm_ring
-            .set_max_entries(settings.ring_bytes)
-            .map_err(sizing)?;
-        open.maps
-            .rfm_counters
-            .set_max_entries(settings.slots * Direction::ALL.len() as u32)
-            .map_err(sizing)?;
-        open.maps
-            .rfm_slots_high
-            .set_max_entries(settings.slots)
-            .map_err(sizing)?;
-        if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
-            rodata.rfm_atomic = settings.atomic.into();
-        }
-        if let Some(data) = open.maps.data_rfm_config_data.as_deref_mut() {
-            data.rfm_config = config_value(settings.sample_rate, settings.wakeup_batch);
-        }
+        size_maps(&mut open, settings, cached).map_err(failed("sizing the BPF maps"))?;
+        choose_programs(&mut open, cached);
+        set_globals(&mut open, settings)?;
         let skel = open.load().map_err(failed("loading the BPF programs"))?;
         Ok(Self {
             skel,
             slots: settings.slots,
+            cached,
         })
+    }
+
+    /// Timers that stay on their CPU came with 6.7, and only starting one tells.
+    fn probed(self) -> Result<Self, LoadError> {
+        const WHAT: &str = "starting a BPF timer pinned to its CPU";
+        let input = ProgramInput {
+            data_in: Some(&PROBE_FRAME),
+            ..Default::default()
+        };
+        let output = self
+            .skel
+            .progs
+            .rfm_probe_timer
+            .test_run(input)
+            .map_err(failed(WHAT))?;
+        match output.return_value as i32 {
+            0 => Ok(self),
+            errno => Err(failed(WHAT)(libbpf_rs::Error::from_raw_os_error(-errno))),
+        }
     }
 
     /// How many interfaces can be watched.
@@ -104,9 +135,12 @@ impl Loaded {
 
     /// The program for one direction.
     pub fn program(&self, direction: Direction) -> &ProgramMut<'static> {
-        match direction {
-            Direction::Ingress => &self.skel.progs.rfm_ingress,
-            Direction::Egress => &self.skel.progs.rfm_egress,
+        let programs = &self.skel.progs;
+        match (direction, self.cached) {
+            (Direction::Ingress, true) => &programs.rfm_ingress,
+            (Direction::Egress, true) => &programs.rfm_egress,
+            (Direction::Ingress, false) => &programs.rfm_ingress_ev,
+            (Direction::Egress, false) => &programs.rfm_egress_ev,
         }
     }
 
@@ -132,6 +166,17 @@ impl Loaded {
         ))
     }
 
+    /// The flow cache, if this kernel has one.
+    pub fn flow_cache(&self) -> io::Result<Option<FlowCache>> {
+        if !self.cached {
+            return Ok(None);
+        }
+        Ok(Some(FlowCache::new(
+            handle(&self.skel.maps.rfm_cache)?,
+            handle(&self.skel.maps.rfm_cpus)?,
+        )))
+    }
+
     /// Behaviour that may change at run time.
     pub fn config(&self) -> io::Result<ConfigMap> {
         Ok(ConfigMap {
@@ -141,20 +186,69 @@ impl Loaded {
 
     /// Says which slot an interface counts into. From the next packet on it is counted, if attached.
     pub fn assign_slot(&self, ifindex: u32, slot: u32, l3_only: bool) -> io::Result<()> {
-        const L3: u32 = 1 << 31;
-        let value = (slot + 1) | if l3_only { L3 } else { 0 };
+        let value = (slot + 1) | if l3_only { SLOT_L3 } else { 0 };
         self.slot_map(ifindex)
             .update(&ifindex.to_ne_bytes(), &value.to_ne_bytes(), MapFlags::ANY)
             .map_err(io::Error::other)
     }
 
-    fn slot_map(&self, ifindex: u32) -> &dyn MapCore {
+    fn slot_map(&self, ifindex: u32) -> &MapMut<'static> {
         if ifindex < self.skel.maps.rfm_slots.max_entries() {
             &self.skel.maps.rfm_slots
         } else {
             &self.skel.maps.rfm_slots_high
         }
     }
+}
+
+fn size_maps(
+    open: &mut OpenRfmSkel<'_>,
+    settings: &Settings,
+    cached: bool,
+) -> libbpf_rs::Result<()> {
+    let cpus = libbpf_rs::num_possible_cpus()? as u32;
+    let maps = &mut open.maps;
+    maps.rfm_ring.set_max_entries(settings.ring_bytes)?;
+    maps.rfm_counters
+        .set_max_entries(settings.slots * Direction::ALL.len() as u32)?;
+    maps.rfm_slots_high.set_max_entries(settings.slots)?;
+    maps.rfm_cache
+        .set_max_entries(settings.flow_cache.max(1) * cpus)?;
+    maps.rfm_sweeps.set_max_entries(cpus)?;
+    // old kernels know no timers, not even in the type of a map
+    maps.rfm_cache.set_autocreate(cached)?;
+    maps.rfm_sweeps.set_autocreate(cached)?;
+    Ok(())
+}
+
+fn choose_programs(open: &mut OpenRfmSkel<'_>, cached: bool) {
+    let programs = &mut open.progs;
+    programs.rfm_ingress.set_autoload(cached);
+    programs.rfm_egress.set_autoload(cached);
+    programs.rfm_probe_timer.set_autoload(cached);
+    programs.rfm_ingress_ev.set_autoload(!cached);
+    programs.rfm_egress_ev.set_autoload(!cached);
+}
+
+fn set_globals(open: &mut OpenRfmSkel<'_>, settings: &Settings) -> Result<(), LoadError> {
+    if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
+        rodata.rfm_atomic = settings.preemptible.into();
+        rodata.rfm_cache_records = settings.flow_cache;
+        for key in &mut rodata.rfm_hash_keys {
+            *key = random_word().map_err(failed("drawing the keys of the flow hash"))?;
+        }
+    }
+    if let Some(data) = open.maps.data_rfm_config_data.as_deref_mut() {
+        data.rfm_config = config_value(settings.sample_rate, settings.wakeup_batch, false);
+    }
+    Ok(())
+}
+
+fn random_word() -> libbpf_rs::Result<u64> {
+    let mut bytes = [0; 8];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .map_err(|errno| libbpf_rs::Error::from_raw_os_error(errno.raw_os_error()))?;
+    Ok(u64::from_ne_bytes(bytes))
 }
 
 /// Writes `rfm_config`; the next packet obeys.
@@ -164,20 +258,29 @@ pub struct ConfigMap {
 
 impl ConfigMap {
     pub fn set(&self, sample_rate: u32, wakeup_batch: u32) -> io::Result<()> {
-        let value = config_value(sample_rate, wakeup_batch);
+        self.write(&config_value(sample_rate, wakeup_batch, false))
+    }
+
+    /// Makes the timers of the flow cache sweep all and end.
+    pub fn set_stopping(&self) -> io::Result<()> {
+        self.write(&config_value(0, 1, true))
+    }
+
+    fn write(&self, value: &types::rfm_config) -> io::Result<()> {
         // SAFETY: rfm_config is Plain: four integers, no padding.
-        let bytes = unsafe { plain::as_bytes(&value) };
+        let bytes = unsafe { plain::as_bytes(value) };
         self.map
             .update(&0_u32.to_ne_bytes(), bytes, MapFlags::ANY)
             .map_err(io::Error::other)
     }
 }
 
-fn config_value(sample_rate: u32, wakeup_batch: u32) -> types::rfm_config {
+fn config_value(sample_rate: u32, wakeup_batch: u32, stopping: bool) -> types::rfm_config {
     types::rfm_config {
         sample_rate,
+        flags: 0,
         wakeup_batch,
-        ..Default::default()
+        stopping: stopping.into(),
     }
 }
 
@@ -185,13 +288,29 @@ fn handle(map: &MapMut<'_>) -> io::Result<MapHandle> {
     MapHandle::try_from(map).map_err(io::Error::other)
 }
 
-/// libbpf's own words: what it calls a warning explains our error; the rest is for debugging.
+/// What libbpf warned of last. It explains an error of ours, but it also warns of what we then do
+/// without, so that it is kept until an error is final.
+static WARNINGS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Of a verifier's log, the end tells why.
+const MAX_WARNINGS: usize = 40;
+
 fn log_libbpf(level: PrintLevel, text: String) {
-    let level = match level {
-        PrintLevel::Warn => log::Level::Warn,
-        PrintLevel::Info | PrintLevel::Debug => log::Level::Debug,
-    };
     for line in text.lines() {
-        log::log!(target: "libbpf", level, "{line}");
+        log::debug!(target: "libbpf", "{line}");
+        if matches!(level, PrintLevel::Warn) {
+            let mut kept = WARNINGS.lock().unwrap_or_else(PoisonError::into_inner);
+            if kept.len() == MAX_WARNINGS {
+                kept.remove(0);
+            }
+            kept.push(line.to_owned());
+        }
+    }
+}
+
+fn log_warnings() {
+    let mut kept = WARNINGS.lock().unwrap_or_else(PoisonError::into_inner);
+    for line in kept.drain(..) {
+        log::error!("{line}");
     }
 }

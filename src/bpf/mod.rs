@@ -2,6 +2,7 @@
 //! The kernel side: programs, maps, and what they say.
 
 pub mod attach;
+pub mod cache;
 pub mod counters;
 pub mod load;
 pub mod record;
@@ -21,10 +22,15 @@ unsafe impl plain::Plain for types::rfm_flow_record {}
 unsafe impl plain::Plain for types::rfm_counters {}
 // SAFETY: as above.
 unsafe impl plain::Plain for types::rfm_config {}
+// SAFETY: as above.
+unsafe impl plain::Plain for types::rfm_cache_entry {}
+// SAFETY: as above.
+unsafe impl plain::Plain for types::rfm_cpu {}
 
 // What DESIGN promises of sizes; a change in rfm.h that breaks them does not compile.
 const _: () = {
     assert!(size_of::<types::rfm_flow_key>() == 48);
     assert!(size_of::<types::rfm_flow_record>() <= 120);
+    assert!(size_of::<types::rfm_cache_entry>() == 128);
     assert!(size_of::<types::rfm_counters>() == 128);
 };

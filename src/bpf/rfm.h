@@ -34,7 +34,7 @@ struct rfm_config {
 	__u32 sample_rate; /* 1 in N; 0 takes nothing */
 	__u32 flags;
 	__u32 wakeup_batch; /* wake the reader after so many records of one CPU */
-	__u32 pad;
+	__u32 stopping;	    /* each timer of the flow cache sweeps all and ends */
 };
 
 /* Value of rfm_slots and rfm_slots_high: the slot number plus one (0: not watched), and flags. */
@@ -77,6 +77,8 @@ struct rfm_flow_key {
 	__u8 pad;
 };
 
+#define RFM_KEY_WORDS 12 /* of 32 bits */
+
 /* One measured piece of a flow, as it goes through the ring. */
 struct rfm_flow_record {
 	struct rfm_flow_key key;
@@ -92,6 +94,18 @@ struct rfm_flow_record {
 	__u8 tcp_flags; /* OR of all */
 	__u8 tos;       /* of the first packet */
 	__u8 pad[2];
+};
+
+/* What a CPU keeps for itself. */
+struct rfm_cpu {
+	__u64 tick;    /* jiffies when tick_ns was read */
+	__u64 tick_ns; /* CLOCK_BOOTTIME */
+	__u32 unwoken; /* records sent since the reader was last woken */
+	__u32 armed;   /* the sweep of this CPU's flow cache will run */
+	__u32 base;    /* of its records in rfm_cache */
+	__u32 slice;   /* next to be swept */
+	__u32 found;   /* records met in this round */
+	__u32 pad;
 };
 
 #endif

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 use libbpf_rs::{ErrorKind, MapHandle, RingBufferBuilder};
 
+use super::cache::FlowCache;
 use super::record;
 use crate::clock::Clock;
 use crate::errors::{Errors, Subsystem};
@@ -34,6 +35,8 @@ pub struct RingReader {
     pub batches: Sender<Vec<FlowRecord>>,
     /// Empty vectors on their way back, to be filled again.
     pub spares: Receiver<Vec<FlowRecord>>,
+    /// To be read at the end, when no program runs any more.
+    pub flow_cache: Option<FlowCache>,
 }
 
 impl RingReader {
@@ -55,7 +58,8 @@ impl RingReader {
         while !heartbeat.stopping() {
             heartbeat.beat();
             match ring.poll(POLL_TIMEOUT) {
-                Ok(()) => {}
+                // a timeout reads nothing by itself, and less than a batch wakes nobody
+                Ok(()) => ring.consume().map_err(io::Error::other)?,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
                     self.errors
@@ -70,9 +74,15 @@ impl RingReader {
             }
             batcher.clock.refresh(Instant::now());
         }
-        // all programs are detached by now: what is in the ring is all there will be
+        // all programs are detached by now: what is in the ring and the cache is all there will be
         ring.consume().map_err(io::Error::other)?;
-        batcher.borrow_mut().flush();
+        let mut batcher = batcher.borrow_mut();
+        if let Some(cache) = &self.flow_cache {
+            cache.leftovers(|bytes| {
+                batcher.push(bytes);
+            })?;
+        }
+        batcher.flush();
         Ok(())
     }
 }

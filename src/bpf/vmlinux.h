@@ -37,6 +37,15 @@ enum {
 	BPF_RB_FORCE_WAKEUP = 2,
 };
 
+enum {
+	BPF_F_TIMER_CPU_PIN = 2,
+};
+
+/* include/uapi/linux/bpf.h; what it holds is the kernel's */
+struct bpf_timer {
+	__u64 __opaque[2];
+} __attribute__((aligned(8)));
+
 enum tcx_action_base {
 	TCX_NEXT = -1,
 };

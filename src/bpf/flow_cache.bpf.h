@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The flow cache: per CPU, a set-associative array of flow records that combines writes. A packet
+ * whose flow is there is added in place; one that is not sends the older record of its set to the
+ * ring and takes its place. A timer on each CPU sends what is left, so that no record is older than
+ * about a second.
+ *
+ * Exclusion: everything here runs with bottom halves off on the CPU it belongs to. TC programs run
+ * so, at ingress in softirq and at egress under rcu_read_lock_bh (net/core/dev.c); a BPF timer runs in
+ * the softirq of the CPU that it is pinned to (kernel/bpf/helpers.c). None nests in another, so
+ * records need no lock. On PREEMPT_RT this does not hold, and this file is not used there.
+ */
+#ifndef RFM_FLOW_CACHE_BPF_H
+#define RFM_FLOW_CACHE_BPF_H
+
+#define CLOCK_MONOTONIC 1
+
+#define RFM_WAYS 2
+#define RFM_SWEEP_SLICES 16 /* a slice each sixteenth of a second */
+#define RFM_SWEEP_NS (1000000000ULL / RFM_SWEEP_SLICES)
+
+/* Records per CPU; a power of two, set before the load. */
+const volatile __u32 rfm_cache_records = 8192;
+
+/* Keys of the hash, drawn at each start: who does not know them cannot aim at one set. */
+const volatile __u64 rfm_hash_keys[RFM_KEY_WORDS + 1] = { 1 };
+
+/* 128 bytes, two cache lines: what a hit touches lies in front. Empty where the rate is 0. */
+struct rfm_cache_entry {
+	struct rfm_flow_record record;
+	__u64 pad[2];
+};
+
+/* Programs and timers of one CPU write its part; index: CPU * rfm_cache_records + i. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct rfm_cache_entry);
+} rfm_cache SEC(".maps");
+
+struct rfm_sweep {
+	struct bpf_timer timer;
+};
+
+/* One timer for each possible CPU; started by that CPU. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct rfm_sweep);
+} rfm_sweeps SEC(".maps");
+
+/*
+ * CLOCK_BOOTTIME, true to a tick: a precise reading costs 30 ns on a virtual machine, so that it is
+ * taken once for each tick in which packets come.
+ */
+static __always_inline __u64 rfm_coarse_ns(struct rfm_cpu *cpu)
+{
+	__u64 tick = bpf_jiffies64();
+
+	if (cpu->tick != tick) {
+		cpu->tick = tick;
+		cpu->tick_ns = bpf_ktime_get_boot_ns();
+	}
+	return cpu->tick_ns;
+}
+
+/*
+ * Multilinear hashing of 32-bit words with 64-bit random keys, halved multiplications (Lemire and
+ * Kaser, "Strongly universal string hashing is fast", 2014): two keys fall into one set with no more
+ * than chance, whatever an attacker who does not know the keys sends.
+ */
+static __always_inline __u32 rfm_hash(const struct rfm_flow_key *key)
+{
+	const __u32 *word = (const __u32 *)key;
+	__u64 sum = rfm_hash_keys[RFM_KEY_WORDS];
+
+#pragma unroll
+	for (int i = 8; i < RFM_KEY_WORDS; i += 2)
+		sum += (rfm_hash_keys[i] + word[i]) * (rfm_hash_keys[i + 1] + word[i + 1]);
+	if (key->family == RFM_IPV4) {
+		/* one word of each address; the others are zero */
+		sum += (rfm_hash_keys[0] + word[0]) * (rfm_hash_keys[4] + word[4]);
+	} else {
+#pragma unroll
+		for (int i = 0; i < 8; i += 2)
+			sum += (rfm_hash_keys[i] + word[i]) * (rfm_hash_keys[i + 1] + word[i + 1]);
+	}
+	return sum >> 32;
+}
+
+static __always_inline int rfm_same_key(const struct rfm_flow_key *a, const struct rfm_flow_key *b)
+{
+	const __u64 *x = (const __u64 *)a, *y = (const __u64 *)b;
+	__u64 difference = 0;
+
+#pragma unroll
+	for (__u32 i = 0; i < sizeof(*a) / sizeof(*x); i++)
+		difference |= x[i] ^ y[i];
+	return !difference;
+}
+
+/* Sends a record and forgets it. Returns non-zero, the record kept, where the ring is full. */
+static __always_inline int rfm_evict(struct rfm_cache_entry *entry, __u64 flags)
+{
+	struct rfm_flow_record *rec = bpf_ringbuf_reserve(&rfm_ring, sizeof(*rec), 0);
+
+	if (!rec)
+		return -1;
+	*rec = entry->record;
+	entry->record.sample_rate = 0;
+	bpf_ringbuf_submit(rec, flags);
+	return 0;
+}
+
+struct rfm_slice {
+	__u32 base;
+	__u32 found; /* records that were there */
+	__u32 sent;
+};
+
+static long rfm_sweep_one(__u32 index, struct rfm_slice *slice)
+{
+	__u32 at = slice->base + index;
+	struct rfm_cache_entry *entry = bpf_map_lookup_elem(&rfm_cache, &at);
+
+	if (entry && entry->record.sample_rate) {
+		slice->found++;
+		if (!rfm_evict(entry, BPF_RB_NO_WAKEUP))
+			slice->sent++;
+	}
+	return 0;
+}
+
+/* Wakes the reader for what was sent without: a discarded record is skipped, its flags count. */
+static __always_inline void rfm_wake(struct rfm_cpu *cpu)
+{
+	void *nothing = bpf_ringbuf_reserve(&rfm_ring, 8, 0);
+
+	cpu->unwoken = 0;
+	if (nothing)
+		bpf_ringbuf_discard(nothing, BPF_RB_FORCE_WAKEUP);
+}
+
+/*
+ * Sends `count` records from `first` on. The reader is woken when a batch is full, and with the last
+ * slice of a round.
+ */
+static __always_inline __u32 rfm_sweep_slice(struct rfm_cpu *cpu, __u32 first, __u32 count, int last)
+{
+	struct rfm_slice slice = { .base = cpu->base + first };
+
+	bpf_loop(count, rfm_sweep_one, &slice, 0);
+	cpu->unwoken += slice.sent;
+	if (cpu->unwoken >= rfm_config.wakeup_batch || (last && cpu->unwoken))
+		rfm_wake(cpu);
+	return slice.found;
+}
+
+/* The timer of one CPU, named by the key. It ends when a whole round finds nothing. */
+static int rfm_sweep(void *map __attribute__((unused)), __u32 *key, struct rfm_sweep *sweep)
+{
+	struct rfm_cpu *cpu = bpf_map_lookup_percpu_elem(&rfm_cpus, &(__u32){ 0 }, *key);
+	__u32 count = rfm_cache_records / RFM_SWEEP_SLICES;
+
+	if (!cpu)
+		return 0;
+	/*
+	 * Hotplug moves the timers of a CPU that leaves. Its records wait for it: when it is back, its
+	 * next packet arms the timer again.
+	 */
+	if (bpf_get_smp_processor_id() != *key) {
+		cpu->armed = 0;
+		return 0;
+	}
+	if (rfm_config.stopping) {
+		rfm_sweep_slice(cpu, 0, rfm_cache_records, 1);
+		cpu->armed = 0;
+		return 0;
+	}
+	cpu->found += rfm_sweep_slice(cpu, cpu->slice * count, count,
+				      cpu->slice == RFM_SWEEP_SLICES - 1);
+	if (++cpu->slice >= RFM_SWEEP_SLICES) {
+		__u32 found = cpu->found;
+
+		cpu->slice = 0;
+		cpu->found = 0;
+		if (!found) {
+			cpu->armed = 0;
+			return 0;
+		}
+	}
+	bpf_timer_start(&sweep->timer, RFM_SWEEP_NS, BPF_F_TIMER_CPU_PIN);
+	return 0;
+}
+
+/* Starts this CPU's timer. What cannot fail after the probe of the load is not checked again. */
+static __noinline int rfm_arm(struct rfm_cpu *cpu)
+{
+	__u32 id = bpf_get_smp_processor_id();
+	struct rfm_sweep *sweep = bpf_map_lookup_elem(&rfm_sweeps, &id);
+
+	if (!sweep)
+		return -1;
+	cpu->armed = 1;
+	cpu->slice = 0;
+	cpu->found = 0;
+	cpu->base = id * rfm_cache_records;
+	bpf_timer_init(&sweep->timer, &rfm_sweeps, CLOCK_MONOTONIC); /* -EBUSY: was done before */
+	bpf_timer_set_callback(&sweep->timer, rfm_sweep);
+	return bpf_timer_start(&sweep->timer, RFM_SWEEP_NS, BPF_F_TIMER_CPU_PIN);
+}
+
+static __always_inline struct rfm_cache_entry *rfm_entry(struct rfm_cpu *cpu, __u32 index)
+{
+	__u32 at = cpu->base + index;
+
+	return bpf_map_lookup_elem(&rfm_cache, &at);
+}
+
+static __always_inline int rfm_hit(const struct rfm_cache_entry *entry,
+				   const struct rfm_flow_key *key, __u32 rate)
+{
+	return entry->record.sample_rate == rate && rfm_same_key(&entry->record.key, key);
+}
+
+/*
+ * The record of a flow if this CPU has it, else the place for it: an empty one, or that of the record
+ * of its set that was silent longest, which is sent. NULL where the ring is full: then the new packet
+ * is what is lost, not the many of a record.
+ */
+static __always_inline struct rfm_cache_entry *
+rfm_cache_place(struct rfm_cpu *cpu, const struct rfm_flow_key *key, __u32 rate)
+{
+	__u32 set = rfm_hash(key) & (rfm_cache_records - 1) & ~(RFM_WAYS - 1);
+	struct rfm_cache_entry *a = rfm_entry(cpu, set), *b = rfm_entry(cpu, set + 1);
+
+	if (!a || !b)
+		return 0;
+	if (rfm_hit(a, key, rate))
+		return a;
+	if (rfm_hit(b, key, rate))
+		return b;
+	if (!a->record.sample_rate)
+		return a;
+	if (b->record.sample_rate && a->record.last < b->record.last)
+		b = a;
+	if (b->record.sample_rate && rfm_evict(b, rfm_wakeup_flags(cpu)))
+		return 0;
+	return b;
+}
+
+#endif
