@@ -5,6 +5,7 @@ SHELL := /bin/bash
 
 CONFIG ?= config/rfm.toml
 BPF_C := $(filter-out src/bpf/vmlinux.h,$(wildcard src/bpf/*.c src/bpf/*.h))
+BUILD := RFM_REVISION=$$(git rev-parse --short HEAD 2>/dev/null) cargo build --release --locked
 SCRIPTS := .ci/run $(wildcard scripts/*.sh tests/*.sh)
 
 help: ## say what can be made
@@ -12,7 +13,7 @@ help: ## say what can be made
 
 run: need-root ## build, and watch this machine's interfaces (CONFIG=FILE for another config)
 	@scripts/setup.sh build
-	cargo build --release --locked
+	$(BUILD)
 	@scripts/run.sh $(CONFIG)
 
 test: need-root ## run every test
@@ -28,7 +29,7 @@ lint: ## check format and lints of Rust, BPF C and scripts
 
 demo: need-root ## three namespaces, live traffic through a router, and what rfm says of it
 	@scripts/setup.sh build demo
-	cargo build --release --locked
+	$(BUILD)
 	@scripts/demo.sh
 
 bench: need-root ## measure, each figure beside a peer or a baseline

@@ -91,7 +91,9 @@ purpose() {
         need tc iproute2
         need ping iputils-ping
         need ethtool ethtool
+        need sysctl procps
         need iperf3 iperf3
+        need tcpdump tcpdump
         need curl curl
         need prometheus prometheus
         need promtool prometheus
