@@ -1,0 +1,44 @@
+# Each target installs what it needs and this machine lacks (scripts/setup.sh), and says so.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help run test lint demo bench test-bare need-root
+
+CONFIG ?= config/rfm.toml
+BPF_C := $(filter-out src/bpf/vmlinux.h,$(wildcard src/bpf/*.c src/bpf/*.h))
+BUILD := RFM_REVISION=$$(git rev-parse --short HEAD 2>/dev/null) cargo build --release --locked
+SCRIPTS := .ci/run $(wildcard scripts/*.sh tests/*.sh)
+
+help: ## say what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: need-root ## build, and watch this machine's interfaces (CONFIG=FILE for another config)
+	@scripts/setup.sh build
+	$(BUILD)
+	@scripts/run.sh $(CONFIG)
+
+test: need-root ## run every test
+	@scripts/setup.sh build test
+	cargo test --locked
+
+lint: ## check format and lints of Rust, BPF C and scripts
+	@scripts/setup.sh build lint
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- -D warnings
+	$(if $(BPF_C),clang-format --dry-run -Werror $(BPF_C))
+	shellcheck $(SCRIPTS)
+
+demo: need-root ## three namespaces, live traffic through a router, and what rfm says of it
+	@scripts/setup.sh build demo
+	$(BUILD)
+	@scripts/demo.sh
+
+bench: need-root ## measure, each figure beside a peer or a baseline
+	@scripts/setup.sh build test
+	cargo bench --locked --bench '*'
+
+test-bare: need-root ## try `make run` and `make test` on a bare Debian 12, in a chroot
+	@scripts/setup.sh bare
+	@tests/bare.sh
+
+need-root:
+	@[ "$$(id -u)" = 0 ] || { echo "make: this loads BPF programs into the kernel: run it as root" >&2; exit 1; }

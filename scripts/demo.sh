@@ -1,0 +1,184 @@
+#!/usr/bin/env bash
+# A router between two networks, all in namespaces of this machine, with live traffic through it and rfm in it:
+#
+#     lan ── 198.51.100.0/24, 2001:db8:1::/64 ──> router <── 203.0.113.0/24, 2001:db8:2::/64 ── wan
+#
+# Prints what rfm says every few seconds and leaves nothing behind, however it ends.
+#
+#   scripts/demo.sh [SECONDS]     how long (30)
+#
+# SPDX-License-Identifier: AGPL-3.0-only
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+duration=${1:-30}
+every=3
+rfm=$PWD/target/release/rfm
+lan=rfm-demo-lan-$$
+router=rfm-demo-router-$$
+wan=rfm-demo-wan-$$
+work=$(mktemp -d)
+children=()
+
+say() { printf 'demo: %s\n' "$*"; }
+die() {
+    say "$@" >&2
+    exit 1
+}
+
+clean_up() {
+    local name
+    trap '' INT TERM HUP
+    kill "${children[@]}" 2>/dev/null || true
+    for _ in $(seq 30); do
+        kill -0 "${children[@]}" 2>/dev/null || break
+        sleep 0.1
+    done
+    kill -KILL "${children[@]}" 2>/dev/null || true
+    # A namespace takes its veth pairs, and their BPF programs, with it.
+    for name in "$lan" "$router" "$wan"; do ip netns del "$name" 2>/dev/null || true; done
+    rm -rf "$work"
+}
+
+# start NAMESPACE COMMAND ...: in the background, to be ended by clean_up. `ip netns exec` replaces itself by
+# the command, so that the process is the child.
+start() {
+    ip netns exec "$@" >>"$work/traffic.log" 2>&1 &
+    children+=($!)
+}
+
+# join NAMESPACE NAME V4 V6: a veth pair between a namespace and the router, where it is called NAME.
+join() {
+    local ns=$1 name=$2 v4=$3 v6=$4
+    ip link add name eth0 netns "$ns" type veth peer name "$name" netns "$router"
+    ip -n "$router" addr add "$v4.1/24" dev "$name"
+    ip -n "$router" addr add "$v6::1/64" dev "$name" nodad
+    ip -n "$router" link set "$name" up
+    ip -n "$ns" addr add "$v4.2/24" dev eth0
+    ip -n "$ns" addr add "$v6::2/64" dev eth0 nodad
+    ip -n "$ns" link set eth0 up
+    ip -n "$ns" route add default via "$v4.1"
+    ip -n "$ns" route add default via "$v6::1"
+}
+
+build_network() {
+    local ns
+    for ns in "$lan" "$router" "$wan"; do
+        ip netns add "$ns"
+        ip -n "$ns" link set lo up
+    done
+    join "$lan" lan 198.51.100 2001:db8:1
+    join "$wan" wan 203.0.113 2001:db8:2
+    ip netns exec "$router" sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward; echo 1 >/proc/sys/net/ipv6/conf/all/forwarding'
+}
+
+start_rfm() {
+    cat >"$work/rfm.toml" <<-EOF
+	[agent]
+	interfaces = ["lan", "wan"]
+
+	[agent.bpf]
+	sample_rate = 1
+	EOF
+    ip netns exec "$router" "$rfm" --config "$work/rfm.toml" >"$work/rfm.log" 2>&1 &
+    children+=($!)
+    for _ in $(seq 50); do
+        healthy && return
+        kill -0 $! 2>/dev/null || break
+        sleep 0.1
+    done
+    cat "$work/rfm.log" >&2
+    die "rfm did not come up; its log is above"
+}
+
+ask() { ip netns exec "$router" curl -sfg --max-time 3 "http://[::1]:9669/$1"; }
+healthy() { ask healthz >/dev/null; }
+
+# TCP both ways, UDP and echo requests, each over IPv4 and IPv6, slow enough for a small machine.
+start_traffic() {
+    local port
+    for port in 5201 5202 5203 5204; do start "$wan" iperf3 --server --port $port; done
+    sleep 0.5
+    start "$lan" iperf3 --client 203.0.113.2 --port 5201 --time 0 --bitrate 80M
+    start "$lan" iperf3 --client 2001:db8:2::2 --port 5202 --time 0 --bitrate 40M --reverse
+    start "$lan" iperf3 --client 203.0.113.2 --port 5203 --time 0 --bitrate 5M --udp --length 1200
+    start "$lan" iperf3 --client 2001:db8:2::2 --port 5204 --time 0 --bitrate 2M --udp --length 200
+    start "$lan" ping -q -i 0.2 203.0.113.2
+    start "$lan" ping -q -i 0.2 2001:db8:2::2
+}
+
+# tables EARLIER LATER: totals of the later scrape, and rates between the two.
+tables() {
+    awk -v seconds=$every '
+        function label(name,   rest) {
+            if (!match($0, "[{,]" name "=\"")) return ""
+            rest = substr($0, RSTART + RLENGTH)
+            return substr(rest, 1, index(rest, "\"") - 1)
+        }
+        function series(key) { if (NR == FNR) before[key] = $NF; else now[key] = $NF }
+        function mbits(key) { return (now[key] - before[key]) * 8 / seconds / 1e6 }
+        function protocol(n) {
+            return n == 1 ? "ICMP" : n == 6 ? "TCP" : n == 17 ? "UDP" : n == 58 ? "ICMPv6" : "proto " n
+        }
+        function row(name, way, what, packets, bytes) {
+            printf "  %-6s %-8s %-8s %12.0f %15.0f %10.2f\n", name, way, what, now[packets], now[bytes], mbits(bytes)
+        }
+        function heading(what) {
+            printf "  %-6s %-8s %-8s %12s %15s %10s\n", "iface", "way", what, "packets", "bytes", "Mbit/s"
+        }
+        /^rfm_interface_[rt]x_(bytes|packets)_total[{]/ {
+            split($1, part, "_")
+            key = label("ifname") " " part[3] " " label("family")
+            if (!(key in seen)) { seen[key]; interfaces[++count] = key }
+            series(key " " part[4])
+        }
+        /^rfm_flow_(bytes|packets)_total[{]/ {
+            split($1, part, "_")
+            key = label("ifname") " " label("direction") " " label("proto")
+            if (!(key in seen)) { seen[key]; flows[++flow_count] = key }
+            series("flow " key " " part[3])
+        }
+        END {
+            heading("family")
+            for (i = 1; i <= count; i++) {
+                split(interfaces[i], part, " ")
+                row(part[1], part[2], part[3], interfaces[i] " packets", interfaces[i] " bytes")
+            }
+            print ""
+            heading("flows")
+            for (i = 2; i <= flow_count; i++)       # most bytes first; there are few
+                for (j = i; j > 1 && now["flow " flows[j] " bytes"] > now["flow " flows[j - 1] " bytes"]; j--) {
+                    swap = flows[j]; flows[j] = flows[j - 1]; flows[j - 1] = swap
+                }
+            for (i = 1; i <= flow_count && i <= 10; i++) {
+                split(flows[i], part, " ")
+                row(part[1], part[2], protocol(part[3]), "flow " flows[i] " packets", "flow " flows[i] " bytes")
+            }
+        }' "$1" "$2"
+}
+
+show() {
+    local now=0
+    ask metrics >"$work/earlier" || die "rfm does not answer"
+    while [ $now -lt "$duration" ]; do
+        sleep $every
+        now=$((now + every))
+        ask metrics >"$work/later" || die "rfm does not answer"
+        [ ! -t 1 ] || printf '\033[H\033[2J'
+        printf '\nrfm in the router, after %d s of %d (every packet taken; Ctrl-C ends it)\n\n' $now "$duration"
+        tables "$work/earlier" "$work/later"
+        mv "$work/later" "$work/earlier"
+    done
+}
+
+[ "$(id -u)" = 0 ] || die "needs root: it makes network namespaces and loads BPF programs"
+[ -x "$rfm" ] || die "no $rfm: run make demo, which builds it"
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+say "building the namespaces lan, router and wan, and the traffic between them"
+build_network
+start_rfm
+start_traffic
+show
+say "done; taking the namespaces down"
