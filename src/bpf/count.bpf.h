@@ -80,16 +80,20 @@ static __always_inline void rfm_count_add(struct rfm_count *count, __u64 packets
 	rfm_add(&count->bytes, bytes);
 }
 
+/* Apart from the array: one call for both maps could not be inlined by the verifier. */
+static __noinline __u32 rfm_slot_high(__u32 ifindex)
+{
+	__u32 *slot = bpf_map_lookup_elem(&rfm_slots_high, &ifindex);
+
+	return slot ? *slot : 0;
+}
+
 /* 0 if the interface is not watched. */
 static __always_inline __u32 rfm_slot(__u32 ifindex)
 {
-	__u32 *slot;
+	__u32 *slot = bpf_map_lookup_elem(&rfm_slots, &ifindex);
 
-	if (ifindex < RFM_IFINDEX_ARRAY)
-		slot = bpf_map_lookup_elem(&rfm_slots, &ifindex);
-	else
-		slot = bpf_map_lookup_elem(&rfm_slots_high, &ifindex);
-	return slot ? *slot : 0;
+	return slot ? *slot : rfm_slot_high(ifindex);
 }
 
 static __always_inline struct rfm_counters *rfm_counters_of(__u32 slot, __u32 direction)
@@ -148,7 +152,8 @@ struct rfm_wire {
 
 static __always_inline void rfm_wire_of_segments(struct rfm_wire *wire, __u32 segments,
 						 __u32 gso_size, __u32 len, __u32 tag_len,
-						 __u32 network_offset, __u32 header_len, __u32 octets)
+						 __u32 network_offset, __u32 header_len,
+						 __u32 octets)
 {
 	/* gso_segs is 0 for packets that virtual machines and taps hand over */
 	if (!segments) {

@@ -13,17 +13,17 @@
 #ifndef RFM_FLOW_CACHE_BPF_H
 #define RFM_FLOW_CACHE_BPF_H
 
-#define CLOCK_MONOTONIC 1
+#define CLOCK_MONOTONIC	 1
 
-#define RFM_WAYS 2
+#define RFM_WAYS	 2
 #define RFM_SWEEP_SLICES 16 /* a slice each sixteenth of a second */
-#define RFM_SWEEP_NS (1000000000ULL / RFM_SWEEP_SLICES)
+#define RFM_SWEEP_NS	 (1000000000ULL / RFM_SWEEP_SLICES)
 
 /* Records per CPU; a power of two, set before the load. */
 const volatile __u32 rfm_cache_records = 8192;
 
 /* Keys of the hash, drawn at each start: who does not know them cannot aim at one set. */
-const volatile __u64 rfm_hash_keys[RFM_KEY_WORDS + 1] = { 1 };
+const volatile __u64 rfm_hash_keys[2 * RFM_KEY_WORDS] = {1};
 
 /* 128 bytes, two cache lines: what a hit touches lies in front. Empty where the rate is 0. */
 struct rfm_cache_entry {
@@ -67,38 +67,24 @@ static __always_inline __u64 rfm_coarse_ns(struct rfm_cpu *cpu)
 }
 
 /*
- * Multilinear hashing of 32-bit words with 64-bit random keys, halved multiplications (Lemire and
- * Kaser, "Strongly universal string hashing is fast", 2014): two keys fall into one set with no more
- * than chance, whatever an attacker who does not know the keys sends.
+ * Multilinear hashing of 32-bit halves with 64-bit random keys, halved multiplications (Lemire and
+ * Kaser, "Strongly universal string hashing is fast", 2014): two flows fall into one set with no more
+ * than chance, whatever somebody sends who does not know the keys.
  */
-static __always_inline __u32 rfm_hash(const struct rfm_flow_key *key)
+static __always_inline __u64 rfm_hash_word(const struct rfm_key *key, int i)
 {
-	const __u32 *word = (const __u32 *)key;
-	__u64 sum = rfm_hash_keys[RFM_KEY_WORDS];
-
-#pragma unroll
-	for (int i = 8; i < RFM_KEY_WORDS; i += 2)
-		sum += (rfm_hash_keys[i] + word[i]) * (rfm_hash_keys[i + 1] + word[i + 1]);
-	if (key->family == RFM_IPV4) {
-		/* one word of each address; the others are zero */
-		sum += (rfm_hash_keys[0] + word[0]) * (rfm_hash_keys[4] + word[4]);
-	} else {
-#pragma unroll
-		for (int i = 0; i < 8; i += 2)
-			sum += (rfm_hash_keys[i] + word[i]) * (rfm_hash_keys[i + 1] + word[i + 1]);
-	}
-	return sum >> 32;
+	return (rfm_hash_keys[2 * i] + (__u32)key->word[i]) *
+	       (rfm_hash_keys[2 * i + 1] + (key->word[i] >> 32));
 }
 
-static __always_inline int rfm_same_key(const struct rfm_flow_key *a, const struct rfm_flow_key *b)
+static __always_inline __u32 rfm_hash(const struct rfm_key *key, __u32 family)
 {
-	const __u64 *x = (const __u64 *)a, *y = (const __u64 *)b;
-	__u64 difference = 0;
+	__u64 sum = rfm_hash_word(key, 0) + rfm_hash_word(key, 2) + rfm_hash_word(key, 4) +
+		    rfm_hash_word(key, 5);
 
-#pragma unroll
-	for (__u32 i = 0; i < sizeof(*a) / sizeof(*x); i++)
-		difference |= x[i] ^ y[i];
-	return !difference;
+	if (family != RFM_IPV4) /* whose other words are zero */
+		sum += rfm_hash_word(key, 1) + rfm_hash_word(key, 3);
+	return sum >> 32;
 }
 
 /* Sends a record and forgets it. Returns non-zero, the record kept, where the ring is full. */
@@ -147,9 +133,10 @@ static __always_inline void rfm_wake(struct rfm_cpu *cpu)
  * Sends `count` records from `first` on. The reader is woken when a batch is full, and with the last
  * slice of a round.
  */
-static __always_inline __u32 rfm_sweep_slice(struct rfm_cpu *cpu, __u32 first, __u32 count, int last)
+static __always_inline __u32 rfm_sweep_slice(struct rfm_cpu *cpu, __u32 first, __u32 count,
+					     int last)
 {
-	struct rfm_slice slice = { .base = cpu->base + first };
+	struct rfm_slice slice = {.base = cpu->base + first};
 
 	bpf_loop(count, rfm_sweep_one, &slice, 0);
 	cpu->unwoken += slice.sent;
@@ -161,7 +148,7 @@ static __always_inline __u32 rfm_sweep_slice(struct rfm_cpu *cpu, __u32 first, _
 /* The timer of one CPU, named by the key. It ends when a whole round finds nothing. */
 static int rfm_sweep(void *map __attribute__((unused)), __u32 *key, struct rfm_sweep *sweep)
 {
-	struct rfm_cpu *cpu = bpf_map_lookup_percpu_elem(&rfm_cpus, &(__u32){ 0 }, *key);
+	struct rfm_cpu *cpu = bpf_map_lookup_percpu_elem(&rfm_cpus, &(__u32){0}, *key);
 	__u32 count = rfm_cache_records / RFM_SWEEP_SLICES;
 
 	if (!cpu)
@@ -179,8 +166,8 @@ static int rfm_sweep(void *map __attribute__((unused)), __u32 *key, struct rfm_s
 		cpu->armed = 0;
 		return 0;
 	}
-	cpu->found += rfm_sweep_slice(cpu, cpu->slice * count, count,
-				      cpu->slice == RFM_SWEEP_SLICES - 1);
+	cpu->found +=
+		rfm_sweep_slice(cpu, cpu->slice * count, count, cpu->slice == RFM_SWEEP_SLICES - 1);
 	if (++cpu->slice >= RFM_SWEEP_SLICES) {
 		__u32 found = cpu->found;
 
@@ -219,10 +206,10 @@ static __always_inline struct rfm_cache_entry *rfm_entry(struct rfm_cpu *cpu, __
 	return bpf_map_lookup_elem(&rfm_cache, &at);
 }
 
-static __always_inline int rfm_hit(const struct rfm_cache_entry *entry,
-				   const struct rfm_flow_key *key, __u32 rate)
+static __always_inline int rfm_hit(const struct rfm_cache_entry *entry, const struct rfm_key *key,
+				   __u32 rate)
 {
-	return entry->record.sample_rate == rate && rfm_same_key(&entry->record.key, key);
+	return entry->record.sample_rate == rate && rfm_key_equal(&entry->record.key, key);
 }
 
 /*
@@ -231,9 +218,9 @@ static __always_inline int rfm_hit(const struct rfm_cache_entry *entry,
  * is what is lost, not the many of a record.
  */
 static __always_inline struct rfm_cache_entry *
-rfm_cache_place(struct rfm_cpu *cpu, const struct rfm_flow_key *key, __u32 rate)
+rfm_cache_place(struct rfm_cpu *cpu, const struct rfm_key *key, __u32 family, __u32 rate)
 {
-	__u32 set = rfm_hash(key) & (rfm_cache_records - 1) & ~(RFM_WAYS - 1);
+	__u32 set = rfm_hash(key, family) & (rfm_cache_records - 1) & ~(RFM_WAYS - 1);
 	struct rfm_cache_entry *a = rfm_entry(cpu, set), *b = rfm_entry(cpu, set + 1);
 
 	if (!a || !b)

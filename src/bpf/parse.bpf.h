@@ -10,40 +10,40 @@
 #ifndef RFM_PARSE_BPF_H
 #define RFM_PARSE_BPF_H
 
-#define ETH_HLEN 14
-#define ETH_P_802_3_MIN 0x0600
-#define ETH_P_IP 0x0800
-#define ETH_P_IPV6 0x86dd
-#define ETH_P_8021Q 0x8100
-#define ETH_P_8021AD 0x88a8
-#define ETH_P_MPLS_UC 0x8847
-#define ETH_P_MPLS_MC 0x8848
-#define ETH_P_PPP_SES 0x8864
+#define ETH_HLEN	   14
+#define ETH_P_802_3_MIN	   0x0600
+#define ETH_P_IP	   0x0800
+#define ETH_P_IPV6	   0x86dd
+#define ETH_P_8021Q	   0x8100
+#define ETH_P_8021AD	   0x88a8
+#define ETH_P_MPLS_UC	   0x8847
+#define ETH_P_MPLS_MC	   0x8848
+#define ETH_P_PPP_SES	   0x8864
 
-#define PPP_IP 0x0021
-#define PPP_IPV6 0x0057
+#define PPP_IP		   0x0021
+#define PPP_IPV6	   0x0057
 
-#define IPPROTO_HOPOPTS 0
-#define IPPROTO_ICMP 1
-#define IPPROTO_TCP 6
-#define IPPROTO_UDP 17
-#define IPPROTO_DCCP 33
-#define IPPROTO_ROUTING 43
-#define IPPROTO_FRAGMENT 44
-#define IPPROTO_AH 51
-#define IPPROTO_ICMPV6 58
-#define IPPROTO_DSTOPTS 60
-#define IPPROTO_SCTP 132
-#define IPPROTO_UDPLITE 136
+#define IPPROTO_HOPOPTS	   0
+#define IPPROTO_ICMP	   1
+#define IPPROTO_TCP	   6
+#define IPPROTO_UDP	   17
+#define IPPROTO_DCCP	   33
+#define IPPROTO_ROUTING	   43
+#define IPPROTO_FRAGMENT   44
+#define IPPROTO_AH	   51
+#define IPPROTO_ICMPV6	   58
+#define IPPROTO_DSTOPTS	   60
+#define IPPROTO_SCTP	   132
+#define IPPROTO_UDPLITE	   136
 
-#define VLAN_HLEN 4
-#define VLAN_VID_MASK 0x0fff
-#define IPV6_HLEN 40
-#define IP_OFFSET_MASK 0x1fff
-#define IP6_OFFSET_MASK 0xfff8
+#define VLAN_HLEN	   4
+#define VLAN_VID_MASK	   0x0fff
+#define IPV6_HLEN	   40
+#define IP_OFFSET_MASK	   0x1fff
+#define IP6_OFFSET_MASK	   0xfff8
 
-#define RFM_MAX_VLAN_TAGS 2 /* in band, beside an offloaded one */
-#define RFM_MAX_LABELS 4
+#define RFM_MAX_VLAN_TAGS  2 /* in band, beside an offloaded one */
+#define RFM_MAX_LABELS	   4
 #define RFM_MAX_EXTENSIONS 6
 
 /* A mask. No header starts beyond: 14 + 2 * 4 + 4 * 4 + 8 + 40 + 6 * 2048 is less. */
@@ -82,8 +82,7 @@ union rfm_network {
 struct rfm_transport {
 	__u32 header_len; /* from the first byte of the frame to the payload of the transport */
 	__u32 octets;	  /* by the IP length fields */
-	__u16 src_port;	  /* network order */
-	__u16 dst_port;
+	__u32 ports;	  /* source and destination, as they lie on the wire */
 	__u8 protocol;
 	__u8 tcp_flags;
 	__u8 tos;
@@ -132,13 +131,8 @@ struct rfm_ipv6_ext {
 	__be16 frag_off; /* of the fragment header */
 };
 
-struct rfm_ports {
-	__be16 src;
-	__be16 dst;
-};
-
-#define rfm_load(cursor, at, to)                                                                   \
-	((cursor)->load((cursor)->ctx, (at) & RFM_MAX_OFFSET, (to), sizeof(*(to))))
+#define rfm_load(cursor, at, to) \
+	((cursor)->load((cursor)->ctx, (at)&RFM_MAX_OFFSET, (to), sizeof(*(to))))
 
 /*
  * The functions up to rfm_parse_network() return 0, or what becomes of the family of a frame that
@@ -271,8 +265,7 @@ static __always_inline int rfm_parse_network(struct rfm_cursor *cur, __be16 prot
  */
 static __always_inline __u32 rfm_parse_transport(struct rfm_cursor *cur, struct rfm_transport *tr)
 {
-	struct rfm_ports ports;
-	__u32 len;
+	__u32 ports, len;
 
 	switch (tr->protocol) {
 	case IPPROTO_TCP:
@@ -297,11 +290,10 @@ static __always_inline __u32 rfm_parse_transport(struct rfm_cursor *cur, struct 
 		return 0;
 	if (tr->protocol == IPPROTO_ICMP || tr->protocol == IPPROTO_ICMPV6) {
 		/* type and code stand where a source port would: NetFlow carries them as dst_port */
-		tr->dst_port = ports.src;
+		tr->ports = rfm_join16(0, ((__u16 *)&ports)[0]);
 		return len;
 	}
-	tr->src_port = ports.src;
-	tr->dst_port = ports.dst;
+	tr->ports = ports;
 	if (tr->protocol == IPPROTO_TCP) {
 		struct {
 			__u8 data_offset;
@@ -374,11 +366,11 @@ static __always_inline __u32 rfm_octets(__u32 said, __u32 present)
 }
 
 /*
- * Reads addresses into the key, and everything else into `tr`. Returns non-zero if the IP header
+ * Reads the addresses into the key, and everything else into `tr`. Returns non-zero if the IP header
  * could not be read, which only a frame that changes under us can cause.
  */
 static __always_inline int rfm_parse_flow(struct rfm_cursor *cur, const union rfm_network *net,
-					  rfm_extensions_fn extensions, struct rfm_flow_key *key,
+					  rfm_extensions_fn extensions, struct rfm_key *key,
 					  struct rfm_transport *tr)
 {
 	__u32 present = cur->len - net->offset;
@@ -390,8 +382,8 @@ static __always_inline int rfm_parse_flow(struct rfm_cursor *cur, const union rf
 
 		if (rfm_load(cur, cur->offset, &ip))
 			return -1;
-		*(__be32 *)key->src = ip.saddr;
-		*(__be32 *)key->dst = ip.daddr;
+		key->word[0] = rfm_join(ip.saddr, 0);
+		key->word[2] = rfm_join(ip.daddr, 0);
 		tr->tos = ip.tos;
 		tr->protocol = ip.protocol;
 		tr->octets = rfm_octets(bpf_ntohs(ip.tot_len), present);
@@ -402,17 +394,18 @@ static __always_inline int rfm_parse_flow(struct rfm_cursor *cur, const union rf
 
 		if (rfm_load(cur, cur->offset, &ip))
 			return -1;
-		__builtin_memcpy(key->src, ip.saddr, sizeof(ip.saddr));
-		__builtin_memcpy(key->dst, ip.daddr, sizeof(ip.daddr));
+		key->word[0] = rfm_join(ip.saddr[0], ip.saddr[1]);
+		key->word[1] = rfm_join(ip.saddr[2], ip.saddr[3]);
+		key->word[2] = rfm_join(ip.daddr[0], ip.daddr[1]);
+		key->word[3] = rfm_join(ip.daddr[2], ip.daddr[3]);
 		tr->tos = ip.version_class << 4 | ip.class_label >> 4;
 		tr->protocol = ip.nexthdr;
-		tr->octets = rfm_octets(
-			ip.payload_len ? bpf_ntohs(ip.payload_len) + IPV6_HLEN : 0, present);
+		tr->octets = rfm_octets(ip.payload_len ? bpf_ntohs(ip.payload_len) + IPV6_HLEN : 0,
+					present);
 		cur->offset += IPV6_HLEN;
 		if (rfm_is_extension(tr->protocol)) {
 			union rfm_extensions walk = {
-				.word = extensions(cur->ctx, tr->protocol, cur->offset)
-			};
+				.word = extensions(cur->ctx, tr->protocol, cur->offset)};
 
 			tr->protocol = walk.protocol;
 			cur->offset = walk.offset;

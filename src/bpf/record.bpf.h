@@ -22,10 +22,11 @@ static __always_inline __u64 rfm_wakeup_flags(struct rfm_cpu *cpu)
 
 /* A record with everything but its time, for the first packet of a flow. */
 static __always_inline void rfm_fill(struct rfm_flow_record *rec, struct __sk_buff *skb, __u32 slot,
-				     const struct rfm_flow_key *key, const struct rfm_transport *tr,
-				     const struct rfm_wire *wire, __u32 rate)
+				     __u32 direction, const struct rfm_key *key,
+				     const struct rfm_transport *tr, const struct rfm_wire *wire,
+				     __u32 rate)
 {
-	struct rfm_cursor cur = { .ctx = skb, .load = rfm_load_skb };
+	struct rfm_cursor cur = {.ctx = skb, .load = rfm_load_skb};
 	struct {
 		__u16 dst[3];
 		__u16 src[3];
@@ -33,12 +34,12 @@ static __always_inline void rfm_fill(struct rfm_flow_record *rec, struct __sk_bu
 
 	if (!(slot & RFM_SLOT_L3))
 		rfm_load(&cur, 0, &mac);
-	rec->key = *key;
+	rfm_key_copy(&rec->key, key);
 	rec->packets = wire->packets;
 	rec->bytes = wire->bytes;
 	rec->octets = wire->octets;
 	rec->sample_rate = rate;
-	rec->ingress_ifindex = key->direction == RFM_EGRESS ? skb->ingress_ifindex : 0;
+	rec->ingress_ifindex = direction == RFM_EGRESS ? skb->ingress_ifindex : 0;
 	__builtin_memcpy(rec->dst_mac, mac.dst, sizeof(rec->dst_mac));
 	__builtin_memcpy(rec->src_mac, mac.src, sizeof(rec->src_mac));
 	rec->tcp_flags = tr->tcp_flags;

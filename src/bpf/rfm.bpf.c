@@ -9,6 +9,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "rfm.h"
+#include "key.bpf.h"
 #include "parse.bpf.h"
 #include "skb.bpf.h"
 #include "count.bpf.h"
@@ -16,8 +17,8 @@
 #include "flow_cache.bpf.h"
 
 /* One record for this packet alone. Returns non-zero if the ring was full. */
-static __always_inline int rfm_send(struct __sk_buff *skb, __u32 slot,
-				    const struct rfm_flow_key *key, const struct rfm_transport *tr,
+static __always_inline int rfm_send(struct __sk_buff *skb, __u32 slot, __u32 direction,
+				    const struct rfm_key *key, const struct rfm_transport *tr,
 				    const struct rfm_wire *wire, __u32 rate)
 {
 	struct rfm_cpu *cpu = rfm_this_cpu();
@@ -28,15 +29,15 @@ static __always_inline int rfm_send(struct __sk_buff *skb, __u32 slot,
 	rec = bpf_ringbuf_reserve(&rfm_ring, sizeof(*rec), 0);
 	if (!rec)
 		return -1;
-	rfm_fill(rec, skb, slot, key, tr, wire, rate);
+	rfm_fill(rec, skb, slot, direction, key, tr, wire, rate);
 	rec->first = rec->last = bpf_ktime_get_boot_ns();
 	bpf_ringbuf_submit(rec, rfm_wakeup_flags(cpu));
 	return 0;
 }
 
 /* Adds this packet to the record of its flow. Returns non-zero if there was no room. */
-static __always_inline int rfm_combine(struct __sk_buff *skb, __u32 slot,
-				       const struct rfm_flow_key *key,
+static __always_inline int rfm_combine(struct __sk_buff *skb, __u32 slot, __u32 direction,
+				       __u32 family, const struct rfm_key *key,
 				       const struct rfm_transport *tr, const struct rfm_wire *wire,
 				       __u32 rate)
 {
@@ -47,11 +48,11 @@ static __always_inline int rfm_combine(struct __sk_buff *skb, __u32 slot,
 		return -1;
 	if (!cpu->armed)
 		rfm_arm(cpu);
-	entry = rfm_cache_place(cpu, key, rate);
+	entry = rfm_cache_place(cpu, key, family, rate);
 	if (!entry)
 		return -1;
 	if (!entry->record.sample_rate) {
-		rfm_fill(&entry->record, skb, slot, key, tr, wire, rate);
+		rfm_fill(&entry->record, skb, slot, direction, key, tr, wire, rate);
 		entry->record.first = entry->record.last = rfm_coarse_ns(cpu);
 		return 0;
 	}
@@ -69,11 +70,11 @@ static __always_inline int rfm_handle(struct __sk_buff *skb, __u32 direction, in
 	__u32 rate = rfm_config.sample_rate;
 	__u32 tag_len = skb->vlan_present ? VLAN_HLEN : 0;
 	__u32 gso_size = skb->gso_size;
-	struct rfm_wire wire = { .packets = 1, .bytes = skb->len + tag_len };
-	struct rfm_cursor cur = { .ctx = skb, .load = rfm_load_skb, .len = skb->len };
+	struct rfm_wire wire = {.packets = 1, .bytes = skb->len + tag_len};
+	struct rfm_cursor cur = {.ctx = skb, .load = rfm_load_skb, .len = skb->len};
 	struct rfm_counters *counters;
 	struct rfm_transport tr = {};
-	struct rfm_flow_key key = {};
+	struct rfm_key key = {};
 	union rfm_network net;
 	int take, lost;
 
@@ -108,18 +109,14 @@ static __always_inline int rfm_handle(struct __sk_buff *skb, __u32 direction, in
 		return TCX_NEXT;
 
 	rfm_count_add(&counters->taken[net.family], wire.packets, wire.bytes);
-	key.slot = (slot & RFM_SLOT_MASK) - 1;
-	key.vlan_outer = net.vlan_outer;
-	key.vlan_inner = net.vlan_inner;
-	key.src_port = tr.src_port;
-	key.dst_port = tr.dst_port;
-	key.protocol = tr.protocol;
-	key.direction = direction;
-	key.family = net.family;
+	key.word[4] = rfm_join((slot & RFM_SLOT_MASK) - 1, tr.ports);
+	key.word[5] =
+		rfm_join(rfm_join16(net.vlan_outer, net.vlan_inner),
+			 rfm_join16(rfm_join8(tr.protocol, direction), rfm_join8(net.family, 0)));
 	if (cached)
-		lost = rfm_combine(skb, slot, &key, &tr, &wire, rate);
+		lost = rfm_combine(skb, slot, direction, net.family, &key, &tr, &wire, rate);
 	else
-		lost = rfm_send(skb, slot, &key, &tr, &wire, rate);
+		lost = rfm_send(skb, slot, direction, &key, &tr, &wire, rate);
 	if (lost) {
 		rfm_count_add(&counters->lost[net.family], wire.packets, wire.bytes);
 		rfm_add(&counters->lost_records, 1);

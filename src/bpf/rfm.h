@@ -39,7 +39,7 @@ struct rfm_config {
 
 /* Value of rfm_slots and rfm_slots_high: the slot number plus one (0: not watched), and flags. */
 #define RFM_SLOT_MASK 0xffffu
-#define RFM_SLOT_L3 (1u << 31) /* the device has no link layer header */
+#define RFM_SLOT_L3   (1u << 31) /* the device has no link layer header */
 
 /* ifindexes below this are looked up in an array, the others in a hash table. */
 #define RFM_IFINDEX_ARRAY 65536
@@ -62,13 +62,13 @@ struct rfm_counters {
 	struct rfm_count crossed[RFM_FAMILIES];
 };
 
-/* What makes a flow; 48 bytes, compared and hashed as six words. */
+/* What makes a flow; 48 bytes, which the programs handle as the words of struct rfm_key. */
 struct rfm_flow_key {
 	__u8 src[16]; /* wire order; IPv4 in the first four bytes, the rest zero */
 	__u8 dst[16];
 	__u32 slot;
-	__u16 src_port; /* network order */
-	__u16 dst_port; /* network order; ICMP: type, code */
+	__u16 src_port;	  /* network order */
+	__u16 dst_port;	  /* network order; ICMP: type, code */
 	__u16 vlan_outer; /* ids in host order, 0: none */
 	__u16 vlan_inner;
 	__u8 protocol;
@@ -76,8 +76,6 @@ struct rfm_flow_key {
 	__u8 family;
 	__u8 pad;
 };
-
-#define RFM_KEY_WORDS 12 /* of 32 bits */
 
 /* One measured piece of a flow, as it goes through the ring. */
 struct rfm_flow_record {
@@ -92,7 +90,7 @@ struct rfm_flow_record {
 	__u8 src_mac[6];       /* of the first packet; zero on L3 devices */
 	__u8 dst_mac[6];
 	__u8 tcp_flags; /* OR of all */
-	__u8 tos;       /* of the first packet */
+	__u8 tos;	/* of the first packet */
 	__u8 pad[2];
 };
 

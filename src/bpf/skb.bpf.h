@@ -42,8 +42,7 @@ static __always_inline long rfm_load_skb(void *ctx, __u32 offset, void *to, __u3
 __noinline __u64 rfm_find_network(struct __sk_buff *skb, __u32 proto, __u32 offset)
 {
 	struct rfm_cursor cur = {
-		.ctx = skb, .load = rfm_load_skb, .len = skb->len, .offset = offset
-	};
+		.ctx = skb, .load = rfm_load_skb, .len = skb->len, .offset = offset};
 	union rfm_network net = {};
 	__u32 tags = 0;
 	int err;
@@ -62,10 +61,11 @@ __noinline __u64 rfm_find_network(struct __sk_buff *skb, __u32 proto, __u32 offs
 /* A function of its own for the same reason. */
 __noinline __u64 rfm_walk_extensions(struct __sk_buff *skb, __u32 protocol, __u32 offset)
 {
-	struct rfm_cursor cur = {
-		.ctx = skb, .load = rfm_load_skb, .len = skb->len, .offset = offset & RFM_MAX_OFFSET
-	};
-	union rfm_extensions walk = { .protocol = protocol };
+	struct rfm_cursor cur = {.ctx = skb,
+				 .load = rfm_load_skb,
+				 .len = skb->len,
+				 .offset = offset & RFM_MAX_OFFSET};
+	union rfm_extensions walk = {.protocol = protocol};
 
 	rfm_parse_extensions(&cur, &walk);
 	walk.offset = cur.offset;
@@ -80,7 +80,7 @@ static __always_inline __u64 rfm_extensions_skb(void *ctx, __u32 protocol, __u32
 /* Plain Ethernet is short and inline; what has tags, labels or sessions pays a call. */
 static __always_inline union rfm_network rfm_network_of(struct __sk_buff *skb, __u32 slot)
 {
-	struct rfm_cursor cur = { .ctx = skb, .load = rfm_load_skb, .len = skb->len };
+	struct rfm_cursor cur = {.ctx = skb, .load = rfm_load_skb, .len = skb->len};
 	union rfm_network net = {};
 	__be16 proto;
 	int err;
