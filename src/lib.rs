@@ -4,4 +4,5 @@
 pub mod bpf;
 pub mod errors;
 pub mod flow;
+pub mod links;
 pub mod threads;
