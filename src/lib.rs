@@ -5,4 +5,5 @@ pub mod bpf;
 pub mod errors;
 pub mod flow;
 pub mod links;
+pub mod process;
 pub mod threads;
