@@ -32,8 +32,8 @@ pub struct Link {
     pub arphrd: u16,
     /// Bridge, bond or VRF that the interface is enslaved to.
     pub master: Option<u32>,
-    /// Interface below a VLAN, macvlan or tunnel, or the other end of a veth; only where it is in this
-    /// network namespace.
+    /// Interface below a VLAN or macvlan, or the other end of a veth; only where it is in this network
+    /// namespace.
     pub parent: Option<u32>,
     pub up: bool,
     pub loopback: bool,
