@@ -3,6 +3,7 @@
 
 pub mod bpf;
 pub mod errors;
+pub mod export;
 pub mod flow;
 pub mod links;
 pub mod process;
