@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::io::{self, Write};
 use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -18,7 +18,6 @@ use rfm::errors::Errors;
 use rfm::export::metrics::{Build, Input, Interface, Reload, render};
 use rfm::flow::snapshot::{SeriesRow, Snapshot};
 use rfm::links::{Link, LinkSocket};
-use rfm::process::ProcessReader;
 
 /// Set in the copy of this program that runs in a namespace full of links.
 const INSIDE: &str = "RFM_BENCH_INSIDE_NETNS";
@@ -36,18 +35,24 @@ fn main() -> io::Result<()> {
     links_in_namespace(rounds)
 }
 
-/// Median and spread (10th to 90th percentile) of what `body` takes.
+/// Median and spread (10th to 90th percentile) of the CPU time that `body` takes, whatever else the
+/// machine does meanwhile.
 fn measure(rounds: usize, mut body: impl FnMut()) -> String {
     let mut times: Vec<Duration> = (0..rounds)
         .map(|_| {
-            let start = Instant::now();
+            let start = cpu_time();
             body();
-            start.elapsed()
+            cpu_time().saturating_sub(start)
         })
         .collect();
     times.sort_unstable();
     let at = |percent: usize| times[(times.len() - 1) * percent / 100].as_secs_f64() * 1e3;
     format!("{:8.3} ms ({:.3} to {:.3})", at(50), at(10), at(90))
+}
+
+fn cpu_time() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }
 
 fn text(rounds: usize) -> io::Result<()> {
@@ -93,21 +98,13 @@ fn compressed(input: &Input, level: u32) -> io::Result<usize> {
 
 /// The baseline: the six flow families by way of the `prometheus` crate's protos.
 fn crate_encoder(rounds: usize, series: u64, flows: &Snapshot) {
-    let resident = || {
-        let stats = ProcessReader::new().and_then(|reader| reader.read());
-        stats.map_or(0, |stats| stats.resident_bytes)
-    };
     let time = measure(rounds, || {
         let families: Vec<MetricFamily> = (0..6).map(|_| protos(flows)).collect();
         let mut out = Vec::new();
         let _ = TextEncoder::new().encode(&families, &mut out);
         black_box(out);
     });
-    let before = resident();
-    let families: Vec<MetricFamily> = (0..6).map(|_| protos(flows)).collect();
-    let held = resident().saturating_sub(before) >> 10;
-    drop(families);
-    println!("{series:6} series, prometheus crate, flows alone {time}, {held} kB more resident");
+    println!("{series:6} series, prometheus crate, the flow families alone {time}");
 }
 
 fn protos(flows: &Snapshot) -> MetricFamily {

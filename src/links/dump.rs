@@ -84,26 +84,27 @@ impl LinkSocket {
     }
 
     /// A link that vanishes or appears while the kernel walks its list may hide another. Where that goes
-    /// on in every attempt, the union of all is nearest to the truth.
+    /// on in every attempt, the last is as good as any.
     fn attempt(&mut self, deadline: Instant) -> io::Result<Vec<Link>> {
-        let mut links = Vec::new();
-        for _ in 0..MAX_ATTEMPTS {
-            let answer = self.ask(links, deadline)?;
-            links = answer.links;
+        let mut answer = self.ask(deadline)?;
+        for _ in 1..MAX_ATTEMPTS {
             if !answer.interrupted {
-                return Ok(links);
+                break;
             }
+            answer = self.ask(deadline)?;
         }
-        self.errors.report(Subsystem::Netlink, "interrupted", || {
-            format!("interfaces changed during each of {MAX_ATTEMPTS} dumps")
-        });
-        Ok(links)
+        if answer.interrupted {
+            self.errors.report(Subsystem::Netlink, "interrupted", || {
+                format!("interfaces changed during each of {MAX_ATTEMPTS} dumps")
+            });
+        }
+        Ok(answer.in_order())
     }
 
-    /// One request and its whole answer, laid over `known`.
-    fn ask(&mut self, known: Vec<Link>, deadline: Instant) -> io::Result<Answer> {
+    /// One request and its whole answer.
+    fn ask(&mut self, deadline: Instant) -> io::Result<Answer> {
         self.sequence = self.sequence.wrapping_add(1).max(1);
-        let mut answer = Answer::new(self.sequence, known);
+        let mut answer = Answer::new(self.sequence);
         let socket = match self.socket.take() {
             Some(socket) => socket,
             None => open()?,
@@ -118,7 +119,7 @@ impl LinkSocket {
         }
         while !answer.done {
             if Instant::now() > deadline {
-                return Err(io::ErrorKind::TimedOut.into());
+                return Err(timed_out());
             }
             receive(&socket, &mut self.buffer)?;
             answer.take(&self.buffer, |garbled| {
@@ -127,7 +128,7 @@ impl LinkSocket {
             })?;
         }
         self.socket = Some(socket);
-        Ok(answer.settle())
+        Ok(answer)
     }
 }
 
@@ -159,6 +160,7 @@ fn receive(socket: &Socket, buffer: &mut Vec<u8>) -> io::Result<()> {
     let length = loop {
         match socket.recv(buffer, flags) {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Err(timed_out()),
             other => break other?,
         }
     };
@@ -171,6 +173,10 @@ fn receive(socket: &Socket, buffer: &mut Vec<u8>) -> io::Result<()> {
     Err(invalid(format!(
         "a datagram of {length} bytes in a buffer of {room}"
     )))
+}
+
+fn timed_out() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the kernel's answer does not end")
 }
 
 fn invalid(message: String) -> io::Error {
@@ -186,10 +192,10 @@ struct Answer {
 }
 
 impl Answer {
-    fn new(sequence: u32, known: Vec<Link>) -> Self {
+    fn new(sequence: u32) -> Self {
         Self {
             sequence,
-            links: known,
+            links: Vec::new(),
             interrupted: false,
             done: false,
         }
@@ -231,16 +237,11 @@ impl Answer {
     }
 
     /// In order of ifindex, each once, as last heard.
-    fn settle(mut self) -> Self {
+    fn in_order(mut self) -> Vec<Link> {
+        self.links.reverse();
         self.links.sort_by_key(|l| l.ifindex);
-        self.links.dedup_by(|later, kept| {
-            let same = later.ifindex == kept.ifindex;
-            if same {
-                std::mem::swap(later, kept);
-            }
-            same
-        });
-        self
+        self.links.dedup_by_key(|l| l.ifindex);
+        self.links
     }
 }
 
@@ -293,13 +294,13 @@ mod tests {
         (result, garbled)
     }
 
-    fn names(answer: &Answer) -> Vec<&str> {
-        answer.links.iter().map(|l| l.name.as_str()).collect()
+    fn names(answer: Answer) -> Vec<String> {
+        answer.in_order().into_iter().map(|l| l.name).collect()
     }
 
     #[test]
     fn events_between_the_answers_are_passed_over() {
-        let mut answer = Answer::new(SEQUENCE, Vec::new());
+        let mut answer = Answer::new(SEQUENCE);
         let first = [
             link(SEQUENCE, 2, 2, "b"),
             link(EVENT, 0, 9, "event"),
@@ -312,35 +313,26 @@ mod tests {
         take(&mut answer, &link(EVENT, 0, 9, "event")).0.unwrap();
         take(&mut answer, &done(0)).0.unwrap();
         assert!(answer.done && !answer.interrupted);
-        assert_eq!(names(&answer.settle()), ["a", "b"]);
+        assert_eq!(names(answer), ["a", "b"]);
     }
 
     #[test]
-    fn an_interrupted_dump_is_told_and_laid_under_the_next() {
-        let mut first = Answer::new(SEQUENCE, Vec::new());
+    fn an_interrupted_dump_is_told_and_its_last_word_on_a_link_holds() {
+        let mut answer = Answer::new(SEQUENCE);
         let datagram = [
             link(SEQUENCE, 2, 1, "a"),
-            link(SEQUENCE, 2 | NLM_F_DUMP_INTR, 2, "b"),
-            done(0),
-        ]
-        .concat();
-        take(&mut first, &datagram).0.unwrap();
-        assert!(first.interrupted);
-
-        let mut second = Answer::new(SEQUENCE, first.settle().links);
-        let datagram = [
-            link(SEQUENCE, 2, 2, "renamed"),
-            link(SEQUENCE, 2, 3, "c"),
+            link(SEQUENCE, 2, 2, "b"),
+            link(SEQUENCE, 2 | NLM_F_DUMP_INTR, 2, "renamed"),
             done(0),
         ];
-        take(&mut second, &datagram.concat()).0.unwrap();
-        assert!(!second.interrupted);
-        assert_eq!(names(&second.settle()), ["a", "renamed", "c"]);
+        take(&mut answer, &datagram.concat()).0.unwrap();
+        assert!(answer.interrupted);
+        assert_eq!(names(answer), ["a", "renamed"]);
     }
 
     #[test]
     fn a_garbled_link_does_not_hide_the_others() {
-        let mut answer = Answer::new(SEQUENCE, Vec::new());
+        let mut answer = Answer::new(SEQUENCE);
         let datagram = [
             message(RTM_NEWLINK, 2, SEQUENCE, &[0; 16]),
             link(SEQUENCE, 2, 1, "a"),
@@ -348,18 +340,18 @@ mod tests {
         ];
         let (result, garbled) = take(&mut answer, &datagram.concat());
         result.unwrap();
-        assert_eq!((names(&answer), garbled), (vec!["a"], 1));
+        assert_eq!((names(answer), garbled), (vec!["a".to_owned()], 1));
     }
 
     #[test]
     fn the_kernels_errors_are_ours() {
         for kind in [NLMSG_DONE, NLMSG_ERROR] {
-            let mut answer = Answer::new(SEQUENCE, Vec::new());
+            let mut answer = Answer::new(SEQUENCE);
             let refused = message(kind, 0, SEQUENCE, &(-16i32).to_ne_bytes());
             let error = take(&mut answer, &refused).0.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
         }
-        let mut answer = Answer::new(SEQUENCE, Vec::new());
+        let mut answer = Answer::new(SEQUENCE);
         let short = message(NLMSG_DONE, 0, SEQUENCE, &[0; 3]);
         assert!(take(&mut answer, &short).0.is_err());
     }
@@ -367,7 +359,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let mut answer = Answer::new(SEQUENCE, Vec::new());
+            let mut answer = Answer::new(SEQUENCE);
             let _ = answer.take(&bytes, |_| {});
             let mut led = link(SEQUENCE, 2, 1, "a");
             led.extend(bytes);

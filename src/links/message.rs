@@ -3,7 +3,7 @@
 //!
 //! Only the attributes that are used are looked at. netlink-packet-route's `LinkMessage` decodes all of
 //! them: it refuses the whole link over one that a newer kernel spells differently or a name that is
-//! not UTF-8, and takes twenty times as long.
+//! not UTF-8, and takes 14 µs a link where the kernel takes 3 to send it.
 
 use netlink_packet_core::{DecodeError, NlasIterator};
 use netlink_packet_route::link::{LinkFlags, LinkHeader};

@@ -35,6 +35,7 @@ pub struct Link {
     /// Interface below a VLAN or macvlan, or the other end of a veth; only where it is in this network
     /// namespace.
     pub parent: Option<u32>,
+    /// Administratively (`IFF_UP`), whether there is a carrier or not.
     pub up: bool,
     pub loopback: bool,
     /// Times that the carrier came or went.
