@@ -4,6 +4,9 @@
 pub mod bpf;
 pub mod clock;
 pub mod errors;
+pub mod export;
 pub mod flow;
 pub mod interfaces;
+pub mod links;
+pub mod process;
 pub mod threads;

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The families about the agent itself: collector, errors, build, configuration, process, scrape.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use prometheus::proto::MetricType::{self, COUNTER, GAUGE};
+use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily};
+use prometheus::{Encoder, TextEncoder};
+
+use super::{Build, Input, Reload};
+use crate::bpf::counters::Count;
+use crate::errors::{Errors, Subsystem};
+use crate::flow::snapshot::Totals;
+use crate::process::ProcessStats;
+
+pub(super) fn write(
+    input: &Input,
+    elapsed: impl FnOnce() -> Duration,
+    mut out: &mut dyn Write,
+) -> io::Result<()> {
+    let mut families = Vec::new();
+    families.extend(collector(&input.flows.totals, input.sample_rate));
+    families.extend(dropped(input));
+    families.extend(flow_series(&input.flows.totals));
+    families.extend(errors(input.errors, input.parse_errors));
+    families.extend(build_and_config(input.build, input.reload));
+    families.extend(input.process.iter().flat_map(of_process));
+    families.push(single(
+        GAUGE,
+        "rfm_scrape_duration_seconds",
+        "Seconds from the beginning of this scrape to this line.",
+        elapsed().as_secs_f64(),
+    ));
+    // The encoder refuses a family without samples.
+    families.retain(|family| !family.get_metric().is_empty());
+    TextEncoder::new()
+        .encode(&families, &mut out)
+        .map_err(io::Error::other)
+}
+
+fn collector(totals: &Totals, sample_rate: u32) -> [MetricFamily; 6] {
+    [
+        single(
+            GAUGE,
+            "rfm_sample_rate",
+            "One in this many packets is taken.",
+            f64::from(sample_rate),
+        ),
+        single(
+            GAUGE,
+            "rfm_collector_active_flows",
+            "Flows in the table now.",
+            totals.active_flows as f64,
+        ),
+        single(
+            GAUGE,
+            "rfm_collector_max_flows",
+            "Flows that the table can hold; one more evicts the one idle longest.",
+            totals.max_flows as f64,
+        ),
+        single(
+            COUNTER,
+            "rfm_collector_accounted_packets_total",
+            "Packets that reached the flow table, as taken: not scaled by the sample rate.",
+            totals.accounted_packets as f64,
+        ),
+        single(
+            COUNTER,
+            "rfm_collector_accounted_bytes_total",
+            "Bytes that reached the flow table, as taken: L2 frames without FCS, not scaled by the sample rate.",
+            totals.accounted_bytes as f64,
+        ),
+        single(
+            COUNTER,
+            "rfm_collector_forced_evictions_total",
+            "Flows that ended early because the table was full.",
+            totals.forced_evictions as f64,
+        ),
+    ]
+}
+
+/// What was lost over all hooks there are or were.
+fn dropped(input: &Input) -> [MetricFamily; 3] {
+    let hooks = input
+        .interfaces
+        .iter()
+        .flat_map(|i| i.ingress.iter().chain(&i.egress))
+        .chain([&input.departed]);
+    let mut records = 0u64;
+    let mut lost = Count::default();
+    for hook in hooks {
+        records = records.wrapping_add(hook.lost_records);
+        lost = hook.families.iter().fold(lost, |sum, f| sum + f.lost);
+    }
+    [
+        single(
+            COUNTER,
+            "rfm_collector_dropped_events_total",
+            "Records lost because the ring buffer was full.",
+            records as f64,
+        ),
+        single(
+            COUNTER,
+            "rfm_collector_dropped_packets_total",
+            "Packets in the lost records, super-packets as their segments, not scaled by the sample rate. The flows lack them, the interface counters do not.",
+            lost.packets as f64,
+        ),
+        single(
+            COUNTER,
+            "rfm_collector_dropped_bytes_total",
+            "Bytes in the lost records: L2 frames without FCS, not scaled by the sample rate. The flows lack them, the interface counters do not.",
+            lost.bytes as f64,
+        ),
+    ]
+}
+
+fn flow_series(totals: &Totals) -> [MetricFamily; 3] {
+    [
+        single(
+            GAUGE,
+            "rfm_flow_series",
+            "Label sets of the flow series held now.",
+            totals.series as f64,
+        ),
+        single(
+            GAUGE,
+            "rfm_flow_series_limit",
+            "Label sets of the flow series that can be held.",
+            totals.series_limit as f64,
+        ),
+        single(
+            COUNTER,
+            "rfm_flow_series_folded_total",
+            "Times that a label set found no room and was counted with other in its labels.",
+            totals.series_folded as f64,
+        ),
+    ]
+}
+
+fn errors(errors: &Errors, parse_errors: &[(&str, u64)]) -> [MetricFamily; 2] {
+    [
+        family(
+            COUNTER,
+            "rfm_errors_total",
+            "Errors that were survived, by the part that met them; the log tells more.",
+            Subsystem::ALL
+                .map(|s| sample(COUNTER, &[("subsystem", s.name())], errors.get(s) as f64)),
+        ),
+        family(
+            COUNTER,
+            "rfm_parse_errors_total",
+            "Frames whose IP header is not what their type announces; their interface counts them as family other.",
+            parse_errors
+                .iter()
+                .map(|&(reason, times)| sample(COUNTER, &[("reason", reason)], times as f64)),
+        ),
+    ]
+}
+
+fn build_and_config(build: Build, reload: Reload) -> [MetricFamily; 3] {
+    let labels = [("version", build.version), ("revision", build.revision)];
+    [
+        family(
+            GAUGE,
+            "rfm_build_info",
+            "Always 1. What is running.",
+            [sample(GAUGE, &labels, 1.0)],
+        ),
+        single(
+            GAUGE,
+            "rfm_config_last_reload_successful",
+            "1 if the configuration was in order when it was last read; 0 if not, and the one before stays in force.",
+            f64::from(u8::from(reload.successful)),
+        ),
+        single(
+            GAUGE,
+            "rfm_config_last_reload_success_timestamp_seconds",
+            "When the configuration in force was read, in seconds since the Unix epoch.",
+            reload.success_time,
+        ),
+    ]
+}
+
+/// Names and meanings as in the Prometheus client libraries.
+fn of_process(process: &ProcessStats) -> Vec<MetricFamily> {
+    let mut families = vec![
+        single(
+            COUNTER,
+            "process_cpu_seconds_total",
+            "CPU time that the process spent, user and system, in seconds.",
+            process.cpu_seconds,
+        ),
+        single(
+            GAUGE,
+            "process_resident_memory_bytes",
+            "Resident memory of the process in bytes.",
+            process.resident_bytes as f64,
+        ),
+        single(
+            GAUGE,
+            "process_virtual_memory_bytes",
+            "Virtual memory of the process in bytes.",
+            process.virtual_bytes as f64,
+        ),
+        single(
+            GAUGE,
+            "process_start_time_seconds",
+            "When the process began, in seconds since the Unix epoch.",
+            process.start_time,
+        ),
+        single(
+            GAUGE,
+            "process_open_fds",
+            "File descriptors that are open.",
+            process.open_fds as f64,
+        ),
+        single(
+            GAUGE,
+            "process_threads",
+            "Threads of the process.",
+            process.threads as f64,
+        ),
+    ];
+    families.extend(process.max_fds.map(|max| {
+        single(
+            GAUGE,
+            "process_max_fds",
+            "File descriptors that may be open.",
+            max as f64,
+        )
+    }));
+    families
+}
+
+/// A family of one sample without labels.
+fn single(kind: MetricType, name: &str, help: &str, value: f64) -> MetricFamily {
+    family(kind, name, help, [sample(kind, &[], value)])
+}
+
+fn family(
+    kind: MetricType,
+    name: &str,
+    help: &str,
+    samples: impl IntoIterator<Item = Metric>,
+) -> MetricFamily {
+    let mut family = MetricFamily::default();
+    family.set_name(name.to_owned());
+    family.set_help(help.to_owned());
+    family.set_field_type(kind);
+    family.set_metric(samples.into_iter().collect());
+    family
+}
+
+/// The family's `kind` says which of a proto's values is read.
+fn sample(kind: MetricType, labels: &[(&str, &str)], value: f64) -> Metric {
+    let labels = labels.iter().map(|(name, text)| {
+        let mut pair = LabelPair::default();
+        pair.set_name((*name).to_owned());
+        pair.set_value((*text).to_owned());
+        pair
+    });
+    let mut metric = Metric::from_label(labels.collect());
+    if kind == COUNTER {
+        let mut counter = Counter::default();
+        counter.set_value(value);
+        metric.set_counter(counter);
+    } else {
+        let mut gauge = Gauge::default();
+        gauge.set_value(value);
+        metric.set_gauge(gauge);
+    }
+    metric
+}

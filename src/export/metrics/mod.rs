@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The Prometheus families, from figures gathered for one scrape.
+//!
+//! Families with a sample per interface or label set go straight to the text: a full table is 60,000
+//! lines, for which the `prometheus` crate first builds as many protos of ten strings each. Those of the
+//! agent itself, a sample or a few each, are that crate's.
+
+mod agent;
+mod flows;
+mod interfaces;
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use crate::bpf::counters::HookCounters;
+use crate::errors::Errors;
+use crate::export::text::TextWriter;
+use crate::flow::snapshot::Snapshot;
+use crate::links::Link;
+use crate::process::ProcessStats;
+
+/// What `/metrics` is made of. To keep promise 3 in every answer, gather in this order: flows, then
+/// lost, then taken.
+pub struct Input<'a> {
+    /// In the order in which they are to appear.
+    pub interfaces: &'a [Interface<'a>],
+    /// Sum over the hooks that were let go and stand no longer in `interfaces`, so that the totals of
+    /// what was dropped never fall.
+    pub departed: HookCounters,
+    /// Each pattern of the configuration, and how many interfaces it matches.
+    pub pattern_matches: &'a [(&'a str, u64)],
+    pub flows: &'a Snapshot,
+    /// Whether to give the four gauges over live flows.
+    pub flow_gauges: bool,
+    pub sample_rate: u32,
+    pub errors: &'a Errors,
+    /// Reason, times.
+    pub parse_errors: &'a [(&'a str, u64)],
+    pub build: Build<'a>,
+    pub reload: Reload,
+    /// None where /proc could not be read.
+    pub process: Option<ProcessStats>,
+}
+
+/// One watched interface.
+pub struct Interface<'a> {
+    pub link: &'a Link,
+    /// Name of the link's master, else empty.
+    pub master: &'a str,
+    /// The hook in use: `tcx`, `clsact` or `none`.
+    pub attach: &'a str,
+    /// None where that hook is not attached.
+    pub ingress: Option<HookCounters>,
+    pub egress: Option<HookCounters>,
+}
+
+#[derive(Clone, Copy)]
+pub struct Build<'a> {
+    pub version: &'a str,
+    pub revision: &'a str,
+}
+
+/// How the configuration was last read.
+#[derive(Clone, Copy)]
+pub struct Reload {
+    pub successful: bool,
+    /// Seconds since the Unix epoch; the start counts as the first success.
+    pub success_time: f64,
+}
+
+/// Writes everything, in an order that depends on `input` alone. `elapsed` is asked last: the time since
+/// the scrape began.
+pub fn render(
+    input: &Input,
+    elapsed: impl FnOnce() -> Duration,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let mut text = TextWriter::new(out);
+    interfaces::write(input, &mut text)?;
+    flows::write(input, &mut text)?;
+    text.finish()?;
+    agent::write(input, elapsed, out)
+}

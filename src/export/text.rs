@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The Prometheus text format 0.0.4, for families with one sample per interface or label set.
+
+use std::io::{self, Write};
+
+/// What is gathered before it is passed on; keeps small writes away from a compressor.
+const CHUNK: usize = 16 * 1024;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Counter,
+    Gauge,
+}
+
+/// Writes families, one after the other, in pieces of [`CHUNK`] bytes.
+pub struct TextWriter<'a> {
+    out: &'a mut dyn Write,
+    chunk: Vec<u8>,
+}
+
+impl<'a> TextWriter<'a> {
+    pub fn new(out: &'a mut dyn Write) -> Self {
+        Self {
+            out,
+            chunk: Vec::with_capacity(CHUNK + 1024),
+        }
+    }
+
+    /// Begins a family. HELP and TYPE are written with its first sample: without one, nothing is.
+    pub fn family<'w>(
+        &'w mut self,
+        name: &'static str,
+        kind: Kind,
+        help: &'static str,
+    ) -> Family<'w, 'a> {
+        Family {
+            writer: self,
+            name,
+            kind,
+            help,
+            begun: false,
+        }
+    }
+
+    /// Passes on what is left.
+    pub fn finish(mut self) -> io::Result<()> {
+        self.pass_on()
+    }
+
+    fn pass_on(&mut self) -> io::Result<()> {
+        self.out.write_all(&self.chunk)?;
+        self.chunk.clear();
+        Ok(())
+    }
+}
+
+/// A family whose samples are being written.
+pub struct Family<'w, 'a> {
+    writer: &'w mut TextWriter<'a>,
+    name: &'static str,
+    kind: Kind,
+    help: &'static str,
+    begun: bool,
+}
+
+impl Family<'_, '_> {
+    /// One sample with labels still to be escaped.
+    pub fn sample(&mut self, labels: &[(&str, &str)], value: u64) -> io::Result<()> {
+        self.begin();
+        let chunk = &mut self.writer.chunk;
+        let mut before = b'{';
+        for (name, text) in labels {
+            chunk.push(before);
+            push_label(chunk, name, text);
+            before = b',';
+        }
+        if !labels.is_empty() {
+            chunk.push(b'}');
+        }
+        self.end(value)
+    }
+
+    /// One sample with labels as `name="value",…`, already escaped; at least one.
+    pub fn rendered(&mut self, labels: &str, value: u64) -> io::Result<()> {
+        self.begin();
+        let chunk = &mut self.writer.chunk;
+        chunk.push(b'{');
+        chunk.extend_from_slice(labels.as_bytes());
+        chunk.push(b'}');
+        self.end(value)
+    }
+
+    fn begin(&mut self) {
+        if !self.begun {
+            self.begun = true;
+            self.head();
+        }
+        self.writer.chunk.extend_from_slice(self.name.as_bytes());
+    }
+
+    fn head(&mut self) {
+        let kind = match self.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+        };
+        debug_assert!(
+            !self.help.contains(['\\', '\n']),
+            "to be escaped: {}",
+            self.help
+        );
+        for part in [
+            "# HELP ",
+            self.name,
+            " ",
+            self.help,
+            "\n# TYPE ",
+            self.name,
+            " ",
+            kind,
+            "\n",
+        ] {
+            self.writer.chunk.extend_from_slice(part.as_bytes());
+        }
+    }
+
+    fn end(&mut self, value: u64) -> io::Result<()> {
+        let chunk = &mut self.writer.chunk;
+        chunk.push(b' ');
+        chunk.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+        chunk.push(b'\n');
+        if chunk.len() >= CHUNK {
+            self.writer.pass_on()?;
+        }
+        Ok(())
+    }
+}
+
+/// Appends `name="value"` with the three escapes that the format knows.
+pub fn push_label(out: &mut Vec<u8>, name: &str, value: &str) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"=\"");
+    for &byte in value.as_bytes() {
+        match byte {
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            _ => out.push(byte),
+        }
+    }
+    out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(write: impl FnOnce(&mut TextWriter)) -> String {
+        let mut out = Vec::new();
+        let mut writer = TextWriter::new(&mut out);
+        write(&mut writer);
+        writer.finish().unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_family_has_one_head_and_then_its_samples() {
+        let text = written(|w| {
+            let mut family = w.family("a_total", Kind::Counter, "Some help.");
+            family.sample(&[], 0).unwrap();
+            family.sample(&[("x", "1"), ("y", "")], u64::MAX).unwrap();
+            family.rendered("x=\"2\"", 7).unwrap();
+        });
+        let expected = "# HELP a_total Some help.\n# TYPE a_total counter\na_total 0\n\
+                        a_total{x=\"1\",y=\"\"} 18446744073709551615\na_total{x=\"2\"} 7\n";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_family_without_samples_leaves_no_trace() {
+        let text = written(|w| {
+            w.family("a", Kind::Gauge, "Help.");
+        });
+        assert_eq!(text, "");
+    }
+
+    #[test]
+    fn label_values_are_escaped() {
+        let text = written(|w| {
+            let mut family = w.family("a", Kind::Gauge, "Help.");
+            family.sample(&[("l", "q\" b\\ n\n ü")], 1).unwrap();
+        });
+        assert!(text.ends_with("a{l=\"q\\\" b\\\\ n\\n ü\"} 1\n"), "{text}");
+    }
+
+    #[test]
+    fn a_long_family_is_passed_on_in_pieces_and_whole() {
+        struct Pieces(Vec<usize>);
+        impl Write for Pieces {
+            fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+                self.0.push(piece.len());
+                Ok(piece.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut pieces = Pieces(Vec::new());
+        let mut writer = TextWriter::new(&mut pieces);
+        let mut family = writer.family("a", Kind::Gauge, "Help.");
+        for value in 100_000..110_000 {
+            family.sample(&[], value).unwrap();
+        }
+        writer.finish().unwrap();
+        let head = "# HELP a Help.\n# TYPE a gauge\n".len();
+        assert_eq!(
+            pieces.0.iter().sum::<usize>(),
+            head + 10_000 * "a 100000\n".len()
+        );
+        assert!(pieces.0.len() > 4);
+        assert!(pieces.0.iter().all(|&len| len < CHUNK + 1024));
+    }
+}

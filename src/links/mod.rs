@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The machine's network interfaces, as the kernel tells them over rtnetlink.
+
+mod dump;
+mod layer;
+mod message;
+mod speed;
+
+pub use dump::LinkSocket;
+pub use layer::LinkLayer;
+
+/// The device's own counters (`IFLA_STATS64`), to compare ours with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeviceCounters {
+    pub rx_packets: u64,
+    pub rx_bytes: u64,
+    pub tx_packets: u64,
+    pub tx_bytes: u64,
+}
+
+/// One network interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Link {
+    pub ifindex: u32,
+    /// Bytes that are not UTF-8 (the kernel allows them) appear as `\xNN`.
+    pub name: String,
+    /// What the operator wrote with `ip link set … alias`; often empty.
+    pub alias: String,
+    /// The kernel's word for the driver family (`vlan`, `bridge`, `tun`, …), else one for the ARPHRD type.
+    pub kind: String,
+    /// ARPHRD type; see [`LinkLayer::of`].
+    pub arphrd: u16,
+    /// Bridge, bond or VRF that the interface is enslaved to.
+    pub master: Option<u32>,
+    /// Interface below a VLAN or macvlan, or the other end of a veth; only where it is in this network
+    /// namespace.
+    pub parent: Option<u32>,
+    /// Administratively (`IFF_UP`), whether there is a carrier or not.
+    pub up: bool,
+    pub loopback: bool,
+    /// Times that the carrier came or went.
+    pub carrier_changes: u32,
+    /// Bytes per second, where the driver knows.
+    pub speed_bytes: Option<u64>,
+    pub stats: DeviceCounters,
+}
+
+impl Link {
+    pub fn layer(&self) -> LinkLayer {
+        LinkLayer::of(self.arphrd)
+    }
+}
+
+/// The link of this index in what [`LinkSocket::dump`] gave, which is in order of ifindex.
+pub fn find(links: &[Link], ifindex: u32) -> Option<&Link> {
+    links
+        .binary_search_by_key(&ifindex, |l| l.ifindex)
+        .ok()
+        .map(|at| &links[at])
+}

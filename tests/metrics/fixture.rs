@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Figures of a small router, all of them different.
+
+use std::time::Duration;
+
+use rfm::bpf::counters::{Count, FamilyCounters, HookCounters};
+use rfm::errors::{Errors, Subsystem};
+use rfm::export::metrics::{Build, Input, Interface, Reload, render};
+use rfm::flow::snapshot::{SeriesRow, Snapshot, Totals};
+use rfm::links::{DeviceCounters, Link};
+use rfm::process::ProcessStats;
+
+pub struct Fixture {
+    links: Vec<Link>,
+    interfaces: Vec<(&'static str, Option<HookCounters>, Option<HookCounters>)>,
+    flows: Snapshot,
+    errors: Errors,
+}
+
+impl Fixture {
+    /// Nothing to watch, nothing seen.
+    pub fn empty() -> Self {
+        Self {
+            links: Vec::new(),
+            interfaces: Vec::new(),
+            flows: Snapshot::default(),
+            errors: Errors::default(),
+        }
+    }
+
+    /// An Ethernet port, a PPP session watched at ingress only, and a device that is not attached.
+    pub fn new() -> Self {
+        let mut new = Self::empty();
+        new.links = vec![
+            link(
+                2,
+                "eth0",
+                "to \"IX\" \\ rack 7",
+                "ethernet",
+                Some(1_250_000_000),
+            ),
+            link(7, "ppp0", "", "ppp", None),
+            link(9, "mon0", "", "ieee80211", None),
+        ];
+        new.links[0].master = Some(3);
+        new.interfaces = vec![
+            ("tcx", Some(hook(100)), Some(hook(200))),
+            ("clsact", Some(hook(300)), None),
+            ("none", None, None),
+        ];
+        new.flows = Snapshot {
+            series: vec![row(0, 3), row(1, 0)],
+            totals: Totals {
+                accounted_packets: 5001,
+                accounted_bytes: 5002,
+                active_flows: 5003,
+                max_flows: 65_536,
+                forced_evictions: 5004,
+                series: 2,
+                series_limit: 10_000,
+                series_folded: 5005,
+            },
+        };
+        new.errors.count(Subsystem::Netlink);
+        new
+    }
+
+    /// One interface with these strings.
+    pub fn hostile(name: &str, alias: &str) -> Self {
+        let mut new = Self::new();
+        new.links = vec![link(2, name, alias, name, Some(1))];
+        new.interfaces = vec![("tcx", Some(hook(100)), Some(hook(200)))];
+        new
+    }
+
+    /// The text of these figures.
+    pub fn text(&self) -> String {
+        self.text_with(|_| {})
+    }
+
+    /// The same after a change of the input.
+    pub fn text_with(&self, change: impl FnOnce(&mut Input)) -> String {
+        let interfaces = self.links.iter().zip(&self.interfaces);
+        let interfaces: Vec<_> = interfaces
+            .map(|(link, &(attach, ingress, egress))| Interface {
+                link,
+                master: link.master.map_or("", |_| "br0"),
+                attach,
+                ingress,
+                egress,
+            })
+            .collect();
+        let mut input = self.input(&interfaces);
+        change(&mut input);
+        let mut out = Vec::new();
+        render(&input, || Duration::from_micros(1500), &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    fn input<'a>(&'a self, interfaces: &'a [Interface<'a>]) -> Input<'a> {
+        Input {
+            interfaces,
+            departed: hook(400),
+            pattern_matches: match self.links.len() {
+                0 => &[],
+                _ => &[("eth.*", 1), ("wg\\d+", 0)],
+            },
+            flows: &self.flows,
+            flow_gauges: true,
+            sample_rate: 100,
+            errors: &self.errors,
+            parse_errors: &[("ipv4_version", 3), ("ipv6_short", 0)],
+            build: Build {
+                version: "0.1.0",
+                revision: "0123abc",
+            },
+            reload: Reload {
+                successful: true,
+                success_time: 1_700_000_000.25,
+            },
+            process: Some(ProcessStats {
+                cpu_seconds: 1.5,
+                resident_bytes: 4_000_000,
+                virtual_bytes: 90_000_000,
+                start_time: 1_699_999_999.99,
+                open_fds: 31,
+                max_fds: Some(1024),
+                threads: 6,
+            }),
+        }
+    }
+}
+
+fn link(ifindex: u32, name: &str, alias: &str, kind: &str, speed: Option<u64>) -> Link {
+    let base = u64::from(ifindex) * 1000;
+    Link {
+        ifindex,
+        name: name.into(),
+        alias: alias.into(),
+        kind: kind.into(),
+        speed_bytes: speed,
+        stats: DeviceCounters {
+            rx_packets: base + 1,
+            rx_bytes: base + 2,
+            tx_packets: base + 3,
+            tx_bytes: base + 4,
+        },
+        ..Link::default()
+    }
+}
+
+/// Per family f: base + f packets crossed, 20 + f taken, 2 lost, each of about 100 bytes; 5 records lost.
+fn hook(base: u64) -> HookCounters {
+    let of_family = |f: u64| FamilyCounters {
+        crossed: Count {
+            packets: base + f,
+            bytes: 100 * base + 200 * f,
+        },
+        taken: Count {
+            packets: 20 + f,
+            bytes: 2000 + 100 * f,
+        },
+        lost: Count {
+            packets: 2,
+            bytes: 200,
+        },
+    };
+    HookCounters {
+        families: [of_family(0), of_family(1), of_family(2)],
+        lost_records: 5,
+    }
+}
+
+fn row(n: u64, live_flows: u64) -> SeriesRow {
+    let labels = format!(
+        r#"ifname="eth0",direction="egress",proto="6",src_asn="",dst_asn="{}",src_city="",dst_city="A \"B\"""#,
+        64_496 + n
+    );
+    let base = n * 10;
+    SeriesRow {
+        labels: labels.into(),
+        bytes_total: base + 1,
+        packets_total: base + 2,
+        live_bytes: base + 3,
+        live_packets: base + 4,
+        live_sampled_bytes: base + 5,
+        live_sampled_packets: base + 6,
+        live_flows,
+    }
+}

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! `/metrics`: the text of a fixed input, the names that stay, and what hostile strings do to it.
+
+mod fixture;
+mod format;
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use fixture::Fixture;
+use format::Exposition;
+use proptest::prelude::*;
+
+const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/metrics.txt");
+
+/// REFERENCE names that this program has; the promise to dashboards.
+const NAMES: [&str; 44] = [
+    "rfm_interface_rx_bytes_total",
+    "rfm_interface_rx_packets_total",
+    "rfm_interface_tx_bytes_total",
+    "rfm_interface_tx_packets_total",
+    "rfm_interface_sampled_packets_total",
+    "rfm_interface_sampled_bytes_total",
+    "rfm_interface_device_rx_bytes_total",
+    "rfm_interface_device_rx_packets_total",
+    "rfm_interface_device_tx_bytes_total",
+    "rfm_interface_device_tx_packets_total",
+    "rfm_interface_info",
+    "rfm_interface_speed_bytes",
+    "rfm_interface_pattern_matches",
+    "rfm_flow_bytes_total",
+    "rfm_flow_packets_total",
+    "rfm_flow_bytes",
+    "rfm_flow_packets",
+    "rfm_flow_sampled_bytes",
+    "rfm_flow_sampled_packets",
+    "rfm_sample_rate",
+    "rfm_collector_active_flows",
+    "rfm_collector_max_flows",
+    "rfm_collector_accounted_packets_total",
+    "rfm_collector_accounted_bytes_total",
+    "rfm_collector_dropped_events_total",
+    "rfm_collector_dropped_packets_total",
+    "rfm_collector_dropped_bytes_total",
+    "rfm_collector_forced_evictions_total",
+    "rfm_flow_series",
+    "rfm_flow_series_limit",
+    "rfm_flow_series_folded_total",
+    "rfm_errors_total",
+    "rfm_parse_errors_total",
+    "rfm_build_info",
+    "rfm_config_last_reload_successful",
+    "rfm_config_last_reload_success_timestamp_seconds",
+    "process_cpu_seconds_total",
+    "process_resident_memory_bytes",
+    "process_virtual_memory_bytes",
+    "process_start_time_seconds",
+    "process_open_fds",
+    "process_max_fds",
+    "process_threads",
+    "rfm_scrape_duration_seconds",
+];
+
+#[test]
+fn the_text_of_a_fixed_input_is_the_golden_one() {
+    let text = Fixture::new().text();
+    if std::env::var_os("RFM_BLESS").is_some() {
+        std::fs::write(GOLDEN, &text).unwrap();
+    }
+    let golden = std::fs::read_to_string(GOLDEN).unwrap();
+    assert!(
+        text == golden,
+        "differs from {GOLDEN}; RFM_BLESS=1 writes it anew:\n{text}"
+    );
+}
+
+#[test]
+fn the_families_are_exactly_those_promised_and_in_form() {
+    let text = Fixture::new().text();
+    let families = Exposition::parse(&text).unwrap().families;
+    let mut names: Vec<&str> = families.iter().map(|f| f.name.as_str()).collect();
+    let mut promised = NAMES.to_vec();
+    names.sort_unstable();
+    promised.sort_unstable();
+    assert_eq!(names, promised);
+    for family in &families {
+        let counter = family.kind == "counter";
+        assert_eq!(counter, family.name.ends_with("_total"), "{}", family.name);
+        assert!(!family.samples.is_empty(), "{}", family.name);
+        assert!(family.help.ends_with('.'), "{}", family.name);
+    }
+}
+
+#[test]
+fn the_figures_stand_under_their_labels() {
+    let text = Exposition::parse(&Fixture::new().text()).unwrap();
+    let value = |name: &str, labels: &[(&str, &str)]| text.value(name, labels);
+    let v6 = [("ifname", "eth0"), ("family", "ipv6")];
+    assert_eq!(value("rfm_interface_rx_bytes_total", &v6), Some("10200"));
+    assert_eq!(value("rfm_interface_tx_packets_total", &v6), Some("201"));
+    let taken = [("ifname", "eth0"), ("direction", "egress")];
+    assert_eq!(
+        value("rfm_interface_sampled_packets_total", &taken),
+        Some("63")
+    );
+    assert_eq!(
+        value("rfm_interface_sampled_bytes_total", &taken),
+        Some("6300")
+    );
+    // Two hooks of eth0, one of ppp0, and what is gone: 3 families each.
+    assert_eq!(
+        value("rfm_collector_dropped_packets_total", &[]),
+        Some("24")
+    );
+    assert_eq!(
+        value("rfm_collector_dropped_bytes_total", &[]),
+        Some("2400")
+    );
+    assert_eq!(value("rfm_collector_dropped_events_total", &[]), Some("20"));
+    let ppp = [("ifname", "ppp0"), ("family", "ipv4")];
+    assert!(value("rfm_interface_rx_bytes_total", &ppp).is_some());
+    assert_eq!(value("rfm_interface_tx_bytes_total", &ppp), None);
+}
+
+#[test]
+fn without_gauges_the_counters_stay() {
+    let text = Fixture::new().text_with(|input| input.flow_gauges = false);
+    for family in &Exposition::parse(&text).unwrap().families {
+        let gauge = family.kind == "gauge" && family.name.starts_with("rfm_flow_");
+        assert!(
+            !gauge || family.name.starts_with("rfm_flow_series"),
+            "{}",
+            family.name
+        );
+    }
+    assert!(text.contains("\nrfm_flow_bytes_total{"));
+}
+
+#[test]
+fn what_has_no_samples_is_left_out() {
+    let text = Fixture::empty().text_with(|input| {
+        input.process = None;
+        input.parse_errors = &[];
+    });
+    let families = Exposition::parse(&text).unwrap().families;
+    let absent = [
+        "rfm_interface_",
+        "rfm_flow_bytes",
+        "rfm_flow_packets",
+        "rfm_parse",
+        "process_",
+    ];
+    for family in families {
+        assert!(
+            !absent.iter().any(|a| family.name.starts_with(a)),
+            "{}",
+            family.name
+        );
+    }
+    assert!(!text.contains("rfm_interface_"));
+}
+
+#[test]
+fn promtool_finds_nothing() {
+    let tool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut tool = match tool {
+        Ok(tool) => tool,
+        Err(error) => {
+            let required = std::env::var("RFM_REQUIRE_TOOLS").is_ok_and(|v| v == "1");
+            assert!(!required, "promtool: {error}");
+            eprintln!("skipped: promtool: {error}");
+            return;
+        }
+    };
+    let text = Fixture::hostile("a\"b\\c\nd", "é{}\r\t").text();
+    let mut stdin = tool.stdin.take().unwrap();
+    stdin.write_all(text.as_bytes()).unwrap();
+    drop(stdin);
+    let output = tool.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    assert_eq!(String::from_utf8_lossy(&said), "");
+    assert!(output.status.success());
+}
+
+proptest! {
+    #[test]
+    fn hostile_names_and_aliases_come_back_as_they_were(
+        name in r#"([\\"\n\r{}=, #a-zé\x00-\x1f]{1,15}|\PC{1,15})"#,
+        alias in r#"([\\"\n\r{}=, #a-zé\x00-\x1f]{0,255}|\PC{0,99})"#,
+    ) {
+        let text = Fixture::hostile(&name, &alias).text();
+        let text = Exposition::parse(&text).unwrap();
+        let info = text.families.iter().find(|f| f.name == "rfm_interface_info").unwrap();
+        let labels = &info.samples[0].labels;
+        let label = |key| labels.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
+        prop_assert_eq!(label("ifname"), Some(name.as_str()));
+        prop_assert_eq!(label("ifalias"), Some(alias.as_str()));
+        prop_assert_eq!(label("attach"), Some("tcx"));
+    }
+}
