@@ -3,5 +3,6 @@
 
 pub mod bpf;
 pub mod errors;
+pub mod export;
 pub mod flow;
 pub mod threads;
