@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! One connection: hyper's state machine with the handler at its end.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::error::Error;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Instant;
+
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::header::{CONNECTION, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::{Request, Response, StatusCode};
+use rustix::event::PollFlags;
+
+use super::phase::Phase;
+use super::socket::{Io, Socket};
+use super::{Handler, Limits, Peer, respond};
+use crate::errors::{Errors, Subsystem};
+
+/// Read from a client that goes on sending after the last response. With unread bytes in the
+/// socket, close(2) sends a reset, which can overtake that response.
+const LINGER_BYTES: usize = 256 * 1024;
+
+/// hyper panics when given less.
+const HEADER_FLOOR: usize = 8 * 1024;
+
+/// What all connections share.
+pub(super) struct Shared<H> {
+    pub handler: H,
+    pub limits: Limits,
+    pub errors: Arc<Errors>,
+    pub subsystem: Subsystem,
+    /// Bytes of response bodies that are still in memory.
+    pub held: Arc<AtomicUsize>,
+}
+
+impl<H> Shared<H> {
+    pub fn report(&self, kind: &'static str, message: impl FnOnce() -> String) {
+        self.errors.report(self.subsystem, kind, message);
+    }
+}
+
+/// Set by hyper when it wants to be polled again without waiting for the socket.
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// hyper's side of a connection.
+type Task<H> = http1::Connection<Io, Service<H>>;
+
+pub(super) struct Connection<H: Handler> {
+    inner: Rc<Inner<H>>,
+    /// Gone when hyper is done and the connection lingers.
+    task: Option<Pin<Box<Task<H>>>>,
+    woken: Arc<Woken>,
+    waker: Waker,
+    events: PollFlags,
+    lingered: usize,
+}
+
+impl<H: Handler> Connection<H> {
+    pub fn new(
+        fd: OwnedFd,
+        address: Option<SocketAddr>,
+        shared: Rc<Shared<H>>,
+        now: Instant,
+    ) -> Self {
+        let socket = Rc::new(Socket::new(fd, now));
+        let header_bytes = shared.limits.header_bytes;
+        let inner = Rc::new(Inner {
+            socket: socket.clone(),
+            address,
+            shared,
+            answered: Cell::new(false),
+        });
+        let task = http1::Builder::new()
+            .max_buf_size(header_bytes.max(HEADER_FLOOR))
+            // A client may say that it is done asking and still wait for its answer.
+            .half_close(true)
+            .serve_connection(Io(socket), Service(inner.clone()));
+        // A new connection is polled once without an event: its request is often there already.
+        let woken = Arc::new(Woken(AtomicBool::new(true)));
+        Self {
+            inner,
+            task: Some(Box::pin(task)),
+            waker: woken.clone().into(),
+            woken,
+            events: PollFlags::empty(),
+            lingered: 0,
+        }
+    }
+
+    pub fn socket(&self) -> &Socket {
+        &self.inner.socket
+    }
+
+    pub fn peer(&self) -> Peer<'_> {
+        self.inner.peer()
+    }
+
+    pub fn is_woken(&self) -> bool {
+        self.woken.0.load(Ordering::Acquire)
+    }
+
+    pub fn is_responding(&self) -> bool {
+        matches!(self.socket().phase(), Phase::Responding { .. })
+    }
+
+    /// Takes note of what poll(2) found, for the next turn.
+    pub fn note(&mut self, events: PollFlags) {
+        self.events |= events;
+    }
+
+    /// Closes after the response under way.
+    pub fn finish(&mut self) {
+        if let Some(task) = &mut self.task {
+            task.as_mut().graceful_shutdown();
+            self.woken.0.store(true, Ordering::Release);
+        }
+    }
+
+    /// Goes on as far as it can without blocking; false when the connection has ended.
+    pub fn turn(&mut self) -> bool {
+        let events = std::mem::replace(&mut self.events, PollFlags::empty());
+        let fired = self.socket().fired(events);
+        let woken = self.woken.0.swap(false, Ordering::AcqRel);
+        let broken = events.intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL);
+        if !(fired || woken || broken) {
+            return true;
+        }
+        let open = match self.task {
+            Some(_) => self.poll_task(),
+            None => self.linger(),
+        };
+        // poll(2) reports a broken connection again and again: one that waits for nothing would
+        // keep the loop spinning.
+        open && !(broken && self.socket().waits_for().is_empty() && !self.is_woken())
+    }
+
+    fn poll_task(&mut self) -> bool {
+        let Some(task) = &mut self.task else {
+            return false;
+        };
+        self.inner.answered.set(false);
+        let result = task.as_mut().poll(&mut Context::from_waker(&self.waker));
+        let socket = &self.inner.socket;
+        match result {
+            Poll::Pending => {
+                if !self.is_woken() && !socket.waits_for().contains(PollFlags::OUT) {
+                    socket.set_phase(socket.phase().flushed(Instant::now()));
+                }
+                true
+            }
+            Poll::Ready(result) => {
+                if let Err(e) = result {
+                    let kind = if e.is_parse() {
+                        "request"
+                    } else {
+                        "connection"
+                    };
+                    self.inner.shared.report(kind, || match e.source() {
+                        Some(cause) => format!("{}: {e}: {cause}", self.peer()),
+                        None => format!("{}: {e}", self.peer()),
+                    });
+                }
+                self.task = None;
+                socket.set_phase(Phase::Lingering {
+                    since: Instant::now(),
+                });
+                !socket.ended() && socket.shut_down().is_ok() && self.linger()
+            }
+        }
+    }
+
+    /// Reads and forgets until the client closes.
+    fn linger(&mut self) -> bool {
+        let mut rest = [0; 8 * 1024];
+        loop {
+            match self.inner.socket.receive(&mut rest) {
+                Poll::Pending => return true,
+                Poll::Ready(Ok(0) | Err(_)) => return false,
+                Poll::Ready(Ok(n)) => {
+                    self.lingered += n;
+                    if self.lingered > LINGER_BYTES {
+                        return false;
+                    }
+                }
+            }
+        }
+    }
+}
+
+struct Inner<H> {
+    socket: Rc<Socket>,
+    address: Option<SocketAddr>,
+    shared: Rc<Shared<H>>,
+    /// The handler has run in this turn.
+    answered: Cell<bool>,
+}
+
+impl<H> Inner<H> {
+    fn peer(&self) -> Peer<'_> {
+        match self.address {
+            Some(address) => Peer::Tcp(address),
+            None => Peer::Unix(self.socket.as_fd()),
+        }
+    }
+}
+
+impl<H: Handler> Inner<H> {
+    async fn answer(self: Rc<Self>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (parts, body) = request.into_parts();
+        let body = read_body(body, self.shared.limits.body_bytes).await;
+        // One answer a turn: a client that pipelines does not keep the others waiting.
+        if self.answered.get() {
+            yield_now().await;
+        }
+        self.answered.set(true);
+        let response = match body {
+            Ok(body) => self.call(Request::from_parts(parts, body)),
+            Err(status) => {
+                self.shared.report("body", || {
+                    format!("{}: body refused: {status}", self.peer())
+                });
+                let mut response = respond::status(status);
+                response
+                    .headers_mut()
+                    .insert(CONNECTION, HeaderValue::from_static("close"));
+                response
+            }
+        };
+        self.socket.set_phase(Phase::responding(Instant::now()));
+        response.map(|body| Full::new(hold(body, &self.shared.held)))
+    }
+
+    fn call(&self, request: Request<Bytes>) -> Response<Bytes> {
+        let handler = || (self.shared.handler)(request, self.peer());
+        // Unwind safety: the handler is the only thing the closure touches, and everything behind
+        // it is shared with other threads and thus made to survive one of them ending.
+        catch_unwind(AssertUnwindSafe(handler)).unwrap_or_else(|_| {
+            self.shared
+                .report("panic", || "a request made the handler panic".into());
+            respond::status(StatusCode::INTERNAL_SERVER_ERROR)
+        })
+    }
+}
+
+struct Service<H>(Rc<Inner<H>>);
+
+impl<H: Handler> hyper::service::Service<Request<Incoming>> for Service<H> {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>>>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let inner = self.0.clone();
+        let socket = &inner.socket;
+        socket.set_phase(socket.phase().requested(Instant::now()));
+        Box::pin(async move { Ok(inner.answer(request).await) })
+    }
+}
+
+async fn read_body(body: Incoming, limit: usize) -> Result<Bytes, StatusCode> {
+    // Refused before a client that waits for 100 Continue is told to send it.
+    if body.size_hint().lower() > limit as u64 {
+        return Err(StatusCode::PAYLOAD_TOO_LARGE);
+    }
+    match Limited::new(body, limit).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(e) if e.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
+        Err(_) => Err(StatusCode::BAD_REQUEST),
+    }
+}
+
+async fn yield_now() {
+    let mut yielded = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// A body that is counted for as long as it is in memory.
+struct Held {
+    body: Bytes,
+    total: Arc<AtomicUsize>,
+}
+
+fn hold(body: Bytes, total: &Arc<AtomicUsize>) -> Bytes {
+    total.fetch_add(body.len(), Ordering::Relaxed);
+    Bytes::from_owner(Held {
+        body,
+        total: total.clone(),
+    })
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.total.fetch_sub(self.body.len(), Ordering::Relaxed);
+    }
+}

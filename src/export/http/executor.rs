@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The loop: wait for sockets and time, let each connection go on, accept, and hold the limits.
+//!
+//! Everything happens on one thread. hyper wakes its own connection at times (after 16 steps in a
+//! row, say); such a connection gets its next turn after all others had theirs. A wake-up from
+//! another thread would be noticed within [`TICK`]; none is made.
+
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use super::connection::{Connection, Shared};
+use super::listen::Listener;
+use super::phase::Phase;
+use super::{Handler, Server};
+use crate::threads::Heartbeat;
+
+/// Longest wait, so that the heartbeat is fed and a stop is noticed.
+const TICK: Duration = Duration::from_millis(500);
+
+/// For responses under way when the agent stops. With [`TICK`] below one second.
+const STOP_GRACE: Duration = Duration::from_millis(400);
+
+/// After an accept that failed. Out of file descriptors, the waiting connection stays in the queue
+/// and poll(2) would return at once for ever.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Connections accepted between two turns of those that are there.
+const ACCEPT_BATCH: usize = 16;
+
+pub(super) struct Executor<H: Handler> {
+    listeners: Vec<Listener>,
+    allow: Box<dyn Fn(IpAddr) -> bool + Send>,
+    accept_after: Instant,
+    connections: Vec<Connection<H>>,
+    shared: Rc<Shared<H>>,
+}
+
+impl<H: Handler> Executor<H> {
+    pub fn new(server: Server, handler: H) -> Self {
+        Self {
+            listeners: server.listeners,
+            allow: server.allow,
+            accept_after: Instant::now(),
+            connections: Vec::new(),
+            shared: Rc::new(Shared {
+                handler,
+                limits: server.limits,
+                errors: server.errors,
+                subsystem: server.subsystem,
+                held: Arc::new(AtomicUsize::new(0)),
+            }),
+        }
+    }
+
+    pub fn run(mut self, heartbeat: &Heartbeat) {
+        while !heartbeat.stopping() {
+            self.turn(heartbeat, TICK);
+        }
+        self.listeners.clear();
+        self.connections.retain(Connection::is_responding);
+        self.connections.iter_mut().for_each(Connection::finish);
+        let end = Instant::now() + STOP_GRACE;
+        while !self.connections.is_empty() && Instant::now() < end {
+            self.turn(heartbeat, end - Instant::now());
+        }
+    }
+
+    fn turn(&mut self, heartbeat: &Heartbeat, longest: Duration) {
+        heartbeat.beat();
+        self.wait(longest);
+        self.connections.retain_mut(|connection| {
+            heartbeat.beat();
+            connection.turn()
+        });
+        self.close_late();
+        self.bound_memory();
+        for i in 0..self.listeners.len() {
+            if self.listeners[i].ready {
+                self.accept(i);
+            }
+        }
+    }
+
+    /// Sleeps until a socket is ready, a limit is reached, or `longest` is over.
+    fn wait(&mut self, longest: Duration) {
+        let now = Instant::now();
+        let accepting = self.accept_after <= now;
+        let timeout = self.timeout(now, longest);
+        let listeners = self.listeners.iter().map(|l| {
+            let wanted = if accepting {
+                PollFlags::IN
+            } else {
+                PollFlags::empty()
+            };
+            PollFd::from_borrowed_fd(l.as_fd(), wanted)
+        });
+        let connections = self
+            .connections
+            .iter()
+            .map(|c| PollFd::from_borrowed_fd(c.socket().as_fd(), c.socket().waits_for()));
+        let mut fds: Vec<PollFd<'_>> = listeners.chain(connections).collect();
+        let result = poll(&mut fds, Some(&timeout));
+        let events: Vec<PollFlags> = fds.iter().map(PollFd::revents).collect();
+        if let Err(errno) = result {
+            if errno != Errno::INTR {
+                self.shared.report("poll", || format!("poll: {errno}"));
+                std::thread::sleep(ACCEPT_PAUSE);
+            }
+            return;
+        }
+        let (listeners, connections) = events.split_at(self.listeners.len());
+        for (listener, events) in self.listeners.iter_mut().zip(listeners) {
+            listener.ready = accepting && !events.is_empty();
+        }
+        for (connection, events) in self.connections.iter_mut().zip(connections) {
+            connection.note(*events);
+        }
+    }
+
+    fn timeout(&self, now: Instant, longest: Duration) -> Timespec {
+        let limits = &self.shared.limits;
+        let mut until = now + longest;
+        if self.accept_after > now {
+            until = until.min(self.accept_after);
+        }
+        for connection in &self.connections {
+            until = if connection.is_woken() {
+                now
+            } else {
+                until.min(connection.socket().phase().deadline(limits))
+            };
+            if until <= now {
+                break;
+            }
+        }
+        let timeout = until.saturating_duration_since(now);
+        Timespec {
+            // At most `longest`, which is below a second.
+            tv_sec: timeout.as_secs() as i64,
+            tv_nsec: timeout.subsec_nanos().into(),
+        }
+    }
+
+    fn close_late(&mut self) {
+        let now = Instant::now();
+        let shared = &self.shared;
+        self.connections.retain(|connection| {
+            let phase = connection.socket().phase();
+            if phase.deadline(&shared.limits) > now {
+                return true;
+            }
+            if let Some(fault) = phase.fault() {
+                shared.report(fault, || format!("{}: {fault}", connection.peer()));
+            }
+            false
+        });
+    }
+
+    /// Closes the responses under way for longest while they hold too much; the last one may stay,
+    /// however large.
+    fn bound_memory(&mut self) {
+        while self.shared.held.load(Ordering::Relaxed) > self.shared.limits.response_memory {
+            let connections = self.connections.iter().enumerate();
+            let responding: Vec<(Instant, usize)> = connections
+                .filter_map(|(i, c)| match c.socket().phase() {
+                    Phase::Responding { since, .. } => Some((since, i)),
+                    _ => None,
+                })
+                .collect();
+            let Some(&(_, oldest)) = responding.iter().min().filter(|_| responding.len() > 1)
+            else {
+                return;
+            };
+            let connection = self.connections.swap_remove(oldest);
+            self.shared.report("memory", || {
+                let peer = connection.peer();
+                format!("{peer}: closed, too much memory is in responses not taken")
+            });
+        }
+    }
+
+    fn accept(&mut self, listener: usize) {
+        for _ in 0..ACCEPT_BATCH {
+            match self.listeners[listener].accept() {
+                Ok((fd, address)) => {
+                    if let Some(ip) = address.map(|a| a.ip())
+                        && !(self.allow)(ip)
+                    {
+                        self.shared.report("allow", || format!("{ip}: not allowed"));
+                        continue;
+                    }
+                    self.make_room();
+                    let mut connection =
+                        Connection::new(fd, address, self.shared.clone(), Instant::now());
+                    if connection.turn() {
+                        self.connections.push(connection);
+                    }
+                }
+                Err(Errno::AGAIN) => return,
+                // The client left before it was its turn.
+                Err(Errno::INTR | Errno::CONNABORTED) => {}
+                Err(errno) => {
+                    self.shared.report("accept", || format!("accept: {errno}"));
+                    self.accept_after = Instant::now() + ACCEPT_PAUSE;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn make_room(&mut self) {
+        while self.connections.len() >= self.shared.limits.connections.max(1) {
+            let ranks = self.connections.iter().enumerate();
+            let Some((_, lowest)) = ranks.map(|(i, c)| (c.socket().phase().rank(), i)).min() else {
+                return;
+            };
+            let connection = self.connections.swap_remove(lowest);
+            self.shared.report("full", || {
+                format!(
+                    "{}: closed to make room, {} connections are the limit",
+                    connection.peer(),
+                    self.shared.limits.connections
+                )
+            });
+        }
+    }
+}

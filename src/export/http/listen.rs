@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Listening sockets: from a host name to accepted connections.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
+
+/// Connections that the kernel completes before they are accepted. A burst above it costs good
+/// clients the second after which they send their SYN again.
+const BACKLOG: i32 = 1024;
+
+/// Why an address cannot be listened on.
+#[derive(Debug)]
+pub struct BindError {
+    /// The address, or the name that could not be resolved.
+    pub address: String,
+    pub reason: io::Error,
+}
+
+impl BindError {
+    /// The machine has no such address or no such address family, as opposed to the port being
+    /// taken or forbidden.
+    pub fn is_unavailable(&self) -> bool {
+        let errno = rustix::io::Errno::from_io_error(&self.reason);
+        matches!(
+            errno,
+            Some(rustix::io::Errno::ADDRNOTAVAIL | rustix::io::Errno::AFNOSUPPORT)
+        )
+    }
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot listen on {}: {}", self.address, self.reason)
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.reason)
+    }
+}
+
+/// One listening socket.
+pub(super) struct Listener {
+    fd: OwnedFd,
+    /// poll(2) said that a connection waits.
+    pub ready: bool,
+}
+
+/// Listens on all addresses of `host`. A name such as localhost may have addresses that this
+/// machine lacks: one that can be used is enough.
+pub(super) fn bind(host: &str, port: u16) -> Result<Vec<Listener>, BindError> {
+    let addresses = resolve(host, port).map_err(|reason| BindError {
+        address: format!("{host:?}, port {port}"),
+        reason,
+    })?;
+    let mut listeners = Vec::new();
+    let mut unavailable = None;
+    for address in addresses {
+        match Listener::tcp(address) {
+            Ok(listener) => listeners.push(listener),
+            Err(e) if e.is_unavailable() => unavailable = Some(e),
+            Err(e) => return Err(e),
+        }
+    }
+    match unavailable {
+        Some(e) if listeners.is_empty() => Err(e),
+        _ => Ok(listeners),
+    }
+}
+
+fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
+    }
+    let mut addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
+    // A hosts file may name the same address twice; the second bind would fail.
+    addresses.sort_unstable();
+    addresses.dedup();
+    if addresses.is_empty() {
+        return Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "the name has no address",
+        ));
+    }
+    Ok(addresses)
+}
+
+impl Listener {
+    fn tcp(address: SocketAddr) -> Result<Self, BindError> {
+        match listen(address) {
+            Ok(fd) => Ok(Self { fd, ready: false }),
+            Err(errno) => Err(BindError {
+                address: address.to_string(),
+                reason: errno.into(),
+            }),
+        }
+    }
+
+    pub fn unix(listener: UnixListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        Ok(Self {
+            fd: listener.into(),
+            ready: false,
+        })
+    }
+
+    pub fn address(&self) -> Option<SocketAddr> {
+        SocketAddr::try_from(net::getsockname(&self.fd).ok()?).ok()
+    }
+
+    /// The next connection; its address if it came by TCP.
+    pub fn accept(&self) -> rustix::io::Result<(OwnedFd, Option<SocketAddr>)> {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let (fd, address) = net::acceptfrom_with(&self.fd, flags)?;
+        let address = address.and_then(|a| SocketAddr::try_from(a).ok());
+        if address.is_some() {
+            // Without it the last segment of a response waits for the client's delayed ACK. A
+            // socket that refuses works all the same.
+            let _ = sockopt::set_tcp_nodelay(&fd, true);
+        }
+        Ok((fd, address.map(canonical)))
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+fn listen(address: SocketAddr) -> rustix::io::Result<OwnedFd> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let fd = net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
+    // Connections of the previous run in TIME_WAIT shall not keep the next one from starting.
+    sockopt::set_socket_reuseaddr(&fd, true)?;
+    if address.is_ipv6() {
+        // net.ipv6.bindv6only may say otherwise.
+        sockopt::set_ipv6_v6only(&fd, false)?;
+    }
+    net::bind(&fd, &address)?;
+    net::listen(&fd, BACKLOG)?;
+    Ok(fd)
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+        IpAddr::V6(_) => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_name_the_address_and_the_reason() {
+        let first = bind("127.0.0.1", 0).unwrap();
+        let address = first[0].address().unwrap();
+        let error = bind("127.0.0.1", address.port()).err().unwrap();
+        let text = error.to_string();
+        assert!(text.contains(&address.to_string()), "{text}");
+        assert!(text.contains("in use"), "{text}");
+        assert!(!error.is_unavailable());
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_unavailable() {
+        let error = bind("192.0.2.1", 0).err().unwrap();
+        assert!(error.is_unavailable(), "{error}");
+    }
+
+    #[test]
+    fn a_name_that_is_none_is_shown_quoted() {
+        let error = bind("no such\nhost", 9669).err().unwrap();
+        let text = error.to_string();
+        assert!(text.contains(r#""no such\nhost", port 9669"#), "{text}");
+    }
+
+    #[test]
+    fn localhost_is_every_loopback_address_that_is_there() {
+        let listeners = bind("localhost", 0).unwrap();
+        assert!(!listeners.is_empty());
+        for listener in &listeners {
+            assert!(listener.address().unwrap().ip().is_loopback());
+        }
+    }
+
+    #[test]
+    fn the_any_address_serves_both_families() {
+        let listeners = bind("::", 0).unwrap();
+        let port = listeners[0].address().unwrap().port();
+        let _client = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let peer = loop {
+            match listeners[0].accept() {
+                Ok((_, peer)) => break peer.unwrap(),
+                Err(rustix::io::Errno::AGAIN) => std::thread::yield_now(),
+                Err(e) => panic!("{e}"),
+            }
+        };
+        assert_eq!(peer.ip(), IpAddr::from([127, 0, 0, 1]));
+    }
+}

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! A non-blocking socket as hyper wants to see it.
+//!
+//! No waker is kept: a call that would block leaves a note of what it waits for, the executor hands
+//! the notes to poll(2), and whatever fires leads to the connection being polled again.
+
+use std::cell::Cell;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use hyper::rt::ReadBufCursor;
+use rustix::event::PollFlags;
+use rustix::io::Errno;
+use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
+
+use super::phase::Phase;
+
+/// Read at once through the stack; hyper's buffers begin with this size, too.
+const CHUNK: usize = 8 * 1024;
+
+pub(super) struct Socket {
+    fd: OwnedFd,
+    phase: Cell<Phase>,
+    waits_for: Cell<PollFlags>,
+    ended: Cell<bool>,
+}
+
+impl Socket {
+    pub fn new(fd: OwnedFd, now: Instant) -> Self {
+        Self {
+            fd,
+            phase: Cell::new(Phase::Receiving { since: now }),
+            waits_for: Cell::new(PollFlags::empty()),
+            ended: Cell::new(false),
+        }
+    }
+
+    pub fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    pub fn set_phase(&self, phase: Phase) {
+        self.phase.set(phase);
+    }
+
+    /// What poll(2) should look for.
+    pub fn waits_for(&self) -> PollFlags {
+        self.waits_for.get()
+    }
+
+    /// Takes note of what poll(2) found; true if that was waited for.
+    pub fn fired(&self, events: PollFlags) -> bool {
+        let waits_for = self.waits_for.get();
+        // An error or a hang-up shows when the call is made again.
+        let fired = if events.intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL) {
+            waits_for
+        } else {
+            waits_for & events
+        };
+        self.waits_for.set(waits_for - fired);
+        !fired.is_empty()
+    }
+
+    /// The client will send no more.
+    pub fn ended(&self) -> bool {
+        self.ended.get()
+    }
+
+    pub fn receive(&self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        match rustix::io::retry_on_intr(|| net::recv(&self.fd, &mut *buffer, RecvFlags::empty())) {
+            Ok((n, _)) => {
+                if n == 0 {
+                    self.ended.set(true);
+                } else {
+                    self.phase.set(self.phase.get().received(Instant::now()));
+                }
+                Poll::Ready(Ok(n))
+            }
+            Err(errno) => self.blocked(errno, PollFlags::IN),
+        }
+    }
+
+    fn send(&self, buffers: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let mut control = SendAncillaryBuffer::default();
+        // A client that has gone is an error of this call, not a signal to the process.
+        let flags = SendFlags::NOSIGNAL;
+        match rustix::io::retry_on_intr(|| net::sendmsg(&self.fd, buffers, &mut control, flags)) {
+            Ok(n) => {
+                self.phase.set(self.phase.get().sent(Instant::now()));
+                Poll::Ready(Ok(n))
+            }
+            Err(errno) => self.blocked(errno, PollFlags::OUT),
+        }
+    }
+
+    pub fn shut_down(&self) -> io::Result<()> {
+        match net::shutdown(&self.fd, Shutdown::Write) {
+            // The client was faster.
+            Ok(()) | Err(Errno::NOTCONN) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn blocked(&self, errno: Errno, flag: PollFlags) -> Poll<io::Result<usize>> {
+        if errno == Errno::AGAIN {
+            self.waits_for.set(self.waits_for.get() | flag);
+            Poll::Pending
+        } else {
+            Poll::Ready(Err(errno.into()))
+        }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// hyper's share of a socket.
+pub(super) struct Io(pub Rc<Socket>);
+
+impl hyper::rt::Read for Io {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        mut buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut chunk = [0; CHUNK];
+        let room = buffer.remaining().min(CHUNK);
+        self.0
+            .receive(&mut chunk[..room])
+            .map_ok(|n| buffer.put_slice(&chunk[..n]))
+    }
+}
+
+impl hyper::rt::Write for Io {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.0.send(&[IoSlice::new(buffer)])
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.0.shut_down())
+    }
+
+    /// Without it, hyper would copy every body behind its header.
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffers: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.0.send(buffers)
+    }
+}

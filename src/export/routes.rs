@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! What the exporter answers: /metrics, /healthz, and a page that links to them.
+//!
+//! Nothing of a request is ever repeated in a response.
+
+use std::cell::Cell;
+
+use hyper::body::Bytes;
+use hyper::header::{
+    ALLOW, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, HeaderValue, REFERRER_POLICY, VARY,
+};
+use hyper::{Method, Request, Response, StatusCode};
+
+use super::http::{encoding, respond};
+
+/// Text format 0.0.4 whatever Accept says: in OpenMetrics a counter and a gauge cannot share the
+/// base name that `rfm_flow_bytes` and `rfm_flow_bytes_total` have in common.
+const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// No script, no style, no frame: these pages have none.
+const POLICY: &str = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'";
+
+const PAGE: &str = concat!(
+    "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>rfm</title></head>\n",
+    "<body><h1>Router Flow Monitor ",
+    env!("CARGO_PKG_VERSION"),
+    "</h1>\n<p>Interface counters and flows of this router: ",
+    "<a href=\"metrics\">metrics</a> for Prometheus, ",
+    "<a href=\"healthz\">health</a>.</p></body></html>\n"
+);
+
+type Metrics = dyn Fn(&mut Vec<u8>) -> Result<(), String> + Send;
+type Health = dyn Fn() -> Result<(), Vec<String>> + Send;
+
+/// The exporter's answers.
+pub struct Routes {
+    metrics: Box<Metrics>,
+    health: Box<Health>,
+    /// Size of the last body, so that the next is not moved while it grows.
+    last: Cell<usize>,
+}
+
+impl Routes {
+    /// `metrics` appends the text format, or says why it cannot now; `health` says what is wrong.
+    pub fn new(
+        metrics: impl Fn(&mut Vec<u8>) -> Result<(), String> + Send + 'static,
+        health: impl Fn() -> Result<(), Vec<String>> + Send + 'static,
+    ) -> Self {
+        Self {
+            metrics: Box::new(metrics),
+            health: Box::new(health),
+            last: Cell::new(0),
+        }
+    }
+
+    pub fn answer(&self, request: &Request<Bytes>) -> Response<Bytes> {
+        let route = match request.uri().path() {
+            "/metrics" => Self::metrics,
+            "/healthz" => Self::healthz,
+            "/" => Self::page,
+            _ => return secure(respond::status(StatusCode::NOT_FOUND)),
+        };
+        // hyper leaves out the body of what answers HEAD, and keeps its length.
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            let mut response = respond::status(StatusCode::METHOD_NOT_ALLOWED);
+            let allowed = HeaderValue::from_static("GET, HEAD");
+            response.headers_mut().insert(ALLOW, allowed);
+            return secure(response);
+        }
+        secure(route(self, request))
+    }
+
+    fn metrics(&self, request: &Request<Bytes>) -> Response<Bytes> {
+        let last = self.last.get();
+        let mut text = Vec::with_capacity(last + last / 8);
+        if let Err(reason) = (self.metrics)(&mut text) {
+            return unavailable(&[reason]);
+        }
+        self.last.set(text.len());
+        let packed = encoding::wants_gzip(request.headers())
+            .then(|| encoding::gzip(&text))
+            .flatten();
+        let is_packed = packed.is_some();
+        let body = packed.unwrap_or(text);
+        let mut response = respond::content(StatusCode::OK, METRICS_TYPE, body);
+        let headers = response.headers_mut();
+        headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+        if is_packed {
+            headers.insert(CONTENT_ENCODING, encoding::GZIP);
+        }
+        response
+    }
+
+    fn healthz(&self, _: &Request<Bytes>) -> Response<Bytes> {
+        match (self.health)() {
+            Ok(()) => respond::content(StatusCode::OK, respond::TEXT, "ok\n"),
+            Err(reasons) => unavailable(&reasons),
+        }
+    }
+
+    fn page(&self, _: &Request<Bytes>) -> Response<Bytes> {
+        respond::content(StatusCode::OK, "text/html; charset=utf-8", PAGE)
+    }
+}
+
+/// 503, one reason a line. Reasons may contain names from outside.
+fn unavailable(reasons: &[String]) -> Response<Bytes> {
+    let mut text = String::new();
+    for reason in reasons {
+        text.extend(reason.escape_debug());
+        text.push('\n');
+    }
+    respond::content(StatusCode::SERVICE_UNAVAILABLE, respond::TEXT, text)
+}
+
+fn secure(mut response: Response<Bytes>) -> Response<Bytes> {
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}

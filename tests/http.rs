@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The HTTP server and the exporter's routes with clients that mean well.
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::http::{Reply, SOON, eventually, exporter, is_closed, sized, start, text};
+use hyper::StatusCode;
+use rfm::errors::{Errors, Subsystem};
+use rfm::export::http::{Limits, Peer, Server, respond};
+use rfm::export::routes::Routes;
+use rfm::threads::Threads;
+
+#[test]
+fn a_connection_is_kept_for_many_requests() {
+    let server = start(Limits::default(), sized);
+    let mut client = server.client();
+    for n in [1, 100_000, 0, 7] {
+        let reply = client.get(&format!("/{n}"));
+        assert_eq!((reply.status, reply.body.len()), (200, n));
+    }
+    assert_eq!(server.errors(), 0);
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let server = start(Limits::default(), sized);
+    let mut client = server.client();
+    let requests: String = (0..500)
+        .map(|n| format!("GET /{n} HTTP/1.1\r\nHost: x\r\n\r\n"))
+        .collect();
+    client.send(&requests);
+    for n in 0..500 {
+        assert_eq!(client.reply().body.len(), n);
+    }
+    assert_eq!(server.errors(), 0);
+}
+
+#[test]
+fn http_1_0_is_answered_and_closed_unless_it_asks_otherwise() {
+    let server = start(Limits::default(), sized);
+    let mut client = server.client();
+    client.send("GET /5 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    assert_eq!(client.reply().body, b"xxxxx");
+    client.send("GET /4 HTTP/1.0\r\n\r\n");
+    assert_eq!(client.reply().body, b"xxxx");
+    assert!(is_closed(&client.stream, SOON));
+    assert_eq!(server.errors(), 0);
+}
+
+#[test]
+fn head_has_the_header_of_get_and_no_body() {
+    let server = exporter("rfm_up 1\n");
+    let mut client = server.client();
+    for path in ["/metrics", "/healthz", "/", "/nothing"] {
+        let get = client.get(path);
+        client.send(&format!("HEAD {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
+        let head = client.head_reply();
+        let without_date = |reply: &Reply| {
+            let lines = reply.head.lines().filter(|l| !l.starts_with("date:"));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(without_date(&head), without_date(&get));
+        assert_eq!(
+            get.header("content-length"),
+            Some(get.body.len().to_string().as_str())
+        );
+    }
+    assert_eq!(server.errors(), 0);
+}
+
+#[test]
+fn metrics_come_as_text_0_0_4_whatever_is_accepted() {
+    let server = exporter("rfm_up 1\n");
+    let reply = server.client().get_with(
+        "/metrics?name[]=x",
+        "Accept: application/openmetrics-text;version=1.0.0\r\n",
+    );
+    assert_eq!((reply.status, &reply.body[..]), (200, &b"rfm_up 1\n"[..]));
+    assert_eq!(
+        reply.header("content-type"),
+        Some("text/plain; version=0.0.4; charset=utf-8")
+    );
+    assert_eq!(reply.header("content-encoding"), None);
+}
+
+#[test]
+fn gzip_comes_when_asked_for() {
+    let text: &'static str = "rfm_interface_rx_bytes_total{ifname=\"eth0\"} 1\n"
+        .repeat(50_000)
+        .leak();
+    let server = exporter(text);
+    let mut client = server.client();
+    let reply = client.get_with("/metrics", "Accept-Encoding: deflate, gzip;q=0.7\r\n");
+    assert_eq!(reply.header("content-encoding"), Some("gzip"));
+    assert_eq!(reply.header("vary"), Some("Accept-Encoding"));
+    let mut unpacked = String::new();
+    flate2::read::GzDecoder::new(&reply.body[..])
+        .read_to_string(&mut unpacked)
+        .unwrap();
+    assert!(unpacked == text);
+    let reply = client.get_with("/metrics", "Accept-Encoding: gzip;q=0\r\n");
+    assert_eq!(reply.header("content-encoding"), None);
+    assert!(reply.body == text.as_bytes());
+}
+
+#[test]
+fn other_paths_and_methods_are_refused_without_an_echo() {
+    let server = exporter("");
+    let mut client = server.client();
+    let reply = client.get("/%3Cscript%3Ealert(1)?echo=%3Cb%3E");
+    assert_eq!((reply.status, &reply.body[..]), (404, &b"Not Found\n"[..]));
+    for method in ["POST", "DELETE", "OPTIONS", "SPAM"] {
+        client.send(&format!("{method} /metrics HTTP/1.1\r\nHost: x\r\n\r\n"));
+        let reply = client.reply();
+        assert_eq!(reply.status, 405);
+        assert_eq!(reply.header("allow"), Some("GET, HEAD"));
+        assert!(!reply.head.contains(method) && !reply.body.starts_with(method.as_bytes()));
+    }
+    assert_eq!(
+        client.get("/").header("x-content-type-options"),
+        Some("nosniff")
+    );
+    assert_eq!(server.errors(), 0);
+}
+
+#[test]
+fn what_is_wrong_is_told_with_503() {
+    let routes = Routes::new(
+        |_| Err("no snapshot".into()),
+        || Err(vec!["thread ring: stuck".into(), "eth\n0: lost".into()]),
+    );
+    let server = start(Limits::default(), move |request, _| routes.answer(&request));
+    let mut client = server.client();
+    let reply = client.get("/healthz");
+    assert_eq!(reply.status, 503);
+    assert_eq!(reply.body, b"thread ring: stuck\neth\\n0: lost\n");
+    let reply = client.get("/metrics");
+    assert_eq!(
+        (reply.status, &reply.body[..]),
+        (503, &b"no snapshot\n"[..])
+    );
+}
+
+#[test]
+fn a_client_that_is_done_asking_gets_the_whole_answer() {
+    let server = start(Limits::default(), sized);
+    let mut client = server.client();
+    client.send("GET /20000000 HTTP/1.1\r\nHost: x\r\n\r\n");
+    client.stream.shutdown(Shutdown::Write).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(client.reply().body.len(), 20_000_000);
+    assert!(is_closed(&client.stream, SOON));
+    assert_eq!(server.errors(), 0);
+}
+
+#[test]
+fn a_panic_costs_one_response_and_is_counted() {
+    let server = start(Limits::default(), sized);
+    let mut client = server.client();
+    assert_eq!(client.get("/no-number").status, 500);
+    assert_eq!(server.errors(), 1);
+    assert_eq!(client.get("/1").status, 200);
+    assert_eq!(server.errors(), 1);
+}
+
+#[test]
+fn a_stop_ends_the_thread_at_once_and_a_response_under_way_arrives() {
+    let server = start(Limits::default(), sized);
+    let mut idle = server.client();
+    assert_eq!(idle.get("/1").status, 200);
+    let mut stalled = server.client();
+    stalled.send("GET /50000000 HTTP/1.1\r\nHost: x\r\n\r\n");
+    let mut dripping = server.client();
+    dripping.send("GET /1 HT");
+    let mut reading = server.client();
+    reading.send("GET /20000000 HTTP/1.1\r\nHost: x\r\n\r\n");
+    let mut first = [0; 1];
+    reading.stream.read_exact(&mut first).unwrap();
+    let rest = std::thread::spawn(move || {
+        let mut rest = Vec::new();
+        reading.stream.read_to_end(&mut rest).unwrap();
+        rest.len()
+    });
+    let begin = Instant::now();
+    server.stop();
+    assert!(
+        begin.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        begin.elapsed()
+    );
+    assert!(rest.join().unwrap() > 20_000_000);
+    assert!(is_closed(&idle.stream, SOON));
+    assert!(TcpStream::connect(server.address).is_err());
+}
+
+#[test]
+fn a_stop_is_noticed_by_an_idle_thread() {
+    let server = start(Limits::default(), sized);
+    let begin = Instant::now();
+    server.stop();
+    assert!(begin.elapsed() < Duration::from_secs(1));
+}
+
+#[test]
+fn a_unix_socket_tells_who_asks() {
+    let path = std::env::temp_dir().join(format!("rfm-http-{}.sock", std::process::id()));
+    let listener = UnixListener::bind(&path).unwrap();
+    let errors = Arc::new(Errors::default());
+    let server = Server::unix(listener, errors.clone()).unwrap();
+    let threads = Threads::new();
+    threads
+        .spawn("control", move |heartbeat| {
+            server.run(&heartbeat, |request, peer| match peer {
+                Peer::Unix(fd) => {
+                    let who = rustix::net::sockopt::socket_peercred(fd).unwrap();
+                    text(format!("{} {}", who.uid.as_raw(), request.uri().path()))
+                }
+                Peer::Tcp(_) => respond::status(StatusCode::FORBIDDEN),
+            });
+        })
+        .unwrap();
+    let mut stream = UnixStream::connect(&path).unwrap();
+    stream
+        .write_all(b"GET /status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let expected = format!("\r\n\r\n{} /status", rustix::process::getuid().as_raw());
+    assert!(answer.ends_with(&expected), "{answer}");
+
+    let mut stream = UnixStream::connect(&path).unwrap();
+    stream.write_all(b"\0\0\r\n\r\n").unwrap();
+    eventually(SOON, || errors.get(Subsystem::Control) == 1);
+    assert_eq!(errors.get(Subsystem::Http), 0);
+    threads.stop("control");
+    std::fs::remove_file(&path).unwrap();
+}
