@@ -2,6 +2,7 @@
 //! rfm, the Router Flow Monitor.
 
 pub mod bpf;
+pub mod config;
 pub mod errors;
 pub mod flow;
 pub mod threads;
