@@ -1,1 +1,88 @@
-fn main() {}
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Arguments → what they ask for → exit code.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use rfm::args::{self, Command};
+use rfm::config::{self, Machine};
+use rfm::{agent, logging};
+
+fn main() -> ExitCode {
+    match args::parse(std::env::args_os())
+        .map_err(Failure::Usage)
+        .and_then(run)
+    {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            logging::tell(log::Level::Error, &failure.to_string());
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Run { config } => {
+            logging::start();
+            let config = load(&config)?;
+            for warning in config.warnings() {
+                log::warn!("{warning}");
+            }
+            agent::run(&config).map_err(Failure::Agent)
+        }
+        Command::Check { config: file } => {
+            let config = load(&file)?;
+            config::open_files(&file, &config).map_err(Failure::Config)?;
+            print(&config)?;
+            for warning in config.warnings() {
+                logging::tell(log::Level::Warn, &format!("warning: {warning}"));
+            }
+            Ok(())
+        }
+        Command::Detach => {
+            logging::start();
+            agent::detach().map_err(Failure::Agent)
+        }
+        Command::Version => print(&format_args!("{}\n", args::version())),
+        Command::Help(text) => print(&text),
+    }
+}
+
+fn load(file: &Path) -> Result<config::Config, Failure> {
+    config::load(file, &Machine::here()).map_err(Failure::Config)
+}
+
+fn print(text: &dyn fmt::Display) -> Result<(), Failure> {
+    write!(io::stdout(), "{text}").map_err(Failure::Output)
+}
+
+/// Why the program ends before its time.
+enum Failure {
+    Usage(String),
+    Config(config::Error),
+    Agent(agent::Error),
+    Output(io::Error),
+}
+
+impl Failure {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Agent(_) | Self::Output(_) => 1,
+            Self::Usage(_) | Self::Config(_) => 2,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(text) => write!(f, "{text}\nsee rfm --help"),
+            Self::Config(error) => error.fmt(f),
+            Self::Agent(error) => error.fmt(f),
+            Self::Output(error) => write!(f, "cannot write to standard output: {error}"),
+        }
+    }
+}

@@ -1,0 +1,439 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! A TOML document while it is read: who asks for a key makes it known, whatever was never asked
+//! for is an unknown key, and every problem is kept with the line it stands on.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::nearest::nearest;
+use super::values::{Complaint, Parsed, Value};
+
+/// Problems listed of one file; the rest are only counted.
+const MAX_PROBLEMS: usize = 20;
+
+/// Characters shown of a value that was not taken.
+const MAX_SHOWN: usize = 40;
+
+/// One thing wrong with the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// From 1; `None` where the file as a whole is meant.
+    pub line: Option<usize>,
+    /// Dotted path of the key; empty where no key is meant.
+    pub key: String,
+    pub text: String,
+}
+
+/// Everything wrong with one file, in the order of its lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    pub file: String,
+    pub problems: Vec<Problem>,
+    /// How many more there were.
+    pub left_out: usize,
+}
+
+impl Error {
+    /// The file as a whole is not usable.
+    pub fn of_file(file: &str, text: String) -> Self {
+        let problem = Problem {
+            line: None,
+            key: String::new(),
+            text,
+        };
+        Self {
+            file: file.to_owned(),
+            problems: vec![problem],
+            left_out: 0,
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// One line per problem: `FILE:LINE: KEY: TEXT`.
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, problem) in self.problems.iter().enumerate() {
+            if i > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{}:", self.file)?;
+            if let Some(line) = problem.line {
+                write!(f, "{line}:")?;
+            }
+            if !problem.key.is_empty() {
+                write!(f, " {}:", problem.key)?;
+            }
+            write!(f, " {}", problem.text)?;
+        }
+        if self.left_out > 0 {
+            write!(f, "\n{}: {} more problems", self.file, self.left_out)?;
+        }
+        Ok(())
+    }
+}
+
+/// A problem before its line is counted: there may be many more than are shown.
+#[derive(Clone)]
+struct Found {
+    offset: usize,
+    key: String,
+    text: String,
+}
+
+/// What reading found so far.
+#[derive(Default)]
+struct State {
+    problems: Vec<Found>,
+    /// Paths asked for, without indices; `true` for a section.
+    known: BTreeMap<String, bool>,
+    /// Where each key that was asked for stands, by its path with indices.
+    offsets: BTreeMap<String, usize>,
+}
+
+pub struct Document<'d> {
+    file: &'d str,
+    text: &'d str,
+    root: Spanned<DeTable<'d>>,
+    state: RefCell<State>,
+}
+
+impl<'d> Document<'d> {
+    /// Parses `text`; `file` is the name that errors carry.
+    pub fn parse(file: &'d str, text: &'d str) -> Result<Self, Error> {
+        let (root, errors) = DeTable::parse_recoverable(text);
+        let document = Self {
+            file,
+            text,
+            root,
+            state: RefCell::default(),
+        };
+        for error in &errors {
+            let offset = error.span().map_or(0, |s| s.start);
+            document.report(offset, "", error.message().replace('\n', "; "));
+        }
+        document.result().map(|()| document)
+    }
+
+    /// The table at the top.
+    pub fn root(&self) -> Section<'_> {
+        Section {
+            document: self,
+            path: String::new(),
+            table: Some(self.root.get_ref()),
+        }
+    }
+
+    /// Adds a problem with a key that may or may not be in the file.
+    pub fn reject(&self, key: &str, text: impl Into<String>) {
+        let offset = self.offset_of(key);
+        self.report(offset, key, text.into());
+    }
+
+    /// Looks for keys that nobody asked for. Call it when all sections have been read.
+    pub fn reject_unknown(&self) {
+        let known = std::mem::take(&mut self.state.borrow_mut().known);
+        self.walk(self.root.get_ref(), "", "", &known);
+        self.state.borrow_mut().known = known;
+    }
+
+    /// The problems found, if any.
+    pub fn result(&self) -> Result<(), Error> {
+        let mut problems = self.state.borrow().problems.clone();
+        if problems.is_empty() {
+            return Ok(());
+        }
+        problems.sort_by_key(|found| found.offset);
+        let left_out = problems.len().saturating_sub(MAX_PROBLEMS);
+        problems.truncate(MAX_PROBLEMS);
+        Err(Error {
+            file: self.file.to_owned(),
+            problems: problems.into_iter().map(|f| self.problem(f)).collect(),
+            left_out,
+        })
+    }
+
+    fn problem(&self, found: Found) -> Problem {
+        let before = self.text.get(..found.offset);
+        Problem {
+            line: before.map(|text| 1 + text.bytes().filter(|b| *b == b'\n').count()),
+            key: printable(&found.key),
+            text: printable(&found.text),
+        }
+    }
+
+    /// Keys asked for so far, sections left out.
+    #[cfg(test)]
+    pub fn known_keys(&self) -> Vec<String> {
+        let state = self.state.borrow();
+        let keys = state.known.iter().filter(|(_, section)| !**section);
+        keys.map(|(key, _)| key.clone()).collect()
+    }
+
+    fn walk(&self, table: &DeTable<'_>, path: &str, shown: &str, known: &BTreeMap<String, bool>) {
+        for (key, value) in table {
+            let path = join(path, key.get_ref());
+            let shown = join(shown, key.get_ref());
+            match (known.get(&path), value.get_ref()) {
+                (None, _) => self.reject_key(key, &path, &shown, known),
+                (Some(true), DeValue::Table(inner)) => self.walk(inner, &path, &shown, known),
+                (Some(true), DeValue::Array(items)) => {
+                    for (i, item) in items.iter().enumerate() {
+                        if let Some(inner) = item.get_ref().as_table() {
+                            self.walk(inner, &path, &format!("{shown}[{i}]"), known);
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn reject_key(
+        &self,
+        key: &Spanned<std::borrow::Cow<'_, str>>,
+        path: &str,
+        shown: &str,
+        known: &BTreeMap<String, bool>,
+    ) {
+        // The search is done only for what will be shown: the file may be full of wrong keys.
+        let listed = self.state.borrow().problems.len() < MAX_PROBLEMS;
+        let hint = listed.then(|| nearest(path, known.keys().map(String::as_str)));
+        let text = match hint.flatten() {
+            Some(hint) => format!("unknown key, did you mean {hint}?"),
+            None => "unknown key".into(),
+        };
+        self.report(key.span().start, shown, text);
+    }
+
+    fn offset_of(&self, key: &str) -> usize {
+        let state = self.state.borrow();
+        let mut key = key;
+        loop {
+            if let Some(offset) = state.offsets.get(key) {
+                return *offset;
+            }
+            // Not in the file: its section's line is the next best.
+            match key.rfind('.') {
+                Some(dot) => key = &key[..dot],
+                None => return usize::MAX,
+            }
+        }
+    }
+
+    fn report(&self, offset: usize, key: &str, text: String) {
+        self.state.borrow_mut().problems.push(Found {
+            offset,
+            key: key.to_owned(),
+            text,
+        });
+    }
+
+    fn complain(&self, key: &str, complaint: Complaint, value: &Value<'_>) {
+        let Complaint {
+            span,
+            expected,
+            reason,
+        } = complaint;
+        let got = self.shown(span.clone(), value);
+        let reason = reason.map_or_else(String::new, |r| format!(" ({r})"));
+        self.report(
+            span.start,
+            key,
+            format!("expected {expected}, got {got}{reason}"),
+        );
+    }
+
+    /// The text at `span`, shortened.
+    fn shown(&self, span: Range<usize>, value: &Value<'_>) -> String {
+        if value.get_ref().is_table() {
+            return "a table".into();
+        }
+        let text = self.text.get(span).unwrap_or_default();
+        match text.char_indices().nth(MAX_SHOWN) {
+            Some((end, _)) => format!("{}...", &text[..end]),
+            None => text.to_owned(),
+        }
+    }
+}
+
+/// A table of the document, perhaps absent.
+pub struct Section<'d> {
+    document: &'d Document<'d>,
+    path: String,
+    table: Option<&'d DeTable<'d>>,
+}
+
+impl<'d> Section<'d> {
+    /// The value of `key`; `default` where it is not set, or (with a problem noted) not right.
+    pub fn read<T>(&self, key: &str, parse: impl Fn(&Value<'_>) -> Parsed<T>, default: T) -> T {
+        self.optional(key, parse).unwrap_or(default)
+    }
+
+    /// Like [`Section::read`] where there is no default.
+    pub fn optional<T>(&self, key: &str, parse: impl Fn(&Value<'_>) -> Parsed<T>) -> Option<T> {
+        let path = self.path_of(key);
+        let value = self.find(key, &path, false)?;
+        match parse(value) {
+            Ok(t) => Some(t),
+            Err(complaints) => {
+                for complaint in complaints {
+                    self.document.complain(&path, complaint, value);
+                }
+                None
+            }
+        }
+    }
+
+    /// Like [`Section::optional`]; that the key is not set is a problem, and `example` helps.
+    pub fn required<T>(
+        &self,
+        key: &str,
+        parse: impl Fn(&Value<'_>) -> Parsed<T>,
+        example: &str,
+    ) -> Option<T> {
+        if !self.has(key) {
+            self.document
+                .reject(&self.path_of(key), format!("required, such as {example}"));
+        }
+        self.optional(key, parse)
+    }
+
+    pub fn has(&self, key: &str) -> bool {
+        self.table.is_some_and(|t| t.contains_key(key))
+    }
+
+    /// The table `key`.
+    pub fn section(&self, key: &str) -> Section<'d> {
+        let path = self.path_of(key);
+        let value = self.find(key, &path, true);
+        let table = value.and_then(|value| self.table_of(value, &path));
+        Section {
+            document: self.document,
+            path,
+            table,
+        }
+    }
+
+    /// The tables of `[[key]]`, at most `max`.
+    pub fn sections(&self, key: &str, max: usize) -> Vec<Section<'d>> {
+        let path = self.path_of(key);
+        let Some(value) = self.find(key, &path, true) else {
+            return Vec::new();
+        };
+        let items = match value.get_ref().as_array() {
+            Some(items) if items.len() <= max => items,
+            _ => {
+                let expected = format!("at most {max} tables [[{path}]]");
+                self.wrong(value, &path, expected);
+                return Vec::new();
+            }
+        };
+        let item = |(i, value): (usize, &'d Value<'d>)| {
+            let path = format!("{path}[{i}]");
+            self.note(&path, value);
+            let table = self.table_of(value, &path);
+            Section {
+                document: self.document,
+                path,
+                table,
+            }
+        };
+        items.iter().enumerate().map(item).collect()
+    }
+
+    /// The keys and values of a table whose keys are free.
+    pub fn entries<T>(
+        &self,
+        key: &str,
+        parse: impl Fn(&str, &Value<'_>) -> Parsed<T>,
+    ) -> BTreeMap<String, T> {
+        let path = self.path_of(key);
+        let mut entries = BTreeMap::new();
+        let table = self
+            .find(key, &path, false)
+            .and_then(|value| self.table_of(value, &path));
+        for (key, value) in table.into_iter().flatten() {
+            match parse(key.get_ref(), value) {
+                Ok(t) => {
+                    entries.insert(key.get_ref().to_string(), t);
+                }
+                Err(complaints) => {
+                    for complaint in complaints {
+                        self.document
+                            .complain(&join(&path, key.get_ref()), complaint, value);
+                    }
+                }
+            }
+        }
+        entries
+    }
+
+    fn table_of(&self, value: &'d Value<'d>, path: &str) -> Option<&'d DeTable<'d>> {
+        let table = value.get_ref().as_table();
+        if table.is_none() {
+            self.wrong(value, path, "a table".into());
+        }
+        table
+    }
+
+    fn wrong(&self, value: &Value<'_>, path: &str, expected: String) {
+        let complaint = Complaint {
+            span: value.span(),
+            expected,
+            reason: None,
+        };
+        self.document.complain(path, complaint, value);
+    }
+
+    fn find(&self, key: &str, path: &str, section: bool) -> Option<&'d Value<'d>> {
+        let mut state = self.document.state.borrow_mut();
+        state.known.insert(without_indices(path), section);
+        let value = self.table?.get(key)?;
+        state.offsets.insert(path.to_owned(), value.span().start);
+        Some(value)
+    }
+
+    fn note(&self, path: &str, value: &Value<'_>) {
+        let mut state = self.document.state.borrow_mut();
+        state.offsets.insert(path.to_owned(), value.span().start);
+    }
+
+    fn path_of(&self, key: &str) -> String {
+        join(&self.path, key)
+    }
+}
+
+/// `key` below `path`.
+pub fn join(path: &str, key: &str) -> String {
+    if path.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{path}.{key}")
+    }
+}
+
+/// `agent.ipfix.collector[3].host` → `agent.ipfix.collector.host`
+fn without_indices(path: &str) -> String {
+    path.split('.')
+        .map(|part| part.split_once('[').map_or(part, |(name, _)| name))
+        .collect::<Vec<_>>()
+        .join(".")
+}
+
+/// The file may hold any character in keys and strings; a terminal must not obey them.
+fn printable(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            let escaped = c.is_control().then(|| c.escape_default());
+            let plain = escaped.is_none().then_some(c);
+            escaped.into_iter().flatten().chain(plain)
+        })
+        .collect()
+}

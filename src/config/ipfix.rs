@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! `[agent.ipfix]`: where flows are exported to.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::document::Section;
+use super::load::{SECOND, directions};
+use super::pattern::Patterns;
+use super::values::{Named, boolean, duration, host, named, number, serialize_by_name};
+use crate::flow::key::Direction;
+
+/// The other of host and port, when one is set.
+pub const DEFAULT_HOST: &str = "::1";
+pub const DEFAULT_PORT: u16 = 4739;
+pub const DEFAULT_TRANSPORT: Transport = Transport::Udp;
+pub const DEFAULT_TEMPLATE_REFRESH: Duration = Duration::from_secs(60);
+pub const DEFAULT_OBSERVATION_DOMAIN_ID: u32 = 1;
+pub const DEFAULT_PREV_ADJACENT: bool = true;
+
+const MAX_COLLECTORS: usize = 16;
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Ipfix {
+    /// "" together with port 0: no collector by these two keys.
+    pub host: String,
+    pub port: u16,
+    pub bind: Bind,
+    #[serde(with = "humantime_serde")]
+    pub template_refresh: Duration,
+    pub observation_domain_id: u32,
+    /// A part of `agent.directions`.
+    pub directions: Vec<Direction>,
+    pub prev_adjacent: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub collector: Vec<Collector>,
+}
+
+/// The exporter's own address: "" and 0 leave it to the kernel.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Bind {
+    pub host: String,
+    pub port: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Collector {
+    pub host: String,
+    pub port: u16,
+    pub transport: Transport,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    Udp,
+    Tcp,
+}
+
+impl Ipfix {
+    pub(super) fn read(section: &Section<'_>, attached: &[Direction], patterns: &Patterns) -> Self {
+        let (host, port) = either(section, DEFAULT_HOST, DEFAULT_PORT);
+        let bind = section.section("bind");
+        // Watched everywhere, a forwarded packet is seen twice; at egress both interfaces are known.
+        let once = patterns.watch_all() && attached.contains(&Direction::Egress);
+        let default = if once { &[Direction::Egress] } else { attached };
+        Self {
+            host,
+            port,
+            bind: Bind {
+                host: bind.read("host", super::values::host, String::new()),
+                port: bind.read("port", number(0..=u16::MAX), 0),
+            },
+            template_refresh: section.read(
+                "template_refresh",
+                duration(SECOND),
+                DEFAULT_TEMPLATE_REFRESH,
+            ),
+            observation_domain_id: section.read(
+                "observation_domain_id",
+                number(1..=u32::MAX),
+                DEFAULT_OBSERVATION_DOMAIN_ID,
+            ),
+            directions: directions(section, "directions", default),
+            prev_adjacent: section.read("prev_adjacent", boolean, DEFAULT_PREV_ADJACENT),
+            collector: section
+                .sections("collector", MAX_COLLECTORS)
+                .iter()
+                .map(Collector::read)
+                .collect(),
+        }
+    }
+
+    /// All collectors, the one of `host` and `port` first.
+    pub fn collectors(&self) -> Vec<Collector> {
+        let first = (self.port != 0).then(|| Collector {
+            host: self.host.clone(),
+            port: self.port,
+            transport: DEFAULT_TRANSPORT,
+        });
+        first.into_iter().chain(self.collector.clone()).collect()
+    }
+}
+
+impl Collector {
+    fn read(section: &Section<'_>) -> Self {
+        Self {
+            host: section.read("host", host, DEFAULT_HOST.into()),
+            port: section.read("port", number(1..=u16::MAX), DEFAULT_PORT),
+            transport: section.read("transport", named, DEFAULT_TRANSPORT),
+        }
+    }
+}
+
+/// `host` and `port` of a service that is off ("" and 0) unless one of them is set.
+pub(super) fn either(section: &Section<'_>, host: &str, port: u16) -> (String, u16) {
+    let set_host = section.read("host", super::values::host, String::new());
+    let set_port = section.read("port", number(0..=u16::MAX), 0);
+    match (set_host.is_empty(), set_port) {
+        (true, 0) => (String::new(), 0),
+        (true, port) => (host.to_owned(), port),
+        (false, 0) => (set_host, port),
+        (false, port) => (set_host, port),
+    }
+}
+
+impl Named for Transport {
+    const ALL: &'static [Self] = &[Self::Udp, Self::Tcp];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+        }
+    }
+}
+
+serialize_by_name!(Transport);

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The effective configuration: every key with its type and its default.
+//!
+//! A key is one field here (or in the file of its section) and one line in the section's reader,
+//! which names type, range and default. Whatever the readers ask for is known; every other key in
+//! the file is an error. `config/rfm.toml` shows each key with its default; a test compares the two.
+
+mod control;
+mod document;
+mod enrich;
+mod firewall;
+mod ipfix;
+mod load;
+mod machine;
+mod nearest;
+mod pattern;
+mod prefix;
+#[cfg(test)]
+mod tests;
+mod unbuilt;
+mod validate;
+mod values;
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::flow::key::Direction;
+
+pub use control::Control;
+pub use document::{Error, Problem};
+pub use enrich::{Bmp, Distinguisher, Enrich, Mmdb, Rib, StaticPrefix};
+pub use firewall::{Action, Community, Firewall, Peer, PortRange, Protocol, Rule};
+pub use ipfix::{Collector as IpfixCollector, Ipfix, Transport};
+pub use load::{MAX_FILE_SIZE, load, open_files, parse};
+pub use machine::Machine;
+pub use pattern::{Pattern, Patterns};
+pub use prefix::Prefix;
+pub use values::Named;
+
+pub const DEFAULT_PATH: &str = "/etc/rfm/rfm.toml";
+pub const DEFAULT_REQUIRE_INTERFACE: bool = true;
+pub const DEFAULT_DIRECTIONS: [Direction; 2] = Direction::ALL;
+pub const DEFAULT_SAMPLE_RATE: u32 = 100;
+pub const DEFAULT_RING_BUF_SIZE: u32 = 262_144;
+pub const DEFAULT_WAKEUP_BATCH: u32 = 64;
+pub const DEFAULT_IFACE_STATS_SIZE: u32 = 0;
+pub const DEFAULT_POSITION: Position = Position::Head;
+pub const DEFAULT_FLOW_CACHE: u32 = 8192;
+pub const DEFAULT_MAX_FLOWS: u32 = 65_536;
+pub const DEFAULT_EVICTION_TIMEOUT: Duration = Duration::from_secs(30);
+pub const DEFAULT_ACTIVE_TIMEOUT: Duration = Duration::from_secs(60);
+pub const DEFAULT_PROMETHEUS_PORT: u16 = 9669;
+pub const DEFAULT_FLOW_GAUGES: bool = true;
+pub const DEFAULT_LABELS: [Label; 7] = [
+    Label::Ifname,
+    Label::Direction,
+    Label::Proto,
+    Label::SrcAsn,
+    Label::DstAsn,
+    Label::SrcCity,
+    Label::DstCity,
+];
+pub const DEFAULT_MAX_SERIES: u32 = 10_000;
+pub const DEFAULT_SERIES_TTL: Duration = Duration::from_secs(3600);
+pub const DEFAULT_PAGE: bool = true;
+
+/// Everything the file says, with defaults in place of what it leaves out.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Config {
+    pub agent: Agent,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Agent {
+    pub interfaces: Vec<Pattern>,
+    pub exclude_interfaces: Vec<Pattern>,
+    pub require_interface: bool,
+    /// In the order of [`Direction::ALL`], each at most once, never empty.
+    pub directions: Vec<Direction>,
+    pub bpf: Bpf,
+    pub collector: Collector,
+    pub prometheus: Prometheus,
+    pub ipfix: Ipfix,
+    pub enrich: Enrich,
+    pub control: Control,
+    pub firewall: Firewall,
+}
+
+impl Agent {
+    /// Which interfaces are watched.
+    pub fn patterns(&self) -> Patterns {
+        Patterns::new(self.interfaces.clone(), self.exclude_interfaces.clone())
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Bpf {
+    /// 1 in N; at least 1.
+    pub sample_rate: u32,
+    /// Bytes; a power of two and a multiple of the page size.
+    pub ring_buf_size: u32,
+    pub wakeup_batch: u32,
+    /// Interface slots; 0 = max(1,024, 4 × found).
+    pub iface_stats_size: u32,
+    pub position: Position,
+    /// Records per CPU, a power of two; 0 = one event per sampled packet.
+    pub flow_cache: u32,
+}
+
+/// Place in the TCX chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Position {
+    Head,
+    Tail,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Collector {
+    /// The effective limit, at least 1: 0 in the file is replaced by what the memory holds.
+    pub max_flows: u32,
+    #[serde(with = "humantime_serde")]
+    pub eviction_timeout: Duration,
+    #[serde(with = "humantime_serde")]
+    pub active_timeout: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Prometheus {
+    /// An address or a host name.
+    pub host: String,
+    pub port: u16,
+    /// Who may connect; empty = anyone.
+    pub allow: Vec<Prefix>,
+    pub flow_gauges: bool,
+    /// In the order of [`Label::ALL`], each at most once.
+    pub labels: Vec<Label>,
+    pub max_series: u32,
+    #[serde(with = "humantime_serde")]
+    pub series_ttl: Duration,
+    pub page: bool,
+}
+
+/// Labels of the flow series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Label {
+    Ifname,
+    Direction,
+    Proto,
+    SrcAsn,
+    DstAsn,
+    SrcCity,
+    DstCity,
+    SrcCountry,
+    DstCountry,
+    SrcPeerAsn,
+    DstPeerAsn,
+    SrcNet,
+    DstNet,
+    Vlan,
+}
+
+impl Config {
+    /// What an operator should know although it is no error; to be logged once.
+    pub fn warnings(&self) -> Vec<String> {
+        validate::warnings(self)
+    }
+
+    /// The files that the agent will read, by key.
+    pub fn files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let mmdb = &self.agent.enrich.mmdb;
+        [
+            ("agent.enrich.mmdb.asn_db", mmdb.asn_db.as_path()),
+            ("agent.enrich.mmdb.city_db", mmdb.city_db.as_path()),
+        ]
+        .into_iter()
+        .filter(|(_, path)| !path.as_os_str().is_empty())
+    }
+
+    fn to_table(&self) -> Result<toml::Table, toml::ser::Error> {
+        toml::Table::try_from(self)
+    }
+}
+
+/// TOML that [`parse`] reads back to the same value. Keys that this version does not know to obey
+/// are left out.
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut table = self.to_table().map_err(|_| fmt::Error)?;
+        unbuilt::remove(&mut table);
+        f.write_str(&toml::to_string(&table).map_err(|_| fmt::Error)?)
+    }
+}
+
+impl Named for Direction {
+    const ALL: &'static [Self] = &Self::ALL;
+
+    fn name(self) -> &'static str {
+        Direction::name(self)
+    }
+}
+
+impl Named for Position {
+    const ALL: &'static [Self] = &[Self::Head, Self::Tail];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Head => "head",
+            Self::Tail => "tail",
+        }
+    }
+}
+
+impl Named for Label {
+    const ALL: &'static [Self] = &[
+        Self::Ifname,
+        Self::Direction,
+        Self::Proto,
+        Self::SrcAsn,
+        Self::DstAsn,
+        Self::SrcCity,
+        Self::DstCity,
+        Self::SrcCountry,
+        Self::DstCountry,
+        Self::SrcPeerAsn,
+        Self::DstPeerAsn,
+        Self::SrcNet,
+        Self::DstNet,
+        Self::Vlan,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ifname => "ifname",
+            Self::Direction => "direction",
+            Self::Proto => "proto",
+            Self::SrcAsn => "src_asn",
+            Self::DstAsn => "dst_asn",
+            Self::SrcCity => "src_city",
+            Self::DstCity => "dst_city",
+            Self::SrcCountry => "src_country",
+            Self::DstCountry => "dst_country",
+            Self::SrcPeerAsn => "src_peer_asn",
+            Self::DstPeerAsn => "dst_peer_asn",
+            Self::SrcNet => "src_net",
+            Self::DstNet => "dst_net",
+            Self::Vlan => "vlan",
+        }
+    }
+}
+
+values::serialize_by_name!(Direction, Position, Label);

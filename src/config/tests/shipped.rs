@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The file that is shipped shows every key, its default, and what it is for.
+
+use super::*;
+
+/// The shipped file with every key in force.
+pub fn uncommented() -> String {
+    let lines = SHIPPED.lines().map(|line| {
+        let text = line.strip_prefix('#').unwrap_or(line);
+        if text.starts_with(' ') { line } else { text }
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_shipped_file_loads_and_is_exact() {
+    let config = parse("rfm.toml", SHIPPED, &MACHINE).unwrap();
+    let mut expected = parse("t", "[agent]\ninterfaces = [\"*\"]", &MACHINE).unwrap();
+    expected.agent.require_interface = false;
+    expected.agent.bpf.sample_rate = 1;
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn the_shipped_file_shows_every_key_with_its_default() {
+    let text = uncommented();
+    let minimal = r#"
+[agent]
+interfaces = ["*"]
+require_interface = false
+bpf.sample_rate = 1
+ipfix.host = "::1"
+ipfix.collector = [{}]
+enrich.rib.bmp.port = 11019
+enrich.rib.vrf.vrf-red = "0:0"
+enrich.prefix = [{ prefix = "10.0.0.0/8" }]
+
+[[agent.firewall.rule]]
+src = "192.0.2.0/24"
+dst = "198.51.100.0/24"
+proto = "udp"
+dport = "6000-6063"
+interface = "*"
+rate = 1000
+ttl = "10m"
+"#;
+    let minimal = Document::parse("t", minimal).unwrap();
+    let document = Document::parse("t", &text).unwrap();
+    let shown = load::read_document(&document, &MACHINE);
+    assert_eq!(shown, load::read_document(&minimal, &MACHINE));
+    // Nothing was replaced by its default; a rule with each of its keys is one too rich.
+    let problems = document.result().unwrap_err().problems;
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert_eq!(problems[0].text, "needs action \"limit\"");
+
+    let shown = toml::Value::Table(text.parse().unwrap());
+    for key in document.known_keys() {
+        let found = key.split('.').try_fold(&shown, |value, part| match value {
+            toml::Value::Array(items) => items.first()?.get(part),
+            _ => value.get(part),
+        });
+        assert!(found.is_some(), "{key} is missing");
+    }
+}
+
+#[test]
+fn the_shipped_file_explains_each_key() {
+    let mut explained = false;
+    for line in SHIPPED.lines() {
+        let key = line.strip_prefix('#').unwrap_or(line);
+        if key.starts_with(' ') {
+            explained = true;
+            assert!(line.len() <= 100, "{line}");
+        } else if key.is_empty() || key.starts_with('[') {
+            explained = false;
+        } else {
+            // A port shares the comment of its host.
+            assert!(explained || key.starts_with("port ="), "{line}");
+            explained = false;
+        }
+    }
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! What one key alone cannot say: keys that need or forbid each other.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+
+use super::document::Document;
+use super::firewall::{Action, Firewall, Rule};
+use super::{Agent, Config, Enrich};
+
+/// Notes in the document what does not fit together. Each key by itself has been found right.
+pub fn check(config: &Config, document: &Document<'_>) {
+    let agent = &config.agent;
+    if agent.interfaces.is_empty() {
+        document.reject(
+            "agent.interfaces",
+            "expected at least one pattern, got none",
+        );
+    }
+    if agent.directions.is_empty() {
+        document.reject(
+            "agent.directions",
+            "expected at least one direction, got none",
+        );
+    } else {
+        check_ipfix_directions(agent, document);
+    }
+    check_static_prefixes(&agent.enrich, document);
+    check_firewall(&agent.firewall, &agent.enrich, document);
+}
+
+fn check_ipfix_directions(agent: &Agent, document: &Document<'_>) {
+    const KEY: &str = "agent.ipfix.directions";
+    if agent.ipfix.directions.is_empty() {
+        document.reject(KEY, "expected at least one direction, got none");
+    }
+    for direction in &agent.ipfix.directions {
+        if !agent.directions.contains(direction) {
+            document.reject(
+                KEY,
+                format!(
+                    "expected directions of agent.directions, got \"{}\"",
+                    direction.name()
+                ),
+            );
+        }
+    }
+}
+
+fn check_static_prefixes(enrich: &Enrich, document: &Document<'_>) {
+    let mut seen = HashSet::new();
+    for (i, entry) in enrich.prefix.iter().enumerate() {
+        if !seen.insert(entry.prefix) {
+            document.reject(
+                &format!("agent.enrich.prefix[{i}].prefix"),
+                format!("expected each prefix only once, got {} again", entry.prefix),
+            );
+        }
+    }
+}
+
+fn check_firewall(firewall: &Firewall, enrich: &Enrich, document: &Document<'_>) {
+    let key = |name: &str| format!("agent.firewall.{name}");
+    if firewall.enabled && firewall.interfaces.is_empty() {
+        document.reject(&key("interfaces"), "required when the firewall is enabled");
+    }
+    if !matches!(firewall.blackhole_action, Action::Drop | Action::Count) {
+        document.reject(
+            &key("blackhole_action"),
+            format!(
+                "expected \"drop\" or \"count\", got \"{}\"",
+                super::Named::name(firewall.blackhole_action)
+            ),
+        );
+    }
+    // Whoever can send such a route decides what is dropped: nothing of this may be left open.
+    if !firewall.blackhole_communities.is_empty() {
+        for (missing, name) in [
+            (firewall.blackhole_within.is_empty(), "blackhole_within"),
+            (firewall.blackhole_peers.is_empty(), "blackhole_peers"),
+        ] {
+            if missing {
+                document.reject(&key(name), "required with blackhole_communities");
+            }
+        }
+        if !enrich.rib.bmp.enabled() || enrich.rib.bmp.allow.is_empty() {
+            document.reject(
+                &key("blackhole_communities"),
+                "needs agent.enrich.rib.bmp with a list of routers in agent.enrich.rib.bmp.allow",
+            );
+        }
+    }
+    for (i, rule) in firewall.rule.iter().enumerate() {
+        check_rule(rule, &key(&format!("rule[{i}]")), document);
+    }
+}
+
+fn check_rule(rule: &Rule, path: &str, document: &Document<'_>) {
+    if let (Some(src), Some(dst)) = (rule.src, rule.dst)
+        && src.is_ipv4() != dst.is_ipv4()
+    {
+        document.reject(
+            &format!("{path}.dst"),
+            format!("expected the family of src ({src}), got {dst}"),
+        );
+    }
+    if rule.dport.is_some() && !rule.proto.is_some_and(|p| p.has_ports()) {
+        document.reject(
+            &format!("{path}.dport"),
+            "needs a proto with ports, such as \"tcp\"",
+        );
+    }
+    match (rule.action, rule.rate) {
+        (Action::Limit, None) => {
+            document.reject(&format!("{path}.rate"), "required with action \"limit\"");
+        }
+        (Action::Drop | Action::Pass | Action::Count, Some(_)) => {
+            document.reject(&format!("{path}.rate"), "needs action \"limit\"");
+        }
+        _ => {}
+    }
+}
+
+/// Listeners that anyone who reaches them may use.
+pub fn warnings(config: &Config) -> Vec<String> {
+    let prometheus = &config.agent.prometheus;
+    let bmp = &config.agent.enrich.rib.bmp;
+    let mut warnings = Vec::new();
+    if prometheus.allow.is_empty() && !is_loopback(&prometheus.host) {
+        warnings.push(open("agent.prometheus", &prometheus.host, prometheus.port));
+    }
+    if bmp.enabled() && bmp.allow.is_empty() && !is_loopback(&bmp.host) {
+        warnings.push(open("agent.enrich.rib.bmp", &bmp.host, bmp.port));
+    }
+    warnings
+}
+
+fn open(section: &str, host: &str, port: u16) -> String {
+    let host = if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
+    };
+    format!("{section} listens on {host}:{port} for anyone: set {section}.allow to say for whom")
+}
+
+fn is_loopback(host: &str) -> bool {
+    match host.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().is_loopback(),
+        Err(_) => host == "localhost",
+    }
+}

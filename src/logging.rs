@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The log goes to standard error: to a person with time and level, to the journal with a priority
+//! that it understands (sd-daemon(3)); the journal has its own clock.
+
+use std::env;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::MetadataExt;
+use std::time::SystemTime;
+
+use env_logger::Builder;
+use humantime_serde::re::humantime::format_rfc3339_millis;
+use log::{Level, LevelFilter};
+
+/// Starts the log. The level is in RFM_LOG, else in RUST_LOG, else `info`.
+pub fn start() {
+    let journal = stderr_is_journal();
+    let mut builder = Builder::new();
+    builder.filter_level(LevelFilter::Info);
+    if let Ok(filters) = env::var("RFM_LOG").or_else(|_| env::var("RUST_LOG")) {
+        builder.parse_filters(&filters);
+    }
+    builder.format(move |out, record| {
+        let now = (!journal).then(SystemTime::now);
+        out.write_all(line(record.level(), &record.args().to_string(), now).as_bytes())
+    });
+    // Only a second call can fail, and then the log is running already.
+    let _ = builder.try_init();
+}
+
+/// Says something to whoever started the program, also where the log is not running.
+pub fn tell(level: Level, message: &str) {
+    let text = if stderr_is_journal() {
+        line(level, message, None)
+    } else {
+        message.lines().fold(String::new(), |mut text, line| {
+            // To write to a string cannot fail.
+            let _ = writeln!(text, "rfm: {line}");
+            text
+        })
+    };
+    // Where standard error is gone, nobody is left to tell.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// A message as it is written: with the time `now`, or for the journal without.
+fn line(level: Level, message: &str, now: Option<SystemTime>) -> String {
+    let start = match now {
+        Some(now) => format!("{} {level:5} ", format_rfc3339_millis(now)),
+        None => format!("<{}>", priority(level)),
+    };
+    // The journal takes each line for a message: none may lose its priority.
+    message.lines().fold(String::new(), |mut text, line| {
+        // To write to a string cannot fail.
+        let _ = writeln!(text, "{start}{line}");
+        text
+    })
+}
+
+/// syslog(3)
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::Error => 3,
+        Level::Warn => 4,
+        Level::Info => 6,
+        Level::Debug | Level::Trace => 7,
+    }
+}
+
+/// Whether standard error is the journal: the service manager says in JOURNAL_STREAM which file it
+/// handed over (systemd.exec(5)); a child whose standard error was sent elsewhere inherits the
+/// variable too, so the file is compared.
+fn stderr_is_journal() -> bool {
+    let Ok(stream) = env::var("JOURNAL_STREAM") else {
+        return false;
+    };
+    fs::metadata("/proc/self/fd/2").is_ok_and(|m| stream == format!("{}:{}", m.dev(), m.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_person_reads_time_and_level() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
+        assert_eq!(
+            line(Level::Warn, "ring is full", Some(now)),
+            "2023-11-14T22:13:20.123Z WARN  ring is full\n"
+        );
+    }
+
+    #[test]
+    fn the_journal_reads_a_priority_on_every_line() {
+        for (level, expected) in [
+            (Level::Error, "<3>a\n<3>b\n"),
+            (Level::Warn, "<4>a\n<4>b\n"),
+            (Level::Info, "<6>a\n<6>b\n"),
+            (Level::Debug, "<7>a\n<7>b\n"),
+            (Level::Trace, "<7>a\n<7>b\n"),
+        ] {
+            assert_eq!(line(level, "a\nb", None), expected);
+        }
+    }
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The program from outside: what it prints, where, and its exit codes. Needs no privilege.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// A folder of the test's own, gone when the test is.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cli-{name}"));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+        let path = self.0.join(name);
+        fs::write(&path, content).unwrap();
+        path.into_os_string().into_string().unwrap()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn rfm<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Output {
+    command(args).output().unwrap()
+}
+
+fn command<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rfm"));
+    command.args(args).env_clear().stdin(Stdio::null());
+    command
+}
+
+/// Exit code, standard output, standard error.
+fn parts(output: Output) -> (i32, String, String) {
+    (
+        output.status.code().unwrap(),
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
+}
+
+fn check(file: &str) -> (i32, String, String) {
+    parts(rfm(["--config", file, "--check"]))
+}
+
+#[test]
+fn check_prints_what_is_in_effect_and_that_checks_to_the_same() {
+    let folder = Folder::new("effective");
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/config/rfm.toml");
+    let (code, printed, errors) = check(shipped);
+    assert_eq!((code, errors.as_str()), (0, ""));
+    assert!(
+        printed.starts_with("[agent]\ninterfaces = [\"*\"]\n"),
+        "{printed}"
+    );
+    assert!(printed.contains("\nsample_rate = 1\n"), "{printed}");
+    assert!(!printed.contains("ipfix"), "{printed}");
+    let again = folder.file("printed.toml", &printed);
+    assert_eq!(check(&again), (0, printed, String::new()));
+}
+
+#[test]
+fn check_tells_every_problem_and_fails() {
+    let folder = Folder::new("problems");
+    let file = folder.file(
+        "bad.toml",
+        "[agent]\ninterfaces = [\"eth0\"]\n[agent.bpf]\nsample_rate = 0\nring_size = 4096\n",
+    );
+    let expected = format!(
+        "rfm: {file}:4: agent.bpf.sample_rate: expected a whole number from 1 to 4294967295, got 0\n\
+         rfm: {file}:5: agent.bpf.ring_size: unknown key, did you mean \
+         agent.bpf.ring_buf_size?\n"
+    );
+    assert_eq!(check(&file), (2, String::new(), expected.clone()));
+    // The agent itself refuses it in the same words.
+    assert_eq!(
+        parts(rfm(["--config", &file])),
+        (2, String::new(), expected)
+    );
+}
+
+#[test]
+fn check_warns_of_an_open_listener_and_succeeds() {
+    let folder = Folder::new("warning");
+    let file = folder.file(
+        "open.toml",
+        "[agent]\ninterfaces = [\"*\"]\nprometheus.host = \"::\"\n",
+    );
+    let (code, _, errors) = check(&file);
+    assert_eq!(code, 0);
+    assert_eq!(
+        errors,
+        "rfm: warning: agent.prometheus listens on [::]:9669 for anyone: set \
+         agent.prometheus.allow to say for whom\n"
+    );
+}
+
+#[test]
+fn what_is_no_usable_file_is_refused() {
+    let folder = Folder::new("files");
+    let filled = |size: usize| {
+        let text = "[agent]\ninterfaces = [\"*\"]\n#";
+        text.to_owned() + &"x".repeat(size - text.len())
+    };
+    let full = folder.file("full.toml", filled(1 << 20));
+    let (code, _, errors) = check(&full);
+    assert_eq!((code, errors.as_str()), (0, ""));
+
+    let large = folder.file("large.toml", filled((1 << 20) + 1));
+    let latin = folder.file("latin.toml", b"[agent]\n# \xfcber\n");
+    let missing = format!("{}/missing.toml", folder.0.display());
+    let directory = folder.0.display().to_string();
+    for (file, expected) in [
+        (
+            large.as_str(),
+            "expected at most 1048576 bytes, got 1048577",
+        ),
+        (&latin, "expected UTF-8, got another byte at offset 10"),
+        (
+            &missing,
+            "cannot read: No such file or directory (os error 2)",
+        ),
+        (&directory, "expected a regular file"),
+        ("/dev/zero", "expected a regular file"),
+    ] {
+        let expected = format!("rfm: {file}: {expected}\n");
+        assert_eq!(check(file), (2, String::new(), expected));
+    }
+}
+
+#[test]
+fn usage_errors_have_their_code() {
+    for args in [
+        &["--chekc"][..],
+        &["--config"],
+        &["extra"],
+        &["--check", "--version"],
+    ] {
+        let (code, out, errors) = parts(rfm(args));
+        assert_eq!((code, out.as_str()), (2, ""), "{args:?}");
+        assert!(errors.ends_with("rfm: see rfm --help\n"), "{errors}");
+    }
+}
+
+#[test]
+fn version_and_help_go_to_standard_output() {
+    let (code, out, errors) = parts(rfm(["--version"]));
+    assert_eq!((code, errors.as_str()), (0, ""));
+    let expected = concat!("rfm ", env!("CARGO_PKG_VERSION"));
+    assert!(out.starts_with(expected) && out.ends_with('\n'), "{out}");
+
+    let (code, out, errors) = parts(rfm(["--help"]));
+    assert_eq!((code, errors.as_str()), (0, ""));
+    assert!(out.starts_with("Usage: rfm"), "{out}");
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_a_failure() {
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = command(["--version"]).stdout(full).output().unwrap();
+    let (code, _, errors) = parts(output);
+    assert_eq!(code, 1);
+    assert!(
+        errors.starts_with("rfm: cannot write to standard output: "),
+        "{errors}"
+    );
+}
+
+#[test]
+fn the_journal_gets_priorities() {
+    use std::os::unix::fs::MetadataExt;
+    let folder = Folder::new("journal");
+    let path = folder.file("stderr", "");
+    for (inode_offset, expected) in [(0, "<3>/missing: cannot"), (1, "rfm: /missing: cannot")] {
+        let stderr = fs::File::create(&path).unwrap();
+        let metadata = stderr.metadata().unwrap();
+        let stream = format!("{}:{}", metadata.dev(), metadata.ino() + inode_offset);
+        let status = command(["--config", "/missing", "--check"])
+            .env("JOURNAL_STREAM", stream)
+            .stderr(stderr)
+            .status()
+            .unwrap();
+        assert_eq!(status.code(), Some(2));
+        let errors = fs::read_to_string(&path).unwrap();
+        assert!(errors.starts_with(expected), "{errors}");
+    }
+}
