@@ -1,5 +1,15 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The flow table and what stands around it.
 
+mod candidates;
 pub mod key;
+pub mod labels;
+mod least;
+mod list;
+mod recent;
+pub mod rollup;
+mod slab;
 pub mod snapshot;
+mod symbols;
+pub mod table;
+pub mod worker;

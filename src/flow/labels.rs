@@ -1,0 +1,437 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The labels of the flow series: which exist, what tells label sets apart, how they are written.
+
+use std::sync::Arc;
+
+use super::key::{Direction, FlowKey};
+use super::symbols::{Symbol, Symbols};
+
+/// A label that a flow series may have, in the order in which they are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Label {
+    Ifname,
+    Direction,
+    Proto,
+    SrcAsn,
+    DstAsn,
+    SrcCity,
+    DstCity,
+    SrcCountry,
+    DstCountry,
+    SrcPeerAsn,
+    DstPeerAsn,
+    SrcNet,
+    DstNet,
+    Vlan,
+}
+
+impl Label {
+    pub const ALL: [Self; 14] = [
+        Self::Ifname,
+        Self::Direction,
+        Self::Proto,
+        Self::SrcAsn,
+        Self::DstAsn,
+        Self::SrcCity,
+        Self::DstCity,
+        Self::SrcCountry,
+        Self::DstCountry,
+        Self::SrcPeerAsn,
+        Self::DstPeerAsn,
+        Self::SrcNet,
+        Self::DstNet,
+        Self::Vlan,
+    ];
+
+    /// Those that a series has when the configuration names none.
+    pub const USUAL: [Self; 7] = [
+        Self::Ifname,
+        Self::Direction,
+        Self::Proto,
+        Self::SrcAsn,
+        Self::DstAsn,
+        Self::SrcCity,
+        Self::DstCity,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ifname => "ifname",
+            Self::Direction => "direction",
+            Self::Proto => "proto",
+            Self::SrcAsn => "src_asn",
+            Self::DstAsn => "dst_asn",
+            Self::SrcCity => "src_city",
+            Self::DstCity => "dst_city",
+            Self::SrcCountry => "src_country",
+            Self::DstCountry => "dst_country",
+            Self::SrcPeerAsn => "src_peer_asn",
+            Self::DstPeerAsn => "dst_peer_asn",
+            Self::SrcNet => "src_net",
+            Self::DstNet => "dst_net",
+            Self::Vlan => "vlan",
+        }
+    }
+
+    /// Those that are kept even where a set finds no room.
+    const BASE: [Self; 3] = [Self::Ifname, Self::Direction, Self::Proto];
+
+    /// The value is a text, and not a number.
+    fn is_text(self) -> bool {
+        match self {
+            Self::Ifname
+            | Self::SrcCity
+            | Self::DstCity
+            | Self::SrcCountry
+            | Self::DstCountry
+            | Self::SrcNet
+            | Self::DstNet => true,
+            Self::Direction
+            | Self::Proto
+            | Self::SrcAsn
+            | Self::DstAsn
+            | Self::SrcPeerAsn
+            | Self::DstPeerAsn
+            | Self::Vlan => false,
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|l| l.name() == name)
+    }
+}
+
+/// Which labels the series have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Labels(u16);
+
+impl Labels {
+    pub fn has(self, label: Label) -> bool {
+        self.0 & (1 << label as u8) != 0
+    }
+
+    fn iter(self) -> impl Iterator<Item = Label> {
+        Label::ALL.into_iter().filter(move |&l| self.has(l))
+    }
+}
+
+impl Default for Labels {
+    fn default() -> Self {
+        Label::USUAL.into_iter().collect()
+    }
+}
+
+impl FromIterator<Label> for Labels {
+    fn from_iter<I: IntoIterator<Item = Label>>(labels: I) -> Self {
+        Self(labels.into_iter().fold(0, |set, l| set | 1 << l as u8))
+    }
+}
+
+/// What is known of a flow beyond its key; by default nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Enrichment {
+    pub src: Endpoint,
+    pub dst: Endpoint,
+}
+
+/// What is known of one end of a flow. An unknown number is 0.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Endpoint {
+    pub asn: u32,
+    pub peer_asn: u32,
+    pub city: Option<Arc<str>>,
+    pub country: Option<Arc<str>>,
+    pub net: Option<Arc<str>>,
+}
+
+/// Identity of a label set: a number for each label, 0 for those that the series do not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SetKey {
+    /// Indexed by [`Label`]: the number itself, or the symbol of the text.
+    values: [u32; Label::ALL.len()],
+    /// The set that takes what found no room elsewhere: only the base labels tell it apart.
+    other: bool,
+}
+
+/// Stands for all IP protocols in the set of last resort; protocol numbers have eight bits.
+const ANY_PROTO: u32 = 256;
+
+enum Value<'a> {
+    Number(u32),
+    Text(Option<&'a str>),
+}
+
+fn value<'a>(label: Label, key: &FlowKey, ifname: &'a str, known: &'a Enrichment) -> Value<'a> {
+    let Enrichment { src, dst } = known;
+    match label {
+        Label::Ifname => Value::Text(Some(ifname)),
+        Label::Direction => Value::Number(key.direction as u32),
+        Label::Proto => Value::Number(key.protocol.into()),
+        Label::SrcAsn => Value::Number(src.asn),
+        Label::DstAsn => Value::Number(dst.asn),
+        Label::SrcCity => Value::Text(src.city.as_deref()),
+        Label::DstCity => Value::Text(dst.city.as_deref()),
+        Label::SrcCountry => Value::Text(src.country.as_deref()),
+        Label::DstCountry => Value::Text(dst.country.as_deref()),
+        Label::SrcPeerAsn => Value::Number(src.peer_asn),
+        Label::DstPeerAsn => Value::Number(dst.peer_asn),
+        Label::SrcNet => Value::Text(src.net.as_deref()),
+        Label::DstNet => Value::Text(dst.net.as_deref()),
+        Label::Vlan => Value::Number(key.vlan_outer.into()),
+    }
+}
+
+impl SetKey {
+    /// The set of a flow. Its symbols are acquired with it, see [`SetKey::release`].
+    pub fn new(
+        labels: Labels,
+        key: &FlowKey,
+        ifname: &str,
+        known: &Enrichment,
+        symbols: &mut Symbols,
+    ) -> Self {
+        let mut set = Self {
+            values: [0; Label::ALL.len()],
+            other: false,
+        };
+        for label in labels.iter() {
+            set.values[label as usize] = match value(label, key, ifname, known) {
+                Value::Number(n) => n,
+                Value::Text(text) => symbols.acquire(text.unwrap_or_default()).number(),
+            };
+        }
+        // A set that reads like its `other` set is that set: no two series may read the same.
+        match set.reads_other(labels) {
+            true => set.other(),
+            false => set,
+        }
+    }
+
+    /// The set that takes over when this one finds no room: interface, direction and protocol stay.
+    pub fn other(&self) -> Self {
+        let mut values = [0; Label::ALL.len()];
+        for label in Label::BASE {
+            values[label as usize] = self.values[label as usize];
+        }
+        Self {
+            values,
+            other: true,
+        }
+    }
+
+    /// What takes over when there are too many sets even of that kind: only the direction stays.
+    pub fn last_resort(&self, labels: Labels) -> Self {
+        let mut set = self.other();
+        if labels.has(Label::Ifname) {
+            set.values[Label::Ifname as usize] = Symbol::OTHER.number();
+        }
+        if labels.has(Label::Proto) {
+            set.values[Label::Proto as usize] = ANY_PROTO;
+        }
+        set
+    }
+
+    pub fn is_other(&self) -> bool {
+        self.other
+    }
+
+    fn reads_other(&self, labels: Labels) -> bool {
+        labels
+            .iter()
+            .filter(|l| !Label::BASE.contains(l))
+            .all(|l| l.is_text() && self.values[l as usize] == Symbol::OTHER.number())
+    }
+
+    fn symbols(&self) -> impl Iterator<Item = Symbol> {
+        let texts = Label::ALL.into_iter().filter(|l| l.is_text());
+        texts.map(|l| Symbol::from_number(self.values[l as usize]))
+    }
+
+    /// One more holder of the set's symbols.
+    pub fn retain(&self, symbols: &mut Symbols) {
+        self.symbols().for_each(|s| symbols.retain(s));
+    }
+
+    pub fn release(&self, symbols: &mut Symbols) {
+        self.symbols().for_each(|s| symbols.release(s));
+    }
+
+    /// The labels as the text format has them, without braces.
+    pub fn render(&self, labels: Labels, symbols: &Symbols) -> Arc<str> {
+        let mut text = String::with_capacity(128);
+        for label in labels.iter() {
+            if !text.is_empty() {
+                text.push(',');
+            }
+            text.push_str(label.name());
+            text.push_str("=\"");
+            self.write_value(label, symbols, &mut text);
+            text.push('"');
+        }
+        text.into()
+    }
+
+    fn write_value(&self, label: Label, symbols: &Symbols, out: &mut String) {
+        let number = self.values[label as usize];
+        match label {
+            _ if self.other && !Label::BASE.contains(&label) => out.push_str("other"),
+            _ if label.is_text() => escape(symbols.text(Symbol::from_number(number)), out),
+            Label::Direction => out.push_str(Direction::ALL[number as usize].name()),
+            Label::Proto if number == ANY_PROTO => out.push_str("other"),
+            // Protocol 0 is one (hop-by-hop options); ASN 0 and VLAN 0 say that there is none.
+            _ if number == 0 && label != Label::Proto => {}
+            _ => out.push_str(&number.to_string()),
+        }
+    }
+}
+
+/// Label values of the text format: a backslash, a quote and a newline take a backslash before them.
+fn escape(value: &str, out: &mut String) {
+    for c in value.chars() {
+        match c {
+            '\\' => out.push_str(r"\\"),
+            '"' => out.push_str(r#"\""#),
+            '\n' => out.push_str(r"\n"),
+            c => out.push(c),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::key::Family;
+    use super::*;
+
+    fn key() -> FlowKey {
+        FlowKey {
+            src: [1; 16],
+            dst: [2; 16],
+            ifindex: 3,
+            src_port: 4,
+            dst_port: 5,
+            vlan_outer: 100,
+            vlan_inner: 200,
+            protocol: 6,
+            direction: Direction::Egress,
+            family: Family::Ipv6,
+        }
+    }
+
+    fn known() -> Enrichment {
+        Enrichment {
+            src: Endpoint {
+                asn: 64500,
+                peer_asn: 64501,
+                city: Some("Bern".into()),
+                country: Some("CH".into()),
+                net: Some("lab".into()),
+            },
+            dst: Endpoint::default(),
+        }
+    }
+
+    fn render(labels: Labels, ifname: &str, known: &Enrichment) -> String {
+        let mut symbols = Symbols::default();
+        let set = SetKey::new(labels, &key(), ifname, known, &mut symbols);
+        set.render(labels, &symbols).to_string()
+    }
+
+    #[test]
+    fn nothing_known_renders_empty() {
+        assert_eq!(
+            render(Labels::default(), "eth0", &Enrichment::default()),
+            r#"ifname="eth0",direction="egress",proto="6",src_asn="",dst_asn="",src_city="",dst_city="""#
+        );
+    }
+
+    #[test]
+    fn every_label_says_its_own_value() {
+        assert_eq!(
+            render(Label::ALL.into_iter().collect(), "eth0", &known()),
+            concat!(
+                r#"ifname="eth0",direction="egress",proto="6",src_asn="64500",dst_asn="","#,
+                r#"src_city="Bern",dst_city="",src_country="CH",dst_country="","#,
+                r#"src_peer_asn="64501",dst_peer_asn="",src_net="lab",dst_net="",vlan="100""#
+            )
+        );
+    }
+
+    #[test]
+    fn values_are_escaped_and_cleaned() {
+        let labels = [Label::Ifname].into_iter().collect();
+        assert_eq!(
+            render(labels, "a\\b\"c\nd\u{7}é", &known()),
+            r#"ifname="a\\b\"c\ndé""#
+        );
+    }
+
+    #[test]
+    fn labels_left_out_tell_no_sets_apart() {
+        let labels = [Label::Direction, Label::DstAsn].into_iter().collect();
+        let mut symbols = Symbols::default();
+        let a = SetKey::new(labels, &key(), "eth0", &known(), &mut symbols);
+        let changed = FlowKey {
+            protocol: 17,
+            vlan_outer: 7,
+            ..key()
+        };
+        let b = SetKey::new(
+            labels,
+            &changed,
+            "eth1",
+            &Enrichment::default(),
+            &mut symbols,
+        );
+        assert_eq!(a, b);
+        assert_eq!(
+            &*a.render(labels, &symbols),
+            r#"direction="egress",dst_asn="""#
+        );
+    }
+
+    #[test]
+    fn other_keeps_interface_direction_and_protocol() {
+        let labels = [Label::Ifname, Label::Proto, Label::SrcAsn, Label::Vlan];
+        let labels = labels.into_iter().collect();
+        let mut symbols = Symbols::default();
+        let set = SetKey::new(labels, &key(), "eth0", &known(), &mut symbols);
+        assert!(!set.is_other() && set.other().is_other());
+        assert_eq!(
+            &*set.other().render(labels, &symbols),
+            r#"ifname="eth0",proto="6",src_asn="other",vlan="other""#
+        );
+        assert_eq!(
+            &*set.last_resort(labels).render(labels, &symbols),
+            r#"ifname="other",proto="other",src_asn="other",vlan="other""#
+        );
+    }
+
+    #[test]
+    fn a_set_that_reads_other_is_that_set() {
+        let mut symbols = Symbols::default();
+        let mut known = known();
+        known.src.net = Some("other".into());
+        for (labels, is_other) in [
+            (vec![Label::Ifname, Label::SrcNet], true),
+            (vec![Label::Ifname, Label::SrcNet, Label::Vlan], false),
+            (vec![Label::Ifname, Label::Proto], true),
+            (vec![Label::Ifname, Label::DstNet], false),
+        ] {
+            let labels = labels.into_iter().collect();
+            let set = SetKey::new(labels, &key(), "eth0", &known, &mut symbols);
+            assert_eq!(set.is_other(), is_other);
+            let same_text = set.render(labels, &symbols) == set.other().render(labels, &symbols);
+            assert_eq!(same_text, is_other);
+        }
+    }
+
+    #[test]
+    fn names_lead_back_to_their_labels() {
+        for label in Label::ALL {
+            assert_eq!(Label::from_name(label.name()), Some(label));
+            assert_eq!(Label::ALL[label as usize], label);
+        }
+        assert_eq!(Label::from_name("asn"), None);
+    }
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Finds the least of many values that grow all the time, without work when they grow.
+//!
+//! The heap holds for each entry a value it once had: a lower bound, since values only grow. A look at
+//! the top refreshes what is out of date there until the top is true. Each refresh is paid for by
+//! at least one growth since the last, so the cost is at most O(log n) per growth, and mostly nothing.
+//! Where values fall (a window turned), the owner rebuilds the heap.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
+
+/// Who an entry stands for: a slot, and the serial number of its tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tenant {
+    pub slot: u32,
+    pub serial: u64,
+}
+
+/// This many entries of tenants that have left are of no account.
+const SLACK: usize = 64;
+
+#[derive(Debug)]
+pub struct Least<V> {
+    heap: BinaryHeap<Reverse<(V, Tenant)>>,
+}
+
+impl<V: Ord + Copy> Least<V> {
+    pub fn new() -> Self {
+        Self {
+            heap: BinaryHeap::new(),
+        }
+    }
+
+    /// Adds a tenant. `value` tells the value of a tenant, `None` if it has left; `live` is how many
+    /// have not: the heap stays within twice that.
+    pub fn push(&mut self, tenant: Tenant, live: usize, value: impl Fn(Tenant) -> Option<V>) {
+        if self.heap.len() > 2 * live + SLACK {
+            self.rebuild(&value);
+        }
+        if let Some(v) = value(tenant) {
+            self.heap.push(Reverse((v, tenant)));
+        }
+    }
+
+    /// The tenant with the least value, if that is below `bound`.
+    pub fn below(&mut self, bound: V, value: impl Fn(Tenant) -> Option<V>) -> Option<Tenant> {
+        self.find(|v| v < bound, value)
+    }
+
+    /// The tenant with the least value.
+    pub fn least(&mut self, value: impl Fn(Tenant) -> Option<V>) -> Option<Tenant> {
+        self.find(|_| true, value)
+    }
+
+    fn find(
+        &mut self,
+        wanted: impl Fn(V) -> bool,
+        value: impl Fn(Tenant) -> Option<V>,
+    ) -> Option<Tenant> {
+        loop {
+            let mut top = self.heap.peek_mut()?;
+            let Reverse((noted, tenant)) = *top;
+            if !wanted(noted) {
+                return None;
+            }
+            match value(tenant) {
+                None => drop(PeekMut::pop(top)),
+                Some(v) if v > noted => *top = Reverse((v, tenant)),
+                Some(_) => return Some(tenant),
+            }
+        }
+    }
+
+    /// Starts again with the present values, after some of them fell; those who left are dropped.
+    pub fn rebuild(&mut self, value: impl Fn(Tenant) -> Option<V>) {
+        let mut entries = std::mem::take(&mut self.heap).into_vec();
+        entries.retain_mut(|Reverse((noted, tenant))| match value(*tenant) {
+            Some(v) => {
+                *noted = v;
+                true
+            }
+            None => false,
+        });
+        if entries.capacity() > SLACK.max(4 * entries.len()) {
+            entries.shrink_to(2 * entries.len());
+        }
+        self.heap = entries.into();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        Grow(usize, u64),
+        Replace(usize, u64),
+        Leave(usize),
+        Fall(u64),
+        Ask(u64),
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        prop_oneof![
+            4 => (0..8usize, 0..50u64).prop_map(|(i, n)| Op::Grow(i, n)),
+            2 => (0..8usize, 0..50u64).prop_map(|(i, n)| Op::Replace(i, n)),
+            1 => (0..8usize).prop_map(Op::Leave),
+            1 => (1..4u64).prop_map(Op::Fall),
+            3 => (0..200u64).prop_map(Op::Ask),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn always_names_the_least(ops in prop::collection::vec(op(), 1..400)) {
+            let mut slots: [Option<(u64, u64)>; 8] = [None; 8];
+            let (mut least, mut serial) = (Least::new(), 0);
+            for op in ops {
+                match op {
+                    Op::Grow(i, n) => {
+                        if let Some((_, v)) = &mut slots[i] { *v += n }
+                    }
+                    Op::Replace(i, n) => {
+                        serial += 1;
+                        slots[i] = Some((serial, n));
+                        let live = slots.iter().flatten().count();
+                        let tenant = Tenant { slot: i as u32, serial };
+                        least.push(tenant, live, |t| value(&slots, t));
+                        prop_assert!(least.heap.len() <= 2 * live + SLACK + 1);
+                    }
+                    Op::Leave(i) => slots[i] = None,
+                    Op::Fall(by) => {
+                        for (_, v) in slots.iter_mut().flatten() { *v /= by }
+                        least.rebuild(|t| value(&slots, t));
+                    }
+                    Op::Ask(bound) => {
+                        let expected = slots.iter().flatten().map(|&(_, v)| v).min().filter(|&v| v < bound);
+                        let found = least.below(bound, |t| value(&slots, t));
+                        prop_assert_eq!(found.and_then(|t| value(&slots, t)), expected);
+                        let expected = slots.iter().flatten().map(|&(_, v)| v).min();
+                        let found = least.least(|t| value(&slots, t));
+                        prop_assert_eq!(found.and_then(|t| value(&slots, t)), expected);
+                    }
+                }
+            }
+        }
+    }
+
+    fn value(slots: &[Option<(u64, u64)>], tenant: Tenant) -> Option<u64> {
+        let (serial, v) = slots[tenant.slot as usize]?;
+        (serial == tenant.serial).then_some(v)
+    }
+}

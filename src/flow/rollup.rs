@@ -1,0 +1,491 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Label sets, their monotonic counters and their gauges over live flows, bounded.
+//!
+//! A *set* is what the labels tell apart; it is known while it has live flows, a series, or a place
+//! among the candidates. A *series* is a set that is exported. When all series are taken, a set is
+//! counted in its `other` set (interface, direction and protocol kept) until it has carried more in
+//! the last five minutes than the series that carried least, which then gives way. A series that is
+//! given up leaves with its counts; its gauges, being a sum over live flows, go on under `other`.
+
+use std::hash::BuildHasher;
+use std::ops::{AddAssign, SubAssign};
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+use super::candidates::Candidates;
+use super::key::{FlowKey, FlowRecord};
+use super::labels::{Enrichment, Labels, SetKey};
+use super::least::{Least, Tenant};
+use super::recent::{self, Recent};
+use super::slab::Slab;
+use super::snapshot::SeriesRow;
+use super::symbols::Symbols;
+
+/// Sets without a series whose traffic is remembered.
+const CANDIDATES: usize = 4096;
+/// At least so many `other` sets may exist, whatever the limit of series.
+const MIN_OTHERS: usize = 1024;
+/// Series given up for age in one call.
+const FORGET_PER_CALL: usize = 1024;
+/// When a series that is due but has live flows is looked at again.
+const LIVE_RETRY_MS: u64 = 1000;
+
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub max_series: usize,
+    pub series_ttl_ms: u64,
+}
+
+/// A label set, for as long as flows refer to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SetId(pub u32);
+
+/// Packets and bytes, as taken and scaled by the sample rate. Arithmetic wraps, so that what was
+/// added can always be taken away again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub bytes: u64,
+    pub packets: u64,
+    pub sampled_bytes: u64,
+    pub sampled_packets: u64,
+}
+
+impl From<&FlowRecord> for Tally {
+    fn from(record: &FlowRecord) -> Self {
+        let rate = u64::from(record.sample_rate);
+        Self {
+            bytes: record.bytes.wrapping_mul(rate),
+            packets: record.packets.wrapping_mul(rate),
+            sampled_bytes: record.bytes,
+            sampled_packets: record.packets,
+        }
+    }
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.bytes = self.bytes.wrapping_add(other.bytes);
+        self.packets = self.packets.wrapping_add(other.packets);
+        self.sampled_bytes = self.sampled_bytes.wrapping_add(other.sampled_bytes);
+        self.sampled_packets = self.sampled_packets.wrapping_add(other.sampled_packets);
+    }
+}
+
+impl SubAssign for Tally {
+    fn sub_assign(&mut self, other: Self) {
+        self.bytes = self.bytes.wrapping_sub(other.bytes);
+        self.packets = self.packets.wrapping_sub(other.packets);
+        self.sampled_bytes = self.sampled_bytes.wrapping_sub(other.sampled_bytes);
+        self.sampled_packets = self.sampled_packets.wrapping_sub(other.sampled_packets);
+    }
+}
+
+#[derive(Debug)]
+struct Set {
+    key: SetKey,
+    home: Home,
+    candidate: Option<u32>,
+    /// Live flows and what they carry; in an `other` set also those of the sets counted there.
+    flows: u32,
+    live: Tally,
+}
+
+/// Where a set is counted.
+#[derive(Clone, Copy, Debug)]
+enum Home {
+    Series(u32),
+    Other(u32),
+    /// No live flow and no series: only a candidate.
+    Nowhere,
+}
+
+#[derive(Debug)]
+struct Series {
+    set: u32,
+    serial: u64,
+    text: Arc<str>,
+    bytes: u64,
+    packets: u64,
+    recent: Recent,
+    touched_ms: u64,
+}
+
+#[derive(Debug)]
+pub struct Rollup {
+    labels: Labels,
+    limits: Limits,
+    symbols: Symbols,
+    sets: Slab<Set>,
+    index: HashTable<u32>,
+    hasher: RandomState,
+    series: Slab<Series>,
+    /// How many of the series say `other`; the limit is on the rest.
+    others: usize,
+    candidates: Candidates,
+    /// Series by what they carried lately, then by age. Those that say `other` do not take part.
+    by_traffic: Least<(u64, u64)>,
+    by_age: Least<u64>,
+    serial: u64,
+    folded: u64,
+    now_ms: u64,
+    minute: u32,
+}
+
+impl Rollup {
+    pub fn new(labels: Labels, limits: Limits) -> Self {
+        Self {
+            labels,
+            limits,
+            symbols: Symbols::default(),
+            sets: Slab::default(),
+            index: HashTable::new(),
+            hasher: RandomState::default(),
+            series: Slab::default(),
+            others: 0,
+            candidates: Candidates::new(CANDIDATES),
+            by_traffic: Least::new(),
+            by_age: Least::new(),
+            serial: 0,
+            folded: 0,
+            now_ms: 0,
+            minute: 0,
+        }
+    }
+
+    /// Moves the clock (monotonic, any origin) and forgets what is due, a bounded piece per call.
+    pub fn advance(&mut self, now_ms: u64) {
+        self.now_ms = now_ms;
+        let minute = recent::minute(now_ms);
+        if minute != self.minute {
+            self.minute = minute;
+            for set in self.candidates.turn(minute) {
+                self.lose_candidate(set);
+            }
+            self.by_traffic
+                .rebuild(|t| traffic(&self.series, t, minute));
+        }
+        let Some(due) = now_ms.checked_sub(self.limits.series_ttl_ms) else {
+            return;
+        };
+        for _ in 0..FORGET_PER_CALL {
+            let age = |t| age(&self.series, &self.sets, t, due);
+            let Some(old) = self.by_age.below(due + 1, age) else {
+                break;
+            };
+            self.give_up(old.slot);
+        }
+    }
+
+    /// A flow begins: the set it belongs to.
+    pub fn open(&mut self, key: &FlowKey, ifname: &str, known: &Enrichment) -> SetId {
+        let key = SetKey::new(self.labels, key, ifname, known, &mut self.symbols);
+        let set = self.set(key);
+        key.release(&mut self.symbols);
+        self.sets[set].flows += 1;
+        match self.sets[set].home {
+            Home::Series(_) => {}
+            Home::Other(other) => self.sets[other].flows += 1,
+            Home::Nowhere if self.has_room_for(&key) => self.admit(set),
+            Home::Nowhere => self.join_other(set),
+        }
+        SetId(set)
+    }
+
+    /// A flow of the set carried something.
+    pub fn count(&mut self, SetId(set): SetId, tally: Tally) {
+        let mut home = set;
+        if let Home::Other(other) = self.sets[set].home
+            && !self.promote(set, tally.bytes)
+        {
+            self.folded += 1;
+            self.sets[other].live += tally;
+            home = other;
+        }
+        self.sets[set].live += tally;
+        // What has a live flow is a series or counted in one.
+        if let Home::Series(series) = self.sets[home].home {
+            let series = &mut self.series[series];
+            series.bytes = series.bytes.wrapping_add(tally.bytes);
+            series.packets = series.packets.wrapping_add(tally.packets);
+            series.recent.add(self.minute, tally.bytes);
+            series.touched_ms = self.now_ms;
+        }
+    }
+
+    /// A flow of the set lives no more with what it carried; the counters keep it.
+    pub fn settle(&mut self, SetId(set): SetId, tally: Tally) {
+        self.sets[set].live -= tally;
+        if let Home::Other(other) = self.sets[set].home {
+            self.sets[other].live -= tally;
+        }
+    }
+
+    /// A live flow, and what it carries, moves to another set; the counters stay where they are.
+    pub fn relabel(&mut self, from: SetId, to: SetId, tally: Tally) {
+        self.settle(from, tally);
+        self.sets[to.0].live += tally;
+        if let Home::Other(other) = self.sets[to.0].home {
+            self.sets[other].live += tally;
+        }
+        self.close(from);
+    }
+
+    /// A flow of the set has ended, and is settled.
+    pub fn close(&mut self, SetId(set): SetId) {
+        self.sets[set].flows -= 1;
+        if let Home::Other(other) = self.sets[set].home {
+            self.sets[other].flows -= 1;
+            if self.sets[set].flows == 0 {
+                self.sets[set].home = Home::Nowhere;
+                self.drop_if_unused(set);
+            }
+        }
+    }
+
+    /// All series.
+    pub fn rows(&self) -> Vec<SeriesRow> {
+        let row = |(_, series): (u32, &Series)| {
+            let Set { live, flows, .. } = &self.sets[series.set];
+            SeriesRow {
+                labels: series.text.clone(),
+                bytes_total: series.bytes,
+                packets_total: series.packets,
+                live_bytes: live.bytes,
+                live_packets: live.packets,
+                live_sampled_bytes: live.sampled_bytes,
+                live_sampled_packets: live.sampled_packets,
+                live_flows: u64::from(*flows),
+            }
+        };
+        self.series.iter().map(row).collect()
+    }
+
+    /// How many series the limit speaks of: `other` comes on top, unless all of them are that.
+    pub fn series(&self) -> usize {
+        match self.series.len() - self.others {
+            0 => self.others,
+            own => own,
+        }
+    }
+
+    pub fn max_series(&self) -> usize {
+        self.limits.max_series
+    }
+
+    /// How often something was counted under `other` for want of room.
+    pub fn folded(&self) -> u64 {
+        self.folded
+    }
+
+    /// The set of a key, made where there is none.
+    fn set(&mut self, key: SetKey) -> u32 {
+        let hash = self.hasher.hash_one(key);
+        if let Some(&set) = self.index.find(hash, |&i| self.sets[i].key == key) {
+            return set;
+        }
+        key.retain(&mut self.symbols);
+        let set = self.sets.insert(Set {
+            key,
+            home: Home::Nowhere,
+            candidate: None,
+            flows: 0,
+            live: Tally::default(),
+        });
+        let (sets, hasher) = (&self.sets, &self.hasher);
+        self.index
+            .insert_unique(hash, set, |&i| hasher.hash_one(sets[i].key));
+        set
+    }
+
+    fn has_room_for(&self, key: &SetKey) -> bool {
+        let max = self.limits.max_series;
+        match key.is_other() {
+            true => self.others < max.max(MIN_OTHERS),
+            false => self.series.len() - self.others < max,
+        }
+    }
+
+    /// Asks for a series for a set that is counted elsewhere and carries `bytes` more.
+    fn promote(&mut self, set: u32, bytes: u64) -> bool {
+        let Set { key, candidate, .. } = &self.sets[set];
+        if self.has_room_for(key) {
+            self.admit(set);
+            return true;
+        }
+        if key.is_other() {
+            return false;
+        }
+        let before = candidate.map_or(0, |c| self.candidates.carried(c, self.minute));
+        let carried = before.saturating_add(bytes);
+        // An eighth more, lest two sets of equal traffic take turns for ever.
+        let bound = (carried - carried / 8, 0);
+        let traffic = |t| traffic(&self.series, t, self.minute);
+        match self.by_traffic.below(bound, traffic) {
+            Some(least) => {
+                self.admit(set);
+                self.give_up(least.slot);
+                true
+            }
+            None => {
+                self.remember(set, bytes);
+                false
+            }
+        }
+    }
+
+    /// Makes a set a series.
+    fn admit(&mut self, set: u32) {
+        self.leave_other(set);
+        let Set { key, candidate, .. } = &mut self.sets[set];
+        let recent = match candidate.take() {
+            Some(place) => self.candidates.vacate(place),
+            None => Recent::default(),
+        };
+        self.serial += 1;
+        let serial = self.serial;
+        let slot = self.series.insert(Series {
+            set,
+            serial,
+            text: key.render(self.labels, &self.symbols),
+            bytes: 0,
+            packets: 0,
+            recent,
+            touched_ms: self.now_ms,
+        });
+        let (is_other, tenant, live) = (key.is_other(), Tenant { slot, serial }, self.series.len());
+        self.sets[set].home = Home::Series(slot);
+        let age = |t| age(&self.series, &self.sets, t, 0);
+        self.by_age.push(tenant, live, age);
+        if is_other {
+            self.others += 1;
+        } else {
+            let traffic = |t| traffic(&self.series, t, self.minute);
+            self.by_traffic.push(tenant, live, traffic);
+        }
+    }
+
+    /// Takes a series away; its counts go with it. A set that carried something lately is remembered.
+    fn give_up(&mut self, slot: u32) {
+        let Some(Series { set, recent, .. }) = self.series.remove(slot) else {
+            return;
+        };
+        self.sets[set].home = Home::Nowhere;
+        if self.sets[set].key.is_other() {
+            self.others -= 1;
+        } else {
+            if self.sets[set].flows > 0 {
+                self.join_other(set);
+            }
+            if recent.sum(self.minute) > 0 {
+                self.place_candidate(set, recent);
+            }
+        }
+        self.drop_if_unused(set);
+    }
+
+    /// Counts a set that has no series, flows and all, in its `other` set from now on.
+    fn join_other(&mut self, set: u32) {
+        let other = self.other_of(set);
+        if let Home::Nowhere = self.sets[other].home {
+            self.admit(other);
+        }
+        if other != set {
+            let Set { flows, live, .. } = self.sets[set];
+            self.sets[set].home = Home::Other(other);
+            self.sets[other].flows += flows;
+            self.sets[other].live += live;
+        }
+    }
+
+    /// What a set is counted in when it has no series: a set that has one, or is to have one.
+    fn other_of(&mut self, set: u32) -> u32 {
+        let own = self.sets[set].key;
+        let other = self.set(own.other());
+        match self.sets[other].home {
+            Home::Series(_) => other,
+            Home::Other(last_resort) => last_resort,
+            Home::Nowhere if self.has_room_for(&own.other()) => other,
+            Home::Nowhere => {
+                if other != set {
+                    self.drop_if_unused(other);
+                }
+                self.set(own.last_resort(self.labels))
+            }
+        }
+    }
+
+    fn leave_other(&mut self, set: u32) {
+        let Set {
+            home, flows, live, ..
+        } = self.sets[set];
+        if let Home::Other(other) = home {
+            self.sets[other].flows -= flows;
+            self.sets[other].live -= live;
+            self.sets[set].home = Home::Nowhere;
+        }
+    }
+
+    /// Notes what a set without a series carried.
+    fn remember(&mut self, set: u32, bytes: u64) {
+        match self.sets[set].candidate {
+            Some(place) => self.candidates.add(place, self.minute, bytes),
+            None => {
+                let mut recent = Recent::default();
+                recent.add(self.minute, bytes);
+                self.place_candidate(set, recent);
+            }
+        }
+    }
+
+    fn place_candidate(&mut self, set: u32, recent: Recent) {
+        let (place, ousted) = self.candidates.insert(SetId(set), recent, self.minute);
+        self.sets[set].candidate = Some(place);
+        if let Some(ousted) = ousted {
+            self.lose_candidate(ousted);
+        }
+    }
+
+    fn lose_candidate(&mut self, SetId(set): SetId) {
+        self.sets[set].candidate = None;
+        self.drop_if_unused(set);
+    }
+
+    fn drop_if_unused(&mut self, set: u32) {
+        let Set {
+            key,
+            home,
+            candidate,
+            ..
+        } = self.sets[set];
+        if let (Home::Nowhere, None) = (home, candidate) {
+            let hash = self.hasher.hash_one(key);
+            if let Ok(found) = self.index.find_entry(hash, |&i| i == set) {
+                found.remove();
+            }
+            self.sets.remove(set);
+            key.release(&mut self.symbols);
+        }
+    }
+}
+
+fn tenant(series: &Slab<Series>, tenant: Tenant) -> Option<&Series> {
+    series
+        .get(tenant.slot)
+        .filter(|s| s.serial == tenant.serial)
+}
+
+fn traffic(series: &Slab<Series>, t: Tenant, minute: u32) -> Option<(u64, u64)> {
+    let series = tenant(series, t)?;
+    Some((series.recent.sum(minute), series.touched_ms))
+}
+
+/// When a series was touched last. One with live flows stays, and is looked at again soon.
+fn age(series: &Slab<Series>, sets: &Slab<Set>, t: Tenant, due: u64) -> Option<u64> {
+    let series = tenant(series, t)?;
+    Some(match sets[series.set].flows {
+        0 => series.touched_ms,
+        _ => series.touched_ms.max(due + LIVE_RETRY_MS),
+    })
+}

@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The flow table: adds records to flows, cuts long flows into parts, ends idle ones. Pure.
+//!
+//! Flows stand in one dense array, found through a hash table of indices. Two lists run through them:
+//! by the last arrival (whose front is the flow idle longest) and by the start of the part. Every
+//! operation is O(1), and expiry touches only what expires.
+
+use std::hash::{BuildHasher, Hasher};
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+use super::key::{FlowKey, FlowRecord};
+use super::list::{self, Linked, Links, List};
+use super::rollup::SetId;
+
+/// The clock of the table: tenths of a second, good for 13 years in 32 bits.
+const TICK_MS: u64 = 100;
+/// Below this many flows memory is not worth giving back.
+const KEEP: usize = 1024;
+
+const BY_ARRIVAL: usize = 0;
+const BY_START: usize = 1;
+
+/// Why a part was completed (RFC 5102, flowEndReason).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum EndReason {
+    IdleTimeout = 1,
+    ActiveTimeout = 2,
+    /// The sample rate changed, and a part has one rate.
+    ForcedEnd = 4,
+    LackOfResources = 5,
+}
+
+/// A part of a flow that nothing is added to any more. The parts of a flow add up to the flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompletedFlow {
+    pub record: FlowRecord,
+    pub reason: EndReason,
+}
+
+/// Who keeps books on the flows.
+pub trait Ledger {
+    /// Advances when what is known of flows may have changed.
+    fn generation(&self) -> u32;
+    /// A flow begins.
+    fn open(&mut self, key: &FlowKey) -> SetId;
+    /// What is known of a flow may have changed; `part` is what it carries now, perhaps nothing.
+    fn relabel(&mut self, set: SetId, part: &FlowRecord) -> SetId;
+    /// A flow carried something more.
+    fn count(&mut self, set: SetId, record: &FlowRecord);
+    /// A part is complete; the flow may go on.
+    fn complete(&mut self, set: SetId, part: &CompletedFlow);
+    /// A flow ended, and its last part is complete.
+    fn close(&mut self, set: SetId);
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// At least 1.
+    pub max_flows: usize,
+    pub idle_timeout_ms: u64,
+    pub active_timeout_ms: u64,
+}
+
+#[derive(Debug)]
+struct Flow {
+    /// The part in progress; its counts are 0 between two parts.
+    part: FlowRecord,
+    set: SetId,
+    /// The ledger's generation when `set` was found.
+    generation: u32,
+    /// In the list by start only while a part is in progress.
+    links: [Links; 2],
+    seen: u32,
+    started: u32,
+}
+
+impl<const L: usize> Linked<L> for Flow {
+    fn links(&mut self) -> &mut Links {
+        &mut self.links[L]
+    }
+}
+
+#[derive(Debug)]
+pub struct FlowTable {
+    flows: Vec<Flow>,
+    index: HashTable<u32>,
+    hasher: RandomState,
+    by_arrival: List<BY_ARRIVAL>,
+    by_start: List<BY_START>,
+    limits: Limits,
+    forced_evictions: u64,
+}
+
+impl FlowTable {
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            flows: Vec::new(),
+            index: HashTable::new(),
+            // The seed is random: strangers choose the keys.
+            hasher: RandomState::default(),
+            by_arrival: List::new(),
+            by_start: List::new(),
+            limits: Limits {
+                max_flows: limits.max_flows.clamp(1, list::MAX_LEN),
+                ..limits
+            },
+            forced_evictions: 0,
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.flows.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.flows.is_empty()
+    }
+
+    pub fn max_flows(&self) -> usize {
+        self.limits.max_flows
+    }
+
+    /// Flows that had to leave before their time, for want of room.
+    pub fn forced_evictions(&self) -> u64 {
+        self.forced_evictions
+    }
+
+    /// The part in progress of every live flow; its counts are 0 where none is.
+    pub fn parts(&self) -> impl Iterator<Item = &FlowRecord> {
+        self.flows.iter().map(|f| &f.part)
+    }
+
+    /// Adds a record to its flow, which begins with it if need be. `now_ms` is monotonic, any origin.
+    pub fn update(&mut self, record: &FlowRecord, now_ms: u64, ledger: &mut impl Ledger) {
+        let hash = hash(&self.hasher, &record.key);
+        let same_key = |&i: &u32| self.flows[i as usize].part.key == record.key;
+        let i = match self.index.find(hash, same_key) {
+            Some(&i) => {
+                self.by_arrival.move_to_back(&mut self.flows, i);
+                self.refresh(i, ledger);
+                i
+            }
+            None => self.insert(hash, record, ledger),
+        };
+        self.add(i, record, now_ms, ledger);
+    }
+
+    /// Completes what is due, at most `limit` parts. True if more are due.
+    pub fn expire(&mut self, now_ms: u64, limit: usize, ledger: &mut impl Ledger) -> bool {
+        let now = now_ms / TICK_MS;
+        let due = |since: u32, timeout_ms: u64| {
+            now.saturating_sub(since.into()) >= timeout_ms.div_ceil(TICK_MS)
+        };
+        for _ in 0..limit {
+            if let Some(i) = self.by_arrival.front()
+                && due(self.flows[i as usize].seen, self.limits.idle_timeout_ms)
+            {
+                self.remove(i, EndReason::IdleTimeout, ledger);
+            } else if let Some(i) = self.by_start.front()
+                && due(
+                    self.flows[i as usize].started,
+                    self.limits.active_timeout_ms,
+                )
+            {
+                self.complete(i, EndReason::ActiveTimeout, ledger);
+            } else {
+                self.give_back_memory();
+                return false;
+            }
+        }
+        true
+    }
+
+    fn insert(&mut self, hash: u64, record: &FlowRecord, ledger: &mut impl Ledger) -> u32 {
+        if self.flows.len() >= self.limits.max_flows
+            && let Some(idlest) = self.by_arrival.front()
+        {
+            self.forced_evictions += 1;
+            self.remove(idlest, EndReason::LackOfResources, ledger);
+        }
+        let i = self.flows.len() as u32;
+        self.flows.push(Flow {
+            part: *record,
+            set: ledger.open(&record.key),
+            generation: ledger.generation(),
+            links: [Links::LOOSE; 2],
+            seen: 0,
+            started: 0,
+        });
+        self.by_arrival.push_back(&mut self.flows, i);
+        let (flows, hasher) = (&self.flows, &self.hasher);
+        self.index
+            .insert_unique(hash, i, |&i| rehash(flows, hasher, i));
+        i
+    }
+
+    /// Lets the ledger say anew where the flow counts, if it has learnt something since.
+    fn refresh(&mut self, i: u32, ledger: &mut impl Ledger) {
+        let flow = &mut self.flows[i as usize];
+        if flow.generation != ledger.generation() {
+            flow.generation = ledger.generation();
+            flow.set = ledger.relabel(flow.set, &flow.part);
+        }
+    }
+
+    fn add(&mut self, i: u32, record: &FlowRecord, now_ms: u64, ledger: &mut impl Ledger) {
+        // Rounded up here and down in `expire`, so that nothing ends before its time.
+        let now = now_ms.div_ceil(TICK_MS).try_into().unwrap_or(u32::MAX);
+        let flow = &self.flows[i as usize];
+        if flow.in_progress() && flow.part.sample_rate != record.sample_rate {
+            self.complete(i, EndReason::ForcedEnd, ledger);
+        }
+        let flow = &mut self.flows[i as usize];
+        flow.seen = now;
+        ledger.count(flow.set, record);
+        if flow.in_progress() {
+            merge(&mut flow.part, record);
+        } else {
+            flow.part = *record;
+            flow.started = now;
+            self.by_start.push_back(&mut self.flows, i);
+        }
+    }
+
+    /// Completes the part in progress, if there is one.
+    fn complete(&mut self, i: u32, reason: EndReason, ledger: &mut impl Ledger) {
+        let flow = &mut self.flows[i as usize];
+        if !flow.in_progress() {
+            return;
+        }
+        let record = flow.part;
+        (flow.part.packets, flow.part.bytes, flow.part.octets) = (0, 0, 0);
+        let set = flow.set;
+        self.by_start.unlink(&mut self.flows, i);
+        ledger.complete(set, &CompletedFlow { record, reason });
+    }
+
+    /// Ends a flow; the last of the array takes its place there.
+    fn remove(&mut self, i: u32, reason: EndReason, ledger: &mut impl Ledger) {
+        self.complete(i, reason, ledger);
+        self.by_arrival.unlink(&mut self.flows, i);
+        let last = (self.flows.len() - 1) as u32;
+        let flow = self.flows.swap_remove(i as usize);
+        ledger.close(flow.set);
+        let hash_of_gone = hash(&self.hasher, &flow.part.key);
+        if let Ok(entry) = self.index.find_entry(hash_of_gone, |&e| e == i) {
+            entry.remove();
+        }
+        if i != last {
+            self.by_arrival.relocated(&mut self.flows, i);
+            self.by_start.relocated(&mut self.flows, i);
+            let hash_of_moved = rehash(&self.flows, &self.hasher, i);
+            if let Some(entry) = self.index.find_mut(hash_of_moved, |&e| e == last) {
+                *entry = i;
+            }
+        }
+    }
+
+    /// Halves what is at most a quarter full. Growth and this pay for each other, so that the cost per
+    /// flow stays constant.
+    fn give_back_memory(&mut self) {
+        let (flows, hasher) = (&mut self.flows, &self.hasher);
+        if flows.capacity() > KEEP.max(4 * flows.len()) {
+            flows.shrink_to(KEEP.max(flows.capacity() / 2));
+        }
+        // Besides, a table much changed doubles to be rid of the traces of removed entries.
+        if self.index.capacity() > KEEP.max(4 * flows.len())
+            || self.index.capacity() > 4 * flows.capacity()
+        {
+            self.index
+                .shrink_to(flows.capacity(), |&i| rehash(flows, hasher, i));
+        }
+    }
+}
+
+impl Flow {
+    fn in_progress(&self) -> bool {
+        self.links[BY_START].is_linked()
+    }
+}
+
+/// Adds a record to the part of its flow. Records of two CPUs may arrive out of order; what is told
+/// of the first packet is told of the earlier.
+fn merge(part: &mut FlowRecord, record: &FlowRecord) {
+    if record.first < part.first {
+        part.first = record.first;
+        part.src_mac = record.src_mac;
+        part.dst_mac = record.dst_mac;
+        part.tos = record.tos;
+        part.ingress_ifindex = record.ingress_ifindex;
+    }
+    part.last = part.last.max(record.last);
+    part.packets = part.packets.wrapping_add(record.packets);
+    part.bytes = part.bytes.wrapping_add(record.bytes);
+    part.octets = part.octets.wrapping_add(record.octets);
+    part.tcp_flags |= record.tcp_flags;
+}
+
+fn rehash(flows: &[Flow], hasher: &RandomState, i: u32) -> u64 {
+    hash(hasher, &flows[i as usize].part.key)
+}
+
+/// Four wide steps where the derived `Hash` would take a dozen.
+fn hash(hasher: &RandomState, key: &FlowKey) -> u64 {
+    let mut state = hasher.build_hasher();
+    state.write_u128(u128::from_ne_bytes(key.src));
+    state.write_u128(u128::from_ne_bytes(key.dst));
+    let [ports, vlans] = [
+        [key.src_port, key.dst_port],
+        [key.vlan_outer, key.vlan_inner],
+    ]
+    .map(|[a, b]| u64::from(a) << 16 | u64::from(b));
+    let kind = [key.protocol, key.direction as u8, key.family as u8, 0];
+    let kind = u64::from(u32::from_ne_bytes(kind));
+    state.write_u128(
+        u128::from(ports << 32 | u64::from(key.ifindex)) << 64 | u128::from(vlans << 32 | kind),
+    );
+    state.finish()
+}
