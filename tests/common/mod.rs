@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! What the integration tests share.
+
+// each test binary uses another part of it
+#![allow(dead_code)]
+
+pub mod agent;
+pub mod cases;
+pub mod frames;
+pub mod lab;
+pub mod metrics;
+pub mod packet;
