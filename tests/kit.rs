@@ -7,9 +7,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use common::cases::{self, Case, Link, TCP};
+use common::cases::{self, Case, Link};
 use common::lab::{DeviceCounters, Lab, can_run, run, wait_for};
-use common::packet::{Sender, Super, Tun};
+use common::packet::{Sender, Tun};
 use rfm::flow::key::Family;
 
 #[test]
@@ -108,7 +108,7 @@ fn the_kernel_cuts_super_packets_as_the_cases_say() {
     namespace.offloads_off("v0");
     let sender = namespace.inside(|| Sender::with_offload("v0").expect("a packet socket"));
     for case in cases::all() {
-        let Some(what) = super_packet(&case) else {
+        let Some(what) = case.super_packet() else {
             continue;
         };
         let before = namespace.device_counters("v1");
@@ -119,21 +119,6 @@ fn the_kernel_cuts_super_packets_as_the_cases_say() {
         wait_for(Duration::from_secs(1), || moved() == expected);
         assert_eq!(moved(), expected, "{}", case.name);
     }
-}
-
-/// As the kernel is told of it; `None` for what is no super-packet or has but one segment.
-fn super_packet(case: &Case) -> Option<Super> {
-    let segmentation = case.segmentation?;
-    let flow = case.expect.flow.as_ref()?;
-    let headers = (case.expect.bytes - case.frame.len() as u64) / (case.expect.packets - 1).max(1);
-    let transport_length = if flow.protocol == TCP { 20 } else { 8 };
-    (case.expect.packets > 1).then(|| Super {
-        gso_size: segmentation.size as u16,
-        transport: headers as u16 - transport_length,
-        payload: headers as u16,
-        udp: flow.protocol != TCP,
-        ipv6: flow.src.is_ipv6(),
-    })
 }
 
 #[test]

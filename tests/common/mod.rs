@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod cases;
 pub mod frames;
+pub mod kernel;
 pub mod lab;
 pub mod metrics;
 pub mod packet;

@@ -2,6 +2,7 @@
 //! Super-packets: counted as the segments they stand for, each with its replicated headers.
 
 use super::*;
+use crate::common::packet::Super;
 
 pub fn cases() -> Vec<Case> {
     let tcp4 = || ether4().tcp(ACK).payload(1_300);
@@ -66,6 +67,22 @@ pub fn cases() -> Vec<Case> {
 }
 
 impl Case {
+    /// As the kernel is told of it; `None` for what is no super-packet or has but one segment.
+    pub fn super_packet(&self) -> Option<Super> {
+        let segmentation = self.segmentation?;
+        let flow = self.expect.flow.as_ref()?;
+        let copies = self.expect.packets.checked_sub(1).filter(|n| *n > 0)?;
+        let headers = (self.expect.bytes - self.frame.len() as u64) / copies;
+        let transport_length = if flow.protocol == TCP { 20 } else { 8 };
+        Some(Super {
+            gso_size: segmentation.size as u16,
+            transport: headers as u16 - transport_length,
+            payload: headers as u16,
+            udp: flow.protocol != TCP,
+            ipv6: flow.src.is_ipv6(),
+        })
+    }
+
     /// A super-packet of `count` segments, `bytes` on the wire in all.
     fn segments(self, size: u32, count: u32, bytes: u64) -> Self {
         self.segmented_by(size, count, count.into(), bytes)

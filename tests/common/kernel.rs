@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The BPF programs alone, without the agent: every counter and every record that an action moved.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use libbpf_rs::{ProgramInput, RingBuffer, RingBufferBuilder};
+
+use rfm::bpf::attach::{Hook, HookKind, Position, attach};
+use rfm::bpf::counters::{Counters, HookCounters};
+use rfm::bpf::load::{Loaded, Settings};
+use rfm::bpf::record;
+use rfm::clock::Clock;
+use rfm::flow::key::{Direction, Family, FlowRecord};
+
+use super::cases::{Case, Expect, Flow};
+
+/// What the kernel's clock and ours may differ by: one tick and 1 ms.
+const CLOCK_TOLERANCE: Duration = Duration::from_millis(11);
+
+/// Offsets in struct __sk_buff (include/uapi/linux/bpf.h), which never change.
+mod sk_buff {
+    pub const IFINDEX: usize = 40;
+    pub const GSO_SEGS: usize = 164;
+    pub const GSO_SIZE: usize = 176;
+    pub const SIZE: usize = 192;
+}
+
+/// Counter names and how much each grew; those that did not are not in it.
+type Moved = BTreeMap<String, u64>;
+
+/// All that one action moved.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Observed {
+    pub counters: Moved,
+    pub records: Vec<Record>,
+}
+
+/// A flow record as the tests compare it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    pub ifindex: u32,
+    pub direction: Direction,
+    pub family: Family,
+    pub packets: u64,
+    pub bytes: u64,
+    pub sample_rate: u32,
+    pub flow: Flow,
+}
+
+impl Observed {
+    /// What `expect` means for one hook, at a sample rate of 1.
+    pub fn of(expect: &Expect, ifindex: u32, direction: Direction) -> Self {
+        let mut observed = Self::default();
+        observed.add(expect, ifindex, direction);
+        observed
+    }
+
+    pub fn add(&mut self, expect: &Expect, ifindex: u32, direction: Direction) {
+        let mut count = |what: &str, amount| {
+            let name = counter(ifindex, direction, expect.family, what);
+            *self.counters.entry(name).or_default() += amount;
+        };
+        count("crossed packets", expect.packets);
+        count("crossed bytes", expect.bytes);
+        if let Some(flow) = &expect.flow {
+            count("taken packets", expect.packets);
+            count("taken bytes", expect.bytes);
+            self.records.push(Record {
+                ifindex,
+                direction,
+                family: expect.family,
+                packets: expect.packets,
+                bytes: expect.bytes,
+                sample_rate: 1,
+                flow: flow.clone(),
+            });
+        }
+        if let Some(reason) = expect.error {
+            *self.counters.entry(parse_error(reason)).or_default() += 1;
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let counters = self.counters.iter().map(|(name, n)| format!("{name}: {n}"));
+        let records = self.records.iter().map(|record| format!("{record:?}"));
+        counters.chain(records).collect()
+    }
+
+    /// Records in an order that does not depend on which CPU was first.
+    fn sorted(mut self) -> Self {
+        self.records.sort_by_key(|r| (r.ifindex, r.direction));
+        self
+    }
+}
+
+/// What stands in one of them only.
+fn disagreement(expected: &Observed, seen: &Observed) -> String {
+    let (expected, seen) = (expected.lines(), seen.lines());
+    let missing = expected.iter().filter(|line| !seen.contains(line));
+    let surplus = seen.iter().filter(|line| !expected.contains(line));
+    let missing = missing.map(|line| format!("\n  expected {line}"));
+    missing
+        .chain(surplus.map(|line| format!("\n  seen     {line}")))
+        .collect()
+}
+
+fn counter(ifindex: u32, direction: Direction, family: Family, what: &str) -> String {
+    let (direction, family) = (direction.name(), family.name());
+    format!("{ifindex} {direction} {family} {what}")
+}
+
+fn parse_error(reason: &str) -> String {
+    format!("parse error {reason}")
+}
+
+/// The loaded programs, watching some interfaces at a sample rate of 1.
+pub struct Kernel {
+    loaded: Loaded,
+    counters: Counters,
+    ring: RingBuffer<'static>,
+    bytes: Rc<RefCell<Vec<Vec<u8>>>>,
+    /// Index: slot.
+    watched: Vec<u32>,
+    hooks: Vec<Hook>,
+}
+
+impl Kernel {
+    /// Watches these interfaces: ifindex, and whether it has no link layer header.
+    pub fn load(interfaces: &[(u32, bool)]) -> Self {
+        let loaded = Loaded::load(&Settings {
+            sample_rate: 1,
+            wakeup_batch: 1,
+            ring_bytes: 262_144,
+            slots: interfaces.len() as u32,
+            atomic: false,
+        })
+        .expect("the programs load");
+        for (slot, (ifindex, layer3)) in interfaces.iter().enumerate() {
+            let assigned = loaded.assign_slot(*ifindex, slot as u32, *layer3);
+            assigned.expect("a slot for each");
+        }
+        let bytes = Rc::new(RefCell::new(Vec::new()));
+        let sink = bytes.clone();
+        let ring = loaded.ring().expect("the ring");
+        let mut builder = RingBufferBuilder::new();
+        builder
+            .add(&ring, move |record| {
+                sink.borrow_mut().push(record.to_vec());
+                0
+            })
+            .expect("a reader of the ring");
+        Self {
+            counters: loaded.counters().expect("the counters"),
+            ring: builder.build().expect("a reader of the ring"),
+            loaded,
+            bytes,
+            watched: interfaces.iter().map(|(ifindex, _)| *ifindex).collect(),
+            hooks: Vec::new(),
+        }
+    }
+
+    /// Attaches both directions of every watched interface, in this thread's network namespace.
+    pub fn attach(&mut self, kind: HookKind, position: Position) {
+        for ifindex in &self.watched {
+            for direction in Direction::ALL {
+                let hook = attach(&self.loaded, kind, position, *ifindex, direction);
+                self.hooks.push(hook.expect("attached"));
+            }
+        }
+    }
+
+    /// Runs the program of one direction over the frame of a case, as if on that interface.
+    pub fn test_run(&self, case: &Case, ifindex: u32, direction: Direction) {
+        let mut context = [0; sk_buff::SIZE];
+        let mut set = |offset: usize, value: u32| {
+            context[offset..offset + 4].copy_from_slice(&value.to_ne_bytes());
+        };
+        set(sk_buff::IFINDEX, ifindex);
+        if let Some(segmentation) = case.segmentation {
+            set(sk_buff::GSO_SIZE, segmentation.size);
+            set(sk_buff::GSO_SEGS, segmentation.count);
+        }
+        let mut out = vec![0; case.frame.len()];
+        let output = self
+            .loaded
+            .program(direction)
+            .test_run(ProgramInput {
+                context_in: Some(&mut context),
+                data_in: Some(&case.frame),
+                data_out: Some(&mut out),
+                ..Default::default()
+            })
+            .unwrap_or_else(|e| panic!("{}: {e}", case.name));
+        // the promise: TCX_NEXT, and not a bit changed
+        assert_eq!(output.return_value as i32, -1, "{}", case.name);
+        assert_eq!(out, case.frame, "{}: the frame was changed", case.name);
+    }
+
+    /// Does `action` move what was expected, within a second, and nothing else? If not, says what.
+    pub fn check(
+        &self,
+        name: &str,
+        expected: Observed,
+        action: impl FnOnce(),
+    ) -> Result<(), String> {
+        let before = self.read();
+        let since = SystemTime::now();
+        action();
+        let mut records = Vec::new();
+        let expected = expected.sorted();
+        let mut seen = Observed::default();
+        let same = super::lab::wait_for(Duration::from_secs(1), || {
+            records.extend(self.take_records(name, since));
+            seen = Observed {
+                counters: difference(&before, &self.read()),
+                records: records.clone(),
+            };
+            seen = std::mem::take(&mut seen).sorted();
+            seen == expected
+        });
+        match same {
+            true => Ok(()),
+            false => Err(format!(
+                "{name}\n expected {expected:?}\n     seen {seen:?}"
+            )),
+        }
+    }
+
+    fn take_records(&self, name: &str, since: SystemTime) -> Vec<Record> {
+        self.ring.consume().expect("the ring is read");
+        let clock = Clock::new();
+        self.bytes
+            .borrow_mut()
+            .drain(..)
+            .map(|bytes| {
+                let slot = |slot| self.watched.get(slot as usize).copied();
+                let record =
+                    record::decode(&bytes, &clock, slot).unwrap_or_else(|e| panic!("{name}: {e}"));
+                check_times(name, &record, since);
+                seen(&record)
+            })
+            .collect()
+    }
+
+    fn read(&self) -> Moved {
+        let mut all = Moved::new();
+        for (slot, ifindex) in self.watched.iter().enumerate() {
+            for direction in Direction::ALL {
+                let hook = self.counters.hook(slot as u32, direction);
+                name_counters(&mut all, *ifindex, direction, &hook.expect("counters"));
+            }
+        }
+        for (reason, count) in self.counters.parse_errors().expect("parse errors") {
+            all.insert(parse_error(reason), count);
+        }
+        all
+    }
+}
+
+fn name_counters(all: &mut Moved, ifindex: u32, direction: Direction, hook: &HookCounters) {
+    for family in Family::ALL {
+        let figures = &hook.families[family as usize];
+        for (what, count) in [
+            ("crossed", figures.crossed),
+            ("taken", figures.taken),
+            ("lost", figures.lost),
+        ] {
+            for (unit, value) in [("packets", count.packets), ("bytes", count.bytes)] {
+                let name = counter(ifindex, direction, family, &format!("{what} {unit}"));
+                all.insert(name, value);
+            }
+        }
+    }
+    let name = format!("{ifindex} {} lost records", direction.name());
+    all.insert(name, hook.lost_records);
+}
+
+fn difference(before: &Moved, after: &Moved) -> Moved {
+    after
+        .iter()
+        .map(|(name, value)| (name.clone(), value.wrapping_sub(before[name])))
+        .filter(|(_, grown)| *grown != 0)
+        .collect()
+}
+
+fn seen(record: &FlowRecord) -> Record {
+    let key = &record.key;
+    Record {
+        ifindex: key.ifindex,
+        direction: key.direction,
+        family: key.family,
+        packets: record.packets,
+        bytes: record.bytes,
+        sample_rate: record.sample_rate,
+        flow: Flow {
+            src: key.source(),
+            dst: key.destination(),
+            protocol: key.protocol,
+            src_port: key.src_port,
+            dst_port: key.dst_port,
+            vlan_outer: key.vlan_outer,
+            vlan_inner: key.vlan_inner,
+            octets: record.octets,
+            tos: record.tos,
+            tcp_flags: record.tcp_flags,
+            src_mac: record.src_mac,
+            dst_mac: record.dst_mac,
+        },
+    }
+}
+
+/// The packet was seen between the action's begin and now, and was made here.
+fn check_times(name: &str, record: &FlowRecord, since: SystemTime) {
+    let nanoseconds = |time: SystemTime| {
+        let since_epoch = time.duration_since(UNIX_EPOCH).expect("after 1970");
+        since_epoch.as_nanos() as u64
+    };
+    let earliest = nanoseconds(since - CLOCK_TOLERANCE);
+    let latest = nanoseconds(SystemTime::now() + CLOCK_TOLERANCE);
+    assert!(record.first <= record.last, "{name}");
+    assert!(
+        earliest <= record.first,
+        "{name}: {} < {earliest}",
+        record.first
+    );
+    assert!(record.last <= latest, "{name}: {} > {latest}", record.last);
+}
