@@ -10,6 +10,7 @@ use common::lab::{Lab, Namespace, can_run};
 use common::packet::{Sender, Tun};
 use rfm::bpf::attach::{HookKind, Position};
 use rfm::flow::key::Direction::{self, Egress, Ingress};
+use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
 
 /// A silent namespace with the veth pair `v0`, `v1` and the tun device `t0`. What is sent on `v0` is
 /// seen twice: at its egress, and at the ingress of `v1`.
@@ -39,8 +40,12 @@ impl Wires {
         }
     }
 
+    fn interfaces(&self) -> [(u32, bool); 3] {
+        [(self.v0, false), (self.v1, false), (self.t0, true)]
+    }
+
     fn load(&self) -> Kernel {
-        Kernel::load(&[(self.v0, false), (self.v1, false), (self.t0, true)])
+        Kernel::load(&self.interfaces())
     }
 
     fn load_attached(&self) -> Kernel {
@@ -70,6 +75,14 @@ fn report(results: Vec<Result<(), String>>) {
     );
 }
 
+/// The interface that a case is of.
+fn device(wires: &Wires, case: &Case) -> u32 {
+    match case.link {
+        Link::Ethernet => wires.v0,
+        Link::Layer3(_) => wires.t0,
+    }
+}
+
 fn test_run(direction: Direction) {
     if !can_run(&["ip", "sysctl"]) {
         return;
@@ -81,10 +94,7 @@ fn test_run(direction: Direction) {
             .iter()
             .filter(|case| case.fits_test_run())
             .map(|case| {
-                let ifindex = match case.link {
-                    Link::Ethernet => wires.v0,
-                    Link::Layer3(_) => wires.t0,
-                };
+                let ifindex = device(&wires, case);
                 let expected = Observed::of(&case.expect, ifindex, direction);
                 kernel.check(case.name, expected, || {
                     kernel.test_run(case, ifindex, direction);
@@ -103,6 +113,73 @@ fn ingress_program_counts_each_stack_exactly() {
 #[test]
 fn egress_program_counts_each_stack_exactly() {
     test_run(Egress);
+}
+
+/// The programs with the flow cache: packets of one key come out as one record.
+#[test]
+fn flow_cache_adds_up_the_packets_of_each_flow() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    let wires = Wires::new();
+    let result = wires.namespace.inside(|| {
+        pin_to_this_cpu();
+        let kernel = Kernel::load_with_cache(&wires.interfaces(), 8192);
+        let cases: Vec<Case> = cases::all()
+            .into_iter()
+            .filter(Case::fits_test_run)
+            .collect();
+        let each = || {
+            Direction::ALL
+                .iter()
+                .flat_map(|d| cases.iter().map(move |c| (c, *d)))
+        };
+        let mut expected = Observed::default();
+        for (case, direction) in each() {
+            expected.add(&case.expect, device(&wires, case), direction);
+        }
+        kernel.check("all cases", expected, || {
+            for (case, direction) in each() {
+                kernel.test_run(case, device(&wires, case), direction);
+            }
+        })
+    });
+    report(vec![result]);
+}
+
+/// Three rounds over more flows than there is room for: records are sent on, none is lost.
+#[test]
+fn flow_cache_that_is_too_small_loses_nothing() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    let wires = Wires::new();
+    let result = wires.namespace.inside(|| {
+        pin_to_this_cpu();
+        let kernel = Kernel::load_with_cache(&wires.interfaces(), 32);
+        let cases: Vec<Case> = (0..300).map(cases::numbered).collect();
+        let mut expected = Observed::default();
+        for _ in 0..3 {
+            for case in &cases {
+                expected.add(&case.expect, wires.v0, Ingress);
+            }
+        }
+        kernel.check("300 flows", expected, || {
+            for _ in 0..3 {
+                for case in &cases {
+                    kernel.test_run(case, wires.v0, Ingress);
+                }
+            }
+        })
+    });
+    report(vec![result]);
+}
+
+/// A flow cache is per CPU: which packet of a flow was the first is only sure on one.
+fn pin_to_this_cpu() {
+    let mut cpus = CpuSet::new();
+    cpus.set(sched_getcpu());
+    sched_setaffinity(None, &cpus).expect("a thread may stay where it is");
 }
 
 #[test]

@@ -32,6 +32,9 @@ pub fn config(interfaces: &str, more: &str) -> String {
 /// `[agent.bpf]` with a sample rate of 1.
 pub const EXACT: &str = "[agent.bpf]\nsample_rate = 1\n";
 
+/// The same, and each packet is a record at once.
+pub const EACH_PACKET: &str = "[agent.bpf]\nsample_rate = 1\nflow_cache = 0\n";
+
 impl Agent {
     /// Starts it and waits until `/healthz` is 200: every interface that is there is attached.
     pub fn start(lab: &Lab, namespace: &Namespace, config: &str) -> Self {

@@ -11,3 +11,4 @@ pub mod kernel;
 pub mod lab;
 pub mod metrics;
 pub mod packet;
+pub mod witness;

@@ -277,6 +277,12 @@ pub fn scattered() -> Vec<Case> {
     scattered::cases()
 }
 
+/// One of many flows: a UDP packet with its own source port.
+pub fn numbered(port: u16) -> Case {
+    let flow = Flow::v4(UDP, 28).port_pair(port, DST_PORT);
+    Case::flow("numbered", ether4().udp().ports(port, DST_PORT), flow)
+}
+
 /// Every case.
 pub fn all() -> Vec<Case> {
     let cases = [
