@@ -20,7 +20,7 @@ struct Wires {
     v0: u32,
     v1: u32,
     t0: u32,
-    _lab: Lab,
+    lab: Lab,
 }
 
 impl Wires {
@@ -36,7 +36,7 @@ impl Wires {
             t0: namespace.ifindex("t0"),
             namespace,
             tun,
-            _lab: lab,
+            lab,
         }
     }
 
@@ -252,6 +252,38 @@ fn frames_in_pieces_are_counted_exactly() {
             }
         }
         results
+    });
+    report(results);
+}
+
+/// Through a bridge from `v1` to `w0`: the record made at egress names where the packet came from.
+#[test]
+fn forwarded_packets_tell_where_they_came_from() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    let wires = Wires::new();
+    let namespace = &wires.namespace;
+    wires.lab.veth((namespace, "w0"), (namespace, "w1"));
+    namespace.ip("link add br0 type bridge mcast_snooping 0");
+    for args in ["v1 master br0", "w0 master br0", "br0 up"] {
+        namespace.ip(&format!("link set {args}"));
+    }
+    let w0 = namespace.ifindex("w0");
+    let results = namespace.inside(|| {
+        let mut kernel = Kernel::load(&[(w0, false)]);
+        kernel.attach(HookKind::detect(), Position::Head);
+        let sender = Sender::new("v0").expect("a packet socket");
+        (1..4)
+            .map(cases::numbered)
+            .map(|case| {
+                let mut expected = Observed::of(&case.expect, w0, Egress);
+                expected.records[0].from = wires.v1;
+                kernel.check(case.name, expected, || {
+                    sender.send(&case.frame, 0).expect(case.name);
+                })
+            })
+            .collect()
     });
     report(results);
 }

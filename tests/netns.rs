@@ -267,6 +267,54 @@ fn counters_equal_those_of_a_device_that_does_not_segment() {
     agent.stop();
 }
 
+/// Super-packets inside VXLAN: each segment has all headers, the outer and the inner.
+#[test]
+fn counters_equal_those_of_the_device_under_a_tunnel() {
+    if !can_run(&["ip", "sysctl", "iperf3", "ss", "ethtool"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let (a, b) = lab.pair();
+    a.offloads_off("a0");
+    b.offloads_off("b0");
+    for (namespace, device, host, other) in [(&a, "a0", 1, 2), (&b, "b0", 2, 1)] {
+        let remote = ipv4(other);
+        namespace.ip(&format!(
+            "link add x0 mtu 8000 type vxlan id 7 dstport 4789 dev {device} remote {remote}"
+        ));
+        namespace.ip(&format!("address add 10.98.0.{host}/24 dev x0"));
+        namespace.ip("link set x0 up");
+    }
+    let a0 = a.ifindex("a0");
+    a.inside(|| {
+        let mut kernel = Kernel::load(&[(a0, false)]);
+        let before = a.device_counters("a0");
+        kernel.attach(HookKind::detect(), Position::Head);
+        lab.spawn(&b, "iperf3.log", "iperf3", &["-s"]);
+        let listening = || b.run("ss", "-Hltn sport = 5201").contains("5201");
+        assert!(wait_for(SETTLED, listening), "iperf3 does not listen");
+        for how in ["", "-R"] {
+            a.run("iperf3", &format!("-c 10.98.0.2 -t 1 {how}"));
+        }
+        let both = || {
+            let device = a.device_counters("a0") - before;
+            let (rx_packets, rx_bytes) = kernel.crossed(a0, Ingress);
+            let (tx_packets, tx_bytes) = kernel.crossed(a0, Egress);
+            let ours = DeviceCounters {
+                rx_packets,
+                rx_bytes,
+                tx_packets,
+                tx_bytes,
+            };
+            (ours, device)
+        };
+        wait_for(SETTLED, || both().0 == both().1);
+        let (ours, device) = both();
+        assert_eq!(ours, device);
+        assert!(device.tx_packets > 10_000, "{device:?}");
+    });
+}
+
 fn all_families(metrics: &Metrics) -> DeviceCounters {
     let sum = |name| metrics.sum(name, &[("ifname", "a0")]);
     DeviceCounters {

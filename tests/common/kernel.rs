@@ -47,6 +47,8 @@ pub struct Record {
     pub packets: u64,
     pub bytes: u64,
     pub sample_rate: u32,
+    /// The interface that a forwarded packet came from; 0 at ingress and for what was made here.
+    pub from: u32,
     pub flow: Flow,
 }
 
@@ -75,6 +77,7 @@ impl Observed {
                 packets: expect.packets,
                 bytes: expect.bytes,
                 sample_rate: 1,
+                from: 0,
                 flow: flow.clone(),
             });
         }
@@ -226,6 +229,16 @@ impl Kernel {
         self.hooks.drain(..).for_each(std::mem::forget);
     }
 
+    /// Packets and bytes of all families.
+    pub fn crossed(&self, ifindex: u32, direction: Direction) -> (u64, u64) {
+        let all = self.read();
+        let sum = |unit: &str| {
+            let of = |family| counter(ifindex, direction, family, &format!("crossed {unit}"));
+            Family::ALL.iter().map(|family| all[&of(*family)]).sum()
+        };
+        (sum("packets"), sum("bytes"))
+    }
+
     pub fn crossed_packets(&self, ifindex: u32, direction: Direction, family: Family) -> u64 {
         self.read()[&counter(ifindex, direction, family, "crossed packets")]
     }
@@ -359,6 +372,7 @@ fn seen(record: &FlowRecord) -> Record {
         packets: record.packets,
         bytes: record.bytes,
         sample_rate: record.sample_rate,
+        from: record.ingress_ifindex,
         flow: Flow {
             src: key.source(),
             dst: key.destination(),

@@ -139,6 +139,7 @@ impl Lab {
         self.veth((&a, "a0"), (&b, "b0"));
         a.address("a0", 1, (2, mac("b0")));
         b.address("b0", 2, (1, mac("a0")));
+        a.wait_until_silent("a0");
         (a, b)
     }
 
@@ -258,7 +259,8 @@ impl Namespace {
             "sysctl",
             &format!(
                 "-qw {conf}.accept_dad=0 {conf}.router_solicitations=0 {conf}.accept_ra=0 \
-                 {conf}.addr_gen_mode=1 {conf}.disable_ipv6=0"
+                 {conf}.addr_gen_mode=1 {conf}.mldv2_unsolicited_report_interval=1 \
+                 {conf}.disable_ipv6=0"
             ),
         );
         self.ip(&format!("address add {}/24 dev {device}", ipv4(host)));
@@ -279,6 +281,17 @@ impl Namespace {
                  tx-gre-segmentation off tx-udp_tnl-segmentation off tx-sctp-segmentation off"
             ),
         );
+    }
+
+    /// The stack reports its multicast groups once more a moment after it got an address.
+    fn wait_until_silent(&self, device: &str) {
+        let mut last = self.device_counters(device);
+        let silent = wait_for(Duration::from_secs(10), || {
+            thread::sleep(Duration::from_millis(300));
+            let before = std::mem::replace(&mut last, self.device_counters(device));
+            last == before
+        });
+        assert!(silent, "{device} is never silent");
     }
 
     /// The device's own counters, as `ip -s link` shows them.
