@@ -148,6 +148,10 @@ fn counter(ifindex: u32, direction: Direction, family: Family, what: &str) -> St
     format!("{ifindex} {direction} {family} {what}")
 }
 
+fn lost_records(ifindex: u32, direction: Direction) -> String {
+    format!("{ifindex} {} lost records", direction.name())
+}
+
 fn parse_error(reason: &str) -> String {
     format!("parse error {reason}")
 }
@@ -239,12 +243,31 @@ impl Kernel {
         (sum("packets"), sum("bytes"))
     }
 
+    pub fn lost_records(&self, ifindex: u32, direction: Direction) -> u64 {
+        self.read()[&lost_records(ifindex, direction)]
+    }
+
     pub fn crossed_packets(&self, ifindex: u32, direction: Direction, family: Family) -> u64 {
         self.read()[&counter(ifindex, direction, family, "crossed packets")]
     }
 
+    /// From the next packet on, 1 in `rate` is taken.
+    pub fn set_sample_rate(&self, rate: u32) {
+        let config = self.loaded.config().expect("the configuration map");
+        config.set(rate, 1).expect("it can be written");
+    }
+
+    /// The records that came since the last look.
+    pub fn records(&self) -> Vec<Record> {
+        self.take_records("records", UNIX_EPOCH + CLOCK_TOLERANCE)
+    }
+
     /// Runs the program of one direction over the frame of a case, as if on that interface.
     pub fn test_run(&self, case: &Case, ifindex: u32, direction: Direction) {
+        self.test_run_times(case, ifindex, direction, 1);
+    }
+
+    pub fn test_run_times(&self, case: &Case, ifindex: u32, direction: Direction, times: u32) {
         let mut context = [0; sk_buff::SIZE];
         let mut set = |offset: usize, value: u32| {
             context[offset..offset + 4].copy_from_slice(&value.to_ne_bytes());
@@ -262,6 +285,7 @@ impl Kernel {
                 context_in: Some(&mut context),
                 data_in: Some(&case.frame),
                 data_out: Some(&mut out),
+                repeat: times,
                 ..Default::default()
             })
             .unwrap_or_else(|e| panic!("{}: {e}", case.name));
@@ -351,8 +375,7 @@ fn name_counters(all: &mut Moved, ifindex: u32, direction: Direction, hook: &Hoo
             }
         }
     }
-    let name = format!("{ifindex} {} lost records", direction.name());
-    all.insert(name, hook.lost_records);
+    all.insert(lost_records(ifindex, direction), hook.lost_records);
 }
 
 fn difference(before: &Moved, after: &Moved) -> Moved {
