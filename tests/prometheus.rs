@@ -17,7 +17,7 @@ const PROMETHEUS_PORT: u16 = 19090;
 /// How long traffic runs under its eyes.
 const WATCHED: Duration = Duration::from_secs(60);
 
-/// Starts Prometheus in the namespace and waits until it serves.
+/// Starts Prometheus in the namespace and waits until it scrapes.
 fn prometheus(lab: &Lab, namespace: &Namespace) {
     let config = lab.file(
         "prometheus.yml",
@@ -34,10 +34,14 @@ fn prometheus(lab: &Lab, namespace: &Namespace) {
     ];
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     lab.spawn(namespace, "prometheus.log", "prometheus", &arguments);
+    let log = || std::fs::read_to_string(lab.path("prometheus.log")).unwrap_or_default();
+    let limit = Duration::from_secs(30);
     let ready =
         || http_get(namespace, PROMETHEUS_PORT, "/-/ready").is_ok_and(|reply| reply.status == 200);
-    let log = || std::fs::read_to_string(lab.path("prometheus.log")).unwrap_or_default();
-    assert!(wait_for(Duration::from_secs(30), ready), "{}", log());
+    assert!(wait_for(limit, ready), "{}", log());
+    // it looks for its targets some seconds after it says that it is ready
+    let scraping = || query(namespace, "up") == Some(1.0);
+    assert!(wait_for(limit, scraping), "{}", log());
 }
 
 /// The value of an instant query that has one; `None` where it has no result yet.
