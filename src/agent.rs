@@ -1,25 +1,421 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Wiring; the place that the agent will take.
+//! Wiring only: load, channels, threads, attach, wait, and the order of a clean stop.
 
+use std::cell::RefCell;
 use std::fmt;
+use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::config::Config;
+use crossbeam_channel::{Sender, bounded};
+use signal_hook::consts::{SIGINT, SIGTERM};
 
+use crate::bpf::attach::{self, HookKind};
+use crate::bpf::cache;
+use crate::bpf::load::{LoadError, Loaded, Settings};
+use crate::bpf::ring::RingReader;
+use crate::config::{Agent, Config, Machine};
+use crate::errors::Errors;
+use crate::export::http::{BindError, Server};
+use crate::export::metrics::Reload;
+use crate::export::routes::Routes;
+use crate::export::scrape::{LinkReader, Scrape};
+use crate::flow::key::Direction;
+use crate::flow::worker::{self, Request};
+use crate::flow::{rollup, table};
+use crate::interfaces::Interfaces;
+use crate::links::watcher::{Plan, Watcher};
+use crate::links::{Link, LinkSocket};
+use crate::process::ProcessReader;
+use crate::threads::{Heartbeat, Threads};
+
+/// How often the threads are looked after.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Batches of records between thread ring and thread flow; beyond that the ring fills.
+const BATCHES: usize = 16;
+
+/// Requests that wait for thread flow.
+const REQUESTS: usize = 16;
+
+/// Words in this environment variable, separated by commas, make the agent do as on another kernel:
+/// `clsact` (no TCX), `rt` (PREEMPT_RT). For tests.
+const FORCE: &str = "RFM_FORCE";
+
+/// Why the agent did not start, or ended.
 #[derive(Debug)]
-pub struct Error(&'static str);
+pub enum Error {
+    Links(io::Error),
+    /// No interface matches, and `require_interface` is set.
+    NoInterface {
+        present: String,
+    },
+    Load(LoadError),
+    Maps(io::Error),
+    Bind(BindError),
+    Start(io::Error),
+    ThreadEnded(&'static str),
+}
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
+        match self {
+            Self::Links(error) => write!(f, "cannot list the interfaces: {error}"),
+            Self::NoInterface { present } => write!(
+                f,
+                "agent.interfaces matches none of the interfaces present ({present}); \
+                 to start without one, set agent.require_interface = false"
+            ),
+            Self::Load(error) => error.fmt(f),
+            Self::Maps(error) => write!(f, "cannot open the BPF maps: {error}"),
+            Self::Bind(error) => error.fmt(f),
+            Self::Start(error) => write!(f, "cannot start: {error}"),
+            Self::ThreadEnded(name) => {
+                write!(
+                    f,
+                    "thread {name} ended by itself: stopping, to be started anew"
+                )
+            }
+        }
     }
 }
 
 impl std::error::Error for Error {}
 
-pub fn run(_config: &Config) -> Result<(), Error> {
-    Err(Error("the agent is not wired up"))
+/// Runs until SIGINT or SIGTERM.
+pub fn run(config: &Config) -> Result<(), Error> {
+    let agent = &config.agent;
+    let mut signals = SignalPipe::new().map_err(Error::Start)?;
+    let errors = Arc::new(Errors::default());
+    let mut socket = LinkSocket::new(errors.clone());
+    let links = socket.dump().map_err(Error::Links)?;
+    let found = find(agent, &links)?;
+    let server = bind(agent, &errors)?;
+    let settings = settings(agent, found.len());
+    let loaded = Loaded::load(&settings).map_err(Error::Load)?;
+
+    let running = Running {
+        threads: Arc::new(Threads::new()),
+        attached: Arc::new(AtomicBool::new(false)),
+        interfaces: Arc::new(Interfaces::new(settings.slots)),
+        errors,
+    };
+    let flows = running.start_flow(agent, &loaded)?;
+    let reader = LinkReader::new(socket, links.clone());
+    running.start_http(agent, &loaded, server, flows, reader)?;
+    // serving does not wait for the attaching: 13 ms a hook
+    let watcher = running.attach(agent, loaded, &found);
+    let end = running.wait(&mut signals);
+    running.stop(watcher);
+    end
 }
 
+/// Removes the clsact filters that a killed run left on this machine's interfaces.
 pub fn detach() -> Result<(), Error> {
-    Err(Error("the agent is not wired up"))
+    let links = LinkSocket::new(Arc::default())
+        .dump()
+        .map_err(Error::Links)?;
+    for link in &links {
+        for direction in Direction::ALL {
+            let count = attach::detach_leftovers(link.ifindex, direction);
+            if count > 0 {
+                log::info!(
+                    "{}: removed {count} filter at {}",
+                    link.name,
+                    direction.name()
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+fn find<'a>(agent: &Agent, links: &'a [Link]) -> Result<Vec<&'a Link>, Error> {
+    let patterns = agent.patterns();
+    let found: Vec<_> = links
+        .iter()
+        .filter(|link| patterns.matches(&link.name, link.loopback))
+        .collect();
+    if found.is_empty() {
+        if agent.require_interface {
+            let names: Vec<_> = links.iter().map(|link| link.name.as_str()).collect();
+            let present = names.join(", ");
+            return Err(Error::NoInterface { present });
+        }
+        log::warn!("agent.interfaces matches no interface that is present now");
+    }
+    Ok(found)
+}
+
+fn bind(agent: &Agent, errors: &Arc<Errors>) -> Result<Server, Error> {
+    let prometheus = &agent.prometheus;
+    let server =
+        Server::bind(&prometheus.host, prometheus.port, errors.clone()).map_err(Error::Bind)?;
+    for address in server.addresses() {
+        log::info!("serving http://{address}/metrics");
+    }
+    if prometheus.allow.is_empty() {
+        return Ok(server);
+    }
+    let allow = prometheus.allow.clone();
+    Ok(server.allow(move |address| allow.iter().any(|prefix| prefix.contains(address))))
+}
+
+fn settings(agent: &Agent, found: usize) -> Settings {
+    const LEAST_SLOTS: u32 = 1024;
+    const MOST_SLOTS: u32 = 65_535;
+    let bpf = &agent.bpf;
+    let cpus = libbpf_rs::num_possible_cpus().unwrap_or(1) as u32;
+    let memory = Machine::here().memory;
+    let slots = match bpf.iface_stats_size {
+        0 => u32::try_from(found * 4)
+            .unwrap_or(MOST_SLOTS)
+            .clamp(LEAST_SLOTS, MOST_SLOTS),
+        slots => slots,
+    };
+    let flow_cache = cache::fit(bpf.flow_cache, cpus.into(), memory);
+    if flow_cache < bpf.flow_cache {
+        log::info!(
+            "agent.bpf.flow_cache: {flow_cache} records for each of {cpus} CPUs, to spare memory"
+        );
+    }
+    Settings {
+        sample_rate: bpf.sample_rate,
+        wakeup_batch: wakeup_batch(bpf.wakeup_batch, bpf.ring_buf_size, cpus),
+        ring_bytes: bpf.ring_buf_size,
+        slots,
+        flow_cache,
+        preemptible: is_forced("rt") || is_preempt_rt(),
+    }
+}
+
+/// Each CPU counts its own records to the next wakeup: together they must not fill more than a quarter
+/// of the ring before the first of them wakes the reader.
+fn wakeup_batch(wanted: u32, ring_bytes: u32, cpus: u32) -> u32 {
+    const RECORD: u32 = 120;
+    let quarter = ring_bytes / RECORD / 4;
+    wanted.min(quarter / cpus.max(1)).max(1)
+}
+
+fn is_preempt_rt() -> bool {
+    std::fs::read_to_string("/sys/kernel/realtime").is_ok_and(|text| text.trim() == "1")
+}
+
+fn is_forced(word: &str) -> bool {
+    std::env::var(FORCE).is_ok_and(|words| words.split(',').any(|w| w.trim() == word))
+}
+
+/// What the parts share.
+struct Running {
+    threads: Arc<Threads>,
+    /// The interfaces found at the start are attached.
+    attached: Arc<AtomicBool>,
+    interfaces: Arc<Interfaces>,
+    errors: Arc<Errors>,
+}
+
+impl Running {
+    /// Threads ring and flow, and the channels between them.
+    fn start_flow(&self, agent: &Agent, loaded: &Loaded) -> Result<Sender<Request>, Error> {
+        let (batches, records) = bounded(BATCHES);
+        let (spare, spares) = bounded(BATCHES);
+        let (requests, answers) = bounded(REQUESTS);
+        let channels = worker::Channels {
+            records,
+            spare,
+            requests: answers,
+        };
+        let settings = flow_settings(agent);
+        let names = self.interfaces.clone();
+        self.spawn("flow", move |heartbeat| {
+            worker::run(&settings, names, channels, &heartbeat);
+        })?;
+        let reader = RingReader {
+            ring: loaded.ring().map_err(Error::Maps)?,
+            interfaces: self.interfaces.clone(),
+            errors: self.errors.clone(),
+            batches,
+            spares,
+            flow_cache: loaded.flow_cache().map_err(Error::Maps)?,
+        };
+        self.spawn("ring", move |heartbeat| {
+            if let Err(error) = reader.run(&heartbeat) {
+                log::error!("thread ring: {error}");
+            }
+        })?;
+        Ok(requests)
+    }
+
+    fn start_http(
+        &self,
+        agent: &Agent,
+        loaded: &Loaded,
+        server: Server,
+        flows: Sender<Request>,
+        links: LinkReader,
+    ) -> Result<(), Error> {
+        let scrape = Scrape {
+            interfaces: self.interfaces.clone(),
+            counters: loaded.counters().map_err(Error::Maps)?,
+            directions: agent.directions.clone(),
+            patterns: agent.patterns(),
+            flows,
+            flow_gauges: agent.prometheus.flow_gauges,
+            sample_rate: agent.bpf.sample_rate,
+            errors: self.errors.clone(),
+            reload: Reload {
+                successful: true,
+                success_time: unix_time(),
+            },
+            links: RefCell::new(links),
+            process: ProcessReader::new().map_err(Error::Start)?,
+        };
+        let threads = self.threads.clone();
+        let attached = self.attached.clone();
+        let routes = Routes::new(
+            move |out| scrape.write(out),
+            move || health(&threads, &attached),
+        );
+        self.spawn("http", move |heartbeat| {
+            server.run(&heartbeat, move |request, _| routes.answer(&request));
+        })
+    }
+
+    fn spawn(
+        &self,
+        name: &'static str,
+        body: impl FnOnce(Heartbeat) + Send + 'static,
+    ) -> Result<(), Error> {
+        self.threads.spawn(name, body).map_err(Error::Start)
+    }
+
+    fn attach(&self, agent: &Agent, loaded: Loaded, found: &[&Link]) -> Watcher {
+        let plan = Plan {
+            kind: if is_forced("clsact") {
+                HookKind::Clsact
+            } else {
+                HookKind::detect()
+            },
+            position: agent.bpf.position,
+            directions: agent.directions.clone(),
+        };
+        let interfaces = self.interfaces.clone();
+        let mut watcher = Watcher::new(loaded, interfaces, self.errors.clone(), plan);
+        // every one is tried, whatever becomes of the others
+        let watched = found.iter().filter(|link| watcher.watch(link)).count();
+        self.attached
+            .store(watched == found.len(), Ordering::Release);
+        watcher
+    }
+
+    /// Until a signal comes, or a thread has ended by itself.
+    fn wait(&self, signals: &mut SignalPipe) -> Result<(), Error> {
+        while !signals.wait(CHECK_INTERVAL) {
+            if let Some(name) = self.threads.failed() {
+                return Err(Error::ThreadEnded(name));
+            }
+        }
+        Ok(())
+    }
+
+    /// The order of a clean stop: no program runs, the timers have swept, the ring and the channel
+    /// are drained, and only then the maps close.
+    fn stop(&self, watcher: Watcher) {
+        log::info!("stopping");
+        self.attached.store(false, Ordering::Release);
+        let loaded = watcher.unwatch_all();
+        if let Err(error) = sweep_all(&loaded) {
+            log::error!("the flow cache was not swept: {error}");
+        }
+        for name in ["ring", "flow", "http"] {
+            self.threads.stop(name);
+        }
+    }
+}
+
+fn sweep_all(loaded: &Loaded) -> io::Result<()> {
+    let Some(cache) = loaded.flow_cache()? else {
+        return Ok(());
+    };
+    loaded.config()?.set_stopping()?;
+    if cache.wait_swept()? {
+        Ok(())
+    } else {
+        Err(io::Error::from(io::ErrorKind::TimedOut))
+    }
+}
+
+fn health(threads: &Threads, attached: &AtomicBool) -> Result<(), Vec<String>> {
+    let mut reasons: Vec<_> = threads
+        .unhealthy()
+        .into_iter()
+        .map(|name| format!("thread {name} does not run"))
+        .collect();
+    if !attached.load(Ordering::Acquire) {
+        reasons.push("not all interfaces found at the start are attached".into());
+    }
+    if reasons.is_empty() {
+        Ok(())
+    } else {
+        Err(reasons)
+    }
+}
+
+fn flow_settings(agent: &Agent) -> worker::Settings {
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    worker::Settings {
+        table: table::Limits {
+            max_flows: agent.collector.max_flows as usize,
+            idle_timeout_ms: millis(agent.collector.eviction_timeout),
+            active_timeout_ms: millis(agent.collector.active_timeout),
+        },
+        rollup: rollup::Limits {
+            max_series: agent.prometheus.max_series as usize,
+            series_ttl_ms: millis(agent.prometheus.series_ttl),
+        },
+        labels: agent.prometheus.labels.iter().copied().collect(),
+    }
+}
+
+fn unix_time() -> f64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0.0, |elapsed| elapsed.as_secs_f64())
+}
+
+/// SIGINT and SIGTERM, as bytes on a socket that can be waited for with a timeout.
+struct SignalPipe {
+    stream: UnixStream,
+}
+
+impl SignalPipe {
+    fn new() -> io::Result<Self> {
+        let (stream, writer) = UnixStream::pair()?;
+        for signal in [SIGINT, SIGTERM] {
+            signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
+        }
+        Ok(Self { stream })
+    }
+
+    /// True if a signal came within `timeout`.
+    fn wait(&mut self, timeout: Duration) -> bool {
+        // a timeout that cannot be set, or a read that fails otherwise, ends in one more round
+        let _ = self.stream.set_read_timeout(Some(timeout));
+        self.stream.read(&mut [0]).is_ok_and(|count| count > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wakeup_batch_leaves_room_in_the_ring() {
+        assert_eq!(wakeup_batch(64, 262_144, 2), 64);
+        assert_eq!(wakeup_batch(64, 262_144, 240), 2);
+        assert_eq!(wakeup_batch(64, 4096, 2), 4);
+        assert_eq!(wakeup_batch(64, 4096, 4096), 1);
+    }
 }

@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::flow::worker::Names;
+
 /// One watched interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watched {
@@ -82,6 +84,17 @@ impl Interfaces {
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, Inner> {
         self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Names for Arc<Interfaces> {
+    /// Names do not change while an interface is watched.
+    fn generation(&self) -> u32 {
+        0
+    }
+
+    fn name(&self, ifindex: u32) -> Option<Arc<str>> {
+        self.name_of(ifindex)
     }
 }
 

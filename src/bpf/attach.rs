@@ -126,7 +126,7 @@ fn attach_clsact(
     let mut hook = TcHook::new(fd);
     hook.ifindex(ifindex).attach_point(attach_point(direction));
     hook.create().map_err(os_error)?;
-    detach_leftovers(ifindex, direction);
+    detach_leftovers(ifindex.unsigned_abs(), direction);
 
     let mut refused = io::Error::from(io::ErrorKind::AddrInUse);
     for priority in priorities(position) {
@@ -150,7 +150,10 @@ fn os_error(error: libbpf_rs::Error) -> io::Error {
 }
 
 /// Removes from one hook what a killed run left there. Returns how many filters that were.
-pub fn detach_leftovers(ifindex: i32, direction: Direction) -> usize {
+pub fn detach_leftovers(ifindex: u32, direction: Direction) -> usize {
+    let Ok(ifindex) = i32::try_from(ifindex) else {
+        return 0;
+    };
     [Position::Head, Position::Tail]
         .into_iter()
         .flat_map(priorities)

@@ -2,7 +2,7 @@
 //! The kernel's per-CPU interface counters, summed.
 
 use std::io;
-use std::ops::{Add, Sub};
+use std::ops::{Add, AddAssign, Sub};
 
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
@@ -27,6 +27,12 @@ impl Add for Count {
             packets: self.packets.wrapping_add(other.packets),
             bytes: self.bytes.wrapping_add(other.bytes),
         }
+    }
+}
+
+impl AddAssign for Count {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
     }
 }
 
@@ -105,11 +111,22 @@ impl HookCounters {
     fn add(&mut self, raw: &types::rfm_counters) {
         self.lost_records += raw.lost_records;
         for (i, family) in self.families.iter_mut().enumerate() {
-            family.crossed = family.crossed + raw.crossed[i].into();
+            family.crossed += raw.crossed[i].into();
             if let (Some(&taken), Some(&lost)) = (raw.taken.get(i), raw.lost.get(i)) {
-                family.taken = family.taken + taken.into();
-                family.lost = family.lost + lost.into();
+                family.taken += taken.into();
+                family.lost += lost.into();
             }
+        }
+    }
+}
+
+impl AddAssign for HookCounters {
+    fn add_assign(&mut self, other: Self) {
+        self.lost_records += other.lost_records;
+        for (sum, more) in self.families.iter_mut().zip(other.families) {
+            sum.crossed += more.crossed;
+            sum.taken += more.taken;
+            sum.lost += more.lost;
         }
     }
 }

@@ -413,6 +413,8 @@ static __always_inline int rfm_parse_flow(struct rfm_cursor *cur, const union rf
 		}
 	}
 	tr->header_len = cur->offset;
+	/* what follows the packet is Ethernet padding, and no transport header */
+	cur->len = net->offset + tr->octets;
 	if (!last)
 		tr->header_len += rfm_parse_transport(cur, tr);
 	return 0;

@@ -27,7 +27,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::bpf::attach::Position;
 use crate::flow::key::Direction;
+use crate::flow::labels::Label;
 
 pub use control::Control;
 pub use document::{Error, Problem};
@@ -54,15 +56,7 @@ pub const DEFAULT_EVICTION_TIMEOUT: Duration = Duration::from_secs(30);
 pub const DEFAULT_ACTIVE_TIMEOUT: Duration = Duration::from_secs(60);
 pub const DEFAULT_PROMETHEUS_PORT: u16 = 9669;
 pub const DEFAULT_FLOW_GAUGES: bool = true;
-pub const DEFAULT_LABELS: [Label; 7] = [
-    Label::Ifname,
-    Label::Direction,
-    Label::Proto,
-    Label::SrcAsn,
-    Label::DstAsn,
-    Label::SrcCity,
-    Label::DstCity,
-];
+pub const DEFAULT_LABELS: [Label; 7] = Label::USUAL;
 pub const DEFAULT_MAX_SERIES: u32 = 10_000;
 pub const DEFAULT_SERIES_TTL: Duration = Duration::from_secs(3600);
 pub const DEFAULT_PAGE: bool = true;
@@ -110,13 +104,6 @@ pub struct Bpf {
     pub flow_cache: u32,
 }
 
-/// Place in the TCX chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Position {
-    Head,
-    Tail,
-}
-
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Collector {
     /// The effective limit, at least 1: 0 in the file is replaced by what the memory holds.
@@ -141,25 +128,6 @@ pub struct Prometheus {
     #[serde(with = "humantime_serde")]
     pub series_ttl: Duration,
     pub page: bool,
-}
-
-/// Labels of the flow series.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Label {
-    Ifname,
-    Direction,
-    Proto,
-    SrcAsn,
-    DstAsn,
-    SrcCity,
-    DstCity,
-    SrcCountry,
-    DstCountry,
-    SrcPeerAsn,
-    DstPeerAsn,
-    SrcNet,
-    DstNet,
-    Vlan,
 }
 
 impl Config {
@@ -214,40 +182,10 @@ impl Named for Position {
 }
 
 impl Named for Label {
-    const ALL: &'static [Self] = &[
-        Self::Ifname,
-        Self::Direction,
-        Self::Proto,
-        Self::SrcAsn,
-        Self::DstAsn,
-        Self::SrcCity,
-        Self::DstCity,
-        Self::SrcCountry,
-        Self::DstCountry,
-        Self::SrcPeerAsn,
-        Self::DstPeerAsn,
-        Self::SrcNet,
-        Self::DstNet,
-        Self::Vlan,
-    ];
+    const ALL: &'static [Self] = &Self::ALL;
 
     fn name(self) -> &'static str {
-        match self {
-            Self::Ifname => "ifname",
-            Self::Direction => "direction",
-            Self::Proto => "proto",
-            Self::SrcAsn => "src_asn",
-            Self::DstAsn => "dst_asn",
-            Self::SrcCity => "src_city",
-            Self::DstCity => "dst_city",
-            Self::SrcCountry => "src_country",
-            Self::DstCountry => "dst_country",
-            Self::SrcPeerAsn => "src_peer_asn",
-            Self::DstPeerAsn => "dst_peer_asn",
-            Self::SrcNet => "src_net",
-            Self::DstNet => "dst_net",
-            Self::Vlan => "vlan",
-        }
+        Label::name(self)
     }
 }
 

@@ -11,7 +11,6 @@ pub const MESSAGE: &str = "not built yet in this version";
 
 /// Keys or whole sections, with the one value that may be set because it asks for nothing.
 const KEYS: &[(&str, Option<&str>)] = &[
-    ("agent.bpf.flow_cache", Some("0")),
     ("agent.prometheus.page", Some("false")),
     ("agent.ipfix", None),
     ("agent.enrich", None),

@@ -4,4 +4,5 @@
 pub mod http;
 pub mod metrics;
 pub mod routes;
+pub mod scrape;
 pub mod text;

@@ -5,6 +5,7 @@ mod dump;
 mod layer;
 mod message;
 mod speed;
+pub mod watcher;
 
 pub use dump::LinkSocket;
 pub use layer::LinkLayer;

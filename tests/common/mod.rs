@@ -1,4 +1,15 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What several test programs need.
+//! What the integration tests share.
 
+// each test binary uses another part of it
+#![allow(dead_code)]
+
+pub mod agent;
+pub mod cases;
+pub mod frames;
 pub mod http;
+pub mod kernel;
+pub mod lab;
+pub mod metrics;
+pub mod packet;
+pub mod witness;

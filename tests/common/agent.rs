@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The built binary at work inside a namespace.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::lab::{Lab, Namespace, end, wait_for};
+use super::metrics::Metrics;
+
+pub const PORT: u16 = 9669;
+
+/// A running rfm; killed when dropped.
+pub struct Agent {
+    child: Child,
+    namespace: Namespace,
+    log: std::path::PathBuf,
+}
+
+/// An exact configuration: every packet is taken. `more` is TOML that begins inside `[agent]`.
+pub fn config(interfaces: &str, more: &str) -> String {
+    format!(
+        "[agent]\ninterfaces = {interfaces}\n{more}\n\
+         [agent.prometheus]\nhost = \"127.0.0.1\"\nport = {PORT}\n"
+    )
+}
+
+/// `[agent.bpf]` with a sample rate of 1.
+pub const EXACT: &str = "[agent.bpf]\nsample_rate = 1\n";
+
+/// The same, and each packet is a record at once.
+pub const EACH_PACKET: &str = "[agent.bpf]\nsample_rate = 1\nflow_cache = 0\n";
+
+impl Agent {
+    /// Starts it and waits until `/healthz` is 200: every interface that is there is attached.
+    pub fn start(lab: &Lab, namespace: &Namespace, config: &str) -> Self {
+        Self::start_with(lab, namespace, config, &[])
+    }
+
+    /// As [`Agent::start`], with environment variables.
+    pub fn start_with(
+        lab: &Lab,
+        namespace: &Namespace,
+        config: &str,
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let file = lab.file("rfm.toml", config);
+        let log = lab.path("rfm.log");
+        let output = fs::File::create(&log).expect("a log file");
+        let path = file.to_str().expect("a path in UTF-8");
+        let child = namespace
+            .command(env!("CARGO_BIN_EXE_rfm"), &["--config", path])
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().expect("a second handle"))
+            .stderr(output)
+            .spawn()
+            .expect("ip netns exec");
+        let mut agent = Self {
+            child,
+            namespace: namespace.clone(),
+            log,
+        };
+        agent.wait_until_healthy();
+        agent
+    }
+
+    fn wait_until_healthy(&mut self) {
+        let healthy = wait_for(Duration::from_secs(10), || {
+            if let Some(status) = self.child.try_wait().expect("our own child") {
+                panic!("the agent ended early: {status}\n{}", self.log());
+            }
+            self.get("/healthz").is_ok_and(|reply| reply.status == 200)
+        });
+        assert!(healthy, "not healthy after 10 s:\n{}", self.log());
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// One request on a connection of its own.
+    pub fn get(&self, path: &str) -> io::Result<Reply> {
+        http_get(&self.namespace, PORT, path)
+    }
+
+    pub fn scrape(&self) -> Metrics {
+        let reply = self
+            .get("/metrics")
+            .unwrap_or_else(|e| panic!("/metrics: {e}\n{}", self.log()));
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        Metrics::parse(&reply.body)
+    }
+
+    /// Scrapes until `yes`; the last scrape, and whether it was.
+    pub fn scrape_until(
+        &self,
+        limit: Duration,
+        mut yes: impl FnMut(&Metrics) -> bool,
+    ) -> (Metrics, bool) {
+        let mut last = Metrics::default();
+        let reached = wait_for(limit, || {
+            last = self.scrape();
+            yes(&last)
+        });
+        (last, reached)
+    }
+
+    /// `VmRSS` in bytes.
+    pub fn resident_memory(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = fs::read_to_string(path).expect("the agent runs");
+        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
+        let kibibytes = line.and_then(|l| l.trim().strip_suffix(" kB"));
+        kibibytes
+            .expect("VmRSS")
+            .trim()
+            .parse::<u64>()
+            .expect("a number")
+            * 1024
+    }
+
+    /// SIGTERM: must end by itself, and with exit code 0.
+    pub fn stop(mut self) {
+        self.signal(Signal::TERM);
+        let status = self.wait(Duration::from_secs(10));
+        assert_eq!(status.and_then(|s| s.code()), Some(0), "{}", self.log());
+    }
+
+    /// SIGKILL: no time for any farewell.
+    pub fn kill(mut self) {
+        self.signal(Signal::KILL);
+        let status = self.wait(Duration::from_secs(10));
+        assert!(status.is_some(), "a killed process ends");
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("the agent runs");
+    }
+
+    fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
+        let mut status = None;
+        wait_for(limit, || {
+            status = self.child.try_wait().expect("our own child");
+            status.is_some()
+        });
+        status
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        end(&mut self.child);
+        if std::thread::panicking() {
+            eprintln!("--- the agent's log\n{}---", self.log());
+        }
+    }
+}
+
+pub struct Reply {
+    pub status: u16,
+    pub body: String,
+    pub took: Duration,
+}
+
+/// HTTP/1.0 to the loopback address of the namespace.
+pub fn http_get(namespace: &Namespace, port: u16, path: &str) -> io::Result<Reply> {
+    namespace.inside(|| {
+        let start = Instant::now();
+        let timeout = Duration::from_secs(10);
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let mut stream = TcpStream::connect_timeout(&address, timeout)?;
+        stream.set_read_timeout(Some(timeout))?;
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: test\r\n\r\n")?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        let (head, body) = text.split_once("\r\n\r\n").ok_or_else(|| bad(&text))?;
+        let status = head.get(9..12).and_then(|code| code.parse().ok());
+        Ok(Reply {
+            status: status.ok_or_else(|| bad(head))?,
+            body: body.to_owned(),
+            took: start.elapsed(),
+        })
+    })
+}
+
+fn bad(text: &str) -> io::Error {
+    io::Error::other(format!("not an HTTP reply: {text:?}"))
+}

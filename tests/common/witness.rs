@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Another program on the same hook, which counts what it is shown: somebody else's TCX program or
+//! clsact filter.
+
+use std::os::fd::AsFd;
+use std::process::Command;
+use std::ptr::NonNull;
+
+use libbpf_rs::{
+    AsRawLibbpf, Link, MapCore, MapFlags, Object, ObjectBuilder, TC_EGRESS, TC_INGRESS, TcHook,
+    TcHookBuilder,
+};
+use rfm::flow::key::Direction;
+
+use super::lab::{Lab, run};
+
+/// Returns TCX_NEXT, which clsact reads as TC_ACT_UNSPEC.
+const SOURCE: &str = r#"
+unsigned long long seen = 0;
+
+__attribute__((section("tcx/DIRECTION"), used)) int witness(void *skb)
+{
+	__sync_fetch_and_add(&seen, 1);
+	return -1;
+}
+
+char LICENSE[] __attribute__((section("license"), used)) = "GPL";
+"#;
+
+/// Where in the chain of the hook.
+#[derive(Clone, Copy, Debug)]
+pub enum Place {
+    First,
+    Last,
+}
+
+/// Detached when dropped: the hook before the object that holds its program.
+pub struct Witness {
+    _hook: Attached,
+    object: Object,
+}
+
+enum Attached {
+    Tcx(#[expect(dead_code, reason = "held for its drop")] Link),
+    Clsact(TcHook),
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        if let Self::Clsact(hook) = self {
+            // the device may be gone
+            let _ = hook.detach();
+        }
+    }
+}
+
+impl Witness {
+    /// On a hook of a device in this thread's network namespace.
+    pub fn tcx(lab: &Lab, ifindex: u32, direction: Direction, place: Place) -> Self {
+        let object = load(lab, direction);
+        let opts = libbpf_sys::bpf_tcx_opts {
+            sz: size_of::<libbpf_sys::bpf_tcx_opts>() as libbpf_sys::size_t,
+            flags: match place {
+                Place::First => libbpf_sys::BPF_F_BEFORE,
+                Place::Last => libbpf_sys::BPF_F_AFTER,
+            },
+            ..Default::default()
+        };
+        let program = object.progs_mut().next().expect("one program");
+        let program = program.as_libbpf_object().as_ptr();
+        // SAFETY: the program belongs to the loaded object, which lives on; opts carries its size.
+        let link = unsafe { libbpf_sys::bpf_program__attach_tcx(program, ifindex as i32, &opts) };
+        let link = NonNull::new(link).expect("attached by TCX");
+        // SAFETY: libbpf made this link for us, and nobody else holds it.
+        let link = unsafe { Link::from_ptr(link) };
+        Self {
+            _hook: Attached::Tcx(link),
+            object,
+        }
+    }
+
+    /// As a filter of this priority; makes the clsact qdisc if it is not there.
+    pub fn clsact(lab: &Lab, ifindex: u32, direction: Direction, priority: u32) -> Self {
+        let object = load(lab, direction);
+        let hook = {
+            let program = object.progs_mut().next().expect("one program");
+            let point = match direction {
+                Direction::Ingress => TC_INGRESS,
+                Direction::Egress => TC_EGRESS,
+            };
+            let mut qdisc = TcHook::new(program.as_fd());
+            qdisc.ifindex(ifindex as i32).attach_point(point);
+            qdisc.create().expect("a clsact qdisc");
+            let mut filter = TcHookBuilder::new(program.as_fd())
+                .ifindex(ifindex as i32)
+                .priority(priority)
+                .handle(1)
+                .hook(point);
+            filter.attach().expect("attached as a filter")
+        };
+        Self {
+            _hook: Attached::Clsact(hook),
+            object,
+        }
+    }
+
+    /// How many packets it was shown.
+    pub fn seen(&self) -> u64 {
+        let is_bss = |name: &std::ffi::OsStr| name.to_string_lossy().ends_with(".bss");
+        let map = self.object.maps().find(|map| is_bss(map.name()));
+        let value = map
+            .expect("a variable")
+            .lookup(&0_u32.to_ne_bytes(), MapFlags::ANY)
+            .expect("a variable that can be read")
+            .expect("a variable with a value");
+        u64::from_ne_bytes(value[..8].try_into().expect("eight bytes"))
+    }
+}
+
+fn load(lab: &Lab, direction: Direction) -> Object {
+    let source = SOURCE.replace("DIRECTION", direction.name());
+    let source = lab.file(&format!("witness-{}.c", direction.name()), &source);
+    let object = source.with_extension("o");
+    run(Command::new("clang")
+        .args(["-target", "bpf", "-O2", "-g", "-c"])
+        .arg(&source)
+        .arg("-o")
+        .arg(&object));
+    let open = ObjectBuilder::default().open_file(&object);
+    let open = open.expect("an object");
+    open.load().expect("it loads")
+}
+
+/// How many programs are on a TCX hook of a device in this thread's network namespace.
+pub fn tcx_programs(ifindex: u32, direction: Direction) -> u32 {
+    let hook = match direction {
+        Direction::Ingress => libbpf_sys::BPF_TCX_INGRESS,
+        Direction::Egress => libbpf_sys::BPF_TCX_EGRESS,
+    };
+    let mut opts = libbpf_sys::bpf_prog_query_opts {
+        sz: size_of::<libbpf_sys::bpf_prog_query_opts>() as libbpf_sys::size_t,
+        ..Default::default()
+    };
+    // SAFETY: opts carries its size; without an array for ids the kernel only writes the count.
+    let result = unsafe { libbpf_sys::bpf_prog_query_opts(ifindex as i32, hook, &mut opts) };
+    assert_eq!(result, 0, "bpf_prog_query_opts");
+    // SAFETY: both members of the union are the same integer.
+    unsafe { opts.__bindgen_anon_1.count }
+}

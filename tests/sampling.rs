@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The sampler: estimates are near the truth and not to one side of it, and a new rate is obeyed at
+//! once.
+
+mod common;
+
+use std::collections::HashMap;
+
+use common::cases;
+use common::kernel::Kernel;
+use common::lab::{Lab, can_run};
+use rfm::flow::key::Direction::{Egress, Ingress};
+
+const RATE: u64 = 100;
+
+/// 10 million packets of 1,000 flows at 1 in 100. Per flow, M packets are estimated with a mean
+/// relative error below sqrt(N/M) (Duffield, Lund and Thorup, "Properties and prediction of flow
+/// statistics from sampled packet streams", 2002).
+#[test]
+fn estimates_are_near_the_truth_and_not_biased() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    const FLOWS: u16 = 1_000;
+    const ROUNDS: u32 = 100;
+    const BURST: u32 = 100;
+    let lab = Lab::new();
+    let namespace = lab.namespace("s");
+    lab.veth((&namespace, "v0"), (&namespace, "v1"));
+    let v0 = namespace.ifindex("v0");
+    let estimates = namespace.inside(|| {
+        let kernel = Kernel::load(&[(v0, false)]);
+        kernel.set_sample_rate(RATE as u32);
+        let flows: Vec<_> = (0..FLOWS).map(cases::numbered).collect();
+        let mut estimates: HashMap<u16, u64> = HashMap::new();
+        for _ in 0..ROUNDS {
+            for flow in &flows {
+                kernel.test_run_times(flow, v0, Ingress, BURST);
+            }
+            for record in kernel.records() {
+                assert_eq!(u64::from(record.sample_rate), RATE);
+                *estimates.entry(record.flow.src_port).or_default() += record.packets * RATE;
+            }
+        }
+        assert_eq!(kernel.crossed(v0, Ingress).0, 10_000_000);
+        assert_eq!(kernel.lost_records(v0, Ingress), 0);
+        estimates
+    });
+
+    let truth = f64::from(ROUNDS * BURST);
+    let error = |port| (*estimates.get(&port).unwrap_or(&0) as f64 - truth).abs() / truth;
+    let mean_error = (0..FLOWS).map(error).sum::<f64>() / f64::from(FLOWS);
+    let bound = (RATE as f64 / truth).sqrt();
+    let total: u64 = estimates.values().sum();
+    let bias = total as f64 / (truth * f64::from(FLOWS)) - 1.0;
+    println!("mean relative error {mean_error:.4} (bound {bound:.4}), bias {bias:+.5}");
+    assert!(mean_error < bound, "{mean_error} >= {bound}");
+    // gaps uniform on 1..2N-1 vary by N/sqrt(3): 0.18 % of the sum; this is four times that
+    assert!(bias.abs() < 0.0075, "{bias}");
+}
+
+#[test]
+fn a_new_rate_is_obeyed_by_the_next_packet() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.namespace("s");
+    lab.veth((&namespace, "v0"), (&namespace, "v1"));
+    let v0 = namespace.ifindex("v0");
+    namespace.inside(|| {
+        let kernel = Kernel::load(&[(v0, false)]);
+        let case = cases::numbered(1);
+        let taken = |rate, times| {
+            kernel.set_sample_rate(rate);
+            kernel.test_run_times(&case, v0, Egress, times);
+            let records = kernel.records();
+            assert!(records.iter().all(|r| r.sample_rate == rate), "{records:?}");
+            records.len()
+        };
+        assert_eq!(taken(1, 20), 20);
+        assert!(taken(1_000_000, 20) <= 1);
+        assert_eq!(taken(1, 20), 20);
+        // gaps of 1 to 19: at least one in 19, at most each
+        let some = taken(10, 1_000);
+        assert!((53..=150).contains(&some), "{some} of 1,000 at 1 in 10");
+        assert_eq!(taken(1, 20), 20);
+    });
+}
