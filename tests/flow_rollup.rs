@@ -255,12 +255,17 @@ fn a_scanner_does_not_keep_out_a_new_network() {
         pass(&mut rollup, asn, 3000 + u64::from(asn));
     }
     let mut scanner = 1_000_000;
-    for _ in 0..200 {
-        pass(&mut rollup, 777, 60);
-        for _ in 0..1000 {
+    let mut scan = |rollup: &mut Rollup, packets| {
+        for _ in 0..packets {
             scanner += 1;
-            pass(&mut rollup, scanner, 60);
+            pass(rollup, scanner, 60);
         }
+    };
+    // Long enough to fill the memory of candidates many times over.
+    scan(&mut rollup, 20_000);
+    for _ in 0..400 {
+        pass(&mut rollup, 777, 60);
+        scan(&mut rollup, 1000);
     }
     let rows = rows(&rollup);
     assert!(rows.contains_key(&label("777")));
