@@ -5,7 +5,7 @@ SHELL := /bin/bash
 
 CONFIG ?= config/rfm.toml
 BPF_C := $(filter-out src/bpf/vmlinux.h,$(wildcard src/bpf/*.c src/bpf/*.h))
-BUILD := RFM_REVISION=$$(git rev-parse --short HEAD 2>/dev/null) cargo build --release --locked
+BUILD := cargo build --release --locked
 SCRIPTS := .ci/run $(wildcard scripts/*.sh tests/*.sh)
 
 help: ## say what can be made

@@ -2,7 +2,7 @@
 //! Compiles the BPF programs and writes their Rust skeletons; finds the revision that is being built.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use libbpf_cargo::SkeletonBuilder;
@@ -10,7 +10,6 @@ use libbpf_cargo::SkeletonBuilder;
 fn main() {
     build_bpf("rfm");
     println!("cargo:rerun-if-changed=src/bpf");
-    println!("cargo:rerun-if-changed=.git/HEAD");
     println!("cargo:rustc-env=RFM_REVISION={}", revision());
 }
 
@@ -36,10 +35,18 @@ fn build_bpf(name: &str) {
     }
 }
 
-/// The commit, with `-dirty` where the tree differs from it; empty outside a git checkout.
+/// RFM_REVISION if the packager set it, else the commit; empty outside a git checkout.
 fn revision() -> String {
+    println!("cargo:rerun-if-env-changed=RFM_REVISION");
+    if let Ok(revision) = env::var("RFM_REVISION") {
+        return revision;
+    }
+    // .git/logs/HEAD changes with every commit; a path that is missing would rebuild each time
+    if Path::new(".git/logs/HEAD").exists() {
+        println!("cargo:rerun-if-changed=.git/logs/HEAD");
+    }
     Command::new("git")
-        .args(["describe", "--always", "--dirty", "--abbrev=12"])
+        .args(["rev-parse", "--short=12", "HEAD"])
         .output()
         .ok()
         .filter(|out| out.status.success())

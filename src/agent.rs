@@ -41,7 +41,7 @@ const BATCHES: usize = 16;
 const REQUESTS: usize = 16;
 
 /// Words in this environment variable, separated by commas, make the agent do as on another kernel:
-/// `clsact` (no TCX), `rt` (PREEMPT_RT). For tests.
+/// `clsact` (no TCX), `rt` (PREEMPT_RT), `lockdown` (confidentiality). For tests.
 const FORCE: &str = "RFM_FORCE";
 
 /// Why the agent did not start, or ended.
@@ -188,7 +188,21 @@ fn settings(agent: &Agent, found: usize) -> Settings {
         slots,
         flow_cache,
         preemptible: is_forced("rt") || is_preempt_rt(),
+        read_kernel: may_read_kernel(),
     }
+}
+
+/// Kernel lockdown in its strict form keeps BPF programs from reading kernel memory.
+fn may_read_kernel() -> bool {
+    let strict = is_forced("lockdown")
+        || std::fs::read_to_string("/sys/kernel/security/lockdown")
+            .is_ok_and(|modes| modes.contains("[confidentiality]"));
+    if strict {
+        log::info!(
+            "kernel lockdown: super-packets in tunnels count with their outer headers alone"
+        );
+    }
+    !strict
 }
 
 /// Each CPU counts its own records to the next wakeup: together they must not fill more than a quarter

@@ -152,8 +152,7 @@ struct rfm_wire {
 
 static __always_inline void rfm_wire_of_segments(struct rfm_wire *wire, __u32 segments,
 						 __u32 gso_size, __u32 len, __u32 tag_len,
-						 __u32 network_offset, __u32 header_len,
-						 __u32 octets)
+						 __u32 network_offset, __u32 header_len)
 {
 	/* gso_segs is 0 for packets that virtual machines and taps hand over */
 	if (!segments) {
@@ -163,7 +162,7 @@ static __always_inline void rfm_wire_of_segments(struct rfm_wire *wire, __u32 se
 	}
 	wire->packets = segments;
 	wire->bytes = (__u64)len + (__u64)(segments - 1) * header_len + (__u64)segments * tag_len;
-	wire->octets = octets;
+	wire->octets = len - network_offset;
 	if (header_len > network_offset)
 		wire->octets += (__u64)(segments - 1) * (header_len - network_offset);
 }

@@ -19,8 +19,9 @@ use super::skel::{OpenRfmSkel, RfmSkel, RfmSkelBuilder};
 use super::types;
 use crate::flow::key::Direction;
 
-/// A value of `rfm_slots` with this bit: the device has no link layer header. See rfm.h.
+/// Flags in a value of `rfm_slots`: RFM_SLOT_L3 and RFM_SLOT_GRE of rfm.h.
 const SLOT_L3: u32 = 1 << 31;
+const SLOT_GRE: u32 = 1 << 30;
 
 /// `BPF_PROG_TEST_RUN` of a TC program takes no less than an Ethernet header.
 const PROBE_FRAME: [u8; 14] = [0; 14];
@@ -39,6 +40,17 @@ pub struct Settings {
     pub flow_cache: u32,
     /// PREEMPT_RT: programs may preempt each other. Additions are atomic, and there is no flow cache.
     pub preemptible: bool,
+    /// False under lockdown=confidentiality, where programs that read kernel memory do not load.
+    pub read_kernel: bool,
+}
+
+/// What a device's frames begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameStart {
+    Ethernet,
+    Ip,
+    /// IP, but what comes in carries its outer headers in front.
+    Gre,
 }
 
 /// Why the programs could not be loaded.
@@ -185,8 +197,13 @@ impl Loaded {
     }
 
     /// Says which slot an interface counts into. From the next packet on it is counted, if attached.
-    pub fn assign_slot(&self, ifindex: u32, slot: u32, l3_only: bool) -> io::Result<()> {
-        let value = (slot + 1) | if l3_only { SLOT_L3 } else { 0 };
+    pub fn assign_slot(&self, ifindex: u32, slot: u32, start: FrameStart) -> io::Result<()> {
+        let flags = match start {
+            FrameStart::Ethernet => 0,
+            FrameStart::Ip => SLOT_L3,
+            FrameStart::Gre => SLOT_L3 | SLOT_GRE,
+        };
+        let value = (slot + 1) | flags;
         self.slot_map(ifindex)
             .update(&ifindex.to_ne_bytes(), &value.to_ne_bytes(), MapFlags::ANY)
             .map_err(io::Error::other)
@@ -233,6 +250,7 @@ fn choose_programs(open: &mut OpenRfmSkel<'_>, cached: bool) {
 fn set_globals(open: &mut OpenRfmSkel<'_>, settings: &Settings) -> Result<(), LoadError> {
     if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
         rodata.rfm_atomic = settings.preemptible.into();
+        rodata.rfm_read_kernel = settings.read_kernel.into();
         rodata.rfm_cache_records = settings.flow_cache;
         for key in &mut rodata.rfm_hash_keys {
             *key = random_word().map_err(failed("drawing the keys of the flow hash"))?;

@@ -5,6 +5,7 @@
  * next program and to the stack, unchanged.
  */
 #include "vmlinux.h"
+#include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
@@ -70,13 +71,14 @@ static __always_inline int rfm_handle(struct __sk_buff *skb, __u32 direction, in
 	__u32 rate = rfm_config.sample_rate;
 	__u32 tag_len = skb->vlan_present ? VLAN_HLEN : 0;
 	__u32 gso_size = skb->gso_size;
-	struct rfm_wire wire = {.packets = 1, .bytes = skb->len + tag_len};
 	struct rfm_cursor cur = {.ctx = skb, .load = rfm_load_skb, .len = skb->len};
+	struct rfm_wire wire = {.packets = 1};
 	struct rfm_counters *counters;
 	struct rfm_transport tr = {};
 	struct rfm_key key = {};
 	union rfm_network net;
-	int take, lost;
+	__u32 start;
+	int lost;
 
 	if (!slot)
 		return TCX_NEXT;
@@ -84,7 +86,9 @@ static __always_inline int rfm_handle(struct __sk_buff *skb, __u32 direction, in
 	if (!counters)
 		return TCX_NEXT;
 
-	net = rfm_network_of(skb, slot);
+	start = direction == RFM_INGRESS ? rfm_frame_start(skb, slot) : 0;
+	wire.bytes = cur.len - start + tag_len;
+	net = rfm_network_of(skb, slot, start);
 	if (net.family >= RFM_OTHER) {
 		if (net.family > RFM_OTHER)
 			rfm_count_parse_error(net.family - RFM_FAMILIES);
@@ -93,21 +97,17 @@ static __always_inline int rfm_handle(struct __sk_buff *skb, __u32 direction, in
 	}
 	net.family &= 1; /* known already, but not to the verifier of old kernels */
 
-	take = rfm_take(counters, rate);
-	if (!take && !gso_size) {
-		rfm_count_add(&counters->crossed[net.family], 1, wire.bytes);
-		return TCX_NEXT;
-	}
-	if (rfm_parse_flow(&cur, &net, rfm_extensions_skb, &key, &tr))
-		return TCX_NEXT;
-	wire.octets = tr.octets;
 	if (gso_size)
-		rfm_wire_of_segments(&wire, skb->gso_segs, gso_size, skb->len, tag_len, net.offset,
-				     tr.header_len, tr.octets);
+		rfm_wire_of_segments(&wire, skb->gso_segs, gso_size, cur.len - start, tag_len,
+				     net.offset - start, rfm_repeated_len(skb, net.word) - start);
 	rfm_count_add(&counters->crossed[net.family], wire.packets, wire.bytes);
-	if (!take)
+	if (!rfm_take(counters, rate))
 		return TCX_NEXT;
 
+	if (rfm_parse_flow(&cur, &net, rfm_extensions_skb, &key, &tr))
+		return TCX_NEXT;
+	if (!gso_size)
+		wire.octets = tr.octets;
 	rfm_count_add(&counters->taken[net.family], wire.packets, wire.bytes);
 	key.word[4] = rfm_join((slot & RFM_SLOT_MASK) - 1, tr.ports);
 	key.word[5] =

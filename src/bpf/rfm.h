@@ -40,6 +40,7 @@ struct rfm_config {
 /* Value of rfm_slots and rfm_slots_high: the slot number plus one (0: not watched), and flags. */
 #define RFM_SLOT_MASK 0xffffu
 #define RFM_SLOT_L3   (1u << 31) /* the device has no link layer header */
+#define RFM_SLOT_GRE  (1u << 30) /* what comes in has outer headers in front */
 
 /* ifindexes below this are looked up in an array, the others in a hash table. */
 #define RFM_IFINDEX_ARRAY 65536

@@ -91,4 +91,27 @@ struct __sk_buff {
 	__u64 hwtstamp;
 };
 
+/* CO_RE: include/linux/skbuff.h, 64-bit kernels, where `end` is an offset from `head` */
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct sk_buff {
+	unsigned int end;
+	unsigned char *head;
+	unsigned char *data;
+	__u16 mac_len;
+	__u8 encapsulation : 1;
+	__u16 inner_transport_header;
+};
+
+struct skb_shared_info {
+	unsigned int gso_type;
+};
+
+#pragma clang attribute pop
+
+enum {
+	SKB_GSO_TCPV4 = 1 << 0,
+	SKB_GSO_TCPV6 = 1 << 4,
+};
+
 #endif

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::document::{Document, Error, Section};
 use super::values::{boolean, duration, host, list, named, number, power_of_two, word};
 use super::*;
+use crate::bpf::cache;
 
 /// Bytes; a larger file is refused.
 pub const MAX_FILE_SIZE: u64 = 1 << 20;
@@ -163,7 +164,7 @@ fn bpf(section: &Section<'_>, machine: &Machine) -> Bpf {
         position: section.read("position", named, DEFAULT_POSITION),
         flow_cache: section.read(
             "flow_cache",
-            power_of_two(1..=MAX_FLOW_CACHE, true),
+            power_of_two(cache::MIN_RECORDS..=MAX_FLOW_CACHE, true),
             DEFAULT_FLOW_CACHE,
         ),
     }

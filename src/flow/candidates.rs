@@ -106,3 +106,41 @@ fn carried(places: &Slab<Place>, tenant: Tenant, minute: u32) -> Option<u64> {
     let place = places.get(tenant.slot)?;
     (place.serial == tenant.serial).then(|| place.all.sum(minute))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn carrying(bytes: u64) -> Recent {
+        let mut recent = Recent::default();
+        recent.add(0, bytes);
+        recent
+    }
+
+    #[test]
+    fn the_place_goes_on_and_its_tenant_begins_anew() {
+        let mut candidates = Candidates::new(2);
+        let (a, none) = candidates.insert(SetId(1), carrying(100), 0);
+        assert_eq!(none, None);
+        candidates.insert(SetId(2), carrying(150), 0);
+        // The third takes the place of the first, the fourth that of the second: 160 is more than 150.
+        let (place, ousted) = candidates.insert(SetId(3), carrying(60), 0);
+        assert_eq!((place, ousted), (a, Some(SetId(1))));
+        let (_, ousted) = candidates.insert(SetId(4), carrying(60), 0);
+        assert_eq!(ousted, Some(SetId(2)));
+        candidates.add(place, 0, 7);
+        assert_eq!(candidates.carried(place, 0), 67);
+        assert_eq!(candidates.vacate(place).sum(0), 67);
+    }
+
+    #[test]
+    fn silence_frees_places() {
+        let mut candidates = Candidates::new(2);
+        candidates.insert(SetId(1), carrying(100), 0);
+        let (place, _) = candidates.insert(SetId(2), carrying(100), 0);
+        candidates.add(place, 5, 1);
+        assert_eq!(candidates.turn(5), []);
+        assert_eq!(candidates.turn(6), [SetId(1)]);
+        assert_eq!(candidates.insert(SetId(3), carrying(1), 6).1, None);
+    }
+}

@@ -194,7 +194,7 @@ impl SetKey {
         for label in labels.iter() {
             set.values[label as usize] = match value(label, key, ifname, known) {
                 Value::Number(n) => n,
-                Value::Text(text) => symbols.acquire(text.unwrap_or_default()).number(),
+                Value::Text(text) => text.map_or(Symbol::EMPTY, |t| symbols.acquire(t)).number(),
             };
         }
         // A set that reads like its `other` set is that set: no two series may read the same.

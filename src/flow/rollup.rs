@@ -489,3 +489,59 @@ fn age(series: &Slab<Series>, sets: &Slab<Set>, t: Tenant, due: u64) -> Option<u
         _ => series.touched_ms.max(due + LIVE_RETRY_MS),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::key::{Direction, Family};
+    use super::super::labels::Endpoint;
+    use super::*;
+
+    /// A million sets pass by; what is remembered of them is bounded, and goes in time.
+    #[test]
+    fn sets_that_have_gone_leave_nothing_behind() {
+        let limits = Limits {
+            max_series: 100,
+            series_ttl_ms: 3_600_000,
+        };
+        let mut rollup = Rollup::new(Labels::default(), limits);
+        let key = FlowKey {
+            src: [0; 16],
+            dst: [0; 16],
+            ifindex: 1,
+            src_port: 0,
+            dst_port: 0,
+            vlan_outer: 0,
+            vlan_inner: 0,
+            protocol: 6,
+            direction: Direction::Ingress,
+            family: Family::Ipv4,
+        };
+        for n in 0..200_000 {
+            let src = Endpoint {
+                asn: n,
+                city: Some(format!("city {n}").into()),
+                ..Endpoint::default()
+            };
+            let known = Enrichment {
+                src,
+                ..Enrichment::default()
+            };
+            let set = rollup.open(&key, "eth0", &known);
+            let tally = Tally {
+                bytes: u64::from(n % 1500),
+                ..Tally::default()
+            };
+            rollup.count(set, tally);
+            rollup.settle(set, tally);
+            rollup.close(set);
+            let bound = CANDIDATES + limits.max_series + 1;
+            assert!(rollup.sets.len() <= bound && rollup.index.len() == rollup.sets.len());
+            assert!(rollup.symbols.len() <= bound + 3);
+        }
+        rollup.advance(10 * 60_000);
+        assert_eq!(rollup.sets.len(), limits.max_series + 1);
+        rollup.advance(limits.series_ttl_ms + 1000);
+        assert_eq!((rollup.sets.len(), rollup.series.len()), (0, 0));
+        assert_eq!(rollup.symbols.len(), 2, "the constants");
+    }
+}

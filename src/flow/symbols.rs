@@ -105,6 +105,11 @@ impl Symbols {
         }
     }
 
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     pub fn text(&self, symbol: Symbol) -> &str {
         &self.entries[symbol.0].text
     }
@@ -162,7 +167,7 @@ mod tests {
             assert_eq!(symbols.text(eth0), "eth0");
             symbols.release(eth0);
         }
-        assert_eq!(symbols.entries.len(), 3);
+        assert_eq!(symbols.len(), 3);
         assert_eq!(symbols.index.len(), 3);
         let again = symbols.acquire("eth0");
         assert_eq!(symbols.text(again), "eth0");

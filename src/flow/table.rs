@@ -320,3 +320,98 @@ fn hash(hasher: &RandomState, key: &FlowKey) -> u64 {
     );
     state.finish()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::key::{Direction, Family};
+    use super::*;
+
+    struct Nobody;
+
+    impl Ledger for Nobody {
+        fn generation(&self) -> u32 {
+            0
+        }
+        fn open(&mut self, _: &FlowKey) -> SetId {
+            SetId(0)
+        }
+        fn relabel(&mut self, set: SetId, _: &FlowRecord) -> SetId {
+            set
+        }
+        fn count(&mut self, _: SetId, _: &FlowRecord) {}
+        fn complete(&mut self, _: SetId, _: &CompletedFlow) {}
+        fn close(&mut self, _: SetId) {}
+    }
+
+    fn record(n: u32) -> FlowRecord {
+        FlowRecord {
+            key: FlowKey {
+                src: [0; 16],
+                dst: [0; 16],
+                ifindex: n,
+                src_port: 0,
+                dst_port: 0,
+                vlan_outer: 0,
+                vlan_inner: 0,
+                protocol: 6,
+                direction: Direction::Ingress,
+                family: Family::Ipv4,
+            },
+            packets: 1,
+            bytes: 60,
+            octets: 46,
+            first: 0,
+            last: 0,
+            sample_rate: 1,
+            ingress_ifindex: 0,
+            src_mac: [0; 6],
+            dst_mac: [0; 6],
+            tcp_flags: 0,
+            tos: 0,
+        }
+    }
+
+    fn table(max_flows: usize) -> FlowTable {
+        FlowTable::new(Limits {
+            max_flows,
+            idle_timeout_ms: 30_000,
+            active_timeout_ms: 60_000,
+        })
+    }
+
+    #[test]
+    fn a_flow_takes_what_was_promised() {
+        assert!(size_of::<Flow>() <= 144);
+    }
+
+    #[test]
+    fn a_burst_leaves_no_memory_behind() {
+        let mut table = table(1 << 20);
+        for n in 0..100_000 {
+            table.update(&record(n), 0, &mut Nobody);
+        }
+        table.update(&record(7), 29_000, &mut Nobody);
+        for _ in 0..100 {
+            table.expire(30_000, 1 << 12, &mut Nobody);
+        }
+        assert_eq!(table.len(), 1);
+        assert!(table.flows.capacity() <= KEEP);
+        assert!(table.index.capacity() <= 2 * KEEP);
+        table.update(&record(7), 30_000, &mut Nobody);
+        assert_eq!(table.parts().next().map(|p| p.packets), Some(3));
+    }
+
+    #[test]
+    fn a_full_table_in_constant_change_does_not_grow() {
+        let mut table = table(1 << 12);
+        for n in 0..1_000_000 {
+            table.update(&record(n), 0, &mut Nobody);
+            if n % 1024 == 0 {
+                table.expire(0, 64, &mut Nobody);
+            }
+        }
+        assert_eq!(table.forced_evictions(), 1_000_000 - (1 << 12));
+        assert_eq!(table.flows.capacity(), 1 << 12);
+        assert!(table.index.capacity() <= 1 << 14);
+    }
+}

@@ -24,6 +24,8 @@ pub enum LinkLayer {
     Ethernet,
     /// The IP header at once.
     Ip,
+    /// As `Ip`, but packets that come in still have the outer IP and GRE headers in front.
+    Gre,
     /// Neither: 802.11 in monitor mode, InfiniBand, HDLC, CAN, nlmon and the like.
     Unsupported,
 }
@@ -34,7 +36,8 @@ impl LinkLayer {
         match arphrd {
             ARPHRD_ETHER | ARPHRD_LOOPBACK => Self::Ethernet,
             ARPHRD_NONE | ARPHRD_PPP | ARPHRD_RAWIP | ARPHRD_TUNNEL | ARPHRD_TUNNEL6
-            | ARPHRD_SIT | ARPHRD_IPGRE | ARPHRD_IP6GRE => Self::Ip,
+            | ARPHRD_SIT => Self::Ip,
+            ARPHRD_IPGRE | ARPHRD_IP6GRE => Self::Gre,
             _ => Self::Unsupported,
         }
     }
@@ -75,8 +78,8 @@ mod tests {
             (768, LinkLayer::Ip),
             (769, LinkLayer::Ip),
             (776, LinkLayer::Ip),
-            (778, LinkLayer::Ip),
-            (823, LinkLayer::Ip),
+            (778, LinkLayer::Gre),
+            (823, LinkLayer::Gre),
             (32, LinkLayer::Unsupported),
             (280, LinkLayer::Unsupported),
             (513, LinkLayer::Unsupported),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Link, LinkLayer};
 use crate::bpf::attach::{self, Hook, HookKind, Position};
-use crate::bpf::load::Loaded;
+use crate::bpf::load::{FrameStart, Loaded};
 use crate::errors::{Errors, Subsystem};
 use crate::flow::key::Direction;
 use crate::interfaces::Interfaces;
@@ -69,9 +69,10 @@ impl Watcher {
     }
 
     fn try_watch(&mut self, link: &Link) -> Result<(), String> {
-        let l3_only = match link.layer() {
-            LinkLayer::Ethernet => false,
-            LinkLayer::Ip => true,
+        let start = match link.layer() {
+            LinkLayer::Ethernet => FrameStart::Ethernet,
+            LinkLayer::Ip => FrameStart::Ip,
+            LinkLayer::Gre => FrameStart::Gre,
             LinkLayer::Unsupported => {
                 return Err(format!("links of ARPHRD type {} are not read", link.arphrd));
             }
@@ -81,7 +82,7 @@ impl Watcher {
             .assign(link.ifindex, &link.name)
             .ok_or("all slots are taken: agent.bpf.iface_stats_size is too small")?;
         self.loaded
-            .assign_slot(link.ifindex, slot, l3_only)
+            .assign_slot(link.ifindex, slot, start)
             .map_err(|error| format!("writing its slot: {error}"))?;
         let mut hooks = Vec::with_capacity(self.plan.directions.len());
         for &direction in &self.plan.directions {

@@ -10,7 +10,7 @@ use libbpf_rs::{ProgramInput, RingBuffer, RingBufferBuilder};
 
 use rfm::bpf::attach::{Hook, HookKind, Position, attach};
 use rfm::bpf::counters::{Counters, HookCounters};
-use rfm::bpf::load::{Loaded, Settings};
+use rfm::bpf::load::{FrameStart, Loaded, Settings};
 use rfm::bpf::record;
 use rfm::clock::Clock;
 use rfm::flow::key::{Direction, Family, FlowRecord};
@@ -185,6 +185,7 @@ impl Kernel {
             slots: interfaces.len() as u32,
             flow_cache,
             preemptible: false,
+            read_kernel: true,
         })
         .expect("the programs load");
         let cache = loaded.flow_cache().expect("the cache's maps");
@@ -194,7 +195,12 @@ impl Kernel {
             "not the programs asked for"
         );
         for (slot, (ifindex, layer3)) in interfaces.iter().enumerate() {
-            let assigned = loaded.assign_slot(*ifindex, slot as u32, *layer3);
+            let start = if *layer3 {
+                FrameStart::Ip
+            } else {
+                FrameStart::Ethernet
+            };
+            let assigned = loaded.assign_slot(*ifindex, slot as u32, start);
             assigned.expect("a slot for each");
         }
         let bytes = Rc::new(RefCell::new(Vec::new()));

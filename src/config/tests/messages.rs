@@ -65,7 +65,7 @@ fn each_message_says_where_what_and_instead_of_what() {
         ),
         (
             &set("bpf.flow_cache", "3"),
-            "t:3: agent.bpf.flow_cache: expected 0 or a power of two from 1 to 1048576, got 3",
+            "t:3: agent.bpf.flow_cache: expected 0 or a power of two from 32 to 1048576, got 3",
         ),
         (
             &set("bpf.position", "\"middle\""),
@@ -246,7 +246,7 @@ const RANGES: &[(&str, &[&str], &[&str])] = &[
     ("bpf.ring_buf_size", &["4096", "1073741824"], &["0", "2048", "2147483648"]),
     ("bpf.wakeup_batch", &["1", "4294967295"], &["0", "4294967296"]),
     ("bpf.iface_stats_size", &["0", "65535"], &["-1", "65536"]),
-    ("bpf.flow_cache", &["0", "1", "1048576"], &["-1", "1000", "2097152"]),
+    ("bpf.flow_cache", &["0", "32", "1048576"], &["-1", "16", "1000", "2097152"]),
     ("collector.max_flows", &["0", "1", "1073741824"], &["-1", "1073741825"]),
     ("collector.eviction_timeout", &["\"1s\"", "\"365days\""], &["\"999ms\"", "\"366days\"", "\"\""]),
     ("collector.active_timeout", &["\"1s\"", "\"365days\""], &["\"999ms\"", "\"-1s\""]),
@@ -310,7 +310,6 @@ fn blackholing_needs_its_safety() {
 fn what_is_not_built_is_refused_when_it_is_set_and_only_then() {
     let refuse = |text: String| message(parse("t", &text, &MACHINE));
     for (key, value) in [
-        ("bpf.flow_cache", "8192"),
         ("prometheus.page", "true"),
         ("ipfix.host", "\"::1\""),
         ("ipfix.bind.port", "0"),
@@ -332,7 +331,6 @@ fn what_is_not_built_is_refused_when_it_is_set_and_only_then() {
         "t:3: agent.prometheus.labels: \"src_net\", \"dst_net\" not built yet in this version"
     );
     for (key, value) in [
-        ("bpf.flow_cache", "0"),
         ("prometheus.page", "false"),
         ("prometheus.labels", "[\"vlan\", \"ifname\"]"),
         ("control.socket", "\"\""),

@@ -52,7 +52,7 @@ fn any_config() -> impl Strategy<Value = String> {
         ("bpf.wakeup_batch", number(1..=u32::MAX)),
         ("bpf.iface_stats_size", number(0..=65_535)),
         ("bpf.position", quoted(&["head", "tail"])),
-        ("bpf.flow_cache", power(0, 20)),
+        ("bpf.flow_cache", power(5, 20)),
         ("collector.max_flows", number(0..=1 << 30)),
         ("collector.eviction_timeout", duration()),
         ("collector.active_timeout", duration()),

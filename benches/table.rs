@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Records per second and bytes per flow of the flow table, alone and with the rollup behind it.
+//!
+//! `cargo bench --bench table`. Each figure is the median of five runs, with the least and the
+//! greatest, each in a process of its own. Bytes are the growth of resident memory over a run, all
+//! included. The baseline is the standard library's hash map from key to the same record, which
+//! neither ages nor evicts. One run by itself: `-- NAME FLOWS`.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::hint::black_box;
+use std::process::Command;
+use std::time::Instant;
+use std::{env, fs};
+
+use rfm::flow::key::{Direction, Family, FlowKey, FlowRecord};
+use rfm::flow::labels::{Endpoint, Enrichment, Labels};
+use rfm::flow::rollup::{self, Rollup, SetId, Tally};
+use rfm::flow::table::{CompletedFlow, FlowTable, Ledger, Limits};
+
+const RUNS: usize = 5;
+const ASNS: u32 = 4096;
+/// Every so many records, one is of a flow never seen before.
+const CHURN: u64 = 50;
+
+/// Keeps no books.
+struct Nobody;
+
+impl Ledger for Nobody {
+    fn generation(&self) -> u32 {
+        0
+    }
+    fn open(&mut self, _: &FlowKey) -> SetId {
+        SetId(0)
+    }
+    fn relabel(&mut self, set: SetId, _: &FlowRecord) -> SetId {
+        set
+    }
+    fn count(&mut self, _: SetId, record: &FlowRecord) {
+        black_box(record.bytes);
+    }
+    fn complete(&mut self, _: SetId, part: &CompletedFlow) {
+        black_box(part.record.bytes);
+    }
+    fn close(&mut self, _: SetId) {}
+}
+
+/// The rollup, with an ASN for each source.
+struct Books(Rollup);
+
+impl Ledger for Books {
+    fn generation(&self) -> u32 {
+        0
+    }
+    fn open(&mut self, key: &FlowKey) -> SetId {
+        let asn = 1 + u32::from(key.src_port) % ASNS;
+        let src = Endpoint {
+            asn,
+            ..Endpoint::default()
+        };
+        let dst = Endpoint::default();
+        self.0.open(key, "eth0", &Enrichment { src, dst })
+    }
+    fn relabel(&mut self, set: SetId, _: &FlowRecord) -> SetId {
+        set
+    }
+    fn count(&mut self, set: SetId, record: &FlowRecord) {
+        self.0.count(set, record.into());
+    }
+    fn complete(&mut self, set: SetId, part: &CompletedFlow) {
+        self.0.settle(set, Tally::from(&part.record));
+    }
+    fn close(&mut self, set: SetId) {
+        self.0.close(set);
+    }
+}
+
+fn books() -> Books {
+    let limits = rollup::Limits {
+        max_series: 10_000,
+        series_ttl_ms: 3_600_000,
+    };
+    Books(Rollup::new(Labels::default(), limits))
+}
+
+fn record(n: u64) -> FlowRecord {
+    let mut src = [0; 16];
+    src[..8].copy_from_slice(&n.to_be_bytes());
+    FlowRecord {
+        key: FlowKey {
+            src,
+            dst: [7; 16],
+            ifindex: 2,
+            src_port: n as u16,
+            dst_port: 443,
+            vlan_outer: 0,
+            vlan_inner: 0,
+            protocol: 6,
+            direction: Direction::Ingress,
+            family: Family::Ipv6,
+        },
+        packets: 3,
+        bytes: 1800,
+        octets: 1758,
+        first: 1,
+        last: 2,
+        sample_rate: 1,
+        ingress_ifindex: 0,
+        src_mac: [2; 6],
+        dst_mac: [4; 6],
+        tcp_flags: 0x10,
+        tos: 0,
+    }
+}
+
+/// Records of `flows` flows in random order, at a constant share of new ones if `churn`.
+struct Stream {
+    state: u64,
+    flows: u64,
+    fresh: u64,
+    churn: bool,
+    count: u64,
+}
+
+impl Stream {
+    fn new(flows: u64, churn: bool) -> Self {
+        Self {
+            state: 0x9e37_79b9_7f4a_7c15,
+            flows,
+            fresh: flows,
+            churn,
+            count: 0,
+        }
+    }
+
+    fn batch(&mut self, out: &mut Vec<FlowRecord>) {
+        out.clear();
+        for _ in 0..1024 {
+            // xorshift64
+            self.state ^= self.state << 13;
+            self.state ^= self.state >> 7;
+            self.state ^= self.state << 17;
+            self.count += 1;
+            let fresh = self.churn && self.count.is_multiple_of(CHURN);
+            self.fresh += u64::from(fresh);
+            // The flows of the moment are the `flows` newest.
+            let back = if fresh { 0 } else { self.state % self.flows };
+            out.push(record(self.fresh - back));
+        }
+    }
+}
+
+fn resident() -> u64 {
+    let statm = fs::read_to_string("/proc/self/statm").expect("procfs is mounted");
+    let pages: Option<u64> = statm.split(' ').nth(1).and_then(|f| f.parse().ok());
+    pages.expect("statm has a second field") * 4096
+}
+
+fn table(flows: u64) -> FlowTable {
+    FlowTable::new(Limits {
+        max_flows: flows as usize,
+        idle_timeout_ms: 30_000,
+        active_timeout_ms: 60_000,
+    })
+}
+
+/// Nanoseconds for each record of `total`, without making the records.
+fn time(stream: &mut Stream, total: u64, mut apply: impl FnMut(&[FlowRecord], u64)) -> f64 {
+    let (mut batch, mut spent, mut done) = (Vec::new(), 0, 0);
+    while done < total {
+        stream.batch(&mut batch);
+        let start = Instant::now();
+        // A record each 200 ns of the table's time.
+        apply(&batch, stream.count / 5_000);
+        spent += start.elapsed().as_nanos();
+        done += batch.len() as u64;
+    }
+    spent as f64 / done as f64
+}
+
+/// What a run found: nanoseconds a record, bytes a flow.
+type Figures = (f64, u64);
+
+fn run_table(flows: u64, churn: bool, mut ledger: impl Ledger) -> Figures {
+    let before = resident();
+    let mut table = table(flows);
+    for n in 1..=flows {
+        table.update(&record(n), 0, &mut ledger);
+    }
+    let mut stream = Stream::new(flows, churn);
+    let ns = time(&mut stream, 4 * flows.max(1 << 20), |batch, now| {
+        for record in batch {
+            table.update(record, now, &mut ledger);
+        }
+        table.expire(now, 4096, &mut ledger);
+    });
+    (ns, (resident() - before) / flows)
+}
+
+fn run_map(flows: u64) -> Figures {
+    let before = resident();
+    let mut map: HashMap<FlowKey, FlowRecord> = HashMap::new();
+    for n in 1..=flows {
+        map.insert(record(n).key, record(n));
+    }
+    let mut stream = Stream::new(flows, false);
+    let ns = time(&mut stream, 4 * flows.max(1 << 20), |batch, _| {
+        for record in batch {
+            let entry = map.entry(record.key).or_insert(*record);
+            entry.packets += record.packets;
+            entry.bytes += record.bytes;
+            entry.last = record.last;
+        }
+    });
+    (ns, (resident() - before) / flows)
+}
+
+fn run(name: &str, flows: u64) -> Option<Figures> {
+    Some(match name {
+        "std-hashmap" => run_map(flows),
+        "table" => run_table(flows, false, Nobody),
+        "table-churn" => run_table(flows, true, Nobody),
+        "rollup" => run_table(flows, false, books()),
+        "rollup-churn" => run_table(flows, true, books()),
+        _ => return None,
+    })
+}
+
+/// Runs this program for one run, so that no run finds memory that another left.
+fn run_apart(name: &str, flows: u64) -> Result<Figures, Box<dyn Error>> {
+    let output = Command::new(env::current_exe()?)
+        .args([name, &flows.to_string()])
+        .output()?;
+    let text = String::from_utf8(output.stdout)?;
+    let (ns, bytes) = text.trim().split_once(' ').ok_or("two figures expected")?;
+    Ok((ns.parse()?, bytes.parse()?))
+}
+
+fn report(name: &str, what: &str, flows: u64) -> Result<(), Box<dyn Error>> {
+    let mut runs = Vec::new();
+    for _ in 0..RUNS {
+        runs.push(run_apart(name, flows)?);
+    }
+    runs.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let rate = |i: usize| 1e3 / runs[i].0;
+    println!(
+        "{what:<36} {flows:>9} flows {:>6.2} M records/s ({:.2} to {:.2}) {:>5} B/flow",
+        rate(RUNS / 2),
+        rate(RUNS - 1),
+        rate(0),
+        runs[RUNS / 2].1,
+    );
+    Ok(())
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args: Vec<String> = env::args().skip(1).collect();
+    if let [name, flows, ..] = &args[..]
+        && let Some((ns, bytes)) = run(name, flows.parse()?)
+    {
+        println!("{ns} {bytes}");
+        return Ok(());
+    }
+    for flows in [1 << 16, 1_000_000] {
+        report("std-hashmap", "baseline: std HashMap", flows)?;
+        report("table", "table", flows)?;
+        report("table-churn", "table, one in 50 a new flow", flows)?;
+        report("rollup", "table and rollup, 4,096 ASNs", flows)?;
+        report("rollup-churn", "the same, one in 50 a new flow", flows)?;
+    }
+    Ok(())
+}
