@@ -10,12 +10,14 @@ pub enum Load {
     Uniform(u32),
     /// The nth flow with 1/n of the packets of the first.
     Zipf(u32),
+    /// All in turn, always in the same order; a power of two up to LENGTH.
+    Each(u32),
 }
 
 impl Load {
     pub fn flows(self) -> u32 {
         match self {
-            Self::Uniform(flows) | Self::Zipf(flows) => flows,
+            Self::Uniform(flows) | Self::Zipf(flows) | Self::Each(flows) => flows,
         }
     }
 
@@ -24,6 +26,7 @@ impl Load {
             Self::Uniform(1) => "1".to_owned(),
             Self::Uniform(flows) => format!("{flows}, uniform"),
             Self::Zipf(flows) => format!("{flows}, Zipf 1.0"),
+            Self::Each(flows) => format!("{flows}, in turn"),
         }
     }
 
@@ -32,6 +35,7 @@ impl Load {
         let mut random = Random::default();
         match self {
             Self::Uniform(flows) => (0..length).map(|_| random.below(flows)).collect(),
+            Self::Each(flows) => (0..flows).cycle().take(length).collect(),
             Self::Zipf(flows) => {
                 let mut sum = 0.0;
                 let cumulative: Vec<f64> = (1..=flows)

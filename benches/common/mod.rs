@@ -5,10 +5,17 @@
 #![allow(dead_code)]
 
 pub mod bpf;
+pub mod daemon;
+pub mod flood;
 pub mod flows;
 pub mod machine;
+pub mod peers;
 pub mod report;
 pub mod stats;
 
 #[path = "../../tests/common/frames.rs"]
 pub mod frames;
+#[path = "../../tests/common/lab.rs"]
+pub mod lab;
+#[path = "../../tests/common/metrics.rs"]
+pub mod metrics;
