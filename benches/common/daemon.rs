@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::lab::{Lab, Namespace, end, wait_for};
 
-const PORT: u16 = 9669;
+pub const PORT: u16 = 9669;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The release build of the agent.
