@@ -27,7 +27,10 @@ brackets. Targets are this project's own. Other work on the machine widens the s
 ";
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let reports: Vec<Report> = PARTS.iter().filter_map(|name| Report::read(name)).collect();
+    let mut reports = Vec::new();
+    for name in PARTS {
+        reports.extend(Report::read(name).map_err(|error| format!("{name}: {error}"))?);
+    }
     let Some(first) = reports.first() else {
         println!("page: skipped: nothing has been measured yet");
         return Ok(());

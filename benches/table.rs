@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Records per second and bytes per flow of the flow table, alone and with the rollup behind it.
 //!
-//! `make bench PART=table`. Each figure is the median of five runs, with the least and the
+//! `make bench PART=table`. Each figure is the median of three runs, with the least and the
 //! greatest, each in a process of its own. Bytes are the growth of resident memory over a run, all
 //! included. The baseline is the standard library's hash map from key to the same record, which
 //! neither ages nor evicts. One run by itself: `-- NAME FLOWS`.
@@ -12,9 +12,9 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::hint::black_box;
 use std::process::Command;
-use std::time::Instant;
 use std::{env, fs};
 
+use common::machine::thread_time;
 use common::report::{Cell, Report, Table, rounds};
 use common::stats::Figure;
 use rfm::flow::key::{Direction, Family, FlowKey, FlowRecord};
@@ -22,7 +22,7 @@ use rfm::flow::labels::{Endpoint, Enrichment, Labels};
 use rfm::flow::rollup::{self, Rollup, SetId, Tally};
 use rfm::flow::table::{CompletedFlow, FlowTable, Ledger, Limits};
 
-const RUNS: usize = 5;
+const RUNS: usize = 3;
 const FEW: u64 = 1 << 16;
 const MANY: u64 = 1_000_000;
 
@@ -174,15 +174,15 @@ fn table(flows: u64) -> FlowTable {
     })
 }
 
-/// Nanoseconds for each record of `total`, without making the records.
+/// CPU nanoseconds for each record of `total`, without making the records.
 fn time(stream: &mut Stream, total: u64, mut apply: impl FnMut(&[FlowRecord], u64)) -> f64 {
     let (mut batch, mut spent, mut done) = (Vec::new(), 0, 0);
     while done < total {
         stream.batch(&mut batch);
-        let start = Instant::now();
+        let start = thread_time();
         // A record each 200 ns of the table's time.
         apply(&batch, stream.count / 5_000);
-        spent += start.elapsed().as_nanos();
+        spent += (thread_time() - start).as_nanos();
         done += batch.len() as u64;
     }
     spent as f64 / done as f64
@@ -198,7 +198,7 @@ fn run_table(flows: u64, churn: bool, mut ledger: impl Ledger) -> Figures {
         table.update(&record(n), 0, &mut ledger);
     }
     let mut stream = Stream::new(flows, churn);
-    let ns = time(&mut stream, 4 * flows.max(1 << 20), |batch, now| {
+    let ns = time(&mut stream, 2 * flows.max(1 << 20), |batch, now| {
         for record in batch {
             table.update(record, now, &mut ledger);
         }
@@ -214,7 +214,7 @@ fn run_map(flows: u64) -> Figures {
         map.insert(record(n).key, record(n));
     }
     let mut stream = Stream::new(flows, false);
-    let ns = time(&mut stream, 4 * flows.max(1 << 20), |batch, _| {
+    let ns = time(&mut stream, 2 * flows.max(1 << 20), |batch, _| {
         for record in batch {
             let entry = map.entry(record.key).or_insert(*record);
             entry.packets += record.packets;
@@ -280,7 +280,7 @@ fn measure(flows: u64) -> Result<Table, Box<dyn Error>> {
         let bytes: Vec<f64> = runs.iter().map(|(_, bytes)| *bytes as f64).collect();
         let (rate, bytes) = (Figure::of(&rates), Figure::of(&bytes));
         let (base_rate, base_bytes) = *baseline.get_or_insert((rate.median, bytes.median));
-        let target = |cell| match name == "rollup" && flows == FEW {
+        let target = |cell| match name == "table" && flows == FEW {
             true => cell,
             false => Cell::Nothing,
         };

@@ -90,13 +90,12 @@ impl Flood {
 
     /// At full speed for so long.
     pub fn run_for(&self, time: Duration) -> Result<Sent, Box<dyn Error>> {
-        let start = Instant::now();
-        self.run_while(CHUNK, move |_| start.elapsed() < time)
+        self.run_while(CHUNK, move |_, elapsed| elapsed < time)
     }
 
     /// So many packets, and up to 50,000 more.
     pub fn run_packets(&self, packets: u64) -> Result<Sent, Box<dyn Error>> {
-        self.run_while(CHUNK, move |sent| sent < packets)
+        self.run_while(CHUNK, move |sent, _| sent < packets)
     }
 
     /// So many packets a second at most, while `go_on` says so of the packets sent until then.
@@ -106,10 +105,9 @@ impl Flood {
         go_on: impl Fn(u64) -> bool + Sync,
     ) -> Result<Sent, Box<dyn Error>> {
         const STEPS: u32 = 100;
-        let start = Instant::now();
-        self.run_while(per_second / STEPS, move |sent| {
+        self.run_while(per_second / STEPS, move |sent, elapsed| {
             let due = Duration::from_secs_f64(sent as f64 / f64::from(per_second));
-            sleep(due.saturating_sub(start.elapsed()));
+            sleep(due.saturating_sub(elapsed));
             go_on(sent)
         })
     }
@@ -118,14 +116,14 @@ impl Flood {
     fn run_while(
         &self,
         chunk: u32,
-        go_on: impl Fn(u64) -> bool + Sync,
+        go_on: impl Fn(u64, Duration) -> bool + Sync,
     ) -> Result<Sent, Box<dyn Error>> {
         let (object, ifindex, frame) = (&self.object, self.ifindex, frame());
         let sent = self.namespace.inside(|| {
             machine::pin(0);
             let (cpu, start) = (machine::thread_time(), Instant::now());
             let mut packets = 0;
-            while go_on(packets) {
+            while go_on(packets, start.elapsed()) {
                 make(object, &frame, ifindex, chunk).map_err(|e| e.to_string())?;
                 packets += u64::from(chunk);
             }
