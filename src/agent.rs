@@ -212,7 +212,7 @@ fn settings(agent: &Agent, found: usize) -> Settings {
         ring_bytes: bpf.ring_buf_size,
         slots,
         flow_cache,
-        preemptible: is_forced("rt") || is_preempt_rt(),
+        preemptible: is_preempt_rt(bpf.flow_cache > 0),
         read_kernel: may_read_kernel(),
     }
 }
@@ -238,8 +238,13 @@ fn wakeup_batch(wanted: u32, ring_bytes: u32, cpus: u32) -> u32 {
     wanted.min(quarter / cpus.max(1)).max(1)
 }
 
-fn is_preempt_rt() -> bool {
-    std::fs::read_to_string("/sys/kernel/realtime").is_ok_and(|text| text.trim() == "1")
+fn is_preempt_rt(wants_cache: bool) -> bool {
+    let preemptible = is_forced("rt")
+        || std::fs::read_to_string("/sys/kernel/realtime").is_ok_and(|text| text.trim() == "1");
+    if preemptible && wants_cache {
+        log::info!("PREEMPT_RT kernel: no flow cache, one event per taken packet");
+    }
+    preemptible
 }
 
 fn is_forced(word: &str) -> bool {
