@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Sender, bounded};
+use rustix::thread::CapabilitySet;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::bpf::attach::{self, HookKind};
@@ -47,6 +48,8 @@ const FORCE: &str = "RFM_FORCE";
 /// Why the agent did not start, or ended.
 #[derive(Debug)]
 pub enum Error {
+    /// Names the capabilities of which one is missing.
+    Privilege(&'static str),
     Links(io::Error),
     /// No interface matches, and `require_interface` is set.
     NoInterface {
@@ -62,15 +65,16 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Privilege(needed) => write!(f, "needs root, or {needed}"),
             Self::Links(error) => write!(f, "cannot list the interfaces: {error}"),
             Self::NoInterface { present } => write!(
                 f,
-                "agent.interfaces matches none of the interfaces present ({present}); \
-                 to start without one, set agent.require_interface = false"
+                "agent.interfaces matches none of the interfaces present ({present}): \
+                 a pattern is for the whole name; to start without one, set agent.require_interface = false"
             ),
             Self::Load(error) => error.fmt(f),
             Self::Maps(error) => write!(f, "cannot open the BPF maps: {error}"),
-            Self::Bind(error) => error.fmt(f),
+            Self::Bind(error) => write!(f, "agent.prometheus: {error}"),
             Self::Start(error) => write!(f, "cannot start: {error}"),
             Self::ThreadEnded(name) => {
                 write!(
@@ -87,6 +91,7 @@ impl std::error::Error for Error {}
 /// Runs until SIGINT or SIGTERM.
 pub fn run(config: &Config) -> Result<(), Error> {
     let agent = &config.agent;
+    check_privilege()?;
     let mut signals = SignalPipe::new().map_err(Error::Start)?;
     let errors = Arc::new(Errors::default());
     let mut socket = LinkSocket::new(errors.clone());
@@ -114,6 +119,12 @@ pub fn run(config: &Config) -> Result<(), Error> {
 
 /// Removes the clsact filters that a killed run left on this machine's interfaces.
 pub fn detach() -> Result<(), Error> {
+    // to ask the kernel for a program by its number is an administrator's right
+    if !have(CapabilitySet::NET_ADMIN | CapabilitySet::SYS_ADMIN)? {
+        return Err(Error::Privilege("CAP_NET_ADMIN and CAP_SYS_ADMIN"));
+    }
+    // libbpf prints a line for each place where there is nothing
+    libbpf_rs::set_print(None);
     let links = LinkSocket::new(Arc::default())
         .dump()
         .map_err(Error::Links)?;
@@ -130,6 +141,20 @@ pub fn detach() -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Before Linux 5.8 CAP_SYS_ADMIN stood for the two of BPF, and it still does.
+fn check_privilege() -> Result<(), Error> {
+    let bpf = have(CapabilitySet::BPF | CapabilitySet::PERFMON)? || have(CapabilitySet::SYS_ADMIN)?;
+    if bpf && have(CapabilitySet::NET_ADMIN)? {
+        return Ok(());
+    }
+    Err(Error::Privilege("CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN"))
+}
+
+fn have(capabilities: CapabilitySet) -> Result<bool, Error> {
+    let sets = rustix::thread::capabilities(None).map_err(|e| Error::Start(e.into()))?;
+    Ok(sets.effective.contains(capabilities))
 }
 
 fn find<'a>(agent: &Agent, links: &'a [Link]) -> Result<Vec<&'a Link>, Error> {
@@ -187,7 +212,7 @@ fn settings(agent: &Agent, found: usize) -> Settings {
         ring_bytes: bpf.ring_buf_size,
         slots,
         flow_cache,
-        preemptible: is_forced("rt") || is_preempt_rt(),
+        preemptible: is_preempt_rt(bpf.flow_cache > 0),
         read_kernel: may_read_kernel(),
     }
 }
@@ -213,8 +238,13 @@ fn wakeup_batch(wanted: u32, ring_bytes: u32, cpus: u32) -> u32 {
     wanted.min(quarter / cpus.max(1)).max(1)
 }
 
-fn is_preempt_rt() -> bool {
-    std::fs::read_to_string("/sys/kernel/realtime").is_ok_and(|text| text.trim() == "1")
+fn is_preempt_rt(wants_cache: bool) -> bool {
+    let preemptible = is_forced("rt")
+        || std::fs::read_to_string("/sys/kernel/realtime").is_ok_and(|text| text.trim() == "1");
+    if preemptible && wants_cache {
+        log::info!("PREEMPT_RT kernel: no flow cache, one event per taken packet");
+    }
+    preemptible
 }
 
 fn is_forced(word: &str) -> bool {
