@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .PHONY: help run test lint demo bench test-bare need-root
 
 CONFIG ?= config/rfm.toml
-BPF_C := $(filter-out src/bpf/vmlinux.h,$(wildcard src/bpf/*.c src/bpf/*.h))
+BPF_C := $(filter-out src/bpf/vmlinux.h,$(wildcard src/bpf/*.[ch] benches/bpf/*.[ch]))
 BUILD := cargo build --release --locked
 SCRIPTS := .ci/run $(wildcard scripts/*.sh tests/*.sh)
 

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The load of the benches: run with live frames (BPF_F_TEST_XDP_LIVE_FRAMES) it lets packets come in
+ * on a device as if from its driver, each of the next flow in the sequence.
+ */
+#include "bench.h"
+
+#define XDP_PASS 2
+
+struct xdp_md {
+	__u32 data;
+	__u32 data_end;
+};
+
+SEC("xdp")
+int flood(struct xdp_md *ctx)
+{
+	become((void *)(long)ctx->data, (void *)(long)ctx->data_end, next_flow());
+	return XDP_PASS;
+}
+
+/* Stands where the monitor would, and does nothing: what the hook alone costs. */
+SEC("tcx/ingress")
+int bench_empty(struct __sk_buff *skb __attribute__((unused)))
+{
+	return TCX_NEXT;
+}
+
+char LICENSE[] SEC("license") = "GPL";

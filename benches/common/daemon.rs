@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! A daemon at work in a namespace: this project's, or one that it is compared with.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::lab::{Lab, Namespace, end, wait_for};
+
+const PORT: u16 = 9669;
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The release build of the agent.
+pub const RFM: &str = env!("CARGO_BIN_EXE_rfm");
+
+/// A running process; killed when dropped.
+pub struct Daemon {
+    child: Child,
+    log: PathBuf,
+    namespace: Namespace,
+}
+
+/// Resident memory in bytes: all, and what of it is the process's own, not a page of a file.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Memory {
+    pub resident: u64,
+    pub own: u64,
+}
+
+impl Daemon {
+    pub fn start(lab: &Lab, namespace: &Namespace, program: &str, args: &[&str]) -> Self {
+        let name = program.rsplit('/').next().unwrap_or(program);
+        let log = lab.path(&format!("{name}.log"));
+        let output = fs::File::create(&log).expect("a log file");
+        let mut command = Command::new(program);
+        command
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().expect("a second handle"))
+            .stderr(output);
+        // a child is in the namespace of the thread that makes it
+        let child = namespace.inside(|| command.spawn());
+        Self {
+            child: child.unwrap_or_else(|e| panic!("{command:?}: {e}")),
+            log,
+            namespace: namespace.clone(),
+        }
+    }
+
+    /// The agent, which watches `interfaces` (TOML); `bpf` is TOML inside `[agent.bpf]`.
+    pub fn rfm(lab: &Lab, namespace: &Namespace, interfaces: &str, bpf: &str) -> Self {
+        let config = format!(
+            "[agent]\ninterfaces = {interfaces}\n\n[agent.bpf]\n{bpf}\n\n\
+             [agent.prometheus]\nhost = \"127.0.0.1\"\nport = {PORT}\n"
+        );
+        let file = lab.file("rfm.toml", &config);
+        let path = file.to_str().expect("a path in UTF-8");
+        Self::start(lab, namespace, RFM, &["--config", path])
+    }
+
+    /// Until `path` is answered by 200.
+    pub fn wait_for(&self, path: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        self.namespace.inside(|| {
+            while !get(path, false).is_ok_and(|reply| reply.status == 200) {
+                assert!(Instant::now() < deadline, "no {path}:\n{}", self.log());
+                sleep(Duration::from_micros(200));
+            }
+        });
+    }
+
+    pub fn get(&self, path: &str, gzip: bool) -> io::Result<Reply> {
+        self.namespace.inside(|| get(path, gzip))
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// CPU time of all its threads, exact to the scheduler's nanosecond; those of its children too.
+    pub fn cpu_time(&self) -> Duration {
+        cpu_time_of(self.child.id())
+    }
+
+    /// Of its children too.
+    pub fn memory(&self) -> Memory {
+        let mut sum = memory_of(self.child.id());
+        for child in children_of(self.child.id()) {
+            let memory = memory_of(child);
+            sum.resident += memory.resident;
+            sum.own += memory.own;
+        }
+        sum
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        // one that has ended already has nothing to be told
+        let _ = kill_process(Pid::from_child(&self.child), signal);
+    }
+
+    /// Asks it to end; false if it does not.
+    pub fn stop(&mut self, signal: Signal) -> bool {
+        self.signal(signal);
+        wait_for(PATIENCE, || matches!(self.child.try_wait(), Ok(Some(_))))
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        for child in children_of(self.child.id()) {
+            if let Some(pid) = Pid::from_raw(child as i32) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+        end(&mut self.child);
+    }
+}
+
+fn children_of(pid: u32) -> Vec<u32> {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.split_whitespace()
+        .filter_map(|c| c.parse().ok())
+        .collect()
+}
+
+fn memory_of(pid: u32) -> Memory {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        number.unwrap_or(0) * 1024
+    };
+    Memory {
+        resident: field("VmRSS:"),
+        own: field("RssAnon:") + field("RssShmem:"),
+    }
+}
+
+fn cpu_time_of(pid: u32) -> Duration {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return Duration::ZERO;
+    };
+    let of_task = |path: PathBuf| {
+        let text = fs::read_to_string(path.join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<u64>().ok()
+    };
+    let own: u64 = tasks.flatten().filter_map(|t| of_task(t.path())).sum();
+    let others: Duration = children_of(pid).into_iter().map(cpu_time_of).sum();
+    Duration::from_nanos(own) + others
+}
+
+pub struct Reply {
+    pub status: u16,
+    pub body: Vec<u8>,
+    pub took: Duration,
+}
+
+/// HTTP/1.0, from this thread's namespace.
+fn get(path: &str, gzip: bool) -> io::Result<Reply> {
+    let start = Instant::now();
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, PORT))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let encoding = if gzip {
+        "Accept-Encoding: gzip\r\n"
+    } else {
+        ""
+    };
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: b\r\n{encoding}\r\n")?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes)?;
+    let took = start.elapsed();
+    let not_http = || io::Error::other("not an HTTP reply");
+    let end = bytes.windows(4).position(|w| w == b"\r\n\r\n");
+    let body = bytes.split_off(end.ok_or_else(not_http)? + 4);
+    let head = String::from_utf8_lossy(&bytes);
+    let status = head.get(9..12).and_then(|code| code.parse().ok());
+    Ok(Reply {
+        status: status.ok_or_else(not_http)?,
+        body,
+        took,
+    })
+}

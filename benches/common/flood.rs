@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Packets that come in on a device at the highest rate one CPU can make.
+
+use std::error::Error;
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use libbpf_rs::{MapCore, MapFlags, MapHandle, Object, ProgramInput};
+
+use super::flows::{LENGTH, Load};
+use super::frames::Frame;
+use super::lab::Namespace;
+use super::{bpf, machine};
+
+/// BPF_F_TEST_XDP_LIVE_FRAMES of include/uapi/linux/bpf.h
+const LIVE_FRAMES: u32 = 1 << 1;
+
+/// Frames that one system call makes: some tens of milliseconds.
+const CHUNK: u32 = 50_000;
+
+/// The least that Ethernet carries, without FCS.
+pub const FRAME_LENGTH: usize = 60;
+
+/// What a flood was.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sent {
+    pub packets: u64,
+    /// CPU time of making the packets and of all that the kernel does with them on that CPU.
+    pub cpu: Duration,
+    pub elapsed: Duration,
+}
+
+impl Sent {
+    pub fn ns_per_packet(&self) -> f64 {
+        self.cpu.as_nanos() as f64 / self.packets as f64
+    }
+
+    pub fn per_second(&self) -> f64 {
+        self.packets as f64 / self.elapsed.as_secs_f64()
+    }
+}
+
+/// The generator, for one device.
+pub struct Flood {
+    object: Object,
+    sequence: MapHandle,
+    namespace: Namespace,
+    ifindex: u32,
+}
+
+impl Flood {
+    pub fn new(namespace: &Namespace, device: &str) -> Result<Self, Box<dyn Error>> {
+        let mut object = bpf::open("flood")?.load()?;
+        let sequence = MapHandle::try_from(&bpf::map(&mut object, ".data.sequence")?)?;
+        Ok(Self {
+            object,
+            sequence,
+            namespace: namespace.clone(),
+            ifindex: namespace.ifindex(device),
+        })
+    }
+
+    pub fn set_load(&self, load: Load) -> Result<(), Box<dyn Error>> {
+        let flows = load.sequence(LENGTH);
+        let bytes: Vec<u8> = flows.iter().flat_map(|f| f.to_ne_bytes()).collect();
+        self.sequence
+            .update(&0_u32.to_ne_bytes(), &bytes, MapFlags::ANY)?;
+        Ok(())
+    }
+
+    /// At full speed for so long.
+    pub fn run_for(&self, time: Duration) -> Result<Sent, Box<dyn Error>> {
+        let start = Instant::now();
+        self.run_while(move |_| start.elapsed() < time)
+    }
+
+    /// So many packets, and up to 50,000 more.
+    pub fn run_packets(&self, packets: u64) -> Result<Sent, Box<dyn Error>> {
+        self.run_while(move |sent| sent < packets)
+    }
+
+    /// From the first CPU, so that the others are free for who reads.
+    fn run_while(&self, go_on: impl Fn(u64) -> bool + Sync) -> Result<Sent, Box<dyn Error>> {
+        let (object, ifindex, frame) = (&self.object, self.ifindex, frame());
+        let sent = self.namespace.inside(|| {
+            machine::pin(0);
+            let (cpu, start) = (machine::thread_time(), Instant::now());
+            let mut packets = 0;
+            while go_on(packets) {
+                make(object, &frame, ifindex).map_err(|e| e.to_string())?;
+                packets += u64::from(CHUNK);
+            }
+            Ok::<_, String>(Sent {
+                packets,
+                cpu: machine::thread_time() - cpu,
+                elapsed: start.elapsed(),
+            })
+        });
+        Ok(sent?)
+    }
+}
+
+fn make(object: &Object, frame: &[u8], ifindex: u32) -> Result<(), Box<dyn Error>> {
+    // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex
+    let context = [0, frame.len() as u32, 0, ifindex, 0, 0];
+    let mut context: Vec<u8> = context.iter().flat_map(|w| w.to_ne_bytes()).collect();
+    bpf::program(object, "flood")?.test_run(ProgramInput {
+        context_in: Some(&mut context),
+        data_in: Some(frame),
+        repeat: CHUNK,
+        flags: LIVE_FRAMES,
+        ..Default::default()
+    })?;
+    Ok(())
+}
+
+/// For another host, so that the stack drops it as soon as it can.
+fn frame() -> Vec<u8> {
+    let (src, dst) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(192, 0, 2, 1));
+    Frame::ethernet([2, 0, 0, 0, 1, 1], [2, 0, 0, 0, 1, 2])
+        .ipv4(src, dst)
+        .udp()
+        .payload(FRAME_LENGTH - 42)
+        .build()
+}

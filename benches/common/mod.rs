@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! What the benches share.
+
+// each bench uses another part of it
+#![allow(dead_code)]
+
+pub mod bpf;
+pub mod daemon;
+pub mod flood;
+pub mod flows;
+pub mod machine;
+pub mod peers;
+pub mod report;
+pub mod stats;
+
+#[path = "../../tests/common/frames.rs"]
+pub mod frames;
+#[path = "../../tests/common/lab.rs"]
+pub mod lab;
+#[path = "../../tests/common/metrics.rs"]
+pub mod metrics;

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! What a bench found: printed as tables, and written as JSON for the page of the latest results.
+
+use std::error::Error;
+use std::fmt::Write;
+use std::fs;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::machine::Machine;
+use super::stats::Figure;
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Report {
+    pub name: String,
+    pub machine: Machine,
+    pub tables: Vec<Table>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Table {
+    pub title: String,
+    /// How it was measured: what a reader must know to believe it.
+    pub text: String,
+    pub columns: Vec<String>,
+    pub rows: Vec<Vec<Cell>>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cell {
+    Text(String),
+    Figure {
+        figure: Figure,
+        decimals: usize,
+    },
+    /// How many times a baseline.
+    Ratio(f64),
+    Target {
+        limit: String,
+        holds: bool,
+    },
+    Nothing,
+}
+
+impl Cell {
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::Text(text.into())
+    }
+
+    pub fn figure(figure: Figure, decimals: usize) -> Self {
+        Self::Figure { figure, decimals }
+    }
+
+    pub fn ratio(value: f64, baseline: f64) -> Self {
+        Self::Ratio(value / baseline)
+    }
+
+    pub fn at_most(value: f64, limit: f64, unit: &str) -> Self {
+        Self::Target {
+            limit: format!("≤ {limit} {unit}"),
+            holds: value <= limit,
+        }
+    }
+
+    pub fn at_least(value: f64, limit: f64, unit: &str) -> Self {
+        Self::Target {
+            limit: format!("≥ {limit} {unit}"),
+            holds: value >= limit,
+        }
+    }
+}
+
+impl std::fmt::Display for Cell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Figure {
+                figure: Figure { median, min, max },
+                decimals: d,
+            } if min == max => write!(f, "{median:.d$}"),
+            Self::Figure {
+                figure: Figure { median, min, max },
+                decimals: d,
+            } => write!(f, "{median:.d$} ({min:.d$} to {max:.d$})"),
+            Self::Ratio(times) => write!(f, "× {times:.2}"),
+            Self::Target { limit, holds: true } => write!(f, "{limit}: holds"),
+            Self::Target { limit, .. } => write!(f, "{limit}: **missed**"),
+            Self::Nothing => Ok(()),
+        }
+    }
+}
+
+impl Table {
+    pub fn new(title: &str, text: &str, columns: &[&str]) -> Self {
+        Self {
+            title: title.to_owned(),
+            text: text.to_owned(),
+            columns: columns.iter().map(|&c| c.to_owned()).collect(),
+            rows: Vec::new(),
+        }
+    }
+
+    pub fn row(&mut self, name: impl Into<String>, cells: impl IntoIterator<Item = Cell>) {
+        let mut row = vec![Cell::Text(name.into())];
+        row.extend(cells);
+        row.resize(self.columns.len(), Cell::Nothing);
+        self.rows.push(row);
+    }
+
+    /// Markdown, aligned so that it can be read as it stands.
+    pub fn markdown(&self) -> String {
+        let mut lines = vec![self.columns.clone()];
+        let rows = self.rows.iter();
+        lines.extend(rows.map(|row| row.iter().map(Cell::to_string).collect()));
+        let width = |column: usize| {
+            let cells = lines.iter().filter_map(|line| line.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..self.columns.len()).map(width).collect();
+        lines.insert(1, widths.iter().map(|w| "-".repeat(*w)).collect());
+        let mut out = format!("### {}\n\n{}\n\n", self.title, self.text);
+        for line in lines {
+            for (cell, width) in line.iter().zip(&widths) {
+                // writing to a string cannot fail
+                let _ = write!(out, "| {cell:width$} ");
+            }
+            out.push_str("|\n");
+        }
+        out
+    }
+}
+
+impl Report {
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            machine: Machine::here(),
+            tables: Vec::new(),
+        }
+    }
+
+    /// Prints a table as soon as it is there.
+    pub fn add(&mut self, table: Table) {
+        println!("{}", table.markdown());
+        self.tables.push(table);
+    }
+
+    /// Where the results of a bench lie.
+    pub fn path(name: &str) -> PathBuf {
+        // CARGO_TARGET_TMPDIR is `tmp` in the folder of all that is built
+        let mut path = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+        path.pop();
+        path.push("bench");
+        path.push(format!("{name}.json"));
+        path
+    }
+
+    pub fn write(&self) -> Result<(), Box<dyn Error>> {
+        let path = Self::path(&self.name);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        fs::write(path, serde_json::to_string_pretty(self)?)?;
+        Ok(())
+    }
+
+    pub fn read(name: &str) -> Option<Self> {
+        let text = fs::read_to_string(Self::path(name)).ok()?;
+        serde_json::from_str(&text).ok()
+    }
+}
+
+/// Whether this bench is to measure, or only to prove that it works (`cargo test --benches`).
+pub fn measuring() -> bool {
+    std::env::args().any(|arg| arg == "--bench")
+}
+
+/// True without root; says so.
+pub fn skipped(name: &str) -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        println!("{name}: skipped: not root");
+    }
+    !root
+}
