@@ -5,16 +5,17 @@ use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::thread::CapabilitySet;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::bpf::attach::{self, HookKind};
 use crate::bpf::cache;
+use crate::bpf::counters::Counters;
 use crate::bpf::load::{LoadError, Loaded, Settings};
 use crate::bpf::ring::RingReader;
 use crate::config::{Agent, Config, Machine};
@@ -23,7 +24,7 @@ use crate::export::http::{BindError, Server};
 use crate::export::metrics::Reload;
 use crate::export::routes::Routes;
 use crate::export::scrape::{LinkReader, Scrape};
-use crate::flow::key::Direction;
+use crate::flow::key::{Direction, FlowRecord};
 use crate::flow::worker::{self, Request};
 use crate::flow::{rollup, table};
 use crate::interfaces::Interfaces;
@@ -99,18 +100,20 @@ pub fn run(config: &Config) -> Result<(), Error> {
     let found = find(agent, &links)?;
     let server = bind(agent, &errors)?;
     let settings = settings(agent, found.len());
-    let loaded = Loaded::load(&settings).map_err(Error::Load)?;
 
     let running = Running {
         threads: Arc::new(Threads::new()),
+        counters: Arc::default(),
         attached: Arc::new(AtomicBool::new(false)),
         interfaces: Arc::new(Interfaces::new(settings.slots)),
         errors,
     };
-    let flows = running.start_flow(agent, &loaded)?;
+    let flow = running.start_flow(agent)?;
     let reader = LinkReader::new(socket, links.clone());
-    running.start_http(agent, &loaded, server, flows, reader)?;
-    // serving does not wait for the attaching: 13 ms a hook
+    running.start_http(agent, server, flow.requests, reader)?;
+    // serving waits neither for the verifier, some 20 ms a program, nor for the attaching, 13 ms a hook
+    let loaded = Loaded::load(&settings).map_err(Error::Load)?;
+    running.start_ring(&loaded, flow.batches, flow.spares)?;
     let watcher = running.attach(agent, loaded, &found);
     let end = running.wait(&mut signals);
     running.stop(watcher);
@@ -251,9 +254,18 @@ fn is_forced(word: &str) -> bool {
     std::env::var(FORCE).is_ok_and(|words| words.split(',').any(|w| w.trim() == word))
 }
 
+/// The other ends of thread flow's channels.
+struct FlowEnds {
+    batches: Sender<Vec<FlowRecord>>,
+    spares: Receiver<Vec<FlowRecord>>,
+    requests: Sender<Request>,
+}
+
 /// What the parts share.
 struct Running {
     threads: Arc<Threads>,
+    /// Set when the programs are loaded.
+    counters: Arc<OnceLock<Counters>>,
     /// The interfaces found at the start are attached.
     attached: Arc<AtomicBool>,
     interfaces: Arc<Interfaces>,
@@ -261,8 +273,8 @@ struct Running {
 }
 
 impl Running {
-    /// Threads ring and flow, and the channels between them.
-    fn start_flow(&self, agent: &Agent, loaded: &Loaded) -> Result<Sender<Request>, Error> {
+    /// Thread flow, and the other ends of its channels.
+    fn start_flow(&self, agent: &Agent) -> Result<FlowEnds, Error> {
         let (batches, records) = bounded(BATCHES);
         let (spare, spares) = bounded(BATCHES);
         let (requests, answers) = bounded(REQUESTS);
@@ -276,6 +288,22 @@ impl Running {
         self.spawn("flow", move |heartbeat| {
             worker::run(&settings, names, channels, &heartbeat);
         })?;
+        Ok(FlowEnds {
+            batches,
+            spares,
+            requests,
+        })
+    }
+
+    /// Thread ring, which feeds thread flow; and the counters for whoever shows them.
+    fn start_ring(
+        &self,
+        loaded: &Loaded,
+        batches: Sender<Vec<FlowRecord>>,
+        spares: Receiver<Vec<FlowRecord>>,
+    ) -> Result<(), Error> {
+        // only set here, and once
+        let _ = self.counters.set(loaded.counters().map_err(Error::Maps)?);
         let reader = RingReader {
             ring: loaded.ring().map_err(Error::Maps)?,
             interfaces: self.interfaces.clone(),
@@ -288,21 +316,19 @@ impl Running {
             if let Err(error) = reader.run(&heartbeat) {
                 log::error!("thread ring: {error}");
             }
-        })?;
-        Ok(requests)
+        })
     }
 
     fn start_http(
         &self,
         agent: &Agent,
-        loaded: &Loaded,
         server: Server,
         flows: Sender<Request>,
         links: LinkReader,
     ) -> Result<(), Error> {
         let scrape = Scrape {
             interfaces: self.interfaces.clone(),
-            counters: loaded.counters().map_err(Error::Maps)?,
+            counters: self.counters.clone(),
             directions: agent.directions.clone(),
             patterns: agent.patterns(),
             flows,
