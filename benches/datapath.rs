@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use common::flows::{LENGTH, Load};
 use common::frames::Frame;
-use common::report::{Cell, Report, Table, measuring, skipped};
+use common::report::{Cell, Report, Table, measuring, rounds, skipped};
 use common::stats::Figure;
 use common::{bpf, machine};
 use libbpf_rs::{
@@ -409,16 +409,6 @@ fn many_flows(samples: &Samples) -> Table {
     table
 }
 
-fn rounds() -> usize {
-    let args: Vec<String> = std::env::args().collect();
-    let after = args.iter().position(|arg| arg == "--rounds");
-    let given = after.and_then(|at| args.get(at + 1)?.parse().ok());
-    match measuring() {
-        true => given.unwrap_or(ROUNDS),
-        false => 1,
-    }
-}
-
 fn main() -> Result<(), Box<dyn Error>> {
     if skipped("datapath") {
         return Ok(());
@@ -426,7 +416,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let bench = Bench::load()?;
     machine::pin(machine::last_cpu());
     let mut samples = Samples(cases().into_iter().map(|case| (case, vec![])).collect());
-    for _ in 0..rounds() {
+    for _ in 0..rounds(ROUNDS) {
         let mut load = None;
         for (case, values) in &mut samples.0 {
             if case.load != load {

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use common::daemon::{Daemon, RFM};
 use common::lab::{Lab, can_run};
-use common::report::{Cell, Report, Table, measuring};
+use common::report::{Cell, Report, Table, rounds};
 use common::stats::Figure;
 use rustix::process::Signal;
 
@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     lab.veth((&namespace, "v0"), (&namespace, "v1"));
     let milliseconds = |since: Instant| since.elapsed().as_secs_f64() * 1e3;
     let (mut exec, mut metrics, mut healthy, mut ended) = (vec![], vec![], vec![], vec![]);
-    for _ in 0..if measuring() { STARTS } else { 1 } {
+    for _ in 0..rounds(STARTS) {
         let start = Instant::now();
         Command::new(RFM)
             .arg("--version")

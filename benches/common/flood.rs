@@ -2,10 +2,12 @@
 //! Packets that come in on a device at the highest rate one CPU can make.
 
 use std::error::Error;
+use std::io;
 use std::net::Ipv4Addr;
+use std::ptr::NonNull;
 use std::time::{Duration, Instant};
 
-use libbpf_rs::{MapCore, MapFlags, MapHandle, Object, ProgramInput};
+use libbpf_rs::{AsRawLibbpf, Link, MapCore, MapFlags, MapHandle, Object, ProgramInput};
 
 use super::flows::{LENGTH, Load};
 use super::frames::Frame;
@@ -66,6 +68,23 @@ impl Flood {
         self.sequence
             .update(&0_u32.to_ne_bytes(), &bytes, MapFlags::ANY)?;
         Ok(())
+    }
+
+    /// An empty TCX program on the ingress of the device, where the monitor would be.
+    pub fn attach_empty(&self) -> Result<Link, Box<dyn Error>> {
+        let (object, ifindex) = (&self.object, self.ifindex as i32);
+        let link = self.namespace.inside(|| {
+            let program = bpf::program(object, "bench_empty").map_err(|e| e.to_string())?;
+            // SAFETY: the program is loaded and outlives the call, which fails with NULL; the link is
+            // ours alone. No options are passed.
+            unsafe {
+                let program = program.as_libbpf_object().as_ptr();
+                let link = libbpf_sys::bpf_program__attach_tcx(program, ifindex, std::ptr::null());
+                NonNull::new(link).map(|link| Link::from_ptr(link))
+            }
+            .ok_or_else(|| io::Error::last_os_error().to_string())
+        });
+        Ok(link?)
     }
 
     /// At full speed for so long.

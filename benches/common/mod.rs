@@ -11,6 +11,7 @@ pub mod flows;
 pub mod machine;
 pub mod peers;
 pub mod report;
+pub mod run_stats;
 pub mod stats;
 
 #[path = "../../tests/common/frames.rs"]

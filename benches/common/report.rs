@@ -120,10 +120,13 @@ impl Table {
         };
         let widths: Vec<usize> = (0..self.columns.len()).map(width).collect();
         lines.insert(1, widths.iter().map(|w| "-".repeat(*w)).collect());
-        let mut out = format!("### {}\n\n{}\n\n", self.title, self.text);
+        // writing to a string cannot fail
+        let mut out = format!("### {}\n\n", self.title);
+        if !self.text.is_empty() {
+            let _ = write!(out, "{}\n\n", self.text);
+        }
         for line in lines {
             for (cell, width) in line.iter().zip(&widths) {
-                // writing to a string cannot fail
                 let _ = write!(out, "| {cell:width$} ");
             }
             out.push_str("|\n");
@@ -175,6 +178,17 @@ impl Report {
 /// Whether this bench is to measure, or only to prove that it works (`cargo test --benches`).
 pub fn measuring() -> bool {
     std::env::args().any(|arg| arg == "--bench")
+}
+
+/// How many rounds are asked for: `-- --rounds N`.
+pub fn rounds(default: usize) -> usize {
+    let args: Vec<String> = std::env::args().collect();
+    let after = args.iter().position(|arg| arg == "--rounds");
+    let given = after.and_then(|at| args.get(at + 1)?.parse().ok());
+    match measuring() {
+        true => given.unwrap_or(default),
+        false => 1,
+    }
 }
 
 /// True without root; says so.

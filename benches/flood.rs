@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Live packets into a watched interface at the highest rate one CPU can make: what they cost, in the
+//! kernel and in the agent, and whether all are accounted for; beside other programs.
+//!
+//! `make bench PART=flood`. `-- --rounds N` for more than three rounds.
+
+mod common;
+
+use std::error::Error;
+use std::thread::sleep;
+use std::time::Duration;
+
+use common::daemon::Daemon;
+use common::flood::{Flood, Sent};
+use common::flows::Load;
+use common::lab::{Lab, Namespace, can_run};
+use common::metrics::Metrics;
+use common::peers::Peer;
+use common::report::{Cell, Report, Table, rounds};
+use common::run_stats::RunStats;
+use common::stats::Figure;
+use rustix::process::Signal;
+
+const ROUNDS: usize = 3;
+const DEVICE: &str = "v0";
+
+/// How long a flood lasts; the second, with the kernel's statistics of programs, may be shorter.
+const FLOOD: Duration = Duration::from_millis(800);
+const FLOOD_WITH_STATS: Duration = Duration::from_millis(300);
+/// After this the flow cache is swept, and the others have read what was queued for them.
+const SETTLED: Duration = Duration::from_millis(1500);
+
+const FEW: Load = Load::Uniform(1000);
+const MANY: Load = Load::Uniform(65_536);
+/// No flow comes again before 262,144 others.
+const HOSTILE: Load = Load::Each(262_144);
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Subject {
+    Nothing,
+    EmptyTcx,
+    Rfm { rate: u32, cache: bool },
+    Peer(Peer),
+}
+
+impl Subject {
+    fn name(self) -> String {
+        match self {
+            Self::Nothing => "nothing attached".into(),
+            Self::EmptyTcx => "an empty TCX program".into(),
+            Self::Rfm { rate, cache: true } => format!("rfm, N = {rate}"),
+            Self::Rfm { rate, cache: false } => format!("rfm, N = {rate}, no flow cache"),
+            Self::Peer(peer) => peer.program().into(),
+        }
+    }
+}
+
+/// Design: ns above an empty program, ns in the program above an empty one, CPU seconds a million.
+struct Targets {
+    above_empty: Option<f64>,
+    in_program: Option<f64>,
+    cpu: Option<f64>,
+}
+
+fn targets(subject: Subject, load: Load) -> Targets {
+    let exact = subject
+        == Subject::Rfm {
+            rate: 1,
+            cache: true,
+        };
+    let is = |of: Load, limit| (exact && load == of).then_some(limit);
+    Targets {
+        above_empty: is(FEW, 30.0),
+        in_program: is(MANY, 100.0),
+        cpu: is(FEW, 0.01).or(is(MANY, 0.3)),
+    }
+}
+
+/// What one run found.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    sent: Sent,
+    /// Nanoseconds in the program, with the cost of measuring them.
+    in_program: Option<f64>,
+    /// CPU seconds of the daemon for a million packets.
+    cpu: Option<f64>,
+    /// Share of the packets taken that was lost; of all sent, for those that take all.
+    lost: Option<f64>,
+}
+
+struct Bench {
+    lab: Lab,
+    namespace: Namespace,
+    flood: Flood,
+}
+
+impl Bench {
+    fn new() -> Result<Self, Box<dyn Error>> {
+        let lab = Lab::new();
+        let namespace = lab.namespace("f");
+        lab.veth((&namespace, DEVICE), (&namespace, "v1"));
+        Ok(Self {
+            flood: Flood::new(&namespace, DEVICE)?,
+            lab,
+            namespace,
+        })
+    }
+
+    fn run(&self, subject: Subject) -> Result<Run, Box<dyn Error>> {
+        match subject {
+            Subject::Nothing => Ok(Run {
+                sent: self.flood.run_for(FLOOD)?,
+                in_program: None,
+                cpu: None,
+                lost: None,
+            }),
+            Subject::EmptyTcx => {
+                let _link = self.flood.attach_empty()?;
+                Ok(Run {
+                    sent: self.flood.run_for(FLOOD)?,
+                    in_program: Some(self.in_program()?),
+                    cpu: None,
+                    lost: None,
+                })
+            }
+            Subject::Rfm { rate, cache } => self.run_rfm(rate, cache),
+            Subject::Peer(peer) => self.run_peer(peer),
+        }
+    }
+
+    /// Floods once more with the kernel's statistics on, which cost some ns themselves.
+    fn in_program(&self) -> Result<f64, Box<dyn Error>> {
+        let stats = RunStats::enable()?;
+        let before = stats.read();
+        let sent = self.flood.run_for(FLOOD_WITH_STATS)?;
+        let found = stats.ns_per_run(&before, sent.packets);
+        found.ok_or_else(|| "no program ran as often as packets came".into())
+    }
+
+    fn run_rfm(&self, rate: u32, cache: bool) -> Result<Run, Box<dyn Error>> {
+        let more = if cache { "" } else { "\nflow_cache = 0" };
+        let mut agent = Daemon::rfm(
+            &self.lab,
+            &self.namespace,
+            &format!("[\"{DEVICE}\"]"),
+            &format!("sample_rate = {rate}{more}"),
+        );
+        agent.wait_for("/healthz");
+        let before = agent.cpu_time();
+        let sent = self.flood.run_for(FLOOD)?;
+        sleep(SETTLED);
+        let cpu = agent.cpu_time() - before;
+        let reply = agent.get("/metrics", false)?;
+        let metrics = Metrics::parse(&String::from_utf8(reply.body)?);
+        let lost = lost_by_rfm(&metrics, &sent)?;
+        let in_program = self.in_program()?;
+        agent.stop(Signal::TERM);
+        Ok(Run {
+            sent,
+            in_program: Some(in_program),
+            cpu: Some(cpu.as_secs_f64() / sent.packets as f64 * 1e6),
+            lost: Some(lost),
+        })
+    }
+
+    fn run_peer(&self, peer: Peer) -> Result<Run, Box<dyn Error>> {
+        let mut daemon = peer.start(&self.lab, &self.namespace, DEVICE);
+        sleep(Duration::from_secs(1));
+        let before = daemon.cpu_time();
+        let sent = self.flood.run_for(FLOOD)?;
+        sleep(SETTLED);
+        let cpu = daemon.cpu_time() - before;
+        let accounted = peer.packets(&self.lab);
+        daemon.stop(Signal::INT);
+        let share = |packets: u64| 1.0 - packets as f64 / sent.packets as f64;
+        Ok(Run {
+            sent,
+            in_program: None,
+            cpu: Some(cpu.as_secs_f64() / sent.packets as f64 * 1e6),
+            lost: accounted.map(share),
+        })
+    }
+}
+
+/// Flows + lost = taken, exactly, and every packet crossed; else it is an error.
+fn lost_by_rfm(metrics: &Metrics, sent: &Sent) -> Result<f64, Box<dyn Error>> {
+    let crossed = metrics.sum("rfm_interface_rx_packets_total", &[]);
+    let taken = metrics.sum("rfm_interface_sampled_packets_total", &[]);
+    let accounted = metrics.sum("rfm_collector_accounted_packets_total", &[]);
+    let lost = metrics.sum("rfm_collector_dropped_packets_total", &[]);
+    if crossed != sent.packets || accounted + lost != taken {
+        let sent = sent.packets;
+        return Err(format!(
+            "{sent} sent, {crossed} crossed, {taken} taken, {accounted} accounted, {lost} lost"
+        )
+        .into());
+    }
+    Ok(lost as f64 / taken.max(1) as f64)
+}
+
+fn cases() -> Vec<(Load, Vec<Subject>)> {
+    let rfm = |rate| Subject::Rfm { rate, cache: true };
+    let uncached = Subject::Rfm {
+        rate: 1,
+        cache: false,
+    };
+    let peers = Peer::installed().into_iter().map(Subject::Peer);
+    let mut few = vec![Subject::Nothing, Subject::EmptyTcx];
+    few.extend([rfm(1000), rfm(100), rfm(10), rfm(1), uncached]);
+    few.extend(peers.clone());
+    let mut many = vec![Subject::EmptyTcx, rfm(1)];
+    many.extend(peers);
+    let hostile = vec![Subject::EmptyTcx, rfm(1), uncached];
+    vec![(FEW, few), (MANY, many), (HOSTILE, hostile)]
+}
+
+/// Each with its runs.
+type Samples = Vec<(Load, Vec<(Subject, Vec<Run>)>)>;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    if !can_run(&["ip", "sysctl"]) {
+        return Ok(());
+    }
+    let bench = Bench::new()?;
+    let empty = |subjects: Vec<Subject>| subjects.into_iter().map(|s| (s, vec![])).collect();
+    let mut samples: Samples = cases().into_iter().map(|(l, s)| (l, empty(s))).collect();
+    for _ in 0..rounds(ROUNDS) {
+        for (load, subjects) in &mut samples {
+            bench.flood.set_load(*load)?;
+            for (subject, runs) in subjects {
+                let run = bench.run(*subject);
+                runs.push(run.map_err(|e| format!("{}: {e}", subject.name()))?);
+            }
+        }
+    }
+    let mut report = Report::new("flood");
+    for (load, subjects) in &samples {
+        report.add(table(*load, subjects));
+    }
+    report.write()
+}
+
+fn figure(runs: &[Run], of: impl Fn(&Run) -> Option<f64>) -> Option<Figure> {
+    let values: Vec<f64> = runs.iter().filter_map(of).collect();
+    (!values.is_empty()).then(|| Figure::of(&values))
+}
+
+const HOW: &str = "Frames of 60 bytes from one CPU, at full speed. ns a packet is the CPU time of that \
+    CPU, with the making of the packet and its way to the drop in the IP stack; in the program is what \
+    the kernel's statistics of programs say (`bpf_stats`), above the empty one. CPU is that of the \
+    daemon. Lost: taken, and not in its flows 1.5 s later. For rfm flows + lost = taken was checked \
+    to the packet.";
+
+fn table(load: Load, subjects: &[(Subject, Vec<Run>)]) -> Table {
+    let title = format!("Flood, flows: {}", load.name());
+    let text = if load == FEW { HOW } else { "" };
+    let columns = [
+        "program",
+        "M packets/s",
+        "ns a packet",
+        "above empty",
+        "target",
+        "in the program",
+        "target",
+        "CPU s per M",
+        "target",
+        "lost %",
+    ];
+    let mut table = Table::new(&title, text, &columns);
+    let empty = subjects.iter().find(|(s, _)| *s == Subject::EmptyTcx);
+    let empty = empty.map_or(&[][..], |(_, runs)| runs);
+    for (subject, runs) in subjects {
+        table.row(subject.name(), cells(*subject, load, runs, empty));
+    }
+    table
+}
+
+fn cells(subject: Subject, load: Load, runs: &[Run], empty: &[Run]) -> Vec<Cell> {
+    let shown = |found: Option<Figure>, decimals| match found {
+        Some(found) => Cell::figure(found, decimals),
+        None => Cell::Nothing,
+    };
+    let checked = |found: Option<Figure>, limit: Option<f64>, unit| match (found, limit) {
+        (Some(found), Some(limit)) => Cell::at_most(found.median, limit, unit),
+        _ => Cell::Nothing,
+    };
+    let above = |of: &dyn Fn(&Run) -> Option<f64>| {
+        let ours: Vec<f64> = runs.iter().filter_map(of).collect();
+        let theirs: Vec<f64> = empty.iter().filter_map(of).collect();
+        let both = !ours.is_empty() && !theirs.is_empty() && subject != Subject::EmptyTcx;
+        both.then(|| Figure::above(&ours, &theirs))
+    };
+    let targets = targets(subject, load);
+    let above_empty = above(&|run| Some(run.sent.ns_per_packet()));
+    let in_program = above(&|run| run.in_program);
+    let cpu = figure(runs, |run| run.cpu);
+    vec![
+        shown(figure(runs, |run| Some(run.sent.per_second() / 1e6)), 2),
+        shown(figure(runs, |run| Some(run.sent.ns_per_packet())), 0),
+        shown(above_empty, 0),
+        checked(above_empty, targets.above_empty, "ns"),
+        shown(in_program, 0),
+        checked(in_program, targets.in_program, "ns"),
+        shown(cpu, 3),
+        checked(cpu, targets.cpu, "s"),
+        shown(figure(runs, |run| run.lost.map(|lost| lost * 100.0)), 2),
+    ]
+}
