@@ -179,7 +179,10 @@ fn policies(loads: &[(Load, Vec<u32>)]) -> Table {
     let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
     let mut table = Table::new(
         "Flow cache: misses by whom it evicts",
-        "Percent as above, of 8,192 records.",
+        "Percent as above, of 8,192 records. Where all flows are alike, only size helps: whom to evict \
+         makes no difference, and of 65,000 flows most miss in any of these. Where few flows carry \
+         most, keeping the record with the most packets misses least. Stamps need be no finer than a \
+         tick, as long as of equals always the same way gives way: newcomers then replace newcomers.",
         &columns,
     );
     for (load, flows) in loads {

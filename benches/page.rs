@@ -72,14 +72,15 @@ fn missed(reports: &[Report]) -> Result<String, std::fmt::Error> {
     let (mut count, mut out) = (0, String::new());
     for table in reports.iter().flat_map(|report| &report.tables) {
         for row in &table.rows {
-            for cell in row {
+            for (cell, column) in row.iter().skip(1).zip(&table.columns) {
                 let Cell::Target { limit, holds } = cell else {
                     continue;
                 };
                 count += 1;
                 if !holds {
                     let what = row.first().map(Cell::to_string).unwrap_or_default();
-                    writeln!(out, "- {}, {what}: {limit}", table.title)?;
+                    // the figure stands before its target
+                    writeln!(out, "- {}: {what}: {column}: {limit}", table.title)?;
                 }
             }
         }

@@ -19,6 +19,7 @@ router=rfm-demo-router-$$
 wan=rfm-demo-wan-$$
 work=$(mktemp -d)
 children=()
+traffic=()
 
 say() { printf 'demo: %s\n' "$*"; }
 die() {
@@ -26,25 +27,30 @@ die() {
     exit 1
 }
 
+# end PID ...: asks, waits, and insists.
+end() {
+    kill "$@" 2>/dev/null || true
+    for _ in $(seq 30); do
+        kill -0 "$@" 2>/dev/null || return 0
+        sleep 0.1
+    done
+    kill -KILL "$@" 2>/dev/null || true
+}
+
 clean_up() {
     local name
     trap '' INT TERM HUP
-    kill "${children[@]}" 2>/dev/null || true
-    for _ in $(seq 30); do
-        kill -0 "${children[@]}" 2>/dev/null || break
-        sleep 0.1
-    done
-    kill -KILL "${children[@]}" 2>/dev/null || true
+    end "${children[@]}" "${traffic[@]}"
     # A namespace takes its veth pairs, and their BPF programs, with it.
     for name in "$lan" "$router" "$wan"; do ip netns del "$name" 2>/dev/null || true; done
     rm -rf "$work"
 }
 
-# start NAMESPACE COMMAND ...: in the background, to be ended by clean_up. `ip netns exec` replaces itself by
-# the command, so that the process is the child.
+# start NAMESPACE COMMAND ...: traffic in the background, to be ended. `ip netns exec` replaces itself by the
+# command, so that the process is the child.
 start() {
     ip netns exec "$@" >>"$work/traffic.log" 2>&1 &
-    children+=($!)
+    traffic+=($!)
 }
 
 # join NAMESPACE NAME V4 V6: a veth pair between a namespace and the router, where it is called NAME.
@@ -107,7 +113,8 @@ start_traffic() {
     start "$lan" ping -q -i 0.2 2001:db8:2::2
 }
 
-# tables EARLIER LATER: totals of the later scrape, and rates between the two.
+# tables EARLIER LATER: rates between two scrapes, totals of the later, and flows held against counters. Non-zero
+# while they differ.
 tables() {
     awk -v seconds=$every '
         function label(name,   rest) {
@@ -115,45 +122,58 @@ tables() {
             rest = substr($0, RSTART + RLENGTH)
             return substr(rest, 1, index(rest, "\"") - 1)
         }
-        function series(key) { if (NR == FNR) before[key] = $NF; else now[key] = $NF }
-        function mbits(key) { return (now[key] - before[key]) * 8 / seconds / 1e6 }
         function protocol(n) {
-            return n == 1 ? "ICMP" : n == 6 ? "TCP" : n == 17 ? "UDP" : n == 58 ? "ICMPv6" : "proto " n
-        }
-        function row(name, way, what, packets, bytes) {
-            printf "  %-6s %-8s %-8s %12.0f %15.0f %10.2f\n", name, way, what, now[packets], now[bytes], mbits(bytes)
+            return n == 1 ? "ICMP" : n == 6 ? "TCP" : n == 17 ? "UDP" : n == 58 ? "ICMPv6" : "protocol " n
         }
         function heading(what) {
-            printf "  %-6s %-8s %-8s %12s %15s %10s\n", "iface", "way", what, "packets", "bytes", "Mbit/s"
+            printf "  %-20s %14s %14s %14s %14s\n", what, "lan in", "lan out", "wan in", "wan out"
         }
+        function row(what, format, key,   i) {
+            printf "  %-20s", "  " what
+            for (i = 1; i <= 4; i++) printf " %14s", sprintf(format, value[key, hook[i]])
+            print ""
+        }
+        BEGIN { split("lan/in lan/out wan/in wan/out", hook, " ") }
         /^rfm_interface_[rt]x_(bytes|packets)_total[{]/ {
             split($1, part, "_")
-            key = label("ifname") " " part[3] " " label("family")
-            if (!(key in seen)) { seen[key]; interfaces[++count] = key }
-            series(key " " part[4])
+            at = label("ifname") "/" (part[3] == "rx" ? "in" : "out")
+            family = label("family")
+            if (NR == FNR) { if (part[4] == "bytes") value[family " rate", at] -= $NF; next }
+            if (part[4] == "packets") { value["packets", at] += $NF; next }
+            value["bytes", at] += $NF
+            value[family " rate", at] += $NF
+            if (family != "other") value["left", at] += $NF
         }
-        /^rfm_flow_(bytes|packets)_total[{]/ {
-            split($1, part, "_")
-            key = label("ifname") " " label("direction") " " label("proto")
-            if (!(key in seen)) { seen[key]; flows[++flow_count] = key }
-            series("flow " key " " part[3])
+        NR == FNR { next }
+        /^rfm_flow_bytes_total[{]/ {
+            at = label("ifname") "/" (label("direction") == "ingress" ? "in" : "out")
+            number = label("proto") + 0
+            met[number]
+            value["protocol " number, at] += $NF
+            value["flows", at] += $NF
+            value["left", at] -= $NF
         }
+        /^(rfm_collector|process)_/ { own[$1] = $NF }
         END {
-            heading("family")
-            for (i = 1; i <= count; i++) {
-                split(interfaces[i], part, " ")
-                row(part[1], part[2], part[3], interfaces[i] " packets", interfaces[i] " bytes")
+            for (i = 1; i <= 4; i++) {
+                for (family = 4; family <= 6; family += 2) value["ipv" family " rate", hook[i]] *= 8 / seconds / 1e6
+                if (value["left", hook[i]] != 0) differ = 1
             }
+            heading("interface counters")
+            row("IPv4 Mbit/s", "%.2f", "ipv4 rate")
+            row("IPv6 Mbit/s", "%.2f", "ipv6 rate")
+            row("packets", "%d", "packets")
+            row("bytes", "%d", "bytes")
             print ""
-            heading("flows")
-            for (i = 2; i <= flow_count; i++)       # most bytes first; there are few
-                for (j = i; j > 1 && now["flow " flows[j] " bytes"] > now["flow " flows[j - 1] " bytes"]; j--) {
-                    swap = flows[j]; flows[j] = flows[j - 1]; flows[j - 1] = swap
-                }
-            for (i = 1; i <= flow_count && i <= 10; i++) {
-                split(flows[i], part, " ")
-                row(part[1], part[2], protocol(part[3]), "flow " flows[i] " packets", "flow " flows[i] " bytes")
-            }
+            heading("flows, in bytes")
+            for (number = 0; number < 256; number++)
+                if (number in met) row(protocol(number), "%d", "protocol " number)
+            row("together", "%d", "flows")
+            row("not yet in a flow", "%d", "left")
+            printf "\n  %d flows alive, %d packets lost, %.1f MB of memory, %.2f s of CPU time\n",
+                own["rfm_collector_active_flows"], own["rfm_collector_dropped_packets_total"],
+                own["process_resident_memory_bytes"] / 1e6, own["process_cpu_seconds_total"]
+            exit differ
         }' "$1" "$2"
 }
 
@@ -166,9 +186,26 @@ show() {
         ask metrics >"$work/later" || die "rfm does not answer"
         [ ! -t 1 ] || printf '\033[H\033[2J'
         printf '\nrfm in the router, after %d s of %d (every packet taken; Ctrl-C ends it)\n\n' $now "$duration"
-        tables "$work/earlier" "$work/later"
+        tables "$work/earlier" "$work/later" || true
         mv "$work/later" "$work/earlier"
     done
+}
+
+# What is in the flow cache arrives within about a second: then flows and counters are the same to the byte.
+settle() {
+    local tries=0
+    end "${traffic[@]}"
+    printf '\nThe traffic has ended.\n\n'
+    until ask metrics >"$work/later" && tables "$work/earlier" "$work/later" >"$work/tables"; do
+        tries=$((tries + 1))
+        if [ $tries -ge 10 ]; then
+            cat "$work/tables"
+            die "flows and interface counters differ"
+        fi
+        sleep 0.5
+    done
+    tail -n +7 "$work/tables"
+    printf '\nEvery byte of IPv4 and IPv6 that the interfaces counted is in a flow.\n\n'
 }
 
 [ "$(id -u)" = 0 ] || die "needs root: it makes network namespaces and loads BPF programs"
@@ -181,4 +218,5 @@ build_network
 start_rfm
 start_traffic
 show
+settle
 say "done; taking the namespaces down"

@@ -5,15 +5,17 @@ use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use rustix::thread::CapabilitySet;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::bpf::attach::{self, HookKind};
 use crate::bpf::cache;
+use crate::bpf::counters::Counters;
 use crate::bpf::load::{LoadError, Loaded, Settings};
 use crate::bpf::ring::RingReader;
 use crate::config::{Agent, Config, Machine};
@@ -22,7 +24,7 @@ use crate::export::http::{BindError, Server};
 use crate::export::metrics::Reload;
 use crate::export::routes::Routes;
 use crate::export::scrape::{LinkReader, Scrape};
-use crate::flow::key::Direction;
+use crate::flow::key::{Direction, FlowRecord};
 use crate::flow::worker::{self, Request};
 use crate::flow::{rollup, table};
 use crate::interfaces::Interfaces;
@@ -47,6 +49,8 @@ const FORCE: &str = "RFM_FORCE";
 /// Why the agent did not start, or ended.
 #[derive(Debug)]
 pub enum Error {
+    /// Names the capabilities of which one is missing.
+    Privilege(&'static str),
     Links(io::Error),
     /// No interface matches, and `require_interface` is set.
     NoInterface {
@@ -62,15 +66,16 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Privilege(needed) => write!(f, "needs root, or {needed}"),
             Self::Links(error) => write!(f, "cannot list the interfaces: {error}"),
             Self::NoInterface { present } => write!(
                 f,
-                "agent.interfaces matches none of the interfaces present ({present}); \
-                 to start without one, set agent.require_interface = false"
+                "agent.interfaces matches none of the interfaces present ({present}): \
+                 a pattern is for the whole name; to start without one, set agent.require_interface = false"
             ),
             Self::Load(error) => error.fmt(f),
             Self::Maps(error) => write!(f, "cannot open the BPF maps: {error}"),
-            Self::Bind(error) => error.fmt(f),
+            Self::Bind(error) => write!(f, "agent.prometheus: {error}"),
             Self::Start(error) => write!(f, "cannot start: {error}"),
             Self::ThreadEnded(name) => {
                 write!(
@@ -87,6 +92,7 @@ impl std::error::Error for Error {}
 /// Runs until SIGINT or SIGTERM.
 pub fn run(config: &Config) -> Result<(), Error> {
     let agent = &config.agent;
+    check_privilege()?;
     let mut signals = SignalPipe::new().map_err(Error::Start)?;
     let errors = Arc::new(Errors::default());
     let mut socket = LinkSocket::new(errors.clone());
@@ -94,18 +100,20 @@ pub fn run(config: &Config) -> Result<(), Error> {
     let found = find(agent, &links)?;
     let server = bind(agent, &errors)?;
     let settings = settings(agent, found.len());
-    let loaded = Loaded::load(&settings).map_err(Error::Load)?;
 
     let running = Running {
         threads: Arc::new(Threads::new()),
+        counters: Arc::default(),
         attached: Arc::new(AtomicBool::new(false)),
         interfaces: Arc::new(Interfaces::new(settings.slots)),
         errors,
     };
-    let flows = running.start_flow(agent, &loaded)?;
+    let flow = running.start_flow(agent)?;
     let reader = LinkReader::new(socket, links.clone());
-    running.start_http(agent, &loaded, server, flows, reader)?;
-    // serving does not wait for the attaching: 13 ms a hook
+    running.start_http(agent, server, flow.requests, reader)?;
+    // serving waits neither for the verifier, some 20 ms a program, nor for the attaching, 13 ms a hook
+    let loaded = Loaded::load(&settings).map_err(Error::Load)?;
+    running.start_ring(&loaded, flow.batches, flow.spares)?;
     let watcher = running.attach(agent, loaded, &found);
     let end = running.wait(&mut signals);
     running.stop(watcher);
@@ -114,6 +122,12 @@ pub fn run(config: &Config) -> Result<(), Error> {
 
 /// Removes the clsact filters that a killed run left on this machine's interfaces.
 pub fn detach() -> Result<(), Error> {
+    // to ask the kernel for a program by its number is an administrator's right
+    if !have(CapabilitySet::NET_ADMIN | CapabilitySet::SYS_ADMIN)? {
+        return Err(Error::Privilege("CAP_NET_ADMIN and CAP_SYS_ADMIN"));
+    }
+    // libbpf prints a line for each place where there is nothing
+    libbpf_rs::set_print(None);
     let links = LinkSocket::new(Arc::default())
         .dump()
         .map_err(Error::Links)?;
@@ -130,6 +144,20 @@ pub fn detach() -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Before Linux 5.8 CAP_SYS_ADMIN stood for the two of BPF, and it still does.
+fn check_privilege() -> Result<(), Error> {
+    let bpf = have(CapabilitySet::BPF | CapabilitySet::PERFMON)? || have(CapabilitySet::SYS_ADMIN)?;
+    if bpf && have(CapabilitySet::NET_ADMIN)? {
+        return Ok(());
+    }
+    Err(Error::Privilege("CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN"))
+}
+
+fn have(capabilities: CapabilitySet) -> Result<bool, Error> {
+    let sets = rustix::thread::capabilities(None).map_err(|e| Error::Start(e.into()))?;
+    Ok(sets.effective.contains(capabilities))
 }
 
 fn find<'a>(agent: &Agent, links: &'a [Link]) -> Result<Vec<&'a Link>, Error> {
@@ -187,7 +215,7 @@ fn settings(agent: &Agent, found: usize) -> Settings {
         ring_bytes: bpf.ring_buf_size,
         slots,
         flow_cache,
-        preemptible: is_forced("rt") || is_preempt_rt(),
+        preemptible: is_preempt_rt(bpf.flow_cache > 0),
         read_kernel: may_read_kernel(),
     }
 }
@@ -213,17 +241,31 @@ fn wakeup_batch(wanted: u32, ring_bytes: u32, cpus: u32) -> u32 {
     wanted.min(quarter / cpus.max(1)).max(1)
 }
 
-fn is_preempt_rt() -> bool {
-    std::fs::read_to_string("/sys/kernel/realtime").is_ok_and(|text| text.trim() == "1")
+fn is_preempt_rt(wants_cache: bool) -> bool {
+    let preemptible = is_forced("rt")
+        || std::fs::read_to_string("/sys/kernel/realtime").is_ok_and(|text| text.trim() == "1");
+    if preemptible && wants_cache {
+        log::info!("PREEMPT_RT kernel: no flow cache, one event per taken packet");
+    }
+    preemptible
 }
 
 fn is_forced(word: &str) -> bool {
     std::env::var(FORCE).is_ok_and(|words| words.split(',').any(|w| w.trim() == word))
 }
 
+/// The other ends of thread flow's channels.
+struct FlowEnds {
+    batches: Sender<Vec<FlowRecord>>,
+    spares: Receiver<Vec<FlowRecord>>,
+    requests: Sender<Request>,
+}
+
 /// What the parts share.
 struct Running {
     threads: Arc<Threads>,
+    /// Set when the programs are loaded.
+    counters: Arc<OnceLock<Counters>>,
     /// The interfaces found at the start are attached.
     attached: Arc<AtomicBool>,
     interfaces: Arc<Interfaces>,
@@ -231,8 +273,8 @@ struct Running {
 }
 
 impl Running {
-    /// Threads ring and flow, and the channels between them.
-    fn start_flow(&self, agent: &Agent, loaded: &Loaded) -> Result<Sender<Request>, Error> {
+    /// Thread flow, and the other ends of its channels.
+    fn start_flow(&self, agent: &Agent) -> Result<FlowEnds, Error> {
         let (batches, records) = bounded(BATCHES);
         let (spare, spares) = bounded(BATCHES);
         let (requests, answers) = bounded(REQUESTS);
@@ -246,6 +288,22 @@ impl Running {
         self.spawn("flow", move |heartbeat| {
             worker::run(&settings, names, channels, &heartbeat);
         })?;
+        Ok(FlowEnds {
+            batches,
+            spares,
+            requests,
+        })
+    }
+
+    /// Thread ring, which feeds thread flow; and the counters for whoever shows them.
+    fn start_ring(
+        &self,
+        loaded: &Loaded,
+        batches: Sender<Vec<FlowRecord>>,
+        spares: Receiver<Vec<FlowRecord>>,
+    ) -> Result<(), Error> {
+        // only set here, and once
+        let _ = self.counters.set(loaded.counters().map_err(Error::Maps)?);
         let reader = RingReader {
             ring: loaded.ring().map_err(Error::Maps)?,
             interfaces: self.interfaces.clone(),
@@ -258,21 +316,19 @@ impl Running {
             if let Err(error) = reader.run(&heartbeat) {
                 log::error!("thread ring: {error}");
             }
-        })?;
-        Ok(requests)
+        })
     }
 
     fn start_http(
         &self,
         agent: &Agent,
-        loaded: &Loaded,
         server: Server,
         flows: Sender<Request>,
         links: LinkReader,
     ) -> Result<(), Error> {
         let scrape = Scrape {
             interfaces: self.interfaces.clone(),
-            counters: loaded.counters().map_err(Error::Maps)?,
+            counters: self.counters.clone(),
             directions: agent.directions.clone(),
             patterns: agent.patterns(),
             flows,

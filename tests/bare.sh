@@ -113,7 +113,12 @@ step_run() {
     say "make run: serving /metrics after $((SECONDS - start)) s"
     kill -TERM -- -$pid
     wait $pid || true
-    ! scrape >/dev/null || die "rfm still answers after SIGTERM"
+    # make is gone at once, rfm when it has detached and drained
+    start=$SECONDS
+    while scrape >/dev/null; do
+        [ $((SECONDS - start)) -lt 10 ] || die "rfm still answers 10 s after SIGTERM"
+        sleep 0.2
+    done
 }
 
 # First call: make the folder, take new namespaces, and clean up after whatever happens in them.

@@ -152,6 +152,33 @@ fn usage_errors_have_their_code() {
     }
 }
 
+/// setpriv is of util-linux, which every Debian has; who is not root needs no help to lack privilege.
+#[test]
+fn what_is_not_permitted_is_named() {
+    let folder = Folder::new("privilege");
+    let file = folder.file("rfm.toml", "[agent]\ninterfaces = [\"*\"]\n");
+    for (args, needed) in [
+        (
+            vec!["--config", &file],
+            "CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN",
+        ),
+        (vec!["--detach"], "CAP_NET_ADMIN and CAP_SYS_ADMIN"),
+    ] {
+        let mut command = if rustix::process::geteuid().is_root() {
+            let mut command = Command::new("setpriv");
+            command.args(["--bounding-set=-all", "--inh-caps=-all"]);
+            command.arg(env!("CARGO_BIN_EXE_rfm"));
+            command
+        } else {
+            Command::new(env!("CARGO_BIN_EXE_rfm"))
+        };
+        let output = command.args(args).stdin(Stdio::null()).output();
+        let (code, _, errors) = parts(output.unwrap());
+        assert_eq!(errors, format!("rfm: needs root, or {needed}\n"));
+        assert_eq!(code, 1);
+    }
+}
+
 #[test]
 fn version_and_help_go_to_standard_output() {
     let (code, out, errors) = parts(rfm(["--version"]));

@@ -66,18 +66,32 @@ static __always_inline struct rfm_cpu *rfm_this_cpu(void)
 	return bpf_map_lookup_elem(&rfm_cpus, &zero);
 }
 
-static __always_inline void rfm_add(__u64 *counter, __u64 value)
+/*
+ * What an skb stands for on the wire; a function returns or takes it as one word. A super-packet is
+ * the segments that it will be cut into or was merged from, each with its own copy of the headers
+ * and, where it is offloaded, of the VLAN tag.
+ */
+union rfm_wire {
+	struct {
+		__u32 packets;
+		__u32 bytes;
+	};
+	__u64 word;
+};
+
+/* `shared`: the memory may have another writer at the same time, see above. */
+static __always_inline void rfm_add(__u64 *counter, __u64 value, int shared)
 {
-	if (rfm_atomic)
+	if (shared)
 		__sync_fetch_and_add(counter, value);
 	else
 		*counter += value;
 }
 
-static __always_inline void rfm_count_add(struct rfm_count *count, __u64 packets, __u64 bytes)
+static __always_inline void rfm_count_add(struct rfm_count *count, union rfm_wire wire, int shared)
 {
-	rfm_add(&count->packets, packets);
-	rfm_add(&count->bytes, bytes);
+	rfm_add(&count->packets, wire.packets, shared);
+	rfm_add(&count->bytes, wire.bytes, shared);
 }
 
 /* Apart from the array: one call for both maps could not be inlined by the verifier. */
@@ -103,12 +117,12 @@ static __always_inline struct rfm_counters *rfm_counters_of(__u32 slot, __u32 di
 	return bpf_map_lookup_elem(&rfm_counters, &index);
 }
 
-static __always_inline void rfm_count_parse_error(__u32 reason)
+static __always_inline void rfm_count_parse_error(__u32 reason, int shared)
 {
 	__u64 *count = bpf_map_lookup_elem(&rfm_parse_errors, &reason);
 
 	if (count)
-		rfm_add(count, 1);
+		rfm_add(count, 1, shared);
 }
 
 /* Uniform on 1..2N-1, mean N: as random as need be not to fall in step with periodic traffic. */
@@ -118,7 +132,7 @@ static __always_inline __u32 rfm_draw_gap(__u32 rate)
 }
 
 /* Is this packet the one in N? The countdown is drawn again when the rate has changed. */
-static __always_inline int rfm_take(struct rfm_counters *counters, __u32 rate)
+static __always_inline int rfm_is_taken(struct rfm_counters *counters, __u32 rate, int shared)
 {
 	if (rate <= 1)
 		return rate;
@@ -127,10 +141,10 @@ static __always_inline int rfm_take(struct rfm_counters *counters, __u32 rate)
 		counters->countdown = rfm_draw_gap(rate);
 	}
 	/*
-	 * Not fetch-and-add, which kernels before 5.12 lack: where rfm_atomic is set two programs may
+	 * Not fetch-and-add, which kernels before 5.12 lack: where it is shared two programs may
 	 * read the same value, which shifts one gap by one packet.
 	 */
-	if (rfm_atomic)
+	if (shared)
 		__sync_fetch_and_add(&counters->countdown, -1);
 	else
 		counters->countdown--;
@@ -140,19 +154,9 @@ static __always_inline int rfm_take(struct rfm_counters *counters, __u32 rate)
 	return 1;
 }
 
-/*
- * What an skb stands for on the wire. A super-packet is the segments that it will be cut into or was
- * merged from, each with its own copy of the headers and, where it is offloaded, of the VLAN tag.
- */
-struct rfm_wire {
-	__u32 packets;
-	__u64 bytes;
-	__u64 octets;
-};
-
-static __always_inline void rfm_wire_of_segments(struct rfm_wire *wire, __u32 segments,
+static __always_inline void rfm_wire_of_segments(union rfm_wire *wire, __u32 segments,
 						 __u32 gso_size, __u32 len, __u32 tag_len,
-						 __u32 network_offset, __u32 header_len)
+						 __u32 header_len)
 {
 	/* gso_segs is 0 for packets that virtual machines and taps hand over */
 	if (!segments) {
@@ -161,10 +165,7 @@ static __always_inline void rfm_wire_of_segments(struct rfm_wire *wire, __u32 se
 			segments = (len - header_len + gso_size - 1) / gso_size;
 	}
 	wire->packets = segments;
-	wire->bytes = (__u64)len + (__u64)(segments - 1) * header_len + (__u64)segments * tag_len;
-	wire->octets = len - network_offset;
-	if (header_len > network_offset)
-		wire->octets += (__u64)(segments - 1) * (header_len - network_offset);
+	wire->bytes = len + (segments - 1) * header_len + segments * tag_len;
 }
 
 #endif

@@ -19,11 +19,12 @@
 #define RFM_SWEEP_SLICES 16 /* a slice each sixteenth of a second */
 #define RFM_SWEEP_NS	 (1000000000ULL / RFM_SWEEP_SLICES)
 
-/* Records per CPU; a power of two, set before the load. */
-const volatile __u32 rfm_cache_records = 8192;
+/* Sets per CPU and how far a hash is shifted to number one: a power of two, set before the load. */
+const volatile __u32 rfm_cache_sets = 4096;
+const volatile __u32 rfm_set_shift = 64 - 12;
 
-/* Keys of the hash, drawn at each start: who does not know them cannot aim at one set. */
-const volatile __u64 rfm_hash_keys[2 * RFM_KEY_WORDS] = {1};
+/* Keys of the hash, odd, drawn at each start: who does not know them cannot aim at one set. */
+const volatile __u64 rfm_hash_keys[RFM_KEY_WORDS] = {1, 1, 1, 1, 1, 1};
 
 /* 128 bytes, two cache lines: what a hit touches lies in front. Empty where the rate is 0. */
 struct rfm_cache_entry {
@@ -31,12 +32,16 @@ struct rfm_cache_entry {
 	__u64 pad[2];
 };
 
-/* Programs and timers of one CPU write its part; index: CPU * rfm_cache_records + i. */
+struct rfm_cache_set {
+	struct rfm_cache_entry way[RFM_WAYS];
+};
+
+/* Programs and timers of one CPU write its part; index: CPU * rfm_cache_sets + set. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct rfm_cache_entry);
+	__type(value, struct rfm_cache_set);
 } rfm_cache SEC(".maps");
 
 struct rfm_sweep {
@@ -67,24 +72,20 @@ static __always_inline __u64 rfm_coarse_ns(struct rfm_cpu *cpu)
 }
 
 /*
- * Multilinear hashing of 32-bit halves with 64-bit random keys, halved multiplications (Lemire and
- * Kaser, "Strongly universal string hashing is fast", 2014): two flows fall into one set with no more
- * than chance, whatever somebody sends who does not know the keys.
+ * Multiply-shift hashing of the key's words (Dietzfelbinger et al., 1997): with random odd keys two
+ * flows fall into one set with at most twice the chance of perfect hashing, whatever somebody sends
+ * who does not know the keys. One word holds both addresses of IPv4.
  */
-static __always_inline __u64 rfm_hash_word(const struct rfm_key *key, int i)
+static __always_inline __u32 rfm_set_of(const struct rfm_key *key, __u32 family)
 {
-	return (rfm_hash_keys[2 * i] + (__u32)key->word[i]) *
-	       (rfm_hash_keys[2 * i + 1] + (key->word[i] >> 32));
-}
+	__u64 sum = rfm_hash_keys[4] * key->word[4] + rfm_hash_keys[5] * key->word[5];
 
-static __always_inline __u32 rfm_hash(const struct rfm_key *key, __u32 family)
-{
-	__u64 sum = rfm_hash_word(key, 0) + rfm_hash_word(key, 2) + rfm_hash_word(key, 4) +
-		    rfm_hash_word(key, 5);
-
-	if (family != RFM_IPV4) /* whose other words are zero */
-		sum += rfm_hash_word(key, 1) + rfm_hash_word(key, 3);
-	return sum >> 32;
+	if (family == RFM_IPV4)
+		sum += rfm_hash_keys[0] * (key->word[0] << 32 | key->word[2]);
+	else
+		sum += rfm_hash_keys[0] * key->word[0] + rfm_hash_keys[1] * key->word[1] +
+		       rfm_hash_keys[2] * key->word[2] + rfm_hash_keys[3] * key->word[3];
+	return sum >> rfm_set_shift;
 }
 
 /* Sends a record and forgets it. Returns non-zero, the record kept, where the ring is full. */
@@ -106,15 +107,23 @@ struct rfm_slice {
 	__u32 sent;
 };
 
-static long rfm_sweep_one(__u32 index, struct rfm_slice *slice)
+static __always_inline void rfm_sweep_entry(struct rfm_cache_entry *entry, struct rfm_slice *slice)
+{
+	if (!entry->record.sample_rate)
+		return;
+	slice->found++;
+	if (!rfm_evict(entry, BPF_RB_NO_WAKEUP))
+		slice->sent++;
+}
+
+static long rfm_sweep_set(__u32 index, struct rfm_slice *slice)
 {
 	__u32 at = slice->base + index;
-	struct rfm_cache_entry *entry = bpf_map_lookup_elem(&rfm_cache, &at);
+	struct rfm_cache_set *set = bpf_map_lookup_elem(&rfm_cache, &at);
 
-	if (entry && entry->record.sample_rate) {
-		slice->found++;
-		if (!rfm_evict(entry, BPF_RB_NO_WAKEUP))
-			slice->sent++;
+	if (set) {
+		rfm_sweep_entry(&set->way[0], slice);
+		rfm_sweep_entry(&set->way[1], slice);
 	}
 	return 0;
 }
@@ -130,7 +139,7 @@ static __always_inline void rfm_wake(struct rfm_cpu *cpu)
 }
 
 /*
- * Sends `count` records from `first` on. The reader is woken when a batch is full, and with the last
+ * Sends the records of `count` sets from `first` on. The reader is woken when a batch is full, and with the last
  * slice of a round.
  */
 static __always_inline __u32 rfm_sweep_slice(struct rfm_cpu *cpu, __u32 first, __u32 count,
@@ -138,7 +147,7 @@ static __always_inline __u32 rfm_sweep_slice(struct rfm_cpu *cpu, __u32 first, _
 {
 	struct rfm_slice slice = {.base = cpu->base + first};
 
-	bpf_loop(count, rfm_sweep_one, &slice, 0);
+	bpf_loop(count, rfm_sweep_set, &slice, 0);
 	cpu->unwoken += slice.sent;
 	if (cpu->unwoken >= rfm_config.wakeup_batch || (last && cpu->unwoken))
 		rfm_wake(cpu);
@@ -149,7 +158,7 @@ static __always_inline __u32 rfm_sweep_slice(struct rfm_cpu *cpu, __u32 first, _
 static int rfm_sweep(void *map __attribute__((unused)), __u32 *key, struct rfm_sweep *sweep)
 {
 	struct rfm_cpu *cpu = bpf_map_lookup_percpu_elem(&rfm_cpus, &(__u32){0}, *key);
-	__u32 count = rfm_cache_records / RFM_SWEEP_SLICES;
+	__u32 count = rfm_cache_sets / RFM_SWEEP_SLICES;
 
 	if (!cpu)
 		return 0;
@@ -162,7 +171,7 @@ static int rfm_sweep(void *map __attribute__((unused)), __u32 *key, struct rfm_s
 		return 0;
 	}
 	if (rfm_config.stopping) {
-		rfm_sweep_slice(cpu, 0, rfm_cache_records, 1);
+		rfm_sweep_slice(cpu, 0, rfm_cache_sets, 1);
 		cpu->armed = 0;
 		return 0;
 	}
@@ -193,17 +202,10 @@ static __noinline int rfm_arm(struct rfm_cpu *cpu)
 	cpu->armed = 1;
 	cpu->slice = 0;
 	cpu->found = 0;
-	cpu->base = id * rfm_cache_records;
+	cpu->base = id * rfm_cache_sets;
 	bpf_timer_init(&sweep->timer, &rfm_sweeps, CLOCK_MONOTONIC); /* -EBUSY: was done before */
 	bpf_timer_set_callback(&sweep->timer, rfm_sweep);
 	return bpf_timer_start(&sweep->timer, RFM_SWEEP_NS, BPF_F_TIMER_CPU_PIN);
-}
-
-static __always_inline struct rfm_cache_entry *rfm_entry(struct rfm_cpu *cpu, __u32 index)
-{
-	__u32 at = cpu->base + index;
-
-	return bpf_map_lookup_elem(&rfm_cache, &at);
 }
 
 static __always_inline int rfm_hit(const struct rfm_cache_entry *entry, const struct rfm_key *key,
@@ -220,11 +222,14 @@ static __always_inline int rfm_hit(const struct rfm_cache_entry *entry, const st
 static __always_inline struct rfm_cache_entry *
 rfm_cache_place(struct rfm_cpu *cpu, const struct rfm_key *key, __u32 family, __u32 rate)
 {
-	__u32 set = rfm_hash(key, family) & (rfm_cache_records - 1) & ~(RFM_WAYS - 1);
-	struct rfm_cache_entry *a = rfm_entry(cpu, set), *b = rfm_entry(cpu, set + 1);
+	__u32 at = cpu->base + rfm_set_of(key, family);
+	struct rfm_cache_set *set = bpf_map_lookup_elem(&rfm_cache, &at);
+	struct rfm_cache_entry *a, *b;
 
-	if (!a || !b)
+	if (!set)
 		return 0;
+	a = &set->way[0];
+	b = &set->way[1];
 	if (rfm_hit(a, key, rate))
 		return a;
 	if (rfm_hit(b, key, rate))

@@ -13,7 +13,7 @@ use libbpf_rs::{
     AsRawLibbpf, MapCore, MapFlags, MapHandle, MapMut, PrintLevel, ProgramInput, ProgramMut,
 };
 
-use super::cache::FlowCache;
+use super::cache::{self, FlowCache};
 use super::counters::Counters;
 use super::skel::{OpenRfmSkel, RfmSkel, RfmSkelBuilder};
 use super::types;
@@ -230,7 +230,7 @@ fn size_maps(
         .set_max_entries(settings.slots * Direction::ALL.len() as u32)?;
     maps.rfm_slots_high.set_max_entries(settings.slots)?;
     maps.rfm_cache
-        .set_max_entries(settings.flow_cache.max(1) * cpus)?;
+        .set_max_entries(cache::sets(settings.flow_cache).max(1) * cpus)?;
     maps.rfm_sweeps.set_max_entries(cpus)?;
     // old kernels know no timers, not even in the type of a map
     maps.rfm_cache.set_autocreate(cached)?;
@@ -251,9 +251,11 @@ fn set_globals(open: &mut OpenRfmSkel<'_>, settings: &Settings) -> Result<(), Lo
     if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
         rodata.rfm_atomic = settings.preemptible.into();
         rodata.rfm_read_kernel = settings.read_kernel.into();
-        rodata.rfm_cache_records = settings.flow_cache;
+        let sets = cache::sets(settings.flow_cache);
+        rodata.rfm_cache_sets = sets;
+        rodata.rfm_set_shift = u64::BITS - sets.max(1).ilog2();
         for key in &mut rodata.rfm_hash_keys {
-            *key = random_word().map_err(failed("drawing the keys of the flow hash"))?;
+            *key = 1 | random_word().map_err(failed("drawing the keys of the flow hash"))?;
         }
     }
     if let Some(data) = open.maps.data_rfm_config_data.as_deref_mut() {

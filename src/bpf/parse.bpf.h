@@ -50,18 +50,19 @@
 #define RFM_MAX_OFFSET 0x3fff
 
 /*
- * Copies `len` bytes at `offset` of the frame, from the linear part or else by the load helper of the
- * program type; non-zero if they are not there. Inlined with a constant length.
+ * Where `len` bytes at `offset` of the frame can be read: in its linear part, or in `buffer`, into
+ * which the load helper of the program type copied them. NULL if the frame is shorter. Inlined with
+ * a constant length.
  *
  * Such a function takes the packet pointers from the context anew each time: kept over several
- * loads, the range that each comparison proves for them would split the verifier's states in two at
- * every load. For the same reason the offset is bounded by a mask and not by a comparison.
+ * headers, the range that each comparison proves for them would split the verifier's states in two
+ * at every header. For the same reason the offset is bounded by a mask and not by a comparison.
  */
-typedef long (*rfm_load_fn)(void *ctx, __u32 offset, void *to, __u32 len);
+typedef const void *(*rfm_header_fn)(void *ctx, __u32 offset, void *buffer, __u32 len);
 
 struct rfm_cursor {
 	void *ctx;
-	rfm_load_fn load;
+	rfm_header_fn header;
 	__u32 len; /* of the whole frame, linear or not */
 	__u32 offset;
 };
@@ -121,9 +122,21 @@ struct rfm_ipv6_hdr {
 	__be16 payload_len;
 	__u8 nexthdr;
 	__u8 hop_limit;
-	__be32 saddr[4];
-	__be32 daddr[4];
+	__u64 saddr[2];
+	__u64 daddr[2];
 };
+
+/* As far as it is read. */
+struct rfm_tcp_hdr {
+	__u32 ports;
+	__be32 seq;
+	__be32 ack;
+	__u8 data_offset;
+	__u8 flags;
+	__be16 window;
+};
+
+#define TCP_HLEN 20
 
 struct rfm_ipv6_ext {
 	__u8 nexthdr;
@@ -131,8 +144,10 @@ struct rfm_ipv6_ext {
 	__be16 frag_off; /* of the fragment header */
 };
 
-#define rfm_load(cursor, at, to) \
-	((cursor)->load((cursor)->ctx, (at)&RFM_MAX_OFFSET, (to), sizeof(*(to))))
+/* The header at an offset, typed as the buffer that it may have to be copied to. */
+#define rfm_header(cursor, at, buffer)                                                             \
+	((const typeof(*(buffer)) *)(cursor)->header((cursor)->ctx, (at)&RFM_MAX_OFFSET, (buffer), \
+						     sizeof(*(buffer))))
 
 /*
  * The functions up to rfm_parse_network() return 0, or what becomes of the family of a frame that
@@ -146,18 +161,20 @@ static __always_inline int rfm_parse_vlan(struct rfm_cursor *cur, __be16 *proto,
 {
 #pragma unroll
 	for (int i = 0; i < RFM_MAX_VLAN_TAGS; i++) {
-		struct rfm_vlan_hdr tag;
+		const struct rfm_vlan_hdr *tag;
+		struct rfm_vlan_hdr buffer;
 
 		if (*proto != bpf_htons(ETH_P_8021Q) && *proto != bpf_htons(ETH_P_8021AD))
 			return 0;
-		if (rfm_load(cur, cur->offset, &tag))
+		tag = rfm_header(cur, cur->offset, &buffer);
+		if (!tag)
 			return RFM_ERROR(RFM_ERR_LINK);
 		if (tags == 0)
-			net->vlan_outer = bpf_ntohs(tag.tci) & VLAN_VID_MASK;
+			net->vlan_outer = bpf_ntohs(tag->tci) & VLAN_VID_MASK;
 		else if (tags == 1)
-			net->vlan_inner = bpf_ntohs(tag.tci) & VLAN_VID_MASK;
+			net->vlan_inner = bpf_ntohs(tag->tci) & VLAN_VID_MASK;
 		tags++;
-		*proto = tag.proto;
+		*proto = tag->proto;
 		cur->offset += VLAN_HLEN;
 	}
 	return 0;
@@ -166,26 +183,30 @@ static __always_inline int rfm_parse_vlan(struct rfm_cursor *cur, __be16 *proto,
 /* RFC 3032 label stack; below it the first nibble tells IPv4 and IPv6 (RFC 4928 section 3). */
 static __always_inline int rfm_parse_mpls(struct rfm_cursor *cur, __be16 *proto)
 {
-	__u8 nibble;
+	const __u8 *first;
+	__u8 first_buffer;
 
 	*proto = 0;
 #pragma unroll
 	for (int i = 0; i < RFM_MAX_LABELS; i++) {
-		__be32 label;
+		const __be32 *label;
+		__be32 buffer;
 
-		if (rfm_load(cur, cur->offset, &label))
+		label = rfm_header(cur, cur->offset, &buffer);
+		if (!label)
 			return RFM_ERROR(RFM_ERR_LINK);
-		cur->offset += sizeof(label);
-		if (label & bpf_htonl(0x100)) /* bottom of stack */
+		cur->offset += sizeof(*label);
+		if (*label & bpf_htonl(0x100)) /* bottom of stack */
 			goto bottom;
 	}
 	return 0;
 bottom:
-	if (rfm_load(cur, cur->offset, &nibble))
+	first = rfm_header(cur, cur->offset, &first_buffer);
+	if (!first)
 		return RFM_ERROR(RFM_ERR_IP_TRUNCATED);
-	if (nibble >> 4 == 4)
+	if (*first >> 4 == 4)
 		*proto = bpf_htons(ETH_P_IP);
-	else if (nibble >> 4 == 6)
+	else if (*first >> 4 == 6)
 		*proto = bpf_htons(ETH_P_IPV6);
 	return 0;
 }
@@ -193,17 +214,18 @@ bottom:
 /* RFC 2516 session stage: code 0, then a PPP protocol number. */
 static __always_inline int rfm_parse_pppoe(struct rfm_cursor *cur, __be16 *proto)
 {
-	struct rfm_pppoe_hdr hdr;
+	struct rfm_pppoe_hdr buffer;
+	const struct rfm_pppoe_hdr *hdr = rfm_header(cur, cur->offset, &buffer);
 
 	*proto = 0;
-	if (rfm_load(cur, cur->offset, &hdr))
+	if (!hdr)
 		return RFM_ERROR(RFM_ERR_LINK);
-	cur->offset += sizeof(hdr);
-	if (hdr.code != 0)
+	cur->offset += sizeof(*hdr);
+	if (hdr->code != 0)
 		return 0;
-	if (hdr.proto == bpf_htons(PPP_IP))
+	if (hdr->proto == bpf_htons(PPP_IP))
 		*proto = bpf_htons(ETH_P_IP);
-	else if (hdr.proto == bpf_htons(PPP_IPV6))
+	else if (hdr->proto == bpf_htons(PPP_IPV6))
 		*proto = bpf_htons(ETH_P_IPV6);
 	return 0;
 }
@@ -212,23 +234,25 @@ static __always_inline int rfm_parse_pppoe(struct rfm_cursor *cur, __be16 *proto
 static __always_inline int rfm_parse_ip(struct rfm_cursor *cur, __be16 proto,
 					union rfm_network *net)
 {
-	__u8 first;
+	const __u8 *first;
+	__u8 buffer;
 
 	if (proto != bpf_htons(ETH_P_IP) && proto != bpf_htons(ETH_P_IPV6))
 		return 0;
-	if (rfm_load(cur, cur->offset, &first))
+	first = rfm_header(cur, cur->offset, &buffer);
+	if (!first)
 		return RFM_ERROR(RFM_ERR_IP_TRUNCATED);
 	if (proto == bpf_htons(ETH_P_IP)) {
-		if (first >> 4 != 4)
+		if (*first >> 4 != 4)
 			return RFM_ERROR(RFM_ERR_IP_VERSION);
-		net->header_len = (first & 0xf) * 4;
+		net->header_len = (*first & 0xf) * 4;
 		if (net->header_len < sizeof(struct rfm_ipv4_hdr))
 			return RFM_ERROR(RFM_ERR_IP_HEADER_LENGTH);
 		if (cur->offset + net->header_len > cur->len)
 			return RFM_ERROR(RFM_ERR_IP_TRUNCATED);
 		net->family = RFM_IPV4;
 	} else {
-		if (first >> 4 != 6)
+		if (*first >> 4 != 6)
 			return RFM_ERROR(RFM_ERR_IP_VERSION);
 		if (cur->offset + IPV6_HLEN > cur->len)
 			return RFM_ERROR(RFM_ERR_IP_TRUNCATED);
@@ -265,12 +289,20 @@ static __always_inline int rfm_parse_network(struct rfm_cursor *cur, __be16 prot
  */
 static __always_inline __u32 rfm_parse_transport(struct rfm_cursor *cur, struct rfm_transport *tr)
 {
-	__u32 ports, len;
+	const __u32 *ports;
+	__u32 buffer, len;
 
+	if (tr->protocol == IPPROTO_TCP) {
+		struct rfm_tcp_hdr tcp_buffer;
+		const struct rfm_tcp_hdr *tcp = rfm_header(cur, cur->offset, &tcp_buffer);
+
+		if (!tcp || cur->offset + TCP_HLEN > cur->len)
+			return 0;
+		tr->ports = tcp->ports;
+		tr->tcp_flags = tcp->flags;
+		return (tcp->data_offset >> 4) * 4;
+	}
 	switch (tr->protocol) {
-	case IPPROTO_TCP:
-		len = 20;
-		break;
 	case IPPROTO_UDP:
 	case IPPROTO_UDPLITE:
 		len = 8;
@@ -286,25 +318,13 @@ static __always_inline __u32 rfm_parse_transport(struct rfm_cursor *cur, struct 
 	default:
 		return 0;
 	}
-	if (cur->offset + len > cur->len || rfm_load(cur, cur->offset, &ports))
+	ports = rfm_header(cur, cur->offset, &buffer);
+	if (!ports || cur->offset + len > cur->len)
 		return 0;
-	if (tr->protocol == IPPROTO_ICMP || tr->protocol == IPPROTO_ICMPV6) {
-		/* type and code stand where a source port would: NetFlow carries them as dst_port */
-		tr->ports = rfm_join16(0, ((__u16 *)&ports)[0]);
-		return len;
-	}
-	tr->ports = ports;
-	if (tr->protocol == IPPROTO_TCP) {
-		struct {
-			__u8 data_offset;
-			__u8 flags;
-		} tcp;
-
-		if (rfm_load(cur, cur->offset + 12, &tcp))
-			return len;
-		tr->tcp_flags = tcp.flags;
-		len = (tcp.data_offset >> 4) * 4;
-	}
+	if (len == 4) /* type and code: NetFlow carries them as destination port */
+		tr->ports = rfm_join16(0, *(const __u16 *)ports);
+	else
+		tr->ports = *ports;
 	return len;
 }
 
@@ -334,26 +354,28 @@ static __always_inline void rfm_parse_extensions(struct rfm_cursor *cur, union r
 {
 #pragma unroll
 	for (int i = 0; i < RFM_MAX_EXTENSIONS; i++) {
-		struct rfm_ipv6_ext ext;
+		const struct rfm_ipv6_ext *ext;
+		struct rfm_ipv6_ext buffer;
 		__u32 len;
 
 		if (!rfm_is_extension(walk->protocol))
 			return;
 		walk->last = 1;
-		if (rfm_load(cur, cur->offset, &ext))
+		ext = rfm_header(cur, cur->offset, &buffer);
+		if (!ext)
 			return;
 		if (walk->protocol == IPPROTO_FRAGMENT)
 			len = 8;
 		else if (walk->protocol == IPPROTO_AH)
-			len = (ext.len + 2) * 4; /* RFC 4302 section 2.2 */
+			len = (ext->len + 2) * 4; /* RFC 4302 section 2.2 */
 		else
-			len = (ext.len + 1) * 8;
+			len = (ext->len + 1) * 8;
 		if (cur->offset + len > cur->len)
 			return;
 		cur->offset += len;
 		walk->last = walk->protocol == IPPROTO_FRAGMENT &&
-			     ext.frag_off & bpf_htons(IP6_OFFSET_MASK);
-		walk->protocol = ext.nexthdr;
+			     ext->frag_off & bpf_htons(IP6_OFFSET_MASK);
+		walk->protocol = ext->nexthdr;
 		if (walk->last)
 			return;
 	}
@@ -378,30 +400,32 @@ static __always_inline int rfm_parse_flow(struct rfm_cursor *cur, const union rf
 
 	cur->offset = net->offset;
 	if (net->family == RFM_IPV4) {
-		struct rfm_ipv4_hdr ip;
+		struct rfm_ipv4_hdr buffer;
+		const struct rfm_ipv4_hdr *ip = rfm_header(cur, cur->offset, &buffer);
 
-		if (rfm_load(cur, cur->offset, &ip))
+		if (!ip)
 			return -1;
-		key->word[0] = rfm_join(ip.saddr, 0);
-		key->word[2] = rfm_join(ip.daddr, 0);
-		tr->tos = ip.tos;
-		tr->protocol = ip.protocol;
-		tr->octets = rfm_octets(bpf_ntohs(ip.tot_len), present);
-		last = ip.frag_off & bpf_htons(IP_OFFSET_MASK);
+		key->word[0] = rfm_join(ip->saddr, 0);
+		key->word[2] = rfm_join(ip->daddr, 0);
+		tr->tos = ip->tos;
+		tr->protocol = ip->protocol;
+		tr->octets = rfm_octets(bpf_ntohs(ip->tot_len), present);
+		last = ip->frag_off & bpf_htons(IP_OFFSET_MASK);
 		cur->offset += net->header_len;
 	} else {
-		struct rfm_ipv6_hdr ip;
+		struct rfm_ipv6_hdr buffer;
+		const struct rfm_ipv6_hdr *ip = rfm_header(cur, cur->offset, &buffer);
 
-		if (rfm_load(cur, cur->offset, &ip))
+		if (!ip)
 			return -1;
-		key->word[0] = rfm_join(ip.saddr[0], ip.saddr[1]);
-		key->word[1] = rfm_join(ip.saddr[2], ip.saddr[3]);
-		key->word[2] = rfm_join(ip.daddr[0], ip.daddr[1]);
-		key->word[3] = rfm_join(ip.daddr[2], ip.daddr[3]);
-		tr->tos = ip.version_class << 4 | ip.class_label >> 4;
-		tr->protocol = ip.nexthdr;
-		tr->octets = rfm_octets(ip.payload_len ? bpf_ntohs(ip.payload_len) + IPV6_HLEN : 0,
-					present);
+		key->word[0] = ip->saddr[0];
+		key->word[1] = ip->saddr[1];
+		key->word[2] = ip->daddr[0];
+		key->word[3] = ip->daddr[1];
+		tr->tos = ip->version_class << 4 | ip->class_label >> 4;
+		tr->protocol = ip->nexthdr;
+		tr->octets = rfm_octets(
+			ip->payload_len ? bpf_ntohs(ip->payload_len) + IPV6_HLEN : 0, present);
 		cur->offset += IPV6_HLEN;
 		if (rfm_is_extension(tr->protocol)) {
 			union rfm_extensions walk = {

@@ -12,15 +12,13 @@
 #include "rfm.h"
 #include "key.bpf.h"
 #include "parse.bpf.h"
-#include "skb.bpf.h"
 #include "count.bpf.h"
+#include "skb.bpf.h"
 #include "record.bpf.h"
 #include "flow_cache.bpf.h"
 
 /* One record for this packet alone. Returns non-zero if the ring was full. */
-static __always_inline int rfm_send(struct __sk_buff *skb, __u32 slot, __u32 direction,
-				    const struct rfm_key *key, const struct rfm_transport *tr,
-				    const struct rfm_wire *wire, __u32 rate)
+static __always_inline int rfm_send(const struct rfm_taken *packet)
 {
 	struct rfm_cpu *cpu = rfm_this_cpu();
 	struct rfm_flow_record *rec;
@@ -30,17 +28,14 @@ static __always_inline int rfm_send(struct __sk_buff *skb, __u32 slot, __u32 dir
 	rec = bpf_ringbuf_reserve(&rfm_ring, sizeof(*rec), 0);
 	if (!rec)
 		return -1;
-	rfm_fill(rec, skb, slot, direction, key, tr, wire, rate);
+	rfm_fill(rec, packet);
 	rec->first = rec->last = bpf_ktime_get_boot_ns();
 	bpf_ringbuf_submit(rec, rfm_wakeup_flags(cpu));
 	return 0;
 }
 
 /* Adds this packet to the record of its flow. Returns non-zero if there was no room. */
-static __always_inline int rfm_combine(struct __sk_buff *skb, __u32 slot, __u32 direction,
-				       __u32 family, const struct rfm_key *key,
-				       const struct rfm_transport *tr, const struct rfm_wire *wire,
-				       __u32 rate)
+static __always_inline int rfm_combine(const struct rfm_taken *packet)
 {
 	struct rfm_cpu *cpu = rfm_this_cpu();
 	struct rfm_cache_entry *entry;
@@ -49,79 +44,138 @@ static __always_inline int rfm_combine(struct __sk_buff *skb, __u32 slot, __u32 
 		return -1;
 	if (!cpu->armed)
 		rfm_arm(cpu);
-	entry = rfm_cache_place(cpu, key, family, rate);
+	entry = rfm_cache_place(cpu, &packet->key, packet->family, packet->rate);
 	if (!entry)
 		return -1;
 	if (!entry->record.sample_rate) {
-		rfm_fill(&entry->record, skb, slot, direction, key, tr, wire, rate);
+		rfm_fill(&entry->record, packet);
 		entry->record.first = entry->record.last = rfm_coarse_ns(cpu);
 		return 0;
 	}
-	entry->record.packets += wire->packets;
-	entry->record.bytes += wire->bytes;
-	entry->record.octets += wire->octets;
+	entry->record.packets += packet->wire.packets;
+	entry->record.bytes += packet->wire.bytes;
+	entry->record.octets += packet->octets;
 	entry->record.last = rfm_coarse_ns(cpu);
-	entry->record.tcp_flags |= tr->tcp_flags;
+	entry->record.tcp_flags |= packet->transport.tcp_flags;
 	return 0;
+}
+
+/* Beside the flags of a slot, for functions that are not inlined. */
+#define RFM_ORIGIN_EGRESS (1u << 29)
+
+/* IP octets: frames without what stands before the IP header, and without Ethernet padding. */
+static __always_inline __u32 rfm_octets_of(struct __sk_buff *skb, __u32 slot,
+					   const union rfm_network *net,
+					   const struct rfm_transport *tr,
+					   const union rfm_wire *wire)
+{
+	__u32 tag_len = skb->vlan_present ? VLAN_HLEN : 0;
+
+	if (wire->packets == 1)
+		return tr->octets;
+	return wire->bytes - wire->packets * (net->offset - rfm_frame_start(skb, slot) + tag_len);
+}
+
+/*
+ * The part for taken packets, a global function of its own that the verifier goes through once; so
+ * what it must know comes in five words. Non-zero: the packet was lost on its way to userspace.
+ */
+static __always_inline int rfm_take(struct __sk_buff *skb, __u64 network, __u32 origin, __u32 rate,
+				    __u64 wire, int cached)
+{
+	__u32 slot = origin & ~RFM_ORIGIN_EGRESS;
+	__u32 direction = origin & RFM_ORIGIN_EGRESS ? RFM_EGRESS : RFM_INGRESS;
+	union rfm_network net = {.word = network};
+	struct rfm_taken packet = {.skb = skb, .wire.word = wire, .rate = rate};
+	struct rfm_transport *tr = &packet.transport;
+	struct rfm_cursor cur;
+
+	net.family &= 1; /* never RFM_OTHER */
+	packet.family = net.family;
+	packet.direction = direction;
+	packet.has_macs = !(slot & RFM_SLOT_L3);
+	rfm_open(&cur, skb);
+	if (rfm_parse_flow(&cur, &net, rfm_extensions_skb, &packet.key, tr))
+		return -1;
+	packet.octets = rfm_octets_of(skb, slot, &net, tr, &packet.wire);
+	packet.key.word[4] = rfm_join((slot & RFM_SLOT_MASK) - 1, tr->ports);
+	packet.key.word[5] =
+		rfm_join(rfm_join16(net.vlan_outer, net.vlan_inner),
+			 rfm_join16(rfm_join8(tr->protocol, direction), rfm_join8(net.family, 0)));
+	return cached ? rfm_combine(&packet) : rfm_send(&packet);
+}
+
+__noinline int rfm_take_cached(struct __sk_buff *skb, __u64 network, __u32 origin, __u32 rate,
+			       __u64 wire)
+{
+	return rfm_take(skb, network, origin, rate, wire, 1);
+}
+
+__noinline int rfm_take_event(struct __sk_buff *skb, __u64 network, __u32 origin, __u32 rate,
+			      __u64 wire)
+{
+	return rfm_take(skb, network, origin, rate, wire, 0);
+}
+
+/* Counts a packet that has flows, and takes it if it is its turn. */
+static __always_inline int rfm_count(struct __sk_buff *skb, struct rfm_counters *counters,
+				     const union rfm_network *net, union rfm_wire wire,
+				     __u32 origin, int plain, int cached)
+{
+	int shared = !cached && rfm_atomic;
+	__u32 rate = rfm_config.sample_rate;
+	int lost;
+
+	rfm_count_add(&counters->crossed[net->family], wire, shared);
+	if (!rfm_is_taken(counters, rate, shared))
+		return TCX_NEXT;
+	rfm_count_add(&counters->taken[net->family], wire, shared);
+	if (!cached)
+		lost = rfm_take_event(skb, net->word, origin, rate, wire.word);
+	else if (plain)
+		lost = rfm_take(skb, net->word, origin, rate, wire.word, 1);
+	else
+		lost = rfm_take_cached(skb, net->word, origin, rate, wire.word);
+	if (lost) {
+		rfm_count_add(&counters->lost[net->family], wire, shared);
+		rfm_add(&counters->lost_records, 1, shared);
+	}
+	return TCX_NEXT;
 }
 
 static __always_inline int rfm_handle(struct __sk_buff *skb, __u32 direction, int cached)
 {
-	__u32 slot = rfm_slot(skb->ifindex);
-	__u32 rate = rfm_config.sample_rate;
-	__u32 tag_len = skb->vlan_present ? VLAN_HLEN : 0;
-	__u32 gso_size = skb->gso_size;
-	struct rfm_cursor cur = {.ctx = skb, .load = rfm_load_skb, .len = skb->len};
-	struct rfm_wire wire = {.packets = 1};
+	__u32 origin = rfm_slot(skb->ifindex);
+	union rfm_wire wire = {.packets = 1};
 	struct rfm_counters *counters;
-	struct rfm_transport tr = {};
-	struct rfm_key key = {};
 	union rfm_network net;
-	__u32 start;
-	int lost;
 
-	if (!slot)
+	if (!origin)
 		return TCX_NEXT;
-	counters = rfm_counters_of((slot & RFM_SLOT_MASK) - 1, direction);
+	counters = rfm_counters_of((origin & RFM_SLOT_MASK) - 1, direction);
 	if (!counters)
 		return TCX_NEXT;
+	if (direction == RFM_EGRESS) /* what goes out has no outer headers yet */
+		origin = (origin & ~RFM_SLOT_GRE) | RFM_ORIGIN_EGRESS;
 
-	start = direction == RFM_INGRESS ? rfm_frame_start(skb, slot) : 0;
-	wire.bytes = cur.len - start + tag_len;
-	net = rfm_network_of(skb, slot, start);
+	wire.bytes = skb->len;
+	if (rfm_is_plain_v4(skb, origin, &net))
+		return rfm_count(skb, counters, &net, wire, origin, 1, cached);
+	if (rfm_is_plain_v6(skb, origin, &net))
+		return rfm_count(skb, counters, &net, wire, origin, 1, cached);
+
+	net.word = rfm_find_network(skb, origin);
+	wire.word = rfm_measure(skb, net.word, origin);
 	if (net.family >= RFM_OTHER) {
+		int shared = !cached && rfm_atomic;
+
 		if (net.family > RFM_OTHER)
-			rfm_count_parse_error(net.family - RFM_FAMILIES);
-		rfm_count_add(&counters->crossed[RFM_OTHER], 1, wire.bytes);
+			rfm_count_parse_error(net.family - RFM_FAMILIES, shared);
+		rfm_count_add(&counters->crossed[RFM_OTHER], wire, shared);
 		return TCX_NEXT;
 	}
-	net.family &= 1; /* known already, but not to the verifier of old kernels */
-
-	if (gso_size)
-		rfm_wire_of_segments(&wire, skb->gso_segs, gso_size, cur.len - start, tag_len,
-				     net.offset - start, rfm_repeated_len(skb, net.word) - start);
-	rfm_count_add(&counters->crossed[net.family], wire.packets, wire.bytes);
-	if (!rfm_take(counters, rate))
-		return TCX_NEXT;
-
-	if (rfm_parse_flow(&cur, &net, rfm_extensions_skb, &key, &tr))
-		return TCX_NEXT;
-	if (!gso_size)
-		wire.octets = tr.octets;
-	rfm_count_add(&counters->taken[net.family], wire.packets, wire.bytes);
-	key.word[4] = rfm_join((slot & RFM_SLOT_MASK) - 1, tr.ports);
-	key.word[5] =
-		rfm_join(rfm_join16(net.vlan_outer, net.vlan_inner),
-			 rfm_join16(rfm_join8(tr.protocol, direction), rfm_join8(net.family, 0)));
-	if (cached)
-		lost = rfm_combine(skb, slot, direction, net.family, &key, &tr, &wire, rate);
-	else
-		lost = rfm_send(skb, slot, direction, &key, &tr, &wire, rate);
-	if (lost) {
-		rfm_count_add(&counters->lost[net.family], wire.packets, wire.bytes);
-		rfm_add(&counters->lost_records, 1);
-	}
-	return TCX_NEXT;
+	net.family &= 1; /* known already, but not to the verifier */
+	return rfm_count(skb, counters, &net, wire, origin, 0, cached);
 }
 
 SEC("tcx/ingress")

@@ -101,7 +101,7 @@ struct rfm_cpu {
 	__u64 tick_ns; /* CLOCK_BOOTTIME */
 	__u32 unwoken; /* records sent since the reader was last woken */
 	__u32 armed;   /* the sweep of this CPU's flow cache will run */
-	__u32 base;    /* of its records in rfm_cache */
+	__u32 base;    /* of its sets in rfm_cache */
 	__u32 slice;   /* next to be swept */
 	__u32 found;   /* records met in this round */
 	__u32 pad;

@@ -194,11 +194,12 @@ pub fn list<T: PartialEq>(
     item: impl Fn(&Value<'_>) -> Parsed<T>,
 ) -> impl Fn(&Value<'_>) -> Parsed<Vec<T>> {
     move |value| {
-        let expected = format!("a list of at most {max} items");
-        let items = match value.get_ref().as_array() {
-            Some(items) if items.len() <= max => items,
-            _ => return complain(value, expected, None),
+        let Some(items) = value.get_ref().as_array() else {
+            return complain(value, "a list in [brackets]", None);
         };
+        if items.len() > max {
+            return complain(value, format!("a list of at most {max} items"), None);
+        }
         let mut list = Vec::with_capacity(items.len());
         let mut complaints = Vec::new();
         for value in items.iter() {

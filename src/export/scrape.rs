@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
@@ -25,7 +25,8 @@ const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Everything a scrape reads.
 pub struct Scrape {
     pub interfaces: Arc<Interfaces>,
-    pub counters: Counters,
+    /// Not there until the programs are loaded: then no interface has counters yet.
+    pub counters: Arc<OnceLock<Counters>>,
     pub directions: Vec<Direction>,
     pub patterns: Patterns,
     pub flows: Sender<Request>,
@@ -72,10 +73,7 @@ impl Scrape {
             .iter()
             .filter_map(|watched| self.interface(watched, links, &mut departed))
             .collect();
-        let parse_errors = self.counters.parse_errors().unwrap_or_else(|error| {
-            self.unreadable(&error);
-            Default::default()
-        });
+        let parse_errors = self.parse_errors();
         let names = links.iter().map(|link| (link.name.as_str(), link.loopback));
         let input = Input {
             interfaces: &interfaces,
@@ -131,9 +129,20 @@ impl Scrape {
             return None;
         }
         self.counters
+            .get()?
             .hook(watched.slot, direction)
             .inspect_err(|error| self.unreadable(error))
             .ok()
+    }
+
+    fn parse_errors(&self) -> Vec<(&'static str, u64)> {
+        let Some(counters) = self.counters.get() else {
+            return Vec::new();
+        };
+        counters
+            .parse_errors()
+            .inspect_err(|error| self.unreadable(error))
+            .map_or_else(|_| Vec::new(), Vec::from)
     }
 
     fn unreadable(&self, error: &io::Error) {

@@ -15,7 +15,9 @@ use crate::threads::Heartbeat;
 
 /// How long the thread sleeps when there is nothing to do: often enough for the heartbeat and for
 /// timeouts of seconds.
-const IDLE_TICK: Duration = Duration::from_millis(250);
+const IDLE_TICK: Duration = Duration::from_millis(500);
+/// How long it sleeps when no record will come any more: soon it will be told to end.
+const LAST_TICK: Duration = Duration::from_millis(10);
 /// Parts completed between two batches.
 const EXPIRE_PER_TURN: usize = 4096;
 
@@ -69,12 +71,13 @@ pub fn run(settings: &Settings, names: impl Names, mut channels: Channels, heart
         accounted_bytes: 0,
     };
     let mut behind = false;
+    let mut tick = IDLE_TICK;
     loop {
         heartbeat.beat();
         if heartbeat.stopping() && channels.records.is_empty() {
             return;
         }
-        let patience = if behind { Duration::ZERO } else { IDLE_TICK };
+        let patience = if behind { Duration::ZERO } else { tick };
         select! {
             recv(channels.records) -> batch => match batch {
                 Ok(batch) => {
@@ -82,8 +85,12 @@ pub fn run(settings: &Settings, names: impl Names, mut channels: Channels, heart
                     // No room: there are spare ones enough.
                     drop(channels.spare.try_send(batch));
                 }
-                // A closed channel is always ready: wait for the rest alone.
-                Err(_) => channels.records = never(),
+                // Thread ring has ended, as it does just before this one is told to. A closed
+                // channel is always ready: wait for the rest alone.
+                Err(_) => {
+                    channels.records = never();
+                    tick = LAST_TICK;
+                }
             },
             recv(channels.requests) -> request => match request {
                 Ok(request) => worker.answer(request),

@@ -241,9 +241,21 @@ impl Kernel {
 
     /// Packets and bytes of all families.
     pub fn crossed(&self, ifindex: u32, direction: Direction) -> (u64, u64) {
+        self.sum(ifindex, direction, "crossed")
+    }
+
+    pub fn taken(&self, ifindex: u32, direction: Direction) -> (u64, u64) {
+        self.sum(ifindex, direction, "taken")
+    }
+
+    pub fn lost(&self, ifindex: u32, direction: Direction) -> (u64, u64) {
+        self.sum(ifindex, direction, "lost")
+    }
+
+    fn sum(&self, ifindex: u32, direction: Direction, what: &str) -> (u64, u64) {
         let all = self.read();
         let sum = |unit: &str| {
-            let of = |family| counter(ifindex, direction, family, &format!("crossed {unit}"));
+            let of = |family| counter(ifindex, direction, family, &format!("{what} {unit}"));
             Family::ALL.iter().map(|family| all[&of(*family)]).sum()
         };
         (sum("packets"), sum("bytes"))

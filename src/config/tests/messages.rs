@@ -20,7 +20,7 @@ fn each_message_says_where_what_and_instead_of_what() {
         ),
         (
             "[agent]\ninterfaces = \"eth0\"",
-            "t:2: agent.interfaces: expected a list of at most 1024 items, got \"eth0\"",
+            "t:2: agent.interfaces: expected a list in [brackets], got \"eth0\"",
         ),
         (
             "[agent]\ninterfaces = [\"a\",\n\"(\",\n7]",
