@@ -119,7 +119,7 @@ fn table(found: &[Found]) -> Table {
     ];
     let mut table = Table::new("Memory", &text, &columns);
     let mb = |bytes: u64| bytes as f64 / 1e6;
-    let cell = |m: &Memory| Cell::text(format!("{:.1} ({:.1})", mb(m.resident), mb(m.anonymous)));
+    let cell = |m: &Memory| Cell::text(format!("{:.2} ({:.2})", mb(m.resident), mb(m.anonymous)));
     for row in found {
         let target = |memory: &Memory, limit| match row.name.as_str() {
             "rfm" => Cell::at_most(mb(memory.resident), limit, "MB"),
