@@ -31,13 +31,13 @@ use crate::interfaces::Interfaces;
 use crate::links::watcher::{Plan, Watcher};
 use crate::links::{Link, LinkSocket};
 use crate::process::ProcessReader;
-use crate::threads::{Heartbeat, Threads};
+use crate::threads::{self, Heartbeat, Threads};
 
 /// How often the threads are looked after.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Batches of records between thread ring and thread flow; beyond that the ring fills.
-const BATCHES: usize = 16;
+const BATCHES: usize = 32;
 
 /// Requests that wait for thread flow.
 const REQUESTS: usize = 16;
@@ -286,6 +286,7 @@ impl Running {
         let settings = flow_settings(agent);
         let names = self.interfaces.clone();
         self.spawn("flow", move |heartbeat| {
+            threads::raise_priority();
             worker::run(&settings, names, channels, &heartbeat);
         })?;
         Ok(FlowEnds {
@@ -310,9 +311,11 @@ impl Running {
             errors: self.errors.clone(),
             batches,
             spares,
+            word: loaded.reader().map_err(Error::Maps)?,
             flow_cache: loaded.flow_cache().map_err(Error::Maps)?,
         };
         self.spawn("ring", move |heartbeat| {
+            threads::raise_priority();
             if let Err(error) = reader.run(&heartbeat) {
                 log::error!("thread ring: {error}");
             }
