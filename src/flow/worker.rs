@@ -15,7 +15,7 @@ use crate::threads::Heartbeat;
 
 /// How long the thread sleeps when there is nothing to do: often enough for the heartbeat and for
 /// timeouts of seconds.
-const IDLE_TICK: Duration = Duration::from_millis(250);
+const IDLE_TICK: Duration = Duration::from_millis(500);
 /// Parts completed between two batches.
 const EXPIRE_PER_TURN: usize = 4096;
 
