@@ -4,12 +4,12 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::lab::{Lab, Namespace, end, wait_for};
+use super::lab::{Lab, Namespace, end, try_run, wait_for};
 use super::metrics::Metrics;
 
 pub const PORT: u16 = 9669;
@@ -48,12 +48,9 @@ impl Agent {
         config: &str,
         environment: &[(&str, &str)],
     ) -> Self {
-        let file = lab.file("rfm.toml", config);
         let log = lab.path("rfm.log");
         let output = fs::File::create(&log).expect("a log file");
-        let path = file.to_str().expect("a path in UTF-8");
-        let child = namespace
-            .command(env!("CARGO_BIN_EXE_rfm"), &["--config", path])
+        let child = command(lab, namespace, config, &[])
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(output.try_clone().expect("a second handle"))
@@ -124,11 +121,30 @@ impl Agent {
             * 1024
     }
 
+    /// Processor time of all threads so far, to the nanosecond, as the scheduler keeps it.
+    pub fn cpu_time(&self) -> Duration {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id()));
+        let nanoseconds = tasks.expect("the agent runs").map(|task| {
+            let path = task.expect("a thread").path().join("schedstat");
+            let text = fs::read_to_string(path).expect("CONFIG_SCHED_INFO");
+            let first = text.split(' ').next().map(str::parse::<u64>);
+            first.expect("three numbers").expect("a number")
+        });
+        Duration::from_nanos(nanoseconds.sum())
+    }
+
     /// SIGTERM: must end by itself, and with exit code 0.
-    pub fn stop(mut self) {
-        self.signal(Signal::TERM);
+    pub fn stop(self) {
+        self.stop_by(Signal::TERM);
+    }
+
+    /// As [`Agent::stop`]; how long it took.
+    pub fn stop_by(mut self, signal: Signal) -> Duration {
+        let start = Instant::now();
+        self.signal(signal);
         let status = self.wait(Duration::from_secs(10));
         assert_eq!(status.and_then(|s| s.code()), Some(0), "{}", self.log());
+        start.elapsed()
     }
 
     /// SIGKILL: no time for any farewell.
@@ -159,6 +175,29 @@ impl Drop for Agent {
             eprintln!("--- the agent's log\n{}---", self.log());
         }
     }
+}
+
+/// The program with this configuration, under the programs of `wrapper`.
+fn command(lab: &Lab, namespace: &Namespace, config: &str, wrapper: &[&str]) -> Command {
+    let file = lab.file("rfm.toml", config);
+    let path = file.to_str().expect("a path in UTF-8");
+    let own = [env!("CARGO_BIN_EXE_rfm"), "--config", path];
+    let words = [wrapper, &own].concat();
+    namespace.command(words[0], &words[1..])
+}
+
+/// A start that must fail: exit code, and what was said.
+pub fn refused(
+    lab: &Lab,
+    namespace: &Namespace,
+    config: &str,
+    wrapper: &[&str],
+) -> (Option<i32>, String) {
+    // one that starts all the same must not run for ever
+    let limited = [&["timeout", "10"], wrapper].concat();
+    let output = try_run(&mut command(lab, namespace, config, &limited));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code(), said)
 }
 
 pub struct Reply {

@@ -234,16 +234,23 @@ impl Kernel {
         }
     }
 
-    /// Ends as a killed process does: filters stay where they are.
-    pub fn leave_attached(mut self) {
-        self.hooks.drain(..).for_each(std::mem::forget);
-    }
-
     /// Packets and bytes of all families.
     pub fn crossed(&self, ifindex: u32, direction: Direction) -> (u64, u64) {
+        self.sum(ifindex, direction, "crossed")
+    }
+
+    pub fn taken(&self, ifindex: u32, direction: Direction) -> (u64, u64) {
+        self.sum(ifindex, direction, "taken")
+    }
+
+    pub fn lost(&self, ifindex: u32, direction: Direction) -> (u64, u64) {
+        self.sum(ifindex, direction, "lost")
+    }
+
+    fn sum(&self, ifindex: u32, direction: Direction, what: &str) -> (u64, u64) {
         let all = self.read();
         let sum = |unit: &str| {
-            let of = |family| counter(ifindex, direction, family, &format!("crossed {unit}"));
+            let of = |family| counter(ifindex, direction, family, &format!("{what} {unit}"));
             Family::ALL.iter().map(|family| all[&of(*family)]).sum()
         };
         (sum("packets"), sum("bytes"))
@@ -251,10 +258,6 @@ impl Kernel {
 
     pub fn lost_records(&self, ifindex: u32, direction: Direction) -> u64 {
         self.read()[&lost_records(ifindex, direction)]
-    }
-
-    pub fn crossed_packets(&self, ifindex: u32, direction: Direction, family: Family) -> u64 {
-        self.read()[&counter(ifindex, direction, family, "crossed packets")]
     }
 
     /// From the next packet on, 1 in `rate` is taken.

@@ -12,6 +12,8 @@ use std::{fs, thread};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use super::frames::Mac;
+
 /// One lab at a time in a test binary: figures of rates and memory do not bear neighbours.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -133,6 +135,33 @@ impl Lab {
         }
     }
 
+    /// A silent namespace with the veth pair `v0`, `v1`; frames sent on `v0` are seen twice.
+    pub fn wire(&self) -> Namespace {
+        let namespace = self.namespace("w");
+        self.veth((&namespace, "v0"), (&namespace, "v1"));
+        namespace
+    }
+
+    /// A namespace that forwards IPv4 from `lan0` to `wan0`, and the one behind, where `sink0` takes
+    /// what comes for any address and says nothing.
+    pub fn router(&self) -> (Namespace, Namespace) {
+        let (router, far) = (self.namespace("r"), self.namespace("f"));
+        self.veth((&router, "lan0"), (&router, "lan1"));
+        self.veth((&router, "wan0"), (&far, "sink0"));
+        let conf = "net.ipv4.conf";
+        router.run(
+            "sysctl",
+            &format!("-qw net.ipv4.ip_forward=1 {conf}.all.rp_filter=0 {conf}.lan0.rp_filter=0"),
+        );
+        router.ip("address add 10.99.0.1/24 dev wan0");
+        let sink = mac("sink0");
+        router.ip(&format!(
+            "neighbour replace 10.99.0.2 lladdr {sink} nud permanent dev wan0"
+        ));
+        router.ip("route add default via 10.99.0.2");
+        (router, far)
+    }
+
     /// Two namespaces with IPv4, IPv6 and known neighbours between `a0` and `b0`.
     pub fn pair(&self) -> (Namespace, Namespace) {
         let (a, b) = (self.namespace("a"), self.namespace("b"));
@@ -194,12 +223,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Locally administered, the same in every run, another for each device name.
-fn mac(device: &str) -> String {
+pub fn mac_of(device: &str) -> Mac {
     let sum = device
         .bytes()
         .fold(0u32, |h, b| h.wrapping_mul(31) + u32::from(b));
     let [_, _, x, y] = sum.to_be_bytes();
-    format!("02:00:00:00:{x:02x}:{y:02x}")
+    [2, 0, 0, 0, x, y]
+}
+
+fn mac(device: &str) -> String {
+    mac_of(device).map(|byte| format!("{byte:02x}")).join(":")
 }
 
 pub fn ipv4(host: u8) -> Ipv4Addr {

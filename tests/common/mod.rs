@@ -5,11 +5,14 @@
 #![allow(dead_code)]
 
 pub mod agent;
+pub mod books;
 pub mod cases;
+pub mod flood;
 pub mod frames;
 pub mod http;
 pub mod kernel;
 pub mod lab;
 pub mod metrics;
 pub mod packet;
+pub mod traffic;
 pub mod witness;

@@ -135,16 +135,25 @@ impl Sender {
     }
 
     fn send_bytes(&self, bytes: &[u8], protocol: u16) -> io::Result<()> {
-        let to = LinkAddress::new(self.ifindex, protocol);
         loop {
-            match sendto(&self.socket, bytes, SendFlags::empty(), &to) {
-                Ok(sent) if sent == bytes.len() => return Ok(()),
-                Ok(sent) => panic!("{sent} of {} bytes sent", bytes.len()),
+            match self.try_send_bytes(bytes, protocol) {
                 // the device queue is full for a moment
                 Err(rustix::io::Errno::NOBUFS) => std::thread::yield_now(),
-                Err(e) => return Err(e.into()),
+                other => return Ok(other?),
             }
         }
+    }
+
+    /// Once: fails where the device takes nothing.
+    pub fn try_send(&self, frame: &[u8]) -> io::Result<()> {
+        Ok(self.try_send_bytes(frame, 0)?)
+    }
+
+    fn try_send_bytes(&self, bytes: &[u8], protocol: u16) -> rustix::io::Result<()> {
+        let to = LinkAddress::new(self.ifindex, protocol);
+        let sent = sendto(&self.socket, bytes, SendFlags::empty(), &to)?;
+        assert_eq!(sent, bytes.len(), "bytes sent");
+        Ok(())
     }
 }
 

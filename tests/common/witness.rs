@@ -79,8 +79,13 @@ impl Witness {
         }
     }
 
-    /// As a filter of this priority; makes the clsact qdisc if it is not there.
-    pub fn clsact(lab: &Lab, ifindex: u32, direction: Direction, priority: u32) -> Self {
+    /// As a filter of this priority and handle; makes the clsact qdisc if it is not there.
+    pub fn clsact(
+        lab: &Lab,
+        ifindex: u32,
+        direction: Direction,
+        (priority, handle): (u32, u32),
+    ) -> Self {
         let object = load(lab, direction);
         let hook = {
             let program = object.progs_mut().next().expect("one program");
@@ -94,7 +99,7 @@ impl Witness {
             let mut filter = TcHookBuilder::new(program.as_fd())
                 .ifindex(ifindex as i32)
                 .priority(priority)
-                .handle(1)
+                .handle(handle)
                 .hook(point);
             filter.attach().expect("attached as a filter")
         };
@@ -131,19 +136,23 @@ fn load(lab: &Lab, direction: Direction) -> Object {
     open.load().expect("it loads")
 }
 
-/// How many programs are on a TCX hook of a device in this thread's network namespace.
-pub fn tcx_programs(ifindex: u32, direction: Direction) -> u32 {
+/// The ids of the programs on a TCX hook of a device in this thread's network namespace.
+pub fn tcx_programs(ifindex: u32, direction: Direction) -> Vec<u32> {
     let hook = match direction {
         Direction::Ingress => libbpf_sys::BPF_TCX_INGRESS,
         Direction::Egress => libbpf_sys::BPF_TCX_EGRESS,
     };
+    let mut ids = vec![0; 16];
     let mut opts = libbpf_sys::bpf_prog_query_opts {
         sz: size_of::<libbpf_sys::bpf_prog_query_opts>() as libbpf_sys::size_t,
+        prog_ids: ids.as_mut_ptr(),
         ..Default::default()
     };
-    // SAFETY: opts carries its size; without an array for ids the kernel only writes the count.
+    opts.__bindgen_anon_1.count = ids.len() as u32;
+    // SAFETY: opts carries its size, and an array with its length, which outlives the call.
     let result = unsafe { libbpf_sys::bpf_prog_query_opts(ifindex as i32, hook, &mut opts) };
     assert_eq!(result, 0, "bpf_prog_query_opts");
     // SAFETY: both members of the union are the same integer.
-    unsafe { opts.__bindgen_anon_1.count }
+    ids.truncate(unsafe { opts.__bindgen_anon_1.count } as usize);
+    ids
 }

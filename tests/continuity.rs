@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Counters and flows stay exact whatever happens in mid traffic: interfaces go down and up, traffic
+//! moves from CPU to CPU, the sample rate changes.
+
+mod common;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use common::agent::{Agent, EACH_PACKET, EXACT, config};
+use common::books::{SETTLED, crossed_ip, of_hooks, settle};
+use common::flood::pin_to;
+use common::kernel::{Kernel, Record};
+use common::lab::{Lab, Namespace, can_run, wait_for};
+use common::packet::Sender;
+use common::traffic::{meanwhile, send_burst, small_frame};
+use rfm::bpf::attach::{HookKind, Position};
+use rfm::flow::key::Direction::{Egress, Ingress};
+
+const FLOWS: u16 = 50;
+
+/// Sends out of `v0`, the same flows now from one CPU, now from the other.
+fn roaming_traffic(stop: &AtomicBool) {
+    let sender = Sender::new("v0").expect("a packet socket");
+    let frames: Vec<_> = (0..FLOWS).map(small_frame).collect();
+    for cpu in [0, 1].into_iter().cycle() {
+        pin_to(cpu);
+        for frame in &frames {
+            if stop.load(Ordering::Relaxed) {
+                return;
+            }
+            // while the interface is down it refuses
+            let _ = sender.try_send(frame);
+        }
+    }
+}
+
+fn crossed_packets(agent: &Agent) -> (u64, u64) {
+    let metrics = agent.scrape();
+    let packets = |device, hook| crossed_ip(&metrics, device, hook).packets;
+    (packets("v0", "egress"), packets("v1", "ingress"))
+}
+
+#[test]
+fn interfaces_go_down_and_up_and_traffic_moves_between_cpus() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    for cache in [EXACT, EACH_PACKET] {
+        let more = format!("{cache}ring_buf_size = 4194304\n");
+        let agent = Agent::start(&lab, &namespace, &config(r#"["v0", "v1"]"#, &more));
+        let device_before = namespace.device_counters("v1");
+        namespace.inside(|| meanwhile(&[&roaming_traffic], || down_and_up(&namespace, &agent)));
+        let (metrics, _) = settle(&agent, &["v0", "v1"]);
+        let device = namespace.device_counters("v1") - device_before;
+        assert_eq!(of_hooks(&metrics, "v1"), device);
+        assert!(device.rx_packets > 5_000, "hardly any traffic: {device:?}");
+
+        // and the hooks are where they were
+        let (sent, received) = crossed_packets(&agent);
+        let sender = namespace.inside(|| Sender::new("v0").expect("a packet socket"));
+        send_burst(&sender, 1_000);
+        let expected = (sent + 1_000, received + 1_000);
+        wait_for(SETTLED, || crossed_packets(&agent) == expected);
+        assert_eq!(crossed_packets(&agent), expected);
+        settle(&agent, &["v0", "v1"]);
+        agent.stop();
+    }
+}
+
+/// Each interface twice; traffic flows before, between and after.
+fn down_and_up(namespace: &Namespace, agent: &Agent) {
+    for device in ["v0", "v1", "v0", "v1"] {
+        let (_, before) = crossed_packets(agent);
+        let flows = || crossed_packets(agent).1 > before + 500;
+        assert!(wait_for(SETTLED, flows), "no traffic before {device}");
+        namespace.ip(&format!("link set {device} down"));
+        thread::sleep(Duration::from_millis(50));
+        namespace.ip(&format!("link set {device} up"));
+    }
+    let (_, before) = crossed_packets(agent);
+    let flows = || crossed_packets(agent).1 > before + 500;
+    assert!(wait_for(SETTLED, flows), "no traffic at the end");
+}
+
+#[test]
+fn the_sample_rate_changes_in_mid_traffic() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    let [v0, v1] = ["v0", "v1"].map(|name| namespace.ifindex(name));
+    for flow_cache in [8192, 0] {
+        namespace.inside(|| {
+            let mut kernel = Kernel::load_with_cache(&[(v0, false), (v1, false)], flow_cache);
+            kernel.attach(HookKind::detect(), Position::Head);
+            let mut records = Vec::new();
+            // each phase is shorter than a sweep: the cache holds records of several rates
+            meanwhile(&[&roaming_traffic], || {
+                for rate in [1, 10, 3, 20, 1, 7] {
+                    kernel.set_sample_rate(rate);
+                    for _ in 0..100 {
+                        thread::sleep(Duration::from_millis(3));
+                        records.extend(kernel.records());
+                    }
+                }
+            });
+            let hooks = [(v0, Egress), (v1, Ingress)];
+            let accounted = |records: &[Record]| {
+                hooks.map(|(ifindex, direction)| {
+                    let (packets, bytes) = kernel.lost(ifindex, direction);
+                    let of_hook = |r: &&Record| (r.ifindex, r.direction) == (ifindex, direction);
+                    let of_hook = records.iter().filter(of_hook);
+                    of_hook.fold((packets, bytes), |sum, record| {
+                        (sum.0 + record.packets, sum.1 + record.bytes)
+                    })
+                })
+            };
+            let taken = hooks.map(|(ifindex, direction)| kernel.taken(ifindex, direction));
+            wait_for(SETTLED, || {
+                records.extend(kernel.records());
+                accounted(&records) == taken
+            });
+            assert_eq!(accounted(&records), taken, "flow_cache = {flow_cache}");
+            estimates_are_true(&kernel, &records, hooks.map(|(ifindex, _)| ifindex));
+        });
+    }
+}
+
+/// Each record is scaled by the rate that it was taken under, so that the sum is near what crossed.
+fn estimates_are_true(kernel: &Kernel, records: &[Record], [v0, v1]: [u32; 2]) {
+    for (ifindex, direction) in [(v0, Egress), (v1, Ingress)] {
+        let (crossed, _) = kernel.crossed(ifindex, direction);
+        let (lost, _) = kernel.lost(ifindex, direction);
+        assert_eq!(lost, 0, "the ring is large enough for this");
+        let scaled: u64 = records
+            .iter()
+            .filter(|r| r.ifindex == ifindex)
+            .map(|r| r.packets * u64::from(r.sample_rate))
+            .sum();
+        let ratio = scaled as f64 / crossed as f64;
+        println!("{direction:?}: {scaled} of {crossed} packets, {ratio:.4}");
+        assert!((ratio - 1.0).abs() < 0.05, "{ratio}");
+    }
+}

@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The programs on their hooks: beside those of others, after SIGKILL, and as on other kernels.
+
+mod common;
+
+use std::thread;
+
+use common::agent::{Agent, EXACT, config};
+use common::books::{Count, SETTLED, of_hooks, settle};
+use common::flood::pin_to;
+use common::lab::{Lab, Namespace, can_run, run, wait_for};
+use common::packet::Sender;
+use common::traffic::{EXCHANGE_TOOLS, exchange, iperf3_server, send_burst, small_frame};
+use common::witness::{Place, Witness, tcx_programs};
+use libbpf_rs::query::{ProgInfoIter, ProgInfoQueryOptions, ProgramInfo};
+use rfm::flow::key::Direction::{self, Egress, Ingress};
+
+const BOTH: &str = r#"["v0", "v1"]"#;
+
+fn crossed(agent: &Agent, way: &str, device: &str) -> u64 {
+    let name = format!("rfm_interface_{way}_packets_total");
+    agent.scrape().sum(&name, &[("ifname", device)])
+}
+
+// TCX
+
+#[test]
+fn other_tcx_programs_before_and_after_see_every_packet() {
+    if !can_run(&["ip", "sysctl", "clang"]) {
+        return;
+    }
+    for position in ["head", "tail"] {
+        let lab = Lab::new();
+        let namespace = lab.wire();
+        let (v0, v1) = (namespace.ifindex("v0"), namespace.ifindex("v1"));
+        let sender = namespace.inside(|| Sender::new("v0").expect("a packet socket"));
+        let more = format!("{EXACT}position = {position:?}\n");
+        namespace.inside(|| {
+            let witness =
+                |place| [(v0, Egress), (v1, Ingress)].map(|(i, d)| Witness::tcx(&lab, i, d, place));
+            let earlier = witness(Place::Last);
+            let agent = Agent::start(&lab, &namespace, &config(BOTH, &more));
+            send_burst(&sender, 100);
+            let later: Vec<Witness> = [Place::First, Place::Last]
+                .into_iter()
+                .flat_map(witness)
+                .collect();
+            send_burst(&sender, 200);
+            let complete =
+                || earlier.iter().all(|w| w.seen() == 300) && later.iter().all(|w| w.seen() == 200);
+            wait_for(SETTLED, complete);
+            let seen = |witnesses: &[Witness]| witnesses.iter().map(Witness::seen).collect();
+            let (earlier_saw, later_saw): (Vec<_>, Vec<_>) = (seen(&earlier), seen(&later));
+            assert_eq!(earlier_saw, [300, 300], "{position}");
+            assert_eq!(later_saw, [200, 200, 200, 200], "{position}");
+            assert_eq!(crossed(&agent, "tx", "v0"), 300, "{position}");
+            assert_eq!(crossed(&agent, "rx", "v1"), 300, "{position}");
+            // a clean end leaves theirs, and takes ours away
+            agent.stop();
+            assert_eq!(tcx_programs(v0, Egress).len(), 3, "{position}");
+            assert_eq!(tcx_programs(v0, Ingress).len(), 0, "{position}");
+        });
+    }
+}
+
+#[test]
+fn nothing_is_attached_after_sigkill() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    let devices = ["v0", "v1"].map(|name| namespace.ifindex(name));
+    let attached = || {
+        let count = |device| {
+            let programs = Direction::ALL.map(|d| tcx_programs(device, d));
+            programs.concat().len()
+        };
+        devices.map(count)
+    };
+    namespace.inside(|| {
+        let agent = Agent::start(&lab, &namespace, &config(BOTH, EXACT));
+        assert_eq!(attached(), [2, 2]);
+        agent.kill();
+        // links are freed by a kernel worker
+        wait_for(SETTLED, || attached() == [0, 0]);
+        assert_eq!(attached(), [0, 0]);
+    });
+}
+
+// clsact
+
+const CLSACT: [(&str, &str); 1] = [("RFM_FORCE", "clsact")];
+
+/// The handle of the agent's own filters: alone it makes no filter ours.
+const OUR_HANDLE: u32 = 0x0072_666d;
+
+/// Both hooks of a wire under clsact, with filters of others on one of them.
+struct Clsact<'a> {
+    lab: &'a Lab,
+    namespace: &'a Namespace,
+    sender: Sender,
+    /// Far from ours, and where ours would be had it not come first.
+    theirs: [Witness; 2],
+}
+
+impl<'a> Clsact<'a> {
+    /// In this thread's network namespace.
+    fn new(lab: &'a Lab, namespace: &'a Namespace) -> Self {
+        let v0 = namespace.ifindex("v0");
+        let places = [(100, 1), (2, OUR_HANDLE)];
+        Self {
+            lab,
+            namespace,
+            sender: Sender::new("v0").expect("a packet socket"),
+            theirs: places.map(|place| Witness::clsact(lab, v0, Egress, place)),
+        }
+    }
+
+    fn start(&self) -> Agent {
+        let config = config(BOTH, EXACT);
+        Agent::start_with(self.lab, self.namespace, &config, &CLSACT)
+    }
+
+    /// How many filters of programs named so are on each of the four hooks.
+    fn filters(&self, name: &str) -> Vec<usize> {
+        let hooks = ["v0 ingress", "v0 egress", "v1 ingress", "v1 egress"];
+        let on = |hook: &&str| {
+            let text = self.namespace.run("tc", &format!("filter show dev {hook}"));
+            text.lines().filter(|line| line.contains(name)).count()
+        };
+        hooks.iter().map(on).collect()
+    }
+
+    /// A burst is seen by the filters of others, and counted by the agent.
+    fn all_count(&self, agent: &Agent) {
+        let saw = || self.theirs.each_ref().map(Witness::seen);
+        let before = (
+            saw(),
+            crossed(agent, "tx", "v0"),
+            crossed(agent, "rx", "v1"),
+        );
+        send_burst(&self.sender, 100);
+        wait_for(SETTLED, || crossed(agent, "rx", "v1") == before.2 + 100);
+        assert_eq!(saw(), before.0.map(|seen| seen + 100));
+        assert_eq!(crossed(agent, "tx", "v0"), before.1 + 100);
+        assert_eq!(crossed(agent, "rx", "v1"), before.2 + 100);
+    }
+}
+
+/// A filter outlives its process: what a killed run left is replaced at the next start, or removed by
+/// `rfm --detach`; and those of others work all the time.
+#[test]
+fn a_clsact_filter_that_was_left_is_replaced_and_others_are_not_touched() {
+    if !can_run(&["ip", "tc", "sysctl", "clang"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    namespace.inside(|| {
+        let wire = Clsact::new(&lab, &namespace);
+        let one_each = vec![1, 1, 1, 1];
+        let none = vec![0, 0, 0, 0];
+        let theirs = || assert_eq!(wire.filters("witness"), [0, 2, 0, 0]);
+
+        let agent = wire.start();
+        let info = [("ifname", "v0"), ("attach", "clsact")];
+        assert_eq!(agent.scrape().get("rfm_interface_info", &info), Some(1.0));
+        for (device, direction) in [("v0", Egress), ("v1", Ingress)] {
+            let ifindex = namespace.ifindex(device);
+            assert!(tcx_programs(ifindex, direction).is_empty(), "not forced");
+        }
+        assert_eq!(wire.filters("rfm_"), one_each);
+        wire.all_count(&agent);
+        agent.kill();
+        assert_eq!(wire.filters("rfm_"), one_each, "they outlive SIGKILL");
+        theirs();
+
+        let agent = wire.start();
+        assert_eq!(wire.filters("rfm_"), one_each, "replaced, not added to");
+        wire.all_count(&agent);
+        agent.kill();
+
+        run(&mut namespace.command(env!("CARGO_BIN_EXE_rfm"), &["--detach"]));
+        assert_eq!(wire.filters("rfm_"), none);
+        theirs();
+
+        let agent = wire.start();
+        wire.all_count(&agent);
+        agent.stop();
+        assert_eq!(wire.filters("rfm_"), none, "after a clean end");
+        theirs();
+    });
+}
+
+// As on other kernels
+
+/// The programs of ours on a TCX hook of this thread's network namespace.
+fn our_program(ifindex: u32, direction: Direction) -> ProgramInfo {
+    let ids = tcx_programs(ifindex, direction);
+    assert_eq!(ids.len(), 1, "{ids:?}");
+    let options = ProgInfoQueryOptions::default().include_xlated_prog_insns(true);
+    ProgInfoIter::with_query_opts(options)
+        .find(|program| program.id == ids[0])
+        .expect("an attached program has an id")
+}
+
+/// How many instructions are atomic additions (BPF_STX | BPF_ATOMIC, Documentation/bpf).
+fn atomic_additions(program: &ProgramInfo) -> usize {
+    let instructions = program.xlated_prog_insns.chunks_exact(8);
+    instructions.filter(|i| i[0] & !0x18 == 0xc3).count()
+}
+
+/// `count` packets from each CPU at once.
+fn send_from_both_cpus(count: u16) {
+    thread::scope(|scope| {
+        for cpu in [0, 1] {
+            scope.spawn(move || {
+                pin_to(cpu);
+                let sender = Sender::new("v0").expect("a packet socket");
+                let frame = small_frame(9);
+                for _ in 0..count {
+                    sender.send(&frame, 0).expect("sent");
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn the_pair_for_preempt_rt_counts_exactly_on_both_cpus() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    let v0 = namespace.ifindex("v0");
+    let more = format!("{EXACT}ring_buf_size = 16777216\n");
+    for (force, name, atomic) in [("", "rfm_egress", false), ("rt", "rfm_egress_ev", true)] {
+        let environment = [("RFM_FORCE", force)];
+        let agent = Agent::start_with(&lab, &namespace, &config(BOTH, &more), &environment);
+        namespace.inside(|| {
+            let program = our_program(v0, Egress);
+            assert_eq!(program.name.to_str(), Some(name));
+            assert_eq!(atomic_additions(&program) > 0, atomic, "{name}");
+            send_from_both_cpus(20_000);
+        });
+        let (metrics, lost) = settle(&agent, &["v0", "v1"]);
+        assert_eq!(lost, Count::default(), "the ring is large enough for this");
+        assert_eq!(of_hooks(&metrics, "v0").tx_packets, 40_000);
+        assert_eq!(of_hooks(&metrics, "v1").rx_packets, 40_000);
+        agent.stop();
+    }
+}
+
+#[test]
+fn under_lockdown_it_loads_and_counts() {
+    if !can_run(&EXCHANGE_TOOLS) || !can_run(&["ethtool"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let (a, b) = lab.pair();
+    a.offloads_off("a0");
+    b.offloads_off("b0");
+    iperf3_server(&lab, &b);
+    let forced = [("RFM_FORCE", "lockdown")];
+    let agent = Agent::start_with(&lab, &a, &config(r#"["a0"]"#, EXACT), &forced);
+    assert!(agent.log().contains("kernel lockdown"), "not forced");
+    let device_before = a.device_counters("a0");
+    exchange(&a);
+    let (metrics, _) = settle(&agent, &["a0"]);
+    let device = a.device_counters("a0") - device_before;
+    assert_eq!(of_hooks(&metrics, "a0"), device);
+    assert!(device.tx_packets > 10_000, "{device:?}");
+    agent.stop();
+}

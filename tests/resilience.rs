@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The agent among broken clients, at rest, refused a start, and told to end.
+
+mod common;
+
+use std::io::Write;
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::agent::{Agent, EXACT, PORT, config, refused};
+use common::books::{Count, settle};
+use common::http::raise_descriptor_limit;
+use common::lab::{Lab, can_run};
+use common::packet::Sender;
+use common::traffic::{Other, meanwhile, small_frame};
+use rustix::process::Signal;
+
+const BOTH: &str = r#"["v0", "v1"]"#;
+
+// Broken clients
+
+/// Connects to the agent; this thread is in its namespace.
+fn client() -> TcpStream {
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, PORT)).expect("it listens");
+    let timeout = Some(Duration::from_secs(1));
+    stream.set_write_timeout(timeout).expect("a timeout");
+    stream
+}
+
+/// Sends what the server takes: it may close at any time.
+fn send(mut stream: &TcpStream, bytes: &[u8]) {
+    let _ = stream.write_all(bytes);
+}
+
+/// Requests that never end, a byte now and then.
+fn slow_clients(stop: &AtomicBool) {
+    let streams: Vec<TcpStream> = (0..20).map(|_| client()).collect();
+    for byte in b"GET /metrics HTTP/1.1\r\nX: "
+        .iter()
+        .chain([b'x'; 1_000].iter())
+    {
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        streams.iter().for_each(|stream| send(stream, &[*byte]));
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Headers a hundred times larger than the limit.
+fn huge_headers(stop: &AtomicBool) {
+    let huge = format!(
+        "GET /metrics HTTP/1.1\r\nX: {}\r\n\r\n",
+        "x".repeat(1 << 21)
+    );
+    while !stop.load(Ordering::Relaxed) {
+        send(&client(), huge.as_bytes());
+    }
+}
+
+/// Half a request and no more; half a connection; a request whose answer nobody reads.
+fn half_open_clients(stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        let streams: Vec<TcpStream> = (0..30).map(|_| client()).collect();
+        for (i, stream) in streams.iter().enumerate() {
+            match i % 3 {
+                0 => send(stream, b"GET /metr"),
+                1 => drop(stream.shutdown(Shutdown::Write)),
+                _ => {
+                    (0..20).for_each(|_| send(stream, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"))
+                }
+            }
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// A thousand connections at once, again and again; each says something.
+fn crowd(stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        let streams: Vec<TcpStream> = (0..1_000).map(|_| client()).collect();
+        streams.iter().for_each(|stream| send(stream, b"GET"));
+    }
+}
+
+/// Some 20,000 packets a second over 1,000 flows.
+fn traffic(stop: &AtomicBool) {
+    let sender = Sender::new("v0").expect("a packet socket");
+    let frames: Vec<_> = (0..1_000).map(small_frame).collect();
+    for burst in frames.chunks(100).cycle() {
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        for frame in burst {
+            sender.send(frame, 0).expect("sent");
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn broken_http_clients_stop_neither_the_exporter_nor_the_collector() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    raise_descriptor_limit(4_096);
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    let agent = Agent::start(&lab, &namespace, &config(BOTH, EXACT));
+    agent.scrape();
+    let memory_before = agent.resident_memory();
+    let (mut grown, mut slowest, mut answers) = (0, Duration::ZERO, 0);
+    let all = [
+        slow_clients,
+        huge_headers,
+        half_open_clients,
+        crowd,
+        traffic,
+    ];
+    let inside = all.map(|other| {
+        let namespace = &namespace;
+        move |stop: &AtomicBool| namespace.inside(|| other(stop))
+    });
+    let others: Vec<Other> = inside.iter().map(|other| other as Other).collect();
+    meanwhile(&others, || {
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(6) {
+            let answer = agent.get("/metrics");
+            grown = grown.max(agent.resident_memory().saturating_sub(memory_before));
+            if let Ok(reply) = answer {
+                assert_eq!(reply.status, 200);
+                slowest = slowest.max(reply.took);
+                answers += 1;
+            }
+        }
+    });
+    let (metrics, lost) = settle(&agent, &["v0", "v1"]);
+    assert_eq!(lost, Count::default());
+    let packets = metrics.sum("rfm_collector_accounted_packets_total", &[]);
+    let refused = metrics.sum("rfm_errors_total", &[("subsystem", "http")]);
+    println!(
+        "{answers} answers, slowest {slowest:?}, grew by {grown} bytes, {packets} packets, \
+         {refused} http errors"
+    );
+    assert!(answers >= 10, "a good client had {answers} answers in 6 s");
+    assert!(packets > 20_000, "hardly any traffic: {packets}");
+    assert!(refused > 0, "no client was broken: no test");
+    assert!(grown < 16 << 20, "grew by {grown} bytes");
+    agent.stop();
+}
+
+// At rest
+
+#[test]
+fn an_idle_agent_uses_less_than_a_thousandth_of_a_core() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    const WATCHED: Duration = Duration::from_secs(10);
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    let agent = Agent::start(&lab, &namespace, &config(BOTH, EXACT));
+    let before = agent.cpu_time();
+    thread::sleep(WATCHED);
+    let used = agent.cpu_time() - before;
+    println!("{used:?} in {WATCHED:?}");
+    assert!(used < WATCHED / 1_000, "{used:?} in {WATCHED:?}");
+    agent.stop();
+}
+
+// Refused a start, and told to end
+
+#[test]
+fn a_start_without_a_matching_interface_names_those_present() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    let (code, said) = refused(&lab, &namespace, &config(r#"["eth[0-9]"]"#, EXACT), &[]);
+    assert_eq!(code, Some(1), "{said}");
+    let expected = "agent.interfaces matches none of the interfaces present (lo, v1, v0); \
+                    to start without one, set agent.require_interface = false";
+    assert!(said.contains(expected), "{said}");
+    // and this is what happens then
+    let config = config(
+        r#"["eth[0-9]"]"#,
+        &format!("require_interface = false\n{EXACT}"),
+    );
+    Agent::start(&lab, &namespace, &config).stop();
+}
+
+#[test]
+fn a_start_on_a_busy_port_names_it() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    let busy = namespace.inside(|| TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)));
+    let _busy = busy.expect("a free port");
+    let (code, said) = refused(&lab, &namespace, &config(BOTH, EXACT), &[]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("127.0.0.1:9669"), "{said}");
+    assert!(said.contains("Address already in use"), "{said}");
+}
+
+/// Root without capabilities has no more rights than anybody, but may read the files of the test.
+#[test]
+fn a_start_without_privilege_names_what_is_missing() {
+    if !can_run(&["ip", "sysctl", "setpriv"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    let unprivileged = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"];
+    let (code, said) = refused(&lab, &namespace, &config(BOTH, EXACT), &unprivileged);
+    assert_eq!(code, Some(1), "{said}");
+    let expected = "CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON are needed, or root";
+    assert!(said.contains(expected), "{said}");
+}
+
+#[test]
+fn sigint_and_sigterm_end_it_soon_in_mid_traffic() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    meanwhile(&[&|stop| namespace.inside(|| traffic(stop))], || {
+        for signal in [Signal::INT, Signal::TERM] {
+            let agent = Agent::start(&lab, &namespace, &config(BOTH, EXACT));
+            let took = agent.stop_by(signal);
+            assert!(took < Duration::from_secs(3), "{signal:?}: {took:?}");
+        }
+    });
+}
