@@ -6,6 +6,7 @@ SHELL := /bin/bash
 CONFIG ?= config/rfm.toml
 BPF_C := $(filter-out src/bpf/vmlinux.h,$(wildcard src/bpf/*.[ch] benches/bpf/*.[ch]))
 BUILD := cargo build --release --locked
+BENCHES := datapath flood cache table scrape memory start
 SCRIPTS := .ci/run $(wildcard scripts/*.sh tests/*.sh)
 
 help: ## say what can be made
@@ -32,9 +33,10 @@ demo: need-root ## three namespaces, live traffic through a router, and what rfm
 	$(BUILD)
 	@scripts/demo.sh
 
-bench: need-root ## measure, each figure beside a peer or a baseline
-	@scripts/setup.sh build test
-	cargo bench --locked --bench '*'
+bench: need-root ## measure, each figure beside a peer or a baseline (PART=datapath for one part)
+	@scripts/setup.sh build bench
+	cargo bench --locked $(foreach part,$(if $(PART),$(PART),$(BENCHES)),--bench $(part))
+	cargo bench --locked --bench page
 
 test-bare: need-root ## try `make run` and `make test` on a bare Debian 12, in a chroot
 	@scripts/setup.sh bare

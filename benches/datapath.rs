@@ -25,7 +25,7 @@ use libbpf_rs::{
 use rfm::bpf::load::{FrameStart, Loaded, Settings};
 use rfm::flow::key::Direction;
 
-/// Packets between two drainings of the ring, which holds twice as many records: nothing is lost.
+/// Packets between two drainings of the ring, which holds twice as many records.
 const BURST: u32 = 1000;
 /// Bursts that are timed, and those before, in which caches take on the flows.
 const BURSTS: u32 = 100;
@@ -282,6 +282,8 @@ fn timed(
 ) -> Result<f64, Box<dyn Error>> {
     const NEXT: i32 = -1;
     let mut spent = Duration::ZERO;
+    // what was swept while others were measured
+    ring.consume()?;
     for burst in 0..WARM_UP.min(bursts) + bursts {
         let start = machine::thread_time();
         let output = program.test_run(ProgramInput {
@@ -364,7 +366,7 @@ fn many_flows(samples: &Samples) -> Table {
         "Many flows, every packet taken",
         "ns a packet above an empty program, both behind a generator that gives each packet the \
          addresses and ports of another flow. Rings are drained by the same thread every 1,000 \
-         packets, outside of the time: nothing is lost. Where there are events the reader is woken \
+         packets, outside of the time, so that none is full. Where there are events the reader is woken \
          every 64, which counts in. × is the cost in units of the first column.",
         &[
             "flows",
@@ -373,7 +375,6 @@ fn many_flows(samples: &Samples) -> Table {
             "no cache",
             "×",
             "counters only",
-            "×",
             "LRU hash",
             "×",
             "ring event",
@@ -396,9 +397,14 @@ fn many_flows(samples: &Samples) -> Table {
                 Cell::at_most(ours.median, limit, "ns")
             }),
         ];
-        for theirs in SUBJECTS[1..].iter().filter_map(|subject| figure(*subject)) {
+        for subject in &SUBJECTS[1..] {
+            let Some(theirs) = figure(*subject) else {
+                continue;
+            };
             cells.push(Cell::figure(theirs, 1));
-            cells.push(Cell::ratio(theirs.median, ours.median));
+            if *subject != Subject::CountOnly {
+                cells.push(Cell::ratio(theirs.median, ours.median));
+            }
         }
         let family = match stack {
             Stack::Ipv6 => " (IPv6)",
@@ -427,9 +433,13 @@ fn main() -> Result<(), Box<dyn Error>> {
             values.push(bench.measure(case, bursts)?);
         }
     }
-    let lost = bench.cached.lost()? + bench.uncached.lost()?;
     let records = bench.cached.records.get() + bench.uncached.records.get();
-    println!("{records} records through the rings, {lost} found them full\n");
+    let lost = bench.cached.lost()? + bench.uncached.lost()?;
+    println!("{records} records through the rings, {lost} lost\n");
+    // a sweep in a burst that was interrupted; more would make a packet look cheap
+    if lost > records / 1000 {
+        return Err("too many records were lost for the figures to be true".into());
+    }
     let mut report = Report::new("datapath");
     report.add(one_flow(&samples));
     report.add(many_flows(&samples));

@@ -60,6 +60,8 @@ struct Targets {
     above_empty: Option<f64>,
     in_program: Option<f64>,
     cpu: Option<f64>,
+    /// Percent.
+    lost: Option<f64>,
 }
 
 fn targets(subject: Subject, load: Load) -> Targets {
@@ -73,6 +75,7 @@ fn targets(subject: Subject, load: Load) -> Targets {
         above_empty: is(FEW, 30.0),
         in_program: is(MANY, 100.0),
         cpu: is(FEW, 0.01).or(is(MANY, 0.3)),
+        lost: is(FEW, 0.0).or(is(MANY, 0.0)),
     }
 }
 
@@ -265,6 +268,7 @@ fn table(load: Load, subjects: &[(Subject, Vec<Run>)]) -> Table {
         "CPU s per M",
         "target",
         "lost %",
+        "target",
     ];
     let mut table = Table::new(&title, text, &columns);
     let empty = subjects.iter().find(|(s, _)| *s == Subject::EmptyTcx);
@@ -294,6 +298,7 @@ fn cells(subject: Subject, load: Load, runs: &[Run], empty: &[Run]) -> Vec<Cell>
     let above_empty = above(&|run| Some(run.sent.ns_per_packet()));
     let in_program = above(&|run| run.in_program);
     let cpu = figure(runs, |run| run.cpu);
+    let lost = figure(runs, |run| run.lost.map(|lost| lost * 100.0));
     vec![
         shown(figure(runs, |run| Some(run.sent.per_second() / 1e6)), 2),
         shown(figure(runs, |run| Some(run.sent.ns_per_packet())), 0),
@@ -303,6 +308,7 @@ fn cells(subject: Subject, load: Load, runs: &[Run], empty: &[Run]) -> Vec<Cell>
         checked(in_program, targets.in_program, "ns"),
         shown(cpu, 3),
         checked(cpu, targets.cpu, "s"),
-        shown(figure(runs, |run| run.lost.map(|lost| lost * 100.0)), 2),
+        shown(lost, 2),
+        checked(lost, targets.lost, "%"),
     ]
 }

@@ -105,8 +105,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn table(found: &[Found]) -> Table {
     let text = format!(
-        "Resident memory in MB (1,000,000 bytes), of it anonymous and shared in brackets: the rest is \
-         code and maps of files. Idle: one interface, two seconds after the start. Loaded: after \
+        "Resident memory in MB (1,000,000 bytes), of it anonymous in brackets: the rest is code, \
+         and maps of the ring. Idle: one interface, two seconds after the start. Loaded: after \
          {PACKETS} packets of {FLOWS} flows in turn at full speed."
     );
     let columns = [
@@ -119,7 +119,7 @@ fn table(found: &[Found]) -> Table {
     ];
     let mut table = Table::new("Memory", &text, &columns);
     let mb = |bytes: u64| bytes as f64 / 1e6;
-    let cell = |m: &Memory| Cell::text(format!("{:.1} ({:.1})", mb(m.resident), mb(m.own)));
+    let cell = |m: &Memory| Cell::text(format!("{:.1} ({:.1})", mb(m.resident), mb(m.anonymous)));
     for row in found {
         let target = |memory: &Memory, limit| match row.name.as_str() {
             "rfm" => Cell::at_most(mb(memory.resident), limit, "MB"),

@@ -1,61 +1,109 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What one scrape costs: the text, its compression, and the dump of the interfaces.
+//! What one scrape costs: the text and its compression by themselves, `/metrics` of a running server
+//! with a full flow table, `/metrics` of the agent under traffic, and the dump of many interfaces.
 //!
-//! `cargo bench --bench scrape`; without `--bench` each measurement runs once, to prove that it works.
+//! `make bench PART=scrape`
 
+mod common;
+
+use std::error::Error;
 use std::hint::black_box;
 use std::io::{self, Write};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::sleep;
 use std::time::Duration;
 
+use common::daemon::{Daemon, PORT};
+use common::flood::Flood;
+use common::flows::Load;
+use common::lab::{Lab, Namespace, can_run};
+use common::machine::thread_time;
+use common::metrics::Metrics;
+use common::report::{Cell, Report, Table, rounds};
+use common::stats::Figure;
+use crossbeam_channel::bounded;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use prometheus::proto::{Counter, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Encoder, TextEncoder};
 use rfm::bpf::counters::HookCounters;
 use rfm::errors::Errors;
+use rfm::export::http::Server;
 use rfm::export::metrics::{Build, Input, Interface, Reload, render};
+use rfm::export::routes::Routes;
+use rfm::flow::key::{Direction, Family, FlowKey, FlowRecord};
+use rfm::flow::labels::Labels;
 use rfm::flow::snapshot::{SeriesRow, Snapshot};
+use rfm::flow::worker::{self, Channels, Names, Settings};
+use rfm::flow::{rollup, table};
 use rfm::links::{Link, LinkSocket};
+use rfm::threads::Threads;
 
-/// Set in the copy of this program that runs in a namespace full of links.
-const INSIDE: &str = "RFM_BENCH_INSIDE_NETNS";
+const ROUNDS: usize = 21;
+const FLOWS: u32 = 65_536;
 const VETHS: usize = 200;
 
-fn main() -> io::Result<()> {
-    let rounds = match std::env::args().any(|a| a == "--bench") {
-        true => 31,
-        false => 1,
-    };
-    if std::env::var_os(INSIDE).is_some() {
-        return links(rounds);
+/// Design: milliseconds for /metrics with as many label sets as this.
+const TARGET: f64 = 10.0;
+const TARGET_SERIES: u32 = 4096;
+
+/// First arguments of the copies of this program that serve, and that look at many links.
+const SERVE: &str = "serve";
+const LINKS: &str = "links";
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+fn main() -> Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match &args[..] {
+        [what, series, ..] if what == SERVE => return serve(series.parse()?),
+        [what, rounds, ..] if what == LINKS => return links(rounds.parse()?),
+        _ => {}
     }
-    text(rounds)?;
-    links_in_namespace(rounds)
+    let mut report = Report::new("scrape");
+    report.add(text()?);
+    if can_run(&["ip", "sysctl"]) {
+        let lab = Lab::new();
+        let namespace = lab.namespace("h");
+        lab.veth((&namespace, "v0"), (&namespace, "v1"));
+        report.add(over_http(&lab, &namespace)?);
+        report.add(under_traffic(&lab, &namespace)?);
+        report.add(many_links(&lab)?);
+    }
+    report.write()
 }
 
-/// Median and spread (10th to 90th percentile) of the CPU time that `body` takes, whatever else the
-/// machine does meanwhile.
-fn measure(rounds: usize, mut body: impl FnMut()) -> String {
-    let mut times: Vec<Duration> = (0..rounds)
+/// CPU milliseconds that `body` takes on this thread.
+fn measure(mut body: impl FnMut()) -> Figure {
+    let times: Vec<f64> = (0..rounds(ROUNDS))
         .map(|_| {
-            let start = cpu_time();
+            let start = thread_time();
             body();
-            cpu_time().saturating_sub(start)
+            (thread_time() - start).as_secs_f64() * 1e3
         })
         .collect();
-    times.sort_unstable();
-    let at = |percent: usize| times[(times.len() - 1) * percent / 100].as_secs_f64() * 1e3;
-    format!("{:8.3} ms ({:.3} to {:.3})", at(50), at(10), at(90))
+    Figure::of(&times)
 }
 
-fn cpu_time() -> Duration {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
-}
-
-fn text(rounds: usize) -> io::Result<()> {
+fn text() -> Result<Table> {
+    let mut table = Table::new(
+        "Scrape: the text alone",
+        "CPU ms to write the text of 50 interfaces and so many label sets, and bytes. The baseline is \
+         the six flow families alone by the encoder of the `prometheus` crate.",
+        &[
+            "label sets",
+            "text",
+            "bytes",
+            "prometheus crate",
+            "×",
+            "text, gzip 1",
+            "bytes",
+            "text, gzip 6",
+            "bytes",
+        ],
+    );
     let links: Vec<Link> = (1..=50).map(link).collect();
     let interfaces: Vec<Interface> = links.iter().map(interface).collect();
     let errors = Errors::default();
@@ -67,27 +115,28 @@ fn text(rounds: usize) -> io::Result<()> {
         let input = input(&interfaces, &flows, &errors);
         let mut plain = Vec::new();
         render(&input, Duration::default, &mut plain)?;
-        let size = plain.len();
-        let time = measure(rounds, || {
+        let ours = measure(|| {
             let mut out = Vec::new();
             render(&input, Duration::default, &mut out).unwrap_or_default();
             black_box(out);
         });
-        println!("{series:6} series, plain        {time}, {size} bytes");
-        let time = measure(rounds, || {
-            let _ = render(&input, Duration::default, &mut io::sink());
-        });
-        println!("{series:6} series, not kept     {time}");
-        for level in 1..=6 {
-            let size = compressed(&input, level)?;
-            let time = measure(rounds, || {
+        let theirs = measure(|| crate_encoder(&flows));
+        let mut cells = vec![
+            Cell::figure(ours, 2),
+            Cell::text(plain.len().to_string()),
+            Cell::figure(theirs, 2),
+            Cell::ratio(theirs.median, ours.median),
+        ];
+        for level in [1, 6] {
+            let time = measure(|| {
                 let _ = black_box(compressed(&input, level));
             });
-            println!("{series:6} series, gzip {level}       {time}, {size} bytes");
+            let size = compressed(&input, level)?;
+            cells.extend([Cell::figure(time, 2), Cell::text(size.to_string())]);
         }
-        crate_encoder(rounds, series, &flows);
+        table.row(series.to_string(), cells);
     }
-    Ok(())
+    Ok(table)
 }
 
 fn compressed(input: &Input, level: u32) -> io::Result<usize> {
@@ -96,15 +145,223 @@ fn compressed(input: &Input, level: u32) -> io::Result<usize> {
     Ok(encoder.finish()?.len())
 }
 
-/// The baseline: the six flow families by way of the `prometheus` crate's protos.
-fn crate_encoder(rounds: usize, series: u64, flows: &Snapshot) {
-    let time = measure(rounds, || {
-        let families: Vec<MetricFamily> = (0..6).map(|_| protos(flows)).collect();
-        let mut out = Vec::new();
-        let _ = TextEncoder::new().encode(&families, &mut out);
-        black_box(out);
-    });
-    println!("{series:6} series, prometheus crate, the flow families alone {time}");
+fn crate_encoder(flows: &Snapshot) {
+    let families: Vec<MetricFamily> = (0..6).map(|_| protos(flows)).collect();
+    let mut out = Vec::new();
+    // into memory; what it would say is not what is measured
+    let _ = TextEncoder::new().encode(&families, &mut out);
+    black_box(out);
+}
+
+/// Scrapes a server of this program's own threads in another process.
+fn over_http(lab: &Lab, namespace: &Namespace) -> Result<Table> {
+    let mut table = Table::new(
+        "Scrape: /metrics by HTTP",
+        "ms from connecting to the last byte, and CPU ms of the server, of threads flow and http with \
+         65,536 flows in the table; each flow of an interface named as long as ASNs and cities are.",
+        &[
+            "label sets",
+            "plain",
+            "target",
+            "CPU",
+            "bytes",
+            "gzip",
+            "CPU",
+            "bytes",
+        ],
+    );
+    for series in [100, 1000, TARGET_SERIES, 10_000] {
+        let program = std::env::current_exe()?;
+        let program = program.to_string_lossy();
+        let server = Daemon::start(lab, namespace, &program, &[SERVE, &series.to_string()]);
+        server.wait_for("/metrics");
+        let plain = scrapes(&server, false, Duration::ZERO)?;
+        let gzip = scrapes(&server, true, Duration::ZERO)?;
+        let target = match series {
+            TARGET_SERIES => Cell::at_most(plain.latency.median, TARGET, "ms"),
+            _ => Cell::Nothing,
+        };
+        let mut cells = vec![Cell::figure(plain.latency, 1), target];
+        cells.extend([
+            Cell::figure(plain.cpu, 1),
+            Cell::text(plain.bytes.to_string()),
+        ]);
+        cells.extend([Cell::figure(gzip.latency, 1), Cell::figure(gzip.cpu, 1)]);
+        cells.push(Cell::text(gzip.bytes.to_string()));
+        table.row(series.to_string(), cells);
+    }
+    Ok(table)
+}
+
+/// What scrapes took.
+struct Scrapes {
+    latency: Figure,
+    cpu: Figure,
+    bytes: usize,
+}
+
+fn scrapes(server: &Daemon, gzip: bool, pause: Duration) -> Result<Scrapes> {
+    let (mut latency, mut cpu, mut bytes) = (vec![], vec![], 0);
+    for _ in 0..rounds(ROUNDS) {
+        sleep(pause);
+        let before = server.cpu_time();
+        let reply = server.get("/metrics", gzip)?;
+        latency.push(reply.took.as_secs_f64() * 1e3);
+        cpu.push((server.cpu_time() - before).as_secs_f64() * 1e3);
+        bytes = reply.body.len();
+    }
+    Ok(Scrapes {
+        latency: Figure::of(&latency),
+        cpu: Figure::of(&cpu),
+        bytes,
+    })
+}
+
+/// The agent with a full flow table, scraped while packets of all flows come in.
+fn under_traffic(lab: &Lab, namespace: &Namespace) -> Result<Table> {
+    const PACKETS_PER_SECOND: u32 = 100_000;
+    const PAUSE: Duration = Duration::from_millis(20);
+    let flood = Flood::new(namespace, "v0")?;
+    flood.set_load(Load::Each(FLOWS))?;
+    let agent = Daemon::rfm(lab, namespace, "[\"v0\"]", "sample_rate = 1");
+    agent.wait_for("/healthz");
+    flood.run_paced(PACKETS_PER_SECOND, |sent| sent < 3 * u64::from(FLOWS))?;
+    let enough = AtomicBool::new(false);
+    let (plain, gzip) = std::thread::scope(|scope| -> Result<_> {
+        let traffic = scope.spawn(|| {
+            let go_on = |_| !enough.load(Ordering::Relaxed);
+            let sent = flood.run_paced(PACKETS_PER_SECOND, go_on);
+            sent.map_err(|error| error.to_string())
+        });
+        let found = scrapes(&agent, false, PAUSE)
+            .and_then(|plain| Ok((plain, scrapes(&agent, true, PAUSE)?)));
+        enough.store(true, Ordering::Relaxed);
+        traffic.join().map_err(|_| "the traffic has failed")??;
+        found
+    })?;
+    sleep(Duration::from_millis(1500));
+    let reply = agent.get("/metrics", false)?;
+    let metrics = Metrics::parse(&String::from_utf8(reply.body)?);
+    let sum = |name: &str| metrics.sum(name, &[]).to_string();
+
+    let mut table = Table::new(
+        "Scrape: the agent under traffic",
+        "ms from connecting to the last byte of /metrics of the agent with one interface, while \
+         100,000 packets/s of 65,536 flows in turn come in at N = 1; CPU ms include the work on these.",
+        &["", "ms", "target", "CPU", "bytes"],
+    );
+    for (name, found) in [("plain", plain), ("gzip", gzip)] {
+        table.row(
+            name,
+            [
+                Cell::figure(found.latency, 1),
+                Cell::at_most(found.latency.median, TARGET, "ms"),
+                Cell::figure(found.cpu, 1),
+                Cell::text(found.bytes.to_string()),
+            ],
+        );
+    }
+    let held = sum("rfm_collector_active_flows");
+    table.row("flows held", [Cell::text(held)]);
+    let lost = metrics.sum("rfm_collector_dropped_packets_total", &[]);
+    table.row(
+        "packets lost",
+        [
+            Cell::text(lost.to_string()),
+            Cell::at_most(lost as f64, 0.0, "packets"),
+        ],
+    );
+    Ok(table)
+}
+
+/// Threads flow and http, with a table full of flows that fall into so many label sets.
+fn serve(series: u32) -> Result<()> {
+    let (records, records_rx) = bounded(16);
+    let (spare, _spare_rx) = bounded(1);
+    let (requests, requests_rx) = bounded(16);
+    let threads = Threads::new();
+    threads.spawn("flow", move |heartbeat| {
+        let settings = Settings {
+            table: table::Limits {
+                max_flows: FLOWS as usize,
+                idle_timeout_ms: 3_600_000,
+                active_timeout_ms: 3_600_000,
+            },
+            rollup: rollup::Limits {
+                max_series: 10_000,
+                series_ttl_ms: 3_600_000,
+            },
+            labels: Labels::default(),
+        };
+        let channels = Channels {
+            records: records_rx,
+            spare,
+            requests: requests_rx,
+        };
+        worker::run(&settings, Places, channels, &heartbeat);
+    })?;
+    for first in (0..FLOWS).step_by(256) {
+        records.send((first..first + 256).map(|n| record(n, series)).collect())?;
+    }
+    let errors = Arc::new(Errors::default());
+    let server = Server::bind("127.0.0.1", PORT, errors.clone())?;
+    let metrics = move |out: &mut Vec<u8>| {
+        let flows = worker::snapshot(&requests, Duration::from_secs(5)).ok_or("no answer")?;
+        render(&input(&[], &flows, &errors), Duration::default, out).map_err(|e| e.to_string())
+    };
+    let routes = Routes::new(metrics, || Ok(()));
+    threads.spawn("http", move |heartbeat| {
+        server.run(&heartbeat, move |request, _| routes.answer(&request));
+    })?;
+    // until it is killed
+    loop {
+        sleep(Duration::from_secs(1));
+    }
+}
+
+/// Interface names as long as the values that ASNs and cities add to a label set.
+struct Places;
+
+impl Names for Places {
+    fn generation(&self) -> u32 {
+        0
+    }
+
+    fn name(&self, ifindex: u32) -> Option<Arc<str>> {
+        const CITIES: [&str; 4] = ["Amsterdam", "Frankfurt am Main", "São Paulo", ""];
+        let city = CITIES[(ifindex % 4) as usize];
+        Some(format!("eth0 64496 {} {city} {city}", 100_000 + ifindex).into())
+    }
+}
+
+fn record(n: u32, series: u32) -> FlowRecord {
+    let mut src = [0; 16];
+    src[..4].copy_from_slice(&n.to_be_bytes());
+    FlowRecord {
+        key: FlowKey {
+            src,
+            dst: [7; 16],
+            ifindex: 1 + n % series,
+            src_port: n as u16,
+            dst_port: 443,
+            vlan_outer: 0,
+            vlan_inner: 0,
+            protocol: 6,
+            direction: Direction::Ingress,
+            family: Family::Ipv4,
+        },
+        packets: 3000 + u64::from(n),
+        bytes: 1_800_000 + u64::from(n),
+        octets: 1_758_000,
+        first: 1,
+        last: 2,
+        sample_rate: 1,
+        ingress_ifindex: 0,
+        src_mac: [2; 6],
+        dst_mac: [4; 6],
+        tcp_flags: 0x10,
+        tos: 0,
+    }
 }
 
 fn protos(flows: &Snapshot) -> MetricFamily {
@@ -202,31 +459,43 @@ fn row(n: u64) -> SeriesRow {
     }
 }
 
-fn links_in_namespace(rounds: usize) -> io::Result<()> {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: dump of {VETHS} links needs root");
-        return Ok(());
-    }
-    let netns = format!("rfm-bench-{}", std::process::id());
-    let ip = |args: &[&str]| Command::new("ip").args(args).status();
-    ip(&["netns", "add", &netns])?;
-    let inside = Command::new("ip")
-        .args(["netns", "exec", &netns])
-        .arg(std::env::current_exe()?)
-        .args((rounds > 1).then_some("--bench"))
-        .env(INSIDE, "1")
-        .status();
-    ip(&["netns", "del", &netns])?;
-    match inside?.success() {
-        true => Ok(()),
-        false => Err(io::Error::other("the part in the namespace failed")),
-    }
+fn many_links(lab: &Lab) -> Result<Table> {
+    let mut table = Table::new(
+        "Scrape: the dump of interfaces",
+        "CPU ms to ask the kernel for all links, as each scrape does; the first asks for speeds, too.",
+        &["links", "first", "each"],
+    );
+    let namespace = lab.namespace("l");
+    let program = std::env::current_exe()?;
+    let output = namespace
+        .command(
+            &program.to_string_lossy(),
+            &[LINKS, &rounds(ROUNDS).to_string()],
+        )
+        .output()?;
+    let text = String::from_utf8(output.stdout)?;
+    let figures: Vec<f64> = text
+        .split_whitespace()
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    let [count, first, each @ ..] = &figures[..] else {
+        return Err(format!("the part in the namespace failed: {text}").into());
+    };
+    table.row(
+        count.to_string(),
+        [
+            Cell::figure(Figure::of(&[*first]), 1),
+            Cell::figure(Figure::of(each), 1),
+        ],
+    );
+    Ok(table)
 }
 
-fn links(rounds: usize) -> io::Result<()> {
+/// Inside a namespace: makes links, and prints how many there are, and the time of each dump.
+fn links(rounds: usize) -> Result<()> {
     let mut batch = Command::new("ip")
         .args(["-batch", "-"])
-        .stdin(std::process::Stdio::piped())
+        .stdin(Stdio::piped())
         .spawn()?;
     if let Some(mut stdin) = batch.stdin.take() {
         for n in 0..VETHS / 2 {
@@ -234,15 +503,15 @@ fn links(rounds: usize) -> io::Result<()> {
         }
     }
     batch.wait()?;
-    let cold = measure(rounds.min(5), || {
-        let _ = LinkSocket::new(Arc::new(Errors::default())).dump();
-    });
     let mut socket = LinkSocket::new(Arc::new(Errors::default()));
-    let count = socket.dump()?.len();
-    let warm = measure(rounds, || {
-        let _ = black_box(socket.dump());
-    });
-    println!("{count:6} links, first dump, with speeds {cold}");
-    println!("{count:6} links, dump                    {warm}");
+    let mut times = Vec::new();
+    let mut count = 0;
+    for _ in 0..=rounds {
+        let start = thread_time();
+        count = socket.dump()?.len();
+        times.push((thread_time() - start).as_secs_f64() * 1e3);
+    }
+    print!("{count}");
+    times.iter().for_each(|time| print!(" {time}"));
     Ok(())
 }

@@ -1,24 +1,34 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Records per second and bytes per flow of the flow table, alone and with the rollup behind it.
 //!
-//! `cargo bench --bench table`. Each figure is the median of five runs, with the least and the
+//! `make bench PART=table`. Each figure is the median of three runs, with the least and the
 //! greatest, each in a process of its own. Bytes are the growth of resident memory over a run, all
 //! included. The baseline is the standard library's hash map from key to the same record, which
 //! neither ages nor evicts. One run by itself: `-- NAME FLOWS`.
+
+mod common;
 
 use std::collections::HashMap;
 use std::error::Error;
 use std::hint::black_box;
 use std::process::Command;
-use std::time::Instant;
 use std::{env, fs};
 
+use common::machine::thread_time;
+use common::report::{Cell, Report, Table, rounds};
+use common::stats::Figure;
 use rfm::flow::key::{Direction, Family, FlowKey, FlowRecord};
 use rfm::flow::labels::{Endpoint, Enrichment, Labels};
 use rfm::flow::rollup::{self, Rollup, SetId, Tally};
 use rfm::flow::table::{CompletedFlow, FlowTable, Ledger, Limits};
 
-const RUNS: usize = 5;
+const RUNS: usize = 3;
+const FEW: u64 = 1 << 16;
+const MANY: u64 = 1_000_000;
+
+/// Design: millions of records a second, bytes of a flow, at the fewer flows.
+const TARGET_RATE: f64 = 5.0;
+const TARGET_BYTES: f64 = 160.0;
 const ASNS: u32 = 4096;
 /// Every so many records, one is of a flow never seen before.
 const CHURN: u64 = 50;
@@ -164,15 +174,15 @@ fn table(flows: u64) -> FlowTable {
     })
 }
 
-/// Nanoseconds for each record of `total`, without making the records.
+/// CPU nanoseconds for each record of `total`, without making the records.
 fn time(stream: &mut Stream, total: u64, mut apply: impl FnMut(&[FlowRecord], u64)) -> f64 {
     let (mut batch, mut spent, mut done) = (Vec::new(), 0, 0);
     while done < total {
         stream.batch(&mut batch);
-        let start = Instant::now();
+        let start = thread_time();
         // A record each 200 ns of the table's time.
         apply(&batch, stream.count / 5_000);
-        spent += start.elapsed().as_nanos();
+        spent += (thread_time() - start).as_nanos();
         done += batch.len() as u64;
     }
     spent as f64 / done as f64
@@ -188,7 +198,7 @@ fn run_table(flows: u64, churn: bool, mut ledger: impl Ledger) -> Figures {
         table.update(&record(n), 0, &mut ledger);
     }
     let mut stream = Stream::new(flows, churn);
-    let ns = time(&mut stream, 4 * flows.max(1 << 20), |batch, now| {
+    let ns = time(&mut stream, 2 * flows.max(1 << 20), |batch, now| {
         for record in batch {
             table.update(record, now, &mut ledger);
         }
@@ -204,7 +214,7 @@ fn run_map(flows: u64) -> Figures {
         map.insert(record(n).key, record(n));
     }
     let mut stream = Stream::new(flows, false);
-    let ns = time(&mut stream, 4 * flows.max(1 << 20), |batch, _| {
+    let ns = time(&mut stream, 2 * flows.max(1 << 20), |batch, _| {
         for record in batch {
             let entry = map.entry(record.key).or_insert(*record);
             entry.packets += record.packets;
@@ -236,37 +246,71 @@ fn run_apart(name: &str, flows: u64) -> Result<Figures, Box<dyn Error>> {
     Ok((ns.parse()?, bytes.parse()?))
 }
 
-fn report(name: &str, what: &str, flows: u64) -> Result<(), Box<dyn Error>> {
-    let mut runs = Vec::new();
-    for _ in 0..RUNS {
-        runs.push(run_apart(name, flows)?);
+/// What a run is of, and its name on the command line.
+const WHAT: [(&str, &str); 5] = [
+    ("std-hashmap", "baseline: std HashMap"),
+    ("table", "table"),
+    ("table-churn", "table, one in 50 a new flow"),
+    ("rollup", "table and rollup, 4,096 ASNs"),
+    ("rollup-churn", "the same, one in 50 a new flow"),
+];
+
+/// The table of figures for so many flows.
+fn measure(flows: u64) -> Result<Table, Box<dyn Error>> {
+    let columns = [
+        "",
+        "M records/s",
+        "×",
+        "target",
+        "bytes a flow",
+        "×",
+        "target",
+    ];
+    let text = "Records of random flows into the flow table, on one thread; bytes are the growth of \
+                resident memory in a process of its own. × is in units of the baseline, which neither \
+                ages nor evicts.";
+    let title = format!("Flow table, {flows} flows");
+    let mut table = Table::new(&title, if flows == FEW { text } else { "" }, &columns);
+    let mut baseline = None;
+    for (name, what) in WHAT {
+        let runs: Result<Vec<Figures>, _> =
+            (0..rounds(RUNS)).map(|_| run_apart(name, flows)).collect();
+        let runs = runs?;
+        let rates: Vec<f64> = runs.iter().map(|(ns, _)| 1e3 / ns).collect();
+        let bytes: Vec<f64> = runs.iter().map(|(_, bytes)| *bytes as f64).collect();
+        let (rate, bytes) = (Figure::of(&rates), Figure::of(&bytes));
+        let (base_rate, base_bytes) = *baseline.get_or_insert((rate.median, bytes.median));
+        let target = |cell| match name == "table" && flows == FEW {
+            true => cell,
+            false => Cell::Nothing,
+        };
+        table.row(
+            what,
+            [
+                Cell::figure(rate, 2),
+                Cell::ratio(rate.median, base_rate),
+                target(Cell::at_least(rate.median, TARGET_RATE, "M/s")),
+                Cell::figure(bytes, 0),
+                Cell::ratio(bytes.median, base_bytes),
+                target(Cell::at_most(bytes.median, TARGET_BYTES, "B")),
+            ],
+        );
     }
-    runs.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let rate = |i: usize| 1e3 / runs[i].0;
-    println!(
-        "{what:<36} {flows:>9} flows {:>6.2} M records/s ({:.2} to {:.2}) {:>5} B/flow",
-        rate(RUNS / 2),
-        rate(RUNS - 1),
-        rate(0),
-        runs[RUNS / 2].1,
-    );
-    Ok(())
+    Ok(table)
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = env::args().skip(1).collect();
     if let [name, flows, ..] = &args[..]
-        && let Some((ns, bytes)) = run(name, flows.parse()?)
+        && let Ok(flows) = flows.parse()
+        && let Some((ns, bytes)) = run(name, flows)
     {
         println!("{ns} {bytes}");
         return Ok(());
     }
-    for flows in [1 << 16, 1_000_000] {
-        report("std-hashmap", "baseline: std HashMap", flows)?;
-        report("table", "table", flows)?;
-        report("table-churn", "table, one in 50 a new flow", flows)?;
-        report("rollup", "table and rollup, 4,096 ASNs", flows)?;
-        report("rollup-churn", "the same, one in 50 a new flow", flows)?;
+    let mut report = Report::new("table");
+    for flows in [FEW, MANY] {
+        report.add(measure(flows)?);
     }
-    Ok(())
+    report.write()
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a purpose needs and this machine lacks; says what it does, and does nothing when all is there.
 #
-#   scripts/setup.sh build | test | lint | demo | bare ...
+#   scripts/setup.sh build | test | lint | demo | bench | bare ...
 #
 # On Debian (12 or later) and its kin as root it installs packages; elsewhere it names what is missing.
 # SPDX-License-Identifier: AGPL-3.0-only
@@ -109,12 +109,18 @@ purpose() {
         need iperf3 iperf3
         need curl curl
         ;;
+    bench)
+        need ip iproute2
+        need sysctl procps
+        need softflowd softflowd
+        need pmacctd pmacct
+        ;;
     bare)
         need mmdebstrap mmdebstrap
         need git git
         need curl curl
         ;;
-    *) die "unknown purpose '$1': build, test, lint, demo or bare" ;;
+    *) die "unknown purpose '$1': build, test, lint, demo, bench or bare" ;;
     esac
 }
 
@@ -131,8 +137,18 @@ refresh_lists() {
     lists_are_fresh=true
 }
 
+services_of() {
+    local package
+    for package in "$@"; do
+        case $package in
+        prometheus | softflowd) echo "$package" ;;
+        pmacct) echo nfacctd pmacctd sfacctd uacctd ;;
+        esac
+    done
+}
+
 # Packages that bring a service would start it. While policy-rc.d says no, none is started, and
-# afterwards the one we brought is disabled.
+# afterwards those we brought are disabled.
 install_packages() {
     local policy=/usr/sbin/policy-rc.d
     log=$(mktemp)
@@ -147,12 +163,13 @@ install_packages() {
         cat "$log" >&2
         die "apt-get could not install: $*"
     }
-    if [[ " $* " == *" prometheus "* ]]; then
-        update-rc.d prometheus disable >/dev/null 2>&1 || say "note: the service prometheus may be enabled"
-    fi
+    local service
+    for service in $(services_of "$@"); do
+        update-rc.d "$service" disable >/dev/null 2>&1 || say "note: the service $service may be enabled"
+    done
 }
 
-[ $# -gt 0 ] || die "usage: scripts/setup.sh build | test | lint | demo | bare ..."
+[ $# -gt 0 ] || die "usage: scripts/setup.sh build | test | lint | demo | bench | bare ..."
 for name in "$@"; do purpose "$name"; done
 [ ${#packages[@]} -gt 0 ] || exit 0
 

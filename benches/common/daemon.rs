@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::lab::{Lab, Namespace, end, wait_for};
 
-const PORT: u16 = 9669;
+pub const PORT: u16 = 9669;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The release build of the agent.
@@ -26,11 +26,11 @@ pub struct Daemon {
     namespace: Namespace,
 }
 
-/// Resident memory in bytes: all, and what of it is the process's own, not a page of a file.
+/// Resident memory in bytes: all, and what of it is neither a page of a file nor shared.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Memory {
     pub resident: u64,
-    pub own: u64,
+    pub anonymous: u64,
 }
 
 impl Daemon {
@@ -88,13 +88,13 @@ impl Daemon {
         cpu_time_of(self.child.id())
     }
 
-    /// Of its children too.
+    /// With what its children have beyond that: they share code and shared memory with it.
     pub fn memory(&self) -> Memory {
         let mut sum = memory_of(self.child.id());
         for child in children_of(self.child.id()) {
             let memory = memory_of(child);
-            sum.resident += memory.resident;
-            sum.own += memory.own;
+            sum.resident += memory.anonymous;
+            sum.anonymous += memory.anonymous;
         }
         sum
     }
@@ -139,7 +139,7 @@ fn memory_of(pid: u32) -> Memory {
     };
     Memory {
         resident: field("VmRSS:"),
-        own: field("RssAnon:") + field("RssShmem:"),
+        anonymous: field("RssAnon:"),
     }
 }
 

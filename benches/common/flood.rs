@@ -5,6 +5,7 @@ use std::error::Error;
 use std::io;
 use std::net::Ipv4Addr;
 use std::ptr::NonNull;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use libbpf_rs::{AsRawLibbpf, Link, MapCore, MapFlags, MapHandle, Object, ProgramInput};
@@ -89,25 +90,42 @@ impl Flood {
 
     /// At full speed for so long.
     pub fn run_for(&self, time: Duration) -> Result<Sent, Box<dyn Error>> {
-        let start = Instant::now();
-        self.run_while(move |_| start.elapsed() < time)
+        self.run_while(CHUNK, move |_, elapsed| elapsed < time)
     }
 
     /// So many packets, and up to 50,000 more.
     pub fn run_packets(&self, packets: u64) -> Result<Sent, Box<dyn Error>> {
-        self.run_while(move |sent| sent < packets)
+        self.run_while(CHUNK, move |sent, _| sent < packets)
+    }
+
+    /// So many packets a second at most, while `go_on` says so of the packets sent until then.
+    pub fn run_paced(
+        &self,
+        per_second: u32,
+        go_on: impl Fn(u64) -> bool + Sync,
+    ) -> Result<Sent, Box<dyn Error>> {
+        const STEPS: u32 = 100;
+        self.run_while(per_second / STEPS, move |sent, elapsed| {
+            let due = Duration::from_secs_f64(sent as f64 / f64::from(per_second));
+            sleep(due.saturating_sub(elapsed));
+            go_on(sent)
+        })
     }
 
     /// From the first CPU, so that the others are free for who reads.
-    fn run_while(&self, go_on: impl Fn(u64) -> bool + Sync) -> Result<Sent, Box<dyn Error>> {
+    fn run_while(
+        &self,
+        chunk: u32,
+        go_on: impl Fn(u64, Duration) -> bool + Sync,
+    ) -> Result<Sent, Box<dyn Error>> {
         let (object, ifindex, frame) = (&self.object, self.ifindex, frame());
         let sent = self.namespace.inside(|| {
             machine::pin(0);
             let (cpu, start) = (machine::thread_time(), Instant::now());
             let mut packets = 0;
-            while go_on(packets) {
-                make(object, &frame, ifindex).map_err(|e| e.to_string())?;
-                packets += u64::from(CHUNK);
+            while go_on(packets, start.elapsed()) {
+                make(object, &frame, ifindex, chunk).map_err(|e| e.to_string())?;
+                packets += u64::from(chunk);
             }
             Ok::<_, String>(Sent {
                 packets,
@@ -119,14 +137,14 @@ impl Flood {
     }
 }
 
-fn make(object: &Object, frame: &[u8], ifindex: u32) -> Result<(), Box<dyn Error>> {
+fn make(object: &Object, frame: &[u8], ifindex: u32, count: u32) -> Result<(), Box<dyn Error>> {
     // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex
     let context = [0, frame.len() as u32, 0, ifindex, 0, 0];
     let mut context: Vec<u8> = context.iter().flat_map(|w| w.to_ne_bytes()).collect();
     bpf::program(object, "flood")?.test_run(ProgramInput {
         context_in: Some(&mut context),
         data_in: Some(frame),
-        repeat: CHUNK,
+        repeat: count,
         flags: LIVE_FRAMES,
         ..Default::default()
     })?;

@@ -28,7 +28,11 @@ impl Machine {
             cpu: after(&cpuinfo, "model name")
                 .unwrap_or("unknown")
                 .to_owned(),
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            // those of the machine, not those this thread may use
+            cores: cpuinfo
+                .lines()
+                .filter(|line| line.starts_with("processor"))
+                .count(),
             kernel: rustix::system::uname()
                 .release()
                 .to_string_lossy()

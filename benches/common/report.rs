@@ -4,6 +4,7 @@
 use std::error::Error;
 use std::fmt::Write;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -169,9 +170,13 @@ impl Report {
         Ok(())
     }
 
-    pub fn read(name: &str) -> Option<Self> {
-        let text = fs::read_to_string(Self::path(name)).ok()?;
-        serde_json::from_str(&text).ok()
+    /// What a bench found last, if it has run.
+    pub fn read(name: &str) -> Result<Option<Self>, Box<dyn Error>> {
+        match fs::read_to_string(Self::path(name)) {
+            Ok(text) => Ok(Some(serde_json::from_str(&text)?)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
