@@ -142,6 +142,7 @@ fn input<'a>(
         flows,
         flow_gauges: true,
         sample_rate: 100,
+        databases: &[],
         errors,
         parse_errors: &[],
         build: Build {

@@ -11,5 +11,6 @@ pub mod http;
 pub mod kernel;
 pub mod lab;
 pub mod metrics;
+pub mod mmdb;
 pub mod packet;
 pub mod witness;
