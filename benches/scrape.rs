@@ -298,7 +298,7 @@ fn serve(series: u32) -> Result<()> {
             spare,
             requests: requests_rx,
         };
-        worker::run(&settings, Places, channels, &heartbeat);
+        worker::run(&settings, Places, (), channels, &heartbeat);
     })?;
     for first in (0..FLOWS).step_by(256) {
         records.send((first..first + 256).map(|n| record(n, series)).collect())?;
@@ -399,6 +399,7 @@ fn input<'a>(
         flows,
         flow_gauges: true,
         sample_rate: 100,
+        databases: &[],
         errors,
         parse_errors: &[],
         build: Build {

@@ -18,7 +18,9 @@ use crate::bpf::cache;
 use crate::bpf::counters::Counters;
 use crate::bpf::load::{LoadError, Loaded, Settings};
 use crate::bpf::ring::RingReader;
-use crate::config::{Agent, Config, Machine};
+use crate::config::{Agent, Config, Machine, Mmdb};
+use crate::enrich::Enricher;
+use crate::enrich::mmdb::{self, Databases};
 use crate::errors::Errors;
 use crate::export::http::{BindError, Server};
 use crate::export::metrics::Reload;
@@ -31,13 +33,13 @@ use crate::interfaces::Interfaces;
 use crate::links::watcher::{Plan, Watcher};
 use crate::links::{Link, LinkSocket};
 use crate::process::ProcessReader;
-use crate::threads::{Heartbeat, Threads};
+use crate::threads::{self, Heartbeat, Threads};
 
 /// How often the threads are looked after.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Batches of records between thread ring and thread flow; beyond that the ring fills.
-const BATCHES: usize = 16;
+const BATCHES: usize = 32;
 
 /// Requests that wait for thread flow.
 const REQUESTS: usize = 16;
@@ -56,6 +58,8 @@ pub enum Error {
     NoInterface {
         present: String,
     },
+    /// Key, file and reason.
+    Database(String),
     Load(LoadError),
     Maps(io::Error),
     Bind(BindError),
@@ -73,6 +77,7 @@ impl fmt::Display for Error {
                 "agent.interfaces matches none of the interfaces present ({present}): \
                  a pattern is for the whole name; to start without one, set agent.require_interface = false"
             ),
+            Self::Database(problem) => f.write_str(problem),
             Self::Load(error) => error.fmt(f),
             Self::Maps(error) => write!(f, "cannot open the BPF maps: {error}"),
             Self::Bind(error) => write!(f, "agent.prometheus: {error}"),
@@ -98,6 +103,7 @@ pub fn run(config: &Config) -> Result<(), Error> {
     let mut socket = LinkSocket::new(errors.clone());
     let links = socket.dump().map_err(Error::Links)?;
     let found = find(agent, &links)?;
+    let databases = Databases::open(&agent.enrich.mmdb).map_err(Error::Database)?;
     let server = bind(agent, &errors)?;
     let settings = settings(agent, found.len());
 
@@ -106,8 +112,10 @@ pub fn run(config: &Config) -> Result<(), Error> {
         counters: Arc::default(),
         attached: Arc::new(AtomicBool::new(false)),
         interfaces: Arc::new(Interfaces::new(settings.slots)),
+        databases: Arc::new(databases),
         errors,
     };
+    running.watch_databases(&agent.enrich.mmdb)?;
     let flow = running.start_flow(agent)?;
     let reader = LinkReader::new(socket, links.clone());
     running.start_http(agent, server, flow.requests, reader)?;
@@ -269,10 +277,23 @@ struct Running {
     /// The interfaces found at the start are attached.
     attached: Arc<AtomicBool>,
     interfaces: Arc<Interfaces>,
+    databases: Arc<Databases>,
     errors: Arc<Errors>,
 }
 
 impl Running {
+    /// Thread mmdb, where there is something to watch.
+    fn watch_databases(&self, files: &Mmdb) -> Result<(), Error> {
+        if files.files().next().is_none() {
+            return Ok(());
+        }
+        let files = files.clone();
+        let (databases, errors) = (self.databases.clone(), self.errors.clone());
+        self.spawn("mmdb", move |heartbeat| {
+            mmdb::watch(&databases, &files, &errors, &heartbeat);
+        })
+    }
+
     /// Thread flow, and the other ends of its channels.
     fn start_flow(&self, agent: &Agent) -> Result<FlowEnds, Error> {
         let (batches, records) = bounded(BATCHES);
@@ -285,8 +306,11 @@ impl Running {
         };
         let settings = flow_settings(agent);
         let names = self.interfaces.clone();
+        let prefixes = &agent.enrich.prefix;
+        let enricher = Enricher::new(None, prefixes, self.databases.clone(), self.errors.clone());
         self.spawn("flow", move |heartbeat| {
-            worker::run(&settings, names, channels, &heartbeat);
+            threads::raise_priority();
+            worker::run(&settings, names, enricher, channels, &heartbeat);
         })?;
         Ok(FlowEnds {
             batches,
@@ -310,9 +334,11 @@ impl Running {
             errors: self.errors.clone(),
             batches,
             spares,
+            word: loaded.reader().map_err(Error::Maps)?,
             flow_cache: loaded.flow_cache().map_err(Error::Maps)?,
         };
         self.spawn("ring", move |heartbeat| {
+            threads::raise_priority();
             if let Err(error) = reader.run(&heartbeat) {
                 log::error!("thread ring: {error}");
             }
@@ -334,6 +360,7 @@ impl Running {
             flows,
             flow_gauges: agent.prometheus.flow_gauges,
             sample_rate: agent.bpf.sample_rate,
+            databases: self.databases.clone(),
             errors: self.errors.clone(),
             reload: Reload {
                 successful: true,
@@ -399,7 +426,7 @@ impl Running {
         if let Err(error) = sweep_all(&loaded) {
             log::error!("the flow cache was not swept: {error}");
         }
-        for name in ["ring", "flow", "http"] {
+        for name in ["ring", "flow", "http", "mmdb"] {
             self.threads.stop(name);
         }
     }

@@ -14,33 +14,26 @@ use common::flood::pin_to;
 use common::kernel::{Kernel, Record};
 use common::lab::{Lab, Namespace, can_run, wait_for};
 use common::packet::Sender;
-use common::traffic::{send_burst, small_frame};
+use common::traffic::{meanwhile, send_burst, small_frame};
 use rfm::bpf::attach::{HookKind, Position};
 use rfm::flow::key::Direction::{Egress, Ingress};
 
 const FLOWS: u16 = 50;
 
-/// Sends out of `v0` while `body` runs, the same flows now from one CPU, now from the other.
-fn under_traffic(body: impl FnOnce()) {
-    let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            let sender = Sender::new("v0").expect("a packet socket");
-            let frames: Vec<_> = (0..FLOWS).map(small_frame).collect();
-            for round in 0.. {
-                pin_to(round % 2);
-                for frame in &frames {
-                    if stop.load(Ordering::Relaxed) {
-                        return;
-                    }
-                    // while the interface is down it refuses
-                    let _ = sender.try_send(frame);
-                }
+/// Sends out of `v0`, the same flows now from one CPU, now from the other.
+fn roaming_traffic(stop: &AtomicBool) {
+    let sender = Sender::new("v0").expect("a packet socket");
+    let frames: Vec<_> = (0..FLOWS).map(small_frame).collect();
+    for cpu in [0, 1].into_iter().cycle() {
+        pin_to(cpu);
+        for frame in &frames {
+            if stop.load(Ordering::Relaxed) {
+                return;
             }
-        });
-        body();
-        stop.store(true, Ordering::Relaxed);
-    });
+            // while the interface is down it refuses
+            let _ = sender.try_send(frame);
+        }
+    }
 }
 
 fn crossed_packets(agent: &Agent) -> (u64, u64) {
@@ -60,7 +53,7 @@ fn interfaces_go_down_and_up_and_traffic_moves_between_cpus() {
         let more = format!("{cache}ring_buf_size = 4194304\n");
         let agent = Agent::start(&lab, &namespace, &config(r#"["v0", "v1"]"#, &more));
         let device_before = namespace.device_counters("v1");
-        namespace.inside(|| under_traffic(|| down_and_up(&namespace, &agent)));
+        namespace.inside(|| meanwhile(&[&roaming_traffic], || down_and_up(&namespace, &agent)));
         let (metrics, _) = settle(&agent, &["v0", "v1"]);
         let device = namespace.device_counters("v1") - device_before;
         assert_eq!(of_hooks(&metrics, "v1"), device);
@@ -107,7 +100,7 @@ fn the_sample_rate_changes_in_mid_traffic() {
             kernel.attach(HookKind::detect(), Position::Head);
             let mut records = Vec::new();
             // each phase is shorter than a sweep: the cache holds records of several rates
-            under_traffic(|| {
+            meanwhile(&[&roaming_traffic], || {
                 for rate in [1, 10, 3, 20, 1, 7] {
                     kernel.set_sample_rate(rate);
                     for _ in 0..100 {

@@ -12,6 +12,7 @@ use common::cases::{DST_MAC, DST4, SRC_MAC, SRC4};
 use common::frames::Frame;
 use common::lab::{Lab, Namespace, can_run, ipv4, ipv6, wait_for};
 use common::packet::Sender;
+use common::traffic::meanwhile;
 
 const PROMETHEUS_PORT: u16 = 19090;
 /// How long traffic runs under its eyes.
@@ -157,12 +158,9 @@ fn rates_agree_while_flows_are_evicted() {
     let lab = Lab::new();
     let (a, b) = lab.pair();
     let agent = watched_agent(&lab, &a, &b, "[agent.collector]\nmax_flows = 16\n");
-    let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| a.inside(|| many_flows("a0", &stop)));
+    meanwhile(&[&|stop| a.inside(|| many_flows("a0", stop))], || {
         std::thread::sleep(WATCHED);
         assert_agreement(&a);
-        stop.store(true, Ordering::Relaxed);
     });
     let evicted = agent
         .scrape()

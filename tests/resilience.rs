@@ -14,7 +14,7 @@ use common::books::{Count, settle};
 use common::http::raise_descriptor_limit;
 use common::lab::{Lab, can_run};
 use common::packet::Sender;
-use common::traffic::small_frame;
+use common::traffic::{Other, meanwhile, small_frame};
 use rustix::process::Signal;
 
 const BOTH: &str = r#"["v0", "v1"]"#;
@@ -111,19 +111,20 @@ fn broken_http_clients_stop_neither_the_exporter_nor_the_collector() {
     let agent = Agent::start(&lab, &namespace, &config(BOTH, EXACT));
     agent.scrape();
     let memory_before = agent.resident_memory();
-    let stop = AtomicBool::new(false);
     let (mut grown, mut slowest, mut answers) = (0, Duration::ZERO, 0);
-    thread::scope(|scope| {
-        for mischief in [
-            slow_clients,
-            huge_headers,
-            half_open_clients,
-            crowd,
-            traffic,
-        ] {
-            let (namespace, stop) = (&namespace, &stop);
-            scope.spawn(move || namespace.inside(|| mischief(stop)));
-        }
+    let all = [
+        slow_clients,
+        huge_headers,
+        half_open_clients,
+        crowd,
+        traffic,
+    ];
+    let inside = all.map(|other| {
+        let namespace = &namespace;
+        move |stop: &AtomicBool| namespace.inside(|| other(stop))
+    });
+    let others: Vec<Other> = inside.iter().map(|other| other as Other).collect();
+    meanwhile(&others, || {
         let start = Instant::now();
         while start.elapsed() < Duration::from_secs(6) {
             let answer = agent.get("/metrics");
@@ -134,7 +135,6 @@ fn broken_http_clients_stop_neither_the_exporter_nor_the_collector() {
                 answers += 1;
             }
         }
-        stop.store(true, Ordering::Relaxed);
     });
     let (metrics, lost) = settle(&agent, &["v0", "v1"]);
     assert_eq!(lost, Count::default());
@@ -229,14 +229,11 @@ fn sigint_and_sigterm_end_it_soon_in_mid_traffic() {
     }
     let lab = Lab::new();
     let namespace = lab.wire();
-    let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| namespace.inside(|| traffic(&stop)));
+    meanwhile(&[&|stop| namespace.inside(|| traffic(stop))], || {
         for signal in [Signal::INT, Signal::TERM] {
             let agent = Agent::start(&lab, &namespace, &config(BOTH, EXACT));
             let took = agent.stop_by(signal);
             assert!(took < Duration::from_secs(3), "{signal:?}: {took:?}");
         }
-        stop.store(true, Ordering::Relaxed);
     });
 }

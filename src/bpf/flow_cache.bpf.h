@@ -18,6 +18,7 @@
 #define RFM_WAYS	 2
 #define RFM_SWEEP_SLICES 16 /* a slice each sixteenth of a second */
 #define RFM_SWEEP_NS	 (1000000000ULL / RFM_SWEEP_SLICES)
+#define RFM_RETRY_NS	 2000000ULL
 
 /* Sets per CPU and how far a hash is shifted to number one: a power of two, set before the load. */
 const volatile __u32 rfm_cache_sets = 4096;
@@ -102,9 +103,10 @@ static __always_inline int rfm_evict(struct rfm_cache_entry *entry, __u64 flags)
 }
 
 struct rfm_slice {
+	struct rfm_cpu *cpu;
 	__u32 base;
 	__u32 found; /* records that were there */
-	__u32 sent;
+	__u32 full;  /* the ring had no room for one */
 };
 
 static __always_inline void rfm_sweep_entry(struct rfm_cache_entry *entry, struct rfm_slice *slice)
@@ -112,10 +114,11 @@ static __always_inline void rfm_sweep_entry(struct rfm_cache_entry *entry, struc
 	if (!entry->record.sample_rate)
 		return;
 	slice->found++;
-	if (!rfm_evict(entry, BPF_RB_NO_WAKEUP))
-		slice->sent++;
+	if (rfm_evict(entry, rfm_wakeup_flags(slice->cpu)))
+		slice->full = 1;
 }
 
+/* Non-zero ends the loop. */
 static long rfm_sweep_set(__u32 index, struct rfm_slice *slice)
 {
 	__u32 at = slice->base + index;
@@ -125,33 +128,20 @@ static long rfm_sweep_set(__u32 index, struct rfm_slice *slice)
 		rfm_sweep_entry(&set->way[0], slice);
 		rfm_sweep_entry(&set->way[1], slice);
 	}
-	return 0;
+	return slice->full;
 }
 
-/* Wakes the reader for what was sent without: a discarded record is skipped, its flags count. */
+/* Wakes the reader for less than a batch: a discarded record is skipped, its flags count. */
 static __always_inline void rfm_wake(struct rfm_cpu *cpu)
 {
-	void *nothing = bpf_ringbuf_reserve(&rfm_ring, 8, 0);
+	void *nothing;
 
 	cpu->unwoken = 0;
+	if (rfm_reader.polling)
+		return;
+	nothing = bpf_ringbuf_reserve(&rfm_ring, 8, 0);
 	if (nothing)
 		bpf_ringbuf_discard(nothing, BPF_RB_FORCE_WAKEUP);
-}
-
-/*
- * Sends the records of `count` sets from `first` on. The reader is woken when a batch is full, and with the last
- * slice of a round.
- */
-static __always_inline __u32 rfm_sweep_slice(struct rfm_cpu *cpu, __u32 first, __u32 count,
-					     int last)
-{
-	struct rfm_slice slice = {.base = cpu->base + first};
-
-	bpf_loop(count, rfm_sweep_set, &slice, 0);
-	cpu->unwoken += slice.sent;
-	if (cpu->unwoken >= rfm_config.wakeup_batch || (last && cpu->unwoken))
-		rfm_wake(cpu);
-	return slice.found;
 }
 
 /* The timer of one CPU, named by the key. It ends when a whole round finds nothing. */
@@ -159,6 +149,8 @@ static int rfm_sweep(void *map __attribute__((unused)), __u32 *key, struct rfm_s
 {
 	struct rfm_cpu *cpu = bpf_map_lookup_percpu_elem(&rfm_cpus, &(__u32){0}, *key);
 	__u32 count = rfm_cache_sets / RFM_SWEEP_SLICES;
+	struct rfm_slice slice = {.cpu = cpu};
+	__u64 delay = RFM_SWEEP_NS;
 
 	if (!cpu)
 		return 0;
@@ -170,24 +162,32 @@ static int rfm_sweep(void *map __attribute__((unused)), __u32 *key, struct rfm_s
 		cpu->armed = 0;
 		return 0;
 	}
+	slice.base = cpu->base;
 	if (rfm_config.stopping) {
-		rfm_sweep_slice(cpu, 0, rfm_cache_sets, 1);
+		/* what finds no room is read by userspace from the map */
+		bpf_loop(rfm_cache_sets, rfm_sweep_set, &slice, 0);
+		rfm_wake(cpu);
 		cpu->armed = 0;
 		return 0;
 	}
-	cpu->found +=
-		rfm_sweep_slice(cpu, cpu->slice * count, count, cpu->slice == RFM_SWEEP_SLICES - 1);
-	if (++cpu->slice >= RFM_SWEEP_SLICES) {
+	slice.base += cpu->slice * count;
+	bpf_loop(count, rfm_sweep_set, &slice, 0);
+	cpu->found += slice.found;
+	if (slice.full) {
+		delay = RFM_RETRY_NS; /* the same slice again, when the reader had its turn */
+	} else if (++cpu->slice >= RFM_SWEEP_SLICES) {
 		__u32 found = cpu->found;
 
 		cpu->slice = 0;
 		cpu->found = 0;
+		if (cpu->unwoken)
+			rfm_wake(cpu);
 		if (!found) {
 			cpu->armed = 0;
 			return 0;
 		}
 	}
-	bpf_timer_start(&sweep->timer, RFM_SWEEP_NS, BPF_F_TIMER_CPU_PIN);
+	bpf_timer_start(&sweep->timer, delay, BPF_F_TIMER_CPU_PIN);
 	return 0;
 }
 

@@ -170,6 +170,13 @@ impl Loaded {
         handle(&self.skel.maps.rfm_ring)
     }
 
+    /// Where thread ring says that it needs no wakeups.
+    pub fn reader(&self) -> io::Result<ReaderMap> {
+        Ok(ReaderMap {
+            map: handle(&self.skel.maps.data_rfm_reader)?,
+        })
+    }
+
     /// The counters, for whoever reads them.
     pub fn counters(&self) -> io::Result<Counters> {
         Ok(Counters::new(
@@ -289,6 +296,25 @@ impl ConfigMap {
     fn write(&self, value: &types::rfm_config) -> io::Result<()> {
         // SAFETY: rfm_config is Plain: four integers, no padding.
         let bytes = unsafe { plain::as_bytes(value) };
+        self.map
+            .update(&0_u32.to_ne_bytes(), bytes, MapFlags::ANY)
+            .map_err(io::Error::other)
+    }
+}
+
+/// Writes `rfm_reader`.
+pub struct ReaderMap {
+    map: MapHandle,
+}
+
+impl ReaderMap {
+    pub fn set_polling(&self, polling: bool) -> io::Result<()> {
+        let value = types::rfm_reader {
+            polling: polling.into(),
+            pad: 0,
+        };
+        // SAFETY: rfm_reader is Plain: two integers, no padding.
+        let bytes = unsafe { plain::as_bytes(&value) };
         self.map
             .update(&0_u32.to_ne_bytes(), bytes, MapFlags::ANY)
             .map_err(io::Error::other)

@@ -5,6 +5,7 @@ pub mod attach;
 pub mod cache;
 pub mod counters;
 pub mod load;
+mod pace;
 pub mod record;
 pub mod ring;
 
@@ -22,6 +23,8 @@ unsafe impl plain::Plain for types::rfm_flow_record {}
 unsafe impl plain::Plain for types::rfm_counters {}
 // SAFETY: as above.
 unsafe impl plain::Plain for types::rfm_config {}
+// SAFETY: as above.
+unsafe impl plain::Plain for types::rfm_reader {}
 // SAFETY: as above.
 unsafe impl plain::Plain for types::rfm_cache_entry {}
 // SAFETY: as above.

@@ -11,13 +11,16 @@ struct {
 	__uint(max_entries, 262144);
 } rfm_ring SEC(".maps");
 
+/* Userspace writes, programs read. */
+struct rfm_reader rfm_reader SEC(".data.rfm_reader") = {};
+
 /* For one more record of this CPU. */
 static __always_inline __u64 rfm_wakeup_flags(struct rfm_cpu *cpu)
 {
 	if (++cpu->unwoken < rfm_config.wakeup_batch)
 		return BPF_RB_NO_WAKEUP;
 	cpu->unwoken = 0;
-	return BPF_RB_FORCE_WAKEUP;
+	return rfm_reader.polling ? BPF_RB_NO_WAKEUP : BPF_RB_FORCE_WAKEUP;
 }
 
 /* A taken packet, and how it is to be counted. */

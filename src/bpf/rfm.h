@@ -37,6 +37,12 @@ struct rfm_config {
 	__u32 stopping;	    /* each timer of the flow cache sweeps all and ends */
 };
 
+/* Thread ring's word on itself. */
+struct rfm_reader {
+	__u32 polling; /* it comes back by itself within a fraction of a millisecond: no wakeups */
+	__u32 pad;
+};
+
 /* Value of rfm_slots and rfm_slots_high: the slot number plus one (0: not watched), and flags. */
 #define RFM_SLOT_MASK 0xffffu
 #define RFM_SLOT_L3   (1u << 31) /* the device has no link layer header */

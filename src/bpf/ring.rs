@@ -10,9 +10,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
-use libbpf_rs::{ErrorKind, MapHandle, RingBufferBuilder};
+use libbpf_rs::{ErrorKind, MapHandle, RingBuffer, RingBufferBuilder};
 
 use super::cache::FlowCache;
+use super::load::ReaderMap;
+use super::pace::{Pace, Wait};
 use super::record;
 use crate::clock::Clock;
 use crate::errors::{Errors, Subsystem};
@@ -20,13 +22,8 @@ use crate::flow::key::FlowRecord;
 use crate::interfaces::Interfaces;
 use crate::threads::Heartbeat;
 
-/// Bounds the delay of a record that did not fill a wakeup batch.
-const POLL_TIMEOUT: Duration = Duration::from_millis(100);
-
-/// With a flow cache every sweep that sent something wakes the reader, so that after this many rounds
-/// without a record, more than a sweep takes, it looks less often. A look costs 50 µs of an idle CPU.
-const SILENT_ROUNDS: u32 = 20;
-const SILENT_TIMEOUT: Duration = Duration::from_millis(500);
+/// After an error of poll(2), which none is known to give.
+const ERROR_PAUSE: Duration = Duration::from_millis(100);
 
 /// Records in one batch to thread flow.
 pub const BATCH: usize = 256;
@@ -40,6 +37,8 @@ pub struct RingReader {
     pub batches: Sender<Vec<FlowRecord>>,
     /// Empty vectors on their way back, to be filled again.
     pub spares: Receiver<Vec<FlowRecord>>,
+    /// Where this thread tells the programs whether it wants to be woken.
+    pub word: ReaderMap,
     /// To be read at the end, when no program runs any more.
     pub flow_cache: Option<FlowCache>,
 }
@@ -47,44 +46,24 @@ pub struct RingReader {
 impl RingReader {
     /// Runs until asked to stop, then reads what is left in the ring and ends.
     pub fn run(self, heartbeat: &Heartbeat) -> io::Result<()> {
-        let batcher = RefCell::new(Batcher {
-            reader: &self,
-            heartbeat,
-            clock: Clock::new(),
-            batch: Vec::with_capacity(BATCH),
-            received: false,
-            closed: false,
-        });
+        let batcher = RefCell::new(Batcher::new(&self, heartbeat));
         let mut builder = RingBufferBuilder::new();
         builder
             .add(&self.ring, |bytes| batcher.borrow_mut().push(bytes))
             .map_err(io::Error::other)?;
         let ring = builder.build().map_err(io::Error::other)?;
 
-        let mut silent_rounds = 0_u32;
+        let mut pace = Pace::new(self.flow_cache.is_some());
+        let mut wait = pace.next(0);
         while !heartbeat.stopping() {
-            heartbeat.beat();
-            match ring.poll(self.poll_timeout(silent_rounds)) {
-                // a timeout reads nothing by itself, and less than a batch wakes nobody
-                Ok(()) => ring.consume().map_err(io::Error::other)?,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => {
-                    self.errors
-                        .report(Subsystem::RingBuffer, "poll", || error.to_string());
-                    std::thread::sleep(POLL_TIMEOUT);
-                }
-            }
-            let mut batcher = batcher.borrow_mut();
-            batcher.flush();
-            if batcher.closed {
-                return Err(io::Error::other("thread flow has gone"));
-            }
-            batcher.clock.refresh(Instant::now());
-            silent_rounds = match std::mem::take(&mut batcher.received) {
-                true => 0,
-                false => silent_rounds.saturating_add(1),
-            };
+            self.wait(&ring, wait);
+            ring.consume().map_err(io::Error::other)?;
+            let records = batcher.borrow_mut().end_round()?;
+            let next = pace.next(records);
+            self.announce(wait, next);
+            wait = next;
         }
+        self.announce(wait, pace.next(0));
         // all programs are detached by now: what is in the ring and the cache is all there will be
         ring.consume().map_err(io::Error::other)?;
         let mut batcher = batcher.borrow_mut();
@@ -97,10 +76,32 @@ impl RingReader {
         Ok(())
     }
 
-    fn poll_timeout(&self, silent_rounds: u32) -> Duration {
-        match self.flow_cache.is_some() && silent_rounds >= SILENT_ROUNDS {
-            true => SILENT_TIMEOUT,
-            false => POLL_TIMEOUT,
+    fn wait(&self, ring: &RingBuffer<'_>, wait: Wait) {
+        let timeout = match wait {
+            Wait::Pause(time) => return std::thread::sleep(time),
+            Wait::Poll(timeout) => timeout,
+        };
+        match ring.poll(timeout) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => {
+                self.errors
+                    .report(Subsystem::RingBuffer, "poll", || error.to_string());
+                std::thread::sleep(ERROR_PAUSE);
+            }
+        }
+    }
+
+    /// Tells the programs whether they need to wake this thread. What they sent between the last
+    /// reading and this word waits for the poll's timeout at the most.
+    fn announce(&self, before: Wait, next: Wait) {
+        let polling = matches!(next, Wait::Pause(_));
+        if polling == matches!(before, Wait::Pause(_)) {
+            return;
+        }
+        if let Err(error) = self.word.set_polling(polling) {
+            self.errors
+                .report(Subsystem::BpfMap, "write", || error.to_string());
         }
     }
 }
@@ -110,18 +111,39 @@ struct Batcher<'a> {
     heartbeat: &'a Heartbeat,
     clock: Clock,
     batch: Vec<FlowRecord>,
-    /// Something came in this round.
-    received: bool,
+    /// Records of this round.
+    records: usize,
+    /// The interface of the last record: records come in runs.
+    recent: Option<(u32, u32)>,
     /// Thread flow has ended; nothing can be delivered.
     closed: bool,
 }
 
-impl Batcher<'_> {
+impl<'a> Batcher<'a> {
+    fn new(reader: &'a RingReader, heartbeat: &'a Heartbeat) -> Self {
+        Self {
+            reader,
+            heartbeat,
+            clock: Clock::new(),
+            batch: Vec::with_capacity(BATCH),
+            records: 0,
+            recent: None,
+            closed: false,
+        }
+    }
+
     /// Takes one record from the ring. A non-zero answer ends this round of reading.
     fn push(&mut self, bytes: &[u8]) -> i32 {
-        self.received = true;
-        match record::decode(bytes, &self.clock, |slot| {
-            self.reader.interfaces.ifindex_of(slot)
+        self.records += 1;
+        let interfaces = &self.reader.interfaces;
+        let recent = &mut self.recent;
+        match record::decode(bytes, &self.clock, |slot| match *recent {
+            Some((known, ifindex)) if known == slot => Some(ifindex),
+            _ => {
+                let ifindex = interfaces.ifindex_of(slot)?;
+                *recent = Some((slot, ifindex));
+                Some(ifindex)
+            }
         }) {
             Ok(record) => self.batch.push(record),
             Err(error) => self
@@ -133,6 +155,17 @@ impl Batcher<'_> {
             self.flush();
         }
         i32::from(self.closed)
+    }
+
+    /// Sends what there is. How many records the round had.
+    fn end_round(&mut self) -> io::Result<usize> {
+        self.flush();
+        if self.closed {
+            return Err(io::Error::other("thread flow has gone"));
+        }
+        self.clock.refresh(Instant::now());
+        self.recent = None;
+        Ok(std::mem::take(&mut self.records))
     }
 
     fn flush(&mut self) {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use super::prefix::Prefix;
 use super::values::{
     Complaint, Parsed, Value, duration, number, path, serialize_as_text, text, word,
 };
+use crate::enrich::mmdb::Kind;
 
 /// The other of host and port, when one is set.
 pub const DEFAULT_BMP_HOST: &str = "::1";
@@ -104,6 +105,16 @@ impl Enrich {
                 .filter_map(StaticPrefix::read)
                 .collect(),
         }
+    }
+}
+
+impl Mmdb {
+    /// Those that are configured.
+    pub fn files(&self) -> impl Iterator<Item = (Kind, &Path)> {
+        [(Kind::Asn, &self.asn_db), (Kind::City, &self.city_db)]
+            .into_iter()
+            .filter(|(_, path)| !path.as_os_str().is_empty())
+            .map(|(kind, path)| (kind, path.as_path()))
     }
 }
 

@@ -10,6 +10,7 @@ use super::document::{Document, Error, Section};
 use super::values::{boolean, duration, host, list, named, number, power_of_two, word};
 use super::*;
 use crate::bpf::cache;
+use crate::enrich::mmdb::Database;
 
 /// Bytes; a larger file is refused.
 pub const MAX_FILE_SIZE: u64 = 1 << 20;
@@ -66,14 +67,14 @@ pub(super) fn read_document(document: &Document<'_>, machine: &Machine) -> Confi
 
 /// Opens the files that the configuration names, as the agent will.
 pub fn open_files(path: &Path, config: &Config) -> Result<(), Error> {
-    let problems: Vec<_> = config
-        .files()
-        .filter_map(|(key, named)| {
-            let error = File::open(named).err()?;
+    let files = config.agent.enrich.mmdb.files();
+    let problems: Vec<_> = files
+        .filter_map(|(kind, named)| {
+            let error = Database::open(named, kind, &|| {}).err()?;
             Some(Problem {
                 line: None,
-                key: key.to_owned(),
-                text: format!("cannot open {}: {error}", named.display()),
+                key: kind.key().to_owned(),
+                text: format!("cannot use {}: {error}", named.display()),
             })
         })
         .collect();

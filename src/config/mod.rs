@@ -22,7 +22,6 @@ mod validate;
 mod values;
 
 use std::fmt;
-use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -134,17 +133,6 @@ impl Config {
     /// What an operator should know although it is no error; to be logged once.
     pub fn warnings(&self) -> Vec<String> {
         validate::warnings(self)
-    }
-
-    /// The files that the agent will read, by key.
-    pub fn files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
-        let mmdb = &self.agent.enrich.mmdb;
-        [
-            ("agent.enrich.mmdb.asn_db", mmdb.asn_db.as_path()),
-            ("agent.enrich.mmdb.city_db", mmdb.city_db.as_path()),
-        ]
-        .into_iter()
-        .filter(|(_, path)| !path.as_os_str().is_empty())
     }
 
     fn to_table(&self) -> Result<toml::Table, toml::ser::Error> {

@@ -13,6 +13,14 @@ pub struct Prefix {
 }
 
 impl Prefix {
+    /// The prefix that holds `address`; `length` is at most what the family has.
+    pub fn new(address: IpAddr, length: u8) -> Self {
+        Self {
+            address: network(address, length),
+            length,
+        }
+    }
+
     pub fn address(&self) -> IpAddr {
         self.address
     }
@@ -66,10 +74,7 @@ impl FromStr for Prefix {
                 .filter(|n| *n <= max)
                 .ok_or_else(|| format!("the length is not a number from 0 to {max}"))?,
         };
-        let prefix = Self {
-            address: network(address, length),
-            length,
-        };
+        let prefix = Self::new(address, length);
         if prefix.address == address {
             Ok(prefix)
         } else {

@@ -13,7 +13,7 @@ pub const MESSAGE: &str = "not built yet in this version";
 const KEYS: &[(&str, Option<&str>)] = &[
     ("agent.prometheus.page", Some("false")),
     ("agent.ipfix", None),
-    ("agent.enrich", None),
+    ("agent.enrich.rib", None),
     ("agent.control.socket", Some("")),
     ("agent.control.mode", None),
     ("agent.control.group", None),
@@ -22,17 +22,7 @@ const KEYS: &[(&str, Option<&str>)] = &[
 ];
 
 /// Values that a list may not hold.
-const ITEMS: &[(&str, &[&str])] = &[(
-    "agent.prometheus.labels",
-    &[
-        "src_country",
-        "dst_country",
-        "src_peer_asn",
-        "dst_peer_asn",
-        "src_net",
-        "dst_net",
-    ],
-)];
+const ITEMS: &[(&str, &[&str])] = &[("agent.prometheus.labels", &["src_peer_asn", "dst_peer_asn"])];
 
 /// What `table` sets of it: dotted paths, with a message for each.
 pub fn find(table: &Table) -> Vec<(String, String)> {

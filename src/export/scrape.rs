@@ -11,6 +11,7 @@ use crossbeam_channel::Sender;
 use super::metrics::{self, Build, Input, Interface, Reload};
 use crate::bpf::counters::{Counters, HookCounters};
 use crate::config::Patterns;
+use crate::enrich::mmdb::Databases;
 use crate::errors::{Errors, Subsystem};
 use crate::flow::key::Direction;
 use crate::flow::snapshot::Snapshot;
@@ -32,6 +33,7 @@ pub struct Scrape {
     pub flows: Sender<Request>,
     pub flow_gauges: bool,
     pub sample_rate: u32,
+    pub databases: Arc<Databases>,
     pub errors: Arc<Errors>,
     pub reload: Reload,
     pub links: RefCell<LinkReader>,
@@ -82,6 +84,7 @@ impl Scrape {
             flows: &flows,
             flow_gauges: self.flow_gauges,
             sample_rate: self.sample_rate,
+            databases: &self.databases.build_times(),
             errors: &self.errors,
             parse_errors: &parse_errors,
             build: Build {

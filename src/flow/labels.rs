@@ -135,6 +135,8 @@ pub struct Enrichment {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Endpoint {
     pub asn: u32,
+    /// Who `asn` is; no label, but told beside them.
+    pub asn_name: Option<Arc<str>>,
     pub peer_asn: u32,
     pub city: Option<Arc<str>>,
     pub country: Option<Arc<str>>,
@@ -239,6 +241,11 @@ impl SetKey {
             .all(|l| l.is_text() && self.values[l as usize] == Symbol::OTHER.number())
     }
 
+    /// The ASNs in the labels; 0 where one is unknown, or no label.
+    pub fn asns(&self) -> [u32; 2] {
+        [Label::SrcAsn, Label::DstAsn].map(|label| self.values[label as usize])
+    }
+
     fn symbols(&self) -> impl Iterator<Item = Symbol> {
         let texts = Label::ALL.into_iter().filter(|l| l.is_text());
         texts.map(|l| Symbol::from_number(self.values[l as usize]))
@@ -318,6 +325,7 @@ mod tests {
         Enrichment {
             src: Endpoint {
                 asn: 64500,
+                asn_name: Some("Example".into()),
                 peer_asn: 64501,
                 city: Some("Bern".into()),
                 country: Some("CH".into()),

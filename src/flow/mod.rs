@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The flow table and what stands around it.
 
+mod asn_names;
 mod candidates;
 pub mod key;
 pub mod labels;

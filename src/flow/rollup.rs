@@ -14,6 +14,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
+use super::asn_names::AsnNames;
 use super::candidates::Candidates;
 use super::key::{FlowKey, FlowRecord};
 use super::labels::{Enrichment, Labels, SetKey};
@@ -117,6 +118,7 @@ pub struct Rollup {
     labels: Labels,
     limits: Limits,
     symbols: Symbols,
+    asn_names: AsnNames,
     sets: Slab<Set>,
     index: HashTable<u32>,
     hasher: RandomState,
@@ -139,6 +141,7 @@ impl Rollup {
             labels,
             limits,
             symbols: Symbols::default(),
+            asn_names: AsnNames::default(),
             sets: Slab::default(),
             index: HashTable::new(),
             hasher: RandomState::default(),
@@ -183,6 +186,9 @@ impl Rollup {
         let key = SetKey::new(self.labels, key, ifname, known, &mut self.symbols);
         let set = self.set(key);
         key.release(&mut self.symbols);
+        for end in [&known.src, &known.dst] {
+            self.asn_names.learn(end.asn, end.asn_name.as_ref());
+        }
         self.sets[set].flows += 1;
         match self.sets[set].home {
             Home::Series(_) => {}
@@ -262,6 +268,16 @@ impl Rollup {
         self.series.iter().map(row).collect()
     }
 
+    /// Those ASNs of the series whose names are known, in their order.
+    pub fn asns(&self) -> Vec<(u32, Arc<str>)> {
+        let sets = self.series.iter().map(|(_, series)| &self.sets[series.set]);
+        let mut asns: Vec<_> = sets.flat_map(|set| set.key.asns()).collect();
+        asns.sort_unstable();
+        asns.dedup();
+        let named = |asn| Some((asn, self.asn_names.get(asn)?.clone()));
+        asns.into_iter().filter_map(named).collect()
+    }
+
     /// How many series the limit speaks of: `other` comes on top, unless all of them are that.
     pub fn series(&self) -> usize {
         match self.series.len() - self.others {
@@ -286,6 +302,7 @@ impl Rollup {
             return set;
         }
         key.retain(&mut self.symbols);
+        self.asn_names.retain(key.asns());
         let set = self.sets.insert(Set {
             key,
             home: Home::Nowhere,
@@ -466,6 +483,7 @@ impl Rollup {
             }
             self.sets.remove(set);
             key.release(&mut self.symbols);
+            self.asn_names.release(key.asns());
         }
     }
 }
@@ -519,6 +537,7 @@ mod tests {
         for n in 0..200_000 {
             let src = Endpoint {
                 asn: n,
+                asn_name: Some(format!("AS {n}").into()),
                 city: Some(format!("city {n}").into()),
                 ..Endpoint::default()
             };
@@ -537,11 +556,13 @@ mod tests {
             let bound = CANDIDATES + limits.max_series + 1;
             assert!(rollup.sets.len() <= bound && rollup.index.len() == rollup.sets.len());
             assert!(rollup.symbols.len() <= bound + 3);
+            assert!(rollup.asn_names.len() <= bound);
         }
         rollup.advance(10 * 60_000);
         assert_eq!(rollup.sets.len(), limits.max_series + 1);
         rollup.advance(limits.series_ttl_ms + 1000);
         assert_eq!((rollup.sets.len(), rollup.series.len()), (0, 0));
         assert_eq!(rollup.symbols.len(), 2, "the constants");
+        assert_eq!(rollup.asn_names.len(), 0);
     }
 }

@@ -39,5 +39,7 @@ pub struct Totals {
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     pub series: Vec<SeriesRow>,
+    /// The named ones among the ASNs of the series, in their order.
+    pub asns: Vec<(u32, Arc<str>)>,
     pub totals: Totals,
 }

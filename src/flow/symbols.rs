@@ -132,7 +132,7 @@ impl Symbols {
 }
 
 /// Newlines stay: the text format can carry them.
-fn clean(text: &str) -> Cow<'_, str> {
+pub(super) fn clean(text: &str) -> Cow<'_, str> {
     let unwanted = |c: char| c.is_control() && c != '\n';
     if text.len() <= MAX_CHARS && !text.contains(unwanted) {
         return text.into();

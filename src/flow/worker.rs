@@ -28,6 +28,24 @@ pub trait Names: Send {
     fn name(&self, ifindex: u32) -> Option<Arc<str>>;
 }
 
+/// Where the flow thread learns whose the addresses of a flow are.
+pub trait Knowledge: Send {
+    /// As in [`Names`]. `now_ms` is monotonic.
+    fn generation(&mut self, now_ms: u64) -> u32;
+    fn enrichment(&self, key: &FlowKey) -> Enrichment;
+}
+
+/// Knows nothing.
+impl Knowledge for () {
+    fn generation(&mut self, _: u64) -> u32 {
+        0
+    }
+
+    fn enrichment(&self, _: &FlowKey) -> Enrichment {
+        Enrichment::default()
+    }
+}
+
 pub struct Settings {
     pub table: table::Limits,
     pub rollup: rollup::Limits,
@@ -58,13 +76,20 @@ pub fn snapshot(requests: &Sender<Request>, timeout: Duration) -> Option<Snapsho
 }
 
 /// The body of the thread. It ends when it is told to and no record is waiting.
-pub fn run(settings: &Settings, names: impl Names, mut channels: Channels, heartbeat: &Heartbeat) {
+pub fn run(
+    settings: &Settings,
+    names: impl Names,
+    knowledge: impl Knowledge,
+    mut channels: Channels,
+    heartbeat: &Heartbeat,
+) {
     let mut worker = Worker {
         epoch: Instant::now(),
         table: FlowTable::new(settings.table),
         books: Books {
             rollup: Rollup::new(settings.labels, settings.rollup),
             names,
+            knowledge,
             generation: 0,
         },
         accounted_packets: 0,
@@ -102,15 +127,15 @@ pub fn run(settings: &Settings, names: impl Names, mut channels: Channels, heart
     }
 }
 
-struct Worker<N> {
+struct Worker<N, K> {
     epoch: Instant,
     table: FlowTable,
-    books: Books<N>,
+    books: Books<N, K>,
     accounted_packets: u64,
     accounted_bytes: u64,
 }
 
-impl<N: Names> Worker<N> {
+impl<N: Names, K: Knowledge> Worker<N, K> {
     fn now_ms(&self) -> u64 {
         self.epoch.elapsed().as_millis() as u64
     }
@@ -119,7 +144,7 @@ impl<N: Names> Worker<N> {
     fn account(&mut self, mut batch: Vec<FlowRecord>) -> Vec<FlowRecord> {
         let now = self.now_ms();
         self.books.rollup.advance(now);
-        self.books.generation = self.books.names.generation();
+        self.books.learn(now);
         for record in batch.drain(..) {
             self.accounted_packets = self.accounted_packets.wrapping_add(record.packets);
             self.accounted_bytes = self.accounted_bytes.wrapping_add(record.bytes);
@@ -146,6 +171,7 @@ impl<N: Names> Worker<N> {
         let rollup = &self.books.rollup;
         Snapshot {
             series: rollup.rows(),
+            asns: rollup.asns(),
             totals: Totals {
                 accounted_packets: self.accounted_packets,
                 accounted_bytes: self.accounted_bytes,
@@ -161,13 +187,23 @@ impl<N: Names> Worker<N> {
 }
 
 /// Keeps the rollup in step with the table.
-struct Books<N> {
+struct Books<N, K> {
     rollup: Rollup,
     names: N,
+    knowledge: K,
     generation: u32,
 }
 
-impl<N: Names> Ledger for Books<N> {
+impl<N: Names, K: Knowledge> Books<N, K> {
+    /// Asks whether there is something new.
+    fn learn(&mut self, now_ms: u64) {
+        // Each of the two only advances: so does their sum.
+        let known = self.knowledge.generation(now_ms);
+        self.generation = self.names.generation().wrapping_add(known);
+    }
+}
+
+impl<N: Names, K: Knowledge> Ledger for Books<N, K> {
     fn generation(&self) -> u32 {
         self.generation
     }
@@ -175,7 +211,7 @@ impl<N: Names> Ledger for Books<N> {
     fn open(&mut self, key: &FlowKey) -> SetId {
         let name = self.names.name(key.ifindex);
         let name = name.as_deref().unwrap_or_default();
-        self.rollup.open(key, name, &Enrichment::default())
+        self.rollup.open(key, name, &self.knowledge.enrichment(key))
     }
 
     fn relabel(&mut self, set: SetId, part: &FlowRecord) -> SetId {
@@ -235,11 +271,8 @@ mod tests {
         requests: Sender<Request>,
     }
 
-    fn rig(max_flows: usize) -> Rig {
-        let (records, records_rx) = bounded(4);
-        let (spare_tx, spare) = bounded(1);
-        let (requests, requests_rx) = bounded(4);
-        let settings = Settings {
+    fn settings(max_flows: usize) -> Settings {
+        Settings {
             table: table::Limits {
                 max_flows,
                 idle_timeout_ms: 1_000,
@@ -250,7 +283,14 @@ mod tests {
                 series_ttl_ms: 3_600_000,
             },
             labels: Labels::default(),
-        };
+        }
+    }
+
+    fn rig(max_flows: usize) -> Rig {
+        let (records, records_rx) = bounded(4);
+        let (spare_tx, spare) = bounded(1);
+        let (requests, requests_rx) = bounded(4);
+        let settings = settings(max_flows);
         let channels = Channels {
             records: records_rx,
             spare: spare_tx,
@@ -260,7 +300,7 @@ mod tests {
         let theirs = names.clone();
         threads
             .spawn("flow", move |heartbeat| {
-                run(&settings, theirs, channels, &heartbeat)
+                run(&settings, theirs, (), channels, &heartbeat)
             })
             .unwrap();
         Rig {
@@ -390,6 +430,59 @@ mod tests {
         let (old, new) = (row(&snapshot, "eth1"), row(&snapshot, "wan1"));
         assert_eq!((old.packets_total, old.live_packets), (20, 0));
         assert_eq!((new.packets_total, new.live_packets), (30, 50));
+    }
+
+    /// The source AS of a flow is its source port, plus what was learnt since.
+    struct Learning(u32);
+
+    impl Knowledge for Learning {
+        fn generation(&mut self, now_ms: u64) -> u32 {
+            self.0 = (now_ms / 1000) as u32;
+            self.0
+        }
+
+        fn enrichment(&self, key: &FlowKey) -> Enrichment {
+            let mut enrichment = Enrichment::default();
+            enrichment.src.asn = u32::from(key.src_port) + 1000 * self.0;
+            enrichment.src.asn_name = Some(format!("AS {}", enrichment.src.asn).into());
+            enrichment
+        }
+    }
+
+    #[test]
+    fn what_is_learnt_moves_flows_as_they_go_on_and_leaves_the_counts() {
+        let limits = settings(100);
+        let mut books = Books {
+            rollup: Rollup::new(limits.labels, limits.rollup),
+            names: TestNames::default(),
+            knowledge: Learning(0),
+            generation: 0,
+        };
+        let mut table = FlowTable::new(limits.table);
+        let mut count = |now_ms, record: FlowRecord| {
+            books.learn(now_ms);
+            table.update(&record, now_ms, &mut books);
+            let mut rows: Vec<_> = books.rollup.rows();
+            rows.sort_by(|a, b| a.labels.cmp(&b.labels));
+            let of = |r: &SeriesRow| {
+                let asn = r.labels.split("src_asn=\"").nth(1).unwrap();
+                let asn = asn.split('"').next().unwrap().parse().unwrap();
+                (asn, r.packets_total, r.live_packets)
+            };
+            let named = books
+                .rollup
+                .asns()
+                .into_iter()
+                .map(|(asn, _)| asn)
+                .collect();
+            (rows.iter().map(of).collect::<Vec<(u32, u64, u64)>>(), named)
+        };
+        assert_eq!(count(1, record(1, 7, 2)).0, [(7, 20, 20)]);
+        assert_eq!(count(2, record(1, 8, 1)).0, [(7, 20, 20), (8, 10, 10)]);
+        // 8 is not heard of again: it keeps its label
+        let (rows, named): (_, Vec<u32>) = count(1500, record(1, 7, 3));
+        assert_eq!(rows, [(1007, 30, 50), (7, 20, 0), (8, 10, 10)]);
+        assert_eq!(named, [7, 8, 1007]);
     }
 
     #[test]

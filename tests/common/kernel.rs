@@ -234,11 +234,6 @@ impl Kernel {
         }
     }
 
-    /// Ends as a killed process does: filters stay where they are.
-    pub fn leave_attached(mut self) {
-        self.hooks.drain(..).for_each(std::mem::forget);
-    }
-
     /// Packets and bytes of all families.
     pub fn crossed(&self, ifindex: u32, direction: Direction) -> (u64, u64) {
         self.sum(ifindex, direction, "crossed")
@@ -263,10 +258,6 @@ impl Kernel {
 
     pub fn lost_records(&self, ifindex: u32, direction: Direction) -> u64 {
         self.read()[&lost_records(ifindex, direction)]
-    }
-
-    pub fn crossed_packets(&self, ifindex: u32, direction: Direction, family: Family) -> u64 {
-        self.read()[&counter(ifindex, direction, family, "crossed packets")]
     }
 
     /// From the next packet on, 1 in `rate` is taken.

@@ -13,6 +13,7 @@ pub mod http;
 pub mod kernel;
 pub mod lab;
 pub mod metrics;
+pub mod mmdb;
 pub mod packet;
 pub mod traffic;
 pub mod witness;

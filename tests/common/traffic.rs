@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Traffic of ordinary programs and of packet sockets.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
 use super::books::SETTLED;
 use super::cases::{DST_MAC, DST4, SRC_MAC, SRC4};
 use super::frames::Frame;
@@ -51,5 +54,29 @@ pub fn small_frame(source_port: u16) -> Vec<u8> {
 pub fn send_burst(sender: &Sender, count: u16) {
     for port in 0..count {
         sender.send(&small_frame(port), 0).expect("sent");
+    }
+}
+
+/// What goes on beside a test, until it is told to stop.
+pub type Other<'a> = &'a (dyn Fn(&AtomicBool) + Sync);
+
+/// Runs `body` while the others go on, each on a thread of its own.
+pub fn meanwhile<T>(others: &[Other<'_>], body: impl FnOnce() -> T) -> T {
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for other in others {
+            scope.spawn(|| other(&stop));
+        }
+        let _stopper = Stopper(&stop);
+        body()
+    })
+}
+
+/// Also when the body panics: else its others went on for ever.
+struct Stopper<'a>(&'a AtomicBool);
+
+impl Drop for Stopper<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }

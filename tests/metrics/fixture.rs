@@ -50,6 +50,7 @@ impl Fixture {
         ];
         new.flows = Snapshot {
             series: vec![row(0, 3), row(1, 0)],
+            asns: vec![(64_496, "Documentation \"A\"".into()), (64_497, "B".into())],
             totals: Totals {
                 accounted_packets: 5001,
                 accounted_bytes: 5002,
@@ -108,6 +109,10 @@ impl Fixture {
             flows: &self.flows,
             flow_gauges: true,
             sample_rate: 100,
+            databases: match self.links.len() {
+                0 => &[],
+                _ => &[("asn", 1_700_000_001), ("city", 1_700_000_002)],
+            },
             errors: &self.errors,
             parse_errors: &[("ipv4_version", 3), ("ipv6_short", 0)],
             build: Build {

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/metrics.txt");
 
 /// REFERENCE names that this program has; the promise to dashboards.
-const NAMES: [&str; 44] = [
+const NAMES: [&str; 46] = [
     "rfm_interface_rx_bytes_total",
     "rfm_interface_rx_packets_total",
     "rfm_interface_tx_bytes_total",
@@ -34,6 +34,7 @@ const NAMES: [&str; 44] = [
     "rfm_flow_packets",
     "rfm_flow_sampled_bytes",
     "rfm_flow_sampled_packets",
+    "rfm_asn_info",
     "rfm_sample_rate",
     "rfm_collector_active_flows",
     "rfm_collector_max_flows",
@@ -46,6 +47,7 @@ const NAMES: [&str; 44] = [
     "rfm_flow_series",
     "rfm_flow_series_limit",
     "rfm_flow_series_folded_total",
+    "rfm_mmdb_build_timestamp_seconds",
     "rfm_errors_total",
     "rfm_parse_errors_total",
     "rfm_build_info",

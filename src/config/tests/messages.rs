@@ -314,7 +314,7 @@ fn what_is_not_built_is_refused_when_it_is_set_and_only_then() {
         ("ipfix.host", "\"::1\""),
         ("ipfix.bind.port", "0"),
         ("ipfix.collector", "[{}]"),
-        ("enrich.mmdb.asn_db", "\"/a\""),
+        ("enrich.rib.bmp.port", "11019"),
         ("enrich.rib.vrf.red", "\"0:0\""),
         ("control.socket", "\"/run/a\""),
         ("control.mode", "\"0660\""),
@@ -326,13 +326,15 @@ fn what_is_not_built_is_refused_when_it_is_set_and_only_then() {
     assert_eq!(
         refuse(set(
             "prometheus.labels",
-            "[\"vlan\", \"src_net\", \"dst_net\"]"
+            "[\"vlan\", \"src_peer_asn\", \"dst_peer_asn\"]"
         )),
-        "t:3: agent.prometheus.labels: \"src_net\", \"dst_net\" not built yet in this version"
+        "t:3: agent.prometheus.labels: \"src_peer_asn\", \"dst_peer_asn\" not built yet in this version"
     );
     for (key, value) in [
         ("prometheus.page", "false"),
-        ("prometheus.labels", "[\"vlan\", \"ifname\"]"),
+        ("prometheus.labels", "[\"vlan\", \"src_net\"]"),
+        ("enrich.mmdb.asn_db", "\"/a\""),
+        ("enrich.prefix", "[{ prefix = \"::/8\" }]"),
         ("control.socket", "\"\""),
         ("ipfix", "{}"),
     ] {

@@ -5,6 +5,8 @@ mod messages;
 mod readback;
 mod shipped;
 
+use std::path::Path;
+
 use super::document::Document;
 use super::*;
 
@@ -172,15 +174,30 @@ fn an_open_listener_is_warned_of() {
 }
 
 #[test]
-fn the_files_named_are_opened() {
+fn the_databases_named_are_opened() {
+    const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/mmdb");
     let open = |path: &str| {
         let config = read(&set("enrich.mmdb.city_db", &format!("\"{path}\""))).unwrap();
         open_files(Path::new("t"), &config).map_err(|e| e.to_string())
     };
-    assert_eq!(open("/proc/self/exe"), Ok(()));
+    let refused = |path: &str, reason: &str| {
+        let text = format!("t: agent.enrich.mmdb.city_db: cannot use {path}: {reason}");
+        Err(text)
+    };
+    assert_eq!(open(&format!("{FOLDER}/GeoLite2-City-Test.mmdb")), Ok(()));
     assert_eq!(open(""), Ok(()));
-    assert_eq!(
-        open("/nonexistent/a"),
-        Err("t: agent.enrich.mmdb.city_db: cannot open /nonexistent/a: No such file or directory (os error 2)".into())
-    );
+    for (path, reason) in [
+        ("/nonexistent/a", "No such file or directory (os error 2)"),
+        ("/dev/zero", "expected a regular file"),
+        (
+            concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
+            "invalid database: could not find MaxMind DB metadata in file",
+        ),
+        (
+            &format!("{FOLDER}/GeoLite2-ASN-Test.mmdb"),
+            "its records have neither city nor country",
+        ),
+    ] {
+        assert_eq!(open(path), refused(path, reason));
+    }
 }

@@ -23,6 +23,7 @@ pub(super) fn write(
     families.extend(collector(&input.flows.totals, input.sample_rate));
     families.extend(dropped(input));
     families.extend(flow_series(&input.flows.totals));
+    families.push(databases(input.databases));
     families.extend(errors(input.errors, input.parse_errors));
     families.extend(build_and_config(input.build, input.reload));
     families.extend(input.process.iter().flat_map(of_process));
@@ -136,6 +137,17 @@ fn flow_series(totals: &Totals) -> [MetricFamily; 3] {
             totals.series_folded as f64,
         ),
     ]
+}
+
+fn databases(built: &[(&str, u64)]) -> MetricFamily {
+    family(
+        GAUGE,
+        "rfm_mmdb_build_timestamp_seconds",
+        "When the database in use was built, in seconds since the Unix epoch.",
+        built
+            .iter()
+            .map(|&(name, time)| sample(GAUGE, &[("database", name)], time as f64)),
+    )
 }
 
 fn errors(errors: &Errors, parse_errors: &[(&str, u64)]) -> [MetricFamily; 2] {

@@ -52,6 +52,7 @@ pub(super) fn write(input: &Input, text: &mut TextWriter) -> io::Result<()> {
             samples.rendered(&row.labels, figure(row))?;
         }
     }
+    write_asns(input, text)?;
     if !input.flow_gauges {
         return Ok(());
     }
@@ -61,6 +62,19 @@ pub(super) fn write(input: &Input, text: &mut TextWriter) -> io::Result<()> {
         for row in input.flows.series.iter().filter(|row| row.live_flows > 0) {
             samples.rendered(&row.labels, figure(row))?;
         }
+    }
+    Ok(())
+}
+
+/// Joined to the series by a query: a name in each label set would be a new series when an AS is renamed.
+fn write_asns(input: &Input, text: &mut TextWriter) -> io::Result<()> {
+    let mut samples = text.family(
+        "rfm_asn_info",
+        Kind::Gauge,
+        "Always 1. Who the ASNs in src_asn and dst_asn are, as the ASN database has it.",
+    );
+    for (asn, name) in &input.flows.asns {
+        samples.sample(&[("asn", &asn.to_string()), ("name", name)], 1)?;
     }
     Ok(())
 }

@@ -33,6 +33,8 @@ pub struct Input<'a> {
     /// Whether to give the four gauges over live flows.
     pub flow_gauges: bool,
     pub sample_rate: u32,
+    /// Each database in use, and when it was built: seconds since the Unix epoch.
+    pub databases: &'a [(&'a str, u64)],
     pub errors: &'a Errors,
     /// Reason, times.
     pub parse_errors: &'a [(&'a str, u64)],

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! MMDB files: ASN and city databases.
+
+mod copy;
+mod record;
+mod watch;
+
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::path::Path;
+
+use maxminddb::{LookupResult, MaxMindDbError, Reader, WithinOptions};
+
+use copy::Copy;
+pub use copy::Identity;
+use record::{AsnRecord, PlaceRecord};
+pub use watch::{Databases, watch};
+
+/// What a database is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Kind {
+    Asn,
+    City,
+}
+
+impl Kind {
+    pub const ALL: [Self; 2] = [Self::Asn, Self::City];
+
+    /// The value of the label `database`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Asn => "asn",
+            Self::City => "city",
+        }
+    }
+
+    /// The key of the configuration that names the file.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Asn => "agent.enrich.mmdb.asn_db",
+            Self::City => "agent.enrich.mmdb.city_db",
+        }
+    }
+}
+
+/// Why a file is not used.
+#[derive(Debug)]
+pub enum Error {
+    Read(io::Error),
+    Broken(MaxMindDbError),
+    /// Records were looked at, and none has what the database is for.
+    NothingOfUse(Kind),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(error) => error.fmt(f),
+            Self::Broken(error) => error.fmt(f),
+            Self::NothingOfUse(Kind::Asn) => f.write_str("its records have no AS number"),
+            Self::NothingOfUse(Kind::City) => {
+                f.write_str("its records have neither city nor country")
+            }
+        }
+    }
+}
+
+impl From<MaxMindDbError> for Error {
+    fn from(error: MaxMindDbError) -> Self {
+        Self::Broken(error)
+    }
+}
+
+/// An AS and who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asn<'a> {
+    /// 0 = unknown.
+    pub number: u32,
+    pub name: Option<&'a str>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place<'a> {
+    pub city: Option<&'a str>,
+    pub country: Option<&'a str>,
+}
+
+/// One file, as it was when it was opened.
+pub struct Database {
+    reader: Reader<Copy>,
+    identity: Identity,
+}
+
+impl Database {
+    /// Copies the file, maps the copy and looks at a part of its records. `beat` is called from time to time.
+    pub fn open(path: &Path, kind: Kind, beat: &dyn Fn()) -> Result<Self, Error> {
+        let (copy, identity) = Copy::of(path, beat).map_err(Error::Read)?;
+        let reader = Reader::from_source(copy)?;
+        let database = Self { reader, identity };
+        database.check(kind)?;
+        Ok(database)
+    }
+
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// Seconds since the Unix epoch.
+    pub fn build_time(&self) -> u64 {
+        self.reader.metadata().build_epoch
+    }
+
+    /// `None` where the database does not know the address.
+    pub fn asn(&self, address: IpAddr) -> Result<Option<Asn<'_>>, MaxMindDbError> {
+        self.find(address)?.map_or(Ok(None), |found| asn(&found))
+    }
+
+    /// `None` where the database does not know the address.
+    pub fn place(&self, address: IpAddr) -> Result<Option<Place<'_>>, MaxMindDbError> {
+        self.find(address)?.map_or(Ok(None), |found| place(&found))
+    }
+
+    fn find(&self, address: IpAddr) -> Result<Option<LookupResult<'_, Copy>>, MaxMindDbError> {
+        let address = address.to_canonical();
+        if address.is_ipv6() && self.reader.metadata().ip_version == 4 {
+            return Ok(None);
+        }
+        self.reader.lookup(address).map(Some)
+    }
+
+    /// Reads some records of each part of the address space: to read all takes seconds where the database
+    /// is large, and a start waits for this.
+    fn check(&self, kind: Kind) -> Result<(), Error> {
+        const NETWORKS: usize = 64;
+        // Dead ends are visited too: a tree made to be a maze has more of them than time.
+        let options = WithinOptions::default().include_networks_without_data();
+        let families = match self.reader.metadata().ip_version {
+            4 => 1,
+            _ => 2,
+        };
+        let (mut records, mut useful) = (0, 0);
+        for part in 0..256 * families {
+            let network = match part {
+                // 2000::/3 is all that is given out (RFC 4291 section 2.4).
+                256.. => format!("{:x}::/11", 0x2000 + (part - 256) * 0x20),
+                _ => format!("{part}.0.0.0/8"),
+            };
+            let network = network.parse().map_err(MaxMindDbError::InvalidNetwork)?;
+            for found in self.reader.within(network, options)?.take(NETWORKS) {
+                let found = found?;
+                records += usize::from(found.has_data());
+                useful += usize::from(match kind {
+                    Kind::Asn => asn(&found)?.is_some_and(|asn| asn.number > 0),
+                    Kind::City => place(&found)?
+                        .is_some_and(|place| place.city.is_some() || place.country.is_some()),
+                });
+            }
+        }
+        match records > 0 && useful == 0 {
+            true => Err(Error::NothingOfUse(kind)),
+            false => Ok(()),
+        }
+    }
+}
+
+fn asn<'a>(found: &LookupResult<'a, Copy>) -> Result<Option<Asn<'a>>, MaxMindDbError> {
+    let record: Option<AsnRecord<'a>> = found.decode()?;
+    Ok(record.map(|record| Asn {
+        number: record.number(),
+        name: record.name(),
+    }))
+}
+
+fn place<'a>(found: &LookupResult<'a, Copy>) -> Result<Option<Place<'a>>, MaxMindDbError> {
+    let record: Option<PlaceRecord<'a>> = found.decode()?;
+    Ok(record.map(|record| Place {
+        city: record.city(),
+        country: record.country(),
+    }))
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The databases in use, and THREAD mmdb, which notices that a file was replaced.
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::thread;
+use std::time::Duration;
+
+use super::{Database, Identity, Kind};
+use crate::config::Mmdb;
+use crate::errors::{Errors, Subsystem};
+use crate::threads::Heartbeat;
+
+/// How often the files are looked at. One that changed is read when it was the same twice: a file that
+/// is being written in place changes from look to look.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// By [`Kind`]; `None` where no file is configured.
+type InUse = [Option<Arc<Database>>; Kind::ALL.len()];
+
+/// Shared by those who look up and the thread that replaces.
+pub struct Databases {
+    in_use: RwLock<InUse>,
+    generation: AtomicU32,
+}
+
+impl Databases {
+    /// Opens the files. The error names the key and the file.
+    pub fn open(files: &Mmdb) -> Result<Self, String> {
+        let mut in_use = InUse::default();
+        for (kind, path) in files.files() {
+            let database = Database::open(path, kind, &|| {}).map_err(|error| {
+                format!("{}: cannot use {}: {error}", kind.key(), path.display())
+            })?;
+            in_use[kind as usize] = Some(Arc::new(database));
+        }
+        Ok(Self {
+            in_use: RwLock::new(in_use),
+            generation: AtomicU32::new(0),
+        })
+    }
+
+    /// Advances when a database was replaced.
+    pub fn generation(&self) -> u32 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    pub fn get(&self, kind: Kind) -> Option<Arc<Database>> {
+        self.read()[kind as usize].clone()
+    }
+
+    /// When each database in use was built, in seconds since the Unix epoch.
+    pub fn build_times(&self) -> Vec<(&'static str, u64)> {
+        let in_use = self.read();
+        let time = |kind: Kind| Some((kind.name(), in_use[kind as usize].as_ref()?.build_time()));
+        Kind::ALL.into_iter().filter_map(time).collect()
+    }
+
+    fn replace(&self, kind: Kind, database: Database) {
+        let new = Some(Arc::new(database));
+        let mut in_use = self.in_use.write().unwrap_or_else(PoisonError::into_inner);
+        let old = std::mem::replace(&mut in_use[kind as usize], new);
+        drop(in_use);
+        self.generation.fetch_add(1, Ordering::Release);
+        // Perhaps the last: to unmap it takes time, which nobody waits for here.
+        drop(old);
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, InUse> {
+        self.in_use.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The body of thread mmdb.
+pub fn watch(databases: &Databases, files: &Mmdb, errors: &Errors, heartbeat: &Heartbeat) {
+    const TICK: Duration = Duration::from_millis(250);
+    let mut files: Vec<_> = files
+        .files()
+        .filter_map(|(kind, path)| Some(Watched::new(kind, path, databases.get(kind)?.identity())))
+        .collect();
+    let mut idle = Duration::ZERO;
+    while !heartbeat.stopping() {
+        heartbeat.beat();
+        if idle >= INTERVAL {
+            idle = Duration::ZERO;
+            for file in &mut files {
+                file.look(databases, errors, &|| heartbeat.beat());
+            }
+        }
+        thread::sleep(TICK);
+        idle += TICK;
+    }
+}
+
+/// A file and what is known of it. No identity: there is none, or it cannot be asked for.
+pub(super) struct Watched<'a> {
+    kind: Kind,
+    path: &'a Path,
+    /// As it was when it was last read, with whatever success.
+    read: Option<Identity>,
+    /// As it was at the last look.
+    seen: Option<Identity>,
+}
+
+impl<'a> Watched<'a> {
+    pub fn new(kind: Kind, path: &'a Path, identity: Identity) -> Self {
+        Self {
+            kind,
+            path,
+            read: Some(identity),
+            seen: Some(identity),
+        }
+    }
+
+    /// Reads the file if it changed and has settled. A broken one is reported once and not used.
+    pub fn look(&mut self, databases: &Databases, errors: &Errors, beat: &dyn Fn()) {
+        let now = fs::metadata(self.path)
+            .ok()
+            .map(|metadata| Identity::from(&metadata));
+        let settled = now == self.seen;
+        self.seen = now;
+        if !settled || now == self.read {
+            return;
+        }
+        self.read = now;
+        let path = self.path.display();
+        match Database::open(self.path, self.kind, beat) {
+            Ok(database) => {
+                log::info!("{path}: replaced, and read again");
+                databases.replace(self.kind, database);
+            }
+            Err(error) => errors.report(Subsystem::Mmdb, self.kind.name(), || {
+                format!("{path}: {error}; the one before stays in use")
+            }),
+        }
+    }
+}

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Which source says what of an address.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::*;
+use crate::config::{Mmdb, Prefix};
+use crate::flow::key::{Direction, Family};
+
+const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/mmdb");
+
+fn databases(asn: bool, city: bool) -> Arc<Databases> {
+    let file = |wanted, name| match wanted {
+        true => Path::new(DATA).join(name),
+        false => Path::new("").to_owned(),
+    };
+    let files = Mmdb {
+        asn_db: file(asn, "GeoLite2-ASN-Test.mmdb"),
+        city_db: file(city, "GeoLite2-City-Test.mmdb"),
+    };
+    Arc::new(Databases::open(&files).unwrap())
+}
+
+/// Routes on interface 1; the one with the longest prefix is the best.
+#[derive(Clone, Default)]
+struct Table {
+    routes: Vec<(Prefix, Route)>,
+    generation: Arc<AtomicU32>,
+}
+
+impl Table {
+    fn new(routes: &[(&str, u32, u32)]) -> Self {
+        let route = |&(prefix, origin_asn, neighbour_asn): &(&str, u32, u32)| {
+            let prefix: Prefix = prefix.parse().unwrap();
+            let route = Route {
+                prefix_length: prefix.length(),
+                origin_asn,
+                neighbour_asn,
+            };
+            (prefix, route)
+        };
+        Self {
+            routes: routes.iter().map(route).collect(),
+            generation: Arc::default(),
+        }
+    }
+}
+
+impl Routes for Table {
+    fn generation(&self) -> u32 {
+        self.generation.load(Ordering::Relaxed)
+    }
+
+    fn lookup(&self, address: IpAddr, ifindex: u32) -> Option<Route> {
+        let held = self.routes.iter().filter(|(p, _)| p.contains(address));
+        let best = held.max_by_key(|(prefix, _)| prefix.length());
+        best.filter(|_| ifindex == 1).map(|(_, route)| *route)
+    }
+}
+
+fn prefix(prefix: &str, asn: u32, name: &str) -> StaticPrefix {
+    StaticPrefix {
+        prefix: prefix.parse().unwrap(),
+        asn,
+        name: name.into(),
+    }
+}
+
+fn enricher(routes: &[(&str, u32, u32)], prefixes: &[StaticPrefix]) -> Enricher {
+    let routes: Box<dyn Routes> = Box::new(Table::new(routes));
+    Enricher::new(
+        Some(routes),
+        prefixes,
+        databases(true, true),
+        Arc::default(),
+    )
+}
+
+/// Origin, neighbour, name of the network, name of the AS.
+fn known(known: &Endpoint) -> (u32, u32, Option<&str>, Option<&str>) {
+    let (net, name) = (known.net.as_deref(), known.asn_name.as_deref());
+    (known.asn, known.peer_asn, net, name)
+}
+
+#[test]
+fn routes_answer_before_databases() {
+    let enricher = enricher(
+        &[
+            ("0.0.0.0/0", 0, 64496),
+            ("1.0.0.0/24", 64500, 64497),
+            ("1.128.0.0/11", 1221, 64498),
+            ("10.0.0.0/8", 64501, 64499),
+        ],
+        &[],
+    );
+    for (address, ifindex, expected) in [
+        // the database speaks of another AS there, so who 64500 is it does not say
+        ("1.0.0.1", 1, (64500, 64497, None, None)),
+        ("::ffff:1.0.0.1", 1, (64500, 64497, None, None)),
+        ("1.128.0.1", 1, (1221, 64498, None, Some("Telstra Pty Ltd"))),
+        // no origin, so the database's; the neighbour stays
+        (
+            "15.0.0.1",
+            1,
+            (71, 64496, None, Some("Hewlett-Packard Company")),
+        ),
+        (
+            "15.0.0.1",
+            2,
+            (71, 0, None, Some("Hewlett-Packard Company")),
+        ),
+        ("10.0.0.1", 1, (64501, 64499, None, None)),
+        ("10.0.0.1", 2, (0, 0, None, None)),
+    ] {
+        let endpoint = enricher.endpoint(address.parse().unwrap(), ifindex);
+        assert_eq!(known(&endpoint), expected, "{address} on {ifindex}");
+    }
+}
+
+#[test]
+fn static_prefixes_take_part_in_the_longest_match() {
+    let enricher = enricher(
+        &[
+            ("0.0.0.0/0", 0, 64496),
+            ("10.0.0.0/16", 64500, 64497),
+            ("10.0.1.0/24", 64501, 64497),
+            ("10.2.0.0/16", 64502, 64497),
+        ],
+        &[
+            prefix("10.0.0.0/16", 65000, "equal"),
+            prefix("10.1.0.0/16", 65001, "of the default"),
+            prefix("10.2.0.0/15", 65002, "less specific"),
+            prefix("10.2.9.0/24", 0, "named"),
+            prefix("1.128.0.0/16", 0, "telstra"),
+        ],
+    );
+    for (address, expected) in [
+        ("10.0.0.1", (65000, 0, Some("equal"), None)),
+        ("10.0.1.1", (64501, 64497, None, None)),
+        ("10.1.0.1", (65001, 0, Some("of the default"), None)),
+        ("10.2.0.1", (64502, 64497, None, None)),
+        ("10.3.0.1", (65002, 0, Some("less specific"), None)),
+        // a name alone leaves the ASN to the others
+        ("10.2.9.1", (64502, 64497, Some("named"), None)),
+        (
+            "1.128.0.1",
+            (1221, 64496, Some("telstra"), Some("Telstra Pty Ltd")),
+        ),
+    ] {
+        let endpoint = enricher.endpoint(address.parse().unwrap(), 1);
+        assert_eq!(known(&endpoint), expected, "{address}");
+    }
+}
+
+#[test]
+fn places_are_the_databases_alone() {
+    let with = enricher(&[("81.2.69.0/24", 64500, 64501)], &[]);
+    let endpoint = with.endpoint("81.2.69.142".parse().unwrap(), 1);
+    assert_eq!(endpoint.city.as_deref(), Some("London"));
+    assert_eq!(endpoint.country.as_deref(), Some("GB"));
+    let without = Enricher::new(None, &[], databases(false, false), Arc::default());
+    let endpoint = without.endpoint("81.2.69.142".parse().unwrap(), 1);
+    assert_eq!(endpoint, Endpoint::default());
+}
+
+#[test]
+fn addresses_of_nobody_have_no_label() {
+    let everything = [("0.0.0.0/0", 1, 1), ("::/0", 1, 1)];
+    let prefixes = [prefix("0.0.0.0/0", 1, "v4"), prefix("::/0", 1, "v6")];
+    let enricher = enricher(&everything, &prefixes);
+    for address in [
+        "127.0.0.1",
+        "169.254.1.1",
+        "224.0.0.251",
+        "239.255.255.250",
+        "::1",
+        "fe80::1",
+        "ff02::fb",
+        "::ffff:127.0.0.1",
+        "::ffff:169.254.1.1",
+    ] {
+        let endpoint = enricher.endpoint(address.parse().unwrap(), 1);
+        assert_eq!(endpoint, Endpoint::default(), "{address}");
+    }
+    for address in ["10.0.0.1", "192.168.1.1", "100.64.0.1", "fd00::1"] {
+        let endpoint = enricher.endpoint(address.parse().unwrap(), 1);
+        assert_eq!(endpoint.asn, 1, "{address}");
+    }
+}
+
+#[test]
+fn both_ends_of_a_flow_are_known() {
+    let mut key = FlowKey {
+        src: [0; 16],
+        dst: [0; 16],
+        ifindex: 1,
+        src_port: 0,
+        dst_port: 0,
+        vlan_outer: 0,
+        vlan_inner: 0,
+        protocol: 6,
+        direction: Direction::Ingress,
+        family: Family::Ipv4,
+    };
+    key.src[..4].copy_from_slice(&[1, 0, 0, 1]);
+    key.dst[..4].copy_from_slice(&[81, 2, 69, 142]);
+    let enrichment = enricher(&[], &[]).enrichment(&key);
+    assert_eq!(
+        (enrichment.src.asn, enrichment.src.city.as_deref()),
+        (15169, None)
+    );
+    assert_eq!(
+        (enrichment.dst.asn, enrichment.dst.city.as_deref()),
+        (0, Some("London"))
+    );
+}
+
+#[test]
+fn the_generation_advances_at_most_twice_a_second() {
+    let table = Table::new(&[]);
+    let generation = table.generation.clone();
+    let routes: Box<dyn Routes> = Box::new(table);
+    let mut enricher = Enricher::new(Some(routes), &[], databases(false, false), Arc::default());
+    let mut seen = Vec::new();
+    for now_ms in (0..3000).step_by(10) {
+        // changes all the time in the first second, then no more
+        if now_ms < 1000 {
+            generation.fetch_add(1, Ordering::Relaxed);
+        }
+        seen.push(enricher.generation(now_ms));
+    }
+    seen.dedup();
+    assert_eq!(seen, [0, 1, 2]);
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_counted_and_no_label() {
+    let errors = Arc::new(Errors::default());
+    let enricher = Enricher::new(None, &[], databases(false, false), errors.clone());
+    let broken = || Err(MaxMindDbError::invalid_database("cut"));
+    assert_eq!(enricher.counted::<u32>(broken()), None);
+    assert_eq!(enricher.counted(Ok(Some(1))), Some(1));
+    assert_eq!(errors.get(Subsystem::Mmdb), 1);
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Who the ASNs in the labels are. A name is held as long as a label set speaks of its ASN.
+
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use super::symbols::clean;
+
+#[derive(Debug, Default)]
+pub struct AsnNames {
+    entries: HashMap<u32, Entry, RandomState>,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    users: u32,
+    name: Option<Arc<str>>,
+}
+
+impl AsnNames {
+    /// A set speaks of these ASNs; 0 is none.
+    pub fn retain(&mut self, asns: [u32; 2]) {
+        for asn in asns.into_iter().filter(|&asn| asn > 0) {
+            self.entries.entry(asn).or_default().users += 1;
+        }
+    }
+
+    /// Undoes [`AsnNames::retain`].
+    pub fn release(&mut self, asns: [u32; 2]) {
+        for asn in asns.into_iter().filter(|&asn| asn > 0) {
+            if let Some(entry) = self.entries.get_mut(&asn) {
+                entry.users -= 1;
+                if entry.users == 0 {
+                    self.entries.remove(&asn);
+                }
+            }
+        }
+    }
+
+    /// Takes the name of an ASN that is spoken of. The first one stays: databases call an AS by several
+    /// names, and one that goes to and fro would be a new series each time.
+    pub fn learn(&mut self, asn: u32, name: Option<&Arc<str>>) {
+        if let Some(name) = name
+            && let Some(entry) = self.entries.get_mut(&asn)
+            && entry.name.is_none()
+        {
+            entry.name = Some(clean(name).into());
+        }
+    }
+
+    pub fn get(&self, asn: u32) -> Option<&Arc<str>> {
+        self.entries.get(&asn)?.name.as_ref()
+    }
+
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_lives_as_long_as_its_asn_is_spoken_of() {
+        let mut names = AsnNames::default();
+        names.learn(64500, Some(&"early".into()));
+        assert_eq!(names.get(64500), None);
+        names.retain([64500, 64501]);
+        names.retain([64500, 0]);
+        names.learn(64500, Some(&"Exam\u{7}ple".into()));
+        names.learn(64500, None);
+        names.learn(64500, Some(&"Example, Inc.".into()));
+        assert_eq!(names.get(64500).map(|n| &**n), Some("Example"));
+        assert_eq!(names.get(64501), None);
+        names.release([64500, 64501]);
+        assert_eq!(names.get(64500).map(|n| &**n), Some("Example"));
+        names.release([64500, 0]);
+        assert_eq!(names.len(), 0);
+    }
+}
