@@ -181,8 +181,9 @@ fn a_start_without_a_matching_interface_names_those_present() {
     let namespace = lab.wire();
     let (code, said) = refused(&lab, &namespace, &config(r#"["eth[0-9]"]"#, EXACT), &[]);
     assert_eq!(code, Some(1), "{said}");
-    let expected = "agent.interfaces matches none of the interfaces present (lo, v1, v0); \
-                    to start without one, set agent.require_interface = false";
+    let expected = "agent.interfaces matches none of the interfaces present (lo, v1, v0): \
+                    a pattern is for the whole name; to start without one, set \
+                    agent.require_interface = false";
     assert!(said.contains(expected), "{said}");
     // and this is what happens then
     let config = config(
@@ -218,7 +219,7 @@ fn a_start_without_privilege_names_what_is_missing() {
     let unprivileged = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"];
     let (code, said) = refused(&lab, &namespace, &config(BOTH, EXACT), &unprivileged);
     assert_eq!(code, Some(1), "{said}");
-    let expected = "CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON are needed, or root";
+    let expected = "needs root, or CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN";
     assert!(said.contains(expected), "{said}");
 }
 
