@@ -32,6 +32,7 @@ use crate::flow::{rollup, table};
 use crate::interfaces::Interfaces;
 use crate::links::watcher::{Plan, Watcher};
 use crate::links::{Link, LinkSocket};
+use crate::memory;
 use crate::process::ProcessReader;
 use crate::threads::{self, Heartbeat, Threads};
 
@@ -123,6 +124,7 @@ pub fn run(config: &Config) -> Result<(), Error> {
     let loaded = Loaded::load(&settings).map_err(Error::Load)?;
     running.start_ring(&loaded, flow.batches, flow.spares)?;
     let watcher = running.attach(agent, loaded, &found);
+    memory::forget_startup_code();
     let end = running.wait(&mut signals);
     running.stop(watcher);
     end

@@ -41,5 +41,6 @@ pub mod flow;
 pub mod interfaces;
 pub mod links;
 pub mod logging;
+pub mod memory;
 pub mod process;
 pub mod threads;

@@ -8,10 +8,10 @@ use std::process::ExitCode;
 
 use rfm::args::{self, Command};
 use rfm::config::{self, Machine};
-use rfm::{agent, logging};
+use rfm::{agent, logging, memory};
 
 fn main() -> ExitCode {
-    return_large_blocks();
+    memory::return_large_blocks();
     match args::parse(std::env::args_os())
         .map_err(Failure::Usage)
         .and_then(run)
@@ -22,14 +22,6 @@ fn main() -> ExitCode {
             ExitCode::from(failure.exit_code())
         }
     }
-}
-
-/// Keeps glibc from raising its mmap threshold to the size of the largest block ever freed: the body
-/// of one large /metrics would else stay resident for good.
-fn return_large_blocks() {
-    const THRESHOLD: i32 = 128 * 1024;
-    // SAFETY: mallopt only sets a parameter of the allocator, and no other thread runs yet.
-    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, THRESHOLD) };
 }
 
 fn run(command: Command) -> Result<(), Failure> {
