@@ -25,7 +25,7 @@
 //! - a figure on /metrics: `export/metrics/`, gathered in `export/scrape.rs`;
 //! - a label of the flow series: `flow/labels.rs`;
 //! - a config key: its struct and reader in `config/`, and `config/rfm.toml`;
-//! - an exporter: `export/x.rs`, and a thread in `agent.rs`.
+//! - an exporter: `export/x.rs`, and a thread in `agent/mod.rs`.
 //!
 //! ARCHITECTURE.md goes into all of this.
 

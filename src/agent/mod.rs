@@ -1,40 +1,44 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Wiring only: load, channels, threads, attach, wait, and the order of a clean stop.
 
+mod error;
+mod privilege;
+mod settings;
+mod signals;
+
 use std::cell::RefCell;
-use std::fmt;
-use std::io::{self, Read};
-use std::os::unix::net::UnixStream;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::thread::CapabilitySet;
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::bpf::attach::{self, HookKind};
-use crate::bpf::cache;
 use crate::bpf::counters::Counters;
-use crate::bpf::load::{LoadError, Loaded, Settings};
+use crate::bpf::load::Loaded;
 use crate::bpf::ring::RingReader;
-use crate::config::{Agent, Config, Machine, Mmdb};
+use crate::config::{Agent, Config, Mmdb};
 use crate::enrich::Enricher;
 use crate::enrich::mmdb::{self, Databases};
 use crate::errors::Errors;
-use crate::export::http::{BindError, Server};
+use crate::export::http::Server;
 use crate::export::metrics::Reload;
 use crate::export::routes::Routes;
 use crate::export::scrape::{LinkReader, Scrape};
 use crate::flow::key::{Direction, FlowRecord};
 use crate::flow::worker::{self, Request};
-use crate::flow::{rollup, table};
 use crate::interfaces::Interfaces;
 use crate::links::watcher::{Plan, Watcher};
 use crate::links::{Link, LinkSocket};
 use crate::memory;
 use crate::process::ProcessReader;
 use crate::threads::{self, Heartbeat, Threads};
+
+pub use error::Error;
+use settings::is_forced;
+use signals::SignalPipe;
 
 /// How often the threads are looked after.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -45,60 +49,10 @@ const BATCHES: usize = 32;
 /// Requests that wait for thread flow.
 const REQUESTS: usize = 16;
 
-/// Words in this environment variable, separated by commas, make the agent do as on another kernel:
-/// `clsact` (no TCX), `rt` (PREEMPT_RT), `lockdown` (confidentiality). For tests.
-const FORCE: &str = "RFM_FORCE";
-
-/// Why the agent did not start, or ended.
-#[derive(Debug)]
-pub enum Error {
-    /// Names the capabilities of which one is missing.
-    Privilege(&'static str),
-    Links(io::Error),
-    /// No interface matches, and `require_interface` is set.
-    NoInterface {
-        present: String,
-    },
-    /// Key, file and reason.
-    Database(String),
-    Load(LoadError),
-    Maps(io::Error),
-    Bind(BindError),
-    Start(io::Error),
-    ThreadEnded(&'static str),
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Privilege(needed) => write!(f, "needs root, or {needed}"),
-            Self::Links(error) => write!(f, "cannot list the interfaces: {error}"),
-            Self::NoInterface { present } => write!(
-                f,
-                "agent.interfaces matches none of the interfaces present ({present}): \
-                 a pattern is for the whole name; to start without one, set agent.require_interface = false"
-            ),
-            Self::Database(problem) => f.write_str(problem),
-            Self::Load(error) => error.fmt(f),
-            Self::Maps(error) => write!(f, "cannot open the BPF maps: {error}"),
-            Self::Bind(error) => write!(f, "agent.prometheus: {error}"),
-            Self::Start(error) => write!(f, "cannot start: {error}"),
-            Self::ThreadEnded(name) => {
-                write!(
-                    f,
-                    "thread {name} ended by itself: stopping, to be started anew"
-                )
-            }
-        }
-    }
-}
-
-impl std::error::Error for Error {}
-
 /// Runs until SIGINT or SIGTERM.
 pub fn run(config: &Config) -> Result<(), Error> {
     let agent = &config.agent;
-    check_privilege()?;
+    privilege::check()?;
     let mut signals = SignalPipe::new().map_err(Error::Start)?;
     let errors = Arc::new(Errors::default());
     let mut socket = LinkSocket::new(errors.clone());
@@ -106,7 +60,7 @@ pub fn run(config: &Config) -> Result<(), Error> {
     let found = find(agent, &links)?;
     let databases = Databases::open(&agent.enrich.mmdb).map_err(Error::Database)?;
     let server = bind(agent, &errors)?;
-    let settings = settings(agent, found.len());
+    let settings = settings::load(agent, found.len());
 
     let running = Running {
         threads: Arc::new(Threads::new()),
@@ -133,7 +87,7 @@ pub fn run(config: &Config) -> Result<(), Error> {
 /// Removes the clsact filters that a killed run left on this machine's interfaces.
 pub fn detach() -> Result<(), Error> {
     // to ask the kernel for a program by its number is an administrator's right
-    if !have(CapabilitySet::NET_ADMIN | CapabilitySet::SYS_ADMIN)? {
+    if !privilege::have(CapabilitySet::NET_ADMIN | CapabilitySet::SYS_ADMIN)? {
         return Err(Error::Privilege("CAP_NET_ADMIN and CAP_SYS_ADMIN"));
     }
     // libbpf prints a line for each place where there is nothing
@@ -154,20 +108,6 @@ pub fn detach() -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// Before Linux 5.8 CAP_SYS_ADMIN stood for the two of BPF, and it still does.
-fn check_privilege() -> Result<(), Error> {
-    let bpf = have(CapabilitySet::BPF | CapabilitySet::PERFMON)? || have(CapabilitySet::SYS_ADMIN)?;
-    if bpf && have(CapabilitySet::NET_ADMIN)? {
-        return Ok(());
-    }
-    Err(Error::Privilege("CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN"))
-}
-
-fn have(capabilities: CapabilitySet) -> Result<bool, Error> {
-    let sets = rustix::thread::capabilities(None).map_err(|e| Error::Start(e.into()))?;
-    Ok(sets.effective.contains(capabilities))
 }
 
 fn find<'a>(agent: &Agent, links: &'a [Link]) -> Result<Vec<&'a Link>, Error> {
@@ -199,69 +139,6 @@ fn bind(agent: &Agent, errors: &Arc<Errors>) -> Result<Server, Error> {
     }
     let allow = prometheus.allow.clone();
     Ok(server.allow(move |address| allow.iter().any(|prefix| prefix.contains(address))))
-}
-
-fn settings(agent: &Agent, found: usize) -> Settings {
-    const LEAST_SLOTS: u32 = 1024;
-    const MOST_SLOTS: u32 = 65_535;
-    let bpf = &agent.bpf;
-    let cpus = libbpf_rs::num_possible_cpus().unwrap_or(1) as u32;
-    let memory = Machine::here().memory;
-    let slots = match bpf.iface_stats_size {
-        0 => u32::try_from(found * 4)
-            .unwrap_or(MOST_SLOTS)
-            .clamp(LEAST_SLOTS, MOST_SLOTS),
-        slots => slots,
-    };
-    let flow_cache = cache::fit(bpf.flow_cache, cpus.into(), memory);
-    if flow_cache < bpf.flow_cache {
-        log::info!(
-            "agent.bpf.flow_cache: {flow_cache} records for each of {cpus} CPUs, to spare memory"
-        );
-    }
-    Settings {
-        sample_rate: bpf.sample_rate,
-        wakeup_batch: wakeup_batch(bpf.wakeup_batch, bpf.ring_buf_size, cpus),
-        ring_bytes: bpf.ring_buf_size,
-        slots,
-        flow_cache,
-        preemptible: is_preempt_rt(bpf.flow_cache > 0),
-        read_kernel: may_read_kernel(),
-    }
-}
-
-/// Kernel lockdown in its strict form keeps BPF programs from reading kernel memory.
-fn may_read_kernel() -> bool {
-    let strict = is_forced("lockdown")
-        || std::fs::read_to_string("/sys/kernel/security/lockdown")
-            .is_ok_and(|modes| modes.contains("[confidentiality]"));
-    if strict {
-        log::info!(
-            "kernel lockdown: super-packets in tunnels count with their outer headers alone"
-        );
-    }
-    !strict
-}
-
-/// Each CPU counts its own records to the next wakeup: together they must not fill more than a quarter
-/// of the ring before the first of them wakes the reader.
-fn wakeup_batch(wanted: u32, ring_bytes: u32, cpus: u32) -> u32 {
-    const RECORD: u32 = 120;
-    let quarter = ring_bytes / RECORD / 4;
-    wanted.min(quarter / cpus.max(1)).max(1)
-}
-
-fn is_preempt_rt(wants_cache: bool) -> bool {
-    let preemptible = is_forced("rt")
-        || std::fs::read_to_string("/sys/kernel/realtime").is_ok_and(|text| text.trim() == "1");
-    if preemptible && wants_cache {
-        log::info!("PREEMPT_RT kernel: no flow cache, one event per taken packet");
-    }
-    preemptible
-}
-
-fn is_forced(word: &str) -> bool {
-    std::env::var(FORCE).is_ok_and(|words| words.split(',').any(|w| w.trim() == word))
 }
 
 /// The other ends of thread flow's channels.
@@ -306,7 +183,7 @@ impl Running {
             spare,
             requests: answers,
         };
-        let settings = flow_settings(agent);
+        let settings = settings::flow(agent);
         let names = self.interfaces.clone();
         let prefixes = &agent.enrich.prefix;
         let enricher = Enricher::new(None, prefixes, self.databases.clone(), self.errors.clone());
@@ -462,59 +339,8 @@ fn health(threads: &Threads, attached: &AtomicBool) -> Result<(), Vec<String>> {
     }
 }
 
-fn flow_settings(agent: &Agent) -> worker::Settings {
-    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    worker::Settings {
-        table: table::Limits {
-            max_flows: agent.collector.max_flows as usize,
-            idle_timeout_ms: millis(agent.collector.eviction_timeout),
-            active_timeout_ms: millis(agent.collector.active_timeout),
-        },
-        rollup: rollup::Limits {
-            max_series: agent.prometheus.max_series as usize,
-            series_ttl_ms: millis(agent.prometheus.series_ttl),
-        },
-        labels: agent.prometheus.labels.iter().copied().collect(),
-    }
-}
-
 fn unix_time() -> f64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0.0, |elapsed| elapsed.as_secs_f64())
-}
-
-/// SIGINT and SIGTERM, as bytes on a socket that can be waited for with a timeout.
-struct SignalPipe {
-    stream: UnixStream,
-}
-
-impl SignalPipe {
-    fn new() -> io::Result<Self> {
-        let (stream, writer) = UnixStream::pair()?;
-        for signal in [SIGINT, SIGTERM] {
-            signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
-        }
-        Ok(Self { stream })
-    }
-
-    /// True if a signal came within `timeout`.
-    fn wait(&mut self, timeout: Duration) -> bool {
-        // a timeout that cannot be set, or a read that fails otherwise, ends in one more round
-        let _ = self.stream.set_read_timeout(Some(timeout));
-        self.stream.read(&mut [0]).is_ok_and(|count| count > 0)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_wakeup_batch_leaves_room_in_the_ring() {
-        assert_eq!(wakeup_batch(64, 262_144, 2), 64);
-        assert_eq!(wakeup_batch(64, 262_144, 240), 2);
-        assert_eq!(wakeup_batch(64, 4096, 2), 4);
-        assert_eq!(wakeup_batch(64, 4096, 4096), 1);
-    }
 }

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Why the agent did not start, or ended.
+
+use std::fmt;
+use std::io;
+
+use crate::bpf::load::LoadError;
+use crate::export::http::BindError;
+
+/// Why the agent did not start, or ended.
+#[derive(Debug)]
+pub enum Error {
+    /// Names the capabilities of which one is missing.
+    Privilege(&'static str),
+    Links(io::Error),
+    /// No interface matches, and `require_interface` is set.
+    NoInterface {
+        present: String,
+    },
+    /// Key, file and reason.
+    Database(String),
+    Load(LoadError),
+    Maps(io::Error),
+    Bind(BindError),
+    Start(io::Error),
+    ThreadEnded(&'static str),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Privilege(needed) => write!(f, "needs root, or {needed}"),
+            Self::Links(error) => write!(f, "cannot list the interfaces: {error}"),
+            Self::NoInterface { present } => write!(
+                f,
+                "agent.interfaces matches none of the interfaces present ({present}): \
+                 a pattern is for the whole name; to start without one, set agent.require_interface = false"
+            ),
+            Self::Database(problem) => f.write_str(problem),
+            Self::Load(error) => error.fmt(f),
+            Self::Maps(error) => write!(f, "cannot open the BPF maps: {error}"),
+            Self::Bind(error) => write!(f, "agent.prometheus: {error}"),
+            Self::Start(error) => write!(f, "cannot start: {error}"),
+            Self::ThreadEnded(name) => {
+                write!(
+                    f,
+                    "thread {name} ended by itself: stopping, to be started anew"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Whether the process may do what it is asked to.
+
+use rustix::thread::CapabilitySet;
+
+use super::Error;
+
+/// Before Linux 5.8 CAP_SYS_ADMIN stood for the two of BPF, and it still does.
+pub(super) fn check() -> Result<(), Error> {
+    let bpf = have(CapabilitySet::BPF | CapabilitySet::PERFMON)? || have(CapabilitySet::SYS_ADMIN)?;
+    if bpf && have(CapabilitySet::NET_ADMIN)? {
+        return Ok(());
+    }
+    Err(Error::Privilege("CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN"))
+}
+
+pub(super) fn have(capabilities: CapabilitySet) -> Result<bool, Error> {
+    let sets = rustix::thread::capabilities(None).map_err(|e| Error::Start(e.into()))?;
+    Ok(sets.effective.contains(capabilities))
+}

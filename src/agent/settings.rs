@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! What the configuration and the machine together mean for the parts.
+
+use std::time::Duration;
+
+use crate::bpf::cache;
+use crate::bpf::load::Settings;
+use crate::config::{Agent, Machine};
+use crate::flow::{rollup, table, worker};
+
+/// Words in this environment variable, separated by commas, make the agent do as on another kernel:
+/// `clsact` (no TCX), `rt` (PREEMPT_RT), `lockdown` (confidentiality). For tests.
+const FORCE: &str = "RFM_FORCE";
+
+/// For the programs and their maps; `found` interfaces are to be watched at once.
+pub(super) fn load(agent: &Agent, found: usize) -> Settings {
+    const LEAST_SLOTS: u32 = 1024;
+    const MOST_SLOTS: u32 = 65_535;
+    let bpf = &agent.bpf;
+    let cpus = libbpf_rs::num_possible_cpus().unwrap_or(1) as u32;
+    let memory = Machine::here().memory;
+    let slots = match bpf.iface_stats_size {
+        0 => u32::try_from(found * 4)
+            .unwrap_or(MOST_SLOTS)
+            .clamp(LEAST_SLOTS, MOST_SLOTS),
+        slots => slots,
+    };
+    let flow_cache = cache::fit(bpf.flow_cache, cpus.into(), memory);
+    if flow_cache < bpf.flow_cache {
+        log::info!(
+            "agent.bpf.flow_cache: {flow_cache} records for each of {cpus} CPUs, to spare memory"
+        );
+    }
+    Settings {
+        sample_rate: bpf.sample_rate,
+        wakeup_batch: wakeup_batch(bpf.wakeup_batch, bpf.ring_buf_size, cpus),
+        ring_bytes: bpf.ring_buf_size,
+        slots,
+        flow_cache,
+        preemptible: is_preempt_rt(bpf.flow_cache > 0),
+        read_kernel: may_read_kernel(),
+    }
+}
+
+/// Kernel lockdown in its strict form keeps BPF programs from reading kernel memory.
+fn may_read_kernel() -> bool {
+    let strict = is_forced("lockdown")
+        || std::fs::read_to_string("/sys/kernel/security/lockdown")
+            .is_ok_and(|modes| modes.contains("[confidentiality]"));
+    if strict {
+        log::info!(
+            "kernel lockdown: super-packets in tunnels count with their outer headers alone"
+        );
+    }
+    !strict
+}
+
+/// Each CPU counts its own records to the next wakeup: together they must not fill more than a quarter
+/// of the ring before the first of them wakes the reader.
+fn wakeup_batch(wanted: u32, ring_bytes: u32, cpus: u32) -> u32 {
+    const RECORD: u32 = 120;
+    let quarter = ring_bytes / RECORD / 4;
+    wanted.min(quarter / cpus.max(1)).max(1)
+}
+
+fn is_preempt_rt(wants_cache: bool) -> bool {
+    let preemptible = is_forced("rt")
+        || std::fs::read_to_string("/sys/kernel/realtime").is_ok_and(|text| text.trim() == "1");
+    if preemptible && wants_cache {
+        log::info!("PREEMPT_RT kernel: no flow cache, one event per taken packet");
+    }
+    preemptible
+}
+
+pub(super) fn is_forced(word: &str) -> bool {
+    std::env::var(FORCE).is_ok_and(|words| words.split(',').any(|w| w.trim() == word))
+}
+
+/// For thread flow.
+pub(super) fn flow(agent: &Agent) -> worker::Settings {
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    worker::Settings {
+        table: table::Limits {
+            max_flows: agent.collector.max_flows as usize,
+            idle_timeout_ms: millis(agent.collector.eviction_timeout),
+            active_timeout_ms: millis(agent.collector.active_timeout),
+        },
+        rollup: rollup::Limits {
+            max_series: agent.prometheus.max_series as usize,
+            series_ttl_ms: millis(agent.prometheus.series_ttl),
+        },
+        labels: agent.prometheus.labels.iter().copied().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wakeup_batch_leaves_room_in_the_ring() {
+        assert_eq!(wakeup_batch(64, 262_144, 2), 64);
+        assert_eq!(wakeup_batch(64, 262_144, 240), 2);
+        assert_eq!(wakeup_batch(64, 4096, 2), 4);
+        assert_eq!(wakeup_batch(64, 4096, 4096), 1);
+    }
+}
