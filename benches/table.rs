@@ -18,8 +18,8 @@ use common::machine::thread_time;
 use common::report::{Cell, Report, Table, rounds};
 use common::stats::Figure;
 use rfm::flow::key::{Direction, Family, FlowKey, FlowRecord};
-use rfm::flow::labels::{Endpoint, Enrichment, Labels};
-use rfm::flow::rollup::{self, Rollup, SetId, Tally};
+use rfm::flow::labels::{Endpoint, Enrichment, Labels, SetId};
+use rfm::flow::rollup::{self, Rollup, Tally};
 use rfm::flow::table::{CompletedFlow, FlowTable, Ledger, Limits};
 
 const RUNS: usize = 3;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use rfm::flow::key::{Direction, Family, FlowKey};
 use rfm::flow::labels::{Endpoint, Enrichment, Label, Labels};
-use rfm::flow::rollup::{Limits, Rollup, SetId, Tally};
+use rfm::flow::rollup::{Limits, Rollup, Tally};
 use rfm::flow::snapshot::SeriesRow;
 
 const MINUTE: u64 = 60_000;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use rfm::flow::key::{Direction, Family, FlowKey, FlowRecord};
-use rfm::flow::rollup::SetId;
+use rfm::flow::labels::SetId;
 use rfm::flow::table::{CompletedFlow, EndReason, FlowTable, Ledger, Limits};
 
 const LIMITS: Limits = Limits {

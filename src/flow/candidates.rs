@@ -7,9 +7,9 @@
 //! number of places) of the traffic stays. What a tenant itself carried is kept apart, and only that
 //! speaks for it when it asks for a series.
 
+use super::labels::SetId;
 use super::least::{Least, Tenant};
 use super::recent::Recent;
-use super::rollup::SetId;
 use super::slab::Slab;
 
 #[derive(Debug)]

@@ -180,6 +180,10 @@ fn value<'a>(label: Label, key: &FlowKey, ifname: &'a str, known: &'a Enrichment
     }
 }
 
+/// A label set, for as long as flows refer to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SetId(pub u32);
+
 impl SetKey {
     /// The set of a flow. Its symbols are acquired with it, see [`SetKey::release`].
     pub fn new(

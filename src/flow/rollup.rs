@@ -17,7 +17,7 @@ use hashbrown::HashTable;
 use super::asn_names::AsnNames;
 use super::candidates::Candidates;
 use super::key::{FlowKey, FlowRecord};
-use super::labels::{Enrichment, Labels, SetKey};
+use super::labels::{Enrichment, Labels, SetId, SetKey};
 use super::least::{Least, Tenant};
 use super::recent::{self, Recent};
 use super::slab::Slab;
@@ -38,10 +38,6 @@ pub struct Limits {
     pub max_series: usize,
     pub series_ttl_ms: u64,
 }
-
-/// A label set, for as long as flows refer to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SetId(pub u32);
 
 /// Packets and bytes, as taken and scaled by the sample rate. Arithmetic wraps, so that what was
 /// added can always be taken away again.

@@ -11,8 +11,8 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use super::key::{FlowKey, FlowRecord};
+use super::labels::SetId;
 use super::list::{self, Linked, Links, List};
-use super::rollup::SetId;
 
 /// The clock of the table: tenths of a second, good for 13 years in 32 bits.
 const TICK_MS: u64 = 100;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 
 use super::key::{FlowKey, FlowRecord};
-use super::labels::{Enrichment, Labels};
-use super::rollup::{self, Rollup, SetId, Tally};
+use super::labels::{Enrichment, Labels, SetId};
+use super::rollup::{self, Rollup, Tally};
 use super::snapshot::{Snapshot, Totals};
 use super::table::{self, CompletedFlow, FlowTable, Ledger};
 use crate::threads::Heartbeat;
