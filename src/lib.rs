@@ -6,6 +6,7 @@ pub mod args;
 pub mod bpf;
 pub mod clock;
 pub mod config;
+pub mod enrich;
 pub mod errors;
 pub mod export;
 pub mod flow;
