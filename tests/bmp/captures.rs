@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use rfm::enrich::bmp::{Fault, Session, Tally};
 use rfm::enrich::rib::{Family, HeldRoute, Prefix, Rib, Settings, View};
 
-use crate::model::{Model, Name, Place, Said, Step};
-use crate::{capture, messages};
+use crate::data::{capture, messages};
+use crate::model::{Held, Model, Name, Place, Said, Step};
 
 /// Routes held at most, prefixes announced and withdrawn.
 const FIGURES: [(&str, usize, u64, u64); 4] = [
@@ -20,7 +20,7 @@ const FIGURES: [(&str, usize, u64, u64); 4] = [
 
 pub const OWN_AS: u32 = 65001;
 
-fn key(route: &HeldRoute) -> (Place, Name) {
+fn place(route: &HeldRoute) -> Place {
     let mut peer = [0; 25];
     peer[0] = route.peer.kind as u8;
     peer[1..9].copy_from_slice(&route.peer.distinguisher);
@@ -33,8 +33,7 @@ fn key(route: &HeldRoute) -> (Place, Name) {
         View::PostPolicy => 1,
         View::LocRib => 2,
     };
-    let name = (route.prefix.address(), route.prefix.length(), route.path_id);
-    ((peer, view), name)
+    (peer, view)
 }
 
 fn check_route(route: &HeldRoute, said: &Said) {
@@ -60,48 +59,40 @@ fn check_route(route: &HeldRoute, said: &Said) {
     assert!(!route.stale);
 }
 
-/// All routes, one by one.
-fn check_all(rib: &Rib, model: &Model) {
-    let routes: BTreeMap<_, _> = rib.routes().into_iter().map(|r| (key(&r), r)).collect();
-    let expected: Vec<_> = model.routes.keys().collect();
-    assert_eq!(routes.keys().collect::<Vec<_>>(), expected);
-    for (route, said) in routes.values().zip(model.routes.values()) {
+/// The routes of one prefix, one by one.
+fn check_routes(mut routes: Vec<HeldRoute>, expected: &[Held]) {
+    routes.sort_by_key(|route| (place(route), route.path_id));
+    assert_eq!(routes.len(), expected.len(), "{routes:?}");
+    for (route, (at, id, said)) in routes.iter().zip(expected) {
+        assert_eq!((place(route), route.path_id), (*at, *id));
         check_route(route, said);
-    }
-    let counts = rib.counts();
-    assert_eq!(counts.routes.iter().sum::<usize>(), model.routes.len());
-    for family in Family::ALL {
-        let is_of = |n: &Name| n.0.is_ipv4() == (family == Family::Ipv4);
-        let mut prefixes: Vec<_> = model
-            .routes
-            .keys()
-            .filter(|(_, n)| is_of(n))
-            .map(|(_, n)| (n.0, n.1))
-            .collect();
-        prefixes.sort_unstable();
-        prefixes.dedup();
-        assert_eq!(counts.prefixes[family as usize], prefixes.len());
     }
 }
 
-/// All routes of one prefix, and how many there are in all.
+fn check_all(rib: &Rib, model: &Model) {
+    let mut routes: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for route in rib.routes() {
+        let prefix = (route.prefix.address(), route.prefix.length());
+        routes.entry(prefix).or_default().push(route);
+    }
+    let prefixes = routes.keys().collect::<Vec<_>>();
+    assert_eq!(prefixes, model.routes.keys().collect::<Vec<_>>());
+    let ipv4 = prefixes.iter().filter(|p| p.0.is_ipv4()).count();
+    let counts = rib.counts();
+    assert_eq!(counts.prefixes, [ipv4, prefixes.len() - ipv4]);
+    assert_eq!(counts.routes.iter().sum::<usize>(), model.len());
+    for (prefix, routes) in routes {
+        check_routes(routes, &model.of(prefix));
+    }
+}
+
 fn check_prefix(rib: &Rib, model: &Model, (address, length, _): Name) {
     let (family, bits) = match address {
         IpAddr::V4(a) => (Family::Ipv4, u128::from(a.to_bits()) << 96),
         IpAddr::V6(a) => (Family::Ipv6, a.to_bits()),
     };
     let routes = rib.routes_of(Prefix::new(family, bits, length));
-    let routes: BTreeMap<_, _> = routes.into_iter().map(|r| (key(&r), r)).collect();
-    let mut found = 0;
-    for ((place, name), said) in &model.routes {
-        if (name.0, name.1) == (address, length) {
-            check_route(&routes[&(*place, *name)], said);
-            found += 1;
-        }
-    }
-    assert_eq!(routes.len(), found, "{address}/{length}");
-    let counts = rib.counts();
-    assert_eq!(counts.routes.iter().sum::<usize>(), model.routes.len());
+    check_routes(routes, &model.of((address, length)));
 }
 
 pub fn settings() -> Settings {
@@ -112,7 +103,7 @@ pub fn settings() -> Settings {
     }
 }
 
-fn replay(name: &str) -> (Rib, Tally, usize) {
+fn replay(name: &str) -> (Tally, usize) {
     let bytes = capture(name);
     let mut rib = Rib::new(settings());
     let mut model = Model::default();
@@ -128,7 +119,7 @@ fn replay(name: &str) -> (Rib, Tally, usize) {
         match model.apply(message) {
             Step::PeerUp | Step::PeerDown => check_all(&rib, &model),
             Step::Withdraw(gone) => {
-                for (_, prefix) in gone {
+                for prefix in gone {
                     check_prefix(&rib, &model, prefix);
                     withdraws += 1;
                     if withdraws % 200 == 0 {
@@ -136,17 +127,17 @@ fn replay(name: &str) -> (Rib, Tally, usize) {
                     }
                 }
             }
-            Step::Other => most = most.max(model.routes.len()),
+            Step::Other => most = most.max(rib.counts().routes.iter().sum()),
         }
     }
     check_all(&rib, &model);
-    (rib, tally, most)
+    (tally, most)
 }
 
 #[test]
 fn each_capture_leaves_the_routes_of_the_model() {
     for (name, held, updates, withdraws) in FIGURES {
-        let (rib, tally, most) = replay(name);
+        let (tally, most) = replay(name);
         let got = (most, tally.updates, tally.withdraws);
         assert_eq!(got, (held, updates, withdraws), "{name}");
         for fault in Fault::ALL {

@@ -1,30 +1,13 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! BMP and the RIB behind it.
+//! BMP and the RIB behind it: captures against a naive model, lookups, stale routes, sessions.
 
+mod agent;
 mod captures;
+mod craft;
+mod data;
+mod lookups;
 mod model;
-
-use std::io::BufReader;
-use std::path::PathBuf;
-
-/// The bytes of a recorded session.
-fn capture(name: &str) -> Vec<u8> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/data/bmp")
-        .join(format!("{name}.bmp.xz"));
-    let file = std::fs::File::open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let mut bytes = Vec::new();
-    lzma_rs::xz_decompress(&mut BufReader::new(file), &mut bytes).expect("a whole xz file");
-    bytes
-}
-
-/// The messages of a session, one slice each.
-fn messages(mut bytes: &[u8]) -> Vec<&[u8]> {
-    let mut messages = Vec::new();
-    while !bytes.is_empty() {
-        let length = u32::from_be_bytes(bytes[1..5].try_into().unwrap()) as usize;
-        messages.push(&bytes[..length]);
-        bytes = &bytes[length..];
-    }
-    messages
-}
+mod properties;
+mod sessions;
+mod stale;
+mod static_prefixes;

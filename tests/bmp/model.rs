@@ -9,6 +9,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub type Place = ([u8; 25], u8);
 /// Address, length, path identifier.
 pub type Name = (IpAddr, u8, Option<u32>);
+/// A route of some prefix.
+pub type Held = (Place, Option<u32>, Said);
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Said {
@@ -24,7 +26,8 @@ pub struct Said {
 
 #[derive(Default)]
 pub struct Model {
-    pub routes: BTreeMap<(Place, Name), Said>,
+    /// By address and length.
+    pub routes: BTreeMap<(IpAddr, u8), Vec<Held>>,
     up: Vec<[u8; 25]>,
 }
 
@@ -32,7 +35,7 @@ pub struct Model {
 pub enum Step {
     PeerUp,
     PeerDown,
-    Withdraw(Vec<(Place, Name)>),
+    Withdraw(Vec<Name>),
     Other,
 }
 
@@ -49,12 +52,12 @@ impl Model {
         match kind {
             2 => {
                 self.up.retain(|p| *p != peer);
-                self.routes.retain(|((p, _), _), _| *p != peer);
+                self.forget(&peer);
                 Step::PeerDown
             }
             3 => {
                 self.up.push(peer);
-                self.routes.retain(|((p, _), _), _| *p != peer);
+                self.forget(&peer);
                 Step::PeerUp
             }
             _ => {
@@ -66,6 +69,24 @@ impl Model {
                 self.update((peer, view), &message[48..])
             }
         }
+    }
+
+    fn forget(&mut self, peer: &[u8; 25]) {
+        for held in self.routes.values_mut() {
+            held.retain(|((p, _), ..)| p != peer);
+        }
+        self.routes.retain(|_, held| !held.is_empty());
+    }
+
+    /// The routes of a prefix, in order.
+    pub fn of(&self, prefix: (IpAddr, u8)) -> Vec<Held> {
+        let mut held = self.routes.get(&prefix).cloned().unwrap_or_default();
+        held.sort_by_key(|(place, id, _)| (*place, *id));
+        held
+    }
+
+    pub fn len(&self) -> usize {
+        self.routes.values().map(Vec::len).sum()
     }
 
     fn update(&mut self, place: Place, bgp: &[u8]) -> Step {
@@ -112,17 +133,23 @@ impl Model {
             }
             attributes = &attributes[head + length..];
         }
-        for name in &gone {
-            let same = |n: &Name| (n.0, n.1) == (name.0, name.1);
-            self.routes
-                .retain(|(p, n), _| *p != place || !same(n) || (name.2.is_some() && n.2 != name.2));
+        for (address, length, id) in &gone {
+            let held = self.routes.entry((*address, *length)).or_default();
+            held.retain(|(p, held, _)| *p != place || (id.is_some() && held != id));
         }
-        for name in came {
-            self.routes.insert((place, name), said.clone());
+        for (address, length, id) in came {
+            let held = self.routes.entry((address, length)).or_default();
+            held.retain(|(p, held, _)| (*p, *held) != (place, id));
+            held.push((place, id, said.clone()));
+        }
+        for (address, length, _) in &gone {
+            if self.of((*address, *length)).is_empty() {
+                self.routes.remove(&(*address, *length));
+            }
         }
         match gone.is_empty() {
             true => Step::Other,
-            false => Step::Withdraw(gone.into_iter().map(|n| (place, n)).collect()),
+            false => Step::Withdraw(gone),
         }
     }
 }

@@ -176,7 +176,7 @@ impl Rib {
         let last = ended
             .filter_map(|(id, r)| Some((r.ended?, r.serial, id)))
             .max();
-        let Some((.., id)) = last else {
+        let Some((ended, _, id)) = last else {
             return RouterId(self.routers.insert(Router {
                 identity,
                 local,
@@ -189,10 +189,11 @@ impl Rib {
         router.ended = None;
         router.local = local;
         router.serial = self.serial;
+        let before = ended.saturating_add(self.settings.stale_ms);
         let until = now.saturating_add(self.settings.stale_ms);
         for &peer in router.peers.values() {
             for (_, view) in self.peers[peer].family_views_mut() {
-                view.extend(until);
+                view.extend(before, until);
             }
         }
         RouterId(id)
@@ -212,10 +213,12 @@ impl Rib {
             }
         }
         self.forget_void_peers(id.0);
-        let ended = self.routers.iter();
-        let ended: Vec<_> = ended.filter_map(|(id, r)| Some((r.ended?, id))).collect();
+        let routers = self.routers.iter();
+        let ended: Vec<_> = routers
+            .filter_map(|(id, r)| Some((r.ended?, r.serial, id)))
+            .collect();
         if ended.len() > MAX_ENDED
-            && let Some(&(_, oldest)) = ended.iter().min()
+            && let Some(&(.., oldest)) = ended.iter().min()
         {
             let peers: Vec<_> = self.routers[oldest].peers.values().copied().collect();
             peers.into_iter().for_each(|peer| self.forget_peer(peer));

@@ -8,7 +8,7 @@ use super::prefix::Family;
 use super::routes::{Doomed, RouteTable};
 
 /// Generations of stale routes of one view: a session that flaps leaves one each time.
-const MAX_STALE: usize = 4;
+const MAX_STALE: usize = 16;
 
 /// Who a BMP session comes from: what stays the same when the router connects again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -191,9 +191,12 @@ impl FamilyView {
         }
     }
 
-    /// The router is back: the routes of the last session wait for its End-of-RIB.
-    pub fn extend(&mut self, until: u64) {
-        if let Some(last) = self.stale.last_mut() {
+    /// The router is back: the routes of the session that ended last, which were good until
+    /// `before`, wait for its End-of-RIB. Those of sessions before it have had their wait.
+    pub fn extend(&mut self, before: u64, until: u64) {
+        if let Some(last) = self.stale.last_mut()
+            && last.until == before
+        {
             last.until = until;
         }
     }
