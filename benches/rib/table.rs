@@ -100,13 +100,19 @@ fn prefixes(v6: bool) -> Vec<(u128, u8)> {
     prefixes
 }
 
-/// Addresses that have a route, four of five IPv4.
-pub fn addresses(count: usize) -> Vec<IpAddr> {
+/// Addresses that have a route, four of five IPv4. `popular`: the n-th prefix with a probability of
+/// 1/n (Zipf), else all alike.
+pub fn addresses(count: usize, popular: bool) -> Vec<IpAddr> {
     let (v4, v6) = (prefixes(false), prefixes(true));
     let mut random = Random(1);
     let addresses = (0..count).map(|n| {
         let from = if n % 5 == 0 { &v6 } else { &v4 };
-        let (bits, length) = from[random.below(from.len() as u64) as usize];
+        let share = random.below(1 << 53) as f64 / (1_u64 << 53) as f64;
+        let place = match popular {
+            true => (from.len() as f64).powf(share),
+            false => from.len() as f64 * share,
+        };
+        let (bits, length) = from[(place as usize).min(from.len() - 1)];
         let host = u128::from(random.next()) << 64 | u128::from(random.next());
         let bits = bits | host >> length;
         match n % 5 {

@@ -5,8 +5,10 @@ use std::hash::BuildHasher;
 use std::net::IpAddr;
 
 use foldhash::fast::RandomState;
-use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Slot;
+use hashbrown::{HashMap, HashTable};
+
+use crate::flow::slab::Slab;
 
 /// What lookup and best path need of the attributes of a route; the rest is not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,18 +36,42 @@ pub struct AttributesId(pub(super) u32);
 /// Interners smaller than this are left as they are.
 const KEEP: usize = 1 << 12;
 
+/// Attributes in two arrays: a lookup that finds one route reads only what it tells, and of that as
+/// many as can be stay in the processor's cache.
 #[derive(Debug, Default)]
 pub struct Interner {
-    entries: Vec<Entry>,
+    told: Vec<Told>,
+    compared: Vec<Compared>,
     free: Vec<u32>,
     index: HashTable<u32>,
     hasher: RandomState,
+    next_hops: NextHops,
 }
 
+/// What a lookup tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Told {
+    origin_asn: u32,
+    neighbour_asn: u32,
+    next_hop: u32,
+    blackhole: bool,
+}
+
+/// What else it takes to find the best path.
 #[derive(Clone, Copy, Debug)]
-struct Entry {
-    attributes: Attributes,
+struct Compared {
+    preference: Preference,
     users: u32,
+}
+
+/// In the order of the decision process. Less is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Preference {
+    /// LOCAL_PREF, turned round.
+    dispreference: u32,
+    path_length: u16,
+    origin: u8,
+    med: u32,
 }
 
 impl Interner {
@@ -59,34 +85,46 @@ impl Interner {
 
     /// One more user of these attributes.
     pub fn acquire(&mut self, attributes: &Attributes) -> AttributesId {
-        let Self {
-            entries,
-            free,
-            index,
-            hasher,
-        } = self;
-        let slot = index.entry(
-            hasher.hash_one(attributes),
-            |&i| entries[i as usize].attributes == *attributes,
-            |&i| hasher.hash_one(entries[i as usize].attributes),
+        let told = Told {
+            origin_asn: attributes.origin_asn,
+            neighbour_asn: attributes.neighbour_asn,
+            next_hop: self.next_hops.acquire(attributes.next_hop),
+            blackhole: attributes.blackhole,
+        };
+        let preference = Preference {
+            dispreference: u32::MAX - attributes.local_pref,
+            path_length: attributes.path_length,
+            origin: attributes.origin,
+            med: attributes.med,
+        };
+        let slot = self.index.entry(
+            self.hasher.hash_one((told, preference)),
+            |&i| {
+                let i = i as usize;
+                self.told[i] == told && self.compared[i].preference == preference
+            },
+            |&i| {
+                let i = i as usize;
+                let preference = self.compared[i].preference;
+                self.hasher.hash_one((self.told[i], preference))
+            },
         );
         let i = match slot {
             Slot::Occupied(found) => {
                 let i = *found.get();
-                entries[i as usize].users += 1;
+                self.compared[i as usize].users += 1;
+                self.next_hops.release(told.next_hop);
                 i
             }
             Slot::Vacant(slot) => {
-                let entry = Entry {
-                    attributes: *attributes,
+                let i = self.free.pop().unwrap_or(self.told.len() as u32);
+                slot.insert(i);
+                let compared = Compared {
+                    preference,
                     users: 1,
                 };
-                let i = free.pop().unwrap_or(entries.len() as u32);
-                slot.insert(i);
-                match entries.get_mut(i as usize) {
-                    Some(void) => *void = entry,
-                    None => entries.push(entry),
-                }
+                put(&mut self.told, i, told);
+                put(&mut self.compared, i, compared);
                 i
             }
         };
@@ -94,51 +132,142 @@ impl Interner {
     }
 
     pub fn retain(&mut self, id: AttributesId) {
-        self.entries[(id.0 - 1) as usize].users += 1;
+        self.compared[id.index()].users += 1;
     }
 
     pub fn release(&mut self, id: AttributesId) {
-        let i = id.0 - 1;
-        let entry = &mut self.entries[i as usize];
-        entry.users -= 1;
-        if entry.users > 0 {
+        let Compared { preference, users } = &mut self.compared[id.index()];
+        *users -= 1;
+        if *users > 0 {
             return;
         }
-        let hash = self.hasher.hash_one(entry.attributes);
+        let told = self.told[id.index()];
+        self.next_hops.release(told.next_hop);
+        let hash = self.hasher.hash_one((told, *preference));
+        let i = id.0 - 1;
         if let Ok(found) = self.index.find_entry(hash, |&other| other == i) {
             found.remove();
         }
         if self.is_empty() {
-            self.entries = Vec::new();
-            self.free = Vec::new();
-            self.index = HashTable::new();
+            *self = Self::default();
         } else {
             self.free.push(i);
         }
     }
 
-    pub fn get(&self, id: AttributesId) -> &Attributes {
-        &self.entries[(id.0 - 1) as usize].attributes
+    pub fn get(&self, id: AttributesId) -> Attributes {
+        let told = &self.told[id.index()];
+        let preference = self.preference(id);
+        Attributes {
+            origin_asn: told.origin_asn,
+            neighbour_asn: told.neighbour_asn,
+            local_pref: u32::MAX - preference.dispreference,
+            med: preference.med,
+            next_hop: self.next_hops.get(told.next_hop),
+            path_length: preference.path_length,
+            origin: preference.origin,
+            blackhole: told.blackhole,
+        }
+    }
+
+    /// Origin AS, neighbour AS, next hop, blackhole mark.
+    pub fn tell(&self, id: AttributesId) -> (u32, u32, Option<IpAddr>, bool) {
+        let told = &self.told[id.index()];
+        let next_hop = self.next_hops.get(told.next_hop);
+        (
+            told.origin_asn,
+            told.neighbour_asn,
+            next_hop,
+            told.blackhole,
+        )
+    }
+
+    pub fn neighbour_asn(&self, id: AttributesId) -> u32 {
+        self.told[id.index()].neighbour_asn
+    }
+
+    pub fn preference(&self, id: AttributesId) -> Preference {
+        self.compared[id.index()].preference
     }
 
     /// Whether most of the memory is held for attributes that are gone.
     pub fn is_sparse(&self) -> bool {
-        self.entries.len() > KEEP && self.len() < self.entries.len() / 4
+        self.told.len() > KEEP && self.len() < self.told.len() / 4
     }
 
     /// Numbers the attributes anew and gives memory back. The result tells the new raw number of
     /// each old raw number, with 0 for what is gone.
     pub fn rebuild(&mut self) -> Vec<u32> {
-        let mut renumbered = vec![0; self.entries.len() + 1];
+        let mut renumbered = vec![0; self.told.len() + 1];
         let old = std::mem::take(self);
-        self.entries.reserve_exact(old.len());
         for &i in &old.index {
-            let entry = old.entries[i as usize];
-            let new = self.acquire(&entry.attributes);
-            self.entries[(new.0 - 1) as usize].users = entry.users;
-            renumbered[i as usize + 1] = new.0;
+            let id = AttributesId(i + 1);
+            let new = self.acquire(&old.get(id));
+            self.compared[new.index()].users = old.compared[id.index()].users;
+            renumbered[id.0 as usize] = new.0;
         }
         renumbered
+    }
+}
+
+impl Preference {
+    /// RFC 4271 section 9.1.1 and 9.1.2.2 a) and b).
+    pub fn before_med(self) -> impl Ord {
+        (self.dispreference, self.path_length, self.origin)
+    }
+
+    pub fn med(self) -> u32 {
+        self.med
+    }
+}
+
+impl AttributesId {
+    fn index(self) -> usize {
+        (self.0 - 1) as usize
+    }
+}
+
+/// Next hops by number; 0 is none.
+#[derive(Debug, Default)]
+struct NextHops {
+    entries: Slab<(IpAddr, u32)>,
+    numbers: HashMap<IpAddr, u32, RandomState>,
+}
+
+impl NextHops {
+    fn acquire(&mut self, next_hop: Option<IpAddr>) -> u32 {
+        let Some(address) = next_hop else { return 0 };
+        let entries = &mut self.entries;
+        let number = *self
+            .numbers
+            .entry(address)
+            .or_insert_with(|| entries.insert((address, 0)));
+        self.entries[number].1 += 1;
+        number + 1
+    }
+
+    fn release(&mut self, number: u32) {
+        let Some(number) = number.checked_sub(1) else {
+            return;
+        };
+        let (address, users) = &mut self.entries[number];
+        *users -= 1;
+        if *users == 0 {
+            self.numbers.remove(address);
+            self.entries.remove(number);
+        }
+    }
+
+    fn get(&self, number: u32) -> Option<IpAddr> {
+        Some(self.entries[number.checked_sub(1)?].0)
+    }
+}
+
+/// Puts a value in a place, or behind the last.
+fn put<T>(values: &mut Vec<T>, place: u32, value: T) {
+    match values.get_mut(place as usize) {
+        Some(void) => *void = value,
+        None => values.push(value),
     }
 }
 
@@ -152,7 +281,7 @@ mod tests {
             neighbour_asn: 1,
             local_pref: 100,
             med: 0,
-            next_hop: None,
+            next_hop: [None, Some([192, 0, 2, 1].into())][origin_asn as usize % 2],
             path_length: 1,
             origin: 0,
             blackhole: false,
@@ -172,7 +301,7 @@ mod tests {
         assert_eq!(interner.acquire(&attributes(3)), a, "the number is free");
         interner.release(a);
         interner.release(b);
-        assert_eq!(interner.entries.capacity() + interner.free.capacity(), 0);
+        assert_eq!(interner.told.capacity() + interner.compared.capacity(), 0);
     }
 
     #[test]
@@ -183,7 +312,7 @@ mod tests {
         ids[..99].iter().for_each(|&id| interner.release(id));
         let renumbered = interner.rebuild();
         let id = AttributesId(renumbered[ids[99].0 as usize]);
-        assert_eq!(interner.get(id), &attributes(99));
+        assert_eq!(interner.get(id), attributes(99));
         interner.release(id);
         assert_eq!(interner.len(), 1);
         interner.release(id);

@@ -113,7 +113,7 @@ impl Rib {
             view: place.view,
             prefix: Prefix::new(family, bits, length),
             path_id: path.id,
-            attributes: *self.attributes.get(path.attributes),
+            attributes: self.attributes.get(path.attributes),
             stale: place.stale,
         }));
     }

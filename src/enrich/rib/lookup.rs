@@ -5,9 +5,10 @@ use std::cmp::Ordering;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::attributes::Attributes;
+use super::attributes::{AttributesId, Preference};
 use super::peer::{TableId, View};
 use super::prefix::{Family, split};
+use super::routes::Sole;
 use super::{Rib, of_family};
 
 /// Any shorter prefix is a default route: it tells where to send, not whose the address is.
@@ -46,6 +47,9 @@ enum Rank {
 
 const RANKS: usize = 4;
 
+/// Paths of a prefix that are compared: whoever sends more shall not make lookups slow.
+const MAX_CANDIDATES: usize = 1 << 13;
+
 /// A view that takes part in lookups.
 #[derive(Clone, Copy, Debug)]
 struct Answer {
@@ -60,8 +64,9 @@ pub(super) struct Answers(Vec<[Vec<Answer>; 2]>);
 
 /// A route on its way through the decision.
 #[derive(Clone, Copy)]
-struct Candidate<'a> {
-    attributes: &'a Attributes,
+struct Candidate {
+    attributes: AttributesId,
+    preference: Preference,
     answer: Answer,
     path_id: Option<u32>,
 }
@@ -159,13 +164,15 @@ impl Rib {
                 source: Source::Static(network.name.clone()),
             }),
             (_, Some((length, attributes))) => {
+                let (origin_asn, neighbour_asn, next_hop, blackhole) =
+                    self.attributes.tell(attributes);
                 let is_default = length < SHORTEST_NETWORK;
                 Some(Route {
-                    origin_asn: if is_default { 0 } else { attributes.origin_asn },
-                    neighbour_asn: attributes.neighbour_asn,
-                    next_hop: attributes.next_hop,
+                    origin_asn: if is_default { 0 } else { origin_asn },
+                    neighbour_asn,
+                    next_hop,
                     prefix_len: length,
-                    blackhole: attributes.blackhole,
+                    blackhole,
                     source: Source::Bgp,
                 })
             }
@@ -173,11 +180,11 @@ impl Rib {
         }
     }
 
-    fn lookup_bgp(&self, family: Family, bits: u128, table: TableId) -> Option<(u8, &Attributes)> {
+    fn lookup_bgp(&self, family: Family, bits: u128, table: TableId) -> Option<(u8, AttributesId)> {
         let answers = &self.answers.0[usize::from(table.0)][family as usize][..];
         // sorted: the first rank is the one that need not wait for another
         let first = answers.first()?.rank;
-        let mut found: [Option<(u8, &Attributes)>; RANKS] = [None; RANKS];
+        let mut found: [Option<(u8, AttributesId)>; RANKS] = [None; RANKS];
         let visit = |prefix: u32, length: u8| {
             for group in answers.chunk_by(|a, b| a.rank == b.rank) {
                 let best = &mut found[group[0].rank as usize];
@@ -188,7 +195,7 @@ impl Rib {
             found[first as usize].is_some()
         };
         of_family!(self.prefixes, family, matches(bits, visit));
-        let specific = |route: &&Option<(u8, &Attributes)>| {
+        let specific = |route: &&Option<(u8, AttributesId)>| {
             route.is_some_and(|(length, _)| length >= SHORTEST_NETWORK)
         };
         let network = found.iter().find(specific).copied().flatten();
@@ -196,39 +203,62 @@ impl Rib {
     }
 
     /// The best path among the routes that these views have for a prefix.
-    fn best(&self, answers: &[Answer], family: Family, prefix: u32) -> Option<&Attributes> {
-        let mut first: Option<Candidate> = None;
-        // of equal rank with the first; allocated only where there is a choice
-        let mut others: Vec<Candidate> = Vec::new();
+    fn best(&self, answers: &[Answer], family: Family, prefix: u32) -> Option<AttributesId> {
+        let mut only = None;
         for answer in answers {
             let held = self.peers[answer.peer].view(answer.view, family);
-            for path in held.tables().flat_map(|routes| routes.paths(prefix)) {
-                let candidate = Candidate {
-                    attributes: self.attributes.get(path.attributes),
-                    answer: *answer,
-                    path_id: path.id,
-                };
-                let Some(best) = &first else {
-                    first = Some(candidate);
-                    continue;
-                };
-                match candidate.compare_broadly(best) {
-                    Ordering::Less => {
-                        first = Some(candidate);
-                        others.clear();
-                    }
-                    Ordering::Equal => others.push(candidate),
-                    Ordering::Greater => {}
+            for routes in held.tables() {
+                match routes.sole(prefix) {
+                    Sole::None => {}
+                    Sole::Path(attributes) if only.is_none() => only = Some(attributes),
+                    Sole::Path(_) | Sole::Many => return self.choose(answers, family, prefix),
                 }
             }
         }
-        if others.is_empty() {
-            return first.map(|c| c.attributes);
+        only
+    }
+
+    /// The decision process, where there is a choice.
+    fn choose(&self, answers: &[Answer], family: Family, prefix: u32) -> Option<AttributesId> {
+        let candidates = answers.iter().flat_map(|answer| {
+            let held = self.peers[answer.peer].view(answer.view, family);
+            let paths = held.tables().flat_map(|routes| routes.paths(prefix));
+            paths.map(|path| Candidate {
+                attributes: path.attributes,
+                preference: self.attributes.preference(path.attributes),
+                answer: *answer,
+                path_id: path.id,
+            })
+        });
+        let mut candidates = candidates.take(MAX_CANDIDATES);
+        let mut best = candidates.next()?;
+        let mut equals = Vec::new();
+        for candidate in candidates {
+            match candidate.compare_broadly(&best) {
+                Ordering::Less => {
+                    best = candidate;
+                    equals.clear();
+                }
+                Ordering::Equal => equals.push(candidate),
+                Ordering::Greater => {}
+            }
         }
-        others.extend(first);
-        let all = &others;
-        all.iter()
-            .filter(|c| !all.iter().any(|other| other.beats_by_med(c)))
+        if equals.is_empty() {
+            return Some(best.attributes);
+        }
+        equals.push(best);
+        // RFC 4271 section 9.1.2.2 c): the least MED of each neighbour
+        let by_neighbour = |c: &Candidate| {
+            let neighbour = self.attributes.neighbour_asn(c.attributes);
+            (neighbour, c.preference.med())
+        };
+        equals.sort_by_cached_key(by_neighbour);
+        let neighbours = equals.chunk_by(|a, b| by_neighbour(a).0 == by_neighbour(b).0);
+        neighbours
+            .flat_map(|all| {
+                all.iter()
+                    .take_while(|c| c.preference.med() == all[0].preference.med())
+            })
             .min_by(|a, b| self.compare_finely(a, b))
             .map(|c| c.attributes)
     }
@@ -247,21 +277,11 @@ impl Rib {
     }
 }
 
-impl Candidate<'_> {
-    /// View, and RFC 4271 section 9.1.1 and 9.1.2.2 a) and b). Less is better.
+impl Candidate {
+    /// View, and RFC 4271 up to the origin. Less is better.
     fn compare_broadly(&self, other: &Self) -> Ordering {
-        let key = |c: &Self| {
-            let a = c.attributes;
-            let least_preferred = u32::MAX - a.local_pref;
-            (c.answer.view, least_preferred, a.path_length, a.origin)
-        };
+        let key = |c: &Self| (c.answer.view, c.preference.before_med());
         key(self).cmp(&key(other))
-    }
-
-    /// RFC 4271 section 9.1.2.2 c): only among paths of one neighbour.
-    fn beats_by_med(&self, other: &Self) -> bool {
-        let (a, b) = (self.attributes, other.attributes);
-        a.neighbour_asn == b.neighbour_asn && a.med < b.med
     }
 }
 

@@ -10,6 +10,7 @@
 
 mod attributes;
 mod counts;
+mod group;
 mod handle;
 mod lookup;
 mod maintain;

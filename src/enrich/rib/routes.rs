@@ -10,7 +10,7 @@ use hashbrown::{HashMap, HashTable};
 use super::attributes::AttributesId;
 
 /// Paths of one prefix from one peer.
-pub const MAX_PATHS: usize = 1024;
+pub const MAX_PATHS: usize = 256;
 
 /// An array has at most this many places per route, or else becomes a hash table, and a hash table
 /// becomes an array at a quarter of it.
@@ -55,6 +55,14 @@ enum Store {
 struct Cell {
     word: u32,
     id: u32,
+}
+
+/// How many paths a prefix has, and the only one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sole {
+    None,
+    Path(AttributesId),
+    Many,
 }
 
 /// What a change did.
@@ -198,6 +206,15 @@ impl RouteTable {
             self.clear(prefix);
         }
         change
+    }
+
+    /// The path of a prefix that has one, without the way that more would take.
+    pub fn sole(&self, prefix: u32) -> Sole {
+        match self.cell(prefix) {
+            None => Sole::None,
+            Some(Cell { word: MANY, .. }) => Sole::Many,
+            Some(cell) => Sole::Path(cell.path().attributes),
+        }
     }
 
     pub fn paths(&self, prefix: u32) -> impl Iterator<Item = Path> + '_ {

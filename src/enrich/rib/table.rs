@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Every prefix once, under a small number, with longest match.
 //!
-//! One hash table serves all lengths. A lookup would have to try each length that occurs; a filter of
-//! one word per part of the address space tells which occur there.
+//! Prefixes of the lengths that networks have stand in groups ([`super::group`]). The others, and what
+//! finds no room there, are in one hash table for all lengths. A lookup would have to try there each
+//! length that occurs; a filter of one word per part of the address space tells which occur there.
 
 use std::hash::{BuildHasher, Hash};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
-use hashbrown::hash_table::Entry as Slot;
 
+use super::group::{self, Groups, Name};
 use super::prefix::mask;
 
 /// An address as it is stored: IPv4 in 4 bytes, IPv6 in 16 that need no alignment beyond 4.
 pub trait Key: Copy + Eq + Hash {
     const BITS: u8;
-    /// From this length on the filter tells the lengths; below, one word for all does.
+    /// From this length on there are groups, and the filter tells the lengths.
     const DEEP: u8;
 
     fn from_bits(bits: u128) -> Self;
@@ -65,6 +66,8 @@ impl Key for [u32; 4] {
 const BUCKETS: usize = 1 << 16;
 /// Bit of a filter word for the lengths that have none of their own.
 const LONG: u32 = 63;
+/// Bits of a filter word for the lengths that groups have.
+const GROUPED: u64 = u32::MAX as u64;
 /// Tables smaller than this are left as they are.
 const KEEP: usize = 1 << 14;
 
@@ -72,12 +75,16 @@ const KEEP: usize = 1 << 14;
 pub struct PrefixTable<K> {
     entries: Vec<Entry<K>>,
     free: Vec<u32>,
+    /// By the first `DEEP - 1` bits.
+    groups: Groups,
+    /// What is in no group.
     index: HashTable<u32>,
     hasher: RandomState,
-    /// How many prefixes have each length.
+    len: usize,
+    /// How many prefixes of each length are in `index`.
     lengths: [u32; 129],
-    /// Which lengths occur under each bucket. Bits are set at once and cleared only when the table
-    /// is rebuilt: one too many costs a probe.
+    /// Which lengths occur in `index` under each bucket. Bits are set at once and cleared only when
+    /// the table is rebuilt: one too many costs a probe. Empty until one is set.
     filter: Vec<u64>,
 }
 
@@ -104,8 +111,10 @@ impl<K: Key> Default for PrefixTable<K> {
         Self {
             entries: Vec::new(),
             free: Vec::new(),
+            groups: Groups::new(K::DEEP - 1),
             index: HashTable::new(),
             hasher: RandomState::default(),
+            len: 0,
             lengths: [0; 129],
             filter: Vec::new(),
         }
@@ -115,7 +124,7 @@ impl<K: Key> Default for PrefixTable<K> {
 impl<K: Key> PrefixTable<K> {
     /// Distinct prefixes.
     pub fn len(&self) -> usize {
-        self.index.len()
+        self.len
     }
 
     pub fn is_empty(&self) -> bool {
@@ -128,52 +137,71 @@ impl<K: Key> PrefixTable<K> {
     }
 
     pub fn find(&self, bits: u128, length: u8) -> Option<u32> {
+        if let Some(name) = name::<K>(bits, length) {
+            let found = self.groups.find(name);
+            if found.is_some() || self.word(bits) & 1 << name.length == 0 {
+                return found;
+            }
+        }
+        self.find_in_index(bits, length)
+    }
+
+    fn find_in_index(&self, bits: u128, length: u8) -> Option<u32> {
         let key = K::from_bits(bits);
-        let same = |&id: &u32| self.is(id, key, length);
+        let same = |&id: &u32| {
+            let entry = &self.entries[id as usize];
+            entry.key == key && entry.length() == length
+        };
         self.index.find(self.hash(key, length), same).copied()
     }
 
     /// The number of a prefix, which is entered without users if it is new.
     pub fn enter(&mut self, bits: u128, length: u8) -> u32 {
-        let key = K::from_bits(bits);
-        let hash = self.hash(key, length);
+        if let Some(id) = self.find(bits, length) {
+            return id;
+        }
+        let entry = Entry {
+            key: K::from_bits(bits),
+            state: u32::from(length) << 24,
+        };
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.entries[id as usize] = entry;
+                id
+            }
+            None => {
+                self.entries.push(entry);
+                (self.entries.len() - 1) as u32
+            }
+        };
+        self.len += 1;
+        let name = name::<K>(bits, length);
+        let grouped = name.is_some_and(|name| self.groups.insert(name, id));
+        if !grouped {
+            self.index_insert(id, bits, length);
+        }
+        id
+    }
+
+    fn index_insert(&mut self, id: u32, bits: u128, length: u8) {
+        let hash = self.hash(K::from_bits(bits), length);
         let Self {
             entries,
-            free,
             index,
             hasher,
             ..
         } = self;
-        let state = u32::from(length) << 24;
-        let same = |&id: &u32| {
-            let entry = &entries[id as usize];
-            entry.key == key && entry.length() == length
-        };
-        let rehash = |&id: &u32| {
+        index.insert_unique(hash, id, |&id| {
             let entry = &entries[id as usize];
             hasher.hash_one((entry.key, entry.length()))
-        };
-        let slot = match index.entry(hash, same, rehash) {
-            Slot::Occupied(found) => return *found.get(),
-            Slot::Vacant(slot) => slot,
-        };
-        let entry = Entry { key, state };
-        let id = match free.pop() {
-            Some(id) => {
-                slot.insert(id);
-                entries[id as usize] = entry;
-                id
-            }
-            None => {
-                let id = entries.len() as u32;
-                slot.insert(id);
-                entries.push(entry);
-                id
-            }
-        };
+        });
         self.lengths[usize::from(length)] += 1;
-        self.note(bits, length);
-        id
+        if let Some(bit) = length.checked_sub(K::DEEP) {
+            if self.filter.is_empty() {
+                self.filter = vec![0; BUCKETS];
+            }
+            self.filter[K::bucket(bits)] |= 1 << u32::from(bit).min(LONG);
+        }
     }
 
     pub fn retain(&mut self, id: u32) {
@@ -206,29 +234,38 @@ impl<K: Key> PrefixTable<K> {
         if self.is_empty() {
             return;
         }
-        let mut probe = |length: u8| {
-            self.find(bits & mask(length), length)
-                .is_some_and(|id| visit(id, length))
-        };
-        let mut word = self.filter[K::bucket(bits)];
-        if word >> LONG != 0 {
-            word &= !(1 << LONG);
-            let first = K::DEEP + LONG as u8;
-            for length in (first..=K::BITS).rev() {
-                if self.lengths[usize::from(length)] > 0 && probe(length) {
+        let mut probe = |id: Option<u32>, length| id.is_some_and(|id| visit(id, length));
+        let word = self.word(bits);
+        if word & !GROUPED != 0 {
+            let all = (K::DEEP + group::LENGTHS..=K::BITS).rev();
+            for length in all.filter(|l| self.lengths[usize::from(*l)] > 0) {
+                let bit = u32::from(length - K::DEEP).min(LONG);
+                let bits = bits & mask(length);
+                if word & 1 << bit != 0 && probe(self.find_in_index(bits, length), length) {
                     return;
                 }
             }
         }
-        while word != 0 {
-            let bit = 63 - word.leading_zeros();
-            word &= !(1 << bit);
-            if probe(K::DEEP + bit as u8) {
+        let near = self.groups.get(shared::<K>(bits));
+        let mut lengths = (word & GROUPED) as u32 | near.map_or(0, |group| group.lengths);
+        while lengths != 0 {
+            let bit = 31 - lengths.leading_zeros();
+            lengths &= !(1 << bit);
+            let length = K::DEEP + bit as u8;
+            let bits = bits & mask(length);
+            let name = name::<K>(bits, length);
+            let mut id = near.zip(name).and_then(|(group, name)| group.find(name));
+            if id.is_none() && word & 1 << bit != 0 {
+                id = self.find_in_index(bits, length);
+            }
+            if probe(id, length) {
                 return;
             }
         }
         for length in (0..K::DEEP).rev() {
-            if self.lengths[usize::from(length)] > 0 && probe(length) {
+            if self.lengths[usize::from(length)] > 0
+                && probe(self.find_in_index(bits & mask(length), length), length)
+            {
                 return;
             }
         }
@@ -245,9 +282,7 @@ impl<K: Key> PrefixTable<K> {
         let mut renumbered = vec![0; self.entries.len()];
         let old = std::mem::take(self);
         self.entries.reserve_exact(old.len());
-        self.index
-            .reserve(old.len(), |_| unreachable!("it is empty"));
-        for &id in &old.index {
+        for id in old.groups.ids().chain(old.index.iter().copied()) {
             let entry = old.entries[id as usize];
             let new = self.enter(entry.key.to_bits(), entry.length());
             self.entries[new as usize].state = entry.state;
@@ -256,42 +291,46 @@ impl<K: Key> PrefixTable<K> {
         renumbered
     }
 
-    fn note(&mut self, bits: u128, length: u8) {
-        if self.filter.is_empty() {
-            self.filter = vec![0; BUCKETS];
-        }
-        if let Some(bit) = length.checked_sub(K::DEEP) {
-            self.filter[K::bucket(bits)] |= 1 << u32::from(bit).min(LONG);
-        }
-    }
-
     fn remove(&mut self, id: u32) {
-        let Entry { key, .. } = self.entries[id as usize];
-        let length = self.entries[id as usize].length();
-        let hash = self.hash(key, length);
+        let (bits, length) = self.get(id);
+        self.len -= 1;
+        if self.is_empty() {
+            *self = Self::default();
+            return;
+        }
+        self.free.push(id);
+        if name::<K>(bits, length).is_some_and(|name| self.groups.remove(name)) {
+            return;
+        }
+        let hash = self.hash(K::from_bits(bits), length);
         if let Ok(found) = self.index.find_entry(hash, |&other| other == id) {
             found.remove();
-        }
-        self.lengths[usize::from(length)] -= 1;
-        if self.is_empty() {
-            // the seed stays: the same prefixes tend to come back
-            self.entries = Vec::new();
-            self.free = Vec::new();
-            self.index = HashTable::new();
-            self.filter = Vec::new();
-        } else {
-            self.free.push(id);
+            self.lengths[usize::from(length)] -= 1;
         }
     }
 
-    fn is(&self, id: u32, key: K, length: u8) -> bool {
-        let entry = &self.entries[id as usize];
-        entry.key == key && entry.length() == length
+    fn word(&self, bits: u128) -> u64 {
+        self.filter.get(K::bucket(bits)).copied().unwrap_or(0)
     }
 
     fn hash(&self, key: K, length: u8) -> u64 {
         self.hasher.hash_one((key, length))
     }
+}
+
+/// The name of a prefix in its group, if it is of a length that groups have.
+fn name<K: Key>(bits: u128, length: u8) -> Option<Name> {
+    let length = length.checked_sub(K::DEEP)?;
+    (length < group::LENGTHS).then(|| Name {
+        group: shared::<K>(bits),
+        length,
+        bits: (bits << (K::DEEP - 1) >> 96) as u32,
+    })
+}
+
+/// The first `DEEP - 1` bits.
+fn shared<K: Key>(bits: u128) -> u32 {
+    (bits >> (129 - u32::from(K::DEEP))) as u32
 }
 
 #[cfg(test)]
@@ -359,6 +398,37 @@ mod tests {
             check::<u32>(&v4, address);
             check::<[u32; 4]>(&v6, address);
         }
+    }
+
+    #[test]
+    fn a_group_that_is_full_is_no_end() {
+        let mut table = PrefixTable::<u32>::default();
+        // all in 10.1.0.0/16
+        let prefix = |n: u128| (0x0a01 << 112 | n << 96, 32);
+        let ids: Vec<_> = (0..3000).map(|n| table.enter(prefix(n).0, 32)).collect();
+        let wide = table.enter(0x0a01 << 112, 17);
+        ids.iter().for_each(|&id| table.retain(id));
+        table.retain(wide);
+        for round in 0..2 {
+            for n in (0..3000).step_by(7) {
+                let mut found = Vec::new();
+                table.matches(prefix(n).0, |id, length| {
+                    found.push((table.get(id), length));
+                    false
+                });
+                assert_eq!(found, [(prefix(n), 32), ((0x0a01 << 112, 17), 17)]);
+            }
+            if round == 0 {
+                table.rebuild();
+            }
+        }
+        assert_eq!(table.len(), 3001);
+        for n in 0..3000 {
+            let id = table.find(prefix(n).0, 32).unwrap();
+            table.release(id);
+            assert_eq!(table.find(prefix(n).0, 32), None);
+        }
+        assert_eq!(table.len(), 1);
     }
 
     #[test]
