@@ -261,3 +261,65 @@ fn search(entries: &[u64], name: Name) -> usize {
 fn id(entry: u64) -> u32 {
     (entry & u64::from(MAX_ID - 1)) as u32
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn many_groups_grow_and_shrink_in_one_array() {
+        for bits in [DIRECT_BITS, 32] {
+            let mut groups = Groups::new(bits);
+            let mut model = BTreeMap::new();
+            let mut state = 1_u64;
+            let mut most = 0;
+            for step in 0..400_000_u32 {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                let random = (state >> 33) as u32;
+                let name = Name {
+                    group: random % 500,
+                    length: (random >> 9) as u8 % 4,
+                    bits: (random >> 11) % 64,
+                };
+                let key = (name.group, name.length, name.bits);
+                // first mostly in, then mostly out
+                let into = (random >> 20) % 8 < if step < 250_000 { 7 } else { 1 };
+                let held = model.get(&key).copied();
+                assert_eq!(groups.find(name), held);
+                match (held, into) {
+                    (None, true) => {
+                        assert!(groups.insert(name, step));
+                        model.insert(key, step);
+                    }
+                    (Some(_), false) => {
+                        assert!(groups.remove(name));
+                        model.remove(&key);
+                    }
+                    (None, false) => assert!(!groups.remove(name)),
+                    (Some(_), true) => {}
+                }
+                most = most.max(model.len());
+            }
+            assert!(most > 20_000 && model.len() < most / 2);
+            let mut ids: Vec<_> = groups.ids().collect();
+            let mut expected: Vec<_> = model.values().copied().collect();
+            ids.sort_unstable();
+            expected.sort_unstable();
+            assert_eq!(ids, expected);
+            assert!(groups.words.len() <= KEEP + 2 * groups.used);
+            for ((group, length, bits), id) in model {
+                let name = Name {
+                    group,
+                    length,
+                    bits,
+                };
+                assert_eq!(groups.find(name), Some(id));
+                assert!(groups.get(group).unwrap().lengths & 1 << length != 0);
+            }
+        }
+    }
+}

@@ -80,10 +80,25 @@ impl Answers {
 impl Rib {
     /// Finds out anew which views answer. Whoever changed something calls it before lookups.
     pub fn settle(&mut self) {
-        if !std::mem::take(&mut self.unsettled) {
-            return;
+        if std::mem::take(&mut self.unsettled) {
+            self.find_answers();
         }
+        for (table, answers) in self.answers.0.iter().enumerate() {
+            for (family, answers) in Family::ALL.into_iter().zip(answers) {
+                let is_contest = match answers[..] {
+                    [first, .., last] => first.rank == last.rank,
+                    _ => false,
+                };
+                let universe = of_family!(self.prefixes, family, universe());
+                let wanted = if is_contest { universe } else { 0 };
+                self.winners.fit(table, family, wanted);
+            }
+        }
+    }
+
+    fn find_answers(&mut self) {
         self.changed = true;
+        self.winners.clear();
         let mut answers = Answers::new(self.tables.len());
         for (id, _) in self.routers.iter() {
             for family in Family::ALL {
@@ -189,7 +204,14 @@ impl Rib {
             for group in answers.chunk_by(|a, b| a.rank == b.rank) {
                 let best = &mut found[group[0].rank as usize];
                 if best.is_none() {
-                    *best = self.best(group, family, prefix).map(|a| (length, a));
+                    let winner = match group.len() == answers.len() {
+                        // winners are kept where all are of one rank
+                        true => self
+                            .winners
+                            .get_or(table, family, prefix, || self.best(group, family, prefix)),
+                        false => self.best(group, family, prefix),
+                    };
+                    *best = winner.map(|attributes| (length, attributes));
                 }
             }
             found[first as usize].is_some()

@@ -57,6 +57,7 @@ impl Rib {
         if attributes.is_none() && prefixes.iter().all(Option::is_none) {
             return;
         }
+        self.winners.clear();
         for id in self.peer_numbers() {
             for (family, view) in self.peers[id].family_views_mut() {
                 let prefixes = prefixes[family as usize].as_deref();

@@ -19,6 +19,7 @@ mod prefix;
 mod routes;
 mod statics;
 mod table;
+mod winners;
 
 use crate::config::{Distinguisher, Enrich, StaticPrefix};
 use crate::flow::slab::Slab;
@@ -29,6 +30,7 @@ use peer::{Peer, Router};
 use routes::{Change, Doomed, Path};
 use statics::Statics;
 use table::PrefixTable;
+use winners::Winners;
 
 pub use attributes::{Attributes, AttributesId};
 pub use counts::{Counts, HeldRoute};
@@ -102,6 +104,7 @@ pub struct Rib {
     attributes: Interner,
     statics: Statics,
     answers: Answers,
+    winners: Winners,
     doomed: Vec<(Family, Doomed)>,
     /// Routes of peers and doomed ones.
     held: usize,
@@ -141,6 +144,7 @@ impl Rib {
         Self {
             statics: Statics::new(&settings.statics),
             answers: Answers::new(tables.len()),
+            winners: Winners::new(tables.len()),
             settings,
             tables,
             routers: Slab::default(),
@@ -337,6 +341,7 @@ impl Rib {
             }
         }
         held.stale.retain(|stale| !stale.routes.is_empty());
+        self.winners.forget(family, number);
         self.changed = true;
         Ok(())
     }
@@ -359,6 +364,7 @@ impl Rib {
         }
         self.held -= gone;
         self.changed |= gone > 0;
+        self.winners.forget(family, number);
         let generations = held.stale.len();
         held.stale.retain(|stale| !stale.routes.is_empty());
         self.unsettled |= held.stale.len() < generations;
