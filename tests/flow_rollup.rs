@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use rfm::flow::key::{Direction, Family, FlowKey};
-use rfm::flow::labels::{Endpoint, Enrichment, Label, Labels};
+use rfm::flow::labels::{Endpoint, Enrichment, Label, Labels, SetId};
 use rfm::flow::rollup::{Limits, Rollup, Tally};
 use rfm::flow::snapshot::SeriesRow;
 

@@ -3,8 +3,10 @@
 //!
 //! A new source is a file here and a line in [`Enricher::endpoint`].
 
+pub mod bmp;
 pub mod mmdb;
 mod prefixes;
+pub mod rib;
 #[cfg(test)]
 mod tests;
 

@@ -9,7 +9,7 @@ mod least;
 mod list;
 mod recent;
 pub mod rollup;
-mod slab;
+pub(crate) mod slab;
 pub mod snapshot;
 mod symbols;
 pub mod table;

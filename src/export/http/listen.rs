@@ -46,7 +46,7 @@ impl std::error::Error for BindError {
 }
 
 /// One listening socket.
-pub(super) struct Listener {
+pub(crate) struct Listener {
     fd: OwnedFd,
     /// poll(2) said that a connection waits.
     pub ready: bool,
@@ -54,7 +54,7 @@ pub(super) struct Listener {
 
 /// Listens on all addresses of `host`. A name such as localhost may have addresses that this
 /// machine lacks: one that can be used is enough.
-pub(super) fn bind(host: &str, port: u16) -> Result<Vec<Listener>, BindError> {
+pub(crate) fn bind(host: &str, port: u16) -> Result<Vec<Listener>, BindError> {
     let addresses = resolve(host, port).map_err(|reason| BindError {
         address: format!("{host:?}, port {port}"),
         reason,

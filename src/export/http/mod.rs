@@ -18,7 +18,7 @@
 mod connection;
 pub mod encoding;
 mod executor;
-mod listen;
+pub(crate) mod listen;
 mod phase;
 pub mod respond;
 mod socket;

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! THREAD bmp: listens, admits routers, starts and joins the thread of each session, and lets routes
+//! age.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt;
+
+use crate::config;
+use crate::enrich::rib::RibHandle;
+use crate::errors::Errors;
+use crate::export::http::BindError;
+use crate::export::http::listen::{self, Listener};
+use crate::threads::Heartbeat;
+
+use super::connection::{Connection, READ_TIMEOUT};
+use super::monitor::Monitor;
+use super::session::Session;
+use super::tally::Fault;
+
+/// Routes age and memory is given back this often.
+const TICK: Duration = Duration::from_millis(200);
+/// After an accept that failed for want of descriptors or memory.
+const RETRY: Duration = Duration::from_millis(100);
+/// A session's thread decodes into the Rib and needs little.
+const STACK_SIZE: usize = 256 * 1024;
+
+/// A router that is gone without a word is noticed after 90 seconds.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_COUNT: u32 = 3;
+
+/// Sockets that listen for routers; [`Collector::run`] makes a thread of them.
+pub struct Collector {
+    listeners: Vec<Listener>,
+    allow: Vec<config::Prefix>,
+    max_sessions: usize,
+    local_asn: u32,
+    rib: RibHandle,
+    monitor: Arc<Monitor>,
+    epoch: Instant,
+    sessions: Vec<Running>,
+}
+
+/// A session's thread and what ends it.
+struct Running {
+    thread: JoinHandle<()>,
+    stream: TcpStream,
+    stop: Arc<AtomicBool>,
+}
+
+/// The thread of a session panicked. It is a fault of the program; the agent must not go on with a
+/// Rib that was left halfway.
+struct Panicked;
+
+impl Collector {
+    pub fn bind(
+        config: &config::Rib,
+        rib: RibHandle,
+        errors: Arc<Errors>,
+    ) -> Result<Self, BindError> {
+        Ok(Self {
+            listeners: listen::bind(&config.bmp.host, config.bmp.port)?,
+            allow: config.bmp.allow.clone(),
+            max_sessions: config.bmp.max_sessions as usize,
+            local_asn: config.local_asn,
+            rib,
+            monitor: Arc::new(Monitor::new(errors)),
+            epoch: Instant::now(),
+            sessions: Vec::new(),
+        })
+    }
+
+    /// Where it listens; tells the port when 0 was asked for.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().filter_map(|l| l.address()).collect()
+    }
+
+    pub fn monitor(&self) -> Arc<Monitor> {
+        self.monitor.clone()
+    }
+
+    /// Serves until `heartbeat` says stop, or a session's thread panics.
+    pub fn run(mut self, heartbeat: &Heartbeat) {
+        let mut ticked = Instant::now();
+        while !heartbeat.stopping() {
+            heartbeat.beat();
+            self.wait_and_accept();
+            if ticked.elapsed() >= TICK {
+                ticked = Instant::now();
+                let now = millis(self.epoch);
+                self.rib.tick(now);
+                self.monitor.expire(now);
+            }
+            if self.reap().is_err() {
+                return;
+            }
+        }
+        for session in self.sessions.drain(..) {
+            session.stop();
+        }
+    }
+
+    fn wait_and_accept(&mut self) {
+        let mut fds: Vec<_> = self
+            .listeners
+            .iter()
+            .map(|l| PollFd::new(l, PollFlags::IN))
+            .collect();
+        let timeout = Timespec::try_from(TICK).ok();
+        if !poll(&mut fds, timeout.as_ref()).is_ok_and(|n| n > 0) {
+            return;
+        }
+        let ready: Vec<_> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        for i in (0..ready.len()).filter(|&i| ready[i]) {
+            match self.listeners[i].accept() {
+                Ok((fd, Some(address))) => self.admit(fd, address.ip()),
+                Ok((_, None)) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
+                Err(error) => {
+                    self.monitor
+                        .fault(Fault::Accept, || format!("accept: {error}"));
+                    std::thread::sleep(RETRY);
+                }
+            }
+        }
+    }
+
+    fn admit(&mut self, fd: OwnedFd, address: IpAddr) {
+        if !self.allow.is_empty() && !self.allow.iter().any(|p| p.contains(address)) {
+            let text = || format!("{address} is not in agent.enrich.rib.bmp.allow");
+            self.monitor.fault(Fault::NotAllowed, text);
+            return;
+        }
+        if self.sessions.len() >= self.max_sessions {
+            let limit = self.max_sessions;
+            let text = || format!("{address} is one more than max_sessions = {limit}");
+            self.monitor.fault(Fault::SessionLimit, text);
+            return;
+        }
+        match self.start(fd, address) {
+            Ok(running) => self.sessions.push(running),
+            Err(error) => self
+                .monitor
+                .fault(Fault::Accept, || format!("{address}: {error}")),
+        }
+    }
+
+    fn start(&self, fd: OwnedFd, address: IpAddr) -> io::Result<Running> {
+        let stream = TcpStream::from(fd);
+        stream.set_nonblocking(false)?;
+        stream.set_read_timeout(Some(READ_TIMEOUT))?;
+        sockopt::set_socket_keepalive(&stream, true)?;
+        sockopt::set_tcp_keepidle(&stream, KEEPALIVE_IDLE)?;
+        sockopt::set_tcp_keepintvl(&stream, KEEPALIVE_INTERVAL)?;
+        sockopt::set_tcp_keepcnt(&stream, KEEPALIVE_COUNT)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let connection = Connection {
+            session: Session::new(address, is_own(address), self.local_asn),
+            stream: stream.try_clone()?,
+            address,
+            rib: self.rib.clone(),
+            monitor: self.monitor.clone(),
+            epoch: self.epoch,
+            stop: stop.clone(),
+        };
+        let thread = Builder::new()
+            .name("bmp-session".into())
+            .stack_size(STACK_SIZE)
+            .spawn(move || connection.run())?;
+        Ok(Running {
+            thread,
+            stream,
+            stop,
+        })
+    }
+
+    /// Joins the threads that ended.
+    fn reap(&mut self) -> Result<(), Panicked> {
+        let ended = self
+            .sessions
+            .extract_if(.., |session| session.thread.is_finished());
+        for session in ended {
+            session.thread.join().map_err(|_| Panicked)?;
+        }
+        Ok(())
+    }
+}
+
+impl Running {
+    fn stop(self) {
+        self.stop.store(true, Ordering::Release);
+        // the thread may have closed it already
+        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+        if self.thread.join().is_err() {
+            log::error!("a BMP session's thread panicked");
+        }
+    }
+}
+
+/// Whether an address is this machine's: then the kernel would speak to it from itself. Connecting a
+/// datagram socket sends nothing.
+fn is_own(address: IpAddr) -> bool {
+    let any: IpAddr = match address {
+        IpAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let source = || -> io::Result<IpAddr> {
+        let socket = UdpSocket::bind((any, 0))?;
+        socket.connect((address, 9))?;
+        Ok(socket.local_addr()?.ip())
+    };
+    address.is_loopback() || source().is_ok_and(|source| source == address)
+}
+
+pub(super) fn millis(epoch: Instant) -> u64 {
+    u64::try_from(epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! THREAD bmp-session: reads one router's connection and applies what comes to the Rib.
+
+use std::io::{ErrorKind, Read};
+use std::net::{IpAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::enrich::rib::RibHandle;
+
+use super::collector::millis;
+use super::message::MAX_MESSAGE;
+use super::monitor::Monitor;
+use super::session::{Next, Session};
+use super::tally::{Fault, Tally};
+
+/// A read returns after this time at the latest, to see whether the agent stops.
+pub const READ_TIMEOUT: Duration = Duration::from_millis(500);
+/// For the first message, and for the rest of one that has begun.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// What is read at once, and so applied in one go while readers of the Rib wait.
+const CHUNK: usize = 64 * 1024;
+
+pub struct Connection {
+    pub session: Session,
+    pub stream: TcpStream,
+    pub address: IpAddr,
+    pub rib: RibHandle,
+    pub monitor: Arc<Monitor>,
+    pub epoch: Instant,
+    pub stop: Arc<AtomicBool>,
+}
+
+/// Bytes that came and are not applied yet.
+struct Buffer {
+    bytes: Vec<u8>,
+    filled: usize,
+}
+
+/// Why a connection ends.
+enum End {
+    Quietly,
+    Because(Fault, String),
+}
+
+impl Connection {
+    pub fn run(mut self) {
+        let mut router = String::new();
+        let end = self.serve(&mut router);
+        let now = millis(self.epoch);
+        let Self { session, rib, .. } = &mut self;
+        rib.write(now, |rib| session.close(rib, now));
+        if !router.is_empty() {
+            self.monitor.down(&router, now);
+        }
+        if let End::Because(fault, detail) = end {
+            let address = self.address;
+            self.monitor.fault(fault, || format!("{address}: {detail}"));
+        }
+    }
+
+    fn serve(&mut self, router: &mut String) -> End {
+        let mut buffer = Buffer::default();
+        // when the last whole message came
+        let mut progress = Instant::now();
+        while !self.stop.load(Ordering::Acquire) {
+            match self.stream.read(buffer.space()) {
+                Ok(0) => return End::Quietly,
+                Ok(n) => {
+                    buffer.filled += n;
+                    match self.apply(&mut buffer, router) {
+                        Ok((0, _)) => {}
+                        Ok((_, Next::Continue)) => progress = Instant::now(),
+                        Ok((_, Next::End)) => return End::Quietly,
+                        Err(detail) => return End::Because(Fault::Frame, detail),
+                    }
+                }
+                Err(e) if is_timeout(e.kind()) => {}
+                Err(e) => return End::Because(Fault::Read, e.to_string()),
+            }
+            if buffer.filled == 0 && self.session.has_begun() {
+                progress = Instant::now();
+            }
+            if progress.elapsed() > PATIENCE {
+                return End::Because(Fault::Silent, "no whole message came in time".into());
+            }
+        }
+        End::Quietly
+    }
+
+    /// Applies the whole messages in the buffer and takes them out.
+    fn apply(&mut self, buffer: &mut Buffer, router: &mut String) -> Result<(usize, Next), String> {
+        let mut tally = Tally::default();
+        let now = millis(self.epoch);
+        let Self { session, rib, .. } = self;
+        let bytes = &buffer.bytes[..buffer.filled];
+        let fed = rib.write(now, |rib| {
+            // who announces also forgets: else what peers going up and down leave would pile up
+            rib.sweep();
+            session.feed(rib, bytes, now, &mut tally)
+        });
+        if router.is_empty() && self.session.has_begun() {
+            *router = label(self.address, self.session.sys_name());
+            self.monitor.up(router, now);
+        }
+        self.monitor.enter(router, self.address, &tally);
+        let (done, next) = fed.map_err(|error| error.to_string())?;
+        buffer.consume(done);
+        Ok((done, next))
+    }
+}
+
+impl Default for Buffer {
+    fn default() -> Self {
+        Self {
+            bytes: vec![0; CHUNK],
+            filled: 0,
+        }
+    }
+}
+
+impl Buffer {
+    /// Room to read into. A message longer than the buffer makes it grow, up to the longest that is
+    /// let in.
+    fn space(&mut self) -> &mut [u8] {
+        if self.filled == self.bytes.len() {
+            self.bytes.resize(MAX_MESSAGE, 0);
+        }
+        &mut self.bytes[self.filled..]
+    }
+
+    fn consume(&mut self, done: usize) {
+        self.bytes.copy_within(done..self.filled, 0);
+        self.filled -= done;
+        if self.filled < CHUNK && self.bytes.len() > CHUNK {
+            self.bytes.truncate(CHUNK);
+            self.bytes.shrink_to_fit();
+        }
+    }
+}
+
+/// How metrics and log name a router.
+fn label(address: IpAddr, sys_name: &str) -> String {
+    if sys_name.is_empty() {
+        address.to_string()
+    } else {
+        format!("{address} {sys_name}")
+    }
+}
+
+fn is_timeout(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+    )
+}

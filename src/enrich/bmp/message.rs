@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! BMP messages (RFC 7854 section 4): the common header, the per-peer header, and what is read of
+//! each kind.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::enrich::rib::{PeerKey, PeerKind, View};
+
+use super::reader::{Reader, Short};
+
+/// Of BMP, common header included. The largest that makes sense is a peer-up with two OPENs of the
+/// extended length (RFC 8654) and its TLVs.
+pub const MAX_MESSAGE: usize = 256 * 1024;
+/// Version, length, type.
+pub const HEADER: usize = 6;
+const VERSION: u8 = 3;
+
+/// Flags of the per-peer header (RFC 7854 section 4.2, RFC 8671 section 4, RFC 9069 section 4.2).
+const IPV6: u8 = 0x80;
+const POST_POLICY: u8 = 0x40;
+const AS_PATH_2: u8 = 0x20;
+const RIB_OUT: u8 = 0x10;
+const FILTERED: u8 = 0x80;
+
+/// Text from a router is cut to this; RFC 7854 section 4.4 sets no limit.
+const MAX_TEXT: usize = 255;
+
+/// Why a session cannot go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameError {
+    Version(u8),
+    Length(u32),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'a> {
+    pub kind: Kind,
+    pub body: &'a [u8],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    RouteMonitoring,
+    Statistics,
+    PeerDown,
+    PeerUp,
+    Initiation,
+    Termination,
+    Mirroring,
+    Unknown(u8),
+}
+
+/// The per-peer header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerHeader {
+    pub key: PeerKey,
+    /// Where the routes stand; `None` for Adj-RIB-Out.
+    pub view: Option<View>,
+    /// AS_PATH has ASNs of 2 bytes.
+    pub as_path_2: bool,
+    /// Of a Loc-RIB.
+    pub filtered: bool,
+    pub asn: u32,
+    pub bgp_id: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeaderError {
+    Short(Short),
+    Kind(u8),
+}
+
+/// The two OPENs of a peer-up, whole BGP messages.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerUp<'a> {
+    pub sent: &'a [u8],
+    pub received: &'a [u8],
+}
+
+/// The first message in `buffer` and its length; `None` if it is not there whole.
+pub fn next(buffer: &[u8]) -> Result<Option<(Message<'_>, usize)>, FrameError> {
+    // a wrong version is known by the first byte: such a sender need not be waited for
+    match buffer.first() {
+        Some(&VERSION) => {}
+        Some(&other) => return Err(FrameError::Version(other)),
+        None => return Ok(None),
+    }
+    let mut header = Reader::new(&buffer[1..]);
+    let (Ok(length), Ok(kind)) = (header.u32(), header.u8()) else {
+        return Ok(None);
+    };
+    let whole = usize::try_from(length).unwrap_or(usize::MAX);
+    if !(HEADER..=MAX_MESSAGE).contains(&whole) {
+        return Err(FrameError::Length(length));
+    }
+    let Some(bytes) = buffer.get(HEADER..whole) else {
+        return Ok(None);
+    };
+    let message = Message {
+        kind: Kind::from(kind),
+        body: bytes,
+    };
+    Ok(Some((message, whole)))
+}
+
+impl From<u8> for Kind {
+    fn from(kind: u8) -> Self {
+        match kind {
+            0 => Self::RouteMonitoring,
+            1 => Self::Statistics,
+            2 => Self::PeerDown,
+            3 => Self::PeerUp,
+            4 => Self::Initiation,
+            5 => Self::Termination,
+            6 => Self::Mirroring,
+            other => Self::Unknown(other),
+        }
+    }
+}
+
+impl PeerHeader {
+    pub fn read(reader: &mut Reader<'_>) -> Result<Self, HeaderError> {
+        let kind = reader.u8()?;
+        let flags = reader.u8()?;
+        let distinguisher = reader.array()?;
+        let address: [u8; 16] = reader.array()?;
+        let asn = reader.u32()?;
+        let bgp_id = reader.u32()?;
+        // seconds and microseconds; some senders leave them zero
+        reader.take(8)?;
+        let kind = match kind {
+            0 => PeerKind::Global,
+            1 => PeerKind::Distinguished,
+            2 => PeerKind::Local,
+            3 => PeerKind::LocRib,
+            other => return Err(HeaderError::Kind(other)),
+        };
+        let is_loc_rib = kind == PeerKind::LocRib;
+        let view = match flags {
+            _ if is_loc_rib => Some(View::LocRib),
+            f if f & RIB_OUT != 0 => None,
+            f if f & POST_POLICY != 0 => Some(View::PostPolicy),
+            _ => Some(View::PrePolicy),
+        };
+        let address = match address {
+            a if is_loc_rib || flags & IPV6 != 0 => IpAddr::from(Ipv6Addr::from(a)),
+            [.., a, b, c, d] => Ipv4Addr::new(a, b, c, d).into(),
+        };
+        Ok(Self {
+            key: PeerKey {
+                kind,
+                distinguisher,
+                address,
+            },
+            view,
+            as_path_2: !is_loc_rib && flags & AS_PATH_2 != 0,
+            filtered: is_loc_rib && flags & FILTERED != 0,
+            asn,
+            bgp_id,
+        })
+    }
+}
+
+impl<'a> PeerUp<'a> {
+    /// Reads what follows the per-peer header (RFC 7854 section 4.10).
+    pub fn read(reader: &mut Reader<'a>) -> Result<Self, Short> {
+        // local address, local port, remote port
+        reader.take(16 + 2 + 2)?;
+        Ok(Self {
+            sent: take_bgp(reader)?,
+            received: take_bgp(reader)?,
+        })
+    }
+}
+
+/// One BGP message, by the length in its header (RFC 4271 section 4.1).
+fn take_bgp<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Short> {
+    let mut header = *reader;
+    header.take(16)?;
+    let length = header.u16()?;
+    reader.take(usize::from(length))
+}
+
+/// sysName and sysDescr of an initiation (RFC 7854 section 4.4); what is garbled is left out.
+pub fn initiation(body: &[u8]) -> (String, String) {
+    let (mut name, mut descr) = (String::new(), String::new());
+    let mut reader = Reader::new(body);
+    while let (Ok(kind), Ok(length)) = (reader.u16(), reader.u16()) {
+        let Ok(value) = reader.take(usize::from(length)) else {
+            break;
+        };
+        match kind {
+            1 => descr = text(value),
+            2 => name = text(value),
+            _ => {}
+        }
+    }
+    (name, descr)
+}
+
+fn text(bytes: &[u8]) -> String {
+    let bytes = &bytes[..bytes.len().min(MAX_TEXT)];
+    let text = String::from_utf8_lossy(bytes);
+    text.chars().filter(|c| !c.is_control()).collect()
+}
+
+impl From<Short> for HeaderError {
+    fn from(short: Short) -> Self {
+        Self::Short(short)
+    }
+}
+
+impl fmt::Display for FrameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Version(v) => write!(f, "BMP version {v} instead of {VERSION}"),
+            Self::Length(l) => {
+                write!(
+                    f,
+                    "a message of {l} bytes instead of {HEADER} to {MAX_MESSAGE}"
+                )
+            }
+        }
+    }
+}
+
+impl fmt::Display for HeaderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Short(short) => short.fmt(f),
+            Self::Kind(kind) => write!(f, "peer type {kind} is not known"),
+        }
+    }
+}
+
+impl fmt::Display for Short {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes are left of {} wanted", self.left, self.wanted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(version: u8, length: u32, kind: u8, body: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![version];
+        bytes.extend(length.to_be_bytes());
+        bytes.push(kind);
+        bytes.extend(body);
+        bytes
+    }
+
+    #[test]
+    fn a_message_is_waited_for_until_it_is_whole() {
+        let whole = frame(3, 9, 4, &[1, 2, 3]);
+        for end in 0..whole.len() {
+            assert!(next(&whole[..end]).unwrap().is_none(), "{end} bytes");
+        }
+        let (message, length) = next(&whole).unwrap().unwrap();
+        assert_eq!(
+            (message.kind, message.body, length),
+            (Kind::Initiation, &[1, 2, 3][..], 9)
+        );
+    }
+
+    #[test]
+    fn what_is_no_bmp_is_known_at_once() {
+        assert_eq!(next(b"GET").unwrap_err(), FrameError::Version(b'G'));
+        for length in [0, 5, MAX_MESSAGE as u32 + 1, u32::MAX] {
+            let bytes = frame(3, length, 0, &[]);
+            assert_eq!(next(&bytes).unwrap_err(), FrameError::Length(length));
+        }
+    }
+
+    #[test]
+    fn the_flags_tell_view_and_form() {
+        let header = |kind, flags| {
+            let mut bytes = [0; 42];
+            bytes[0] = kind;
+            bytes[1] = flags;
+            bytes[10..26].copy_from_slice(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]);
+            PeerHeader::read(&mut Reader::new(&bytes)).unwrap()
+        };
+        for (kind, flags, view, as_path_2, filtered) in [
+            (0, 0x00, Some(View::PrePolicy), false, false),
+            (1, 0x40, Some(View::PostPolicy), false, false),
+            (2, 0x60, Some(View::PostPolicy), true, false),
+            (0, 0x10, None, false, false),
+            (0, 0x50, None, false, false),
+            (3, 0x00, Some(View::LocRib), false, false),
+            (3, 0x80, Some(View::LocRib), false, true),
+        ] {
+            let h = header(kind, flags);
+            let got = (h.view, h.as_path_2, h.filtered);
+            assert_eq!(got, (view, as_path_2, filtered), "{kind} {flags:#x}");
+        }
+        assert_eq!(header(0, 0).key.address, IpAddr::from([13, 14, 15, 16]));
+        assert!(header(0, 0x80).key.address.is_ipv6());
+    }
+
+    #[test]
+    fn text_from_a_router_is_cut_and_cleaned() {
+        let mut body = vec![0, 2, 0, 4];
+        body.extend(b"r\n\x1b1");
+        body.extend([0, 1, 1, 44]);
+        body.extend([b'x'; 300]);
+        body.extend([0, 9, 255, 255, 0]);
+        let (name, descr) = initiation(&body);
+        assert_eq!((name.as_str(), descr.len()), ("r1", MAX_TEXT));
+    }
+}

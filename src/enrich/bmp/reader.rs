@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! A cursor over bytes from outside. All numbers are in network byte order.
+
+/// The bytes end before what was to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Short {
+    pub wanted: usize,
+    pub left: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn rest(&self) -> &'a [u8] {
+        self.0
+    }
+
+    pub fn take(&mut self, wanted: usize) -> Result<&'a [u8], Short> {
+        let left = self.0.len();
+        let (taken, rest) = self
+            .0
+            .split_at_checked(wanted)
+            .ok_or(Short { wanted, left })?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Short> {
+        let left = self.0.len();
+        let (taken, rest) = self
+            .0
+            .split_first_chunk()
+            .ok_or(Short { wanted: N, left })?;
+        self.0 = rest;
+        Ok(*taken)
+    }
+
+    pub fn u8(&mut self) -> Result<u8, Short> {
+        self.array().map(u8::from_be_bytes)
+    }
+
+    pub fn u16(&mut self) -> Result<u16, Short> {
+        self.array().map(u16::from_be_bytes)
+    }
+
+    pub fn u32(&mut self) -> Result<u32, Short> {
+        self.array().map(u32::from_be_bytes)
+    }
+}

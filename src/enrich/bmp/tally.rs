@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! What went wrong in a session, and how much went right.
+
+/// The values of the label `kind` of `rfm_bmp_errors_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Fault {
+    /// A connection could not be accepted or set up.
+    Accept,
+    /// From a source that `allow` does not name.
+    NotAllowed,
+    /// `max_sessions` are up.
+    SessionLimit,
+    /// No message came within the time given to begin.
+    Silent,
+    /// The connection broke.
+    Read,
+    /// Not BMP, or a message of a length that cannot be.
+    Frame,
+    /// A per-peer header or peer-up that cannot be read.
+    Peer,
+    /// More peers than can be kept.
+    PeerLimit,
+    /// Routes of a peer that is not up.
+    UnknownPeer,
+    /// An UPDATE that cannot be read.
+    Update,
+    /// Attributes that cannot be read: the routes count as withdrawn.
+    Attributes,
+    /// Prefixes that make no sense.
+    Nlri,
+    /// `max_routes` are held.
+    RouteLimit,
+    /// More paths of one prefix than can be kept.
+    PathLimit,
+}
+
+impl Fault {
+    pub const ALL: [Self; 14] = [
+        Self::Accept,
+        Self::NotAllowed,
+        Self::SessionLimit,
+        Self::Silent,
+        Self::Read,
+        Self::Frame,
+        Self::Peer,
+        Self::PeerLimit,
+        Self::UnknownPeer,
+        Self::Update,
+        Self::Attributes,
+        Self::Nlri,
+        Self::RouteLimit,
+        Self::PathLimit,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Accept => "accept",
+            Self::NotAllowed => "not_allowed",
+            Self::SessionLimit => "session_limit",
+            Self::Silent => "silent",
+            Self::Read => "read",
+            Self::Frame => "frame",
+            Self::Peer => "peer",
+            Self::PeerLimit => "peer_limit",
+            Self::UnknownPeer => "unknown_peer",
+            Self::Update => "update",
+            Self::Attributes => "attributes",
+            Self::Nlri => "nlri",
+            Self::RouteLimit => "route_limit",
+            Self::PathLimit => "path_limit",
+        }
+    }
+}
+
+/// What a stretch of messages brought. It is filled while the Rib is locked; logs and counters have
+/// their turn afterwards.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Prefixes announced.
+    pub updates: u64,
+    /// Prefixes withdrawn.
+    pub withdraws: u64,
+    pub messages: u64,
+    /// How often each fault came.
+    faults: [u64; Fault::ALL.len()],
+    /// The first of each, in words.
+    details: Vec<(Fault, String)>,
+}
+
+impl Tally {
+    pub fn fault(&mut self, fault: Fault, detail: impl FnOnce() -> String) {
+        let count = &mut self.faults[fault as usize];
+        if *count == 0 {
+            self.details.push((fault, detail()));
+        }
+        *count += 1;
+    }
+
+    pub fn count(&self, fault: Fault) -> u64 {
+        self.faults[fault as usize]
+    }
+
+    /// Each fault that came, how often, and the first in words.
+    pub fn faults(&self) -> impl Iterator<Item = (Fault, u64, &str)> {
+        let details = self.details.iter();
+        details.map(|(fault, text)| (*fault, self.count(*fault), text.as_str()))
+    }
+}

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! A Rib shared between the threads that write it and the one that looks up.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::lookup::Route;
+use super::peer::TableId;
+use super::{Rib, Settings};
+
+/// At most one new generation in this time, in milliseconds.
+const GENERATION_INTERVAL: u64 = 500;
+/// How long a writer steps aside for readers that wait.
+const COURTESY: Duration = Duration::from_millis(5);
+
+#[derive(Clone, Debug)]
+pub struct RibHandle(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    rib: RwLock<Rib>,
+    /// Writers queue here, so that at most one at a time stands between readers and the Rib: the
+    /// standard library's lock prefers writers, and a queue of them would starve readers.
+    writers: Mutex<Changes>,
+    readers_waiting: AtomicUsize,
+    generation: AtomicU32,
+}
+
+/// Changes that no generation tells yet.
+#[derive(Debug, Default)]
+struct Changes {
+    pending: bool,
+    last: Option<u64>,
+}
+
+impl RibHandle {
+    pub fn new(settings: Settings) -> Self {
+        Self(Arc::new(Shared {
+            rib: RwLock::new(Rib::new(settings)),
+            writers: Mutex::default(),
+            readers_waiting: AtomicUsize::new(0),
+            generation: AtomicU32::new(0),
+        }))
+    }
+
+    /// The table for traffic on an interface enslaved to the VRF device `vrf`, or on any other; `None`
+    /// if its addresses get no label from BGP. It stays the same for the life of the handle.
+    pub fn table(&self, vrf: Option<&str>) -> Option<TableId> {
+        self.read(|rib| rib.table(vrf))
+    }
+
+    pub fn lookup(&self, address: IpAddr, table: TableId) -> Option<Route> {
+        self.read(|rib| rib.lookup(address, table))
+    }
+
+    /// Advances, at most twice a second, when a lookup may have another result than before.
+    pub fn generation(&self) -> u32 {
+        self.0.generation.load(Ordering::Acquire)
+    }
+
+    pub fn read<R>(&self, f: impl FnOnce(&Rib) -> R) -> R {
+        f(&self.guard())
+    }
+
+    /// Changes the Rib. `f` takes little time: readers wait for it.
+    pub fn write<R>(&self, now: u64, f: impl FnOnce(&mut Rib) -> R) -> R {
+        let mut changes = self
+            .0
+            .writers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let result = {
+            let mut rib = self.0.rib.write().unwrap_or_else(PoisonError::into_inner);
+            let result = f(&mut rib);
+            rib.settle();
+            changes.pending |= rib.take_changed();
+            result
+        };
+        if changes.advance(now) {
+            self.0.generation.fetch_add(1, Ordering::Release);
+        }
+        self.let_readers_pass();
+        result
+    }
+
+    /// Ages routes out, forgets a part of what is gone, and tells changes that had to wait.
+    pub fn tick(&self, now: u64) {
+        self.write(now, |rib| rib.expire(now));
+        while self.write(now, Rib::sweep) {}
+        self.write(now, Rib::compact);
+    }
+
+    fn guard(&self) -> RwLockReadGuard<'_, Rib> {
+        match self.0.rib.try_read() {
+            Ok(guard) => guard,
+            Err(_) => {
+                self.0.readers_waiting.fetch_add(1, Ordering::AcqRel);
+                let guard = self.0.rib.read().unwrap_or_else(PoisonError::into_inner);
+                self.0.readers_waiting.fetch_sub(1, Ordering::AcqRel);
+                guard
+            }
+        }
+    }
+
+    /// Without it the thread that has just let the lock go takes it again before a reader wakes up.
+    fn let_readers_pass(&self) {
+        let start = Instant::now();
+        while self.0.readers_waiting.load(Ordering::Acquire) > 0 && start.elapsed() < COURTESY {
+            thread::yield_now();
+        }
+    }
+}
+
+impl Changes {
+    /// Whether a new generation begins now.
+    fn advance(&mut self, now: u64) -> bool {
+        let due = self
+            .last
+            .is_none_or(|last| now.saturating_sub(last) >= GENERATION_INTERVAL);
+        let begins = self.pending && due;
+        if begins {
+            self.pending = false;
+            self.last = Some(now);
+        }
+        begins
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generation_comes_at_once_but_not_more_than_twice_a_second() {
+        let mut changes = Changes::default();
+        let mut change = |pending, now| {
+            changes.pending |= pending;
+            changes.advance(now)
+        };
+        assert!(!change(false, 1000));
+        assert!(change(true, 1000));
+        assert!(!change(true, 1100));
+        assert!(!change(false, 1499));
+        assert!(change(false, 1500), "what waited is told later");
+        assert!(!change(false, 9000));
+    }
+}

@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! From an address to the route that answers for it.
+
+use std::cmp::Ordering;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::attributes::{AttributesId, Preference};
+use super::peer::{TableId, View};
+use super::prefix::{Family, split};
+use super::routes::Sole;
+use super::{Rib, of_family};
+
+/// Any shorter prefix is a default route: it tells where to send, not whose the address is.
+pub const SHORTEST_NETWORK: u8 = 8;
+
+/// What is known of an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// 0: not known, because of a default route, an AS_SET, or a static prefix without ASN.
+    pub origin_asn: u32,
+    /// 0: not known.
+    pub neighbour_asn: u32,
+    pub next_hop: Option<IpAddr>,
+    pub prefix_len: u8,
+    pub blackhole: bool,
+    pub source: Source,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    Bgp,
+    /// A static prefix, by its name.
+    Static(Arc<str>),
+}
+
+/// The order in which routers answer: one of a later rank only where those before have no route, or
+/// only a default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Local,
+    /// Another session of the same identity began later.
+    LocalOlder,
+    Remote,
+    RemoteOlder,
+}
+
+const RANKS: usize = 4;
+
+/// Paths of a prefix that are compared: whoever sends more shall not make lookups slow.
+const MAX_CANDIDATES: usize = 1 << 13;
+
+/// A view that takes part in lookups.
+#[derive(Clone, Copy, Debug)]
+struct Answer {
+    rank: Rank,
+    view: View,
+    peer: u32,
+}
+
+/// The views that take part, by table and family.
+#[derive(Debug)]
+pub(super) struct Answers(Vec<[Vec<Answer>; 2]>);
+
+/// A route on its way through the decision.
+#[derive(Clone, Copy)]
+struct Candidate {
+    attributes: AttributesId,
+    preference: Preference,
+    answer: Answer,
+    path_id: Option<u32>,
+}
+
+impl Answers {
+    pub fn new(tables: usize) -> Self {
+        Self((0..tables).map(|_| Default::default()).collect())
+    }
+}
+
+impl Rib {
+    /// Finds out anew which views answer. Whoever changed something calls it before lookups.
+    pub fn settle(&mut self) {
+        if std::mem::take(&mut self.unsettled) {
+            self.find_answers();
+        }
+        for (table, answers) in self.answers.0.iter().enumerate() {
+            for (family, answers) in Family::ALL.into_iter().zip(answers) {
+                let is_contest = match answers[..] {
+                    [first, .., last] => first.rank == last.rank,
+                    _ => false,
+                };
+                let universe = of_family!(self.prefixes, family, universe());
+                let wanted = if is_contest { universe } else { 0 };
+                self.winners.fit(table, family, wanted);
+            }
+        }
+    }
+
+    fn find_answers(&mut self) {
+        self.changed = true;
+        self.winners.clear();
+        let mut answers = Answers::new(self.tables.len());
+        for (id, _) in self.routers.iter() {
+            for family in Family::ALL {
+                self.answers_of_router(id, family, &mut answers);
+            }
+        }
+        for family in answers.0.iter_mut().flatten() {
+            family.sort_unstable_by_key(|a| (a.rank, a.view, a.peer));
+            family.shrink_to_fit();
+        }
+        self.answers = answers;
+    }
+
+    fn answers_of_router(&self, id: u32, family: Family, answers: &mut Answers) {
+        let router = &self.routers[id];
+        let rank = self.rank(id);
+        let peers = router.peers.values().map(|&id| (id, &self.peers[id]));
+        // tables for which the router's own choice is known in full
+        let chosen: Vec<_> = peers
+            .clone()
+            .filter(|(_, p)| p.key.is_loc_rib() && !p.filtered)
+            .filter(|(_, p)| p.view(View::LocRib, family).counts())
+            .filter_map(|(_, p)| p.table)
+            .collect();
+        for (id, peer) in peers {
+            let Some(table) = peer.table else { continue };
+            let view = if peer.key.is_loc_rib() {
+                View::LocRib
+            } else if chosen.contains(&table) {
+                continue;
+            } else {
+                peer.policy_view(family)
+            };
+            if peer.view(view, family).counts() {
+                let answer = Answer {
+                    rank,
+                    view,
+                    peer: id,
+                };
+                answers.0[usize::from(table.0)][family as usize].push(answer);
+            }
+        }
+    }
+
+    fn rank(&self, id: u32) -> Rank {
+        let router = &self.routers[id];
+        let older = self
+            .routers
+            .iter()
+            .any(|(_, r)| r.serial > router.serial && r.identity == router.identity);
+        match (router.local, older) {
+            (true, false) => Rank::Local,
+            (true, true) => Rank::LocalOlder,
+            (false, false) => Rank::Remote,
+            (false, true) => Rank::RemoteOlder,
+        }
+    }
+
+    /// The route that answers for an address in a table.
+    pub fn lookup(&self, address: IpAddr, table: TableId) -> Option<Route> {
+        debug_assert!(!self.unsettled, "settle() comes first");
+        let address = address.to_canonical();
+        if is_unlabelled(address) {
+            return None;
+        }
+        let (family, bits) = split(address);
+        let fixed = (table == TableId::GLOBAL)
+            .then(|| self.statics.lookup(family, bits))
+            .flatten();
+        let bgp = self.lookup_bgp(family, bits, table);
+        match (fixed, bgp) {
+            (Some((length, network)), bgp) if bgp.is_none_or(|(l, _)| l <= length) => Some(Route {
+                origin_asn: network.asn,
+                neighbour_asn: 0,
+                next_hop: None,
+                prefix_len: length,
+                blackhole: false,
+                source: Source::Static(network.name.clone()),
+            }),
+            (_, Some((length, attributes))) => {
+                let (origin_asn, neighbour_asn, next_hop, blackhole) =
+                    self.attributes.tell(attributes);
+                let is_default = length < SHORTEST_NETWORK;
+                Some(Route {
+                    origin_asn: if is_default { 0 } else { origin_asn },
+                    neighbour_asn,
+                    next_hop,
+                    prefix_len: length,
+                    blackhole,
+                    source: Source::Bgp,
+                })
+            }
+            (_, None) => None,
+        }
+    }
+
+    fn lookup_bgp(&self, family: Family, bits: u128, table: TableId) -> Option<(u8, AttributesId)> {
+        let answers = &self.answers.0[usize::from(table.0)][family as usize][..];
+        // sorted: the first rank is the one that need not wait for another
+        let first = answers.first()?.rank;
+        let mut found: [Option<(u8, AttributesId)>; RANKS] = [None; RANKS];
+        let visit = |prefix: u32, length: u8| {
+            for group in answers.chunk_by(|a, b| a.rank == b.rank) {
+                let best = &mut found[group[0].rank as usize];
+                if best.is_none() {
+                    let winner = match group.len() == answers.len() {
+                        // winners are kept where all are of one rank
+                        true => self
+                            .winners
+                            .get_or(table, family, prefix, || self.best(group, family, prefix)),
+                        false => self.best(group, family, prefix),
+                    };
+                    *best = winner.map(|attributes| (length, attributes));
+                }
+            }
+            found[first as usize].is_some()
+        };
+        of_family!(self.prefixes, family, matches(bits, visit));
+        let specific = |route: &&Option<(u8, AttributesId)>| {
+            route.is_some_and(|(length, _)| length >= SHORTEST_NETWORK)
+        };
+        let network = found.iter().find(specific).copied().flatten();
+        network.or_else(|| found.into_iter().flatten().next())
+    }
+
+    /// The best path among the routes that these views have for a prefix.
+    fn best(&self, answers: &[Answer], family: Family, prefix: u32) -> Option<AttributesId> {
+        let mut only = None;
+        for answer in answers {
+            let held = self.peers[answer.peer].view(answer.view, family);
+            for routes in held.tables() {
+                match routes.sole(prefix) {
+                    Sole::None => {}
+                    Sole::Path(attributes) if only.is_none() => only = Some(attributes),
+                    Sole::Path(_) | Sole::Many => return self.choose(answers, family, prefix),
+                }
+            }
+        }
+        only
+    }
+
+    /// The decision process, where there is a choice.
+    fn choose(&self, answers: &[Answer], family: Family, prefix: u32) -> Option<AttributesId> {
+        let candidates = answers.iter().flat_map(|answer| {
+            let held = self.peers[answer.peer].view(answer.view, family);
+            let paths = held.tables().flat_map(|routes| routes.paths(prefix));
+            paths.map(|path| Candidate {
+                attributes: path.attributes,
+                preference: self.attributes.preference(path.attributes),
+                answer: *answer,
+                path_id: path.id,
+            })
+        });
+        let mut candidates = candidates.take(MAX_CANDIDATES);
+        let mut best = candidates.next()?;
+        let mut equals = Vec::new();
+        for candidate in candidates {
+            match candidate.compare_broadly(&best) {
+                Ordering::Less => {
+                    best = candidate;
+                    equals.clear();
+                }
+                Ordering::Equal => equals.push(candidate),
+                Ordering::Greater => {}
+            }
+        }
+        if equals.is_empty() {
+            return Some(best.attributes);
+        }
+        equals.push(best);
+        // RFC 4271 section 9.1.2.2 c): the least MED of each neighbour
+        let by_neighbour = |c: &Candidate| {
+            let neighbour = self.attributes.neighbour_asn(c.attributes);
+            (neighbour, c.preference.med())
+        };
+        equals.sort_by_cached_key(by_neighbour);
+        let neighbours = equals.chunk_by(|a, b| by_neighbour(a).0 == by_neighbour(b).0);
+        neighbours
+            .flat_map(|all| {
+                all.iter()
+                    .take_while(|c| c.preference.med() == all[0].preference.med())
+            })
+            .min_by(|a, b| self.compare_finely(a, b))
+            .map(|c| c.attributes)
+    }
+
+    /// RFC 4271 section 9.1.2.2 from d), and then what makes the choice definite. There is no
+    /// interior cost to compare in e).
+    fn compare_finely(&self, a: &Candidate, b: &Candidate) -> Ordering {
+        let key = |c: &Candidate| {
+            let peer = &self.peers[c.answer.peer];
+            let newest_first = u64::MAX - self.routers[peer.router].serial;
+            let info = peer.info;
+            let address = peer.key.address;
+            (info.internal, info.bgp_id, address, newest_first, c.path_id)
+        };
+        key(a).cmp(&key(b))
+    }
+}
+
+impl Candidate {
+    /// View, and RFC 4271 up to the origin. Less is better.
+    fn compare_broadly(&self, other: &Self) -> Ordering {
+        let key = |c: &Self| (c.answer.view, c.preference.before_med());
+        key(self).cmp(&key(other))
+    }
+}
+
+/// Addresses that no routing table speaks for.
+fn is_unlabelled(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(a) => a.is_loopback() || a.is_link_local() || a.is_multicast(),
+        IpAddr::V6(a) => a.is_loopback() || a.is_unicast_link_local() || a.is_multicast(),
+    }
+}

@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Routes as BMP tells them, per router, peer, view and Add-Path identifier, and what they say of an
+//! address (pure).
+//!
+//! Each prefix has a number ([`table`]), each distinct set of attributes another ([`attributes`]); the
+//! routes of one view of one peer are an array or a hash table from the one to the other ([`routes`]).
+//! A peer that goes down takes no time: its routes leave the lookup at once and memory step by step.
+//!
+//! [`RibHandle`] shares a Rib between the threads that write it and the one that looks up.
+
+mod attributes;
+mod counts;
+mod group;
+mod handle;
+mod lookup;
+mod maintain;
+mod peer;
+mod prefix;
+mod routes;
+mod statics;
+mod table;
+mod winners;
+
+use crate::config::{Distinguisher, Enrich, StaticPrefix};
+use crate::flow::slab::Slab;
+
+use attributes::Interner;
+use lookup::Answers;
+use peer::{Peer, Router};
+use routes::{Change, Doomed, Path};
+use statics::Statics;
+use table::PrefixTable;
+use winners::Winners;
+
+pub use attributes::{Attributes, AttributesId};
+pub use counts::{Counts, HeldRoute};
+pub use handle::RibHandle;
+pub use lookup::{Route, Source};
+pub use peer::{Identity, PeerInfo, PeerKey, PeerKind, TableId, View};
+pub use prefix::{Family, Prefix};
+pub use routes::MAX_PATHS;
+
+/// Peers of all routers together.
+pub const MAX_PEERS: usize = 1 << 16;
+/// Routers whose session ended and whose routes are still good.
+const MAX_ENDED: usize = 256;
+/// Prefixes whose doomed routes are forgotten in one step.
+const SWEEP: usize = 1 << 13;
+
+/// What the configuration says of the RIB.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    pub max_routes: usize,
+    pub stale_ms: u64,
+    /// VRF device and the distinguisher of its routes.
+    pub vrf: Vec<(String, Distinguisher)>,
+    pub statics: Vec<StaticPrefix>,
+}
+
+impl From<&Enrich> for Settings {
+    fn from(config: &Enrich) -> Self {
+        let bmp = &config.rib.bmp;
+        Self {
+            max_routes: bmp.max_routes as usize,
+            stale_ms: u64::try_from(bmp.stale_time.as_millis()).unwrap_or(u64::MAX),
+            vrf: config
+                .rib
+                .vrf
+                .iter()
+                .map(|(device, rd)| (device.clone(), *rd))
+                .collect(),
+            statics: config.prefix.clone(),
+        }
+    }
+}
+
+/// A router that has, or had, a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouterId(u32);
+
+/// A peer of a router; good until the peer goes down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerId(u32);
+
+/// Why something was not taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// `max_routes` are held.
+    Routes,
+    /// [`MAX_PATHS`] of one prefix are held of this peer.
+    Paths,
+    /// [`MAX_PEERS`] are up.
+    Peers,
+}
+
+#[derive(Debug)]
+pub struct Rib {
+    settings: Settings,
+    /// Distinguisher of each table, the global one first.
+    tables: Vec<Distinguisher>,
+    routers: Slab<Router>,
+    peers: Slab<Peer>,
+    prefixes: Prefixes,
+    attributes: Interner,
+    statics: Statics,
+    answers: Answers,
+    winners: Winners,
+    doomed: Vec<(Family, Doomed)>,
+    /// Routes of peers and doomed ones.
+    held: usize,
+    serial: u64,
+    /// Which views answer may have changed.
+    unsettled: bool,
+    /// A lookup may have another result than when this was last taken.
+    changed: bool,
+}
+
+/// The prefixes of both families.
+#[derive(Debug, Default)]
+struct Prefixes {
+    v4: PrefixTable<u32>,
+    v6: PrefixTable<[u32; 4]>,
+}
+
+/// Calls a method of the prefix table of a family.
+macro_rules! of_family {
+    ($prefixes:expr, $family:expr, $method:ident($($argument:expr),*)) => {
+        match $family {
+            Family::Ipv4 => $prefixes.v4.$method($($argument),*),
+            Family::Ipv6 => $prefixes.v6.$method($($argument),*),
+        }
+    };
+}
+use of_family;
+
+impl Rib {
+    pub fn new(settings: Settings) -> Self {
+        let mut tables = vec![Distinguisher([0; 8])];
+        for (_, distinguisher) in &settings.vrf {
+            if !tables.contains(distinguisher) {
+                tables.push(*distinguisher);
+            }
+        }
+        Self {
+            statics: Statics::new(&settings.statics),
+            answers: Answers::new(tables.len()),
+            winners: Winners::new(tables.len()),
+            settings,
+            tables,
+            routers: Slab::default(),
+            peers: Slab::default(),
+            prefixes: Prefixes::default(),
+            attributes: Interner::default(),
+            doomed: Vec::new(),
+            held: 0,
+            serial: 0,
+            unsettled: false,
+            changed: false,
+        }
+    }
+
+    /// The table for traffic on an interface enslaved to the VRF device `vrf`, or on any other.
+    pub fn table(&self, vrf: Option<&str>) -> Option<TableId> {
+        let Some(device) = vrf else {
+            return Some(TableId::GLOBAL);
+        };
+        let (_, distinguisher) = self.settings.vrf.iter().find(|(d, _)| d == device)?;
+        self.table_of(distinguisher.0)
+    }
+
+    fn table_of(&self, distinguisher: [u8; 8]) -> Option<TableId> {
+        let place = self.tables.iter().position(|d| d.0 == distinguisher)?;
+        Some(TableId(place as u16))
+    }
+
+    /// A session begins. It takes over from one of the same identity that has ended.
+    pub fn connect(&mut self, identity: Identity, local: bool, now: u64) -> RouterId {
+        self.serial += 1;
+        self.unsettled = true;
+        let ended = self.routers.iter().filter(|(_, r)| r.identity == identity);
+        let last = ended
+            .filter_map(|(id, r)| Some((r.ended?, r.serial, id)))
+            .max();
+        let Some((ended, _, id)) = last else {
+            return RouterId(self.routers.insert(Router {
+                identity,
+                local,
+                ended: None,
+                serial: self.serial,
+                peers: Default::default(),
+            }));
+        };
+        let router = &mut self.routers[id];
+        router.ended = None;
+        router.local = local;
+        router.serial = self.serial;
+        let before = ended.saturating_add(self.settings.stale_ms);
+        let until = now.saturating_add(self.settings.stale_ms);
+        for &peer in router.peers.values() {
+            for (_, view) in self.peers[peer].family_views_mut() {
+                view.extend(before, until);
+            }
+        }
+        RouterId(id)
+    }
+
+    /// A session ended: its routes are stale.
+    pub fn disconnect(&mut self, id: RouterId, now: u64) {
+        self.unsettled = true;
+        let router = &mut self.routers[id.0];
+        router.ended = Some(now);
+        let until = now.saturating_add(self.settings.stale_ms);
+        for &peer in router.peers.values() {
+            let peer = &mut self.peers[peer];
+            peer.up = false;
+            for (family, view) in peer.family_views_mut() {
+                view.retire(until, &mut |d| self.doomed.push((family, d)));
+            }
+        }
+        self.forget_void_peers(id.0);
+        let routers = self.routers.iter();
+        let ended: Vec<_> = routers
+            .filter_map(|(id, r)| Some((r.ended?, r.serial, id)))
+            .collect();
+        if ended.len() > MAX_ENDED
+            && let Some(&(.., oldest)) = ended.iter().min()
+        {
+            let peers: Vec<_> = self.routers[oldest].peers.values().copied().collect();
+            peers.into_iter().for_each(|peer| self.forget_peer(peer));
+            self.routers.remove(oldest);
+        }
+    }
+
+    /// A peer is up. If it was up before, its session was reset and its routes are gone.
+    pub fn peer_up(
+        &mut self,
+        router: RouterId,
+        key: PeerKey,
+        info: PeerInfo,
+    ) -> Result<PeerId, Refused> {
+        self.unsettled = true;
+        if let Some(&id) = self.routers[router.0].peers.get(&key) {
+            if self.peers[id].up {
+                self.clear_peer(id);
+            }
+            let peer = &mut self.peers[id];
+            peer.up = true;
+            peer.filtered = false;
+            peer.info = info;
+            return Ok(PeerId(id));
+        }
+        if self.peers.len() >= MAX_PEERS {
+            return Err(Refused::Peers);
+        }
+        let table = self.table_of(key.distinguisher);
+        let id = self.peers.insert(Peer::new(router.0, key, info, table));
+        self.routers[router.0].peers.insert(key, id);
+        Ok(PeerId(id))
+    }
+
+    /// A peer is down and its routes gone, also those of an ended session.
+    pub fn peer_down(&mut self, router: RouterId, key: PeerKey) {
+        self.unsettled = true;
+        if let Some(id) = self.routers[router.0].peers.remove(&key) {
+            self.forget_peer(id);
+        }
+    }
+
+    /// The peer, if it is up.
+    pub fn peer(&self, router: RouterId, key: &PeerKey) -> Option<PeerId> {
+        let id = *self.routers[router.0].peers.get(key)?;
+        self.peers[id].up.then_some(PeerId(id))
+    }
+
+    /// Says that a Loc-RIB is filtered, or is not.
+    pub fn set_filtered(&mut self, peer: PeerId, filtered: bool) {
+        let peer = &mut self.peers[peer.0];
+        self.unsettled |= peer.filtered != filtered;
+        peer.filtered = filtered;
+    }
+
+    /// Holds attributes for the routes about to be announced; to be released once.
+    pub fn acquire(&mut self, attributes: &Attributes) -> AttributesId {
+        self.attributes.acquire(attributes)
+    }
+
+    pub fn release(&mut self, attributes: AttributesId) {
+        self.attributes.release(attributes);
+    }
+
+    /// A route of a peer that is up.
+    pub fn announce(
+        &mut self,
+        peer: PeerId,
+        view: View,
+        prefix: Prefix,
+        path_id: Option<u32>,
+        attributes: AttributesId,
+    ) -> Result<(), Refused> {
+        let family = prefix.family();
+        self.note_seen(peer, view, family);
+        let peer = &mut self.peers[peer.0];
+        if peer.table.is_none() {
+            return Ok(());
+        }
+        let held = peer.view_mut(view, family);
+        let number = of_family!(self.prefixes, family, enter(prefix.bits(), prefix.length()));
+        let full = self.held >= self.settings.max_routes;
+        if (full || !held.fresh.has_room(number)) && held.fresh.is_new(number, path_id) {
+            of_family!(self.prefixes, family, drop_unused(number));
+            return Err(if full {
+                Refused::Routes
+            } else {
+                Refused::Paths
+            });
+        }
+        let path = Path {
+            id: path_id,
+            attributes,
+        };
+        let universe = of_family!(self.prefixes, family, universe());
+        self.attributes.retain(attributes);
+        let mut released = |old| self.attributes.release(old);
+        let Change {
+            added,
+            removed,
+            appeared,
+            ..
+        } = held.fresh.announce(number, path, universe, &mut released);
+        self.held += added;
+        self.held -= removed;
+        if appeared {
+            of_family!(self.prefixes, family, retain(number));
+        }
+        // what the ended session said of the prefix is superseded
+        for stale in &mut held.stale {
+            let change = stale.routes.withdraw(number, None, &mut released);
+            self.held -= change.removed;
+            if change.vanished {
+                of_family!(self.prefixes, family, release(number));
+            }
+        }
+        held.stale.retain(|stale| !stale.routes.is_empty());
+        self.winners.forget(family, number);
+        self.changed = true;
+        Ok(())
+    }
+
+    /// A withdraw; without a path identifier, of all paths the peer has for the prefix.
+    pub fn withdraw(&mut self, peer: PeerId, view: View, prefix: Prefix, path_id: Option<u32>) {
+        let family = prefix.family();
+        let number = of_family!(self.prefixes, family, find(prefix.bits(), prefix.length()));
+        let Some(number) = number else {
+            return;
+        };
+        let held = self.peers[peer.0].view_mut(view, family);
+        let mut gone = 0;
+        for routes in held.tables_mut() {
+            let change = routes.withdraw(number, path_id, |old| self.attributes.release(old));
+            gone += change.removed;
+            if change.vanished {
+                of_family!(self.prefixes, family, release(number));
+            }
+        }
+        self.held -= gone;
+        self.changed |= gone > 0;
+        self.winners.forget(family, number);
+        let generations = held.stale.len();
+        held.stale.retain(|stale| !stale.routes.is_empty());
+        self.unsettled |= held.stale.len() < generations;
+    }
+
+    /// The peer has said all it had: what is left of ended sessions is gone.
+    pub fn end_of_rib(&mut self, peer: PeerId, view: View, family: Family) {
+        self.note_seen(peer, view, family);
+        let held = self.peers[peer.0].view_mut(view, family);
+        if !held.stale.is_empty() {
+            held.clear_stale(&mut |d| self.doomed.push((family, d)));
+            self.unsettled = true;
+        }
+    }
+
+    fn note_seen(&mut self, peer: PeerId, view: View, family: Family) {
+        let held = self.peers[peer.0].view_mut(view, family);
+        self.unsettled |= !held.seen;
+        held.seen = true;
+    }
+}

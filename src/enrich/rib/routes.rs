@@ -1,0 +1,448 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The routes of one view of one peer in one family: prefix number to attributes, with an Add-Path
+//! identifier where the peer gave one.
+//!
+//! A full table is an array indexed by prefix number, 4 bytes a route (8 with identifiers); a peer of
+//! few routes is a hash table. Whichever it is, memory is bounded by the number of routes.
+
+use hashbrown::{HashMap, HashTable};
+
+use super::attributes::AttributesId;
+
+/// Paths of one prefix from one peer.
+pub const MAX_PATHS: usize = 256;
+
+/// An array has at most this many places per route, or else becomes a hash table, and a hash table
+/// becomes an array at a quarter of it.
+const SPREAD: usize = 64;
+/// Arrays shorter than this are not worth turning.
+const SMALL: usize = 1 << 12;
+
+/// In `Cell::word`: the path has an identifier.
+const NUMBERED: u32 = 1 << 31;
+/// In `Cell::word`: more than one path, held in `RouteTable::many`.
+const MANY: u32 = u32::MAX;
+const NONE: u32 = 0;
+
+/// One path of a prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Path {
+    /// The Add-Path identifier (RFC 7911).
+    pub id: Option<u32>,
+    pub attributes: AttributesId,
+}
+
+#[derive(Debug, Default)]
+pub struct RouteTable {
+    store: Store,
+    many: HashMap<u32, Vec<Path>>,
+    prefixes: usize,
+    routes: usize,
+}
+
+#[derive(Debug)]
+enum Store {
+    Sparse(HashTable<(u32, Cell)>),
+    Dense {
+        words: Vec<u32>,
+        /// Empty until a path has an identifier.
+        ids: Vec<u32>,
+    },
+}
+
+/// A path in 8 bytes: attributes with the mark whether there is an identifier, and that.
+#[derive(Clone, Copy, Debug)]
+struct Cell {
+    word: u32,
+    id: u32,
+}
+
+/// How many paths a prefix has, and the only one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sole {
+    None,
+    Path(AttributesId),
+    Many,
+}
+
+/// What a change did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// Paths more.
+    pub added: usize,
+    /// Paths fewer; a replaced one is in both.
+    pub removed: usize,
+    /// The prefix had no path before.
+    pub appeared: bool,
+    /// The prefix has no path any more.
+    pub vanished: bool,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self::Sparse(HashTable::new())
+    }
+}
+
+impl RouteTable {
+    pub fn len(&self) -> usize {
+        self.routes
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.routes == 0
+    }
+
+    /// Whether `path` would be one more rather than take the place of another.
+    pub fn is_new(&self, prefix: u32, id: Option<u32>) -> bool {
+        id.is_none_or(|_| !self.paths(prefix).any(|p| p.id.is_none() || p.id == id))
+            && (id.is_some() || self.paths(prefix).next().is_none())
+    }
+
+    pub fn has_room(&self, prefix: u32) -> bool {
+        self.many.get(&prefix).is_none_or(|m| m.len() < MAX_PATHS)
+    }
+
+    /// Enters a path. One without identifier is the only one a peer has for the prefix: it replaces
+    /// all, and any replaces it. `released` gets the attributes of what was replaced; `universe` is
+    /// one more than the greatest prefix number.
+    pub fn announce(
+        &mut self,
+        prefix: u32,
+        path: Path,
+        universe: usize,
+        mut released: impl FnMut(AttributesId),
+    ) -> Change {
+        let mut change = Change {
+            added: 1,
+            ..Change::default()
+        };
+        match self.cell(prefix) {
+            None => {
+                change.appeared = true;
+                self.prefixes += 1;
+                self.put(prefix, Cell::from(path), universe);
+            }
+            Some(Cell { word: MANY, .. }) => self.announce_among(prefix, path, |a| {
+                change.removed += 1;
+                released(a);
+            }),
+            Some(cell) => {
+                let held = cell.path();
+                if path.id.is_none() || held.id.is_none() || held.id == path.id {
+                    change.removed = 1;
+                    released(held.attributes);
+                    self.put(prefix, Cell::from(path), universe);
+                } else {
+                    self.many.insert(prefix, vec![held, path]);
+                    self.put(prefix, Cell { word: MANY, id: 0 }, universe);
+                }
+            }
+        }
+        self.routes += change.added;
+        self.routes -= change.removed;
+        change
+    }
+
+    fn announce_among(&mut self, prefix: u32, path: Path, mut released: impl FnMut(AttributesId)) {
+        let Some(paths) = self.many.get_mut(&prefix) else {
+            return;
+        };
+        if path.id.is_none() {
+            paths.drain(..).for_each(|p| released(p.attributes));
+            self.many.remove(&prefix);
+            self.put(prefix, Cell::from(path), 0);
+        } else if let Some(held) = paths.iter_mut().find(|p| p.id == path.id) {
+            released(held.attributes);
+            *held = path;
+        } else {
+            paths.push(path);
+        }
+    }
+
+    /// Takes out the path with this identifier, or one that came without; without an identifier, all.
+    pub fn withdraw(
+        &mut self,
+        prefix: u32,
+        id: Option<u32>,
+        mut released: impl FnMut(AttributesId),
+    ) -> Change {
+        let mut change = Change::default();
+        match self.cell(prefix) {
+            None => return change,
+            Some(Cell { word: MANY, .. }) => {
+                let Some(paths) = self.many.get_mut(&prefix) else {
+                    return change;
+                };
+                paths.retain(|p| {
+                    let keep = id.is_some() && p.id != id;
+                    if !keep {
+                        change.removed += 1;
+                        released(p.attributes);
+                    }
+                    keep
+                });
+                match paths[..] {
+                    [] => change.vanished = true,
+                    [last] => self.put(prefix, Cell::from(last), 0),
+                    _ => {}
+                }
+                if paths_left(self.many.get(&prefix)) < 2 {
+                    self.many.remove(&prefix);
+                }
+            }
+            Some(cell) => {
+                let held = cell.path();
+                if id.is_none() || held.id.is_none() || held.id == id {
+                    change.removed = 1;
+                    change.vanished = true;
+                    released(held.attributes);
+                }
+            }
+        }
+        self.routes -= change.removed;
+        if change.vanished {
+            self.prefixes -= 1;
+            self.clear(prefix);
+        }
+        change
+    }
+
+    /// The path of a prefix that has one, without the way that more would take.
+    pub fn sole(&self, prefix: u32) -> Sole {
+        match self.cell(prefix) {
+            None => Sole::None,
+            Some(Cell { word: MANY, .. }) => Sole::Many,
+            Some(cell) => Sole::Path(cell.path().attributes),
+        }
+    }
+
+    pub fn paths(&self, prefix: u32) -> impl Iterator<Item = Path> + '_ {
+        let (one, many) = match self.cell(prefix) {
+            None => (None, None),
+            Some(Cell { word: MANY, .. }) => (None, self.many.get(&prefix)),
+            Some(cell) => (Some(cell.path()), None),
+        };
+        one.into_iter().chain(many.into_iter().flatten().copied())
+    }
+
+    /// The numbers of all prefixes that have a path, in no order.
+    pub fn prefixes(&self) -> Box<dyn Iterator<Item = u32> + '_> {
+        match &self.store {
+            Store::Sparse(table) => Box::new(table.iter().map(|(prefix, _)| *prefix)),
+            Store::Dense { words, .. } => Box::new(
+                (0..)
+                    .zip(words)
+                    .filter(|(_, word)| **word != NONE)
+                    .map(|(prefix, _)| prefix),
+            ),
+        }
+    }
+
+    /// Hands the routes over to be forgotten step by step.
+    pub fn into_doomed(self) -> Doomed {
+        let (cells, words) = match self.store {
+            Store::Sparse(table) => (table.into_iter().collect(), Vec::new()),
+            Store::Dense { words, .. } => (Vec::new(), words),
+        };
+        Doomed {
+            cells,
+            words,
+            many: self.many,
+            routes: self.routes,
+        }
+    }
+
+    /// Follows a new numbering of prefixes and attributes.
+    pub fn renumber(&mut self, prefixes: Option<&[u32]>, attributes: Option<&[u32]>) {
+        let prefix_of = |old: u32| prefixes.map_or(old, |new| new[old as usize]);
+        let attributes_of = |old: u32| attributes.map_or(old, |new| new[old as usize]);
+        let store = std::mem::take(&mut self.store);
+        let cells: Box<dyn Iterator<Item = (u32, Cell)>> = match store {
+            Store::Sparse(table) => Box::new(table.into_iter()),
+            Store::Dense { words, ids } => {
+                Box::new(words.into_iter().enumerate().filter_map(move |(i, word)| {
+                    let id = ids.get(i).copied().unwrap_or(0);
+                    (word != NONE).then_some((i as u32, Cell { word, id }))
+                }))
+            }
+        };
+        let universe = prefixes.map_or(0, |new| new.iter().max().map_or(0, |&m| m as usize + 1));
+        for (prefix, mut cell) in cells {
+            if cell.word != MANY {
+                cell.word = attributes_of(cell.word & !NUMBERED) | cell.word & NUMBERED;
+            }
+            self.put(prefix_of(prefix), cell, universe);
+        }
+        let many = std::mem::take(&mut self.many);
+        self.many = many
+            .into_iter()
+            .map(|(prefix, mut paths)| {
+                for path in &mut paths {
+                    path.attributes = AttributesId(attributes_of(path.attributes.0));
+                }
+                (prefix_of(prefix), paths)
+            })
+            .collect();
+    }
+
+    fn cell(&self, prefix: u32) -> Option<Cell> {
+        let cell = match &self.store {
+            Store::Sparse(table) => table.find(hash(prefix), |e| e.0 == prefix)?.1,
+            Store::Dense { words, ids } => Cell {
+                word: *words.get(prefix as usize)?,
+                id: ids.get(prefix as usize).copied().unwrap_or(0),
+            },
+        };
+        (cell.word != NONE).then_some(cell)
+    }
+
+    fn put(&mut self, prefix: u32, cell: Cell, universe: usize) {
+        match &mut self.store {
+            Store::Sparse(table) => {
+                if let Some(held) = table.find_mut(hash(prefix), |e| e.0 == prefix) {
+                    held.1 = cell;
+                } else {
+                    table.insert_unique(hash(prefix), (prefix, cell), |e| hash(e.0));
+                    if universe > 0 && table.len() >= 64 && table.len() * SPREAD / 4 > universe {
+                        self.make_dense();
+                    }
+                }
+            }
+            Store::Dense { words, ids } => {
+                let i = prefix as usize;
+                if i >= words.len() {
+                    words.resize(i + 1, NONE);
+                }
+                words[i] = cell.word;
+                let numbered = cell.word != MANY && cell.word & NUMBERED != 0;
+                if numbered && i >= ids.len() {
+                    ids.resize(words.len(), 0);
+                }
+                if let Some(id) = ids.get_mut(i) {
+                    *id = cell.id;
+                }
+            }
+        }
+    }
+
+    fn clear(&mut self, prefix: u32) {
+        match &mut self.store {
+            Store::Sparse(table) => {
+                if let Ok(found) = table.find_entry(hash(prefix), |e| e.0 == prefix) {
+                    found.remove();
+                }
+                if table.len() < table.capacity() / 8 {
+                    table.shrink_to(table.len() * 2, |e| hash(e.0));
+                }
+            }
+            Store::Dense { words, .. } => {
+                if let Some(word) = words.get_mut(prefix as usize) {
+                    *word = NONE;
+                }
+                if words.len() > SMALL && self.prefixes * SPREAD < words.len() {
+                    self.make_sparse();
+                }
+            }
+        }
+    }
+
+    fn make_dense(&mut self) {
+        let Store::Sparse(table) = std::mem::take(&mut self.store) else {
+            return;
+        };
+        self.store = Store::Dense {
+            words: Vec::new(),
+            ids: Vec::new(),
+        };
+        for (prefix, cell) in table {
+            self.put(prefix, cell, 0);
+        }
+    }
+
+    fn make_sparse(&mut self) {
+        let Store::Dense { words, ids } = std::mem::take(&mut self.store) else {
+            return;
+        };
+        for (i, word) in words.into_iter().enumerate() {
+            if word != NONE {
+                let id = ids.get(i).copied().unwrap_or(0);
+                self.put(i as u32, Cell { word, id }, 0);
+            }
+        }
+    }
+}
+
+/// Routes that nobody looks up any more, but that still count as users of prefixes and attributes.
+#[derive(Debug, Default)]
+pub struct Doomed {
+    cells: Vec<(u32, Cell)>,
+    words: Vec<u32>,
+    many: HashMap<u32, Vec<Path>>,
+    routes: usize,
+}
+
+impl Doomed {
+    pub fn len(&self) -> usize {
+        self.routes
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.routes == 0
+    }
+
+    /// Takes out the paths of one prefix.
+    pub fn pop(&mut self, mut released: impl FnMut(AttributesId)) -> Option<u32> {
+        let (prefix, cell) = self.pop_cell()?;
+        if cell.word == MANY {
+            for path in self.many.remove(&prefix).unwrap_or_default() {
+                self.routes -= 1;
+                released(path.attributes);
+            }
+        } else {
+            self.routes -= 1;
+            released(cell.path().attributes);
+        }
+        Some(prefix)
+    }
+
+    fn pop_cell(&mut self) -> Option<(u32, Cell)> {
+        if let Some(cell) = self.cells.pop() {
+            return Some(cell);
+        }
+        while let Some(word) = self.words.pop() {
+            if word != NONE {
+                return Some((self.words.len() as u32, Cell { word, id: 0 }));
+            }
+        }
+        None
+    }
+}
+
+impl Cell {
+    fn path(self) -> Path {
+        Path {
+            id: (self.word & NUMBERED != 0).then_some(self.id),
+            attributes: AttributesId(self.word & !NUMBERED),
+        }
+    }
+}
+
+impl From<Path> for Cell {
+    fn from(path: Path) -> Self {
+        let mark = if path.id.is_some() { NUMBERED } else { 0 };
+        Self {
+            word: path.attributes.0 | mark,
+            id: path.id.unwrap_or(0),
+        }
+    }
+}
+
+fn paths_left(paths: Option<&Vec<Path>>) -> usize {
+    paths.map_or(0, Vec::len)
+}
+
+/// Prefix numbers are the agent's own and dense: to multiply spreads them well enough.
+fn hash(prefix: u32) -> u64 {
+    u64::from(prefix).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}

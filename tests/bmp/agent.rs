@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The collector with its threads and a Rib, without the rest of the agent.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rfm::config;
+use rfm::enrich::bmp::{Collector, Monitor};
+use rfm::enrich::rib::{Rib, RibHandle, Settings, TableId};
+use rfm::errors::Errors;
+use rfm::threads::Threads;
+
+pub struct Agent {
+    pub rib: RibHandle,
+    pub errors: Arc<Errors>,
+    pub monitor: Arc<Monitor>,
+    pub threads: Threads,
+    pub address: SocketAddr,
+}
+
+impl Agent {
+    pub fn start(stale_ms: u64, change: impl FnOnce(&mut config::Bmp)) -> Self {
+        let mut bmp = config::Bmp {
+            host: "127.0.0.1".into(),
+            port: 0,
+            allow: Vec::new(),
+            max_sessions: 4,
+            max_routes: 100_000,
+            stale_time: Duration::from_millis(stale_ms),
+        };
+        change(&mut bmp);
+        let rib = RibHandle::new(Settings {
+            max_routes: bmp.max_routes as usize,
+            stale_ms,
+            ..Settings::default()
+        });
+        let errors = Arc::new(Errors::default());
+        let config = config::Rib {
+            local_asn: 0,
+            bmp,
+            vrf: Default::default(),
+        };
+        let collector = Collector::bind(&config, rib.clone(), errors.clone()).unwrap();
+        let address = collector.addresses()[0];
+        let monitor = collector.monitor();
+        let threads = Threads::new();
+        threads
+            .spawn("bmp", move |heartbeat| collector.run(&heartbeat))
+            .unwrap();
+        Self {
+            rib,
+            errors,
+            monitor,
+            threads,
+            address,
+        }
+    }
+
+    pub fn connect(&self, bytes: &[u8]) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.write_all(bytes).unwrap();
+        stream
+    }
+
+    pub fn routes(&self) -> usize {
+        self.rib.read(Rib::counts).routes.iter().sum()
+    }
+
+    pub fn origin(&self, address: &str) -> u32 {
+        let route = self.rib.lookup(address.parse().unwrap(), TableId::GLOBAL);
+        route.map_or(0, |route| route.origin_asn)
+    }
+
+    pub fn fault(&self, kind: &str) -> u64 {
+        let mut faults = self.monitor.faults();
+        faults.find(|(name, _)| *name == kind).unwrap().1
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.threads.stop("bmp");
+    }
+}
+
+#[track_caller]
+pub fn wait(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !done() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! BMP and the RIB behind it: captures against a naive model, lookups, stale routes, sessions.
+
+mod agent;
+mod captures;
+mod craft;
+mod data;
+mod lookups;
+mod model;
+mod properties;
+mod sessions;
+mod stale;
+mod static_prefixes;

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Sessions over TCP: who is let in, what is told of them, and what becomes of their routes.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use rfm::enrich::rib::Rib;
+use rfm::errors::Subsystem;
+
+use crate::agent::{Agent, wait};
+use crate::craft::*;
+use crate::data::{CAPTURES, capture, messages};
+use crate::model::Model;
+
+/// Whether the other side has closed.
+fn is_closed(stream: &mut TcpStream) -> bool {
+    stream
+        .set_read_timeout(Some(Duration::from_millis(20)))
+        .unwrap();
+    match stream.read(&mut [0]) {
+        Ok(n) => n == 0,
+        Err(e) => !matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+    }
+}
+
+fn hello() -> Vec<u8> {
+    [initiation("r1"), peer(1).up()].concat()
+}
+
+#[test]
+fn labels_follow_a_session_from_its_start_to_its_end() {
+    let agent = Agent::start(1000, |_| {});
+    let generation = agent.rib.generation();
+    let mut session = agent.connect(&hello());
+    session
+        .write_all(&peer(1).announce("198.51.100.0/24", &[65001, 1]))
+        .unwrap();
+    wait("the route", || agent.origin("198.51.100.1") == 1);
+    wait("a generation", || agent.rib.generation() > generation);
+    let routers = agent.monitor.routers();
+    let [router] = &routers[..] else {
+        panic!("{routers:?}")
+    };
+    assert_eq!(
+        (router.router.as_str(), router.sessions),
+        ("127.0.0.1 r1", 1)
+    );
+    assert_eq!((router.updates, router.withdraws), (1, 0));
+    assert!(router.last_message > 1.7e9);
+    drop(session);
+    wait("the end", || agent.monitor.routers()[0].sessions == 0);
+    assert_eq!(agent.origin("198.51.100.1"), 1, "stale");
+    assert_eq!(agent.rib.read(Rib::counts).stale_routes, [1, 0]);
+    let generation = agent.rib.generation();
+    wait("the stale route to go", || {
+        agent.origin("198.51.100.1") == 0
+    });
+    wait("a generation", || agent.rib.generation() > generation);
+    assert_eq!(agent.errors.get(Subsystem::Bmp), 0);
+}
+
+#[test]
+fn a_generation_comes_at_most_twice_a_second() {
+    let agent = Agent::start(1000, |_| {});
+    let mut session = agent.connect(&hello());
+    let (start, first) = (Instant::now(), agent.rib.generation());
+    let mut n = 0;
+    while start.elapsed() < Duration::from_millis(1600) {
+        n += 1;
+        let bytes = peer(1).announce("198.51.100.0/24", &[65001, n]);
+        session.write_all(&bytes).unwrap();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let generations = agent.rib.generation() - first;
+    let most = start.elapsed().as_millis().div_ceil(500) as u32 + 1;
+    assert!((2..=most).contains(&generations), "{generations} of {most}");
+}
+
+/// The messages up to where the model has the most routes, and how many these are.
+fn fullest<'a>(messages: &'a [&'a [u8]]) -> (&'a [&'a [u8]], usize) {
+    let mut model = Model::default();
+    let counts = messages.chunks(100).enumerate().map(|(n, chunk)| {
+        chunk.iter().for_each(|message| drop(model.apply(message)));
+        (model.len(), 100 * n + chunk.len())
+    });
+    let (routes, end) = counts.max().unwrap();
+    (&messages[..end], routes)
+}
+
+#[test]
+fn each_capture_is_taken_in_whole_and_in_small_pieces() {
+    for name in CAPTURES {
+        let bytes = capture(name);
+        let messages = messages(&bytes);
+        let (arriving, routes) = fullest(&messages);
+        assert!(routes > 5000, "{name}");
+        for size in [1 << 20, 1000] {
+            let agent = Agent::start(60_000, |_| {});
+            let mut session = agent.connect(&[]);
+            for piece in arriving.concat().chunks(size) {
+                session.write_all(piece).unwrap();
+            }
+            wait(name, || agent.routes() == routes);
+            assert_eq!(agent.errors.get(Subsystem::Bmp), 0, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_source_that_is_not_allowed_is_turned_away() {
+    let agent = Agent::start(1000, |bmp| {
+        bmp.allow = vec!["192.0.2.0/24".parse().unwrap()]
+    });
+    let mut session = agent.connect(&[]);
+    wait("the end", || is_closed(&mut session));
+    assert_eq!(agent.fault("not_allowed"), 1);
+    assert!(agent.monitor.routers().is_empty());
+    drop(agent);
+    let agent = Agent::start(1000, |bmp| bmp.allow = vec!["127.0.0.0/8".parse().unwrap()]);
+    let _session = agent.connect(&hello());
+    wait("the session", || !agent.monitor.routers().is_empty());
+}
+
+#[test]
+fn one_session_too_many_is_turned_away_and_a_free_place_is_taken() {
+    let agent = Agent::start(1000, |bmp| bmp.max_sessions = 2);
+    let first = agent.connect(&hello());
+    let _second = agent.connect(&hello());
+    wait("two peers", || agent.rib.read(Rib::counts).peers == 2);
+    let mut third = agent.connect(&[]);
+    wait("the end", || is_closed(&mut third));
+    assert_eq!(agent.fault("session_limit"), 1);
+    drop(first);
+    wait("a free place", || agent.rib.read(Rib::counts).peers == 1);
+    let fourth = || agent.connect(&hello());
+    let mut held = fourth();
+    wait("the fourth", || {
+        if is_closed(&mut held) {
+            held = fourth();
+        }
+        agent.rib.read(Rib::counts).peers == 2
+    });
+}
+
+#[test]
+fn what_is_no_bmp_ends_the_session() {
+    let agent = Agent::start(1000, |_| {});
+    for bytes in [
+        &b"GET / HTTP/1.1\r\n\r\n"[..],
+        &[3, 0, 16, 0, 0, 0],
+        &[3, 0, 0, 0, 1, 4],
+    ] {
+        let mut session = agent.connect(bytes);
+        wait("the end", || is_closed(&mut session));
+    }
+    wait("the count", || agent.fault("frame") == 3);
+    assert_eq!(agent.errors.get(Subsystem::Bmp), 3);
+}
+
+#[test]
+fn a_termination_ends_the_session() {
+    let agent = Agent::start(1000, |_| {});
+    let mut session = agent.connect(&[hello(), message(5, &[0, 1, 0, 2, 0, 0])].concat());
+    wait("the end", || is_closed(&mut session));
+    assert_eq!(agent.errors.get(Subsystem::Bmp), 0);
+}
+
+#[test]
+fn a_message_longer_than_a_read_is_taken_in() {
+    let agent = Agent::start(1000, |_| {});
+    // mirrored messages may be long; what they hold is of no interest
+    let long = message(6, &vec![0; 200_000]);
+    let route = peer(1).announce("198.51.100.0/24", &[65001, 1]);
+    let _session = agent.connect(&[hello(), long.clone(), long, route].concat());
+    wait("the route", || agent.origin("198.51.100.1") == 1);
+}
+
+#[test]
+fn a_router_that_comes_back_takes_its_routes_over() {
+    let agent = Agent::start(60_000, |_| {});
+    let route = peer(1).announce("198.51.100.0/24", &[65001, 1]);
+    let first = agent.connect(&[hello(), route].concat());
+    wait("the route", || agent.origin("198.51.100.1") == 1);
+    drop(first);
+    wait("the end", || {
+        agent.rib.read(Rib::counts).stale_routes == [1, 0]
+    });
+    let mut second = agent.connect(&hello());
+    wait("the peer", || agent.rib.read(Rib::counts).peers == 1);
+    assert_eq!(agent.origin("198.51.100.1"), 1);
+    second.write_all(&peer(1).end_of_rib()).unwrap();
+    wait("the route to go", || agent.origin("198.51.100.1") == 0);
+}
+
+#[test]
+fn lookups_go_on_while_a_table_is_taken_in() {
+    let agent = Agent::start(60_000, |bmp| bmp.max_routes = 1_000_000);
+    let mut bytes = hello();
+    for n in 0..60_000_u32 {
+        let prefix = format!("{}.{}.{}.0/24", 20 + (n >> 16), (n >> 8) & 255, n & 255);
+        bytes.extend(peer(1).announce(&prefix, &[65001, 1 + n % 1000]));
+    }
+    let session = agent.connect(&[]);
+    let sender = std::thread::spawn(move || {
+        let mut session = session;
+        session.write_all(&bytes).unwrap();
+        session
+    });
+    let mut longest = Duration::ZERO;
+    wait("all routes", || {
+        for _ in 0..100 {
+            let start = Instant::now();
+            agent.origin("20.0.0.1");
+            longest = longest.max(start.elapsed());
+        }
+        agent.routes() == 60_000
+    });
+    drop(sender.join().unwrap());
+    // not optimized, and on a busy machine
+    assert!(longest < Duration::from_secs(2), "{longest:?}");
+}
