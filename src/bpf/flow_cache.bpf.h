@@ -73,9 +73,11 @@ static __always_inline __u64 rfm_coarse_ns(struct rfm_cpu *cpu)
 }
 
 /*
- * Multiply-shift hashing of the key's words (Dietzfelbinger et al., 1997): with random odd keys two
- * flows fall into one set with at most twice the chance of perfect hashing, whatever somebody sends
- * who does not know the keys. One word holds both addresses of IPv4.
+ * Multiply-shift hashing of the key's words (Dietzfelbinger et al., 1997): with random odd keys the
+ * sums of two flows are equal with no more than chance, whatever somebody sends who does not know the
+ * keys. But it is linear, and addresses and ports come in sequence, which for some keys would fill a
+ * few sets and leave others empty: one more round of mixing breaks the sequence. One word holds both
+ * addresses of IPv4.
  */
 static __always_inline __u32 rfm_set_of(const struct rfm_key *key, __u32 family)
 {
@@ -86,7 +88,8 @@ static __always_inline __u32 rfm_set_of(const struct rfm_key *key, __u32 family)
 	else
 		sum += rfm_hash_keys[0] * key->word[0] + rfm_hash_keys[1] * key->word[1] +
 		       rfm_hash_keys[2] * key->word[2] + rfm_hash_keys[3] * key->word[3];
-	return sum >> rfm_set_shift;
+	sum ^= sum >> 32;
+	return sum * rfm_hash_keys[1] >> rfm_set_shift;
 }
 
 /* Sends a record and forgets it. Returns non-zero, the record kept, where the ring is full. */
