@@ -4,14 +4,13 @@
  * header. Each function checks that its header is there, reads it, moves the cursor and says what
  * comes next. EtherTypes are kept in network order, as they lie on the wire.
  *
- * Two stages: rfm_parse_network() is what every packet pays; rfm_parse_flow() is for packets that
- * are taken, and for super-packets, whose header length it also finds.
+ * Two stages: rfm_parse_network() is for every packet that is not plain (see skb.bpf.h);
+ * rfm_parse_flow() for those that are taken, and for super-packets, whose header length it also finds.
  */
 #ifndef RFM_PARSE_BPF_H
 #define RFM_PARSE_BPF_H
 
 #define ETH_HLEN	   14
-#define ETH_P_802_3_MIN	   0x0600
 #define ETH_P_IP	   0x0800
 #define ETH_P_IPV6	   0x86dd
 #define ETH_P_8021Q	   0x8100
