@@ -401,7 +401,8 @@ fn input<'a>(
         sample_rate: 100,
         databases: &[],
         errors,
-        parse_errors: &[],
+        parse_bmp: None,
+        errors: &[],
         build: Build {
             version: "0",
             revision: "0",

@@ -124,6 +124,16 @@ fn labels_follow_the_routes_within_a_second() {
         assert!(metrics.sum("rfm_flow_packets_total", &default) > 0, "{n}");
     }
 
+    let name = [("router", "127.0.0.1 near")];
+    let metrics = rig.agent.scrape();
+    assert_eq!(metrics.get("rfm_bmp_session_up", &name), Some(1.0));
+    assert_eq!(metrics.get("rfm_bmp_peers", &[]), Some(1.0));
+    assert_eq!(metrics.get("rfm_bmp_updates_total", &name), Some(4.0));
+    assert_eq!(
+        metrics.get("rfm_rib_routes", &[("family", "ipv4")]),
+        Some(2.0)
+    );
+
     // the router is gone: its routes stay for a while, and then no more
     drop(router);
     sleep(LAG);
@@ -131,6 +141,12 @@ fn labels_follow_the_routes_within_a_second() {
     assert_eq!(
         of_source(&metrics, "2", "65002"),
         expected[&("2", "65002")] + 10
+    );
+    assert_eq!(metrics.get("rfm_bmp_session_up", &name), Some(0.0));
+    assert_eq!(metrics.get("rfm_bmp_sessions", &[]), Some(0.0));
+    assert_eq!(
+        metrics.get("rfm_rib_stale_routes", &[("family", "ipv4")]),
+        Some(2.0)
     );
     sleep(Duration::from_secs(3) + LAG);
     let before = of_source(&metrics, "", "");

@@ -9,6 +9,7 @@ use crate::enrich::BgpRoutes;
 use crate::enrich::bmp::Collector;
 use crate::enrich::rib::RibHandle;
 use crate::errors::Errors;
+use crate::export::scrape::BmpReader;
 use crate::interfaces::Interfaces;
 use crate::links::{self, Link};
 
@@ -37,6 +38,14 @@ impl Bmp {
     /// What thread flow asks.
     pub fn routes(&self, config: &config::Rib, interfaces: Arc<Interfaces>) -> BgpRoutes {
         BgpRoutes::new(self.rib.clone(), interfaces, &config.vrf)
+    }
+
+    /// What a scrape asks, where there is something to show.
+    pub fn reader(&self) -> Option<BmpReader> {
+        self.collector.as_ref().map(|collector| BmpReader {
+            monitor: collector.monitor(),
+            rib: self.rib.clone(),
+        })
     }
 
     /// Thread bmp, where it has something to do.

@@ -27,7 +27,7 @@ use crate::errors::Errors;
 use crate::export::http::Server;
 use crate::export::metrics::Reload;
 use crate::export::routes::Routes;
-use crate::export::scrape::{LinkReader, Scrape};
+use crate::export::scrape::{BmpReader, LinkReader, Scrape};
 use crate::flow::key::{Direction, FlowRecord};
 use crate::flow::worker::{self, Request};
 use crate::interfaces::Interfaces;
@@ -76,9 +76,9 @@ pub fn run(config: &Config) -> Result<(), Error> {
     running.watch_databases(&agent.enrich.mmdb)?;
     bmp::assign_vrfs(&running.interfaces, &links);
     let flow = running.start_flow(agent, &bmp)?;
-    bmp.start(&running)?;
     let reader = LinkReader::new(socket, links.clone());
-    running.start_http(agent, server, flow.requests, reader)?;
+    running.start_http(agent, server, flow.requests, reader, bmp.reader())?;
+    bmp.start(&running)?;
     // serving waits neither for the verifier, some 20 ms a program, nor for the attaching, 13 ms a hook
     let loaded = Loaded::load(&settings).map_err(Error::Load)?;
     running.start_ring(&loaded, flow.batches, flow.spares)?;
@@ -240,6 +240,7 @@ impl Running {
         server: Server,
         flows: Sender<Request>,
         links: LinkReader,
+        bmp: Option<BmpReader>,
     ) -> Result<(), Error> {
         let scrape = Scrape {
             interfaces: self.interfaces.clone(),
@@ -250,6 +251,7 @@ impl Running {
             flow_gauges: agent.prometheus.flow_gauges,
             sample_rate: agent.bpf.sample_rate,
             databases: self.databases.clone(),
+            bmp,
             errors: self.errors.clone(),
             reload: Reload {
                 successful: true,
