@@ -107,6 +107,7 @@ fn replay(name: &str) -> (Tally, usize) {
     let bytes = capture(name);
     let mut rib = Rib::new(settings());
     let mut model = Model::default();
+    model.prepended = name.starts_with("frr").then_some(OWN_AS);
     let mut session = Session::new(Ipv6Addr::LOCALHOST.into(), true, 0);
     let mut tally = Tally::default();
     let (mut most, mut withdraws) = (0, 0);

@@ -9,5 +9,6 @@ mod joined;
 mod lookups;
 mod model;
 mod properties;
+mod senders;
 mod sessions;
 mod stale;

@@ -28,6 +28,8 @@ pub struct Said {
 pub struct Model {
     /// By address and length.
     pub routes: BTreeMap<(IpAddr, u8), Vec<Held>>,
+    /// FRR writes its own AS before the paths of external peers; those of internal ones do not have it.
+    pub prepended: Option<u32>,
     up: Vec<[u8; 25]>,
 }
 
@@ -132,6 +134,10 @@ impl Model {
                 _ => {}
             }
             attributes = &attributes[head + length..];
+        }
+        if self.prepended.is_some() && said.path.first() == self.prepended.as_ref() {
+            said.path.remove(0);
+            said.length -= 1;
         }
         for (address, length, id) in &gone {
             let held = self.routes.entry((*address, *length)).or_default();

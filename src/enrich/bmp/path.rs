@@ -36,20 +36,33 @@ impl AsPath {
     /// Reads a path whose ASNs should have this width. Some senders say one and send the other: what
     /// does not parse is tried with the other. `None`: it is malformed in both.
     pub fn read(bytes: &[u8], width: Width) -> Option<(Self, Width)> {
-        [width, width.other()]
-            .into_iter()
-            .find_map(|width| Some((Self::read_exactly(bytes, width)?, width)))
+        Self::read_after(None, bytes, width)
     }
 
-    fn read_exactly(bytes: &[u8], width: Width) -> Option<Self> {
+    /// As [`AsPath::read`], of a sender that writes this AS before the path it has received.
+    pub fn read_after(prepended: Option<u32>, bytes: &[u8], width: Width) -> Option<(Self, Width)> {
+        [width, width.other()]
+            .into_iter()
+            .find_map(|width| Some((Self::read_exactly(prepended, bytes, width)?, width)))
+    }
+
+    fn read_exactly(mut prepended: Option<u32>, bytes: &[u8], width: Width) -> Option<Self> {
         let mut path = Self::default();
         let mut reader = Reader::new(bytes);
         while !reader.is_empty() {
             let kind = reader.u8().ok()?;
-            let count = reader.u8().ok()?;
-            let asns = reader.take(usize::from(count) * width.bytes()).ok()?;
+            let mut count = reader.u8().ok()?;
+            let mut asns = reader.take(usize::from(count) * width.bytes()).ok()?;
             // RFC 7606 section 7.2: a segment without ASNs is malformed
-            let first = width.asn(asns)?;
+            let mut first = width.asn(asns)?;
+            if kind == AS_SEQUENCE && prepended.take() == Some(first) {
+                asns = &asns[width.bytes()..];
+                count -= 1;
+                let Some(next) = width.asn(asns) else {
+                    continue;
+                };
+                first = next;
+            }
             let last = width.asn(&asns[asns.len() - width.bytes()..])?;
             let (last, length) = match kind {
                 AS_SEQUENCE => (Some(last), u16::from(count)),
@@ -166,6 +179,29 @@ mod tests {
         ] {
             for width in [Width::Two, Width::Four] {
                 let path = path(segments, width);
+                let got = (path.neighbour(OWN), path.origin(OWN), path.length);
+                assert_eq!(got, (neighbour, origin, length), "{segments:?} {width:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_sender_wrote_before_the_path_is_taken_off_once() {
+        for (segments, neighbour, origin, length) in [
+            (&[(AS_SEQUENCE, &[OWN, 1, 2][..])][..], 1, 2, 2),
+            (&[(AS_SEQUENCE, &[OWN, OWN, 1]), (AS_SET, &[3])], OWN, 0, 3),
+            (&[(AS_SEQUENCE, &[OWN]), (AS_SEQUENCE, &[1, 2])], 1, 2, 2),
+            (&[(AS_SEQUENCE, &[OWN])], OWN, OWN, 0),
+            // a sender that does not do so any more
+            (&[(AS_SEQUENCE, &[1, OWN, 2])], 1, 2, 3),
+            (&[(AS_SEQUENCE, &[1]), (AS_SEQUENCE, &[OWN, 2])], 1, 2, 3),
+        ] {
+            for width in [Width::Two, Width::Four] {
+                let bytes: Vec<u8> = segments
+                    .iter()
+                    .flat_map(|(kind, asns)| segment(*kind, asns, width))
+                    .collect();
+                let (path, _) = AsPath::read_after(Some(OWN), &bytes, width).unwrap();
                 let got = (path.neighbour(OWN), path.origin(OWN), path.length);
                 assert_eq!(got, (neighbour, origin, length), "{segments:?} {width:?}");
             }

@@ -17,6 +17,10 @@ use super::reader::Reader;
 use super::tally::{Fault, Tally};
 use super::update::Update;
 
+/// How FRR's sysDescr begins. Until its version 10.7 it writes the paths of external peers as if it
+/// passed them on: with its own AS before them, whatever the view.
+const FRR: &str = "FRRouting ";
+
 /// Peers of one session.
 const MAX_PEERS: usize = 4096;
 
@@ -29,6 +33,7 @@ pub struct Session {
     router: Option<RouterId>,
     /// What the router calls itself.
     sys_name: String,
+    is_frr: bool,
     peers: HashMap<PeerKey, Peer>,
 }
 
@@ -36,6 +41,8 @@ pub struct Session {
 #[derive(Debug)]
 struct Peer {
     own_asn: u32,
+    /// What the router writes before the paths of this peer.
+    prepended: Option<u32>,
     /// By view and family.
     history: [[History; 2]; 3],
 }
@@ -56,6 +63,7 @@ impl Session {
             local_asn,
             router: None,
             sys_name: String::new(),
+            is_frr: false,
             peers: HashMap::new(),
         }
     }
@@ -135,6 +143,7 @@ impl Session {
             _ => Default::default(),
         };
         self.sys_name.clone_from(&sys_name);
+        self.is_frr = sys_descr.starts_with(FRR);
         let identity = Identity {
             address: self.address,
             sys_name,
@@ -196,7 +205,10 @@ impl Session {
         if is_loc_rib {
             rib.set_filtered(peer, header.filtered);
         }
-        let state = Peer::new(header, sent, received, internal, self.local_asn);
+        let mut state = Peer::new(header, sent, received, internal, self.local_asn);
+        if self.is_frr && !is_loc_rib && !internal {
+            state.prepended = Some(sent.asn);
+        }
         self.peers.insert(header.key, state);
         Some(peer)
     }
@@ -272,6 +284,7 @@ impl Peer {
         });
         Self {
             own_asn,
+            prepended: None,
             history: [history; 3],
         }
     }
@@ -304,7 +317,10 @@ impl Target<'_> {
             }
             return;
         }
-        let attributes = update.attributes_of(width, self.peer.own_asn);
+        let Peer {
+            own_asn, prepended, ..
+        } = *self.peer;
+        let attributes = update.attributes_of(width, own_asn, prepended);
         if attributes.is_none() {
             let text = || "malformed attributes, routes withdrawn".to_owned();
             self.tally.fault(Fault::Attributes, text);

@@ -123,13 +123,18 @@ impl<'a> Update<'a> {
     }
 
     /// What the announced routes have in common; the next hop is that of the family. `None`: no
-    /// usable path.
-    pub fn attributes_of(&self, width: Width, own_asn: u32) -> Option<Attributes> {
+    /// usable path. `prepended` is what the sender writes before the paths it has received.
+    pub fn attributes_of(
+        &self,
+        width: Width,
+        own_asn: u32,
+        prepended: Option<u32>,
+    ) -> Option<Attributes> {
         if self.malformed {
             return None;
         }
         let raw = &self.raw;
-        let (mut path, width) = AsPath::read(raw.path?, width)?;
+        let (mut path, width) = AsPath::read_after(prepended, raw.path?, width)?;
         if width == Width::Two
             && !raw.short_aggregator
             && let Some((four, Width::Four)) = raw.path4.and_then(|p| AsPath::read(p, Width::Four))
