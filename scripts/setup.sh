@@ -10,6 +10,7 @@ cd "$(dirname "$0")/.."
 
 wanted_rust=$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' Cargo.toml)
 packages=()
+aside=()
 
 say() { printf 'setup: %s\n' "$*"; }
 die() {
@@ -25,6 +26,19 @@ need_file() { [ -e "$1" ] || packages+=("$2"); }
 
 # need_library NAME PACKAGE: a library with its headers.
 need_library() { { have pkg-config && pkg-config --exists "$1"; } || packages+=("$2"); }
+
+# Debian 12 has no BIRD with BMP: that of Debian 13 is put aside, where the tests find it.
+need_bird() {
+    local version
+    version=$({ PATH="$PATH:/usr/sbin:/sbin" bird --version || true; } 2>&1 | sed -n 's/^BIRD version //p')
+    if at_least 3 "$version" || [ -x .cache/bird3/bird ]; then
+        return
+    elif [ -n "$(candidate bird3)" ]; then
+        packages+=(bird3)
+    else
+        aside+=(bird3)
+    fi
+}
 
 # at_least WANTED FOUND: compares versions.
 at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
@@ -97,6 +111,9 @@ purpose() {
         need curl curl
         need prometheus prometheus
         need promtool prometheus
+        need_file /usr/lib/frr/bgpd frr
+        need gobgpd gobgpd
+        need_bird
         ;;
     lint)
         need clang-format clang-format
@@ -141,10 +158,17 @@ services_of() {
     local package
     for package in "$@"; do
         case $package in
-        prometheus | softflowd) echo "$package" ;;
+        frr | gobgpd | prometheus | softflowd) echo "$package" ;;
+        bird3) echo bird ;;
         pmacct) echo nfacctd pmacctd sfacctd uacctd ;;
         esac
     done
+}
+
+# disable SERVICE: its init script, and its unit as `systemctl disable` does, which not every system has.
+disable() {
+    rm -f "/etc/systemd/system/multi-user.target.wants/$1.service"
+    [ ! -e "/etc/init.d/$1" ] || update-rc.d "$1" disable >/dev/null 2>&1
 }
 
 # Packages that bring a service would start it. While policy-rc.d says no, none is started, and
@@ -165,17 +189,54 @@ install_packages() {
     }
     local service
     for service in $(services_of "$@"); do
-        update-rc.d "$service" disable >/dev/null 2>&1 || say "note: the service $service may be enabled"
+        disable "$service" || say "note: the service $service may be enabled"
     done
+}
+
+# Unpacks BIRD and its libraries from a newer Debian into .cache, and installs nothing. The mirror, and how
+# to reach it, are those of this machine's apt.
+put_aside_bird3() {
+    local suite=trixie folder=.cache/bird3 work mirror archive options
+    # shellcheck disable=SC2016 # apt expands it
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' \
+        'Label: Debian' 'Component: main' | head -n 1)
+    [ -n "$mirror" ] || die "BIRD 3 is needed, and apt knows no Debian mirror to take it from"
+    say "unpacking bird3 from Debian $suite into $folder"
+    work=$(mktemp -d)
+    chmod 755 "$work"
+    mkdir -p "$work"/{lists,archives}/partial
+    echo "deb $mirror $suite main" >"$work/sources.list"
+    # an empty status: every library is wanted, whatever this machine has
+    options=(-q=2 -y -o "Dir::Etc::sourcelist=$work/sources.list" -o Dir::Etc::sourceparts=/dev/null
+        -o "Dir::State=$work" -o Dir::State::status=/dev/null -o "Dir::Cache=$work" -o Dpkg::Use-Pty=0)
+    { apt-get "${options[@]}" update &&
+        apt-get "${options[@]}" --no-install-recommends --download-only install bird3; } >"$work/log" 2>&1 || {
+        cat "$work/log" >&2
+        rm -rf "$work"
+        die "apt-get could not download bird3 of Debian $suite"
+    }
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    for archive in "$work"/archives/{bird3,lib}*.deb; do dpkg-deb -x "$archive" "$folder"; done
+    rm -rf "$work"
+    cat >"$folder/bird" <<'EOF'
+#!/bin/sh
+libraries=$(echo "$(dirname "$0")"/usr/lib/*-linux-gnu*)
+exec "$libraries"/ld-linux-*.so.* --library-path "$libraries" "$(dirname "$0")/usr/sbin/bird" "$@"
+EOF
+    chmod 755 "$folder/bird"
 }
 
 [ $# -gt 0 ] || die "usage: scripts/setup.sh build | test | lint | demo | bench | bare ..."
 for name in "$@"; do purpose "$name"; done
-[ ${#packages[@]} -gt 0 ] || exit 0
+[ $((${#packages[@]} + ${#aside[@]})) -gt 0 ] || exit 0
 
-mapfile -t packages < <(printf '%s\n' "${packages[@]}" | sort -u)
-on_debian || die "these are missing (by their Debian names): ${packages[*]}"
+on_debian || die "these are missing (by their Debian names): ${packages[*]} ${aside[*]}"
 refresh_lists
-say "installing ${packages[*]}"
-install_packages "${packages[@]}"
+if [ ${#packages[@]} -gt 0 ]; then
+    mapfile -t packages < <(printf '%s\n' "${packages[@]}" | sort -u)
+    say "installing ${packages[*]}"
+    install_packages "${packages[@]}"
+fi
+[ ${#aside[@]} = 0 ] || put_aside_bird3
 say "done"
