@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Routers as they are: FRR, GoBGP and BIRD of Debian's packages speak BMP to the agent, two BGP peers
+//! speak to them, and packets cross the machine meanwhile.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod bird;
+mod daemon;
+mod frr;
+mod gobgp;
+mod origins;
+mod readme;
+mod site;
+mod speaker;
+mod steps;
