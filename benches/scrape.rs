@@ -400,9 +400,9 @@ fn input<'a>(
         flow_gauges: true,
         sample_rate: 100,
         databases: &[],
+        bmp: None,
         errors,
-        parse_bmp: None,
-        errors: &[],
+        parse_errors: &[],
         build: Build {
             version: "0",
             revision: "0",

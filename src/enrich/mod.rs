@@ -39,6 +39,8 @@ pub trait Routes: Send {
     fn table(&self, ifindex: u32) -> Option<TableId>;
     /// The best route for an address.
     fn lookup(&self, address: IpAddr, table: TableId) -> Option<Route>;
+    /// No more lookups for the time being.
+    fn rest(&mut self) {}
 }
 
 /// Answers from all sources. Owned by the thread that asks: it keeps hold of the databases between two
@@ -170,6 +172,12 @@ impl Knowledge for Enricher {
             }
         }
         self.generation
+    }
+
+    fn rest(&mut self) {
+        if let Some(routes) = &mut self.routes {
+            routes.rest();
+        }
     }
 
     fn enrichment(&self, key: &FlowKey) -> Enrichment {

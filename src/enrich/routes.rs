@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The RIB as thread flow asks it: which table speaks for which interface.
 
+use std::cell::RefCell;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Routes;
-use super::rib::{RibHandle, Route, TableId};
+use super::rib::{Claim, RibHandle, Route, TableId};
 use crate::config::Distinguisher;
 use crate::interfaces::Interfaces;
 
@@ -14,6 +15,8 @@ pub struct BgpRoutes {
     interfaces: Arc<Interfaces>,
     /// By VRF device: of those that the configuration names.
     tables: Vec<(String, TableId)>,
+    /// Held from the first lookup of a batch to its end.
+    claim: RefCell<Option<Claim>>,
 }
 
 impl BgpRoutes {
@@ -27,6 +30,7 @@ impl BgpRoutes {
             tables: vrf.into_iter().filter_map(table).collect(),
             rib,
             interfaces,
+            claim: RefCell::default(),
         }
     }
 }
@@ -45,6 +49,12 @@ impl Routes for BgpRoutes {
     }
 
     fn lookup(&self, address: IpAddr, table: TableId) -> Option<Route> {
+        let mut claim = self.claim.borrow_mut();
+        claim.get_or_insert_with(|| self.rib.claim());
         self.rib.lookup(address, table)
+    }
+
+    fn rest(&mut self) {
+        self.claim.take();
     }
 }
