@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Routes;
+use super::recent::Recent;
 use super::rib::{Claim, RibHandle, Route, TableId};
 use crate::config::Distinguisher;
 use crate::interfaces::Interfaces;
@@ -15,8 +16,14 @@ pub struct BgpRoutes {
     interfaces: Arc<Interfaces>,
     /// By VRF device: of those that the configuration names.
     tables: Vec<(String, TableId)>,
+    state: RefCell<State>,
+}
+
+#[derive(Default)]
+struct State {
+    recent: Recent,
     /// Held from the first lookup of a batch to its end.
-    claim: RefCell<Option<Claim>>,
+    claim: Option<Claim>,
 }
 
 impl BgpRoutes {
@@ -30,7 +37,7 @@ impl BgpRoutes {
             tables: vrf.into_iter().filter_map(table).collect(),
             rib,
             interfaces,
-            claim: RefCell::default(),
+            state: RefCell::default(),
         }
     }
 }
@@ -49,12 +56,16 @@ impl Routes for BgpRoutes {
     }
 
     fn lookup(&self, address: IpAddr, table: TableId) -> Option<Route> {
-        let mut claim = self.claim.borrow_mut();
-        claim.get_or_insert_with(|| self.rib.claim());
-        self.rib.lookup(address, table)
+        let State { recent, claim } = &mut *self.state.borrow_mut();
+        // asked before: a change in between is seen with the next generation
+        let generation = self.rib.generation();
+        recent.get_or(address, table, generation, || {
+            claim.get_or_insert_with(|| self.rib.claim());
+            self.rib.lookup(address, table)
+        })
     }
 
     fn rest(&mut self) {
-        self.claim.take();
+        self.state.get_mut().claim.take();
     }
 }
