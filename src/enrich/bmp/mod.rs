@@ -13,6 +13,7 @@ mod nlri;
 mod open;
 mod path;
 mod reader;
+mod sender;
 mod session;
 mod tally;
 mod update;

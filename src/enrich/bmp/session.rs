@@ -14,12 +14,9 @@ use super::nlri::{self, Form, History};
 use super::open::Open;
 use super::path::Width;
 use super::reader::Reader;
+use super::sender::Sender;
 use super::tally::{Fault, Tally};
 use super::update::Update;
-
-/// How FRR's sysDescr begins. Until its version 10.7 it writes the paths of external peers as if it
-/// passed them on: with its own AS before them, whatever the view.
-const FRR: &str = "FRRouting ";
 
 /// Peers of one session.
 const MAX_PEERS: usize = 4096;
@@ -33,7 +30,9 @@ pub struct Session {
     router: Option<RouterId>,
     /// What the router calls itself.
     sys_name: String,
-    is_frr: bool,
+    sender: Sender,
+    /// By family: FRR has told something of a post-policy view.
+    told_post_policy: [bool; 2],
     peers: HashMap<PeerKey, Peer>,
 }
 
@@ -43,6 +42,8 @@ struct Peer {
     own_asn: u32,
     /// What the router writes before the paths of this peer.
     prepended: Option<u32>,
+    /// It has one route of a prefix, whatever its path identifier.
+    single: bool,
     /// By view and family.
     history: [[History; 2]; 3],
 }
@@ -63,7 +64,8 @@ impl Session {
             local_asn,
             router: None,
             sys_name: String::new(),
-            is_frr: false,
+            sender: Sender::Other,
+            told_post_policy: [false; 2],
             peers: HashMap::new(),
         }
     }
@@ -143,7 +145,7 @@ impl Session {
             _ => Default::default(),
         };
         self.sys_name.clone_from(&sys_name);
-        self.is_frr = sys_descr.starts_with(FRR);
+        self.sender = Sender::of(&sys_name, &sys_descr);
         let identity = Identity {
             address: self.address,
             sys_name,
@@ -206,9 +208,12 @@ impl Session {
             rib.set_filtered(peer, header.filtered);
         }
         let mut state = Peer::new(header, sent, received, internal, self.local_asn);
-        if self.is_frr && !is_loc_rib && !internal {
-            state.prepended = Some(sent.asn);
-        }
+        state.prepended = match self.sender {
+            Sender::Frr if is_loc_rib => Some(header.asn),
+            Sender::Frr if !internal => Some(sent.asn),
+            _ => None,
+        };
+        state.single = self.sender == Sender::Gobgp && is_loc_rib;
         self.peers.insert(header.key, state);
         Some(peer)
     }
@@ -251,6 +256,8 @@ impl Session {
                     id,
                     view,
                     peer,
+                    told_post_policy: (self.sender == Sender::Frr)
+                        .then_some(&mut self.told_post_policy),
                     tally,
                 };
                 target.apply(&update, width);
@@ -285,6 +292,7 @@ impl Peer {
         Self {
             own_asn,
             prepended: None,
+            single: false,
             history: [history; 3],
         }
     }
@@ -296,12 +304,16 @@ struct Target<'a> {
     id: PeerId,
     view: View,
     peer: &'a mut Peer,
+    told_post_policy: Option<&'a mut [bool; 2]>,
     tally: &'a mut Tally,
 }
 
 impl Target<'_> {
     fn apply(&mut self, update: &Update<'_>, width: Width) {
         if let Some(family) = update.is_end_of_rib() {
+            if self.is_idle_mark(family) {
+                return;
+            }
             self.rib.end_of_rib(self.id, self.view, family);
             return;
         }
@@ -337,6 +349,13 @@ impl Target<'_> {
         }
     }
 
+    /// FRR marks the end of the post-policy view also where it does not send it, and an empty view would
+    /// silence the other one.
+    fn is_idle_mark(&self, family: Family) -> bool {
+        let told = self.told_post_policy.as_ref();
+        self.view == View::PostPolicy && told.is_some_and(|told| !told[family as usize])
+    }
+
     /// Without attributes the routes count as withdrawn (RFC 7606 section 2).
     fn announce(&mut self, family: Family, bytes: &[u8], attributes: Option<Attributes>) {
         let Some(attributes) = attributes else {
@@ -349,6 +368,7 @@ impl Target<'_> {
         let held = self.rib.acquire(&attributes);
         for (path_id, prefix) in nlri::read(family, form, bytes) {
             self.tally.updates += 1;
+            let path_id = path_id.filter(|_| !self.peer.single);
             let entered = self.rib.announce(self.id, self.view, prefix, path_id, held);
             if let Err(refused) = entered {
                 self.refuse(refused, prefix);
@@ -363,6 +383,7 @@ impl Target<'_> {
         };
         for (path_id, prefix) in nlri::read(family, form, bytes) {
             self.tally.withdraws += 1;
+            let path_id = path_id.filter(|_| !self.peer.single);
             self.rib.withdraw(self.id, self.view, prefix, path_id);
         }
     }
@@ -373,6 +394,11 @@ impl Target<'_> {
         }
         let history = &mut self.peer.history[self.view as usize][family as usize];
         let form = history.decide(family, bytes);
+        if self.view == View::PostPolicy
+            && let Some(told) = &mut self.told_post_policy
+        {
+            told[family as usize] = true;
+        }
         if form.is_none() {
             let text = || format!("{} bytes of {} prefixes", bytes.len(), family.name());
             self.tally.fault(Fault::Nlri, text);
