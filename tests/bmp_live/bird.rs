@@ -60,7 +60,7 @@ impl Daemon for Bird {
         let mut text = format!(
             "log stderr all;\nrouter id {HERE};\nprotocol device {{}}\n\
              template bgp neighbour {{\n local {HERE} as {HOME};\n passive;\n \
-             error wait time 1, 1;\n ipv4 {{ import all; export none; }};\n \
+             allow as sets;\n error wait time 1, 1;\n ipv4 {{ import all; export none; }};\n \
              ipv6 {{ import all; export none; next hop address {HERE6}; }};\n}}\n"
         );
         for (name, neighbour) in [("west", WEST), ("east", EAST)] {

@@ -58,7 +58,7 @@ pub struct Site {
 
 impl Site {
     pub fn new(daemon: &dyn Daemon) -> Self {
-        let lab = Lab::new();
+        let lab = Lab::among_others();
         let (router, sink) = lab.router();
         let far = lab.namespace("n");
         lab.veth((&router, "bgp0"), (&far, "bgp1"));

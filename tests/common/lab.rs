@@ -89,12 +89,21 @@ pub struct Lab {
     namespaces: Mutex<Vec<Namespace>>,
     name: String,
     folder: PathBuf,
-    _alone: MutexGuard<'static, ()>,
+    _alone: Option<MutexGuard<'static, ()>>,
 }
 
 impl Lab {
     pub fn new() -> Self {
         let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        Self::with(Some(alone))
+    }
+
+    /// One that bears neighbours: it mostly waits.
+    pub fn among_others() -> Self {
+        Self::with(None)
+    }
+
+    fn with(alone: Option<MutexGuard<'static, ()>>) -> Self {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("rfmt-{}-{count}", std::process::id());
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(&name);
