@@ -57,6 +57,14 @@ impl RibHandle {
         self.read(|rib| rib.lookup(address, table))
     }
 
+    pub fn lookup_all<const N: usize>(
+        &self,
+        addresses: [IpAddr; N],
+        table: TableId,
+    ) -> [Option<Route>; N] {
+        self.read(|rib| rib.lookup_all(addresses, table))
+    }
+
     /// Advances, at most twice a second, when a lookup may have another result than before.
     pub fn generation(&self) -> u32 {
         self.0.generation.load(Ordering::Acquire)

@@ -151,12 +151,36 @@ impl Rib {
     /// The route that answers for an address in a table.
     pub fn lookup(&self, address: IpAddr, table: TableId) -> Option<Route> {
         debug_assert!(!self.unsettled, "settle() comes first");
-        let address = address.to_canonical();
+        let (family, bits) = split(address);
+        self.route(address, self.best_match(family, bits, table)?)
+    }
+
+    /// Those for several addresses: the processor waits for the memory of all of them at once.
+    pub fn lookup_all<const N: usize>(
+        &self,
+        addresses: [IpAddr; N],
+        table: TableId,
+    ) -> [Option<Route>; N] {
+        let keys = addresses.map(split);
+        for (family, bits) in keys {
+            of_family!(self.prefixes, family, warm(bits));
+        }
+        let mut found = [None; N];
+        for (found, (family, bits)) in found.iter_mut().zip(keys) {
+            *found = self.best_match(family, bits, table);
+        }
+        let mut routes = [None; N];
+        for (i, found) in found.into_iter().enumerate() {
+            routes[i] = found.and_then(|found| self.route(addresses[i], found));
+        }
+        routes
+    }
+
+    fn route(&self, address: IpAddr, found: (u8, AttributesId)) -> Option<Route> {
         if is_unlabelled(address) {
             return None;
         }
-        let (family, bits) = split(address);
-        let (length, attributes) = self.best_match(family, bits, table)?;
+        let (length, attributes) = found;
         let (origin_asn, neighbour_asn, next_hop, blackhole) = self.attributes.tell(attributes);
         let is_default = length < SHORTEST_NETWORK;
         Some(Route {
@@ -282,7 +306,7 @@ impl Candidate {
 
 /// Addresses that no routing table speaks for.
 pub fn is_unlabelled(address: IpAddr) -> bool {
-    match address {
+    match address.to_canonical() {
         IpAddr::V4(a) => a.is_loopback() || a.is_link_local() || a.is_multicast(),
         IpAddr::V6(a) => a.is_loopback() || a.is_unicast_link_local() || a.is_multicast(),
     }
