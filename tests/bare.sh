@@ -89,7 +89,8 @@ step_setup() {
     [ -z "$(inside scripts/setup.sh build test lint)" ] || die "setup.sh does something when called again"
     timed inside cargo check --quiet --locked
     [ -z "$(inside git status --porcelain)" ] || die "the build leaves files that git does not ignore"
-    [ -z "$(find "$root/etc/systemd/system" -name 'prometheus*')" ] || die "setup.sh enables a service"
+    [ -z "$(find "$root/etc/systemd/system" -name 'prometheus*' -o -name 'frr*' -o -name 'gobgpd*')" ] ||
+        die "setup.sh enables a service"
 }
 
 step_test() { timed inside make test; }
