@@ -195,19 +195,16 @@ impl Rib {
     fn best_match(&self, family: Family, bits: u128, table: TableId) -> Option<(u8, AttributesId)> {
         let answers = &self.answers.0[usize::from(table.0)][family as usize][..];
         // sorted: the first rank is the one that need not wait for another
-        let first = answers.first()?.rank;
+        let (first, last) = (answers.first()?.rank, answers.last()?.rank);
+        if first == last {
+            return self.longest(answers, family, bits, table);
+        }
         let mut found: [Option<(u8, AttributesId)>; RANKS] = [None; RANKS];
         let visit = |prefix: u32, length: u8| {
             for group in answers.chunk_by(|a, b| a.rank == b.rank) {
                 let best = &mut found[group[0].rank as usize];
                 if best.is_none() {
-                    let winner = match group.len() == answers.len() {
-                        // winners are kept where all are of one rank
-                        true => self
-                            .winners
-                            .get_or(table, family, prefix, || self.best(group, family, prefix)),
-                        false => self.best(group, family, prefix),
-                    };
+                    let winner = self.best(group, family, prefix);
                     *best = winner.map(|attributes| (length, attributes));
                 }
             }
@@ -219,6 +216,25 @@ impl Rib {
         };
         let network = found.iter().find(specific).copied().flatten();
         network.or_else(|| found.into_iter().flatten().next())
+    }
+
+    /// Where all are of one rank, which is the rule, and for which winners are kept.
+    fn longest(
+        &self,
+        answers: &[Answer],
+        family: Family,
+        bits: u128,
+        table: TableId,
+    ) -> Option<(u8, AttributesId)> {
+        let mut found = None;
+        let visit = |prefix: u32, length: u8| {
+            let best = || self.best(answers, family, prefix);
+            let winner = self.winners.get_or(table, family, prefix, best);
+            found = winner.map(|attributes| (length, attributes));
+            found.is_some()
+        };
+        of_family!(self.prefixes, family, matches(bits, visit));
+        found
     }
 
     /// The best path among the routes that these views have for a prefix.
