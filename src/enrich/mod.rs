@@ -28,8 +28,8 @@ use rib::{Route, TableId, is_unlabelled};
 
 pub use routes::BgpRoutes;
 
-/// Sources are asked no more often whether they changed: what flows are looked up anew for comes at most
-/// twice a second.
+/// What flows are looked up anew for comes at most twice a second. Sources are asked all the time: a change
+/// after a quiet half second is seen at once, and none is seen later than this.
 const INTERVAL_MS: u64 = 500;
 
 /// Routing tables.
@@ -54,9 +54,9 @@ pub struct Enricher {
     city: Option<Arc<Database>>,
     errors: Arc<Errors>,
     generation: u32,
-    /// Those of the sources, and when they were asked.
+    /// Those of the sources when this one advanced.
     sources: (u32, u32),
-    asked_ms: u64,
+    advanced_ms: u64,
 }
 
 impl Enricher {
@@ -75,18 +75,22 @@ impl Enricher {
             errors,
             generation: 0,
             sources: (0, 0),
-            asked_ms: 0,
+            advanced_ms: 0,
         };
         enricher.take_databases();
         enricher
     }
 
     fn take_databases(&mut self) {
-        let routes = self.routes.as_ref().map_or(0, |routes| routes.generation());
         // Asked before what they speak of: a change in between is seen next time.
-        self.sources = (routes, self.databases.generation());
+        self.sources = self.sources_now();
         self.asn = self.databases.get(Kind::Asn);
         self.city = self.databases.get(Kind::City);
+    }
+
+    fn sources_now(&self) -> (u32, u32) {
+        let routes = self.routes.as_ref().map_or(0, |routes| routes.generation());
+        (routes, self.databases.generation())
     }
 
     fn table(&self, ifindex: u32) -> Option<TableId> {
@@ -175,13 +179,11 @@ impl Enricher {
 
 impl Knowledge for Enricher {
     fn generation(&mut self, now_ms: u64) -> u32 {
-        if now_ms.saturating_sub(self.asked_ms) >= INTERVAL_MS {
-            self.asked_ms = now_ms;
-            let before = self.sources;
+        let due = now_ms.saturating_sub(self.advanced_ms) >= INTERVAL_MS;
+        if due && self.sources_now() != self.sources {
+            self.advanced_ms = now_ms;
             self.take_databases();
-            if self.sources != before {
-                self.generation = self.generation.wrapping_add(1);
-            }
+            self.generation = self.generation.wrapping_add(1);
         }
         self.generation
     }

@@ -141,7 +141,7 @@ impl Site {
             let before = std::mem::replace(&mut last, self.on_the_wire());
             before == last
         });
-        sleep(LAG);
+        sleep(LAG - PAUSE);
     }
 
     /// Until the daemon has connected to the agent and has said what it is.
