@@ -64,15 +64,70 @@ impl HookKind {
 /// One program on one hook of one interface; dropping it detaches.
 #[must_use = "dropping a hook detaches the program"]
 pub enum Hook {
-    Tcx(#[allow(dead_code, reason = "held for its drop")] Link),
-    Clsact(TcHook),
+    Tcx(Link),
+    Clsact(Filter),
+}
+
+/// A clsact filter of ours.
+#[derive(Clone, Copy, Debug)]
+pub struct Filter {
+    ifindex: i32,
+    direction: Direction,
+    priority: u32,
+}
+
+impl Filter {
+    /// To query and detach: these name a filter and need no program, any descriptor will do.
+    fn hook(self) -> TcHook {
+        let stderr = io::stderr();
+        TcHookBuilder::new(stderr.as_fd())
+            .ifindex(self.ifindex)
+            .handle(CLSACT_HANDLE)
+            .priority(self.priority)
+            .hook(attach_point(self.direction))
+    }
+}
+
+impl Hook {
+    /// Whether it is still attached to this interface: the kernel lets go of a device that is deleted.
+    pub fn is_at(&self, ifindex: u32) -> bool {
+        match self {
+            Self::Tcx(link) => tcx_ifindex(link).is_some_and(|at| at == ifindex),
+            Self::Clsact(filter) => filter.hook().query().is_ok(),
+        }
+    }
+}
+
+/// The device that a link is attached to; 0 where that has gone.
+fn tcx_ifindex(link: &Link) -> Option<u32> {
+    let mut info = libbpf_sys::bpf_link_info::default();
+    let mut size = size_of::<libbpf_sys::bpf_link_info>() as u32;
+    // SAFETY: the kernel writes at most `size` bytes to `info`, zeroed, in which no pointer is set.
+    let result = unsafe {
+        libbpf_sys::bpf_link_get_info_by_fd(link.as_fd().as_raw_fd(), &mut info, &mut size)
+    };
+    // SAFETY: for a link that was made by attach_tcx this is the member that the kernel fills in; all
+    // are integers, of which any bytes are a value.
+    (result == 0).then(|| unsafe { info.__bindgen_anon_1.tcx.ifindex })
+}
+
+/// Whether no interface has this index, in the network namespace of the caller.
+pub fn has_gone(ifindex: u32) -> bool {
+    let socket = rustix::net::socket(
+        rustix::net::AddressFamily::UNIX,
+        rustix::net::SocketType::DGRAM,
+        None,
+    );
+    socket.is_ok_and(|socket| {
+        rustix::net::netdevice::index_to_name(&socket, ifindex) == Err(rustix::io::Errno::NODEV)
+    })
 }
 
 impl Drop for Hook {
     fn drop(&mut self) {
-        if let Self::Clsact(hook) = self {
+        if let Self::Clsact(filter) = self {
             // ENOENT: somebody removed the filter or the interface; it is gone, as was wanted
-            let _ = hook.detach();
+            let _ = filter.hook().detach();
         }
     }
 }
@@ -121,7 +176,7 @@ fn attach_clsact(
     position: Position,
     ifindex: i32,
     direction: Direction,
-) -> io::Result<TcHook> {
+) -> io::Result<Filter> {
     let fd = loaded.program_fd(direction);
     let mut hook = TcHook::new(fd);
     hook.ifindex(ifindex).attach_point(attach_point(direction));
@@ -137,7 +192,13 @@ fn attach_clsact(
             .priority(priority)
             .hook(attach_point(direction));
         match hook.attach() {
-            Ok(hook) => return Ok(hook),
+            Ok(_) => {
+                return Ok(Filter {
+                    ifindex,
+                    direction,
+                    priority,
+                });
+            }
             // taken by another filter, or by another kind of classifier
             Err(error) => refused = os_error(error),
         }
@@ -158,12 +219,12 @@ pub fn detach_leftovers(ifindex: u32, direction: Direction) -> usize {
         .into_iter()
         .flat_map(priorities)
         .filter(|&priority| {
-            // query and detach name a filter and need no program: any descriptor will do
-            let mut hook = TcHookBuilder::new(io::stderr().as_fd())
-                .ifindex(ifindex)
-                .handle(CLSACT_HANDLE)
-                .priority(priority)
-                .hook(attach_point(direction));
+            let filter = Filter {
+                ifindex,
+                direction,
+                priority,
+            };
+            let mut hook = filter.hook();
             hook.query().is_ok_and(is_ours) && hook.detach().is_ok()
         })
         .count()
