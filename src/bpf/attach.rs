@@ -106,9 +106,10 @@ fn tcx_ifindex(link: &Link) -> Option<u32> {
     let result = unsafe {
         libbpf_sys::bpf_link_get_info_by_fd(link.as_fd().as_raw_fd(), &mut info, &mut size)
     };
-    // SAFETY: for a link that was made by attach_tcx this is the member that the kernel fills in; all
-    // are integers, of which any bytes are a value.
-    (result == 0).then(|| unsafe { info.__bindgen_anon_1.tcx.ifindex })
+    // SAFETY: for a link that was made by attach_tcx this is the member that the kernel fills in; it is
+    // integers, zeroed before, of which any bytes are a value.
+    let ifindex = unsafe { info.__bindgen_anon_1.tcx.ifindex };
+    (result == 0).then_some(ifindex)
 }
 
 /// Whether no interface has this index, in the network namespace of the caller.
