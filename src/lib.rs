@@ -43,5 +43,7 @@ pub mod links;
 pub mod live;
 pub mod logging;
 pub mod memory;
+pub mod notify;
 pub mod process;
+pub mod sandbox;
 pub mod threads;
