@@ -31,6 +31,7 @@ status_has() { grep -qE "$1" "/proc/$(property MainPID)/status"; }
 another_pid() { [ "$(property MainPID)" != "$pid" ] && [ "$(property MainPID)" != 0 ]; }
 quiet_journal() { ! journalctl -u rfm -p warning --no-pager | grep "going on without"; }
 
+echo "kernel $(uname -r), systemd $(systemctl --version | sed -n 's/^systemd \([0-9]*\).*/\1/p')"
 ip link add d0 type dummy
 ip link add v0 type veth peer name v1
 for device in d0 v0 v1; do ip link set $device up; done
@@ -40,6 +41,11 @@ install -D -m 644 /payload/rfm.service /etc/systemd/system/rfm.service
 systemctl daemon-reload
 
 check "starts" systemctl start rfm
+if [ $failed != 0 ]; then
+    systemctl status rfm --no-pager
+    journalctl -u rfm --no-pager | tail -n 40
+    exit $failed
+fi
 check "is active" is ActiveState active
 check "is healthy" healthy
 for device in d0 v0 v1; do check "has attached to $device" attached $device; done
