@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The book of interfaces: which are watched, under which slot the kernel counts them, and what those of
-//! the same name counted before.
+//! The book of interfaces: which are watched, under which slot the kernel counts them, what those of
+//! the same name counted before, and to which VRF they belong.
 //!
 //! The kernel's counters of a slot are never zeroed. What a slot showed when an interface got it is taken
 //! off; what it showed when the interface left is kept under the name, for the next of that name.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -68,6 +69,7 @@ pub struct Books {
 pub struct Interfaces {
     slots: u32,
     inner: RwLock<Inner>,
+    generation: AtomicU32,
 }
 
 #[derive(Default)]
@@ -83,7 +85,8 @@ struct Inner {
     past: HashMap<Arc<str>, Past>,
     past_ttl: Duration,
     gone: HookCounters,
-    generation: u32,
+    /// VRF devices of the interfaces that belong to one, watched or not.
+    vrf_of: HashMap<u32, Arc<str>>,
 }
 
 struct Past {
@@ -102,6 +105,7 @@ impl Interfaces {
         Self {
             slots,
             inner: RwLock::new(inner),
+            generation: AtomicU32::new(0),
         }
     }
 
@@ -111,7 +115,10 @@ impl Interfaces {
 
     /// Gives a new interface its slot; `None` when all are taken.
     pub fn assign(&self, ifindex: u32, name: &str, now: Instant) -> Option<u32> {
-        self.write().assign(ifindex, name, now, self.slots)
+        let slot = self.write().assign(ifindex, name, now, self.slots);
+        // an index may be given again, to an interface of another name
+        self.generation.fetch_add(1, Ordering::Release);
+        slot
     }
 
     /// Says which hooks are attached, and how.
@@ -140,7 +147,7 @@ impl Interfaces {
         let watched = &mut inner.slots[slot as usize];
         watched.name = name.into();
         watched.past = past;
-        inner.generation = inner.generation.wrapping_add(1);
+        self.generation.fetch_add(1, Ordering::Release);
     }
 
     /// An interface is not watched any more: its hooks are detached. `kernel` is what its slot shows now.
@@ -196,6 +203,31 @@ impl Interfaces {
         };
         let slot = *inner.slot_of.get(&ifindex).or_else(left)?;
         Some(inner.slots[slot as usize].name.clone())
+    }
+
+    /// Says for all interfaces there are which VRF device each belongs to.
+    pub fn set_vrfs(&self, vrfs: &[(u32, Option<&str>)]) {
+        let mut inner = self.write();
+        let members = vrfs
+            .iter()
+            .filter_map(|&(ifindex, vrf)| Some((ifindex, vrf?)));
+        let same = members.clone().count() == inner.vrf_of.len()
+            && members.clone().all(|(ifindex, vrf)| {
+                inner
+                    .vrf_of
+                    .get(&ifindex)
+                    .is_some_and(|held| **held == *vrf)
+            });
+        if !same {
+            inner.vrf_of = members
+                .map(|(ifindex, vrf)| (ifindex, vrf.into()))
+                .collect();
+            self.generation.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    pub fn vrf_of(&self, ifindex: u32) -> Option<Arc<str>> {
+        self.read().vrf_of.get(&ifindex).cloned()
     }
 
     /// All that are watched now, in the order of their slots.
@@ -256,8 +288,6 @@ impl Inner {
             None => self.slots.push(watched),
         }
         self.slot_of.insert(ifindex, slot);
-        // an index may be given again, to an interface of another name
-        self.generation = self.generation.wrapping_add(1);
         Some(slot)
     }
 
@@ -304,7 +334,7 @@ impl Inner {
 
 impl Names for Arc<Interfaces> {
     fn generation(&self) -> u32 {
-        self.read().generation
+        self.generation.load(Ordering::Acquire)
     }
 
     fn name(&self, ifindex: u32) -> Option<Arc<str>> {
@@ -432,5 +462,18 @@ mod tests {
         assert_eq!(interfaces.read().slots.len(), 1);
         interfaces.settle(now + 2 * TTL, |_| None);
         assert!(interfaces.read().past.is_empty());
+    }
+
+    #[test]
+    fn a_new_vrf_begins_a_new_generation_and_the_same_again_does_not() {
+        let interfaces = Arc::new(Interfaces::new(1, TTL));
+        let mut seen = Vec::new();
+        for device in [None, Some("red"), Some("red"), Some("blue"), None] {
+            interfaces.set_vrfs(&[(7, device), (8, None)]);
+            assert_eq!(interfaces.vrf_of(7).as_deref(), device);
+            seen.push(interfaces.generation());
+        }
+        assert_eq!(seen, [0, 1, 1, 2, 3]);
+        assert_eq!(interfaces.vrf_of(8), None);
     }
 }

@@ -2,6 +2,7 @@
 //! Wiring only: load, channels, threads, attach, wait, and the order of a clean stop.
 
 mod attend;
+mod bmp;
 pub mod commands;
 mod error;
 mod inbox;
@@ -27,7 +28,7 @@ use crate::enrich::mmdb::{self, Databases};
 use crate::errors::Errors;
 use crate::export::http::Server;
 use crate::export::routes::Routes;
-use crate::export::scrape::{LinkReader, Scrape};
+use crate::export::scrape::{BmpReader, LinkReader, Scrape};
 use crate::flow::key::FlowRecord;
 use crate::flow::worker::{self, Request};
 use crate::interfaces::Interfaces;
@@ -40,6 +41,7 @@ use crate::sandbox;
 use crate::threads::{self, Heartbeat, Threads};
 
 use attend::Attendant;
+use bmp::Bmp;
 pub use error::Error;
 use inbox::Inbox;
 pub use leftovers::detach;
@@ -62,6 +64,7 @@ pub fn run(file: &Path, config: &Config) -> Result<(), Error> {
     let live = Arc::new(Live::new(config.clone()));
     let found = links::find(agent, &live.get().patterns, &errors)?;
     let databases = Databases::open(&agent.enrich.mmdb).map_err(Error::Database)?;
+    let bmp = Bmp::bind(&agent.enrich.rib, &errors)?;
     let server = bind(agent, &live, &errors)?;
     let settings = settings::load(agent, found.wanted);
 
@@ -75,9 +78,11 @@ pub fn run(file: &Path, config: &Config) -> Result<(), Error> {
         errors,
     };
     running.watch_databases(&agent.enrich.mmdb)?;
-    let flow = running.start_flow(agent)?;
+    bmp::assign_vrfs(&running.interfaces, &found.links);
+    let flow = running.start_flow(agent, &bmp)?;
     let reader = LinkReader::new(found.socket, found.links.clone());
-    running.start_http(server, flow.requests.clone(), reader)?;
+    running.start_http(server, flow.requests.clone(), reader, bmp.reader())?;
+    bmp.start(&running)?;
     // serving waits neither for the verifier, some 20 ms a program, nor for the attaching, 13 ms a hook
     let loaded = Loaded::load(&settings).map_err(Error::Load)?;
     running.start_ring(&loaded, flow.batches, flow.spares)?;
@@ -159,7 +164,7 @@ impl Running {
     }
 
     /// Thread flow, and the other ends of its channels.
-    fn start_flow(&self, agent: &Agent) -> Result<FlowEnds, Error> {
+    fn start_flow(&self, agent: &Agent, bmp: &Bmp) -> Result<FlowEnds, Error> {
         let (batches, records) = bounded(BATCHES);
         let (spare, spares) = bounded(BATCHES);
         let (requests, answers) = bounded(REQUESTS);
@@ -170,8 +175,13 @@ impl Running {
         };
         let settings = settings::flow(agent);
         let names = self.interfaces.clone();
-        let prefixes = &agent.enrich.prefix;
-        let enricher = Enricher::new(None, prefixes, self.databases.clone(), self.errors.clone());
+        let routes = bmp.routes(&agent.enrich.rib, self.interfaces.clone());
+        let enricher = Enricher::new(
+            Some(Box::new(routes)),
+            &agent.enrich.prefix,
+            self.databases.clone(),
+            self.errors.clone(),
+        );
         self.spawn_urgent("flow", move |heartbeat| {
             worker::run(&settings, names, enricher, channels, &heartbeat);
         })?;
@@ -212,6 +222,7 @@ impl Running {
         server: Server,
         flows: Sender<Request>,
         links: LinkReader,
+        bmp: Option<BmpReader>,
     ) -> Result<(), Error> {
         let scrape = Scrape {
             interfaces: self.interfaces.clone(),
@@ -219,6 +230,7 @@ impl Running {
             live: self.live.clone(),
             flows,
             databases: self.databases.clone(),
+            bmp,
             errors: self.errors.clone(),
             links: RefCell::new(links),
             process: ProcessReader::new().map_err(Error::Start)?,
@@ -272,7 +284,7 @@ impl Running {
         {
             log::error!("the flow cache was not swept: {error}");
         }
-        for name in ["ring", "flow", "http", "mmdb"] {
+        for name in ["ring", "flow", "http", "bmp", "mmdb"] {
             self.threads.stop(name);
         }
     }

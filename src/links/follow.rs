@@ -18,6 +18,7 @@ use crate::bpf::load::Loaded;
 use crate::config::Patterns;
 use crate::errors::{Errors, Subsystem};
 use crate::flow::key::Direction;
+use crate::interfaces::Interfaces;
 use crate::threads::Heartbeat;
 
 /// How often the thread looks up from waiting: for its heartbeat, and for slots to be freed.
@@ -97,6 +98,7 @@ pub struct Start {
 
 pub struct Follower {
     watcher: Watcher,
+    interfaces: Arc<Interfaces>,
     events: LinkEvents,
     pending: Pending,
     patterns: Arc<Patterns>,
@@ -129,6 +131,7 @@ impl Follower {
         let mut follower = Self {
             awaited: awaited.map(|link| link.ifindex).collect(),
             reported: false,
+            interfaces: start.watcher.interfaces(),
             watcher: start.watcher,
             events: start.events,
             pending: Pending::default(),
@@ -220,6 +223,9 @@ impl Follower {
         }
         if self.lost_track && self.read_anew() {
             self.lost_track = false;
+        }
+        if let Some(vrfs) = self.pending.vrfs() {
+            self.interfaces.set_vrfs(&vrfs);
         }
     }
 

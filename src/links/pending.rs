@@ -23,6 +23,8 @@ pub struct Pending {
     queue: VecDeque<Work>,
     /// Those that stand in the queue to be looked at.
     looks: HashSet<u32>,
+    /// One that has a master, or is one that has a table of its own, has changed or gone.
+    membership_changed: bool,
 }
 
 impl Pending {
@@ -35,11 +37,18 @@ impl Pending {
         match event {
             Event::New(link) => {
                 let ifindex = link.ifindex;
-                self.links.insert(ifindex, link);
+                let membership = |link: &Link| (link.name.clone(), link.master, link.kind.clone());
+                let after = membership(&link);
+                let matters = is_member(&link);
+                let before = self.links.insert(ifindex, link);
+                if matters || before.as_ref().is_some_and(is_member) {
+                    self.membership_changed |= before.as_ref().map(membership) != Some(after);
+                }
                 self.look(ifindex);
             }
             Event::Gone(ifindex) => {
-                self.links.remove(&ifindex);
+                let before = self.links.remove(&ifindex);
+                self.membership_changed |= before.as_ref().is_some_and(is_member);
                 if self.looks.remove(&ifindex) {
                     self.queue.retain(|work| *work != Work::Look(ifindex));
                 }
@@ -51,6 +60,7 @@ impl Pending {
     /// Forgets what waits: `links` are all there are.
     pub fn replace(&mut self, links: Vec<Link>) {
         let before = std::mem::take(&mut self.links);
+        self.membership_changed = true;
         self.queue.clear();
         self.looks.clear();
         let now: HashSet<u32> = links.iter().map(|link| link.ifindex).collect();
@@ -60,6 +70,17 @@ impl Pending {
         for link in links {
             self.take(Event::New(link));
         }
+    }
+
+    /// For every link the VRF device that it belongs to, if that may have changed since the last question.
+    pub fn vrfs(&mut self) -> Option<Vec<(u32, Option<&str>)>> {
+        if !std::mem::take(&mut self.membership_changed) {
+            return None;
+        }
+        let vrf = |link| super::vrf_among(|ifindex| self.links.get(&ifindex), link);
+        let links = self.links.values();
+        let vrfs = links.map(|link| (link.ifindex, vrf(link).map(|vrf| vrf.name.as_str())));
+        Some(vrfs.collect())
     }
 
     /// Has a link looked at again.
@@ -87,6 +108,10 @@ impl Pending {
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
+}
+
+fn is_member(link: &Link) -> bool {
+    link.master.is_some() || link.kind == "vrf"
 }
 
 #[cfg(test)]
@@ -153,5 +178,33 @@ mod tests {
         assert_eq!(all(&mut pending), [Depart(1), Depart(3), Look(2), Look(4)]);
         pending.look_at_all();
         assert_eq!(all(&mut pending), [Look(2), Look(4)]);
+    }
+
+    #[test]
+    fn vrfs_are_told_anew_when_a_master_changes() {
+        let mut pending = Pending::default();
+        let port = |master| {
+            Event::New(Link {
+                master,
+                ..link(1, "port")
+            })
+        };
+        let red = Link {
+            kind: "vrf".into(),
+            ..link(9, "red")
+        };
+        pending.take(port(None));
+        assert_eq!(pending.vrfs(), None);
+        pending.take(Event::New(red));
+        pending.take(port(Some(9)));
+        let expected = vec![(1, Some("red")), (9, Some("red"))];
+        assert_eq!(pending.vrfs(), Some(expected));
+        pending.take(port(Some(9)));
+        assert_eq!(pending.vrfs(), None);
+        pending.take(port(None));
+        let expected = vec![(1, None), (9, Some("red"))];
+        assert_eq!(pending.vrfs(), Some(expected));
+        pending.take(Event::Gone(9));
+        assert_eq!(pending.vrfs(), Some(vec![(1, None)]));
     }
 }

@@ -69,6 +69,10 @@ impl Watcher {
         })
     }
 
+    pub fn interfaces(&self) -> Arc<Interfaces> {
+        self.interfaces.clone()
+    }
+
     pub fn set_directions(&mut self, directions: Vec<Direction>) {
         self.plan.directions = directions;
     }

@@ -133,7 +133,7 @@ write_service "$@"
 timeout "${GUEST_TIMEOUT:-600}" qemu-system-x86_64 -machine q35 -accel "$(accelerator)" -cpu max \
     -smp "${GUEST_CPUS:-1}" -m "${GUEST_MEMORY:-2048}" -nodefaults -nographic -no-reboot -serial stdio \
     -kernel "$image" -initrd "$work/initrd" \
-    -append "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable no_timer_check rdinit=/init systemd.show_status=false" \
+    -append "console=ttyS0 quiet panic=-1 mitigations=off no_timer_check rdinit=/init systemd.show_status=false" \
     </dev/null | stdbuf -oL tr -d '\r' | tee "$work/console" || true
 status=$(sed -n 's/.*guest: status \([0-9]*\)$/\1/p' "$work/console" | tail -n 1)
 [ -n "$status" ] || echo "guest: it ended without a status" >&2
