@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::io::{self, Read};
+use std::net::TcpStream;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
@@ -236,6 +238,44 @@ fn what_is_known_of_addresses_follows() {
     reload(&lab, &agent, &base());
     assert_eq!(threads(&agent.scrape()), before - 1);
     assert_eq!(agent.get("/healthz").expect("an answer").status, 200);
+    agent.stop();
+}
+
+#[test]
+fn who_may_send_bmp_follows() {
+    if !can_run(&TOOLS) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    let with = |more: &str| {
+        let bmp = "[agent.enrich.rib.bmp]\nhost = \"127.0.0.1\"\nport = 11019\n";
+        format!("{}{bmp}{more}", config(r#"["v0"]"#, EXACT))
+    };
+    let agent = Agent::start(&lab, &namespace, &with(""));
+    // one that may not is cut off at once; the other is waited for
+    let stays = || {
+        namespace.inside(|| {
+            let mut stream = TcpStream::connect("127.0.0.1:11019").expect("it listens");
+            let limit = Some(Duration::from_secs(1));
+            stream.set_read_timeout(limit).expect("a timeout");
+            let read = stream.read(&mut [0]);
+            read.is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock)
+        })
+    };
+    assert!(stays());
+    let said = reload(&lab, &agent, &with("allow = [\"192.0.2.1/32\"]\n"));
+    assert!(
+        said.contains("changed: agent.enrich.rib.bmp.allow"),
+        "{said}"
+    );
+    assert!(wait_for(SETTLED, || !stays()));
+    reload(
+        &lab,
+        &agent,
+        &with("max_sessions = 4\nstale_time = \"9m\"\n"),
+    );
+    assert!(wait_for(SETTLED, stays));
     agent.stop();
 }
 

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use crossbeam_channel::Sender;
+
 use super::{Error, Running};
 use crate::config;
 use crate::enrich::BgpRoutes;
@@ -46,6 +48,11 @@ impl Bmp {
             monitor: collector.monitor(),
             rib: self.rib.clone(),
         })
+    }
+
+    /// Takes what has changed, where there is a thread bmp.
+    pub fn changes(&self) -> Option<Sender<config::Rib>> {
+        self.collector.as_ref().map(Collector::changes)
     }
 
     /// Thread bmp, where it has something to do.

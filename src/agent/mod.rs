@@ -82,6 +82,7 @@ pub fn run(file: &Path, config: &Config) -> Result<(), Error> {
     let flow = running.start_flow(agent, &bmp)?;
     let reader = LinkReader::new(found.socket, found.links.clone());
     running.start_http(server, flow.requests.clone(), reader, bmp.reader())?;
+    let bmp_changes = bmp.changes();
     bmp.start(&running)?;
     // serving waits neither for the verifier, some 20 ms a program, nor for the attaching, 13 ms a hook
     let loaded = Loaded::load(&settings).map_err(Error::Load)?;
@@ -100,6 +101,7 @@ pub fn run(file: &Path, config: &Config) -> Result<(), Error> {
             running: &running,
             links: &links,
             flows: flow.requests,
+            bmp: bmp_changes,
             programs,
         },
         notifier: Notifier::from_environment(),

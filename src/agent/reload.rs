@@ -25,6 +25,7 @@ pub(super) struct Changer<'a> {
     pub running: &'a Running,
     pub links: &'a LinksThread,
     pub flows: Sender<Request>,
+    pub bmp: Option<Sender<config::Rib>>,
     pub programs: ConfigMap,
 }
 
@@ -110,6 +111,10 @@ impl Changer<'_> {
         self.flows
             .send(Request::Change(Box::new(change)))
             .map_err(|_| ended("flow"))?;
+        if let Some(bmp) = &self.bmp {
+            bmp.send(agent.enrich.rib.clone())
+                .map_err(|_| ended("bmp"))?;
+        }
         let order = Order::Watch {
             patterns: Arc::new(agent.patterns()),
             directions: agent.directions.clone(),

@@ -25,6 +25,11 @@ impl Config {
         to.prometheus.series_ttl = from.prometheus.series_ttl;
         to.enrich.mmdb = from.enrich.mmdb;
         to.enrich.prefix = from.enrich.prefix;
+        let (to, from) = (&mut to.enrich.rib.bmp, from.enrich.rib.bmp);
+        to.allow = from.allow;
+        to.max_sessions = from.max_sessions;
+        to.max_routes = from.max_routes;
+        to.stale_time = from.stale_time;
         merged
     }
 
