@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a purpose needs and this machine lacks; says what it does, and does nothing when all is there.
 #
-#   scripts/setup.sh build | test | lint | demo | bench | bare ...
+#   scripts/setup.sh build | test | lint | demo | bench | bare | guest ...
 #
 # On Debian (12 or later) and its kin as root it installs packages; elsewhere it names what is missing.
 # SPDX-License-Identifier: AGPL-3.0-only
@@ -114,6 +114,8 @@ purpose() {
         need_file /usr/lib/frr/bgpd frr
         need gobgpd gobgpd
         need_bird
+        need setpriv util-linux
+        need systemd-analyze systemd
         ;;
     lint)
         need clang-format clang-format
@@ -137,7 +139,14 @@ purpose() {
         need git git
         need curl curl
         ;;
-    *) die "unknown purpose '$1': build, test, lint, demo, bench or bare" ;;
+    guest)
+        need qemu-system-x86_64 qemu-system-x86
+        need mmdebstrap mmdebstrap
+        need cpio cpio
+        need modprobe kmod
+        need strip binutils
+        ;;
+    *) die "unknown purpose '$1': build, test, lint, demo, bench, bare or guest" ;;
     esac
 }
 
@@ -227,7 +236,7 @@ EOF
     chmod 755 "$folder/bird"
 }
 
-[ $# -gt 0 ] || die "usage: scripts/setup.sh build | test | lint | demo | bench | bare ..."
+[ $# -gt 0 ] || die "usage: scripts/setup.sh build | test | lint | demo | bench | bare | guest ..."
 for name in "$@"; do purpose "$name"; done
 [ $((${#packages[@]} + ${#aside[@]})) -gt 0 ] || exit 0
 

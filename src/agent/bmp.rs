@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use crossbeam_channel::Sender;
+
 use super::{Error, Running};
 use crate::config;
 use crate::enrich::BgpRoutes;
@@ -48,6 +50,11 @@ impl Bmp {
         })
     }
 
+    /// Takes what has changed, where there is a thread bmp.
+    pub fn changes(&self) -> Option<Sender<config::Rib>> {
+        self.collector.as_ref().map(Collector::changes)
+    }
+
     /// Thread bmp, where it has something to do.
     pub fn start(self, running: &Running) -> Result<(), Error> {
         let Some(collector) = self.collector else {
@@ -57,10 +64,9 @@ impl Bmp {
     }
 }
 
-/// Tells which interfaces belong to a VRF.
+/// Tells which interfaces belong to a VRF at the start; thread links goes on with that.
 pub(super) fn assign_vrfs(interfaces: &Interfaces, links: &[Link]) {
-    for link in links {
-        let vrf = links::vrf(links, link);
-        interfaces.set_vrf(link.ifindex, vrf.map(|vrf| vrf.name.as_str()));
-    }
+    let vrf = |link| links::vrf(links, link).map(|vrf| vrf.name.as_str());
+    let vrfs: Vec<_> = links.iter().map(|link| (link.ifindex, vrf(link))).collect();
+    interfaces.set_vrfs(&vrfs);
 }

@@ -1,22 +1,24 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Wiring only: load, channels, threads, attach, wait, and the order of a clean stop.
 
+mod attend;
 mod bmp;
+pub mod commands;
 mod error;
+mod inbox;
+mod leftovers;
+mod links;
 mod privilege;
+mod reload;
 mod settings;
-mod signals;
 
 use std::cell::RefCell;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use rustix::thread::CapabilitySet;
 
-use crate::bpf::attach::{self, HookKind};
 use crate::bpf::counters::Counters;
 use crate::bpf::load::Loaded;
 use crate::bpf::ring::RingReader;
@@ -25,25 +27,26 @@ use crate::enrich::Enricher;
 use crate::enrich::mmdb::{self, Databases};
 use crate::errors::Errors;
 use crate::export::http::Server;
-use crate::export::metrics::Reload;
 use crate::export::routes::Routes;
 use crate::export::scrape::{BmpReader, LinkReader, Scrape};
-use crate::flow::key::{Direction, FlowRecord};
+use crate::flow::key::FlowRecord;
 use crate::flow::worker::{self, Request};
 use crate::interfaces::Interfaces;
-use crate::links::watcher::{Plan, Watcher};
-use crate::links::{Link, LinkSocket};
+use crate::links::follow::Progress;
+use crate::live::Live;
 use crate::memory;
+use crate::notify::Notifier;
 use crate::process::ProcessReader;
+use crate::sandbox;
 use crate::threads::{self, Heartbeat, Threads};
 
+use attend::Attendant;
 use bmp::Bmp;
 pub use error::Error;
-use settings::is_forced;
-use signals::SignalPipe;
-
-/// How often the threads are looked after.
-const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+use inbox::Inbox;
+pub use leftovers::detach;
+use links::LinksThread;
+use reload::Changer;
 
 /// Batches of records between thread ring and thread flow; beyond that the ring fills.
 const BATCHES: usize = 32;
@@ -51,99 +54,76 @@ const BATCHES: usize = 32;
 /// Requests that wait for thread flow.
 const REQUESTS: usize = 16;
 
-/// Runs until SIGINT or SIGTERM.
-pub fn run(config: &Config) -> Result<(), Error> {
+/// Runs until SIGINT or SIGTERM. `config` was read from `file`, which SIGHUP has read again.
+pub fn run(file: &Path, config: &Config) -> Result<(), Error> {
     let agent = &config.agent;
     privilege::check()?;
-    let mut signals = SignalPipe::new().map_err(Error::Start)?;
+    sandbox::gain_nothing();
+    let (mut inbox, control) = Inbox::new().map_err(Error::Start)?;
     let errors = Arc::new(Errors::default());
-    let mut socket = LinkSocket::new(errors.clone());
-    let links = socket.dump().map_err(Error::Links)?;
-    let found = find(agent, &links)?;
+    let live = Arc::new(Live::new(config.clone()));
+    let found = links::find(agent, &live.get().patterns, &errors)?;
     let databases = Databases::open(&agent.enrich.mmdb).map_err(Error::Database)?;
     let bmp = Bmp::bind(&agent.enrich.rib, &errors)?;
-    let server = bind(agent, &errors)?;
-    let settings = settings::load(agent, found.len());
+    let server = bind(agent, &live, &errors)?;
+    let settings = settings::load(agent, found.wanted);
 
     let running = Running {
         threads: Arc::new(Threads::new()),
         counters: Arc::default(),
-        attached: Arc::new(AtomicBool::new(false)),
-        interfaces: Arc::new(Interfaces::new(settings.slots)),
+        progress: Arc::default(),
+        interfaces: Arc::new(Interfaces::new(settings.slots, agent.prometheus.series_ttl)),
         databases: Arc::new(databases),
+        live,
         errors,
     };
     running.watch_databases(&agent.enrich.mmdb)?;
-    bmp::assign_vrfs(&running.interfaces, &links);
+    bmp::assign_vrfs(&running.interfaces, &found.links);
     let flow = running.start_flow(agent, &bmp)?;
-    let reader = LinkReader::new(socket, links.clone());
-    running.start_http(agent, server, flow.requests, reader, bmp.reader())?;
+    let reader = LinkReader::new(found.socket, found.links.clone());
+    running.start_http(server, flow.requests.clone(), reader, bmp.reader())?;
+    let bmp_changes = bmp.changes();
     bmp.start(&running)?;
     // serving waits neither for the verifier, some 20 ms a program, nor for the attaching, 13 ms a hook
     let loaded = Loaded::load(&settings).map_err(Error::Load)?;
     running.start_ring(&loaded, flow.batches, flow.spares)?;
-    let watcher = running.attach(agent, loaded, &found);
-    memory::forget_startup_code();
-    let end = running.wait(&mut signals);
-    running.stop(watcher);
+    let programs = loaded.config().map_err(Error::Maps)?;
+    let links = running.start_links(agent, loaded, (found.events, found.links), move || {
+        control.wake();
+        memory::forget_startup_code();
+    })?;
+    sandbox::drop_capabilities();
+    sandbox::refuse_system_calls();
+    let mut attendant = Attendant {
+        running: &running,
+        changer: Changer {
+            file,
+            running: &running,
+            links: &links,
+            flows: flow.requests,
+            bmp: bmp_changes,
+            programs,
+        },
+        notifier: Notifier::from_environment(),
+    };
+    let end = attendant.run(&mut inbox);
+    drop(attendant);
+    running.stop(links);
     end
 }
 
-/// Removes the clsact filters that a killed run left on this machine's interfaces.
-pub fn detach() -> Result<(), Error> {
-    // to ask the kernel for a program by its number is an administrator's right
-    if !privilege::have(CapabilitySet::NET_ADMIN | CapabilitySet::SYS_ADMIN)? {
-        return Err(Error::Privilege("CAP_NET_ADMIN and CAP_SYS_ADMIN"));
-    }
-    // libbpf prints a line for each place where there is nothing
-    libbpf_rs::set_print(None);
-    let links = LinkSocket::new(Arc::default())
-        .dump()
-        .map_err(Error::Links)?;
-    for link in &links {
-        for direction in Direction::ALL {
-            let count = attach::detach_leftovers(link.ifindex, direction);
-            if count > 0 {
-                log::info!(
-                    "{}: removed {count} filter at {}",
-                    link.name,
-                    direction.name()
-                );
-            }
-        }
-    }
-    Ok(())
-}
-
-fn find<'a>(agent: &Agent, links: &'a [Link]) -> Result<Vec<&'a Link>, Error> {
-    let patterns = agent.patterns();
-    let found: Vec<_> = links
-        .iter()
-        .filter(|link| patterns.matches(&link.name, link.loopback))
-        .collect();
-    if found.is_empty() {
-        if agent.require_interface {
-            let names: Vec<_> = links.iter().map(|link| link.name.as_str()).collect();
-            let present = names.join(", ");
-            return Err(Error::NoInterface { present });
-        }
-        log::warn!("agent.interfaces matches no interface that is present now");
-    }
-    Ok(found)
-}
-
-fn bind(agent: &Agent, errors: &Arc<Errors>) -> Result<Server, Error> {
+fn bind(agent: &Agent, live: &Arc<Live>, errors: &Arc<Errors>) -> Result<Server, Error> {
     let prometheus = &agent.prometheus;
     let server =
         Server::bind(&prometheus.host, prometheus.port, errors.clone()).map_err(Error::Bind)?;
     for address in server.addresses() {
         log::info!("serving http://{address}/metrics");
     }
-    if prometheus.allow.is_empty() {
-        return Ok(server);
-    }
-    let allow = prometheus.allow.clone();
-    Ok(server.allow(move |address| allow.iter().any(|prefix| prefix.contains(address))))
+    let live = live.clone();
+    Ok(server.allow(move |address| {
+        let allow = &live.config().agent.prometheus.allow;
+        allow.is_empty() || allow.iter().any(|prefix| prefix.contains(address))
+    }))
 }
 
 /// The other ends of thread flow's channels.
@@ -158,10 +138,10 @@ struct Running {
     threads: Arc<Threads>,
     /// Set when the programs are loaded.
     counters: Arc<OnceLock<Counters>>,
-    /// The interfaces found at the start are attached.
-    attached: Arc<AtomicBool>,
+    progress: Arc<Progress>,
     interfaces: Arc<Interfaces>,
     databases: Arc<Databases>,
+    live: Arc<Live>,
     errors: Arc<Errors>,
 }
 
@@ -176,6 +156,13 @@ impl Running {
         self.spawn("mmdb", move |heartbeat| {
             mmdb::watch(&databases, &files, &errors, &heartbeat);
         })
+    }
+
+    /// Other databases from now on.
+    fn replace_databases(&self, opened: Databases, files: &Mmdb) -> Result<(), String> {
+        self.threads.stop("mmdb");
+        self.databases.replace_all(opened);
+        self.watch_databases(files).map_err(|e| e.to_string())
     }
 
     /// Thread flow, and the other ends of its channels.
@@ -197,8 +184,7 @@ impl Running {
             self.databases.clone(),
             self.errors.clone(),
         );
-        self.spawn("flow", move |heartbeat| {
-            threads::raise_priority();
+        self.spawn_urgent("flow", move |heartbeat| {
             worker::run(&settings, names, enricher, channels, &heartbeat);
         })?;
         Ok(FlowEnds {
@@ -226,8 +212,7 @@ impl Running {
             word: loaded.reader().map_err(Error::Maps)?,
             flow_cache: loaded.flow_cache().map_err(Error::Maps)?,
         };
-        self.spawn("ring", move |heartbeat| {
-            threads::raise_priority();
+        self.spawn_urgent("ring", move |heartbeat| {
             if let Err(error) = reader.run(&heartbeat) {
                 log::error!("thread ring: {error}");
             }
@@ -236,7 +221,6 @@ impl Running {
 
     fn start_http(
         &self,
-        agent: &Agent,
         server: Server,
         flows: Sender<Request>,
         links: LinkReader,
@@ -245,76 +229,61 @@ impl Running {
         let scrape = Scrape {
             interfaces: self.interfaces.clone(),
             counters: self.counters.clone(),
-            directions: agent.directions.clone(),
-            patterns: agent.patterns(),
+            live: self.live.clone(),
             flows,
-            flow_gauges: agent.prometheus.flow_gauges,
-            sample_rate: agent.bpf.sample_rate,
             databases: self.databases.clone(),
             bmp,
             errors: self.errors.clone(),
-            reload: Reload {
-                successful: true,
-                success_time: unix_time(),
-            },
             links: RefCell::new(links),
             process: ProcessReader::new().map_err(Error::Start)?,
         };
         let threads = self.threads.clone();
-        let attached = self.attached.clone();
+        let progress = self.progress.clone();
         let routes = Routes::new(
             move |out| scrape.write(out),
-            move || health(&threads, &attached),
+            move || health(&threads, &progress),
         );
         self.spawn("http", move |heartbeat| {
             server.run(&heartbeat, move |request, _| routes.answer(&request));
         })
     }
 
+    /// Every thread has no more rights than it needs.
     fn spawn(
         &self,
         name: &'static str,
         body: impl FnOnce(Heartbeat) + Send + 'static,
     ) -> Result<(), Error> {
-        self.threads.spawn(name, body).map_err(Error::Start)
-    }
-
-    fn attach(&self, agent: &Agent, loaded: Loaded, found: &[&Link]) -> Watcher {
-        let plan = Plan {
-            kind: if is_forced("clsact") {
-                HookKind::Clsact
-            } else {
-                HookKind::detect()
-            },
-            position: agent.bpf.position,
-            directions: agent.directions.clone(),
+        let confined = move |heartbeat| {
+            sandbox::drop_capabilities();
+            body(heartbeat);
         };
-        let interfaces = self.interfaces.clone();
-        let mut watcher = Watcher::new(loaded, interfaces, self.errors.clone(), plan);
-        // every one is tried, whatever becomes of the others
-        let watched = found.iter().filter(|link| watcher.watch(link)).count();
-        self.attached
-            .store(watched == found.len(), Ordering::Release);
-        watcher
+        self.threads.spawn(name, confined).map_err(Error::Start)
     }
 
-    /// Until a signal comes, or a thread has ended by itself.
-    fn wait(&self, signals: &mut SignalPipe) -> Result<(), Error> {
-        while !signals.wait(CHECK_INTERVAL) {
-            if let Some(name) = self.threads.failed() {
-                return Err(Error::ThreadEnded(name));
-            }
-        }
-        Ok(())
+    /// For those between ring and flow table; see [`threads::raise_priority`].
+    fn spawn_urgent(
+        &self,
+        name: &'static str,
+        body: impl FnOnce(Heartbeat) + Send + 'static,
+    ) -> Result<(), Error> {
+        let confined = move |heartbeat| {
+            threads::raise_priority();
+            sandbox::drop_capabilities();
+            body(heartbeat);
+        };
+        self.threads.spawn(name, confined).map_err(Error::Start)
     }
 
     /// The order of a clean stop: no program runs, the timers have swept, the ring and the channel
     /// are drained, and only then the maps close.
-    fn stop(&self, watcher: Watcher) {
+    fn stop(&self, links: LinksThread) {
         log::info!("stopping");
-        self.attached.store(false, Ordering::Release);
-        let loaded = watcher.unwatch_all();
-        if let Err(error) = sweep_all(&loaded) {
+        self.progress.end();
+        let loaded = links.end(self);
+        if let Some(loaded) = &loaded
+            && let Err(error) = sweep_all(loaded)
+        {
             log::error!("the flow cache was not swept: {error}");
         }
         for name in ["ring", "flow", "http", "bmp", "mmdb"] {
@@ -335,13 +304,13 @@ fn sweep_all(loaded: &Loaded) -> io::Result<()> {
     }
 }
 
-fn health(threads: &Threads, attached: &AtomicBool) -> Result<(), Vec<String>> {
+fn health(threads: &Threads, progress: &Progress) -> Result<(), Vec<String>> {
     let mut reasons: Vec<_> = threads
         .unhealthy()
         .into_iter()
         .map(|name| format!("thread {name} does not run"))
         .collect();
-    if !attached.load(Ordering::Acquire) {
+    if !progress.attached() {
         reasons.push("not all interfaces found at the start are attached".into());
     }
     if reasons.is_empty() {
@@ -349,10 +318,4 @@ fn health(threads: &Threads, attached: &AtomicBool) -> Result<(), Vec<String>> {
     } else {
         Err(reasons)
     }
-}
-
-fn unix_time() -> f64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0.0, |elapsed| elapsed.as_secs_f64())
 }

@@ -188,6 +188,11 @@ impl Knowledge for Enricher {
         self.generation
     }
 
+    fn set_prefixes(&mut self, prefixes: &[StaticPrefix]) {
+        self.prefixes = StaticPrefixes::new(prefixes);
+        self.generation = self.generation.wrapping_add(1);
+    }
+
     fn rest(&mut self) {
         if let Some(routes) = &mut self.routes {
             routes.rest();

@@ -11,6 +11,7 @@ use super::labels::{Enrichment, Labels, SetId};
 use super::rollup::{self, Rollup, Tally};
 use super::snapshot::{Snapshot, Totals};
 use super::table::{self, CompletedFlow, FlowTable, Ledger};
+use crate::config::StaticPrefix;
 use crate::threads::Heartbeat;
 
 /// How long the thread sleeps when there is nothing to do: often enough for the heartbeat and for
@@ -33,6 +34,8 @@ pub trait Knowledge: Send {
     /// As in [`Names`]. `now_ms` is monotonic.
     fn generation(&mut self, now_ms: u64) -> u32;
     fn enrichment(&self, key: &FlowKey) -> Enrichment;
+    /// The configuration tells other networks from now on.
+    fn set_prefixes(&mut self, prefixes: &[StaticPrefix]);
     /// There will be no question for a while.
     fn rest(&mut self) {}
 }
@@ -46,6 +49,8 @@ impl Knowledge for () {
     fn enrichment(&self, _: &FlowKey) -> Enrichment {
         Enrichment::default()
     }
+
+    fn set_prefixes(&mut self, _: &[StaticPrefix]) {}
 }
 
 pub struct Settings {
@@ -54,9 +59,16 @@ pub struct Settings {
     pub labels: Labels,
 }
 
+/// What may change while the thread runs: all but the labels.
+pub struct Change {
+    pub settings: Settings,
+    pub prefixes: Vec<StaticPrefix>,
+}
+
 /// What others ask of the flow thread. An answer that nobody waits for any more is dropped.
 pub enum Request {
     Snapshot(Sender<Snapshot>),
+    Change(Box<Change>),
 }
 
 /// The flow thread's ends of its channels.
@@ -163,11 +175,18 @@ impl<N: Names, K: Knowledge> Worker<N, K> {
         self.table.expire(now, EXPIRE_PER_TURN, &mut self.books)
     }
 
-    fn answer(&self, request: Request) {
+    fn answer(&mut self, request: Request) {
         match request {
             // The channel holds one answer, so this fails only if the asker has gone.
             Request::Snapshot(reply) => drop(reply.try_send(self.snapshot())),
+            Request::Change(change) => self.change(&change),
         }
+    }
+
+    fn change(&mut self, change: &Change) {
+        self.table.set_limits(change.settings.table);
+        self.books.rollup.set_limits(change.settings.rollup);
+        self.books.knowledge.set_prefixes(&change.prefixes);
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -450,6 +469,8 @@ mod tests {
             enrichment.src.asn_name = Some(format!("AS {}", enrichment.src.asn).into());
             enrichment
         }
+
+        fn set_prefixes(&mut self, _: &[StaticPrefix]) {}
     }
 
     #[test]

@@ -2,12 +2,16 @@
 //! The machine's network interfaces, as the kernel tells them over rtnetlink.
 
 mod dump;
+mod events;
+pub mod follow;
 mod layer;
 mod message;
+mod pending;
 mod speed;
 pub mod watcher;
 
 pub use dump::LinkSocket;
+pub use events::{Event, Heard, LinkEvents};
 pub use layer::LinkLayer;
 
 /// The device's own counters (`IFLA_STATS64`), to compare ours with.
@@ -54,9 +58,14 @@ impl Link {
 
 /// The VRF device that a link is, or is enslaved to, itself or by the bridge or bond above it.
 pub fn vrf<'a>(links: &'a [Link], link: &'a Link) -> Option<&'a Link> {
+    vrf_among(|ifindex| find(links, ifindex), link)
+}
+
+/// As [`vrf`], wherever the links are kept.
+fn vrf_among<'a>(find: impl Fn(u32) -> Option<&'a Link>, link: &'a Link) -> Option<&'a Link> {
     // the kernel stacks no more devices than this (MAX_NEST_DEV of linux/netdevice.h)
     const DEEPEST: usize = 8;
-    let master = |link: &&'a Link| find(links, link.master?);
+    let master = |link: &&'a Link| find(link.master?);
     std::iter::successors(Some(link), master)
         .take(DEEPEST)
         .find(|link| link.kind == "vrf")
@@ -68,6 +77,12 @@ pub fn find(links: &[Link], ifindex: u32) -> Option<&Link> {
         .binary_search_by_key(&ifindex, |l| l.ifindex)
         .ok()
         .map(|at| &links[at])
+}
+
+/// Name of the link's master, else empty.
+pub fn master_of<'a>(link: &Link, links: &'a [Link]) -> &'a str {
+    let master = link.master.and_then(|master| find(links, master));
+    master.map_or("", |master| &master.name)
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ impl Joined {
             stale_ms: STALE,
             vrf: vrf.clone().into_iter().collect(),
         });
-        let interfaces = Arc::new(Interfaces::new(8));
+        let interfaces = Arc::new(Interfaces::new(8, std::time::Duration::from_secs(3600)));
         let routes = BgpRoutes::new(rib.clone(), interfaces.clone(), &vrf);
         Self {
             session: Session::new("127.0.0.1".parse().unwrap(), true, 0),
@@ -195,14 +195,13 @@ fn traffic_in_a_vrf_has_the_labels_of_its_own_table_or_none() {
     inside.distinguisher = [0, 0, 0xfd, 0xe8, 0, 0, 0, 1];
     joined.send(&inside.up());
     joined.send(&inside.announce("203.0.113.0/24", &[65002, 2]));
-    for (ifindex, device) in [(2, "red"), (3, "blue"), (4, "green")] {
-        joined.interfaces.set_vrf(ifindex, Some(device));
-    }
+    let vrfs = [(2, Some("red")), (3, Some("blue")), (4, Some("green"))];
+    joined.interfaces.set_vrfs(&vrfs);
     let asn = |ifindex| joined.on(ifindex, "203.0.113.1").asn;
     assert_eq!([PLAIN, 2, 3, 4].map(asn), [1, 2, 1, 0]);
     // what is configured speaks of the global table
     let net = |ifindex| joined.on(ifindex, "10.0.0.1").net.is_some();
     assert_eq!([PLAIN, 2, 3, 4].map(net), [true, false, true, false]);
-    joined.interfaces.set_vrf(2, None);
+    joined.interfaces.set_vrfs(&vrfs[1..]);
     assert_eq!(joined.on(2, "203.0.113.1").asn, 1);
 }

@@ -48,10 +48,20 @@ impl Agent {
         config: &str,
         environment: &[(&str, &str)],
     ) -> Self {
+        let mut command = command(lab, namespace, config, &[]);
+        command.envs(environment.iter().copied());
+        Self::spawn(lab, namespace, command)
+    }
+
+    /// As [`Agent::start`], under the programs of `wrapper`.
+    pub fn start_under(lab: &Lab, namespace: &Namespace, config: &str, wrapper: &[&str]) -> Self {
+        Self::spawn(lab, namespace, command(lab, namespace, config, wrapper))
+    }
+
+    fn spawn(lab: &Lab, namespace: &Namespace, mut command: Command) -> Self {
         let log = lab.path("rfm.log");
         let output = fs::File::create(&log).expect("a log file");
-        let child = command(lab, namespace, config, &[])
-            .envs(environment.iter().copied())
+        let child = command
             .stdin(Stdio::null())
             .stdout(output.try_clone().expect("a second handle"))
             .stderr(output)
@@ -121,6 +131,16 @@ impl Agent {
             * 1024
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// File descriptors that it holds.
+    pub fn open_files(&self) -> usize {
+        let folder = format!("/proc/{}/fd", self.child.id());
+        fs::read_dir(folder).expect("the agent runs").count()
+    }
+
     /// Processor time of all threads so far, to the nanosecond, as the scheduler keeps it.
     pub fn cpu_time(&self) -> Duration {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id()));
@@ -154,7 +174,7 @@ impl Agent {
         assert!(status.is_some(), "a killed process ends");
     }
 
-    fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("the agent runs");
     }
 

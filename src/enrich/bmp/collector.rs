@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt;
 
@@ -47,6 +48,7 @@ pub struct Collector {
     monitor: Arc<Monitor>,
     epoch: Instant,
     sessions: Vec<Running>,
+    changes: (Sender<config::Rib>, Receiver<config::Rib>),
 }
 
 /// A session's thread and what ends it.
@@ -75,12 +77,18 @@ impl Collector {
             monitor: Arc::new(Monitor::new(errors)),
             epoch: Instant::now(),
             sessions: Vec::new(),
+            changes: bounded(1),
         })
     }
 
     /// Where it listens; tells the port when 0 was asked for.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.listeners.iter().filter_map(|l| l.address()).collect()
+    }
+
+    /// Takes limits, and who may connect, for the time from then on. Sessions that are there stay.
+    pub fn changes(&self) -> Sender<config::Rib> {
+        self.changes.0.clone()
     }
 
     pub fn monitor(&self) -> Arc<Monitor> {
@@ -92,6 +100,9 @@ impl Collector {
         let mut ticked = Instant::now();
         while !heartbeat.stopping() {
             heartbeat.beat();
+            while let Ok(config) = self.changes.1.try_recv() {
+                self.change(&config);
+            }
             self.wait_and_accept();
             if ticked.elapsed() >= TICK {
                 ticked = Instant::now();
@@ -106,6 +117,13 @@ impl Collector {
         for session in self.sessions.drain(..) {
             session.stop();
         }
+    }
+
+    fn change(&mut self, config: &config::Rib) {
+        self.allow = config.bmp.allow.clone();
+        self.max_sessions = config.bmp.max_sessions as usize;
+        self.rib
+            .write(millis(self.epoch), |rib| rib.set_limits(&config.into()));
     }
 
     fn wait_and_accept(&mut self) {

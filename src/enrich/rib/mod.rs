@@ -152,6 +152,12 @@ impl Rib {
         }
     }
 
+    /// Other limits on routes and their age from now on; the VRFs stay. Routes that are too many stay, too.
+    pub fn set_limits(&mut self, settings: &Settings) {
+        self.settings.max_routes = settings.max_routes;
+        self.settings.stale_ms = settings.stale_ms;
+    }
+
     /// The table for traffic on an interface enslaved to the VRF device `vrf`, or on any other.
     pub fn table(&self, vrf: Option<&str>) -> Option<TableId> {
         let Some(device) = vrf else {

@@ -18,6 +18,7 @@ use crate::errors::Errors;
 use crate::export::text::TextWriter;
 use crate::flow::snapshot::Snapshot;
 use crate::links::Link;
+use crate::live::Reload;
 use crate::process::ProcessStats;
 
 pub use bmp::Bmp;
@@ -27,9 +28,8 @@ pub use bmp::Bmp;
 pub struct Input<'a> {
     /// In the order in which they are to appear.
     pub interfaces: &'a [Interface<'a>],
-    /// Sum over the hooks that were let go and stand no longer in `interfaces`, so that the totals of
-    /// what was dropped never fall.
-    pub departed: HookCounters,
+    /// Sum over all hooks that there are or were, so that the totals never fall.
+    pub all_hooks: HookCounters,
     /// Each pattern of the configuration, and how many interfaces it matches.
     pub pattern_matches: &'a [(&'a str, u64)],
     pub flows: &'a Snapshot,
@@ -51,6 +51,8 @@ pub struct Input<'a> {
 
 /// One watched interface.
 pub struct Interface<'a> {
+    /// Under which it is counted: in the moment of a rename the link may say another.
+    pub name: &'a str,
     pub link: &'a Link,
     /// Name of the link's master, else empty.
     pub master: &'a str,
@@ -65,14 +67,6 @@ pub struct Interface<'a> {
 pub struct Build<'a> {
     pub version: &'a str,
     pub revision: &'a str,
-}
-
-/// How the configuration was last read.
-#[derive(Clone, Copy)]
-pub struct Reload {
-    pub successful: bool,
-    /// Seconds since the Unix epoch; the start counts as the first success.
-    pub success_time: f64,
 }
 
 /// Writes everything, in an order that depends on `input` alone. `elapsed` is asked last: the time since

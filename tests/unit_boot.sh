@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Boots a Debian kernel with systemd in QEMU, and runs the shipped unit there (tests/guest/unit.sh).
+#
+#   tests/unit_boot.sh PROGRAM
+# SPDX-License-Identifier: AGPL-3.0-only
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+program=${1:?usage: tests/unit_boot.sh PROGRAM}
+payload=$(mktemp -d)
+trap 'rm -rf "$payload"' EXIT
+install -m 755 "$program" "$payload/rfm"
+strip "$payload/rfm"
+install -m 644 config/rfm.toml config/rfm.service "$payload"
+install -m 755 tests/guest/unit.sh "$payload/run.sh"
+
+tests/guest/boot.sh linux-image-6.12-cloud-amd64 "$payload" veth dummy
