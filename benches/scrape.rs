@@ -286,6 +286,7 @@ fn serve(series: u32) -> Result<()> {
                 max_flows: FLOWS as usize,
                 idle_timeout_ms: 3_600_000,
                 active_timeout_ms: 3_600_000,
+                linger_ms: None,
             },
             rollup: rollup::Limits {
                 max_series: 10_000,

@@ -84,6 +84,7 @@ pub(super) fn flow(agent: &Agent) -> worker::Settings {
             max_flows: agent.collector.max_flows as usize,
             idle_timeout_ms: millis(agent.collector.eviction_timeout),
             active_timeout_ms: millis(agent.collector.active_timeout),
+            linger_ms: None,
         },
         rollup: rollup::Limits {
             max_series: agent.prometheus.max_series as usize,

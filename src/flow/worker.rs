@@ -277,6 +277,7 @@ mod tests {
                 max_flows,
                 idle_timeout_ms: 1_000,
                 active_timeout_ms: 60_000,
+                linger_ms: None,
             },
             rollup: rollup::Limits {
                 max_series: 100,
