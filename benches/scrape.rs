@@ -298,6 +298,7 @@ fn serve(series: u32) -> Result<()> {
             records: records_rx,
             spare,
             requests: requests_rx,
+            outlet: None,
         };
         worker::run(&settings, Places, (), channels, &heartbeat);
     })?;
@@ -401,6 +402,7 @@ fn input<'a>(
         flow_gauges: true,
         sample_rate: 100,
         databases: &[],
+        ipfix: &[],
         errors,
         parse_errors: &[],
         build: Build {

@@ -2,6 +2,7 @@
 //! Wiring only: load, channels, threads, attach, wait, and the order of a clean stop.
 
 mod error;
+mod ipfix;
 mod privilege;
 mod settings;
 mod signals;
@@ -24,10 +25,12 @@ use crate::enrich::Enricher;
 use crate::enrich::mmdb::{self, Databases};
 use crate::errors::Errors;
 use crate::export::http::Server;
+use crate::export::ipfix::tally::Tally;
 use crate::export::metrics::Reload;
 use crate::export::routes::Routes;
 use crate::export::scrape::{LinkReader, Scrape};
 use crate::flow::key::{Direction, FlowRecord};
+use crate::flow::outlet::Outlet;
 use crate::flow::worker::{self, Request};
 use crate::interfaces::Interfaces;
 use crate::links::watcher::{Plan, Watcher};
@@ -71,9 +74,10 @@ pub fn run(config: &Config) -> Result<(), Error> {
         errors,
     };
     running.watch_databases(&agent.enrich.mmdb)?;
-    let flow = running.start_flow(agent)?;
+    let export = running.start_ipfix(agent)?;
+    let flow = running.start_flow(agent, export.outlet)?;
     let reader = LinkReader::new(socket, links.clone());
-    running.start_http(agent, server, flow.requests, reader)?;
+    running.start_http(agent, server, flow.requests, reader, export.tallies)?;
     // serving waits neither for the verifier, some 20 ms a program, nor for the attaching, 13 ms a hook
     let loaded = Loaded::load(&settings).map_err(Error::Load)?;
     running.start_ring(&loaded, flow.batches, flow.spares)?;
@@ -174,7 +178,7 @@ impl Running {
     }
 
     /// Thread flow, and the other ends of its channels.
-    fn start_flow(&self, agent: &Agent) -> Result<FlowEnds, Error> {
+    fn start_flow(&self, agent: &Agent, outlet: Option<Outlet>) -> Result<FlowEnds, Error> {
         let (batches, records) = bounded(BATCHES);
         let (spare, spares) = bounded(BATCHES);
         let (requests, answers) = bounded(REQUESTS);
@@ -182,11 +186,11 @@ impl Running {
             records,
             spare,
             requests: answers,
+            outlet,
         };
         let settings = settings::flow(agent);
         let names = self.interfaces.clone();
-        let prefixes = &agent.enrich.prefix;
-        let enricher = Enricher::new(None, prefixes, self.databases.clone(), self.errors.clone());
+        let enricher = self.enricher(agent);
         self.spawn("flow", move |heartbeat| {
             threads::raise_priority();
             worker::run(&settings, names, enricher, channels, &heartbeat);
@@ -196,6 +200,12 @@ impl Running {
             spares,
             requests,
         })
+    }
+
+    /// All that is known of addresses, for one thread.
+    fn enricher(&self, agent: &Agent) -> Enricher {
+        let prefixes = &agent.enrich.prefix;
+        Enricher::new(None, prefixes, self.databases.clone(), self.errors.clone())
     }
 
     /// Thread ring, which feeds thread flow; and the counters for whoever shows them.
@@ -230,6 +240,7 @@ impl Running {
         server: Server,
         flows: Sender<Request>,
         links: LinkReader,
+        ipfix: Vec<Arc<Tally>>,
     ) -> Result<(), Error> {
         let scrape = Scrape {
             interfaces: self.interfaces.clone(),
@@ -240,6 +251,7 @@ impl Running {
             flow_gauges: agent.prometheus.flow_gauges,
             sample_rate: agent.bpf.sample_rate,
             databases: self.databases.clone(),
+            ipfix,
             errors: self.errors.clone(),
             reload: Reload {
                 successful: true,
@@ -305,7 +317,7 @@ impl Running {
         if let Err(error) = sweep_all(&loaded) {
             log::error!("the flow cache was not swept: {error}");
         }
-        for name in ["ring", "flow", "http", "mmdb"] {
+        for name in ["ring", "flow", "ipfix", "http", "mmdb"] {
             self.threads.stop(name);
         }
     }

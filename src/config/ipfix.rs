@@ -110,6 +110,19 @@ impl Collector {
             transport: section.read("transport", named, DEFAULT_TRANSPORT),
         }
     }
+
+    /// How metrics and the log call it: unlike any other that is configured.
+    pub fn label(&self) -> String {
+        let Self { host, port, .. } = self;
+        let address = match host.contains(':') {
+            true => format!("[{host}]:{port}"),
+            false => format!("{host}:{port}"),
+        };
+        match self.transport {
+            Transport::Udp => address,
+            Transport::Tcp => format!("{address}/tcp"),
+        }
+    }
 }
 
 /// `host` and `port` of a service that is off ("" and 0) unless one of them is set.

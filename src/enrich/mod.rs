@@ -9,6 +9,7 @@ mod prefixes;
 pub mod rib;
 #[cfg(test)]
 mod tests;
+mod ways;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,6 +23,8 @@ use crate::flow::labels::{Endpoint, Enrichment};
 use crate::flow::worker::Knowledge;
 use mmdb::{Database, Databases, Kind};
 use prefixes::StaticPrefixes;
+
+pub use ways::{Way, Ways};
 
 /// Sources are asked no more often whether they changed: what flows are looked up anew for comes at most
 /// twice a second.
@@ -86,6 +89,23 @@ impl Enricher {
         self.sources = (routes, self.databases.generation());
         self.asn = self.databases.get(Kind::Asn);
         self.city = self.databases.get(Kind::City);
+    }
+
+    /// What is known of the two ends in numbers.
+    pub fn ways(&self, key: &FlowKey) -> Ways {
+        let way = |address| {
+            let known = self.endpoint(address, key.ifindex);
+            Way {
+                asn: known.asn,
+                peer_asn: known.peer_asn,
+                ..Way::default()
+            }
+        };
+        Ways {
+            src: way(key.source()),
+            dst: way(key.destination()),
+            gateway: None,
+        }
     }
 
     fn endpoint(&self, address: IpAddr, ifindex: u32) -> Endpoint {

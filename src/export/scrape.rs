@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
+use super::ipfix::tally::Tally;
 use super::metrics::{self, Build, Input, Interface, Reload};
 use crate::bpf::counters::{Counters, HookCounters};
 use crate::config::Patterns;
@@ -34,6 +35,7 @@ pub struct Scrape {
     pub flow_gauges: bool,
     pub sample_rate: u32,
     pub databases: Arc<Databases>,
+    pub ipfix: Vec<Arc<Tally>>,
     pub errors: Arc<Errors>,
     pub reload: Reload,
     pub links: RefCell<LinkReader>,
@@ -85,6 +87,7 @@ impl Scrape {
             flow_gauges: self.flow_gauges,
             sample_rate: self.sample_rate,
             databases: &self.databases.build_times(),
+            ipfix: &self.ipfix,
             errors: &self.errors,
             parse_errors: &parse_errors,
             build: Build {

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Figures of a small router, all of them different.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rfm::bpf::counters::{Count, FamilyCounters, HookCounters};
 use rfm::errors::{Errors, Subsystem};
+use rfm::export::ipfix::tally::Tally;
 use rfm::export::metrics::{Build, Input, Interface, Reload, render};
+use rfm::flow::outlet::{Load, Losses};
 use rfm::flow::snapshot::{SeriesRow, Snapshot, Totals};
 use rfm::links::{DeviceCounters, Link};
 use rfm::process::ProcessStats;
@@ -14,6 +17,7 @@ pub struct Fixture {
     links: Vec<Link>,
     interfaces: Vec<(&'static str, Option<HookCounters>, Option<HookCounters>)>,
     flows: Snapshot,
+    ipfix: Vec<Arc<Tally>>,
     errors: Errors,
 }
 
@@ -24,6 +28,7 @@ impl Fixture {
             links: Vec::new(),
             interfaces: Vec::new(),
             flows: Snapshot::default(),
+            ipfix: Vec::new(),
             errors: Errors::default(),
         }
     }
@@ -62,6 +67,19 @@ impl Fixture {
                 series_folded: 5005,
             },
         };
+        let before = Arc::new(Losses::default());
+        let parts = |parts| Load {
+            parts,
+            packets: 10 * parts,
+            octets: 1000 * parts,
+        };
+        for (n, collector) in [(1, "[::1]:4739"), (2, "nf.example.net:2055/tcp")] {
+            let tally = Tally::new(collector.into(), before.clone());
+            tally.sent(6000 + n);
+            tally.dropped(parts(n));
+            new.ipfix.push(Arc::new(tally));
+        }
+        before.count(parts(70));
         new.errors.count(Subsystem::Netlink);
         new
     }
@@ -113,6 +131,7 @@ impl Fixture {
                 0 => &[],
                 _ => &[("asn", 1_700_000_001), ("city", 1_700_000_002)],
             },
+            ipfix: &self.ipfix,
             errors: &self.errors,
             parse_errors: &[("ipv4_version", 3), ("ipv6_short", 0)],
             build: Build {

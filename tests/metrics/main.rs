@@ -14,7 +14,7 @@ use proptest::prelude::*;
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/metrics.txt");
 
 /// REFERENCE names that this program has; the promise to dashboards.
-const NAMES: [&str; 46] = [
+const NAMES: [&str; 48] = [
     "rfm_interface_rx_bytes_total",
     "rfm_interface_rx_packets_total",
     "rfm_interface_tx_bytes_total",
@@ -48,6 +48,8 @@ const NAMES: [&str; 46] = [
     "rfm_flow_series_limit",
     "rfm_flow_series_folded_total",
     "rfm_mmdb_build_timestamp_seconds",
+    "rfm_ipfix_records_total",
+    "rfm_ipfix_dropped_records_total",
     "rfm_errors_total",
     "rfm_parse_errors_total",
     "rfm_build_info",

@@ -10,10 +10,12 @@ mod flows;
 mod interfaces;
 
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bpf::counters::HookCounters;
 use crate::errors::Errors;
+use crate::export::ipfix::tally::Tally;
 use crate::export::text::TextWriter;
 use crate::flow::snapshot::Snapshot;
 use crate::links::Link;
@@ -35,6 +37,8 @@ pub struct Input<'a> {
     pub sample_rate: u32,
     /// Each database in use, and when it was built: seconds since the Unix epoch.
     pub databases: &'a [(&'a str, u64)],
+    /// By collector, what was exported.
+    pub ipfix: &'a [Arc<Tally>],
     pub errors: &'a Errors,
     /// Reason, times.
     pub parse_errors: &'a [(&'a str, u64)],

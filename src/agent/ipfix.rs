@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Thread ipfix and what it asks.
+
+use std::sync::{Arc, OnceLock};
+
+use super::{Error, Running};
+use crate::bpf::counters::Counters;
+use crate::config::Agent;
+use crate::enrich::{Enricher, Ways};
+use crate::export::ipfix::flows::Layout;
+use crate::export::ipfix::options::Interface;
+use crate::export::ipfix::tally::Tally;
+use crate::export::ipfix::worker::{self, Settings, Sources, Target};
+use crate::flow::key::{Direction, FlowKey};
+use crate::flow::outlet::Outlet;
+use crate::flow::worker::Knowledge;
+use crate::interfaces::Interfaces;
+use crate::links::LinkSocket;
+
+/// Where flows go that are exported, and what becomes of them.
+#[derive(Default)]
+pub(super) struct Export {
+    pub outlet: Option<Outlet>,
+    pub tallies: Vec<Arc<Tally>>,
+}
+
+impl Running {
+    /// Thread ipfix, where there is a collector.
+    pub(super) fn start_ipfix(&self, agent: &Agent) -> Result<Export, Error> {
+        let ipfix = &agent.ipfix;
+        let collectors = ipfix.collectors();
+        if collectors.is_empty() {
+            return Ok(Export::default());
+        }
+        let (outlet, inlet) = Outlet::new(ipfix.directions.clone());
+        let target = |collector| Target::new(collector, &ipfix.bind, inlet.losses.clone());
+        let targets: Vec<_> = collectors.iter().map(target).collect();
+        let tallies = targets.iter().map(|target| target.tally.clone()).collect();
+        let settings = Settings {
+            targets,
+            template_refresh: ipfix.template_refresh,
+            domain: ipfix.observation_domain_id,
+            layout: Layout {
+                routes: false,
+                prev_adjacent: ipfix.prev_adjacent,
+            },
+            sample_rate: agent.bpf.sample_rate,
+        };
+        let facts = Facts {
+            enricher: self.enricher(agent),
+            links: LinkSocket::new(self.errors.clone()),
+            interfaces: self.interfaces.clone(),
+            counters: self.counters.clone(),
+            directions: agent.directions.clone(),
+        };
+        let errors = self.errors.clone();
+        self.spawn("ipfix", move |heartbeat| {
+            worker::run(settings, facts, inlet, &errors, &heartbeat);
+        })?;
+        Ok(Export {
+            outlet: Some(outlet),
+            tallies,
+        })
+    }
+}
+
+/// What the agent knows.
+struct Facts {
+    enricher: Enricher,
+    links: LinkSocket,
+    interfaces: Arc<Interfaces>,
+    counters: Arc<OnceLock<Counters>>,
+    directions: Vec<Direction>,
+}
+
+impl Sources for Facts {
+    fn refresh(&mut self, now_ms: u64) {
+        self.enricher.generation(now_ms);
+    }
+
+    fn ways(&self, key: &FlowKey) -> Ways {
+        self.enricher.ways(key)
+    }
+
+    /// Without an answer of the kernel none: the socket has counted and logged that.
+    fn interfaces(&mut self) -> Vec<Interface> {
+        let links = self.links.dump().unwrap_or_default();
+        let interface = |link: crate::links::Link| Interface {
+            ifindex: link.ifindex,
+            name: link.name,
+            description: link.alias,
+        };
+        links.into_iter().map(interface).collect()
+    }
+
+    fn lost(&self) -> (u64, u64) {
+        let Some(counters) = self.counters.get() else {
+            return (0, 0);
+        };
+        let mut lost = (0u64, 0u64);
+        for watched in self.interfaces.watched() {
+            for &direction in &self.directions {
+                let Ok(hook) = counters.hook(watched.slot, direction) else {
+                    continue;
+                };
+                for family in &hook.families {
+                    lost.0 = lost.0.wrapping_add(family.lost.packets);
+                    lost.1 = lost.1.wrapping_add(family.lost.bytes);
+                }
+            }
+        }
+        lost
+    }
+}
