@@ -402,6 +402,7 @@ fn input<'a>(
         flow_gauges: true,
         sample_rate: 100,
         databases: &[],
+        bmp: None,
         ipfix: &[],
         errors,
         parse_errors: &[],

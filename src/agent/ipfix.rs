@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use super::bmp::Bmp;
 use super::{Error, Running};
 use crate::bpf::counters::Counters;
 use crate::config::Agent;
@@ -26,7 +27,7 @@ pub(super) struct Export {
 
 impl Running {
     /// Thread ipfix, where there is a collector.
-    pub(super) fn start_ipfix(&self, agent: &Agent) -> Result<Export, Error> {
+    pub(super) fn start_ipfix(&self, agent: &Agent, bmp: &Bmp) -> Result<Export, Error> {
         let ipfix = &agent.ipfix;
         let collectors = ipfix.collectors();
         if collectors.is_empty() {
@@ -41,13 +42,13 @@ impl Running {
             template_refresh: ipfix.template_refresh,
             domain: ipfix.observation_domain_id,
             layout: Layout {
-                routes: false,
+                routes: agent.enrich.rib.bmp.enabled(),
                 prev_adjacent: ipfix.prev_adjacent,
             },
             sample_rate: agent.bpf.sample_rate,
         };
         let facts = Facts {
-            enricher: self.enricher(agent),
+            enricher: self.enricher(agent, bmp),
             links: LinkSocket::new(self.errors.clone()),
             interfaces: self.interfaces.clone(),
             counters: self.counters.clone(),

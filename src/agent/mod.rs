@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Wiring only: load, channels, threads, attach, wait, and the order of a clean stop.
 
+mod bmp;
 mod error;
 mod ipfix;
 mod privilege;
@@ -28,7 +29,7 @@ use crate::export::http::Server;
 use crate::export::ipfix::tally::Tally;
 use crate::export::metrics::Reload;
 use crate::export::routes::Routes;
-use crate::export::scrape::{LinkReader, Scrape};
+use crate::export::scrape::{BmpReader, LinkReader, Scrape};
 use crate::flow::key::{Direction, FlowRecord};
 use crate::flow::outlet::Outlet;
 use crate::flow::worker::{self, Request};
@@ -39,6 +40,7 @@ use crate::memory;
 use crate::process::ProcessReader;
 use crate::threads::{self, Heartbeat, Threads};
 
+use bmp::Bmp;
 pub use error::Error;
 use settings::is_forced;
 use signals::SignalPipe;
@@ -62,6 +64,7 @@ pub fn run(config: &Config) -> Result<(), Error> {
     let links = socket.dump().map_err(Error::Links)?;
     let found = find(agent, &links)?;
     let databases = Databases::open(&agent.enrich.mmdb).map_err(Error::Database)?;
+    let bmp = Bmp::bind(&agent.enrich.rib, &errors)?;
     let server = bind(agent, &errors)?;
     let settings = settings::load(agent, found.len());
 
@@ -74,10 +77,13 @@ pub fn run(config: &Config) -> Result<(), Error> {
         errors,
     };
     running.watch_databases(&agent.enrich.mmdb)?;
-    let export = running.start_ipfix(agent)?;
-    let flow = running.start_flow(agent, export.outlet)?;
+    bmp::assign_vrfs(&running.interfaces, &links);
+    let export = running.start_ipfix(agent, &bmp)?;
+    let flow = running.start_flow(agent, &bmp, export.outlet)?;
     let reader = LinkReader::new(socket, links.clone());
-    running.start_http(agent, server, flow.requests, reader, export.tallies)?;
+    let tallies = export.tallies;
+    running.start_http(agent, server, flow.requests, reader, bmp.reader(), tallies)?;
+    bmp.start(&running)?;
     // serving waits neither for the verifier, some 20 ms a program, nor for the attaching, 13 ms a hook
     let loaded = Loaded::load(&settings).map_err(Error::Load)?;
     running.start_ring(&loaded, flow.batches, flow.spares)?;
@@ -178,7 +184,12 @@ impl Running {
     }
 
     /// Thread flow, and the other ends of its channels.
-    fn start_flow(&self, agent: &Agent, outlet: Option<Outlet>) -> Result<FlowEnds, Error> {
+    fn start_flow(
+        &self,
+        agent: &Agent,
+        bmp: &Bmp,
+        outlet: Option<Outlet>,
+    ) -> Result<FlowEnds, Error> {
         let (batches, records) = bounded(BATCHES);
         let (spare, spares) = bounded(BATCHES);
         let (requests, answers) = bounded(REQUESTS);
@@ -190,7 +201,7 @@ impl Running {
         };
         let settings = settings::flow(agent);
         let names = self.interfaces.clone();
-        let enricher = self.enricher(agent);
+        let enricher = self.enricher(agent, bmp);
         self.spawn("flow", move |heartbeat| {
             threads::raise_priority();
             worker::run(&settings, names, enricher, channels, &heartbeat);
@@ -203,9 +214,14 @@ impl Running {
     }
 
     /// All that is known of addresses, for one thread.
-    fn enricher(&self, agent: &Agent) -> Enricher {
-        let prefixes = &agent.enrich.prefix;
-        Enricher::new(None, prefixes, self.databases.clone(), self.errors.clone())
+    fn enricher(&self, agent: &Agent, bmp: &Bmp) -> Enricher {
+        let routes = bmp.routes(&agent.enrich.rib, self.interfaces.clone());
+        Enricher::new(
+            Some(Box::new(routes)),
+            &agent.enrich.prefix,
+            self.databases.clone(),
+            self.errors.clone(),
+        )
     }
 
     /// Thread ring, which feeds thread flow; and the counters for whoever shows them.
@@ -240,6 +256,7 @@ impl Running {
         server: Server,
         flows: Sender<Request>,
         links: LinkReader,
+        bmp: Option<BmpReader>,
         ipfix: Vec<Arc<Tally>>,
     ) -> Result<(), Error> {
         let scrape = Scrape {
@@ -251,6 +268,7 @@ impl Running {
             flow_gauges: agent.prometheus.flow_gauges,
             sample_rate: agent.bpf.sample_rate,
             databases: self.databases.clone(),
+            bmp,
             ipfix,
             errors: self.errors.clone(),
             reload: Reload {
@@ -317,7 +335,7 @@ impl Running {
         if let Err(error) = sweep_all(&loaded) {
             log::error!("the flow cache was not swept: {error}");
         }
-        for name in ["ring", "flow", "ipfix", "http", "mmdb"] {
+        for name in ["ring", "flow", "ipfix", "http", "bmp", "mmdb"] {
             self.threads.stop(name);
         }
     }

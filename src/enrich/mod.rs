@@ -7,6 +7,7 @@ pub mod bmp;
 pub mod mmdb;
 mod prefixes;
 pub mod rib;
+mod routes;
 #[cfg(test)]
 mod tests;
 mod ways;
@@ -22,7 +23,10 @@ use crate::flow::key::FlowKey;
 use crate::flow::labels::{Endpoint, Enrichment};
 use crate::flow::worker::Knowledge;
 use mmdb::{Database, Databases, Kind};
-use prefixes::StaticPrefixes;
+use prefixes::{Network, StaticPrefixes};
+use rib::{Route, TableId, is_unlabelled};
+
+pub use routes::BgpRoutes;
 
 pub use ways::{Way, Ways};
 
@@ -30,20 +34,14 @@ pub use ways::{Way, Ways};
 /// twice a second.
 const INTERVAL_MS: u64 = 500;
 
-/// What a routing table says of an address. An unknown AS is 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Route {
-    pub prefix_length: u8,
-    pub origin_asn: u32,
-    pub neighbour_asn: u32,
-}
-
-/// A routing table.
+/// Routing tables.
 pub trait Routes: Send {
     /// Advances when a route may have changed.
     fn generation(&self) -> u32;
-    /// The best route for an address in the traffic of the interface `ifindex`.
-    fn lookup(&self, address: IpAddr, ifindex: u32) -> Option<Route>;
+    /// The table for the traffic of an interface; `None` where no table speaks for it.
+    fn table(&self, ifindex: u32) -> Option<TableId>;
+    /// The best route for an address.
+    fn lookup(&self, address: IpAddr, table: TableId) -> Option<Route>;
 }
 
 /// Answers from all sources. Owned by the thread that asks: it keeps hold of the databases between two
@@ -93,13 +91,19 @@ impl Enricher {
 
     /// What is known of the two ends in numbers.
     pub fn ways(&self, key: &FlowKey) -> Ways {
-        let way = |address| {
-            let known = self.endpoint(address, key.ifindex);
-            Way {
-                asn: known.asn,
-                peer_asn: known.peer_asn,
-                ..Way::default()
+        let table = self.table(key.ifindex);
+        let way = |address: IpAddr| {
+            let address = address.to_canonical();
+            if is_unlabelled(address) {
+                return Way::default();
             }
+            let (mut way, _) = self.way(address, table);
+            if way.asn == 0 {
+                let found = self.asn.as_ref().map(|database| database.asn(address));
+                let found = found.and_then(|found| self.counted(found));
+                way.asn = found.map_or(0, |found| found.number);
+            }
+            way
         };
         Ways {
             src: way(key.source()),
@@ -108,28 +112,50 @@ impl Enricher {
         }
     }
 
-    fn endpoint(&self, address: IpAddr, ifindex: u32) -> Endpoint {
-        let address = address.to_canonical();
-        let mut known = Endpoint::default();
-        if !may_be_known(address) {
-            return known;
+    fn table(&self, ifindex: u32) -> Option<TableId> {
+        match &self.routes {
+            Some(routes) => routes.table(ifindex),
+            None => Some(TableId::GLOBAL),
         }
-        let routes = self.routes.as_ref();
-        let mut route = routes.and_then(|routes| routes.lookup(address, ifindex));
-        let shortest = route.map_or(0, |route| route.prefix_length);
-        let network = self.prefixes.lookup(address);
-        if let Some(network) = network.filter(|network| network.length >= shortest) {
-            known.net = network.name.clone();
-            known.asn = network.asn;
-            if network.asn > 0 {
-                // The way to a network that BGP does not tell is not the one that BGP tells.
-                route = None;
-            }
+    }
+
+    /// What routes and the configuration say of an address, and the network of the configuration.
+    fn way(&self, address: IpAddr, table: Option<TableId>) -> (Way, Option<&Network>) {
+        let routes = self.routes.as_ref().zip(table);
+        let mut route = routes.and_then(|(routes, table)| routes.lookup(address, table));
+        let shortest = route.map_or(0, |route| route.prefix_len);
+        // the configuration speaks of the global table: the same addresses may be another's in a VRF
+        let network = (table == Some(TableId::GLOBAL))
+            .then(|| self.prefixes.lookup(address))
+            .flatten()
+            .filter(|network| network.length >= shortest);
+        let mut way = Way {
+            prefix_len: network.map_or(shortest, |network| network.length),
+            ..Way::default()
+        };
+        if let Some(network) = network.filter(|network| network.asn > 0) {
+            way.asn = network.asn;
+            // The way to a network that BGP does not tell is not the one that BGP tells.
+            route = None;
         }
         if let Some(route) = route {
-            known.asn = route.origin_asn;
-            known.peer_asn = route.neighbour_asn;
+            way.asn = route.origin_asn;
+            way.peer_asn = route.neighbour_asn;
+            way.next_hop = route.next_hop;
         }
+        (way, network)
+    }
+
+    fn endpoint(&self, address: IpAddr, table: Option<TableId>) -> Endpoint {
+        let address = address.to_canonical();
+        let mut known = Endpoint::default();
+        if is_unlabelled(address) {
+            return known;
+        }
+        let (way, network) = self.way(address, table);
+        known.asn = way.asn;
+        known.peer_asn = way.peer_asn;
+        known.net = network.and_then(|network| network.name.clone());
         self.add_asn(address, &mut known);
         self.add_place(address, &mut known);
         known
@@ -185,18 +211,10 @@ impl Knowledge for Enricher {
     }
 
     fn enrichment(&self, key: &FlowKey) -> Enrichment {
+        let table = self.table(key.ifindex);
         Enrichment {
-            src: self.endpoint(key.source(), key.ifindex),
-            dst: self.endpoint(key.destination(), key.ifindex),
+            src: self.endpoint(key.source(), table),
+            dst: self.endpoint(key.destination(), table),
         }
     }
-}
-
-/// Some addresses belong to nobody in particular, whatever a table says.
-fn may_be_known(address: IpAddr) -> bool {
-    let link_local = match address {
-        IpAddr::V4(address) => address.is_link_local(),
-        IpAddr::V6(address) => address.is_unicast_link_local(),
-    };
-    !(link_local || address.is_loopback() || address.is_multicast())
 }

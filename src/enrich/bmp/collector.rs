@@ -121,7 +121,7 @@ impl Collector {
         let ready: Vec<_> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
         for i in (0..ready.len()).filter(|&i| ready[i]) {
             match self.listeners[i].accept() {
-                Ok((fd, Some(address))) => self.admit(fd, address.ip()),
+                Ok((fd, Some(address))) => self.admit(fd, address.ip().to_canonical()),
                 Ok((_, None)) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
                 Err(error) => {
                     self.monitor

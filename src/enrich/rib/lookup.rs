@@ -3,7 +3,6 @@
 
 use std::cmp::Ordering;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use super::attributes::{AttributesId, Preference};
 use super::peer::{TableId, View};
@@ -14,24 +13,16 @@ use super::{Rib, of_family};
 /// Any shorter prefix is a default route: it tells where to send, not whose the address is.
 pub const SHORTEST_NETWORK: u8 = 8;
 
-/// What is known of an address.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What routes say of an address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Route {
-    /// 0: not known, because of a default route, an AS_SET, or a static prefix without ASN.
+    /// 0: not known, because of a default route or an AS_SET.
     pub origin_asn: u32,
     /// 0: not known.
     pub neighbour_asn: u32,
     pub next_hop: Option<IpAddr>,
     pub prefix_len: u8,
     pub blackhole: bool,
-    pub source: Source,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    Bgp,
-    /// A static prefix, by its name.
-    Static(Arc<str>),
 }
 
 /// The order in which routers answer: one of a later rank only where those before have no route, or
@@ -165,37 +156,19 @@ impl Rib {
             return None;
         }
         let (family, bits) = split(address);
-        let fixed = (table == TableId::GLOBAL)
-            .then(|| self.statics.lookup(family, bits))
-            .flatten();
-        let bgp = self.lookup_bgp(family, bits, table);
-        match (fixed, bgp) {
-            (Some((length, network)), bgp) if bgp.is_none_or(|(l, _)| l <= length) => Some(Route {
-                origin_asn: network.asn,
-                neighbour_asn: 0,
-                next_hop: None,
-                prefix_len: length,
-                blackhole: false,
-                source: Source::Static(network.name.clone()),
-            }),
-            (_, Some((length, attributes))) => {
-                let (origin_asn, neighbour_asn, next_hop, blackhole) =
-                    self.attributes.tell(attributes);
-                let is_default = length < SHORTEST_NETWORK;
-                Some(Route {
-                    origin_asn: if is_default { 0 } else { origin_asn },
-                    neighbour_asn,
-                    next_hop,
-                    prefix_len: length,
-                    blackhole,
-                    source: Source::Bgp,
-                })
-            }
-            (_, None) => None,
-        }
+        let (length, attributes) = self.best_match(family, bits, table)?;
+        let (origin_asn, neighbour_asn, next_hop, blackhole) = self.attributes.tell(attributes);
+        let is_default = length < SHORTEST_NETWORK;
+        Some(Route {
+            origin_asn: if is_default { 0 } else { origin_asn },
+            neighbour_asn,
+            next_hop,
+            prefix_len: length,
+            blackhole,
+        })
     }
 
-    fn lookup_bgp(&self, family: Family, bits: u128, table: TableId) -> Option<(u8, AttributesId)> {
+    fn best_match(&self, family: Family, bits: u128, table: TableId) -> Option<(u8, AttributesId)> {
         let answers = &self.answers.0[usize::from(table.0)][family as usize][..];
         // sorted: the first rank is the one that need not wait for another
         let first = answers.first()?.rank;
@@ -308,7 +281,7 @@ impl Candidate {
 }
 
 /// Addresses that no routing table speaks for.
-fn is_unlabelled(address: IpAddr) -> bool {
+pub fn is_unlabelled(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(a) => a.is_loopback() || a.is_link_local() || a.is_multicast(),
         IpAddr::V6(a) => a.is_loopback() || a.is_unicast_link_local() || a.is_multicast(),

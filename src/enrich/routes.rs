@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The RIB as thread flow asks it: which table speaks for which interface.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::Routes;
+use super::rib::{RibHandle, Route, TableId};
+use crate::config::Distinguisher;
+use crate::interfaces::Interfaces;
+
+pub struct BgpRoutes {
+    rib: RibHandle,
+    interfaces: Arc<Interfaces>,
+    /// By VRF device: of those that the configuration names.
+    tables: Vec<(String, TableId)>,
+}
+
+impl BgpRoutes {
+    pub fn new<'a>(
+        rib: RibHandle,
+        interfaces: Arc<Interfaces>,
+        vrf: impl IntoIterator<Item = (&'a String, &'a Distinguisher)>,
+    ) -> Self {
+        let table = |(device, _): (&String, _)| Some((device.clone(), rib.table(Some(device))?));
+        Self {
+            tables: vrf.into_iter().filter_map(table).collect(),
+            rib,
+            interfaces,
+        }
+    }
+}
+
+impl Routes for BgpRoutes {
+    fn generation(&self) -> u32 {
+        self.rib.generation()
+    }
+
+    fn table(&self, ifindex: u32) -> Option<TableId> {
+        let Some(device) = self.interfaces.vrf_of(ifindex) else {
+            return Some(TableId::GLOBAL);
+        };
+        let mut tables = self.tables.iter();
+        tables.find(|(name, _)| **name == *device).map(|t| t.1)
+    }
+
+    fn lookup(&self, address: IpAddr, table: TableId) -> Option<Route> {
+        self.rib.lookup(address, table)
+    }
+}
