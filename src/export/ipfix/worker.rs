@@ -191,7 +191,7 @@ impl<S: Sources> Exporter<S> {
         self.sources.refresh((now - self.epoch).as_millis() as u64);
         let rate = self.sample_rate;
         if batch.iter().any(|part| part.record.sample_rate != rate) {
-            batch.sort_by_key(|part| part.record.sample_rate != rate);
+            batch.sort_by_key(|part| (part.record.sample_rate != rate, part.record.sample_rate));
         }
         for part in batch.drain(..) {
             if !self.own.contain(&part.record.key) {
