@@ -171,7 +171,10 @@ impl Listener {
     }
 
     pub fn on(port: u16) -> Self {
-        let socket = UdpSocket::bind(("127.0.0.1", port)).unwrap();
+        Self::around(UdpSocket::bind(("127.0.0.1", port)).unwrap())
+    }
+
+    pub fn around(socket: UdpSocket) -> Self {
         Self {
             socket,
             decoder: Decoder::default(),

@@ -40,10 +40,18 @@ pub fn sampling(pen: &mut impl Pen, domain: u32, rate: u32) {
     pen.u32(e::SAMPLING_INTERVAL, rate);
 }
 
+/// Without a description the name stands for it: not every collector can read an empty text.
 pub fn interface(pen: &mut impl Pen, interface: &Interface) {
+    let Interface {
+        name, description, ..
+    } = interface;
     pen.u32(e::INGRESS_INTERFACE, interface.ifindex);
-    pen.text(e::INTERFACE_NAME, &interface.name);
-    pen.text(e::INTERFACE_DESCRIPTION, &interface.description);
+    pen.text(e::INTERFACE_NAME, name);
+    let empty = description.is_empty();
+    pen.text(
+        e::INTERFACE_DESCRIPTION,
+        if empty { name } else { description },
+    );
 }
 
 pub fn statistics(pen: &mut impl Pen, domain: u32, statistics: &Statistics) {
