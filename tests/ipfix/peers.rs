@@ -126,8 +126,9 @@ impl Peers {
         [NFCAPD_PORT, NFACCTD_PORT]
     }
 
-    /// Ends all three.
+    /// Ends all three, a moment after the last message. nfacctd writes what it has when it ends.
     pub fn stop(&mut self) {
+        std::thread::sleep(Duration::from_secs(1));
         for peer in [&mut self.nfcapd, &mut self.nfacctd, &mut self.tshark] {
             peer.stop();
         }
@@ -170,11 +171,10 @@ impl Peers {
 fn nfacctd_config(rows: &std::path::Path) -> String {
     format!(
         "daemonize: false\nnfacctd_ip: 127.0.0.1\nnfacctd_port: {NFACCTD_PORT}\n\
-         nfacctd_renormalize: true\nplugins: print[a]\nplugin_pipe_size[a]: 10240000\n\
-         plugin_buffer_size[a]: 102400\nprint_cache_entries[a]: 16411\n\
+         nfacctd_renormalize: true\nplugins: print[a]\n\
          aggregate[a]: src_host,dst_host,src_port,dst_port,proto,tos,tcpflags,src_as,dst_as,\
          in_iface,out_iface,src_mac,dst_mac,vlan,timestamp_start,timestamp_end\n\
-         print_refresh_time: 2\nprint_output: json\nprint_output_file_append: true\n\
+         print_refresh_time: 3600\nprint_output: json\nprint_output_file_append: true\n\
          print_output_file[a]: {}\n",
         rows.display()
     )

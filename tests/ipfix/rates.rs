@@ -99,7 +99,6 @@ fn nfdump_and_nfacctd_scale_each_record_by_its_own_rate() {
     }
     let sent = || rig.tallies.iter().all(|tally| tally.records() == 40);
     assert!(wait_for(PATIENCE, sent), "{:?}", rig.counts());
-    std::thread::sleep(Duration::from_secs(3));
     rig.stop();
     peers.stop();
     let sum =
