@@ -10,6 +10,7 @@
 //!                       │ bounded channel          │
 //!  thread flow          ▼                          │
 //!    flow table → label sets and their counters    │              flow/
+//!                       │ completed parts ─► thread ipfix ──► IPFIX collectors   export/ipfix/
 //!                       ▲ request, answer          │
 //!  thread http          │                          ▼
 //!    gathers, writes the text, serves it ──► Prometheus           export/
@@ -23,6 +24,7 @@
 //! - a protocol header: one function in `bpf/parse.bpf.h`, and frames in `tests/common/cases/`;
 //! - a kind of link: `links/layer.rs`;
 //! - a figure on /metrics: `export/metrics/`, gathered in `export/scrape.rs`;
+//! - a field of exported flows: `export/ipfix/flows.rs`;
 //! - a label of the flow series: `flow/labels.rs`;
 //! - a config key: its struct and reader in `config/`, and `config/rfm.toml`;
 //! - an exporter: `export/x.rs`, and a thread in `agent/mod.rs`.

@@ -91,14 +91,20 @@ impl Ipfix {
         }
     }
 
-    /// All collectors, the one of `host` and `port` first.
+    /// All collectors, each once, the one of `host` and `port` first.
     pub fn collectors(&self) -> Vec<Collector> {
         let first = (self.port != 0).then(|| Collector {
             host: self.host.clone(),
             port: self.port,
             transport: DEFAULT_TRANSPORT,
         });
-        first.into_iter().chain(self.collector.clone()).collect()
+        let mut all: Vec<_> = first.into_iter().collect();
+        for collector in &self.collector {
+            if !all.contains(collector) {
+                all.push(collector.clone());
+            }
+        }
+        all
     }
 }
 

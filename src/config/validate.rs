@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use super::document::Document;
 use super::firewall::{Action, Firewall, Rule};
-use super::{Agent, Config, Enrich, Ipfix};
+use super::{Agent, Config, Enrich};
 
 /// Notes in the document what does not fit together. Each key by itself has been found right.
 pub fn check(config: &Config, document: &Document<'_>) {
@@ -25,7 +25,6 @@ pub fn check(config: &Config, document: &Document<'_>) {
     } else {
         check_ipfix_directions(agent, document);
     }
-    check_ipfix_collectors(&agent.ipfix, document);
     check_static_prefixes(&agent.enrich, document);
     check_firewall(&agent.firewall, &agent.enrich, document);
 }
@@ -42,22 +41,6 @@ fn check_ipfix_directions(agent: &Agent, document: &Document<'_>) {
                 format!(
                     "expected directions of agent.directions, got \"{}\"",
                     direction.name()
-                ),
-            );
-        }
-    }
-}
-
-fn check_ipfix_collectors(ipfix: &Ipfix, document: &Document<'_>) {
-    let all = ipfix.collectors();
-    let plain = all.len() - ipfix.collector.len();
-    for (i, collector) in all.iter().enumerate().skip(plain) {
-        if all[..i].contains(collector) {
-            document.reject(
-                &format!("agent.ipfix.collector[{}].host", i - plain),
-                format!(
-                    "expected each collector only once, got {} again",
-                    collector.label()
                 ),
             );
         }
