@@ -97,6 +97,10 @@ purpose() {
         need curl curl
         need prometheus prometheus
         need promtool prometheus
+        need nfcapd nfdump
+        need nfdump nfdump
+        need nfacctd pmacct
+        need tshark tshark
         ;;
     lint)
         need clang-format clang-format
@@ -141,7 +145,7 @@ services_of() {
     local package
     for package in "$@"; do
         case $package in
-        prometheus | softflowd) echo "$package" ;;
+        nfdump | prometheus | softflowd) echo "$package" ;;
         pmacct) echo nfacctd pmacctd sfacctd uacctd ;;
         esac
     done

@@ -12,7 +12,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::common::lab::{Lab, Namespace, end, run, wait_for};
 
-pub const TOOLS: [&str; 6] = ["ip", "sysctl", "nfcapd", "nfdump", "nfacctd", "tshark"];
+pub const TOOLS: [&str; 7] = [
+    "ip", "ss", "sysctl", "nfcapd", "nfdump", "nfacctd", "tshark",
+];
 
 const NFCAPD_PORT: u16 = 9995;
 const NFACCTD_PORT: u16 = 9996;
