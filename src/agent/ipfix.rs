@@ -83,6 +83,10 @@ impl Sources for Facts {
         self.enricher.ways(key)
     }
 
+    fn rest(&mut self) {
+        self.enricher.rest();
+    }
+
     /// Without an answer of the kernel none: the socket has counted and logged that.
     fn interfaces(&mut self) -> Vec<Interface> {
         let links = self.links.dump().unwrap_or_default();

@@ -6,6 +6,7 @@
 pub mod bmp;
 pub mod mmdb;
 mod prefixes;
+mod recent;
 pub mod rib;
 mod routes;
 #[cfg(test)]
@@ -42,6 +43,8 @@ pub trait Routes: Send {
     fn table(&self, ifindex: u32) -> Option<TableId>;
     /// The best route for an address.
     fn lookup(&self, address: IpAddr, table: TableId) -> Option<Route>;
+    /// No more lookups for the time being.
+    fn rest(&mut self) {}
 }
 
 /// Answers from all sources. Owned by the thread that asks: it keeps hold of the databases between two
@@ -208,6 +211,12 @@ impl Knowledge for Enricher {
             }
         }
         self.generation
+    }
+
+    fn rest(&mut self) {
+        if let Some(routes) = &mut self.routes {
+            routes.rest();
+        }
     }
 
     fn enrichment(&self, key: &FlowKey) -> Enrichment {

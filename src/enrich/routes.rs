@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The RIB as thread flow asks it: which table speaks for which interface.
 
+use std::cell::RefCell;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Routes;
-use super::rib::{RibHandle, Route, TableId};
+use super::recent::Recent;
+use super::rib::{Claim, RibHandle, Route, TableId};
 use crate::config::Distinguisher;
 use crate::interfaces::Interfaces;
 
@@ -14,6 +16,14 @@ pub struct BgpRoutes {
     interfaces: Arc<Interfaces>,
     /// By VRF device: of those that the configuration names.
     tables: Vec<(String, TableId)>,
+    state: RefCell<State>,
+}
+
+#[derive(Default)]
+struct State {
+    recent: Recent,
+    /// Held from the first lookup of a batch to its end.
+    claim: Option<Claim>,
 }
 
 impl BgpRoutes {
@@ -27,6 +37,7 @@ impl BgpRoutes {
             tables: vrf.into_iter().filter_map(table).collect(),
             rib,
             interfaces,
+            state: RefCell::default(),
         }
     }
 }
@@ -45,6 +56,16 @@ impl Routes for BgpRoutes {
     }
 
     fn lookup(&self, address: IpAddr, table: TableId) -> Option<Route> {
-        self.rib.lookup(address, table)
+        let State { recent, claim } = &mut *self.state.borrow_mut();
+        // asked before: a change in between is seen with the next generation
+        let generation = self.rib.generation();
+        recent.get_or(address, table, generation, || {
+            claim.get_or_insert_with(|| self.rib.claim());
+            self.rib.lookup(address, table)
+        })
+    }
+
+    fn rest(&mut self) {
+        self.state.get_mut().claim.take();
     }
 }

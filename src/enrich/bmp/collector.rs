@@ -222,3 +222,27 @@ fn is_own(address: IpAddr) -> bool {
 pub(super) fn millis(epoch: Instant) -> u64 {
     u64::try_from(epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_own_address_is_told_from_others() {
+        for own in ["127.0.0.1", "127.9.9.9", "::1"] {
+            assert!(is_own(own.parse().unwrap()), "{own}");
+        }
+        for other in ["192.0.2.1", "2001:db8::1", "224.0.0.1"] {
+            assert!(!is_own(other.parse().unwrap()), "{other}");
+        }
+        // the address that this machine would speak from, where it has one
+        let outward = || -> io::Result<IpAddr> {
+            let socket = UdpSocket::bind("0.0.0.0:0")?;
+            socket.connect("192.0.2.1:9")?;
+            Ok(socket.local_addr()?.ip())
+        };
+        if let Ok(own) = outward() {
+            assert!(is_own(own), "{own}");
+        }
+    }
+}

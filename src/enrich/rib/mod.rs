@@ -32,7 +32,7 @@ use winners::Winners;
 
 pub use attributes::{Attributes, AttributesId};
 pub use counts::{Counts, HeldRoute};
-pub use handle::RibHandle;
+pub use handle::{Claim, RibHandle};
 pub use lookup::{Route, SHORTEST_NETWORK, is_unlabelled};
 pub use peer::{Identity, PeerInfo, PeerKey, PeerKind, TableId, View};
 pub use prefix::{Family, Prefix};
@@ -43,7 +43,7 @@ pub const MAX_PEERS: usize = 1 << 16;
 /// Routers whose session ended and whose routes are still good.
 const MAX_ENDED: usize = 256;
 /// Prefixes whose doomed routes are forgotten in one step.
-const SWEEP: usize = 1 << 13;
+const SWEEP: usize = 1 << 12;
 
 /// What the configuration says of the RIB.
 #[derive(Clone, Debug, Default)]

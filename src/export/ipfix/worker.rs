@@ -72,6 +72,8 @@ pub trait Sources {
     fn refresh(&mut self, now_ms: u64);
     /// What is known of the ends of a flow.
     fn ways(&self, key: &FlowKey) -> Ways;
+    /// Nothing is asked for a while.
+    fn rest(&mut self) {}
     /// The interfaces of this machine.
     fn interfaces(&mut self) -> Vec<Interface>;
     /// What was taken and then lost before it was in a flow: packets, and bytes of frames.
@@ -198,6 +200,7 @@ impl<S: Sources> Exporter<S> {
                 self.export_part(&part, now);
             }
         }
+        self.sources.rest();
     }
 
     fn export_part(&mut self, part: &CompletedFlow, now: Instant) {
