@@ -172,6 +172,11 @@ impl Reader {
         while records.len() < count {
             let message = self.listener.next(super::rig::PATIENCE).expect("a message");
             assert_eq!(message.domain, DOMAIN);
+            let now = std::time::UNIX_EPOCH
+                .elapsed()
+                .expect("after 1970")
+                .as_secs();
+            assert!(now - u64::from(message.export_time) < 60);
             let expected = self.sequence.unwrap_or(message.sequence);
             assert_eq!(message.sequence, expected, "RFC 7011 section 3.1");
             self.sequence = Some(message.sequence.wrapping_add(message.records.len() as u32));
