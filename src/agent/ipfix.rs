@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Thread ipfix and what it asks.
 
+use std::cell::RefCell;
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use super::bmp::Bmp;
 use super::{Error, Running};
@@ -16,7 +18,7 @@ use crate::flow::key::{Direction, FlowKey};
 use crate::flow::outlet::Outlet;
 use crate::flow::worker::Knowledge;
 use crate::interfaces::Interfaces;
-use crate::links::LinkSocket;
+use crate::links::{Gateways, Link, LinkSocket};
 
 /// Where flows go that are exported, and what becomes of them.
 #[derive(Default)]
@@ -50,6 +52,7 @@ impl Running {
         let facts = Facts {
             enricher: self.enricher(agent, bmp),
             links: LinkSocket::new(self.errors.clone()),
+            gateways: RefCell::new(Gateways::new(self.errors.clone())),
             interfaces: self.interfaces.clone(),
             counters: self.counters.clone(),
             directions: agent.directions.clone(),
@@ -69,6 +72,7 @@ impl Running {
 struct Facts {
     enricher: Enricher,
     links: LinkSocket,
+    gateways: RefCell<Gateways>,
     interfaces: Arc<Interfaces>,
     counters: Arc<OnceLock<Counters>>,
     directions: Vec<Direction>,
@@ -80,7 +84,12 @@ impl Sources for Facts {
     }
 
     fn ways(&self, key: &FlowKey) -> Ways {
-        self.enricher.ways(key)
+        let mut ways = self.enricher.ways(key);
+        ways.gateway = ways.dst.next_hop.and_then(|hop| {
+            let mut gateways = self.gateways.borrow_mut();
+            gateways.of(hop, Instant::now())
+        });
+        ways
     }
 
     fn rest(&mut self) {
@@ -90,7 +99,7 @@ impl Sources for Facts {
     /// Without an answer of the kernel none: the socket has counted and logged that.
     fn interfaces(&mut self) -> Vec<Interface> {
         let links = self.links.dump().unwrap_or_default();
-        let interface = |link: crate::links::Link| Interface {
+        let interface = |link: Link| Interface {
             ifindex: link.ifindex,
             name: link.name,
             description: link.alias,

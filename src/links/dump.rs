@@ -132,7 +132,7 @@ impl LinkSocket {
     }
 }
 
-fn open() -> io::Result<Socket> {
+pub(super) fn open() -> io::Result<Socket> {
     let mut socket = Socket::new(NETLINK_ROUTE)?;
     sockopt::set_socket_timeout(&socket, Timeout::Recv, Some(RECEIVE_TIMEOUT))?;
     socket.bind_auto()?;
@@ -153,7 +153,7 @@ fn request(sequence: u32) -> Vec<u8> {
 }
 
 /// Reads one datagram into `buffer`.
-fn receive(socket: &Socket, buffer: &mut Vec<u8>) -> io::Result<()> {
+pub(super) fn receive(socket: &Socket, buffer: &mut Vec<u8>) -> io::Result<()> {
     // With this flag the length is that of the datagram, whatever fitted.
     let flags = RecvFlags::TRUNC.bits() as i32;
     buffer.clear();
@@ -179,7 +179,7 @@ fn timed_out() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, "the kernel's answer does not end")
 }
 
-fn invalid(message: String) -> io::Error {
+pub(super) fn invalid(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, message)
 }
 

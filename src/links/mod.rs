@@ -2,12 +2,14 @@
 //! The machine's network interfaces, as the kernel tells them over rtnetlink.
 
 mod dump;
+mod gateway;
 mod layer;
 mod message;
 mod speed;
 pub mod watcher;
 
 pub use dump::LinkSocket;
+pub use gateway::Gateways;
 pub use layer::LinkLayer;
 
 /// The device's own counters (`IFLA_STATS64`), to compare ours with.

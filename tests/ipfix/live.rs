@@ -7,10 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::common::agent::{Agent, config};
 use super::common::cases::{DOT1AD, DOT1Q, DST_MAC, DST4, DST6, SRC_MAC, SRC4, SRC6};
 use super::common::frames::Frame;
-use super::common::lab::{Lab, Namespace, can_run, ipv4, run, wait_for};
+use super::common::lab::{Lab, can_run, run};
 use super::common::packet::{Sender, Super};
 use super::peers::{Peers, Row, TOOLS, number};
-use super::rig::Listener;
 
 const SETTLED: Duration = Duration::from_secs(15);
 
@@ -212,7 +211,7 @@ fn every_field_is_the_truth_in_every_collector() {
     }
 }
 
-fn find<'a>(rows: &'a [Row], yes: impl Fn(&Row) -> bool) -> &'a Row {
+fn find(rows: &[Row], yes: impl Fn(&Row) -> bool) -> &Row {
     let found: Vec<_> = rows.iter().filter(|row| yes(row)).collect();
     assert_eq!(found.len(), 1, "{rows:#?}");
     found[0]
@@ -433,115 +432,4 @@ fn what_is_not_sampled_is_exact() {
     }
     let [nfdump, nfacctd, sent, taken] = sampled_traffic(1);
     assert_eq!([nfdump, nfacctd, taken], [sent; 3]);
-}
-
-/// A collector of ours inside a namespace.
-fn listener(namespace: &Namespace, address: &str) -> Listener {
-    let socket = namespace.inside(|| std::net::UdpSocket::bind(address).unwrap());
-    Listener::around(socket)
-}
-
-#[test]
-fn a_forwarded_packet_counts_once_and_names_both_interfaces() {
-    if !can_run(&["ip", "sysctl"]) {
-        return;
-    }
-    const PACKETS: u64 = 40;
-    let lab = Lab::new();
-    let (router, _far) = lab.router();
-    let mut collector = listener(&router, "127.0.0.1:4739");
-    // all are watched but the far end of the cable, which is in the same namespace here
-    let more = format!(
-        "exclude_interfaces = [\"lan1\"]\n{}[agent.ipfix]\nhost = \"127.0.0.1\"\n\
-         directions = [\"egress\"]\n",
-        sampled(1)
-    );
-    let agent = Agent::start(&lab, &router, &config("[\"*\"]", &more));
-    collector.introduced();
-    router.inside(|| {
-        let sender = Sender::new("lan1").unwrap();
-        let to = super::common::lab::mac_of("lan0");
-        let frame = Frame::ethernet(SRC_MAC, to)
-            .ipv4(SRC4, DST4)
-            .udp()
-            .ports(5, 53);
-        for _ in 0..PACKETS {
-            sender.send(&frame.clone().payload(100).build(), 0).unwrap();
-        }
-    });
-    let seen = |m: &super::common::metrics::Metrics| m.sum("rfm_flow_packets_total", &[]);
-    let (last, reached) = agent.scrape_until(SETTLED, |m| seen(m) == 2 * PACKETS);
-    assert!(reached, "{} packets\n{}", seen(&last), router.ip("-s link"));
-    let flows = collector.flows(1);
-    let (lan, wan) = (router.ifindex("lan0"), router.ifindex("wan0"));
-    let flow = &flows[0];
-    assert_eq!(flow.number(2), PACKETS);
-    assert_eq!(flow.number(1), PACKETS * 128);
-    assert_eq!((flow.number(10), flow.number(14)), (lan.into(), wan.into()));
-    assert_eq!(flow.number(61), 1);
-    agent.stop();
-    // nothing else, not even at the end
-    while let Some(message) = collector.next(Duration::from_millis(300)) {
-        assert_eq!(message.flows().count(), 0, "{message:?}");
-    }
-}
-
-#[test]
-fn the_parts_of_a_flow_add_up_and_the_exporter_does_not_export_itself() {
-    if !can_run(&["ip", "sysctl"]) {
-        return;
-    }
-    let lab = Lab::new();
-    let (a, b) = lab.pair();
-    let mut collector = listener(&b, &format!("{}:4739", ipv4(2)));
-    let more = format!(
-        "[agent.bpf]\nsample_rate = 1\n[agent.collector]\nactive_timeout = \"1s\"\n\
-         [agent.ipfix]\nhost = \"{}\"\ntemplate_refresh = \"1s\"\n",
-        ipv4(2)
-    );
-    let agent = Agent::start(&lab, &a, &config("[\"a0\"]", &more));
-    collector.introduced();
-    let frame = ethernet()
-        .ipv4(SRC4, DST4)
-        .udp()
-        .ports(5, 53)
-        .payload(100)
-        .build();
-    let send = |count, pause| {
-        a.inside(|| {
-            let sender = Sender::new("a0").unwrap();
-            for _ in 0..count {
-                sender.send(&frame, 0).unwrap();
-                std::thread::sleep(pause);
-            }
-        });
-    };
-    send(55, Duration::from_millis(100));
-    // the agent has seen its own packets
-    let own = |m: &super::common::metrics::Metrics| m.sum("rfm_flow_packets_total", &[]) > 57;
-    assert!(
-        wait_for(SETTLED, || own(&agent.scrape())),
-        "{}",
-        agent.log()
-    );
-    // so that a part is in progress
-    send(5, Duration::ZERO);
-    agent.stop();
-    let mut flows = Vec::new();
-    while let Some(message) = collector.next(Duration::from_millis(500)) {
-        flows.extend(message.flows().cloned());
-    }
-    assert!(flows.len() >= 3, "{} parts", flows.len());
-    assert!(flows.iter().all(|flow| flow.number(7) == 5), "{flows:?}");
-    assert_eq!(flows.iter().map(|flow| flow.number(2)).sum::<u64>(), 60);
-    assert_eq!(
-        flows.iter().map(|flow| flow.number(1)).sum::<u64>(),
-        60 * 128
-    );
-    let (last, parts) = flows.split_last().unwrap();
-    assert!(parts.iter().all(|flow| flow.number(136) == 2), "{flows:?}");
-    assert_eq!(last.number(136), 4, "the end was forced");
-    for pair in flows.windows(2) {
-        assert!(pair[0].number(153) < pair[1].number(152), "{flows:?}");
-    }
 }

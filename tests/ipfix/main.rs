@@ -5,6 +5,10 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+#[allow(dead_code)]
+#[path = "../bmp/craft.rs"]
+mod craft;
+
 mod decode;
 mod faults;
 mod live;
@@ -12,3 +16,4 @@ mod peers;
 mod properties;
 mod rates;
 mod rig;
+mod routed;

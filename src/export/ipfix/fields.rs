@@ -117,7 +117,11 @@ impl Pen for RecordPen<'_> {
     }
 
     fn text(&mut self, _: u16, value: &str) {
-        let value = &value[..value.floor_char_boundary(MAX_TEXT)];
+        let mut end = value.len().min(MAX_TEXT);
+        while !value.is_char_boundary(end) {
+            end -= 1;
+        }
+        let value = &value[..end];
         self.0.push(value.len() as u8);
         self.0.extend_from_slice(value.as_bytes());
     }
