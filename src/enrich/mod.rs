@@ -41,8 +41,8 @@ pub trait Routes: Send {
     fn generation(&self) -> u32;
     /// The table for the traffic of an interface; `None` where no table speaks for it.
     fn table(&self, ifindex: u32) -> Option<TableId>;
-    /// The best route for an address.
-    fn lookup(&self, address: IpAddr, table: TableId) -> Option<Route>;
+    /// The best route for each end of a flow.
+    fn lookup(&self, ends: [IpAddr; 2], table: TableId) -> [Option<Route>; 2];
     /// No more lookups for the time being.
     fn rest(&mut self) {}
 }
@@ -95,24 +95,27 @@ impl Enricher {
     /// What is known of the two ends in numbers.
     pub fn ways(&self, key: &FlowKey) -> Ways {
         let table = self.table(key.ifindex);
-        let way = |address: IpAddr| {
-            let address = address.to_canonical();
-            if is_unlabelled(address) {
-                return Way::default();
-            }
-            let (mut way, _) = self.way(address, table);
-            if way.asn == 0 {
-                let found = self.asn.as_ref().map(|database| database.asn(address));
-                let found = found.and_then(|found| self.counted(found));
-                way.asn = found.map_or(0, |found| found.number);
-            }
-            way
-        };
+        let ends = [key.source(), key.destination()].map(|address| address.to_canonical());
+        let routes = self.routes_to(ends, table);
+        let [src, dst] = [0, 1].map(|end| self.known_way(ends[end], routes[end], table));
         Ways {
-            src: way(key.source()),
-            dst: way(key.destination()),
+            src,
+            dst,
             gateway: None,
         }
+    }
+
+    fn known_way(&self, address: IpAddr, route: Option<Route>, table: Option<TableId>) -> Way {
+        if is_unlabelled(address) {
+            return Way::default();
+        }
+        let (mut way, _) = self.way(address, route, table);
+        if way.asn == 0 {
+            let found = self.asn.as_ref().map(|database| database.asn(address));
+            let found = found.and_then(|found| self.counted(found));
+            way.asn = found.map_or(0, |found| found.number);
+        }
+        way
     }
 
     fn table(&self, ifindex: u32) -> Option<TableId> {
@@ -122,10 +125,26 @@ impl Enricher {
         }
     }
 
-    /// What routes and the configuration say of an address, and the network of the configuration.
-    fn way(&self, address: IpAddr, table: Option<TableId>) -> (Way, Option<&Network>) {
-        let routes = self.routes.as_ref().zip(table);
-        let mut route = routes.and_then(|(routes, table)| routes.lookup(address, table));
+    fn endpoints(&self, ends: [IpAddr; 2], table: Option<TableId>) -> [Endpoint; 2] {
+        let ends = ends.map(|address| address.to_canonical());
+        let routes = self.routes_to(ends, table);
+        [0, 1].map(|end| self.endpoint(ends[end], routes[end], table))
+    }
+
+    fn routes_to(&self, ends: [IpAddr; 2], table: Option<TableId>) -> [Option<Route>; 2] {
+        match self.routes.as_ref().zip(table) {
+            Some((routes, table)) => routes.lookup(ends, table),
+            None => [None; 2],
+        }
+    }
+
+    /// What a route and the configuration say of an address, and the network of the configuration.
+    fn way(
+        &self,
+        address: IpAddr,
+        mut route: Option<Route>,
+        table: Option<TableId>,
+    ) -> (Way, Option<&Network>) {
         let shortest = route.map_or(0, |route| route.prefix_len);
         // the configuration speaks of the global table: the same addresses may be another's in a VRF
         let network = (table == Some(TableId::GLOBAL))
@@ -149,13 +168,12 @@ impl Enricher {
         (way, network)
     }
 
-    fn endpoint(&self, address: IpAddr, table: Option<TableId>) -> Endpoint {
-        let address = address.to_canonical();
+    fn endpoint(&self, address: IpAddr, route: Option<Route>, table: Option<TableId>) -> Endpoint {
         let mut known = Endpoint::default();
         if is_unlabelled(address) {
             return known;
         }
-        let (way, network) = self.way(address, table);
+        let (way, network) = self.way(address, route, table);
         known.asn = way.asn;
         known.peer_asn = way.peer_asn;
         known.net = network.and_then(|network| network.name.clone());
@@ -221,9 +239,7 @@ impl Knowledge for Enricher {
 
     fn enrichment(&self, key: &FlowKey) -> Enrichment {
         let table = self.table(key.ifindex);
-        Enrichment {
-            src: self.endpoint(key.source(), table),
-            dst: self.endpoint(key.destination(), table),
-        }
+        let [src, dst] = self.endpoints([key.source(), key.destination()], table);
+        Enrichment { src, dst }
     }
 }
