@@ -287,6 +287,7 @@ fn serve(series: u32) -> Result<()> {
                 max_flows: FLOWS as usize,
                 idle_timeout_ms: 3_600_000,
                 active_timeout_ms: 3_600_000,
+                linger_ms: None,
             },
             rollup: rollup::Limits {
                 max_series: 10_000,
@@ -298,6 +299,7 @@ fn serve(series: u32) -> Result<()> {
             records: records_rx,
             spare,
             requests: requests_rx,
+            outlet: None,
         };
         worker::run(&settings, Places, (), channels, &heartbeat);
     })?;
@@ -402,6 +404,7 @@ fn input<'a>(
         sample_rate: 100,
         databases: &[],
         bmp: None,
+        ipfix: &[],
         errors,
         parse_errors: &[],
         build: Build {

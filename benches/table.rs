@@ -171,6 +171,7 @@ fn table(flows: u64) -> FlowTable {
         max_flows: flows as usize,
         idle_timeout_ms: 30_000,
         active_timeout_ms: 60_000,
+        linger_ms: None,
     })
 }
 

@@ -116,6 +116,10 @@ purpose() {
         need_bird
         need setpriv util-linux
         need systemd-analyze systemd
+        need nfcapd nfdump
+        need nfdump nfdump
+        need nfacctd pmacct
+        need tshark tshark
         ;;
     lint)
         need clang-format clang-format
@@ -167,7 +171,7 @@ services_of() {
     local package
     for package in "$@"; do
         case $package in
-        frr | gobgpd | prometheus | softflowd) echo "$package" ;;
+        frr | gobgpd | nfdump | prometheus | softflowd) echo "$package" ;;
         bird3) echo bird ;;
         pmacct) echo nfacctd pmacctd sfacctd uacctd ;;
         esac

@@ -65,6 +65,42 @@ pub struct Books {
     pub gone: HookCounters,
 }
 
+impl Books {
+    /// Sum over the interfaces that have left; `kernel` reads a slot.
+    pub fn departed(
+        &self,
+        kernel: impl Fn(u32, Direction) -> Option<HookCounters>,
+    ) -> HookCounters {
+        let mut sum = self.gone;
+        add_own(&mut sum, &self.leaving, kernel);
+        sum
+    }
+
+    /// Sum over the interfaces that are or were watched.
+    pub fn all_hooks(
+        &self,
+        kernel: impl Fn(u32, Direction) -> Option<HookCounters>,
+    ) -> HookCounters {
+        let mut sum = self.departed(&kernel);
+        add_own(&mut sum, &self.watched, kernel);
+        sum
+    }
+}
+
+fn add_own(
+    sum: &mut HookCounters,
+    interfaces: &[Watched],
+    kernel: impl Fn(u32, Direction) -> Option<HookCounters>,
+) {
+    for interface in interfaces {
+        for direction in Direction::ALL {
+            if let Some(counters) = kernel(interface.slot, direction) {
+                *sum += interface.own(direction, counters);
+            }
+        }
+    }
+}
+
 /// The watched interfaces, shared by the threads.
 pub struct Interfaces {
     slots: u32,

@@ -12,6 +12,7 @@
 //!    flow table → label sets and their counters    │              flow/
 //!    whose an address is: databases, and routes    │
 //!    that threads bmp take in from routers         │              enrich/
+//!                       │ completed parts ─► thread ipfix ──► IPFIX collectors   export/ipfix/
 //!                       ▲ request, answer          │
 //!  thread http          │                          ▼
 //!    gathers, writes the text, serves it ──► Prometheus           export/
@@ -27,6 +28,7 @@
 //! - a protocol header: one function in `bpf/parse.bpf.h`, and frames in `tests/common/cases/`;
 //! - a kind of link: `links/layer.rs`;
 //! - a figure on /metrics: `export/metrics/`, gathered in `export/scrape.rs`;
+//! - a field of exported flows: `export/ipfix/flows.rs`;
 //! - a label of the flow series: `flow/labels.rs`;
 //! - a config key: its struct and reader in `config/`, and `config/rfm.toml`;
 //! - a source that knows addresses: a file in `enrich/` and a line in its `mod.rs`;

@@ -12,7 +12,11 @@ const LIMITS: Limits = Limits {
     max_flows: 5,
     idle_timeout_ms: 3_000,
     active_timeout_ms: 7_000,
+    linger_ms: Some(1_000),
 };
+
+/// How long after a change records under the rate before it are late ones.
+const LATE_MS: u64 = 2_000;
 
 fn key(n: u8) -> FlowKey {
     FlowKey {
@@ -83,8 +87,8 @@ impl Ledger for Log {
 
     fn complete(&mut self, set: SetId, part: &CompletedFlow) {
         let carried = self.open.get_mut(&set.0).unwrap();
-        assert_eq!(*carried, part.record.packets);
-        *carried = 0;
+        // More only where a late record is a part of its own.
+        *carried = carried.checked_sub(part.record.packets).unwrap();
         let CompletedFlow { record, reason } = *part;
         self.done.push((record.key.src[0], record.packets, reason));
         self.records.push(record);
@@ -95,78 +99,154 @@ impl Ledger for Log {
     }
 }
 
-/// Live flows in order of their last arrival: number, packets, rate, last arrival, start of the part.
+/// A live flow and its part in progress.
+struct Live {
+    n: u8,
+    packets: u64,
+    rate: u32,
+    seen: u64,
+    start: u64,
+    /// When its FIN came.
+    fin: Option<u64>,
+}
+
+/// Live flows in order of their last arrival.
 #[derive(Default)]
 struct Model {
-    flows: Vec<(u8, u64, u32, u64, u64)>,
+    flows: Vec<Live>,
     done: Vec<(u8, u64, EndReason)>,
     forced: u64,
+    rate: u32,
+    former: (u32, u64),
 }
 
 impl Model {
     fn finish(&mut self, i: usize, reason: EndReason) {
-        let (n, packets, ..) = self.flows[i];
-        if packets > 0 {
-            self.done.push((n, packets, reason));
+        let flow = &mut self.flows[i];
+        if flow.packets > 0 {
+            self.done.push((flow.n, flow.packets, reason));
         }
-        self.flows[i].1 = 0;
+        (flow.packets, flow.fin) = (0, None);
     }
 
-    fn update(&mut self, n: u8, packets: u64, rate: u32, now: u64) {
-        match self.flows.iter().position(|f| f.0 == n) {
-            Some(i) => {
-                if self.flows[i].2 != rate {
-                    self.finish(i, EndReason::ForcedEnd);
-                }
-                let (_, before, _, _, start) = self.flows.remove(i);
-                let start = if before == 0 { now } else { start };
-                self.flows.push((n, before + packets, rate, now, start));
+    fn is_late(&mut self, rate: u32, now: u64) -> bool {
+        if rate != self.rate {
+            if rate == self.former.0 && now < self.former.1 {
+                return true;
             }
+            self.former = (self.rate, now + LATE_MS);
+            self.rate = rate;
+        }
+        false
+    }
+
+    fn update(&mut self, n: u8, packets: u64, rate: u32, fin: bool, now: u64) {
+        let late = self.is_late(rate, now);
+        let mut flow = match self.flows.iter().position(|f| f.n == n) {
+            Some(i) => self.flows.remove(i),
             None => {
                 if self.flows.len() == LIMITS.max_flows {
                     self.forced += 1;
                     self.finish(0, EndReason::LackOfResources);
                     self.flows.remove(0);
                 }
-                self.flows.push((n, packets, rate, now, now));
+                Live {
+                    n,
+                    packets: 0,
+                    rate,
+                    seen: now,
+                    start: now,
+                    fin: None,
+                }
             }
+        };
+        flow.seen = now;
+        if late {
+            self.done.push((n, packets, EndReason::ForcedEnd));
+        } else {
+            if flow.packets > 0 && flow.rate != rate {
+                self.done.push((n, flow.packets, EndReason::ForcedEnd));
+                (flow.packets, flow.fin) = (0, None);
+            }
+            if flow.packets == 0 {
+                (flow.start, flow.fin) = (now, None);
+            }
+            flow.packets += packets;
+            flow.rate = rate;
+            flow.fin = flow.fin.or(fin.then_some(now));
         }
+        self.flows.push(flow);
+    }
+
+    /// Those that fulfil the condition and have something, in the order of a time.
+    fn due(&self, yes: impl Fn(&Live) -> bool, time: impl Fn(&Live) -> u64) -> Vec<u8> {
+        let mut due: Vec<&Live> = self
+            .flows
+            .iter()
+            .filter(|f| f.packets > 0 && yes(f))
+            .collect();
+        due.sort_by_key(|f| time(f));
+        due.iter().map(|f| f.n).collect()
+    }
+
+    fn position(&self, n: u8) -> usize {
+        self.flows.iter().position(|f| f.n == n).unwrap()
     }
 
     fn expire(&mut self, now: u64) {
+        let rate = self.rate;
+        for n in self.due(|f| f.rate != rate && f.fin.is_none(), |f| f.start) {
+            self.finish(self.position(n), EndReason::ForcedEnd);
+        }
+        for n in self.due(|f| f.rate != rate, |f| f.fin.unwrap()) {
+            self.finish(self.position(n), EndReason::ForcedEnd);
+        }
+        let linger = LIMITS.linger_ms.unwrap();
+        let ended = |f: &Live| f.fin.is_some_and(|fin| now - fin >= linger);
+        for n in self.due(ended, |f| f.fin.unwrap()) {
+            let i = self.position(n);
+            self.finish(i, EndReason::EndOfFlow);
+            self.flows.remove(i);
+        }
         while self
             .flows
             .first()
-            .is_some_and(|f| now - f.3 >= LIMITS.idle_timeout_ms)
+            .is_some_and(|f| now - f.seen >= LIMITS.idle_timeout_ms)
         {
             self.finish(0, EndReason::IdleTimeout);
             self.flows.remove(0);
         }
-        let mut due: Vec<usize> = (0..self.flows.len())
-            .filter(|&i| self.flows[i].1 > 0 && now - self.flows[i].4 >= LIMITS.active_timeout_ms)
-            .collect();
-        due.sort_by_key(|&i| self.flows[i].4);
-        for i in due {
-            self.finish(i, EndReason::ActiveTimeout);
+        let active = |f: &Live| f.fin.is_none() && now - f.start >= LIMITS.active_timeout_ms;
+        for n in self.due(active, |f| f.start) {
+            self.finish(self.position(n), EndReason::ActiveTimeout);
         }
     }
 }
 
 #[derive(Clone, Debug)]
 enum Op {
-    Record(u8, u64, u32),
+    Record(u8, u64, u32, bool),
     Wait(u64),
     Learn,
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let rate = prop_oneof![9 => Just(1u32), 1 => Just(100)];
     let op = prop_oneof![
-        10 => (0..8u8, 1..100u64, prop_oneof![9 => Just(1u32), 1 => Just(100)])
-            .prop_map(|(n, p, r)| Op::Record(n, p, r)),
+        10 => (0..8u8, 1..100u64, rate, prop::bool::weighted(0.2))
+            .prop_map(|(n, p, r, fin)| Op::Record(n, p, r, fin)),
         4 => (1..20u64).prop_map(|t| Op::Wait(100 * t)),
         1 => Just(Op::Learn),
     ];
     prop::collection::vec(op, 1..300)
+}
+
+/// A record of a TCP flow.
+fn tcp(n: u8, packets: u64, sample_rate: u32, fin: bool) -> FlowRecord {
+    let mut record = record(n, packets, sample_rate);
+    record.key.protocol = 6;
+    record.tcp_flags = if fin { 0x11 } else { 0x10 };
+    record
 }
 
 proptest! {
@@ -176,10 +256,10 @@ proptest! {
         let (mut model, mut now, mut sent) = (Model::default(), 0, 0);
         for op in ops {
             match op {
-                Op::Record(n, packets, rate) => {
+                Op::Record(n, packets, rate, fin) => {
                     sent += packets;
-                    table.update(&record(n, packets, rate), now, &mut log);
-                    model.update(n, packets, rate, now);
+                    table.update(&tcp(n, packets, rate, fin), now, &mut log);
+                    model.update(n, packets, rate, fin, now);
                     // Parts that start in one instant are cut in the order of their start.
                     now += 100;
                 }
@@ -190,10 +270,11 @@ proptest! {
             model.expire(now);
             prop_assert_eq!(&log.done, &model.done);
             let mut live: Vec<_> = table.parts().map(|p| (p.key.src[0], p.packets)).collect();
-            let mut expected: Vec<_> = model.flows.iter().map(|f| (f.0, f.1)).collect();
+            let mut expected: Vec<_> = model.flows.iter().map(|f| (f.n, f.packets)).collect();
             live.sort();
             expected.sort();
             prop_assert_eq!(&live, &expected);
+            prop_assert!(table.parts().all(|p| p.packets == 0 || p.sample_rate == model.rate));
             prop_assert_eq!(log.open.len(), table.len());
             prop_assert_eq!(table.forced_evictions(), model.forced);
             // Whatever left and whatever stays: nothing is lost, nothing counted twice.
@@ -234,16 +315,75 @@ fn parts_of_a_long_flow_add_up() {
 #[test]
 fn a_part_has_one_sample_rate() {
     let (mut table, mut log) = (FlowTable::new(LIMITS), Log::default());
+    // the last is late: a record of before the change
     for (packets, rate) in [(1, 1), (2, 1), (4, 100), (8, 100), (16, 1)] {
         table.update(&record(1, packets, rate), 0, &mut log);
     }
+    // this one is not late any more
+    table.update(&record(1, 32, 1), 2_000, &mut log);
     let rates: Vec<_> = log
         .records
         .iter()
         .map(|r| (r.packets, r.sample_rate))
         .collect();
-    assert_eq!(rates, [(3, 1), (12, 100)]);
+    assert_eq!(rates, [(3, 1), (16, 1), (12, 100)]);
     assert!(log.done.iter().all(|d| d.2 == EndReason::ForcedEnd));
+}
+
+#[test]
+fn a_new_rate_completes_every_part_a_bounded_piece_at_a_time() {
+    let limits = Limits {
+        max_flows: 200,
+        ..LIMITS
+    };
+    let (mut table, mut log) = (FlowTable::new(limits), Log::default());
+    for n in 0..100 {
+        table.update(&record(n, 1, 10), 0, &mut log);
+        table.update(&tcp(100 + n, 1, 10, n % 2 == 0), 0, &mut log);
+    }
+    assert!(!table.expire(100, 50, &mut log));
+    table.update(&record(7, 2, 20), 100, &mut log);
+    assert!(table.expire(100, 150, &mut log));
+    assert!(!table.expire(100, 150, &mut log));
+    assert_eq!((table.len(), log.done.len()), (200, 200));
+    assert!(log.done.iter().all(|d| d.2 == EndReason::ForcedEnd));
+    assert!(log.records.iter().all(|r| r.sample_rate == 10));
+    let live: Vec<_> = table.parts().filter(|p| p.packets > 0).collect();
+    assert_eq!((live.len(), live[0].sample_rate), (1, 20));
+}
+
+#[test]
+fn a_connection_ends_soon_after_its_fin() {
+    let (mut table, mut log) = (FlowTable::new(LIMITS), Log::default());
+    table.update(&tcp(1, 5, 1, false), 0, &mut log);
+    table.update(&tcp(1, 5, 1, true), 100, &mut log);
+    // what straggles is still of it, and does not keep it open
+    table.update(&tcp(1, 1, 1, false), 1_000, &mut log);
+    table.expire(1_000, 100, &mut log);
+    assert_eq!(log.done, []);
+    table.expire(1_100, 100, &mut log);
+    assert_eq!(log.done, [(1, 11, EndReason::EndOfFlow)]);
+    assert!(table.is_empty() && log.open.is_empty());
+    // UDP has no such flags, whatever the record says
+    let mut udp = tcp(2, 1, 1, true);
+    udp.key.protocol = 17;
+    table.update(&udp, 2_000, &mut log);
+    table.expire(4_900, 100, &mut log);
+    assert_eq!(table.len(), 1);
+}
+
+#[test]
+fn at_the_end_every_flow_is_completed_a_bounded_piece_at_a_time() {
+    let (mut table, mut log) = (FlowTable::new(LIMITS), Log::default());
+    for n in 0..5 {
+        table.update(&record(n, 1, 1), 0, &mut log);
+    }
+    assert!(table.end(3, &mut log));
+    assert_eq!(log.done.len(), 3);
+    assert!(!table.end(3, &mut log));
+    assert_eq!(log.done.len(), 5);
+    assert!(log.done.iter().all(|d| d.2 == EndReason::ForcedEnd));
+    assert!(table.is_empty() && log.open.is_empty());
 }
 
 #[test]

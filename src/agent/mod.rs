@@ -6,6 +6,7 @@ mod bmp;
 pub mod commands;
 mod error;
 mod inbox;
+mod ipfix;
 mod leftovers;
 mod links;
 mod privilege;
@@ -27,9 +28,11 @@ use crate::enrich::Enricher;
 use crate::enrich::mmdb::{self, Databases};
 use crate::errors::Errors;
 use crate::export::http::Server;
+use crate::export::ipfix::tally::Tally;
 use crate::export::routes::Routes;
 use crate::export::scrape::{BmpReader, LinkReader, Scrape};
 use crate::flow::key::FlowRecord;
+use crate::flow::outlet::Outlet;
 use crate::flow::worker::{self, Request};
 use crate::interfaces::Interfaces;
 use crate::links::follow::Progress;
@@ -79,9 +82,11 @@ pub fn run(file: &Path, config: &Config) -> Result<(), Error> {
     };
     running.watch_databases(&agent.enrich.mmdb)?;
     bmp::assign_vrfs(&running.interfaces, &found.links);
-    let flow = running.start_flow(agent, &bmp)?;
+    let export = running.start_ipfix(agent, &bmp)?;
+    let flow = running.start_flow(agent, &bmp, export.outlet)?;
     let reader = LinkReader::new(found.socket, found.links.clone());
-    running.start_http(server, flow.requests.clone(), reader, bmp.reader())?;
+    let tallies = export.tallies;
+    running.start_http(server, flow.requests.clone(), reader, bmp.reader(), tallies)?;
     let bmp_changes = bmp.changes();
     bmp.start(&running)?;
     // serving waits neither for the verifier, some 20 ms a program, nor for the attaching, 13 ms a hook
@@ -166,7 +171,12 @@ impl Running {
     }
 
     /// Thread flow, and the other ends of its channels.
-    fn start_flow(&self, agent: &Agent, bmp: &Bmp) -> Result<FlowEnds, Error> {
+    fn start_flow(
+        &self,
+        agent: &Agent,
+        bmp: &Bmp,
+        outlet: Option<Outlet>,
+    ) -> Result<FlowEnds, Error> {
         let (batches, records) = bounded(BATCHES);
         let (spare, spares) = bounded(BATCHES);
         let (requests, answers) = bounded(REQUESTS);
@@ -174,16 +184,11 @@ impl Running {
             records,
             spare,
             requests: answers,
+            outlet,
         };
         let settings = settings::flow(agent);
         let names = self.interfaces.clone();
-        let routes = bmp.routes(&agent.enrich.rib, self.interfaces.clone());
-        let enricher = Enricher::new(
-            Some(Box::new(routes)),
-            &agent.enrich.prefix,
-            self.databases.clone(),
-            self.errors.clone(),
-        );
+        let enricher = self.enricher(agent, bmp);
         self.spawn_urgent("flow", move |heartbeat| {
             worker::run(&settings, names, enricher, channels, &heartbeat);
         })?;
@@ -192,6 +197,17 @@ impl Running {
             spares,
             requests,
         })
+    }
+
+    /// All that is known of addresses, for one thread.
+    fn enricher(&self, agent: &Agent, bmp: &Bmp) -> Enricher {
+        let routes = bmp.routes(&agent.enrich.rib, self.interfaces.clone());
+        Enricher::new(
+            Some(Box::new(routes)),
+            &agent.enrich.prefix,
+            self.databases.clone(),
+            self.errors.clone(),
+        )
     }
 
     /// Thread ring, which feeds thread flow; and the counters for whoever shows them.
@@ -225,6 +241,7 @@ impl Running {
         flows: Sender<Request>,
         links: LinkReader,
         bmp: Option<BmpReader>,
+        ipfix: Vec<Arc<Tally>>,
     ) -> Result<(), Error> {
         let scrape = Scrape {
             interfaces: self.interfaces.clone(),
@@ -233,6 +250,7 @@ impl Running {
             flows,
             databases: self.databases.clone(),
             bmp,
+            ipfix,
             errors: self.errors.clone(),
             links: RefCell::new(links),
             process: ProcessReader::new().map_err(Error::Start)?,
@@ -286,7 +304,7 @@ impl Running {
         {
             log::error!("the flow cache was not swept: {error}");
         }
-        for name in ["ring", "flow", "http", "bmp", "mmdb"] {
+        for name in ["ring", "flow", "ipfix", "http", "bmp", "mmdb"] {
             self.threads.stop(name);
         }
     }

@@ -12,6 +12,10 @@ use crate::flow::{rollup, table, worker};
 /// `clsact` (no TCX), `rt` (PREEMPT_RT), `lockdown` (confidentiality). For tests.
 const FORCE: &str = "RFM_FORCE";
 
+/// After its FIN or RST a connection has this long to be done: the kernel's caches tell of each flow once
+/// a second.
+const LINGER_MS: u64 = 2_000;
+
 /// For the programs and their maps; `found` interfaces are to be watched at once.
 pub(super) fn load(agent: &Agent, found: usize) -> Settings {
     const LEAST_SLOTS: u32 = 1024;
@@ -90,6 +94,8 @@ pub(super) fn flow(agent: &Agent) -> worker::Settings {
             max_flows: agent.collector.max_flows as usize,
             idle_timeout_ms: millis(agent.collector.eviction_timeout),
             active_timeout_ms: millis(agent.collector.active_timeout),
+            // a flow that ended is news to a collector; the gauges show it until it would be idle
+            linger_ms: (!agent.ipfix.collectors().is_empty()).then_some(LINGER_MS),
         },
         rollup: rollup::Limits {
             max_series: agent.prometheus.max_series as usize,

@@ -91,14 +91,20 @@ impl Ipfix {
         }
     }
 
-    /// All collectors, the one of `host` and `port` first.
+    /// All collectors, each once, the one of `host` and `port` first.
     pub fn collectors(&self) -> Vec<Collector> {
         let first = (self.port != 0).then(|| Collector {
             host: self.host.clone(),
             port: self.port,
             transport: DEFAULT_TRANSPORT,
         });
-        first.into_iter().chain(self.collector.clone()).collect()
+        let mut all: Vec<_> = first.into_iter().collect();
+        for collector in &self.collector {
+            if !all.contains(collector) {
+                all.push(collector.clone());
+            }
+        }
+        all
     }
 }
 
@@ -108,6 +114,19 @@ impl Collector {
             host: section.read("host", host, DEFAULT_HOST.into()),
             port: section.read("port", number(1..=u16::MAX), DEFAULT_PORT),
             transport: section.read("transport", named, DEFAULT_TRANSPORT),
+        }
+    }
+
+    /// How metrics and the log call it: unlike any other that is configured.
+    pub fn label(&self) -> String {
+        let Self { host, port, .. } = self;
+        let address = match host.contains(':') {
+            true => format!("[{host}]:{port}"),
+            false => format!("{host}:{port}"),
+        };
+        match self.transport {
+            Transport::Udp => address,
+            Transport::Tcp => format!("{address}/tcp"),
         }
     }
 }

@@ -35,7 +35,7 @@ pub use control::Control;
 pub use document::{Error, Problem};
 pub use enrich::{Bmp, Distinguisher, Enrich, Mmdb, Rib, StaticPrefix};
 pub use firewall::{Action, Community, Firewall, Peer, PortRange, Protocol, Rule};
-pub use ipfix::{Collector as IpfixCollector, Ipfix, Transport};
+pub use ipfix::{Bind as IpfixBind, Collector as IpfixCollector, Ipfix, Transport};
 pub use load::{MAX_FILE_SIZE, load, open_files, parse};
 pub use machine::Machine;
 pub use pattern::{Pattern, Patterns};

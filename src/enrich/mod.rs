@@ -11,6 +11,7 @@ pub mod rib;
 mod routes;
 #[cfg(test)]
 mod tests;
+mod ways;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,10 +24,11 @@ use crate::flow::key::FlowKey;
 use crate::flow::labels::{Endpoint, Enrichment};
 use crate::flow::worker::Knowledge;
 use mmdb::{Database, Databases, Kind};
-use prefixes::StaticPrefixes;
+use prefixes::{Network, StaticPrefixes};
 use rib::{Route, TableId, is_unlabelled};
 
 pub use routes::BgpRoutes;
+pub use ways::{Way, Ways};
 
 /// What flows are looked up anew for comes at most twice a second. Sources are asked all the time: a change
 /// after a quiet half second is seen at once, and none is seen later than this.
@@ -93,6 +95,32 @@ impl Enricher {
         (routes, self.databases.generation())
     }
 
+    /// What is known of the two ends in numbers.
+    pub fn ways(&self, key: &FlowKey) -> Ways {
+        let table = self.table(key.ifindex);
+        let ends = [key.source(), key.destination()].map(|address| address.to_canonical());
+        let routes = self.routes_to(ends, table);
+        let [src, dst] = [0, 1].map(|end| self.known_way(ends[end], routes[end], table));
+        Ways {
+            src,
+            dst,
+            gateway: None,
+        }
+    }
+
+    fn known_way(&self, address: IpAddr, route: Option<Route>, table: Option<TableId>) -> Way {
+        if is_unlabelled(address) {
+            return Way::default();
+        }
+        let (mut way, _) = self.way(address, route, table);
+        if way.asn == 0 {
+            let found = self.asn.as_ref().map(|database| database.asn(address));
+            let found = found.and_then(|found| self.counted(found));
+            way.asn = found.map_or(0, |found| found.number);
+        }
+        way
+    }
+
     fn table(&self, ifindex: u32) -> Option<TableId> {
         match &self.routes {
             Some(routes) => routes.table(ifindex),
@@ -102,40 +130,56 @@ impl Enricher {
 
     fn endpoints(&self, ends: [IpAddr; 2], table: Option<TableId>) -> [Endpoint; 2] {
         let ends = ends.map(|address| address.to_canonical());
-        let routes = match self.routes.as_ref().zip(table) {
-            Some((routes, table)) => routes.lookup(ends, table),
-            None => [None; 2],
-        };
+        let routes = self.routes_to(ends, table);
         [0, 1].map(|end| self.endpoint(ends[end], routes[end], table))
     }
 
-    fn endpoint(
+    fn routes_to(&self, ends: [IpAddr; 2], table: Option<TableId>) -> [Option<Route>; 2] {
+        match self.routes.as_ref().zip(table) {
+            Some((routes, table)) => routes.lookup(ends, table),
+            None => [None; 2],
+        }
+    }
+
+    /// What a route and the configuration say of an address, and the network of the configuration.
+    fn way(
         &self,
         address: IpAddr,
         mut route: Option<Route>,
         table: Option<TableId>,
-    ) -> Endpoint {
-        let mut known = Endpoint::default();
-        if is_unlabelled(address) {
-            return known;
-        }
+    ) -> (Way, Option<&Network>) {
         let shortest = route.map_or(0, |route| route.prefix_len);
         // the configuration speaks of the global table: the same addresses may be another's in a VRF
         let network = (table == Some(TableId::GLOBAL))
             .then(|| self.prefixes.lookup(address))
-            .flatten();
-        if let Some(network) = network.filter(|network| network.length >= shortest) {
-            known.net = network.name.clone();
-            known.asn = network.asn;
-            if network.asn > 0 {
-                // The way to a network that BGP does not tell is not the one that BGP tells.
-                route = None;
-            }
+            .flatten()
+            .filter(|network| network.length >= shortest);
+        let mut way = Way {
+            prefix_len: network.map_or(shortest, |network| network.length),
+            ..Way::default()
+        };
+        if let Some(network) = network.filter(|network| network.asn > 0) {
+            way.asn = network.asn;
+            // The way to a network that BGP does not tell is not the one that BGP tells.
+            route = None;
         }
         if let Some(route) = route {
-            known.asn = route.origin_asn;
-            known.peer_asn = route.neighbour_asn;
+            way.asn = route.origin_asn;
+            way.peer_asn = route.neighbour_asn;
+            way.next_hop = route.next_hop;
         }
+        (way, network)
+    }
+
+    fn endpoint(&self, address: IpAddr, route: Option<Route>, table: Option<TableId>) -> Endpoint {
+        let mut known = Endpoint::default();
+        if is_unlabelled(address) {
+            return known;
+        }
+        let (way, network) = self.way(address, route, table);
+        known.asn = way.asn;
+        known.peer_asn = way.peer_asn;
+        known.net = network.and_then(|network| network.name.clone());
         self.add_asn(address, &mut known);
         self.add_place(address, &mut known);
         known

@@ -85,6 +85,21 @@ fn enricher(routes: &[(&str, u32, u32)], prefixes: &[StaticPrefix]) -> Enricher 
     )
 }
 
+fn key(ifindex: u32) -> FlowKey {
+    FlowKey {
+        src: [0; 16],
+        dst: [0; 16],
+        ifindex,
+        src_port: 0,
+        dst_port: 0,
+        vlan_outer: 0,
+        vlan_inner: 0,
+        protocol: 6,
+        direction: Direction::Ingress,
+        family: Family::Ipv4,
+    }
+}
+
 fn endpoint(enricher: &Enricher, address: IpAddr, table: Option<TableId>) -> Endpoint {
     let [endpoint, other] = enricher.endpoints([address; 2], table);
     assert_eq!(endpoint, other);
@@ -129,6 +144,47 @@ fn routes_answer_before_databases() {
     ] {
         let endpoint = endpoint(&enricher, address.parse().unwrap(), enricher.table(ifindex));
         assert_eq!(known(&endpoint), expected, "{address} on {ifindex}");
+    }
+}
+
+#[test]
+fn exported_flows_tell_the_same_in_numbers() {
+    let next_hop: IpAddr = "192.0.2.254".parse().unwrap();
+    let mut table = Table::new(&[("0.0.0.0/0", 0, 64496), ("10.0.0.0/8", 64501, 64499)]);
+    table.routes[1].1.next_hop = Some(next_hop);
+    let own = [
+        prefix("10.1.0.0/16", 65001, "own"),
+        prefix("10.2.0.0/16", 0, "named"),
+    ];
+    let databases = databases(true, true);
+    let enricher = Enricher::new(Some(Box::new(table)), &own, databases, Arc::default());
+    let way = |asn, peer_asn, prefix_len, next_hop| Way {
+        asn,
+        peer_asn,
+        prefix_len,
+        next_hop,
+    };
+    for (address, ifindex, expected) in [
+        ([10, 0, 0, 1], 1, way(64501, 64499, 8, Some(next_hop))),
+        // the own network is not where BGP says
+        ([10, 1, 0, 1], 1, way(65001, 0, 16, None)),
+        ([10, 2, 0, 1], 1, way(64501, 64499, 16, Some(next_hop))),
+        // the origin is the database's
+        ([15, 0, 0, 1], 1, way(71, 64496, 0, None)),
+        ([15, 0, 0, 1], 2, way(71, 0, 0, None)),
+        ([127, 0, 0, 1], 1, Way::default()),
+    ] {
+        let mut key = key(ifindex);
+        key.src[..4].copy_from_slice(&address);
+        key.dst[..4].copy_from_slice(&[127, 0, 0, 1]);
+        let ways = enricher.ways(&key);
+        assert_eq!(ways.src, expected, "{address:?} on {ifindex}");
+        assert_eq!(ways.dst, Way::default());
+        let known = enricher.enrichment(&key).src;
+        assert_eq!(
+            (known.asn, known.peer_asn),
+            (expected.asn, expected.peer_asn)
+        );
     }
 }
 
@@ -205,18 +261,7 @@ fn addresses_of_nobody_have_no_label() {
 
 #[test]
 fn both_ends_of_a_flow_are_known() {
-    let mut key = FlowKey {
-        src: [0; 16],
-        dst: [0; 16],
-        ifindex: 1,
-        src_port: 0,
-        dst_port: 0,
-        vlan_outer: 0,
-        vlan_inner: 0,
-        protocol: 6,
-        direction: Direction::Ingress,
-        family: Family::Ipv4,
-    };
+    let mut key = key(1);
     key.src[..4].copy_from_slice(&[1, 0, 0, 1]);
     key.dst[..4].copy_from_slice(&[81, 2, 69, 142]);
     let enrichment = enricher(&[], &[]).enrichment(&key);

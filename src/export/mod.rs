@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What leaves the agent: metrics over HTTP.
+//! What leaves the agent: metrics over HTTP, flows over IPFIX.
 
 pub mod http;
+pub mod ipfix;
 pub mod metrics;
 pub mod routes;
 pub mod scrape;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
+use super::ipfix::tally::Tally;
 use super::metrics::{self, Bmp, Build, Input, Interface};
 use crate::bpf::counters::{Counters, HookCounters};
 use crate::enrich::bmp::Monitor;
@@ -35,6 +36,7 @@ pub struct Scrape {
     pub flows: Sender<Request>,
     pub databases: Arc<Databases>,
     pub bmp: Option<BmpReader>,
+    pub ipfix: Vec<Arc<Tally>>,
     pub errors: Arc<Errors>,
     pub links: RefCell<LinkReader>,
     pub process: ProcessReader,
@@ -101,6 +103,7 @@ impl Scrape {
             sample_rate: agent.bpf.sample_rate,
             databases: &self.databases.build_times(),
             bmp: bmp.as_ref(),
+            ipfix: &self.ipfix,
             errors: &self.errors,
             parse_errors: &parse_errors,
             build: Build {
@@ -124,14 +127,8 @@ impl Scrape {
         books: &'a Books,
         links: &'a [Link],
     ) -> (Vec<Interface<'a>>, HookCounters) {
-        let mut all_hooks = books.gone;
+        let mut all_hooks = books.departed(|slot, direction| self.kernel(slot, direction));
         let mut interfaces: Vec<Interface<'a>> = Vec::with_capacity(books.watched.len());
-        for left in &books.leaving {
-            for direction in Direction::ALL {
-                let kernel = self.kernel(left.slot, direction);
-                all_hooks += kernel.map_or_else(HookCounters::default, |k| left.own(direction, k));
-            }
-        }
         for watched in &books.watched {
             let [ingress, egress] = Direction::ALL.map(|direction| {
                 let kernel = self.kernel(watched.slot, direction)?;

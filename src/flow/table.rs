@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The flow table: adds records to flows, cuts long flows into parts, ends idle ones. Pure.
 //!
-//! Flows stand in one dense array, found through a hash table of indices. Two lists run through them:
-//! by the last arrival (whose front is the flow idle longest) and by the start of the part. Every
-//! operation is O(1), and expiry touches only what expires.
+//! Flows stand in one dense array, found through a hash table of indices. Lists run through them: by
+//! the last arrival (whose front is the flow idle longest), and by the start of the part or, once its
+//! end was seen, by that. Every operation is O(1), and expiry touches only what expires.
 
 use std::hash::{BuildHasher, Hasher};
 
@@ -19,8 +19,15 @@ const TICK_MS: u64 = 100;
 /// Below this many flows memory is not worth giving back.
 const KEEP: usize = 1024;
 
+/// Records under a former rate arrive for so long: the caches of the kernel are swept once a second.
+const LATE_MS: u64 = 2_000;
+
 const BY_ARRIVAL: usize = 0;
-const BY_START: usize = 1;
+/// Of the list by start and of that by end: a part in progress is in one of them.
+const BY_PART: usize = 1;
+
+const TCP: u8 = 6;
+const FIN_OR_RST: u8 = 0x05;
 
 /// Why a part was completed (RFC 5102, flowEndReason).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +35,9 @@ const BY_START: usize = 1;
 pub enum EndReason {
     IdleTimeout = 1,
     ActiveTimeout = 2,
-    /// The sample rate changed, and a part has one rate.
+    /// The end was seen: TCP's FIN or RST.
+    EndOfFlow = 3,
+    /// The sample rate changed, and a part has one rate; or the program ends.
     ForcedEnd = 4,
     LackOfResources = 5,
 }
@@ -62,6 +71,9 @@ pub struct Limits {
     pub max_flows: usize,
     pub idle_timeout_ms: u64,
     pub active_timeout_ms: u64,
+    /// A TCP flow ends this long after its FIN or RST, so that what straggles is still in it; `None`:
+    /// it goes idle like any other.
+    pub linger_ms: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -71,10 +83,11 @@ struct Flow {
     set: SetId,
     /// The ledger's generation when `set` was found.
     generation: u32,
-    /// In the list by start only while a part is in progress.
+    /// In a list of parts only while one is in progress.
     links: [Links; 2],
     seen: u32,
-    started: u32,
+    /// When the part began or, in the list by end, when the end was seen.
+    since: u32,
 }
 
 impl<const L: usize> Linked<L> for Flow {
@@ -89,9 +102,35 @@ pub struct FlowTable {
     index: HashTable<u32>,
     hasher: RandomState,
     by_arrival: List<BY_ARRIVAL>,
-    by_start: List<BY_START>,
+    by_start: List<BY_PART>,
+    by_end: List<BY_PART>,
     limits: Limits,
+    rate: Rate,
     forced_evictions: u64,
+}
+
+/// The sample rate of the records that come, and the one before, which some that come late still have.
+#[derive(Debug, Default)]
+struct Rate {
+    /// 0: no record yet.
+    now: u32,
+    former: u32,
+    former_until_ms: u64,
+}
+
+impl Rate {
+    /// Whether a record under `rate` belongs to the time before the last change.
+    fn is_late(&mut self, rate: u32, now_ms: u64) -> bool {
+        if rate == self.now {
+            return false;
+        }
+        if rate == self.former && now_ms < self.former_until_ms {
+            return true;
+        }
+        (self.former, self.now) = (self.now, rate);
+        self.former_until_ms = now_ms + LATE_MS;
+        false
+    }
 }
 
 impl FlowTable {
@@ -103,7 +142,9 @@ impl FlowTable {
             hasher: RandomState::default(),
             by_arrival: List::new(),
             by_start: List::new(),
+            by_end: List::new(),
             limits,
+            rate: Rate::default(),
             forced_evictions: 0,
         };
         table.set_limits(limits);
@@ -114,6 +155,7 @@ impl FlowTable {
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = Limits {
             max_flows: limits.max_flows.clamp(1, list::MAX_LEN),
+            linger_ms: limits.linger_ms.map(|ms| ms.min(limits.idle_timeout_ms)),
             ..limits
         };
     }
@@ -142,6 +184,7 @@ impl FlowTable {
 
     /// Adds a record to its flow, which begins with it if need be. `now_ms` is monotonic, any origin.
     pub fn update(&mut self, record: &FlowRecord, now_ms: u64, ledger: &mut impl Ledger) {
+        let late = self.rate.is_late(record.sample_rate, now_ms);
         let hash = hash(&self.hasher, &record.key);
         let same_key = |&i: &u32| self.flows[i as usize].part.key == record.key;
         let i = match self.index.find(hash, same_key) {
@@ -152,10 +195,25 @@ impl FlowTable {
             }
             None => self.insert(hash, record, ledger),
         };
-        self.add(i, record, now_ms, ledger);
+        // Rounded up here and down in `expire`, so that nothing ends before its time.
+        let now = now_ms.div_ceil(TICK_MS).try_into().unwrap_or(u32::MAX);
+        let flow = &mut self.flows[i as usize];
+        flow.seen = now;
+        if late {
+            // A part of its own: the one in progress has another rate.
+            ledger.count(flow.set, record);
+            let part = CompletedFlow {
+                record: *record,
+                reason: EndReason::ForcedEnd,
+            };
+            ledger.complete(flow.set, &part);
+        } else {
+            self.add(i, record, now, ledger);
+        }
     }
 
-    /// Completes what is due, at most `limit` parts. True if more are due.
+    /// Completes what is due, at most `limit` parts. True if more are due. First come the parts under a
+    /// former sample rate.
     pub fn expire(&mut self, now_ms: u64, limit: usize, ledger: &mut impl Ledger) -> bool {
         let now = now_ms / TICK_MS;
         let due = |since: u32, timeout_ms: u64| {
@@ -164,15 +222,21 @@ impl FlowTable {
         for _ in 0..limit {
             if self.flows.len() > self.limits.max_flows {
                 self.evict(ledger);
+            } else if let Some(i) = self.under_former_rate() {
+                self.complete(i, EndReason::ForcedEnd, ledger);
+            } else if let Some(i) = self.by_end.front()
+                && due(
+                    self.flows[i as usize].since,
+                    self.limits.linger_ms.unwrap_or(0),
+                )
+            {
+                self.remove(i, EndReason::EndOfFlow, ledger);
             } else if let Some(i) = self.by_arrival.front()
                 && due(self.flows[i as usize].seen, self.limits.idle_timeout_ms)
             {
                 self.remove(i, EndReason::IdleTimeout, ledger);
             } else if let Some(i) = self.by_start.front()
-                && due(
-                    self.flows[i as usize].started,
-                    self.limits.active_timeout_ms,
-                )
+                && due(self.flows[i as usize].since, self.limits.active_timeout_ms)
             {
                 self.complete(i, EndReason::ActiveTimeout, ledger);
             } else {
@@ -183,18 +247,39 @@ impl FlowTable {
         true
     }
 
+    /// Ends every flow, at most `limit` of them. True if there are more.
+    pub fn end(&mut self, limit: usize, ledger: &mut impl Ledger) -> bool {
+        for _ in 0..limit {
+            let Some(i) = self.by_arrival.front() else {
+                return false;
+            };
+            self.remove(i, EndReason::ForcedEnd, ledger);
+        }
+        !self.is_empty()
+    }
+
+    /// A part in progress whose rate is no longer that of the records. No part begins under a former
+    /// rate: such parts are in front.
+    fn under_former_rate(&self) -> Option<u32> {
+        let fronts = [self.by_start.front(), self.by_end.front()];
+        let mut fronts = fronts.into_iter().flatten();
+        fronts.find(|&i| self.flows[i as usize].part.sample_rate != self.rate.now)
+    }
+
     fn insert(&mut self, hash: u64, record: &FlowRecord, ledger: &mut impl Ledger) -> u32 {
         if self.flows.len() >= self.limits.max_flows {
             self.evict(ledger);
         }
         let i = self.flows.len() as u32;
+        let mut part = *record;
+        clear(&mut part);
         self.flows.push(Flow {
-            part: *record,
+            part,
             set: ledger.open(&record.key),
             generation: ledger.generation(),
             links: [Links::LOOSE; 2],
             seen: 0,
-            started: 0,
+            since: 0,
         });
         self.by_arrival.push_back(&mut self.flows, i);
         let (flows, hasher) = (&self.flows, &self.hasher);
@@ -220,22 +305,26 @@ impl FlowTable {
         }
     }
 
-    fn add(&mut self, i: u32, record: &FlowRecord, now_ms: u64, ledger: &mut impl Ledger) {
-        // Rounded up here and down in `expire`, so that nothing ends before its time.
-        let now = now_ms.div_ceil(TICK_MS).try_into().unwrap_or(u32::MAX);
+    /// Adds a record to the part in progress, or begins one with it.
+    fn add(&mut self, i: u32, record: &FlowRecord, now: u32, ledger: &mut impl Ledger) {
         let flow = &self.flows[i as usize];
         if flow.in_progress() && flow.part.sample_rate != record.sample_rate {
             self.complete(i, EndReason::ForcedEnd, ledger);
         }
         let flow = &mut self.flows[i as usize];
-        flow.seen = now;
         ledger.count(flow.set, record);
-        if flow.in_progress() {
-            merge(&mut flow.part, record);
-        } else {
+        if !flow.in_progress() {
             flow.part = *record;
-            flow.started = now;
-            self.by_start.push_back(&mut self.flows, i);
+            flow.since = now;
+            self.list_part(i);
+            return;
+        }
+        let ended = self.limits.ends(&flow.part);
+        merge(&mut flow.part, record);
+        if !ended && self.limits.ends(&flow.part) {
+            flow.since = now;
+            self.by_start.unlink(&mut self.flows, i);
+            self.list_part(i);
         }
     }
 
@@ -246,10 +335,22 @@ impl FlowTable {
             return;
         }
         let record = flow.part;
-        (flow.part.packets, flow.part.bytes, flow.part.octets) = (0, 0, 0);
+        clear(&mut flow.part);
         let set = flow.set;
-        self.by_start.unlink(&mut self.flows, i);
+        if self.limits.ends(&record) {
+            self.by_end.unlink(&mut self.flows, i);
+        } else {
+            self.by_start.unlink(&mut self.flows, i);
+        }
         ledger.complete(set, &CompletedFlow { record, reason });
+    }
+
+    fn list_part(&mut self, i: u32) {
+        if self.limits.ends(&self.flows[i as usize].part) {
+            self.by_end.push_back(&mut self.flows, i);
+        } else {
+            self.by_start.push_back(&mut self.flows, i);
+        }
     }
 
     /// Ends a flow; the last of the array takes its place there.
@@ -265,7 +366,11 @@ impl FlowTable {
         }
         if i != last {
             self.by_arrival.relocated(&mut self.flows, i);
-            self.by_start.relocated(&mut self.flows, i);
+            if self.limits.ends(&self.flows[i as usize].part) {
+                self.by_end.relocated(&mut self.flows, i);
+            } else {
+                self.by_start.relocated(&mut self.flows, i);
+            }
             let hash_of_moved = rehash(&self.flows, &self.hasher, i);
             if let Some(entry) = self.index.find_mut(hash_of_moved, |&e| e == last) {
                 *entry = i;
@@ -292,8 +397,19 @@ impl FlowTable {
 
 impl Flow {
     fn in_progress(&self) -> bool {
-        self.links[BY_START].is_linked()
+        self.links[BY_PART].is_linked()
     }
+}
+
+impl Limits {
+    /// Whether a part, if in progress, is in the list by end.
+    fn ends(&self, part: &FlowRecord) -> bool {
+        self.linger_ms.is_some() && part.key.protocol == TCP && part.tcp_flags & FIN_OR_RST != 0
+    }
+}
+
+fn clear(part: &mut FlowRecord) {
+    (part.packets, part.bytes, part.octets) = (0, 0, 0);
 }
 
 /// Adds a record to the part of its flow. Records of two CPUs may arrive out of order; what is told
@@ -390,6 +506,7 @@ mod tests {
             max_flows,
             idle_timeout_ms: 30_000,
             active_timeout_ms: 60_000,
+            linger_ms: Some(2_000),
         })
     }
 

@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 
 use super::key::{FlowKey, FlowRecord};
 use super::labels::{Enrichment, Labels, SetId};
+use super::outlet::Outlet;
 use super::rollup::{self, Rollup, Tally};
 use super::snapshot::{Snapshot, Totals};
 use super::table::{self, CompletedFlow, FlowTable, Ledger};
@@ -19,8 +20,14 @@ use crate::threads::Heartbeat;
 const IDLE_TICK: Duration = Duration::from_millis(500);
 /// How long it sleeps when no record will come any more: soon it will be told to end.
 const LAST_TICK: Duration = Duration::from_millis(10);
+/// How long it sleeps when parts wait for room in the outlet.
+const FULL_TICK: Duration = Duration::from_millis(5);
 /// Parts completed between two batches.
 const EXPIRE_PER_TURN: usize = 4096;
+/// Parts that are due wait so long for room; then they are completed, and dropped if there is none.
+const MAX_WAIT_MS: u64 = 1_000;
+/// How long the last parts may take to leave.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Where the flow thread learns the names of interfaces.
 pub trait Names: Send {
@@ -77,6 +84,8 @@ pub struct Channels {
     /// Takes the emptied batches back.
     pub spare: Sender<Vec<FlowRecord>>,
     pub requests: Receiver<Request>,
+    /// Where completed parts go.
+    pub outlet: Option<Outlet>,
 }
 
 /// Asks for a snapshot; `None` if the flow thread does not answer in time.
@@ -105,18 +114,21 @@ pub fn run(
             names,
             knowledge,
             generation: 0,
+            outlet: channels.outlet.take(),
         },
         accounted_packets: 0,
         accounted_bytes: 0,
+        full_since_ms: None,
     };
-    let mut behind = false;
+    let mut pause = None;
     let mut tick = IDLE_TICK;
     loop {
         heartbeat.beat();
         if heartbeat.stopping() && channels.records.is_empty() {
+            worker.end(heartbeat);
             return;
         }
-        let patience = if behind { Duration::ZERO } else { tick };
+        let patience = pause.unwrap_or(tick);
         select! {
             recv(channels.records) -> batch => match batch {
                 Ok(batch) => {
@@ -137,7 +149,7 @@ pub fn run(
             },
             default(patience) => {}
         }
-        behind = worker.expire();
+        pause = worker.expire();
     }
 }
 
@@ -147,6 +159,8 @@ struct Worker<N, K> {
     books: Books<N, K>,
     accounted_packets: u64,
     accounted_bytes: u64,
+    /// Since when the outlet has had no room.
+    full_since_ms: Option<u64>,
 }
 
 impl<N: Names, K: Knowledge> Worker<N, K> {
@@ -168,11 +182,54 @@ impl<N: Names, K: Knowledge> Worker<N, K> {
         batch
     }
 
-    /// Ends what is due; true if more is.
-    fn expire(&mut self) -> bool {
+    /// Ends what is due. If more is, says when to go on.
+    fn expire(&mut self) -> Option<Duration> {
         let now = self.now_ms();
         self.books.rollup.advance(now);
-        self.table.expire(now, EXPIRE_PER_TURN, &mut self.books)
+        let limit = self.room(now);
+        let more = self.table.expire(now, limit, &mut self.books);
+        if let Some(outlet) = &mut self.books.outlet {
+            outlet.turn(now);
+        }
+        match (more, limit) {
+            (false, _) => None,
+            (true, 0) => Some(FULL_TICK),
+            (true, _) => Some(Duration::ZERO),
+        }
+    }
+
+    /// Parts that may be completed now.
+    fn room(&mut self, now_ms: u64) -> usize {
+        let room = self.books.outlet.as_ref().map_or(usize::MAX, Outlet::room);
+        if room > 0 {
+            self.full_since_ms = None;
+        } else if now_ms - *self.full_since_ms.get_or_insert(now_ms) < MAX_WAIT_MS {
+            return 0;
+        }
+        match room {
+            0 => EXPIRE_PER_TURN,
+            room => room.min(EXPIRE_PER_TURN),
+        }
+    }
+
+    /// Completes every flow for whoever takes them.
+    fn end(&mut self, heartbeat: &Heartbeat) {
+        if self.books.outlet.is_none() {
+            return;
+        }
+        let deadline = Instant::now() + FAREWELL;
+        loop {
+            heartbeat.beat();
+            let outlet = self.books.outlet.as_ref();
+            // without room, what is left is counted as lost
+            let room = match outlet.is_some_and(|outlet| outlet.wait(deadline)) {
+                true => outlet.map_or(0, Outlet::room),
+                false => EXPIRE_PER_TURN,
+            };
+            if !self.table.end(room.min(EXPIRE_PER_TURN), &mut self.books) {
+                return;
+            }
+        }
     }
 
     fn answer(&mut self, request: Request) {
@@ -214,6 +271,7 @@ struct Books<N, K> {
     names: N,
     knowledge: K,
     generation: u32,
+    outlet: Option<Outlet>,
 }
 
 impl<N: Names, K: Knowledge> Books<N, K> {
@@ -248,6 +306,9 @@ impl<N: Names, K: Knowledge> Ledger for Books<N, K> {
 
     fn complete(&mut self, set: SetId, part: &CompletedFlow) {
         self.rollup.settle(set, Tally::from(&part.record));
+        if let Some(outlet) = &mut self.outlet {
+            outlet.push(part);
+        }
     }
 
     fn close(&mut self, set: SetId) {
@@ -299,6 +360,7 @@ mod tests {
                 max_flows,
                 idle_timeout_ms: 1_000,
                 active_timeout_ms: 60_000,
+                linger_ms: None,
             },
             rollup: rollup::Limits {
                 max_series: 100,
@@ -317,6 +379,7 @@ mod tests {
             records: records_rx,
             spare: spare_tx,
             requests: requests_rx,
+            outlet: None,
         };
         let (threads, names) = (Threads::new(), TestNames::default());
         let theirs = names.clone();
@@ -481,6 +544,7 @@ mod tests {
             names: TestNames::default(),
             knowledge: Learning(0),
             generation: 0,
+            outlet: None,
         };
         let mut table = FlowTable::new(limits.table);
         let mut count = |now_ms, record: FlowRecord| {

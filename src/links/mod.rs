@@ -4,6 +4,7 @@
 mod dump;
 mod events;
 pub mod follow;
+mod gateway;
 mod layer;
 mod message;
 mod pending;
@@ -12,6 +13,7 @@ pub mod watcher;
 
 pub use dump::LinkSocket;
 pub use events::{Event, Heard, LinkEvents};
+pub use gateway::Gateways;
 pub use layer::LinkLayer;
 
 /// The device's own counters (`IFLA_STATS64`), to compare ours with.

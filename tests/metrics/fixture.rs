@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Figures of a small router, all of them different.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rfm::bpf::counters::{Count, FamilyCounters, HookCounters};
 use rfm::enrich::bmp::RouterStatus;
 use rfm::enrich::rib::Counts;
 use rfm::errors::{Errors, Subsystem};
+use rfm::export::ipfix::tally::Tally;
 use rfm::export::metrics::{Bmp, Build, Input, Interface, render};
+use rfm::flow::outlet::{Load, Losses};
 use rfm::flow::snapshot::{SeriesRow, Snapshot, Totals};
 use rfm::links::{DeviceCounters, Link};
 use rfm::live::Reload;
@@ -18,6 +21,7 @@ pub struct Fixture {
     interfaces: Vec<(&'static str, Option<HookCounters>, Option<HookCounters>)>,
     flows: Snapshot,
     bmp: Option<Bmp>,
+    ipfix: Vec<Arc<Tally>>,
     errors: Errors,
 }
 
@@ -29,6 +33,7 @@ impl Fixture {
             interfaces: Vec::new(),
             flows: Snapshot::default(),
             bmp: None,
+            ipfix: Vec::new(),
             errors: Errors::default(),
         }
     }
@@ -68,6 +73,19 @@ impl Fixture {
             },
         };
         new.bmp = Some(bmp("192.0.2.1 edge \"1\""));
+        let before = Arc::new(Losses::default());
+        let parts = |parts| Load {
+            parts,
+            packets: 10 * parts,
+            octets: 1000 * parts,
+        };
+        for (n, collector) in [(1, "[::1]:4739"), (2, "nf.example.net:2055/tcp")] {
+            let tally = Tally::new(collector.into(), before.clone());
+            tally.sent(6000 + n);
+            tally.dropped(parts(n));
+            new.ipfix.push(Arc::new(tally));
+        }
+        before.count(parts(70));
         new.errors.count(Subsystem::Netlink);
         new
     }
@@ -122,6 +140,7 @@ impl Fixture {
                 _ => &[("asn", 1_700_000_001), ("city", 1_700_000_002)],
             },
             bmp: self.bmp.as_ref(),
+            ipfix: &self.ipfix,
             errors: &self.errors,
             parse_errors: &[("ipv4_version", 3), ("ipv6_short", 0)],
             build: Build {

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/metrics.txt");
 
 /// REFERENCE names that this program has; the promise to dashboards.
-const NAMES: [&str; 58] = [
+const NAMES: [&str; 60] = [
     "rfm_interface_rx_bytes_total",
     "rfm_interface_rx_packets_total",
     "rfm_interface_tx_bytes_total",
@@ -60,6 +60,8 @@ const NAMES: [&str; 58] = [
     "rfm_rib_routes",
     "rfm_rib_prefixes",
     "rfm_rib_stale_routes",
+    "rfm_ipfix_records_total",
+    "rfm_ipfix_dropped_records_total",
     "rfm_errors_total",
     "rfm_parse_errors_total",
     "rfm_build_info",

@@ -311,9 +311,6 @@ fn what_is_not_built_is_refused_when_it_is_set_and_only_then() {
     let refuse = |text: String| message(parse("t", &text, &MACHINE));
     for (key, value) in [
         ("prometheus.page", "true"),
-        ("ipfix.host", "\"::1\""),
-        ("ipfix.bind.port", "0"),
-        ("ipfix.collector", "[{}]"),
         ("control.socket", "\"/run/a\""),
         ("control.mode", "\"0660\""),
         ("firewall.enabled", "false"),
@@ -332,7 +329,10 @@ fn what_is_not_built_is_refused_when_it_is_set_and_only_then() {
         ("enrich.rib.vrf.red", "\"0:0\""),
         ("enrich.prefix", "[{ prefix = \"::/8\" }]"),
         ("control.socket", "\"\""),
-        ("ipfix", "{}"),
+        ("ipfix.host", "\"::1\""),
+        ("ipfix.bind.port", "0"),
+        ("ipfix.collector", "[{}]"),
+        ("firewall", "{}"),
     ] {
         assert_eq!(refuse(set(key, value)), "no error", "{key}");
     }

@@ -3,6 +3,7 @@
 
 use std::io::{self, Write};
 use std::ops::Add;
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::proto::MetricType::{self, COUNTER, GAUGE};
@@ -12,6 +13,7 @@ use prometheus::{Encoder, TextEncoder};
 use super::{Build, Input, bmp};
 use crate::bpf::counters::{Count, FamilyCounters, HookCounters};
 use crate::errors::{Errors, Subsystem};
+use crate::export::ipfix::tally::Tally;
 use crate::flow::snapshot::Totals;
 use crate::live::Reload;
 use crate::process::ProcessStats;
@@ -27,6 +29,7 @@ pub(super) fn write(
     families.extend(flow_series(&input.flows.totals));
     families.push(databases(input.databases));
     families.extend(input.bmp.iter().flat_map(|bmp| bmp::families(bmp)));
+    families.extend(ipfix(input.ipfix));
     families.extend(errors(input.errors, input.parse_errors));
     families.extend(build_and_config(input.build, input.reload));
     families.extend(input.process.iter().flat_map(of_process));
@@ -157,6 +160,28 @@ fn databases(built: &[(&str, u64)]) -> MetricFamily {
             .iter()
             .map(|&(name, time)| sample(GAUGE, &[("database", name)], time as f64)),
     )
+}
+
+fn ipfix(tallies: &[Arc<Tally>]) -> [MetricFamily; 2] {
+    let of = |figure: fn(&Tally) -> u64| {
+        tallies
+            .iter()
+            .map(move |t| sample(COUNTER, &[("collector", &t.collector)], figure(t) as f64))
+    };
+    [
+        family(
+            COUNTER,
+            "rfm_ipfix_records_total",
+            "Flow records sent to the IPFIX collector and, as far as is known, not refused.",
+            of(Tally::records),
+        ),
+        family(
+            COUNTER,
+            "rfm_ipfix_dropped_records_total",
+            "Flow records that the IPFIX collector misses: it was not there, or too slow.",
+            of(|tally| tally.lost().parts),
+        ),
+    ]
 }
 
 fn errors(errors: &Errors, parse_errors: &[(&str, u64)]) -> [MetricFamily; 2] {

@@ -11,10 +11,12 @@ mod flows;
 mod interfaces;
 
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bpf::counters::HookCounters;
 use crate::errors::Errors;
+use crate::export::ipfix::tally::Tally;
 use crate::export::text::TextWriter;
 use crate::flow::snapshot::Snapshot;
 use crate::links::Link;
@@ -40,6 +42,8 @@ pub struct Input<'a> {
     pub databases: &'a [(&'a str, u64)],
     /// None where no BMP is configured.
     pub bmp: Option<&'a Bmp>,
+    /// By collector, what was exported.
+    pub ipfix: &'a [Arc<Tally>],
     pub errors: &'a Errors,
     /// Reason, times.
     pub parse_errors: &'a [(&'a str, u64)],

@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Flow records encoded and sent on one core, and what handing them over costs thread flow.
+//!
+//! `make bench PART=ipfix`. Figures are of the CPU time of the thread that does the work. Thread ipfix
+//! is fed as thread flow feeds it, and sends over the loopback to a socket that is read meanwhile. The
+//! baseline sends messages of the same length that are made once.
+
+mod common;
+
+use std::error::Error;
+use std::hint::black_box;
+use std::net::UdpSocket;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::machine::thread_time;
+use common::report::{Cell, Report, Table, rounds};
+use common::stats::Figure;
+use rfm::config::{IpfixBind, IpfixCollector, Transport};
+use rfm::enrich::{Way, Ways};
+use rfm::errors::Errors;
+use rfm::export::ipfix::flows::{Layout, Shape};
+use rfm::export::ipfix::message::{MAX_LENGTH, Message};
+use rfm::export::ipfix::options::Interface;
+use rfm::export::ipfix::worker::{self, Settings, Sources, Target};
+use rfm::flow::key::{Direction, Family, FlowKey, FlowRecord};
+use rfm::flow::labels::SetId;
+use rfm::flow::outlet::Outlet;
+use rfm::flow::table::{CompletedFlow, EndReason, FlowTable, Ledger, Limits};
+use rfm::threads::Threads;
+
+const RUNS: usize = 5;
+/// Records of a run.
+const RECORDS: u64 = 2_000_000;
+/// Design: records a second, on one core.
+const TARGET: f64 = 0.2;
+const FLOWS: u64 = 1 << 16;
+
+const LAYOUT: Layout = Layout {
+    routes: true,
+    prev_adjacent: true,
+};
+
+fn part(n: u64) -> CompletedFlow {
+    let v6 = n.is_multiple_of(4);
+    let mut src = [0; 16];
+    src[..4].copy_from_slice(&(n as u32).to_be_bytes());
+    CompletedFlow {
+        record: FlowRecord {
+            key: FlowKey {
+                src,
+                dst: [0; 16],
+                ifindex: 2,
+                src_port: n as u16,
+                dst_port: 443,
+                vlan_outer: 0,
+                vlan_inner: 0,
+                protocol: 17,
+                direction: Direction::Egress,
+                family: if v6 { Family::Ipv6 } else { Family::Ipv4 },
+            },
+            packets: 3,
+            bytes: 1800,
+            octets: 1758,
+            first: 1_700_000_000_000_000_000 + n,
+            last: 1_700_000_001_000_000_000 + n,
+            sample_rate: 1,
+            ingress_ifindex: 3,
+            src_mac: [2; 6],
+            dst_mac: [4; 6],
+            tcp_flags: 0x10,
+            tos: 0,
+        },
+        reason: EndReason::IdleTimeout,
+    }
+}
+
+/// What is known of a flow is looked up elsewhere: `make bench PART=rib`.
+fn known() -> Ways {
+    let way = Way {
+        asn: 64_496,
+        peer_asn: 64_497,
+        prefix_len: 24,
+        next_hop: Some([192, 0, 2, 1].into()),
+    };
+    Ways {
+        src: way,
+        dst: way,
+        gateway: None,
+    }
+}
+
+struct Known(Ways);
+
+impl Sources for Known {
+    fn refresh(&mut self, _: u64) {}
+    fn ways(&self, _: &FlowKey) -> Ways {
+        self.0
+    }
+    fn interfaces(&mut self) -> Vec<Interface> {
+        Vec::new()
+    }
+    fn lost(&self) -> (u64, u64) {
+        (0, 0)
+    }
+}
+
+/// A socket that is read until it is dropped.
+struct Sink {
+    port: u16,
+    stop: Arc<AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Sink {
+    fn new() -> Result<Self, Box<dyn Error>> {
+        let socket = UdpSocket::bind("127.0.0.1:0")?;
+        socket.set_read_timeout(Some(Duration::from_millis(50)))?;
+        let port = socket.local_addr()?.port();
+        let stop = Arc::new(AtomicBool::new(false));
+        let theirs = stop.clone();
+        let thread = thread::spawn(move || {
+            let mut buffer = [0; 2048];
+            while !theirs.load(Ordering::Relaxed) {
+                let _ = black_box(socket.recv(&mut buffer));
+            }
+        });
+        Ok(Self {
+            port,
+            stop,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Records that one message holds, and the message.
+fn full_message() -> (u64, Message) {
+    let (mut message, mut n) = (Message::default(), 0);
+    while add(&mut message, &part(n), &known()) {
+        n += 1;
+    }
+    message.seal(1_700_000_000, 1);
+    (n, message)
+}
+
+/// False if there is no room.
+fn add(message: &mut Message, part: &CompletedFlow, ways: &Ways) -> bool {
+    const LONGEST: usize = 200;
+    let shape = Shape::of(&part.record);
+    if !message.has_room(shape.id(), LONGEST, MAX_LENGTH) {
+        return false;
+    }
+    shape.record(LAYOUT, part, ways, message.record(shape.id()));
+    true
+}
+
+/// Million records for each second of CPU time.
+fn rate(records: u64, time: Duration) -> f64 {
+    records as f64 / time.as_secs_f64() / 1e6
+}
+
+fn run_send() -> Result<f64, Box<dyn Error>> {
+    let sink = Sink::new()?;
+    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    socket.connect(("127.0.0.1", sink.port))?;
+    let (records, message) = full_message();
+    let start = thread_time();
+    for _ in 0..RECORDS / records {
+        socket.send(message.bytes())?;
+    }
+    Ok(rate(RECORDS, thread_time() - start))
+}
+
+fn run_encode() -> f64 {
+    let parts: Vec<_> = (0..4096).map(part).collect();
+    let ways = known();
+    let mut message = Message::default();
+    let start = thread_time();
+    for n in 0..RECORDS {
+        let part = &parts[n as usize % parts.len()];
+        if !add(&mut message, part, &ways) {
+            message.seal(1_700_000_000, 1);
+            black_box(message.bytes());
+            message.clear();
+            add(&mut message, part, &ways);
+        }
+    }
+    rate(RECORDS, thread_time() - start)
+}
+
+/// Thread ipfix and what it took.
+struct Exporter {
+    threads: Threads,
+    sent: Arc<rfm::export::ipfix::tally::Tally>,
+    took: mpsc::Receiver<Duration>,
+    _sink: Sink,
+}
+
+impl Exporter {
+    fn start() -> Result<(Self, Outlet), Box<dyn Error>> {
+        let sink = Sink::new()?;
+        let (outlet, inlet) = Outlet::new(vec![Direction::Egress]);
+        let collector = IpfixCollector {
+            host: "127.0.0.1".into(),
+            port: sink.port,
+            transport: Transport::Udp,
+        };
+        let bind = IpfixBind {
+            host: String::new(),
+            port: 0,
+        };
+        let target = Target::new(&collector, &bind, inlet.losses.clone());
+        let sent = target.tally.clone();
+        let settings = Settings {
+            targets: vec![target],
+            template_refresh: Duration::from_secs(60),
+            domain: 1,
+            layout: LAYOUT,
+            sample_rate: 1,
+        };
+        let (threads, (tell, took)) = (Threads::new(), mpsc::channel());
+        let errors = Arc::new(Errors::default());
+        threads.spawn("ipfix", move |heartbeat| {
+            worker::run(settings, Known(known()), inlet, &errors, &heartbeat);
+            let _ = tell.send(thread_time());
+        })?;
+        // the collector is taken to be there when it has not refused the templates
+        thread::sleep(Duration::from_millis(600));
+        let exporter = Self {
+            threads,
+            sent,
+            took,
+            _sink: sink,
+        };
+        Ok((exporter, outlet))
+    }
+
+    /// CPU time of the thread; fails if not all were sent.
+    fn finish(self, records: u64) -> Result<Duration, Box<dyn Error>> {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while self.sent.records() < records && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(20));
+        }
+        self.threads.stop("ipfix");
+        let (sent, lost) = (self.sent.records(), self.sent.lost().parts);
+        match (sent, lost) {
+            (n, 0) if n == records => Ok(self.took.recv()?),
+            _ => Err(format!("{sent} of {records} records sent, {lost} lost").into()),
+        }
+    }
+}
+
+fn run_thread() -> Result<f64, Box<dyn Error>> {
+    let (exporter, mut outlet) = Exporter::start()?;
+    for n in 0..RECORDS {
+        if n.is_multiple_of(256) {
+            outlet.wait(Instant::now() + Duration::from_secs(10));
+        }
+        outlet.push(&part(n));
+    }
+    drop(outlet);
+    Ok(rate(RECORDS, exporter.finish(RECORDS)?))
+}
+
+/// Keeps no books, and may hand parts over.
+struct Hands {
+    outlet: Option<Outlet>,
+    parts: u64,
+}
+
+impl Ledger for Hands {
+    fn generation(&self) -> u32 {
+        0
+    }
+    fn open(&mut self, _: &FlowKey) -> SetId {
+        SetId(0)
+    }
+    fn relabel(&mut self, set: SetId, _: &FlowRecord) -> SetId {
+        set
+    }
+    fn count(&mut self, _: SetId, _: &FlowRecord) {}
+    fn complete(&mut self, _: SetId, part: &CompletedFlow) {
+        self.parts += 1;
+        if let Some(outlet) = &mut self.outlet {
+            outlet.push(part);
+        }
+    }
+    fn close(&mut self, _: SetId) {}
+}
+
+/// Each record is of a new flow and evicts one: as many parts as records. Nanoseconds a record.
+fn run_flow(outlet: Option<Outlet>) -> (f64, u64) {
+    let mut table = FlowTable::new(Limits {
+        max_flows: FLOWS as usize,
+        idle_timeout_ms: 30_000,
+        active_timeout_ms: 60_000,
+        linger_ms: None,
+    });
+    let mut hands = Hands { outlet, parts: 0 };
+    let mut spent = Duration::ZERO;
+    for first in (0..RECORDS).step_by(256) {
+        let batch: Vec<_> = (first..first + 256).map(|n| part(n).record).collect();
+        // as if records came no faster than they can be exported
+        if let Some(outlet) = &hands.outlet {
+            outlet.wait(Instant::now() + Duration::from_secs(10));
+        }
+        let start = thread_time();
+        for record in &batch {
+            table.update(record, 0, &mut hands);
+        }
+        spent += thread_time() - start;
+    }
+    (spent.as_nanos() as f64 / RECORDS as f64, hands.parts)
+}
+
+fn run_flow_exporting() -> Result<f64, Box<dyn Error>> {
+    let (exporter, outlet) = Exporter::start()?;
+    let (ns, parts) = run_flow(Some(outlet));
+    exporter.finish(parts)?;
+    Ok(ns)
+}
+
+/// Median over rounds in which each kind has its turn.
+fn measure<const N: usize>(
+    mut kinds: [&mut dyn FnMut() -> Result<f64, Box<dyn Error>>; N],
+) -> Result<[Figure; N], Box<dyn Error>> {
+    let mut values: [Vec<f64>; N] = std::array::from_fn(|_| Vec::new());
+    for _ in 0..rounds(RUNS) {
+        for (values, kind) in values.iter_mut().zip(&mut kinds) {
+            values.push(kind()?);
+        }
+    }
+    Ok(values.map(|values| Figure::of(&values)))
+}
+
+fn sending() -> Result<Table, Box<dyn Error>> {
+    let text = "Flow records for each second of CPU time of the thread at work, a quarter of them IPv6, all \
+                fields. Thread ipfix takes batches from its channel, encodes them and sends messages of \
+                1,400 bytes over the loopback. × is in units of the baseline, which only sends.";
+    let columns = ["", "M records/s", "×", "target"];
+    let mut table = Table::new("Encode and send", text, &columns);
+    let [send, encode, thread] =
+        measure([&mut run_send, &mut || Ok(run_encode()), &mut run_thread])?;
+    let rows = [
+        ("baseline: send messages made before", send, Cell::Nothing),
+        ("encode alone", encode, Cell::Nothing),
+        (
+            "thread ipfix",
+            thread,
+            Cell::at_least(thread.median, TARGET, "M/s"),
+        ),
+    ];
+    for (what, figure, target) in rows {
+        let ratio = Cell::ratio(figure.median, send.median);
+        table.row(what, [Cell::figure(figure, 2), ratio, target]);
+    }
+    Ok(table)
+}
+
+fn handing_over() -> Result<Table, Box<dyn Error>> {
+    let text = "CPU time of the flow table for each record in the worst case: each is of a new flow and evicts \
+                another, so that each record is a part to be exported. Thread ipfix exports meanwhile.";
+    let mut table = Table::new("Thread flow", text, &["", "ns a record", "×"]);
+    let [alone, exporting] = measure([&mut || Ok(run_flow(None).0), &mut run_flow_exporting])?;
+    for (what, figure) in [
+        ("baseline: no exporter", alone),
+        ("parts handed over", exporting),
+    ] {
+        let ratio = Cell::ratio(figure.median, alone.median);
+        table.row(what, [Cell::figure(figure, 0), ratio]);
+    }
+    Ok(table)
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut report = Report::new("ipfix");
+    report.add(sending()?);
+    report.add(handing_over()?);
+    report.write()
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Thread ipfix and what it asks.
+
+use std::cell::RefCell;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use super::bmp::Bmp;
+use super::{Error, Running};
+use crate::bpf::counters::Counters;
+use crate::config::{Agent, Config};
+use crate::enrich::{Enricher, Ways};
+use crate::export::ipfix::flows::Layout;
+use crate::export::ipfix::options::Interface;
+use crate::export::ipfix::tally::Tally;
+use crate::export::ipfix::worker::{self, Settings, Sources, Target};
+use crate::flow::key::FlowKey;
+use crate::flow::outlet::Outlet;
+use crate::flow::worker::Knowledge;
+use crate::interfaces::Interfaces;
+use crate::links::{Gateways, Link, LinkSocket};
+use crate::live::Live;
+
+/// Where flows go that are exported, and what becomes of them.
+#[derive(Default)]
+pub(super) struct Export {
+    pub outlet: Option<Outlet>,
+    pub tallies: Vec<Arc<Tally>>,
+}
+
+impl Running {
+    /// Thread ipfix, where there is a collector.
+    pub(super) fn start_ipfix(&self, agent: &Agent, bmp: &Bmp) -> Result<Export, Error> {
+        let ipfix = &agent.ipfix;
+        let collectors = ipfix.collectors();
+        if collectors.is_empty() {
+            return Ok(Export::default());
+        }
+        let (outlet, inlet) = Outlet::new(ipfix.directions.clone());
+        let target = |collector| Target::new(collector, &ipfix.bind, inlet.losses.clone());
+        let targets: Vec<_> = collectors.iter().map(target).collect();
+        let tallies = targets.iter().map(|target| target.tally.clone()).collect();
+        let settings = Settings {
+            targets,
+            template_refresh: ipfix.template_refresh,
+            domain: ipfix.observation_domain_id,
+            layout: Layout {
+                routes: agent.enrich.rib.bmp.enabled(),
+                prev_adjacent: ipfix.prev_adjacent,
+            },
+            sample_rate: agent.bpf.sample_rate,
+        };
+        let facts = Facts {
+            enricher: self.enricher(agent, bmp),
+            links: LinkSocket::new(self.errors.clone()),
+            gateways: RefCell::new(Gateways::new(self.errors.clone())),
+            interfaces: self.interfaces.clone(),
+            counters: self.counters.clone(),
+            config: self.live.config(),
+            live: self.live.clone(),
+        };
+        let errors = self.errors.clone();
+        self.spawn("ipfix", move |heartbeat| {
+            worker::run(settings, facts, inlet, &errors, &heartbeat);
+        })?;
+        Ok(Export {
+            outlet: Some(outlet),
+            tallies,
+        })
+    }
+}
+
+/// What the agent knows.
+struct Facts {
+    enricher: Enricher,
+    links: LinkSocket,
+    gateways: RefCell<Gateways>,
+    interfaces: Arc<Interfaces>,
+    counters: Arc<OnceLock<Counters>>,
+    live: Arc<Live>,
+    /// As last seen.
+    config: Arc<Config>,
+}
+
+impl Sources for Facts {
+    fn refresh(&mut self, now_ms: u64) {
+        let config = self.live.config();
+        if !Arc::ptr_eq(&config, &self.config) {
+            self.enricher.set_prefixes(&config.agent.enrich.prefix);
+            self.config = config;
+        }
+        self.enricher.generation(now_ms);
+    }
+
+    fn ways(&self, key: &FlowKey) -> Ways {
+        let mut ways = self.enricher.ways(key);
+        ways.gateway = ways.dst.next_hop.and_then(|hop| {
+            let mut gateways = self.gateways.borrow_mut();
+            gateways.of(hop, Instant::now())
+        });
+        ways
+    }
+
+    fn rest(&mut self) {
+        self.enricher.rest();
+    }
+
+    /// Without an answer of the kernel none: the socket has counted and logged that.
+    fn interfaces(&mut self) -> Vec<Interface> {
+        let links = self.links.dump().unwrap_or_default();
+        let interface = |link: Link| Interface {
+            ifindex: link.ifindex,
+            name: link.name,
+            description: link.alias,
+        };
+        links.into_iter().map(interface).collect()
+    }
+
+    fn lost(&self) -> (u64, u64) {
+        let Some(counters) = self.counters.get() else {
+            return (0, 0);
+        };
+        let kernel = |slot, direction| counters.hook(slot, direction).ok();
+        let all = self.interfaces.books().all_hooks(kernel);
+        all.families
+            .iter()
+            .fold((0, 0), |(packets, bytes), family| {
+                let lost = family.lost;
+                (
+                    u64::wrapping_add(packets, lost.packets),
+                    u64::wrapping_add(bytes, lost.bytes),
+                )
+            })
+    }
+}

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Fields of templates and of records, told once: the same function writes the template and, with
+//! another pen, each record (RFC 7011 section 3).
+
+/// IANA's information elements that are exported.
+pub mod element {
+    pub const OCTET_DELTA_COUNT: u16 = 1;
+    pub const PACKET_DELTA_COUNT: u16 = 2;
+    pub const PROTOCOL_IDENTIFIER: u16 = 4;
+    pub const IP_CLASS_OF_SERVICE: u16 = 5;
+    pub const TCP_CONTROL_BITS: u16 = 6;
+    pub const SOURCE_TRANSPORT_PORT: u16 = 7;
+    pub const SOURCE_IPV4_ADDRESS: u16 = 8;
+    pub const SOURCE_IPV4_PREFIX_LENGTH: u16 = 9;
+    pub const INGRESS_INTERFACE: u16 = 10;
+    pub const DESTINATION_TRANSPORT_PORT: u16 = 11;
+    pub const DESTINATION_IPV4_ADDRESS: u16 = 12;
+    pub const DESTINATION_IPV4_PREFIX_LENGTH: u16 = 13;
+    pub const EGRESS_INTERFACE: u16 = 14;
+    pub const IP_NEXT_HOP_IPV4_ADDRESS: u16 = 15;
+    pub const BGP_SOURCE_AS_NUMBER: u16 = 16;
+    pub const BGP_DESTINATION_AS_NUMBER: u16 = 17;
+    pub const BGP_NEXT_HOP_IPV4_ADDRESS: u16 = 18;
+    pub const SOURCE_IPV6_ADDRESS: u16 = 27;
+    pub const DESTINATION_IPV6_ADDRESS: u16 = 28;
+    pub const SOURCE_IPV6_PREFIX_LENGTH: u16 = 29;
+    pub const DESTINATION_IPV6_PREFIX_LENGTH: u16 = 30;
+    pub const ICMP_TYPE_CODE_IPV4: u16 = 32;
+    pub const SAMPLING_INTERVAL: u16 = 34;
+    pub const EXPORTED_OCTET_TOTAL_COUNT: u16 = 40;
+    pub const EXPORTED_MESSAGE_TOTAL_COUNT: u16 = 41;
+    pub const EXPORTED_FLOW_RECORD_TOTAL_COUNT: u16 = 42;
+    pub const SOURCE_MAC_ADDRESS: u16 = 56;
+    pub const VLAN_ID: u16 = 58;
+    pub const FLOW_DIRECTION: u16 = 61;
+    pub const IP_NEXT_HOP_IPV6_ADDRESS: u16 = 62;
+    pub const BGP_NEXT_HOP_IPV6_ADDRESS: u16 = 63;
+    pub const DESTINATION_MAC_ADDRESS: u16 = 80;
+    pub const INTERFACE_NAME: u16 = 82;
+    pub const INTERFACE_DESCRIPTION: u16 = 83;
+    pub const BGP_NEXT_ADJACENT_AS_NUMBER: u16 = 128;
+    pub const BGP_PREV_ADJACENT_AS_NUMBER: u16 = 129;
+    pub const FLOW_END_REASON: u16 = 136;
+    pub const ICMP_TYPE_CODE_IPV6: u16 = 139;
+    pub const OBSERVATION_DOMAIN_ID: u16 = 149;
+    pub const FLOW_START_MILLISECONDS: u16 = 152;
+    pub const FLOW_END_MILLISECONDS: u16 = 153;
+    pub const IGNORED_PACKET_TOTAL_COUNT: u16 = 164;
+    pub const IGNORED_OCTET_TOTAL_COUNT: u16 = 165;
+    pub const NOT_SENT_FLOW_TOTAL_COUNT: u16 = 166;
+    pub const NOT_SENT_PACKET_TOTAL_COUNT: u16 = 167;
+    pub const NOT_SENT_OCTET_TOTAL_COUNT: u16 = 168;
+    pub const DOT1Q_CUSTOMER_VLAN_ID: u16 = 245;
+    pub const LAYER2_OCTET_DELTA_COUNT: u16 = 352;
+}
+
+/// The length that stands in a template for a field whose length each record tells.
+const VARIABLE: u16 = 65_535;
+/// A text is cut here: its length fits in one byte (RFC 7011 section 7).
+const MAX_TEXT: usize = 254;
+
+/// What writes the fields of a record or of its template.
+pub trait Pen {
+    fn put<const N: usize>(&mut self, element: u16, value: [u8; N]);
+    fn text(&mut self, element: u16, value: &str);
+
+    fn u8(&mut self, element: u16, value: u8) {
+        self.put(element, [value]);
+    }
+
+    fn u16(&mut self, element: u16, value: u16) {
+        self.put(element, value.to_be_bytes());
+    }
+
+    fn u32(&mut self, element: u16, value: u32) {
+        self.put(element, value.to_be_bytes());
+    }
+
+    fn u64(&mut self, element: u16, value: u64) {
+        self.put(element, value.to_be_bytes());
+    }
+}
+
+/// Writes field specifiers.
+pub struct TemplatePen<'a> {
+    pub out: &'a mut Vec<u8>,
+    pub fields: u16,
+    /// Bytes of a record; a field of variable length counts as its longest.
+    pub record_length: usize,
+}
+
+impl TemplatePen<'_> {
+    fn specify(&mut self, element: u16, length: u16, longest: usize) {
+        self.out.extend(element.to_be_bytes());
+        self.out.extend(length.to_be_bytes());
+        self.fields += 1;
+        self.record_length += longest;
+    }
+}
+
+impl Pen for TemplatePen<'_> {
+    fn put<const N: usize>(&mut self, element: u16, _: [u8; N]) {
+        self.specify(element, N as u16, N);
+    }
+
+    fn text(&mut self, element: u16, _: &str) {
+        self.specify(element, VARIABLE, 1 + MAX_TEXT);
+    }
+}
+
+/// Writes values.
+pub struct RecordPen<'a>(pub &'a mut Vec<u8>);
+
+impl Pen for RecordPen<'_> {
+    fn put<const N: usize>(&mut self, _: u16, value: [u8; N]) {
+        self.0.extend_from_slice(&value);
+    }
+
+    fn text(&mut self, _: u16, value: &str) {
+        let mut end = value.len().min(MAX_TEXT);
+        while !value.is_char_boundary(end) {
+            end -= 1;
+        }
+        let value = &value[..end];
+        self.0.push(value.len() as u8);
+        self.0.extend_from_slice(value.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        let mut out = Vec::new();
+        RecordPen(&mut out).text(element::INTERFACE_NAME, &"é".repeat(200));
+        assert_eq!((out.len(), out[0]), (255, 254));
+        RecordPen(&mut out).text(element::INTERFACE_NAME, &format!("a{}", "é".repeat(200)));
+        assert_eq!((out.len(), out[255]), (255 + 254, 253));
+        assert!(std::str::from_utf8(&out[256..]).is_ok());
+    }
+}

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Flow records: which shapes there are, and what stands in each (pure).
+
+use std::net::IpAddr;
+
+use super::fields::{Pen, RecordPen, TemplatePen, element as e};
+use crate::enrich::{Way, Ways};
+use crate::flow::key::{Direction, Family, FlowKey, FlowRecord};
+use crate::flow::table::{CompletedFlow, EndReason};
+
+/// Template ids begin here (RFC 7011 section 3.4.3).
+const FIRST_ID: u16 = 256;
+const NANOS_PER_MILLI: u64 = 1_000_000;
+
+/// What the configuration says of the fields.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    /// Routes are known: prefix lengths, next hops and adjacent ASes can be told.
+    pub routes: bool,
+    /// The AS on the way back to the source.
+    pub prev_adjacent: bool,
+}
+
+/// Which template a record follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    family: Family,
+    /// With MAC addresses and VLANs.
+    ethernet: bool,
+    icmp: bool,
+}
+
+impl Shape {
+    pub const COUNT: u16 = 8;
+
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..Self::COUNT).map(|bits| Self {
+            family: if bits & 1 == 0 {
+                Family::Ipv4
+            } else {
+                Family::Ipv6
+            },
+            ethernet: bits & 2 != 0,
+            icmp: bits & 4 != 0,
+        })
+    }
+
+    pub fn of(record: &FlowRecord) -> Self {
+        const ICMP: u8 = 1;
+        const ICMPV6: u8 = 58;
+        let key = &record.key;
+        Self {
+            family: key.family,
+            ethernet: record.src_mac != [0; 6] || record.dst_mac != [0; 6],
+            icmp: match key.family {
+                Family::Ipv4 => key.protocol == ICMP,
+                Family::Ipv6 | Family::Other => key.protocol == ICMPV6,
+            },
+        }
+    }
+
+    /// Its place in [`Shape::all`].
+    pub fn index(self) -> usize {
+        usize::from(self.bits())
+    }
+
+    /// The id of its template, and of the sets of its records.
+    pub fn id(self) -> u16 {
+        FIRST_ID + self.bits()
+    }
+
+    fn bits(self) -> u16 {
+        let v6 = u16::from(self.family != Family::Ipv4);
+        v6 + 2 * u16::from(self.ethernet) + 4 * u16::from(self.icmp)
+    }
+
+    /// Appends the template record; returns the bytes that a record takes.
+    pub fn template(self, layout: Layout, out: &mut Vec<u8>) -> usize {
+        out.extend(self.id().to_be_bytes());
+        let count_at = out.len();
+        out.extend([0; 2]);
+        let mut pen = TemplatePen {
+            out,
+            fields: 0,
+            record_length: 0,
+        };
+        let nothing = Ways::default();
+        write(&mut pen, self, layout, &blank(self.family), &nothing);
+        let (fields, record_length) = (pen.fields, pen.record_length);
+        out[count_at..count_at + 2].copy_from_slice(&fields.to_be_bytes());
+        record_length
+    }
+
+    /// Appends the record of a part.
+    pub fn record(self, layout: Layout, part: &CompletedFlow, ways: &Ways, out: &mut Vec<u8>) {
+        write(&mut RecordPen(out), self, layout, part, ways);
+    }
+}
+
+/// A template tells no values.
+fn blank(family: Family) -> CompletedFlow {
+    CompletedFlow {
+        record: FlowRecord {
+            key: FlowKey {
+                src: [0; 16],
+                dst: [0; 16],
+                ifindex: 0,
+                src_port: 0,
+                dst_port: 0,
+                vlan_outer: 0,
+                vlan_inner: 0,
+                protocol: 0,
+                direction: Direction::Ingress,
+                family,
+            },
+            packets: 0,
+            bytes: 0,
+            octets: 0,
+            first: 0,
+            last: 0,
+            sample_rate: 1,
+            ingress_ifindex: 0,
+            src_mac: [0; 6],
+            dst_mac: [0; 6],
+            tcp_flags: 0,
+            tos: 0,
+        },
+        reason: EndReason::IdleTimeout,
+    }
+}
+
+fn write(pen: &mut impl Pen, shape: Shape, layout: Layout, part: &CompletedFlow, ways: &Ways) {
+    let CompletedFlow { record, reason } = part;
+    let key = &record.key;
+    write_addresses(pen, shape, key);
+    pen.u8(e::PROTOCOL_IDENTIFIER, key.protocol);
+    pen.u16(e::SOURCE_TRANSPORT_PORT, key.src_port);
+    // of ICMP the type and code, as NetFlow has it, for collectors that do not know the field for them
+    pen.u16(e::DESTINATION_TRANSPORT_PORT, key.dst_port);
+    if shape.icmp {
+        let element = match shape.family {
+            Family::Ipv4 => e::ICMP_TYPE_CODE_IPV4,
+            Family::Ipv6 | Family::Other => e::ICMP_TYPE_CODE_IPV6,
+        };
+        pen.u16(element, key.dst_port);
+    }
+    pen.u8(e::TCP_CONTROL_BITS, record.tcp_flags);
+    pen.u8(e::IP_CLASS_OF_SERVICE, record.tos);
+    pen.u64(e::OCTET_DELTA_COUNT, record.octets);
+    pen.u64(e::PACKET_DELTA_COUNT, record.packets);
+    pen.u64(e::LAYER2_OCTET_DELTA_COUNT, record.bytes);
+    pen.u64(e::FLOW_START_MILLISECONDS, record.first / NANOS_PER_MILLI);
+    pen.u64(e::FLOW_END_MILLISECONDS, record.last / NANOS_PER_MILLI);
+    write_interfaces(pen, record);
+    pen.u8(e::FLOW_END_REASON, *reason as u8);
+    if shape.ethernet {
+        pen.put(e::SOURCE_MAC_ADDRESS, record.src_mac);
+        pen.put(e::DESTINATION_MAC_ADDRESS, record.dst_mac);
+        pen.u16(e::VLAN_ID, key.vlan_outer);
+        pen.u16(e::DOT1Q_CUSTOMER_VLAN_ID, key.vlan_inner);
+    }
+    pen.u32(e::BGP_SOURCE_AS_NUMBER, ways.src.asn);
+    pen.u32(e::BGP_DESTINATION_AS_NUMBER, ways.dst.asn);
+    if layout.routes {
+        write_routes(pen, shape.family, layout, ways);
+    }
+}
+
+fn write_addresses(pen: &mut impl Pen, shape: Shape, key: &FlowKey) {
+    match shape.family {
+        Family::Ipv4 => {
+            let [src, dst] = [key.src, key.dst].map(|a| [a[0], a[1], a[2], a[3]]);
+            pen.put(e::SOURCE_IPV4_ADDRESS, src);
+            pen.put(e::DESTINATION_IPV4_ADDRESS, dst);
+        }
+        Family::Ipv6 | Family::Other => {
+            pen.put(e::SOURCE_IPV6_ADDRESS, key.src);
+            pen.put(e::DESTINATION_IPV6_ADDRESS, key.dst);
+        }
+    }
+}
+
+/// Seen at egress, a packet tells both; 0 is this machine, or not known.
+fn write_interfaces(pen: &mut impl Pen, record: &FlowRecord) {
+    let (ingress, egress) = match record.key.direction {
+        Direction::Ingress => (record.key.ifindex, 0),
+        Direction::Egress => (record.ingress_ifindex, record.key.ifindex),
+    };
+    pen.u32(e::INGRESS_INTERFACE, ingress);
+    pen.u32(e::EGRESS_INTERFACE, egress);
+    pen.u8(e::FLOW_DIRECTION, record.key.direction as u8);
+}
+
+fn write_routes(pen: &mut impl Pen, family: Family, layout: Layout, ways: &Ways) {
+    let Ways { src, dst, gateway } = ways;
+    pen.u32(e::BGP_NEXT_ADJACENT_AS_NUMBER, dst.peer_asn);
+    if layout.prev_adjacent {
+        pen.u32(e::BGP_PREV_ADJACENT_AS_NUMBER, src.peer_asn);
+    }
+    let lengths = [src, dst].map(|way: &Way| way.prefix_len);
+    let elements = match family {
+        Family::Ipv4 => [
+            e::SOURCE_IPV4_PREFIX_LENGTH,
+            e::DESTINATION_IPV4_PREFIX_LENGTH,
+        ],
+        Family::Ipv6 | Family::Other => [
+            e::SOURCE_IPV6_PREFIX_LENGTH,
+            e::DESTINATION_IPV6_PREFIX_LENGTH,
+        ],
+    };
+    for (element, length) in elements.into_iter().zip(lengths) {
+        pen.u8(element, length);
+    }
+    for (hop, v4, v6) in [
+        (
+            dst.next_hop,
+            e::BGP_NEXT_HOP_IPV4_ADDRESS,
+            e::BGP_NEXT_HOP_IPV6_ADDRESS,
+        ),
+        (
+            *gateway,
+            e::IP_NEXT_HOP_IPV4_ADDRESS,
+            e::IP_NEXT_HOP_IPV6_ADDRESS,
+        ),
+    ] {
+        match (family, hop) {
+            (Family::Ipv4, Some(IpAddr::V4(hop))) => pen.put(v4, hop.octets()),
+            (Family::Ipv4, _) => pen.put(v4, [0; 4]),
+            (_, Some(IpAddr::V6(hop))) => pen.put(v6, hop.octets()),
+            (_, _) => pen.put(v6, [0; 16]),
+        }
+    }
+}

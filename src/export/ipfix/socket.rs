@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Sockets towards collectors: made, bound and connected without waiting.
+
+use std::io;
+use std::mem::size_of;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use rustix::net::{
+    AddressFamily, SocketFlags, SocketType, bind, connect, getsockname, socket_with, sockopt,
+};
+
+use crate::config::Transport;
+
+/// Headers before the payload of a UDP packet.
+const IPV4_AND_UDP: usize = 28;
+const IPV6_AND_UDP: usize = 48;
+
+/// A socket connected to `peer`; with TCP, one that is about to be.
+pub fn open(transport: Transport, peer: SocketAddr, own: SocketAddr) -> io::Result<OwnedFd> {
+    let family = match peer {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let kind = match transport {
+        Transport::Udp => SocketType::DGRAM,
+        Transport::Tcp => SocketType::STREAM,
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(family, kind, flags, None)?;
+    if own.port() != 0 {
+        // several collectors, one port: each socket is told apart by its peer
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+    }
+    if own.port() != 0 || !own.ip().is_unspecified() {
+        bind(&socket, &own)?;
+    }
+    if transport == Transport::Udp {
+        fragment(&socket, peer)?;
+    }
+    match connect(&socket, &peer) {
+        Ok(()) => Ok(socket),
+        Err(rustix::io::Errno::INPROGRESS) => Ok(socket),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The unspecified address of the family of `peer`.
+pub fn any(peer: SocketAddr, port: u16) -> SocketAddr {
+    let address: IpAddr = match peer {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    SocketAddr::new(address, port)
+}
+
+pub fn own_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
+    let address = getsockname(socket)?;
+    SocketAddr::try_from(address).map_err(io::Error::from)
+}
+
+/// Bytes that a packet to `peer` carries in one piece, as far as this machine knows.
+pub fn payload(socket: &OwnedFd, peer: SocketAddr) -> Option<usize> {
+    let (level, option, headers) = match peer {
+        SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_MTU, IPV4_AND_UDP),
+        SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_MTU, IPV6_AND_UDP),
+    };
+    let mut mtu: libc::c_int = 0;
+    let mut length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes to `mtu`; both outlive the call.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            level,
+            option,
+            (&raw mut mtu).cast(),
+            &raw mut length,
+        )
+    };
+    let mtu = usize::try_from(mtu).ok().filter(|_| result == 0)?;
+    mtu.checked_sub(headers)
+}
+
+/// A path that has become narrower cuts messages in pieces rather than refusing them.
+fn fragment(socket: &OwnedFd, peer: SocketAddr) -> io::Result<()> {
+    let (level, option, value) = match peer {
+        SocketAddr::V4(_) => (
+            libc::IPPROTO_IP,
+            libc::IP_MTU_DISCOVER,
+            libc::IP_PMTUDISC_DONT,
+        ),
+        SocketAddr::V6(_) => (
+            libc::IPPROTO_IPV6,
+            libc::IPV6_MTU_DISCOVER,
+            libc::IPV6_PMTUDISC_DONT,
+        ),
+    };
+    // SAFETY: the option value is an int that lives through the call, and its size is given.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            option,
+            (&raw const value).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Messages in a TCP stream, through a bounded buffer: neither the connection nor the collector is ever
+//! waited for.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::Sent;
+use super::socket;
+use crate::flow::outlet::Load;
+
+/// Bytes that wait to be written; what finds no room is dropped.
+const BUFFER: usize = 256 * 1024;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A collector that takes nothing for so long has gone.
+const STALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+const AT_ONCE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 0,
+};
+
+pub struct Tcp {
+    stream: TcpStream,
+    pub own: SocketAddr,
+    pub peer: SocketAddr,
+    connected: bool,
+    buffer: VecDeque<u8>,
+    /// Messages of which something waits: bytes left of each, and what it carries.
+    waiting: VecDeque<(usize, Load)>,
+    /// When something last moved.
+    moved: Instant,
+}
+
+impl Tcp {
+    pub fn new(socket: OwnedFd, peer: SocketAddr, now: Instant) -> io::Result<Self> {
+        Ok(Self {
+            own: socket::own_address(&socket)?,
+            stream: socket.into(),
+            peer,
+            connected: false,
+            buffer: VecDeque::new(),
+            waiting: VecDeque::new(),
+            moved: now,
+        })
+    }
+
+    /// True once the connection is there.
+    pub fn connect(&mut self, now: Instant) -> io::Result<bool> {
+        if self.connected {
+            return Ok(true);
+        }
+        let mut sockets = [PollFd::new(&self.stream, PollFlags::OUT)];
+        if poll(&mut sockets, Some(&AT_ONCE))? == 0 {
+            return match now - self.moved < CONNECT_TIMEOUT {
+                true => Ok(false),
+                false => Err(ErrorKind::TimedOut.into()),
+            };
+        }
+        if let Some(error) = self.stream.take_error()? {
+            return Err(error);
+        }
+        self.own = self.stream.local_addr()?;
+        self.moved = now;
+        self.connected = true;
+        Ok(true)
+    }
+
+    pub fn send(&mut self, bytes: &[u8], load: Load, now: Instant) -> Sent {
+        if self.buffer.len() + bytes.len() > BUFFER {
+            return Sent::NoRoom;
+        }
+        if self.buffer.is_empty() {
+            self.moved = now;
+        }
+        self.buffer.extend(bytes);
+        self.waiting.push_back((bytes.len(), load));
+        Sent::Yes
+    }
+
+    /// Writes what can be written; what the messages that are out now carried.
+    pub fn write(&mut self, now: Instant) -> io::Result<Load> {
+        self.listen()?;
+        let mut done = Load::default();
+        while !self.buffer.is_empty() {
+            match self.stream.write(self.buffer.as_slices().0) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    self.buffer.drain(..written);
+                    self.moved = now;
+                    self.account(written, &mut done);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        if !self.buffer.is_empty() && now - self.moved >= STALL_TIMEOUT {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        Ok(done)
+    }
+
+    pub fn is_waiting(&self) -> bool {
+        !self.connected || !self.buffer.is_empty()
+    }
+
+    /// What is not out, not even in part.
+    pub fn unsent(&self) -> Load {
+        let mut load = Load::default();
+        self.waiting.iter().for_each(|(_, l)| load += *l);
+        load
+    }
+
+    fn account(&mut self, mut written: usize, done: &mut Load) {
+        while let Some((left, load)) = self.waiting.front_mut() {
+            if *left > written {
+                *left -= written;
+                return;
+            }
+            written -= *left;
+            *done += *load;
+            self.waiting.pop_front();
+        }
+    }
+
+    /// A collector has nothing to say; the end of its side is the end of the connection.
+    fn listen(&mut self) -> io::Result<()> {
+        let mut ignored = [0; 512];
+        match self.stream.read(&mut ignored) {
+            Ok(0) => Err(ErrorKind::ConnectionReset.into()),
+            Ok(_) => Ok(()),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Where completed parts leave thread flow: in batches, through a bounded channel that is never waited
+//! for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+
+use super::key::Direction;
+use super::table::CompletedFlow;
+
+/// Parts in a batch.
+const BATCH: usize = 256;
+/// Batches that wait: beyond that, parts are dropped.
+const BATCHES: usize = 64;
+/// A batch that does not fill up leaves after this long.
+const PATIENCE_MS: u64 = 250;
+
+/// What was lost, in parts and in what they carried.
+#[derive(Debug, Default)]
+pub struct Losses {
+    parts: AtomicU64,
+    packets: AtomicU64,
+    octets: AtomicU64,
+}
+
+/// Counts of parts and of what they carry, not scaled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    pub parts: u64,
+    pub packets: u64,
+    pub octets: u64,
+}
+
+impl Load {
+    pub fn add(&mut self, part: &CompletedFlow) {
+        self.parts += 1;
+        self.packets = self.packets.wrapping_add(part.record.packets);
+        self.octets = self.octets.wrapping_add(part.record.octets);
+    }
+}
+
+impl std::ops::AddAssign for Load {
+    fn add_assign(&mut self, other: Self) {
+        self.parts += other.parts;
+        self.packets = self.packets.wrapping_add(other.packets);
+        self.octets = self.octets.wrapping_add(other.octets);
+    }
+}
+
+impl Losses {
+    pub fn count(&self, load: Load) {
+        self.parts.fetch_add(load.parts, Ordering::Relaxed);
+        self.packets.fetch_add(load.packets, Ordering::Relaxed);
+        self.octets.fetch_add(load.octets, Ordering::Relaxed);
+    }
+
+    pub fn get(&self) -> Load {
+        Load {
+            parts: self.parts.load(Ordering::Relaxed),
+            packets: self.packets.load(Ordering::Relaxed),
+            octets: self.octets.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// The ends of the channel of whoever takes the parts.
+pub struct Inlet {
+    pub parts: Receiver<Vec<CompletedFlow>>,
+    /// Takes the emptied batches back.
+    pub spare: Sender<Vec<CompletedFlow>>,
+    /// What found no room.
+    pub losses: Arc<Losses>,
+}
+
+pub struct Outlet {
+    parts: Sender<Vec<CompletedFlow>>,
+    spares: Receiver<Vec<CompletedFlow>>,
+    losses: Arc<Losses>,
+    batch: Vec<CompletedFlow>,
+    directions: Vec<Direction>,
+    /// When the batch last left.
+    flushed_ms: u64,
+}
+
+impl Outlet {
+    /// Lets flows of these directions through.
+    pub fn new(directions: Vec<Direction>) -> (Self, Inlet) {
+        let (sender, parts) = bounded(BATCHES);
+        let (spare, spares) = bounded(BATCHES);
+        let losses = Arc::new(Losses::default());
+        let outlet = Self {
+            parts: sender,
+            spares,
+            losses: losses.clone(),
+            batch: Vec::new(),
+            directions,
+            flushed_ms: 0,
+        };
+        let inlet = Inlet {
+            parts,
+            spare,
+            losses,
+        };
+        (outlet, inlet)
+    }
+
+    pub fn push(&mut self, part: &CompletedFlow) {
+        if !self.directions.contains(&part.record.key.direction) {
+            return;
+        }
+        self.batch.push(*part);
+        if self.batch.len() >= BATCH {
+            self.flush();
+        }
+    }
+
+    /// Parts for which there is room now.
+    pub fn room(&self) -> usize {
+        BATCHES.saturating_sub(self.parts.len()) * BATCH
+    }
+
+    /// Lets the batch go if it has waited for long.
+    pub fn turn(&mut self, now_ms: u64) {
+        if now_ms.saturating_sub(self.flushed_ms) >= PATIENCE_MS {
+            self.flushed_ms = now_ms;
+            self.flush();
+        }
+    }
+
+    /// Lets the batch go, or counts it as lost.
+    fn flush(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        let next = self.spares.try_recv().unwrap_or_default();
+        let full = std::mem::replace(&mut self.batch, next);
+        if let Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) =
+            self.parts.try_send(full)
+        {
+            let mut load = Load::default();
+            batch.iter().for_each(|part| load.add(part));
+            self.losses.count(load);
+            self.batch = batch;
+            self.batch.clear();
+        }
+    }
+
+    /// The last parts: waits for room, in all until `deadline`. True if there is some.
+    pub fn wait(&self, deadline: Instant) -> bool {
+        while self.room() <= BATCH {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        true
+    }
+}
+
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}

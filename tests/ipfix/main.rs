@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The IPFIX exporter: by itself against a decoder that is not ours, and the whole agent against the
+//! collectors that operators run.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+#[allow(dead_code)]
+#[path = "../bmp/craft.rs"]
+mod craft;
+
+mod decode;
+mod faults;
+mod live;
+mod peers;
+mod properties;
+mod rates;
+mod rig;
+mod routed;

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The sample rate changes while flows go on: no record mixes two, and each is scaled by its own.
+
+use std::time::Duration;
+
+use rfm::config::Transport;
+use rfm::flow::key::FlowKey;
+use rfm::flow::labels::SetId;
+use rfm::flow::outlet::Outlet;
+use rfm::flow::table::{CompletedFlow, FlowTable, Ledger, Limits};
+
+use super::common::lab::{Lab, can_run, wait_for};
+use super::peers::{Peers, TOOLS, number};
+use super::rig::{Listener, PATIENCE, Rig, part};
+
+/// Collects completed parts.
+#[derive(Default)]
+struct Parts(Vec<CompletedFlow>);
+
+impl Ledger for Parts {
+    fn generation(&self) -> u32 {
+        0
+    }
+    fn open(&mut self, _: &FlowKey) -> SetId {
+        SetId(0)
+    }
+    fn relabel(&mut self, set: SetId, _: &rfm::flow::key::FlowRecord) -> SetId {
+        set
+    }
+    fn count(&mut self, _: SetId, _: &rfm::flow::key::FlowRecord) {}
+    fn complete(&mut self, _: SetId, part: &CompletedFlow) {
+        self.0.push(*part);
+    }
+    fn close(&mut self, _: SetId) {}
+}
+
+/// Ten flows under each rate in turn, through a flow table; the last are forced to end.
+fn parts_under(rates: &[u32]) -> Vec<CompletedFlow> {
+    let mut table = FlowTable::new(Limits {
+        max_flows: 100,
+        idle_timeout_ms: 30_000,
+        active_timeout_ms: 60_000,
+        linger_ms: None,
+    });
+    let mut parts = Parts::default();
+    for (turn, &rate) in rates.iter().enumerate() {
+        let now = 5_000 * turn as u64;
+        for port in 0..10 {
+            let mut record = part(port).record;
+            record.sample_rate = rate;
+            table.update(&record, now, &mut parts);
+        }
+        table.expire(now, 1_000, &mut parts);
+    }
+    table.end(1_000, &mut parts);
+    parts.0
+}
+
+#[test]
+fn options_come_before_the_first_record_under_a_new_rate() {
+    let mut collector = Listener::new();
+    let mut rig = Rig::udp(collector.port());
+    collector.introduced();
+    rig.export(&parts_under(&[1, 10, 1]));
+    let (mut rate, mut seen) = (1, Vec::new());
+    while seen.len() < 30 {
+        let message = collector.next(PATIENCE).expect("a message");
+        for record in &message.records {
+            if record.has(34) {
+                rate = record.number(34);
+            } else if record.is_flow() {
+                seen.push(rate);
+            }
+        }
+    }
+    assert_eq!(
+        seen,
+        [[1; 20].as_slice(), &[10; 10]].concat(),
+        "grouped by rate"
+    );
+    assert_eq!(rig.settle(30), (30, 0));
+}
+
+#[test]
+fn nfdump_and_nfacctd_scale_each_record_by_its_own_rate() {
+    if !can_run(&TOOLS) {
+        return;
+    }
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let mut peers = Peers::start(&lab, &wire);
+    let targets = Peers::ports().map(|port| (Transport::Udp, port));
+    let mut rig = wire.inside(|| Rig::new(&targets, Duration::from_secs(60)));
+    std::thread::sleep(Duration::from_secs(1));
+    // in batches of their own: to a collector these are three changes
+    for rate in [1, 10, 100, 10] {
+        rig.export(&parts_under(&[rate]));
+        std::thread::sleep(Duration::from_millis(700));
+    }
+    let sent = || rig.tallies.iter().all(|tally| tally.records() == 40);
+    assert!(wait_for(PATIENCE, sent), "{:?}", rig.counts());
+    rig.stop();
+    peers.stop();
+    let sum =
+        |rows: &[super::peers::Row], field| rows.iter().map(|r| number(r, field)).sum::<u64>();
+    let expected = 10 * 3 * (1 + 10 + 100 + 10);
+    assert_eq!(sum(&peers.nfdump(), "in_packets"), expected);
+    assert_eq!(sum(&peers.nfacctd(), "packets"), expected);
+}
+
+#[test]
+fn what_finds_no_room_is_counted_and_not_waited_for() {
+    let (mut outlet, inlet) = Outlet::new(vec![rfm::flow::key::Direction::Egress]);
+    // nobody takes anything
+    for n in 0..20_000 {
+        outlet.push(&part(n));
+    }
+    drop(outlet);
+    let waiting: usize = inlet.parts.iter().map(|batch| batch.len()).sum();
+    let lost = inlet.losses.get();
+    assert_eq!(waiting + lost.parts as usize, 20_000);
+    assert_eq!(waiting, 64 * 256);
+    assert_eq!(
+        (lost.packets, lost.octets),
+        (3 * lost.parts, 138 * lost.parts)
+    );
+}

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Thread ipfix alone, with parts of our making, towards collectors in this process.
+
+use std::io::ErrorKind;
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rfm::config::{IpfixBind, IpfixCollector, Transport};
+use rfm::enrich::{Way, Ways};
+use rfm::errors::Errors;
+use rfm::export::ipfix::flows::Layout;
+use rfm::export::ipfix::options::Interface;
+use rfm::export::ipfix::tally::Tally;
+use rfm::export::ipfix::worker::{self, Settings, Sources, Target};
+use rfm::flow::key::{Direction, Family, FlowKey, FlowRecord};
+use rfm::flow::outlet::Outlet;
+use rfm::flow::table::{CompletedFlow, EndReason};
+use rfm::threads::Threads;
+
+use super::common::lab::wait_for;
+use super::decode::{Decoded, Decoder, Record};
+
+pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const DOMAIN: u32 = 77;
+
+/// Everything is known, made up from the key.
+pub fn ways(key: &FlowKey) -> Ways {
+    let way = |port: u16, address: std::net::IpAddr| Way {
+        asn: 1_000_000 + u32::from(port),
+        peer_asn: 64_500 + u32::from(port % 7),
+        prefix_len: (port % 33) as u8,
+        next_hop: Some(address),
+    };
+    Ways {
+        src: way(key.src_port, key.source()),
+        dst: way(key.dst_port, key.destination()),
+        gateway: Some(key.source()),
+    }
+}
+
+struct MadeUp;
+
+impl Sources for MadeUp {
+    fn refresh(&mut self, _: u64) {}
+
+    fn ways(&self, key: &FlowKey) -> Ways {
+        ways(key)
+    }
+
+    fn interfaces(&mut self) -> Vec<Interface> {
+        let interface = |(ifindex, name, description): (u32, &str, &str)| Interface {
+            ifindex,
+            name: name.into(),
+            description: description.into(),
+        };
+        [(2, "eth0", "to the world"), (3, "lan", "")]
+            .map(interface)
+            .into()
+    }
+
+    fn lost(&self) -> (u64, u64) {
+        (11, 1111)
+    }
+}
+
+/// Thread ipfix, and what feeds it.
+pub struct Rig {
+    pub tallies: Vec<Arc<Tally>>,
+    pub errors: Arc<Errors>,
+    outlet: Option<Outlet>,
+    threads: Threads,
+    epoch: Instant,
+}
+
+pub const LAYOUT: Layout = Layout {
+    routes: true,
+    prev_adjacent: true,
+};
+
+impl Rig {
+    pub fn new(collectors: &[(Transport, u16)], refresh: Duration) -> Self {
+        let (outlet, inlet) = Outlet::new(Direction::ALL.into());
+        let bind = IpfixBind {
+            host: String::new(),
+            port: 0,
+        };
+        let target = |&(transport, port): &(Transport, u16)| {
+            let collector = IpfixCollector {
+                host: "127.0.0.1".into(),
+                port,
+                transport,
+            };
+            Target::new(&collector, &bind, inlet.losses.clone())
+        };
+        let targets: Vec<_> = collectors.iter().map(target).collect();
+        let tallies = targets.iter().map(|t| t.tally.clone()).collect();
+        let settings = Settings {
+            targets,
+            template_refresh: refresh,
+            domain: DOMAIN,
+            layout: LAYOUT,
+            sample_rate: 1,
+        };
+        let errors = Arc::new(Errors::default());
+        let (threads, theirs) = (Threads::new(), errors.clone());
+        threads
+            .spawn("ipfix", move |heartbeat| {
+                worker::run(settings, MadeUp, inlet, &theirs, &heartbeat);
+            })
+            .unwrap();
+        Self {
+            tallies,
+            errors,
+            outlet: Some(outlet),
+            threads,
+            epoch: Instant::now(),
+        }
+    }
+
+    /// Towards one UDP collector on this port.
+    pub fn udp(port: u16) -> Self {
+        Self::new(&[(Transport::Udp, port)], Duration::from_secs(60))
+    }
+
+    /// Exports parts, in as many batches as it takes.
+    pub fn export(&mut self, parts: &[CompletedFlow]) {
+        let outlet = self.outlet.as_mut().expect("not stopped");
+        for part in parts {
+            outlet.push(part);
+        }
+        // the time of the outlet is ours
+        let now = self.epoch.elapsed().as_millis() as u64;
+        outlet.turn(now + 1_000_000_000 + 1_000 * now);
+    }
+
+    /// The end of the agent: thread flow lets go of the outlet, then the thread is told to end.
+    pub fn stop(&mut self) {
+        self.outlet = None;
+        self.threads.stop("ipfix");
+    }
+
+    /// Records sent and records dropped of the first collector.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.tallies[0].records(), self.tallies[0].lost().parts)
+    }
+
+    /// Until so many records are accounted for, sent or dropped.
+    pub fn settle(&self, records: u64) -> (u64, u64) {
+        let all = || {
+            let (sent, dropped) = self.counts();
+            sent + dropped
+        };
+        let settled = wait_for(PATIENCE, || all() >= records);
+        assert!(settled, "{:?} of {records}", self.counts());
+        self.counts()
+    }
+}
+
+/// A collector.
+pub struct Listener {
+    pub socket: UdpSocket,
+    pub decoder: Decoder,
+    /// Messages as they came.
+    pub raw: Vec<Vec<u8>>,
+}
+
+impl Listener {
+    pub fn new() -> Self {
+        Self::on(0)
+    }
+
+    pub fn on(port: u16) -> Self {
+        Self::around(UdpSocket::bind(("127.0.0.1", port)).unwrap())
+    }
+
+    pub fn around(socket: UdpSocket) -> Self {
+        Self {
+            socket,
+            decoder: Decoder::default(),
+            raw: Vec::new(),
+        }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.socket.local_addr().unwrap().port()
+    }
+
+    /// The next message; `None` if none comes in time.
+    pub fn next(&mut self, patience: Duration) -> Option<Decoded> {
+        self.socket.set_read_timeout(Some(patience)).unwrap();
+        let mut buffer = [0; 9000];
+        match self.socket.recv(&mut buffer) {
+            Ok(length) => {
+                self.raw.push(buffer[..length].to_vec());
+                Some(self.decoder.message(&buffer[..length]))
+            }
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => None,
+            Err(e) => panic!("{e}"),
+        }
+    }
+
+    /// The flow records of the next messages, until there are so many.
+    pub fn flows(&mut self, count: usize) -> Vec<Record> {
+        let mut flows = Vec::new();
+        while flows.len() < count {
+            let message = self.next(PATIENCE);
+            let message = message.unwrap_or_else(|| panic!("{} of {count} records", flows.len()));
+            flows.extend(message.flows().cloned());
+        }
+        flows
+    }
+
+    /// Until the exporter has introduced itself, and is taken not to be refused.
+    pub fn introduced(&mut self) -> Decoded {
+        let first = self.next(PATIENCE).expect("templates");
+        std::thread::sleep(Duration::from_millis(500));
+        first
+    }
+}
+
+/// The part of a plain flow, told apart by its port.
+pub fn part(port: u16) -> CompletedFlow {
+    let mut key = FlowKey {
+        src: [0; 16],
+        dst: [0; 16],
+        ifindex: 2,
+        src_port: port,
+        dst_port: 53,
+        vlan_outer: 0,
+        vlan_inner: 0,
+        protocol: 17,
+        direction: Direction::Egress,
+        family: Family::Ipv4,
+    };
+    key.src[..4].copy_from_slice(&[192, 0, 2, 1]);
+    key.dst[..4].copy_from_slice(&[198, 51, 100, 2]);
+    CompletedFlow {
+        record: FlowRecord {
+            key,
+            packets: 3,
+            bytes: 180,
+            octets: 138,
+            first: 1_700_000_000_123_456_789,
+            last: 1_700_000_001_000_000_000,
+            sample_rate: 1,
+            ingress_ifindex: 3,
+            src_mac: [2, 0, 0, 0, 0, 1],
+            dst_mac: [2, 0, 0, 0, 0, 2],
+            tcp_flags: 0,
+            tos: 8,
+        },
+        reason: EndReason::IdleTimeout,
+    }
+}
+
+pub fn parts(ports: std::ops::Range<u16>) -> Vec<CompletedFlow> {
+    ports.map(part).collect()
+}
