@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a purpose needs and this machine lacks; says what it does, and does nothing when all is there.
 #
-#   scripts/setup.sh build | test | lint | demo | bench | bare | guest ...
+#   scripts/setup.sh build | test | lint | demo | bench | bare | guest | packages ...
 #
 # On Debian (12 or later) and its kin as root it installs packages; elsewhere it names what is missing.
 # SPDX-License-Identifier: AGPL-3.0-only
@@ -10,6 +10,7 @@ cd "$(dirname "$0")/.."
 
 wanted_rust=$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' Cargo.toml)
 packages=()
+cargo_tools=()
 
 say() { printf 'setup: %s\n' "$*"; }
 die() {
@@ -129,8 +130,24 @@ purpose() {
         need modprobe kmod
         need strip binutils
         ;;
-    *) die "unknown purpose '$1': build, test, lint, demo, bench, bare or guest" ;;
+    packages)
+        need strip binutils
+        need mmdebstrap mmdebstrap
+        need git git
+        need lintian lintian
+        need rpm rpm
+        need rpmlint rpmlint
+        need systemd-analyze systemd
+        need_cargo_tool cargo-deb 3.8.0
+        need_cargo_tool cargo-generate-rpm 0.21.0
+        ;;
+    *) die "unknown purpose '$1': build, test, lint, demo, bench, bare, guest or packages" ;;
     esac
+}
+
+# need_cargo_tool NAME VERSION: no Debian package has it; it is built below .cache, and goes with that folder.
+need_cargo_tool() {
+    [ "$(.cache/bin/"$1" --version 2>/dev/null | grep -o '[0-9.]*$')" = "$2" ] || cargo_tools+=("$1@$2")
 }
 
 on_debian() { have apt-get && have dpkg-query; }
@@ -178,13 +195,22 @@ install_packages() {
     done
 }
 
-[ $# -gt 0 ] || die "usage: scripts/setup.sh build | test | lint | demo | bench | bare | guest ..."
+[ $# -gt 0 ] || die "usage: scripts/setup.sh build | test | lint | demo | bench | bare | guest | packages ..."
 for name in "$@"; do purpose "$name"; done
-[ ${#packages[@]} -gt 0 ] || exit 0
+install_cargo_tools() {
+    local tool
+    for tool in "${cargo_tools[@]}"; do
+        say "building $tool below .cache (some minutes)"
+        cargo install --quiet --locked --root .cache "$tool"
+    done
+}
+
+[ ${#packages[@]} -gt 0 ] || { install_cargo_tools && exit; }
 
 mapfile -t packages < <(printf '%s\n' "${packages[@]}" | sort -u)
 on_debian || die "these are missing (by their Debian names): ${packages[*]}"
 refresh_lists
 say "installing ${packages[*]}"
 install_packages "${packages[@]}"
+install_cargo_tools
 say "done"

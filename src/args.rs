@@ -81,10 +81,11 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
 
 /// What `--version` prints.
 pub fn version() -> String {
-    let version = env!("CARGO_PKG_VERSION");
-    match option_env!("RFM_REVISION") {
-        Some(revision) if !revision.is_empty() => format!("rfm {version} ({revision})"),
-        _ => format!("rfm {version}"),
+    let (version, revision) = (env!("RFM_VERSION"), env!("RFM_REVISION"));
+    if revision.is_empty() {
+        format!("rfm {version}")
+    } else {
+        format!("rfm {version} ({revision})")
     }
 }
 

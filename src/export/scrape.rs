@@ -83,7 +83,7 @@ impl Scrape {
             errors: &self.errors,
             parse_errors: &parse_errors,
             build: Build {
-                version: env!("CARGO_PKG_VERSION"),
+                version: env!("RFM_VERSION"),
                 revision: env!("RFM_REVISION"),
             },
             reload: in_force.reload,
