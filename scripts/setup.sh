@@ -99,6 +99,7 @@ purpose() {
         need prometheus prometheus
         need promtool prometheus
         need setpriv util-linux
+        need nix-instantiate nix-bin
         need systemd-analyze systemd
         ;;
     lint)
