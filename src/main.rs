@@ -26,13 +26,13 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Run { config } => {
+        Command::Run { config: file } => {
             logging::start();
-            let config = load(&config)?;
+            let config = load(&file)?;
             for warning in config.warnings() {
                 log::warn!("{warning}");
             }
-            agent::run(&config).map_err(Failure::Agent)
+            agent::run(&file, &config).map_err(Failure::Agent)
         }
         Command::Check { config: file } => {
             let config = load(&file)?;

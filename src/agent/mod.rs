@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Wiring only: load, channels, threads, attach, wait, and the order of a clean stop.
 
+mod control;
 mod error;
 mod privilege;
 mod settings;
@@ -8,6 +9,8 @@ mod signals;
 
 use std::cell::RefCell;
 use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -20,6 +23,7 @@ use crate::bpf::counters::Counters;
 use crate::bpf::load::Loaded;
 use crate::bpf::ring::RingReader;
 use crate::config::{Agent, Config, Mmdb};
+use crate::control::api;
 use crate::enrich::Enricher;
 use crate::enrich::mmdb::{self, Databases};
 use crate::errors::Errors;
@@ -36,6 +40,7 @@ use crate::memory;
 use crate::process::ProcessReader;
 use crate::threads::{self, Heartbeat, Threads};
 
+use control::Control;
 pub use error::Error;
 use settings::is_forced;
 use signals::SignalPipe;
@@ -49,8 +54,8 @@ const BATCHES: usize = 32;
 /// Requests that wait for thread flow.
 const REQUESTS: usize = 16;
 
-/// Runs until SIGINT or SIGTERM.
-pub fn run(config: &Config) -> Result<(), Error> {
+/// Runs until SIGINT or SIGTERM; `file` is where `config` came from.
+pub fn run(file: &Path, config: &Config) -> Result<(), Error> {
     let agent = &config.agent;
     privilege::check()?;
     let mut signals = SignalPipe::new().map_err(Error::Start)?;
@@ -60,6 +65,7 @@ pub fn run(config: &Config) -> Result<(), Error> {
     let found = find(agent, &links)?;
     let databases = Databases::open(&agent.enrich.mmdb).map_err(Error::Database)?;
     let server = bind(agent, &errors)?;
+    let control = Control::bind(config, &errors)?;
     let settings = settings::load(agent, found.len());
 
     let running = Running {
@@ -73,7 +79,11 @@ pub fn run(config: &Config) -> Result<(), Error> {
     running.watch_databases(&agent.enrich.mmdb)?;
     let flow = running.start_flow(agent)?;
     let reader = LinkReader::new(socket, links.clone());
-    running.start_http(agent, server, flow.requests, reader)?;
+    let addresses = server.addresses();
+    running.start_http(agent, server, flow.requests.clone(), reader)?;
+    let _socket = control
+        .map(|c| c.start(&running, file, config, flow.requests, exporters(&addresses)))
+        .transpose()?;
     // serving waits neither for the verifier, some 20 ms a program, nor for the attaching, 13 ms a hook
     let loaded = Loaded::load(&settings).map_err(Error::Load)?;
     running.start_ring(&loaded, flow.batches, flow.spares)?;
@@ -231,7 +241,26 @@ impl Running {
         flows: Sender<Request>,
         links: LinkReader,
     ) -> Result<(), Error> {
-        let scrape = Scrape {
+        let scrape = self.scrape(agent, flows, RefCell::new(links))?;
+        let threads = self.threads.clone();
+        let attached = self.attached.clone();
+        let routes = Routes::new(
+            move |out| scrape.write(out),
+            move || health(&threads, &attached),
+        );
+        self.spawn("http", move |heartbeat| {
+            server.run(&heartbeat, move |request, _| routes.answer(&request));
+        })
+    }
+
+    /// What a thread needs to show the figures of the agent.
+    fn scrape(
+        &self,
+        agent: &Agent,
+        flows: Sender<Request>,
+        links: RefCell<LinkReader>,
+    ) -> Result<Scrape, Error> {
+        Ok(Scrape {
             interfaces: self.interfaces.clone(),
             counters: self.counters.clone(),
             directions: agent.directions.clone(),
@@ -245,17 +274,8 @@ impl Running {
                 successful: true,
                 success_time: unix_time(),
             },
-            links: RefCell::new(links),
+            links,
             process: ProcessReader::new().map_err(Error::Start)?,
-        };
-        let threads = self.threads.clone();
-        let attached = self.attached.clone();
-        let routes = Routes::new(
-            move |out| scrape.write(out),
-            move || health(&threads, &attached),
-        );
-        self.spawn("http", move |heartbeat| {
-            server.run(&heartbeat, move |request, _| routes.answer(&request));
         })
     }
 
@@ -305,7 +325,7 @@ impl Running {
         if let Err(error) = sweep_all(&loaded) {
             log::error!("the flow cache was not swept: {error}");
         }
-        for name in ["ring", "flow", "http", "mmdb"] {
+        for name in ["ring", "flow", "control", "http", "mmdb"] {
             self.threads.stop(name);
         }
     }
@@ -337,6 +357,15 @@ fn health(threads: &Threads, attached: &AtomicBool) -> Result<(), Vec<String>> {
     } else {
         Err(reasons)
     }
+}
+
+/// Where the figures can be had, for the control socket.
+fn exporters(addresses: &[SocketAddr]) -> Vec<api::Exporter> {
+    let exporter = |address: &SocketAddr| api::Exporter {
+        kind: "prometheus".into(),
+        address: address.to_string(),
+    };
+    addresses.iter().map(exporter).collect()
 }
 
 fn unix_time() -> f64 {

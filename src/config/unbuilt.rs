@@ -14,10 +14,6 @@ const KEYS: &[(&str, Option<&str>)] = &[
     ("agent.prometheus.page", Some("false")),
     ("agent.ipfix", None),
     ("agent.enrich.rib", None),
-    ("agent.control.socket", Some("")),
-    ("agent.control.mode", None),
-    ("agent.control.group", None),
-    ("agent.control.write_group", None),
     ("agent.firewall", None),
 ];
 
