@@ -32,6 +32,7 @@
 pub mod agent;
 pub mod args;
 pub mod bpf;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod control;
@@ -46,3 +47,4 @@ pub mod memory;
 mod nearest;
 pub mod process;
 pub mod threads;
+mod top;
