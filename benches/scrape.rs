@@ -31,7 +31,7 @@ use prometheus::{Encoder, TextEncoder};
 use rfm::bpf::counters::HookCounters;
 use rfm::errors::Errors;
 use rfm::export::http::Server;
-use rfm::export::metrics::{Build, Input, Interface, Reload, render};
+use rfm::export::metrics::{Build, Input, Interface, render};
 use rfm::export::routes::Routes;
 use rfm::flow::key::{Direction, Family, FlowKey, FlowRecord};
 use rfm::flow::labels::Labels;
@@ -39,6 +39,7 @@ use rfm::flow::snapshot::{SeriesRow, Snapshot};
 use rfm::flow::worker::{self, Channels, Names, Settings};
 use rfm::flow::{rollup, table};
 use rfm::links::{Link, LinkSocket};
+use rfm::live::Reload;
 use rfm::threads::Threads;
 
 const ROUNDS: usize = 21;
@@ -394,7 +395,7 @@ fn input<'a>(
 ) -> Input<'a> {
     Input {
         interfaces,
-        departed: HookCounters::default(),
+        all_hooks: HookCounters::default(),
         pattern_matches: &[("*", 50)],
         flows,
         flow_gauges: true,
@@ -426,6 +427,7 @@ fn link(ifindex: u32) -> Link {
 
 fn interface(link: &Link) -> Interface<'_> {
     Interface {
+        name: &link.name,
         link,
         master: "",
         attach: "tcx",

@@ -42,6 +42,7 @@ pub mod export;
 pub mod flow;
 pub mod interfaces;
 pub mod links;
+pub mod live;
 pub mod logging;
 pub mod memory;
 mod nearest;

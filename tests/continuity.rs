@@ -131,6 +131,40 @@ fn the_sample_rate_changes_in_mid_traffic() {
     }
 }
 
+#[test]
+fn what_begins_while_the_sweep_makes_its_last_round_is_swept() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    let v0 = namespace.ifindex("v0");
+    namespace.inside(|| {
+        let mut kernel = Kernel::load_with_cache(&[(v0, false)], 8192);
+        kernel.attach(HookKind::detect(), Position::Head);
+        let sender = Sender::new("v0").expect("a packet socket");
+        pin_to(0);
+        let mut received = 0;
+        // the timer has ended; the first packet starts it, is found in the round of the first second, and
+        // the second packet comes near the end of the next, where most places have been looked at
+        for (n, pause) in [1850, 1900, 1950].into_iter().enumerate() {
+            let sent = 2 * n as u64 + 2;
+            thread::sleep(Duration::from_millis(2200));
+            sender.send(&small_frame(1), 0).expect("sent");
+            thread::sleep(Duration::from_millis(pause));
+            sender.send(&small_frame(2 + n as u16), 0).expect("sent");
+            let all = wait_for(SETTLED, || {
+                received += kernel.records().iter().map(|r| r.packets).sum::<u64>();
+                received == sent
+            });
+            assert!(
+                all,
+                "{received} of {sent} packets, the last after {pause} ms"
+            );
+        }
+    });
+}
+
 /// Each record is scaled by the rate that it was taken under, so that the sum is near what crossed.
 fn estimates_are_true(kernel: &Kernel, records: &[Record], [v0, v1]: [u32; 2]) {
     for (ifindex, direction) in [(v0, Egress), (v1, Ingress)] {

@@ -4,17 +4,19 @@
 use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use log::LevelFilter;
 
-use super::{Error, Running, health, unix_time};
+use super::commands::{Command, ControlHandle, Done};
+use super::{Error, Running, health};
 use crate::config::Config;
 use crate::config::control::DEFAULT_SOCKET;
 use crate::control::access::{Access, find_group};
 use crate::control::routes::{self, Routes};
 use crate::control::socket::{self, BindError, SocketFile};
-use crate::control::{Changes, InForce, LIMITS, Sources, api};
+use crate::control::{Changes, LIMITS, Sources, api};
 use crate::errors::Errors;
 use crate::export::http::Server;
 use crate::export::scrape::LinkReader;
@@ -69,27 +71,23 @@ impl Control {
         self,
         running: &Running,
         config_file: &Path,
-        config: &Config,
+        commands: ControlHandle,
         flows: Sender<Request>,
         exporters: Vec<api::Exporter>,
     ) -> Result<SocketFile, Error> {
         let mut links = LinkSocket::new(running.errors.clone());
         let found = links.dump().map_err(Error::Links)?;
         let links = RefCell::new(LinkReader::new(links, found));
-        let (threads, attached) = (running.threads.clone(), running.attached.clone());
-        let (in_force, loaded) = (Arc::new(config.clone()), unix_time());
+        let (threads, progress) = (running.threads.clone(), running.progress.clone());
+        let live = running.live.clone();
         let sources = Sources {
-            scrape: running.scrape(&config.agent, flows, links)?,
+            scrape: running.scrape(flows, links)?,
             threads: running.threads.clone(),
-            health: Box::new(move || health(&threads, &attached)),
+            health: Box::new(move || health(&threads, &progress)),
             config_file: config_file.to_owned(),
-            config: Box::new(move || InForce {
-                config: in_force.clone(),
-                reload_successful: true,
-                reload_success: loaded,
-            }),
+            in_force: Box::new(move || live.get()),
             exporters,
-            changes: Box::new(Fixed),
+            changes: Box::new(Commands(commands)),
             bgp: None,
         };
         let (server, access) = (self.server, self.access);
@@ -103,22 +101,32 @@ impl Control {
     }
 }
 
-/// Nothing can be changed while the agent runs.
-struct Fixed;
+/// Asks the main thread, which alone changes what is in force.
+struct Commands(ControlHandle);
 
-const FIXED: &str = "this version changes nothing while it runs";
+/// The main thread may be busy with what was asked before.
+const PATIENCE: Duration = Duration::from_secs(5);
 
-impl Changes for Fixed {
-    fn set_sample_rate(&self, _: u32) -> Result<(), String> {
-        Err(FIXED.into())
+impl Changes for Commands {
+    fn set_sample_rate(&self, sample_rate: u32) -> Result<(), String> {
+        self.ask(Command::SetSampleRate(sample_rate)).map(drop)
     }
 
     fn set_log_level(&self, level: LevelFilter) -> Result<(), String> {
-        log::set_max_level(level);
-        Ok(())
+        self.ask(Command::SetLogLevel(level)).map(drop)
     }
 
     fn reload(&self) -> Result<api::Reloaded, String> {
-        Err(FIXED.into())
+        let done = self.ask(Command::Reload)?;
+        Ok(api::Reloaded {
+            changed: done.changed,
+            needs_restart: done.kept,
+        })
+    }
+}
+
+impl Commands {
+    fn ask(&self, command: Command) -> Result<Done, String> {
+        self.0.ask(command, PATIENCE)
     }
 }

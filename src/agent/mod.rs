@@ -1,24 +1,25 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Wiring only: load, channels, threads, attach, wait, and the order of a clean stop.
 
+pub mod commands;
 mod control;
 mod error;
+mod inbox;
+mod links;
 mod privilege;
 mod settings;
-mod signals;
 
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::thread::CapabilitySet;
 
-use crate::bpf::attach::{self, HookKind};
+use crate::bpf::attach;
 use crate::bpf::counters::Counters;
 use crate::bpf::load::Loaded;
 use crate::bpf::ring::RingReader;
@@ -28,22 +29,22 @@ use crate::enrich::Enricher;
 use crate::enrich::mmdb::{self, Databases};
 use crate::errors::Errors;
 use crate::export::http::Server;
-use crate::export::metrics::Reload;
 use crate::export::routes::Routes;
 use crate::export::scrape::{LinkReader, Scrape};
 use crate::flow::key::{Direction, FlowRecord};
 use crate::flow::worker::{self, Request};
 use crate::interfaces::Interfaces;
-use crate::links::watcher::{Plan, Watcher};
-use crate::links::{Link, LinkSocket};
+use crate::links::LinkSocket;
+use crate::links::follow::Progress;
+use crate::live::Live;
 use crate::memory;
 use crate::process::ProcessReader;
 use crate::threads::{self, Heartbeat, Threads};
 
 use control::Control;
 pub use error::Error;
-use settings::is_forced;
-use signals::SignalPipe;
+use inbox::{Event, Inbox};
+use links::LinksThread;
 
 /// How often the threads are looked after.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -58,39 +59,49 @@ const REQUESTS: usize = 16;
 pub fn run(file: &Path, config: &Config) -> Result<(), Error> {
     let agent = &config.agent;
     privilege::check()?;
-    let mut signals = SignalPipe::new().map_err(Error::Start)?;
+    let (mut inbox, handle) = Inbox::new().map_err(Error::Start)?;
     let errors = Arc::new(Errors::default());
-    let mut socket = LinkSocket::new(errors.clone());
-    let links = socket.dump().map_err(Error::Links)?;
-    let found = find(agent, &links)?;
+    let live = Arc::new(Live::new(config.clone()));
+    let found = links::find(agent, &live.get().patterns, &errors)?;
     let databases = Databases::open(&agent.enrich.mmdb).map_err(Error::Database)?;
     let server = bind(agent, &errors)?;
     let control = Control::bind(config, &errors)?;
-    let settings = settings::load(agent, found.len());
+    let settings = settings::load(agent, found.wanted);
 
     let running = Running {
         threads: Arc::new(Threads::new()),
         counters: Arc::default(),
-        attached: Arc::new(AtomicBool::new(false)),
-        interfaces: Arc::new(Interfaces::new(settings.slots)),
+        progress: Arc::default(),
+        interfaces: Arc::new(Interfaces::new(settings.slots, agent.prometheus.series_ttl)),
         databases: Arc::new(databases),
+        live,
         errors,
     };
     running.watch_databases(&agent.enrich.mmdb)?;
     let flow = running.start_flow(agent)?;
-    let reader = LinkReader::new(socket, links.clone());
+    let reader = LinkReader::new(found.socket, found.links.clone());
     let addresses = server.addresses();
-    running.start_http(agent, server, flow.requests.clone(), reader)?;
+    running.start_http(server, flow.requests.clone(), reader)?;
     let _socket = control
-        .map(|c| c.start(&running, file, config, flow.requests, exporters(&addresses)))
+        .map(|c| {
+            c.start(
+                &running,
+                file,
+                handle.clone(),
+                flow.requests,
+                exporters(&addresses),
+            )
+        })
         .transpose()?;
     // serving waits neither for the verifier, some 20 ms a program, nor for the attaching, 13 ms a hook
     let loaded = Loaded::load(&settings).map_err(Error::Load)?;
     running.start_ring(&loaded, flow.batches, flow.spares)?;
-    let watcher = running.attach(agent, loaded, &found);
-    memory::forget_startup_code();
-    let end = running.wait(&mut signals);
-    running.stop(watcher);
+    let links = running.start_links(agent, loaded, (found.events, found.links), move || {
+        handle.wake();
+        memory::forget_startup_code();
+    })?;
+    let end = running.wait(&mut inbox);
+    running.stop(links);
     end
 }
 
@@ -120,23 +131,6 @@ pub fn detach() -> Result<(), Error> {
     Ok(())
 }
 
-fn find<'a>(agent: &Agent, links: &'a [Link]) -> Result<Vec<&'a Link>, Error> {
-    let patterns = agent.patterns();
-    let found: Vec<_> = links
-        .iter()
-        .filter(|link| patterns.matches(&link.name, link.loopback))
-        .collect();
-    if found.is_empty() {
-        if agent.require_interface {
-            let names: Vec<_> = links.iter().map(|link| link.name.as_str()).collect();
-            let present = names.join(", ");
-            return Err(Error::NoInterface { present });
-        }
-        log::warn!("agent.interfaces matches no interface that is present now");
-    }
-    Ok(found)
-}
-
 fn bind(agent: &Agent, errors: &Arc<Errors>) -> Result<Server, Error> {
     let prometheus = &agent.prometheus;
     let server =
@@ -163,10 +157,10 @@ struct Running {
     threads: Arc<Threads>,
     /// Set when the programs are loaded.
     counters: Arc<OnceLock<Counters>>,
-    /// The interfaces found at the start are attached.
-    attached: Arc<AtomicBool>,
+    progress: Arc<Progress>,
     interfaces: Arc<Interfaces>,
     databases: Arc<Databases>,
+    live: Arc<Live>,
     errors: Arc<Errors>,
 }
 
@@ -236,17 +230,16 @@ impl Running {
 
     fn start_http(
         &self,
-        agent: &Agent,
         server: Server,
         flows: Sender<Request>,
         links: LinkReader,
     ) -> Result<(), Error> {
-        let scrape = self.scrape(agent, flows, RefCell::new(links))?;
+        let scrape = self.scrape(flows, RefCell::new(links))?;
         let threads = self.threads.clone();
-        let attached = self.attached.clone();
+        let progress = self.progress.clone();
         let routes = Routes::new(
             move |out| scrape.write(out),
-            move || health(&threads, &attached),
+            move || health(&threads, &progress),
         );
         self.spawn("http", move |heartbeat| {
             server.run(&heartbeat, move |request, _| routes.answer(&request));
@@ -254,26 +247,14 @@ impl Running {
     }
 
     /// What a thread needs to show the figures of the agent.
-    fn scrape(
-        &self,
-        agent: &Agent,
-        flows: Sender<Request>,
-        links: RefCell<LinkReader>,
-    ) -> Result<Scrape, Error> {
+    fn scrape(&self, flows: Sender<Request>, links: RefCell<LinkReader>) -> Result<Scrape, Error> {
         Ok(Scrape {
             interfaces: self.interfaces.clone(),
             counters: self.counters.clone(),
-            directions: agent.directions.clone(),
-            patterns: agent.patterns(),
+            live: self.live.clone(),
             flows,
-            flow_gauges: agent.prometheus.flow_gauges,
-            sample_rate: agent.bpf.sample_rate,
             databases: self.databases.clone(),
             errors: self.errors.clone(),
-            reload: Reload {
-                successful: true,
-                success_time: unix_time(),
-            },
             links,
             process: ProcessReader::new().map_err(Error::Start)?,
         })
@@ -287,42 +268,31 @@ impl Running {
         self.threads.spawn(name, body).map_err(Error::Start)
     }
 
-    fn attach(&self, agent: &Agent, loaded: Loaded, found: &[&Link]) -> Watcher {
-        let plan = Plan {
-            kind: if is_forced("clsact") {
-                HookKind::Clsact
-            } else {
-                HookKind::detect()
-            },
-            position: agent.bpf.position,
-            directions: agent.directions.clone(),
-        };
-        let interfaces = self.interfaces.clone();
-        let mut watcher = Watcher::new(loaded, interfaces, self.errors.clone(), plan);
-        // every one is tried, whatever becomes of the others
-        let watched = found.iter().filter(|link| watcher.watch(link)).count();
-        self.attached
-            .store(watched == found.len(), Ordering::Release);
-        watcher
-    }
-
     /// Until a signal comes, or a thread has ended by itself.
-    fn wait(&self, signals: &mut SignalPipe) -> Result<(), Error> {
-        while !signals.wait(CHECK_INTERVAL) {
+    fn wait(&self, inbox: &mut Inbox) -> Result<(), Error> {
+        loop {
+            match inbox.wait(CHECK_INTERVAL) {
+                Event::Stop => return Ok(()),
+                Event::Reload | Event::Nothing => {}
+                Event::Order(order) => {
+                    let _ = order.reply.send(Err("not built yet".into()));
+                }
+            }
             if let Some(name) = self.threads.failed() {
                 return Err(Error::ThreadEnded(name));
             }
         }
-        Ok(())
     }
 
     /// The order of a clean stop: no program runs, the timers have swept, the ring and the channel
     /// are drained, and only then the maps close.
-    fn stop(&self, watcher: Watcher) {
+    fn stop(&self, links: LinksThread) {
         log::info!("stopping");
-        self.attached.store(false, Ordering::Release);
-        let loaded = watcher.unwatch_all();
-        if let Err(error) = sweep_all(&loaded) {
+        self.progress.end();
+        let loaded = links.end(self);
+        if let Some(loaded) = &loaded
+            && let Err(error) = sweep_all(loaded)
+        {
             log::error!("the flow cache was not swept: {error}");
         }
         for name in ["ring", "flow", "control", "http", "mmdb"] {
@@ -343,13 +313,13 @@ fn sweep_all(loaded: &Loaded) -> io::Result<()> {
     }
 }
 
-fn health(threads: &Threads, attached: &AtomicBool) -> Result<(), Vec<String>> {
+fn health(threads: &Threads, progress: &Progress) -> Result<(), Vec<String>> {
     let mut reasons: Vec<_> = threads
         .unhealthy()
         .into_iter()
         .map(|name| format!("thread {name} does not run"))
         .collect();
-    if !attached.load(Ordering::Acquire) {
+    if !progress.attached() {
         reasons.push("not all interfaces found at the start are attached".into());
     }
     if reasons.is_empty() {
@@ -366,10 +336,4 @@ fn exporters(addresses: &[SocketAddr]) -> Vec<api::Exporter> {
         address: address.to_string(),
     };
     addresses.iter().map(exporter).collect()
-}
-
-fn unix_time() -> f64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0.0, |elapsed| elapsed.as_secs_f64())
 }

@@ -216,6 +216,22 @@ impl Loaded {
             .map_err(io::Error::other)
     }
 
+    /// From the next packet on an interface is not counted, wherever it is attached.
+    pub fn clear_slot(&self, ifindex: u32) -> io::Result<()> {
+        let (map, key) = (self.slot_map(ifindex), ifindex.to_ne_bytes());
+        if ifindex < self.skel.maps.rfm_slots.max_entries() {
+            return map
+                .update(&key, &[0; 4], MapFlags::ANY)
+                .map_err(io::Error::other);
+        }
+        match map.delete(&key) {
+            Err(error) if error.kind() != libbpf_rs::ErrorKind::NotFound => {
+                Err(io::Error::other(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn slot_map(&self, ifindex: u32) -> &MapMut<'static> {
         if ifindex < self.skel.maps.rfm_slots.max_entries() {
             &self.skel.maps.rfm_slots

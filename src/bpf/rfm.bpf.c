@@ -50,6 +50,8 @@ static __always_inline int rfm_combine(const struct rfm_taken *packet)
 	if (!entry->record.sample_rate) {
 		rfm_fill(&entry->record, packet);
 		entry->record.first = entry->record.last = rfm_coarse_ns(cpu);
+		/* perhaps where the sweep has been in this round: it must not be the last one */
+		cpu->found = 1;
 		return 0;
 	}
 	entry->record.packets += packet->wire.packets;

@@ -30,9 +30,9 @@ use std::time::{Duration, SystemTime};
 use humantime_serde::re::humantime::{format_rfc3339_millis, format_rfc3339_nanos};
 use log::LevelFilter;
 
-use crate::config::Config;
 use crate::export::http::Limits;
 use crate::export::scrape::Scrape;
+use crate::live::InForce;
 use crate::threads::Threads;
 
 /// What clients of the socket may take: less than those of the exporter, since they are nearer.
@@ -66,14 +66,6 @@ pub trait Bgp: Send {
     fn flush(&self, router: &str) -> Option<u64>;
 }
 
-/// The configuration in force, and what became of the last reload.
-pub struct InForce {
-    pub config: Arc<Config>,
-    pub reload_successful: bool,
-    /// Seconds since the Unix epoch.
-    pub reload_success: f64,
-}
-
 /// What the replies are made of.
 pub struct Sources {
     pub scrape: Scrape,
@@ -81,7 +73,8 @@ pub struct Sources {
     /// What is wrong, if something is.
     pub health: Box<dyn Fn() -> Result<(), Vec<String>> + Send>,
     pub config_file: PathBuf,
-    pub config: Box<dyn Fn() -> InForce + Send>,
+    /// The configuration, and what became of the last reload.
+    pub in_force: Box<dyn Fn() -> InForce + Send>,
     pub exporters: Vec<api::Exporter>,
     pub changes: Box<dyn Changes>,
     /// Where BMP is configured.

@@ -187,7 +187,7 @@ impl Routes {
             })
             .map_err(Refusal::bad_request)?;
         params.finish().map_err(Refusal::bad_request)?;
-        let config = (self.sources.config)().config;
+        let config = (self.sources.in_force)().config;
         match as_toml {
             Some(true) => Ok(respond::content(
                 StatusCode::OK,
@@ -201,7 +201,7 @@ impl Routes {
     }
 
     fn sample_rate(&self) -> u32 {
-        self.sources.scrape.sample_rate
+        (self.sources.in_force)().config.agent.bpf.sample_rate
     }
 }
 

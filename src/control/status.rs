@@ -144,24 +144,13 @@ pub fn status(sources: &Sources, input: &Input, links: &[Link]) -> api::Status {
 
 /// Over all hooks there are or were.
 fn lost(input: &Input) -> api::Lost {
-    let hooks = input
-        .interfaces
-        .iter()
-        .flat_map(|i| i.ingress.iter().chain(&i.egress))
-        .chain([&input.departed]);
-    let mut sum = api::Lost {
-        records: 0,
-        packets: 0,
-        bytes: 0,
-    };
-    for hook in hooks {
-        sum.records += hook.lost_records;
-        for family in hook.families {
-            sum.packets += family.lost.packets;
-            sum.bytes += family.lost.bytes;
-        }
+    let lost = input.all_hooks.families.iter();
+    let lost = lost.fold(Count::default(), |sum, family| sum + family.lost);
+    api::Lost {
+        records: input.all_hooks.lost_records,
+        packets: lost.packets,
+        bytes: lost.bytes,
     }
-    sum
 }
 
 fn threads(sources: &Sources) -> Vec<api::Thread> {
@@ -199,10 +188,10 @@ fn databases(input: &Input) -> Vec<api::Database> {
 }
 
 fn config(sources: &Sources) -> api::ConfigStatus {
-    let in_force = (sources.config)();
+    let reload = (sources.in_force)().reload;
     api::ConfigStatus {
         file: sources.config_file.display().to_string(),
-        last_reload_successful: in_force.reload_successful,
-        last_reload_success: rfc3339_seconds(in_force.reload_success),
+        last_reload_successful: reload.successful,
+        last_reload_success: rfc3339_seconds(reload.success_time),
     }
 }

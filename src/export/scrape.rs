@@ -2,22 +2,23 @@
 //! Gathers what one scrape of /metrics shows, in the order that keeps its figures consistent.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
-use super::metrics::{self, Build, Input, Interface, Reload};
+use super::metrics::{self, Build, Input, Interface};
 use crate::bpf::counters::{Counters, HookCounters};
-use crate::config::Patterns;
 use crate::enrich::mmdb::Databases;
 use crate::errors::{Errors, Subsystem};
 use crate::flow::key::Direction;
 use crate::flow::snapshot::Snapshot;
 use crate::flow::worker::{self, Request};
-use crate::interfaces::{Interfaces, Watched};
+use crate::interfaces::{Books, Interfaces};
 use crate::links::{self, Link, LinkSocket};
+use crate::live::Live;
 use crate::process::ProcessReader;
 
 /// Thread flow answers between two batches; one that does not in this time is stuck.
@@ -28,14 +29,10 @@ pub struct Scrape {
     pub interfaces: Arc<Interfaces>,
     /// Not there until the programs are loaded: then no interface has counters yet.
     pub counters: Arc<OnceLock<Counters>>,
-    pub directions: Vec<Direction>,
-    pub patterns: Patterns,
+    pub live: Arc<Live>,
     pub flows: Sender<Request>,
-    pub flow_gauges: bool,
-    pub sample_rate: u32,
     pub databases: Arc<Databases>,
     pub errors: Arc<Errors>,
-    pub reload: Reload,
     pub links: RefCell<LinkReader>,
     pub process: ProcessReader,
 }
@@ -76,21 +73,19 @@ impl Scrape {
     pub fn gather<T>(&self, flows: &Snapshot, use_it: impl FnOnce(&Input, &[Link]) -> T) -> T {
         let mut reader = self.links.borrow_mut();
         let links = reader.read();
-        let watched = self.interfaces.watched();
-        let mut departed = HookCounters::default();
-        let interfaces: Vec<_> = watched
-            .iter()
-            .filter_map(|watched| self.interface(watched, links, &mut departed))
-            .collect();
+        let books = self.interfaces.books();
+        let (interfaces, all_hooks) = self.interfaces(&books, links);
+        let in_force = self.live.get();
+        let agent = &in_force.config.agent;
         let parse_errors = self.parse_errors();
         let names = links.iter().map(|link| (link.name.as_str(), link.loopback));
         let input = Input {
             interfaces: &interfaces,
-            departed,
-            pattern_matches: &self.patterns.counts(names),
+            all_hooks,
+            pattern_matches: &in_force.patterns.counts(names),
             flows,
-            flow_gauges: self.flow_gauges,
-            sample_rate: self.sample_rate,
+            flow_gauges: agent.prometheus.flow_gauges,
+            sample_rate: agent.bpf.sample_rate,
             databases: &self.databases.build_times(),
             errors: &self.errors,
             parse_errors: &parse_errors,
@@ -98,7 +93,7 @@ impl Scrape {
                 version: env!("CARGO_PKG_VERSION"),
                 revision: env!("RFM_REVISION"),
             },
-            reload: self.reload,
+            reload: in_force.reload,
             process: self.process.read().ok(),
         };
         use_it(&input, links)
@@ -114,38 +109,49 @@ impl Scrape {
             .ok_or_else(|| "thread flow does not answer".into())
     }
 
-    /// `None` for an interface that has gone; what it counted is added to `departed`.
-    fn interface<'a>(
+    /// The watched interfaces that are there, and the sum over all that are or were.
+    fn interfaces<'a>(
         &self,
-        watched: &Watched,
+        books: &'a Books,
         links: &'a [Link],
-        departed: &mut HookCounters,
-    ) -> Option<Interface<'a>> {
-        let ingress = self.hook(watched, Direction::Ingress);
-        let egress = self.hook(watched, Direction::Egress);
-        let Some(link) = links::find(links, watched.ifindex) else {
-            for counters in [ingress, egress].into_iter().flatten() {
-                *departed += counters;
+    ) -> (Vec<Interface<'a>>, HookCounters) {
+        let mut all_hooks = books.gone;
+        let mut interfaces: Vec<Interface<'a>> = Vec::with_capacity(books.watched.len());
+        for left in &books.leaving {
+            for direction in Direction::ALL {
+                let kernel = self.kernel(left.slot, direction);
+                all_hooks += kernel.map_or_else(HookCounters::default, |k| left.own(direction, k));
             }
-            return None;
-        };
-        let master = link.master.and_then(|master| links::find(links, master));
-        Some(Interface {
-            link,
-            master: master.map_or("", |master| &master.name),
-            attach: watched.attach,
-            ingress,
-            egress,
-        })
+        }
+        for watched in &books.watched {
+            let [ingress, egress] = Direction::ALL.map(|direction| {
+                let kernel = self.kernel(watched.slot, direction)?;
+                all_hooks += watched.own(direction, kernel);
+                let shown = watched.shown(direction, kernel);
+                watched.hooked[direction as usize].then_some(shown)
+            });
+            let Some(link) = links::find(links, watched.ifindex) else {
+                continue;
+            };
+            interfaces.push(Interface {
+                name: &watched.name,
+                link,
+                master: links::master_of(link, links),
+                attach: watched.attach,
+                ingress,
+                egress,
+            });
+        }
+        // after a rename that was not heard of in order two may have the same name for a moment
+        let mut names = HashSet::new();
+        interfaces.retain(|interface| names.insert(interface.name));
+        (interfaces, all_hooks)
     }
 
-    fn hook(&self, watched: &Watched, direction: Direction) -> Option<HookCounters> {
-        if !self.directions.contains(&direction) || watched.attach == "none" {
-            return None;
-        }
+    fn kernel(&self, slot: u32, direction: Direction) -> Option<HookCounters> {
         self.counters
             .get()?
-            .hook(watched.slot, direction)
+            .hook(slot, direction)
             .inspect_err(|error| self.unreadable(error))
             .ok()
     }

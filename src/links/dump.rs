@@ -22,13 +22,13 @@ use super::{Link, message};
 use crate::errors::{Errors, Subsystem};
 
 /// include/uapi/linux/rtnetlink.h.
-const RTM_NEWLINK: u16 = 16;
+pub(super) const RTM_NEWLINK: u16 = 16;
 
 /// NLMSG_ALIGNTO, include/uapi/linux/netlink.h.
-const NLMSG_ALIGN: usize = 4;
+pub(super) const NLMSG_ALIGN: usize = 4;
 
 /// The kernel fills at most this much per read of a dump (net/netlink/af_netlink.c, `netlink_recvmsg`).
-const BUFFER_SIZE: usize = 32 * 1024;
+pub(super) const BUFFER_SIZE: usize = 32 * 1024;
 
 /// A link that alone outgrows the buffer makes it grow, up to here.
 const MAX_BUFFER_SIZE: usize = 1024 * 1024;
@@ -121,7 +121,15 @@ impl LinkSocket {
             if Instant::now() > deadline {
                 return Err(timed_out());
             }
-            receive(&socket, &mut self.buffer)?;
+            match receive(&socket, &mut self.buffer)? {
+                Received::Datagram => {}
+                Received::Nothing => return Err(timed_out()),
+                Received::TooLong { length, room } => {
+                    return Err(invalid(format!(
+                        "a datagram of {length} bytes in a buffer of {room}"
+                    )));
+                }
+            }
             answer.take(&self.buffer, |garbled| {
                 self.errors
                     .report(Subsystem::Netlink, "link message", || garbled.to_string());
@@ -152,27 +160,37 @@ fn request(sequence: u32) -> Vec<u8> {
     bytes
 }
 
+/// What came of an attempt to read.
+pub(super) enum Received {
+    Datagram,
+    /// Not in time, or not yet.
+    Nothing,
+    /// It is lost; the buffer is made larger for the next.
+    TooLong {
+        length: usize,
+        room: usize,
+    },
+}
+
 /// Reads one datagram into `buffer`.
-fn receive(socket: &Socket, buffer: &mut Vec<u8>) -> io::Result<()> {
+pub(super) fn receive(socket: &Socket, buffer: &mut Vec<u8>) -> io::Result<Received> {
     // With this flag the length is that of the datagram, whatever fitted.
     let flags = RecvFlags::TRUNC.bits() as i32;
     buffer.clear();
     let length = loop {
         match socket.recv(buffer, flags) {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Err(timed_out()),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Received::Nothing),
             other => break other?,
         }
     };
     if length <= buffer.len() {
-        return Ok(());
+        return Ok(Received::Datagram);
     }
     let room = buffer.len();
     buffer.clear();
     buffer.reserve_exact(length.next_power_of_two().min(MAX_BUFFER_SIZE));
-    Err(invalid(format!(
-        "a datagram of {length} bytes in a buffer of {room}"
-    )))
+    Ok(Received::TooLong { length, room })
 }
 
 fn timed_out() -> io::Error {
@@ -258,7 +276,7 @@ fn status(payload: &[u8]) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
@@ -267,7 +285,7 @@ mod tests {
     const SEQUENCE: u32 = 5;
     const EVENT: u32 = 0;
 
-    fn message(kind: u16, flags: u16, sequence: u32, payload: &[u8]) -> Vec<u8> {
+    pub fn message(kind: u16, flags: u16, sequence: u32, payload: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
         out.extend(((payload.len() + 16) as u32).to_ne_bytes());
         out.extend(kind.to_ne_bytes());

@@ -25,6 +25,11 @@ const IFLA_CARRIER_CHANGES: u16 = 35;
 const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_INFO_KIND: u16 = 1;
 
+/// Which link a message is about, whatever else it says.
+pub(super) fn index_of(payload: &[u8]) -> Result<u32, DecodeError> {
+    LinkHeader::parse(payload).map(|header| header.index)
+}
+
 /// Reads a link; `speed_bytes` is left open.
 pub(super) fn parse(payload: &[u8]) -> Result<Link, DecodeError> {
     let header = LinkHeader::parse(payload)?;

@@ -2,12 +2,16 @@
 //! The machine's network interfaces, as the kernel tells them over rtnetlink.
 
 mod dump;
+mod events;
+pub mod follow;
 mod layer;
 mod message;
+mod pending;
 mod speed;
 pub mod watcher;
 
 pub use dump::LinkSocket;
+pub use events::{Event, Heard, LinkEvents};
 pub use layer::LinkLayer;
 
 /// The device's own counters (`IFLA_STATS64`), to compare ours with.
@@ -58,4 +62,10 @@ pub fn find(links: &[Link], ifindex: u32) -> Option<&Link> {
         .binary_search_by_key(&ifindex, |l| l.ifindex)
         .ok()
         .map(|at| &links[at])
+}
+
+/// Name of the link's master, else empty.
+pub fn master_of<'a>(link: &Link, links: &'a [Link]) -> &'a str {
+    let master = link.master.and_then(|master| find(links, master));
+    master.map_or("", |master| &master.name)
 }

@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Puts interfaces under watch: a slot in the kernel's counters, then a program on each hook.
+//! Puts interfaces under watch and lets go of them: a slot in the kernel's counters, then a program on
+//! each hook; and back in the other order.
 
+use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::{Link, LinkLayer};
 use crate::bpf::attach::{self, Hook, HookKind, Position};
+use crate::bpf::counters::Counters;
 use crate::bpf::load::{FrameStart, Loaded};
 use crate::errors::{Errors, Subsystem};
 use crate::flow::key::Direction;
-use crate::interfaces::Interfaces;
+use crate::interfaces::{Hooks, Interfaces};
 
 /// Which hooks, and how.
 #[derive(Clone, Debug)]
@@ -21,10 +26,30 @@ pub struct Plan {
 /// The programs and where they are attached.
 pub struct Watcher {
     loaded: Loaded,
+    counters: Counters,
     interfaces: Arc<Interfaces>,
     errors: Arc<Errors>,
     plan: Plan,
-    hooks: Vec<Hook>,
+    /// By ifindex.
+    attached: HashMap<u32, Attached>,
+}
+
+struct Attached {
+    slot: u32,
+    name: String,
+    start: FrameStart,
+    /// Index: [`Direction`].
+    hooks: [Option<Hook>; Direction::ALL.len()],
+}
+
+/// What became of an attempt to watch an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Watched,
+    /// Counted and logged.
+    Failed,
+    /// It vanished meanwhile.
+    Gone,
 }
 
 impl Watcher {
@@ -33,79 +58,208 @@ impl Watcher {
         interfaces: Arc<Interfaces>,
         errors: Arc<Errors>,
         plan: Plan,
-    ) -> Self {
-        Self {
+    ) -> io::Result<Self> {
+        Ok(Self {
+            counters: loaded.counters()?,
             loaded,
             interfaces,
             errors,
             plan,
-            hooks: Vec::new(),
+            attached: HashMap::new(),
+        })
+    }
+
+    pub fn set_directions(&mut self, directions: Vec<Direction>) {
+        self.plan.directions = directions;
+    }
+
+    pub fn is_watched(&self, ifindex: u32) -> bool {
+        self.attached.contains_key(&ifindex)
+    }
+
+    /// The ifindexes of all that are watched.
+    pub fn watched(&self) -> Vec<u32> {
+        self.attached.keys().copied().collect()
+    }
+
+    /// How frames of the link begin; `None` where they are not read.
+    fn start(link: &Link) -> Option<FrameStart> {
+        match link.layer() {
+            LinkLayer::Ethernet => Some(FrameStart::Ethernet),
+            LinkLayer::Ip => Some(FrameStart::Ip),
+            LinkLayer::Gre => Some(FrameStart::Gre),
+            LinkLayer::Unsupported => None,
         }
     }
 
-    /// Watches one interface. Attaching takes some 13 ms a hook: the kernel waits until no packet is
-    /// under way in the old chain. A failure is logged and counted; the other interfaces go on.
-    pub fn watch(&mut self, link: &Link) -> bool {
-        match self.try_watch(link) {
-            Ok(()) => {
-                log::info!(
-                    "watching {} (ifindex {}) by {}",
-                    link.name,
-                    link.ifindex,
-                    self.plan.kind.name()
-                );
-                true
-            }
-            Err(reason) => {
-                self.errors.report(Subsystem::Netlink, "attach", || {
-                    format!(
-                        "cannot watch {} (ifindex {}): {reason}",
-                        link.name, link.ifindex
-                    )
-                });
-                false
-            }
-        }
-    }
-
-    fn try_watch(&mut self, link: &Link) -> Result<(), String> {
-        let start = match link.layer() {
-            LinkLayer::Ethernet => FrameStart::Ethernet,
-            LinkLayer::Ip => FrameStart::Ip,
-            LinkLayer::Gre => FrameStart::Gre,
-            LinkLayer::Unsupported => {
-                return Err(format!("links of ARPHRD type {} are not read", link.arphrd));
-            }
+    /// Watches one interface as it is now, whether it was watched before or not. Attaching takes some
+    /// 13 ms a hook: the kernel waits until no packet is under way in the old chain. A failure is logged
+    /// and counted; the other interfaces go on. The link's type must be one that is read.
+    pub fn watch(&mut self, link: &Link) -> Outcome {
+        let Some(start) = Self::start(link) else {
+            return Outcome::Failed;
         };
+        let known = self.is_watched(link.ifindex);
+        let result = match known {
+            true => self.adjust(link, start),
+            false => self.begin(link, start),
+        };
+        let Err(reason) = result else {
+            return Outcome::Watched;
+        };
+        if !known {
+            self.let_go(link.ifindex);
+        }
+        if attach::has_gone(link.ifindex) {
+            return Outcome::Gone;
+        }
+        self.errors.report(Subsystem::Netlink, "attach", || {
+            format!(
+                "cannot watch {} (ifindex {}): {reason}",
+                link.name, link.ifindex
+            )
+        });
+        Outcome::Failed
+    }
+
+    fn begin(&mut self, link: &Link, start: FrameStart) -> Result<(), String> {
         let slot = self
             .interfaces
-            .assign(link.ifindex, &link.name)
+            .assign(link.ifindex, &link.name, Instant::now())
             .ok_or("all slots are taken: agent.bpf.iface_stats_size is too small")?;
-        self.loaded
-            .assign_slot(link.ifindex, slot, start)
-            .map_err(|error| format!("writing its slot: {error}"))?;
-        let mut hooks = Vec::with_capacity(self.plan.directions.len());
-        for &direction in &self.plan.directions {
-            let hook = attach::attach(
-                &self.loaded,
-                self.plan.kind,
-                self.plan.position,
-                link.ifindex,
-                direction,
-            )
-            .map_err(|error| format!("attaching at {}: {error}", direction.name()))?;
-            hooks.push(hook);
-        }
-        self.hooks.append(&mut hooks);
-        self.interfaces
-            .set_attach(link.ifindex, self.plan.kind.name());
+        let attached = Attached {
+            slot,
+            name: link.name.clone(),
+            start,
+            hooks: Default::default(),
+        };
+        self.attached.insert(link.ifindex, attached);
+        self.assign_slot(link.ifindex, slot, start)?;
+        self.set_hooks(link.ifindex)?;
+        log::info!(
+            "watching {} (ifindex {}) by {}",
+            link.name,
+            link.ifindex,
+            self.plan.kind.name()
+        );
         Ok(())
+    }
+
+    /// Follows what has changed in a link, or in the plan, since it is watched.
+    fn adjust(&mut self, link: &Link, start: FrameStart) -> Result<(), String> {
+        self.rename(link);
+        let Some(attached) = self.attached.get_mut(&link.ifindex) else {
+            return Ok(());
+        };
+        if attached.start != start {
+            let slot = attached.slot;
+            attached.start = start;
+            self.assign_slot(link.ifindex, slot, start)?;
+            log::info!("{}: its type is {} now", link.name, link.kind);
+        }
+        self.set_hooks(link.ifindex)
+    }
+
+    /// Begins a new series if the link has another name than when it was last looked at. Takes no time.
+    pub fn rename(&mut self, link: &Link) {
+        let Some(attached) = self.attached.get_mut(&link.ifindex) else {
+            return;
+        };
+        if attached.name == link.name {
+            return;
+        }
+        let before = std::mem::replace(&mut attached.name, link.name.clone());
+        let slot = attached.slot;
+        let kernel = self.kernel(slot);
+        self.interfaces
+            .rename(link.ifindex, &link.name, &kernel, Instant::now());
+        log::info!("{before} is called {} now", link.name);
+    }
+
+    fn assign_slot(&self, ifindex: u32, slot: u32, start: FrameStart) -> Result<(), String> {
+        self.loaded
+            .assign_slot(ifindex, slot, start)
+            .map_err(|error| format!("writing its slot: {error}"))
+    }
+
+    /// Attaches what the plan asks for, and detaches what it does not.
+    fn set_hooks(&mut self, ifindex: u32) -> Result<(), String> {
+        let Some(attached) = self.attached.get_mut(&ifindex) else {
+            return Ok(());
+        };
+        let mut result = Ok(());
+        for direction in Direction::ALL {
+            let hook = &mut attached.hooks[direction as usize];
+            if !self.plan.directions.contains(&direction) {
+                *hook = None;
+            } else if hook.is_none() {
+                let plan = &self.plan;
+                let (kind, position) = (plan.kind, plan.position);
+                match attach::attach(&self.loaded, kind, position, ifindex, direction) {
+                    Ok(new) => *hook = Some(new),
+                    Err(error) => {
+                        result = Err(format!("attaching at {}: {error}", direction.name()));
+                        break;
+                    }
+                }
+            }
+        }
+        let hooked = attached.hooks.each_ref().map(Option::is_some);
+        let kind = match hooked.contains(&true) {
+            true => self.plan.kind.name(),
+            false => "none",
+        };
+        self.interfaces.set_attach(ifindex, kind, hooked);
+        result
+    }
+
+    /// An interface has vanished, or is not wanted any more.
+    pub fn unwatch(&mut self, ifindex: u32) {
+        if let Some(name) = self.let_go(ifindex) {
+            log::info!("not watching {name} (ifindex {ifindex}) any more");
+        }
+    }
+
+    /// Detaches, clears the entry, frees the slot: in this order nothing counts into a slot that is not
+    /// the interface's. A device that moved to another network namespace counts until its hooks are gone.
+    fn let_go(&mut self, ifindex: u32) -> Option<String> {
+        let attached = self.attached.remove(&ifindex)?;
+        drop(attached.hooks);
+        if let Err(error) = self.loaded.clear_slot(ifindex) {
+            self.errors
+                .report(Subsystem::BpfMap, "write", || error.to_string());
+        }
+        let kernel = self.kernel(attached.slot);
+        self.interfaces.release(ifindex, &kernel, Instant::now());
+        Some(attached.name)
+    }
+
+    /// Whether every hook of a watched interface is still in place: an index may have been given to
+    /// another device while nobody listened.
+    pub fn is_intact(&self, ifindex: u32) -> bool {
+        let attached = self.attached.get(&ifindex);
+        attached.is_some_and(|a| a.hooks.iter().flatten().all(|hook| hook.is_at(ifindex)))
+    }
+
+    /// Frees the slots whose time has come.
+    pub fn settle(&self, now: Instant) {
+        self.interfaces
+            .settle(now, |slot| self.counters.hooks(slot).ok());
+    }
+
+    /// What cannot be read is taken not to have counted.
+    fn kernel(&self, slot: u32) -> Hooks {
+        self.counters.hooks(slot).unwrap_or_else(|error| {
+            self.errors
+                .report(Subsystem::BpfMap, "read", || error.to_string());
+            self.interfaces.base(slot)
+        })
     }
 
     /// Detaches everything. Each hook returns when no packet is in the program any more. Gives back
     /// the programs, whose maps may still be read.
     pub fn unwatch_all(self) -> Loaded {
-        drop(self.hooks);
+        drop(self.attached);
         self.loaded
     }
 }

@@ -123,6 +123,12 @@ impl Agent {
             * 1024
     }
 
+    /// File descriptors that it holds.
+    pub fn open_files(&self) -> usize {
+        let folder = format!("/proc/{}/fd", self.child.id());
+        fs::read_dir(folder).expect("the agent runs").count()
+    }
+
     /// Processor time of all threads so far, to the nanosecond, as the scheduler keeps it.
     pub fn cpu_time(&self) -> Duration {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id()));
@@ -156,7 +162,7 @@ impl Agent {
         assert!(status.is_some(), "a killed process ends");
     }
 
-    fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("the agent runs");
     }
 

@@ -134,6 +134,23 @@ pub fn settle(agent: &Agent, devices: &[&str]) -> (Metrics, Count) {
     (metrics, lost)
 }
 
+/// Waits until all that was taken, on interfaces that are or were, is accounted or lost; the scrape that
+/// says so.
+pub fn settle_totals(agent: &Agent) -> Metrics {
+    let totals = |m: &Metrics| {
+        let of = |what| Count::read(m, &format!("rfm_collector_{what}_*_total"), &[]);
+        (of("sampled"), of("accounted") + of("dropped"))
+    };
+    let (metrics, _) = agent.scrape_until(SETTLED, |m| {
+        let (taken, arrived) = totals(m);
+        assert!(arrived.at_most(taken), "{arrived:?} of {taken:?}");
+        taken == arrived
+    });
+    let (taken, arrived) = totals(&metrics);
+    assert_eq!(taken, arrived, "{}", agent.log());
+    metrics
+}
+
 /// Our counters of one device, as the device counts.
 pub fn of_hooks(metrics: &Metrics, device: &str) -> DeviceCounters {
     counters(metrics, "rfm_interface", device)

@@ -249,6 +249,10 @@ pub struct Namespace {
 }
 
 impl Namespace {
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     pub fn command(&self, program: &str, args: &[&str]) -> Command {
         let mut command = Command::new("ip");
         command

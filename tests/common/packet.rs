@@ -213,6 +213,22 @@ impl Tun {
         }
     }
 
+    /// Gives the device, which must be down, another ARPHRD type.
+    pub fn set_type(&self, arphrd: u32) -> io::Result<()> {
+        // SAFETY: TUNSETLINK takes its argument by value.
+        let result = unsafe {
+            libc::ioctl(
+                self.0.as_raw_fd(),
+                libc::TUNSETLINK,
+                libc::c_ulong::from(arphrd),
+            )
+        };
+        match result {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
     /// Makes the device receive a packet of this EtherType.
     pub fn inject(&self, packet: &[u8], protocol: u16) -> io::Result<()> {
         let information = [[0, 0], protocol.to_be_bytes()].concat();

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use rfm::bpf::counters::{Count, FamilyCounters, HookCounters};
 use rfm::errors::{Errors, Subsystem};
-use rfm::export::metrics::{Build, Input, Interface, Reload, render};
+use rfm::export::metrics::{Build, Input, Interface, render};
 use rfm::flow::snapshot::{SeriesRow, Snapshot, Totals};
 use rfm::links::{DeviceCounters, Link};
+use rfm::live::Reload;
 use rfm::process::ProcessStats;
 
 pub struct Fixture {
@@ -84,6 +85,7 @@ impl Fixture {
         let interfaces = self.links.iter().zip(&self.interfaces);
         let interfaces: Vec<_> = interfaces
             .map(|(link, &(attach, ingress, egress))| Interface {
+                name: &link.name,
                 link,
                 master: link.master.map_or("", |_| "br0"),
                 attach,
@@ -101,7 +103,7 @@ impl Fixture {
     fn input<'a>(&'a self, interfaces: &'a [Interface<'a>]) -> Input<'a> {
         Input {
             interfaces,
-            departed: hook(400),
+            all_hooks: hook(400),
             pattern_matches: match self.links.len() {
                 0 => &[],
                 _ => &[("eth.*", 1), ("wg\\d+", 0)],

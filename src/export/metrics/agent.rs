@@ -2,16 +2,18 @@
 //! The families about the agent itself: collector, errors, build, configuration, process, scrape.
 
 use std::io::{self, Write};
+use std::ops::Add;
 use std::time::Duration;
 
 use prometheus::proto::MetricType::{self, COUNTER, GAUGE};
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily};
 use prometheus::{Encoder, TextEncoder};
 
-use super::{Build, Input, Reload};
-use crate::bpf::counters::Count;
+use super::{Build, Input};
+use crate::bpf::counters::{Count, FamilyCounters, HookCounters};
 use crate::errors::{Errors, Subsystem};
 use crate::flow::snapshot::Totals;
+use crate::live::Reload;
 use crate::process::ProcessStats;
 
 pub(super) fn write(
@@ -21,7 +23,7 @@ pub(super) fn write(
 ) -> io::Result<()> {
     let mut families = Vec::new();
     families.extend(collector(&input.flows.totals, input.sample_rate));
-    families.extend(dropped(input));
+    families.extend(taken_and_lost(&input.all_hooks));
     families.extend(flow_series(&input.flows.totals));
     families.push(databases(input.databases));
     families.extend(errors(input.errors, input.parse_errors));
@@ -81,25 +83,31 @@ fn collector(totals: &Totals, sample_rate: u32) -> [MetricFamily; 6] {
     ]
 }
 
-/// What was lost over all hooks there are or were.
-fn dropped(input: &Input) -> [MetricFamily; 3] {
-    let hooks = input
-        .interfaces
-        .iter()
-        .flat_map(|i| i.ingress.iter().chain(&i.egress))
-        .chain([&input.departed]);
-    let mut records = 0u64;
-    let mut lost = Count::default();
-    for hook in hooks {
-        records = records.wrapping_add(hook.lost_records);
-        lost = hook.families.iter().fold(lost, |sum, f| sum + f.lost);
-    }
+/// What was taken and lost over all hooks there are or were.
+fn taken_and_lost(all_hooks: &HookCounters) -> [MetricFamily; 5] {
+    let sum = |count: fn(&FamilyCounters) -> Count| {
+        let families = all_hooks.families.iter().map(count);
+        families.fold(Count::default(), Count::add)
+    };
+    let (taken, lost) = (sum(|f| f.taken), sum(|f| f.lost));
     [
+        single(
+            COUNTER,
+            "rfm_collector_sampled_packets_total",
+            "Packets that the sampler took on all interfaces there are or were, super-packets as their segments, not scaled by the sample rate: each is accounted, dropped, or on its way.",
+            taken.packets as f64,
+        ),
+        single(
+            COUNTER,
+            "rfm_collector_sampled_bytes_total",
+            "Bytes of the packets that the sampler took on all interfaces there are or were: L2 frames without FCS, not scaled by the sample rate.",
+            taken.bytes as f64,
+        ),
         single(
             COUNTER,
             "rfm_collector_dropped_events_total",
             "Records lost because the ring buffer was full.",
-            records as f64,
+            all_hooks.lost_records as f64,
         ),
         single(
             COUNTER,

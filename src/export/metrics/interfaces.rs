@@ -96,7 +96,7 @@ fn write_crossed(interfaces: &[Interface], text: &mut TextWriter) -> io::Result<
             };
             for (family, counters) in Family::ALL.iter().zip(&hook.families) {
                 samples.sample(
-                    &[("ifname", &interface.link.name), ("family", family.name())],
+                    &[("ifname", interface.name), ("family", family.name())],
                     figure(counters.crossed),
                 )?;
             }
@@ -116,10 +116,7 @@ fn write_sampled(interfaces: &[Interface], text: &mut TextWriter) -> io::Result<
                 let families = hook.families.iter();
                 let taken = families.fold(Count::default(), |sum, f| sum + f.taken);
                 samples.sample(
-                    &[
-                        ("ifname", &interface.link.name),
-                        ("direction", direction.name()),
-                    ],
+                    &[("ifname", interface.name), ("direction", direction.name())],
                     figure(taken),
                 )?;
             }
@@ -131,8 +128,8 @@ fn write_sampled(interfaces: &[Interface], text: &mut TextWriter) -> io::Result<
 fn write_device(interfaces: &[Interface], text: &mut TextWriter) -> io::Result<()> {
     for (name, help, figure) in DEVICE {
         let mut samples = text.family(name, Kind::Counter, help);
-        for Interface { link, .. } in interfaces {
-            samples.sample(&[("ifname", &link.name)], figure(link.stats))?;
+        for Interface { name, link, .. } in interfaces {
+            samples.sample(&[("ifname", name)], figure(link.stats))?;
         }
     }
     Ok(())
@@ -145,6 +142,7 @@ fn write_info(interfaces: &[Interface], text: &mut TextWriter) -> io::Result<()>
         "Always 1. kind is the driver's family as the kernel names it, master the bridge, bond or VRF that the interface belongs to, attach the hook that counts it.",
     );
     for Interface {
+        name,
         link,
         master,
         attach,
@@ -152,7 +150,7 @@ fn write_info(interfaces: &[Interface], text: &mut TextWriter) -> io::Result<()>
     } in interfaces
     {
         let labels = [
-            ("ifname", &*link.name),
+            ("ifname", *name),
             ("ifindex", &link.ifindex.to_string()),
             ("ifalias", &link.alias),
             ("kind", &link.kind),
@@ -166,9 +164,9 @@ fn write_info(interfaces: &[Interface], text: &mut TextWriter) -> io::Result<()>
         Kind::Gauge,
         "Link speed in bytes per second; absent where the driver does not know it.",
     );
-    for Interface { link, .. } in interfaces {
+    for Interface { name, link, .. } in interfaces {
         if let Some(bytes) = link.speed_bytes {
-            speed.sample(&[("ifname", &link.name)], bytes)?;
+            speed.sample(&[("ifname", name)], bytes)?;
         }
     }
     Ok(())

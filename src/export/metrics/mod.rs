@@ -17,6 +17,7 @@ use crate::errors::Errors;
 use crate::export::text::TextWriter;
 use crate::flow::snapshot::Snapshot;
 use crate::links::Link;
+use crate::live::Reload;
 use crate::process::ProcessStats;
 
 /// What `/metrics` is made of. To keep promise 3 in every answer, gather in this order: flows, then
@@ -24,9 +25,8 @@ use crate::process::ProcessStats;
 pub struct Input<'a> {
     /// In the order in which they are to appear.
     pub interfaces: &'a [Interface<'a>],
-    /// Sum over the hooks that were let go and stand no longer in `interfaces`, so that the totals of
-    /// what was dropped never fall.
-    pub departed: HookCounters,
+    /// Sum over all hooks that there are or were, so that the totals never fall.
+    pub all_hooks: HookCounters,
     /// Each pattern of the configuration, and how many interfaces it matches.
     pub pattern_matches: &'a [(&'a str, u64)],
     pub flows: &'a Snapshot,
@@ -46,6 +46,8 @@ pub struct Input<'a> {
 
 /// One watched interface.
 pub struct Interface<'a> {
+    /// Under which it is counted: in the moment of a rename the link may say another.
+    pub name: &'a str,
     pub link: &'a Link,
     /// Name of the link's master, else empty.
     pub master: &'a str,
@@ -60,14 +62,6 @@ pub struct Interface<'a> {
 pub struct Build<'a> {
     pub version: &'a str,
     pub revision: &'a str,
-}
-
-/// How the configuration was last read.
-#[derive(Clone, Copy)]
-pub struct Reload {
-    pub successful: bool,
-    /// Seconds since the Unix epoch; the start counts as the first success.
-    pub success_time: f64,
 }
 
 /// Writes everything, in an order that depends on `input` alone. `elapsed` is asked last: the time since
