@@ -10,7 +10,7 @@
 
 mod change;
 pub mod http;
-mod show;
+pub mod show;
 mod socket;
 pub mod table;
 pub mod units;

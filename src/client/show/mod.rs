@@ -5,6 +5,6 @@ mod flows;
 mod rib;
 mod status;
 
-pub use flows::{flows, top};
+pub use flows::{direction, end, flows, has_ports, share, top, value};
 pub use rib::rib;
 pub use status::status;
