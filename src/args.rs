@@ -243,7 +243,7 @@ pub enum Command {
     Version,
     /// Print the help.
     Help(String),
-    Client(Client),
+    Client(Box<Client>),
 }
 
 /// To ask the agent that runs.
@@ -315,7 +315,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
     let switches = (args.check, args.detach, args.version);
     if let Some(asked) = args.command {
         return match switches {
-            (false, false, false) => Ok(Command::Client(asked.client(args.config))),
+            (false, false, false) => Ok(Command::Client(Box::new(asked.client(args.config)))),
             _ => Err("expected a command alone, without --check, --detach and --version".into()),
         };
     }
@@ -417,12 +417,12 @@ mod tests {
     #[test]
     fn commands_take_options_before_and_after_them() {
         let client = |command, config: &str| {
-            Command::Client(Client {
+            Command::Client(Box::new(Client {
                 command,
                 json: false,
                 socket: None,
                 config: config.into(),
-            })
+            }))
         };
         for (words, expected) in [
             ("status", client(ClientCommand::Status, DEFAULT_PATH)),

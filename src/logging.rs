@@ -7,26 +7,73 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt;
+use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::SystemTime;
 
-use env_logger::Builder;
+use env_logger::{Builder, Logger};
 use humantime_serde::re::humantime::format_rfc3339_millis;
-use log::{Level, LevelFilter};
+use log::{Level, LevelFilter, Log, Metadata, Record};
+
+/// The log that is written to; another one when its level changes.
+static CURRENT: OnceLock<RwLock<Logger>> = OnceLock::new();
 
 /// Starts the log. The level is in RFM_LOG, else in RUST_LOG, else `info`.
 pub fn start() {
-    let journal = stderr_is_journal();
-    let mut builder = Builder::new();
-    builder.filter_level(LevelFilter::Info);
+    let mut builder = builder();
     if let Ok(filters) = env::var("RFM_LOG").or_else(|_| env::var("RUST_LOG")) {
         builder.parse_filters(&filters);
     }
+    let logger = builder.build();
+    let level = logger.filter();
+    // only a second call can fail, and then the log is running already
+    if CURRENT.set(RwLock::new(logger)).is_ok() && log::set_logger(&Front).is_ok() {
+        log::set_max_level(level);
+    }
+}
+
+/// Another level from now on, for all parts of the program.
+pub fn set_level(level: LevelFilter) {
+    if let Some(current) = CURRENT.get() {
+        let logger = builder().filter_level(level).build();
+        *current.write().unwrap_or_else(PoisonError::into_inner) = logger;
+        log::set_max_level(level);
+    }
+}
+
+fn builder() -> Builder {
+    let journal = stderr_is_journal();
+    let mut builder = Builder::new();
+    builder.filter_level(LevelFilter::Info);
     builder.format(move |out, record| {
         let now = (!journal).then(SystemTime::now);
         out.write_all(line(record.level(), &record.args().to_string(), now).as_bytes())
     });
-    // Only a second call can fail, and then the log is running already.
-    let _ = builder.try_init();
+    builder
+}
+
+/// Hands on to the current log.
+struct Front;
+
+impl Front {
+    fn with<T: Default>(&self, act: impl FnOnce(&Logger) -> T) -> T {
+        CURRENT.get().map_or_else(T::default, |current| {
+            act(&current.read().unwrap_or_else(PoisonError::into_inner))
+        })
+    }
+}
+
+impl Log for Front {
+    fn enabled(&self, metadata: &Metadata) -> bool {
+        self.with(|log| log.enabled(metadata))
+    }
+
+    fn log(&self, record: &Record) {
+        self.with(|log| log.log(record));
+    }
+
+    fn flush(&self) {
+        self.with(|log| log.flush());
+    }
 }
 
 /// Says something to whoever started the program, also where the log is not running.

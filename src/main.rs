@@ -49,7 +49,7 @@ fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Version => print(&format_args!("{}\n", args::version())),
         Command::Help(text) => print(&text),
-        Command::Client(asked) => print(&client::run(asked).map_err(Failure::Client)?),
+        Command::Client(asked) => print(&client::run(*asked).map_err(Failure::Client)?),
     }
 }
 

@@ -57,7 +57,7 @@ struct Entry {
     name: &'static str,
     heartbeat: Heartbeat,
     stop: Arc<AtomicBool>,
-    handle: Option<JoinHandle<()>>,
+    handle: JoinHandle<()>,
 }
 
 /// The agent's threads, in the order in which they were started.
@@ -91,7 +91,7 @@ impl Threads {
             name,
             heartbeat,
             stop,
-            handle: Some(handle),
+            handle,
         });
         Ok(())
     }
@@ -100,9 +100,7 @@ impl Threads {
     pub fn failed(&self) -> Option<&'static str> {
         self.lock()
             .iter()
-            .find(|e| {
-                !e.heartbeat.stopping() && e.handle.as_ref().is_some_and(JoinHandle::is_finished)
-            })
+            .find(|e| e.handle.is_finished())
             .map(|e| e.name)
     }
 
@@ -110,10 +108,7 @@ impl Threads {
     pub fn unhealthy(&self) -> Vec<&'static str> {
         self.lock()
             .iter()
-            .filter(|e| {
-                e.heartbeat.age() > STALL_AFTER
-                    || e.handle.as_ref().is_some_and(JoinHandle::is_finished)
-            })
+            .filter(|e| e.heartbeat.age() > STALL_AFTER || e.handle.is_finished())
             .map(|e| e.name)
             .collect()
     }
@@ -123,25 +118,23 @@ impl Threads {
         self.lock()
             .iter()
             .map(|e| {
-                let runs = e.handle.as_ref().is_some_and(|h| !h.is_finished());
+                let runs = !e.handle.is_finished();
                 (e.name, runs, e.heartbeat.age())
             })
             .collect()
     }
 
-    /// Asks the thread `name` to end and waits for it. A panic is logged, not passed on.
+    /// Asks the thread `name` to end, waits for it and forgets it. A panic is logged, not passed on.
     pub fn stop(&self, name: &str) {
-        let handle = {
+        let entry = {
             let mut entries = self.lock();
-            let Some(entry) = entries.iter_mut().find(|e| e.name == name) else {
+            let Some(at) = entries.iter().position(|e| e.name == name) else {
                 return;
             };
-            entry.stop.store(true, Ordering::Release);
-            entry.handle.take()
+            entries.remove(at)
         };
-        if let Some(handle) = handle
-            && handle.join().is_err()
-        {
+        entry.stop.store(true, Ordering::Release);
+        if entry.handle.join().is_err() {
             log::error!("thread {name} panicked");
         }
     }

@@ -7,6 +7,7 @@ mod error;
 mod inbox;
 mod links;
 mod privilege;
+mod reload;
 mod settings;
 
 use std::cell::RefCell;
@@ -45,6 +46,7 @@ use control::Control;
 pub use error::Error;
 use inbox::{Event, Inbox};
 use links::LinksThread;
+use reload::Changer;
 
 /// How often the threads are looked after.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -55,7 +57,7 @@ const BATCHES: usize = 32;
 /// Requests that wait for thread flow.
 const REQUESTS: usize = 16;
 
-/// Runs until SIGINT or SIGTERM; `file` is where `config` came from.
+/// Runs until SIGINT or SIGTERM. `config` was read from `file`, which SIGHUP has read again.
 pub fn run(file: &Path, config: &Config) -> Result<(), Error> {
     let agent = &config.agent;
     privilege::check()?;
@@ -64,7 +66,7 @@ pub fn run(file: &Path, config: &Config) -> Result<(), Error> {
     let live = Arc::new(Live::new(config.clone()));
     let found = links::find(agent, &live.get().patterns, &errors)?;
     let databases = Databases::open(&agent.enrich.mmdb).map_err(Error::Database)?;
-    let server = bind(agent, &errors)?;
+    let server = bind(agent, &live, &errors)?;
     let control = Control::bind(config, &errors)?;
     let settings = settings::load(agent, found.wanted);
 
@@ -88,7 +90,7 @@ pub fn run(file: &Path, config: &Config) -> Result<(), Error> {
                 &running,
                 file,
                 handle.clone(),
-                flow.requests,
+                flow.requests.clone(),
                 exporters(&addresses),
             )
         })
@@ -96,11 +98,20 @@ pub fn run(file: &Path, config: &Config) -> Result<(), Error> {
     // serving waits neither for the verifier, some 20 ms a program, nor for the attaching, 13 ms a hook
     let loaded = Loaded::load(&settings).map_err(Error::Load)?;
     running.start_ring(&loaded, flow.batches, flow.spares)?;
+    let programs = loaded.config().map_err(Error::Maps)?;
     let links = running.start_links(agent, loaded, (found.events, found.links), move || {
         handle.wake();
         memory::forget_startup_code();
     })?;
-    let end = running.wait(&mut inbox);
+    let changer = Changer {
+        file,
+        running: &running,
+        links: &links,
+        flows: flow.requests,
+        programs,
+    };
+    let end = running.wait(&mut inbox, &changer);
+    drop(changer);
     running.stop(links);
     end
 }
@@ -131,18 +142,18 @@ pub fn detach() -> Result<(), Error> {
     Ok(())
 }
 
-fn bind(agent: &Agent, errors: &Arc<Errors>) -> Result<Server, Error> {
+fn bind(agent: &Agent, live: &Arc<Live>, errors: &Arc<Errors>) -> Result<Server, Error> {
     let prometheus = &agent.prometheus;
     let server =
         Server::bind(&prometheus.host, prometheus.port, errors.clone()).map_err(Error::Bind)?;
     for address in server.addresses() {
         log::info!("serving http://{address}/metrics");
     }
-    if prometheus.allow.is_empty() {
-        return Ok(server);
-    }
-    let allow = prometheus.allow.clone();
-    Ok(server.allow(move |address| allow.iter().any(|prefix| prefix.contains(address))))
+    let live = live.clone();
+    Ok(server.allow(move |address| {
+        let allow = &live.config().agent.prometheus.allow;
+        allow.is_empty() || allow.iter().any(|prefix| prefix.contains(address))
+    }))
 }
 
 /// The other ends of thread flow's channels.
@@ -175,6 +186,13 @@ impl Running {
         self.spawn("mmdb", move |heartbeat| {
             mmdb::watch(&databases, &files, &errors, &heartbeat);
         })
+    }
+
+    /// Other databases from now on.
+    fn replace_databases(&self, opened: Databases, files: &Mmdb) -> Result<(), String> {
+        self.threads.stop("mmdb");
+        self.databases.replace_all(opened);
+        self.watch_databases(files).map_err(|e| e.to_string())
     }
 
     /// Thread flow, and the other ends of its channels.
@@ -269,14 +287,15 @@ impl Running {
     }
 
     /// Until a signal comes, or a thread has ended by itself.
-    fn wait(&self, inbox: &mut Inbox) -> Result<(), Error> {
+    fn wait(&self, inbox: &mut Inbox, changer: &Changer) -> Result<(), Error> {
         loop {
             match inbox.wait(CHECK_INTERVAL) {
                 Event::Stop => return Ok(()),
-                Event::Reload | Event::Nothing => {}
-                Event::Order(order) => {
-                    let _ = order.reply.send(Err("not built yet".into()));
-                }
+                // it has been logged, and there is nobody to answer
+                Event::Reload => drop(changer.reload()),
+                // the channel holds one answer, so this fails only if the asker has gone
+                Event::Order(order) => drop(order.reply.try_send(changer.obey(order.command))),
+                Event::Nothing => {}
             }
             if let Some(name) = self.threads.failed() {
                 return Err(Error::ThreadEnded(name));

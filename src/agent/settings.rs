@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::bpf::cache;
 use crate::bpf::load::Settings;
-use crate::config::{Agent, Machine};
+use crate::config::{Agent, Bpf, Machine};
 use crate::flow::{rollup, table, worker};
 
 /// Words in this environment variable, separated by commas, make the agent do as on another kernel:
@@ -33,13 +33,19 @@ pub(super) fn load(agent: &Agent, found: usize) -> Settings {
     }
     Settings {
         sample_rate: bpf.sample_rate,
-        wakeup_batch: wakeup_batch(bpf.wakeup_batch, bpf.ring_buf_size, cpus),
+        wakeup_batch: wakeup_batch_here(bpf),
         ring_bytes: bpf.ring_buf_size,
         slots,
         flow_cache,
         preemptible: is_preempt_rt(bpf.flow_cache > 0),
         read_kernel: may_read_kernel(),
     }
+}
+
+/// The wakeup batch for this machine.
+pub(super) fn wakeup_batch_here(bpf: &Bpf) -> u32 {
+    let cpus = libbpf_rs::num_possible_cpus().unwrap_or(1) as u32;
+    wakeup_batch(bpf.wakeup_batch, bpf.ring_buf_size, cpus)
 }
 
 /// Kernel lockdown in its strict form keeps BPF programs from reading kernel memory.

@@ -20,10 +20,6 @@ impl Routes {
             .changes
             .set_sample_rate(wanted.sample_rate)
             .map_err(refused)?;
-        log::info!(
-            "sample rate: 1 in {}, by the control socket",
-            wanted.sample_rate
-        );
         json(&wanted)
     }
 
@@ -36,7 +32,6 @@ impl Routes {
             ))
         })?;
         self.sources.changes.set_log_level(level).map_err(refused)?;
-        log::info!("log level: {level}, by the control socket");
         json(&api::LogLevel {
             log_level: level.as_str().to_ascii_lowercase(),
         })

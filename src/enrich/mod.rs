@@ -164,6 +164,11 @@ impl Knowledge for Enricher {
         self.generation
     }
 
+    fn set_prefixes(&mut self, prefixes: &[StaticPrefix]) {
+        self.prefixes = StaticPrefixes::new(prefixes);
+        self.generation = self.generation.wrapping_add(1);
+    }
+
     fn enrichment(&self, key: &FlowKey) -> Enrichment {
         Enrichment {
             src: self.endpoint(key.source(), key.ifindex),

@@ -153,6 +153,18 @@ impl Rollup {
         }
     }
 
+    /// Other limits from now on. Of series that are too many, those with the least traffic leave.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+        while self.series.len() - self.others > limits.max_series {
+            let traffic = |t| traffic(&self.series, t, self.minute);
+            let Some(least) = self.by_traffic.least(traffic) else {
+                break;
+            };
+            self.give_up(least.slot);
+        }
+    }
+
     /// Moves the clock (monotonic, any origin) and forgets what is due, a bounded piece per call.
     pub fn advance(&mut self, now_ms: u64) {
         self.now_ms = now_ms;

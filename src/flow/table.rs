@@ -96,19 +96,26 @@ pub struct FlowTable {
 
 impl FlowTable {
     pub fn new(limits: Limits) -> Self {
-        Self {
+        let mut table = Self {
             flows: Vec::new(),
             index: HashTable::new(),
             // The seed is random: strangers choose the keys.
             hasher: RandomState::default(),
             by_arrival: List::new(),
             by_start: List::new(),
-            limits: Limits {
-                max_flows: limits.max_flows.clamp(1, list::MAX_LEN),
-                ..limits
-            },
+            limits,
             forced_evictions: 0,
-        }
+        };
+        table.set_limits(limits);
+        table
+    }
+
+    /// Other limits from now on. Flows that are too many leave as [`FlowTable::expire`] is called.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = Limits {
+            max_flows: limits.max_flows.clamp(1, list::MAX_LEN),
+            ..limits
+        };
     }
 
     pub fn len(&self) -> usize {
@@ -160,7 +167,9 @@ impl FlowTable {
             now.saturating_sub(since.into()) >= timeout_ms.div_ceil(TICK_MS)
         };
         for _ in 0..limit {
-            if let Some(i) = self.by_arrival.front()
+            if self.flows.len() > self.limits.max_flows {
+                self.evict(ledger);
+            } else if let Some(i) = self.by_arrival.front()
                 && due(self.flows[i as usize].seen, self.limits.idle_timeout_ms)
             {
                 self.remove(i, EndReason::IdleTimeout, ledger);
@@ -180,11 +189,8 @@ impl FlowTable {
     }
 
     fn insert(&mut self, hash: u64, record: &FlowRecord, ledger: &mut impl Ledger) -> u32 {
-        if self.flows.len() >= self.limits.max_flows
-            && let Some(idlest) = self.by_arrival.front()
-        {
-            self.forced_evictions += 1;
-            self.remove(idlest, EndReason::LackOfResources, ledger);
+        if self.flows.len() >= self.limits.max_flows {
+            self.evict(ledger);
         }
         let i = self.flows.len() as u32;
         self.flows.push(Flow {
@@ -200,6 +206,14 @@ impl FlowTable {
         self.index
             .insert_unique(hash, i, |&i| rehash(flows, hasher, i));
         i
+    }
+
+    /// Ends the flow idle longest, for want of room.
+    fn evict(&mut self, ledger: &mut impl Ledger) {
+        if let Some(idlest) = self.by_arrival.front() {
+            self.forced_evictions += 1;
+            self.remove(idlest, EndReason::LackOfResources, ledger);
+        }
     }
 
     /// Lets the ledger say anew where the flow counts, if it has learnt something since.

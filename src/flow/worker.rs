@@ -13,6 +13,7 @@ use super::query::{Facts, Scan};
 use super::rollup::{self, Rollup, Tally};
 use super::snapshot::{Snapshot, Totals};
 use super::table::{self, CompletedFlow, FlowTable, Ledger};
+use crate::config::StaticPrefix;
 use crate::threads::Heartbeat;
 
 /// How long the thread sleeps when there is nothing to do: often enough for the heartbeat and for
@@ -39,6 +40,8 @@ pub trait Knowledge: Send {
     /// As in [`Names`]. `now_ms` is monotonic.
     fn generation(&mut self, now_ms: u64) -> u32;
     fn enrichment(&self, key: &FlowKey) -> Enrichment;
+    /// The configuration tells other networks from now on.
+    fn set_prefixes(&mut self, prefixes: &[StaticPrefix]);
 }
 
 /// Knows nothing.
@@ -50,6 +53,8 @@ impl Knowledge for () {
     fn enrichment(&self, _: &FlowKey) -> Enrichment {
         Enrichment::default()
     }
+
+    fn set_prefixes(&mut self, _: &[StaticPrefix]) {}
 }
 
 pub struct Settings {
@@ -58,12 +63,19 @@ pub struct Settings {
     pub labels: Labels,
 }
 
+/// What may change while the thread runs: all but the labels.
+pub struct Change {
+    pub settings: Settings,
+    pub prefixes: Vec<StaticPrefix>,
+}
+
 /// What others ask of the flow thread. An answer that nobody waits for any more is dropped.
 pub enum Request {
     Snapshot(Sender<Snapshot>),
     Totals(Sender<Totals>),
     /// Is dropped, and its channel closed, where too many wait already.
     Scan(Box<Scan>),
+    Change(Box<Change>),
 }
 
 /// The flow thread's ends of its channels.
@@ -199,7 +211,14 @@ impl<N: Names, K: Knowledge> Worker<N, K> {
             Request::Totals(reply) => drop(reply.try_send(self.totals())),
             Request::Scan(scan) if self.scans.len() < MAX_SCANS => self.scans.push_back(scan),
             Request::Scan(_) => {}
+            Request::Change(change) => self.change(&change),
         }
+    }
+
+    fn change(&mut self, change: &Change) {
+        self.table.set_limits(change.settings.table);
+        self.books.rollup.set_limits(change.settings.rollup);
+        self.books.knowledge.set_prefixes(&change.prefixes);
     }
 
     /// Goes on with the questions about flows; true if there is more to do.
@@ -524,6 +543,8 @@ mod tests {
             enrichment.src.asn_name = Some(format!("AS {}", enrichment.src.asn).into());
             enrichment
         }
+
+        fn set_prefixes(&mut self, _: &[StaticPrefix]) {}
     }
 
     #[test]

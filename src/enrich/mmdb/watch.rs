@@ -42,6 +42,17 @@ impl Databases {
         })
     }
 
+    /// Takes the databases of `opened` in place of all that are in use.
+    pub fn replace_all(&self, opened: Self) {
+        let new = opened.in_use.into_inner();
+        let new = new.unwrap_or_else(PoisonError::into_inner);
+        let mut in_use = self.in_use.write().unwrap_or_else(PoisonError::into_inner);
+        let old = std::mem::replace(&mut *in_use, new);
+        drop(in_use);
+        self.generation.fetch_add(1, Ordering::Release);
+        drop(old);
+    }
+
     /// Advances when a database was replaced.
     pub fn generation(&self) -> u32 {
         self.generation.load(Ordering::Acquire)

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! What changes while the agent runs: by a new reading of the configuration file, or by a command.
+//!
+//! All that can fail is done first: a file that is not in order, or names a database that cannot be
+//! used, changes nothing.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crossbeam_channel::Sender;
+
+use super::commands::{Command, Done, Refused};
+use super::links::LinksThread;
+use super::{Running, settings};
+use crate::bpf::load::ConfigMap;
+use crate::config::{self, Config, Machine};
+use crate::enrich::mmdb::Databases;
+use crate::flow::worker::{Change, Request};
+use crate::links::follow::Order;
+use crate::logging;
+
+/// What is reached when something is to change.
+pub(super) struct Changer<'a> {
+    pub file: &'a Path,
+    pub running: &'a Running,
+    pub links: &'a LinksThread,
+    pub flows: Sender<Request>,
+    pub programs: ConfigMap,
+}
+
+impl Changer<'_> {
+    pub fn obey(&self, command: Command) -> Result<Done, Refused> {
+        match command {
+            Command::Reload => self.reload(),
+            Command::SetSampleRate(rate) => self.set_sample_rate(rate),
+            Command::SetLogLevel(level) => {
+                logging::set_level(level);
+                log::info!("the log level is {level} now");
+                Ok(Done::default())
+            }
+        }
+    }
+
+    /// Reads the file again.
+    pub fn reload(&self) -> Result<Done, Refused> {
+        let live = &self.running.live;
+        match self.try_reload() {
+            Ok((config, done)) => {
+                live.reloaded(config);
+                let keys = |keys: &[String]| match keys {
+                    [] => "nothing".to_owned(),
+                    keys => keys.join(", "),
+                };
+                log::info!("configuration read again; changed: {}", keys(&done.changed));
+                if !done.kept.is_empty() {
+                    log::warn!("kept as before until the next start: {}", keys(&done.kept));
+                }
+                Ok(done)
+            }
+            Err(reason) => {
+                live.reload_failed();
+                log::error!("{reason}");
+                log::error!("the configuration in force stays as it is");
+                Err(reason)
+            }
+        }
+    }
+
+    fn try_reload(&self) -> Result<(Config, Done), Refused> {
+        let read = config::load(self.file, &Machine::here()).map_err(|error| error.to_string())?;
+        let before = self.running.live.config();
+        let after = before.merged(&read);
+        let done = Done {
+            changed: before.differences(&after),
+            kept: after.differences(&read),
+        };
+        let databases = (before.agent.enrich.mmdb != after.agent.enrich.mmdb)
+            .then(|| Databases::open(&after.agent.enrich.mmdb))
+            .transpose()?;
+        self.tell_programs(&after)?;
+        if let Some(databases) = databases {
+            self.running
+                .replace_databases(databases, &after.agent.enrich.mmdb)?;
+        }
+        self.tell_threads(&after)?;
+        for warning in after.warnings() {
+            log::warn!("{warning}");
+        }
+        Ok((after, done))
+    }
+
+    /// The next packet obeys.
+    fn tell_programs(&self, config: &Config) -> Result<(), Refused> {
+        let bpf = &config.agent.bpf;
+        let batch = settings::wakeup_batch_here(bpf);
+        self.programs
+            .set(bpf.sample_rate, batch)
+            .map_err(|error| format!("cannot tell the BPF programs: {error}"))
+    }
+
+    fn tell_threads(&self, config: &Config) -> Result<(), Refused> {
+        let agent = &config.agent;
+        let ended = |name: &str| format!("thread {name} has ended");
+        let interfaces = &self.running.interfaces;
+        interfaces.set_past_ttl(agent.prometheus.series_ttl);
+        let change = Change {
+            settings: settings::flow(agent),
+            prefixes: agent.enrich.prefix.clone(),
+        };
+        self.flows
+            .send(Request::Change(Box::new(change)))
+            .map_err(|_| ended("flow"))?;
+        let order = Order::Watch {
+            patterns: Arc::new(agent.patterns()),
+            directions: agent.directions.clone(),
+        };
+        match self.links.handle.order(order) {
+            true => Ok(()),
+            false => Err(ended("links")),
+        }
+    }
+
+    fn set_sample_rate(&self, rate: u32) -> Result<Done, Refused> {
+        const KEY: &str = "agent.bpf.sample_rate";
+        if rate == 0 {
+            return Err(format!("{KEY}: expected at least 1, got 0"));
+        }
+        let mut config = Config::clone(&self.running.live.config());
+        let before = std::mem::replace(&mut config.agent.bpf.sample_rate, rate);
+        self.tell_programs(&config)?;
+        self.running.live.set(config);
+        log::info!("{KEY} is {rate} now, it was {before}");
+        Ok(Done {
+            changed: vec![KEY.to_owned()],
+            kept: Vec::new(),
+        })
+    }
+}

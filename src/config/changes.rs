@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! What two configurations differ in, and what of a new one can be had without a new start.
+
+use toml::{Table, Value};
+
+use super::Config;
+use super::document::join;
+
+impl Config {
+    /// This configuration with all of `read` that can change while the agent runs. Who makes a key
+    /// changeable adds its line here, and obeys it in `agent/reload.rs`; every other key keeps its value.
+    pub fn merged(&self, read: &Self) -> Self {
+        let mut merged = self.clone();
+        let (to, from) = (&mut merged.agent, read.agent.clone());
+        to.interfaces = from.interfaces;
+        to.exclude_interfaces = from.exclude_interfaces;
+        to.require_interface = from.require_interface;
+        to.directions = from.directions;
+        to.bpf.sample_rate = from.bpf.sample_rate;
+        to.bpf.wakeup_batch = from.bpf.wakeup_batch;
+        to.collector = from.collector;
+        to.prometheus.allow = from.prometheus.allow;
+        to.prometheus.flow_gauges = from.prometheus.flow_gauges;
+        to.prometheus.max_series = from.prometheus.max_series;
+        to.prometheus.series_ttl = from.prometheus.series_ttl;
+        to.enrich.mmdb = from.enrich.mmdb;
+        to.enrich.prefix = from.enrich.prefix;
+        merged
+    }
+
+    /// The keys, with their sections, whose values are not the same in `other`.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let mut keys = Vec::new();
+        // what could not be written as a table would be a key that serde does not know: there is none
+        let ours = self.to_table().unwrap_or_default();
+        let theirs = other.to_table().unwrap_or_default();
+        compare("", &ours, &theirs, &mut keys);
+        keys
+    }
+}
+
+fn compare(path: &str, ours: &Table, theirs: &Table, keys: &mut Vec<String>) {
+    for (key, value) in ours {
+        let path = join(path, key);
+        match (value, theirs.get(key)) {
+            (Value::Table(a), Some(Value::Table(b))) => compare(&path, a, b, keys),
+            (a, Some(b)) if a == b => {}
+            _ => keys.push(path),
+        }
+    }
+    let new = theirs.keys().filter(|key| !ours.contains_key(*key));
+    keys.extend(new.map(|key| join(path, key)));
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Machine, parse};
+
+    fn config(text: &str) -> super::Config {
+        let machine = Machine {
+            memory: 1 << 30,
+            page_size: 4096,
+            has_ipv6: true,
+        };
+        let text = format!("[agent]\ninterfaces = [\"a\"]\n{text}");
+        parse("test", &text, &machine).unwrap()
+    }
+
+    #[test]
+    fn differences_are_named_by_their_keys() {
+        let old = config("[agent.bpf]\nsample_rate = 1\n");
+        let new = config(
+            "exclude_interfaces = [\"x\"]\n[agent.bpf]\nsample_rate = 2\nflow_cache = 0\n\
+             [agent.enrich.mmdb]\nasn_db = \"/x\"\n",
+        );
+        let mut keys = old.differences(&new);
+        keys.sort_unstable();
+        let expected = [
+            "agent.bpf.flow_cache",
+            "agent.bpf.sample_rate",
+            "agent.enrich.mmdb.asn_db",
+            "agent.exclude_interfaces",
+        ];
+        assert_eq!(keys, expected);
+        assert!(old.differences(&old).is_empty());
+    }
+
+    #[test]
+    fn what_cannot_change_keeps_its_value() {
+        let old = config("");
+        let new = config(
+            "[agent.bpf]\nsample_rate = 7\nring_buf_size = 8192\n[agent.prometheus]\nport = 1\n",
+        );
+        let merged = old.merged(&new);
+        assert_eq!(old.differences(&merged), ["agent.bpf.sample_rate"]);
+        let mut kept = merged.differences(&new);
+        kept.sort_unstable();
+        assert_eq!(kept, ["agent.bpf.ring_buf_size", "agent.prometheus.port"]);
+    }
+}
