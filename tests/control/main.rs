@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The control socket and the client commands, against a running agent.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod changes;
+mod clients;
+mod file;
+mod flows;
+mod kit;
+mod permissions;
+mod status;
