@@ -203,6 +203,15 @@ impl Interfaces {
         self.read().watched()
     }
 
+    /// How many are attached now.
+    pub fn attached(&self) -> usize {
+        let inner = self.read();
+        let slots = inner.slot_of.values();
+        slots
+            .filter(|&&slot| inner.slots[slot as usize].attach != "none")
+            .count()
+    }
+
     pub fn books(&self) -> Books {
         let inner = self.read();
         let leaving = inner.leaving.iter();

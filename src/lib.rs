@@ -46,6 +46,8 @@ pub mod live;
 pub mod logging;
 pub mod memory;
 mod nearest;
+pub mod notify;
 pub mod process;
+pub mod sandbox;
 pub mod threads;
 mod top;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Wiring only: load, channels, threads, attach, wait, and the order of a clean stop.
 
+mod attend;
 pub mod commands;
 mod control;
 mod error;
@@ -15,7 +16,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::thread::CapabilitySet;
@@ -39,17 +39,17 @@ use crate::links::LinkSocket;
 use crate::links::follow::Progress;
 use crate::live::Live;
 use crate::memory;
+use crate::notify::Notifier;
 use crate::process::ProcessReader;
+use crate::sandbox;
 use crate::threads::{self, Heartbeat, Threads};
 
+use attend::Attendant;
 use control::Control;
 pub use error::Error;
-use inbox::{Event, Inbox};
+use inbox::Inbox;
 use links::LinksThread;
 use reload::Changer;
-
-/// How often the threads are looked after.
-const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Batches of records between thread ring and thread flow; beyond that the ring fills.
 const BATCHES: usize = 32;
@@ -61,6 +61,7 @@ const REQUESTS: usize = 16;
 pub fn run(file: &Path, config: &Config) -> Result<(), Error> {
     let agent = &config.agent;
     privilege::check()?;
+    sandbox::gain_nothing();
     let (mut inbox, handle) = Inbox::new().map_err(Error::Start)?;
     let errors = Arc::new(Errors::default());
     let live = Arc::new(Live::new(config.clone()));
@@ -103,15 +104,21 @@ pub fn run(file: &Path, config: &Config) -> Result<(), Error> {
         handle.wake();
         memory::forget_startup_code();
     })?;
-    let changer = Changer {
-        file,
+    sandbox::drop_capabilities();
+    sandbox::refuse_system_calls();
+    let mut attendant = Attendant {
         running: &running,
-        links: &links,
-        flows: flow.requests,
-        programs,
+        changer: Changer {
+            file,
+            running: &running,
+            links: &links,
+            flows: flow.requests,
+            programs,
+        },
+        notifier: Notifier::from_environment(),
     };
-    let end = running.wait(&mut inbox, &changer);
-    drop(changer);
+    let end = attendant.run(&mut inbox);
+    drop(attendant);
     running.stop(links);
     end
 }
@@ -209,8 +216,7 @@ impl Running {
         let names = self.interfaces.clone();
         let prefixes = &agent.enrich.prefix;
         let enricher = Enricher::new(None, prefixes, self.databases.clone(), self.errors.clone());
-        self.spawn("flow", move |heartbeat| {
-            threads::raise_priority();
+        self.spawn_urgent("flow", move |heartbeat| {
             worker::run(&settings, names, enricher, channels, &heartbeat);
         })?;
         Ok(FlowEnds {
@@ -238,8 +244,7 @@ impl Running {
             word: loaded.reader().map_err(Error::Maps)?,
             flow_cache: loaded.flow_cache().map_err(Error::Maps)?,
         };
-        self.spawn("ring", move |heartbeat| {
-            threads::raise_priority();
+        self.spawn_urgent("ring", move |heartbeat| {
             if let Err(error) = reader.run(&heartbeat) {
                 log::error!("thread ring: {error}");
             }
@@ -278,29 +283,31 @@ impl Running {
         })
     }
 
+    /// Every thread has no more rights than it needs.
     fn spawn(
         &self,
         name: &'static str,
         body: impl FnOnce(Heartbeat) + Send + 'static,
     ) -> Result<(), Error> {
-        self.threads.spawn(name, body).map_err(Error::Start)
+        let confined = move |heartbeat| {
+            sandbox::drop_capabilities();
+            body(heartbeat);
+        };
+        self.threads.spawn(name, confined).map_err(Error::Start)
     }
 
-    /// Until a signal comes, or a thread has ended by itself.
-    fn wait(&self, inbox: &mut Inbox, changer: &Changer) -> Result<(), Error> {
-        loop {
-            match inbox.wait(CHECK_INTERVAL) {
-                Event::Stop => return Ok(()),
-                // it has been logged, and there is nobody to answer
-                Event::Reload => drop(changer.reload()),
-                // the channel holds one answer, so this fails only if the asker has gone
-                Event::Order(order) => drop(order.reply.try_send(changer.obey(order.command))),
-                Event::Nothing => {}
-            }
-            if let Some(name) = self.threads.failed() {
-                return Err(Error::ThreadEnded(name));
-            }
-        }
+    /// For those between ring and flow table; see [`threads::raise_priority`].
+    fn spawn_urgent(
+        &self,
+        name: &'static str,
+        body: impl FnOnce(Heartbeat) + Send + 'static,
+    ) -> Result<(), Error> {
+        let confined = move |heartbeat| {
+            threads::raise_priority();
+            sandbox::drop_capabilities();
+            body(heartbeat);
+        };
+        self.threads.spawn(name, confined).map_err(Error::Start)
     }
 
     /// The order of a clean stop: no program runs, the timers have swept, the ring and the channel

@@ -50,10 +50,20 @@ impl Agent {
         config: &str,
         environment: &[(&str, &str)],
     ) -> Self {
+        let mut command = command(lab, namespace, config, &[]);
+        command.envs(environment.iter().copied());
+        Self::spawn(lab, namespace, command)
+    }
+
+    /// As [`Agent::start`], under the programs of `wrapper`.
+    pub fn start_under(lab: &Lab, namespace: &Namespace, config: &str, wrapper: &[&str]) -> Self {
+        Self::spawn(lab, namespace, command(lab, namespace, config, wrapper))
+    }
+
+    fn spawn(lab: &Lab, namespace: &Namespace, mut command: Command) -> Self {
         let log = lab.path("rfm.log");
         let output = fs::File::create(&log).expect("a log file");
-        let child = command(lab, namespace, config, &[])
-            .envs(environment.iter().copied())
+        let child = command
             .stdin(Stdio::null())
             .stdout(output.try_clone().expect("a second handle"))
             .stderr(output)
@@ -121,6 +131,10 @@ impl Agent {
             .parse::<u64>()
             .expect("a number")
             * 1024
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// File descriptors that it holds.

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! What the main thread does while the agent runs: it takes signals and commands, looks after the
+//! threads, and keeps the service manager informed.
+
+use std::time::{Duration, Instant};
+
+use super::inbox::{Event, Inbox};
+use super::reload::Changer;
+use super::{Error, Running};
+use crate::notify::Notifier;
+
+/// How often the threads are looked after.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+pub(super) struct Attendant<'a> {
+    pub running: &'a Running,
+    pub changer: Changer<'a>,
+    pub notifier: Notifier,
+}
+
+impl Attendant<'_> {
+    /// Until a signal comes, or a thread has ended by itself.
+    pub fn run(&mut self, inbox: &mut Inbox) -> Result<(), Error> {
+        let interval = self
+            .notifier
+            .interval()
+            .map_or(CHECK_INTERVAL, |i| i.min(CHECK_INTERVAL));
+        let mut ready = false;
+        let end = loop {
+            if !ready && self.running.progress.tried() {
+                ready = true;
+                self.notifier.ready();
+            }
+            self.tell_manager();
+            match inbox.wait(interval) {
+                Event::Stop => break Ok(()),
+                Event::Reload => self.reload(),
+                // the channel holds one answer, so this fails only if the asker has gone
+                Event::Order(order) => {
+                    drop(order.reply.try_send(self.changer.obey(order.command)));
+                }
+                Event::Nothing => {}
+            }
+            if let Some(name) = self.running.threads.failed() {
+                break Err(Error::ThreadEnded(name));
+            }
+        };
+        self.notifier.stopping();
+        end
+    }
+
+    fn reload(&self) {
+        self.notifier.reloading();
+        // a refusal has been logged, and there is nobody to answer
+        drop(self.changer.reload());
+        self.notifier.ready();
+    }
+
+    /// The watchdog is fed only while every thread is alive.
+    fn tell_manager(&mut self) {
+        let stuck = self.running.threads.unhealthy();
+        if stuck.is_empty() {
+            self.notifier.alive(Instant::now());
+        }
+        let line = self.status(&stuck);
+        self.notifier.status(line);
+    }
+
+    fn status(&self, stuck: &[&str]) -> String {
+        let in_force = self.running.live.get();
+        let mut line = format!(
+            "watching {} interfaces, 1 in {} packets taken",
+            self.running.interfaces.attached(),
+            in_force.config.agent.bpf.sample_rate
+        );
+        if !in_force.reload.successful {
+            line += "; the configuration file is not in order, the one before is in force";
+        }
+        if !stuck.is_empty() {
+            line += &format!("; no sign of life of thread {}", stuck.join(", "));
+        }
+        line
+    }
+}

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The agent as a service: what it tells the service manager, with how few rights it runs, and the unit.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use common::agent::{Agent, EXACT, config};
+use common::books::{SETTLED, crossed_ip, settle_totals};
+use common::lab::{Lab, Namespace, can_run, run, try_run, wait_for};
+use common::metrics::Metrics;
+use common::packet::Sender;
+use common::traffic::send_burst;
+use rustix::process::Signal;
+
+const UNIT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/rfm.service");
+
+#[test]
+fn the_service_manager_is_told() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    let path = lab.path("notify");
+    let manager = UnixDatagram::bind(&path).expect("a socket");
+    manager.set_read_timeout(Some(SETTLED)).expect("a timeout");
+    let mut heard = Vec::new();
+    let mut wait_for_message = |start: &str| {
+        let mut buffer = [0; 1024];
+        loop {
+            let length = manager.recv(&mut buffer);
+            let length = length.unwrap_or_else(|e| panic!("no {start}: {e}: {heard:?}"));
+            heard.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
+            if heard
+                .last()
+                .is_some_and(|message| message.starts_with(start))
+            {
+                return heard.clone();
+            }
+        }
+    };
+    let socket = path.to_str().expect("a path in UTF-8");
+    let environment = [("NOTIFY_SOCKET", socket), ("WATCHDOG_USEC", "900000")];
+    let toml = config(r#"["v.*"]"#, EXACT);
+    let agent = Agent::start_with(&lab, &namespace, &toml, &environment);
+    let heard = wait_for_message("READY=1");
+    assert!(
+        !heard.iter().any(|m| m.starts_with("STOPPING")),
+        "{heard:?}"
+    );
+    wait_for_message("STATUS=watching 2 interfaces, 1 in 1 packets taken");
+    for _ in 0..3 {
+        wait_for_message("WATCHDOG=1");
+    }
+    lab.file("rfm.toml", &toml.replace("rate = 1", "rate = 9"));
+    agent.signal(Signal::HUP);
+    wait_for_message("RELOADING=1\nMONOTONIC_USEC=");
+    wait_for_message("READY=1");
+    wait_for_message("STATUS=watching 2 interfaces, 1 in 9 packets taken");
+    lab.file("rfm.toml", "broken");
+    agent.signal(Signal::HUP);
+    wait_for_message("READY=1");
+    wait_for_message("STATUS=watching 2 interfaces, 1 in 9 packets taken; the configuration file");
+    agent.signal(Signal::TERM);
+    wait_for_message("STOPPING=1");
+    agent.stop();
+}
+
+/// Of each thread, the fields of its status that tell what it may do.
+fn rights(agent: &Agent) -> BTreeMap<String, Vec<String>> {
+    let folder = format!("/proc/{}/task", agent.pid());
+    let tasks = fs::read_dir(folder).expect("the agent runs");
+    let of_task = |path: &Path| {
+        let status = fs::read_to_string(path.join("status")).expect("a thread");
+        let field = |name: &str| {
+            let line = status.lines().find_map(|l| l.strip_prefix(name));
+            line.unwrap_or_default().trim().to_owned()
+        };
+        let names = [
+            "CapEff:",
+            "CapPrm:",
+            "CapInh:",
+            "CapAmb:",
+            "NoNewPrivs:",
+            "Seccomp:",
+        ];
+        (field("Name:"), names.map(field).to_vec())
+    };
+    tasks
+        .map(|task| of_task(&task.expect("an entry").path()))
+        .collect()
+}
+
+/// CAP_NET_ADMIN (12), CAP_PERFMON (38) and CAP_BPF (39).
+fn expected_rights() -> Vec<String> {
+    let kept = format!("{:016x}", 1_u64 << 12 | 1 << 38 | 1 << 39);
+    let none = "0".repeat(16);
+    [&*kept, &kept, &none, &none, "1", "2"]
+        .map(str::to_owned)
+        .to_vec()
+}
+
+/// With few rights it attaches what comes later, reads its file again, and stops cleanly.
+fn works_on(lab: &Lab, namespace: &Namespace, agent: &Agent) {
+    let few = || rights(agent).values().all(|r| *r == expected_rights());
+    assert!(wait_for(SETTLED, few), "{:?}", rights(agent));
+    namespace.ip("link add late0 type veth peer name far0");
+    namespace.ip("link set late0 up");
+    namespace.ip("link set far0 up");
+    let labels = [("ifname", "late0"), ("attach", "tcx")];
+    let attached = |m: &Metrics| m.get("rfm_interface_info", &labels).is_some();
+    assert!(agent.scrape_until(SETTLED, attached).1, "{}", agent.log());
+    namespace.inside(|| send_burst(&Sender::new("late0").expect("a packet socket"), 20));
+    let sent = |m: &Metrics| crossed_ip(m, "late0", "egress").packets == 20;
+    assert!(agent.scrape_until(SETTLED, sent).1);
+    settle_totals(agent);
+    let prefix = "[[agent.enrich.prefix]]\nprefix = \"10.0.0.0/8\"\nasn = 1\n";
+    let toml = config(r#"["late0"]"#, EXACT) + prefix;
+    let file = lab.file("rfm.toml", &toml);
+    fs::set_permissions(file, fs::Permissions::from_mode(0o644)).expect("a file of ours");
+    agent.signal(Signal::HUP);
+    let gone = |m: &Metrics| m.get("rfm_interface_info", &[("ifname", "v0")]).is_none();
+    assert!(agent.scrape_until(SETTLED, gone).1, "{}", agent.log());
+    assert!(!agent.log().contains("going on without"), "{}", agent.log());
+}
+
+#[test]
+fn root_keeps_what_attaching_needs() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    let agent = Agent::start(&lab, &namespace, &config(r#"["v0", "late0"]"#, EXACT));
+    works_on(&lab, &namespace, &agent);
+    agent.stop();
+}
+
+#[test]
+fn another_user_with_three_capabilities_does_as_well() {
+    if !can_run(&["ip", "sysctl", "setpriv"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    let own = "--reuid=65534 --regid=65534 --clear-groups --no-new-privs";
+    let caps = "+bpf,+net_admin,+perfmon";
+    let (inherit, ambient) = (
+        format!("--inh-caps=-all,{caps}"),
+        format!("--ambient-caps=-all,{caps}"),
+    );
+    let mut words = vec!["setpriv"];
+    words.extend(own.split(' '));
+    words.extend([&*inherit, &*ambient]);
+    let toml = config(r#"["v0", "late0"]"#, EXACT);
+    let agent = Agent::start_under(&lab, &namespace, &toml, &words);
+    works_on(&lab, &namespace, &agent);
+    agent.stop();
+}
+
+#[test]
+fn the_unit_is_in_order_and_tight() {
+    if !can_run(&["systemd-analyze"]) {
+        return;
+    }
+    // its program need not be installed here
+    let lab = Lab::new();
+    let unit = fs::read_to_string(UNIT).expect("the unit");
+    let unit = unit.replace("/usr/bin/rfm", env!("CARGO_BIN_EXE_rfm"));
+    let file = lab.file("rfm.service", &unit);
+    // nor its man pages
+    let mut verify = Command::new("systemd-analyze");
+    let output = try_run(verify.args(["verify", "--man=no"]).arg(&file));
+    // it says what it does not know, and ends well all the same
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert!(output.status.success());
+    let said = run(Command::new("systemd-analyze")
+        .args(["security", "--offline=true", "--threshold=17"])
+        .arg(&file));
+    let line = said.lines().last().unwrap_or_default();
+    println!("{line}");
+    assert!(line.contains("exposure level"), "{said}");
+}
+
+#[test]
+fn the_exit_codes_tell_how_it_ended() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    for signal in [Signal::TERM, Signal::INT] {
+        let agent = Agent::start(&lab, &namespace, &config(r#"["v0"]"#, EXACT));
+        let took = agent.stop_by(signal);
+        assert!(took < Duration::from_secs(4), "{took:?}");
+    }
+}
