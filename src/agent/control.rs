@@ -9,6 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 use log::LevelFilter;
 
+use super::bmp::Bmp;
 use super::commands::{Command, ControlHandle, Done};
 use super::{Error, Running, health};
 use crate::config::Config;
@@ -16,7 +17,7 @@ use crate::config::control::DEFAULT_SOCKET;
 use crate::control::access::{Access, find_group};
 use crate::control::routes::{self, Routes};
 use crate::control::socket::{self, BindError, SocketFile};
-use crate::control::{Changes, LIMITS, Sources, api};
+use crate::control::{Bgp, Changes, LIMITS, Sources, api};
 use crate::errors::Errors;
 use crate::export::http::Server;
 use crate::export::scrape::LinkReader;
@@ -74,6 +75,7 @@ impl Control {
         commands: ControlHandle,
         flows: Sender<Request>,
         exporters: Vec<api::Exporter>,
+        bmp: &Bmp,
     ) -> Result<SocketFile, Error> {
         let mut links = LinkSocket::new(running.errors.clone());
         let found = links.dump().map_err(Error::Links)?;
@@ -81,14 +83,16 @@ impl Control {
         let (threads, progress) = (running.threads.clone(), running.progress.clone());
         let live = running.live.clone();
         let sources = Sources {
-            scrape: running.scrape(flows, links)?,
+            scrape: running.scrape(flows, links, None)?,
             threads: running.threads.clone(),
             health: Box::new(move || health(&threads, &progress)),
             config_file: config_file.to_owned(),
             in_force: Box::new(move || live.get()),
             exporters,
             changes: Box::new(Commands(commands)),
-            bgp: None,
+            bgp: bmp
+                .sessions()
+                .map(|sessions| Box::new(sessions) as Box<dyn Bgp>),
         };
         let (server, access) = (self.server, self.access);
         running.spawn("control", move |heartbeat| {

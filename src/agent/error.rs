@@ -24,6 +24,7 @@ pub enum Error {
     Maps(io::Error),
     Bind(BindError),
     Control(socket::BindError),
+    Bmp(BindError),
     Start(io::Error),
     ThreadEnded(&'static str),
 }
@@ -43,6 +44,7 @@ impl fmt::Display for Error {
             Self::Maps(error) => write!(f, "cannot open the BPF maps: {error}"),
             Self::Bind(error) => write!(f, "agent.prometheus: {error}"),
             Self::Control(error) => write!(f, "agent.control.socket: {error}"),
+            Self::Bmp(error) => write!(f, "agent.enrich.rib.bmp: {error}"),
             Self::Start(error) => write!(f, "cannot start: {error}"),
             Self::ThreadEnded(name) => {
                 write!(

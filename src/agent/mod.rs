@@ -2,6 +2,7 @@
 //! Wiring only: load, channels, threads, attach, wait, and the order of a clean stop.
 
 mod attend;
+mod bmp;
 pub mod commands;
 mod control;
 mod error;
@@ -31,7 +32,7 @@ use crate::enrich::mmdb::{self, Databases};
 use crate::errors::Errors;
 use crate::export::http::Server;
 use crate::export::routes::Routes;
-use crate::export::scrape::{LinkReader, Scrape};
+use crate::export::scrape::{BmpReader, LinkReader, Scrape};
 use crate::flow::key::{Direction, FlowRecord};
 use crate::flow::worker::{self, Request};
 use crate::interfaces::Interfaces;
@@ -45,6 +46,7 @@ use crate::sandbox;
 use crate::threads::{self, Heartbeat, Threads};
 
 use attend::Attendant;
+use bmp::Bmp;
 use control::Control;
 pub use error::Error;
 use inbox::Inbox;
@@ -67,6 +69,7 @@ pub fn run(file: &Path, config: &Config) -> Result<(), Error> {
     let live = Arc::new(Live::new(config.clone()));
     let found = links::find(agent, &live.get().patterns, &errors)?;
     let databases = Databases::open(&agent.enrich.mmdb).map_err(Error::Database)?;
+    let bmp = Bmp::bind(&agent.enrich.rib, &errors)?;
     let server = bind(agent, &live, &errors)?;
     let control = Control::bind(config, &errors)?;
     let settings = settings::load(agent, found.wanted);
@@ -81,10 +84,11 @@ pub fn run(file: &Path, config: &Config) -> Result<(), Error> {
         errors,
     };
     running.watch_databases(&agent.enrich.mmdb)?;
-    let flow = running.start_flow(agent)?;
+    bmp::assign_vrfs(&running.interfaces, &found.links);
+    let flow = running.start_flow(agent, &bmp)?;
     let reader = LinkReader::new(found.socket, found.links.clone());
     let addresses = server.addresses();
-    running.start_http(server, flow.requests.clone(), reader)?;
+    running.start_http(server, flow.requests.clone(), reader, bmp.reader())?;
     let _socket = control
         .map(|c| {
             c.start(
@@ -93,9 +97,11 @@ pub fn run(file: &Path, config: &Config) -> Result<(), Error> {
                 handle.clone(),
                 flow.requests.clone(),
                 exporters(&addresses),
+                &bmp,
             )
         })
         .transpose()?;
+    bmp.start(&running)?;
     // serving waits neither for the verifier, some 20 ms a program, nor for the attaching, 13 ms a hook
     let loaded = Loaded::load(&settings).map_err(Error::Load)?;
     running.start_ring(&loaded, flow.batches, flow.spares)?;
@@ -203,7 +209,7 @@ impl Running {
     }
 
     /// Thread flow, and the other ends of its channels.
-    fn start_flow(&self, agent: &Agent) -> Result<FlowEnds, Error> {
+    fn start_flow(&self, agent: &Agent, bmp: &Bmp) -> Result<FlowEnds, Error> {
         let (batches, records) = bounded(BATCHES);
         let (spare, spares) = bounded(BATCHES);
         let (requests, answers) = bounded(REQUESTS);
@@ -214,8 +220,13 @@ impl Running {
         };
         let settings = settings::flow(agent);
         let names = self.interfaces.clone();
-        let prefixes = &agent.enrich.prefix;
-        let enricher = Enricher::new(None, prefixes, self.databases.clone(), self.errors.clone());
+        let routes = bmp.routes(&agent.enrich.rib, self.interfaces.clone());
+        let enricher = Enricher::new(
+            Some(Box::new(routes)),
+            &agent.enrich.prefix,
+            self.databases.clone(),
+            self.errors.clone(),
+        );
         self.spawn_urgent("flow", move |heartbeat| {
             worker::run(&settings, names, enricher, channels, &heartbeat);
         })?;
@@ -256,8 +267,9 @@ impl Running {
         server: Server,
         flows: Sender<Request>,
         links: LinkReader,
+        bmp: Option<BmpReader>,
     ) -> Result<(), Error> {
-        let scrape = self.scrape(flows, RefCell::new(links))?;
+        let scrape = self.scrape(flows, RefCell::new(links), bmp)?;
         let threads = self.threads.clone();
         let progress = self.progress.clone();
         let routes = Routes::new(
@@ -270,13 +282,19 @@ impl Running {
     }
 
     /// What a thread needs to show the figures of the agent.
-    fn scrape(&self, flows: Sender<Request>, links: RefCell<LinkReader>) -> Result<Scrape, Error> {
+    fn scrape(
+        &self,
+        flows: Sender<Request>,
+        links: RefCell<LinkReader>,
+        bmp: Option<BmpReader>,
+    ) -> Result<Scrape, Error> {
         Ok(Scrape {
             interfaces: self.interfaces.clone(),
             counters: self.counters.clone(),
             live: self.live.clone(),
             flows,
             databases: self.databases.clone(),
+            bmp,
             errors: self.errors.clone(),
             links,
             process: ProcessReader::new().map_err(Error::Start)?,
@@ -321,7 +339,7 @@ impl Running {
         {
             log::error!("the flow cache was not swept: {error}");
         }
-        for name in ["ring", "flow", "control", "http", "mmdb"] {
+        for name in ["ring", "flow", "control", "http", "bmp", "mmdb"] {
             self.threads.stop(name);
         }
     }

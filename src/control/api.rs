@@ -156,6 +156,8 @@ pub struct Exporter {
 pub struct Bmp {
     pub sessions: u64,
     pub routers: Vec<Router>,
+    /// Of which `peers` has at most 1000.
+    pub peer_count: u64,
     pub peers: Vec<Peer>,
 }
 

@@ -12,6 +12,7 @@
 
 pub mod access;
 pub mod api;
+pub mod bgp;
 mod change;
 mod flows;
 pub mod params;

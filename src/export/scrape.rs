@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
-use super::metrics::{self, Build, Input, Interface};
+use super::metrics::{self, Bmp, Build, Input, Interface};
 use crate::bpf::counters::{Counters, HookCounters};
+use crate::enrich::bmp::Monitor;
 use crate::enrich::mmdb::Databases;
+use crate::enrich::rib::{Rib, RibHandle};
 use crate::errors::{Errors, Subsystem};
 use crate::flow::key::Direction;
 use crate::flow::snapshot::Snapshot;
@@ -32,9 +34,16 @@ pub struct Scrape {
     pub live: Arc<Live>,
     pub flows: Sender<Request>,
     pub databases: Arc<Databases>,
+    pub bmp: Option<BmpReader>,
     pub errors: Arc<Errors>,
     pub links: RefCell<LinkReader>,
     pub process: ProcessReader,
+}
+
+/// Who knows of the routers, and of their routes.
+pub struct BmpReader {
+    pub monitor: Arc<Monitor>,
+    pub rib: RibHandle,
 }
 
 /// The links as last read: if the kernel does not answer, the scrape shows the earlier ones.
@@ -54,6 +63,16 @@ impl LinkReader {
             self.last = links;
         }
         &self.last
+    }
+}
+
+impl BmpReader {
+    fn read(&self) -> Bmp {
+        Bmp {
+            routers: self.monitor.routers(),
+            faults: self.monitor.faults().collect(),
+            counts: self.rib.read(Rib::counts),
+        }
     }
 }
 
@@ -78,6 +97,7 @@ impl Scrape {
         let in_force = self.live.get();
         let agent = &in_force.config.agent;
         let parse_errors = self.parse_errors();
+        let bmp = self.bmp.as_ref().map(BmpReader::read);
         let names = links.iter().map(|link| (link.name.as_str(), link.loopback));
         let input = Input {
             interfaces: &interfaces,
@@ -87,6 +107,7 @@ impl Scrape {
             flow_gauges: agent.prometheus.flow_gauges,
             sample_rate: agent.bpf.sample_rate,
             databases: &self.databases.build_times(),
+            bmp: bmp.as_ref(),
             errors: &self.errors,
             parse_errors: &parse_errors,
             build: Build {

@@ -42,6 +42,8 @@ pub trait Knowledge: Send {
     fn enrichment(&self, key: &FlowKey) -> Enrichment;
     /// The configuration tells other networks from now on.
     fn set_prefixes(&mut self, prefixes: &[StaticPrefix]);
+    /// There will be no question for a while.
+    fn rest(&mut self) {}
 }
 
 /// Knows nothing.
@@ -194,6 +196,7 @@ impl<N: Names, K: Knowledge> Worker<N, K> {
             self.accounted_bytes = self.accounted_bytes.wrapping_add(record.bytes);
             self.table.update(&record, now, &mut self.books);
         }
+        self.books.knowledge.rest();
         batch
     }
 

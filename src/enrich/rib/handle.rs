@@ -13,8 +13,8 @@ use super::{Rib, Settings};
 
 /// At most one new generation in this time, in milliseconds.
 const GENERATION_INTERVAL: u64 = 500;
-/// How long a writer steps aside for readers that wait.
-const COURTESY: Duration = Duration::from_millis(5);
+/// How long a writer steps aside, after its turn, for readers that wait or are at work.
+const COURTESY: Duration = Duration::from_millis(1);
 
 #[derive(Clone, Debug)]
 pub struct RibHandle(Arc<Shared>);
@@ -25,7 +25,8 @@ struct Shared {
     /// Writers queue here, so that at most one at a time stands between readers and the Rib: the
     /// standard library's lock prefers writers, and a queue of them would starve readers.
     writers: Mutex<Changes>,
-    readers_waiting: AtomicUsize,
+    /// Readers that wait or have claimed the Rib.
+    claims: AtomicUsize,
     generation: AtomicU32,
 }
 
@@ -41,7 +42,7 @@ impl RibHandle {
         Self(Arc::new(Shared {
             rib: RwLock::new(Rib::new(settings)),
             writers: Mutex::default(),
-            readers_waiting: AtomicUsize::new(0),
+            claims: AtomicUsize::new(0),
             generation: AtomicU32::new(0),
         }))
     }
@@ -59,6 +60,13 @@ impl RibHandle {
     /// Advances, at most twice a second, when a lookup may have another result than before.
     pub fn generation(&self) -> u32 {
         self.0.generation.load(Ordering::Acquire)
+    }
+
+    /// Keeps writers from beginning another turn for a while: whoever has many questions waits once for
+    /// all of them.
+    pub fn claim(&self) -> Claim {
+        self.0.claims.fetch_add(1, Ordering::AcqRel);
+        Claim(self.0.clone())
     }
 
     pub fn read<R>(&self, f: impl FnOnce(&Rib) -> R) -> R {
@@ -97,10 +105,8 @@ impl RibHandle {
         match self.0.rib.try_read() {
             Ok(guard) => guard,
             Err(_) => {
-                self.0.readers_waiting.fetch_add(1, Ordering::AcqRel);
-                let guard = self.0.rib.read().unwrap_or_else(PoisonError::into_inner);
-                self.0.readers_waiting.fetch_sub(1, Ordering::AcqRel);
-                guard
+                let _claim = self.claim();
+                self.0.rib.read().unwrap_or_else(PoisonError::into_inner)
             }
         }
     }
@@ -108,9 +114,19 @@ impl RibHandle {
     /// Without it the thread that has just let the lock go takes it again before a reader wakes up.
     fn let_readers_pass(&self) {
         let start = Instant::now();
-        while self.0.readers_waiting.load(Ordering::Acquire) > 0 && start.elapsed() < COURTESY {
+        while self.0.claims.load(Ordering::Acquire) > 0 && start.elapsed() < COURTESY {
             thread::yield_now();
         }
+    }
+}
+
+/// See [`RibHandle::claim`].
+#[derive(Debug)]
+pub struct Claim(Arc<Shared>);
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.0.claims.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -3,7 +3,6 @@
 
 use std::cmp::Ordering;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use super::attributes::{AttributesId, Preference};
 use super::peer::{TableId, View};
@@ -14,30 +13,22 @@ use super::{Rib, of_family};
 /// Any shorter prefix is a default route: it tells where to send, not whose the address is.
 pub const SHORTEST_NETWORK: u8 = 8;
 
-/// What is known of an address.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What routes say of an address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Route {
-    /// 0: not known, because of a default route, an AS_SET, or a static prefix without ASN.
+    /// 0: not known, because of a default route or an AS_SET.
     pub origin_asn: u32,
     /// 0: not known.
     pub neighbour_asn: u32,
     pub next_hop: Option<IpAddr>,
     pub prefix_len: u8,
     pub blackhole: bool,
-    pub source: Source,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    Bgp,
-    /// A static prefix, by its name.
-    Static(Arc<str>),
 }
 
 /// The order in which routers answer: one of a later rank only where those before have no route, or
 /// only a default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Rank {
+pub(super) enum Rank {
     Local,
     /// Another session of the same identity began later.
     LocalOlder,
@@ -52,10 +43,10 @@ const MAX_CANDIDATES: usize = 1 << 13;
 
 /// A view that takes part in lookups.
 #[derive(Clone, Copy, Debug)]
-struct Answer {
-    rank: Rank,
-    view: View,
-    peer: u32,
+pub(super) struct Answer {
+    pub rank: Rank,
+    pub view: View,
+    pub peer: u32,
 }
 
 /// The views that take part, by table and family.
@@ -64,16 +55,20 @@ pub(super) struct Answers(Vec<[Vec<Answer>; 2]>);
 
 /// A route on its way through the decision.
 #[derive(Clone, Copy)]
-struct Candidate {
-    attributes: AttributesId,
+pub(super) struct Candidate {
+    pub attributes: AttributesId,
     preference: Preference,
-    answer: Answer,
-    path_id: Option<u32>,
+    pub answer: Answer,
+    pub path_id: Option<u32>,
 }
 
 impl Answers {
     pub fn new(tables: usize) -> Self {
         Self((0..tables).map(|_| Default::default()).collect())
+    }
+
+    pub fn of(&self, table: TableId, family: Family) -> &[Answer] {
+        &self.0[usize::from(table.0)][family as usize]
     }
 }
 
@@ -165,37 +160,19 @@ impl Rib {
             return None;
         }
         let (family, bits) = split(address);
-        let fixed = (table == TableId::GLOBAL)
-            .then(|| self.statics.lookup(family, bits))
-            .flatten();
-        let bgp = self.lookup_bgp(family, bits, table);
-        match (fixed, bgp) {
-            (Some((length, network)), bgp) if bgp.is_none_or(|(l, _)| l <= length) => Some(Route {
-                origin_asn: network.asn,
-                neighbour_asn: 0,
-                next_hop: None,
-                prefix_len: length,
-                blackhole: false,
-                source: Source::Static(network.name.clone()),
-            }),
-            (_, Some((length, attributes))) => {
-                let (origin_asn, neighbour_asn, next_hop, blackhole) =
-                    self.attributes.tell(attributes);
-                let is_default = length < SHORTEST_NETWORK;
-                Some(Route {
-                    origin_asn: if is_default { 0 } else { origin_asn },
-                    neighbour_asn,
-                    next_hop,
-                    prefix_len: length,
-                    blackhole,
-                    source: Source::Bgp,
-                })
-            }
-            (_, None) => None,
-        }
+        let (length, attributes) = self.best_match(family, bits, table)?;
+        let (origin_asn, neighbour_asn, next_hop, blackhole) = self.attributes.tell(attributes);
+        let is_default = length < SHORTEST_NETWORK;
+        Some(Route {
+            origin_asn: if is_default { 0 } else { origin_asn },
+            neighbour_asn,
+            next_hop,
+            prefix_len: length,
+            blackhole,
+        })
     }
 
-    fn lookup_bgp(&self, family: Family, bits: u128, table: TableId) -> Option<(u8, AttributesId)> {
+    fn best_match(&self, family: Family, bits: u128, table: TableId) -> Option<(u8, AttributesId)> {
         let answers = &self.answers.0[usize::from(table.0)][family as usize][..];
         // sorted: the first rank is the one that need not wait for another
         let first = answers.first()?.rank;
@@ -240,8 +217,18 @@ impl Rib {
         only
     }
 
-    /// The decision process, where there is a choice.
     fn choose(&self, answers: &[Answer], family: Family, prefix: u32) -> Option<AttributesId> {
+        self.choose_candidate(answers, family, prefix)
+            .map(|candidate| candidate.attributes)
+    }
+
+    /// The decision process, where there is a choice.
+    pub(super) fn choose_candidate(
+        &self,
+        answers: &[Answer],
+        family: Family,
+        prefix: u32,
+    ) -> Option<Candidate> {
         let candidates = answers.iter().flat_map(|answer| {
             let held = self.peers[answer.peer].view(answer.view, family);
             let paths = held.tables().flat_map(|routes| routes.paths(prefix));
@@ -266,7 +253,7 @@ impl Rib {
             }
         }
         if equals.is_empty() {
-            return Some(best.attributes);
+            return Some(best);
         }
         equals.push(best);
         // RFC 4271 section 9.1.2.2 c): the least MED of each neighbour
@@ -282,7 +269,7 @@ impl Rib {
                     .take_while(|c| c.preference.med() == all[0].preference.med())
             })
             .min_by(|a, b| self.compare_finely(a, b))
-            .map(|c| c.attributes)
+            .copied()
     }
 
     /// RFC 4271 section 9.1.2.2 from d), and then what makes the choice definite. There is no
@@ -308,7 +295,7 @@ impl Candidate {
 }
 
 /// Addresses that no routing table speaks for.
-fn is_unlabelled(address: IpAddr) -> bool {
+pub fn is_unlabelled(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(a) => a.is_loopback() || a.is_link_local() || a.is_multicast(),
         IpAddr::V6(a) => a.is_loopback() || a.is_unicast_link_local() || a.is_multicast(),
