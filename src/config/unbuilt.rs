@@ -13,7 +13,6 @@ pub const MESSAGE: &str = "not built yet in this version";
 const KEYS: &[(&str, Option<&str>)] = &[
     ("agent.prometheus.page", Some("false")),
     ("agent.ipfix", None),
-    ("agent.enrich.rib", None),
     ("agent.firewall", None),
 ];
 

@@ -3,6 +3,9 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../bmp/craft.rs"]
+#[allow(dead_code, reason = "the tests of BMP use more of it")]
+mod craft;
 
 mod changes;
 mod clients;
@@ -10,4 +13,5 @@ mod file;
 mod flows;
 mod kit;
 mod permissions;
+mod rib;
 mod status;

@@ -314,8 +314,6 @@ fn what_is_not_built_is_refused_when_it_is_set_and_only_then() {
         ("ipfix.host", "\"::1\""),
         ("ipfix.bind.port", "0"),
         ("ipfix.collector", "[{}]"),
-        ("enrich.rib.bmp.port", "11019"),
-        ("enrich.rib.vrf.red", "\"0:0\""),
         ("firewall.enabled", "false"),
     ] {
         let expected = format!("t:3: agent.{key}: not built yet in this version");
