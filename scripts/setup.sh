@@ -97,6 +97,10 @@ purpose() {
         need curl curl
         need prometheus prometheus
         need promtool prometheus
+        need tmux tmux
+        need mandoc mandoc
+        need zsh zsh
+        need fish fish
         ;;
     lint)
         need clang-format clang-format

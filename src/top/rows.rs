@@ -96,8 +96,7 @@ pub fn columns(tab: Tab) -> &'static [Column] {
             const {
                 &[
                     text("NAME"),
-                    text("STATE"),
-                    text("ATTACH"),
+                    text("HOOK"),
                     figure("SPEED"),
                     figure("RX"),
                     figure("RX PKT/S"),

@@ -208,23 +208,26 @@ fn states(model: &Model) -> String {
 }
 
 fn list_lines(model: &Model, area: Rect, look: Look) -> Vec<Line<'static>> {
-    let rows = model.rows();
+    let mut rows = model.rows();
+    for cell in rows.iter_mut().flat_map(|row| &mut row.cells) {
+        *cell = look.text(cell);
+    }
     let columns = rows::columns(model.tab);
-    let widths = widths(columns, &rows, usize::from(area.width));
     let titles: Vec<_> = columns.iter().map(|c| look.text(c.title)).collect();
+    let widths = widths(columns, &titles, &rows, usize::from(area.width));
     let heading = line(columns, &titles, &widths, look);
-    let mut lines = vec![Line::styled(
-        heading,
-        look.style(Color::Cyan, Modifier::BOLD),
-    )];
+    let style = look.style(Color::Cyan, Modifier::BOLD);
+    let mut lines = vec![Line::styled(heading, style)];
     let room = usize::from(area.height).saturating_sub(1);
     for row in rows.iter().skip(model.scroll).take(room) {
-        let cells: Vec<_> = row.cells.iter().map(|cell| look.text(cell)).collect();
         let style = match row.doubtful {
             true => look.style(Color::DarkGray, Modifier::DIM),
             false => Style::new(),
         };
-        lines.push(Line::styled(line(columns, &cells, &widths, look), style));
+        lines.push(Line::styled(
+            line(columns, &row.cells, &widths, look),
+            style,
+        ));
     }
     if rows.is_empty() && model.status.is_some() && model.trouble.is_none() {
         let nothing = match (model.list.is_some(), model.filter.is_empty()) {
@@ -238,10 +241,10 @@ fn list_lines(model: &Model, area: Rect, look: Look) -> Vec<Line<'static>> {
 }
 
 /// What each column gets: what it needs, and what is left to those that may be shortened.
-fn widths(columns: &[Column], rows: &[Row], room: usize) -> Vec<usize> {
+fn widths(columns: &[Column], titles: &[String], rows: &[Row], room: usize) -> Vec<usize> {
     let needed = |n: usize| {
         let longest = rows.iter().map(|row| cells(&row.cells[n])).max();
-        longest.unwrap_or(0).max(cells(columns[n].title))
+        longest.unwrap_or(0).max(cells(&titles[n]))
     };
     let mut widths: Vec<_> = (0..columns.len()).map(needed).collect();
     let gaps = columns.len().saturating_sub(1);
