@@ -22,6 +22,7 @@ use serde::de::DeserializeOwned;
 
 use crate::args::{Client, ClientCommand, Selection};
 use crate::control::{api, params};
+pub use change::KEYS;
 use http::Error;
 
 /// Between two readings of the counters, where the agent has none that is recent.
