@@ -1,13 +1,13 @@
 # Each target installs what it needs and this machine lacks (scripts/setup.sh), and says so.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test soak lint demo bench test-bare need-root
+.PHONY: help run test soak lint demo bench test-unit-boot test-bare need-root
 
 CONFIG ?= config/rfm.toml
 BPF_C := $(filter-out src/bpf/vmlinux.h,$(wildcard src/bpf/*.[ch] benches/bpf/*.[ch]))
 BUILD := cargo build --release --locked
 BENCHES := datapath flood cache table scrape memory start
-SCRIPTS := .ci/run $(wildcard scripts/*.sh tests/*.sh)
+SCRIPTS := .ci/run $(wildcard scripts/*.sh tests/*.sh tests/guest/*.sh)
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,11 @@ bench: need-root ## measure, each figure beside a peer or a baseline (PART=datap
 	@scripts/setup.sh build bench
 	cargo bench --locked $(foreach part,$(if $(PART),$(PART),$(BENCHES)),--bench $(part))
 	cargo bench --locked --bench page
+
+test-unit-boot: need-root ## boot the shipped unit in QEMU: a Debian kernel, systemd, a user of its own
+	@scripts/setup.sh build guest
+	$(BUILD)
+	@tests/unit_boot.sh target/release/rfm
 
 test-bare: need-root ## try `make run` and `make test` on a bare Debian 12, in a chroot
 	@scripts/setup.sh bare

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a purpose needs and this machine lacks; says what it does, and does nothing when all is there.
 #
-#   scripts/setup.sh build | test | lint | demo | bench | bare ...
+#   scripts/setup.sh build | test | lint | demo | bench | bare | guest ...
 #
 # On Debian (12 or later) and its kin as root it installs packages; elsewhere it names what is missing.
 # SPDX-License-Identifier: AGPL-3.0-only
@@ -101,6 +101,8 @@ purpose() {
         need mandoc mandoc
         need zsh zsh
         need fish fish
+        need setpriv util-linux
+        need systemd-analyze systemd
         ;;
     lint)
         need clang-format clang-format
@@ -124,7 +126,14 @@ purpose() {
         need git git
         need curl curl
         ;;
-    *) die "unknown purpose '$1': build, test, lint, demo, bench or bare" ;;
+    guest)
+        need qemu-system-x86_64 qemu-system-x86
+        need mmdebstrap mmdebstrap
+        need cpio cpio
+        need modprobe kmod
+        need strip binutils
+        ;;
+    *) die "unknown purpose '$1': build, test, lint, demo, bench, bare or guest" ;;
     esac
 }
 
@@ -173,7 +182,7 @@ install_packages() {
     done
 }
 
-[ $# -gt 0 ] || die "usage: scripts/setup.sh build | test | lint | demo | bench | bare ..."
+[ $# -gt 0 ] || die "usage: scripts/setup.sh build | test | lint | demo | bench | bare | guest ..."
 for name in "$@"; do purpose "$name"; done
 [ ${#packages[@]} -gt 0 ] || exit 0
 

@@ -17,10 +17,11 @@
 //!    gathers, writes the text, serves it ──► Prometheus           export/
 //! ```
 //!
-//! The main thread ([`agent`]) wires this together: config, interfaces ([`links`]), load and attach
-//! ([`bpf`]), threads ([`threads`]); then it waits for a signal, detaches, and drains in the order of the
-//! packets. The flow thread owns its tables, without a lock: the others ask it by message. The RIB alone is
-//! shared, under a lock that its writers take in short turns.
+//! The main thread ([`agent`]) wires this together: config, load ([`bpf`]), threads ([`threads`]); then it
+//! takes signals and commands ([`live`] is what is in force), and in the end drains in the order of the
+//! packets. Thread links ([`links`]) attaches and lets go as interfaces come and go ([`interfaces`]). The
+//! flow thread owns its tables, without a lock: the others ask it by message. The RIB alone is shared,
+//! under a lock that its writers take in short turns.
 //!
 //! Where to add what:
 //! - a protocol header: one function in `bpf/parse.bpf.h`, and frames in `tests/common/cases/`;

@@ -47,7 +47,9 @@ fn add_series(moved: &mut Moved, expect: &Expect, device: &str, direction: Direc
             format!("rfm_flow_{unit}_total{{{on_hook},proto={protocol:?}}}"),
             amount,
         );
-        count(format!("rfm_collector_accounted_{unit}_total"), amount);
+        for what in ["sampled", "accounted"] {
+            count(format!("rfm_collector_{what}_{unit}_total"), amount);
+        }
     }
     if let Some(reason) = expect.error {
         count(format!("rfm_parse_errors_total{{reason={reason:?}}}"), 1);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, bounded};
 
 use super::settings::is_forced;
-use super::{Error, Running};
+use super::{Error, Running, leftovers};
 use crate::bpf::attach::HookKind;
 use crate::bpf::load::Loaded;
 use crate::config::{Agent, Patterns};
@@ -86,6 +86,9 @@ impl Running {
             position: agent.bpf.position,
             directions: agent.directions.clone(),
         };
+        if plan.kind == HookKind::Clsact {
+            leftovers::replace(&links);
+        }
         let (interfaces, errors) = (self.interfaces.clone(), self.errors.clone());
         let watcher =
             Watcher::new(loaded, interfaces, errors.clone(), plan).map_err(Error::Maps)?;

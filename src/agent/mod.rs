@@ -7,6 +7,7 @@ pub mod commands;
 mod control;
 mod error;
 mod inbox;
+mod leftovers;
 mod links;
 mod privilege;
 mod reload;
@@ -19,9 +20,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use rustix::thread::CapabilitySet;
 
-use crate::bpf::attach;
 use crate::bpf::counters::Counters;
 use crate::bpf::load::Loaded;
 use crate::bpf::ring::RingReader;
@@ -33,10 +32,9 @@ use crate::errors::Errors;
 use crate::export::http::Server;
 use crate::export::routes::Routes;
 use crate::export::scrape::{BmpReader, LinkReader, Scrape};
-use crate::flow::key::{Direction, FlowRecord};
+use crate::flow::key::FlowRecord;
 use crate::flow::worker::{self, Request};
 use crate::interfaces::Interfaces;
-use crate::links::LinkSocket;
 use crate::links::follow::Progress;
 use crate::live::Live;
 use crate::memory;
@@ -50,6 +48,7 @@ use bmp::Bmp;
 use control::Control;
 pub use error::Error;
 use inbox::Inbox;
+pub use leftovers::detach;
 use links::LinksThread;
 use reload::Changer;
 
@@ -127,32 +126,6 @@ pub fn run(file: &Path, config: &Config) -> Result<(), Error> {
     drop(attendant);
     running.stop(links);
     end
-}
-
-/// Removes the clsact filters that a killed run left on this machine's interfaces.
-pub fn detach() -> Result<(), Error> {
-    // to ask the kernel for a program by its number is an administrator's right
-    if !privilege::have(CapabilitySet::NET_ADMIN | CapabilitySet::SYS_ADMIN)? {
-        return Err(Error::Privilege("CAP_NET_ADMIN and CAP_SYS_ADMIN"));
-    }
-    // libbpf prints a line for each place where there is nothing
-    libbpf_rs::set_print(None);
-    let links = LinkSocket::new(Arc::default())
-        .dump()
-        .map_err(Error::Links)?;
-    for link in &links {
-        for direction in Direction::ALL {
-            let count = attach::detach_leftovers(link.ifindex, direction);
-            if count > 0 {
-                log::info!(
-                    "{}: removed {count} filter at {}",
-                    link.name,
-                    direction.name()
-                );
-            }
-        }
-    }
-    Ok(())
 }
 
 fn bind(agent: &Agent, live: &Arc<Live>, errors: &Arc<Errors>) -> Result<Server, Error> {

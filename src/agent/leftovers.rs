@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! What a killed run left: clsact filters, which outlive their process.
+
+use rustix::thread::CapabilitySet;
+
+use super::{Error, privilege};
+use crate::bpf::attach;
+use crate::flow::key::Direction;
+use crate::links::{Link, LinkSocket};
+
+/// To ask the kernel for a program by its number, and so for its name, is an administrator's right.
+const NEEDED: CapabilitySet = CapabilitySet::NET_ADMIN.union(CapabilitySet::SYS_ADMIN);
+
+/// Removes it from all of this machine's interfaces.
+pub fn detach() -> Result<(), Error> {
+    if !privilege::have(NEEDED)? {
+        return Err(Error::Privilege("CAP_NET_ADMIN and CAP_SYS_ADMIN"));
+    }
+    // libbpf prints a line for each place where there is nothing
+    libbpf_rs::set_print(None);
+    let links = LinkSocket::new(std::sync::Arc::default()).dump();
+    remove(&links.map_err(Error::Links)?);
+    Ok(())
+}
+
+/// The same before a start, as far as the rights go: with fewer, what was left goes on to count into
+/// maps that nobody reads, until [`detach`].
+pub(super) fn replace(links: &[Link]) {
+    if privilege::have(NEEDED).unwrap_or(false) {
+        remove(links);
+    }
+}
+
+fn remove(links: &[Link]) {
+    for link in links {
+        for direction in Direction::ALL {
+            let count = attach::detach_leftovers(link.ifindex, direction);
+            if count > 0 {
+                let (name, direction) = (&link.name, direction.name());
+                log::info!("{name}: removed {count} filter at {direction}");
+            }
+        }
+    }
+}

@@ -1,0 +1,65 @@
+#!/bin/sh
+# In a guest: the shipped unit runs the agent as a user of its own; it attaches, serves, reads its
+# configuration again, comes back when it is killed, and stops. Ends with the number of what failed.
+# SPDX-License-Identifier: AGPL-3.0-only
+# shellcheck disable=SC2317 # what `check` calls
+failed=0
+
+# check WHAT COMMAND ...: the command must succeed within 20 seconds.
+check() {
+    what=$1
+    shift
+    tries=0
+    until "$@" >/dev/null 2>&1; do
+        tries=$((tries + 1))
+        if [ $tries -ge 40 ]; then
+            echo "FAILED: $what ($*)"
+            failed=$((failed + 1))
+            return
+        fi
+        sleep 0.5
+    done
+    echo "ok: $what"
+}
+
+metric() { curl -gsf 'http://[::1]:9669/metrics' | grep -q "^$1"; }
+healthy() { curl -gsf 'http://[::1]:9669/healthz'; }
+attached() { metric "rfm_interface_info{ifname=\"$1\".*attach=\"tcx\"} 1"; }
+property() { systemctl show -P "$1" rfm; }
+is() { [ "$(property "$1")" = "$2" ]; }
+status_has() { grep -qE "$1" "/proc/$(property MainPID)/status"; }
+another_pid() { [ "$(property MainPID)" != "$pid" ] && [ "$(property MainPID)" != 0 ]; }
+quiet_journal() { ! journalctl -u rfm -p warning --no-pager | grep "going on without"; }
+
+ip link add d0 type dummy
+ip link add v0 type veth peer name v1
+for device in d0 v0 v1; do ip link set $device up; done
+install -D -m 755 /payload/rfm /usr/bin/rfm
+install -D -m 644 /payload/rfm.toml /etc/rfm/rfm.toml
+install -D -m 644 /payload/rfm.service /etc/systemd/system/rfm.service
+systemctl daemon-reload
+
+check "starts" systemctl start rfm
+check "is active" is ActiveState active
+check "is healthy" healthy
+for device in d0 v0 v1; do check "has attached to $device" attached $device; done
+check "is not root" status_has '^Uid:[[:space:]]6[1-5][0-9]{3}[[:space:]]'
+check "has three capabilities" status_has '^CapPrm:[[:space:]]000000c000001000$'
+check "gains none" status_has '^NoNewPrivs:[[:space:]]1$'
+check "says how it is" sh -c 'systemctl show -P StatusText rfm | grep "watching 3 interfaces"'
+ip link add d1 type dummy
+check "attaches to one that appears" attached d1
+sed -i 's/^sample_rate = 1$/sample_rate = 7/' /etc/rfm/rfm.toml
+check "reloads" systemctl reload rfm
+check "obeys the new file" metric 'rfm_sample_rate 7$'
+pid=$(property MainPID)
+kill -9 "$pid"
+check "comes back when it is killed" another_pid
+check "is healthy again" healthy
+check "has attached again" attached d1
+check "asked for nothing that it may not" quiet_journal
+check "is rated 1.7 at most" systemd-analyze security --threshold=17 rfm
+check "stops" systemctl stop rfm
+check "has stopped well" is Result success
+[ $failed = 0 ] || journalctl -u rfm --no-pager | tail -n 60
+exit $failed
