@@ -38,8 +38,8 @@ pub trait Routes: Send {
     fn generation(&self) -> u32;
     /// The table for the traffic of an interface; `None` where no table speaks for it.
     fn table(&self, ifindex: u32) -> Option<TableId>;
-    /// The best route for an address.
-    fn lookup(&self, address: IpAddr, table: TableId) -> Option<Route>;
+    /// The best route for each end of a flow.
+    fn lookup(&self, ends: [IpAddr; 2], table: TableId) -> [Option<Route>; 2];
     /// No more lookups for the time being.
     fn rest(&mut self) {}
 }
@@ -96,14 +96,25 @@ impl Enricher {
         }
     }
 
-    fn endpoint(&self, address: IpAddr, table: Option<TableId>) -> Endpoint {
-        let address = address.to_canonical();
+    fn endpoints(&self, ends: [IpAddr; 2], table: Option<TableId>) -> [Endpoint; 2] {
+        let ends = ends.map(|address| address.to_canonical());
+        let routes = match self.routes.as_ref().zip(table) {
+            Some((routes, table)) => routes.lookup(ends, table),
+            None => [None; 2],
+        };
+        [0, 1].map(|end| self.endpoint(ends[end], routes[end], table))
+    }
+
+    fn endpoint(
+        &self,
+        address: IpAddr,
+        mut route: Option<Route>,
+        table: Option<TableId>,
+    ) -> Endpoint {
         let mut known = Endpoint::default();
         if is_unlabelled(address) {
             return known;
         }
-        let routes = self.routes.as_ref().zip(table);
-        let mut route = routes.and_then(|(routes, table)| routes.lookup(address, table));
         let shortest = route.map_or(0, |route| route.prefix_len);
         // the configuration speaks of the global table: the same addresses may be another's in a VRF
         let network = (table == Some(TableId::GLOBAL))
@@ -188,9 +199,7 @@ impl Knowledge for Enricher {
 
     fn enrichment(&self, key: &FlowKey) -> Enrichment {
         let table = self.table(key.ifindex);
-        Enrichment {
-            src: self.endpoint(key.source(), table),
-            dst: self.endpoint(key.destination(), table),
-        }
+        let [src, dst] = self.endpoints([key.source(), key.destination()], table);
+        Enrichment { src, dst }
     }
 }

@@ -55,14 +55,24 @@ impl Routes for BgpRoutes {
         tables.find(|(name, _)| **name == *device).map(|t| t.1)
     }
 
-    fn lookup(&self, address: IpAddr, table: TableId) -> Option<Route> {
+    fn lookup(&self, ends: [IpAddr; 2], table: TableId) -> [Option<Route>; 2] {
         let State { recent, claim } = &mut *self.state.borrow_mut();
         // asked before: a change in between is seen with the next generation
         let generation = self.rib.generation();
-        recent.get_or(address, table, generation, || {
-            claim.get_or_insert_with(|| self.rib.claim());
-            self.rib.lookup(address, table)
-        })
+        if generation == 0 {
+            // there never was a route
+            return [None; 2];
+        }
+        let known = ends.map(|address| recent.get(address, table, generation));
+        if let [Some(source), Some(destination)] = known {
+            return [source, destination];
+        }
+        claim.get_or_insert_with(|| self.rib.claim());
+        let routes = self.rib.lookup_all(ends, table);
+        for (address, route) in ends.into_iter().zip(routes) {
+            recent.put(address, table, generation, route);
+        }
+        routes
     }
 
     fn rest(&mut self) {

@@ -183,6 +183,11 @@ pub struct Group<'a> {
 }
 
 impl Group<'_> {
+    /// Where a search begins.
+    pub fn middle(self) -> Option<u64> {
+        self.entries.get(self.entries.len() / 2).copied()
+    }
+
     /// The number of a prefix of this group.
     pub fn find(&self, name: Name) -> Option<u32> {
         let entry = *self.entries.get(search(self.entries, name))?;

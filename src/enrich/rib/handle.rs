@@ -57,6 +57,14 @@ impl RibHandle {
         self.read(|rib| rib.lookup(address, table))
     }
 
+    pub fn lookup_all<const N: usize>(
+        &self,
+        addresses: [IpAddr; N],
+        table: TableId,
+    ) -> [Option<Route>; N] {
+        self.read(|rib| rib.lookup_all(addresses, table))
+    }
+
     /// Advances, at most twice a second, when a lookup may have another result than before.
     pub fn generation(&self) -> u32 {
         self.0.generation.load(Ordering::Acquire)
@@ -162,5 +170,22 @@ mod tests {
         assert!(!change(false, 1499));
         assert!(change(false, 1500), "what waited is told later");
         assert!(!change(false, 9000));
+    }
+
+    #[test]
+    fn writers_step_aside_for_a_claim_and_are_not_kept_out() {
+        let rib = RibHandle::new(Settings::default());
+        let turns = || {
+            let start = Instant::now();
+            (0..50).for_each(|_| rib.write(0, |_| {}));
+            start.elapsed()
+        };
+        let claim = rib.claim();
+        let claimed = turns();
+        assert!(claimed >= 50 * COURTESY, "{claimed:?}");
+        assert_eq!(rib.read(Rib::held), 0, "nor are readers");
+        drop(claim);
+        assert_eq!(rib.0.claims.load(Ordering::Acquire), 0);
+        assert!(turns() < claimed);
     }
 }

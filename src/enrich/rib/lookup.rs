@@ -155,12 +155,36 @@ impl Rib {
     /// The route that answers for an address in a table.
     pub fn lookup(&self, address: IpAddr, table: TableId) -> Option<Route> {
         debug_assert!(!self.unsettled, "settle() comes first");
-        let address = address.to_canonical();
+        let (family, bits) = split(address);
+        self.route(address, self.best_match(family, bits, table)?)
+    }
+
+    /// Those for several addresses: the processor waits for the memory of all of them at once.
+    pub fn lookup_all<const N: usize>(
+        &self,
+        addresses: [IpAddr; N],
+        table: TableId,
+    ) -> [Option<Route>; N] {
+        let keys = addresses.map(split);
+        for (family, bits) in keys {
+            of_family!(self.prefixes, family, warm(bits));
+        }
+        let mut found = [None; N];
+        for (found, (family, bits)) in found.iter_mut().zip(keys) {
+            *found = self.best_match(family, bits, table);
+        }
+        let mut routes = [None; N];
+        for (i, found) in found.into_iter().enumerate() {
+            routes[i] = found.and_then(|found| self.route(addresses[i], found));
+        }
+        routes
+    }
+
+    fn route(&self, address: IpAddr, found: (u8, AttributesId)) -> Option<Route> {
         if is_unlabelled(address) {
             return None;
         }
-        let (family, bits) = split(address);
-        let (length, attributes) = self.best_match(family, bits, table)?;
+        let (length, attributes) = found;
         let (origin_asn, neighbour_asn, next_hop, blackhole) = self.attributes.tell(attributes);
         let is_default = length < SHORTEST_NETWORK;
         Some(Route {
@@ -175,19 +199,16 @@ impl Rib {
     fn best_match(&self, family: Family, bits: u128, table: TableId) -> Option<(u8, AttributesId)> {
         let answers = &self.answers.0[usize::from(table.0)][family as usize][..];
         // sorted: the first rank is the one that need not wait for another
-        let first = answers.first()?.rank;
+        let (first, last) = (answers.first()?.rank, answers.last()?.rank);
+        if first == last {
+            return self.longest(answers, family, bits, table);
+        }
         let mut found: [Option<(u8, AttributesId)>; RANKS] = [None; RANKS];
         let visit = |prefix: u32, length: u8| {
             for group in answers.chunk_by(|a, b| a.rank == b.rank) {
                 let best = &mut found[group[0].rank as usize];
                 if best.is_none() {
-                    let winner = match group.len() == answers.len() {
-                        // winners are kept where all are of one rank
-                        true => self
-                            .winners
-                            .get_or(table, family, prefix, || self.best(group, family, prefix)),
-                        false => self.best(group, family, prefix),
-                    };
+                    let winner = self.best(group, family, prefix);
                     *best = winner.map(|attributes| (length, attributes));
                 }
             }
@@ -199,6 +220,25 @@ impl Rib {
         };
         let network = found.iter().find(specific).copied().flatten();
         network.or_else(|| found.into_iter().flatten().next())
+    }
+
+    /// Where all are of one rank, which is the rule, and for which winners are kept.
+    fn longest(
+        &self,
+        answers: &[Answer],
+        family: Family,
+        bits: u128,
+        table: TableId,
+    ) -> Option<(u8, AttributesId)> {
+        let mut found = None;
+        let visit = |prefix: u32, length: u8| {
+            let best = || self.best(answers, family, prefix);
+            let winner = self.winners.get_or(table, family, prefix, best);
+            found = winner.map(|attributes| (length, attributes));
+            found.is_some()
+        };
+        of_family!(self.prefixes, family, matches(bits, visit));
+        found
     }
 
     /// The best path among the routes that these views have for a prefix.
@@ -296,7 +336,7 @@ impl Candidate {
 
 /// Addresses that no routing table speaks for.
 pub fn is_unlabelled(address: IpAddr) -> bool {
-    match address {
+    match address.to_canonical() {
         IpAddr::V4(a) => a.is_loopback() || a.is_link_local() || a.is_multicast(),
         IpAddr::V6(a) => a.is_loopback() || a.is_unicast_link_local() || a.is_multicast(),
     }

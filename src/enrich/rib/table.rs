@@ -10,7 +10,7 @@ use std::hash::{BuildHasher, Hash};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use super::group::{self, Groups, Name};
+use super::group::{self, Group, Groups, Name};
 use super::prefix::mask;
 
 /// An address as it is stored: IPv4 in 4 bytes, IPv6 in 16 that need no alignment beyond 4.
@@ -227,6 +227,12 @@ impl<K: Key> PrefixTable<K> {
     pub fn get(&self, id: u32) -> (u128, u8) {
         let entry = &self.entries[id as usize];
         (entry.key.to_bits(), entry.length())
+    }
+
+    /// Reads where a lookup of this address will, so that it need not wait for it.
+    #[inline]
+    pub fn warm(&self, bits: u128) {
+        std::hint::black_box(self.groups.get(shared::<K>(bits)).map(Group::middle));
     }
 
     /// Shows every prefix that holds the address, longest first, until `visit` says true.
