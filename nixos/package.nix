@@ -33,13 +33,9 @@ rustPlatform.buildRustPackage {
   '';
 
   postInstall = ''
-    for page in docs/man/*.[1-8]; do
-      [ ! -e "$page" ] || installManPage "$page"
-    done
-    for shell in bash fish; do
-      [ ! -e "docs/completions/rfm.$shell" ] || installShellCompletion --cmd rfm --$shell "docs/completions/rfm.$shell"
-    done
-    [ ! -e docs/completions/_rfm ] || installShellCompletion --cmd rfm --zsh docs/completions/_rfm
+    installManPage docs/man/*.[1-8]
+    installShellCompletion --cmd rfm \
+      --bash packaging/completions/rfm.bash --fish packaging/completions/rfm.fish --zsh packaging/completions/_rfm
     for dashboard in grafana/*.json; do
       [ ! -e "$dashboard" ] || install -Dm644 -t $out/share/rfm/grafana "$dashboard"
     done

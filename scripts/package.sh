@@ -49,18 +49,16 @@ put_all() {
 
 put_man_pages() {
     local page
-    for page in docs/man/*.[1-8] packaging/man/*.[1-8]; do
-        [ ! -f "$page" ] || put 644 "$page" "usr/share/man/man${page##*.}/$(basename "$page").gz"
+    for page in docs/man/*.[1-8]; do
+        put 644 "$page" "usr/share/man/man${page##*.}/$(basename "$page").gz"
     done
 }
 
+# put_completions FOLDER_OF_ZSH
 put_completions() {
-    local folder
-    for folder in docs/completions packaging/completions; do
-        [ ! -f $folder/rfm.bash ] || put 644 $folder/rfm.bash usr/share/bash-completion/completions/rfm
-        [ ! -f $folder/_rfm ] || put 644 $folder/_rfm "$1/_rfm"
-        [ ! -f $folder/rfm.fish ] || put 644 $folder/rfm.fish usr/share/fish/vendor_completions.d/rfm.fish
-    done
+    put 644 packaging/completions/rfm.bash usr/share/bash-completion/completions/rfm
+    put 644 packaging/completions/_rfm "$1/_rfm"
+    put 644 packaging/completions/rfm.fish usr/share/fish/vendor_completions.d/rfm.fish
 }
 
 # What both packages carry.

@@ -98,6 +98,10 @@ purpose() {
         need curl curl
         need prometheus prometheus
         need promtool prometheus
+        need tmux tmux
+        need mandoc mandoc
+        need zsh zsh
+        need fish fish
         need setpriv util-linux
         need nix-instantiate nix-bin
         need systemd-analyze systemd

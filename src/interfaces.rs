@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The book of interfaces: which are watched, under which slot the kernel counts them, and what those of
-//! the same name counted before.
+//! The book of interfaces: which are watched, under which slot the kernel counts them, what those of the
+//! same name counted before, and to which VRF they belong.
 //!
 //! The kernel's counters of a slot are never zeroed. What a slot showed when an interface got it is taken
 //! off; what it showed when the interface left is kept under the name, for the next of that name.
@@ -84,6 +84,8 @@ struct Inner {
     past_ttl: Duration,
     gone: HookCounters,
     generation: u32,
+    /// VRF devices of the interfaces that belong to one, watched or not.
+    vrf_of: HashMap<u32, Arc<str>>,
 }
 
 struct Past {
@@ -198,6 +200,23 @@ impl Interfaces {
         Some(inner.slots[slot as usize].name.clone())
     }
 
+    /// Says which VRF device an interface belongs to; `None` for no VRF, and when it is gone.
+    pub fn set_vrf(&self, ifindex: u32, device: Option<&str>) {
+        let mut inner = self.write();
+        if inner.vrf_of.get(&ifindex).map(|held| &**held) == device {
+            return;
+        }
+        match device {
+            Some(device) => drop(inner.vrf_of.insert(ifindex, device.into())),
+            None => drop(inner.vrf_of.remove(&ifindex)),
+        }
+        inner.generation = inner.generation.wrapping_add(1);
+    }
+
+    pub fn vrf_of(&self, ifindex: u32) -> Option<Arc<str>> {
+        self.read().vrf_of.get(&ifindex).cloned()
+    }
+
     /// All that are watched now, in the order of their slots.
     pub fn watched(&self) -> Vec<Watched> {
         self.read().watched()
@@ -303,6 +322,7 @@ impl Inner {
 }
 
 impl Names for Arc<Interfaces> {
+    /// Advances when a name, or what an interface is enslaved to, may have changed.
     fn generation(&self) -> u32 {
         self.read().generation
     }
@@ -351,6 +371,19 @@ mod tests {
         interfaces.set_attach(3, "tcx", [true, false]);
         let attach: Vec<_> = interfaces.watched().iter().map(|w| w.attach).collect();
         assert_eq!(attach, ["none", "tcx"]);
+    }
+
+    #[test]
+    fn a_new_vrf_begins_a_new_generation_and_the_same_again_does_not() {
+        let interfaces = Arc::new(Interfaces::new(1, TTL));
+        let mut seen = Vec::new();
+        for device in [None, Some("red"), Some("red"), Some("blue"), None] {
+            interfaces.set_vrf(7, device);
+            assert_eq!(interfaces.vrf_of(7).as_deref(), device);
+            seen.push(interfaces.generation());
+        }
+        assert_eq!(seen, [0, 1, 1, 2, 3]);
+        assert_eq!(interfaces.vrf_of(8), None);
     }
 
     #[test]

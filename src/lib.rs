@@ -10,6 +10,8 @@
 //!                       │ bounded channel          │
 //!  thread flow          ▼                          │
 //!    flow table → label sets and their counters    │              flow/
+//!    whose an address is: databases, and routes    │
+//!    that threads bmp take in from routers         │              enrich/
 //!                       ▲ request, answer          │
 //!  thread http          │                          ▼
 //!    gathers, writes the text, serves it ──► Prometheus           export/
@@ -17,7 +19,9 @@
 //!
 //! The main thread ([`agent`]) wires this together: config, load ([`bpf`]), threads ([`threads`]); then it
 //! takes signals and commands ([`live`] is what is in force), and in the end drains in the order of the
-//! packets. Thread links ([`links`]) attaches and lets go as interfaces come and go ([`interfaces`]). The flow thread owns its tables, without a lock: the others ask it by message.
+//! packets. Thread links ([`links`]) attaches and lets go as interfaces come and go ([`interfaces`]). The
+//! flow thread owns its tables, without a lock: the others ask it by message. The RIB alone is shared,
+//! under a lock that its writers take in short turns.
 //!
 //! Where to add what:
 //! - a protocol header: one function in `bpf/parse.bpf.h`, and frames in `tests/common/cases/`;
@@ -25,6 +29,7 @@
 //! - a figure on /metrics: `export/metrics/`, gathered in `export/scrape.rs`;
 //! - a label of the flow series: `flow/labels.rs`;
 //! - a config key: its struct and reader in `config/`, and `config/rfm.toml`;
+//! - a source that knows addresses: a file in `enrich/` and a line in its `mod.rs`;
 //! - an exporter: `export/x.rs`, and a thread in `agent/mod.rs`.
 //!
 //! ARCHITECTURE.md goes into all of this.
@@ -32,8 +37,10 @@
 pub mod agent;
 pub mod args;
 pub mod bpf;
+pub mod client;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod enrich;
 pub mod errors;
 pub mod export;
@@ -43,7 +50,9 @@ pub mod links;
 pub mod live;
 pub mod logging;
 pub mod memory;
+mod nearest;
 pub mod notify;
 pub mod process;
 pub mod sandbox;
 pub mod threads;
+mod top;

@@ -57,7 +57,8 @@ impl Daemon {
     pub fn rfm(lab: &Lab, namespace: &Namespace, interfaces: &str, bpf: &str) -> Self {
         let config = format!(
             "[agent]\ninterfaces = {interfaces}\n\n[agent.bpf]\n{bpf}\n\n\
-             [agent.prometheus]\nhost = \"127.0.0.1\"\nport = {PORT}\n"
+             [agent.prometheus]\nhost = \"127.0.0.1\"\nport = {PORT}\n\
+             [agent.control]\nsocket = \"\"\n"
         );
         let file = lab.file("rfm.toml", &config);
         let path = file.to_str().expect("a path in UTF-8");
@@ -86,6 +87,20 @@ impl Daemon {
     /// CPU time of all its threads, exact to the scheduler's nanosecond; those of its children too.
     pub fn cpu_time(&self) -> Duration {
         cpu_time_of(self.child.id())
+    }
+
+    /// CPU time of its live threads of this name.
+    pub fn thread_time(&self, name: &str) -> Duration {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id()));
+        let paths = tasks
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|task| task.path());
+        let named = paths.filter(|path| {
+            fs::read_to_string(path.join("comm")).is_ok_and(|comm| comm.trim() == name)
+        });
+        Duration::from_nanos(named.filter_map(nanoseconds_of).sum())
     }
 
     /// With what its children have beyond that: they share code and shared memory with it.
@@ -147,13 +162,18 @@ fn cpu_time_of(pid: u32) -> Duration {
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
         return Duration::ZERO;
     };
-    let of_task = |path: PathBuf| {
-        let text = fs::read_to_string(path.join("schedstat")).ok()?;
-        text.split(' ').next()?.parse::<u64>().ok()
-    };
-    let own: u64 = tasks.flatten().filter_map(|t| of_task(t.path())).sum();
+    let own: u64 = tasks
+        .flatten()
+        .filter_map(|t| nanoseconds_of(t.path()))
+        .sum();
     let others: Duration = children_of(pid).into_iter().map(cpu_time_of).sum();
     Duration::from_nanos(own) + others
+}
+
+/// CPU time of a thread by its folder in /proc.
+fn nanoseconds_of(task: PathBuf) -> Option<u64> {
+    let text = fs::read_to_string(task.join("schedstat")).ok()?;
+    text.split(' ').next()?.parse().ok()
 }
 
 pub struct Reply {

@@ -2,7 +2,9 @@
 //! Wiring only: load, channels, threads, attach, wait, and the order of a clean stop.
 
 mod attend;
+mod bmp;
 pub mod commands;
+mod control;
 mod error;
 mod inbox;
 mod leftovers;
@@ -13,6 +15,7 @@ mod settings;
 
 use std::cell::RefCell;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -22,12 +25,13 @@ use crate::bpf::counters::Counters;
 use crate::bpf::load::Loaded;
 use crate::bpf::ring::RingReader;
 use crate::config::{Agent, Config, Mmdb};
+use crate::control::api;
 use crate::enrich::Enricher;
 use crate::enrich::mmdb::{self, Databases};
 use crate::errors::Errors;
 use crate::export::http::Server;
 use crate::export::routes::Routes;
-use crate::export::scrape::{LinkReader, Scrape};
+use crate::export::scrape::{BmpReader, LinkReader, Scrape};
 use crate::flow::key::FlowRecord;
 use crate::flow::worker::{self, Request};
 use crate::interfaces::Interfaces;
@@ -40,6 +44,8 @@ use crate::sandbox;
 use crate::threads::{self, Heartbeat, Threads};
 
 use attend::Attendant;
+use bmp::Bmp;
+use control::Control;
 pub use error::Error;
 use inbox::Inbox;
 pub use leftovers::detach;
@@ -57,12 +63,14 @@ pub fn run(file: &Path, config: &Config) -> Result<(), Error> {
     let agent = &config.agent;
     privilege::check()?;
     sandbox::gain_nothing();
-    let (mut inbox, control) = Inbox::new().map_err(Error::Start)?;
+    let (mut inbox, handle) = Inbox::new().map_err(Error::Start)?;
     let errors = Arc::new(Errors::default());
     let live = Arc::new(Live::new(config.clone()));
     let found = links::find(agent, &live.get().patterns, &errors)?;
     let databases = Databases::open(&agent.enrich.mmdb).map_err(Error::Database)?;
+    let bmp = Bmp::bind(&agent.enrich.rib, &errors)?;
     let server = bind(agent, &live, &errors)?;
+    let control = Control::bind(config, &errors)?;
     let settings = settings::load(agent, found.wanted);
 
     let running = Running {
@@ -75,15 +83,30 @@ pub fn run(file: &Path, config: &Config) -> Result<(), Error> {
         errors,
     };
     running.watch_databases(&agent.enrich.mmdb)?;
-    let flow = running.start_flow(agent)?;
+    bmp::assign_vrfs(&running.interfaces, &found.links);
+    let flow = running.start_flow(agent, &bmp)?;
     let reader = LinkReader::new(found.socket, found.links.clone());
-    running.start_http(server, flow.requests.clone(), reader)?;
+    let addresses = server.addresses();
+    running.start_http(server, flow.requests.clone(), reader, bmp.reader())?;
+    let _socket = control
+        .map(|c| {
+            c.start(
+                &running,
+                file,
+                handle.clone(),
+                flow.requests.clone(),
+                exporters(&addresses),
+                &bmp,
+            )
+        })
+        .transpose()?;
+    bmp.start(&running)?;
     // serving waits neither for the verifier, some 20 ms a program, nor for the attaching, 13 ms a hook
     let loaded = Loaded::load(&settings).map_err(Error::Load)?;
     running.start_ring(&loaded, flow.batches, flow.spares)?;
     let programs = loaded.config().map_err(Error::Maps)?;
     let links = running.start_links(agent, loaded, (found.events, found.links), move || {
-        control.wake();
+        handle.wake();
         memory::forget_startup_code();
     })?;
     sandbox::drop_capabilities();
@@ -159,7 +182,7 @@ impl Running {
     }
 
     /// Thread flow, and the other ends of its channels.
-    fn start_flow(&self, agent: &Agent) -> Result<FlowEnds, Error> {
+    fn start_flow(&self, agent: &Agent, bmp: &Bmp) -> Result<FlowEnds, Error> {
         let (batches, records) = bounded(BATCHES);
         let (spare, spares) = bounded(BATCHES);
         let (requests, answers) = bounded(REQUESTS);
@@ -170,8 +193,13 @@ impl Running {
         };
         let settings = settings::flow(agent);
         let names = self.interfaces.clone();
-        let prefixes = &agent.enrich.prefix;
-        let enricher = Enricher::new(None, prefixes, self.databases.clone(), self.errors.clone());
+        let routes = bmp.routes(&agent.enrich.rib, self.interfaces.clone());
+        let enricher = Enricher::new(
+            Some(Box::new(routes)),
+            &agent.enrich.prefix,
+            self.databases.clone(),
+            self.errors.clone(),
+        );
         self.spawn_urgent("flow", move |heartbeat| {
             worker::run(&settings, names, enricher, channels, &heartbeat);
         })?;
@@ -212,17 +240,9 @@ impl Running {
         server: Server,
         flows: Sender<Request>,
         links: LinkReader,
+        bmp: Option<BmpReader>,
     ) -> Result<(), Error> {
-        let scrape = Scrape {
-            interfaces: self.interfaces.clone(),
-            counters: self.counters.clone(),
-            live: self.live.clone(),
-            flows,
-            databases: self.databases.clone(),
-            errors: self.errors.clone(),
-            links: RefCell::new(links),
-            process: ProcessReader::new().map_err(Error::Start)?,
-        };
+        let scrape = self.scrape(flows, RefCell::new(links), bmp)?;
         let threads = self.threads.clone();
         let progress = self.progress.clone();
         let routes = Routes::new(
@@ -231,6 +251,26 @@ impl Running {
         );
         self.spawn("http", move |heartbeat| {
             server.run(&heartbeat, move |request, _| routes.answer(&request));
+        })
+    }
+
+    /// What a thread needs to show the figures of the agent.
+    fn scrape(
+        &self,
+        flows: Sender<Request>,
+        links: RefCell<LinkReader>,
+        bmp: Option<BmpReader>,
+    ) -> Result<Scrape, Error> {
+        Ok(Scrape {
+            interfaces: self.interfaces.clone(),
+            counters: self.counters.clone(),
+            live: self.live.clone(),
+            flows,
+            databases: self.databases.clone(),
+            bmp,
+            errors: self.errors.clone(),
+            links,
+            process: ProcessReader::new().map_err(Error::Start)?,
         })
     }
 
@@ -272,7 +312,7 @@ impl Running {
         {
             log::error!("the flow cache was not swept: {error}");
         }
-        for name in ["ring", "flow", "http", "mmdb"] {
+        for name in ["ring", "flow", "control", "http", "bmp", "mmdb"] {
             self.threads.stop(name);
         }
     }
@@ -304,4 +344,13 @@ fn health(threads: &Threads, progress: &Progress) -> Result<(), Vec<String>> {
     } else {
         Err(reasons)
     }
+}
+
+/// Where the figures can be had, for the control socket.
+fn exporters(addresses: &[SocketAddr]) -> Vec<api::Exporter> {
+    let exporter = |address: &SocketAddr| api::Exporter {
+        kind: "prometheus".into(),
+        address: address.to_string(),
+    };
+    addresses.iter().map(exporter).collect()
 }

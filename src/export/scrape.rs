@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
-use super::metrics::{self, Build, Input, Interface};
+use super::metrics::{self, Bmp, Build, Input, Interface};
 use crate::bpf::counters::{Counters, HookCounters};
+use crate::enrich::bmp::Monitor;
 use crate::enrich::mmdb::Databases;
+use crate::enrich::rib::{Rib, RibHandle};
 use crate::errors::{Errors, Subsystem};
 use crate::flow::key::Direction;
 use crate::flow::snapshot::Snapshot;
@@ -32,9 +34,16 @@ pub struct Scrape {
     pub live: Arc<Live>,
     pub flows: Sender<Request>,
     pub databases: Arc<Databases>,
+    pub bmp: Option<BmpReader>,
     pub errors: Arc<Errors>,
     pub links: RefCell<LinkReader>,
     pub process: ProcessReader,
+}
+
+/// Who knows of the routers, and of their routes.
+pub struct BmpReader {
+    pub monitor: Arc<Monitor>,
+    pub rib: RibHandle,
 }
 
 /// The links as last read: if the kernel does not answer, the scrape shows the earlier ones.
@@ -57,6 +66,16 @@ impl LinkReader {
     }
 }
 
+impl BmpReader {
+    fn read(&self) -> Bmp {
+        Bmp {
+            routers: self.monitor.routers(),
+            faults: self.monitor.faults().collect(),
+            counts: self.rib.read(Rib::counts),
+        }
+    }
+}
+
 impl Scrape {
     /// Appends the text format.
     pub fn write(&self, out: &mut Vec<u8>) -> Result<(), String> {
@@ -64,6 +83,13 @@ impl Scrape {
         // promise 3, flows + lost ≤ taken, holds in each answer only if they are read in this order;
         // of a hook's counters the kernel copies lost before taken
         let flows = self.snapshot()?;
+        self.gather(&flows, |input, _| {
+            metrics::render(input, || start.elapsed(), out).map_err(|error| error.to_string())
+        })
+    }
+
+    /// Everything but the flows, which were read before it; and all links there are.
+    pub fn gather<T>(&self, flows: &Snapshot, use_it: impl FnOnce(&Input, &[Link]) -> T) -> T {
         let mut reader = self.links.borrow_mut();
         let links = reader.read();
         let books = self.interfaces.books();
@@ -71,15 +97,17 @@ impl Scrape {
         let in_force = self.live.get();
         let agent = &in_force.config.agent;
         let parse_errors = self.parse_errors();
+        let bmp = self.bmp.as_ref().map(BmpReader::read);
         let names = links.iter().map(|link| (link.name.as_str(), link.loopback));
         let input = Input {
             interfaces: &interfaces,
             all_hooks,
             pattern_matches: &in_force.patterns.counts(names),
-            flows: &flows,
+            flows,
             flow_gauges: agent.prometheus.flow_gauges,
             sample_rate: agent.bpf.sample_rate,
             databases: &self.databases.build_times(),
+            bmp: bmp.as_ref(),
             errors: &self.errors,
             parse_errors: &parse_errors,
             build: Build {
@@ -89,7 +117,12 @@ impl Scrape {
             reload: in_force.reload,
             process: self.process.read().ok(),
         };
-        metrics::render(&input, || start.elapsed(), out).map_err(|error| error.to_string())
+        use_it(&input, links)
+    }
+
+    /// All links there are now.
+    pub fn links(&self) -> Vec<Link> {
+        self.links.borrow_mut().read().to_vec()
     }
 
     fn snapshot(&self) -> Result<Snapshot, String> {

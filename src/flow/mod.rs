@@ -7,6 +7,7 @@ pub mod key;
 pub mod labels;
 mod least;
 mod list;
+pub mod query;
 mod recent;
 pub mod rollup;
 pub(crate) mod slab;

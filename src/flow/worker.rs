@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! THREAD flow: owns the flow table and the rollup, and answers questions about them.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crossbeam_channel::{Receiver, Sender, bounded, never, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, never, select};
 
 use super::key::{FlowKey, FlowRecord};
 use super::labels::{Enrichment, Labels, SetId};
+use super::query::{Facts, Scan};
 use super::rollup::{self, Rollup, Tally};
 use super::snapshot::{Snapshot, Totals};
 use super::table::{self, CompletedFlow, FlowTable, Ledger};
@@ -21,6 +23,10 @@ const IDLE_TICK: Duration = Duration::from_millis(500);
 const LAST_TICK: Duration = Duration::from_millis(10);
 /// Parts completed between two batches.
 const EXPIRE_PER_TURN: usize = 4096;
+/// For questions about flows between two batches: the ring holds what comes in a multiple of it.
+const SCAN_PER_TURN: Duration = Duration::from_millis(1);
+/// Questions that are answered one after the other; one more is turned away.
+const MAX_SCANS: usize = 4;
 
 /// Where the flow thread learns the names of interfaces.
 pub trait Names: Send {
@@ -36,6 +42,8 @@ pub trait Knowledge: Send {
     fn enrichment(&self, key: &FlowKey) -> Enrichment;
     /// The configuration tells other networks from now on.
     fn set_prefixes(&mut self, prefixes: &[StaticPrefix]);
+    /// There will be no question for a while.
+    fn rest(&mut self) {}
 }
 
 /// Knows nothing.
@@ -66,6 +74,9 @@ pub struct Change {
 /// What others ask of the flow thread. An answer that nobody waits for any more is dropped.
 pub enum Request {
     Snapshot(Sender<Snapshot>),
+    Totals(Sender<Totals>),
+    /// Is dropped, and its channel closed, where too many wait already.
+    Scan(Box<Scan>),
     Change(Box<Change>),
 }
 
@@ -77,14 +88,35 @@ pub struct Channels {
     pub requests: Receiver<Request>,
 }
 
-/// Asks for a snapshot; `None` if the flow thread does not answer in time.
-pub fn snapshot(requests: &Sender<Request>, timeout: Duration) -> Option<Snapshot> {
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoAnswer {
+    /// Not in the time given.
+    Late,
+    /// Too many questions wait already, or the thread has ended.
+    Refused,
+}
+
+/// Asks something, and waits at most `timeout`.
+pub fn ask<T>(
+    requests: &Sender<Request>,
+    timeout: Duration,
+    request: impl FnOnce(Sender<T>) -> Request,
+) -> Result<T, NoAnswer> {
     let deadline = Instant::now() + timeout;
     let (reply, answer) = bounded(1);
     requests
-        .send_deadline(Request::Snapshot(reply), deadline)
-        .ok()?;
-    answer.recv_deadline(deadline).ok()
+        .send_deadline(request(reply), deadline)
+        .map_err(|_| NoAnswer::Late)?;
+    answer.recv_deadline(deadline).map_err(|error| match error {
+        RecvTimeoutError::Timeout => NoAnswer::Late,
+        RecvTimeoutError::Disconnected => NoAnswer::Refused,
+    })
+}
+
+/// Asks for a snapshot; `None` if the flow thread does not answer in time.
+pub fn snapshot(requests: &Sender<Request>, timeout: Duration) -> Option<Snapshot> {
+    ask(requests, timeout, Request::Snapshot).ok()
 }
 
 /// The body of the thread. It ends when it is told to and no record is waiting.
@@ -106,6 +138,7 @@ pub fn run(
         },
         accounted_packets: 0,
         accounted_bytes: 0,
+        scans: VecDeque::new(),
     };
     let mut behind = false;
     let mut tick = IDLE_TICK;
@@ -135,7 +168,7 @@ pub fn run(
             },
             default(patience) => {}
         }
-        behind = worker.expire();
+        behind = worker.expire() | worker.scan();
     }
 }
 
@@ -145,6 +178,7 @@ struct Worker<N, K> {
     books: Books<N, K>,
     accounted_packets: u64,
     accounted_bytes: u64,
+    scans: VecDeque<Box<Scan>>,
 }
 
 impl<N: Names, K: Knowledge> Worker<N, K> {
@@ -162,6 +196,7 @@ impl<N: Names, K: Knowledge> Worker<N, K> {
             self.accounted_bytes = self.accounted_bytes.wrapping_add(record.bytes);
             self.table.update(&record, now, &mut self.books);
         }
+        self.books.knowledge.rest();
         batch
     }
 
@@ -176,6 +211,9 @@ impl<N: Names, K: Knowledge> Worker<N, K> {
         match request {
             // The channel holds one answer, so this fails only if the asker has gone.
             Request::Snapshot(reply) => drop(reply.try_send(self.snapshot())),
+            Request::Totals(reply) => drop(reply.try_send(self.totals())),
+            Request::Scan(scan) if self.scans.len() < MAX_SCANS => self.scans.push_back(scan),
+            Request::Scan(_) => {}
             Request::Change(change) => self.change(&change),
         }
     }
@@ -186,23 +224,48 @@ impl<N: Names, K: Knowledge> Worker<N, K> {
         self.books.knowledge.set_prefixes(&change.prefixes);
     }
 
+    /// Goes on with the questions about flows; true if there is more to do.
+    fn scan(&mut self) -> bool {
+        let Some(mut scan) = self.scans.pop_front() else {
+            return false;
+        };
+        let now_ns = wall_clock_ns();
+        if scan.go_on(&self.table, &self.books, now_ns, SCAN_PER_TURN) {
+            scan.finish(&self.books, now_ns);
+        } else {
+            self.scans.push_front(scan);
+        }
+        !self.scans.is_empty()
+    }
+
     fn snapshot(&self) -> Snapshot {
         let rollup = &self.books.rollup;
         Snapshot {
             series: rollup.rows(),
             asns: rollup.asns(),
-            totals: Totals {
-                accounted_packets: self.accounted_packets,
-                accounted_bytes: self.accounted_bytes,
-                active_flows: self.table.len() as u64,
-                max_flows: self.table.max_flows() as u64,
-                forced_evictions: self.table.forced_evictions(),
-                series: rollup.series() as u64,
-                series_limit: rollup.max_series() as u64,
-                series_folded: rollup.folded(),
-            },
+            totals: self.totals(),
         }
     }
+
+    fn totals(&self) -> Totals {
+        let rollup = &self.books.rollup;
+        Totals {
+            accounted_packets: self.accounted_packets,
+            accounted_bytes: self.accounted_bytes,
+            active_flows: self.table.len() as u64,
+            max_flows: self.table.max_flows() as u64,
+            forced_evictions: self.table.forced_evictions(),
+            series: rollup.series() as u64,
+            series_limit: rollup.max_series() as u64,
+            series_folded: rollup.folded(),
+        }
+    }
+}
+
+/// Nanoseconds since the Unix epoch, as in the times of records.
+fn wall_clock_ns() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_nanos() as u64)
 }
 
 /// Keeps the rollup in step with the table.
@@ -249,6 +312,23 @@ impl<N: Names, K: Knowledge> Ledger for Books<N, K> {
 
     fn close(&mut self, set: SetId) {
         self.rollup.close(set);
+    }
+}
+
+impl<N: Names, K: Knowledge> Facts for Books<N, K> {
+    fn known(&self, key: &FlowKey) -> Enrichment {
+        self.knowledge.enrichment(key)
+    }
+
+    fn asns(&self, key: &FlowKey, set: SetId) -> [u32; 2] {
+        self.rollup.asns_of(set).unwrap_or_else(|| {
+            let known = self.knowledge.enrichment(key);
+            [known.src.asn, known.dst.asn]
+        })
+    }
+
+    fn name(&self, ifindex: u32) -> Option<Arc<str>> {
+        self.names.name(ifindex)
     }
 }
 
