@@ -285,7 +285,8 @@ fn as_directive(value: &Value) -> Vec<String> {
         Value::Array(items) => items.iter().flat_map(as_directive).collect(),
         Value::String(text) => vec![
             text.replace("/package/bin/", "/usr/bin/")
-                .replace("/coreutils/bin/", ""),
+                // there the command is at hand, elsewhere the shell's own is
+                .replace("/coreutils/bin/kill -HUP $MAINPID", "sh -c \"kill -HUP ${MAINPID}\""),
         ],
         other => vec![other.to_string()],
     }
