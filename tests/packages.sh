@@ -122,7 +122,8 @@ test_rpm() {
     root=$work/rpm-root
     chroot_of bookworm "$root"
     local rpm_there=(rpm --root "$root" --dbpath /var/lib/rpm --nodeps --noplugins)
-    mkdir -p "$root/var/lib/rpm"
+    # the last three are of packages that every RPM system has
+    mkdir -p "$root"/{var/lib/rpm,usr/share/{licenses,fish/vendor_completions.d,zsh/site-functions}}
     files >"$work/before"
     check "rpm: installs" "${rpm_there[@]}" -i "$rpm"
     check "rpm: runs, with the config as shipped" binary_works
@@ -134,7 +135,7 @@ test_rpm() {
     check "rpm: is erased" "${rpm_there[@]}" -e rfm
     check "rpm: no program is left" [ ! -e "$root/usr/bin/rfm" ]
     check "rpm: an edited config is kept aside" grep -q '^port = 9670' "$root/etc/rfm/rfm.toml.rpmsave"
-    rm -r "$root/etc/rfm"
+    rm "$root/etc/rfm/rfm.toml.rpmsave" && rmdir "$root/etc/rfm"
     check "rpm: and nothing else is left" diff "$work/before" <(files)
 }
 
@@ -146,7 +147,7 @@ wanted_version=$(target/dist/release/rfm --version)
 check "the binary tells the version of the package" is "$(cut -d' ' -f2 <<<"$wanted_version")" "$version"
 older_deb "$work/old.deb"
 test_contents
+test_rpm
 test_debian bookworm
 test_debian trixie
-test_rpm
 say "all well"

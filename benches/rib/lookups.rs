@@ -59,7 +59,11 @@ fn rib(peers: u8) -> RibHandle {
 }
 
 fn routes(rib: &RibHandle) -> BgpRoutes {
-    BgpRoutes::new(rib.clone(), Arc::new(Interfaces::new(1)), [])
+    BgpRoutes::new(
+        rib.clone(),
+        Arc::new(Interfaces::new(1, Duration::ZERO)),
+        [],
+    )
 }
 
 /// CPU nanoseconds a lookup; nearly all find something.
