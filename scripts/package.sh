@@ -67,7 +67,7 @@ stage() {
     put 755 target/dist/release/rfm usr/bin/rfm
     put 644 config/rfm.toml etc/rfm/rfm.toml
     put_man_pages
-    put_all 644 usr/share/rfm/grafana grafana/*.json grafana/*.y*ml
+    put_all 644 usr/share/rfm/grafana grafana/dashboard.json grafana/{rules,alerts}.yml
     put_all 644 usr/share/doc/rfm/examples docs/examples/*
 }
 
