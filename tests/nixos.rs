@@ -286,7 +286,10 @@ fn as_directive(value: &Value) -> Vec<String> {
         Value::String(text) => vec![
             text.replace("/package/bin/", "/usr/bin/")
                 // there the command is at hand, elsewhere the shell's own is
-                .replace("/coreutils/bin/kill -HUP $MAINPID", "sh -c \"kill -HUP ${MAINPID}\""),
+                .replace(
+                    "/coreutils/bin/kill -HUP $MAINPID",
+                    "sh -c \"kill -HUP ${MAINPID}\"",
+                ),
         ],
         other => vec![other.to_string()],
     }
