@@ -1,7 +1,7 @@
 # Each target installs what it needs and this machine lacks (scripts/setup.sh), and says so.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test soak lint demo bench test-unit-boot test-bare need-root
+.PHONY: help run test soak lint demo bench deb rpm test-packages test-reproducible test-kernels test-unit-boot test-bare need-root
 
 CONFIG ?= config/rfm.toml
 BPF_C := $(filter-out src/bpf/vmlinux.h,$(wildcard src/bpf/*.[ch] benches/bpf/*.[ch]))
@@ -10,7 +10,7 @@ BENCHES := datapath flood cache table scrape ipfix memory rib start
 SCRIPTS := .ci/run $(wildcard scripts/*.sh tests/*.sh tests/guest/*.sh)
 
 help: ## say what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: need-root ## build, and watch this machine's interfaces (CONFIG=FILE for another config)
 	@scripts/setup.sh build
@@ -46,6 +46,27 @@ test-unit-boot: need-root ## boot the shipped unit in QEMU: a Debian kernel, sys
 	@scripts/setup.sh build guest
 	$(BUILD)
 	@tests/unit_boot.sh target/release/rfm
+
+deb: ## make the Debian package
+	@scripts/setup.sh build packages
+	@scripts/package.sh deb
+
+rpm: ## make the RPM
+	@scripts/setup.sh build packages
+	@scripts/package.sh rpm
+
+test-packages: need-root ## install, upgrade, remove and purge the packages in chroots of Debian 12 and 13
+	@scripts/setup.sh build packages
+	@tests/packages.sh
+
+test-reproducible: ## build the packages twice, in two folders, and compare the bytes
+	@scripts/setup.sh build packages
+	@tests/reproducible.sh
+
+test-kernels: need-root ## boot Debian's kernels from 5.10 on in QEMU, with real traffic on each (SUITES=trixie for one)
+	@scripts/setup.sh build guest
+	@scripts/dist.sh
+	@tests/kernels.sh $(SUITES)
 
 test-bare: need-root ## try `make run` and `make test` on a bare Debian 12, in a chroot
 	@scripts/setup.sh bare

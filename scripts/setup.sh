@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a purpose needs and this machine lacks; says what it does, and does nothing when all is there.
 #
-#   scripts/setup.sh build | test | lint | demo | bench | bare | guest ...
+#   scripts/setup.sh build | test | lint | demo | bench | bare | guest | packages ...
 #
 # On Debian (12 or later) and its kin as root it installs packages; elsewhere it names what is missing.
 # SPDX-License-Identifier: AGPL-3.0-only
@@ -11,6 +11,7 @@ cd "$(dirname "$0")/.."
 wanted_rust=$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' Cargo.toml)
 packages=()
 aside=()
+cargo_tools=()
 
 say() { printf 'setup: %s\n' "$*"; }
 die() {
@@ -114,7 +115,12 @@ purpose() {
         need_file /usr/lib/frr/bgpd frr
         need gobgpd gobgpd
         need_bird
+        need tmux tmux
+        need mandoc mandoc
+        need zsh zsh
+        need fish fish
         need setpriv util-linux
+        need nix-instantiate nix-bin
         need systemd-analyze systemd
         need nfcapd nfdump
         need nfdump nfdump
@@ -150,8 +156,24 @@ purpose() {
         need modprobe kmod
         need strip binutils
         ;;
-    *) die "unknown purpose '$1': build, test, lint, demo, bench, bare or guest" ;;
+    packages)
+        need strip binutils
+        need mmdebstrap mmdebstrap
+        need git git
+        need lintian lintian
+        need rpm rpm
+        need rpmlint rpmlint
+        need systemd-analyze systemd
+        need_cargo_tool cargo-deb 3.8.0
+        need_cargo_tool cargo-generate-rpm 0.21.0
+        ;;
+    *) die "unknown purpose '$1': build, test, lint, demo, bench, bare, guest or packages" ;;
     esac
+}
+
+# need_cargo_tool NAME VERSION: no Debian package has it; it is built below .cache, and goes with that folder.
+need_cargo_tool() {
+    [ "$(.cache/bin/"$1" --version 2>/dev/null | grep -o '[0-9.]*$')" = "$2" ] || cargo_tools+=("$1@$2")
 }
 
 on_debian() { have apt-get && have dpkg-query; }
@@ -240,9 +262,17 @@ EOF
     chmod 755 "$folder/bird"
 }
 
-[ $# -gt 0 ] || die "usage: scripts/setup.sh build | test | lint | demo | bench | bare | guest ..."
+install_cargo_tools() {
+    local tool
+    for tool in "${cargo_tools[@]}"; do
+        say "building $tool below .cache (some minutes)"
+        cargo install --quiet --locked --root .cache "$tool"
+    done
+}
+
+[ $# -gt 0 ] || die "usage: scripts/setup.sh build | test | lint | demo | bench | bare | guest | packages ..."
 for name in "$@"; do purpose "$name"; done
-[ $((${#packages[@]} + ${#aside[@]})) -gt 0 ] || exit 0
+[ $((${#packages[@]} + ${#aside[@]})) -gt 0 ] || { install_cargo_tools && exit; }
 
 on_debian || die "these are missing (by their Debian names): ${packages[*]} ${aside[*]}"
 refresh_lists
@@ -252,4 +282,5 @@ if [ ${#packages[@]} -gt 0 ]; then
     install_packages "${packages[@]}"
 fi
 [ ${#aside[@]} = 0 ] || put_aside_bird3
+install_cargo_tools
 say "done"

@@ -9,7 +9,8 @@ use argh::FromArgs;
 use crate::config::DEFAULT_PATH;
 
 /// Counts packets, flows and the networks they go to on the interfaces of this router, and serves
-/// the figures to Prometheus. Without switches it runs until SIGINT or SIGTERM.
+/// the figures to Prometheus. Without switches it runs until SIGINT or SIGTERM; with a command it asks
+/// the agent that runs.
 #[derive(FromArgs)]
 #[argh(
     name = "rfm",
@@ -20,8 +21,8 @@ use crate::config::DEFAULT_PATH;
 )]
 struct Args {
     /// configuration file (/etc/rfm/rfm.toml)
-    #[argh(option, arg_name = "file", default = "PathBuf::from(DEFAULT_PATH)")]
-    config: PathBuf,
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
 
     /// check the configuration and the files it names, print what is in effect, and end; needs no
     /// privilege and no interface
@@ -35,6 +36,198 @@ struct Args {
     /// print the version, and end
     #[argh(switch)]
     version: bool,
+
+    #[argh(subcommand)]
+    command: Option<Asked>,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+enum Asked {
+    Status(Status),
+    Flows(Flows),
+    Top(Top),
+    Rib(Rib),
+    Set(Set),
+    Reload(Reload),
+}
+
+/// A command with the options that all commands have.
+macro_rules! command {
+    ($(#[$attribute:meta])* $name:ident { $($fields:tt)* }) => {
+        #[derive(FromArgs)]
+        $(#[$attribute])*
+        struct $name {
+            $($fields)*
+
+            /// print the answer as JSON
+            #[argh(switch)]
+            json: bool,
+
+            /// socket of the agent (agent.control.socket of the configuration)
+            #[argh(option, arg_name = "path")]
+            socket: Option<PathBuf>,
+
+            /// configuration file that names the socket (/etc/rfm/rfm.toml)
+            #[argh(option, arg_name = "file")]
+            config: Option<PathBuf>,
+        }
+    };
+}
+
+/// A command about flows, with the options that choose them.
+macro_rules! flow_command {
+    ($(#[$attribute:meta])* $name:ident { $($fields:tt)* }) => {
+        command! {
+            $(#[$attribute])*
+            $name {
+                $($fields)*
+
+                /// at most so many lines, up to 1000 (20)
+                #[argh(option, arg_name = "n")]
+                limit: Option<String>,
+
+                /// only this interface
+                #[argh(option, arg_name = "name")]
+                interface: Option<String>,
+
+                /// only ingress or egress
+                #[argh(option, arg_name = "direction")]
+                direction: Option<String>,
+
+                /// only this protocol: tcp, udp, icmp ... or a number
+                #[argh(option, arg_name = "protocol")]
+                protocol: Option<String>,
+
+                /// only with this address or prefix at one end
+                #[argh(option, arg_name = "prefix")]
+                address: Option<String>,
+
+                /// only from this address or prefix
+                #[argh(option, arg_name = "prefix")]
+                src: Option<String>,
+
+                /// only to this address or prefix
+                #[argh(option, arg_name = "prefix")]
+                dst: Option<String>,
+
+                /// only with this port at one end
+                #[argh(option, arg_name = "port")]
+                port: Option<String>,
+
+                /// only from this port
+                #[argh(option, arg_name = "port")]
+                src_port: Option<String>,
+
+                /// only to this port
+                #[argh(option, arg_name = "port")]
+                dst_port: Option<String>,
+
+                /// only with this AS at one end
+                #[argh(option, arg_name = "asn")]
+                asn: Option<String>,
+
+                /// only from this AS
+                #[argh(option, arg_name = "asn")]
+                src_asn: Option<String>,
+
+                /// only to this AS
+                #[argh(option, arg_name = "asn")]
+                dst_asn: Option<String>,
+            }
+        }
+
+        impl $name {
+            fn selection(&mut self) -> Selection {
+                Selection {
+                    limit: self.limit.take(),
+                    interface: self.interface.take(),
+                    direction: self.direction.take(),
+                    protocol: self.protocol.take(),
+                    address: self.address.take(),
+                    src: self.src.take(),
+                    dst: self.dst.take(),
+                    port: self.port.take(),
+                    src_port: self.src_port.take(),
+                    dst_port: self.dst_port.take(),
+                    asn: self.asn.take(),
+                    src_asn: self.src_asn.take(),
+                    dst_asn: self.dst_asn.take(),
+                }
+            }
+        }
+    };
+}
+
+command! {
+    /// Shows how the agent is, and its interfaces with counters and rates.
+    #[argh(subcommand, name = "status")]
+    Status {}
+}
+
+flow_command! {
+    /// Lists the flows that are live, the largest first.
+    #[argh(subcommand, name = "flows")]
+    Flows {
+        /// bytes, packets, rate, last or duration (bytes)
+        #[argh(option, arg_name = "order")]
+        sort: Option<String>,
+    }
+}
+
+flow_command! {
+    /// Shows live what crosses the router. With an option, or not in a terminal: prints once what
+    /// carries most.
+    #[argh(subcommand, name = "top")]
+    Top {
+        /// what to add up by, up to four fields with commas: src, dst, src_port, dst_port, or any
+        /// label of the flow series such as src_asn (src,dst)
+        #[argh(option, arg_name = "fields")]
+        by: Option<String>,
+
+        /// bytes, packets or rate (bytes)
+        #[argh(option, arg_name = "order")]
+        sort: Option<String>,
+
+        /// print once, and end
+        #[argh(switch)]
+        once: bool,
+    }
+}
+
+command! {
+    /// Shows every route that BGP has for an address, which one wins, and why.
+    #[argh(subcommand, name = "rib")]
+    Rib {
+        /// the address
+        #[argh(positional)]
+        address: String,
+
+        /// ask the table of this VRF device
+        #[argh(option, arg_name = "device")]
+        vrf: Option<String>,
+    }
+}
+
+command! {
+    /// Changes something while the agent runs, until its next start or reload: bpf.sample_rate,
+    /// log_level.
+    #[argh(subcommand, name = "set")]
+    Set {
+        /// what to set
+        #[argh(positional)]
+        key: String,
+
+        /// its new value
+        #[argh(positional)]
+        value: String,
+    }
+}
+
+command! {
+    /// Makes the agent read its configuration again, and says what changed.
+    #[argh(subcommand, name = "reload")]
+    Reload {}
 }
 
 /// What the command line asks for.
@@ -50,6 +243,59 @@ pub enum Command {
     Version,
     /// Print the help.
     Help(String),
+    Client(Box<Client>),
+}
+
+/// To ask the agent that runs.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Client {
+    pub command: ClientCommand,
+    pub json: bool,
+    pub socket: Option<PathBuf>,
+    pub config: PathBuf,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum ClientCommand {
+    Status,
+    Flows {
+        selection: Selection,
+        sort: Option<String>,
+    },
+    Top {
+        selection: Selection,
+        sort: Option<String>,
+        by: Option<String>,
+        /// Nothing was said that asks for a list.
+        live: bool,
+    },
+    Rib {
+        address: String,
+        vrf: Option<String>,
+    },
+    Set {
+        key: String,
+        value: String,
+    },
+    Reload,
+}
+
+/// Which flows, as typed: the agent reads it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    pub limit: Option<String>,
+    pub interface: Option<String>,
+    pub direction: Option<String>,
+    pub protocol: Option<String>,
+    pub address: Option<String>,
+    pub src: Option<String>,
+    pub dst: Option<String>,
+    pub port: Option<String>,
+    pub src_port: Option<String>,
+    pub dst_port: Option<String>,
+    pub asn: Option<String>,
+    pub src_asn: Option<String>,
+    pub dst_asn: Option<String>,
 }
 
 /// Reads the arguments, the program's name first. An error is a text for the user.
@@ -66,25 +312,73 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
         Err(exit) if exit.status.is_ok() => return Ok(Command::Help(exit.output)),
         Err(exit) => return Err(exit.output.trim_end().to_owned()),
     };
-    match (args.check, args.detach, args.version) {
-        (false, false, false) => Ok(Command::Run {
-            config: args.config,
-        }),
-        (true, false, false) => Ok(Command::Check {
-            config: args.config,
-        }),
+    let switches = (args.check, args.detach, args.version);
+    if let Some(asked) = args.command {
+        return match switches {
+            (false, false, false) => Ok(Command::Client(Box::new(asked.client(args.config)))),
+            _ => Err("expected a command alone, without --check, --detach and --version".into()),
+        };
+    }
+    let config = args.config.unwrap_or_else(|| DEFAULT_PATH.into());
+    match switches {
+        (false, false, false) => Ok(Command::Run { config }),
+        (true, false, false) => Ok(Command::Check { config }),
         (false, true, false) => Ok(Command::Detach),
         (false, false, true) => Ok(Command::Version),
         _ => Err("expected only one of --check, --detach and --version".into()),
     }
 }
 
+impl Asked {
+    /// `config` stood before the command.
+    fn client(self, config: Option<PathBuf>) -> Client {
+        let client = |command, json, socket, own: Option<PathBuf>| Client {
+            command,
+            json,
+            socket,
+            config: own.or(config).unwrap_or_else(|| DEFAULT_PATH.into()),
+        };
+        match self {
+            Self::Status(c) => client(ClientCommand::Status, c.json, c.socket, c.config),
+            Self::Flows(mut c) => {
+                let (selection, sort) = (c.selection(), c.sort);
+                let command = ClientCommand::Flows { selection, sort };
+                client(command, c.json, c.socket, c.config)
+            }
+            Self::Top(mut c) => {
+                let (selection, sort, by) = (c.selection(), c.sort, c.by);
+                let live =
+                    !c.once && selection == Selection::default() && sort.is_none() && by.is_none();
+                let command = ClientCommand::Top {
+                    selection,
+                    sort,
+                    by,
+                    live,
+                };
+                client(command, c.json, c.socket, c.config)
+            }
+            Self::Rib(c) => {
+                let (address, vrf) = (c.address, c.vrf);
+                let command = ClientCommand::Rib { address, vrf };
+                client(command, c.json, c.socket, c.config)
+            }
+            Self::Set(c) => {
+                let (key, value) = (c.key, c.value);
+                let command = ClientCommand::Set { key, value };
+                client(command, c.json, c.socket, c.config)
+            }
+            Self::Reload(c) => client(ClientCommand::Reload, c.json, c.socket, c.config),
+        }
+    }
+}
+
 /// What `--version` prints.
 pub fn version() -> String {
-    let version = env!("CARGO_PKG_VERSION");
-    match option_env!("RFM_REVISION") {
-        Some(revision) if !revision.is_empty() => format!("rfm {version} ({revision})"),
-        _ => format!("rfm {version}"),
+    let (version, revision) = (env!("RFM_VERSION"), env!("RFM_REVISION"));
+    if revision.is_empty() {
+        format!("rfm {version}")
+    } else {
+        format!("rfm {version} ({revision})")
     }
 }
 
@@ -122,11 +416,70 @@ mod tests {
     }
 
     #[test]
+    fn commands_take_options_before_and_after_them() {
+        let client = |command, config: &str| {
+            Command::Client(Box::new(Client {
+                command,
+                json: false,
+                socket: None,
+                config: config.into(),
+            }))
+        };
+        for (words, expected) in [
+            ("status", client(ClientCommand::Status, DEFAULT_PATH)),
+            ("--config a status", client(ClientCommand::Status, "a")),
+            (
+                "--config a reload --config b",
+                client(ClientCommand::Reload, "b"),
+            ),
+            (
+                "set log_level debug",
+                client(
+                    ClientCommand::Set {
+                        key: "log_level".into(),
+                        value: "debug".into(),
+                    },
+                    DEFAULT_PATH,
+                ),
+            ),
+        ] {
+            assert_eq!(parse_words(words), Ok(expected), "{words}");
+        }
+        let Ok(Command::Client(asked)) = parse_words("rib ::1 --json --socket /a") else {
+            panic!("rib is a command");
+        };
+        assert_eq!((asked.json, asked.socket), (true, Some("/a".into())));
+    }
+
+    #[test]
+    fn top_is_live_unless_something_is_asked_for() {
+        for (words, expected) in [
+            ("top", true),
+            ("top --once", false),
+            ("top --by src", false),
+            ("top --limit 3", false),
+        ] {
+            let Ok(Command::Client(asked)) = parse_words(words) else {
+                panic!("{words}");
+            };
+            let ClientCommand::Top { live, .. } = asked.command else {
+                panic!("{words}");
+            };
+            assert_eq!(live, expected, "{words}");
+        }
+    }
+
+    #[test]
     fn mistakes_are_told() {
         for (words, expected) in [
             ("--chekc", "Unrecognized argument: --chekc"),
             ("--config", "No value provided for option '--config'."),
             ("extra", "Unrecognized argument: extra"),
+            (
+                "--check status",
+                "expected a command alone, without --check, --detach and --version",
+            ),
+            ("rib", "Required positional arguments not provided:"),
             (
                 "--check --detach",
                 "expected only one of --check, --detach and --version",

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use rfm::args::{self, Command};
 use rfm::config::{self, Machine};
-use rfm::{agent, logging, memory};
+use rfm::{agent, client, logging, memory};
 
 fn main() -> ExitCode {
     memory::return_large_blocks();
@@ -49,6 +49,7 @@ fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Version => print(&format_args!("{}\n", args::version())),
         Command::Help(text) => print(&text),
+        Command::Client(asked) => print(&client::run(*asked).map_err(Failure::Client)?),
     }
 }
 
@@ -57,7 +58,11 @@ fn load(file: &Path) -> Result<config::Config, Failure> {
 }
 
 fn print(text: &dyn fmt::Display) -> Result<(), Failure> {
-    write!(io::stdout(), "{text}").map_err(Failure::Output)
+    match write!(io::stdout(), "{text}") {
+        // whoever reads has read enough, as in `rfm flows | head`
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.map_err(Failure::Output),
+    }
 }
 
 /// Why the program ends before its time.
@@ -65,14 +70,15 @@ enum Failure {
     Usage(String),
     Config(config::Error),
     Agent(agent::Error),
+    Client(client::Failure),
     Output(io::Error),
 }
 
 impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Agent(_) | Self::Output(_) => 1,
-            Self::Usage(_) | Self::Config(_) => 2,
+            Self::Agent(_) | Self::Output(_) | Self::Client(client::Failure::Failed(_)) => 1,
+            Self::Usage(_) | Self::Config(_) | Self::Client(client::Failure::Usage(_)) => 2,
         }
     }
 }
@@ -83,6 +89,7 @@ impl fmt::Display for Failure {
             Self::Usage(text) => write!(f, "{text}\nsee rfm --help"),
             Self::Config(error) => error.fmt(f),
             Self::Agent(error) => error.fmt(f),
+            Self::Client(failure) => failure.fmt(f),
             Self::Output(error) => write!(f, "cannot write to standard output: {error}"),
         }
     }

@@ -113,6 +113,17 @@ impl Threads {
             .collect()
     }
 
+    /// Each thread: its name, whether it runs, and how long ago it gave a sign of life.
+    pub fn signs_of_life(&self) -> Vec<(&'static str, bool, Duration)> {
+        self.lock()
+            .iter()
+            .map(|e| {
+                let runs = !e.handle.is_finished();
+                (e.name, runs, e.heartbeat.age())
+            })
+            .collect()
+    }
+
     /// Asks the thread `name` to end, waits for it and forgets it. A panic is logged, not passed on.
     pub fn stop(&self, name: &str) {
         let entry = {

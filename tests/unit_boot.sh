@@ -14,4 +14,6 @@ strip "$payload/rfm"
 install -m 644 config/rfm.toml config/rfm.service "$payload"
 install -m 755 tests/guest/unit.sh "$payload/run.sh"
 
-tests/guest/boot.sh linux-image-6.12-cloud-amd64 "$payload" veth dummy
+kernel=$(scripts/kernel.sh linux-image-6.12-cloud-amd64)
+root=$(scripts/root.sh systemd systemd systemd-sysv dbus iproute2 procps kmod curl libelf1 zlib1g)
+tests/guest/boot.sh "$kernel" "$root" "$payload" veth dummy

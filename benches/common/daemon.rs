@@ -57,7 +57,8 @@ impl Daemon {
     pub fn rfm(lab: &Lab, namespace: &Namespace, interfaces: &str, bpf: &str) -> Self {
         let config = format!(
             "[agent]\ninterfaces = {interfaces}\n\n[agent.bpf]\n{bpf}\n\n\
-             [agent.prometheus]\nhost = \"127.0.0.1\"\nport = {PORT}\n"
+             [agent.prometheus]\nhost = \"127.0.0.1\"\nport = {PORT}\n\
+             [agent.control]\nsocket = \"\"\n"
         );
         let file = lab.file("rfm.toml", &config);
         let path = file.to_str().expect("a path in UTF-8");

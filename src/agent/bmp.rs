@@ -7,6 +7,7 @@ use crossbeam_channel::Sender;
 
 use super::{Error, Running};
 use crate::config;
+use crate::control::bgp::RibAndSessions;
 use crate::enrich::BgpRoutes;
 use crate::enrich::bmp::Collector;
 use crate::enrich::rib::RibHandle;
@@ -53,6 +54,14 @@ impl Bmp {
     /// Takes what has changed, where there is a thread bmp.
     pub fn changes(&self) -> Option<Sender<config::Rib>> {
         self.collector.as_ref().map(Collector::changes)
+    }
+
+    /// What the control socket asks, where there is something to tell.
+    pub fn sessions(&self) -> Option<RibAndSessions> {
+        self.collector.as_ref().map(|collector| RibAndSessions {
+            rib: self.rib.clone(),
+            monitor: collector.monitor(),
+        })
     }
 
     /// Thread bmp, where it has something to do.

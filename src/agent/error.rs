@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 
 use crate::bpf::load::LoadError;
+use crate::control::socket;
 use crate::export::http::BindError;
 
 /// Why the agent did not start, or ended.
@@ -22,6 +23,7 @@ pub enum Error {
     Load(LoadError),
     Maps(io::Error),
     Bind(BindError),
+    Control(socket::BindError),
     Bmp(BindError),
     Start(io::Error),
     ThreadEnded(&'static str),
@@ -41,6 +43,7 @@ impl fmt::Display for Error {
             Self::Load(error) => error.fmt(f),
             Self::Maps(error) => write!(f, "cannot open the BPF maps: {error}"),
             Self::Bind(error) => write!(f, "agent.prometheus: {error}"),
+            Self::Control(error) => write!(f, "agent.control.socket: {error}"),
             Self::Bmp(error) => write!(f, "agent.enrich.rib.bmp: {error}"),
             Self::Start(error) => write!(f, "cannot start: {error}"),
             Self::ThreadEnded(name) => {

@@ -4,6 +4,7 @@
 mod attend;
 mod bmp;
 pub mod commands;
+mod control;
 mod error;
 mod inbox;
 mod ipfix;
@@ -15,6 +16,7 @@ mod settings;
 
 use std::cell::RefCell;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -24,6 +26,7 @@ use crate::bpf::counters::Counters;
 use crate::bpf::load::Loaded;
 use crate::bpf::ring::RingReader;
 use crate::config::{Agent, Config, Mmdb};
+use crate::control::api;
 use crate::enrich::Enricher;
 use crate::enrich::mmdb::{self, Databases};
 use crate::errors::Errors;
@@ -45,6 +48,7 @@ use crate::threads::{self, Heartbeat, Threads};
 
 use attend::Attendant;
 use bmp::Bmp;
+use control::Control;
 pub use error::Error;
 use inbox::Inbox;
 pub use leftovers::detach;
@@ -62,13 +66,14 @@ pub fn run(file: &Path, config: &Config) -> Result<(), Error> {
     let agent = &config.agent;
     privilege::check()?;
     sandbox::gain_nothing();
-    let (mut inbox, control) = Inbox::new().map_err(Error::Start)?;
+    let (mut inbox, handle) = Inbox::new().map_err(Error::Start)?;
     let errors = Arc::new(Errors::default());
     let live = Arc::new(Live::new(config.clone()));
     let found = links::find(agent, &live.get().patterns, &errors)?;
     let databases = Databases::open(&agent.enrich.mmdb).map_err(Error::Database)?;
     let bmp = Bmp::bind(&agent.enrich.rib, &errors)?;
     let server = bind(agent, &live, &errors)?;
+    let control = Control::bind(config, &errors)?;
     let settings = settings::load(agent, found.wanted);
 
     let running = Running {
@@ -85,16 +90,35 @@ pub fn run(file: &Path, config: &Config) -> Result<(), Error> {
     let export = running.start_ipfix(agent, &bmp)?;
     let flow = running.start_flow(agent, &bmp, export.outlet)?;
     let reader = LinkReader::new(found.socket, found.links.clone());
-    let tallies = export.tallies;
-    running.start_http(server, flow.requests.clone(), reader, bmp.reader(), tallies)?;
+    let addresses = server.addresses();
+    running.start_http(
+        server,
+        flow.requests.clone(),
+        reader,
+        bmp.reader(),
+        export.tallies.clone(),
+    )?;
     let bmp_changes = bmp.changes();
+    let _socket = control
+        .map(|c| {
+            c.start(
+                &running,
+                file,
+                handle.clone(),
+                flow.requests.clone(),
+                exporters(&addresses),
+                export.tallies,
+                &bmp,
+            )
+        })
+        .transpose()?;
     bmp.start(&running)?;
     // serving waits neither for the verifier, some 20 ms a program, nor for the attaching, 13 ms a hook
     let loaded = Loaded::load(&settings).map_err(Error::Load)?;
     running.start_ring(&loaded, flow.batches, flow.spares)?;
     let programs = loaded.config().map_err(Error::Maps)?;
     let links = running.start_links(agent, loaded, (found.events, found.links), move || {
-        control.wake();
+        handle.wake();
         memory::forget_startup_code();
     })?;
     sandbox::drop_capabilities();
@@ -243,18 +267,7 @@ impl Running {
         bmp: Option<BmpReader>,
         ipfix: Vec<Arc<Tally>>,
     ) -> Result<(), Error> {
-        let scrape = Scrape {
-            interfaces: self.interfaces.clone(),
-            counters: self.counters.clone(),
-            live: self.live.clone(),
-            flows,
-            databases: self.databases.clone(),
-            bmp,
-            ipfix,
-            errors: self.errors.clone(),
-            links: RefCell::new(links),
-            process: ProcessReader::new().map_err(Error::Start)?,
-        };
+        let scrape = self.scrape(flows, RefCell::new(links), bmp, ipfix)?;
         let threads = self.threads.clone();
         let progress = self.progress.clone();
         let routes = Routes::new(
@@ -263,6 +276,28 @@ impl Running {
         );
         self.spawn("http", move |heartbeat| {
             server.run(&heartbeat, move |request, _| routes.answer(&request));
+        })
+    }
+
+    /// What a thread needs to show the figures of the agent.
+    fn scrape(
+        &self,
+        flows: Sender<Request>,
+        links: RefCell<LinkReader>,
+        bmp: Option<BmpReader>,
+        ipfix: Vec<Arc<Tally>>,
+    ) -> Result<Scrape, Error> {
+        Ok(Scrape {
+            interfaces: self.interfaces.clone(),
+            counters: self.counters.clone(),
+            live: self.live.clone(),
+            flows,
+            databases: self.databases.clone(),
+            bmp,
+            ipfix,
+            errors: self.errors.clone(),
+            links,
+            process: ProcessReader::new().map_err(Error::Start)?,
         })
     }
 
@@ -304,7 +339,7 @@ impl Running {
         {
             log::error!("the flow cache was not swept: {error}");
         }
-        for name in ["ring", "flow", "ipfix", "http", "bmp", "mmdb"] {
+        for name in ["ring", "flow", "ipfix", "control", "http", "bmp", "mmdb"] {
             self.threads.stop(name);
         }
     }
@@ -336,4 +371,15 @@ fn health(threads: &Threads, progress: &Progress) -> Result<(), Vec<String>> {
     } else {
         Err(reasons)
     }
+}
+
+/// Where the figures can be had, for the control socket.
+fn exporters(addresses: &[SocketAddr]) -> Vec<api::Exporter> {
+    let exporter = |address: &SocketAddr| api::Exporter {
+        kind: "prometheus".into(),
+        address: address.to_string(),
+        records: None,
+        dropped_records: None,
+    };
+    addresses.iter().map(exporter).collect()
 }

@@ -112,6 +112,7 @@ impl Loaded {
             .map_err(failed("opening the BPF object"))?;
         size_maps(&mut open, settings, cached).map_err(failed("sizing the BPF maps"))?;
         choose_programs(&mut open, cached);
+        ask_for_statistics(&mut open);
         set_globals(&mut open, settings)?;
         let skel = open.load().map_err(failed("loading the BPF programs"))?;
         Ok(Self {
@@ -268,6 +269,18 @@ fn choose_programs(open: &mut OpenRfmSkel<'_>, cached: bool) {
     programs.rfm_probe_timer.set_autoload(cached);
     programs.rfm_ingress_ev.set_autoload(!cached);
     programs.rfm_egress_ev.set_autoload(!cached);
+}
+
+/// With `RFM_LOG=libbpf=trace` the log tells how many instructions of each program the verifier walked. Not with debug:
+/// where a program is refused, libbpf asks for the reason only if nothing else was asked for.
+fn ask_for_statistics(open: &mut OpenRfmSkel<'_>) {
+    /// BPF_LOG_STATS of the kernel's bpf_verifier.h.
+    const STATISTICS: u32 = 4;
+    if log::log_enabled!(target: "libbpf", log::Level::Trace) {
+        for mut program in open.open_object_mut().progs_mut() {
+            program.set_log_level(STATISTICS);
+        }
+    }
 }
 
 fn set_globals(open: &mut OpenRfmSkel<'_>, settings: &Settings) -> Result<(), LoadError> {

@@ -2,7 +2,7 @@
 //! `[agent.control]`: the control socket.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::Serialize;
@@ -65,3 +65,13 @@ impl fmt::Display for Mode {
 }
 
 serialize_as_text!(Mode);
+
+/// What the file at `path` says of the socket, whatever else is in it: for those who ask the agent, and
+/// may have another idea of its keys.
+pub fn socket_in(path: &Path) -> Result<Option<PathBuf>, String> {
+    let text = super::load::read(path)?;
+    let table: toml::Table = text.parse().map_err(|_| "it is not TOML".to_owned())?;
+    let agent = table.get("agent").and_then(|agent| agent.get("control"));
+    let socket = agent.and_then(|control| control.get("socket"));
+    Ok(socket.and_then(|socket| socket.as_str()).map(PathBuf::from))
+}

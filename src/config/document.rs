@@ -10,8 +10,8 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::nearest::nearest;
 use super::values::{Complaint, Parsed, Value};
+use crate::nearest::nearest;
 
 /// Problems listed of one file; the rest are only counted.
 const MAX_PROBLEMS: usize = 20;

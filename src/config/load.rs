@@ -88,7 +88,7 @@ pub fn open_files(path: &Path, config: &Config) -> Result<(), Error> {
     })
 }
 
-fn read(path: &Path) -> Result<String, String> {
+pub(super) fn read(path: &Path) -> Result<String, String> {
     // Asked before it is opened: to open a FIFO waits for a writer.
     let metadata = fs::metadata(path).map_err(|e| format!("cannot read: {e}"))?;
     if !metadata.is_file() {

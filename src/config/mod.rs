@@ -6,14 +6,13 @@
 //! the file is an error. `config/rfm.toml` shows each key with its default; a test compares the two.
 
 mod changes;
-mod control;
+pub mod control;
 mod document;
 mod enrich;
 mod firewall;
 mod ipfix;
 mod load;
 mod machine;
-mod nearest;
 mod pattern;
 mod prefix;
 #[cfg(test)]
@@ -136,6 +135,13 @@ impl Config {
         validate::warnings(self)
     }
 
+    /// What this version obeys, key by key.
+    pub fn effective(&self) -> Result<toml::Table, toml::ser::Error> {
+        let mut table = self.to_table()?;
+        unbuilt::remove(&mut table);
+        Ok(table)
+    }
+
     fn to_table(&self) -> Result<toml::Table, toml::ser::Error> {
         toml::Table::try_from(self)
     }
@@ -145,8 +151,7 @@ impl Config {
 /// are left out.
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = self.to_table().map_err(|_| fmt::Error)?;
-        unbuilt::remove(&mut table);
+        let table = self.effective().map_err(|_| fmt::Error)?;
         f.write_str(&toml::to_string(&table).map_err(|_| fmt::Error)?)
     }
 }

@@ -12,10 +12,6 @@ pub const MESSAGE: &str = "not built yet in this version";
 /// Keys or whole sections, with the one value that may be set because it asks for nothing.
 const KEYS: &[(&str, Option<&str>)] = &[
     ("agent.prometheus.page", Some("false")),
-    ("agent.control.socket", Some("")),
-    ("agent.control.mode", None),
-    ("agent.control.group", None),
-    ("agent.control.write_group", None),
     ("agent.firewall", None),
 ];
 

@@ -23,7 +23,7 @@ const POLICY: &str = "default-src 'none'; frame-ancestors 'none'; base-uri 'none
 const PAGE: &str = concat!(
     "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>rfm</title></head>\n",
     "<body><h1>Router Flow Monitor ",
-    env!("CARGO_PKG_VERSION"),
+    env!("RFM_VERSION"),
     "</h1>\n<p>Interface counters and flows of this router: ",
     "<a href=\"metrics\">metrics</a> for Prometheus, ",
     "<a href=\"healthz\">health</a>.</p></body></html>\n"

@@ -85,6 +85,13 @@ impl Scrape {
         // promise 3, flows + lost ≤ taken, holds in each answer only if they are read in this order;
         // of a hook's counters the kernel copies lost before taken
         let flows = self.snapshot()?;
+        self.gather(&flows, |input, _| {
+            metrics::render(input, || start.elapsed(), out).map_err(|error| error.to_string())
+        })
+    }
+
+    /// Everything but the flows, which were read before it; and all links there are.
+    pub fn gather<T>(&self, flows: &Snapshot, use_it: impl FnOnce(&Input, &[Link]) -> T) -> T {
         let mut reader = self.links.borrow_mut();
         let links = reader.read();
         let books = self.interfaces.books();
@@ -98,7 +105,7 @@ impl Scrape {
             interfaces: &interfaces,
             all_hooks,
             pattern_matches: &in_force.patterns.counts(names),
-            flows: &flows,
+            flows,
             flow_gauges: agent.prometheus.flow_gauges,
             sample_rate: agent.bpf.sample_rate,
             databases: &self.databases.build_times(),
@@ -107,13 +114,18 @@ impl Scrape {
             errors: &self.errors,
             parse_errors: &parse_errors,
             build: Build {
-                version: env!("CARGO_PKG_VERSION"),
+                version: env!("RFM_VERSION"),
                 revision: env!("RFM_REVISION"),
             },
             reload: in_force.reload,
             process: self.process.read().ok(),
         };
-        metrics::render(&input, || start.elapsed(), out).map_err(|error| error.to_string())
+        use_it(&input, links)
+    }
+
+    /// All links there are now.
+    pub fn links(&self) -> Vec<Link> {
+        self.links.borrow_mut().read().to_vec()
     }
 
     fn snapshot(&self) -> Result<Snapshot, String> {

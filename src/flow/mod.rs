@@ -8,6 +8,7 @@ pub mod labels;
 mod least;
 mod list;
 pub mod outlet;
+pub mod query;
 mod recent;
 pub mod rollup;
 pub(crate) mod slab;

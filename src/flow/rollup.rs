@@ -17,7 +17,7 @@ use hashbrown::HashTable;
 use super::asn_names::AsnNames;
 use super::candidates::Candidates;
 use super::key::{FlowKey, FlowRecord};
-use super::labels::{Enrichment, Labels, SetId, SetKey};
+use super::labels::{Enrichment, Label, Labels, SetId, SetKey};
 use super::least::{Least, Tenant};
 use super::recent::{self, Recent};
 use super::slab::Slab;
@@ -284,6 +284,12 @@ impl Rollup {
         asns.dedup();
         let named = |asn| Some((asn, self.asn_names.get(asn)?.clone()));
         asns.into_iter().filter_map(named).collect()
+    }
+
+    /// The ASNs of a set, 0 where one is unknown; `None` if they are not among the labels.
+    pub fn asns_of(&self, SetId(set): SetId) -> Option<[u32; 2]> {
+        let labelled = self.labels.has(Label::SrcAsn) && self.labels.has(Label::DstAsn);
+        labelled.then(|| self.sets[set].key.asns())
     }
 
     /// How many series the limit speaks of: `other` comes on top, unless all of them are that.

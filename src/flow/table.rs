@@ -182,6 +182,11 @@ impl FlowTable {
         self.flows.iter().map(|f| &f.part)
     }
 
+    /// The flow in place `i`, below [`FlowTable::len`]: its part, and the label set it counts under.
+    pub fn at(&self, i: usize) -> Option<(&FlowRecord, SetId)> {
+        self.flows.get(i).map(|flow| (&flow.part, flow.set))
+    }
+
     /// Adds a record to its flow, which begins with it if need be. `now_ms` is monotonic, any origin.
     pub fn update(&mut self, record: &FlowRecord, now_ms: u64, ledger: &mut impl Ledger) {
         let late = self.rate.is_late(record.sample_rate, now_ms);

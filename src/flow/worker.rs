@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! THREAD flow: owns the flow table and the rollup, and answers questions about them.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crossbeam_channel::{Receiver, Sender, bounded, never, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, never, select};
 
 use super::key::{FlowKey, FlowRecord};
 use super::labels::{Enrichment, Labels, SetId};
 use super::outlet::Outlet;
+use super::query::{Facts, Scan};
 use super::rollup::{self, Rollup, Tally};
 use super::snapshot::{Snapshot, Totals};
 use super::table::{self, CompletedFlow, FlowTable, Ledger};
@@ -28,6 +30,10 @@ const EXPIRE_PER_TURN: usize = 4096;
 const MAX_WAIT_MS: u64 = 1_000;
 /// How long the last parts may take to leave.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// For questions about flows between two batches: the ring holds what comes in a multiple of it.
+const SCAN_PER_TURN: Duration = Duration::from_millis(1);
+/// Questions that are answered one after the other; one more is turned away.
+const MAX_SCANS: usize = 4;
 
 /// Where the flow thread learns the names of interfaces.
 pub trait Names: Send {
@@ -75,6 +81,9 @@ pub struct Change {
 /// What others ask of the flow thread. An answer that nobody waits for any more is dropped.
 pub enum Request {
     Snapshot(Sender<Snapshot>),
+    Totals(Sender<Totals>),
+    /// Is dropped, and its channel closed, where too many wait already.
+    Scan(Box<Scan>),
     Change(Box<Change>),
 }
 
@@ -88,14 +97,35 @@ pub struct Channels {
     pub outlet: Option<Outlet>,
 }
 
-/// Asks for a snapshot; `None` if the flow thread does not answer in time.
-pub fn snapshot(requests: &Sender<Request>, timeout: Duration) -> Option<Snapshot> {
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoAnswer {
+    /// Not in the time given.
+    Late,
+    /// Too many questions wait already, or the thread has ended.
+    Refused,
+}
+
+/// Asks something, and waits at most `timeout`.
+pub fn ask<T>(
+    requests: &Sender<Request>,
+    timeout: Duration,
+    request: impl FnOnce(Sender<T>) -> Request,
+) -> Result<T, NoAnswer> {
     let deadline = Instant::now() + timeout;
     let (reply, answer) = bounded(1);
     requests
-        .send_deadline(Request::Snapshot(reply), deadline)
-        .ok()?;
-    answer.recv_deadline(deadline).ok()
+        .send_deadline(request(reply), deadline)
+        .map_err(|_| NoAnswer::Late)?;
+    answer.recv_deadline(deadline).map_err(|error| match error {
+        RecvTimeoutError::Timeout => NoAnswer::Late,
+        RecvTimeoutError::Disconnected => NoAnswer::Refused,
+    })
+}
+
+/// Asks for a snapshot; `None` if the flow thread does not answer in time.
+pub fn snapshot(requests: &Sender<Request>, timeout: Duration) -> Option<Snapshot> {
+    ask(requests, timeout, Request::Snapshot).ok()
 }
 
 /// The body of the thread. It ends when it is told to and no record is waiting.
@@ -119,6 +149,7 @@ pub fn run(
         accounted_packets: 0,
         accounted_bytes: 0,
         full_since_ms: None,
+        scans: VecDeque::new(),
     };
     let mut pause = None;
     let mut tick = IDLE_TICK;
@@ -150,6 +181,9 @@ pub fn run(
             default(patience) => {}
         }
         pause = worker.expire();
+        if worker.scan() {
+            pause = Some(Duration::ZERO);
+        }
     }
 }
 
@@ -161,6 +195,7 @@ struct Worker<N, K> {
     accounted_bytes: u64,
     /// Since when the outlet has had no room.
     full_since_ms: Option<u64>,
+    scans: VecDeque<Box<Scan>>,
 }
 
 impl<N: Names, K: Knowledge> Worker<N, K> {
@@ -236,6 +271,9 @@ impl<N: Names, K: Knowledge> Worker<N, K> {
         match request {
             // The channel holds one answer, so this fails only if the asker has gone.
             Request::Snapshot(reply) => drop(reply.try_send(self.snapshot())),
+            Request::Totals(reply) => drop(reply.try_send(self.totals())),
+            Request::Scan(scan) if self.scans.len() < MAX_SCANS => self.scans.push_back(scan),
+            Request::Scan(_) => {}
             Request::Change(change) => self.change(&change),
         }
     }
@@ -246,23 +284,48 @@ impl<N: Names, K: Knowledge> Worker<N, K> {
         self.books.knowledge.set_prefixes(&change.prefixes);
     }
 
+    /// Goes on with the questions about flows; true if there is more to do.
+    fn scan(&mut self) -> bool {
+        let Some(mut scan) = self.scans.pop_front() else {
+            return false;
+        };
+        let now_ns = wall_clock_ns();
+        if scan.go_on(&self.table, &self.books, now_ns, SCAN_PER_TURN) {
+            scan.finish(&self.books, now_ns);
+        } else {
+            self.scans.push_front(scan);
+        }
+        !self.scans.is_empty()
+    }
+
     fn snapshot(&self) -> Snapshot {
         let rollup = &self.books.rollup;
         Snapshot {
             series: rollup.rows(),
             asns: rollup.asns(),
-            totals: Totals {
-                accounted_packets: self.accounted_packets,
-                accounted_bytes: self.accounted_bytes,
-                active_flows: self.table.len() as u64,
-                max_flows: self.table.max_flows() as u64,
-                forced_evictions: self.table.forced_evictions(),
-                series: rollup.series() as u64,
-                series_limit: rollup.max_series() as u64,
-                series_folded: rollup.folded(),
-            },
+            totals: self.totals(),
         }
     }
+
+    fn totals(&self) -> Totals {
+        let rollup = &self.books.rollup;
+        Totals {
+            accounted_packets: self.accounted_packets,
+            accounted_bytes: self.accounted_bytes,
+            active_flows: self.table.len() as u64,
+            max_flows: self.table.max_flows() as u64,
+            forced_evictions: self.table.forced_evictions(),
+            series: rollup.series() as u64,
+            series_limit: rollup.max_series() as u64,
+            series_folded: rollup.folded(),
+        }
+    }
+}
+
+/// Nanoseconds since the Unix epoch, as in the times of records.
+fn wall_clock_ns() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_nanos() as u64)
 }
 
 /// Keeps the rollup in step with the table.
@@ -313,6 +376,23 @@ impl<N: Names, K: Knowledge> Ledger for Books<N, K> {
 
     fn close(&mut self, set: SetId) {
         self.rollup.close(set);
+    }
+}
+
+impl<N: Names, K: Knowledge> Facts for Books<N, K> {
+    fn known(&self, key: &FlowKey) -> Enrichment {
+        self.knowledge.enrichment(key)
+    }
+
+    fn asns(&self, key: &FlowKey, set: SetId) -> [u32; 2] {
+        self.rollup.asns_of(set).unwrap_or_else(|| {
+            let known = self.knowledge.enrichment(key);
+            [known.src.asn, known.dst.asn]
+        })
+    }
+
+    fn name(&self, ifindex: u32) -> Option<Arc<str>> {
+        self.names.name(ifindex)
     }
 }
 

@@ -5,6 +5,7 @@ mod agent;
 mod captures;
 mod craft;
 mod data;
+mod explain;
 mod joined;
 mod lookups;
 mod model;

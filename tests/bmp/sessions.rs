@@ -220,3 +220,31 @@ fn lookups_go_on_while_a_table_is_taken_in() {
     // not optimized, and on a busy machine
     assert!(longest < Duration::from_secs(2), "{longest:?}");
 }
+
+#[test]
+fn a_flush_ends_the_session_and_leaves_nothing_stale() {
+    let agent = Agent::start(60_000, |_| {});
+    let hello = || {
+        let mut bytes = initiation("edge");
+        bytes.extend(peer(1).up());
+        bytes.extend(peer(1).announce("198.51.100.0/24", &[65001]));
+        bytes
+    };
+    let mut stream = agent.connect(&hello());
+    wait("a route", || agent.routes() == 1);
+    assert_eq!(agent.monitor.flush("127.0.0.1 other"), None);
+    assert_eq!(agent.monitor.flush("127.0.0.1 edge"), Some(1));
+    wait("nothing is left", || agent.routes() == 0);
+    // the router sees its connection closed, and comes again
+    stream
+        .set_read_timeout(Some(std::time::Duration::from_secs(5)))
+        .unwrap();
+    assert_eq!(std::io::Read::read(&mut stream, &mut [0]).unwrap(), 0);
+    assert_eq!(
+        agent.monitor.flush("127.0.0.1 edge"),
+        None,
+        "no session now"
+    );
+    let _again = agent.connect(&hello());
+    wait("a route anew", || agent.routes() == 1);
+}

@@ -21,11 +21,13 @@ pub struct Agent {
     log: std::path::PathBuf,
 }
 
-/// An exact configuration: every packet is taken. `more` is TOML that begins inside `[agent]`.
+/// An exact configuration: every packet is taken. `more` is TOML that begins inside `[agent]`. Without
+/// a control socket: agents of other tests run beside this one.
 pub fn config(interfaces: &str, more: &str) -> String {
     format!(
         "[agent]\ninterfaces = {interfaces}\n{more}\n\
-         [agent.prometheus]\nhost = \"127.0.0.1\"\nport = {PORT}\n"
+         [agent.prometheus]\nhost = \"127.0.0.1\"\nport = {PORT}\n\
+         [agent.control]\nsocket = \"\"\n"
     )
 }
 

@@ -1,64 +1,24 @@
 #!/usr/bin/env bash
-# Boots a Debian kernel with systemd in QEMU, runs a script as root inside, and ends with its exit status.
+# Boots a Debian kernel in QEMU, runs a script as root inside, and ends with its exit status.
 #
-#   tests/guest/boot.sh PACKAGE PAYLOAD [MODULE ...]
+#   tests/guest/boot.sh KERNEL ROOT PAYLOAD [MODULE ...]
 #
-# PACKAGE  of the kernel, as apt knows it: linux-image-6.12-cloud-amd64, or one that it depends on
+# KERNEL   folder made by scripts/kernel.sh
+# ROOT     tar of a root file system, made by scripts/root.sh; where it has systemd, that is process 1
 # PAYLOAD  folder that the guest finds as /payload; its run.sh is what is run
 # MODULE   kernel modules that are loaded before, with those they need
 #
 # The console goes to standard output. The guest has no network and forgets everything. Without /dev/kvm it is
 # emulated, and takes a minute to boot. GUEST_MEMORY (MiB), GUEST_CPUS and GUEST_TIMEOUT (seconds) say how much it
-# may take. Kernel and root file system are kept below target/guest.
+# may take.
 # SPDX-License-Identifier: AGPL-3.0-only
 set -euo pipefail
-cd "$(dirname "$0")/../.."
 
-[ $# -ge 2 ] || { sed -n '2,10s/^# \?//p' "$0" >&2; exit 2; }
-package=$1 payload=$2
-shift 2
-kept=$PWD/target/guest
+[ $# -ge 3 ] || { sed -n '2,13s/^# \?//p' "$0" >&2; exit 2; }
+kernel=$1 root=$2 payload=$3
+shift 3
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-
-# The package with the kernel itself, where the one asked for only names the newest.
-kernel_package() {
-    local real
-    real=$(apt-cache depends --no-recommends --no-suggests "$1" |
-        sed -n 's/^ *Depends: \(linux-image-[^ ]*\)$/\1/p')
-    echo "${real:-$1}"
-}
-
-# Unpacks a kernel with its modules, and prints its folder.
-kernel() {
-    local folder=$kept/$1
-    if [ ! -e "$folder/done" ]; then
-        rm -rf "$folder"
-        mkdir -p "$folder/deb"
-        (cd "$folder/deb" && apt-get -q=2 -o APT::Sandbox::User=root download "$1" >&2)
-        dpkg -x "$folder"/deb/*.deb "$folder"
-        rm -r "$folder/deb"
-        touch "$folder/done"
-    fi
-    echo "$folder"
-}
-
-# Makes a Debian of this machine's release, as small as can be, and prints its file. With another list of
-# packages than before it is made anew.
-root_file_system() {
-    local file=$kept/root.tar suite list
-    # shellcheck source=/dev/null
-    suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
-    list="$suite systemd,systemd-sysv,dbus,iproute2,procps,kmod,curl,libelf1,zlib1g"
-    if [ "$(cat "$file.list" 2>/dev/null)" != "$list" ]; then
-        mkdir -p "$kept"
-        mmdebstrap --quiet --variant=minbase --include="${list#* }" \
-            --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
-            --dpkgopt='path-exclude=/usr/share/locale/*' "$suite" "$file" >&2
-        echo "$list" >"$file.list"
-    fi
-    echo "$file"
-}
 
 # What is wanted of the modules: all of them are as large as the rest of the guest.
 copy_modules() {
@@ -66,7 +26,8 @@ copy_modules() {
     mkdir -p "$to" "$work/all/lib/modules"
     ln -s "$modules" "$work/all/lib/modules/$version"
     depmod -b "$work/all" "$version"
-    cp "$modules"/modules.{builtin,builtin.modinfo,order} "$to"
+    # old kernels have no modules.builtin.modinfo
+    cp "$modules"/modules.{builtin*,order} "$to"
     for name in "$@"; do
         modprobe -d "$work/all" -S "$version" --show-depends "$name" |
             sed -n 's/^insmod \([^ ]*\).*/\1/p'
@@ -76,7 +37,23 @@ copy_modules() {
     depmod -b "$work/root" "$version"
 }
 
-# The script is a service that runs when all else does.
+# Process 1 of a guest without systemd.
+write_init() {
+    cat >"$work/root/init" <<'INIT'
+#!/bin/sh
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mount -t tmpfs tmp /tmp
+mount -t tmpfs run /run
+mount -t cgroup2 cgroup /sys/fs/cgroup
+mount -t bpf bpf /sys/fs/bpf
+exec /payload/.start
+INIT
+    chmod 755 "$work/root/init"
+}
+
+# With systemd, the script is a service that runs when all else does.
 write_service() {
     local units=$work/root/etc/systemd/system
     mkdir -p "$units/multi-user.target.wants"
@@ -87,6 +64,16 @@ After=multi-user.target
 Type=oneshot
 ExecStart=/payload/.start
 UNIT
+    ln -s ../payload.service "$units/multi-user.target.wants/payload.service"
+    # nobody is asked anything, and nobody logs in
+    echo 00000000000000000000000000000001 >"$work/root/etc/machine-id"
+    ln -sf /dev/null "$units/systemd-firstboot.service"
+    ln -sf /dev/null "$units/serial-getty@ttyS0.service"
+    ln -sf ../lib/systemd/systemd "$work/root/init"
+}
+
+# What the guest runs when it is up.
+write_start() {
     cat >"$work/root/payload/.start" <<START
 #!/bin/sh
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
@@ -99,12 +86,6 @@ echo o >/proc/sysrq-trigger
 sleep 60
 START
     chmod 755 "$work/root/payload/.start"
-    ln -s ../payload.service "$units/multi-user.target.wants/payload.service"
-    # nobody is asked anything, and nobody logs in
-    echo 00000000000000000000000000000001 >"$work/root/etc/machine-id"
-    ln -sf /dev/null "$units/systemd-firstboot.service"
-    ln -sf /dev/null "$units/serial-getty@ttyS0.service"
-    ln -sf ../lib/systemd/systemd "$work/root/init"
 }
 
 # /dev/kvm may be there and not work: it is tried, by a shell that keeps to itself how that ends.
@@ -117,17 +98,17 @@ accelerator() {
     fi
 }
 
-folder=$(kernel "$(kernel_package "$package")")
-image=$(find "$folder" -name 'vmlinuz-*' -print -quit)
+image=$(find "$kernel" -name 'vmlinuz-*' -print -quit)
 version=${image##*/vmlinuz-}
-modules=$(find "$folder" -type d -path "*/lib/modules/$version" -print -quit)
+modules=$(find "$kernel" -type d -path "*/lib/modules/$version" -print -quit)
 
 mkdir -p "$work/root"
-tar -C "$work/root" -xf "$(root_file_system)" --exclude='./dev/*'
+tar -C "$work/root" -xf "$root" --exclude='./dev/*'
 mkdir "$work/root/payload"
 cp -r "$payload/." "$work/root/payload"
 copy_modules "$@"
-write_service "$@"
+write_start "$@"
+if [ -e "$work/root/usr/lib/systemd/systemd" ]; then write_service; else write_init; fi
 (cd "$work/root" && find . -print0 | cpio --null -o -H newc --quiet | gzip -1) >"$work/initrd"
 
 timeout "${GUEST_TIMEOUT:-600}" qemu-system-x86_64 -machine q35 -accel "$(accelerator)" -cpu max \

@@ -44,6 +44,8 @@ struct Buffer {
 /// Why a connection ends.
 enum End {
     Quietly,
+    /// An operator wants all of it anew.
+    Flushed,
     Because(Fault, String),
 }
 
@@ -53,7 +55,10 @@ impl Connection {
         let end = self.serve(&mut router);
         let now = millis(self.epoch);
         let Self { session, rib, .. } = &mut self;
-        rib.write(now, |rib| session.close(rib, now));
+        rib.write(now, |rib| match end {
+            End::Flushed => session.flush(rib, now),
+            _ => session.close(rib, now),
+        });
         if !router.is_empty() {
             self.monitor.down(&router, now);
         }
@@ -67,6 +72,7 @@ impl Connection {
         let mut buffer = Buffer::default();
         // when the last whole message came
         let mut progress = Instant::now();
+        let mut flushes = None;
         while !self.stop.load(Ordering::Acquire) {
             match self.stream.read(buffer.space()) {
                 Ok(0) => return End::Quietly,
@@ -82,6 +88,11 @@ impl Connection {
                 Err(e) if is_timeout(e.kind()) => {}
                 Err(e) => return End::Because(Fault::Read, e.to_string()),
             }
+            let now = self.monitor.flushes(router);
+            if flushes.is_some() && now != flushes {
+                return End::Flushed;
+            }
+            flushes = now;
             if buffer.filled == 0 && self.session.has_begun() {
                 progress = Instant::now();
             }
@@ -163,7 +174,7 @@ impl Buffer {
 }
 
 /// How metrics and log name a router.
-fn label(address: IpAddr, sys_name: &str) -> String {
+pub fn label(address: IpAddr, sys_name: &str) -> String {
     if sys_name.is_empty() {
         address.to_string()
     } else {

@@ -19,6 +19,7 @@ mod tally;
 mod update;
 
 pub use collector::Collector;
+pub use connection::label;
 pub use message::{FrameError, MAX_MESSAGE};
 pub use monitor::{Monitor, RouterStatus};
 pub use session::{Next, Session};

@@ -46,6 +46,8 @@ pub struct RouterStatus {
 struct Record {
     status: RouterStatus,
     lost: u64,
+    /// How often its sessions were told to end.
+    flushes: u64,
 }
 
 impl Monitor {
@@ -96,6 +98,7 @@ impl Monitor {
                 ..RouterStatus::default()
             },
             lost: 0,
+            flushes: 0,
         });
     }
 
@@ -105,6 +108,21 @@ impl Monitor {
             record.status.sessions = record.status.sessions.saturating_sub(1);
             record.lost = now;
         }
+    }
+
+    /// Makes the sessions of a router end and its routes be forgotten, so that it sends all anew. How many
+    /// sessions, `None` if it has none.
+    pub fn flush(&self, router: &str) -> Option<u64> {
+        let mut records = self.records();
+        let record = find(&mut records, router).filter(|r| r.status.sessions > 0)?;
+        record.flushes += 1;
+        log::info!("sessions of {} are flushed", router.escape_debug());
+        Some(record.status.sessions as u64)
+    }
+
+    /// A session that sees it change is to end. `None` before the router told who it is.
+    pub fn flushes(&self, router: &str) -> Option<u64> {
+        find(&mut self.records(), router).map(|record| record.flushes)
     }
 
     /// Enters what a session brought. `router` is empty before it told who it is.

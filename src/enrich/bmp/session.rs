@@ -105,6 +105,15 @@ impl Session {
         self.peers.clear();
     }
 
+    /// As [`Session::close`], but nothing of it is kept.
+    pub fn flush(&mut self, rib: &mut Rib, now: u64) {
+        let router = self.router;
+        self.close(rib, now);
+        if let Some(router) = router {
+            rib.forget_router(router);
+        }
+    }
+
     fn apply(&mut self, rib: &mut Rib, message: Message<'_>, now: u64, tally: &mut Tally) -> Next {
         tally.messages += 1;
         let mut reader = Reader::new(message.body);

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::attributes::Attributes;
-use super::peer::{PeerKey, View};
+use super::peer::{Identity, Peer, PeerKey, View};
 use super::prefix::{Family, Prefix};
 use super::routes::RouteTable;
 use super::{Rib, of_family};
@@ -31,7 +31,37 @@ pub struct HeldRoute {
     pub stale: bool,
 }
 
+/// A peer and what it holds, by family.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerStatus {
+    pub router: Identity,
+    pub key: PeerKey,
+    pub up: bool,
+    pub routes: [usize; 2],
+}
+
 impl Rib {
+    /// The first `limit` peers, in the order of router and peer; and how many there are.
+    pub fn peers(&self, limit: usize) -> (Vec<PeerStatus>, usize) {
+        let mut peers: Vec<_> = self.peers.iter().map(|(_, peer)| peer).collect();
+        let count = peers.len();
+        peers.sort_unstable_by_key(|peer| (peer.router, peer.key));
+        peers.truncate(limit);
+        let status = |peer: &Peer| {
+            let mut routes = [0; 2];
+            for (_, family, view) in peer.views() {
+                routes[family as usize] += view.fresh.len() + view.stale_routes();
+            }
+            PeerStatus {
+                router: self.routers[peer.router].identity.clone(),
+                key: peer.key,
+                up: peer.up,
+                routes,
+            }
+        };
+        (peers.into_iter().map(status).collect(), count)
+    }
+
     pub fn counts(&self) -> Counts {
         let mut counts = Counts::default();
         for (_, peer) in self.peers.iter() {

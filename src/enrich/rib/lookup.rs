@@ -28,7 +28,7 @@ pub struct Route {
 /// The order in which routers answer: one of a later rank only where those before have no route, or
 /// only a default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Rank {
+pub(super) enum Rank {
     Local,
     /// Another session of the same identity began later.
     LocalOlder,
@@ -43,10 +43,10 @@ const MAX_CANDIDATES: usize = 1 << 13;
 
 /// A view that takes part in lookups.
 #[derive(Clone, Copy, Debug)]
-struct Answer {
-    rank: Rank,
-    view: View,
-    peer: u32,
+pub(super) struct Answer {
+    pub rank: Rank,
+    pub view: View,
+    pub peer: u32,
 }
 
 /// The views that take part, by table and family.
@@ -55,16 +55,20 @@ pub(super) struct Answers(Vec<[Vec<Answer>; 2]>);
 
 /// A route on its way through the decision.
 #[derive(Clone, Copy)]
-struct Candidate {
-    attributes: AttributesId,
+pub(super) struct Candidate {
+    pub attributes: AttributesId,
     preference: Preference,
-    answer: Answer,
-    path_id: Option<u32>,
+    pub answer: Answer,
+    pub path_id: Option<u32>,
 }
 
 impl Answers {
     pub fn new(tables: usize) -> Self {
         Self((0..tables).map(|_| Default::default()).collect())
+    }
+
+    pub fn of(&self, table: TableId, family: Family) -> &[Answer] {
+        &self.0[usize::from(table.0)][family as usize]
     }
 }
 
@@ -253,8 +257,18 @@ impl Rib {
         only
     }
 
-    /// The decision process, where there is a choice.
     fn choose(&self, answers: &[Answer], family: Family, prefix: u32) -> Option<AttributesId> {
+        self.choose_candidate(answers, family, prefix)
+            .map(|candidate| candidate.attributes)
+    }
+
+    /// The decision process, where there is a choice.
+    pub(super) fn choose_candidate(
+        &self,
+        answers: &[Answer],
+        family: Family,
+        prefix: u32,
+    ) -> Option<Candidate> {
         let candidates = answers.iter().flat_map(|answer| {
             let held = self.peers[answer.peer].view(answer.view, family);
             let paths = held.tables().flat_map(|routes| routes.paths(prefix));
@@ -279,7 +293,7 @@ impl Rib {
             }
         }
         if equals.is_empty() {
-            return Some(best.attributes);
+            return Some(best);
         }
         equals.push(best);
         // RFC 4271 section 9.1.2.2 c): the least MED of each neighbour
@@ -295,7 +309,7 @@ impl Rib {
                     .take_while(|c| c.preference.med() == all[0].preference.med())
             })
             .min_by(|a, b| self.compare_finely(a, b))
-            .map(|c| c.attributes)
+            .copied()
     }
 
     /// RFC 4271 section 9.1.2.2 from d), and then what makes the choice definite. There is no

@@ -10,6 +10,7 @@
 
 mod attributes;
 mod counts;
+mod explain;
 mod group;
 mod handle;
 mod lookup;
@@ -31,7 +32,8 @@ use table::PrefixTable;
 use winners::Winners;
 
 pub use attributes::{Attributes, AttributesId};
-pub use counts::{Counts, HeldRoute};
+pub use counts::{Counts, HeldRoute, PeerStatus};
+pub use explain::Explained;
 pub use handle::{Claim, RibHandle};
 pub use lookup::{Route, SHORTEST_NETWORK, is_unlabelled};
 pub use peer::{Identity, PeerInfo, PeerKey, PeerKind, TableId, View};
@@ -227,6 +229,17 @@ impl Rib {
             let peers: Vec<_> = self.routers[oldest].peers.values().copied().collect();
             peers.into_iter().for_each(|peer| self.forget_peer(peer));
             self.routers.remove(oldest);
+        }
+    }
+
+    /// A router whose session has ended is forgotten with all its routes.
+    pub fn forget_router(&mut self, id: RouterId) {
+        let ended = self.routers.get(id.0).is_some_and(|r| r.ended.is_some());
+        if ended {
+            self.unsettled = true;
+            let peers: Vec<_> = self.routers[id.0].peers.values().copied().collect();
+            peers.into_iter().for_each(|peer| self.forget_peer(peer));
+            self.routers.remove(id.0);
         }
     }
 

@@ -24,7 +24,7 @@ use rustix::event::PollFlags;
 
 use super::phase::Phase;
 use super::socket::{Io, Socket};
-use super::{Handler, Limits, Peer, respond};
+use super::{Handler, Limits, Peer, Refuse};
 use crate::errors::{Errors, Subsystem};
 
 /// Read from a client that goes on sending after the last response. With unread bytes in the
@@ -40,6 +40,7 @@ pub(super) struct Shared<H> {
     pub limits: Limits,
     pub errors: Arc<Errors>,
     pub subsystem: Subsystem,
+    pub refuse: Refuse,
     /// Bytes of response bodies that are still in memory.
     pub held: Arc<AtomicUsize>,
 }
@@ -236,7 +237,7 @@ impl<H: Handler> Inner<H> {
                 self.shared.report("body", || {
                     format!("{}: body refused: {status}", self.peer())
                 });
-                let mut response = respond::status(status);
+                let mut response = (self.shared.refuse)(status);
                 response
                     .headers_mut()
                     .insert(CONNECTION, HeaderValue::from_static("close"));
@@ -254,7 +255,7 @@ impl<H: Handler> Inner<H> {
         catch_unwind(AssertUnwindSafe(handler)).unwrap_or_else(|_| {
             self.shared
                 .report("panic", || "a request made the handler panic".into());
-            respond::status(StatusCode::INTERNAL_SERVER_ERROR)
+            (self.shared.refuse)(StatusCode::INTERNAL_SERVER_ERROR)
         })
     }
 }

@@ -54,6 +54,7 @@ impl<H: Handler> Executor<H> {
                 limits: server.limits,
                 errors: server.errors,
                 subsystem: server.subsystem,
+                refuse: server.refuse,
                 held: Arc::new(AtomicUsize::new(0)),
             }),
         }

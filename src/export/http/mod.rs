@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Bytes;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 
 use crate::errors::{Errors, Subsystem};
 use crate::threads::Heartbeat;
@@ -108,7 +108,11 @@ pub struct Server {
     limits: Limits,
     errors: Arc<Errors>,
     subsystem: Subsystem,
+    refuse: Refuse,
 }
+
+/// Writes what the server itself refuses.
+type Refuse = fn(StatusCode) -> Response<Bytes>;
 
 impl Server {
     /// Listens on every address that `host` (an address or a name) stands for.
@@ -133,6 +137,7 @@ impl Server {
             limits: Limits::default(),
             errors,
             subsystem,
+            refuse: respond::status,
         }
     }
 
@@ -144,6 +149,12 @@ impl Server {
 
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// How a request is refused that never reaches the handler.
+    pub fn refuse(mut self, refuse: fn(StatusCode) -> Response<Bytes>) -> Self {
+        self.refuse = refuse;
         self
     }
 

@@ -1,0 +1,125 @@
+# services.rfm: the daemon as a hardened service. In step with config/rfm.service, which tests/nixos.rs holds it to.
+# SPDX-License-Identifier: AGPL-3.0-only
+{ config, lib, pkgs, ... }:
+let
+  cfg = config.services.rfm;
+  file = import ./options.nix { inherit lib; };
+  format = pkgs.formats.toml { };
+  configFile = format.generate "rfm.toml" (file.effective cfg.settings);
+  checkedConfig = pkgs.runCommand "rfm-checked.toml" { } ''
+    # databases lie on the machine and not here
+    grep -vE '^(asn|city)_db = ' ${configFile} > without-files.toml
+    ${lib.getExe cfg.package} --config without-files.toml --check
+    cp ${configFile} $out
+  '';
+  agent = cfg.settings.agent;
+  bmp = agent.enrich.rib.bmp;
+  bmpPort = if bmp.port != null then bmp.port else 11019;
+in
+{
+  options.services.rfm = {
+    enable = lib.mkEnableOption "rfm, the Router Flow Monitor";
+
+    package = lib.mkOption {
+      type = lib.types.package;
+      default = pkgs.callPackage ./package.nix { };
+      defaultText = lib.literalExpression "pkgs.callPackage ./package.nix { }";
+      description = "The package to run.";
+    };
+
+    settings = lib.mkOption {
+      type = lib.types.submodule { inherit (file) options; };
+      default = { };
+      example = {
+        agent = {
+          interfaces = [ "eth.*" "wg0" ];
+          bpf.sample_rate = 1;
+          prometheus.host = "::";
+          prometheus.allow = [ "2001:db8::/32" ];
+        };
+      };
+      description = "What /etc/rfm/rfm.toml has on other systems, key by key.";
+    };
+
+    checkConfig = lib.mkOption {
+      type = lib.types.bool;
+      default = true;
+      description = "Whether to refuse a configuration at build time that the program would refuse.";
+    };
+
+    openFirewall = lib.mkOption {
+      type = lib.types.bool;
+      default = false;
+      description = ''
+        Whether to open the TCP port of /metrics and the page, and that of BMP where it listens. Both answer on the
+        loopback address alone unless their host says otherwise.
+      '';
+    };
+  };
+
+  config = lib.mkIf cfg.enable {
+    environment.systemPackages = [ cfg.package ];
+    environment.etc."rfm/rfm.toml".source = if cfg.checkConfig then checkedConfig else configFile;
+
+    networking.firewall.allowedTCPPorts = lib.mkIf cfg.openFirewall (
+      [ agent.prometheus.port ] ++ lib.optional (bmp.host != null || bmp.port != null) bmpPort
+    );
+
+    systemd.services.rfm = {
+      description = "Router Flow Monitor";
+      documentation = [ "man:rfm(8)" "man:rfm.toml(5)" ];
+      after = [ "sysinit.target" ];
+      wantedBy = [ "multi-user.target" ];
+      reloadTriggers = [ config.environment.etc."rfm/rfm.toml".source ];
+      unitConfig.StartLimitIntervalSec = 0;
+      serviceConfig = {
+        Type = "notify";
+        ExecStart = "${lib.getExe cfg.package} --config /etc/rfm/rfm.toml";
+        ExecReload = "${pkgs.coreutils}/bin/kill -HUP $MAINPID";
+        ExecStopPost = "+${lib.getExe cfg.package} --detach";
+        Restart = "always";
+        RestartSec = 2;
+        WatchdogSec = 30;
+        TimeoutStartSec = 120;
+        TimeoutStopSec = 30;
+        DynamicUser = true;
+        User = "rfm";
+        RuntimeDirectory = "rfm";
+        RuntimeDirectoryMode = "0755";
+        CacheDirectory = "rfm";
+        CacheDirectoryMode = "0700";
+        UMask = "0077";
+        AmbientCapabilities = "CAP_BPF CAP_NET_ADMIN CAP_PERFMON";
+        CapabilityBoundingSet = "CAP_BPF CAP_NET_ADMIN CAP_PERFMON";
+        LimitMEMLOCK = "infinity";
+        CPUWeight = 1000;
+        NoNewPrivileges = true;
+        SystemCallArchitectures = "native";
+        SystemCallFilter = [ "@system-service" "~@privileged @resources @keyring @ipc @setuid memfd_secret" "bpf capset seccomp @chown" ];
+        SystemCallErrorNumber = "EPERM";
+        RestrictAddressFamilies = "AF_UNIX AF_INET AF_INET6 AF_NETLINK";
+        RestrictNamespaces = true;
+        RestrictRealtime = true;
+        RestrictSUIDSGID = true;
+        LockPersonality = true;
+        MemoryDenyWriteExecute = true;
+        ProtectSystem = "strict";
+        ProtectHome = true;
+        PrivateTmp = true;
+        PrivateDevices = true;
+        PrivateIPC = true;
+        PrivateMounts = true;
+        ProtectClock = true;
+        ProtectControlGroups = true;
+        ProtectHostname = true;
+        ProtectKernelLogs = true;
+        ProtectKernelModules = true;
+        ProtectKernelTunables = true;
+        ProtectProc = "invisible";
+        ProcSubset = "pid";
+        RemoveIPC = true;
+        KeyringMode = "private";
+      };
+    };
+  };
+}

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: AGPL-3.0-only
+{ lib
+, rustPlatform
+, llvmPackages
+, pkg-config
+, installShellFiles
+, elfutils
+, zlib
+, revision ? ""
+}:
+rustPlatform.buildRustPackage {
+  pname = "rfm";
+  version = (builtins.fromTOML (builtins.readFile ../Cargo.toml)).package.version;
+
+  src = lib.cleanSource ../.;
+  cargoLock.lockFile = ../Cargo.lock;
+
+  # unwrapped: the wrapper's hardening flags are unknown to the BPF target
+  nativeBuildInputs = [ llvmPackages.clang-unwrapped pkg-config installShellFiles rustPlatform.bindgenHook ];
+  buildInputs = [ elfutils zlib ];
+  hardeningDisable = [ "zerocallusedregs" ];
+
+  env.RFM_REVISION = revision;
+
+  # the tests make interfaces and load programs into the kernel; what can be tried in a sandbox is tried here
+  doCheck = false;
+  doInstallCheck = true;
+  installCheckPhase = ''
+    runHook preInstallCheck
+    $out/bin/rfm --version
+    $out/bin/rfm --config config/rfm.toml --check
+    runHook postInstallCheck
+  '';
+
+  postInstall = ''
+    installManPage docs/man/*.[1-8]
+    installShellCompletion --cmd rfm \
+      --bash packaging/completions/rfm.bash --fish packaging/completions/rfm.fish --zsh packaging/completions/_rfm
+    for dashboard in grafana/*.json; do
+      [ ! -e "$dashboard" ] || install -Dm644 -t $out/share/rfm/grafana "$dashboard"
+    done
+  '';
+
+  meta = {
+    description = "Router Flow Monitor: counts what crosses a Linux router, by BPF";
+    license = [ lib.licenses.agpl3Only lib.licenses.gpl2Only ];
+    platforms = lib.platforms.linux;
+    mainProgram = "rfm";
+  };
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The control socket and thread control, which serves it.
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+use log::LevelFilter;
+
+use super::bmp::Bmp;
+use super::commands::{Command, ControlHandle, Done};
+use super::{Error, Running, health};
+use crate::config::Config;
+use crate::config::control::DEFAULT_SOCKET;
+use crate::control::access::{Access, find_group};
+use crate::control::routes::{self, Routes};
+use crate::control::socket::{self, BindError, SocketFile};
+use crate::control::{Bgp, Changes, LIMITS, Sources, api};
+use crate::errors::Errors;
+use crate::export::http::Server;
+use crate::export::ipfix::tally::Tally;
+use crate::export::scrape::LinkReader;
+use crate::flow::worker::Request;
+use crate::links::LinkSocket;
+
+/// What listens, and who may change something there.
+pub(super) struct Control {
+    server: Server,
+    access: Access,
+    /// Removed when the agent ends.
+    file: SocketFile,
+}
+
+impl Control {
+    /// Listens, where the configuration asks for it.
+    pub fn bind(config: &Config, errors: &Arc<Errors>) -> Result<Option<Self>, Error> {
+        let config = &config.agent.control;
+        if config.socket.as_os_str().is_empty() {
+            return Ok(None);
+        }
+        let write_group = match &config.write_group[..] {
+            "" => None,
+            name => Some(
+                find_group(name)
+                    .ok_or_else(|| Error::Control(BindError::Group(name.to_owned())))?,
+            ),
+        };
+        let (listener, file) = match socket::bind(config) {
+            Ok(bound) => bound,
+            // who has not asked for the socket shall not miss the agent for want of it
+            Err(error @ BindError::Io(..)) if config.socket == Path::new(DEFAULT_SOCKET) => {
+                log::warn!("no control socket: {error}");
+                return Ok(None);
+            }
+            Err(error) => return Err(Error::Control(error)),
+        };
+        let server = Server::unix(listener, errors.clone())
+            .map_err(Error::Start)?
+            .limits(LIMITS)
+            .refuse(routes::refuse);
+        log::info!("control socket {}", config.socket.display());
+        Ok(Some(Self {
+            server,
+            access: Access::new(write_group),
+            file,
+        }))
+    }
+
+    /// Thread control. The file is for whoever outlives it.
+    pub fn start(
+        self,
+        running: &Running,
+        config_file: &Path,
+        commands: ControlHandle,
+        flows: Sender<Request>,
+        exporters: Vec<api::Exporter>,
+        ipfix: Vec<Arc<Tally>>,
+        bmp: &Bmp,
+    ) -> Result<SocketFile, Error> {
+        let mut links = LinkSocket::new(running.errors.clone());
+        let found = links.dump().map_err(Error::Links)?;
+        let links = RefCell::new(LinkReader::new(links, found));
+        let (threads, progress) = (running.threads.clone(), running.progress.clone());
+        let live = running.live.clone();
+        let sources = Sources {
+            scrape: running.scrape(flows, links, None, ipfix)?,
+            threads: running.threads.clone(),
+            health: Box::new(move || health(&threads, &progress)),
+            config_file: config_file.to_owned(),
+            in_force: Box::new(move || live.get()),
+            exporters,
+            changes: Box::new(Commands(commands)),
+            bgp: bmp
+                .sessions()
+                .map(|sessions| Box::new(sessions) as Box<dyn Bgp>),
+        };
+        let (server, access) = (self.server, self.access);
+        running.spawn("control", move |heartbeat| {
+            let routes = Routes::new(sources, access);
+            server.run(&heartbeat, move |request, peer| {
+                routes.answer(&request, peer)
+            });
+        })?;
+        Ok(self.file)
+    }
+}
+
+/// Asks the main thread, which alone changes what is in force.
+struct Commands(ControlHandle);
+
+/// The main thread may be busy with what was asked before.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Changes for Commands {
+    fn set_sample_rate(&self, sample_rate: u32) -> Result<(), String> {
+        self.ask(Command::SetSampleRate(sample_rate)).map(drop)
+    }
+
+    fn set_log_level(&self, level: LevelFilter) -> Result<(), String> {
+        self.ask(Command::SetLogLevel(level)).map(drop)
+    }
+
+    fn reload(&self) -> Result<api::Reloaded, String> {
+        let done = self.ask(Command::Reload)?;
+        Ok(api::Reloaded {
+            changed: done.changed,
+            needs_restart: done.kept,
+        })
+    }
+}
+
+impl Commands {
+    fn ask(&self, command: Command) -> Result<Done, String> {
+        self.0.ask(command, PATIENCE)
+    }
+}

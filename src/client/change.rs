@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! `rfm set` and `rfm reload`.
+
+use super::{Agent, Failure};
+use crate::control::api;
+use crate::nearest::nearest;
+
+/// What can be set while the agent runs, and what it takes.
+pub const KEYS: [(&str, &str); 2] = [
+    ("bpf.sample_rate", "a whole number from 1 to 4294967295"),
+    ("log_level", "off, error, warn, info, debug or trace"),
+];
+
+pub fn set(agent: &Agent, key: &str, value: &str) -> Result<String, Failure> {
+    // as the configuration spells it, with its section, or without
+    let key = key.strip_prefix("agent.").unwrap_or(key);
+    let (path, body) = match key {
+        "bpf.sample_rate" => {
+            let sample_rate = value.parse().ok().filter(|n| *n > 0);
+            let sample_rate = sample_rate.ok_or_else(|| wrong(key, value))?;
+            ("sample_rate", to_json(&api::SampleRate { sample_rate })?)
+        }
+        "log_level" => {
+            let log_level = value.to_owned();
+            let known = value.parse::<log::LevelFilter>();
+            known.map_err(|_| wrong(key, value))?;
+            ("log_level", to_json(&api::LogLevel { log_level })?)
+        }
+        _ => return Err(Failure::Usage(unknown(key))),
+    };
+    let reply = agent.post(path, &body)?;
+    agent.tell(&reply, |_: &serde_json::Value| format!("{key} = {value}\n"))
+}
+
+fn to_json(value: &impl serde::Serialize) -> Result<Vec<u8>, Failure> {
+    serde_json::to_vec(value).map_err(|error| Failure::Failed(error.to_string()))
+}
+
+fn wrong(key: &str, value: &str) -> Failure {
+    let takes = KEYS.iter().find(|(known, _)| *known == key);
+    let takes = takes.map_or("another value", |(_, takes)| takes);
+    let value = value.escape_debug();
+    Failure::Usage(format!("{key}: expected {takes}, got \"{value}\""))
+}
+
+fn unknown(key: &str) -> String {
+    let key = key.escape_debug().to_string();
+    let names = KEYS.iter().map(|(name, _)| *name);
+    match nearest(&key, names) {
+        Some(near) => format!("unknown key {key}, did you mean {near}?"),
+        None => format!(
+            "unknown key {key}; these can be set while the agent runs: {}. For the others edit the \
+             configuration, and rfm reload",
+            KEYS.map(|(name, _)| name).join(", ")
+        ),
+    }
+}
+
+pub fn reload(agent: &Agent) -> Result<String, Failure> {
+    let reply = agent.post("reload", b"")?;
+    agent.tell(&reply, |reloaded: &api::Reloaded| {
+        let api::Reloaded {
+            changed,
+            needs_restart,
+        } = reloaded;
+        let mut text = match changed.len() {
+            0 => "reloaded: nothing changed\n".to_owned(),
+            _ => format!("reloaded: {}\n", changed.join(", ")),
+        };
+        if !needs_restart.is_empty() {
+            text += &format!("after a restart: {}\n", needs_restart.join(", "));
+        }
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_is_answered_by_the_nearest_or_by_all() {
+        assert_eq!(
+            unknown("bpf.sampel_rate"),
+            "unknown key bpf.sampel_rate, did you mean bpf.sample_rate?"
+        );
+        assert_eq!(
+            unknown("sample_rate"),
+            "unknown key sample_rate, did you mean bpf.sample_rate?"
+        );
+        let all = unknown("colour");
+        assert!(all.contains("bpf.sample_rate, log_level"), "{all}");
+    }
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! One request to the agent and its reply. The other end is known: a small part of HTTP/1.1 will do.
+
+use std::fmt;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::control::api;
+
+/// For the connection, and for each read.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// No reply is as long.
+const MAX_REPLY: u64 = 64 << 20;
+
+#[derive(Debug)]
+pub enum Error {
+    /// No socket, or nobody behind it.
+    NobodyThere(PathBuf),
+    /// The socket may not be opened.
+    Forbidden(PathBuf),
+    /// Status, and what the agent says.
+    Refused(u16, String),
+    Broken(PathBuf, io::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NobodyThere(path) => write!(
+                f,
+                "no agent answers on {}: is rfm running? (systemctl status rfm)",
+                path.display()
+            ),
+            Self::Forbidden(path) => {
+                write!(f, "{} may not be opened by you", path.display())?;
+                match fs::metadata(path) {
+                    Ok(meta) => write!(
+                        f,
+                        ": it is for user {}, group {}, mode {:04o}; join that group, or ask as root",
+                        meta.uid(),
+                        meta.gid(),
+                        meta.permissions().mode() & 0o7777
+                    ),
+                    Err(_) => write!(f, ", nor its folder read: ask as root"),
+                }
+            }
+            Self::Refused(_, error) => f.write_str(error),
+            Self::Broken(path, error) => write!(f, "asking {}: {error}", path.display()),
+        }
+    }
+}
+
+pub fn get(socket: &Path, target: &str) -> Result<Vec<u8>, Error> {
+    ask(socket, &format!("GET {target} HTTP/1.1\r\n"), &[])
+}
+
+pub fn post(socket: &Path, target: &str, body: &[u8]) -> Result<Vec<u8>, Error> {
+    let length = body.len();
+    let start = format!(
+        "POST {target} HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n"
+    );
+    ask(socket, &start, body)
+}
+
+fn ask(socket: &Path, start: &str, body: &[u8]) -> Result<Vec<u8>, Error> {
+    let broken = |error| Error::Broken(socket.to_owned(), error);
+    let mut stream = UnixStream::connect(socket).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            Error::NobodyThere(socket.to_owned())
+        }
+        io::ErrorKind::PermissionDenied => Error::Forbidden(socket.to_owned()),
+        _ => broken(error),
+    })?;
+    let reply = (|| {
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        write!(stream, "{start}Host: rfm\r\nConnection: close\r\n\r\n")?;
+        stream.write_all(body)?;
+        let mut reply = Vec::new();
+        stream.take(MAX_REPLY).read_to_end(&mut reply)?;
+        Ok(reply)
+    })();
+    let reply = reply.map_err(broken)?;
+    let (status, body) = parse(&reply).ok_or_else(|| {
+        let what = format!("{} bytes that are no reply", reply.len());
+        broken(io::Error::new(io::ErrorKind::InvalidData, what))
+    })?;
+    if (200..300).contains(&status) {
+        return Ok(body.to_owned());
+    }
+    let fault = serde_json::from_slice::<api::Fault>(body);
+    let error = fault.map_or_else(|_| format!("HTTP status {status}"), |fault| fault.error);
+    Err(Error::Refused(status, error))
+}
+
+/// Status and body. With `Connection: close` the body ends where the connection does; a length says
+/// whether all of it came.
+fn parse(reply: &[u8]) -> Option<(u16, &[u8])> {
+    const END: &[u8] = b"\r\n\r\n";
+    let end = reply.windows(END.len()).position(|w| w == END)?;
+    let head = std::str::from_utf8(&reply[..end]).ok()?;
+    let body = &reply[end + END.len()..];
+    let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
+    let mut lengths = head.lines().filter_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length")
+            .then(|| value.trim().parse::<usize>().ok())?
+    });
+    let whole = lengths.next().is_none_or(|length| length == body.len());
+    whole.then_some((status, body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replies_are_read_and_broken_ones_are_not() {
+        let ok = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+        assert_eq!(parse(ok), Some((200, &b"{}"[..])));
+        for broken in [
+            &b""[..],
+            b"HTTP/1.1 200 OK\r\n",
+            b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n{}",
+            b"HTTP/1.1 x\r\n\r\n",
+            b"SSH-2.0\r\n\r\n",
+        ] {
+            assert_eq!(parse(broken), None, "{broken:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_told_from_forbidden() {
+        let error = get(Path::new("/nonexistent/rfm.sock"), "/").unwrap_err();
+        assert!(matches!(error, Error::NobodyThere(_)));
+        assert!(error.to_string().contains("is rfm running?"), "{error}");
+    }
+}

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! `rfm flows`, and `rfm top` where it is not live.
+
+use serde_json::Value as Json;
+
+use crate::client::table::{Align, Table};
+use crate::client::units;
+use crate::control::{api, params};
+
+pub fn flows(list: &api::FlowList) -> String {
+    let mut table = Table::new(&[
+        ("INTERFACE", Align::Left),
+        ("DIR", Align::Left),
+        ("PROTO", Align::Left),
+        ("SOURCE", Align::Left),
+        ("DESTINATION", Align::Left),
+        ("VLAN", Align::Left),
+        ("RATE", Align::Right),
+        ("BYTES", Align::Right),
+        ("PACKETS", Align::Right),
+        ("±", Align::Right),
+        ("SRC AS", Align::Left),
+        ("DST AS", Align::Left),
+    ]);
+    for flow in &list.flows {
+        table.row([
+            flow.interface.clone(),
+            direction(&flow.direction).into(),
+            params::protocol_name(flow.protocol),
+            end(&flow.src, flow.src_port, has_ports(flow)),
+            end(&flow.dst, flow.dst_port, has_ports(flow)),
+            vlan(flow),
+            units::bits(flow.bytes_per_second as f64),
+            units::bytes(flow.bytes),
+            flow.packets.to_string(),
+            doubt(flow.sample_rate, flow.sampled_packets),
+            network(flow.src_asn, flow.src_asn_name.as_deref()),
+            network(flow.dst_asn, flow.dst_asn_name.as_deref()),
+        ]);
+    }
+    match list.flows.len() {
+        0 => "no flow that matches\n".into(),
+        shown if (shown as u64) < list.matched => format!(
+            "{}{shown} of {} flows; more with --limit\n",
+            table.render(),
+            list.matched
+        ),
+        _ => table.render(),
+    }
+}
+
+/// "in" and "out", as seen from the router.
+pub fn direction(direction: &str) -> &str {
+    match direction {
+        "ingress" => "in",
+        "egress" => "out",
+        other => other,
+    }
+}
+
+/// TCP, UDP, DCCP, SCTP and UDP-Lite.
+pub fn has_ports(flow: &api::Flow) -> bool {
+    matches!(flow.protocol, 6 | 17 | 33 | 132 | 136)
+}
+
+pub fn end(address: &str, port: u16, has_ports: bool) -> String {
+    match (has_ports, address.contains(':')) {
+        (false, _) => address.to_owned(),
+        (true, true) => format!("[{address}]:{port}"),
+        (true, false) => format!("{address}:{port}"),
+    }
+}
+
+fn vlan(flow: &api::Flow) -> String {
+    match (flow.vlan, flow.inner_vlan) {
+        (0, 0) => String::new(),
+        (outer, 0) => outer.to_string(),
+        (outer, inner) => format!("{outer}.{inner}"),
+    }
+}
+
+/// Empty where there is none to speak of.
+pub fn doubt(sample_rate: u32, sampled_packets: u64) -> String {
+    let percent = units::uncertainty(sample_rate, sampled_packets);
+    percent.map_or_else(String::new, |percent| format!("±{percent}%"))
+}
+
+fn network(asn: Option<u32>, name: Option<&str>) -> String {
+    match (asn, name) {
+        (Some(asn), Some(name)) => format!("{asn} {name}"),
+        (Some(asn), None) => asn.to_string(),
+        (None, _) => String::new(),
+    }
+}
+
+pub fn top(top: &api::Top) -> String {
+    let fields = top.by.iter().map(|name| (heading(name), Align::Left));
+    let columns: Vec<_> = fields
+        .chain([
+            ("NAME", Align::Left),
+            ("RATE", Align::Right),
+            ("BYTES", Align::Right),
+            ("SHARE", Align::Right),
+            ("PACKETS", Align::Right),
+            ("±", Align::Right),
+            ("FLOWS", Align::Right),
+        ])
+        .collect();
+    let mut table = Table::new(&columns);
+    for group in &top.top {
+        let sum = &group.sum;
+        let values = top.by.iter().map(|name| value(name, &group.values[name]));
+        table.row(values.chain([
+            group.asn_name.clone().unwrap_or_default(),
+            units::bits(sum.bytes_per_second as f64),
+            units::bytes(sum.bytes),
+            share(sum.bytes, top.total.bytes),
+            sum.packets.to_string(),
+            doubt(top.sample_rate, sum.sampled_packets),
+            sum.flows.to_string(),
+        ]));
+    }
+    if top.top.is_empty() {
+        return "no flow that matches\n".into();
+    }
+    let mut text = table.render();
+    if (top.top.len() as u64) < top.groups {
+        let shown = top.top.len();
+        text += &format!("{shown} of {} groups; more with --limit\n", top.groups);
+    }
+    if !top.left_out.is_empty() {
+        let names = top.left_out.join(", ");
+        text += &format!("without {names}: the same packets cross an interface below\n");
+    }
+    text
+}
+
+/// Percent, to one place.
+pub fn share(part: u64, whole: u64) -> String {
+    match whole {
+        0 => String::new(),
+        whole => format!("{:.1}%", part as f64 * 100.0 / whole as f64),
+    }
+}
+
+/// A field as a column's name; unknown ones come from an agent that is newer.
+fn heading(name: &str) -> &'static str {
+    let known = crate::flow::query::Field::all().find(|field| field.name() == name);
+    known.map_or("VALUE", |field| field.name())
+}
+
+pub fn value(field: &str, value: &Json) -> String {
+    match (field, value) {
+        (_, Json::Null) => "-".into(),
+        ("proto", Json::Number(n)) => {
+            let number = n.as_u64().and_then(|n| u8::try_from(n).ok());
+            number.map_or_else(|| n.to_string(), params::protocol_name)
+        }
+        ("direction", Json::String(text)) => direction(text).to_owned(),
+        (_, Json::String(text)) => text.clone(),
+        (_, other) => other.to_string(),
+    }
+}

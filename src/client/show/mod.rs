@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Replies as text for people.
+
+mod flows;
+mod rib;
+mod status;
+
+pub use flows::{direction, end, flows, has_ports, share, top, value};
+pub use rib::rib;
+pub use status::status;

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! `rfm status`
+
+use crate::client::table::{Align, Table, clean};
+use crate::client::units;
+use crate::control::api;
+
+/// Width of the names before the first table.
+const NAMES: usize = 13;
+
+pub fn status(status: &api::Status) -> String {
+    let mut text = head(status);
+    let mut line = |name: &str, value: String| {
+        text += clean(&format!("{name:NAMES$}{value}")).trim_end();
+        text.push('\n');
+    };
+    let health = match status.healthy {
+        true => "healthy".to_owned(),
+        false => status.problems.join("; "),
+    };
+    line("health", health);
+    line("sampling", sampling(status.sample_rate));
+    line("flows", flows(&status.flows));
+    line("lost", lost(&status.lost));
+    line("process", process(status));
+    line("threads", threads(&status.threads));
+    if let Some(errors) = errors(status) {
+        line("errors", errors);
+    }
+    line("config", config(&status.config));
+    for exporter in &status.exporters {
+        let mut text = format!("{} {}", exporter.kind, exporter.address);
+        if let (Some(records), Some(dropped)) = (exporter.records, exporter.dropped_records) {
+            text += &format!(", {records} records, {dropped} dropped");
+        }
+        line("exporter", text);
+    }
+    for database in &status.databases {
+        line(
+            "database",
+            format!("{}, built {}", database.name, database.built),
+        );
+    }
+    if let Some(bmp) = &status.bmp {
+        line("bmp", format!("{} sessions", bmp.sessions));
+    }
+    text.push('\n');
+    text += &interfaces(&status.interfaces);
+    if let Some(bmp) = status.bmp.as_ref().filter(|bmp| !bmp.routers.is_empty()) {
+        text.push('\n');
+        text += &routers(bmp);
+    }
+    if let Some(bmp) = status.bmp.as_ref().filter(|bmp| !bmp.peers.is_empty()) {
+        text.push('\n');
+        text += &peers(bmp);
+    }
+    text
+}
+
+fn head(status: &api::Status) -> String {
+    let api::Status {
+        version,
+        revision,
+        pid,
+        uptime_seconds,
+        ..
+    } = status;
+    let revision = match &revision[..] {
+        "" => String::new(),
+        revision => format!(" ({revision})"),
+    };
+    let up = units::duration(*uptime_seconds);
+    clean(&format!("rfm {version}{revision}, process {pid}, up {up}")) + "\n"
+}
+
+fn sampling(sample_rate: u32) -> String {
+    match sample_rate {
+        1 => "every packet".into(),
+        n => format!("1 in {n} packets"),
+    }
+}
+
+fn flows(flows: &api::Flows) -> String {
+    let api::Flows {
+        active,
+        max,
+        series,
+        series_limit,
+        forced_evictions,
+        ..
+    } = flows;
+    let mut text = format!("{active} of {max}, in {series} of {series_limit} series");
+    if *forced_evictions > 0 {
+        text += &format!("; {forced_evictions} had to leave early");
+    }
+    text
+}
+
+fn lost(lost: &api::Lost) -> String {
+    match lost.records {
+        0 => "nothing".into(),
+        records => format!(
+            "{records} records: {} packets, {}",
+            lost.packets,
+            units::bytes(lost.bytes)
+        ),
+    }
+}
+
+fn process(status: &api::Status) -> String {
+    format!(
+        "{} resident, {:.2} s of CPU time, log level {}",
+        units::bytes(status.memory.resident_bytes),
+        status.cpu_seconds,
+        status.log_level
+    )
+}
+
+fn threads(threads: &[api::Thread]) -> String {
+    let thread = |thread: &api::Thread| match thread.alive {
+        true => thread.name.clone(),
+        false => format!("{} (ended)", thread.name),
+    };
+    threads.iter().map(thread).collect::<Vec<_>>().join(", ")
+}
+
+/// Those that came.
+fn errors(status: &api::Status) -> Option<String> {
+    let errors = status.errors.iter().filter(|e| e.count > 0);
+    let errors = errors.map(|e| format!("{} {}", e.subsystem, e.count));
+    let parse = status.parse_errors.iter().filter(|e| e.count > 0);
+    let parse = parse.map(|e| format!("frames with a bad {} {}", e.reason, e.count));
+    let all: Vec<_> = errors.chain(parse).collect();
+    (!all.is_empty()).then(|| all.join(", "))
+}
+
+fn config(config: &api::ConfigStatus) -> String {
+    let trouble = match config.last_reload_successful {
+        true => "",
+        false => "; the last reload failed",
+    };
+    format!(
+        "{}, read {}{trouble}",
+        config.file, config.last_reload_success
+    )
+}
+
+fn interfaces(interfaces: &[api::Interface]) -> String {
+    let mut table = Table::new(&[
+        ("INTERFACE", Align::Left),
+        ("STATE", Align::Left),
+        ("ATTACH", Align::Left),
+        ("SPEED", Align::Right),
+        ("RX RATE", Align::Right),
+        ("RX PKT/S", Align::Right),
+        ("TX RATE", Align::Right),
+        ("TX PKT/S", Align::Right),
+        ("RX", Align::Right),
+        ("TX", Align::Right),
+        ("LOST", Align::Right),
+        ("ON", Align::Left),
+        ("ALIAS", Align::Left),
+    ]);
+    for i in interfaces {
+        let rate = |of: fn(&api::Rates) -> String| i.rates.as_ref().map_or("-".into(), of);
+        let lost = i.lost_packets;
+        table.row([
+            i.name.clone(),
+            if i.up { "up" } else { "down" }.into(),
+            i.attach.clone(),
+            i.speed_bytes
+                .map_or("-".into(), |speed| units::bits(speed as f64)),
+            rate(|r| units::bits(r.rx_bytes_per_second)),
+            rate(|r| units::count(r.rx_packets_per_second.round())),
+            rate(|r| units::bits(r.tx_bytes_per_second)),
+            rate(|r| units::count(r.tx_packets_per_second.round())),
+            units::bytes(i.rx_bytes),
+            units::bytes(i.tx_bytes),
+            if lost > 0 {
+                lost.to_string()
+            } else {
+                String::new()
+            },
+            i.stacked_on.clone().unwrap_or_default(),
+            i.alias.clone(),
+        ]);
+    }
+    match interfaces.is_empty() {
+        true => "no interface is watched\n".into(),
+        false => table.render(),
+    }
+}
+
+fn routers(bmp: &api::Bmp) -> String {
+    let mut table = Table::new(&[
+        ("ROUTER", Align::Left),
+        ("SESSIONS", Align::Right),
+        ("UPDATES", Align::Right),
+        ("WITHDRAWS", Align::Right),
+        ("LAST MESSAGE", Align::Left),
+    ]);
+    for router in &bmp.routers {
+        table.row([
+            router.router.clone(),
+            router.sessions.to_string(),
+            router.updates.to_string(),
+            router.withdraws.to_string(),
+            router.last_message.clone().unwrap_or_default(),
+        ]);
+    }
+    table.render()
+}
+
+fn peers(bmp: &api::Bmp) -> String {
+    let mut table = Table::new(&[
+        ("PEER", Align::Left),
+        ("KIND", Align::Left),
+        ("STATE", Align::Left),
+        ("IPV4 ROUTES", Align::Right),
+        ("IPV6 ROUTES", Align::Right),
+        ("ROUTER", Align::Left),
+    ]);
+    for peer in &bmp.peers {
+        table.row([
+            peer.address.clone(),
+            peer.kind.clone(),
+            if peer.up { "up" } else { "stale" }.into(),
+            peer.ipv4_routes.to_string(),
+            peer.ipv6_routes.to_string(),
+            peer.router.clone(),
+        ]);
+    }
+    table.render()
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Columns of text, aligned for people.
+
+use ratatui::text::Span;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Align {
+    Left,
+    Right,
+}
+
+pub struct Table {
+    columns: Vec<(&'static str, Align)>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub fn new(columns: &[(&'static str, Align)]) -> Self {
+        Self {
+            columns: columns.to_vec(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// A cell for each column.
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows
+            .push(cells.into_iter().map(|c| clean(&c)).collect());
+    }
+
+    /// With the headings. Columns that are empty in all rows are left out.
+    pub fn render(&self) -> String {
+        let used = |column: &usize| self.rows.iter().any(|row| !row[*column].is_empty());
+        let columns: Vec<usize> = (0..self.columns.len()).filter(used).collect();
+        let heading = self.columns.iter().map(|(name, _)| (*name).to_owned());
+        let heading: Vec<String> = heading.collect();
+        let lines = || std::iter::once(&heading).chain(&self.rows);
+        let width_of = |&column: &usize| lines().map(|row| width(&row[column])).max();
+        let widths: Vec<usize> = columns.iter().map(|c| width_of(c).unwrap_or(0)).collect();
+        let mut text = String::new();
+        for row in lines() {
+            let mut line = String::new();
+            for (&column, &wide) in columns.iter().zip(&widths) {
+                let cell = &row[column];
+                let space = " ".repeat(wide - width(cell));
+                match self.columns[column].1 {
+                    Align::Left => line += &format!("{cell}{space}  "),
+                    Align::Right => line += &format!("{space}{cell}  "),
+                }
+            }
+            text += line.trim_end();
+            text.push('\n');
+        }
+        text
+    }
+}
+
+fn width(text: &str) -> usize {
+    Span::raw(text).width()
+}
+
+/// Text from outside moves no cursor and rings no bell.
+pub fn clean(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    text.chars().map(shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_empty_ones_left_out() {
+        let columns = [
+            ("NAME", Align::Left),
+            ("ALIAS", Align::Left),
+            ("BYTES", Align::Right),
+        ];
+        let mut table = Table::new(&columns);
+        table.row(["eth0".into(), String::new(), "1".into()]);
+        table.row(["wide東".into(), String::new(), "12345678".into()]);
+        assert_eq!(
+            table.render(),
+            "NAME       BYTES\n\
+             eth0           1\n\
+             wide東  12345678\n"
+        );
+    }
+
+    #[test]
+    fn what_moves_the_cursor_is_shown_as_a_mark() {
+        assert_eq!(clean("a\x1b[2Jb\n"), "a\u{fffd}[2Jb\u{fffd}");
+    }
+}

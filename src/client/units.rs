@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Figures as people read them.
+
+const PREFIXES: [&str; 6] = ["", "k", "M", "G", "T", "P"];
+
+/// "950", "1.23 M": three digits and a decimal prefix.
+fn scaled(value: f64) -> (String, &'static str) {
+    let mut value = value;
+    let mut prefix = 0;
+    // what would be rounded to 1000 is 1 of the next
+    while value >= 999.5 && prefix + 1 < PREFIXES.len() {
+        value /= 1000.0;
+        prefix += 1;
+    }
+    let text = match value {
+        v if prefix == 0 && v.fract() == 0.0 => format!("{v:.0}"),
+        v if v < 9.995 => format!("{v:.2}"),
+        v if v < 99.95 => format!("{v:.1}"),
+        v => format!("{v:.0}"),
+    };
+    (text, PREFIXES[prefix])
+}
+
+/// "1.23 MB"
+pub fn bytes(bytes: u64) -> String {
+    let (text, prefix) = scaled(bytes as f64);
+    format!("{text} {prefix}B")
+}
+
+/// "1.23 Mbit/s", of bytes a second: links are sold in bits.
+pub fn bits(bytes_per_second: f64) -> String {
+    let (text, prefix) = scaled(bytes_per_second * 8.0);
+    format!("{text} {prefix}bit/s")
+}
+
+/// "1.23 k"
+pub fn count(count: f64) -> String {
+    let (text, prefix) = scaled(count);
+    format!("{text}{prefix}")
+}
+
+/// "3d 4h", "5m 6s": the two largest units.
+pub fn duration(seconds: u64) -> String {
+    let parts = [
+        (seconds / 86_400, 'd'),
+        (seconds / 3600 % 24, 'h'),
+        (seconds / 60 % 60, 'm'),
+        (seconds % 60, 's'),
+    ];
+    let start = parts.iter().position(|(n, _)| *n > 0).unwrap_or(3);
+    let shown = parts[start..].iter().take(2);
+    let shown: Vec<_> = shown.map(|(n, unit)| format!("{n}{unit}")).collect();
+    shown.join(" ")
+}
+
+/// How far off an estimate may be, in percent with 95 % confidence: 1.96 / √samples. `None` where
+/// nothing was estimated, or from so many that it does not matter.
+pub fn uncertainty(sample_rate: u32, sampled_packets: u64) -> Option<u32> {
+    const ENOUGH: u64 = 100;
+    let doubtful = sample_rate > 1 && sampled_packets < ENOUGH;
+    let error = 196.0 / (sampled_packets.max(1) as f64).sqrt();
+    doubtful.then_some(error.round() as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_have_three_digits() {
+        for (value, expected) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.00 kB"),
+            (9_994, "9.99 kB"),
+            (9_996, "10.0 kB"),
+            (99_960, "100 kB"),
+            (999_499, "999 kB"),
+            (999_500, "1.00 MB"),
+            (u64::MAX, "18447 PB"),
+        ] {
+            assert_eq!(bytes(value), expected);
+        }
+        assert_eq!(bits(125_000_000.0), "1.00 Gbit/s");
+        assert_eq!(bits(0.1), "0.80 bit/s");
+        assert_eq!(count(1_234.0), "1.23k");
+    }
+
+    #[test]
+    fn durations_have_two_units() {
+        for (seconds, expected) in [
+            (0, "0s"),
+            (59, "59s"),
+            (60, "1m 0s"),
+            (3_661, "1h 1m"),
+            (90_000, "1d 1h"),
+        ] {
+            assert_eq!(duration(seconds), expected);
+        }
+    }
+
+    #[test]
+    fn few_samples_are_marked_and_exact_figures_are_not() {
+        assert_eq!(uncertainty(1, 1), None);
+        assert_eq!(uncertainty(100, 100), None);
+        assert_eq!(uncertainty(100, 99), Some(20));
+        assert_eq!(uncertainty(100, 25), Some(39));
+        assert_eq!(uncertainty(100, 1), Some(196));
+        assert_eq!(uncertainty(100, 0), Some(196));
+    }
+}

@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! What goes over the socket: written by the agent, read by the client commands. docs/CONTROL.md tells
+//! what each field means; a field may be added, none changes its meaning within a version of the path.
+
+use serde::{Deserialize, Serialize};
+
+/// Where all paths begin.
+pub const VERSION: &str = "/v1";
+
+/// Every reply that is not 2xx.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct Fault {
+    pub error: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    pub version: String,
+    pub revision: String,
+    pub pid: u32,
+    pub time: String,
+    pub started: String,
+    pub uptime_seconds: u64,
+    pub healthy: bool,
+    /// Why not.
+    pub problems: Vec<String>,
+    pub sample_rate: u32,
+    pub log_level: String,
+    pub interfaces: Vec<Interface>,
+    pub flows: Flows,
+    pub lost: Lost,
+    pub memory: Memory,
+    pub cpu_seconds: f64,
+    pub threads: Vec<Thread>,
+    pub errors: Vec<ErrorCount>,
+    pub parse_errors: Vec<ParseErrorCount>,
+    pub databases: Vec<Database>,
+    pub exporters: Vec<Exporter>,
+    pub bmp: Option<Bmp>,
+    pub config: ConfigStatus,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Interface {
+    pub name: String,
+    pub ifindex: u32,
+    pub alias: String,
+    pub kind: String,
+    pub master: Option<String>,
+    pub parent: Option<String>,
+    /// A watched interface that sees the same packets nearer to the wire.
+    pub stacked_on: Option<String>,
+    pub up: bool,
+    pub speed_bytes: Option<u64>,
+    /// "tcx", "clsact" or "none".
+    pub attach: String,
+    pub rx_bytes: u64,
+    pub rx_packets: u64,
+    pub tx_bytes: u64,
+    pub tx_packets: u64,
+    pub families: Vec<FamilyCounters>,
+    pub sampled_packets: u64,
+    pub sampled_bytes: u64,
+    pub lost_packets: u64,
+    pub lost_bytes: u64,
+    pub device: DeviceCounters,
+    pub rates: Option<Rates>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FamilyCounters {
+    /// "ipv4", "ipv6" or "other".
+    pub family: String,
+    pub rx_bytes: u64,
+    pub rx_packets: u64,
+    pub tx_bytes: u64,
+    pub tx_packets: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DeviceCounters {
+    pub rx_bytes: u64,
+    pub rx_packets: u64,
+    pub tx_bytes: u64,
+    pub tx_packets: u64,
+}
+
+/// Over the last `seconds`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Rates {
+    pub seconds: f64,
+    pub rx_bytes_per_second: f64,
+    pub rx_packets_per_second: f64,
+    pub tx_bytes_per_second: f64,
+    pub tx_packets_per_second: f64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Flows {
+    pub active: u64,
+    pub max: u64,
+    pub accounted_packets: u64,
+    pub accounted_bytes: u64,
+    pub forced_evictions: u64,
+    pub series: u64,
+    pub series_limit: u64,
+    pub series_folded: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Lost {
+    pub records: u64,
+    pub packets: u64,
+    pub bytes: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Memory {
+    pub resident_bytes: u64,
+    pub virtual_bytes: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Thread {
+    pub name: String,
+    pub alive: bool,
+    pub heartbeat_age_seconds: f64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ErrorCount {
+    pub subsystem: String,
+    pub count: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ParseErrorCount {
+    pub reason: String,
+    pub count: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Database {
+    pub name: String,
+    pub built: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Exporter {
+    /// "prometheus" or "ipfix".
+    pub kind: String,
+    pub address: String,
+    /// Of "ipfix": flow records sent, and those that did not get there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub records: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropped_records: Option<u64>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Bmp {
+    pub sessions: u64,
+    pub routers: Vec<Router>,
+    /// Of which `peers` has at most 1000.
+    pub peer_count: u64,
+    pub peers: Vec<Peer>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Router {
+    pub router: String,
+    pub sessions: u64,
+    pub last_message: Option<String>,
+    pub updates: u64,
+    pub withdraws: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Peer {
+    pub router: String,
+    pub address: String,
+    /// "global", "distinguished", "local" or "loc-rib".
+    pub kind: String,
+    pub distinguisher: String,
+    pub up: bool,
+    pub ipv4_routes: u64,
+    pub ipv6_routes: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ConfigStatus {
+    pub file: String,
+    pub last_reload_successful: bool,
+    pub last_reload_success: String,
+}
+
+/// GET /v1/flows
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FlowList {
+    pub time: String,
+    pub sample_rate: u32,
+    /// Flows that match, of which the answer has at most `limit`.
+    pub matched: u64,
+    pub flows: Vec<Flow>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Flow {
+    pub interface: String,
+    pub direction: String,
+    pub protocol: u8,
+    pub src: String,
+    pub dst: String,
+    pub src_port: u16,
+    pub dst_port: u16,
+    pub vlan: u16,
+    pub inner_vlan: u16,
+    pub bytes: u64,
+    pub packets: u64,
+    pub sampled_bytes: u64,
+    pub sampled_packets: u64,
+    pub sample_rate: u32,
+    pub bytes_per_second: u64,
+    pub packets_per_second: u64,
+    pub first: String,
+    pub last: String,
+    pub tcp_flags: u8,
+    pub tos: u8,
+    pub input_interface: Option<String>,
+    pub src_asn: Option<u32>,
+    pub dst_asn: Option<u32>,
+    pub src_asn_name: Option<String>,
+    pub dst_asn_name: Option<String>,
+    pub src_peer_asn: Option<u32>,
+    pub dst_peer_asn: Option<u32>,
+    pub src_city: Option<String>,
+    pub dst_city: Option<String>,
+    pub src_country: Option<String>,
+    pub dst_country: Option<String>,
+    pub src_net: Option<String>,
+    pub dst_net: Option<String>,
+}
+
+/// GET /v1/top
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Top {
+    pub time: String,
+    pub sample_rate: u32,
+    pub by: Vec<String>,
+    /// Groups there are, of which the answer has at most `limit`.
+    pub groups: u64,
+    pub total: TopSum,
+    /// In groups beyond those that can be told apart.
+    pub rest: TopSum,
+    /// Interfaces left out, since the same packets cross one below.
+    pub left_out: Vec<String>,
+    pub top: Vec<TopGroup>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TopSum {
+    pub flows: u64,
+    pub bytes: u64,
+    pub packets: u64,
+    pub bytes_per_second: u64,
+    pub packets_per_second: u64,
+    pub sampled_packets: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TopGroup {
+    /// By the names in `by`: a number, a text, or null where it is not known.
+    pub values: serde_json::Map<String, serde_json::Value>,
+    pub asn_name: Option<String>,
+    #[serde(flatten)]
+    pub sum: TopSum,
+}
+
+/// GET /v1/rib
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RibAnswer {
+    pub address: String,
+    /// "global", or the VRF device.
+    pub table: String,
+    /// The prefix of the winner.
+    pub prefix: Option<String>,
+    pub routes: Vec<RibRoute>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RibRoute {
+    pub prefix: String,
+    pub best: bool,
+    /// Why it wins, or what it lost by.
+    pub reason: String,
+    pub router: String,
+    pub peer: String,
+    pub view: String,
+    pub path_id: Option<u32>,
+    pub stale: bool,
+    pub origin_asn: Option<u32>,
+    pub neighbour_asn: Option<u32>,
+    pub next_hop: Option<String>,
+    pub local_pref: u32,
+    pub as_path_length: u16,
+    pub origin: String,
+    pub med: u32,
+    pub blackhole: bool,
+}
+
+/// POST /v1/sample_rate, request and reply.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SampleRate {
+    pub sample_rate: u32,
+}
+
+/// POST /v1/log_level, request and reply.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogLevel {
+    /// "off", "error", "warn", "info", "debug" or "trace".
+    pub log_level: String,
+}
+
+/// POST /v1/reload, reply.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// Keys that have another value now.
+    pub changed: Vec<String>,
+    /// Keys whose new value takes a restart.
+    pub needs_restart: Vec<String>,
+}
+
+/// POST /v1/bmp/flush, request.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Flush {
+    /// As `status` names it.
+    pub router: String,
+}
+
+/// POST /v1/bmp/flush, reply.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Flushed {
+    pub sessions: u64,
+}

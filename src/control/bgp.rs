@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! What the socket tells of BGP, from the RIB and the monitor of the BMP sessions.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::{Bgp, api, rfc3339_seconds};
+use crate::enrich::bmp::{Monitor, label};
+use crate::enrich::rib::{Explained, PeerKey, PeerKind, PeerStatus, RibHandle, View};
+
+/// Routes in one answer.
+const MAX_ROUTES: usize = 1000;
+/// Peers in one answer.
+const MAX_PEERS: usize = 1000;
+
+pub struct RibAndSessions {
+    pub rib: RibHandle,
+    pub monitor: Arc<Monitor>,
+}
+
+impl Bgp for RibAndSessions {
+    fn status(&self) -> api::Bmp {
+        let routers = self.monitor.routers();
+        let (peers, count) = self.rib.read(|rib| rib.peers(MAX_PEERS));
+        api::Bmp {
+            sessions: routers.iter().map(|r| r.sessions as u64).sum(),
+            peer_count: count as u64,
+            routers: routers
+                .into_iter()
+                .map(|router| api::Router {
+                    sessions: router.sessions as u64,
+                    last_message: (router.last_message > 0.0)
+                        .then(|| rfc3339_seconds(router.last_message)),
+                    updates: router.updates,
+                    withdraws: router.withdraws,
+                    router: router.router,
+                })
+                .collect(),
+            peers: peers.into_iter().map(peer).collect(),
+        }
+    }
+
+    fn explain(&self, address: IpAddr, vrf: Option<&str>) -> Option<api::RibAnswer> {
+        let table = self.rib.table(vrf)?;
+        let routes = self.rib.read(|rib| rib.explain(address, table, MAX_ROUTES));
+        let best = routes.iter().find(|route| route.best);
+        Some(api::RibAnswer {
+            address: address.to_string(),
+            table: vrf.unwrap_or("global").to_owned(),
+            prefix: best.map(prefix),
+            routes: routes.iter().map(route).collect(),
+        })
+    }
+
+    fn flush(&self, router: &str) -> Option<u64> {
+        self.monitor.flush(router)
+    }
+}
+
+fn peer(status: PeerStatus) -> api::Peer {
+    let [ipv4_routes, ipv6_routes] = status.routes.map(|n| n as u64);
+    api::Peer {
+        router: label(status.router.address, &status.router.sys_name),
+        address: peer_name(&status.key),
+        kind: kind(status.key.kind).to_owned(),
+        distinguisher: hex(status.key.distinguisher),
+        up: status.up,
+        ipv4_routes,
+        ipv6_routes,
+    }
+}
+
+fn prefix(explained: &Explained) -> String {
+    let prefix = explained.route.prefix;
+    format!("{}/{}", prefix.address(), prefix.length())
+}
+
+fn route(explained: &Explained) -> api::RibRoute {
+    let Explained {
+        route,
+        sys_name,
+        best,
+        reason,
+    } = explained;
+    let attributes = &route.attributes;
+    let number = |n: u32| (n > 0).then_some(n);
+    api::RibRoute {
+        prefix: prefix(explained),
+        best: *best,
+        reason: reason.clone(),
+        router: label(route.router, sys_name),
+        peer: peer_name(&route.peer),
+        view: view(route.view).to_owned(),
+        path_id: route.path_id,
+        stale: route.stale,
+        origin_asn: number(attributes.origin_asn),
+        neighbour_asn: number(attributes.neighbour_asn),
+        next_hop: attributes.next_hop.map(|hop| hop.to_string()),
+        local_pref: attributes.local_pref,
+        as_path_length: attributes.path_length,
+        origin: match attributes.origin {
+            0 => "igp".to_owned(),
+            1 => "egp".to_owned(),
+            _ => "incomplete".to_owned(),
+        },
+        med: attributes.med,
+        blackhole: attributes.blackhole,
+    }
+}
+
+/// A Loc-RIB has no address of its own (RFC 9069 section 4.1).
+fn peer_name(key: &PeerKey) -> String {
+    match key.kind {
+        PeerKind::LocRib => "loc-rib".to_owned(),
+        _ => key.address.to_string(),
+    }
+}
+
+fn kind(kind: PeerKind) -> &'static str {
+    match kind {
+        PeerKind::Global => "global",
+        PeerKind::Distinguished => "distinguished",
+        PeerKind::Local => "local",
+        PeerKind::LocRib => "loc-rib",
+    }
+}
+
+fn view(view: View) -> &'static str {
+    match view {
+        View::LocRib => "loc-rib",
+        View::PostPolicy => "post-policy",
+        View::PrePolicy => "pre-policy",
+    }
+}
+
+fn hex(bytes: [u8; 8]) -> String {
+    bytes.map(|byte| format!("{byte:02x}")).concat()
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Answers of the flow thread as /v1/flows and /v1/top tell them.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde_json::{Map, Value as Json};
+
+use super::{api, rfc3339_ns};
+use crate::flow::labels::Endpoint;
+use crate::flow::query::{Field, FlowRow, Group, Sum, Value};
+use crate::interfaces::Interfaces;
+
+pub fn flow(row: &FlowRow, interfaces: &Interfaces) -> api::Flow {
+    let (record, sum) = (&row.record, &row.sum);
+    let key = &record.key;
+    let name = |ifindex| interfaces.name_of(ifindex).map(|name| name.to_string());
+    let input = record.ingress_ifindex;
+    api::Flow {
+        interface: name(key.ifindex).unwrap_or_default(),
+        direction: key.direction.name().to_owned(),
+        protocol: key.protocol,
+        src: key.source().to_string(),
+        dst: key.destination().to_string(),
+        src_port: key.src_port,
+        dst_port: key.dst_port,
+        vlan: key.vlan_outer,
+        inner_vlan: key.vlan_inner,
+        bytes: sum.bytes,
+        packets: sum.packets,
+        sampled_bytes: record.bytes,
+        sampled_packets: record.packets,
+        sample_rate: record.sample_rate,
+        bytes_per_second: sum.bytes_per_second,
+        packets_per_second: sum.packets_per_second,
+        first: rfc3339_ns(record.first),
+        last: rfc3339_ns(record.last),
+        tcp_flags: record.tcp_flags,
+        tos: record.tos,
+        input_interface: (input > 0).then(|| name(input)).flatten(),
+        ..ends(&row.known.src, &row.known.dst)
+    }
+}
+
+/// What is known of the two ends.
+fn ends(src: &Endpoint, dst: &Endpoint) -> api::Flow {
+    let number = |n: u32| (n > 0).then_some(n);
+    let text = |text: &Option<Arc<str>>| text.as_ref().map(|text| text.to_string());
+    api::Flow {
+        src_asn: number(src.asn),
+        dst_asn: number(dst.asn),
+        src_asn_name: text(&src.asn_name),
+        dst_asn_name: text(&dst.asn_name),
+        src_peer_asn: number(src.peer_asn),
+        dst_peer_asn: number(dst.peer_asn),
+        src_city: text(&src.city),
+        dst_city: text(&dst.city),
+        src_country: text(&src.country),
+        dst_country: text(&dst.country),
+        src_net: text(&src.net),
+        dst_net: text(&dst.net),
+        ..api::Flow::default()
+    }
+}
+
+pub fn group(group: &Group, fields: &[Field]) -> api::TopGroup {
+    let values = fields.iter().zip(&group.values);
+    let values = values.map(|(field, value)| (field.name().to_owned(), json(value)));
+    api::TopGroup {
+        values: Map::from_iter(values),
+        asn_name: group.asn_name.as_ref().map(|name| name.to_string()),
+        sum: sum(&group.sum),
+    }
+}
+
+fn json(value: &Value) -> Json {
+    match value {
+        Value::Nothing => Json::Null,
+        Value::Number(n) => (*n).into(),
+        Value::Address(address) => IpAddr::to_string(address).into(),
+        Value::Text(text) => (**text).into(),
+    }
+}
+
+pub fn sum(sum: &Sum) -> api::TopSum {
+    api::TopSum {
+        flows: sum.flows,
+        bytes: sum.bytes,
+        packets: sum.packets,
+        bytes_per_second: sum.bytes_per_second,
+        packets_per_second: sum.packets_per_second,
+        sampled_packets: sum.sampled_packets,
+    }
+}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The control socket: HTTP/1.1 with JSON for the client commands and whoever else may open it.
+//!
+//! - [`socket`]: the file, its permissions, and who is there already,
+//! - [`access`]: who may change something,
+//! - [`params`]: query strings to typed parameters (pure),
+//! - [`api`]: what goes over the socket, for both ends,
+//! - [`routes`]: a request to its reply; `read` and `change` have the paths,
+//! - `status`, `flows`: what the replies are made of; `rates`, `stack`: pure helpers of theirs.
+//!
+//! docs/CONTROL.md is the page for those who speak to it.
+
+pub mod access;
+pub mod api;
+pub mod bgp;
+mod change;
+mod flows;
+pub mod params;
+mod rates;
+mod read;
+pub mod routes;
+pub mod socket;
+mod stack;
+mod status;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use humantime_serde::re::humantime::{format_rfc3339_millis, format_rfc3339_nanos};
+use log::LevelFilter;
+
+use crate::export::http::Limits;
+use crate::export::scrape::Scrape;
+use crate::live::InForce;
+use crate::threads::Threads;
+
+/// What clients of the socket may take: less than those of the exporter, since they are nearer.
+pub const LIMITS: Limits = Limits {
+    connections: 64,
+    header_bytes: 16 * 1024,
+    body_bytes: 4 * 1024,
+    request: Duration::from_secs(5),
+    idle: Duration::from_secs(60),
+    stalled_write: Duration::from_secs(10),
+    response: Duration::from_secs(30),
+    response_memory: 16 * 1024 * 1024,
+    linger: Duration::from_secs(1),
+};
+
+/// What the socket may change. Each says why it did not.
+pub trait Changes: Send {
+    fn set_sample_rate(&self, sample_rate: u32) -> Result<(), String>;
+    fn set_log_level(&self, level: LevelFilter) -> Result<(), String>;
+    fn reload(&self) -> Result<api::Reloaded, String>;
+}
+
+/// What the socket tells of BGP.
+pub trait Bgp: Send {
+    fn status(&self) -> api::Bmp;
+    /// Every route for an address; of the VRF device, or the global table. `None` if there is no such
+    /// table.
+    fn explain(&self, address: IpAddr, vrf: Option<&str>) -> Option<api::RibAnswer>;
+    /// Ends the sessions of a router and forgets its routes; how many there were, `None` if the name is
+    /// not known.
+    fn flush(&self, router: &str) -> Option<u64>;
+}
+
+/// What the replies are made of.
+pub struct Sources {
+    pub scrape: Scrape,
+    pub threads: Arc<Threads>,
+    /// What is wrong, if something is.
+    pub health: Box<dyn Fn() -> Result<(), Vec<String>> + Send>,
+    pub config_file: PathBuf,
+    /// The configuration, and what became of the last reload.
+    pub in_force: Box<dyn Fn() -> InForce + Send>,
+    pub exporters: Vec<api::Exporter>,
+    pub changes: Box<dyn Changes>,
+    /// Where BMP is configured.
+    pub bgp: Option<Box<dyn Bgp>>,
+}
+
+fn rfc3339(time: SystemTime) -> String {
+    format_rfc3339_millis(time).to_string()
+}
+
+/// Nanoseconds since the Unix epoch.
+fn rfc3339_ns(ns: u64) -> String {
+    format_rfc3339_nanos(SystemTime::UNIX_EPOCH + Duration::from_nanos(ns)).to_string()
+}
+
+/// Seconds since the Unix epoch.
+fn rfc3339_seconds(seconds: f64) -> String {
+    let since = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    rfc3339(SystemTime::UNIX_EPOCH + since)
+}

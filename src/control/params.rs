@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Query strings: from text to typed parameters, and every complaint in words.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use crate::config::Prefix;
+use crate::flow::key::Direction;
+use crate::flow::query::{End, Field, Filter, MAX_FIELDS, MAX_LIMIT, Sort};
+use crate::nearest::nearest;
+
+pub const DEFAULT_LIMIT: usize = 20;
+
+/// What is asked of the flow thread.
+#[derive(Debug, Default, PartialEq)]
+pub struct Asked {
+    pub filter: Filter,
+    /// By name: [`Filter`] knows interfaces by number.
+    pub interface: Option<String>,
+    pub sort: Sort,
+    pub limit: usize,
+    /// Of top.
+    pub by: Vec<Field>,
+}
+
+/// Parameters that are taken out one by one; what is left in the end is unknown.
+#[derive(Debug)]
+pub struct Params {
+    pairs: Vec<(String, String)>,
+    known: Vec<&'static str>,
+}
+
+impl Params {
+    pub fn parse(query: Option<&str>) -> Result<Self, String> {
+        let mut pairs: Vec<(String, String)> = Vec::new();
+        let parts = query.unwrap_or_default().split('&');
+        for part in parts.filter(|part| !part.is_empty()) {
+            let (name, value) = part.split_once('=').unwrap_or((part, ""));
+            let (name, value) = (decode(name)?, decode(value)?);
+            if pairs.iter().any(|(other, _)| *other == name) {
+                return Err(format!("{} is given twice", name.escape_debug()));
+            }
+            pairs.push((name, value));
+        }
+        Ok(Self {
+            pairs,
+            known: Vec::new(),
+        })
+    }
+
+    pub fn take(&mut self, name: &'static str) -> Option<String> {
+        self.known.push(name);
+        let at = self.pairs.iter().position(|(n, _)| n == name)?;
+        Some(self.pairs.swap_remove(at).1)
+    }
+
+    /// The value of `name`, read; `expected` says what it should be.
+    pub fn read<T>(
+        &mut self,
+        name: &'static str,
+        expected: impl Display,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, String> {
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
+        match parse(&value) {
+            Some(parsed) => Ok(Some(parsed)),
+            None => Err(format!(
+                "{name}: expected {expected}, got \"{}\"",
+                value.escape_debug()
+            )),
+        }
+    }
+
+    fn number<T: FromStr>(
+        &mut self,
+        name: &'static str,
+        expected: &str,
+    ) -> Result<Option<T>, String> {
+        self.read(name, expected, |text| text.parse().ok())
+    }
+
+    /// Complains of the first parameter that nobody took.
+    pub fn finish(self) -> Result<(), String> {
+        let Some((name, _)) = self.pairs.first() else {
+            return Ok(());
+        };
+        let unknown = format!("unknown parameter {}", name.escape_debug());
+        Err(match nearest(name, self.known.iter().copied()) {
+            Some(near) => format!("{unknown}, did you mean {near}?"),
+            None if self.known.is_empty() => format!("{unknown}: there are none here"),
+            None => format!("{unknown}, expected one of {}", self.known.join(", ")),
+        })
+    }
+}
+
+/// Of /v1/flows.
+pub fn flows(query: Option<&str>) -> Result<Asked, String> {
+    let mut params = Params::parse(query)?;
+    let mut asked = shared(&mut params)?;
+    asked.sort = sort(&mut params, &Sort::ALL)?;
+    params.finish()?;
+    Ok(asked)
+}
+
+/// Of /v1/top.
+pub fn top(query: Option<&str>) -> Result<Asked, String> {
+    let mut params = Params::parse(query)?;
+    let mut asked = shared(&mut params)?;
+    asked.sort = sort(&mut params, &[Sort::Bytes, Sort::Packets, Sort::Rate])?;
+    let by = params.take("by").unwrap_or_else(|| "src,dst".to_owned());
+    asked.by = fields(&by)?;
+    params.finish()?;
+    Ok(asked)
+}
+
+fn shared(params: &mut Params) -> Result<Asked, String> {
+    const PORT: &str = "a port from 0 to 65535";
+    const ASN: &str = "an AS number";
+    const PREFIX: &str = "an address or a prefix without host bits";
+    let prefix = |text: &str| text.parse::<Prefix>().ok();
+    let asn = |text: &str| {
+        let digits = text.strip_prefix("AS").or(text.strip_prefix("as"));
+        digits.unwrap_or(text).parse::<u32>().ok()
+    };
+    let filter = Filter {
+        interfaces: None,
+        direction: params.read("direction", "ingress or egress", |text| {
+            Direction::ALL.into_iter().find(|d| d.name() == text)
+        })?,
+        protocol: params.read("protocol", "a protocol, such as tcp or 6", protocol)?,
+        either: End {
+            prefix: params.read("address", PREFIX, prefix)?,
+            port: params.number("port", PORT)?,
+            asn: params.read("asn", ASN, asn)?,
+        },
+        src: End {
+            prefix: params.read("src", PREFIX, prefix)?,
+            port: params.number("src_port", PORT)?,
+            asn: params.read("src_asn", ASN, asn)?,
+        },
+        dst: End {
+            prefix: params.read("dst", PREFIX, prefix)?,
+            port: params.number("dst_port", PORT)?,
+            asn: params.read("dst_asn", ASN, asn)?,
+        },
+    };
+    let limit = params.read(
+        "limit",
+        format_args!("a number from 1 to {MAX_LIMIT}"),
+        |text| {
+            let limit = text.parse().ok();
+            limit.filter(|n| (1..=MAX_LIMIT).contains(n))
+        },
+    )?;
+    Ok(Asked {
+        filter,
+        interface: params.take("interface"),
+        limit: limit.unwrap_or(DEFAULT_LIMIT),
+        ..Asked::default()
+    })
+}
+
+fn sort(params: &mut Params, known: &[Sort]) -> Result<Sort, String> {
+    let names: Vec<_> = known.iter().map(|sort| sort.name()).collect();
+    let sort = params.read(
+        "sort",
+        format_args!("one of {}", names.join(", ")),
+        |text| known.iter().copied().find(|sort| sort.name() == text),
+    )?;
+    Ok(sort.unwrap_or_default())
+}
+
+fn fields(text: &str) -> Result<Vec<Field>, String> {
+    let mut fields = Vec::new();
+    for name in text.split(',').map(str::trim) {
+        let Some(field) = Field::all().find(|field| field.name() == name) else {
+            let names: Vec<_> = Field::all().map(Field::name).collect();
+            let unknown = format!("by: unknown field \"{}\"", name.escape_debug());
+            return Err(match nearest(name, names.iter().copied()) {
+                Some(near) => format!("{unknown}, did you mean {near}?"),
+                None => format!("{unknown}, expected some of {}", names.join(", ")),
+            });
+        };
+        if fields.contains(&field) {
+            return Err(format!("by: {name} is given twice"));
+        }
+        fields.push(field);
+    }
+    if fields.len() > MAX_FIELDS {
+        return Err(format!(
+            "by: expected at most {MAX_FIELDS} fields, got {}",
+            fields.len()
+        ));
+    }
+    Ok(fields)
+}
+
+/// Protocols by the names that people use.
+const PROTOCOLS: [(&str, u8); 12] = [
+    ("icmp", 1),
+    ("igmp", 2),
+    ("tcp", 6),
+    ("udp", 17),
+    ("dccp", 33),
+    ("gre", 47),
+    ("esp", 50),
+    ("ah", 51),
+    ("icmp6", 58),
+    ("ospf", 89),
+    ("sctp", 132),
+    ("udplite", 136),
+];
+
+pub fn protocol(text: &str) -> Option<u8> {
+    let lower = text.to_ascii_lowercase();
+    let named = PROTOCOLS.iter().find(|(name, _)| *name == lower);
+    named.map_or_else(|| text.parse().ok(), |(_, number)| Some(*number))
+}
+
+/// The name of a protocol, else its number.
+pub fn protocol_name(number: u8) -> String {
+    let named = PROTOCOLS.iter().find(|(_, n)| *n == number);
+    named.map_or_else(|| number.to_string(), |(name, _)| (*name).to_owned())
+}
+
+/// `%NN` and `+` of a query string.
+fn decode(text: &str) -> Result<String, String> {
+    let broken = || format!("\"{}\" is not percent-encoded", text.escape_debug());
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let mut digit = || char::from(rest.next()?).to_digit(16);
+                match (digit(), digit()) {
+                    (Some(high), Some(low)) => (high * 16 + low) as u8,
+                    _ => return Err(broken()),
+                }
+            }
+            byte => byte,
+        });
+    }
+    String::from_utf8(bytes).map_err(|_| broken())
+}
+
+/// What [`decode`] reads back.
+pub fn encode(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b',' | b':' | b'/' => {
+                out.push(byte.into());
+            }
+            byte => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::labels::Label;
+
+    #[test]
+    fn a_full_query_is_read() {
+        let query = "interface=eth0&direction=egress&protocol=TCP&address=10.0.0.0%2F8&src_port=53\
+                     &dst_asn=AS64500&sort=rate&limit=7";
+        let asked = flows(Some(query)).unwrap();
+        assert_eq!(asked.interface.as_deref(), Some("eth0"));
+        assert_eq!(asked.filter.direction, Some(Direction::Egress));
+        assert_eq!(asked.filter.protocol, Some(6));
+        assert_eq!(
+            asked.filter.either.prefix,
+            Some("10.0.0.0/8".parse().unwrap())
+        );
+        assert_eq!(asked.filter.src.port, Some(53));
+        assert_eq!(asked.filter.dst.asn, Some(64500));
+        assert_eq!((asked.sort, asked.limit), (Sort::Rate, 7));
+        let usual = flows(None).unwrap();
+        assert_eq!((usual.sort, usual.limit), (Sort::Bytes, DEFAULT_LIMIT));
+    }
+
+    #[test]
+    fn top_goes_by_fields() {
+        let asked = top(Some("by=src_asn,dst_port")).unwrap();
+        assert_eq!(asked.by, [Field::Label(Label::SrcAsn), Field::DstPort]);
+        assert_eq!(top(None).unwrap().by, [Field::Src, Field::Dst]);
+    }
+
+    #[test]
+    fn complaints_name_what_was_expected() {
+        for (query, expected) in [
+            (
+                "limit=0",
+                "limit: expected a number from 1 to 1000, got \"0\"",
+            ),
+            (
+                "limit=1001",
+                "limit: expected a number from 1 to 1000, got \"1001\"",
+            ),
+            (
+                "sort=size",
+                "sort: expected one of bytes, packets, rate, last, duration, got \"size\"",
+            ),
+            (
+                "port=70000",
+                "port: expected a port from 0 to 65535, got \"70000\"",
+            ),
+            (
+                "address=10.0.0.1/8",
+                "address: expected an address or a prefix without host bits, got \"10.0.0.1/8\"",
+            ),
+            (
+                "protocol=x",
+                "protocol: expected a protocol, such as tcp or 6, got \"x\"",
+            ),
+            (
+                "direction=in",
+                "direction: expected ingress or egress, got \"in\"",
+            ),
+            ("limit=1&limit=2", "limit is given twice"),
+            ("lmit=1", "unknown parameter lmit, did you mean limit?"),
+            ("a%2", "\"a%2\" is not percent-encoded"),
+            ("a=%ff", "\"%ff\" is not percent-encoded"),
+            (
+                "a%0a=1",
+                "unknown parameter a\\n, expected one of interface",
+            ),
+        ] {
+            let error = flows(Some(query)).unwrap_err();
+            let start = &error[..expected.len().min(error.len())];
+            assert!(query == "a%0a=1" || start == expected, "{query}: {error}");
+        }
+        let error = top(Some("by=scr_asn")).unwrap_err();
+        assert_eq!(
+            error,
+            "by: unknown field \"scr_asn\", did you mean src_asn?"
+        );
+        let error = top(Some("by=src,dst,src_port,dst_port,proto")).unwrap_err();
+        assert_eq!(error, "by: expected at most 4 fields, got 5");
+        assert!(top(Some("sort=last")).is_err());
+    }
+
+    #[test]
+    fn what_is_encoded_is_read_back() {
+        for text in ["eth0.100", "a b&c=d%", "fe80::1/64", "ü\n"] {
+            assert_eq!(decode(&encode(text)).as_deref(), Ok(text));
+        }
+    }
+}

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The paths that read.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant, SystemTime};
+
+use hyper::body::Bytes;
+use hyper::{Request, StatusCode};
+
+use super::params::{self, Asked, Params};
+use super::routes::{Refusal, Reply, Routes, json};
+use super::{api, flows, rfc3339, stack, status};
+use crate::export::http::respond;
+use crate::flow::query::{Question, Scan};
+use crate::flow::snapshot::Snapshot;
+use crate::flow::worker::{self, NoAnswer, Request as Ask};
+
+/// Thread flow answers between two batches; one that does not in this time is stuck.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Routes {
+    pub(super) fn status(&self, request: &Request<Bytes>) -> Reply {
+        Params::parse(request.uri().query())
+            .and_then(Params::finish)
+            .map_err(Refusal::bad_request)?;
+        let flows = self.totals()?;
+        let mut status = self.sources.scrape.gather(&flows, |input, links| {
+            status::status(&self.sources, input, links)
+        });
+        self.fill_rates(&mut status.interfaces);
+        json(&status)
+    }
+
+    pub(super) fn interfaces(&self, request: &Request<Bytes>) -> Reply {
+        let mut params = Params::parse(request.uri().query()).map_err(Refusal::bad_request)?;
+        let only = params.take("interface");
+        params.finish().map_err(Refusal::bad_request)?;
+        let mut interfaces = self.all_interfaces();
+        self.fill_rates(&mut interfaces);
+        if let Some(only) = only {
+            interfaces.retain(|interface| interface.name == only);
+            if interfaces.is_empty() {
+                return Err(unknown_interface(&only));
+            }
+        }
+        json(&interfaces)
+    }
+
+    fn all_interfaces(&self) -> Vec<api::Interface> {
+        let scrape = &self.sources.scrape;
+        scrape.gather(&Snapshot::default(), status::interfaces)
+    }
+
+    fn fill_rates(&self, interfaces: &mut [api::Interface]) {
+        self.rates.borrow_mut().fill(interfaces, Instant::now());
+    }
+
+    pub(super) fn flows(&self, request: &Request<Bytes>) -> Reply {
+        let mut asked = params::flows(request.uri().query()).map_err(Refusal::bad_request)?;
+        self.resolve(&mut asked)?;
+        let (rows, matched) = self.scan(asked, Question::Flows)?;
+        let interfaces = &self.sources.scrape.interfaces;
+        json(&api::FlowList {
+            time: rfc3339(SystemTime::now()),
+            sample_rate: self.sample_rate(),
+            matched,
+            flows: rows
+                .iter()
+                .map(|row| flows::flow(row, interfaces))
+                .collect(),
+        })
+    }
+
+    pub(super) fn top(&self, request: &Request<Bytes>) -> Reply {
+        let mut asked = params::top(request.uri().query()).map_err(Refusal::bad_request)?;
+        let left_out = match asked.interface {
+            Some(_) => Vec::new(),
+            None => self.count_once(&mut asked),
+        };
+        self.resolve(&mut asked)?;
+        let fields = asked.by.clone();
+        let (groups, count, rest, total) =
+            self.scan(asked, |reply| Question::Groups(fields.clone(), reply))?;
+        json(&api::Top {
+            time: rfc3339(SystemTime::now()),
+            sample_rate: self.sample_rate(),
+            by: fields.iter().map(|field| field.name().to_owned()).collect(),
+            groups: count,
+            total: flows::sum(&total),
+            rest: flows::sum(&rest),
+            left_out,
+            top: groups
+                .iter()
+                .map(|group| flows::group(group, &fields))
+                .collect(),
+        })
+    }
+
+    /// Leaves out the interfaces whose packets another watched one counts; their names.
+    fn count_once(&self, asked: &mut Asked) -> Vec<String> {
+        let links = self.sources.scrape.links();
+        let watched = self.sources.scrape.interfaces.watched();
+        let watched: HashMap<u32, _> = watched.into_iter().map(|w| (w.ifindex, w)).collect();
+        let there = || {
+            links
+                .iter()
+                .filter(|link| watched.contains_key(&link.ifindex))
+        };
+        let (upper, base): (Vec<_>, Vec<_>) =
+            there().partition(|link| stack::stacked_on(link, there()).is_some());
+        if upper.is_empty() {
+            return Vec::new();
+        }
+        asked.filter.interfaces = Some(base.iter().map(|link| link.ifindex).collect());
+        upper.iter().map(|link| link.name.clone()).collect()
+    }
+
+    /// The interface by its number.
+    fn resolve(&self, asked: &mut Asked) -> Result<(), Refusal> {
+        let Some(name) = &asked.interface else {
+            return Ok(());
+        };
+        let watched = self.sources.scrape.interfaces.watched();
+        let found = watched.iter().filter(|w| *w.name == **name);
+        let numbers: Vec<u32> = found.map(|w| w.ifindex).collect();
+        if numbers.is_empty() {
+            return Err(unknown_interface(name));
+        }
+        asked.filter.interfaces = Some(numbers);
+        Ok(())
+    }
+
+    fn scan<T>(
+        &self,
+        asked: Asked,
+        question: impl FnOnce(crossbeam_channel::Sender<T>) -> Question,
+    ) -> Result<T, Refusal> {
+        let ask = |reply| {
+            let scan = Scan::new(question(reply), asked.filter, asked.sort, asked.limit);
+            Ask::Scan(Box::new(scan))
+        };
+        worker::ask(&self.sources.scrape.flows, PATIENCE, ask).map_err(no_answer)
+    }
+
+    fn totals(&self) -> Result<Snapshot, Refusal> {
+        let totals = worker::ask(&self.sources.scrape.flows, PATIENCE, Ask::Totals);
+        Ok(Snapshot {
+            totals: totals.map_err(no_answer)?,
+            ..Snapshot::default()
+        })
+    }
+
+    pub(super) fn rib(&self, request: &Request<Bytes>) -> Reply {
+        let mut params = Params::parse(request.uri().query()).map_err(Refusal::bad_request)?;
+        let address = params
+            .read("address", "an IP address", |text| {
+                text.parse::<IpAddr>().ok()
+            })
+            .map_err(Refusal::bad_request)?;
+        let vrf = params.take("vrf");
+        params.finish().map_err(Refusal::bad_request)?;
+        let address =
+            address.ok_or_else(|| Refusal::bad_request("address: expected, such as 192.0.2.1"))?;
+        let Some(bgp) = &self.sources.bgp else {
+            return Err(Refusal::new(
+                StatusCode::NOT_FOUND,
+                "there is no routing table: agent.enrich.rib.bmp is not set",
+            ));
+        };
+        match bgp.explain(address, vrf.as_deref()) {
+            Some(answer) => json(&answer),
+            None => Err(Refusal::new(
+                StatusCode::NOT_FOUND,
+                "no such VRF in agent.enrich.rib.vrf",
+            )),
+        }
+    }
+
+    pub(super) fn config(&self, request: &Request<Bytes>) -> Reply {
+        let mut params = Params::parse(request.uri().query()).map_err(Refusal::bad_request)?;
+        let as_toml = params
+            .read("format", "json or toml", |text| match text {
+                "toml" => Some(true),
+                "json" => Some(false),
+                _ => None,
+            })
+            .map_err(Refusal::bad_request)?;
+        params.finish().map_err(Refusal::bad_request)?;
+        let config = (self.sources.in_force)().config;
+        match as_toml {
+            Some(true) => Ok(respond::content(
+                StatusCode::OK,
+                "application/toml",
+                config.to_string(),
+            )),
+            _ => json(&config.effective().map_err(|error| {
+                Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+            })?),
+        }
+    }
+
+    fn sample_rate(&self) -> u32 {
+        (self.sources.in_force)().config.agent.bpf.sample_rate
+    }
+}
+
+fn no_answer(why: NoAnswer) -> Refusal {
+    let error = match why {
+        NoAnswer::Late => "thread flow does not answer",
+        NoAnswer::Refused => "too many questions about flows are waiting",
+    };
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error)
+}
+
+fn unknown_interface(name: &str) -> Refusal {
+    let error = format!("no watched interface is called {}", name.escape_debug());
+    Refusal::new(StatusCode::NOT_FOUND, error)
+}

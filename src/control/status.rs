@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! What /v1/status and /v1/interfaces tell.
+
+use std::time::{Duration, SystemTime};
+
+use super::{Sources, api, rfc3339, rfc3339_seconds, stack};
+use crate::bpf::counters::{Count, HookCounters};
+use crate::errors::Subsystem;
+use crate::export::metrics::{self, Input};
+use crate::flow::key::Family;
+use crate::links::{DeviceCounters, Link};
+
+/// The watched interfaces; rates are filled in by whoever has an earlier reading.
+pub fn interfaces(input: &Input, links: &[Link]) -> Vec<api::Interface> {
+    let watched = || input.interfaces.iter().map(|i| i.link);
+    let interface = |i: &metrics::Interface| {
+        let below = stack::stacked_on(i.link, watched());
+        api::Interface {
+            master: stack::name_of(links, i.link.master),
+            parent: stack::name_of(links, i.link.parent),
+            stacked_on: below.map(|link| link.name.clone()),
+            ..counted(i)
+        }
+    };
+    input.interfaces.iter().map(interface).collect()
+}
+
+fn counted(interface: &metrics::Interface) -> api::Interface {
+    let metrics::Interface {
+        link,
+        attach,
+        ingress,
+        egress,
+        ..
+    } = interface;
+    let (rx, tx) = (crossed(ingress.as_ref()), crossed(egress.as_ref()));
+    let both = ingress.iter().chain(egress).flat_map(|hook| hook.families);
+    let (taken, lost) = both.fold((Count::default(), Count::default()), |(taken, lost), f| {
+        (taken + f.taken, lost + f.lost)
+    });
+    api::Interface {
+        name: link.name.clone(),
+        ifindex: link.ifindex,
+        alias: link.alias.clone(),
+        kind: link.kind.clone(),
+        up: link.up,
+        speed_bytes: link.speed_bytes,
+        attach: (*attach).to_owned(),
+        rx_bytes: rx.bytes,
+        rx_packets: rx.packets,
+        tx_bytes: tx.bytes,
+        tx_packets: tx.packets,
+        families: Family::ALL
+            .map(|family| of_family(family, ingress.as_ref(), egress.as_ref()))
+            .into(),
+        sampled_packets: taken.packets,
+        sampled_bytes: taken.bytes,
+        lost_packets: lost.packets,
+        lost_bytes: lost.bytes,
+        device: device(link.stats),
+        ..api::Interface::default()
+    }
+}
+
+fn crossed(hook: Option<&HookCounters>) -> Count {
+    let families = hook.into_iter().flat_map(|hook| hook.families);
+    families.fold(Count::default(), |sum, family| sum + family.crossed)
+}
+
+fn of_family(
+    family: Family,
+    ingress: Option<&HookCounters>,
+    egress: Option<&HookCounters>,
+) -> api::FamilyCounters {
+    let of = |hook: Option<&HookCounters>| {
+        hook.map_or_else(Count::default, |hook| {
+            hook.families[family as usize].crossed
+        })
+    };
+    let (rx, tx) = (of(ingress), of(egress));
+    api::FamilyCounters {
+        family: family.name().to_owned(),
+        rx_bytes: rx.bytes,
+        rx_packets: rx.packets,
+        tx_bytes: tx.bytes,
+        tx_packets: tx.packets,
+    }
+}
+
+fn device(stats: DeviceCounters) -> api::DeviceCounters {
+    api::DeviceCounters {
+        rx_bytes: stats.rx_bytes,
+        rx_packets: stats.rx_packets,
+        tx_bytes: stats.tx_bytes,
+        tx_packets: stats.tx_packets,
+    }
+}
+
+/// Everything but the rates.
+pub fn status(sources: &Sources, input: &Input, links: &[Link]) -> api::Status {
+    let process = input.process.unwrap_or_default();
+    let started = SystemTime::UNIX_EPOCH
+        + Duration::try_from_secs_f64(process.start_time).unwrap_or_default();
+    let now = SystemTime::now();
+    let problems = (sources.health)().err().unwrap_or_default();
+    let totals = &input.flows.totals;
+    api::Status {
+        version: input.build.version.to_owned(),
+        revision: input.build.revision.to_owned(),
+        pid: std::process::id(),
+        time: rfc3339(now),
+        started: rfc3339(started),
+        uptime_seconds: now.duration_since(started).map_or(0, |age| age.as_secs()),
+        healthy: problems.is_empty(),
+        problems,
+        sample_rate: input.sample_rate,
+        log_level: log::max_level().as_str().to_ascii_lowercase(),
+        interfaces: interfaces(input, links),
+        flows: api::Flows {
+            active: totals.active_flows,
+            max: totals.max_flows,
+            accounted_packets: totals.accounted_packets,
+            accounted_bytes: totals.accounted_bytes,
+            forced_evictions: totals.forced_evictions,
+            series: totals.series,
+            series_limit: totals.series_limit,
+            series_folded: totals.series_folded,
+        },
+        lost: lost(input),
+        memory: api::Memory {
+            resident_bytes: process.resident_bytes,
+            virtual_bytes: process.virtual_bytes,
+        },
+        cpu_seconds: process.cpu_seconds,
+        threads: threads(sources),
+        errors: errors(input),
+        parse_errors: parse_errors(input),
+        databases: databases(input),
+        exporters: exporters(sources, input),
+        bmp: sources.bgp.as_ref().map(|bgp| bgp.status()),
+        config: config(sources),
+    }
+}
+
+fn exporters(sources: &Sources, input: &Input) -> Vec<api::Exporter> {
+    let ipfix = input.ipfix.iter().map(|tally| api::Exporter {
+        kind: "ipfix".into(),
+        address: tally.collector.clone(),
+        records: Some(tally.records()),
+        dropped_records: Some(tally.lost().parts),
+    });
+    sources.exporters.iter().cloned().chain(ipfix).collect()
+}
+
+/// Over all hooks there are or were.
+fn lost(input: &Input) -> api::Lost {
+    let lost = input.all_hooks.families.iter();
+    let lost = lost.fold(Count::default(), |sum, family| sum + family.lost);
+    api::Lost {
+        records: input.all_hooks.lost_records,
+        packets: lost.packets,
+        bytes: lost.bytes,
+    }
+}
+
+fn threads(sources: &Sources) -> Vec<api::Thread> {
+    let signs = sources.threads.signs_of_life().into_iter();
+    let thread = |(name, alive, age): (&str, bool, Duration)| api::Thread {
+        name: name.to_owned(),
+        alive,
+        heartbeat_age_seconds: age.as_secs_f64(),
+    };
+    signs.map(thread).collect()
+}
+
+fn errors(input: &Input) -> Vec<api::ErrorCount> {
+    let count = |subsystem: Subsystem| api::ErrorCount {
+        subsystem: subsystem.name().to_owned(),
+        count: input.errors.get(subsystem),
+    };
+    Subsystem::ALL.map(count).into()
+}
+
+fn parse_errors(input: &Input) -> Vec<api::ParseErrorCount> {
+    let count = |&(reason, count): &(&str, u64)| api::ParseErrorCount {
+        reason: reason.to_owned(),
+        count,
+    };
+    input.parse_errors.iter().map(count).collect()
+}
+
+fn databases(input: &Input) -> Vec<api::Database> {
+    let database = |&(name, built): &(&str, u64)| api::Database {
+        name: name.to_owned(),
+        built: rfc3339_seconds(built as f64),
+    };
+    input.databases.iter().map(database).collect()
+}
+
+fn config(sources: &Sources) -> api::ConfigStatus {
+    let reload = (sources.in_force)().reload;
+    api::ConfigStatus {
+        file: sources.config_file.display().to_string(),
+        last_reload_successful: reload.successful,
+        last_reload_success: rfc3339_seconds(reload.success_time),
+    }
+}

@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Every route for an address, which one answers, and what the others lost by: what a lookup does,
+//! told step by step.
+
+use std::net::IpAddr;
+
+use super::attributes::Attributes;
+use super::counts::HeldRoute;
+use super::lookup::{Answer, Candidate, Rank, SHORTEST_NETWORK, is_unlabelled};
+use super::peer::{Peer, TableId, View};
+use super::prefix::{Family, Prefix, split};
+use super::{Rib, of_family};
+
+/// One route for the address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explained {
+    pub route: HeldRoute,
+    /// What the router calls itself.
+    pub sys_name: String,
+    pub best: bool,
+    /// Why it is the best, or what it lost by.
+    pub reason: String,
+}
+
+/// The steps of the decision, in their order: what the winner won by.
+const STEPS: [&str; 10] = [
+    "view",
+    "local preference",
+    "AS path length",
+    "origin",
+    "MED",
+    "eBGP over iBGP",
+    "lowest BGP identifier",
+    "lowest peer address",
+    "newest session",
+    "lowest path identifier",
+];
+
+/// A route of the answer, and what a lookup would see of it.
+struct Found<'a> {
+    peer: &'a Peer,
+    peer_id: u32,
+    view: View,
+    /// Its view takes part in lookups.
+    answer: Option<Answer>,
+    prefix: u32,
+    route: HeldRoute,
+}
+
+/// The route that answers.
+struct Winner {
+    prefix: u32,
+    length: u8,
+    candidate: Candidate,
+}
+
+impl Rib {
+    /// At most `limit` routes: of the longest prefix first, the best of all before the others.
+    pub fn explain(&self, address: IpAddr, table: TableId, limit: usize) -> Vec<Explained> {
+        let address = address.to_canonical();
+        let (family, bits) = split(address);
+        let mut prefixes = Vec::new();
+        let note = |prefix, length| {
+            prefixes.push((prefix, length));
+            false
+        };
+        of_family!(self.prefixes, family, matches(bits, note));
+        let answers = self.answers_of(table, family);
+        let winner = match is_unlabelled(address) {
+            true => None,
+            false => self.winner(answers, family, &prefixes),
+        };
+        let mut all = Vec::new();
+        for &(prefix, length) in &prefixes {
+            let named = Prefix::new(family, bits, length);
+            self.find_routes(table, prefix, named, answers, &mut all);
+        }
+        let mut told: Vec<_> = all
+            .iter()
+            .map(|found| self.tell(found, winner.as_ref(), &all))
+            .collect();
+        told.sort_by_key(|told| (!told.best, std::cmp::Reverse(told.route.prefix.length())));
+        told.truncate(limit);
+        told
+    }
+
+    /// As the lookup finds it.
+    fn winner(&self, answers: &[Answer], family: Family, prefixes: &[(u32, u8)]) -> Option<Winner> {
+        let groups = answers.chunk_by(|a, b| a.rank == b.rank);
+        let found: Vec<_> = groups
+            .filter_map(|group| {
+                prefixes.iter().find_map(|&(prefix, length)| {
+                    let candidate = self.choose_candidate(group, family, prefix)?;
+                    Some(Winner {
+                        prefix,
+                        length,
+                        candidate,
+                    })
+                })
+            })
+            .collect();
+        let is_network = |winner: &Winner| winner.length >= SHORTEST_NETWORK;
+        let place = found.iter().position(is_network).unwrap_or(0);
+        found.into_iter().nth(place)
+    }
+
+    fn find_routes<'a>(
+        &'a self,
+        table: TableId,
+        prefix: u32,
+        named: Prefix,
+        answers: &[Answer],
+        all: &mut Vec<Found<'a>>,
+    ) {
+        for (peer_id, peer) in self.peers.iter() {
+            if peer.table != Some(table) {
+                continue;
+            }
+            let views = peer.views();
+            for (view, _, held) in views.filter(|(_, family, _)| *family == named.family()) {
+                let mut answers = answers.iter();
+                let answer = answers.find(|a| (a.peer, a.view) == (peer_id, view));
+                for (n, routes) in held.tables().enumerate() {
+                    for path in routes.paths(prefix) {
+                        all.push(Found {
+                            peer,
+                            peer_id,
+                            view,
+                            answer: answer.copied(),
+                            prefix,
+                            route: HeldRoute {
+                                router: self.routers[peer.router].identity.address,
+                                peer: peer.key,
+                                view,
+                                prefix: named,
+                                path_id: path.id,
+                                attributes: self.attributes.get(path.attributes),
+                                // the first table is the session's own
+                                stale: n > 0,
+                            },
+                        });
+                    }
+                }
+            }
+        }
+    }
+
+    fn tell(&self, found: &Found, winner: Option<&Winner>, all: &[Found]) -> Explained {
+        let best = winner.is_some_and(|winner| is_winner(found, winner));
+        let reason = match winner {
+            None => "no routing table speaks for this address".to_owned(),
+            Some(winner) if best => self.won_by(found, winner, all),
+            Some(winner) => self.lost_by(found, winner, all).1,
+        };
+        Explained {
+            route: found.route.clone(),
+            sys_name: self.routers[found.peer.router].identity.sys_name.clone(),
+            best,
+            reason,
+        }
+    }
+
+    /// The step at which its last rival lost.
+    fn won_by(&self, found: &Found, winner: &Winner, all: &[Found]) -> String {
+        let steps = all
+            .iter()
+            .filter(|other| !is_winner(other, winner))
+            .filter_map(|other| self.lost_by(other, winner, all).0);
+        match steps.max() {
+            Some(step) => STEPS[step].to_owned(),
+            None if found.route.prefix.length() < SHORTEST_NETWORK => "only a default route".into(),
+            None => "longest prefix".into(),
+        }
+    }
+
+    /// The step at which it lost, where it got as far as the decision; and that in words.
+    fn lost_by(&self, found: &Found, winner: &Winner, all: &[Found]) -> (Option<usize>, String) {
+        let best = winner.candidate.answer;
+        let Some(answer) = found.answer else {
+            let why = match found.view {
+                View::PrePolicy if self.policy_view_answers(found) => "post-policy view",
+                _ => "Loc-RIB",
+            };
+            return (None, format!("the router's {why} answers in its place"));
+        };
+        if answer.rank != best.rank {
+            return (None, rank_lost(answer.rank, best.rank).to_owned());
+        }
+        if found.prefix != winner.prefix {
+            return (None, "a longer prefix matches".into());
+        }
+        let (step, words) = self.compare(found, winner, all);
+        (Some(step), words)
+    }
+
+    fn policy_view_answers(&self, found: &Found) -> bool {
+        let family = found.route.prefix.family();
+        found.peer.policy_view(family) == View::PostPolicy
+            && self
+                .answers_of(found.peer.table.unwrap_or(TableId::GLOBAL), family)
+                .iter()
+                .any(|a| a.peer == found.peer_id)
+    }
+
+    /// RFC 4271 section 9.1.2.2, as far as the two differ.
+    fn compare(&self, found: &Found, winner: &Winner, all: &[Found]) -> (usize, String) {
+        let candidate = &winner.candidate;
+        let best = self.attributes.get(candidate.attributes);
+        let own = &found.route.attributes;
+        let best_peer = &self.peers[candidate.answer.peer];
+        if found.view != candidate.answer.view {
+            return (0, "a Loc-RIB or post-policy view goes first".into());
+        }
+        if own.local_pref != best.local_pref {
+            let words = format!("local preference {} < {}", own.local_pref, best.local_pref);
+            return (1, words);
+        }
+        if own.path_length != best.path_length {
+            let words = format!("AS path length {} > {}", own.path_length, best.path_length);
+            return (2, words);
+        }
+        if own.origin != best.origin {
+            return (3, format!("origin {} > {}", own.origin, best.origin));
+        }
+        if let Some(med) = least_med(found, all).filter(|med| own.med > *med) {
+            return (4, format!("MED {} > {med} of the same neighbour", own.med));
+        }
+        let (info, best_info) = (found.peer.info, best_peer.info);
+        if info.internal != best_info.internal {
+            return (5, "iBGP after eBGP".into());
+        }
+        if info.bgp_id != best_info.bgp_id {
+            let [own, best] = [info.bgp_id, best_info.bgp_id].map(std::net::Ipv4Addr::from);
+            return (6, format!("BGP identifier {own} > {best}"));
+        }
+        if found.peer.key.address != best_peer.key.address {
+            let (own, best) = (found.peer.key.address, best_peer.key.address);
+            return (7, format!("peer address {own} > {best}"));
+        }
+        if found.peer.router != best_peer.router {
+            return (8, "an older session".into());
+        }
+        (9, "a higher path identifier".into())
+    }
+
+    fn answers_of(&self, table: TableId, family: Family) -> &[Answer] {
+        self.answers.of(table, family)
+    }
+}
+
+fn is_winner(found: &Found, winner: &Winner) -> bool {
+    let candidate = &winner.candidate;
+    found.prefix == winner.prefix
+        && found.peer_id == candidate.answer.peer
+        && found.view == candidate.answer.view
+        && found.route.path_id == candidate.path_id
+}
+
+/// The least MED of those that are equal up to it and come from the same neighbour.
+fn least_med(found: &Found, all: &[Found]) -> Option<u32> {
+    let equal = |a: &Attributes| {
+        let own = &found.route.attributes;
+        (a.local_pref, a.path_length, a.origin, a.neighbour_asn)
+            == (
+                own.local_pref,
+                own.path_length,
+                own.origin,
+                own.neighbour_asn,
+            )
+    };
+    let rivals = all.iter().filter(|other| {
+        other.prefix == found.prefix
+            && other.view == found.view
+            && other.answer.map(|a| a.rank) == found.answer.map(|a| a.rank)
+    });
+    let attributes = rivals.map(|other| &other.route.attributes);
+    attributes.filter(|a| equal(a)).map(|a| a.med).min()
+}
+
+fn rank_lost(own: Rank, best: Rank) -> &'static str {
+    match (own, best) {
+        (Rank::LocalOlder, Rank::Local) | (Rank::RemoteOlder, Rank::Remote) => {
+            "a newer session of the router answers first"
+        }
+        _ if own > best => "a session on this machine answers first",
+        _ => "only a default route, and another router has more",
+    }
+}

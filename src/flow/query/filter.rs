@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Which flows are meant.
+
+use super::Facts;
+use crate::config::Prefix;
+use crate::flow::key::{Direction, FlowRecord};
+use crate::flow::labels::SetId;
+
+/// What an end of a flow must be; whatever is not set may be anything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct End {
+    pub prefix: Option<Prefix>,
+    pub port: Option<u16>,
+    pub asn: Option<u32>,
+}
+
+/// All that is set must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// By ifindex; `None` = all.
+    pub interfaces: Option<Vec<u32>>,
+    pub direction: Option<Direction>,
+    pub protocol: Option<u8>,
+    pub src: End,
+    pub dst: End,
+    /// Each of its parts holds for one of the two ends, not all for the same.
+    pub either: End,
+}
+
+impl Filter {
+    /// Asks for the ASNs last: they may take a lookup.
+    pub(super) fn admits(&self, record: &FlowRecord, set: SetId, facts: &impl Facts) -> bool {
+        let key = &record.key;
+        let interface = self.interfaces.as_ref();
+        interface.is_none_or(|all| all.contains(&key.ifindex))
+            && self.direction.is_none_or(|d| d == key.direction)
+            && self.protocol.is_none_or(|p| p == key.protocol)
+            && self.ports(key.src_port, key.dst_port)
+            && self.addresses(record)
+            && self.asns(record, set, facts)
+    }
+
+    fn ports(&self, src: u16, dst: u16) -> bool {
+        self.holds(|end| end.port, |port| port == src, |port| port == dst)
+    }
+
+    fn addresses(&self, record: &FlowRecord) -> bool {
+        let key = &record.key;
+        self.holds(
+            |end| end.prefix,
+            |prefix| prefix.contains(key.source()),
+            |prefix| prefix.contains(key.destination()),
+        )
+    }
+
+    fn asns(&self, record: &FlowRecord, set: SetId, facts: &impl Facts) -> bool {
+        let wanted = [&self.src, &self.dst, &self.either];
+        if wanted.iter().all(|end| end.asn.is_none()) {
+            return true;
+        }
+        let [src, dst] = facts.asns(&record.key, set);
+        self.holds(|end| end.asn, |asn| asn == src, |asn| asn == dst)
+    }
+
+    /// Whether one part of the ends holds, given what it says of the source and of the destination.
+    fn holds<T: Copy>(
+        &self,
+        part: impl Fn(&End) -> Option<T>,
+        of_src: impl Fn(T) -> bool,
+        of_dst: impl Fn(T) -> bool,
+    ) -> bool {
+        part(&self.src).is_none_or(&of_src)
+            && part(&self.dst).is_none_or(&of_dst)
+            && part(&self.either).is_none_or(|wanted| of_src(wanted) || of_dst(wanted))
+    }
+}

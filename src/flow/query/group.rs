@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Sums over what flows have in common.
+
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use super::{Facts, Field, Sort, Sum, Value};
+use crate::flow::key::FlowRecord;
+use crate::flow::labels::{Enrichment, Label, SetId};
+
+/// Fields that flows are told apart by at once.
+pub const MAX_FIELDS: usize = 4;
+
+/// Groups that are told apart; what belongs to any other is in the rest.
+pub const MAX_GROUPS: usize = 1 << 16;
+
+/// One group of an answer.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// In the order in which the fields were asked for.
+    pub values: Box<[Value]>,
+    pub sum: Sum,
+    /// Who the AS is, where one field is an AS and its name is known.
+    pub asn_name: Option<Arc<str>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Groups {
+    fields: Vec<Field>,
+    sums: HashMap<Box<[Value]>, Entry, RandomState>,
+    rest: Sum,
+    /// The values of one flow; kept, so that it is not made anew for each.
+    values: Vec<Value>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    sum: Sum,
+    /// A flow of the group, to ask for names.
+    example: FlowRecord,
+}
+
+impl Groups {
+    pub fn new(fields: Vec<Field>) -> Self {
+        Self {
+            fields,
+            sums: HashMap::default(),
+            rest: Sum::default(),
+            values: Vec::with_capacity(MAX_FIELDS),
+        }
+    }
+
+    pub fn add(&mut self, record: &FlowRecord, set: SetId, sum: &Sum, facts: &impl Facts) {
+        self.values.clear();
+        let known = self
+            .fields
+            .iter()
+            .any(|f| takes_lookup(*f))
+            .then(|| facts.known(&record.key));
+        let asns = self
+            .fields
+            .iter()
+            .any(|f| asn_end(*f).is_some())
+            .then(|| facts.asns(&record.key, set));
+        for &field in &self.fields {
+            let value = match (asn_end(field), asns) {
+                (Some(end), Some(asns)) => number(asns[end]),
+                _ => value(field, record, known.as_ref(), facts),
+            };
+            self.values.push(value);
+        }
+        if let Some(entry) = self.sums.get_mut(&self.values[..]) {
+            entry.sum.add(sum);
+        } else if self.sums.len() < MAX_GROUPS {
+            let entry = Entry {
+                sum: *sum,
+                example: *record,
+            };
+            self.sums.insert(self.values.as_slice().into(), entry);
+        } else {
+            self.rest.add(sum);
+        }
+    }
+
+    /// The largest first, how many groups there are, and what was not told apart.
+    pub fn finish(self, sort: Sort, limit: usize, facts: &impl Facts) -> (Vec<Group>, u64, Sum) {
+        let count = self.sums.len() as u64;
+        let mut groups: Vec<_> = self.sums.into_iter().collect();
+        let figure = |entry: &Entry| match sort {
+            Sort::Packets => entry.sum.packets,
+            Sort::Rate => entry.sum.bytes_per_second,
+            Sort::Last => entry.example.last,
+            Sort::Bytes | Sort::Duration => entry.sum.bytes,
+        };
+        let rank = |(_, entry): &(Box<[Value]>, Entry)| std::cmp::Reverse(figure(entry));
+        if groups.len() > limit {
+            groups.select_nth_unstable_by_key(limit, rank);
+            groups.truncate(limit);
+        }
+        groups.sort_unstable_by_key(rank);
+        let asn_field = self.fields.iter().find_map(|f| asn_end(*f));
+        let group = |(values, entry): (Box<[Value]>, Entry)| {
+            let asn_name = asn_field.and_then(|end| {
+                let known = facts.known(&entry.example.key);
+                let ends = [known.src, known.dst];
+                ends.into_iter().nth(end)?.asn_name
+            });
+            Group {
+                values,
+                sum: entry.sum,
+                asn_name,
+            }
+        };
+        (groups.into_iter().map(group).collect(), count, self.rest)
+    }
+}
+
+/// Which end's AS a field is.
+fn asn_end(field: Field) -> Option<usize> {
+    match field {
+        Field::Label(Label::SrcAsn) => Some(0),
+        Field::Label(Label::DstAsn) => Some(1),
+        _ => None,
+    }
+}
+
+fn takes_lookup(field: Field) -> bool {
+    match field {
+        Field::Label(label) => match label {
+            Label::SrcCity
+            | Label::DstCity
+            | Label::SrcCountry
+            | Label::DstCountry
+            | Label::SrcPeerAsn
+            | Label::DstPeerAsn
+            | Label::SrcNet
+            | Label::DstNet => true,
+            Label::Ifname
+            | Label::Direction
+            | Label::Proto
+            | Label::SrcAsn
+            | Label::DstAsn
+            | Label::Vlan => false,
+        },
+        Field::Src | Field::Dst | Field::SrcPort | Field::DstPort => false,
+    }
+}
+
+fn value(
+    field: Field,
+    record: &FlowRecord,
+    known: Option<&Enrichment>,
+    facts: &impl Facts,
+) -> Value {
+    let key = &record.key;
+    let text = |of: fn(&Enrichment) -> &Option<Arc<str>>| {
+        let text = known.and_then(|known| of(known).clone());
+        text.map_or(Value::Nothing, Value::Text)
+    };
+    let asn = |of: fn(&Enrichment) -> u32| number(known.map_or(0, of));
+    match field {
+        Field::Src => Value::Address(key.source()),
+        Field::Dst => Value::Address(key.destination()),
+        Field::SrcPort => Value::Number(key.src_port.into()),
+        Field::DstPort => Value::Number(key.dst_port.into()),
+        Field::Label(label) => match label {
+            Label::Ifname => facts.name(key.ifindex).map_or(Value::Nothing, Value::Text),
+            Label::Direction => Value::Text(key.direction.name().into()),
+            Label::Proto => Value::Number(key.protocol.into()),
+            Label::SrcAsn => asn(|k| k.src.asn),
+            Label::DstAsn => asn(|k| k.dst.asn),
+            Label::SrcCity => text(|k| &k.src.city),
+            Label::DstCity => text(|k| &k.dst.city),
+            Label::SrcCountry => text(|k| &k.src.country),
+            Label::DstCountry => text(|k| &k.dst.country),
+            Label::SrcPeerAsn => asn(|k| k.src.peer_asn),
+            Label::DstPeerAsn => asn(|k| k.dst.peer_asn),
+            Label::SrcNet => text(|k| &k.src.net),
+            Label::DstNet => text(|k| &k.dst.net),
+            Label::Vlan => number(key.vlan_outer.into()),
+        },
+    }
+}
+
+/// 0 stands for none.
+fn number(n: u32) -> Value {
+    match n {
+        0 => Value::Nothing,
+        n => Value::Number(n),
+    }
+}

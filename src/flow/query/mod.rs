@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Questions about the flows that are live: which of them, and what they add up to (pure).
+//!
+//! - [`Filter`]: which flows are meant,
+//! - `select`: those that carry most,
+//! - `group`: sums over what flows have in common,
+//! - [`Scan`]: the walk through the table, a slice at a time.
+
+mod filter;
+mod group;
+mod scan;
+mod select;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::key::{FlowKey, FlowRecord};
+use super::labels::{Enrichment, Label, SetId};
+
+pub use filter::{End, Filter};
+pub use group::{Group, MAX_FIELDS, MAX_GROUPS};
+pub use scan::{Question, Scan};
+pub use select::FlowRow;
+
+/// Flows or groups in one answer.
+pub const MAX_LIMIT: usize = 1000;
+
+/// A flow heard of in this time is under way: its rate is not thinned out by the silence since. The
+/// flow cache speaks of a flow once a second.
+const UNDER_WAY_NS: u64 = 2_000_000_000;
+
+/// A rate is over no less: else a single packet were a burst.
+const SHORTEST_NS: u64 = 1_000_000_000;
+
+/// What is known of a flow beyond its record.
+pub trait Facts {
+    /// All of it: takes a lookup in each source.
+    fn known(&self, key: &FlowKey) -> Enrichment;
+    /// Source and destination AS, 0 where unknown.
+    fn asns(&self, key: &FlowKey, set: SetId) -> [u32; 2];
+    fn name(&self, ifindex: u32) -> Option<Arc<str>>;
+}
+
+/// What the answers are sorted by, the largest first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sort {
+    #[default]
+    Bytes,
+    Packets,
+    Rate,
+    /// Heard of last.
+    Last,
+    /// Under way for longest.
+    Duration,
+}
+
+impl Sort {
+    pub const ALL: [Self; 5] = [
+        Self::Bytes,
+        Self::Packets,
+        Self::Rate,
+        Self::Last,
+        Self::Duration,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytes",
+            Self::Packets => "packets",
+            Self::Rate => "rate",
+            Self::Last => "last",
+            Self::Duration => "duration",
+        }
+    }
+}
+
+/// What flows can be added up by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    Label(Label),
+    Src,
+    Dst,
+    SrcPort,
+    DstPort,
+}
+
+impl Field {
+    const OTHERS: [Self; 4] = [Self::Src, Self::Dst, Self::SrcPort, Self::DstPort];
+
+    pub fn all() -> impl Iterator<Item = Self> {
+        Label::ALL.into_iter().map(Self::Label).chain(Self::OTHERS)
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Label(label) => label.name(),
+            Self::Src => "src",
+            Self::Dst => "dst",
+            Self::SrcPort => "src_port",
+            Self::DstPort => "dst_port",
+        }
+    }
+}
+
+/// The value of a [`Field`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Value {
+    /// Not known, or there is none.
+    Nothing,
+    Number(u32),
+    Address(IpAddr),
+    Text(Arc<str>),
+}
+
+/// Packets and bytes, scaled by the sample rate; how many packets that rests on; and the rate now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sum {
+    pub flows: u64,
+    pub bytes: u64,
+    pub packets: u64,
+    pub bytes_per_second: u64,
+    pub packets_per_second: u64,
+    pub sampled_packets: u64,
+}
+
+impl Sum {
+    /// What the part in progress of one flow carries; `now_ns` is the wall clock.
+    fn of(record: &FlowRecord, now_ns: u64) -> Self {
+        let rate = u64::from(record.sample_rate);
+        let bytes = record.bytes.wrapping_mul(rate);
+        let packets = record.packets.wrapping_mul(rate);
+        let under_way = now_ns.saturating_sub(record.last) < UNDER_WAY_NS;
+        let end = if under_way { record.last } else { now_ns };
+        let span = end.saturating_sub(record.first).max(SHORTEST_NS);
+        let per_second = |count: u64| (u128::from(count) * 1_000_000_000 / u128::from(span)) as u64;
+        Self {
+            flows: 1,
+            bytes,
+            packets,
+            bytes_per_second: per_second(bytes),
+            packets_per_second: per_second(packets),
+            sampled_packets: record.packets,
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.flows += other.flows;
+        self.bytes = self.bytes.wrapping_add(other.bytes);
+        self.packets = self.packets.wrapping_add(other.packets);
+        self.bytes_per_second = self.bytes_per_second.wrapping_add(other.bytes_per_second);
+        self.packets_per_second = self
+            .packets_per_second
+            .wrapping_add(other.packets_per_second);
+        self.sampled_packets = self.sampled_packets.wrapping_add(other.sampled_packets);
+    }
+}
+
+#[cfg(test)]
+mod tests;

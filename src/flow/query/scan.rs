@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! A walk through the flow table, a slice at a time.
+//!
+//! It goes from the end to the front. A flow that ends gives its place to the last one, and so moves
+//! towards the front: one not yet met stays so, one that was met may be met again. New flows come at
+//! the end and are not met. So an answer lacks no flow that lived for the whole walk.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+
+use super::group::{Group, Groups};
+use super::select::{Best, FlowRow};
+use super::{Facts, Field, Filter, Sort, Sum};
+use crate::flow::table::FlowTable;
+
+/// Flows looked at between two looks at the clock.
+const STEP: usize = 64;
+
+/// What is asked, and where the answer goes.
+pub enum Question {
+    /// Single flows, and how many there are.
+    Flows(Sender<(Vec<FlowRow>, u64)>),
+    /// Groups by these fields, at most [`super::MAX_FIELDS`]; how many there are; what was not told
+    /// apart; and all together.
+    Groups(Vec<Field>, Sender<(Vec<Group>, u64, Sum, Sum)>),
+}
+
+/// A question on its way through the table.
+pub struct Scan {
+    filter: Filter,
+    sort: Sort,
+    limit: usize,
+    /// Flows below it are to come; `None` before the first slice.
+    cursor: Option<usize>,
+    total: Sum,
+    found: Found,
+}
+
+enum Found {
+    Flows(Best, Sender<(Vec<FlowRow>, u64)>),
+    Groups(Groups, Sender<(Vec<Group>, u64, Sum, Sum)>),
+}
+
+impl Scan {
+    pub fn new(question: Question, filter: Filter, sort: Sort, limit: usize) -> Self {
+        let limit = limit.min(super::MAX_LIMIT);
+        let found = match question {
+            Question::Flows(reply) => Found::Flows(Best::new(sort, limit), reply),
+            Question::Groups(fields, reply) => Found::Groups(Groups::new(fields), reply),
+        };
+        Self {
+            filter,
+            sort,
+            limit,
+            cursor: None,
+            total: Sum::default(),
+            found,
+        }
+    }
+
+    /// Goes on for `time`; true when the walk is at its end. `now_ns` is the wall clock.
+    pub fn go_on(
+        &mut self,
+        table: &FlowTable,
+        facts: &impl Facts,
+        now_ns: u64,
+        time: Duration,
+    ) -> bool {
+        let start = Instant::now();
+        let mut cursor = self.cursor.unwrap_or(usize::MAX).min(table.len());
+        while cursor > 0 {
+            let next = cursor.saturating_sub(STEP);
+            for at in (next..cursor).rev() {
+                self.visit(table, at, facts, now_ns);
+            }
+            cursor = next;
+            if start.elapsed() >= time {
+                break;
+            }
+        }
+        self.cursor = Some(cursor);
+        cursor == 0
+    }
+
+    fn visit(&mut self, table: &FlowTable, at: usize, facts: &impl Facts, now_ns: u64) {
+        // between two parts there is nothing to tell
+        let Some((part, set)) = table.at(at).filter(|(part, _)| part.packets > 0) else {
+            return;
+        };
+        if !self.filter.admits(part, set, facts) {
+            return;
+        }
+        let sum = Sum::of(part, now_ns);
+        self.total.add(&sum);
+        match &mut self.found {
+            Found::Flows(best, _) => best.offer(part, &sum),
+            Found::Groups(groups, _) => groups.add(part, set, &sum, facts),
+        }
+    }
+
+    /// Sends the answer, if somebody still waits for it.
+    pub fn finish(self, facts: &impl Facts, now_ns: u64) {
+        match self.found {
+            Found::Flows(best, reply) => {
+                let rows = best.finish(now_ns, facts);
+                drop(reply.try_send((rows, self.total.flows)));
+            }
+            Found::Groups(groups, reply) => {
+                let (groups, count, rest) = groups.finish(self.sort, self.limit, facts);
+                drop(reply.try_send((groups, count, rest, self.total)));
+            }
+        }
+    }
+}

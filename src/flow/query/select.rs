@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The flows that carry most: a heap that holds no more than are asked for.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+
+use super::{Facts, Sort, Sum};
+use crate::flow::key::FlowRecord;
+use crate::flow::labels::Enrichment;
+
+/// One flow of an answer.
+#[derive(Clone, Debug)]
+pub struct FlowRow {
+    /// The part in progress.
+    pub record: FlowRecord,
+    pub sum: Sum,
+    pub known: Enrichment,
+}
+
+/// The best so far, the least of them on top.
+#[derive(Debug)]
+pub(super) struct Best {
+    sort: Sort,
+    limit: usize,
+    heap: BinaryHeap<Reverse<Ranked>>,
+}
+
+#[derive(Debug)]
+struct Ranked {
+    rank: (u64, u64),
+    record: FlowRecord,
+}
+
+impl Best {
+    pub fn new(sort: Sort, limit: usize) -> Self {
+        Self {
+            sort,
+            limit,
+            heap: BinaryHeap::new(),
+        }
+    }
+
+    pub fn offer(&mut self, record: &FlowRecord, sum: &Sum) {
+        let figure = match self.sort {
+            Sort::Bytes => sum.bytes,
+            Sort::Packets => sum.packets,
+            Sort::Rate => sum.bytes_per_second,
+            Sort::Last => record.last,
+            Sort::Duration => record.last.saturating_sub(record.first),
+        };
+        let rank = (figure, record.last);
+        if self.heap.len() >= self.limit {
+            match self.heap.peek() {
+                Some(Reverse(least)) if least.rank < rank => drop(self.heap.pop()),
+                _ => return,
+            }
+        }
+        let record = *record;
+        self.heap.push(Reverse(Ranked { rank, record }));
+    }
+
+    /// The largest first. A flow that moved in the table between two slices may have been met twice.
+    pub fn finish(self, now_ns: u64, facts: &impl Facts) -> Vec<FlowRow> {
+        let ranked = self.heap.into_sorted_vec();
+        let mut rows: Vec<FlowRow> = Vec::with_capacity(ranked.len());
+        let mut met = std::collections::HashSet::new();
+        for Reverse(Ranked { record, .. }) in ranked {
+            if met.insert(record.key) {
+                rows.push(FlowRow {
+                    sum: Sum::of(&record, now_ns),
+                    known: facts.known(&record.key),
+                    record,
+                });
+            }
+        }
+        rows
+    }
+}
+
+impl PartialEq for Ranked {
+    fn eq(&self, other: &Self) -> bool {
+        self.rank == other.rank
+    }
+}
+
+impl Eq for Ranked {}
+
+impl PartialOrd for Ranked {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Ranked {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.rank.cmp(&other.rank)
+    }
+}

@@ -1,0 +1,397 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! What is shown, from what the agent said and what was typed (pure: the clock is an argument).
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::filter;
+use super::rows::{self, Row};
+use crate::control::api;
+
+/// Rates kept of each interface, one a poll.
+pub const HISTORY: usize = 60;
+/// Rows of a list that the agent is asked for.
+const LIMIT: usize = 200;
+/// Longest filter.
+const MAX_FILTER: usize = 200;
+
+/// What the lower part lists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tab {
+    #[default]
+    Flows,
+    SrcAsn,
+    DstAsn,
+    SrcPort,
+    DstPort,
+    Protocol,
+    Interfaces,
+}
+
+impl Tab {
+    pub const ALL: [Self; 7] = [
+        Self::Flows,
+        Self::SrcAsn,
+        Self::DstAsn,
+        Self::SrcPort,
+        Self::DstPort,
+        Self::Protocol,
+        Self::Interfaces,
+    ];
+
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Flows => "Flows",
+            Self::SrcAsn => "Src AS",
+            Self::DstAsn => "Dst AS",
+            Self::SrcPort => "Src port",
+            Self::DstPort => "Dst port",
+            Self::Protocol => "Protocol",
+            Self::Interfaces => "Interfaces",
+        }
+    }
+
+    /// The field that its rows are groups of.
+    pub fn field(self) -> Option<&'static str> {
+        match self {
+            Self::SrcAsn => Some("src_asn"),
+            Self::DstAsn => Some("dst_asn"),
+            Self::SrcPort => Some("src_port"),
+            Self::DstPort => Some("dst_port"),
+            Self::Protocol => Some("proto"),
+            Self::Flows | Self::Interfaces => None,
+        }
+    }
+
+    fn step(self, by: usize) -> Self {
+        Self::ALL[(self as usize + by) % Self::ALL.len()]
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sort {
+    #[default]
+    Rate,
+    Bytes,
+    Packets,
+}
+
+impl Sort {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rate => "rate",
+            Self::Bytes => "bytes",
+            Self::Packets => "packets",
+        }
+    }
+
+    fn next(self) -> Self {
+        match self {
+            Self::Rate => Self::Bytes,
+            Self::Bytes => Self::Packets,
+            Self::Packets => Self::Rate,
+        }
+    }
+}
+
+/// What is asked of the agent each time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    pub tab: Tab,
+    /// Path and query of the list; `None` where the interfaces are all.
+    pub list: Option<String>,
+}
+
+/// What the agent said.
+pub enum List {
+    Flows(api::FlowList),
+    Top(api::Top),
+}
+
+pub struct Sample {
+    pub status: api::Status,
+    /// Of this tab; or why there is none.
+    pub tab: Tab,
+    pub list: Option<Result<List, String>>,
+}
+
+/// What was typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    Quit,
+    NextTab,
+    PreviousTab,
+    Tab(usize),
+    Sort,
+    Direction,
+    Pause,
+    Freeze,
+    Help,
+    EditFilter,
+    Up(usize),
+    Down(usize),
+    Home,
+    /// While the filter is edited.
+    Type(char),
+    Erase,
+    EraseAll,
+    Accept,
+    Cancel,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Rates {
+    /// Bytes a second, newest last.
+    pub rx: VecDeque<f64>,
+    pub tx: VecDeque<f64>,
+    pub rx_packets: f64,
+    pub tx_packets: f64,
+    last: Option<(Instant, [u64; 4])>,
+}
+
+#[derive(Default)]
+pub struct Model {
+    pub status: Option<api::Status>,
+    pub rates: HashMap<u32, Rates>,
+    pub list: Option<List>,
+    pub tab: Tab,
+    pub sort: Sort,
+    /// "ingress" or "egress"; `None` = both, each in rows of its own.
+    pub direction: Option<&'static str>,
+    pub filter: String,
+    /// The filter while it is edited.
+    pub editing: Option<String>,
+    pub paused: bool,
+    pub frozen: bool,
+    pub help: bool,
+    pub scroll: usize,
+    /// What is wrong, if something is.
+    pub trouble: Option<String>,
+    pub heard: Option<Instant>,
+    pub quit: bool,
+    order: Vec<String>,
+}
+
+impl Model {
+    pub fn wanted(&self) -> Wanted {
+        let list = match self.tab {
+            Tab::Interfaces => None,
+            Tab::Flows => Some(format!("/v1/flows?limit={LIMIT}")),
+            tab => {
+                // a packet that is forwarded is seen twice: its directions are never added up
+                let fields = ["direction", tab.field().unwrap_or_default()].join(",");
+                Some(format!("/v1/top?limit={LIMIT}&by={fields}"))
+            }
+        };
+        let rest = filter::query(&self.filter, self.direction);
+        Wanted {
+            tab: self.tab,
+            list: list.map(|list| format!("{list}&sort={}{rest}", self.sort.name())),
+        }
+    }
+
+    /// The agent answered.
+    pub fn update(&mut self, sample: Sample, now: Instant) {
+        self.heard = Some(now);
+        if self.paused {
+            return;
+        }
+        self.trouble = None;
+        self.note_rates(&sample.status, now);
+        self.status = Some(sample.status);
+        match sample.list {
+            // what was asked for before the tab changed
+            _ if sample.tab != self.tab => {}
+            Some(Ok(list)) => self.list = Some(list),
+            Some(Err(trouble)) => {
+                self.list = None;
+                self.trouble = Some(trouble);
+            }
+            None => self.list = None,
+        }
+        self.keep_order();
+        self.keep_scroll();
+    }
+
+    /// The agent did not.
+    pub fn lost(&mut self, trouble: String) {
+        self.trouble = Some(trouble);
+    }
+
+    /// How long the agent has been silent.
+    pub fn silence(&self, now: Instant) -> Duration {
+        self.heard
+            .map_or(Duration::ZERO, |heard| now.saturating_duration_since(heard))
+    }
+
+    fn note_rates(&mut self, status: &api::Status, now: Instant) {
+        let there = |ifindex: &u32| status.interfaces.iter().any(|i| i.ifindex == *ifindex);
+        self.rates.retain(|ifindex, _| there(ifindex));
+        for interface in &status.interfaces {
+            let rates = self.rates.entry(interface.ifindex).or_default();
+            rates.note(interface, now);
+        }
+    }
+
+    /// The rows of the present tab, in their order.
+    pub fn rows(&self) -> Vec<Row> {
+        let mut rows = self.unordered();
+        if self.frozen {
+            let place = |row: &Row| self.order.iter().position(|key| *key == row.key);
+            // those that are new come last
+            rows.sort_by_key(|row| place(row).unwrap_or(usize::MAX));
+        }
+        rows
+    }
+
+    fn unordered(&self) -> Vec<Row> {
+        match (&self.list, self.tab) {
+            (_, Tab::Interfaces) => rows::interfaces(self),
+            (Some(List::Flows(list)), Tab::Flows) => rows::flows(list),
+            (Some(List::Top(top)), tab) => rows::groups(top, tab),
+            _ => Vec::new(),
+        }
+    }
+
+    fn keep_order(&mut self) {
+        if !self.frozen {
+            self.order = self.unordered().into_iter().map(|row| row.key).collect();
+        }
+    }
+
+    fn keep_scroll(&mut self) {
+        self.scroll = self.scroll.min(self.unordered().len().saturating_sub(1));
+    }
+
+    /// Bytes a second over all interfaces, received and sent. What stands on another watched interface
+    /// is not added: the same packets cross that one.
+    pub fn totals(&self) -> (f64, f64) {
+        let interfaces = self.status.iter().flat_map(|s| &s.interfaces);
+        let base = interfaces.filter(|i| i.stacked_on.is_none());
+        base.fold((0.0, 0.0), |(rx, tx), i| {
+            let (more_rx, more_tx) = self.rates_of(i.ifindex);
+            (rx + more_rx, tx + more_tx)
+        })
+    }
+
+    /// Bytes a second now.
+    pub fn rates_of(&self, ifindex: u32) -> (f64, f64) {
+        let last = |rates: &VecDeque<f64>| rates.back().copied().unwrap_or(0.0);
+        self.rates
+            .get(&ifindex)
+            .map_or((0.0, 0.0), |rates| (last(&rates.rx), last(&rates.tx)))
+    }
+
+    /// True if what is asked of the agent has changed.
+    pub fn act(&mut self, action: Action) -> bool {
+        let before = self.wanted();
+        match action {
+            Action::Quit => self.quit = true,
+            Action::NextTab => self.show(self.tab.step(1)),
+            Action::PreviousTab => self.show(self.tab.step(Tab::ALL.len() - 1)),
+            Action::Tab(n) => {
+                if let Some(tab) = Tab::ALL.get(n) {
+                    self.show(*tab);
+                }
+            }
+            Action::Sort => self.sort = self.sort.next(),
+            Action::Direction => {
+                self.direction = match self.direction {
+                    None => Some("ingress"),
+                    Some("ingress") => Some("egress"),
+                    Some(_) => None,
+                }
+            }
+            Action::Pause => self.paused = !self.paused,
+            Action::Freeze => {
+                self.frozen = !self.frozen;
+                self.keep_order();
+            }
+            Action::Help => self.help = !self.help,
+            Action::Up(by) => self.scroll = self.scroll.saturating_sub(by),
+            Action::Down(by) => {
+                self.scroll = self.scroll.saturating_add(by);
+                self.keep_scroll();
+            }
+            Action::Home => self.scroll = 0,
+            Action::EditFilter => self.editing = Some(self.filter.clone()),
+            Action::Cancel => {
+                self.editing = None;
+                self.help = false;
+            }
+            Action::Type(_) | Action::Erase | Action::EraseAll | Action::Accept => {
+                self.edit(action);
+            }
+        }
+        self.wanted() != before
+    }
+
+    fn edit(&mut self, action: Action) {
+        let Some(text) = &mut self.editing else {
+            return;
+        };
+        match action {
+            Action::Type(c) if !c.is_control() && text.len() < MAX_FILTER => text.push(c),
+            Action::Erase => drop(text.pop()),
+            Action::EraseAll => text.clear(),
+            Action::Accept => {
+                self.filter = text.trim().to_owned();
+                self.editing = None;
+                self.scroll = 0;
+            }
+            _ => {}
+        }
+    }
+
+    fn show(&mut self, tab: Tab) {
+        self.tab = tab;
+        self.list = None;
+        self.scroll = 0;
+        self.order.clear();
+        self.frozen = false;
+        self.trouble = None;
+    }
+}
+
+impl Rates {
+    fn note(&mut self, interface: &api::Interface, now: Instant) {
+        let counters = [
+            interface.rx_bytes,
+            interface.tx_bytes,
+            interface.rx_packets,
+            interface.tx_packets,
+        ];
+        let before = self.last.replace((now, counters));
+        let Some((then, old)) = before else {
+            // the agent may have looked a moment ago
+            if let Some(rates) = interface.rates {
+                self.push(rates.rx_bytes_per_second, rates.tx_bytes_per_second);
+                self.rx_packets = rates.rx_packets_per_second;
+                self.tx_packets = rates.tx_packets_per_second;
+            }
+            return;
+        };
+        let seconds = now.saturating_duration_since(then).as_secs_f64();
+        if seconds <= 0.0 {
+            return;
+        }
+        let rate = |i: usize| counters[i].saturating_sub(old[i]) as f64 / seconds;
+        self.push(rate(0), rate(1));
+        (self.rx_packets, self.tx_packets) = (rate(2), rate(3));
+    }
+
+    fn push(&mut self, rx: f64, tx: f64) {
+        for (history, rate) in [(&mut self.rx, rx), (&mut self.tx, tx)] {
+            if history.len() >= HISTORY {
+                history.pop_front();
+            }
+            history.push_back(rate);
+        }
+    }
+
+    /// Of the last ten seconds, both ways: what interfaces are ordered by.
+    pub fn lately(&self) -> f64 {
+        let sum = |rates: &VecDeque<f64>| rates.iter().rev().take(10).sum::<f64>();
+        sum(&self.rx) + sum(&self.tx)
+    }
+}

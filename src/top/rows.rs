@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Rows of text from the agent's lists (pure).
+
+use super::model::{Model, Tab};
+use crate::client::show::{direction, end, has_ports, share, value};
+use crate::client::table::clean;
+use crate::client::units;
+use crate::control::{api, params};
+
+/// A column: its title, whether figures stand in it, and whether it may be shortened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Column {
+    pub title: &'static str,
+    pub right: bool,
+    pub flexible: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Stays the same from one answer to the next.
+    pub key: String,
+    pub cells: Vec<String>,
+    /// Rests on few samples.
+    pub doubtful: bool,
+}
+
+const fn text(title: &'static str) -> Column {
+    Column {
+        title,
+        right: false,
+        flexible: false,
+    }
+}
+
+const fn long(title: &'static str) -> Column {
+    Column {
+        title,
+        right: false,
+        flexible: true,
+    }
+}
+
+const fn figure(title: &'static str) -> Column {
+    Column {
+        title,
+        right: true,
+        flexible: false,
+    }
+}
+
+pub fn columns(tab: Tab) -> &'static [Column] {
+    match tab {
+        Tab::Flows => {
+            const {
+                &[
+                    text("IF"),
+                    text("DIR"),
+                    text("PROTO"),
+                    long("SOURCE"),
+                    long("DESTINATION"),
+                    figure("RATE"),
+                    figure("BYTES"),
+                    figure("±"),
+                ]
+            }
+        }
+        Tab::SrcAsn | Tab::DstAsn => {
+            const {
+                &[
+                    text("DIR"),
+                    figure("AS"),
+                    long("NAME"),
+                    figure("RATE"),
+                    figure("BYTES"),
+                    figure("SHARE"),
+                    figure("FLOWS"),
+                    figure("±"),
+                ]
+            }
+        }
+        Tab::SrcPort | Tab::DstPort | Tab::Protocol => {
+            const {
+                &[
+                    text("DIR"),
+                    figure("VALUE"),
+                    figure("RATE"),
+                    figure("BYTES"),
+                    figure("SHARE"),
+                    figure("PACKETS"),
+                    figure("FLOWS"),
+                    figure("±"),
+                ]
+            }
+        }
+        Tab::Interfaces => {
+            const {
+                &[
+                    text("NAME"),
+                    text("HOOK"),
+                    figure("SPEED"),
+                    figure("RX"),
+                    figure("RX PKT/S"),
+                    figure("TX"),
+                    figure("TX PKT/S"),
+                    text("ON"),
+                    long("ALIAS"),
+                ]
+            }
+        }
+    }
+}
+
+pub fn flows(list: &api::FlowList) -> Vec<Row> {
+    list.flows.iter().map(flow).collect()
+}
+
+fn flow(flow: &api::Flow) -> Row {
+    let ports = has_ports(flow);
+    let ends = [
+        end(&flow.src, flow.src_port, ports),
+        end(&flow.dst, flow.dst_port, ports),
+    ];
+    let doubt = doubt(flow.sample_rate, flow.sampled_packets);
+    let [src, dst] = ends;
+    let start = [
+        flow.interface.clone(),
+        direction(&flow.direction).to_owned(),
+        params::protocol_name(flow.protocol),
+        src,
+        dst,
+    ];
+    let vlans = format!("{}.{}", flow.vlan, flow.inner_vlan);
+    Row {
+        // ICMP has its type in the port
+        key: format!("{} {} {vlans}", start.join(" "), flow.dst_port),
+        doubtful: !doubt.is_empty(),
+        cells: cleaned(start.into_iter().chain([
+            units::bits(flow.bytes_per_second as f64),
+            units::bytes(flow.bytes),
+            doubt,
+        ])),
+    }
+}
+
+pub fn groups(top: &api::Top, tab: Tab) -> Vec<Row> {
+    let field = tab.field().unwrap_or_default();
+    let totals = totals(top);
+    top.top
+        .iter()
+        .map(|group| {
+            let sum = &group.sum;
+            let way = group.values.get("direction").and_then(|way| way.as_str());
+            let way = way.unwrap_or_default();
+            let name = value(field, group.values.get(field).unwrap_or_default());
+            let doubt = doubt(top.sample_rate, sum.sampled_packets);
+            let mut cells = vec![direction(way).to_owned(), name.clone()];
+            if matches!(tab, Tab::SrcAsn | Tab::DstAsn) {
+                cells.push(group.asn_name.clone().unwrap_or_default());
+            }
+            let whole = if way == "egress" { totals.1 } else { totals.0 };
+            cells.extend([
+                units::bits(sum.bytes_per_second as f64),
+                units::bytes(sum.bytes),
+                share(sum.bytes, whole),
+            ]);
+            if !matches!(tab, Tab::SrcAsn | Tab::DstAsn) {
+                cells.push(units::count(sum.packets as f64));
+            }
+            cells.extend([sum.flows.to_string(), doubt.clone()]);
+            Row {
+                key: format!("{way} {name}"),
+                doubtful: !doubt.is_empty(),
+                cells: cleaned(cells),
+            }
+        })
+        .collect()
+}
+
+/// Bytes of the groups shown, in and out: a share is of its direction.
+fn totals(top: &api::Top) -> (u64, u64) {
+    let mut sums = (0, 0);
+    for group in &top.top {
+        let is_egress = group
+            .values
+            .get("direction")
+            .is_some_and(|way| way == "egress");
+        let sum = if is_egress { &mut sums.1 } else { &mut sums.0 };
+        *sum += group.sum.bytes;
+    }
+    sums
+}
+
+pub fn interfaces(model: &Model) -> Vec<Row> {
+    let interfaces = busiest_first(model).into_iter();
+    interfaces
+        .map(|interface| {
+            let (rx, tx) = model.rates_of(interface.ifindex);
+            let packets = model.rates.get(&interface.ifindex);
+            let packets = packets.map_or((0.0, 0.0), |r| (r.rx_packets, r.tx_packets));
+            Row {
+                key: interface.ifindex.to_string(),
+                doubtful: false,
+                cells: cleaned([
+                    interface.name.clone(),
+                    match interface.up {
+                        true => interface.attach.clone(),
+                        false => "down".to_owned(),
+                    },
+                    speed(interface),
+                    units::bits(rx),
+                    units::count(packets.0.round()),
+                    units::bits(tx),
+                    units::count(packets.1.round()),
+                    interface.stacked_on.clone().unwrap_or_default(),
+                    interface.alias.clone(),
+                ]),
+            }
+        })
+        .collect()
+}
+
+/// By what crossed them in the last ten seconds, then by name.
+pub fn busiest_first(model: &Model) -> Vec<&api::Interface> {
+    let mut all: Vec<_> = model.status.iter().flat_map(|s| &s.interfaces).collect();
+    let lately = |i: &api::Interface| model.rates.get(&i.ifindex).map_or(0.0, |r| r.lately());
+    all.sort_by(|a, b| {
+        let by_rate = lately(b).total_cmp(&lately(a));
+        by_rate.then_with(|| a.name.cmp(&b.name))
+    });
+    all
+}
+
+pub fn speed(interface: &api::Interface) -> String {
+    let speed = interface.speed_bytes;
+    speed.map_or_else(String::new, |bytes| units::bits(bytes as f64))
+}
+
+fn doubt(sample_rate: u32, sampled_packets: u64) -> String {
+    let percent = units::uncertainty(sample_rate, sampled_packets);
+    percent.map_or_else(String::new, |percent| format!("±{percent}%"))
+}
+
+fn cleaned(cells: impl IntoIterator<Item = String>) -> Vec<String> {
+    cells.into_iter().map(|cell| clean(&cell)).collect()
+}

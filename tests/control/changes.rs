@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! `rfm set` and `rfm reload`: what they change, and what they say.
+
+use serde_json::json;
+
+use crate::common::lab::can_run;
+use crate::kit::{Rig, config};
+
+#[test]
+fn the_sample_rate_is_set_and_shown_everywhere() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    let rig = Rig::new("");
+    assert_eq!(rig.rfm("set bpf.sample_rate 10"), "bpf.sample_rate = 10\n");
+    assert_eq!(rig.json("status")["sample_rate"], 10);
+    assert_eq!(rig.agent.scrape().get("rfm_sample_rate", &[]), Some(10.0));
+    assert_eq!(rig.get("/v1/config").1["agent"]["bpf"]["sample_rate"], 10);
+    let said = rig.json("set agent.bpf.sample_rate 7");
+    assert_eq!(said, json!({"sample_rate": 7}));
+    assert_eq!(rig.json("status")["sample_rate"], 7);
+
+    for (body, error) in [
+        (
+            "{\"sample_rate\": 0}",
+            "sample_rate: expected a whole number from 1",
+        ),
+        ("{\"sample_rate\": -1}", "the body: expected JSON such as"),
+        ("{\"rate\": 5}", "the body: expected JSON such as"),
+        ("", "the body: expected JSON such as"),
+        ("sample_rate=5", "the body: expected JSON such as"),
+    ] {
+        let (status, reply) = rig.post("/v1/sample_rate", body);
+        assert_eq!(status, 400, "{body}");
+        let text = reply["error"].as_str().unwrap_or_default();
+        assert!(text.starts_with(error), "{body}: {text}");
+    }
+    assert_eq!(rig.json("status")["sample_rate"], 7, "nothing changed");
+}
+
+#[test]
+fn the_log_level_is_set() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    let rig = Rig::new("");
+    assert_eq!(rig.json("status")["log_level"], "info");
+    rig.rfm("set log_level debug");
+    assert_eq!(rig.json("status")["log_level"], "debug");
+    let (status, reply) = rig.post("/v1/log_level", "{\"log_level\": \"loud\"}");
+    assert_eq!(status, 400);
+    let text = reply["error"].as_str().unwrap_or_default();
+    assert!(
+        text.contains("off, error, warn, info, debug, trace"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_reload_says_what_changed_and_what_takes_a_restart() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    let rig = Rig::new("");
+    assert_eq!(rig.rfm("reload"), "reloaded: nothing changed\n");
+    let text = config(&rig.folder, "[\"v1\"]", 5, "mode = \"0600\"");
+    rig.lab.file("rfm.toml", &text);
+    let said = rig.json("reload");
+    assert_eq!(said["changed"], json!(["agent.bpf.sample_rate"]));
+    assert_eq!(said["needs_restart"], json!(["agent.control.mode"]));
+    assert_eq!(rig.json("status")["sample_rate"], 5);
+
+    rig.lab
+        .file("rfm.toml", "[agent]\ninterfaces = [\"v1\"]\nbroken");
+    let (code, _, error) = rig.try_rfm("reload");
+    assert_eq!(code, 1);
+    assert!(error.contains("rfm.toml"), "{error}");
+    let status = rig.json("status");
+    assert_eq!(status["sample_rate"], 5);
+    assert_eq!(status["config"]["last_reload_successful"], false);
+}
+
+#[test]
+fn mistakes_in_a_command_are_told_before_the_agent_is_asked() {
+    for (words, expected) in [
+        (
+            "set bpf.sample_rate 0",
+            "rfm: bpf.sample_rate: expected a whole number from 1 to 4294967295, got \"0\"\n",
+        ),
+        (
+            "set bpf.sampel_rate 5",
+            "rfm: unknown key bpf.sampel_rate, did you mean bpf.sample_rate?\n",
+        ),
+        (
+            "set log_level loud",
+            "rfm: log_level: expected off, error, warn, info, debug or trace, got \"loud\"\n",
+        ),
+    ] {
+        let output = crate::kit::rfm(std::path::Path::new("/nonexistent/a.sock"), words);
+        let (code, out, error) = crate::kit::parts(output);
+        assert_eq!((code, &*out, &*error), (2, "", expected), "{words}");
+    }
+}

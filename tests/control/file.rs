@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The socket as a file: who is there already, and what is left behind.
+
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::process::Command;
+
+use crate::common::agent::{Agent, refused};
+use crate::common::lab::{Lab, can_run, try_run};
+use crate::kit::{Folder, Rig, config, parts, rfm};
+
+#[test]
+fn the_file_has_its_permissions_and_goes_with_the_agent() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    let rig = Rig::new("mode = \"0640\"\ngroup = \"4242\"");
+    let socket = rig.socket();
+    let metadata = fs::symlink_metadata(&socket).expect("the socket");
+    assert!(metadata.file_type().is_socket());
+    assert_eq!(metadata.permissions().mode() & 0o777, 0o640);
+    assert_eq!(metadata.gid(), 4242);
+    let Rig { agent, .. } = rig;
+    agent.stop();
+    assert!(!socket.exists());
+}
+
+#[test]
+fn a_stale_socket_is_replaced() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    let folder = Folder::new();
+    let config = config(&folder, "[\"v1\"]", 1, "");
+    Agent::start(&lab, &namespace, &config).kill();
+    assert!(folder.socket().exists(), "killed: no time for any farewell");
+    let (code, _, error) = parts(rfm(&folder.socket(), "status"));
+    assert_eq!(code, 1);
+    assert!(error.contains("no agent answers on"), "{error}");
+    let agent = Agent::start(&lab, &namespace, &config);
+    let (code, ..) = parts(rfm(&folder.socket(), "status"));
+    assert_eq!(code, 0);
+    agent.stop();
+}
+
+#[test]
+fn a_second_agent_is_refused_and_the_first_goes_on() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    let rig = Rig::new("");
+    // another port: only the socket is in the way
+    let other = config(&rig.folder, "[\"v0\"]", 1, "").replace("port = 9669", "port = 9670");
+    let (code, said) = refused(&rig.lab, &rig.namespace, &other, &[]);
+    assert_eq!(code, Some(1), "{said}");
+    let expected = format!("another agent answers on {}", rig.socket().display());
+    assert!(said.contains(&expected), "{said}");
+    assert_eq!(rig.json("status")["healthy"], true);
+    assert!(rig.socket().exists());
+}
+
+#[test]
+fn what_is_no_socket_is_left_alone() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    let folder = Folder::new();
+    fs::write(folder.socket(), "precious").expect("written");
+    let config = config(&folder, "[\"v1\"]", 1, "");
+    let (code, said) = refused(&lab, &namespace, &config, &[]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("is there and is no socket"), "{said}");
+    assert_eq!(fs::read_to_string(folder.socket()).unwrap(), "precious");
+}
+
+#[test]
+fn a_group_that_is_not_there_is_named() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    for key in ["group", "write_group"] {
+        let folder = Folder::new();
+        let more = format!("{key} = \"no-such\"");
+        let config = config(&folder, "[\"v1\"]", 1, &more);
+        let (code, said) = refused(&lab, &namespace, &config, &[]);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(
+            said.contains("no group \"no-such\" in /etc/group"),
+            "{said}"
+        );
+        assert!(!folder.socket().exists());
+    }
+}
+
+/// `--config` names the socket; where it cannot be read it is the usual one, and that is said.
+#[test]
+fn the_configuration_names_the_socket() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    let rig = Rig::new("");
+    let file = rig.lab.path("rfm.toml");
+    let file = file.to_str().unwrap();
+    let run = |words: &[&str]| parts(try_run(Command::new(env!("CARGO_BIN_EXE_rfm")).args(words)));
+    for words in [["--config", file, "status"], ["status", "--config", file]] {
+        let (code, out, _) = run(&words);
+        assert_eq!(code, 0);
+        assert!(out.contains("healthy"), "{out}");
+    }
+    let (code, _, error) = run(&["--config", "/nonexistent/rfm.toml", "status"]);
+    // another agent may be running on this machine
+    assert!(
+        code == 0 || error.contains("/nonexistent/rfm.toml cannot be read"),
+        "{error}"
+    );
+}

@@ -1,0 +1,238 @@
+#!/bin/sh
+# Runs in the guest, as root: a router with a plain link, a VLAN, a VRF and WireGuard, real traffic
+# through all of them, and the daemon's figures beside the kernel's own.
+#
+#   expect: one word each in the files attach (tcx or clsact) and cache (yes or no)
+# SPDX-License-Identifier: AGPL-3.0-only
+set -u
+
+cd "$(dirname "$0")" || exit 1
+expected_attach=$(cat attach)
+expected_cache=$(cat cache)
+failures=0
+
+say() { echo "$(uname -r | cut -d- -f1): $*"; }
+check() {
+    what=$1
+    shift
+    if "$@"; then
+        say "ok: $what"
+    else
+        say "FAILED: $what"
+        failures=$((failures + 1))
+    fi
+}
+
+metrics() { curl -sf http://127.0.0.1:9669/metrics; }
+# sum TEXT PATTERN: of the values of the series whose line begins so
+sum() { printf '%s\n' "$1" | awk -v p="^$2" '$0 ~ p { s += $2 } END { printf "%.0f", s }'; }
+
+# until_true SECONDS COMMAND
+until_true() {
+    left=$(($1 * 10))
+    shift
+    until "$@"; do
+        left=$((left - 1))
+        [ $left -gt 0 ] || return 1
+        sleep 0.1
+    done
+}
+
+start_rfm() {
+    RFM_LOG=info,libbpf=trace ./rfm --config rfm.toml >rfm.log 2>&1 &
+    rfm=$!
+    until_true 60 healthy || { cat rfm.log && return 1; }
+}
+healthy() { curl -sf -o /dev/null http://127.0.0.1:9669/healthz; }
+
+# link NUMBER: r0 here with one address, and its peer in a namespace of its own; all segmentation off, so that the
+# devices count what goes over a wire
+link() {
+    ip netns add "n$1"
+    ip link add "r$1" address "02:00:00:00:0$1:01" type veth peer name p netns "n$1"
+    for offload in tso gso gro tx-udp-segmentation; do
+        ethtool -K "r$1" $offload off >/dev/null 2>&1
+        ip netns exec "n$1" ethtool -K p $offload off >/dev/null 2>&1
+    done
+    ip addr add "10.1.$1.1/24" dev "r$1"
+    ip addr add "fd00:$1::1/64" dev "r$1" nodad
+    ip link set "r$1" up
+    ip -n "n$1" addr add "10.1.$1.2/24" dev p
+    ip -n "n$1" addr add "fd00:$1::2/64" dev p nodad
+    ip -n "n$1" link set p up
+    ip -n "n$1" link set lo up
+    ip -n "n$1" route add default via "10.1.$1.1"
+    ip -n "n$1" -6 route add default via "fd00:$1::1"
+}
+
+build_router() {
+    sysctl -q -w net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
+    link 0
+    link 1
+    # a VLAN above r1
+    ip link add link r1 name r1.10 type vlan id 10
+    ip addr add 10.1.10.1/24 dev r1.10
+    ip link set r1.10 up
+    ip -n n1 link add link p name p.10 type vlan id 10
+    ip -n n1 addr add 10.1.10.2/24 dev p.10
+    ip -n n1 link set p.10 up
+    # two links of a VRF
+    ip link add red type vrf table 100
+    ip link set red up
+    link 2
+    link 3
+    ip link set r2 master red
+    ip link set r3 master red
+    # WireGuard over r0
+    umask 077
+    wg genkey >here.key
+    wg genkey >there.key
+    ip link add wg0 type wireguard
+    ip -n n0 link add wg0 type wireguard
+    wg set wg0 listen-port 51820 private-key here.key peer "$(wg pubkey <there.key)" allowed-ips 10.1.90.2/32
+    ip netns exec n0 wg set wg0 private-key there.key peer "$(wg pubkey <here.key)" endpoint 10.1.0.1:51820 allowed-ips 10.1.90.1/32
+    ip addr add 10.1.90.1/24 dev wg0
+    ip link set wg0 up
+    ip -n n0 addr add 10.1.90.2/24 dev wg0
+    ip -n n0 link set wg0 up
+}
+
+echoes() {
+    ip netns exec "$1" ping -q -c 30 -i 0.01 -s "$3" "$2" >ping.log 2>&1
+    grep -q ' 0% packet loss' ping.log || { cat ping.log && return 1; }
+}
+
+stream() {
+    ip netns exec n1 iperf3 -s -1 -D
+    sleep 0.5
+    # shellcheck disable=SC2086 # words of their own
+    ip netns exec n0 iperf3 -c "$1" -t 2 -M 1200 ${2:-} >iperf.log 2>&1 || { cat iperf.log && return 1; }
+}
+
+# One line of a scrape's own figures for an interface: the daemon's counter and, from the same scrape, the device's.
+counters() {
+    for i in r0 r1 r2 r3 r1.10 wg0; do
+        name=$(echo "$i" | sed 's/\./\\\\./')
+        for s in rx_packets rx_bytes tx_packets tx_bytes; do
+            echo "$i $s $(sum "$1" "rfm_interface_${s}_total.ifname=\"$name\"") $(sum "$1" "rfm_interface_device_${s}_total.ifname=\"$name\"")"
+        done
+    done
+}
+
+# Reads until nothing moves: between two reads of a quiet machine the figures are of the same moment.
+counters_at_rest() {
+    last=
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        now=$(counters "$(metrics)")
+        [ "$now" != "$last" ] || break
+        last=$now
+        sleep 1
+    done
+    echo "$now"
+}
+
+# grown LINES INTERFACE COUNTER COLUMN: since the lines of before
+grown() {
+    a=$(printf '%s\n' "$before" | awk -v i="$1" -v s="$2" -v c="$3" '$1 == i && $2 == s { print $c }')
+    b=$(printf '%s\n' "$after" | awk -v i="$1" -v s="$2" -v c="$3" '$1 == i && $2 == s { print $c }')
+    echo $((b - a))
+}
+
+# agrees INTERFACE COUNTER AT_LEAST [MORE]: the daemon's is the device's and MORE
+agrees() {
+    ours=$(grown "$1" "$2" 3)
+    device=$(grown "$1" "$2" 4)
+    say "$1 $2: rfm $ours, device $device"
+    [ "$ours" -eq $((device + ${4:-0})) ] && [ "$ours" -ge "$3" ]
+}
+
+# the identities of the books: what was taken has arrived or is lost; all that is IP was taken
+settled() {
+    now=$(metrics)
+    taken=$(sum "$now" 'rfm_interface_sampled_packets_total')
+    arrived=$(sum "$now" 'rfm_collector_accounted_packets_total')
+    lost=$(sum "$now" 'rfm_collector_dropped_packets_total')
+    ip=$(sum "$now" 'rfm_interface_[rt]x_packets_total.*family="ipv[46]"')
+    [ "$taken" -eq $((arrived + lost)) ] && [ "$taken" -eq "$ip" ]
+}
+
+series() { printf '%s\n' "$scrape" | grep -qE "$1"; }
+no_program() { ! bpftool prog show | grep -q 'name rfm_'; }
+no_filter() { ! tc filter show dev r0 ingress | grep -q rfm_; }
+
+build_router
+say "router built"
+if ! start_rfm; then
+    say "FAILED: the daemon does not start"
+    exit 1
+fi
+# the interfaces are quiet once routers have been solicited
+sleep 4
+before=$(counters_at_rest)
+check 'echoes over IPv4' echoes n0 10.1.1.2 1000
+check 'echoes over IPv6' echoes n0 fd00:1::2 1000
+check 'echoes in fragments' echoes n0 10.1.1.2 4000
+check 'echoes over a VLAN' echoes n1 10.1.10.1 500
+check 'echoes through a VRF' echoes n2 10.1.3.2 700
+check 'echoes through WireGuard' echoes n0 10.1.90.1 900
+check 'TCP over IPv4' stream 10.1.1.2
+check 'TCP over IPv6' stream fd00:1::2
+check 'UDP over IPv4' stream 10.1.1.2 '-u -b 20M -l 1000'
+check 'all that was taken is in flows or counted as lost' until_true 10 settled
+say "taken $taken, in flows $arrived, lost $lost"
+after=$(counters_at_rest)
+scrape=$(metrics)
+for s in rx tx; do
+    check "packets of r0, $s" agrees r0 ${s}_packets 1000
+    check "bytes of r0, $s" agrees r0 ${s}_bytes 100000
+    for i in r2 r3; do
+        check "packets of $i, $s" agrees $i ${s}_packets 30
+        check "bytes of $i, $s" agrees $i ${s}_bytes 20000
+    done
+    # the device leaves out the tag, which waits beside the packet for hardware to insert it
+    tagged=$(grown r1.10 ${s}_packets 3)
+    check "packets of r1, $s" agrees r1 ${s}_packets 1000
+    check "bytes of r1, $s" agrees r1 ${s}_bytes 100000 $((4 * tagged))
+    check "packets of r1.10, $s" agrees r1.10 ${s}_packets 30
+    # the device counts handshakes too
+    check "packets of wg0, $s" [ "$(grown wg0 ${s}_packets 3)" -eq 30 ]
+    check "bytes of wg0, $s" [ "$(grown wg0 ${s}_bytes 3)" -eq $((30 * 928)) ]
+done
+# on the way in, a VLAN device counts without the Ethernet header
+check 'bytes of r1.10, rx' agrees r1.10 rx_bytes 15000 $((14 * $(grown r1.10 rx_packets 3)))
+check 'bytes of r1.10, tx' agrees r1.10 tx_bytes 15000
+for i in r0 r1 r2 r3 'r1\.10' wg0; do
+    check "hook of $i is $expected_attach" series "^rfm_interface_info.ifname=\"$i\".*attach=\"$expected_attach\""
+done
+check 'the VRF is told as master' series '^rfm_interface_info.ifname="r2".*master="red"'
+check 'WireGuard is told as kind' series '^rfm_interface_info.ifname="wg0".*kind="wireguard"'
+check 'flows carry the VLAN below' series '^rfm_flow_packets_total.ifname="r1",direction="egress",proto="1",.*vlan="10"'
+check 'flows carry own networks' series '^rfm_flow_packets_total.ifname="r1",direction="egress",proto="1",src_net="lab",dst_net="lab"'
+case $expected_cache in
+yes) check 'with a flow cache' grep -qv 'no flow cache' rfm.log ;;
+no) check 'without a flow cache, and says so' grep -q 'no flow cache on this kernel' rfm.log ;;
+esac
+
+say 'instructions that the verifier walked:'
+awk '/BEGIN PROG LOAD LOG/ { split($0, part, "\047"); name = part[2] }
+    /processed [0-9]+ insns/ { match($0, /processed [0-9]+/); count[name] = substr($0, RSTART + 10, RLENGTH - 10) }
+    END { for (name in count) printf "    %-20s %s\n", name, count[name] }' rfm.log | sort
+
+kill -TERM $rfm
+wait $rfm
+check 'a clean end' [ $? -eq 0 ]
+check 'nothing is left' no_program
+
+start_rfm
+kill -KILL $rfm
+wait $rfm 2>/dev/null
+if [ "$expected_attach" = tcx ]; then
+    check 'nothing outlives SIGKILL' until_true 5 no_program
+else
+    check 'packets pass after SIGKILL' echoes n0 10.1.1.2 100
+    ./rfm --detach
+    check 'rfm --detach removes the filters' no_filter
+    check 'nothing is left after SIGKILL and --detach' until_true 5 no_program
+fi
+[ $failures -eq 0 ] || { say "$failures checks failed; the log ends:" && grep -v libbpf rfm.log | tail -n 20; }
+[ $failures -eq 0 ]

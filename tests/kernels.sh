@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Boots Debian's kernels in virtual machines and holds the real binary to its promises on each.
+#
+#   tests/kernels.sh [SUITE ...]      bullseye (5.10), bookworm (6.1), trixie (6.12) and sid unless named; RFM=FILE is the binary
+#
+# Which hook and whether a flow cache is expected follows from the kernel's version: README, "What it costs and needs".
+# SPDX-License-Identifier: AGPL-3.0-only
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+binary=${RFM:-target/dist/release/rfm}
+[ $# -gt 0 ] || set -- bullseye bookworm trixie sid
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# from VERSION KERNEL: whether KERNEL is VERSION or newer
+from() { [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
+
+root=$(scripts/root.sh kernels iproute2 ethtool iperf3 iputils-ping wireguard-tools bpftool curl procps kmod)
+failed=()
+for suite in "$@"; do
+    kernel=$(scripts/kernel.sh linux-image-cloud-amd64 "$suite")
+    image=$(find "$kernel" -name 'vmlinuz-*' -printf %f -quit)
+    version=$(cut -d- -f2 <<<"$image" | cut -d+ -f1)
+    attach=clsact cache=no
+    if from 6.6 "$version"; then attach=tcx; fi
+    if from 6.7 "$version"; then cache=yes; fi
+    rm -rf "$work/payload"
+    mkdir "$work/payload"
+    cp tests/guest/kernels.sh "$work/payload/run.sh"
+    cp tests/guest/kernels.toml "$work/payload/rfm.toml"
+    cp "$binary" "$work/payload/rfm"
+    echo $attach >"$work/payload/attach"
+    echo $cache >"$work/payload/cache"
+    echo "kernels: Linux $version of $suite: $attach, flow cache: $cache"
+    GUEST_TIMEOUT=${GUEST_TIMEOUT:-900} GUEST_CPUS=2 tests/guest/boot.sh "$kernel" "$root" "$work/payload" veth 8021q vrf wireguard sch_ingress cls_bpf \
+        || failed+=("$suite ($version)")
+done
+[ ${#failed[@]} -eq 0 ] || { echo "kernels: FAILED on ${failed[*]}" >&2 && exit 1; }
+echo "kernels: all well"

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Manual pages and completions know every option, command and key that there is, and no other. Needs
+//! no privilege.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use rfm::flow::query::{Field, Sort};
+
+const COMMANDS: [&str; 6] = ["status", "flows", "top", "rib", "set", "reload"];
+
+type Words = BTreeSet<String>;
+
+fn file(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(file(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+fn run(command: &mut Command) -> Output {
+    command
+        .output()
+        .unwrap_or_else(|e| panic!("{command:?}: {e}"))
+}
+
+fn help(words: &[&str]) -> String {
+    let output = run(Command::new(env!("CARGO_BIN_EXE_rfm"))
+        .args(words)
+        .arg("--help"));
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// The options that a help lists, without dashes.
+fn options(words: &[&str]) -> Words {
+    let text = help(words);
+    let lines = text.lines().filter_map(|line| line.strip_prefix("  --"));
+    let name = |line: &str| line.split([' ', ',']).next().unwrap_or_default().to_owned();
+    lines.map(name).collect()
+}
+
+fn all_options() -> Words {
+    let of_commands = COMMANDS.iter().flat_map(|command| options(&[command]));
+    options(&[]).into_iter().chain(of_commands).collect()
+}
+
+/// What follows `mark` in `text`, as far as the letters of an option go.
+fn after(text: &str, mark: &str) -> Words {
+    let rest = text.split(mark).skip(1);
+    let word = |rest: &str| {
+        let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '-');
+        rest[..end.unwrap_or(rest.len())].to_owned()
+    };
+    rest.map(word).filter(|word| !word.is_empty()).collect()
+}
+
+#[test]
+fn the_commands_are_those_of_the_help() {
+    let text = help(&[]);
+    let (_, commands) = text.split_once("Commands:\n").expect("commands");
+    let commands = commands.lines().take_while(|line| !line.is_empty());
+    let names = commands.filter(|line| !line.starts_with("    "));
+    let names: Vec<_> = names
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert_eq!(names, COMMANDS);
+}
+
+#[test]
+fn the_manual_has_every_option_and_command() {
+    let page = read("docs/man/rfm.8");
+    assert_eq!(after(&page, "Fl -"), {
+        let mut options = all_options();
+        // in the synopsis behind a bar
+        options.insert("detach".into());
+        options
+    });
+    for command in COMMANDS {
+        assert!(page.contains(&format!("\n.It Ic {command}")), "{command}");
+    }
+    for (key, _) in settable() {
+        assert!(page.contains(&format!("\n.Ic {key}\n")), "{key}");
+    }
+}
+
+#[test]
+fn the_completions_have_every_option_and_command() {
+    for (path, mark, command) in [
+        ("packaging/completions/rfm.bash", "--", " {} "),
+        ("packaging/completions/_rfm", "'--", "{}\\:"),
+        ("packaging/completions/rfm.fish", " -l ", " -a {} "),
+    ] {
+        let text = read(path);
+        let found = after(&text, mark);
+        assert_eq!(found, all_options(), "{path}");
+        let spaced = text.replace(['"', '('], " ");
+        for name in COMMANDS {
+            let wanted = command.replace("{}", name);
+            assert!(spaced.contains(&wanted), "{path}: {name}");
+        }
+        for field in Field::all() {
+            assert!(
+                spaced.split([' ', '\n', ')']).any(|w| w == field.name()),
+                "{path}: {field:?}"
+            );
+        }
+        for sort in Sort::ALL {
+            assert!(text.contains(sort.name()), "{path}: {sort:?}");
+        }
+        for (key, _) in settable() {
+            assert!(text.contains(key), "{path}: {key}");
+        }
+    }
+}
+
+fn settable() -> [(&'static str, &'static str); 2] {
+    rfm::client::KEYS
+}
+
+#[test]
+fn the_manual_of_the_configuration_is_written_anew() {
+    let output = run(Command::new("bash")
+        .arg(file("scripts/man-toml.sh"))
+        .arg("-"));
+    let written = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(
+        written == read("docs/man/rfm.toml.5"),
+        "config/rfm.toml has changed: run scripts/man-toml.sh"
+    );
+    // the script finds each key that the configuration has
+    for line in read("config/rfm.toml").lines() {
+        let text = line.strip_prefix('#').unwrap_or(line);
+        if let Some((key, _)) = text.split_once(" = ").filter(|_| !text.starts_with(' ')) {
+            let wanted = format!("\n.It Ic {} No = ", key.replace('-', "\\-"));
+            assert!(written.contains(&wanted), "{key}");
+        }
+    }
+}
+
+fn is_there(tool: &str) -> bool {
+    let there = Command::new(tool).arg("--version").output().is_ok();
+    if !there {
+        println!("skipped: {tool} is not installed");
+    }
+    assert!(
+        there || std::env::var("RFM_REQUIRE_TOOLS").as_deref() != Ok("1"),
+        "{tool} is not installed"
+    );
+    there
+}
+
+#[test]
+fn mandoc_has_nothing_to_say() {
+    if !is_there("mandoc") {
+        return;
+    }
+    for page in ["docs/man/rfm.8", "docs/man/rfm.toml.5"] {
+        let output = run(Command::new("mandoc").args(["-T", "lint"]).arg(file(page)));
+        let said = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
+        // whether the pages it names are installed is another matter
+        let other =
+            |line: &&str| !line.contains("referenced manual") && !line.contains("mandoc.db");
+        let complaints: Vec<_> = said.lines().filter(other).collect();
+        assert!(complaints.is_empty(), "{complaints:#?}");
+    }
+}
+
+#[test]
+fn the_shells_can_read_their_completions() {
+    for (shell, path) in [
+        ("bash", "packaging/completions/rfm.bash"),
+        ("zsh", "packaging/completions/_rfm"),
+        ("fish", "packaging/completions/rfm.fish"),
+    ] {
+        if is_there(shell) {
+            let output = run(Command::new(shell).arg("-n").arg(file(path)));
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success() && said.is_empty(), "{path}: {said}");
+        }
+    }
+}
+
+#[test]
+fn bash_completes_what_fits() {
+    let complete = |words: &[&str]| {
+        let script = format!(
+            "source {}; COMP_WORDS=({}); COMP_CWORD={}; _rfm; echo ${{COMPREPLY[@]}}",
+            file("packaging/completions/rfm.bash").display(),
+            words.join(" "),
+            words.len() - 1
+        );
+        let output = run(Command::new("bash").args(["-c", &script]));
+        String::from_utf8(output.stdout)
+            .expect("UTF-8")
+            .trim()
+            .to_owned()
+    };
+    for (words, expected) in [
+        (vec!["rfm", "re"], "reload"),
+        (vec!["rfm", "flows", "--so"], "--sort --socket"),
+        (vec!["rfm", "flows", "--sort", "d"], "duration"),
+        (vec!["rfm", "top", "--sort", "d"], ""),
+        (vec!["rfm", "set", "b"], "bpf.sample_rate"),
+        (vec!["rfm", "set", "log_level", "d"], "debug"),
+        (
+            vec!["rfm", "--config", "x", "top", "--by", "src_a"],
+            "src_asn",
+        ),
+    ] {
+        assert_eq!(complete(&words), expected, "{words:?}");
+    }
+}

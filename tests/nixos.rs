@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The NixOS module against what it must agree with: config/rfm.toml, config/rfm.service and the program. It is
+//! evaluated by Nix itself, with a small stand-in for nixpkgs' lib (tests/nixos/lib.nix); no network, no store.
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use common::lab::can_run;
+use serde_json::{Value, json};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+const VRF: &str = "agent.enrich.rib.vrf";
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(ROOT).join(path)).unwrap()
+}
+
+fn nix(args: &[&str]) -> Result<String, String> {
+    let output = Command::new("nix-instantiate")
+        .args(args)
+        .current_dir(ROOT)
+        .env("HOME", env!("CARGO_TARGET_TMPDIR"))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    if output.status.success() {
+        Ok(String::from_utf8(output.stdout).unwrap())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
+
+/// tests/nixos/eval.nix for `services.rfm = settings`.
+fn evaluate(settings: &Value) -> Result<Value, String> {
+    let text = settings.to_string();
+    let text = nix(&[
+        "--eval",
+        "--strict",
+        "--json",
+        "--store",
+        "dummy://",
+        "--argstr",
+        "settings",
+        &text,
+        "tests/nixos/eval.nix",
+    ])?;
+    Ok(serde_json::from_str(&text).unwrap())
+}
+
+/// What `rfm --check` prints of a config, or what it says against it.
+fn check(name: &str, config: &str) -> Result<String, String> {
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("nixos-{name}.toml"));
+    fs::write(&file, config).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_rfm"))
+        .arg("--config")
+        .arg(&file)
+        .arg("--check")
+        .env_clear()
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    if output.status.success() {
+        Ok(text(output.stdout))
+    } else {
+        Err(text(output.stderr))
+    }
+}
+
+fn to_toml(written: &Value) -> String {
+    toml::to_string(&serde_json::from_value::<toml::Table>(written.clone()).unwrap()).unwrap()
+}
+
+/// config/rfm.toml with every key in force.
+fn uncommented() -> toml::Table {
+    let text = read("config/rfm.toml");
+    let lines = text.lines().map(|line| match line.strip_prefix('#') {
+        Some(key) if !key.starts_with(' ') => key,
+        _ => line,
+    });
+    lines.collect::<Vec<_>>().join("\n").parse().unwrap()
+}
+
+/// Path → value of each key, list tables marked by [].
+fn leaves(prefix: &str, table: &toml::Table, found: &mut BTreeMap<String, Value>) {
+    for (name, value) in table {
+        let path = format!("{prefix}{name}");
+        match value {
+            toml::Value::Table(_) if path == VRF => drop(found.insert(path, json!({}))),
+            toml::Value::Table(inner) => leaves(&format!("{path}."), inner, found),
+            toml::Value::Array(items) if items.iter().any(toml::Value::is_table) => {
+                for item in items {
+                    leaves(&format!("{path}[]."), item.as_table().unwrap(), found);
+                }
+            }
+            _ => drop(found.insert(path, serde_json::to_value(value).unwrap())),
+        }
+    }
+}
+
+#[test]
+fn every_file_parses() {
+    if !can_run(&["nix-instantiate"]) {
+        return;
+    }
+    for file in [
+        "flake.nix",
+        "nixos/module.nix",
+        "nixos/options.nix",
+        "nixos/package.nix",
+        "nixos/tests/rfm.nix",
+        "nixos/types.nix",
+    ] {
+        nix(&["--parse", file]).unwrap_or_else(|error| panic!("{file}: {error}"));
+    }
+}
+
+#[test]
+fn each_key_of_the_file_is_an_option_with_its_default_and_comment() {
+    if !can_run(&["nix-instantiate"]) {
+        return;
+    }
+    // each list has one entry, so that the options inside are looked at
+    let lists = json!({ "enable": true, "settings": { "agent": {
+        "ipfix": { "collector": [{}] },
+        "enrich": { "prefix": [{ "prefix": "10.0.0.0/8" }] },
+        "firewall": { "rule": [{}] },
+    }}});
+    let result = evaluate(&lists).unwrap();
+    let mut expected = BTreeMap::new();
+    leaves("", &uncommented(), &mut expected);
+
+    let keys = result["keys"].as_array().unwrap();
+    let defaults: BTreeMap<String, Value> = keys
+        .iter()
+        .map(|key| {
+            (
+                key["path"].as_str().unwrap().to_owned(),
+                key["default"].clone(),
+            )
+        })
+        .collect();
+    assert_eq!(defaults, expected);
+
+    let text = read("config/rfm.toml");
+    let shipped: BTreeSet<&str> = text.lines().filter_map(|l| l.strip_prefix("# ")).collect();
+    for key in keys {
+        let description = key["description"].as_str().unwrap();
+        assert!(!description.is_empty(), "{key}");
+        // a comment of several lines is joined by spaces, and each line is one of the file's
+        let known = shipped.iter().any(|line| description.ends_with(line));
+        assert!(known, "{key}");
+    }
+}
+
+#[test]
+fn a_module_that_sets_nothing_runs_the_shipped_config() {
+    if !can_run(&["nix-instantiate"]) {
+        return;
+    }
+    let result = evaluate(&json!({ "enable": true })).unwrap();
+    let written = check("default", &to_toml(&result["written"])).unwrap();
+    assert_eq!(written, check("shipped", &read("config/rfm.toml")).unwrap());
+    assert_eq!(evaluate(&json!({})).unwrap()["service"], json!({}));
+}
+
+#[test]
+fn what_is_set_is_written_and_the_program_takes_it() {
+    if !can_run(&["nix-instantiate"]) {
+        return;
+    }
+    let agent = json!({
+        "interfaces": ["eth0", "wg.*"],
+        "require_interface": true,
+        "bpf": { "sample_rate": 50, "flow_cache": 0 },
+        "collector": { "eviction_timeout": "15s" },
+        "prometheus": { "host": "127.0.0.1", "port": 9700, "labels": ["ifname", "direction"] },
+        "enrich": { "prefix": [{ "prefix": "10.1.0.0/16", "asn": 64501, "name": "lab" }, { "prefix": "10.2.0.0/16" }] },
+    });
+    let result = evaluate(&json!({ "enable": true, "settings": { "agent": agent } })).unwrap();
+    let mut expected = agent.clone();
+    // what is as the program has it anyway is left out, but for the key that has to be there
+    expected["enrich"]["prefix"] = json!([
+        { "prefix": "10.1.0.0/16", "asn": 64501, "name": "lab" },
+        { "prefix": "10.2.0.0/16" },
+    ]);
+    assert_eq!(result["written"], json!({ "agent": expected }));
+    let printed = check("set", &to_toml(&result["written"])).unwrap();
+    for line in [
+        "sample_rate = 50",
+        "port = 9700",
+        "name = \"lab\"",
+        "eviction_timeout = \"15s\"",
+    ] {
+        assert!(printed.contains(line), "{line} in {printed}");
+    }
+}
+
+#[test]
+fn mistakes_are_refused_with_their_path() {
+    if !can_run(&["nix-instantiate"]) {
+        return;
+    }
+    for (agent, expected) in [
+        (
+            json!({ "bpf": { "sample_rat": 1 } }),
+            "agent.bpf.sample_rat does not exist",
+        ),
+        (
+            json!({ "bpf": { "sample_rate": "1" } }),
+            "agent.bpf.sample_rate is no int",
+        ),
+        (
+            json!({ "prometheus": { "port": 65536 } }),
+            "agent.prometheus.port is no int",
+        ),
+        (
+            json!({ "bpf": { "position": "middle" } }),
+            "agent.bpf.position is no enum",
+        ),
+        (
+            json!({ "enrich": { "prefix": [{ "asn": 1 }] } }),
+            "prefix.prefix is not set",
+        ),
+    ] {
+        let settings = json!({ "enable": true, "settings": { "agent": agent } });
+        let error = evaluate(&settings).unwrap_err();
+        assert!(error.contains(expected), "{expected} in {error}");
+    }
+}
+
+#[test]
+fn the_firewall_is_opened_for_what_listens() {
+    if !can_run(&["nix-instantiate"]) {
+        return;
+    }
+    for (open, agent, ports) in [
+        (false, json!({}), json!({})),
+        (true, json!({}), json!([9669])),
+        (
+            true,
+            json!({ "prometheus": { "port": 9700 } }),
+            json!([9700]),
+        ),
+        (
+            true,
+            json!({ "enrich": { "rib": { "bmp": { "host": "::" } } } }),
+            json!([9669, 11019]),
+        ),
+        (
+            true,
+            json!({ "enrich": { "rib": { "bmp": { "port": 1790 } } } }),
+            json!([9669, 1790]),
+        ),
+    ] {
+        let settings =
+            json!({ "enable": true, "openFirewall": open, "settings": { "agent": agent } });
+        assert_eq!(evaluate(&settings).unwrap()["ports"], ports, "{settings}");
+    }
+}
+
+/// Section.Key → values, in their order.
+fn directives(unit: &str) -> BTreeMap<String, Vec<String>> {
+    let mut section = "";
+    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for line in unit.lines() {
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_end_matches(']');
+        } else if let Some((key, value)) = line.split_once('=').filter(|_| !line.starts_with('#')) {
+            let values = found.entry(format!("{section}.{key}")).or_default();
+            values.push(value.to_owned());
+        }
+    }
+    found
+}
+
+/// A value of a NixOS unit as systemd reads it.
+fn as_directive(value: &Value) -> Vec<String> {
+    match value {
+        Value::Bool(true) => vec!["yes".into()],
+        Value::Bool(false) => vec!["no".into()],
+        Value::Array(items) => items.iter().flat_map(as_directive).collect(),
+        Value::String(text) => vec![
+            text.replace("/package/bin/", "/usr/bin/")
+                // there the command is at hand, elsewhere the shell's own is
+                .replace(
+                    "/coreutils/bin/kill -HUP $MAINPID",
+                    "sh -c \"kill -HUP ${MAINPID}\"",
+                ),
+        ],
+        other => vec![other.to_string()],
+    }
+}
+
+#[test]
+fn the_service_is_the_shipped_unit() {
+    if !can_run(&["nix-instantiate"]) {
+        return;
+    }
+    let service = evaluate(&json!({ "enable": true })).unwrap()["service"].clone();
+    let mut ours: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (section, options) in [("Service", "serviceConfig"), ("Unit", "unitConfig")] {
+        for (key, value) in service[options].as_object().unwrap() {
+            ours.insert(format!("{section}.{key}"), as_directive(value));
+        }
+    }
+    for (key, option) in [
+        ("Unit.Description", "description"),
+        ("Unit.Documentation", "documentation"),
+        ("Unit.After", "after"),
+        ("Install.WantedBy", "wantedBy"),
+    ] {
+        ours.insert(key.into(), vec![as_directive(&service[option]).join(" ")]);
+    }
+    assert_eq!(ours, directives(&read("config/rfm.service")));
+}

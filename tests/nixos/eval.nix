@@ -1,0 +1,26 @@
+# Evaluates nixos/module.nix with the stand-in for lib: what the options are, and what the settings given come to.
+# SPDX-License-Identifier: AGPL-3.0-only
+{ settings ? "{}" }:
+let
+  lib = import ./lib.nix;
+  file = import ../../nixos/options.nix { inherit lib; };
+  pkgs = {
+    coreutils = "/coreutils";
+    callPackage = file: arguments: "/package";
+    formats.toml = arguments: { generate = name: value: "/${name}"; };
+    runCommand = name: arguments: script: builtins.seq script "/${name}";
+  };
+  module = import ../../nixos/module.nix;
+  filled = lib.fillIn "services" { rfm = (module { inherit lib pkgs; config = { }; }).options.services.rfm; } {
+    rfm = builtins.fromJSON settings;
+  };
+  # the module reads back what it sets
+  config = filled // { inherit (set) environment; services = filled; };
+  set = (module { inherit lib pkgs config; }).config;
+in
+{
+  inherit (file) keys;
+  written = file.effective filled.rfm.settings;
+  ports = set.networking.firewall.allowedTCPPorts or [ ];
+  service = set.systemd.services.rfm or { };
+}
