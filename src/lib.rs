@@ -16,6 +16,8 @@
 //!                       ▲ request, answer          │
 //!  thread http          │                          ▼
 //!    gathers, writes the text, serves it ──► Prometheus           export/
+//!  thread control
+//!    answers on a Unix socket ──► rfm status, flows, top ...      control/, client/, top/
 //! ```
 //!
 //! The main thread ([`agent`]) wires this together: config, load ([`bpf`]), threads ([`threads`]); then it
@@ -32,6 +34,7 @@
 //! - a label of the flow series: `flow/labels.rs`;
 //! - a config key: its struct and reader in `config/`, and `config/rfm.toml`;
 //! - a source that knows addresses: a file in `enrich/` and a line in its `mod.rs`;
+//! - a path of the control socket: `control/routes.rs`; a command that asks it: `args.rs`, `client/`;
 //! - an exporter: `export/x.rs`, and a thread in `agent/mod.rs`.
 //!
 //! ARCHITECTURE.md goes into all of this.

@@ -187,7 +187,8 @@ fn plain_terminals_are_served_or_told() {
     assert!(terminal.screen().is_ascii(), "{}", terminal.screen());
     let colours = run(terminal.tmux().args(["capture-pane", "-p", "-e"]));
     // 39 and 49 are the terminal's own
-    let coloured = (0..8).any(|n| colours.contains(&format!("\x1b[3{n}m")));
+    let coloured = ["\x1b[38;", "\x1b[48;"].iter().any(|c| colours.contains(c))
+        || (0..8).any(|n| colours.contains(&format!("\x1b[3{n}m")));
     assert!(!coloured, "{colours:?}");
     terminal.keys(&["q"]);
     terminal.assert_clean("0");

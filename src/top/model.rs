@@ -109,6 +109,8 @@ pub enum List {
 }
 
 pub struct Sample {
+    /// When the status came: rates are over the time between two of them, however late they are shown.
+    pub at: Instant,
     pub status: api::Status,
     /// Of this tab; or why there is none.
     pub tab: Tab,
@@ -197,7 +199,7 @@ impl Model {
             return;
         }
         self.trouble = None;
-        self.note_rates(&sample.status, now);
+        self.note_rates(&sample.status, sample.at);
         self.status = Some(sample.status);
         match sample.list {
             // what was asked for before the tab changed

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
@@ -55,6 +55,7 @@ fn poll(
 
 fn ask(socket: &std::path::Path, wanted: &Wanted) -> Result<Sample, String> {
     let status = http::get(socket, "/v1/status").map_err(|e| e.to_string())?;
+    let at = Instant::now();
     let status = serde_json::from_slice(&status).map_err(|e| e.to_string())?;
     let list = match &wanted.list {
         None => None,
@@ -66,7 +67,12 @@ fn ask(socket: &std::path::Path, wanted: &Wanted) -> Result<Sample, String> {
         },
     };
     let tab = wanted.tab;
-    Ok(Sample { status, tab, list })
+    Ok(Sample {
+        at,
+        status,
+        tab,
+        list,
+    })
 }
 
 fn read(reply: &[u8], tab: Tab) -> Result<List, String> {

@@ -77,8 +77,9 @@ fn flows(flows: Vec<api::Flow>) -> Option<Result<List, String>> {
     })))
 }
 
-fn sample(rx_bytes: u64, list: Option<Result<List, String>>) -> Sample {
+fn sample(rx_bytes: u64, list: Option<Result<List, String>>, at: Instant) -> Sample {
     Sample {
+        at,
         status: status(&[interface("eth0", 2, rx_bytes)]),
         tab: Tab::Flows,
         list,
@@ -110,8 +111,9 @@ fn model() -> Model {
             flow("10.0.0.2", 900, 4),
         ])
     };
-    model.update(sample(5_000, list()), start);
-    model.update(sample(6_000, list()), start + Duration::from_secs(1));
+    model.update(sample(5_000, list(), start), start);
+    let at = start + Duration::from_secs(1);
+    model.update(sample(6_000, list(), at), at);
     model
 }
 
@@ -182,12 +184,14 @@ fn what_is_stacked_is_shown_and_not_added() {
     for (seconds, bytes) in [(0, 0), (1, 1000)] {
         let mut vlan = interface("eth0.7", 3, bytes);
         vlan["stacked_on"] = json!("eth0");
+        let at = start + Duration::from_secs(seconds);
         let sample = Sample {
+            at,
             status: status(&[interface("eth0", 2, bytes), vlan]),
             tab: Tab::Flows,
             list: None,
         };
-        model.update(sample, start + Duration::from_secs(seconds));
+        model.update(sample, at);
     }
     assert_eq!(model.totals(), (1000.0, 0.0));
     let (lines, _) = screen(&model, PLAIN, 80, 24);
@@ -203,15 +207,17 @@ fn history_is_bounded_and_of_interfaces_that_are_there() {
     let start = Instant::now();
     for second in 0..200 {
         let at = start + Duration::from_secs(second);
-        model.update(sample(second * 10, None), at);
+        model.update(sample(second * 10, None, at), at);
     }
     assert_eq!(model.rates[&2].rx.len(), HISTORY);
+    let at = start + Duration::from_secs(201);
     let gone = Sample {
+        at,
         status: status(&[]),
         tab: Tab::Flows,
         list: None,
     };
-    model.update(gone, start + Duration::from_secs(201));
+    model.update(gone, at);
     assert!(model.rates.is_empty());
 }
 
@@ -227,13 +233,13 @@ fn paused_nothing_moves_and_frozen_rows_keep_their_places() {
     };
     model.act(Action::Pause);
     let before = model.rows();
-    model.update(sample(9_000, turned()), later);
+    model.update(sample(9_000, turned(), later), later);
     assert_eq!(model.rows(), before);
     let (lines, _) = screen(&model, PLAIN, 80, 24);
     assert!(lines[3].ends_with("PAUSED"), "{lines:#?}");
     model.act(Action::Pause);
     model.act(Action::Freeze);
-    model.update(sample(9_000, turned()), later);
+    model.update(sample(9_000, turned(), later), later);
     let sources = |model: &Model| {
         let rows = model.rows().into_iter();
         rows.map(|row| row.cells[3].clone()).collect::<Vec<_>>()
@@ -288,12 +294,12 @@ fn trouble_is_told_and_an_answer_ends_it() {
     let now = Instant::now() + Duration::from_secs(9);
     assert!(model.silence(now) > Duration::from_secs(6));
     model.update(
-        sample(9_000, Some(Err("port: expected a port".into()))),
+        sample(9_000, Some(Err("port: expected a port".into())), now),
         now,
     );
     let (lines, _) = screen(&model, PLAIN, 80, 24);
     assert_eq!(lines[23], "port: expected a port");
-    model.update(sample(9_000, flows(Vec::new())), now);
+    model.update(sample(9_000, flows(Vec::new()), now), now);
     let (lines, _) = screen(&model, PLAIN, 80, 24);
     assert!(lines[23].starts_with("q end"));
     assert!(lines[5].starts_with("no flow is live"));
@@ -305,7 +311,7 @@ fn a_long_list_is_scrolled_to_its_end_and_not_beyond() {
     let many: Vec<_> = (0..100)
         .map(|n| flow(&format!("10.0.0.{n}"), 1, 1))
         .collect();
-    model.update(sample(0, flows(many)), Instant::now());
+    model.update(sample(0, flows(many), Instant::now()), Instant::now());
     model.act(Action::Down(1000));
     let (lines, _) = screen(&model, PLAIN, 80, 24);
     assert!(lines[5].contains("10.0.0.99"), "{lines:#?}");
@@ -320,6 +326,7 @@ fn text_from_outside_moves_no_cursor() {
     let mut hostile = interface("eth0", 2, 0);
     hostile["alias"] = json!("\u{1b}[2J\u{7}bell");
     let sample = Sample {
+        at: Instant::now(),
         status: status(&[hostile]),
         tab: Tab::Flows,
         list: None,
@@ -344,7 +351,7 @@ fn long_addresses_keep_both_ends() {
         dst: long.src.clone(),
         ..long
     };
-    model.update(sample(0, flows(vec![long])), Instant::now());
+    model.update(sample(0, flows(vec![long]), Instant::now()), Instant::now());
     let (lines, _) = screen(&model, PLAIN, 80, 24);
     assert!(lines[5].contains("[2001:db8"), "{}", lines[5]);
     assert!(
@@ -354,4 +361,17 @@ fn long_addresses_keep_both_ends() {
     );
     let (lines, _) = screen(&model, PLAIN, 160, 24);
     assert!(lines[5].contains("[2001:db8:1234:5678:9abc:def0:1234:5678]:50000"));
+}
+
+/// Two answers may be taken in at once when the terminal was slow.
+#[test]
+fn rates_are_over_the_time_between_answers_and_not_between_looks() {
+    let mut model = Model::default();
+    let start = Instant::now();
+    let late = start + Duration::from_secs(5);
+    for second in 0..3 {
+        let at = start + Duration::from_secs(second);
+        model.update(sample(second * 1000, None, at), late);
+    }
+    assert_eq!(model.rates[&2].rx, [1000.0, 1000.0]);
 }
