@@ -217,7 +217,7 @@ impl Running {
             flow_cache: loaded.flow_cache().map_err(Error::Maps)?,
         };
         self.spawn("ring", move |heartbeat| {
-            threads::raise_priority();
+            threads::raise_to_real_time();
             if let Err(error) = reader.run(&heartbeat) {
                 log::error!("thread ring: {error}");
             }
