@@ -18,7 +18,7 @@ pub const STALL_AFTER: Duration = Duration::from_secs(10);
 const STACK_SIZE: usize = 512 * 1024;
 
 /// Puts the calling thread before the machine's ordinary work, for the one that feeds the flow table: it
-/// does little, but behind a busy neighbour the queue before it overflows within 20 ms. Without
+/// does little, but behind a busy neighbour the queue before it overflows within 10 ms. Without
 /// CAP_SYS_NICE the thread stays where it is.
 pub fn raise_priority() {
     const NICE: i32 = -10;

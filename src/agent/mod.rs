@@ -44,10 +44,7 @@ use signals::SignalPipe;
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Batches of records between thread ring and thread flow; beyond that the ring fills.
-const BATCHES: usize = 64;
-
-/// Empty ones that are kept for thread ring: more wait only where thread flow has to.
-const SPARE_BATCHES: usize = 16;
+const BATCHES: usize = 32;
 
 /// Requests that wait for thread flow.
 const REQUESTS: usize = 16;
@@ -179,7 +176,7 @@ impl Running {
     /// Thread flow, and the other ends of its channels.
     fn start_flow(&self, agent: &Agent) -> Result<FlowEnds, Error> {
         let (batches, records) = bounded(BATCHES);
-        let (spare, spares) = bounded(SPARE_BATCHES);
+        let (spare, spares) = bounded(BATCHES);
         let (requests, answers) = bounded(REQUESTS);
         let channels = worker::Channels {
             records,
