@@ -1,12 +1,12 @@
 # Each target installs what it needs and this machine lacks (scripts/setup.sh), and says so.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test lint demo bench test-bare need-root
+.PHONY: help run test soak lint demo bench test-bare need-root
 
 CONFIG ?= config/rfm.toml
 BPF_C := $(filter-out src/bpf/vmlinux.h,$(wildcard src/bpf/*.[ch] benches/bpf/*.[ch]))
 BUILD := cargo build --release --locked
-BENCHES := datapath flood cache table scrape memory start
+BENCHES := datapath flood cache table scrape memory rib start
 SCRIPTS := .ci/run $(wildcard scripts/*.sh tests/*.sh)
 
 help: ## say what can be made
@@ -20,6 +20,10 @@ run: need-root ## build, and watch this machine's interfaces (CONFIG=FILE for an
 test: need-root ## run every test
 	@scripts/setup.sh build test
 	cargo test --locked
+
+soak: need-root ## ten minutes of garbage on the BMP port (`make test` has one)
+	@scripts/setup.sh build test
+	RFM_SOAK_SECONDS=600 cargo test --locked --test bmp_garbage -- --nocapture
 
 lint: ## check format and lints of Rust, BPF C and scripts
 	@scripts/setup.sh build lint

@@ -400,6 +400,7 @@ fn input<'a>(
         flow_gauges: true,
         sample_rate: 100,
         databases: &[],
+        bmp: None,
         errors,
         parse_errors: &[],
         build: Build {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Which interfaces are watched, and under which slot the kernel counts them.
+//! Which interfaces are watched, under which slot the kernel counts them, and to which VRF they belong.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::flow::worker::Names;
@@ -20,6 +21,7 @@ pub struct Watched {
 pub struct Interfaces {
     slots: u32,
     inner: RwLock<Inner>,
+    generation: AtomicU32,
 }
 
 #[derive(Default)]
@@ -27,6 +29,8 @@ struct Inner {
     /// Index: slot.
     watched: Vec<Watched>,
     slot_of: HashMap<u32, u32>,
+    /// VRF devices of the interfaces that belong to one, watched or not.
+    vrf_of: HashMap<u32, Arc<str>>,
 }
 
 impl Interfaces {
@@ -35,6 +39,7 @@ impl Interfaces {
         Self {
             slots,
             inner: RwLock::default(),
+            generation: AtomicU32::new(0),
         }
     }
 
@@ -73,6 +78,23 @@ impl Interfaces {
         Some(inner.watched[slot as usize].name.clone())
     }
 
+    /// Says which VRF device an interface belongs to; `None` for no VRF, and when it is gone.
+    pub fn set_vrf(&self, ifindex: u32, device: Option<&str>) {
+        let mut inner = self.write();
+        if inner.vrf_of.get(&ifindex).map(|held| &**held) == device {
+            return;
+        }
+        match device {
+            Some(device) => drop(inner.vrf_of.insert(ifindex, device.into())),
+            None => drop(inner.vrf_of.remove(&ifindex)),
+        }
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    pub fn vrf_of(&self, ifindex: u32) -> Option<Arc<str>> {
+        self.read().vrf_of.get(&ifindex).cloned()
+    }
+
     /// All of them, in the order of their slots.
     pub fn watched(&self) -> Vec<Watched> {
         self.read().watched.clone()
@@ -88,9 +110,9 @@ impl Interfaces {
 }
 
 impl Names for Arc<Interfaces> {
-    /// Names do not change while an interface is watched.
+    /// Names do not change while an interface is watched, but what it is enslaved to does.
     fn generation(&self) -> u32 {
-        0
+        self.generation.load(Ordering::Acquire)
     }
 
     fn name(&self, ifindex: u32) -> Option<Arc<str>> {
@@ -115,5 +137,18 @@ mod tests {
         interfaces.set_attach(3, "tcx");
         let attach: Vec<_> = interfaces.watched().iter().map(|w| w.attach).collect();
         assert_eq!(attach, ["none", "tcx"]);
+    }
+
+    #[test]
+    fn a_new_vrf_begins_a_new_generation_and_the_same_again_does_not() {
+        let interfaces = Arc::new(Interfaces::new(1));
+        let mut seen = Vec::new();
+        for device in [None, Some("red"), Some("red"), Some("blue"), None] {
+            interfaces.set_vrf(7, device);
+            assert_eq!(interfaces.vrf_of(7).as_deref(), device);
+            seen.push(interfaces.generation());
+        }
+        assert_eq!(seen, [0, 1, 1, 2, 3]);
+        assert_eq!(interfaces.vrf_of(8), None);
     }
 }

@@ -10,6 +10,8 @@
 //!                       │ bounded channel          │
 //!  thread flow          ▼                          │
 //!    flow table → label sets and their counters    │              flow/
+//!    whose an address is: databases, and routes    │
+//!    that threads bmp take in from routers         │              enrich/
 //!                       ▲ request, answer          │
 //!  thread http          │                          ▼
 //!    gathers, writes the text, serves it ──► Prometheus           export/
@@ -17,7 +19,8 @@
 //!
 //! The main thread ([`agent`]) wires this together: config, interfaces ([`links`]), load and attach
 //! ([`bpf`]), threads ([`threads`]); then it waits for a signal, detaches, and drains in the order of the
-//! packets. The flow thread owns its tables, without a lock: the others ask it by message.
+//! packets. The flow thread owns its tables, without a lock: the others ask it by message. The RIB alone is
+//! shared, under a lock that its writers take in short turns.
 //!
 //! Where to add what:
 //! - a protocol header: one function in `bpf/parse.bpf.h`, and frames in `tests/common/cases/`;
@@ -25,6 +28,7 @@
 //! - a figure on /metrics: `export/metrics/`, gathered in `export/scrape.rs`;
 //! - a label of the flow series: `flow/labels.rs`;
 //! - a config key: its struct and reader in `config/`, and `config/rfm.toml`;
+//! - a source that knows addresses: a file in `enrich/` and a line in its `mod.rs`;
 //! - an exporter: `export/x.rs`, and a thread in `agent/mod.rs`.
 //!
 //! ARCHITECTURE.md goes into all of this.

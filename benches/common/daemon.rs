@@ -88,6 +88,20 @@ impl Daemon {
         cpu_time_of(self.child.id())
     }
 
+    /// CPU time of its live threads of this name.
+    pub fn thread_time(&self, name: &str) -> Duration {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id()));
+        let paths = tasks
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|task| task.path());
+        let named = paths.filter(|path| {
+            fs::read_to_string(path.join("comm")).is_ok_and(|comm| comm.trim() == name)
+        });
+        Duration::from_nanos(named.filter_map(nanoseconds_of).sum())
+    }
+
     /// With what its children have beyond that: they share code and shared memory with it.
     pub fn memory(&self) -> Memory {
         let mut sum = memory_of(self.child.id());
@@ -147,13 +161,18 @@ fn cpu_time_of(pid: u32) -> Duration {
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
         return Duration::ZERO;
     };
-    let of_task = |path: PathBuf| {
-        let text = fs::read_to_string(path.join("schedstat")).ok()?;
-        text.split(' ').next()?.parse::<u64>().ok()
-    };
-    let own: u64 = tasks.flatten().filter_map(|t| of_task(t.path())).sum();
+    let own: u64 = tasks
+        .flatten()
+        .filter_map(|t| nanoseconds_of(t.path()))
+        .sum();
     let others: Duration = children_of(pid).into_iter().map(cpu_time_of).sum();
     Duration::from_nanos(own) + others
+}
+
+/// CPU time of a thread by its folder in /proc.
+fn nanoseconds_of(task: PathBuf) -> Option<u64> {
+    let text = fs::read_to_string(task.join("schedstat")).ok()?;
+    text.split(' ').next()?.parse().ok()
 }
 
 pub struct Reply {

@@ -73,7 +73,7 @@ impl Random {
 }
 
 /// Bits from the highest on, and length.
-fn prefixes(v6: bool) -> Vec<(u128, u8)> {
+pub fn prefixes(v6: bool) -> Vec<(u128, u8)> {
     let mut random = Random(if v6 { 6 } else { 4 });
     let (count, shares) = match v6 {
         true => (V6, &V6_LENGTHS[..]),
@@ -100,21 +100,33 @@ fn prefixes(v6: bool) -> Vec<(u128, u8)> {
     prefixes
 }
 
-/// Addresses that have a route, four of five IPv4. `popular`: the n-th prefix with a probability of
-/// 1/n (Zipf), else all alike.
-pub fn addresses(count: usize, popular: bool) -> Vec<IpAddr> {
+/// How often which addresses are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Load {
+    /// Any prefix alike, and a new address each time.
+    Any,
+    /// The n-th of as many addresses as there are prefixes with a probability of 1/n (Zipf).
+    Traffic,
+}
+
+/// Addresses that have a route, four of five IPv4.
+pub fn addresses(count: usize, load: Load) -> Vec<IpAddr> {
     let (v4, v6) = (prefixes(false), prefixes(true));
     let mut random = Random(1);
     let addresses = (0..count).map(|n| {
         let from = if n % 5 == 0 { &v6 } else { &v4 };
         let share = random.below(1 << 53) as f64 / (1_u64 << 53) as f64;
-        let place = match popular {
-            true => (from.len() as f64).powf(share),
-            false => from.len() as f64 * share,
+        let place = match load {
+            Load::Traffic => (from.len() as f64).powf(share),
+            Load::Any => from.len() as f64 * share,
         };
-        let (bits, length) = from[(place as usize).min(from.len() - 1)];
-        let host = u128::from(random.next()) << 64 | u128::from(random.next());
-        let bits = bits | host >> length;
+        let place = (place as usize).min(from.len() - 1);
+        let (bits, length) = from[place];
+        let host = match load {
+            Load::Traffic => Random(place as u64).next(),
+            Load::Any => random.next(),
+        };
+        let bits = bits | u128::from(host) << 64 >> length;
         match n % 5 {
             0 => Ipv6Addr::from_bits(bits).into(),
             _ => IpAddr::from(Ipv4Addr::from_bits((bits >> 96) as u32)),

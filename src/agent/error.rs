@@ -22,6 +22,7 @@ pub enum Error {
     Load(LoadError),
     Maps(io::Error),
     Bind(BindError),
+    Bmp(BindError),
     Start(io::Error),
     ThreadEnded(&'static str),
 }
@@ -40,6 +41,7 @@ impl fmt::Display for Error {
             Self::Load(error) => error.fmt(f),
             Self::Maps(error) => write!(f, "cannot open the BPF maps: {error}"),
             Self::Bind(error) => write!(f, "agent.prometheus: {error}"),
+            Self::Bmp(error) => write!(f, "agent.enrich.rib.bmp: {error}"),
             Self::Start(error) => write!(f, "cannot start: {error}"),
             Self::ThreadEnded(name) => {
                 write!(

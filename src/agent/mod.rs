@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Wiring only: load, channels, threads, attach, wait, and the order of a clean stop.
 
+mod bmp;
 mod error;
 mod privilege;
 mod settings;
@@ -26,7 +27,7 @@ use crate::errors::Errors;
 use crate::export::http::Server;
 use crate::export::metrics::Reload;
 use crate::export::routes::Routes;
-use crate::export::scrape::{LinkReader, Scrape};
+use crate::export::scrape::{BmpReader, LinkReader, Scrape};
 use crate::flow::key::{Direction, FlowRecord};
 use crate::flow::worker::{self, Request};
 use crate::interfaces::Interfaces;
@@ -36,6 +37,7 @@ use crate::memory;
 use crate::process::ProcessReader;
 use crate::threads::{self, Heartbeat, Threads};
 
+use bmp::Bmp;
 pub use error::Error;
 use settings::is_forced;
 use signals::SignalPipe;
@@ -59,6 +61,7 @@ pub fn run(config: &Config) -> Result<(), Error> {
     let links = socket.dump().map_err(Error::Links)?;
     let found = find(agent, &links)?;
     let databases = Databases::open(&agent.enrich.mmdb).map_err(Error::Database)?;
+    let bmp = Bmp::bind(&agent.enrich.rib, &errors)?;
     let server = bind(agent, &errors)?;
     let settings = settings::load(agent, found.len());
 
@@ -71,9 +74,11 @@ pub fn run(config: &Config) -> Result<(), Error> {
         errors,
     };
     running.watch_databases(&agent.enrich.mmdb)?;
-    let flow = running.start_flow(agent)?;
+    bmp::assign_vrfs(&running.interfaces, &links);
+    let flow = running.start_flow(agent, &bmp)?;
     let reader = LinkReader::new(socket, links.clone());
-    running.start_http(agent, server, flow.requests, reader)?;
+    running.start_http(agent, server, flow.requests, reader, bmp.reader())?;
+    bmp.start(&running)?;
     // serving waits neither for the verifier, some 20 ms a program, nor for the attaching, 13 ms a hook
     let loaded = Loaded::load(&settings).map_err(Error::Load)?;
     running.start_ring(&loaded, flow.batches, flow.spares)?;
@@ -174,7 +179,7 @@ impl Running {
     }
 
     /// Thread flow, and the other ends of its channels.
-    fn start_flow(&self, agent: &Agent) -> Result<FlowEnds, Error> {
+    fn start_flow(&self, agent: &Agent, bmp: &Bmp) -> Result<FlowEnds, Error> {
         let (batches, records) = bounded(BATCHES);
         let (spare, spares) = bounded(BATCHES);
         let (requests, answers) = bounded(REQUESTS);
@@ -185,8 +190,13 @@ impl Running {
         };
         let settings = settings::flow(agent);
         let names = self.interfaces.clone();
-        let prefixes = &agent.enrich.prefix;
-        let enricher = Enricher::new(None, prefixes, self.databases.clone(), self.errors.clone());
+        let routes = bmp.routes(&agent.enrich.rib, self.interfaces.clone());
+        let enricher = Enricher::new(
+            Some(Box::new(routes)),
+            &agent.enrich.prefix,
+            self.databases.clone(),
+            self.errors.clone(),
+        );
         self.spawn("flow", move |heartbeat| {
             threads::raise_priority();
             worker::run(&settings, names, enricher, channels, &heartbeat);
@@ -230,6 +240,7 @@ impl Running {
         server: Server,
         flows: Sender<Request>,
         links: LinkReader,
+        bmp: Option<BmpReader>,
     ) -> Result<(), Error> {
         let scrape = Scrape {
             interfaces: self.interfaces.clone(),
@@ -240,6 +251,7 @@ impl Running {
             flow_gauges: agent.prometheus.flow_gauges,
             sample_rate: agent.bpf.sample_rate,
             databases: self.databases.clone(),
+            bmp,
             errors: self.errors.clone(),
             reload: Reload {
                 successful: true,
@@ -305,7 +317,7 @@ impl Running {
         if let Err(error) = sweep_all(&loaded) {
             log::error!("the flow cache was not swept: {error}");
         }
-        for name in ["ring", "flow", "http", "mmdb"] {
+        for name in ["ring", "flow", "http", "bmp", "mmdb"] {
             self.threads.stop(name);
         }
     }

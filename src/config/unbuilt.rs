@@ -13,16 +13,12 @@ pub const MESSAGE: &str = "not built yet in this version";
 const KEYS: &[(&str, Option<&str>)] = &[
     ("agent.prometheus.page", Some("false")),
     ("agent.ipfix", None),
-    ("agent.enrich.rib", None),
     ("agent.control.socket", Some("")),
     ("agent.control.mode", None),
     ("agent.control.group", None),
     ("agent.control.write_group", None),
     ("agent.firewall", None),
 ];
-
-/// Values that a list may not hold.
-const ITEMS: &[(&str, &[&str])] = &[("agent.prometheus.labels", &["src_peer_asn", "dst_peer_asn"])];
 
 /// What `table` sets of it: dotted paths, with a message for each.
 pub fn find(table: &Table) -> Vec<(String, String)> {
@@ -61,17 +57,8 @@ fn remove_below(path: &str, table: &mut Table) {
 
 /// Why `path` may not have `value`, if so.
 fn refuse(path: &str, value: &Value) -> Option<String> {
-    let key = KEYS.iter().find(|(key, _)| lies_in(path, key));
-    if key.is_some_and(|(_, allowed)| text(value).as_deref() != *allowed || allowed.is_none()) {
-        return Some(MESSAGE.to_owned());
-    }
-    let (_, refused) = ITEMS.iter().find(|(key, _)| *key == path)?;
-    let items = value.as_array()?.iter().filter_map(Value::as_str);
-    let items: Vec<_> = items
-        .filter(|item| refused.contains(item))
-        .map(|item| format!("\"{item}\""))
-        .collect();
-    (!items.is_empty()).then(|| format!("{} {MESSAGE}", items.join(", ")))
+    let (_, allowed) = KEYS.iter().find(|(key, _)| lies_in(path, key))?;
+    (allowed.is_none() || text(value).as_deref() != *allowed).then(|| MESSAGE.to_owned())
 }
 
 /// Whether `path` is `key` or stands in the section `key`.

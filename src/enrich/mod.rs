@@ -6,7 +6,9 @@
 pub mod bmp;
 pub mod mmdb;
 mod prefixes;
+mod recent;
 pub mod rib;
+mod routes;
 #[cfg(test)]
 mod tests;
 
@@ -22,25 +24,24 @@ use crate::flow::labels::{Endpoint, Enrichment};
 use crate::flow::worker::Knowledge;
 use mmdb::{Database, Databases, Kind};
 use prefixes::StaticPrefixes;
+use rib::{Route, TableId, is_unlabelled};
+
+pub use routes::BgpRoutes;
 
 /// Sources are asked no more often whether they changed: what flows are looked up anew for comes at most
 /// twice a second.
 const INTERVAL_MS: u64 = 500;
 
-/// What a routing table says of an address. An unknown AS is 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Route {
-    pub prefix_length: u8,
-    pub origin_asn: u32,
-    pub neighbour_asn: u32,
-}
-
-/// A routing table.
+/// Routing tables.
 pub trait Routes: Send {
     /// Advances when a route may have changed.
     fn generation(&self) -> u32;
-    /// The best route for an address in the traffic of the interface `ifindex`.
-    fn lookup(&self, address: IpAddr, ifindex: u32) -> Option<Route>;
+    /// The table for the traffic of an interface; `None` where no table speaks for it.
+    fn table(&self, ifindex: u32) -> Option<TableId>;
+    /// The best route for each end of a flow.
+    fn lookup(&self, ends: [IpAddr; 2], table: TableId) -> [Option<Route>; 2];
+    /// No more lookups for the time being.
+    fn rest(&mut self) {}
 }
 
 /// Answers from all sources. Owned by the thread that asks: it keeps hold of the databases between two
@@ -88,16 +89,37 @@ impl Enricher {
         self.city = self.databases.get(Kind::City);
     }
 
-    fn endpoint(&self, address: IpAddr, ifindex: u32) -> Endpoint {
-        let address = address.to_canonical();
+    fn table(&self, ifindex: u32) -> Option<TableId> {
+        match &self.routes {
+            Some(routes) => routes.table(ifindex),
+            None => Some(TableId::GLOBAL),
+        }
+    }
+
+    fn endpoints(&self, ends: [IpAddr; 2], table: Option<TableId>) -> [Endpoint; 2] {
+        let ends = ends.map(|address| address.to_canonical());
+        let routes = match self.routes.as_ref().zip(table) {
+            Some((routes, table)) => routes.lookup(ends, table),
+            None => [None; 2],
+        };
+        [0, 1].map(|end| self.endpoint(ends[end], routes[end], table))
+    }
+
+    fn endpoint(
+        &self,
+        address: IpAddr,
+        mut route: Option<Route>,
+        table: Option<TableId>,
+    ) -> Endpoint {
         let mut known = Endpoint::default();
-        if !may_be_known(address) {
+        if is_unlabelled(address) {
             return known;
         }
-        let routes = self.routes.as_ref();
-        let mut route = routes.and_then(|routes| routes.lookup(address, ifindex));
-        let shortest = route.map_or(0, |route| route.prefix_length);
-        let network = self.prefixes.lookup(address);
+        let shortest = route.map_or(0, |route| route.prefix_len);
+        // the configuration speaks of the global table: the same addresses may be another's in a VRF
+        let network = (table == Some(TableId::GLOBAL))
+            .then(|| self.prefixes.lookup(address))
+            .flatten();
         if let Some(network) = network.filter(|network| network.length >= shortest) {
             known.net = network.name.clone();
             known.asn = network.asn;
@@ -164,19 +186,15 @@ impl Knowledge for Enricher {
         self.generation
     }
 
-    fn enrichment(&self, key: &FlowKey) -> Enrichment {
-        Enrichment {
-            src: self.endpoint(key.source(), key.ifindex),
-            dst: self.endpoint(key.destination(), key.ifindex),
+    fn rest(&mut self) {
+        if let Some(routes) = &mut self.routes {
+            routes.rest();
         }
     }
-}
 
-/// Some addresses belong to nobody in particular, whatever a table says.
-fn may_be_known(address: IpAddr) -> bool {
-    let link_local = match address {
-        IpAddr::V4(address) => address.is_link_local(),
-        IpAddr::V6(address) => address.is_unicast_link_local(),
-    };
-    !(link_local || address.is_loopback() || address.is_multicast())
+    fn enrichment(&self, key: &FlowKey) -> Enrichment {
+        let table = self.table(key.ifindex);
+        let [src, dst] = self.endpoints([key.source(), key.destination()], table);
+        Enrichment { src, dst }
+    }
 }

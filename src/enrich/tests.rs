@@ -8,6 +8,7 @@ use super::*;
 use crate::config::{Mmdb, Prefix};
 use crate::flow::key::{Direction, Family};
 
+const GLOBAL: Option<TableId> = Some(TableId::GLOBAL);
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/mmdb");
 
 fn databases(asn: bool, city: bool) -> Arc<Databases> {
@@ -22,7 +23,7 @@ fn databases(asn: bool, city: bool) -> Arc<Databases> {
     Arc::new(Databases::open(&files).unwrap())
 }
 
-/// Routes on interface 1; the one with the longest prefix is the best.
+/// Routes for interface 1; the one with the longest prefix is the best.
 #[derive(Clone, Default)]
 struct Table {
     routes: Vec<(Prefix, Route)>,
@@ -34,9 +35,10 @@ impl Table {
         let route = |&(prefix, origin_asn, neighbour_asn): &(&str, u32, u32)| {
             let prefix: Prefix = prefix.parse().unwrap();
             let route = Route {
-                prefix_length: prefix.length(),
+                prefix_len: prefix.length(),
                 origin_asn,
                 neighbour_asn,
+                ..Route::default()
             };
             (prefix, route)
         };
@@ -52,10 +54,16 @@ impl Routes for Table {
         self.generation.load(Ordering::Relaxed)
     }
 
-    fn lookup(&self, address: IpAddr, ifindex: u32) -> Option<Route> {
-        let held = self.routes.iter().filter(|(p, _)| p.contains(address));
-        let best = held.max_by_key(|(prefix, _)| prefix.length());
-        best.filter(|_| ifindex == 1).map(|(_, route)| *route)
+    fn table(&self, ifindex: u32) -> Option<TableId> {
+        (ifindex == 1).then_some(TableId::GLOBAL)
+    }
+
+    fn lookup(&self, ends: [IpAddr; 2], _: TableId) -> [Option<Route>; 2] {
+        ends.map(|address| {
+            let held = self.routes.iter().filter(|(p, _)| p.contains(address));
+            let best = held.max_by_key(|(prefix, _)| prefix.length());
+            best.map(|(_, route)| *route)
+        })
     }
 }
 
@@ -75,6 +83,12 @@ fn enricher(routes: &[(&str, u32, u32)], prefixes: &[StaticPrefix]) -> Enricher 
         databases(true, true),
         Arc::default(),
     )
+}
+
+fn endpoint(enricher: &Enricher, address: IpAddr, table: Option<TableId>) -> Endpoint {
+    let [endpoint, other] = enricher.endpoints([address; 2], table);
+    assert_eq!(endpoint, other);
+    endpoint
 }
 
 /// Origin, neighbour, name of the network, name of the AS.
@@ -113,7 +127,7 @@ fn routes_answer_before_databases() {
         ("10.0.0.1", 1, (64501, 64499, None, None)),
         ("10.0.0.1", 2, (0, 0, None, None)),
     ] {
-        let endpoint = enricher.endpoint(address.parse().unwrap(), ifindex);
+        let endpoint = endpoint(&enricher, address.parse().unwrap(), enricher.table(ifindex));
         assert_eq!(known(&endpoint), expected, "{address} on {ifindex}");
     }
 }
@@ -148,7 +162,7 @@ fn static_prefixes_take_part_in_the_longest_match() {
             (1221, 64496, Some("telstra"), Some("Telstra Pty Ltd")),
         ),
     ] {
-        let endpoint = enricher.endpoint(address.parse().unwrap(), 1);
+        let endpoint = endpoint(&enricher, address.parse().unwrap(), GLOBAL);
         assert_eq!(known(&endpoint), expected, "{address}");
     }
 }
@@ -156,12 +170,12 @@ fn static_prefixes_take_part_in_the_longest_match() {
 #[test]
 fn places_are_the_databases_alone() {
     let with = enricher(&[("81.2.69.0/24", 64500, 64501)], &[]);
-    let endpoint = with.endpoint("81.2.69.142".parse().unwrap(), 1);
-    assert_eq!(endpoint.city.as_deref(), Some("London"));
-    assert_eq!(endpoint.country.as_deref(), Some("GB"));
+    let found = endpoint(&with, "81.2.69.142".parse().unwrap(), GLOBAL);
+    assert_eq!(found.city.as_deref(), Some("London"));
+    assert_eq!(found.country.as_deref(), Some("GB"));
     let without = Enricher::new(None, &[], databases(false, false), Arc::default());
-    let endpoint = without.endpoint("81.2.69.142".parse().unwrap(), 1);
-    assert_eq!(endpoint, Endpoint::default());
+    let found = endpoint(&without, "81.2.69.142".parse().unwrap(), GLOBAL);
+    assert_eq!(found, Endpoint::default());
 }
 
 #[test]
@@ -180,11 +194,11 @@ fn addresses_of_nobody_have_no_label() {
         "::ffff:127.0.0.1",
         "::ffff:169.254.1.1",
     ] {
-        let endpoint = enricher.endpoint(address.parse().unwrap(), 1);
+        let endpoint = endpoint(&enricher, address.parse().unwrap(), GLOBAL);
         assert_eq!(endpoint, Endpoint::default(), "{address}");
     }
     for address in ["10.0.0.1", "192.168.1.1", "100.64.0.1", "fd00::1"] {
-        let endpoint = enricher.endpoint(address.parse().unwrap(), 1);
+        let endpoint = endpoint(&enricher, address.parse().unwrap(), GLOBAL);
         assert_eq!(endpoint.asn, 1, "{address}");
     }
 }

@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
-use super::metrics::{self, Build, Input, Interface, Reload};
+use super::metrics::{self, Bmp, Build, Input, Interface, Reload};
 use crate::bpf::counters::{Counters, HookCounters};
 use crate::config::Patterns;
+use crate::enrich::bmp::Monitor;
 use crate::enrich::mmdb::Databases;
+use crate::enrich::rib::{Rib, RibHandle};
 use crate::errors::{Errors, Subsystem};
 use crate::flow::key::Direction;
 use crate::flow::snapshot::Snapshot;
@@ -34,10 +36,17 @@ pub struct Scrape {
     pub flow_gauges: bool,
     pub sample_rate: u32,
     pub databases: Arc<Databases>,
+    pub bmp: Option<BmpReader>,
     pub errors: Arc<Errors>,
     pub reload: Reload,
     pub links: RefCell<LinkReader>,
     pub process: ProcessReader,
+}
+
+/// Who knows of the routers, and of their routes.
+pub struct BmpReader {
+    pub monitor: Arc<Monitor>,
+    pub rib: RibHandle,
 }
 
 /// The links as last read: if the kernel does not answer, the scrape shows the earlier ones.
@@ -60,6 +69,16 @@ impl LinkReader {
     }
 }
 
+impl BmpReader {
+    fn read(&self) -> Bmp {
+        Bmp {
+            routers: self.monitor.routers(),
+            faults: self.monitor.faults().collect(),
+            counts: self.rib.read(Rib::counts),
+        }
+    }
+}
+
 impl Scrape {
     /// Appends the text format.
     pub fn write(&self, out: &mut Vec<u8>) -> Result<(), String> {
@@ -76,6 +95,7 @@ impl Scrape {
             .filter_map(|watched| self.interface(watched, links, &mut departed))
             .collect();
         let parse_errors = self.parse_errors();
+        let bmp = self.bmp.as_ref().map(BmpReader::read);
         let names = links.iter().map(|link| (link.name.as_str(), link.loopback));
         let input = Input {
             interfaces: &interfaces,
@@ -85,6 +105,7 @@ impl Scrape {
             flow_gauges: self.flow_gauges,
             sample_rate: self.sample_rate,
             databases: &self.databases.build_times(),
+            bmp: bmp.as_ref(),
             errors: &self.errors,
             parse_errors: &parse_errors,
             build: Build {

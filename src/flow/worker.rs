@@ -33,6 +33,8 @@ pub trait Knowledge: Send {
     /// As in [`Names`]. `now_ms` is monotonic.
     fn generation(&mut self, now_ms: u64) -> u32;
     fn enrichment(&self, key: &FlowKey) -> Enrichment;
+    /// There will be no question for a while.
+    fn rest(&mut self) {}
 }
 
 /// Knows nothing.
@@ -150,6 +152,7 @@ impl<N: Names, K: Knowledge> Worker<N, K> {
             self.accounted_bytes = self.accounted_bytes.wrapping_add(record.bytes);
             self.table.update(&record, now, &mut self.books);
         }
+        self.books.knowledge.rest();
         batch
     }
 

@@ -52,10 +52,51 @@ impl Link {
     }
 }
 
+/// The VRF device that a link is, or is enslaved to, itself or by the bridge or bond above it.
+pub fn vrf<'a>(links: &'a [Link], link: &'a Link) -> Option<&'a Link> {
+    // the kernel stacks no more devices than this (MAX_NEST_DEV of linux/netdevice.h)
+    const DEEPEST: usize = 8;
+    let master = |link: &&'a Link| find(links, link.master?);
+    std::iter::successors(Some(link), master)
+        .take(DEEPEST)
+        .find(|link| link.kind == "vrf")
+}
+
 /// The link of this index in what [`LinkSocket::dump`] gave, which is in order of ifindex.
 pub fn find(links: &[Link], ifindex: u32) -> Option<&Link> {
     links
         .binary_search_by_key(&ifindex, |l| l.ifindex)
         .ok()
         .map(|at| &links[at])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vrf_is_found_through_bridges_and_loops_end() {
+        let link = |ifindex, kind: &str, master| Link {
+            ifindex,
+            kind: kind.into(),
+            master,
+            ..Link::default()
+        };
+        let links = [
+            link(1, "ethernet", None),
+            link(2, "ethernet", Some(4)),
+            link(3, "ethernet", Some(5)),
+            link(4, "vrf", None),
+            link(5, "bridge", Some(4)),
+            link(6, "bond", Some(7)),
+            link(7, "bridge", Some(6)),
+            link(8, "ethernet", Some(99)),
+        ];
+        let found: Vec<_> = links
+            .iter()
+            .map(|link| vrf(&links, link).map(|vrf| vrf.ifindex))
+            .collect();
+        let expected = [None, Some(4), Some(4), Some(4), Some(4), None, None, None];
+        assert_eq!(found, expected);
+    }
 }

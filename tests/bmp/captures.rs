@@ -117,12 +117,16 @@ fn replay(name: &str) -> (Tally, usize) {
         rib.sweep();
         rib.settle();
         match model.apply(message) {
-            Step::PeerUp | Step::PeerDown => check_all(&rib, &model),
+            Step::PeerUp | Step::PeerDown => {
+                while rib.sweep() {}
+                check_all(&rib, &model);
+            }
             Step::Withdraw(gone) => {
                 for prefix in gone {
                     check_prefix(&rib, &model, prefix);
                     withdraws += 1;
                     if withdraws % 200 == 0 {
+                        while rib.sweep() {}
                         check_all(&rib, &model);
                     }
                 }
@@ -130,6 +134,7 @@ fn replay(name: &str) -> (Tally, usize) {
             Step::Other => most = most.max(rib.counts().routes.iter().sum()),
         }
     }
+    while rib.sweep() {}
     check_all(&rib, &model);
     (tally, most)
 }

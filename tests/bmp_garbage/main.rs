@@ -1,185 +1,177 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Garbage: captures with bytes changed, cut out and put in, and bytes from nowhere. No thread ends,
-//! nothing is left behind.
+//! Garbage on the BMP port. No thread ends, nothing is left behind.
 //!
-//! RFM_FUZZ_SECONDS sets how long it goes on. It is one test in a program of its own, since it
-//! measures the memory of the process.
+//! RFM_SOAK_SECONDS sets how long it goes on: one minute unless told; `make soak` does ten.
 
-#[allow(dead_code)]
-#[path = "../bmp/agent.rs"]
-mod agent;
+#[path = "../common/mod.rs"]
+mod common;
 #[path = "../bmp/data.rs"]
 mod data;
+mod garbage;
 
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use rfm::enrich::bmp::{Session, Tally};
 use rfm::enrich::rib::{Rib, Settings, TableId};
 
-use agent::{Agent, wait};
+use common::agent::{Agent, EACH_PACKET, config};
+use common::cases::{DST_MAC, SRC_MAC};
+use common::frames::Frame;
+use common::lab::{Lab, Namespace, can_run, wait_for};
+use common::metrics::Metrics;
+use common::packet::Sender;
 use data::{CAPTURES, capture, messages};
+use garbage::{Random, connection, garbage};
 
 const MAX_ROUTES: usize = 5_000;
-/// What memory may differ by once all is gone.
-const SLACK: usize = 15_000_000;
+/// What resident memory may differ by once all is gone.
+const SLACK: u64 = 15_000_000;
+const PATIENCE: Duration = Duration::from_secs(20);
 
-fn seconds() -> u64 {
-    let text = std::env::var("RFM_FUZZ_SECONDS").unwrap_or_default();
-    text.parse().unwrap_or(10)
+fn length() -> Duration {
+    let text = std::env::var("RFM_SOAK_SECONDS").unwrap_or_default();
+    Duration::from_secs(text.parse().unwrap_or(60))
 }
 
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        // xorshift64
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    /// Values that lengths and types break at, more often than others.
-    fn byte(&mut self) -> u8 {
-        match self.below(4) {
-            0 => [0, 1, 2, 32, 33, 127, 128, 129, 254, 255][self.below(10)],
-            _ => self.next() as u8,
-        }
-    }
-
-    fn seed() -> u64 {
-        let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        time.unwrap().as_nanos() as u64 | 1
-    }
+fn with_captures(run: impl FnOnce(&mut Random, &[Vec<&[u8]>])) {
+    let seed = Random::seed();
+    eprintln!("seed {seed}");
+    let bytes = CAPTURES.map(capture);
+    let captures: Vec<_> = bytes.iter().map(|b| messages(b)).collect();
+    run(&mut Random(seed), &captures);
 }
 
-/// Changes a message. Mostly its length stays that of the header, so that the parser gets further.
-fn mutate(random: &mut Random, message: &mut Vec<u8>) {
-    for _ in 0..1 + random.below(4) {
-        let at = random.below(message.len());
-        match random.below(8) {
-            0 => message.truncate(at.max(7)),
-            1 => message.insert(at, random.byte()),
-            2 => drop(message.drain(at..(at + random.below(40)).min(message.len()))),
-            3 => {
-                let piece: Vec<u8> = message[at..].iter().take(50).copied().collect();
-                message.extend(piece);
+/// By itself, with a look inside after each connection.
+#[test]
+fn garbage_leaves_nothing_in_the_rib() {
+    with_captures(|random, captures| {
+        let mut rib = Rib::new(Settings {
+            max_routes: MAX_ROUTES,
+            stale_ms: 3,
+            ..Settings::default()
+        });
+        let end = Instant::now() + length() / 6;
+        let (mut now, mut rounds) = (0, 0);
+        while Instant::now() < end {
+            let mut session = Session::new([127, 0, 0, 1].into(), random.below(2) == 0, 0);
+            let bytes = garbage(random, captures);
+            let mut tally = Tally::default();
+            // an error ends the session, as it does in its thread
+            let _ = session.feed(&mut rib, &bytes, now, &mut tally);
+            rib.settle();
+            for _ in 0..20 {
+                let address = (random.next() as u32).to_be_bytes();
+                let _ = rib.lookup(address.into(), TableId::GLOBAL);
             }
-            _ => message[at] = random.byte(),
+            assert!(rib.held() <= MAX_ROUTES);
+            let counts = rib.counts();
+            let routes = rib.routes();
+            assert_eq!(routes.len(), counts.routes.iter().sum::<usize>());
+            now += random.below(3) as u64;
+            rib.expire(now);
+            session.close(&mut rib, now);
+            rib.sweep();
+            rib.compact();
+            rounds += 1;
         }
-        if message.len() < 7 {
-            *message = (0..50).map(|_| random.byte()).collect();
-        }
-    }
-    if random.below(50) > 0 {
-        message[0] = 3;
-        let length = (message.len() as u32).to_be_bytes();
-        message[1..5].copy_from_slice(&length);
-    }
-    // and that of the BGP message in it
-    if message.len() > 66 && random.below(4) > 0 {
-        let length = (message.len() as u16 - 48).to_be_bytes();
-        message[64..66].copy_from_slice(&length);
-    }
+        assert!(rounds > 10);
+        rib.expire(now + 10);
+        while rib.sweep() {}
+        assert_eq!((rib.held(), rib.attribute_sets()), (0, 0));
+        assert_eq!(rib.counts(), Default::default());
+    });
 }
 
-/// A stretch of a session, some of it changed.
-fn garbage(random: &mut Random, captures: &[Vec<&[u8]>]) -> Vec<u8> {
-    let all = &captures[random.below(captures.len())];
-    let mut bytes = all[..2].concat();
-    let start = random.below(all.len());
-    for message in all[start..].iter().take(100) {
-        let mut message = message.to_vec();
-        if random.below(3) == 0 {
-            mutate(random, &mut message);
-        }
-        bytes.extend(message);
-    }
-    bytes
+/// The whole agent, which also looks up addresses of traffic meanwhile.
+struct Rig {
+    agent: Agent,
+    namespace: Namespace,
+    sender: Sender,
+    sent: u64,
 }
 
-fn resident() -> usize {
-    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
-    let pages: usize = text.split(' ').nth(1).unwrap().parse().unwrap();
-    pages * 4096
+impl Rig {
+    fn start(lab: &Lab) -> Self {
+        let namespace = lab.wire();
+        let more = format!(
+            "{EACH_PACKET}[agent.enrich.rib.bmp]\nhost = \"127.0.0.1\"\nstale_time = \"1s\"\n\
+             max_routes = {MAX_ROUTES}\n"
+        );
+        Self {
+            agent: Agent::start(lab, &namespace, &config(r#"["v0"]"#, &more)),
+            sender: namespace.inside(|| Sender::new("v0").expect("a packet socket")),
+            namespace,
+            sent: 0,
+        }
+    }
+
+    /// A router that says this and hangs up.
+    fn connect(&self, bytes: &[u8]) {
+        self.namespace.inside(|| {
+            let address = SocketAddr::from(([127, 0, 0, 1], 11_019));
+            let mut stream = TcpStream::connect(address).expect("the agent listens");
+            // a session that was ended refuses the rest
+            let _ = stream.write_all(bytes);
+        });
+    }
+
+    fn send_packet(&mut self, random: &mut Random) {
+        let mut address = || (random.next() as u32).to_be_bytes().into();
+        let frame = Frame::ethernet(SRC_MAC, DST_MAC).ipv4(address(), address());
+        let frame = frame.udp().payload(20).build();
+        self.sender.send(&frame, 0).expect("sent");
+        self.sent += 1;
+    }
+
+    fn until(&self, what: &str, yes: impl FnMut(&Metrics) -> bool) -> Metrics {
+        let (metrics, reached) = self.agent.scrape_until(PATIENCE, yes);
+        assert!(reached, "{what}");
+        metrics
+    }
 }
 
 #[test]
-fn garbage_ends_no_thread_and_leaves_nothing_behind() {
-    let seed = Random::seed();
-    eprintln!("seed {seed}");
-    let mut random = Random(seed);
-    let bytes = CAPTURES.map(capture);
-    let captures: Vec<_> = bytes.iter().map(|b| messages(b)).collect();
-    to_the_rib(&mut random, &captures);
-    by_tcp(&mut random, &captures);
-}
-
-fn to_the_rib(random: &mut Random, captures: &[Vec<&[u8]>]) {
-    let mut rib = Rib::new(Settings {
-        max_routes: MAX_ROUTES,
-        stale_ms: 3,
-        ..Settings::default()
-    });
-    let end = Instant::now() + Duration::from_secs(seconds()) / 2;
-    let (mut now, mut rounds) = (0, 0);
-    while Instant::now() < end {
-        let mut session = Session::new([127, 0, 0, 1].into(), random.below(2) == 0, 0);
-        let bytes = garbage(random, captures);
-        let mut tally = Tally::default();
-        // an error ends the session, as it does in its thread
-        let _ = session.feed(&mut rib, &bytes, now, &mut tally);
-        rib.settle();
-        for _ in 0..20 {
-            let address = (random.next() as u32).to_be_bytes();
-            let _ = rib.lookup(address.into(), TableId::GLOBAL);
-        }
-        assert!(rib.held() <= MAX_ROUTES);
-        let counts = rib.counts();
-        let routes = rib.routes();
-        assert_eq!(routes.len(), counts.routes.iter().sum::<usize>());
-        now += random.below(3) as u64;
-        rib.expire(now);
-        session.close(&mut rib, now);
-        rib.sweep();
-        rib.compact();
-        rounds += 1;
+fn garbage_ends_no_thread_of_the_agent_and_leaves_nothing_behind() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
     }
-    assert!(rounds > 10);
-    rib.expire(now + 10);
-    while rib.sweep() {}
-    assert_eq!((rib.held(), rib.attribute_sets()), (0, 0));
-    assert_eq!(rib.counts(), Default::default());
-}
-
-fn by_tcp(random: &mut Random, captures: &[Vec<&[u8]>]) {
-    let agent = Agent::start(100, |bmp| bmp.max_sessions = 8);
-    let mut before = 0;
-    let start = Instant::now();
-    let length = Duration::from_secs(seconds()) / 2;
-    while start.elapsed() < length {
-        let mut bytes = match random.below(10) {
-            0 => (0..random.below(10_000)).map(|_| random.byte()).collect(),
-            _ => garbage(random, captures),
-        };
-        bytes.truncate(1 + random.below(bytes.len() + bytes.len() / 4 + 1));
-        // a session that was ended refuses the rest
-        let stream = std::net::TcpStream::connect(agent.address).unwrap();
-        let _ = std::io::Write::write_all(&mut &stream, &bytes);
-        if before == 0 && start.elapsed() > length / 10 {
-            before = resident();
+    let lab = Lab::new();
+    let mut rig = Rig::start(&lab);
+    let idle = rig.agent.scrape();
+    let figure = |m: &Metrics, name: &str| m.sum(name, &[]);
+    with_captures(|random, captures| {
+        let (start, length) = (Instant::now(), length());
+        let mut before = 0;
+        while start.elapsed() < length {
+            rig.connect(&connection(random, captures));
+            (0..5).for_each(|_| rig.send_packet(random));
+            // the first tenth fills tables that stay
+            if before == 0 && start.elapsed() > length / 10 {
+                before = rig.agent.resident_memory();
+            }
         }
-    }
-    wait("all to be forgotten", || agent.rib.read(Rib::held) == 0);
-    wait("all sessions to end", || {
-        let mut routers = agent.monitor.routers().into_iter();
-        routers.all(|r| r.sessions == 0)
+        let metrics = rig.until("sessions and routes are gone", |m| {
+            figure(m, "rfm_bmp_sessions") + figure(m, "rfm_rib_routes") == 0
+        });
+        assert!(figure(&metrics, "rfm_bmp_updates_total") > 1000);
+        assert!(figure(&metrics, "rfm_bmp_errors_total") > 100);
+        rig.until("no thread and no socket more", |m| {
+            let grown = |name| figure(m, name) > figure(&idle, name);
+            !grown("process_threads") && !grown("process_open_fds")
+        });
+        let sent = rig.sent;
+        rig.until("every packet is in the books", |m| {
+            figure(m, "rfm_collector_accounted_packets_total") == sent
+        });
+        let back = wait_for(PATIENCE, || rig.agent.resident_memory() < before + SLACK);
+        assert!(back, "{} of {before}", rig.agent.resident_memory());
+        assert_eq!(rig.agent.get("/healthz").expect("an answer").status, 200);
+
+        // and the next router is served
+        rig.connect(&capture(CAPTURES[0]));
+        rig.until("routes again", |m| figure(m, "rfm_rib_routes") > 0);
     });
-    assert_eq!(agent.threads.failed(), None);
-    assert_eq!(agent.threads.unhealthy(), Vec::<&str>::new());
-    wait("memory to come back", || resident() < before + SLACK);
+    rig.agent.stop();
 }

@@ -4,8 +4,10 @@
 use std::time::Duration;
 
 use rfm::bpf::counters::{Count, FamilyCounters, HookCounters};
+use rfm::enrich::bmp::RouterStatus;
+use rfm::enrich::rib::Counts;
 use rfm::errors::{Errors, Subsystem};
-use rfm::export::metrics::{Build, Input, Interface, Reload, render};
+use rfm::export::metrics::{Bmp, Build, Input, Interface, Reload, render};
 use rfm::flow::snapshot::{SeriesRow, Snapshot, Totals};
 use rfm::links::{DeviceCounters, Link};
 use rfm::process::ProcessStats;
@@ -14,6 +16,7 @@ pub struct Fixture {
     links: Vec<Link>,
     interfaces: Vec<(&'static str, Option<HookCounters>, Option<HookCounters>)>,
     flows: Snapshot,
+    bmp: Option<Bmp>,
     errors: Errors,
 }
 
@@ -24,6 +27,7 @@ impl Fixture {
             links: Vec::new(),
             interfaces: Vec::new(),
             flows: Snapshot::default(),
+            bmp: None,
             errors: Errors::default(),
         }
     }
@@ -62,13 +66,15 @@ impl Fixture {
                 series_folded: 5005,
             },
         };
+        new.bmp = Some(bmp("192.0.2.1 edge \"1\""));
         new.errors.count(Subsystem::Netlink);
         new
     }
 
-    /// One interface with these strings.
+    /// One interface and one router with these strings.
     pub fn hostile(name: &str, alias: &str) -> Self {
         let mut new = Self::new();
+        new.bmp = Some(bmp(alias));
         new.links = vec![link(2, name, alias, name, Some(1))];
         new.interfaces = vec![("tcx", Some(hook(100)), Some(hook(200)))];
         new
@@ -113,6 +119,7 @@ impl Fixture {
                 0 => &[],
                 _ => &[("asn", 1_700_000_001), ("city", 1_700_000_002)],
             },
+            bmp: self.bmp.as_ref(),
             errors: &self.errors,
             parse_errors: &[("ipv4_version", 3), ("ipv6_short", 0)],
             build: Build {
@@ -151,6 +158,31 @@ fn link(ifindex: u32, name: &str, alias: &str, kind: &str, speed: Option<u64>) -
             tx_bytes: base + 4,
         },
         ..Link::default()
+    }
+}
+
+/// A router with a session, one that is gone, and one that has not said anything yet.
+fn bmp(name: &str) -> Bmp {
+    let router = |router: &str, sessions, n: u64| RouterStatus {
+        router: router.to_owned(),
+        sessions,
+        last_message: 1_700_000_000.5 * f64::from(u8::from(n > 0)),
+        updates: n,
+        withdraws: n / 2,
+    };
+    Bmp {
+        routers: vec![
+            router(name, 2, 6001),
+            router("2001:db8::1", 0, 6003),
+            router("192.0.2.3", 1, 0),
+        ],
+        faults: vec![("frame", 6005), ("nlri", 0)],
+        counts: Counts {
+            routes: [6006, 6007],
+            prefixes: [6008, 6009],
+            stale_routes: [6010, 0],
+            peers: 6011,
+        },
     }
 }
 

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/metrics.txt");
 
 /// REFERENCE names that this program has; the promise to dashboards.
-const NAMES: [&str; 46] = [
+const NAMES: [&str; 56] = [
     "rfm_interface_rx_bytes_total",
     "rfm_interface_rx_packets_total",
     "rfm_interface_tx_bytes_total",
@@ -48,6 +48,16 @@ const NAMES: [&str; 46] = [
     "rfm_flow_series_limit",
     "rfm_flow_series_folded_total",
     "rfm_mmdb_build_timestamp_seconds",
+    "rfm_bmp_sessions",
+    "rfm_bmp_peers",
+    "rfm_bmp_session_up",
+    "rfm_bmp_last_message_timestamp_seconds",
+    "rfm_bmp_updates_total",
+    "rfm_bmp_withdraws_total",
+    "rfm_bmp_errors_total",
+    "rfm_rib_routes",
+    "rfm_rib_prefixes",
+    "rfm_rib_stale_routes",
     "rfm_errors_total",
     "rfm_parse_errors_total",
     "rfm_build_info",
@@ -119,6 +129,17 @@ fn the_figures_stand_under_their_labels() {
         Some("2400")
     );
     assert_eq!(value("rfm_collector_dropped_events_total", &[]), Some("20"));
+    let up = |router| value("rfm_bmp_session_up", &[("router", router)]);
+    let routers = ["192.0.2.1 edge \"1\"", "2001:db8::1", "192.0.2.3"];
+    assert_eq!(routers.map(up), [Some("1"), Some("0"), Some("1")]);
+    assert_eq!(value("rfm_bmp_sessions", &[]), Some("3"));
+    let silent = [("router", "192.0.2.3")];
+    assert_eq!(
+        value("rfm_bmp_last_message_timestamp_seconds", &silent),
+        None
+    );
+    let routes = |family| value("rfm_rib_routes", &[("family", family)]);
+    assert_eq!(["ipv4", "ipv6"].map(routes), [Some("6006"), Some("6007")]);
     let ppp = [("ifname", "ppp0"), ("family", "ipv4")];
     assert!(value("rfm_interface_rx_bytes_total", &ppp).is_some());
     assert_eq!(value("rfm_interface_tx_bytes_total", &ppp), None);
@@ -150,6 +171,8 @@ fn what_has_no_samples_is_left_out() {
         "rfm_flow_bytes",
         "rfm_flow_packets",
         "rfm_parse",
+        "rfm_bmp_",
+        "rfm_rib_",
         "process_",
     ];
     for family in families {
@@ -203,5 +226,7 @@ proptest! {
         prop_assert_eq!(label("ifname"), Some(name.as_str()));
         prop_assert_eq!(label("ifalias"), Some(alias.as_str()));
         prop_assert_eq!(label("attach"), Some("tcx"));
+        let up = text.value("rfm_bmp_session_up", &[("router", alias.as_str())]);
+        prop_assert_eq!(up, Some("1"));
     }
 }

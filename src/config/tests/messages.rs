@@ -314,8 +314,6 @@ fn what_is_not_built_is_refused_when_it_is_set_and_only_then() {
         ("ipfix.host", "\"::1\""),
         ("ipfix.bind.port", "0"),
         ("ipfix.collector", "[{}]"),
-        ("enrich.rib.bmp.port", "11019"),
-        ("enrich.rib.vrf.red", "\"0:0\""),
         ("control.socket", "\"/run/a\""),
         ("control.mode", "\"0660\""),
         ("firewall.enabled", "false"),
@@ -323,17 +321,15 @@ fn what_is_not_built_is_refused_when_it_is_set_and_only_then() {
         let expected = format!("t:3: agent.{key}: not built yet in this version");
         assert_eq!(refuse(set(key, value)), expected);
     }
-    assert_eq!(
-        refuse(set(
-            "prometheus.labels",
-            "[\"vlan\", \"src_peer_asn\", \"dst_peer_asn\"]"
-        )),
-        "t:3: agent.prometheus.labels: \"src_peer_asn\", \"dst_peer_asn\" not built yet in this version"
-    );
     for (key, value) in [
         ("prometheus.page", "false"),
-        ("prometheus.labels", "[\"vlan\", \"src_net\"]"),
+        (
+            "prometheus.labels",
+            "[\"vlan\", \"src_net\", \"dst_peer_asn\"]",
+        ),
         ("enrich.mmdb.asn_db", "\"/a\""),
+        ("enrich.rib.bmp.port", "11019"),
+        ("enrich.rib.vrf.red", "\"0:0\""),
         ("enrich.prefix", "[{ prefix = \"::/8\" }]"),
         ("control.socket", "\"\""),
         ("ipfix", "{}"),

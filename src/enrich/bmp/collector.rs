@@ -121,7 +121,7 @@ impl Collector {
         let ready: Vec<_> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
         for i in (0..ready.len()).filter(|&i| ready[i]) {
             match self.listeners[i].accept() {
-                Ok((fd, Some(address))) => self.admit(fd, address.ip()),
+                Ok((fd, Some(address))) => self.admit(fd, address.ip().to_canonical()),
                 Ok((_, None)) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
                 Err(error) => {
                     self.monitor
@@ -221,4 +221,28 @@ fn is_own(address: IpAddr) -> bool {
 
 pub(super) fn millis(epoch: Instant) -> u64 {
     u64::try_from(epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_own_address_is_told_from_others() {
+        for own in ["127.0.0.1", "127.9.9.9", "::1"] {
+            assert!(is_own(own.parse().unwrap()), "{own}");
+        }
+        for other in ["192.0.2.1", "2001:db8::1", "224.0.0.1"] {
+            assert!(!is_own(other.parse().unwrap()), "{other}");
+        }
+        // the address that this machine would speak from, where it has one
+        let outward = || -> io::Result<IpAddr> {
+            let socket = UdpSocket::bind("0.0.0.0:0")?;
+            socket.connect("192.0.2.1:9")?;
+            Ok(socket.local_addr()?.ip())
+        };
+        if let Ok(own) = outward() {
+            assert!(is_own(own), "{own}");
+        }
+    }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::enrich::rib::RibHandle;
 
 use super::collector::millis;
-use super::message::MAX_MESSAGE;
+use super::message::{FrameError, MAX_MESSAGE};
 use super::monitor::Monitor;
 use super::session::{Next, Session};
 use super::tally::{Fault, Tally};
@@ -19,8 +19,11 @@ use super::tally::{Fault, Tally};
 pub const READ_TIMEOUT: Duration = Duration::from_millis(500);
 /// For the first message, and for the rest of one that has begun.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// What is read at once, and so applied in one go while readers of the Rib wait.
+/// What is read at once.
 const CHUNK: usize = 64 * 1024;
+/// What is applied in one go, while readers of the Rib wait: some 0.1 ms. A longer message is applied
+/// whole.
+const TURN: usize = 8 * 1024;
 
 pub struct Connection {
     pub session: Session,
@@ -93,21 +96,40 @@ impl Connection {
     fn apply(&mut self, buffer: &mut Buffer, router: &mut String) -> Result<(usize, Next), String> {
         let mut tally = Tally::default();
         let now = millis(self.epoch);
-        let Self { session, rib, .. } = self;
-        let bytes = &buffer.bytes[..buffer.filled];
-        let fed = rib.write(now, |rib| {
-            // who announces also forgets: else what peers going up and down leave would pile up
-            rib.sweep();
-            session.feed(rib, bytes, now, &mut tally)
-        });
+        let result = self.apply_in_turns(&buffer.bytes[..buffer.filled], now, &mut tally);
         if router.is_empty() && self.session.has_begun() {
             *router = label(self.address, self.session.sys_name());
             self.monitor.up(router, now);
         }
         self.monitor.enter(router, self.address, &tally);
-        let (done, next) = fed.map_err(|error| error.to_string())?;
+        let (done, next) = result.map_err(|error| error.to_string())?;
         buffer.consume(done);
         Ok((done, next))
+    }
+
+    fn apply_in_turns(
+        &mut self,
+        bytes: &[u8],
+        now: u64,
+        tally: &mut Tally,
+    ) -> Result<(usize, Next), FrameError> {
+        let Self { session, rib, .. } = self;
+        let mut done = 0;
+        let mut turn = TURN;
+        loop {
+            let rest = &bytes[done..];
+            let piece = &rest[..rest.len().min(turn)];
+            let (length, next) = rib.write(now, |rib| {
+                // who announces also forgets: else what peers going up and down leave would pile up
+                rib.sweep();
+                session.feed(rib, piece, now, tally)
+            })?;
+            done += length;
+            if next == Next::End || piece.len() == rest.len() {
+                return Ok((done, next));
+            }
+            turn = if length == 0 { 2 * turn } else { TURN };
+        }
     }
 }
 

@@ -176,17 +176,32 @@ impl Groups {
 }
 
 /// One group.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Group<'a> {
     pub lengths: u32,
     entries: &'a [u64],
 }
 
 impl Group<'_> {
+    /// Where a search begins.
+    pub fn middle(self) -> Option<u64> {
+        self.entries.get(self.entries.len() / 2).copied()
+    }
+
     /// The number of a prefix of this group.
     pub fn find(&self, name: Name) -> Option<u32> {
         let entry = *self.entries.get(search(self.entries, name))?;
         (entry >> ID_BITS == name.key()).then_some(id(entry))
+    }
+
+    /// The same, where after this only shorter prefixes will be looked for: each search is in what the
+    /// one before has left.
+    #[inline]
+    pub fn find_next(&mut self, name: Name) -> Option<u32> {
+        let place = search(self.entries, name);
+        let entry = self.entries.get(place).copied();
+        self.entries = &self.entries[..place];
+        entry.filter(|e| e >> ID_BITS == name.key()).map(id)
     }
 }
 

@@ -13,8 +13,8 @@ use super::{Rib, Settings};
 
 /// At most one new generation in this time, in milliseconds.
 const GENERATION_INTERVAL: u64 = 500;
-/// How long a writer steps aside for readers that wait.
-const COURTESY: Duration = Duration::from_millis(5);
+/// How long a writer steps aside, after its turn, for readers that wait or are at work.
+const COURTESY: Duration = Duration::from_millis(1);
 
 #[derive(Clone, Debug)]
 pub struct RibHandle(Arc<Shared>);
@@ -25,7 +25,8 @@ struct Shared {
     /// Writers queue here, so that at most one at a time stands between readers and the Rib: the
     /// standard library's lock prefers writers, and a queue of them would starve readers.
     writers: Mutex<Changes>,
-    readers_waiting: AtomicUsize,
+    /// Readers that wait or have claimed the Rib.
+    claims: AtomicUsize,
     generation: AtomicU32,
 }
 
@@ -41,7 +42,7 @@ impl RibHandle {
         Self(Arc::new(Shared {
             rib: RwLock::new(Rib::new(settings)),
             writers: Mutex::default(),
-            readers_waiting: AtomicUsize::new(0),
+            claims: AtomicUsize::new(0),
             generation: AtomicU32::new(0),
         }))
     }
@@ -56,9 +57,24 @@ impl RibHandle {
         self.read(|rib| rib.lookup(address, table))
     }
 
+    pub fn lookup_all<const N: usize>(
+        &self,
+        addresses: [IpAddr; N],
+        table: TableId,
+    ) -> [Option<Route>; N] {
+        self.read(|rib| rib.lookup_all(addresses, table))
+    }
+
     /// Advances, at most twice a second, when a lookup may have another result than before.
     pub fn generation(&self) -> u32 {
         self.0.generation.load(Ordering::Acquire)
+    }
+
+    /// Keeps writers from beginning another turn for a while: whoever has many questions waits once for
+    /// all of them.
+    pub fn claim(&self) -> Claim {
+        self.0.claims.fetch_add(1, Ordering::AcqRel);
+        Claim(self.0.clone())
     }
 
     pub fn read<R>(&self, f: impl FnOnce(&Rib) -> R) -> R {
@@ -97,10 +113,8 @@ impl RibHandle {
         match self.0.rib.try_read() {
             Ok(guard) => guard,
             Err(_) => {
-                self.0.readers_waiting.fetch_add(1, Ordering::AcqRel);
-                let guard = self.0.rib.read().unwrap_or_else(PoisonError::into_inner);
-                self.0.readers_waiting.fetch_sub(1, Ordering::AcqRel);
-                guard
+                let _claim = self.claim();
+                self.0.rib.read().unwrap_or_else(PoisonError::into_inner)
             }
         }
     }
@@ -108,9 +122,19 @@ impl RibHandle {
     /// Without it the thread that has just let the lock go takes it again before a reader wakes up.
     fn let_readers_pass(&self) {
         let start = Instant::now();
-        while self.0.readers_waiting.load(Ordering::Acquire) > 0 && start.elapsed() < COURTESY {
+        while self.0.claims.load(Ordering::Acquire) > 0 && start.elapsed() < COURTESY {
             thread::yield_now();
         }
+    }
+}
+
+/// See [`RibHandle::claim`].
+#[derive(Debug)]
+pub struct Claim(Arc<Shared>);
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.0.claims.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -146,5 +170,22 @@ mod tests {
         assert!(!change(false, 1499));
         assert!(change(false, 1500), "what waited is told later");
         assert!(!change(false, 9000));
+    }
+
+    #[test]
+    fn writers_step_aside_for_a_claim_and_are_not_kept_out() {
+        let rib = RibHandle::new(Settings::default());
+        let turns = || {
+            let start = Instant::now();
+            (0..50).for_each(|_| rib.write(0, |_| {}));
+            start.elapsed()
+        };
+        let claim = rib.claim();
+        let claimed = turns();
+        assert!(claimed >= 50 * COURTESY, "{claimed:?}");
+        assert_eq!(rib.read(Rib::held), 0, "nor are readers");
+        drop(claim);
+        assert_eq!(rib.0.claims.load(Ordering::Acquire), 0);
+        assert!(turns() < claimed);
     }
 }

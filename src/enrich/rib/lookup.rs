@@ -3,7 +3,6 @@
 
 use std::cmp::Ordering;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use super::attributes::{AttributesId, Preference};
 use super::peer::{TableId, View};
@@ -14,24 +13,16 @@ use super::{Rib, of_family};
 /// Any shorter prefix is a default route: it tells where to send, not whose the address is.
 pub const SHORTEST_NETWORK: u8 = 8;
 
-/// What is known of an address.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What routes say of an address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Route {
-    /// 0: not known, because of a default route, an AS_SET, or a static prefix without ASN.
+    /// 0: not known, because of a default route or an AS_SET.
     pub origin_asn: u32,
     /// 0: not known.
     pub neighbour_asn: u32,
     pub next_hop: Option<IpAddr>,
     pub prefix_len: u8,
     pub blackhole: bool,
-    pub source: Source,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    Bgp,
-    /// A static prefix, by its name.
-    Static(Arc<str>),
 }
 
 /// The order in which routers answer: one of a later rank only where those before have no route, or
@@ -160,57 +151,60 @@ impl Rib {
     /// The route that answers for an address in a table.
     pub fn lookup(&self, address: IpAddr, table: TableId) -> Option<Route> {
         debug_assert!(!self.unsettled, "settle() comes first");
-        let address = address.to_canonical();
+        let (family, bits) = split(address);
+        self.route(address, self.best_match(family, bits, table)?)
+    }
+
+    /// Those for several addresses: the processor waits for the memory of all of them at once.
+    pub fn lookup_all<const N: usize>(
+        &self,
+        addresses: [IpAddr; N],
+        table: TableId,
+    ) -> [Option<Route>; N] {
+        let keys = addresses.map(split);
+        for (family, bits) in keys {
+            of_family!(self.prefixes, family, warm(bits));
+        }
+        let mut found = [None; N];
+        for (found, (family, bits)) in found.iter_mut().zip(keys) {
+            *found = self.best_match(family, bits, table);
+        }
+        let mut routes = [None; N];
+        for (i, found) in found.into_iter().enumerate() {
+            routes[i] = found.and_then(|found| self.route(addresses[i], found));
+        }
+        routes
+    }
+
+    fn route(&self, address: IpAddr, found: (u8, AttributesId)) -> Option<Route> {
         if is_unlabelled(address) {
             return None;
         }
-        let (family, bits) = split(address);
-        let fixed = (table == TableId::GLOBAL)
-            .then(|| self.statics.lookup(family, bits))
-            .flatten();
-        let bgp = self.lookup_bgp(family, bits, table);
-        match (fixed, bgp) {
-            (Some((length, network)), bgp) if bgp.is_none_or(|(l, _)| l <= length) => Some(Route {
-                origin_asn: network.asn,
-                neighbour_asn: 0,
-                next_hop: None,
-                prefix_len: length,
-                blackhole: false,
-                source: Source::Static(network.name.clone()),
-            }),
-            (_, Some((length, attributes))) => {
-                let (origin_asn, neighbour_asn, next_hop, blackhole) =
-                    self.attributes.tell(attributes);
-                let is_default = length < SHORTEST_NETWORK;
-                Some(Route {
-                    origin_asn: if is_default { 0 } else { origin_asn },
-                    neighbour_asn,
-                    next_hop,
-                    prefix_len: length,
-                    blackhole,
-                    source: Source::Bgp,
-                })
-            }
-            (_, None) => None,
-        }
+        let (length, attributes) = found;
+        let (origin_asn, neighbour_asn, next_hop, blackhole) = self.attributes.tell(attributes);
+        let is_default = length < SHORTEST_NETWORK;
+        Some(Route {
+            origin_asn: if is_default { 0 } else { origin_asn },
+            neighbour_asn,
+            next_hop,
+            prefix_len: length,
+            blackhole,
+        })
     }
 
-    fn lookup_bgp(&self, family: Family, bits: u128, table: TableId) -> Option<(u8, AttributesId)> {
+    fn best_match(&self, family: Family, bits: u128, table: TableId) -> Option<(u8, AttributesId)> {
         let answers = &self.answers.0[usize::from(table.0)][family as usize][..];
         // sorted: the first rank is the one that need not wait for another
-        let first = answers.first()?.rank;
+        let (first, last) = (answers.first()?.rank, answers.last()?.rank);
+        if first == last {
+            return self.longest(answers, family, bits, table);
+        }
         let mut found: [Option<(u8, AttributesId)>; RANKS] = [None; RANKS];
         let visit = |prefix: u32, length: u8| {
             for group in answers.chunk_by(|a, b| a.rank == b.rank) {
                 let best = &mut found[group[0].rank as usize];
                 if best.is_none() {
-                    let winner = match group.len() == answers.len() {
-                        // winners are kept where all are of one rank
-                        true => self
-                            .winners
-                            .get_or(table, family, prefix, || self.best(group, family, prefix)),
-                        false => self.best(group, family, prefix),
-                    };
+                    let winner = self.best(group, family, prefix);
                     *best = winner.map(|attributes| (length, attributes));
                 }
             }
@@ -222,6 +216,25 @@ impl Rib {
         };
         let network = found.iter().find(specific).copied().flatten();
         network.or_else(|| found.into_iter().flatten().next())
+    }
+
+    /// Where all are of one rank, which is the rule, and for which winners are kept.
+    fn longest(
+        &self,
+        answers: &[Answer],
+        family: Family,
+        bits: u128,
+        table: TableId,
+    ) -> Option<(u8, AttributesId)> {
+        let mut found = None;
+        let visit = |prefix: u32, length: u8| {
+            let best = || self.best(answers, family, prefix);
+            let winner = self.winners.get_or(table, family, prefix, best);
+            found = winner.map(|attributes| (length, attributes));
+            found.is_some()
+        };
+        of_family!(self.prefixes, family, matches(bits, visit));
+        found
     }
 
     /// The best path among the routes that these views have for a prefix.
@@ -308,8 +321,8 @@ impl Candidate {
 }
 
 /// Addresses that no routing table speaks for.
-fn is_unlabelled(address: IpAddr) -> bool {
-    match address {
+pub fn is_unlabelled(address: IpAddr) -> bool {
+    match address.to_canonical() {
         IpAddr::V4(a) => a.is_loopback() || a.is_link_local() || a.is_multicast(),
         IpAddr::V6(a) => a.is_loopback() || a.is_unicast_link_local() || a.is_multicast(),
     }

@@ -17,25 +17,23 @@ mod maintain;
 mod peer;
 mod prefix;
 mod routes;
-mod statics;
 mod table;
 mod winners;
 
-use crate::config::{Distinguisher, Enrich, StaticPrefix};
+use crate::config::{self, Distinguisher};
 use crate::flow::slab::Slab;
 
 use attributes::Interner;
 use lookup::Answers;
 use peer::{Peer, Router};
 use routes::{Change, Doomed, Path};
-use statics::Statics;
 use table::PrefixTable;
 use winners::Winners;
 
 pub use attributes::{Attributes, AttributesId};
 pub use counts::{Counts, HeldRoute};
-pub use handle::RibHandle;
-pub use lookup::{Route, Source};
+pub use handle::{Claim, RibHandle};
+pub use lookup::{Route, SHORTEST_NETWORK, is_unlabelled};
 pub use peer::{Identity, PeerInfo, PeerKey, PeerKind, TableId, View};
 pub use prefix::{Family, Prefix};
 pub use routes::MAX_PATHS;
@@ -45,7 +43,7 @@ pub const MAX_PEERS: usize = 1 << 16;
 /// Routers whose session ended and whose routes are still good.
 const MAX_ENDED: usize = 256;
 /// Prefixes whose doomed routes are forgotten in one step.
-const SWEEP: usize = 1 << 13;
+const SWEEP: usize = 1 << 12;
 
 /// What the configuration says of the RIB.
 #[derive(Clone, Debug, Default)]
@@ -54,22 +52,19 @@ pub struct Settings {
     pub stale_ms: u64,
     /// VRF device and the distinguisher of its routes.
     pub vrf: Vec<(String, Distinguisher)>,
-    pub statics: Vec<StaticPrefix>,
 }
 
-impl From<&Enrich> for Settings {
-    fn from(config: &Enrich) -> Self {
-        let bmp = &config.rib.bmp;
+impl From<&config::Rib> for Settings {
+    fn from(config: &config::Rib) -> Self {
+        let bmp = &config.bmp;
         Self {
             max_routes: bmp.max_routes as usize,
             stale_ms: u64::try_from(bmp.stale_time.as_millis()).unwrap_or(u64::MAX),
             vrf: config
-                .rib
                 .vrf
                 .iter()
                 .map(|(device, rd)| (device.clone(), *rd))
                 .collect(),
-            statics: config.prefix.clone(),
         }
     }
 }
@@ -102,7 +97,6 @@ pub struct Rib {
     peers: Slab<Peer>,
     prefixes: Prefixes,
     attributes: Interner,
-    statics: Statics,
     answers: Answers,
     winners: Winners,
     doomed: Vec<(Family, Doomed)>,
@@ -142,7 +136,6 @@ impl Rib {
             }
         }
         Self {
-            statics: Statics::new(&settings.statics),
             answers: Answers::new(tables.len()),
             winners: Winners::new(tables.len()),
             settings,

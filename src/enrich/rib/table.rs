@@ -10,7 +10,7 @@ use std::hash::{BuildHasher, Hash};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use super::group::{self, Groups, Name};
+use super::group::{self, Group, Groups, Name};
 use super::prefix::mask;
 
 /// An address as it is stored: IPv4 in 4 bytes, IPv6 in 16 that need no alignment beyond 4.
@@ -229,6 +229,12 @@ impl<K: Key> PrefixTable<K> {
         (entry.key.to_bits(), entry.length())
     }
 
+    /// Reads where a lookup of this address will, so that it need not wait for it.
+    #[inline]
+    pub fn warm(&self, bits: u128) {
+        std::hint::black_box(self.groups.get(shared::<K>(bits)).map(Group::middle));
+    }
+
     /// Shows every prefix that holds the address, longest first, until `visit` says true.
     pub fn matches(&self, bits: u128, mut visit: impl FnMut(u32, u8) -> bool) {
         if self.is_empty() {
@@ -246,17 +252,21 @@ impl<K: Key> PrefixTable<K> {
                 }
             }
         }
-        let near = self.groups.get(shared::<K>(bits));
-        let mut lengths = (word & GROUPED) as u32 | near.map_or(0, |group| group.lengths);
+        let shared = shared::<K>(bits);
+        let mut group = self.groups.get(shared).unwrap_or_default();
+        let below = below::<K>(bits);
+        let mut lengths = (word & GROUPED) as u32 | group.lengths;
         while lengths != 0 {
             let bit = 31 - lengths.leading_zeros();
             lengths &= !(1 << bit);
             let length = K::DEEP + bit as u8;
-            let bits = bits & mask(length);
-            let name = name::<K>(bits, length);
-            let mut id = near.zip(name).and_then(|(group, name)| group.find(name));
+            let mut id = group.find_next(Name {
+                group: shared,
+                length: bit as u8,
+                bits: below & u32::MAX << (31 - bit),
+            });
             if id.is_none() && word & 1 << bit != 0 {
-                id = self.find_in_index(bits, length);
+                id = self.find_in_index(bits & mask(length), length);
             }
             if probe(id, length) {
                 return;
@@ -324,13 +334,18 @@ fn name<K: Key>(bits: u128, length: u8) -> Option<Name> {
     (length < group::LENGTHS).then(|| Name {
         group: shared::<K>(bits),
         length,
-        bits: (bits << (K::DEEP - 1) >> 96) as u32,
+        bits: below::<K>(bits),
     })
 }
 
 /// The first `DEEP - 1` bits.
 fn shared<K: Key>(bits: u128) -> u32 {
     (bits >> (129 - u32::from(K::DEEP))) as u32
+}
+
+/// The 32 bits after those.
+fn below<K: Key>(bits: u128) -> u32 {
+    (bits << (K::DEEP - 1) >> 96) as u32
 }
 
 #[cfg(test)]

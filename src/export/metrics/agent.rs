@@ -8,7 +8,7 @@ use prometheus::proto::MetricType::{self, COUNTER, GAUGE};
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily};
 use prometheus::{Encoder, TextEncoder};
 
-use super::{Build, Input, Reload};
+use super::{Build, Input, Reload, bmp};
 use crate::bpf::counters::Count;
 use crate::errors::{Errors, Subsystem};
 use crate::flow::snapshot::Totals;
@@ -24,6 +24,7 @@ pub(super) fn write(
     families.extend(dropped(input));
     families.extend(flow_series(&input.flows.totals));
     families.push(databases(input.databases));
+    families.extend(input.bmp.iter().flat_map(|bmp| bmp::families(bmp)));
     families.extend(errors(input.errors, input.parse_errors));
     families.extend(build_and_config(input.build, input.reload));
     families.extend(input.process.iter().flat_map(of_process));
@@ -246,11 +247,11 @@ fn of_process(process: &ProcessStats) -> Vec<MetricFamily> {
 }
 
 /// A family of one sample without labels.
-fn single(kind: MetricType, name: &str, help: &str, value: f64) -> MetricFamily {
+pub(super) fn single(kind: MetricType, name: &str, help: &str, value: f64) -> MetricFamily {
     family(kind, name, help, [sample(kind, &[], value)])
 }
 
-fn family(
+pub(super) fn family(
     kind: MetricType,
     name: &str,
     help: &str,
@@ -265,7 +266,7 @@ fn family(
 }
 
 /// The family's `kind` says which of a proto's values is read.
-fn sample(kind: MetricType, labels: &[(&str, &str)], value: f64) -> Metric {
+pub(super) fn sample(kind: MetricType, labels: &[(&str, &str)], value: f64) -> Metric {
     let labels = labels.iter().map(|(name, text)| {
         let mut pair = LabelPair::default();
         pair.set_name((*name).to_owned());

@@ -6,6 +6,7 @@
 //! agent itself, a sample or a few each, are that crate's.
 
 mod agent;
+mod bmp;
 mod flows;
 mod interfaces;
 
@@ -18,6 +19,8 @@ use crate::export::text::TextWriter;
 use crate::flow::snapshot::Snapshot;
 use crate::links::Link;
 use crate::process::ProcessStats;
+
+pub use bmp::Bmp;
 
 /// What `/metrics` is made of. To keep promise 3 in every answer, gather in this order: flows, then
 /// lost, then taken.
@@ -35,6 +38,8 @@ pub struct Input<'a> {
     pub sample_rate: u32,
     /// Each database in use, and when it was built: seconds since the Unix epoch.
     pub databases: &'a [(&'a str, u64)],
+    /// None where no BMP is configured.
+    pub bmp: Option<&'a Bmp>,
     pub errors: &'a Errors,
     /// Reason, times.
     pub parse_errors: &'a [(&'a str, u64)],

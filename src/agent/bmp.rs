@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The RIB and thread bmp, which fills it.
+
+use std::sync::Arc;
+
+use super::{Error, Running};
+use crate::config;
+use crate::enrich::BgpRoutes;
+use crate::enrich::bmp::Collector;
+use crate::enrich::rib::RibHandle;
+use crate::errors::Errors;
+use crate::export::scrape::BmpReader;
+use crate::interfaces::Interfaces;
+use crate::links::{self, Link};
+
+/// Routes, and who brings them.
+pub(super) struct Bmp {
+    rib: RibHandle,
+    collector: Option<Collector>,
+}
+
+impl Bmp {
+    /// Listens, where the configuration asks for it.
+    pub fn bind(config: &config::Rib, errors: &Arc<Errors>) -> Result<Self, Error> {
+        let rib = RibHandle::new(config.into());
+        let collector = config
+            .bmp
+            .enabled()
+            .then(|| Collector::bind(config, rib.clone(), errors.clone()))
+            .transpose()
+            .map_err(Error::Bmp)?;
+        for address in collector.iter().flat_map(Collector::addresses) {
+            log::info!("listening for BMP on {address}");
+        }
+        Ok(Self { rib, collector })
+    }
+
+    /// What thread flow asks.
+    pub fn routes(&self, config: &config::Rib, interfaces: Arc<Interfaces>) -> BgpRoutes {
+        BgpRoutes::new(self.rib.clone(), interfaces, &config.vrf)
+    }
+
+    /// What a scrape asks, where there is something to show.
+    pub fn reader(&self) -> Option<BmpReader> {
+        self.collector.as_ref().map(|collector| BmpReader {
+            monitor: collector.monitor(),
+            rib: self.rib.clone(),
+        })
+    }
+
+    /// Thread bmp, where it has something to do.
+    pub fn start(self, running: &Running) -> Result<(), Error> {
+        let Some(collector) = self.collector else {
+            return Ok(());
+        };
+        running.spawn("bmp", move |heartbeat| collector.run(&heartbeat))
+    }
+}
+
+/// Tells which interfaces belong to a VRF.
+pub(super) fn assign_vrfs(interfaces: &Interfaces, links: &[Link]) {
+    for link in links {
+        let vrf = links::vrf(links, link);
+        interfaces.set_vrf(link.ifindex, vrf.map(|vrf| vrf.name.as_str()));
+    }
+}

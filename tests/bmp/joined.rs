@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The RIB joined to what the operator says: networks that BGP does not tell, and VRFs.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rfm::config::{Distinguisher, Mmdb, StaticPrefix};
+use rfm::enrich::bmp::{Session, Tally};
+use rfm::enrich::mmdb::Databases;
+use rfm::enrich::rib::{RibHandle, Settings};
+use rfm::enrich::{BgpRoutes, Enricher};
+use rfm::flow::key::{Direction, Family, FlowKey};
+use rfm::flow::labels::Endpoint;
+use rfm::flow::worker::Knowledge;
+use rfm::interfaces::Interfaces;
+
+use crate::craft::*;
+
+/// In no VRF.
+const PLAIN: u32 = 1;
+
+struct Joined {
+    rib: RibHandle,
+    session: Session,
+    interfaces: Arc<Interfaces>,
+    enricher: Enricher,
+}
+
+impl Joined {
+    /// VRF devices red (distinguisher 65000:1) and blue (the global table) are configured.
+    fn new(prefixes: &[StaticPrefix]) -> Self {
+        let devices = [("red", "65000:1"), ("blue", "0:0")];
+        let vrf: BTreeMap<String, Distinguisher> = devices
+            .map(|(device, rd)| (device.to_owned(), rd.parse().unwrap()))
+            .into();
+        let rib = RibHandle::new(Settings {
+            max_routes: 1000,
+            stale_ms: STALE,
+            vrf: vrf.clone().into_iter().collect(),
+        });
+        let interfaces = Arc::new(Interfaces::new(8));
+        let routes = BgpRoutes::new(rib.clone(), interfaces.clone(), &vrf);
+        Self {
+            session: Session::new("127.0.0.1".parse().unwrap(), true, 0),
+            enricher: Enricher::new(Some(Box::new(routes)), prefixes, none(), Arc::default()),
+            interfaces,
+            rib,
+        }
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        let mut tally = Tally::default();
+        let fed = self
+            .rib
+            .write(0, |rib| self.session.feed(rib, bytes, 0, &mut tally));
+        assert_eq!(fed.unwrap().0, bytes.len());
+    }
+
+    fn on(&self, ifindex: u32, address: &str) -> Endpoint {
+        endpoint(&self.enricher, ifindex, address)
+    }
+
+    /// Origin, neighbour, name of the network.
+    fn known(&self, address: &str) -> (u32, u32, String) {
+        known(&self.enricher, address)
+    }
+}
+
+fn none() -> Arc<Databases> {
+    let files = Mmdb {
+        asn_db: PathBuf::new(),
+        city_db: PathBuf::new(),
+    };
+    Arc::new(Databases::open(&files).unwrap())
+}
+
+fn endpoint(enricher: &Enricher, ifindex: u32, address: &str) -> Endpoint {
+    let mut key = FlowKey {
+        src: [0; 16],
+        dst: [0; 16],
+        ifindex,
+        src_port: 0,
+        dst_port: 0,
+        vlan_outer: 0,
+        vlan_inner: 0,
+        protocol: 6,
+        direction: Direction::Ingress,
+        family: Family::Ipv6,
+    };
+    match address.parse().unwrap() {
+        IpAddr::V6(address) => key.src = address.octets(),
+        IpAddr::V4(address) => {
+            key.family = Family::Ipv4;
+            key.src[..4].copy_from_slice(&address.octets());
+        }
+    }
+    enricher.enrichment(&key).src
+}
+
+fn known(enricher: &Enricher, address: &str) -> (u32, u32, String) {
+    let Endpoint {
+        asn, peer_asn, net, ..
+    } = endpoint(enricher, PLAIN, address);
+    (asn, peer_asn, net.as_deref().unwrap_or_default().to_owned())
+}
+
+fn statics() -> [StaticPrefix; 5] {
+    [
+        static_prefix("198.51.100.0/24", 64510, "office"),
+        static_prefix("10.0.0.0/8", 0, "lab"),
+        static_prefix("2001:db8::/32", 64511, ""),
+        static_prefix("127.0.0.0/8", 64512, "self"),
+        static_prefix("0.0.0.0/0", 64513, "all"),
+    ]
+}
+
+/// Of addresses that BGP says nothing of.
+const ALONE: [(&str, (u32, u32, &str)); 6] = [
+    ("198.51.100.1", (64510, 0, "office")),
+    ("2001:db8::1", (64511, 0, "")),
+    // no ASN was given
+    ("10.0.0.1", (0, 0, "lab")),
+    // the operator may name a default
+    ("192.0.2.1", (64513, 0, "all")),
+    // loopback has no label
+    ("127.0.0.1", (0, 0, "")),
+    ("2001:db9::1", (0, 0, "")),
+];
+
+#[test]
+fn static_prefixes_answer_where_bgp_is_silent_or_not_there() {
+    let joined = Joined::new(&statics());
+    let without = Enricher::new(None, &statics(), none(), Arc::default());
+    for (address, (asn, peer, net)) in ALONE {
+        let expected = (asn, peer, net.to_owned());
+        assert_eq!(joined.known(address), expected, "{address}");
+        assert_eq!(known(&without, address), expected, "{address}");
+    }
+}
+
+#[test]
+fn static_prefixes_win_at_equal_length_and_lose_to_longer_ones() {
+    let mut joined = Joined::new(&statics());
+    joined.send(&initiation("near"));
+    joined.send(&peer(1).up());
+    for (prefix, origin) in [
+        ("198.51.100.0/24", 1),
+        ("198.51.0.0/16", 2),
+        ("198.51.100.128/25", 3),
+        ("10.0.0.0/8", 4),
+        ("0.0.0.0/0", 5),
+    ] {
+        joined.send(&peer(1).announce(prefix, &[65001, origin]));
+    }
+    for (address, expected) in [
+        ("198.51.100.1", (64510, 0, "office")),
+        ("198.51.100.129", (3, 65001, "")),
+        // longer than the static default
+        ("198.51.101.1", (2, 65001, "")),
+        // a name alone leaves the ASN to BGP
+        ("10.0.0.1", (4, 65001, "lab")),
+        ("192.0.2.1", (64513, 0, "all")),
+    ] {
+        let (asn, peer, net) = expected;
+        let expected = (asn, peer, net.to_owned());
+        assert_eq!(joined.known(address), expected, "{address}");
+    }
+}
+
+#[test]
+fn a_default_route_tells_the_neighbour_alone() {
+    let mut joined = Joined::new(&[static_prefix("10.0.0.0/8", 0, "lab")]);
+    joined.send(&initiation("near"));
+    joined.send(&peer(1).up());
+    joined.send(&peer(1).announce("0.0.0.0/0", &[65001, 5]));
+    joined.send(&peer(2).up());
+    joined.send(&peer(2).announce("32.0.0.0/7", &[65002, 6]));
+    joined.send(&peer(2).announce("40.0.0.0/8", &[65002, 7]));
+    assert_eq!(joined.known("192.0.2.1"), (0, 65001, String::new()));
+    assert_eq!(joined.known("33.0.0.1"), (0, 65002, String::new()));
+    assert_eq!(joined.known("40.0.0.1"), (7, 65002, String::new()));
+    assert_eq!(joined.known("10.0.0.1"), (0, 65001, "lab".to_owned()));
+}
+
+#[test]
+fn traffic_in_a_vrf_has_the_labels_of_its_own_table_or_none() {
+    let mut joined = Joined::new(&statics());
+    joined.send(&initiation("near"));
+    joined.send(&peer(1).up());
+    joined.send(&peer(1).announce("203.0.113.0/24", &[65001, 1]));
+    let mut inside = peer(2);
+    inside.kind = 1;
+    inside.distinguisher = [0, 0, 0xfd, 0xe8, 0, 0, 0, 1];
+    joined.send(&inside.up());
+    joined.send(&inside.announce("203.0.113.0/24", &[65002, 2]));
+    for (ifindex, device) in [(2, "red"), (3, "blue"), (4, "green")] {
+        joined.interfaces.set_vrf(ifindex, Some(device));
+    }
+    let asn = |ifindex| joined.on(ifindex, "203.0.113.1").asn;
+    assert_eq!([PLAIN, 2, 3, 4].map(asn), [1, 2, 1, 0]);
+    // what is configured speaks of the global table
+    let net = |ifindex| joined.on(ifindex, "10.0.0.1").net.is_some();
+    assert_eq!([PLAIN, 2, 3, 4].map(net), [true, false, true, false]);
+    joined.interfaces.set_vrf(2, None);
+    assert_eq!(joined.on(2, "203.0.113.1").asn, 1);
+}
