@@ -11,6 +11,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use common::daemon::Daemon;
+use common::events::EventReader;
 use common::flood::{Flood, Sent};
 use common::flows::Load;
 use common::lab::{Lab, Namespace, can_run};
@@ -19,6 +20,8 @@ use common::peers::Peer;
 use common::report::{Cell, Report, Table, rounds};
 use common::run_stats::RunStats;
 use common::stats::Figure;
+use libbpf_rs::MapHandle;
+use rfm::config::DEFAULT_FLOW_CACHE;
 use rustix::process::Signal;
 
 const ROUNDS: usize = 3;
@@ -30,16 +33,28 @@ const FLOOD_WITH_STATS: Duration = Duration::from_millis(300);
 /// After this the flow cache is swept, and the others have read what was queued for them.
 const SETTLED: Duration = Duration::from_millis(1500);
 
+/// After this a reader that comes back by itself has read all.
+const READ: Duration = Duration::from_millis(10);
+
 const FEW: Load = Load::Uniform(1000);
 const MANY: Load = Load::Uniform(65_536);
 /// No flow comes again before 262,144 others.
 const HOSTILE: Load = Load::Each(262_144);
 
+/// Then 65,536 flows are rarely in each other's way.
+const LARGE_FLOW_CACHE: u32 = 131_072;
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Subject {
     Nothing,
     EmptyTcx,
-    Rfm { rate: u32, cache: bool },
+    /// One ring event for each packet, which its reader throws away.
+    Events,
+    /// `cache`: records of the flow cache.
+    Rfm {
+        rate: u32,
+        cache: u32,
+    },
     Peer(Peer),
 }
 
@@ -48,8 +63,12 @@ impl Subject {
         match self {
             Self::Nothing => "nothing attached".into(),
             Self::EmptyTcx => "an empty TCX program".into(),
-            Self::Rfm { rate, cache: true } => format!("rfm, N = {rate}"),
-            Self::Rfm { rate, cache: false } => format!("rfm, N = {rate}, no flow cache"),
+            Self::Events => "ring events, thrown away".into(),
+            Self::Rfm { rate, cache } => match cache {
+                DEFAULT_FLOW_CACHE => format!("rfm, N = {rate}"),
+                0 => format!("rfm, N = {rate}, no flow cache"),
+                records => format!("rfm, N = {rate}, flow_cache = {records}"),
+            },
             Self::Peer(peer) => peer.program().into(),
         }
     }
@@ -68,7 +87,7 @@ fn targets(subject: Subject, load: Load) -> Targets {
     let exact = subject
         == Subject::Rfm {
             rate: 1,
-            cache: true,
+            cache: DEFAULT_FLOW_CACHE,
         };
     let is = |of: Load, limit| (exact && load == of).then_some(limit);
     Targets {
@@ -93,6 +112,7 @@ struct Run {
 
 struct Bench {
     lab: Lab,
+    events: MapHandle,
     namespace: Namespace,
     flood: Flood,
 }
@@ -102,8 +122,10 @@ impl Bench {
         let lab = Lab::new();
         let namespace = lab.namespace("f");
         lab.veth((&namespace, DEVICE), (&namespace, "v1"));
+        let mut flood = Flood::new(&namespace, DEVICE)?;
         Ok(Self {
-            flood: Flood::new(&namespace, DEVICE)?,
+            events: flood.events()?,
+            flood,
             lab,
             namespace,
         })
@@ -118,7 +140,7 @@ impl Bench {
                 lost: None,
             }),
             Subject::EmptyTcx => {
-                let _link = self.flood.attach_empty()?;
+                let _link = self.flood.attach("bench_empty")?;
                 Ok(Run {
                     sent: self.flood.run_for(FLOOD)?,
                     in_program: Some(self.in_program()?),
@@ -126,6 +148,7 @@ impl Bench {
                     lost: None,
                 })
             }
+            Subject::Events => self.run_events(),
             Subject::Rfm { rate, cache } => self.run_rfm(rate, cache),
             Subject::Peer(peer) => self.run_peer(peer),
         }
@@ -140,13 +163,26 @@ impl Bench {
         found.ok_or_else(|| "no program ran as often as packets came".into())
     }
 
-    fn run_rfm(&self, rate: u32, cache: bool) -> Result<Run, Box<dyn Error>> {
-        let more = if cache { "" } else { "\nflow_cache = 0" };
+    fn run_events(&self) -> Result<Run, Box<dyn Error>> {
+        let _link = self.flood.attach("bench_ring_event")?;
+        let reader = EventReader::start(MapHandle::try_from(&self.events)?);
+        let sent = self.flood.run_for(FLOOD)?;
+        sleep(READ);
+        let (events, cpu) = reader.so_far();
+        Ok(Run {
+            sent,
+            in_program: Some(self.in_program()?),
+            cpu: Some(cpu.as_secs_f64() / sent.packets as f64 * 1e6),
+            lost: Some(1.0 - events as f64 / sent.packets as f64),
+        })
+    }
+
+    fn run_rfm(&self, rate: u32, cache: u32) -> Result<Run, Box<dyn Error>> {
         let mut agent = Daemon::rfm(
             &self.lab,
             &self.namespace,
             &format!("[\"{DEVICE}\"]"),
-            &format!("sample_rate = {rate}{more}"),
+            &format!("sample_rate = {rate}\nflow_cache = {cache}"),
         );
         agent.wait_for("/healthz");
         let before = agent.cpu_time();
@@ -202,18 +238,17 @@ fn lost_by_rfm(metrics: &Metrics, sent: &Sent) -> Result<f64, Box<dyn Error>> {
 }
 
 fn cases() -> Vec<(Load, Vec<Subject>)> {
-    let rfm = |rate| Subject::Rfm { rate, cache: true };
-    let uncached = Subject::Rfm {
-        rate: 1,
-        cache: false,
-    };
+    let rfm = |rate, cache| Subject::Rfm { rate, cache };
+    let default = |rate| rfm(rate, DEFAULT_FLOW_CACHE);
     let peers = Peer::installed().into_iter().map(Subject::Peer);
     let mut few = vec![Subject::Nothing, Subject::EmptyTcx];
-    few.extend([rfm(1000), rfm(100), rfm(10), rfm(1), uncached]);
+    few.extend([1000, 100, 10, 1].map(default));
+    few.extend([rfm(1, 0), Subject::Events]);
     few.extend(peers.clone());
-    let mut many = vec![Subject::EmptyTcx, rfm(1)];
+    let mut many = vec![Subject::EmptyTcx, default(1), rfm(1, LARGE_FLOW_CACHE)];
+    many.push(Subject::Events);
     many.extend(peers);
-    let hostile = vec![Subject::EmptyTcx, rfm(1), uncached];
+    let hostile = vec![Subject::EmptyTcx, default(1), rfm(1, 0), Subject::Events];
     vec![(FEW, few), (MANY, many), (HOSTILE, hostile)]
 }
 
@@ -252,7 +287,8 @@ const HOW: &str = "Frames of 60 bytes from one CPU, at full speed. ns a packet i
     CPU, with the making of the packet and its way to the drop in the IP stack; in the program is what \
     the kernel's statistics of programs say (`bpf_stats`), above the empty one. CPU is that of the \
     daemon. Lost: taken, and not in its flows 1.5 s later. For rfm flows + lost = taken was checked \
-    to the packet.";
+    to the packet. Ring events, thrown away: one event of 112 bytes for each packet, of which nothing was \
+    read, in a ring as large as rfm's; the least that a monitor which sends events can cost.";
 
 fn table(load: Load, subjects: &[(Subject, Vec<Run>)]) -> Table {
     let title = format!("Flood, flows: {}", load.name());

@@ -17,13 +17,27 @@ pub const STALL_AFTER: Duration = Duration::from_secs(10);
 /// Stack of every thread: the deepest (TLS-free parsers, hyper) stay below 100 kB.
 const STACK_SIZE: usize = 512 * 1024;
 
-/// Puts the calling thread before the machine's ordinary work, for those that stand between the ring
-/// and the flow table: they do little, but behind a busy neighbour a ring overflows within 2 ms. Without
+/// Puts the calling thread before the machine's ordinary work, for the one that feeds the flow table: it
+/// does little, but behind a busy neighbour the queue before it overflows within 10 ms. Without
 /// CAP_SYS_NICE the thread stays where it is.
 pub fn raise_priority() {
     const NICE: i32 = -10;
     if let Err(error) = rustix::process::setpriority_process(None, NICE) {
         log::debug!("priority of a thread: {error}");
+    }
+}
+
+/// Puts the calling thread before all ordinary threads, for the one that empties the ring: an ordinary
+/// thread that wakes up waits for up to 3 ms until the one that runs has used up its slice, whatever
+/// their priorities, and the ring lasts for 2. It sleeps between two rounds, and for as long as its
+/// queue is full, so that it never keeps a CPU. Where that is not allowed, see [`raise_priority`].
+pub fn raise_to_real_time() {
+    let least = libc::sched_param { sched_priority: 1 };
+    // SAFETY: the call reads the structure, which lives until it returns; 0 is the calling thread.
+    if unsafe { libc::sched_setscheduler(0, libc::SCHED_RR, &least) } != 0 {
+        let error = io::Error::last_os_error();
+        log::debug!("real-time priority of a thread: {error}");
+        raise_priority();
     }
 }
 

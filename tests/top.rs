@@ -32,7 +32,7 @@ impl Terminal {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let server = format!("rfm-top-{}-{count}", std::process::id());
         let terminal = Self { server };
-        let script = format!("echo before; {environment} {line}; echo ended:$?; stty -a; sleep 60");
+        let script = format!("echo before; export {environment}; {line}; echo ended:$?; stty -a; sleep 60");
         let size = ["new-session", "-d", "-x", "80", "-y", "24", &script];
         run(terminal.tmux().args(["-f", "/dev/null"]).args(size));
         terminal
@@ -172,6 +172,24 @@ fn the_terminal_is_clean_after_every_end() {
     assert!(gone, "{}", terminal.screen());
     terminal.assert_clean("1");
     assert!(terminal.screen().contains("rfm: no agent answers on"));
+}
+
+/// What the one who closes a window, or loses the connection, leaves behind: nothing.
+#[test]
+fn a_terminal_that_is_gone_ends_it() {
+    if !can_run(&TOOLS) {
+        return;
+    }
+    let rig = Rig::new("");
+    let terminal = Terminal::new(&format!("trap '' HUP; {}", top(&rig)), "LANG=C.UTF-8");
+    terminal.wait_for("every packet");
+    let pid = terminal.pid();
+    drop(terminal);
+    let gone = wait_for(SOON, || rustix::process::test_kill_process(pid).is_err());
+    if !gone {
+        kill_process(pid, Signal::KILL).expect("it runs");
+    }
+    assert!(gone, "it goes on without a terminal");
 }
 
 #[test]

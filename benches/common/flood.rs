@@ -71,11 +71,11 @@ impl Flood {
         Ok(())
     }
 
-    /// An empty TCX program on the ingress of the device, where the monitor would be.
-    pub fn attach_empty(&self) -> Result<Link, Box<dyn Error>> {
+    /// A program of benches/bpf/flood.bpf.c on the ingress of the device, where the monitor would be.
+    pub fn attach(&self, program: &str) -> Result<Link, Box<dyn Error>> {
         let (object, ifindex) = (&self.object, self.ifindex as i32);
         let link = self.namespace.inside(|| {
-            let program = bpf::program(object, "bench_empty").map_err(|e| e.to_string())?;
+            let program = bpf::program(object, program).map_err(|e| e.to_string())?;
             // SAFETY: the program is loaded and outlives the call, which fails with NULL; the link is
             // ours alone. No options are passed.
             unsafe {
@@ -86,6 +86,11 @@ impl Flood {
             .ok_or_else(|| io::Error::last_os_error().to_string())
         });
         Ok(link?)
+    }
+
+    /// Where `bench_ring_event` sends its events.
+    pub fn events(&mut self) -> Result<MapHandle, Box<dyn Error>> {
+        Ok(MapHandle::try_from(&bpf::map(&mut self.object, "events")?)?)
     }
 
     /// At full speed for so long.

@@ -6,6 +6,7 @@
 
 pub mod bpf;
 pub mod daemon;
+pub mod events;
 pub mod flood;
 pub mod flows;
 pub mod machine;

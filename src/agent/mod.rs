@@ -213,7 +213,7 @@ impl Running {
         let settings = settings::flow(agent);
         let names = self.interfaces.clone();
         let enricher = self.enricher(agent, bmp);
-        self.spawn_urgent("flow", move |heartbeat| {
+        self.spawn_raised("flow", threads::raise_priority, move |heartbeat| {
             worker::run(&settings, names, enricher, channels, &heartbeat);
         })?;
         Ok(FlowEnds {
@@ -252,7 +252,7 @@ impl Running {
             word: loaded.reader().map_err(Error::Maps)?,
             flow_cache: loaded.flow_cache().map_err(Error::Maps)?,
         };
-        self.spawn_urgent("ring", move |heartbeat| {
+        self.spawn_raised("ring", threads::raise_to_real_time, move |heartbeat| {
             if let Err(error) = reader.run(&heartbeat) {
                 log::error!("thread ring: {error}");
             }
@@ -314,14 +314,15 @@ impl Running {
         self.threads.spawn(name, confined).map_err(Error::Start)
     }
 
-    /// For those between ring and flow table; see [`threads::raise_priority`].
-    fn spawn_urgent(
+    /// For those between ring and flow table: `raise` comes while the thread still has the right.
+    fn spawn_raised(
         &self,
         name: &'static str,
+        raise: fn(),
         body: impl FnOnce(Heartbeat) + Send + 'static,
     ) -> Result<(), Error> {
         let confined = move |heartbeat| {
-            threads::raise_priority();
+            raise();
             sandbox::drop_capabilities();
             body(heartbeat);
         };

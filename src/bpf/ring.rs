@@ -53,17 +53,18 @@ impl RingReader {
             .map_err(io::Error::other)?;
         let ring = builder.build().map_err(io::Error::other)?;
 
-        let mut pace = Pace::new(self.flow_cache.is_some());
-        let mut wait = pace.next(0);
+        let mut pace = Pace::new(self.flow_cache.is_some(), Instant::now());
+        let mut wait = pace.next(0, Instant::now());
         while !heartbeat.stopping() {
             self.wait(&ring, wait);
             ring.consume().map_err(io::Error::other)?;
-            let records = batcher.borrow_mut().end_round()?;
-            let next = pace.next(records);
+            let now = Instant::now();
+            let records = batcher.borrow_mut().end_round(now)?;
+            let next = pace.next(records, now);
             self.announce(wait, next);
             wait = next;
         }
-        self.announce(wait, pace.next(0));
+        self.announce(wait, Wait::Poll(Duration::ZERO));
         // all programs are detached by now: what is in the ring and the cache is all there will be
         ring.consume().map_err(io::Error::other)?;
         let mut batcher = batcher.borrow_mut();
@@ -158,12 +159,12 @@ impl<'a> Batcher<'a> {
     }
 
     /// Sends what there is. How many records the round had.
-    fn end_round(&mut self) -> io::Result<usize> {
+    fn end_round(&mut self, now: Instant) -> io::Result<usize> {
         self.flush();
         if self.closed {
             return Err(io::Error::other("thread flow has gone"));
         }
-        self.clock.refresh(Instant::now());
+        self.clock.refresh(now);
         self.recent = None;
         Ok(std::mem::take(&mut self.records))
     }

@@ -18,7 +18,9 @@ mod tests;
 mod view;
 
 use std::env;
-use std::io;
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +28,7 @@ use std::time::{Duration, Instant};
 
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use model::Model;
@@ -52,12 +55,16 @@ pub fn run(socket: &Path) -> Result<(), String> {
     let failed = |error: io::Error| format!("the terminal: {error}");
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
+        // whatever the first is stuck in, a second one ends it
+        signal_hook::flag::register_conditional_shutdown(signal, 1, stop.clone())
+            .map_err(failed)?;
         signal_hook::flag::register(signal, stop.clone()).map_err(failed)?;
     }
     let poller = Poller::start(socket.to_owned(), model.wanted()).map_err(failed)?;
     let mut terminal = ratatui::try_init().map_err(failed)?;
     let restore = Restore;
-    let end = watch(&mut terminal, &mut model, &poller, &stop);
+    let keys = keyboard().map_err(failed)?;
+    let end = watch(&mut terminal, &keys, &mut model, &poller, &stop);
     drop(terminal);
     drop(restore);
     end
@@ -75,6 +82,7 @@ impl Drop for Restore {
 
 fn watch(
     terminal: &mut DefaultTerminal,
+    keys: &OwnedFd,
     model: &mut Model,
     poller: &Poller,
     stop: &AtomicBool,
@@ -87,7 +95,7 @@ fn watch(
             let draw = terminal.draw(|frame| view::draw(frame, model, look));
             draw.map_err(failed)?;
         }
-        changed = take_input(model, poller).map_err(failed)?;
+        changed = take_input(keys, model, poller).map_err(failed)?;
         while let Ok(answer) = poller.samples.try_recv() {
             changed = true;
             match answer {
@@ -103,12 +111,31 @@ fn watch(
     Ok(())
 }
 
-/// Waits a moment for keys; true if there is something to draw.
-fn take_input(model: &mut Model, poller: &Poller) -> io::Result<bool> {
-    let mut wait = TICK;
+/// The terminal that keys come from, as crossterm chooses it.
+fn keyboard() -> io::Result<OwnedFd> {
+    let stdin = io::stdin();
+    match stdin.is_terminal() {
+        true => Ok(rustix::io::dup(stdin)?),
+        false => Ok(File::open("/dev/tty")?.into()),
+    }
+}
+
+/// Waits a moment for keys; true if there is something to draw. A terminal that is gone is an error: crossterm
+/// would read the end of it again and again, and never come back.
+fn take_input(keys: &OwnedFd, model: &mut Model, poller: &Poller) -> io::Result<bool> {
+    let mut fds = [PollFd::new(keys, PollFlags::IN)];
+    match poll(&mut fds, Timespec::try_from(TICK).ok().as_ref()) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    if fds[0]
+        .revents()
+        .intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL)
+    {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it is gone"));
+    }
     let mut changed = false;
-    while event::poll(wait)? {
-        wait = Duration::ZERO;
+    while event::poll(Duration::ZERO)? {
         changed = true;
         if let Event::Key(key) = event::read()?
             && let Some(action) = keys::action(key, model.editing.is_some())
