@@ -1,18 +1,81 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Compiles the BPF programs and writes their Rust skeletons; finds the version that is being built.
+//! Compiles the BPF programs and writes their Rust skeletons; makes one document of the page; finds the
+//! version that is being built.
 
-use std::env;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::{env, fs};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use libbpf_cargo::SkeletonBuilder;
+use sha2::{Digest, Sha256};
 
 fn main() {
     build_bpf("rfm");
     println!("cargo:rerun-if-changed=src/bpf");
+    build_page();
+    println!("cargo:rerun-if-changed=src/export/page");
     let (version, revision) = version();
     println!("cargo:rustc-env=RFM_VERSION={version}");
     println!("cargo:rustc-env=RFM_REVISION={revision}");
+}
+
+/// src/export/page/page.{html,css,js} → OUT_DIR/page.html and page.html.gz, and OUT_DIR/page.rs with both and
+/// the policy that lets a browser run this script and apply this style, and no other.
+fn build_page() {
+    let read = |name: &str| {
+        let path = format!("src/export/page/{name}");
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+    };
+    let (style, script) = (read("page.css"), read("page.js"));
+    let page = read("page.html")
+        .replace("<style></style>", &format!("<style>{style}</style>"))
+        .replace("<script></script>", &format!("<script>{script}</script>"));
+    let policy = format!(
+        "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; connect-src 'self'; \
+         img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        base64(&Sha256::digest(&script)),
+        base64(&Sha256::digest(&style)),
+    );
+    let tag = base64(&Sha256::digest(&page)[..12]);
+    let mut packer = GzEncoder::new(Vec::new(), Compression::best());
+    packer.write_all(page.as_bytes()).expect("to memory");
+    let packed = packer.finish().expect("to memory");
+    let code = format!(
+        "const DOCUMENT: &[u8] = include_bytes!(\"page.html\");\n\
+         const DOCUMENT_PACKED: &[u8] = include_bytes!(\"page.html.gz\");\n\
+         const DOCUMENT_POLICY: &str = {policy:?};\n\
+         const DOCUMENT_TAG: &str = {:?};\n",
+        format!("\"{tag}\""),
+    );
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR for build scripts"));
+    for (name, content) in [
+        ("page.html", page.as_bytes()),
+        ("page.html.gz", &packed),
+        ("page.rs", code.as_bytes()),
+    ] {
+        fs::write(out.join(name), content).expect("OUT_DIR can be written");
+    }
+}
+
+/// RFC 4648, section 4.
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let word = (0..3).fold(0, |word, i| {
+            word << 8 | u32::from(chunk.get(i).copied().unwrap_or(0))
+        });
+        for i in 0..4 {
+            text.push(match i <= chunk.len() {
+                true => ALPHABET[(word >> (18 - 6 * i) & 63) as usize] as char,
+                false => '=',
+            });
+        }
+    }
+    text
 }
 
 /// src/bpf/NAME.bpf.c → OUT_DIR/NAME.skel.rs

@@ -12,16 +12,16 @@ use common::machine::Machine;
 use common::report::{Cell, Report};
 
 /// In the order of the page.
-const PARTS: [&str; 9] = [
-    "datapath", "flood", "cache", "table", "scrape", "ipfix", "memory", "rib", "start",
+const PARTS: [&str; 10] = [
+    "datapath", "flood", "cache", "table", "scrape", "history", "ipfix", "memory", "rib", "start",
 ];
 
 const INTRODUCTION: &str = "\
 # Benchmarks
 
 Written by `make bench`, which repeats all of it (as root; on Debian it installs what is missing);
-`make bench PART=datapath` repeats one part: datapath, flood, cache, table, scrape, ipfix, memory, rib or
-start.
+`make bench PART=datapath` repeats one part: datapath, flood, cache, table, scrape, history, ipfix,
+memory, rib or start.
 A figure is the median of several rounds in which what is compared takes turns, with the least and the greatest in
 brackets. Targets are this project's own. Other work on the machine widens the spread.
 

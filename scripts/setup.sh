@@ -126,6 +126,10 @@ purpose() {
         need nfdump nfdump
         need nfacctd pmacct
         need tshark tshark
+        need chromium chromium
+        need chromedriver chromium-driver
+        need nginx nginx-light
+        need openssl openssl
         ;;
     lint)
         need clang-format clang-format
@@ -195,6 +199,7 @@ services_of() {
         case $package in
         frr | gobgpd | nfdump | prometheus | softflowd) echo "$package" ;;
         bird3) echo bird ;;
+        nginx-light) echo nginx ;;
         pmacct) echo nfacctd pmacctd sfacctd uacctd ;;
         esac
     done

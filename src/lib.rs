@@ -16,6 +16,8 @@
 //!                       ▲ request, answer          │
 //!  thread http          │                          ▼
 //!    gathers, writes the text, serves it ──► Prometheus           export/
+//!  thread page          │                          ▼
+//!    gathers every 5 s, remembers a day ──► the page at /         export/page/
 //!  thread control
 //!    answers on a Unix socket ──► rfm status, flows, top ...      control/, client/, top/
 //! ```
@@ -31,6 +33,7 @@
 //! - a kind of link: `links/layer.rs`;
 //! - a figure on /metrics: `export/metrics/`, gathered in `export/scrape.rs`;
 //! - a field of exported flows: `export/ipfix/flows.rs`;
+//! - a figure on the page: `export/page/view.rs` and `page.js`;
 //! - a label of the flow series: `flow/labels.rs`;
 //! - a config key: its struct and reader in `config/`, and `config/rfm.toml`;
 //! - a source that knows addresses: a file in `enrich/` and a line in its `mod.rs`;

@@ -148,6 +148,8 @@ impl Threads {
             entries.remove(at)
         };
         entry.stop.store(true, Ordering::Release);
+        // it may be parked
+        entry.handle.thread().unpark();
         if entry.handle.join().is_err() {
             log::error!("thread {name} panicked");
         }

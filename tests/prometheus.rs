@@ -7,55 +7,16 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use common::agent::{Agent, EXACT, PORT, config, http_get};
+use common::agent::{Agent, EXACT, config};
 use common::cases::{DST_MAC, DST4, SRC_MAC, SRC4};
 use common::frames::Frame;
 use common::lab::{Lab, Namespace, can_run, ipv4, ipv6, wait_for};
 use common::packet::Sender;
+use common::prometheus::{query, start as prometheus};
 use common::traffic::meanwhile;
 
-const PROMETHEUS_PORT: u16 = 19090;
 /// How long traffic runs under its eyes.
 const WATCHED: Duration = Duration::from_secs(60);
-
-/// Starts Prometheus in the namespace and waits until it scrapes.
-fn prometheus(lab: &Lab, namespace: &Namespace) {
-    let config = lab.file(
-        "prometheus.yml",
-        &format!(
-            "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\n\
-             scrape_configs:\n\
-             - job_name: rfm\n  static_configs: [{{targets: ['127.0.0.1:{PORT}']}}]\n"
-        ),
-    );
-    let arguments = [
-        format!("--config.file={}", config.display()),
-        format!("--storage.tsdb.path={}", lab.path("tsdb").display()),
-        format!("--web.listen-address=127.0.0.1:{PROMETHEUS_PORT}"),
-    ];
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    lab.spawn(namespace, "prometheus.log", "prometheus", &arguments);
-    let log = || std::fs::read_to_string(lab.path("prometheus.log")).unwrap_or_default();
-    let limit = Duration::from_secs(30);
-    let ready =
-        || http_get(namespace, PROMETHEUS_PORT, "/-/ready").is_ok_and(|reply| reply.status == 200);
-    assert!(wait_for(limit, ready), "{}", log());
-    // it looks for its targets some seconds after it says that it is ready
-    let scraping = || query(namespace, "up") == Some(1.0);
-    assert!(wait_for(limit, scraping), "{}", log());
-}
-
-/// The value of an instant query that has one; `None` where it has no result yet.
-fn query(namespace: &Namespace, expression: &str) -> Option<f64> {
-    let escaped: String = expression.bytes().map(|b| format!("%{b:02x}")).collect();
-    let path = format!("/api/v1/query?query={escaped}");
-    let reply = http_get(namespace, PROMETHEUS_PORT, &path).expect("Prometheus answers");
-    let json: serde_json::Value = serde_json::from_str(&reply.body).expect("JSON");
-    assert_eq!(json["status"], "success", "{expression}: {}", reply.body);
-    let result = &json["data"]["result"];
-    assert!(result[1].is_null(), "{expression}: {}", reply.body);
-    result[0]["value"][1].as_str()?.parse().ok()
-}
 
 /// Steady traffic both ways, IPv4 and IPv6, TCP and UDP, for a while longer than is watched.
 fn steady_traffic(lab: &Lab, a: &Namespace, b: &Namespace) {

@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The control socket and thread control, which serves it.
 
-use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
 use log::LevelFilter;
 
 use super::bmp::Bmp;
 use super::commands::{Command, ControlHandle, Done};
-use super::{Error, Running, health};
+use super::{Error, Running, View, health};
 use crate::config::Config;
 use crate::config::control::DEFAULT_SOCKET;
 use crate::control::access::{Access, find_group};
@@ -20,9 +18,7 @@ use crate::control::socket::{self, BindError, SocketFile};
 use crate::control::{Bgp, Changes, LIMITS, Sources, api};
 use crate::errors::Errors;
 use crate::export::http::Server;
-use crate::export::ipfix::tally::Tally;
 use crate::export::scrape::LinkReader;
-use crate::flow::worker::Request;
 use crate::links::LinkSocket;
 
 /// What listens, and who may change something there.
@@ -74,18 +70,19 @@ impl Control {
         running: &Running,
         config_file: &Path,
         commands: ControlHandle,
-        flows: Sender<Request>,
+        view: View,
         exporters: Vec<api::Exporter>,
-        ipfix: Vec<Arc<Tally>>,
         bmp: &Bmp,
     ) -> Result<SocketFile, Error> {
         let mut links = LinkSocket::new(running.errors.clone());
         let found = links.dump().map_err(Error::Links)?;
-        let links = RefCell::new(LinkReader::new(links, found));
+        let links = LinkReader::new(links, found);
+        // of routes the RIB itself is asked
+        let view = View { bmp: None, ..view };
         let (threads, progress) = (running.threads.clone(), running.progress.clone());
         let live = running.live.clone();
         let sources = Sources {
-            scrape: running.scrape(flows, links, None, ipfix)?,
+            scrape: running.scrape(view, links)?,
             threads: running.threads.clone(),
             health: Box::new(move || health(&threads, &progress)),
             config_file: config_file.to_owned(),

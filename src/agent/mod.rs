@@ -10,6 +10,7 @@ mod inbox;
 mod ipfix;
 mod leftovers;
 mod links;
+mod page;
 mod privilege;
 mod reload;
 mod settings;
@@ -32,6 +33,7 @@ use crate::enrich::mmdb::{self, Databases};
 use crate::errors::Errors;
 use crate::export::http::Server;
 use crate::export::ipfix::tally::Tally;
+use crate::export::page::Page;
 use crate::export::routes::Routes;
 use crate::export::scrape::{BmpReader, LinkReader, Scrape};
 use crate::flow::key::FlowRecord;
@@ -91,13 +93,13 @@ pub fn run(file: &Path, config: &Config) -> Result<(), Error> {
     let flow = running.start_flow(agent, &bmp, export.outlet)?;
     let reader = LinkReader::new(found.socket, found.links.clone());
     let addresses = server.addresses();
-    running.start_http(
-        server,
-        flow.requests.clone(),
-        reader,
-        bmp.reader(),
-        export.tallies.clone(),
-    )?;
+    let view = View {
+        flows: flow.requests.clone(),
+        bmp: bmp.reader(),
+        ipfix: export.tallies,
+    };
+    let page = running.start_page(agent, view.clone(), &found.links)?;
+    running.start_http(server, view.clone(), reader, page)?;
     let bmp_changes = bmp.changes();
     let _socket = control
         .map(|c| {
@@ -105,9 +107,8 @@ pub fn run(file: &Path, config: &Config) -> Result<(), Error> {
                 &running,
                 file,
                 handle.clone(),
-                flow.requests.clone(),
+                view,
                 exporters(&addresses),
-                export.tallies,
                 &bmp,
             )
         })
@@ -160,6 +161,14 @@ struct FlowEnds {
     batches: Sender<Vec<FlowRecord>>,
     spares: Receiver<Vec<FlowRecord>>,
     requests: Sender<Request>,
+}
+
+/// Whom those ask who show the figures of the agent.
+#[derive(Clone)]
+struct View {
+    flows: Sender<Request>,
+    bmp: Option<BmpReader>,
+    ipfix: Vec<Arc<Tally>>,
 }
 
 /// What the parts share.
@@ -262,41 +271,35 @@ impl Running {
     fn start_http(
         &self,
         server: Server,
-        flows: Sender<Request>,
+        view: View,
         links: LinkReader,
-        bmp: Option<BmpReader>,
-        ipfix: Vec<Arc<Tally>>,
+        page: Option<Arc<Page>>,
     ) -> Result<(), Error> {
-        let scrape = self.scrape(flows, RefCell::new(links), bmp, ipfix)?;
+        let scrape = self.scrape(view, links)?;
         let threads = self.threads.clone();
         let progress = self.progress.clone();
         let routes = Routes::new(
             move |out| scrape.write(out),
             move || health(&threads, &progress),
-        );
+        )
+        .with_page(page);
         self.spawn("http", move |heartbeat| {
             server.run(&heartbeat, move |request, _| routes.answer(&request));
         })
     }
 
     /// What a thread needs to show the figures of the agent.
-    fn scrape(
-        &self,
-        flows: Sender<Request>,
-        links: RefCell<LinkReader>,
-        bmp: Option<BmpReader>,
-        ipfix: Vec<Arc<Tally>>,
-    ) -> Result<Scrape, Error> {
+    fn scrape(&self, view: View, links: LinkReader) -> Result<Scrape, Error> {
         Ok(Scrape {
             interfaces: self.interfaces.clone(),
             counters: self.counters.clone(),
             live: self.live.clone(),
-            flows,
+            flows: view.flows,
             databases: self.databases.clone(),
-            bmp,
-            ipfix,
+            bmp: view.bmp,
+            ipfix: view.ipfix,
             errors: self.errors.clone(),
-            links,
+            links: RefCell::new(links),
             process: ProcessReader::new().map_err(Error::Start)?,
         })
     }
@@ -340,7 +343,9 @@ impl Running {
         {
             log::error!("the flow cache was not swept: {error}");
         }
-        for name in ["ring", "flow", "ipfix", "control", "http", "bmp", "mmdb"] {
+        for name in [
+            "page", "ring", "flow", "ipfix", "control", "http", "bmp", "mmdb",
+        ] {
             self.threads.stop(name);
         }
     }

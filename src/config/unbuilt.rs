@@ -10,10 +10,7 @@ use super::document::join;
 pub const MESSAGE: &str = "not built yet in this version";
 
 /// Keys or whole sections, with the one value that may be set because it asks for nothing.
-const KEYS: &[(&str, Option<&str>)] = &[
-    ("agent.prometheus.page", Some("false")),
-    ("agent.firewall", None),
-];
+const KEYS: &[(&str, Option<&str>)] = &[("agent.firewall", None)];
 
 /// What `table` sets of it: dotted paths, with a message for each.
 pub fn find(table: &Table) -> Vec<(String, String)> {

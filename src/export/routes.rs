@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What the exporter answers: /metrics, /healthz, and a page that links to them.
+//! What the exporter answers: /metrics, /healthz, and the page, or one that links to the others.
 //!
 //! Nothing of a request is ever repeated in a response.
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use hyper::body::Bytes;
 use hyper::header::{
@@ -12,15 +13,16 @@ use hyper::header::{
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::http::{encoding, respond};
+use super::page::{self, Page};
 
 /// Text format 0.0.4 whatever Accept says: in OpenMetrics a counter and a gauge cannot share the
 /// base name that `rfm_flow_bytes` and `rfm_flow_bytes_total` have in common.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// No script, no style, no frame: these pages have none.
+/// No script, no style, no frame: what has any says so itself.
 const POLICY: &str = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'";
 
-const PAGE: &str = concat!(
+const LINKS: &str = concat!(
     "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>rfm</title></head>\n",
     "<body><h1>Router Flow Monitor ",
     env!("RFM_VERSION"),
@@ -36,6 +38,7 @@ type Health = dyn Fn() -> Result<(), Vec<String>> + Send;
 pub struct Routes {
     metrics: Box<Metrics>,
     health: Box<Health>,
+    page: Option<Arc<Page>>,
     /// Size of the last body, so that the next is not moved while it grows.
     last: Cell<usize>,
 }
@@ -49,15 +52,23 @@ impl Routes {
         Self {
             metrics: Box::new(metrics),
             health: Box::new(health),
+            page: None,
             last: Cell::new(0),
         }
+    }
+
+    /// With the built-in page at `/`, if there is one.
+    pub fn with_page(mut self, page: Option<Arc<Page>>) -> Self {
+        self.page = page;
+        self
     }
 
     pub fn answer(&self, request: &Request<Bytes>) -> Response<Bytes> {
         let route = match request.uri().path() {
             "/metrics" => Self::metrics,
             "/healthz" => Self::healthz,
-            "/" => Self::page,
+            "/" => Self::root,
+            page::FIGURES_PATH if self.page.is_some() => Self::figures,
             _ => return secure(respond::status(StatusCode::NOT_FOUND)),
         };
         // hyper leaves out the body of what answers HEAD, and keeps its length.
@@ -98,8 +109,18 @@ impl Routes {
         }
     }
 
-    fn page(&self, _: &Request<Bytes>) -> Response<Bytes> {
-        respond::content(StatusCode::OK, "text/html; charset=utf-8", PAGE)
+    fn root(&self, request: &Request<Bytes>) -> Response<Bytes> {
+        match &self.page {
+            Some(page) => page.document(request),
+            None => respond::content(StatusCode::OK, "text/html; charset=utf-8", LINKS),
+        }
+    }
+
+    fn figures(&self, request: &Request<Bytes>) -> Response<Bytes> {
+        match &self.page {
+            Some(page) => page.figures(request),
+            None => respond::status(StatusCode::NOT_FOUND),
+        }
     }
 }
 
@@ -115,7 +136,9 @@ fn unavailable(reasons: &[String]) -> Response<Bytes> {
 
 fn secure(mut response: Response<Bytes>) -> Response<Bytes> {
     let headers = response.headers_mut();
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers
+        .entry(CONTENT_SECURITY_POLICY)
+        .or_insert(HeaderValue::from_static(POLICY));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
 }

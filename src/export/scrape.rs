@@ -43,6 +43,7 @@ pub struct Scrape {
 }
 
 /// Who knows of the routers, and of their routes.
+#[derive(Clone)]
 pub struct BmpReader {
     pub monitor: Arc<Monitor>,
     pub rib: RibHandle,
@@ -82,12 +83,16 @@ impl Scrape {
     /// Appends the text format.
     pub fn write(&self, out: &mut Vec<u8>) -> Result<(), String> {
         let start = Instant::now();
+        self.read(|input| metrics::render(input, || start.elapsed(), out))?
+            .map_err(|error| error.to_string())
+    }
+
+    /// Gathers, and hands it to `body`.
+    pub fn read<T>(&self, body: impl FnOnce(&Input) -> T) -> Result<T, String> {
         // promise 3, flows + lost ≤ taken, holds in each answer only if they are read in this order;
         // of a hook's counters the kernel copies lost before taken
         let flows = self.snapshot()?;
-        self.gather(&flows, |input, _| {
-            metrics::render(input, || start.elapsed(), out).map_err(|error| error.to_string())
-        })
+        Ok(self.gather(&flows, |input, _| body(input)))
     }
 
     /// Everything but the flows, which were read before it; and all links there are.

@@ -15,5 +15,6 @@ pub mod lab;
 pub mod metrics;
 pub mod mmdb;
 pub mod packet;
+pub mod prometheus;
 pub mod traffic;
 pub mod witness;

@@ -309,12 +309,12 @@ fn blackholing_needs_its_safety() {
 #[test]
 fn what_is_not_built_is_refused_when_it_is_set_and_only_then() {
     let refuse = |text: String| message(parse("t", &text, &MACHINE));
-    for (key, value) in [("prometheus.page", "true"), ("firewall.enabled", "false")] {
+    for (key, value) in [("firewall.enabled", "false")] {
         let expected = format!("t:3: agent.{key}: not built yet in this version");
         assert_eq!(refuse(set(key, value)), expected);
     }
     for (key, value) in [
-        ("prometheus.page", "false"),
+        ("prometheus.page", "true"),
         (
             "prometheus.labels",
             "[\"vlan\", \"src_net\", \"dst_peer_asn\"]",

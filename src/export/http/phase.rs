@@ -7,6 +7,8 @@ use super::Limits;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
+    /// Accepted, and no byte has come: browsers open connections in advance.
+    Fresh { since: Instant },
     /// A request is expected or under way.
     Receiving { since: Instant },
     /// The response is being written; `progress` is when the client last took some of it.
@@ -22,6 +24,7 @@ impl Phase {
     pub fn received(self, now: Instant) -> Self {
         match self {
             Self::Idle { .. } => Self::Receiving { since: now },
+            Self::Fresh { since } => Self::Receiving { since },
             // The limit counts from the first byte: dripping does not extend it.
             other => other,
         }
@@ -63,7 +66,7 @@ impl Phase {
 
     pub fn deadline(self, limits: &Limits) -> Instant {
         match self {
-            Self::Receiving { since } => since + limits.request,
+            Self::Fresh { since } | Self::Receiving { since } => since + limits.request,
             Self::Responding { since, progress } => {
                 (since + limits.response).min(progress + limits.stalled_write)
             }
@@ -77,7 +80,7 @@ impl Phase {
         match self {
             Self::Receiving { .. } => Some("request not complete in time"),
             Self::Responding { .. } => Some("response not taken in time"),
-            Self::Idle { .. } | Self::Lingering { .. } => None,
+            Self::Fresh { .. } | Self::Idle { .. } | Self::Lingering { .. } => None,
         }
     }
 
@@ -86,7 +89,7 @@ impl Phase {
     pub fn rank(self) -> (u8, Instant) {
         match self {
             Self::Lingering { since } => (0, since),
-            Self::Idle { since } | Self::Receiving { since } => (1, since),
+            Self::Fresh { since } | Self::Idle { since } | Self::Receiving { since } => (1, since),
             Self::Responding { progress, .. } => (2, progress),
         }
     }

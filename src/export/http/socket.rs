@@ -33,7 +33,7 @@ impl Socket {
     pub fn new(fd: OwnedFd, now: Instant) -> Self {
         Self {
             fd,
-            phase: Cell::new(Phase::Receiving { since: now }),
+            phase: Cell::new(Phase::Fresh { since: now }),
             waits_for: Cell::new(PollFlags::empty()),
             ended: Cell::new(false),
         }

@@ -23,6 +23,20 @@ pub(super) fn write(
     elapsed: impl FnOnce() -> Duration,
     mut out: &mut dyn Write,
 ) -> io::Result<()> {
+    let mut families = families(input);
+    families.push(single(
+        GAUGE,
+        "rfm_scrape_duration_seconds",
+        "Seconds from the beginning of this scrape to this line.",
+        elapsed().as_secs_f64(),
+    ));
+    TextEncoder::new()
+        .encode(&families, &mut out)
+        .map_err(io::Error::other)
+}
+
+/// All but the duration of the scrape.
+pub fn families(input: &Input) -> Vec<MetricFamily> {
     let mut families = Vec::new();
     families.extend(collector(&input.flows.totals, input.sample_rate));
     families.extend(taken_and_lost(&input.all_hooks));
@@ -33,17 +47,18 @@ pub(super) fn write(
     families.extend(errors(input.errors, input.parse_errors));
     families.extend(build_and_config(input.build, input.reload));
     families.extend(input.process.iter().flat_map(of_process));
-    families.push(single(
-        GAUGE,
-        "rfm_scrape_duration_seconds",
-        "Seconds from the beginning of this scrape to this line.",
-        elapsed().as_secs_f64(),
-    ));
     // The encoder refuses a family without samples.
     families.retain(|family| !family.get_metric().is_empty());
-    TextEncoder::new()
-        .encode(&families, &mut out)
-        .map_err(io::Error::other)
+    families
+}
+
+/// Of a sample of one of [`families`].
+pub fn value(family: &MetricFamily, metric: &Metric) -> f64 {
+    if family.get_field_type() == COUNTER {
+        metric.get_counter().get_value()
+    } else {
+        metric.get_gauge().get_value()
+    }
 }
 
 fn collector(totals: &Totals, sample_rate: u32) -> [MetricFamily; 6] {

@@ -5,7 +5,7 @@
 //! lines, for which the `prometheus` crate first builds as many protos of ten strings each. Those of the
 //! agent itself, a sample or a few each, are that crate's.
 
-mod agent;
+pub mod agent;
 mod bmp;
 mod flows;
 mod interfaces;

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The built-in page: thread page, and its memory for thread http.
+
+use std::sync::Arc;
+
+use super::{Error, Running, View};
+use crate::config::Agent;
+use crate::export::page::{self, Page};
+use crate::export::scrape::LinkReader;
+use crate::links::{Link, LinkSocket};
+
+impl Running {
+    /// `None` where the configuration wants no page.
+    pub(super) fn start_page(
+        &self,
+        agent: &Agent,
+        view: View,
+        links: &[Link],
+    ) -> Result<Option<Arc<Page>>, Error> {
+        if !agent.prometheus.page {
+            return Ok(None);
+        }
+        let socket = LinkSocket::new(self.errors.clone());
+        let reader = LinkReader::new(socket, links.to_vec());
+        let scrape = self.scrape(view, reader)?;
+        let page = Arc::new(Page::default());
+        let fed = page.clone();
+        self.spawn("page", move |heartbeat| {
+            page::feed::run(&fed, &scrape, &heartbeat);
+        })?;
+        Ok(Some(page))
+    }
+}

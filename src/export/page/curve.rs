@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! A rate over time: an hour in points of 5 s and a day in points of 2 min, allocated as it fills (pure).
+
+use std::mem::size_of;
+
+/// Seconds between two ticks, and so between two points of the last hour.
+pub const TICK_SECONDS: u64 = 5;
+/// Points of each kind: an hour of ticks, and a day of their means.
+pub const POINTS: usize = 720;
+/// Ticks in a point of the day.
+pub const COARSE_TICKS: u64 = 24;
+/// By how many points a curve grows.
+const GROWTH: usize = 60;
+
+/// What a full curve costs in bytes.
+pub const FULL_CURVE_BYTES: usize = size_of::<Curve>() + 2 * POINTS * size_of::<Point>();
+
+/// A rate in 16 bits: of an f32 without its sign, the exponent and the first eight bits of the fraction.
+/// It is off by a 512th at most, less than the width of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Point(u16);
+
+impl Point {
+    const DROPPED_BITS: u32 = 15;
+
+    /// `rate` is neither negative nor NaN.
+    fn new(rate: f32) -> Self {
+        let half = 1 << (Self::DROPPED_BITS - 1);
+        Self((rate.to_bits().saturating_add(half) >> Self::DROPPED_BITS) as u16)
+    }
+
+    fn rate(self) -> f32 {
+        f32::from_bits(u32::from(self.0) << Self::DROPPED_BITS)
+    }
+}
+
+/// The last [`POINTS`] points.
+#[derive(Debug, Default)]
+struct Ring {
+    points: Vec<Point>,
+    /// The oldest, once all are there.
+    oldest: u16,
+}
+
+impl Ring {
+    fn push(&mut self, rate: f32) {
+        let point = Point::new(rate);
+        if self.points.len() < POINTS {
+            if self.points.len() == self.points.capacity() {
+                self.points.reserve_exact(GROWTH);
+            }
+            self.points.push(point);
+        } else {
+            self.points[usize::from(self.oldest)] = point;
+            self.oldest = (self.oldest + 1) % POINTS as u16;
+        }
+    }
+
+    /// Oldest first.
+    fn iter(&self) -> impl ExactSizeIterator<Item = f32> {
+        let (len, oldest) = (self.points.len(), usize::from(self.oldest));
+        (0..len).map(move |i| self.points[(oldest + i) % len].rate())
+    }
+
+    fn bytes(&self) -> usize {
+        self.points.capacity() * size_of::<Point>()
+    }
+}
+
+/// The points of a curve end at the last tick; how many there are tells when it began.
+#[derive(Debug, Default)]
+pub struct Curve {
+    fine: Ring,
+    coarse: Ring,
+    /// Of the ticks since the last point of the day.
+    sum: f32,
+    ticks: u16,
+}
+
+impl Curve {
+    /// The rate of tick number `tick`, which is one more than the last.
+    pub fn push(&mut self, tick: u64, rate: f32) {
+        self.fine.push(rate);
+        self.sum += rate;
+        self.ticks += 1;
+        if tick.is_multiple_of(COARSE_TICKS) {
+            self.coarse.push(self.sum / f32::from(self.ticks));
+            (self.sum, self.ticks) = (0.0, 0);
+        }
+    }
+
+    /// Oldest first.
+    pub fn hour(&self) -> impl ExactSizeIterator<Item = f32> {
+        self.fine.iter()
+    }
+
+    pub fn day(&self) -> impl ExactSizeIterator<Item = f32> {
+        self.coarse.iter()
+    }
+
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.fine.bytes() + self.coarse.bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_curve_costs_what_it_holds_and_never_more() {
+        let mut curve = Curve::default();
+        assert_eq!(curve.bytes(), size_of::<Curve>());
+        curve.push(1, 1.0);
+        assert_eq!(curve.bytes(), size_of::<Curve>() + 120);
+        for tick in 2..200_000 {
+            curve.push(tick, 1.0);
+        }
+        assert_eq!(curve.bytes(), FULL_CURVE_BYTES);
+        assert_eq!(FULL_CURVE_BYTES, 2952);
+        assert_eq!((curve.hour().len(), curve.day().len()), (POINTS, POINTS));
+    }
+
+    #[test]
+    fn the_last_points_stay_in_order() {
+        let mut curve = Curve::default();
+        for tick in 1..=1000u16 {
+            curve.push(tick.into(), f32::from(tick % 256));
+        }
+        let expected = (281..=1000u16).map(|tick| f32::from(tick % 256));
+        assert!(curve.hour().eq(expected));
+    }
+
+    #[test]
+    fn a_point_of_the_day_is_the_mean_of_its_ticks() {
+        let mut curve = Curve::default();
+        // begins in the midst of a point
+        for tick in 13..=48 {
+            curve.push(tick, if tick <= 24 { 8.0 } else { (tick % 2) as f32 });
+        }
+        assert_eq!(curve.day().collect::<Vec<_>>(), [8.0, 0.5]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_point_is_true_to_a_512th(rate in 0.0f32..1e15) {
+            let error = (Point::new(rate).rate() - rate).abs();
+            prop_assert!(error <= rate / 512.0 || rate < f32::MIN_POSITIVE);
+        }
+    }
+
+    #[test]
+    fn extremes_are_survived() {
+        for rate in [0.0, f32::MIN_POSITIVE, f32::MAX, f32::INFINITY] {
+            assert!(Point::new(rate).rate() >= rate / 1.01, "{rate}");
+        }
+        assert_eq!(Point::new(0.0).rate(), 0.0);
+    }
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! By how much each label set grew since it was last looked at (pure).
+
+use std::mem::size_of;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use crate::flow::snapshot::SeriesRow;
+
+/// A label set as last seen. It is known by where its text stands: the text is held, so that no other can
+/// come to stand there.
+#[derive(Debug)]
+struct Seen {
+    text: Arc<str>,
+    bytes: u64,
+    packets: u64,
+    round: u32,
+}
+
+#[derive(Debug, Default)]
+pub struct Deltas {
+    seen: HashMap<usize, Seen, RandomState>,
+    round: u32,
+}
+
+impl Deltas {
+    /// Calls `moved` with labels, bytes and packets of each set that grew. A set that was not there the last
+    /// time began since, at 0; but the first time all of it is older.
+    pub fn take(&mut self, rows: &[SeriesRow], mut moved: impl FnMut(&str, u64, u64)) {
+        let first = self.round == 0;
+        self.round = self.round.wrapping_add(1).max(1);
+        for row in rows {
+            let place = row.labels.as_ptr() as usize;
+            let seen = self.seen.entry(place).or_insert_with(|| Seen {
+                text: row.labels.clone(),
+                bytes: if first { row.bytes_total } else { 0 },
+                packets: if first { row.packets_total } else { 0 },
+                round: 0,
+            });
+            let bytes = row.bytes_total.wrapping_sub(seen.bytes);
+            let packets = row.packets_total.wrapping_sub(seen.packets);
+            (seen.bytes, seen.packets) = (row.bytes_total, row.packets_total);
+            seen.round = self.round;
+            if packets > 0 || bytes > 0 {
+                moved(&seen.text, bytes, packets);
+            }
+        }
+        self.seen.retain(|_, seen| seen.round == self.round);
+        // after a crowd the table would stay large for ever
+        if self.seen.capacity() > 4 * self.seen.len() + 64 {
+            self.seen.shrink_to(2 * self.seen.len());
+        }
+    }
+
+    /// Memory held, without the texts, which the flow thread's label sets hold too.
+    pub fn bytes(&self) -> usize {
+        self.seen.capacity() * (size_of::<(usize, Seen)>() + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(labels: &Arc<str>, bytes: u64) -> SeriesRow {
+        SeriesRow {
+            labels: labels.clone(),
+            bytes_total: bytes,
+            packets_total: bytes / 100,
+            live_bytes: 0,
+            live_packets: 0,
+            live_sampled_bytes: 0,
+            live_sampled_packets: 0,
+            live_flows: 0,
+        }
+    }
+
+    fn take(deltas: &mut Deltas, rows: &[SeriesRow]) -> Vec<(String, u64, u64)> {
+        let mut moved = Vec::new();
+        deltas.take(rows, |text, bytes, packets| {
+            moved.push((text.to_owned(), bytes, packets));
+        });
+        moved
+    }
+
+    #[test]
+    fn what_is_there_at_first_counts_from_then_on() {
+        let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
+        let mut deltas = Deltas::default();
+        assert_eq!(take(&mut deltas, &[row(&a, 1000)]), []);
+        let moved = take(&mut deltas, &[row(&a, 1500), row(&b, 700)]);
+        assert_eq!(moved, [("a".into(), 500, 5), ("b".into(), 700, 7)]);
+        assert_eq!(take(&mut deltas, &[row(&a, 1500), row(&b, 700)]), []);
+    }
+
+    #[test]
+    fn a_set_that_was_forgotten_begins_anew() {
+        let a: Arc<str> = "a".into();
+        let mut deltas = Deltas::default();
+        take(&mut deltas, &[row(&a, 1000)]);
+        take(&mut deltas, &[]);
+        assert!(deltas.seen.is_empty());
+        let again: Arc<str> = "a".into();
+        assert_eq!(
+            take(&mut deltas, &[row(&again, 300)]),
+            [("a".into(), 300, 3)]
+        );
+    }
+
+    #[test]
+    fn a_crowd_that_has_gone_leaves_no_large_table() {
+        let crowd: Vec<_> = (0..10_000).map(|n| row(&n.to_string().into(), n)).collect();
+        let mut deltas = Deltas::default();
+        take(&mut deltas, &crowd);
+        let large = deltas.bytes();
+        take(&mut deltas, &crowd[..10]);
+        assert!(deltas.bytes() < large / 20);
+    }
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! THREAD page: a reading each tick.
+
+use std::thread::park_timeout;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Map, Value};
+
+use super::Page;
+use super::curve::TICK_SECONDS;
+use super::history::Reading;
+use crate::export::metrics::{Input, agent};
+use crate::export::scrape::Scrape;
+use crate::threads::Heartbeat;
+
+const TICK: Duration = Duration::from_secs(TICK_SECONDS);
+/// Between two signs of life.
+const BEAT: Duration = Duration::from_secs(2);
+
+/// Reads until `heartbeat` says stop. A tick at which thread flow does not answer is left out.
+pub fn run(page: &Page, scrape: &Scrape, heartbeat: &Heartbeat) {
+    let start = Instant::now();
+    let mut next = start;
+    while !heartbeat.stopping() {
+        heartbeat.beat();
+        let now = Instant::now();
+        if now >= next {
+            if let Err(reason) =
+                scrape.read(|input| page.feed(&reading(start, input), figures(input)))
+            {
+                log::debug!("page: {reason}");
+            }
+            // a late tick does not make the next one early
+            next = (next + TICK).max(now + TICK / 2);
+            continue;
+        }
+        park_timeout((next - now).min(BEAT));
+    }
+}
+
+fn reading<'a>(start: Instant, input: &'a Input) -> Reading<'a> {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH);
+    Reading {
+        now_ms: start.elapsed().as_millis() as u64,
+        wall: wall.map_or(0.0, |since| since.as_secs_f64()),
+        interfaces: input.interfaces,
+        series: &input.flows.series,
+        asns: &input.flows.asns,
+        sample_rate: input.sample_rate,
+    }
+}
+
+/// `{"family": [[{"label": "value"}, 1.0]]}`: the families of /metrics that have no sample per interface or
+/// label set.
+fn figures(input: &Input) -> Value {
+    let mut figures = Map::new();
+    for family in agent::families(input) {
+        let samples = family.get_metric().iter().map(|metric| {
+            let labels = metric.get_label().iter();
+            let labels: Map<_, _> = labels
+                .map(|l| (l.name().to_owned(), l.value().into()))
+                .collect();
+            let value = agent::value(&family, metric);
+            Value::Array(vec![labels.into(), value.into()])
+        });
+        figures.insert(family.name().to_owned(), samples.collect());
+    }
+    figures.into()
+}

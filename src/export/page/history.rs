@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! What the page remembers: rates of interfaces and of what the flow series say, tick by tick (pure).
+
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use super::curve::TICK_SECONDS;
+use super::deltas::Deltas;
+use super::entry::{Entries, Key, Kind, Scope};
+use super::names::Names;
+use super::set::Set;
+use crate::bpf::counters::{Count, HookCounters};
+use crate::export::metrics::Interface;
+use crate::flow::key::{Direction, Family};
+use crate::flow::snapshot::SeriesRow;
+
+/// Interfaces remembered; more are counted and left out.
+pub const MAX_INTERFACES: usize = 128;
+/// Ticks after which an interface that has gone is forgotten: a day.
+const FORGET_AFTER: u64 = 86_400 / TICK_SECONDS;
+/// A pause longer than that is a day without traffic.
+const MAX_TICKS: u64 = 86_400 / TICK_SECONDS;
+/// What one tick is made of.
+pub struct Reading<'a> {
+    /// Monotonic, any origin.
+    pub now_ms: u64,
+    /// Seconds since the Unix epoch.
+    pub wall: f64,
+    pub interfaces: &'a [Interface<'a>],
+    pub series: &'a [SeriesRow],
+    /// Names of the ASNs in `series`.
+    pub asns: &'a [(u32, Arc<str>)],
+    pub sample_rate: u32,
+}
+
+/// An interface as last read.
+#[derive(Debug)]
+pub struct Port {
+    pub name: Arc<str>,
+    pub alias: String,
+    pub kind: String,
+    pub master: String,
+    pub attach: String,
+    pub ifindex: u32,
+    pub speed_bytes: Option<u64>,
+    /// What crossed, by direction and family; `None` where that hook does not count.
+    pub crossed: [Option<[Count; Family::ALL.len()]>; Direction::ALL.len()],
+    /// The reading in which it was last there.
+    seen: u64,
+}
+
+#[derive(Debug, Default)]
+pub struct History {
+    pub(super) entries: Entries,
+    pub(super) names: Names,
+    /// Index: number of the interface in a [`Scope`].
+    ports: Vec<Option<Port>>,
+    numbers: HashMap<Arc<str>, u16, RandomState>,
+    deltas: Deltas,
+    /// Of the last reading.
+    now_ms: u64,
+    /// Readings so far.
+    readings: u64,
+    /// Number of the last tick; the first reading is 0 and gives no rate.
+    pub(super) tick: u64,
+    pub(super) sample_rate: u32,
+    /// Interfaces that found no room in the last reading.
+    pub(super) left_out: usize,
+    /// When counting began, and the last tick: seconds since the Unix epoch.
+    pub(super) since: f64,
+    pub(super) wall: f64,
+}
+
+impl History {
+    /// Takes in one reading. They are [`TICK_SECONDS`] apart; after a pause each tick gets the mean rate.
+    pub fn feed(&mut self, reading: &Reading) {
+        let first = self.readings == 0;
+        self.readings += 1;
+        let elapsed_ms = reading.now_ms.saturating_sub(self.now_ms);
+        self.now_ms = reading.now_ms;
+        (self.wall, self.sample_rate) = (reading.wall, reading.sample_rate);
+        self.read_interfaces(reading.interfaces, first);
+        self.read_flows(reading.series);
+        self.names.learn(reading.asns);
+        if first {
+            self.since = reading.wall;
+            return;
+        }
+        let tick_ms = TICK_SECONDS * 1000;
+        let ticks = ((elapsed_ms + tick_ms / 2) / tick_ms).clamp(1, MAX_TICKS);
+        self.tick += ticks;
+        let seconds = elapsed_ms.max(1) as f32 / 1000.0;
+        self.entries.tick(self.tick, ticks, seconds);
+        self.tidy();
+    }
+
+    /// The interfaces of the last reading, with their numbers.
+    pub fn ports(&self) -> impl Iterator<Item = (u16, &Port)> {
+        let numbered = (0u16..).zip(&self.ports);
+        numbered
+            .filter_map(|(number, port)| Some((number, port.as_ref()?)))
+            .filter(|(_, port)| port.seen == self.readings)
+    }
+
+    /// Memory held, as far as it grows with what is remembered.
+    pub fn bytes(&self) -> usize {
+        self.entries.bytes() + self.deltas.bytes() + self.names.bytes()
+    }
+
+    fn read_interfaces(&mut self, interfaces: &[Interface], first: bool) {
+        self.left_out = 0;
+        for interface in interfaces {
+            let Some(number) = self.port(interface) else {
+                self.left_out += 1;
+                continue;
+            };
+            for direction in Direction::ALL {
+                let hook = match direction {
+                    Direction::Ingress => &interface.ingress,
+                    Direction::Egress => &interface.egress,
+                };
+                self.read_hook(number, direction, hook.as_ref(), first);
+            }
+        }
+    }
+
+    fn read_hook(
+        &mut self,
+        number: u16,
+        direction: Direction,
+        hook: Option<&HookCounters>,
+        first: bool,
+    ) {
+        let Some(port) = &mut self.ports[usize::from(number)] else {
+            return;
+        };
+        let crossed = hook.map(|hook| hook.families.map(|family| family.crossed));
+        let before = std::mem::replace(&mut port.crossed[direction as usize], crossed);
+        let Some(crossed) = crossed else {
+            return;
+        };
+        // a hook that is new since the last reading began at 0
+        let before = before.unwrap_or_else(|| if first { crossed } else { Default::default() });
+        let scope = Scope {
+            interface: number,
+            direction,
+        };
+        for family in Family::ALL {
+            let (old, new) = (before[family as usize], crossed[family as usize]);
+            let key = Key {
+                scope,
+                kind: Kind::Family,
+                value: family as u32,
+            };
+            let (bytes, packets) = (grown(old.bytes, new.bytes), grown(old.packets, new.packets));
+            self.entries.add(key, bytes, packets);
+        }
+        let flows = Key {
+            scope,
+            kind: Kind::Flows,
+            value: 0,
+        };
+        self.entries.add(flows, 0, 0);
+    }
+
+    /// Its number: the one it had, or a free one, or that of one which has gone.
+    fn port(&mut self, interface: &Interface) -> Option<u16> {
+        let link = interface.link;
+        let number = match self.numbers.get(&*link.name) {
+            Some(&number) => number,
+            None => self.free_number()?,
+        };
+        let port = self.ports[usize::from(number)].get_or_insert_with(|| Port {
+            name: link.name.as_str().into(),
+            alias: String::new(),
+            kind: String::new(),
+            master: String::new(),
+            attach: String::new(),
+            ifindex: 0,
+            speed_bytes: None,
+            crossed: [None; 2],
+            seen: 0,
+        });
+        port.ifindex = link.ifindex;
+        port.speed_bytes = link.speed_bytes;
+        port.seen = self.readings;
+        self.numbers.insert(port.name.clone(), number);
+        for (text, now) in [
+            (&mut port.alias, &*link.alias),
+            (&mut port.kind, &*link.kind),
+            (&mut port.master, interface.master),
+            (&mut port.attach, interface.attach),
+        ] {
+            if text != now {
+                now.clone_into(text);
+            }
+        }
+        Some(number)
+    }
+
+    fn free_number(&mut self) -> Option<u16> {
+        let free = self.ports.iter().position(Option::is_none);
+        let number = match free {
+            Some(free) => free,
+            None if self.ports.len() < MAX_INTERFACES => {
+                self.ports.push(None);
+                self.ports.len() - 1
+            }
+            None => self.longest_gone()?,
+        };
+        let number = u16::try_from(number).ok()?;
+        self.forget(number);
+        Some(number)
+    }
+
+    /// Among those that were missing in the reading before this one, too.
+    fn longest_gone(&self) -> Option<usize> {
+        let ports = self.ports.iter().enumerate();
+        let seen = ports.filter_map(|(number, port)| Some((number, port.as_ref()?.seen)));
+        seen.filter(|(_, seen)| seen + 1 < self.readings)
+            .min_by_key(|(_, seen)| *seen)
+            .map(|(number, _)| number)
+    }
+
+    fn forget(&mut self, number: u16) {
+        if let Some(port) = self.ports[usize::from(number)].take() {
+            self.numbers.remove(&port.name);
+            self.entries.retain(|key, _| key.scope.interface != number);
+        }
+    }
+
+    fn read_flows(&mut self, series: &[SeriesRow]) {
+        let Self {
+            deltas,
+            entries,
+            numbers,
+            names,
+            ..
+        } = self;
+        deltas.take(series, |text, bytes, packets| {
+            let set = Set::read(text, |ifname| numbers.get(ifname).copied(), names);
+            if let Some(set) = set {
+                set.add_to(entries, bytes, packets);
+            }
+        });
+    }
+
+    /// Forgets interfaces that have been gone for a day, and names that no line has.
+    fn tidy(&mut self) {
+        let readings = self.readings;
+        let gone = |port: &Port| port.seen + FORGET_AFTER < readings;
+        for number in 0..self.ports.len() {
+            if self.ports[number].as_ref().is_some_and(gone) {
+                self.forget(number as u16);
+            }
+        }
+        if self.names.is_grown() {
+            self.names.retain_used(self.entries.keys());
+        }
+    }
+}
+
+/// By how much a counter grew; one that fell began anew.
+fn grown(old: u64, new: u64) -> u64 {
+    new.checked_sub(old).unwrap_or(new)
+}

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The page at `/`: one document, and its figures as JSON.
+//!
+//! - `curve`, `windows`: a rate over time, and its mean and maximum;
+//! - `entry`: the lines of the page, bounded, and which of them have a curve;
+//! - `deltas`, `label`, `set`, `names`: from label sets of the flow series to lines;
+//! - [`history`]: all of these, fed tick by tick;
+//! - [`view`]: the history as JSON;
+//! - [`feed`]: THREAD page, which takes a reading each tick;
+//! - `page.html`, `page.css`, `page.js`: made one document by build.rs.
+//!
+//! What it shows is read from what /metrics is made of, so that it says nothing that is not said there.
+
+pub mod curve;
+mod deltas;
+pub mod entry;
+pub mod feed;
+pub mod history;
+mod label;
+mod names;
+mod set;
+pub mod view;
+pub mod windows;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use hyper::body::Bytes;
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, ETAG, HeaderValue, IF_NONE_MATCH,
+    VARY,
+};
+use hyper::{Request, Response, StatusCode};
+use serde_json::Value;
+
+use super::http::{encoding, respond};
+use history::{History, Reading};
+use view::Query;
+
+/// Where the figures are, below the page.
+pub const FIGURES_PATH: &str = "/page/v1.json";
+
+/// Views kept until the next tick: readers of the same one cost as much as one of them.
+const VIEWS: usize = 8;
+
+include!(concat!(env!("OUT_DIR"), "/page.rs"));
+
+/// The page's memory, which thread page writes and thread http reads.
+#[derive(Default)]
+pub struct Page {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    history: History,
+    figures: Value,
+    views: Vec<Rendered>,
+}
+
+#[derive(Clone)]
+struct Rendered {
+    query: Query,
+    plain: Bytes,
+    packed: Option<Bytes>,
+}
+
+impl Page {
+    /// Takes in a reading, and the families about the agent itself.
+    pub fn feed(&self, reading: &Reading, figures: Value) {
+        let mut state = self.lock();
+        state.history.feed(reading);
+        state.figures = figures;
+        state.views.clear();
+    }
+
+    /// What the history holds, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.lock().history.bytes()
+    }
+
+    /// The document.
+    pub fn document(&self, request: &Request<Bytes>) -> Response<Bytes> {
+        let known = request.headers().get(IF_NONE_MATCH);
+        let is_known = known.is_some_and(|tags| tags.as_bytes() == DOCUMENT_TAG.as_bytes());
+        let mut response = if is_known {
+            let mut response = respond::content(StatusCode::NOT_MODIFIED, HTML, Bytes::new());
+            response.headers_mut().remove(hyper::header::CONTENT_TYPE);
+            response
+        } else if encoding::wants_gzip(request.headers()) {
+            let packed = respond::content(StatusCode::OK, HTML, DOCUMENT_PACKED);
+            with(packed, CONTENT_ENCODING, encoding::GZIP)
+        } else {
+            respond::content(StatusCode::OK, HTML, DOCUMENT)
+        };
+        // kept, and asked for again each time: it must fit the agent's figures
+        for (name, value) in [
+            (CACHE_CONTROL, "no-cache"),
+            (ETAG, DOCUMENT_TAG),
+            (VARY, "Accept-Encoding"),
+            (CONTENT_SECURITY_POLICY, DOCUMENT_POLICY),
+        ] {
+            response = with(response, name, HeaderValue::from_static(value));
+        }
+        response
+    }
+
+    /// The figures.
+    pub fn figures(&self, request: &Request<Bytes>) -> Response<Bytes> {
+        let query = Query::parse(request.uri().query().unwrap_or_default());
+        let view = self.view(query, encoding::wants_gzip(request.headers()));
+        let response = match view.packed {
+            Some(packed) => {
+                let response = respond::content(StatusCode::OK, JSON, packed);
+                with(response, CONTENT_ENCODING, encoding::GZIP)
+            }
+            None => respond::content(StatusCode::OK, JSON, view.plain),
+        };
+        with(response, VARY, HeaderValue::from_static("Accept-Encoding"))
+    }
+
+    fn view(&self, query: Query, packed: bool) -> Rendered {
+        let mut state = self.lock();
+        let State {
+            history,
+            figures,
+            views,
+        } = &mut *state;
+        let at = match views.iter().position(|view| view.query == query) {
+            Some(at) => at,
+            None => {
+                if views.len() == VIEWS {
+                    views.remove(0);
+                }
+                views.push(Rendered {
+                    query,
+                    plain: view::render(history, query, figures).into(),
+                    packed: None,
+                });
+                views.len() - 1
+            }
+        };
+        let view = &mut views[at];
+        if packed && view.packed.is_none() {
+            view.packed = encoding::gzip(&view.plain).map(Bytes::from);
+        }
+        let mut view = view.clone();
+        view.packed = view.packed.filter(|_| packed);
+        view
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const HTML: &str = "text/html; charset=utf-8";
+const JSON: &str = "application/json";
+
+fn with(
+    mut response: Response<Bytes>,
+    name: hyper::header::HeaderName,
+    value: HeaderValue,
+) -> Response<Bytes> {
+    response.headers_mut().insert(name, value);
+    response
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Names of networks and places, held while a line speaks of them (pure).
+
+use std::mem::size_of;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use hashbrown::{HashMap, HashSet};
+
+use super::entry::{Key, Kind};
+
+/// Number of what the flow series call `other`. No AS has it, no protocol, no text.
+pub const OTHER: u32 = u32::MAX;
+
+/// Below that many names nothing is ever done about those out of use.
+const FEW: usize = 256;
+
+#[derive(Debug, Default)]
+pub struct Names {
+    asns: HashMap<u32, Arc<str>, RandomState>,
+    numbers: HashMap<Arc<str>, u32, RandomState>,
+    texts: HashMap<u32, Arc<str>, RandomState>,
+    last: u32,
+    /// How many there were after those out of use had gone.
+    used: usize,
+}
+
+impl Names {
+    pub fn learn(&mut self, asns: &[(u32, Arc<str>)]) {
+        for (asn, name) in asns {
+            if self.asns.get(asn) != Some(name) {
+                self.asns.insert(*asn, name.clone());
+            }
+        }
+    }
+
+    pub fn asn(&self, asn: u32) -> Option<&str> {
+        self.asns.get(&asn).map(|name| &**name)
+    }
+
+    /// The number of a text: 0 for the empty one, [`OTHER`] for `other`.
+    pub fn number(&mut self, text: &str) -> u32 {
+        match text {
+            "" => return 0,
+            "other" => return OTHER,
+            _ => {}
+        }
+        if let Some(&number) = self.numbers.get(text) {
+            return number;
+        }
+        let free = |number: &u32| !matches!(*number, 0 | OTHER) && !self.texts.contains_key(number);
+        let mut number = self.last.wrapping_add(1);
+        while !free(&number) {
+            number = number.wrapping_add(1);
+        }
+        self.last = number;
+        let text: Arc<str> = text.into();
+        self.numbers.insert(text.clone(), number);
+        self.texts.insert(number, text);
+        number
+    }
+
+    pub fn text(&self, number: u32) -> &str {
+        match number {
+            OTHER => "other",
+            _ => self.texts.get(&number).map_or("", |text| text),
+        }
+    }
+
+    /// Whether it is time for [`Names::retain_used`].
+    pub fn is_grown(&self) -> bool {
+        self.len() > self.used + self.used / 4 + FEW
+    }
+
+    /// Drops the names of which no key speaks.
+    pub fn retain_used<'a>(&mut self, keys: impl Iterator<Item = &'a Key>) {
+        let mut asns: HashSet<u32, RandomState> = HashSet::default();
+        let mut texts: HashSet<u32, RandomState> = HashSet::default();
+        for key in keys {
+            match key.kind {
+                Kind::Asn(_) | Kind::Peer(_) => asns.insert(key.value),
+                Kind::City(_) | Kind::Country(_) => texts.insert(key.value),
+                Kind::Family | Kind::Flows | Kind::Protocol => continue,
+            };
+        }
+        self.asns.retain(|asn, _| asns.contains(asn));
+        self.texts.retain(|number, _| texts.contains(number));
+        self.numbers.retain(|_, number| texts.contains(number));
+        self.used = self.len();
+    }
+
+    fn len(&self) -> usize {
+        self.asns.len() + self.texts.len()
+    }
+
+    /// Memory held, without names of ASNs, which the flow thread holds too.
+    pub fn bytes(&self) -> usize {
+        let texts: usize = self.texts.values().map(|text| text.len() + 16).sum();
+        let place = size_of::<(u32, Arc<str>)>() + 1;
+        texts + place * (self.asns.capacity() + self.texts.capacity() + self.numbers.capacity())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::entry::{Scope, Side};
+    use super::*;
+    use crate::flow::key::Direction;
+
+    fn key(kind: Kind, value: u32) -> Key {
+        let scope = Scope {
+            interface: 0,
+            direction: Direction::Ingress,
+        };
+        Key { scope, kind, value }
+    }
+
+    #[test]
+    fn a_text_has_one_number() {
+        let mut names = Names::default();
+        let bern = names.number("Bern");
+        assert_eq!(names.number("Bern"), bern);
+        assert_eq!(names.text(bern), "Bern");
+        assert_eq!((names.number(""), names.text(0)), (0, ""));
+        assert_eq!((names.number("other"), names.text(OTHER)), (OTHER, "other"));
+        assert_ne!(names.number("Basel"), bern);
+    }
+
+    #[test]
+    fn names_out_of_use_go() {
+        let mut names = Names::default();
+        let bern = names.number("Bern");
+        names.learn(&[(64_500, "A".into()), (64_501, "B".into())]);
+        for n in 0..1000 {
+            names.number(&format!("city {n}"));
+        }
+        assert!(names.is_grown());
+        let keys = [
+            key(Kind::City(Side::Near), bern),
+            key(Kind::Peer(Side::Far), 64_501),
+        ];
+        names.retain_used(keys.iter());
+        assert!(!names.is_grown());
+        assert_eq!(names.text(bern), "Bern");
+        assert_eq!(names.number("Bern"), bern);
+        assert_eq!((names.asn(64_500), names.asn(64_501)), (None, Some("B")));
+        assert_eq!((names.texts.len(), names.numbers.len()), (1, 1));
+    }
+}

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! A label set as the page understands it: which lines its traffic belongs to (pure).
+
+use super::entry::{Entries, Key, Kind, Scope, Side};
+use super::label::pairs;
+use super::names::{Names, OTHER};
+use crate::flow::key::Direction;
+
+/// What is known of one end; `None` where the series do not have that label.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct End {
+    asn: Option<u32>,
+    peer: Option<u32>,
+    city: Option<u32>,
+    country: Option<u32>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct Set {
+    scope: Scope,
+    protocol: Option<u32>,
+    src: End,
+    dst: End,
+}
+
+impl Set {
+    /// `None` for a set that belongs to no interface and direction of which the page knows.
+    pub fn read(
+        text: &str,
+        number_of: impl Fn(&str) -> Option<u16>,
+        names: &mut Names,
+    ) -> Option<Self> {
+        let (mut interface, mut direction, mut protocol) = (None, None, None);
+        let (mut src, mut dst) = (End::default(), End::default());
+        for (label, value) in pairs(text) {
+            match label {
+                "ifname" => interface = Some(number_of(&value)?),
+                "direction" => direction = Direction::ALL.into_iter().find(|d| d.name() == value),
+                "proto" => protocol = Some(number(&value)),
+                "src_asn" => src.asn = Some(number(&value)),
+                "dst_asn" => dst.asn = Some(number(&value)),
+                "src_peer_asn" => src.peer = Some(number(&value)),
+                "dst_peer_asn" => dst.peer = Some(number(&value)),
+                "src_city" => src.city = Some(names.number(&value)),
+                "dst_city" => dst.city = Some(names.number(&value)),
+                "src_country" => src.country = Some(names.number(&value)),
+                "dst_country" => dst.country = Some(names.number(&value)),
+                _ => {}
+            }
+        }
+        let scope = Scope {
+            interface: interface?,
+            direction: direction?,
+        };
+        Some(Self {
+            scope,
+            protocol,
+            src,
+            dst,
+        })
+    }
+
+    /// Counts what the set grew by under each of its lines.
+    pub fn add_to(&self, entries: &mut Entries, bytes: u64, packets: u64) {
+        let scope = self.scope;
+        let key = |kind, value| Key { scope, kind, value };
+        entries.add(key(Kind::Flows, 0), bytes, packets);
+        if let Some(protocol) = self.protocol {
+            entries.add(key(Kind::Protocol, protocol), bytes, packets);
+        }
+        for side in Side::ALL {
+            let end = self.end(side);
+            if let Some(asn) = end.asn {
+                let network = entries.add(key(Kind::Asn(side), asn), bytes, packets);
+                if let (Some(network), Some(peer)) = (network, end.peer) {
+                    network.seen_by(peer, bytes);
+                }
+            }
+            for (kind, value) in [
+                (Kind::Peer(side), end.peer),
+                (Kind::City(side), end.city),
+                (Kind::Country(side), end.country),
+            ] {
+                if let Some(value) = value {
+                    entries.add(key(kind, value), bytes, packets);
+                }
+            }
+        }
+    }
+
+    fn end(&self, side: Side) -> &End {
+        match (self.scope.direction, side) {
+            (Direction::Ingress, Side::Far) | (Direction::Egress, Side::Near) => &self.src,
+            (Direction::Ingress, Side::Near) | (Direction::Egress, Side::Far) => &self.dst,
+        }
+    }
+}
+
+/// Empty is unknown: no AS has the number 0. Of protocols 0 is one, but those are never empty.
+fn number(value: &str) -> u32 {
+    match value {
+        "" => 0,
+        _ => value.parse().unwrap_or(OTHER),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Option<Set> {
+        let number_of = |name: &str| (name == "eth0").then_some(3);
+        Set::read(text, number_of, &mut Names::default())
+    }
+
+    #[test]
+    fn a_set_is_read_by_its_labels() {
+        let text = r#"ifname="eth0",direction="egress",proto="17",src_asn="64500",dst_asn="",src_city="Bern",dst_city="other""#;
+        let set = read(text).unwrap();
+        assert_eq!(set.protocol, Some(17));
+        assert_eq!((set.src.asn, set.dst.asn), (Some(64_500), Some(0)));
+        assert_eq!((set.src.peer, set.src.country), (None, None));
+        assert_eq!(set.dst.city, Some(OTHER));
+        assert_eq!(set.end(Side::Far), &set.dst);
+        let back = read(&text.replace("egress", "ingress")).unwrap();
+        assert_eq!(back.end(Side::Far), &back.src);
+    }
+
+    #[test]
+    fn a_set_of_no_interface_has_no_line() {
+        assert_eq!(read(r#"ifname="eth1",direction="egress""#), None);
+        assert_eq!(read(r#"direction="egress",proto="6""#), None);
+        assert_eq!(read(r#"ifname="eth0",proto="6""#), None);
+        assert_eq!(read("garbage"), None);
+    }
+
+    #[test]
+    fn what_found_no_room_is_other() {
+        let set = read(r#"ifname="eth0",direction="ingress",proto="other",src_asn="other""#);
+        let set = set.unwrap();
+        assert_eq!((set.protocol, set.src.asn), (Some(OTHER), Some(OTHER)));
+    }
+}

@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! What the page shows, as JSON: all interfaces in short, and one of them in full (pure).
+//!
+//! Bytes, seconds, rates in bytes per second. A line of a table is an array, to keep a thousand of them
+//! small: what it is, rate now, mean, maximum, packets per second now, bytes and packets in the window, and
+//! for a network the neighbour AS. An AS number of -1 is `other`, 0 unknown.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::curve::{COARSE_TICKS, Curve, TICK_SECONDS};
+use super::entry::{Entry, Key, Kind, MAX_CURVE_BYTES, Scope, Side, TOP};
+use super::history::{History, Port};
+use super::names::OTHER;
+use super::windows::Window;
+use crate::flow::key::{Direction, Family};
+
+/// Changes when what is there changes its meaning; what is added does not change it.
+const SCHEMA: u32 = 1;
+/// Lines of a table.
+const ROWS: usize = 1000;
+/// Points of the small curves in the list of interfaces.
+const SPARK_POINTS: usize = 120;
+
+/// What a reader may choose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Query {
+    /// Interface to show in full; the busiest if there is none of this index.
+    pub ifindex: u32,
+    pub window: Window,
+    pub side: Side,
+}
+
+impl Query {
+    /// What is not understood is passed over.
+    pub fn parse(text: &str) -> Self {
+        let mut query = Self::default();
+        for (key, value) in text.split('&').filter_map(|pair| pair.split_once('=')) {
+            match (key, value) {
+                ("ifindex", index) => query.ifindex = index.parse().unwrap_or_default(),
+                ("window", "day") => query.window = Window::Day,
+                ("side", "near") => query.side = Side::Near,
+                _ => {}
+            }
+        }
+        query
+    }
+}
+
+#[derive(Serialize)]
+struct View<'a> {
+    schema: u32,
+    version: &'a str,
+    revision: &'a str,
+    /// Seconds since the Unix epoch: the last tick, and when counting began.
+    now: f64,
+    since: f64,
+    /// Ticks of `tick_seconds` since then.
+    ticks: u64,
+    tick_seconds: u64,
+    sample_rate: u32,
+    window: &'a str,
+    /// Seconds that means and maxima reach back.
+    covered: u64,
+    /// Seconds between two points.
+    step: u64,
+    interfaces: Vec<Interface<'a>>,
+    left_out: usize,
+    /// ifindex of the one in full.
+    shown: Option<u32>,
+    ingress: Option<Details<'a>>,
+    egress: Option<Details<'a>>,
+    /// Names of the ASNs above.
+    asns: BTreeMap<u32, &'a str>,
+    history: Cost,
+    /// Families of /metrics about the agent itself.
+    figures: &'a Value,
+}
+
+#[derive(Serialize)]
+struct Cost {
+    lines: usize,
+    curves: usize,
+    bytes: usize,
+    curve_bytes_limit: usize,
+    evicted: u64,
+}
+
+#[derive(Serialize)]
+struct Interface<'a> {
+    name: &'a str,
+    alias: &'a str,
+    kind: &'a str,
+    master: &'a str,
+    attach: &'a str,
+    ifindex: u32,
+    speed: Option<u64>,
+    ingress: Option<Crossing>,
+    egress: Option<Crossing>,
+}
+
+/// By the interface's counters: every packet.
+#[derive(Serialize)]
+struct Crossing {
+    now: f32,
+    mean: f32,
+    /// The families' maxima need not fall into one tick: at most their sum, exact where one prevails.
+    max: f32,
+    packets: f32,
+    /// By family.
+    families: [f32; Family::ALL.len()],
+    bytes_total: u64,
+    packets_total: u64,
+    spark: Vec<u64>,
+}
+
+type Row<T> = (T, f32, f32, f32, f32, u64, u64);
+type Network = (i64, f32, f32, f32, f32, u64, u64, i64);
+
+#[derive(Serialize)]
+struct Details<'a> {
+    /// Curves by family, and of all flows.
+    families: Vec<Vec<u64>>,
+    flows: Vec<u64>,
+    total: Option<Row<()>>,
+    networks: Vec<Network>,
+    /// Curves of the first networks: the AS number and the points.
+    curves: Vec<(i64, Vec<u64>)>,
+    neighbours: Vec<Row<i64>>,
+    countries: Vec<Row<&'a str>>,
+    cities: Vec<Row<&'a str>>,
+    protocols: Vec<Row<i64>>,
+    /// How many networks there are; the table has the first of them.
+    networks_total: usize,
+}
+
+/// The view of `query`; `figures` are shown as they are.
+pub fn render(history: &History, query: Query, figures: &Value) -> Vec<u8> {
+    let shown = shown(history, query.ifindex);
+    let viewer = Viewer {
+        history,
+        window: query.window,
+        covered: query.window.covered(history.tick).max(1) as f32,
+    };
+    let mut interfaces: Vec<_> = history
+        .ports()
+        .map(|(number, port)| viewer.interface(number, port))
+        .collect();
+    interfaces.sort_unstable_by_key(|interface| interface.ifindex);
+    let of = |direction: Direction| {
+        let (number, port) = shown?;
+        port.crossed[direction as usize]?;
+        let scope = Scope {
+            interface: number,
+            direction,
+        };
+        Some(viewer.details(scope, query.side))
+    };
+    let (ingress, egress) = (of(Direction::Ingress), of(Direction::Egress));
+    let view = View {
+        schema: SCHEMA,
+        version: env!("CARGO_PKG_VERSION"),
+        revision: env!("RFM_REVISION"),
+        now: history.wall,
+        since: history.since,
+        ticks: history.tick,
+        tick_seconds: TICK_SECONDS,
+        sample_rate: history.sample_rate,
+        window: query.window.name(),
+        covered: query.window.covered(history.tick),
+        step: match query.window {
+            Window::Hour => TICK_SECONDS,
+            Window::Day => TICK_SECONDS * COARSE_TICKS,
+        },
+        asns: names(history, [&ingress, &egress]),
+        shown: shown.map(|(_, port)| port.ifindex),
+        interfaces,
+        left_out: history.left_out,
+        ingress,
+        egress,
+        history: Cost {
+            lines: history.entries.lines(),
+            curves: history.entries.curves(),
+            bytes: history.bytes(),
+            curve_bytes_limit: MAX_CURVE_BYTES,
+            evicted: history.entries.evicted(),
+        },
+        figures,
+    };
+    // fails only for maps whose keys are no texts
+    serde_json::to_vec(&view).unwrap_or_default()
+}
+
+/// The interface of this index, else the one that carries most.
+fn shown(history: &History, ifindex: u32) -> Option<(u16, &Port)> {
+    let wanted = history.ports().find(|(_, port)| port.ifindex == ifindex);
+    wanted.or_else(|| {
+        let weight = |number: u16| -> f32 {
+            let keys = Direction::ALL.map(|direction| Key {
+                scope: Scope {
+                    interface: number,
+                    direction,
+                },
+                kind: Kind::Flows,
+                value: 0,
+            });
+            let entries = keys.iter().filter_map(|key| history.entries.get(key));
+            entries.map(|e| e.sums(Window::Hour).bytes).sum()
+        };
+        let ports = history.ports().map(|port| (weight(port.0), port));
+        ports
+            .min_by(|(a, (_, first)), (b, (_, second))| {
+                b.total_cmp(a).then(first.ifindex.cmp(&second.ifindex))
+            })
+            .map(|(_, port)| port)
+    })
+}
+
+/// Names of all networks and neighbours in these.
+fn names<'a>(history: &'a History, details: [&Option<Details>; 2]) -> BTreeMap<u32, &'a str> {
+    let details = details.into_iter().flatten();
+    let asns = details.flat_map(|details| {
+        let networks = details.networks.iter().flat_map(|row| [row.0, row.7]);
+        networks.chain(details.neighbours.iter().map(|row| row.0))
+    });
+    asns.filter_map(|asn| u32::try_from(asn).ok())
+        .filter_map(|asn| Some((asn, history.names.asn(asn)?)))
+        .collect()
+}
+
+struct Viewer<'a> {
+    history: &'a History,
+    window: Window,
+    covered: f32,
+}
+
+impl<'a> Viewer<'a> {
+    fn interface(&self, number: u16, port: &'a Port) -> Interface<'a> {
+        let [ingress, egress] = Direction::ALL.map(|direction| {
+            let scope = Scope {
+                interface: number,
+                direction,
+            };
+            self.crossing(scope, port)
+        });
+        Interface {
+            name: &port.name,
+            alias: &port.alias,
+            kind: &port.kind,
+            master: &port.master,
+            attach: &port.attach,
+            ifindex: port.ifindex,
+            speed: port.speed_bytes,
+            ingress,
+            egress,
+        }
+    }
+
+    fn crossing(&self, scope: Scope, port: &Port) -> Option<Crossing> {
+        let crossed = port.crossed[scope.direction as usize]?;
+        let families = self.families(scope);
+        let sum = |figure: &dyn Fn(&Entry) -> f32| -> f32 {
+            families.iter().flatten().map(|entry| figure(entry)).sum()
+        };
+        let window = self.window;
+        Some(Crossing {
+            now: tenths(sum(&|e| e.now.0)),
+            mean: tenths(sum(&|e| e.sums(window).bytes) / self.covered),
+            max: tenths(sum(&|e| e.sums(window).most)),
+            packets: tenths(sum(&|e| e.now.1)),
+            families: families.map(|family| family.map_or(0.0, |entry| tenths(entry.now.0))),
+            bytes_total: crossed.iter().map(|c| c.bytes).sum(),
+            packets_total: crossed.iter().map(|c| c.packets).sum(),
+            spark: spark(&self.sum_of_curves(&families)),
+        })
+    }
+
+    fn families(&self, scope: Scope) -> [Option<&'a Entry>; Family::ALL.len()] {
+        Family::ALL.map(|family| {
+            self.history.entries.get(&Key {
+                scope,
+                kind: Kind::Family,
+                value: family as u32,
+            })
+        })
+    }
+
+    fn details(&self, scope: Scope, side: Side) -> Details<'a> {
+        let families = self.families(scope);
+        let flows = self.history.entries.get(&Key {
+            scope,
+            kind: Kind::Flows,
+            value: 0,
+        });
+        let mut networks = self.entries(scope, Kind::Asn(side));
+        let curves = networks
+            .iter()
+            .filter_map(|(key, entry)| Some((as_number(key.value), entry.curve.as_ref()?)))
+            .take(TOP)
+            .map(|(asn, curve)| (asn, self.points(curve)))
+            .collect();
+        let networks_total = networks.len();
+        networks.truncate(ROWS);
+        let names = &self.history.names;
+        let text = |value: u32| names.text(value);
+        Details {
+            families: families.map(|family| self.curve(family)).into(),
+            flows: self.curve(flows),
+            total: flows.map(|entry| self.row((), entry)),
+            networks: networks.iter().map(|(k, e)| self.network(k, e)).collect(),
+            curves,
+            neighbours: self.rows(scope, Kind::Peer(side), as_number),
+            countries: self.rows(scope, Kind::Country(side), text),
+            cities: self.rows(scope, Kind::City(side), text),
+            protocols: self.rows(scope, Kind::Protocol, as_number),
+            networks_total,
+        }
+    }
+
+    /// What carried something in the window, most first.
+    fn entries(&self, scope: Scope, kind: Kind) -> Vec<(&'a Key, &'a Entry)> {
+        let of_kind = self.history.entries.of(scope);
+        let mut entries: Vec<_> = of_kind
+            .filter(|(key, _)| key.kind == kind)
+            .map(|(key, entry)| (entry.sums(self.window).bytes, key, entry))
+            .filter(|(bytes, ..)| *bytes > 0.0)
+            .collect();
+        entries.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+        let entries = entries.into_iter();
+        entries.map(|(_, key, entry)| (key, entry)).collect()
+    }
+
+    fn rows<T>(&self, scope: Scope, kind: Kind, what: impl Fn(u32) -> T) -> Vec<Row<T>> {
+        let entries = self.entries(scope, kind).into_iter().take(ROWS);
+        entries
+            .map(|(key, entry)| self.row(what(key.value), entry))
+            .collect()
+    }
+
+    fn row<T>(&self, what: T, entry: &Entry) -> Row<T> {
+        let sums = entry.sums(self.window);
+        (
+            what,
+            tenths(entry.now.0),
+            tenths(sums.bytes / self.covered),
+            tenths(sums.most),
+            tenths(entry.now.1),
+            sums.bytes as u64,
+            sums.packets as u64,
+        )
+    }
+
+    fn network(&self, key: &Key, entry: &Entry) -> Network {
+        let (asn, now, mean, max, packets_now, bytes, packets) =
+            self.row(as_number(key.value), entry);
+        let peer = as_number(entry.peer);
+        (asn, now, mean, max, packets_now, bytes, packets, peer)
+    }
+
+    fn curve(&self, entry: Option<&Entry>) -> Vec<u64> {
+        let curve = entry.and_then(|entry| entry.curve.as_ref());
+        curve.map_or_else(Vec::new, |curve| self.points(curve))
+    }
+
+    fn points(&self, curve: &Curve) -> Vec<u64> {
+        self.rates(curve).map(|rate| rate as u64).collect()
+    }
+
+    fn rates<'c>(&self, curve: &'c Curve) -> Box<dyn ExactSizeIterator<Item = f32> + 'c> {
+        match self.window {
+            Window::Hour => Box::new(curve.hour()),
+            Window::Day => Box::new(curve.day()),
+        }
+    }
+
+    /// They began at one time.
+    fn sum_of_curves(&self, entries: &[Option<&Entry>]) -> Vec<f32> {
+        let mut sum = Vec::new();
+        for curve in entries.iter().flatten().filter_map(|e| e.curve.as_ref()) {
+            let rates = self.rates(curve);
+            sum.resize(sum.len().max(rates.len()), 0.0);
+            for (sum, rate) in sum.iter_mut().zip(rates) {
+                *sum += rate;
+            }
+        }
+        sum
+    }
+}
+
+/// Means of as many points as make [`SPARK_POINTS`] of a full curve.
+fn spark(rates: &[f32]) -> Vec<u64> {
+    let each = super::curve::POINTS / SPARK_POINTS;
+    let groups = rates.rchunks(each);
+    let means = groups.map(|g| (g.iter().sum::<f32>() / g.len() as f32) as u64);
+    let mut points: Vec<_> = means.collect();
+    points.reverse();
+    points
+}
+
+fn as_number(value: u32) -> i64 {
+    match value {
+        OTHER => -1,
+        value => value.into(),
+    }
+}
+
+/// A tenth is precise enough, and short.
+fn tenths(rate: f32) -> f32 {
+    (rate * 10.0).round() / 10.0
+}

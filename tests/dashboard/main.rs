@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The Grafana dashboard and the alerts, by a real Prometheus that scrapes a real agent.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod picture;
+mod queries;
+mod rules;
+mod traffic;

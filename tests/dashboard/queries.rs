@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Every query of every panel returns data, and what it says is what was sent.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufReader, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::common::agent::{Agent, EXACT, config};
+use crate::common::lab::{Lab, Namespace, can_run};
+use crate::common::metrics::Metrics;
+use crate::common::prometheus::{self, ask, query};
+use crate::common::traffic::meanwhile;
+use crate::picture;
+use crate::traffic::{IN_BYTES, IPV6_FRAMES, NETWORKS, OUT_BYTES, bits, databases, frames};
+
+const DASHBOARD: &str = include_str!("../../grafana/dashboard.json");
+/// Under traffic, before the queries.
+const WATCHED: Duration = Duration::from_secs(50);
+/// When pictures are wanted.
+const PICTURED: Duration = Duration::from_secs(300);
+const RATE_INTERVAL: &str = "30s";
+
+/// One query of a panel.
+pub struct Target {
+    pub panel: Value,
+    pub title: String,
+    pub reference: String,
+    pub legend: String,
+    pub expression: String,
+}
+
+pub fn targets() -> Vec<Target> {
+    let dashboard: Value = serde_json::from_str(DASHBOARD).expect("JSON");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let panels = dashboard["panels"].as_array().expect("panels");
+    panels
+        .iter()
+        .flat_map(|panel| {
+            let targets = panel["targets"].as_array().map_or(&[][..], Vec::as_slice);
+            targets.iter().map(|target| Target {
+                panel: panel.clone(),
+                title: text(&panel["title"]),
+                reference: text(&target["refId"]),
+                legend: text(&target["legendFormat"]),
+                expression: fill_in(&text(&target["expr"])),
+            })
+        })
+        .collect()
+}
+
+/// What Grafana puts in for its variables.
+fn fill_in(expression: &str) -> String {
+    expression
+        .replace("$__rate_interval", RATE_INTERVAL)
+        .replace("$__range", RATE_INTERVAL)
+        .replace("$instance", "127\\\\.0\\\\.0\\\\.1:9669")
+        .replace("$interface", "a0")
+}
+
+/// Families of an expression.
+fn families(expression: &str) -> impl Iterator<Item = &str> {
+    let words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|word| word.starts_with("rfm_"))
+}
+
+#[test]
+fn panels_say_what_was_sent() {
+    if !can_run(&["ip", "sysctl", "prometheus"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let (a, b) = lab.pair();
+    let more = format!(
+        "{EXACT}{}[agent.enrich.rib.bmp]\nhost = \"127.0.0.1\"\n",
+        databases(&lab)
+    );
+    let agent = Agent::start(&lab, &a, &config(r#"["a0"]"#, &more));
+    let _router = router(&a);
+    prometheus::start(&lab, &a);
+    let pictured = picture::folder().is_some();
+    meanwhile(
+        &[
+            &|stop| b.inside(|| frames("b0", true, pictured, stop)),
+            &|stop| a.inside(|| frames("a0", false, pictured, stop)),
+        ],
+        || {
+            if let Some(folder) = picture::folder() {
+                std::thread::sleep(PICTURED);
+                picture::draw(&a, &folder);
+                return;
+            }
+            std::thread::sleep(WATCHED);
+            let metrics = agent.scrape();
+            every_query_has_data(&a, &metrics);
+            interfaces(&a);
+            networks(&a);
+            protocols_and_pairs(&a);
+            older_dashboards(&a);
+        },
+    );
+    agent.stop();
+}
+
+/// A BMP session that a router once had, for as long as it is held.
+fn router(a: &Namespace) -> TcpStream {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/bmp/frr84.bmp.xz");
+    let mut packed = BufReader::new(File::open(path).expect("a capture"));
+    let mut bytes = Vec::new();
+    lzma_rs::xz_decompress(&mut packed, &mut bytes).expect("a whole xz file");
+    a.inside(|| {
+        let mut stream = TcpStream::connect(("127.0.0.1", 11019)).expect("BMP is listened for");
+        stream.write_all(&bytes).expect("taken");
+        stream
+    })
+}
+
+/// But for families that an agent configured like this one does not have.
+fn every_query_has_data(a: &Namespace, metrics: &Metrics) {
+    let mut without = Vec::new();
+    for target in targets() {
+        let missing: Vec<_> = families(&target.expression)
+            .filter(|family| metrics.get(family, &[]).is_none())
+            .map(str::to_owned)
+            .collect();
+        let found = ask(a, "query", &target.expression, "");
+        if missing.is_empty() {
+            assert!(
+                !found.is_empty(),
+                "{} {}: {}",
+                target.title,
+                target.reference,
+                target.expression
+            );
+            continue;
+        }
+        for family in &missing {
+            let optional = family.starts_with("rfm_ipfix_");
+            assert!(optional, "{}: no {family} on /metrics", target.title);
+        }
+        without.extend(missing);
+    }
+    println!("not there and not asked for: {without:?}");
+}
+
+/// The results of a panel's query by the value of one label.
+fn results(a: &Namespace, title: &str, reference: &str, label: &str) -> BTreeMap<String, f64> {
+    let targets = targets();
+    let found = targets
+        .iter()
+        .find(|t| t.title == title && t.reference == reference);
+    let target = found.unwrap_or_else(|| panic!("no panel {title}"));
+    let results = ask(a, "query", &target.expression, "");
+    let of = |result: &Value| {
+        let value = result["value"][1].as_str()?.parse().ok()?;
+        let label = result["metric"][label]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        Some((label, value))
+    };
+    results.iter().filter_map(of).collect()
+}
+
+/// Within 6 %: flows are a second late, and the window has thirty.
+fn assert_near(what: &str, found: Option<&f64>, expected: f64) {
+    let found = found.copied().unwrap_or(f64::NAN);
+    println!("{what}: {found:.4}, sent {expected:.4}");
+    assert!(
+        (found / expected - 1.0).abs() < 0.06,
+        "{what}: {found}, sent {expected}"
+    );
+}
+
+fn ipv4_frames() -> u32 {
+    NETWORKS.iter().map(|network| network.frames).sum()
+}
+
+fn interfaces(a: &Namespace) {
+    let all = ipv4_frames() + IPV6_FRAMES;
+    for (reference, length) in [("A", IN_BYTES), ("B", OUT_BYTES)] {
+        let traffic = results(a, "Traffic", reference, "ifname");
+        assert_near("traffic", traffic.get("a0"), bits(all, length));
+        let packets = results(a, "Packets", reference, "ifname");
+        assert_near("packets", packets.get("a0"), f64::from(all) * 100.0);
+        let family = results(a, "Traffic by family", reference, "family");
+        assert_near("ipv6", family.get("ipv6"), bits(IPV6_FRAMES, length));
+        let seen = results(a, "Packets seen against the device", reference, "ifname");
+        assert_near("seen", seen.get("a0"), 1.0);
+        let share = results(a, "Share of the link", reference, "ifname");
+        // a veth says 10 Gbit/s
+        assert_near("share", share.get("a0"), bits(all, length) / 1e10);
+    }
+    let share = f64::from(IPV6_FRAMES) / f64::from(all);
+    assert_near(
+        "share of IPv6",
+        results(a, "IPv6 share", "A", "instance").values().next(),
+        share,
+    );
+    assert_near(
+        "the same",
+        results(a, "IPv6 share by interface", "A", "ifname").get("a0"),
+        share,
+    );
+}
+
+fn networks(a: &Namespace) {
+    for (title, length) in [
+        ("Networks: from whom comes what comes in", IN_BYTES),
+        ("Networks: to whom goes what goes out", OUT_BYTES),
+    ] {
+        let (by_asn, by_name) = (
+            results(a, title, "A", "asn"),
+            results(a, title, "A", "network"),
+        );
+        for network in &NETWORKS {
+            let expected = bits(network.frames, length);
+            assert_near(title, by_asn.get(&network.asn.to_string()), expected);
+            let name = match network.name {
+                "" => format!("AS{}", network.asn),
+                name => format!("{name} AS{}", network.asn),
+            };
+            assert_near(&name, by_name.get(&name), expected);
+        }
+        assert_near("unknown", by_name.get("unknown"), bits(IPV6_FRAMES, length));
+    }
+    for (title, label, length) in [
+        ("Cities: in", "src_city", IN_BYTES),
+        ("Cities: out", "dst_city", OUT_BYTES),
+    ] {
+        let cities = results(a, title, "A", label);
+        for network in NETWORKS.iter().filter(|network| !network.city.is_empty()) {
+            assert_near(
+                network.city,
+                cities.get(network.city),
+                bits(network.frames, length),
+            );
+        }
+    }
+}
+
+fn protocols_and_pairs(a: &Namespace) {
+    let tcp = NETWORKS
+        .iter()
+        .filter(|n| n.protocol == 6)
+        .map(|n| n.frames)
+        .sum();
+    for (title, length) in [("Protocols: in", IN_BYTES), ("Protocols: out", OUT_BYTES)] {
+        let protocols = results(a, title, "A", "proto");
+        assert_near("TCP", protocols.get("6"), bits(tcp, length));
+        assert_near(
+            "UDP",
+            protocols.get("17"),
+            bits(ipv4_frames() + IPV6_FRAMES - tcp, length),
+        );
+    }
+    let pairs = results(a, "Pairs of networks", "A", "src_asn");
+    for network in &NETWORKS {
+        let bytes = bits(network.frames, IN_BYTES) / 8.0 * 30.0;
+        assert_near("pair", pairs.get(&network.asn.to_string()), bytes);
+    }
+    let wire = |reference| results(a, "From the wire to the flow table", reference, "instance");
+    let both = f64::from(ipv4_frames() + IPV6_FRAMES) * 200.0;
+    assert_near("taken", wire("A").values().next(), both);
+    assert_near("accounted", wire("B").values().next(), both);
+    assert_eq!(wire("C").values().next(), Some(&0.0));
+}
+
+/// The queries that a dashboard of the Go program of the same name is made of.
+fn older_dashboards(a: &Namespace) {
+    let all = ipv4_frames() + IPV6_FRAMES;
+    for (expression, expected) in [
+        (
+            "rate(rfm_interface_rx_bytes_total{ifname='a0',family='ipv4'}[30s]) * 8",
+            bits(ipv4_frames(), IN_BYTES),
+        ),
+        (
+            "sum by (ifname) (rate(rfm_interface_tx_packets_total[30s]))",
+            f64::from(all) * 100.0,
+        ),
+        (
+            "sum by (family) (rate(rfm_interface_tx_bytes_total{family='ipv6'}[30s])) * 8",
+            bits(IPV6_FRAMES, OUT_BYTES),
+        ),
+        ("sum(rfm_flow_bytes) / sum(rfm_flow_sampled_bytes)", 1.0),
+        ("sum(rfm_flow_packets) / sum(rfm_flow_sampled_packets)", 1.0),
+        (
+            "sum(rfm_flow_bytes{direction='ingress'}) / sum(rfm_flow_packets{direction='ingress'})",
+            IN_BYTES as f64,
+        ),
+        (
+            "sum by (src_asn) (rfm_flow_bytes{direction='ingress',src_asn='64500'}) / scalar(sum(rfm_flow_bytes{direction='ingress',src_asn='64502'}))",
+            4.0,
+        ),
+        (
+            "topk(1, sum by (dst_asn) (rfm_flow_packets{direction='egress',dst_city='Zürich'})) / scalar(sum(rfm_flow_packets{direction='egress',dst_asn='64502'}))",
+            2.0,
+        ),
+        (
+            "sum(rfm_flow_bytes{proto='6',direction='egress'}) / sum(rfm_flow_bytes{proto='17',direction='egress'})",
+            1.0,
+        ),
+        // each network and IPv6, both ways
+        ("rfm_collector_active_flows", 10.0),
+        (
+            "rfm_collector_active_flows / rfm_collector_max_flows",
+            10.0 / 65_536.0,
+        ),
+    ] {
+        assert_near(expression, query(a, expression).as_ref(), expected);
+    }
+    for expression in [
+        "rate(rfm_collector_dropped_events_total[30s])",
+        "rate(rfm_collector_forced_evictions_total[30s])",
+        "sum(rate(rfm_errors_total{subsystem=~'bpf_map|ring_buffer|ipfix'}[30s]))",
+    ] {
+        assert_eq!(query(a, expression), Some(0.0), "{expression}");
+    }
+}
+
+/// Grafana draws what it knows: units, variables, legends; nothing is tied to one installation.
+#[test]
+fn the_dashboard_is_complete() {
+    let dashboard: Value = serde_json::from_str(DASHBOARD).expect("JSON");
+    assert!(dashboard["schemaVersion"].as_u64() >= Some(39));
+    assert!(dashboard["uid"].is_null() && dashboard["id"].is_null());
+    let mut identities = Vec::new();
+    for panel in dashboard["panels"].as_array().expect("panels") {
+        identities.push(panel["id"].as_u64().expect("an id"));
+        if panel["type"] == "row" {
+            continue;
+        }
+        let title = &panel["title"];
+        assert!(
+            panel["description"].as_str().is_some_and(|d| d.len() > 10),
+            "{title}"
+        );
+        assert_eq!(panel["datasource"]["uid"], "${datasource}", "{title}");
+        let defaults = &panel["fieldConfig"]["defaults"];
+        let overrides = panel["fieldConfig"]["overrides"].to_string();
+        assert!(
+            defaults["unit"].is_string() || overrides.contains("\"unit\""),
+            "{title}"
+        );
+        assert!(
+            !defaults["thresholds"]["steps"]
+                .as_array()
+                .expect("steps")
+                .is_empty(),
+            "{title}"
+        );
+        for target in panel["targets"].as_array().expect("queries") {
+            assert_eq!(target["datasource"]["uid"], "${datasource}", "{title}");
+            let expression = target["expr"].as_str().expect("a query");
+            // the gauges fall when flows end
+            let gauges = ["rfm_flow_bytes{", "rfm_flow_packets{", "rfm_flow_sampled_"];
+            assert!(
+                !gauges.iter().any(|gauge| expression.contains(gauge)),
+                "{title}"
+            );
+            let is_table = panel["type"] == "table";
+            assert!(
+                is_table
+                    || !target["legendFormat"]
+                        .as_str()
+                        .unwrap_or_default()
+                        .is_empty(),
+                "{title}"
+            );
+        }
+    }
+    let count = identities.len();
+    identities.sort_unstable();
+    identities.dedup();
+    assert_eq!(identities.len(), count, "two panels of one id");
+    let variables = dashboard["templating"]["list"]
+        .as_array()
+        .expect("variables");
+    let names: Vec<_> = variables
+        .iter()
+        .filter_map(|v| v["name"].as_str())
+        .collect();
+    assert_eq!(names, ["datasource", "instance", "interface"]);
+}

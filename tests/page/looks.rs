@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The page of a made-up router, as a reader meets it.
+
+use serde_json::json;
+
+use crate::browser::{Browser, TOOLS, keep_picture};
+use crate::common::http::Running;
+use crate::common::lab::{Lab, can_run};
+use crate::made::{HOSTILE_CITY, HOSTILE_INTERFACE, HOSTILE_NETWORK, Router};
+
+/// Text of the first cell of each row.
+const NAMES: &str = "return [...document.querySelectorAll('#table tbody tr')].map(r => r.querySelector('bdi').textContent)";
+const LOADED: &str = "return document.querySelectorAll('#interfaces tbody tr').length > 0";
+
+/// A day of a router with so many networks behind it, and a browser before it.
+fn visit(networks: usize, sample_rate: u32, body: impl FnOnce(&Browser, &str, &mut Router)) {
+    let lab = Lab::new();
+    let namespace = lab.namespace("p");
+    let mut router = Router::new(networks);
+    router.sample_rate = sample_rate;
+    router.pass(27);
+    let server: Running = namespace.inside(|| router.serve());
+    let browser = Browser::start(&lab, &namespace);
+    let url = format!("http://{}/", server.address);
+    browser.open(&url);
+    browser.wait(LOADED);
+    body(&browser, &url, &mut router);
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+    let own = |address: &String| address.starts_with(&url) || address.starts_with("data:");
+    let requests = browser.requests();
+    assert!(requests.iter().all(own), "{requests:?}");
+    assert!(requests.len() > 1, "the requests were not seen");
+}
+
+#[test]
+fn a_reader_finds_the_way() {
+    if !can_run(&TOOLS) {
+        return;
+    }
+    visit(200, 100, |browser, url, _| {
+        sorting(browser);
+        choosing(browser);
+        address(browser, url);
+        keyboard(browser);
+        narrow_and_dark(browser, url);
+    });
+}
+
+fn sorting(browser: &Browser) {
+    let figures = |column: usize| {
+        let script = format!(
+            "return [...document.querySelectorAll('#table tbody tr')].map(r => r.cells[{column}].textContent)"
+        );
+        browser.run(&script)
+    };
+    let first = browser.run(NAMES);
+    assert_eq!(first[0], "Example Video Delivery");
+    browser.run("document.querySelector('[data-column=name] button').click()");
+    let names = browser.run(NAMES);
+    assert_eq!(names[0], HOSTILE_NETWORK, "by name: {names}");
+    browser.run("document.querySelector('[data-column=now] button').click()");
+    let sort = "return document.querySelector('[data-column=now]').getAttribute('aria-sort')";
+    assert_eq!(browser.run(sort), "descending");
+    let down = figures(1);
+    browser.run("document.querySelector('[data-column=now] button').click()");
+    assert_eq!(browser.run(sort), "ascending");
+    assert_ne!(figures(1), down);
+    let hash = browser.run("return location.hash");
+    assert_eq!(hash, "#sort=now&asc=1");
+}
+
+fn choosing(browser: &Browser) {
+    let row = "[...document.querySelectorAll('#interfaces tbody tr')]";
+    browser.run(&format!(
+        "{row}.find(r => r.textContent.includes('ix0')).click()"
+    ));
+    browser.wait("return document.querySelector('#h-shown').textContent.startsWith('ix0')");
+    browser.run("document.querySelector('#tab [data-value=cities]').click()");
+    browser.wait("return document.querySelector('#table tbody').textContent.includes('Amsterdam')");
+    browser.run("document.querySelector('#side [data-value=near]').click()");
+    browser.run("document.querySelector('#tab [data-value=networks]').click()");
+    browser.wait("return document.querySelector('#table tbody').textContent.includes('AS65550')");
+    browser.run("document.querySelector('#window [data-value=day]').click()");
+    browser.wait("return document.querySelector('#table-note').textContent.includes('1 d 0 h') || document.querySelector('#table-note').textContent.includes(' h ')");
+}
+
+/// What is chosen lies in the address, and an address chooses.
+fn address(browser: &Browser, url: &str) {
+    let hash = browser.run("return location.hash");
+    for part in ["if=ix0", "side=near", "window=day", "sort=now"] {
+        assert!(hash.as_str().unwrap().contains(part), "{part}: {hash}");
+    }
+    browser.run(&format!(
+        "location.hash = {}",
+        json!("if=lan1&dir=egress&sort=max&tab=protocols&window=nonsense")
+    ));
+    browser.wait("return document.querySelector('#h-shown').textContent.startsWith('lan1')");
+    browser.wait("return document.querySelector('#table tbody').textContent.includes('UDP')");
+    let pressed = "return [...document.querySelectorAll('[aria-pressed=true]')].map(b => b.textContent).join()";
+    assert_eq!(
+        browser.run(pressed),
+        "1 hour,Networks,Far end,Protocols,Out"
+    );
+    browser.open(&format!("{url}?x#if=wg0"));
+    browser.wait("return document.querySelector('#h-shown').textContent.startsWith('wg0')");
+}
+
+/// Tab reaches the interfaces, Enter chooses, arrows read a curve.
+fn keyboard(browser: &Browser) {
+    const TAB: char = '\u{e004}';
+    const ENTER: char = '\u{e007}';
+    const LEFT: char = '\u{e012}';
+    browser.run("document.activeElement.blur()");
+    for _ in 0..30 {
+        browser.press(&TAB.to_string());
+        if browser.run("return document.activeElement.textContent") == "lan1" {
+            break;
+        }
+    }
+    assert_eq!(
+        browser.run("return document.activeElement.className"),
+        "name"
+    );
+    browser.press(&ENTER.to_string());
+    browser.wait("return document.querySelector('#h-shown').textContent.startsWith('lan1')");
+    for _ in 0..30 {
+        browser.press(&TAB.to_string());
+        if browser.run("return document.activeElement.tagName") == "svg" {
+            break;
+        }
+    }
+    browser.press(&LEFT.to_string());
+    browser.wait("return !document.querySelector('#tip').hidden && document.querySelector('#tip').textContent.includes('bit/s')");
+}
+
+fn narrow_and_dark(browser: &Browser, url: &str) {
+    let ground = "return getComputedStyle(document.documentElement).backgroundColor";
+    browser.open(&format!("{url}?y"));
+    browser.resize(360, 800, false);
+    browser.wait(LOADED);
+    let wide = "return document.documentElement.scrollWidth";
+    assert_eq!(browser.run(wide), 360);
+    let light = browser.run(ground);
+    keep_picture(browser, "page-narrow", (360, 1500));
+    browser.resize(1280, 800, true);
+    browser.wait("return document.documentElement.dataset.theme === 'dark'");
+    let dark = browser.run(ground);
+    assert_ne!(dark, light);
+    keep_picture(browser, "page-dark", (1280, 1180));
+    browser.resize(1280, 800, false);
+    browser.wait("return document.documentElement.dataset.theme === 'light'");
+    assert_eq!(browser.run(ground), light);
+    keep_picture(browser, "page-light", (1280, 1180));
+    // the button goes before what the system says, and is remembered
+    browser
+        .run("document.querySelector('#theme').click(); document.querySelector('#theme').click()");
+    assert_eq!(browser.run(ground), dark);
+    browser.open(&format!("{url}?z"));
+    browser.wait(LOADED);
+    assert_eq!(browser.run(ground), dark);
+}
+
+#[test]
+fn names_from_outside_stay_text() {
+    if !can_run(&TOOLS) {
+        return;
+    }
+    visit(30, 1, |browser, _, _| {
+        let row = "[...document.querySelectorAll('#interfaces tbody tr')]";
+        browser.run(&format!(
+            "{row}.find(r => r.textContent.includes({})).click()",
+            json!(HOSTILE_INTERFACE)
+        ));
+        browser.wait(&format!(
+            "return document.querySelector('#h-shown bdi').textContent === {}",
+            json!(HOSTILE_INTERFACE)
+        ));
+        assert!(
+            browser
+                .run(NAMES)
+                .as_array()
+                .unwrap()
+                .contains(&json!(HOSTILE_NETWORK))
+        );
+        browser.run("document.querySelector('#tab [data-value=cities]').click()");
+        browser.wait(&format!(
+            "return [...document.querySelectorAll('#table tbody bdi')].some(b => b.textContent === {})",
+            json!(HOSTILE_CITY)
+        ));
+        let intruders = "return document.querySelectorAll('main img, main script, .interfaces b, #h-shown b, dl b, main svg[onload], main i:not([class]):not(.meter i)').length";
+        assert_eq!(browser.run(intruders), 0);
+        let title = browser.run("return document.title");
+        assert_eq!(title, format!("{HOSTILE_INTERFACE} – rfm"));
+    });
+}
+
+#[test]
+fn a_thousand_networks_do_not_freeze_it() {
+    if !can_run(&TOOLS) {
+        return;
+    }
+    visit(1000, 100, |browser, _, router| {
+        let rows = "return document.querySelectorAll('#table tbody tr').length";
+        assert_eq!(browser.run(rows), 25);
+        let took = browser.run(
+            "const start = performance.now(); document.querySelector('#more').click(); \
+             document.body.offsetHeight; return performance.now() - start",
+        );
+        browser.wait("return document.querySelectorAll('#table tbody tr').length === 1000");
+        let took = took.as_f64().unwrap();
+        println!("the first of 1,000 rows drawn and laid out in {took:.0} ms");
+        assert!(took < 1000.0, "{took} ms");
+        // fewer samples than a figure should rest on are marked
+        assert_ne!(
+            browser.run("return document.querySelectorAll('#table .few').length"),
+            0
+        );
+        // a refresh with all of them shown: no long task
+        browser.run(
+            "window.longest = 0; new PerformanceObserver(l => l.getEntries().forEach(e => longest = Math.max(longest, e.duration))).observe({type: 'longtask'}); \
+             window.asOf = document.querySelector('#status').textContent",
+        );
+        router.tick();
+        browser.wait("return document.querySelector('#status').textContent !== asOf");
+        let longest = browser.run("return longest").as_f64().unwrap();
+        println!("a refresh held the page for {longest:.0} ms at most");
+        assert!(longest < 500.0, "{longest} ms");
+        browser.run("const f = document.querySelector('#find'); f.value = 'AS64999'; f.dispatchEvent(new Event('input'))");
+        assert_eq!(browser.run(rows), 1);
+    });
+}

@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! A made-up router whose day passes in a moment: the page's memory is fed as thread page feeds it.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rfm::bpf::counters::{Count, FamilyCounters, HookCounters};
+use rfm::export::http::Limits;
+use rfm::export::metrics::Interface;
+use rfm::export::page::Page;
+use rfm::export::page::history::Reading;
+use rfm::export::routes::Routes;
+use rfm::flow::snapshot::SeriesRow;
+use rfm::links::Link;
+use serde_json::{Value, json};
+
+use crate::common::http::{Running, start};
+
+/// What a browser must show as it is.
+pub const HOSTILE_INTERFACE: &str = "<i>&\"'x";
+pub const HOSTILE_NETWORK: &str =
+    "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>";
+pub const HOSTILE_CITY: &str = "</td><svg onload=document.title='taken'>\u{202e}";
+
+const NAMES: [&str; 12] = [
+    "Example Video Delivery",
+    "Cloud Nine Hosting",
+    "Northern Search",
+    "Meridian Social",
+    "Harbour Backbone",
+    "Blue Archive CDN",
+    "Open Mirror Foundation",
+    "City Fibre Cooperative",
+    "Polar Games",
+    "Alpine Research Network",
+    "Signal Messenger",
+    "Quartz Mail",
+];
+const CITIES: [&str; 8] = [
+    "Frankfurt am Main",
+    "Amsterdam",
+    "Zürich",
+    "London",
+    "Paris",
+    "Ashburn",
+    "",
+    "Stockholm",
+];
+const COUNTRIES: [&str; 8] = ["DE", "NL", "CH", "GB", "FR", "US", "", "SE"];
+
+struct Series {
+    row: SeriesRow,
+    interface: usize,
+    direction: usize,
+    weight: f64,
+    network: usize,
+    ipv6: bool,
+}
+
+pub struct Router {
+    pub page: Arc<Page>,
+    links: Vec<Link>,
+    masters: Vec<&'static str>,
+    hooks: Vec<[HookCounters; 2]>,
+    series: Vec<Series>,
+    asns: Vec<(u32, Arc<str>)>,
+    /// Seconds since the Unix epoch.
+    start: f64,
+    tick: u64,
+    pub sample_rate: u32,
+}
+
+impl Router {
+    /// With so many networks behind `wan0`.
+    pub fn new(networks: usize) -> Self {
+        let links = vec![
+            link(
+                2,
+                "wan0",
+                "Transit, Harbour Backbone",
+                "ethernet",
+                Some(1_250_000_000),
+            ),
+            link(
+                3,
+                "ix0",
+                "Exchange LAN, rack 7",
+                "ethernet",
+                Some(125_000_000),
+            ),
+            link(4, "br-lan", "", "bridge", None),
+            link(5, "lan1", "Office", "ethernet", Some(125_000_000)),
+            link(6, "wg0", "Branch Ålesund", "wireguard", None),
+            link(7, HOSTILE_INTERFACE, "<b>alias</b>", "veth", None),
+        ];
+        let mut router = Self {
+            page: Arc::default(),
+            masters: vec!["", "", "", "br-lan", "", ""],
+            hooks: vec![[HookCounters::default(); 2]; links.len()],
+            links,
+            series: Vec::new(),
+            asns: Vec::new(),
+            start: 0.0,
+            tick: 0,
+            sample_rate: 100,
+        };
+        for network in 0..networks {
+            router.network(network);
+        }
+        router
+    }
+
+    fn network(&mut self, network: usize) {
+        let asn = 64_500 + network as u32;
+        let name = match network {
+            n if n < NAMES.len() => NAMES[n].into(),
+            n if n == NAMES.len() => HOSTILE_NETWORK.into(),
+            n => format!("Network number {n}"),
+        };
+        self.asns.push((asn, name.as_str().into()));
+        let weight = 1.0 / (network as f64 + 1.6).powf(1.1);
+        for interface in [0, 1, 2, 3, 4, 5] {
+            if interface > 1 && network > 20 || interface == 1 && network > 60 {
+                continue;
+            }
+            for direction in [0, 1] {
+                let ipv6 = network % 3 == 1;
+                let city = match network {
+                    n if n == NAMES.len() => HOSTILE_CITY,
+                    n => CITIES[n % CITIES.len()],
+                };
+                let labels = labels(
+                    &self.links[interface].name,
+                    direction,
+                    if network.is_multiple_of(4) { 17 } else { 6 },
+                    asn,
+                    city,
+                    COUNTRIES[network % COUNTRIES.len()],
+                );
+                let share = [1.0, 0.35, 0.8, 0.5, 0.08, 0.01][interface];
+                let back = [1.0, 0.22][direction];
+                self.series.push(Series {
+                    row: row(&labels),
+                    interface,
+                    direction,
+                    weight: weight * share * back,
+                    network,
+                    ipv6,
+                });
+            }
+        }
+    }
+
+    /// Five seconds pass.
+    pub fn tick(&mut self) {
+        self.ticks(1);
+    }
+
+    /// So many times five seconds pass at once: each gets the mean of all.
+    fn ticks(&mut self, ticks: u64) {
+        self.tick += ticks;
+        let hours = self.tick as f64 / 720.0;
+        let daily = 0.62 - 0.38 * ((hours - 1.0) / 24.0 * std::f64::consts::TAU).cos();
+        for series in &mut self.series {
+            let phase = series.network as f64 * 1.7 + series.direction as f64;
+            let wave =
+                1.0 + 0.25 * (hours * 5.0 + phase).sin() + 0.1 * (hours * 41.0 + phase * 3.0).sin();
+            let noise = 0.93 + 0.14 * noise(self.tick, series.network as u64);
+            let bytes = (ticks as f64 * 5.0 * 62e6 * series.weight * daily * wave * noise) as u64;
+            let packets = bytes / if series.direction == 0 { 1180 } else { 410 };
+            series.row.bytes_total += bytes;
+            series.row.packets_total += packets;
+            let hook = &mut self.hooks[series.interface][series.direction];
+            let family = &mut hook.families[usize::from(series.ipv6)];
+            add(family, bytes, packets);
+        }
+        for hooks in &mut self.hooks {
+            hooks
+                .iter_mut()
+                .for_each(|hook| add(&mut hook.families[2], 300 * ticks, 5 * ticks));
+        }
+        self.feed();
+    }
+
+    fn feed(&self) {
+        let interfaces: Vec<_> = (0..self.links.len())
+            .map(|i| Interface {
+                name: &self.links[i].name.as_str(),
+                link: &self.links[i],
+                master: self.masters[i],
+                attach: "tcx",
+                ingress: Some(self.hooks[i][0]),
+                egress: Some(self.hooks[i][1]),
+            })
+            .collect();
+        let rows: Vec<_> = self.series.iter().map(|s| s.row.clone()).collect();
+        let reading = Reading {
+            now_ms: self.tick * 5000,
+            wall: self.start + self.tick as f64 * 5.0,
+            interfaces: &interfaces,
+            series: &rows,
+            asns: &self.asns,
+            sample_rate: self.sample_rate,
+        };
+        self.page.feed(&reading, self.figures());
+    }
+
+    /// So many hours pass, in steps of a quarter of a minute to six minutes.
+    pub fn pass(&mut self, hours: u64) {
+        if self.tick == 0 {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+            self.start = now.as_secs_f64() - (hours * 3600) as f64;
+            self.feed();
+        }
+        for _ in 1..hours {
+            (0..10).for_each(|_| self.ticks(72));
+        }
+        (0..239).for_each(|_| self.ticks(3));
+        (0..3).for_each(|_| self.tick());
+    }
+
+    fn figures(&self) -> Value {
+        let single = |value: f64| json!([[{}, value]]);
+        json!({
+            "rfm_sample_rate": single(self.sample_rate.into()),
+            "rfm_collector_active_flows": single(18_211.0),
+            "rfm_collector_max_flows": single(65_536.0),
+            "rfm_collector_accounted_packets_total": single(self.tick as f64 * 2200.0),
+            "rfm_collector_dropped_packets_total": single(0.0),
+            "rfm_collector_forced_evictions_total": single(0.0),
+            "rfm_flow_series": single(self.series.len() as f64),
+            "rfm_flow_series_limit": single(10_000.0),
+            "rfm_flow_series_folded_total": single(0.0),
+            "rfm_mmdb_build_timestamp_seconds": [[{"database": "asn"}, self.start - 4e5], [{"database": "city"}, self.start - 4e5]],
+            "rfm_errors_total": [[{"subsystem": "http"}, 0.0], [{"subsystem": "bmp"}, 0.0]],
+            "rfm_bmp_sessions": single(2.0),
+            "rfm_bmp_peers": single(9.0),
+            "rfm_bmp_session_up": [[{"router": "edge1 <b>"}, 1.0], [{"router": "edge2"}, 1.0]],
+            "rfm_rib_routes": [[{"family": "ipv4"}, 2_014_332.0], [{"family": "ipv6"}, 441_870.0]],
+            "rfm_rib_stale_routes": [[{"family": "ipv4"}, 0.0], [{"family": "ipv6"}, 0.0]],
+            "rfm_ipfix_records_total": [[{"collector": "[::1]:4739"}, 918_230.0]],
+            "rfm_ipfix_dropped_records_total": [[{"collector": "[::1]:4739"}, 0.0]],
+            "rfm_config_last_reload_successful": single(1.0),
+            "rfm_config_last_reload_success_timestamp_seconds": single(self.start),
+            "process_start_time_seconds": single(self.start - 1.0),
+            "process_cpu_seconds_total": single(self.tick as f64 * 0.02),
+            "process_resident_memory_bytes": single(9_811_000.0),
+        })
+    }
+
+    /// The exporter with this router's page.
+    pub fn serve(&self) -> Running {
+        let metrics = |out: &mut Vec<u8>| {
+            out.extend_from_slice(b"rfm_up 1\n");
+            Ok(())
+        };
+        let routes = Routes::new(metrics, || Ok(())).with_page(Some(self.page.clone()));
+        start(Limits::default(), move |request, _| routes.answer(&request))
+    }
+}
+
+fn link(ifindex: u32, name: &str, alias: &str, kind: &str, speed: Option<u64>) -> Link {
+    Link {
+        ifindex,
+        name: name.into(),
+        alias: alias.into(),
+        kind: kind.into(),
+        speed_bytes: speed,
+        ..Link::default()
+    }
+}
+
+fn labels(
+    name: &str,
+    direction: usize,
+    protocol: u8,
+    asn: u32,
+    city: &str,
+    country: &str,
+) -> String {
+    let name = name.replace('\\', "\\\\").replace('"', "\\\"");
+    let city = city.replace('\\', "\\\\").replace('"', "\\\"");
+    let (direction, far, near) = [("ingress", "src", "dst"), ("egress", "dst", "src")][direction];
+    format!(
+        "ifname=\"{name}\",direction=\"{direction}\",proto=\"{protocol}\",{far}_asn=\"{asn}\",\
+         {near}_asn=\"65550\",{far}_city=\"{city}\",{near}_city=\"\",{far}_country=\"{country}\",\
+         {far}_peer_asn=\"{}\"",
+        64_500 + asn % 5
+    )
+}
+
+fn row(labels: &str) -> SeriesRow {
+    SeriesRow {
+        labels: labels.into(),
+        bytes_total: 0,
+        packets_total: 0,
+        live_bytes: 0,
+        live_packets: 0,
+        live_sampled_bytes: 0,
+        live_sampled_packets: 0,
+        live_flows: 0,
+    }
+}
+
+fn add(family: &mut FamilyCounters, bytes: u64, packets: u64) {
+    family.crossed += Count { packets, bytes };
+}
+
+/// From 0 to 1, the same in every run.
+fn noise(a: u64, b: u64) -> f64 {
+    let mut word = a.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ b.wrapping_mul(0xd1b5_4a32_d192_ed03);
+    word = (word ^ word >> 31).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (word >> 11) as f64 / (1u64 << 53) as f64
+}

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The built-in page in a real browser, and what stands behind it.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod browser;
+mod live;
+mod looks;
+mod made;
+mod memory;
+mod proxy;
+mod served;

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The history is bounded, and true to what it was fed.
+
+use std::sync::Arc;
+
+use rfm::bpf::counters::{Count, HookCounters};
+use rfm::export::metrics::Interface;
+use rfm::export::page::entry::{MAX_CURVES, MAX_ENTRIES};
+use rfm::export::page::history::{History, MAX_INTERFACES, Reading};
+use rfm::export::page::view::{Query, render};
+use rfm::flow::snapshot::SeriesRow;
+use rfm::links::Link;
+use serde_json::Value;
+
+/// What a history of everything holds at most, in bytes: curves, lines, names, and 3,000 label sets.
+const LIMIT: usize = 6_000_000;
+
+struct Feeder {
+    history: History,
+    links: Vec<Link>,
+    hook: HookCounters,
+    now_ms: u64,
+}
+
+impl Feeder {
+    fn new(interfaces: u32) -> Self {
+        let link = |n| Link {
+            ifindex: n + 1,
+            name: format!("eth{n}"),
+            ..Link::default()
+        };
+        Self {
+            history: History::default(),
+            links: (0..interfaces).map(link).collect(),
+            hook: HookCounters::default(),
+            now_ms: 0,
+        }
+    }
+
+    /// Each interface carries so much more; the series stand as they are given.
+    fn feed(&mut self, seconds: u64, bytes: u64, series: &[SeriesRow]) {
+        self.now_ms += seconds * 1000;
+        self.hook.families[0].crossed += Count {
+            packets: bytes / 100,
+            bytes,
+        };
+        let interfaces: Vec<_> = self
+            .links
+            .iter()
+            .map(|link| Interface {
+                name: &link.name,
+                link,
+                master: "",
+                attach: "tcx",
+                ingress: Some(self.hook),
+                egress: None,
+            })
+            .collect();
+        self.history.feed(&Reading {
+            now_ms: self.now_ms,
+            wall: 1000.0 + self.now_ms as f64 / 1000.0,
+            interfaces: &interfaces,
+            series,
+            asns: &[],
+            sample_rate: 1,
+        });
+    }
+
+    fn view(&self, query: &str) -> Value {
+        let view = render(&self.history, Query::parse(query), &Value::Null);
+        serde_json::from_slice(&view).expect("JSON")
+    }
+}
+
+fn row(text: &Arc<str>, bytes: u64) -> SeriesRow {
+    SeriesRow {
+        labels: text.clone(),
+        bytes_total: bytes,
+        packets_total: bytes / 100,
+        live_bytes: 0,
+        live_packets: 0,
+        live_sampled_bytes: 0,
+        live_sampled_packets: 0,
+        live_flows: 0,
+    }
+}
+
+fn set(interface: u32, asn: u32) -> Arc<str> {
+    format!("ifname=\"eth{interface}\",direction=\"ingress\",proto=\"6\",src_asn=\"{asn}\",src_city=\"city {asn}\"").into()
+}
+
+#[test]
+fn a_steady_rate_is_told_as_it_is() {
+    let mut feeder = Feeder::new(1);
+    let text = set(0, 64_500);
+    for tick in 0..=800 {
+        feeder.feed(5, 5000, &[row(&text, tick * 2500)]);
+    }
+    let view = feeder.view("");
+    let crossing = &view["interfaces"][0]["ingress"];
+    for figure in ["now", "mean", "max"] {
+        assert_eq!(crossing[figure], 1000.0, "{figure}");
+    }
+    assert_eq!(crossing["bytes_total"], 801 * 5000);
+    assert_eq!(crossing["spark"].as_array().map(Vec::len), Some(120));
+    let details = &view["ingress"];
+    let points = details["families"][0].as_array().expect("points");
+    assert_eq!(points.len(), 720);
+    assert!(points.iter().all(|point| point == 1000));
+    let network = &details["networks"][0];
+    assert_eq!(
+        (&network[0], &network[1], &network[2]),
+        (&64_500.into(), &500.0.into(), &500.0.into())
+    );
+    assert_eq!(details["cities"][0][0], "city 64500");
+    assert_eq!(view["egress"], Value::Null);
+    let day = feeder.view("window=day&side=near&ifindex=1");
+    assert_eq!(
+        day["ingress"]["families"][0].as_array().map(Vec::len),
+        Some(33)
+    );
+    assert_eq!(day["ingress"]["networks"].as_array().map(Vec::len), Some(0));
+}
+
+/// A machine that slept, and a late tick.
+#[test]
+fn a_pause_gets_its_mean() {
+    let mut feeder = Feeder::new(1);
+    feeder.feed(0, 0, &[]);
+    feeder.feed(5, 5000, &[]);
+    feeder.feed(20, 5000, &[]);
+    let points = &feeder.view("")["ingress"]["families"][0];
+    assert_eq!(*points, serde_json::json!([1000, 250, 250, 250, 250]));
+}
+
+/// An interface that came back, with counters from 0.
+#[test]
+fn a_counter_that_fell_began_anew() {
+    let mut feeder = Feeder::new(1);
+    feeder.feed(0, 1_000_000, &[]);
+    feeder.hook = HookCounters::default();
+    feeder.feed(5, 5000, &[]);
+    assert_eq!(feeder.view("")["interfaces"][0]["ingress"]["now"], 1000.0);
+}
+
+#[test]
+fn an_interface_that_has_gone_is_not_shown_and_makes_room() {
+    let mut feeder = Feeder::new(MAX_INTERFACES as u32);
+    feeder.feed(5, 5000, &[]);
+    let more = |n: u32| Link {
+        ifindex: n,
+        name: format!("ppp{n}"),
+        ..Link::default()
+    };
+    feeder.links.push(more(1000));
+    feeder.feed(5, 5000, &[]);
+    let view = feeder.view("");
+    assert_eq!(
+        view["interfaces"].as_array().map(Vec::len),
+        Some(MAX_INTERFACES)
+    );
+    assert_eq!(view["left_out"], 1);
+    feeder.links.remove(0);
+    for _ in 0..3 {
+        feeder.feed(5, 5000, &[]);
+    }
+    let view = feeder.view("ifindex=1000");
+    assert_eq!(view["left_out"], 0);
+    assert_eq!(
+        (
+            &view["shown"],
+            &view["ingress"]["families"][0].as_array().map(Vec::len)
+        ),
+        (&1000.into(), &Some(2))
+    );
+}
+
+/// Strangers choose what networks there are: ever new ones neither grow it nor push out what carries most.
+#[test]
+fn it_is_bounded_whatever_comes() {
+    let mut feeder = Feeder::new(200);
+    let steady = set(3, 1);
+    let mut next = 100;
+    for tick in 0..60u64 {
+        let mut rows: Vec<_> = (0..3000)
+            .map(|_| {
+                next += 1;
+                row(&set(next % 128, next), 100)
+            })
+            .collect();
+        rows.push(row(&steady, tick * 1_000_000));
+        feeder.feed(if tick < 20 { 3600 } else { 5 }, 5000, &rows);
+        let held = feeder.history.bytes();
+        assert!(held < LIMIT, "{held} bytes");
+    }
+    let view = feeder.view("ifindex=4");
+    let cost = &view["history"];
+    assert_eq!(
+        view["interfaces"].as_array().map(Vec::len),
+        Some(MAX_INTERFACES)
+    );
+    assert!(
+        cost["lines"].as_u64() < Some(MAX_ENTRIES as u64 + 1024),
+        "{cost}"
+    );
+    assert!(cost["curves"].as_u64() <= Some(MAX_CURVES as u64), "{cost}");
+    assert!(cost["evicted"].as_u64() > Some(10_000), "{cost}");
+    let first = &view["ingress"]["networks"][0];
+    assert_eq!((&first[0], &first[1]), (&1.into(), &200_000.0.into()));
+    assert_eq!(view["ingress"]["curves"][0][0], 1);
+    println!(
+        "a history of everything holds {} bytes",
+        feeder.history.bytes()
+    );
+}
+
+#[test]
+fn an_idle_router_costs_little() {
+    let mut feeder = Feeder::new(4);
+    feeder.feed(5, 0, &[]);
+    feeder.feed(5, 0, &[]);
+    let held = feeder.history.bytes();
+    assert!(held < 16_000, "{held} bytes");
+}
