@@ -24,6 +24,7 @@ use rfm::errors::Errors;
 use rfm::export::ipfix::flows::{Layout, Shape};
 use rfm::export::ipfix::message::{MAX_LENGTH, Message};
 use rfm::export::ipfix::options::Interface;
+use rfm::export::ipfix::tally::Tally;
 use rfm::export::ipfix::worker::{self, Settings, Sources, Target};
 use rfm::flow::key::{Direction, Family, FlowKey, FlowRecord};
 use rfm::flow::labels::SetId;
@@ -202,7 +203,7 @@ fn run_encode() -> f64 {
 /// Thread ipfix and what it took.
 struct Exporter {
     threads: Threads,
-    sent: Arc<rfm::export::ipfix::tally::Tally>,
+    sent: Arc<Tally>,
     took: mpsc::Receiver<Duration>,
     _sink: Sink,
 }
@@ -210,7 +211,7 @@ struct Exporter {
 impl Exporter {
     fn start() -> Result<(Self, Outlet), Box<dyn Error>> {
         let sink = Sink::new()?;
-        let (outlet, inlet) = Outlet::new(vec![Direction::Egress]);
+        let (outlet, inlet) = Outlet::new(vec![Direction::Egress], Arc::default());
         let collector = IpfixCollector {
             host: "127.0.0.1".into(),
             port: sink.port,
@@ -220,8 +221,8 @@ impl Exporter {
             host: String::new(),
             port: 0,
         };
-        let target = Target::new(&collector, &bind, inlet.losses.clone());
-        let sent = target.tally.clone();
+        let sent = Arc::new(Tally::new(collector.label(), inlet.losses.clone()));
+        let target = Target::new(&collector, &bind, sent.clone());
         let settings = Settings {
             targets: vec![target],
             template_refresh: Duration::from_secs(60),

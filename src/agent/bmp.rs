@@ -8,7 +8,6 @@ use crossbeam_channel::Sender;
 use super::{Error, Running};
 use crate::config;
 use crate::control::bgp::RibAndSessions;
-use crate::enrich::BgpRoutes;
 use crate::enrich::bmp::Collector;
 use crate::enrich::rib::RibHandle;
 use crate::errors::Errors;
@@ -38,9 +37,8 @@ impl Bmp {
         Ok(Self { rib, collector })
     }
 
-    /// What thread flow asks.
-    pub fn routes(&self, config: &config::Rib, interfaces: Arc<Interfaces>) -> BgpRoutes {
-        BgpRoutes::new(self.rib.clone(), interfaces, &config.vrf)
+    pub fn rib(&self) -> RibHandle {
+        self.rib.clone()
     }
 
     /// What a scrape asks, where there is something to show.

@@ -5,43 +5,54 @@ use std::cell::RefCell;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use super::bmp::Bmp;
 use super::{Error, Running};
 use crate::bpf::counters::Counters;
 use crate::config::{Agent, Config};
+use crate::enrich::rib::RibHandle;
 use crate::enrich::{Enricher, Ways};
 use crate::export::ipfix::flows::Layout;
 use crate::export::ipfix::options::Interface;
-use crate::export::ipfix::tally::Tally;
+use crate::export::ipfix::tally::{Tallies, Tally};
 use crate::export::ipfix::worker::{self, Settings, Sources, Target};
 use crate::flow::key::FlowKey;
-use crate::flow::outlet::Outlet;
+use crate::flow::outlet::{Inlet, Losses, Outlet};
 use crate::flow::worker::Knowledge;
 use crate::interfaces::Interfaces;
 use crate::links::{Gateways, Link, LinkSocket};
 use crate::live::Live;
 
-/// Where flows go that are exported, and what becomes of them.
-#[derive(Default)]
+/// What there is of the export between two changes of its configuration.
+#[derive(Clone, Default)]
 pub(super) struct Export {
-    pub outlet: Option<Outlet>,
-    pub tallies: Vec<Arc<Tally>>,
+    pub tallies: Tallies,
+    losses: Arc<Losses>,
 }
 
-impl Running {
-    /// Thread ipfix, where there is a collector.
-    pub(super) fn start_ipfix(&self, agent: &Agent, bmp: &Bmp) -> Result<Export, Error> {
+/// Thread ipfix before it begins: thread flow gets its end of the channel first.
+pub(super) struct Exporter {
+    settings: Settings,
+    inlet: Inlet,
+}
+
+impl Export {
+    /// The ends for thread flow and thread ipfix; none without a collector. Who is still a collector keeps
+    /// its counts.
+    pub fn prepare(&self, agent: &Agent) -> (Option<Outlet>, Option<Exporter>) {
         let ipfix = &agent.ipfix;
+        let before = self.tallies.all();
         let collectors = ipfix.collectors();
+        let tallies: Vec<_> = collectors
+            .iter()
+            .map(|collector| self.tally(collector.label(), &before))
+            .collect();
+        self.tallies.replace(tallies.clone());
         if collectors.is_empty() {
-            return Ok(Export::default());
+            return (None, None);
         }
-        let (outlet, inlet) = Outlet::new(ipfix.directions.clone());
-        let target = |collector| Target::new(collector, &ipfix.bind, inlet.losses.clone());
-        let targets: Vec<_> = collectors.iter().map(target).collect();
-        let tallies = targets.iter().map(|target| target.tally.clone()).collect();
+        let targets = collectors.iter().zip(tallies);
+        let targets = targets.map(|(collector, tally)| Target::new(collector, &ipfix.bind, tally));
         let settings = Settings {
-            targets,
+            targets: targets.collect(),
             template_refresh: ipfix.template_refresh,
             domain: ipfix.observation_domain_id,
             layout: Layout {
@@ -50,8 +61,26 @@ impl Running {
             },
             sample_rate: agent.bpf.sample_rate,
         };
+        let (outlet, inlet) = Outlet::new(ipfix.directions.clone(), self.losses.clone());
+        (Some(outlet), Some(Exporter { settings, inlet }))
+    }
+
+    fn tally(&self, label: String, before: &[Arc<Tally>]) -> Arc<Tally> {
+        let same = before.iter().find(|tally| tally.collector == label);
+        same.cloned()
+            .unwrap_or_else(|| Arc::new(Tally::new(label, self.losses.clone())))
+    }
+}
+
+impl Running {
+    pub(super) fn start_ipfix(
+        &self,
+        exporter: Exporter,
+        agent: &Agent,
+        rib: &RibHandle,
+    ) -> Result<(), Error> {
         let facts = Facts {
-            enricher: self.enricher(agent, bmp),
+            enricher: self.enricher(agent, rib),
             links: LinkSocket::new(self.errors.clone()),
             gateways: RefCell::new(Gateways::new(self.errors.clone())),
             interfaces: self.interfaces.clone(),
@@ -61,11 +90,13 @@ impl Running {
         };
         let errors = self.errors.clone();
         self.spawn("ipfix", move |heartbeat| {
-            worker::run(settings, facts, inlet, &errors, &heartbeat);
-        })?;
-        Ok(Export {
-            outlet: Some(outlet),
-            tallies,
+            worker::run(
+                exporter.settings,
+                facts,
+                exporter.inlet,
+                &errors,
+                &heartbeat,
+            );
         })
     }
 }

@@ -28,11 +28,12 @@ use crate::bpf::load::Loaded;
 use crate::bpf::ring::RingReader;
 use crate::config::{Agent, Config, Mmdb};
 use crate::control::api;
-use crate::enrich::Enricher;
 use crate::enrich::mmdb::{self, Databases};
+use crate::enrich::rib::RibHandle;
+use crate::enrich::{BgpRoutes, Enricher};
 use crate::errors::Errors;
 use crate::export::http::Server;
-use crate::export::ipfix::tally::Tally;
+use crate::export::ipfix::tally::Tallies;
 use crate::export::page::Page;
 use crate::export::routes::Routes;
 use crate::export::scrape::{BmpReader, LinkReader, Scrape};
@@ -53,6 +54,7 @@ use bmp::Bmp;
 use control::Control;
 pub use error::Error;
 use inbox::Inbox;
+use ipfix::Export;
 pub use leftovers::detach;
 use links::LinksThread;
 use reload::Changer;
@@ -89,14 +91,19 @@ pub fn run(file: &Path, config: &Config) -> Result<(), Error> {
     };
     running.watch_databases(&agent.enrich.mmdb)?;
     bmp::assign_vrfs(&running.interfaces, &found.links);
-    let export = running.start_ipfix(agent, &bmp)?;
-    let flow = running.start_flow(agent, &bmp, export.outlet)?;
+    let rib = bmp.rib();
+    let export = Export::default();
+    let (outlet, exporter) = export.prepare(agent);
+    let flow = running.start_flow(agent, &rib, outlet)?;
+    if let Some(exporter) = exporter {
+        running.start_ipfix(exporter, agent, &rib)?;
+    }
     let reader = LinkReader::new(found.socket, found.links.clone());
     let addresses = server.addresses();
     let view = View {
         flows: flow.requests.clone(),
         bmp: bmp.reader(),
-        ipfix: export.tallies,
+        ipfix: export.tallies.clone(),
     };
     let page = running.start_page(agent, view.clone(), &found.links)?;
     running.start_http(server, view.clone(), reader, page)?;
@@ -132,6 +139,8 @@ pub fn run(file: &Path, config: &Config) -> Result<(), Error> {
             links: &links,
             flows: flow.requests,
             bmp: bmp_changes,
+            rib,
+            export,
             programs,
         },
         notifier: Notifier::from_environment(),
@@ -168,7 +177,7 @@ struct FlowEnds {
 struct View {
     flows: Sender<Request>,
     bmp: Option<BmpReader>,
-    ipfix: Vec<Arc<Tally>>,
+    ipfix: Tallies,
 }
 
 /// What the parts share.
@@ -207,7 +216,7 @@ impl Running {
     fn start_flow(
         &self,
         agent: &Agent,
-        bmp: &Bmp,
+        rib: &RibHandle,
         outlet: Option<Outlet>,
     ) -> Result<FlowEnds, Error> {
         let (batches, records) = bounded(BATCHES);
@@ -221,7 +230,7 @@ impl Running {
         };
         let settings = settings::flow(agent);
         let names = self.interfaces.clone();
-        let enricher = self.enricher(agent, bmp);
+        let enricher = self.enricher(agent, rib);
         self.spawn_raised("flow", threads::raise_priority, move |heartbeat| {
             worker::run(&settings, names, enricher, channels, &heartbeat);
         })?;
@@ -233,8 +242,8 @@ impl Running {
     }
 
     /// All that is known of addresses, for one thread.
-    fn enricher(&self, agent: &Agent, bmp: &Bmp) -> Enricher {
-        let routes = bmp.routes(&agent.enrich.rib, self.interfaces.clone());
+    fn enricher(&self, agent: &Agent, rib: &RibHandle) -> Enricher {
+        let routes = BgpRoutes::new(rib.clone(), self.interfaces.clone(), &agent.enrich.rib.vrf);
         Enricher::new(
             Some(Box::new(routes)),
             &agent.enrich.prefix,

@@ -6,18 +6,24 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
 use super::commands::{Command, Done, Refused};
+use super::ipfix::{Export, Exporter};
 use super::links::LinksThread;
 use super::{Running, settings};
 use crate::bpf::load::ConfigMap;
 use crate::config::{self, Config, Machine};
 use crate::enrich::mmdb::Databases;
-use crate::flow::worker::{Change, Request};
+use crate::enrich::rib::RibHandle;
+use crate::flow::worker::{self, Change, Request};
 use crate::links::follow::Order;
 use crate::logging;
+
+/// How long thread flow may take to see a change.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is reached when something is to change.
 pub(super) struct Changer<'a> {
@@ -26,6 +32,8 @@ pub(super) struct Changer<'a> {
     pub links: &'a LinksThread,
     pub flows: Sender<Request>,
     pub bmp: Option<Sender<config::Rib>>,
+    pub rib: RibHandle,
+    pub export: Export,
     pub programs: ConfigMap,
 }
 
@@ -83,7 +91,8 @@ impl Changer<'_> {
             self.running
                 .replace_databases(databases, &after.agent.enrich.mmdb)?;
         }
-        self.tell_threads(&after)?;
+        let exports = before.agent.ipfix != after.agent.ipfix;
+        self.tell_threads(&after, exports)?;
         for warning in after.warnings() {
             log::warn!("{warning}");
         }
@@ -99,18 +108,30 @@ impl Changer<'_> {
             .map_err(|error| format!("cannot tell the BPF programs: {error}"))
     }
 
-    fn tell_threads(&self, config: &Config) -> Result<(), Refused> {
+    /// `exports`: whom to export to has changed.
+    fn tell_threads(&self, config: &Config, exports: bool) -> Result<(), Refused> {
         let agent = &config.agent;
         let ended = |name: &str| format!("thread {name} has ended");
         let interfaces = &self.running.interfaces;
         interfaces.set_past_ttl(agent.prometheus.series_ttl);
+        let (outlet, exporter) = match exports {
+            true => {
+                let (outlet, exporter) = self.export.prepare(agent);
+                (Some(outlet), exporter)
+            }
+            false => (None, None),
+        };
         let change = Change {
             settings: settings::flow(agent),
             prefixes: agent.enrich.prefix.clone(),
+            outlet,
         };
         self.flows
             .send(Request::Change(Box::new(change)))
             .map_err(|_| ended("flow"))?;
+        if exports {
+            self.replace_exporter(config, exporter)?;
+        }
         if let Some(bmp) = &self.bmp {
             bmp.send(agent.enrich.rib.clone())
                 .map_err(|_| ended("bmp"))?;
@@ -122,6 +143,21 @@ impl Changer<'_> {
         match self.links.handle.order(order) {
             true => Ok(()),
             false => Err(ended("links")),
+        }
+    }
+
+    /// Thread flow hands its parts to the new one already; the one before sends what it has, and ends.
+    fn replace_exporter(&self, config: &Config, exporter: Option<Exporter>) -> Result<(), Refused> {
+        // requests are answered in order: after this the change was taken in
+        worker::ask(&self.flows, PATIENCE, Request::Totals)
+            .map_err(|_| "thread flow does not answer".to_owned())?;
+        self.running.threads.stop("ipfix");
+        match exporter {
+            Some(exporter) => self
+                .running
+                .start_ipfix(exporter, &config.agent, &self.rib)
+                .map_err(|error| error.to_string()),
+            None => Ok(()),
         }
     }
 

@@ -23,6 +23,7 @@ impl Config {
         to.prometheus.flow_gauges = from.prometheus.flow_gauges;
         to.prometheus.max_series = from.prometheus.max_series;
         to.prometheus.series_ttl = from.prometheus.series_ttl;
+        to.ipfix = from.ipfix;
         to.enrich.mmdb = from.enrich.mmdb;
         to.enrich.prefix = from.enrich.prefix;
         let (to, from) = (&mut to.enrich.rib.bmp, from.enrich.rib.bmp);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
-use super::ipfix::tally::Tally;
+use super::ipfix::tally::Tallies;
 use super::metrics::{self, Bmp, Build, Input, Interface};
 use crate::bpf::counters::{Counters, HookCounters};
 use crate::enrich::bmp::Monitor;
@@ -36,7 +36,7 @@ pub struct Scrape {
     pub flows: Sender<Request>,
     pub databases: Arc<Databases>,
     pub bmp: Option<BmpReader>,
-    pub ipfix: Vec<Arc<Tally>>,
+    pub ipfix: Tallies,
     pub errors: Arc<Errors>,
     pub links: RefCell<LinkReader>,
     pub process: ProcessReader,
@@ -115,7 +115,7 @@ impl Scrape {
             sample_rate: agent.bpf.sample_rate,
             databases: &self.databases.build_times(),
             bmp: bmp.as_ref(),
-            ipfix: &self.ipfix,
+            ipfix: &self.ipfix.all(),
             errors: &self.errors,
             parse_errors: &parse_errors,
             build: Build {

@@ -86,11 +86,10 @@ pub struct Outlet {
 }
 
 impl Outlet {
-    /// Lets flows of these directions through.
-    pub fn new(directions: Vec<Direction>) -> (Self, Inlet) {
+    /// Lets flows of these directions through; what finds no room is added to `losses`.
+    pub fn new(directions: Vec<Direction>, losses: Arc<Losses>) -> (Self, Inlet) {
         let (sender, parts) = bounded(BATCHES);
         let (spare, spares) = bounded(BATCHES);
-        let losses = Arc::new(Losses::default());
         let outlet = Self {
             parts: sender,
             spares,

@@ -76,6 +76,8 @@ pub struct Settings {
 pub struct Change {
     pub settings: Settings,
     pub prefixes: Vec<StaticPrefix>,
+    /// Where completed parts go from now on, if that changes.
+    pub outlet: Option<Option<Outlet>>,
 }
 
 /// What others ask of the flow thread. An answer that nobody waits for any more is dropped.
@@ -274,14 +276,19 @@ impl<N: Names, K: Knowledge> Worker<N, K> {
             Request::Totals(reply) => drop(reply.try_send(self.totals())),
             Request::Scan(scan) if self.scans.len() < MAX_SCANS => self.scans.push_back(scan),
             Request::Scan(_) => {}
-            Request::Change(change) => self.change(&change),
+            Request::Change(change) => self.change(*change),
         }
     }
 
-    fn change(&mut self, change: &Change) {
+    fn change(&mut self, change: Change) {
         self.table.set_limits(change.settings.table);
         self.books.rollup.set_limits(change.settings.rollup);
         self.books.knowledge.set_prefixes(&change.prefixes);
+        if let Some(outlet) = change.outlet {
+            // the one before lets go of its batch
+            self.books.outlet = outlet;
+            self.full_since_ms = None;
+        }
     }
 
     /// Goes on with the questions about flows; true if there is more to do.

@@ -26,8 +26,8 @@ pub struct Agent {
 pub fn config(interfaces: &str, more: &str) -> String {
     format!(
         "[agent]\ninterfaces = {interfaces}\n{more}\n\
-         [agent.prometheus]\nhost = \"127.0.0.1\"\nport = {PORT}\n\
-         [agent.control]\nsocket = \"\"\n"
+         [agent.control]\nsocket = \"\"\n\
+         [agent.prometheus]\nhost = \"127.0.0.1\"\nport = {PORT}\n"
     )
 }
 

@@ -33,7 +33,7 @@ fn status_has_the_figures_of_metrics() {
     )));
     let status = rig.json("status");
     let metrics = rig.agent.scrape();
-    assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(status["version"], env!("RFM_VERSION"));
     assert_eq!(status["healthy"], true);
     assert_eq!(status["sample_rate"], 1);
     assert!(status["uptime_seconds"].as_u64().expect("seconds") < 600);
@@ -129,7 +129,7 @@ fn people_read_a_table() {
             .find(|line| line.starts_with(start))
             .unwrap_or_else(|| panic!("no line {start} in {text}"))
     };
-    assert!(line("rfm ").contains(env!("CARGO_PKG_VERSION")));
+    assert!(line("rfm ").contains(env!("RFM_VERSION")));
     assert!(line("health").ends_with("healthy"));
     assert!(line("sampling").ends_with("every packet"));
     assert!(line("lost").ends_with("nothing"));

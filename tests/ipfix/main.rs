@@ -15,5 +15,6 @@ mod live;
 mod peers;
 mod properties;
 mod rates;
+mod reloaded;
 mod rig;
 mod routed;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The sample rate changes while flows go on: no record mixes two, and each is scaled by its own.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rfm::config::Transport;
@@ -110,7 +111,7 @@ fn nfdump_and_nfacctd_scale_each_record_by_its_own_rate() {
 
 #[test]
 fn what_finds_no_room_is_counted_and_not_waited_for() {
-    let (mut outlet, inlet) = Outlet::new(vec![rfm::flow::key::Direction::Egress]);
+    let (mut outlet, inlet) = Outlet::new(vec![rfm::flow::key::Direction::Egress], Arc::default());
     // nobody takes anything
     for n in 0..20_000 {
         outlet.push(&part(n));

@@ -80,7 +80,7 @@ pub const LAYOUT: Layout = Layout {
 
 impl Rig {
     pub fn new(collectors: &[(Transport, u16)], refresh: Duration) -> Self {
-        let (outlet, inlet) = Outlet::new(Direction::ALL.into());
+        let (outlet, inlet) = Outlet::new(Direction::ALL.into(), Arc::default());
         let bind = IpfixBind {
             host: String::new(),
             port: 0,
@@ -91,7 +91,8 @@ impl Rig {
                 port,
                 transport,
             };
-            Target::new(&collector, &bind, inlet.losses.clone())
+            let tally = Tally::new(collector.label(), inlet.losses.clone());
+            Target::new(&collector, &bind, Arc::new(tally))
         };
         let targets: Vec<_> = collectors.iter().map(target).collect();
         let tallies = targets.iter().map(|t| t.tally.clone()).collect();

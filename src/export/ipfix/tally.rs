@@ -1,10 +1,27 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! What became of the flow records, by collector: counted by thread ipfix, read by a scrape.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::flow::outlet::{Load, Losses};
+
+/// Those of the collectors there are now, for whoever shows them.
+#[derive(Clone, Default)]
+pub struct Tallies(Arc<RwLock<Vec<Arc<Tally>>>>);
+
+impl Tallies {
+    pub fn all(&self) -> Vec<Arc<Tally>> {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub fn replace(&self, tallies: Vec<Arc<Tally>>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = tallies;
+    }
+}
 
 /// The figures of one collector.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use crate::config::{self, Transport};
 use crate::enrich::Ways;
 use crate::errors::Errors;
 use crate::flow::key::FlowKey;
-use crate::flow::outlet::{Inlet, Load, Losses};
+use crate::flow::outlet::{Inlet, Load};
 use crate::flow::table::CompletedFlow;
 use crate::threads::Heartbeat;
 
@@ -51,7 +51,7 @@ impl Target {
     pub fn new(
         collector: &config::IpfixCollector,
         bind: &config::IpfixBind,
-        before: Arc<Losses>,
+        tally: Arc<Tally>,
     ) -> Self {
         Self {
             transport: collector.transport,
@@ -61,7 +61,7 @@ impl Target {
                 own_host: bind.host.clone(),
                 own_port: bind.port,
             },
-            tally: Arc::new(Tally::new(collector.label(), before)),
+            tally,
         }
     }
 }

@@ -161,7 +161,7 @@ pub fn render(history: &History, query: Query, figures: &Value) -> Vec<u8> {
     let (ingress, egress) = (of(Direction::Ingress), of(Direction::Egress));
     let view = View {
         schema: SCHEMA,
-        version: env!("CARGO_PKG_VERSION"),
+        version: env!("RFM_VERSION"),
         revision: env!("RFM_REVISION"),
         now: history.wall,
         since: history.since,

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Other collectors while the agent runs: no record is lost on the way, and who stays keeps its counts.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use super::common::agent::{Agent, EXACT, config};
+use super::common::lab::{Lab, can_run, wait_for};
+use super::common::packet::Sender;
+use super::common::traffic::send_burst;
+use super::rig::{Listener, PATIENCE};
+
+/// Flows end two seconds after their last packet.
+fn towards(ports: &[u16]) -> String {
+    let collector =
+        |port| format!("[[agent.ipfix.collector]]\nhost = \"127.0.0.1\"\nport = {port}\n");
+    let collectors: String = ports.iter().map(collector).collect();
+    let timeout = "[agent.collector]\neviction_timeout = \"2s\"\n";
+    config(r#"["v0"]"#, &format!("{EXACT}{timeout}{collectors}"))
+}
+
+/// Packets in the records of a collector, until there are so many or no message comes.
+fn packets(collector: &mut Listener, enough: u64) -> u64 {
+    let deadline = Instant::now() + PATIENCE;
+    let mut sum = 0;
+    while sum < enough && Instant::now() < deadline {
+        if let Some(message) = collector.next(Duration::from_secs(1)) {
+            sum += message.flows().map(|flow| flow.number(2)).sum::<u64>();
+        }
+    }
+    sum
+}
+
+#[test]
+fn collectors_change_without_a_loss() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    let listener = || namespace.inside(Listener::new);
+    let [mut gone, mut stays, mut new] = [listener(), listener(), listener()];
+    let send = |count| {
+        namespace.inside(|| send_burst(&Sender::new("v0").expect("a packet socket"), count));
+    };
+    let label = |listener: &Listener| format!("127.0.0.1:{}", listener.port());
+    let agent = Agent::start(&lab, &namespace, &towards(&[gone.port(), stays.port()]));
+    send(300);
+    assert_eq!(packets(&mut gone, 300), 300);
+    assert_eq!(packets(&mut stays, 300), 300);
+
+    // what is under way when the collectors change goes to those of before or to those of after
+    send(200);
+    lab.file("rfm.toml", &towards(&[stays.port(), new.port()]));
+    agent.signal(Signal::HUP);
+    assert!(wait_for(PATIENCE, || agent.log().contains("read again")));
+    let log = agent.log();
+    assert!(
+        log.contains("agent.ipfix.collector") && !log.contains("kept"),
+        "{log}"
+    );
+    send(100);
+    assert_eq!(packets(&mut stays, 300), 300);
+    let late = packets(&mut new, 300);
+    assert_eq!(late + packets(&mut gone, 300 - late), 300);
+    let (metrics, counted) = agent.scrape_until(PATIENCE, |m| {
+        m.get("rfm_ipfix_records_total", &[("collector", &label(&stays))]) >= Some(400.0)
+    });
+    assert!(counted, "the one that stays counts on: {metrics:?}");
+    let dropped = metrics.sum("rfm_ipfix_dropped_records_total", &[]);
+    assert_eq!(dropped, 0);
+    let former = [("collector", &*label(&gone))];
+    assert_eq!(metrics.get("rfm_ipfix_records_total", &former), None);
+
+    lab.file("rfm.toml", &towards(&[]));
+    agent.signal(Signal::HUP);
+    let none = |m: &super::common::metrics::Metrics| m.sum("rfm_ipfix_records_total", &[]) == 0;
+    assert!(agent.scrape_until(PATIENCE, none).1);
+    agent.stop();
+}
