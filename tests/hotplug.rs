@@ -288,7 +288,11 @@ fn five_hundred_that_come_and_go_leave_nothing() {
     let lab = Lab::new();
     // far fewer slots than interfaces
     let more = format!("{EXACT}iface_stats_size = 128\n");
-    let (namespace, agent) = start(&lab, r#"["c.*"]"#, &more);
+    // the page remembers interfaces that were there, so many: that is no leak
+    let namespace = lab.namespace("h");
+    let more = format!("require_interface = false\n{more}");
+    let toml = config(r#"["c.*"]"#, &more) + "page = false\n";
+    let agent = Agent::start(&lab, &namespace, &toml);
     // what grows once does so here
     come_and_go(&namespace, 0..50);
     settle_totals(&agent);
@@ -297,7 +301,7 @@ fn five_hundred_that_come_and_go_leave_nothing() {
     come_and_go(&namespace, 50..50 + ROUNDS);
     println!("{ROUNDS} interfaces in {:?}", start.elapsed());
     let gone = wait_for(2 * SETTLED, || {
-        agent.open_files() == files && links_held() == links
+        agent.open_files() == files && links_held() <= links
     });
     let now = (links_held(), agent.open_files(), agent.resident_memory());
     println!("links, files, memory: before {links} {files} {memory}, after {now:?}");
