@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! By how much each label set grew since it was last looked at (pure).
 
+use std::cmp::Reverse;
 use std::mem::size_of;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::flow::snapshot::SeriesRow;
 /// come to stand there.
 #[derive(Debug)]
 struct Seen {
-    text: Arc<str>,
+    _text: Arc<str>,
     bytes: u64,
     packets: u64,
     round: u32,
@@ -26,15 +27,17 @@ pub struct Deltas {
 }
 
 impl Deltas {
-    /// Calls `moved` with labels, bytes and packets of each set that grew. A set that was not there the last
-    /// time began since, at 0; but the first time all of it is older.
+    /// Calls `moved` with labels, bytes and packets of each set that grew, what grew most first: where there
+    /// is no room for all, it is what has any. A set that was not there the last time began since, at 0; but
+    /// the first time all of it is older.
     pub fn take(&mut self, rows: &[SeriesRow], mut moved: impl FnMut(&str, u64, u64)) {
+        let mut grown = Vec::new();
         let first = self.round == 0;
         self.round = self.round.wrapping_add(1).max(1);
         for row in rows {
             let place = row.labels.as_ptr() as usize;
             let seen = self.seen.entry(place).or_insert_with(|| Seen {
-                text: row.labels.clone(),
+                _text: row.labels.clone(),
                 bytes: if first { row.bytes_total } else { 0 },
                 packets: if first { row.packets_total } else { 0 },
                 round: 0,
@@ -44,8 +47,12 @@ impl Deltas {
             (seen.bytes, seen.packets) = (row.bytes_total, row.packets_total);
             seen.round = self.round;
             if packets > 0 || bytes > 0 {
-                moved(&seen.text, bytes, packets);
+                grown.push((bytes, packets, &row.labels));
             }
+        }
+        grown.sort_unstable_by_key(|&(bytes, packets, _)| Reverse((bytes, packets)));
+        for (bytes, packets, labels) in grown {
+            moved(labels, bytes, packets);
         }
         self.seen.retain(|_, seen| seen.round == self.round);
         // after a crowd the table would stay large for ever
@@ -91,7 +98,7 @@ mod tests {
         let mut deltas = Deltas::default();
         assert_eq!(take(&mut deltas, &[row(&a, 1000)]), []);
         let moved = take(&mut deltas, &[row(&a, 1500), row(&b, 700)]);
-        assert_eq!(moved, [("a".into(), 500, 5), ("b".into(), 700, 7)]);
+        assert_eq!(moved, [("b".into(), 700, 7), ("a".into(), 500, 5)]);
         assert_eq!(take(&mut deltas, &[row(&a, 1500), row(&b, 700)]), []);
     }
 
