@@ -80,8 +80,9 @@ impl Routes {
         };
         self.resolve(&mut asked)?;
         let fields = asked.by.clone();
-        let (groups, count, rest, total) =
-            self.scan(asked, |reply| Question::Groups(fields.clone(), reply))?;
+        let (sort, limit) = (asked.sort, asked.limit);
+        let (groups, total) = self.scan(asked, |reply| Question::Groups(fields.clone(), reply))?;
+        let (groups, count, rest) = groups.sorted(sort, limit);
         json(&api::Top {
             time: rfc3339(SystemTime::now()),
             sample_rate: self.sample_rate(),

@@ -253,7 +253,7 @@ fn what_is_stacked_is_counted_once() {
     assert_eq!(top["left_out"], json!(["br0"]));
     assert_eq!(top["total"]["packets"], 10);
     assert_eq!(top["top"][0]["packets"], 10);
-    let only = rig.json("top --by ifname --interface br0");
+    let only = rig.json("top --by ifname --interface br0 --protocol udp");
     assert_eq!(only["total"]["packets"], 10);
     let status = rig.json("status");
     let interfaces = status["interfaces"].as_array().unwrap();

@@ -185,7 +185,7 @@ impl Router {
     fn feed(&self) {
         let interfaces: Vec<_> = (0..self.links.len())
             .map(|i| Interface {
-                name: &self.links[i].name.as_str(),
+                name: self.links[i].name.as_str(),
                 link: &self.links[i],
                 master: self.masters[i],
                 attach: "tcx",

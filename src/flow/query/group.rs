@@ -26,8 +26,10 @@ pub struct Group {
     pub asn_name: Option<Arc<str>>,
 }
 
+/// Sums on their way from the thread that made them to the one that asked, which sorts them: with many
+/// groups that takes longer than the first may be kept from its work.
 #[derive(Debug)]
-pub(super) struct Groups {
+pub struct Groups {
     fields: Vec<Field>,
     sums: HashMap<Box<[Value]>, Entry, RandomState>,
     rest: Sum,
@@ -38,12 +40,11 @@ pub(super) struct Groups {
 #[derive(Debug)]
 struct Entry {
     sum: Sum,
-    /// A flow of the group, to ask for names.
-    example: FlowRecord,
+    asn_name: Option<Arc<str>>,
 }
 
 impl Groups {
-    pub fn new(fields: Vec<Field>) -> Self {
+    pub(super) fn new(fields: Vec<Field>) -> Self {
         Self {
             fields,
             sums: HashMap::default(),
@@ -52,7 +53,7 @@ impl Groups {
         }
     }
 
-    pub fn add(&mut self, record: &FlowRecord, set: SetId, sum: &Sum, facts: &impl Facts) {
+    pub(super) fn add(&mut self, record: &FlowRecord, set: SetId, sum: &Sum, facts: &impl Facts) {
         self.values.clear();
         let known = self
             .fields
@@ -76,7 +77,7 @@ impl Groups {
         } else if self.sums.len() < MAX_GROUPS {
             let entry = Entry {
                 sum: *sum,
-                example: *record,
+                asn_name: self.asn_name(record, facts),
             };
             self.sums.insert(self.values.as_slice().into(), entry);
         } else {
@@ -84,36 +85,36 @@ impl Groups {
         }
     }
 
+    fn asn_name(&self, record: &FlowRecord, facts: &impl Facts) -> Option<Arc<str>> {
+        let end = self.fields.iter().find_map(|f| asn_end(*f))?;
+        let known = facts.known(&record.key);
+        let ends = [known.src, known.dst];
+        ends.into_iter().nth(end)?.asn_name
+    }
+
     /// The largest first, how many groups there are, and what was not told apart.
-    pub fn finish(self, sort: Sort, limit: usize, facts: &impl Facts) -> (Vec<Group>, u64, Sum) {
+    pub fn sorted(self, sort: Sort, limit: usize) -> (Vec<Group>, u64, Sum) {
         let count = self.sums.len() as u64;
-        let mut groups: Vec<_> = self.sums.into_iter().collect();
-        let figure = |entry: &Entry| match sort {
-            Sort::Packets => entry.sum.packets,
-            Sort::Rate => entry.sum.bytes_per_second,
-            Sort::Last => entry.example.last,
-            Sort::Bytes | Sort::Duration => entry.sum.bytes,
+        let group = |(values, entry): (Box<[Value]>, Entry)| Group {
+            values,
+            sum: entry.sum,
+            asn_name: entry.asn_name,
         };
-        let rank = |(_, entry): &(Box<[Value]>, Entry)| std::cmp::Reverse(figure(entry));
+        let mut groups: Vec<_> = self.sums.into_iter().map(group).collect();
+        let rank = |group: &Group| {
+            std::cmp::Reverse(match sort {
+                Sort::Packets => group.sum.packets,
+                Sort::Rate => group.sum.bytes_per_second,
+                // groups have no times
+                Sort::Bytes | Sort::Last | Sort::Duration => group.sum.bytes,
+            })
+        };
         if groups.len() > limit {
             groups.select_nth_unstable_by_key(limit, rank);
             groups.truncate(limit);
         }
         groups.sort_unstable_by_key(rank);
-        let asn_field = self.fields.iter().find_map(|f| asn_end(*f));
-        let group = |(values, entry): (Box<[Value]>, Entry)| {
-            let asn_name = asn_field.and_then(|end| {
-                let known = facts.known(&entry.example.key);
-                let ends = [known.src, known.dst];
-                ends.into_iter().nth(end)?.asn_name
-            });
-            Group {
-                values,
-                sum: entry.sum,
-                asn_name,
-            }
-        };
-        (groups.into_iter().map(group).collect(), count, self.rest)
+        (groups, count, self.rest)
     }
 }
 

@@ -18,7 +18,7 @@ use super::key::{FlowKey, FlowRecord};
 use super::labels::{Enrichment, Label, SetId};
 
 pub use filter::{End, Filter};
-pub use group::{Group, MAX_FIELDS, MAX_GROUPS};
+pub use group::{Group, Groups, MAX_FIELDS, MAX_GROUPS};
 pub use scan::{Question, Scan};
 pub use select::FlowRow;
 

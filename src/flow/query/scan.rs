@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
-use super::group::{Group, Groups};
+use super::group::Groups;
 use super::select::{Best, FlowRow};
 use super::{Facts, Field, Filter, Sort, Sum};
 use crate::flow::table::FlowTable;
@@ -21,16 +21,13 @@ const STEP: usize = 64;
 pub enum Question {
     /// Single flows, and how many there are.
     Flows(Sender<(Vec<FlowRow>, u64)>),
-    /// Groups by these fields, at most [`super::MAX_FIELDS`]; how many there are; what was not told
-    /// apart; and all together.
-    Groups(Vec<Field>, Sender<(Vec<Group>, u64, Sum, Sum)>),
+    /// Groups by these fields, at most [`super::MAX_FIELDS`], not sorted yet; and all together.
+    Groups(Vec<Field>, Sender<(Groups, Sum)>),
 }
 
 /// A question on its way through the table.
 pub struct Scan {
     filter: Filter,
-    sort: Sort,
-    limit: usize,
     /// Flows below it are to come; `None` before the first slice.
     cursor: Option<usize>,
     total: Sum,
@@ -39,7 +36,7 @@ pub struct Scan {
 
 enum Found {
     Flows(Best, Sender<(Vec<FlowRow>, u64)>),
-    Groups(Groups, Sender<(Vec<Group>, u64, Sum, Sum)>),
+    Groups(Groups, Sender<(Groups, Sum)>),
 }
 
 impl Scan {
@@ -51,8 +48,6 @@ impl Scan {
         };
         Self {
             filter,
-            sort,
-            limit,
             cursor: None,
             total: Sum::default(),
             found,
@@ -106,10 +101,7 @@ impl Scan {
                 let rows = best.finish(now_ns, facts);
                 drop(reply.try_send((rows, self.total.flows)));
             }
-            Found::Groups(groups, reply) => {
-                let (groups, count, rest) = groups.finish(self.sort, self.limit, facts);
-                drop(reply.try_send((groups, count, rest, self.total)));
-            }
+            Found::Groups(groups, reply) => drop(reply.try_send((groups, self.total))),
         }
     }
 }
