@@ -200,16 +200,20 @@ fn line_agrees(agent: &Agent, browser: &Browser, direction: &str, label: &str, v
         );
         browser.run(&script).as_f64().expect("a line with figures")
     };
-    let metrics = agent.scrape();
     for figure in ["bytes", "packets"] {
         let labels = [("ifname", "a0"), ("direction", direction), (label, value)];
-        let told = metrics.sum(&format!("rfm_flow_{figure}_total"), &labels) as f64;
-        let page = row(figure);
-        println!("{direction} {what}: {page} {figure}, /metrics {told}");
-        // sums of an hour are kept in 24 bits
+        let (mut page, mut told) = (0.0, 0.0);
+        // flows follow the interfaces' counters after a second, and the page after five more
+        let agrees = wait_for(SHOWN, || {
+            let metrics = agent.scrape();
+            told = metrics.sum(&format!("rfm_flow_{figure}_total"), &labels) as f64;
+            page = row(figure);
+            // sums of an hour are kept in 24 bits
+            told > 100.0 && (page / told - 1.0).abs() < 1e-5
+        });
         assert!(
-            told > 100.0 && (page / told - 1.0).abs() < 1e-5,
-            "{page} and {told}"
+            agrees,
+            "{direction} {what}: {page} {figure}, /metrics {told}"
         );
     }
 }
