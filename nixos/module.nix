@@ -95,7 +95,7 @@ in
         CPUWeight = 1000;
         NoNewPrivileges = true;
         SystemCallArchitectures = "native";
-        SystemCallFilter = [ "@system-service" "~@privileged @resources @keyring @ipc @setuid memfd_secret" "bpf capset seccomp @chown" ];
+        SystemCallFilter = [ "@system-service" "~@privileged @resources @keyring @setuid memfd_secret" "bpf capset seccomp @chown" ];
         SystemCallErrorNumber = "EPERM";
         RestrictAddressFamilies = "AF_UNIX AF_INET AF_INET6 AF_NETLINK";
         RestrictNamespaces = true;

@@ -159,6 +159,8 @@ fn an_idle_agent_uses_less_than_a_thousandth_of_a_core() {
         return;
     }
     const WATCHED: Duration = Duration::from_secs(10);
+    // without optimisation the same work takes several times as long
+    const PARTS: u32 = if cfg!(debug_assertions) { 400 } else { 1_000 };
     let lab = Lab::new();
     let namespace = lab.wire();
     let agent = Agent::start(&lab, &namespace, &config(BOTH, EXACT));
@@ -166,7 +168,7 @@ fn an_idle_agent_uses_less_than_a_thousandth_of_a_core() {
     thread::sleep(WATCHED);
     let used = agent.cpu_time() - before;
     println!("{used:?} in {WATCHED:?}");
-    assert!(used < WATCHED / 1_000, "{used:?} in {WATCHED:?}");
+    assert!(used < WATCHED / PARTS, "{used:?} in {WATCHED:?}");
     agent.stop();
 }
 

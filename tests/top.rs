@@ -32,8 +32,11 @@ impl Terminal {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let server = format!("rfm-top-{}-{count}", std::process::id());
         let terminal = Self { server };
-        let script =
-            format!("echo before; export {environment}; {line}; echo ended:$?; stty -a; sleep 60");
+        let set = match environment {
+            "" => String::new(),
+            set => format!("export {set};"),
+        };
+        let script = format!("echo before; {set} {line}; echo ended:$?; stty -a; sleep 60");
         let size = ["new-session", "-d", "-x", "80", "-y", "24", &script];
         run(terminal.tmux().args(["-f", "/dev/null"]).args(size));
         terminal

@@ -19,7 +19,8 @@ pub fn folder() -> Option<PathBuf> {
     std::env::var_os("RFM_PICTURES").map(PathBuf::from)
 }
 
-pub fn draw(a: &Namespace, folder: &Path) {
+/// `work` is for what only the drawing needs.
+pub fn draw(a: &Namespace, folder: &Path, work: &Path) {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .expect("after 1970");
@@ -37,7 +38,7 @@ pub fn draw(a: &Namespace, folder: &Path) {
         .collect();
     // the data stand in a script: nothing of them may end it
     let data = json!(panels).to_string().replace('<', "\\u003c");
-    let file = folder.join("dashboard.html");
+    let file = work.join("dashboard.html");
     std::fs::write(&file, PAGE.replace("\"DATA\"", &data)).expect("the folder is there");
     let picture = folder.join("dashboard.png");
     run(Command::new("chromium").args([
@@ -48,7 +49,7 @@ pub fn draw(a: &Namespace, folder: &Path) {
         "--no-first-run",
         "--disable-background-networking",
         "--window-size=1280,1750",
-        &format!("--user-data-dir={}", folder.join("chromium").display()),
+        &format!("--user-data-dir={}", work.join("chromium").display()),
         &format!("--screenshot={}", picture.display()),
         &format!("file://{}", file.display()),
     ]));

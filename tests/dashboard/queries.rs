@@ -91,7 +91,7 @@ fn panels_say_what_was_sent() {
         || {
             if let Some(folder) = picture::folder() {
                 std::thread::sleep(PICTURED);
-                picture::draw(&a, &folder);
+                picture::draw(&a, &folder, &lab.path(""));
                 return;
             }
             std::thread::sleep(WATCHED);
