@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+use super::*;
+use crate::flow::key::{Direction, Family};
+use crate::flow::snapshot::SeriesRow;
+use crate::threads::Threads;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Interface `n` is `eth<n>`, or `wan<n>` from the second generation on.
+#[derive(Clone, Default)]
+struct TestNames {
+    generation: Arc<AtomicU32>,
+    /// Once for each flow that begins.
+    asked: Arc<AtomicU32>,
+}
+
+impl Names for TestNames {
+    fn generation(&self) -> u32 {
+        self.generation.load(Ordering::SeqCst)
+    }
+
+    fn name(&self, ifindex: u32) -> Option<Arc<str>> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let kind = if self.generation() == 0 { "eth" } else { "wan" };
+        (ifindex != 99).then(|| format!("{kind}{ifindex}").into())
+    }
+}
+
+struct Rig {
+    threads: Threads,
+    names: TestNames,
+    records: Option<Sender<Vec<FlowRecord>>>,
+    spare: Receiver<Vec<FlowRecord>>,
+    requests: Sender<Request>,
+}
+
+fn settings(max_flows: usize) -> Settings {
+    Settings {
+        table: table::Limits {
+            max_flows,
+            idle_timeout_ms: 1_000,
+            active_timeout_ms: 60_000,
+            linger_ms: None,
+        },
+        rollup: rollup::Limits {
+            max_series: 100,
+            series_ttl_ms: 3_600_000,
+        },
+        labels: Labels::default(),
+    }
+}
+
+fn rig(max_flows: usize) -> Rig {
+    let (records, records_rx) = bounded(4);
+    let (spare_tx, spare) = bounded(1);
+    let (requests, requests_rx) = bounded(4);
+    let settings = settings(max_flows);
+    let channels = Channels {
+        records: records_rx,
+        spare: spare_tx,
+        requests: requests_rx,
+        outlet: None,
+    };
+    let (threads, names) = (Threads::new(), TestNames::default());
+    let theirs = names.clone();
+    threads
+        .spawn("flow", move |heartbeat| {
+            run(&settings, theirs, (), channels, &heartbeat)
+        })
+        .unwrap();
+    Rig {
+        threads,
+        names,
+        records: Some(records),
+        spare,
+        requests,
+    }
+}
+
+impl Rig {
+    fn send(&self, batch: Vec<FlowRecord>) {
+        self.records.as_ref().unwrap().send(batch).unwrap();
+    }
+
+    /// A snapshot that fulfils the condition.
+    fn wait_for(&self, condition: impl Fn(&Snapshot) -> bool) -> Snapshot {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let snapshot = snapshot(&self.requests, PATIENCE).expect("the thread answers");
+            if condition(&snapshot) {
+                return snapshot;
+            }
+            assert!(Instant::now() < deadline, "not reached: {snapshot:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn record(ifindex: u32, port: u16, packets: u64) -> FlowRecord {
+    FlowRecord {
+        key: FlowKey {
+            src: [1; 16],
+            dst: [2; 16],
+            ifindex,
+            src_port: port,
+            dst_port: 53,
+            vlan_outer: 0,
+            vlan_inner: 0,
+            protocol: 17,
+            direction: Direction::Egress,
+            family: Family::Ipv6,
+        },
+        packets,
+        bytes: packets * 100,
+        octets: packets * 86,
+        first: 1,
+        last: 2,
+        sample_rate: 10,
+        ingress_ifindex: 0,
+        src_mac: [0; 6],
+        dst_mac: [0; 6],
+        tcp_flags: 0,
+        tos: 0,
+    }
+}
+
+fn row<'a>(snapshot: &'a Snapshot, ifname: &str) -> &'a SeriesRow {
+    let start = format!("ifname=\"{ifname}\",direction=\"egress\",proto=\"17\",");
+    let mut rows = snapshot.series.iter();
+    rows.find(|r| r.labels.starts_with(&start))
+        .unwrap_or_else(|| panic!("no series for {ifname}: {snapshot:?}"))
+}
+
+#[test]
+fn records_become_totals_series_and_gauges() {
+    let rig = rig(100);
+    rig.send(vec![record(1, 1, 2), record(1, 2, 3), record(99, 1, 4)]);
+    let live = rig.wait_for(|s| s.totals.accounted_packets == 9);
+    let expected = Totals {
+        accounted_packets: 9,
+        accounted_bytes: 900,
+        active_flows: 3,
+        max_flows: 100,
+        forced_evictions: 0,
+        series: 2,
+        series_limit: 100,
+        series_folded: 0,
+    };
+    assert_eq!(live.totals, expected);
+    let eth1 = row(&live, "eth1");
+    assert_eq!((eth1.packets_total, eth1.bytes_total), (50, 5000));
+    assert_eq!((eth1.live_packets, eth1.live_sampled_packets), (50, 5));
+    assert_eq!(row(&live, "").packets_total, 40);
+    // The flows go idle, the counters stay.
+    let idle = rig.wait_for(|s| s.totals.active_flows == 0);
+    let eth1 = row(&idle, "eth1");
+    assert_eq!((eth1.packets_total, eth1.bytes_total), (50, 5000));
+    assert_eq!((eth1.live_packets, eth1.live_flows), (0, 0));
+    assert_eq!(idle.totals.accounted_packets, 9);
+}
+
+#[test]
+fn batches_come_back_empty_and_are_never_waited_for() {
+    let rig = rig(100);
+    for _ in 0..20 {
+        let mut batch = Vec::with_capacity(64);
+        batch.push(record(1, 1, 1));
+        rig.send(batch);
+    }
+    rig.wait_for(|s| s.totals.accounted_packets == 20);
+    let spare = rig.spare.recv_timeout(PATIENCE).unwrap();
+    assert!(spare.is_empty() && spare.capacity() == 64);
+}
+
+#[test]
+fn evicted_flows_stay_in_the_counters() {
+    let rig = rig(8);
+    for batch in 0..10 {
+        rig.send((0..100).map(|n| record(1, 100 * batch + n, 1)).collect());
+    }
+    let snapshot = rig.wait_for(|s| s.totals.accounted_packets == 1000);
+    assert_eq!(row(&snapshot, "eth1").packets_total, 10_000);
+    assert!(snapshot.totals.forced_evictions > 0);
+    assert!(snapshot.totals.active_flows <= 8);
+}
+
+#[test]
+fn a_renamed_interface_takes_later_counts_and_the_gauges() {
+    let rig = rig(100);
+    rig.send(vec![record(1, 1, 2)]);
+    rig.wait_for(|s| s.totals.accounted_packets == 2);
+    rig.names.generation.store(1, Ordering::SeqCst);
+    rig.send(vec![record(1, 1, 3)]);
+    let snapshot = rig.wait_for(|s| s.totals.accounted_packets == 5);
+    let (old, new) = (row(&snapshot, "eth1"), row(&snapshot, "wan1"));
+    assert_eq!((old.packets_total, old.live_packets), (20, 0));
+    assert_eq!((new.packets_total, new.live_packets), (30, 50));
+}
+
+/// The source AS of a flow is its source port, plus what was learnt since.
+struct Learning(u32);
+
+impl Knowledge for Learning {
+    fn generation(&mut self, now_ms: u64) -> u32 {
+        self.0 = (now_ms / 1000) as u32;
+        self.0
+    }
+
+    fn enrichment(&self, key: &FlowKey) -> Enrichment {
+        let mut enrichment = Enrichment::default();
+        enrichment.src.asn = u32::from(key.src_port) + 1000 * self.0;
+        enrichment.src.asn_name = Some(format!("AS {}", enrichment.src.asn).into());
+        enrichment
+    }
+
+    fn set_prefixes(&mut self, _: &[StaticPrefix]) {}
+}
+
+#[test]
+fn what_is_learnt_moves_flows_as_they_go_on_and_leaves_the_counts() {
+    let limits = settings(100);
+    let mut books = Books {
+        rollup: Rollup::new(limits.labels, limits.rollup),
+        names: TestNames::default(),
+        knowledge: Learning(0),
+        generation: 0,
+        outlet: None,
+    };
+    let mut table = FlowTable::new(limits.table);
+    let mut count = |now_ms, record: FlowRecord| {
+        books.learn(now_ms);
+        table.update(&record, now_ms, &mut books);
+        let mut rows: Vec<_> = books.rollup.rows();
+        rows.sort_by(|a, b| a.labels.cmp(&b.labels));
+        let of = |r: &SeriesRow| {
+            let asn = r.labels.split("src_asn=\"").nth(1).unwrap();
+            let asn = asn.split('"').next().unwrap().parse().unwrap();
+            (asn, r.packets_total, r.live_packets)
+        };
+        let named = books
+            .rollup
+            .asns()
+            .into_iter()
+            .map(|(asn, _)| asn)
+            .collect();
+        (rows.iter().map(of).collect::<Vec<(u32, u64, u64)>>(), named)
+    };
+    assert_eq!(count(1, record(1, 7, 2)).0, [(7, 20, 20)]);
+    assert_eq!(count(2, record(1, 8, 1)).0, [(7, 20, 20), (8, 10, 10)]);
+    // 8 is not heard of again: it keeps its label
+    let (rows, named): (_, Vec<u32>) = count(1500, record(1, 7, 3));
+    assert_eq!(rows, [(1007, 30, 50), (7, 20, 0), (8, 10, 10)]);
+    assert_eq!(named, [7, 8, 1007]);
+}
+
+#[test]
+fn the_thread_ends_after_the_last_record() {
+    let mut rig = rig(100);
+    for _ in 0..4 {
+        rig.send(vec![record(1, 1, 1); 1000]);
+    }
+    rig.records = None;
+    rig.wait_for(|s| s.totals.accounted_packets == 4000);
+    assert_eq!(rig.threads.failed(), None, "it waits to be told");
+    rig.threads.stop("flow");
+    assert!(snapshot(&rig.requests, Duration::from_millis(10)).is_none());
+}
+
+#[test]
+fn records_that_wait_are_accounted_before_the_end() {
+    let rig = rig(100_000);
+    let batch = |n| (0..10_000).map(|port| record(n, port, 1)).collect();
+    for n in 0..4 {
+        rig.send(batch(n));
+    }
+    rig.threads.stop("flow");
+    assert_eq!(rig.names.asked.load(Ordering::SeqCst), 40_000);
+}
