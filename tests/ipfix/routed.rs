@@ -114,7 +114,8 @@ fn the_parts_of_a_flow_add_up_and_the_exporter_does_not_export_itself() {
         "{}",
         agent.log()
     );
-    // so that a part is in progress
+    // the part in progress ends, and another is begun that does not
+    std::thread::sleep(Duration::from_millis(2_500));
     send(5, Duration::ZERO);
     agent.stop();
     let mut flows = Vec::new();
