@@ -36,6 +36,10 @@ pub struct AttributesId(pub(super) u32);
 /// Interners smaller than this are left as they are.
 const KEEP: usize = 1 << 12;
 
+/// Parts of the index. Each grows by itself, a small piece of work: to move all at once takes longer than
+/// lookups shall wait for.
+const PARTS: usize = 1 << 8;
+
 /// Attributes in two arrays: a lookup that finds one route reads only what it tells, and of that as
 /// many as can be stay in the processor's cache.
 #[derive(Debug, Default)]
@@ -43,9 +47,17 @@ pub struct Interner {
     told: Vec<Told>,
     compared: Vec<Compared>,
     free: Vec<u32>,
-    index: HashTable<u32>,
+    index: Index,
     hasher: RandomState,
     next_hops: NextHops,
+}
+
+/// Numbers by the hash of what they stand for.
+#[derive(Debug, Default)]
+struct Index {
+    /// Empty until there is something to find.
+    parts: Vec<HashTable<u32>>,
+    len: usize,
 }
 
 /// What a lookup tells.
@@ -76,7 +88,7 @@ pub struct Preference {
 
 impl Interner {
     pub fn len(&self) -> usize {
-        self.index.len()
+        self.index.len
     }
 
     pub fn is_empty(&self) -> bool {
@@ -97,8 +109,9 @@ impl Interner {
             origin: attributes.origin,
             med: attributes.med,
         };
-        let slot = self.index.entry(
-            self.hasher.hash_one((told, preference)),
+        let hash = self.hasher.hash_one((told, preference));
+        let slot = self.index.part(hash).entry(
+            hash,
             |&i| {
                 let i = i as usize;
                 self.told[i] == told && self.compared[i].preference == preference
@@ -119,6 +132,7 @@ impl Interner {
             Slot::Vacant(slot) => {
                 let i = self.free.pop().unwrap_or(self.told.len() as u32);
                 slot.insert(i);
+                self.index.len += 1;
                 let compared = Compared {
                     preference,
                     users: 1,
@@ -145,8 +159,10 @@ impl Interner {
         self.next_hops.release(told.next_hop);
         let hash = self.hasher.hash_one((told, *preference));
         let i = id.0 - 1;
-        if let Ok(found) = self.index.find_entry(hash, |&other| other == i) {
+        let part = self.index.part(hash);
+        if let Ok(found) = part.find_entry(hash, |&other| other == i) {
             found.remove();
+            self.index.len -= 1;
         }
         if self.is_empty() {
             *self = Self::default();
@@ -200,13 +216,23 @@ impl Interner {
     pub fn rebuild(&mut self) -> Vec<u32> {
         let mut renumbered = vec![0; self.told.len() + 1];
         let old = std::mem::take(self);
-        for &i in &old.index {
+        for &i in old.index.parts.iter().flatten() {
             let id = AttributesId(i + 1);
             let new = self.acquire(&old.get(id));
             self.compared[new.index()].users = old.compared[id.index()].users;
             renumbered[id.0 as usize] = new.0;
         }
         renumbered
+    }
+}
+
+impl Index {
+    fn part(&mut self, hash: u64) -> &mut HashTable<u32> {
+        if self.parts.is_empty() {
+            self.parts.resize_with(PARTS, HashTable::new);
+        }
+        // bits that the part itself makes no use of: it takes the lowest and the highest
+        &mut self.parts[(hash >> 40) as usize % PARTS]
     }
 }
 
