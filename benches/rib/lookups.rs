@@ -142,8 +142,7 @@ pub fn measure(rounds: usize) -> Table {
     let text = format!(
         "CPU ns a lookup, four of five IPv4, {LOOKUPS} in a row: any prefix alike, with a new address \
          each time; or as traffic is, the n-th address with a probability of 1/n. As thread flow asks \
-         is for both ends of a flow at once, and with the answers it remembers; the others search the \
-         whole table for one address after the other. The last two \
+         is for both ends of a flow at once; the others ask for one address after the other. The last two \
          know one route a prefix, and can neither tell peers apart nor withdraw."
     );
     let columns = ["", LOADS[0].1, "target", LOADS[1].1, "target"];
@@ -165,7 +164,7 @@ pub fn measure(rounds: usize) -> Table {
                     rib.lookup(address, TableId::GLOBAL).is_some()
                 })
             };
-            let remembered = |rib: &RibHandle| {
+            let both_ends = |rib: &RibHandle| {
                 let mut routes = routes(rib);
                 let start = thread_time();
                 let mut found = 0;
@@ -180,8 +179,8 @@ pub fn measure(rounds: usize) -> Table {
                 (thread_time() - start).as_secs_f64() * 1e9 / found as f64
             };
             let figures = [
-                remembered(&one),
-                remembered(&two),
+                both_ends(&one),
+                both_ends(&two),
                 whole(&one),
                 whole(&two),
                 time(&addresses, |address| tree.find(address)),

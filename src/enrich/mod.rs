@@ -6,7 +6,6 @@
 pub mod bmp;
 pub mod mmdb;
 mod prefixes;
-mod recent;
 pub mod rib;
 mod routes;
 #[cfg(test)]

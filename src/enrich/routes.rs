@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The RIB as thread flow asks it: which table speaks for which interface.
 
-use std::cell::RefCell;
+use std::cell::OnceCell;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Routes;
-use super::recent::Recent;
 use super::rib::{Claim, RibHandle, Route, TableId};
 use crate::config::Distinguisher;
 use crate::interfaces::Interfaces;
@@ -16,14 +15,8 @@ pub struct BgpRoutes {
     interfaces: Arc<Interfaces>,
     /// By VRF device: of those that the configuration names.
     tables: Vec<(String, TableId)>,
-    state: RefCell<State>,
-}
-
-#[derive(Default)]
-struct State {
-    recent: Recent,
     /// Held from the first lookup of a batch to its end.
-    claim: Option<Claim>,
+    claim: OnceCell<Claim>,
 }
 
 impl BgpRoutes {
@@ -37,7 +30,7 @@ impl BgpRoutes {
             tables: vrf.into_iter().filter_map(table).collect(),
             rib,
             interfaces,
-            state: RefCell::default(),
+            claim: OnceCell::new(),
         }
     }
 }
@@ -56,26 +49,15 @@ impl Routes for BgpRoutes {
     }
 
     fn lookup(&self, ends: [IpAddr; 2], table: TableId) -> [Option<Route>; 2] {
-        let State { recent, claim } = &mut *self.state.borrow_mut();
-        // asked before: a change in between is seen with the next generation
-        let generation = self.rib.generation();
-        if generation == 0 {
+        if self.rib.generation() == 0 {
             // there never was a route
             return [None; 2];
         }
-        let known = ends.map(|address| recent.get(address, table, generation));
-        if let [Some(source), Some(destination)] = known {
-            return [source, destination];
-        }
-        claim.get_or_insert_with(|| self.rib.claim());
-        let routes = self.rib.lookup_all(ends, table);
-        for (address, route) in ends.into_iter().zip(routes) {
-            recent.put(address, table, generation, route);
-        }
-        routes
+        self.claim.get_or_init(|| self.rib.claim());
+        self.rib.lookup_all(ends, table)
     }
 
     fn rest(&mut self) {
-        self.state.get_mut().claim.take();
+        self.claim.take();
     }
 }
