@@ -19,7 +19,24 @@ const PACKETS: usize = 1_000_000;
 const TICK: u64 = 4000;
 
 const RECORDS: [usize; 3] = [4096, 8192, 16_384];
-const WAYS: [usize; 3] = [1, 2, 4];
+
+/// Where the record of a flow may be.
+#[derive(Clone, Copy, Debug)]
+enum Places {
+    /// Anywhere in one set of so many.
+    Set(usize),
+    /// In either of two, each found by its own hash, as the programs have it.
+    Skewed,
+}
+
+const PLACES: [(Places, &str); 4] = [
+    (Places::Set(1), "1"),
+    (Places::Set(2), "2"),
+    (Places::Skewed, "2 skewed"),
+    (Places::Set(4), "4"),
+];
+
+const BY_POLICY: [(Places, &str); 2] = [(PLACES[2].0, PLACES[2].1), (PLACES[3].0, PLACES[3].1)];
 
 const LOADS: [Load; 8] = [
     Load::Uniform(1000),
@@ -64,7 +81,7 @@ struct Entry {
 
 struct Cache {
     entries: Vec<Entry>,
-    ways: usize,
+    places: Places,
     evict: Evict,
     seed: u64,
     random: Random,
@@ -72,10 +89,10 @@ struct Cache {
 }
 
 impl Cache {
-    fn new(records: usize, ways: usize, evict: Evict, seed: u64) -> Self {
+    fn new(records: usize, places: Places, evict: Evict, seed: u64) -> Self {
         Self {
             entries: vec![Entry::default(); records],
-            ways,
+            places,
             evict,
             seed,
             random: Random::default(),
@@ -91,10 +108,9 @@ impl Cache {
             Evict::Smallest => 1,
             _ => self.now,
         };
-        let sets = self.entries.len() / self.ways;
-        let first = mix(u64::from(flow) ^ self.seed) as usize % sets * self.ways;
-        let set = &mut self.entries[first..first + self.ways];
-        if let Some(entry) = set.iter_mut().find(|entry| entry.flow == flow + 1) {
+        let places = self.places_of(flow);
+        if let Some(entry) = places.clone().find(|&at| self.entries[at].flow == flow + 1) {
+            let entry = &mut self.entries[entry];
             entry.stamp = match self.evict {
                 Evict::Oldest => entry.stamp,
                 Evict::Smallest => entry.stamp + 1,
@@ -102,23 +118,34 @@ impl Cache {
             };
             return true;
         }
-        let place = match set.iter().position(|entry| entry.flow == 0) {
-            Some(empty) => empty,
-            None if self.evict == Evict::Random => self.random.below(self.ways as u32) as usize,
-            None => least(set),
+        let place = match places.clone().find(|&at| self.entries[at].flow == 0) {
+            Some(empty) => Some(empty),
+            None if self.evict == Evict::Random => {
+                let ways = places.clone().count() as u32;
+                places.clone().nth(self.random.below(ways) as usize)
+            }
+            // of equals the last one
+            None => places.rev().min_by_key(|&at| self.entries[at].stamp),
         };
-        set[place] = Entry {
+        self.entries[place.expect("a flow has a place")] = Entry {
             flow: flow + 1,
             stamp,
         };
         false
     }
-}
 
-/// Of equals the last one.
-fn least(set: &[Entry]) -> usize {
-    let places = (0..set.len()).rev();
-    places.min_by_key(|&place| set[place].stamp).unwrap_or(0)
+    fn places_of(&self, flow: u32) -> impl DoubleEndedIterator<Item = usize> + Clone + use<> {
+        let hash = mix(u64::from(flow) ^ self.seed) as usize;
+        let (first, step, ways) = match self.places {
+            Places::Set(ways) => (hash % (self.entries.len() / ways) * ways, 1, ways),
+            Places::Skewed => {
+                let half = self.entries.len() / 2;
+                let other = mix(hash as u64) as usize % half + half;
+                (hash % half, other - hash % half, 2)
+            }
+        };
+        (0..ways).map(move |way| first + way * step)
+    }
 }
 
 /// splitmix64, Steele and others 2014.
@@ -129,12 +156,12 @@ fn mix(mut x: u64) -> u64 {
 }
 
 /// Percent of the packets, after a quarter of them to begin with; by another hash in each round.
-fn misses(flows: &[u32], records: usize, ways: usize, evict: Evict) -> Figure {
+fn misses(flows: &[u32], records: usize, places: Places, evict: Evict) -> Figure {
     let warm_up = flows.len() / 4;
     let mut seeds = Random::default();
     let rounds: Vec<f64> = (0..rounds(ROUNDS))
         .map(|_| {
-            let mut cache = Cache::new(records, ways, evict, seeds.next());
+            let mut cache = Cache::new(records, places, evict, seeds.next());
             flows[..warm_up].iter().for_each(|flow| {
                 cache.hit(*flow);
             });
@@ -146,25 +173,25 @@ fn misses(flows: &[u32], records: usize, ways: usize, evict: Evict) -> Figure {
 }
 
 fn cell(figure: Figure) -> Cell {
-    Cell::text(format!("{:.1}", figure.median))
+    Cell::text(format!("{:.2}", figure.median))
 }
 
 fn sizes(loads: &[(Load, Vec<u32>)]) -> Table {
     let mut columns = vec!["flows".to_owned()];
     for records in RECORDS {
-        columns.extend(WAYS.map(|ways| format!("{records} × {ways}")));
+        columns.extend(PLACES.map(|(_, name)| format!("{records} × {name}")));
     }
     let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
     let mut table = Table::new(
         "Flow cache: misses by records and ways",
-        "Percent of packets whose flow has no record, simulated; records × ways, by last use. The \
-         sweep, which empties the cache once a second, is left out: it adds as many misses as there \
+        "Percent of packets whose flow has no record, simulated; records × ways, by last use; in skewed \
+         ways each is found by a hash of its own. The sweep, which empties the cache once a second, is left out: it adds as many misses as there \
          are flows in a second.",
         &columns,
     );
     for (load, flows) in loads {
         let figures = RECORDS.iter().flat_map(|&records| {
-            WAYS.map(|ways| cell(misses(flows, records, ways, Evict::LeastRecent)))
+            PLACES.map(|(places, _)| cell(misses(flows, records, places, Evict::LeastRecent)))
         });
         table.row(load.name(), figures);
     }
@@ -173,8 +200,8 @@ fn sizes(loads: &[(Load, Vec<u32>)]) -> Table {
 
 fn policies(loads: &[(Load, Vec<u32>)]) -> Table {
     let mut columns = vec!["flows".to_owned()];
-    for ways in [2, 4] {
-        columns.extend(POLICIES.map(|(_, name)| format!("{ways} ways: {name}")));
+    for (_, ways) in BY_POLICY {
+        columns.extend(POLICIES.map(|(_, name)| format!("{ways}: {name}")));
     }
     let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
     let mut table = Table::new(
@@ -186,9 +213,9 @@ fn policies(loads: &[(Load, Vec<u32>)]) -> Table {
         &columns,
     );
     for (load, flows) in loads {
-        let figures = [2, 4]
-            .into_iter()
-            .flat_map(|ways| POLICIES.map(|(evict, _)| cell(misses(flows, 8192, ways, evict))));
+        let figures = BY_POLICY.into_iter().flat_map(|(places, _)| {
+            POLICIES.map(|(evict, _)| cell(misses(flows, 8192, places, evict)))
+        });
         table.row(load.name(), figures);
     }
     table
