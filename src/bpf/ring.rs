@@ -100,6 +100,10 @@ impl RingReader {
         if polling == matches!(before, Wait::Pause(_)) {
             return;
         }
+        if !polling {
+            // what a flood needed goes back to the system after it
+            drop(self.spares.try_iter().collect::<Vec<_>>());
+        }
         if let Err(error) = self.word.set_polling(polling) {
             self.errors
                 .report(Subsystem::BpfMap, "write", || error.to_string());
