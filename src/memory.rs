@@ -14,10 +14,10 @@ pub fn return_large_blocks() {
 /// Lets go of the pages of program and library files that are mapped read-only. Most were touched by
 /// the start alone (the config, libbpf's linker); what is needed again comes back from the page cache.
 pub fn forget_startup_code() {
-    let Ok(maps) = fs::read_to_string("/proc/self/maps") else {
+    let Ok(maps) = fs::read_to_string("/proc/self/smaps") else {
         return;
     };
-    for (start, length) in maps.lines().filter_map(read_only_file) {
+    for (start, length) in unwritten_files(&maps) {
         // SAFETY: the range is a private mapping of a file that nothing has written to and nothing can:
         // its pages are those of the file, so that dropping them changes no byte that is read later.
         // A failure leaves them where they are.
@@ -25,13 +25,28 @@ pub fn forget_startup_code() {
     }
 }
 
-/// Address and length of a line of proc_pid_maps(5) if it is a file, mapped privately as code.
+/// Address and length of each mapping of proc_pid_smaps(5) that is a file's, private, not writable, and
+/// without a page of its own: what was relocated before it was made read-only has such pages.
+fn unwritten_files(smaps: &str) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    let mut mapping = None;
+    for line in smaps.lines() {
+        match line.strip_prefix("Anonymous:") {
+            Some(kilobytes) if kilobytes.trim() == "0 kB" => found.extend(mapping.take()),
+            Some(_) => mapping = None,
+            None => mapping = read_only_file(line).or(mapping),
+        }
+    }
+    found
+}
+
+/// Address and length, if `line` begins a private mapping of a file that cannot be written.
 fn read_only_file(line: &str) -> Option<(usize, usize)> {
     let mut fields = line.split_ascii_whitespace();
     let (start, end) = fields.next()?.split_once('-')?;
     let permissions = fields.next()?;
     let path = fields.nth(3)?;
-    if permissions != "r-xp" || !path.starts_with('/') {
+    if !matches!(permissions, "r-xp" | "r--p") || !path.starts_with('/') {
         return None;
     }
     let start = usize::from_str_radix(start, 16).ok()?;
@@ -44,21 +59,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_code_of_files_is_let_go() {
-        for (line, expected) in [
+    fn only_files_that_nothing_was_written_to_are_let_go() {
+        let mapping = |line: &str, kilobytes: u32| {
+            format!("{line}\nRss: 8 kB\nAnonymous: {kilobytes:8} kB\nVmFlags: rd mr\n")
+        };
+        for (line, kilobytes, expected) in [
             (
                 "55d0c7a00000-55d0c7b00000 r-xp 00012000 fe:00 7 /usr/bin/rfm",
+                0,
                 Some((0x55d0_c7a0_0000, 0x10_0000)),
             ),
-            ("7f00-8f00 r--p 00000000 fe:00 7 /usr/bin/rfm", None),
-            ("7f00-8f00 rw-p 00000000 fe:00 7 /usr/bin/rfm", None),
-            ("7f00-8f00 r-xs 00000000 fe:00 7 /usr/bin/rfm", None),
-            ("7f00-8f00 r-xp 00000000 00:00 0 [vdso]", None),
-            ("7f00-8f00 r-xp 00000000 00:00 0", None),
-            ("", None),
+            (
+                "7f00-8f00 r--p 00000000 fe:00 7 /usr/bin/rfm",
+                0,
+                Some((0x7f00, 0x1000)),
+            ),
+            ("7f00-8f00 r--p 00420000 fe:00 7 /usr/bin/rfm", 76, None),
+            ("7f00-8f00 rw-p 00000000 fe:00 7 /usr/bin/rfm", 0, None),
+            ("7f00-8f00 r-xs 00000000 fe:00 7 /usr/bin/rfm", 0, None),
+            ("7f00-8f00 r-xp 00000000 00:00 0 [vdso]", 0, None),
+            ("7f00-8f00 r--p 00000000 00:00 0", 0, None),
         ] {
-            assert_eq!(read_only_file(line), expected, "{line}");
+            let found = unwritten_files(&mapping(line, kilobytes));
+            assert_eq!(found, Vec::from_iter(expected), "{line}");
         }
+        // what is said of one mapping is not of the one before
+        let writable = mapping("7f00-8f00 rw-p 00000000 00:00 0", 0);
+        let relocated = mapping("9f00-af00 r--p 00420000 fe:00 7 /usr/bin/rfm", 76);
+        assert!(unwritten_files(&(relocated + &writable)).is_empty());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::inbox::{Event, Inbox};
 use super::reload::Changer;
 use super::{Error, Running};
+use crate::memory;
 use crate::notify::Notifier;
 
 /// How often the threads are looked after.
@@ -25,7 +26,7 @@ impl Attendant<'_> {
             .notifier
             .interval()
             .map_or(CHECK_INTERVAL, |i| i.min(CHECK_INTERVAL));
-        let mut ready = false;
+        let (mut ready, mut settled) = (false, false);
         let end = loop {
             if !ready && self.running.progress.tried() {
                 ready = true;
@@ -38,6 +39,11 @@ impl Attendant<'_> {
                 // the channel holds one answer, so this fails only if the asker has gone
                 Event::Order(order) => {
                     drop(order.reply.try_send(self.changer.obey(order.command)));
+                }
+                // not at once: what comes after it is ready, the page and a first scrape, is start too
+                Event::Nothing if ready && !settled => {
+                    settled = true;
+                    memory::forget_startup_code();
                 }
                 Event::Nothing => {}
             }

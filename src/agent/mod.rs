@@ -43,7 +43,6 @@ use crate::flow::worker::{self, Request};
 use crate::interfaces::Interfaces;
 use crate::links::follow::Progress;
 use crate::live::Live;
-use crate::memory;
 use crate::notify::Notifier;
 use crate::process::ProcessReader;
 use crate::sandbox;
@@ -127,7 +126,6 @@ pub fn run(file: &Path, config: &Config) -> Result<(), Error> {
     let programs = loaded.config().map_err(Error::Maps)?;
     let links = running.start_links(agent, loaded, (found.events, found.links), move || {
         handle.wake();
-        memory::forget_startup_code();
     })?;
     sandbox::drop_capabilities();
     sandbox::refuse_system_calls();
