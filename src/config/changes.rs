@@ -26,6 +26,16 @@ impl Config {
         to.ipfix = from.ipfix;
         to.enrich.mmdb = from.enrich.mmdb;
         to.enrich.prefix = from.enrich.prefix;
+        // routes that are held were asked only for the communities of before: there may be none, but no others
+        if from.firewall.blackhole_communities.is_empty() {
+            to.firewall.blackhole_communities.clear();
+        }
+        if !to.firewall.blackhole_communities.is_empty() {
+            to.firewall.blackhole_within = from.firewall.blackhole_within;
+            to.firewall.blackhole_peers = from.firewall.blackhole_peers;
+            to.firewall.blackhole_min_length = from.firewall.blackhole_min_length;
+            to.firewall.blackhole_max = from.firewall.blackhole_max;
+        }
         let (to, from) = (&mut to.enrich.rib.bmp, from.enrich.rib.bmp);
         to.allow = from.allow;
         to.max_sessions = from.max_sessions;
