@@ -26,6 +26,10 @@ impl Config {
         to.ipfix = from.ipfix;
         to.enrich.mmdb = from.enrich.mmdb;
         to.enrich.prefix = from.enrich.prefix;
+        to.firewall.interfaces = from.firewall.interfaces;
+        to.firewall.allow = from.firewall.allow;
+        to.firewall.allow_own = from.firewall.allow_own;
+        to.firewall.rule = from.firewall.rule;
         let (to, from) = (&mut to.enrich.rib.bmp, from.enrich.rib.bmp);
         to.allow = from.allow;
         to.max_sessions = from.max_sessions;
