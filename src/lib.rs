@@ -52,6 +52,7 @@ pub mod control;
 pub mod enrich;
 pub mod errors;
 pub mod export;
+pub mod firewall;
 pub mod flow;
 pub mod interfaces;
 pub mod links;
