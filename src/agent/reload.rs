@@ -11,6 +11,7 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 
 use super::commands::{Command, Done, Refused};
+use super::firewall::FirewallThread;
 use super::ipfix::{Export, Exporter};
 use super::links::LinksThread;
 use super::{Running, settings};
@@ -35,6 +36,7 @@ pub(super) struct Changer<'a> {
     pub rib: RibHandle,
     pub export: Export,
     pub programs: ConfigMap,
+    pub firewall: FirewallThread,
 }
 
 impl Changer<'_> {
@@ -86,6 +88,7 @@ impl Changer<'_> {
         let databases = (before.agent.enrich.mmdb != after.agent.enrich.mmdb)
             .then(|| Databases::open(&after.agent.enrich.mmdb))
             .transpose()?;
+        self.firewall.change(&before, &after)?;
         self.tell_programs(&after)?;
         if let Some(databases) = databases {
             self.running

@@ -26,6 +26,11 @@ impl Config {
         to.ipfix = from.ipfix;
         to.enrich.mmdb = from.enrich.mmdb;
         to.enrich.prefix = from.enrich.prefix;
+        to.firewall.interfaces = from.firewall.interfaces;
+        to.firewall.allow = from.firewall.allow;
+        to.firewall.allow_own = from.firewall.allow_own;
+        to.firewall.rule = from.firewall.rule;
+        to.firewall.blackhole_action = from.firewall.blackhole_action;
         // routes that are held were asked only for the communities of before: there may be none, but no others
         if from.firewall.blackhole_communities.is_empty() {
             to.firewall.blackhole_communities.clear();

@@ -4,6 +4,7 @@
 
 use crossbeam_channel::Receiver;
 
+use super::worker;
 use crate::config;
 use crate::enrich::rib::{Prefix, Rib, RibHandle};
 
@@ -15,16 +16,17 @@ impl Blackholes {
     pub fn new(rib: RibHandle) -> Self {
         Self(rib)
     }
+}
 
-    /// A number that changes whenever the prefixes do, and these, in their order.
-    pub fn snapshot(&self) -> (u64, Vec<config::Prefix>) {
+impl worker::Blackholes for Blackholes {
+    /// The prefixes are in their order.
+    fn snapshot(&self) -> (u64, Vec<config::Prefix>) {
         let (generation, prefixes) = self.0.read(Rib::blackholes);
         let of_config = |prefix: Prefix| config::Prefix::new(prefix.address(), prefix.length());
         (generation, prefixes.into_iter().map(of_config).collect())
     }
 
-    /// A word comes when [`Blackholes::snapshot`] may have another answer. For one listener.
-    pub fn changed(&self) -> Receiver<()> {
+    fn changed(&self) -> Receiver<()> {
         self.0.blackholes_changed()
     }
 }

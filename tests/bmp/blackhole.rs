@@ -10,6 +10,7 @@ use rfm::enrich::rib::{
     BlackholePolicy, BlackholeRefusal, Explained, HeldRoute, Prefix, Settings, TableId, View,
 };
 use rfm::firewall::blackhole::Blackholes;
+use rfm::firewall::worker::Blackholes as _;
 
 use crate::agent::{Agent, wait};
 use crate::craft::*;

@@ -1,0 +1,534 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! THREAD firewall: owns the rules and the program, and changes them in whole steps.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::net::IpAddr;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::book::{self, Book, Entry, ShownRule};
+use super::guard::{self, Trusted};
+use super::handle::{
+    Asker, Edit, Edited, Inbox, Listed, Listing, Refusal, Report, Request, Settings,
+};
+use super::kernel::{Counts, Kernel};
+use super::ledger::Ledger;
+use super::ports::Ports;
+use super::rule::{Compilable, Origin, RuleId};
+use super::state::{self, Now};
+use super::words::Shown;
+use crate::config::{Action, Prefix, Rule};
+use crate::errors::{Errors, Subsystem};
+use crate::links::{self, AddressEvents, Heard, Link, LinkEvents, LinkSocket};
+use crate::threads::Heartbeat;
+
+/// How often the thread looks up from waiting, and how often where routes may ask for something.
+const TICK: Duration = Duration::from_secs(1);
+const ROUTES_TICK: Duration = Duration::from_millis(200);
+
+/// Between two looks at the BMP peers, which is a look at each of them.
+const PEERS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The prefixes that BGP wants dropped.
+pub trait Blackholes: Send {
+    /// With a number that is another after each change.
+    fn snapshot(&self) -> (u64, Vec<Prefix>);
+    /// A word comes when they have changed. For one listener.
+    fn changed(&self) -> Receiver<()>;
+}
+
+/// What the thread begins with.
+pub struct Start {
+    pub kernel: Box<dyn Kernel>,
+    pub settings: Settings,
+    /// Empty for none.
+    pub state_file: PathBuf,
+    /// Opened before `links` were read, so that nothing is missed in between.
+    pub events: LinkEvents,
+    pub links: Vec<Link>,
+    /// BMP routers and their BGP peers.
+    pub peers: Box<dyn Fn() -> BTreeSet<IpAddr> + Send>,
+    pub blackholes: Option<Box<dyn Blackholes>>,
+    pub errors: Arc<Errors>,
+}
+
+pub struct Worker {
+    kernel: Box<dyn Kernel>,
+    book: Book,
+    ports: Ports,
+    ledger: Ledger,
+    trusted: Trusted,
+    state_file: PathBuf,
+    events: LinkEvents,
+    addresses: AddressEvents,
+    peers: Box<dyn Fn() -> BTreeSet<IpAddr> + Send>,
+    blackholes: Option<Box<dyn Blackholes>>,
+    blackhole_action: Action,
+    /// Of the blackholes in the book.
+    generation: Option<u64>,
+    errors: Arc<Errors>,
+    requests: Receiver<Request>,
+    woken: UnixStream,
+    /// The book is not what is in force: a change that nobody waits for failed.
+    behind: bool,
+    /// The file is not what is in force.
+    unsaved: bool,
+    lost_track: bool,
+    stale_addresses: bool,
+    next_peers: Instant,
+    next_tick: Instant,
+}
+
+/// Those who wait until what they asked for is in force.
+type Waiting = Vec<Box<dyn FnOnce(Result<(), Refusal>)>>;
+
+impl Worker {
+    /// The rules are in force before anything is attached.
+    pub fn new(start: Start, inbox: Inbox) -> Result<Self, String> {
+        let now = Instant::now();
+        let settings = start.settings;
+        let addresses =
+            AddressEvents::open().map_err(|e| format!("listening to rtnetlink: {e}"))?;
+        let mut worker = Self {
+            kernel: start.kernel,
+            book: Book::default(),
+            ports: Ports::new(settings.patterns.clone(), start.links),
+            ledger: Ledger::default(),
+            trusted: Trusted::default(),
+            state_file: start.state_file,
+            events: start.events,
+            addresses,
+            peers: start.peers,
+            blackholes: start.blackholes,
+            blackhole_action: settings.blackhole_action,
+            generation: None,
+            errors: start.errors,
+            requests: inbox.requests,
+            woken: inbox.woken,
+            behind: false,
+            unsaved: false,
+            lost_track: false,
+            stale_addresses: true,
+            next_peers: now,
+            next_tick: now,
+        };
+        worker.apply(&settings, now)?;
+        worker.restore()?;
+        worker.look_around(now);
+        worker.ports.take_renumbered();
+        worker.put_in_force(now)?;
+        Ok(worker)
+    }
+
+    /// Until told to end. What was attached is detached with the kernel's side, which is dropped here.
+    pub fn run(mut self, heartbeat: &Heartbeat) {
+        let mut runs = true;
+        while runs && !heartbeat.stopping() {
+            heartbeat.beat();
+            self.hear();
+            let now = Instant::now();
+            runs = self.obey(now);
+            self.tick(now);
+            self.ports.settle(&mut *self.kernel, now);
+            self.wait();
+        }
+        self.save();
+    }
+
+    fn wait(&mut self) {
+        let soon = [
+            self.book.next_expiry(Instant::now()),
+            self.ports.next_retry(),
+        ];
+        let until = soon
+            .into_iter()
+            .flatten()
+            .fold(self.next_tick, Instant::min);
+        let patience = until.saturating_duration_since(Instant::now());
+        let timeout = Timespec::try_from(patience).ok();
+        let mut fds = [
+            PollFd::new(&self.events, PollFlags::IN),
+            PollFd::new(&self.addresses, PollFlags::IN),
+            PollFd::new(&self.woken, PollFlags::IN),
+        ];
+        // an interrupted wait is one that ended early
+        let _ = poll(&mut fds, timeout.as_ref());
+        let _ = (&self.woken).read(&mut [0; 64]);
+    }
+
+    fn hear(&mut self) {
+        match self.events.read() {
+            Heard::All(events) => {
+                for event in events {
+                    self.ports.take(event, &mut *self.kernel);
+                }
+            }
+            Heard::Overflow => self.lost_track = true,
+        }
+        if self.lost_track
+            && let Ok(links) = LinkSocket::new(self.errors.clone()).dump()
+        {
+            self.ports.replace(links, &mut *self.kernel);
+            self.lost_track = false;
+        }
+        self.stale_addresses |= self.addresses.happened();
+    }
+
+    /// All that waits is one step: each request is a change of its own of the book, and they come into
+    /// force together. False when told to end.
+    fn obey(&mut self, now: Instant) -> bool {
+        let before = self.book.clone();
+        let mut waiting = Waiting::new();
+        let mut runs = true;
+        let mut reads = Vec::new();
+        for request in self.requests.try_iter().collect::<Vec<_>>() {
+            match request {
+                Request::Edit { edit, asker, reply } => {
+                    let edited = self.edit(edit, asker, now);
+                    self.answer(edited, reply, &mut waiting);
+                }
+                Request::Change { settings, reply } => {
+                    let changed = self.change(&settings, now);
+                    self.answer(changed, reply, &mut waiting);
+                }
+                Request::End => runs = false,
+                read => reads.push(read),
+            }
+        }
+        if !waiting.is_empty() {
+            let done = self.put_in_force(now).map_err(Refusal::new);
+            match &done {
+                Ok(()) => self.unsaved = true,
+                Err(_) => self.book = before,
+            }
+            for tell in waiting {
+                tell(done.clone());
+            }
+        }
+        for read in reads {
+            self.tell(read, now);
+        }
+        runs
+    }
+
+    /// A refusal at once; the rest when it is in force. Who has gone meanwhile misses the answer.
+    fn answer<T: 'static>(
+        &self,
+        result: Result<T, Refusal>,
+        reply: Sender<Result<T, Refusal>>,
+        waiting: &mut Waiting,
+    ) {
+        match result {
+            Ok(value) => waiting.push(Box::new(move |done: Result<(), Refusal>| {
+                let _ = reply.try_send(done.map(|()| value));
+            })),
+            Err(refusal) => drop(reply.try_send(Err(refusal))),
+        }
+    }
+
+    fn edit(&mut self, edit: Edit, asker: Asker, now: Instant) -> Result<Edited, Refusal> {
+        let before = self.book.clone();
+        let edited = self.try_edit(edit, asker, now);
+        if edited.is_err() {
+            self.book = before;
+        }
+        edited
+    }
+
+    fn try_edit(&mut self, edit: Edit, asker: Asker, now: Instant) -> Result<Edited, Refusal> {
+        let refused = |refused: book::Refused| Refusal::new(refused.to_string());
+        let insecure = |asker: Asker| asker.caller.filter(|_| !asker.force);
+        let stopper = |worker: &Self| {
+            let caller = insecure(asker)?;
+            caller.stopped_by(&worker.compile(now))
+        };
+        let stopped = stopper(self);
+        let mut edited = Edited::default();
+        match edit {
+            Edit::Add { rules, replace } => {
+                if !asker.force {
+                    refuse_everything(&rules)?;
+                }
+                if replace {
+                    edited.removed = self.book.flush();
+                }
+                edited.added = self.book.add(rules, now).map_err(refused)?;
+            }
+            Edit::Remove(ids) => {
+                self.book.remove(&ids).map_err(refused)?;
+                edited.removed = ids.len();
+            }
+            Edit::Flush => edited.removed = self.book.flush(),
+        }
+        match stopper(self) {
+            Some(id) if stopped.is_none() => Err(Refusal {
+                needs_force: true,
+                why: self.would_stop(id, asker),
+            }),
+            _ => Ok(edited),
+        }
+    }
+
+    fn would_stop(&self, id: RuleId, asker: Asker) -> String {
+        let rule = self.book.iter().find(|shown| shown.id == id);
+        let rule = match rule.map(|shown| shown.rule) {
+            Some(ShownRule::Entry(entry)) => Shown(&entry.rule).to_string(),
+            _ => format!("rule {}", id.0),
+        };
+        let client = asker.caller.map(|caller| caller.client.to_string());
+        format!(
+            "\"{rule}\" would stop your own SSH connection from {}: nothing was changed",
+            client.unwrap_or_default()
+        )
+    }
+
+    fn change(&mut self, settings: &Settings, now: Instant) -> Result<(), Refusal> {
+        let before = self.book.clone();
+        self.apply(settings, now).map_err(|why| {
+            self.book = before;
+            Refusal::new(why)
+        })
+    }
+
+    fn apply(&mut self, settings: &Settings, now: Instant) -> Result<(), String> {
+        self.book
+            .set_config(&settings.rules, now)
+            .map_err(|refused| format!("agent.firewall.rule: {refused}"))?;
+        self.trusted.allow.clone_from(&settings.allow);
+        self.trusted.allow_own = settings.allow_own;
+        self.ports.set_patterns(settings.patterns.clone());
+        if self.blackhole_action != settings.blackhole_action {
+            self.blackhole_action = settings.blackhole_action;
+            self.generation = None;
+        }
+        let matches = self.trusted.matches();
+        self.book
+            .set_allow(matches)
+            .map_err(|refused| refused.to_string())?;
+        Ok(())
+    }
+
+    /// What was made at run time before the restart.
+    fn restore(&mut self) -> Result<(), String> {
+        if self.state_file.as_os_str().is_empty() {
+            return Ok(());
+        }
+        let shown = self.state_file.display();
+        let key = "agent.firewall.state_file";
+        let (entries, mistakes) = state::load(&self.state_file, Now::read())
+            .map_err(|error| format!("{key}: {shown}: {error}"))?;
+        for mistake in mistakes.iter().take(10) {
+            log::warn!("{shown}: {mistake}: left out");
+        }
+        if !entries.is_empty() {
+            log::info!("{} rules of before restored from {shown}", entries.len());
+        }
+        self.book
+            .restore(entries)
+            .map_err(|refused| format!("{key}: {shown}: {refused}"))
+    }
+
+    /// What happens by itself.
+    fn tick(&mut self, now: Instant) {
+        let expired = self.book.expire(now);
+        self.unsaved |= expired;
+        let moved = match now >= self.next_tick || self.stale_addresses {
+            true => {
+                self.next_tick = now + self.interval();
+                self.look_around(now)
+            }
+            false => false,
+        };
+        let renumbered = self.ports.take_renumbered() && !self.book.patterns().is_empty();
+        if expired || moved || renumbered || self.behind {
+            self.behind = false;
+            if let Err(why) = self.put_in_force(now) {
+                self.behind = true;
+                self.errors.report(Subsystem::Firewall, "rules", || why);
+            }
+        }
+        self.save();
+    }
+
+    fn interval(&self) -> Duration {
+        match self.blackholes {
+            Some(_) => ROUTES_TICK,
+            None => TICK,
+        }
+    }
+
+    /// Own addresses, peers and blackholes; whether something is not what it was.
+    fn look_around(&mut self, now: Instant) -> bool {
+        if std::mem::take(&mut self.stale_addresses) {
+            match links::addresses() {
+                Ok(own) => self.trusted.own = own.into_iter().take(guard::MAX_OWN).collect(),
+                Err(error) => {
+                    self.stale_addresses = true;
+                    self.errors
+                        .report(Subsystem::Netlink, "addresses", || error.to_string());
+                }
+            }
+        }
+        if now >= self.next_peers {
+            self.next_peers = now + PEERS_INTERVAL;
+            let peers = (self.peers)();
+            self.trusted.peers = peers.into_iter().take(guard::MAX_PEERS).collect();
+        }
+        let trusted = self.book.set_allow(self.trusted.matches());
+        let holes = self.look_at_blackholes();
+        match (trusted, holes) {
+            (Ok(trusted), Ok(holes)) => trusted || holes,
+            (Err(refused), _) | (_, Err(refused)) => {
+                self.errors
+                    .report(Subsystem::Firewall, "numbers", || refused.to_string());
+                false
+            }
+        }
+    }
+
+    fn look_at_blackholes(&mut self) -> Result<bool, book::Refused> {
+        let Some(blackholes) = &self.blackholes else {
+            return Ok(false);
+        };
+        let _ = blackholes.changed().try_recv();
+        let (generation, prefixes) = blackholes.snapshot();
+        if self.generation == Some(generation) {
+            return Ok(false);
+        }
+        let left_out = self.book.set_blackholes(&prefixes, self.blackhole_action)?;
+        self.generation = Some(generation);
+        if left_out > 0 {
+            self.errors.report(Subsystem::Firewall, "room", || {
+                format!(
+                    "{left_out} blackholes found no room among {} rules",
+                    book::MAX_RULES
+                )
+            });
+        }
+        Ok(true)
+    }
+
+    fn compile(&self, now: Instant) -> Vec<Compilable> {
+        self.book
+            .compile(now, |pattern| self.ports.resolve(pattern))
+    }
+
+    /// The book as it is, in one step.
+    fn put_in_force(&mut self, now: Instant) -> Result<(), String> {
+        let counts = match self.ledger.loses(&self.book) {
+            true => self.counts(),
+            false => Vec::new(),
+        };
+        self.kernel.replace(&self.compile(now))?;
+        self.ledger.follow(&self.book, &counts);
+        Ok(())
+    }
+
+    fn counts(&self) -> Vec<(RuleId, Counts)> {
+        self.kernel.counts().unwrap_or_else(|error| {
+            self.errors
+                .report(Subsystem::BpfMap, "read", || error.to_string());
+            Vec::new()
+        })
+    }
+
+    fn save(&mut self) {
+        if !std::mem::take(&mut self.unsaved) || self.state_file.as_os_str().is_empty() {
+            return;
+        }
+        if let Err(error) = state::save(&self.state_file, self.book.runtime(), Now::read()) {
+            let path = self.state_file.display();
+            self.errors.report(Subsystem::Firewall, "state_file", || {
+                format!("writing {path}: {error}")
+            });
+        }
+    }
+
+    fn tell(&self, request: Request, now: Instant) {
+        match request {
+            Request::List { from, limit, reply } => {
+                drop(reply.try_send(self.list(from, limit, now)));
+            }
+            Request::Report(reply) => {
+                let report = Report {
+                    series: self.ledger.series(&self.book, &self.counts()),
+                    rules: Origin::ALL.map(|origin| self.book.count(origin)),
+                    ports: self.ports.all(),
+                };
+                drop(reply.try_send(report));
+            }
+            Request::Edit { .. } | Request::Change { .. } | Request::End => {}
+        }
+    }
+
+    fn list(&self, from: usize, limit: usize, now: Instant) -> Listing {
+        let counted: std::collections::HashMap<_, _> = self.counts().into_iter().collect();
+        let rules = self.book.iter().skip(from).take(limit).map(|shown| {
+            let (rule, sport, expires) = match shown.rule {
+                ShownRule::Entry(Entry { rule, expires, .. }) => (rule.clone(), None, *expires),
+                ShownRule::Allow(what) => {
+                    let rule = Rule {
+                        proto: what.proto,
+                        dport: what.dport,
+                        ..plain(what.src, what.dst, Action::Pass)
+                    };
+                    (rule, what.sport, None)
+                }
+                ShownRule::Blackhole(dst, action) => (plain(None, Some(dst), action), None, None),
+            };
+            Listed {
+                id: shown.id,
+                origin: shown.origin,
+                rule,
+                sport,
+                counts: counted.get(&shown.id).copied().unwrap_or_default(),
+                left: expires.map(|at| at.saturating_duration_since(now)),
+            }
+        });
+        Listing {
+            rules: rules.collect(),
+            total: Origin::ALL
+                .iter()
+                .map(|&origin| self.book.count(origin))
+                .sum(),
+        }
+    }
+}
+
+fn plain(src: Option<Prefix>, dst: Option<Prefix>, action: Action) -> Rule {
+    Rule {
+        src,
+        dst,
+        proto: None,
+        dport: None,
+        interface: None,
+        action,
+        rate: None,
+        ttl: None,
+    }
+}
+
+/// A rule without anything that narrows it down is most often a slip.
+fn refuse_everything(rules: &[Rule]) -> Result<(), Refusal> {
+    let stops = |rule: &&Rule| matches!(rule.action, Action::Drop | Action::Limit);
+    match rules
+        .iter()
+        .filter(stops)
+        .find(|rule| rule.is_for_everything())
+    {
+        None => Ok(()),
+        Some(rule) => Err(Refusal {
+            needs_force: true,
+            why: format!(
+                "\"{}\" is for every packet: nothing was changed",
+                Shown(rule)
+            ),
+        }),
+    }
+}
