@@ -84,7 +84,7 @@ impl Running {
         };
         remove_pins(is_pinned);
         let settings = bpf::firewall::Settings {
-            sample_rate: agent.bpf.sample_rate,
+            sample_rate: 0,
             ring_bytes: agent.bpf.ring_buf_size,
             max_rules: (MAX_RULES + guard::MAX_RULES) as u32,
         };

@@ -113,8 +113,8 @@ fn the_allow_list_and_own_addresses_always_pass() {
     assert_eq!(passed(&rig, &packet("192.0.2.1"), 5), 5);
     assert_eq!(passed(&rig, &packet("203.0.113.1"), 5), 0);
     // the address becomes an own one, and ceases to be
-    let own = "address add 198.51.100.9/32 dev lo";
-    rig.namespace.ip(own);
+    let own = |how: &str| rig.namespace.ip(&format!("address {how} 198.51.100.9/32 dev lo"));
+    own("add");
     let rules = || rig.json("firewall stats")["rules"]["allow"].as_u64();
     assert!(
         crate::common::lab::wait_for(LIMIT, || rules() == Some(3)),
@@ -122,7 +122,7 @@ fn the_allow_list_and_own_addresses_always_pass() {
         rules()
     );
     assert_eq!(passed(&rig, &packet("203.0.113.1"), 5), 5);
-    rig.namespace.ip(&own.replace("add", "del"));
+    own("del");
     assert!(
         crate::common::lab::wait_for(LIMIT, || rules() == Some(2)),
         "{:?}",
