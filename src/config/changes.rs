@@ -118,4 +118,28 @@ mod tests {
         kept.sort_unstable();
         assert_eq!(kept, ["agent.bpf.ring_buf_size", "agent.prometheus.port"]);
     }
+
+    #[test]
+    fn blackholes_change_but_for_their_communities_and_can_be_left() {
+        let with = |communities: &str, within: &str| {
+            config(&format!(
+                "[agent.enrich.rib.bmp]\nport = 1\nallow = [\"::1\"]\n\
+                 [agent.firewall]\nenabled = true\ninterfaces = [\"a\"]\n\
+                 blackhole_communities = [\"{communities}\"]\nblackhole_peers = [\"AS1\"]\n\
+                 blackhole_within = [\"{within}\"]\n"
+            ))
+        };
+        let old = with("65535:666", "192.0.2.0/24");
+        let new = with("1:2", "198.51.100.0/24");
+        let merged = old.merged(&new);
+        let key = |name| vec![format!("agent.firewall.blackhole_{name}")];
+        assert_eq!(old.differences(&merged), key("within"));
+        assert_eq!(merged.differences(&new), key("communities"));
+        // also where nothing else of it, nor the list of routers, is left
+        let off = "[agent.enrich.rib.bmp]\nport = 1\n[agent.firewall]\nenabled = true\n\
+                   interfaces = [\"a\"]\n";
+        let merged = old.merged(&config(off));
+        assert!(merged.agent.firewall.blackhole_communities.is_empty());
+        assert!(merged.agent.enrich.rib.bmp.allow.is_empty());
+    }
 }

@@ -66,6 +66,7 @@ const NAMES: [&str; 64] = [
     "rfm_firewall_bytes_total",
     "rfm_firewall_rules",
     "rfm_firewall_interfaces",
+    "rfm_firewall_blackhole_refused_total",
     "rfm_errors_total",
     "rfm_parse_errors_total",
     "rfm_build_info",

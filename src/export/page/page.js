@@ -624,18 +624,19 @@ function rib() {
 }
 
 function firewall() {
-  const ports = perLabel("rfm_firewall_interfaces", "mode").filter(([, n]) => n);
   if (figure("rfm_firewall_interfaces") === undefined) return null;
+  const modes = perLabel("rfm_firewall_interfaces", "mode").filter(([, n]) => n), ports = modes.filter(([mode]) => mode !== "none");
+  const bare = modes.length - ports.length || !ports.length;
   const dropsIn = from => new Map(samples(from, "rfm_firewall_packets_total").filter(([labels]) => labels.action === "drop").map(([labels, n]) => [labels.rule, n]));
   const drops = dropsIn(view), earlier = before ? dropsIn(before) : drops, seconds = before ? view.now - before.now : 0;
   const rates = [...drops].map(([rule, n]) => [rule, seconds > 0 ? Math.max(0, n - (earlier.get(rule) ?? n)) / seconds : 0]).filter(([, rate]) => rate > 0).sort((a, b) => b[1] - a[1]);
   const now = rates.reduce((sum, [, rate]) => sum + rate, 0), all = [...drops.values()].reduce((sum, n) => sum + n, 0);
   const refused = perLabel("rfm_firewall_blackhole_refused_total", "reason").filter(([, n]) => n);
   return {
-    name: "Firewall", level: ports.length ? now > 0 ? "warn" : undefined : "bad",
+    name: "Firewall", level: bare ? "bad" : now > 0 ? "warn" : undefined,
     text: now > 0 ? `${packets(now)} dropped` : ports.length ? "Drops nothing now" : "On no interface",
     more: [
-      ports.length && ports.map(([mode, n]) => `${count(n)} ${n === 1 ? "interface" : "interfaces"}, ${mode}`).join("; "),
+      modes.map(([mode, n]) => `${count(n)} ${n === 1 ? "interface" : "interfaces"}, ${mode === "none" ? "not attached" : mode}`).join("; "),
       perLabel("rfm_firewall_rules", "origin").filter(([, n]) => n).map(([origin, n]) => `${count(n)} ${origin}`).join(", ").replace(/^(?=.)/, "rules: "),
       all && `${count(all)} packets dropped since the start`,
       ...rates.slice(0, 4).map(([rule, rate]) => `${rule}: ${packets(rate)}`),
