@@ -182,8 +182,13 @@ impl Worker {
     /// All that waits is one step: each request is a change of its own of the book, and they come into
     /// force together. False when told to end.
     fn obey(&mut self, now: Instant) -> bool {
-        let before = self.book.clone();
+        let before = (
+            self.book.clone(),
+            self.trusted.clone(),
+            self.blackhole_action,
+        );
         let mut waiting = Waiting::new();
+        let mut patterns = None;
         let mut runs = true;
         let mut reads = Vec::new();
         for request in self.requests.try_iter().collect::<Vec<_>>() {
@@ -194,6 +199,9 @@ impl Worker {
                 }
                 Request::Change { settings, reply } => {
                     let changed = self.change(&settings, now);
+                    if changed.is_ok() {
+                        patterns = Some(settings.patterns);
+                    }
                     self.answer(changed, reply, &mut waiting);
                 }
                 Request::End => runs = false,
@@ -202,9 +210,14 @@ impl Worker {
         }
         if !waiting.is_empty() {
             let done = self.put_in_force(now).map_err(Refusal::new);
-            match &done {
-                Ok(()) => self.unsaved = true,
-                Err(_) => self.book = before,
+            match (&done, patterns) {
+                (Ok(()), patterns) => {
+                    self.unsaved = true;
+                    patterns
+                        .into_iter()
+                        .for_each(|p| self.ports.set_patterns(p));
+                }
+                (Err(_), _) => (self.book, self.trusted, self.blackhole_action) = before,
             }
             for tell in waiting {
                 tell(done.clone());
@@ -301,7 +314,6 @@ impl Worker {
             .map_err(|refused| format!("agent.firewall.rule: {refused}"))?;
         self.trusted.allow.clone_from(&settings.allow);
         self.trusted.allow_own = settings.allow_own;
-        self.ports.set_patterns(settings.patterns.clone());
         if self.blackhole_action != settings.blackhole_action {
             self.blackhole_action = settings.blackhole_action;
             self.generation = None;

@@ -113,7 +113,10 @@ fn the_allow_list_and_own_addresses_always_pass() {
     assert_eq!(passed(&rig, &packet("192.0.2.1"), 5), 5);
     assert_eq!(passed(&rig, &packet("203.0.113.1"), 5), 0);
     // the address becomes an own one, and ceases to be
-    let own = |how: &str| rig.namespace.ip(&format!("address {how} 198.51.100.9/32 dev lo"));
+    let own = |how: &str| {
+        rig.namespace
+            .ip(&format!("address {how} 198.51.100.9/32 dev lo"))
+    };
     own("add");
     let rules = || rig.json("firewall stats")["rules"]["allow"].as_u64();
     assert!(
