@@ -7,12 +7,14 @@
 //! - `ports`: where the program is attached, and what becomes of it when interfaces come and go,
 //! - [`pins`]: links that outlive the agent, where that is wanted,
 //! - `ledger`: what was counted, as series that never fall (pure),
+//! - `drops`: which flows are dropped, from samples (pure),
 //! - [`file`](mod@file), `state`: rule files of the operator, and the one that survives a restart,
 //! - [`worker`]: THREAD firewall, which owns all of that; [`handle`]: how others ask it.
 //!
 //! The kernel side is `crate::bpf::firewall`; the thread knows it as [`kernel::Kernel`].
 
 pub mod book;
+mod drops;
 pub mod file;
 pub mod guard;
 pub mod handle;
