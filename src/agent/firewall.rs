@@ -15,7 +15,14 @@ use crate::firewall::handle::{Handle, Inbox};
 use crate::firewall::kernel::Programs;
 use crate::firewall::pins;
 use crate::firewall::worker::{Start, Worker};
+use crate::flow::key::Direction;
+use crate::flow::outlet::Outlet;
 use crate::links::{self, LinkEvents, LinkSocket};
+
+/// What is dropped often comes in floods, of which a few samples tell enough.
+const MIN_SAMPLE_RATE: u32 = 100;
+/// Bytes: some two thousand samples between two looks.
+const RING_BYTES: u32 = 256 * 1024;
 
 /// The thread before it begins: others get its handle first.
 pub(super) struct Firewall {
@@ -53,6 +60,13 @@ impl FirewallThread {
         }
     }
 
+    /// Whither flows go that are dropped, beside those of thread flow.
+    pub fn export(&self, outlet: Option<&Outlet>) {
+        if let Some(handle) = &self.0 {
+            handle.export(outlet.map(beside));
+        }
+    }
+
     /// Detaches everything and ends the thread.
     pub fn end(&self, running: &Running) {
         if let Some(handle) = &self.0 {
@@ -68,6 +82,7 @@ impl Running {
         firewall: Option<Firewall>,
         agent: &Agent,
         rib: &RibHandle,
+        outlet: Option<Outlet>,
     ) -> Result<FirewallThread, Error> {
         let Some(Firewall { handle, inbox }) = firewall else {
             remove_pins(|_| false);
@@ -84,8 +99,8 @@ impl Running {
         };
         remove_pins(is_pinned);
         let settings = bpf::firewall::Settings {
-            sample_rate: 0,
-            ring_bytes: agent.bpf.ring_buf_size,
+            sample_rate: agent.bpf.sample_rate.max(MIN_SAMPLE_RATE),
+            ring_bytes: RING_BYTES,
             max_rules: (MAX_RULES + guard::MAX_RULES) as u32,
         };
         let programs = Programs::load(&settings, config.pin).map_err(Error::Load)?;
@@ -99,6 +114,7 @@ impl Running {
             links,
             peers: Box::new(move || peers(&routers)),
             blackholes: asked_for.then(|| Box::new(Blackholes::new(rib)) as _),
+            outlet,
             errors: self.errors.clone(),
         };
         let worker = Worker::new(start, inbox).map_err(Error::Firewall)?;
@@ -113,6 +129,11 @@ pub(super) fn remove_pins(kept: impl Fn(u32) -> bool) {
         0 => {}
         count => log::info!("removed the firewall of before from {count} interfaces"),
     }
+}
+
+/// They are dropped as they arrive, whatever directions are exported of the others.
+pub(super) fn beside(outlet: &Outlet) -> Outlet {
+    outlet.beside(vec![Direction::Ingress])
 }
 
 /// BMP routers, and the peers they tell of.

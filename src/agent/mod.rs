@@ -97,6 +97,7 @@ pub fn run(file: &Path, config: &Config) -> Result<(), Error> {
     let rib = bmp.rib();
     let export = Export::default();
     let (outlet, exporter) = export.prepare(agent);
+    let drops = outlet.as_ref().map(firewall::beside);
     let flow = running.start_flow(agent, &rib, outlet)?;
     if let Some(exporter) = exporter {
         running.start_ipfix(exporter, agent, &rib)?;
@@ -127,7 +128,7 @@ pub fn run(file: &Path, config: &Config) -> Result<(), Error> {
         .transpose()?;
     bmp.start(&running)?;
     // before thread links, which says when the agent is ready
-    let firewall = running.start_firewall(firewall, agent, &rib)?;
+    let firewall = running.start_firewall(firewall, agent, &rib, drops)?;
     // serving waits neither for the verifier, some 20 ms a program, nor for the attaching, 13 ms a hook
     let loaded = Loaded::load(&settings).map_err(Error::Load)?;
     running.start_ring(&loaded, flow.batches, flow.spares)?;

@@ -124,6 +124,10 @@ impl Changer<'_> {
             }
             false => (None, None),
         };
+        if exports {
+            self.firewall
+                .export(outlet.as_ref().and_then(Option::as_ref));
+        }
         let change = Change {
             settings: settings::flow(agent),
             prefixes: agent.enrich.prefix.clone(),

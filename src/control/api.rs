@@ -355,6 +355,26 @@ pub struct Firewall {
     pub interfaces: Vec<FirewallInterface>,
     /// As on /metrics.
     pub series: Vec<FirewallSeries>,
+    /// The largest flows that were dropped in the last 5 seconds, estimated from samples.
+    pub dropped_flows: Vec<FirewallFlow>,
+    /// Samples that found no room.
+    pub lost_samples: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FirewallFlow {
+    pub interface: String,
+    pub protocol: u8,
+    pub src: String,
+    pub dst: String,
+    pub src_port: u16,
+    pub dst_port: u16,
+    pub vlan: u16,
+    pub packets: u64,
+    pub bytes: u64,
+    pub sampled_packets: u64,
+    pub sample_rate: u32,
+    pub last: String,
 }
 
 /// Rules there are, by their origin.

@@ -11,12 +11,13 @@ use super::access::Access;
 use super::change::body;
 use super::params::Params;
 use super::routes::{Refusal, Reply, Routes, json};
-use super::{api, rfc3339};
+use super::{api, rfc3339, rfc3339_ns};
 use crate::config::{Named, Rule};
 use crate::export::http::Peer;
 use crate::firewall::handle::{self, Asker, Edit, Handle, Listed};
 use crate::firewall::words::{Known, Words};
 use crate::firewall::{Caller, RuleId};
+use crate::flow::key::FlowRecord;
 
 pub const ADD: &str = "/v1/firewall/add";
 
@@ -54,6 +55,13 @@ impl Routes {
             .and_then(Params::finish)
             .map_err(Refusal::bad_request)?;
         let report = self.ask_firewall()?.report(PATIENCE).map_err(busy)?;
+        let name = |ifindex| {
+            let port = report.ports.iter().find(|port| port.ifindex == ifindex);
+            port.map_or_else(String::new, |port| port.name.clone())
+        };
+        let dropped = report.dropped.iter();
+        let dropped_flows = dropped.map(|flow| dropped_flow(flow, name(flow.key.ifindex)));
+        let dropped_flows = dropped_flows.collect();
         let [allow, runtime, config, blackhole] = report.rules.map(|n| n as u64);
         let interfaces = report.ports.into_iter().map(|port| {
             let (mode, problem) = match port.state {
@@ -82,6 +90,8 @@ impl Routes {
             },
             interfaces: interfaces.collect(),
             series: series.collect(),
+            dropped_flows,
+            lost_samples: report.lost_samples,
         })
     }
 
@@ -200,6 +210,24 @@ pub fn written(rule: &Rule) -> api::FirewallRule {
         action: Some(rule.action.name().to_owned()),
         rate: rule.rate,
         ttl_seconds: rule.ttl.map(|ttl| ttl.as_secs().max(1)),
+    }
+}
+
+fn dropped_flow(flow: &FlowRecord, interface: String) -> api::FirewallFlow {
+    let (key, rate) = (&flow.key, u64::from(flow.sample_rate));
+    api::FirewallFlow {
+        interface,
+        protocol: key.protocol,
+        src: key.source().to_string(),
+        dst: key.destination().to_string(),
+        src_port: key.src_port,
+        dst_port: key.dst_port,
+        vlan: key.vlan_outer,
+        packets: flow.packets.saturating_mul(rate),
+        bytes: flow.bytes.saturating_mul(rate),
+        sampled_packets: flow.packets,
+        sample_rate: flow.sample_rate,
+        last: rfc3339_ns(flow.last),
     }
 }
 

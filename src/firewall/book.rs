@@ -264,10 +264,14 @@ impl Book {
         self.check_room().map(|()| ids)
     }
 
-    /// Those of before a restart, with the numbers they had.
-    pub fn restore(&mut self, entries: Vec<Entry>) -> Result<(), Refused> {
+    /// Those of before a restart. They keep their numbers, as far as no other rule has them by now.
+    pub fn restore(&mut self, mut entries: Vec<Entry>) -> Result<(), Refused> {
+        let taken = self.last;
         let highest = entries.iter().map(|entry| entry.id.0).max();
-        self.last = self.last.max(highest.unwrap_or(0));
+        self.last = taken.max(highest.unwrap_or(0));
+        for entry in entries.iter_mut().filter(|entry| entry.id.0 <= taken) {
+            entry.id = self.number()?;
+        }
         self.runtime = Arc::new(entries);
         self.check_room()
     }

@@ -14,6 +14,8 @@ use super::ledger::Series;
 use super::ports::Port;
 use super::rule::{Origin, RuleId};
 use crate::config::{self, Action, Patterns, PortRange, Prefix, Rule};
+use crate::flow::key::FlowRecord;
+use crate::flow::outlet::Outlet;
 
 /// Requests that wait; one more is refused.
 const WAITING: usize = 16;
@@ -113,6 +115,10 @@ pub struct Report {
     /// By [`Origin`].
     pub rules: [usize; Origin::ALL.len()],
     pub ports: Vec<Port>,
+    /// The largest flows that were dropped in the last seconds, from samples.
+    pub dropped: Vec<FlowRecord>,
+    /// Samples that are missing there.
+    pub lost_samples: u64,
 }
 
 pub(super) enum Request {
@@ -131,6 +137,8 @@ pub(super) enum Request {
         settings: Box<Settings>,
         reply: Sender<Result<(), Refusal>>,
     },
+    /// Where flows that were dropped go from now on.
+    Export(Option<Box<Outlet>>),
     End,
 }
 
@@ -181,6 +189,14 @@ impl Handle {
     pub fn change(&self, settings: Settings) -> Result<(), Refusal> {
         let settings = Box::new(settings);
         self.ask(PATIENCE, |reply| Request::Change { settings, reply })?
+    }
+
+    /// Flows that are dropped go there from now on; false if the thread has ended.
+    pub fn export(&self, outlet: Option<Outlet>) -> bool {
+        let request = Request::Export(outlet.map(Box::new));
+        let sent = self.requests.send_timeout(request, PATIENCE).is_ok();
+        self.wake();
+        sent
     }
 
     /// Has the thread detach everything and end.

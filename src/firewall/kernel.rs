@@ -3,6 +3,8 @@
 
 use std::io;
 
+use libbpf_rs::MapHandle;
+
 use super::pins;
 use super::rule::{Compilable, RuleId};
 pub use crate::bpf::firewall::{Counts, Mode};
@@ -17,6 +19,10 @@ pub trait Kernel: Send {
     fn attach(&mut self, ifindex: u32, start: FrameStart) -> Result<Mode, String>;
     fn detach(&mut self, ifindex: u32);
     fn counts(&self) -> io::Result<Vec<(RuleId, Counts)>>;
+    /// Samples of what is dropped, where there are any.
+    fn ring(&self) -> io::Result<Option<MapHandle>>;
+    /// Samples that found the ring full.
+    fn lost_samples(&self) -> io::Result<u64>;
 }
 
 /// The programs in the kernel.
@@ -51,5 +57,13 @@ impl Kernel for Programs {
 
     fn counts(&self) -> io::Result<Vec<(RuleId, Counts)>> {
         self.firewall.counts()
+    }
+
+    fn ring(&self) -> io::Result<Option<MapHandle>> {
+        self.firewall.ring().map(Some)
+    }
+
+    fn lost_samples(&self) -> io::Result<u64> {
+        self.firewall.lost_records()
     }
 }

@@ -7,6 +7,7 @@
 //! - `ports`: where the program is attached, and what becomes of it when interfaces come and go,
 //! - [`pins`]: links that outlive the agent, where that is wanted,
 //! - `ledger`: what was counted, as series that never fall (pure),
+//! - `drops`: which flows are dropped, from samples (pure),
 //! - [`file`](mod@file), `state`: rule files of the operator, and the one that survives a restart,
 //! - [`blackhole`]: the prefixes that BGP wants dropped,
 //! - [`worker`]: THREAD firewall, which owns all of that; [`handle`]: how others ask it.
@@ -15,6 +16,7 @@
 
 pub mod blackhole;
 pub mod book;
+mod drops;
 pub mod file;
 pub mod guard;
 pub mod handle;

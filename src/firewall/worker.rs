@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! THREAD firewall: owns the rules and the program, and changes them in whole steps.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::io::Read;
+use std::io::{self, Read};
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -10,9 +11,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
+use libbpf_rs::{RingBuffer, RingBufferBuilder};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::book::{self, Book, Entry, ShownRule};
+use super::drops::Drops;
 use super::guard::{self, Trusted};
 use super::handle::{
     Asker, Edit, Edited, Inbox, Listed, Listing, Refusal, Report, Request, Settings,
@@ -25,6 +28,8 @@ use super::state::{self, Now};
 use super::words::Shown;
 use crate::config::{Action, Prefix, Rule};
 use crate::errors::{Errors, Subsystem};
+use crate::flow::key::FlowRecord;
+use crate::flow::outlet::Outlet;
 use crate::links::{self, AddressEvents, Heard, Link, LinkEvents, LinkSocket};
 use crate::threads::Heartbeat;
 
@@ -55,6 +60,8 @@ pub struct Start {
     /// BMP routers and their BGP peers.
     pub peers: Box<dyn Fn() -> BTreeSet<IpAddr> + Send>,
     pub blackholes: Option<Box<dyn Blackholes>>,
+    /// Where flows that are dropped go.
+    pub outlet: Option<Outlet>,
     pub errors: Arc<Errors>,
 }
 
@@ -83,6 +90,9 @@ pub struct Worker {
     stale_addresses: bool,
     next_peers: Instant,
     next_tick: Instant,
+    outlet: Option<Outlet>,
+    /// The largest flows that were dropped in the last seconds.
+    dropped: Vec<FlowRecord>,
 }
 
 /// Those who wait until what they asked for is in force.
@@ -117,6 +127,8 @@ impl Worker {
             stale_addresses: true,
             next_peers: now,
             next_tick: now,
+            outlet: start.outlet,
+            dropped: Vec::new(),
         };
         worker.apply(&settings, now)?;
         worker.restore()?;
@@ -128,6 +140,14 @@ impl Worker {
 
     /// Until told to end. What was attached is detached with the kernel's side, which is dropped here.
     pub fn run(mut self, heartbeat: &Heartbeat) {
+        let drops = RefCell::new(Drops::new(Instant::now()));
+        let errors = self.errors.clone();
+        let ring = self.open_ring(|bytes| {
+            if let Err(error) = drops.borrow_mut().take(bytes) {
+                errors.report(Subsystem::RingBuffer, "decode", || error.to_string());
+            }
+            0
+        });
         let mut runs = true;
         while runs && !heartbeat.stopping() {
             heartbeat.beat();
@@ -135,10 +155,43 @@ impl Worker {
             let now = Instant::now();
             runs = self.obey(now);
             self.tick(now);
+            self.look_at_drops(ring.as_ref(), &drops, now);
             self.ports.settle(&mut *self.kernel, now);
             self.wait();
         }
         self.save();
+    }
+
+    /// Without it there are no samples, and no less of a firewall.
+    fn open_ring<'a>(&self, take: impl FnMut(&[u8]) -> i32 + 'a) -> Option<RingBuffer<'a>> {
+        let open = || {
+            let Some(map) = self.kernel.ring()? else {
+                return Ok(None);
+            };
+            let mut builder = RingBufferBuilder::new();
+            builder.add(&map, take).map_err(io::Error::other)?;
+            builder.build().map(Some).map_err(io::Error::other)
+        };
+        open().unwrap_or_else(|error| {
+            log::warn!("no samples of what the firewall drops: {error}");
+            None
+        })
+    }
+
+    fn look_at_drops(
+        &mut self,
+        ring: Option<&RingBuffer<'_>>,
+        drops: &RefCell<Drops>,
+        now: Instant,
+    ) {
+        let Some(ring) = ring else { return };
+        if let Err(error) = ring.consume() {
+            self.errors
+                .report(Subsystem::RingBuffer, "consume", || error.to_string());
+        }
+        if let Some(flows) = drops.borrow_mut().turn(now, self.outlet.as_mut()) {
+            self.dropped = flows;
+        }
     }
 
     fn wait(&mut self) {
@@ -183,8 +236,13 @@ impl Worker {
     /// All that waits is one step: each request is a change of its own of the book, and they come into
     /// force together. False when told to end.
     fn obey(&mut self, now: Instant) -> bool {
-        let before = self.book.clone();
+        let before = (
+            self.book.clone(),
+            self.trusted.clone(),
+            self.blackhole_action,
+        );
         let mut waiting = Waiting::new();
+        let mut patterns = None;
         let mut runs = true;
         let mut reads = Vec::new();
         for request in self.requests.try_iter().collect::<Vec<_>>() {
@@ -195,17 +253,26 @@ impl Worker {
                 }
                 Request::Change { settings, reply } => {
                     let changed = self.change(&settings, now);
+                    if changed.is_ok() {
+                        patterns = Some(settings.patterns);
+                    }
                     self.answer(changed, reply, &mut waiting);
                 }
+                Request::Export(outlet) => self.outlet = outlet.map(|outlet| *outlet),
                 Request::End => runs = false,
                 read => reads.push(read),
             }
         }
         if !waiting.is_empty() {
             let done = self.put_in_force(now).map_err(Refusal::new);
-            match &done {
-                Ok(()) => self.unsaved = true,
-                Err(_) => self.book = before,
+            match (&done, patterns) {
+                (Ok(()), patterns) => {
+                    self.unsaved = true;
+                    patterns
+                        .into_iter()
+                        .for_each(|p| self.ports.set_patterns(p));
+                }
+                (Err(_), _) => (self.book, self.trusted, self.blackhole_action) = before,
             }
             for tell in waiting {
                 tell(done.clone());
@@ -302,7 +369,6 @@ impl Worker {
             .map_err(|refused| format!("agent.firewall.rule: {refused}"))?;
         self.trusted.allow.clone_from(&settings.allow);
         self.trusted.allow_own = settings.allow_own;
-        self.ports.set_patterns(settings.patterns.clone());
         if self.blackhole_action != settings.blackhole_action {
             self.blackhole_action = settings.blackhole_action;
             self.generation = None;
@@ -460,10 +526,12 @@ impl Worker {
                     series: self.ledger.series(&self.book, &self.counts()),
                     rules: Origin::ALL.map(|origin| self.book.count(origin)),
                     ports: self.ports.all(),
+                    dropped: self.dropped.clone(),
+                    lost_samples: self.kernel.lost_samples().unwrap_or(0),
                 };
                 drop(reply.try_send(report));
             }
-            Request::Edit { .. } | Request::Change { .. } | Request::End => {}
+            Request::Edit { .. } | Request::Change { .. } | Request::Export(_) | Request::End => {}
         }
     }
 

@@ -9,6 +9,7 @@ mod kit;
 
 mod changes;
 mod commands;
+mod drops;
 mod ends;
 mod packets;
 mod wire;

@@ -85,6 +85,7 @@ fn any_part() -> impl Strategy<Value = CompletedFlow> {
                         tos: bits.1,
                     },
                     reason,
+                    dropped: bits.0 & 1 == 1,
                 }
             },
         )

@@ -242,6 +242,7 @@ fn firewall(name: &str) -> Report {
             port(7, Ok(Mode::Generic)),
             port(9, Err("another program is there".to_owned())),
         ],
+        ..Report::default()
     }
 }
 

@@ -90,5 +90,41 @@ pub fn firewall(firewall: &api::Firewall) -> String {
         text.push('\n');
         text += &series.render();
     }
-    text
+    text + &dropped_flows(&firewall.dropped_flows)
+}
+
+/// From samples: rough where there are few.
+fn dropped_flows(flows: &[api::FirewallFlow]) -> String {
+    if flows.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(&[
+        ("INTERFACE", Align::Left),
+        ("PROTO", Align::Right),
+        ("SOURCE", Align::Left),
+        ("DESTINATION", Align::Left),
+        ("PACKETS", Align::Right),
+        ("BYTES", Align::Right),
+    ]);
+    let packets = |flow: &api::FirewallFlow| {
+        let packets = units::count(flow.packets as f64);
+        match units::uncertainty(flow.sample_rate, flow.sampled_packets) {
+            Some(percent) => format!("{packets} ±{percent}%"),
+            None => packets,
+        }
+    };
+    for flow in flows {
+        table.row([
+            flow.interface.clone(),
+            flow.protocol.to_string(),
+            format!("{} {}", flow.src, flow.src_port),
+            format!("{} {}", flow.dst, flow.dst_port),
+            packets(flow),
+            units::bytes(flow.bytes),
+        ]);
+    }
+    format!(
+        "\ndropped in the last 5 seconds, estimated:\n{}",
+        table.render()
+    )
 }

@@ -112,6 +112,21 @@ fn rules_end_by_themselves() {
 }
 
 #[test]
+fn rules_of_before_a_restart_never_share_a_number() {
+    let (mut before, now) = (Book::default(), Instant::now());
+    before
+        .add(rules(&["--src ::1", "--src ::2", "--src ::3"]), now)
+        .unwrap();
+    let mut book = Book::default();
+    book.set_config(&rules(&["--src ::8", "--src ::9"]), now)
+        .unwrap();
+    book.restore(before.runtime().to_vec()).unwrap();
+    assert_eq!(ids(&book, now), [4, 5, 3, 1, 2]);
+    let added = book.add(rules(&["--src ::4"]), now).unwrap();
+    assert_eq!(added, [RuleId(6)]);
+}
+
+#[test]
 fn what_cannot_be_taken_out_is_told_why() {
     let (mut book, now) = (Book::default(), Instant::now());
     book.set_config(&rules(&["--src ::1"]), now).unwrap();

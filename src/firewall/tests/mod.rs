@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use libbpf_rs::MapHandle;
+
 use super::kernel::{Counts, Kernel, Mode};
 use super::rule::{Compilable, RuleId};
 use super::words::{self, Known};
@@ -95,5 +97,13 @@ impl Kernel for Fake {
 
     fn counts(&self) -> io::Result<Vec<(RuleId, Counts)>> {
         Ok(self.with(|state| state.counts.iter().map(|(id, c)| (*id, *c)).collect()))
+    }
+
+    fn ring(&self) -> io::Result<Option<MapHandle>> {
+        Ok(None)
+    }
+
+    fn lost_samples(&self) -> io::Result<u64> {
+        Ok(0)
     }
 }

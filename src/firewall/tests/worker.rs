@@ -59,6 +59,7 @@ impl Rig {
             links: Vec::new(),
             peers: Box::new(BTreeSet::new),
             blackholes,
+            outlet: None,
             errors: errors.clone(),
         };
         let worker = Worker::new(start, inbox).unwrap();
