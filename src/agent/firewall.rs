@@ -8,6 +8,7 @@ use super::{Error, Running};
 use crate::bpf;
 use crate::config::{Agent, Config, Patterns};
 use crate::enrich::rib::{PeerKind, RibHandle};
+use crate::firewall::blackhole::Blackholes;
 use crate::firewall::book::MAX_RULES;
 use crate::firewall::guard::{self, MAX_PEERS};
 use crate::firewall::handle::{Handle, Inbox};
@@ -103,15 +104,16 @@ impl Running {
             max_rules: (MAX_RULES + guard::MAX_RULES) as u32,
         };
         let programs = Programs::load(&settings, config.pin).map_err(Error::Load)?;
-        let rib = rib.clone();
+        let (rib, routers) = (rib.clone(), rib.clone());
+        let asked_for = !config.blackhole_communities.is_empty();
         let start = Start {
             kernel: Box::new(programs),
             settings: config.into(),
             state_file: config.state_file.clone(),
             events,
             links,
-            peers: Box::new(move || peers(&rib)),
-            blackholes: None,
+            peers: Box::new(move || peers(&routers)),
+            blackholes: asked_for.then(|| Box::new(Blackholes::new(rib)) as _),
             outlet,
             errors: self.errors.clone(),
         };

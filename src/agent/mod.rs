@@ -78,7 +78,7 @@ pub fn run(file: &Path, config: &Config) -> Result<(), Error> {
     let live = Arc::new(Live::new(config.clone()));
     let found = links::find(agent, &live.get().patterns, &errors)?;
     let databases = Databases::open(&agent.enrich.mmdb).map_err(Error::Database)?;
-    let bmp = Bmp::bind(&agent.enrich.rib, &errors)?;
+    let bmp = Bmp::bind(agent, &errors)?;
     let server = bind(agent, &live, &errors)?;
     let control = Control::bind(config, &errors)?;
     let settings = settings::load(agent, found.wanted);

@@ -32,7 +32,7 @@ pub(super) struct Changer<'a> {
     pub running: &'a Running,
     pub links: &'a LinksThread,
     pub flows: Sender<Request>,
-    pub bmp: Option<Sender<config::Rib>>,
+    pub bmp: Option<Sender<config::Agent>>,
     pub rib: RibHandle,
     pub export: Export,
     pub programs: ConfigMap,
@@ -140,8 +140,7 @@ impl Changer<'_> {
             self.replace_exporter(config, exporter)?;
         }
         if let Some(bmp) = &self.bmp {
-            bmp.send(agent.enrich.rib.clone())
-                .map_err(|_| ended("bmp"))?;
+            bmp.send(agent.clone()).map_err(|_| ended("bmp"))?;
         }
         let order = Order::Watch {
             patterns: Arc::new(agent.patterns()),

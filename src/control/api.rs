@@ -306,6 +306,8 @@ pub struct RibRoute {
     pub origin: String,
     pub med: u32,
     pub blackhole: bool,
+    /// Where it asks the firewall for one: "taken", or why it is refused.
+    pub blackhole_state: Option<String>,
 }
 
 /// POST /v1/sample_rate, request and reply.

@@ -76,10 +76,13 @@ impl LinkReader {
 
 impl BmpReader {
     fn read(&self) -> Bmp {
+        let read = |rib: &Rib| (rib.counts(), rib.blackholes_refused());
+        let (counts, blackholes_refused) = self.rib.read(read);
         Bmp {
             routers: self.monitor.routers(),
             faults: self.monitor.faults().collect(),
-            counts: self.rib.read(Rib::counts),
+            counts,
+            blackholes_refused,
         }
     }
 }

@@ -9,10 +9,12 @@
 //! - `ledger`: what was counted, as series that never fall (pure),
 //! - `drops`: which flows are dropped, from samples (pure),
 //! - [`file`](mod@file), `state`: rule files of the operator, and the one that survives a restart,
+//! - [`blackhole`]: the prefixes that BGP wants dropped,
 //! - [`worker`]: THREAD firewall, which owns all of that; [`handle`]: how others ask it.
 //!
 //! The kernel side is `crate::bpf::firewall`; the thread knows it as [`kernel::Kernel`].
 
+pub mod blackhole;
 pub mod book;
 mod drops;
 pub mod file;

@@ -44,6 +44,7 @@ const PEERS_INTERVAL: Duration = Duration::from_secs(5);
 pub trait Blackholes: Send {
     /// With a number that is another after each change.
     fn snapshot(&self) -> (u64, Vec<Prefix>);
+    /// A word comes when they have changed. For one listener.
     fn changed(&self) -> Receiver<()>;
 }
 
@@ -158,6 +159,9 @@ impl Worker {
             self.ports.settle(&mut *self.kernel, now);
             self.wait();
         }
+        let now = Instant::now();
+        drops.borrow_mut().cut_short(now);
+        self.look_at_drops(ring.as_ref(), &drops, now);
         self.save();
     }
 
@@ -461,9 +465,13 @@ impl Worker {
         let Some(blackholes) = &self.blackholes else {
             return Ok(false);
         };
-        let _ = blackholes.changed().try_recv();
+        let told = blackholes.changed().try_recv().is_ok();
+        if !told && self.generation.is_some() {
+            return Ok(false);
+        }
         let (generation, prefixes) = blackholes.snapshot();
-        if self.generation == Some(generation) {
+        if self.generation.take() == Some(generation) {
+            self.generation = Some(generation);
             return Ok(false);
         }
         let left_out = self.book.set_blackholes(&prefixes, self.blackhole_action)?;

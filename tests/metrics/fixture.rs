@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rfm::bpf::counters::{Count, FamilyCounters, HookCounters};
 use rfm::enrich::bmp::RouterStatus;
-use rfm::enrich::rib::Counts;
+use rfm::enrich::rib::{BlackholeRefusal, Counts};
 use rfm::errors::{Errors, Subsystem};
 use rfm::export::ipfix::tally::Tally;
 use rfm::export::metrics::{Bmp, Build, Input, Interface, render};
@@ -212,6 +212,7 @@ fn bmp(name: &str) -> Bmp {
             stale_routes: [6010, 0],
             peers: 6011,
         },
+        blackholes_refused: BlackholeRefusal::ALL.into_iter().zip(6012..).collect(),
     }
 }
 
