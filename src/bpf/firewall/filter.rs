@@ -92,7 +92,7 @@ mod tests {
         let filter = build([(address, 48), (0x2a00 << 112, 24)].into_iter(), true);
         assert!(filter.coarse);
         assert!(holds(&filter, 0x2001_0db8_0001));
-        assert!((0..256).all(|i| holds(&filter, 0x2a00_0000 + i | COARSE_KEY)));
+        assert!((0..256).all(|i| holds(&filter, (0x2a00_0000 + i) | COARSE_KEY)));
     }
 
     #[test]
