@@ -57,6 +57,11 @@ impl Drops {
         }
     }
 
+    /// The interval is over now.
+    pub fn cut_short(&mut self, now: Instant) {
+        self.until = now;
+    }
+
     /// Ends an interval that is over: its flows go to the collectors; the largest come back.
     pub fn turn(&mut self, now: Instant, outlet: Option<&mut Outlet>) -> Option<Vec<FlowRecord>> {
         self.clock.refresh(now);

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! THREAD firewall: owns the rules and the program, and changes them in whole steps.
 
+mod edits;
+mod tells;
+
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io::{self, Read};
@@ -14,19 +17,16 @@ use crossbeam_channel::{Receiver, Sender};
 use libbpf_rs::{RingBuffer, RingBufferBuilder};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::book::{self, Book, Entry, ShownRule};
+use super::book::{self, Book};
 use super::drops::Drops;
 use super::guard::{self, Trusted};
-use super::handle::{
-    Asker, Edit, Edited, Inbox, Listed, Listing, Refusal, Report, Request, Settings,
-};
+use super::handle::{Inbox, Refusal, Request, Settings};
 use super::kernel::{Counts, Kernel};
 use super::ledger::Ledger;
 use super::ports::Ports;
-use super::rule::{Compilable, Origin, RuleId};
+use super::rule::{Compilable, RuleId};
 use super::state::{self, Now};
-use super::words::Shown;
-use crate::config::{Action, Prefix, Rule};
+use crate::config::{Action, Prefix};
 use crate::errors::{Errors, Subsystem};
 use crate::flow::key::FlowRecord;
 use crate::flow::outlet::Outlet;
@@ -159,6 +159,9 @@ impl Worker {
             self.ports.settle(&mut *self.kernel, now);
             self.wait();
         }
+        let now = Instant::now();
+        drops.borrow_mut().cut_short(now);
+        self.look_at_drops(ring.as_ref(), &drops, now);
         self.save();
     }
 
@@ -299,87 +302,6 @@ impl Worker {
         }
     }
 
-    fn edit(&mut self, edit: Edit, asker: Asker, now: Instant) -> Result<Edited, Refusal> {
-        let before = self.book.clone();
-        let edited = self.try_edit(edit, asker, now);
-        if edited.is_err() {
-            self.book = before;
-        }
-        edited
-    }
-
-    fn try_edit(&mut self, edit: Edit, asker: Asker, now: Instant) -> Result<Edited, Refusal> {
-        let refused = |refused: book::Refused| Refusal::new(refused.to_string());
-        let insecure = |asker: Asker| asker.caller.filter(|_| !asker.force);
-        let stopper = |worker: &Self| {
-            let caller = insecure(asker)?;
-            caller.stopped_by(&worker.compile(now))
-        };
-        let stopped = stopper(self);
-        let mut edited = Edited::default();
-        match edit {
-            Edit::Add { rules, replace } => {
-                if !asker.force {
-                    refuse_everything(&rules)?;
-                }
-                if replace {
-                    edited.removed = self.book.flush();
-                }
-                edited.added = self.book.add(rules, now).map_err(refused)?;
-            }
-            Edit::Remove(ids) => {
-                self.book.remove(&ids).map_err(refused)?;
-                edited.removed = ids.len();
-            }
-            Edit::Flush => edited.removed = self.book.flush(),
-        }
-        match stopper(self) {
-            Some(id) if stopped.is_none() => Err(Refusal {
-                needs_force: true,
-                why: self.would_stop(id, asker),
-            }),
-            _ => Ok(edited),
-        }
-    }
-
-    fn would_stop(&self, id: RuleId, asker: Asker) -> String {
-        let rule = self.book.iter().find(|shown| shown.id == id);
-        let rule = match rule.map(|shown| shown.rule) {
-            Some(ShownRule::Entry(entry)) => Shown(&entry.rule).to_string(),
-            _ => format!("rule {}", id.0),
-        };
-        let client = asker.caller.map(|caller| caller.client.to_string());
-        format!(
-            "\"{rule}\" would stop your own SSH connection from {}: nothing was changed",
-            client.unwrap_or_default()
-        )
-    }
-
-    fn change(&mut self, settings: &Settings, now: Instant) -> Result<(), Refusal> {
-        let before = self.book.clone();
-        self.apply(settings, now).map_err(|why| {
-            self.book = before;
-            Refusal::new(why)
-        })
-    }
-
-    fn apply(&mut self, settings: &Settings, now: Instant) -> Result<(), String> {
-        self.book
-            .set_config(&settings.rules, now)
-            .map_err(|refused| format!("agent.firewall.rule: {refused}"))?;
-        self.trusted.allow.clone_from(&settings.allow);
-        self.trusted.allow_own = settings.allow_own;
-        if self.blackhole_action != settings.blackhole_action {
-            self.blackhole_action = settings.blackhole_action;
-            self.generation = None;
-        }
-        let matches = self.trusted.matches();
-        self.book
-            .set_allow(matches)
-            .map_err(|refused| refused.to_string())?;
-        Ok(())
-    }
-
     /// What was made at run time before the restart.
     fn restore(&mut self) -> Result<(), String> {
         if self.state_file.as_os_str().is_empty() {
@@ -462,9 +384,13 @@ impl Worker {
         let Some(blackholes) = &self.blackholes else {
             return Ok(false);
         };
-        let _ = blackholes.changed().try_recv();
+        let told = blackholes.changed().try_recv().is_ok();
+        if !told && self.generation.is_some() {
+            return Ok(false);
+        }
         let (generation, prefixes) = blackholes.snapshot();
-        if self.generation == Some(generation) {
+        if self.generation.take() == Some(generation) {
+            self.generation = Some(generation);
             return Ok(false);
         }
         let left_out = self.book.set_blackholes(&prefixes, self.blackhole_action)?;
@@ -514,89 +440,5 @@ impl Worker {
                 format!("writing {path}: {error}")
             });
         }
-    }
-
-    fn tell(&self, request: Request, now: Instant) {
-        match request {
-            Request::List { from, limit, reply } => {
-                drop(reply.try_send(self.list(from, limit, now)));
-            }
-            Request::Report(reply) => {
-                let report = Report {
-                    series: self.ledger.series(&self.book, &self.counts()),
-                    rules: Origin::ALL.map(|origin| self.book.count(origin)),
-                    ports: self.ports.all(),
-                    dropped: self.dropped.clone(),
-                    lost_samples: self.kernel.lost_samples().unwrap_or(0),
-                };
-                drop(reply.try_send(report));
-            }
-            Request::Edit { .. } | Request::Change { .. } | Request::Export(_) | Request::End => {}
-        }
-    }
-
-    fn list(&self, from: usize, limit: usize, now: Instant) -> Listing {
-        let counted: std::collections::HashMap<_, _> = self.counts().into_iter().collect();
-        let rules = self.book.iter().skip(from).take(limit).map(|shown| {
-            let (rule, sport, expires) = match shown.rule {
-                ShownRule::Entry(Entry { rule, expires, .. }) => (rule.clone(), None, *expires),
-                ShownRule::Allow(what) => {
-                    let rule = Rule {
-                        proto: what.proto,
-                        dport: what.dport,
-                        ..plain(what.src, what.dst, Action::Pass)
-                    };
-                    (rule, what.sport, None)
-                }
-                ShownRule::Blackhole(dst, action) => (plain(None, Some(dst), action), None, None),
-            };
-            Listed {
-                id: shown.id,
-                origin: shown.origin,
-                rule,
-                sport,
-                counts: counted.get(&shown.id).copied().unwrap_or_default(),
-                left: expires.map(|at| at.saturating_duration_since(now)),
-            }
-        });
-        Listing {
-            rules: rules.collect(),
-            total: Origin::ALL
-                .iter()
-                .map(|&origin| self.book.count(origin))
-                .sum(),
-        }
-    }
-}
-
-fn plain(src: Option<Prefix>, dst: Option<Prefix>, action: Action) -> Rule {
-    Rule {
-        src,
-        dst,
-        proto: None,
-        dport: None,
-        interface: None,
-        action,
-        rate: None,
-        ttl: None,
-    }
-}
-
-/// A rule without anything that narrows it down is most often a slip.
-fn refuse_everything(rules: &[Rule]) -> Result<(), Refusal> {
-    let stops = |rule: &&Rule| matches!(rule.action, Action::Drop | Action::Limit);
-    match rules
-        .iter()
-        .filter(stops)
-        .find(|rule| rule.is_for_everything())
-    {
-        None => Ok(()),
-        Some(rule) => Err(Refusal {
-            needs_force: true,
-            why: format!(
-                "\"{}\" is for every packet: nothing was changed",
-                Shown(rule)
-            ),
-        }),
     }
 }

@@ -7,30 +7,26 @@ use rfm::bpf::load::FrameStart;
 
 use crate::common::frames::Frame;
 use crate::gate::Verdict::{self, Drop, Pass};
-use crate::gate::{A4, A6, B4, B6, Gate, ether, rules, v4, v6};
+use crate::gate::{A4, A6, B4, B6, Gate, ether, gate, rule, rules, v4, v6};
 
 const SYN: u8 = 2;
 
 /// One rule, a frame, what becomes of it; the rule counts if and only if it matches.
 fn check(cases: &[(&str, Frame, Verdict)]) {
-    for (number, (line, frame, expected)) in cases.iter().enumerate() {
-        let Some(gate) = Gate::with(&rules(&[line])) else {
-            return;
-        };
+    let Some(mut gate) = gate() else { return };
+    for (id, (line, frame, expected)) in (1..).zip(cases) {
+        gate.firewall.replace(&[rule(id, line)]).expect(line);
         let bytes = frame.build();
         let got = gate.verdict(&bytes);
-        assert_eq!(got, *expected, "case {number}: {line}");
+        assert_eq!(got, *expected, "case {id}: {line}");
         let counted = match expected {
-            Drop => vec![(1, 1)],
+            Drop => vec![(id, 1)],
             Pass => vec![],
         };
-        assert_eq!(gate.packets(), counted, "case {number}: {line}");
+        assert_eq!(gate.packets(), counted, "case {id}: {line}");
         if *expected == Drop {
-            assert_eq!(
-                gate.counts()[&1].bytes,
-                bytes.len() as u64,
-                "case {number}: {line}"
-            );
+            let length = bytes.len() as u64;
+            assert_eq!(gate.counts()[&id].bytes, length, "case {id}: {line}");
         }
     }
 }
@@ -348,7 +344,7 @@ fn the_first_match_wins_and_what_counts_goes_on() {
 
 #[test]
 fn without_rules_everything_passes() {
-    let Some(gate) = crate::gate::gate() else {
+    let Some(gate) = gate() else {
         return;
     };
     assert_eq!(gate.verdict(&v4().udp().build()), Pass);

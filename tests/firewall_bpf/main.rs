@@ -6,4 +6,9 @@
 mod common;
 
 mod gate;
+mod hooks;
 mod kinds;
+mod limits;
+mod model;
+mod records;
+mod swaps;

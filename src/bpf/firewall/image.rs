@@ -134,8 +134,8 @@ pub fn compile(rules: &[Compilable], most: u32, cpus: Cpus) -> Result<Image, Com
     builder.place_rules(rules, &interfaces)?;
     let counts = builder.place_counts(rules, cpus)?;
     let (head, tables) = (builder.head, builder.tables);
-    builder.put(0, 0, &head);
-    builder.put(1, 0, &tables);
+    builder.put(0, &head);
+    builder.put(1, &tables);
     Ok(Image {
         bytes: builder.bytes,
         counts,
@@ -156,19 +156,16 @@ impl Builder {
         Ok(first)
     }
 
-    /// One value of an array that begins at a block.
-    fn put<T: plain::Plain>(&mut self, block: usize, index: usize, value: &T) {
-        let at = block * BLOCK + index * size_of::<T>();
+    /// From the beginning of a block on.
+    fn put<T: plain::Plain + ?Sized>(&mut self, block: usize, value: &T) {
         // SAFETY: what is Plain here consists of integers without padding between them.
         let bytes = unsafe { plain::as_bytes(value) };
-        self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
+        self.bytes[block * BLOCK..][..bytes.len()].copy_from_slice(bytes);
     }
 
     fn place_all<T: plain::Plain>(&mut self, values: &[T]) -> Result<usize, CompileError> {
         let first = self.reserve(size_of_val(values).div_ceil(BLOCK))?;
-        for (index, value) in values.iter().enumerate() {
-            self.put(first, index, value);
-        }
+        self.put(first, values);
         Ok(first)
     }
 
@@ -284,11 +281,10 @@ impl Builder {
         rules: &[Compilable],
         interfaces: &HashMap<&[u32], u32>,
     ) -> Result<(), CompileError> {
-        let first = self.reserve(rules.len())?;
-        self.head.rules = first as u32;
-        for (number, rule) in rules.iter().enumerate() {
+        let mut all = Vec::with_capacity(rules.len());
+        for (rule, next) in rules.iter().zip(std::mem::take(&mut self.next)) {
             let mut raw = raw_rule(&rule.what, rule.action);
-            raw.next = self.next[number];
+            raw.next = next;
             if let Some(list) = &rule.what.interfaces {
                 raw.interfaces = interfaces.get(list.as_slice()).copied().unwrap_or(0);
             }
@@ -298,8 +294,9 @@ impl Builder {
             if rule.action == Action::Limit {
                 raw.limit = self.place_limit(rule)? as u32;
             }
-            self.put(first + number, 0, &raw);
+            all.push(raw);
         }
+        self.head.rules = self.place_all(&all)? as u32;
         Ok(())
     }
 
@@ -307,7 +304,7 @@ impl Builder {
         let rate = rule.rate.filter(|rate| *rate > 0);
         let rate = rate.ok_or(CompileError::NoRate(rule.id))?;
         let block = self.reserve(1)?;
-        self.put(block, 0, &raw_limit(rate));
+        self.put(block, &raw_limit(rate));
         self.limits.push(LimitAt {
             id: rule.id,
             rate,
@@ -350,11 +347,10 @@ impl Sorted {
             tables: Default::default(),
             wide: Vec::new(),
         };
-        // how many rules a prefix has: of two as long as each other, that with fewer is taken
-        let mut crowd: HashMap<(bool, Prefix), u32> = HashMap::new();
+        // how many such rules a prefix has: of two as long as each other, that with fewer is taken
+        let mut crowd: HashMap<(usize, Prefix), u32> = HashMap::new();
         for (number, rule) in (0..).zip(rules) {
-            let what = &rule.what;
-            let (prefix, side) = match (what.src, what.dst) {
+            let (prefix, side) = match (rule.what.src, rule.what.dst) {
                 (None, None) => {
                     sorted.wide.push(number);
                     continue;
@@ -364,17 +360,18 @@ impl Sorted {
                 // such a packet cannot be
                 (Some(src), Some(dst)) if src.is_ipv4() != dst.is_ipv4() => continue,
                 (Some(src), Some(dst)) => {
-                    let mut rank = |prefix: Prefix, is_dst| {
-                        let others = *crowd.entry((is_dst, prefix)).or_default();
+                    let mut rank = |prefix: Prefix, side| {
+                        let others = *crowd.entry((side, prefix)).or_default();
                         (u8::MAX - prefix.length(), others)
                     };
-                    match rank(src, false) <= rank(dst, true) {
+                    let (prefix, side) = match rank(src, 0) <= rank(dst, 1) {
                         true => (src, 0),
                         false => (dst, 1),
-                    }
+                    };
+                    *crowd.entry((side, prefix)).or_default() += 1;
+                    (prefix, side)
                 }
             };
-            *crowd.entry((side == 1, prefix)).or_default() += 1;
             let table = usize::from(!prefix.is_ipv4()) * 2 + side;
             sorted.tables[table].push(Entry {
                 start: number_of(prefix.address()),

@@ -163,13 +163,15 @@ impl Firewall {
     }
 
     fn keep_counts(&mut self, earlier: &Set, rules: &[Compilable]) {
-        let stay: HashSet<RuleId> = rules.iter().map(|rule| rule.id).collect();
         for (id, counts) in earlier.counts() {
             if counts != Counts::default() {
                 *self.before.entry(id).or_default() += counts;
             }
         }
-        self.before.retain(|id, _| stay.contains(id));
+        if !self.before.is_empty() {
+            let stay: HashSet<RuleId> = rules.iter().map(|rule| rule.id).collect();
+            self.before.retain(|id, _| stay.contains(id));
+        }
     }
 
     /// Brings the program onto an interface; twice is once.

@@ -245,7 +245,7 @@ impl Blackholes for Routes {
 
 #[test]
 fn blackholes_come_and_go_within_a_second() {
-    let (routes, prefixes, _wake) = Routes::new();
+    let (routes, prefixes, wake) = Routes::new();
     let rig = Rig::with(
         settings(&["--src ::1"]),
         PathBuf::new(),
@@ -254,6 +254,7 @@ fn blackholes_come_and_go_within_a_second() {
     let set = |generation, texts: &[&str]| {
         let all = texts.iter().map(|text| text.parse().unwrap()).collect();
         *prefixes.lock().unwrap() = (generation, all);
+        let _ = wake.try_send(());
         Instant::now()
     };
     let since = set(1, &["192.0.2.1", "2001:db8::/48"]);
