@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 fn main() {
     build_bpf("rfm");
+    build_bpf("firewall");
     println!("cargo:rerun-if-changed=src/bpf");
     build_page();
     println!("cargo:rerun-if-changed=src/export/page");

@@ -42,6 +42,7 @@ const FLOWS: u64 = 1 << 16;
 const LAYOUT: Layout = Layout {
     routes: true,
     prev_adjacent: true,
+    drops: true,
 };
 
 fn part(n: u64) -> CompletedFlow {
@@ -75,6 +76,7 @@ fn part(n: u64) -> CompletedFlow {
             tos: 0,
         },
         reason: EndReason::IdleTimeout,
+        dropped: false,
     }
 }
 

@@ -405,6 +405,7 @@ fn input<'a>(
         databases: &[],
         bmp: None,
         ipfix: &[],
+        firewall: None,
         errors,
         parse_errors: &[],
         build: Build {

@@ -88,6 +88,8 @@ in
         RuntimeDirectoryMode = "0755";
         CacheDirectory = "rfm";
         CacheDirectoryMode = "0700";
+        StateDirectory = "rfm";
+        StateDirectoryMode = "0700";
         UMask = "0077";
         AmbientCapabilities = "CAP_BPF CAP_NET_ADMIN CAP_PERFMON";
         CapabilityBoundingSet = "CAP_BPF CAP_NET_ADMIN CAP_PERFMON";

@@ -70,6 +70,7 @@ in
   "agent.firewall.enabled" = bool;
   "agent.firewall.interfaces" = strings;
   "agent.firewall.allow" = strings;
+  "agent.firewall.allow_own" = bool;
   "agent.firewall.pin" = bool;
   "agent.firewall.state_file" = str;
   "agent.firewall.blackhole_communities" = strings;

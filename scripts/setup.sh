@@ -145,6 +145,8 @@ purpose() {
     bench)
         need ip iproute2
         need sysctl procps
+        need ethtool ethtool
+        need nft nftables
         need softflowd softflowd
         need pmacctd pmacct
         ;;

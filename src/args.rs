@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use argh::FromArgs;
 
 use crate::config::DEFAULT_PATH;
+pub use firewall::{FirewallCommand, RuleWords};
 
 /// Counts packets, flows and the networks they go to on the interfaces of this router, and serves
 /// the figures to Prometheus. Without switches it runs until SIGINT or SIGTERM; with a command it asks
@@ -50,6 +51,7 @@ enum Asked {
     Rib(Rib),
     Set(Set),
     Reload(Reload),
+    Firewall(firewall::Firewall),
 }
 
 /// A command with the options that all commands have.
@@ -230,6 +232,8 @@ command! {
     Reload {}
 }
 
+mod firewall;
+
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
@@ -278,6 +282,7 @@ pub enum ClientCommand {
         value: String,
     },
     Reload,
+    Firewall(FirewallCommand),
 }
 
 /// Which flows, as typed: the agent reads it.
@@ -368,6 +373,10 @@ impl Asked {
                 client(command, c.json, c.socket, c.config)
             }
             Self::Reload(c) => client(ClientCommand::Reload, c.json, c.socket, c.config),
+            Self::Firewall(c) => {
+                let (command, json, socket, config) = c.split();
+                client(ClientCommand::Firewall(command), json, socket, config)
+            }
         }
     }
 }

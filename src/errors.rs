@@ -21,10 +21,11 @@ pub enum Subsystem {
     Http,
     Control,
     Netlink,
+    Firewall,
 }
 
 impl Subsystem {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::BpfMap,
         Self::RingBuffer,
         Self::Ipfix,
@@ -33,6 +34,7 @@ impl Subsystem {
         Self::Http,
         Self::Control,
         Self::Netlink,
+        Self::Firewall,
     ];
 
     pub fn name(self) -> &'static str {
@@ -45,6 +47,7 @@ impl Subsystem {
             Self::Http => "http",
             Self::Control => "control",
             Self::Netlink => "netlink",
+            Self::Firewall => "firewall",
         }
     }
 }

@@ -64,7 +64,10 @@ fn check_prints_what_is_in_effect_and_that_checks_to_the_same() {
         "{printed}"
     );
     assert!(printed.contains("\nsample_rate = 1\n"), "{printed}");
-    assert!(!printed.contains("firewall"), "{printed}");
+    assert!(
+        printed.contains("\n[agent.firewall]\nenabled = false\n"),
+        "{printed}"
+    );
     let again = folder.file("printed.toml", &printed);
     assert_eq!(check(&again), (0, printed, String::new()));
 }

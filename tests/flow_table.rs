@@ -89,7 +89,7 @@ impl Ledger for Log {
         let carried = self.open.get_mut(&set.0).unwrap();
         // More only where a late record is a part of its own.
         *carried = carried.checked_sub(part.record.packets).unwrap();
-        let CompletedFlow { record, reason } = *part;
+        let CompletedFlow { record, reason, .. } = *part;
         self.done.push((record.key.src[0], record.packets, reason));
         self.records.push(record);
     }

@@ -8,7 +8,10 @@ use std::process::{Command, Output};
 
 use rfm::flow::query::{Field, Sort};
 
-const COMMANDS: [&str; 6] = ["status", "flows", "top", "rib", "set", "reload"];
+const COMMANDS: [&str; 7] = ["status", "flows", "top", "rib", "set", "reload", "firewall"];
+
+/// Those behind `firewall`.
+const OF_FIREWALL: [&str; 6] = ["add", "del", "list", "flush", "stats", "load"];
 
 type Words = BTreeSet<String>;
 
@@ -44,7 +47,11 @@ fn options(words: &[&str]) -> Words {
 
 fn all_options() -> Words {
     let of_commands = COMMANDS.iter().flat_map(|command| options(&[command]));
-    options(&[]).into_iter().chain(of_commands).collect()
+    let of_firewall = OF_FIREWALL
+        .iter()
+        .flat_map(|command| options(&["firewall", command]));
+    let all = options(&[]).into_iter().chain(of_commands);
+    all.chain(of_firewall).collect()
 }
 
 /// What follows `mark` in `text`, as far as the letters of an option go.
@@ -81,6 +88,12 @@ fn the_manual_has_every_option_and_command() {
     for command in COMMANDS {
         assert!(page.contains(&format!("\n.It Ic {command}")), "{command}");
     }
+    for command in OF_FIREWALL {
+        assert!(
+            page.contains(&format!("\n.It Ic firewall {command}")),
+            "{command}"
+        );
+    }
     for (key, _) in settable() {
         assert!(page.contains(&format!("\n.Ic {key}\n")), "{key}");
     }
@@ -100,6 +113,14 @@ fn the_completions_have_every_option_and_command() {
         for name in COMMANDS {
             let wanted = command.replace("{}", name);
             assert!(spaced.contains(&wanted), "{path}: {name}");
+        }
+        for name in OF_FIREWALL {
+            assert!(
+                spaced
+                    .split([' ', '\n', ')', '\''])
+                    .any(|word| word == name),
+                "{path}: firewall {name}"
+            );
         }
         for field in Field::all() {
             assert!(
@@ -205,6 +226,9 @@ fn bash_completes_what_fits() {
         (vec!["rfm", "flows", "--sort", "d"], "duration"),
         (vec!["rfm", "top", "--sort", "d"], ""),
         (vec!["rfm", "set", "b"], "bpf.sample_rate"),
+        (vec!["rfm", "firewall", "l"], "list load"),
+        (vec!["rfm", "firewall", "add", "--ac"], "--action"),
+        (vec!["rfm", "firewall", "add", "--action", "l"], "limit"),
         (vec!["rfm", "set", "log_level", "d"], "debug"),
         (
             vec!["rfm", "--config", "x", "top", "--by", "src_a"],

@@ -5,13 +5,6 @@
  */
 #include "bench.h"
 
-#define XDP_PASS 2
-
-struct xdp_md {
-	__u32 data;
-	__u32 data_end;
-};
-
 SEC("xdp")
 int flood(struct xdp_md *ctx)
 {

@@ -3,7 +3,7 @@
 
 _rfm() {
     local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
-    local commands="status flows top rib set reload"
+    local commands="status flows top rib set reload firewall"
     local common="--json --socket --config --help"
     local choose="--limit --interface --direction --protocol --address --src --dst --port --src-port
         --dst-port --asn --src-asn --dst-asn --sort"
@@ -21,6 +21,8 @@ _rfm() {
         ;;
     --direction) words="ingress egress" ;;
     --protocol) words="tcp udp icmp icmp6 sctp gre esp" ;;
+    --proto) words="tcp udp icmp icmpv6 sctp gre esp" ;;
+    --action) words="drop pass count limit" ;;
     --interface | --vrf) words=$(cd /sys/class/net 2>/dev/null && echo *) ;;
     --by) words="src dst src_port dst_port ifname direction proto src_asn dst_asn src_city dst_city
         src_country dst_country src_peer_asn dst_peer_asn src_net dst_net vlan" ;;
@@ -29,6 +31,11 @@ _rfm() {
         [ "$command" = flows ] && words+=" last duration"
         ;;
     set) words="bpf.sample_rate log_level" ;;
+    firewall) words="add del list flush stats load --help" ;;
+    load)
+        mapfile -t COMPREPLY < <(compgen -f -- "$current")
+        return
+        ;;
     log_level) words="off error warn info debug trace" ;;
     *)
         case $command in
@@ -36,6 +43,14 @@ _rfm() {
         flows) words="$choose $common" ;;
         top) words="--by --once $choose $common" ;;
         rib) words="--vrf $common" ;;
+        firewall)
+            case " ${COMP_WORDS[*]} " in
+            *" add "*) words="--src --dst --proto --dport --interface --action --rate --ttl --force $common" ;;
+            *" del "* | *" flush "*) words="--force $common" ;;
+            *" load "*) words="--replace --force $common" ;;
+            *) words=$common ;;
+            esac
+            ;;
         *) words=$common ;;
         esac
         ;;

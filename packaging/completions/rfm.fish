@@ -1,10 +1,12 @@
 # fish completion for rfm
 # SPDX-License-Identifier: AGPL-3.0-only
 
-set --local commands status flows top rib set reload
+set --local commands status flows top rib set reload firewall
 set --local none "not __fish_seen_subcommand_from $commands"
 set --local any "__fish_seen_subcommand_from $commands"
 set --local flows "__fish_seen_subcommand_from flows top"
+set --local firewall "__fish_seen_subcommand_from firewall"
+set --local add "$firewall; and __fish_seen_subcommand_from add"
 set --local fields src dst src_port dst_port ifname direction proto src_asn dst_asn src_city dst_city \
     src_country dst_country src_peer_asn dst_peer_asn src_net dst_net vlan
 
@@ -21,6 +23,8 @@ complete -c rfm -n $none -a top -d 'live view'
 complete -c rfm -n $none -a rib -d 'routes for an address'
 complete -c rfm -n $none -a set -d 'change something'
 complete -c rfm -n $none -a reload -d 'read the configuration again'
+
+complete -c rfm -n $none -a firewall -d 'what is dropped'
 
 complete -c rfm -n $any -l json -d 'print the answer as JSON'
 complete -c rfm -n $any -l socket -r -F -d 'socket of the agent'
@@ -44,3 +48,14 @@ complete -c rfm -n '__fish_seen_subcommand_from top' -l by -x -a "$fields" -d 'w
 complete -c rfm -n '__fish_seen_subcommand_from top' -l once -d 'print once'
 complete -c rfm -n '__fish_seen_subcommand_from rib' -l vrf -x -a '(__fish_print_interfaces)' -d 'table of this VRF device'
 complete -c rfm -n '__fish_seen_subcommand_from set' -a 'bpf.sample_rate log_level'
+complete -c rfm -n $firewall -a 'add del list flush stats load'
+complete -c rfm -n $add -l src -x -d 'from this prefix'
+complete -c rfm -n $add -l dst -x -d 'to this prefix'
+complete -c rfm -n $add -l proto -x -a 'tcp udp icmp icmpv6 sctp gre esp' -d 'of this protocol'
+complete -c rfm -n $add -l dport -x -d 'to these ports'
+complete -c rfm -n $add -l interface -x -a '(__fish_print_interfaces)' -d 'on this interface'
+complete -c rfm -n $add -l action -x -a 'drop pass count limit' -d 'what becomes of it'
+complete -c rfm -n $add -l rate -x -d 'packets per second of a limit'
+complete -c rfm -n $add -l ttl -x -d 'ends the rule after this time'
+complete -c rfm -n "$firewall; and __fish_seen_subcommand_from add del flush load" -l force -d 'even if it may be a mistake'
+complete -c rfm -n "$firewall; and __fish_seen_subcommand_from load" -F -l replace -d 'in place of all that were added'

@@ -23,8 +23,9 @@ pub(super) struct Bmp {
 
 impl Bmp {
     /// Listens, where the configuration asks for it.
-    pub fn bind(config: &config::Rib, errors: &Arc<Errors>) -> Result<Self, Error> {
-        let rib = RibHandle::new(config.into());
+    pub fn bind(agent: &config::Agent, errors: &Arc<Errors>) -> Result<Self, Error> {
+        let rib = RibHandle::new(agent.into());
+        let config = &agent.enrich.rib;
         let collector = config
             .bmp
             .enabled()
@@ -50,7 +51,7 @@ impl Bmp {
     }
 
     /// Takes what has changed, where there is a thread bmp.
-    pub fn changes(&self) -> Option<Sender<config::Rib>> {
+    pub fn changes(&self) -> Option<Sender<config::Agent>> {
         self.collector.as_ref().map(Collector::changes)
     }
 

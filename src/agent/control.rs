@@ -15,7 +15,7 @@ use crate::config::control::DEFAULT_SOCKET;
 use crate::control::access::{Access, find_group};
 use crate::control::routes::{self, Routes};
 use crate::control::socket::{self, BindError, SocketFile};
-use crate::control::{Bgp, Changes, LIMITS, Sources, api};
+use crate::control::{Bgp, Changes, LIMITS, Sources, api, firewall};
 use crate::errors::Errors;
 use crate::export::http::Server;
 use crate::export::scrape::LinkReader;
@@ -56,10 +56,12 @@ impl Control {
             .map_err(Error::Start)?
             .limits(LIMITS)
             .refuse(routes::refuse);
+        let access = Access::new(write_group);
+        let server = server.large(firewall::large(access.clone()));
         log::info!("control socket {}", config.socket.display());
         Ok(Some(Self {
             server,
-            access: Access::new(write_group),
+            access,
             file,
         }))
     }
@@ -77,8 +79,13 @@ impl Control {
         let mut links = LinkSocket::new(running.errors.clone());
         let found = links.dump().map_err(Error::Links)?;
         let links = LinkReader::new(links, found);
-        // of routes the RIB itself is asked
-        let view = View { bmp: None, ..view };
+        let firewall = view.firewall.clone();
+        // of routes the RIB itself is asked, and of the firewall its thread
+        let view = View {
+            bmp: None,
+            firewall: None,
+            ..view
+        };
         let (threads, progress) = (running.threads.clone(), running.progress.clone());
         let live = running.live.clone();
         let sources = Sources {
@@ -92,6 +99,7 @@ impl Control {
             bgp: bmp
                 .sessions()
                 .map(|sessions| Box::new(sessions) as Box<dyn Bgp>),
+            firewall,
         };
         let (server, access) = (self.server, self.access);
         running.spawn("control", move |heartbeat| {

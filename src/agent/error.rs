@@ -25,6 +25,7 @@ pub enum Error {
     Bind(BindError),
     Control(socket::BindError),
     Bmp(BindError),
+    Firewall(String),
     Start(io::Error),
     ThreadEnded(&'static str),
 }
@@ -45,6 +46,7 @@ impl fmt::Display for Error {
             Self::Bind(error) => write!(f, "agent.prometheus: {error}"),
             Self::Control(error) => write!(f, "agent.control.socket: {error}"),
             Self::Bmp(error) => write!(f, "agent.enrich.rib.bmp: {error}"),
+            Self::Firewall(problem) => write!(f, "agent.firewall: {problem}"),
             Self::Start(error) => write!(f, "cannot start: {error}"),
             Self::ThreadEnded(name) => {
                 write!(

@@ -58,6 +58,7 @@ impl Export {
             layout: Layout {
                 routes: agent.enrich.rib.bmp.enabled(),
                 prev_adjacent: ipfix.prev_adjacent,
+                drops: agent.firewall.enabled,
             },
             sample_rate: agent.bpf.sample_rate,
         };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What a killed run left: clsact filters, which outlive their process.
+//! What a killed run left: clsact filters, and a firewall that is pinned, which outlive their process.
 
 use rustix::thread::CapabilitySet;
 
@@ -18,6 +18,7 @@ pub fn detach() -> Result<(), Error> {
     }
     // libbpf prints a line for each place where there is nothing
     libbpf_rs::set_print(None);
+    super::firewall::remove_pins(|_| false);
     let links = LinkSocket::new(std::sync::Arc::default()).dump();
     remove(&links.map_err(Error::Links)?);
     Ok(())

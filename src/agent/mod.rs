@@ -6,6 +6,7 @@ mod bmp;
 pub mod commands;
 mod control;
 mod error;
+mod firewall;
 mod inbox;
 mod ipfix;
 mod leftovers;
@@ -37,6 +38,7 @@ use crate::export::ipfix::tally::Tallies;
 use crate::export::page::Page;
 use crate::export::routes::Routes;
 use crate::export::scrape::{BmpReader, LinkReader, Scrape};
+use crate::firewall::handle::Handle;
 use crate::flow::key::FlowRecord;
 use crate::flow::outlet::Outlet;
 use crate::flow::worker::{self, Request};
@@ -52,6 +54,7 @@ use attend::Attendant;
 use bmp::Bmp;
 use control::Control;
 pub use error::Error;
+use firewall::{Firewall, FirewallThread};
 use inbox::Inbox;
 use ipfix::Export;
 pub use leftovers::detach;
@@ -74,7 +77,7 @@ pub fn run(file: &Path, config: &Config) -> Result<(), Error> {
     let live = Arc::new(Live::new(config.clone()));
     let found = links::find(agent, &live.get().patterns, &errors)?;
     let databases = Databases::open(&agent.enrich.mmdb).map_err(Error::Database)?;
-    let bmp = Bmp::bind(&agent.enrich.rib, &errors)?;
+    let bmp = Bmp::bind(agent, &errors)?;
     let server = bind(agent, &live, &errors)?;
     let control = Control::bind(config, &errors)?;
     let settings = settings::load(agent, found.wanted);
@@ -93,16 +96,19 @@ pub fn run(file: &Path, config: &Config) -> Result<(), Error> {
     let rib = bmp.rib();
     let export = Export::default();
     let (outlet, exporter) = export.prepare(agent);
+    let drops = outlet.as_ref().map(firewall::beside);
     let flow = running.start_flow(agent, &rib, outlet)?;
     if let Some(exporter) = exporter {
         running.start_ipfix(exporter, agent, &rib)?;
     }
+    let firewall = Firewall::prepare(agent)?;
     let reader = LinkReader::new(found.socket, found.links.clone());
     let addresses = server.addresses();
     let view = View {
         flows: flow.requests.clone(),
         bmp: bmp.reader(),
         ipfix: export.tallies.clone(),
+        firewall: firewall.as_ref().map(Firewall::handle),
     };
     let page = running.start_page(agent, view.clone(), &found.links)?;
     running.start_http(server, view.clone(), reader, page)?;
@@ -120,6 +126,8 @@ pub fn run(file: &Path, config: &Config) -> Result<(), Error> {
         })
         .transpose()?;
     bmp.start(&running)?;
+    // before thread links, which says when the agent is ready
+    let firewall = running.start_firewall(firewall, agent, &rib, drops)?;
     // serving waits neither for the verifier, some 20 ms a program, nor for the attaching, 13 ms a hook
     let loaded = Loaded::load(&settings).map_err(Error::Load)?;
     running.start_ring(&loaded, flow.batches, flow.spares)?;
@@ -140,12 +148,13 @@ pub fn run(file: &Path, config: &Config) -> Result<(), Error> {
             rib,
             export,
             programs,
+            firewall: firewall.clone(),
         },
         notifier: Notifier::from_environment(),
     };
     let end = attendant.run(&mut inbox);
     drop(attendant);
-    running.stop(links);
+    running.stop(links, &firewall);
     end
 }
 
@@ -176,6 +185,7 @@ struct View {
     flows: Sender<Request>,
     bmp: Option<BmpReader>,
     ipfix: Tallies,
+    firewall: Option<Handle>,
 }
 
 /// What the parts share.
@@ -305,6 +315,7 @@ impl Running {
             databases: self.databases.clone(),
             bmp: view.bmp,
             ipfix: view.ipfix,
+            firewall: view.firewall,
             errors: self.errors.clone(),
             links: RefCell::new(links),
             process: ProcessReader::new().map_err(Error::Start)?,
@@ -341,9 +352,10 @@ impl Running {
 
     /// The order of a clean stop: no program runs, the timers have swept, the ring and the channel
     /// are drained, and only then the maps close.
-    fn stop(&self, links: LinksThread) {
+    fn stop(&self, links: LinksThread, firewall: &FirewallThread) {
         log::info!("stopping");
         self.progress.end();
+        firewall.end(self);
         let loaded = links.end(self);
         if let Some(loaded) = &loaded
             && let Err(error) = sweep_all(loaded)

@@ -11,6 +11,7 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 
 use super::commands::{Command, Done, Refused};
+use super::firewall::FirewallThread;
 use super::ipfix::{Export, Exporter};
 use super::links::LinksThread;
 use super::{Running, settings};
@@ -31,10 +32,11 @@ pub(super) struct Changer<'a> {
     pub running: &'a Running,
     pub links: &'a LinksThread,
     pub flows: Sender<Request>,
-    pub bmp: Option<Sender<config::Rib>>,
+    pub bmp: Option<Sender<config::Agent>>,
     pub rib: RibHandle,
     pub export: Export,
     pub programs: ConfigMap,
+    pub firewall: FirewallThread,
 }
 
 impl Changer<'_> {
@@ -86,6 +88,7 @@ impl Changer<'_> {
         let databases = (before.agent.enrich.mmdb != after.agent.enrich.mmdb)
             .then(|| Databases::open(&after.agent.enrich.mmdb))
             .transpose()?;
+        self.firewall.change(&before, &after)?;
         self.tell_programs(&after)?;
         if let Some(databases) = databases {
             self.running
@@ -121,6 +124,10 @@ impl Changer<'_> {
             }
             false => (None, None),
         };
+        if exports {
+            self.firewall
+                .export(outlet.as_ref().and_then(Option::as_ref));
+        }
         let change = Change {
             settings: settings::flow(agent),
             prefixes: agent.enrich.prefix.clone(),
@@ -133,8 +140,7 @@ impl Changer<'_> {
             self.replace_exporter(config, exporter)?;
         }
         if let Some(bmp) = &self.bmp {
-            bmp.send(agent.enrich.rib.clone())
-                .map_err(|_| ended("bmp"))?;
+            bmp.send(agent.clone()).map_err(|_| ended("bmp"))?;
         }
         let order = Order::Watch {
             patterns: Arc::new(agent.patterns()),

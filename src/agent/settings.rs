@@ -74,8 +74,7 @@ fn wakeup_batch(wanted: u32, ring_bytes: u32, cpus: u32) -> u32 {
 }
 
 fn is_preempt_rt(wants_cache: bool) -> bool {
-    let preemptible = is_forced("rt")
-        || std::fs::read_to_string("/sys/kernel/realtime").is_ok_and(|text| text.trim() == "1");
+    let preemptible = is_forced("rt") || crate::bpf::load::is_preemptible();
     if preemptible && wants_cache {
         log::info!("PREEMPT_RT kernel: no flow cache, one event per taken packet");
     }

@@ -77,8 +77,13 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
+/// Whether this is a PREEMPT_RT kernel, where BPF programs may preempt each other.
+pub fn is_preemptible() -> bool {
+    std::fs::read_to_string("/sys/kernel/realtime").is_ok_and(|text| text.trim() == "1")
+}
+
 /// Turns an error of libbpf into ours.
-fn failed(what: &'static str) -> impl Fn(libbpf_rs::Error) -> LoadError + Copy {
+pub(super) fn failed(what: &'static str) -> impl Fn(libbpf_rs::Error) -> LoadError + Copy {
     move |source| LoadError { what, source }
 }
 
@@ -383,7 +388,7 @@ fn log_libbpf(level: PrintLevel, text: String) {
     }
 }
 
-fn log_warnings() {
+pub(super) fn log_warnings() {
     let mut kept = WARNINGS.lock().unwrap_or_else(PoisonError::into_inner);
     for line in kept.drain(..) {
         log::error!("{line}");

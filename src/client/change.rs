@@ -32,7 +32,7 @@ pub fn set(agent: &Agent, key: &str, value: &str) -> Result<String, Failure> {
     agent.tell(&reply, |_: &serde_json::Value| format!("{key} = {value}\n"))
 }
 
-fn to_json(value: &impl serde::Serialize) -> Result<Vec<u8>, Failure> {
+pub(super) fn to_json(value: &impl serde::Serialize) -> Result<Vec<u8>, Failure> {
     serde_json::to_vec(value).map_err(|error| Failure::Failed(error.to_string()))
 }
 

@@ -4,11 +4,12 @@
 //! - `socket`: which socket is meant,
 //! - [`http`]: one request and its reply,
 //! - `show`: a reply as text for people; [`table`] and [`units`] serve it,
-//! - [`change`]: `set` and `reload`.
+//! - [`change`]: `set` and `reload`; [`firewall`]: what stands behind `firewall`.
 //!
 //! Nothing here runs in the agent.
 
 mod change;
+mod firewall;
 pub mod http;
 pub mod show;
 mod socket;
@@ -71,6 +72,7 @@ pub fn run(client: Client) -> Result<String, Failure> {
         ClientCommand::Rib { address, vrf } => agent.rib(&address, vrf),
         ClientCommand::Set { key, value } => change::set(&agent, &key, &value),
         ClientCommand::Reload => change::reload(&agent),
+        ClientCommand::Firewall(command) => firewall::run(&agent, command),
     }
 }
 

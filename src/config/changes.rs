@@ -26,6 +26,21 @@ impl Config {
         to.ipfix = from.ipfix;
         to.enrich.mmdb = from.enrich.mmdb;
         to.enrich.prefix = from.enrich.prefix;
+        to.firewall.interfaces = from.firewall.interfaces;
+        to.firewall.allow = from.firewall.allow;
+        to.firewall.allow_own = from.firewall.allow_own;
+        to.firewall.rule = from.firewall.rule;
+        to.firewall.blackhole_action = from.firewall.blackhole_action;
+        // routes that are held were asked only for the communities of before: there may be none, but no others
+        if from.firewall.blackhole_communities.is_empty() {
+            to.firewall.blackhole_communities.clear();
+        }
+        if !to.firewall.blackhole_communities.is_empty() {
+            to.firewall.blackhole_within = from.firewall.blackhole_within;
+            to.firewall.blackhole_peers = from.firewall.blackhole_peers;
+            to.firewall.blackhole_min_length = from.firewall.blackhole_min_length;
+            to.firewall.blackhole_max = from.firewall.blackhole_max;
+        }
         let (to, from) = (&mut to.enrich.rib.bmp, from.enrich.rib.bmp);
         to.allow = from.allow;
         to.max_sessions = from.max_sessions;
@@ -102,5 +117,29 @@ mod tests {
         let mut kept = merged.differences(&new);
         kept.sort_unstable();
         assert_eq!(kept, ["agent.bpf.ring_buf_size", "agent.prometheus.port"]);
+    }
+
+    #[test]
+    fn blackholes_change_but_for_their_communities_and_can_be_left() {
+        let with = |communities: &str, within: &str| {
+            config(&format!(
+                "[agent.enrich.rib.bmp]\nport = 1\nallow = [\"::1\"]\n\
+                 [agent.firewall]\nenabled = true\ninterfaces = [\"a\"]\n\
+                 blackhole_communities = [\"{communities}\"]\nblackhole_peers = [\"AS1\"]\n\
+                 blackhole_within = [\"{within}\"]\n"
+            ))
+        };
+        let old = with("65535:666", "192.0.2.0/24");
+        let new = with("1:2", "198.51.100.0/24");
+        let merged = old.merged(&new);
+        let key = |name| vec![format!("agent.firewall.blackhole_{name}")];
+        assert_eq!(old.differences(&merged), key("within"));
+        assert_eq!(merged.differences(&new), key("communities"));
+        // also where nothing else of it, nor the list of routers, is left
+        let off = "[agent.enrich.rib.bmp]\nport = 1\n[agent.firewall]\nenabled = true\n\
+                   interfaces = [\"a\"]\n";
+        let merged = old.merged(&config(off));
+        assert!(merged.agent.firewall.blackhole_communities.is_empty());
+        assert!(merged.agent.enrich.rib.bmp.allow.is_empty());
     }
 }

@@ -19,6 +19,7 @@ use super::values::{
 };
 
 pub const DEFAULT_ENABLED: bool = false;
+pub const DEFAULT_ALLOW_OWN: bool = true;
 pub const DEFAULT_PIN: bool = false;
 pub const DEFAULT_BLACKHOLE_MIN_LENGTH: [u8; 2] = [32, 128];
 pub const DEFAULT_BLACKHOLE_MAX: u32 = 1000;
@@ -26,15 +27,18 @@ pub const DEFAULT_ACTION: Action = Action::Drop;
 
 const MAX_BLACKHOLE_MAX: u32 = 100_000;
 const MAX_RULES: usize = 10_000;
-const MAX_RATE: u32 = 1_000_000_000;
+/// Packets per second of a limit.
+pub const MAX_RATE: u32 = 1_000_000_000;
 const MAX_PATH: usize = 4095;
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Firewall {
     pub enabled: bool,
     pub interfaces: Vec<Pattern>,
-    /// Always passes.
+    /// What comes from there or goes there always passes.
     pub allow: Vec<Prefix>,
+    /// Whether the same holds for the own addresses and the BMP peers.
+    pub allow_own: bool,
     /// Whether the programs stay when the agent is gone.
     pub pin: bool,
     /// Keeps runtime rules over a restart; empty = none.
@@ -71,7 +75,7 @@ pub struct Rule {
     pub ttl: Option<Duration>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Action {
     Drop,
     Pass,
@@ -80,11 +84,11 @@ pub enum Action {
 }
 
 /// An IP protocol number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Protocol(pub u8);
 
 /// First and last port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PortRange(pub u16, pub u16);
 
 /// A BGP community (RFC 1997), its two halves.
@@ -113,6 +117,7 @@ impl Firewall {
             enabled: section.read("enabled", boolean, DEFAULT_ENABLED),
             interfaces: section.read("interfaces", list(MAX_LIST, pattern), Vec::new()),
             allow: prefixes(section, "allow"),
+            allow_own: section.read("allow_own", boolean, DEFAULT_ALLOW_OWN),
             pin: section.read("pin", boolean, DEFAULT_PIN),
             state_file: section.read("state_file", path(MAX_PATH), PathBuf::new()),
             blackhole_communities: section.read(
@@ -175,6 +180,36 @@ impl Rule {
             rate: section.optional("rate", number(1..=MAX_RATE)),
             ttl: section.optional("ttl", duration(SECOND)),
         }
+    }
+
+    /// What does not fit together: the key, and why.
+    pub fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        if let (Some(src), Some(dst)) = (self.src, self.dst)
+            && src.is_ipv4() != dst.is_ipv4()
+        {
+            let fault = format!("expected the family of src ({src}), got {dst}");
+            faults.push(("dst", fault));
+        }
+        if self.dport.is_some() && !self.proto.is_some_and(Protocol::has_ports) {
+            faults.push(("dport", "needs a proto with ports, such as \"tcp\"".into()));
+        }
+        match (self.action, self.rate) {
+            (Action::Limit, None) => {
+                faults.push(("rate", "required with action \"limit\"".into()));
+            }
+            (Action::Drop | Action::Pass | Action::Count, Some(_)) => {
+                faults.push(("rate", "needs action \"limit\"".into()));
+            }
+            _ => {}
+        }
+        faults
+    }
+
+    /// Whether nothing narrows it down: every packet is meant.
+    pub fn is_for_everything(&self) -> bool {
+        let whole = |prefix: Option<Prefix>| prefix.is_none_or(|prefix| prefix.length() == 0);
+        whole(self.src) && whole(self.dst) && self.proto.is_none()
     }
 }
 

@@ -43,11 +43,6 @@ pub fn load(path: &Path, machine: &Machine) -> Result<Config, Error> {
 pub fn parse(file: &str, text: &str, machine: &Machine) -> Result<Config, Error> {
     let document = Document::parse(file, text)?;
     let config = read_document(&document, machine);
-    // The document parsed, so its values can be had without their positions as well.
-    let values = text.parse::<toml::Table>().unwrap_or_default();
-    for (key, message) in unbuilt::find(&values) {
-        document.reject(&key, message);
-    }
     document.result().map(|()| config)
 }
 

@@ -17,7 +17,6 @@ mod pattern;
 mod prefix;
 #[cfg(test)]
 mod tests;
-mod unbuilt;
 mod validate;
 mod values;
 
@@ -33,13 +32,15 @@ use crate::flow::labels::Label;
 pub use control::Control;
 pub use document::{Error, Problem};
 pub use enrich::{Bmp, Distinguisher, Enrich, Mmdb, Rib, StaticPrefix};
-pub use firewall::{Action, Community, Firewall, Peer, PortRange, Protocol, Rule};
+pub use firewall::{
+    Action, Community, DEFAULT_ACTION, Firewall, MAX_RATE, Peer, PortRange, Protocol, Rule,
+};
 pub use ipfix::{Bind as IpfixBind, Collector as IpfixCollector, Ipfix, Transport};
 pub use load::{MAX_FILE_SIZE, load, open_files, parse};
 pub use machine::Machine;
 pub use pattern::{Pattern, Patterns};
 pub use prefix::Prefix;
-pub use values::Named;
+pub use values::{MAX_DURATION, Named};
 
 pub const DEFAULT_PATH: &str = "/etc/rfm/rfm.toml";
 pub const DEFAULT_REQUIRE_INTERFACE: bool = true;
@@ -135,23 +136,16 @@ impl Config {
         validate::warnings(self)
     }
 
-    /// What this version obeys, key by key.
-    pub fn effective(&self) -> Result<toml::Table, toml::ser::Error> {
-        let mut table = self.to_table()?;
-        unbuilt::remove(&mut table);
-        Ok(table)
-    }
-
-    fn to_table(&self) -> Result<toml::Table, toml::ser::Error> {
+    /// Key by key.
+    pub fn to_table(&self) -> Result<toml::Table, toml::ser::Error> {
         toml::Table::try_from(self)
     }
 }
 
-/// TOML that [`parse`] reads back to the same value. Keys that this version does not know to obey
-/// are left out.
+/// TOML that [`parse`] reads back to the same value.
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let table = self.effective().map_err(|_| fmt::Error)?;
+        let table = self.to_table().map_err(|_| fmt::Error)?;
         f.write_str(&toml::to_string(&table).map_err(|_| fmt::Error)?)
     }
 }

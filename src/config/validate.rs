@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use super::document::Document;
-use super::firewall::{Action, Firewall, Rule};
+use super::firewall::{Action, Firewall};
 use super::{Agent, Config, Enrich};
 
 /// Notes in the document what does not fit together. Each key by itself has been found right.
@@ -91,33 +91,9 @@ fn check_firewall(firewall: &Firewall, enrich: &Enrich, document: &Document<'_>)
         }
     }
     for (i, rule) in firewall.rule.iter().enumerate() {
-        check_rule(rule, &key(&format!("rule[{i}]")), document);
-    }
-}
-
-fn check_rule(rule: &Rule, path: &str, document: &Document<'_>) {
-    if let (Some(src), Some(dst)) = (rule.src, rule.dst)
-        && src.is_ipv4() != dst.is_ipv4()
-    {
-        document.reject(
-            &format!("{path}.dst"),
-            format!("expected the family of src ({src}), got {dst}"),
-        );
-    }
-    if rule.dport.is_some() && !rule.proto.is_some_and(|p| p.has_ports()) {
-        document.reject(
-            &format!("{path}.dport"),
-            "needs a proto with ports, such as \"tcp\"",
-        );
-    }
-    match (rule.action, rule.rate) {
-        (Action::Limit, None) => {
-            document.reject(&format!("{path}.rate"), "required with action \"limit\"");
+        for (name, fault) in rule.faults() {
+            document.reject(&key(&format!("rule[{i}].{name}")), fault);
         }
-        (Action::Drop | Action::Pass | Action::Count, Some(_)) => {
-            document.reject(&format!("{path}.rate"), "needs action \"limit\"");
-        }
-        _ => {}
     }
 }
 

@@ -306,6 +306,8 @@ pub struct RibRoute {
     pub origin: String,
     pub med: u32,
     pub blackhole: bool,
+    /// Where it asks the firewall for one: "taken", or why it is refused.
+    pub blackhole_state: Option<String>,
 }
 
 /// POST /v1/sample_rate, request and reply.
@@ -344,4 +346,156 @@ pub struct Flush {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Flushed {
     pub sessions: u64,
+}
+
+/// GET /v1/firewall
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Firewall {
+    pub rules: FirewallCounts,
+    pub interfaces: Vec<FirewallInterface>,
+    /// As on /metrics.
+    pub series: Vec<FirewallSeries>,
+    /// The largest flows that were dropped in the last 5 seconds, estimated from samples.
+    pub dropped_flows: Vec<FirewallFlow>,
+    /// Samples that found no room.
+    pub lost_samples: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FirewallFlow {
+    pub interface: String,
+    pub protocol: u8,
+    pub src: String,
+    pub dst: String,
+    pub src_port: u16,
+    pub dst_port: u16,
+    pub vlan: u16,
+    pub packets: u64,
+    pub bytes: u64,
+    pub sampled_packets: u64,
+    pub sample_rate: u32,
+    pub last: String,
+}
+
+/// Rules there are, by their origin.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct FirewallCounts {
+    pub allow: u64,
+    pub runtime: u64,
+    pub config: u64,
+    pub blackhole: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FirewallInterface {
+    pub name: String,
+    pub ifindex: u32,
+    /// "native", "generic", or "none": then `problem` says why.
+    pub mode: String,
+    pub problem: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FirewallSeries {
+    pub rule: String,
+    /// "drop", "pass" or "count".
+    pub action: String,
+    pub packets: u64,
+    pub bytes: u64,
+}
+
+/// GET /v1/firewall/rules
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct FirewallRules {
+    /// Rules there are, of which the answer has at most `limit`.
+    pub total: u64,
+    /// In the order of priority.
+    pub rules: Vec<FirewallListed>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FirewallListed {
+    pub id: u32,
+    /// "allow", "runtime", "config" or "blackhole".
+    pub origin: String,
+    pub rule: FirewallRule,
+    /// Source port or ports, in rules of the allow list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sport: Option<String>,
+    /// When it ends by itself.
+    pub expires: Option<String>,
+    pub packets: u64,
+    pub bytes: u64,
+    /// Of those, what a limit dropped.
+    pub dropped_packets: u64,
+    pub dropped_bytes: u64,
+}
+
+/// A rule in the words of the command line; what is not set matches everything.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FirewallRule {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub src: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dst: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proto: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dport: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+    /// "drop", "pass", "count" or "limit"; not set is "drop".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
+    /// Packets per second, of "limit".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl_seconds: Option<u64>,
+}
+
+/// POST /v1/firewall/add, request.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FirewallAdd {
+    pub rules: Vec<FirewallRule>,
+    /// In place of all that were added before.
+    #[serde(default)]
+    pub replace: bool,
+    /// Do it although it may be a mistake.
+    #[serde(default)]
+    pub force: bool,
+    /// `SSH_CONNECTION` of the environment: not to be cut.
+    #[serde(default)]
+    pub ssh_connection: Option<String>,
+}
+
+/// POST /v1/firewall/del, request.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FirewallDel {
+    pub ids: Vec<u32>,
+    #[serde(default)]
+    pub force: bool,
+    #[serde(default)]
+    pub ssh_connection: Option<String>,
+}
+
+/// POST /v1/firewall/flush, request.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FirewallFlush {
+    #[serde(default)]
+    pub force: bool,
+    #[serde(default)]
+    pub ssh_connection: Option<String>,
+}
+
+/// POST /v1/firewall/add, del and flush, reply.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct FirewallEdited {
+    /// Numbers of the added rules, in their order.
+    pub added: Vec<u32>,
+    pub removed: u64,
 }

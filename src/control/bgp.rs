@@ -81,6 +81,7 @@ fn route(explained: &Explained) -> api::RibRoute {
         sys_name,
         best,
         reason,
+        blackhole,
     } = explained;
     let attributes = &route.attributes;
     let number = |n: u32| (n > 0).then_some(n);
@@ -104,7 +105,11 @@ fn route(explained: &Explained) -> api::RibRoute {
             _ => "incomplete".to_owned(),
         },
         med: attributes.med,
-        blackhole: attributes.blackhole,
+        blackhole: attributes.blackhole || attributes.discard,
+        blackhole_state: blackhole.map(|state| match state {
+            Ok(()) => "taken".to_owned(),
+            Err(refused) => refused.name().to_owned(),
+        }),
     }
 }
 

@@ -55,7 +55,10 @@ impl Routes {
 }
 
 /// The request as `T`; `example` shows how it looks.
-fn body<T: DeserializeOwned>(request: &Request<Bytes>, example: &str) -> Result<T, Refusal> {
+pub(super) fn body<T: DeserializeOwned>(
+    request: &Request<Bytes>,
+    example: &str,
+) -> Result<T, Refusal> {
     serde_json::from_slice(request.body()).map_err(|error| {
         let error = format!("the body: expected JSON such as {example}: {error}");
         Refusal::bad_request(error)

@@ -5,7 +5,7 @@
 //! - [`access`]: who may change something,
 //! - [`params`]: query strings to typed parameters (pure),
 //! - [`api`]: what goes over the socket, for both ends,
-//! - [`routes`]: a request to its reply; `read` and `change` have the paths,
+//! - [`routes`]: a request to its reply; `read`, `change` and [`firewall`] have the paths,
 //! - `status`, `flows`: what the replies are made of; `rates`, `stack`: pure helpers of theirs.
 //!
 //! docs/CONTROL.md is the page for those who speak to it.
@@ -14,6 +14,7 @@ pub mod access;
 pub mod api;
 pub mod bgp;
 mod change;
+pub mod firewall;
 mod flows;
 pub mod params;
 mod rates;
@@ -33,6 +34,7 @@ use log::LevelFilter;
 
 use crate::export::http::Limits;
 use crate::export::scrape::Scrape;
+use crate::firewall::handle::Handle;
 use crate::live::InForce;
 use crate::threads::Threads;
 
@@ -80,6 +82,8 @@ pub struct Sources {
     pub changes: Box<dyn Changes>,
     /// Where BMP is configured.
     pub bgp: Option<Box<dyn Bgp>>,
+    /// Where it is enabled.
+    pub firewall: Option<Handle>,
 }
 
 fn rfc3339(time: SystemTime) -> String {

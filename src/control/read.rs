@@ -195,7 +195,7 @@ impl Routes {
                 "application/toml",
                 config.to_string(),
             )),
-            _ => json(&config.effective().map_err(|error| {
+            _ => json(&config.to_table().map_err(|error| {
                 Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
             })?),
         }

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::access::Access;
 use super::rates::RateKeeper;
-use super::{Sources, api};
+use super::{Sources, api, firewall};
 use crate::export::http::{Peer, respond};
 
 const JSON: &str = "application/json";
@@ -42,7 +42,7 @@ enum Route {
     Change(fn(&Routes, &Request<Bytes>) -> Reply),
 }
 
-const PATHS: [(&str, Route); 10] = [
+const PATHS: [(&str, Route); 15] = [
     ("/v1/status", Route::Read(Routes::status)),
     ("/v1/interfaces", Route::Read(Routes::interfaces)),
     ("/v1/flows", Route::Read(Routes::flows)),
@@ -53,6 +53,11 @@ const PATHS: [(&str, Route); 10] = [
     ("/v1/log_level", Route::Change(Routes::set_log_level)),
     ("/v1/reload", Route::Change(Routes::reload)),
     ("/v1/bmp/flush", Route::Change(Routes::flush_bmp)),
+    ("/v1/firewall", Route::Read(Routes::firewall)),
+    ("/v1/firewall/rules", Route::Read(Routes::firewall_rules)),
+    (firewall::ADD, Route::Change(Routes::add_to_firewall)),
+    ("/v1/firewall/del", Route::Change(Routes::del_from_firewall)),
+    ("/v1/firewall/flush", Route::Change(Routes::flush_firewall)),
 ];
 
 /// The socket's answers.

@@ -16,6 +16,7 @@ use crate::enrich::bmp::Monitor;
 use crate::enrich::mmdb::Databases;
 use crate::enrich::rib::{Rib, RibHandle};
 use crate::errors::{Errors, Subsystem};
+use crate::firewall::handle::Handle;
 use crate::flow::key::Direction;
 use crate::flow::snapshot::Snapshot;
 use crate::flow::worker::{self, Request};
@@ -27,6 +28,9 @@ use crate::process::ProcessReader;
 /// Thread flow answers between two batches; one that does not in this time is stuck.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Thread firewall is slow while it takes in a hundred thousand rules: then its series are missing once.
+const FIREWALL_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Everything a scrape reads.
 pub struct Scrape {
     pub interfaces: Arc<Interfaces>,
@@ -37,6 +41,7 @@ pub struct Scrape {
     pub databases: Arc<Databases>,
     pub bmp: Option<BmpReader>,
     pub ipfix: Tallies,
+    pub firewall: Option<Handle>,
     pub errors: Arc<Errors>,
     pub links: RefCell<LinkReader>,
     pub process: ProcessReader,
@@ -71,10 +76,13 @@ impl LinkReader {
 
 impl BmpReader {
     fn read(&self) -> Bmp {
+        let read = |rib: &Rib| (rib.counts(), rib.blackholes_refused());
+        let (counts, blackholes_refused) = self.rib.read(read);
         Bmp {
             routers: self.monitor.routers(),
             faults: self.monitor.faults().collect(),
-            counts: self.rib.read(Rib::counts),
+            counts,
+            blackholes_refused,
         }
     }
 }
@@ -105,6 +113,8 @@ impl Scrape {
         let agent = &in_force.config.agent;
         let parse_errors = self.parse_errors();
         let bmp = self.bmp.as_ref().map(BmpReader::read);
+        let firewall = self.firewall.as_ref();
+        let firewall = firewall.and_then(|firewall| firewall.report(FIREWALL_TIMEOUT).ok());
         let names = links.iter().map(|link| (link.name.as_str(), link.loopback));
         let input = Input {
             interfaces: &interfaces,
@@ -116,6 +126,7 @@ impl Scrape {
             databases: &self.databases.build_times(),
             bmp: bmp.as_ref(),
             ipfix: &self.ipfix.all(),
+            firewall: firewall.as_ref(),
             errors: &self.errors,
             parse_errors: &parse_errors,
             build: Build {

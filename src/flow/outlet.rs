@@ -106,6 +106,18 @@ impl Outlet {
         (outlet, inlet)
     }
 
+    /// Another one into the same channel, for flows of these directions.
+    pub fn beside(&self, directions: Vec<Direction>) -> Self {
+        Self {
+            parts: self.parts.clone(),
+            spares: self.spares.clone(),
+            losses: self.losses.clone(),
+            batch: Vec::new(),
+            directions,
+            flushed_ms: 0,
+        }
+    }
+
     pub fn push(&mut self, part: &CompletedFlow) {
         if !self.directions.contains(&part.record.key.direction) {
             return;
@@ -130,7 +142,7 @@ impl Outlet {
     }
 
     /// Lets the batch go, or counts it as lost.
-    fn flush(&mut self) {
+    pub fn flush(&mut self) {
         if self.batch.is_empty() {
             return;
         }

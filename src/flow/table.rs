@@ -47,6 +47,8 @@ pub enum EndReason {
 pub struct CompletedFlow {
     pub record: FlowRecord,
     pub reason: EndReason,
+    /// By the firewall: it crossed no interface.
+    pub dropped: bool,
 }
 
 /// Who keeps books on the flows.
@@ -210,6 +212,7 @@ impl FlowTable {
             let part = CompletedFlow {
                 record: *record,
                 reason: EndReason::ForcedEnd,
+                dropped: false,
             };
             ledger.complete(flow.set, &part);
         } else {
@@ -347,7 +350,12 @@ impl FlowTable {
         } else {
             self.by_start.unlink(&mut self.flows, i);
         }
-        ledger.complete(set, &CompletedFlow { record, reason });
+        let part = CompletedFlow {
+            record,
+            reason,
+            dropped: false,
+        };
+        ledger.complete(set, &part);
     }
 
     fn list_part(&mut self, i: u32) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The machine's network interfaces, as the kernel tells them over rtnetlink.
 
+mod addresses;
 mod dump;
 mod events;
 pub mod follow;
@@ -11,6 +12,7 @@ mod pending;
 mod speed;
 pub mod watcher;
 
+pub use addresses::{AddressEvents, addresses};
 pub use dump::LinkSocket;
 pub use events::{Event, Heard, LinkEvents};
 pub use gateway::Gateways;

@@ -39,6 +39,7 @@ impl Joined {
             max_routes: 1000,
             stale_ms: STALE,
             vrf: vrf.clone().into_iter().collect(),
+            ..Settings::default()
         });
         let interfaces = Arc::new(Interfaces::new(8, std::time::Duration::from_secs(3600)));
         let routes = BgpRoutes::new(rib.clone(), interfaces.clone(), &vrf);

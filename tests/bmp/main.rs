@@ -2,6 +2,7 @@
 //! BMP and the RIB behind it: captures against a naive model, lookups, stale routes, sessions.
 
 mod agent;
+mod blackhole;
 mod captures;
 mod craft;
 mod data;

@@ -8,7 +8,7 @@ use crate::common::lab::{Lab, can_run, run};
 use crate::daemon::{Daemon, HOME, Rejoins};
 use crate::readme::stanza;
 use crate::site::{EAST, HERE, HERE6, WEST};
-use crate::{origins, steps};
+use crate::{blackhole, origins, steps};
 
 /// Debian 12 has no BIRD with BMP.
 const ASIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/.cache/bird3/bird");
@@ -103,5 +103,12 @@ fn bird_labels_follow_its_routes() {
 fn bird_labels_are_exact() {
     if let Some(bird) = Bird::find() {
         origins::run(&bird);
+    }
+}
+
+#[test]
+fn bird_blackholes_follow_its_routes() {
+    if let Some(bird) = Bird::find() {
+        blackhole::run(&bird, "10.98.0.2");
     }
 }

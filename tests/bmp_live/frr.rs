@@ -7,7 +7,7 @@ use crate::common::lab::{Lab, can_run};
 use crate::daemon::{Daemon, HOME, Rejoins};
 use crate::readme::stanza;
 use crate::site::{EAST, HERE, WEST};
-use crate::{origins, steps};
+use crate::{blackhole, origins, steps};
 
 const BGPD: &str = "/usr/lib/frr/bgpd";
 
@@ -105,5 +105,19 @@ fn frr_labels_are_exact() {
 fn frr_labels_are_exact_before_policy() {
     if there() {
         origins::run(&Frr { view: "pre-policy" });
+    }
+}
+
+#[test]
+fn frr_blackholes_follow_its_routes() {
+    if there() {
+        blackhole::run(&AS_DOCUMENTED, "10.98.0.2");
+    }
+}
+
+#[test]
+fn frr_asks_in_vain_before_policy() {
+    if there() {
+        blackhole::before_policy(&Frr { view: "pre-policy" });
     }
 }

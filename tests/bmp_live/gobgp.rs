@@ -5,7 +5,7 @@ use crate::common::lab::{Lab, can_run};
 use crate::daemon::{Daemon, HOME, Rejoins};
 use crate::readme::stanza;
 use crate::site::{EAST, HERE, WEST};
-use crate::{origins, steps};
+use crate::{blackhole, origins, steps};
 
 struct Gobgp;
 
@@ -55,5 +55,13 @@ fn gobgp_labels_follow_its_routes() {
 fn gobgp_labels_are_exact() {
     if there() {
         origins::run(&Gobgp);
+    }
+}
+
+#[test]
+fn gobgp_blackholes_follow_its_routes() {
+    if there() {
+        // a Loc-RIB names no peer
+        blackhole::run(&Gobgp, "AS64502");
     }
 }

@@ -6,6 +6,7 @@
 mod common;
 
 mod bird;
+mod blackhole;
 mod daemon;
 mod frr;
 mod gobgp;

@@ -82,10 +82,10 @@ impl Site {
     }
 
     /// The agent as the README says, with labels that show what BGP tells.
-    pub fn agent(&self, bpf: &str, stale_time: Duration) -> Agent {
+    pub fn agent(&self, sections: &str, stale_time: Duration) -> Agent {
         let bmp = stanza("rfm.toml");
         let stale = format!("stale_time = \"{}s\"\n", stale_time.as_secs());
-        let more = format!("{bpf}{bmp}{stale}");
+        let more = format!("{sections}{bmp}{stale}allow = [\"::1\"]\n");
         let text = config(r#"["lan0", "wan0"]"#, &more) + LABELS;
         Agent::start(&self.lab, &self.router, &text)
     }

@@ -67,9 +67,18 @@ impl Speaker {
     }
 
     pub fn announce(&mut self, prefix: &str, path: Path<'_>) {
+        self.announce_with(prefix, path, &[]);
+    }
+
+    /// With these communities (RFC 1997).
+    pub fn announce_with(&mut self, prefix: &str, path: Path<'_>, communities: &[u32]) {
         let (address, nlri) = nlri(prefix);
         let mut attributes = attribute(0x40, 1, &[0]);
         attributes.extend(attribute(0x40, 2, &path.bytes()));
+        let communities: Vec<u8> = communities.iter().flat_map(|c| c.to_be_bytes()).collect();
+        if !communities.is_empty() {
+            attributes.extend(attribute(0xc0, 8, &communities));
+        }
         if address.is_ipv6() {
             let mut reach = vec![0, 2, 1, 16];
             reach.extend(self.identity.next_hop.octets());

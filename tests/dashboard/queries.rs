@@ -16,7 +16,9 @@ use crate::common::metrics::Metrics;
 use crate::common::prometheus::{self, ask, query};
 use crate::common::traffic::meanwhile;
 use crate::picture;
-use crate::traffic::{IN_BYTES, IPV6_FRAMES, NETWORKS, OUT_BYTES, bits, databases, frames};
+use crate::traffic::{
+    IN_BYTES, IPV6_FRAMES, NETWORKS, OUT_BYTES, UNWANTED, bits, databases, frames, unwanted,
+};
 
 const DASHBOARD: &str = include_str!("../../grafana/dashboard.json");
 /// Under traffic, before the queries.
@@ -24,6 +26,13 @@ const WATCHED: Duration = Duration::from_secs(50);
 /// When pictures are wanted.
 const PICTURED: Duration = Duration::from_secs(300);
 const RATE_INTERVAL: &str = "30s";
+
+/// What `unwanted` sends is dropped; the other rule passes what nobody sends.
+const FIREWALL: &str = "[agent.firewall]\nenabled = true\ninterfaces = [\"a0\"]\n\
+    blackhole_communities = [\"65535:666\"]\nblackhole_within = [\"192.0.2.0/24\"]\n\
+    blackhole_peers = [\"AS64500\"]\n\
+    [[agent.firewall.rule]]\nsrc = \"203.0.113.0/24\"\n\
+    [[agent.firewall.rule]]\nsrc = \"192.0.2.0/24\"\naction = \"pass\"\n";
 
 /// One query of a panel.
 pub struct Target {
@@ -76,7 +85,7 @@ fn panels_say_what_was_sent() {
     let lab = Lab::new();
     let (a, b) = lab.pair();
     let more = format!(
-        "{EXACT}{}[agent.enrich.rib.bmp]\nhost = \"127.0.0.1\"\n",
+        "{EXACT}{FIREWALL}{}[agent.enrich.rib.bmp]\nhost = \"127.0.0.1\"\nallow = [\"127.0.0.1\"]\n",
         databases(&lab)
     );
     let agent = Agent::start(&lab, &a, &config(r#"["a0"]"#, &more));
@@ -87,6 +96,7 @@ fn panels_say_what_was_sent() {
         &[
             &|stop| b.inside(|| frames("b0", true, pictured, stop)),
             &|stop| a.inside(|| frames("a0", false, pictured, stop)),
+            &|stop| b.inside(|| unwanted("b0", stop)),
         ],
         || {
             if let Some(folder) = picture::folder() {
@@ -100,6 +110,7 @@ fn panels_say_what_was_sent() {
             interfaces(&a);
             networks(&a);
             protocols_and_pairs(&a);
+            firewall(&a);
             older_dashboards(&a);
         },
     );
@@ -268,6 +279,20 @@ fn protocols_and_pairs(a: &Namespace) {
     assert_near("taken", wire("A").values().next(), both);
     assert_near("accounted", wire("B").values().next(), both);
     assert_eq!(wire("C").values().next(), Some(&0.0));
+}
+
+fn firewall(a: &Namespace) {
+    let dropped = results(a, "Dropped by rule", "A", "rule");
+    assert_near("dropped", dropped.get("config-1"), f64::from(UNWANTED));
+    let arrived = |reference| results(a, "Dropped and what got past", reference, "instance");
+    let bytes = f64::from(UNWANTED) * IN_BYTES as f64;
+    assert_near("dropped", arrived("A").get(""), 8.0 * bytes);
+    let past = bits(ipv4_frames() + IPV6_FRAMES, IN_BYTES);
+    assert_near("past it", arrived("B").get(""), past);
+    let rules = results(a, "Rules and interfaces", "A", "origin");
+    assert_eq!(rules.get("config"), Some(&2.0));
+    let ports = results(a, "Rules and interfaces", "B", "mode");
+    assert_eq!(ports.get("native"), Some(&1.0), "{ports:?}");
 }
 
 /// The queries that a dashboard of the Go program of the same name is made of.

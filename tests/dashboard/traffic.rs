@@ -41,6 +41,9 @@ pub const NETWORKS: [Network; 4] = [
 /// Frames by IPv6 in a hundredth of a second; no database knows their addresses.
 pub const IPV6_FRAMES: u32 = 5;
 
+/// Frames in a second that the firewall drops: too few to disturb what is compared with the device.
+pub const UNWANTED: u32 = 50;
+
 /// Length of each frame.
 pub const IN_BYTES: usize = 1000;
 pub const OUT_BYTES: usize = 400;
@@ -132,6 +135,26 @@ pub fn frames(device: &str, from_them: bool, waves: bool, stop: &AtomicBool) {
             }
         }
         sleep((TURN * round).saturating_sub(start.elapsed()));
+    }
+}
+
+/// What nobody wants, from a network that no database knows.
+pub fn unwanted(device: &str, stop: &AtomicBool) {
+    let sender = Sender::new(device).expect("a packet socket");
+    let (from, to) = (
+        Ipv4Addr::new(203, 0, 113, 1),
+        Ipv4Addr::new(198, 51, 100, 1),
+    );
+    let frame = Frame::ethernet(SRC_MAC, DST_MAC).ipv4(from, to).udp();
+    let frame = frame.ports(53, 5000).pad_to(IN_BYTES).build();
+    let start = Instant::now();
+    for round in 1u32.. {
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        sender.send(&frame, 0).expect("sent");
+        let due = Duration::from_secs(1) / UNWANTED * round;
+        sleep(due.saturating_sub(start.elapsed()));
     }
 }
 

@@ -85,6 +85,7 @@ fn any_part() -> impl Strategy<Value = CompletedFlow> {
                         tos: bits.1,
                     },
                     reason,
+                    dropped: bits.0 & 1 == 1,
                 }
             },
         )
@@ -134,6 +135,7 @@ fn expected(part: &CompletedFlow) -> BTreeMap<u16, Vec<u8>> {
                 EndReason::LackOfResources => 5,
             }],
         ),
+        (89, vec![if part.dropped { 130 } else { 0 }]),
         (16, known.src.asn.to_be_bytes().into()),
         (17, known.dst.asn.to_be_bytes().into()),
         (128, known.dst.peer_asn.to_be_bytes().into()),

@@ -76,6 +76,7 @@ pub struct Rig {
 pub const LAYOUT: Layout = Layout {
     routes: true,
     prev_adjacent: true,
+    drops: true,
 };
 
 impl Rig {
@@ -252,6 +253,7 @@ pub fn part(port: u16) -> CompletedFlow {
             tos: 8,
         },
         reason: EndReason::IdleTimeout,
+        dropped: false,
     }
 }
 

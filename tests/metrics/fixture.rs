@@ -6,10 +6,14 @@ use std::time::Duration;
 
 use rfm::bpf::counters::{Count, FamilyCounters, HookCounters};
 use rfm::enrich::bmp::RouterStatus;
-use rfm::enrich::rib::Counts;
+use rfm::enrich::rib::{BlackholeRefusal, Counts};
 use rfm::errors::{Errors, Subsystem};
 use rfm::export::ipfix::tally::Tally;
 use rfm::export::metrics::{Bmp, Build, Input, Interface, render};
+use rfm::firewall::handle::Report;
+use rfm::firewall::kernel::Mode;
+use rfm::firewall::ledger::Series;
+use rfm::firewall::ports::Port;
 use rfm::flow::outlet::{Load, Losses};
 use rfm::flow::snapshot::{SeriesRow, Snapshot, Totals};
 use rfm::links::{DeviceCounters, Link};
@@ -22,6 +26,7 @@ pub struct Fixture {
     flows: Snapshot,
     bmp: Option<Bmp>,
     ipfix: Vec<Arc<Tally>>,
+    firewall: Option<Report>,
     errors: Errors,
 }
 
@@ -34,6 +39,7 @@ impl Fixture {
             flows: Snapshot::default(),
             bmp: None,
             ipfix: Vec::new(),
+            firewall: None,
             errors: Errors::default(),
         }
     }
@@ -86,6 +92,7 @@ impl Fixture {
             new.ipfix.push(Arc::new(tally));
         }
         before.count(parts(70));
+        new.firewall = Some(firewall("eth0"));
         new.errors.count(Subsystem::Netlink);
         new
     }
@@ -141,6 +148,7 @@ impl Fixture {
             },
             bmp: self.bmp.as_ref(),
             ipfix: &self.ipfix,
+            firewall: self.firewall.as_ref(),
             errors: &self.errors,
             parse_errors: &[("ipv4_version", 3), ("ipv6_short", 0)],
             build: Build {
@@ -204,6 +212,37 @@ fn bmp(name: &str) -> Bmp {
             stale_routes: [6010, 0],
             peers: 6011,
         },
+        blackholes_refused: BlackholeRefusal::ALL.into_iter().zip(6012..).collect(),
+    }
+}
+
+/// A rule that drops, a limit, and an interface where another program is.
+fn firewall(name: &str) -> Report {
+    let series = |rule: &str, action, n| Series {
+        rule: rule.to_owned(),
+        action,
+        packets: n,
+        bytes: 100 * n,
+    };
+    let port = |ifindex, state| Port {
+        ifindex,
+        name: name.to_owned(),
+        state,
+    };
+    Report {
+        series: vec![
+            series("blackhole", "drop", 8001),
+            series("config-1", "drop", 8002),
+            series("runtime-7", "drop", 8003),
+            series("runtime-7", "pass", 8004),
+        ],
+        rules: [3, 1, 2, 5],
+        ports: vec![
+            port(2, Ok(Mode::Native)),
+            port(7, Ok(Mode::Generic)),
+            port(9, Err("another program is there".to_owned())),
+        ],
+        ..Report::default()
     }
 }
 

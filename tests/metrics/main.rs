@@ -14,7 +14,7 @@ use proptest::prelude::*;
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/metrics.txt");
 
 /// REFERENCE names that this program has; the promise to dashboards.
-const NAMES: [&str; 60] = [
+const NAMES: [&str; 65] = [
     "rfm_interface_rx_bytes_total",
     "rfm_interface_rx_packets_total",
     "rfm_interface_tx_bytes_total",
@@ -62,6 +62,11 @@ const NAMES: [&str; 60] = [
     "rfm_rib_stale_routes",
     "rfm_ipfix_records_total",
     "rfm_ipfix_dropped_records_total",
+    "rfm_firewall_packets_total",
+    "rfm_firewall_bytes_total",
+    "rfm_firewall_rules",
+    "rfm_firewall_interfaces",
+    "rfm_firewall_blackhole_refused_total",
     "rfm_errors_total",
     "rfm_parse_errors_total",
     "rfm_build_info",

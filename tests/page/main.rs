@@ -5,6 +5,7 @@
 mod common;
 
 mod browser;
+mod firewall;
 mod live;
 mod looks;
 mod made;

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Replies as text for people.
 
+mod firewall;
 mod flows;
 mod rib;
 mod status;
 
+pub use firewall::{firewall, firewall_rules};
 pub use flows::{direction, end, flows, has_ports, share, top, value};
 pub use rib::rib;
 pub use status::status;

@@ -36,6 +36,11 @@ pub fn rib(answer: &api::RibAnswer) -> String {
         if route.blackhole {
             why += ", blackhole";
         }
+        match route.blackhole_state.as_deref() {
+            Some("taken") => why += " taken",
+            Some(reason) => why += &format!(" refused ({reason})"),
+            None => {}
+        }
         table.row([
             if route.best { ">" } else { " " }.into(),
             route.prefix.clone(),

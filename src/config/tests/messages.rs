@@ -305,30 +305,3 @@ fn blackholing_needs_its_safety() {
            enrich.rib.bmp = { port = 11019, allow = [\"::1\"] }\n";
     assert_eq!(message(read(&safe)), "no error");
 }
-
-#[test]
-fn what_is_not_built_is_refused_when_it_is_set_and_only_then() {
-    let refuse = |text: String| message(parse("t", &text, &MACHINE));
-    assert_eq!(
-        refuse(set("firewall.enabled", "false")),
-        "t:3: agent.firewall.enabled: not built yet in this version"
-    );
-    for (key, value) in [
-        ("prometheus.page", "true"),
-        (
-            "prometheus.labels",
-            "[\"vlan\", \"src_net\", \"dst_peer_asn\"]",
-        ),
-        ("enrich.mmdb.asn_db", "\"/a\""),
-        ("enrich.rib.bmp.port", "11019"),
-        ("enrich.rib.vrf.red", "\"0:0\""),
-        ("enrich.prefix", "[{ prefix = \"::/8\" }]"),
-        ("control.socket", "\"/run/a\""),
-        ("ipfix.host", "\"::1\""),
-        ("ipfix.bind.port", "0"),
-        ("ipfix.collector", "[{}]"),
-        ("firewall", "{}"),
-    ] {
-        assert_eq!(refuse(set(key, value)), "no error", "{key}");
-    }
-}

@@ -18,11 +18,8 @@ const MACHINE: Machine = Machine {
 
 const SHIPPED: &str = include_str!("../../../config/rfm.toml");
 
-/// Reads also what is not built yet.
 fn read(text: &str) -> Result<Config, Error> {
-    let document = Document::parse("t", text)?;
-    let config = load::read_document(&document, &MACHINE);
-    document.result().map(|()| config)
+    parse("t", text, &MACHINE)
 }
 
 /// `text` below `[agent]`, on line 3.

@@ -115,16 +115,8 @@ proptest! {
     #[test]
     fn what_is_printed_is_read_back(text in any_config()) {
         let config = read(&text).unwrap();
-        let printed = toml::to_string(&config.to_table().unwrap()).unwrap();
-        prop_assert_eq!(&read(&printed).unwrap(), &config, "{}", printed);
-
-        // Without what is not built yet, the same holds for what --check prints.
-        let mut table = text.parse::<toml::Table>().unwrap();
-        unbuilt::remove(&mut table);
-        let text = toml::to_string(&table).unwrap();
-        let config = parse("t", &text, &MACHINE).unwrap();
         let printed = config.to_string();
-        prop_assert_eq!(&parse("t", &printed, &MACHINE).unwrap(), &config, "{}", printed);
+        prop_assert_eq!(&read(&printed).unwrap(), &config, "{}", printed);
     }
 
     #[test]

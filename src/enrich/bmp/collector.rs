@@ -48,7 +48,7 @@ pub struct Collector {
     monitor: Arc<Monitor>,
     epoch: Instant,
     sessions: Vec<Running>,
-    changes: (Sender<config::Rib>, Receiver<config::Rib>),
+    changes: (Sender<config::Agent>, Receiver<config::Agent>),
 }
 
 /// A session's thread and what ends it.
@@ -87,7 +87,7 @@ impl Collector {
     }
 
     /// Takes limits, and who may connect, for the time from then on. Sessions that are there stay.
-    pub fn changes(&self) -> Sender<config::Rib> {
+    pub fn changes(&self) -> Sender<config::Agent> {
         self.changes.0.clone()
     }
 
@@ -119,9 +119,10 @@ impl Collector {
         }
     }
 
-    fn change(&mut self, config: &config::Rib) {
-        self.allow = config.bmp.allow.clone();
-        self.max_sessions = config.bmp.max_sessions as usize;
+    fn change(&mut self, config: &config::Agent) {
+        let bmp = &config.enrich.rib.bmp;
+        self.allow = bmp.allow.clone();
+        self.max_sessions = bmp.max_sessions as usize;
         self.rib
             .write(millis(self.epoch), |rib| rib.set_limits(&config.into()));
     }

@@ -201,6 +201,7 @@ impl Session {
         let is_loc_rib = header.key.kind == PeerKind::LocRib;
         let internal = !is_loc_rib && header.asn != 0 && header.asn == sent.asn;
         let info = PeerInfo {
+            asn: header.asn,
             bgp_id: header.bgp_id,
             internal,
         };
@@ -341,7 +342,8 @@ impl Target<'_> {
         let Peer {
             own_asn, prepended, ..
         } = *self.peer;
-        let attributes = update.attributes_of(width, own_asn, prepended);
+        let discard = self.rib.blackhole_policy().communities();
+        let attributes = update.attributes_of(width, own_asn, prepended, discard);
         if attributes.is_none() {
             let text = || "malformed attributes, routes withdrawn".to_owned();
             self.tally.fault(Fault::Attributes, text);

@@ -76,6 +76,7 @@ struct Raw<'a> {
     local_pref: Option<u32>,
     origin: u8,
     blackhole: bool,
+    communities: &'a [u8],
 }
 
 impl<'a> Update<'a> {
@@ -123,12 +124,14 @@ impl<'a> Update<'a> {
     }
 
     /// What the announced routes have in common; the next hop is that of the family. `None`: no
-    /// usable path. `prepended` is what the sender writes before the paths it has received.
+    /// usable path. `prepended` is what the sender writes before the paths it has received, `discard` the
+    /// communities that ask for a blackhole.
     pub fn attributes_of(
         &self,
         width: Width,
         own_asn: u32,
         prepended: Option<u32>,
+        discard: &[u32],
     ) -> Option<Attributes> {
         if self.malformed {
             return None;
@@ -150,6 +153,7 @@ impl<'a> Update<'a> {
             path_length: path.length,
             origin: raw.origin,
             blackhole: raw.blackhole,
+            discard: !discard.is_empty() && raw.carries_any(discard),
         })
     }
 
@@ -192,6 +196,7 @@ impl<'a> Update<'a> {
                 while !reader.is_empty() {
                     raw.blackhole |= reader.u32()? == BLACKHOLE;
                 }
+                raw.communities = value;
             }
             code::MP_REACH => self.reach = Some(Reach::read(reader)?),
             code::MP_UNREACH => {
@@ -201,6 +206,14 @@ impl<'a> Update<'a> {
             _ => {}
         }
         Ok(())
+    }
+}
+
+impl Raw<'_> {
+    fn carries_any(&self, communities: &[u32]) -> bool {
+        let (carried, _) = self.communities.as_chunks::<4>();
+        let mut carried = carried.iter().map(|bytes| u32::from_be_bytes(*bytes));
+        carried.any(|community| communities.contains(&community))
     }
 }
 

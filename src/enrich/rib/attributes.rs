@@ -27,6 +27,8 @@ pub struct Attributes {
     pub origin: u8,
     /// Carries the BLACKHOLE community (RFC 7999).
     pub blackhole: bool,
+    /// Carries one of those by which the configuration lets neighbours ask for a blackhole.
+    pub discard: bool,
 }
 
 /// The number of held attributes: from 1, below 2^31.
@@ -50,6 +52,8 @@ pub struct Interner {
     index: Index,
     hasher: RandomState,
     next_hops: NextHops,
+    /// How many of them ask to discard: mostly none, and then nobody need look.
+    discarding: usize,
 }
 
 /// Numbers by the hash of what they stand for.
@@ -67,6 +71,7 @@ struct Told {
     neighbour_asn: u32,
     next_hop: u32,
     blackhole: bool,
+    discard: bool,
 }
 
 /// What else it takes to find the best path.
@@ -102,6 +107,7 @@ impl Interner {
             neighbour_asn: attributes.neighbour_asn,
             next_hop: self.next_hops.acquire(attributes.next_hop),
             blackhole: attributes.blackhole,
+            discard: attributes.discard,
         };
         let preference = Preference {
             dispreference: u32::MAX - attributes.local_pref,
@@ -133,6 +139,7 @@ impl Interner {
                 let i = self.free.pop().unwrap_or(self.told.len() as u32);
                 slot.insert(i);
                 self.index.len += 1;
+                self.discarding += usize::from(told.discard);
                 let compared = Compared {
                     preference,
                     users: 1,
@@ -157,6 +164,7 @@ impl Interner {
         }
         let told = self.told[id.index()];
         self.next_hops.release(told.next_hop);
+        self.discarding -= usize::from(told.discard);
         let hash = self.hasher.hash_one((told, *preference));
         let i = id.0 - 1;
         let part = self.index.part(hash);
@@ -183,6 +191,7 @@ impl Interner {
             path_length: preference.path_length,
             origin: preference.origin,
             blackhole: told.blackhole,
+            discard: told.discard,
         }
     }
 
@@ -196,6 +205,10 @@ impl Interner {
             next_hop,
             told.blackhole,
         )
+    }
+
+    pub fn asks_to_discard(&self, id: AttributesId) -> bool {
+        self.discarding > 0 && self.told[id.index()].discard
     }
 
     pub fn neighbour_asn(&self, id: AttributesId) -> u32 {
@@ -311,6 +324,7 @@ mod tests {
             path_length: 1,
             origin: 0,
             blackhole: false,
+            discard: origin_asn == 99,
         }
     }
 

@@ -5,6 +5,7 @@
 use std::net::IpAddr;
 
 use super::attributes::Attributes;
+use super::blackhole::BlackholeRefusal;
 use super::counts::HeldRoute;
 use super::lookup::{Answer, Candidate, Rank, SHORTEST_NETWORK, is_unlabelled};
 use super::peer::{Peer, TableId, View};
@@ -20,6 +21,8 @@ pub struct Explained {
     pub best: bool,
     /// Why it is the best, or what it lost by.
     pub reason: String,
+    /// Where it asks for a blackhole: whether it has one, or why not.
+    pub blackhole: Option<Result<(), BlackholeRefusal>>,
 }
 
 /// The steps of the decision, in their order: what the winner won by.
@@ -152,11 +155,15 @@ impl Rib {
             Some(winner) if best => self.won_by(found, winner, all),
             Some(winner) => self.lost_by(found, winner, all).1,
         };
+        let asks = found.route.attributes.discard;
         Explained {
             route: found.route.clone(),
             sys_name: self.routers[found.peer.router].identity.sys_name.clone(),
             best,
             reason,
+            blackhole: asks
+                .then(|| self.blackhole_at(found.route.prefix, found.peer_id, found.view))
+                .flatten(),
         }
     }
 

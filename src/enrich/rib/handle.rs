@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Receiver, Sender, bounded};
+
 use super::lookup::Route;
 use super::peer::TableId;
 use super::{Rib, Settings};
@@ -15,6 +17,8 @@ use super::{Rib, Settings};
 const GENERATION_INTERVAL: u64 = 500;
 /// How long a writer steps aside, after its turn, for readers that wait or are at work.
 const COURTESY: Duration = Duration::from_millis(1);
+/// Steps of a search for blackholes in one tick: some 2 million prefixes.
+const SEARCH_STEPS: usize = 128;
 
 #[derive(Clone, Debug)]
 pub struct RibHandle(Arc<Shared>);
@@ -28,6 +32,8 @@ struct Shared {
     /// Readers that wait or have claimed the Rib.
     claims: AtomicUsize,
     generation: AtomicU32,
+    /// Holds a word while nobody has looked since the blackholes changed.
+    blackholes: (Sender<()>, Receiver<()>),
 }
 
 /// Changes that no generation tells yet.
@@ -44,6 +50,7 @@ impl RibHandle {
             writers: Mutex::default(),
             claims: AtomicUsize::new(0),
             generation: AtomicU32::new(0),
+            blackholes: bounded(1),
         }))
     }
 
@@ -70,6 +77,11 @@ impl RibHandle {
         self.0.generation.load(Ordering::Acquire)
     }
 
+    /// A word comes when the blackholes have changed; there is one listener.
+    pub fn blackholes_changed(&self) -> Receiver<()> {
+        self.0.blackholes.1.clone()
+    }
+
     /// Keeps writers from beginning another turn for a while: whoever has many questions waits once for
     /// all of them.
     pub fn claim(&self) -> Claim {
@@ -90,9 +102,14 @@ impl RibHandle {
             .unwrap_or_else(PoisonError::into_inner);
         let result = {
             let mut rib = self.0.rib.write().unwrap_or_else(PoisonError::into_inner);
+            let blackholes = rib.blackhole_generation();
             let result = f(&mut rib);
             rib.settle();
             changes.pending |= rib.take_changed();
+            if rib.blackhole_generation() != blackholes {
+                // full: whoever looks next sees this change, too
+                let _ = self.0.blackholes.0.try_send(());
+            }
             result
         };
         if changes.advance(now) {
@@ -106,6 +123,8 @@ impl RibHandle {
     pub fn tick(&self, now: u64) {
         self.write(now, |rib| rib.expire(now));
         while self.write(now, Rib::sweep) {}
+        let search = |_: &usize| self.write(now, Rib::search_blackholes);
+        (0..SEARCH_STEPS).take_while(search).for_each(drop);
         self.write(now, Rib::compact);
     }
 

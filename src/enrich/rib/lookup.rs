@@ -73,11 +73,14 @@ impl Answers {
 }
 
 impl Rib {
-    /// Finds out anew which views answer. Whoever changed something calls it before lookups.
+    /// Finds out anew which views answer, and which blackholes stand. Whoever changed something calls it
+    /// before lookups.
     pub fn settle(&mut self) {
-        if std::mem::take(&mut self.unsettled) {
+        let unsettled = std::mem::take(&mut self.unsettled);
+        if unsettled {
             self.find_answers();
         }
+        self.settle_blackholes(unsettled);
         for (table, answers) in self.answers.0.iter().enumerate() {
             for (family, answers) in Family::ALL.into_iter().zip(answers) {
                 let is_contest = match answers[..] {

@@ -9,6 +9,7 @@
 //! [`RibHandle`] shares a Rib between the threads that write it and the one that looks up.
 
 mod attributes;
+mod blackhole;
 mod counts;
 mod explain;
 mod group;
@@ -25,6 +26,7 @@ use crate::config::{self, Distinguisher};
 use crate::flow::slab::Slab;
 
 use attributes::Interner;
+use blackhole::Blackholes;
 use lookup::Answers;
 use peer::{Peer, Router};
 use routes::{Change, Doomed, Path};
@@ -32,6 +34,7 @@ use table::PrefixTable;
 use winners::Winners;
 
 pub use attributes::{Attributes, AttributesId};
+pub use blackhole::{BlackholePolicy, BlackholeRefusal};
 pub use counts::{Counts, HeldRoute, PeerStatus};
 pub use explain::Explained;
 pub use handle::{Claim, RibHandle};
@@ -54,10 +57,13 @@ pub struct Settings {
     pub stale_ms: u64,
     /// VRF device and the distinguisher of its routes.
     pub vrf: Vec<(String, Distinguisher)>,
+    pub blackhole: BlackholePolicy,
 }
 
-impl From<&config::Rib> for Settings {
-    fn from(config: &config::Rib) -> Self {
+impl From<&config::Agent> for Settings {
+    fn from(config: &config::Agent) -> Self {
+        let blackhole = (&config.firewall).into();
+        let config = &config.enrich.rib;
         let bmp = &config.bmp;
         Self {
             max_routes: bmp.max_routes as usize,
@@ -67,6 +73,7 @@ impl From<&config::Rib> for Settings {
                 .iter()
                 .map(|(device, rd)| (device.clone(), *rd))
                 .collect(),
+            blackhole,
         }
     }
 }
@@ -101,6 +108,7 @@ pub struct Rib {
     attributes: Interner,
     answers: Answers,
     winners: Winners,
+    blackholes: Blackholes,
     doomed: Vec<(Family, Doomed)>,
     /// Routes of peers and doomed ones.
     held: usize,
@@ -130,7 +138,7 @@ macro_rules! of_family {
 use of_family;
 
 impl Rib {
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(mut settings: Settings) -> Self {
         let mut tables = vec![Distinguisher([0; 8])];
         for (_, distinguisher) in &settings.vrf {
             if !tables.contains(distinguisher) {
@@ -140,6 +148,7 @@ impl Rib {
         Self {
             answers: Answers::new(tables.len()),
             winners: Winners::new(tables.len()),
+            blackholes: Blackholes::new(std::mem::take(&mut settings.blackhole)),
             settings,
             tables,
             routers: Slab::default(),
@@ -154,10 +163,12 @@ impl Rib {
         }
     }
 
-    /// Other limits on routes and their age from now on; the VRFs stay. Routes that are too many stay, too.
+    /// Other limits on routes and their age, and on blackholes, from now on; the VRFs stay. Routes that are
+    /// too many stay, too.
     pub fn set_limits(&mut self, settings: &Settings) {
         self.settings.max_routes = settings.max_routes;
         self.settings.stale_ms = settings.stale_ms;
+        self.set_blackhole_policy(&settings.blackhole);
     }
 
     /// The table for traffic on an interface enslaved to the VRF device `vrf`, or on any other.
@@ -311,8 +322,13 @@ impl Rib {
     ) -> Result<(), Refused> {
         let family = prefix.family();
         self.note_seen(peer, view, family);
-        let peer = &mut self.peers[peer.0];
+        let id = peer.0;
+        let peer = &mut self.peers[id];
+        let asks = self.attributes.asks_to_discard(attributes);
         if peer.table.is_none() {
+            if asks {
+                self.blackholes.refuse(BlackholeRefusal::Vrf);
+            }
             return Ok(());
         }
         let held = peer.view_mut(view, family);
@@ -332,7 +348,11 @@ impl Rib {
         };
         let universe = of_family!(self.prefixes, family, universe());
         self.attributes.retain(attributes);
-        let mut released = |old| self.attributes.release(old);
+        let mut asked = false;
+        let mut released = |old| {
+            asked |= self.attributes.asks_to_discard(old);
+            self.attributes.release(old);
+        };
         let Change {
             added,
             removed,
@@ -353,6 +373,9 @@ impl Rib {
             }
         }
         held.stale.retain(|stale| !stale.routes.is_empty());
+        if asks || asked {
+            self.blackholes.touch(prefix, id, view, asks);
+        }
         self.winners.forget(family, number);
         self.changed = true;
         Ok(())
@@ -366,13 +389,19 @@ impl Rib {
             return;
         };
         let held = self.peers[peer.0].view_mut(view, family);
-        let mut gone = 0;
+        let (mut gone, mut asked) = (0, false);
         for routes in held.tables_mut() {
-            let change = routes.withdraw(number, path_id, |old| self.attributes.release(old));
+            let change = routes.withdraw(number, path_id, |old| {
+                asked |= self.attributes.asks_to_discard(old);
+                self.attributes.release(old);
+            });
             gone += change.removed;
             if change.vanished {
                 of_family!(self.prefixes, family, release(number));
             }
+        }
+        if asked {
+            self.blackholes.touch(prefix, peer.0, view, false);
         }
         self.held -= gone;
         self.changed |= gone > 0;

@@ -41,9 +41,10 @@ impl PeerKey {
     }
 }
 
-/// What best path asks of a peer.
+/// What best path asks of a peer, and whether it may ask for a blackhole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PeerInfo {
+    pub asn: u32,
     pub bgp_id: u32,
     /// Its AS is the router's own.
     pub internal: bool,

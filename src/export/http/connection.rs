@@ -18,13 +18,14 @@ use std::time::Instant;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{CONNECTION, HeaderValue};
+use hyper::http::request;
 use hyper::server::conn::http1;
 use hyper::{Request, Response, StatusCode};
 use rustix::event::PollFlags;
 
 use super::phase::Phase;
 use super::socket::{Io, Socket};
-use super::{Handler, Limits, Peer, Refuse};
+use super::{Handler, Large, Limits, Peer, Refuse};
 use crate::errors::{Errors, Subsystem};
 
 /// Read from a client that goes on sending after the last response. With unread bytes in the
@@ -41,6 +42,8 @@ pub(super) struct Shared<H> {
     pub errors: Arc<Errors>,
     pub subsystem: Subsystem,
     pub refuse: Refuse,
+    pub large: Option<Large>,
+    pub large_under_way: Cell<bool>,
     /// Bytes of response bodies that are still in memory.
     pub held: Arc<AtomicUsize>,
 }
@@ -225,7 +228,7 @@ impl<H> Inner<H> {
 impl<H: Handler> Inner<H> {
     async fn answer(self: Rc<Self>, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (parts, body) = request.into_parts();
-        let body = read_body(body, self.shared.limits.body_bytes).await;
+        let body = self.read_body(&parts, body).await;
         // One answer a turn: a client that pipelines does not keep the others waiting.
         if self.answered.get() {
             yield_now().await;
@@ -248,6 +251,22 @@ impl<H: Handler> Inner<H> {
         response.map(|body| Full::new(hold(body, &self.shared.held)))
     }
 
+    async fn read_body(&self, parts: &request::Parts, body: Incoming) -> Result<Bytes, StatusCode> {
+        let limit = self.shared.limits.body_bytes;
+        if body.size_hint().lower() <= limit as u64 {
+            return read_body(body, limit).await;
+        }
+        let large = self.shared.large.as_ref();
+        let Some(limit) = large.and_then(|large| large(parts, self.peer())) else {
+            return Err(StatusCode::PAYLOAD_TOO_LARGE);
+        };
+        // given back also where the connection ends in the middle of it
+        let Some(_turn) = Turn::take(&self.shared.large_under_way) else {
+            return Err(StatusCode::SERVICE_UNAVAILABLE);
+        };
+        read_body(body, limit).await
+    }
+
     fn call(&self, request: Request<Bytes>) -> Response<Bytes> {
         let handler = || (self.shared.handler)(request, self.peer());
         // Unwind safety: the handler is the only thing the closure touches, and everything behind
@@ -257,6 +276,21 @@ impl<H: Handler> Inner<H> {
                 .report("panic", || "a request made the handler panic".into());
             (self.shared.refuse)(StatusCode::INTERNAL_SERVER_ERROR)
         })
+    }
+}
+
+/// Held by the one whose large body is under way.
+struct Turn<'a>(&'a Cell<bool>);
+
+impl<'a> Turn<'a> {
+    fn take(taken: &'a Cell<bool>) -> Option<Self> {
+        (!taken.replace(true)).then_some(Self(taken))
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.set(false);
     }
 }
 

@@ -5,6 +5,7 @@
 //! row, say); such a connection gets its next turn after all others had theirs. A wake-up from
 //! another thread would be noticed within [`TICK`]; none is made.
 
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::rc::Rc;
@@ -55,6 +56,8 @@ impl<H: Handler> Executor<H> {
                 errors: server.errors,
                 subsystem: server.subsystem,
                 refuse: server.refuse,
+                large: server.large,
+                large_under_way: Cell::new(false),
                 held: Arc::new(AtomicUsize::new(0)),
             }),
         }

@@ -32,6 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Bytes;
+use hyper::http::request;
 use hyper::{Request, Response, StatusCode};
 
 use crate::errors::{Errors, Subsystem};
@@ -109,7 +110,11 @@ pub struct Server {
     errors: Arc<Errors>,
     subsystem: Subsystem,
     refuse: Refuse,
+    large: Option<Large>,
 }
+
+/// How large a body may be beyond [`Limits::body_bytes`], by the head of its request and who asks.
+type Large = Box<dyn Fn(&request::Parts, Peer<'_>) -> Option<usize> + Send>;
 
 /// Writes what the server itself refuses.
 type Refuse = fn(StatusCode) -> Response<Bytes>;
@@ -138,6 +143,7 @@ impl Server {
             errors,
             subsystem,
             refuse: respond::status,
+            large: None,
         }
     }
 
@@ -149,6 +155,15 @@ impl Server {
 
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Requests for which `large` names a limit may have a body as long as that, one at a time.
+    pub fn large(
+        mut self,
+        large: impl Fn(&request::Parts, Peer<'_>) -> Option<usize> + Send + 'static,
+    ) -> Self {
+        self.large = Some(Box::new(large));
         self
     }
 

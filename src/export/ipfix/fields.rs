@@ -38,6 +38,7 @@ pub mod element {
     pub const DESTINATION_MAC_ADDRESS: u16 = 80;
     pub const INTERFACE_NAME: u16 = 82;
     pub const INTERFACE_DESCRIPTION: u16 = 83;
+    pub const FORWARDING_STATUS: u16 = 89;
     pub const BGP_NEXT_ADJACENT_AS_NUMBER: u16 = 128;
     pub const BGP_PREV_ADJACENT_AS_NUMBER: u16 = 129;
     pub const FLOW_END_REASON: u16 = 136;

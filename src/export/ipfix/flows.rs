@@ -12,6 +12,10 @@ use crate::flow::table::{CompletedFlow, EndReason};
 const FIRST_ID: u16 = 256;
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
+/// Values of forwardingStatus (RFC 7270 section 4.12): what passes the firewall may meet another fate yet.
+const UNKNOWN: u8 = 0;
+const DROPPED_BY_ACL: u8 = 130;
+
 /// What the configuration says of the fields.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout {
@@ -19,6 +23,8 @@ pub struct Layout {
     pub routes: bool,
     /// The AS on the way back to the source.
     pub prev_adjacent: bool,
+    /// There are flows that a firewall dropped, to be told from the others.
+    pub drops: bool,
 }
 
 /// Which template a record follows.
@@ -126,11 +132,16 @@ fn blank(family: Family) -> CompletedFlow {
             tos: 0,
         },
         reason: EndReason::IdleTimeout,
+        dropped: false,
     }
 }
 
 fn write(pen: &mut impl Pen, shape: Shape, layout: Layout, part: &CompletedFlow, ways: &Ways) {
-    let CompletedFlow { record, reason } = part;
+    let CompletedFlow {
+        record,
+        reason,
+        dropped,
+    } = part;
     let key = &record.key;
     write_addresses(pen, shape, key);
     pen.u8(e::PROTOCOL_IDENTIFIER, key.protocol);
@@ -153,6 +164,10 @@ fn write(pen: &mut impl Pen, shape: Shape, layout: Layout, part: &CompletedFlow,
     pen.u64(e::FLOW_END_MILLISECONDS, record.last / NANOS_PER_MILLI);
     write_interfaces(pen, record);
     pen.u8(e::FLOW_END_REASON, *reason as u8);
+    if layout.drops {
+        let status = if *dropped { DROPPED_BY_ACL } else { UNKNOWN };
+        pen.u8(e::FORWARDING_STATUS, status);
+    }
     if shape.ethernet {
         pen.put(e::SOURCE_MAC_ADDRESS, record.src_mac);
         pen.put(e::DESTINATION_MAC_ADDRESS, record.dst_mac);

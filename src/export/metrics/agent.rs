@@ -10,7 +10,7 @@ use prometheus::proto::MetricType::{self, COUNTER, GAUGE};
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily};
 use prometheus::{Encoder, TextEncoder};
 
-use super::{Build, Input, bmp};
+use super::{Build, Input, bmp, firewall};
 use crate::bpf::counters::{Count, FamilyCounters, HookCounters};
 use crate::errors::{Errors, Subsystem};
 use crate::export::ipfix::tally::Tally;
@@ -44,6 +44,7 @@ pub fn families(input: &Input) -> Vec<MetricFamily> {
     families.push(databases(input.databases));
     families.extend(input.bmp.iter().flat_map(|bmp| bmp::families(bmp)));
     families.extend(ipfix(input.ipfix));
+    families.extend(input.firewall.iter().flat_map(|r| firewall::families(r)));
     families.extend(errors(input.errors, input.parse_errors));
     families.extend(build_and_config(input.build, input.reload));
     families.extend(input.process.iter().flat_map(of_process));

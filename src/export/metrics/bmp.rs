@@ -6,7 +6,7 @@ use prometheus::proto::MetricType::{COUNTER, GAUGE};
 
 use super::agent::{family, sample, single};
 use crate::enrich::bmp::RouterStatus;
-use crate::enrich::rib::{Counts, Family};
+use crate::enrich::rib::{BlackholeRefusal, Counts, Family};
 
 /// What the collector and the RIB say of themselves.
 #[derive(Clone, Debug, Default)]
@@ -16,9 +16,11 @@ pub struct Bmp {
     /// Kind, times.
     pub faults: Vec<(&'static str, u64)>,
     pub counts: Counts,
+    /// Empty where blackholing is not configured.
+    pub blackholes_refused: Vec<(BlackholeRefusal, u64)>,
 }
 
-pub(super) fn families(bmp: &Bmp) -> [MetricFamily; 10] {
+pub(super) fn families(bmp: &Bmp) -> [MetricFamily; 11] {
     let sessions: usize = bmp.routers.iter().map(|router| router.sessions).sum();
     let heard = bmp.routers.iter().filter(|r| r.last_message > 0.0);
     [
@@ -83,6 +85,14 @@ pub(super) fn families(bmp: &Bmp) -> [MetricFamily; 10] {
             "rfm_rib_stale_routes",
             "Routes of ended sessions that still answer.",
             bmp.counts.stale_routes,
+        ),
+        family(
+            COUNTER,
+            "rfm_firewall_blackhole_refused_total",
+            "Announced routes that ask for a blackhole and get none, by reason.",
+            bmp.blackholes_refused
+                .iter()
+                .map(|&(why, times)| sample(COUNTER, &[("reason", why.name())], times as f64)),
         ),
     ]
 }

@@ -7,6 +7,7 @@
 
 pub mod agent;
 mod bmp;
+mod firewall;
 mod flows;
 mod interfaces;
 
@@ -18,6 +19,7 @@ use crate::bpf::counters::HookCounters;
 use crate::errors::Errors;
 use crate::export::ipfix::tally::Tally;
 use crate::export::text::TextWriter;
+use crate::firewall::handle::Report;
 use crate::flow::snapshot::Snapshot;
 use crate::links::Link;
 use crate::live::Reload;
@@ -44,6 +46,8 @@ pub struct Input<'a> {
     pub bmp: Option<&'a Bmp>,
     /// By collector, what was exported.
     pub ipfix: &'a [Arc<Tally>],
+    /// None where it is not enabled, or does not answer.
+    pub firewall: Option<&'a Report>,
     pub errors: &'a Errors,
     /// Reason, times.
     pub parse_errors: &'a [(&'a str, u64)],

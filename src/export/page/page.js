@@ -563,7 +563,7 @@ const perLabel = (name, label) => samples(view, name).map(([labels, value]) => [
 const sumOf = (name, from = view) => samples(from, name).reduce((sum, [, value]) => sum + value, 0);
 
 function drawHealth() {
-  const items = [sampling(), losses(), ...fills(), databases(), bmp(), rib(), ipfix(), errors(), config(), processItem()];
+  const items = [sampling(), losses(), ...fills(), databases(), bmp(), rib(), firewall(), ipfix(), errors(), config(), processItem()];
   $("health").replaceChildren(...items.filter(Boolean).map(({ name, level, text, more = [], fill }) => {
     const item = make("div", { class: level }, make("dt", {}, name), make("dd", {}, make("bdi", {}, text)));
     if (fill !== undefined) {
@@ -621,6 +621,28 @@ function rib() {
   if (!routes.length) return null;
   const stale = sumOf("rfm_rib_stale_routes");
   return { name: "Routes", level: stale ? "warn" : undefined, text: routes.map(([family, n]) => `${count(n)} ${family}`).join(", "), more: [stale && `${count(stale)} stale`, ...perLabel("rfm_rib_prefixes", "family").map(([family, n]) => `${count(n)} ${family} prefixes`)] };
+}
+
+function firewall() {
+  if (figure("rfm_firewall_interfaces") === undefined) return null;
+  const modes = perLabel("rfm_firewall_interfaces", "mode").filter(([, n]) => n), ports = modes.filter(([mode]) => mode !== "none");
+  const bare = modes.length - ports.length || !ports.length;
+  const dropsIn = from => new Map(samples(from, "rfm_firewall_packets_total").filter(([labels]) => labels.action === "drop").map(([labels, n]) => [labels.rule, n]));
+  const drops = dropsIn(view), earlier = before ? dropsIn(before) : drops, seconds = before ? view.now - before.now : 0;
+  const rates = [...drops].map(([rule, n]) => [rule, seconds > 0 ? Math.max(0, n - (earlier.get(rule) ?? n)) / seconds : 0]).filter(([, rate]) => rate > 0).sort((a, b) => b[1] - a[1]);
+  const now = rates.reduce((sum, [, rate]) => sum + rate, 0), all = [...drops.values()].reduce((sum, n) => sum + n, 0);
+  const refused = perLabel("rfm_firewall_blackhole_refused_total", "reason").filter(([, n]) => n);
+  return {
+    name: "Firewall", level: bare ? "bad" : now > 0 ? "warn" : undefined,
+    text: now > 0 ? `${packets(now)} dropped` : ports.length ? "Drops nothing now" : "On no interface",
+    more: [
+      modes.map(([mode, n]) => `${count(n)} ${n === 1 ? "interface" : "interfaces"}, ${mode === "none" ? "not attached" : mode}`).join("; "),
+      perLabel("rfm_firewall_rules", "origin").filter(([, n]) => n).map(([origin, n]) => `${count(n)} ${origin}`).join(", ").replace(/^(?=.)/, "rules: "),
+      all && `${count(all)} packets dropped since the start`,
+      ...rates.slice(0, 4).map(([rule, rate]) => `${rule}: ${packets(rate)}`),
+      refused.length && `blackholes refused: ${refused.map(([reason, n]) => `${count(n)} ${reason}`).join(", ")}`,
+    ],
+  };
 }
 
 function ipfix() {

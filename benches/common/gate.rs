@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The load of the firewall's bench: packets from drawn addresses, by themselves or over a wire.
+
+use std::error::Error;
+use std::fmt::Write;
+use std::fs;
+use std::io;
+
+use std::time::{Duration, Instant};
+
+use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, Object, ProgramInput, ProgramMut};
+use rfm::bpf::firewall::Firewall;
+use rfm::bpf::load::FrameStart;
+
+use super::frames::Frame;
+use super::lab::{Lab, Namespace, mac_of};
+use super::{bpf, machine};
+
+/// BPF_F_TEST_XDP_LIVE_FRAMES of include/uapi/linux/bpf.h
+const LIVE_FRAMES: u32 = 1 << 1;
+/// Frames that one system call makes.
+const CHUNK: u32 = 20_000;
+
+/// benches/bpf/gate.bpf.c, loaded.
+pub struct Gate {
+    object: Object,
+    sequence: MapHandle,
+    behind: MapHandle,
+    wire: MapHandle,
+}
+
+impl Gate {
+    pub fn load() -> Result<Self, Box<dyn Error>> {
+        let mut object = bpf::open("gate")?.load()?;
+        let mut handle = |name: &str| -> Result<MapHandle, Box<dyn Error>> {
+            Ok(MapHandle::try_from(&bpf::map(&mut object, name)?)?)
+        };
+        Ok(Self {
+            sequence: handle(".data.sequence")?,
+            behind: handle("behind")?,
+            wire: handle("wire")?,
+            object,
+        })
+    }
+
+    pub fn program(&self, name: &str) -> Result<ProgramMut<'_>, Box<dyn Error>> {
+        bpf::program(&self.object, name)
+    }
+
+    /// Source addresses, as they lie on the wire.
+    pub fn set_sequence(&self, addresses: &[u32]) -> Result<(), Box<dyn Error>> {
+        let bytes: Vec<u8> = addresses.iter().flat_map(|a| a.to_ne_bytes()).collect();
+        Ok(put(&self.sequence, &bytes)?)
+    }
+
+    pub fn put_behind(&self, program: i32) -> Result<(), Box<dyn Error>> {
+        Ok(put(&self.behind, &program.to_ne_bytes())?)
+    }
+}
+
+fn put(map: &MapHandle, value: &[u8]) -> libbpf_rs::Result<()> {
+    map.update(&0_u32.to_ne_bytes(), value, MapFlags::ANY)
+}
+
+/// A veth pair: what is sent on `v0` comes in on `v1`.
+pub struct Wire {
+    gate: Gate,
+    namespace: Namespace,
+    v1: u32,
+    lab: Lab,
+}
+
+impl Wire {
+    pub fn new() -> Result<Self, Box<dyn Error>> {
+        let lab = Lab::new();
+        let namespace = lab.namespace("d");
+        lab.veth((&namespace, "v0"), (&namespace, "v1"));
+        // frames that were redirected are received by NAPI, with an XDP program there or without
+        namespace.run("ethtool", "-K v1 gro on");
+        let gate = Gate::load()?;
+        let v0 = namespace.ifindex("v0");
+        put(&gate.wire, &v0.to_ne_bytes())?;
+        Ok(Self {
+            gate,
+            v1: namespace.ifindex("v1"),
+            namespace,
+            lab,
+        })
+    }
+
+    pub fn set_sequence(&self, addresses: &[u32]) -> Result<(), Box<dyn Error>> {
+        self.gate.set_sequence(addresses)
+    }
+
+    pub fn attach_empty_drop(&self) -> Result<Link, Box<dyn Error>> {
+        let v1 = self.v1 as i32;
+        let link = self.namespace.inside(|| {
+            let program = self.gate.program("empty_drop").map_err(|e| e.to_string())?;
+            program.attach_xdp(v1).map_err(|e| e.to_string())
+        });
+        Ok(link?)
+    }
+
+    pub fn attach(&self, firewall: &mut Firewall) -> Result<(), Box<dyn Error>> {
+        let mode = self.namespace.inside(|| {
+            let attached = firewall.attach(self.v1, FrameStart::Ethernet, None);
+            attached.map_err(|e| e.to_string())
+        })?;
+        match mode.name() {
+            "native" => Ok(()),
+            other => Err(format!("{other} mode").into()),
+        }
+    }
+
+    pub fn detach(&self, firewall: &mut Firewall) {
+        firewall.detach(self.v1);
+    }
+
+    /// With a set of these addresses, and a rule that drops what comes from them.
+    pub fn with_nft<T>(
+        &self,
+        family: &str,
+        addresses: &[u32],
+        body: impl FnOnce(&Self) -> Result<T, Box<dyn Error>>,
+    ) -> Result<T, Box<dyn Error>> {
+        let hook = match family {
+            "netdev" => "type filter hook ingress device \"v1\" priority 0",
+            _ => "type filter hook prerouting priority raw",
+        };
+        let mut text = format!(
+            "table {family} bench {{\n set drops {{ type ipv4_addr; flags interval; elements = {{\n"
+        );
+        for address in addresses {
+            // writing to a string cannot fail
+            let _ = writeln!(text, "{},", std::net::Ipv4Addr::from_bits(*address));
+        }
+        let _ = write!(
+            text,
+            "}} }}\n chain in {{ {hook}; policy accept; ip saddr @drops counter drop; }}\n}}\n"
+        );
+        let file = self.lab.file("bench.nft", &text);
+        self.namespace.run("nft", &format!("-f {}", file.display()));
+        let result = body(self);
+        let listed = self
+            .namespace
+            .run("nft", &format!("list chain {family} bench in"));
+        self.namespace
+            .run("nft", &format!("delete table {family} bench"));
+        match listed.contains("packets 0 bytes 0") {
+            true => Err("nftables dropped nothing".into()),
+            false => result,
+        }
+    }
+
+    /// CPU nanoseconds a packet on the CPU that makes and receives them.
+    pub fn flood(&self, time: Duration) -> Result<f64, Box<dyn Error>> {
+        const CPU: usize = 0;
+        let frame = Frame::ethernet([2, 0, 0, 0, 1, 1], mac_of("v1"))
+            .ipv4([10, 0, 0, 1].into(), [192, 0, 2, 1].into())
+            .udp()
+            .payload(18)
+            .build();
+        let softirq = Softirq::of(CPU)?;
+        let before = softirq.time()?;
+        let result: Result<(u64, Duration), String> = self.namespace.inside(|| {
+            machine::pin(CPU);
+            let (cpu, start) = (machine::thread_time(), Instant::now());
+            let mut packets = 0;
+            while start.elapsed() < time {
+                self.send(&frame).map_err(|e| e.to_string())?;
+                packets += u64::from(CHUNK);
+            }
+            Ok((packets, machine::thread_time() - cpu))
+        });
+        let (packets, cpu) = result?;
+        let spent = cpu + (softirq.time()? - before);
+        Ok(spent.as_nanos() as f64 / packets as f64)
+    }
+
+    fn send(&self, frame: &[u8]) -> Result<(), Box<dyn Error>> {
+        self.gate.program("send")?.test_run(ProgramInput {
+            data_in: Some(frame),
+            repeat: CHUNK,
+            flags: LIVE_FRAMES,
+            ..Default::default()
+        })?;
+        Ok(())
+    }
+}
+
+/// The thread in which a CPU does what is left of its network work.
+struct Softirq {
+    schedstat: String,
+}
+
+impl Softirq {
+    fn of(cpu: usize) -> io::Result<Self> {
+        let name = format!("ksoftirqd/{cpu}\n");
+        for entry in fs::read_dir("/proc")? {
+            let path = entry?.path();
+            if fs::read_to_string(path.join("comm")).is_ok_and(|comm| comm == name) {
+                return Ok(Self {
+                    schedstat: path.join("schedstat").display().to_string(),
+                });
+            }
+        }
+        Err(io::Error::other(format!("no ksoftirqd of CPU {cpu}")))
+    }
+
+    fn time(&self) -> io::Result<Duration> {
+        let text = fs::read_to_string(&self.schedstat)?;
+        let ns = text.split(' ').next().and_then(|word| word.parse().ok());
+        ns.map(Duration::from_nanos)
+            .ok_or_else(|| io::Error::other(format!("{}: {text:?}", self.schedstat)))
+    }
+}

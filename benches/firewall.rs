@@ -1,0 +1,379 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! What a packet costs in the firewall: by `BPF_PROG_TEST_RUN` above an empty XDP program, by the number of
+//! rules and by where packets come from; and what a dropped packet costs on a wire, beside nftables with
+//! the same prefixes.
+//!
+//! `make bench PART=firewall`. `-- --rounds N` for more than seven rounds.
+
+mod common;
+
+use std::collections::HashSet;
+use std::error::Error;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::{Duration, Instant};
+
+use common::frames::Frame;
+use common::gate::{Gate, Wire};
+use common::lab::can_run;
+use common::machine;
+use common::report::{Cell, Report, Table, measuring, rounds, skipped};
+use common::stats::Figure;
+use libbpf_rs::{ProgramInput, ProgramMut};
+use rfm::bpf::firewall::{Firewall, Settings};
+use rfm::bpf::load::FrameStart;
+use rfm::config::{Action, Prefix};
+use rfm::firewall::rule::{Compilable, Match, RuleId};
+
+const ROUNDS: usize = 7;
+const BURST: u32 = 1000;
+const BURSTS: u32 = 60;
+const WARM_UP: u32 = 15;
+const COUNTS: [usize; 4] = [0, 1, 1000, 100_000];
+const MOST: usize = 100_000;
+
+/// Design: a random miss at 100,000 prefixes.
+const TARGET_MISS: f64 = 40.0;
+/// Design: of what nftables costs.
+const TARGET_SHARE: f64 = 0.2;
+const TARGET_LOAD: f64 = 1000.0;
+
+const FLOOD: Duration = Duration::from_millis(500);
+
+/// Where packets come from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Origin {
+    /// Always one address, in a prefix.
+    RepeatedHit,
+    /// Any, in no prefix.
+    RandomMiss,
+    /// Any, each in a prefix.
+    RandomHit,
+}
+
+const ORIGINS: [(Origin, &str); 3] = [
+    (Origin::RandomMiss, "random misses"),
+    (Origin::RandomHit, "random hits"),
+    (Origin::RepeatedHit, "one address, a hit"),
+];
+
+/// The prefixes of all sets, as their 32 random bits: of a set of n the first n.
+struct Prefixes {
+    bits: Vec<u32>,
+    all: HashSet<u32>,
+}
+
+/// SplitMix64 (Steele et al., 2014).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u32 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) as u32
+    }
+}
+
+impl Prefixes {
+    fn draw() -> Self {
+        let mut random = Random(1);
+        let mut all = HashSet::new();
+        let mut bits = Vec::with_capacity(MOST);
+        while bits.len() < MOST {
+            // unicast, and not loopback
+            let word = random.next() % 0x6000_0000 + 0x8000_0000;
+            if all.insert(word) {
+                bits.push(word);
+            }
+        }
+        Self { bits, all }
+    }
+
+    fn rules(&self, count: usize, ipv6: bool) -> Vec<Compilable> {
+        (0..)
+            .zip(&self.bits[..count])
+            .map(|(id, bits)| Compilable {
+                id: RuleId(id),
+                what: Match {
+                    src: Some(prefix(*bits, ipv6)),
+                    ..Default::default()
+                },
+                action: Action::Drop,
+                rate: None,
+            })
+            .collect()
+    }
+
+    /// Source addresses in the order of the packets.
+    fn sequence(&self, from: Origin, count: usize) -> Vec<u32> {
+        let mut random = Random(2);
+        let mut next = || match from {
+            Origin::RepeatedHit => self.bits[0],
+            Origin::RandomHit => self.bits[random.next() as usize % count.max(1)],
+            Origin::RandomMiss => loop {
+                let word = random.next() % 0x6000_0000 + 0x8000_0000;
+                if !self.all.contains(&word) {
+                    break word;
+                }
+            },
+        };
+        let length = common::flows::LENGTH;
+        (0..length).map(|_| next().to_be()).collect()
+    }
+}
+
+fn prefix(bits: u32, ipv6: bool) -> Prefix {
+    match ipv6 {
+        false => Prefix::new(Ipv4Addr::from_bits(bits).into(), 32),
+        true => {
+            let address = Ipv6Addr::from_bits(0x2000_u128 << 112 | u128::from(bits) << 80);
+            Prefix::new(address.into(), 48)
+        }
+    }
+}
+
+fn frame(ipv6: bool) -> Vec<u8> {
+    let ether = Frame::ethernet([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
+    let ip = match ipv6 {
+        false => ether.ipv4([10, 0, 0, 1].into(), [192, 0, 2, 1].into()),
+        true => ether.ipv6(Ipv6Addr::LOCALHOST, Ipv6Addr::LOCALHOST),
+    };
+    ip.udp().payload(18).build()
+}
+
+/// CPU nanoseconds a packet, behind the generator.
+fn measure(gate: &Gate, program: &ProgramMut<'_>, ipv6: bool) -> Result<f64, Box<dyn Error>> {
+    gate.put_behind(program.as_fd().as_raw_fd())?;
+    let frame = frame(ipv6);
+    let generator = gate.program("generator")?;
+    let (warm_up, bursts) = if measuring() {
+        (WARM_UP, BURSTS)
+    } else {
+        (1, 1)
+    };
+    let mut spent = Duration::ZERO;
+    for burst in 0..warm_up + bursts {
+        let start = machine::thread_time();
+        let output = generator.test_run(ProgramInput {
+            data_in: Some(&frame),
+            repeat: BURST,
+            ..Default::default()
+        })?;
+        if burst >= warm_up {
+            spent += machine::thread_time() - start;
+        }
+        if !matches!(output.return_value, 1 | 2) {
+            return Err(format!("the program returned {}", output.return_value).into());
+        }
+    }
+    Ok(spent.as_nanos() as f64 / f64::from(bursts * BURST))
+}
+
+fn load() -> Result<Firewall, Box<dyn Error>> {
+    Ok(Firewall::load(&Settings {
+        sample_rate: 0,
+        ring_bytes: 65_536,
+        max_rules: MOST as u32,
+    })?)
+}
+
+/// In the program, by the number of rules.
+fn by_rules(prefixes: &Prefixes, ipv6: bool) -> Result<Table, Box<dyn Error>> {
+    let gate = Gate::load()?;
+    let mut firewall = load()?;
+    let mut found: Vec<(usize, Origin, Vec<f64>)> = Vec::new();
+    for round in 0..rounds(ROUNDS) {
+        let mut at = 0;
+        for count in COUNTS {
+            firewall.replace(&prefixes.rules(count, ipv6))?;
+            for (from, _) in ORIGINS {
+                gate.set_sequence(&prefixes.sequence(from, count))?;
+                let empty = measure(&gate, &gate.program("empty")?, ipv6)?;
+                let program = firewall.program(FrameStart::Ethernet);
+                let above = measure(&gate, program, ipv6)? - empty;
+                if round == 0 {
+                    found.push((count, from, Vec::new()));
+                }
+                found[at].2.push(above);
+                at += 1;
+            }
+        }
+    }
+    let family = if ipv6 { "IPv6 /48" } else { "IPv4 /32" };
+    let mut table = Table::new(
+        &format!("Firewall, {family} by source"),
+        "ns a packet by `BPF_PROG_TEST_RUN`, above an empty XDP program behind the same generator. A hit is \
+         looked up, held against its rule, counted and dropped.",
+        &[
+            "rules",
+            "random misses",
+            "target",
+            "random hits",
+            "one address, a hit",
+        ],
+    );
+    for rows in found.chunks(ORIGINS.len()) {
+        let figures: Vec<Figure> = rows
+            .iter()
+            .map(|(_, _, values)| Figure::of(values))
+            .collect();
+        let target = match rows[0].0 {
+            MOST => Cell::at_most(figures[0].median, TARGET_MISS, "ns"),
+            _ => Cell::Nothing,
+        };
+        let mut cells = vec![Cell::figure(figures[0], 1), target];
+        // without rules nothing hits
+        if rows[0].0 > 0 {
+            cells.extend(figures[1..].iter().map(|f| Cell::figure(*f, 1)));
+        }
+        table.row(rows[0].0.to_string(), cells);
+    }
+    Ok(table)
+}
+
+/// Milliseconds of one replacement.
+fn bulk(prefixes: &Prefixes) -> Result<Table, Box<dyn Error>> {
+    let mut firewall = load()?;
+    let mut table = Table::new(
+        "Firewall, change of all rules",
+        "Milliseconds from the list of rules until it is in force and no packet meets the one before.",
+        &["rules", "IPv4", "IPv6", "target"],
+    );
+    for count in COUNTS {
+        let mut cells = Vec::new();
+        let mut worst = 0.0_f64;
+        for ipv6 in [false, true] {
+            let rules = prefixes.rules(count, ipv6);
+            let mut times = Vec::new();
+            for _ in 0..rounds(ROUNDS) {
+                let start = Instant::now();
+                firewall.replace(&rules)?;
+                times.push(start.elapsed().as_secs_f64() * 1e3);
+            }
+            let figure = Figure::of(&times);
+            worst = worst.max(figure.median);
+            cells.push(Cell::figure(figure, 0));
+        }
+        cells.push(Cell::at_most(worst, TARGET_LOAD, "ms"));
+        table.row(count.to_string(), cells);
+    }
+    Ok(table)
+}
+
+/// One way to drop what comes in on the wire.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Dropper {
+    EmptyXdp,
+    Rfm,
+    NftIngress,
+    NftPrerouting,
+}
+
+impl Dropper {
+    const ALL: [Self; 4] = [
+        Self::EmptyXdp,
+        Self::Rfm,
+        Self::NftIngress,
+        Self::NftPrerouting,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::EmptyXdp => "an empty XDP program that drops",
+            Self::Rfm => "rfm",
+            Self::NftIngress => "nftables, netdev ingress",
+            Self::NftPrerouting => "nftables, inet prerouting (raw)",
+        }
+    }
+
+    fn run(
+        self,
+        wire: &Wire,
+        firewall: &mut Firewall,
+        words: &[u32],
+    ) -> Result<f64, Box<dyn Error>> {
+        match self {
+            Self::EmptyXdp => {
+                let _link = wire.attach_empty_drop()?;
+                wire.flood(FLOOD)
+            }
+            Self::Rfm => {
+                wire.attach(firewall)?;
+                let before = dropped(firewall)?;
+                let took = wire.flood(FLOOD);
+                wire.detach(firewall);
+                match dropped(firewall)? > before {
+                    true => took,
+                    false => Err("rfm dropped nothing".into()),
+                }
+            }
+            Self::NftIngress => wire.with_nft("netdev", words, |wire| wire.flood(FLOOD)),
+            Self::NftPrerouting => wire.with_nft("inet", words, |wire| wire.flood(FLOOD)),
+        }
+    }
+}
+
+fn dropped(firewall: &Firewall) -> Result<u64, Box<dyn Error>> {
+    Ok(firewall
+        .counts()?
+        .iter()
+        .map(|(_, counts)| counts.packets)
+        .sum())
+}
+
+/// On a wire, each packet a hit.
+fn on_a_wire(prefixes: &Prefixes) -> Result<Table, Box<dyn Error>> {
+    let wire = Wire::new()?;
+    let mut firewall = load()?;
+    firewall.replace(&prefixes.rules(MOST, false))?;
+    wire.set_sequence(&prefixes.sequence(Origin::RandomHit, MOST))?;
+    let mut found = vec![Vec::new(); Dropper::ALL.len()];
+    for _ in 0..rounds(ROUNDS).min(5) {
+        for (dropper, values) in Dropper::ALL.into_iter().zip(&mut found) {
+            let took = dropper.run(&wire, &mut firewall, &prefixes.bits);
+            values.push(took.map_err(|e| format!("{}: {e}", dropper.name()))?);
+        }
+    }
+    let mut table = Table::new(
+        "Firewall, a flood that is dropped",
+        "100,000 IPv4 /32, every packet from another of them, over a veth from a generator on the same \
+         CPU. ns a packet is the CPU time of that CPU, with the making of the packet; above the empty \
+         program is what dropping costs.",
+        &[
+            "dropped by",
+            "ns a packet",
+            "above empty",
+            "of nftables ingress",
+            "target",
+        ],
+    );
+    let above = |at: usize| Figure::above(&found[at], &found[0]);
+    for (at, dropper) in Dropper::ALL.into_iter().enumerate() {
+        let mut cells = vec![Cell::figure(Figure::of(&found[at]), 0)];
+        if at > 0 {
+            let share = above(at).median / above(2).median;
+            cells.push(Cell::figure(above(at), 0));
+            cells.push(Cell::ratio(above(at).median, above(2).median));
+            if dropper == Dropper::Rfm {
+                cells.push(Cell::at_most(share, TARGET_SHARE, "of it"));
+            }
+        }
+        table.row(dropper.name(), cells);
+    }
+    Ok(table)
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    if skipped("firewall") || !can_run(&["ip", "sysctl", "nft", "ethtool"]) {
+        return Ok(());
+    }
+    machine::pin(machine::last_cpu());
+    let prefixes = Prefixes::draw();
+    let mut report = Report::new("firewall");
+    report.add(by_rules(&prefixes, false)?);
+    report.add(by_rules(&prefixes, true)?);
+    report.add(bulk(&prefixes)?);
+    report.add(on_a_wire(&prefixes)?);
+    report.write()
+}

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Thread firewall, where it is enabled.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::{Error, Running};
+use crate::bpf;
+use crate::config::{Agent, Config, Patterns};
+use crate::enrich::rib::{PeerKind, RibHandle};
+use crate::firewall::blackhole::Blackholes;
+use crate::firewall::book::MAX_RULES;
+use crate::firewall::guard::{self, MAX_PEERS};
+use crate::firewall::handle::{Handle, Inbox};
+use crate::firewall::kernel::Programs;
+use crate::firewall::pins;
+use crate::firewall::worker::{Start, Worker};
+use crate::flow::key::Direction;
+use crate::flow::outlet::Outlet;
+use crate::links::{self, LinkEvents, LinkSocket};
+
+/// What is dropped often comes in floods, of which a few samples tell enough.
+const MIN_SAMPLE_RATE: u32 = 100;
+/// Bytes: some two thousand samples between two looks.
+const RING_BYTES: u32 = 256 * 1024;
+
+/// The thread before it begins: others get its handle first.
+pub(super) struct Firewall {
+    handle: Handle,
+    inbox: Inbox,
+}
+
+impl Firewall {
+    pub fn prepare(agent: &Agent) -> Result<Option<Self>, Error> {
+        if !agent.firewall.enabled {
+            return Ok(None);
+        }
+        let (handle, inbox) = Handle::new().map_err(Error::Start)?;
+        Ok(Some(Self { handle, inbox }))
+    }
+
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+}
+
+/// Thread firewall, of which there may be none.
+#[derive(Clone, Default)]
+pub(super) struct FirewallThread(Option<Handle>);
+
+impl FirewallThread {
+    /// What of the configuration can change.
+    pub fn change(&self, before: &Config, after: &Config) -> Result<(), String> {
+        let (before, after) = (&before.agent.firewall, &after.agent.firewall);
+        match &self.0 {
+            Some(handle) if before != after => {
+                handle.change(after.into()).map_err(|refusal| refusal.why)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whither flows go that are dropped, beside those of thread flow.
+    pub fn export(&self, outlet: Option<&Outlet>) {
+        if let Some(handle) = &self.0 {
+            handle.export(outlet.map(beside));
+        }
+    }
+
+    /// Detaches everything and ends the thread.
+    pub fn end(&self, running: &Running) {
+        if let Some(handle) = &self.0 {
+            handle.end();
+            running.threads.stop("firewall");
+        }
+    }
+}
+
+impl Running {
+    pub(super) fn start_firewall(
+        &self,
+        firewall: Option<Firewall>,
+        agent: &Agent,
+        rib: &RibHandle,
+        outlet: Option<Outlet>,
+    ) -> Result<FirewallThread, Error> {
+        let Some(Firewall { handle, inbox }) = firewall else {
+            remove_pins(|_| false);
+            return Ok(FirewallThread::default());
+        };
+        let config = &agent.firewall;
+        let patterns = Patterns::new(config.interfaces.clone(), Vec::new());
+        let events = LinkEvents::open(self.errors.clone()).map_err(Error::Links)?;
+        let links = LinkSocket::new(self.errors.clone()).dump();
+        let links = links.map_err(Error::Links)?;
+        let is_pinned = |ifindex| {
+            let link = links::find(&links, ifindex);
+            config.pin && link.is_some_and(|link| patterns.matches(&link.name, link.loopback))
+        };
+        remove_pins(is_pinned);
+        let settings = bpf::firewall::Settings {
+            sample_rate: agent.bpf.sample_rate.max(MIN_SAMPLE_RATE),
+            ring_bytes: RING_BYTES,
+            max_rules: (MAX_RULES + guard::MAX_RULES) as u32,
+        };
+        let programs = Programs::load(&settings, config.pin).map_err(Error::Load)?;
+        let (rib, routers) = (rib.clone(), rib.clone());
+        let asked_for = !config.blackhole_communities.is_empty();
+        let start = Start {
+            kernel: Box::new(programs),
+            settings: config.into(),
+            state_file: config.state_file.clone(),
+            events,
+            links,
+            peers: Box::new(move || peers(&routers)),
+            blackholes: asked_for.then(|| Box::new(Blackholes::new(rib)) as _),
+            outlet,
+            errors: self.errors.clone(),
+        };
+        let worker = Worker::new(start, inbox).map_err(Error::Firewall)?;
+        self.spawn("firewall", move |heartbeat| worker.run(&heartbeat))?;
+        Ok(FirewallThread(Some(handle)))
+    }
+}
+
+/// Takes away what an agent of before left, where this one does not take it over.
+pub(super) fn remove_pins(kept: impl Fn(u32) -> bool) {
+    match pins::remove(kept) {
+        0 => {}
+        count => log::info!("removed the firewall of before from {count} interfaces"),
+    }
+}
+
+/// They are dropped as they arrive, whatever directions are exported of the others.
+pub(super) fn beside(outlet: &Outlet) -> Outlet {
+    outlet.beside(vec![Direction::Ingress])
+}
+
+/// BMP routers, and the peers they tell of.
+fn peers(rib: &RibHandle) -> BTreeSet<IpAddr> {
+    let (peers, _) = rib.read(|rib| rib.peers(MAX_PEERS));
+    let mut addresses = BTreeSet::new();
+    for peer in peers {
+        addresses.insert(peer.router.address.to_canonical());
+        // a Loc-RIB has none
+        if peer.key.kind != PeerKind::LocRib {
+            addresses.insert(peer.key.address.to_canonical());
+        }
+    }
+    addresses
+}

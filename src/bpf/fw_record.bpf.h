@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * One in so many dropped packets becomes a flow record, in a ring of its own: what was dropped is not
+ * among the flows that the monitor sees. The slot of such a record is the ifindex.
+ */
+#ifndef RFM_FW_RECORD_BPF_H
+#define RFM_FW_RECORD_BPF_H
+
+/* 1 in N, set before the load; 0 makes none. */
+const volatile __u32 rfm_fw_sample_rate = 0;
+
+/* Programs write, userspace reads. The size is set before the load. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 65536);
+} rfm_fw_ring SEC(".maps");
+
+/* Programs of a CPU write its own; userspace reads `lost`. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct rfm_fw_cpu);
+} rfm_fw_cpus SEC(".maps");
+
+/* The front of an Ethernet header. */
+struct rfm_fw_macs {
+	__u16 dst[3];
+	__u16 src[3];
+};
+
+/* The next gap is drawn at random, uniform on 1..2N-1: no pattern of packets can hide between. */
+static __always_inline int rfm_fw_is_taken(struct rfm_fw_cpu *cpu)
+{
+	__u32 rate = rfm_fw_sample_rate;
+
+	if (!rate)
+		return 0;
+	if (cpu->countdown > 1) {
+		cpu->countdown--;
+		return 0;
+	}
+	cpu->countdown = rate == 1 ? 1 : 1 + bpf_get_prandom_u32() % (2 * rate - 1);
+	return 1;
+}
+
+static __always_inline void rfm_fw_set_macs(struct rfm_flow_record *rec, struct xdp_md *ctx)
+{
+	struct rfm_fw_macs buffer;
+	const struct rfm_fw_macs *mac = rfm_header_xdp(ctx, 0, &buffer, sizeof(buffer));
+
+	if (!mac)
+		return;
+	__builtin_memcpy(rec->dst_mac, mac->dst, sizeof(rec->dst_mac));
+	__builtin_memcpy(rec->src_mac, mac->src, sizeof(rec->src_mac));
+}
+
+static __always_inline void rfm_fw_sample(struct xdp_md *ctx, const union rfm_network *net,
+					  const struct rfm_key *key, const struct rfm_transport *tr,
+					  __u32 bytes, __u32 start)
+{
+	struct rfm_fw_cpu *cpu = bpf_map_lookup_elem(&rfm_fw_cpus, &(__u32){0});
+	struct rfm_flow_record *rec;
+	struct rfm_key whole = *key;
+
+	if (!cpu || !rfm_fw_is_taken(cpu))
+		return;
+	rec = bpf_ringbuf_reserve(&rfm_fw_ring, sizeof(*rec), 0);
+	if (!rec) {
+		cpu->lost++;
+		return;
+	}
+	__builtin_memset(rec, 0, sizeof(*rec));
+	if (start == RFM_FW_ETHERNET)
+		rfm_fw_set_macs(rec, ctx);
+	whole.word[4] = rfm_join(ctx->ingress_ifindex, tr->ports);
+	whole.word[5] = rfm_join(
+		rfm_join16(net->vlan_outer, net->vlan_inner),
+		rfm_join16(rfm_join8(tr->protocol, RFM_INGRESS), rfm_join8(net->family, 0)));
+	rfm_key_copy(&rec->key, &whole);
+	rec->packets = 1;
+	rec->bytes = bytes;
+	rec->octets = tr->octets;
+	rec->first = rec->last = bpf_ktime_get_boot_ns();
+	rec->sample_rate = rfm_fw_sample_rate;
+	rec->ingress_ifindex = ctx->ingress_ifindex;
+	rec->tcp_flags = tr->tcp_flags;
+	rec->tos = tr->tos;
+	bpf_ringbuf_submit(rec, 0);
+}
+
+#endif

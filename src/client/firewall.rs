@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! `rfm firewall add`, `del`, `list`, `flush`, `stats` and `load`.
+
+use std::path::Path;
+
+use super::change::to_json;
+use super::{Agent, Failure, read, show};
+use crate::args::{FirewallCommand, RuleWords};
+use crate::control::api;
+use crate::control::firewall::{MAX_RULES, written};
+use crate::firewall::file;
+use crate::firewall::words::Known;
+
+pub fn run(agent: &Agent, command: FirewallCommand) -> Result<String, Failure> {
+    match command {
+        FirewallCommand::Add { rule, force } => add(agent, &rule, force),
+        FirewallCommand::Del { ids, force } => del(agent, ids, force),
+        FirewallCommand::List => list(agent),
+        FirewallCommand::Flush { force } => flush(agent, force),
+        FirewallCommand::Stats => agent.tell(&agent.get("firewall", &[])?, show::firewall),
+        FirewallCommand::Load {
+            file,
+            replace,
+            force,
+        } => load(agent, &file, replace, force),
+    }
+}
+
+/// By which SSH connection this command is given, if by one.
+fn ssh_connection() -> Option<String> {
+    std::env::var("SSH_CONNECTION")
+        .ok()
+        .filter(|c| !c.is_empty())
+}
+
+fn add(agent: &Agent, words: &RuleWords, force: bool) -> Result<String, Failure> {
+    let rule = words.words().rule(&mut Known::default());
+    let rule = rule.map_err(|mistake| Failure::Usage(format!("--{mistake}")))?;
+    let request = api::FirewallAdd {
+        rules: vec![written(&rule)],
+        replace: false,
+        force,
+        ssh_connection: ssh_connection(),
+    };
+    let reply = agent.post("firewall/add", &to_json(&request)?)?;
+    agent.tell(&reply, |edited: &api::FirewallEdited| {
+        let ids = edited.added.iter().map(|id| format!("rule {id}\n"));
+        ids.collect()
+    })
+}
+
+fn load(agent: &Agent, file: &Path, replace: bool, force: bool) -> Result<String, Failure> {
+    let rules = file::load(file).map_err(Failure::Usage)?;
+    let request = api::FirewallAdd {
+        rules: rules.iter().map(written).collect(),
+        replace,
+        force,
+        ssh_connection: ssh_connection(),
+    };
+    let reply = agent.post("firewall/add", &to_json(&request)?)?;
+    agent.tell(&reply, |edited: &api::FirewallEdited| {
+        let removed = match edited.removed {
+            0 => String::new(),
+            n => format!(" in place of {n}"),
+        };
+        format!("{} rules{removed}\n", edited.added.len())
+    })
+}
+
+fn del(agent: &Agent, ids: Vec<u32>, force: bool) -> Result<String, Failure> {
+    if ids.is_empty() {
+        let error = "expected the number of a rule, as rfm firewall list shows it";
+        return Err(Failure::Usage(error.into()));
+    }
+    let request = api::FirewallDel {
+        ids,
+        force,
+        ssh_connection: ssh_connection(),
+    };
+    let reply = agent.post("firewall/del", &to_json(&request)?)?;
+    agent.tell(&reply, removed)
+}
+
+fn flush(agent: &Agent, force: bool) -> Result<String, Failure> {
+    let request = api::FirewallFlush {
+        force,
+        ssh_connection: ssh_connection(),
+    };
+    let reply = agent.post("firewall/flush", &to_json(&request)?)?;
+    agent.tell(&reply, removed)
+}
+
+fn removed(edited: &api::FirewallEdited) -> String {
+    format!("{} rules taken out\n", edited.removed)
+}
+
+/// All of them: the agent tells so many at a time.
+fn list(agent: &Agent) -> Result<String, Failure> {
+    let mut all = api::FirewallRules::default();
+    loop {
+        let page = [
+            ("from", all.rules.len().to_string()),
+            ("limit", MAX_RULES.to_string()),
+        ];
+        let some: api::FirewallRules = read(&agent.get("firewall/rules", &page)?)?;
+        let is_last = some.rules.len() < MAX_RULES;
+        all.total = some.total;
+        all.rules.extend(some.rules);
+        if is_last {
+            break;
+        }
+    }
+    agent.tell(&to_json(&all)?, show::firewall_rules)
+}

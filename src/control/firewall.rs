@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The paths of the firewall.
+
+use std::time::{Duration, SystemTime};
+
+use hyper::body::Bytes;
+use hyper::http::request;
+use hyper::{Request, StatusCode};
+
+use super::access::Access;
+use super::change::body;
+use super::params::Params;
+use super::routes::{Refusal, Reply, Routes, json};
+use super::{api, rfc3339, rfc3339_ns};
+use crate::config::{Named, Rule};
+use crate::export::http::Peer;
+use crate::firewall::handle::{self, Asker, Edit, Handle, Listed};
+use crate::firewall::words::{Known, Words};
+use crate::firewall::{Caller, RuleId};
+use crate::flow::key::FlowRecord;
+
+pub const ADD: &str = "/v1/firewall/add";
+
+/// Of the body of [`ADD`]: some 160 for each of as many rules as there may be.
+const MAX_BODY: usize = 16 << 20;
+
+/// Rules in one answer.
+pub const MAX_RULES: usize = 10_000;
+const DEFAULT_RULES: usize = 1000;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Bodies longer than usual are for those who may change something, and for the path that needs them.
+pub fn large(access: Access) -> impl Fn(&request::Parts, Peer<'_>) -> Option<usize> + Send {
+    move |parts, peer| {
+        let Peer::Unix(connection) = peer else {
+            return None;
+        };
+        let may = parts.uri.path() == ADD && access.may_change(connection).is_ok();
+        may.then_some(MAX_BODY)
+    }
+}
+
+impl Routes {
+    fn ask_firewall(&self) -> Result<&Handle, Refusal> {
+        let none = || {
+            let error = "there is no firewall: agent.firewall.enabled is false";
+            Refusal::new(StatusCode::NOT_FOUND, error)
+        };
+        self.sources.firewall.as_ref().ok_or_else(none)
+    }
+
+    pub(super) fn firewall(&self, request: &Request<Bytes>) -> Reply {
+        Params::parse(request.uri().query())
+            .and_then(Params::finish)
+            .map_err(Refusal::bad_request)?;
+        let report = self.ask_firewall()?.report(PATIENCE).map_err(busy)?;
+        let name = |ifindex| {
+            let port = report.ports.iter().find(|port| port.ifindex == ifindex);
+            port.map_or_else(String::new, |port| port.name.clone())
+        };
+        let dropped = report.dropped.iter();
+        let dropped_flows = dropped.map(|flow| dropped_flow(flow, name(flow.key.ifindex)));
+        let dropped_flows = dropped_flows.collect();
+        let [allow, runtime, config, blackhole] = report.rules.map(|n| n as u64);
+        let interfaces = report.ports.into_iter().map(|port| {
+            let (mode, problem) = match port.state {
+                Ok(mode) => (mode.name(), None),
+                Err(problem) => ("none", Some(problem)),
+            };
+            api::FirewallInterface {
+                name: port.name,
+                ifindex: port.ifindex,
+                mode: mode.to_owned(),
+                problem,
+            }
+        });
+        let series = report.series.into_iter().map(|series| api::FirewallSeries {
+            rule: series.rule,
+            action: series.action.to_owned(),
+            packets: series.packets,
+            bytes: series.bytes,
+        });
+        json(&api::Firewall {
+            rules: api::FirewallCounts {
+                allow,
+                runtime,
+                config,
+                blackhole,
+            },
+            interfaces: interfaces.collect(),
+            series: series.collect(),
+            dropped_flows,
+            lost_samples: report.lost_samples,
+        })
+    }
+
+    pub(super) fn firewall_rules(&self, request: &Request<Bytes>) -> Reply {
+        let mut params = Params::parse(request.uri().query()).map_err(Refusal::bad_request)?;
+        let from = params
+            .read("from", "a place in the list, from 0", |text| {
+                text.parse::<u32>().ok()
+            })
+            .map_err(Refusal::bad_request)?;
+        let expected = format_args!("a number from 1 to {MAX_RULES}");
+        let limit = params
+            .read("limit", expected, |text| {
+                let limit = text.parse().ok();
+                limit.filter(|n| (1..=MAX_RULES).contains(n))
+            })
+            .map_err(Refusal::bad_request)?;
+        params.finish().map_err(Refusal::bad_request)?;
+        let (from, limit) = (from.unwrap_or(0) as usize, limit.unwrap_or(DEFAULT_RULES));
+        let listing = self.ask_firewall()?.list(from, limit).map_err(busy)?;
+        let now = SystemTime::now();
+        json(&api::FirewallRules {
+            total: listing.total as u64,
+            rules: listing.rules.iter().map(|rule| listed(rule, now)).collect(),
+        })
+    }
+
+    pub(super) fn add_to_firewall(&self, request: &Request<Bytes>) -> Reply {
+        let wanted: api::FirewallAdd = body(request, "{\"rules\": [{\"src\": \"192.0.2.0/24\"}]}")?;
+        let mut known = Known::default();
+        let rules = wanted.rules.iter().enumerate().map(|(n, rule)| {
+            read(rule, &mut known).map_err(|why| Refusal::bad_request(format!("rules[{n}]: {why}")))
+        });
+        let rules = rules.collect::<Result<Vec<_>, _>>()?;
+        let edit = Edit::Add {
+            rules,
+            replace: wanted.replace,
+        };
+        self.edit_firewall(edit, wanted.force, wanted.ssh_connection)
+    }
+
+    pub(super) fn del_from_firewall(&self, request: &Request<Bytes>) -> Reply {
+        let wanted: api::FirewallDel = body(request, "{\"ids\": [7]}")?;
+        let ids = wanted.ids.iter().copied().map(RuleId).collect();
+        self.edit_firewall(Edit::Remove(ids), wanted.force, wanted.ssh_connection)
+    }
+
+    pub(super) fn flush_firewall(&self, request: &Request<Bytes>) -> Reply {
+        let wanted: api::FirewallFlush = body(request, "{}")?;
+        self.edit_firewall(Edit::Flush, wanted.force, wanted.ssh_connection)
+    }
+
+    fn edit_firewall(&self, edit: Edit, force: bool, connection: Option<String>) -> Reply {
+        let caller = connection.map(|text| {
+            Caller::parse(&text).ok_or_else(|| {
+                let text = text.escape_debug();
+                Refusal::bad_request(format!(
+                    "ssh_connection: expected two addresses, each with its port, got \"{text}\""
+                ))
+            })
+        });
+        let asker = Asker {
+            caller: caller.transpose()?,
+            force,
+        };
+        let edited = self.ask_firewall()?.edit(edit, asker).map_err(refused)?;
+        json(&api::FirewallEdited {
+            added: edited.added.iter().map(|id| id.0).collect(),
+            removed: edited.removed as u64,
+        })
+    }
+}
+
+fn busy(refusal: handle::Refusal) -> Refusal {
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, refusal.why)
+}
+
+fn refused(refusal: handle::Refusal) -> Refusal {
+    match refusal.needs_force {
+        true => Refusal::new(
+            StatusCode::CONFLICT,
+            format!("{}; force does it", refusal.why),
+        ),
+        false => Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, refusal.why),
+    }
+}
+
+/// The rule that was asked for, or what is wrong with it.
+fn read(rule: &api::FirewallRule, known: &mut Known) -> Result<Rule, String> {
+    let rate = rule.rate.map(|rate| rate.to_string());
+    let ttl = rule.ttl_seconds.map(|seconds| format!("{seconds}s"));
+    let words = Words([
+        rule.src.as_deref(),
+        rule.dst.as_deref(),
+        rule.proto.as_deref(),
+        rule.dport.as_deref(),
+        rule.interface.as_deref(),
+        rule.action.as_deref(),
+        rate.as_deref(),
+        ttl.as_deref(),
+    ]);
+    words.rule(known)
+}
+
+/// As [`api`] spells it.
+pub fn written(rule: &Rule) -> api::FirewallRule {
+    fn text(value: &Option<impl ToString>) -> Option<String> {
+        value.as_ref().map(ToString::to_string)
+    }
+    api::FirewallRule {
+        src: text(&rule.src),
+        dst: text(&rule.dst),
+        proto: text(&rule.proto),
+        dport: text(&rule.dport),
+        interface: text(&rule.interface),
+        action: Some(rule.action.name().to_owned()),
+        rate: rule.rate,
+        ttl_seconds: rule.ttl.map(|ttl| ttl.as_secs().max(1)),
+    }
+}
+
+fn dropped_flow(flow: &FlowRecord, interface: String) -> api::FirewallFlow {
+    let (key, rate) = (&flow.key, u64::from(flow.sample_rate));
+    api::FirewallFlow {
+        interface,
+        protocol: key.protocol,
+        src: key.source().to_string(),
+        dst: key.destination().to_string(),
+        src_port: key.src_port,
+        dst_port: key.dst_port,
+        vlan: key.vlan_outer,
+        packets: flow.packets.saturating_mul(rate),
+        bytes: flow.bytes.saturating_mul(rate),
+        sampled_packets: flow.packets,
+        sample_rate: flow.sample_rate,
+        last: rfc3339_ns(flow.last),
+    }
+}
+
+fn listed(listed: &Listed, now: SystemTime) -> api::FirewallListed {
+    let counts = listed.counts;
+    api::FirewallListed {
+        id: listed.id.0,
+        origin: listed.origin.name().to_owned(),
+        rule: written(&listed.rule),
+        sport: listed.sport.map(|ports| ports.to_string()),
+        expires: listed.left.map(|left| rfc3339(now + left)),
+        packets: counts.packets,
+        bytes: counts.bytes,
+        dropped_packets: counts.dropped_packets,
+        dropped_bytes: counts.dropped_bytes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::firewall::words;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let line = "--src 192.0.2.0/24 --proto tcp --dport 80-90 --interface eth.* --action limit \
+                    --rate 7 --ttl 90s";
+        let mut known = Known::default();
+        let rule = words::parse(line, []).unwrap().0.rule(&mut known).unwrap();
+        let api = written(&rule);
+        assert_eq!(api.ttl_seconds, Some(90));
+        assert_eq!(read(&api, &mut known), Ok(rule));
+        let wrong = api::FirewallRule {
+            rate: Some(0),
+            ..api
+        };
+        assert!(
+            read(&wrong, &mut known)
+                .unwrap_err()
+                .starts_with("rate: expected")
+        );
+    }
+}

@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Routes by which a neighbour asks to drop what goes to a prefix (RFC 7999), as far as the configuration
+//! lets it ask.
+//!
+//! Whether such a route stands is never remembered, only where one stood: after each change the places
+//! that it touched are looked at anew. So there is no way for a route to leave, and none will be added,
+//! that leaves a blackhole behind.
+
+use std::collections::BTreeSet;
+
+use super::peer::{Peer, TableId, View};
+use super::prefix::{Family, Prefix, split};
+use super::{Rib, of_family};
+use crate::config;
+
+/// Routes that may ask for the same prefix, on average: a customer has a few sessions, a router two views.
+const ROUTES_PER_PREFIX: usize = 16;
+/// Prefixes that are looked at in one step of a search.
+const STEP: usize = 1 << 14;
+
+/// What the configuration says of blackholing. The default takes nothing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BlackholePolicy {
+    /// As they stand in an UPDATE.
+    communities: Vec<u32>,
+    within: Vec<config::Prefix>,
+    peers: Vec<config::Peer>,
+    min_length: [u8; 2],
+    max: usize,
+}
+
+impl From<&config::Firewall> for BlackholePolicy {
+    fn from(config: &config::Firewall) -> Self {
+        if !config.enabled {
+            return Self::default();
+        }
+        let communities = config.blackhole_communities.iter();
+        Self {
+            communities: communities
+                .map(|c| u32::from(c.0) << 16 | u32::from(c.1))
+                .collect(),
+            within: config.blackhole_within.clone(),
+            peers: config.blackhole_peers.clone(),
+            min_length: config.blackhole_min_length,
+            max: config.blackhole_max as usize,
+        }
+    }
+}
+
+/// Why a route that asks for a blackhole gets none: the first that holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum BlackholeRefusal {
+    /// Import policy has not passed it.
+    PrePolicy,
+    /// It belongs to the table of a VRF.
+    Vrf,
+    /// `blackhole_peers` does not name whom it comes from.
+    Peer,
+    /// Shorter than `blackhole_min_length`.
+    Length,
+    /// Not in `blackhole_within`.
+    Within,
+    /// `blackhole_max` prefixes are held.
+    Limit,
+}
+
+impl BlackholeRefusal {
+    pub const ALL: [Self; 6] = [
+        Self::PrePolicy,
+        Self::Vrf,
+        Self::Peer,
+        Self::Length,
+        Self::Within,
+        Self::Limit,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PrePolicy => "pre_policy",
+            Self::Vrf => "vrf",
+            Self::Peer => "peer",
+            Self::Length => "length",
+            Self::Within => "within",
+            Self::Limit => "limit",
+        }
+    }
+}
+
+/// Where a route stands. In the order of prefixes, so that those of one are together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    prefix: Prefix,
+    peer: u32,
+    view: View,
+}
+
+/// A place to be looked at.
+#[derive(Clone, Copy, Debug)]
+struct Touched {
+    place: Place,
+    /// A route that asks was announced there: if it is refused, that counts.
+    announced: bool,
+}
+
+/// What is found at a place.
+enum Standing {
+    /// No route that asks.
+    Nothing,
+    Taken,
+    Refused(BlackholeRefusal),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Blackholes {
+    policy: BlackholePolicy,
+    taken: BTreeSet<Place>,
+    /// Distinct ones in `taken`.
+    prefixes: usize,
+    touched: Vec<Touched>,
+    /// Some that would be taken are not: they are looked for when there is room.
+    left_out: bool,
+    /// The number of the next prefix of the search for them.
+    search: Option<(Family, u32)>,
+    generation: u64,
+    refused: [u64; BlackholeRefusal::ALL.len()],
+}
+
+impl Blackholes {
+    pub fn new(policy: BlackholePolicy) -> Self {
+        Self {
+            policy,
+            ..Self::default()
+        }
+    }
+
+    pub fn refuse(&mut self, why: BlackholeRefusal) {
+        self.refused[why as usize] += 1;
+    }
+
+    pub fn touch(&mut self, prefix: Prefix, peer: u32, view: View, announced: bool) {
+        let place = Place { prefix, peer, view };
+        self.touched.push(Touched { place, announced });
+    }
+
+    fn holds(&self, prefix: Prefix) -> bool {
+        let from = Place {
+            prefix,
+            peer: 0,
+            view: View::LocRib,
+        };
+        let first = self.taken.range(from..).next();
+        first.is_some_and(|place| place.prefix == prefix)
+    }
+
+    /// False if there is no room.
+    fn take(&mut self, place: Place) -> bool {
+        if self.taken.contains(&place) {
+            return true;
+        }
+        let held = self.holds(place.prefix);
+        let full = !held && self.prefixes >= self.policy.max;
+        if full || self.taken.len() >= self.max_routes() {
+            self.left_out = true;
+            return false;
+        }
+        self.taken.insert(place);
+        if !held {
+            self.prefixes += 1;
+            self.generation += 1;
+        }
+        true
+    }
+
+    fn leave(&mut self, place: &Place) {
+        if !self.taken.remove(place) {
+            return;
+        }
+        if !self.holds(place.prefix) {
+            self.prefixes -= 1;
+            self.generation += 1;
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.prefixes < self.policy.max && self.taken.len() < self.max_routes()
+    }
+
+    fn max_routes(&self) -> usize {
+        self.policy.max.saturating_mul(ROUTES_PER_PREFIX)
+    }
+
+    /// Where a search goes on, or begins if there is something to find.
+    fn search(&mut self) -> Option<(Family, u32)> {
+        if self.search.is_none() && self.left_out && self.has_room() {
+            self.left_out = false;
+            self.search = Some((Family::Ipv4, 0));
+        }
+        self.search
+    }
+}
+
+impl BlackholePolicy {
+    pub fn communities(&self) -> &[u32] {
+        &self.communities
+    }
+
+    /// Why a prefix may not be dropped by any neighbour.
+    fn judge(&self, prefix: Prefix) -> Result<(), BlackholeRefusal> {
+        if prefix.length() < self.min_length[prefix.family() as usize] {
+            return Err(BlackholeRefusal::Length);
+        }
+        let address = prefix.address();
+        // a network as long as it or shorter holds all of it if it holds its first address
+        let holds = |network: &config::Prefix| {
+            network.length() <= prefix.length() && network.contains(address)
+        };
+        match self.within.iter().any(holds) {
+            true => Ok(()),
+            false => Err(BlackholeRefusal::Within),
+        }
+    }
+
+    /// A Loc-RIB does not tell from which neighbour a route came; the first AS of the path does, and no
+    /// next hop, which a neighbour chooses as it likes.
+    fn trusts(&self, peer: &Peer, neighbour_asn: u32) -> bool {
+        let is_loc_rib = peer.key.is_loc_rib();
+        self.peers.iter().any(|trusted| match *trusted {
+            config::Peer::Address(address) => {
+                !is_loc_rib && split(peer.key.address) == split(address)
+            }
+            config::Peer::Asn(asn) if is_loc_rib => asn == neighbour_asn,
+            config::Peer::Asn(asn) => asn == peer.info.asn,
+        })
+    }
+}
+
+impl Rib {
+    /// Another policy from now on, also for the routes that are held: but which of them ask was decided by the
+    /// communities of the time when they came.
+    pub(super) fn set_blackhole_policy(&mut self, policy: &BlackholePolicy) {
+        let blackholes = &mut self.blackholes;
+        if blackholes.policy == *policy {
+            return;
+        }
+        blackholes.policy = policy.clone();
+        let places = std::mem::take(&mut blackholes.taken);
+        blackholes.generation += u64::from(!places.is_empty());
+        blackholes.prefixes = 0;
+        for place in places {
+            blackholes.touch(place.prefix, place.peer, place.view, false);
+        }
+        blackholes.left_out = true;
+        blackholes.search = None;
+    }
+
+    pub fn blackhole_policy(&self) -> &BlackholePolicy {
+        &self.blackholes.policy
+    }
+
+    /// The prefixes to be dropped, in their order, and a number that changes with them.
+    pub fn blackholes(&self) -> (u64, Vec<Prefix>) {
+        let places = self.blackholes.taken.iter();
+        let mut prefixes: Vec<_> = places.map(|place| place.prefix).collect();
+        prefixes.dedup();
+        (self.blackholes.generation, prefixes)
+    }
+
+    /// Whether the routes there that ask have their blackhole, or why not.
+    pub(super) fn blackhole_at(
+        &self,
+        prefix: Prefix,
+        peer: u32,
+        view: View,
+    ) -> Option<Result<(), BlackholeRefusal>> {
+        let place = Place { prefix, peer, view };
+        match self.standing(&place) {
+            Standing::Nothing => None,
+            Standing::Taken if self.blackholes.taken.contains(&place) => Some(Ok(())),
+            Standing::Taken => Some(Err(BlackholeRefusal::Limit)),
+            Standing::Refused(why) => Some(Err(why)),
+        }
+    }
+
+    fn takes_blackholes(&self) -> bool {
+        !self.blackholes.policy.communities.is_empty()
+    }
+
+    pub fn blackhole_generation(&self) -> u64 {
+        self.blackholes.generation
+    }
+
+    /// How often a route that asks was announced and refused. Nothing where none could be taken.
+    pub fn blackholes_refused(&self) -> Vec<(BlackholeRefusal, u64)> {
+        match self.takes_blackholes() {
+            true => BlackholeRefusal::ALL
+                .map(|why| (why, self.blackholes.refused[why as usize]))
+                .into(),
+            false => Vec::new(),
+        }
+    }
+
+    /// Looks anew at what has changed; `all`: whole views may have.
+    pub(super) fn settle_blackholes(&mut self, all: bool) {
+        if all {
+            let taken = self.blackholes.taken.iter();
+            let stands = |place: &&Place| matches!(self.standing(place), Standing::Taken);
+            let gone: Vec<_> = taken.filter(|place| !stands(place)).copied().collect();
+            gone.iter().for_each(|place| self.blackholes.leave(place));
+        }
+        for Touched { place, announced } in std::mem::take(&mut self.blackholes.touched) {
+            let refused = match self.standing(&place) {
+                Standing::Taken if self.blackholes.take(place) => None,
+                Standing::Taken => Some(BlackholeRefusal::Limit),
+                Standing::Nothing => {
+                    self.blackholes.leave(&place);
+                    None
+                }
+                Standing::Refused(why) => {
+                    self.blackholes.leave(&place);
+                    Some(why)
+                }
+            };
+            if let Some(why) = refused.filter(|_| announced) {
+                self.blackholes.refuse(why);
+            }
+        }
+    }
+
+    fn standing(&self, place: &Place) -> Standing {
+        let Place { prefix, peer, view } = *place;
+        let family = prefix.family();
+        let number = of_family!(self.prefixes, family, find(prefix.bits(), prefix.length()));
+        let (Some(peer), Some(number)) = (self.peers.get(peer), number) else {
+            return Standing::Nothing;
+        };
+        // another may have got the number of a peer that is gone
+        if peer.key.is_loc_rib() != (view == View::LocRib) {
+            return Standing::Nothing;
+        }
+        let tables = peer.view(view, family).tables();
+        let paths = tables.flat_map(|routes| routes.paths(number));
+        let mut asking = paths
+            .map(|path| path.attributes)
+            .filter(|attributes| self.attributes.asks_to_discard(*attributes))
+            .peekable();
+        if asking.peek().is_none() || !self.takes_blackholes() {
+            return Standing::Nothing;
+        }
+        let policy = &self.blackholes.policy;
+        if view == View::PrePolicy {
+            return Standing::Refused(BlackholeRefusal::PrePolicy);
+        }
+        if peer.table != Some(TableId::GLOBAL) {
+            return Standing::Refused(BlackholeRefusal::Vrf);
+        }
+        if !asking.any(|id| policy.trusts(peer, self.attributes.neighbour_asn(id))) {
+            return Standing::Refused(BlackholeRefusal::Peer);
+        }
+        match policy.judge(prefix) {
+            Ok(()) => Standing::Taken,
+            Err(why) => Standing::Refused(why),
+        }
+    }
+
+    /// A step of the search for routes that were refused and may stand now. True if there are more.
+    pub fn search_blackholes(&mut self) -> bool {
+        let Some((family, from)) = self.blackholes.search() else {
+            return false;
+        };
+        let universe = of_family!(self.prefixes, family, universe());
+        let until = (from as usize + STEP).min(universe) as u32;
+        for number in from..until {
+            if !self.take_all_of(family, number) {
+                self.blackholes.search = None;
+                return false;
+            }
+        }
+        self.blackholes.search = match family {
+            _ if (until as usize) < universe => Some((family, until)),
+            Family::Ipv4 => Some((Family::Ipv6, 0)),
+            Family::Ipv6 => None,
+        };
+        self.blackholes.search.is_some()
+    }
+
+    /// False if there is no room.
+    fn take_all_of(&mut self, family: Family, number: u32) -> bool {
+        let (bits, length) = of_family!(self.prefixes, family, get(number));
+        let prefix = Prefix::new(family, bits, length);
+        if self.blackholes.policy.judge(prefix).is_err() {
+            return true;
+        }
+        let places = self.peers.iter().map(|(peer, state)| {
+            let view = match state.key.is_loc_rib() {
+                true => View::LocRib,
+                false => View::PostPolicy,
+            };
+            Place { prefix, peer, view }
+        });
+        let taken = |place: &Place| matches!(self.standing(place), Standing::Taken);
+        let places: Vec<_> = places.filter(taken).collect();
+        places.into_iter().all(|place| self.blackholes.take(place))
+    }
+}

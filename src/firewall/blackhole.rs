@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The prefixes that routers ask to drop, for the thread that makes rules of them. Which these are, and
+//! which are refused, is decided where the routes are (`enrich/rib/blackhole.rs`).
+
+use crossbeam_channel::Receiver;
+
+use super::worker;
+use crate::config;
+use crate::enrich::rib::{Prefix, Rib, RibHandle};
+
+/// A view on the RIB.
+#[derive(Clone, Debug)]
+pub struct Blackholes(RibHandle);
+
+impl Blackholes {
+    pub fn new(rib: RibHandle) -> Self {
+        Self(rib)
+    }
+}
+
+impl worker::Blackholes for Blackholes {
+    /// The prefixes are in their order.
+    fn snapshot(&self) -> (u64, Vec<config::Prefix>) {
+        let (generation, prefixes) = self.0.read(Rib::blackholes);
+        let of_config = |prefix: Prefix| config::Prefix::new(prefix.address(), prefix.length());
+        (generation, prefixes.into_iter().map(of_config).collect())
+    }
+
+    fn changed(&self) -> Receiver<()> {
+        self.0.blackholes_changed()
+    }
+}

@@ -1,0 +1,423 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! All rules by their origin, with their numbers and times to live. Pure: `now` is a parameter.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::rule::{Compilable, Match, Origin, RuleId};
+use super::words::MAX_PATTERNS;
+use crate::config::{Action, Pattern, PortRange, Prefix, Protocol, Rule};
+
+/// Rules of all origins but the allow list, which has bounds of its own.
+pub const MAX_RULES: usize = 100_000;
+
+/// A rule that was given a number.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    pub id: RuleId,
+    pub rule: Rule,
+    pub expires: Option<Instant>,
+}
+
+impl Entry {
+    fn is_over(&self, now: Instant) -> bool {
+        self.expires.is_some_and(|at| at <= now)
+    }
+}
+
+/// Cheap to clone: a change that fails is undone by the clone from before.
+#[derive(Clone, Debug, Default)]
+pub struct Book {
+    last: u32,
+    allow: Arc<Vec<(RuleId, Match)>>,
+    runtime: Arc<Vec<Entry>>,
+    config: Arc<Vec<Entry>>,
+    blackhole: Arc<Vec<(RuleId, Prefix)>>,
+    blackhole_action: Option<Action>,
+    /// What ended until then has been seen to.
+    expired: Option<Instant>,
+}
+
+/// Why the book was not changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// So many there would be.
+    TooMany(usize),
+    Patterns,
+    Unknown(RuleId),
+    /// Only those made at run time can be taken out.
+    NotRuntime(RuleId, Origin),
+    /// 2³² numbers were given.
+    Numbers,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooMany(count) => {
+                write!(
+                    f,
+                    "expected at most {MAX_RULES} rules, there would be {count}"
+                )
+            }
+            Self::Patterns => write!(
+                f,
+                "expected at most {MAX_PATTERNS} different patterns of interfaces"
+            ),
+            Self::Unknown(RuleId(id)) => write!(f, "there is no rule {id}"),
+            Self::NotRuntime(RuleId(id), Origin::Config) => write!(
+                f,
+                "rule {id} is of the configuration: take it out there, and rfm reload"
+            ),
+            Self::NotRuntime(RuleId(id), Origin::Blackhole) => write!(
+                f,
+                "rule {id} is a BGP route: it ends when the route is withdrawn"
+            ),
+            Self::NotRuntime(RuleId(id), _) => {
+                write!(f, "rule {id} is of the allow list, agent.firewall.allow")
+            }
+            Self::Numbers => f.write_str("all numbers of rules are used up: restart the agent"),
+        }
+    }
+}
+
+/// What makes two rules the same, whatever their times to live.
+type Key<'a> = (
+    Option<Prefix>,
+    Option<Prefix>,
+    Option<Protocol>,
+    Option<PortRange>,
+    Option<&'a str>,
+    Action,
+    Option<u32>,
+);
+
+fn key(rule: &Rule) -> Key<'_> {
+    (
+        rule.src,
+        rule.dst,
+        rule.proto,
+        rule.dport,
+        rule.interface.as_ref().map(Pattern::as_str),
+        rule.action,
+        rule.rate,
+    )
+}
+
+/// One rule of any origin, to be shown.
+pub struct Shown<'a> {
+    pub id: RuleId,
+    pub origin: Origin,
+    pub rule: ShownRule<'a>,
+}
+
+pub enum ShownRule<'a> {
+    Entry(&'a Entry),
+    Allow(&'a Match),
+    Blackhole(Prefix, Action),
+}
+
+impl ShownRule<'_> {
+    pub fn action(&self) -> Action {
+        match self {
+            Self::Entry(entry) => entry.rule.action,
+            Self::Allow(_) => Action::Pass,
+            Self::Blackhole(_, action) => *action,
+        }
+    }
+}
+
+impl Book {
+    fn number(&mut self) -> Result<RuleId, Refused> {
+        self.last = self.last.checked_add(1).ok_or(Refused::Numbers)?;
+        Ok(RuleId(self.last))
+    }
+
+    pub fn count(&self, origin: Origin) -> usize {
+        match origin {
+            Origin::Allow => self.allow.len(),
+            Origin::Runtime => self.runtime.len(),
+            Origin::Config => self.config.len(),
+            Origin::Blackhole => self.blackhole.len(),
+        }
+    }
+
+    fn check_room(&self) -> Result<(), Refused> {
+        let count = self.runtime.len() + self.config.len() + self.blackhole.len();
+        if count > MAX_RULES {
+            return Err(Refused::TooMany(count));
+        }
+        let entries = self.runtime.iter().chain(&*self.config);
+        let patterns = entries.filter_map(|entry| entry.rule.interface.as_ref());
+        let distinct: HashSet<_> = patterns.map(Pattern::as_str).collect();
+        match distinct.len() > 2 * MAX_PATTERNS {
+            true => Err(Refused::Patterns),
+            false => Ok(()),
+        }
+    }
+
+    /// Those of the configuration. One that was there keeps its number, and what is left of its time.
+    pub fn set_config(&mut self, rules: &[Rule], now: Instant) -> Result<(), Refused> {
+        let mut before: HashMap<Key<'_>, Vec<&Entry>> = HashMap::new();
+        let old = self.config.clone();
+        for entry in old.iter().rev() {
+            before.entry(key(&entry.rule)).or_default().push(entry);
+        }
+        let mut entries = Vec::with_capacity(rules.len());
+        for rule in rules {
+            let known = before.get_mut(&key(rule)).and_then(Vec::pop);
+            entries.push(match known {
+                Some(entry) if entry.rule.ttl == rule.ttl => entry.clone(),
+                known => Entry {
+                    id: match known {
+                        Some(entry) => entry.id,
+                        None => self.number()?,
+                    },
+                    rule: rule.clone(),
+                    expires: rule.ttl.map(|ttl| now + ttl),
+                },
+            });
+        }
+        self.config = Arc::new(entries);
+        self.check_room()
+    }
+
+    /// What always passes. Whether that is something else than before.
+    pub fn set_allow(&mut self, matches: Vec<Match>) -> Result<bool, Refused> {
+        let same = self.allow.iter().map(|(_, what)| what).eq(&matches);
+        if same {
+            return Ok(false);
+        }
+        let old = self.allow.clone();
+        let mut before: HashMap<_, _> = old
+            .iter()
+            .map(|(id, what)| (allow_key(what), *id))
+            .collect();
+        let mut allow = Vec::with_capacity(matches.len());
+        for what in matches {
+            let id = match before.remove(&allow_key(&what)) {
+                Some(id) => id,
+                None => self.number()?,
+            };
+            allow.push((id, what));
+        }
+        self.allow = Arc::new(allow);
+        Ok(true)
+    }
+
+    /// The blackholes that there are, and what becomes of their packets. How many found no room.
+    pub fn set_blackholes(
+        &mut self,
+        prefixes: &[Prefix],
+        action: Action,
+    ) -> Result<usize, Refused> {
+        let room = MAX_RULES - (self.runtime.len() + self.config.len()).min(MAX_RULES);
+        let old = self.blackhole.clone();
+        // another action is another rule, whose counts begin anew
+        let kept = self.blackhole_action == Some(action);
+        let before: HashMap<_, _> = old
+            .iter()
+            .filter(|_| kept)
+            .map(|&(id, p)| (p, id))
+            .collect();
+        let mut holes = Vec::with_capacity(prefixes.len().min(room));
+        for &prefix in prefixes.iter().take(room) {
+            let id = match before.get(&prefix) {
+                Some(&id) => id,
+                None => self.number()?,
+            };
+            holes.push((id, prefix));
+        }
+        self.blackhole = Arc::new(holes);
+        self.blackhole_action = Some(action);
+        Ok(prefixes.len().saturating_sub(room))
+    }
+
+    /// All of these at run time, or none. A rule that is there already keeps its number and place; its
+    /// time begins anew.
+    pub fn add(&mut self, rules: Vec<Rule>, now: Instant) -> Result<Vec<RuleId>, Refused> {
+        let there = self.runtime.clone();
+        let mut places: HashMap<Key<'_>, usize> = HashMap::with_capacity(there.len() + rules.len());
+        places.extend(there.iter().enumerate().map(|(at, e)| (key(&e.rule), at)));
+        let mut entries = Vec::clone(&there);
+        let mut ids = Vec::with_capacity(rules.len());
+        for rule in &rules {
+            let expires = rule.ttl.map(|ttl| now + ttl);
+            if let Some(&at) = places.get(&key(rule)) {
+                entries[at].rule.ttl = rule.ttl;
+                entries[at].expires = expires;
+                ids.push(entries[at].id);
+                continue;
+            }
+            let id = self.number()?;
+            places.insert(key(rule), entries.len());
+            entries.push(Entry {
+                id,
+                rule: rule.clone(),
+                expires,
+            });
+            ids.push(id);
+        }
+        self.runtime = Arc::new(entries);
+        self.check_room().map(|()| ids)
+    }
+
+    /// Those of before a restart. They keep their numbers, as far as no other rule has them by now.
+    pub fn restore(&mut self, mut entries: Vec<Entry>) -> Result<(), Refused> {
+        let taken = self.last;
+        let highest = entries.iter().map(|entry| entry.id.0).max();
+        self.last = taken.max(highest.unwrap_or(0));
+        for entry in entries.iter_mut().filter(|entry| entry.id.0 <= taken) {
+            entry.id = self.number()?;
+        }
+        self.runtime = Arc::new(entries);
+        self.check_room()
+    }
+
+    /// All of these, or none.
+    pub fn remove(&mut self, ids: &[RuleId]) -> Result<(), Refused> {
+        let wanted: HashSet<RuleId> = ids.iter().copied().collect();
+        let there: HashSet<RuleId> = self.runtime.iter().map(|entry| entry.id).collect();
+        if let Some(&id) = ids.iter().find(|id| !there.contains(id)) {
+            let found = self.iter().find(|shown| shown.id == id);
+            return Err(match found {
+                Some(shown) => Refused::NotRuntime(id, shown.origin),
+                None => Refused::Unknown(id),
+            });
+        }
+        Arc::make_mut(&mut self.runtime).retain(|entry| !wanted.contains(&entry.id));
+        Ok(())
+    }
+
+    /// Takes out all that were made at run time; how many there were.
+    pub fn flush(&mut self) -> usize {
+        std::mem::take(&mut self.runtime).len()
+    }
+
+    /// Takes out what is over; whether there was something. Of the configuration it stays in the book,
+    /// lest the next reload bring it back.
+    pub fn expire(&mut self, now: Instant) -> bool {
+        let since = self.expired.replace(now);
+        let is_news = |entry: &Entry| {
+            let past = |at| since.is_some_and(|since| at <= since);
+            entry.expires.is_some_and(|at| at <= now && !past(at))
+        };
+        let runtime = self.runtime.iter().any(|entry| entry.is_over(now));
+        if runtime {
+            Arc::make_mut(&mut self.runtime).retain(|entry| !entry.is_over(now));
+        }
+        runtime || self.config.iter().any(is_news)
+    }
+
+    /// When the next one ends, after `now`.
+    pub fn next_expiry(&self, now: Instant) -> Option<Instant> {
+        let entries = self.runtime.iter().chain(&*self.config);
+        entries
+            .filter_map(|e| e.expires)
+            .filter(|at| *at > now)
+            .min()
+    }
+
+    /// Those made at run time.
+    pub fn runtime(&self) -> &[Entry] {
+        &self.runtime
+    }
+
+    /// All in the order of priority.
+    pub fn iter(&self) -> impl Iterator<Item = Shown<'_>> {
+        let entries = |origin, entries| {
+            let entries: &[Entry] = entries;
+            entries.iter().map(move |entry| Shown {
+                id: entry.id,
+                origin,
+                rule: ShownRule::Entry(entry),
+            })
+        };
+        let allow = self.allow.iter().map(|(id, what)| Shown {
+            id: *id,
+            origin: Origin::Allow,
+            rule: ShownRule::Allow(what),
+        });
+        let action = self.blackhole_action.unwrap_or(Action::Drop);
+        let blackhole = self.blackhole.iter().map(move |&(id, prefix)| Shown {
+            id,
+            origin: Origin::Blackhole,
+            rule: ShownRule::Blackhole(prefix, action),
+        });
+        allow
+            .chain(entries(Origin::Runtime, &self.runtime))
+            .chain(entries(Origin::Config, &self.config))
+            .chain(blackhole)
+    }
+
+    /// For the maps; `resolve` knows the interfaces that a pattern means now.
+    pub fn compile(
+        &self,
+        now: Instant,
+        mut resolve: impl FnMut(&Pattern) -> Vec<u32>,
+    ) -> Vec<Compilable> {
+        let mut resolved: HashMap<&str, Vec<u32>> = HashMap::new();
+        let mut compiled = Vec::with_capacity(self.allow.len() + self.runtime.len());
+        for shown in self.iter() {
+            let (what, action, rate) = match shown.rule {
+                ShownRule::Entry(entry) if entry.is_over(now) => continue,
+                ShownRule::Entry(Entry { rule, .. }) => {
+                    let interfaces = rule.interface.as_ref().map(|pattern| {
+                        let known = resolved.entry(pattern.as_str());
+                        known.or_insert_with(|| resolve(pattern)).clone()
+                    });
+                    let what = Match {
+                        src: rule.src,
+                        dst: rule.dst,
+                        proto: rule.proto,
+                        sport: None,
+                        dport: rule.dport,
+                        interfaces,
+                    };
+                    (what, rule.action, rule.rate)
+                }
+                ShownRule::Allow(what) => (what.clone(), Action::Pass, None),
+                ShownRule::Blackhole(prefix, action) => {
+                    let dst = Some(prefix);
+                    let what = Match {
+                        dst,
+                        ..Match::default()
+                    };
+                    (what, action, None)
+                }
+            };
+            compiled.push(Compilable {
+                id: shown.id,
+                what,
+                action,
+                rate,
+            });
+        }
+        compiled
+    }
+
+    /// The patterns that rules name.
+    pub fn patterns(&self) -> Vec<Pattern> {
+        let entries = self.runtime.iter().chain(&*self.config);
+        let mut patterns: Vec<Pattern> = Vec::new();
+        for pattern in entries.filter_map(|entry| entry.rule.interface.as_ref()) {
+            if !patterns.contains(pattern) {
+                patterns.push(pattern.clone());
+            }
+        }
+        patterns
+    }
+}
+
+fn allow_key(
+    what: &Match,
+) -> (
+    Option<Prefix>,
+    Option<Prefix>,
+    Option<PortRange>,
+    Option<PortRange>,
+) {
+    (what.src, what.dst, what.sport, what.dport)
+}

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Which flows the firewall drops, from samples: for the collectors and the control socket alone, since
+//! what was dropped crossed no interface.
+//!
+//! The ring is read at intervals and never waited for: whoever floods the firewall shall not wake the
+//! agent by that. What finds the ring full is counted, and missing.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use crate::bpf::record::{self, DecodeError};
+use crate::clock::Clock;
+use crate::flow::key::{FlowKey, FlowRecord};
+use crate::flow::outlet::Outlet;
+use crate::flow::table::{CompletedFlow, EndReason};
+
+/// Samples are added up for so long.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// Flows of one interval; more are in no figure but that of the rule.
+const MAX_FLOWS: usize = 4096;
+/// Flows of the last interval that are told of, the largest.
+const MAX_TOLD: usize = 100;
+
+pub struct Drops {
+    clock: Clock,
+    flows: HashMap<FlowKey, FlowRecord>,
+    until: Instant,
+}
+
+impl Drops {
+    pub fn new(now: Instant) -> Self {
+        Self {
+            clock: Clock::new(),
+            flows: HashMap::new(),
+            until: now + INTERVAL,
+        }
+    }
+
+    /// One record of the ring.
+    pub fn take(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
+        // the slot of these is the ifindex
+        let record = record::decode(bytes, &self.clock, Some)?;
+        self.add(record);
+        Ok(())
+    }
+
+    fn add(&mut self, record: FlowRecord) {
+        if let Some(flow) = self.flows.get_mut(&record.key) {
+            flow.packets = flow.packets.wrapping_add(record.packets);
+            flow.bytes = flow.bytes.wrapping_add(record.bytes);
+            flow.octets = flow.octets.wrapping_add(record.octets);
+            flow.first = flow.first.min(record.first);
+            flow.last = flow.last.max(record.last);
+            flow.tcp_flags |= record.tcp_flags;
+        } else if self.flows.len() < MAX_FLOWS {
+            self.flows.insert(record.key, record);
+        }
+    }
+
+    /// The interval is over now.
+    pub fn cut_short(&mut self, now: Instant) {
+        self.until = now;
+    }
+
+    /// Ends an interval that is over: its flows go to the collectors; the largest come back.
+    pub fn turn(&mut self, now: Instant, outlet: Option<&mut Outlet>) -> Option<Vec<FlowRecord>> {
+        self.clock.refresh(now);
+        if now < self.until {
+            return None;
+        }
+        self.until = now + INTERVAL;
+        let mut flows: Vec<_> = self.flows.drain().map(|(_, flow)| flow).collect();
+        if let Some(outlet) = outlet {
+            for &record in &flows {
+                outlet.push(&CompletedFlow {
+                    record,
+                    reason: EndReason::ActiveTimeout,
+                    dropped: true,
+                });
+            }
+            outlet.flush();
+        }
+        flows.sort_unstable_by_key(|flow| std::cmp::Reverse((flow.packets, flow.bytes)));
+        flows.truncate(MAX_TOLD);
+        Some(flows)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::key::{Direction, Family};
+    use crate::flow::outlet::Losses;
+
+    fn sample(port: u16, packets: u64) -> FlowRecord {
+        FlowRecord {
+            key: FlowKey {
+                src: [1; 16],
+                dst: [2; 16],
+                ifindex: 3,
+                src_port: port,
+                dst_port: 53,
+                vlan_outer: 0,
+                vlan_inner: 0,
+                protocol: 17,
+                direction: Direction::Ingress,
+                family: Family::Ipv6,
+            },
+            packets,
+            bytes: 100 * packets,
+            octets: 86 * packets,
+            first: 1000,
+            last: 1000 + packets,
+            sample_rate: 100,
+            ingress_ifindex: 3,
+            src_mac: [0; 6],
+            dst_mac: [0; 6],
+            tcp_flags: 0,
+            tos: 0,
+        }
+    }
+
+    #[test]
+    fn flows_are_added_up_told_and_exported_as_dropped() {
+        let start = Instant::now();
+        let mut drops = Drops::new(start);
+        let (mut outlet, inlet) = Outlet::new(vec![Direction::Ingress], Default::default());
+        for (port, packets) in [(1, 1), (2, 5), (1, 2)] {
+            drops.add(sample(port, packets));
+        }
+        assert_eq!(drops.turn(start, Some(&mut outlet)), None);
+        let told = drops.turn(start + INTERVAL, Some(&mut outlet)).unwrap();
+        let shown: Vec<_> = told
+            .iter()
+            .map(|f| (f.key.src_port, f.packets, f.bytes))
+            .collect();
+        assert_eq!(shown, [(2, 5, 500), (1, 3, 300)]);
+        let parts = inlet.parts.try_recv().unwrap();
+        assert!(parts.len() == 2 && parts.iter().all(|part| part.dropped));
+        let told = drops.turn(start + 2 * INTERVAL, None).unwrap();
+        assert!(told.is_empty(), "nothing since");
+    }
+
+    #[test]
+    fn a_flood_of_flows_takes_no_more_room_than_there_is() {
+        let start = Instant::now();
+        let mut drops = Drops::new(start);
+        for port in 0..=u16::MAX {
+            drops.add(sample(port, 1));
+        }
+        assert_eq!(drops.flows.len(), MAX_FLOWS);
+        let losses = std::sync::Arc::new(Losses::default());
+        let (mut outlet, _inlet) = Outlet::new(vec![Direction::Ingress], losses.clone());
+        assert_eq!(
+            drops
+                .turn(start + INTERVAL, Some(&mut outlet))
+                .unwrap()
+                .len(),
+            MAX_TOLD
+        );
+        assert_eq!(losses.get().parts, 0);
+    }
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! A rule file: one rule a line in the words of the command line. A line that is a prefix alone drops
+//! what comes from there, as block lists are handed around; `#` begins a comment.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
+
+use super::words::{self, Known, Words};
+use crate::config::Rule;
+
+/// Bytes; some 160 for each of as many rules as there may be.
+pub const MAX_SIZE: u64 = 16 << 20;
+
+/// Mistakes that are listed; more are only counted.
+const MAX_SHOWN: usize = 10;
+
+/// Every rule of the file, or each line that is none.
+pub fn load(path: &Path) -> Result<Vec<Rule>, String> {
+    let shown = path.display();
+    let text = read(path, MAX_SIZE).map_err(|error| format!("{shown}: {error}"))?;
+    parse(&text).map_err(|mistakes| {
+        let shown_lines = mistakes.iter().take(MAX_SHOWN);
+        let mut said: Vec<_> = shown_lines
+            .map(|(line, mistake)| format!("{shown}:{line}: {mistake}"))
+            .collect();
+        if let Some(more) = mistakes.len().checked_sub(MAX_SHOWN).filter(|n| *n > 0) {
+            said.push(format!("{shown}: {more} more lines are no rules"));
+        }
+        said.join("\n")
+    })
+}
+
+/// Text of a regular file of at most `limit` bytes.
+pub(super) fn read(path: &Path, limit: u64) -> Result<String, String> {
+    // asked before it is opened: to open a FIFO waits for a writer
+    let metadata = fs::metadata(path).map_err(|e| format!("cannot read: {e}"))?;
+    if !metadata.is_file() {
+        return Err("expected a regular file".into());
+    }
+    let mut text = String::new();
+    let length = File::open(path)
+        .and_then(|file| file.take(limit + 1).read_to_string(&mut text))
+        .map_err(|e| format!("cannot read: {e}"))?;
+    if length as u64 > limit {
+        return Err(format!("expected at most {limit} bytes, got more"));
+    }
+    Ok(text)
+}
+
+/// Line numbers, from 1, with what is wrong there.
+type Mistakes = Vec<(usize, String)>;
+
+fn parse(text: &str) -> Result<Vec<Rule>, Mistakes> {
+    let mut known = Known::default();
+    let (mut rules, mut mistakes) = (Vec::new(), Vec::new());
+    for (n, line) in text.lines().enumerate() {
+        let line = line.split('#').next().unwrap_or_default().trim();
+        if line.is_empty() {
+            continue;
+        }
+        match rule(line, &mut known) {
+            Ok(rule) => rules.push(rule),
+            Err(mistake) => mistakes.push((n + 1, mistake)),
+        }
+    }
+    match mistakes.is_empty() {
+        true => Ok(rules),
+        false => Err(mistakes),
+    }
+}
+
+fn rule(line: &str, known: &mut Known) -> Result<Rule, String> {
+    if line.starts_with("--") || line.contains(char::is_whitespace) {
+        return words::parse(line, [])?.0.rule(known);
+    }
+    let mut alone = Words::default();
+    alone.0[0] = Some(line);
+    alone.rule(known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Action;
+
+    #[test]
+    fn words_and_bare_prefixes_are_rules() {
+        let text = "# a list\n192.0.2.0/24\n\n--dst 2001:db8::/32 --action count # why\n ::1 \n";
+        let rules = parse(text).unwrap();
+        let shown: Vec<_> = rules.iter().map(|r| words::Shown(r).to_string()).collect();
+        assert_eq!(
+            shown,
+            [
+                "--action drop --src 192.0.2.0/24",
+                "--action count --dst 2001:db8::/32",
+                "--action drop --src ::1/128"
+            ]
+        );
+        assert_eq!(rules[0].action, Action::Drop);
+    }
+
+    #[test]
+    fn each_broken_line_is_named_by_its_number() {
+        let mistakes = parse("192.0.2.0/24\nnonsense\n--src\n").unwrap_err();
+        assert_eq!(mistakes.len(), 2);
+        assert_eq!(mistakes[0].0, 2);
+        assert!(
+            mistakes[0].1.starts_with("src: expected a prefix"),
+            "{mistakes:?}"
+        );
+        assert_eq!(mistakes[1], (3, "--src has no value".into()));
+    }
+
+    #[test]
+    fn what_is_no_file_is_told() {
+        let error = load(Path::new("/nonexistent/rules")).unwrap_err();
+        assert!(
+            error.starts_with("/nonexistent/rules: cannot read"),
+            "{error}"
+        );
+        assert!(load(Path::new("/")).unwrap_err().contains("regular file"));
+    }
+}

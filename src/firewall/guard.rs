@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! What always passes, and whether a change would lock out the one who makes it. Pure.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::rule::{Compilable, Match, RuleId};
+use crate::config::{Action, PortRange, Prefix, Protocol};
+
+/// Own addresses and peers that are taken in; a machine with more is none that terminates BGP.
+pub const MAX_OWN: usize = 1024;
+pub const MAX_PEERS: usize = 1024;
+/// Rules that may come of all that: two for each prefix of the list, one for each own address, two for
+/// each peer, or for each pair of the two.
+pub const MAX_RULES: usize = 16 * 1024;
+/// Beyond this, BGP with a peer passes whatever the own address.
+const MAX_PAIRS: usize = 4096;
+
+const TCP: Protocol = Protocol(6);
+const BGP: PortRange = PortRange(179, 179);
+
+/// Whom the allow list is made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trusted {
+    /// `agent.firewall.allow`
+    pub allow: Vec<Prefix>,
+    /// `agent.firewall.allow_own`
+    pub allow_own: bool,
+    pub own: BTreeSet<IpAddr>,
+    /// BMP routers and BGP peers.
+    pub peers: BTreeSet<IpAddr>,
+}
+
+impl Trusted {
+    /// What passes whatever the rules say.
+    pub fn matches(&self) -> Vec<Match> {
+        let mut matches = Vec::new();
+        for &prefix in &self.allow {
+            matches.extend(both_ways(prefix));
+        }
+        if self.allow_own {
+            // from an own address nothing comes that should
+            matches.extend(self.own.iter().map(|&address| to(only(address))));
+            for &peer in &self.peers {
+                matches.extend(both_ways(only(peer)));
+            }
+        } else {
+            matches.extend(self.bgp());
+        }
+        matches
+    }
+
+    /// BGP between an own address and a peer, whoever opened the connection.
+    fn bgp(&self) -> Vec<Match> {
+        let either_port = |what: Match| {
+            let dport = Match {
+                dport: Some(BGP),
+                ..what.clone()
+            };
+            let sport = Match {
+                sport: Some(BGP),
+                ..what
+            };
+            [dport, sport]
+        };
+        let base = |peer: IpAddr, own: Option<IpAddr>| Match {
+            src: Some(only(peer)),
+            dst: own.map(only),
+            proto: Some(TCP),
+            ..Match::default()
+        };
+        let pairs = self.own.len().saturating_mul(self.peers.len());
+        if pairs > MAX_PAIRS {
+            let peers = self.peers.iter();
+            return peers.flat_map(|&p| either_port(base(p, None))).collect();
+        }
+        let mut matches = Vec::new();
+        for &peer in &self.peers {
+            let same_family = self
+                .own
+                .iter()
+                .filter(|own| own.is_ipv4() == peer.is_ipv4());
+            matches.extend(same_family.flat_map(|&own| either_port(base(peer, Some(own)))));
+        }
+        matches
+    }
+}
+
+fn only(address: IpAddr) -> Prefix {
+    Prefix::new(address, if address.is_ipv4() { 32 } else { 128 })
+}
+
+fn to(prefix: Prefix) -> Match {
+    Match {
+        dst: Some(prefix),
+        ..Match::default()
+    }
+}
+
+fn both_ways(prefix: Prefix) -> [Match; 2] {
+    let from = Match {
+        src: Some(prefix),
+        ..Match::default()
+    };
+    [from, to(prefix)]
+}
+
+/// The SSH connection by which somebody commands the agent: `SSH_CONNECTION` of sshd(8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    pub client: IpAddr,
+    pub client_port: u16,
+    pub server: IpAddr,
+    pub server_port: u16,
+}
+
+impl Caller {
+    /// `None` for what sshd does not write.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut words = text.split_whitespace();
+        let mut end = || {
+            let address = words.next()?;
+            // a link-local address has its zone
+            let address = address.split('%').next()?.parse::<IpAddr>().ok()?;
+            Some((address.to_canonical(), words.next()?.parse().ok()?))
+        };
+        let (client, client_port) = end()?;
+        let (server, server_port) = end()?;
+        Some(Self {
+            client,
+            client_port,
+            server,
+            server_port,
+        })
+    }
+
+    /// The rule that stops this connection, if one does. A rule for some interfaces is taken to mean the
+    /// caller's if it stops, and not to if it passes.
+    pub fn stopped_by(&self, rules: &[Compilable]) -> Option<RuleId> {
+        for rule in rules.iter().filter(|rule| self.is_meant(&rule.what)) {
+            match rule.action {
+                Action::Drop | Action::Limit => return Some(rule.id),
+                Action::Pass if rule.what.interfaces.is_none() => return None,
+                Action::Pass | Action::Count => {}
+            }
+        }
+        None
+    }
+
+    fn is_meant(&self, what: &Match) -> bool {
+        let port = |range: Option<PortRange>, port| {
+            range.is_none_or(|PortRange(first, last)| (first..=last).contains(&port))
+        };
+        what.src.is_none_or(|src| src.contains(self.client))
+            && what.dst.is_none_or(|dst| dst.contains(self.server))
+            && what.proto.is_none_or(|proto| proto == TCP)
+            && port(what.sport, self.client_port)
+            && port(what.dport, self.server_port)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn trusted(allow_own: bool) -> Trusted {
+        Trusted {
+            allow: vec!["192.0.2.0/24".parse().unwrap()],
+            allow_own,
+            own: [address("198.51.100.1"), address("2001:db8::1")].into(),
+            peers: [address("198.51.100.2")].into(),
+        }
+    }
+
+    #[test]
+    fn own_addresses_and_peers_pass_unless_told_otherwise() {
+        let all = trusted(true).matches();
+        assert_eq!(all.len(), 2 + 2 + 2);
+        assert_eq!(all[2], to("198.51.100.1/32".parse().unwrap()));
+        let bgp = trusted(false).matches();
+        assert_eq!(bgp.len(), 2 + 2, "only of the same family");
+        for (what, sport) in bgp[2..].iter().zip([None, Some(BGP)]) {
+            assert_eq!(what.src, Some(only(address("198.51.100.2"))));
+            assert_eq!(what.dst, Some(only(address("198.51.100.1"))));
+            assert_eq!((what.proto, what.sport), (Some(TCP), sport));
+        }
+    }
+
+    #[test]
+    fn many_pairs_of_addresses_are_not_multiplied() {
+        let many = |n: u32| (0..n).map(|n| IpAddr::V4(n.into())).collect();
+        let trusted = Trusted {
+            own: many(1024),
+            peers: many(1024),
+            ..Trusted::default()
+        };
+        let matches = trusted.matches();
+        assert_eq!(matches.len(), 2048);
+        assert!(
+            matches
+                .iter()
+                .all(|what| what.dst.is_none() && what.src.is_some())
+        );
+    }
+
+    #[test]
+    fn the_connection_of_the_caller_is_read() {
+        let caller = Caller::parse("192.0.2.7 51234 ::ffff:198.51.100.1 22").unwrap();
+        assert_eq!(caller.server, address("198.51.100.1"));
+        assert_eq!((caller.client_port, caller.server_port), (51234, 22));
+        let linked = Caller::parse("fe80::7%eth0 1 fe80::1%eth0 22").unwrap();
+        assert_eq!(linked.client, address("fe80::7"));
+        for text in ["", "192.0.2.7 51234", "a b c d", "::1 1 ::2 65536"] {
+            assert_eq!(Caller::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_would_stop_the_caller_is_found_by_priority() {
+        let caller = Caller::parse("192.0.2.7 51234 198.51.100.1 22").unwrap();
+        let rule = |id, src: &str, action, interfaces: Option<Vec<u32>>| Compilable {
+            id: RuleId(id),
+            what: Match {
+                src: Some(src.parse().unwrap()),
+                interfaces,
+                ..Match::default()
+            },
+            action,
+            rate: None,
+        };
+        let drop = rule(7, "192.0.2.0/24", Action::Drop, None);
+        let other = rule(8, "203.0.113.0/24", Action::Drop, None);
+        let found = |rules: &[Compilable]| caller.stopped_by(rules);
+        assert_eq!(found(std::slice::from_ref(&other)), None);
+        assert_eq!(found(&[other, drop.clone()]), Some(RuleId(7)));
+        let pass = |interfaces| rule(1, "192.0.2.7/32", Action::Pass, interfaces);
+        assert_eq!(found(&[pass(None), drop.clone()]), None);
+        assert_eq!(found(&[pass(Some(vec![3])), drop.clone()]), Some(RuleId(7)));
+        let counted = rule(1, "0.0.0.0/0", Action::Count, None);
+        let mut narrow = drop;
+        narrow.what.interfaces = Some(vec![9]);
+        assert_eq!(found(&[counted, narrow.clone()]), Some(RuleId(7)));
+        narrow.what.dport = Some(PortRange(80, 80));
+        assert_eq!(found(&[narrow]), None);
+    }
+}

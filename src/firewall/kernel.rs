@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! What the thread asks of the kernel. A trait, so that the thread can be tested without one.
+
+use std::io;
+
+use libbpf_rs::MapHandle;
+
+use super::pins;
+use super::rule::{Compilable, RuleId};
+pub use crate::bpf::firewall::{Counts, Mode};
+use crate::bpf::firewall::{Firewall, Settings};
+use crate::bpf::load::{FrameStart, LoadError};
+
+pub trait Kernel: Send {
+    /// These and no others from now on, in one step; an error changes nothing. Counts of numbers that
+    /// stay are kept.
+    fn replace(&mut self, rules: &[Compilable]) -> Result<(), String>;
+    /// An error says what is in the way.
+    fn attach(&mut self, ifindex: u32, start: FrameStart) -> Result<Mode, String>;
+    fn detach(&mut self, ifindex: u32);
+    fn counts(&self) -> io::Result<Vec<(RuleId, Counts)>>;
+    /// Samples of what is dropped, where there are any.
+    fn ring(&self) -> io::Result<Option<MapHandle>>;
+    /// Samples that found the ring full.
+    fn lost_samples(&self) -> io::Result<u64>;
+}
+
+/// The programs in the kernel.
+pub struct Programs {
+    firewall: Firewall,
+    /// Whether they outlive this process.
+    pinned: bool,
+}
+
+impl Programs {
+    pub fn load(settings: &Settings, pinned: bool) -> Result<Self, LoadError> {
+        let firewall = Firewall::load(settings)?;
+        Ok(Self { firewall, pinned })
+    }
+}
+
+impl Kernel for Programs {
+    fn replace(&mut self, rules: &[Compilable]) -> Result<(), String> {
+        let replaced = self.firewall.replace(rules);
+        replaced.map_err(|error| error.to_string())
+    }
+
+    fn attach(&mut self, ifindex: u32, start: FrameStart) -> Result<Mode, String> {
+        let pin = self.pinned.then(|| pins::path(ifindex));
+        let attached = self.firewall.attach(ifindex, start, pin.as_deref());
+        attached.map_err(|error| error.to_string())
+    }
+
+    fn detach(&mut self, ifindex: u32) {
+        self.firewall.detach(ifindex);
+    }
+
+    fn counts(&self) -> io::Result<Vec<(RuleId, Counts)>> {
+        self.firewall.counts()
+    }
+
+    fn ring(&self) -> io::Result<Option<MapHandle>> {
+        self.firewall.ring().map(Some)
+    }
+
+    fn lost_samples(&self) -> io::Result<u64> {
+        self.firewall.lost_records()
+    }
+}

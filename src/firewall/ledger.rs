@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! What the rules counted, as series: bounded, and none ever falls. Pure.
+//!
+//! A rule of the configuration or of run time has a series of its own as long as there are few enough; it
+//! keeps what it was given at first. All others share one, into which what a rule counted is folded
+//! when it goes.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::book::Book;
+use super::kernel::Counts;
+use super::rule::{Origin, RuleId};
+use crate::config::{Action, Named};
+
+/// Rules with a series of their own.
+pub const MAX_LABELS: usize = 100;
+
+const OTHER: &str = "other";
+
+/// One sample of a rule or of several: what became of so many packets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Series {
+    pub rule: String,
+    /// "drop", "pass" or "count": a limit has two.
+    pub action: &'static str,
+    pub packets: u64,
+    pub bytes: u64,
+}
+
+#[derive(Default)]
+pub struct Ledger {
+    own: HashSet<RuleId>,
+    /// Of rules that are gone, by the series they shared.
+    departed: BTreeMap<(&'static str, Action), Counts>,
+    /// Rules that share a series.
+    shared: HashMap<RuleId, (&'static str, Action)>,
+}
+
+impl Ledger {
+    /// Whether counts are needed before `book` comes into force.
+    pub fn loses(&self, book: &Book) -> bool {
+        let staying: HashSet<RuleId> = book.iter().map(|shown| shown.id).collect();
+        self.shared.keys().any(|id| !staying.contains(id))
+    }
+
+    /// `book` is in force now; `counts` are of the moment before.
+    pub fn follow(&mut self, book: &Book, counts: &[(RuleId, Counts)]) {
+        let staying: HashSet<RuleId> = book.iter().map(|shown| shown.id).collect();
+        let counted: HashMap<_, _> = counts.iter().copied().collect();
+        let departed = &mut self.departed;
+        self.shared.retain(|id, series| {
+            let stays = staying.contains(id);
+            if !stays && let Some(&counts) = counted.get(id) {
+                *departed.entry(*series).or_default() += counts;
+            }
+            stays
+        });
+        self.own.retain(|id| staying.contains(id));
+        for shown in book.iter() {
+            let series = match shown.origin {
+                Origin::Allow | Origin::Blackhole => shown.origin.name(),
+                _ if self.own.contains(&shown.id) => continue,
+                _ if self.shared.contains_key(&shown.id) => continue,
+                _ if self.own.len() < MAX_LABELS => {
+                    self.own.insert(shown.id);
+                    continue;
+                }
+                _ => OTHER,
+            };
+            self.shared.insert(shown.id, (series, shown.rule.action()));
+        }
+    }
+
+    /// In the order of the labels.
+    pub fn series(&self, book: &Book, counts: &[(RuleId, Counts)]) -> Vec<Series> {
+        let counted: HashMap<_, _> = counts.iter().copied().collect();
+        let of = |id: RuleId| counted.get(&id).copied().unwrap_or_default();
+        let mut sums: BTreeMap<(&str, Action), Counts> = self.departed.clone();
+        for (id, series) in &self.shared {
+            *sums.entry(*series).or_default() += of(*id);
+        }
+        let mut all = Vec::new();
+        for shown in book.iter().filter(|shown| self.own.contains(&shown.id)) {
+            let label = format!("{}-{}", shown.origin.name(), shown.id.0);
+            all.push((label, shown.rule.action(), of(shown.id)));
+        }
+        let sums = sums.into_iter();
+        all.extend(sums.map(|((label, action), counts)| (label.to_owned(), action, counts)));
+        let mut series: BTreeMap<(String, &'static str), Counts> = BTreeMap::new();
+        for (label, action, counts) in all {
+            for (action, part) in parts(action, counts) {
+                *series.entry((label.clone(), action)).or_default() += part;
+            }
+        }
+        series
+            .into_iter()
+            .map(|((rule, action), counts)| Series {
+                rule,
+                action,
+                packets: counts.packets,
+                bytes: counts.bytes,
+            })
+            .collect()
+    }
+}
+
+/// A limit drops some of its packets and passes the others.
+fn parts(action: Action, counts: Counts) -> Vec<(&'static str, Counts)> {
+    let of = |packets, bytes| Counts {
+        packets,
+        bytes,
+        ..Counts::default()
+    };
+    match action {
+        Action::Limit => {
+            let passed = of(
+                counts.packets.saturating_sub(counts.dropped_packets),
+                counts.bytes.saturating_sub(counts.dropped_bytes),
+            );
+            let dropped = of(counts.dropped_packets, counts.dropped_bytes);
+            vec![("pass", passed), ("drop", dropped)]
+        }
+        Action::Drop | Action::Pass | Action::Count => {
+            vec![(action.name(), of(counts.packets, counts.bytes))]
+        }
+    }
+}

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Where the program is attached, and what becomes of it when interfaces come, go and change.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+use super::kernel::{Kernel, Mode};
+use crate::bpf::load::FrameStart;
+use crate::config::{Pattern, Patterns};
+use crate::links::{Event, Link, LinkLayer};
+
+/// Where attaching failed it is tried again after this, then after twice as long, ...
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(300);
+
+/// What one interface is told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    pub ifindex: u32,
+    pub name: String,
+    /// Why it is not attached, if it is not.
+    pub state: Result<Mode, String>,
+}
+
+struct Attached {
+    name: String,
+    start: FrameStart,
+    mode: Mode,
+}
+
+struct Failed {
+    reason: String,
+    retry: Instant,
+    waited: Duration,
+}
+
+pub struct Ports {
+    patterns: Patterns,
+    links: BTreeMap<u32, Link>,
+    attached: HashMap<u32, Attached>,
+    failed: HashMap<u32, Failed>,
+    /// Something has happened since it was last seen to.
+    stirred: bool,
+    /// Names or numbers of links have changed since the rules were last compiled.
+    renumbered: bool,
+}
+
+impl Ports {
+    pub fn new(patterns: Patterns, links: Vec<Link>) -> Self {
+        Self {
+            patterns,
+            links: links.into_iter().map(|link| (link.ifindex, link)).collect(),
+            attached: HashMap::new(),
+            failed: HashMap::new(),
+            stirred: true,
+            renumbered: true,
+        }
+    }
+
+    pub fn set_patterns(&mut self, patterns: Patterns) {
+        self.stirred |= self.patterns != patterns;
+        self.patterns = patterns;
+    }
+
+    /// The ifindexes that a pattern means now, in order.
+    pub fn resolve(&self, pattern: &Pattern) -> Vec<u32> {
+        let meant = |link: &&Link| pattern.matches(&link.name, link.loopback);
+        self.links
+            .values()
+            .filter(meant)
+            .map(|l| l.ifindex)
+            .collect()
+    }
+
+    /// Whether names or numbers have changed since the last question.
+    pub fn take_renumbered(&mut self) -> bool {
+        std::mem::take(&mut self.renumbered)
+    }
+
+    pub fn take(&mut self, event: Event, kernel: &mut dyn Kernel) {
+        match event {
+            Event::New(link) => {
+                let ifindex = link.ifindex;
+                let news = |old: &Link| old.name != link.name || old.arphrd != link.arphrd;
+                let changed = self.links.get(&ifindex).is_none_or(news);
+                self.links.insert(ifindex, link);
+                // the carrier, the counters and our own attaching are told of as well
+                if changed {
+                    self.failed.remove(&ifindex);
+                    (self.stirred, self.renumbered) = (true, true);
+                }
+            }
+            Event::Gone(ifindex) => {
+                self.links.remove(&ifindex);
+                self.failed.remove(&ifindex);
+                self.renumbered = true;
+                // at once: the number may be given to another device
+                self.detach(ifindex, kernel);
+            }
+        }
+    }
+
+    /// Events were lost: `links` are all there are.
+    pub fn replace(&mut self, links: Vec<Link>, kernel: &mut dyn Kernel) {
+        let now: BTreeMap<u32, Link> = links.into_iter().map(|link| (link.ifindex, link)).collect();
+        for (ifindex, old) in &self.links {
+            // one of another name may be another device, of which the program is gone
+            if now.get(ifindex).is_none_or(|new| new.name != old.name)
+                && self.attached.remove(ifindex).is_some()
+            {
+                kernel.detach(*ifindex);
+            }
+        }
+        self.links = now;
+        self.failed.clear();
+        (self.stirred, self.renumbered) = (true, true);
+    }
+
+    /// Attaches what is wanted, and detaches what is not.
+    pub fn settle(&mut self, kernel: &mut dyn Kernel, now: Instant) {
+        let due = self.failed.values().any(|failed| failed.retry <= now);
+        if !std::mem::take(&mut self.stirred) && !due {
+            return;
+        }
+        for ifindex in self.unwanted() {
+            self.detach(ifindex, kernel);
+        }
+        for (ifindex, link) in &self.links {
+            let Some(start) = start(link) else { continue };
+            if !self.patterns.matches(&link.name, link.loopback) {
+                continue;
+            }
+            if let Some(attached) = self.attached.get_mut(ifindex) {
+                attached.name.clone_from(&link.name);
+                continue;
+            }
+            let before = self.failed.get(ifindex);
+            if before.is_some_and(|failed| failed.retry > now) {
+                continue;
+            }
+            match kernel.attach(*ifindex, start) {
+                Ok(mode) => {
+                    log::info!(
+                        "firewall on {} (ifindex {ifindex}), {}",
+                        link.name,
+                        mode.name()
+                    );
+                    self.failed.remove(ifindex);
+                    let name = link.name.clone();
+                    self.attached
+                        .insert(*ifindex, Attached { name, start, mode });
+                }
+                Err(reason) => {
+                    let waited = before.map_or(FIRST_RETRY, |f| (f.waited * 2).min(LAST_RETRY));
+                    if before.is_none_or(|failed| failed.reason != reason) {
+                        log::error!("no firewall on {} (ifindex {ifindex}): {reason}", link.name);
+                    }
+                    let retry = now + waited;
+                    let failed = Failed {
+                        reason,
+                        retry,
+                        waited,
+                    };
+                    self.failed.insert(*ifindex, failed);
+                }
+            }
+        }
+    }
+
+    /// Attached where it is not wanted any more, or to a link of another kind than it was.
+    fn unwanted(&mut self) -> Vec<u32> {
+        let is_wanted = |ifindex: &u32, of: FrameStart| {
+            self.links.get(ifindex).is_some_and(|link| {
+                self.patterns.matches(&link.name, link.loopback) && start(link) == Some(of)
+            })
+        };
+        let attached = self.attached.iter();
+        let unwanted = attached.filter(|(ifindex, a)| !is_wanted(ifindex, a.start));
+        let unwanted: Vec<u32> = unwanted.map(|(ifindex, _)| *ifindex).collect();
+        let (links, patterns) = (&self.links, &self.patterns);
+        self.failed.retain(|ifindex, _| {
+            let link = links.get(ifindex);
+            link.is_some_and(|link| patterns.matches(&link.name, link.loopback))
+        });
+        unwanted
+    }
+
+    fn detach(&mut self, ifindex: u32, kernel: &mut dyn Kernel) {
+        if let Some(attached) = self.attached.remove(&ifindex) {
+            kernel.detach(ifindex);
+            log::info!(
+                "no firewall on {} (ifindex {ifindex}) any more",
+                attached.name
+            );
+        }
+    }
+
+    /// When something that failed is tried again.
+    pub fn next_retry(&self) -> Option<Instant> {
+        self.failed.values().map(|failed| failed.retry).min()
+    }
+
+    /// Every interface that is wanted, by its number.
+    pub fn all(&self) -> Vec<Port> {
+        let attached = self.attached.iter().map(|(&ifindex, attached)| Port {
+            ifindex,
+            name: attached.name.clone(),
+            state: Ok(attached.mode),
+        });
+        let failed = self.failed.iter().map(|(&ifindex, failed)| {
+            let link = self.links.get(&ifindex);
+            Port {
+                ifindex,
+                name: link.map_or_else(String::new, |link| link.name.clone()),
+                state: Err(failed.reason.clone()),
+            }
+        });
+        let mut ports: Vec<_> = attached.chain(failed).collect();
+        ports.sort_by_key(|port| port.ifindex);
+        ports
+    }
+}
+
+fn start(link: &Link) -> Option<FrameStart> {
+    match link.layer() {
+        LinkLayer::Ethernet => Some(FrameStart::Ethernet),
+        LinkLayer::Ip => Some(FrameStart::Ip),
+        LinkLayer::Gre => Some(FrameStart::Gre),
+        LinkLayer::Unsupported => None,
+    }
+}

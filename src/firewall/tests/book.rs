@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+
+use std::time::{Duration, Instant};
+
+use super::{rule, rules};
+use crate::config::{Action, Prefix, Rule};
+use crate::firewall::book::{Book, MAX_RULES, Refused};
+use crate::firewall::rule::{Match, Origin, RuleId};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn ids(book: &Book, now: Instant) -> Vec<u32> {
+    let compiled = book.compile(now, |_| vec![]);
+    compiled.iter().map(|rule| rule.id.0).collect()
+}
+
+fn prefixes(texts: &[&str]) -> Vec<Prefix> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+/// Rules of 100,000 prefixes and more.
+fn many(count: usize) -> Vec<Rule> {
+    let prefix = |n: usize| Prefix::new(std::net::Ipv4Addr::from_bits(n as u32).into(), 32);
+    let plain = rule("--src 0.0.0.0/32");
+    let all = (0..count).map(|n| Rule {
+        src: Some(prefix(n)),
+        ..plain.clone()
+    });
+    all.collect()
+}
+
+#[test]
+fn the_order_is_allow_runtime_config_blackhole() {
+    let (mut book, now) = (Book::default(), Instant::now());
+    book.set_config(&rules(&["--src ::1", "--src ::2"]), now)
+        .unwrap();
+    book.add(rules(&["--src ::3"]), now).unwrap();
+    book.set_blackholes(&prefixes(&["192.0.2.1"]), Action::Count)
+        .unwrap();
+    let allow = Match {
+        src: Some("::4".parse().unwrap()),
+        ..Match::default()
+    };
+    assert_eq!(book.set_allow(vec![allow.clone()]), Ok(true));
+    assert_eq!(book.set_allow(vec![allow]), Ok(false));
+    assert_eq!(ids(&book, now), [5, 3, 1, 2, 4]);
+    let compiled = book.compile(now, |_| vec![]);
+    let actions: Vec<_> = compiled.iter().map(|rule| rule.action).collect();
+    use Action::{Count, Drop, Pass};
+    assert_eq!(actions, [Pass, Drop, Drop, Drop, Count]);
+    assert_eq!(compiled[4].what.dst, Some("192.0.2.1/32".parse().unwrap()));
+    assert_eq!(Origin::ALL.map(|origin| book.count(origin)), [1, 1, 2, 1]);
+}
+
+#[test]
+fn what_stays_keeps_its_number_and_no_number_comes_again() {
+    let (mut book, now) = (Book::default(), Instant::now());
+    book.set_config(&rules(&["--src ::1", "--src ::1", "--src ::2"]), now)
+        .unwrap();
+    assert_eq!(ids(&book, now), [1, 2, 3]);
+    book.set_config(&rules(&["--src ::2", "--src ::9", "--src ::1"]), now)
+        .unwrap();
+    assert_eq!(ids(&book, now), [3, 4, 1]);
+    let added = book
+        .add(rules(&["--dst ::1", "--dst ::2", "--dst ::1"]), now)
+        .unwrap();
+    assert_eq!(added, [5, 6, 5].map(RuleId), "twice the same is once");
+    assert_eq!(book.flush(), 2);
+    let added = book.add(rules(&["--dst ::2"]), now).unwrap();
+    assert_eq!(added, [RuleId(7)]);
+    book.set_blackholes(&prefixes(&["::5", "::6"]), Action::Drop)
+        .unwrap();
+    book.set_blackholes(&prefixes(&["::6", "::7"]), Action::Drop)
+        .unwrap();
+    assert_eq!(ids(&book, now), [7, 3, 4, 1, 9, 10]);
+    book.set_blackholes(&prefixes(&["::6"]), Action::Count)
+        .unwrap();
+    assert_eq!(ids(&book, now), [7, 3, 4, 1, 11], "counted anew");
+}
+
+#[test]
+fn rules_end_by_themselves() {
+    let (mut book, start) = (Book::default(), Instant::now());
+    book.set_config(&rules(&["--src ::1 --ttl 5s", "--src ::2"]), start)
+        .unwrap();
+    book.add(rules(&["--src ::3 --ttl 10s", "--src ::4"]), start)
+        .unwrap();
+    assert_eq!(book.next_expiry(start), Some(start + 5 * SECOND));
+    assert!(!book.expire(start + 4 * SECOND));
+    let at = start + 5 * SECOND;
+    assert!(book.expire(at));
+    assert!(!book.expire(at), "that is no news");
+    assert_eq!(ids(&book, at), [3, 4, 2]);
+    // a reload of the same file does not bring it back, and another time does
+    book.set_config(&rules(&["--src ::1 --ttl 5s", "--src ::2"]), at)
+        .unwrap();
+    assert_eq!(ids(&book, at), [3, 4, 2]);
+    book.set_config(&rules(&["--src ::1 --ttl 6s", "--src ::2"]), at)
+        .unwrap();
+    assert_eq!(ids(&book, at), [3, 4, 1, 2]);
+
+    // asked for again, the time begins anew
+    let again = book.add(rules(&["--src ::3 --ttl 10s"]), at).unwrap();
+    assert_eq!(again, [RuleId(3)]);
+    let later = start + 12 * SECOND;
+    book.expire(later);
+    assert_eq!(ids(&book, later), [3, 4, 2]);
+    let end = start + 15 * SECOND;
+    assert!(book.expire(end));
+    assert_eq!(book.runtime().len(), 1);
+    assert_eq!(book.next_expiry(end), None);
+}
+
+#[test]
+fn rules_of_before_a_restart_never_share_a_number() {
+    let (mut before, now) = (Book::default(), Instant::now());
+    before
+        .add(rules(&["--src ::1", "--src ::2", "--src ::3"]), now)
+        .unwrap();
+    let mut book = Book::default();
+    book.set_config(&rules(&["--src ::8", "--src ::9"]), now)
+        .unwrap();
+    book.restore(before.runtime().to_vec()).unwrap();
+    assert_eq!(ids(&book, now), [4, 5, 3, 1, 2]);
+    let added = book.add(rules(&["--src ::4"]), now).unwrap();
+    assert_eq!(added, [RuleId(6)]);
+}
+
+#[test]
+fn what_cannot_be_taken_out_is_told_why() {
+    let (mut book, now) = (Book::default(), Instant::now());
+    book.set_config(&rules(&["--src ::1"]), now).unwrap();
+    book.add(rules(&["--src ::2", "--src ::3"]), now).unwrap();
+    for (ids, expected) in [
+        (vec![9], Refused::Unknown(RuleId(9))),
+        (vec![2, 9], Refused::Unknown(RuleId(9))),
+        (vec![1], Refused::NotRuntime(RuleId(1), Origin::Config)),
+    ] {
+        let ids: Vec<_> = ids.into_iter().map(RuleId).collect();
+        assert_eq!(book.remove(&ids), Err(expected));
+    }
+    assert_eq!(ids(&book, now), [2, 3, 1], "all or nothing");
+    book.remove(&[RuleId(2)]).unwrap();
+    assert_eq!(ids(&book, now), [3, 1]);
+}
+
+#[test]
+fn there_is_an_end_of_room() {
+    let (mut book, now) = (Book::default(), Instant::now());
+    assert_eq!(book.add(many(MAX_RULES), now).unwrap().len(), MAX_RULES);
+    let before = book.clone();
+    let more = book.add(rules(&["--dst ::1"]), now);
+    assert_eq!(more, Err(Refused::TooMany(MAX_RULES + 1)));
+    book = before;
+    let left_out = book.set_blackholes(&prefixes(&["::1", "::2"]), Action::Drop);
+    assert_eq!(left_out, Ok(2));
+    assert_eq!(book.count(Origin::Blackhole), 0);
+    assert_eq!(
+        book.add(many(10), now).unwrap().len(),
+        10,
+        "they are there already"
+    );
+}
+
+#[test]
+fn patterns_mean_the_interfaces_there_are() {
+    let (mut book, now) = (Book::default(), Instant::now());
+    book.add(
+        rules(&[
+            "--interface eth.*",
+            "--src ::1 --interface eth.*",
+            "--src ::2",
+        ]),
+        now,
+    )
+    .unwrap();
+    let mut asked = 0;
+    let compiled = book.compile(now, |pattern| {
+        assert_eq!(pattern.as_str(), "eth.*");
+        asked += 1;
+        vec![3, 4]
+    });
+    assert_eq!(asked, 1);
+    let interfaces: Vec<_> = compiled
+        .into_iter()
+        .map(|rule| rule.what.interfaces)
+        .collect();
+    assert_eq!(interfaces, [Some(vec![3, 4]), Some(vec![3, 4]), None]);
+    assert_eq!(book.patterns().len(), 1);
+}

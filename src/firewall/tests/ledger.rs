@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+
+use std::time::Instant;
+
+use super::rules;
+use crate::config::Action;
+use crate::firewall::book::Book;
+use crate::firewall::kernel::Counts;
+use crate::firewall::ledger::{Ledger, MAX_LABELS};
+use crate::firewall::rule::RuleId;
+
+fn counted(id: u32, packets: u64) -> (RuleId, Counts) {
+    let counts = Counts {
+        packets,
+        bytes: 100 * packets,
+        dropped_packets: packets / 4,
+        dropped_bytes: 25 * packets,
+    };
+    (RuleId(id), counts)
+}
+
+/// Label, action and packets of each series.
+fn shown(ledger: &Ledger, book: &Book, counts: &[(RuleId, Counts)]) -> Vec<(String, String, u64)> {
+    let series = ledger.series(book, counts).into_iter();
+    series
+        .map(|s| (s.rule, s.action.to_owned(), s.packets))
+        .collect()
+}
+
+fn expected(series: &[(&str, &str, u64)]) -> Vec<(String, String, u64)> {
+    let series = series.iter();
+    series
+        .map(|(r, a, n)| ((*r).into(), (*a).into(), *n))
+        .collect()
+}
+
+#[test]
+fn each_rule_has_its_series_and_a_limit_has_two() {
+    let (mut book, mut ledger) = (Book::default(), Ledger::default());
+    let lines = ["--src ::1", "--src ::2 --action limit --rate 5"];
+    book.set_config(&rules(&lines), Instant::now()).unwrap();
+    ledger.follow(&book, &[]);
+    let counts = [counted(1, 8), counted(2, 40)];
+    let all = [
+        ("config-1", "drop", 8),
+        ("config-2", "drop", 10),
+        ("config-2", "pass", 30),
+    ];
+    assert_eq!(shown(&ledger, &book, &counts), expected(&all));
+}
+
+#[test]
+fn what_shares_a_series_never_makes_it_fall() {
+    let (mut book, mut ledger) = (Book::default(), Ledger::default());
+    let holes = |texts: &[&str]| texts.iter().map(|t| t.parse().unwrap()).collect::<Vec<_>>();
+    book.set_blackholes(&holes(&["::1", "::2"]), Action::Drop)
+        .unwrap();
+    assert!(!ledger.loses(&book));
+    ledger.follow(&book, &[]);
+    let counts = [counted(1, 5), counted(2, 7)];
+    assert_eq!(
+        shown(&ledger, &book, &counts),
+        expected(&[("blackhole", "drop", 12)])
+    );
+    book.set_blackholes(&holes(&["::2"]), Action::Drop).unwrap();
+    assert!(ledger.loses(&book));
+    ledger.follow(&book, &counts);
+    let counts = [counted(2, 8)];
+    assert_eq!(
+        shown(&ledger, &book, &counts),
+        expected(&[("blackhole", "drop", 13)])
+    );
+    book.set_blackholes(&[], Action::Drop).unwrap();
+    ledger.follow(&book, &counts);
+    assert_eq!(
+        shown(&ledger, &book, &[]),
+        expected(&[("blackhole", "drop", 13)])
+    );
+}
+
+#[test]
+fn beyond_so_many_the_rest_is_other_for_good() {
+    let (mut book, mut ledger, now) = (Book::default(), Ledger::default(), Instant::now());
+    let line = |n: usize| format!("--dst 192.0.2.{n}");
+    let lines: Vec<_> = (0..MAX_LABELS + 2).map(line).collect();
+    let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+    book.add(rules(&lines), now).unwrap();
+    ledger.follow(&book, &[]);
+    let last = MAX_LABELS as u32 + 2;
+    let counts = [counted(1, 1), counted(last - 1, 10), counted(last, 20)];
+    let series = shown(&ledger, &book, &counts);
+    assert_eq!(series.len(), MAX_LABELS + 1);
+    assert!(series.contains(&expected(&[("other", "drop", 30)])[0]));
+    // room for a label is for the next that comes
+    book.remove(&[RuleId(1)]).unwrap();
+    ledger.follow(&book, &counts);
+    let series = shown(&ledger, &book, &counts[1..]);
+    assert_eq!(series.len(), MAX_LABELS);
+    assert!(series.contains(&expected(&[("other", "drop", 30)])[0]));
+}

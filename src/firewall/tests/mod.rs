@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The rules and their thread, without a kernel side.
+
+mod book;
+mod ledger;
+mod ports;
+mod worker;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use libbpf_rs::MapHandle;
+
+use super::kernel::{Counts, Kernel, Mode};
+use super::rule::{Compilable, RuleId};
+use super::words::{self, Known};
+use crate::bpf::load::FrameStart;
+use crate::config::Rule;
+
+fn rule(line: &str) -> Rule {
+    let words = words::parse(line, []).unwrap().0;
+    words.rule(&mut Known::default()).unwrap()
+}
+
+fn rules(lines: &[&str]) -> Vec<Rule> {
+    lines.iter().map(|line| rule(line)).collect()
+}
+
+/// What a kernel was told, to be looked at from outside of the thread that owns it.
+#[derive(Clone, Default)]
+struct Fake(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    rules: Vec<Compilable>,
+    replaced: usize,
+    attached: BTreeMap<u32, FrameStart>,
+    counts: BTreeMap<RuleId, Counts>,
+    /// What goes wrong from now on.
+    refuses: Option<&'static str>,
+}
+
+impl Fake {
+    fn with<T>(&self, body: impl FnOnce(&mut State) -> T) -> T {
+        body(&mut self.0.lock().unwrap())
+    }
+
+    fn ids(&self) -> Vec<u32> {
+        self.with(|state| state.rules.iter().map(|rule| rule.id.0).collect())
+    }
+
+    fn refuse(&self, why: Option<&'static str>) {
+        self.with(|state| state.refuses = why);
+    }
+
+    fn count(&self, id: u32, packets: u64) {
+        let counts = Counts {
+            packets,
+            bytes: 100 * packets,
+            ..Counts::default()
+        };
+        self.with(|state| state.counts.insert(RuleId(id), counts));
+    }
+}
+
+impl Kernel for Fake {
+    fn replace(&mut self, rules: &[Compilable]) -> Result<(), String> {
+        self.with(|state| {
+            if let Some(why) = state.refuses {
+                return Err(why.to_owned());
+            }
+            state.rules = rules.to_vec();
+            state.replaced += 1;
+            state
+                .counts
+                .retain(|id, _| rules.iter().any(|rule| rule.id == *id));
+            Ok(())
+        })
+    }
+
+    fn attach(&mut self, ifindex: u32, start: FrameStart) -> Result<Mode, String> {
+        self.with(|state| match state.refuses {
+            Some(why) => Err(why.to_owned()),
+            None => {
+                let twice = state.attached.insert(ifindex, start);
+                assert!(twice.is_none(), "{ifindex} is attached already");
+                Ok(Mode::Generic)
+            }
+        })
+    }
+
+    fn detach(&mut self, ifindex: u32) {
+        let was = self.with(|state| state.attached.remove(&ifindex));
+        assert!(was.is_some(), "{ifindex} was not attached");
+    }
+
+    fn counts(&self) -> io::Result<Vec<(RuleId, Counts)>> {
+        Ok(self.with(|state| state.counts.iter().map(|(id, c)| (*id, *c)).collect()))
+    }
+
+    fn ring(&self) -> io::Result<Option<MapHandle>> {
+        Ok(None)
+    }
+
+    fn lost_samples(&self) -> io::Result<u64> {
+        Ok(0)
+    }
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+
+use std::time::{Duration, Instant};
+
+use super::Fake;
+use crate::bpf::load::FrameStart;
+use crate::config::{Pattern, Patterns};
+use crate::firewall::ports::Ports;
+use crate::links::{Event, Link};
+
+const ARPHRD_ETHER: u16 = 1;
+const ARPHRD_NONE: u16 = 0xfffe;
+
+fn link(ifindex: u32, name: &str) -> Link {
+    Link {
+        ifindex,
+        name: name.into(),
+        arphrd: ARPHRD_ETHER,
+        ..Link::default()
+    }
+}
+
+fn patterns(text: &str) -> Patterns {
+    Patterns::new(vec![text.parse::<Pattern>().unwrap()], Vec::new())
+}
+
+fn attached(fake: &Fake) -> Vec<u32> {
+    fake.with(|state| state.attached.keys().copied().collect())
+}
+
+#[test]
+fn interfaces_are_followed_as_they_come_change_and_go() {
+    let (mut fake, now) = (Fake::default(), Instant::now());
+    let kernel = fake.clone();
+    let mut ports = Ports::new(patterns("eth.*"), vec![link(1, "eth0"), link(2, "wan")]);
+    ports.settle(&mut fake, now);
+    assert_eq!(attached(&kernel), [1]);
+    assert!(ports.take_renumbered());
+
+    // our own attaching is told of as well, and is no news
+    ports.take(Event::New(link(1, "eth0")), &mut fake);
+    assert!(!ports.take_renumbered());
+    ports.take(Event::New(link(2, "eth1")), &mut fake);
+    ports.take(Event::New(link(7, "eth7")), &mut fake);
+    ports.settle(&mut fake, now);
+    assert_eq!(attached(&kernel), [1, 2, 7]);
+    assert_eq!(ports.resolve(&"eth[17]".parse().unwrap()), [2, 7]);
+
+    ports.take(Event::New(link(2, "wan")), &mut fake);
+    ports.take(Event::Gone(7), &mut fake);
+    assert_eq!(
+        attached(&kernel),
+        [1, 2],
+        "one that has gone is let go at once"
+    );
+    ports.take(Event::New(link(7, "eth8")), &mut fake);
+    ports.settle(&mut fake, now);
+    assert_eq!(attached(&kernel), [1, 7]);
+
+    // frames of another kind take another program
+    let bare = Link {
+        arphrd: ARPHRD_NONE,
+        ..link(1, "eth0")
+    };
+    ports.take(Event::New(bare), &mut fake);
+    ports.settle(&mut fake, now);
+    assert_eq!(kernel.with(|state| state.attached[&1]), FrameStart::Ip);
+
+    ports.set_patterns(patterns("eth8"));
+    ports.settle(&mut fake, now);
+    assert_eq!(attached(&kernel), [7]);
+    ports.replace(vec![link(7, "other"), link(8, "eth8")], &mut fake);
+    ports.settle(&mut fake, now);
+    assert_eq!(attached(&kernel), [8]);
+}
+
+#[test]
+fn what_is_refused_is_told_and_tried_again_at_longer_intervals() {
+    let (mut fake, start) = (Fake::default(), Instant::now());
+    let kernel = fake.clone();
+    kernel.refuse(Some("another program is there"));
+    let mut ports = Ports::new(patterns("*"), vec![link(1, "eth0")]);
+    ports.settle(&mut fake, start);
+    let all = ports.all();
+    assert_eq!(all[0].state, Err("another program is there".into()));
+    let second = Duration::from_secs(1);
+    assert_eq!(ports.next_retry(), Some(start + second));
+    ports.settle(&mut fake, start + second);
+    assert_eq!(ports.next_retry(), Some(start + 3 * second));
+    kernel.refuse(None);
+    ports.settle(&mut fake, start + 2 * second);
+    assert_eq!(attached(&kernel), [0u32; 0]);
+    ports.settle(&mut fake, start + 3 * second);
+    assert_eq!(attached(&kernel), [1]);
+    assert!(ports.all()[0].state.is_ok());
+    assert_eq!(ports.next_retry(), None);
+}

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The thread, on its own.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::{Fake, rules};
+use crate::config::{Action, Patterns, Prefix};
+use crate::errors::{Errors, Subsystem};
+use crate::firewall::guard::Caller;
+use crate::firewall::handle::{Asker, Edit, Handle, Refusal, Settings};
+use crate::firewall::rule::RuleId;
+use crate::firewall::worker::{Blackholes, Start, Worker};
+use crate::links::LinkEvents;
+use crate::threads::Threads;
+
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// A thread firewall without interfaces; ends with the test.
+struct Rig {
+    kernel: Fake,
+    handle: Handle,
+    errors: Arc<Errors>,
+    threads: Threads,
+}
+
+fn settings(lines: &[&str]) -> Settings {
+    Settings {
+        patterns: Patterns::new(Vec::new(), Vec::new()),
+        rules: rules(lines),
+        allow: Vec::new(),
+        // what addresses the machine has is not for these tests
+        allow_own: false,
+        blackhole_action: Action::Drop,
+    }
+}
+
+impl Rig {
+    fn new(settings: Settings) -> Self {
+        Self::with(settings, PathBuf::new(), None)
+    }
+
+    fn with(
+        settings: Settings,
+        state_file: PathBuf,
+        blackholes: Option<Box<dyn Blackholes>>,
+    ) -> Self {
+        let (kernel, errors) = (Fake::default(), Arc::new(Errors::default()));
+        let (handle, inbox) = Handle::new().unwrap();
+        let start = Start {
+            kernel: Box::new(kernel.clone()),
+            settings,
+            state_file,
+            events: LinkEvents::open(errors.clone()).unwrap(),
+            links: Vec::new(),
+            peers: Box::new(BTreeSet::new),
+            blackholes,
+            outlet: None,
+            errors: errors.clone(),
+        };
+        let worker = Worker::new(start, inbox).unwrap();
+        let threads = Threads::new();
+        threads
+            .spawn("firewall", move |heartbeat| worker.run(&heartbeat))
+            .unwrap();
+        Self {
+            kernel,
+            handle,
+            errors,
+            threads,
+        }
+    }
+
+    fn add(&self, lines: &[&str]) -> Result<Vec<RuleId>, Refusal> {
+        self.add_as(lines, Asker::default())
+    }
+
+    fn add_as(&self, lines: &[&str], asker: Asker) -> Result<Vec<RuleId>, Refusal> {
+        let edit = Edit::Add {
+            rules: rules(lines),
+            replace: false,
+        };
+        self.handle.edit(edit, asker).map(|edited| edited.added)
+    }
+
+    fn wait_for_ids(&self, expected: &[u32]) {
+        let deadline = Instant::now() + LIMIT;
+        while self.kernel.ids() != expected && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(self.kernel.ids(), expected);
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.handle.end();
+        self.threads.stop("firewall");
+    }
+}
+
+#[test]
+fn a_change_is_in_force_when_it_is_answered() {
+    let rig = Rig::new(settings(&["--src ::1"]));
+    assert_eq!(rig.kernel.ids(), [1], "before the thread began");
+    assert_eq!(
+        rig.add(&["--src ::2", "--src ::3"]),
+        Ok(vec![RuleId(2), RuleId(3)])
+    );
+    assert_eq!(rig.kernel.ids(), [2, 3, 1]);
+    rig.handle
+        .edit(Edit::Remove(vec![RuleId(2)]), Asker::default())
+        .unwrap();
+    assert_eq!(rig.kernel.ids(), [3, 1]);
+    rig.handle.change(settings(&["--src ::4"])).unwrap();
+    assert_eq!(rig.kernel.ids(), [3, 4]);
+    let edited = rig.handle.edit(Edit::Flush, Asker::default()).unwrap();
+    assert_eq!((edited.removed, rig.kernel.ids()), (1, vec![4]));
+    let listing = rig.handle.list(0, 10).unwrap();
+    assert_eq!((listing.total, listing.rules[0].id), (1, RuleId(4)));
+}
+
+#[test]
+fn what_the_kernel_refuses_changes_nothing() {
+    let rig = Rig::new(settings(&["--src ::1"]));
+    rig.kernel.refuse(Some("no memory"));
+    assert_eq!(rig.add(&["--src ::2"]), Err(Refusal::new("no memory")));
+    let error = rig.handle.change(settings(&[])).unwrap_err();
+    assert_eq!(error.why, "no memory");
+    rig.kernel.refuse(None);
+    assert_eq!(rig.handle.list(0, 10).unwrap().total, 1);
+    assert_eq!(
+        rig.add(&["--src ::2"]),
+        Ok(vec![RuleId(2)]),
+        "its number was not used"
+    );
+    assert_eq!(rig.kernel.ids(), [2, 1]);
+}
+
+#[test]
+fn rules_end_on_time_even_where_the_kernel_refuses_for_a_while() {
+    let rig = Rig::new(settings(&["--src ::1 --ttl 1s"]));
+    rig.add(&["--src ::2 --ttl 1s", "--src ::3"]).unwrap();
+    assert_eq!(rig.kernel.ids(), [2, 3, 1]);
+    rig.kernel.refuse(Some("no memory"));
+    std::thread::sleep(Duration::from_millis(1500));
+    assert!(rig.errors.get(Subsystem::Firewall) > 0);
+    rig.kernel.refuse(None);
+    rig.wait_for_ids(&[3]);
+}
+
+#[test]
+fn who_would_lock_himself_out_must_insist() {
+    let rig = Rig::new(settings(&[]));
+    let asker = Asker {
+        caller: Caller::parse("192.0.2.7 51234 198.51.100.1 22"),
+        force: false,
+    };
+    let forced = Asker {
+        force: true,
+        ..asker
+    };
+    let add = |line: &str, asker| rig.add_as(&[line], asker);
+    assert!(add("--src 203.0.113.0/24", asker).is_ok());
+    let refusal = add("--src 192.0.2.0/24", asker).unwrap_err();
+    assert!(refusal.needs_force);
+    assert!(
+        refusal
+            .why
+            .contains("your own SSH connection from 192.0.2.7"),
+        "{refusal:?}"
+    );
+    let pass = add("--src 192.0.2.7 --action pass", asker).unwrap();
+    add("--src 192.0.2.0/24", asker).unwrap();
+    // now this one alone keeps the door open
+    let remove = || Edit::Remove(pass.clone());
+    assert!(rig.handle.edit(remove(), asker).unwrap_err().needs_force);
+    rig.handle.edit(remove(), forced).unwrap();
+    add("--src 192.0.2.7 --action drop", asker).expect("stopped already");
+
+    let refusal = rig.add(&["--action drop"]).unwrap_err();
+    assert!(
+        refusal.needs_force && refusal.why.contains("every packet"),
+        "{refusal:?}"
+    );
+    rig.add(&["--action count"]).unwrap();
+    add("--action drop --interface eth0", forced).unwrap();
+}
+
+#[test]
+fn the_state_file_brings_rules_back() {
+    let folder = std::env::temp_dir().join(format!("rfm-firewall-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("state");
+    let start = || Rig::with(settings(&["--src ::1"]), file.clone(), None);
+    {
+        let rig = start();
+        rig.add(&["--src ::2 --ttl 1h", "--src ::3", "--src ::4 --ttl 1s"])
+            .unwrap();
+    }
+    std::thread::sleep(Duration::from_millis(2100));
+    {
+        let rig = start();
+        assert_eq!(rig.kernel.ids(), [2, 3, 1]);
+        let left = rig.handle.list(0, 1).unwrap().rules[0].left.unwrap();
+        assert!(left > Duration::from_secs(3590) && left < Duration::from_secs(3600));
+        assert_eq!(rig.add(&["--src ::5"]).unwrap(), [RuleId(4)]);
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+type Snapshot = (u64, Vec<Prefix>);
+
+/// Prefixes that a test sets.
+struct Routes {
+    prefixes: Arc<Mutex<Snapshot>>,
+    changed: Receiver<()>,
+}
+
+impl Routes {
+    fn new() -> (Self, Arc<Mutex<Snapshot>>, Sender<()>) {
+        let (wake, changed) = bounded(1);
+        let prefixes: Arc<Mutex<Snapshot>> = Arc::default();
+        let routes = Self {
+            prefixes: prefixes.clone(),
+            changed,
+        };
+        (routes, prefixes, wake)
+    }
+}
+
+impl Blackholes for Routes {
+    fn snapshot(&self) -> Snapshot {
+        self.prefixes.lock().unwrap().clone()
+    }
+
+    fn changed(&self) -> Receiver<()> {
+        self.changed.clone()
+    }
+}
+
+#[test]
+fn blackholes_come_and_go_within_a_second() {
+    let (routes, prefixes, wake) = Routes::new();
+    let rig = Rig::with(
+        settings(&["--src ::1"]),
+        PathBuf::new(),
+        Some(Box::new(routes)),
+    );
+    let set = |generation, texts: &[&str]| {
+        let all = texts.iter().map(|text| text.parse().unwrap()).collect();
+        *prefixes.lock().unwrap() = (generation, all);
+        let _ = wake.try_send(());
+        Instant::now()
+    };
+    let since = set(1, &["192.0.2.1", "2001:db8::/48"]);
+    rig.wait_for_ids(&[1, 2, 3]);
+    assert!(
+        since.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        since.elapsed()
+    );
+    rig.kernel.count(2, 7);
+    let since = set(2, &["2001:db8::/48"]);
+    rig.wait_for_ids(&[1, 3]);
+    assert!(
+        since.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        since.elapsed()
+    );
+    let report = rig.handle.report(LIMIT).unwrap();
+    let series = report
+        .series
+        .iter()
+        .find(|s| s.rule == "blackhole")
+        .unwrap();
+    assert_eq!(
+        (series.action, series.packets),
+        ("drop", 7),
+        "what it counted stays"
+    );
+}
+
+#[test]
+fn many_who_ask_at_once_are_all_answered() {
+    let rig = Rig::new(settings(&[]));
+    std::thread::scope(|scope| {
+        for n in 1..=8 {
+            let rig = &rig;
+            scope.spawn(move || rig.add(&[&format!("--src ::{n}")]).unwrap());
+        }
+    });
+    assert_eq!(rig.kernel.ids().len(), 8);
+    let replaced = rig.kernel.with(|state| state.replaced);
+    assert!(replaced <= 9, "{replaced}");
+}

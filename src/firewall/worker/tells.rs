@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! What the thread tells of itself.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use super::super::book::{Entry, ShownRule};
+use super::super::handle::{Listed, Listing, Report, Request};
+use super::super::rule::Origin;
+use super::Worker;
+use crate::config::{Action, Prefix, Rule};
+
+impl Worker {
+    pub(super) fn tell(&self, request: Request, now: Instant) {
+        match request {
+            Request::List { from, limit, reply } => {
+                drop(reply.try_send(self.list(from, limit, now)));
+            }
+            Request::Report(reply) => {
+                let report = Report {
+                    series: self.ledger.series(&self.book, &self.counts()),
+                    rules: Origin::ALL.map(|origin| self.book.count(origin)),
+                    ports: self.ports.all(),
+                    dropped: self.dropped.clone(),
+                    lost_samples: self.kernel.lost_samples().unwrap_or(0),
+                };
+                drop(reply.try_send(report));
+            }
+            Request::Edit { .. } | Request::Change { .. } | Request::Export(_) | Request::End => {}
+        }
+    }
+
+    fn list(&self, from: usize, limit: usize, now: Instant) -> Listing {
+        let counted: HashMap<_, _> = self.counts().into_iter().collect();
+        let rules = self.book.iter().skip(from).take(limit).map(|shown| {
+            let (rule, sport, expires) = match shown.rule {
+                ShownRule::Entry(Entry { rule, expires, .. }) => (rule.clone(), None, *expires),
+                ShownRule::Allow(what) => {
+                    let rule = Rule {
+                        proto: what.proto,
+                        dport: what.dport,
+                        ..plain(what.src, what.dst, Action::Pass)
+                    };
+                    (rule, what.sport, None)
+                }
+                ShownRule::Blackhole(dst, action) => (plain(None, Some(dst), action), None, None),
+            };
+            Listed {
+                id: shown.id,
+                origin: shown.origin,
+                rule,
+                sport,
+                counts: counted.get(&shown.id).copied().unwrap_or_default(),
+                left: expires.map(|at| at.saturating_duration_since(now)),
+            }
+        });
+        Listing {
+            rules: rules.collect(),
+            total: Origin::ALL
+                .iter()
+                .map(|&origin| self.book.count(origin))
+                .sum(),
+        }
+    }
+}
+
+fn plain(src: Option<Prefix>, dst: Option<Prefix>, action: Action) -> Rule {
+    Rule {
+        src,
+        dst,
+        proto: None,
+        dport: None,
+        interface: None,
+        action,
+        rate: None,
+        ttl: None,
+    }
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! What becomes of packets, by each kind of rule.
+
+use std::time::{Duration, Instant};
+
+use crate::common::lab::can_run;
+use crate::common::packet::Sender;
+use crate::wire::{LIMIT, TOOLS, add, guarded, matched, packet, passed, past, send, to_port};
+
+#[test]
+fn drops_passes_and_counts_by_the_first_rule_that_matches() {
+    if !can_run(&TOOLS) {
+        return;
+    }
+    let rig = guarded(
+        "[[agent.firewall.rule]]\nsrc = \"192.0.2.0/24\"\n\
+         [[agent.firewall.rule]]\nsrc = \"2001:db8:1::/48\"\nproto = \"udp\"\ndport = \"50-60\"\n\
+         [[agent.firewall.rule]]\nsrc = \"203.0.113.0/24\"\naction = \"count\"\n",
+    );
+    assert_eq!(passed(&rig, &packet("192.0.2.1"), 10), 0);
+    assert_eq!(passed(&rig, &packet("192.0.3.1"), 10), 10);
+    assert_eq!(passed(&rig, &packet("2001:db8:1::7"), 10), 0);
+    assert_eq!(passed(&rig, &to_port("2001:db8:1::7", 61), 10), 10);
+    assert_eq!(passed(&rig, &packet("203.0.113.7"), 10), 10);
+
+    // run-time rules go first
+    let pass = add(&rig, "--src 192.0.2.1 --action pass");
+    let drop = add(&rig, "--src 203.0.113.0/25");
+    assert_eq!(passed(&rig, &packet("192.0.2.1"), 5), 5);
+    assert_eq!(passed(&rig, &packet("192.0.2.2"), 5), 0);
+    assert_eq!(passed(&rig, &packet("203.0.113.7"), 5), 0);
+    assert_eq!(passed(&rig, &packet("203.0.113.200"), 5), 5);
+    let metrics = rig.agent.scrape();
+    for (rule, action, packets) in [
+        ("config-1", "drop", 15),
+        ("config-2", "drop", 10),
+        ("config-3", "count", 15),
+        (&*format!("runtime-{pass}"), "pass", 5),
+        (&*format!("runtime-{drop}"), "drop", 5),
+    ] {
+        assert_eq!(matched(&metrics, rule, action), packets, "{rule}");
+    }
+    let labels = [("rule", "config-1"), ("action", "drop")];
+    let bytes = metrics.sum("rfm_firewall_bytes_total", &labels);
+    assert_eq!(bytes, 15 * packet("192.0.2.1").len() as u64);
+    // the flows know nothing of what was dropped
+    assert_eq!(
+        metrics.sum("rfm_collector_sampled_packets_total", &[]),
+        past(&metrics)
+    );
+
+    rig.rfm(&format!("firewall del {drop}"));
+    assert_eq!(passed(&rig, &packet("203.0.113.7"), 5), 5);
+    rig.rfm("firewall flush");
+    assert_eq!(passed(&rig, &packet("192.0.2.1"), 5), 0);
+}
+
+#[test]
+fn a_limit_lets_through_what_it_says() {
+    if !can_run(&TOOLS) {
+        return;
+    }
+    const RATE: u64 = 500;
+    let rig = guarded("");
+    let id = add(
+        &rig,
+        &format!("--src 192.0.2.0/24 --action limit --rate {RATE}"),
+    );
+    let frame = packet("192.0.2.1");
+    // twice as many as may pass, over a second
+    let start = Instant::now();
+    let mut sent = 0u64;
+    rig.namespace.inside(|| {
+        let sender = Sender::new("v0").expect("a packet socket");
+        while start.elapsed() < Duration::from_secs(1) {
+            for _ in 0..20 {
+                sender.send(&frame, 0).expect("sent");
+                sent += 1;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    });
+    let seconds = start.elapsed().as_secs_f64();
+    let label = format!("runtime-{id}");
+    let of = |m: &_, action| matched(m, &label, action);
+    let all = |m: &_| of(m, "pass") + of(m, "drop") == sent;
+    let (metrics, reached) = rig.agent.scrape_until(LIMIT, all);
+    assert!(reached, "{sent} sent");
+    assert!(
+        rig.agent
+            .scrape_until(LIMIT, |m| past(m) == of(&metrics, "pass"))
+            .1
+    );
+    let allowed = RATE as f64 * seconds + RATE as f64 / 10.0 + 2.0;
+    let passed = of(&metrics, "pass") as f64;
+    println!("{sent} sent in {seconds:.3} s, {passed} passed, at most {allowed:.0} may");
+    assert!(passed <= allowed);
+    assert!(passed >= allowed * 0.9, "{passed} of {allowed}");
+    // other sources are not the rule's
+    send(&rig, &packet("192.0.3.1"), 200);
+    let more = |m: &_| past(m) as f64 == passed + 200.0;
+    assert!(rig.agent.scrape_until(LIMIT, more).1);
+}
+
+#[test]
+fn the_allow_list_and_own_addresses_always_pass() {
+    if !can_run(&TOOLS) {
+        return;
+    }
+    let rig = guarded(
+        "allow = [\"192.0.2.0/24\"]\n[[agent.firewall.rule]]\nsrc = \"0.0.0.0/0\"\naction = \"drop\"\n",
+    );
+    assert_eq!(passed(&rig, &packet("192.0.2.1"), 5), 5);
+    assert_eq!(passed(&rig, &packet("203.0.113.1"), 5), 0);
+    // the address becomes an own one, and ceases to be
+    let own = |how: &str| {
+        rig.namespace
+            .ip(&format!("address {how} 198.51.100.9/32 dev lo"))
+    };
+    own("add");
+    let rules = || rig.json("firewall stats")["rules"]["allow"].as_u64();
+    assert!(
+        crate::common::lab::wait_for(LIMIT, || rules() == Some(3)),
+        "{:?}",
+        rules()
+    );
+    assert_eq!(passed(&rig, &packet("203.0.113.1"), 5), 5);
+    own("del");
+    assert!(
+        crate::common::lab::wait_for(LIMIT, || rules() == Some(2)),
+        "{:?}",
+        rules()
+    );
+    assert_eq!(passed(&rig, &packet("203.0.113.1"), 5), 0);
+}
+
+#[test]
+fn a_rule_is_for_the_interfaces_that_it_names() {
+    if !can_run(&TOOLS) {
+        return;
+    }
+    let rig = guarded("");
+    add(&rig, "--src 192.0.2.0/24 --interface wan.*");
+    assert_eq!(passed(&rig, &packet("192.0.2.1"), 5), 5);
+    // another interface comes to be meant: the wire itself, renamed
+    add(&rig, "--src 192.0.3.0/24 --interface v1");
+    assert_eq!(passed(&rig, &packet("192.0.3.1"), 5), 0);
+}

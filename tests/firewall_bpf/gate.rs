@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! A loaded firewall into which frames are put, and rules in the words of an operator.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use libbpf_rs::ProgramInput;
+use rfm::bpf::firewall::{Counts, Firewall, Settings};
+use rfm::bpf::load::FrameStart;
+use rfm::config::{Action, Prefix};
+use rfm::firewall::rule::{Compilable, Match, RuleId};
+
+use crate::common::frames::Frame;
+
+/// BPF_PROG_TEST_RUN lets packets come in on the loopback device.
+pub const LOOPBACK: u32 = 1;
+pub const MAX_RULES: u32 = 100_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Drop,
+    Pass,
+}
+
+pub struct Gate {
+    pub firewall: Firewall,
+}
+
+/// `None` without root; says so.
+pub fn gate() -> Option<Gate> {
+    gate_with(0)
+}
+
+pub fn gate_with(sample_rate: u32) -> Option<Gate> {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: not root");
+        return None;
+    }
+    let settings = Settings {
+        sample_rate,
+        ring_bytes: 65_536,
+        max_rules: MAX_RULES,
+    };
+    let firewall = Firewall::load(&settings).expect("the firewall loads");
+    Some(Gate { firewall })
+}
+
+impl Gate {
+    pub fn with(rules: &[Compilable]) -> Option<Self> {
+        let mut gate = gate()?;
+        gate.firewall.replace(rules).expect("rules");
+        Some(gate)
+    }
+
+    pub fn verdict(&self, frame: &[u8]) -> Verdict {
+        self.verdict_of(FrameStart::Ethernet, frame)
+    }
+
+    pub fn verdict_of(&self, start: FrameStart, frame: &[u8]) -> Verdict {
+        put(&self.firewall, start, frame)
+    }
+
+    /// Those that have counted.
+    pub fn counts(&self) -> BTreeMap<u32, Counts> {
+        let counts = self.firewall.counts().expect("counts");
+        let moved = counts.into_iter().filter(|(_, c)| *c != Counts::default());
+        moved.map(|(id, counts)| (id.0, counts)).collect()
+    }
+
+    /// Packets by rule, of those that have counted.
+    pub fn packets(&self) -> Vec<(u32, u64)> {
+        let counts = self.counts().into_iter();
+        counts.map(|(id, c)| (id, c.packets)).collect()
+    }
+}
+
+pub fn put(firewall: &Firewall, start: FrameStart, frame: &[u8]) -> Verdict {
+    let input = ProgramInput {
+        data_in: Some(frame),
+        ..Default::default()
+    };
+    let output = firewall.program(start).test_run(input).expect("a test run");
+    match output.return_value {
+        1 => Verdict::Drop,
+        2 => Verdict::Pass,
+        other => panic!("the program returned {other}"),
+    }
+}
+
+/// Rules by number from 1, as `rfm firewall add` takes them.
+pub fn rules(lines: &[&str]) -> Vec<Compilable> {
+    (1..).zip(lines).map(|(id, line)| rule(id, line)).collect()
+}
+
+/// `drop src 10.0.0.0/8 dst ::/0 proto tcp sport 1-2 dport 3 interface 1,2 rate 4`
+pub fn rule(id: u32, line: &str) -> Compilable {
+    let mut words = line.split(' ');
+    let action = match words.next().expect("an action") {
+        "drop" => Action::Drop,
+        "pass" => Action::Pass,
+        "count" => Action::Count,
+        "limit" => Action::Limit,
+        other => panic!("{other} is no action"),
+    };
+    let mut what = Match::default();
+    let mut rate = None;
+    while let (Some(key), Some(value)) = (words.next(), words.next()) {
+        match key {
+            "src" => what.src = Some(value.parse().expect(value)),
+            "dst" => what.dst = Some(value.parse().expect(value)),
+            "proto" => what.proto = Some(value.parse().expect(value)),
+            "sport" => what.sport = Some(value.parse().expect(value)),
+            "dport" => what.dport = Some(value.parse().expect(value)),
+            "interface" => {
+                let list = value.split(',').filter(|word| !word.is_empty());
+                what.interfaces = Some(list.map(|word| word.parse().expect(word)).collect());
+            }
+            "rate" => rate = Some(value.parse().expect(value)),
+            other => panic!("{other} is no key"),
+        }
+    }
+    Compilable {
+        id: RuleId(id),
+        what,
+        action,
+        rate,
+    }
+}
+
+/// Drops what comes from a prefix.
+pub fn drop_from(id: u32, prefix: Prefix) -> Compilable {
+    Compilable {
+        id: RuleId(id),
+        what: Match {
+            src: Some(prefix),
+            ..Default::default()
+        },
+        action: Action::Drop,
+        rate: None,
+    }
+}
+
+pub fn ether() -> Frame {
+    Frame::ethernet([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])
+}
+
+/// The IP header of either family.
+pub fn ip(frame: Frame, src: IpAddr, dst: IpAddr) -> Frame {
+    match (src, dst) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => frame.ipv4(src, dst),
+        (IpAddr::V6(src), IpAddr::V6(dst)) => frame.ipv6(src, dst),
+        _ => panic!("{src} and {dst} are not of one family"),
+    }
+}
+
+pub const A4: Ipv4Addr = Ipv4Addr::new(10, 1, 2, 3);
+pub const B4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
+pub const A6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 3);
+pub const B6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 9);
+
+/// From A to B, without a transport.
+pub fn v4() -> Frame {
+    ether().ipv4(A4, B4)
+}
+
+pub fn v6() -> Frame {
+    ether().ipv6(A6, B6)
+}

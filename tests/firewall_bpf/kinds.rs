@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Each kind of rule against each kind of frame.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use rfm::bpf::load::FrameStart;
+
+use crate::common::frames::Frame;
+use crate::gate::Verdict::{self, Drop, Pass};
+use crate::gate::{A4, A6, B4, B6, Gate, ether, gate, rule, rules, v4, v6};
+
+const SYN: u8 = 2;
+
+/// One rule, a frame, what becomes of it; the rule counts if and only if it matches.
+fn check(cases: &[(&str, Frame, Verdict)]) {
+    let Some(mut gate) = gate() else { return };
+    for (id, (line, frame, expected)) in (1..).zip(cases) {
+        gate.firewall.replace(&[rule(id, line)]).expect(line);
+        let bytes = frame.build();
+        let got = gate.verdict(&bytes);
+        assert_eq!(got, *expected, "case {id}: {line}");
+        let counted = match expected {
+            Drop => vec![(id, 1)],
+            Pass => vec![],
+        };
+        assert_eq!(gate.packets(), counted, "case {id}: {line}");
+        if *expected == Drop {
+            let length = bytes.len() as u64;
+            assert_eq!(gate.counts()[&id].bytes, length, "case {id}: {line}");
+        }
+    }
+}
+
+#[test]
+fn each_kind_of_rule_drops_what_it_says_and_nothing_else() {
+    let tcp4 = || v4().tcp(SYN).ports(1000, 80);
+    let udp4 = || v4().udp().ports(1000, 80).payload(20);
+    let tcp6 = || v6().tcp(SYN).ports(1000, 80);
+    check(&[
+        ("drop src 10.1.2.3", tcp4(), Drop),
+        ("drop src 10.1.2.4", tcp4(), Pass),
+        ("drop src 10.0.0.0/8", tcp4(), Drop),
+        ("drop src 11.0.0.0/8", tcp4(), Pass),
+        ("drop src 0.0.0.0/0", tcp4(), Drop),
+        ("drop src 0.0.0.0/0", tcp6(), Pass),
+        ("drop dst 192.0.2.0/24", tcp4(), Drop),
+        ("drop dst 10.1.2.3", tcp4(), Pass),
+        ("drop src 10.1.2.3 dst 192.0.2.0/24", tcp4(), Drop),
+        ("drop src 10.1.2.3 dst 192.0.3.0/24", tcp4(), Pass),
+        ("drop src 10.0.0.0/8 dst 192.0.2.9", tcp4(), Drop),
+        ("drop src 11.0.0.0/8 dst 192.0.2.9", tcp4(), Pass),
+        ("drop src 2001:db8:1::/48", tcp6(), Drop),
+        ("drop src 2001:db8:2::/48", tcp6(), Pass),
+        ("drop src 2001:db8::/32", tcp6(), Drop),
+        ("drop dst 2001:db8:2::9", tcp6(), Drop),
+        ("drop dst 2001:db8:2::8", tcp6(), Pass),
+        ("drop dst 2001:db8:2::/65", tcp6(), Drop),
+        ("drop src ::/0", tcp6(), Drop),
+        ("drop src ::/0", tcp4(), Pass),
+        ("drop src 2001:db8:1::3 dst 2001:db8:2::/64", tcp6(), Drop),
+        ("drop src 2001:db8:1::4 dst 2001:db8:2::9", tcp6(), Pass),
+        ("drop proto tcp", tcp4(), Drop),
+        ("drop proto tcp", tcp6(), Drop),
+        ("drop proto tcp", udp4(), Pass),
+        ("drop proto icmp", v4().icmp(8, 0), Drop),
+        ("drop proto icmpv6", v6().icmpv6(128, 0), Drop),
+        ("drop proto tcp dport 80", tcp4(), Drop),
+        ("drop proto tcp dport 79-81", tcp6(), Drop),
+        ("drop proto tcp dport 81-90", tcp4(), Pass),
+        ("drop proto udp dport 80", tcp4(), Pass),
+        ("drop proto tcp sport 1000", tcp4(), Drop),
+        ("drop proto tcp sport 80", tcp4(), Pass),
+        ("drop proto sctp dport 80", v4().sctp().ports(1, 80), Drop),
+        ("drop src 10.0.0.0/8 proto udp dport 80", udp4(), Drop),
+        ("drop src 10.0.0.0/8 proto udp dport 81", udp4(), Pass),
+        ("drop src 10.0.0.0/8 interface 1", tcp4(), Drop),
+        ("drop src 10.0.0.0/8 interface 2", tcp4(), Pass),
+        ("drop interface 7,1,900000", tcp4(), Drop),
+        ("drop interface 7,2,900000", tcp4(), Pass),
+        ("drop interface ", tcp4(), Pass),
+        ("drop proto 47", v4().says(47).payload(8), Drop),
+    ]);
+}
+
+#[test]
+fn frames_are_seen_through_what_stands_before_their_ip_header() {
+    let inner = |frame: Frame| frame.ipv4(A4, B4).udp().ports(1, 53).payload(12);
+    let inner6 = |frame: Frame| frame.ipv6(A6, B6).udp().ports(1, 53).payload(12);
+    const RULE: &str = "drop src 10.1.2.0/24 proto udp dport 53";
+    const RULE6: &str = "drop src 2001:db8:1::/64 proto udp dport 53";
+    const OTHER: &str = "drop src 10.1.3.0/24 proto udp dport 53";
+    check(&[
+        (RULE, inner(ether().vlan(0x8100, 10)), Drop),
+        (OTHER, inner(ether().vlan(0x8100, 10)), Pass),
+        (RULE, inner(ether().vlan(0x88a8, 10).vlan(0x8100, 20)), Drop),
+        (RULE6, inner6(ether().vlan(0x8100, 10)), Drop),
+        (
+            RULE6,
+            inner6(ether().vlan(0x88a8, 10).vlan(0x8100, 20)),
+            Drop,
+        ),
+        (RULE, inner(ether().mpls(&[16, 17])), Drop),
+        (RULE, inner(ether().vlan(0x8100, 10).pppoe()), Drop),
+        (RULE6, inner6(ether().pppoe()), Drop),
+        (
+            RULE,
+            ether()
+                .ipv4(A4, B4)
+                .options(8)
+                .udp()
+                .ports(1, 53)
+                .payload(2),
+            Drop,
+        ),
+        (
+            OTHER,
+            ether()
+                .ipv4(A4, B4)
+                .options(8)
+                .udp()
+                .ports(1, 53)
+                .payload(2),
+            Pass,
+        ),
+    ]);
+}
+
+#[test]
+fn extension_headers_hide_nothing() {
+    let tcp = |frame: Frame| frame.tcp(SYN).ports(1, 22);
+    const RULE: &str = "drop proto tcp dport 22";
+    check(&[
+        (RULE, tcp(v6().hop_by_hop()), Drop),
+        (RULE, tcp(v6().hop_by_hop().routing().destopt().ah()), Drop),
+        ("drop proto tcp dport 23", tcp(v6().hop_by_hop()), Pass),
+        ("drop proto udp", tcp(v6().hop_by_hop().destopt()), Pass),
+        (
+            "drop dst 2001:db8:2::/48 proto tcp",
+            tcp(v6().destopt()),
+            Drop,
+        ),
+        // cut short, or more of them than are walked: what cannot be seen does not open a door
+        (RULE, v6().hop_by_hop().says(60).payload(1), Drop),
+        (
+            RULE,
+            tcp((0..7).fold(v6(), |frame, _| frame.destopt())),
+            Drop,
+        ),
+        ("drop proto 60", v6().hop_by_hop().says(60).payload(1), Drop),
+    ]);
+}
+
+#[test]
+fn fragments_without_ports_are_no_bypass() {
+    let first = || v4().fragment(0, true).udp().ports(1, 53).payload(40);
+    let later = || v4().fragment(64, true).says(17).payload(40);
+    let later_tcp = || v4().fragment(64, false).says(6).payload(40);
+    let first6 = || v6().fragment6(0, true).udp().ports(1, 53).payload(40);
+    let later6 = || v6().fragment6(64, false).says(17).payload(40);
+    check(&[
+        ("drop proto udp dport 53", first(), Drop),
+        ("drop proto udp dport 54", first(), Pass),
+        ("drop proto udp dport 53", later(), Drop),
+        ("drop proto udp dport 54", later(), Drop),
+        ("drop proto udp dport 53", later_tcp(), Pass),
+        ("drop src 10.1.2.3 proto udp dport 53", later(), Drop),
+        ("drop src 10.1.2.4 proto udp dport 53", later(), Pass),
+        ("drop proto udp dport 53", first6(), Drop),
+        ("drop proto udp dport 54", first6(), Pass),
+        ("drop proto udp dport 54", later6(), Drop),
+        ("drop proto tcp dport 54", later6(), Pass),
+        // a first fragment so small that the ports lie in the next
+        (
+            "drop proto tcp dport 22",
+            v4().fragment(0, true).says(6).payload(8),
+            Drop,
+        ),
+        ("drop proto tcp dport 22", v4().says(6).payload(3), Drop),
+    ]);
+}
+
+/// A rule that passes by ports does not pass what has none to see.
+#[test]
+fn a_later_fragment_is_not_passed_by_ports() {
+    let Some(gate) = Gate::with(&rules(&[
+        "pass proto udp dport 53",
+        "drop dst 192.0.2.0/24",
+    ])) else {
+        return;
+    };
+    let first = v4().fragment(0, true).udp().ports(1, 53).payload(40);
+    let later = v4().fragment(64, false).says(17).payload(40);
+    assert_eq!(gate.verdict(&first.build()), Pass);
+    assert_eq!(gate.verdict(&later.build()), Drop);
+    assert_eq!(gate.packets(), [(1, 1), (2, 1)]);
+}
+
+#[test]
+fn what_keeps_a_link_alive_always_passes() {
+    let everything = rules(&["drop src ::/0", "drop src 0.0.0.0/0", "drop interface 1"]);
+    let Some(gate) = Gate::with(&everything) else {
+        return;
+    };
+    let local: Ipv6Addr = "fe80::1".parse().unwrap();
+    let edge: Ipv6Addr = "febf::1".parse().unwrap();
+    let site: Ipv6Addr = "fec0::1".parse().unwrap();
+    let group: Ipv6Addr = "ff02::1".parse().unwrap();
+    let discovery = |kind| v6().icmpv6(kind, 0).payload(16).edit(14 + 7, 255).build();
+    for (name, frame, expected) in [
+        ("ARP", ether().says(0x0806).payload(28).build(), Pass),
+        ("a length field", ether().payload(46).build(), Pass),
+        ("IPv4 cut short", v4().udp().truncate(30).build(), Pass),
+        (
+            "link-local source",
+            ether().ipv6(local, B6).udp().build(),
+            Pass,
+        ),
+        (
+            "end of fe80::/10",
+            ether().ipv6(edge, B6).udp().build(),
+            Pass,
+        ),
+        (
+            "beyond fe80::/10",
+            ether().ipv6(site, B6).udp().build(),
+            Drop,
+        ),
+        (
+            "link-local destination",
+            ether().ipv6(A6, local).udp().build(),
+            Pass,
+        ),
+        (
+            "link-local group",
+            ether().ipv6(A6, group).udp().build(),
+            Pass,
+        ),
+        (
+            "in a VLAN",
+            ether().vlan(0x8100, 1).ipv6(A6, group).udp().build(),
+            Pass,
+        ),
+        (
+            "echo request",
+            v6().icmpv6(128, 0).edit(14 + 7, 255).build(),
+            Drop,
+        ),
+        (
+            "before discovery",
+            v6().icmpv6(132, 0).edit(14 + 7, 255).build(),
+            Drop,
+        ),
+        ("router solicitation", discovery(133), Pass),
+        ("redirect", discovery(137), Pass),
+        ("after discovery", discovery(138), Drop),
+        ("from afar", v6().icmpv6(135, 0).payload(16).build(), Drop),
+    ] {
+        assert_eq!(gate.verdict(&frame), expected, "{name}");
+    }
+}
+
+#[test]
+fn devices_without_ethernet_begin_with_ip() {
+    let Some(gate) = Gate::with(&rules(&[
+        "drop src 10.1.2.3 proto udp dport 53",
+        "drop src 2001:db8:1::3",
+    ])) else {
+        return;
+    };
+    let four = |src| Frame::layer3().ipv4(src, B4).udp().ports(1, 53).payload(9);
+    let six = |src| Frame::layer3().ipv6(src, B6).udp().payload(9);
+    let ip = |frame: Frame| gate.verdict_of(FrameStart::Ip, &frame.build());
+    assert_eq!(ip(four(A4)), Drop);
+    assert_eq!(ip(four(B4)), Pass);
+    assert_eq!(ip(six(A6)), Drop);
+    assert_eq!(ip(six(B6)), Pass);
+
+    let (outer4, outer6) = (Ipv4Addr::new(198, 51, 100, 1), B6);
+    let gre = |head: &[u8], inner: &Frame| {
+        let payload = [head, &inner.build()].concat();
+        let over4 = Frame::layer3()
+            .ipv4(outer4, outer4)
+            .says(47)
+            .bytes(&payload);
+        let over6 = Frame::layer3()
+            .ipv6(outer6, outer6)
+            .says(47)
+            .bytes(&payload);
+        [over4, over6].map(|frame| gate.verdict_of(FrameStart::Gre, &frame.build()))
+    };
+    let keyed = [0x20, 0, 8, 0, 0, 0, 0, 7];
+    let all = [0xb0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 1];
+    for head in [&[0, 0, 8, 0][..], &keyed, &all] {
+        assert_eq!(gre(head, &four(A4)), [Drop; 2], "{head:?}");
+        assert_eq!(gre(head, &four(B4)), [Pass; 2], "{head:?}");
+        assert_eq!(gre(head, &six(A6)), [Drop; 2], "{head:?}");
+    }
+}
+
+/// Frames larger than a page lie in pieces; both are counted whole.
+#[test]
+fn jumbo_frames_are_judged_and_counted_whole() {
+    let Some(gate) = Gate::with(&rules(&["drop src 10.1.2.3"])) else {
+        return;
+    };
+    let frame = v4().udp().payload(8900).build();
+    assert_eq!(gate.verdict(&frame), Drop);
+    assert_eq!(gate.counts()[&1].bytes, frame.len() as u64);
+}
+
+#[test]
+fn the_first_match_wins_and_what_counts_goes_on() {
+    let Some(gate) = Gate::with(&rules(&[
+        "count src 10.0.0.0/8",         // 1
+        "pass src 10.1.2.3 proto tcp",  // 2
+        "count dst 192.0.2.0/24",       // 3
+        "drop dst 192.0.2.9 proto udp", // 4
+        "count proto udp",              // 5: behind a drop for the same packets
+        "count src 10.1.0.0/16",        // 6
+        "pass src 10.1.2.0/24",         // 7
+        "drop src 10.0.0.0/8",          // 8
+    ])) else {
+        return;
+    };
+    assert_eq!(gate.verdict(&v4().tcp(SYN).build()), Pass);
+    assert_eq!(gate.packets(), [(1, 1), (2, 1)]);
+    assert_eq!(gate.verdict(&v4().udp().build()), Drop);
+    assert_eq!(gate.packets(), [(1, 2), (2, 1), (3, 1), (4, 1)]);
+    assert_eq!(gate.verdict(&v4().icmp(8, 0).build()), Pass);
+    assert_eq!(
+        gate.packets(),
+        [(1, 3), (2, 1), (3, 2), (4, 1), (6, 1), (7, 1)]
+    );
+    let other = ether()
+        .ipv4(Ipv4Addr::new(10, 9, 9, 9), A4)
+        .tcp(SYN)
+        .build();
+    assert_eq!(gate.verdict(&other), Drop);
+    assert_eq!(
+        gate.packets(),
+        [(1, 4), (2, 1), (3, 2), (4, 1), (6, 1), (7, 1), (8, 1)]
+    );
+}
+
+#[test]
+fn without_rules_everything_passes() {
+    let Some(gate) = gate() else {
+        return;
+    };
+    assert_eq!(gate.verdict(&v4().udp().build()), Pass);
+    let Some(gate) = Gate::with(&[]) else { return };
+    assert_eq!(gate.verdict(&v4().udp().build()), Pass);
+    assert_eq!(gate.verdict(&v6().udp().build()), Pass);
+    assert_eq!(gate.packets(), []);
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Rules that limit, and what a set may hold.
+
+use std::net::Ipv4Addr;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rfm::bpf::firewall::{CompileError, ReplaceError};
+use rfm::config::Prefix;
+use rfm::firewall::rule::{Compilable, RuleId};
+
+use crate::gate::Verdict::{Drop, Pass};
+use crate::gate::{A4, Gate, MAX_RULES, drop_from, ether, gate, rule, rules, v4};
+
+/// Puts packets for so long; those that passed, and how long it really was.
+fn flood(gate: &Gate, time: Duration) -> (u64, u64, Duration) {
+    let frame = v4().udp().payload(20).build();
+    let start = Instant::now();
+    let (mut passed, mut dropped) = (0, 0);
+    while start.elapsed() < time {
+        match gate.verdict(&frame) {
+            Pass => passed += 1,
+            Drop => dropped += 1,
+        }
+    }
+    (passed, dropped, start.elapsed())
+}
+
+#[test]
+fn a_limit_passes_its_rate_and_a_burst_of_a_tenth() {
+    for rate in [1_u32, 20, 333, 1000, 7000] {
+        let line = format!("limit src 10.0.0.0/8 rate {rate}");
+        let Some(gate) = Gate::with(&rules(&[&line])) else {
+            return;
+        };
+        let (passed, dropped, took) = flood(&gate, Duration::from_millis(400));
+        let burst = u64::from((rate / 10).max(1));
+        let most = burst + (took.as_secs_f64() * f64::from(rate)) as u64 + 1;
+        // a machine that is busy may not come to put packets for a while, in which tokens overflow
+        let least = burst.max(most * 8 / 10);
+        assert!(
+            (least..=most).contains(&passed),
+            "{rate}/s: {passed} of {least} to {most}"
+        );
+        let counts = gate.counts()[&1];
+        assert_eq!(counts.packets, passed + dropped, "{rate}/s");
+        assert_eq!(counts.dropped_packets, dropped, "{rate}/s");
+        assert_eq!(counts.bytes, counts.packets * 62, "{rate}/s");
+        assert_eq!(counts.dropped_bytes, dropped * 62, "{rate}/s");
+    }
+}
+
+#[test]
+fn a_limit_is_each_rules_own_and_ends_the_search() {
+    let Some(gate) = Gate::with(&rules(&[
+        "limit src 10.1.2.3 proto udp rate 1",
+        "limit src 10.1.2.3 rate 1",
+        "drop src 10.0.0.0/8",
+    ])) else {
+        return;
+    };
+    let (udp, tcp) = (v4().udp().build(), v4().tcp(2).build());
+    assert_eq!([gate.verdict(&udp), gate.verdict(&udp)], [Pass, Drop]);
+    assert_eq!([gate.verdict(&tcp), gate.verdict(&tcp)], [Pass, Drop]);
+    assert_eq!(gate.packets(), [(1, 2), (2, 2)]);
+}
+
+/// What was given out stays given out, whatever else changes.
+#[test]
+fn a_change_of_rules_gives_no_fresh_burst() {
+    let limit = rule(1, "limit src 10.0.0.0/8 rate 10");
+    let Some(mut gate) = Gate::with(std::slice::from_ref(&limit)) else {
+        return;
+    };
+    let frame = v4().udp().build();
+    assert_eq!([gate.verdict(&frame), gate.verdict(&frame)], [Pass, Drop]);
+    let other = rule(2, "drop src 11.0.0.0/8");
+    gate.firewall.replace(&[other, limit]).expect("rules");
+    assert_eq!(gate.verdict(&frame), Drop);
+    sleep(Duration::from_millis(150));
+    assert_eq!([gate.verdict(&frame), gate.verdict(&frame)], [Pass, Drop]);
+    assert_eq!(gate.counts()[&1].packets, 5);
+    assert_eq!(gate.counts()[&1].dropped_packets, 3);
+    // another rate is another limit
+    gate.firewall
+        .replace(&[rule(1, "limit src 10.0.0.0/8 rate 20")])
+        .expect("rules");
+    assert_eq!(gate.verdict(&frame), Pass);
+}
+
+#[test]
+fn what_a_set_cannot_hold_is_refused_and_changes_nothing() {
+    let Some(mut gate) = Gate::with(&rules(&["drop src 10.1.2.3"])) else {
+        return;
+    };
+    let many = |count: u32, line: &str| -> Vec<Compilable> {
+        let first = rule(0, line);
+        let numbered = |id| Compilable {
+            id: RuleId(id),
+            ..first.clone()
+        };
+        (0..count).map(numbered).collect()
+    };
+    let mut deep = many(600, "drop dst 10.0.0.0/8 proto tcp");
+    deep.extend(many(425, "drop dst 10.1.0.0/16 proto udp"));
+    let cases = [
+        (
+            many(MAX_RULES + 1, "drop dst 10.1.2.3"),
+            "100001 rules, at most 100000",
+        ),
+        (
+            many(1025, "drop proto tcp"),
+            "1025 rules without a prefix, at most 1024",
+        ),
+        (
+            deep,
+            "1025 rules for 10.1.0.0/16 and what it lies in, at most 1024",
+        ),
+        (
+            many(1, "limit src ::/0"),
+            "rule 0 is to limit, without a rate",
+        ),
+    ];
+    for (rules, reason) in cases {
+        let error = gate.firewall.replace(&rules).expect_err(reason);
+        assert_eq!(error.to_string(), reason);
+        assert!(matches!(error, ReplaceError::Rules(_)), "{reason}");
+        assert_eq!(gate.verdict(&v4().udp().build()), Drop, "{reason}");
+    }
+    assert_eq!(gate.packets(), [(1, 4)]);
+    let no_rate = CompileError::NoRate(RuleId(3));
+    assert_eq!(no_rate.to_string(), "rule 3 is to limit, without a rate");
+}
+
+/// The longest chains that are taken: the last rule of each still decides.
+#[test]
+fn the_longest_chains_are_walked_to_their_end() {
+    let mut all: Vec<String> = Vec::new();
+    all.extend((0..1023).map(|i| format!("drop proto tcp dport {}", i + 1)));
+    all.extend((0..1023).map(|i| format!("drop src 10.1.2.3 proto udp dport {}", i + 1)));
+    all.extend((0..1024).map(|i| format!("drop dst 192.0.2.9 proto udp dport {}", i + 2000)));
+    all.push("drop src 10.1.2.3 proto udp dport 9000".into());
+    all.push("drop proto tcp dport 9000".into());
+    let lines: Vec<&str> = all.iter().map(String::as_str).collect();
+    let Some(gate) = Gate::with(&rules(&lines)) else {
+        return;
+    };
+    let udp = |port| gate.verdict(&v4().udp().ports(1, port).build());
+    let tcp = |port| gate.verdict(&v4().tcp(2).ports(1, port).build());
+    assert_eq!(
+        [udp(9000), udp(9001), udp(3023), udp(3024)],
+        [Drop, Pass, Drop, Pass]
+    );
+    assert_eq!([tcp(9000), tcp(9001), tcp(1023)], [Drop, Pass, Drop]);
+    assert_eq!(gate.packets(), [(1023, 1), (3070, 1), (3071, 1), (3072, 1)]);
+}
+
+#[test]
+fn a_hundred_thousand_prefixes_are_brought_in_within_a_second() {
+    let Some(mut gate) = gate() else { return };
+    let rules: Vec<Compilable> = (0..MAX_RULES)
+        .map(|id| {
+            let address = Ipv4Addr::from_bits(id.wrapping_mul(0x9e37_79b1));
+            drop_from(id, Prefix::new(address.into(), 32))
+        })
+        .collect();
+    // the shortest of three: others use this machine too, and this build is not optimised
+    let took = (0..3)
+        .map(|_| {
+            let start = Instant::now();
+            gate.firewall.replace(&rules).expect("rules");
+            start.elapsed()
+        })
+        .min();
+    assert!(took < Some(Duration::from_secs(1)), "{took:?}");
+    let last = Ipv4Addr::from_bits((MAX_RULES - 1).wrapping_mul(0x9e37_79b1));
+    assert_eq!(gate.verdict(&ether().ipv4(last, A4).udp().build()), Drop);
+    assert_eq!(gate.packets(), [(MAX_RULES - 1, 1)]);
+}

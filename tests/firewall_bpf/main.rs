@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The firewall's BPF programs alone, without the agent: crafted frames by `BPF_PROG_TEST_RUN`, verdicts and
+//! counters to the packet.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod gate;
+mod hooks;
+mod kinds;
+mod limits;
+mod model;
+mod records;
+mod swaps;
