@@ -147,6 +147,7 @@ purpose() {
         need sysctl procps
         need softflowd softflowd
         need pmacctd pmacct
+        need prometheus prometheus
         ;;
     bare)
         need mmdebstrap mmdebstrap
