@@ -125,6 +125,11 @@ purpose() {
         need nfcapd nfdump
         need nfdump nfdump
         need nfacctd pmacct
+        need pg_ctlcluster postgresql
+        need psql postgresql-client
+        need kcat kcat
+        need clickhouse-server clickhouse-server
+        need clickhouse-client clickhouse-client
         need tshark tshark
         need chromium chromium
         need chromedriver chromium-driver
@@ -198,7 +203,7 @@ services_of() {
     local package
     for package in "$@"; do
         case $package in
-        frr | gobgpd | nfdump | prometheus | softflowd) echo "$package" ;;
+        clickhouse-server | frr | gobgpd | nfdump | postgresql | prometheus | softflowd) echo "$package" ;;
         bird3) echo bird ;;
         nginx-light) echo nginx ;;
         pmacct) echo nfacctd pmacctd sfacctd uacctd ;;

@@ -121,7 +121,8 @@ fn every_file_parses() {
 /// Blocks of README.md in this language, without their fences.
 fn blocks(language: &str) -> Vec<String> {
     let readme = read("README.md");
-    let blocks = readme.split(&format!("```{language}\n")).skip(1);
+    let fence = format!("```{language}\n");
+    let blocks = readme.split(&fence).skip(1);
     blocks
         .map(|rest| rest.split("```").next().unwrap().to_owned())
         .collect()

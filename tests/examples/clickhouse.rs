@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! nfacctd → Kafka → ClickHouse. The broker is the one that librdkafka brings for tests, which chooses its port; it speaks
-//! Kafka's protocol to nfacctd and ClickHouse, groups and offsets included.
+//! nfacctd or goflow2 → Kafka → ClickHouse. The broker is the one that librdkafka brings for tests, which chooses its port; it speaks
+//! Kafka's protocol to all of them, groups and offsets included.
 
 use std::fs;
+use std::process::Command;
 
 use super::common::lab::{Lab, Namespace, can_run, run, try_run, wait_for};
-use super::flows::{PATIENCE, assert_same, example, export, parsed, replaced};
+use super::flows::{Flows, PATIENCE, assert_same, example, export, parsed, replaced};
 use super::nfacctd::Nfacctd;
 
-const TOOLS: [&str; 7] = [
+const TOOLS: [&str; 6] = [
     "ip",
     "ss",
     "sysctl",
-    "nfacctd",
     "kcat",
     "clickhouse-server",
     "clickhouse-client",
@@ -34,8 +34,8 @@ const USERS: &str = "<yandex>
 </yandex>";
 
 /// Runs until the lab ends; its address.
-fn start_broker(lab: &Lab, namespace: &Namespace) -> String {
-    let topic = ["-t", "rfm-flows", "-X", "test.mock.num.brokers=1"];
+fn start_broker(lab: &Lab, namespace: &Namespace, topic: &str) -> String {
+    let topic = ["-t", topic, "-X", "test.mock.num.brokers=1"];
     lab.spawn(
         namespace,
         "kcat.log",
@@ -79,20 +79,55 @@ fn ask(namespace: &Namespace, query: &str) -> String {
     run(&mut namespace.command("clickhouse-client", &["--multiquery", "-q", query]))
 }
 
+/// Broker and store for what one collector brings, with the tables of the example; the broker's address.
+fn start_store(lab: &Lab, namespace: &Namespace, collector: &str, topic: &str) -> String {
+    let broker = start_broker(lab, namespace, topic);
+    start_server(lab, namespace);
+    ask(namespace, &example("clickhouse.sql"));
+    let tables = example(&format!("clickhouse-{collector}.sql"));
+    ask(namespace, &replaced(&tables, BROKER, &broker));
+    broker
+}
+
+/// All of `expected` is in the store in the end, and nothing else, with router, interface and time.
+fn assert_stored(lab: &Lab, namespace: &Namespace, expected: &Flows, said: &str) {
+    let address = |column: &str| format!("replaceOne(IPv6NumToString({column}), '::ffff:', '')");
+    let query = format!(
+        "SELECT {}, {}, src_port, dst_port, proto, sum(packets), sum(bytes) FROM rfm.flows \
+         GROUP BY src, dst, src_port, dst_port, proto",
+        address("src"),
+        address("dst")
+    );
+    let mut found = Flows::new();
+    wait_for(PATIENCE, || {
+        found = parsed(&ask(namespace, &query).replace('\t', " "));
+        found == *expected
+    });
+    let log = fs::read_to_string(lab.path("clickhouse.log")).unwrap_or_default();
+    let errors: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains("<Error>"))
+        .collect();
+    assert_same(&found, expected, &format!("{said}\n{errors:?}"));
+    let told = ask(
+        namespace,
+        &format!(
+            "SELECT DISTINCT {}, in_if, out_if, abs(now() - time) < 100 FROM rfm.flows",
+            address("router")
+        ),
+    );
+    let out = namespace.ifindex("v0");
+    assert_eq!(told, format!("127.0.0.1\t0\t{out}\t1\n"));
+}
+
 #[test]
 fn nfacctd_and_kafka_bring_every_flow_to_clickhouse() {
-    if !can_run(&TOOLS) {
+    if !can_run(&[&TOOLS[..], &["nfacctd"]].concat()) {
         return;
     }
     let lab = Lab::among_others();
     let namespace = lab.wire();
-    let broker = start_broker(&lab, &namespace);
-    start_server(&lab, &namespace);
-    ask(&namespace, &example("clickhouse.sql"));
-    ask(
-        &namespace,
-        &replaced(&example("clickhouse-nfacctd.sql"), BROKER, &broker),
-    );
+    let broker = start_store(&lab, &namespace, "nfacctd", "rfm-flows");
     let port = broker.rsplit(':').next().expect("a port");
     let mut nfacctd = Nfacctd::start(&lab, &namespace, "nfacctd-kafka.conf", |text| {
         replaced(
@@ -103,27 +138,50 @@ fn nfacctd_and_kafka_bring_every_flow_to_clickhouse() {
     });
     let expected = export(&lab, &namespace);
     nfacctd.stop();
+    assert_stored(&lab, &namespace, &expected, &nfacctd.said());
+}
 
-    let address = |column: &str| format!("replaceOne(IPv6NumToString({column}), '::ffff:', '')");
-    let query = format!(
-        "SELECT {}, {}, src_port, dst_port, proto, sum(packets), sum(bytes) FROM rfm.flows \
-         GROUP BY src, dst, src_port, dst_port, proto",
-        address("src"),
-        address("dst")
-    );
-    let mut found = Default::default();
-    wait_for(PATIENCE, || {
-        found = parsed(&ask(&namespace, &query).replace('\t', " "));
-        found == expected
-    });
-    let log = fs::read_to_string(lab.path("clickhouse.log")).unwrap_or_default();
-    assert_same(&found, &expected, &(nfacctd.said() + &log));
-    // router, interface and time are told
-    let out = namespace.ifindex("v0");
-    let router = address("router");
-    let told = ask(
-        &namespace,
-        &format!("SELECT DISTINCT {router}, in_if, out_if, abs(now() - time) < 100 FROM rfm.flows"),
-    );
-    assert_eq!(told, format!("127.0.0.1\t0\t{out}\t1\n"));
+/// Words of the command of a unit.
+fn command_of(unit: &str) -> Vec<String> {
+    let joined = unit.replace("\\\n", " ");
+    let command = joined
+        .lines()
+        .find_map(|line| line.strip_prefix("ExecStart="));
+    command
+        .expect("ExecStart")
+        .split_whitespace()
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn goflow2_and_kafka_bring_every_flow_to_clickhouse() {
+    // no Debian package has it
+    let installed = run(Command::new("sh").args(["-c", "command -v goflow2 || true"]));
+    if installed.is_empty() {
+        println!("skipped: goflow2 is not installed");
+        return;
+    }
+    if !can_run(&TOOLS) {
+        return;
+    }
+    let lab = Lab::among_others();
+    let namespace = lab.wire();
+    let broker = start_store(&lab, &namespace, "goflow2", "rfm-goflow2");
+    let mapping = lab.file("goflow2.yaml", &example("goflow2.yaml"));
+    let unit = replaced(&example("goflow2.service"), BROKER, &broker);
+    let unit = replaced(&unit, "/etc/goflow2.yaml", &mapping.display().to_string());
+    // the broker at hand closes the connection of a client that begins with a newer version of the protocol
+    let old = "-transport kafka -transport.kafka.version 0.11.0.0 ";
+    let unit = replaced(&unit, "-transport kafka ", old);
+    let words = command_of(&unit);
+    assert_eq!(words[0], "/usr/local/bin/goflow2");
+    let arguments: Vec<&str> = words[1..].iter().map(String::as_str).collect();
+    lab.spawn(&namespace, "goflow2.log", installed.trim(), &arguments);
+    assert!(wait_for(PATIENCE, || namespace
+        .run("ss", "-Hlun")
+        .contains(":4739")));
+    let expected = export(&lab, &namespace);
+    let said = fs::read_to_string(lab.path("goflow2.log")).unwrap_or_default();
+    assert_stored(&lab, &namespace, &expected, &said);
 }
