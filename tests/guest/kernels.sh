@@ -48,7 +48,8 @@ tell_routes() {
     bash routes.sh 11019 64999 64998 &
     until_true 10 routes_are_there
 }
-routes_are_there() { [ "$(sum "$(metrics)" 'rfm_rib_routes')" -eq 3 ]; }
+# those of a VRF that is not named are read and not kept
+routes_are_there() { [ "$(sum "$(metrics)" 'rfm_bmp_updates_total')" -eq 3 ]; }
 healthy() { curl -sf -o /dev/null http://127.0.0.1:9669/healthz; }
 
 # link NUMBER: r0 here with one address, and its peer in a namespace of its own; all segmentation off, so that the
