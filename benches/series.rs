@@ -7,13 +7,14 @@ mod common;
 
 use std::error::Error;
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread::{sleep, spawn};
 use std::time::{Duration, Instant};
 
 use common::daemon::Daemon;
 use common::lab::{Lab, Namespace, can_run};
+use common::metrics::Metrics;
 use common::report::{Cell, Report, Table, measuring};
 use common::stats::Figure;
 
@@ -63,12 +64,26 @@ fn main() -> Result<()> {
         }
         sleep(Duration::from_millis(250));
     }
+    let heads: Vec<Metrics> = (FIRST_PROMETHEUS..)
+        .zip(ROUTERS)
+        .map(|(port, _)| namespace.inside(|| own_metrics(port)))
+        .collect::<std::io::Result<_>>()?;
     let mut report = Report::new("series");
-    report.add(tell(&found));
+    report.add(tell(&found, &heads));
     report.write()
 }
 
-fn tell(found: &[Vec<f64>]) -> Table {
+/// What Prometheus says of itself.
+fn own_metrics(port: u16) -> std::io::Result<Metrics> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    Ok(Metrics::parse(body))
+}
+
+fn tell(found: &[Vec<f64>], heads: &[Metrics]) -> Table {
     let mut table = Table::new(
         "Prometheus: memory for the series of one router",
         "Anonymous memory of Prometheus (Debian's, as it comes), which scrapes every second for three minutes, so that \
@@ -84,10 +99,12 @@ fn tell(found: &[Vec<f64>]) -> Table {
         ],
     );
     let nothing = Figure::of(&found[0]);
-    for ((sets, gauges), values) in ROUTERS.into_iter().zip(found) {
+    for (((sets, gauges), values), head) in ROUTERS.into_iter().zip(found).zip(heads) {
         let figure = Figure::of(values);
-        let series = sets * families(gauges).count() as u64;
-        let each = |bytes: f64| match series {
+        // with the five that Prometheus adds for a target
+        let series = head.sum("prometheus_tsdb_head_series", &[]);
+        let chunks = head.sum("prometheus_tsdb_head_chunks", &[]);
+        let each = |bytes: f64| match sets {
             0 => Cell::Nothing,
             _ => Cell::text(format!(
                 "{:.1}",
@@ -100,6 +117,7 @@ fn tell(found: &[Vec<f64>]) -> Table {
             [
                 Cell::text(if gauges { "yes" } else { "no" }),
                 Cell::text(series.to_string()),
+                Cell::text(chunks.to_string()),
                 Cell::figure(Figure::of(&megabytes), 0),
                 each(figure.median),
                 each(figure.max),

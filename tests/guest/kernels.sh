@@ -25,7 +25,7 @@ check() {
 
 metrics() { curl -sf http://127.0.0.1:9669/metrics; }
 # sum TEXT PATTERN: of the values of the series whose line begins so
-sum() { printf '%s\n' "$1" | awk -v p="^$2" '$0 ~ p { s += $2 } END { printf "%.0f", s }'; }
+sum() { printf '%s\n' "$1" | awk -v p="^$2" '$0 ~ p { s += $NF } END { printf "%.0f", s }'; }
 
 # until_true SECONDS COMMAND
 until_true() {
