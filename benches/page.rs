@@ -12,8 +12,9 @@ use common::machine::Machine;
 use common::report::{Cell, Report};
 
 /// In the order of the page.
-const PARTS: [&str; 10] = [
-    "datapath", "flood", "cache", "table", "scrape", "history", "ipfix", "memory", "rib", "start",
+const PARTS: [&str; 11] = [
+    "datapath", "flood", "cache", "table", "scrape", "history", "ipfix", "memory", "series", "rib",
+    "start",
 ];
 
 const INTRODUCTION: &str = "\
@@ -21,7 +22,7 @@ const INTRODUCTION: &str = "\
 
 Written by `make bench`, which repeats all of it (as root; on Debian it installs what is missing);
 `make bench PART=datapath` repeats one part: datapath, flood, cache, table, scrape, history, ipfix,
-memory, rib or start.
+memory, series, rib or start.
 A figure is the median of several rounds in which what is compared takes turns, with the least and the greatest in
 brackets. Targets are this project's own. Other work on the machine widens the spread.
 

@@ -70,7 +70,8 @@ in
       documentation = [ "man:rfm(8)" "man:rfm.toml(5)" ];
       after = [ "sysinit.target" ];
       wantedBy = [ "multi-user.target" ];
-      reloadTriggers = [ config.environment.etc."rfm/rfm.toml".source ];
+      # a reload would leave out what takes a restart, such as a port that was just opened
+      restartTriggers = [ config.environment.etc."rfm/rfm.toml".source ];
       unitConfig.StartLimitIntervalSec = 0;
       serviceConfig = {
         Type = "notify";

@@ -36,9 +36,7 @@ rustPlatform.buildRustPackage {
     installManPage docs/man/*.[1-8]
     installShellCompletion --cmd rfm \
       --bash packaging/completions/rfm.bash --fish packaging/completions/rfm.fish --zsh packaging/completions/_rfm
-    for dashboard in grafana/*.json; do
-      [ ! -e "$dashboard" ] || install -Dm644 -t $out/share/rfm/grafana "$dashboard"
-    done
+    install -Dm644 -t $out/share/rfm/grafana grafana/dashboard.json grafana/rules.yml grafana/alerts.yml
   '';
 
   meta = {

@@ -125,6 +125,11 @@ purpose() {
         need nfcapd nfdump
         need nfdump nfdump
         need nfacctd pmacct
+        need pg_ctlcluster postgresql
+        need psql postgresql-client
+        need kcat kcat
+        need clickhouse-server clickhouse-server
+        need clickhouse-client clickhouse-client
         need tshark tshark
         need chromium chromium
         need chromedriver chromium-driver
@@ -149,6 +154,7 @@ purpose() {
         need nft nftables
         need softflowd softflowd
         need pmacctd pmacct
+        need prometheus prometheus
         ;;
     bare)
         need mmdebstrap mmdebstrap
@@ -199,7 +205,7 @@ services_of() {
     local package
     for package in "$@"; do
         case $package in
-        frr | gobgpd | nfdump | prometheus | softflowd) echo "$package" ;;
+        clickhouse-server | frr | gobgpd | nfdump | postgresql | prometheus | softflowd) echo "$package" ;;
         bird3) echo bird ;;
         nginx-light) echo nginx ;;
         pmacct) echo nfacctd pmacctd sfacctd uacctd ;;

@@ -29,6 +29,7 @@ for suite in "$@"; do
     mkdir "$work/payload"
     cp tests/guest/kernels.sh "$work/payload/run.sh"
     cp tests/guest/kernels.toml "$work/payload/rfm.toml"
+    cp tests/guest/routes.sh "$work/payload/routes.sh"
     cp "$binary" "$work/payload/rfm"
     echo $attach >"$work/payload/attach"
     echo $cache >"$work/payload/cache"

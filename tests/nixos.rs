@@ -118,6 +118,60 @@ fn every_file_parses() {
     }
 }
 
+/// Blocks of README.md in this language, without their fences.
+fn blocks(language: &str) -> Vec<String> {
+    let readme = read("README.md");
+    let fence = format!("```{language}\n");
+    let blocks = readme.split(&fence).skip(1);
+    blocks
+        .map(|rest| rest.split("```").next().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn what_the_readme_shows_parses() {
+    if !can_run(&["nix-instantiate"]) {
+        return;
+    }
+    let blocks = blocks("nix");
+    assert_eq!(blocks.len(), 2);
+    for block in blocks {
+        nix(&["--parse", "-E", &block]).unwrap_or_else(|error| panic!("{block}: {error}"));
+    }
+}
+
+#[test]
+fn the_flake_gives_package_module_and_tests() {
+    if !can_run(&["nix-instantiate"]) {
+        return;
+    }
+    let arguments = ["--eval", "--strict", "--json", "--store", "dummy://"];
+    let text = nix(&[&arguments[..], &["tests/nixos/flake.nix"]].concat()).unwrap();
+    let found: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(found["systems"], json!(["aarch64-linux", "x86_64-linux"]));
+    assert_eq!(found["pname"], "rfm");
+    assert_eq!(found["modulePackage"], "rfm");
+    assert_eq!(found["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(found["revision"], "0123abc");
+    assert_eq!(found["lock"], true);
+    assert_eq!(found["nodes"], json!(["left", "right", "router"]));
+    // what the package installs is there
+    let commands = found["commands"].as_str().unwrap();
+    let words = commands.split_whitespace();
+    let ours: Vec<&str> = words
+        .filter(|word| {
+            ["packaging/", "grafana/", "config/"]
+                .iter()
+                .any(|f| word.starts_with(f))
+        })
+        .collect();
+    assert!(ours.len() > 5, "{commands}");
+    for file in ours {
+        assert!(Path::new(ROOT).join(file).exists(), "{file}");
+    }
+    check("vm", &to_toml(&found["written"])).unwrap();
+}
+
 #[test]
 fn each_key_of_the_file_is_an_option_with_its_default_and_comment() {
     if !can_run(&["nix-instantiate"]) {

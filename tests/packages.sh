@@ -46,7 +46,7 @@ chroot_of() {
         uri=$(mirror)
         mkdir -p "$(dirname "$tar")"
         say "building a minimal Debian $1"
-        mmdebstrap --quiet --variant=minbase --include=systemd,man-db "$1" "$tar.new" ${uri:+"$uri"}
+        mmdebstrap --quiet --format=tar --variant=minbase --include=systemd,man-db "$1" "$tar.new" ${uri:+"$uri"}
         mv "$tar.new" "$tar"
     fi
     mkdir "$2"

@@ -39,9 +39,10 @@ in
 
   testScript = ''
     start_all()
-    for machine in left, right:
-        machine.wait_for_unit("network-online.target")
     router.wait_for_unit("rfm.service")
+    for host in left, right:
+        host.wait_for_unit("multi-user.target")
+    left.wait_until_succeeds("ping -c 1 10.0.2.2")
     router.wait_until_succeeds("curl -sf 'http://[::1]:9669/healthz'")
 
     def value(pattern):

@@ -26,8 +26,10 @@ copy_modules() {
     mkdir -p "$to" "$work/all/lib/modules"
     ln -s "$modules" "$work/all/lib/modules/$version"
     depmod -b "$work/all" "$version"
-    # old kernels have no modules.builtin.modinfo
-    cp "$modules"/modules.{builtin*,order} "$to"
+    # old kernels have no modules.builtin.modinfo, new ones no modules.order
+    for file in "$modules"/modules.{builtin*,order}; do
+        [ ! -e "$file" ] || cp "$file" "$to"
+    done
     for name in "$@"; do
         modprobe -d "$work/all" -S "$version" --show-depends "$name" |
             sed -n 's/^insmod \([^ ]*\).*/\1/p'

@@ -25,7 +25,7 @@ check() {
 
 metrics() { curl -sf http://127.0.0.1:9669/metrics; }
 # sum TEXT PATTERN: of the values of the series whose line begins so
-sum() { printf '%s\n' "$1" | awk -v p="^$2" '$0 ~ p { s += $2 } END { printf "%.0f", s }'; }
+sum() { printf '%s\n' "$1" | awk -v p="^$2" '$0 ~ p { s += $NF } END { printf "%.0f", s }'; }
 
 # until_true SECONDS COMMAND
 until_true() {
@@ -43,6 +43,13 @@ start_rfm() {
     rfm=$!
     until_true 60 healthy || { cat rfm.log && return 1; }
 }
+# a router that tells routes: those of the global table, and one of the VRF
+tell_routes() {
+    bash routes.sh 11019 64999 64998 &
+    until_true 10 routes_are_there
+}
+# those of a VRF that is not named are read and not kept
+routes_are_there() { [ "$(sum "$(metrics)" 'rfm_bmp_updates_total')" -eq 3 ]; }
 healthy() { curl -sf -o /dev/null http://127.0.0.1:9669/healthz; }
 
 # link NUMBER: r0 here with one address, and its peer in a namespace of its own; all segmentation off, so that the
@@ -157,6 +164,9 @@ settled() {
 }
 
 series() { printf '%s\n' "$scrape" | grep -qE "$1"; }
+# the label of what went to 10.1.3.2, through the VRF
+labelled() { scrape=$(metrics) && series "^rfm_flow_packets_total.ifname=\"r3\",direction=\"egress\",proto=\"1\",dst_asn=\"$1\""; }
+no_global_label() { ! series '^rfm_flow_packets_total.ifname="r[23]",.*(asn="64[0-9]*"|net="lab")'; }
 no_program() { ! bpftool prog show | grep -q 'name rfm_'; }
 no_filter() { ! tc filter show dev r0 ingress | grep -q rfm_; }
 
@@ -166,6 +176,7 @@ if ! start_rfm; then
     say "FAILED: the daemon does not start"
     exit 1
 fi
+check 'a router tells its routes' tell_routes
 # the interfaces are quiet once routers have been solicited
 sleep 4
 before=$(counters_at_rest)
@@ -207,7 +218,10 @@ done
 check 'the VRF is told as master' series '^rfm_interface_info.ifname="r2".*master="red"'
 check 'WireGuard is told as kind' series '^rfm_interface_info.ifname="wg0".*kind="wireguard"'
 check 'flows carry the VLAN below' series '^rfm_flow_packets_total.ifname="r1",direction="egress",proto="1",.*vlan="10"'
-check 'flows carry own networks' series '^rfm_flow_packets_total.ifname="r1",direction="egress",proto="1",src_net="lab",dst_net="lab"'
+check 'flows carry own networks' series '^rfm_flow_packets_total.ifname="r1",direction="egress",proto="1",.*src_net="lab",dst_net="lab"'
+check 'flows carry the AS of a route' series '^rfm_flow_packets_total.ifname="r1",direction="egress",proto="1",dst_asn="64999"'
+check 'flows of a VRF carry none of the global table' no_global_label
+check 'flows of a VRF are there' labelled ''
 case $expected_cache in
 yes) check 'with a flow cache' grep -qv 'no flow cache' rfm.log ;;
 no) check 'without a flow cache, and says so' grep -q 'no flow cache on this kernel' rfm.log ;;
@@ -223,7 +237,11 @@ wait $rfm
 check 'a clean end' [ $? -eq 0 ]
 check 'nothing is left' no_program
 
+printf '[agent.enrich.rib.vrf]\nred = "65000:100"\n' >>rfm.toml
 start_rfm
+check 'a router tells its routes again' tell_routes
+check 'echoes through a VRF that is named' echoes n2 10.1.3.2 700
+check 'flows of a VRF that is named carry the AS of its route' until_true 5 labelled 64998
 kill -KILL $rfm
 wait $rfm 2>/dev/null
 if [ "$expected_attach" = tcx ]; then

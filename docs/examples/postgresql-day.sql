@@ -1,0 +1,1 @@
+CREATE TABLE IF NOT EXISTS flows_%Y%m%d () INHERITS (flows);
