@@ -12,4 +12,5 @@ mod commands;
 mod drops;
 mod ends;
 mod packets;
+mod pinned;
 mod wire;
