@@ -18,6 +18,9 @@
 //!    gathers, writes the text, serves it ──► Prometheus           export/
 //!  thread page          │                          ▼
 //!    gathers every 5 s, remembers a day ──► the page at /         export/page/
+//!  thread firewall
+//!    rules of the config, of commands
+//!    and of BGP ──► XDP: drops before all of this                 firewall/, bpf/firewall/
 //!  thread control
 //!    answers on a Unix socket ──► rfm status, flows, top ...      control/, client/, top/
 //! ```
@@ -35,6 +38,7 @@
 //! - a field of exported flows: `export/ipfix/flows.rs`;
 //! - a figure on the page: `export/page/view.rs` and `page.js`;
 //! - a label of the flow series: `flow/labels.rs`;
+//! - a part of a firewall rule: `firewall/words.rs`, `firewall/rule.rs`, `bpf/firewall/`;
 //! - a config key: its struct and reader in `config/`, and `config/rfm.toml`;
 //! - a source that knows addresses: a file in `enrich/` and a line in its `mod.rs`;
 //! - a path of the control socket: `control/routes.rs`; a command that asks it: `args.rs`, `client/`;
