@@ -13,7 +13,8 @@ use common::report::{Cell, Report};
 
 /// In the order of the page.
 const PARTS: [&str; 10] = [
-    "datapath", "flood", "cache", "table", "scrape", "history", "ipfix", "memory", "rib", "start",
+    "datapath", "flood", "firewall", "cache", "table", "scrape", "history", "ipfix", "memory",
+    "rib", "start",
 ];
 
 const INTRODUCTION: &str = "\
