@@ -12,7 +12,7 @@ use common::machine::Machine;
 use common::report::{Cell, Report};
 
 /// In the order of the page.
-const PARTS: [&str; 10] = [
+const PARTS: [&str; 11] = [
     "datapath", "flood", "firewall", "cache", "table", "scrape", "history", "ipfix", "memory",
     "rib", "start",
 ];
