@@ -12,9 +12,9 @@ use common::machine::Machine;
 use common::report::{Cell, Report};
 
 /// In the order of the page.
-const PARTS: [&str; 11] = [
-    "datapath", "flood", "cache", "table", "scrape", "history", "ipfix", "memory", "series", "rib",
-    "start",
+const PARTS: [&str; 12] = [
+    "datapath", "flood", "firewall", "cache", "table", "scrape", "history", "ipfix", "memory",
+    "series", "rib", "start",
 ];
 
 const INTRODUCTION: &str = "\

@@ -79,7 +79,10 @@ impl Wire {
         namespace.run("ethtool", "-K v1 gro on");
         let gate = Gate::load()?;
         let v0 = namespace.ifindex("v0");
-        put(&gate.wire, &v0.to_ne_bytes())?;
+        // the kernel looks for the device where the caller is
+        let placed =
+            namespace.inside(|| put(&gate.wire, &v0.to_ne_bytes()).map_err(|e| e.to_string()));
+        placed?;
         Ok(Self {
             gate,
             v1: namespace.ifindex("v1"),
@@ -119,33 +122,25 @@ impl Wire {
     /// With a set of these addresses, and a rule that drops what comes from them.
     pub fn with_nft<T>(
         &self,
-        family: &str,
         addresses: &[u32],
         body: impl FnOnce(&Self) -> Result<T, Box<dyn Error>>,
     ) -> Result<T, Box<dyn Error>> {
-        let hook = match family {
-            "netdev" => "type filter hook ingress device \"v1\" priority 0",
-            _ => "type filter hook prerouting priority raw",
-        };
-        let mut text = format!(
-            "table {family} bench {{\n set drops {{ type ipv4_addr; flags interval; elements = {{\n"
+        let mut text = String::from(
+            "table netdev bench {\n set drops { type ipv4_addr; flags interval; elements = {\n",
         );
         for address in addresses {
             // writing to a string cannot fail
             let _ = writeln!(text, "{},", std::net::Ipv4Addr::from_bits(*address));
         }
-        let _ = write!(
-            text,
-            "}} }}\n chain in {{ {hook}; policy accept; ip saddr @drops counter drop; }}\n}}\n"
+        text.push_str(
+            "} }\n chain in { type filter hook ingress device \"v1\" priority 0; policy accept;\n \
+             ip saddr @drops counter drop; }\n}\n",
         );
         let file = self.lab.file("bench.nft", &text);
         self.namespace.run("nft", &format!("-f {}", file.display()));
         let result = body(self);
-        let listed = self
-            .namespace
-            .run("nft", &format!("list chain {family} bench in"));
-        self.namespace
-            .run("nft", &format!("delete table {family} bench"));
+        let listed = self.namespace.run("nft", "list chain netdev bench in");
+        self.namespace.run("nft", "delete table netdev bench");
         match listed.contains("packets 0 bytes 0") {
             true => Err("nftables dropped nothing".into()),
             false => result,

@@ -39,7 +39,7 @@ enum rfm_fw_action {
 /* Block 0: what every packet reads. */
 struct rfm_fw_head {
 	__u32 filter[RFM_FW_PREFIX_TABLES]; /* first block of the bits; 0: no such rule */
-	__u8 shift[RFM_FW_PREFIX_TABLES];   /* of a hash, to number a bit */
+	__u8 shift[RFM_FW_PREFIX_TABLES];   /* of a hash, to number a word */
 	__u32 wide;			    /* link to the chain of rules without a prefix */
 	__u32 flags;
 	__u32 rules;  /* first block */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * From an address to its chain of rules. First a bit says whether any prefix may hold the address: for
+ * From an address to its chain of rules. First some bits say whether any prefix may hold the address: for
  * most packets none does, and what these cost is what the firewall costs. Then a search over the
  * boundaries between prefixes: it does not depend on how many lengths are in use, nor on what nests.
  */
@@ -40,13 +40,17 @@ static __always_inline union rfm_fw_block *rfm_fw_block(void *set, __u32 at)
 	return bpf_map_lookup_elem(set, &at);
 }
 
+/* A Bloom filter whose bits for one key lie in one word: one line of the cache is read. */
 static __always_inline int rfm_fw_bit(void *set, const struct rfm_fw_head *head, __u32 table,
 				      __u64 key)
 {
-	__u64 bit = key * RFM_FW_HASH >> (head->shift[table] & 63);
-	const union rfm_fw_block *block = rfm_fw_block(set, head->filter[table] + (bit >> 9));
+	__u64 hash = key * RFM_FW_HASH;
+	__u64 word = hash >> (head->shift[table] & 63);
+	__u64 bits =
+		1ULL << (hash >> 40 & 63) | 1ULL << (hash >> 34 & 63) | 1ULL << (hash >> 28 & 63);
+	const union rfm_fw_block *block = rfm_fw_block(set, head->filter[table] + (word >> 3));
 
-	return block && block->word[bit >> 6 & 7] >> (bit & 63) & 1;
+	return block && (block->word[word & 7] & bits) == bits;
 }
 
 /* May a prefix of this table hold the address, whose first half is given? */

@@ -1,10 +1,17 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Flows that were dropped: told from samples, and in no flow series.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
+use crate::common::agent::Agent;
+use crate::common::lab::Lab;
 use crate::common::lab::{can_run, wait_for};
-use crate::wire::{LIMIT, TOOLS, guarded, packet, past, send};
+use crate::common::packet::Sender;
+use crate::kit::Folder;
+use crate::rig::Listener;
+use crate::wire::{LIMIT, TOOLS, attached, file, guarded, packet, past, send};
 
 #[test]
 fn what_is_dropped_is_told_and_in_no_flow_series() {
@@ -45,4 +52,39 @@ fn what_is_dropped_is_told_and_in_no_flow_series() {
     assert!(reached);
     assert_eq!(past(&metrics), 3);
     assert_eq!(metrics.sum("rfm_collector_sampled_packets_total", &[]), 3);
+}
+
+#[test]
+fn collectors_tell_what_was_dropped_from_the_rest() {
+    if !can_run(&TOOLS) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    let socket = namespace.inside(|| std::net::UdpSocket::bind("127.0.0.1:4739").expect("bound"));
+    let mut collector = Listener::around(socket);
+    let rule = "[[agent.firewall.rule]]\nsrc = \"192.0.2.0/24\"\n\
+                [agent.ipfix]\nhost = \"127.0.0.1\"\n\
+                [agent.collector]\neviction_timeout = \"1s\"\n";
+    let agent = Agent::start(&lab, &namespace, &file(&Folder::new(), rule));
+    attached(&agent);
+    collector.introduced();
+    namespace.inside(|| {
+        let sender = Sender::new("v0").expect("a packet socket");
+        for _ in 0..20_000 {
+            sender.send(&packet("192.0.2.7"), 0).expect("sent");
+        }
+        sender.send(&packet("192.0.3.7"), 0).expect("sent");
+    });
+    // an interval of samples may end in the middle of what was dropped
+    let mut seen = BTreeSet::new();
+    while seen.len() < 2 {
+        for flow in collector.flows(1) {
+            let was_dropped = flow.number(8) == u64::from(u32::from_be_bytes([192, 0, 2, 7]));
+            let status = if was_dropped { 130 } else { 0 };
+            assert_eq!(flow.number(89), status, "{flow:?}");
+            seen.insert(status);
+        }
+    }
+    agent.stop();
 }

@@ -12,7 +12,7 @@ use crate::kit::Folder;
 use crate::wire::{LIMIT, TOOLS, add, agent_on, file, guarded, packet, passed, section};
 
 /// Whether a program is on the XDP hook of `v1`.
-fn has_program(namespace: &crate::common::lab::Namespace) -> bool {
+pub fn has_program(namespace: &crate::common::lab::Namespace) -> bool {
     namespace.ip("link show dev v1").contains("xdp")
 }
 

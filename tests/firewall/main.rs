@@ -3,13 +3,20 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../ipfix/decode.rs"]
+#[allow(dead_code, reason = "the tests of IPFIX use more of it")]
+mod decode;
 #[path = "../control/kit.rs"]
 #[allow(dead_code, reason = "the tests of the control socket use more of it")]
 mod kit;
+#[path = "../ipfix/rig.rs"]
+#[allow(dead_code, reason = "the tests of IPFIX use more of it")]
+mod rig;
 
 mod changes;
 mod commands;
 mod drops;
 mod ends;
 mod packets;
+mod pinned;
 mod wire;

@@ -43,7 +43,7 @@ pub fn agent_on(lab: &Lab, namespace: &crate::common::lab::Namespace, text: &str
     agent
 }
 
-fn attached(agent: &Agent) {
+pub fn attached(agent: &Agent) {
     let on = |m: &Metrics| m.sum("rfm_firewall_interfaces", &[]) == 1;
     let well = |m: &Metrics| on(m) && m.sum("rfm_firewall_interfaces", &[("mode", "none")]) == 0;
     assert!(agent.scrape_until(LIMIT, well).1, "{}", agent.log());

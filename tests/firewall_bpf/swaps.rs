@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Rule sets that change while packets come.
 
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
 
-use libbpf_rs::ProgramInput;
 use rfm::bpf::load::FrameStart;
-use std::os::fd::{AsFd, OwnedFd};
 
 use crate::gate::Verdict::{Drop, Pass};
 use crate::gate::{gate, rule, rules, v4};
@@ -99,7 +98,6 @@ fn no_packet_meets_half_a_set_or_one_that_is_gone() {
 
 /// BPF_PROG_TEST_RUN by descriptor: a program handle of libbpf-rs does not go to another thread.
 fn run(program: &OwnedFd, frame: &[u8]) -> u32 {
-    let _ = ProgramInput::default();
     let mut opts = libbpf_sys::bpf_test_run_opts {
         sz: size_of::<libbpf_sys::bpf_test_run_opts>() as libbpf_sys::size_t,
         data_in: frame.as_ptr().cast(),
@@ -108,10 +106,8 @@ fn run(program: &OwnedFd, frame: &[u8]) -> u32 {
     };
     // SAFETY: the descriptor is a program's; the options carry their size and the frame's, which
     // outlives the call, and no room for output is given.
-    let result = unsafe {
-        use std::os::fd::AsRawFd;
-        libbpf_sys::bpf_prog_test_run_opts(program.as_fd().as_raw_fd(), &mut opts)
-    };
+    let result =
+        unsafe { libbpf_sys::bpf_prog_test_run_opts(program.as_fd().as_raw_fd(), &mut opts) };
     assert_eq!(result, 0, "a test run");
     opts.retval
 }

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! `agent.firewall.pin`: what outlives the agent, who takes it over, and how one gets rid of it.
+
+use std::fs;
+
+use crate::common::agent::Agent;
+use crate::common::lab::{Lab, Namespace, can_run, run, wait_for};
+use crate::ends::has_program;
+use crate::kit::{Folder, Rig};
+use crate::wire::{LIMIT, attached, file, packet, passed};
+
+const CONFIG: &str = "pin = true\n[[agent.firewall.rule]]\nsrc = \"192.0.2.0/24\"\n";
+
+/// A process that keeps a mount namespace with a file system of BPF objects; its number. `ip netns exec`
+/// makes one for each command, without.
+fn keeper(lab: &Lab, namespace: &Namespace) -> String {
+    let file = lab.path("keeper.pid");
+    let script = format!(
+        "mount -t bpf bpf /sys/fs/bpf && echo $$ > {} && exec sleep 1000",
+        file.display()
+    );
+    lab.spawn(namespace, "keeper.log", "sh", &["-c", &script]);
+    let pid = || {
+        fs::read_to_string(&file)
+            .unwrap_or_default()
+            .trim()
+            .to_owned()
+    };
+    assert!(wait_for(LIMIT, || !pid().is_empty()), "nothing was mounted");
+    pid()
+}
+
+#[test]
+fn what_is_pinned_stays_is_taken_over_and_can_be_removed() {
+    if !can_run(&["ip", "sysctl", "mount", "nsenter"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    let folder = Folder::new();
+    let pid = keeper(&lab, &namespace);
+    let inside = ["nsenter", "--mount", "--target", &pid];
+    let text = file(&folder, CONFIG);
+    let start = |text: &str| Agent::start_under(&lab, &namespace, text, &inside);
+
+    let agent = start(&text);
+    attached(&agent);
+    agent.kill();
+    assert!(has_program(&namespace), "it outlives a killed agent");
+
+    let agent = start(&text);
+    attached(&agent);
+    let rig = Rig {
+        agent,
+        namespace: namespace.clone(),
+        folder,
+        lab: Lab::among_others(),
+    };
+    assert_eq!(passed(&rig, &packet("192.0.2.1"), 3), 0);
+    assert_eq!(passed(&rig, &packet("192.0.3.1"), 3), 3);
+    let log = rig.agent.log();
+    assert!(!log.contains("no firewall on v1"), "{log}");
+    let Rig { agent, .. } = rig;
+    agent.kill();
+
+    // without the key, what was left is not in the way
+    let agent = start(&text.replace("pin = true\n", ""));
+    attached(&agent);
+    let log = agent.log();
+    assert!(log.contains("removed the firewall of before"), "{log}");
+    agent.kill();
+    assert!(
+        wait_for(LIMIT, || !has_program(&namespace)),
+        "it is not pinned now"
+    );
+
+    let agent = start(&text);
+    attached(&agent);
+    agent.stop();
+    assert!(
+        has_program(&namespace),
+        "nor does a clean stop detach what is pinned"
+    );
+    let mut detach = namespace.command(inside[0], &inside[1..]);
+    run(detach.args([env!("CARGO_BIN_EXE_rfm"), "--detach"]));
+    assert!(
+        wait_for(LIMIT, || !has_program(&namespace)),
+        "nothing is left"
+    );
+}
