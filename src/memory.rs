@@ -11,6 +11,13 @@ pub fn return_large_blocks() {
     unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, THRESHOLD) };
 }
 
+/// Gives free blocks of all heaps back to the system: glibc does so by itself at the end of a heap alone,
+/// and a block in use may stand there for good. Walks the heaps, some 100 µs.
+pub fn return_free_blocks() {
+    // SAFETY: malloc_trim locks each heap while it walks it, and touches free blocks only.
+    unsafe { libc::malloc_trim(0) };
+}
+
 /// Lets go of the pages of program and library files that are mapped read-only. Most were touched by
 /// the start alone (the config, libbpf's linker); what is needed again comes back from the page cache.
 pub fn forget_startup_code() {
