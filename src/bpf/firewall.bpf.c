@@ -9,6 +9,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "rfm.h"
+#include "common.bpf.h"
 #include "key.bpf.h"
 #include "parse.bpf.h"
 #include "xdp.bpf.h"

@@ -23,13 +23,7 @@ struct {
 	__type(value, struct rfm_fw_cpu);
 } rfm_fw_cpus SEC(".maps");
 
-/* The front of an Ethernet header. */
-struct rfm_fw_macs {
-	__u16 dst[3];
-	__u16 src[3];
-};
-
-/* The next gap is drawn at random, uniform on 1..2N-1: no pattern of packets can hide between. */
+/* The gap is drawn anew each time: no pattern of packets can hide between. */
 static __always_inline int rfm_fw_is_taken(struct rfm_fw_cpu *cpu)
 {
 	__u32 rate = rfm_fw_sample_rate;
@@ -40,14 +34,14 @@ static __always_inline int rfm_fw_is_taken(struct rfm_fw_cpu *cpu)
 		cpu->countdown--;
 		return 0;
 	}
-	cpu->countdown = rate == 1 ? 1 : 1 + bpf_get_prandom_u32() % (2 * rate - 1);
+	cpu->countdown = rfm_draw_gap(rate);
 	return 1;
 }
 
 static __always_inline void rfm_fw_set_macs(struct rfm_flow_record *rec, struct xdp_md *ctx)
 {
-	struct rfm_fw_macs buffer;
-	const struct rfm_fw_macs *mac = rfm_header_xdp(ctx, 0, &buffer, sizeof(buffer));
+	struct rfm_macs buffer;
+	const struct rfm_macs *mac = rfm_header_xdp(ctx, 0, &buffer, sizeof(buffer));
 
 	if (!mac)
 		return;

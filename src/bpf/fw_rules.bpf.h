@@ -10,7 +10,7 @@
 #ifndef RFM_FW_RULES_BPF_H
 #define RFM_FW_RULES_BPF_H
 
-/* Userspace refuses a set in which a chain is longer (MAX_CHAIN of chain.rs). */
+/* Userspace refuses a set in which a chain is longer (MAX_CHAIN of bounds.rs). */
 #define RFM_FW_MAX_CHAIN 1024
 
 /* Tries before a limit takes a packet for too much: other CPUs took a token each time. */
@@ -93,14 +93,6 @@ static __always_inline int rfm_fw_matches(const struct rfm_fw_packet *packet,
 	return !rule->interfaces || rfm_fw_on_interface(packet, rule->interfaces);
 }
 
-static __always_inline void rfm_fw_add(__u64 *sum, __u64 amount, int shared)
-{
-	if (shared)
-		__sync_fetch_and_add(sum, amount);
-	else
-		*sum += amount;
-}
-
 static __always_inline void rfm_fw_count(void *set, const struct rfm_fw_counting *to, __u32 number,
 					 int dropped)
 {
@@ -110,11 +102,11 @@ static __always_inline void rfm_fw_count(void *set, const struct rfm_fw_counting
 	if (!block)
 		return;
 	count = &block->count[number & 1];
-	rfm_fw_add(&count->packets, 1, to->shared);
-	rfm_fw_add(&count->bytes, to->bytes, to->shared);
+	rfm_add(&count->packets, 1, to->shared);
+	rfm_add(&count->bytes, to->bytes, to->shared);
 	if (dropped) {
-		rfm_fw_add(&count->dropped_packets, 1, to->shared);
-		rfm_fw_add(&count->dropped_bytes, to->bytes, to->shared);
+		rfm_add(&count->dropped_packets, 1, to->shared);
+		rfm_add(&count->dropped_bytes, to->bytes, to->shared);
 	}
 }
 

@@ -10,6 +10,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "rfm.h"
+#include "common.bpf.h"
 #include "key.bpf.h"
 #include "parse.bpf.h"
 #include "count.bpf.h"
