@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 /// Where all paths begin.
 pub const VERSION: &str = "/v1";
 
+/// The one path that takes a large body, of those who may change things.
+pub const FIREWALL_ADD: &str = "/v1/firewall/add";
+
 /// Every reply that is not 2xx.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fault {

@@ -19,9 +19,7 @@ use crate::firewall::words::{Known, Words};
 use crate::firewall::{Caller, RuleId};
 use crate::flow::key::FlowRecord;
 
-pub const ADD: &str = "/v1/firewall/add";
-
-/// Of the body of [`ADD`]: some 160 for each of as many rules as there may be.
+/// Of the body of [`api::FIREWALL_ADD`]: some 160 for each of as many rules as there may be.
 const MAX_BODY: usize = 16 << 20;
 
 /// Rules in one answer.
@@ -36,7 +34,7 @@ pub fn large(access: Access) -> impl Fn(&request::Parts, Peer<'_>) -> Option<usi
         let Peer::Unix(connection) = peer else {
             return None;
         };
-        let may = parts.uri.path() == ADD && access.may_change(connection).is_ok();
+        let may = parts.uri.path() == api::FIREWALL_ADD && access.may_change(connection).is_ok();
         may.then_some(MAX_BODY)
     }
 }

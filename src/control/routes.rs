@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::access::Access;
 use super::rates::RateKeeper;
-use super::{Sources, api, firewall};
+use super::{Sources, api};
 use crate::export::http::{Peer, respond};
 
 const JSON: &str = "application/json";
@@ -55,7 +55,7 @@ const PATHS: [(&str, Route); 15] = [
     ("/v1/bmp/flush", Route::Change(Routes::flush_bmp)),
     ("/v1/firewall", Route::Read(Routes::firewall)),
     ("/v1/firewall/rules", Route::Read(Routes::firewall_rules)),
-    (firewall::ADD, Route::Change(Routes::add_to_firewall)),
+    (api::FIREWALL_ADD, Route::Change(Routes::add_to_firewall)),
     ("/v1/firewall/del", Route::Change(Routes::del_from_firewall)),
     ("/v1/firewall/flush", Route::Change(Routes::flush_firewall)),
 ];

@@ -6,10 +6,11 @@ use std::ops::Add;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::proto::MetricType::{self, COUNTER, GAUGE};
-use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily};
+use prometheus::proto::MetricType::{COUNTER, GAUGE};
+use prometheus::proto::{Metric, MetricFamily};
 use prometheus::{Encoder, TextEncoder};
 
+use super::family::{family, sample, single};
 use super::{Build, Input, bmp, firewall};
 use crate::bpf::counters::{Count, FamilyCounters, HookCounters};
 use crate::errors::{Errors, Subsystem};
@@ -293,44 +294,4 @@ fn of_process(process: &ProcessStats) -> Vec<MetricFamily> {
         )
     }));
     families
-}
-
-/// A family of one sample without labels.
-pub(super) fn single(kind: MetricType, name: &str, help: &str, value: f64) -> MetricFamily {
-    family(kind, name, help, [sample(kind, &[], value)])
-}
-
-pub(super) fn family(
-    kind: MetricType,
-    name: &str,
-    help: &str,
-    samples: impl IntoIterator<Item = Metric>,
-) -> MetricFamily {
-    let mut family = MetricFamily::default();
-    family.set_name(name.to_owned());
-    family.set_help(help.to_owned());
-    family.set_field_type(kind);
-    family.set_metric(samples.into_iter().collect());
-    family
-}
-
-/// The family's `kind` says which of a proto's values is read.
-pub(super) fn sample(kind: MetricType, labels: &[(&str, &str)], value: f64) -> Metric {
-    let labels = labels.iter().map(|(name, text)| {
-        let mut pair = LabelPair::default();
-        pair.set_name((*name).to_owned());
-        pair.set_value((*text).to_owned());
-        pair
-    });
-    let mut metric = Metric::from_label(labels.collect());
-    if kind == COUNTER {
-        let mut counter = Counter::default();
-        counter.set_value(value);
-        metric.set_counter(counter);
-    } else {
-        let mut gauge = Gauge::default();
-        gauge.set_value(value);
-        metric.set_gauge(gauge);
-    }
-    metric
 }

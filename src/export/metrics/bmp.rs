@@ -4,7 +4,7 @@
 use prometheus::proto::MetricFamily;
 use prometheus::proto::MetricType::{COUNTER, GAUGE};
 
-use super::agent::{family, sample, single};
+use super::family::{family, sample, single};
 use crate::enrich::bmp::RouterStatus;
 use crate::enrich::rib::{BlackholeRefusal, Counts, Family};
 

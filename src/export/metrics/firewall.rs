@@ -4,7 +4,7 @@
 use prometheus::proto::MetricFamily;
 use prometheus::proto::MetricType::{COUNTER, GAUGE};
 
-use super::agent::{family, sample};
+use super::family::{family, sample};
 use crate::firewall::Origin;
 use crate::firewall::handle::Report;
 use crate::firewall::kernel::Mode;

@@ -7,6 +7,7 @@
 
 pub mod agent;
 mod bmp;
+mod family;
 mod firewall;
 mod flows;
 mod interfaces;
