@@ -23,14 +23,17 @@ fn main() {
     println!("cargo:rustc-env=RFM_REVISION={revision}");
 }
 
-/// src/export/page/page.{html,css,js} → OUT_DIR/page.html and page.html.gz, and OUT_DIR/page.rs with both and
+/// src/export/page/{page,health}.js, page.html and page.css → OUT_DIR/page.html and page.html.gz, and OUT_DIR/page.rs with both and
 /// the policy that lets a browser run this script and apply this style, and no other.
 fn build_page() {
     let read = |name: &str| {
         let path = format!("src/export/page/{name}");
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
     };
-    let (style, script) = (read("page.css"), read("page.js"));
+    let style = read("page.css");
+    // one closure: the page defines nothing for others; it starts at the end of page.js
+    let (health, rest) = (read("health.js"), read("page.js"));
+    let script = format!("\"use strict\";\n(() => {{\n{health}\n{rest}}})();\n");
     let page = read("page.html")
         .replace("<style></style>", &format!("<style>{style}</style>"))
         .replace("<script></script>", &format!("<script>{script}</script>"));

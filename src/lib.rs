@@ -36,7 +36,7 @@
 //! - a kind of link: `links/layer.rs`;
 //! - a figure on /metrics: `export/metrics/`, gathered in `export/scrape.rs`;
 //! - a field of exported flows: `export/ipfix/flows.rs`;
-//! - a figure on the page: `export/page/view.rs` and `page.js`;
+//! - a figure on the page: `export/page/view.rs` and `page.js`; of the agent itself, `health.js`;
 //! - a label of the flow series: `flow/labels.rs`;
 //! - a part of a firewall rule: `firewall/words.rs`, `firewall/rule.rs`, `bpf/firewall/`;
 //! - a config key: its struct and reader in `config/`, and `config/rfm.toml`;

@@ -7,7 +7,7 @@
 //! - [`history`]: all of these, fed tick by tick;
 //! - [`view`]: the history as JSON;
 //! - [`feed`]: THREAD page, which takes a reading each tick;
-//! - `page.html`, `page.css`, `page.js`: made one document by build.rs.
+//! - `page.html`, `page.css`, `page.js`, `health.js`: made one document by build.rs.
 //!
 //! What it shows is read from what /metrics is made of, so that it says nothing that is not said there.
 
