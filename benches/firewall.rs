@@ -13,8 +13,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
+use common::flows::Random;
 use common::frames::Frame;
-use common::gate::{Gate, Wire};
+use common::gate::{Flooded, Gate, Wire};
 use common::lab::can_run;
 use common::machine;
 use common::report::{Cell, Report, Table, measuring, rounds, skipped};
@@ -62,26 +63,18 @@ struct Prefixes {
     all: HashSet<u32>,
 }
 
-/// SplitMix64 (Steele et al., 2014).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u32 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) as u32
-    }
+/// Unicast, and not loopback.
+fn draw_word(random: &mut Random) -> u32 {
+    0x8000_0000 + random.below(0x6000_0000)
 }
 
 impl Prefixes {
     fn draw() -> Self {
-        let mut random = Random(1);
+        let mut random = Random::default();
         let mut all = HashSet::new();
         let mut bits = Vec::with_capacity(MOST);
         while bits.len() < MOST {
-            // unicast, and not loopback
-            let word = random.next() % 0x6000_0000 + 0x8000_0000;
+            let word = draw_word(&mut random);
             if all.insert(word) {
                 bits.push(word);
             }
@@ -106,12 +99,12 @@ impl Prefixes {
 
     /// Source addresses in the order of the packets.
     fn sequence(&self, from: Origin, count: usize) -> Vec<u32> {
-        let mut random = Random(2);
+        let mut random = Random::seeded(2);
         let mut next = || match from {
             Origin::RepeatedHit => self.bits[0],
-            Origin::RandomHit => self.bits[random.next() as usize % count.max(1)],
+            Origin::RandomHit => self.bits[random.below(count.max(1) as u32) as usize],
             Origin::RandomMiss => loop {
-                let word = random.next() % 0x6000_0000 + 0x8000_0000;
+                let word = draw_word(&mut random);
                 if !self.all.contains(&word) {
                     break word;
                 }
@@ -278,38 +271,39 @@ impl Dropper {
         }
     }
 
+    /// CPU nanoseconds a packet. All that was sent must have been dropped: what was lost before cost nothing.
     fn run(
         self,
         wire: &Wire,
         firewall: &mut Firewall,
         words: &[u32],
     ) -> Result<f64, Box<dyn Error>> {
-        match self {
+        let (flooded, dropped) = match self {
             Self::EmptyXdp => {
                 let _link = wire.attach_empty_drop()?;
-                wire.flood(FLOOD)
+                let flooded = wire.flood(FLOOD)?;
+                (flooded, flooded.packets)
             }
             Self::Rfm => {
                 wire.attach(firewall)?;
                 let before = dropped(firewall)?;
-                let took = wire.flood(FLOOD);
+                let flooded = wire.flood(FLOOD);
                 wire.detach(firewall);
-                match dropped(firewall)? > before {
-                    true => took,
-                    false => Err("rfm dropped nothing".into()),
-                }
+                (flooded?, dropped(firewall)? - before)
             }
-            Self::NftIngress => wire.with_nft(words, |wire| wire.flood(FLOOD)),
+            Self::NftIngress => wire.with_nft(words, |wire| wire.flood(FLOOD))?,
+        };
+        let Flooded { packets, ns } = flooded;
+        match dropped == packets {
+            true => Ok(ns),
+            false => Err(format!("{packets} sent, {dropped} dropped").into()),
         }
     }
 }
 
 fn dropped(firewall: &Firewall) -> Result<u64, Box<dyn Error>> {
-    Ok(firewall
-        .counts()?
-        .iter()
-        .map(|(_, counts)| counts.packets)
-        .sum())
+    let counts = firewall.counts()?;
+    Ok(counts.iter().map(|(_, counts)| counts.packets).sum())
 }
 
 /// On a wire, each packet a hit.

@@ -64,6 +64,11 @@ impl Default for Random {
 }
 
 impl Random {
+    /// Another sequence than the default's; `seed` is not 0.
+    pub fn seeded(seed: u64) -> Self {
+        Self(seed)
+    }
+
     pub fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;

@@ -62,6 +62,13 @@ fn put(map: &MapHandle, value: &[u8]) -> libbpf_rs::Result<()> {
     map.update(&0_u32.to_ne_bytes(), value, MapFlags::ANY)
 }
 
+/// What a flood was, and what a packet of it took of the CPU that makes and receives them.
+#[derive(Clone, Copy)]
+pub struct Flooded {
+    pub packets: u64,
+    pub ns: f64,
+}
+
 /// A veth pair: what is sent on `v0` comes in on `v1`.
 pub struct Wire {
     gate: Gate,
@@ -119,12 +126,12 @@ impl Wire {
         firewall.detach(self.v1);
     }
 
-    /// With a set of these addresses, and a rule that drops what comes from them.
+    /// With a set of these addresses, and a rule that drops what comes from them; how many it dropped.
     pub fn with_nft<T>(
         &self,
         addresses: &[u32],
         body: impl FnOnce(&Self) -> Result<T, Box<dyn Error>>,
-    ) -> Result<T, Box<dyn Error>> {
+    ) -> Result<(T, u64), Box<dyn Error>> {
         let mut text = String::from(
             "table netdev bench {\n set drops { type ipv4_addr; flags interval; elements = {\n",
         );
@@ -141,14 +148,15 @@ impl Wire {
         let result = body(self);
         let listed = self.namespace.run("nft", "list chain netdev bench in");
         self.namespace.run("nft", "delete table netdev bench");
-        match listed.contains("packets 0 bytes 0") {
-            true => Err("nftables dropped nothing".into()),
-            false => result,
-        }
+        let mut words = listed
+            .split_whitespace()
+            .skip_while(|word| *word != "packets");
+        let packets = words.nth(1).and_then(|word| word.parse().ok());
+        let packets = packets.ok_or_else(|| format!("no counter in {listed}"))?;
+        Ok((result?, packets))
     }
 
-    /// CPU nanoseconds a packet on the CPU that makes and receives them.
-    pub fn flood(&self, time: Duration) -> Result<f64, Box<dyn Error>> {
+    pub fn flood(&self, time: Duration) -> Result<Flooded, Box<dyn Error>> {
         const CPU: usize = 0;
         let frame = Frame::ethernet([2, 0, 0, 0, 1, 1], mac_of("v1"))
             .ipv4([10, 0, 0, 1].into(), [192, 0, 2, 1].into())
@@ -169,7 +177,10 @@ impl Wire {
         });
         let (packets, cpu) = result?;
         let spent = cpu + (softirq.time()? - before);
-        Ok(spent.as_nanos() as f64 / packets as f64)
+        Ok(Flooded {
+            packets,
+            ns: spent.as_nanos() as f64 / packets as f64,
+        })
     }
 
     fn send(&self, frame: &[u8]) -> Result<(), Box<dyn Error>> {
