@@ -3,7 +3,7 @@
 #
 #   tests/kernels.sh [SUITE ...]      bullseye (5.10), bookworm (6.1), trixie (6.12) and sid unless named; RFM=FILE is the binary
 #
-# Which hook and whether a flow cache is expected follows from the kernel's version: README, "What it costs and needs".
+# Which hook and whether a flow cache and a firewall are expected follows from the kernel's version: README, "What it costs and needs".
 # SPDX-License-Identifier: AGPL-3.0-only
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -22,7 +22,8 @@ for suite in "$@"; do
     kernel=$(scripts/kernel.sh linux-image-cloud-amd64 "$suite")
     image=$(find "$kernel" -name 'vmlinuz-*' -printf %f -quit)
     version=$(cut -d- -f2 <<<"$image" | cut -d+ -f1)
-    attach=clsact cache=no
+    attach=clsact cache=no firewall=no
+    if from 5.18 "$version"; then firewall=yes; fi
     if from 6.6 "$version"; then attach=tcx; fi
     if from 6.7 "$version"; then cache=yes; fi
     rm -rf "$work/payload"
@@ -33,7 +34,8 @@ for suite in "$@"; do
     cp "$binary" "$work/payload/rfm"
     echo $attach >"$work/payload/attach"
     echo $cache >"$work/payload/cache"
-    echo "kernels: Linux $version of $suite: $attach, flow cache: $cache"
+    echo $firewall >"$work/payload/firewall"
+    echo "kernels: Linux $version of $suite: $attach, flow cache: $cache, firewall: $firewall"
     GUEST_TIMEOUT=${GUEST_TIMEOUT:-900} GUEST_CPUS=2 tests/guest/boot.sh "$kernel" "$root" "$work/payload" veth 8021q vrf wireguard sch_ingress cls_bpf \
         || failed+=("$suite ($version)")
 done

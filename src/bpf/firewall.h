@@ -3,9 +3,9 @@
  * A rule set as it lies in the kernel: one array map of blocks, so that one swap changes all of it.
  * Userspace writes a set before it is swapped in; then only counters and limits change, by programs.
  *
- * The number of a rule is its priority, first match first. An address leads to the chain of those rules
- * that may match it: the rules of the longest prefix around it, those of the next longer, and so on.
- * Numbers of rules in links are one more than the number, so that 0 ends a chain.
+ * The number of a rule is its priority, first match first. An address leads to a link: to the rule that
+ * decides, where that is known from the address alone, or to the chain of those rules that may match: the
+ * rules of the longest prefix around it, those of the next longer, and so on.
  */
 #ifndef RFM_FIREWALL_H
 #define RFM_FIREWALL_H
@@ -36,49 +36,69 @@ enum rfm_fw_action {
 #define RFM_FW_PROTOCOL 1u
 #define RFM_FW_PORTS	2u
 
+/*
+ * A link: the number of a rule plus one, 0 for none. With RFM_FW_DECIDED no rule of the chain can come
+ * before this one, which matches whatever else is in the packet; its action is then known without a look
+ * at the rule.
+ */
+#define RFM_FW_LINK_RULE(link)	 ((link)&0x0fffffff)
+#define RFM_FW_LINK_ACTION(link) ((link) >> 28 & 3)
+#define RFM_FW_DECIDED		 0x80000000u
+
+/*
+ * A tree of boundaries: the block of its root, and how many nodes lie above a leaf. 0: none. Of IPv4 there
+ * may be one for each of the upper 12 bits of an address: then it is where the list of these trees begins.
+ */
+#define RFM_FW_TREE_ROOT(tree)	 ((tree)&0x00ffffff)
+#define RFM_FW_TREE_LEVELS(tree) ((tree) >> 24 & 0xf)
+#define RFM_FW_TREE_LIST	 0x80000000u
+
 /* Block 0: what every packet reads. */
 struct rfm_fw_head {
 	__u32 filter[RFM_FW_PREFIX_TABLES]; /* first block of the bits; 0: no such rule */
 	__u8 shift[RFM_FW_PREFIX_TABLES];   /* of a hash, to number a word */
-	__u32 wide;			    /* link to the chain of rules without a prefix */
+	__u32 tree[RFM_FW_TABLES];
+	__u32 wide; /* link to the chain of rules without a prefix */
 	__u32 flags;
 	__u32 rules;  /* first block */
 	__u32 counts; /* first block */
 	__u32 share;  /* blocks of one CPU's counters */
 	__u32 cpu_mask;
-	__u32 pad[5];
 };
 
-/* Where a table of boundaries lies. */
-struct rfm_fw_table {
-	__u32 index; /* IPv4: first block of the positions by upper half of the address */
-	__u32 first; /* block */
-	__u32 count;
+/*
+ * A tree is a B+-tree, a block for each node and leaf. Child `i` holds the keys up to last[i], the one
+ * after them the rest; children lie side by side. What a node has no child for is all ones.
+ */
+struct rfm_fw_node4 {
+	__u32 last[15];
+	__u32 child; /* first block */
 };
 
-/* Block 1. */
-struct rfm_fw_tables {
-	struct rfm_fw_table table[RFM_FW_TABLES];
+struct rfm_fw_node6 {
+	__u64 last[7];
+	__u32 child; /* first block */
 	__u32 pad;
 };
 
-/* From `start` up to the next boundary, `link` begins the chain of rules. */
+/* From `start` up to the next boundary, `link` holds. A leaf that is not full repeats its last. */
 struct rfm_fw_bound4 {
 	__u32 start;
 	__u32 link; /* of the interfaces' table: the number of the interface plus one */
 };
 
+/* Of the upper half of an address. */
 struct rfm_fw_bound6 {
-	__u64 start[2];
+	__u64 start;
 	__u32 link;
-	__u32 pad[3];
+	__u32 below; /* tree over the lower half, whose links hold instead; 0: none */
 };
 
 /* Addresses in host order, those of IPv4 in the upper half of the first word. */
 struct rfm_fw_rule {
 	__u64 src[2];
 	__u64 dst[2];
-	__u32 next;	  /* link */
+	__u32 next;	  /* link, never decided */
 	__u32 interfaces; /* first block of the bits of those that are meant; 0: all */
 	__u32 limit;	  /* block */
 	__u16 sport[2];	  /* first and last */
@@ -96,8 +116,6 @@ struct rfm_fw_rule {
 struct rfm_fw_count {
 	__u64 packets;
 	__u64 bytes;
-	__u64 dropped_packets; /* of those, what a limit dropped */
-	__u64 dropped_bytes;
 };
 
 /*
@@ -111,19 +129,22 @@ struct rfm_fw_limit {
 	__u64 full_at;
 	__u64 interval; /* that one packet takes */
 	__u64 tolerance;
-	__u64 pad[5];
+	__u64 dropped_packets; /* of all CPUs; of those that the rule has counted */
+	__u64 dropped_bytes;
+	__u64 pad[3];
 };
 
 union rfm_fw_block {
 	__u64 word[8];
-	__u32 position[16];
+	__u32 tree[16];
 	struct rfm_fw_head head;
-	struct rfm_fw_tables tables;
+	struct rfm_fw_node4 node4;
+	struct rfm_fw_node6 node6;
 	struct rfm_fw_bound4 bound4[8];
-	struct rfm_fw_bound6 bound6[2];
+	struct rfm_fw_bound6 bound6[4];
 	struct rfm_fw_rule rule;
 	struct rfm_fw_limit limit;
-	struct rfm_fw_count count[2];
+	struct rfm_fw_count count[4];
 };
 
 /* What a CPU keeps for itself. */
@@ -136,6 +157,8 @@ struct rfm_fw_cpu {
 _Static_assert(sizeof(union rfm_fw_block) == 64, "a block is one cache line");
 _Static_assert(sizeof(struct rfm_fw_head) == 64, "the head is one block");
 _Static_assert(sizeof(struct rfm_fw_rule) == 64, "a rule is one block");
-_Static_assert(sizeof(struct rfm_fw_bound6) == 32, "two to a block");
+_Static_assert(sizeof(struct rfm_fw_node4) == 64, "a node is one block");
+_Static_assert(sizeof(struct rfm_fw_node6) == 64, "a node is one block");
+_Static_assert(sizeof(struct rfm_fw_bound6) == 16, "four to a block");
 
 #endif

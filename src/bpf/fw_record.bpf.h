@@ -24,11 +24,12 @@ struct {
 } rfm_fw_cpus SEC(".maps");
 
 /* The gap is drawn anew each time: no pattern of packets can hide between. */
-static __always_inline int rfm_fw_is_taken(struct rfm_fw_cpu *cpu)
+static __always_inline int rfm_fw_is_taken(void)
 {
+	struct rfm_fw_cpu *cpu = bpf_map_lookup_elem(&rfm_fw_cpus, &(__u32){0});
 	__u32 rate = rfm_fw_sample_rate;
 
-	if (!rate)
+	if (!rate || !cpu)
 		return 0;
 	if (cpu->countdown > 1) {
 		cpu->countdown--;
@@ -49,38 +50,41 @@ static __always_inline void rfm_fw_set_macs(struct rfm_flow_record *rec, struct 
 	__builtin_memcpy(rec->src_mac, mac->src, sizeof(rec->src_mac));
 }
 
-static __always_inline void rfm_fw_sample(struct xdp_md *ctx, const union rfm_network *net,
-					  const struct rfm_key *key, const struct rfm_transport *tr,
-					  __u32 bytes, __u32 start)
+__noinline int rfm_fw_record(struct xdp_md *ctx, __u64 network, __u32 start, __u32 bytes)
 {
 	struct rfm_fw_cpu *cpu = bpf_map_lookup_elem(&rfm_fw_cpus, &(__u32){0});
+	union rfm_network net = {.word = network};
+	struct rfm_transport tr = {};
 	struct rfm_flow_record *rec;
-	struct rfm_key whole = *key;
+	struct rfm_key key = {};
+	struct rfm_cursor cur;
 
-	if (!cpu || !rfm_fw_is_taken(cpu))
-		return;
+	rfm_open_xdp(&cur, ctx);
+	if (!cpu || rfm_parse_flow(&cur, &net, rfm_extensions_xdp, &key, &tr))
+		return 0;
 	rec = bpf_ringbuf_reserve(&rfm_fw_ring, sizeof(*rec), 0);
 	if (!rec) {
 		cpu->lost++;
-		return;
+		return 0;
 	}
 	__builtin_memset(rec, 0, sizeof(*rec));
 	if (start == RFM_FW_ETHERNET)
 		rfm_fw_set_macs(rec, ctx);
-	whole.word[4] = rfm_join(ctx->ingress_ifindex, tr->ports);
-	whole.word[5] = rfm_join(
-		rfm_join16(net->vlan_outer, net->vlan_inner),
-		rfm_join16(rfm_join8(tr->protocol, RFM_INGRESS), rfm_join8(net->family, 0)));
-	rfm_key_copy(&rec->key, &whole);
+	key.word[4] = rfm_join(ctx->ingress_ifindex, tr.ports);
+	key.word[5] =
+		rfm_join(rfm_join16(net.vlan_outer, net.vlan_inner),
+			 rfm_join16(rfm_join8(tr.protocol, RFM_INGRESS), rfm_join8(net.family, 0)));
+	rfm_key_copy(&rec->key, &key);
 	rec->packets = 1;
 	rec->bytes = bytes;
-	rec->octets = tr->octets;
+	rec->octets = tr.octets;
 	rec->first = rec->last = bpf_ktime_get_boot_ns();
 	rec->sample_rate = rfm_fw_sample_rate;
 	rec->ingress_ifindex = ctx->ingress_ifindex;
-	rec->tcp_flags = tr->tcp_flags;
-	rec->tos = tr->tos;
+	rec->tcp_flags = tr.tcp_flags;
+	rec->tos = tr.tos;
 	bpf_ringbuf_submit(rec, 0);
+	return 0;
 }
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * From the chains of rules that may match to a verdict: the match with the lowest number decides, and
- * those before it that only count are counted.
+ * From links to a verdict: the match with the lowest number decides, and those before it that only
+ * count are counted.
  *
  * A packet whose ports are not to be seen (a later fragment, a header cut short) matches a rule with
  * ports by all else that the rule says, unless that rule passes: what is hidden must not open a door. The
@@ -23,6 +23,9 @@ struct rfm_fw_packet {
 	void *set;
 	__u64 src[2]; /* host order, as in a rule */
 	__u64 dst[2];
+	__u64 network;	 /* union rfm_network */
+	__u32 start;	 /* enum rfm_fw_start */
+	__u32 link[3];	 /* of the source, of the destination, of what has no prefix */
 	__u32 rules;	 /* first block */
 	__u32 at;	 /* link, while a chain is walked */
 	__u32 best;	 /* number of the first match so far */
@@ -33,6 +36,7 @@ struct rfm_fw_packet {
 	__u8 family;
 	__u8 hidden;   /* RFM_FW_PORTS, RFM_FW_PROTOCOL: what cannot be seen */
 	__u8 counting; /* second round: count what only counts, below the best */
+	__u8 action;   /* of the best */
 	struct rfm_fw_counting {
 		__u32 counts;
 		__u32 share;
@@ -93,21 +97,22 @@ static __always_inline int rfm_fw_matches(const struct rfm_fw_packet *packet,
 	return !rule->interfaces || rfm_fw_on_interface(packet, rule->interfaces);
 }
 
-static __always_inline void rfm_fw_count(void *set, const struct rfm_fw_counting *to, __u32 number,
-					 int dropped)
+static __always_inline void rfm_fw_count(void *set, const struct rfm_fw_counting *to, __u32 number)
 {
-	union rfm_fw_block *block = rfm_fw_block(set, to->counts + to->share + number / 2);
+	union rfm_fw_block *block = rfm_fw_block(set, to->counts + to->share + number / 4);
 	struct rfm_fw_count *count;
 
 	if (!block)
 		return;
-	count = &block->count[number & 1];
+	count = &block->count[number & 3];
 	rfm_add(&count->packets, 1, to->shared);
 	rfm_add(&count->bytes, to->bytes, to->shared);
-	if (dropped) {
-		rfm_add(&count->dropped_packets, 1, to->shared);
-		rfm_add(&count->dropped_bytes, to->bytes, to->shared);
-	}
+}
+
+static __always_inline void rfm_fw_take(struct rfm_fw_packet *packet, __u32 number, __u8 action)
+{
+	packet->best = number;
+	packet->action = action;
 }
 
 /* One rule of a chain. Non-zero ends the walk. */
@@ -129,18 +134,46 @@ static long rfm_fw_visit(__u32 step __attribute__((unused)), struct rfm_fw_packe
 	if (!rfm_fw_matches(packet, rule))
 		return 0;
 	if (packet->counting)
-		rfm_fw_count(packet->set, &packet->to, number, 0);
+		rfm_fw_count(packet->set, &packet->to, number);
 	else
-		packet->best = number;
+		rfm_fw_take(packet, number, rule->action);
 	return 0;
 }
 
 static __always_inline void rfm_fw_walk(struct rfm_fw_packet *packet, __u32 link)
 {
-	if (!link)
-		return;
-	packet->at = link;
-	bpf_loop(RFM_FW_MAX_CHAIN, rfm_fw_visit, packet, 0);
+	packet->at = RFM_FW_LINK_RULE(link);
+	if (packet->at)
+		bpf_loop(RFM_FW_MAX_CHAIN, rfm_fw_visit, packet, 0);
+}
+
+/* Walks every chain that may hold a match. */
+static __always_inline void rfm_fw_walk_all(struct rfm_fw_packet *packet)
+{
+	rfm_fw_walk(packet, packet->link[0]);
+	rfm_fw_walk(packet, packet->link[1]);
+	rfm_fw_walk(packet, packet->link[2]);
+}
+
+static __always_inline int rfm_fw_is_decided(__u32 link)
+{
+	return !link || link & RFM_FW_DECIDED;
+}
+
+/* Is each link decided? Then the first of them is the best, and none that only counts comes before it. */
+static __always_inline int rfm_fw_is_known(struct rfm_fw_packet *packet)
+{
+	if (!rfm_fw_is_decided(packet->link[0]) || !rfm_fw_is_decided(packet->link[1]) ||
+	    !rfm_fw_is_decided(packet->link[2]))
+		return 0;
+#pragma unroll
+	for (int i = 0; i < 3; i++) {
+		__u32 link = packet->link[i];
+
+		if (link && RFM_FW_LINK_RULE(link) - 1 < packet->best)
+			rfm_fw_take(packet, RFM_FW_LINK_RULE(link) - 1, RFM_FW_LINK_ACTION(link));
+	}
+	return 1;
 }
 
 /* Takes a token. Zero if there is none. */
@@ -162,27 +195,31 @@ static __always_inline int rfm_fw_token(struct rfm_fw_limit *limit)
 	return 0;
 }
 
+/* Does the limit of a rule drop this packet? */
+static __always_inline int rfm_fw_is_over(const struct rfm_fw_packet *packet)
+{
+	union rfm_fw_block *block = rfm_fw_block(packet->set, packet->rules + packet->best);
+
+	if (block)
+		block = rfm_fw_block(packet->set, block->rule.limit);
+	if (!block || rfm_fw_token(&block->limit))
+		return 0;
+	/* the line is this CPU's already, by the token that was not there */
+	rfm_add(&block->limit.dropped_packets, 1, 1);
+	rfm_add(&block->limit.dropped_bytes, packet->to.bytes, 1);
+	return 1;
+}
+
 /* Counts a packet for the rule that decided, and says what becomes of it. */
 static __always_inline int rfm_fw_decide(struct rfm_fw_packet *packet)
 {
-	union rfm_fw_block *block = rfm_fw_block(packet->set, packet->rules + packet->best);
-	int drop = 0;
+	int drop = packet->action == RFM_FW_DROP;
 
-	if (!block)
+	if (packet->best == RFM_FW_NO_RULE)
 		return XDP_PASS;
-	switch (block->rule.action) {
-	case RFM_FW_DROP:
-		drop = 1;
-		break;
-	case RFM_FW_LIMIT: {
-		union rfm_fw_block *limit = rfm_fw_block(packet->set, block->rule.limit);
-
-		drop = limit && !rfm_fw_token(&limit->limit);
-		rfm_fw_count(packet->set, &packet->to, packet->best, drop);
-		return drop ? XDP_DROP : XDP_PASS;
-	}
-	}
-	rfm_fw_count(packet->set, &packet->to, packet->best, 0);
+	rfm_fw_count(packet->set, &packet->to, packet->best);
+	if (packet->action == RFM_FW_LIMIT)
+		drop = rfm_fw_is_over(packet);
 	return drop ? XDP_DROP : XDP_PASS;
 }
 

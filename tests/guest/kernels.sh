@@ -2,13 +2,14 @@
 # Runs in the guest, as root: a router with a plain link, a VLAN, a VRF and WireGuard, real traffic
 # through all of them, and the daemon's figures beside the kernel's own.
 #
-#   expect: one word each in the files attach (tcx or clsact) and cache (yes or no)
+#   expect: one word each in the files attach (tcx or clsact), cache and firewall (yes or no)
 # SPDX-License-Identifier: AGPL-3.0-only
 set -u
 
 cd "$(dirname "$0")" || exit 1
 expected_attach=$(cat attach)
 expected_cache=$(cat cache)
+expected_firewall=$(cat firewall)
 failures=0
 
 say() { echo "$(uname -r | cut -d- -f1): $*"; }
@@ -167,6 +168,20 @@ series() { printf '%s\n' "$scrape" | grep -qE "$1"; }
 # the label of what went to 10.1.3.2, through the VRF
 labelled() { scrape=$(metrics) && series "^rfm_flow_packets_total.ifname=\"r3\",direction=\"egress\",proto=\"1\",dst_asn=\"$1\""; }
 no_global_label() { ! series '^rfm_flow_packets_total.ifname="r[23]",.*(asn="64[0-9]*"|net="lab")'; }
+# echoes_are_dropped NAMESPACE ADDRESS
+echoes_are_dropped() {
+    ip netns exec "$1" ping -q -c 20 -i 0.01 -W 1 -s 500 "$2" >ping.log 2>&1
+    grep -q ' 100% packet loss' ping.log || { cat ping.log && return 1; }
+}
+firewall() { ./rfm firewall "$@" --config rfm.toml; }
+dropped_series() { scrape=$(metrics) && series '^rfm_firewall_packets_total.*action="drop".* 20$'; }
+# the instructions that the verifier walked for each program, by the log
+verifier_walked() {
+    say 'instructions that the verifier walked:'
+    awk '/BEGIN PROG LOAD LOG/ { split($0, part, "\047"); name = part[2] }
+        /processed [0-9]+ insns/ { match($0, /processed [0-9]+/); count[name] = substr($0, RSTART + 10, RLENGTH - 10) }
+        END { for (name in count) printf "    %-20s %s\n", name, count[name] }' rfm.log | sort
+}
 no_program() { ! bpftool prog show | grep -q 'name rfm_'; }
 no_filter() { ! tc filter show dev r0 ingress | grep -q rfm_; }
 
@@ -227,15 +242,35 @@ yes) check 'with a flow cache' grep -qv 'no flow cache' rfm.log ;;
 no) check 'without a flow cache, and says so' grep -q 'no flow cache on this kernel' rfm.log ;;
 esac
 
-say 'instructions that the verifier walked:'
-awk '/BEGIN PROG LOAD LOG/ { split($0, part, "\047"); name = part[2] }
-    /processed [0-9]+ insns/ { match($0, /processed [0-9]+/); count[name] = substr($0, RSTART + 10, RLENGTH - 10) }
-    END { for (name in count) printf "    %-20s %s\n", name, count[name] }' rfm.log | sort
-
+verifier_walked
 kill -TERM $rfm
 wait $rfm
 check 'a clean end' [ $? -eq 0 ]
 check 'nothing is left' no_program
+
+printf '[agent.firewall]\nenabled = true\ninterfaces = ["r0"]\n' >>rfm.toml
+case $expected_firewall in
+yes)
+    start_rfm
+    check 'echoes pass a firewall without rules' echoes n0 10.1.1.2 500
+    check 'a rule is taken' firewall add --src 10.1.0.2 --proto icmp
+    check 'the rule drops' echoes_are_dropped n0 10.1.1.2
+    check 'and counts what it drops' until_true 5 dropped_series
+    check 'the driver drops' series '^rfm_firewall_interfaces.mode="native". 1'
+    check 'TCP passes' stream 10.1.1.2
+    check 'the rules are flushed' firewall flush
+    check 'echoes pass again' echoes n0 10.1.1.2 500
+    verifier_walked
+    kill -TERM $rfm
+    wait $rfm
+    check 'nothing of the firewall is left' no_program
+    ;;
+no)
+    ./rfm --config rfm.toml >rfm.log 2>&1
+    check 'the firewall is refused, and says what it needs' grep -q 'for which Linux 5.18 is needed' rfm.log
+    ;;
+esac
+sed -i '/^.agent.firewall/,$d' rfm.toml
 
 printf '[agent.enrich.rib.vrf]\nred = "65000:100"\n' >>rfm.toml
 start_rfm

@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::bounds::{self, Bound, Entry, MAX_CHAIN, TooLong};
+use super::tree::{self, Place};
 use super::{filter, types};
 use crate::config::{Action, PortRange, Prefix};
 use crate::firewall::rule::{Compilable, Match, RuleId};
@@ -15,8 +16,6 @@ pub const BLOCK: usize = 64;
 const MAX_COUNTER_BYTES: u64 = 64 << 20;
 /// A set is far smaller unless thousands of rules name each other interfaces.
 const MAX_BLOCKS: usize = 4 << 20;
-/// Fewer boundaries are searched without an index.
-const INDEX_FROM: usize = 64;
 
 /// Of firewall.h.
 const PREFIX_TABLES: usize = 4;
@@ -29,6 +28,10 @@ const RULE_PROTOCOL: u8 = 1;
 const RULE_PORTS: u8 = 2;
 const TIME_SHIFT: u32 = 6;
 const ANY_FAMILY: u8 = 2;
+const DECIDED: u32 = 1 << 31;
+const LINK_ACTION_SHIFT: u32 = 28;
+/// struct rfm_fw_count to a block.
+const COUNTS_PER_BLOCK: usize = BLOCK / size_of::<types::rfm_fw_count>();
 
 /// Why rules cannot be brought into the kernel.
 #[derive(Debug, PartialEq, Eq)]
@@ -102,6 +105,8 @@ pub struct CountsAt {
 #[derive(Clone, Copy, Debug)]
 pub struct LimitAt {
     pub id: RuleId,
+    /// The limits of a set are in this order.
+    pub number: usize,
     pub rate: u32,
     pub block: usize,
 }
@@ -111,7 +116,6 @@ pub struct LimitAt {
 struct Builder {
     bytes: Vec<u8>,
     head: types::rfm_fw_head,
-    tables: types::rfm_fw_tables,
     /// By the number of the rule.
     next: Vec<u32>,
     limits: Vec<LimitAt>,
@@ -128,19 +132,28 @@ pub fn compile(rules: &[Compilable], most: u32, cpus: Cpus) -> Result<Image, Com
         next: vec![0; rules.len()],
         ..Default::default()
     };
-    builder.reserve(2)?;
+    builder.reserve(1)?;
     builder.place_prefixes(rules)?;
     let interfaces = builder.place_interfaces(rules)?;
     builder.place_rules(rules, &interfaces)?;
     let counts = builder.place_counts(rules, cpus)?;
-    let (head, tables) = (builder.head, builder.tables);
+    let head = builder.head;
     builder.put(0, &head);
-    builder.put(1, &tables);
     Ok(Image {
         bytes: builder.bytes,
         counts,
         limits: builder.limits,
     })
+}
+
+impl Place for Builder {
+    type Error = CompileError;
+
+    fn place<T: plain::Plain>(&mut self, values: &[T]) -> Result<u32, CompileError> {
+        let first = self.reserve(size_of_val(values).div_ceil(BLOCK))?;
+        self.put(first, values);
+        Ok(first as u32)
+    }
 }
 
 impl Builder {
@@ -163,12 +176,6 @@ impl Builder {
         self.bytes[block * BLOCK..][..bytes.len()].copy_from_slice(bytes);
     }
 
-    fn place_all<T: plain::Plain>(&mut self, values: &[T]) -> Result<usize, CompileError> {
-        let first = self.reserve(size_of_val(values).div_ceil(BLOCK))?;
-        self.put(first, values);
-        Ok(first)
-    }
-
     /// Filters, boundaries and chains, and the chain of rules without a prefix.
     fn place_prefixes(&mut self, rules: &[Compilable]) -> Result<(), CompileError> {
         let sorted = Sorted::new(rules);
@@ -177,9 +184,11 @@ impl Builder {
                 rules: sorted.wide.len(),
             });
         }
-        for number in sorted.wide.into_iter().rev() {
-            self.next[number as usize] = self.head.wide;
-            self.head.wide = number + 1;
+        if let Some(first) = sorted.wide.first() {
+            self.head.wide = link(rules, *first + 1, ends(&rules[*first as usize]));
+        }
+        for pair in sorted.wide.windows(2) {
+            self.next[pair[0] as usize] = pair[1] + 1;
         }
         for (table, mut entries) in sorted.tables.into_iter().enumerate() {
             if entries.is_empty() {
@@ -188,47 +197,18 @@ impl Builder {
             let ipv6 = table >= 2;
             let prefixes = entries.iter().map(|e| (e.start, e.length));
             let filter = filter::build(prefixes, ipv6);
-            self.head.filter[table] = self.place_all(&filter.words)? as u32;
+            self.head.filter[table] = self.place(&filter.words)?;
             self.head.shift[table] = filter.shift;
             self.head.flags |= u32::from(filter.coarse) * (COARSE << table);
             let width = if ipv6 { 128 } else { 32 };
             let bounds = bounds::build(&mut entries, width, &mut self.next);
             let bounds = bounds.map_err(|error| too_deep(&error, ipv6))?;
-            match ipv6 {
-                true => self.place_bounds6(table, &bounds)?,
-                false => self.place_bounds4(table, &bounds)?,
-            }
+            let link = |bound: &Bound| link(rules, bound.link, bound.decided);
+            self.head.tree[table] = match ipv6 {
+                true => tree::place6(self, &bounds, link)?,
+                false => tree::place4(self, &bounds, link)?,
+            };
         }
-        Ok(())
-    }
-
-    fn place_bounds4(&mut self, table: usize, bounds: &[Bound]) -> Result<(), CompileError> {
-        if bounds.len() >= INDEX_FROM {
-            self.tables.table[table].index = self.place_all(&index(bounds))? as u32;
-        }
-        let raw: Vec<types::rfm_fw_bound4> = bounds
-            .iter()
-            .map(|bound| types::rfm_fw_bound4 {
-                start: bound.start as u32,
-                link: bound.link,
-            })
-            .collect();
-        self.tables.table[table].first = self.place_all(&raw)? as u32;
-        self.tables.table[table].count = bounds.len() as u32;
-        Ok(())
-    }
-
-    fn place_bounds6(&mut self, table: usize, bounds: &[Bound]) -> Result<(), CompileError> {
-        let raw: Vec<types::rfm_fw_bound6> = bounds
-            .iter()
-            .map(|bound| types::rfm_fw_bound6 {
-                start: halves(bound.start),
-                link: bound.link,
-                ..Default::default()
-            })
-            .collect();
-        self.tables.table[table].first = self.place_all(&raw)? as u32;
-        self.tables.table[table].count = bounds.len() as u32;
         Ok(())
     }
 
@@ -251,28 +231,14 @@ impl Builder {
             for number in list.iter().filter_map(|i| named.binary_search(i).ok()) {
                 bits[number / 64] |= 1 << (number % 64);
             }
-            placed.insert(list, self.place_all(&bits)? as u32);
+            placed.insert(list, self.place(&bits)?);
         }
         if placed.is_empty() {
             return Ok(placed);
         }
-        let mut bounds = vec![Bound { start: 0, link: 0 }];
-        for (number, ifindex) in (1..).zip(&named) {
-            let start = u128::from(*ifindex);
-            match bounds.last_mut() {
-                Some(last) if last.start == start => last.link = number,
-                _ => bounds.push(Bound {
-                    start,
-                    link: number,
-                }),
-            }
-            bounds.push(Bound {
-                start: start + 1,
-                link: 0,
-            });
-        }
         self.head.flags |= HAS_INTERFACES;
-        self.place_bounds4(INTERFACES, &bounds)?;
+        let bounds = bounds::of_numbers(&named);
+        self.head.tree[INTERFACES] = tree::place4(self, &bounds, |bound| bound.link)?;
         Ok(placed)
     }
 
@@ -282,7 +248,8 @@ impl Builder {
         interfaces: &HashMap<&[u32], u32>,
     ) -> Result<(), CompileError> {
         let mut all = Vec::with_capacity(rules.len());
-        for (rule, next) in rules.iter().zip(std::mem::take(&mut self.next)) {
+        let next = std::mem::take(&mut self.next);
+        for (number, (rule, next)) in rules.iter().zip(next).enumerate() {
             let mut raw = raw_rule(&rule.what, rule.action);
             raw.next = next;
             if let Some(list) = &rule.what.interfaces {
@@ -292,21 +259,22 @@ impl Builder {
                 self.head.flags |= HAS_COUNT;
             }
             if rule.action == Action::Limit {
-                raw.limit = self.place_limit(rule)? as u32;
+                raw.limit = self.place_limit(number, rule)? as u32;
             }
             all.push(raw);
         }
-        self.head.rules = self.place_all(&all)? as u32;
+        self.head.rules = self.place(&all)?;
         Ok(())
     }
 
-    fn place_limit(&mut self, rule: &Compilable) -> Result<usize, CompileError> {
+    fn place_limit(&mut self, number: usize, rule: &Compilable) -> Result<usize, CompileError> {
         let rate = rule.rate.filter(|rate| *rate > 0);
         let rate = rate.ok_or(CompileError::NoRate(rule.id))?;
         let block = self.reserve(1)?;
         self.put(block, &raw_limit(rate));
         self.limits.push(LimitAt {
             id: rule.id,
+            number,
             rate,
             block,
         });
@@ -314,7 +282,7 @@ impl Builder {
     }
 
     fn place_counts(&mut self, rules: &[Compilable], cpus: Cpus) -> Result<CountsAt, CompileError> {
-        let share = rules.len().div_ceil(2);
+        let share = rules.len().div_ceil(COUNTS_PER_BLOCK);
         let mut shares = cpus.possible.max(1).next_power_of_two() as usize;
         while shares > 1 && (share * shares * BLOCK) as u64 > MAX_COUNTER_BYTES {
             shares /= 2;
@@ -377,23 +345,39 @@ impl Sorted {
                 start: number_of(prefix.address()),
                 length: prefix.length(),
                 number,
-                ends: ends(rule, side),
+                ends: ends(rule),
             });
         }
         sorted
     }
 }
 
-/// Whether every packet of the prefix at this side matches, and no later rule is asked.
-fn ends(rule: &Compilable, side: usize) -> bool {
+/// Whether every packet that is found by the prefix matches, and no later rule is asked.
+fn ends(rule: &Compilable) -> bool {
     let what = &rule.what;
-    let other = if side == 0 { what.dst } else { what.src };
     rule.action != Action::Count
-        && other.is_none()
+        && (what.src.is_none() || what.dst.is_none())
         && what.proto.is_none()
         && what.sport.is_none()
         && what.dport.is_none()
         && what.interfaces.is_none()
+}
+
+/// As firewall.h has it.
+fn link(rules: &[Compilable], link: u32, decided: bool) -> u32 {
+    match decided {
+        true => DECIDED | raw_action(rules[link as usize - 1].action) << LINK_ACTION_SHIFT | link,
+        false => link,
+    }
+}
+
+fn raw_action(action: Action) -> u32 {
+    match action {
+        Action::Drop => 0,
+        Action::Pass => 1,
+        Action::Count => 2,
+        Action::Limit => 3,
+    }
 }
 
 fn raw_rule(what: &Match, action: Action) -> types::rfm_fw_rule {
@@ -420,12 +404,7 @@ fn raw_rule(what: &Match, action: Action) -> types::rfm_fw_rule {
         dst_len: length(what.dst),
         family,
         protocol: what.proto.map_or(0, |p| p.0),
-        action: match action {
-            Action::Drop => 0,
-            Action::Pass => 1,
-            Action::Count => 2,
-            Action::Limit => 3,
-        },
+        action: raw_action(action) as u8,
         flags,
         ..Default::default()
     }
@@ -441,19 +420,6 @@ fn raw_limit(rate: u32) -> types::rfm_fw_limit {
         tolerance: (burst - 1) * interval,
         ..Default::default()
     }
-}
-
-/// For each upper half of an IPv4 address, and once more at the end: the last boundary at or below it.
-fn index(bounds: &[Bound]) -> Vec<u32> {
-    let mut last = 0;
-    (0..=1_u128 << 16)
-        .map(|half| {
-            while bounds.get(last + 1).is_some_and(|b| b.start <= half << 16) {
-                last += 1;
-            }
-            last as u32
-        })
-        .collect()
 }
 
 fn number_of(address: IpAddr) -> u128 {

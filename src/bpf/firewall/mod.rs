@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The firewall's kernel side: its programs, the rule set in force, and where they are attached.
 //!
-//! - [`image`]: rules → the bytes of a set (pure); `bounds` and `filter` are parts of it,
+//! - [`image`]: rules → the bytes of a set (pure); `bounds`, `tree` and `filter` are parts of it,
 //! - [`set`]: a set in the kernel, and its counters,
 //! - [`hook`]: XDP links.
 //!
@@ -13,6 +13,7 @@ mod filter;
 pub mod hook;
 pub mod image;
 pub mod set;
+mod tree;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -45,7 +46,9 @@ use skel::{FirewallSkel, FirewallSkelBuilder, types};
 // SAFETY: repr(C), integers and arrays of integers only, explicit padding: any bytes are a value.
 unsafe impl plain::Plain for types::rfm_fw_head {}
 // SAFETY: as above.
-unsafe impl plain::Plain for types::rfm_fw_tables {}
+unsafe impl plain::Plain for types::rfm_fw_node4 {}
+// SAFETY: as above.
+unsafe impl plain::Plain for types::rfm_fw_node6 {}
 // SAFETY: as above.
 unsafe impl plain::Plain for types::rfm_fw_bound4 {}
 // SAFETY: as above.
@@ -60,11 +63,12 @@ unsafe impl plain::Plain for types::rfm_fw_cpu {}
 // A change in firewall.h that breaks these does not compile.
 const _: () = {
     assert!(size_of::<types::rfm_fw_head>() == image::BLOCK);
-    assert!(size_of::<types::rfm_fw_tables>() == image::BLOCK);
+    assert!(size_of::<types::rfm_fw_node4>() == image::BLOCK);
+    assert!(size_of::<types::rfm_fw_node6>() == image::BLOCK);
     assert!(size_of::<types::rfm_fw_rule>() == image::BLOCK);
     assert!(size_of::<types::rfm_fw_limit>() == image::BLOCK);
-    assert!(size_of::<types::rfm_fw_count>() * 2 == image::BLOCK);
-    assert!(size_of::<types::rfm_fw_bound6>() * 2 == image::BLOCK);
+    assert!(size_of::<types::rfm_fw_count>() * 4 == image::BLOCK);
+    assert!(size_of::<types::rfm_fw_bound6>() * 4 == image::BLOCK);
     assert!(size_of::<types::rfm_fw_bound4>() * 8 == image::BLOCK);
 };
 
