@@ -11,12 +11,14 @@ use std::collections::HashSet;
 use std::error::Error;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use common::daemon::{Daemon, RFM};
 use common::flows::Random;
 use common::frames::Frame;
 use common::gate::{Flooded, Gate, Wire};
-use common::lab::can_run;
+use common::lab::{Lab, can_run, run};
 use common::machine;
 use common::report::{Cell, Report, Table, measuring, rounds, skipped};
 use common::stats::Figure;
@@ -25,6 +27,7 @@ use rfm::bpf::firewall::{Firewall, Settings};
 use rfm::bpf::load::FrameStart;
 use rfm::config::{Action, Prefix};
 use rfm::firewall::rule::{Compilable, Match, RuleId};
+use rustix::process::Signal;
 
 const ROUNDS: usize = 7;
 const PACKETS: u32 = 200_000;
@@ -252,6 +255,61 @@ fn bulk(prefixes: &Prefixes) -> Result<Table, Box<dyn Error>> {
     Ok(table)
 }
 
+/// The same by the command, which reads a file: milliseconds from its start to its end.
+fn by_command(prefixes: &Prefixes) -> Result<Table, Box<dyn Error>> {
+    let lab = Lab::new();
+    let namespace = lab.namespace("d");
+    lab.veth((&namespace, "v0"), (&namespace, "v1"));
+    // the path of a socket must be short
+    let socket = std::env::temp_dir().join(format!("rfm-bench-{}.sock", std::process::id()));
+    let socket = socket.display().to_string();
+    let config = lab.file(
+        "rfm.toml",
+        &format!(
+            "[agent]\ninterfaces = [\"v1\"]\n[agent.firewall]\nenabled = true\ninterfaces = [\"v1\"]\n\
+             [agent.prometheus]\nhost = \"127.0.0.1\"\n[agent.control]\nsocket = \"{socket}\"\n"
+        ),
+    );
+    let config = config.display().to_string();
+    let mut agent = Daemon::start(&lab, &namespace, RFM, &["--config", &config]);
+    agent.wait_for("/healthz");
+    let mut table = Table::new(
+        "Firewall, `rfm firewall load FILE --replace`",
+        "Milliseconds of the command, from its start until it has ended and the rules are in force.",
+        &["prefixes in the file", "IPv4", "IPv6", "target"],
+    );
+    for count in [1000, MOST] {
+        let mut cells = Vec::new();
+        let mut worst = 0.0_f64;
+        for ipv6 in [false, true] {
+            let lines: String = prefixes.bits[..count]
+                .iter()
+                .map(|bits| format!("{}\n", prefix(*bits, ipv6)))
+                .collect();
+            let file = lab.file("prefixes", &lines).display().to_string();
+            let mut times = Vec::new();
+            for _ in 0..rounds(ROUNDS) {
+                let start = Instant::now();
+                let words = ["firewall", "load", &file, "--replace", "--socket", &socket];
+                let said = run(Command::new(RFM).args(words));
+                times.push(start.elapsed().as_secs_f64() * 1e3);
+                if !said.starts_with(&format!("{count} rules")) {
+                    return Err(said.into());
+                }
+            }
+            let figure = Figure::of(&times);
+            worst = worst.max(figure.median);
+            cells.push(Cell::figure(figure, 0));
+        }
+        cells.push(Cell::at_most(worst, TARGET_LOAD, "ms"));
+        table.row(count.to_string(), cells);
+    }
+    match agent.stop(Signal::TERM) {
+        true => Ok(table),
+        false => Err(agent.log().into()),
+    }
+}
+
 /// One way to drop what comes in on the wire.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Dropper {
@@ -358,6 +416,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     report.add(by_rules(&prefixes, false)?);
     report.add(by_rules(&prefixes, true)?);
     report.add(bulk(&prefixes)?);
+    report.add(by_command(&prefixes)?);
     report.add(on_a_wire(&prefixes)?);
     report.write()
 }

@@ -10,7 +10,8 @@ use std::sync::{Mutex, PoisonError};
 
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{
-    AsRawLibbpf, MapCore, MapFlags, MapHandle, MapMut, PrintLevel, ProgramInput, ProgramMut,
+    AsRawLibbpf, MapCore, MapFlags, MapHandle, MapMut, OpenProgramMut, PrintLevel, ProgramInput,
+    ProgramMut,
 };
 
 use super::cache::{self, FlowCache};
@@ -117,7 +118,7 @@ impl Loaded {
             .map_err(failed("opening the BPF object"))?;
         size_maps(&mut open, settings, cached).map_err(failed("sizing the BPF maps"))?;
         choose_programs(&mut open, cached);
-        ask_for_statistics(&mut open);
+        ask_for_statistics(open.open_object_mut().progs_mut());
         set_globals(&mut open, settings)?;
         let skel = open.load().map_err(failed("loading the BPF programs"))?;
         Ok(Self {
@@ -278,11 +279,11 @@ fn choose_programs(open: &mut OpenRfmSkel<'_>, cached: bool) {
 
 /// With `RFM_LOG=libbpf=trace` the log tells how many instructions of each program the verifier walked. Not with debug:
 /// where a program is refused, libbpf asks for the reason only if nothing else was asked for.
-fn ask_for_statistics(open: &mut OpenRfmSkel<'_>) {
+pub(super) fn ask_for_statistics<'a>(programs: impl Iterator<Item = OpenProgramMut<'a>>) {
     /// BPF_LOG_STATS of the kernel's bpf_verifier.h.
     const STATISTICS: u32 = 4;
     if log::log_enabled!(target: "libbpf", log::Level::Trace) {
-        for mut program in open.open_object_mut().progs_mut() {
+        for mut program in programs {
             program.set_log_level(STATISTICS);
         }
     }

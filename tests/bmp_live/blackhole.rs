@@ -58,6 +58,33 @@ pub fn run(daemon: &dyn Daemon, trusted: &str) {
     });
     expect(&site, &agent, Flow::Stops, "asked for");
     assert_eq!(rules(&agent.scrape()), Some(2.0));
+
+    // what the file says anew holds for the routes that are there
+    let sections = sections(trusted);
+    for (other, flow, when) in [
+        (
+            sections
+                .replace("198.51.100.0/24", "198.51.100.128/25")
+                .replace("1::/48", "2::/48"),
+            Flow::Passes,
+            "elsewhere",
+        ),
+        (sections.clone(), Flow::Stops, "as before"),
+        (
+            sections.clone() + "blackhole_action = \"count\"\n",
+            Flow::Passes,
+            "only counted",
+        ),
+        (
+            sections.replace(trusted, "192.0.2.77"),
+            Flow::Passes,
+            "another neighbour",
+        ),
+        (sections, Flow::Stops, "as at first"),
+    ] {
+        site.reload(&agent, &other, STALE);
+        expect(&site, &agent, flow, when);
+    }
     site.change(|| {
         west.withdraw(&host);
         west.withdraw(&host6);

@@ -6,6 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::thread::sleep;
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use crate::common::agent::{Agent, config};
 use crate::common::books::SETTLED;
 use crate::common::frames::Frame;
@@ -49,6 +51,14 @@ const fn neighbour(host: u8, asn: u32) -> Identity {
     }
 }
 
+/// The agent's.
+fn file(sections: &str, stale_time: Duration) -> String {
+    let bmp = stanza("rfm.toml");
+    let stale = format!("stale_time = \"{}s\"\n", stale_time.as_secs());
+    let more = format!("{sections}{bmp}{stale}allow = [\"::1\"]\n");
+    config(r#"["lan0", "wan0"]"#, &more) + LABELS
+}
+
 pub struct Site {
     pub lab: Lab,
     pub router: Namespace,
@@ -83,11 +93,17 @@ impl Site {
 
     /// The agent as the README says, with labels that show what BGP tells.
     pub fn agent(&self, sections: &str, stale_time: Duration) -> Agent {
-        let bmp = stanza("rfm.toml");
-        let stale = format!("stale_time = \"{}s\"\n", stale_time.as_secs());
-        let more = format!("{sections}{bmp}{stale}allow = [\"::1\"]\n");
-        let text = config(r#"["lan0", "wan0"]"#, &more) + LABELS;
-        Agent::start(&self.lab, &self.router, &text)
+        Agent::start(&self.lab, &self.router, &file(sections, stale_time))
+    }
+
+    /// The same agent with other sections.
+    pub fn reload(&self, agent: &Agent, sections: &str, stale_time: Duration) {
+        let times = || agent.log().matches("configuration read again").count();
+        let before = times();
+        self.lab.file("rfm.toml", &file(sections, stale_time));
+        agent.signal(Signal::HUP);
+        assert!(wait_for(WORD, || times() > before), "{}", agent.log());
+        sleep(LAG);
     }
 
     pub fn start(&self, daemon: &dyn Daemon) -> Running {

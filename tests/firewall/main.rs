@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The firewall at work: rules from the configuration and the command line, packets over a wire.
 
+#[path = "../../benches/common/bpf.rs"]
+mod bpf;
 #[path = "../common/mod.rs"]
 mod common;
 #[path = "../ipfix/decode.rs"]
@@ -17,6 +19,7 @@ mod changes;
 mod commands;
 mod drops;
 mod ends;
+mod flood;
 mod packets;
 mod pinned;
 mod wire;

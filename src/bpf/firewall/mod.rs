@@ -29,7 +29,9 @@ pub use hook::{AttachError, Mode};
 pub use image::CompileError;
 pub use set::Counts;
 
-use super::load::{FrameStart, LoadError, failed, is_preemptible, log_warnings};
+use super::load::{
+    FrameStart, LoadError, ask_for_statistics, failed, is_preemptible, log_warnings,
+};
 use crate::firewall::rule::{Compilable, RuleId};
 use hook::Hook;
 use image::Cpus;
@@ -129,6 +131,7 @@ impl Firewall {
         if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
             rodata.rfm_fw_sample_rate = settings.sample_rate;
         }
+        ask_for_statistics(open.open_object_mut().progs_mut());
         let skel = open.load().map_err(failed(
             "loading the BPF programs of the firewall, for which Linux 5.18 is needed",
         ))?;
