@@ -25,7 +25,7 @@ use common::stats::Figure;
 use libbpf_rs::{ProgramInput, ProgramMut};
 use rfm::bpf::firewall::{Firewall, Settings};
 use rfm::bpf::load::FrameStart;
-use rfm::config::{Action, Prefix};
+use rfm::config::{Action, PortRange, Prefix, Protocol};
 use rfm::firewall::rule::{Compilable, Match, RuleId};
 use rustix::process::Signal;
 
@@ -42,6 +42,10 @@ const TARGET_SHARE: f64 = 0.2;
 const TARGET_LOAD: f64 = 1000.0;
 
 const FLOOD: Duration = Duration::from_millis(500);
+
+/// Assigned Internet protocol numbers.
+const TCP: u8 = 6;
+const UDP: u8 = 17;
 
 /// Where packets come from.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -226,6 +230,62 @@ fn by_rules(prefixes: &Prefixes, ipv6: bool) -> Result<Table, Box<dyn Error>> {
     Ok(table)
 }
 
+/// By what the rules ask for: every packet is from one address, and dropped by the last rule there is.
+fn by_kind(prefixes: &Prefixes) -> Result<Table, Box<dyn Error>> {
+    let with_ports = |rule: &mut Compilable| {
+        rule.what.proto = Some(Protocol(UDP));
+        rule.what.dport = Some(PortRange(1, u16::MAX));
+    };
+    let source = prefixes.rules(1, false);
+    let mut source_and_ports = source.clone();
+    with_ports(&mut source_and_ports[0]);
+    // none but the last means the packet
+    let wide = |count: u32| -> Vec<Compilable> {
+        let rules = (1..=count).map(|id| Compilable {
+            id: RuleId(id),
+            what: Match {
+                proto: Some(Protocol(if id == count { UDP } else { TCP })),
+                dport: Some(PortRange(1, u16::MAX)),
+                ..Default::default()
+            },
+            action: Action::Drop,
+            rate: None,
+        });
+        rules.collect()
+    };
+    let kinds = [
+        ("a source", source),
+        ("a source, a protocol, ports", source_and_ports),
+        ("a protocol and ports alone", wide(1)),
+        ("the same, ten rules", wide(10)),
+        ("the same, a hundred rules", wide(100)),
+    ];
+    let gate = Gate::load()?;
+    gate.set_sequence(&prefixes.sequence(Origin::RepeatedHit, 1))?;
+    let mut firewall = load()?;
+    let mut found = vec![Vec::new(); kinds.len()];
+    for _ in 0..rounds(ROUNDS) {
+        for ((_, rules), values) in kinds.iter().zip(&mut found) {
+            firewall.replace(rules)?;
+            let empty = measure(&gate, &gate.program("empty")?, false)?;
+            let program = firewall.program(FrameStart::Ethernet);
+            values.push(measure(&gate, program, false)? - empty);
+        }
+    }
+    let mut table = Table::new(
+        "Firewall, by what rules ask for",
+        "ns a packet as above, IPv4, dropped by the last of the rules.",
+        &["rules ask for", "ns"],
+    );
+    for ((name, _), values) in kinds.iter().zip(&found) {
+        table.row(
+            (*name).to_owned(),
+            vec![Cell::figure(Figure::of(values), 1)],
+        );
+    }
+    Ok(table)
+}
+
 /// Milliseconds of one replacement.
 fn bulk(prefixes: &Prefixes) -> Result<Table, Box<dyn Error>> {
     let mut firewall = load()?;
@@ -315,17 +375,24 @@ fn by_command(prefixes: &Prefixes) -> Result<Table, Box<dyn Error>> {
 enum Dropper {
     EmptyXdp,
     Rfm,
-    NftIngress,
+    NftPrefixes,
+    NftAddresses,
 }
 
 impl Dropper {
-    const ALL: [Self; 3] = [Self::EmptyXdp, Self::Rfm, Self::NftIngress];
+    const ALL: [Self; 4] = [
+        Self::EmptyXdp,
+        Self::Rfm,
+        Self::NftPrefixes,
+        Self::NftAddresses,
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Self::EmptyXdp => "an empty XDP program that drops",
             Self::Rfm => "rfm",
-            Self::NftIngress => "nftables, netdev ingress",
+            Self::NftPrefixes => "nftables, netdev ingress: set of prefixes",
+            Self::NftAddresses => "nftables, netdev ingress: set of addresses",
         }
     }
 
@@ -349,7 +416,10 @@ impl Dropper {
                 wire.detach(firewall);
                 (flooded?, dropped(firewall)? - before)
             }
-            Self::NftIngress => wire.with_nft(words, |wire| wire.flood(FLOOD))?,
+            Self::NftPrefixes => {
+                wire.with_nft(words, "flags interval;", |wire| wire.flood(FLOOD))?
+            }
+            Self::NftAddresses => wire.with_nft(words, "", |wire| wire.flood(FLOOD))?,
         };
         let Flooded { packets, ns } = flooded;
         match dropped == packets {
@@ -381,12 +451,13 @@ fn on_a_wire(prefixes: &Prefixes) -> Result<Table, Box<dyn Error>> {
         "Firewall, a flood that is dropped",
         "100,000 IPv4 /32, every packet from another of them, over a veth from a generator on the same \
          CPU. ns a packet is the CPU time of that CPU, with the making of the packet; above the empty \
-         program is what dropping costs.",
+         program is what dropping costs. A set of nftables that may hold prefixes is a tree; one of single \
+         addresses, which these happen to be, is a hash table.",
         &[
             "dropped by",
             "ns a packet",
             "above empty",
-            "of nftables ingress",
+            "of a set of prefixes",
             "target",
         ],
     );
@@ -415,6 +486,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut report = Report::new("firewall");
     report.add(by_rules(&prefixes, false)?);
     report.add(by_rules(&prefixes, true)?);
+    report.add(by_kind(&prefixes)?);
     report.add(bulk(&prefixes)?);
     report.add(by_command(&prefixes)?);
     report.add(on_a_wire(&prefixes)?);

@@ -126,14 +126,16 @@ impl Wire {
         firewall.detach(self.v1);
     }
 
-    /// With a set of these addresses, and a rule that drops what comes from them; how many it dropped.
+    /// With a set of these addresses, and a rule that drops what comes from them; how many it dropped. A set
+    /// with `flags` (such as "flags interval;") may hold prefixes, too.
     pub fn with_nft<T>(
         &self,
         addresses: &[u32],
+        flags: &str,
         body: impl FnOnce(&Self) -> Result<T, Box<dyn Error>>,
     ) -> Result<(T, u64), Box<dyn Error>> {
-        let mut text = String::from(
-            "table netdev bench {\n set drops { type ipv4_addr; flags interval; elements = {\n",
+        let mut text = format!(
+            "table netdev bench {{\n set drops {{ type ipv4_addr; {flags} elements = {{\n",
         );
         for address in addresses {
             // writing to a string cannot fail
