@@ -197,10 +197,17 @@ fn a_later_fragment_is_not_passed_by_ports() {
 
 #[test]
 fn what_keeps_a_link_alive_always_passes() {
-    let everything = rules(&["drop src ::/0", "drop src 0.0.0.0/0", "drop interface 1"]);
-    let Some(gate) = Gate::with(&everything) else {
-        return;
-    };
+    // decided by the address alone, and with a rule that asks for more
+    let everything = ["drop src ::/0", "drop src 0.0.0.0/0", "drop interface 1"];
+    for lines in [&everything[..2], &everything] {
+        let Some(gate) = Gate::with(&rules(lines)) else {
+            return;
+        };
+        keeps_links_alive(&gate);
+    }
+}
+
+fn keeps_links_alive(gate: &Gate) {
     let local: Ipv6Addr = "fe80::1".parse().unwrap();
     let edge: Ipv6Addr = "febf::1".parse().unwrap();
     let site: Ipv6Addr = "fec0::1".parse().unwrap();
@@ -252,6 +259,15 @@ fn what_keeps_a_link_alive_always_passes() {
         ),
         ("router solicitation", discovery(133), Pass),
         ("redirect", discovery(137), Pass),
+        (
+            "behind an extension header",
+            v6().hop_by_hop()
+                .icmpv6(135, 0)
+                .payload(16)
+                .edit(14 + 7, 255)
+                .build(),
+            Pass,
+        ),
         ("after discovery", discovery(138), Drop),
         ("from afar", v6().icmpv6(135, 0).payload(16).build(), Drop),
     ] {
