@@ -39,7 +39,7 @@ fn what_is_pinned_stays_is_taken_over_and_can_be_removed() {
     let namespace = lab.wire();
     let folder = Folder::new();
     let pid = keeper(&lab, &namespace);
-    let inside = ["nsenter", "--mount", "--target", &pid];
+    let inside = ["nsenter", "--mount", "--root", "--target", &pid];
     let text = file(&folder, CONFIG);
     let start = |text: &str| Agent::start_under(&lab, &namespace, text, &inside);
 
