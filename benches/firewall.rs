@@ -25,7 +25,7 @@ use common::stats::Figure;
 use libbpf_rs::{ProgramInput, ProgramMut};
 use rfm::bpf::firewall::{Firewall, Settings};
 use rfm::bpf::load::FrameStart;
-use rfm::config::{Action, PortRange, Prefix, Protocol};
+use rfm::config::{Action, Per, PortRange, Prefix, Protocol};
 use rfm::firewall::rule::{Compilable, Match, RuleId};
 use rustix::process::Signal;
 
@@ -100,6 +100,7 @@ impl Prefixes {
                 },
                 action: Action::Drop,
                 rate: None,
+                per: Per::Rule,
             })
             .collect()
     }
@@ -239,6 +240,11 @@ fn by_kind(prefixes: &Prefixes) -> Result<Table, Box<dyn Error>> {
     let source = prefixes.rules(1, false);
     let mut source_and_ports = source.clone();
     with_ports(&mut source_and_ports[0]);
+    let mut limit = source.clone();
+    limit[0].action = Action::Limit;
+    limit[0].rate = Some(1);
+    let mut limit_per_source = limit.clone();
+    limit_per_source[0].per = Per::Source;
     // none but the last means the packet
     let wide = |count: u32| -> Vec<Compilable> {
         let rules = (1..=count).map(|id| Compilable {
@@ -250,12 +256,15 @@ fn by_kind(prefixes: &Prefixes) -> Result<Table, Box<dyn Error>> {
             },
             action: Action::Drop,
             rate: None,
+            per: Per::Rule,
         });
         rules.collect()
     };
     let kinds = [
         ("a source", source),
         ("a source, a protocol, ports", source_and_ports),
+        ("a source, a limit", limit),
+        ("a source, a limit for each", limit_per_source),
         ("a protocol and ports alone", wide(1)),
         ("the same, ten rules", wide(10)),
         ("the same, a hundred rules", wide(100)),

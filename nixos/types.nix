@@ -86,5 +86,6 @@ in
   "agent.firewall.rule[].interface" = nullOr str;
   "agent.firewall.rule[].action" = enum [ "drop" "pass" "count" "limit" ];
   "agent.firewall.rule[].rate" = nullOr count;
+  "agent.firewall.rule[].per" = enum [ "rule" "source" ];
   "agent.firewall.rule[].ttl" = nullOr str;
 }

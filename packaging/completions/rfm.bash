@@ -45,7 +45,7 @@ _rfm() {
         rib) words="--vrf $common" ;;
         firewall)
             case " ${COMP_WORDS[*]} " in
-            *" add "*) words="--src --dst --proto --dport --interface --action --rate --ttl --force $common" ;;
+            *" add "*) words="--src --dst --proto --dport --interface --action --rate --per --ttl --force $common" ;;
             *" del "* | *" flush "*) words="--force $common" ;;
             *" load "*) words="--replace --force $common" ;;
             *) words=$common ;;

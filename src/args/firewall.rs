@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use argh::FromArgs;
 
-use crate::firewall::words::Words;
+use crate::firewall::words::{OPTIONS, Words};
 
 /// Shows and changes what the firewall drops.
 #[derive(FromArgs)]
@@ -57,6 +57,10 @@ command! {
         /// packets per second that a limit lets through
         #[argh(option, arg_name = "pps")]
         rate: Option<String>,
+
+        /// whose packets share it: all that the rule means, or each source by itself: rule or source (rule)
+        #[argh(option, arg_name = "whom")]
+        per: Option<String>,
 
         /// ends the rule after this time: 10m
         #[argh(option, arg_name = "time")]
@@ -147,7 +151,7 @@ pub enum FirewallCommand {
 
 /// A rule as typed, by the order of [`crate::firewall::words::OPTIONS`].
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct RuleWords(pub [Option<String>; 8]);
+pub struct RuleWords(pub [Option<String>; OPTIONS.len()]);
 
 impl RuleWords {
     pub fn words(&self) -> Words<'_> {
@@ -170,6 +174,7 @@ impl Firewall {
                     c.interface,
                     c.action,
                     c.rate,
+                    c.per,
                     c.ttl,
                 ];
                 let command = FirewallCommand::Add {

@@ -15,14 +15,6 @@ struct {
 	__uint(max_entries, 65536);
 } rfm_fw_ring SEC(".maps");
 
-/* Programs of a CPU write its own; userspace reads `lost`. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct rfm_fw_cpu);
-} rfm_fw_cpus SEC(".maps");
-
 /* The gap is drawn anew each time: no pattern of packets can hide between. */
 static __always_inline int rfm_fw_is_taken(void)
 {

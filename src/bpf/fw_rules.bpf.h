@@ -18,6 +18,33 @@
 
 #define RFM_FW_NO_RULE	   ~0u
 
+/* Programs of a CPU write its own; userspace reads what is counted. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct rfm_fw_cpu);
+} rfm_fw_cpus SEC(".maps");
+
+/* Programs write: when the bucket of a source would be full. Who has not been here for longest gives way. */
+struct rfm_fw_source_table {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1); /* userspace makes larger ones */
+	__uint(key_size, sizeof(struct rfm_fw_source));
+	__type(value, __u64);
+};
+
+/* For userspace, as rfm_fw_shape. */
+const volatile struct rfm_fw_source rfm_fw_source_shape = {};
+
+/* Userspace writes: the table, while there is a rule that needs it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, struct rfm_fw_source_table);
+} rfm_fw_sources SEC(".maps");
+
 /* A packet, as rules see it. */
 struct rfm_fw_packet {
 	void *set;
@@ -176,35 +203,60 @@ static __always_inline int rfm_fw_is_known(struct rfm_fw_packet *packet)
 	return 1;
 }
 
-/* Takes a token. Zero if there is none. */
-static __always_inline int rfm_fw_token(struct rfm_fw_limit *limit)
+/* Takes a token of a bucket. Zero if there is none. */
+static __always_inline int rfm_fw_token(const struct rfm_fw_limit *limit, __u64 *full_at)
 {
 	__u64 now = bpf_ktime_get_ns() << RFM_FW_TIME_SHIFT;
 
 #pragma unroll
 	for (int i = 0; i < RFM_FW_LIMIT_TRIES; i++) {
-		__u64 old = *(volatile __u64 *)&limit->full_at;
+		__u64 old = *(volatile __u64 *)full_at;
 		__u64 from = old > now ? old : now;
 
 		if (from - now > limit->tolerance)
 			return 0;
-		if (__sync_val_compare_and_swap(&limit->full_at, old, from + limit->interval) ==
-		    old)
+		if (__sync_val_compare_and_swap(full_at, old, from + limit->interval) == old)
 			return 1;
 	}
 	return 0;
 }
 
+/* The bucket of the packet's source; a new one is full. */
+static __always_inline __u64 *rfm_fw_source_bucket(const struct rfm_fw_packet *packet, __u32 rule)
+{
+	struct rfm_fw_source source = {
+		.network = packet->src[0], .rule = rule, .family = packet->family};
+	void *sources = bpf_map_lookup_elem(&rfm_fw_sources, &(__u32){0});
+	struct rfm_fw_cpu *cpu;
+	__u64 *bucket;
+
+	if (!sources)
+		return 0;
+	bucket = bpf_map_lookup_elem(sources, &source);
+	if (bucket)
+		return bucket;
+	cpu = bpf_map_lookup_elem(&rfm_fw_cpus, &(__u32){0});
+	if (cpu)
+		cpu->new_sources++;
+	bpf_map_update_elem(sources, &source, &(__u64){0}, BPF_NOEXIST);
+	return bpf_map_lookup_elem(sources, &source);
+}
+
 /* Does the limit of a rule drop this packet? */
-static __always_inline int rfm_fw_is_over(const struct rfm_fw_packet *packet)
+static __noinline int rfm_fw_is_over(const struct rfm_fw_packet *packet)
 {
 	union rfm_fw_block *block = rfm_fw_block(packet->set, packet->rules + packet->best);
+	__u64 *full_at;
 
 	if (block)
 		block = rfm_fw_block(packet->set, block->rule.limit);
-	if (!block || rfm_fw_token(&block->limit))
+	if (!block)
 		return 0;
-	/* the line is this CPU's already, by the token that was not there */
+	full_at = &block->limit.full_at;
+	if (block->limit.per_source)
+		full_at = rfm_fw_source_bucket(packet, block->limit.rule);
+	if (!full_at || rfm_fw_token(&block->limit, full_at))
+		return 0;
 	rfm_add(&block->limit.dropped_packets, 1, 1);
 	rfm_add(&block->limit.dropped_bytes, packet->to.bytes, 1);
 	return 1;

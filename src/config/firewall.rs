@@ -71,6 +71,9 @@ pub struct Rule {
     /// Packets per second of [`Action::Limit`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<u32>,
+    /// Whose packets it counts together.
+    #[serde(skip_serializing_if = "Per::is_rule")]
+    pub per: Per,
     #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Duration>,
 }
@@ -81,6 +84,21 @@ pub enum Action {
     Pass,
     Count,
     Limit,
+}
+
+/// Of a limit: its rate is for all that the rule matches together, or for each source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Per {
+    #[default]
+    Rule,
+    /// An IPv4 address, or the /64 of an IPv6 address.
+    Source,
+}
+
+impl Per {
+    pub fn is_rule(&self) -> bool {
+        *self == Self::Rule
+    }
 }
 
 /// An IP protocol number.
@@ -178,6 +196,7 @@ impl Rule {
             interface: section.optional("interface", word("a regular expression or \"*\"")),
             action: section.read("action", named, DEFAULT_ACTION),
             rate: section.optional("rate", number(1..=MAX_RATE)),
+            per: section.read("per", named, Per::Rule),
             ttl: section.optional("ttl", duration(SECOND)),
         }
     }
@@ -201,6 +220,9 @@ impl Rule {
             (Action::Drop | Action::Pass | Action::Count, Some(_)) => {
                 faults.push(("rate", "needs action \"limit\"".into()));
             }
+            (Action::Drop | Action::Pass | Action::Count, None) if !self.per.is_rule() => {
+                faults.push(("per", "needs action \"limit\"".into()));
+            }
             _ => {}
         }
         faults
@@ -210,6 +232,17 @@ impl Rule {
     pub fn is_for_everything(&self) -> bool {
         let whole = |prefix: Option<Prefix>| prefix.is_none_or(|prefix| prefix.length() == 0);
         whole(self.src) && whole(self.dst) && self.proto.is_none()
+    }
+}
+
+impl Named for Per {
+    const ALL: &'static [Self] = &[Self::Rule, Self::Source];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Rule => "rule",
+            Self::Source => "source",
+        }
     }
 }
 
@@ -328,5 +361,5 @@ impl fmt::Display for Peer {
     }
 }
 
-serialize_by_name!(Action);
+serialize_by_name!(Action, Per);
 serialize_as_text!(Protocol, PortRange, Community, Peer);

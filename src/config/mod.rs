@@ -33,7 +33,7 @@ pub use control::Control;
 pub use document::{Error, Problem};
 pub use enrich::{Bmp, Distinguisher, Enrich, Mmdb, Rib, StaticPrefix};
 pub use firewall::{
-    Action, Community, DEFAULT_ACTION, Firewall, MAX_RATE, Peer, PortRange, Protocol, Rule,
+    Action, Community, DEFAULT_ACTION, Firewall, MAX_RATE, Peer, Per, PortRange, Protocol, Rule,
 };
 pub use ipfix::{Bind as IpfixBind, Collector as IpfixCollector, Ipfix, Transport};
 pub use load::{MAX_FILE_SIZE, load, open_files, parse};

@@ -362,6 +362,9 @@ pub struct Firewall {
     pub dropped_flows: Vec<FirewallFlow>,
     /// Samples that found no room.
     pub lost_samples: u64,
+    /// Sources that a limit per source had no bucket for: they began with a full one.
+    #[serde(default)]
+    pub new_sources: u64,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -454,6 +457,9 @@ pub struct FirewallRule {
     /// Packets per second, of "limit".
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<u32>,
+    /// Whom the rate is for: "rule" or "source"; not set is "rule".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ttl_seconds: Option<u64>,
 }

@@ -89,7 +89,8 @@ impl Routes {
             interfaces: interfaces.collect(),
             series: series.collect(),
             dropped_flows,
-            lost_samples: report.lost_samples,
+            lost_samples: report.tally.lost_samples,
+            new_sources: report.tally.new_sources,
         })
     }
 
@@ -189,6 +190,7 @@ fn read(rule: &api::FirewallRule, known: &mut Known) -> Result<Rule, String> {
         rule.interface.as_deref(),
         rule.action.as_deref(),
         rate.as_deref(),
+        rule.per.as_deref(),
         ttl.as_deref(),
     ]);
     words.rule(known)
@@ -207,6 +209,7 @@ pub fn written(rule: &Rule) -> api::FirewallRule {
         interface: text(&rule.interface),
         action: Some(rule.action.name().to_owned()),
         rate: rule.rate,
+        per: (!rule.per.is_rule()).then(|| rule.per.name().to_owned()),
         ttl_seconds: rule.ttl.map(|ttl| ttl.as_secs().max(1)),
     }
 }
@@ -252,7 +255,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         let line = "--src 192.0.2.0/24 --proto tcp --dport 80-90 --interface eth.* --action limit \
-                    --rate 7 --ttl 90s";
+                    --rate 7 --per source --ttl 90s";
         let mut known = Known::default();
         let rule = words::parse(line, []).unwrap().0.rule(&mut known).unwrap();
         let api = written(&rule);

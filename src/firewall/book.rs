@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::rule::{Compilable, Match, Origin, RuleId};
 use super::words::MAX_PATTERNS;
-use crate::config::{Action, Pattern, PortRange, Prefix, Protocol, Rule};
+use crate::config::{Action, Pattern, Per, PortRange, Prefix, Protocol, Rule};
 
 /// Rules of all origins but the allow list, which has bounds of its own.
 pub const MAX_RULES: usize = 100_000;
@@ -92,6 +92,7 @@ type Key<'a> = (
     Option<&'a str>,
     Action,
     Option<u32>,
+    Per,
 );
 
 fn key(rule: &Rule) -> Key<'_> {
@@ -103,6 +104,7 @@ fn key(rule: &Rule) -> Key<'_> {
         rule.interface.as_ref().map(Pattern::as_str),
         rule.action,
         rule.rate,
+        rule.per,
     )
 }
 
@@ -361,7 +363,7 @@ impl Book {
         let mut resolved: HashMap<&str, Vec<u32>> = HashMap::new();
         let mut compiled = Vec::with_capacity(self.allow.len() + self.runtime.len());
         for shown in self.iter() {
-            let (what, action, rate) = match shown.rule {
+            let (what, action, rate, per) = match shown.rule {
                 ShownRule::Entry(entry) if entry.is_over(now) => continue,
                 ShownRule::Entry(Entry { rule, .. }) => {
                     let interfaces = rule.interface.as_ref().map(|pattern| {
@@ -376,16 +378,16 @@ impl Book {
                         dport: rule.dport,
                         interfaces,
                     };
-                    (what, rule.action, rule.rate)
+                    (what, rule.action, rule.rate, rule.per)
                 }
-                ShownRule::Allow(what) => (what.clone(), Action::Pass, None),
+                ShownRule::Allow(what) => (what.clone(), Action::Pass, None, Per::Rule),
                 ShownRule::Blackhole(prefix, action) => {
                     let dst = Some(prefix);
                     let what = Match {
                         dst,
                         ..Match::default()
                     };
-                    (what, action, None)
+                    (what, action, None, Per::Rule)
                 }
             };
             compiled.push(Compilable {
@@ -393,6 +395,7 @@ impl Book {
                 what,
                 action,
                 rate,
+                per,
             });
         }
         compiled

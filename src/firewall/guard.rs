@@ -162,6 +162,7 @@ impl Caller {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Per;
 
     fn address(text: &str) -> IpAddr {
         text.parse().unwrap()
@@ -231,6 +232,7 @@ mod tests {
             },
             action,
             rate: None,
+            per: Per::Rule,
         };
         let drop = rule(7, "192.0.2.0/24", Action::Drop, None);
         let other = rule(8, "203.0.113.0/24", Action::Drop, None);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::guard::Caller;
-use super::kernel::Counts;
+use super::kernel::{Counts, Tally};
 use super::ledger::Series;
 use super::ports::Port;
 use super::rule::{Origin, RuleId};
@@ -117,8 +117,7 @@ pub struct Report {
     pub ports: Vec<Port>,
     /// The largest flows that were dropped in the last seconds, from samples.
     pub dropped: Vec<FlowRecord>,
-    /// Samples that are missing there.
-    pub lost_samples: u64,
+    pub tally: Tally,
 }
 
 pub(super) enum Request {

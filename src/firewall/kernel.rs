@@ -7,7 +7,7 @@ use libbpf_rs::MapHandle;
 
 use super::pins;
 use super::rule::{Compilable, RuleId};
-pub use crate::bpf::firewall::{Counts, Mode};
+pub use crate::bpf::firewall::{Counts, Mode, Tally};
 use crate::bpf::firewall::{Firewall, Settings};
 use crate::bpf::load::{FrameStart, LoadError};
 
@@ -21,8 +21,7 @@ pub trait Kernel: Send {
     fn counts(&self) -> io::Result<Vec<(RuleId, Counts)>>;
     /// Samples of what is dropped, where there are any.
     fn ring(&self) -> io::Result<Option<MapHandle>>;
-    /// Samples that found the ring full.
-    fn lost_samples(&self) -> io::Result<u64>;
+    fn tally(&self) -> io::Result<Tally>;
 }
 
 /// The programs in the kernel.
@@ -63,7 +62,7 @@ impl Kernel for Programs {
         self.firewall.ring().map(Some)
     }
 
-    fn lost_samples(&self) -> io::Result<u64> {
-        self.firewall.lost_records()
+    fn tally(&self) -> io::Result<Tally> {
+        self.firewall.tally()
     }
 }

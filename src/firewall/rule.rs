@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! A rule as the kernel side takes it: the seam between the book of rules and the maps.
 
-use crate::config::{Action, PortRange, Prefix, Protocol};
+use crate::config::{Action, Per, PortRange, Prefix, Protocol};
 
 /// Number of a rule: never given twice while the agent runs; also the `rule` label's tail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -51,4 +51,5 @@ pub struct Compilable {
     pub action: Action,
     /// Packets per second of [`Action::Limit`].
     pub rate: Option<u32>,
+    pub per: Per,
 }

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use humantime_serde::re::humantime;
 
-use crate::config::{Action, DEFAULT_ACTION, MAX_DURATION, MAX_RATE, Named, Pattern, Rule};
+use crate::config::{Action, DEFAULT_ACTION, MAX_DURATION, MAX_RATE, Named, Pattern, Per, Rule};
 use crate::nearest::nearest;
 
 /// The options of a rule, as they are typed.
-pub const OPTIONS: [&str; 8] = [
+pub const OPTIONS: [&str; 9] = [
     "src",
     "dst",
     "proto",
@@ -20,6 +20,7 @@ pub const OPTIONS: [&str; 8] = [
     "interface",
     "action",
     "rate",
+    "per",
     "ttl",
 ];
 
@@ -54,7 +55,7 @@ impl Words<'_> {
     /// The rule, or what is wrong with it.
     pub fn rule(&self, known: &mut Known) -> Result<Rule, String> {
         const PREFIX: &str = "a prefix such as 10.0.0.0/8";
-        let [src, dst, proto, dport, interface, action, rate, ttl] = self.0;
+        let [src, dst, proto, dport, interface, action, rate, per, ttl] = self.0;
         let rule = Rule {
             src: optional("src", PREFIX, src)?,
             dst: optional("dst", PREFIX, dst)?,
@@ -63,6 +64,7 @@ impl Words<'_> {
             interface: interface.map(|text| known.pattern(text)).transpose()?,
             action: action.map_or(Ok(DEFAULT_ACTION), read_action)?,
             rate: rate.map(read_rate).transpose()?,
+            per: per.map_or(Ok(Per::Rule), read_per)?,
             ttl: ttl.map(read_ttl).transpose()?,
         };
         check(&rule)?;
@@ -112,6 +114,13 @@ fn read_rate(text: &str) -> Result<u32, String> {
     let rate = text.parse().ok();
     rate.filter(|rate| (1..=MAX_RATE).contains(rate))
         .ok_or_else(|| wrong("rate", "packets per second from 1 to 1000000000", text))
+}
+
+fn read_per(text: &str) -> Result<Per, String> {
+    let found = Per::ALL.iter().find(|per| per.name() == text);
+    found
+        .copied()
+        .ok_or_else(|| wrong("per", "rule or source", text))
 }
 
 fn read_ttl(text: &str) -> Result<Duration, String> {
@@ -183,7 +192,9 @@ impl Display for Shown<'_> {
         part("proto", rule.proto.as_ref().map(|v| v as _))?;
         part("dport", rule.dport.as_ref().map(|v| v as _))?;
         part("interface", rule.interface.as_ref().map(|v| v as _))?;
-        part("rate", rule.rate.as_ref().map(|v| v as _))
+        part("rate", rule.rate.as_ref().map(|v| v as _))?;
+        let per = (!rule.per.is_rule()).then(|| rule.per.name());
+        part("per", per.as_ref().map(|v| v as _))
     }
 }
 
@@ -201,7 +212,7 @@ mod tests {
             "--action drop",
             "--action drop --src 192.0.2.0/24",
             "--action pass --dst 2001:db8::/32 --interface eth.*",
-            "--action limit --src 192.0.2.1/32 --dst 198.51.100.0/24 --proto udp --dport 6000-6063 --rate 1000",
+            "--action limit --src 192.0.2.1/32 --dst 198.51.100.0/24 --proto udp --dport 6000-6063 --rate 1000 --per source",
             "--action count --proto 89",
         ] {
             assert_eq!(Shown(&rule(line).unwrap()).to_string(), line);
@@ -235,6 +246,11 @@ mod tests {
             ),
             ("--action limit", "rate: required with action \"limit\""),
             ("--rate 5", "rate: needs action \"limit\""),
+            ("--per source", "per: needs action \"limit\""),
+            (
+                "--action limit --rate 5 --per packet",
+                "per: expected rule or source, got \"packet\"",
+            ),
             (
                 "--action limit --rate 0",
                 "rate: expected packets per second from 1 to 1000000000, got \"0\"",

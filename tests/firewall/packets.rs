@@ -102,6 +102,39 @@ fn a_limit_lets_through_what_it_says() {
     assert!(rig.agent.scrape_until(LIMIT, more).1);
 }
 
+/// A bucket of one hundred for each source: by a rule that was added, and by one of the file.
+#[test]
+fn a_limit_per_source_is_each_sources_own() {
+    if !can_run(&TOOLS) {
+        return;
+    }
+    let rig = guarded(
+        "[[agent.firewall.rule]]\nproto = \"udp\"\naction = \"limit\"\nrate = 1000\nper = \"source\"\n",
+    );
+    // a tenth of a second may come at once, and little more while it is sent
+    let of_burst = |from: &str, count| {
+        let passed = passed(&rig, &packet(from), count);
+        assert!((100..count / 2).contains(&passed), "{passed} from {from}");
+    };
+    of_burst("192.0.2.1", 2000);
+    of_burst("192.0.2.2", 2000);
+    of_burst("2001:db8:5::1", 2000);
+    let words = "--src 192.0.3.0/24 --action limit --rate 1 --per source";
+    let id = add(&rig, words);
+    for from in ["192.0.3.1", "192.0.3.2", "192.0.3.3"] {
+        assert_eq!(passed(&rig, &packet(from), 2), 1, "{from}");
+    }
+    assert_eq!(add(&rig, words), id, "it is the same rule");
+    let list = rig.json("firewall list");
+    assert_eq!(list["rules"][0]["rule"]["per"], "source");
+    let text = rig.rfm("firewall list");
+    assert!(text.contains("1/s a source"), "{text}");
+    let stats = rig.rfm("firewall stats");
+    assert!(stats.contains("\nnew sources of limits: 6\n"), "{stats}");
+    let metrics = rig.agent.scrape();
+    assert_eq!(metrics.sum("rfm_firewall_new_sources_total", &[]), 6);
+}
+
 #[test]
 fn the_allow_list_and_own_addresses_always_pass() {
     if !can_run(&TOOLS) {

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use libbpf_rs::ProgramInput;
 use rfm::bpf::firewall::{Counts, Firewall, Settings};
 use rfm::bpf::load::FrameStart;
-use rfm::config::{Action, Prefix};
+use rfm::config::{Action, Per, Prefix};
 use rfm::firewall::rule::{Compilable, Match, RuleId};
 
 use crate::common::frames::Frame;
@@ -104,6 +104,7 @@ pub fn rule(id: u32, line: &str) -> Compilable {
     };
     let mut what = Match::default();
     let mut rate = None;
+    let mut per = Per::Rule;
     while let (Some(key), Some(value)) = (words.next(), words.next()) {
         match key {
             "src" => what.src = Some(value.parse().expect(value)),
@@ -115,6 +116,10 @@ pub fn rule(id: u32, line: &str) -> Compilable {
                 let list = value.split(',').filter(|word| !word.is_empty());
                 what.interfaces = Some(list.map(|word| word.parse().expect(word)).collect());
             }
+            "per" => {
+                assert_eq!(value, "source");
+                per = Per::Source;
+            }
             "rate" => rate = Some(value.parse().expect(value)),
             other => panic!("{other} is no key"),
         }
@@ -124,6 +129,7 @@ pub fn rule(id: u32, line: &str) -> Compilable {
         what,
         action,
         rate,
+        per,
     }
 }
 
@@ -137,6 +143,7 @@ pub fn drop_from(id: u32, prefix: Prefix) -> Compilable {
         },
         action: Action::Drop,
         rate: None,
+        per: Per::Rule,
     }
 }
 

@@ -10,7 +10,7 @@ use rfm::config::Prefix;
 use rfm::firewall::rule::{Compilable, RuleId};
 
 use crate::gate::Verdict::{Drop, Pass};
-use crate::gate::{A4, Gate, MAX_RULES, drop_from, ether, gate, rule, rules, v4};
+use crate::gate::{A4, B6, Gate, MAX_RULES, drop_from, ether, gate, rule, rules, v4};
 
 /// Puts packets for so long; those that passed, and how long it really was.
 fn flood(gate: &Gate, time: Duration) -> (u64, u64, Duration) {
@@ -176,4 +176,70 @@ fn a_hundred_thousand_prefixes_are_brought_in_within_a_second() {
     let last = Ipv4Addr::from_bits((MAX_RULES - 1).wrapping_mul(0x9e37_79b1));
     assert_eq!(gate.verdict(&ether().ipv4(last, A4).udp().build()), Drop);
     assert_eq!(gate.packets(), [(MAX_RULES - 1, 1)]);
+}
+
+/// Each source has the whole rate, an IPv6 source with all of its /64; of another rule it is another one.
+#[test]
+fn a_limit_per_source_gives_each_its_own_bucket() {
+    let Some(mut gate) = Gate::with(&rules(&[
+        "limit dst 192.0.2.0/24 rate 1 per source",
+        "limit src 2001:db8::/32 rate 1 per source",
+        "limit proto tcp rate 1 per source",
+    ])) else {
+        return;
+    };
+    let from = |last: u8| {
+        let frame = ether().ipv4([10, 7, 0, last].into(), [192, 0, 2, 9].into());
+        frame.udp().build()
+    };
+    for last in [1, 2, 3] {
+        let verdicts = [0; 3].map(|_| gate.verdict(&from(last)));
+        assert_eq!(verdicts, [Pass, Drop, Drop], "{last}");
+    }
+    let from6 = |address: &str| ether().ipv6(address.parse().unwrap(), B6).udp().build();
+    for (address, expected) in [
+        ("2001:db8:0:1::1", Pass),
+        ("2001:db8:0:1::1", Drop),
+        ("2001:db8:0:1:ffff::2", Drop),
+        ("2001:db8:0:2::1", Pass),
+    ] {
+        assert_eq!(gate.verdict(&from6(address)), expected, "{address}");
+    }
+    let tcp = ether().ipv4([10, 7, 0, 1].into(), [198, 51, 100, 1].into());
+    let tcp = tcp.tcp(2).build();
+    assert_eq!([gate.verdict(&tcp), gate.verdict(&tcp)], [Pass, Drop]);
+    let counts = gate.counts();
+    let figures = |id: u32| (counts[&id].packets, counts[&id].dropped_packets);
+    assert_eq!(
+        [figures(1), figures(2), figures(3)],
+        [(9, 6), (4, 2), (2, 1)]
+    );
+    assert_eq!(gate.firewall.tally().expect("a tally").new_sources, 6);
+
+    // other rules come and go: what was given out stays given out, unless no rule was for each source
+    let limit = rule(1, "limit dst 192.0.2.0/24 rate 1 per source");
+    let other = rule(9, "drop src 11.0.0.0/8");
+    gate.firewall
+        .replace(&[other.clone(), limit.clone()])
+        .expect("rules");
+    assert_eq!(gate.verdict(&from(1)), Drop);
+    gate.firewall.replace(&[other]).expect("rules");
+    gate.firewall.replace(&[limit]).expect("rules");
+    assert_eq!(gate.verdict(&from(1)), Pass);
+}
+
+/// More sources than there are buckets: each new one begins with a full one, whoever has to go for it.
+#[test]
+fn sources_without_end_are_counted_and_take_no_more_room() {
+    let Some(gate) = Gate::with(&rules(&["limit dst 192.0.2.0/24 rate 1 per source"])) else {
+        return;
+    };
+    let sources = 70_000_u32;
+    for n in 0..sources {
+        let frame = ether().ipv4(Ipv4Addr::from_bits(0x0b00_0000 + n), [192, 0, 2, 9].into());
+        assert_eq!(gate.verdict(&frame.udp().build()), Pass, "{n}");
+    }
+    assert_eq!(gate.packets(), [(1, u64::from(sources))]);
+    let tally = gate.firewall.tally().expect("a tally");
+    assert_eq!(tally.new_sources, u64::from(sources));
 }

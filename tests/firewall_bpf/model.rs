@@ -9,7 +9,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, TestRunner};
-use rfm::config::{Action, PortRange, Prefix, Protocol};
+use rfm::config::{Action, Per, PortRange, Prefix, Protocol};
 use rfm::firewall::rule::{Compilable, Match, RuleId};
 
 use crate::common::frames::Frame;
@@ -159,6 +159,7 @@ fn rules() -> impl Strategy<Value = Vec<Compilable>> {
             what,
             action,
             rate: None,
+            per: Per::Rule,
         };
         numbered.map(rule).collect()
     })

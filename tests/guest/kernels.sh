@@ -173,6 +173,10 @@ echoes_are_dropped() {
     ip netns exec "$1" ping -q -c 20 -i 0.01 -W 1 -s 500 "$2" >ping.log 2>&1
     grep -q ' 100% packet loss' ping.log || { cat ping.log && return 1; }
 }
+echoes_are_limited() {
+    ip netns exec "$1" ping -q -c 20 -i 0.01 -W 1 -s 500 "$2" >ping.log 2>&1
+    if grep -q -e ' 0% packet loss' -e ' 100% packet loss' ping.log; then cat ping.log && return 1; fi
+}
 firewall() { ./rfm firewall "$@" --config rfm.toml; }
 dropped_series() { scrape=$(metrics) && series '^rfm_firewall_packets_total.*action="drop".* 20$'; }
 # the instructions that the verifier walked for each program, by the log
@@ -259,6 +263,9 @@ yes)
     check 'the driver drops' series '^rfm_firewall_interfaces.mode="native". 1'
     check 'TCP passes' stream 10.1.1.2
     check 'the rules are flushed' firewall flush
+    check 'a limit per source is taken' firewall add --proto icmp --action limit --rate 1 --per source
+    check 'the limit passes some' echoes_are_limited n0 10.1.1.2
+    check 'the limit is flushed' firewall flush
     check 'echoes pass again' echoes n0 10.1.1.2 500
     verifier_walked
     kill -TERM $rfm

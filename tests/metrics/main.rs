@@ -14,7 +14,7 @@ use proptest::prelude::*;
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/metrics.txt");
 
 /// REFERENCE names that this program has; the promise to dashboards.
-const NAMES: [&str; 65] = [
+const NAMES: [&str; 66] = [
     "rfm_interface_rx_bytes_total",
     "rfm_interface_rx_packets_total",
     "rfm_interface_tx_bytes_total",
@@ -62,6 +62,7 @@ const NAMES: [&str; 65] = [
     "rfm_rib_stale_routes",
     "rfm_ipfix_records_total",
     "rfm_ipfix_dropped_records_total",
+    "rfm_firewall_new_sources_total",
     "rfm_firewall_packets_total",
     "rfm_firewall_bytes_total",
     "rfm_firewall_rules",

@@ -3,6 +3,7 @@
 //!
 //! - [`image`]: rules → the bytes of a set (pure); `bounds`, `tree` and `filter` are parts of it,
 //! - [`set`]: a set in the kernel, and its counters,
+//! - `sources`: the buckets of limits that are for each source,
 //! - [`hook`]: XDP links.
 //!
 //! A set is one map, written before it is put in place by one update of a map of maps, which returns when
@@ -13,6 +14,7 @@ mod filter;
 pub mod hook;
 pub mod image;
 pub mod set;
+mod sources;
 mod tree;
 
 use std::collections::{HashMap, HashSet};
@@ -32,10 +34,12 @@ pub use set::Counts;
 use super::load::{
     FrameStart, LoadError, ask_for_statistics, failed, is_preemptible, log_warnings,
 };
+use crate::config::Per;
 use crate::firewall::rule::{Compilable, RuleId};
 use hook::Hook;
 use image::Cpus;
 use set::Set;
+use sources::Sources;
 
 /// Written by libbpf-cargo from the BPF object: maps, programs, and the types of firewall.h.
 #[allow(clippy::all, clippy::pedantic, dead_code, non_camel_case_types)]
@@ -102,6 +106,15 @@ impl fmt::Display for ReplaceError {
 
 impl std::error::Error for ReplaceError {}
 
+/// What programs count beside rules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Flow records that found the ring full.
+    pub lost_samples: u64,
+    /// Sources that a limit had no bucket for, or none any more: they began with a full one.
+    pub new_sources: u64,
+}
+
 /// The loaded programs, the set in force, and the interfaces it is in force on. Dropping it detaches from
 /// all, but from those that are pinned.
 pub struct Firewall {
@@ -110,6 +123,7 @@ pub struct Firewall {
     cpus: Cpus,
     hooks: HashMap<u32, Hook>,
     set: Option<Set>,
+    sources: Sources,
     /// What was counted in sets that are gone, of rules that are in the one in force.
     before: HashMap<RuleId, Counts>,
 }
@@ -146,6 +160,7 @@ impl Firewall {
             },
             hooks: HashMap::new(),
             set: None,
+            sources: Sources::default(),
             before: HashMap::new(),
         })
     }
@@ -159,12 +174,20 @@ impl Firewall {
         if let Some(earlier) = &self.set {
             set.take_over_limits(earlier);
         }
+        let per_source = rules.iter().any(|rule| rule.per == Per::Source);
+        if per_source {
+            let tables = &self.skel.maps.rfm_fw_sources;
+            self.sources.make(tables).map_err(ReplaceError::Kernel)?;
+        }
         // the kernel waits here until every program that runs has ended (maybe_wait_bpf_programs)
         let sets = &self.skel.maps.rfm_fw_sets;
         sets.update(&0_u32.to_ne_bytes(), &set.descriptor(), MapFlags::ANY)
             .map_err(|error| ReplaceError::Kernel(io::Error::other(error)))?;
         if let Some(earlier) = self.set.replace(set) {
             self.keep_counts(&earlier, rules);
+        }
+        if !per_source {
+            self.sources.remove(&self.skel.maps.rfm_fw_sources);
         }
         Ok(())
     }
@@ -223,8 +246,7 @@ impl Firewall {
         MapHandle::try_from(&self.skel.maps.rfm_fw_ring).map_err(io::Error::other)
     }
 
-    /// Records that found the ring full.
-    pub fn lost_records(&self) -> io::Result<u64> {
+    pub fn tally(&self) -> io::Result<Tally> {
         let values = self
             .skel
             .maps
@@ -232,15 +254,15 @@ impl Firewall {
             .lookup_percpu(&0_u32.to_ne_bytes(), MapFlags::ANY)
             .map_err(io::Error::other)?
             .unwrap_or_default();
-        Ok(values
-            .iter()
-            .map(|value| {
-                let mut cpu = types::rfm_fw_cpu::default();
-                // a value that is too short has counted nothing
-                let _ = plain::copy_from_bytes(&mut cpu, value);
-                cpu.lost
-            })
-            .sum())
+        let mut tally = Tally::default();
+        for value in values {
+            let mut cpu = types::rfm_fw_cpu::default();
+            // a value that is too short has counted nothing
+            let _ = plain::copy_from_bytes(&mut cpu, &value);
+            tally.lost_samples += cpu.lost;
+            tally.new_sources += cpu.new_sources;
+        }
+        Ok(tally)
     }
 
     /// The program for interfaces whose frames begin so.

@@ -29,12 +29,14 @@ pub fn firewall_rules(list: &api::FirewallRules) -> String {
         let rule = &listed.rule;
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         let is_limit = rule.rate.is_some();
+        let per = rule.per.as_ref();
+        let per = per.map_or_else(String::new, |whom| format!(" a {whom}"));
         table.row([
             listed.id.to_string(),
             listed.origin.clone(),
             text(&rule.action),
             rule.rate
-                .map_or_else(String::new, |rate| format!("{rate}/s")),
+                .map_or_else(String::new, |rate| format!("{rate}/s{per}")),
             text(&rule.src),
             text(&rule.dst),
             text(&rule.proto),
@@ -89,6 +91,9 @@ pub fn firewall(firewall: &api::Firewall) -> String {
     if !firewall.series.is_empty() {
         text.push('\n');
         text += &series.render();
+    }
+    if firewall.new_sources > 0 {
+        text += &format!("\nnew sources of limits: {}\n", firewall.new_sources);
     }
     text + &dropped_flows(&firewall.dropped_flows)
 }

@@ -9,7 +9,7 @@ use crate::firewall::Origin;
 use crate::firewall::handle::Report;
 use crate::firewall::kernel::Mode;
 
-pub(super) fn families(report: &Report) -> [MetricFamily; 4] {
+pub(super) fn families(report: &Report) -> [MetricFamily; 5] {
     let of = |figure: fn(u64, u64) -> u64| {
         report.series.iter().map(move |series| {
             let labels = [("rule", &*series.rule), ("action", series.action)];
@@ -34,6 +34,12 @@ pub(super) fn families(report: &Report) -> [MetricFamily; 4] {
             "rfm_firewall_bytes_total",
             "Bytes that a rule of the firewall matched, by what became of them; those dropped are in no other series.",
             of(|_, bytes| bytes),
+        ),
+        family(
+            COUNTER,
+            "rfm_firewall_new_sources_total",
+            "Sources that a limit per source had no bucket for, or none any more: they began with a full one.",
+            [sample(COUNTER, &[], report.tally.new_sources as f64)],
         ),
         family(
             GAUGE,

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 
 use libbpf_rs::MapHandle;
 
-use super::kernel::{Counts, Kernel, Mode};
+use super::kernel::{Counts, Kernel, Mode, Tally};
 use super::rule::{Compilable, RuleId};
 use super::words::{self, Known};
 use crate::bpf::load::FrameStart;
@@ -103,7 +103,7 @@ impl Kernel for Fake {
         Ok(None)
     }
 
-    fn lost_samples(&self) -> io::Result<u64> {
-        Ok(0)
+    fn tally(&self) -> io::Result<Tally> {
+        Ok(Tally::default())
     }
 }

@@ -8,7 +8,7 @@ use super::super::book::{Entry, ShownRule};
 use super::super::handle::{Listed, Listing, Report, Request};
 use super::super::rule::Origin;
 use super::Worker;
-use crate::config::{Action, Prefix, Rule};
+use crate::config::{Action, Per, Prefix, Rule};
 
 impl Worker {
     pub(super) fn tell(&self, request: Request, now: Instant) {
@@ -22,7 +22,7 @@ impl Worker {
                     rules: Origin::ALL.map(|origin| self.book.count(origin)),
                     ports: self.ports.all(),
                     dropped: self.dropped.clone(),
-                    lost_samples: self.kernel.lost_samples().unwrap_or(0),
+                    tally: self.kernel.tally().unwrap_or_default(),
                 };
                 drop(reply.try_send(report));
             }
@@ -73,6 +73,7 @@ fn plain(src: Option<Prefix>, dst: Option<Prefix>, action: Action) -> Rule {
         interface: None,
         action,
         rate: None,
+        per: Per::Rule,
         ttl: None,
     }
 }
