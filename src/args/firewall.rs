@@ -58,7 +58,7 @@ command! {
         #[argh(option, arg_name = "pps")]
         rate: Option<String>,
 
-        /// whose packets share it: all that the rule means, or each source by itself: rule or source (rule)
+        /// whom the rate is for: rule, all it matches together, or source, each by itself (rule)
         #[argh(option, arg_name = "whom")]
         per: Option<String>,
 

@@ -64,7 +64,9 @@ impl Words<'_> {
             interface: interface.map(|text| known.pattern(text)).transpose()?,
             action: action.map_or(Ok(DEFAULT_ACTION), read_action)?,
             rate: rate.map(read_rate).transpose()?,
-            per: per.map_or(Ok(Per::Rule), read_per)?,
+            per: per.map_or(Ok(Per::Rule), |text| {
+                read_name("per", "rule or source", text)
+            })?,
             ttl: ttl.map(read_ttl).transpose()?,
         };
         check(&rule)?;
@@ -104,23 +106,18 @@ fn wrong(name: &str, expected: &str, text: &str) -> String {
 
 /// "drop", "pass", "count" or "limit".
 pub fn read_action(text: &str) -> Result<Action, String> {
-    let found = Action::ALL.iter().find(|action| action.name() == text);
-    found
-        .copied()
-        .ok_or_else(|| wrong("action", "drop, pass, count or limit", text))
+    read_name("action", "drop, pass, count or limit", text)
+}
+
+fn read_name<T: Named>(name: &str, expected: &str, text: &str) -> Result<T, String> {
+    let found = T::ALL.iter().find(|one| one.name() == text);
+    found.copied().ok_or_else(|| wrong(name, expected, text))
 }
 
 fn read_rate(text: &str) -> Result<u32, String> {
     let rate = text.parse().ok();
     rate.filter(|rate| (1..=MAX_RATE).contains(rate))
         .ok_or_else(|| wrong("rate", "packets per second from 1 to 1000000000", text))
-}
-
-fn read_per(text: &str) -> Result<Per, String> {
-    let found = Per::ALL.iter().find(|per| per.name() == text);
-    found
-        .copied()
-        .ok_or_else(|| wrong("per", "rule or source", text))
 }
 
 fn read_ttl(text: &str) -> Result<Duration, String> {

@@ -21,7 +21,7 @@ use crate::export::http::BindError;
 use crate::export::http::listen::{self, Listener};
 use crate::threads::Heartbeat;
 
-use super::connection::{Connection, READ_TIMEOUT};
+use super::connection::{Connection, READ_TIMEOUT, millis};
 use super::monitor::Monitor;
 use super::session::Session;
 use super::tally::Fault;
@@ -236,10 +236,6 @@ fn is_own(address: IpAddr) -> bool {
         Ok(socket.local_addr()?.ip())
     };
     address.is_loopback() || source().is_ok_and(|source| source == address)
-}
-
-pub(super) fn millis(epoch: Instant) -> u64 {
-    u64::try_from(epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use crate::enrich::rib::RibHandle;
 
-use super::collector::millis;
 use super::message::{FrameError, MAX_MESSAGE};
 use super::monitor::Monitor;
 use super::session::{Next, Session};
@@ -187,4 +186,9 @@ fn is_timeout(kind: ErrorKind) -> bool {
         kind,
         ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
     )
+}
+
+/// Time as the RIB counts it.
+pub(super) fn millis(epoch: Instant) -> u64 {
+    u64::try_from(epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
