@@ -142,6 +142,17 @@ impl Client {
         self.reply()
     }
 
+    /// Whether an answer begins; false if the server closes without one.
+    pub fn is_answered(&mut self) -> bool {
+        match self.reader.fill_buf() {
+            Ok(bytes) => !bytes.is_empty(),
+            Err(e) => {
+                assert_eq!(e.kind(), ErrorKind::ConnectionReset, "{e}");
+                false
+            }
+        }
+    }
+
     pub fn head_reply(&mut self) -> Reply {
         let mut head = String::new();
         let mut line = String::new();
