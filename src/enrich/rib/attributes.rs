@@ -188,7 +188,7 @@ impl Interner {
         Attributes {
             origin_asn: told.origin_asn,
             neighbour_asn: told.neighbour_asn,
-            local_pref: u32::MAX - preference.dispreference,
+            local_pref: preference.local_pref(),
             med: preference.med,
             next_hop: self.next_hops.get(told.next_hop),
             path_length: preference.path_length,
@@ -253,9 +253,16 @@ impl Index {
 }
 
 impl Preference {
-    /// RFC 4271 section 9.1.1 and 9.1.2.2 a) and b).
-    pub fn before_med(self) -> impl Ord {
-        (self.dispreference, self.path_length, self.origin)
+    pub fn local_pref(self) -> u32 {
+        u32::MAX - self.dispreference
+    }
+
+    pub fn path_length(self) -> u16 {
+        self.path_length
+    }
+
+    pub fn origin(self) -> u8 {
+        self.origin
     }
 
     pub fn med(self) -> u32 {

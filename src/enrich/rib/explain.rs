@@ -7,7 +7,8 @@ use std::net::IpAddr;
 use super::attributes::Attributes;
 use super::blackhole::BlackholeRefusal;
 use super::counts::HeldRoute;
-use super::lookup::{Answer, Candidate, Rank, SHORTEST_NETWORK, is_unlabelled};
+use super::decision::{self, Candidate, Step};
+use super::lookup::{Answer, Rank, SHORTEST_NETWORK, is_unlabelled};
 use super::peer::{Peer, TableId, View};
 use super::prefix::{Family, Prefix, split};
 use super::{Rib, of_family};
@@ -25,27 +26,13 @@ pub struct Explained {
     pub blackhole: Option<Result<(), BlackholeRefusal>>,
 }
 
-/// The steps of the decision, in their order: what the winner won by.
-const STEPS: [&str; 10] = [
-    "view",
-    "local preference",
-    "AS path length",
-    "origin",
-    "MED",
-    "eBGP over iBGP",
-    "lowest BGP identifier",
-    "lowest peer address",
-    "newest session",
-    "lowest path identifier",
-];
-
 /// A route of the answer, and what a lookup would see of it.
 struct Found<'a> {
     peer: &'a Peer,
     peer_id: u32,
     view: View,
-    /// Its view takes part in lookups.
-    answer: Option<Answer>,
+    /// Its part in the decision, if its view takes part in lookups.
+    candidate: Option<Candidate>,
     prefix: u32,
     route: HeldRoute,
 }
@@ -129,7 +116,7 @@ impl Rib {
                             peer,
                             peer_id,
                             view,
-                            answer: answer.copied(),
+                            candidate: answer.map(|answer| self.candidate(*answer, path)),
                             prefix,
                             route: HeldRoute {
                                 router: self.routers[peer.router].identity.address,
@@ -174,30 +161,36 @@ impl Rib {
             .filter(|other| !is_winner(other, winner))
             .filter_map(|other| self.lost_by(other, winner, all).0);
         match steps.max() {
-            Some(step) => STEPS[step].to_owned(),
+            Some(step) => step.name().to_owned(),
             None if found.route.prefix.length() < SHORTEST_NETWORK => "only a default route".into(),
             None => "longest prefix".into(),
         }
     }
 
     /// The step at which it lost, where it got as far as the decision; and that in words.
-    fn lost_by(&self, found: &Found, winner: &Winner, all: &[Found]) -> (Option<usize>, String) {
+    fn lost_by(&self, found: &Found, winner: &Winner, all: &[Found]) -> (Option<Step>, String) {
         let best = winner.candidate.answer;
-        let Some(answer) = found.answer else {
+        let Some(candidate) = &found.candidate else {
             let why = match found.view {
                 View::PrePolicy if self.policy_view_answers(found) => "post-policy view",
                 _ => "Loc-RIB",
             };
             return (None, format!("the router's {why} answers in its place"));
         };
-        if answer.rank != best.rank {
-            return (None, rank_lost(answer.rank, best.rank).to_owned());
+        let rank = candidate.answer.rank;
+        if rank != best.rank {
+            return (None, rank_lost(rank, best.rank).to_owned());
         }
         if found.prefix != winner.prefix {
             return (None, "a longer prefix matches".into());
         }
-        let (step, words) = self.compare(found, winner, all);
-        (Some(step), words)
+        let rivals = all
+            .iter()
+            .filter(|other| other.prefix == found.prefix)
+            .filter_map(|other| other.candidate.as_ref())
+            .filter(|other| other.answer.rank == rank);
+        let step = decision::lost_at(candidate, &winner.candidate, rivals);
+        (Some(step), self.describe(step, found, winner, all))
     }
 
     fn policy_view_answers(&self, found: &Found) -> bool {
@@ -209,45 +202,38 @@ impl Rib {
                 .any(|a| a.peer == found.peer_id)
     }
 
-    /// RFC 4271 section 9.1.2.2, as far as the two differ.
-    fn compare(&self, found: &Found, winner: &Winner, all: &[Found]) -> (usize, String) {
+    /// The values that differ at the step at which a route lost.
+    fn describe(&self, step: Step, found: &Found, winner: &Winner, all: &[Found]) -> String {
         let candidate = &winner.candidate;
         let best = self.attributes.get(candidate.attributes);
         let own = &found.route.attributes;
         let best_peer = &self.peers[candidate.answer.peer];
-        if found.view != candidate.answer.view {
-            return (0, "a Loc-RIB or post-policy view goes first".into());
+        match step {
+            Step::View => "a Loc-RIB or post-policy view goes first".into(),
+            Step::LocalPref => {
+                format!("local preference {} < {}", own.local_pref, best.local_pref)
+            }
+            Step::PathLength => {
+                format!("AS path length {} > {}", own.path_length, best.path_length)
+            }
+            Step::Origin => format!("origin {} > {}", own.origin, best.origin),
+            Step::Med => {
+                let least = least_med(found, all).unwrap_or(best.med);
+                format!("MED {} > {least} of the same neighbour", own.med)
+            }
+            Step::External => "iBGP after eBGP".into(),
+            Step::Identifier => {
+                let ids = [found.peer.info.bgp_id, best_peer.info.bgp_id];
+                let [own, best] = ids.map(std::net::Ipv4Addr::from);
+                format!("BGP identifier {own} > {best}")
+            }
+            Step::Address => {
+                let (own, best) = (found.peer.key.address, best_peer.key.address);
+                format!("peer address {own} > {best}")
+            }
+            Step::Session => "an older session".into(),
+            Step::PathId => "a higher path identifier".into(),
         }
-        if own.local_pref != best.local_pref {
-            let words = format!("local preference {} < {}", own.local_pref, best.local_pref);
-            return (1, words);
-        }
-        if own.path_length != best.path_length {
-            let words = format!("AS path length {} > {}", own.path_length, best.path_length);
-            return (2, words);
-        }
-        if own.origin != best.origin {
-            return (3, format!("origin {} > {}", own.origin, best.origin));
-        }
-        if let Some(med) = least_med(found, all).filter(|med| own.med > *med) {
-            return (4, format!("MED {} > {med} of the same neighbour", own.med));
-        }
-        let (info, best_info) = (found.peer.info, best_peer.info);
-        if info.internal != best_info.internal {
-            return (5, "iBGP after eBGP".into());
-        }
-        if info.bgp_id != best_info.bgp_id {
-            let [own, best] = [info.bgp_id, best_info.bgp_id].map(std::net::Ipv4Addr::from);
-            return (6, format!("BGP identifier {own} > {best}"));
-        }
-        if found.peer.key.address != best_peer.key.address {
-            let (own, best) = (found.peer.key.address, best_peer.key.address);
-            return (7, format!("peer address {own} > {best}"));
-        }
-        if found.peer.router != best_peer.router {
-            return (8, "an older session".into());
-        }
-        (9, "a higher path identifier".into())
     }
 
     fn answers_of(&self, table: TableId, family: Family) -> &[Answer] {
@@ -278,7 +264,7 @@ fn least_med(found: &Found, all: &[Found]) -> Option<u32> {
     let rivals = all.iter().filter(|other| {
         other.prefix == found.prefix
             && other.view == found.view
-            && other.answer.map(|a| a.rank) == found.answer.map(|a| a.rank)
+            && other.candidate.map(|c| c.answer.rank) == found.candidate.map(|c| c.answer.rank)
     });
     let attributes = rivals.map(|other| &other.route.attributes);
     attributes.filter(|a| equal(a)).map(|a| a.med).min()

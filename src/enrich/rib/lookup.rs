@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! From an address to the route that answers for it.
 
-use std::cmp::Ordering;
 use std::net::IpAddr;
 
-use super::attributes::{AttributesId, Preference};
+use super::attributes::AttributesId;
+use super::decision::{self, Candidate};
 use super::peer::{TableId, View};
 use super::prefix::{Family, split};
 use super::routes::Sole;
@@ -52,15 +52,6 @@ pub(super) struct Answer {
 /// The views that take part, by table and family.
 #[derive(Debug)]
 pub(super) struct Answers(Vec<[Vec<Answer>; 2]>);
-
-/// A route on its way through the decision.
-#[derive(Clone, Copy)]
-pub(super) struct Candidate {
-    pub attributes: AttributesId,
-    preference: Preference,
-    pub answer: Answer,
-    pub path_id: Option<u32>,
-}
 
 impl Answers {
     pub fn new(tables: usize) -> Self {
@@ -265,7 +256,7 @@ impl Rib {
             .map(|candidate| candidate.attributes)
     }
 
-    /// The decision process, where there is a choice.
+    /// The best of the routes that these views have for a prefix.
     pub(super) fn choose_candidate(
         &self,
         answers: &[Answer],
@@ -275,65 +266,9 @@ impl Rib {
         let candidates = answers.iter().flat_map(|answer| {
             let held = self.peers[answer.peer].view(answer.view, family);
             let paths = held.tables().flat_map(|routes| routes.paths(prefix));
-            paths.map(|path| Candidate {
-                attributes: path.attributes,
-                preference: self.attributes.preference(path.attributes),
-                answer: *answer,
-                path_id: path.id,
-            })
+            paths.map(|path| self.candidate(*answer, path))
         });
-        let mut candidates = candidates.take(MAX_CANDIDATES);
-        let mut best = candidates.next()?;
-        let mut equals = Vec::new();
-        for candidate in candidates {
-            match candidate.compare_broadly(&best) {
-                Ordering::Less => {
-                    best = candidate;
-                    equals.clear();
-                }
-                Ordering::Equal => equals.push(candidate),
-                Ordering::Greater => {}
-            }
-        }
-        if equals.is_empty() {
-            return Some(best);
-        }
-        equals.push(best);
-        // RFC 4271 section 9.1.2.2 c): the least MED of each neighbour
-        let by_neighbour = |c: &Candidate| {
-            let neighbour = self.attributes.neighbour_asn(c.attributes);
-            (neighbour, c.preference.med())
-        };
-        equals.sort_by_cached_key(by_neighbour);
-        let neighbours = equals.chunk_by(|a, b| by_neighbour(a).0 == by_neighbour(b).0);
-        neighbours
-            .flat_map(|all| {
-                all.iter()
-                    .take_while(|c| c.preference.med() == all[0].preference.med())
-            })
-            .min_by(|a, b| self.compare_finely(a, b))
-            .copied()
-    }
-
-    /// RFC 4271 section 9.1.2.2 from d), and then what makes the choice definite. There is no
-    /// interior cost to compare in e).
-    fn compare_finely(&self, a: &Candidate, b: &Candidate) -> Ordering {
-        let key = |c: &Candidate| {
-            let peer = &self.peers[c.answer.peer];
-            let newest_first = u64::MAX - self.routers[peer.router].serial;
-            let info = peer.info;
-            let address = peer.key.address;
-            (info.internal, info.bgp_id, address, newest_first, c.path_id)
-        };
-        key(a).cmp(&key(b))
-    }
-}
-
-impl Candidate {
-    /// View, and RFC 4271 up to the origin. Less is better.
-    fn compare_broadly(&self, other: &Self) -> Ordering {
-        let key = |c: &Self| (c.answer.view, c.preference.before_med());
-        key(self).cmp(&key(other))
+        decision::choose(candidates.take(MAX_CANDIDATES))
     }
 }
 

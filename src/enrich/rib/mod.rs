@@ -11,6 +11,7 @@
 mod attributes;
 mod blackhole;
 mod counts;
+mod decision;
 mod explain;
 mod group;
 mod handle;
@@ -36,6 +37,7 @@ use winners::Winners;
 pub use attributes::{Attributes, AttributesId};
 pub use blackhole::{BlackholePolicy, BlackholeRefusal};
 pub use counts::{Counts, HeldRoute, PeerStatus};
+pub use decision::Step;
 pub use explain::Explained;
 pub use handle::{Claim, RibHandle};
 pub use lookup::{Route, SHORTEST_NETWORK, is_unlabelled};
