@@ -106,7 +106,9 @@ struct Live {
     rate: u32,
     seen: u64,
     start: u64,
-    /// When its FIN came.
+    /// Its FIN was seen, whether or not that ended anything.
+    saw_fin: bool,
+    /// When its FIN began to count.
     fin: Option<u64>,
 }
 
@@ -118,6 +120,7 @@ struct Model {
     forced: u64,
     rate: u32,
     former: (u32, u64),
+    linger: Option<u64>,
 }
 
 impl Model {
@@ -126,7 +129,7 @@ impl Model {
         if flow.packets > 0 {
             self.done.push((flow.n, flow.packets, reason));
         }
-        (flow.packets, flow.fin) = (0, None);
+        (flow.packets, flow.fin, flow.saw_fin) = (0, None, false);
     }
 
     fn is_late(&mut self, rate: u32, now: u64) -> bool {
@@ -156,6 +159,7 @@ impl Model {
                     rate,
                     seen: now,
                     start: now,
+                    saw_fin: false,
                     fin: None,
                 }
             }
@@ -166,14 +170,16 @@ impl Model {
         } else {
             if flow.packets > 0 && flow.rate != rate {
                 self.done.push((n, flow.packets, EndReason::ForcedEnd));
-                (flow.packets, flow.fin) = (0, None);
+                (flow.packets, flow.fin, flow.saw_fin) = (0, None, false);
             }
             if flow.packets == 0 {
-                (flow.start, flow.fin) = (now, None);
+                (flow.start, flow.fin, flow.saw_fin) = (now, None, false);
             }
             flow.packets += packets;
             flow.rate = rate;
-            flow.fin = flow.fin.or(fin.then_some(now));
+            flow.saw_fin |= fin;
+            let counts = flow.saw_fin && self.linger.is_some();
+            flow.fin = flow.fin.or(counts.then_some(now));
         }
         self.flows.push(flow);
     }
@@ -201,7 +207,7 @@ impl Model {
         for n in self.due(|f| f.rate != rate, |f| f.fin.unwrap()) {
             self.finish(self.position(n), EndReason::ForcedEnd);
         }
-        let linger = LIMITS.linger_ms.unwrap();
+        let linger = self.linger.unwrap_or(0);
         let ended = |f: &Live| f.fin.is_some_and(|fin| now - fin >= linger);
         for n in self.due(ended, |f| f.fin.unwrap()) {
             let i = self.position(n);
@@ -228,6 +234,8 @@ enum Op {
     Record(u8, u64, u32, bool),
     Wait(u64),
     Learn,
+    /// Whether the end of a connection counts from now on: as when a reload adds or removes collectors.
+    Linger(bool),
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
@@ -237,6 +245,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
             .prop_map(|(n, p, r, fin)| Op::Record(n, p, r, fin)),
         4 => (1..20u64).prop_map(|t| Op::Wait(100 * t)),
         1 => Just(Op::Learn),
+        1 => prop::bool::ANY.prop_map(Op::Linger),
     ];
     prop::collection::vec(op, 1..300)
 }
@@ -253,7 +262,8 @@ proptest! {
     #[test]
     fn behaves_like_the_model(ops in ops()) {
         let (mut table, mut log) = (FlowTable::new(LIMITS), Log::default());
-        let (mut model, mut now, mut sent) = (Model::default(), 0, 0);
+        let linger = LIMITS.linger_ms;
+        let (mut model, mut now, mut sent) = (Model { linger, ..Model::default() }, 0, 0);
         for op in ops {
             match op {
                 Op::Record(n, packets, rate, fin) => {
@@ -265,6 +275,10 @@ proptest! {
                 }
                 Op::Wait(ms) => now += ms,
                 Op::Learn => log.generation += 1,
+                Op::Linger(on) => {
+                    model.linger = linger.filter(|_| on);
+                    table.set_limits(Limits { linger_ms: model.linger, ..LIMITS });
+                }
             }
             prop_assert!(!table.expire(now, 100, &mut log));
             model.expire(now);
@@ -370,6 +384,29 @@ fn a_connection_ends_soon_after_its_fin() {
     table.update(&udp, 2_000, &mut log);
     table.expire(4_900, 100, &mut log);
     assert_eq!(table.len(), 1);
+}
+
+#[test]
+fn a_reload_that_adds_or_removes_collectors_loses_no_ended_connection() {
+    const OFF: Limits = Limits {
+        linger_ms: None,
+        ..LIMITS
+    };
+    for (before, after) in [(OFF, LIMITS), (LIMITS, OFF)] {
+        let (mut table, mut log) = (FlowTable::new(before), Log::default());
+        for n in 0..5 {
+            table.update(&tcp(n, 1, 1, n % 2 == 0), 0, &mut log);
+        }
+        table.set_limits(after);
+        for n in [1, 2, 5, 6] {
+            table.update(&tcp(n, 1, 1, n % 2 == 0), 100, &mut log);
+        }
+        for now in (100..4_000).step_by(100) {
+            assert!(!table.expire(now, 100, &mut log));
+        }
+        assert!(table.is_empty() && log.open.is_empty());
+        assert_eq!(log.done.iter().map(|done| done.1).sum::<u64>(), 9);
+    }
 }
 
 #[test]

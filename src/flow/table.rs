@@ -83,13 +83,44 @@ struct Flow {
     /// The part in progress; its counts are 0 between two parts.
     part: FlowRecord,
     set: SetId,
-    /// The ledger's generation when `set` was found.
-    generation: u32,
+    mark: Mark,
     /// In a list of parts only while one is in progress.
     links: [Links; 2],
     seen: u32,
     /// When the part began or, in the list by end, when the end was seen.
     since: u32,
+}
+
+/// The ledger's generation when the set was found, and the list that holds the part in progress. Both
+/// share a word: a flow has no byte to spare.
+///
+/// The list is stored and not derived from the limits, which may change while the part is in the list.
+#[derive(Clone, Copy, Debug)]
+struct Mark(u32);
+
+impl Mark {
+    const BY_END: u32 = 1 << 31;
+
+    /// The bits of a generation that are kept.
+    fn bits(generation: u32) -> u32 {
+        generation & !Self::BY_END
+    }
+
+    fn is_of(self, generation: u32) -> bool {
+        Self::bits(self.0) == Self::bits(generation)
+    }
+
+    fn set_generation(&mut self, generation: u32) {
+        self.0 = self.0 & Self::BY_END | Self::bits(generation);
+    }
+
+    fn is_by_end(self) -> bool {
+        self.0 & Self::BY_END != 0
+    }
+
+    fn set_by_end(&mut self, by_end: bool) {
+        self.0 = Self::bits(self.0) | if by_end { Self::BY_END } else { 0 };
+    }
 }
 
 impl<const L: usize> Linked<L> for Flow {
@@ -284,7 +315,7 @@ impl FlowTable {
         self.flows.push(Flow {
             part,
             set: ledger.open(&record.key),
-            generation: ledger.generation(),
+            mark: Mark(Mark::bits(ledger.generation())),
             links: [Links::LOOSE; 2],
             seen: 0,
             since: 0,
@@ -307,8 +338,8 @@ impl FlowTable {
     /// Lets the ledger say anew where the flow counts, if it has learnt something since.
     fn refresh(&mut self, i: u32, ledger: &mut impl Ledger) {
         let flow = &mut self.flows[i as usize];
-        if flow.generation != ledger.generation() {
-            flow.generation = ledger.generation();
+        if !flow.mark.is_of(ledger.generation()) {
+            flow.mark.set_generation(ledger.generation());
             flow.set = ledger.relabel(flow.set, &flow.part);
         }
     }
@@ -327,11 +358,11 @@ impl FlowTable {
             self.list_part(i);
             return;
         }
-        let ended = self.limits.ends(&flow.part);
         merge(&mut flow.part, record);
-        if !ended && self.limits.ends(&flow.part) {
+        // also a part whose end was seen under limits that did not ask for it
+        if !flow.mark.is_by_end() && self.limits.ends(&flow.part) {
             flow.since = now;
-            self.by_start.unlink(&mut self.flows, i);
+            self.unlist_part(i);
             self.list_part(i);
         }
     }
@@ -345,11 +376,7 @@ impl FlowTable {
         let record = flow.part;
         clear(&mut flow.part);
         let set = flow.set;
-        if self.limits.ends(&record) {
-            self.by_end.unlink(&mut self.flows, i);
-        } else {
-            self.by_start.unlink(&mut self.flows, i);
-        }
+        self.unlist_part(i);
         let part = CompletedFlow {
             record,
             reason,
@@ -359,10 +386,21 @@ impl FlowTable {
     }
 
     fn list_part(&mut self, i: u32) {
-        if self.limits.ends(&self.flows[i as usize].part) {
+        let flow = &mut self.flows[i as usize];
+        let by_end = self.limits.ends(&flow.part);
+        flow.mark.set_by_end(by_end);
+        if by_end {
             self.by_end.push_back(&mut self.flows, i);
         } else {
             self.by_start.push_back(&mut self.flows, i);
+        }
+    }
+
+    fn unlist_part(&mut self, i: u32) {
+        if self.flows[i as usize].mark.is_by_end() {
+            self.by_end.unlink(&mut self.flows, i);
+        } else {
+            self.by_start.unlink(&mut self.flows, i);
         }
     }
 
@@ -379,7 +417,7 @@ impl FlowTable {
         }
         if i != last {
             self.by_arrival.relocated(&mut self.flows, i);
-            if self.limits.ends(&self.flows[i as usize].part) {
+            if self.flows[i as usize].mark.is_by_end() {
                 self.by_end.relocated(&mut self.flows, i);
             } else {
                 self.by_start.relocated(&mut self.flows, i);
@@ -415,7 +453,7 @@ impl Flow {
 }
 
 impl Limits {
-    /// Whether a part, if in progress, is in the list by end.
+    /// Whether a part belongs in the list by end from now on.
     fn ends(&self, part: &FlowRecord) -> bool {
         self.linger_ms.is_some() && part.key.protocol == TCP && part.tcp_flags & FIN_OR_RST != 0
     }
