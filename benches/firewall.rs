@@ -23,7 +23,7 @@ use common::machine;
 use common::report::{Cell, Report, Table, measuring, rounds, skipped};
 use common::stats::Figure;
 use libbpf_rs::{ProgramInput, ProgramMut};
-use rfm::bpf::firewall::{Firewall, Settings};
+use rfm::bpf::firewall::{Firewall, Mode, Settings};
 use rfm::bpf::load::FrameStart;
 use rfm::config::{Action, Per, PortRange, Prefix, Protocol};
 use rfm::firewall::rule::{Compilable, Match, RuleId};
@@ -189,7 +189,7 @@ fn by_rules(prefixes: &Prefixes, ipv6: bool) -> Result<Table, Box<dyn Error>> {
             for (from, _) in ORIGINS {
                 gate.set_sequence(&prefixes.sequence(from, count))?;
                 let empty = measure(&gate, &gate.program("empty")?, ipv6)?;
-                let program = firewall.program(FrameStart::Ethernet);
+                let program = firewall.program(FrameStart::Ethernet, Mode::Native);
                 let above = measure(&gate, program, ipv6)? - empty;
                 if round == 0 {
                     found.push((count, from, Vec::new()));
@@ -277,7 +277,7 @@ fn by_kind(prefixes: &Prefixes) -> Result<Table, Box<dyn Error>> {
         for ((_, rules), values) in kinds.iter().zip(&mut found) {
             firewall.replace(rules)?;
             let empty = measure(&gate, &gate.program("empty")?, false)?;
-            let program = firewall.program(FrameStart::Ethernet);
+            let program = firewall.program(FrameStart::Ethernet, Mode::Native);
             values.push(measure(&gate, program, false)? - empty);
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use libbpf_rs::ProgramInput;
-use rfm::bpf::firewall::{Counts, Firewall, Settings};
+use rfm::bpf::firewall::{Counts, Firewall, Mode, Settings};
 use rfm::bpf::load::FrameStart;
 use rfm::config::{Action, Per, Prefix};
 use rfm::firewall::rule::{Compilable, Match, RuleId};
@@ -79,7 +79,8 @@ pub fn put(firewall: &Firewall, start: FrameStart, frame: &[u8]) -> Verdict {
         data_in: Some(frame),
         ..Default::default()
     };
-    let output = firewall.program(start).test_run(input).expect("a test run");
+    let program = firewall.program(start, Mode::Native);
+    let output = program.test_run(input).expect("a test run");
     match output.return_value {
         1 => Verdict::Drop,
         2 => Verdict::Pass,

@@ -16,7 +16,7 @@ const SETTINGS: Settings = Settings {
     max_rules: 1000,
 };
 
-fn firewall() -> Firewall {
+pub fn firewall() -> Firewall {
     let mut firewall = Firewall::load(&SETTINGS).expect("the firewall loads");
     firewall
         .replace(&rules(&["drop proto udp"]))

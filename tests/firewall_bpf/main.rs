@@ -6,6 +6,7 @@
 mod common;
 
 mod gate;
+mod generic;
 mod hooks;
 mod kinds;
 mod limits;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
 
+use rfm::bpf::firewall::Mode;
 use rfm::bpf::load::FrameStart;
 
 use crate::gate::Verdict::{Drop, Pass};
@@ -55,7 +56,7 @@ fn no_packet_meets_half_a_set_or_one_that_is_gone() {
         ]),
     ];
     gate.firewall.replace(&sets[0]).expect("rules");
-    let program = gate.firewall.program(FrameStart::Ethernet);
+    let program = gate.firewall.program(FrameStart::Ethernet, Mode::Native);
     let program: OwnedFd = program.as_fd().try_clone_to_owned().expect("a descriptor");
     let (stop, runs) = (AtomicBool::new(false), AtomicU64::new(0));
     let both = v4().udp().build();
