@@ -49,7 +49,11 @@ fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Version => print(&format_args!("{}\n", args::version())),
         Command::Help(text) => print(&text),
-        Command::Client(asked) => print(&client::run(*asked).map_err(Failure::Client)?),
+        Command::Client(asked) => match client::run(*asked).map_err(Failure::Client)?.as_str() {
+            // the live view, whose terminal may be closed by now
+            "" => Ok(()),
+            text => print(&text),
+        },
     }
 }
 
@@ -58,7 +62,8 @@ fn load(file: &Path) -> Result<config::Config, Failure> {
 }
 
 fn print(text: &dyn fmt::Display) -> Result<(), Failure> {
-    match write!(io::stdout(), "{text}") {
+    let mut out = io::stdout();
+    match write!(out, "{text}").and_then(|()| out.flush()) {
         // whoever reads has read enough, as in `rfm flows | head`
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result.map_err(Failure::Output),

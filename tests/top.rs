@@ -178,22 +178,79 @@ fn the_terminal_is_clean_after_every_end() {
     assert!(terminal.screen().contains("rfm: no agent answers on"));
 }
 
-/// What the one who closes a window, or loses the connection, leaves behind: nothing.
+/// Closing the terminal is an ordinary end, whether or not SIGHUP reaches the program.
 #[test]
-fn a_terminal_that_is_gone_ends_it() {
+fn a_closed_terminal_ends_it_with_exit_code_0() {
     if !can_run(&TOOLS) {
         return;
     }
     let rig = Rig::new("");
-    let terminal = Terminal::new(&format!("trap '' HUP; {}", top(&rig)), "LANG=C.UTF-8");
-    terminal.wait_for("every packet");
-    let pid = terminal.pid();
-    drop(terminal);
-    let gone = wait_for(SOON, || rustix::process::test_kill_process(pid).is_err());
-    if !gone {
-        kill_process(pid, Signal::KILL).expect("it runs");
+    for (name, wrapper) in [("hangup", ""), ("silent", "setsid -w ")] {
+        let status = rig.folder.0.join(name);
+        // the shell survives the hangup and stores the exit code
+        let line = format!(
+            "trap '' HUP; {wrapper}{}; echo $? >{}",
+            top(&rig),
+            status.display()
+        );
+        let terminal = Terminal::new(&line, "LANG=C.UTF-8");
+        terminal.wait_for("every packet");
+        let pid = terminal.pid();
+        drop(terminal);
+        let ended = wait_for(SOON, || {
+            std::fs::read_to_string(&status).is_ok_and(|code| !code.is_empty())
+        });
+        if !ended {
+            kill_process(pid, Signal::KILL).expect("it runs");
+        }
+        let code = std::fs::read_to_string(&status).expect("a status");
+        assert_eq!(code.trim(), "0", "{name}");
     }
-    assert!(gone, "it goes on without a terminal");
+}
+
+/// A reader that has read enough is no failure; a full disk is one.
+#[test]
+fn client_commands_survive_a_closed_pipe() {
+    if !can_run(&TOOLS) {
+        return;
+    }
+    let rig = Rig::new("");
+    let socket = rig.socket().display().to_string();
+    for arguments in [
+        &["status"][..],
+        &["status", "--json"],
+        &["flows"],
+        &["top", "--once"],
+        &["top"],
+        &["--help"],
+        &["top", "--help"],
+        &["--version"],
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rfm"));
+        command.args(arguments);
+        if !arguments
+            .iter()
+            .any(|argument| argument.starts_with("--h") || *argument == "--version")
+        {
+            command.args(["--socket", &socket]);
+        }
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let (error_reader, error_writer) = std::io::pipe().expect("a pipe");
+        drop(error_reader);
+        let status = command
+            .stdout(writer)
+            .stderr(error_writer)
+            .status()
+            .expect("it starts");
+        assert_eq!(status.code(), Some(0), "{arguments:?}: {status}");
+        let full = std::fs::File::options().write(true).open("/dev/full");
+        let status = command
+            .stdout(full.expect("it exists"))
+            .status()
+            .expect("it starts");
+        assert_eq!(status.code(), Some(1), "{arguments:?}: {status}");
+    }
 }
 
 #[test]

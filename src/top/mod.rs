@@ -5,13 +5,15 @@
 //!   `keys` are parts of it,
 //! - [`view`]: the picture of a model,
 //! - `poll`: asks the agent,
-//! - here: the terminal, and the loop.
+//! - `screen`: the terminal,
+//! - here: keys, signals, and the loop.
 
 mod filter;
 mod keys;
 mod model;
 mod poll;
 mod rows;
+mod screen;
 mod spark;
 #[cfg(test)]
 mod tests;
@@ -26,13 +28,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use model::Model;
 use poll::Poller;
+use screen::Screen;
 use view::Look;
 
 /// Between two looks at what came: a signal is noticed so soon.
@@ -55,47 +58,55 @@ pub fn run(socket: &Path) -> Result<(), String> {
     let failed = |error: io::Error| format!("the terminal: {error}");
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
-        // whatever the first is stuck in, a second one ends it
-        signal_hook::flag::register_conditional_shutdown(signal, 1, stop.clone())
-            .map_err(failed)?;
+        // A second one ends the program even if it is blocked. But when a terminal is closed, SIGHUP may
+        // arrive twice, from the kernel and from the shell.
+        if signal != SIGHUP {
+            signal_hook::flag::register_conditional_shutdown(signal, 1, stop.clone())
+                .map_err(failed)?;
+        }
         signal_hook::flag::register(signal, stop.clone()).map_err(failed)?;
     }
     let poller = Poller::start(socket.to_owned(), model.wanted()).map_err(failed)?;
-    let mut terminal = ratatui::try_init().map_err(failed)?;
-    let restore = Restore;
+    let mut screen = Screen::open().map_err(failed)?;
     let keys = keyboard().map_err(failed)?;
-    let end = watch(&mut terminal, &keys, &mut model, &poller, &stop);
-    drop(terminal);
-    drop(restore);
-    end
+    match watch(&mut screen, &keys, &mut model, &poller, &stop) {
+        // whoever closes the terminal ends the view
+        Err(End::Terminal(_)) if is_closed(&screen, &keys) => Ok(()),
+        Err(End::Terminal(error)) => Err(failed(error)),
+        Err(End::Agent(trouble)) => Err(trouble),
+        Ok(()) => Ok(()),
+    }
 }
 
-/// Leaves the terminal as it was, whatever happens; a panic does so before it says anything, by the
-/// hook that `ratatui::try_init` sets.
-struct Restore;
+/// Why the view ends before somebody ends it.
+enum End {
+    Terminal(io::Error),
+    Agent(String),
+}
 
-impl Drop for Restore {
-    fn drop(&mut self) {
-        ratatui::restore();
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        Self::Terminal(error)
     }
 }
 
 fn watch(
-    terminal: &mut DefaultTerminal,
+    screen: &mut Screen,
     keys: &OwnedFd,
     model: &mut Model,
     poller: &Poller,
     stop: &AtomicBool,
-) -> Result<(), String> {
-    let failed = |error: io::Error| format!("the terminal: {error}");
+) -> Result<(), End> {
     let look = look();
     let mut changed = true;
     while !model.quit && !stop.load(Ordering::Relaxed) {
         if changed {
-            let draw = terminal.draw(|frame| view::draw(frame, model, look));
-            draw.map_err(failed)?;
+            screen.draw(|frame| view::draw(frame, model, look))?;
+            if let Some(error) = screen.error() {
+                return Err(End::Terminal(error));
+            }
         }
-        changed = take_input(keys, model, poller).map_err(failed)?;
+        changed = take_input(keys, model, poller)?;
         while let Ok(answer) = poller.samples.try_recv() {
             changed = true;
             match answer {
@@ -105,7 +116,9 @@ fn watch(
         }
         if model.silence(Instant::now()) > GIVE_UP {
             let trouble = model.trouble.take();
-            return Err(trouble.unwrap_or_else(|| "the agent does not answer".into()));
+            return Err(End::Agent(
+                trouble.unwrap_or_else(|| "the agent does not answer".into()),
+            ));
         }
     }
     Ok(())
@@ -120,19 +133,31 @@ fn keyboard() -> io::Result<OwnedFd> {
     }
 }
 
-/// Waits a moment for keys; true if there is something to draw. A terminal that is gone is an error: crossterm
-/// would read the end of it again and again, and never come back.
-fn take_input(keys: &OwnedFd, model: &mut Model, poller: &Poller) -> io::Result<bool> {
+/// Whether an error of the terminal means that it was closed. The first call that fails, and its
+/// error, depend on the moment.
+fn is_closed(screen: &Screen, keys: &OwnedFd) -> bool {
+    let written = screen.error().and_then(|error| error.raw_os_error());
+    let closed = [Errno::IO, Errno::NXIO, Errno::PIPE].map(Errno::raw_os_error);
+    written.is_some_and(|error| closed.contains(&error))
+        || hung_up(keys, Duration::ZERO).unwrap_or(true)
+}
+
+/// Waits for keys at most so long; true if the terminal is closed.
+fn hung_up(keys: &OwnedFd, patience: Duration) -> io::Result<bool> {
     let mut fds = [PollFd::new(keys, PollFlags::IN)];
-    match poll(&mut fds, Timespec::try_from(TICK).ok().as_ref()) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+    match poll(&mut fds, Timespec::try_from(patience).ok().as_ref()) {
+        Ok(_) | Err(Errno::INTR) => {}
         Err(error) => return Err(error.into()),
     }
-    if fds[0]
-        .revents()
-        .intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL)
-    {
-        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it is gone"));
+    let end = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
+    Ok(fds[0].revents().intersects(end))
+}
+
+/// Waits a moment for keys; true if there is something to draw. A closed terminal is an error: crossterm
+/// would read its end again and again, and never return.
+fn take_input(keys: &OwnedFd, model: &mut Model, poller: &Poller) -> io::Result<bool> {
+    if hung_up(keys, TICK)? {
+        return Err(io::ErrorKind::UnexpectedEof.into());
     }
     let mut changed = false;
     while event::poll(Duration::ZERO)? {

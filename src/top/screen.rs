@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The terminal that the view is drawn on: prepared at the start, restored at the end.
+//!
+//! The terminal may be closed at any moment. Then each write fails; ratatui reports such a failure on
+//! standard error, which is the same terminal, and `eprintln!` panics. Writes through [`Output`] never fail:
+//! the first error is stored, and the loop of the view reads it.
+
+use std::io::{self, ErrorKind, Write};
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, OnceLock};
+
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
+use ratatui::crossterm::execute;
+use ratatui::crossterm::terminal::{
+    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+};
+
+/// Standard output, without errors.
+#[derive(Clone, Default)]
+pub struct Output {
+    error: Arc<OnceLock<io::Error>>,
+}
+
+impl Output {
+    /// Stores the first error. The caller repeats an interrupted call by itself.
+    fn hide<T>(&self, result: io::Result<T>, done: T) -> io::Result<T> {
+        match result {
+            Err(error) if error.kind() != ErrorKind::Interrupted => {
+                // a later error has the same cause
+                let _ = self.error.set(error);
+                Ok(done)
+            }
+            result => result,
+        }
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.hide(io::stdout().write(bytes), bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.hide(io::stdout().flush(), ())
+    }
+}
+
+/// The prepared terminal. Restores it when dropped.
+pub struct Screen {
+    terminal: Terminal<CrosstermBackend<Output>>,
+    output: Output,
+}
+
+impl Screen {
+    /// Prepares the terminal. A panic restores it before its message is printed.
+    pub fn open() -> io::Result<Self> {
+        let output = Output::default();
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            restore();
+            hook(info);
+        }));
+        enable_raw_mode()?;
+        execute!(output.clone(), EnterAlternateScreen)?;
+        let terminal =
+            Terminal::new(CrosstermBackend::new(output.clone())).inspect_err(|_| restore())?;
+        Ok(Self { terminal, output })
+    }
+
+    /// The first error of a write.
+    pub fn error(&self) -> Option<io::Error> {
+        let error = self.output.error.get()?;
+        let system = error.raw_os_error().map(io::Error::from_raw_os_error);
+        Some(system.unwrap_or_else(|| error.kind().into()))
+    }
+}
+
+impl Deref for Screen {
+    type Target = Terminal<CrosstermBackend<Output>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.terminal
+    }
+}
+
+impl DerefMut for Screen {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.terminal
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        // the terminal itself is dropped later, and then finds nothing to do
+        let _ = self.terminal.show_cursor();
+        restore();
+    }
+}
+
+/// Restores the terminal as far as it still exists.
+fn restore() {
+    let _ = disable_raw_mode();
+    let _ = execute!(Output::default(), LeaveAlternateScreen);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_error_is_stored_and_the_write_succeeds() {
+        let output = Output::default();
+        let failed = |errno: rustix::io::Errno| Err(errno.into());
+        assert_eq!(output.hide(failed(rustix::io::Errno::IO), 7).unwrap(), 7);
+        assert_eq!(output.hide(failed(rustix::io::Errno::AGAIN), 7).unwrap(), 7);
+        let first = output.error.get().unwrap().raw_os_error();
+        assert_eq!(first, Some(rustix::io::Errno::IO.raw_os_error()));
+        let interrupted = output.hide(failed(rustix::io::Errno::INTR), 7);
+        assert_eq!(interrupted.unwrap_err().kind(), ErrorKind::Interrupted);
+    }
+}
