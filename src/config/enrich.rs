@@ -13,14 +13,14 @@ use serde::Serialize;
 use super::document::Section;
 use super::ipfix::either;
 use super::load::{SECOND, prefixes};
+use super::machine::Machine;
 use super::prefix::Prefix;
 use super::values::{
     Complaint, Parsed, Value, duration, number, path, serialize_as_text, text, word,
 };
 use crate::enrich::mmdb::Kind;
 
-/// The other of host and port, when one is set.
-pub const DEFAULT_BMP_HOST: &str = "::1";
+/// If only the host is set.
 pub const DEFAULT_BMP_PORT: u16 = 11_019;
 pub const DEFAULT_MAX_SESSIONS: u32 = 16;
 pub const DEFAULT_MAX_ROUTES: u32 = 4_000_000;
@@ -86,7 +86,7 @@ pub struct StaticPrefix {
 pub struct Distinguisher(pub [u8; 8]);
 
 impl Enrich {
-    pub(super) fn read(section: &Section<'_>) -> Self {
+    pub(super) fn read(section: &Section<'_>, machine: &Machine) -> Self {
         let mmdb = section.section("mmdb");
         let rib = section.section("rib");
         Self {
@@ -96,7 +96,7 @@ impl Enrich {
             },
             rib: Rib {
                 local_asn: rib.read("local_asn", number(0..=u32::MAX), 0),
-                bmp: Bmp::read(&rib.section("bmp")),
+                bmp: Bmp::read(&rib.section("bmp"), machine),
                 vrf: rib.entries("vrf", vrf),
             },
             prefix: section
@@ -119,8 +119,8 @@ impl Mmdb {
 }
 
 impl Bmp {
-    fn read(section: &Section<'_>) -> Self {
-        let (host, port) = either(section, DEFAULT_BMP_HOST, DEFAULT_BMP_PORT);
+    fn read(section: &Section<'_>, machine: &Machine) -> Self {
+        let (host, port) = either(section, machine, DEFAULT_BMP_PORT);
         Self {
             host,
             port,

@@ -7,12 +7,12 @@ use serde::Serialize;
 
 use super::document::Section;
 use super::load::{SECOND, directions};
+use super::machine::Machine;
 use super::pattern::Patterns;
 use super::values::{Named, boolean, duration, host, named, number, serialize_by_name};
 use crate::flow::key::Direction;
 
-/// The other of host and port, when one is set.
-pub const DEFAULT_HOST: &str = "::1";
+/// If only the host is set.
 pub const DEFAULT_PORT: u16 = 4739;
 pub const DEFAULT_TRANSPORT: Transport = Transport::Udp;
 pub const DEFAULT_TEMPLATE_REFRESH: Duration = Duration::from_secs(60);
@@ -58,8 +58,13 @@ pub enum Transport {
 }
 
 impl Ipfix {
-    pub(super) fn read(section: &Section<'_>, attached: &[Direction], patterns: &Patterns) -> Self {
-        let (host, port) = either(section, DEFAULT_HOST, DEFAULT_PORT);
+    pub(super) fn read(
+        section: &Section<'_>,
+        machine: &Machine,
+        attached: &[Direction],
+        patterns: &Patterns,
+    ) -> Self {
+        let (host, port) = either(section, machine, DEFAULT_PORT);
         let bind = section.section("bind");
         // Watched everywhere, a forwarded packet is seen twice; at egress both interfaces are known.
         let once = patterns.watch_all() && attached.contains(&Direction::Egress);
@@ -86,7 +91,7 @@ impl Ipfix {
             collector: section
                 .sections("collector", MAX_COLLECTORS)
                 .iter()
-                .map(Collector::read)
+                .map(|section| Collector::read(section, machine))
                 .collect(),
         }
     }
@@ -109,9 +114,9 @@ impl Ipfix {
 }
 
 impl Collector {
-    fn read(section: &Section<'_>) -> Self {
+    fn read(section: &Section<'_>, machine: &Machine) -> Self {
         Self {
-            host: section.read("host", host, DEFAULT_HOST.into()),
+            host: section.read("host", host, machine.default_host().into()),
             port: section.read("port", number(1..=u16::MAX), DEFAULT_PORT),
             transport: section.read("transport", named, DEFAULT_TRANSPORT),
         }
@@ -131,13 +136,14 @@ impl Collector {
     }
 }
 
-/// `host` and `port` of a service that is off ("" and 0) unless one of them is set.
-pub(super) fn either(section: &Section<'_>, host: &str, port: u16) -> (String, u16) {
+/// `host` and `port` of a service that is off ("" and 0) unless one of them is set. The default of the host is
+/// the loopback address.
+pub(super) fn either(section: &Section<'_>, machine: &Machine, port: u16) -> (String, u16) {
     let set_host = section.read("host", super::values::host, String::new());
     let set_port = section.read("port", number(0..=u16::MAX), 0);
     match (set_host.is_empty(), set_port) {
         (true, 0) => (String::new(), 0),
-        (true, port) => (host.to_owned(), port),
+        (true, port) => (machine.default_host().to_owned(), port),
         (false, 0) => (set_host, port),
         (false, port) => (set_host, port),
     }

@@ -3,6 +3,7 @@
 
 use std::net::{Ipv6Addr, UdpSocket};
 
+use super::cgroup;
 use super::load::MAX_MAX_FLOWS;
 
 /// What one flow takes in memory, with its share of the index.
@@ -13,7 +14,7 @@ const BYTES_PER_FLOW: u64 = 160;
 pub struct Machine {
     /// Bytes; a power of two.
     pub page_size: u32,
-    /// Bytes.
+    /// Bytes that this process may use: the memory of the machine, or the smallest limit of its control groups.
     pub memory: u64,
     /// Whether a socket can be bound to ::1.
     pub has_ipv6: bool,
@@ -23,14 +24,15 @@ impl Machine {
     /// The machine this process runs on.
     pub fn here() -> Self {
         let info = rustix::system::sysinfo();
+        let installed = (info.totalram as u64).saturating_mul(u64::from(info.mem_unit));
         Self {
             page_size: u32::try_from(rustix::param::page_size()).unwrap_or(4096),
-            memory: (info.totalram as u64).saturating_mul(u64::from(info.mem_unit)),
+            memory: cgroup::memory_limit().map_or(installed, |limit| limit.min(installed)),
             has_ipv6: UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok(),
         }
     }
 
-    /// Where the exporter listens when the file does not say.
+    /// The loopback address: the default of every key that names a host.
     pub fn default_host(&self) -> &'static str {
         if self.has_ipv6 { "::1" } else { "127.0.0.1" }
     }

@@ -5,6 +5,7 @@
 //! which names type, range and default. Whatever the readers ask for is known; every other key in
 //! the file is an error. `config/rfm.toml` shows each key with its default; a test compares the two.
 
+mod cgroup;
 mod changes;
 pub mod control;
 mod document;

@@ -75,9 +75,17 @@ fn what_depends_on_the_machine_is_worked_out() {
         has_ipv6: false,
         ..MACHINE
     };
-    let host = |text: &str| parse("t", text, &without).unwrap().agent.prometheus.host;
-    assert_eq!(host(&with("")), "127.0.0.1");
-    assert_eq!(host(&set("prometheus.host", "\"::1\"")), "::1");
+    let agent = |text: &str| parse("t", text, &without).unwrap().agent;
+    assert_eq!(agent(&with("")).prometheus.host, "127.0.0.1");
+    let set_host = set("prometheus.host", "\"::1\"");
+    assert_eq!(agent(&set_host).prometheus.host, "::1");
+    // every key that names a host has the same default
+    let bmp = agent(&set("enrich.rib.bmp.port", "11019")).enrich.rib.bmp;
+    assert_eq!((bmp.host.as_str(), bmp.port), ("127.0.0.1", 11_019));
+    let ipfix = "ipfix.port = 4739\nipfix.collector = [{ port = 4740 }]";
+    let collectors = agent(&with(ipfix)).ipfix.collectors();
+    let hosts: Vec<_> = collectors.iter().map(|c| c.host.as_str()).collect();
+    assert_eq!(hosts, ["127.0.0.1"; 2]);
     let large_pages = Machine {
         page_size: 65_536,
         ..MACHINE

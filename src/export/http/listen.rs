@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 
@@ -53,16 +53,27 @@ pub(crate) struct Listener {
 }
 
 /// Listens on all addresses of `host`. A name such as localhost may have addresses that this
-/// machine lacks: one that can be used is enough.
+/// machine lacks: one that can be used is enough. "::" is every address, also if the kernel has no IPv6.
 pub(crate) fn bind(host: &str, port: u16) -> Result<Vec<Listener>, BindError> {
     let addresses = resolve(host, port).map_err(|reason| BindError {
         address: format!("{host:?}, port {port}"),
         reason,
     })?;
+    bind_available(addresses, Listener::tcp)
+}
+
+fn bind_available<L>(
+    addresses: Vec<SocketAddr>,
+    listen: impl Fn(SocketAddr) -> Result<L, BindError>,
+) -> Result<Vec<L>, BindError> {
     let mut listeners = Vec::new();
     let mut unavailable = None;
     for address in addresses {
-        match Listener::tcp(address) {
+        let result = listen(address).or_else(|error| match every_ipv4(address) {
+            Some(ipv4) if error.is_unavailable() => listen(ipv4),
+            _ => Err(error),
+        });
+        match result {
             Ok(listener) => listeners.push(listener),
             Err(e) if e.is_unavailable() => unavailable = Some(e),
             Err(e) => return Err(e),
@@ -72,6 +83,12 @@ pub(crate) fn bind(host: &str, port: u16) -> Result<Vec<Listener>, BindError> {
         Some(e) if listeners.is_empty() => Err(e),
         _ => Ok(listeners),
     }
+}
+
+/// The IPv4 part of "::", which is every address of both families.
+fn every_ipv4(address: SocketAddr) -> Option<SocketAddr> {
+    let every = address.ip() == IpAddr::from(Ipv6Addr::UNSPECIFIED);
+    every.then(|| SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()))
 }
 
 fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
@@ -178,6 +195,20 @@ mod tests {
     fn an_address_of_another_machine_is_unavailable() {
         let error = bind("192.0.2.1", 0).err().unwrap();
         assert!(error.is_unavailable(), "{error}");
+    }
+
+    #[test]
+    fn every_address_is_that_of_ipv4_if_there_is_no_ipv6() {
+        let without_ipv6 = |address: SocketAddr| match address {
+            SocketAddr::V4(_) => Ok(address),
+            SocketAddr::V6(_) => Err(BindError {
+                address: address.to_string(),
+                reason: rustix::io::Errno::AFNOSUPPORT.into(),
+            }),
+        };
+        let bound = |host: &str| bind_available(resolve(host, 7).unwrap(), without_ipv6);
+        assert_eq!(bound("::").unwrap(), ["0.0.0.0:7".parse().unwrap()]);
+        assert!(bound("::1").unwrap_err().is_unavailable());
     }
 
     #[test]
