@@ -79,6 +79,25 @@ unit_verifies() {
     silent inside systemd-analyze verify rfm.service
 }
 
+# What the service leaves below /var as a dynamic user (systemd.exec(5)).
+make_state() {
+    local folder
+    for folder in lib cache; do
+        mkdir -p "$root/var/$folder/private/rfm"
+        echo rule >"$root/var/$folder/private/rfm/firewall"
+        ln -s private/rfm "$root/var/$folder/rfm"
+    done
+}
+# state_is there|gone; the folder private/ is systemd's
+state_is() {
+    local found
+    found=$(cd "$root" && find var/lib/rfm var/lib/private/rfm var/cache/rfm var/cache/private/rfm 2>/dev/null | paste -sd' ')
+    case $1 in
+    there) [ -n "$found" ] ;;
+    gone) is "$found" "" && rmdir "$root/var/lib/private" ;;
+    esac
+}
+
 test_contents() {
     local binary=target/dist/release/rfm needed
     check "the binary needs libgcc and glibc alone" is \
@@ -111,10 +130,13 @@ test_debian() {
     check "$1: the new one lies beside it" cmp "$root/etc/rfm/rfm.toml.dpkg-dist" config/rfm.toml
     check "$1: runs after the upgrade" binary_works
     check "$1: stays off after an upgrade" [ ! -e "$root/etc/systemd/system/multi-user.target.wants/rfm.service" ]
+    make_state
     check "$1: is removed" inside dpkg -r rfm
+    check "$1: a removed package leaves its state" state_is there
     check "$1: a removed package leaves its config" [ -e "$root/etc/rfm/rfm.toml" ]
     check "$1: and no program" [ ! -e "$root/usr/bin/rfm" ]
     check "$1: is purged" inside dpkg -P rfm
+    check "$1: a purged one leaves no state" state_is gone
     check "$1: and leaves nothing" diff "$work/before" <(files)
 }
 
@@ -132,7 +154,9 @@ test_rpm() {
     sed -i 's/^#port = 9669/port = 9670/' "$root/etc/rfm/rfm.toml"
     check "rpm: takes the place of another" "${rpm_there[@]}" -U --force "$rpm"
     check "rpm: an edited config is kept" grep -q '^port = 9670' "$root/etc/rfm/rfm.toml"
+    make_state
     check "rpm: is erased" "${rpm_there[@]}" -e rfm
+    check "rpm: no state is left" state_is gone
     check "rpm: no program is left" [ ! -e "$root/usr/bin/rfm" ]
     check "rpm: an edited config is kept aside" grep -q '^port = 9670' "$root/etc/rfm/rfm.toml.rpmsave"
     rm "$root/etc/rfm/rfm.toml.rpmsave" && rmdir "$root/etc/rfm"

@@ -5,7 +5,7 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
@@ -187,6 +187,49 @@ fn the_unit_is_in_order_and_tight() {
     let line = said.lines().last().unwrap_or_default();
     println!("{line}");
     assert!(line.contains("exposure level"), "{said}");
+}
+
+/// Runs a maintainer script on a copy of the folders that the service leaves as a dynamic user; returns what is left.
+fn left_after(script: &str, argument: &str) -> Vec<String> {
+    let lab = Lab::among_others();
+    let root = lab.path("root");
+    for folder in ["lib", "cache"] {
+        let var = root.join("var").join(folder);
+        let private = var.join("private/rfm");
+        fs::create_dir_all(&private).expect("a folder");
+        fs::write(private.join("firewall"), "rules").expect("a file");
+        symlink("private/rfm", var.join("rfm")).expect("a link");
+        fs::create_dir_all(var.join("private/other")).expect("a folder");
+    }
+    // rpm runs its scripts in a chroot; dpkg may set DPKG_ROOT instead
+    let text = fs::read_to_string(script).expect("a script");
+    let text = text.replace("\"/var", &format!("\"{}/var", root.display()));
+    // nothing outside of the copy may change
+    let tools = lab.path("tools");
+    fs::create_dir(&tools).expect("a folder");
+    for tool in ["systemctl", "rmdir"] {
+        symlink("/bin/true", tools.join(tool)).expect("a link");
+    }
+    run(Command::new("sh")
+        .args(["-c", &text, "script", argument])
+        .env("PATH", format!("{}:/usr/bin:/bin", tools.display()))
+        .env("DPKG_ROOT", &root));
+    let found = run(Command::new("find").arg(&root).args(["-name", "rfm"]));
+    found.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn purge_removes_the_state_of_a_dynamic_user() {
+    const DEB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/debian/postrm");
+    const RPM: &str = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/packaging/rpm/post-uninstall.sh"
+    );
+    assert_eq!(left_after(DEB, "remove").len(), 4);
+    assert_eq!(left_after(DEB, "upgrade").len(), 4);
+    assert_eq!(left_after(DEB, "purge"), [""; 0]);
+    assert_eq!(left_after(RPM, "1").len(), 4);
+    assert_eq!(left_after(RPM, "0"), [""; 0]);
 }
 
 #[test]
