@@ -67,5 +67,6 @@ mod nearest;
 pub mod notify;
 pub mod process;
 pub mod sandbox;
+pub mod signals;
 pub mod threads;
 mod top;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use rfm::args::{self, Command};
 use rfm::config::{self, Machine};
-use rfm::{agent, client, logging, memory};
+use rfm::{agent, client, logging, memory, signals};
 
 fn main() -> ExitCode {
     memory::return_large_blocks();
@@ -27,6 +27,8 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Run { config: file } => {
+            // a reload that is requested this early waits until the agent can do it
+            signals::block(&[signals::RELOAD]);
             logging::start();
             let config = load(&file)?;
             for warning in config.warnings() {

@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::signals;
+
 /// A thread that has not beaten for this long is taken for stuck.
 pub const STALL_AFTER: Duration = Duration::from_secs(10);
 
@@ -100,7 +102,11 @@ impl Threads {
         let handle = Builder::new()
             .name(name.into())
             .stack_size(STACK_SIZE)
-            .spawn(move || body(theirs))?;
+            .spawn(move || {
+                // the main thread starts some of them when it receives signals itself
+                signals::block(&signals::HANDLED);
+                body(theirs);
+            })?;
         self.lock().push(Entry {
             name,
             heartbeat,

@@ -6,7 +6,7 @@ mod common;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -346,6 +346,64 @@ fn who_is_not_allowed_gets_not_a_byte() {
 }
 
 #[test]
+fn who_is_no_longer_allowed_loses_a_connection_that_is_kept() {
+    let errors = Arc::new(Errors::default());
+    let allowed = Arc::new(AtomicBool::new(true));
+    let list = allowed.clone();
+    let server = Server::bind("127.0.0.1", 0, errors.clone())
+        .unwrap()
+        .allow(move |_| list.load(Ordering::SeqCst));
+    let server = Running::new(server, errors, sized);
+    let mut client = server.client();
+    assert_eq!(client.get("/1").status, 200);
+    allowed.store(false, Ordering::SeqCst);
+    let reply = client.get("/1");
+    assert_eq!((reply.status, &reply.body[..]), (403, &b"Forbidden\n"[..]));
+    assert!(is_closed(&client.stream, SOON));
+    assert_eq!(server.errors(), 1);
+}
+
+#[test]
+fn a_request_without_one_valid_host_is_400() {
+    let server = start(Limits::default(), sized);
+    let ask = |head: &str| {
+        let mut client = server.client();
+        client.send(&format!("{head}\r\n"));
+        let status = client.reply().status;
+        (status, status == 200 || is_closed(&client.stream, SOON))
+    };
+    let get = "GET /1 HTTP/1.1\r\n";
+    for bad in [
+        "",
+        "Host: a\r\nHost: a\r\n",
+        "Host: a\r\nhost: b\r\n",
+        "Host: a b\r\n",
+        "Host: a/b\r\n",
+        "Host: u@a\r\n",
+        "Host: a:b\r\n",
+        "Host: ::1\r\n",
+        "Host: [::1\r\n",
+        "Host: \u{e4}\r\n",
+    ] {
+        assert_eq!(ask(&format!("{get}{bad}")), (400, true), "{bad:?}");
+    }
+    assert_eq!(server.errors(), 10);
+    for good in ["Host:\r\n", "Host: a\r\n", "Host: [::1]:9669\r\n"] {
+        assert_eq!(ask(&format!("{get}{good}")), (200, true), "{good:?}");
+    }
+    // a body is not waited for
+    assert_eq!(
+        ask("POST /1 HTTP/1.1\r\nContent-Length: 9\r\n"),
+        (400, true)
+    );
+    assert_eq!(ask("GET /1 HTTP/1.0\r\n"), (200, true));
+    assert_eq!(
+        ask("GET /1 HTTP/1.0\r\nHost: a\r\nHost: b\r\n"),
+        (400, true)
+    );
+}
+
+#[test]
 fn bodies_are_bounded() {
     let length = |request: Request<Bytes>, _: Peer<'_>| text(request.body().len().to_string());
     let server = start(Limits::default(), length);
@@ -353,16 +411,18 @@ fn bodies_are_bounded() {
 
     let mut client = server.client();
     client.send(&format!(
-        "POST / HTTP/1.1\r\nContent-Length: {limit}\r\n\r\n"
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {limit}\r\n\r\n"
     ));
     client.send(&"b".repeat(limit));
     assert_eq!(client.reply().body, limit.to_string().as_bytes());
-    client.send("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
+    client.send(
+        "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    );
     assert_eq!(client.reply().body, b"3");
     assert_eq!(server.errors(), 0);
 
     client.send(&format!(
-        "POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n",
         limit + 1
     ));
     assert_eq!(client.reply().status, 413);
@@ -370,13 +430,13 @@ fn bodies_are_bounded() {
     assert_eq!(server.errors(), 1);
 
     let mut client = server.client();
-    client.send("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n");
+    client.send("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
     client.send(&format!("20000\r\n{}\r\n0\r\n\r\n", "b".repeat(0x20000)));
     assert_eq!(client.reply().status, 413);
     assert_eq!(server.errors(), 2);
 
     let mut client = server.client();
-    client.send("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n");
+    client.send("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n");
     assert_eq!(client.reply().status, 400);
     assert_eq!(server.errors(), 3);
 }
@@ -389,7 +449,7 @@ fn a_dripped_body_is_cut_in_time() {
     };
     let server = start(limits, sized);
     let mut client = server.client();
-    client.send("POST /1 HTTP/1.1\r\nContent-Length: 1000\r\n\r\nab");
+    client.send("POST /1 HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nab");
     assert!(is_closed(&client.stream, SOON));
     assert_eq!(server.errors(), 1);
 }

@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::fs;
 use std::io::Write;
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,12 +11,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::agent::{Agent, EXACT, PORT, config, refused};
-use common::books::{Count, settle};
+use common::books::{Count, SETTLED, settle};
 use common::http::raise_descriptor_limit;
-use common::lab::{Lab, can_run};
+use common::lab::{Lab, can_run, wait_for};
 use common::packet::Sender;
 use common::traffic::{Other, meanwhile, small_frame};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 const BOTH: &str = r#"["v0", "v1"]"#;
 
@@ -223,6 +224,42 @@ fn a_start_without_privilege_names_what_is_missing() {
     assert_eq!(code, Some(1), "{said}");
     let expected = "needs root, or CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN";
     assert!(said.contains(expected), "{said}");
+}
+
+/// Sends SIGHUP again and again from the moment at which the process no longer dies of it.
+fn hang_up(pid: u32, stop: &AtomicBool) {
+    const HUP: u64 = 1 << (libc::SIGHUP - 1);
+    let survives = || {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        ["SigBlk:", "SigCgt:"].iter().any(|name| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let bits = line.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+            bits.is_some_and(|bits| bits & HUP != 0)
+        })
+    };
+    while !survives() && !stop.load(Ordering::Acquire) {
+        thread::yield_now();
+    }
+    let pid = Pid::from_raw(pid as i32).expect("a process");
+    while !stop.load(Ordering::Acquire) {
+        let _ = kill_process(pid, Signal::HUP);
+        thread::sleep(Duration::from_micros(100));
+    }
+}
+
+#[test]
+fn sighup_during_the_start_is_a_reload_after_it() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    let agent = Agent::start_disturbed(&lab, &namespace, &config(BOTH, EXACT), hang_up);
+    let reloaded = || agent.log().contains("configuration read again");
+    assert!(wait_for(SETTLED, reloaded), "{}", agent.log());
+    // the verifier's EAGAIN, which would also cost the flow cache
+    assert!(!agent.log().contains("temporarily"), "{}", agent.log());
+    agent.stop();
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crossbeam_channel::Receiver;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::commands::{ControlHandle, Order};
+use crate::signals;
 
 /// What came.
 pub(super) enum Event {
@@ -32,8 +33,10 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
-    /// From now on the signals do not end the process.
+    /// From now on the signals do not end the process. This thread and those that it starts receive none
+    /// until [`Inbox::open`].
     pub fn new() -> io::Result<(Self, ControlHandle)> {
+        signals::block(&signals::HANDLED);
         let (stream, writer) = UnixStream::pair()?;
         writer.set_nonblocking(true)?;
         let (stop, reload) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
@@ -50,6 +53,11 @@ impl Inbox {
             orders,
         };
         Ok((inbox, handle))
+    }
+
+    /// Lets this thread receive signals; pending ones are handled now.
+    pub fn open(&self) {
+        signals::unblock(&signals::HANDLED);
     }
 
     pub fn wait(&mut self, timeout: Duration) -> Event {

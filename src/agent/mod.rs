@@ -152,6 +152,7 @@ pub fn run(file: &Path, config: &Config) -> Result<(), Error> {
         },
         notifier: Notifier::from_environment(),
     };
+    inbox.open();
     let end = attendant.run(&mut inbox);
     drop(attendant);
     running.stop(links, &firewall);

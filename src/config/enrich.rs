@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::document::Section;
 use super::ipfix::either;
-use super::load::{SECOND, prefixes};
+use super::load::{SECOND, canonical_prefix, prefixes};
 use super::machine::Machine;
 use super::prefix::Prefix;
 use super::values::{
@@ -144,8 +144,7 @@ impl StaticPrefix {
     fn read(section: &Section<'_>) -> Option<Self> {
         let asn = section.read("asn", number(0..=u32::MAX), 0);
         let name = section.read("name", text(MAX_NAME), String::new());
-        let prefix = word("a prefix such as \"10.0.0.0/8\"");
-        let prefix = section.required("prefix", prefix, "prefix = \"10.0.0.0/8\"")?;
+        let prefix = section.required("prefix", canonical_prefix, "prefix = \"10.0.0.0/8\"")?;
         Some(Self { prefix, asn, name })
     }
 }

@@ -7,7 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::document::{Document, Error, Section};
-use super::values::{boolean, duration, host, list, named, number, power_of_two, word};
+use super::values::{
+    Parsed, Value, boolean, duration, host, list, named, number, power_of_two, word,
+};
 use super::*;
 use crate::bpf::cache;
 use crate::enrich::mmdb::Database;
@@ -203,8 +205,11 @@ fn prometheus(section: &Section<'_>, machine: &Machine) -> Prometheus {
     }
 }
 
-/// A list of prefixes, empty where not set.
+/// A list of prefixes, empty if not set; IPv4-mapped ones are the IPv4 prefixes for which they stand.
 pub(super) fn prefixes(section: &Section<'_>, key: &str) -> Vec<Prefix> {
-    let prefix = word("a prefix such as \"10.0.0.0/8\"");
-    section.read(key, list(MAX_LIST, prefix), Vec::new())
+    section.read(key, list(MAX_LIST, canonical_prefix), Vec::new())
+}
+
+pub(super) fn canonical_prefix(value: &Value<'_>) -> Parsed<Prefix> {
+    word("a prefix such as \"10.0.0.0/8\"")(value).map(Prefix::to_canonical)
 }

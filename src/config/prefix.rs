@@ -33,6 +33,18 @@ impl Prefix {
         self.address.is_ipv4()
     }
 
+    /// The IPv4 prefix that an IPv4-mapped one stands for (RFC 4291 section 2.5.5.2); any other prefix
+    /// as it is. For lists of clients and networks, not for rules: a packet with a mapped address is IPv6.
+    pub fn to_canonical(self) -> Self {
+        const MAPPED: u8 = 96;
+        match self.address.to_canonical() {
+            address @ IpAddr::V4(_) if !self.is_ipv4() && self.length >= MAPPED => {
+                Self::new(address, self.length - MAPPED)
+            }
+            _ => self,
+        }
+    }
+
     /// Whether `address` lies in the prefix. A socket that serves both families shows IPv4 clients
     /// as ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2): they are taken for what they are.
     pub fn contains(&self, address: IpAddr) -> bool {
@@ -138,6 +150,22 @@ mod tests {
         ] {
             assert!(prefix(text).contains(inside.parse().unwrap()), "{text}");
             assert!(!prefix(text).contains(outside.parse().unwrap()), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_ipv4_mapped_prefix_stands_for_the_ipv4_prefix() {
+        for (text, expected) in [
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::ffff:192.0.2.1", "192.0.2.1/32"),
+            ("::ffff:0:0/96", "0.0.0.0/0"),
+            // wider than the mapped addresses
+            ("::fffe:0:0/95", "::fffe:0:0/95"),
+            ("::/0", "::/0"),
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("2001:db8::/32", "2001:db8::/32"),
+        ] {
+            assert_eq!(prefix(text).to_canonical().to_string(), expected, "{text}");
         }
     }
 

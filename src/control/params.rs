@@ -119,7 +119,7 @@ fn shared(params: &mut Params) -> Result<Asked, String> {
     const PORT: &str = "a port from 0 to 65535";
     const ASN: &str = "an AS number";
     const PREFIX: &str = "an address or a prefix without host bits";
-    let prefix = |text: &str| text.parse::<Prefix>().ok();
+    let prefix = |text: &str| text.parse().ok().map(Prefix::to_canonical);
     let asn = |text: &str| {
         let digits = text.strip_prefix("AS").or(text.strip_prefix("as"));
         digits.unwrap_or(text).parse::<u32>().ok()
@@ -264,6 +264,12 @@ pub fn encode(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::flow::labels::Label;
+
+    #[test]
+    fn an_ipv4_mapped_prefix_is_the_ipv4_prefix() {
+        let asked = flows(Some("src=::ffff:10.0.0.0/104")).unwrap();
+        assert_eq!(asked.filter.src.prefix, "10.0.0.0/8".parse().ok());
+    }
 
     #[test]
     fn a_full_query_is_read() {

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::Sender;
 use rfm::config;
 use rfm::enrich::bmp::{Collector, Monitor};
 use rfm::enrich::rib::{Rib, RibHandle, Settings, TableId};
@@ -17,6 +18,7 @@ pub struct Agent {
     pub errors: Arc<Errors>,
     pub monitor: Arc<Monitor>,
     pub threads: Threads,
+    pub changes: Sender<config::Agent>,
     pub address: SocketAddr,
 }
 
@@ -44,7 +46,7 @@ impl Agent {
         };
         let collector = Collector::bind(&config, rib.clone(), errors.clone()).unwrap();
         let address = collector.addresses()[0];
-        let monitor = collector.monitor();
+        let (monitor, changes) = (collector.monitor(), collector.changes());
         let threads = Threads::new();
         threads
             .spawn("bmp", move |heartbeat| collector.run(&heartbeat))
@@ -54,6 +56,7 @@ impl Agent {
             errors,
             monitor,
             threads,
+            changes,
             address,
         }
     }
@@ -62,6 +65,13 @@ impl Agent {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.write_all(bytes).unwrap();
         stream
+    }
+
+    /// Has `[agent.enrich.rib.bmp]` say something else.
+    pub fn change(&self, bmp: &str) {
+        let text = format!("[agent]\ninterfaces = [\"*\"]\n[agent.enrich.rib.bmp]\n{bmp}\n");
+        let config = config::parse("t", &text, &config::Machine::here()).unwrap();
+        self.changes.send(config.agent).unwrap();
     }
 
     pub fn routes(&self) -> usize {

@@ -98,6 +98,15 @@ fn refused(lab: &Lab) -> Vec<(&'static str, u64)> {
         .collect()
 }
 
+/// An IPv6 prefix of IPv4-mapped addresses is not inside an IPv4 network: packets to it are IPv6.
+#[test]
+fn an_ipv4_network_holds_no_ipv6_prefix() {
+    let (mut lab, s) = lab();
+    lab.send(s, &ask(post(1), "::ffff:198.51.100.7/128"));
+    assert!(held(&lab).is_empty());
+    assert_eq!(refused(&lab), [("within", 1)]);
+}
+
 #[test]
 fn each_community_of_a_trusted_neighbour_is_heard() {
     let (mut lab, s) = lab();

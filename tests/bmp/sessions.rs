@@ -144,6 +144,65 @@ fn one_session_too_many_is_turned_away_and_a_free_place_is_taken() {
 }
 
 #[test]
+fn a_router_that_may_no_longer_connect_loses_its_session_and_its_routes_age() {
+    let agent = Agent::start(60_000, |_| {});
+    let announce = |prefix| peer(1).announce(prefix, &[65_001, 3]);
+    let mut session = agent.connect(&[hello(), announce("20.1.0.0/24")].concat());
+    wait("the route", || agent.routes() == 1);
+    agent.change("allow = [\"127.0.0.0/8\", \"192.0.2.1\"]");
+    session.write_all(&announce("20.2.0.0/24")).unwrap();
+    wait("a second route", || agent.routes() == 2);
+    agent.change("allow = [\"192.0.2.1\"]");
+    wait("the end", || is_closed(&mut session));
+    let _ = session.write_all(&announce("20.3.0.0/24"));
+    wait("the routes to be stale", || {
+        agent
+            .rib
+            .read(Rib::counts)
+            .stale_routes
+            .iter()
+            .sum::<usize>()
+            == 2
+    });
+    assert_eq!(agent.origin("20.1.0.9"), 3, "until stale_time has passed");
+    assert_eq!(agent.origin("20.3.0.9"), 0);
+    assert_eq!(agent.fault("not_allowed"), 0, "a reload is no fault");
+    let mut again = agent.connect(&hello());
+    wait("the refusal", || is_closed(&mut again));
+    assert_eq!(agent.fault("not_allowed"), 1);
+}
+
+#[test]
+fn a_lower_limit_ends_the_newest_sessions() {
+    let agent = Agent::start(60_000, |_| {});
+    let mut sessions: Vec<_> = (0..3)
+        .map(|n| {
+            let session = agent.connect(&hello());
+            wait("its peer", || agent.rib.read(Rib::counts).peers == n + 1);
+            session
+        })
+        .collect();
+    agent.change("max_sessions = 1");
+    for newer in &mut sessions[1..] {
+        wait("the end", || is_closed(newer));
+    }
+    assert!(!is_closed(&mut sessions[0]));
+    assert_eq!(agent.fault("session_limit"), 0);
+    agent.change("max_sessions = 2");
+    wait("the threads to end", || {
+        agent.monitor.routers()[0].sessions == 1
+    });
+    let fourth = || agent.connect(&hello());
+    let mut held = fourth();
+    wait("a free place", || {
+        if is_closed(&mut held) {
+            held = fourth();
+        }
+        agent.rib.read(Rib::counts).peers == 2
+    });
+}
+
+#[test]
 fn what_is_no_bmp_ends_the_session() {
     let agent = Agent::start(1000, |_| {});
     for bytes in [

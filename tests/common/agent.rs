@@ -4,7 +4,10 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::panic::{self, AssertUnwindSafe};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -60,7 +63,31 @@ impl Agent {
         Self::spawn(lab, namespace, command(lab, namespace, config, wrapper))
     }
 
-    fn spawn(lab: &Lab, namespace: &Namespace, mut command: Command) -> Self {
+    /// As [`Agent::start`], while `disturb` does something to the process until the flag is set.
+    pub fn start_disturbed(
+        lab: &Lab,
+        namespace: &Namespace,
+        config: &str,
+        disturb: impl FnOnce(u32, &AtomicBool) + Send,
+    ) -> Self {
+        let mut agent = Self::launch(lab, namespace, command(lab, namespace, config, &[]));
+        let (pid, started) = (agent.pid(), AtomicBool::new(false));
+        thread::scope(|scope| {
+            scope.spawn(|| disturb(pid, &started));
+            let result = panic::catch_unwind(AssertUnwindSafe(|| agent.wait_until_healthy()));
+            started.store(true, Ordering::Release);
+            result.unwrap_or_else(|reason| panic::resume_unwind(reason));
+        });
+        agent
+    }
+
+    fn spawn(lab: &Lab, namespace: &Namespace, command: Command) -> Self {
+        let mut agent = Self::launch(lab, namespace, command);
+        agent.wait_until_healthy();
+        agent
+    }
+
+    fn launch(lab: &Lab, namespace: &Namespace, mut command: Command) -> Self {
         let log = lab.path("rfm.log");
         let output = fs::File::create(&log).expect("a log file");
         let child = command
@@ -69,13 +96,11 @@ impl Agent {
             .stderr(output)
             .spawn()
             .expect("ip netns exec");
-        let mut agent = Self {
+        Self {
             child,
             namespace: namespace.clone(),
             log,
-        };
-        agent.wait_until_healthy();
-        agent
+        }
     }
 
     fn wait_until_healthy(&mut self) {

@@ -206,3 +206,32 @@ fn the_databases_named_are_opened() {
         assert_eq!(open(path), refused(path, reason));
     }
 }
+
+#[test]
+fn ipv4_mapped_prefixes_in_lists_are_the_ipv4_prefixes() {
+    const MAPPED: &str = "\"::ffff:10.0.0.0/104\"";
+    let text = format!(
+        "[agent.prometheus]\nallow = [{MAPPED}]\n[agent.enrich.rib.bmp]\nallow = [{MAPPED}]\n\
+         [agent.firewall]\nallow = [{MAPPED}]\nblackhole_within = [{MAPPED}]\n\
+         [[agent.firewall.rule]]\nsrc = {MAPPED}\n[[agent.enrich.prefix]]\nprefix = {MAPPED}\n"
+    );
+    let agent = read(&with(&text)).unwrap().agent;
+    let ten: Prefix = "10.0.0.0/8".parse().unwrap();
+    for (key, list) in [
+        ("prometheus", agent.prometheus.allow),
+        ("bmp", agent.enrich.rib.bmp.allow),
+        ("firewall", agent.firewall.allow),
+        ("within", agent.firewall.blackhole_within),
+        ("enrich", vec![agent.enrich.prefix[0].prefix]),
+    ] {
+        assert_eq!(list, [ten], "{key}");
+    }
+    // packets with such addresses are IPv6 on the wire, and commonly dropped as bogus
+    let rule = agent.firewall.rule[0].src.unwrap();
+    assert!(!rule.is_ipv4(), "{rule}");
+    let twice = format!(
+        "[[agent.enrich.prefix]]\nprefix = {MAPPED}\n[[agent.enrich.prefix]]\nprefix = \"10.0.0.0/8\"\n"
+    );
+    let message = message(read(&with(&twice)));
+    assert!(message.contains("each prefix only once"), "{message}");
+}

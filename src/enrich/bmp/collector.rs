@@ -53,6 +53,7 @@ pub struct Collector {
 
 /// A session's thread and what ends it.
 struct Running {
+    address: IpAddr,
     thread: JoinHandle<()>,
     stream: TcpStream,
     stop: Arc<AtomicBool>,
@@ -86,7 +87,7 @@ impl Collector {
         self.listeners.iter().filter_map(|l| l.address()).collect()
     }
 
-    /// Takes limits, and who may connect, for the time from then on. Sessions that are there stay.
+    /// Takes limits, and who may connect. Sessions that they no longer allow end.
     pub fn changes(&self) -> Sender<config::Agent> {
         self.changes.0.clone()
     }
@@ -125,6 +126,24 @@ impl Collector {
         self.max_sessions = bmp.max_sessions as usize;
         self.rib
             .write(millis(self.epoch), |rib| rib.set_limits(&config.into()));
+        self.end_excluded();
+    }
+
+    /// Ends the sessions of routers that may no longer connect and, beyond the limit, the newest ones.
+    fn end_excluded(&self) {
+        let running = self.sessions.iter().filter(|session| session.is_wanted());
+        let (allowed, excluded): (Vec<_>, Vec<_>) =
+            running.partition(|session| self.allows(session.address));
+        for session in excluded {
+            session.end("it is no longer in agent.enrich.rib.bmp.allow");
+        }
+        for session in allowed.iter().skip(self.max_sessions) {
+            session.end("agent.enrich.rib.bmp.max_sessions is lower than before");
+        }
+    }
+
+    fn allows(&self, address: IpAddr) -> bool {
+        self.allow.is_empty() || self.allow.iter().any(|p| p.contains(address))
     }
 
     fn wait_and_accept(&mut self) {
@@ -152,7 +171,7 @@ impl Collector {
     }
 
     fn admit(&mut self, fd: OwnedFd, address: IpAddr) {
-        if !self.allow.is_empty() && !self.allow.iter().any(|p| p.contains(address)) {
+        if !self.allows(address) {
             let text = || format!("{address} is not in agent.enrich.rib.bmp.allow");
             self.monitor.fault(Fault::NotAllowed, text);
             return;
@@ -194,6 +213,7 @@ impl Collector {
             .stack_size(STACK_SIZE)
             .spawn(move || connection.run())?;
         Ok(Running {
+            address,
             thread,
             stream,
             stop,
@@ -213,10 +233,24 @@ impl Collector {
 }
 
 impl Running {
-    fn stop(self) {
+    fn is_wanted(&self) -> bool {
+        !self.stop.load(Ordering::Acquire)
+    }
+
+    /// Has the thread end; its routes become stale. It is joined when it has ended.
+    fn end(&self, reason: &str) {
+        log::info!("{}: BMP session ended: {reason}", self.address);
+        self.request_stop();
+    }
+
+    fn request_stop(&self) {
         self.stop.store(true, Ordering::Release);
         // the thread may have closed it already
         let _ = self.stream.shutdown(std::net::Shutdown::Both);
+    }
+
+    fn stop(self) {
+        self.request_stop();
         if self.thread.join().is_err() {
             log::error!("a BMP session's thread panicked");
         }

@@ -72,8 +72,13 @@ impl Connection {
         // when the last whole message came
         let mut progress = Instant::now();
         let mut flushes = None;
-        while !self.stop.load(Ordering::Acquire) {
-            match self.stream.read(buffer.space()) {
+        loop {
+            let read = self.stream.read(buffer.space());
+            // nothing that arrived later is applied
+            if self.stop.load(Ordering::Acquire) {
+                return End::Quietly;
+            }
+            match read {
                 Ok(0) => return End::Quietly,
                 Ok(n) => {
                     buffer.filled += n;
@@ -99,7 +104,6 @@ impl Connection {
                 return End::Because(Fault::Silent, "no whole message came in time".into());
             }
         }
-        End::Quietly
     }
 
     /// Applies the whole messages in the buffer and takes them out.

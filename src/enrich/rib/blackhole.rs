@@ -213,7 +213,9 @@ impl BlackholePolicy {
         let address = prefix.address();
         // a network as long as it or shorter holds all of it if it holds its first address
         let holds = |network: &config::Prefix| {
-            network.length() <= prefix.length() && network.contains(address)
+            network.is_ipv4() == address.is_ipv4()
+                && network.length() <= prefix.length()
+                && network.contains(address)
         };
         match self.within.iter().any(holds) {
             true => Ok(()),

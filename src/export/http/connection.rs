@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::convert::Infallible;
 use std::error::Error;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -23,6 +23,7 @@ use hyper::server::conn::http1;
 use hyper::{Request, Response, StatusCode};
 use rustix::event::PollFlags;
 
+use super::host;
 use super::phase::Phase;
 use super::socket::{Io, Socket};
 use super::{Handler, Large, Limits, Peer, Refuse};
@@ -38,6 +39,7 @@ const HEADER_FLOOR: usize = 8 * 1024;
 /// What all connections share.
 pub(super) struct Shared<H> {
     pub handler: H,
+    pub allow: Box<dyn Fn(IpAddr) -> bool + Send>,
     pub limits: Limits,
     pub errors: Arc<Errors>,
     pub subsystem: Subsystem,
@@ -49,6 +51,18 @@ pub(super) struct Shared<H> {
 }
 
 impl<H> Shared<H> {
+    /// Whether a client may ask; a refusal is reported.
+    pub fn allows(&self, address: Option<SocketAddr>) -> bool {
+        let Some(ip) = address.map(|a| a.ip()) else {
+            return true;
+        };
+        let allowed = (self.allow)(ip);
+        if !allowed {
+            self.report("allow", || format!("{ip}: not allowed"));
+        }
+        allowed
+    }
+
     pub fn report(&self, kind: &'static str, message: impl FnOnce() -> String) {
         self.errors.report(self.subsystem, kind, message);
     }
@@ -228,7 +242,10 @@ impl<H> Inner<H> {
 impl<H: Handler> Inner<H> {
     async fn answer(self: Rc<Self>, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (parts, body) = request.into_parts();
-        let body = self.read_body(&parts, body).await;
+        let body = match self.check(&parts) {
+            Ok(()) => self.read_body(&parts, body).await,
+            Err(status) => Err(status),
+        };
         // One answer a turn: a client that pipelines does not keep the others waiting.
         if self.answered.get() {
             yield_now().await;
@@ -237,9 +254,6 @@ impl<H: Handler> Inner<H> {
         let response = match body {
             Ok(body) => self.call(Request::from_parts(parts, body)),
             Err(status) => {
-                self.shared.report("body", || {
-                    format!("{}: body refused: {status}", self.peer())
-                });
                 let mut response = (self.shared.refuse)(status);
                 response
                     .headers_mut()
@@ -251,7 +265,33 @@ impl<H: Handler> Inner<H> {
         response.map(|body| Full::new(hold(body, &self.shared.held)))
     }
 
+    /// Whether the head of a request lets it be answered. The list of those who may ask can change while
+    /// a connection is kept.
+    fn check(&self, parts: &request::Parts) -> Result<(), StatusCode> {
+        if !self.shared.allows(self.address) {
+            return Err(StatusCode::FORBIDDEN);
+        }
+        host::check(parts).map_err(|reason| {
+            self.shared
+                .report("host", || format!("{}: {reason}", self.peer()));
+            StatusCode::BAD_REQUEST
+        })
+    }
+
     async fn read_body(&self, parts: &request::Parts, body: Incoming) -> Result<Bytes, StatusCode> {
+        let body = self.read_bounded(parts, body).await;
+        body.inspect_err(|status| {
+            self.shared.report("body", || {
+                format!("{}: body refused: {status}", self.peer())
+            });
+        })
+    }
+
+    async fn read_bounded(
+        &self,
+        parts: &request::Parts,
+        body: Incoming,
+    ) -> Result<Bytes, StatusCode> {
         let limit = self.shared.limits.body_bytes;
         if body.size_hint().lower() <= limit as u64 {
             return read_body(body, limit).await;

@@ -6,7 +6,6 @@
 //! another thread would be noticed within [`TICK`]; none is made.
 
 use std::cell::Cell;
-use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -37,7 +36,6 @@ const ACCEPT_BATCH: usize = 16;
 
 pub(super) struct Executor<H: Handler> {
     listeners: Vec<Listener>,
-    allow: Box<dyn Fn(IpAddr) -> bool + Send>,
     accept_after: Instant,
     connections: Vec<Connection<H>>,
     shared: Rc<Shared<H>>,
@@ -47,11 +45,11 @@ impl<H: Handler> Executor<H> {
     pub fn new(server: Server, handler: H) -> Self {
         Self {
             listeners: server.listeners,
-            allow: server.allow,
             accept_after: Instant::now(),
             connections: Vec::new(),
             shared: Rc::new(Shared {
                 handler,
+                allow: server.allow,
                 limits: server.limits,
                 errors: server.errors,
                 subsystem: server.subsystem,
@@ -194,10 +192,7 @@ impl<H: Handler> Executor<H> {
         for _ in 0..ACCEPT_BATCH {
             match self.listeners[listener].accept() {
                 Ok((fd, address)) => {
-                    if let Some(ip) = address.map(|a| a.ip())
-                        && !(self.allow)(ip)
-                    {
-                        self.shared.report("allow", || format!("{ip}: not allowed"));
+                    if !self.shared.allows(address) {
                         continue;
                     }
                     self.make_room();

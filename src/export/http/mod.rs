@@ -7,6 +7,7 @@
 //! - `listen`: a host name to listening sockets,
 //! - `phase`: what a connection is doing and how long it may (pure),
 //! - `socket`: a non-blocking socket as hyper wants to see it,
+//! - `host`: whether the Host field of a request is valid (pure),
 //! - `connection`: hyper's state machine with the handler at its end,
 //! - `executor`: the loop around poll(2) that drives them all,
 //! - [`respond`], [`encoding`]: small responses, and gzip for whoever asks.
@@ -18,6 +19,7 @@
 mod connection;
 pub mod encoding;
 mod executor;
+mod host;
 pub(crate) mod listen;
 mod phase;
 pub mod respond;

@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 
 use super::Sent;
 use super::socket;
@@ -56,7 +57,7 @@ impl Tcp {
             return Ok(true);
         }
         let mut sockets = [PollFd::new(&self.stream, PollFlags::OUT)];
-        if poll(&mut sockets, Some(&AT_ONCE))? == 0 {
+        if retry_on_intr(|| poll(&mut sockets, Some(&AT_ONCE)))? == 0 {
             return match now - self.moved < CONNECT_TIMEOUT {
                 true => Ok(false),
                 false => Err(ErrorKind::TimedOut.into()),

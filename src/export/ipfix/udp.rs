@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 
 use super::Sent;
 use super::socket;
@@ -90,7 +91,7 @@ impl Udp {
             return false;
         }
         let mut sockets = [PollFd::new(&self.socket, PollFlags::OUT)];
-        let ready = poll(&mut sockets, Some(&ROOM_TIMEOUT)).is_ok_and(|n| n > 0);
+        let ready = retry_on_intr(|| poll(&mut sockets, Some(&ROOM_TIMEOUT))).is_ok_and(|n| n > 0);
         self.impatient_until = (!ready).then_some(now + NO_PATIENCE);
         ready
     }
