@@ -10,8 +10,8 @@ use std::time::Duration;
 use common::agent::{Agent, EACH_PACKET, EXACT, config};
 use common::books::{Count, SETTLED, crossed_ip, of_device, of_hooks, settle};
 use common::cases::{self, Case, Expect, Link};
-use common::kernel::Kernel;
-use common::lab::{DeviceCounters, Lab, can_run, ipv4, wait_for};
+use common::kernel::{Kernel, Record};
+use common::lab::{DeviceCounters, Lab, Namespace, can_run, ipv4, ipv6, wait_for};
 use common::packet::{Sender, Tun};
 use common::traffic::{EXCHANGE_TOOLS, exchange, iperf3_server};
 use rfm::bpf::attach::{HookKind, Position};
@@ -221,14 +221,42 @@ fn counters_equal_those_of_the_device_under_a_tunnel() {
         namespace.ip(&format!("address add 10.98.0.{host}/24 dev x0"));
         namespace.ip("link set x0 up");
     }
+    let records = counted_as_the_device(&lab, (&a, &b), "10.98.0.2", &["", "-R"]);
+    assert!(records.len() > 100);
+}
+
+/// BIG TCP: IPv6 packets above 64 KiB, with a hop-by-hop header that no segment has.
+#[test]
+fn counters_equal_those_of_the_device_with_big_tcp() {
+    if !can_run(&["ip", "sysctl", "iperf3", "ss", "ethtool"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let (a, b) = lab.pair();
+    a.offloads_off("a0");
+    b.offloads_off("b0");
+    a.ip("link set dev a0 gso_max_size 180000 gro_max_size 180000");
+    let records = counted_as_the_device(&lab, (&a, &b), &ipv6(2).to_string(), &[""]);
+    let largest = records.iter().map(|record| record.bytes).max();
+    assert!(largest > Some(70_000), "BIG TCP is not in use: {largest:?}");
+}
+
+/// Sends TCP from `a` to `address` in `b`, and compares the counters of the hooks of a0 with those of the
+/// device. Returns the records, one for each packet.
+fn counted_as_the_device(
+    lab: &Lab,
+    (a, b): (&Namespace, &Namespace),
+    address: &str,
+    ways: &[&str],
+) -> Vec<Record> {
     let a0 = a.ifindex("a0");
     a.inside(|| {
         let mut kernel = Kernel::load(&[(a0, false)]);
         let before = a.device_counters("a0");
         kernel.attach(HookKind::detect(), Position::Head);
-        iperf3_server(&lab, &b);
-        for how in ["", "-R"] {
-            a.run("iperf3", &format!("-c 10.98.0.2 -t 1 {how}"));
+        iperf3_server(lab, b);
+        for way in ways {
+            a.run("iperf3", &format!("-c {address} -t 1 {way}"));
         }
         let both = || {
             let device = a.device_counters("a0") - before;
@@ -246,5 +274,6 @@ fn counters_equal_those_of_the_device_under_a_tunnel() {
         let (ours, device) = both();
         assert_eq!(ours, device);
         assert!(device.tx_packets > 10_000, "{device:?}");
-    });
+        kernel.records()
+    })
 }

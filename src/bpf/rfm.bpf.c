@@ -74,7 +74,7 @@ static __always_inline __u32 rfm_octets_of(struct __sk_buff *skb, __u32 slot,
 {
 	__u32 tag_len = skb->vlan_present ? VLAN_HLEN : 0;
 
-	if (wire->packets == 1)
+	if (!skb->gso_size)
 		return tr->octets;
 	return wire->bytes - wire->packets * (net->offset - rfm_frame_start(skb, slot) + tag_len);
 }
@@ -130,8 +130,13 @@ static __always_inline int rfm_count(struct __sk_buff *skb, struct rfm_counters 
 	int lost;
 
 	rfm_count_add(&counters->crossed[net->family], wire, shared);
-	if (!rfm_is_taken(counters, rate, shared))
+	if (!plain && rate > 1 && wire.packets > 1) {
+		wire = rfm_sample_segments(wire, rate);
+		if (!wire.packets)
+			return TCX_NEXT;
+	} else if (!rfm_is_taken(counters, rate, shared)) {
 		return TCX_NEXT;
+	}
 	rfm_count_add(&counters->taken[net->family], wire, shared);
 	if (!cached)
 		lost = rfm_take_event(skb, net->word, origin, rate, wire.word);

@@ -283,6 +283,15 @@ pub fn numbered(port: u16) -> Case {
     Case::flow("numbered", ether4().udp().ports(port, DST_PORT), flow)
 }
 
+/// A GSO packet of one of many flows: `segments` of 50 bytes each behind 42 bytes of headers.
+pub fn numbered_gso(port: u16, segments: u32) -> Case {
+    let payload = 50 * segments as usize;
+    let flow = Flow::v4(UDP, 28 * u64::from(segments) + payload as u64);
+    let frame = ether4().udp().ports(port, DST_PORT).payload(payload);
+    let flow = flow.port_pair(port, DST_PORT);
+    Case::flow("numbered gso", frame, flow).segments(50, segments, u64::from(segments) * 92)
+}
+
 /// Every case.
 pub fn all() -> Vec<Case> {
     let cases = [

@@ -84,7 +84,7 @@ impl Case {
     }
 
     /// A super-packet of `count` segments, `bytes` on the wire in all.
-    fn segments(self, size: u32, count: u32, bytes: u64) -> Self {
+    pub(super) fn segments(self, size: u32, count: u32, bytes: u64) -> Self {
         self.segmented_by(size, count, count.into(), bytes)
     }
 
