@@ -177,7 +177,7 @@ static __always_inline int rfm_handle(struct __sk_buff *skb, __u32 direction, in
 	if (net.family >= RFM_OTHER) {
 		int shared = !cached && rfm_atomic;
 
-		if (net.family > RFM_OTHER)
+		if (net.family > RFM_OTHER && net.family != RFM_UNREAD)
 			rfm_count_parse_error(net.family - RFM_FAMILIES, shared);
 		rfm_count_add(&counters->crossed[RFM_OTHER], wire, shared);
 		return TCX_NEXT;

@@ -125,6 +125,87 @@ fn frames_are_seen_through_what_stands_before_their_ip_header() {
     ]);
 }
 
+/// Linux strips any number of tags of VLAN 0 by itself, and with its routes and sockets of labels and
+/// PPPoE headers.
+#[test]
+fn deep_stacks_hide_nothing() {
+    let inner = |frame: Frame| frame.ipv4(A4, B4).udp().ports(1, 53).payload(12);
+    let inner6 = |frame: Frame| frame.ipv6(A6, B6).udp().ports(1, 53).payload(12);
+    let tags = |n| (0..n).fold(ether(), |f, i| f.vlan([0x8100, 0x88a8][i % 2], 0));
+    let labels = |n| ether().mpls(&vec![16; n]);
+    let short = [
+        &[0x11, 0, 0, 7, 0, 41, 0x21][..],
+        &inner(Frame::layer3()).build(),
+    ];
+    let short = ether().says(0x8864).bytes(&short.concat());
+    const RULE: &str = "drop src 10.1.2.0/24 proto udp dport 53";
+    const RULE6: &str = "drop dst 2001:db8:2::/64 proto udp dport 53";
+    const OTHER: &str = "drop src 10.1.3.0/24 proto udp dport 53";
+    const PORT: &str = "drop src 10.1.2.0/24 proto udp dport 54";
+    check(&[
+        (RULE, inner(tags(3)), Drop),
+        (RULE6, inner6(tags(4)), Drop),
+        (RULE, inner(tags(35)), Drop),
+        (RULE6, inner6(tags(370)), Drop),
+        (OTHER, inner(tags(5)), Pass),
+        (PORT, inner(tags(5)), Pass),
+        (RULE, inner(labels(5)), Drop),
+        (RULE6, inner6(labels(90)), Drop),
+        (OTHER, inner(labels(6)), Pass),
+        (RULE, inner(tags(9).mpls(&[16; 9])), Drop),
+        (RULE, inner(tags(3).pppoe()), Drop),
+        (RULE, inner(ether().pppoe()).edit(15, 9), Drop),
+        (OTHER, inner(ether().pppoe()).edit(15, 9), Pass),
+        (RULE, inner(ether().pppoe().says(0x0281).mpls(&[16])), Drop),
+        (RULE, short.clone(), Drop),
+        (OTHER, short, Pass),
+        // a receiver drops it too, and a pseudowire begins with any address
+        ("drop src 0.0.0.0/0", inner(labels(1)).edit(28, 9), Pass),
+        // Linux accepts bytes behind a packet
+        (RULE6, inner6(labels(1)).pad_to(200), Drop),
+    ]);
+}
+
+/// A header that starts beyond 32 kB is not read. Rules that could match the packet apply.
+#[test]
+fn a_stack_too_deep_to_read_is_dropped_by_the_first_rule_that_could_match() {
+    let inner = |frame: Frame| frame.ipv4(A4, B4).udp().payload(12).build();
+    let labels = |n| inner(ether().mpls(&vec![16; n]));
+    let (readable, deep) = (labels(8000), labels(9000));
+    for (lines, on_readable, on_deep, counted) in [
+        (&["drop src 10.1.2.3"][..], Drop, Drop, vec![(1, 2)]),
+        (&["drop src 10.1.2.4"], Pass, Drop, vec![(1, 1)]),
+        (
+            &["pass src 10.1.2.4", "drop dst ::/0"],
+            Pass,
+            Drop,
+            vec![(2, 1)],
+        ),
+        (
+            &["pass proto udp", "count proto udp"],
+            Pass,
+            Pass,
+            vec![(1, 1)],
+        ),
+        (
+            &["drop interface 2", "drop src 10.1.2.4 interface 1"],
+            Pass,
+            Drop,
+            vec![(2, 1)],
+        ),
+        (&["drop interface 2"], Pass, Pass, vec![]),
+        (&["limit proto udp rate 1000"], Pass, Pass, vec![(1, 2)]),
+        (&[], Pass, Pass, vec![]),
+    ] {
+        let Some(gate) = Gate::with(&rules(lines)) else {
+            return;
+        };
+        assert_eq!(gate.verdict(&readable), on_readable, "{lines:?}");
+        assert_eq!(gate.verdict(&deep), on_deep, "{lines:?}");
+        assert_eq!(gate.packets(), counted, "{lines:?}");
+    }
+}
+
 #[test]
 fn extension_headers_hide_nothing() {
     let tcp = |frame: Frame| frame.tcp(SYN).ports(1, 22);
@@ -290,6 +371,10 @@ fn devices_without_ethernet_begin_with_ip() {
     assert_eq!(ip(four(B4)), Pass);
     assert_eq!(ip(six(A6)), Drop);
     assert_eq!(ip(six(B6)), Pass);
+
+    let labelled = Frame::layer3().mpls(&[16, 17]);
+    assert_eq!(ip(labelled.clone().ipv4(A4, B4).udp().ports(1, 53)), Drop);
+    assert_eq!(ip(labelled.ipv4(B4, B4).udp().ports(1, 53)), Pass);
 
     let (outer4, outer6) = (Ipv4Addr::new(198, 51, 100, 1), B6);
     let gre = |head: &[u8], inner: &Frame| {

@@ -100,7 +100,23 @@ fn tunnels() -> Vec<Case> {
 
 fn garbled() -> Vec<Case> {
     let udp = || ether4().udp().payload(20);
+    let of_length = |length: u8| udp().edit(16, 0).edit(17, length);
+    let tagged = ethernet().vlan(DOT1Q, 10).ipv4(SRC4, DST4);
     vec![
+        Case::garbled("ipv4/length 1", of_length(1), "ip_header_length"),
+        Case::garbled("ipv4/length 10", of_length(10), "ip_header_length"),
+        Case::garbled("ipv4/length 19", of_length(19), "ip_header_length"),
+        Case::flow("ipv4/length 20", of_length(20), Flow::v4(UDP, 20)),
+        Case::garbled(
+            "ipv4/length 19 in a VLAN",
+            tagged.udp().payload(20).edit(14 + 7, 19),
+            "ip_header_length",
+        ),
+        Case::garbled(
+            "ipv4/length below its options",
+            ether4().options(8).udp().edit(17, 27),
+            "ip_header_length",
+        ),
         Case::garbled("ipv4/version 6", udp().edit(14, 0x65), "ip_version"),
         Case::garbled("ipv4/version 0", udp().edit(14, 0x05), "ip_version"),
         Case::garbled("ipv4/ihl 4", udp().edit(14, 0x44), "ip_header_length"),

@@ -53,6 +53,32 @@ fn headers() -> Vec<Case> {
             ether6().says(47).bytes(&[0, 0, 0x86, 0xdd]).payload(40),
             Flow::v6(47, 84),
         ),
+        // what follows is padding, or not of this packet (RFC 8200 section 3)
+        Case::flow(
+            "ipv6/no payload, padding",
+            ether6().says(ICMPV6.into()).pad_with(60, 0x80),
+            Flow::v6(ICMPV6, 40),
+        ),
+        Case::flow(
+            "ipv6/no payload, bytes behind",
+            ether6().udp().payload(20).edit(14 + 5, 0),
+            Flow::v6(UDP, 40),
+        ),
+        Case::flow(
+            "ipv6/no payload in a VLAN",
+            ethernet()
+                .vlan(DOT1Q, 10)
+                .ipv6(SRC6, DST6)
+                .says(TCP.into())
+                .pad_with(80, 2),
+            Flow::v6(TCP, 40).vlans(10, 0),
+        ),
+        // RFC 2675: the length is in the hop-by-hop header
+        Case::flow(
+            "ipv6/jumbogram",
+            ether6().hop_by_hop().udp().edit(14 + 5, 0),
+            Flow::v6(UDP, 56).ports(),
+        ),
         Case::flow(
             "ipv6/length beyond the frame",
             ether6().udp().payload(100).truncate(14 + 60),
