@@ -97,14 +97,14 @@ fn route(explained: &Explained) -> api::RibRoute {
         origin_asn: number(attributes.origin_asn),
         neighbour_asn: number(attributes.neighbour_asn),
         next_hop: attributes.next_hop.map(|hop| hop.to_string()),
-        local_pref: attributes.local_pref,
+        local_pref: attributes.preference().local_pref(),
         as_path_length: attributes.path_length,
         origin: match attributes.origin {
             0 => "igp".to_owned(),
             1 => "egp".to_owned(),
             _ => "incomplete".to_owned(),
         },
-        med: attributes.med,
+        med: attributes.preference().med(),
         blackhole: attributes.blackhole || attributes.discard,
         blackhole_state: blackhole.map(|state| match state {
             Ok(()) => "taken".to_owned(),

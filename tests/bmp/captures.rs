@@ -39,7 +39,13 @@ fn place(route: &HeldRoute) -> Place {
 fn check_route(route: &HeldRoute, said: &Said) {
     let a = &route.attributes;
     assert_eq!(
-        (a.next_hop, a.med, a.local_pref, a.origin, a.path_length),
+        (
+            a.next_hop,
+            a.preference().med(),
+            a.preference().local_pref(),
+            a.origin,
+            a.path_length
+        ),
         (
             said.next_hop,
             said.med,

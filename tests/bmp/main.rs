@@ -2,6 +2,7 @@
 //! BMP and the RIB behind it: captures against a naive model, lookups, stale routes, sessions.
 
 mod agent;
+mod attributes;
 mod blackhole;
 mod captures;
 mod craft;

@@ -15,6 +15,7 @@ const ADD_PATH: u8 = 69;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Open {
     pub asn: u32,
+    pub bgp_id: u32,
     /// Add-Path by family (RFC 7911 section 4): 1 = receives, 2 = sends.
     add_path: [u8; 2],
 }
@@ -33,8 +34,9 @@ impl Open {
         if kind != OPEN || version != 4 {
             return Ok(Self::default());
         }
-        // hold time, BGP identifier
-        reader.take(6)?;
+        // hold time
+        reader.take(2)?;
+        open.bgp_id = reader.u32()?;
         let mut length = usize::from(reader.u8()?);
         let mut probe = reader;
         let extended = length > 0 && probe.u8() == Ok(EXTENDED);
@@ -139,6 +141,7 @@ mod tests {
         let read = Open::read(&open(65001, &[0])).unwrap();
         let expected = Open {
             asn: 65001,
+            bgp_id: 0xc000_0201,
             ..Open::default()
         };
         assert_eq!(read, expected);

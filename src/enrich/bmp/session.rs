@@ -16,7 +16,7 @@ use super::path::Width;
 use super::reader::Reader;
 use super::sender::Sender;
 use super::tally::{Fault, Tally};
-use super::update::Update;
+use super::update::{Context, Update};
 
 /// Peers of one session.
 const MAX_PEERS: usize = 4096;
@@ -40,6 +40,9 @@ pub struct Session {
 #[derive(Debug)]
 struct Peer {
     own_asn: u32,
+    /// The router's own BGP identifier, as it sent it to the peer.
+    bgp_id: u32,
+    internal: bool,
     /// What the router writes before the paths of this peer.
     prepended: Option<u32>,
     /// It has one route of a prefix, whatever its path identifier.
@@ -301,6 +304,8 @@ impl Peer {
         });
         Self {
             own_asn,
+            bgp_id: sent.bgp_id,
+            internal,
             prepended: None,
             single: false,
             history: [history; 3],
@@ -339,16 +344,20 @@ impl Target<'_> {
             }
             return;
         }
-        let Peer {
-            own_asn, prepended, ..
-        } = *self.peer;
-        let discard = self.rib.blackhole_policy().communities();
-        let attributes = update.attributes_of(width, own_asn, prepended, discard);
+        let context = Context {
+            width,
+            own_asn: self.peer.own_asn,
+            bgp_id: self.peer.bgp_id,
+            internal: self.peer.internal,
+            prepended: self.peer.prepended,
+            discard: self.rib.blackhole_policy().communities(),
+        };
+        let attributes = update.attributes_of(&context);
         if attributes.is_none() {
             let text = || "malformed attributes, routes withdrawn".to_owned();
             self.tally.fault(Fault::Attributes, text);
         }
-        self.announce(Family::Ipv4, update.announced, attributes);
+        self.announce(Family::Ipv4, update.announced, attributes.as_ref());
         if let Some(reach) = reach
             && let Some(family) = reach.family
         {
@@ -356,7 +365,7 @@ impl Target<'_> {
                 next_hop: reach.next_hop,
                 ..attributes
             });
-            self.announce(family, reach.prefixes, attributes);
+            self.announce(family, reach.prefixes, attributes.as_ref());
         }
     }
 
@@ -368,7 +377,7 @@ impl Target<'_> {
     }
 
     /// Without attributes the routes count as withdrawn (RFC 7606 section 2).
-    fn announce(&mut self, family: Family, bytes: &[u8], attributes: Option<Attributes>) {
+    fn announce(&mut self, family: Family, bytes: &[u8], attributes: Option<&Attributes>) {
         let Some(attributes) = attributes else {
             self.withdraw(family, bytes);
             return;
@@ -376,7 +385,11 @@ impl Target<'_> {
         let Some(form) = self.form(family, bytes) else {
             return;
         };
-        let held = self.rib.acquire(&attributes);
+        let (held, is_whole) = self.rib.acquire(attributes);
+        if !is_whole {
+            let text = || "AS paths and communities take all memory they may; left out".into();
+            self.tally.fault(Fault::DetailLimit, text);
+        }
         for (path_id, prefix) in nlri::read(family, form, bytes) {
             self.tally.updates += 1;
             let path_id = path_id.filter(|_| !self.peer.single);

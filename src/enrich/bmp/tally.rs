@@ -33,10 +33,12 @@ pub enum Fault {
     RouteLimit,
     /// More paths of one prefix than can be kept.
     PathLimit,
+    /// AS paths and communities take all the memory they may.
+    DetailLimit,
 }
 
 impl Fault {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Accept,
         Self::NotAllowed,
         Self::SessionLimit,
@@ -51,6 +53,7 @@ impl Fault {
         Self::Nlri,
         Self::RouteLimit,
         Self::PathLimit,
+        Self::DetailLimit,
     ];
 
     pub fn name(self) -> &'static str {
@@ -69,6 +72,7 @@ impl Fault {
             Self::Nlri => "nlri",
             Self::RouteLimit => "route_limit",
             Self::PathLimit => "path_limit",
+            Self::DetailLimit => "detail_limit",
         }
     }
 }

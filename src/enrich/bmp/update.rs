@@ -6,15 +6,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::enrich::rib::{Attributes, Family};
 
 use super::open::family;
-use super::path::{AsPath, Width};
+use super::path::{self, Width};
 use super::reader::{Reader, Short};
 
 const UPDATE: u8 = 2;
 const EXTENDED_LENGTH: u8 = 0x10;
-/// RFC 4271 section 5.1.5: what a route without LOCAL_PREF counts as.
-const DEFAULT_LOCAL_PREF: u32 = 100;
 /// RFC 7999
 const BLACKHOLE: u32 = 0xffff_029a;
+/// RFC 9494
+const LLGR_STALE: u32 = 0xffff_0006;
 const AS_TRANS: u32 = 23456;
 
 mod code {
@@ -25,9 +25,12 @@ mod code {
     pub const LOCAL_PREF: u8 = 5;
     pub const AGGREGATOR: u8 = 7;
     pub const COMMUNITIES: u8 = 8;
+    pub const ORIGINATOR_ID: u8 = 9;
+    pub const CLUSTER_LIST: u8 = 10;
     pub const MP_REACH: u8 = 14;
     pub const MP_UNREACH: u8 = 15;
     pub const AS4_PATH: u8 = 17;
+    pub const LARGE_COMMUNITIES: u8 = 32;
 }
 
 /// Why an UPDATE is not applied.
@@ -72,11 +75,30 @@ struct Raw<'a> {
     /// The aggregator is an AS of 2 bytes: a speaker that knew no others aggregated on the way.
     short_aggregator: bool,
     next_hop: Option<IpAddr>,
-    med: u32,
+    med: Option<u32>,
     local_pref: Option<u32>,
     origin: u8,
-    blackhole: bool,
+    originator_id: Option<u32>,
+    cluster_list: &'a [u8],
     communities: &'a [u8],
+    large_communities: &'a [u8],
+    /// ORIGINATOR_ID or CLUSTER_LIST is malformed.
+    bad_reflection: bool,
+}
+
+/// What a session knows of the router and of the peer whose routes an UPDATE has.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    pub width: Width,
+    /// The AS of a route with an empty path.
+    pub own_asn: u32,
+    /// The router's own BGP identifier.
+    pub bgp_id: u32,
+    pub internal: bool,
+    /// The router writes this AS before the paths it has received.
+    pub prepended: Option<u32>,
+    /// The communities that ask for a blackhole.
+    pub discard: &'a [u32],
 }
 
 impl<'a> Update<'a> {
@@ -123,38 +145,54 @@ impl<'a> Update<'a> {
         }
     }
 
-    /// What the announced routes have in common; the next hop is that of the family. `None`: no
-    /// usable path. `prepended` is what the sender writes before the paths it has received, `discard` the
-    /// communities that ask for a blackhole.
-    pub fn attributes_of(
-        &self,
-        width: Width,
-        own_asn: u32,
-        prepended: Option<u32>,
-        discard: &[u32],
-    ) -> Option<Attributes> {
-        if self.malformed {
+    /// Returns the attributes that the announced routes share; the next hop is that of the family.
+    /// Returns `None` without a usable path.
+    pub fn attributes_of(&self, context: &Context<'_>) -> Option<Attributes> {
+        let raw = &self.raw;
+        // RFC 7606 sections 7.9 and 7.10: an external peer's are ignored
+        if self.malformed || (raw.bad_reflection && context.internal) {
             return None;
         }
-        let raw = &self.raw;
-        let (mut path, width) = AsPath::read_after(prepended, raw.path?, width)?;
+        let (mut path, width) = path::read(raw.path?, context.width)?;
         if width == Width::Two
             && !raw.short_aggregator
-            && let Some((four, Width::Four)) = raw.path4.and_then(|p| AsPath::read(p, Width::Four))
+            && let Some((four, Width::Four)) = raw.path4.and_then(|p| path::read(p, Width::Four))
         {
-            path = path.merge(four);
+            path = path::merge(path, &four);
         }
-        Some(Attributes {
+        if context.prepended.is_some_and(|own| path.begins_with(own)) {
+            path.remove_first();
+        }
+        let own_asn = context.own_asn;
+        let communities: Vec<_> = words(raw.communities)
+            .map(|[community]| community)
+            .collect();
+        let cluster_list: Vec<_> = words(raw.cluster_list).map(|[cluster]| cluster).collect();
+        let carries = |community| communities.contains(&community);
+        let bgp_id = Some(context.bgp_id).filter(|id| *id != 0);
+        let mut attributes = Attributes {
             origin_asn: path.origin(own_asn),
             neighbour_asn: path.neighbour(own_asn),
-            local_pref: raw.local_pref.unwrap_or(DEFAULT_LOCAL_PREF),
+            path_length: path.length(),
+            local_pref: raw.local_pref,
             med: raw.med,
             next_hop: raw.next_hop,
-            path_length: path.length,
             origin: raw.origin,
-            blackhole: raw.blackhole,
-            discard: !discard.is_empty() && raw.carries_any(discard),
-        })
+            originator_id: raw.originator_id,
+            llgr_stale: carries(LLGR_STALE),
+            looped: path.contains(own_asn)
+                || bgp_id
+                    .is_some_and(|id| raw.originator_id == Some(id) || cluster_list.contains(&id)),
+            blackhole: carries(BLACKHOLE),
+            discard: context.discard.iter().copied().any(carries),
+            path,
+            cluster_list,
+            large_communities: words(raw.large_communities).collect(),
+            communities,
+            cut: false,
+        };
+        attributes.cut();
+        Some(attributes)
     }
 
     fn attributes(&mut self, bytes: &'a [u8]) -> Result<(), Short> {
@@ -187,16 +225,20 @@ impl<'a> Update<'a> {
             code::AS_PATH => raw.path = Some(value),
             code::AS4_PATH => raw.path4 = Some(value),
             code::NEXT_HOP => raw.next_hop = Some(Ipv4Addr::from(reader.array::<4>()?).into()),
-            code::MULTI_EXIT_DISC => raw.med = reader.u32()?,
+            code::MULTI_EXIT_DISC => raw.med = Some(reader.u32()?),
             code::LOCAL_PREF => raw.local_pref = Some(reader.u32()?),
             code::AGGREGATOR if value.len() == 6 => {
                 raw.short_aggregator = u32::from(reader.u16()?) != AS_TRANS;
             }
-            code::COMMUNITIES => {
-                while !reader.is_empty() {
-                    raw.blackhole |= reader.u32()? == BLACKHOLE;
-                }
-                raw.communities = value;
+            code::COMMUNITIES => raw.communities = whole::<4>(value)?,
+            code::LARGE_COMMUNITIES => raw.large_communities = whole::<12>(value)?,
+            code::ORIGINATOR_ID => {
+                raw.originator_id = reader.u32().ok();
+                raw.bad_reflection |= value.len() != 4;
+            }
+            code::CLUSTER_LIST => {
+                raw.cluster_list = whole::<4>(value).unwrap_or_default();
+                raw.bad_reflection |= !value.len().is_multiple_of(4);
             }
             code::MP_REACH => self.reach = Some(Reach::read(reader)?),
             code::MP_UNREACH => {
@@ -209,12 +251,19 @@ impl<'a> Update<'a> {
     }
 }
 
-impl Raw<'_> {
-    fn carries_any(&self, communities: &[u32]) -> bool {
-        let (carried, _) = self.communities.as_chunks::<4>();
-        let mut carried = carried.iter().map(|bytes| u32::from_be_bytes(*bytes));
-        carried.any(|community| communities.contains(&community))
+/// A list of entries of `N` bytes, if it ends with a whole one.
+fn whole<const N: usize>(list: &[u8]) -> Result<&[u8], Short> {
+    let left = list.len() % N;
+    match left {
+        0 => Ok(list),
+        _ => Err(Short { wanted: N, left }),
     }
+}
+
+/// The entries of a list.
+fn words<const N: usize>(list: &[u8]) -> impl Iterator<Item = [u32; N]> {
+    let words = list.as_chunks::<4>().0.as_chunks::<N>().0;
+    words.iter().map(|entry| entry.map(u32::from_be_bytes))
 }
 
 impl<'a> Reach<'a> {

@@ -1,34 +1,53 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What a route says beside its prefix, held once for all routes that say the same.
+//! The attributes of routes, each set held once for all routes that share it.
 
 use std::hash::BuildHasher;
 use std::net::IpAddr;
 
 use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Slot;
-use hashbrown::{HashMap, HashTable};
 
-use crate::flow::slab::Slab;
+use super::as_path::AsPath;
+use super::details;
+use super::store::{Bytes, Shared};
 
-/// What lookup and best path need of the attributes of a route; the rest is not kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// RFC 4271 section 5.1.5: the preference of a route without LOCAL_PREF.
+pub const DEFAULT_LOCAL_PREF: u32 = 100;
+
+/// The attributes of a route.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Attributes {
-    /// The last AS of the path; 0 where it has no single origin.
+    /// The last AS of the path; 0 if it has no single origin.
     pub origin_asn: u32,
-    /// The first AS of the path.
+    /// The first AS of the path that is not the router's own.
     pub neighbour_asn: u32,
-    pub local_pref: u32,
-    /// MULTI_EXIT_DISC; absent counts as the least (RFC 4271 section 9.1.2.2).
-    pub med: u32,
-    pub next_hop: Option<IpAddr>,
+    pub path: AsPath,
     /// ASes of the path, a set counting one and confederation segments none (RFC 5065 section 5.3).
     pub path_length: u16,
+    pub local_pref: Option<u32>,
+    /// MULTI_EXIT_DISC
+    pub med: Option<u32>,
+    pub next_hop: Option<IpAddr>,
     /// IGP, EGP, INCOMPLETE
     pub origin: u8,
+    pub originator_id: Option<u32>,
+    pub cluster_list: Vec<u32>,
+    /// RFC 1997
+    pub communities: Vec<u32>,
+    /// RFC 8092
+    pub large_communities: Vec<[u32; 3]>,
+    /// Carries the LLGR_STALE community (RFC 9494).
+    pub llgr_stale: bool,
+    /// The router finds itself in AS_PATH, ORIGINATOR_ID or CLUSTER_LIST: as received, it does not use
+    /// the route (RFC 4271 section 9.1.2, RFC 4456 section 8).
+    pub looped: bool,
     /// Carries the BLACKHOLE community (RFC 7999).
     pub blackhole: bool,
     /// Carries one of those by which the configuration lets neighbours ask for a blackhole.
     pub discard: bool,
+    /// Path or lists are not complete: see [`Attributes::cut`].
+    pub cut: bool,
 }
 
 /// The number of held attributes: from 1, below 2^31.
@@ -42,16 +61,18 @@ const KEEP: usize = 1 << 12;
 /// lookups shall wait for.
 const PARTS: usize = 1 << 8;
 
-/// Attributes in two arrays: a lookup that finds one route reads only what it tells, and of that as
-/// many as can be stay in the processor's cache.
+/// Attributes in two arrays: a lookup that finds one route reads only the first, and as much as possible
+/// of that stays in the processor's cache.
 #[derive(Debug, Default)]
 pub struct Interner {
     told: Vec<Told>,
-    compared: Vec<Compared>,
+    kept: Vec<Kept>,
     free: Vec<u32>,
     index: Index,
     hasher: RandomState,
-    next_hops: NextHops,
+    exits: Shared<Exit>,
+    preferences: Shared<Preference>,
+    details: Bytes,
     /// How many of them ask to discard: mostly none, and then nobody need look.
     discarding: usize,
 }
@@ -64,34 +85,80 @@ struct Index {
     len: usize,
 }
 
-/// What a lookup tells.
+/// The part that a lookup reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Told {
     origin_asn: u32,
+    exit: u32,
+}
+
+/// The part of [`Told`] that many attributes share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Exit {
     neighbour_asn: u32,
-    next_hop: u32,
+    next_hop: Option<IpAddr>,
     blackhole: bool,
     discard: bool,
 }
 
-// so large as without the marks: they fill what alignment leaves
-const _: () = assert!(size_of::<Told>() == 16);
-
-/// What else it takes to find the best path.
+/// The parts that only the decision process reads, or an operator.
 #[derive(Clone, Copy, Debug)]
-struct Compared {
-    preference: Preference,
+struct Kept {
+    preference: u32,
+    details: u32,
     users: u32,
 }
 
-/// In the order of the decision process. Less is better.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// The values that the decision process compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Preference {
-    /// LOCAL_PREF, turned round.
-    dispreference: u32,
+    local_pref: Option<u32>,
+    med: Option<u32>,
+    originator_id: Option<u32>,
     path_length: u16,
+    clusters: u16,
     origin: u8,
-    med: u32,
+    llgr_stale: bool,
+    looped: bool,
+}
+
+impl Attributes {
+    /// Shortens path and lists to what is held, and notes that in `cut`. Ends and length of the path
+    /// stay.
+    pub fn cut(&mut self) {
+        const MOST: usize = details::MAX_ENTRIES;
+        let lists = [
+            self.communities.len(),
+            self.large_communities.len(),
+            self.cluster_list.len(),
+        ];
+        self.cut |= lists.into_iter().any(|length| length > MOST) | self.path.truncate(MOST);
+        self.communities.truncate(MOST);
+        self.large_communities.truncate(MOST);
+        self.cluster_list.truncate(MOST);
+    }
+
+    pub fn preference(&self) -> Preference {
+        Preference {
+            local_pref: self.local_pref,
+            med: self.med,
+            originator_id: self.originator_id,
+            path_length: self.path_length,
+            clusters: self.cluster_list.len() as u16,
+            origin: self.origin,
+            llgr_stale: self.llgr_stale,
+            looped: self.looped,
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        Exit {
+            neighbour_asn: self.neighbour_asn,
+            next_hop: self.next_hop,
+            blackhole: self.blackhole,
+            discard: self.discard,
+        }
+    }
 }
 
 impl Interner {
@@ -103,72 +170,77 @@ impl Interner {
         self.len() == 0
     }
 
-    /// One more user of these attributes.
-    pub fn acquire(&mut self, attributes: &Attributes) -> AttributesId {
+    /// Adds a user of these attributes. Path and lists are left out, and the result has `false`, if all
+    /// that are held would take more than `limit` bytes.
+    pub fn acquire(&mut self, attributes: &Attributes, limit: usize) -> (AttributesId, bool) {
         let told = Told {
             origin_asn: attributes.origin_asn,
-            neighbour_asn: attributes.neighbour_asn,
-            next_hop: self.next_hops.acquire(attributes.next_hop),
-            blackhole: attributes.blackhole,
-            discard: attributes.discard,
+            exit: self.exits.acquire(attributes.exit()),
         };
-        let preference = Preference {
-            dispreference: u32::MAX - attributes.local_pref,
-            path_length: attributes.path_length,
-            origin: attributes.origin,
-            med: attributes.med,
-        };
-        let hash = self.hasher.hash_one((told, preference));
+        let preference = self.preferences.acquire(attributes.preference());
+        let mut details = Vec::with_capacity(64);
+        details::encode(attributes, &mut details);
+        let has_room = self.details.used() + details.len() <= limit;
+        if !has_room {
+            details.clear();
+            details.extend(details::LEFT_OUT);
+        }
+        details.resize(Bytes::padded(details.len()), 0);
+        let hash = self.hasher.hash_one((told, preference, &details[..]));
         let slot = self.index.part(hash).entry(
             hash,
             |&i| {
-                let i = i as usize;
-                self.told[i] == told && self.compared[i].preference == preference
+                let kept = &self.kept[i as usize];
+                self.told[i as usize] == told
+                    && kept.preference == preference
+                    && *self.details.get(kept.details) == details[..]
             },
             |&i| {
-                let i = i as usize;
-                let preference = self.compared[i].preference;
-                self.hasher.hash_one((self.told[i], preference))
+                let kept = &self.kept[i as usize];
+                let details = self.details.get(kept.details);
+                let told = self.told[i as usize];
+                self.hasher.hash_one((told, kept.preference, details))
             },
         );
         let i = match slot {
             Slot::Occupied(found) => {
                 let i = *found.get();
-                self.compared[i as usize].users += 1;
-                self.next_hops.release(told.next_hop);
+                self.kept[i as usize].users += 1;
+                self.exits.release(told.exit);
+                self.preferences.release(preference);
                 i
             }
             Slot::Vacant(slot) => {
                 let i = self.free.pop().unwrap_or(self.told.len() as u32);
                 slot.insert(i);
                 self.index.len += 1;
-                self.discarding += usize::from(told.discard);
-                let compared = Compared {
+                self.discarding += usize::from(attributes.discard);
+                let kept = Kept {
                     preference,
+                    details: self.details.insert(&details),
                     users: 1,
                 };
                 put(&mut self.told, i, told);
-                put(&mut self.compared, i, compared);
+                put(&mut self.kept, i, kept);
                 i
             }
         };
-        AttributesId(i + 1)
+        (AttributesId(i + 1), has_room)
     }
 
     pub fn retain(&mut self, id: AttributesId) {
-        self.compared[id.index()].users += 1;
+        self.kept[id.index()].users += 1;
     }
 
     pub fn release(&mut self, id: AttributesId) {
-        let Compared { preference, users } = &mut self.compared[id.index()];
-        *users -= 1;
-        if *users > 0 {
+        let kept = &mut self.kept[id.index()];
+        kept.users -= 1;
+        if kept.users > 0 {
             return;
         }
-        let told = self.told[id.index()];
-        self.next_hops.release(told.next_hop);
-        self.discarding -= usize::from(told.discard);
-        let hash = self.hasher.hash_one((told, *preference));
+        let (told, kept) = (self.told[id.index()], *kept);
+        let details = self.details.get(kept.details);
+        let hash = self.hasher.hash_one((told, kept.preference, details));
         let i = id.0 - 1;
         let part = self.index.part(hash);
         if let Ok(found) = part.find_entry(hash, |&other| other == i) {
@@ -177,49 +249,65 @@ impl Interner {
         }
         if self.is_empty() {
             *self = Self::default();
-        } else {
-            self.free.push(i);
+            return;
         }
+        self.discarding -= usize::from(self.exits.get(told.exit).discard);
+        self.exits.release(told.exit);
+        self.preferences.release(kept.preference);
+        self.details.remove(kept.details);
+        self.free.push(i);
     }
 
     pub fn get(&self, id: AttributesId) -> Attributes {
         let told = &self.told[id.index()];
+        let exit = self.exits.get(told.exit);
         let preference = self.preference(id);
-        Attributes {
+        let mut attributes = Attributes {
             origin_asn: told.origin_asn,
-            neighbour_asn: told.neighbour_asn,
-            local_pref: preference.local_pref(),
-            med: preference.med,
-            next_hop: self.next_hops.get(told.next_hop),
+            neighbour_asn: exit.neighbour_asn,
             path_length: preference.path_length,
+            local_pref: preference.local_pref,
+            med: preference.med,
+            next_hop: exit.next_hop,
             origin: preference.origin,
-            blackhole: told.blackhole,
-            discard: told.discard,
-        }
+            originator_id: preference.originator_id,
+            llgr_stale: preference.llgr_stale,
+            looped: preference.looped,
+            blackhole: exit.blackhole,
+            discard: exit.discard,
+            ..Attributes::default()
+        };
+        let details = self.details.get(self.kept[id.index()].details);
+        details::decode(details, &mut attributes);
+        attributes
     }
 
     /// Origin AS, neighbour AS, next hop, blackhole mark.
     pub fn tell(&self, id: AttributesId) -> (u32, u32, Option<IpAddr>, bool) {
         let told = &self.told[id.index()];
-        let next_hop = self.next_hops.get(told.next_hop);
+        let exit = self.exits.get(told.exit);
         (
             told.origin_asn,
-            told.neighbour_asn,
-            next_hop,
-            told.blackhole,
+            exit.neighbour_asn,
+            exit.next_hop,
+            exit.blackhole,
         )
     }
 
     pub fn asks_to_discard(&self, id: AttributesId) -> bool {
-        self.discarding > 0 && self.told[id.index()].discard
+        self.discarding > 0 && self.exit(id).discard
     }
 
     pub fn neighbour_asn(&self, id: AttributesId) -> u32 {
-        self.told[id.index()].neighbour_asn
+        self.exit(id).neighbour_asn
     }
 
     pub fn preference(&self, id: AttributesId) -> Preference {
-        self.compared[id.index()].preference
+        *self.preferences.get(self.kept[id.index()].preference)
+    }
+
+    fn exit(&self, id: AttributesId) -> &Exit {
+        self.exits.get(self.told[id.index()].exit)
     }
 
     /// Whether most of the memory is held for attributes that are gone.
@@ -234,8 +322,8 @@ impl Interner {
         let old = std::mem::take(self);
         for &i in old.index.parts.iter().flatten() {
             let id = AttributesId(i + 1);
-            let new = self.acquire(&old.get(id));
-            self.compared[new.index()].users = old.compared[id.index()].users;
+            let (new, _) = self.acquire(&old.get(id), usize::MAX);
+            self.kept[new.index()].users = old.kept[id.index()].users;
             renumbered[id.0 as usize] = new.0;
         }
         renumbered
@@ -253,8 +341,16 @@ impl Index {
 }
 
 impl Preference {
+    /// As if the route had no LOCAL_PREF.
+    pub fn without_local_pref(self) -> Self {
+        Self {
+            local_pref: None,
+            ..self
+        }
+    }
+
     pub fn local_pref(self) -> u32 {
-        u32::MAX - self.dispreference
+        self.local_pref.unwrap_or(DEFAULT_LOCAL_PREF)
     }
 
     pub fn path_length(self) -> u16 {
@@ -265,50 +361,32 @@ impl Preference {
         self.origin
     }
 
+    /// Without one it is the least (RFC 4271 section 9.1.2.2).
     pub fn med(self) -> u32 {
-        self.med
+        self.med.unwrap_or(0)
+    }
+
+    pub fn originator_id(self) -> Option<u32> {
+        self.originator_id
+    }
+
+    pub fn cluster_list_length(self) -> u16 {
+        self.clusters
+    }
+
+    pub fn llgr_stale(self) -> bool {
+        self.llgr_stale
+    }
+
+    /// See [`Attributes::looped`].
+    pub fn looped(self) -> bool {
+        self.looped
     }
 }
 
 impl AttributesId {
     fn index(self) -> usize {
         (self.0 - 1) as usize
-    }
-}
-
-/// Next hops by number; 0 is none.
-#[derive(Debug, Default)]
-struct NextHops {
-    entries: Slab<(IpAddr, u32)>,
-    numbers: HashMap<IpAddr, u32, RandomState>,
-}
-
-impl NextHops {
-    fn acquire(&mut self, next_hop: Option<IpAddr>) -> u32 {
-        let Some(address) = next_hop else { return 0 };
-        let entries = &mut self.entries;
-        let number = *self
-            .numbers
-            .entry(address)
-            .or_insert_with(|| entries.insert((address, 0)));
-        self.entries[number].1 += 1;
-        number + 1
-    }
-
-    fn release(&mut self, number: u32) {
-        let Some(number) = number.checked_sub(1) else {
-            return;
-        };
-        let (address, users) = &mut self.entries[number];
-        *users -= 1;
-        if *users == 0 {
-            self.numbers.remove(address);
-            self.entries.remove(number);
-        }
-    }
-
-    fn get(&self, number: u32) -> Option<IpAddr> {
-        Some(self.entries[number.checked_sub(1)?].0)
     }
 }
 
@@ -328,36 +406,38 @@ mod tests {
         Attributes {
             origin_asn,
             neighbour_asn: 1,
-            local_pref: 100,
-            med: 0,
+            local_pref: Some(100),
+            communities: vec![origin_asn; origin_asn as usize % 3],
             next_hop: [None, Some([192, 0, 2, 1].into())][origin_asn as usize % 2],
             path_length: 1,
-            origin: 0,
-            blackhole: false,
             discard: origin_asn == 99,
+            ..Attributes::default()
         }
     }
 
     #[test]
     fn equal_attributes_are_held_once_and_as_long_as_they_have_users() {
         let mut interner = Interner::default();
-        let a = interner.acquire(&attributes(1));
-        let b = interner.acquire(&attributes(2));
-        assert_eq!(interner.acquire(&attributes(1)), a);
+        let mut acquire = |n| interner.acquire(&attributes(n), usize::MAX).0;
+        let (a, b) = (acquire(1), acquire(2));
+        assert_eq!(acquire(1), a);
         interner.release(a);
         assert_eq!(interner.get(a).origin_asn, 1);
         interner.release(a);
         assert_eq!(interner.len(), 1);
-        assert_eq!(interner.acquire(&attributes(3)), a, "the number is free");
+        let next = interner.acquire(&attributes(3), usize::MAX).0;
+        assert_eq!(next, a, "the number is free");
         interner.release(a);
         interner.release(b);
-        assert_eq!(interner.told.capacity() + interner.compared.capacity(), 0);
+        assert_eq!(interner.told.capacity() + interner.kept.capacity(), 0);
     }
 
     #[test]
     fn after_a_rebuild_users_and_values_are_the_same() {
         let mut interner = Interner::default();
-        let ids: Vec<_> = (0..100).map(|n| interner.acquire(&attributes(n))).collect();
+        let ids: Vec<_> = (0..100)
+            .map(|n| interner.acquire(&attributes(n), usize::MAX).0)
+            .collect();
         interner.retain(ids[99]);
         ids[..99].iter().for_each(|&id| interner.release(id));
         let renumbered = interner.rebuild();

@@ -211,15 +211,17 @@ impl Rib {
         match step {
             Step::View => "a Loc-RIB or post-policy view goes first".into(),
             Step::LocalPref => {
-                format!("local preference {} < {}", own.local_pref, best.local_pref)
+                let [own, best] = [own, &best].map(|a| a.preference().local_pref());
+                format!("local preference {own} < {best}")
             }
             Step::PathLength => {
                 format!("AS path length {} > {}", own.path_length, best.path_length)
             }
             Step::Origin => format!("origin {} > {}", own.origin, best.origin),
             Step::Med => {
-                let least = least_med(found, all).unwrap_or(best.med);
-                format!("MED {} > {least} of the same neighbour", own.med)
+                let [own, best] = [own, &best].map(|a| a.preference().med());
+                let least = least_med(found, all).unwrap_or(best);
+                format!("MED {own} > {least} of the same neighbour")
             }
             Step::External => "iBGP after eBGP".into(),
             Step::Identifier => {
@@ -252,14 +254,11 @@ fn is_winner(found: &Found, winner: &Winner) -> bool {
 /// The least MED of those that are equal up to it and come from the same neighbour.
 fn least_med(found: &Found, all: &[Found]) -> Option<u32> {
     let equal = |a: &Attributes| {
-        let own = &found.route.attributes;
-        (a.local_pref, a.path_length, a.origin, a.neighbour_asn)
-            == (
-                own.local_pref,
-                own.path_length,
-                own.origin,
-                own.neighbour_asn,
-            )
+        let key = |a: &Attributes| {
+            let preference = a.preference().local_pref();
+            (preference, a.path_length, a.origin, a.neighbour_asn)
+        };
+        key(a) == key(&found.route.attributes)
     };
     let rivals = all.iter().filter(|other| {
         other.prefix == found.prefix
@@ -267,7 +266,8 @@ fn least_med(found: &Found, all: &[Found]) -> Option<u32> {
             && other.candidate.map(|c| c.answer.rank) == found.candidate.map(|c| c.answer.rank)
     });
     let attributes = rivals.map(|other| &other.route.attributes);
-    attributes.filter(|a| equal(a)).map(|a| a.med).min()
+    let equals = attributes.filter(|a| equal(a));
+    equals.map(|a| a.preference().med()).min()
 }
 
 fn rank_lost(own: Rank, best: Rank) -> &'static str {

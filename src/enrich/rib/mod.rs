@@ -8,10 +8,12 @@
 //!
 //! [`RibHandle`] shares a Rib between the threads that write it and the one that looks up.
 
+mod as_path;
 mod attributes;
 mod blackhole;
 mod counts;
 mod decision;
+mod details;
 mod explain;
 mod group;
 mod handle;
@@ -20,6 +22,7 @@ mod maintain;
 mod peer;
 mod prefix;
 mod routes;
+mod store;
 mod table;
 mod winners;
 
@@ -34,6 +37,7 @@ use routes::{Change, Doomed, Path};
 use table::PrefixTable;
 use winners::Winners;
 
+pub use as_path::{AsPath, SegmentKind};
 pub use attributes::{Attributes, AttributesId};
 pub use blackhole::{BlackholePolicy, BlackholeRefusal};
 pub use counts::{Counts, HeldRoute, PeerStatus};
@@ -49,6 +53,10 @@ pub use routes::MAX_PATHS;
 pub const MAX_PEERS: usize = 1 << 16;
 /// Routers whose session ended and whose routes are still good.
 const MAX_ENDED: usize = 256;
+/// Bytes of AS paths and communities that are held for each route of `max_routes`; many routes share
+/// them.
+const DETAIL_BYTES: usize = 64;
+const MAX_DETAIL_BYTES: usize = 1 << 31;
 /// Prefixes whose doomed routes are forgotten in one step.
 const SWEEP: usize = 1 << 12;
 
@@ -304,9 +312,12 @@ impl Rib {
         peer.filtered = filtered;
     }
 
-    /// Holds attributes for the routes about to be announced; to be released once.
-    pub fn acquire(&mut self, attributes: &Attributes) -> AttributesId {
-        self.attributes.acquire(attributes)
+    /// Holds attributes for the routes about to be announced; to be released once. The mark is false if
+    /// there was no memory for AS path and communities.
+    pub fn acquire(&mut self, attributes: &Attributes) -> (AttributesId, bool) {
+        let limit = self.settings.max_routes.saturating_mul(DETAIL_BYTES);
+        self.attributes
+            .acquire(attributes, limit.min(MAX_DETAIL_BYTES))
     }
 
     pub fn release(&mut self, attributes: AttributesId) {
