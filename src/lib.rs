@@ -68,5 +68,6 @@ pub mod notify;
 pub mod process;
 pub mod sandbox;
 pub mod signals;
+pub mod steps;
 pub mod threads;
 mod top;

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use rfm::args::{self, Command};
 use rfm::config::{self, Machine};
+use rfm::steps::Steps;
 use rfm::{agent, client, logging, memory, signals};
 
 fn main() -> ExitCode {
@@ -30,11 +31,13 @@ fn run(command: Command) -> Result<(), Failure> {
             // a reload that is requested this early waits until the agent can do it
             signals::block(&[signals::RELOAD]);
             logging::start();
+            let steps = Steps::new().map_err(|error| Failure::Agent(agent::Error::Start(error)))?;
+            steps.begin("reading the configuration");
             let config = load(&file)?;
             for warning in config.warnings() {
                 log::warn!("{warning}");
             }
-            agent::run(&file, &config).map_err(Failure::Agent)
+            agent::run(&file, &config, steps).map_err(Failure::Agent)
         }
         Command::Check { config: file } => {
             let config = load(&file)?;

@@ -48,6 +48,7 @@ use crate::live::Live;
 use crate::notify::Notifier;
 use crate::process::ProcessReader;
 use crate::sandbox;
+use crate::steps::Steps;
 use crate::threads::{self, Heartbeat, Threads};
 
 use attend::Attendant;
@@ -68,19 +69,26 @@ const BATCHES: usize = 32;
 const REQUESTS: usize = 16;
 
 /// Runs until SIGINT or SIGTERM. `config` was read from `file`, which SIGHUP has read again.
-pub fn run(file: &Path, config: &Config) -> Result<(), Error> {
+/// `steps` gets each step that may wait for something outside.
+pub fn run(file: &Path, config: &Config, steps: Steps) -> Result<(), Error> {
     let agent = &config.agent;
     privilege::check()?;
     sandbox::gain_nothing();
     let (mut inbox, handle) = Inbox::new().map_err(Error::Start)?;
     let errors = Arc::new(Errors::default());
     let live = Arc::new(Live::new(config.clone()));
+    steps.begin("listing the interfaces");
     let found = links::find(agent, &live.get().patterns, &errors)?;
+    steps.begin("reading the databases");
     let databases = Databases::open(&agent.enrich.mmdb).map_err(Error::Database)?;
+    steps.begin("listening for BMP");
     let bmp = Bmp::bind(agent, &errors)?;
+    steps.begin("listening for HTTP");
     let server = bind(agent, &live, &errors)?;
+    steps.begin("making the control socket");
     let control = Control::bind(config, &errors)?;
     let settings = settings::load(agent, found.wanted);
+    steps.begin("starting the threads");
 
     let running = Running {
         threads: Arc::new(Threads::new()),
@@ -126,8 +134,10 @@ pub fn run(file: &Path, config: &Config) -> Result<(), Error> {
         })
         .transpose()?;
     bmp.start(&running)?;
+    steps.begin("loading the firewall");
     // before thread links, which says when the agent is ready
     let firewall = running.start_firewall(firewall, agent, &rib, drops)?;
+    steps.begin("loading the BPF programs");
     // serving waits neither for the verifier, some 20 ms a program, nor for the attaching, 13 ms a hook
     let loaded = Loaded::load(&settings).map_err(Error::Load)?;
     running.start_ring(&loaded, flow.batches, flow.spares)?;
@@ -135,6 +145,7 @@ pub fn run(file: &Path, config: &Config) -> Result<(), Error> {
     let links = running.start_links(agent, loaded, (found.events, found.links), move || {
         handle.wake();
     })?;
+    drop(steps);
     sandbox::drop_capabilities();
     sandbox::refuse_system_calls();
     let mut attendant = Attendant {

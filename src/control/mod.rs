@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The control socket: HTTP/1.1 with JSON for the client commands and whoever else may open it.
 //!
-//! - [`socket`]: the file, its permissions, and who is there already,
+//! - [`socket`]: the file, its permissions, and who is there already; `lock`: one agent makes it at a time,
 //! - [`access`]: who may change something,
 //! - [`params`]: query strings to typed parameters (pure),
 //! - [`api`]: what goes over the socket, for both ends,
@@ -16,6 +16,7 @@ pub mod bgp;
 mod change;
 pub mod firewall;
 mod flows;
+mod lock;
 pub mod params;
 mod rates;
 mod read;

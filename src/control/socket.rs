@@ -8,11 +8,11 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::access::find_group;
+use super::lock;
 use crate::config::Control;
 
 /// Connections that the kernel completes before they are accepted.
@@ -78,14 +78,8 @@ pub fn bind(config: &Control) -> Result<(UnixListener, SocketFile), BindError> {
         "" => None,
         name => Some(find_group(name).ok_or_else(|| BindError::Group(name.to_owned()))?),
     };
-    let folder = make_folder(path)?;
-    // two that start at once do not both find the old socket dead and remove each other's
-    let _lock = fs::File::open(folder)
-        .and_then(|folder| {
-            rustix::fs::flock(&folder, FlockOperation::LockExclusive)?;
-            Ok(folder)
-        })
-        .map_err(failed("locking the folder of"))?;
+    make_folder(path)?;
+    let _lock = lock::acquire(path);
     remove_stale(path)?;
     let address = SocketAddrUnix::new(path).map_err(|e| failed("binding")(e.into()))?;
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
@@ -109,14 +103,14 @@ pub fn bind(config: &Control) -> Result<(UnixListener, SocketFile), BindError> {
 }
 
 /// The folder of the socket; made if only it is missing.
-fn make_folder(path: &Path) -> Result<PathBuf, BindError> {
+fn make_folder(path: &Path) -> Result<(), BindError> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
         _ => PathBuf::from("."),
     };
     match fs::create_dir(&folder) {
-        Ok(()) => Ok(folder),
-        Err(_) if folder.is_dir() => Ok(folder),
+        Ok(()) => Ok(()),
+        Err(_) if folder.is_dir() => Ok(()),
         Err(error) => Err(BindError::Io(
             format!("making the folder {}", folder.display()),
             error,

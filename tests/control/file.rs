@@ -4,9 +4,12 @@
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::process::Command;
+use std::time::Duration;
+
+use rustix::fs::FlockOperation;
 
 use crate::common::agent::{Agent, refused};
-use crate::common::lab::{Lab, can_run, try_run};
+use crate::common::lab::{Lab, can_run, end, try_run, wait_for};
 use crate::kit::{Folder, Rig, config, parts, rfm};
 
 #[test]
@@ -59,6 +62,39 @@ fn a_second_agent_is_refused_and_the_first_goes_on() {
     assert!(said.contains(&expected), "{said}");
     assert_eq!(rig.json("status")["healthy"], true);
     assert!(rig.socket().exists());
+}
+
+/// Each user who may read the folder can hold a lock on it. The agent starts all the same.
+#[test]
+fn a_lock_on_the_folder_does_not_keep_the_agent_from_starting() {
+    if !can_run(&["ip", "sysctl", "flock", "setpriv"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    let folder = Folder::new();
+    let path = folder.0.to_str().expect("a path in UTF-8");
+    let mut locked = Command::new("setpriv");
+    let user = ["--reuid", "65534", "--regid", "65534", "--clear-groups"];
+    locked.args(user).args(["flock", path, "sleep", "60"]);
+    let mut reader = locked.spawn().expect("setpriv");
+    let folder_is_locked = || {
+        let open = fs::File::open(&folder.0).expect("our own folder");
+        rustix::fs::flock(&open, FlockOperation::NonBlockingLockShared).is_err()
+    };
+    let locked = wait_for(Duration::from_secs(5), folder_is_locked);
+    // panics, with the log, unless it serves within 10 s
+    let agent = Agent::start(&lab, &namespace, &config(&folder, "[\"v1\"]", 1, ""));
+    let (code, ..) = parts(rfm(&folder.socket(), "status"));
+    let still_locked = folder_is_locked();
+    end(&mut reader);
+    assert!(locked && still_locked);
+    assert_eq!(code, 0);
+    // nor can that user open what is locked instead
+    let lock = folder.0.join("rfm.sock.lock");
+    let metadata = fs::symlink_metadata(lock).expect("the file of the lock");
+    assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
+    agent.stop();
 }
 
 #[test]

@@ -6,12 +6,18 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
+use std::thread::Builder;
+use std::time::Duration;
 
+use crossbeam_channel::bounded;
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 
 /// Connections that the kernel completes before they are accepted. A burst above it costs good
 /// clients the second after which they send their SYN again.
 const BACKLOG: i32 = 1024;
+
+/// How long the name service may take.
+const LOOKUP: Duration = Duration::from_secs(10);
 
 /// Why an address cannot be listened on.
 #[derive(Debug)]
@@ -95,7 +101,7 @@ fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, port)]);
     }
-    let mut addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
+    let mut addresses = look_up(host, port)?;
     // A hosts file may name the same address twice; the second bind would fail.
     addresses.sort_unstable();
     addresses.dedup();
@@ -106,6 +112,33 @@ fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         ));
     }
     Ok(addresses)
+}
+
+/// The resolver may take half a minute for each of its servers.
+fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    within(LOOKUP, (host.to_owned(), port), |(host, port)| {
+        Ok((host.as_str(), port).to_socket_addrs()?.collect())
+    })
+}
+
+/// Runs `work` on a thread of its own and waits for it at most `limit`. A thread that is late ends by itself,
+/// and its result is dropped.
+fn within<I: Send + 'static, T: Send + 'static>(
+    limit: Duration,
+    input: I,
+    work: fn(I) -> io::Result<T>,
+) -> io::Result<T> {
+    let (sender, answer) = bounded(1);
+    Builder::new()
+        .name("lookup".into())
+        .stack_size(256 * 1024)
+        .spawn(move || drop(sender.send(work(input))))?;
+    answer.recv_timeout(limit).unwrap_or_else(|_| {
+        Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("the name service has not answered within {limit:?}; use an address instead"),
+        ))
+    })
 }
 
 impl Listener {
@@ -216,6 +249,17 @@ mod tests {
         let error = bind("no such\nhost", 9669).err().unwrap();
         let text = error.to_string();
         assert!(text.contains(r#""no such\nhost", port 9669"#), "{text}");
+    }
+
+    #[test]
+    fn a_name_service_that_does_not_answer_is_not_waited_for() {
+        let late = |()| {
+            std::thread::sleep(Duration::from_secs(2));
+            Ok(())
+        };
+        let error = within(Duration::from_millis(50), (), late).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(error.to_string().contains("within 50ms"), "{error}");
     }
 
     #[test]
