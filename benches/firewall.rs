@@ -246,7 +246,7 @@ fn by_kind(prefixes: &Prefixes) -> Result<Table, Box<dyn Error>> {
     let mut limit_per_source = limit.clone();
     limit_per_source[0].per = Per::Source;
     // none but the last means the packet
-    let wide = |count: u32| -> Vec<Compilable> {
+    let wide = |count: u64| -> Vec<Compilable> {
         let rules = (1..=count).map(|id| Compilable {
             id: RuleId(id),
             what: Match {

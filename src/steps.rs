@@ -85,7 +85,7 @@ mod tests {
         let reported = Mutex::new(Vec::new());
         let report = |step: &str, took| reported.lock().unwrap().push((step.to_owned(), took));
         thread::scope(|scope| {
-            scope.spawn(|| watch(&steps, Duration::from_millis(200), &report));
+            scope.spawn(|| watch(&steps, Duration::from_millis(200), report));
             sender.send("short").unwrap();
             sender.send("long").unwrap();
             thread::sleep(Duration::from_millis(600));

@@ -78,7 +78,7 @@ command! {
     Del {
         /// their numbers
         #[argh(positional)]
-        id: Vec<u32>,
+        id: Vec<u64>,
 
         /// even if it stops your own SSH connection
         #[argh(switch)]
@@ -134,7 +134,7 @@ pub enum FirewallCommand {
         force: bool,
     },
     Del {
-        ids: Vec<u32>,
+        ids: Vec<u64>,
         force: bool,
     },
     List,

@@ -67,7 +67,7 @@ fn load(agent: &Agent, file: &Path, replace: bool, force: bool) -> Result<String
     })
 }
 
-fn del(agent: &Agent, ids: Vec<u32>, force: bool) -> Result<String, Failure> {
+fn del(agent: &Agent, ids: Vec<u64>, force: bool) -> Result<String, Failure> {
     if ids.is_empty() {
         let error = "expected the number of a rule, as rfm firewall list shows it";
         return Err(Failure::Usage(error.into()));

@@ -421,7 +421,7 @@ pub struct FirewallRules {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FirewallListed {
-    pub id: u32,
+    pub id: u64,
     /// "allow", "runtime", "config" or "blackhole".
     pub origin: String,
     pub rule: FirewallRule,
@@ -484,7 +484,7 @@ pub struct FirewallAdd {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FirewallDel {
-    pub ids: Vec<u32>,
+    pub ids: Vec<u64>,
     #[serde(default)]
     pub force: bool,
     #[serde(default)]
@@ -505,6 +505,6 @@ pub struct FirewallFlush {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct FirewallEdited {
     /// Numbers of the added rules, in their order.
-    pub added: Vec<u32>,
+    pub added: Vec<u64>,
     pub removed: u64,
 }

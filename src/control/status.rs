@@ -7,6 +7,7 @@ use super::{Sources, api, rfc3339, rfc3339_seconds, stack};
 use crate::bpf::counters::{Count, HookCounters};
 use crate::errors::Subsystem;
 use crate::export::metrics::{self, Input};
+use crate::firewall::handle::Handle;
 use crate::flow::key::Family;
 use crate::links::{DeviceCounters, Link};
 
@@ -102,7 +103,8 @@ pub fn status(sources: &Sources, input: &Input, links: &[Link]) -> api::Status {
     let started = SystemTime::UNIX_EPOCH
         + Duration::try_from_secs_f64(process.start_time).unwrap_or_default();
     let now = SystemTime::now();
-    let problems = (sources.health)().err().unwrap_or_default();
+    let mut problems = (sources.health)().err().unwrap_or_default();
+    problems.extend(sources.firewall.as_ref().and_then(Handle::problem));
     let totals = &input.flows.totals;
     api::Status {
         version: input.build.version.to_owned(),

@@ -13,6 +13,10 @@ use crate::config::{Action, Pattern, Per, PortRange, Prefix, Protocol, Rule};
 /// Rules of all origins but the allow list, which has bounds of its own.
 pub const MAX_RULES: usize = 100_000;
 
+/// The highest number that a rule of a file keeps: whatever the file has, 2³¹ rules can be added until the
+/// low 32 bits, by which the kernel finds the buckets of a limit, repeat.
+const MAX_RESTORED_ID: u64 = 1 << 31;
+
 /// A rule that was given a number.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
@@ -30,7 +34,7 @@ impl Entry {
 /// Cheap to clone: a change that fails is undone by the clone from before.
 #[derive(Clone, Debug, Default)]
 pub struct Book {
-    last: u32,
+    last: u64,
     allow: Arc<Vec<(RuleId, Match)>>,
     runtime: Arc<Vec<Entry>>,
     config: Arc<Vec<Entry>>,
@@ -49,8 +53,6 @@ pub enum Refused {
     Unknown(RuleId),
     /// Only those made at run time can be taken out.
     NotRuntime(RuleId, Origin),
-    /// 2³² numbers were given.
-    Numbers,
 }
 
 impl fmt::Display for Refused {
@@ -78,7 +80,6 @@ impl fmt::Display for Refused {
             Self::NotRuntime(RuleId(id), _) => {
                 write!(f, "rule {id} is of the allow list, agent.firewall.allow")
             }
-            Self::Numbers => f.write_str("all numbers of rules are used up: restart the agent"),
         }
     }
 }
@@ -132,9 +133,9 @@ impl ShownRule<'_> {
 }
 
 impl Book {
-    fn number(&mut self) -> Result<RuleId, Refused> {
-        self.last = self.last.checked_add(1).ok_or(Refused::Numbers)?;
-        Ok(RuleId(self.last))
+    fn number(&mut self) -> RuleId {
+        self.last += 1;
+        RuleId(self.last)
     }
 
     pub fn count(&self, origin: Origin) -> usize {
@@ -175,7 +176,7 @@ impl Book {
                 known => Entry {
                     id: match known {
                         Some(entry) => entry.id,
-                        None => self.number()?,
+                        None => self.number(),
                     },
                     rule: rule.clone(),
                     expires: rule.ttl.map(|ttl| now + ttl),
@@ -187,10 +188,10 @@ impl Book {
     }
 
     /// What always passes. Whether that is something else than before.
-    pub fn set_allow(&mut self, matches: Vec<Match>) -> Result<bool, Refused> {
+    pub fn set_allow(&mut self, matches: Vec<Match>) -> bool {
         let same = self.allow.iter().map(|(_, what)| what).eq(&matches);
         if same {
-            return Ok(false);
+            return false;
         }
         let old = self.allow.clone();
         let mut before: HashMap<_, _> = old
@@ -201,20 +202,16 @@ impl Book {
         for what in matches {
             let id = match before.remove(&allow_key(&what)) {
                 Some(id) => id,
-                None => self.number()?,
+                None => self.number(),
             };
             allow.push((id, what));
         }
         self.allow = Arc::new(allow);
-        Ok(true)
+        true
     }
 
     /// The blackholes that there are, and what becomes of their packets. How many found no room.
-    pub fn set_blackholes(
-        &mut self,
-        prefixes: &[Prefix],
-        action: Action,
-    ) -> Result<usize, Refused> {
+    pub fn set_blackholes(&mut self, prefixes: &[Prefix], action: Action) -> usize {
         let room = MAX_RULES - (self.runtime.len() + self.config.len()).min(MAX_RULES);
         let old = self.blackhole.clone();
         // another action is another rule, whose counts begin anew
@@ -228,13 +225,13 @@ impl Book {
         for &prefix in prefixes.iter().take(room) {
             let id = match before.get(&prefix) {
                 Some(&id) => id,
-                None => self.number()?,
+                None => self.number(),
             };
             holes.push((id, prefix));
         }
         self.blackhole = Arc::new(holes);
         self.blackhole_action = Some(action);
-        Ok(prefixes.len().saturating_sub(room))
+        prefixes.len().saturating_sub(room)
     }
 
     /// All of these at run time, or none. A rule that is there already keeps its number and place; its
@@ -253,7 +250,7 @@ impl Book {
                 ids.push(entries[at].id);
                 continue;
             }
-            let id = self.number()?;
+            let id = self.number();
             places.insert(key(rule), entries.len());
             entries.push(Entry {
                 id,
@@ -266,16 +263,31 @@ impl Book {
         self.check_room().map(|()| ids)
     }
 
-    /// Those of before a restart. They keep their numbers, as far as no other rule has them by now.
-    pub fn restore(&mut self, mut entries: Vec<Entry>) -> Result<(), Refused> {
+    /// Restores the runtime rules of a previous run. Each keeps its number, unless another rule has it by
+    /// now or it is above [`MAX_RESTORED_ID`]. Returns how many rules found no room.
+    pub fn restore(&mut self, entries: Vec<Entry>) -> usize {
+        let wanted = entries.len();
+        let room = MAX_RULES.saturating_sub(self.config.len() + self.blackhole.len());
+        let mut patterns: HashSet<String> = self.patterns().iter().map(named).collect();
+        let mut has_room = |entry: &Entry| {
+            let Some(pattern) = &entry.rule.interface else {
+                return true;
+            };
+            let known = patterns.contains(pattern.as_str());
+            known || patterns.len() < 2 * MAX_PATTERNS && patterns.insert(named(pattern))
+        };
+        let entries = entries.into_iter().filter(|entry| has_room(entry));
+        let mut entries: Vec<Entry> = entries.take(room).collect();
         let taken = self.last;
-        let highest = entries.iter().map(|entry| entry.id.0).max();
-        self.last = taken.max(highest.unwrap_or(0));
-        for entry in entries.iter_mut().filter(|entry| entry.id.0 <= taken) {
-            entry.id = self.number()?;
+        let keeps = |entry: &Entry| entry.id.0 > taken && entry.id.0 <= MAX_RESTORED_ID;
+        let kept = entries.iter().filter(|entry| keeps(entry));
+        self.last = kept.map(|entry| entry.id.0).fold(taken, u64::max);
+        for entry in entries.iter_mut().filter(|entry| !keeps(entry)) {
+            entry.id = self.number();
         }
+        let left_out = wanted - entries.len();
         self.runtime = Arc::new(entries);
-        self.check_room()
+        left_out
     }
 
     /// All of these, or none.
@@ -412,6 +424,10 @@ impl Book {
         }
         patterns
     }
+}
+
+fn named(pattern: &Pattern) -> String {
+    pattern.as_str().to_owned()
 }
 
 fn allow_key(

@@ -2,9 +2,12 @@
 //! A rule file: one rule a line in the words of the command line. A line that is a prefix alone drops
 //! what comes from there, as block lists are handed around; `#` begins a comment.
 
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs::OpenOptions;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+
+use rustix::fs::OFlags;
 
 use super::words::{self, Known, Words};
 use crate::config::Rule;
@@ -32,20 +35,32 @@ pub fn load(path: &Path) -> Result<Vec<Rule>, String> {
 }
 
 /// Text of a regular file of at most `limit` bytes.
-pub(super) fn read(path: &Path, limit: u64) -> Result<String, String> {
-    // asked before it is opened: to open a FIFO waits for a writer
-    let metadata = fs::metadata(path).map_err(|e| format!("cannot read: {e}"))?;
-    if !metadata.is_file() {
+fn read(path: &Path, limit: u64) -> Result<String, String> {
+    let bytes = read_bytes(path, limit)?;
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        format!("cannot read: expected UTF-8, got another byte at offset {valid}")
+    })
+}
+
+/// A regular file of at most `limit` bytes.
+pub(super) fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
+    let cannot = |error: io::Error| format!("cannot read: {error}");
+    // NONBLOCK: opening a FIFO otherwise waits for a writer
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits() as i32)
+        .open(path)
+        .map_err(cannot)?;
+    if !file.metadata().map_err(cannot)?.is_file() {
         return Err("expected a regular file".into());
     }
-    let mut text = String::new();
-    let length = File::open(path)
-        .and_then(|file| file.take(limit + 1).read_to_string(&mut text))
-        .map_err(|e| format!("cannot read: {e}"))?;
-    if length as u64 > limit {
+    let mut bytes = Vec::new();
+    let length = file.take(limit + 1).read_to_end(&mut bytes);
+    if length.map_err(cannot)? as u64 > limit {
         return Err(format!("expected at most {limit} bytes, got more"));
     }
-    Ok(text)
+    Ok(bytes)
 }
 
 /// Line numbers, from 1, with what is wrong there.

@@ -3,7 +3,7 @@
 
 use std::io::Write;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -141,9 +141,28 @@ pub(super) enum Request {
     End,
 }
 
+/// The present fault of the firewall, if there is one.
+#[derive(Clone, Default)]
+pub(super) struct Problem(Arc<Mutex<Option<String>>>);
+
+impl Problem {
+    pub fn set(&self, problem: Option<String>) {
+        *self.lock() = problem;
+    }
+
+    fn get(&self) -> Option<String> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The other ends of a [`Handle`]'s channel.
 pub struct Inbox {
     pub(super) requests: Receiver<Request>,
+    pub(super) problem: Problem,
     /// Readable when something waits.
     pub(super) woken: UnixStream,
 }
@@ -154,6 +173,7 @@ pub struct Handle {
     requests: Sender<Request>,
     /// A byte here ends the thread's wait.
     waker: Arc<UnixStream>,
+    problem: Problem,
 }
 
 impl Handle {
@@ -162,12 +182,23 @@ impl Handle {
         waker.set_nonblocking(true)?;
         woken.set_nonblocking(true)?;
         let (sender, requests) = bounded(WAITING);
-        let waker = Arc::new(waker);
+        let problem = Problem::default();
         let handle = Self {
             requests: sender,
-            waker,
+            waker: Arc::new(waker),
+            problem: problem.clone(),
         };
-        Ok((handle, Inbox { requests, woken }))
+        let inbox = Inbox {
+            requests,
+            problem,
+            woken,
+        };
+        Ok((handle, inbox))
+    }
+
+    /// The present fault, for the status. Does not wait for the thread.
+    pub fn problem(&self) -> Option<String> {
+        self.problem.get()
     }
 
     /// At most `limit` rules from this place on.

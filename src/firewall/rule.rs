@@ -3,9 +3,9 @@
 
 use crate::config::{Action, Per, PortRange, Prefix, Protocol};
 
-/// Number of a rule: never given twice while the agent runs; also the `rule` label's tail.
+/// Number of a rule: never given twice while the agent runs; also the `rule` label's tail. 64 bits never run out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RuleId(pub u32);
+pub struct RuleId(pub u64);
 
 /// Whence a rule comes, first by priority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

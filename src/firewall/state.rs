@@ -3,9 +3,9 @@
 //! the rule and the moment it ends.
 
 use std::fmt::Write as _;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -34,19 +34,48 @@ impl Now {
     }
 }
 
-/// In one step: what is there at any moment is one state or the other.
+/// Replaces the file in one step: at any moment the old or the new one is there.
 pub fn save(path: &Path, entries: &[Entry], now: Now) -> io::Result<()> {
-    let beside = beside(path);
-    let mut out = File::create(&beside)?;
-    out.set_permissions(Permissions::from_mode(0o600))?;
-    out.write_all(text(entries, now).as_bytes())?;
-    out.sync_data()?;
-    fs::rename(&beside, path)
+    let beside = beside(path, ".new");
+    let written = write(&beside, &text(entries, now)).and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
+        // half a file on a full disk takes room that the next attempt needs
+        let _ = fs::remove_file(&beside);
+    }
+    written
 }
 
-fn beside(path: &Path) -> PathBuf {
+/// Makes the file new: one that is there, or a link that another user placed there, is not written to.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut out = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    out.write_all(text.as_bytes())?;
+    out.sync_data()
+}
+
+/// Keeps a file that could not be read in whole as FILE.bad, before it is replaced. `None` if it is no file.
+pub fn keep(path: &Path) -> io::Result<Option<PathBuf>> {
+    if !fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file()) {
+        return Ok(None);
+    }
+    let kept = beside(path, ".bad");
+    match fs::remove_file(&kept) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    fs::hard_link(path, &kept).map(|()| Some(kept))
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".new");
+    name.push(suffix);
     name.into()
 }
 
@@ -71,16 +100,20 @@ pub fn load(path: &Path, now: Now) -> Result<(Vec<Entry>, Vec<String>), String> 
     if matches!(fs::symlink_metadata(path), Err(e) if e.kind() == io::ErrorKind::NotFound) {
         return Ok(Default::default());
     }
-    let text = file::read(path, 2 * file::MAX_SIZE)?;
-    Ok(parse(&text, now))
+    let bytes = file::read_bytes(path, 2 * file::MAX_SIZE)?;
+    Ok(parse(&bytes, now))
 }
 
-fn parse(text: &str, now: Now) -> (Vec<Entry>, Vec<String>) {
+fn parse(bytes: &[u8], now: Now) -> (Vec<Entry>, Vec<String>) {
     let mut known = Known::default();
     let (mut entries, mut mistakes) = (Vec::new(), Vec::new());
     let mut ids = std::collections::HashSet::new();
-    let lines = text.lines().enumerate();
-    for (n, line) in lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
+    let lines = bytes.split(|byte| *byte == b'\n').enumerate();
+    for (n, line) in lines.filter(|(_, line)| !line.is_empty() && !line.starts_with(b"#")) {
+        let Ok(line) = str::from_utf8(line) else {
+            mistakes.push(format!("line {}: expected UTF-8", n + 1));
+            continue;
+        };
         match entry(line, now, &mut known) {
             Ok(Some(entry)) if !ids.insert(entry.id) => {
                 mistakes.push(format!("line {}: rule {} once more", n + 1, entry.id.0));
@@ -122,6 +155,8 @@ fn entry(line: &str, now: Now, known: &mut Known) -> Result<Option<Entry>, Strin
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn now() -> Now {
@@ -136,7 +171,7 @@ mod tests {
         let start = now();
         let written = "--id 3 --action drop --src 192.0.2.0/24\n\
                        --id 9 --action limit --dst ::1/128 --rate 5 --until 2023-11-14T22:14:00Z\n";
-        let (entries, mistakes) = parse(written, start);
+        let (entries, mistakes) = parse(written.as_bytes(), start);
         assert_eq!(mistakes, [""; 0]);
         assert_eq!(text(&entries, start), format!("{HEAD}{written}"));
         assert_eq!(
@@ -148,16 +183,17 @@ mod tests {
             wall: start.wall + Duration::from_secs(41),
             ..start
         };
-        let (entries, _) = parse(written, late);
+        let (entries, _) = parse(written.as_bytes(), late);
         assert_eq!(entries.len(), 1, "the other has ended");
     }
 
     #[test]
     fn a_line_that_cannot_be_read_costs_no_other() {
-        let text = "--id 1 --src ::1\nnonsense\n--src ::2\n--id 1 --src ::3\n--id 2 --until x\n";
+        let text =
+            b"--id 1 --src ::1\nnonsense\n--src ::2\n--id 1 --src ::3\n--id 2 --until x\n# \xff\n\xff\n";
         let (entries, mistakes) = parse(text, now());
         assert_eq!(entries.len(), 1);
-        assert_eq!(mistakes.len(), 4, "{mistakes:?}");
+        assert_eq!(mistakes.len(), 5, "{mistakes:?}");
         assert!(mistakes[0].starts_with("line 2: "), "{mistakes:?}");
     }
 
@@ -167,7 +203,7 @@ mod tests {
         fs::create_dir_all(&folder).unwrap();
         let path = folder.join("firewall");
         assert_eq!(load(&path, now()), Ok((vec![], vec![])), "no file yet");
-        let (entries, _) = parse("--id 1 --src ::1\n", now());
+        let (entries, _) = parse(b"--id 1 --src ::1\n", now());
         for _ in 0..2 {
             save(&path, &entries, now()).unwrap();
             assert_eq!(load(&path, now()), Ok((entries.clone(), vec![])));
@@ -177,6 +213,25 @@ mod tests {
             fs::metadata(&path).unwrap().permissions().mode() & 0o777,
             0o600
         );
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_link_in_place_of_the_new_file_is_not_followed() {
+        let folder = std::env::temp_dir().join(format!("rfm-state-link-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let (path, target) = (folder.join("firewall"), folder.join("precious"));
+        fs::write(&target, "precious").unwrap();
+        std::os::unix::fs::symlink(&target, folder.join("firewall.new")).unwrap();
+        let (entries, _) = parse(b"--id 1 --src ::1\n", now());
+        save(&path, &entries, now()).unwrap();
+        assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
+        assert_eq!(load(&path, now()), Ok((entries.clone(), vec![])));
+        // nor is a file that others can read written to
+        fs::write(folder.join("firewall.new"), "").unwrap();
+        save(&path, &entries, now()).unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
         fs::remove_dir_all(folder).unwrap();
     }
 }

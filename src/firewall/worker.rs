@@ -2,6 +2,7 @@
 //! THREAD firewall: owns the rules and the program, and changes them in whole steps.
 
 mod edits;
+mod store;
 mod tells;
 
 use std::cell::RefCell;
@@ -25,13 +26,13 @@ use super::kernel::{Counts, Kernel};
 use super::ledger::Ledger;
 use super::ports::Ports;
 use super::rule::{Compilable, RuleId};
-use super::state::{self, Now};
 use crate::config::{Action, Prefix};
 use crate::errors::{Errors, Subsystem};
 use crate::flow::key::FlowRecord;
 use crate::flow::outlet::Outlet;
 use crate::links::{self, AddressEvents, Heard, Link, LinkEvents, LinkSocket};
 use crate::threads::Heartbeat;
+use store::Store;
 
 /// How often the thread looks up from waiting, and how often where routes may ask for something.
 const TICK: Duration = Duration::from_secs(1);
@@ -71,7 +72,7 @@ pub struct Worker {
     ports: Ports,
     ledger: Ledger,
     trusted: Trusted,
-    state_file: PathBuf,
+    store: Store,
     events: LinkEvents,
     addresses: AddressEvents,
     peers: Box<dyn Fn() -> BTreeSet<IpAddr> + Send>,
@@ -84,8 +85,6 @@ pub struct Worker {
     woken: UnixStream,
     /// The book is not what is in force: a change that nobody waits for failed.
     behind: bool,
-    /// The file is not what is in force.
-    unsaved: bool,
     lost_track: bool,
     stale_addresses: bool,
     next_peers: Instant,
@@ -111,7 +110,7 @@ impl Worker {
             ports: Ports::new(settings.patterns.clone(), start.links),
             ledger: Ledger::default(),
             trusted: Trusted::default(),
-            state_file: start.state_file,
+            store: Store::new(start.state_file, inbox.problem, now),
             events: start.events,
             addresses,
             peers: start.peers,
@@ -122,7 +121,6 @@ impl Worker {
             requests: inbox.requests,
             woken: inbox.woken,
             behind: false,
-            unsaved: false,
             lost_track: false,
             stale_addresses: true,
             next_peers: now,
@@ -131,10 +129,13 @@ impl Worker {
             dropped: Vec::new(),
         };
         worker.apply(&settings, now)?;
-        worker.restore()?;
+        worker.restore();
         worker.look_around(now);
         worker.ports.take_renumbered();
-        worker.put_in_force(now)?;
+        if let Err(why) = worker.put_in_force(now) {
+            worker.leave_out_restored(&why);
+            worker.put_in_force(now)?;
+        }
         Ok(worker)
     }
 
@@ -162,7 +163,7 @@ impl Worker {
         let now = Instant::now();
         drops.borrow_mut().cut_short(now);
         self.look_at_drops(ring.as_ref(), &drops, now);
-        self.save();
+        self.store.save(self.book.runtime(), &self.errors);
     }
 
     /// Without it there are no samples, and no less of a firewall.
@@ -201,6 +202,7 @@ impl Worker {
         let soon = [
             self.book.next_expiry(Instant::now()),
             self.ports.next_retry(),
+            self.store.next_try(),
         ];
         let until = soon
             .into_iter()
@@ -270,7 +272,7 @@ impl Worker {
             let done = self.put_in_force(now).map_err(Refusal::new);
             match (&done, patterns) {
                 (Ok(()), patterns) => {
-                    self.unsaved = true;
+                    self.store.changed();
                     patterns
                         .into_iter()
                         .for_each(|p| self.ports.set_patterns(p));
@@ -302,30 +304,36 @@ impl Worker {
         }
     }
 
-    /// What was made at run time before the restart.
-    fn restore(&mut self) -> Result<(), String> {
-        if self.state_file.as_os_str().is_empty() {
-            return Ok(());
+    /// Restores the runtime rules of the previous run. A state file that cannot be used costs rules, never
+    /// the agent.
+    fn restore(&mut self) {
+        let entries = self.store.load(&self.errors);
+        let count = entries.len();
+        let left_out = self.book.restore(entries);
+        if left_out > 0 {
+            self.store
+                .damaged(format!("{left_out} rules found no room"));
         }
-        let shown = self.state_file.display();
-        let key = "agent.firewall.state_file";
-        let (entries, mistakes) = state::load(&self.state_file, Now::read())
-            .map_err(|error| format!("{key}: {shown}: {error}"))?;
-        for mistake in mistakes.iter().take(10) {
-            log::warn!("{shown}: {mistake}: left out");
+        if count > left_out {
+            log::info!("{} firewall rules restored", count - left_out);
         }
-        if !entries.is_empty() {
-            log::info!("{} rules of before restored from {shown}", entries.len());
+    }
+
+    /// The kernel refused the restored rules together with those of the configuration.
+    fn leave_out_restored(&mut self, why: &str) {
+        let count = self.book.flush();
+        if count > 0 {
+            self.store
+                .damaged(format!("{count} restored rules are not in force: {why}"));
         }
-        self.book
-            .restore(entries)
-            .map_err(|refused| format!("{key}: {shown}: {refused}"))
     }
 
     /// What happens by itself.
     fn tick(&mut self, now: Instant) {
         let expired = self.book.expire(now);
-        self.unsaved |= expired;
+        if expired {
+            self.store.changed();
+        }
         let moved = match now >= self.next_tick || self.stale_addresses {
             true => {
                 self.next_tick = now + self.interval();
@@ -341,7 +349,9 @@ impl Worker {
                 self.errors.report(Subsystem::Firewall, "rules", || why);
             }
         }
-        self.save();
+        if self.store.is_due(now) {
+            self.store.save(self.book.runtime(), &self.errors);
+        }
     }
 
     fn interval(&self) -> Duration {
@@ -369,31 +379,23 @@ impl Worker {
             self.trusted.peers = peers.into_iter().take(guard::MAX_PEERS).collect();
         }
         let trusted = self.book.set_allow(self.trusted.matches());
-        let holes = self.look_at_blackholes();
-        match (trusted, holes) {
-            (Ok(trusted), Ok(holes)) => trusted || holes,
-            (Err(refused), _) | (_, Err(refused)) => {
-                self.errors
-                    .report(Subsystem::Firewall, "numbers", || refused.to_string());
-                false
-            }
-        }
+        self.look_at_blackholes() || trusted
     }
 
-    fn look_at_blackholes(&mut self) -> Result<bool, book::Refused> {
+    fn look_at_blackholes(&mut self) -> bool {
         let Some(blackholes) = &self.blackholes else {
-            return Ok(false);
+            return false;
         };
         let told = blackholes.changed().try_recv().is_ok();
         if !told && self.generation.is_some() {
-            return Ok(false);
+            return false;
         }
         let (generation, prefixes) = blackholes.snapshot();
         if self.generation.take() == Some(generation) {
             self.generation = Some(generation);
-            return Ok(false);
+            return false;
         }
-        let left_out = self.book.set_blackholes(&prefixes, self.blackhole_action)?;
+        let left_out = self.book.set_blackholes(&prefixes, self.blackhole_action);
         self.generation = Some(generation);
         if left_out > 0 {
             self.errors.report(Subsystem::Firewall, "room", || {
@@ -403,7 +405,7 @@ impl Worker {
                 )
             });
         }
-        Ok(true)
+        true
     }
 
     fn compile(&self, now: Instant) -> Vec<Compilable> {
@@ -428,17 +430,5 @@ impl Worker {
                 .report(Subsystem::BpfMap, "read", || error.to_string());
             Vec::new()
         })
-    }
-
-    fn save(&mut self) {
-        if !std::mem::take(&mut self.unsaved) || self.state_file.as_os_str().is_empty() {
-            return;
-        }
-        if let Err(error) = state::save(&self.state_file, self.book.runtime(), Now::read()) {
-            let path = self.state_file.display();
-            self.errors.report(Subsystem::Firewall, "state_file", || {
-                format!("writing {path}: {error}")
-            });
-        }
     }
 }

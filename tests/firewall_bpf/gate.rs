@@ -61,14 +61,14 @@ impl Gate {
     }
 
     /// Those that have counted.
-    pub fn counts(&self) -> BTreeMap<u32, Counts> {
+    pub fn counts(&self) -> BTreeMap<u64, Counts> {
         let counts = self.firewall.counts().expect("counts");
         let moved = counts.into_iter().filter(|(_, c)| *c != Counts::default());
         moved.map(|(id, counts)| (id.0, counts)).collect()
     }
 
     /// Packets by rule, of those that have counted.
-    pub fn packets(&self) -> Vec<(u32, u64)> {
+    pub fn packets(&self) -> Vec<(u64, u64)> {
         let counts = self.counts().into_iter();
         counts.map(|(id, c)| (id, c.packets)).collect()
     }
@@ -94,7 +94,7 @@ pub fn rules(lines: &[&str]) -> Vec<Compilable> {
 }
 
 /// `drop src 10.0.0.0/8 dst ::/0 proto tcp sport 1-2 dport 3 interface 1,2 rate 4`
-pub fn rule(id: u32, line: &str) -> Compilable {
+pub fn rule(id: u64, line: &str) -> Compilable {
     let mut words = line.split(' ');
     let action = match words.next().expect("an action") {
         "drop" => Action::Drop,
@@ -135,7 +135,7 @@ pub fn rule(id: u32, line: &str) -> Compilable {
 }
 
 /// Drops what comes from a prefix.
-pub fn drop_from(id: u32, prefix: Prefix) -> Compilable {
+pub fn drop_from(id: u64, prefix: Prefix) -> Compilable {
     Compilable {
         id: RuleId(id),
         what: Match {

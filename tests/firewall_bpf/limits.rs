@@ -93,7 +93,7 @@ fn what_a_set_cannot_hold_is_refused_and_changes_nothing() {
     let Some(mut gate) = Gate::with(&rules(&["drop src 10.1.2.3"])) else {
         return;
     };
-    let many = |count: u32, line: &str| -> Vec<Compilable> {
+    let many = |count: u64, line: &str| -> Vec<Compilable> {
         let first = rule(0, line);
         let numbered = |id| Compilable {
             id: RuleId(id),
@@ -105,7 +105,7 @@ fn what_a_set_cannot_hold_is_refused_and_changes_nothing() {
     deep.extend(many(425, "drop dst 10.1.0.0/16 proto udp"));
     let cases = [
         (
-            many(MAX_RULES + 1, "drop dst 10.1.2.3"),
+            many(u64::from(MAX_RULES) + 1, "drop dst 10.1.2.3"),
             "100001 rules, at most 100000",
         ),
         (
@@ -161,7 +161,7 @@ fn a_hundred_thousand_prefixes_are_brought_in_within_a_second() {
     let rules: Vec<Compilable> = (0..MAX_RULES)
         .map(|id| {
             let address = Ipv4Addr::from_bits(id.wrapping_mul(0x9e37_79b1));
-            drop_from(id, Prefix::new(address.into(), 32))
+            drop_from(id.into(), Prefix::new(address.into(), 32))
         })
         .collect();
     // the shortest of three: others use this machine too, and this build is not optimised
@@ -175,7 +175,7 @@ fn a_hundred_thousand_prefixes_are_brought_in_within_a_second() {
     assert!(took < Some(Duration::from_secs(1)), "{took:?}");
     let last = Ipv4Addr::from_bits((MAX_RULES - 1).wrapping_mul(0x9e37_79b1));
     assert_eq!(gate.verdict(&ether().ipv4(last, A4).udp().build()), Drop);
-    assert_eq!(gate.packets(), [(MAX_RULES - 1, 1)]);
+    assert_eq!(gate.packets(), [(u64::from(MAX_RULES) - 1, 1)]);
 }
 
 /// Each source has the whole rate, an IPv6 source with all of its /64; of another rule it is another one.
@@ -209,7 +209,7 @@ fn a_limit_per_source_gives_each_its_own_bucket() {
     let tcp = tcp.tcp(2).build();
     assert_eq!([gate.verdict(&tcp), gate.verdict(&tcp)], [Pass, Drop]);
     let counts = gate.counts();
-    let figures = |id: u32| (counts[&id].packets, counts[&id].dropped_packets);
+    let figures = |id: u64| (counts[&id].packets, counts[&id].dropped_packets);
     assert_eq!(
         [figures(1), figures(2), figures(3)],
         [(9, 6), (4, 2), (2, 1)]

@@ -88,7 +88,7 @@ fn matches(rule: &Compilable, packet: &Packet) -> bool {
 }
 
 /// The verdict, and which rules count.
-fn judge(rules: &[Compilable], packet: &Packet) -> (Verdict, Vec<u32>) {
+fn judge(rules: &[Compilable], packet: &Packet) -> (Verdict, Vec<u64>) {
     let mut counted = Vec::new();
     for rule in rules.iter().filter(|rule| matches(rule, packet)) {
         counted.push(rule.id.0);
@@ -218,7 +218,7 @@ fn random_rules_judge_random_packets_as_the_model_does() {
                     *expected.entry(id).or_insert(0) += 1;
                 }
             }
-            let counted: BTreeMap<u32, u64> = gate.packets().into_iter().collect();
+            let counted: BTreeMap<u64, u64> = gate.packets().into_iter().collect();
             prop_assert_eq!(counted, expected);
             Ok(())
         });
@@ -252,7 +252,7 @@ fn a_full_set_of_prefixes_is_exact() {
                     12 + (bits >> 60) as u8,
                 ),
             };
-            drop_from(id, prefix)
+            drop_from(id.into(), prefix)
         })
         .collect();
     gate.firewall.replace(&rules).expect("rules");
@@ -285,6 +285,6 @@ fn a_full_set_of_prefixes_is_exact() {
     }
     let hits: u64 = expected.values().sum();
     assert!((50..390).contains(&hits), "{hits} of 400");
-    let counted: BTreeMap<u32, u64> = gate.packets().into_iter().collect();
+    let counted: BTreeMap<u64, u64> = gate.packets().into_iter().collect();
     assert_eq!(counted, expected);
 }

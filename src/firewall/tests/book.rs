@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 
 use super::{rule, rules};
 use crate::config::{Action, Prefix, Rule};
-use crate::firewall::book::{Book, MAX_RULES, Refused};
+use crate::firewall::book::{Book, Entry, MAX_RULES, Refused};
 use crate::firewall::rule::{Match, Origin, RuleId};
+use crate::firewall::words::MAX_PATTERNS;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn ids(book: &Book, now: Instant) -> Vec<u32> {
+fn ids(book: &Book, now: Instant) -> Vec<u64> {
     let compiled = book.compile(now, |_| vec![]);
     compiled.iter().map(|rule| rule.id.0).collect()
 }
@@ -35,14 +36,13 @@ fn the_order_is_allow_runtime_config_blackhole() {
     book.set_config(&rules(&["--src ::1", "--src ::2"]), now)
         .unwrap();
     book.add(rules(&["--src ::3"]), now).unwrap();
-    book.set_blackholes(&prefixes(&["192.0.2.1"]), Action::Count)
-        .unwrap();
+    book.set_blackholes(&prefixes(&["192.0.2.1"]), Action::Count);
     let allow = Match {
         src: Some("::4".parse().unwrap()),
         ..Match::default()
     };
-    assert_eq!(book.set_allow(vec![allow.clone()]), Ok(true));
-    assert_eq!(book.set_allow(vec![allow]), Ok(false));
+    assert!(book.set_allow(vec![allow.clone()]));
+    assert!(!book.set_allow(vec![allow]));
     assert_eq!(ids(&book, now), [5, 3, 1, 2, 4]);
     let compiled = book.compile(now, |_| vec![]);
     let actions: Vec<_> = compiled.iter().map(|rule| rule.action).collect();
@@ -68,13 +68,10 @@ fn what_stays_keeps_its_number_and_no_number_comes_again() {
     assert_eq!(book.flush(), 2);
     let added = book.add(rules(&["--dst ::2"]), now).unwrap();
     assert_eq!(added, [RuleId(7)]);
-    book.set_blackholes(&prefixes(&["::5", "::6"]), Action::Drop)
-        .unwrap();
-    book.set_blackholes(&prefixes(&["::6", "::7"]), Action::Drop)
-        .unwrap();
+    book.set_blackholes(&prefixes(&["::5", "::6"]), Action::Drop);
+    book.set_blackholes(&prefixes(&["::6", "::7"]), Action::Drop);
     assert_eq!(ids(&book, now), [7, 3, 4, 1, 9, 10]);
-    book.set_blackholes(&prefixes(&["::6"]), Action::Count)
-        .unwrap();
+    book.set_blackholes(&prefixes(&["::6"]), Action::Count);
     assert_eq!(ids(&book, now), [7, 3, 4, 1, 11], "counted anew");
 }
 
@@ -120,10 +117,51 @@ fn rules_of_before_a_restart_never_share_a_number() {
     let mut book = Book::default();
     book.set_config(&rules(&["--src ::8", "--src ::9"]), now)
         .unwrap();
-    book.restore(before.runtime().to_vec()).unwrap();
+    assert_eq!(book.restore(before.runtime().to_vec()), 0);
     assert_eq!(ids(&book, now), [4, 5, 3, 1, 2]);
     let added = book.add(rules(&["--src ::4"]), now).unwrap();
     assert_eq!(added, [RuleId(6)]);
+}
+
+#[test]
+fn the_numbers_of_a_state_file_use_up_none() {
+    for id in [u64::from(u32::MAX), u64::MAX] {
+        let (mut book, now) = (Book::default(), Instant::now());
+        book.set_config(&rules(&["--src ::8"]), now).unwrap();
+        let entry = Entry {
+            id: RuleId(id),
+            rule: rule("--src ::1"),
+            expires: None,
+        };
+        assert_eq!(book.restore(vec![entry]), 0);
+        assert!(book.set_allow(vec![Match::default()]));
+        assert_eq!(
+            book.add(rules(&["--src ::2"]), now),
+            Ok(vec![RuleId(4)]),
+            "{id}"
+        );
+        assert_eq!(ids(&book, now), [3, 2, 4, 1], "{id}");
+    }
+}
+
+#[test]
+fn a_state_file_with_more_rules_than_fit_is_restored_as_far_as_there_is_room() {
+    let (mut before, now) = (Book::default(), Instant::now());
+    before.add(many(MAX_RULES), now).unwrap();
+    let mut book = Book::default();
+    book.set_config(&rules(&["--dst ::1", "--dst ::2"]), now)
+        .unwrap();
+    assert_eq!(book.restore(before.runtime().to_vec()), 2);
+    assert_eq!(book.count(Origin::Runtime), MAX_RULES - 2);
+
+    let entries = (0..600).map(|n| Entry {
+        id: RuleId(n + 1),
+        rule: rule(&format!("--src ::1 --interface eth{n}")),
+        expires: None,
+    });
+    let mut book = Book::default();
+    assert_eq!(book.restore(entries.collect()), 600 - 2 * MAX_PATTERNS);
+    assert!(book.add(rules(&["--src ::2"]), now).is_ok());
 }
 
 #[test]
@@ -153,7 +191,7 @@ fn there_is_an_end_of_room() {
     assert_eq!(more, Err(Refused::TooMany(MAX_RULES + 1)));
     book = before;
     let left_out = book.set_blackholes(&prefixes(&["::1", "::2"]), Action::Drop);
-    assert_eq!(left_out, Ok(2));
+    assert_eq!(left_out, 2);
     assert_eq!(book.count(Origin::Blackhole), 0);
     assert_eq!(
         book.add(many(10), now).unwrap().len(),

@@ -39,6 +39,8 @@ struct State {
     counts: BTreeMap<RuleId, Counts>,
     /// What goes wrong from now on.
     refuses: Option<&'static str>,
+    /// It takes no more rules than these.
+    most_rules: Option<usize>,
 }
 
 impl Fake {
@@ -46,7 +48,7 @@ impl Fake {
         body(&mut self.0.lock().unwrap())
     }
 
-    fn ids(&self) -> Vec<u32> {
+    fn ids(&self) -> Vec<u64> {
         self.with(|state| state.rules.iter().map(|rule| rule.id.0).collect())
     }
 
@@ -54,7 +56,7 @@ impl Fake {
         self.with(|state| state.refuses = why);
     }
 
-    fn count(&self, id: u32, packets: u64) {
+    fn count(&self, id: u64, packets: u64) {
         let counts = Counts {
             packets,
             bytes: 100 * packets,
@@ -69,6 +71,9 @@ impl Kernel for Fake {
         self.with(|state| {
             if let Some(why) = state.refuses {
                 return Err(why.to_owned());
+            }
+            if state.most_rules.is_some_and(|most| rules.len() > most) {
+                return Err("too many rules".to_owned());
             }
             state.rules = rules.to_vec();
             state.replaced += 1;

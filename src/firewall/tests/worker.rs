@@ -2,6 +2,7 @@
 //! The thread, on its own.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -49,7 +50,16 @@ impl Rig {
         state_file: PathBuf,
         blackholes: Option<Box<dyn Blackholes>>,
     ) -> Self {
-        let (kernel, errors) = (Fake::default(), Arc::new(Errors::default()));
+        Self::with_kernel(Fake::default(), settings, state_file, blackholes)
+    }
+
+    fn with_kernel(
+        kernel: Fake,
+        settings: Settings,
+        state_file: PathBuf,
+        blackholes: Option<Box<dyn Blackholes>>,
+    ) -> Self {
+        let errors = Arc::new(Errors::default());
         let (handle, inbox) = Handle::new().unwrap();
         let start = Start {
             kernel: Box::new(kernel.clone()),
@@ -87,7 +97,7 @@ impl Rig {
         self.handle.edit(edit, asker).map(|edited| edited.added)
     }
 
-    fn wait_for_ids(&self, expected: &[u32]) {
+    fn wait_for_ids(&self, expected: &[u64]) {
         let deadline = Instant::now() + LIMIT;
         while self.kernel.ids() != expected && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(10));
@@ -211,6 +221,118 @@ fn the_state_file_brings_rules_back() {
         assert_eq!(rig.add(&["--src ::5"]).unwrap(), [RuleId(4)]);
     }
     std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// A folder for a state file; gone with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let folder = format!("rfm-firewall-{name}-{}", std::process::id());
+        let path = std::env::temp_dir().join(folder);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn state(&self) -> PathBuf {
+        self.0.join("state")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn wait_until(yes: impl Fn() -> bool) -> bool {
+    let deadline = Instant::now() + LIMIT;
+    while !yes() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    yes()
+}
+
+#[test]
+fn a_save_that_failed_is_tried_again_and_is_a_problem_until_then() {
+    let folder = Folder::new("again");
+    let rig = Rig::with(settings(&[]), folder.state(), None);
+    assert_eq!(rig.handle.problem(), None);
+    // no room, no rights, no folder: to the thread it is all one
+    fs::create_dir(folder.state()).unwrap();
+    rig.add(&["--src ::2"]).unwrap();
+    assert!(wait_until(|| rig.handle.problem().is_some()));
+    let problem = rig.handle.problem().unwrap();
+    assert!(
+        problem.contains("agent.firewall.state_file: cannot save the rules to"),
+        "{problem}"
+    );
+    assert!(rig.errors.get(Subsystem::Firewall) > 0);
+    fs::remove_dir(folder.state()).unwrap();
+    assert!(wait_until(|| rig.handle.problem().is_none()));
+    let saved = fs::read_to_string(folder.state()).unwrap();
+    assert!(saved.contains("--src ::2/128"), "{saved}");
+    // the end of the agent is the last attempt
+    fs::remove_file(folder.state()).unwrap();
+    fs::create_dir(folder.state()).unwrap();
+    rig.add(&["--src ::3"]).unwrap();
+    assert!(wait_until(|| rig.handle.problem().is_some()));
+    fs::remove_dir(folder.state()).unwrap();
+    drop(rig);
+    let saved = fs::read_to_string(folder.state()).unwrap();
+    assert!(saved.contains("--src ::3/128"), "{saved}");
+}
+
+#[test]
+fn a_state_file_that_cannot_be_read_ends_nothing() {
+    let good = b"--id 7 --action drop --src ::2/128\n";
+    let folder = Folder::new("unreadable");
+    let start = || Rig::with(settings(&["--src ::1"]), folder.state(), None);
+
+    fs::write(folder.state(), [b"# \xff\n\xfe\n", &good[..]].concat()).unwrap();
+    let rig = start();
+    assert_eq!(rig.kernel.ids(), [7, 1]);
+    assert!(wait_until(|| folder.0.join("state.bad").exists()));
+    let is_clean = || fs::read(folder.state()).is_ok_and(|bytes| !bytes.contains(&0xfe));
+    assert!(wait_until(is_clean));
+    let kept = fs::read(folder.0.join("state.bad")).unwrap();
+    assert!(kept.contains(&0xfe) && rig.handle.problem().is_none());
+    drop(rig);
+    fs::remove_file(folder.state()).unwrap();
+
+    fs::create_dir(folder.state()).unwrap();
+    let rig = start();
+    assert_eq!(rig.kernel.ids(), [1]);
+    let problem = rig.handle.problem().unwrap();
+    assert!(problem.contains("expected a regular file"), "{problem}");
+    drop(rig);
+    fs::remove_dir(folder.state()).unwrap();
+
+    let path = folder.state();
+    let name = std::ffi::CString::new(path.as_os_str().as_encoded_bytes()).unwrap();
+    // SAFETY: the path is a string that ends in NUL and outlives the call.
+    assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+    let rig = start();
+    assert!(rig.handle.problem().is_some());
+    // the next rule makes a file of it
+    rig.add(&["--src ::3"]).unwrap();
+    assert!(wait_until(|| rig.handle.problem().is_none()));
+    assert!(fs::symlink_metadata(&path).unwrap().is_file());
+}
+
+/// More rules of one kind than the kernel side takes together with those of the configuration.
+#[test]
+fn restored_rules_that_the_kernel_refuses_end_nothing() {
+    let folder = Folder::new("refused");
+    let text = "--id 7 --action drop --src ::2/128\n";
+    fs::write(folder.state(), text).unwrap();
+    let kernel = Fake::default();
+    kernel.with(|state| state.most_rules = Some(1));
+    let rig = Rig::with_kernel(kernel, settings(&["--src ::1"]), folder.state(), None);
+    assert_eq!(rig.kernel.ids(), [1]);
+    assert!(wait_until(|| folder.0.join("state.bad").exists()));
+    let kept = fs::read_to_string(folder.0.join("state.bad")).unwrap();
+    assert_eq!(kept, text);
 }
 
 type Snapshot = (u64, Vec<Prefix>);

@@ -90,10 +90,7 @@ impl Worker {
             self.blackhole_action = settings.blackhole_action;
             self.generation = None;
         }
-        let matches = self.trusted.matches();
-        self.book
-            .set_allow(matches)
-            .map_err(|refused| refused.to_string())?;
+        self.book.set_allow(self.trusted.matches());
         Ok(())
     }
 }

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The state file as the thread uses it: a save that fails is tried again, and what is wrong with the file is
+//! shown as a problem. Nothing here ends the thread.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::super::book::Entry;
+use super::super::handle::Problem;
+use super::super::state::{self, Now};
+use crate::errors::{Errors, Subsystem};
+
+/// Between two attempts to save.
+const RETRY: Duration = Duration::from_secs(2);
+/// Lines that cannot be read and are logged one by one.
+const SHOWN: usize = 10;
+
+pub(super) struct Store {
+    /// Empty for none.
+    path: PathBuf,
+    /// The rules in force are not in the file.
+    unsaved: bool,
+    next_try: Instant,
+    /// The file on the disk has something that was not restored.
+    damaged: bool,
+    problem: Problem,
+}
+
+impl Store {
+    pub fn new(path: PathBuf, problem: Problem, now: Instant) -> Self {
+        Self {
+            path,
+            unsaved: false,
+            next_try: now,
+            damaged: false,
+            problem,
+        }
+    }
+
+    fn is_used(&self) -> bool {
+        !self.path.as_os_str().is_empty()
+    }
+
+    /// The rules of the file that can be read. Everything else is logged and stays in a copy.
+    pub fn load(&mut self, errors: &Errors) -> Vec<Entry> {
+        if !self.is_used() {
+            return Vec::new();
+        }
+        let shown = self.path.display();
+        match state::load(&self.path, Now::read()) {
+            Ok((entries, mistakes)) => {
+                for mistake in mistakes.iter().take(SHOWN) {
+                    log::warn!("{shown}: {mistake}: left out");
+                }
+                if !mistakes.is_empty() {
+                    self.damaged(format!("{} lines cannot be read", mistakes.len()));
+                }
+                entries
+            }
+            Err(error) => {
+                errors.count(Subsystem::Firewall);
+                log::error!(
+                    "agent.firewall.state_file: {shown}: {error}; no rule is restored from it"
+                );
+                self.problem.set(Some(format!(
+                    "agent.firewall.state_file: {shown}: {error}; no rule was restored from it"
+                )));
+                self.damaged = true;
+                Vec::new()
+            }
+        }
+    }
+
+    /// Something of the file was left out: it stays beside the file, which is written again.
+    pub fn damaged(&mut self, why: String) {
+        log::warn!("agent.firewall.state_file: {}: {why}", self.path.display());
+        (self.damaged, self.unsaved) = (true, true);
+    }
+
+    /// The rules in force have changed.
+    pub fn changed(&mut self) {
+        self.unsaved |= self.is_used();
+    }
+
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.unsaved && now >= self.next_try
+    }
+
+    /// When to try again after a failure.
+    pub fn next_try(&self) -> Option<Instant> {
+        self.unsaved.then_some(self.next_try)
+    }
+
+    /// Writes the file, if the rules have changed since it was written.
+    pub fn save(&mut self, entries: &[Entry], errors: &Errors) {
+        if !self.unsaved {
+            return;
+        }
+        let shown = self.path.display();
+        if std::mem::take(&mut self.damaged) {
+            match state::keep(&self.path) {
+                Ok(Some(kept)) => log::warn!("{shown}: the file as it was is {}", kept.display()),
+                Ok(None) => {}
+                Err(error) => log::warn!("{shown}: cannot keep a copy of the file: {error}"),
+            }
+        }
+        match state::save(&self.path, entries, Now::read()) {
+            Ok(()) => {
+                self.unsaved = false;
+                self.problem.set(None);
+            }
+            Err(error) => {
+                self.next_try = Instant::now() + RETRY;
+                let problem = format!(
+                    "agent.firewall.state_file: cannot save the rules to {shown}: {error}; \
+                     a restart would lose the last changes"
+                );
+                errors.report(Subsystem::Firewall, "state_file", || problem.clone());
+                self.problem.set(Some(problem));
+            }
+        }
+    }
+}
