@@ -11,5 +11,6 @@ mod hooks;
 mod kinds;
 mod limits;
 mod model;
+mod oracle;
 mod records;
 mod swaps;
