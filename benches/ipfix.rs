@@ -231,6 +231,7 @@ impl Exporter {
             domain: 1,
             layout: LAYOUT,
             sample_rate: 1,
+            lookups: Arc::default(),
         };
         let (threads, (tell, took)) = (Threads::new(), mpsc::channel());
         let errors = Arc::new(Errors::default());

@@ -2,6 +2,7 @@
 //! Thread ipfix and what it asks.
 
 use std::cell::RefCell;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -26,6 +27,7 @@ use crate::live::Live;
 pub(super) struct Export {
     pub tallies: Tallies,
     losses: Arc<Losses>,
+    lookups: Arc<AtomicU32>,
 }
 
 /// Thread ipfix before it begins: thread flow gets its end of the channel first.
@@ -61,9 +63,15 @@ impl Export {
                 drops: agent.firewall.enabled,
             },
             sample_rate: agent.bpf.sample_rate,
+            lookups: self.lookups.clone(),
         };
         let (outlet, inlet) = Outlet::new(ipfix.directions.clone(), self.losses.clone());
         (Some(outlet), Some(Exporter { settings, inlet }))
+    }
+
+    /// Has the names of collectors looked up again.
+    pub fn look_up_again(&self) {
+        self.lookups.fetch_add(1, Ordering::Release);
     }
 
     fn tally(&self, label: String, before: &[Arc<Tally>]) -> Arc<Tally> {

@@ -136,8 +136,9 @@ impl Changer<'_> {
         self.flows
             .send(Request::Change(Box::new(change)))
             .map_err(|_| ended("flow"))?;
-        if exports {
-            self.replace_exporter(config, exporter)?;
+        match exports {
+            true => self.replace_exporter(config, exporter)?,
+            false => self.export.look_up_again(),
         }
         if let Some(bmp) = &self.bmp {
             bmp.send(agent.clone()).map_err(|_| ended("bmp"))?;

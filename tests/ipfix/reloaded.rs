@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Other collectors while the agent runs: no record is lost on the way, and who stays keeps its counts.
 
+use std::fs;
+use std::net::UdpSocket;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use super::common::agent::{Agent, EXACT, config};
-use super::common::lab::{Lab, can_run, wait_for};
+use super::common::lab::{Lab, Namespace, can_run, wait_for};
 use super::common::packet::Sender;
 use super::common::traffic::send_burst;
 use super::rig::{Listener, PATIENCE};
@@ -77,5 +80,66 @@ fn collectors_change_without_a_loss() {
     agent.signal(Signal::HUP);
     let none = |m: &super::common::metrics::Metrics| m.sum("rfm_ipfix_records_total", &[]) == 0;
     assert!(agent.scrape_until(PATIENCE, none).1);
+    agent.stop();
+}
+
+/// A hosts file that holds in one namespace; removed when dropped.
+struct Hosts(PathBuf);
+
+impl Hosts {
+    fn new(namespace: &Namespace, text: &str) -> Self {
+        // ip-netns(8) mounts it over /etc/hosts
+        let folder = PathBuf::from("/etc/netns").join(namespace.name());
+        fs::create_dir_all(&folder).expect("root may");
+        let hosts = Self(folder);
+        hosts.set(text);
+        hosts
+    }
+
+    /// Writes to the same file: it is mounted.
+    fn set(&self, text: &str) {
+        fs::write(self.0.join("hosts"), text).expect("root may");
+    }
+}
+
+impl Drop for Hosts {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn a_reload_looks_up_the_name_of_a_collector_that_has_moved() {
+    const NAME: &str = "collector.example";
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    let hosts = Hosts::new(&namespace, &format!("127.0.0.1 {NAME}\n"));
+    let on = |address: &str, port| {
+        let socket = namespace.inside(|| UdpSocket::bind((address, port)));
+        Listener::around(socket.expect("a free port"))
+    };
+    let mut before = on("127.0.0.1", 0);
+    let mut after = on("127.0.0.2", before.port());
+    let send = |count| {
+        namespace.inside(|| send_burst(&Sender::new("v0").expect("a packet socket"), count));
+    };
+    let host = |name| format!("host = \"{name}\"\nport = {}\n", before.port());
+    let toml = towards(&[before.port()]).replace(&host("127.0.0.1"), &host(NAME));
+    let agent = Agent::start(&lab, &namespace, &toml);
+    send(100);
+    assert_eq!(packets(&mut before, 100), 100);
+
+    hosts.set(&format!("127.0.0.2 {NAME}\n"));
+    agent.signal(Signal::HUP);
+    assert!(wait_for(PATIENCE, || agent
+        .log()
+        .contains("has another address: 127.0.0.2")));
+    after.introduced();
+    send(200);
+    assert_eq!(packets(&mut after, 200), 200);
+    assert!(before.next(Duration::from_millis(100)).is_none());
     agent.stop();
 }

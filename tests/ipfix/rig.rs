@@ -103,6 +103,7 @@ impl Rig {
             domain: DOMAIN,
             layout: LAYOUT,
             sample_rate: 1,
+            lookups: Arc::default(),
         };
         let errors = Arc::new(Errors::default());
         let (threads, theirs) = (Threads::new(), errors.clone());

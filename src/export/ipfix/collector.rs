@@ -3,16 +3,17 @@
 //! meanwhile is counted.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, TryRecvError};
+use crossbeam_channel::TryRecvError;
 
 use super::Sent;
 use super::message::Message;
 use super::options::Statistics;
 use super::own::OwnConnections;
-use super::resolve::{Addresses, Names, resolve};
+use super::resolve::{Addresses, Answer, Names, resolve};
 use super::socket;
 use super::tally::Tally;
 use super::tcp::Tcp;
@@ -26,12 +27,19 @@ const PROBE: Duration = Duration::from_millis(300);
 /// Between two attempts: doubled each time, and never more than half a template refresh.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// A host name is looked up again after this time at the latest: nobody reports that it has another address.
+const LOOKUP_INTERVAL: Duration = Duration::from_secs(300);
 /// How long the last messages may take to get out.
 const FAREWELL: Duration = Duration::from_secs(1);
 const FAREWELL_TICK: Duration = Duration::from_millis(5);
 
 pub struct Collector {
     names: Names,
+    resolve: fn(&Names, Option<SocketAddr>) -> io::Result<Answer>,
+    /// The name is being looked up again while the collector is in use.
+    lookup: Option<Answer>,
+    /// When it was last looked up; `None`: it is time again.
+    looked_up: Option<Instant>,
     transport: Transport,
     tally: Arc<Tally>,
     errors: Arc<Errors>,
@@ -51,7 +59,7 @@ enum State {
     Down {
         until: Instant,
     },
-    Resolving(Receiver<io::Result<Addresses>>),
+    Resolving(Answer),
     Connecting(Tcp),
     /// Has been sent templates, and may refuse them.
     Probing(Udp, Instant),
@@ -78,6 +86,9 @@ impl Collector {
     ) -> Self {
         Self {
             names,
+            resolve,
+            lookup: None,
+            looked_up: None,
             transport,
             tally,
             errors,
@@ -113,7 +124,15 @@ impl Collector {
             if now < until {
                 return Ok(Need::Nothing);
             }
-            self.state = State::Resolving(resolve(&self.names)?);
+            self.lookup = None;
+            self.looked_up = Some(now);
+            self.state = State::Resolving((self.resolve)(&self.names, None)?);
+        }
+        if let Some(addresses) = self.moved(now) {
+            self.abandon();
+            // closes the socket: the next one may have the same port
+            self.state = State::Down { until: now };
+            return self.open(addresses, now, own);
         }
         match &mut self.state {
             State::Resolving(answer) => match answer.try_recv() {
@@ -135,6 +154,59 @@ impl Collector {
             State::Down { .. } => {}
         }
         Ok(self.arrive(now, own))
+    }
+
+    /// From the next turn on its name is looked up again.
+    pub fn look_up_again(&mut self) {
+        self.looked_up = None;
+    }
+
+    /// Looks the name up again when it is time; the addresses if the current one is no longer among them. An error
+    /// changes nothing: the current address stays in use.
+    fn moved(&mut self, now: Instant) -> Option<Addresses> {
+        let peer = match &self.state {
+            State::Udp(udp) | State::Probing(udp, _) => udp.peer,
+            State::Tcp(tcp) => tcp.peer,
+            State::Down { .. } | State::Resolving(_) | State::Connecting(_) => return None,
+        };
+        let due = |at: Instant| now.saturating_duration_since(at) >= LOOKUP_INTERVAL;
+        if self.lookup.is_none() && self.looked_up.is_none_or(due) && !self.names.are_addresses() {
+            self.looked_up = Some(now);
+            self.lookup = self.accept_lookup((self.resolve)(&self.names, Some(peer)));
+        }
+        let answer = match self.lookup.as_ref()?.try_recv() {
+            Err(TryRecvError::Empty) => return None,
+            Err(TryRecvError::Disconnected) => Err(io::ErrorKind::NotFound.into()),
+            Ok(answer) => answer,
+        };
+        self.lookup = None;
+        let addresses = self.accept_lookup(answer)?;
+        (addresses.peer != peer).then(|| {
+            let collector = &self.tally.collector;
+            log::info!("ipfix: {collector} has another address: {}", addresses.peer);
+            addresses
+        })
+    }
+
+    fn accept_lookup<T>(&self, result: io::Result<T>) -> Option<T> {
+        let report = |error: &io::Error| {
+            self.errors.report(Subsystem::Ipfix, "lookup", || {
+                let collector = &self.tally.collector;
+                format!(
+                    "{collector}: name lookup failed, its previous address stays in use: {error}"
+                )
+            });
+        };
+        result.inspect_err(report).ok()
+    }
+
+    /// Counts as dropped what may not have arrived.
+    fn abandon(&self) {
+        match &self.state {
+            State::Udp(udp) | State::Probing(udp, _) => self.drop(udp.unconfirmed()),
+            State::Tcp(tcp) => self.drop(tcp.unsent()),
+            State::Down { .. } | State::Resolving(_) | State::Connecting(_) => {}
+        }
     }
 
     fn open(
@@ -225,11 +297,7 @@ impl Collector {
     }
 
     fn fail(&mut self, error: &io::Error, now: Instant) {
-        match &self.state {
-            State::Udp(udp) | State::Probing(udp, _) => self.drop(udp.unconfirmed()),
-            State::Tcp(tcp) => self.drop(tcp.unsent()),
-            State::Down { .. } | State::Resolving(_) | State::Connecting(_) => {}
-        }
+        self.abandon();
         self.state = State::Down {
             until: now + self.pause,
         };
@@ -285,5 +353,107 @@ impl Collector {
             }
             std::thread::sleep(FAREWELL_TICK);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::net::UdpSocket;
+
+    use crossbeam_channel::bounded;
+
+    use super::*;
+    use crate::export::ipfix::{notices, socket};
+
+    thread_local! {
+        /// The address of the name; `None`: the resolver does not know it.
+        static ADDRESS: Cell<Option<SocketAddr>> = const { Cell::new(None) };
+        static LOOKUPS: Cell<u32> = const { Cell::new(0) };
+    }
+
+    fn answer(_: &Names, _: Option<SocketAddr>) -> io::Result<Answer> {
+        LOOKUPS.set(LOOKUPS.get() + 1);
+        let (sender, answer) = bounded(1);
+        let found = ADDRESS.get().ok_or(io::ErrorKind::NotFound.into());
+        let _ = sender.send(found.map(|peer| Addresses {
+            peer,
+            own: socket::any(peer, 0),
+        }));
+        Ok(answer)
+    }
+
+    fn listener() -> UdpSocket {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_nonblocking(true).unwrap();
+        socket
+    }
+
+    fn is_reached(listener: &UdpSocket) -> bool {
+        listener.recv(&mut [0; 1500]).is_ok()
+    }
+
+    #[test]
+    fn a_name_that_moves_is_found_again() {
+        let (first, second, third) = (listener(), listener(), listener());
+        let names = |host: &str| Names {
+            host: host.into(),
+            port: 4739,
+            own_host: String::new(),
+            own_port: 0,
+        };
+        let start = Instant::now();
+        let mut collector = Collector {
+            resolve: answer,
+            ..Collector::new(
+                names("collector.example"),
+                Transport::Udp,
+                Duration::from_secs(3600),
+                Arc::new(Tally::new("c".into(), Arc::default())),
+                Arc::default(),
+                start,
+            )
+        };
+        let mut own = OwnConnections::default();
+        let mut turn = |collector: &mut Collector, seconds: u64| {
+            let now = start + Duration::from_secs(seconds);
+            let need = collector.turn(now, &mut own);
+            let mut message = notices::sampling(1, 1);
+            message.seal(0, 1);
+            collector.notify(&mut message, now);
+            need
+        };
+        ADDRESS.set(first.local_addr().ok());
+        assert_eq!(turn(&mut collector, 0), Need::TemplatesAndOptions);
+        turn(&mut collector, 1);
+        assert!(is_reached(&first));
+
+        // an error of the resolver changes nothing
+        ADDRESS.set(None);
+        turn(&mut collector, 300);
+        assert_eq!(
+            (LOOKUPS.get(), collector.errors.get(Subsystem::Ipfix)),
+            (2, 1)
+        );
+        ADDRESS.set(second.local_addr().ok());
+        turn(&mut collector, 599);
+        assert_eq!(LOOKUPS.get(), 2);
+        assert!(!is_reached(&second));
+        assert_eq!(turn(&mut collector, 600), Need::TemplatesAndOptions);
+        assert!(is_reached(&second));
+
+        // a reload does not wait
+        ADDRESS.set(third.local_addr().ok());
+        collector.look_up_again();
+        assert_eq!(turn(&mut collector, 602), Need::TemplatesAndOptions);
+        assert!(is_reached(&third));
+        // the same address again is no change
+        collector.look_up_again();
+        assert_eq!(turn(&mut collector, 603), Need::Nothing);
+        assert_eq!(LOOKUPS.get(), 5);
+        collector.names = names("192.0.2.1");
+        collector.look_up_again();
+        turn(&mut collector, 604);
+        assert_eq!(LOOKUPS.get(), 5);
     }
 }

@@ -2,6 +2,7 @@
 //! THREAD ipfix: completed flows → records → messages → collectors.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{RecvTimeoutError, never};
@@ -38,6 +39,8 @@ pub struct Settings {
     pub layout: Layout,
     /// In force until a record has another.
     pub sample_rate: u32,
+    /// When it changes, names are looked up again.
+    pub lookups: Arc<AtomicU32>,
 }
 
 /// A collector by its name.
@@ -115,6 +118,9 @@ struct Exporter<S> {
     domain: u32,
     collectors: Vec<Collector>,
     own: OwnConnections,
+    lookups: Arc<AtomicU32>,
+    /// Its value when names were last looked up.
+    looked_up: u32,
     /// Under which the records are that are sent now.
     sample_rate: u32,
     message: Message,
@@ -149,6 +155,8 @@ impl<S: Sources> Exporter<S> {
             domain: settings.domain,
             collectors: collectors.collect(),
             own: OwnConnections::default(),
+            looked_up: settings.lookups.load(Ordering::Acquire),
+            lookups: settings.lookups,
             sample_rate: settings.sample_rate,
             message: Message::default(),
             begun: None,
@@ -162,6 +170,12 @@ impl<S: Sources> Exporter<S> {
 
     /// What time brings: collectors come and go, templates and messages fall due.
     fn turn(&mut self, now: Instant) {
+        let lookups = self.lookups.load(Ordering::Acquire);
+        if std::mem::replace(&mut self.looked_up, lookups) != lookups {
+            self.collectors
+                .iter_mut()
+                .for_each(Collector::look_up_again);
+        }
         for i in 0..self.collectors.len() {
             match self.collectors[i].turn(now, &mut self.own) {
                 Need::Nothing => {}
