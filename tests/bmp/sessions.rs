@@ -2,11 +2,12 @@
 //! Sessions over TCP: who is let in, what is told of them, and what becomes of their routes.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use rfm::enrich::rib::Rib;
 use rfm::errors::Subsystem;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use crate::agent::{Agent, wait};
 use crate::craft::*;
@@ -200,6 +201,65 @@ fn a_lower_limit_ends_the_newest_sessions() {
         }
         agent.rib.read(Rib::counts).peers == 2
     });
+}
+
+/// A session from another loopback address, which is a source of its own.
+fn connect_from(agent: &Agent, host: u8, bytes: &[u8]) -> TcpStream {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None);
+    let socket = socket.unwrap();
+    let from = SocketAddr::from(([127, 0, 0, host], 0));
+    rustix::net::bind(&socket, &from).unwrap();
+    rustix::net::connect(&socket, &agent.address).unwrap();
+    let mut stream = TcpStream::from(socket);
+    stream.write_all(bytes).unwrap();
+    stream
+}
+
+#[test]
+fn silent_sessions_of_one_address_leave_room_for_others() {
+    let agent = Agent::start(1000, |bmp| bmp.max_sessions = 16);
+    let mut silent: Vec<_> = (0..16)
+        .map(|_| connect_from(&agent, 1, &initiation("silent")))
+        .collect();
+    wait("the limit of an address", || {
+        agent.fault("address_limit") == 8
+    });
+    let _router = connect_from(&agent, 2, &hello());
+    wait("the router", || agent.rib.read(Rib::counts).peers == 1);
+    assert_eq!(agent.fault("session_limit"), 0);
+    let open = silent
+        .iter_mut()
+        .filter_map(|s| (!is_closed(s)).then_some(()));
+    assert_eq!(open.count(), 8);
+}
+
+#[test]
+fn a_known_router_replaces_a_silent_session_and_others_wait() {
+    let agent = Agent::start(1000, |bmp| bmp.max_sessions = 4);
+    let router = connect_from(&agent, 9, &hello());
+    wait("the router", || agent.rib.read(Rib::counts).peers == 1);
+    // it is remembered within a tick
+    std::thread::sleep(Duration::from_millis(500));
+    drop(router);
+    wait("its end", || {
+        agent.monitor.routers().iter().all(|r| r.sessions == 0)
+    });
+    let initiation = initiation("silent");
+    let mut silent: Vec<_> = (1..=4)
+        .map(|host| connect_from(&agent, host, &initiation))
+        .collect();
+    let sessions = || -> usize { agent.monitor.routers().iter().map(|r| r.sessions).sum() };
+    wait("silent sessions", || sessions() == 4);
+    let mut stranger = connect_from(&agent, 8, &hello());
+    wait("the end", || is_closed(&mut stranger));
+    assert_eq!(agent.fault("session_limit"), 1);
+    let _router = connect_from(&agent, 9, &hello());
+    wait("the router again", || agent.fault("idle") == 1);
+    wait("its peer", || agent.rib.read(Rib::counts).peers == 1);
+    // the oldest made room
+    wait("the end", || is_closed(&mut silent[0]));
+    assert!(!is_closed(&mut silent[1]));
 }
 
 #[test]

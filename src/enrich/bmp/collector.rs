@@ -21,7 +21,8 @@ use crate::export::http::BindError;
 use crate::export::http::listen::{self, Listener};
 use crate::threads::Heartbeat;
 
-use super::connection::{Connection, READ_TIMEOUT, millis};
+use super::admission::{Decision, Held, Known};
+use super::connection::{Connection, Presence, READ_TIMEOUT, millis};
 use super::monitor::Monitor;
 use super::session::Session;
 use super::tally::Fault;
@@ -48,12 +49,14 @@ pub struct Collector {
     monitor: Arc<Monitor>,
     epoch: Instant,
     sessions: Vec<Running>,
+    known: Known,
     changes: (Sender<config::Agent>, Receiver<config::Agent>),
 }
 
 /// A session's thread and what ends it.
 struct Running {
     address: IpAddr,
+    presence: Arc<Presence>,
     thread: JoinHandle<()>,
     stream: TcpStream,
     stop: Arc<AtomicBool>,
@@ -78,6 +81,7 @@ impl Collector {
             monitor: Arc::new(Monitor::new(errors)),
             epoch: Instant::now(),
             sessions: Vec::new(),
+            known: Known::default(),
             changes: bounded(1),
         })
     }
@@ -109,6 +113,7 @@ impl Collector {
                 ticked = Instant::now();
                 let now = millis(self.epoch);
                 self.rib.tick(now);
+                self.remember(now);
                 self.monitor.expire(now);
             }
             if self.reap().is_err() {
@@ -176,10 +181,15 @@ impl Collector {
             self.monitor.fault(Fault::NotAllowed, text);
             return;
         }
-        if self.sessions.len() >= self.max_sessions {
+        if let Err(fault) = self.make_room(address) {
             let limit = self.max_sessions;
-            let text = || format!("{address} is one more than max_sessions = {limit}");
-            self.monitor.fault(Fault::SessionLimit, text);
+            let text = || match fault {
+                Fault::AddressLimit => format!(
+                    "{address} has its share of the sessions already (half of max_sessions = {limit})"
+                ),
+                _ => format!("{address} is one more than max_sessions = {limit}"),
+            };
+            self.monitor.fault(fault, text);
             return;
         }
         match self.start(fd, address) {
@@ -187,6 +197,44 @@ impl Collector {
             Err(error) => self
                 .monitor
                 .fault(Fault::Accept, || format!("{address}: {error}")),
+        }
+    }
+
+    /// Ends a session for a new one from `address`, if that is needed and permitted.
+    fn make_room(&self, address: IpAddr) -> Result<(), Fault> {
+        // sessions that were ended need a moment; their threads are limited too
+        if self.sessions.len() >= 2 * self.max_sessions {
+            return Err(Fault::SessionLimit);
+        }
+        let now = millis(self.epoch);
+        let sessions = self.sessions.iter().filter(|session| session.is_wanted());
+        let sessions: Vec<_> = sessions.collect();
+        let held = sessions.iter().map(|session| Held {
+            source: session.address.into(),
+            idle: session.presence.idle(now),
+        });
+        let held: Vec<_> = held.collect();
+        match self.known.decide(address.into(), &held, self.max_sessions) {
+            Decision::Admit => Ok(()),
+            Decision::Refuse(fault) => Err(fault),
+            Decision::Replace(index) => {
+                let session = sessions[index];
+                session.request_stop();
+                self.monitor.fault(Fault::Idle, || {
+                    let idle = session.address;
+                    format!("{idle} has no peer up: its session ended to make room for {address}")
+                });
+                Ok(())
+            }
+        }
+    }
+
+    /// Routers with a peer are known from now on.
+    fn remember(&mut self, now: u64) {
+        for session in &self.sessions {
+            if session.is_wanted() && session.presence.idle(now).is_none() {
+                self.known.see(session.address.into(), now);
+            }
         }
     }
 
@@ -199,6 +247,7 @@ impl Collector {
         sockopt::set_tcp_keepintvl(&stream, KEEPALIVE_INTERVAL)?;
         sockopt::set_tcp_keepcnt(&stream, KEEPALIVE_COUNT)?;
         let stop = Arc::new(AtomicBool::new(false));
+        let presence = Arc::new(Presence::new(millis(self.epoch)));
         let connection = Connection {
             session: Session::new(address, is_own(address), self.local_asn),
             stream: stream.try_clone()?,
@@ -207,6 +256,7 @@ impl Collector {
             monitor: self.monitor.clone(),
             epoch: self.epoch,
             stop: stop.clone(),
+            presence: presence.clone(),
         };
         let thread = Builder::new()
             .name("bmp-session".into())
@@ -214,6 +264,7 @@ impl Collector {
             .spawn(move || connection.run())?;
         Ok(Running {
             address,
+            presence,
             thread,
             stream,
             stop,

@@ -4,7 +4,7 @@
 use std::io::{ErrorKind, Read};
 use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::enrich::rib::RibHandle;
@@ -32,6 +32,32 @@ pub struct Connection {
     pub monitor: Arc<Monitor>,
     pub epoch: Instant,
     pub stop: Arc<AtomicBool>,
+    pub presence: Arc<Presence>,
+}
+
+/// Since when a session has had no peer, for thread bmp.
+pub struct Presence(AtomicU64);
+
+impl Presence {
+    const PEERS: u64 = u64::MAX;
+
+    pub fn new(now: u64) -> Self {
+        Self(AtomicU64::new(now))
+    }
+
+    fn set(&self, has_peers: bool, now: u64) {
+        let had_peers = self.0.load(Ordering::Relaxed) == Self::PEERS;
+        if has_peers != had_peers {
+            let since = if has_peers { Self::PEERS } else { now };
+            self.0.store(since, Ordering::Relaxed);
+        }
+    }
+
+    /// Milliseconds without a peer; `None` if a peer is up.
+    pub fn idle(&self, now: u64) -> Option<u64> {
+        let since = self.0.load(Ordering::Relaxed);
+        (since != Self::PEERS).then(|| now.saturating_sub(since))
+    }
 }
 
 /// Bytes that came and are not applied yet.
@@ -115,6 +141,7 @@ impl Connection {
             *router = label(self.address, self.session.sys_name());
             self.monitor.up(router, now);
         }
+        self.presence.set(self.session.has_peers(), now);
         self.monitor.enter(router, self.address, &tally);
         let (done, next) = result.map_err(|error| error.to_string())?;
         buffer.consume(done);

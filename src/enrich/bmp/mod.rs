@@ -5,6 +5,7 @@
 //! feeds the bytes to a [`Session`], which decodes them and writes to the Rib. Decoding and the session
 //! do no I/O.
 
+mod admission;
 mod collector;
 mod connection;
 mod message;

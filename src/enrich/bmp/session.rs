@@ -78,6 +78,11 @@ impl Session {
         self.router.is_some()
     }
 
+    /// Whether a peer is up.
+    pub fn has_peers(&self) -> bool {
+        !self.peers.is_empty()
+    }
+
     pub fn sys_name(&self) -> &str {
         &self.sys_name
     }

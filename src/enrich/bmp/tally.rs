@@ -11,6 +11,10 @@ pub enum Fault {
     NotAllowed,
     /// `max_sessions` are up.
     SessionLimit,
+    /// Too many sessions are from one source.
+    AddressLimit,
+    /// A session without a peer ended to make room for another.
+    Idle,
     /// No message came within the time given to begin.
     Silent,
     /// The connection broke.
@@ -38,10 +42,12 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Accept,
         Self::NotAllowed,
         Self::SessionLimit,
+        Self::AddressLimit,
+        Self::Idle,
         Self::Silent,
         Self::Read,
         Self::Frame,
@@ -61,6 +67,8 @@ impl Fault {
             Self::Accept => "accept",
             Self::NotAllowed => "not_allowed",
             Self::SessionLimit => "session_limit",
+            Self::AddressLimit => "address_limit",
+            Self::Idle => "idle",
             Self::Silent => "silent",
             Self::Read => "read",
             Self::Frame => "frame",
