@@ -111,6 +111,8 @@ impl Router {
                 attach: "tcx",
                 ingress: Some(self.hook),
                 egress: Some(self.hook),
+                removals: [0; 2],
+                problems: Vec::new(),
             })
             .collect();
         self.history.feed(&Reading {

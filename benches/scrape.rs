@@ -438,6 +438,8 @@ fn interface(link: &Link) -> Interface<'_> {
         attach: "tcx",
         ingress: Some(HookCounters::default()),
         egress: Some(HookCounters::default()),
+        removals: [0; 2],
+        problems: Vec::new(),
     }
 }
 

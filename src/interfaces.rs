@@ -18,6 +18,13 @@ use crate::flow::worker::Names;
 /// for a sweep, and then for another where the ring was full, before they reach ring and channel.
 const QUARANTINE: Duration = Duration::from_secs(3);
 
+/// For so long the removal of a hook is a problem that the status reports.
+const REMOVAL_SHOWN: Duration = Duration::from_secs(3600);
+
+/// Why an interface has no hook at egress, and the remedy.
+pub const NO_EGRESS: &str = "egress is not counted: an ingress qdisc has no hook there; \
+    use a clsact qdisc in its place, which takes the same filters, or Linux 6.6";
+
 /// Names whose counters are kept although no interface has them now.
 const MAX_PAST: usize = 1024;
 
@@ -34,6 +41,11 @@ pub struct Watched {
     pub attach: &'static str,
     /// Whether the hook of a [`Direction`] is attached.
     pub hooked: [bool; Direction::ALL.len()],
+    /// Hooks that are wanted and that the interface cannot have.
+    impossible: [bool; Direction::ALL.len()],
+    /// How often another program removed the hook of a [`Direction`].
+    pub removals: [u64; Direction::ALL.len()],
+    last_removal: Option<Instant>,
     /// What the slot had counted when it was given to this interface under this name.
     base: Hooks,
     /// What earlier interfaces of this name counted.
@@ -46,6 +58,27 @@ impl Watched {
         let mut shown = self.own(direction, kernel);
         shown += self.past[direction as usize];
         shown
+    }
+
+    /// Problems of its hooks, for an operator.
+    pub fn problems(&self, now: Instant) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.impossible[Direction::Egress as usize] {
+            problems.push(format!("{}: {NO_EGRESS}", self.name));
+        }
+        let age = self
+            .last_removal
+            .map(|at| now.saturating_duration_since(at));
+        if let Some(age) = age.filter(|age| *age < REMOVAL_SHOWN) {
+            let [ingress, egress] = self.removals;
+            problems.push(format!(
+                "{}: another program removed hooks of rfm (ingress {ingress} times, egress {egress} times, \
+                 last {} s ago), which are attached again; find it with bpftool link or tc monitor",
+                self.name,
+                age.as_secs()
+            ));
+        }
+        problems
     }
 
     /// What this interface alone counted.
@@ -169,6 +202,26 @@ impl Interfaces {
             let watched = &mut inner.slots[slot as usize];
             watched.attach = attach;
             watched.hooked = hooked;
+        }
+    }
+
+    /// States which wanted hooks the interface cannot have. Whether this is new.
+    pub fn set_impossible(&self, ifindex: u32, impossible: [bool; Direction::ALL.len()]) -> bool {
+        let mut inner = self.write();
+        let Some(&slot) = inner.slot_of.get(&ifindex) else {
+            return false;
+        };
+        let watched = &mut inner.slots[slot as usize];
+        std::mem::replace(&mut watched.impossible, impossible) != impossible
+    }
+
+    /// Counts a hook that another program removed.
+    pub fn count_removal(&self, ifindex: u32, direction: Direction, now: Instant) {
+        let mut inner = self.write();
+        if let Some(&slot) = inner.slot_of.get(&ifindex) {
+            let watched = &mut inner.slots[slot as usize];
+            watched.removals[direction as usize] += 1;
+            watched.last_removal = Some(now);
         }
     }
 
@@ -316,6 +369,9 @@ impl Inner {
             name: name.into(),
             attach: "none",
             hooked: Default::default(),
+            impossible: Default::default(),
+            removals: Default::default(),
+            last_removal: None,
             base,
             past: self.take_past(name, now),
         };

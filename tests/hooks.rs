@@ -4,6 +4,7 @@
 mod common;
 
 use std::thread;
+use std::time::Duration;
 
 use common::agent::{Agent, EXACT, config};
 use common::books::{Count, SETTLED, of_hooks, settle};
@@ -11,7 +12,7 @@ use common::flood::pin_to;
 use common::lab::{Lab, Namespace, can_run, run, wait_for};
 use common::packet::Sender;
 use common::traffic::{EXCHANGE_TOOLS, exchange, iperf3_server, send_burst, small_frame};
-use common::witness::{Place, Witness, tcx_programs};
+use common::witness::{Place, Witness, detach_tcx_links, tcx_programs};
 use libbpf_rs::query::{ProgInfoIter, ProgInfoQueryOptions, ProgramInfo};
 use rfm::flow::key::Direction::{self, Egress, Ingress};
 
@@ -190,6 +191,152 @@ fn a_clsact_filter_that_was_left_is_replaced_and_others_are_not_touched() {
         agent.stop();
         assert_eq!(wire.filters("rfm_"), none, "after a clean end");
         theirs();
+    });
+}
+
+// Removed by others
+
+/// The agent finds a removed hook within this time, and has it attached again.
+const FOUND: Duration = Duration::from_secs(15);
+
+fn removals(agent: &Agent, device: &str) -> [u64; 2] {
+    Direction::ALL.map(|direction| {
+        let labels = [("ifname", device), ("direction", direction.name())];
+        let scrape = agent.scrape();
+        scrape.sum("rfm_interface_hook_removals_total", &labels)
+    })
+}
+
+/// Bursts are counted exactly again once `device` has lost what `expected` says.
+fn recovers(agent: &Agent, sender: &Sender, (device, way): (&str, &str), expected: [u64; 2]) {
+    let found = wait_for(FOUND, || removals(agent, device) == expected);
+    assert!(found, "{device}: {:?}", removals(agent, device));
+    let before = crossed(agent, way, device);
+    // counted, and attached a moment later
+    let counts = wait_for(SETTLED, || {
+        send_burst(sender, 1);
+        crossed(agent, way, device) > before
+    });
+    assert!(counts, "{device} is attached again");
+    let before = crossed(agent, way, device);
+    send_burst(sender, 100);
+    assert_eq!(crossed(agent, way, device), before + 100);
+}
+
+/// What `rfm status` lists as problems.
+fn problems(lab: &Lab, namespace: &Namespace) -> Vec<String> {
+    let socket = lab.path("rfm.sock");
+    let socket = socket.to_str().expect("a path in UTF-8");
+    let arguments = ["status", "--socket", socket];
+    let text = run(&mut namespace.command(env!("CARGO_BIN_EXE_rfm"), &arguments));
+    let lines = text.lines().filter_map(|l| l.strip_prefix("problem"));
+    lines.map(|line| line.trim().to_owned()).collect()
+}
+
+fn with_socket(lab: &Lab) -> String {
+    let socket = format!("socket = {:?}", lab.path("rfm.sock"));
+    config(BOTH, EXACT).replace("socket = \"\"", &socket)
+}
+
+#[test]
+fn a_tcx_link_that_another_program_detached_is_attached_again() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    namespace.inside(|| {
+        let sender = Sender::new("v0").expect("a packet socket");
+        let agent = Agent::start(&lab, &namespace, &with_socket(&lab));
+        assert_eq!(problems(&lab, &namespace), Vec::<String>::new());
+        let v1 = namespace.ifindex("v1");
+        assert_eq!(detach_tcx_links(v1, Ingress), 1);
+        recovers(&agent, &sender, ("v1", "rx"), [1, 0]);
+        assert_eq!(removals(&agent, "v0"), [0, 0]);
+        let problems = problems(&lab, &namespace);
+        let [problem] = &problems[..] else {
+            panic!("{problems:?}");
+        };
+        let expected = "v1: another program removed hooks of rfm (ingress 1 times, egress 0 times";
+        assert!(problem.starts_with(expected), "{problem}");
+        agent.stop();
+        assert!(tcx_programs(v1, Ingress).is_empty());
+    });
+}
+
+#[test]
+fn a_clsact_qdisc_that_another_program_deleted_is_made_again() {
+    if !can_run(&["ip", "tc", "sysctl"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    namespace.inside(|| {
+        let sender = Sender::new("v0").expect("a packet socket");
+        let agent = Agent::start_with(&lab, &namespace, &config(BOTH, EXACT), &CLSACT);
+        namespace.run("tc", "qdisc del dev v0 clsact");
+        recovers(&agent, &sender, ("v0", "tx"), [1, 1]);
+        // a single filter
+        namespace.run("tc", "filter del dev v1 ingress");
+        recovers(&agent, &sender, ("v1", "rx"), [1, 0]);
+        agent.stop();
+        for device in ["v0", "v1"] {
+            let left = namespace.run("tc", &format!("qdisc show dev {device}"));
+            assert!(!left.contains("clsact"), "{left}");
+            namespace.run("tc", &format!("qdisc add dev {device} ingress"));
+        }
+    });
+}
+
+#[test]
+fn beside_an_ingress_qdisc_ingress_is_counted_and_egress_is_reported() {
+    if !can_run(&["ip", "tc", "sysctl"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    namespace.inside(|| {
+        let [out, back] = ["v0", "v1"].map(|name| Sender::new(name).expect("a packet socket"));
+        namespace.run("tc", "qdisc add dev v0 ingress");
+        let agent = Agent::start_with(&lab, &namespace, &with_socket(&lab), &CLSACT);
+        send_burst(&out, 30);
+        send_burst(&back, 100);
+        assert_eq!(crossed(&agent, "rx", "v0"), 100);
+        let tx = [("ifname", "v0")];
+        let scrape = agent.scrape();
+        assert_eq!(scrape.get("rfm_interface_tx_packets_total", &tx), None);
+        assert_eq!(crossed(&agent, "rx", "v1"), 30);
+        assert_eq!(crossed(&agent, "tx", "v1"), 100);
+        let problems = problems(&lab, &namespace);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].starts_with("v0: egress is not counted"));
+
+        namespace.run("tc", "qdisc del dev v0 ingress");
+        recovers(&agent, &out, ("v0", "tx"), [1, 0]);
+        agent.stop();
+    });
+}
+
+#[test]
+fn an_empty_clsact_qdisc_is_removed_only_by_who_made_it() {
+    if !can_run(&["ip", "tc", "sysctl"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    let has = |device: &str| {
+        let text = namespace.run("tc", &format!("qdisc show dev {device}"));
+        text.contains("clsact")
+    };
+    namespace.inside(|| {
+        namespace.run("tc", "qdisc add dev v1 clsact");
+        let start = || Agent::start_with(&lab, &namespace, &config(BOTH, EXACT), &CLSACT);
+        start().stop();
+        assert_eq!([has("v0"), has("v1")], [false, true], "after a clean end");
+        start().kill();
+        assert_eq!([has("v0"), has("v1")], [true, true], "after SIGKILL");
+        run(&mut namespace.command(env!("CARGO_BIN_EXE_rfm"), &["--detach"]));
+        assert_eq!([has("v0"), has("v1")], [false, true], "after --detach");
     });
 }
 

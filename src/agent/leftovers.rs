@@ -4,7 +4,7 @@
 use rustix::thread::CapabilitySet;
 
 use super::{Error, privilege};
-use crate::bpf::attach;
+use crate::bpf::clsact;
 use crate::flow::key::Direction;
 use crate::links::{Link, LinkSocket};
 
@@ -35,7 +35,7 @@ pub(super) fn replace(links: &[Link]) {
 fn remove(links: &[Link]) {
     for link in links {
         for direction in Direction::ALL {
-            let count = attach::detach_leftovers(link.ifindex, direction);
+            let count = clsact::detach_leftovers(link.ifindex, direction);
             if count > 0 {
                 let (name, direction) = (&link.name, direction.name());
                 log::info!("{name}: removed {count} filter at {direction}");

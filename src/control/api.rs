@@ -25,7 +25,7 @@ pub struct Status {
     pub started: String,
     pub uptime_seconds: u64,
     pub healthy: bool,
-    /// Why not.
+    /// Why not, and the problems of interfaces.
     pub problems: Vec<String>,
     pub sample_rate: u32,
     pub log_level: String,

@@ -103,8 +103,9 @@ pub fn status(sources: &Sources, input: &Input, links: &[Link]) -> api::Status {
     let started = SystemTime::UNIX_EPOCH
         + Duration::try_from_secs_f64(process.start_time).unwrap_or_default();
     let now = SystemTime::now();
-    let mut problems = (sources.health)().err().unwrap_or_default();
-    problems.extend(sources.firewall.as_ref().and_then(Handle::problem));
+    let mut sick = (sources.health)().err().unwrap_or_default();
+    sick.extend(sources.firewall.as_ref().and_then(Handle::problem));
+    let of_interfaces = input.interfaces.iter().flat_map(|i| &i.problems);
     let totals = &input.flows.totals;
     api::Status {
         version: input.build.version.to_owned(),
@@ -113,8 +114,8 @@ pub fn status(sources: &Sources, input: &Input, links: &[Link]) -> api::Status {
         time: rfc3339(now),
         started: rfc3339(started),
         uptime_seconds: now.duration_since(started).map_or(0, |age| age.as_secs()),
-        healthy: problems.is_empty(),
-        problems,
+        healthy: sick.is_empty(),
+        problems: sick.iter().chain(of_interfaces).cloned().collect(),
         sample_rate: input.sample_rate,
         log_level: log::max_level().as_str().to_ascii_lowercase(),
         interfaces: interfaces(input, links),

@@ -156,6 +156,7 @@ impl Scrape {
         links: &'a [Link],
     ) -> (Vec<Interface<'a>>, HookCounters) {
         let mut all_hooks = books.departed(|slot, direction| self.kernel(slot, direction));
+        let now = Instant::now();
         let mut interfaces: Vec<Interface<'a>> = Vec::with_capacity(books.watched.len());
         for watched in &books.watched {
             let [ingress, egress] = Direction::ALL.map(|direction| {
@@ -174,6 +175,8 @@ impl Scrape {
                 attach: watched.attach,
                 ingress,
                 egress,
+                removals: watched.removals,
+                problems: watched.problems(now),
             });
         }
         // after a rename that was not heard of in order two may have the same name for a moment

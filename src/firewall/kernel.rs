@@ -18,6 +18,8 @@ pub trait Kernel: Send {
     /// An error says what is in the way.
     fn attach(&mut self, ifindex: u32, start: FrameStart) -> Result<Mode, String>;
     fn detach(&mut self, ifindex: u32);
+    /// Whether the program that [`Kernel::attach`] attached is still there.
+    fn is_attached(&self, ifindex: u32) -> bool;
     fn counts(&self) -> io::Result<Vec<(RuleId, Counts)>>;
     /// Samples of what is dropped, where there are any.
     fn ring(&self) -> io::Result<Option<MapHandle>>;
@@ -52,6 +54,10 @@ impl Kernel for Programs {
 
     fn detach(&mut self, ifindex: u32) {
         self.firewall.detach(ifindex);
+    }
+
+    fn is_attached(&self, ifindex: u32) -> bool {
+        self.firewall.is_attached(ifindex)
     }
 
     fn counts(&self) -> io::Result<Vec<(RuleId, Counts)>> {

@@ -167,6 +167,17 @@ impl Ports {
         }
     }
 
+    /// Looks for interfaces from which another program removed ours, so that it is attached again. Their names.
+    pub fn find_removed(&mut self, kernel: &dyn Kernel) -> Vec<String> {
+        let is_removed = |ifindex: &u32, _: &mut Attached| !kernel.is_attached(*ifindex);
+        let removed = self.attached.extract_if(is_removed);
+        // if the device was deleted, its event follows
+        let removed = removed.filter(|(ifindex, _)| self.links.contains_key(ifindex));
+        let names: Vec<String> = removed.map(|(_, attached)| attached.name).collect();
+        self.stirred |= !names.is_empty();
+        names
+    }
+
     /// Attached where it is not wanted any more, or to a link of another kind than it was.
     fn unwanted(&mut self) -> Vec<u32> {
         let is_wanted = |ifindex: &u32, of: FrameStart| {

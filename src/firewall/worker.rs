@@ -38,7 +38,7 @@ use store::Store;
 const TICK: Duration = Duration::from_secs(1);
 const ROUTES_TICK: Duration = Duration::from_millis(200);
 
-/// Between two looks at the BMP peers, which is a look at each of them.
+/// Between two looks at the BMP peers, which is a look at each of them, and at the XDP links.
 const PEERS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The prefixes that BGP wants dropped.
@@ -375,6 +375,11 @@ impl Worker {
         }
         if now >= self.next_peers {
             self.next_peers = now + PEERS_INTERVAL;
+            for name in self.ports.find_removed(&*self.kernel) {
+                self.errors.report(Subsystem::Firewall, "hook", || {
+                    format!("{name}: another program removed the XDP link; it is attached again")
+                });
+            }
             let peers = (self.peers)();
             self.trusted.peers = peers.into_iter().take(guard::MAX_PEERS).collect();
         }

@@ -24,6 +24,9 @@ use crate::threads::Heartbeat;
 /// How often the thread looks up from waiting: for its heartbeat, and for slots to be freed.
 const TICK: Duration = Duration::from_secs(1);
 
+/// How often hooks that another program removed are looked for.
+const CHECK: Duration = Duration::from_secs(5);
+
 /// An interface that could not be attached is tried again after this, then after twice as long, ...
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(300);
@@ -118,6 +121,7 @@ pub struct Follower {
     /// Events were lost, and the links could not be read anew yet.
     lost_track: bool,
     next_tick: Instant,
+    next_check: Instant,
 }
 
 impl Follower {
@@ -145,6 +149,7 @@ impl Follower {
             retries: HashMap::new(),
             lost_track: false,
             next_tick: Instant::now() + TICK,
+            next_check: Instant::now() + CHECK,
         };
         follower.pending.replace(start.links);
         let handle = Handle {
@@ -312,8 +317,21 @@ impl Follower {
         }
         self.next_tick = now + TICK;
         self.watcher.settle(now);
+        if now >= self.next_check {
+            self.next_check = now + CHECK;
+            self.check();
+        }
         for (&ifindex, &(at, _)) in &self.retries {
             if at <= now {
+                self.pending.look(ifindex);
+            }
+        }
+    }
+
+    /// No event reports that another program removed a hook.
+    fn check(&mut self) {
+        for ifindex in self.watcher.watched() {
+            if self.pending.link(ifindex).is_some() && self.watcher.has_lost(ifindex) {
                 self.pending.look(ifindex);
             }
         }

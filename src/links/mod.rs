@@ -9,6 +9,7 @@ mod gateway;
 mod layer;
 mod message;
 mod pending;
+pub mod qdisc;
 mod speed;
 pub mod watcher;
 

@@ -13,7 +13,7 @@ use crate::bpf::counters::Counters;
 use crate::bpf::load::{FrameStart, Loaded};
 use crate::errors::{Errors, Subsystem};
 use crate::flow::key::Direction;
-use crate::interfaces::{Hooks, Interfaces};
+use crate::interfaces::{Hooks, Interfaces, NO_EGRESS};
 
 /// Which hooks, and how.
 #[derive(Clone, Debug)]
@@ -40,6 +40,8 @@ struct Attached {
     start: FrameStart,
     /// Index: [`Direction`].
     hooks: [Option<Hook>; Direction::ALL.len()],
+    /// Wanted, but the interface cannot have it.
+    impossible: [bool; Direction::ALL.len()],
 }
 
 /// What became of an attempt to watch an interface.
@@ -136,6 +138,7 @@ impl Watcher {
             name: link.name.clone(),
             start,
             hooks: Default::default(),
+            impossible: Default::default(),
         };
         self.attached.insert(link.ifindex, attached);
         self.assign_slot(link.ifindex, slot, start)?;
@@ -194,11 +197,13 @@ impl Watcher {
         let mut result = Ok(());
         for direction in Direction::ALL {
             let hook = &mut attached.hooks[direction as usize];
+            let (kind, position) = (self.plan.kind, self.plan.position);
+            attached.impossible[direction as usize] = false;
             if !self.plan.directions.contains(&direction) {
                 *hook = None;
+            } else if hook.is_none() && attach::is_impossible(kind, ifindex, direction) {
+                attached.impossible[direction as usize] = true;
             } else if hook.is_none() {
-                let plan = &self.plan;
-                let (kind, position) = (plan.kind, plan.position);
                 match attach::attach(&self.loaded, kind, position, ifindex, direction) {
                     Ok(new) => *hook = Some(new),
                     Err(error) => {
@@ -214,7 +219,47 @@ impl Watcher {
             false => "none",
         };
         self.interfaces.set_attach(ifindex, kind, hooked);
+        let impossible = attached.impossible;
+        if self.interfaces.set_impossible(ifindex, impossible) && impossible.contains(&true) {
+            log::warn!("{}: {NO_EGRESS}", attached.name);
+        }
         result
+    }
+
+    /// Whether a hook of a watched interface has to be attached: another program removed ours, which is
+    /// counted, or an obstacle no longer exists.
+    pub fn has_lost(&mut self, ifindex: u32) -> bool {
+        let Some(attached) = self.attached.get_mut(&ifindex) else {
+            return false;
+        };
+        let kind = self.plan.kind;
+        let mut changed = false;
+        for direction in Direction::ALL {
+            let hook = &mut attached.hooks[direction as usize];
+            match hook {
+                Some(there) if there.is_at(ifindex) => {}
+                // the event that reports this is on its way
+                Some(_) if attach::has_gone(ifindex) => return false,
+                Some(_) => {
+                    *hook = None;
+                    changed = true;
+                    let now = Instant::now();
+                    self.interfaces.count_removal(ifindex, direction, now);
+                    let (name, direction) = (&attached.name, direction.name());
+                    self.errors.report(Subsystem::Netlink, "hook", || {
+                        format!(
+                            "{name}: another program removed the {} hook of rfm at {direction}; it is attached again",
+                            kind.name()
+                        )
+                    });
+                }
+                None => {
+                    let was = attached.impossible[direction as usize];
+                    changed |= was && !attach::is_impossible(kind, ifindex, direction);
+                }
+            }
+        }
+        changed
     }
 
     /// An interface has vanished, or is not wanted any more.

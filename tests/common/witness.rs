@@ -2,10 +2,11 @@
 //! Another program on the same hook, which counts what it is shown: somebody else's TCX program or
 //! clsact filter.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::process::Command;
 use std::ptr::NonNull;
 
+use libbpf_rs::query::{LinkInfo, LinkInfoIter, LinkTypeInfo};
 use libbpf_rs::{
     AsRawLibbpf, Link, MapCore, MapFlags, Object, ObjectBuilder, TC_EGRESS, TC_INGRESS, TcHook,
     TcHookBuilder,
@@ -155,4 +156,29 @@ pub fn tcx_programs(ifindex: u32, direction: Direction) -> Vec<u32> {
     // SAFETY: both members of the union are the same integer.
     ids.truncate(unsafe { opts.__bindgen_anon_1.count } as usize);
     ids
+}
+
+/// Detaches the TCX programs of one hook in this thread's network namespace, as `bpftool link detach` does.
+pub fn detach_tcx_links(ifindex: u32, direction: Direction) -> usize {
+    // links are listed for all namespaces, in which an index is not unique
+    let programs = tcx_programs(ifindex, direction);
+    let is_there = |link: &LinkInfo| match &link.info {
+        LinkTypeInfo::Tcx(tcx) => tcx.ifindex == ifindex && programs.contains(&link.prog_id),
+        _ => false,
+    };
+    let links: Vec<u32> = LinkInfoIter::default()
+        .filter(is_there)
+        .map(|link| link.id)
+        .collect();
+    for id in &links {
+        // SAFETY: a plain number goes in.
+        let fd = unsafe { libbpf_sys::bpf_link_get_fd_by_id(*id) };
+        assert!(fd >= 0, "link {id}: {fd}");
+        // SAFETY: the kernel made this descriptor for us, and nobody else holds it.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        // SAFETY: an open descriptor of a link.
+        let result = unsafe { libbpf_sys::bpf_link_detach(fd.as_raw_fd()) };
+        assert_eq!(result, 0, "link {id}");
+    }
+    links.len()
 }

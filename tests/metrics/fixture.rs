@@ -122,6 +122,8 @@ impl Fixture {
                 attach,
                 ingress,
                 egress,
+                removals: [0, 3],
+                problems: Vec::new(),
             })
             .collect();
         let mut input = self.input(&interfaces);

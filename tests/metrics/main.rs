@@ -14,7 +14,7 @@ use proptest::prelude::*;
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/metrics.txt");
 
 /// REFERENCE names that this program has; the promise to dashboards.
-const NAMES: [&str; 66] = [
+const NAMES: [&str; 67] = [
     "rfm_interface_rx_bytes_total",
     "rfm_interface_rx_packets_total",
     "rfm_interface_tx_bytes_total",
@@ -25,6 +25,7 @@ const NAMES: [&str; 66] = [
     "rfm_interface_device_rx_packets_total",
     "rfm_interface_device_tx_bytes_total",
     "rfm_interface_device_tx_packets_total",
+    "rfm_interface_hook_removals_total",
     "rfm_interface_info",
     "rfm_interface_speed_bytes",
     "rfm_interface_pattern_matches",

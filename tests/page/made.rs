@@ -191,6 +191,8 @@ impl Router {
                 attach: "tcx",
                 ingress: Some(self.hooks[i][0]),
                 egress: Some(self.hooks[i][1]),
+                removals: [0; 2],
+                problems: Vec::new(),
             })
             .collect();
         let rows: Vec<_> = self.series.iter().map(|s| s.row.clone()).collect();

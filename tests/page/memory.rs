@@ -54,6 +54,8 @@ impl Feeder {
                 attach: "tcx",
                 ingress: Some(self.hook),
                 egress: None,
+                removals: [0; 2],
+                problems: Vec::new(),
             })
             .collect();
         self.history.feed(&Reading {

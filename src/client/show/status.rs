@@ -15,10 +15,13 @@ pub fn status(status: &api::Status) -> String {
         text.push('\n');
     };
     let health = match status.healthy {
-        true => "healthy".to_owned(),
-        false => status.problems.join("; "),
+        true => "healthy",
+        false => "not healthy",
     };
-    line("health", health);
+    line("health", health.to_owned());
+    for problem in &status.problems {
+        line("problem", problem.clone());
+    }
     line("sampling", sampling(status.sample_rate));
     line("flows", flows(&status.flows));
     line("lost", lost(&status.lost));

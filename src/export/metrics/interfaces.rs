@@ -83,6 +83,7 @@ pub(super) fn write(input: &Input, text: &mut TextWriter) -> io::Result<()> {
     write_crossed(input.interfaces, text)?;
     write_sampled(input.interfaces, text)?;
     write_device(input.interfaces, text)?;
+    write_removals(input.interfaces, text)?;
     write_info(input.interfaces, text)?;
     write_patterns(input.pattern_matches, text)
 }
@@ -130,6 +131,25 @@ fn write_device(interfaces: &[Interface], text: &mut TextWriter) -> io::Result<(
         let mut samples = text.family(name, Kind::Counter, help);
         for Interface { name, link, .. } in interfaces {
             samples.sample(&[("ifname", name)], figure(link.stats))?;
+        }
+    }
+    Ok(())
+}
+
+fn write_removals(interfaces: &[Interface], text: &mut TextWriter) -> io::Result<()> {
+    let mut removals = text.family(
+        "rfm_interface_hook_removals_total",
+        Kind::Counter,
+        "Times that another program removed the hook of rfm, which was then attached again. Packets in between are not counted.",
+    );
+    for interface in interfaces {
+        for direction in Direction::ALL {
+            if hook(interface, direction).is_some() {
+                removals.sample(
+                    &[("ifname", interface.name), ("direction", direction.name())],
+                    interface.removals[direction as usize],
+                )?;
+            }
         }
     }
     Ok(())

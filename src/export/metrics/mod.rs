@@ -21,6 +21,7 @@ use crate::errors::Errors;
 use crate::export::ipfix::tally::Tally;
 use crate::export::text::TextWriter;
 use crate::firewall::handle::Report;
+use crate::flow::key::Direction;
 use crate::flow::snapshot::Snapshot;
 use crate::links::Link;
 use crate::live::Reload;
@@ -70,6 +71,10 @@ pub struct Interface<'a> {
     /// None where that hook is not attached.
     pub ingress: Option<HookCounters>,
     pub egress: Option<HookCounters>,
+    /// How often another program removed the hook of a [`Direction`].
+    pub removals: [u64; Direction::ALL.len()],
+    /// Problems of its hooks, for an operator.
+    pub problems: Vec<String>,
 }
 
 #[derive(Clone, Copy)]

@@ -95,6 +95,10 @@ impl Kernel for Fake {
         })
     }
 
+    fn is_attached(&self, ifindex: u32) -> bool {
+        self.with(|state| state.attached.contains_key(&ifindex))
+    }
+
     fn detach(&mut self, ifindex: u32) {
         let was = self.with(|state| state.attached.remove(&ifindex));
         assert!(was.is_some(), "{ifindex} was not attached");

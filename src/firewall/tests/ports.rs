@@ -95,3 +95,17 @@ fn what_is_refused_is_told_and_tried_again_at_longer_intervals() {
     assert!(ports.all()[0].state.is_ok());
     assert_eq!(ports.next_retry(), None);
 }
+
+#[test]
+fn a_program_that_another_removed_is_attached_again() {
+    let (mut fake, now) = (Fake::default(), Instant::now());
+    let kernel = fake.clone();
+    let mut ports = Ports::new(patterns("eth.*"), vec![link(1, "eth0"), link(2, "eth1")]);
+    ports.settle(&mut fake, now);
+    assert_eq!(ports.find_removed(&fake), Vec::<String>::new());
+    kernel.with(|state| state.attached.remove(&2));
+    assert_eq!(ports.find_removed(&fake), ["eth1"]);
+    assert_eq!(ports.find_removed(&fake), Vec::<String>::new());
+    ports.settle(&mut fake, now);
+    assert_eq!(attached(&kernel), [1, 2]);
+}
