@@ -142,8 +142,8 @@ fn peers(rib: &RibHandle) -> BTreeSet<IpAddr> {
     let mut addresses = BTreeSet::new();
     for peer in peers {
         addresses.insert(peer.router.address.to_canonical());
-        // a Loc-RIB has none
-        if peer.key.kind != PeerKind::LocRib {
+        // a Loc-RIB has none, nor has the router itself
+        if !matches!(peer.key.kind, PeerKind::LocRib | PeerKind::Originated) {
             addresses.insert(peer.key.address.to_canonical());
         }
     }

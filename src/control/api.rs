@@ -182,7 +182,7 @@ pub struct Router {
 pub struct Peer {
     pub router: String,
     pub address: String,
-    /// "global", "distinguished", "local" or "loc-rib".
+    /// "global", "distinguished", "local", "loc-rib" or "originated".
     pub kind: String,
     pub distinguisher: String,
     pub up: bool,

@@ -113,10 +113,11 @@ fn route(explained: &Explained) -> api::RibRoute {
     }
 }
 
-/// A Loc-RIB has no address of its own (RFC 9069 section 4.1).
+/// A Loc-RIB has no address (RFC 9069 section 4.1), nor has the router as the origin of routes.
 fn peer_name(key: &PeerKey) -> String {
     match key.kind {
         PeerKind::LocRib => "loc-rib".to_owned(),
+        PeerKind::Originated => "originated".to_owned(),
         _ => key.address.to_string(),
     }
 }
@@ -127,6 +128,7 @@ fn kind(kind: PeerKind) -> &'static str {
         PeerKind::Distinguished => "distinguished",
         PeerKind::Local => "local",
         PeerKind::LocRib => "loc-rib",
+        PeerKind::Originated => "originated",
     }
 }
 

@@ -86,6 +86,15 @@ impl Peer {
         message(3, &body)
     }
 
+    /// From a router that has this BGP identifier.
+    pub fn up_of(&self, router: u32) -> Vec<u8> {
+        let mut bytes = self.up();
+        // behind common and per-peer header, addresses and ports, and up to the identifier in the OPEN
+        let at = 6 + 42 + 20 + 24;
+        bytes[at..at + 4].copy_from_slice(&router.to_be_bytes());
+        bytes
+    }
+
     pub fn down(&self) -> Vec<u8> {
         let mut body = self.header();
         body.push(4);
@@ -232,6 +241,15 @@ pub fn initiation(name: &str) -> Vec<u8> {
     message(4, &body)
 }
 
+/// With a sysDescr, too.
+pub fn initiation_of(name: &str, descr: &str) -> Vec<u8> {
+    let mut body = vec![0, 1, 0, descr.len() as u8];
+    body.extend(descr.as_bytes());
+    let bytes = initiation(name);
+    body.extend(&bytes[6..]);
+    message(4, &body)
+}
+
 fn open(asn: u32, capabilities: &[u8]) -> Vec<u8> {
     let mut all = vec![65, 4];
     all.extend(asn.to_be_bytes());
@@ -288,11 +306,16 @@ impl Lab {
     }
 
     pub fn connect_from(&mut self, address: &str, local: bool, name: &str) -> usize {
+        self.begin(address, local, &initiation(name))
+    }
+
+    /// A session that begins with this message.
+    pub fn begin(&mut self, address: &str, local: bool, initiation: &[u8]) -> usize {
         let address = address.parse().unwrap();
         self.sessions
             .push(Session::new(address, local, self.local_asn));
         let session = self.sessions.len() - 1;
-        self.send(session, &initiation(name));
+        self.send(session, initiation);
         session
     }
 

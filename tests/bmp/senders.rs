@@ -1,22 +1,13 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Ways of their own that senders have.
 
-use rfm::enrich::bmp::Session;
-
 use crate::craft::*;
 
 /// The lab with a session from a router that calls and describes itself so, and peer 1 and an internal
 /// one up.
 fn lab(name: &str, descr: &str) -> Lab {
     let mut lab = Lab::new();
-    let address = "192.0.2.9".parse().unwrap();
-    lab.sessions.push(Session::new(address, false, 0));
-    let mut body = Vec::new();
-    for (kind, text) in [(1, descr), (2, name)] {
-        body.extend([0, kind, 0, text.len() as u8]);
-        body.extend(text.as_bytes());
-    }
-    lab.send(0, &message(4, &body));
+    lab.begin("192.0.2.9", false, &initiation_of(name, descr));
     lab.send(0, &peer(1).up());
     lab.send(0, &internal().up());
     lab
@@ -70,14 +61,20 @@ fn frr_does_so_in_its_loc_rib_too() {
 }
 
 #[test]
-fn frr_marks_the_end_of_a_view_that_it_does_not_send() {
+fn an_end_of_rib_of_a_view_that_is_not_sent_silences_no_other() {
     let prefix = "198.51.100.0/24";
-    for (descr, origin) in [("FRRouting 8.4.4", 1), ("BIRD 3", 0)] {
-        let mut lab = lab("r1", descr);
-        lab.send(0, &peer(1).flags(POST).end_of_rib());
-        lab.send(0, &peer(1).end_of_rib());
-        lab.send(0, &peer(1).announce(prefix, &[65001, 1]));
-        assert_eq!(lab.origin("198.51.100.1"), origin, "{descr}");
+    for descr in ["FRRouting 8.4.4", "FRRouting 10.3", "BIRD 3"] {
+        let views = [peer(1), peer(1).flags(POST), loc_rib()];
+        for sent in views {
+            let mut lab = lab("r1", descr);
+            lab.send(0, &loc_rib().up());
+            let marks = || views.map(|view| view.end_of_rib()).concat();
+            lab.send(0, &marks());
+            lab.send(0, &sent.announce(prefix, &[65001, 1]));
+            lab.send(0, &marks());
+            assert_eq!(lab.origin("198.51.100.1"), 1, "{descr} {:#x}", sent.flags);
+            assert_eq!(lab.faults(), []);
+        }
     }
     // one of another peer tells that the view is sent: then none of this one's was let in
     let mut lab = lab("r1", "FRRouting 8.4.4");
@@ -114,4 +111,73 @@ fn gobgp_replaces_its_best_path_by_one_of_another_identifier() {
             assert_eq!(lab.origin(address), left, "{name}");
         }
     }
+}
+
+/// Where FRR fills in the neighbor that a route of its Loc-RIB is from (up to 10.0), the best path moves
+/// from one neighbor to another without a withdraw.
+#[test]
+fn a_router_has_one_loc_rib_whatever_its_header_names() {
+    let prefix = "198.51.100.0/24";
+    let mut lab = lab("r1", "FRRouting 9.1");
+    let from = |address: &str, asn, id| Peer {
+        address: address.parse().unwrap(),
+        asn,
+        id,
+        ..loc_rib()
+    };
+    let first = from("10.0.0.1", 65001, 1);
+    // the flag of an IPv6 address is that of a filtered Loc-RIB
+    let second = from("fe80::2", 65002, 2).flags(FILTERED);
+    lab.send(0, &peer(1).announce("203.0.113.0/24", &[HOME, 65001, 9]));
+    lab.send(0, &first.announce(prefix, &[HOME, 65001, 1]));
+    assert_eq!(lab.origin("198.51.100.1"), 1);
+    lab.send(0, &second.announce(prefix, &[HOME, 65002, 7, 7, 2]));
+    assert_eq!(lab.origin("198.51.100.1"), 2);
+    assert_eq!(lab.route("203.0.113.1"), None, "it is not filtered");
+    assert_eq!(lab.rib.counts().routes, [2, 0]);
+    lab.send(0, &from("10.0.0.3", 65003, 3).withdraw(prefix));
+    assert_eq!(lab.rib.counts().routes, [1, 0]);
+    assert_eq!(lab.faults(), []);
+}
+
+/// FRR 10.3 sends its `network` routes as peer type 3 with the flag of post-policy, 8.4 as a peer without
+/// an address, neither with a peer-up.
+#[test]
+fn routes_of_the_router_itself_are_no_loc_rib() {
+    let typed = loc_rib().flags(POST);
+    let nameless = Peer {
+        address: [0, 0, 0, 0].into(),
+        asn: 0,
+        id: 0,
+        ..peer(0).flags(POST)
+    };
+    for (own, flags) in [
+        (typed, PRE),
+        (typed, POST),
+        (nameless, PRE),
+        (nameless, POST),
+    ] {
+        let mut lab = lab("r1", "FRRouting 10.3");
+        let neighbor = peer(1).flags(flags);
+        lab.send(0, &neighbor.announce("198.51.100.0/24", &[HOME, 65001, 1]));
+        lab.send(0, &own.announce("203.0.113.0/24", &[]));
+        lab.send(0, &peer(1).flags(POST).end_of_rib());
+        assert_eq!(lab.origin("198.51.100.1"), 1, "{flags:#x}");
+        assert!(lab.route("203.0.113.1").is_some());
+        // a neighbor on an interface whose address is not known yet
+        lab.send(0, &nameless.flags(PRE).down());
+        assert!(lab.route("203.0.113.1").is_some());
+        lab.send(0, &own.withdraw("203.0.113.0/24"));
+        assert_eq!(lab.route("203.0.113.1"), None);
+        assert_eq!(lab.faults(), []);
+    }
+}
+
+#[test]
+fn a_loc_rib_replaces_the_routes_of_the_router_itself() {
+    let mut lab = lab("r1", "FRRouting 10.3");
+    lab.send(0, &loc_rib().flags(POST).announce("203.0.113.0/24", &[]));
+    lab.send(0, &loc_rib().announce("198.51.100.0/24", &[HOME, 65001, 1]));
+    assert_eq!(lab.route("203.0.113.1"), None);
+    assert_eq!(lab.origin("198.51.100.1"), 1);
 }

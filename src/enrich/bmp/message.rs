@@ -22,6 +22,13 @@ const POST_POLICY: u8 = 0x40;
 const AS_PATH_2: u8 = 0x20;
 const RIB_OUT: u8 = 0x10;
 const FILTERED: u8 = 0x80;
+/// The peer type of a Loc-RIB. FRR uses it, with the flag of post-policy, also for routes that it
+/// originates itself: they are not all of its Loc-RIB.
+const LOC_RIB: u8 = 3;
+
+/// Why a peer is down: a Loc-RIB, or the routes of the router itself, are no longer sent (RFC 9069
+/// section 4.4).
+pub const LOCAL_SYSTEM_CLOSED: u8 = 6;
 
 /// Text from a router is cut to this; RFC 7854 section 4.4 sets no limit.
 const MAX_TEXT: usize = 255;
@@ -129,14 +136,23 @@ impl PeerHeader {
         let bgp_id = reader.u32()?;
         // seconds and microseconds; some senders leave them zero
         reader.take(8)?;
+        let is_unspecified = address == [0; 16];
+        let is_type_3 = kind == LOC_RIB;
         let kind = match kind {
+            LOC_RIB if flags & POST_POLICY != 0 => PeerKind::Originated,
+            LOC_RIB => PeerKind::LocRib,
+            0..=2 if is_unspecified => PeerKind::Originated,
             0 => PeerKind::Global,
             1 => PeerKind::Distinguished,
             2 => PeerKind::Local,
-            3 => PeerKind::LocRib,
             other => return Err(HeaderError::Kind(other)),
         };
         let is_loc_rib = kind == PeerKind::LocRib;
+        let (asn, bgp_id) = match is_loc_rib && !is_unspecified {
+            // FRR up to 10.0 fills in the neighbor that the route is from
+            true => (0, 0),
+            false => (asn, bgp_id),
+        };
         let view = match flags {
             _ if is_loc_rib => Some(View::LocRib),
             f if f & RIB_OUT != 0 => None,
@@ -144,21 +160,37 @@ impl PeerHeader {
             _ => Some(View::PrePolicy),
         };
         let address = match address {
-            a if is_loc_rib || flags & IPV6 != 0 => IpAddr::from(Ipv6Addr::from(a)),
+            _ if is_loc_rib || kind == PeerKind::Originated => Ipv6Addr::UNSPECIFIED.into(),
+            a if flags & IPV6 != 0 => IpAddr::from(Ipv6Addr::from(a)),
             [.., a, b, c, d] => Ipv4Addr::new(a, b, c, d).into(),
+        };
+        // the router has one Loc-RIB, and is one origin of routes, whatever it fills in
+        let identified = match kind {
+            PeerKind::LocRib | PeerKind::Originated => (0, 0),
+            PeerKind::Global | PeerKind::Distinguished | PeerKind::Local => (asn, bgp_id),
         };
         Ok(Self {
             key: PeerKey {
                 kind,
                 distinguisher,
                 address,
+                asn: identified.0,
+                bgp_id: identified.1,
             },
             view,
-            as_path_2: !is_loc_rib && flags & AS_PATH_2 != 0,
-            filtered: is_loc_rib && flags & FILTERED != 0,
+            as_path_2: !is_type_3 && flags & AS_PATH_2 != 0,
+            // with an address, the flag is that of an IPv6 address
+            filtered: is_loc_rib && is_unspecified && flags & FILTERED != 0,
             asn,
             bgp_id,
         })
+    }
+}
+
+impl PeerHeader {
+    /// The header is about the router itself and not about a neighbor.
+    pub fn is_of_router(&self) -> bool {
+        matches!(self.key.kind, PeerKind::LocRib | PeerKind::Originated)
     }
 }
 
@@ -276,11 +308,12 @@ mod tests {
 
     #[test]
     fn the_flags_tell_view_and_form() {
-        let header = |kind, flags| {
+        let named = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
+        let header = |kind, flags, address: [u8; 16]| {
             let mut bytes = [0; 42];
             bytes[0] = kind;
             bytes[1] = flags;
-            bytes[10..26].copy_from_slice(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]);
+            bytes[10..26].copy_from_slice(&address);
             PeerHeader::read(&mut Reader::new(&bytes)).unwrap()
         };
         for (kind, flags, view, as_path_2, filtered) in [
@@ -291,13 +324,20 @@ mod tests {
             (0, 0x50, None, false, false),
             (3, 0x00, Some(View::LocRib), false, false),
             (3, 0x80, Some(View::LocRib), false, true),
+            (3, 0x40, Some(View::PostPolicy), false, false),
         ] {
-            let h = header(kind, flags);
+            let address = if kind == 3 { [0; 16] } else { named };
+            let h = header(kind, flags, address);
             let got = (h.view, h.as_path_2, h.filtered);
             assert_eq!(got, (view, as_path_2, filtered), "{kind} {flags:#x}");
         }
-        assert_eq!(header(0, 0).key.address, IpAddr::from([13, 14, 15, 16]));
-        assert!(header(0, 0x80).key.address.is_ipv6());
+        let address = IpAddr::from([13, 14, 15, 16]);
+        assert_eq!(header(0, 0, named).key.address, address);
+        assert!(header(0, 0x80, named).key.address.is_ipv6());
+        let of_neighbor = header(3, 0x80, named);
+        assert!(!of_neighbor.filtered);
+        assert_eq!(of_neighbor.key, header(3, 0, [0; 16]).key);
+        assert_eq!(header(0, 0x40, [0; 16]).key.kind, PeerKind::Originated);
     }
 
     #[test]

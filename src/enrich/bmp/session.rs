@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::enrich::rib::{
-    Attributes, Family, Identity, PeerId, PeerInfo, PeerKey, PeerKind, Prefix, Refused, Rib,
-    RouterId, View,
+    Attributes, Family, Identity, PeerId, PeerInfo, PeerKind, Prefix, Refused, Rib, RouterId,
+    Speaker, View,
 };
 
-use super::message::{self, FrameError, Kind, Message, PeerHeader, PeerUp};
+use super::message::{self, FrameError, Kind, LOCAL_SYSTEM_CLOSED, Message, PeerHeader, PeerUp};
 use super::nlri::{self, Form, History};
 use super::open::Open;
 use super::path::Width;
@@ -31,9 +31,9 @@ pub struct Session {
     /// What the router calls itself.
     sys_name: String,
     sender: Sender,
-    /// By family: FRR has told something of a post-policy view.
-    told_post_policy: [bool; 2],
-    peers: HashMap<PeerKey, Peer>,
+    /// It is known which ended session this one continues.
+    recognized: bool,
+    peers: HashMap<PeerId, Peer>,
 }
 
 /// What is to be known of a peer to read its messages.
@@ -68,7 +68,7 @@ impl Session {
             router: None,
             sys_name: String::new(),
             sender: Sender::Other,
-            told_post_policy: [false; 2],
+            recognized: false,
             peers: HashMap::new(),
         }
     }
@@ -127,7 +127,7 @@ impl Session {
         let mut reader = Reader::new(message.body);
         let router = match self.router {
             Some(router) => router,
-            None => self.begin(rib, message, now),
+            None => self.begin(rib, message),
         };
         match message.kind {
             Kind::Termination => return Next::End,
@@ -143,32 +143,30 @@ impl Session {
                 return Next::Continue;
             }
         };
+        if message.kind == Kind::PeerUp {
+            self.peer_up(rib, router, &header, &mut reader, now, tally);
+            return Next::Continue;
+        }
+        if !self.recognized {
+            self.recognized = true;
+            rib.take_over(router, now);
+        }
         match message.kind {
-            Kind::PeerUp => self.peer_up(rib, router, &header, &mut reader, tally),
-            Kind::PeerDown => {
-                // without a word about peers that were never up: FRR sends such
-                self.peers.remove(&header.key);
-                rib.peer_down(router, header.key);
-            }
-            _ => self.route_monitoring(rib, router, &header, reader.rest(), tally),
+            Kind::PeerDown => self.peer_down(rib, router, &header, &mut reader),
+            _ => self.route_monitoring(rib, router, &header, reader.rest(), now, tally),
         }
         Next::Continue
     }
 
     /// The first message tells who it is. It should be an initiation.
-    fn begin(&mut self, rib: &mut Rib, message: Message<'_>, now: u64) -> RouterId {
+    fn begin(&mut self, rib: &mut Rib, message: Message<'_>) -> RouterId {
         let (sys_name, sys_descr) = match message.kind {
             Kind::Initiation => message::initiation(message.body),
             _ => Default::default(),
         };
         self.sys_name.clone_from(&sys_name);
         self.sender = Sender::of(&sys_name, &sys_descr);
-        let identity = Identity {
-            address: self.address,
-            sys_name,
-            sys_descr,
-        };
-        let router = rib.connect(identity, self.local, now);
+        let router = rib.connect(Identity::new(self.address, sys_name), self.local);
         self.router = Some(router);
         router
     }
@@ -179,6 +177,7 @@ impl Session {
         router: RouterId,
         header: &PeerHeader,
         reader: &mut Reader<'_>,
+        now: u64,
         tally: &mut Tally,
     ) {
         let opens = PeerUp::read(reader)
@@ -188,7 +187,35 @@ impl Session {
             tally.fault(Fault::Peer, || format!("OPENs in a peer-up: {error}"));
             Default::default()
         });
+        let Open { bgp_id, asn, .. } = sent;
+        self.recognize(rib, router, Speaker { bgp_id, asn }, now);
         self.add_peer(rib, router, header, &sent, &received, tally);
+    }
+
+    /// The router presents itself with these values.
+    fn recognize(&mut self, rib: &mut Rib, router: RouterId, speaker: Speaker, now: u64) {
+        if speaker.bgp_id != 0 {
+            rib.add_speaker(router, speaker, now);
+        } else if !self.recognized {
+            rib.take_over(router, now);
+        }
+        self.recognized = true;
+    }
+
+    fn peer_down(
+        &mut self,
+        rib: &mut Rib,
+        router: RouterId,
+        header: &PeerHeader,
+        reader: &mut Reader<'_>,
+    ) {
+        // FRR has no address of a neighbor on an interface that has not answered yet
+        if header.key.kind == PeerKind::Originated && reader.u8() != Ok(LOCAL_SYSTEM_CLOSED) {
+            return;
+        }
+        if let Some(peer) = rib.peer_down(router, &header.key) {
+            self.peers.remove(&peer);
+        }
     }
 
     fn add_peer(
@@ -200,14 +227,15 @@ impl Session {
         received: &Open,
         tally: &mut Tally,
     ) -> Option<PeerId> {
-        let known = self.peers.contains_key(&header.key);
+        let known = rib.peer(router, &header.key);
+        let known = known.is_some_and(|id| self.peers.contains_key(&id));
         if !known && self.peers.len() >= MAX_PEERS {
             let text = || format!("{} has more than {MAX_PEERS} peers", self.address);
             tally.fault(Fault::PeerLimit, text);
             return None;
         }
         let is_loc_rib = header.key.kind == PeerKind::LocRib;
-        let internal = !is_loc_rib && header.asn != 0 && header.asn == sent.asn;
+        let internal = !header.is_of_router() && header.asn != 0 && header.asn == sent.asn;
         let info = PeerInfo {
             asn: header.asn,
             bgp_id: header.bgp_id,
@@ -232,7 +260,7 @@ impl Session {
             _ => None,
         };
         state.single = self.sender == Sender::Gobgp && is_loc_rib;
-        self.peers.insert(header.key, state);
+        self.peers.insert(peer, state);
         Some(peer)
     }
 
@@ -242,19 +270,23 @@ impl Session {
         router: RouterId,
         header: &PeerHeader,
         bytes: &[u8],
+        now: u64,
         tally: &mut Tally,
     ) {
         let Some(view) = header.view else { return };
         let mut peer = rib.peer(router, &header.key);
-        if peer.is_none() && view == View::LocRib {
-            // GoBGP before 4.8 has no peer-up for it
+        if peer.is_none() && header.is_of_router() {
+            // GoBGP before 4.8 sends no peer-up for its Loc-RIB, and FRR none for its own routes
             let open = Open::default();
+            let PeerHeader { bgp_id, asn, .. } = *header;
+            self.recognize(rib, router, Speaker { bgp_id, asn }, now);
             peer = self.add_peer(rib, router, header, &open, &open, tally);
             if peer.is_none() {
                 return;
             }
         }
-        let (Some(id), Some(peer)) = (peer, self.peers.get_mut(&header.key)) else {
+        let known = peer.and_then(|id| Some((id, self.peers.get_mut(&id)?)));
+        let Some((id, peer)) = known else {
             let text = || format!("routes of peer {}, which is not up", header.key.address);
             tally.fault(Fault::UnknownPeer, text);
             return;
@@ -274,8 +306,6 @@ impl Session {
                     id,
                     view,
                     peer,
-                    told_post_policy: (self.sender == Sender::Frr)
-                        .then_some(&mut self.told_post_policy),
                     tally,
                 };
                 target.apply(&update, width);
@@ -293,10 +323,9 @@ impl Peer {
         internal: bool,
         local_asn: u32,
     ) -> Self {
-        let is_loc_rib = header.key.kind == PeerKind::LocRib;
         let own_asn = match (local_asn, header.asn) {
             (0, 0) => sent.asn,
-            (0, theirs) if is_loc_rib || internal => theirs,
+            (0, theirs) if header.is_of_router() || internal => theirs,
             (0, _) => sent.asn,
             (overriding, _) => overriding,
         };
@@ -324,16 +353,12 @@ struct Target<'a> {
     id: PeerId,
     view: View,
     peer: &'a mut Peer,
-    told_post_policy: Option<&'a mut [bool; 2]>,
     tally: &'a mut Tally,
 }
 
 impl Target<'_> {
     fn apply(&mut self, update: &Update<'_>, width: Width) {
         if let Some(family) = update.is_end_of_rib() {
-            if self.is_idle_mark(family) {
-                return;
-            }
             self.rib.end_of_rib(self.id, self.view, family);
             return;
         }
@@ -372,13 +397,6 @@ impl Target<'_> {
             });
             self.announce(family, reach.prefixes, attributes.as_ref());
         }
-    }
-
-    /// FRR marks the end of the post-policy view also where it does not send it, and an empty view would
-    /// silence the other one.
-    fn is_idle_mark(&self, family: Family) -> bool {
-        let told = self.told_post_policy.as_ref();
-        self.view == View::PostPolicy && told.is_some_and(|told| !told[family as usize])
     }
 
     /// Without attributes the routes count as withdrawn (RFC 7606 section 2).
@@ -423,11 +441,6 @@ impl Target<'_> {
         }
         let history = &mut self.peer.history[self.view as usize][family as usize];
         let form = history.decide(family, bytes);
-        if self.view == View::PostPolicy
-            && let Some(told) = &mut self.told_post_policy
-        {
-            told[family as usize] = true;
-        }
         if form.is_none() {
             let text = || format!("{} bytes of {} prefixes", bytes.len(), family.name());
             self.tally.fault(Fault::Nlri, text);

@@ -172,7 +172,7 @@ impl Rib {
         let best = winner.candidate.answer;
         let Some(candidate) = &found.candidate else {
             let why = match found.view {
-                View::PrePolicy if self.policy_view_answers(found) => "post-policy view",
+                View::PrePolicy if self.post_policy_answers(found) => "post-policy view",
                 _ => "Loc-RIB",
             };
             return (None, format!("the router's {why} answers in its place"));
@@ -193,13 +193,11 @@ impl Rib {
         (Some(step), self.describe(step, found, winner, all))
     }
 
-    fn policy_view_answers(&self, found: &Found) -> bool {
+    fn post_policy_answers(&self, found: &Found) -> bool {
         let family = found.route.prefix.family();
-        found.peer.policy_view(family) == View::PostPolicy
-            && self
-                .answers_of(found.peer.table.unwrap_or(TableId::GLOBAL), family)
-                .iter()
-                .any(|a| a.peer == found.peer_id)
+        let table = found.peer.table.unwrap_or(TableId::GLOBAL);
+        let mut answers = self.answers_of(table, family).iter();
+        answers.any(|a| (a.peer, a.view) == (found.peer_id, View::PostPolicy))
     }
 
     /// The values that differ at the step at which a route lost.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::attributes::AttributesId;
 use super::decision::{self, Candidate};
-use super::peer::{TableId, View};
+use super::peer::{Peer, PeerKind, Router, TableId, View};
 use super::prefix::{Family, split};
 use super::routes::Sole;
 use super::{Rib, of_family};
@@ -52,6 +52,18 @@ pub(super) struct Answer {
 /// The views that take part, by table and family.
 #[derive(Debug)]
 pub(super) struct Answers(Vec<[Vec<Answer>; 2]>);
+
+/// By view: whether a session carries routes in it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sends([bool; 3]);
+
+impl Sends {
+    /// End-of-RIB means something only for a view that the router sends. Without any route, each may be
+    /// one.
+    fn may_send(self, view: View) -> bool {
+        self.0[view as usize] || self.0 == [false; 3]
+    }
+}
 
 impl Answers {
     pub fn new(tables: usize) -> Self {
@@ -104,12 +116,25 @@ impl Rib {
     fn answers_of_router(&self, id: u32, family: Family, answers: &mut Answers) {
         let router = &self.routers[id];
         let rank = self.rank(id);
+        let sends = self.sends(router, family);
+        let newest = self
+            .newer_sessions(router)
+            .filter(|newer| newer.ended.is_none())
+            .max_by_key(|newer| newer.serial)
+            .map(|newest| (newest, self.sends(newest, family)));
+        // the newest session of the router has sent it in full, so this one is half-open
+        let is_superseded = |peer: &Peer, view: View| {
+            newest.is_some_and(|(newest, sends)| {
+                let held = newest.peers.get(&peer.key).map(|&id| &self.peers[id]);
+                sends.may_send(view) && held.is_some_and(|p| p.up && p.view(view, family).complete)
+            })
+        };
         let peers = router.peers.values().map(|&id| (id, &self.peers[id]));
         // tables for which the router's own choice is known in full
         let chosen: Vec<_> = peers
             .clone()
             .filter(|(_, p)| p.key.is_loc_rib() && !p.filtered)
-            .filter(|(_, p)| p.view(View::LocRib, family).counts())
+            .filter(|(_, p)| p.view(View::LocRib, family).has_routes())
             .filter_map(|(_, p)| p.table)
             .collect();
         for (id, peer) in peers {
@@ -119,9 +144,9 @@ impl Rib {
             } else if chosen.contains(&table) {
                 continue;
             } else {
-                peer.policy_view(family)
+                peer.policy_view(family, sends.0[View::PostPolicy as usize])
             };
-            if peer.view(view, family).counts() {
+            if peer.view(view, family).has_routes() && !is_superseded(peer, view) {
                 let answer = Answer {
                     rank,
                     view,
@@ -132,12 +157,28 @@ impl Rib {
         }
     }
 
+    /// The views that carry routes of the router's peers.
+    fn sends(&self, router: &Router, family: Family) -> Sends {
+        let mut sends = Sends::default();
+        let peers = router.peers.values().map(|&id| &self.peers[id]);
+        // routes of the router itself are in one view, whatever it sends of its peers
+        for peer in peers.filter(|peer| peer.key.kind != PeerKind::Originated) {
+            for (view, _, held) in peer.views().filter(|(_, f, _)| *f == family) {
+                sends.0[view as usize] |= held.has_routes();
+            }
+        }
+        sends
+    }
+
+    /// Sessions of the same router that began later.
+    fn newer_sessions<'a>(&'a self, router: &'a Router) -> impl Iterator<Item = &'a Router> {
+        let routers = self.routers.iter().map(|(_, router)| router);
+        routers.filter(|r| r.serial > router.serial && r.identity.is_same(&router.identity))
+    }
+
     fn rank(&self, id: u32) -> Rank {
         let router = &self.routers[id];
-        let older = self
-            .routers
-            .iter()
-            .any(|(_, r)| r.serial > router.serial && r.identity == router.identity);
+        let older = self.newer_sessions(router).next().is_some();
         match (router.local, older) {
             (true, false) => Rank::Local,
             (true, true) => Rank::LocalOlder,

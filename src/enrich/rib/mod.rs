@@ -21,6 +21,7 @@ mod lookup;
 mod maintain;
 mod peer;
 mod prefix;
+mod routers;
 mod routes;
 mod store;
 mod table;
@@ -45,7 +46,7 @@ pub use decision::Step;
 pub use explain::Explained;
 pub use handle::{Claim, RibHandle};
 pub use lookup::{Route, SHORTEST_NETWORK, is_unlabelled};
-pub use peer::{Identity, PeerInfo, PeerKey, PeerKind, TableId, View};
+pub use peer::{Identity, PeerInfo, PeerKey, PeerKind, Speaker, TableId, View};
 pub use prefix::{Family, Prefix};
 pub use routes::MAX_PATHS;
 
@@ -92,7 +93,7 @@ impl From<&config::Agent> for Settings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RouterId(u32);
 
-/// A peer of a router; good until the peer goes down.
+/// A peer of a router; valid until the peer is down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId(u32);
 
@@ -195,123 +196,6 @@ impl Rib {
         Some(TableId(place as u16))
     }
 
-    /// A session begins. It takes over from one of the same identity that has ended.
-    pub fn connect(&mut self, identity: Identity, local: bool, now: u64) -> RouterId {
-        self.serial += 1;
-        self.unsettled = true;
-        let ended = self.routers.iter().filter(|(_, r)| r.identity == identity);
-        let last = ended
-            .filter_map(|(id, r)| Some((r.ended?, r.serial, id)))
-            .max();
-        let Some((ended, _, id)) = last else {
-            return RouterId(self.routers.insert(Router {
-                identity,
-                local,
-                ended: None,
-                serial: self.serial,
-                peers: Default::default(),
-            }));
-        };
-        let router = &mut self.routers[id];
-        router.ended = None;
-        router.local = local;
-        router.serial = self.serial;
-        let before = ended.saturating_add(self.settings.stale_ms);
-        let until = now.saturating_add(self.settings.stale_ms);
-        for &peer in router.peers.values() {
-            for (_, view) in self.peers[peer].family_views_mut() {
-                view.extend(before, until);
-            }
-        }
-        RouterId(id)
-    }
-
-    /// A session ended: its routes are stale.
-    pub fn disconnect(&mut self, id: RouterId, now: u64) {
-        self.unsettled = true;
-        let router = &mut self.routers[id.0];
-        router.ended = Some(now);
-        let until = now.saturating_add(self.settings.stale_ms);
-        for &peer in router.peers.values() {
-            let peer = &mut self.peers[peer];
-            peer.up = false;
-            for (family, view) in peer.family_views_mut() {
-                view.retire(until, &mut |d| self.doomed.push((family, d)));
-            }
-        }
-        self.forget_void_peers(id.0);
-        let routers = self.routers.iter();
-        let ended: Vec<_> = routers
-            .filter_map(|(id, r)| Some((r.ended?, r.serial, id)))
-            .collect();
-        if ended.len() > MAX_ENDED
-            && let Some(&(.., oldest)) = ended.iter().min()
-        {
-            let peers: Vec<_> = self.routers[oldest].peers.values().copied().collect();
-            peers.into_iter().for_each(|peer| self.forget_peer(peer));
-            self.routers.remove(oldest);
-        }
-    }
-
-    /// A router whose session has ended is forgotten with all its routes.
-    pub fn forget_router(&mut self, id: RouterId) {
-        let ended = self.routers.get(id.0).is_some_and(|r| r.ended.is_some());
-        if ended {
-            self.unsettled = true;
-            let peers: Vec<_> = self.routers[id.0].peers.values().copied().collect();
-            peers.into_iter().for_each(|peer| self.forget_peer(peer));
-            self.routers.remove(id.0);
-        }
-    }
-
-    /// A peer is up. If it was up before, its session was reset and its routes are gone.
-    pub fn peer_up(
-        &mut self,
-        router: RouterId,
-        key: PeerKey,
-        info: PeerInfo,
-    ) -> Result<PeerId, Refused> {
-        self.unsettled = true;
-        if let Some(&id) = self.routers[router.0].peers.get(&key) {
-            if self.peers[id].up {
-                self.clear_peer(id);
-            }
-            let peer = &mut self.peers[id];
-            peer.up = true;
-            peer.filtered = false;
-            peer.info = info;
-            return Ok(PeerId(id));
-        }
-        if self.peers.len() >= MAX_PEERS {
-            return Err(Refused::Peers);
-        }
-        let table = self.table_of(key.distinguisher);
-        let id = self.peers.insert(Peer::new(router.0, key, info, table));
-        self.routers[router.0].peers.insert(key, id);
-        Ok(PeerId(id))
-    }
-
-    /// A peer is down and its routes gone, also those of an ended session.
-    pub fn peer_down(&mut self, router: RouterId, key: PeerKey) {
-        self.unsettled = true;
-        if let Some(id) = self.routers[router.0].peers.remove(&key) {
-            self.forget_peer(id);
-        }
-    }
-
-    /// The peer, if it is up.
-    pub fn peer(&self, router: RouterId, key: &PeerKey) -> Option<PeerId> {
-        let id = *self.routers[router.0].peers.get(key)?;
-        self.peers[id].up.then_some(PeerId(id))
-    }
-
-    /// Says that a Loc-RIB is filtered, or is not.
-    pub fn set_filtered(&mut self, peer: PeerId, filtered: bool) {
-        let peer = &mut self.peers[peer.0];
-        self.unsettled |= peer.filtered != filtered;
-        peer.filtered = filtered;
-    }
-
     /// Holds attributes for the routes about to be announced; to be released once. The mark is false if
     /// there was no memory for AS path and communities.
     pub fn acquire(&mut self, attributes: &Attributes) -> (AttributesId, bool) {
@@ -334,7 +218,6 @@ impl Rib {
         attributes: AttributesId,
     ) -> Result<(), Refused> {
         let family = prefix.family();
-        self.note_seen(peer, view, family);
         let id = peer.0;
         let peer = &mut self.peers[id];
         let asks = self.attributes.asks_to_discard(attributes);
@@ -361,6 +244,7 @@ impl Rib {
         };
         let universe = of_family!(self.prefixes, family, universe());
         self.attributes.retain(attributes);
+        self.unsettled |= !held.has_routes();
         let mut asked = false;
         let mut released = |old| {
             asked |= self.attributes.asks_to_discard(old);
@@ -419,24 +303,15 @@ impl Rib {
         self.held -= gone;
         self.changed |= gone > 0;
         self.winners.forget(family, number);
-        let generations = held.stale.len();
         held.stale.retain(|stale| !stale.routes.is_empty());
-        self.unsettled |= held.stale.len() < generations;
+        self.unsettled |= gone > 0 && !held.has_routes();
     }
 
-    /// The peer has said all it had: what is left of ended sessions is gone.
+    /// The peer has sent all that it has: what is left of ended sessions is removed.
     pub fn end_of_rib(&mut self, peer: PeerId, view: View, family: Family) {
-        self.note_seen(peer, view, family);
         let held = self.peers[peer.0].view_mut(view, family);
-        if !held.stale.is_empty() {
-            held.clear_stale(&mut |d| self.doomed.push((family, d)));
-            self.unsettled = true;
-        }
-    }
-
-    fn note_seen(&mut self, peer: PeerId, view: View, family: Family) {
-        let held = self.peers[peer.0].view_mut(view, family);
-        self.unsettled |= !held.seen;
-        held.seen = true;
+        self.unsettled |= !held.complete || !held.stale.is_empty();
+        held.complete = true;
+        held.clear_stale(&mut |d| self.doomed.push((family, d)));
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Routers, their peers, and what each peer's views hold.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::prefix::Family;
@@ -10,34 +10,111 @@ use super::routes::{Doomed, RouteTable};
 /// Generations of stale routes of one view: a session that flaps leaves one each time.
 const MAX_STALE: usize = 16;
 
-/// Who a BMP session comes from: what stays the same when the router connects again.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// Speakers of one router that are remembered: it has one, or one for each `local-as`.
+const MAX_SPEAKERS: usize = 16;
+
+/// The router of a BMP session, as far as it stays the same when the router connects again. Its sysDescr
+/// has the version in it (RFC 7854 section 4.4) and changes with an upgrade.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     pub address: IpAddr,
     pub sys_name: String,
-    pub sys_descr: String,
+    speakers: Vec<Speaker>,
 }
 
-/// RFC 7854 section 4.2, RFC 9069 section 4.1
+/// The BGP identifier and AS in an OPEN that a router sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Speaker {
+    pub bgp_id: u32,
+    pub asn: u32,
+}
+
+impl Identity {
+    pub fn new(address: IpAddr, sys_name: String) -> Self {
+        Self {
+            address,
+            sys_name,
+            speakers: Vec::new(),
+        }
+    }
+
+    /// True if the speaker was not known.
+    pub(super) fn add(&mut self, speaker: Speaker) -> bool {
+        let new = !self.speakers.contains(&speaker) && self.speakers.len() < MAX_SPEAKERS;
+        if new {
+            self.speakers.push(speaker);
+        }
+        new
+    }
+
+    pub(super) fn has_speaker(&self) -> bool {
+        !self.speakers.is_empty()
+    }
+
+    /// Whether two sessions are of one router. Two daemons of one machine may have one name, such as
+    /// "GoBGP": then the BGP identifiers differ. An identifier is unique within an AS only (RFC 6286).
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let same_address = self.address == other.address;
+        let shares = |a: &Speaker| {
+            let same = |b: &Speaker| a.bgp_id == b.bgp_id && (same_address || a.asn == b.asn);
+            other.speakers.iter().any(same)
+        };
+        self.sys_name == other.sys_name
+            && match self.has_speaker() && other.has_speaker() {
+                true => self.speakers.iter().any(shares),
+                false => same_address,
+            }
+    }
+}
+
+/// RFC 7854 section 4.2, RFC 9069 section 4.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PeerKind {
     Global,
     Distinguished,
     Local,
     LocRib,
+    /// The router itself, as the origin of routes (RFC 7854 section 8.2).
+    Originated,
 }
 
-/// What tells a peer from the others of its router.
+/// Identifies a peer of a router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerKey {
     pub kind: PeerKind,
     pub distinguisher: [u8; 8],
     pub address: IpAddr,
+    /// Two neighbors may have one link-local address, on two interfaces. These are 0 for a Loc-RIB and
+    /// for the router itself, of which a table has one each: senders fill them in as they like.
+    pub asn: u32,
+    pub bgp_id: u32,
 }
 
 impl PeerKey {
     pub fn is_loc_rib(&self) -> bool {
         self.kind == PeerKind::LocRib
+    }
+
+    /// The bounds of the keys that have all but AS and BGP identifier in common.
+    pub(super) fn place(&self) -> std::ops::RangeInclusive<Self> {
+        let with = |asn, bgp_id| Self {
+            asn,
+            bgp_id,
+            ..*self
+        };
+        with(0, 0)..=with(u32::MAX, u32::MAX)
+    }
+
+    /// Whether two keys of one place may be of one peer: some senders leave a value out in one message.
+    pub(super) fn may_be(&self, other: &Self) -> bool {
+        let agree = |a, b| a == b || a == 0 || b == 0;
+        agree(self.asn, other.asn) && agree(self.bgp_id, other.bgp_id)
+    }
+
+    /// The same, of a peer that is up: the values of the message are then known, too.
+    pub(super) fn may_name(&self, up: &Self) -> bool {
+        let agree = |own, up| own == up || up == 0;
+        agree(self.asn, up.asn) && agree(self.bgp_id, up.bgp_id)
     }
 }
 
@@ -75,7 +152,9 @@ pub(super) struct Router {
     pub ended: Option<u64>,
     /// Sessions in the order of their start.
     pub serial: u64,
-    pub peers: HashMap<PeerKey, u32>,
+    /// It has taken over the peers of an ended session.
+    pub continues: bool,
+    pub peers: BTreeMap<PeerKey, u32>,
 }
 
 #[derive(Debug)]
@@ -96,8 +175,8 @@ pub(super) struct Peer {
 #[derive(Debug, Default)]
 pub(super) struct FamilyView {
     pub fresh: RouteTable,
-    /// A route or End-of-RIB came since the peer is up.
-    pub seen: bool,
+    /// End-of-RIB arrived since the peer is up.
+    pub complete: bool,
     /// Of sessions that ended, newest last. No prefix is in two of them, or in one and in `fresh`.
     pub stale: Vec<Stale>,
 }
@@ -147,9 +226,12 @@ impl Peer {
         families.flat_map(|view| Family::ALL.into_iter().zip(view))
     }
 
-    /// The view that answers where no Loc-RIB does.
-    pub fn policy_view(&self, family: Family) -> View {
-        if self.view(View::PostPolicy, family).counts() {
+    /// The view that answers if no Loc-RIB does. `router_sends_post`: the router carries routes of other
+    /// peers in its post-policy view, so that an End-of-RIB without routes means that import policy
+    /// accepted none of this peer.
+    pub fn policy_view(&self, family: Family, router_sends_post: bool) -> View {
+        let post = self.view(View::PostPolicy, family);
+        if post.has_routes() || post.complete && router_sends_post {
             View::PostPolicy
         } else {
             View::PrePolicy
@@ -158,14 +240,14 @@ impl Peer {
 
     /// Neither up nor holding anything that is still good.
     pub fn is_void(&self) -> bool {
-        !self.up && self.views().all(|(.., view)| !view.counts())
+        !self.up && self.views().all(|(.., view)| !view.has_routes())
     }
 }
 
 impl FamilyView {
-    /// Whether the peer sends this view, as far as is known.
-    pub fn counts(&self) -> bool {
-        self.seen || !self.stale.is_empty()
+    /// Only such a view replaces others: senders report End-of-RIB also for views that they do not send.
+    pub fn has_routes(&self) -> bool {
+        self.tables().any(|routes| !routes.is_empty())
     }
 
     pub fn stale_routes(&self) -> usize {
@@ -182,7 +264,7 @@ impl FamilyView {
 
     /// The session ended: what was fresh is stale.
     pub fn retire(&mut self, until: u64, doom: &mut impl FnMut(Doomed)) {
-        self.seen = false;
+        self.complete = false;
         let routes = std::mem::take(&mut self.fresh);
         if !routes.is_empty() {
             self.stale.push(Stale { until, routes });
@@ -215,7 +297,7 @@ impl FamilyView {
     }
 
     pub fn clear(&mut self, doom: &mut impl FnMut(Doomed)) {
-        self.seen = false;
+        self.complete = false;
         doom(std::mem::take(&mut self.fresh).into_doomed());
         self.clear_stale(doom);
     }

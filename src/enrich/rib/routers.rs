@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Sessions and peers: which router a session belongs to, which peer a message is about, and what
+//! becomes of routes when a session or a peer ends.
+
+use super::peer::{Identity, Peer, PeerInfo, PeerKey, Router, Speaker};
+use super::{MAX_ENDED, MAX_PEERS, PeerId, Refused, Rib, RouterId};
+
+/// If more peers have one address, only a message with all values of a peer is about it: the search for
+/// the others must take little time.
+const MAX_AT_PLACE: usize = 64;
+
+impl Rib {
+    /// A session begins. As long as no [`Rib::add_speaker`] or [`Rib::take_over`] follows, it is not known
+    /// from which ended session it continues.
+    pub fn connect(&mut self, identity: Identity, local: bool) -> RouterId {
+        self.serial += 1;
+        self.unsettled = true;
+        RouterId(self.routers.insert(Router {
+            identity,
+            local,
+            ended: None,
+            serial: self.serial,
+            peers: Default::default(),
+            continues: false,
+        }))
+    }
+
+    /// The router sent an OPEN with these values, by which it is recognized.
+    pub fn add_speaker(&mut self, id: RouterId, speaker: Speaker, now: u64) {
+        if self.routers[id.0].identity.add(speaker) {
+            self.unsettled = true;
+            self.take_over(id, now);
+        }
+    }
+
+    /// Continues the ended session of the same router: its routes are now stale routes of this session.
+    /// Does nothing after the first time, and if it is not clear which session that is.
+    pub fn take_over(&mut self, id: RouterId, now: u64) {
+        let router = &self.routers[id.0];
+        if router.continues {
+            return;
+        }
+        let identity = &router.identity;
+        let ended = self.routers.iter().filter(|(_, r)| r.ended.is_some());
+        let same: Vec<_> = ended
+            .filter(|(_, r)| r.identity.is_same(identity))
+            .collect();
+        let Some(&(old, latest)) = same.iter().max_by_key(|(_, r)| r.serial) else {
+            return;
+        };
+        let mut others = same.iter().map(|(_, r)| &r.identity);
+        if !identity.has_speaker() && !others.all(|other| other.is_same(&latest.identity)) {
+            return;
+        }
+        self.unsettled = true;
+        let Some(old) = self.routers.remove(old) else {
+            return;
+        };
+        let before = old.ended.unwrap_or(now);
+        let before = before.saturating_add(self.settings.stale_ms);
+        let until = now.saturating_add(self.settings.stale_ms);
+        let router = &mut self.routers[id.0];
+        router.continues = true;
+        let mut surplus = Vec::new();
+        for (key, peer) in old.peers {
+            if router.peers.contains_key(&key) {
+                surplus.push(peer);
+                continue;
+            }
+            router.peers.insert(key, peer);
+            let peer = &mut self.peers[peer];
+            peer.router = id.0;
+            for (_, view) in peer.family_views_mut() {
+                view.extend(before, until);
+            }
+        }
+        surplus.into_iter().for_each(|peer| self.forget_peer(peer));
+    }
+
+    /// A session ended: its routes are stale.
+    pub fn disconnect(&mut self, id: RouterId, now: u64) {
+        self.unsettled = true;
+        let router = &mut self.routers[id.0];
+        router.ended = Some(now);
+        let until = now.saturating_add(self.settings.stale_ms);
+        for &peer in router.peers.values() {
+            let peer = &mut self.peers[peer];
+            peer.up = false;
+            for (family, view) in peer.family_views_mut() {
+                view.retire(until, &mut |d| self.doomed.push((family, d)));
+            }
+        }
+        self.forget_void_peers(id.0);
+        let routers = self.routers.iter();
+        let ended: Vec<_> = routers
+            .filter_map(|(id, r)| Some((r.ended?, r.serial, id)))
+            .collect();
+        if ended.len() > MAX_ENDED
+            && let Some(&(.., oldest)) = ended.iter().min()
+        {
+            let peers: Vec<_> = self.routers[oldest].peers.values().copied().collect();
+            peers.into_iter().for_each(|peer| self.forget_peer(peer));
+            self.routers.remove(oldest);
+        }
+    }
+
+    /// Forgets a router whose session has ended, with all its routes.
+    pub fn forget_router(&mut self, id: RouterId) {
+        let ended = self.routers.get(id.0).is_some_and(|r| r.ended.is_some());
+        if ended {
+            self.unsettled = true;
+            let peers: Vec<_> = self.routers[id.0].peers.values().copied().collect();
+            peers.into_iter().for_each(|peer| self.forget_peer(peer));
+            self.routers.remove(id.0);
+        }
+    }
+
+    /// A peer is up. If it was up before, its session was reset and its routes are removed.
+    pub fn peer_up(
+        &mut self,
+        router: RouterId,
+        key: PeerKey,
+        info: PeerInfo,
+    ) -> Result<PeerId, Refused> {
+        self.unsettled = true;
+        let known = self.routers[router.0].peers.get(&key).copied();
+        if let Some(id) = known.or_else(|| self.rename_ended(router, key)) {
+            if self.peers[id].up {
+                self.clear_peer(id);
+            }
+            let peer = &mut self.peers[id];
+            peer.up = true;
+            peer.filtered = false;
+            peer.info = info;
+            return Ok(PeerId(id));
+        }
+        if self.peers.len() >= MAX_PEERS {
+            return Err(Refused::Peers);
+        }
+        let table = self.table_of(key.distinguisher);
+        let id = self.peers.insert(Peer::new(router.0, key, info, table));
+        self.routers[router.0].peers.insert(key, id);
+        Ok(PeerId(id))
+    }
+
+    /// The only peer of an ended session at this place, under its new key: its BGP identifier changed
+    /// while the router was away.
+    fn rename_ended(&mut self, router: RouterId, key: PeerKey) -> Option<u32> {
+        let ended = |_: &PeerKey, peer: &Peer| !peer.up;
+        let id = self.only_peer(router, &key, ended)?;
+        let peer = &mut self.peers[id];
+        let peers = &mut self.routers[router.0].peers;
+        peers.remove(&peer.key);
+        peers.insert(key, id);
+        peer.key = key;
+        Some(id)
+    }
+
+    /// A peer is down and its routes are removed, also those of an ended session. Returns the peer.
+    ///
+    /// FRR reports neighbors that are configured and not up with what it has of AS and BGP identifier,
+    /// or 0. Such a message must not remove another neighbor that is up at the same link-local address.
+    pub fn peer_down(&mut self, router: RouterId, key: &PeerKey) -> Option<PeerId> {
+        let up = |held: &PeerKey, peer: &Peer| peer.up && key.may_name(held);
+        let ended = |held: &PeerKey, peer: &Peer| !peer.up && key.may_be(held);
+        let exact = self.routers[router.0].peers.get(key).copied();
+        let id = exact
+            .or_else(|| self.only_peer(router, key, up))
+            .or_else(|| self.only_peer(router, key, ended))?;
+        let key = self.peers[id].key;
+        self.routers[router.0].peers.remove(&key);
+        self.forget_peer(id);
+        Some(PeerId(id))
+    }
+
+    /// The peer that a message is about, if it is up: the one with all values of the header, or the only
+    /// one that agrees with those that both have.
+    pub fn peer(&self, router: RouterId, key: &PeerKey) -> Option<PeerId> {
+        let exact = self.routers[router.0].peers.get(key).copied();
+        let id = match exact {
+            Some(id) if self.peers[id].up => id,
+            _ => self.only_peer(router, key, |held, peer| peer.up && key.may_be(held))?,
+        };
+        Some(PeerId(id))
+    }
+
+    /// The peer at the place of `key` that fits, if there is only one.
+    fn only_peer(
+        &self,
+        router: RouterId,
+        key: &PeerKey,
+        fits: impl Fn(&PeerKey, &Peer) -> bool,
+    ) -> Option<u32> {
+        let mut peers = self.routers[router.0].peers.range(key.place());
+        let near = peers.by_ref().take(MAX_AT_PLACE);
+        let mut fitting = near.filter(|(held, id)| fits(held, &self.peers[**id]));
+        let (_, id) = fitting.next()?;
+        let is_only = fitting.next().is_none() && peers.next().is_none();
+        is_only.then_some(*id)
+    }
+
+    /// Records whether a Loc-RIB is filtered.
+    pub fn set_filtered(&mut self, peer: PeerId, filtered: bool) {
+        let peer = &mut self.peers[peer.0];
+        self.unsettled |= peer.filtered != filtered;
+        peer.filtered = filtered;
+    }
+}
