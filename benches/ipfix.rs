@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use common::machine::thread_time;
 use common::report::{Cell, Report, Table, rounds};
 use common::stats::Figure;
+use rfm::clock::Clock;
 use rfm::config::{IpfixBind, IpfixCollector, Transport};
 use rfm::enrich::{Way, Ways};
 use rfm::errors::Errors;
@@ -164,7 +165,13 @@ fn add(message: &mut Message, part: &CompletedFlow, ways: &Ways) -> bool {
     if !message.has_room(shape.id(), LONGEST, MAX_LENGTH) {
         return false;
     }
-    shape.record(LAYOUT, part, ways, message.record(shape.id()));
+    shape.record(
+        LAYOUT,
+        part,
+        &Clock::with_offset(0),
+        ways,
+        message.record(shape.id()),
+    );
     true
 }
 
@@ -232,6 +239,7 @@ impl Exporter {
             layout: LAYOUT,
             sample_rate: 1,
             lookups: Arc::default(),
+            clock: Clock::with_offset(0),
         };
         let (threads, (tell, took)) = (Threads::new(), mpsc::channel());
         let errors = Arc::new(Errors::default());

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Kernel stamps → wall clock.
 //!
-//! The kernel stamps records with CLOCK_BOOTTIME, which never steps. The offset to the wall clock is
-//! measured each second and applied when a record arrives, so that a stepped clock or a suspend moves
-//! later flows only.
+//! The kernel stamps records with CLOCK_BOOTTIME, which never steps, and flows keep these times. Both
+//! times of a flow are converted together when the flow leaves rfm, with the offset of that moment: a step
+//! of the wall clock moves start and end alike and never changes a duration.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,8 @@ const REFRESH_AFTER: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct Clock {
     offset: i64,
-    measured: Instant,
+    /// `None`: the offset is fixed.
+    measured: Option<Instant>,
 }
 
 impl Clock {
@@ -24,23 +25,25 @@ impl Clock {
     pub fn new() -> Self {
         Self {
             offset: measure(),
-            measured: Instant::now(),
+            measured: Some(Instant::now()),
         }
     }
 
-    /// A clock with a known offset.
+    /// A clock with a known offset, which stays.
     pub fn with_offset(offset: i64) -> Self {
         Self {
             offset,
-            measured: Instant::now(),
+            measured: None,
         }
     }
 
     /// Measures again if the last time is a second ago.
     pub fn refresh(&mut self, now: Instant) {
-        if now.saturating_duration_since(self.measured) >= REFRESH_AFTER {
+        if let Some(measured) = &mut self.measured
+            && now.saturating_duration_since(*measured) >= REFRESH_AFTER
+        {
             self.offset = measure();
-            self.measured = now;
+            *measured = now;
         }
     }
 
@@ -54,6 +57,11 @@ impl Default for Clock {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// CLOCK_BOOTTIME now, in nanoseconds, as in the times of records.
+pub fn boot_ns() -> u64 {
+    nanoseconds(clock_gettime(ClockId::Boottime)).unsigned_abs()
 }
 
 fn nanoseconds(t: Timespec) -> i64 {
@@ -84,7 +92,7 @@ mod tests {
     #[test]
     fn a_stamp_taken_now_is_the_wall_clock_now() {
         let clock = Clock::new();
-        let boot = nanoseconds(clock_gettime(ClockId::Boottime)) as u64;
+        let boot = boot_ns();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let wall = clock.wall(boot);
         let difference = (now.as_nanos() as u64).abs_diff(wall);
@@ -92,13 +100,26 @@ mod tests {
     }
 
     #[test]
-    fn a_step_moves_later_stamps_only() {
-        let mut clock = Clock::with_offset(500);
-        let earlier = clock.wall(1_000);
+    fn the_offset_is_measured_again_after_a_second() {
+        let mut clock = Clock::new();
+        clock.offset = 500;
         clock.refresh(Instant::now());
-        assert_eq!(clock.wall(1_000), earlier, "within a second nothing moves");
+        assert_eq!(clock.offset, 500);
         clock.refresh(Instant::now() + REFRESH_AFTER);
-        assert_ne!(clock.wall(1_000), earlier);
+        assert_ne!(clock.offset, 500);
+        let mut fixed = Clock::with_offset(500);
+        fixed.refresh(Instant::now() + REFRESH_AFTER);
+        assert_eq!(fixed.offset, 500);
+    }
+
+    #[test]
+    fn a_step_of_the_wall_clock_moves_start_and_end_alike() {
+        const DAY: i64 = 86_400_000_000_000;
+        let (first, last) = (5_000_000_000, 65_000_000_000);
+        for step in [-1_095 * DAY, -30 * DAY, 0, 30 * DAY, 1_095 * DAY] {
+            let clock = Clock::with_offset(20_000 * DAY + step);
+            assert_eq!(clock.wall(last) - clock.wall(first), last - first);
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use super::{Error, Running};
 use crate::bpf::counters::Counters;
+use crate::clock::Clock;
 use crate::config::{Agent, Config};
 use crate::enrich::rib::RibHandle;
 use crate::enrich::{Enricher, Ways};
@@ -64,6 +65,7 @@ impl Export {
             },
             sample_rate: agent.bpf.sample_rate,
             lookups: self.lookups.clone(),
+            clock: Clock::new(),
         };
         let (outlet, inlet) = Outlet::new(ipfix.directions.clone(), self.losses.clone());
         (Some(outlet), Some(Exporter { settings, inlet }))

@@ -66,16 +66,13 @@ static __always_inline int rfm_combine(const struct rfm_taken *packet)
 /* Beside the flags of a slot, for functions that are not inlined. */
 #define RFM_ORIGIN_EGRESS (1u << 29)
 
-/* IP octets: frames without what stands before the IP header, and without Ethernet padding. */
-static __always_inline __u32 rfm_octets_of(struct __sk_buff *skb, __u32 slot,
-					   const union rfm_network *net,
-					   const struct rfm_transport *tr,
-					   const union rfm_wire *wire)
+/* IP octets of a GSO packet's segments: frames without what stands before the IP header. */
+static __always_inline __u32 rfm_segment_octets(struct __sk_buff *skb, __u32 slot,
+						const union rfm_network *net,
+						const union rfm_wire *wire)
 {
 	__u32 tag_len = skb->vlan_present ? VLAN_HLEN : 0;
 
-	if (!skb->gso_size)
-		return tr->octets;
 	return wire->bytes - wire->packets * (net->offset - rfm_frame_start(skb, slot) + tag_len);
 }
 
@@ -84,7 +81,7 @@ static __always_inline __u32 rfm_octets_of(struct __sk_buff *skb, __u32 slot,
  * what it must know comes in five words. Non-zero: the packet was lost on its way to userspace.
  */
 static __always_inline int rfm_take(struct __sk_buff *skb, __u64 network, __u32 origin, __u32 rate,
-				    __u64 wire, int cached)
+				    __u64 wire, int plain, int cached)
 {
 	__u32 slot = origin & ~RFM_ORIGIN_EGRESS;
 	__u32 direction = origin & RFM_ORIGIN_EGRESS ? RFM_EGRESS : RFM_INGRESS;
@@ -100,7 +97,9 @@ static __always_inline int rfm_take(struct __sk_buff *skb, __u64 network, __u32 
 	rfm_open(&cur, skb);
 	if (rfm_parse_flow(&cur, &net, rfm_extensions_skb, &packet.key, tr))
 		return -1;
-	packet.octets = rfm_octets_of(skb, slot, &net, tr, &packet.wire);
+	packet.octets = tr->octets;
+	if (!plain && skb->gso_size)
+		packet.octets = rfm_segment_octets(skb, slot, &net, &packet.wire);
 	packet.key.word[4] = rfm_join((slot & RFM_SLOT_MASK) - 1, tr->ports);
 	packet.key.word[5] =
 		rfm_join(rfm_join16(net.vlan_outer, net.vlan_inner),
@@ -111,13 +110,13 @@ static __always_inline int rfm_take(struct __sk_buff *skb, __u64 network, __u32 
 __noinline int rfm_take_cached(struct __sk_buff *skb, __u64 network, __u32 origin, __u32 rate,
 			       __u64 wire)
 {
-	return rfm_take(skb, network, origin, rate, wire, 1);
+	return rfm_take(skb, network, origin, rate, wire, 0, 1);
 }
 
 __noinline int rfm_take_event(struct __sk_buff *skb, __u64 network, __u32 origin, __u32 rate,
 			      __u64 wire)
 {
-	return rfm_take(skb, network, origin, rate, wire, 0);
+	return rfm_take(skb, network, origin, rate, wire, 0, 0);
 }
 
 /* Counts a packet that has flows, and takes it if it is its turn. */
@@ -141,7 +140,7 @@ static __always_inline int rfm_count(struct __sk_buff *skb, struct rfm_counters 
 	if (!cached)
 		lost = rfm_take_event(skb, net->word, origin, rate, wire.word);
 	else if (plain)
-		lost = rfm_take(skb, net->word, origin, rate, wire.word, 1);
+		lost = rfm_take(skb, net->word, origin, rate, wire.word, 1, 1);
 	else
 		lost = rfm_take_cached(skb, net->word, origin, rate, wire.word);
 	if (lost) {

@@ -12,6 +12,7 @@ use super::change::body;
 use super::params::Params;
 use super::routes::{Refusal, Reply, Routes, json};
 use super::{api, rfc3339, rfc3339_ns};
+use crate::clock::Clock;
 use crate::config::{Named, Rule};
 use crate::export::http::Peer;
 use crate::firewall::handle::{self, Asker, Edit, Handle, Listed};
@@ -57,8 +58,9 @@ impl Routes {
             let port = report.ports.iter().find(|port| port.ifindex == ifindex);
             port.map_or_else(String::new, |port| port.name.clone())
         };
+        let clock = Clock::new();
         let dropped = report.dropped.iter();
-        let dropped_flows = dropped.map(|flow| dropped_flow(flow, name(flow.key.ifindex)));
+        let dropped_flows = dropped.map(|flow| dropped_flow(flow, name(flow.key.ifindex), &clock));
         let dropped_flows = dropped_flows.collect();
         let [allow, runtime, config, blackhole] = report.rules.map(|n| n as u64);
         let interfaces = report.ports.into_iter().map(|port| {
@@ -214,7 +216,7 @@ pub fn written(rule: &Rule) -> api::FirewallRule {
     }
 }
 
-fn dropped_flow(flow: &FlowRecord, interface: String) -> api::FirewallFlow {
+fn dropped_flow(flow: &FlowRecord, interface: String, clock: &Clock) -> api::FirewallFlow {
     let (key, rate) = (&flow.key, u64::from(flow.sample_rate));
     api::FirewallFlow {
         interface,
@@ -228,7 +230,7 @@ fn dropped_flow(flow: &FlowRecord, interface: String) -> api::FirewallFlow {
         bytes: flow.bytes.saturating_mul(rate),
         sampled_packets: flow.packets,
         sample_rate: flow.sample_rate,
-        last: rfc3339_ns(flow.last),
+        last: rfc3339_ns(clock.wall(flow.last)),
     }
 }
 

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Json};
 
 use super::{api, rfc3339_ns};
+use crate::clock::Clock;
 use crate::flow::labels::Endpoint;
 use crate::flow::query::{Field, FlowRow, Group, Sum, Value};
 use crate::interfaces::Interfaces;
 
-pub fn flow(row: &FlowRow, interfaces: &Interfaces) -> api::Flow {
+pub fn flow(row: &FlowRow, interfaces: &Interfaces, clock: &Clock) -> api::Flow {
     let (record, sum) = (&row.record, &row.sum);
     let key = &record.key;
     let name = |ifindex| interfaces.name_of(ifindex).map(|name| name.to_string());
@@ -33,8 +34,8 @@ pub fn flow(row: &FlowRow, interfaces: &Interfaces) -> api::Flow {
         sample_rate: record.sample_rate,
         bytes_per_second: sum.bytes_per_second,
         packets_per_second: sum.packets_per_second,
-        first: rfc3339_ns(record.first),
-        last: rfc3339_ns(record.last),
+        first: rfc3339_ns(clock.wall(record.first)),
+        last: rfc3339_ns(clock.wall(record.last)),
         tcp_flags: record.tcp_flags,
         tos: record.tos,
         input_interface: (input > 0).then(|| name(input)).flatten(),

@@ -11,6 +11,7 @@ use hyper::{Request, StatusCode};
 use super::params::{self, Asked, Params};
 use super::routes::{Refusal, Reply, Routes, json};
 use super::{api, flows, rfc3339, stack, status};
+use crate::clock::Clock;
 use crate::export::http::respond;
 use crate::flow::query::{Question, Scan};
 use crate::flow::snapshot::Snapshot;
@@ -61,13 +62,14 @@ impl Routes {
         self.resolve(&mut asked)?;
         let (rows, matched) = self.scan(asked, Question::Flows)?;
         let interfaces = &self.sources.scrape.interfaces;
+        let clock = Clock::new();
         json(&api::FlowList {
             time: rfc3339(SystemTime::now()),
             sample_rate: self.sample_rate(),
             matched,
             flows: rows
                 .iter()
-                .map(|row| flows::flow(row, interfaces))
+                .map(|row| flows::flow(row, interfaces, &clock))
                 .collect(),
         })
     }

@@ -9,7 +9,6 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::bpf::record::{self, DecodeError};
-use crate::clock::Clock;
 use crate::flow::key::{FlowKey, FlowRecord};
 use crate::flow::outlet::Outlet;
 use crate::flow::table::{CompletedFlow, EndReason};
@@ -22,7 +21,6 @@ const MAX_FLOWS: usize = 4096;
 const MAX_TOLD: usize = 100;
 
 pub struct Drops {
-    clock: Clock,
     flows: HashMap<FlowKey, FlowRecord>,
     until: Instant,
 }
@@ -30,7 +28,6 @@ pub struct Drops {
 impl Drops {
     pub fn new(now: Instant) -> Self {
         Self {
-            clock: Clock::new(),
             flows: HashMap::new(),
             until: now + INTERVAL,
         }
@@ -39,7 +36,7 @@ impl Drops {
     /// One record of the ring.
     pub fn take(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
         // the slot of these is the ifindex
-        let record = record::decode(bytes, &self.clock, Some)?;
+        let record = record::decode(bytes, Some)?;
         self.add(record);
         Ok(())
     }
@@ -64,7 +61,6 @@ impl Drops {
 
     /// Ends an interval that is over: its flows go to the collectors; the largest come back.
     pub fn turn(&mut self, now: Instant, outlet: Option<&mut Outlet>) -> Option<Vec<FlowRecord>> {
-        self.clock.refresh(now);
         if now < self.until {
             return None;
         }

@@ -90,7 +90,7 @@ pub struct FlowRecord {
     pub bytes: u64,
     /// IP headers and payloads, bytes (RFC 7012 octetDeltaCount).
     pub octets: u64,
-    /// Wall clock of the first and last packet, nanoseconds since the Unix epoch.
+    /// CLOCK_BOOTTIME of the first and last packet, nanoseconds; [`crate::clock::Clock`] converts it.
     pub first: u64,
     pub last: u64,
     /// The 1-in-N under which the packets were taken; at least 1.

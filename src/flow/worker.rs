@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, never, select};
 
@@ -14,6 +14,7 @@ use super::query::{Facts, Scan};
 use super::rollup::{self, Rollup, Tally};
 use super::snapshot::{Snapshot, Totals};
 use super::table::{self, CompletedFlow, FlowTable, Ledger};
+use crate::clock;
 use crate::config::StaticPrefix;
 use crate::threads::Heartbeat;
 
@@ -299,7 +300,7 @@ impl<N: Names, K: Knowledge> Worker<N, K> {
         let Some(mut scan) = self.scans.pop_front() else {
             return false;
         };
-        let now_ns = wall_clock_ns();
+        let now_ns = clock::boot_ns();
         if scan.go_on(&self.table, &self.books, now_ns, SCAN_PER_TURN) {
             scan.finish(&self.books, now_ns);
         } else {
@@ -330,12 +331,6 @@ impl<N: Names, K: Knowledge> Worker<N, K> {
             series_folded: rollup.folded(),
         }
     }
-}
-
-/// Nanoseconds since the Unix epoch, as in the times of records.
-fn wall_clock_ns() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_nanos() as u64)
 }
 
 /// Keeps the rollup in step with the table.

@@ -347,9 +347,8 @@ impl Kernel {
             .drain(..)
             .map(|bytes| {
                 let slot = |slot| self.watched.get(slot as usize).copied();
-                let record =
-                    record::decode(&bytes, &clock, slot).unwrap_or_else(|e| panic!("{name}: {e}"));
-                check_times(name, &record, since);
+                let record = record::decode(&bytes, slot).unwrap_or_else(|e| panic!("{name}: {e}"));
+                check_times(name, &record, &clock, since);
                 seen(&record)
             })
             .collect()
@@ -423,18 +422,15 @@ fn seen(record: &FlowRecord) -> Record {
 }
 
 /// The packet was seen between the action's begin and now, and was made here.
-fn check_times(name: &str, record: &FlowRecord, since: SystemTime) {
+fn check_times(name: &str, record: &FlowRecord, clock: &Clock, since: SystemTime) {
     let nanoseconds = |time: SystemTime| {
         let since_epoch = time.duration_since(UNIX_EPOCH).expect("after 1970");
         since_epoch.as_nanos() as u64
     };
     let earliest = nanoseconds(since - CLOCK_TOLERANCE);
     let latest = nanoseconds(SystemTime::now() + CLOCK_TOLERANCE);
-    assert!(record.first <= record.last, "{name}");
-    assert!(
-        earliest <= record.first,
-        "{name}: {} < {earliest}",
-        record.first
-    );
-    assert!(record.last <= latest, "{name}: {} > {latest}", record.last);
+    let [first, last] = [record.first, record.last].map(|time| clock.wall(time));
+    assert!(first <= last, "{name}");
+    assert!(earliest <= first, "{name}: {first} < {earliest}");
+    assert!(last <= latest, "{name}: {last} > {latest}");
 }

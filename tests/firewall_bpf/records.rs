@@ -6,7 +6,6 @@ use std::rc::Rc;
 
 use libbpf_rs::RingBufferBuilder;
 use rfm::bpf::record;
-use rfm::clock::Clock;
 use rfm::flow::key::{Direction, Family, FlowRecord};
 
 use crate::gate::Verdict::{Drop, Pass};
@@ -20,7 +19,7 @@ fn records(gate: &Gate) -> Vec<FlowRecord> {
     let mut builder = RingBufferBuilder::new();
     builder
         .add(&ring, move |bytes| {
-            let record = record::decode(bytes, &Clock::new(), Some).expect("a record");
+            let record = record::decode(bytes, Some).expect("a record");
             taken.borrow_mut().push(record);
             0
         })

@@ -13,7 +13,7 @@ use rfm::flow::table::{CompletedFlow, EndReason};
 
 use super::common::lab::run;
 use super::decode::Record;
-use super::rig::{DOMAIN, Listener, Rig, ways};
+use super::rig::{DOMAIN, Listener, OFFSET, Rig, ways};
 
 fn any_key() -> impl Strategy<Value = FlowKey> {
     let protocol = prop_oneof![Just(1u8), Just(6), Just(17), Just(58), any::<u8>()];
@@ -120,8 +120,18 @@ fn expected(part: &CompletedFlow) -> BTreeMap<u16, Vec<u8>> {
         (1, r.octets.to_be_bytes().into()),
         (2, r.packets.to_be_bytes().into()),
         (352, r.bytes.to_be_bytes().into()),
-        (152, (r.first / 1_000_000).to_be_bytes().into()),
-        (153, (r.last / 1_000_000).to_be_bytes().into()),
+        (
+            152,
+            (r.first.saturating_add_signed(OFFSET) / 1_000_000)
+                .to_be_bytes()
+                .into(),
+        ),
+        (
+            153,
+            (r.last.saturating_add_signed(OFFSET) / 1_000_000)
+                .to_be_bytes()
+                .into(),
+        ),
         (10, input.to_be_bytes().into()),
         (14, output.to_be_bytes().into()),
         (61, vec![u8::from(egress)]),

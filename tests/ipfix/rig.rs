@@ -6,6 +6,7 @@ use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rfm::clock::Clock;
 use rfm::config::{IpfixBind, IpfixCollector, Transport};
 use rfm::enrich::{Way, Ways};
 use rfm::errors::Errors;
@@ -23,6 +24,8 @@ use super::decode::{Decoded, Decoder, Record};
 
 pub const PATIENCE: Duration = Duration::from_secs(10);
 pub const DOMAIN: u32 = 77;
+/// From CLOCK_BOOTTIME, in the records, to the wall clock, in the messages.
+pub const OFFSET: i64 = 1_700_000_000_000_000_000;
 
 /// Everything is known, made up from the key.
 pub fn ways(key: &FlowKey) -> Ways {
@@ -104,6 +107,7 @@ impl Rig {
             layout: LAYOUT,
             sample_rate: 1,
             lookups: Arc::default(),
+            clock: Clock::with_offset(OFFSET),
         };
         let errors = Arc::new(Errors::default());
         let (threads, theirs) = (Threads::new(), errors.clone());
@@ -244,8 +248,8 @@ pub fn part(port: u16) -> CompletedFlow {
             packets: 3,
             bytes: 180,
             octets: 138,
-            first: 1_700_000_000_123_456_789,
-            last: 1_700_000_001_000_000_000,
+            first: 1_000_123_456_789,
+            last: 1_001_000_000_000,
             sample_rate: 1,
             ingress_ifindex: 3,
             src_mac: [2, 0, 0, 0, 0, 1],

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use super::fields::{Pen, RecordPen, TemplatePen, element as e};
+use crate::clock::Clock;
 use crate::enrich::{Way, Ways};
 use crate::flow::key::{Direction, Family, FlowKey, FlowRecord};
 use crate::flow::table::{CompletedFlow, EndReason};
@@ -97,9 +98,19 @@ impl Shape {
         record_length
     }
 
-    /// Appends the record of a part.
-    pub fn record(self, layout: Layout, part: &CompletedFlow, ways: &Ways, out: &mut Vec<u8>) {
-        write(&mut RecordPen(out), self, layout, part, ways);
+    /// Appends the record of a part, with its times on the wall clock.
+    pub fn record(
+        self,
+        layout: Layout,
+        part: &CompletedFlow,
+        clock: &Clock,
+        ways: &Ways,
+        out: &mut Vec<u8>,
+    ) {
+        let mut part = *part;
+        let record = &mut part.record;
+        (record.first, record.last) = (clock.wall(record.first), clock.wall(record.last));
+        write(&mut RecordPen(out), self, layout, &part, ways);
     }
 }
 

@@ -15,6 +15,7 @@ use super::options::{Interface, Statistics};
 use super::own::OwnConnections;
 use super::resolve::Names;
 use super::tally::Tally;
+use crate::clock::Clock;
 use crate::config::{self, Transport};
 use crate::enrich::Ways;
 use crate::errors::Errors;
@@ -41,6 +42,8 @@ pub struct Settings {
     pub sample_rate: u32,
     /// When it changes, names are looked up again.
     pub lookups: Arc<AtomicU32>,
+    /// From the times of records to those of messages.
+    pub clock: Clock,
 }
 
 /// A collector by its name.
@@ -116,6 +119,7 @@ struct Exporter<S> {
     sources: S,
     layout: Layout,
     domain: u32,
+    clock: Clock,
     collectors: Vec<Collector>,
     own: OwnConnections,
     lookups: Arc<AtomicU32>,
@@ -153,6 +157,7 @@ impl<S: Sources> Exporter<S> {
             sources,
             layout,
             domain: settings.domain,
+            clock: settings.clock,
             collectors: collectors.collect(),
             own: OwnConnections::default(),
             looked_up: settings.lookups.load(Ordering::Acquire),
@@ -204,6 +209,7 @@ impl<S: Sources> Exporter<S> {
     /// is announced.
     fn export(&mut self, batch: &mut Vec<CompletedFlow>) {
         let now = Instant::now();
+        self.clock.refresh(now);
         self.sources.refresh((now - self.epoch).as_millis() as u64);
         let rate = self.sample_rate;
         if batch.iter().any(|part| part.record.sample_rate != rate) {
@@ -230,7 +236,7 @@ impl<S: Sources> Exporter<S> {
         }
         let ways = self.sources.ways(&part.record.key);
         let out = self.message.record(shape.id());
-        shape.record(self.layout, part, &ways, out);
+        shape.record(self.layout, part, &self.clock, &ways, out);
         let mut load = Load::default();
         load.add(part);
         self.message.carries(load);

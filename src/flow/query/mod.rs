@@ -124,7 +124,7 @@ pub struct Sum {
 }
 
 impl Sum {
-    /// What the part in progress of one flow carries; `now_ns` is the wall clock.
+    /// What the part in progress of one flow carries; `now_ns` is CLOCK_BOOTTIME.
     fn of(record: &FlowRecord, now_ns: u64) -> Self {
         let rate = u64::from(record.sample_rate);
         let bytes = record.bytes.wrapping_mul(rate);

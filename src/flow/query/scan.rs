@@ -54,7 +54,7 @@ impl Scan {
         }
     }
 
-    /// Goes on for `time`; true when the walk is at its end. `now_ns` is the wall clock.
+    /// Goes on for `time`; true when the walk is at its end. `now_ns` is CLOCK_BOOTTIME.
     pub fn go_on(
         &mut self,
         table: &FlowTable,
