@@ -54,6 +54,10 @@ impl<T> Slab<T> {
         self.entries.get(i as usize)?.as_ref()
     }
 
+    pub fn get_mut(&mut self, i: u32) -> Option<&mut T> {
+        self.entries.get_mut(i as usize)?.as_mut()
+    }
+
     pub fn remove(&mut self, i: u32) -> Option<T> {
         let value = self.entries.get_mut(i as usize)?.take()?;
         self.len -= 1;

@@ -332,7 +332,7 @@ impl Lab {
 
     pub fn pass(&mut self, ms: u64) {
         self.now += ms;
-        self.rib.expire(self.now);
+        while self.rib.expire(self.now) {}
         while self.rib.sweep() {}
         self.rib.compact();
         self.rib.settle();

@@ -10,6 +10,7 @@ mod data;
 mod explain;
 mod joined;
 mod lookups;
+mod many;
 mod model;
 mod peers;
 mod properties;

@@ -115,9 +115,13 @@ enum Standing {
 pub(super) struct Blackholes {
     policy: BlackholePolicy,
     taken: BTreeSet<Place>,
+    /// The same, in the order of peers.
+    by_peer: BTreeSet<(u32, Prefix, View)>,
     /// Distinct ones in `taken`.
     prefixes: usize,
     touched: Vec<Touched>,
+    /// Peers whose views were removed or whose data changed.
+    disturbed: Vec<u32>,
     /// Some that would be taken are not: they are looked for when there is room.
     left_out: bool,
     /// The number of the next prefix of the search for them.
@@ -143,6 +147,26 @@ impl Blackholes {
         self.touched.push(Touched { place, announced });
     }
 
+    pub fn disturb(&mut self, peer: u32) {
+        if !self.taken.is_empty() {
+            self.disturbed.push(peer);
+        }
+    }
+
+    /// The places of disturbed peers.
+    fn take_disturbed(&mut self) -> Vec<Place> {
+        let mut peers = std::mem::take(&mut self.disturbed);
+        peers.sort_unstable();
+        peers.dedup();
+        let places = peers.into_iter().flat_map(|id| {
+            let first = Prefix::new(Family::Ipv4, 0, 0);
+            let from = self.by_peer.range((id, first, View::LocRib)..);
+            from.take_while(move |(peer, ..)| *peer == id)
+        });
+        let place = |&(peer, prefix, view): &(u32, Prefix, View)| Place { prefix, peer, view };
+        places.map(place).collect()
+    }
+
     fn holds(&self, prefix: Prefix) -> bool {
         let from = Place {
             prefix,
@@ -165,6 +189,7 @@ impl Blackholes {
             return false;
         }
         self.taken.insert(place);
+        self.by_peer.insert((place.peer, place.prefix, place.view));
         if !held {
             self.prefixes += 1;
             self.generation += 1;
@@ -176,6 +201,8 @@ impl Blackholes {
         if !self.taken.remove(place) {
             return;
         }
+        let Place { prefix, peer, view } = *place;
+        self.by_peer.remove(&(peer, prefix, view));
         if !self.holds(place.prefix) {
             self.prefixes -= 1;
             self.generation += 1;
@@ -247,6 +274,7 @@ impl Rib {
         }
         blackholes.policy = policy.clone();
         let places = std::mem::take(&mut blackholes.taken);
+        blackholes.by_peer.clear();
         blackholes.generation += u64::from(!places.is_empty());
         blackholes.prefixes = 0;
         for place in places {
@@ -276,7 +304,7 @@ impl Rib {
         view: View,
     ) -> Option<Result<(), BlackholeRefusal>> {
         let place = Place { prefix, peer, view };
-        match self.standing(&place) {
+        match self.blackhole_standing(&place) {
             Standing::Nothing => None,
             Standing::Taken if self.blackholes.taken.contains(&place) => Some(Ok(())),
             Standing::Taken => Some(Err(BlackholeRefusal::Limit)),
@@ -302,16 +330,15 @@ impl Rib {
         }
     }
 
-    /// Looks anew at what has changed; `all`: whole views may have.
-    pub(super) fn settle_blackholes(&mut self, all: bool) {
-        if all {
-            let taken = self.blackholes.taken.iter();
-            let stands = |place: &&Place| matches!(self.standing(place), Standing::Taken);
-            let gone: Vec<_> = taken.filter(|place| !stands(place)).copied().collect();
-            gone.iter().for_each(|place| self.blackholes.leave(place));
+    /// Checks the places that changes touched.
+    pub(super) fn settle_blackholes(&mut self) {
+        for place in self.blackholes.take_disturbed() {
+            if !matches!(self.blackhole_standing(&place), Standing::Taken) {
+                self.blackholes.leave(&place);
+            }
         }
         for Touched { place, announced } in std::mem::take(&mut self.blackholes.touched) {
-            let refused = match self.standing(&place) {
+            let refused = match self.blackhole_standing(&place) {
                 Standing::Taken if self.blackholes.take(place) => None,
                 Standing::Taken => Some(BlackholeRefusal::Limit),
                 Standing::Nothing => {
@@ -329,7 +356,7 @@ impl Rib {
         }
     }
 
-    fn standing(&self, place: &Place) -> Standing {
+    fn blackhole_standing(&self, place: &Place) -> Standing {
         let Place { prefix, peer, view } = *place;
         let family = prefix.family();
         let number = of_family!(self.prefixes, family, find(prefix.bits(), prefix.length()));
@@ -393,14 +420,12 @@ impl Rib {
         if self.blackholes.policy.judge(prefix).is_err() {
             return true;
         }
-        let places = self.peers.iter().map(|(peer, state)| {
-            let view = match state.key.is_loc_rib() {
-                true => View::LocRib,
-                false => View::PostPolicy,
-            };
-            Place { prefix, peer, view }
+        let places = self.holding(family, number).map(|(place, _)| Place {
+            prefix,
+            peer: place.peer,
+            view: place.view,
         });
-        let taken = |place: &Place| matches!(self.standing(place), Standing::Taken);
+        let taken = |place: &Place| matches!(self.blackhole_standing(place), Standing::Taken);
         let places: Vec<_> = places.filter(taken).collect();
         places.into_iter().all(|place| self.blackholes.take(place))
     }

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use super::attributes::Attributes;
+use super::holders::Place;
 use super::peer::{Identity, Peer, PeerKey, View};
 use super::prefix::{Family, Prefix};
 use super::routes::RouteTable;
@@ -43,10 +44,8 @@ pub struct PeerStatus {
 impl Rib {
     /// The first `limit` peers, in the order of router and peer; and how many there are.
     pub fn peers(&self, limit: usize) -> (Vec<PeerStatus>, usize) {
-        let mut peers: Vec<_> = self.peers.iter().map(|(_, peer)| peer).collect();
-        let count = peers.len();
-        peers.sort_unstable_by_key(|peer| (peer.router, peer.key));
-        peers.truncate(limit);
+        let peers = self.routers.iter().flat_map(|(_, r)| r.peers.values());
+        let peers = peers.take(limit).map(|&id| &self.peers[id]);
         let status = |peer: &Peer| {
             let mut routes = [0; 2];
             for (_, family, view) in peer.views() {
@@ -59,26 +58,22 @@ impl Rib {
                 routes,
             }
         };
-        (peers.into_iter().map(status).collect(), count)
+        (peers.map(status).collect(), self.peers.len())
     }
 
     pub fn counts(&self) -> Counts {
-        let mut counts = Counts::default();
-        for (_, peer) in self.peers.iter() {
-            counts.peers += usize::from(peer.up);
-            for (_, family, view) in peer.views() {
-                let stale = view.stale_routes();
-                counts.stale_routes[family as usize] += stale;
-                counts.routes[family as usize] += view.fresh.len() + stale;
-            }
+        let doomed = self.holders.doomed_routes();
+        Counts {
+            routes: Family::ALL.map(|f| self.held[f as usize] - doomed[f as usize]),
+            prefixes: Family::ALL.map(|family| of_family!(self.prefixes, family, len())),
+            stale_routes: self.holders.stale_routes(),
+            peers: self.up,
         }
-        counts.prefixes = Family::ALL.map(|family| of_family!(self.prefixes, family, len()));
-        counts
     }
 
     /// Routes held, those included that are about to be forgotten.
     pub fn held(&self) -> usize {
-        self.held
+        self.held.iter().sum()
     }
 
     /// Sets of attributes held.
@@ -89,11 +84,13 @@ impl Rib {
     /// Every route that is not doomed, in no order.
     pub fn routes(&self) -> Vec<HeldRoute> {
         let mut routes = Vec::new();
-        self.each_table(|family, place, table| {
+        let views = self.peers.iter().flat_map(|(_, peer)| peer.views());
+        let tables = views.flat_map(|(.., held)| held.tables());
+        for (home, table) in tables.filter_map(|table| Some((table.home?, table))) {
             for number in table.prefixes() {
-                self.routes_in(family, number, place, table, &mut routes);
+                self.routes_in(number, self.holders.place(home), table, &mut routes);
             }
-        });
+        }
         routes
     }
 
@@ -104,56 +101,30 @@ impl Rib {
         let Some(number) = of_family!(self.prefixes, prefix.family(), find(bits, length)) else {
             return routes;
         };
-        self.each_table(|family, place, table| {
-            if family == prefix.family() {
-                self.routes_in(family, number, place, table, &mut routes);
-            }
-        });
-        routes
-    }
-
-    fn each_table(&self, mut visit: impl FnMut(Family, Place, &RouteTable)) {
-        for (_, peer) in self.peers.iter() {
-            for (view, family, held) in peer.views() {
-                for (generation, table) in held.tables().enumerate() {
-                    let place = Place {
-                        router: self.routers[peer.router].identity.address,
-                        peer: peer.key,
-                        view,
-                        stale: generation > 0,
-                    };
-                    visit(family, place, table);
-                }
-            }
+        for (place, table) in self.holding(prefix.family(), number) {
+            self.routes_in(number, place, table, &mut routes);
         }
+        routes
     }
 
     fn routes_in(
         &self,
-        family: Family,
         number: u32,
-        place: Place,
+        place: &Place,
         table: &RouteTable,
         routes: &mut Vec<HeldRoute>,
     ) {
+        let Place { family, view, .. } = *place;
+        let peer = &self.peers[place.peer];
         let (bits, length) = of_family!(self.prefixes, family, get(number));
         routes.extend(table.paths(number).map(|path| HeldRoute {
-            router: place.router,
-            peer: place.peer,
-            view: place.view,
+            router: self.routers[peer.router].identity.address,
+            peer: peer.key,
+            view,
             prefix: Prefix::new(family, bits, length),
             path_id: path.id,
             attributes: self.attributes.get(path.attributes),
             stale: place.stale,
         }));
     }
-}
-
-/// Where a route table stands.
-#[derive(Clone, Copy)]
-struct Place {
-    router: IpAddr,
-    peer: PeerKey,
-    view: View,
-    stale: bool,
 }

@@ -8,7 +8,7 @@ use super::attributes::Attributes;
 use super::blackhole::BlackholeRefusal;
 use super::counts::HeldRoute;
 use super::decision::{self, Candidate, Step};
-use super::lookup::{Answer, Rank, SHORTEST_NETWORK, is_unlabelled};
+use super::lookup::{RANKS, Rank, SHORTEST_NETWORK, is_unlabelled};
 use super::peer::{Peer, TableId, View};
 use super::prefix::{Family, Prefix, split};
 use super::{Rib, of_family};
@@ -55,15 +55,14 @@ impl Rib {
             false
         };
         of_family!(self.prefixes, family, matches(bits, note));
-        let answers = self.answers_of(table, family);
         let winner = match is_unlabelled(address) {
             true => None,
-            false => self.winner(answers, family, &prefixes),
+            false => self.best_of_all(table, family, &prefixes),
         };
         let mut all = Vec::new();
         for &(prefix, length) in &prefixes {
             let named = Prefix::new(family, bits, length);
-            self.find_routes(table, prefix, named, answers, &mut all);
+            self.find_routes(table, prefix, named, &mut all);
         }
         let mut told: Vec<_> = all
             .iter()
@@ -75,20 +74,25 @@ impl Rib {
     }
 
     /// As the lookup finds it.
-    fn winner(&self, answers: &[Answer], family: Family, prefixes: &[(u32, u8)]) -> Option<Winner> {
-        let groups = answers.chunk_by(|a, b| a.rank == b.rank);
-        let found: Vec<_> = groups
-            .filter_map(|group| {
-                prefixes.iter().find_map(|&(prefix, length)| {
-                    let candidate = self.choose_candidate(group, family, prefix)?;
-                    Some(Winner {
-                        prefix,
-                        length,
-                        candidate,
-                    })
-                })
-            })
-            .collect();
+    fn best_of_all(
+        &self,
+        table: TableId,
+        family: Family,
+        prefixes: &[(u32, u8)],
+    ) -> Option<Winner> {
+        let mut found = [const { None }; RANKS];
+        for &(prefix, length) in prefixes {
+            let best = self.decide(table, family, prefix);
+            for (found, best) in found.iter_mut().zip(best) {
+                let winner = best.map(|candidate| Winner {
+                    prefix,
+                    length,
+                    candidate,
+                });
+                *found = found.take().or(winner);
+            }
+        }
+        let found: Vec<_> = found.into_iter().flatten().collect();
         let is_network = |winner: &Winner| winner.length >= SHORTEST_NETWORK;
         let place = found.iter().position(is_network).unwrap_or(0);
         found.into_iter().nth(place)
@@ -99,38 +103,29 @@ impl Rib {
         table: TableId,
         prefix: u32,
         named: Prefix,
-        answers: &[Answer],
         all: &mut Vec<Found<'a>>,
     ) {
-        for (peer_id, peer) in self.peers.iter() {
-            if peer.table != Some(table) {
-                continue;
-            }
-            let views = peer.views();
-            for (view, _, held) in views.filter(|(_, family, _)| *family == named.family()) {
-                let mut answers = answers.iter();
-                let answer = answers.find(|a| (a.peer, a.view) == (peer_id, view));
-                for (n, routes) in held.tables().enumerate() {
-                    for path in routes.paths(prefix) {
-                        all.push(Found {
-                            peer,
-                            peer_id,
-                            view,
-                            candidate: answer.map(|answer| self.candidate(*answer, path)),
-                            prefix,
-                            route: HeldRoute {
-                                router: self.routers[peer.router].identity.address,
-                                peer: peer.key,
-                                view,
-                                prefix: named,
-                                path_id: path.id,
-                                attributes: self.attributes.get(path.attributes),
-                                // the first table is the session's own
-                                stale: n > 0,
-                            },
-                        });
-                    }
-                }
+        let holding = self.holding(named.family(), prefix);
+        for (place, routes) in holding.filter(|(place, _)| place.table == table) {
+            let peer = &self.peers[place.peer];
+            let answer = self.standing(place.peer, place.view, place.family);
+            for path in routes.paths(prefix) {
+                all.push(Found {
+                    peer,
+                    peer_id: place.peer,
+                    view: place.view,
+                    candidate: answer.map(|answer| self.candidate(answer, path)),
+                    prefix,
+                    route: HeldRoute {
+                        router: self.routers[peer.router].identity.address,
+                        peer: peer.key,
+                        view: place.view,
+                        prefix: named,
+                        path_id: path.id,
+                        attributes: self.attributes.get(path.attributes),
+                        stale: place.stale,
+                    },
+                });
             }
         }
     }
@@ -195,9 +190,8 @@ impl Rib {
 
     fn post_policy_answers(&self, found: &Found) -> bool {
         let family = found.route.prefix.family();
-        let table = found.peer.table.unwrap_or(TableId::GLOBAL);
-        let mut answers = self.answers_of(table, family).iter();
-        answers.any(|a| (a.peer, a.view) == (found.peer_id, View::PostPolicy))
+        self.standing(found.peer_id, View::PostPolicy, family)
+            .is_some()
     }
 
     /// The values that differ at the step at which a route lost.
@@ -234,10 +228,6 @@ impl Rib {
             Step::Session => "an older session".into(),
             Step::PathId => "a higher path identifier".into(),
         }
-    }
-
-    fn answers_of(&self, table: TableId, family: Family) -> &[Answer] {
-        self.answers.of(table, family)
     }
 }
 

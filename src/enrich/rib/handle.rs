@@ -121,7 +121,7 @@ impl RibHandle {
 
     /// Ages routes out, forgets a part of what is gone, and tells changes that had to wait.
     pub fn tick(&self, now: u64) {
-        self.write(now, |rib| rib.expire(now));
+        while self.write(now, |rib| rib.expire(now)) {}
         while self.write(now, Rib::sweep) {}
         let search = |_: &usize| self.write(now, Rib::search_blackholes);
         (0..SEARCH_STEPS).take_while(search).for_each(drop);

@@ -5,9 +5,11 @@ use std::net::IpAddr;
 
 use super::attributes::AttributesId;
 use super::decision::{self, Candidate};
-use super::peer::{Peer, PeerKind, Router, TableId, View};
+use super::holders::{Home, Place};
+use super::peer::{TableId, View};
 use super::prefix::{Family, split};
-use super::routes::Sole;
+use super::routes::{RouteTable, Sole};
+use super::standing::Contest;
 use super::{Rib, of_family};
 
 /// Any shorter prefix is a default route: it tells where to send, not whose the address is.
@@ -36,9 +38,9 @@ pub(super) enum Rank {
     RemoteOlder,
 }
 
-const RANKS: usize = 4;
+pub(super) const RANKS: usize = 4;
 
-/// Paths of a prefix that are compared: whoever sends more shall not make lookups slow.
+/// Paths of a prefix that are compared, of each rank: whoever sends more shall not make lookups slow.
 const MAX_CANDIDATES: usize = 1 << 13;
 
 /// A view that takes part in lookups.
@@ -49,144 +51,7 @@ pub(super) struct Answer {
     pub peer: u32,
 }
 
-/// The views that take part, by table and family.
-#[derive(Debug)]
-pub(super) struct Answers(Vec<[Vec<Answer>; 2]>);
-
-/// By view: whether a session carries routes in it.
-#[derive(Clone, Copy, Debug, Default)]
-struct Sends([bool; 3]);
-
-impl Sends {
-    /// End-of-RIB means something only for a view that the router sends. Without any route, each may be
-    /// one.
-    fn may_send(self, view: View) -> bool {
-        self.0[view as usize] || self.0 == [false; 3]
-    }
-}
-
-impl Answers {
-    pub fn new(tables: usize) -> Self {
-        Self((0..tables).map(|_| Default::default()).collect())
-    }
-
-    pub fn of(&self, table: TableId, family: Family) -> &[Answer] {
-        &self.0[usize::from(table.0)][family as usize]
-    }
-}
-
 impl Rib {
-    /// Finds out anew which views answer, and which blackholes stand. Whoever changed something calls it
-    /// before lookups.
-    pub fn settle(&mut self) {
-        let unsettled = std::mem::take(&mut self.unsettled);
-        if unsettled {
-            self.find_answers();
-        }
-        self.settle_blackholes(unsettled);
-        for (table, answers) in self.answers.0.iter().enumerate() {
-            for (family, answers) in Family::ALL.into_iter().zip(answers) {
-                let is_contest = match answers[..] {
-                    [first, .., last] => first.rank == last.rank,
-                    _ => false,
-                };
-                let universe = of_family!(self.prefixes, family, universe());
-                let wanted = if is_contest { universe } else { 0 };
-                self.winners.fit(table, family, wanted);
-            }
-        }
-    }
-
-    fn find_answers(&mut self) {
-        self.changed = true;
-        self.winners.clear();
-        let mut answers = Answers::new(self.tables.len());
-        for (id, _) in self.routers.iter() {
-            for family in Family::ALL {
-                self.answers_of_router(id, family, &mut answers);
-            }
-        }
-        for family in answers.0.iter_mut().flatten() {
-            family.sort_unstable_by_key(|a| (a.rank, a.view, a.peer));
-            family.shrink_to_fit();
-        }
-        self.answers = answers;
-    }
-
-    fn answers_of_router(&self, id: u32, family: Family, answers: &mut Answers) {
-        let router = &self.routers[id];
-        let rank = self.rank(id);
-        let sends = self.sends(router, family);
-        let newest = self
-            .newer_sessions(router)
-            .filter(|newer| newer.ended.is_none())
-            .max_by_key(|newer| newer.serial)
-            .map(|newest| (newest, self.sends(newest, family)));
-        // the newest session of the router has sent it in full, so this one is half-open
-        let is_superseded = |peer: &Peer, view: View| {
-            newest.is_some_and(|(newest, sends)| {
-                let held = newest.peers.get(&peer.key).map(|&id| &self.peers[id]);
-                sends.may_send(view) && held.is_some_and(|p| p.up && p.view(view, family).complete)
-            })
-        };
-        let peers = router.peers.values().map(|&id| (id, &self.peers[id]));
-        // tables for which the router's own choice is known in full
-        let chosen: Vec<_> = peers
-            .clone()
-            .filter(|(_, p)| p.key.is_loc_rib() && !p.filtered)
-            .filter(|(_, p)| p.view(View::LocRib, family).has_routes())
-            .filter_map(|(_, p)| p.table)
-            .collect();
-        for (id, peer) in peers {
-            let Some(table) = peer.table else { continue };
-            let view = if peer.key.is_loc_rib() {
-                View::LocRib
-            } else if chosen.contains(&table) {
-                continue;
-            } else {
-                peer.policy_view(family, sends.0[View::PostPolicy as usize])
-            };
-            if peer.view(view, family).has_routes() && !is_superseded(peer, view) {
-                let answer = Answer {
-                    rank,
-                    view,
-                    peer: id,
-                };
-                answers.0[usize::from(table.0)][family as usize].push(answer);
-            }
-        }
-    }
-
-    /// The views that carry routes of the router's peers.
-    fn sends(&self, router: &Router, family: Family) -> Sends {
-        let mut sends = Sends::default();
-        let peers = router.peers.values().map(|&id| &self.peers[id]);
-        // routes of the router itself are in one view, whatever it sends of its peers
-        for peer in peers.filter(|peer| peer.key.kind != PeerKind::Originated) {
-            for (view, _, held) in peer.views().filter(|(_, f, _)| *f == family) {
-                sends.0[view as usize] |= held.has_routes();
-            }
-        }
-        sends
-    }
-
-    /// Sessions of the same router that began later.
-    fn newer_sessions<'a>(&'a self, router: &'a Router) -> impl Iterator<Item = &'a Router> {
-        let routers = self.routers.iter().map(|(_, router)| router);
-        routers.filter(|r| r.serial > router.serial && r.identity.is_same(&router.identity))
-    }
-
-    fn rank(&self, id: u32) -> Rank {
-        let router = &self.routers[id];
-        let older = self.newer_sessions(router).next().is_some();
-        match (router.local, older) {
-            (true, false) => Rank::Local,
-            (true, true) => Rank::LocalOlder,
-            (false, false) => Rank::Remote,
-            (false, true) => Rank::RemoteOlder,
-        }
-    }
-
     /// The route that answers for an address in a table.
     pub fn lookup(&self, address: IpAddr, table: TableId) -> Option<Route> {
         debug_assert!(!self.unsettled, "settle() comes first");
@@ -232,22 +97,72 @@ impl Rib {
     }
 
     fn best_match(&self, family: Family, bits: u128, table: TableId) -> Option<(u8, AttributesId)> {
-        let answers = &self.answers.0[usize::from(table.0)][family as usize][..];
-        // sorted: the first rank is the one that need not wait for another
-        let (first, last) = (answers.first()?.rank, answers.last()?.rank);
-        if first == last {
-            return self.longest(answers, family, bits, table);
+        match self.contests.of(table, family) {
+            Contest::Nobody => None,
+            Contest::Only(home) => self.longest_of(home, family, bits),
+            Contest::Several => match self.contests.ranks() {
+                // all sessions have one rank
+                [true, false, false, false] => self.longest(0, family, bits, table),
+                [false, false, true, false] => self.longest(2, family, bits, table),
+                ranks => self.first_rank(ranks, family, bits, table),
+            },
         }
+    }
+
+    /// If only one route table holds routes.
+    fn longest_of(&self, home: Home, family: Family, bits: u128) -> Option<(u8, AttributesId)> {
+        let (place, routes) = self.routes_at(home);
+        let mut found = None;
+        let visit = |prefix: u32, length: u8| {
+            found = match routes.sole(prefix) {
+                Sole::None => None,
+                Sole::Path(attributes) => Some((length, attributes)),
+                Sole::Many => {
+                    let best = self.best(place.table, family, prefix);
+                    best.into_iter().flatten().next().map(|id| (length, id))
+                }
+            };
+            found.is_some()
+        };
+        of_family!(self.prefixes, family, matches(bits, visit));
+        found
+    }
+
+    fn longest(
+        &self,
+        rank: usize,
+        family: Family,
+        bits: u128,
+        table: TableId,
+    ) -> Option<(u8, AttributesId)> {
+        let mut found = None;
+        let visit = |prefix: u32, length: u8| {
+            let winner = self.winner(rank, family, prefix, table);
+            found = winner.map(|attributes| (length, attributes));
+            found.is_some()
+        };
+        of_family!(self.prefixes, family, matches(bits, visit));
+        found
+    }
+
+    /// The first rank that has more than a default route, or the first that has one.
+    fn first_rank(
+        &self,
+        ranks: [bool; RANKS],
+        family: Family,
+        bits: u128,
+        table: TableId,
+    ) -> Option<(u8, AttributesId)> {
+        let first = ranks.iter().position(|rank| *rank)?;
         let mut found: [Option<(u8, AttributesId)>; RANKS] = [None; RANKS];
         let visit = |prefix: u32, length: u8| {
-            for group in answers.chunk_by(|a, b| a.rank == b.rank) {
-                let best = &mut found[group[0].rank as usize];
-                if best.is_none() {
-                    let winner = self.best(group, family, prefix);
-                    *best = winner.map(|attributes| (length, attributes));
+            for rank in (first..RANKS).filter(|&rank| ranks[rank]) {
+                if found[rank].is_none() {
+                    let winner = self.winner(rank, family, prefix, table);
+                    found[rank] = winner.map(|attributes| (length, attributes));
                 }
             }
-            found[first as usize].is_some()
+            found[first].is_some()
         };
         of_family!(self.prefixes, family, matches(bits, visit));
         let specific = |route: &&Option<(u8, AttributesId)>| {
@@ -257,59 +172,86 @@ impl Rib {
         network.or_else(|| found.into_iter().flatten().next())
     }
 
-    /// Where all are of one rank, which is the rule, and for which winners are kept.
-    fn longest(
+    /// The best route of a rank for a prefix: a stored one, otherwise a new decision.
+    #[inline]
+    fn winner(
         &self,
-        answers: &[Answer],
-        family: Family,
-        bits: u128,
-        table: TableId,
-    ) -> Option<(u8, AttributesId)> {
-        let mut found = None;
-        let visit = |prefix: u32, length: u8| {
-            let best = || self.best(answers, family, prefix);
-            let winner = self.winners.get_or(table, family, prefix, best);
-            found = winner.map(|attributes| (length, attributes));
-            found.is_some()
-        };
-        of_family!(self.prefixes, family, matches(bits, visit));
-        found
-    }
-
-    /// The best path among the routes that these views have for a prefix.
-    fn best(&self, answers: &[Answer], family: Family, prefix: u32) -> Option<AttributesId> {
-        let mut only = None;
-        for answer in answers {
-            let held = self.peers[answer.peer].view(answer.view, family);
-            for routes in held.tables() {
-                match routes.sole(prefix) {
-                    Sole::None => {}
-                    Sole::Path(attributes) if only.is_none() => only = Some(attributes),
-                    Sole::Path(_) | Sole::Many => return self.choose(answers, family, prefix),
-                }
-            }
-        }
-        only
-    }
-
-    fn choose(&self, answers: &[Answer], family: Family, prefix: u32) -> Option<AttributesId> {
-        self.choose_candidate(answers, family, prefix)
-            .map(|candidate| candidate.attributes)
-    }
-
-    /// The best of the routes that these views have for a prefix.
-    pub(super) fn choose_candidate(
-        &self,
-        answers: &[Answer],
+        rank: usize,
         family: Family,
         prefix: u32,
-    ) -> Option<Candidate> {
-        let candidates = answers.iter().flat_map(|answer| {
-            let held = self.peers[answer.peer].view(answer.view, family);
-            let paths = held.tables().flat_map(|routes| routes.paths(prefix));
-            paths.map(|path| self.candidate(*answer, path))
-        });
-        decision::choose(candidates.take(MAX_CANDIDATES))
+        table: TableId,
+    ) -> Option<AttributesId> {
+        let known = self.winners.slot(table, family, rank, prefix).get();
+        known.unwrap_or_else(|| self.find_winners(family, prefix, table)[rank])
+    }
+
+    #[cold]
+    fn find_winners(
+        &self,
+        family: Family,
+        prefix: u32,
+        table: TableId,
+    ) -> [Option<AttributesId>; RANKS] {
+        let winners = self.best(table, family, prefix);
+        for (rank, winner) in winners.iter().enumerate() {
+            self.winners.slot(table, family, rank, prefix).set(*winner);
+        }
+        winners
+    }
+
+    /// By rank, the best of the routes of a prefix.
+    fn best(&self, table: TableId, family: Family, prefix: u32) -> [Option<AttributesId>; RANKS] {
+        let best = self.decide(table, family, prefix);
+        best.map(|candidate| candidate.map(|c| c.attributes))
+    }
+
+    /// The same, with everything that the decision compares.
+    pub(super) fn decide(
+        &self,
+        table: TableId,
+        family: Family,
+        prefix: u32,
+    ) -> [Option<Candidate>; RANKS] {
+        let mut counts = [0; RANKS];
+        let mut candidates = Vec::new();
+        for (place, routes) in self.holding(family, prefix) {
+            let mut paths = routes.paths(prefix).peekable();
+            if place.table != table || paths.peek().is_none() {
+                continue;
+            }
+            let Some(answer) = self.standing(place.peer, place.view, family) else {
+                continue;
+            };
+            let count = &mut counts[answer.rank as usize];
+            for path in paths.take(MAX_CANDIDATES - *count) {
+                *count += 1;
+                candidates.push(self.candidate(answer, path));
+            }
+        }
+        let best = |rank: usize| {
+            let of_rank = candidates.iter().copied();
+            decision::choose(of_rank.filter(|c| c.answer.rank as usize == rank))
+        };
+        std::array::from_fn(|rank| (counts[rank] > 0).then(|| best(rank)).flatten())
+    }
+
+    /// The route tables that may hold a prefix.
+    pub(super) fn holding(
+        &self,
+        family: Family,
+        prefix: u32,
+    ) -> impl Iterator<Item = (&Place, &RouteTable)> {
+        let homes = self.holders.of(family, prefix);
+        homes.map(|home| self.routes_at(home))
+    }
+
+    fn routes_at(&self, home: Home) -> (&Place, &RouteTable) {
+        let place = self.holders.place(home);
+        let view = self.peers[place.peer].view(place.view, place.family);
+        let mut tables = view.tables();
+        // a view that holds something has a table of this number
+        let routes = tables.find(|routes| routes.home == Some(home));
+        (place, routes.unwrap_or(&view.fresh))
     }
 }
 

@@ -2,48 +2,66 @@
 //! What happens to a Rib without a message: routes age out, forgotten ones give back their memory.
 
 use super::prefix::Family;
-use super::{Rib, SWEEP, of_family};
+use super::{Rib, of_family};
+
+/// Prefixes whose doomed routes are forgotten in one step.
+const SWEEP: usize = 1 << 12;
+/// Peers whose stale routes expire in one step.
+const EXPIRE: usize = 1 << 10;
 
 impl Rib {
-    /// Forgets stale routes whose time has come, and routers of which nothing is left.
-    pub fn expire(&mut self, now: u64) {
-        for id in self.peer_numbers() {
-            let mut expired = false;
-            for (family, view) in self.peers[id].family_views_mut() {
-                let generations = view.stale.len();
-                view.expire(now, &mut |d| self.doomed.push((family, d)));
-                expired |= view.stale.len() < generations;
+    /// Removes expired stale routes of a bounded number of peers, and routers without peers. True if there
+    /// are more.
+    pub fn expire(&mut self, now: u64) -> bool {
+        for _ in 0..EXPIRE {
+            match self.aging.first() {
+                Some(&(due, id)) if due <= now => self.expire_peer(id, now),
+                _ => return false,
             }
-            self.unsettled |= expired;
         }
-        let routers: Vec<_> = self.routers.iter().map(|(id, _)| id).collect();
-        routers
-            .into_iter()
-            .for_each(|id| self.forget_void_peers(id));
+        true
+    }
+
+    fn expire_peer(&mut self, id: u32, now: u64) {
+        for (_, view) in self.peers[id].family_views_mut() {
+            view.expire(now, |routes| self.holders.bury(routes, &mut self.winners));
+        }
+        self.note_buried();
+        self.schedule(id);
+        let router = self.peers[id].router;
+        self.forget_if_void(id);
+        self.forget_router_if_void(router);
+    }
+
+    /// Schedules the expiry of a peer's stale routes.
+    pub(super) fn schedule(&mut self, id: u32) {
+        let peer = &mut self.peers[id];
+        let due = peer.stale_until();
+        let before = std::mem::replace(&mut peer.due, due);
+        if before != due {
+            before.map(|before| self.aging.remove(&(before, id)));
+            due.map(|due| self.aging.insert((due, id)));
+        }
     }
 
     /// Forgets a bounded number of doomed routes. True if there are more.
     pub fn sweep(&mut self) -> bool {
         for _ in 0..SWEEP {
-            let Some((family, doomed)) = self.doomed.last_mut() else {
+            let attributes = &mut self.attributes;
+            let popped = self.holders.pop(|old| attributes.release(old));
+            let Some((family, number, routes)) = popped else {
                 break;
             };
-            let before = doomed.len();
-            let attributes = &mut self.attributes;
-            let popped = doomed.pop(|old| attributes.release(old));
-            self.held -= before - doomed.len();
-            match popped {
-                Some(number) => of_family!(self.prefixes, *family, release(number)),
-                None => drop(self.doomed.pop()),
-            }
+            self.held[family as usize] -= routes;
+            of_family!(self.prefixes, family, release(number));
         }
-        !self.doomed.is_empty()
+        self.holders.has_doomed()
     }
 
     /// After a great part of the prefixes or attributes is gone, numbers the rest anew, so that the
     /// memory of the others can be given back.
     pub fn compact(&mut self) {
-        if !self.doomed.is_empty() {
+        if self.holders.has_doomed() {
             return;
         }
         let attributes = self
@@ -57,12 +75,18 @@ impl Rib {
         if attributes.is_none() && prefixes.iter().all(Option::is_none) {
             return;
         }
-        self.winners.clear();
+        self.winners.forget_all();
+        for (family, prefixes) in Family::ALL.into_iter().zip(&prefixes) {
+            if let Some(prefixes) = prefixes {
+                self.holders.renumber(family, prefixes);
+            }
+        }
         for id in self.peer_numbers() {
             for (family, view) in self.peers[id].family_views_mut() {
                 let prefixes = prefixes[family as usize].as_deref();
                 for routes in view.tables_mut() {
                     routes.renumber(prefixes, attributes.as_deref());
+                    self.holders.fit(routes);
                 }
             }
         }
@@ -73,39 +97,37 @@ impl Rib {
         std::mem::take(&mut self.changed)
     }
 
-    /// Takes out the peers of a router that hold nothing, and an ended router without peers.
-    pub(super) fn forget_void_peers(&mut self, router: u32) {
-        let peers = &self.routers[router].peers;
-        let is_void = |id: &&u32| self.peers[**id].is_void();
-        let void: Vec<_> = peers.values().filter(is_void).copied().collect();
-        for id in void {
-            let key = self.peers[id].key;
-            self.routers[router].peers.remove(&key);
+    /// Removes a peer that is down and holds nothing.
+    pub(super) fn forget_if_void(&mut self, id: u32) {
+        let peer = &self.peers[id];
+        if peer.is_void() {
+            self.routers[peer.router].peers.remove(&peer.key);
             self.forget_peer(id);
-        }
-        let router_is_void = |r: &super::Router| r.ended.is_some() && r.peers.is_empty();
-        if router_is_void(&self.routers[router]) {
-            self.routers.remove(router);
-            self.unsettled = true;
         }
     }
 
-    /// Takes out a peer; its router has let go of it.
+    /// Removes an ended router without peers.
+    pub(super) fn forget_router_if_void(&mut self, id: u32) {
+        let is_void = |r: &super::Router| r.ended.is_some() && r.peers.is_empty();
+        if self.routers.get(id).is_some_and(is_void) {
+            self.routers.remove(id);
+            self.regrouped = true;
+        }
+    }
+
+    /// Removes a peer that its router does not list.
     pub(super) fn forget_peer(&mut self, id: u32) {
-        self.unsettled = true;
         self.clear_peer(id);
+        self.mark_down(id);
+        self.schedule(id);
         self.peers.remove(id);
     }
 
     pub(super) fn clear_peer(&mut self, id: u32) {
-        self.unsettled = true;
-        for (family, view) in self.peers[id].family_views_mut() {
-            view.clear(&mut |d| {
-                if !d.is_empty() {
-                    self.doomed.push((family, d));
-                }
-            });
+        for (_, view) in self.peers[id].family_views_mut() {
+            view.clear(|routes| self.holders.bury(routes, &mut self.winners));
         }
+        self.note_buried();
     }
 
     fn peer_numbers(&self) -> Vec<u32> {

@@ -17,24 +17,29 @@ mod details;
 mod explain;
 mod group;
 mod handle;
+mod holders;
 mod lookup;
 mod maintain;
 mod peer;
 mod prefix;
 mod routers;
 mod routes;
+mod standing;
 mod store;
 mod table;
 mod winners;
+
+use std::collections::BTreeSet;
 
 use crate::config::{self, Distinguisher};
 use crate::flow::slab::Slab;
 
 use attributes::Interner;
 use blackhole::Blackholes;
-use lookup::Answers;
+use holders::{Holders, Place};
 use peer::{Peer, Router};
-use routes::{Change, Doomed, Path};
+use routes::Path;
+use standing::Contests;
 use table::PrefixTable;
 use winners::Winners;
 
@@ -58,8 +63,6 @@ const MAX_ENDED: usize = 256;
 /// them.
 const DETAIL_BYTES: usize = 64;
 const MAX_DETAIL_BYTES: usize = 1 << 31;
-/// Prefixes whose doomed routes are forgotten in one step.
-const SWEEP: usize = 1 << 12;
 
 /// What the configuration says of the RIB.
 #[derive(Clone, Debug, Default)]
@@ -117,14 +120,20 @@ pub struct Rib {
     peers: Slab<Peer>,
     prefixes: Prefixes,
     attributes: Interner,
-    answers: Answers,
+    holders: Holders,
+    contests: Contests,
     winners: Winners,
     blackholes: Blackholes,
-    doomed: Vec<(Family, Doomed)>,
+    /// Peers with stale routes, by the time at which these are looked at.
+    aging: BTreeSet<(u64, u32)>,
+    /// Peers that are up.
+    up: usize,
     /// Routes of peers and doomed ones.
-    held: usize,
+    held: [usize; 2],
     serial: u64,
-    /// Which views answer may have changed.
+    /// Sessions began or ended, or it is known better whose they are.
+    regrouped: bool,
+    /// The winner of any prefix may have changed.
     unsettled: bool,
     /// A lookup may have another result than when this was last taken.
     changed: bool,
@@ -157,7 +166,8 @@ impl Rib {
             }
         }
         Self {
-            answers: Answers::new(tables.len()),
+            holders: Holders::new(tables.len()),
+            contests: Contests::new(tables.len()),
             winners: Winners::new(tables.len()),
             blackholes: Blackholes::new(std::mem::take(&mut settings.blackhole)),
             settings,
@@ -166,9 +176,11 @@ impl Rib {
             peers: Slab::default(),
             prefixes: Prefixes::default(),
             attributes: Interner::default(),
-            doomed: Vec::new(),
-            held: 0,
+            aging: BTreeSet::new(),
+            up: 0,
+            held: [0; 2],
             serial: 0,
+            regrouped: false,
             unsettled: false,
             changed: false,
         }
@@ -219,17 +231,17 @@ impl Rib {
     ) -> Result<(), Refused> {
         let family = prefix.family();
         let id = peer.0;
+        let full = self.held() >= self.settings.max_routes;
         let peer = &mut self.peers[id];
         let asks = self.attributes.asks_to_discard(attributes);
-        if peer.table.is_none() {
+        let Some(table) = peer.table else {
             if asks {
                 self.blackholes.refuse(BlackholeRefusal::Vrf);
             }
             return Ok(());
-        }
+        };
         let held = peer.view_mut(view, family);
         let number = of_family!(self.prefixes, family, enter(prefix.bits(), prefix.length()));
-        let full = self.held >= self.settings.max_routes;
         if (full || !held.fresh.has_room(number)) && held.fresh.is_new(number, path_id) {
             of_family!(self.prefixes, family, drop_unused(number));
             return Err(if full {
@@ -244,36 +256,46 @@ impl Rib {
         };
         let universe = of_family!(self.prefixes, family, universe());
         self.attributes.retain(attributes);
-        self.unsettled |= !held.has_routes();
         let mut asked = false;
         let mut released = |old| {
             asked |= self.attributes.asks_to_discard(old);
             self.attributes.release(old);
         };
-        let Change {
-            added,
-            removed,
-            appeared,
-            ..
-        } = held.fresh.announce(number, path, universe, &mut released);
-        self.held += added;
-        self.held -= removed;
-        if appeared {
+        let place = Place {
+            table,
+            peer: id,
+            view,
+            family,
+            stale: false,
+        };
+        let routes = &mut held.fresh;
+        let change = routes.announce(number, path, universe, &mut released);
+        let (mut opened, mut closed) = (0, 0);
+        opened += u32::from(self.holders.enter(routes, place, number, change.appeared));
+        let mut gone = change.removed;
+        if change.appeared {
             of_family!(self.prefixes, family, retain(number));
         }
         // what the ended session said of the prefix is superseded
         for stale in &mut held.stale {
-            let change = stale.routes.withdraw(number, None, &mut released);
-            self.held -= change.removed;
+            let routes = &mut stale.routes;
+            let change = routes.withdraw(number, None, &mut released);
+            closed += u32::from(self.holders.leave(routes, number, &change));
+            gone += change.removed;
             if change.vanished {
                 of_family!(self.prefixes, family, release(number));
             }
         }
         held.stale.retain(|stale| !stale.routes.is_empty());
+        let held = &mut self.held[family as usize];
+        *held += change.added;
+        *held -= gone;
         if asks || asked {
             self.blackholes.touch(prefix, id, view, asks);
         }
         self.winners.forget(family, number);
+        self.filled(id, view, family, opened);
+        self.emptied(&place, closed);
         self.changed = true;
         Ok(())
     }
@@ -285,33 +307,46 @@ impl Rib {
         let Some(number) = number else {
             return;
         };
-        let held = self.peers[peer.0].view_mut(view, family);
-        let (mut gone, mut asked) = (0, false);
+        let state = &mut self.peers[peer.0];
+        let Some(table) = state.table else { return };
+        let held = state.view_mut(view, family);
+        let (mut gone, mut closed, mut asked) = (0, 0, false);
         for routes in held.tables_mut() {
             let change = routes.withdraw(number, path_id, |old| {
                 asked |= self.attributes.asks_to_discard(old);
                 self.attributes.release(old);
             });
+            closed += u32::from(self.holders.leave(routes, number, &change));
             gone += change.removed;
             if change.vanished {
                 of_family!(self.prefixes, family, release(number));
             }
         }
+        held.stale.retain(|stale| !stale.routes.is_empty());
         if asked {
             self.blackholes.touch(prefix, peer.0, view, false);
         }
-        self.held -= gone;
+        self.held[family as usize] -= gone;
         self.changed |= gone > 0;
         self.winners.forget(family, number);
-        held.stale.retain(|stale| !stale.routes.is_empty());
-        self.unsettled |= gone > 0 && !held.has_routes();
+        let place = Place {
+            table,
+            peer: peer.0,
+            view,
+            family,
+            stale: false,
+        };
+        self.emptied(&place, closed);
     }
 
     /// The peer has sent all that it has: what is left of ended sessions is removed.
     pub fn end_of_rib(&mut self, peer: PeerId, view: View, family: Family) {
         let held = self.peers[peer.0].view_mut(view, family);
-        self.unsettled |= !held.complete || !held.stale.is_empty();
+        // a post-policy view without routes may now be the peer's
+        let may_answer = view == View::PostPolicy || self.contests.has_older();
+        self.unsettled |= !held.complete && may_answer;
         held.complete = true;
-        held.clear_stale(&mut |d| self.doomed.push((family, d)));
+        held.clear_stale(|routes| self.holders.bury(routes, &mut self.winners));
+        self.note_buried();
     }
 }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Routers, their peers, and what each peer's views hold.
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
+use super::lookup::Rank;
 use super::prefix::Family;
-use super::routes::{Doomed, RouteTable};
+use super::routes::RouteTable;
 
 /// Generations of stale routes of one view: a session that flaps leaves one each time.
 const MAX_STALE: usize = 16;
@@ -155,6 +157,63 @@ pub(super) struct Router {
     /// It has taken over the peers of an ended session.
     pub continues: bool,
     pub peers: BTreeMap<PeerKey, u32>,
+    /// Those of them that are up.
+    pub up: Vec<u32>,
+    pub carries: Carries,
+    pub rank: Rank,
+    /// Of the sessions of the same router that began later and have not ended, the newest.
+    pub newest: Option<u32>,
+}
+
+/// The number of route tables with routes, by view, of the peers of a router.
+#[derive(Debug, Default)]
+pub(super) struct Carries {
+    /// By family and view. Routes of the router itself are in one view, whatever it sends of its peers:
+    /// they do not count.
+    views: [[u32; 3]; 2],
+    /// Those of unfiltered Loc-RIBs: they hold the router's own choice.
+    chosen: HashMap<(TableId, Family), u32>,
+}
+
+impl Carries {
+    /// `tables` more of this view of a peer hold routes.
+    pub fn add(&mut self, peer: &Peer, view: View, family: Family, tables: u32) {
+        if peer.key.kind != PeerKind::Originated {
+            self.views[family as usize][view as usize] += tables;
+        }
+        if let Some(table) = peer.table.filter(|_| peer.chooses()) {
+            *self.chosen.entry((table, family)).or_default() += tables;
+        }
+    }
+
+    /// `tables` fewer do.
+    pub fn remove(&mut self, peer: &Peer, view: View, family: Family, tables: u32) {
+        if peer.key.kind != PeerKind::Originated {
+            self.views[family as usize][view as usize] -= tables;
+        }
+        if let Some(table) = peer.table.filter(|_| peer.chooses())
+            && let Entry::Occupied(mut count) = self.chosen.entry((table, family))
+        {
+            *count.get_mut() -= tables;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+
+    pub fn has(&self, family: Family, view: View) -> bool {
+        self.views[family as usize][view as usize] > 0
+    }
+
+    pub fn has_choice(&self, table: TableId, family: Family) -> bool {
+        self.chosen.contains_key(&(table, family))
+    }
+
+    /// End-of-RIB means something only for a view that the router sends. Without any route, each may be
+    /// one.
+    pub fn may_send(&self, family: Family, view: View) -> bool {
+        self.has(family, view) || self.views[family as usize] == [0; 3]
+    }
 }
 
 #[derive(Debug)]
@@ -166,6 +225,10 @@ pub(super) struct Peer {
     pub table: Option<TableId>,
     /// Up in the router's present session.
     pub up: bool,
+    /// Its place among those that are up.
+    pub up_place: u32,
+    /// The time at which its stale routes are checked.
+    pub due: Option<u64>,
     /// Loc-RIB only: it does not hold all routes (RFC 9069 section 4.2).
     pub filtered: bool,
     /// Of both views: a Loc-RIB has one, in the second place.
@@ -194,7 +257,9 @@ impl Peer {
             key,
             info,
             table,
-            up: true,
+            up: false,
+            up_place: 0,
+            due: None,
             filtered: false,
             views: Default::default(),
         }
@@ -238,6 +303,25 @@ impl Peer {
         }
     }
 
+    /// Whether it is the router's own choice, in full.
+    fn chooses(&self) -> bool {
+        self.key.is_loc_rib() && !self.filtered
+    }
+
+    /// The number of route tables with routes, by view and family.
+    pub fn filled(&self) -> impl Iterator<Item = (View, Family, u32)> {
+        self.views().map(|(view, family, held)| {
+            let filled = held.tables().filter(|routes| !routes.is_empty());
+            (view, family, filled.count() as u32)
+        })
+    }
+
+    /// The time at which the first of its stale routes expire.
+    pub fn stale_until(&self) -> Option<u64> {
+        let views = self.views().flat_map(|(.., view)| &view.stale);
+        views.map(|stale| stale.until).min()
+    }
+
     /// Neither up nor holding anything that is still good.
     pub fn is_void(&self) -> bool {
         !self.up && self.views().all(|(.., view)| !view.has_routes())
@@ -262,15 +346,15 @@ impl FamilyView {
         std::iter::once(&mut self.fresh).chain(self.stale.iter_mut().map(|s| &mut s.routes))
     }
 
-    /// The session ended: what was fresh is stale.
-    pub fn retire(&mut self, until: u64, doom: &mut impl FnMut(Doomed)) {
+    /// The session ended: fresh routes become stale. `bury` receives removed tables, as below.
+    pub fn retire(&mut self, until: u64, mut bury: impl FnMut(RouteTable)) {
         self.complete = false;
-        let routes = std::mem::take(&mut self.fresh);
-        if !routes.is_empty() {
+        if !self.fresh.is_empty() {
+            let routes = std::mem::take(&mut self.fresh);
             self.stale.push(Stale { until, routes });
         }
         if self.stale.len() > MAX_STALE {
-            doom(self.stale.remove(0).routes.into_doomed());
+            bury(self.stale.remove(0).routes);
         }
     }
 
@@ -284,22 +368,22 @@ impl FamilyView {
         }
     }
 
-    pub fn expire(&mut self, now: u64, doom: &mut impl FnMut(Doomed)) {
+    pub fn expire(&mut self, now: u64, mut bury: impl FnMut(RouteTable)) {
         for stale in self.stale.extract_if(.., |s| s.until <= now) {
-            doom(stale.routes.into_doomed());
+            bury(stale.routes);
         }
     }
 
-    pub fn clear_stale(&mut self, doom: &mut impl FnMut(Doomed)) {
+    pub fn clear_stale(&mut self, mut bury: impl FnMut(RouteTable)) {
         for stale in self.stale.drain(..) {
-            doom(stale.routes.into_doomed());
+            bury(stale.routes);
         }
     }
 
-    pub fn clear(&mut self, doom: &mut impl FnMut(Doomed)) {
+    pub fn clear(&mut self, mut bury: impl FnMut(RouteTable)) {
         self.complete = false;
-        doom(std::mem::take(&mut self.fresh).into_doomed());
-        self.clear_stale(doom);
+        bury(std::mem::take(&mut self.fresh));
+        self.clear_stale(bury);
     }
 }
 

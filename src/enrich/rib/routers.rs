@@ -2,6 +2,7 @@
 //! Sessions and peers: which router a session belongs to, which peer a message is about, and what
 //! becomes of routes when a session or a peer ends.
 
+use super::lookup::Rank;
 use super::peer::{Identity, Peer, PeerInfo, PeerKey, Router, Speaker};
 use super::{MAX_ENDED, MAX_PEERS, PeerId, Refused, Rib, RouterId};
 
@@ -14,21 +15,25 @@ impl Rib {
     /// from which ended session it continues.
     pub fn connect(&mut self, identity: Identity, local: bool) -> RouterId {
         self.serial += 1;
-        self.unsettled = true;
+        self.regrouped = true;
         RouterId(self.routers.insert(Router {
             identity,
             local,
             ended: None,
             serial: self.serial,
-            peers: Default::default(),
             continues: false,
+            peers: Default::default(),
+            up: Vec::new(),
+            carries: Default::default(),
+            rank: Rank::Remote,
+            newest: None,
         }))
     }
 
     /// The router sent an OPEN with these values, by which it is recognized.
     pub fn add_speaker(&mut self, id: RouterId, speaker: Speaker, now: u64) {
         if self.routers[id.0].identity.add(speaker) {
-            self.unsettled = true;
+            self.regrouped = true;
             self.take_over(id, now);
         }
     }
@@ -53,6 +58,7 @@ impl Rib {
             return;
         }
         self.unsettled = true;
+        self.regrouped = true;
         let Some(old) = self.routers.remove(old) else {
             return;
         };
@@ -70,6 +76,9 @@ impl Rib {
             router.peers.insert(key, peer);
             let peer = &mut self.peers[peer];
             peer.router = id.0;
+            for (view, family, tables) in peer.filled() {
+                router.carries.add(peer, view, family, tables);
+            }
             for (_, view) in peer.family_views_mut() {
                 view.extend(before, until);
             }
@@ -80,17 +89,24 @@ impl Rib {
     /// A session ended: its routes are stale.
     pub fn disconnect(&mut self, id: RouterId, now: u64) {
         self.unsettled = true;
+        self.regrouped = true;
         let router = &mut self.routers[id.0];
         router.ended = Some(now);
+        let up = std::mem::take(&mut router.up);
+        self.up -= up.len();
         let until = now.saturating_add(self.settings.stale_ms);
-        for &peer in router.peers.values() {
-            let peer = &mut self.peers[peer];
-            peer.up = false;
-            for (family, view) in peer.family_views_mut() {
-                view.retire(until, &mut |d| self.doomed.push((family, d)));
+        for &peer in &up {
+            let state = &mut self.peers[peer];
+            state.up = false;
+            for (_, view) in state.family_views_mut() {
+                self.holders.retire(&view.fresh);
+                view.retire(until, |routes| self.holders.bury(routes, &mut self.winners));
             }
+            self.schedule(peer);
         }
-        self.forget_void_peers(id.0);
+        self.note_buried();
+        up.into_iter().for_each(|peer| self.forget_if_void(peer));
+        self.forget_router_if_void(id.0);
         let routers = self.routers.iter();
         let ended: Vec<_> = routers
             .filter_map(|(id, r)| Some((r.ended?, r.serial, id)))
@@ -98,9 +114,7 @@ impl Rib {
         if ended.len() > MAX_ENDED
             && let Some(&(.., oldest)) = ended.iter().min()
         {
-            let peers: Vec<_> = self.routers[oldest].peers.values().copied().collect();
-            peers.into_iter().for_each(|peer| self.forget_peer(peer));
-            self.routers.remove(oldest);
+            self.forget_router(RouterId(oldest));
         }
     }
 
@@ -109,6 +123,7 @@ impl Rib {
         let ended = self.routers.get(id.0).is_some_and(|r| r.ended.is_some());
         if ended {
             self.unsettled = true;
+            self.regrouped = true;
             let peers: Vec<_> = self.routers[id.0].peers.values().copied().collect();
             peers.into_iter().for_each(|peer| self.forget_peer(peer));
             self.routers.remove(id.0);
@@ -122,16 +137,20 @@ impl Rib {
         key: PeerKey,
         info: PeerInfo,
     ) -> Result<PeerId, Refused> {
-        self.unsettled = true;
+        self.unsettled |= self.contests.has_older();
         let known = self.routers[router.0].peers.get(&key).copied();
         if let Some(id) = known.or_else(|| self.rename_ended(router, key)) {
             if self.peers[id].up {
                 self.clear_peer(id);
+            } else {
+                self.mark_up(id);
             }
+            self.set_filtered(PeerId(id), false);
             let peer = &mut self.peers[id];
-            peer.up = true;
-            peer.filtered = false;
+            // what it has is of an ended session, and is compared by these
+            self.unsettled |= peer.info != info && peer.due.is_some();
             peer.info = info;
+            self.blackholes.disturb(id);
             return Ok(PeerId(id));
         }
         if self.peers.len() >= MAX_PEERS {
@@ -140,7 +159,32 @@ impl Rib {
         let table = self.table_of(key.distinguisher);
         let id = self.peers.insert(Peer::new(router.0, key, info, table));
         self.routers[router.0].peers.insert(key, id);
+        self.mark_up(id);
         Ok(PeerId(id))
+    }
+
+    fn mark_up(&mut self, id: u32) {
+        let peer = &mut self.peers[id];
+        let up = &mut self.routers[peer.router].up;
+        peer.up = true;
+        peer.up_place = up.len() as u32;
+        up.push(id);
+        self.up += 1;
+    }
+
+    /// Takes a peer out of those that are up.
+    pub(super) fn mark_down(&mut self, id: u32) {
+        let peer = &mut self.peers[id];
+        if !std::mem::take(&mut peer.up) {
+            return;
+        }
+        let place = peer.up_place;
+        let up = &mut self.routers[peer.router].up;
+        up.swap_remove(place as usize);
+        if let Some(&moved) = up.get(place as usize) {
+            self.peers[moved].up_place = place;
+        }
+        self.up -= 1;
     }
 
     /// The only peer of an ended session at this place, under its new key: its BGP identifier changed
@@ -168,6 +212,7 @@ impl Rib {
             .or_else(|| self.only_peer(router, key, up))
             .or_else(|| self.only_peer(router, key, ended))?;
         let key = self.peers[id].key;
+        self.unsettled |= self.contests.has_older();
         self.routers[router.0].peers.remove(&key);
         self.forget_peer(id);
         Some(PeerId(id))
@@ -202,7 +247,17 @@ impl Rib {
     /// Records whether a Loc-RIB is filtered.
     pub fn set_filtered(&mut self, peer: PeerId, filtered: bool) {
         let peer = &mut self.peers[peer.0];
-        self.unsettled |= peer.filtered != filtered;
+        if peer.filtered == filtered {
+            return;
+        }
+        let router = &mut self.routers[peer.router];
+        for (view, family, tables) in peer.filled().filter(|(.., tables)| *tables > 0) {
+            self.unsettled = true;
+            router.carries.remove(peer, view, family, tables);
+        }
         peer.filtered = filtered;
+        for (view, family, tables) in peer.filled().filter(|(.., tables)| *tables > 0) {
+            router.carries.add(peer, view, family, tables);
+        }
     }
 }

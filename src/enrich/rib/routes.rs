@@ -5,9 +5,10 @@
 //! A full table is an array indexed by prefix number, 4 bytes a route (8 with identifiers); a peer of
 //! few routes is a hash table. Whichever it is, memory is bounded by the number of routes.
 
-use hashbrown::{HashMap, HashTable};
+use hashbrown::{HashMap, HashTable, hash_table};
 
 use super::attributes::AttributesId;
+use super::holders::Home;
 
 /// Paths of one prefix from one peer.
 pub const MAX_PATHS: usize = 256;
@@ -15,8 +16,9 @@ pub const MAX_PATHS: usize = 256;
 /// An array has at most this many places per route, or else becomes a hash table, and a hash table
 /// becomes an array at a quarter of it.
 const SPREAD: usize = 64;
-/// Arrays shorter than this are not worth turning.
-const SMALL: usize = 1 << 12;
+/// A table with fewer routes is a hash table: a decision searches each array, so that there must be few.
+/// A table that shrinks stays an array down to a quarter of this.
+const FEW: usize = 1 << 10;
 
 /// In `Cell::word`: the path has an identifier.
 const NUMBERED: u32 = 1 << 31;
@@ -34,6 +36,8 @@ pub struct Path {
 
 #[derive(Debug, Default)]
 pub struct RouteTable {
+    /// Its number, while it holds something.
+    pub home: Option<Home>,
     store: Store,
     many: HashMap<u32, Vec<Path>>,
     prefixes: usize,
@@ -91,6 +95,11 @@ impl RouteTable {
 
     pub fn is_empty(&self) -> bool {
         self.routes == 0
+    }
+
+    /// Whether it is an array.
+    pub fn is_large(&self) -> bool {
+        matches!(self.store, Store::Dense { .. })
     }
 
     /// Whether `path` would be one more rather than take the place of another.
@@ -240,13 +249,14 @@ impl RouteTable {
     }
 
     /// Hands the routes over to be forgotten step by step.
-    pub fn into_doomed(self) -> Doomed {
+    pub fn into_doomed(self, home: Home) -> Doomed {
         let (cells, words) = match self.store {
-            Store::Sparse(table) => (table.into_iter().collect(), Vec::new()),
-            Store::Dense { words, .. } => (Vec::new(), words),
+            Store::Sparse(table) => (table, Vec::new()),
+            Store::Dense { words, .. } => (HashTable::new(), words),
         };
         Doomed {
-            cells,
+            home,
+            cells: cells.into_iter(),
             words,
             many: self.many,
             routes: self.routes,
@@ -304,7 +314,8 @@ impl RouteTable {
                     held.1 = cell;
                 } else {
                     table.insert_unique(hash(prefix), (prefix, cell), |e| hash(e.0));
-                    if universe > 0 && table.len() >= 64 && table.len() * SPREAD / 4 > universe {
+                    let is_dense = table.len() * SPREAD / 4 > universe;
+                    if universe > 0 && table.len() >= FEW && is_dense {
                         self.make_dense();
                     }
                 }
@@ -340,7 +351,7 @@ impl RouteTable {
                 if let Some(word) = words.get_mut(prefix as usize) {
                     *word = NONE;
                 }
-                if words.len() > SMALL && self.prefixes * SPREAD < words.len() {
+                if self.prefixes < FEW / 4 || self.prefixes * SPREAD < words.len() {
                     self.make_sparse();
                 }
             }
@@ -374,9 +385,10 @@ impl RouteTable {
 }
 
 /// Routes that nobody looks up any more, but that still count as users of prefixes and attributes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Doomed {
-    cells: Vec<(u32, Cell)>,
+    pub home: Home,
+    cells: hash_table::IntoIter<(u32, Cell)>,
     words: Vec<u32>,
     many: HashMap<u32, Vec<Path>>,
     routes: usize,
@@ -407,7 +419,7 @@ impl Doomed {
     }
 
     fn pop_cell(&mut self) -> Option<(u32, Cell)> {
-        if let Some(cell) = self.cells.pop() {
+        if let Some(cell) = self.cells.next() {
             return Some(cell);
         }
         while let Some(word) = self.words.pop() {

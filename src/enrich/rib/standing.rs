@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Decides whether a view takes part in lookups, and in which rank. The answer for one view needs only
+//! counters of its router, so that no other peer is read when a peer or a session begins or ends.
+
+use super::holders::{Home, Place};
+use super::lookup::{Answer, RANKS, Rank};
+use super::peer::{TableId, View};
+use super::prefix::Family;
+use super::{Rib, of_family};
+
+/// By routing table and family, how many route tables compete.
+#[derive(Debug)]
+pub(super) struct Contests {
+    contests: Vec<[Contest; 2]>,
+    /// Ranks that routers have.
+    ranks: [bool; RANKS],
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum Contest {
+    /// No route.
+    #[default]
+    Nobody,
+    /// One route table, whose view takes part.
+    Only(Home),
+    /// Several: winners are kept.
+    Several,
+}
+
+impl Contests {
+    pub fn new(tables: usize) -> Self {
+        Self {
+            contests: vec![Default::default(); tables],
+            ranks: [false; RANKS],
+        }
+    }
+
+    #[inline]
+    pub fn of(&self, table: TableId, family: Family) -> Contest {
+        self.contests[usize::from(table.0)][family as usize]
+    }
+
+    /// By rank, whether routers have it.
+    #[inline]
+    pub fn ranks(&self) -> [bool; RANKS] {
+        self.ranks
+    }
+
+    /// Whether a router has a newer session beside an older one.
+    pub fn has_older(&self) -> bool {
+        self.ranks[Rank::LocalOlder as usize] || self.ranks[Rank::RemoteOlder as usize]
+    }
+}
+
+impl Rib {
+    /// Applies changes to ranks, winners and blackholes. To be called after changes and before lookups.
+    pub fn settle(&mut self) {
+        if std::mem::take(&mut self.regrouped) {
+            self.find_ranks();
+        }
+        if std::mem::take(&mut self.unsettled) {
+            self.changed = true;
+            self.winners.forget_all();
+        }
+        self.settle_blackholes();
+        for table in (0..self.tables.len()).map(|table| TableId(table as u16)) {
+            for family in Family::ALL {
+                let contest = self.find_contest(table, family);
+                let is_several = matches!(contest, Contest::Several);
+                let wanted = self.contests.ranks.map(|rank| rank && is_several);
+                let universe = of_family!(self.prefixes, family, universe());
+                self.winners.fit(table, family, wanted, universe);
+                self.contests.contests[usize::from(table.0)][family as usize] = contest;
+            }
+        }
+    }
+
+    fn find_contest(&self, table: TableId, family: Family) -> Contest {
+        match self.holders.only(table, family) {
+            (Some(home), _) => {
+                let place = self.holders.place(home);
+                match self.standing(place.peer, place.view, family) {
+                    Some(_) => Contest::Only(home),
+                    None => Contest::Nobody,
+                }
+            }
+            (None, true) => Contest::Several,
+            (None, false) => Contest::Nobody,
+        }
+    }
+
+    /// Compares all sessions with each other: they are few.
+    fn find_ranks(&mut self) {
+        let mut ranks = [false; RANKS];
+        let routers: Vec<_> = self.routers.iter().map(|(id, _)| id).collect();
+        for &id in &routers {
+            let router = &self.routers[id];
+            let same = |other: &&u32| {
+                let other = &self.routers[**other];
+                other.serial > router.serial && other.identity.is_same(&router.identity)
+            };
+            let newer: Vec<_> = routers.iter().filter(same).copied().collect();
+            let rank = match (router.local, newer.is_empty()) {
+                (true, true) => Rank::Local,
+                (true, false) => Rank::LocalOlder,
+                (false, true) => Rank::Remote,
+                (false, false) => Rank::RemoteOlder,
+            };
+            let lives = |id: &u32| self.routers[*id].ended.is_none();
+            let newest = newer.into_iter().filter(lives);
+            let newest = newest.max_by_key(|id| self.routers[*id].serial);
+            ranks[rank as usize] = true;
+            let router = &mut self.routers[id];
+            self.unsettled |= router.rank != rank || router.newest != newest;
+            (router.rank, router.newest) = (rank, newest);
+        }
+        self.contests.ranks = ranks;
+    }
+
+    /// Returns the part of a view in lookups, if it has one.
+    pub(super) fn standing(&self, id: u32, view: View, family: Family) -> Option<Answer> {
+        let peer = &self.peers[id];
+        let table = peer.table?;
+        let router = &self.routers[peer.router];
+        let answers = match view {
+            View::LocRib => true,
+            // the router's own choice is known in full
+            _ if router.carries.has_choice(table, family) => false,
+            _ => {
+                let sends_post = router.carries.has(family, View::PostPolicy);
+                view == peer.policy_view(family, sends_post)
+            }
+        };
+        // the newest session of the router has sent it in full, so this one is half-open
+        let is_superseded = router.newest.is_some_and(|newest| {
+            let newest = &self.routers[newest];
+            let held = newest.peers.get(&peer.key).map(|&id| &self.peers[id]);
+            newest.carries.may_send(family, view)
+                && held.is_some_and(|p| p.up && p.view(view, family).complete)
+        });
+        let takes_part = answers && !is_superseded && peer.view(view, family).has_routes();
+        takes_part.then_some(Answer {
+            rank: router.rank,
+            view,
+            peer: id,
+        })
+    }
+
+    /// Records that `tables` of a view were empty and hold routes now.
+    pub(super) fn filled(&mut self, id: u32, view: View, family: Family, tables: u32) {
+        if tables == 0 {
+            return;
+        }
+        let peer = &self.peers[id];
+        let router = &mut self.routers[peer.router];
+        let before = router.carries.has(family, view);
+        router.carries.add(peer, view, family, tables);
+        self.unsettled |= self.contests.has_older()
+            || match view {
+                View::LocRib => true,
+                View::PostPolicy => !before || peer.view(View::PrePolicy, family).has_routes(),
+                View::PrePolicy => false,
+            };
+    }
+
+    /// Records that `tables` of a view held routes and are empty now.
+    pub(super) fn emptied(&mut self, place: &Place, tables: u32) {
+        if tables == 0 {
+            return;
+        }
+        let Some(peer) = self.peers.get(place.peer) else {
+            return;
+        };
+        let Place { view, family, .. } = *place;
+        let mut still = false;
+        // its router may have been removed before it
+        if let Some(router) = self.routers.get_mut(peer.router) {
+            router.carries.remove(peer, view, family, tables);
+            still = router.carries.has(family, view);
+        }
+        self.unsettled |= self.contests.has_older()
+            || match view {
+                View::LocRib => true,
+                View::PostPolicy => !still || peer.view(View::PrePolicy, family).has_routes(),
+                View::PrePolicy => false,
+            };
+    }
+
+    /// Processes the route tables that were buried.
+    pub(super) fn note_buried(&mut self) {
+        for place in self.holders.take_buried() {
+            self.changed = true;
+            self.blackholes.disturb(place.peer);
+            self.emptied(&place, 1);
+        }
+    }
+}
