@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::change::to_json;
-use super::{Agent, Failure, read, show};
+use super::{Agent, Failure, read, session, show};
 use crate::args::{FirewallCommand, RuleWords};
 use crate::control::api;
 use crate::control::firewall::{MAX_RULES, written};
@@ -26,13 +26,6 @@ pub fn run(agent: &Agent, command: FirewallCommand) -> Result<String, Failure> {
     }
 }
 
-/// By which SSH connection this command is given, if by one.
-fn ssh_connection() -> Option<String> {
-    std::env::var("SSH_CONNECTION")
-        .ok()
-        .filter(|c| !c.is_empty())
-}
-
 fn add(agent: &Agent, words: &RuleWords, force: bool) -> Result<String, Failure> {
     let rule = words.words().rule(&mut Known::default());
     let rule = rule.map_err(|mistake| Failure::Usage(format!("--{mistake}")))?;
@@ -40,7 +33,8 @@ fn add(agent: &Agent, words: &RuleWords, force: bool) -> Result<String, Failure>
         rules: vec![written(&rule)],
         replace: false,
         force,
-        ssh_connection: ssh_connection(),
+        connections: session::connections(&agent.socket.path),
+        ..Default::default()
     };
     let reply = agent.post("firewall/add", &to_json(&request)?)?;
     agent.tell(&reply, |edited: &api::FirewallEdited| {
@@ -55,7 +49,8 @@ fn load(agent: &Agent, file: &Path, replace: bool, force: bool) -> Result<String
         rules: rules.iter().map(written).collect(),
         replace,
         force,
-        ssh_connection: ssh_connection(),
+        connections: session::connections(&agent.socket.path),
+        ..Default::default()
     };
     let reply = agent.post("firewall/add", &to_json(&request)?)?;
     agent.tell(&reply, |edited: &api::FirewallEdited| {
@@ -75,7 +70,8 @@ fn del(agent: &Agent, ids: Vec<u64>, force: bool) -> Result<String, Failure> {
     let request = api::FirewallDel {
         ids,
         force,
-        ssh_connection: ssh_connection(),
+        connections: session::connections(&agent.socket.path),
+        ..Default::default()
     };
     let reply = agent.post("firewall/del", &to_json(&request)?)?;
     agent.tell(&reply, removed)
@@ -84,7 +80,8 @@ fn del(agent: &Agent, ids: Vec<u64>, force: bool) -> Result<String, Failure> {
 fn flush(agent: &Agent, force: bool) -> Result<String, Failure> {
     let request = api::FirewallFlush {
         force,
-        ssh_connection: ssh_connection(),
+        connections: session::connections(&agent.socket.path),
+        ..Default::default()
     };
     let reply = agent.post("firewall/flush", &to_json(&request)?)?;
     agent.tell(&reply, removed)

@@ -4,13 +4,15 @@
 //! - `socket`: which socket is meant,
 //! - [`http`]: one request and its reply,
 //! - `show`: a reply as text for people; [`table`] and [`units`] serve it,
-//! - [`change`]: `set` and `reload`; [`firewall`]: what stands behind `firewall`.
+//! - [`change`]: `set` and `reload`; [`firewall`]: what stands behind `firewall`,
+//! - [`session`]: the connections that a firewall rule must not stop.
 //!
 //! Nothing here runs in the agent.
 
 mod change;
 mod firewall;
 pub mod http;
+mod session;
 pub mod show;
 mod socket;
 pub mod table;

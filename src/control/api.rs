@@ -476,8 +476,11 @@ pub struct FirewallAdd {
     #[serde(default)]
     pub force: bool,
     /// `SSH_CONNECTION` of the environment: not to be cut.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssh_connection: Option<String>,
+    /// More connections that are not to be cut, in the same words.
+    #[serde(default)]
+    pub connections: Vec<String>,
 }
 
 /// POST /v1/firewall/del, request.
@@ -487,8 +490,10 @@ pub struct FirewallDel {
     pub ids: Vec<u64>,
     #[serde(default)]
     pub force: bool,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssh_connection: Option<String>,
+    #[serde(default)]
+    pub connections: Vec<String>,
 }
 
 /// POST /v1/firewall/flush, request.
@@ -497,8 +502,10 @@ pub struct FirewallDel {
 pub struct FirewallFlush {
     #[serde(default)]
     pub force: bool,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssh_connection: Option<String>,
+    #[serde(default)]
+    pub connections: Vec<String>,
 }
 
 /// POST /v1/firewall/add, del and flush, reply.

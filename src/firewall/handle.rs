@@ -63,9 +63,10 @@ impl Refusal {
 }
 
 /// Who asks for a change, and how insistently.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Asker {
-    pub caller: Option<Caller>,
+    /// The connections of the session in which the change is made.
+    pub callers: Vec<Caller>,
     pub force: bool,
 }
 

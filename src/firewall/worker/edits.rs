@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use super::super::book::{self, ShownRule};
+use super::super::guard::Caller;
 use super::super::handle::{Asker, Edit, Edited, Refusal, Settings};
 use super::super::rule::RuleId;
 use super::super::words::Shown;
@@ -14,7 +15,7 @@ impl Worker {
     pub(super) fn edit(
         &mut self,
         edit: Edit,
-        asker: Asker,
+        asker: &Asker,
         now: Instant,
     ) -> Result<Edited, Refusal> {
         let before = self.book.clone();
@@ -25,14 +26,9 @@ impl Worker {
         edited
     }
 
-    fn try_edit(&mut self, edit: Edit, asker: Asker, now: Instant) -> Result<Edited, Refusal> {
+    fn try_edit(&mut self, edit: Edit, asker: &Asker, now: Instant) -> Result<Edited, Refusal> {
         let refused = |refused: book::Refused| Refusal::new(refused.to_string());
-        let insecure = |asker: Asker| asker.caller.filter(|_| !asker.force);
-        let stopper = |worker: &Self| {
-            let caller = insecure(asker)?;
-            caller.stopped_by(&worker.compile(now))
-        };
-        let stopped = stopper(self);
+        let callers = self.not_stopped(asker, now);
         let mut edited = Edited::default();
         match edit {
             Edit::Add { rules, replace } => {
@@ -50,25 +46,43 @@ impl Worker {
             }
             Edit::Flush => edited.removed = self.book.flush(),
         }
-        match stopper(self) {
-            Some(id) if stopped.is_none() => Err(Refusal {
+        if callers.is_empty() {
+            return Ok(edited);
+        }
+        let rules = self.compile(now);
+        let stopped = callers
+            .iter()
+            .find_map(|caller| Some((caller, caller.stopped_by(&rules)?)));
+        match stopped {
+            Some((caller, id)) => Err(Refusal {
                 needs_force: true,
-                why: self.would_stop(id, asker),
+                why: self.would_stop(id, caller),
             }),
-            _ => Ok(edited),
+            None => Ok(edited),
         }
     }
 
-    fn would_stop(&self, id: RuleId, asker: Asker) -> String {
+    /// The connections that no rule stops before a change. With force, none of them matters.
+    fn not_stopped(&self, asker: &Asker, now: Instant) -> Vec<Caller> {
+        if asker.force || asker.callers.is_empty() {
+            return Vec::new();
+        }
+        let rules = self.compile(now);
+        let callers = asker.callers.iter().copied();
+        callers
+            .filter(|caller| caller.stopped_by(&rules).is_none())
+            .collect()
+    }
+
+    fn would_stop(&self, id: RuleId, caller: &Caller) -> String {
         let rule = self.book.iter().find(|shown| shown.id == id);
         let rule = match rule.map(|shown| shown.rule) {
             Some(ShownRule::Entry(entry)) => Shown(&entry.rule).to_string(),
             _ => format!("rule {}", id.0),
         };
-        let client = asker.caller.map(|caller| caller.client.to_string());
         format!(
             "\"{rule}\" would stop your own SSH connection from {}: nothing was changed",
-            client.unwrap_or_default()
+            caller.client
         )
     }
 
