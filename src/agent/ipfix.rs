@@ -2,6 +2,7 @@
 //! Thread ipfix and what it asks.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -20,6 +21,7 @@ use crate::flow::key::FlowKey;
 use crate::flow::outlet::{Inlet, Losses, Outlet};
 use crate::flow::worker::Knowledge;
 use crate::interfaces::Interfaces;
+use crate::links::stack;
 use crate::links::{Gateways, Link, LinkSocket};
 use crate::live::Live;
 
@@ -150,12 +152,21 @@ impl Sources for Facts {
     /// Without an answer of the kernel none: the socket has counted and logged that.
     fn interfaces(&mut self) -> Vec<Interface> {
         let links = self.links.dump().unwrap_or_default();
-        let interface = |link: Link| Interface {
+        let watched: HashSet<_> = self
+            .interfaces
+            .watched()
+            .into_iter()
+            .map(|w| w.ifindex)
+            .collect();
+        let repeating =
+            stack::repeating_flows(links.iter().filter(|link| watched.contains(&link.ifindex)));
+        let interface = |link: &Link| Interface {
             ifindex: link.ifindex,
-            name: link.name,
-            description: link.alias,
+            name: link.name.clone(),
+            description: link.alias.clone(),
+            repeats: repeating.contains(&link.ifindex),
         };
-        links.into_iter().map(interface).collect()
+        links.iter().map(interface).collect()
     }
 
     fn lost(&self) -> (u64, u64) {

@@ -6,7 +6,7 @@
 //! - [`params`]: query strings to typed parameters (pure),
 //! - [`api`]: what goes over the socket, for both ends,
 //! - [`routes`]: a request to its reply; `read`, `change` and [`firewall`] have the paths,
-//! - `status`, `flows`: what the replies are made of; `rates`, `stack`: pure helpers of theirs.
+//! - `status`, `flows`: what the replies are made of; `rates`: a pure helper of theirs.
 //!
 //! docs/CONTROL.md is the page for those who speak to it.
 
@@ -22,7 +22,6 @@ mod rates;
 mod read;
 pub mod routes;
 pub mod socket;
-mod stack;
 mod status;
 
 use std::net::IpAddr;

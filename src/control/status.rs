@@ -3,13 +3,13 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{Sources, api, rfc3339, rfc3339_seconds, stack};
+use super::{Sources, api, rfc3339, rfc3339_seconds};
 use crate::bpf::counters::{Count, HookCounters};
 use crate::errors::Subsystem;
 use crate::export::metrics::{self, Input};
 use crate::firewall::handle::Handle;
 use crate::flow::key::Family;
-use crate::links::{DeviceCounters, Link};
+use crate::links::{DeviceCounters, Link, stack};
 
 /// The watched interfaces; rates are filled in by whoever has an earlier reading.
 pub fn interfaces(input: &Input, links: &[Link]) -> Vec<api::Interface> {

@@ -11,6 +11,7 @@ mod message;
 mod pending;
 pub mod qdisc;
 mod speed;
+pub mod stack;
 pub mod watcher;
 
 pub use addresses::{AddressEvents, addresses};

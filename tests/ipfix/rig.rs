@@ -56,16 +56,24 @@ impl Sources for MadeUp {
             ifindex,
             name: name.into(),
             description: description.into(),
+            repeats: name == REPEATING.1,
         };
-        [(2, "eth0", "to the world"), (3, "lan", "")]
-            .map(interface)
-            .into()
+        [
+            (2, "eth0", "to the world"),
+            (3, "lan", ""),
+            (REPEATING.0, REPEATING.1, ""),
+        ]
+        .map(interface)
+        .into()
     }
 
     fn lost(&self) -> (u64, u64) {
         (11, 1111)
     }
 }
+
+/// An interface whose flows are also those of eth0.
+pub const REPEATING: (u32, &str) = (4, "eth0.10");
 
 /// Thread ipfix, and what feeds it.
 pub struct Rig {

@@ -44,12 +44,36 @@ fn listener(namespace: &Namespace, address: &str) -> Listener {
 
 #[test]
 fn a_forwarded_packet_counts_once_and_names_both_interfaces() {
+    forward(2, |_| {});
+}
+
+/// The packet leaves through a bridge and its port: two interfaces see it at egress.
+#[test]
+fn a_forwarded_packet_counts_once_with_stacked_interfaces() {
+    forward(3, |router| {
+        router.ip("address flush dev wan0");
+        router.ip("link add br0 type bridge mcast_snooping 0");
+        router.ip("link set wan0 master br0");
+        router.ip("link set br0 up");
+        router.ip("address add 10.99.0.1/24 dev br0");
+        let sink = super::common::lab::mac_of("sink0").map(|byte| format!("{byte:02x}"));
+        router.ip(&format!(
+            "neighbour replace 10.99.0.2 lladdr {} nud permanent dev br0",
+            sink.join(":")
+        ));
+        router.ip("route replace default via 10.99.0.2");
+    });
+}
+
+/// Forwards packets, which `sightings` hooks see, and expects one exported flow.
+fn forward(sightings: u64, stack: impl FnOnce(&Namespace)) {
     if !can_run(&["ip", "sysctl"]) {
         return;
     }
     const PACKETS: u64 = 40;
     let lab = Lab::new();
     let (router, _far) = lab.router();
+    stack(&router);
     let mut collector = listener(&router, "127.0.0.1:4739");
     // all are watched but the far end of the cable, which is in the same namespace here
     let more = format!(
@@ -59,7 +83,7 @@ fn a_forwarded_packet_counts_once_and_names_both_interfaces() {
     let agent = Agent::start(&lab, &router, &config("[\"*\"]", &more));
     collector.introduced();
     send_through(&router, PACKETS);
-    let (last, reached) = agent.scrape_until(SETTLED, |m| flow_packets(m) == 2 * PACKETS);
+    let (last, reached) = agent.scrape_until(SETTLED, |m| flow_packets(m) == sightings * PACKETS);
     let seen = flow_packets(&last);
     assert!(reached, "{seen} packets\n{}", router.ip("-s link"));
     let flows = collector.flows(1);

@@ -21,6 +21,8 @@ pub struct Interface {
     pub ifindex: u32,
     pub name: String,
     pub description: String,
+    /// Its flows are also those of another interface that is watched.
+    pub repeats: bool,
 }
 
 /// What was sent to a collector so far, and what was not (RFC 7011 section 4.1 to 4.3).

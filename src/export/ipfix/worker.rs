@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! THREAD ipfix: completed flows → records → messages → collectors.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -32,6 +33,8 @@ const BUSY_TICK: Duration = Duration::from_millis(10);
 const FLUSH_AFTER: Duration = Duration::from_millis(500);
 /// Interfaces are read anew no more often.
 const INTERFACES_FOR: Duration = Duration::from_secs(1);
+/// Beyond it, interfaces that repeat flows are found again from those that are there.
+const MAX_REPEATING: usize = 4096;
 
 pub struct Settings {
     pub targets: Vec<Target>,
@@ -135,6 +138,8 @@ struct Exporter<S> {
     limit: usize,
     interfaces: Vec<Interface>,
     interfaces_read: Option<Instant>,
+    /// Interfaces whose flows another one exports.
+    repeating: HashSet<u32>,
     epoch: Instant,
 }
 
@@ -169,6 +174,7 @@ impl<S: Sources> Exporter<S> {
             limit: MAX_LENGTH,
             interfaces: Vec::new(),
             interfaces_read: None,
+            repeating: HashSet::new(),
             epoch: now,
         }
     }
@@ -211,12 +217,16 @@ impl<S: Sources> Exporter<S> {
         let now = Instant::now();
         self.clock.refresh(now);
         self.sources.refresh((now - self.epoch).as_millis() as u64);
+        self.read_interfaces(now);
         let rate = self.sample_rate;
         if batch.iter().any(|part| part.record.sample_rate != rate) {
             batch.sort_by_key(|part| (part.record.sample_rate != rate, part.record.sample_rate));
         }
         for part in batch.drain(..) {
-            if !self.own.contain(&part.record.key) {
+            let key = &part.record.key;
+            // the firewall drops a packet on one interface only
+            let repeated = !part.dropped && self.repeating.contains(&key.ifindex);
+            if !repeated && !self.own.contain(key) {
                 self.export_part(&part, now);
             }
         }
@@ -291,6 +301,21 @@ impl<S: Sources> Exporter<S> {
         if read.is_none_or(|read| now - read >= INTERFACES_FOR) {
             self.interfaces = self.sources.interfaces();
             self.interfaces_read = Some(now);
+            self.find_repeating();
+        }
+    }
+
+    /// The last flows of an interface are exported after it was deleted: what it was stays known.
+    fn find_repeating(&mut self) {
+        if self.repeating.len() > MAX_REPEATING {
+            self.repeating.clear();
+        }
+        for interface in &self.interfaces {
+            if interface.repeats {
+                self.repeating.insert(interface.ifindex);
+            } else {
+                self.repeating.remove(&interface.ifindex);
+            }
         }
     }
 

@@ -2,7 +2,9 @@
 //! Interfaces that stand on others: a packet on a VLAN crosses its parent too. Whoever adds up counts
 //! it once (pure).
 
-use crate::links::{self, Link};
+use std::collections::HashSet;
+
+use super::Link;
 
 /// The watched interface below `link` that sees the same packets nearer to the wire: the parent of a
 /// VLAN, macvlan or tunnel; a member of a bond, bridge or VRF.
@@ -13,9 +15,22 @@ pub fn stacked_on<'a>(link: &Link, watched: impl Iterator<Item = &'a Link>) -> O
     watched.find(|other| parent == Some(other.ifindex) || other.master == Some(link.ifindex))
 }
 
+/// The watched interfaces whose flows are also those of one nearer to the wire. A tunnel's are not: below
+/// it they are flows between its two ends. Nor are those of MACsec or DSA, whose frames hide IP.
+pub fn repeating_flows<'a>(watched: impl Iterator<Item = &'a Link> + Clone) -> HashSet<u32> {
+    const SAME_PACKETS: [&str; 5] = ["vlan", "macvlan", "macvtap", "ipvlan", "ipvtap"];
+    let indices: HashSet<u32> = watched.clone().map(|link| link.ifindex).collect();
+    let masters: HashSet<u32> = watched.clone().filter_map(|link| link.master).collect();
+    let repeats = |link: &&Link| {
+        let below = link.parent.is_some_and(|parent| indices.contains(&parent));
+        masters.contains(&link.ifindex) || below && SAME_PACKETS.contains(&&*link.kind)
+    };
+    watched.filter(repeats).map(|link| link.ifindex).collect()
+}
+
 /// The name of an interface by its number.
 pub fn name_of(links: &[Link], ifindex: Option<u32>) -> Option<String> {
-    links::find(links, ifindex?).map(|link| link.name.clone())
+    super::find(links, ifindex?).map(|link| link.name.clone())
 }
 
 #[cfg(test)]
@@ -49,6 +64,29 @@ mod tests {
         // nothing below is watched: then it is the one to count
         assert_eq!(below(&vlan, &[vlan.clone(), bond.clone()]), None);
         assert_eq!(below(&bond, std::slice::from_ref(&bond)), None);
+    }
+
+    fn repeating(watched: &[Link]) -> Vec<u32> {
+        repeating_flows(watched.iter()).into_iter().collect()
+    }
+
+    #[test]
+    fn a_tunnel_has_flows_of_its_own() {
+        let eth = link(2, "ether", None, Some(9));
+        for (kind, repeats) in [
+            ("vlan", true),
+            ("macvlan", true),
+            ("gre", false),
+            ("macsec", false),
+        ] {
+            let upper = link(3, kind, Some(2), None);
+            let all = [eth.clone(), upper.clone()];
+            let expected = if repeats { vec![3] } else { vec![] };
+            assert_eq!(repeating(&all), expected, "{kind}");
+            assert!(repeating(&[upper]).is_empty());
+        }
+        let bridge = link(9, "bridge", None, None);
+        assert_eq!(repeating(&[eth, bridge]), [9]);
     }
 
     #[test]
