@@ -5,6 +5,8 @@
 //! The kernel's counters of a slot are never zeroed. What a slot showed when an interface got it is taken
 //! off; what it showed when the interface left is kept under the name, for the next of that name.
 
+mod refused;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -13,6 +15,8 @@ use std::time::{Duration, Instant};
 use crate::bpf::counters::HookCounters;
 use crate::flow::key::Direction;
 use crate::flow::worker::Names;
+use refused::Refused;
+pub use refused::Unwatched;
 
 /// A slot is not given away for so long after its interface left: records of it may be in the flow cache
 /// for a sweep, and then for another where the ring was full, before they reach ring and channel.
@@ -94,6 +98,8 @@ pub struct Books {
     pub watched: Vec<Watched>,
     /// Interfaces that have left, of which records may still be on their way or be lost.
     pub leaving: Vec<Watched>,
+    /// In the order of their ifindexes.
+    pub unwatched: Vec<Unwatched>,
     /// Sum over all that has been counted by interfaces that have left.
     pub gone: HookCounters,
 }
@@ -154,6 +160,7 @@ struct Inner {
     past: HashMap<Arc<str>, Past>,
     past_ttl: Duration,
     gone: HookCounters,
+    refused: Refused,
     /// VRF devices of the interfaces that belong to one, watched or not.
     vrf_of: HashMap<u32, Arc<str>>,
 }
@@ -188,6 +195,23 @@ impl Interfaces {
         // an index may be given again, to an interface of another name
         self.generation.fetch_add(1, Ordering::Release);
         slot
+    }
+
+    /// Lists an interface as one that could not be attached.
+    pub fn refuse(&self, ifindex: u32, name: &str, reason: &str) {
+        self.write().refused.insert(ifindex, name, reason);
+    }
+
+    /// Removes it from that list: it is attached, unwanted or gone.
+    pub fn settle_refused(&self, ifindex: u32) {
+        if self.read().refused.contains(ifindex) {
+            self.write().refused.remove(ifindex);
+        }
+    }
+
+    /// Names the interfaces that could not be attached, and the reason of the first.
+    pub fn problem(&self) -> Option<String> {
+        self.read().refused.problem()
     }
 
     /// Says which hooks are attached, and how.
@@ -341,6 +365,7 @@ impl Interfaces {
             leaving: leaving
                 .map(|&(slot, _)| inner.slots[slot as usize].clone())
                 .collect(),
+            unwatched: inner.refused.all().cloned().collect(),
             gone: inner.gone,
         }
     }

@@ -23,7 +23,13 @@ pub struct Notifier {
     watchdog: Option<Duration>,
     status: String,
     fed: Option<Instant>,
+    /// When a start or a stop last asked for more time, or began.
+    asked: Option<Instant>,
 }
+
+/// Between two requests for more time, and how much each asks for.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+const MORE_TIME: Duration = Duration::from_secs(30);
 
 impl Notifier {
     /// As the environment says.
@@ -66,6 +72,16 @@ impl Notifier {
 
     pub fn stopping(&self) {
         self.send("STOPPING=1");
+    }
+
+    /// Asks for more time to start or to stop, once a second. To be called only while there is progress: the
+    /// limits of the unit are for an agent that is stuck.
+    pub fn more_time(&mut self, now: Instant) {
+        let asked = *self.asked.get_or_insert(now);
+        if now.saturating_duration_since(asked) >= ASK_AGAIN {
+            self.send(&format!("EXTEND_TIMEOUT_USEC={}", MORE_TIME.as_micros()));
+            self.asked = Some(now);
+        }
     }
 
     /// One line for `systemctl status`; sent when it is another than before.
@@ -167,6 +183,17 @@ mod tests {
         }
         let times = std::iter::from_fn(|| heard(&manager)).collect::<Vec<_>>();
         assert_eq!(times, ["WATCHDOG=1"; 3]);
+    }
+
+    #[test]
+    fn more_time_is_asked_for_once_a_second() {
+        let (mut notifier, manager) = rig(Some(Duration::from_secs(77)));
+        let start = Instant::now();
+        for tenth in 0..35 {
+            notifier.more_time(start + Duration::from_millis(100 * tenth));
+        }
+        let messages = std::iter::from_fn(|| heard(&manager)).collect::<Vec<_>>();
+        assert_eq!(messages, ["EXTEND_TIMEOUT_USEC=30000000"; 3]);
     }
 
     #[test]

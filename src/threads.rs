@@ -16,6 +16,9 @@ use crate::signals;
 /// A thread that has not beaten for this long is taken for stuck.
 pub const STALL_AFTER: Duration = Duration::from_secs(10);
 
+/// Between two looks at a thread that is to end.
+const LONGEST_NAP: Duration = Duration::from_millis(50);
+
 /// Stack of every thread: the deepest (TLS-free parsers, hyper) stay below 100 kB.
 const STACK_SIZE: usize = 512 * 1024;
 
@@ -146,6 +149,11 @@ impl Threads {
 
     /// Asks the thread `name` to end, waits for it and forgets it. A panic is logged, not passed on.
     pub fn stop(&self, name: &str) {
+        self.stop_with(name, &mut |_| {});
+    }
+
+    /// As [`Threads::stop`]. Calls `waiting` at least every [`LONGEST_NAP`] with the age of the thread's last sign of life.
+    pub fn stop_with(&self, name: &str, waiting: &mut dyn FnMut(Duration)) {
         let entry = {
             let mut entries = self.lock();
             let Some(at) = entries.iter().position(|e| e.name == name) else {
@@ -156,6 +164,12 @@ impl Threads {
         entry.stop.store(true, Ordering::Release);
         // it may be parked
         entry.handle.thread().unpark();
+        let mut nap = Duration::from_millis(1);
+        while !entry.handle.is_finished() {
+            waiting(entry.heartbeat.age());
+            std::thread::sleep(nap);
+            nap = (2 * nap).min(LONGEST_NAP);
+        }
         if entry.handle.join().is_err() {
             log::error!("thread {name} panicked");
         }
@@ -196,5 +210,24 @@ mod tests {
         assert_eq!(threads.failed(), None);
         threads.stop("loop");
         assert_eq!(threads.failed(), None);
+    }
+
+    #[test]
+    fn whoever_waits_for_a_thread_sees_its_signs_of_life() {
+        let threads = Threads::new();
+        let end = |heartbeat: Heartbeat| {
+            while !heartbeat.stopping() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            for _ in 0..30 {
+                heartbeat.beat();
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        };
+        threads.spawn("slow", end).unwrap();
+        let mut ages = Vec::new();
+        threads.stop_with("slow", &mut |age| ages.push(age));
+        assert!(ages.len() >= 3, "{ages:?}");
+        assert!(ages.iter().all(|age| *age < STALL_AFTER), "{ages:?}");
     }
 }

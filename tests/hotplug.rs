@@ -410,6 +410,15 @@ fn one_that_cannot_be_attached_does_not_hinder_the_others() {
     let counted = |m: &Metrics| m.sum("rfm_errors_total", &netlink) > 0;
     assert!(agent.scrape_until(SETTLED, counted).1);
     assert!(agent.log().contains("cannot watch s2"), "{}", agent.log());
+    // the alert on interfaces that are not attached sees it
+    let refused = [("ifname", "s2"), ("attach", "none")];
+    let listed = |m: &Metrics| m.get("rfm_interface_info", &refused) == Some(1.0);
+    assert!(agent.scrape_until(SETTLED, listed).1);
+    // it has no counters, which would look like silence
+    let metrics = agent.scrape();
+    let counters = [("ifname", "s2"), ("family", "ipv4")];
+    let received = metrics.get("rfm_interface_rx_packets_total", &counters);
+    assert_eq!(received, None);
     send(&namespace, "s1", 10);
     wait_sent(&agent, "s1", 10);
     // it is tried again, and gets the slot of one that left
@@ -418,5 +427,6 @@ fn one_that_cannot_be_attached_does_not_hinder_the_others() {
     assert!(reached, "{}", agent.log());
     let names: BTreeSet<_> = ["s1", "s2"].into();
     assert!(names.iter().all(|name| is_attached(&agent.scrape(), name)));
+    assert!(!listed(&agent.scrape()), "it is listed once");
     agent.stop();
 }

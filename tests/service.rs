@@ -9,7 +9,9 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use common::agent::{Agent, EXACT, config};
 use common::books::{SETTLED, crossed_ip, settle_totals};
@@ -74,6 +76,73 @@ fn the_service_manager_is_told() {
 }
 
 /// Of each thread, the fields of its status that tell what it may do.
+/// Receives what the agent sends to the service manager, with the time.
+fn listen(manager: UnixDatagram, stop: &AtomicBool) -> Vec<(Instant, String)> {
+    let mut heard = Vec::new();
+    let mut buffer = [0; 1024];
+    let nap = Some(Duration::from_millis(100));
+    manager.set_read_timeout(nap).expect("a timeout");
+    while !stop.load(Ordering::Relaxed) {
+        if let Ok(length) = manager.recv(&mut buffer) {
+            let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            heard.push((Instant::now(), text));
+        }
+    }
+    heard
+}
+
+/// The kernel attaches and detaches one hook after the other, about 10 ms each. With some thousands of interfaces that
+/// is longer than the unit's limits, which must end only an agent that is stuck.
+#[test]
+fn many_interfaces_need_not_fear_the_limits_of_the_unit() {
+    const PAIRS: usize = 75;
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.namespace("m");
+    let links = (0..PAIRS).map(|n| format!("link add a{n} type veth peer name b{n}\n"));
+    let batch = lab.file("links", &links.collect::<String>());
+    namespace.ip(&format!("-batch {}", batch.display()));
+    let path = lab.path("notify");
+    let manager = UnixDatagram::bind(&path).expect("a socket");
+    let socket = path.to_str().expect("a path in UTF-8");
+    let stop = AtomicBool::new(false);
+    let (start, ended, heard) = thread::scope(|scope| {
+        let listener = scope.spawn(|| listen(manager, &stop));
+        let start = Instant::now();
+        let toml = config(r#"["[ab].*"]"#, EXACT);
+        let environment = [("NOTIFY_SOCKET", socket)];
+        let agent = Agent::start_with(&lab, &namespace, &toml, &environment);
+        agent.stop();
+        let ended = Instant::now();
+        stop.store(true, Ordering::Relaxed);
+        (start, ended, listener.join().expect("it listens"))
+    });
+    let time = |begin: &str| {
+        let message = heard.iter().find(|(_, text)| text.starts_with(begin));
+        message.unwrap_or_else(|| panic!("no {begin}: {heard:?}")).0
+    };
+    let (ready, stopping) = (time("READY=1"), time("STOPPING=1"));
+    for (phase, begin, end) in [("start", start, ready), ("stop", stopping, ended)] {
+        let within = |(at, text): &&(Instant, String)| {
+            text == "EXTEND_TIMEOUT_USEC=30000000" && *at > begin && *at <= end
+        };
+        let requests = heard.iter().filter(within).count();
+        let took = end - begin;
+        println!(
+            "{phase} of {} interfaces: {took:?}, {requests} requests for time",
+            2 * PAIRS
+        );
+        // the first comes after a second
+        let expected = took.as_secs().saturating_sub(1) as usize;
+        assert!(
+            requests >= expected,
+            "{phase}: {requests} requests in {took:?}"
+        );
+    }
+}
+
 fn rights(agent: &Agent) -> BTreeMap<String, Vec<String>> {
     let folder = format!("/proc/{}/task", agent.pid());
     let tasks = fs::read_dir(folder).expect("the agent runs");

@@ -32,7 +32,7 @@ impl Attendant<'_> {
                 ready = true;
                 self.notifier.ready();
             }
-            self.tell_manager();
+            self.tell_manager(ready);
             match inbox.wait(interval) {
                 Event::Stop => break Ok(()),
                 Event::Reload => self.reload(),
@@ -63,10 +63,14 @@ impl Attendant<'_> {
     }
 
     /// The watchdog is fed only while every thread is alive.
-    fn tell_manager(&mut self) {
+    fn tell_manager(&mut self, ready: bool) {
         let stuck = self.running.threads.unhealthy();
         if stuck.is_empty() {
-            self.notifier.alive(Instant::now());
+            let now = Instant::now();
+            self.notifier.alive(now);
+            if !ready {
+                self.notifier.more_time(now);
+            }
         }
         let line = self.status(&stuck);
         self.notifier.status(line);

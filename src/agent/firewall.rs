@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::{Error, Running};
 use crate::bpf;
@@ -68,10 +69,10 @@ impl FirewallThread {
     }
 
     /// Detaches everything and ends the thread.
-    pub fn end(&self, running: &Running) {
+    pub fn end(&self, running: &Running, waiting: &mut dyn FnMut(Duration)) {
         if let Some(handle) = &self.0 {
             handle.end();
-            running.threads.stop("firewall");
+            running.threads.stop_with("firewall", waiting);
         }
     }
 }

@@ -2,6 +2,7 @@
 //! Which interfaces there are at the start, and thread links, which follows them from then on.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
 
@@ -62,9 +63,9 @@ pub(super) struct LinksThread {
 
 impl LinksThread {
     /// Detaches everything and ends the thread. None if it had died.
-    pub fn end(self, running: &Running) -> Option<Loaded> {
+    pub fn end(self, running: &Running, waiting: &mut dyn FnMut(Duration)) -> Option<Loaded> {
         self.handle.order(Order::End);
-        running.threads.stop("links");
+        running.threads.stop_with("links", waiting);
         self.programs.try_recv().ok()
     }
 }

@@ -21,6 +21,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -165,8 +166,13 @@ pub fn run(file: &Path, config: &Config, steps: Steps) -> Result<(), Error> {
     };
     inbox.open();
     let end = attendant.run(&mut inbox);
-    drop(attendant);
-    running.stop(links, &firewall);
+    let Attendant {
+        changer,
+        mut notifier,
+        ..
+    } = attendant;
+    drop(changer);
+    running.stop(links, &firewall, &mut notifier);
     end
 }
 
@@ -364,11 +370,19 @@ impl Running {
 
     /// The order of a clean stop: no program runs, the timers have swept, the ring and the channel
     /// are drained, and only then the maps close.
-    fn stop(&self, links: LinksThread, firewall: &FirewallThread) {
+    ///
+    /// The kernel detaches one hook after the other, each in a grace period. With thousands of interfaces this takes
+    /// longer than the unit permits, so that the manager is asked for more time.
+    fn stop(&self, links: LinksThread, firewall: &FirewallThread, notifier: &mut Notifier) {
         log::info!("stopping");
         self.progress.end();
-        firewall.end(self);
-        let loaded = links.end(self);
+        let mut waiting = |age| {
+            if age < threads::STALL_AFTER {
+                notifier.more_time(Instant::now());
+            }
+        };
+        firewall.end(self, &mut waiting);
+        let loaded = links.end(self, &mut waiting);
         if let Some(loaded) = &loaded
             && let Err(error) = sweep_all(loaded)
         {
@@ -377,7 +391,7 @@ impl Running {
         for name in [
             "page", "ring", "flow", "ipfix", "control", "http", "bmp", "mmdb",
         ] {
-            self.threads.stop(name);
+            self.threads.stop_with(name, &mut waiting);
         }
     }
 }

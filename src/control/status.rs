@@ -104,6 +104,7 @@ pub fn status(sources: &Sources, input: &Input, links: &[Link]) -> api::Status {
         + Duration::try_from_secs_f64(process.start_time).unwrap_or_default();
     let now = SystemTime::now();
     let mut sick = (sources.health)().err().unwrap_or_default();
+    sick.extend(sources.scrape.interfaces.problem());
     sick.extend(sources.firewall.as_ref().and_then(Handle::problem));
     let of_interfaces = input.interfaces.iter().flat_map(|i| &i.problems);
     let totals = &input.flows.totals;

@@ -149,7 +149,7 @@ impl Scrape {
             .ok_or_else(|| "thread flow does not answer".into())
     }
 
-    /// The watched interfaces that are there, and the sum over all that are or were.
+    /// The wanted interfaces that are there, and the sum over all that are or were.
     fn interfaces<'a>(
         &self,
         books: &'a Books,
@@ -179,6 +179,20 @@ impl Scrape {
                 problems: watched.problems(now),
             });
         }
+        let unwatched = books.unwatched.iter().filter_map(|refused| {
+            let link = links::find(links, refused.ifindex)?;
+            Some(Interface {
+                name: &refused.name,
+                link,
+                master: links::master_of(link, links),
+                attach: "none",
+                ingress: None,
+                egress: None,
+                removals: Default::default(),
+                problems: Vec::new(),
+            })
+        });
+        interfaces.extend(unwatched);
         // after a rename that was not heard of in order two may have the same name for a moment
         let mut names = HashSet::new();
         interfaces.retain(|interface| names.insert(interface.name));

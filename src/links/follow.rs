@@ -174,7 +174,7 @@ impl Follower {
             self.tick();
             self.wait();
         }
-        self.watcher.unwatch_all()
+        self.watcher.unwatch_all(heartbeat)
     }
 
     /// Until something happens; not at all while there is something to do.
@@ -297,6 +297,7 @@ impl Follower {
     fn settled(&mut self, ifindex: u32) {
         self.retries.remove(&ifindex);
         self.awaited.remove(&ifindex);
+        self.interfaces.settle_refused(ifindex);
     }
 
     fn report_progress(&mut self) {

@@ -14,6 +14,7 @@ use crate::bpf::load::{FrameStart, Loaded};
 use crate::errors::{Errors, Subsystem};
 use crate::flow::key::Direction;
 use crate::interfaces::{Hooks, Interfaces, NO_EGRESS};
+use crate::threads::Heartbeat;
 
 /// Which hooks, and how.
 #[derive(Clone, Debug)]
@@ -119,6 +120,9 @@ impl Watcher {
         if attach::has_gone(link.ifindex) {
             return Outcome::Gone;
         }
+        if !known {
+            self.interfaces.refuse(link.ifindex, &link.name, &reason);
+        }
         self.errors.report(Subsystem::Netlink, "attach", || {
             format!(
                 "cannot watch {} (ifindex {}): {reason}",
@@ -132,7 +136,12 @@ impl Watcher {
         let slot = self
             .interfaces
             .assign(link.ifindex, &link.name, Instant::now())
-            .ok_or("all slots are taken: agent.bpf.iface_stats_size is too small")?;
+            .ok_or_else(|| {
+                let slots = self.loaded.slots();
+                format!(
+                    "all {slots} slots are taken; raise agent.bpf.iface_stats_size and restart rfm"
+                )
+            })?;
         let attached = Attached {
             slot,
             name: link.name.clone(),
@@ -305,10 +314,14 @@ impl Watcher {
         })
     }
 
-    /// Detaches everything. Each hook returns when no packet is in the program any more. Gives back
-    /// the programs, whose maps may still be read.
-    pub fn unwatch_all(self) -> Loaded {
-        drop(self.attached);
+    /// Detaches everything. Each hook returns when no packet is in the program any longer; threads would not make it
+    /// faster, because the kernel holds rtnl_lock meanwhile (tcx_link_release of kernel/bpf/tcx.c). Gives back the
+    /// programs, whose maps may still be read.
+    pub fn unwatch_all(self, heartbeat: &Heartbeat) -> Loaded {
+        for (_, attached) in self.attached {
+            heartbeat.beat();
+            drop(attached.hooks);
+        }
         self.loaded
     }
 }

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::common::lab::{can_run, wait_for};
+use crate::common::agent::Agent;
+use crate::common::lab::{Lab, can_run, wait_for};
 use crate::common::packet::Sender;
 use crate::common::traffic::{send_burst, small_frame};
-use crate::kit::Rig;
+use crate::kit::{self, Folder, Rig};
 
 fn interface<'a>(status: &'a Value, name: &str) -> &'a Value {
     let mut all = status["interfaces"].as_array().expect("a list").iter();
@@ -86,6 +87,35 @@ fn status_has_the_figures_of_metrics() {
             "{name} in {threads:?}"
         );
     }
+}
+
+#[test]
+fn an_interface_without_a_slot_is_a_problem() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    let folder = Folder::new();
+    let toml = kit::config(&folder, r#"["v1", "late.*"]"#, 1, "");
+    let toml = toml.replace("sample_rate", "iface_stats_size = 1\nsample_rate");
+    let agent = Agent::start(&lab, &namespace, &toml);
+    let status = || -> Value {
+        let (_, out, _) = kit::parts(kit::rfm(&folder.socket(), "status --json"));
+        serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {out}"))
+    };
+    assert_eq!(status()["healthy"], true);
+    namespace.ip("link add late0 type veth peer name other0");
+    let expected = "1 interface is not counted (late0): all 1 slots are taken; \
+                    raise agent.bpf.iface_stats_size and restart rfm";
+    let listed = || status()["problems"][0] == expected;
+    assert!(wait_for(Duration::from_secs(5), listed), "{}", status());
+    assert_eq!(status()["healthy"], false);
+    assert_eq!(interface(&status(), "late0")["attach"], "none");
+    namespace.ip("link del late0");
+    let healthy = || status()["healthy"] == true;
+    assert!(wait_for(Duration::from_secs(10), healthy), "{}", status());
+    agent.stop();
 }
 
 #[test]

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The interfaces that are wanted and could not be attached.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Interfaces that are listed; of more only the log has a line.
+const MAX_REFUSED: usize = 4096;
+
+/// Names in the text of the problem.
+const NAMED: usize = 3;
+
+/// An interface that is wanted and could not be attached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unwatched {
+    pub ifindex: u32,
+    pub name: Arc<str>,
+    pub reason: String,
+}
+
+/// By ifindex.
+#[derive(Default)]
+pub(super) struct Refused(BTreeMap<u32, Unwatched>);
+
+impl Refused {
+    pub fn insert(&mut self, ifindex: u32, name: &str, reason: &str) {
+        if self.0.len() < MAX_REFUSED || self.contains(ifindex) {
+            let entry = Unwatched {
+                ifindex,
+                name: name.into(),
+                reason: reason.to_owned(),
+            };
+            self.0.insert(ifindex, entry);
+        }
+    }
+
+    pub fn contains(&self, ifindex: u32) -> bool {
+        self.0.contains_key(&ifindex)
+    }
+
+    pub fn remove(&mut self, ifindex: u32) {
+        self.0.remove(&ifindex);
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = &Unwatched> {
+        self.0.values()
+    }
+
+    /// Names the first of them, and the reason of the first one.
+    pub fn problem(&self) -> Option<String> {
+        let first = self.all().next()?;
+        let names: Vec<_> = self.all().map(|entry| &*entry.name).take(NAMED).collect();
+        let more = if self.0.len() > NAMED { ", ..." } else { "" };
+        let count = match self.0.len() {
+            1 => "1 interface is".to_owned(),
+            n => format!("{n} interfaces are"),
+        };
+        let (names, reason) = (names.join(", "), &first.reason);
+        Some(format!("{count} not counted ({names}{more}): {reason}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_that_could_not_be_attached_are_a_problem_until_settled() {
+        let mut refused = Refused::default();
+        assert_eq!(refused.problem(), None);
+        for ifindex in [9, 5, 7, 8] {
+            refused.insert(ifindex, &format!("eth{ifindex}"), "no room");
+        }
+        refused.insert(5, "wan", "no room");
+        let expected = "4 interfaces are not counted (wan, eth7, eth8, ...): no room";
+        assert_eq!(refused.problem().as_deref(), Some(expected));
+        for ifindex in [5, 7, 8, 1] {
+            refused.remove(ifindex);
+        }
+        let expected = "1 interface is not counted (eth9): no room";
+        assert_eq!(refused.problem().as_deref(), Some(expected));
+        for ifindex in 0..2 * MAX_REFUSED as u32 {
+            refused.insert(ifindex, "x", "no room");
+        }
+        assert_eq!(refused.all().count(), MAX_REFUSED);
+    }
+}
