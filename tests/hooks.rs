@@ -3,18 +3,21 @@
 
 mod common;
 
+use std::fs;
+use std::process::Child;
 use std::thread;
 use std::time::Duration;
 
-use common::agent::{Agent, EXACT, config};
+use common::agent::{Agent, EXACT, config, http_get};
 use common::books::{Count, SETTLED, of_hooks, settle};
 use common::flood::pin_to;
-use common::lab::{Lab, Namespace, can_run, run, wait_for};
+use common::lab::{Lab, Namespace, can_run, end, run, wait_for};
 use common::packet::Sender;
 use common::traffic::{EXCHANGE_TOOLS, exchange, iperf3_server, send_burst, small_frame};
 use common::witness::{Place, Witness, detach_tcx_links, tcx_programs};
 use libbpf_rs::query::{ProgInfoIter, ProgInfoQueryOptions, ProgramInfo};
 use rfm::flow::key::Direction::{self, Egress, Ingress};
+use rustix::process::{Pid, Signal, kill_process};
 
 const BOTH: &str = r#"["v0", "v1"]"#;
 
@@ -192,6 +195,71 @@ fn a_clsact_filter_that_was_left_is_replaced_and_others_are_not_touched() {
         assert_eq!(wire.filters("rfm_"), none, "after a clean end");
         theirs();
     });
+}
+
+/// Neither `rfm --detach` nor a second agent, at its start or its end, touches the filters of an agent that
+/// runs, not even of one that is stopped; and what a killed one left is still removed.
+#[test]
+fn the_clsact_filters_of_a_running_agent_stay() {
+    if !can_run(&["ip", "tc", "sysctl", "clang"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    namespace.inside(|| {
+        let wire = Clsact::new(&lab, &namespace);
+        let detach = || {
+            run(&mut namespace.command(env!("CARGO_BIN_EXE_rfm"), &["--detach"]));
+        };
+        let first = wire.start();
+        detach();
+        detach();
+        wire.all_count(&first);
+        first.signal(Signal::STOP);
+        detach();
+        first.signal(Signal::CONT);
+        wire.all_count(&first);
+
+        let mut second = second(&lab, &namespace);
+        assert_eq!(wire.filters("rfm_"), [2, 2, 2, 2]);
+        wire.all_count(&first);
+        detach();
+        assert_eq!(wire.filters("rfm_"), [2, 2, 2, 2]);
+        kill_process(Pid::from_child(&second), Signal::TERM).expect("the second agent runs");
+        let status = second.wait().expect("our own child");
+        assert!(status.success(), "{status}");
+        assert_eq!(wire.filters("rfm_"), [1, 1, 1, 1]);
+        wire.all_count(&first);
+
+        // a killed second one leaves its own, which go
+        let mut second = self::second(&lab, &namespace);
+        end(&mut second);
+        assert_eq!(wire.filters("rfm_"), [2, 2, 2, 2]);
+        detach();
+        assert_eq!(wire.filters("rfm_"), [1, 1, 1, 1]);
+        wire.all_count(&first);
+        first.kill();
+        detach();
+        assert_eq!(wire.filters("rfm_"), [0, 0, 0, 0]);
+    });
+}
+
+/// Another agent on the same wire, with a port of its own; returns when it has attached.
+fn second(lab: &Lab, namespace: &Namespace) -> Child {
+    const PORT: u16 = 9670;
+    let text = config(BOTH, EXACT).replace("port = 9669", &format!("port = {PORT}"));
+    let file = lab.file("second.toml", &text);
+    let path = file.to_str().expect("a path in UTF-8");
+    let mut command = namespace.command(env!("CARGO_BIN_EXE_rfm"), &["--config", path]);
+    let log = fs::File::create(lab.path("second.log")).expect("a log file");
+    let child = command.envs(CLSACT).stderr(log).spawn().expect("a process");
+    let is_healthy =
+        || http_get(namespace, PORT, "/healthz").is_ok_and(|reply| reply.status == 200);
+    let healthy = wait_for(SETTLED, is_healthy);
+    let log = fs::read_to_string(lab.path("second.log")).unwrap_or_default();
+    assert!(healthy, "{log}");
+    assert!(log.contains("its agent runs"), "{log}");
+    child
 }
 
 // Removed by others

@@ -14,7 +14,7 @@ use crate::firewall::book::MAX_RULES;
 use crate::firewall::guard::{self, MAX_PEERS};
 use crate::firewall::handle::{Handle, Inbox};
 use crate::firewall::kernel::Programs;
-use crate::firewall::pins;
+use crate::firewall::pins::Pins;
 use crate::firewall::worker::{Start, Worker};
 use crate::flow::key::Direction;
 use crate::flow::outlet::Outlet;
@@ -86,7 +86,7 @@ impl Running {
         outlet: Option<Outlet>,
     ) -> Result<FirewallThread, Error> {
         let Some(Firewall { handle, inbox }) = firewall else {
-            remove_pins(|_| false);
+            drop(remove_pins(|_| false));
             return Ok(FirewallThread::default());
         };
         let config = &agent.firewall;
@@ -98,13 +98,14 @@ impl Running {
             let link = links::find(&links, ifindex);
             config.pin && link.is_some_and(|link| patterns.matches(&link.name, link.loopback))
         };
-        remove_pins(is_pinned);
+        let pins = remove_pins(is_pinned);
         let settings = bpf::firewall::Settings {
             sample_rate: agent.bpf.sample_rate.max(MIN_SAMPLE_RATE),
             ring_bytes: RING_BYTES,
             max_rules: (MAX_RULES + guard::MAX_RULES) as u32,
         };
-        let programs = Programs::load(&settings, config.pin).map_err(Error::Load)?;
+        let programs =
+            Programs::load(&settings, pins.filter(|_| config.pin)).map_err(Error::Load)?;
         let (rib, routers) = (rib.clone(), rib.clone());
         let asked_for = !config.blackhole_communities.is_empty();
         let start = Start {
@@ -124,12 +125,16 @@ impl Running {
     }
 }
 
-/// Takes away what an agent of before left, where this one does not take it over.
-pub(super) fn remove_pins(kept: impl Fn(u32) -> bool) {
-    match pins::remove(kept) {
-        0 => {}
-        count => log::info!("removed the firewall of before from {count} interfaces"),
+/// Removes what killed agents left and this one does not take over. `None` without a `/proc`.
+pub(super) fn remove_pins(kept: impl Fn(u32) -> bool) -> Option<Pins> {
+    let pins = Pins::find()
+        .inspect_err(|error| log::warn!("cannot read the network namespace: {error}"))
+        .ok()?;
+    let (pins, removed) = pins.remove(kept);
+    if removed > 0 {
+        log::info!("removed the firewall of a killed agent from {removed} interfaces");
     }
+    Some(pins)
 }
 
 /// They are dropped as they arrive, whatever directions are exported of the others.

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What a killed run left: clsact filters, and a firewall that is pinned, which outlive their process.
+//! What a killed run left: clsact filters, and a firewall that is pinned, which outlive their process. Those
+//! of an agent that runs are not touched.
 
 use rustix::thread::CapabilitySet;
 
 use super::{Error, privilege};
-use crate::bpf::clsact;
+use crate::bpf::clsact::{self, Leftovers};
 use crate::flow::key::Direction;
 use crate::links::{Link, LinkSocket};
 
@@ -18,7 +19,7 @@ pub fn detach() -> Result<(), Error> {
     }
     // libbpf prints a line for each place where there is nothing
     libbpf_rs::set_print(None);
-    super::firewall::remove_pins(|_| false);
+    drop(super::firewall::remove_pins(|_| false));
     let links = LinkSocket::new(std::sync::Arc::default()).dump();
     remove(&links.map_err(Error::Links)?);
     Ok(())
@@ -35,10 +36,13 @@ pub(super) fn replace(links: &[Link]) {
 fn remove(links: &[Link]) {
     for link in links {
         for direction in Direction::ALL {
-            let count = clsact::detach_leftovers(link.ifindex, direction);
-            if count > 0 {
-                let (name, direction) = (&link.name, direction.name());
-                log::info!("{name}: removed {count} filter at {direction}");
+            let Leftovers { removed, in_use } = clsact::detach_leftovers(link.ifindex, direction);
+            let (name, direction) = (&link.name, direction.name());
+            if removed > 0 {
+                log::info!("{name}: removed {removed} filter at {direction}");
+            }
+            if in_use > 0 {
+                log::info!("{name}: left {in_use} filter at {direction}: its agent runs");
             }
         }
     }

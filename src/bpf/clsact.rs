@@ -5,14 +5,14 @@
 //! and by nothing less, so that no other filter is touched. The handle also states whether this program
 //! created the qdisc: then the last filter removes it, since beside it nobody can add an `ingress` qdisc.
 
-use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use libbpf_rs::{TC_EGRESS, TC_INGRESS, TcAttachPoint, TcHook, TcHookBuilder};
 
 use super::attach::Position;
 use super::load::Loaded;
+use super::owner::{self, Program};
 use crate::flow::key::Direction;
 use crate::links::qdisc::{self, Kind};
 
@@ -23,7 +23,7 @@ const HANDLE: u32 = 0x0072_666d;
 const HANDLE_OWN: u32 = 0x0172_666d;
 
 /// All our programs are named so.
-const PROGRAM_PREFIX: &[u8] = b"rfm_";
+const PROGRAM_PREFIX: &str = "rfm_";
 
 /// How many priorities are tried, from the wanted end of the chain inwards.
 const TRIES: u32 = 8;
@@ -99,7 +99,7 @@ pub(super) fn attach(
     direction: Direction,
 ) -> io::Result<Filter> {
     let fd = loaded.program_fd(direction);
-    let program_id = info_of(fd)?.id;
+    let program_id = owner::id_of(fd)?;
     let handle = match qdisc::kind(ifindex as u32)? {
         None => {
             let mut hook = TcHook::new(fd);
@@ -136,7 +136,7 @@ pub(super) fn attach(
 /// Whether a filter of this process states that the qdisc is ours.
 fn has_own_qdisc(loaded: &Loaded, ifindex: i32) -> io::Result<bool> {
     for direction in Direction::ALL {
-        let id = info_of(loaded.program_fd(direction))?.id;
+        let id = owner::id_of(loaded.program_fd(direction))?;
         let is_there = |place: Place| place.handle == HANDLE_OWN && place.program() == Some(id);
         if places(ifindex, direction).any(is_there) {
             return Ok(true);
@@ -156,14 +156,33 @@ fn remove_if_empty(ifindex: i32) {
     }
 }
 
-/// Removes from one hook what a killed run left there. Returns how many filters that were.
-pub fn detach_leftovers(ifindex: u32, direction: Direction) -> usize {
+/// Filters of rfm that were found on one hook.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Leftovers {
+    /// Of an agent that was killed: they are removed.
+    pub removed: usize,
+    /// Of an agent that runs: they stay.
+    pub in_use: usize,
+}
+
+/// Removes from one hook the filters that a killed agent left there, and no others.
+pub fn detach_leftovers(ifindex: u32, direction: Direction) -> Leftovers {
+    let mut found = Leftovers::default();
     let Ok(ifindex) = i32::try_from(ifindex) else {
-        return 0;
+        return found;
     };
-    places(ifindex, direction)
-        .filter(|place| place.program().is_some_and(is_ours) && place.clear())
-        .count()
+    for place in places(ifindex, direction) {
+        let program = place.program().and_then(Program::find);
+        let Some(program) = program.filter(is_ours) else {
+            continue;
+        };
+        if !program.is_orphan() {
+            found.in_use += 1;
+        } else if place.clear() {
+            found.removed += 1;
+        }
+    }
+    found
 }
 
 /// Everywhere that a filter of ours may be.
@@ -180,28 +199,10 @@ fn places(ifindex: i32, direction: Direction) -> impl Iterator<Item = Place> {
     })
 }
 
-/// Does this program carry our name? The kernel keeps its first 15 bytes.
-fn is_ours(program_id: u32) -> bool {
-    let Ok(fd) = libbpf_rs::Program::fd_from_id(program_id) else {
-        return false;
-    };
-    let Ok(info) = info_of(fd.as_fd()) else {
-        return false;
-    };
-    let name = info.name.map(|c| c as u8);
-    CStr::from_bytes_until_nul(&name).is_ok_and(|name| name.to_bytes().starts_with(PROGRAM_PREFIX))
-}
-
-fn info_of(program: BorrowedFd<'_>) -> io::Result<libbpf_sys::bpf_prog_info> {
-    let mut info = libbpf_sys::bpf_prog_info::default();
-    let mut size = size_of::<libbpf_sys::bpf_prog_info>() as u32;
-    // SAFETY: the kernel writes at most `size` bytes to `info`, whose array pointers are null.
-    let result =
-        unsafe { libbpf_sys::bpf_prog_get_info_by_fd(program.as_raw_fd(), &mut info, &mut size) };
-    match result {
-        0 => Ok(info),
-        _ => Err(io::Error::last_os_error()),
-    }
+/// Does this program carry our name?
+fn is_ours(program: &Program) -> bool {
+    let name = program.name();
+    name.is_some_and(|name| name.starts_with(PROGRAM_PREFIX))
 }
 
 fn os_error(error: libbpf_rs::Error) -> io::Error {

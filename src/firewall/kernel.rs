@@ -5,7 +5,7 @@ use std::io;
 
 use libbpf_rs::MapHandle;
 
-use super::pins;
+use super::pins::Pins;
 use super::rule::{Compilable, RuleId};
 pub use crate::bpf::firewall::{Counts, Mode, Tally};
 use crate::bpf::firewall::{Firewall, Settings};
@@ -29,14 +29,14 @@ pub trait Kernel: Send {
 /// The programs in the kernel.
 pub struct Programs {
     firewall: Firewall,
-    /// Whether they outlive this process.
-    pinned: bool,
+    /// The pins, if the links are to outlive this process.
+    pins: Option<Pins>,
 }
 
 impl Programs {
-    pub fn load(settings: &Settings, pinned: bool) -> Result<Self, LoadError> {
+    pub fn load(settings: &Settings, pins: Option<Pins>) -> Result<Self, LoadError> {
         let firewall = Firewall::load(settings)?;
-        Ok(Self { firewall, pinned })
+        Ok(Self { firewall, pins })
     }
 }
 
@@ -47,8 +47,8 @@ impl Kernel for Programs {
     }
 
     fn attach(&mut self, ifindex: u32, start: FrameStart) -> Result<Mode, String> {
-        let pin = self.pinned.then(|| pins::path(ifindex));
-        let attached = self.firewall.attach(ifindex, start, pin.as_deref());
+        let pin = self.pins.as_mut().map(|pins| pins.take(ifindex));
+        let attached = self.firewall.attach(ifindex, start, pin.as_ref());
         attached.map_err(|error| error.to_string())
     }
 

@@ -1,42 +1,107 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Where links are pinned, so that they outlive the agent, and what an agent of before left there.
+//! Where links are pinned, so that they outlive the agent, and what a killed agent left there.
+//!
+//! The file system may be shared by agents in several network namespaces, in which the same ifindex is another
+//! interface: the name of a pin has both. An agent removes only pins of its own namespace, and none of an agent
+//! that runs.
 
+use std::collections::HashSet;
 use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use crate::bpf::firewall::Pin;
+use crate::bpf::firewall::hook::{Pinned, pinned_at};
 
 /// The kernel's file system of BPF objects.
 const FOLDER: &str = "/sys/fs/bpf";
 const NAME: &str = "rfm-firewall-";
 
-/// For the link of one interface.
-pub fn path(ifindex: u32) -> PathBuf {
-    Path::new(FOLDER).join(format!("{NAME}{ifindex}"))
+/// The pins of one network namespace.
+#[derive(Clone, Debug)]
+pub struct Pins {
+    /// Its inode.
+    namespace: u64,
+    /// Interfaces for which a killed agent has left a pin, to be taken over.
+    left: HashSet<u32>,
 }
 
-/// Removes what is pinned for interfaces that are not `kept`: their links detach. How many there were.
-pub fn remove(kept: impl Fn(u32) -> bool) -> usize {
-    // without the file system, or the right to look, nothing of ours is there
-    let Ok(folder) = fs::read_dir(FOLDER) else {
-        return 0;
-    };
-    let mut removed = 0;
-    for file in folder.flatten() {
-        let Some(ifindex) = file.file_name().to_str().and_then(ifindex_in) else {
-            continue;
+impl Pins {
+    /// Those of the calling thread's namespace.
+    pub fn find() -> io::Result<Self> {
+        Ok(Self {
+            namespace: fs::metadata("/proc/thread-self/ns/net")?.ino(),
+            left: HashSet::new(),
+        })
+    }
+
+    /// Removes what killed agents have pinned in this namespace for interfaces that are not `kept`, and in
+    /// any namespace for interfaces that no longer exist: their links detach. Returns how many there were.
+    pub fn remove(mut self, kept: impl Fn(u32) -> bool) -> (Self, usize) {
+        // without the file system, or the right to look, nothing of ours is there
+        let Ok(folder) = fs::read_dir(FOLDER) else {
+            return (self, 0);
         };
-        if kept(ifindex) {
-            continue;
+        let mut removed = 0;
+        for file in folder.flatten() {
+            let Some(name) = file.file_name().to_str().and_then(Name::read) else {
+                continue;
+            };
+            let is_own = name.namespace.is_none_or(|n| n == self.namespace);
+            match pinned_at(&file.path()) {
+                Ok(Pinned::Void) => {}
+                // one without a namespace, of an earlier version, is not taken over
+                Ok(Pinned::Left) if is_own && name.namespace.is_some() && kept(name.ifindex) => {
+                    self.left.insert(name.ifindex);
+                    continue;
+                }
+                Ok(Pinned::Left) if is_own => {}
+                Ok(_) => continue,
+                Err(error) => {
+                    log::warn!("{}: {error}", file.path().display());
+                    continue;
+                }
+            }
+            match fs::remove_file(file.path()) {
+                Ok(()) => removed += 1,
+                Err(error) => log::warn!("removing {}: {error}", file.path().display()),
+            }
         }
-        match fs::remove_file(file.path()) {
-            Ok(()) => removed += 1,
-            Err(error) => log::warn!("removing {}: {error}", file.path().display()),
+        (self, removed)
+    }
+
+    /// The pin of an interface. A link of a killed agent is taken over once.
+    pub fn take(&mut self, ifindex: u32) -> Pin {
+        Pin {
+            path: path(self.namespace, ifindex),
+            was_left: self.left.remove(&ifindex),
         }
     }
-    removed
 }
 
-fn ifindex_in(name: &str) -> Option<u32> {
-    name.strip_prefix(NAME)?.parse().ok()
+fn path(namespace: u64, ifindex: u32) -> PathBuf {
+    Path::new(FOLDER).join(format!("{NAME}{namespace}-{ifindex}"))
+}
+
+/// The name of a pin, read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Name {
+    /// Earlier versions named only the interface.
+    namespace: Option<u64>,
+    ifindex: u32,
+}
+
+impl Name {
+    fn read(name: &str) -> Option<Self> {
+        let rest = name.strip_prefix(NAME)?;
+        let (namespace, ifindex) = match rest.split_once('-') {
+            Some((namespace, ifindex)) => (Some(namespace.parse().ok()?), ifindex),
+            None => (None, rest),
+        };
+        let ifindex = ifindex.parse().ok()?;
+        Some(Self { namespace, ifindex })
+    }
 }
 
 #[cfg(test)]
@@ -44,11 +109,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_number_is_read_back() {
-        let path = path(7);
+    fn the_name_is_read_back() {
+        let path = path(4026531840, 7);
         let name = path.file_name().unwrap().to_str().unwrap();
-        assert_eq!(ifindex_in(name), Some(7));
-        assert_eq!(ifindex_in("rfm-firewall-x"), None);
-        assert_eq!(ifindex_in("other"), None);
+        let namespace = Some(4026531840);
+        assert_eq!(
+            Name::read(name),
+            Some(Name {
+                namespace,
+                ifindex: 7
+            })
+        );
+        let namespace = None;
+        assert_eq!(
+            Name::read("rfm-firewall-7"),
+            Some(Name {
+                namespace,
+                ifindex: 7
+            })
+        );
+        for other in [
+            "rfm-firewall-x",
+            "rfm-firewall-1-x",
+            "rfm-firewall-x-1",
+            "other",
+        ] {
+            assert_eq!(Name::read(other), None, "{other}");
+        }
     }
 }

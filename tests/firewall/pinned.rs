@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::common::agent::Agent;
+use crate::common::agent::{Agent, http_get};
 use crate::common::lab::{Lab, Namespace, can_run, run, wait_for};
 use crate::ends::has_program;
 use crate::kit::{Folder, Rig};
@@ -67,7 +67,10 @@ fn what_is_pinned_stays_is_taken_over_and_can_be_removed() {
     let agent = start(&text.replace("pin = true\n", ""));
     attached(&agent);
     let log = agent.log();
-    assert!(log.contains("removed the firewall of before"), "{log}");
+    assert!(
+        log.contains("removed the firewall of a killed agent"),
+        "{log}"
+    );
     agent.kill();
     assert!(
         wait_for(LIMIT, || !has_program(&namespace)),
@@ -87,4 +90,51 @@ fn what_is_pinned_stays_is_taken_over_and_can_be_removed() {
         wait_for(LIMIT, || !has_program(&namespace)),
         "nothing is left"
     );
+}
+
+/// One file system of BPF objects for two network namespaces, in which the interface has the same number: each
+/// agent has its own link. Neither the start of another agent nor `rfm --detach` removes what an agent that runs has pinned.
+#[test]
+fn agents_that_share_a_file_system_leave_each_other_alone() {
+    if !can_run(&["ip", "sysctl", "mount", "nsenter"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let (one, two) = (lab.wire(), lab.namespace("x"));
+    lab.veth((&two, "v0"), (&two, "v1"));
+    assert_eq!(one.ifindex("v1"), two.ifindex("v1"));
+    let pid = keeper(&lab, &one);
+    let inside = ["nsenter", "--mount", "--root", "--target", &pid];
+    let detach = |namespace: &Namespace| {
+        let mut detach = namespace.command(inside[0], &inside[1..]);
+        run(detach.args([env!("CARGO_BIN_EXE_rfm"), "--detach"]));
+    };
+    let (folder, other_folder) = (Folder::new(), Folder::new());
+    let first = Agent::start_under(&lab, &one, &file(&folder, CONFIG), &inside);
+    attached(&first);
+    let programs = || [&one, &two].map(has_program);
+    let second = Agent::start_under(&lab, &two, &file(&other_folder, CONFIG), &inside);
+    attached(&second);
+    assert_eq!(programs(), [true, true]);
+    detach(&one);
+    detach(&two);
+    let third = Folder::new();
+    let text = file(&third, "").replace("port = 9669", "port = 9670");
+    assert!(text.contains("port = 9670"));
+    let third = Agent::start_under(&lab, &one, &text, &inside);
+    let healthy = || http_get(&one, 9670, "/healthz").is_ok_and(|reply| reply.status == 200);
+    assert!(wait_for(LIMIT, healthy), "{}", third.log());
+    third.stop();
+
+    // so both are still pinned
+    second.kill();
+    assert_eq!(programs(), [true, true]);
+    detach(&one);
+    assert_eq!(programs(), [true, true], "it is of the other namespace");
+    detach(&two);
+    assert!(wait_for(LIMIT, || !has_program(&two)));
+    first.kill();
+    assert_eq!(programs(), [true, false]);
+    detach(&one);
+    assert!(wait_for(LIMIT, || !has_program(&one)));
 }

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use rfm::bpf::firewall::{AttachError, Firewall, Mode, Settings};
+use rfm::bpf::firewall::{AttachError, Firewall, Mode, Pin, Settings};
 use rfm::bpf::load::FrameStart;
 
 use crate::common::lab::{Lab, can_run};
@@ -114,8 +114,11 @@ fn a_pinned_program_outlives_the_agent_and_is_taken_over() {
         let v1 = namespace.ifindex("v1");
         let sender = Sender::new("v0").expect("a packet socket");
         let frame = v4().udp().payload(20).build();
-        let attach =
-            |firewall: &mut Firewall| firewall.attach(v1, FrameStart::Ethernet, Some(&pin));
+        let attach_to = |firewall: &mut Firewall, was_left| {
+            let path = pin.clone();
+            firewall.attach(v1, FrameStart::Ethernet, Some(&Pin { path, was_left }))
+        };
+        let attach = |firewall: &mut Firewall| attach_to(firewall, true);
         let mut first = firewall();
         match attach(&mut first) {
             // no BPF file system is mounted here
@@ -125,6 +128,10 @@ fn a_pinned_program_outlives_the_agent_and_is_taken_over() {
         drop(first);
         assert!(pin.exists());
         let mut second = firewall();
+        // as far as is known, another agent uses it
+        let refused = attach_to(&mut second, false);
+        assert!(matches!(refused, Err(AttachError::Occupied { .. })));
+        assert!(pin.exists());
         assert_eq!(attach(&mut second).expect("taken over"), Mode::Native);
         sender.send(&frame, 0).expect("sent");
         assert_eq!(dropped(&second), 1);
