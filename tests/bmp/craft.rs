@@ -79,10 +79,15 @@ impl Peer {
 
     /// With optional parameters in both OPENs.
     pub fn up_with(&self, capabilities: &[u8]) -> Vec<u8> {
+        self.up_with_opens(&open(HOME, capabilities), &open(self.asn, capabilities))
+    }
+
+    /// With these messages in the place of the OPENs.
+    pub fn up_with_opens(&self, sent: &[u8], received: &[u8]) -> Vec<u8> {
         let mut body = self.header();
         body.extend([0; 20]);
-        body.extend(open(HOME, capabilities));
-        body.extend(open(self.asn, capabilities));
+        body.extend(sent);
+        body.extend(received);
         message(3, &body)
     }
 
@@ -250,7 +255,7 @@ pub fn initiation_of(name: &str, descr: &str) -> Vec<u8> {
     message(4, &body)
 }
 
-fn open(asn: u32, capabilities: &[u8]) -> Vec<u8> {
+pub fn open(asn: u32, capabilities: &[u8]) -> Vec<u8> {
     let mut all = vec![65, 4];
     all.extend(asn.to_be_bytes());
     all.extend(capabilities);

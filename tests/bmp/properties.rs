@@ -128,11 +128,13 @@ impl List {
     }
 }
 
+/// IPv4 unicast, both ways.
+const ADD_PATH: [u8; 6] = [69, 4, 0, 1, 1, 3];
+
 fn start(lab: &mut Lab) -> usize {
-    let add_path = [69, 4, 0, 1, 1, 3];
     let s = lab.connect("r1");
     for n in 1..4 {
-        lab.send(s, &peer(n).up_with(&add_path));
+        lab.send(s, &peer(n).up_with(&ADD_PATH));
     }
     s
 }
@@ -153,7 +155,7 @@ fn check(events: &[Event]) {
             Event::Withdraw(p, n, id) => lab.send(s, &peer(p).withdraw_with(id, PREFIXES[n])),
             Event::PeerDown(p) => {
                 lab.send(s, &peer(p).down());
-                lab.send(s, &peer(p).up());
+                lab.send(s, &peer(p).up_with(&ADD_PATH));
             }
             Event::Reconnect => {
                 lab.disconnect(s);

@@ -45,6 +45,72 @@ fn frr_writes_its_own_as_before_the_paths_of_external_peers() {
     }
 }
 
+/// `neighbor ... local-as`, with `no-prepend`, and with `replace-as`. Other peers show the router's own AS, or
+/// no other peer is up.
+#[test]
+fn frr_also_prepends_the_as_that_a_neighbor_knows_it_by() {
+    const LOCAL: u32 = 64999;
+    let known = Peer {
+        asn: 64700,
+        ..peer(9)
+    };
+    for others in [true, false] {
+        for (path, shown, neighbour) in [
+            (&[LOCAL, HOME, LOCAL, 64700, 3][..], "64999 64700 3", 64700),
+            (&[LOCAL, HOME, 64700, 3], "64700 3", 64700),
+            (&[LOCAL, 64700, 3], "64700 3", 64700),
+        ] {
+            let mut lab = Lab::new();
+            lab.begin("192.0.2.9", false, &initiation_of("r1", "FRRouting 10.3"));
+            if others {
+                lab.send(0, &peer(1).up());
+                lab.send(0, &peer(2).up());
+            }
+            let opens = (open(LOCAL, &[]), open(64700, &[]));
+            lab.send(0, &known.up_with_opens(&opens.0, &opens.1));
+            lab.send(0, &known.flags(POST).announce("198.51.100.0/24", path));
+            assert_eq!(ends(&lab, "198.51.100.1"), (neighbour, 3), "{path:?}");
+            let route = lab.rib.routes().remove(0);
+            assert_eq!(route.attributes.path.to_string(), shown);
+            assert!(!route.attributes.looped);
+        }
+    }
+}
+
+/// External peers know a confederation by its identifier; members know the member AS.
+#[test]
+fn frr_prepends_the_identifier_of_its_confederation() {
+    const MEMBER: u32 = 65100;
+    let external = Peer {
+        asn: 64700,
+        ..peer(1)
+    };
+    let member = Peer {
+        asn: 65101,
+        ..peer(2)
+    };
+    let mut lab = Lab::new();
+    lab.begin("192.0.2.9", false, &initiation_of("r1", "FRRouting 8.4.4"));
+    let up = |peer: &Peer, own| peer.up_with_opens(&open(own, &[]), &open(peer.asn, &[]));
+    lab.send(0, &up(&external, HOME));
+    lab.send(0, &up(&member, MEMBER));
+    lab.send(0, &external.announce("10.1.0.0/16", &[HOME, 64700, 3]));
+    let said = Said {
+        segments: vec![(3, vec![MEMBER, 65101]), (2, vec![64701, 4])],
+        ..Said::default()
+    };
+    lab.send(0, &member.announce_with(&[(None, "10.2.0.0/16")], &said));
+    assert_eq!(ends(&lab, "10.1.0.1"), (64700, 3));
+    assert_eq!(ends(&lab, "10.2.0.1"), (64701, 4));
+    let mut routes = lab.rib.routes();
+    routes.sort_unstable_by_key(|route| route.prefix.bits());
+    let held = routes.iter().map(|r| &r.attributes);
+    let paths = held.map(|a| (a.path.to_string(), a.path_length, a.looped));
+    let expected = [("64700 3", 2, false), ("(65101) 64701 4", 2, false)];
+    let expected = expected.map(|(path, length, looped)| (path.to_owned(), length, looped));
+    assert_eq!(paths.collect::<Vec<_>>(), expected);
+}
+
 #[test]
 fn frr_does_so_in_its_loc_rib_too() {
     let mut lab = lab("r1", "FRRouting 10.3");

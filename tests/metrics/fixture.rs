@@ -200,6 +200,8 @@ fn bmp(name: &str) -> Bmp {
         last_message: 1_700_000_000.5 * f64::from(u8::from(n > 0)),
         updates: n,
         withdraws: n / 2,
+        ignored: std::array::from_fn(|family| u64::from(family == 2) * (n / 3)),
+        trailing: n / 4,
     };
     Bmp {
         routers: vec![

@@ -199,19 +199,35 @@ impl<'a> PeerUp<'a> {
     pub fn read(reader: &mut Reader<'a>) -> Result<Self, Short> {
         // local address, local port, remote port
         reader.take(16 + 2 + 2)?;
-        Ok(Self {
-            sent: take_bgp(reader)?,
-            received: take_bgp(reader)?,
-        })
+        let (sent, rest) = split_opens(reader.rest());
+        let received = whole_bgp(rest).map_or(rest, |(received, _)| received);
+        Ok(Self { sent, received })
     }
 }
 
-/// One BGP message, by the length in its header (RFC 4271 section 4.1).
-fn take_bgp<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Short> {
-    let mut header = *reader;
-    header.take(16)?;
-    let length = header.u16()?;
-    reader.take(usize::from(length))
+/// The start of each BGP message. Some senders write other bytes into a peer-up.
+const MARKER: [u8; 16] = [0xff; 16];
+
+/// Splits the two OPENs of a peer-up. The first one ends by its length (RFC 4271 section 4.1), unless the
+/// second begins at another place.
+fn split_opens(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let by_length = whole_bgp(bytes);
+    if let Some(split) = by_length.filter(|(_, rest)| rest.starts_with(&MARKER)) {
+        return split;
+    }
+    let later = bytes.get(MARKER.len()..).unwrap_or_default();
+    let next = later.windows(MARKER.len()).position(|w| w == MARKER);
+    let by_marker = next.map(|at| bytes.split_at(at + MARKER.len()));
+    by_marker.or(by_length).unwrap_or((bytes, &[]))
+}
+
+/// Takes one BGP message off, by the length in its header.
+fn whole_bgp(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    const HEADER: usize = 19;
+    let length = bytes.get(16..18)?;
+    let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
+    let whole = Some(length).filter(|length| *length >= HEADER)?;
+    bytes.split_at_checked(whole)
 }
 
 /// sysName and sysDescr of an initiation (RFC 7854 section 4.4); what is garbled is left out.

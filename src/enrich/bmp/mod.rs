@@ -8,6 +8,8 @@
 mod admission;
 mod collector;
 mod connection;
+mod families;
+mod home;
 mod message;
 mod monitor;
 mod nlri;
@@ -21,6 +23,7 @@ mod update;
 
 pub use collector::Collector;
 pub use connection::label;
+pub use families::Unread;
 pub use message::{FrameError, MAX_MESSAGE};
 pub use monitor::{Monitor, RouterStatus};
 pub use session::{Next, Session};

@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::errors::{Errors, LOG_INTERVAL, Subsystem};
 
+use super::families::Unread;
 use super::tally::{Fault, Tally};
 
 /// How long a lost router is spoken of, in milliseconds.
@@ -40,6 +41,10 @@ pub struct RouterStatus {
     pub last_message: f64,
     pub updates: u64,
     pub withdraws: u64,
+    /// Routes announced of each family that is not read.
+    pub ignored: [u64; Unread::ALL.len()],
+    /// Sessions in which bytes followed an UPDATE in its message.
+    pub trailing: u64,
 }
 
 #[derive(Debug)]
@@ -141,6 +146,14 @@ impl Monitor {
             record.status.last_message = unix_time();
             record.status.updates += tally.updates;
             record.status.withdraws += tally.withdraws;
+            for (sum, more) in record.status.ignored.iter_mut().zip(tally.ignored) {
+                *sum += more;
+            }
+            if tally.trailing {
+                record.status.trailing += 1;
+                let router = router.escape_debug();
+                log::info!("bmp: {router} sends bytes after an UPDATE in its message; ignored");
+            }
         }
     }
 

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Prefixes of an UPDATE (RFC 4271 section 4.3), with or without Add-Path identifiers (RFC 7911
-//! section 3).
+//! section 3) and labels (RFC 8277 section 2).
 //!
-//! Nothing in the bytes says which of the two forms they have. The OPENs should, but senders of BMP
-//! do not keep to them, and some mix the forms. Mostly the bytes make sense in one form only; where
-//! they do in both, the one that reads more like routing wins, with some weight on what the sender did
-//! before and little on the OPENs.
+//! Nothing in the bytes shows which of the two forms they have. The OPENs of both sides decide, and
+//! prefixes that are valid in the form that they agreed on are read so. Some senders of BMP do not keep
+//! to the OPENs, and some mix the forms. If the OPENs do not decide, mostly the bytes are valid in one form
+//! only; if they are in both, the one that is more like routing wins, with some weight on what the sender
+//! did before and little on the OPENs.
 
 use crate::enrich::rib::{Family, Prefix};
+
+use super::families::Unicast;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -21,7 +24,9 @@ pub type Nlri = (Option<u32>, Prefix);
 /// Which form the prefixes of one view of one peer in one family have had.
 #[derive(Clone, Copy, Debug)]
 pub struct History {
-    /// What the OPENs say.
+    /// The OPENs decide on this form.
+    agreed: Option<Form>,
+    /// The form that the OPENs suggest.
     hint: Form,
     /// Forms in which bytes came that make no sense in the other.
     proven: [bool; 2],
@@ -52,8 +57,11 @@ mod doubt {
 const SMALL_ID: u32 = 0xffff;
 
 impl History {
-    pub fn new(hint: Form) -> Self {
+    /// The OPENs decide, or only suggest a form.
+    pub fn new(agreed: Option<Form>, hint: Form) -> Self {
+        let hint = agreed.unwrap_or(hint);
         Self {
+            agreed,
             hint,
             proven: [false; 2],
             last: hint,
@@ -61,13 +69,16 @@ impl History {
     }
 
     /// Decides on the form of these bytes; `None` if they make no sense in either.
-    pub fn decide(&mut self, family: Family, bytes: &[u8]) -> Option<Form> {
-        let plain = is_valid(family, Form::Plain, bytes);
-        let add_path = is_valid(family, Form::AddPath, bytes);
+    pub fn decide(&mut self, kind: Unicast, bytes: &[u8]) -> Option<Form> {
+        let plain = is_valid(kind, Form::Plain, bytes);
+        let add_path = is_valid(kind, Form::AddPath, bytes);
         let form = match (plain, add_path) {
             (false, false) => return None,
             (true, true) if bytes.is_empty() => return Some(self.last),
-            (true, true) => self.weigh(family, bytes),
+            (true, true) => match self.agreed() {
+                Some(form) => form,
+                None => self.weigh(kind, bytes),
+            },
             (true, false) => Form::Plain,
             (false, true) => Form::AddPath,
         };
@@ -78,8 +89,16 @@ impl History {
         Some(form)
     }
 
-    fn weigh(&self, family: Family, bytes: &[u8]) -> Form {
-        let doubts = |form| self.prejudice(form) + doubts(family, form, bytes);
+    /// The form that the OPENs decide on, unless the sender has left out identifiers that they promise
+    /// and never sent one.
+    fn agreed(&self) -> Option<Form> {
+        let leaves_out = self.proven == [true, false];
+        self.agreed
+            .filter(|form| *form == Form::Plain || !leaves_out)
+    }
+
+    fn weigh(&self, kind: Unicast, bytes: &[u8]) -> Form {
+        let doubts = |form| self.prejudice(form) + doubts(kind, form, bytes);
         let (plain, add_path) = (doubts(Form::Plain), doubts(Form::AddPath));
         if plain == add_path {
             self.last
@@ -102,16 +121,16 @@ impl History {
 }
 
 /// Reads prefixes, which [`History::decide`] has found to make sense in this form.
-pub fn read(family: Family, form: Form, bytes: &[u8]) -> impl Iterator<Item = Nlri> + '_ {
-    raw(family, form, bytes).map_while(move |item| {
+pub fn read(kind: Unicast, form: Form, bytes: &[u8]) -> impl Iterator<Item = Nlri> + '_ {
+    raw(kind, form, bytes).map_while(move |item| {
         let (id, length, bits) = item?;
-        Some((id, Prefix::new(family, bits, length)))
+        Some((id, Prefix::new(kind.family, bits, length)))
     })
 }
 
 /// Identifier, length, and bits with what is beyond the length; `None` where the bytes make no sense.
 fn raw(
-    family: Family,
+    kind: Unicast,
     form: Form,
     mut bytes: &[u8],
 ) -> impl Iterator<Item = Option<(Option<u32>, u8, u128)>> {
@@ -119,7 +138,7 @@ fn raw(
         if bytes.is_empty() {
             return None;
         }
-        let item = one(family, form, &mut bytes);
+        let item = one(kind, form, &mut bytes);
         if item.is_none() {
             bytes = &[];
         }
@@ -127,7 +146,7 @@ fn raw(
     })
 }
 
-fn one(family: Family, form: Form, bytes: &mut &[u8]) -> Option<(Option<u32>, u8, u128)> {
+fn one(kind: Unicast, form: Form, bytes: &mut &[u8]) -> Option<(Option<u32>, u8, u128)> {
     let mut rest = *bytes;
     let id = match form {
         Form::Plain => None,
@@ -138,17 +157,41 @@ fn one(family: Family, form: Form, bytes: &mut &[u8]) -> Option<(Option<u32>, u8
         }
     };
     let (&length, after) = rest.split_first()?;
-    if length > family.bits() {
+    let (value, after) = after.split_at_checked(usize::from(length.div_ceil(8)))?;
+    let labels = match kind.labelled {
+        true => labels(value, length, kind.family)?,
+        false => 0,
+    };
+    let length = length - 8 * labels;
+    if length > kind.family.bits() {
         return None;
     }
-    let (address, after) = after.split_at_checked(usize::from(length.div_ceil(8)))?;
+    let address = &value[labels.into()..];
     let mut octets = [0; 16];
     octets[..address.len()].copy_from_slice(address);
     *bytes = after;
     Some((id, length, u128::from_be_bytes(octets)))
 }
 
-fn is_valid(family: Family, form: Form, mut bytes: &[u8]) -> bool {
+/// Bytes of the labels before a prefix; `length` is that of both, in bits. The last label has the bottom
+/// of stack bit, or is what stands for no label in a withdraw (RFC 8277 section 2.4, RFC 3107 section 3).
+/// A sender with one label may leave the bit out (RFC 8277 section 2.2).
+fn labels(value: &[u8], length: u8, family: Family) -> Option<u8> {
+    const LABEL: u8 = 3;
+    let fits = |labels: &u8| {
+        let prefix = length.checked_sub(8 * labels);
+        prefix.is_some_and(|length| length <= family.bits())
+    };
+    let is_last = |label: &[u8; 3]| label[2] & 1 != 0 || matches!(label, [0x80 | 0, 0, 0]);
+    let last = value.as_chunks().0.iter().position(is_last);
+    let stack = last.and_then(|last| u8::try_from(last + 1).ok()?.checked_mul(LABEL));
+    stack.filter(fits).or(Some(LABEL).filter(fits))
+}
+
+fn is_valid(kind: Unicast, form: Form, mut bytes: &[u8]) -> bool {
+    if kind.labelled {
+        return raw(kind, form, bytes).all(|item| item.is_some());
+    }
     let id = match form {
         Form::Plain => 0,
         Form::AddPath => 4,
@@ -158,7 +201,7 @@ fn is_valid(family: Family, form: Form, mut bytes: &[u8]) -> bool {
             return false;
         };
         let size = id + 1 + usize::from(length.div_ceil(8));
-        if length > family.bits() || size > bytes.len() {
+        if length > kind.family.bits() || size > bytes.len() {
             return false;
         }
         bytes = &bytes[size..];
@@ -166,11 +209,11 @@ fn is_valid(family: Family, form: Form, mut bytes: &[u8]) -> bool {
     true
 }
 
-fn doubts(family: Family, form: Form, bytes: &[u8]) -> u32 {
+fn doubts(kind: Unicast, form: Form, bytes: &[u8]) -> u32 {
     let mut sum = 0;
     let mut previous = None;
-    for (id, length, bits) in raw(family, form, bytes).flatten() {
-        let prefix = Prefix::new(family, bits, length);
+    for (id, length, bits) in raw(kind, form, bytes).flatten() {
+        let prefix = Prefix::new(kind.family, bits, length);
         // those that come twice in wrongly read bytes are short, and mostly follow each other
         if prefix.bits() != bits || previous == Some((id, prefix)) {
             sum += doubt::NEVER_SENT;
@@ -214,8 +257,19 @@ mod tests {
             .collect()
     }
 
-    fn show(family: Family, form: Form, bytes: &[u8]) -> Vec<String> {
-        read(family, form, bytes)
+    fn unlabelled(family: Family) -> Unicast {
+        Unicast {
+            family,
+            labelled: false,
+        }
+    }
+
+    fn undecided(hint: Form) -> History {
+        History::new(None, hint)
+    }
+
+    fn show(kind: Unicast, form: Form, bytes: &[u8]) -> Vec<String> {
+        read(kind, form, bytes)
             .map(|(id, p)| {
                 let id = id.map_or(String::new(), |id| format!("{id} "));
                 format!("{id}{}/{}", p.address(), p.length())
@@ -225,8 +279,9 @@ mod tests {
 
     fn check(history: &mut History, family: Family, hex: &str, expected: &[&str]) {
         let bytes = bytes(hex);
-        let form = history.decide(family, &bytes).unwrap();
-        assert_eq!(show(family, form, &bytes), expected, "{hex}");
+        let kind = unlabelled(family);
+        let form = history.decide(kind, &bytes).unwrap();
+        assert_eq!(show(kind, form, &bytes), expected, "{hex}");
     }
 
     use Family::{Ipv4, Ipv6};
@@ -234,7 +289,7 @@ mod tests {
     #[test]
     fn a_default_route_before_others_is_no_path_identifier() {
         for hint in [Form::Plain, Form::AddPath] {
-            let history = &mut History::new(hint);
+            let history = &mut undecided(hint);
             let expected = ["0.0.0.0/0", "10.0.0.0/24", "10.0.1.0/24"];
             check(history, Ipv4, "00 180a0000 180a0001", &expected);
         }
@@ -242,7 +297,7 @@ mod tests {
 
     #[test]
     fn identifiers_above_16_million_are_read() {
-        let history = &mut History::new(Form::AddPath);
+        let history = &mut undecided(Form::AddPath);
         check(
             history,
             Ipv4,
@@ -260,7 +315,7 @@ mod tests {
     #[test]
     fn opens_that_say_add_path_do_not_make_plain_prefixes_odd() {
         // all of these also parse with identifiers
-        let history = &mut History::new(Form::AddPath);
+        let history = &mut undecided(Form::AddPath);
         check(history, Ipv6, "20 2a000000", &["2a00::/32"]);
         check(history, Ipv6, "30 2a00010f0000", &["2a00:10f::/48"]);
         check(history, Ipv6, "30 2a0000100000", &["2a00:10::/48"]);
@@ -268,7 +323,7 @@ mod tests {
 
     #[test]
     fn opens_that_say_nothing_do_not_hide_identifiers() {
-        let history = &mut History::new(Form::Plain);
+        let history = &mut undecided(Form::Plain);
         check(history, Ipv4, "00000001 18c63364", &["1 198.51.100.0/24"]);
         check(
             history,
@@ -277,14 +332,14 @@ mod tests {
             &["1 2001:db8:5::/48"],
         );
         // also valid as four default routes and halves of the address space
-        let history = &mut History::new(Form::Plain);
+        let history = &mut undecided(Form::Plain);
         check(history, Ipv4, "00000001 00", &["1 0.0.0.0/0"]);
         check(history, Ipv6, "00000001 00", &["1 ::/0"]);
     }
 
     #[test]
     fn a_sender_may_change_its_form() {
-        let history = &mut History::new(Form::AddPath);
+        let history = &mut undecided(Form::AddPath);
         check(
             history,
             Ipv4,
@@ -298,14 +353,96 @@ mod tests {
     #[test]
     fn what_makes_no_sense_in_either_form_is_nothing() {
         for hex in ["21 0a000000 00", "18 0a00", "ff", "18 0a0000 21"] {
-            let history = &mut History::new(Form::Plain);
-            assert_eq!(history.decide(Ipv4, &bytes(hex)), None, "{hex}");
+            let history = &mut undecided(Form::Plain);
+            assert_eq!(history.decide(unlabelled(Ipv4), &bytes(hex)), None, "{hex}");
         }
     }
 
     #[test]
     fn bits_beyond_the_length_mean_nothing() {
-        let shown = show(Ipv4, Form::Plain, &bytes("09 0aff"));
+        let shown = show(unlabelled(Ipv4), Form::Plain, &bytes("09 0aff"));
         assert_eq!(shown, ["10.128.0.0/9"]);
+    }
+
+    #[test]
+    fn prefixes_that_are_valid_under_the_opens_are_read_so() {
+        let halves = "01 00 01 80 00";
+        let history = &mut History::new(Some(Form::Plain), Form::Plain);
+        let plain = ["0.0.0.0/1", "128.0.0.0/1", "0.0.0.0/0"];
+        check(history, Ipv4, halves, &plain);
+        // one that is not valid does not change that
+        check(history, Ipv4, "00000001 18c63364", &["1 198.51.100.0/24"]);
+        check(history, Ipv4, halves, &plain);
+        let history = &mut History::new(Some(Form::AddPath), Form::Plain);
+        check(history, Ipv6, "20 2a000000", &["539623424 ::/0"]);
+        check(history, Ipv4, halves, &["16777600 0.0.0.0/0"]);
+    }
+
+    #[test]
+    fn a_sender_that_leaves_out_promised_identifiers_is_believed() {
+        let history = &mut History::new(Some(Form::AddPath), Form::Plain);
+        check(history, Ipv6, "30 20010db80001", &["2001:db8:1::/48"]);
+        check(history, Ipv6, "20 2a000000", &["2a00::/32"]);
+        // until it sends one
+        check(history, Ipv4, "00000001 18c63364", &["1 198.51.100.0/24"]);
+        check(history, Ipv6, "20 2a000000", &["539623424 ::/0"]);
+    }
+
+    #[test]
+    fn labels_before_a_prefix_are_skipped() {
+        for (family, form, hex, shown) in [
+            (Ipv4, Form::Plain, "30 000641 c63364", "198.51.100.0/24"),
+            (
+                Ipv4,
+                Form::AddPath,
+                "00000007 30 000641 c63364",
+                "7 198.51.100.0/24",
+            ),
+            // two labels, and three
+            (
+                Ipv4,
+                Form::Plain,
+                "48 000640 000651 c63364",
+                "198.51.100.0/24",
+            ),
+            (
+                Ipv4,
+                Form::Plain,
+                "58 000640 000650 000661 0a00",
+                "10.0.0.0/16",
+            ),
+            // no label, as withdraws have it
+            (Ipv4, Form::Plain, "30 800000 c63364", "198.51.100.0/24"),
+            (Ipv4, Form::Plain, "30 000000 c63364", "198.51.100.0/24"),
+            // one without the mark of the last, which no later one has either
+            (Ipv4, Form::Plain, "30 000640 c63364", "198.51.100.0/24"),
+            (
+                Ipv6,
+                Form::Plain,
+                "48 000021 20010db80001",
+                "2001:db8:1::/48",
+            ),
+            (Ipv4, Form::Plain, "18 000031", "0.0.0.0/0"),
+        ] {
+            let kind = Unicast {
+                family,
+                labelled: true,
+            };
+            let bytes = bytes(hex);
+            assert_eq!(undecided(form).decide(kind, &bytes), Some(form), "{hex}");
+            assert_eq!(show(kind, form, &bytes), [shown], "{hex}");
+        }
+        let kind = Unicast {
+            family: Ipv4,
+            labelled: true,
+        };
+        // without room for a label, and with more than an address after it
+        for hex in ["10 0006", "40 000641 c633640101"] {
+            assert_eq!(
+                undecided(Form::Plain).decide(kind, &bytes(hex)),
+                None,
+                "{hex}"
+            );
+        }
     }
 }

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! BGP OPEN (RFC 4271 section 4.2) and the capabilities that change how UPDATEs are read.
 
-use crate::enrich::rib::Family;
-
+use super::families::AfiSafi;
 use super::reader::{Reader, Short};
 
 const OPEN: u8 = 1;
@@ -12,16 +11,17 @@ const EXTENDED: u8 = 255;
 const FOUR_OCTET_AS: u8 = 65;
 const ADD_PATH: u8 = 69;
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Open {
     pub asn: u32,
     pub bgp_id: u32,
-    /// Add-Path by family (RFC 7911 section 4): 1 = receives, 2 = sends.
-    add_path: [u8; 2],
+    /// Families with Add-Path (RFC 7911 section 4): 1 = receives, 2 = sends.
+    add_path: Vec<(AfiSafi, u8)>,
 }
 
 impl Open {
-    pub fn read(bytes: &[u8]) -> Result<Self, Short> {
+    /// Reads an OPEN. Returns `None` for another message: a Loc-RIB may have something made up.
+    pub fn read(bytes: &[u8]) -> Result<Option<Self>, Short> {
         let mut reader = Reader::new(bytes);
         reader.take(18)?;
         let kind = reader.u8()?;
@@ -30,9 +30,8 @@ impl Open {
             asn: reader.u16()?.into(),
             ..Self::default()
         };
-        // a Loc-RIB may have a made-up OPEN; nothing is learned from what is none
         if kind != OPEN || version != 4 {
-            return Ok(Self::default());
+            return Ok(None);
         }
         // hold time
         reader.take(2)?;
@@ -53,7 +52,7 @@ impl Open {
                 open.capabilities(value)?;
             }
         }
-        Ok(open)
+        Ok(Some(open))
     }
 
     fn capabilities(&mut self, bytes: &[u8]) -> Result<(), Short> {
@@ -67,9 +66,7 @@ impl Open {
                 ADD_PATH => {
                     while let (Ok(afi), Ok(safi), Ok(mode)) = (value.u16(), value.u8(), value.u8())
                     {
-                        if let Some(family) = family(afi, safi) {
-                            self.add_path[family as usize] = mode;
-                        }
+                        self.add_path.push((AfiSafi { afi, safi }, mode));
                     }
                 }
                 _ => {}
@@ -78,9 +75,44 @@ impl Open {
         Ok(())
     }
 
-    /// Whether this side sends path identifiers to `other`.
-    pub fn sends_paths_to(&self, other: &Self, family: Family) -> bool {
-        self.add_path[family as usize] & 2 != 0 && other.add_path[family as usize] & 1 != 0
+    /// The mode of a family; 0 without Add-Path. The last one counts.
+    fn add_path(&self, family: AfiSafi) -> u8 {
+        let mut modes = self.add_path.iter().rev();
+        modes
+            .find(|(named, _)| *named == family)
+            .map_or(0, |(_, mode)| *mode)
+    }
+}
+
+/// The OPENs of a peer-up, as far as they can be read.
+#[derive(Clone, Debug, Default)]
+pub struct Opens {
+    pub sent: Option<Open>,
+    pub received: Option<Open>,
+}
+
+impl Opens {
+    /// Whether the peer sends path identifiers (RFC 7911 section 4); `None` if that is not certain. One
+    /// OPEN can only exclude them.
+    pub fn add_path(&self, family: AfiSafi) -> Option<bool> {
+        let sends = self.received.as_ref().map(|o| o.add_path(family) & 2 != 0);
+        let receives = self.sent.as_ref().map(|o| o.add_path(family) & 1 != 0);
+        match (sends, receives) {
+            (Some(sends), Some(receives)) => Some(sends && receives),
+            (Some(false), None) | (None, Some(false)) => Some(false),
+            _ => None,
+        }
+    }
+
+    /// As [`Opens::add_path`], for the routes of the router itself: it makes up both OPENs (RFC 9069 section
+    /// 4.4), and neither side sends to the other.
+    pub fn add_path_of_router(&self, family: AfiSafi) -> Option<bool> {
+        let opens = [&self.sent, &self.received].map(Option::as_ref);
+        let modes = opens.map(|open| open.map(|open| open.add_path(family)));
+        match modes {
+            [Some(0), Some(0)] => Some(false),
+            _ => self.add_path(family).filter(|add_path| *add_path),
+        }
     }
 }
 
@@ -90,15 +122,6 @@ fn length_of(reader: &mut Reader<'_>, extended: bool) -> Result<usize, Short> {
     } else {
         reader.u8()?.into()
     })
-}
-
-/// The unicast families; all others stay out of the RIB.
-pub fn family(afi: u16, safi: u8) -> Option<Family> {
-    match (afi, safi) {
-        (1, 1) => Some(Family::Ipv4),
-        (2, 1) => Some(Family::Ipv6),
-        _ => None,
-    }
 }
 
 #[cfg(test)]
@@ -129,16 +152,16 @@ mod tests {
         extended.extend(add_path);
         for parameters in [plain, extended] {
             let read = Open::read(&open(23456, &parameters)).unwrap();
+            let read = read.unwrap();
             assert_eq!(read.asn, 4_200_000_001);
-            assert_eq!(read.add_path, [3, 1]);
-            assert!(read.sends_paths_to(&read, Family::Ipv4));
-            assert!(!read.sends_paths_to(&read, Family::Ipv6));
+            let modes = [1, 2].map(|afi| read.add_path(AfiSafi { afi, safi: 1 }));
+            assert_eq!(modes, [3, 1]);
         }
     }
 
     #[test]
     fn an_open_without_parameters_has_its_short_as() {
-        let read = Open::read(&open(65001, &[0])).unwrap();
+        let read = Open::read(&open(65001, &[0])).unwrap().unwrap();
         let expected = Open {
             asn: 65001,
             bgp_id: 0xc000_0201,
@@ -153,6 +176,37 @@ mod tests {
         assert!(Open::read(&whole).is_ok());
         for end in 0..whole.len() {
             assert!(Open::read(&whole[..end]).is_err(), "{end} bytes");
+        }
+    }
+
+    /// An OPEN with this Add-Path mode for IPv4.
+    fn with_mode(mode: u8) -> Option<Open> {
+        Some(Open {
+            add_path: vec![(AfiSafi::IPV4_UNICAST, mode)],
+            ..Open::default()
+        })
+    }
+
+    #[test]
+    fn both_sides_agree_on_path_identifiers() {
+        for (sent, received, peer, router) in [
+            (with_mode(3), with_mode(3), Some(true), Some(true)),
+            (with_mode(1), with_mode(2), Some(true), Some(true)),
+            (with_mode(2), with_mode(1), Some(false), None),
+            (with_mode(2), with_mode(2), Some(false), None),
+            (with_mode(0), with_mode(3), Some(false), None),
+            (with_mode(0), with_mode(0), Some(false), Some(false)),
+            // one OPEN alone can only exclude them
+            (None, with_mode(3), None, None),
+            (None, with_mode(1), Some(false), None),
+            (with_mode(1), None, None, None),
+            (with_mode(2), None, Some(false), None),
+            (None, None, None, None),
+        ] {
+            let opens = Opens { sent, received };
+            let family = AfiSafi::IPV4_UNICAST;
+            let got = (opens.add_path(family), opens.add_path_of_router(family));
+            assert_eq!(got, (peer, router), "{opens:?}");
         }
     }
 }

@@ -5,18 +5,19 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::enrich::rib::{
-    Attributes, Family, Identity, PeerId, PeerInfo, PeerKind, Prefix, Refused, Rib, RouterId,
-    Speaker, View,
+    Attributes, Identity, PeerId, PeerInfo, PeerKind, Prefix, Refused, Rib, RouterId, Speaker, View,
 };
 
+use super::families::{AfiSafi, Unicast};
+use super::home::Home;
 use super::message::{self, FrameError, Kind, LOCAL_SYSTEM_CLOSED, Message, PeerHeader, PeerUp};
 use super::nlri::{self, Form, History};
-use super::open::Open;
+use super::open::{Open, Opens};
 use super::path::Width;
 use super::reader::Reader;
 use super::sender::Sender;
 use super::tally::{Fault, Tally};
-use super::update::{Context, Update};
+use super::update::{Context, Reach, Update};
 
 /// Peers of one session.
 const MAX_PEERS: usize = 4096;
@@ -25,30 +26,38 @@ const MAX_PEERS: usize = 4096;
 pub struct Session {
     address: IpAddr,
     local: bool,
-    /// Overrides the own AS; 0 does not.
-    local_asn: u32,
+    /// The router's own ASes.
+    home: Home,
     router: Option<RouterId>,
     /// What the router calls itself.
     sys_name: String,
     sender: Sender,
     /// It is known which ended session this one continues.
     recognized: bool,
+    /// Bytes that belong to no UPDATE followed one.
+    trailing: bool,
     peers: HashMap<PeerId, Peer>,
 }
 
 /// What is to be known of a peer to read its messages.
 #[derive(Debug)]
 struct Peer {
+    /// The AS of routes with an empty path; 0 while it is not known.
     own_asn: u32,
     /// The router's own BGP identifier, as it sent it to the peer.
     bgp_id: u32,
     internal: bool,
-    /// What the router writes before the paths of this peer.
-    prepended: Option<u32>,
+    /// The router itself.
+    of_router: bool,
+    /// The router prepends its own ASes to the paths of this peer: see [`Context::prepends`].
+    prepends: Option<u32>,
     /// It has one route of a prefix, whatever its path identifier.
     single: bool,
-    /// By view and family.
-    history: [[History; 2]; 3],
+    opens: Opens,
+    /// The OPENs are not believed that promise path identifiers.
+    leaves_out_ids: bool,
+    /// By view, family and whether labelled.
+    history: [[[Option<History>; 2]; 2]; 3],
 }
 
 /// What becomes of the connection.
@@ -64,11 +73,12 @@ impl Session {
         Self {
             address: address.to_canonical(),
             local,
-            local_asn,
+            home: Home::new(local_asn),
             router: None,
             sys_name: String::new(),
             sender: Sender::Other,
             recognized: false,
+            trailing: false,
             peers: HashMap::new(),
         }
     }
@@ -111,6 +121,7 @@ impl Session {
             rib.disconnect(router, now);
         }
         self.peers.clear();
+        self.home.clear();
     }
 
     /// As [`Session::close`], but nothing of it is kept.
@@ -180,16 +191,30 @@ impl Session {
         now: u64,
         tally: &mut Tally,
     ) {
-        let opens = PeerUp::read(reader)
-            .and_then(|up| Ok((Open::read(up.sent)?, Open::read(up.received)?)));
-        let (sent, received) = opens.unwrap_or_else(|error| {
-            // routes will tell what the OPENs would have
-            tally.fault(Fault::Peer, || format!("OPENs in a peer-up: {error}"));
-            Default::default()
-        });
-        let Open { bgp_id, asn, .. } = sent;
+        let opens = read_opens(reader, tally);
+        let sent = opens.sent.as_ref();
+        let (bgp_id, asn) = sent.map_or((0, 0), |open| (open.bgp_id, open.asn));
         self.recognize(rib, router, Speaker { bgp_id, asn }, now);
-        self.add_peer(rib, router, header, &sent, &received, tally);
+        self.home.add_sent(asn);
+        if header.is_of_router() {
+            self.home.add_main(header.asn);
+        }
+        self.add_peer(rib, router, header, opens, tally);
+        self.settle_own_asn(rib);
+    }
+
+    /// Gives routes the router's own AS that arrived before it was known.
+    fn settle_own_asn(&mut self, rib: &mut Rib) {
+        let own_asn = self.home.asn();
+        if own_asn == 0 {
+            return;
+        }
+        for (id, peer) in &mut self.peers {
+            if peer.own_asn == 0 {
+                peer.own_asn = own_asn;
+                rib.set_own_asn(*id, own_asn);
+            }
+        }
     }
 
     /// The router presents itself with these values.
@@ -223,8 +248,7 @@ impl Session {
         rib: &mut Rib,
         router: RouterId,
         header: &PeerHeader,
-        sent: &Open,
-        received: &Open,
+        opens: Opens,
         tally: &mut Tally,
     ) -> Option<PeerId> {
         let known = rib.peer(router, &header.key);
@@ -235,7 +259,8 @@ impl Session {
             return None;
         }
         let is_loc_rib = header.key.kind == PeerKind::LocRib;
-        let internal = !header.is_of_router() && header.asn != 0 && header.asn == sent.asn;
+        let own = opens.sent.as_ref().map_or(self.home.asn(), |open| open.asn);
+        let internal = !header.is_of_router() && header.asn != 0 && header.asn == own;
         let info = PeerInfo {
             asn: header.asn,
             bgp_id: header.bgp_id,
@@ -253,13 +278,7 @@ impl Session {
         if is_loc_rib {
             rib.set_filtered(peer, header.filtered);
         }
-        let mut state = Peer::new(header, sent, received, internal, self.local_asn);
-        state.prepended = match self.sender {
-            Sender::Frr if is_loc_rib => Some(header.asn),
-            Sender::Frr if !internal => Some(sent.asn),
-            _ => None,
-        };
-        state.single = self.sender == Sender::Gobgp && is_loc_rib;
+        let state = Peer::new(header, opens, internal, self.sender, &self.home);
         self.peers.insert(peer, state);
         Some(peer)
     }
@@ -277,10 +296,10 @@ impl Session {
         let mut peer = rib.peer(router, &header.key);
         if peer.is_none() && header.is_of_router() {
             // GoBGP before 4.8 sends no peer-up for its Loc-RIB, and FRR none for its own routes
-            let open = Open::default();
             let PeerHeader { bgp_id, asn, .. } = *header;
             self.recognize(rib, router, Speaker { bgp_id, asn }, now);
-            peer = self.add_peer(rib, router, header, &open, &open, tally);
+            self.home.add_main(asn);
+            peer = self.add_peer(rib, router, header, Opens::default(), tally);
             if peer.is_none() {
                 return;
             }
@@ -301,11 +320,14 @@ impl Session {
                 } else {
                     Width::Four
                 };
+                tally.trailing |= update.trailing && !self.trailing;
+                self.trailing |= update.trailing;
                 let mut target = Target {
                     rib,
                     id,
                     view,
                     peer,
+                    home: &mut self.home,
                     tally,
                 };
                 target.apply(&update, width);
@@ -315,35 +337,63 @@ impl Session {
     }
 }
 
+/// The OPENs of a peer-up. If one cannot be read, the other one counts.
+fn read_opens(reader: &mut Reader<'_>, tally: &mut Tally) -> Opens {
+    let read = match PeerUp::read(reader) {
+        Ok(up) => [Open::read(up.sent), Open::read(up.received)],
+        Err(error) => [Err(error), Err(error)],
+    };
+    if let Some(error) = read.iter().find_map(|open| open.as_ref().err()) {
+        tally.fault(Fault::Peer, || format!("an OPEN in a peer-up: {error}"));
+    }
+    let [sent, received] = read.map(|open| open.ok().flatten());
+    Opens { sent, received }
+}
+
 impl Peer {
-    fn new(
-        header: &PeerHeader,
-        sent: &Open,
-        received: &Open,
-        internal: bool,
-        local_asn: u32,
-    ) -> Self {
-        let own_asn = match (local_asn, header.asn) {
-            (0, 0) => sent.asn,
-            (0, theirs) if header.is_of_router() || internal => theirs,
-            (0, _) => sent.asn,
-            (overriding, _) => overriding,
+    fn new(header: &PeerHeader, opens: Opens, internal: bool, sender: Sender, home: &Home) -> Self {
+        let of_router = header.is_of_router();
+        let is_loc_rib = header.key.kind == PeerKind::LocRib;
+        let sent = opens.sent.as_ref().map_or(0, |open| open.asn);
+        let named = match of_router || internal {
+            true => [header.asn, sent],
+            false => [sent, 0],
         };
-        let history = Family::ALL.map(|family| {
-            History::new(if received.sends_paths_to(sent, family) {
-                Form::AddPath
-            } else {
-                Form::Plain
-            })
-        });
+        let known = [home.configured(), named[0], named[1], home.asn()];
+        let prepends = match sender {
+            Sender::Frr if is_loc_rib => Some(0),
+            Sender::Frr if !internal && !of_router => Some(header.asn),
+            _ => None,
+        };
         Self {
-            own_asn,
-            bgp_id: sent.bgp_id,
+            own_asn: known.into_iter().find(|asn| *asn != 0).unwrap_or(0),
+            bgp_id: opens.sent.as_ref().map_or(0, |open| open.bgp_id),
             internal,
-            prepended: None,
-            single: false,
-            history: [history; 3],
+            of_router,
+            prepends,
+            single: sender == Sender::Gobgp && is_loc_rib,
+            opens,
+            leaves_out_ids: matches!(sender, Sender::Frr | Sender::Gobgp),
+            history: Default::default(),
         }
+    }
+
+    /// Which form the prefixes of a view and family have had, or should have by the OPENs.
+    fn history(&mut self, view: View, kind: Unicast) -> &mut History {
+        let Unicast { family, labelled } = kind;
+        let history = &mut self.history[view as usize][family as usize][usize::from(labelled)];
+        history.get_or_insert_with(|| {
+            let add_path = match self.of_router {
+                true => self.opens.add_path_of_router(kind.into()),
+                false => self.opens.add_path(kind.into()),
+            };
+            let form = match add_path {
+                Some(true) => Form::AddPath,
+                Some(false) | None => Form::Plain,
+            };
+            let decides = add_path.is_some_and(|ids| !(ids && self.leaves_out_ids));
+            History::new(decides.then_some(form), form)
+        })
     }
 }
 
@@ -353,25 +403,39 @@ struct Target<'a> {
     id: PeerId,
     view: View,
     peer: &'a mut Peer,
+    home: &'a mut Home,
     tally: &'a mut Tally,
 }
 
 impl Target<'_> {
     fn apply(&mut self, update: &Update<'_>, width: Width) {
-        if let Some(family) = update.is_end_of_rib() {
-            self.rib.end_of_rib(self.id, self.view, family);
+        if let Some(kind) = update.is_end_of_rib() {
+            self.rib.end_of_rib(self.id, self.view, kind.family);
             return;
         }
-        self.withdraw(Family::Ipv4, update.withdrawn);
-        if let Some((Some(family), prefixes)) = update.unreach {
+        let ipv4 = AfiSafi::IPV4_UNICAST;
+        self.withdraw(ipv4, update.withdrawn);
+        if let Some((family, prefixes)) = update.unreach {
             self.withdraw(family, prefixes);
         }
-        let reach = update.reach.filter(|reach| reach.family.is_some());
-        if update.announced.is_empty() && reach.is_none() {
+        if update.announced.is_empty() && update.reach.is_none() {
             if update.malformed {
                 let text = || "malformed attributes without routes".to_owned();
                 self.tally.fault(Fault::Attributes, text);
             }
+            return;
+        }
+        let is_read = |reach: &Reach<'_>| reach.family.unicast().is_some();
+        let unread = update.reach.filter(|reach| !is_read(reach));
+        if let Some(Reach {
+            family, prefixes, ..
+        }) = unread
+        {
+            let add_path = self.peer.opens.add_path(family) == Some(true);
+            self.tally.ignored[family.unread() as usize] += family.count(prefixes, add_path);
+        }
+        let reach = update.reach.filter(is_read);
+        if update.announced.is_empty() && reach.is_none() {
             return;
         }
         let context = Context {
@@ -379,33 +443,32 @@ impl Target<'_> {
             own_asn: self.peer.own_asn,
             bgp_id: self.peer.bgp_id,
             internal: self.peer.internal,
-            prepended: self.peer.prepended,
+            of_router: self.peer.of_router,
+            prepends: self.peer.prepends,
             discard: self.rib.blackhole_policy().communities(),
         };
-        let attributes = update.attributes_of(&context);
+        let attributes = update.attributes_of(&context, self.home);
         if attributes.is_none() {
             let text = || "malformed attributes, routes withdrawn".to_owned();
             self.tally.fault(Fault::Attributes, text);
         }
-        self.announce(Family::Ipv4, update.announced, attributes.as_ref());
-        if let Some(reach) = reach
-            && let Some(family) = reach.family
-        {
+        self.announce(ipv4, update.announced, attributes.as_ref());
+        if let Some(reach) = reach {
             let attributes = attributes.map(|attributes| Attributes {
                 next_hop: reach.next_hop,
                 ..attributes
             });
-            self.announce(family, reach.prefixes, attributes.as_ref());
+            self.announce(reach.family, reach.prefixes, attributes.as_ref());
         }
     }
 
     /// Without attributes the routes count as withdrawn (RFC 7606 section 2).
-    fn announce(&mut self, family: Family, bytes: &[u8], attributes: Option<&Attributes>) {
+    fn announce(&mut self, family: AfiSafi, bytes: &[u8], attributes: Option<&Attributes>) {
         let Some(attributes) = attributes else {
             self.withdraw(family, bytes);
             return;
         };
-        let Some(form) = self.form(family, bytes) else {
+        let Some((kind, form)) = self.form(family, bytes) else {
             return;
         };
         let (held, is_whole) = self.rib.acquire(attributes);
@@ -413,7 +476,7 @@ impl Target<'_> {
             let text = || "AS paths and communities take all memory they may; left out".into();
             self.tally.fault(Fault::DetailLimit, text);
         }
-        for (path_id, prefix) in nlri::read(family, form, bytes) {
+        for (path_id, prefix) in nlri::read(kind, form, bytes) {
             self.tally.updates += 1;
             let path_id = path_id.filter(|_| !self.peer.single);
             let entered = self.rib.announce(self.id, self.view, prefix, path_id, held);
@@ -424,28 +487,30 @@ impl Target<'_> {
         self.rib.release(held);
     }
 
-    fn withdraw(&mut self, family: Family, bytes: &[u8]) {
-        let Some(form) = self.form(family, bytes) else {
+    fn withdraw(&mut self, family: AfiSafi, bytes: &[u8]) {
+        let Some((kind, form)) = self.form(family, bytes) else {
             return;
         };
-        for (path_id, prefix) in nlri::read(family, form, bytes) {
+        for (path_id, prefix) in nlri::read(kind, form, bytes) {
             self.tally.withdraws += 1;
             let path_id = path_id.filter(|_| !self.peer.single);
             self.rib.withdraw(self.id, self.view, prefix, path_id);
         }
     }
 
-    fn form(&mut self, family: Family, bytes: &[u8]) -> Option<Form> {
+    /// How to read prefixes; `None` if there are none to read.
+    fn form(&mut self, family: AfiSafi, bytes: &[u8]) -> Option<(Unicast, Form)> {
+        let kind = family.unicast()?;
         if bytes.is_empty() {
             return None;
         }
-        let history = &mut self.peer.history[self.view as usize][family as usize];
-        let form = history.decide(family, bytes);
+        let form = self.peer.history(self.view, kind).decide(kind, bytes);
         if form.is_none() {
-            let text = || format!("{} bytes of {} prefixes", bytes.len(), family.name());
+            let name = kind.family.name();
+            let text = || format!("{} bytes of {name} prefixes", bytes.len());
             self.tally.fault(Fault::Nlri, text);
         }
-        form
+        Some((kind, form?))
     }
 
     fn refuse(&mut self, refused: Refused, prefix: Prefix) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! What went wrong in a session, and how much went right.
 
+use super::families::Unread;
+
 /// The values of the label `kind` of `rfm_bmp_errors_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
@@ -94,6 +96,10 @@ pub struct Tally {
     /// Prefixes withdrawn.
     pub withdraws: u64,
     pub messages: u64,
+    /// Routes announced of each family that is not read.
+    pub ignored: [u64; Unread::ALL.len()],
+    /// For the first time in the session, bytes that belong to no UPDATE followed one.
+    pub trailing: bool,
     /// How often each fault came.
     faults: [u64; Fault::ALL.len()],
     /// The first of each, in words.

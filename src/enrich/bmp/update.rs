@@ -3,9 +3,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::enrich::rib::{Attributes, Family};
+use crate::enrich::rib::{AsPath, Attributes};
 
-use super::open::family;
+use super::families::{AfiSafi, Unicast};
+use super::home::Home;
 use super::path::{self, Width};
 use super::reader::{Reader, Short};
 
@@ -30,6 +31,7 @@ mod code {
     pub const MP_REACH: u8 = 14;
     pub const MP_UNREACH: u8 = 15;
     pub const AS4_PATH: u8 = 17;
+    pub const AS4_AGGREGATOR: u8 = 18;
     pub const LARGE_COMMUNITIES: u8 = 32;
 }
 
@@ -39,10 +41,10 @@ pub enum UpdateError {
     Short(Short),
     /// Another BGP message.
     Kind(u8),
-    /// The length in the BGP header is not that of what came.
+    /// The length in the BGP header is more than that of the message.
     Length {
         header: u16,
-        came: usize,
+        arrived: usize,
     },
 }
 
@@ -54,16 +56,17 @@ pub struct Update<'a> {
     pub announced: &'a [u8],
     /// Families in MP_REACH_NLRI and MP_UNREACH_NLRI (RFC 4760).
     pub reach: Option<Reach<'a>>,
-    pub unreach: Option<(Option<Family>, &'a [u8])>,
+    pub unreach: Option<(AfiSafi, &'a [u8])>,
     raw: Raw<'a>,
     /// An attribute is malformed: announced routes count as withdrawn (RFC 7606 section 2).
     pub malformed: bool,
+    /// Bytes follow it in the BMP message (Huawei VRP 8.230 appends a TLV).
+    pub trailing: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub struct Reach<'a> {
-    /// `None`: neither IPv4 nor IPv6 unicast.
-    pub family: Option<Family>,
+    pub family: AfiSafi,
     pub next_hop: Option<IpAddr>,
     pub prefixes: &'a [u8],
 }
@@ -72,8 +75,9 @@ pub struct Reach<'a> {
 struct Raw<'a> {
     path: Option<&'a [u8]>,
     path4: Option<&'a [u8]>,
-    /// The aggregator is an AS of 2 bytes: a speaker that knew no others aggregated on the way.
+    /// The aggregator is not AS_TRANS.
     short_aggregator: bool,
+    aggregator4: bool,
     next_hop: Option<IpAddr>,
     med: Option<u32>,
     local_pref: Option<u32>,
@@ -90,13 +94,15 @@ struct Raw<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
     pub width: Width,
-    /// The AS of a route with an empty path.
+    /// The AS of a route with an empty path; 0 if it is not known.
     pub own_asn: u32,
     /// The router's own BGP identifier.
     pub bgp_id: u32,
     pub internal: bool,
-    /// The router writes this AS before the paths it has received.
-    pub prepended: Option<u32>,
+    /// Routes of the router itself: they need no AS_PATH (RFC 9069 section 5.1; GoBGP writes none).
+    pub of_router: bool,
+    /// The router prepends its own ASes to the paths it has received; the peer's AS, 0 in a Loc-RIB.
+    pub prepends: Option<u32>,
     /// The communities that ask for a blackhole.
     pub discard: &'a [u32],
 }
@@ -108,12 +114,13 @@ impl<'a> Update<'a> {
         // the marker: senders of BMP fill it as they like
         reader.take(16)?;
         let length = reader.u16()?;
-        if usize::from(length) != bytes.len() {
+        let Some(update) = bytes.get(..length.into()) else {
             return Err(UpdateError::Length {
                 header: length,
-                came: bytes.len(),
+                arrived: bytes.len(),
             });
-        }
+        };
+        let mut reader = Reader::new(update.get(18..).unwrap_or_default());
         let kind = reader.u8()?;
         if kind != UPDATE {
             return Err(UpdateError::Kind(kind));
@@ -129,6 +136,7 @@ impl<'a> Update<'a> {
             unreach: None,
             raw: Raw::default(),
             malformed: false,
+            trailing: update.len() < bytes.len(),
         };
         // where one ends too early, those behind it are lost, but not those before
         update.malformed |= update.attributes(attributes).is_err();
@@ -136,34 +144,37 @@ impl<'a> Update<'a> {
     }
 
     /// Nothing in it: the peer's End-of-RIB for IPv4 (RFC 4724 section 2).
-    pub fn is_end_of_rib(&self) -> Option<Family> {
+    pub fn is_end_of_rib(&self) -> Option<Unicast> {
         let plain = self.withdrawn.is_empty() && self.announced.is_empty();
         match (plain, self.reach, self.unreach) {
-            (true, None, None) if self.raw.path.is_none() && !self.malformed => Some(Family::Ipv4),
-            (true, None, Some((family, []))) => family,
+            (true, None, None) if self.raw.path.is_none() && !self.malformed => {
+                AfiSafi::IPV4_UNICAST.unicast()
+            }
+            (true, None, Some((family, []))) => family.unicast(),
             _ => None,
         }
     }
 
     /// Returns the attributes that the announced routes share; the next hop is that of the family.
     /// Returns `None` without a usable path.
-    pub fn attributes_of(&self, context: &Context<'_>) -> Option<Attributes> {
+    pub fn attributes_of(&self, context: &Context<'_>, home: &mut Home) -> Option<Attributes> {
         let raw = &self.raw;
         // RFC 7606 sections 7.9 and 7.10: an external peer's are ignored
         if self.malformed || (raw.bad_reflection && context.internal) {
             return None;
         }
-        let (mut path, width) = path::read(raw.path?, context.width)?;
-        if width == Width::Two
-            && !raw.short_aggregator
-            && let Some((four, Width::Four)) = raw.path4.and_then(|p| path::read(p, Width::Four))
-        {
-            path = path::merge(path, &four);
-        }
-        if context.prepended.is_some_and(|own| path.begins_with(own)) {
-            path.remove_first();
-        }
+        let mut path = match raw.path {
+            Some(_) => raw.path(context.width)?,
+            None if context.of_router => AsPath::default(),
+            None => return None,
+        };
         let own_asn = context.own_asn;
+        let mut neighbour_asn = path.neighbour(own_asn);
+        if let Some(peer) = context.prepends {
+            home.remove_prepended(&mut path, peer);
+            neighbour_asn = home.neighbour(&path, own_asn);
+        }
+        let own = [own_asn, home.asn()];
         let communities: Vec<_> = words(raw.communities)
             .map(|[community]| community)
             .collect();
@@ -172,7 +183,7 @@ impl<'a> Update<'a> {
         let bgp_id = Some(context.bgp_id).filter(|id| *id != 0);
         let mut attributes = Attributes {
             origin_asn: path.origin(own_asn),
-            neighbour_asn: path.neighbour(own_asn),
+            neighbour_asn,
             path_length: path.length(),
             local_pref: raw.local_pref,
             med: raw.med,
@@ -180,7 +191,7 @@ impl<'a> Update<'a> {
             origin: raw.origin,
             originator_id: raw.originator_id,
             llgr_stale: carries(LLGR_STALE),
-            looped: path.contains(own_asn)
+            looped: received(&path, context, neighbour_asn).any(|asn| own.contains(asn))
                 || bgp_id
                     .is_some_and(|id| raw.originator_id == Some(id) || cluster_list.contains(&id)),
             blackhole: carries(BLACKHOLE),
@@ -230,6 +241,7 @@ impl<'a> Update<'a> {
             code::AGGREGATOR if value.len() == 6 => {
                 raw.short_aggregator = u32::from(reader.u16()?) != AS_TRANS;
             }
+            code::AS4_AGGREGATOR => raw.aggregator4 = true,
             code::COMMUNITIES => raw.communities = whole::<4>(value)?,
             code::LARGE_COMMUNITIES => raw.large_communities = whole::<12>(value)?,
             code::ORIGINATOR_ID => {
@@ -242,13 +254,40 @@ impl<'a> Update<'a> {
             }
             code::MP_REACH => self.reach = Some(Reach::read(reader)?),
             code::MP_UNREACH => {
-                let family = family(reader.u16()?, reader.u8()?);
-                self.unreach = Some((family, reader.rest()));
+                let (afi, safi) = (reader.u16()?, reader.u8()?);
+                self.unreach = Some((AfiSafi { afi, safi }, reader.rest()));
             }
             _ => {}
         }
         Ok(())
     }
+}
+
+impl Raw<'_> {
+    /// AS_PATH, with AS4_PATH of a speaker whose ASes have 2 bytes. AS4_PATH is ignored if a speaker that
+    /// does not know it has aggregated routes on the way (RFC 6793 section 4.2.3).
+    fn path(&self, width: Width) -> Option<AsPath> {
+        let (path, width) = path::read(self.path?, width)?;
+        let is_stale = self.short_aggregator && self.aggregator4;
+        if width == Width::Two
+            && !is_stale
+            && let Some((four, Width::Four)) = self.path4.and_then(|p| path::read(p, Width::Four))
+        {
+            return Some(path::merge(path, &four));
+        }
+        Some(path)
+    }
+}
+
+/// The ASNs of a path that the router has received. FRR has its own ones before the neighbor.
+fn received<'a>(
+    path: &'a AsPath,
+    context: &Context<'_>,
+    neighbour: u32,
+) -> impl Iterator<Item = &'a u32> {
+    let prepends = context.prepends.is_some();
+    let asns = path.asns().iter();
+    asns.skip_while(move |asn| prepends && **asn != neighbour)
 }
 
 /// A list of entries of `N` bytes, if it ends with a whole one.
@@ -268,13 +307,13 @@ fn words<const N: usize>(list: &[u8]) -> impl Iterator<Item = [u32; N]> {
 
 impl<'a> Reach<'a> {
     fn read(mut reader: Reader<'a>) -> Result<Self, Short> {
-        let family = family(reader.u16()?, reader.u8()?);
+        let (afi, safi) = (reader.u16()?, reader.u8()?);
         let length = reader.u8()?;
         let next_hop = reader.take(length.into())?;
         // once a number of SNPAs, now reserved
         reader.u8()?;
         Ok(Self {
-            family,
+            family: AfiSafi { afi, safi },
             next_hop: address(next_hop),
             prefixes: reader.rest(),
         })
@@ -282,12 +321,21 @@ impl<'a> Reach<'a> {
 }
 
 /// A next hop; after a global IPv6 address a link-local one may follow (RFC 2545 section 3), also for
-/// IPv4 routes (RFC 8950).
+/// IPv4 routes (RFC 8950). On a link without global addresses the first is unspecified.
 fn address(bytes: &[u8]) -> Option<IpAddr> {
     let mut reader = Reader::new(bytes);
     match bytes.len() {
         4 => reader.array::<4>().ok().map(|a| Ipv4Addr::from(a).into()),
-        16 | 32 => reader.array::<16>().ok().map(|a| Ipv6Addr::from(a).into()),
+        16 => reader.array::<16>().ok().map(|a| Ipv6Addr::from(a).into()),
+        32 => {
+            let [global, link_local] = [reader.array::<16>(), reader.array::<16>()];
+            let global = global
+                .ok()
+                .map(Ipv6Addr::from)
+                .filter(|a| !a.is_unspecified());
+            let link_local = link_local.ok().map(Ipv6Addr::from);
+            global.or(link_local).map(IpAddr::from)
+        }
         _ => None,
     }
 }
@@ -303,8 +351,8 @@ impl std::fmt::Display for UpdateError {
         match self {
             Self::Short(short) => short.fmt(f),
             Self::Kind(kind) => write!(f, "BGP message type {kind} instead of an UPDATE"),
-            Self::Length { header, came } => {
-                write!(f, "an UPDATE of {came} bytes says {header}")
+            Self::Length { header, arrived } => {
+                write!(f, "an UPDATE of {header} bytes in a message with {arrived}")
             }
         }
     }

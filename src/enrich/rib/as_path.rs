@@ -129,15 +129,11 @@ impl AsPath {
         self.asns.contains(&asn)
     }
 
-    /// Whether the path begins with an AS_SEQUENCE whose first AS is this.
-    pub fn begins_with(&self, asn: u32) -> bool {
-        let is_sequence = matches!(self.segments.first(), Some((SegmentKind::Sequence, _)));
-        is_sequence && self.asns.first() == Some(&asn)
-    }
-
-    /// Removes the first AS of a path that begins with an AS_SEQUENCE.
+    /// Removes the first AS of a path that begins with a sequence.
     pub fn remove_first(&mut self) {
-        if let Some((SegmentKind::Sequence, count)) = self.segments.first_mut() {
+        if let Some((kind, count)) = self.segments.first_mut()
+            && matches!(kind, SegmentKind::Sequence | SegmentKind::ConfedSequence)
+        {
             *count -= 1;
             if *count == 0 {
                 self.segments.remove(0);
@@ -243,6 +239,7 @@ mod tests {
         for (segments, shown) in [
             (&[(Sequence, &[1, 2][..])][..], "2"),
             (&[(Sequence, &[1]), (Sequence, &[2])], "2"),
+            (&[(ConfedSequence, &[7, 8]), (Sequence, &[1])], "(8) 1"),
             (&[(Set, &[1, 2])], "{1,2}"),
             (&[], ""),
         ] {

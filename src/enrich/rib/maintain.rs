@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! What happens to a Rib without a message: routes age out, forgotten ones give back their memory.
 
-use super::prefix::Family;
-use super::{Rib, of_family};
+use super::attributes::Attributes;
+use super::prefix::{Family, Prefix};
+use super::routes::Path;
+use super::{PeerId, Rib, of_family};
 
 /// Prefixes whose doomed routes are forgotten in one step.
 const SWEEP: usize = 1 << 12;
@@ -89,6 +91,36 @@ impl Rib {
                     self.holders.fit(routes);
                 }
             }
+        }
+    }
+
+    /// Gives routes of a peer this AS that have an empty path and were announced before the AS of the
+    /// router was known.
+    pub fn set_own_asn(&mut self, peer: PeerId, asn: u32) {
+        let mut found = Vec::new();
+        for (view, family, held) in self.peers[peer.0].views() {
+            for number in held.fresh.prefixes() {
+                let paths = held.fresh.paths(number);
+                let is_own = |path: &Path| self.attributes.neighbour_asn(path.attributes) == 0;
+                found.extend(
+                    paths
+                        .filter(is_own)
+                        .map(|path| (view, family, number, path)),
+                );
+            }
+        }
+        for (view, family, number, path) in found {
+            let attributes = Attributes {
+                origin_asn: asn,
+                neighbour_asn: asn,
+                ..self.attributes.get(path.attributes)
+            };
+            let (bits, length) = of_family!(self.prefixes, family, get(number));
+            let prefix = Prefix::new(family, bits, length);
+            let (held, _) = self.acquire(&attributes);
+            // it takes the place of another, so that there is room
+            let _ = self.announce(peer, view, prefix, path.id, held);
+            self.release(held);
         }
     }
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The families about BMP sessions and the RIB. They are there only where BMP is configured.
 
-use prometheus::proto::MetricFamily;
 use prometheus::proto::MetricType::{COUNTER, GAUGE};
+use prometheus::proto::{Metric, MetricFamily};
 
 use super::family::{family, sample, single};
-use crate::enrich::bmp::RouterStatus;
+use crate::enrich::bmp::{RouterStatus, Unread};
 use crate::enrich::rib::{BlackholeRefusal, Counts, Family};
 
 /// What the collector and the RIB say of themselves.
@@ -20,7 +20,7 @@ pub struct Bmp {
     pub blackholes_refused: Vec<(BlackholeRefusal, u64)>,
 }
 
-pub(super) fn families(bmp: &Bmp) -> [MetricFamily; 11] {
+pub(super) fn families(bmp: &Bmp) -> [MetricFamily; 13] {
     let sessions: usize = bmp.routers.iter().map(|router| router.sessions).sum();
     let heard = bmp.routers.iter().filter(|r| r.last_message > 0.0);
     [
@@ -65,6 +65,18 @@ pub(super) fn families(bmp: &Bmp) -> [MetricFamily; 11] {
         ),
         family(
             COUNTER,
+            "rfm_bmp_ignored_routes_total",
+            "Routes that the router announced of families that are not read.",
+            bmp.routers.iter().flat_map(ignored),
+        ),
+        of_routers(
+            bmp,
+            "rfm_bmp_sessions_with_trailing_bytes_total",
+            "Sessions in which bytes followed an UPDATE in its message; rfm ignores the bytes.",
+            |router| router.trailing,
+        ),
+        family(
+            COUNTER,
             "rfm_bmp_errors_total",
             "Faults of BMP sessions that were survived, by kind; the log tells more.",
             bmp.faults
@@ -101,6 +113,16 @@ fn of_routers(bmp: &Bmp, name: &str, help: &str, value: fn(&RouterStatus) -> u64
     let routers = bmp.routers.iter();
     let samples = routers.map(|r| sample(COUNTER, &[("router", &r.router)], value(r) as f64));
     family(COUNTER, name, help, samples)
+}
+
+/// One series for each family that the router has announced.
+fn ignored(router: &RouterStatus) -> impl Iterator<Item = Metric> {
+    let counts = Unread::ALL.into_iter().zip(router.ignored);
+    let counts = counts.filter(|(_, routes)| *routes > 0);
+    counts.map(|(family, routes)| {
+        let labels = [("router", &router.router[..]), ("family", family.name())];
+        sample(COUNTER, &labels, routes as f64)
+    })
 }
 
 fn of_rib(name: &str, help: &str, values: [usize; 2]) -> MetricFamily {

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Address families (RFC 4760): those that are read, and how many routes the others have.
+
+use crate::enrich::rib::Family;
+
+/// AFI and SAFI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AfiSafi {
+    pub afi: u16,
+    pub safi: u8,
+}
+
+/// A family that is read: unicast, or labelled unicast (RFC 8277).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unicast {
+    pub family: Family,
+    pub labelled: bool,
+}
+
+/// The values of the label `family` of `rfm_bmp_ignored_routes_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Unread {
+    Ipv4Multicast,
+    Ipv6Multicast,
+    Ipv4Vpn,
+    Ipv6Vpn,
+    Ipv4Flowspec,
+    Ipv6Flowspec,
+    Evpn,
+    Vpls,
+    LinkState,
+    RouteTarget,
+    Mvpn,
+    SrPolicy,
+    Other,
+}
+
+/// How routes are encoded, as far as it shows where one ends.
+enum Encoding {
+    /// One byte, the length in bits.
+    Bits,
+    /// One byte, or two from 240 on, the length (RFC 8955 section 4).
+    Flowspec,
+    /// The length, of this many bytes, after a type of this many.
+    Typed { kind: usize, length: usize },
+}
+
+impl AfiSafi {
+    pub const IPV4_UNICAST: Self = Self { afi: 1, safi: 1 };
+
+    pub fn unicast(self) -> Option<Unicast> {
+        let family = match self.afi {
+            1 => Family::Ipv4,
+            2 => Family::Ipv6,
+            _ => return None,
+        };
+        let labelled = match self.safi {
+            1 => false,
+            4 => true,
+            _ => return None,
+        };
+        Some(Unicast { family, labelled })
+    }
+
+    /// The family of routes that are not read.
+    pub fn unread(self) -> Unread {
+        match (self.afi, self.safi) {
+            (1, 2) => Unread::Ipv4Multicast,
+            (2, 2) => Unread::Ipv6Multicast,
+            (1, 128 | 129) => Unread::Ipv4Vpn,
+            (2, 128 | 129) => Unread::Ipv6Vpn,
+            (1, 133 | 134) => Unread::Ipv4Flowspec,
+            (2, 133 | 134) => Unread::Ipv6Flowspec,
+            (25, 70) => Unread::Evpn,
+            (25, 65) => Unread::Vpls,
+            (16388, _) => Unread::LinkState,
+            (1, 132) => Unread::RouteTarget,
+            (1 | 2, 5) => Unread::Mvpn,
+            (1 | 2, 73) => Unread::SrPolicy,
+            _ => Unread::Other,
+        }
+    }
+
+    /// Counts routes of a family that is not read; bytes that do not parse count as one. The result
+    /// depends little on whether they have path identifiers, of which the OPENs may have said nothing.
+    pub fn count(self, bytes: &[u8], add_path: bool) -> u64 {
+        let encoding = self.unread().encoding();
+        let counts = [add_path, !add_path].map(|ids| encoding.count(bytes, ids));
+        counts.into_iter().flatten().next().unwrap_or(1)
+    }
+}
+
+impl From<Unicast> for AfiSafi {
+    fn from(unicast: Unicast) -> Self {
+        Self {
+            afi: match unicast.family {
+                Family::Ipv4 => 1,
+                Family::Ipv6 => 2,
+            },
+            safi: if unicast.labelled { 4 } else { 1 },
+        }
+    }
+}
+
+impl Unread {
+    pub const ALL: [Self; 13] = [
+        Self::Ipv4Multicast,
+        Self::Ipv6Multicast,
+        Self::Ipv4Vpn,
+        Self::Ipv6Vpn,
+        Self::Ipv4Flowspec,
+        Self::Ipv6Flowspec,
+        Self::Evpn,
+        Self::Vpls,
+        Self::LinkState,
+        Self::RouteTarget,
+        Self::Mvpn,
+        Self::SrPolicy,
+        Self::Other,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ipv4Multicast => "ipv4_multicast",
+            Self::Ipv6Multicast => "ipv6_multicast",
+            Self::Ipv4Vpn => "ipv4_vpn",
+            Self::Ipv6Vpn => "ipv6_vpn",
+            Self::Ipv4Flowspec => "ipv4_flowspec",
+            Self::Ipv6Flowspec => "ipv6_flowspec",
+            Self::Evpn => "evpn",
+            Self::Vpls => "vpls",
+            Self::LinkState => "link_state",
+            Self::RouteTarget => "route_target",
+            Self::Mvpn => "mvpn",
+            Self::SrPolicy => "sr_policy",
+            Self::Other => "other",
+        }
+    }
+
+    fn encoding(self) -> Encoding {
+        match self {
+            Self::Ipv4Flowspec | Self::Ipv6Flowspec => Encoding::Flowspec,
+            Self::Evpn | Self::Mvpn => Encoding::Typed { kind: 1, length: 1 },
+            Self::Vpls => Encoding::Typed { kind: 0, length: 2 },
+            Self::LinkState => Encoding::Typed { kind: 2, length: 2 },
+            _ => Encoding::Bits,
+        }
+    }
+}
+
+impl Encoding {
+    fn count(&self, mut bytes: &[u8], ids: bool) -> Option<u64> {
+        let mut count = 0;
+        while !bytes.is_empty() {
+            let route = bytes.get(if ids { 4 } else { 0 }..)?;
+            bytes = route.get(self.size(route)?..)?;
+            count += 1;
+        }
+        Some(count)
+    }
+
+    /// Bytes of the first route.
+    fn size(&self, route: &[u8]) -> Option<usize> {
+        match *self {
+            Self::Bits => Some(1 + usize::from(*route.first()?).div_ceil(8)),
+            Self::Flowspec => {
+                let high = *route.first()?;
+                if high < 0xf0 {
+                    return Some(1 + usize::from(high));
+                }
+                let low = *route.get(1)?;
+                Some(2 + usize::from(u16::from_be_bytes([high & 0x0f, low])))
+            }
+            Self::Typed { kind, length } => {
+                let bytes = route.get(kind..kind + length)?;
+                let value = bytes.iter().fold(0, |sum, &b| sum << 8 | usize::from(b));
+                Some(kind + length + value)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_of_each_encoding_are_counted() {
+        for (afi, safi, bytes, count) in [
+            // two VPN prefixes of 24 bits: label, distinguisher, 3 bytes
+            (1, 128, [&[112][..], &[0; 14], &[112], &[0; 14]].concat(), 2),
+            (2, 2, vec![32, 0x20, 1, 0xd, 0xb8, 0], 2),
+            (
+                25,
+                70,
+                [&[2, 33][..], &[0; 33], &[3, 17], &[0; 17]].concat(),
+                2,
+            ),
+            (
+                1,
+                133,
+                [&[3][..], &[1, 8, 10], &[0xf0, 4], &[1, 8, 10, 0]].concat(),
+                2,
+            ),
+            (25, 65, [&[0, 17][..], &[0; 17]].concat(), 1),
+            (16388, 71, [&[0, 1, 0, 9][..], &[0; 9]].concat(), 1),
+            // bytes that end inside a route
+            (25, 70, vec![2, 33, 0], 1),
+        ] {
+            assert_eq!(
+                AfiSafi { afi, safi }.count(&bytes, false),
+                count,
+                "{afi}/{safi}"
+            );
+        }
+    }
+
+    #[test]
+    fn path_identifiers_are_no_routes() {
+        let evpn = AfiSafi { afi: 25, safi: 70 };
+        let one = [&[0, 0, 0, 1, 3, 17][..], &[7; 17]].concat();
+        let two = [&one[..], &one].concat();
+        assert_eq!(evpn.count(&two, true), 2);
+        assert_eq!(evpn.count(&two[4..23], true), 1);
+    }
+
+    #[test]
+    fn labelled_and_other_unicast_is_read() {
+        for (afi, safi, read) in [(1, 1, true), (2, 4, true), (1, 2, false), (3, 1, false)] {
+            let family = AfiSafi { afi, safi };
+            assert_eq!(family.unicast().is_some(), read);
+            assert!(
+                family
+                    .unicast()
+                    .is_none_or(|unicast| AfiSafi::from(unicast) == family)
+            );
+        }
+    }
+}
