@@ -43,6 +43,8 @@ static __always_inline int rfm_combine(const struct rfm_taken *packet)
 
 	if (!cpu)
 		return -1;
+	if (cpu->armed == RFM_OTHER_CPU)
+		return rfm_send(packet);
 	if (!cpu->armed)
 		rfm_arm(cpu);
 	entry = rfm_cache_place(cpu, &packet->key, packet->family, packet->rate);
