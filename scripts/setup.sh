@@ -28,7 +28,7 @@ need_file() { [ -e "$1" ] || packages+=("$2"); }
 # need_library NAME PACKAGE: a library with its headers.
 need_library() { { have pkg-config && pkg-config --exists "$1"; } || packages+=("$2"); }
 
-# Debian 12 has no BIRD with BMP: that of Debian 13 is put aside, where the tests find it.
+# Debian 12 has no BIRD with BMP and an old FRR: those of Debian 13 are put aside, where the tests find them.
 need_bird() {
     local version
     version=$({ PATH="$PATH:/usr/sbin:/sbin" bird --version || true; } 2>&1 | sed -n 's/^BIRD version //p')
@@ -39,6 +39,14 @@ need_bird() {
     else
         aside+=(bird3)
     fi
+}
+
+# The machine's own FRR is tested, too, whatever its version.
+need_frr() {
+    local version
+    need_file /usr/lib/frr/bgpd frr
+    version=$({ /usr/lib/frr/bgpd --version || true; } 2>/dev/null | sed -n 's/^bgpd version //p')
+    at_least 10 "${version:-$(candidate frr)}" || [ -x .cache/frr10/bgpd ] || aside+=(frr10)
 }
 
 # at_least WANTED FOUND: compares versions.
@@ -112,7 +120,7 @@ purpose() {
         need curl curl
         need prometheus prometheus
         need promtool prometheus
-        need_file /usr/lib/frr/bgpd frr
+        need_frr
         need gobgpd gobgpd
         need_bird
         need tmux tmux
@@ -241,38 +249,63 @@ install_packages() {
     done
 }
 
-# Unpacks BIRD and its libraries from a newer Debian into .cache, and installs nothing. The mirror, and how
-# to reach it, are those of this machine's apt.
-put_aside_bird3() {
-    local suite=trixie folder=.cache/bird3 work mirror archive options
+# put_aside NAME: unpacks a package of a newer Debian and the libraries that it needs into .cache/NAME, and installs
+# nothing. The mirror, and how to reach it, are those of this machine's apt.
+put_aside() {
+    local suite=trixie name=$1 package folder=.cache/$1 work mirror options archive
+    case $name in
+    bird3) package=bird3 ;;
+    frr10) package=frr ;;
+    esac
     # shellcheck disable=SC2016 # apt expands it
     mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' \
         'Label: Debian' 'Component: main' | head -n 1)
-    [ -n "$mirror" ] || die "BIRD 3 is needed, and apt knows no Debian mirror to take it from"
-    say "unpacking bird3 from Debian $suite into $folder"
+    [ -n "$mirror" ] || die "$package of Debian $suite is needed, and apt knows no Debian mirror to take it from"
+    say "unpacking $package from Debian $suite into $folder"
     work=$(mktemp -d)
     chmod 755 "$work"
-    mkdir -p "$work"/{lists,archives}/partial
+    mkdir -p "$work"/{lists,archives,files}/partial
     echo "deb $mirror $suite main" >"$work/sources.list"
     # an empty status: every library is wanted, whatever this machine has
     options=(-q=2 -y -o "Dir::Etc::sourcelist=$work/sources.list" -o Dir::Etc::sourceparts=/dev/null
         -o "Dir::State=$work" -o Dir::State::status=/dev/null -o "Dir::Cache=$work" -o Dpkg::Use-Pty=0)
-    { apt-get "${options[@]}" update &&
-        apt-get "${options[@]}" --no-install-recommends --download-only install bird3; } >"$work/log" 2>&1 || {
+    { apt-get "${options[@]}" update && download_libraries "$package"; } >"$work/log" 2>&1 || {
         cat "$work/log" >&2
         rm -rf "$work"
-        die "apt-get could not download bird3 of Debian $suite"
+        die "apt-get could not download $package of Debian $suite"
     }
     rm -rf "$folder"
     mkdir -p "$folder"
-    for archive in "$work"/archives/{bird3,lib}*.deb; do dpkg-deb -x "$archive" "$folder"; done
+    for archive in "$work"/files/*.deb; do dpkg-deb -x "$archive" "$folder"; done
     rm -rf "$work"
-    cat >"$folder/bird" <<'EOF'
+    case $name in
+    bird3) wrap "$folder" bird usr/sbin/bird ;;
+    frr10)
+        wrap "$folder" zebra usr/lib/frr/zebra
+        # last: it shows that all is there. Its modules would be those of the machine's FRR.
+        wrap "$folder" bgpd usr/lib/frr/bgpd "--moduledir \"\$libraries/frr/modules\""
+        ;;
+    esac
+}
+
+# download_libraries PACKAGE: it and, of the packages that it depends on, the libraries; with work and options of put_aside.
+download_libraries() {
+    local names
+    names=$(apt-get "${options[@]}" --no-install-recommends --print-uris install "$1" |
+        sed -n "s/^'[^']*' \([^_]*\)_.*/\1/p" | grep -Ex "$1|lib.*|zlib1g")
+    # shellcheck disable=SC2086 # names without blanks
+    (cd "$work/files" && apt-get "${options[@]}" download $names)
+}
+
+# wrap FOLDER NAME PROGRAM OPTIONS: a script that runs an unpacked program with the libraries beside it.
+wrap() {
+    cat >"$1/$2" <<EOF
 #!/bin/sh
-libraries=$(echo "$(dirname "$0")"/usr/lib/*-linux-gnu*)
-exec "$libraries"/ld-linux-*.so.* --library-path "$libraries" "$(dirname "$0")/usr/sbin/bird" "$@"
+here=\$(dirname "\$0")
+libraries=\$(echo "\$here"/usr/lib/*-linux-gnu*)
+exec "\$libraries"/ld-linux-*.so.* --library-path "\$libraries:\$libraries/frr" "\$here/$3" ${4:-} "\$@"
 EOF
-    chmod 755 "$folder/bird"
+    chmod 755 "$1/$2"
 }
 
 install_cargo_tools() {
@@ -294,6 +327,6 @@ if [ ${#packages[@]} -gt 0 ]; then
     say "installing ${packages[*]}"
     install_packages "${packages[@]}"
 fi
-[ ${#aside[@]} = 0 ] || put_aside_bird3
+for name in "${aside[@]}"; do put_aside "$name"; done
 install_cargo_tools
 say "done"

@@ -17,7 +17,7 @@ const OWN: [&str; 2] = ["/usr/sbin/bird", "/usr/local/sbin/bird"];
 /// BIRD waits this long before it connects again, and a moment more.
 const RETRY: Duration = Duration::from_secs(13);
 
-struct Bird {
+pub struct Bird {
     program: &'static str,
     version: Version,
 }
@@ -28,7 +28,7 @@ type Version = (u32, u32);
 const MENDED: [Version; 2] = [(2, 20), (3, 4)];
 
 impl Bird {
-    fn find() -> Option<Self> {
+    pub fn find() -> Option<Self> {
         let own = OWN
             .into_iter()
             .find(|path| version(path).is_some_and(has_bmp));

@@ -24,8 +24,8 @@ const VICTIM6: &str = "2001:db8:1::7";
 const NEIGHBOUR: &str = "198.51.100.8";
 const NEIGHBOUR6: &str = "2001:db8:1::8";
 
-const WEST_PATH: Path<'_> = Path(&[64502, 64510], &[]);
-const EAST_PATH: Path<'_> = Path(&[64503, 64510], &[]);
+const WEST_PATH: Path<'_> = Path::new(&[64502, 64510], &[]);
+const EAST_PATH: Path<'_> = Path::new(&[64503, 64510], &[]);
 
 fn sections(trusted: &str) -> String {
     format!(
@@ -108,16 +108,16 @@ pub fn run(daemon: &dyn Daemon, trusted: &str) {
 
     // of two who ask, one may: and it ends with its session
     site.change(|| {
-        ask(&mut west, &host, Path(&[64502], &[]));
-        ask(&mut west, &host6, Path(&[64502], &[]));
+        ask(&mut west, &host, Path::new(&[64502], &[]));
+        ask(&mut west, &host6, Path::new(&[64502], &[]));
     });
     expect(&site, &agent, Flow::Stops, "the other asks, too");
     site.change(|| drop(west));
     expect(&site, &agent, Flow::Passes, "its session broke");
     let mut west = site.speaker(WEST);
     site.change(|| {
-        ask(&mut west, &host, Path(&[64502], &[]));
-        ask(&mut west, &host6, Path(&[64502], &[]));
+        ask(&mut west, &host, Path::new(&[64502], &[]));
+        ask(&mut west, &host6, Path::new(&[64502], &[]));
     });
     expect(&site, &agent, Flow::Stops, "it is back");
 

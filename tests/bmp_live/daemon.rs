@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! What the scenarios need to know of a routing daemon.
 
+use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use crate::common::lab::{Lab, Namespace, end};
+use crate::common::lab::{Lab, Namespace, end, wait_for};
 
 /// The router's AS, as in the README.
 pub const HOME: u32 = 64512;
@@ -16,6 +17,11 @@ pub trait Daemon {
 
     /// Program and arguments; it stays in the foreground.
     fn command(&self, lab: &Lab) -> (String, Vec<String>);
+
+    /// A program that must run before it, its arguments, and the socket that shows that it is ready.
+    fn helper(&self, _: &Lab) -> Option<(String, Vec<String>, PathBuf)> {
+        None
+    }
 
     /// How it comes back to an agent that was restarted.
     fn rejoins(&self) -> Rejoins;
@@ -31,30 +37,43 @@ pub enum Rejoins {
     WithNewSessionsOnly(Duration),
 }
 
-/// A daemon at work; killed without a farewell when dropped.
-pub struct Running(Child);
+/// A daemon and its helper at work; killed without a farewell when dropped.
+pub struct Running(Vec<Child>);
 
 impl Running {
     pub fn start(lab: &Lab, namespace: &Namespace, daemon: &dyn Daemon) -> Self {
+        let mut running = Self(Vec::new());
+        if let Some((program, arguments, socket)) = daemon.helper(lab) {
+            // that of a run before
+            let _ = std::fs::remove_file(&socket);
+            running.0.push(spawn(lab, namespace, &program, &arguments));
+            let ready = wait_for(Duration::from_secs(10), || socket.exists());
+            assert!(ready, "{program} makes no {}", socket.display());
+        }
         let (program, arguments) = daemon.command(lab);
-        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-        let log = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(lab.path("daemon.log"))
-            .expect("a log file");
-        let child = namespace
-            .command(&program, &arguments)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a second handle"))
-            .stderr(log)
-            .spawn();
-        Self(child.unwrap_or_else(|e| panic!("{program}: {e}")))
+        running.0.push(spawn(lab, namespace, &program, &arguments));
+        running
     }
+}
+
+fn spawn(lab: &Lab, namespace: &Namespace, program: &str, arguments: &[String]) -> Child {
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let log = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(lab.path("daemon.log"))
+        .expect("a log file");
+    let child = namespace
+        .command(program, &arguments)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a second handle"))
+        .stderr(log)
+        .spawn();
+    child.unwrap_or_else(|e| panic!("{program}: {e}"))
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        end(&mut self.0);
+        self.0.iter_mut().rev().for_each(end);
     }
 }

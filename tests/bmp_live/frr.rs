@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! FRR: bgpd with its module bmp.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::common::lab::{Lab, can_run};
@@ -9,22 +10,47 @@ use crate::readme::stanza;
 use crate::site::{EAST, HERE, WEST};
 use crate::{blackhole, origins, steps};
 
-const BGPD: &str = "/usr/lib/frr/bgpd";
+/// That of the machine; in Debian 12 it is 8.4.
+pub const BGPD: &str = "/usr/lib/frr/bgpd";
 
-struct Frr {
+const ZEBRA: &str = "/usr/lib/frr/zebra";
+
+/// FRR 10 beside an older one.
+pub const ASIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/.cache/frr10/bgpd");
+
+pub struct Frr {
+    pub bgpd: &'static str,
     /// In the place of `post-policy` in the README.
-    view: &'static str,
+    pub view: &'static str,
+    /// More lines of `router bgp`.
+    pub more: &'static str,
 }
 
-const AS_DOCUMENTED: Frr = Frr {
+pub const AS_DOCUMENTED: Frr = Frr {
+    bgpd: BGPD,
     view: "post-policy",
+    more: "",
 };
+
+impl Frr {
+    /// The newest there is.
+    pub fn newest() -> Self {
+        let bgpd = match std::fs::exists(ASIDE) {
+            Ok(true) => ASIDE,
+            _ => BGPD,
+        };
+        Self {
+            bgpd,
+            ..AS_DOCUMENTED
+        }
+    }
+}
 
 impl Daemon for Frr {
     fn configure(&self, lab: &Lab) {
         let mut text = format!(
             "router bgp {HOME}\n bgp router-id {HERE}\n no bgp ebgp-requires-policy\n \
-             no bgp default ipv4-unicast\n"
+             no bgp default ipv4-unicast\n no bgp network import-check\n"
         );
         for neighbour in [WEST, EAST] {
             let (address, asn) = (neighbour.local, neighbour.asn);
@@ -39,38 +65,72 @@ impl Daemon for Frr {
                 );
             }
         }
+        text += self.more;
         text += "exit\n";
-        let stanza = stanza("`/etc/frr/frr.conf`").replace("post-policy", self.view);
-        lab.file("frr.conf", &(text + &stanza));
+        lab.file("frr.conf", &(text + &bmp(self.view)));
     }
 
     fn command(&self, lab: &Lab) -> (String, Vec<String>) {
-        // without zebra, and with nothing outside of the lab's folder
-        let path = |name| lab.path(name).display().to_string();
-        let (config, pid, folder) = (path("frr.conf"), path("bgpd.pid"), path(""));
-        let mut arguments: Vec<String> = [
-            "-f",
-            &config,
-            "-i",
-            &pid,
-            "--vty_socket",
-            &folder,
-            "-Z",
-            "-S",
-            "-P",
-            "0",
-            "--log",
-            "stdout",
-        ]
-        .map(str::to_owned)
-        .into();
-        arguments.extend(options());
-        (BGPD.to_owned(), arguments)
+        // without zebra, which would tell FRR 10 that the machine has IPv6
+        let more: &[&str] = match self.bgpd {
+            ASIDE => &["-Z", "--v6-with-v4-nexthops"],
+            _ => &["-Z"],
+        };
+        (self.bgpd.to_owned(), arguments(lab, more))
     }
 
     fn rejoins(&self) -> Rejoins {
         Rejoins::ByItself(Duration::from_secs(10))
     }
+}
+
+/// The machine's zebra.
+pub fn zebra(lab: &Lab) -> (String, Vec<String>, PathBuf) {
+    let path = |name: &str| lab.path(name).display().to_string();
+    let socket = zebra_socket(lab);
+    // it would become the user frr, who may not write to the lab's folder; for root it asks that he is in a group
+    let group = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    let with_root = |line: &str| match line.starts_with("frrvty:") {
+        true => format!("{line}{}root\n", if line.ends_with(':') { "" } else { "," }),
+        false => format!("{line}\n"),
+    };
+    let group: String = group.lines().map(with_root).collect();
+    let group = lab.file("group", &group).display().to_string();
+    lab.file("zebra.conf", "");
+    let script = format!(
+        "mount --bind {group} /etc/group && exec {ZEBRA} -f {} -i {} --vty_socket {} -z {} -P 0 \
+         --log stdout -u root -g root",
+        path("zebra.conf"),
+        path("zebra.pid"),
+        path(""),
+        socket.display()
+    );
+    ("sh".to_owned(), vec!["-c".to_owned(), script], socket)
+}
+
+pub fn zebra_socket(lab: &Lab) -> PathBuf {
+    lab.path("zserv.api")
+}
+
+/// The README's stanza with another view.
+pub fn bmp(view: &str) -> String {
+    stanza("`/etc/frr/frr.conf`").replace("post-policy", view)
+}
+
+/// Of bgpd, with nothing outside of the lab's folder.
+pub fn arguments(lab: &Lab, more: &[&str]) -> Vec<String> {
+    let path = |name| lab.path(name).display().to_string();
+    let (config, pid, folder) = (path("frr.conf"), path("bgpd.pid"), path(""));
+    let own = [
+        ["-f", &config],
+        ["-i", &pid],
+        ["--vty_socket", &folder],
+        ["-P", "0"],
+        ["--log", "stdout"],
+    ];
+    let own = own.iter().flatten().copied().chain(["-S"]);
+    let own = own.chain(more.iter().copied()).map(str::to_owned);
+    own.chain(options()).collect()
 }
 
 /// Those that the README adds in /etc/frr/daemons.
@@ -82,14 +142,40 @@ fn options() -> Vec<String> {
     words.map(str::to_owned).collect()
 }
 
-fn there() -> bool {
-    can_run(&["ip", "sysctl", "ss", BGPD])
+pub fn there() -> bool {
+    can_run(&["ip", "sysctl", "ss", BGPD]) && can_run(&[Frr::newest().bgpd])
 }
 
 #[test]
 fn frr_labels_follow_its_routes() {
     if there() {
         steps::run(&AS_DOCUMENTED);
+    }
+}
+
+/// The agent is restarted while BGP is up: before 10.5, FRR marks the end of views that it does not send.
+#[test]
+fn frr_10_labels_follow_its_routes() {
+    if there() {
+        steps::run(&Frr::newest());
+    }
+}
+
+/// As the README says of newer versions.
+#[test]
+fn frr_10_labels_follow_its_loc_rib() {
+    if there() && Frr::newest().bgpd == ASIDE {
+        steps::run(&Frr {
+            view: "loc-rib",
+            ..Frr::newest()
+        });
+    }
+}
+
+#[test]
+fn frr_10_labels_are_exact() {
+    if there() {
+        origins::run(&Frr::newest());
     }
 }
 
@@ -104,7 +190,10 @@ fn frr_labels_are_exact() {
 #[test]
 fn frr_labels_are_exact_before_policy() {
     if there() {
-        origins::run(&Frr { view: "pre-policy" });
+        origins::run(&Frr {
+            view: "pre-policy",
+            ..AS_DOCUMENTED
+        });
     }
 }
 
@@ -118,6 +207,9 @@ fn frr_blackholes_follow_its_routes() {
 #[test]
 fn frr_asks_in_vain_before_policy() {
     if there() {
-        blackhole::before_policy(&Frr { view: "pre-policy" });
+        blackhole::before_policy(&Frr {
+            view: "pre-policy",
+            ..AS_DOCUMENTED
+        });
     }
 }

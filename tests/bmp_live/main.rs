@@ -10,6 +10,7 @@ mod blackhole;
 mod daemon;
 mod frr;
 mod gobgp;
+mod link_local;
 mod origins;
 mod readme;
 mod site;

@@ -177,6 +177,39 @@ impl Site {
         (before, after)
     }
 
+    /// Sends packets from an address and looks for them under this ASN and this peer's.
+    pub fn expect(&self, agent: &Agent, address: &str, [asn, peer]: [&str; 2], what: &str) {
+        const COUNT: u64 = 2;
+        let src: IpAddr = address.parse().expect("an address");
+        let dst = if src.is_ipv4() { NOWHERE } else { NOWHERE6 };
+        let (before, after) = self.measure(agent, |site| {
+            site.send((src, dst), 100, COUNT);
+            2 * COUNT
+        });
+        let labels = [
+            ("ifname", "lan0"),
+            ("src_asn", asn),
+            ("src_peer_asn", peer),
+            ("dst_asn", ""),
+        ];
+        let of = |metrics: &Metrics| metrics.sum("rfm_flow_packets_total", &labels);
+        assert_eq!(
+            of(&after) - of(&before),
+            COUNT,
+            "{what}: {address} is not of AS {asn} by {peer}\n{:?}\n{}",
+            after.moved_since(&before),
+            bgp_series(agent)
+        );
+    }
+
+    /// A normal configuration is neither an error nor a reason for a warning.
+    pub fn expect_no_errors(&self, agent: &Agent) {
+        let metrics = agent.scrape();
+        assert_eq!(metrics.sum("rfm_bmp_errors_total", &[]), 0);
+        assert_eq!(metrics.sum("rfm_errors_total", &[]), 0);
+        assert!(!agent.log().contains("WARN"), "{}", agent.log());
+    }
+
     pub fn daemon_log(&self) -> String {
         std::fs::read_to_string(self.lab.path("daemon.log")).unwrap_or_default()
     }
@@ -188,6 +221,15 @@ impl Drop for Site {
             eprintln!("--- the daemon's log\n{}---", self.daemon_log());
         }
     }
+}
+
+/// Sessions, peers and routes as the agent counts them.
+fn bgp_series(agent: &Agent) -> String {
+    let page = agent.get("/metrics").map(|reply| reply.body);
+    let page = page.unwrap_or_default();
+    let of_bgp = |line: &&str| line.starts_with("rfm_bmp") || line.starts_with("rfm_rib");
+    let series: Vec<_> = page.lines().filter(of_bgp).collect();
+    series.join("\n")
 }
 
 /// On both devices that it crosses.

@@ -2,7 +2,7 @@
 //! A BGP speaker (RFC 4271) that announces what it is told to and hears nothing out.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
@@ -38,9 +38,13 @@ pub struct Speaker {
     identity: Identity,
 }
 
-/// A path: a sequence, and a set at its end, which may be empty.
+/// A path: members of a confederation, a sequence, and a set at its end; each may be empty.
 #[derive(Clone, Copy)]
-pub struct Path<'a>(pub &'a [u32], pub &'a [u32]);
+pub struct Path<'a> {
+    members: &'a [u32],
+    sequence: &'a [u32],
+    set: &'a [u32],
+}
 
 impl Speaker {
     /// Dials until the session is established.
@@ -54,8 +58,29 @@ impl Speaker {
         speaker.expect("established")
     }
 
+    /// Waits until the router has dialled and the session is established.
+    pub fn accept(namespace: &Namespace, identity: Identity) -> Self {
+        let mut speaker = None;
+        let listener = namespace.inside(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, 179)));
+        let listener = listener.expect("port 179");
+        listener.set_nonblocking(true).expect("a socket");
+        let established = wait_for(PATIENCE, || {
+            let accepted = listener.accept().and_then(|(stream, _)| {
+                stream.set_nonblocking(false)?;
+                Self::negotiate(stream, identity)
+            });
+            speaker = accepted.ok();
+            speaker.is_some()
+        });
+        assert!(established, "no BGP session of AS {}", identity.asn);
+        speaker.expect("established")
+    }
+
     fn try_establish(identity: Identity) -> io::Result<Self> {
-        let mut stream = dial(identity)?;
+        Self::negotiate(dial(identity)?, identity)
+    }
+
+    fn negotiate(mut stream: TcpStream, identity: Identity) -> io::Result<Self> {
         stream.write_all(&open(identity))?;
         let (tell, told) = channel();
         let reader = stream.try_clone()?;
@@ -132,9 +157,17 @@ impl Drop for Speaker {
     }
 }
 
-impl Path<'_> {
+impl<'a> Path<'a> {
+    pub const fn new(sequence: &'a [u32], set: &'a [u32]) -> Self {
+        Self {
+            members: &[],
+            sequence,
+            set,
+        }
+    }
+
     fn bytes(self) -> Vec<u8> {
-        let segments = [(2, self.0), (1, self.1)];
+        let segments = [(3, self.members), (2, self.sequence), (1, self.set)];
         let segments = segments.into_iter().filter(|(_, asns)| !asns.is_empty());
         let bytes = segments.flat_map(|(kind, asns)| {
             let numbers = asns.iter().flat_map(|asn| asn.to_be_bytes());

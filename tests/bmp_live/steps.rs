@@ -23,9 +23,9 @@ const BY_EAST: Labels = ("64520", "64503");
 const BY_WEST_LATER: Labels = ("64511", "64502");
 const UNKNOWN: Labels = ("", "");
 
-const WEST_PATH: Path<'_> = Path(&[64502, 64510], &[]);
-const WEST_LATER: Path<'_> = Path(&[64502, 64511], &[]);
-const EAST_PATH: Path<'_> = Path(&[64503, 64519, 64520], &[]);
+const WEST_PATH: Path<'_> = Path::new(&[64502, 64510], &[]);
+const WEST_LATER: Path<'_> = Path::new(&[64502, 64511], &[]);
+const EAST_PATH: Path<'_> = Path::new(&[64503, 64519, 64520], &[]);
 
 pub fn run(daemon: &dyn Daemon) {
     let site = Site::new(daemon);
