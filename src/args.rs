@@ -49,6 +49,7 @@ enum Asked {
     Flows(Flows),
     Top(Top),
     Rib(Rib),
+    Lookup(Lookup),
     Set(Set),
     Reload(Reload),
     Firewall(firewall::Firewall),
@@ -198,14 +199,28 @@ flow_command! {
 }
 
 command! {
-    /// Shows every route that BGP has for an address, which one wins, and why.
+    /// Shows every BGP route for an address or a prefix, and why each was chosen or not.
     #[argh(subcommand, name = "rib")]
     Rib {
-        /// the address
+        /// the address or the prefix
         #[argh(positional)]
         address: String,
 
         /// ask the table of this VRF device
+        #[argh(option, arg_name = "device")]
+        vrf: Option<String>,
+    }
+}
+
+command! {
+    /// Shows the labels that flows of an address get, and the source of each.
+    #[argh(subcommand, name = "lookup")]
+    Lookup {
+        /// the address
+        #[argh(positional)]
+        address: String,
+
+        /// use the table of this VRF device
         #[argh(option, arg_name = "device")]
         vrf: Option<String>,
     }
@@ -274,6 +289,10 @@ pub enum ClientCommand {
         live: bool,
     },
     Rib {
+        address: String,
+        vrf: Option<String>,
+    },
+    Lookup {
         address: String,
         vrf: Option<String>,
     },
@@ -365,6 +384,11 @@ impl Asked {
             Self::Rib(c) => {
                 let (address, vrf) = (c.address, c.vrf);
                 let command = ClientCommand::Rib { address, vrf };
+                client(command, c.json, c.socket, c.config)
+            }
+            Self::Lookup(c) => {
+                let (address, vrf) = (c.address, c.vrf);
+                let command = ClientCommand::Lookup { address, vrf };
                 client(command, c.json, c.socket, c.config)
             }
             Self::Set(c) => {

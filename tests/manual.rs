@@ -8,7 +8,9 @@ use std::process::{Command, Output};
 
 use rfm::flow::query::{Field, Sort};
 
-const COMMANDS: [&str; 7] = ["status", "flows", "top", "rib", "set", "reload", "firewall"];
+const COMMANDS: [&str; 8] = [
+    "status", "flows", "top", "rib", "lookup", "set", "reload", "firewall",
+];
 
 /// Those behind `firewall`.
 const OF_FIREWALL: [&str; 6] = ["add", "del", "list", "flush", "stats", "load"];

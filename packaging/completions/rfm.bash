@@ -3,7 +3,7 @@
 
 _rfm() {
     local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
-    local commands="status flows top rib set reload firewall"
+    local commands="status flows top rib lookup set reload firewall"
     local common="--json --socket --config --help"
     local choose="--limit --interface --direction --protocol --address --src --dst --port --src-port
         --dst-port --asn --src-asn --dst-asn --sort"
@@ -42,7 +42,7 @@ _rfm() {
         "") words="$commands --config --check --detach --version --help" ;;
         flows) words="$choose $common" ;;
         top) words="--by --once $choose $common" ;;
-        rib) words="--vrf $common" ;;
+        rib | lookup) words="--vrf $common" ;;
         firewall)
             case " ${COMP_WORDS[*]} " in
             *" add "*) words="--src --dst --proto --dport --interface --action --rate --per --ttl --force $common" ;;

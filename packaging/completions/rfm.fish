@@ -1,7 +1,7 @@
 # fish completion for rfm
 # SPDX-License-Identifier: AGPL-3.0-only
 
-set --local commands status flows top rib set reload firewall
+set --local commands status flows top rib lookup set reload firewall
 set --local none "not __fish_seen_subcommand_from $commands"
 set --local any "__fish_seen_subcommand_from $commands"
 set --local flows "__fish_seen_subcommand_from flows top"
@@ -21,6 +21,7 @@ complete -c rfm -n $none -a status -d 'how the agent is'
 complete -c rfm -n $none -a flows -d 'flows that are live'
 complete -c rfm -n $none -a top -d 'live view'
 complete -c rfm -n $none -a rib -d 'routes for an address'
+complete -c rfm -n $none -a lookup -d 'labels of an address and their sources'
 complete -c rfm -n $none -a set -d 'change something'
 complete -c rfm -n $none -a reload -d 'read the configuration again'
 
@@ -46,7 +47,7 @@ complete -c rfm -n '__fish_seen_subcommand_from flows' -l sort -x -a 'bytes pack
 complete -c rfm -n '__fish_seen_subcommand_from top' -l sort -x -a 'bytes packets rate' -d 'what comes first'
 complete -c rfm -n '__fish_seen_subcommand_from top' -l by -x -a "$fields" -d 'what to add up by'
 complete -c rfm -n '__fish_seen_subcommand_from top' -l once -d 'print once'
-complete -c rfm -n '__fish_seen_subcommand_from rib' -l vrf -x -a '(__fish_print_interfaces)' -d 'table of this VRF device'
+complete -c rfm -n '__fish_seen_subcommand_from rib lookup' -l vrf -x -a '(__fish_print_interfaces)' -d 'table of this VRF device'
 complete -c rfm -n '__fish_seen_subcommand_from set' -a 'bpf.sample_rate log_level'
 complete -c rfm -n $firewall -a 'add del list flush stats load'
 complete -c rfm -n $add -l src -x -d 'from this prefix'

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The control socket and thread control, which serves it.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +16,16 @@ use crate::config::control::DEFAULT_SOCKET;
 use crate::control::access::{Access, find_group};
 use crate::control::routes::{self, Routes};
 use crate::control::socket::{self, BindError, SocketFile};
-use crate::control::{Bgp, Changes, LIMITS, Sources, api, firewall};
+use crate::control::{Bgp, Changes, LIMITS, Lookup, Sources, api, firewall, lookup};
+use crate::enrich::mmdb::Databases;
+use crate::enrich::rib::RibHandle;
+use crate::enrich::{BgpRoutes, Enricher};
 use crate::errors::Errors;
 use crate::export::http::Server;
 use crate::export::scrape::LinkReader;
+use crate::interfaces::Interfaces;
 use crate::links::LinkSocket;
+use crate::live::Live;
 
 /// What listens, and who may change something there.
 pub(super) struct Control {
@@ -96,6 +102,13 @@ impl Control {
             in_force: Box::new(move || live.get()),
             exporters,
             changes: Box::new(Commands(commands)),
+            lookup: Box::new(Labels {
+                rib: bmp.rib(),
+                interfaces: running.interfaces.clone(),
+                databases: running.databases.clone(),
+                live: running.live.clone(),
+                errors: running.errors.clone(),
+            }),
             bgp: bmp
                 .sessions()
                 .map(|sessions| Box::new(sessions) as Box<dyn Bgp>),
@@ -109,6 +122,29 @@ impl Control {
             });
         })?;
         Ok(self.file)
+    }
+}
+
+/// All that labels are made of.
+struct Labels {
+    rib: RibHandle,
+    interfaces: Arc<Interfaces>,
+    databases: Arc<Databases>,
+    live: Arc<Live>,
+    errors: Arc<Errors>,
+}
+
+impl Lookup for Labels {
+    fn lookup(&self, address: IpAddr, vrf: Option<&str>) -> Option<api::Lookup> {
+        let table = self.rib.table(vrf)?;
+        let config = self.live.config();
+        let enrich = &config.agent.enrich;
+        let (rib, interfaces) = (self.rib.clone(), self.interfaces.clone());
+        let routes = BgpRoutes::new(rib, interfaces, &enrich.rib.vrf);
+        let (databases, errors) = (self.databases.clone(), self.errors.clone());
+        let enricher = Enricher::new(Some(Box::new(routes)), &enrich.prefix, databases, errors);
+        let table = (table, vrf.unwrap_or("global"));
+        Some(lookup::lookup(&enricher, &self.rib, enrich, address, table))
     }
 }
 

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::change::to_json;
-use super::{Agent, Failure, read, session, show};
+use super::{Agent, Failure, read, show};
 use crate::args::{FirewallCommand, RuleWords};
 use crate::control::api;
 use crate::control::firewall::{MAX_RULES, written};
@@ -26,6 +26,13 @@ pub fn run(agent: &Agent, command: FirewallCommand) -> Result<String, Failure> {
     }
 }
 
+/// By which SSH connection this command is given, if by one.
+fn ssh_connection() -> Option<String> {
+    std::env::var("SSH_CONNECTION")
+        .ok()
+        .filter(|c| !c.is_empty())
+}
+
 fn add(agent: &Agent, words: &RuleWords, force: bool) -> Result<String, Failure> {
     let rule = words.words().rule(&mut Known::default());
     let rule = rule.map_err(|mistake| Failure::Usage(format!("--{mistake}")))?;
@@ -33,8 +40,7 @@ fn add(agent: &Agent, words: &RuleWords, force: bool) -> Result<String, Failure>
         rules: vec![written(&rule)],
         replace: false,
         force,
-        connections: session::connections(&agent.socket.path),
-        ..Default::default()
+        ssh_connection: ssh_connection(),
     };
     let reply = agent.post("firewall/add", &to_json(&request)?)?;
     agent.tell(&reply, |edited: &api::FirewallEdited| {
@@ -49,8 +55,7 @@ fn load(agent: &Agent, file: &Path, replace: bool, force: bool) -> Result<String
         rules: rules.iter().map(written).collect(),
         replace,
         force,
-        connections: session::connections(&agent.socket.path),
-        ..Default::default()
+        ssh_connection: ssh_connection(),
     };
     let reply = agent.post("firewall/add", &to_json(&request)?)?;
     agent.tell(&reply, |edited: &api::FirewallEdited| {
@@ -70,8 +75,7 @@ fn del(agent: &Agent, ids: Vec<u64>, force: bool) -> Result<String, Failure> {
     let request = api::FirewallDel {
         ids,
         force,
-        connections: session::connections(&agent.socket.path),
-        ..Default::default()
+        ssh_connection: ssh_connection(),
     };
     let reply = agent.post("firewall/del", &to_json(&request)?)?;
     agent.tell(&reply, removed)
@@ -80,8 +84,7 @@ fn del(agent: &Agent, ids: Vec<u64>, force: bool) -> Result<String, Failure> {
 fn flush(agent: &Agent, force: bool) -> Result<String, Failure> {
     let request = api::FirewallFlush {
         force,
-        connections: session::connections(&agent.socket.path),
-        ..Default::default()
+        ssh_connection: ssh_connection(),
     };
     let reply = agent.post("firewall/flush", &to_json(&request)?)?;
     agent.tell(&reply, removed)

@@ -4,15 +4,13 @@
 //! - `socket`: which socket is meant,
 //! - [`http`]: one request and its reply,
 //! - `show`: a reply as text for people; [`table`] and [`units`] serve it,
-//! - [`change`]: `set` and `reload`; [`firewall`]: what stands behind `firewall`,
-//! - [`session`]: the connections that a firewall rule must not stop.
+//! - [`change`]: `set` and `reload`; [`firewall`]: what stands behind `firewall`.
 //!
 //! Nothing here runs in the agent.
 
 mod change;
 mod firewall;
 pub mod http;
-mod session;
 pub mod show;
 mod socket;
 pub mod table;
@@ -72,6 +70,7 @@ pub fn run(client: Client) -> Result<String, Failure> {
             ..
         } => agent.top(&selection, sort, by),
         ClientCommand::Rib { address, vrf } => agent.rib(&address, vrf),
+        ClientCommand::Lookup { address, vrf } => agent.lookup(&address, vrf),
         ClientCommand::Set { key, value } => change::set(&agent, &key, &value),
         ClientCommand::Reload => change::reload(&agent),
         ClientCommand::Firewall(command) => firewall::run(&agent, command),
@@ -161,6 +160,12 @@ impl Agent {
         let mut query = vec![("address", address.to_owned())];
         query.extend(vrf.map(|vrf| ("vrf", vrf)));
         self.tell(&self.get("rib", &query)?, show::rib)
+    }
+
+    fn lookup(&self, address: &str, vrf: Option<String>) -> Result<String, Failure> {
+        let mut query = vec![("address", address.to_owned())];
+        query.extend(vrf.map(|vrf| ("vrf", vrf)));
+        self.tell(&self.get("lookup", &query)?, show::lookup)
     }
 }
 

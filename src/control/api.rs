@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::enrich::rib::SHORTEST_NETWORK;
+
 /// Where all paths begin.
 pub const VERSION: &str = "/v1";
 
@@ -279,6 +281,24 @@ pub struct TopGroup {
     pub sum: TopSum,
 }
 
+/// GET /v1/lookup
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Lookup {
+    pub address: String,
+    /// "global", or the VRF device.
+    pub table: String,
+    pub labels: Vec<LookupLabel>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LookupLabel {
+    /// A label of the flow series, without `src_` or `dst_`.
+    pub label: String,
+    pub value: Option<String>,
+    /// The origin of the value, or the reason why there is none.
+    pub source: String,
+}
+
 /// GET /v1/rib
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RibAnswer {
@@ -287,6 +307,8 @@ pub struct RibAnswer {
     pub table: String,
     /// The prefix of the winner.
     pub prefix: Option<String>,
+    /// Why no route was chosen.
+    pub none_chosen: Option<String>,
     pub routes: Vec<RibRoute>,
 }
 
@@ -296,21 +318,50 @@ pub struct RibRoute {
     pub best: bool,
     /// Why it wins, or what it lost by.
     pub reason: String,
+    /// The step of the decision process at which it won or lost, if it took part.
+    pub step: Option<String>,
+    /// Steps before that one for which BMP carries no data.
+    pub unknown_steps: Vec<String>,
     pub router: String,
     pub peer: String,
+    pub peer_asn: Option<u32>,
     pub view: String,
     pub path_id: Option<u32>,
     pub stale: bool,
+    /// Seconds since rfm received it with these attributes: at least and at most.
+    pub age_min: u64,
+    pub age_max: u64,
     pub origin_asn: Option<u32>,
     pub neighbour_asn: Option<u32>,
     pub next_hop: Option<String>,
+    /// The value that the decision process compares: 100 if none was sent.
     pub local_pref: u32,
+    pub local_pref_sent: bool,
+    /// As routers print it.
+    pub as_path: String,
     pub as_path_length: u16,
     pub origin: String,
+    /// 0 if none was sent.
     pub med: u32,
+    pub med_sent: bool,
+    pub communities: Vec<String>,
+    pub large_communities: Vec<String>,
+    pub originator_id: Option<String>,
+    pub cluster_list: Vec<String>,
+    /// AS path or lists are not complete.
+    pub cut: bool,
     pub blackhole: bool,
     /// Where it asks the firewall for one: "taken", or why it is refused.
     pub blackhole_state: Option<String>,
+}
+
+impl RibRoute {
+    /// Whether the prefix is so short that it belongs to no single network.
+    pub fn is_default(&self) -> bool {
+        let length = self.prefix.rsplit_once('/').map(|(_, length)| length);
+        let length = length.and_then(|length| length.parse::<u8>().ok());
+        length.is_some_and(|length| length < SHORTEST_NETWORK)
+    }
 }
 
 /// POST /v1/sample_rate, request and reply.
@@ -476,11 +527,8 @@ pub struct FirewallAdd {
     #[serde(default)]
     pub force: bool,
     /// `SSH_CONNECTION` of the environment: not to be cut.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ssh_connection: Option<String>,
-    /// More connections that are not to be cut, in the same words.
     #[serde(default)]
-    pub connections: Vec<String>,
+    pub ssh_connection: Option<String>,
 }
 
 /// POST /v1/firewall/del, request.
@@ -490,10 +538,8 @@ pub struct FirewallDel {
     pub ids: Vec<u64>,
     #[serde(default)]
     pub force: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ssh_connection: Option<String>,
     #[serde(default)]
-    pub connections: Vec<String>,
+    pub ssh_connection: Option<String>,
 }
 
 /// POST /v1/firewall/flush, request.
@@ -502,10 +548,8 @@ pub struct FirewallDel {
 pub struct FirewallFlush {
     #[serde(default)]
     pub force: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ssh_connection: Option<String>,
     #[serde(default)]
-    pub connections: Vec<String>,
+    pub ssh_connection: Option<String>,
 }
 
 /// POST /v1/firewall/add, del and flush, reply.

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! What the socket tells of BGP, from the RIB and the monitor of the BMP sessions.
 
-use std::net::IpAddr;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::{Bgp, api, rfc3339_seconds};
+use crate::config;
 use crate::enrich::bmp::{Monitor, label};
-use crate::enrich::rib::{Explained, PeerKey, PeerKind, PeerStatus, RibHandle, View};
+use crate::enrich::rib::{Explained, PeerKey, PeerKind, PeerStatus, Prefix, Rib, RibHandle, View};
 
 /// Routes in one answer.
 const MAX_ROUTES: usize = 1000;
@@ -40,14 +41,26 @@ impl Bgp for RibAndSessions {
         }
     }
 
-    fn explain(&self, address: IpAddr, vrf: Option<&str>) -> Option<api::RibAnswer> {
+    fn explain(&self, asked: config::Prefix, vrf: Option<&str>) -> Option<api::RibAnswer> {
         let table = self.rib.table(vrf)?;
-        let routes = self.rib.read(|rib| rib.explain(address, table, MAX_ROUTES));
+        let of_rib = Prefix::of(asked.address(), asked.length());
+        let explain = |rib: &Rib| rib.explain_prefix(of_rib, table, MAX_ROUTES);
+        let routes = self.rib.read(explain);
         let best = routes.iter().find(|route| route.best);
+        let none_chosen = match (best, routes.first()) {
+            (Some(_), _) => None,
+            (None, Some(first)) => Some(first.reason.clone()),
+            (None, None) => Some("no router has sent a route for it".to_owned()),
+        };
+        let is_address = asked.length() == of_rib.family().bits();
         Some(api::RibAnswer {
-            address: address.to_string(),
+            address: match is_address {
+                true => asked.address().to_string(),
+                false => asked.to_string(),
+            },
             table: vrf.unwrap_or("global").to_owned(),
             prefix: best.map(prefix),
+            none_chosen,
             routes: routes.iter().map(route).collect(),
         })
     }
@@ -55,6 +68,22 @@ impl Bgp for RibAndSessions {
     fn flush(&self, router: &str) -> Option<u64> {
         self.monitor.flush(router)
     }
+}
+
+/// A route in a few words.
+pub(super) fn describe(explained: &Explained) -> String {
+    let route = &explained.route;
+    let asn = match explained.peer_asn {
+        0 => String::new(),
+        asn => format!(" (AS{asn})"),
+    };
+    format!(
+        "BGP route {} of {}{asn}, {} of {}",
+        prefix(explained),
+        peer_name(&route.peer),
+        view(route.view),
+        label(route.router, &explained.sys_name)
+    )
 }
 
 fn peer(status: PeerStatus) -> api::Peer {
@@ -76,28 +105,30 @@ fn prefix(explained: &Explained) -> String {
 }
 
 fn route(explained: &Explained) -> api::RibRoute {
-    let Explained {
-        route,
-        sys_name,
-        best,
-        reason,
-        blackhole,
-    } = explained;
+    let route = &explained.route;
     let attributes = &route.attributes;
     let number = |n: u32| (n > 0).then_some(n);
+    let identifier = |id: &u32| Ipv4Addr::from(*id).to_string();
     api::RibRoute {
         prefix: prefix(explained),
-        best: *best,
-        reason: reason.clone(),
-        router: label(route.router, sys_name),
+        best: explained.best,
+        reason: explained.reason.clone(),
+        step: explained.step.map(|step| step.name().to_owned()),
+        unknown_steps: explained.unknown.iter().map(|s| (*s).to_owned()).collect(),
+        router: label(route.router, &explained.sys_name),
         peer: peer_name(&route.peer),
+        peer_asn: number(explained.peer_asn),
         view: view(route.view).to_owned(),
         path_id: route.path_id,
         stale: route.stale,
+        age_min: explained.age.least / 1000,
+        age_max: explained.age.most / 1000,
         origin_asn: number(attributes.origin_asn),
         neighbour_asn: number(attributes.neighbour_asn),
         next_hop: attributes.next_hop.map(|hop| hop.to_string()),
         local_pref: attributes.preference().local_pref(),
+        local_pref_sent: attributes.local_pref.is_some(),
+        as_path: attributes.path.to_string(),
         as_path_length: attributes.path_length,
         origin: match attributes.origin {
             0 => "igp".to_owned(),
@@ -105,12 +136,26 @@ fn route(explained: &Explained) -> api::RibRoute {
             _ => "incomplete".to_owned(),
         },
         med: attributes.preference().med(),
+        med_sent: attributes.med.is_some(),
+        communities: attributes.communities.iter().map(community).collect(),
+        large_communities: attributes.large_communities.iter().map(large).collect(),
+        originator_id: attributes.originator_id.as_ref().map(identifier),
+        cluster_list: attributes.cluster_list.iter().map(identifier).collect(),
+        cut: attributes.cut,
         blackhole: attributes.blackhole || attributes.discard,
-        blackhole_state: blackhole.map(|state| match state {
+        blackhole_state: explained.blackhole.map(|state| match state {
             Ok(()) => "taken".to_owned(),
             Err(refused) => refused.name().to_owned(),
         }),
     }
+}
+
+fn community(community: &u32) -> String {
+    format!("{}:{}", community >> 16, community & 0xffff)
+}
+
+fn large([a, b, c]: &[u32; 3]) -> String {
+    format!("{a}:{b}:{c}")
 }
 
 /// A Loc-RIB has no address (RFC 9069 section 4.1), nor has the router as the origin of routes.

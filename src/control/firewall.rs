@@ -27,9 +27,6 @@ const MAX_BODY: usize = 16 << 20;
 pub const MAX_RULES: usize = 10_000;
 const DEFAULT_RULES: usize = 1000;
 
-/// Connections of the one who asks.
-pub const MAX_CONNECTIONS: usize = 64;
-
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Bodies longer than usual are for those who may change something, and for the path that needs them.
@@ -134,54 +131,39 @@ impl Routes {
             rules,
             replace: wanted.replace,
         };
-        let asker = asker(wanted.force, wanted.ssh_connection, wanted.connections)?;
-        self.edit_firewall(edit, asker)
+        self.edit_firewall(edit, wanted.force, wanted.ssh_connection)
     }
 
     pub(super) fn del_from_firewall(&self, request: &Request<Bytes>) -> Reply {
         let wanted: api::FirewallDel = body(request, "{\"ids\": [7]}")?;
         let ids = wanted.ids.iter().copied().map(RuleId).collect();
-        let asker = asker(wanted.force, wanted.ssh_connection, wanted.connections)?;
-        self.edit_firewall(Edit::Remove(ids), asker)
+        self.edit_firewall(Edit::Remove(ids), wanted.force, wanted.ssh_connection)
     }
 
     pub(super) fn flush_firewall(&self, request: &Request<Bytes>) -> Reply {
         let wanted: api::FirewallFlush = body(request, "{}")?;
-        let asker = asker(wanted.force, wanted.ssh_connection, wanted.connections)?;
-        self.edit_firewall(Edit::Flush, asker)
+        self.edit_firewall(Edit::Flush, wanted.force, wanted.ssh_connection)
     }
 
-    fn edit_firewall(&self, edit: Edit, asker: Asker) -> Reply {
+    fn edit_firewall(&self, edit: Edit, force: bool, connection: Option<String>) -> Reply {
+        let caller = connection.map(|text| {
+            Caller::parse(&text).ok_or_else(|| {
+                let text = text.escape_debug();
+                Refusal::bad_request(format!(
+                    "ssh_connection: expected two addresses, each with its port, got \"{text}\""
+                ))
+            })
+        });
+        let asker = Asker {
+            caller: caller.transpose()?,
+            force,
+        };
         let edited = self.ask_firewall()?.edit(edit, asker).map_err(refused)?;
         json(&api::FirewallEdited {
             added: edited.added.iter().map(|id| id.0).collect(),
             removed: edited.removed as u64,
         })
     }
-}
-
-/// The connections of the one who asks.
-fn asker(force: bool, ssh: Option<String>, others: Vec<String>) -> Result<Asker, Refusal> {
-    if others.len() > MAX_CONNECTIONS {
-        let count = others.len();
-        return Err(Refusal::bad_request(format!(
-            "connections: expected at most {MAX_CONNECTIONS}, got {count}"
-        )));
-    }
-    let ssh = ssh.map(|text| ("ssh_connection", text));
-    let others = others.into_iter().map(|text| ("connections", text));
-    let callers = ssh.into_iter().chain(others).map(|(key, text)| {
-        Caller::parse(&text).ok_or_else(|| {
-            let text = text.escape_debug();
-            Refusal::bad_request(format!(
-                "{key}: expected two addresses, each with its port, got \"{text}\""
-            ))
-        })
-    });
-    Ok(Asker {
-        callers: callers.collect::<Result<_, _>>()?,
-        force,
-    })
 }
 
 fn busy(refusal: handle::Refusal) -> Refusal {

@@ -6,7 +6,7 @@
 //! - [`params`]: query strings to typed parameters (pure),
 //! - [`api`]: what goes over the socket, for both ends,
 //! - [`routes`]: a request to its reply; `read`, `change` and [`firewall`] have the paths,
-//! - `status`, `flows`: what the replies are made of; `rates`: a pure helper of theirs.
+//! - `status`, `flows`, [`lookup`]: what the replies are made of; `rates`: a pure helper of theirs.
 //!
 //! docs/CONTROL.md is the page for those who speak to it.
 
@@ -17,6 +17,7 @@ mod change;
 pub mod firewall;
 mod flows;
 mod lock;
+pub mod lookup;
 pub mod params;
 mod rates;
 mod read;
@@ -32,6 +33,7 @@ use std::time::{Duration, SystemTime};
 use humantime_serde::re::humantime::{format_rfc3339_millis, format_rfc3339_nanos};
 use log::LevelFilter;
 
+use crate::config::Prefix;
 use crate::export::http::Limits;
 use crate::export::scrape::Scrape;
 use crate::firewall::handle::Handle;
@@ -61,12 +63,18 @@ pub trait Changes: Send {
 /// What the socket tells of BGP.
 pub trait Bgp: Send {
     fn status(&self) -> api::Bmp;
-    /// Every route for an address; of the VRF device, or the global table. `None` if there is no such
-    /// table.
-    fn explain(&self, address: IpAddr, vrf: Option<&str>) -> Option<api::RibAnswer>;
+    /// Every route for an address or a prefix; of the VRF device, or the global table. `None` if there is
+    /// no such table.
+    fn explain(&self, asked: Prefix, vrf: Option<&str>) -> Option<api::RibAnswer>;
     /// Ends the sessions of a router and forgets its routes; how many there were, `None` if the name is
     /// not known.
     fn flush(&self, router: &str) -> Option<u64>;
+}
+
+/// Labels of addresses.
+pub trait Lookup: Send {
+    /// As in the VRF device, or elsewhere; `None` if there is no such table.
+    fn lookup(&self, address: IpAddr, vrf: Option<&str>) -> Option<api::Lookup>;
 }
 
 /// What the replies are made of.
@@ -80,6 +88,7 @@ pub struct Sources {
     pub in_force: Box<dyn Fn() -> InForce + Send>,
     pub exporters: Vec<api::Exporter>,
     pub changes: Box<dyn Changes>,
+    pub lookup: Box<dyn Lookup>,
     /// Where BMP is configured.
     pub bgp: Option<Box<dyn Bgp>>,
     /// Where it is enabled.

@@ -119,7 +119,6 @@ fn shared(params: &mut Params) -> Result<Asked, String> {
     const PORT: &str = "a port from 0 to 65535";
     const ASN: &str = "an AS number";
     const PREFIX: &str = "an address or a prefix without host bits";
-    let prefix = |text: &str| text.parse().ok().map(Prefix::to_canonical);
     let asn = |text: &str| {
         let digits = text.strip_prefix("AS").or(text.strip_prefix("as"));
         digits.unwrap_or(text).parse::<u32>().ok()
@@ -160,6 +159,11 @@ fn shared(params: &mut Params) -> Result<Asked, String> {
         limit: limit.unwrap_or(DEFAULT_LIMIT),
         ..Asked::default()
     })
+}
+
+/// An address or a prefix; an IPv4-mapped one is the IPv4 prefix.
+pub fn prefix(text: &str) -> Option<Prefix> {
+    text.parse().ok().map(Prefix::to_canonical)
 }
 
 fn sort(params: &mut Params, known: &[Sort]) -> Result<Sort, String> {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use hyper::body::Bytes;
 use hyper::{Request, StatusCode};
 
-use super::params::{self, Asked, Params};
+use super::params::{self, Asked, Params, prefix};
 use super::routes::{Refusal, Reply, Routes, json};
 use super::{api, flows, rfc3339, status};
 use crate::clock::Clock;
@@ -157,6 +157,29 @@ impl Routes {
 
     pub(super) fn rib(&self, request: &Request<Bytes>) -> Reply {
         let mut params = Params::parse(request.uri().query()).map_err(Refusal::bad_request)?;
+        let asked = params
+            .read(
+                "address",
+                "an address or a prefix without host bits",
+                prefix,
+            )
+            .map_err(Refusal::bad_request)?;
+        let vrf = params.take("vrf");
+        params.finish().map_err(Refusal::bad_request)?;
+        let asked =
+            asked.ok_or_else(|| Refusal::bad_request("address: expected, such as 192.0.2.1"))?;
+        let Some(bgp) = &self.sources.bgp else {
+            return Err(Refusal::new(
+                StatusCode::NOT_FOUND,
+                "there is no routing table: agent.enrich.rib.bmp is not set",
+            ));
+        };
+        let answer = bgp.explain(asked, vrf.as_deref());
+        json(&answer.ok_or_else(unknown_vrf)?)
+    }
+
+    pub(super) fn lookup(&self, request: &Request<Bytes>) -> Reply {
+        let mut params = Params::parse(request.uri().query()).map_err(Refusal::bad_request)?;
         let address = params
             .read("address", "an IP address", |text| {
                 text.parse::<IpAddr>().ok()
@@ -166,19 +189,8 @@ impl Routes {
         params.finish().map_err(Refusal::bad_request)?;
         let address =
             address.ok_or_else(|| Refusal::bad_request("address: expected, such as 192.0.2.1"))?;
-        let Some(bgp) = &self.sources.bgp else {
-            return Err(Refusal::new(
-                StatusCode::NOT_FOUND,
-                "there is no routing table: agent.enrich.rib.bmp is not set",
-            ));
-        };
-        match bgp.explain(address, vrf.as_deref()) {
-            Some(answer) => json(&answer),
-            None => Err(Refusal::new(
-                StatusCode::NOT_FOUND,
-                "no such VRF in agent.enrich.rib.vrf",
-            )),
-        }
+        let answer = self.sources.lookup.lookup(address, vrf.as_deref());
+        json(&answer.ok_or_else(unknown_vrf)?)
     }
 
     pub(super) fn config(&self, request: &Request<Bytes>) -> Reply {
@@ -215,6 +227,10 @@ fn no_answer(why: NoAnswer) -> Refusal {
         NoAnswer::Refused => "too many questions about flows are waiting",
     };
     Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error)
+}
+
+fn unknown_vrf() -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, "no such VRF in agent.enrich.rib.vrf")
 }
 
 fn unknown_interface(name: &str) -> Refusal {

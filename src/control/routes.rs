@@ -42,12 +42,13 @@ enum Route {
     Change(fn(&Routes, &Request<Bytes>) -> Reply),
 }
 
-const PATHS: [(&str, Route); 15] = [
+const PATHS: [(&str, Route); 16] = [
     ("/v1/status", Route::Read(Routes::status)),
     ("/v1/interfaces", Route::Read(Routes::interfaces)),
     ("/v1/flows", Route::Read(Routes::flows)),
     ("/v1/top", Route::Read(Routes::top)),
     ("/v1/rib", Route::Read(Routes::rib)),
+    ("/v1/lookup", Route::Read(Routes::lookup)),
     ("/v1/config", Route::Read(Routes::config)),
     ("/v1/sample_rate", Route::Change(Routes::set_sample_rate)),
     ("/v1/log_level", Route::Change(Routes::set_log_level)),

@@ -10,6 +10,7 @@ pub mod rib;
 mod routes;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod ways;
 
 use std::net::IpAddr;
@@ -27,6 +28,7 @@ use prefixes::{Network, StaticPrefixes};
 use rib::{Route, TableId, is_unlabelled};
 
 pub use routes::BgpRoutes;
+pub use trace::{AsnSource, Trace};
 pub use ways::{Way, Ways};
 
 /// What flows are looked up anew for comes at most twice a second. Sources are asked all the time: a change

@@ -63,10 +63,9 @@ impl Refusal {
 }
 
 /// Who asks for a change, and how insistently.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Asker {
-    /// The connections of the session in which the change is made.
-    pub callers: Vec<Caller>,
+    pub caller: Option<Caller>,
     pub force: bool,
 }
 

@@ -253,7 +253,7 @@ impl Worker {
         for request in self.requests.try_iter().collect::<Vec<_>>() {
             match request {
                 Request::Edit { edit, asker, reply } => {
-                    let edited = self.edit(edit, &asker, now);
+                    let edited = self.edit(edit, asker, now);
                     self.answer(edited, reply, &mut waiting);
                 }
                 Request::Change { settings, reply } => {

@@ -325,6 +325,7 @@ impl Lab {
     }
 
     pub fn send(&mut self, session: usize, bytes: &[u8]) {
+        self.rib.set_now(self.now);
         let fed = self.sessions[session].feed(&mut self.rib, bytes, self.now, &mut self.tally);
         assert_eq!(fed, Ok((bytes.len(), Next::Continue)));
         self.rib.settle();
@@ -337,6 +338,7 @@ impl Lab {
 
     pub fn pass(&mut self, ms: u64) {
         self.now += ms;
+        self.rib.set_now(self.now);
         while self.rib.expire(self.now) {}
         while self.rib.sweep() {}
         self.rib.compact();

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use rfm::enrich::rib::{Explained, TableId};
+use rfm::enrich::rib::{Age, Explained, Prefix, Step, TableId};
 
 use crate::craft::*;
 
@@ -190,4 +190,124 @@ fn peers_are_listed_with_what_they_hold() {
     ];
     assert_eq!((told.as_slice(), count), (&expected[..], 2));
     assert_eq!(lab.rib.peers(1).0.len(), 1);
+}
+
+/// Two routes for one prefix in one view: step and unknown steps of the one that lost.
+fn unknown(view: u8, second: Said) -> (Option<Step>, Vec<&'static str>) {
+    let mut lab = Lab::new();
+    let session = lab.connect("edge");
+    for (n, said) in [(1, Said::new(&[65001, 3])), (2, second)] {
+        lab.send(session, &peer(n).up());
+        let sender = peer(n).flags(view);
+        lab.send(
+            session,
+            &sender.announce_with(&[(None, "198.51.100.0/24")], &said),
+        );
+    }
+    let all = explain(&lab, ADDRESS);
+    assert_eq!(
+        all[0].step, all[1].step,
+        "the winner names the step of its last rival"
+    );
+    assert_eq!(all[0].unknown, all[1].unknown);
+    (all[1].step, all[1].unknown.clone())
+}
+
+#[test]
+fn steps_without_data_are_unknown_and_not_assumed() {
+    const WEIGHT: &str = "weight or preference";
+    const LOCAL: &str = "local preference";
+    let longer = Said::new(&[65002, 2, 3]);
+    assert_eq!(
+        unknown(POST, longer.clone()),
+        (Some(Step::PathLength), vec![WEIGHT, LOCAL])
+    );
+    assert_eq!(
+        unknown(0, longer),
+        (Some(Step::PathLength), vec!["import policy", WEIGHT])
+    );
+    let (step, steps) = unknown(POST, Said::new(&[65002, 3]));
+    assert!(step > Some(Step::External), "{step:?}");
+    let later = ["cost to the next hop", "oldest external path"];
+    assert_eq!(steps, [&[WEIGHT, LOCAL][..], &later].concat());
+
+    // a Loc-RIB is the choice of the router, and needs no step
+    let mut lab = Lab::new();
+    let session = lab.connect("edge");
+    for sender in [peer(1), loc_rib()] {
+        lab.send(session, &sender.up());
+        lab.send(session, &sender.announce("198.51.100.0/24", &[65001, 3]));
+    }
+    let all = explain(&lab, ADDRESS);
+    assert!(all[0].best && all[0].step.is_none() && all[0].unknown.is_empty());
+}
+
+#[test]
+fn the_reason_is_true_if_no_route_was_chosen() {
+    let mut lab = Lab::new();
+    let session = lab.connect("edge");
+    lab.send(session, &peer(1).up());
+    lab.send(session, &peer(1).announce("198.51.100.0/24", &[65001, 3]));
+    let post = peer(1).flags(POST);
+    lab.send(session, &post.announce("203.0.113.0/24", &[65001, 3]));
+    let all = explain(&lab, ADDRESS);
+    let reason =
+        "the router's post-policy view answers in its place, and has no route for this address";
+    assert_eq!((all.len(), &*all[0].reason), (1, reason));
+    lab.send(session, &post.announce("0.0.0.0/0", &[65001]));
+    let all = explain(&lab, "127.0.0.1");
+    let reason = "loopback, link-local and multicast addresses belong to no network";
+    assert_eq!((all[0].best, &*all[0].reason), (false, reason));
+}
+
+#[test]
+fn a_prefix_is_answered_by_itself_and_by_those_that_contain_it() {
+    let mut lab = Lab::new();
+    let session = lab.connect("edge");
+    lab.send(session, &peer(1).up());
+    for prefix in [
+        "0.0.0.0/0",
+        "198.51.0.0/16",
+        "198.51.100.0/24",
+        "198.51.100.7/32",
+    ] {
+        lab.send(session, &peer(1).announce(prefix, &[65001, 3]));
+    }
+    let lengths = |length| {
+        let asked = Prefix::of(ADDRESS.parse().unwrap(), length);
+        let all = lab.rib.explain_prefix(asked, TableId::GLOBAL, 100);
+        assert!(all[0].best);
+        let lengths = all.iter().map(|e| e.route.prefix.length());
+        lengths.collect::<Vec<_>>()
+    };
+    assert_eq!(lengths(32), [32, 24, 16, 0]);
+    assert_eq!(lengths(24), [24, 16, 0]);
+    assert_eq!(lengths(20), [16, 0]);
+    assert_eq!(lengths(0), [0]);
+}
+
+#[test]
+fn the_age_is_that_of_the_last_change() {
+    let mut lab = Lab::new();
+    lab.now = 5000;
+    let session = lab.connect("edge");
+    lab.send(session, &peer(1).up());
+    let announce = |lab: &mut Lab, path: &[u32]| {
+        lab.send(session, &peer(1).announce("198.51.100.0/24", path));
+    };
+    let age = |lab: &Lab| {
+        let Age { least, most } = explain(lab, ADDRESS)[0].age;
+        assert_eq!(least, most);
+        least
+    };
+    announce(&mut lab, &[65001, 3]);
+    lab.pass(60_000);
+    assert_eq!(age(&lab), 60_000);
+    // sent again as it was
+    announce(&mut lab, &[65001, 3]);
+    assert_eq!(age(&lab), 60_000);
+    announce(&mut lab, &[65001, 4]);
+    assert_eq!(age(&lab), 0);
+    lab.pass(9000);
+    assert_eq!(age(&lab), 9000);
 }

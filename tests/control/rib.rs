@@ -34,6 +34,7 @@ fn rib_tells_every_route_and_which_wins() {
     for (n, preference) in [(1, 100), (2, 200)] {
         let mut said = Said::new(&[65000 + u32::from(n), 64999]);
         said.local_pref = Some(preference);
+        said.communities = vec![64500 << 16 | 1, 0xffff_ff01];
         bytes.extend(peer(n).up());
         bytes.extend(peer(n).announce_with(&[(None, "198.51.100.0/24")], &said));
     }
@@ -62,6 +63,17 @@ fn rib_tells_every_route_and_which_wins() {
         ("origin_asn", json!(64999)),
         ("neighbour_asn", json!(65002)),
         ("as_path_length", json!(2)),
+        ("as_path", json!("65002 64999")),
+        ("peer_asn", json!(65002)),
+        ("communities", json!(["64500:1", "65535:65281"])),
+        ("large_communities", json!([])),
+        ("local_pref_sent", json!(true)),
+        ("med_sent", json!(false)),
+        ("step", json!("local preference")),
+        (
+            "unknown_steps",
+            json!(["import policy", "weight or preference"]),
+        ),
         ("view", json!("pre-policy")),
         ("router", json!("127.0.0.1 edge")),
         ("stale", json!(false)),
@@ -71,17 +83,36 @@ fn rib_tells_every_route_and_which_wins() {
     assert_eq!(other["best"], false);
     assert_eq!(other["reason"], "local preference 100 < 200");
 
+    assert!(best["age_max"].as_u64().is_some_and(|age| age < 60));
+    assert_eq!(best["age_min"], best["age_max"]);
+
     let text = rig.rfm("rib 198.51.100.7");
-    let line = |n: usize| text.lines().nth(n).unwrap_or_default();
-    assert!(
-        line(1).starts_with(">  198.51.100.0/24  10.0.0.2"),
-        "{text}"
+    let (head, text) = text.split_once('\n').unwrap();
+    assert_eq!(
+        head,
+        "198.51.100.7 in table global: 198.51.100.0/24, origin AS64999, neighbor AS65002"
     );
-    assert!(line(2).ends_with("local preference 100 < 200"), "{text}");
+    for line in [
+        "> 198.51.100.0/24 from 10.0.0.2 (AS65002), pre-policy",
+        "    AS path      65002 64999",
+        "    communities  64500:1 65535:65281",
+        "    chosen by    local preference",
+        "    unknown      import policy, weight or preference",
+        "  198.51.100.0/24 from 10.0.0.1 (AS65001), pre-policy",
+        "    not chosen   local preference 100 < 200",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line}: {text}");
+    }
+    assert!(text.lines().all(|line| line.len() <= 100), "{text}");
+    let whole = rig.json("rib 198.51.100.0/24");
+    assert_eq!(whole["routes"].as_array().unwrap().len(), 2);
+    assert_eq!(rig.json("rib 198.51.0.0/16")["routes"], json!([]));
     assert_eq!(
         rig.rfm("rib 203.0.113.1"),
         "no route for 203.0.113.1 in table global\n"
     );
+    let none = rig.json("rib 203.0.113.1");
+    assert_eq!(none["none_chosen"], "no router has sent a route for it");
     let (code, _, error) = rig.try_rfm("rib 198.51.100.7 --vrf red");
     assert_eq!(
         (code, &*error),
@@ -105,6 +136,95 @@ fn rib_tells_every_route_and_which_wins() {
     assert!(wait_for(Duration::from_secs(5), || routes() == 0));
     assert_eq!(rig.json("status")["bmp"]["sessions"], 0);
     drop(router);
+}
+
+#[test]
+fn lookup_names_the_source_of_each_label() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    let data = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/mmdb");
+    let city_db = format!("{data}/GeoLite2-City-Test.mmdb");
+    let more = format!(
+        "[agent.enrich.rib.bmp]\nhost = \"127.0.0.1\"\nport = 11019\n\
+         [agent.enrich.mmdb]\ncity_db = \"{city_db}\"\n\
+         [[agent.enrich.prefix]]\nprefix = \"::ffff:198.51.100.0/121\"\nname = \"office\"\n\
+         [[agent.enrich.prefix]]\nprefix = \"10.0.0.0/8\"\nasn = 64512\n"
+    );
+    let rig = Rig::new(&more);
+    let mut bytes = [initiation("edge"), peer(1).up()].concat();
+    bytes.extend(peer(1).announce("198.51.100.0/24", &[65001, 64999]));
+    bytes.extend(peer(1).announce("0.0.0.0/0", &[65001]));
+    let _router = rig.namespace.inside(|| {
+        let mut stream = TcpStream::connect("127.0.0.1:11019").expect("the collector listens");
+        stream.write_all(&bytes).expect("sent");
+        stream
+    });
+    let label = |address: &str, label: &str| {
+        let answer = rig.json(&format!("lookup {address}"));
+        let labels = answer["labels"].as_array().unwrap().iter();
+        let found = labels
+            .clone()
+            .find(|l| l["label"] == label)
+            .unwrap()
+            .clone();
+        (found["value"].clone(), found["source"].clone())
+    };
+    let arrived = || label("198.51.100.7", "asn").0 == "64999";
+    assert!(wait_for(Duration::from_secs(5), arrived));
+    let route = "BGP route 198.51.100.0/24 of 10.0.0.1 (AS65001), pre-policy of 127.0.0.1 edge";
+    let default = "BGP route 0.0.0.0/0 of 10.0.0.1 (AS65001), pre-policy of 127.0.0.1 edge";
+    let database = format!("database {city_db}");
+    let by_default = format!("none: a default route, {default}");
+    for (address, name, value, source) in [
+        ("198.51.100.7", "asn", json!("64999"), route),
+        ("198.51.100.7", "peer_asn", json!("65001"), route),
+        (
+            "198.51.100.7",
+            "net",
+            json!("office"),
+            "static prefix 198.51.100.0/25",
+        ),
+        (
+            "198.51.100.200",
+            "net",
+            json!(null),
+            "none: no static prefix",
+        ),
+        (
+            "10.1.2.3",
+            "asn",
+            json!("64512"),
+            "static prefix 10.0.0.0/8",
+        ),
+        (
+            "10.1.2.3",
+            "peer_asn",
+            json!(null),
+            "none: the static prefix 10.0.0.0/8 replaces the route",
+        ),
+        ("203.0.113.9", "asn", json!(null), &by_default),
+        ("203.0.113.9", "peer_asn", json!("65001"), default),
+        ("81.2.69.160", "city", json!("London"), &database),
+        ("203.0.113.9", "asn_name", json!(null), "none: no ASN"),
+        (
+            "::ffff:127.0.0.1",
+            "asn",
+            json!(null),
+            "none: loopback, link-local and multicast addresses have no labels",
+        ),
+    ] {
+        let expected = (value, json!(source));
+        assert_eq!(label(address, name), expected, "{address} {name}");
+    }
+    let text = rig.rfm("lookup 198.51.100.7");
+    assert_eq!(text.lines().count(), 7, "{text}");
+    assert!(text.starts_with("LABEL     VALUE   SOURCE\n"), "{text}");
+    let (code, _, error) = rig.try_rfm("lookup 198.51.100.7 --vrf red");
+    assert_eq!(
+        (code, &*error),
+        (1, "rfm: no such VRF in agent.enrich.rib.vrf\n")
+    );
 }
 
 #[test]

@@ -221,7 +221,7 @@ fn mistakes_are_answered_in_json_with_their_status() {
         (
             "/v1/rib?address=x",
             400,
-            "address: expected an IP address, got \"x\"",
+            "address: expected an address or a prefix without host bits, got \"x\"",
         ),
         ("/v1/reload", 405, "this path takes POST"),
     ] {

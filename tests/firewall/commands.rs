@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! `rfm firewall`: what it says, and to whom.
 
-use std::net::TcpListener;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -236,44 +235,6 @@ fn a_change_that_would_cut_off_the_caller_needs_force() {
     let (code, _, error) = rig.try_rfm("firewall add");
     assert_eq!(code, 1);
     assert!(error.contains("is for every packet"), "{error}");
-}
-
-/// sudo removes SSH_CONNECTION. A shell that holds a connection, as sshd does, is an ancestor of the command.
-#[test]
-fn the_session_is_found_without_its_environment() {
-    if !can_run(&[&TOOLS[..], &["bash"]].concat()) {
-        return;
-    }
-    let rig = guarded("allow_own = false\n");
-    rig.namespace.ip("address add 192.0.2.7/24 dev v0");
-    let (listener, port) = rig.namespace.inside(|| {
-        let listener = TcpListener::bind("192.0.2.7:0").expect("a listener");
-        let port = listener.local_addr().expect("its address").port();
-        (listener, port)
-    });
-    let program = env!("CARGO_BIN_EXE_rfm");
-    let socket = rig.socket();
-    let within = |shell: &str, words: &str| {
-        let line = format!("{program} firewall {words} --socket {}", socket.display());
-        let script = format!(
-            "exec 3<>/dev/tcp/192.0.2.7/{port}; {}",
-            shell.replace("RFM", &line)
-        );
-        let mut command = rig.namespace.command("bash", &["-c", &script]);
-        parts(try_run(command.env_remove("SSH_CONNECTION")))
-    };
-    // the parent holds it, and the grandparent only
-    for shell in ["RFM; exit $?", "bash -c 'exec 3>&-; RFM; exit $?'; exit $?"] {
-        let (code, _, error) = within(shell, "add --src 192.0.2.0/24");
-        assert_eq!(code, 1, "{error}");
-        let expected = "would stop your own SSH connection from 192.0.2.7";
-        assert!(error.contains(expected), "{error}");
-    }
-    let (code, _, error) = within("RFM; exit $?", "add --src 192.0.2.0/24 --proto udp");
-    assert_eq!((code, &*error), (0, ""));
-    let (code, _, error) = rig.try_rfm("firewall add --src 192.0.2.0/24");
-    assert_eq!((code, &*error), (0, ""), "no connection");
-    drop(listener);
 }
 
 #[test]

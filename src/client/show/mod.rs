@@ -8,5 +8,5 @@ mod status;
 
 pub use firewall::{firewall, firewall_rules};
 pub use flows::{direction, end, flows, has_ports, share, top, value};
-pub use rib::rib;
+pub use rib::{lookup, rib};
 pub use status::status;

@@ -8,10 +8,15 @@ use super::attributes::Attributes;
 use super::blackhole::BlackholeRefusal;
 use super::counts::HeldRoute;
 use super::decision::{self, Candidate, Step};
+use super::journal::Age;
 use super::lookup::{RANKS, Rank, SHORTEST_NETWORK, is_unlabelled};
 use super::peer::{Peer, TableId, View};
 use super::prefix::{Family, Prefix, split};
 use super::{Rib, of_family};
+
+const UNLABELLED: &str = "loopback, link-local and multicast addresses belong to no network";
+/// RFC 4271 section 9.1.2, RFC 4456 section 8
+const NOT_USED: &str = "the router does not use it: it finds itself in the path";
 
 /// One route for the address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,9 +24,16 @@ pub struct Explained {
     pub route: HeldRoute,
     /// What the router calls itself.
     pub sys_name: String,
+    /// The AS of the peer; 0 if it is not known.
+    pub peer_asn: u32,
+    pub age: Age,
     pub best: bool,
     /// Why it is the best, or what it lost by.
     pub reason: String,
+    /// The step of the decision process at which it won or lost, if it took part.
+    pub step: Option<Step>,
+    /// Steps before that one for which BMP carries no data: the router may have decided there.
+    pub unknown: Vec<&'static str>,
     /// Where it asks for a blackhole: whether it has one, or why not.
     pub blackhole: Option<Result<(), BlackholeRefusal>>,
 }
@@ -34,6 +46,7 @@ struct Found<'a> {
     /// Its part in the decision, if its view takes part in lookups.
     candidate: Option<Candidate>,
     prefix: u32,
+    age: Age,
     route: HeldRoute,
 }
 
@@ -47,15 +60,23 @@ struct Winner {
 impl Rib {
     /// At most `limit` routes: of the longest prefix first, the best of all before the others.
     pub fn explain(&self, address: IpAddr, table: TableId, limit: usize) -> Vec<Explained> {
-        let address = address.to_canonical();
         let (family, bits) = split(address);
+        self.explain_prefix(Prefix::new(family, bits, family.bits()), table, limit)
+    }
+
+    /// The same for a whole prefix: routes of it, and of those that contain it.
+    pub fn explain_prefix(&self, asked: Prefix, table: TableId, limit: usize) -> Vec<Explained> {
+        let (family, bits) = (asked.family(), asked.bits());
         let mut prefixes = Vec::new();
         let note = |prefix, length| {
-            prefixes.push((prefix, length));
+            if length <= asked.length() {
+                prefixes.push((prefix, length));
+            }
             false
         };
         of_family!(self.prefixes, family, matches(bits, note));
-        let winner = match is_unlabelled(address) {
+        let unlabelled = is_unlabelled(asked.address());
+        let winner = match unlabelled {
             true => None,
             false => self.best_of_all(table, family, &prefixes),
         };
@@ -64,10 +85,11 @@ impl Rib {
             let named = Prefix::new(family, bits, length);
             self.find_routes(table, prefix, named, &mut all);
         }
-        let mut told: Vec<_> = all
-            .iter()
-            .map(|found| self.tell(found, winner.as_ref(), &all))
-            .collect();
+        let tell = |found: &Found| match unlabelled {
+            true => self.told(found, false, None, UNLABELLED.to_owned()),
+            false => self.tell(found, winner.as_ref(), &all),
+        };
+        let mut told: Vec<_> = all.iter().map(tell).collect();
         told.sort_by_key(|told| (!told.best, std::cmp::Reverse(told.route.prefix.length())));
         told.truncate(limit);
         told
@@ -116,6 +138,9 @@ impl Rib {
                     view: place.view,
                     candidate: answer.map(|answer| self.candidate(answer, path)),
                     prefix,
+                    age: self
+                        .journal
+                        .age((place.peer, place.view, named, path.id), routes.since),
                     route: HeldRoute {
                         router: self.routers[peer.router].identity.address,
                         peer: peer.key,
@@ -132,45 +157,72 @@ impl Rib {
 
     fn tell(&self, found: &Found, winner: Option<&Winner>, all: &[Found]) -> Explained {
         let best = winner.is_some_and(|winner| is_winner(found, winner));
-        let reason = match winner {
-            None => "no routing table speaks for this address".to_owned(),
+        let (step, reason) = match winner {
+            None => (None, self.not_chosen(found)),
             Some(winner) if best => self.won_by(found, winner, all),
-            Some(winner) => self.lost_by(found, winner, all).1,
+            Some(winner) => self.lost_by(found, winner, all),
         };
+        self.told(found, best, step, reason)
+    }
+
+    fn told(&self, found: &Found, best: bool, step: Option<Step>, reason: String) -> Explained {
         let asks = found.route.attributes.discard;
         Explained {
             route: found.route.clone(),
             sys_name: self.routers[found.peer.router].identity.sys_name.clone(),
+            peer_asn: found.peer.info.asn,
+            age: found.age,
             best,
             reason,
+            step,
+            unknown: unknown_before(found, step),
             blackhole: asks
                 .then(|| self.blackhole_at(found.route.prefix, found.peer_id, found.view))
                 .flatten(),
         }
     }
 
+    /// Why no route was chosen, of one that matches.
+    fn not_chosen(&self, found: &Found) -> String {
+        match found.candidate {
+            None => format!(
+                "{}, and has no route for this address",
+                self.other_view(found)
+            ),
+            Some(_) => NOT_USED.to_owned(),
+        }
+    }
+
+    /// The view that answers in the place of a view that takes no part.
+    fn other_view(&self, found: &Found) -> String {
+        let view = match found.view {
+            View::PrePolicy if self.post_policy_answers(found) => "post-policy view",
+            _ => "Loc-RIB",
+        };
+        format!("the router's {view} answers in its place")
+    }
+
     /// The step at which its last rival lost.
-    fn won_by(&self, found: &Found, winner: &Winner, all: &[Found]) -> String {
+    fn won_by(&self, found: &Found, winner: &Winner, all: &[Found]) -> (Option<Step>, String) {
         let steps = all
             .iter()
             .filter(|other| !is_winner(other, winner))
             .filter_map(|other| self.lost_by(other, winner, all).0);
-        match steps.max() {
-            Some(step) => step.name().to_owned(),
-            None if found.route.prefix.length() < SHORTEST_NETWORK => "only a default route".into(),
-            None => "longest prefix".into(),
-        }
+        let step = steps.max();
+        let is_default = found.route.prefix.length() < SHORTEST_NETWORK;
+        let reason = match step {
+            Some(step) => step.name(),
+            None if is_default => "only a default route",
+            None => "longest prefix",
+        };
+        (step, reason.to_owned())
     }
 
     /// The step at which it lost, where it got as far as the decision; and that in words.
     fn lost_by(&self, found: &Found, winner: &Winner, all: &[Found]) -> (Option<Step>, String) {
         let best = winner.candidate.answer;
         let Some(candidate) = &found.candidate else {
-            let why = match found.view {
-                View::PrePolicy if self.post_policy_answers(found) => "post-policy view",
-                _ => "Loc-RIB",
-            };
-            return (None, format!("the router's {why} answers in its place"));
+            return (None, self.other_view(found));
         };
         let rank = candidate.answer.rank;
         if rank != best.rank {
@@ -229,6 +281,30 @@ impl Rib {
             Step::PathId => "a higher path identifier".into(),
         }
     }
+}
+
+/// The steps before this one for which BMP carries no data. A Loc-RIB is the router's own choice.
+fn unknown_before(found: &Found, step: Option<Step>) -> Vec<&'static str> {
+    let mut unknown = Vec::new();
+    if found.view == View::LocRib || found.candidate.is_none() {
+        return unknown;
+    }
+    if found.view == View::PrePolicy {
+        unknown.push("import policy");
+    }
+    let Some(step) = step.filter(|step| *step > Step::View) else {
+        return unknown;
+    };
+    unknown.push("weight or preference");
+    // routers send it to internal peers only
+    let sent = found.route.attributes.local_pref.is_some() || found.view == View::PrePolicy;
+    if !sent && step >= Step::LocalPref {
+        unknown.push("local preference");
+    }
+    if step > Step::External {
+        unknown.extend(["cost to the next hop", "oldest external path"]);
+    }
+    unknown
 }
 
 fn is_winner(found: &Found, winner: &Winner) -> bool {

@@ -103,6 +103,7 @@ impl RibHandle {
         let result = {
             let mut rib = self.0.rib.write().unwrap_or_else(PoisonError::into_inner);
             let blackholes = rib.blackhole_generation();
+            rib.set_now(now);
             let result = f(&mut rib);
             rib.settle();
             changes.pending |= rib.take_changed();

@@ -18,6 +18,7 @@ mod explain;
 mod group;
 mod handle;
 mod holders;
+mod journal;
 mod lookup;
 mod maintain;
 mod peer;
@@ -37,6 +38,7 @@ use crate::flow::slab::Slab;
 use attributes::Interner;
 use blackhole::Blackholes;
 use holders::{Holders, Place};
+use journal::Journal;
 use peer::{Peer, Router};
 use routes::Path;
 use standing::Contests;
@@ -50,6 +52,7 @@ pub use counts::{Counts, HeldRoute, PeerStatus};
 pub use decision::Step;
 pub use explain::Explained;
 pub use handle::{Claim, RibHandle};
+pub use journal::Age;
 pub use lookup::{Route, SHORTEST_NETWORK, is_unlabelled};
 pub use peer::{Identity, PeerInfo, PeerKey, PeerKind, Speaker, TableId, View};
 pub use prefix::{Family, Prefix};
@@ -128,6 +131,7 @@ pub struct Rib {
     aging: BTreeSet<(u64, u32)>,
     /// Peers that are up.
     up: usize,
+    journal: Journal,
     /// Routes of peers and doomed ones.
     held: [usize; 2],
     serial: u64,
@@ -178,6 +182,7 @@ impl Rib {
             attributes: Interner::default(),
             aging: BTreeSet::new(),
             up: 0,
+            journal: Journal::default(),
             held: [0; 2],
             serial: 0,
             regrouped: false,
@@ -192,6 +197,11 @@ impl Rib {
         self.settings.max_routes = settings.max_routes;
         self.settings.stale_ms = settings.stale_ms;
         self.set_blackhole_policy(&settings.blackhole);
+    }
+
+    /// Sets the time of the changes that follow, in milliseconds. An earlier time is ignored.
+    pub fn set_now(&mut self, now: u64) {
+        self.journal.set_now(now);
     }
 
     /// The table for traffic on an interface enslaved to the VRF device `vrf`, or on any other.
@@ -255,6 +265,12 @@ impl Rib {
             attributes,
         };
         let universe = of_family!(self.prefixes, family, universe());
+        if held.fresh.is_empty() {
+            held.fresh.since = self.journal.now();
+        }
+        if !held.fresh.paths(number).any(|held| held == path) {
+            self.journal.note((id, view, prefix, path_id));
+        }
         self.attributes.retain(attributes);
         let mut asked = false;
         let mut released = |old| {

@@ -50,6 +50,12 @@ impl Prefix {
         }
     }
 
+    /// The prefix of this length that holds `address`; an IPv4-mapped address is what it maps.
+    pub fn of(address: IpAddr, length: u8) -> Self {
+        let (family, bits) = split(address);
+        Self::new(family, bits, length.min(family.bits()))
+    }
+
     pub fn family(self) -> Family {
         self.family
     }

@@ -38,6 +38,8 @@ pub struct Path {
 pub struct RouteTable {
     /// Its number, while it holds something.
     pub home: Option<Home>,
+    /// When its first route was received.
+    pub since: u64,
     store: Store,
     many: HashMap<u32, Vec<Path>>,
     prefixes: usize,

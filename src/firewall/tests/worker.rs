@@ -167,23 +167,16 @@ fn rules_end_on_time_even_where_the_kernel_refuses_for_a_while() {
 fn who_would_lock_himself_out_must_insist() {
     let rig = Rig::new(settings(&[]));
     let asker = Asker {
-        callers: [
-            "198.51.100.9 9 198.51.100.1 22",
-            "192.0.2.7 51234 198.51.100.1 22",
-        ]
-        .iter()
-        .filter_map(|text| Caller::parse(text))
-        .collect(),
+        caller: Caller::parse("192.0.2.7 51234 198.51.100.1 22"),
         force: false,
     };
     let forced = Asker {
         force: true,
-        ..asker.clone()
+        ..asker
     };
-    let add = |line: &str, asker: &Asker| rig.add_as(&[line], asker.clone());
-    let asker = &asker;
+    let add = |line: &str, asker| rig.add_as(&[line], asker);
     assert!(add("--src 203.0.113.0/24", asker).is_ok());
-    let refusal = add("--src 192.0.2.7", asker).unwrap_err();
+    let refusal = add("--src 192.0.2.0/24", asker).unwrap_err();
     assert!(refusal.needs_force);
     assert!(
         refusal
@@ -195,13 +188,8 @@ fn who_would_lock_himself_out_must_insist() {
     add("--src 192.0.2.0/24", asker).unwrap();
     // now this one alone keeps the door open
     let remove = || Edit::Remove(pass.clone());
-    assert!(
-        rig.handle
-            .edit(remove(), asker.clone())
-            .unwrap_err()
-            .needs_force
-    );
-    rig.handle.edit(remove(), forced.clone()).unwrap();
+    assert!(rig.handle.edit(remove(), asker).unwrap_err().needs_force);
+    rig.handle.edit(remove(), forced).unwrap();
     add("--src 192.0.2.7 --action drop", asker).expect("stopped already");
 
     let refusal = rig.add(&["--action drop"]).unwrap_err();
@@ -210,7 +198,7 @@ fn who_would_lock_himself_out_must_insist() {
         "{refusal:?}"
     );
     rig.add(&["--action count"]).unwrap();
-    add("--action drop --interface eth0", &forced).unwrap();
+    add("--action drop --interface eth0", forced).unwrap();
 }
 
 #[test]

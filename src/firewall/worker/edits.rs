@@ -4,7 +4,6 @@
 use std::time::Instant;
 
 use super::super::book::{self, ShownRule};
-use super::super::guard::Caller;
 use super::super::handle::{Asker, Edit, Edited, Refusal, Settings};
 use super::super::rule::RuleId;
 use super::super::words::Shown;
@@ -15,7 +14,7 @@ impl Worker {
     pub(super) fn edit(
         &mut self,
         edit: Edit,
-        asker: &Asker,
+        asker: Asker,
         now: Instant,
     ) -> Result<Edited, Refusal> {
         let before = self.book.clone();
@@ -26,9 +25,14 @@ impl Worker {
         edited
     }
 
-    fn try_edit(&mut self, edit: Edit, asker: &Asker, now: Instant) -> Result<Edited, Refusal> {
+    fn try_edit(&mut self, edit: Edit, asker: Asker, now: Instant) -> Result<Edited, Refusal> {
         let refused = |refused: book::Refused| Refusal::new(refused.to_string());
-        let callers = self.not_stopped(asker, now);
+        let insecure = |asker: Asker| asker.caller.filter(|_| !asker.force);
+        let stopper = |worker: &Self| {
+            let caller = insecure(asker)?;
+            caller.stopped_by(&worker.compile(now))
+        };
+        let stopped = stopper(self);
         let mut edited = Edited::default();
         match edit {
             Edit::Add { rules, replace } => {
@@ -46,43 +50,25 @@ impl Worker {
             }
             Edit::Flush => edited.removed = self.book.flush(),
         }
-        if callers.is_empty() {
-            return Ok(edited);
-        }
-        let rules = self.compile(now);
-        let stopped = callers
-            .iter()
-            .find_map(|caller| Some((caller, caller.stopped_by(&rules)?)));
-        match stopped {
-            Some((caller, id)) => Err(Refusal {
+        match stopper(self) {
+            Some(id) if stopped.is_none() => Err(Refusal {
                 needs_force: true,
-                why: self.would_stop(id, caller),
+                why: self.would_stop(id, asker),
             }),
-            None => Ok(edited),
+            _ => Ok(edited),
         }
     }
 
-    /// The connections that no rule stops before a change. With force, none of them matters.
-    fn not_stopped(&self, asker: &Asker, now: Instant) -> Vec<Caller> {
-        if asker.force || asker.callers.is_empty() {
-            return Vec::new();
-        }
-        let rules = self.compile(now);
-        let callers = asker.callers.iter().copied();
-        callers
-            .filter(|caller| caller.stopped_by(&rules).is_none())
-            .collect()
-    }
-
-    fn would_stop(&self, id: RuleId, caller: &Caller) -> String {
+    fn would_stop(&self, id: RuleId, asker: Asker) -> String {
         let rule = self.book.iter().find(|shown| shown.id == id);
         let rule = match rule.map(|shown| shown.rule) {
             Some(ShownRule::Entry(entry)) => Shown(&entry.rule).to_string(),
             _ => format!("rule {}", id.0),
         };
+        let client = asker.caller.map(|caller| caller.client.to_string());
         format!(
             "\"{rule}\" would stop your own SSH connection from {}: nothing was changed",
-            caller.client
+            client.unwrap_or_default()
         )
     }
 

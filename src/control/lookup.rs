@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! /v1/lookup: the labels that rfm gives an address, each with its source.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use super::{api, bgp};
+use crate::config;
+use crate::enrich::rib::{RibHandle, SHORTEST_NETWORK, TableId};
+use crate::enrich::{AsnSource, Enricher, Trace};
+
+const UNLABELLED: &str = "none: loopback, link-local and multicast addresses have no labels";
+
+/// `name` is that of the table.
+pub fn lookup(
+    enricher: &Enricher,
+    rib: &RibHandle,
+    config: &config::Enrich,
+    address: IpAddr,
+    (table, name): (TableId, &str),
+) -> api::Lookup {
+    let sources = Sources {
+        trace: enricher.trace(address, table),
+        route: rib.read(|rib| {
+            let best = rib.explain(address, table, 1).into_iter().next();
+            best.filter(|best| best.best)
+                .map(|best| bgp::describe(&best))
+        }),
+        config,
+    };
+    let known = &sources.trace.known;
+    let number = |n: u32| (n > 0).then(|| n.to_string());
+    let text = |text: &Option<std::sync::Arc<str>>| text.as_ref().map(|text| text.to_string());
+    let label = |label: &str, value, source| api::LookupLabel {
+        label: label.to_owned(),
+        value,
+        source: match sources.trace.unlabelled {
+            true => UNLABELLED.to_owned(),
+            false => source,
+        },
+    };
+    api::Lookup {
+        address: address.to_string(),
+        table: name.to_owned(),
+        labels: vec![
+            label("asn", number(known.asn), sources.asn()),
+            label("asn_name", text(&known.asn_name), sources.asn_name()),
+            label("peer_asn", number(known.peer_asn), sources.peer_asn()),
+            label("net", text(&known.net), sources.net()),
+            label("city", text(&known.city), sources.place()),
+            label("country", text(&known.country), sources.place()),
+        ],
+    }
+}
+
+/// Everything that says something of the address.
+struct Sources<'a> {
+    trace: Trace,
+    /// The route that answers, in words.
+    route: Option<String>,
+    config: &'a config::Enrich,
+}
+
+impl Sources<'_> {
+    fn asn(&self) -> String {
+        match self.trace.asn {
+            AsnSource::StaticPrefix => self.network(),
+            AsnSource::Route => self.route(),
+            AsnSource::Database => database(&self.config.mmdb.asn_db),
+            AsnSource::None => match self.trace.route {
+                Some(route) if route.prefix_len < SHORTEST_NETWORK => {
+                    format!("none: a default route, {}", self.route())
+                }
+                Some(_) => format!("none: an AS set at the end of {}", self.route()),
+                None => format!("none: no route, and {}", self.absent("asn_db")),
+            },
+        }
+    }
+
+    fn asn_name(&self) -> String {
+        let known = &self.trace.known;
+        match (&known.asn_name, known.asn) {
+            (Some(_), _) => database(&self.config.mmdb.asn_db),
+            (None, 0) => "none: no ASN".to_owned(),
+            (None, asn) => format!(
+                "none: {}",
+                match self.config.mmdb.asn_db.as_os_str().is_empty() {
+                    true => self.absent("asn_db"),
+                    false => format!("the database does not find AS{asn} for this address"),
+                }
+            ),
+        }
+    }
+
+    fn peer_asn(&self) -> String {
+        match (self.trace.route, self.trace.asn) {
+            (_, AsnSource::StaticPrefix) => {
+                format!("none: the {} replaces the route", self.network())
+            }
+            (None, _) => "none: no route".to_owned(),
+            (Some(_), _) => self.route(),
+        }
+    }
+
+    fn net(&self) -> String {
+        match (&self.trace.known.net, self.trace.network) {
+            (Some(_), _) => self.network(),
+            (None, Some(_)) => format!("none: the {} has no name", self.network()),
+            (None, None) => "none: no static prefix".to_owned(),
+        }
+    }
+
+    fn place(&self) -> String {
+        let known = &self.trace.known;
+        match known.city.is_some() || known.country.is_some() {
+            true => database(&self.config.mmdb.city_db),
+            false => format!("none: {}", self.absent("city_db")),
+        }
+    }
+
+    fn network(&self) -> String {
+        let network = self.trace.network.map(|network| network.to_string());
+        format!("static prefix {}", network.unwrap_or_default())
+    }
+
+    fn route(&self) -> String {
+        // it may have gone since
+        let route = self.route.as_deref();
+        route.unwrap_or("route that has been withdrawn").to_owned()
+    }
+
+    /// Why a database says nothing.
+    fn absent(&self, key: &str) -> String {
+        let mmdb = &self.config.mmdb;
+        let file = match key {
+            "asn_db" => &mmdb.asn_db,
+            _ => &mmdb.city_db,
+        };
+        match file.as_os_str().is_empty() {
+            true => format!("agent.enrich.mmdb.{key} is not set"),
+            false => format!("not in {}", file.display()),
+        }
+    }
+}
+
+fn database(file: &Path) -> String {
+    format!("database {}", file.display())
+}
