@@ -21,9 +21,10 @@ test: need-root ## run every test
 	@scripts/setup.sh build test
 	cargo test --locked
 
-soak: need-root ## ten minutes of garbage on the BMP port (`make test` has one)
+soak: need-root ## ten minutes of garbage on the BMP port, a million random frames (`make test` does a tenth or less)
 	@scripts/setup.sh build test
 	RFM_SOAK_SECONDS=600 cargo test --locked --test bmp_garbage -- --nocapture
+	RFM_SOAK_FRAMES=1000000 cargo test --locked --test bpf_frames -- --nocapture
 
 lint: ## check format and lints of Rust, BPF C and scripts
 	@scripts/setup.sh build lint

@@ -394,7 +394,8 @@ fn difference(before: &Moved, after: &Moved) -> Moved {
         .collect()
 }
 
-fn seen(record: &FlowRecord) -> Record {
+/// A record as the tests compare it.
+pub fn seen(record: &FlowRecord) -> Record {
     let key = &record.key;
     Record {
         ifindex: key.ifindex,

@@ -73,6 +73,14 @@ fn headers() -> Vec<Case> {
                 .pad_with(80, 2),
             Flow::v6(TCP, 40).vlans(10, 0),
         ),
+        Case::flow(
+            "ipv6/no payload, and padding like a header",
+            ether6()
+                .says(60)
+                .bytes(&[58, 0, 1, 4, 0, 0, 0, 0, 0x80, 0])
+                .edit(14 + 5, 0),
+            Flow::v6(60, 40),
+        ),
         // RFC 2675: the length is in the hop-by-hop header
         Case::flow(
             "ipv6/jumbogram",
