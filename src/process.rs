@@ -70,7 +70,17 @@ struct Stat {
 
 impl Stat {
     fn read() -> io::Result<Self> {
-        Self::parse(&fs::read_to_string("/proc/self/stat")?)
+        const PATH: &str = "/proc/self/stat";
+        let text = fs::read_to_string(PATH).map_err(|error| {
+            let mounted = fs::exists("/proc/self").unwrap_or(false);
+            let remedy = if mounted {
+                ""
+            } else {
+                "; /proc is not mounted: mount -t proc proc /proc"
+            };
+            io::Error::new(error.kind(), format!("{PATH}: {error}{remedy}"))
+        })?;
+        Self::parse(&text)
     }
 
     fn parse(text: &str) -> io::Result<Self> {

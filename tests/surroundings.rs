@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::{fs, io};
 
-use common::agent::{Agent, EXACT, config};
+use common::agent::{Agent, EXACT, config, refused};
 use common::lab::{Lab, can_run, run};
 
 #[test]
@@ -88,4 +88,27 @@ fn max_flows_0_follows_the_limit_of_a_control_group_above() {
     // a quarter of the limit, at 160 bytes a flow
     let expected = format!("max_flows = {}\n", LIMIT / 4 / 160);
     assert!(checked.contains(&expected), "{checked}");
+}
+
+#[test]
+fn a_start_without_proc_or_sys_names_the_cause() {
+    if !can_run(&["ip", "sysctl", "unshare", "umount"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    for (folder, expected) in [
+        (
+            "/proc",
+            "/proc/self/stat: No such file or directory (os error 2); /proc is not mounted",
+        ),
+        ("/sys", "/sys is not mounted"),
+    ] {
+        let script = format!("umount -l {folder}; exec \"$@\"");
+        let wrapper = ["unshare", "-m", "sh", "-c", &script, "sh"];
+        let (code, said) = refused(&lab, &namespace, &config(r#"["v0"]"#, EXACT), &wrapper);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains(expected), "{said}");
+        assert!(!said.contains("CONFIG_DEBUG_INFO_BTF"), "{said}");
+    }
 }
