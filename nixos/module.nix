@@ -95,6 +95,7 @@ in
         AmbientCapabilities = "CAP_BPF CAP_NET_ADMIN CAP_PERFMON";
         CapabilityBoundingSet = "CAP_BPF CAP_NET_ADMIN CAP_PERFMON";
         LimitMEMLOCK = "infinity";
+        LimitNOFILE = 262144;
         CPUWeight = 1000;
         NoNewPrivileges = true;
         SystemCallArchitectures = "native";

@@ -2,6 +2,7 @@
 //! What went wrong and was survived: one counter per subsystem (`rfm_errors_total`), and a limit on
 //! the log lines that somebody outside can cause.
 
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -57,6 +58,7 @@ impl Subsystem {
 pub struct Errors {
     counts: [AtomicU64; Subsystem::ALL.len()],
     log: LogLimit,
+    shortages: AtomicU64,
 }
 
 impl Errors {
@@ -82,6 +84,19 @@ impl Errors {
                 n => log::warn!("{}: {message} ({n} more left out)", subsystem.name()),
             }
         }
+    }
+
+    /// Counts an error that means that no file descriptor is left. The servers close idle connections then.
+    pub fn note_shortage(&self, error: &io::Error) {
+        let errno = error.raw_os_error();
+        if errno == Some(libc::EMFILE) || errno == Some(libc::ENFILE) {
+            self.shortages.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How often there was no file descriptor left.
+    pub fn shortages(&self) -> u64 {
+        self.shortages.load(Ordering::Relaxed)
     }
 
     pub fn get(&self, subsystem: Subsystem) -> u64 {

@@ -53,6 +53,7 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod descriptors;
 pub mod enrich;
 pub mod errors;
 pub mod export;

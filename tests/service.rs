@@ -250,6 +250,12 @@ fn the_unit_is_in_order_and_tight() {
     // it says what it does not know, and ends well all the same
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     assert!(output.status.success());
+    // two descriptors for each of 65,535 interfaces, and more
+    let limit = unit.lines().find_map(|l| l.strip_prefix("LimitNOFILE="));
+    let limit: u32 = limit
+        .and_then(|text| text.parse().ok())
+        .expect("LimitNOFILE");
+    assert!(limit > 3 * 65_535, "{limit}");
     let said = run(Command::new("systemd-analyze")
         .args(["security", "--offline=true", "--threshold=17"])
         .arg(&file));

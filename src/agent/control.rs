@@ -27,6 +27,9 @@ use crate::interfaces::Interfaces;
 use crate::links::LinkSocket;
 use crate::live::Live;
 
+/// File descriptors for clients at a time when there are no others.
+pub(super) const RESERVE: usize = 16;
+
 /// What listens, and who may change something there.
 pub(super) struct Control {
     server: Server,
@@ -61,6 +64,7 @@ impl Control {
         let server = Server::unix(listener, errors.clone())
             .map_err(Error::Start)?
             .limits(LIMITS)
+            .reserve(RESERVE)
             .refuse(routes::refuse);
         let access = Access::new(write_group);
         let server = server.large(firewall::large(access.clone()));

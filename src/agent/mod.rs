@@ -89,6 +89,7 @@ pub fn run(file: &Path, config: &Config, steps: Steps) -> Result<(), Error> {
     steps.begin("making the control socket");
     let control = Control::bind(config, &errors)?;
     let settings = settings::load(agent, found.wanted);
+    settings::raise_descriptor_limit(agent, settings.slots);
     steps.begin("starting the threads");
 
     let running = Running {

@@ -3,9 +3,13 @@
 
 use std::time::Duration;
 
+use super::control::RESERVE;
 use crate::bpf::cache;
 use crate::bpf::load::Settings;
 use crate::config::{Agent, Bpf, Machine};
+use crate::descriptors;
+use crate::export::http;
+use crate::flow::key::Direction;
 use crate::flow::{rollup, table, worker};
 
 /// Words in this environment variable, separated by commas, make the agent do as on another kernel:
@@ -43,6 +47,26 @@ pub(super) fn load(agent: &Agent, found: usize) -> Settings {
         flow_cache,
         preemptible: is_preempt_rt(bpf.flow_cache > 0),
         read_kernel: may_read_kernel(),
+    }
+}
+
+/// Raises the limit of file descriptors to what the limits of the configuration need.
+pub(super) fn raise_descriptor_limit(agent: &Agent, slots: u32) {
+    /// Maps, programs, files, and what libraries open for a moment.
+    const OTHERS: u64 = 256;
+    let hooks = Direction::ALL.len() as u64;
+    let servers = 2 * http::Limits::default().connections as u64;
+    let sessions = u64::from(agent.enrich.rib.bmp.max_sessions);
+    // a session's thread has a copy of its socket; an interface may have a link of the firewall too
+    let needed = (hooks + u64::from(agent.firewall.enabled)) * u64::from(slots)
+        + 2 * sessions
+        + servers
+        + RESERVE as u64
+        + OTHERS;
+    if let Err(limit) = descriptors::raise_limit(needed) {
+        log::warn!(
+            "the limit of {limit} file descriptors is less than the {needed} that {slots} interfaces need: raise LimitNOFILE"
+        );
     }
 }
 

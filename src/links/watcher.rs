@@ -216,6 +216,7 @@ impl Watcher {
                 match attach::attach(&self.loaded, kind, position, ifindex, direction) {
                     Ok(new) => *hook = Some(new),
                     Err(error) => {
+                        self.errors.note_shortage(&error);
                         result = Err(format!("attaching at {}: {error}", direction.name()));
                         break;
                     }

@@ -9,6 +9,7 @@ mod craft;
 
 mod changes;
 mod clients;
+mod descriptors;
 mod file;
 mod flows;
 mod kit;

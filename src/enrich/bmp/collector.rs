@@ -167,6 +167,7 @@ impl Collector {
                 Ok((fd, Some(address))) => self.admit(fd, address.ip().to_canonical()),
                 Ok((_, None)) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
                 Err(error) => {
+                    self.monitor.note_shortage(&error.into());
                     self.monitor
                         .fault(Fault::Accept, || format!("accept: {error}"));
                     std::thread::sleep(RETRY);

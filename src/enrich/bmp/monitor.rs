@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! What is told of the sessions: counters for /metrics, and lines for the log.
 
+use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -78,6 +79,11 @@ impl Monitor {
     pub fn fault(&self, fault: Fault, detail: impl FnOnce() -> String) {
         self.faults[fault as usize].fetch_add(1, Ordering::Relaxed);
         self.errors.report(Subsystem::Bmp, fault.name(), detail);
+    }
+
+    /// Reports that no file descriptor is left, if that is the error.
+    pub fn note_shortage(&self, error: &io::Error) {
+        self.errors.note_shortage(error);
     }
 
     /// A session has told who it is.

@@ -19,6 +19,7 @@ use super::connection::{Connection, Shared};
 use super::listen::Listener;
 use super::phase::Phase;
 use super::{Handler, Server};
+use crate::descriptors::Reserve;
 use crate::threads::Heartbeat;
 
 /// Longest wait, so that the heartbeat is fed and a stop is noticed.
@@ -31,6 +32,9 @@ const STOP_GRACE: Duration = Duration::from_millis(400);
 /// and poll(2) would return at once for ever.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
+/// Descriptors of the reserve that a connection takes when there are no others: itself, and files that an answer reads.
+const FROM_RESERVE: usize = 4;
+
 /// Connections accepted between two turns of those that are there.
 const ACCEPT_BATCH: usize = 16;
 
@@ -39,6 +43,9 @@ pub(super) struct Executor<H: Handler> {
     accept_after: Instant,
     connections: Vec<Connection<H>>,
     shared: Rc<Shared<H>>,
+    reserve: Reserve,
+    /// Shortages of descriptors, of whichever thread, for which idle connections were closed.
+    shortages: u64,
 }
 
 impl<H: Handler> Executor<H> {
@@ -47,6 +54,8 @@ impl<H: Handler> Executor<H> {
             listeners: server.listeners,
             accept_after: Instant::now(),
             connections: Vec::new(),
+            reserve: server.reserve,
+            shortages: server.errors.shortages(),
             shared: Rc::new(Shared {
                 handler,
                 allow: server.allow,
@@ -83,6 +92,7 @@ impl<H: Handler> Executor<H> {
         });
         self.close_late();
         self.bound_memory();
+        self.relieve();
         for i in 0..self.listeners.len() {
             if self.listeners[i].ready {
                 self.accept(i);
@@ -203,6 +213,11 @@ impl<H: Handler> Executor<H> {
                     }
                 }
                 Err(Errno::AGAIN) => return,
+                // accept(2) looks for a descriptor before it looks for a connection
+                Err(Errno::MFILE | Errno::NFILE) if !self.listeners[listener].has_waiting() => {
+                    return;
+                }
+                Err(errno @ (Errno::MFILE | Errno::NFILE)) if self.free_descriptors(errno) => {}
                 // The client left before it was its turn.
                 Err(Errno::INTR | Errno::CONNABORTED) => {}
                 Err(errno) => {
@@ -212,6 +227,36 @@ impl<H: Handler> Executor<H> {
                 }
             }
         }
+    }
+
+    /// Refills the reserve, and closes idle connections if a thread has found no file descriptor.
+    fn relieve(&mut self) {
+        if let Some(listener) = self.listeners.first() {
+            self.reserve.fill(listener);
+        }
+        let shortages = self.shared.errors.shortages();
+        if std::mem::replace(&mut self.shortages, shortages) != shortages {
+            self.close_idle();
+        }
+    }
+
+    /// Makes room for a connection that waits; false if there is nothing to free.
+    fn free_descriptors(&mut self, errno: Errno) -> bool {
+        self.shared.errors.note_shortage(&errno.into());
+        self.shortages = self.shared.errors.shortages();
+        self.close_idle() || self.reserve.free(FROM_RESERVE)
+    }
+
+    fn close_idle(&mut self) -> bool {
+        let before = self.connections.len();
+        self.connections.retain(|c| !c.socket().phase().is_idle());
+        let closed = before - self.connections.len();
+        if closed > 0 {
+            self.shared.report("descriptors", || {
+                format!("closed {closed} idle connections: no file descriptor is left; raise LimitNOFILE")
+            });
+        }
+        closed > 0
     }
 
     fn make_room(&mut self) {

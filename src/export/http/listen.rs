@@ -10,6 +10,7 @@ use std::thread::Builder;
 use std::time::Duration;
 
 use crossbeam_channel::bounded;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 
 /// Connections that the kernel completes before they are accepted. A burst above it costs good
@@ -162,6 +163,12 @@ impl Listener {
 
     pub fn address(&self) -> Option<SocketAddr> {
         SocketAddr::try_from(net::getsockname(&self.fd).ok()?).ok()
+    }
+
+    /// Whether a connection waits to be accepted.
+    pub fn has_waiting(&self) -> bool {
+        let mut fds = [PollFd::new(self, PollFlags::IN)];
+        poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
     }
 
     /// The next connection; its address if it came by TCP.

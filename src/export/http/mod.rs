@@ -37,6 +37,7 @@ use hyper::body::Bytes;
 use hyper::http::request;
 use hyper::{Request, Response, StatusCode};
 
+use crate::descriptors::Reserve;
 use crate::errors::{Errors, Subsystem};
 use crate::threads::Heartbeat;
 
@@ -113,6 +114,7 @@ pub struct Server {
     subsystem: Subsystem,
     refuse: Refuse,
     large: Option<Large>,
+    reserve: Reserve,
 }
 
 /// How large a body may be beyond [`Limits::body_bytes`], by the head of its request and who asks.
@@ -146,6 +148,7 @@ impl Server {
             subsystem,
             refuse: respond::status,
             large: None,
+            reserve: Reserve::default(),
         }
     }
 
@@ -166,6 +169,12 @@ impl Server {
         large: impl Fn(&request::Parts, Peer<'_>) -> Option<usize> + Send + 'static,
     ) -> Self {
         self.large = Some(Box::new(large));
+        self
+    }
+
+    /// Keeps so many file descriptors for a time when there are no others.
+    pub fn reserve(mut self, descriptors: usize) -> Self {
+        self.reserve = Reserve::new(descriptors);
         self
     }
 

@@ -84,6 +84,11 @@ impl Phase {
         }
     }
 
+    /// Whether the client may be sent away: it waits for nothing.
+    pub fn is_idle(self) -> bool {
+        matches!(self, Self::Idle { .. } | Self::Lingering { .. })
+    }
+
     /// The lowest makes room: first who is done, then who has sent nothing for longest (dripping
     /// does not count), last who is taking a response.
     pub fn rank(self) -> (u8, Instant) {
