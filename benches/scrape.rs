@@ -407,6 +407,7 @@ fn input<'a>(
         ipfix: &[],
         firewall: None,
         errors,
+        dropped_log_lines: 0,
         parse_errors: &[],
         build: Build {
             version: "0",

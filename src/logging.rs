@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The log goes to standard error: to a person with time and level, to the journal with a priority
-//! that it understands (sd-daemon(3)); the journal has its own clock.
+//! that it understands (sd-daemon(3)); the journal has its own clock. No thread waits for its reader ([`queue`]).
+
+mod queue;
 
 use std::env;
 use std::fmt::Write as _;
@@ -8,17 +10,39 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt;
 use std::sync::{OnceLock, PoisonError, RwLock};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+use std::{io, panic, thread};
 
-use env_logger::{Builder, Logger};
+use env_logger::{Builder, Logger, Target};
 use humantime_serde::re::humantime::format_rfc3339_millis;
 use log::{Level, LevelFilter, Log, Metadata, Record};
+
+use crate::{sandbox, signals};
+use queue::Queue;
+
+/// The queue of thread log; set once, when the log starts.
+static QUEUE: OnceLock<Queue> = OnceLock::new();
+
+/// How long the end of the program waits for the reader of the log.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The log that is written to; another one when its level changes.
 static CURRENT: OnceLock<RwLock<Logger>> = OnceLock::new();
 
 /// Starts the log. The level is in RFM_LOG, else in RUST_LOG, else `info`.
 pub fn start() {
+    match Queue::start(io::stderr(), dropped_line, || {
+        signals::block(&signals::HANDLED);
+        sandbox::drop_capabilities();
+    }) {
+        // only a second call finds it set
+        Ok(queue) => drop(QUEUE.set(queue)),
+        Err(error) => tell(
+            Level::Warn,
+            &format!("cannot start thread log: {error}; threads wait for the reader of the log"),
+        ),
+    }
+    log_panics();
     let mut builder = builder();
     if let Ok(filters) = env::var("RFM_LOG").or_else(|_| env::var("RUST_LOG")) {
         builder.parse_filters(&filters);
@@ -29,6 +53,33 @@ pub fn start() {
     if CURRENT.set(RwLock::new(logger)).is_ok() && log::set_logger(&Front).is_ok() {
         log::set_max_level(level);
     }
+}
+
+/// Writes the lines that wait, before the program ends; not for longer than [`FAREWELL`].
+pub fn finish() {
+    if let Some(queue) = QUEUE.get() {
+        queue.flush(FAREWELL);
+    }
+}
+
+/// Lines that were dropped, since nobody read the log.
+pub fn dropped() -> u64 {
+    QUEUE.get().map_or(0, Queue::dropped)
+}
+
+/// A panic is logged as everything else: the usual hook waits for the reader of standard error.
+fn log_panics() {
+    panic::set_hook(Box::new(|info| {
+        let thread = thread::current();
+        let name = thread.name().unwrap_or("without a name").to_owned();
+        log::error!("thread {name}: {info}");
+    }));
+}
+
+fn dropped_line(dropped: u64) -> String {
+    let now = (!stderr_is_journal()).then(SystemTime::now);
+    let message = format!("{dropped} log lines dropped: nobody read the log");
+    line(Level::Warn, &message, now)
 }
 
 /// Another level from now on, for all parts of the program.
@@ -43,6 +94,9 @@ pub fn set_level(level: LevelFilter) {
 fn builder() -> Builder {
     let journal = stderr_is_journal();
     let mut builder = Builder::new();
+    if let Some(queue) = QUEUE.get() {
+        builder.target(Target::Pipe(Box::new(queue.clone())));
+    }
     builder.filter_level(LevelFilter::Info);
     builder.format(move |out, record| {
         let now = (!journal).then(SystemTime::now);
@@ -87,8 +141,11 @@ pub fn tell(level: Level, message: &str) {
             text
         })
     };
-    // Where standard error is gone, nobody is left to tell.
-    let _ = std::io::stderr().write_all(text.as_bytes());
+    match QUEUE.get() {
+        Some(queue) => queue.push(text.as_bytes()),
+        // without standard error nobody can read it
+        None => drop(io::stderr().write_all(text.as_bytes())),
+    }
 }
 
 /// A message as it is written: with the time `now`, or for the journal without.

@@ -13,16 +13,16 @@ use rfm::{agent, client, logging, memory, signals};
 
 fn main() -> ExitCode {
     memory::return_large_blocks();
-    match args::parse(std::env::args_os())
-        .map_err(Failure::Usage)
-        .and_then(run)
-    {
+    let parsed = args::parse(std::env::args_os()).map_err(Failure::Usage);
+    let code = match parsed.and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             logging::tell(log::Level::Error, &failure.to_string());
             ExitCode::from(failure.exit_code())
         }
-    }
+    };
+    logging::finish();
+    code
 }
 
 fn run(command: Command) -> Result<(), Failure> {

@@ -10,10 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::agent::{Agent, EXACT, PORT, config, refused};
+use common::agent::{Agent, EXACT, PORT, config, http_get, refused};
 use common::books::{Count, SETTLED, settle};
 use common::http::raise_descriptor_limit;
-use common::lab::{Lab, can_run, wait_for};
+use common::lab::{Lab, can_run, end, wait_for};
+use common::metrics::Metrics;
 use common::packet::Sender;
 use common::traffic::{Other, meanwhile, small_frame};
 use rustix::process::{Pid, Signal, kill_process};
@@ -276,4 +277,64 @@ fn sigint_and_sigterm_end_it_soon_in_mid_traffic() {
             assert!(took < Duration::from_secs(3), "{signal:?}: {took:?}");
         }
     });
+}
+
+// A log that nobody reads
+
+/// The pipe behind standard error is full from the start on. Lines are lost, and nothing else.
+#[test]
+fn a_log_that_nobody_reads_stops_nothing() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    let (_reader, mut writer) = std::io::pipe().expect("a pipe");
+    rustix::io::ioctl_fionbio(&writer, true).expect("a flag");
+    while writer.write(&[b'x'; 4096]).is_ok() {}
+    rustix::io::ioctl_fionbio(&writer, false).expect("a flag");
+    let text = config(r#"["v.*", "old.*", "new.*"]"#, EXACT);
+    let file = lab.file("unread.toml", &text);
+    let path = file.to_str().expect("a path in UTF-8");
+    let mut command = namespace.command(env!("CARGO_BIN_EXE_rfm"), &["--config", path]);
+    // far more lines than pipe and queue have room for
+    let command = command.env("RFM_LOG", "trace").stderr(writer);
+    let mut child = command.spawn().expect("a process");
+    let get = |path| http_get(&namespace, PORT, path);
+    let is_healthy = || get("/healthz").is_ok_and(|reply| reply.status == 200);
+    let healthy = wait_for(SETTLED, is_healthy);
+    // each is a line, and each end of it another
+    for _ in 0..60 {
+        namespace.ip("link add old0 type veth peer name old1");
+        thread::sleep(Duration::from_millis(100));
+        namespace.ip("link del old0");
+    }
+    namespace.ip("link add new0 type veth peer name new1");
+    let scrape = || Metrics::parse(&get("/metrics").expect("it answers").body);
+    let attached = || {
+        let of = |n: &Metrics, name: &str| n.sum("rfm_interface_info", &[("ifname", name)]);
+        let metrics = scrape();
+        of(&metrics, "new0") == 1 && of(&metrics, "new1") == 1
+    };
+    let follows = wait_for(SETTLED, attached);
+    let dropped = scrape().get("rfm_log_dropped_lines_total", &[]);
+    // for as long as a thread that waits would take to be called unhealthy
+    thread::sleep(Duration::from_secs(11));
+    let still_healthy = is_healthy();
+    let start = Instant::now();
+    kill_process(Pid::from_child(&child), Signal::TERM).expect("it runs");
+    let mut status = None;
+    wait_for(Duration::from_secs(10), || {
+        status = child.try_wait().expect("our own child");
+        status.is_some()
+    });
+    end(&mut child);
+    assert!(healthy && follows && still_healthy);
+    assert!(dropped > Some(0.0), "{dropped:?}");
+    assert_eq!(status.and_then(|status| status.code()), Some(0));
+    assert!(
+        start.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        start.elapsed()
+    );
 }

@@ -23,6 +23,7 @@ use crate::flow::worker::{self, Request};
 use crate::interfaces::{Books, Interfaces};
 use crate::links::{self, Link, LinkSocket};
 use crate::live::Live;
+use crate::logging;
 use crate::process::ProcessReader;
 
 /// Thread flow answers between two batches; one that does not in this time is stuck.
@@ -128,6 +129,7 @@ impl Scrape {
             ipfix: &self.ipfix.all(),
             firewall: firewall.as_ref(),
             errors: &self.errors,
+            dropped_log_lines: logging::dropped(),
             parse_errors: &parse_errors,
             build: Build {
                 version: env!("RFM_VERSION"),

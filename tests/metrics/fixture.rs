@@ -152,6 +152,7 @@ impl Fixture {
             ipfix: &self.ipfix,
             firewall: self.firewall.as_ref(),
             errors: &self.errors,
+            dropped_log_lines: 7,
             parse_errors: &[("ipv4_version", 3), ("ipv6_short", 0)],
             build: Build {
                 version: "0.1.0",

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/metrics.txt");
 
 /// REFERENCE names that this program has; the promise to dashboards.
-const NAMES: [&str; 67] = [
+const NAMES: [&str; 68] = [
     "rfm_interface_rx_bytes_total",
     "rfm_interface_rx_packets_total",
     "rfm_interface_tx_bytes_total",
@@ -71,6 +71,7 @@ const NAMES: [&str; 67] = [
     "rfm_firewall_blackhole_refused_total",
     "rfm_errors_total",
     "rfm_parse_errors_total",
+    "rfm_log_dropped_lines_total",
     "rfm_build_info",
     "rfm_config_last_reload_successful",
     "rfm_config_last_reload_success_timestamp_seconds",

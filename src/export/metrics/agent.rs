@@ -47,6 +47,12 @@ pub fn families(input: &Input) -> Vec<MetricFamily> {
     families.extend(ipfix(input.ipfix));
     families.extend(input.firewall.iter().flat_map(|r| firewall::families(r)));
     families.extend(errors(input.errors, input.parse_errors));
+    families.push(single(
+        COUNTER,
+        "rfm_log_dropped_lines_total",
+        "Log lines that were dropped because nobody read standard error.",
+        input.dropped_log_lines as f64,
+    ));
     families.extend(build_and_config(input.build, input.reload));
     families.extend(input.process.iter().flat_map(of_process));
     // The encoder refuses a family without samples.

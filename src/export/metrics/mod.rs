@@ -51,6 +51,7 @@ pub struct Input<'a> {
     /// None where it is not enabled, or does not answer.
     pub firewall: Option<&'a Report>,
     pub errors: &'a Errors,
+    pub dropped_log_lines: u64,
     /// Reason, times.
     pub parse_errors: &'a [(&'a str, u64)],
     pub build: Build<'a>,
