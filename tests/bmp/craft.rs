@@ -26,8 +26,9 @@ pub struct Peer {
     pub id: u32,
 }
 
-/// The AS of the routers, in the OPENs they send.
+/// The AS of the routers and their BGP identifier, in the OPENs they send.
 pub const HOME: u32 = 64500;
+pub const HOME_ID: u32 = 0x0a00_0009;
 
 pub fn peer(n: u8) -> Peer {
     Peer {
@@ -172,6 +173,8 @@ pub struct Said {
     pub med: Option<u32>,
     pub origin: u8,
     pub communities: Vec<u32>,
+    pub originator: Option<u32>,
+    pub clusters: Vec<u32>,
 }
 
 impl Said {
@@ -200,13 +203,14 @@ impl Said {
         if let Some(preference) = self.local_pref {
             bytes.extend(attribute(5, &preference.to_be_bytes()));
         }
-        if !self.communities.is_empty() {
-            let value: Vec<u8> = self
-                .communities
-                .iter()
-                .flat_map(|c| c.to_be_bytes())
-                .collect();
-            bytes.extend(attribute(8, &value));
+        if let Some(originator) = self.originator {
+            bytes.extend(attribute(9, &originator.to_be_bytes()));
+        }
+        for (code, words) in [(8, &self.communities), (10, &self.clusters)] {
+            let value: Vec<u8> = words.iter().flat_map(|c| c.to_be_bytes()).collect();
+            if !value.is_empty() {
+                bytes.extend(attribute(code, &value));
+            }
         }
         bytes
     }
@@ -262,7 +266,8 @@ pub fn open(asn: u32, capabilities: &[u8]) -> Vec<u8> {
     let length = 29 + 2 + all.len();
     let mut bytes = vec![0xff; 16];
     bytes.extend((length as u16).to_be_bytes());
-    bytes.extend([1, 4, 0x5b, 0xa0, 0, 90, 10, 0, 0, 9]);
+    bytes.extend([1, 4, 0x5b, 0xa0, 0, 90]);
+    bytes.extend(HOME_ID.to_be_bytes());
     bytes.extend([all.len() as u8 + 2, 2, all.len() as u8]);
     bytes.extend(all);
     bytes

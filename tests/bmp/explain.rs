@@ -44,7 +44,8 @@ fn two(first: &Said, second: &Said) -> Vec<(String, String)> {
     let session = lab.connect("edge");
     for (n, said) in [(1, first), (2, second)] {
         lab.send(session, &peer(n).up());
-        let route = peer(n).announce_with(&[(None, "198.51.100.0/24")], said);
+        let peer = peer(n).flags(POST);
+        let route = peer.announce_with(&[(None, "198.51.100.0/24")], said);
         lab.send(session, &route);
     }
     reasons(&explain(&lab, ADDRESS))
@@ -60,6 +61,12 @@ fn each_step_of_the_decision_is_named() {
             plain(),
             "local preference",
             "local preference 100 < 200",
+        ),
+        (
+            plain(),
+            said(path, |s| s.communities = vec![0xffff_0006]),
+            "LLGR_STALE",
+            "LLGR_STALE: the session it is from ended",
         ),
         (
             plain(),
@@ -310,4 +317,23 @@ fn the_age_is_that_of_the_last_change() {
     assert_eq!(age(&lab), 0);
     lab.pass(9000);
     assert_eq!(age(&lab), 9000);
+}
+
+#[test]
+fn a_route_that_the_router_does_not_use_has_that_reason() {
+    let mut lab = Lab::new();
+    let session = lab.connect("edge");
+    for (n, path) in [(1, &[65001, HOME, 64999][..]), (2, &[65002, 1, 2, 3])] {
+        lab.send(session, &peer(n).up());
+        lab.send(session, &peer(n).announce("198.51.100.0/24", path));
+    }
+    let told = reasons(&explain(&lab, ADDRESS));
+    let expected = [
+        ("10.0.0.2", "longest prefix"),
+        (
+            "10.0.0.1",
+            "the router does not use it: it finds itself in the path",
+        ),
+    ];
+    assert_eq!(told, expected.map(|(peer, why)| (peer.into(), why.into())));
 }

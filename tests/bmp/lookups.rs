@@ -247,8 +247,9 @@ fn prefers(a: &Said, b: &Said, what: &str) {
         let (mut lab, s) = lab(&[peer(1), peer(2)]);
         let (first, second) = if swapped { (2, 1) } else { (1, 2) };
         let prefix = [(None, "198.51.100.0/24")];
-        lab.send(s, &peer(first).announce_with(&prefix, a));
-        lab.send(s, &peer(second).announce_with(&prefix, b));
+        let from = |n| peer(n).flags(POST);
+        lab.send(s, &from(first).announce_with(&prefix, a));
+        lab.send(s, &from(second).announce_with(&prefix, b));
         let expected = a.segments.last().unwrap().1.last().copied();
         assert_eq!(Some(lab.origin("198.51.100.1")), expected, "{what}");
     }

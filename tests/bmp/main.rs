@@ -7,6 +7,7 @@ mod blackhole;
 mod captures;
 mod craft;
 mod data;
+mod decision;
 mod decoding;
 mod explain;
 mod joined;

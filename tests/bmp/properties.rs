@@ -131,6 +131,11 @@ impl List {
 /// IPv4 unicast, both ways.
 const ADD_PATH: [u8; 6] = [69, 4, 0, 1, 1, 3];
 
+/// A view whose LOCAL_PREF counts, also that of an external peer.
+fn post(n: u8) -> Peer {
+    peer(n).flags(POST)
+}
+
 fn start(lab: &mut Lab) -> usize {
     let s = lab.connect("r1");
     for n in 1..4 {
@@ -150,9 +155,9 @@ fn check(events: &[Event]) {
                     local_pref: Some(local_pref),
                     ..Said::new(&[65001, origin])
                 };
-                lab.send(s, &peer(p).announce_with(&[(id, PREFIXES[n])], &said));
+                lab.send(s, &post(p).announce_with(&[(id, PREFIXES[n])], &said));
             }
-            Event::Withdraw(p, n, id) => lab.send(s, &peer(p).withdraw_with(id, PREFIXES[n])),
+            Event::Withdraw(p, n, id) => lab.send(s, &post(p).withdraw_with(id, PREFIXES[n])),
             Event::PeerDown(p) => {
                 lab.send(s, &peer(p).down());
                 lab.send(s, &peer(p).up_with(&ADD_PATH));
@@ -161,7 +166,7 @@ fn check(events: &[Event]) {
                 lab.disconnect(s);
                 s = start(&mut lab);
             }
-            Event::EndOfRib(p) => lab.send(s, &peer(p).end_of_rib()),
+            Event::EndOfRib(p) => lab.send(s, &post(p).end_of_rib()),
             Event::Pass => lab.pass(STALE / 3),
         }
         list.apply(event, lab.now);

@@ -194,6 +194,7 @@ impl<'a> Update<'a> {
             looped: received(&path, context, neighbour_asn).any(|asn| own.contains(asn))
                 || bgp_id
                     .is_some_and(|id| raw.originator_id == Some(id) || cluster_list.contains(&id)),
+            of_member: path.begins_in_confederation(),
             blackhole: carries(BLACKHOLE),
             discard: context.discard.iter().copied().any(carries),
             path,

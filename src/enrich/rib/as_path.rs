@@ -125,6 +125,13 @@ impl AsPath {
         own
     }
 
+    /// Whether the path begins inside of a confederation.
+    pub fn begins_in_confederation(&self) -> bool {
+        self.segments
+            .first()
+            .is_some_and(|(kind, _)| kind.is_confed())
+    }
+
     pub fn contains(&self, asn: u32) -> bool {
         self.asns.contains(&asn)
     }

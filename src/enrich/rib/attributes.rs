@@ -42,6 +42,8 @@ pub struct Attributes {
     /// The router finds itself in AS_PATH, ORIGINATOR_ID or CLUSTER_LIST: as received, it does not use
     /// the route (RFC 4271 section 9.1.2, RFC 4456 section 8).
     pub looped: bool,
+    /// The path begins with a segment of a confederation: a member sent it (RFC 5065).
+    pub of_member: bool,
     /// Carries the BLACKHOLE community (RFC 7999).
     pub blackhole: bool,
     /// Carries one of those by which the configuration lets neighbours ask for a blackhole.
@@ -73,8 +75,10 @@ pub struct Interner {
     exits: Shared<Exit>,
     preferences: Shared<Preference>,
     details: Bytes,
-    /// How many of them ask to discard: mostly none, and then nobody need look.
+    /// How many of them ask to discard, and in how many the router finds itself: mostly none, and then
+    /// nobody need look.
     discarding: usize,
+    looping: usize,
 }
 
 /// Numbers by the hash of what they stand for.
@@ -120,6 +124,7 @@ pub struct Preference {
     origin: u8,
     llgr_stale: bool,
     looped: bool,
+    of_member: bool,
 }
 
 impl Attributes {
@@ -148,6 +153,7 @@ impl Attributes {
             origin: self.origin,
             llgr_stale: self.llgr_stale,
             looped: self.looped,
+            of_member: self.of_member,
         }
     }
 
@@ -215,6 +221,7 @@ impl Interner {
                 slot.insert(i);
                 self.index.len += 1;
                 self.discarding += usize::from(attributes.discard);
+                self.looping += usize::from(attributes.looped);
                 let kept = Kept {
                     preference,
                     details: self.details.insert(&details),
@@ -252,6 +259,7 @@ impl Interner {
             return;
         }
         self.discarding -= usize::from(self.exits.get(told.exit).discard);
+        self.looping -= usize::from(self.preferences.get(kept.preference).looped);
         self.exits.release(told.exit);
         self.preferences.release(kept.preference);
         self.details.remove(kept.details);
@@ -273,6 +281,7 @@ impl Interner {
             originator_id: preference.originator_id,
             llgr_stale: preference.llgr_stale,
             looped: preference.looped,
+            of_member: preference.of_member,
             blackhole: exit.blackhole,
             discard: exit.discard,
             ..Attributes::default()
@@ -296,6 +305,11 @@ impl Interner {
 
     pub fn asks_to_discard(&self, id: AttributesId) -> bool {
         self.discarding > 0 && self.exit(id).discard
+    }
+
+    /// See [`Attributes::looped`].
+    pub fn is_looped(&self, id: AttributesId) -> bool {
+        self.looping > 0 && self.preference(id).looped
     }
 
     pub fn neighbour_asn(&self, id: AttributesId) -> u32 {
@@ -378,9 +392,9 @@ impl Preference {
         self.llgr_stale
     }
 
-    /// See [`Attributes::looped`].
-    pub fn looped(self) -> bool {
-        self.looped
+    /// See [`Attributes::of_member`].
+    pub fn of_member(self) -> bool {
+        self.of_member
     }
 }
 

@@ -5,13 +5,16 @@ use std::cmp::{Ordering, Reverse};
 use std::net::IpAddr;
 
 use super::Rib;
-use super::attributes::{AttributesId, Preference};
+use super::attributes::{AttributesId, DEFAULT_LOCAL_PREF, Preference};
 use super::lookup::Answer;
+use super::peer::{PeerInfo, View};
 use super::routes::Path;
 
 /// The steps of the decision process, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
+    /// A route without LLGR_STALE (RFC 9494 section 4.3).
+    LlgrStale,
     /// A Loc-RIB goes before a post-policy view, and that before a pre-policy view.
     View,
     /// The higher LOCAL_PREF (RFC 4271 section 9.1.1).
@@ -24,8 +27,10 @@ pub enum Step {
     Med,
     /// External before internal, d). There is no interior cost to compare in e).
     External,
-    /// The lower BGP identifier, f).
+    /// The lower BGP identifier, f), or ORIGINATOR_ID in its place (RFC 4456 section 9).
     Identifier,
+    /// The shorter CLUSTER_LIST (RFC 4456 section 9).
+    ClusterList,
     /// The lower peer address, g).
     Address,
     /// The newer session. From here on the steps only make the choice definite.
@@ -38,6 +43,7 @@ impl Step {
     /// The name that the operator reads.
     pub fn name(self) -> &'static str {
         match self {
+            Self::LlgrStale => "LLGR_STALE",
             Self::View => "view",
             Self::LocalPref => "local preference",
             Self::PathLength => "AS path length",
@@ -45,6 +51,7 @@ impl Step {
             Self::Med => "MED",
             Self::External => "eBGP over iBGP",
             Self::Identifier => "lowest BGP identifier",
+            Self::ClusterList => "shortest CLUSTER_LIST",
             Self::Address => "lowest peer address",
             Self::Session => "newest session",
             Self::PathId => "lowest path identifier",
@@ -58,26 +65,57 @@ pub(super) struct Candidate {
     pub attributes: AttributesId,
     pub answer: Answer,
     pub path_id: Option<u32>,
+    /// It takes no part: see [`Rib::is_looped`].
+    pub looped: bool,
     preference: Preference,
+    pub local_pref: u32,
     neighbour_asn: u32,
     internal: bool,
-    bgp_id: u32,
-    address: IpAddr,
+    pub identifier: u32,
+    pub clusters: u16,
+    pub address: IpAddr,
     /// Of the router's session: a later one has a higher number.
     serial: u64,
 }
 
 impl Rib {
+    /// A pre-policy view has what a peer sent. The router does not use a route in which it finds itself
+    /// (RFC 4271 section 9.1.2, RFC 4456 section 8). After import policy it has accepted it
+    /// (`allowas-in`).
+    pub(super) fn is_looped(&self, view: View, attributes: AttributesId) -> bool {
+        view == View::PrePolicy && self.attributes.is_looped(attributes)
+    }
+
     pub(super) fn candidate(&self, answer: Answer, path: Path) -> Candidate {
         let peer = &self.peers[answer.peer];
+        let preference = self.attributes.preference(path.attributes);
+        let PeerInfo {
+            internal, bgp_id, ..
+        } = peer.info;
+        // RFC 4271 section 5.1.5: as received of an external peer it is ignored. Members of a confederation
+        // use it among themselves (RFC 5065 section 4).
+        let has_local_pref = answer.view != View::PrePolicy || internal || preference.of_member();
+        // within an AS only: RFC 7606 section 7.9
+        let reflected = internal || answer.view == View::LocRib;
+        let originator = preference.originator_id().filter(|_| reflected);
         Candidate {
             attributes: path.attributes,
             answer,
             path_id: path.id,
-            preference: self.attributes.preference(path.attributes),
+            looped: self.is_looped(answer.view, path.attributes),
+            preference,
+            local_pref: match has_local_pref {
+                true => preference.local_pref(),
+                false => DEFAULT_LOCAL_PREF,
+            },
             neighbour_asn: self.attributes.neighbour_asn(path.attributes),
-            internal: peer.info.internal,
-            bgp_id: peer.info.bgp_id,
+            // RFC 5065 section 5.3: other members of the confederation count as internal
+            internal: internal || preference.of_member() && answer.view != View::LocRib,
+            identifier: originator.unwrap_or(bgp_id),
+            clusters: match reflected {
+                true => preference.cluster_list_length(),
+                false => 0,
+            },
             address: peer.key.address,
             serial: self.routers[peer.router].serial,
         }
@@ -91,7 +129,7 @@ impl Rib {
 /// of more than two is what [`choose`] returns.
 pub(super) fn compare(a: &Candidate, b: &Candidate) -> (Ordering, Step) {
     let med = || match a.neighbour_asn == b.neighbour_asn {
-        true => a.preference.med().cmp(&b.preference.med()),
+        true => a.med().cmp(&b.med()),
         false => Ordering::Equal,
     };
     let broad = compare_broadly(a, b);
@@ -105,9 +143,23 @@ pub(super) fn compare(a: &Candidate, b: &Candidate) -> (Ordering, Step) {
     }
 }
 
+impl Candidate {
+    pub fn path_length(&self) -> u16 {
+        self.preference.path_length()
+    }
+
+    pub fn origin(&self) -> u8 {
+        self.preference.origin()
+    }
+
+    pub fn med(&self) -> u32 {
+        self.preference.med()
+    }
+}
+
 /// Returns the best candidate.
 pub(super) fn choose(candidates: impl IntoIterator<Item = Candidate>) -> Option<Candidate> {
-    let mut candidates = candidates.into_iter();
+    let mut candidates = candidates.into_iter().filter(|c| !c.looped);
     let mut best = candidates.next()?;
     let mut equals = Vec::new();
     for candidate in candidates {
@@ -125,45 +177,42 @@ pub(super) fn choose(candidates: impl IntoIterator<Item = Candidate>) -> Option<
     }
     equals.push(best);
     // the least MED of each neighbor AS stays
-    let by_neighbour = |c: &Candidate| (c.neighbour_asn, c.preference.med());
+    let by_neighbour = |c: &Candidate| (c.neighbour_asn, c.med());
     equals.sort_unstable_by_key(by_neighbour);
     let neighbours = equals.chunk_by(|a, b| a.neighbour_asn == b.neighbour_asn);
     neighbours
-        .flat_map(|all| {
-            all.iter()
-                .take_while(|c| c.preference.med() == all[0].preference.med())
-        })
+        .flat_map(|all| all.iter().take_while(|c| c.med() == all[0].med()))
         .min_by(|a, b| compare_finely(a, b).0)
         .copied()
 }
 
 /// The step at which a candidate lost to the best one. `all` are the candidates of the prefix: a third one
 /// may have had the lower MED.
-pub(super) fn lost_at<'a>(
-    candidate: &Candidate,
-    best: &Candidate,
-    all: impl IntoIterator<Item = &'a Candidate>,
-) -> Step {
+pub(super) fn lost_at(candidate: &Candidate, best: &Candidate, all: &[Candidate]) -> Step {
     let (_, step) = compare(candidate, best);
-    let beats_by_med = |rival: &Candidate| {
-        let (order, step) = compare(rival, candidate);
-        (order, step) == (Ordering::Less, Step::Med)
-    };
-    match step > Step::Med && all.into_iter().any(beats_by_med) {
+    match step > Step::Med && least_med(candidate, all) < candidate.med() {
         true => Step::Med,
         false => step,
     }
+}
+
+/// The least MED of the candidates that are equal up to MED and of the same neighbor AS.
+pub(super) fn least_med(candidate: &Candidate, all: &[Candidate]) -> u32 {
+    let comparable = |other: &&Candidate| {
+        other.neighbour_asn == candidate.neighbour_asn
+            && compare_broadly(other, candidate).0.is_eq()
+    };
+    let meds = all.iter().filter(comparable).map(Candidate::med);
+    meds.fold(candidate.med(), u32::min)
 }
 
 /// The steps before MED.
 fn compare_broadly(a: &Candidate, b: &Candidate) -> (Ordering, Step) {
     let (own, other) = (&a.preference, &b.preference);
     first_of([
+        (own.llgr_stale().cmp(&other.llgr_stale()), Step::LlgrStale),
         (a.answer.view.cmp(&b.answer.view), Step::View),
-        (
-            own.local_pref().cmp(&other.local_pref()).reverse(),
-            Step::LocalPref,
-        ),
+        (a.local_pref.cmp(&b.local_pref).reverse(), Step::LocalPref),
         (
             own.path_length().cmp(&other.path_length()),
             Step::PathLength,
@@ -176,7 +225,8 @@ fn compare_broadly(a: &Candidate, b: &Candidate) -> (Ordering, Step) {
 fn compare_finely(a: &Candidate, b: &Candidate) -> (Ordering, Step) {
     first_of([
         (a.internal.cmp(&b.internal), Step::External),
-        (a.bgp_id.cmp(&b.bgp_id), Step::Identifier),
+        (a.identifier.cmp(&b.identifier), Step::Identifier),
+        (a.clusters.cmp(&b.clusters), Step::ClusterList),
         (a.address.cmp(&b.address), Step::Address),
         (Reverse(a.serial).cmp(&Reverse(b.serial)), Step::Session),
         (a.path_id.cmp(&b.path_id), Step::PathId),

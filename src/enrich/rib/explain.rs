@@ -2,9 +2,9 @@
 //! Every route for an address, which one answers, and what the others lost by: what a lookup does,
 //! told step by step.
 
-use std::net::IpAddr;
+use std::fmt::Display;
+use std::net::{IpAddr, Ipv4Addr};
 
-use super::attributes::Attributes;
 use super::blackhole::BlackholeRefusal;
 use super::counts::HeldRoute;
 use super::decision::{self, Candidate, Step};
@@ -224,6 +224,9 @@ impl Rib {
         let Some(candidate) = &found.candidate else {
             return (None, self.other_view(found));
         };
+        if candidate.looped {
+            return (None, NOT_USED.to_owned());
+        }
         let rank = candidate.answer.rank;
         if rank != best.rank {
             return (None, rank_lost(rank, best.rank).to_owned());
@@ -231,55 +234,22 @@ impl Rib {
         if found.prefix != winner.prefix {
             return (None, "a longer prefix matches".into());
         }
-        let rivals = all
+        let rivals: Vec<_> = all
             .iter()
             .filter(|other| other.prefix == found.prefix)
-            .filter_map(|other| other.candidate.as_ref())
-            .filter(|other| other.answer.rank == rank);
-        let step = decision::lost_at(candidate, &winner.candidate, rivals);
-        (Some(step), self.describe(step, found, winner, all))
+            .filter_map(|other| other.candidate)
+            .filter(|other| other.answer.rank == rank && !other.looped)
+            .collect();
+        let step = decision::lost_at(candidate, &winner.candidate, &rivals);
+        let least_med = decision::least_med(candidate, &rivals);
+        let words = describe(step, candidate, &winner.candidate, least_med);
+        (Some(step), words)
     }
 
     fn post_policy_answers(&self, found: &Found) -> bool {
         let family = found.route.prefix.family();
         self.standing(found.peer_id, View::PostPolicy, family)
             .is_some()
-    }
-
-    /// The values that differ at the step at which a route lost.
-    fn describe(&self, step: Step, found: &Found, winner: &Winner, all: &[Found]) -> String {
-        let candidate = &winner.candidate;
-        let best = self.attributes.get(candidate.attributes);
-        let own = &found.route.attributes;
-        let best_peer = &self.peers[candidate.answer.peer];
-        match step {
-            Step::View => "a Loc-RIB or post-policy view goes first".into(),
-            Step::LocalPref => {
-                let [own, best] = [own, &best].map(|a| a.preference().local_pref());
-                format!("local preference {own} < {best}")
-            }
-            Step::PathLength => {
-                format!("AS path length {} > {}", own.path_length, best.path_length)
-            }
-            Step::Origin => format!("origin {} > {}", own.origin, best.origin),
-            Step::Med => {
-                let [own, best] = [own, &best].map(|a| a.preference().med());
-                let least = least_med(found, all).unwrap_or(best);
-                format!("MED {own} > {least} of the same neighbour")
-            }
-            Step::External => "iBGP after eBGP".into(),
-            Step::Identifier => {
-                let ids = [found.peer.info.bgp_id, best_peer.info.bgp_id];
-                let [own, best] = ids.map(std::net::Ipv4Addr::from);
-                format!("BGP identifier {own} > {best}")
-            }
-            Step::Address => {
-                let (own, best) = (found.peer.key.address, best_peer.key.address);
-                format!("peer address {own} > {best}")
-            }
-            Step::Session => "an older session".into(),
-            Step::PathId => "a higher path identifier".into(),
-        }
     }
 }
 
@@ -315,23 +285,35 @@ fn is_winner(found: &Found, winner: &Winner) -> bool {
         && found.route.path_id == candidate.path_id
 }
 
-/// The least MED of those that are equal up to it and come from the same neighbour.
-fn least_med(found: &Found, all: &[Found]) -> Option<u32> {
-    let equal = |a: &Attributes| {
-        let key = |a: &Attributes| {
-            let preference = a.preference().local_pref();
-            (preference, a.path_length, a.origin, a.neighbour_asn)
-        };
-        key(a) == key(&found.route.attributes)
+/// The values that differ at the step at which a route lost.
+fn describe(step: Step, own: &Candidate, best: &Candidate, least_med: u32) -> String {
+    let name = match step {
+        Step::LocalPref => "local preference",
+        Step::PathLength => "AS path length",
+        Step::Origin => "origin",
+        Step::Identifier => "BGP identifier",
+        Step::ClusterList => "CLUSTER_LIST length",
+        _ => "peer address",
     };
-    let rivals = all.iter().filter(|other| {
-        other.prefix == found.prefix
-            && other.view == found.view
-            && other.candidate.map(|c| c.answer.rank) == found.candidate.map(|c| c.answer.rank)
-    });
-    let attributes = rivals.map(|other| &other.route.attributes);
-    let equals = attributes.filter(|a| equal(a));
-    equals.map(|a| a.preference().med()).min()
+    let values =
+        |own: &dyn Display, sign, best: &dyn Display| format!("{} {own} {sign} {best}", name);
+    match step {
+        Step::LlgrStale => "LLGR_STALE: the session it is from ended".into(),
+        Step::View => "a Loc-RIB or post-policy view is preferred".into(),
+        Step::LocalPref => values(&own.local_pref, "<", &best.local_pref),
+        Step::PathLength => values(&own.path_length(), ">", &best.path_length()),
+        Step::Origin => values(&own.origin(), ">", &best.origin()),
+        Step::Med => format!("MED {} > {least_med} of the same neighbour", own.med()),
+        Step::External => "iBGP after eBGP".into(),
+        Step::Identifier => {
+            let [own, best] = [own, best].map(|c| Ipv4Addr::from(c.identifier));
+            values(&own, ">", &best)
+        }
+        Step::ClusterList => values(&own.clusters, ">", &best.clusters),
+        Step::Address => values(&own.address, ">", &best.address),
+        Step::Session => "an older session".into(),
+        Step::PathId => "a higher path identifier".into(),
+    }
 }
 
 fn rank_lost(own: Rank, best: Rank) -> &'static str {

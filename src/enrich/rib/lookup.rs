@@ -116,6 +116,7 @@ impl Rib {
         let visit = |prefix: u32, length: u8| {
             found = match routes.sole(prefix) {
                 Sole::None => None,
+                Sole::Path(attributes) if self.is_looped(place.view, attributes) => None,
                 Sole::Path(attributes) => Some((length, attributes)),
                 Sole::Many => {
                     let best = self.best(place.table, family, prefix);
