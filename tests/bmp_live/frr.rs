@@ -46,12 +46,30 @@ impl Frr {
     }
 }
 
+impl Frr {
+    /// Each version that is here.
+    pub fn versions() -> Vec<Self> {
+        let newest = Self::newest();
+        let mut all = vec![AS_DOCUMENTED];
+        if newest.bgpd != BGPD {
+            all.push(newest);
+        }
+        all
+    }
+}
+
 impl Daemon for Frr {
     fn configure(&self, lab: &Lab) {
         let mut text = format!(
             "router bgp {HOME}\n bgp router-id {HERE}\n no bgp ebgp-requires-policy\n \
              no bgp default ipv4-unicast\n no bgp network import-check\n"
         );
+        // FRR resets sessions that are configured before a confederation
+        let (first, rest): (Vec<_>, Vec<_>) = self
+            .more
+            .split_inclusive('\n')
+            .partition(|line| line.starts_with(" bgp "));
+        text += &first.concat();
         for neighbour in [WEST, EAST] {
             let (address, asn) = (neighbour.local, neighbour.asn);
             text += &format!(
@@ -65,7 +83,7 @@ impl Daemon for Frr {
                 );
             }
         }
-        text += self.more;
+        text += &rest.concat();
         text += "exit\n";
         lab.file("frr.conf", &(text + &bmp(self.view)));
     }

@@ -7,7 +7,7 @@ use crate::readme::stanza;
 use crate::site::{EAST, HERE, WEST};
 use crate::{blackhole, origins, steps};
 
-struct Gobgp;
+pub struct Gobgp;
 
 impl Daemon for Gobgp {
     fn configure(&self, lab: &Lab) {
@@ -40,7 +40,7 @@ impl Daemon for Gobgp {
     }
 }
 
-fn there() -> bool {
+pub fn there() -> bool {
     can_run(&["ip", "sysctl", "ss", "gobgpd"])
 }
 

@@ -12,6 +12,8 @@ mod frr;
 mod gobgp;
 mod link_local;
 mod origins;
+mod own_as;
+mod own_routes;
 mod readme;
 mod site;
 mod speaker;

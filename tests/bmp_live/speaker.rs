@@ -100,6 +100,10 @@ impl Speaker {
         let (address, nlri) = nlri(prefix);
         let mut attributes = attribute(0x40, 1, &[0]);
         attributes.extend(attribute(0x40, 2, &path.bytes()));
+        if !path.members.is_empty() {
+            // RFC 5065 section 5.3: members of a confederation send LOCAL_PREF
+            attributes.extend(attribute(0x40, 5, &100_u32.to_be_bytes()));
+        }
         let communities: Vec<u8> = communities.iter().flat_map(|c| c.to_be_bytes()).collect();
         if !communities.is_empty() {
             attributes.extend(attribute(0xc0, 8, &communities));
@@ -163,6 +167,15 @@ impl<'a> Path<'a> {
             members: &[],
             sequence,
             set,
+        }
+    }
+
+    /// Through members of the own confederation (RFC 5065).
+    pub const fn through(members: &'a [u32], sequence: &'a [u32]) -> Self {
+        Self {
+            members,
+            sequence,
+            set: &[],
         }
     }
 
