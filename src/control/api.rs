@@ -325,6 +325,8 @@ pub struct RibRoute {
     pub router: String,
     pub peer: String,
     pub peer_asn: Option<u32>,
+    /// As the peer names itself in its OPEN.
+    pub peer_name: Option<String>,
     pub view: String,
     pub path_id: Option<u32>,
     pub stale: bool,

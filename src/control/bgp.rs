@@ -73,9 +73,10 @@ impl Bgp for RibAndSessions {
 /// A route in a few words.
 pub(super) fn describe(explained: &Explained) -> String {
     let route = &explained.route;
-    let asn = match explained.peer_asn {
-        0 => String::new(),
-        asn => format!(" (AS{asn})"),
+    let asn = match (explained.peer_asn, &explained.peer_name) {
+        (0, _) => String::new(),
+        (asn, None) => format!(" (AS{asn})"),
+        (asn, Some(name)) => format!(" (AS{asn}, {name})"),
     };
     format!(
         "BGP route {} of {}{asn}, {} of {}",
@@ -118,6 +119,7 @@ fn route(explained: &Explained) -> api::RibRoute {
         router: label(route.router, &explained.sys_name),
         peer: peer_name(&route.peer),
         peer_asn: number(explained.peer_asn),
+        peer_name: explained.peer_name.clone(),
         view: view(route.view).to_owned(),
         path_id: route.path_id,
         stale: route.stale,

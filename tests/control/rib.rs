@@ -35,7 +35,11 @@ fn rib_tells_every_route_and_which_wins() {
         let mut said = Said::new(&[65000 + u32::from(n), 64999]);
         said.local_pref = Some(preference);
         said.communities = vec![64500 << 16 | 1, 0xffff_ff01];
-        bytes.extend(peer(n).up());
+        bytes.extend(match n {
+            1 => peer(n).up(),
+            // its host name
+            _ => peer(n).up_with(b"\x49\x06\x04west\x00"),
+        });
         bytes.extend(peer(n).announce_with(&[(None, "198.51.100.0/24")], &said));
     }
     let router = rig.namespace.inside(|| {
@@ -65,6 +69,7 @@ fn rib_tells_every_route_and_which_wins() {
         ("as_path_length", json!(2)),
         ("as_path", json!("65002 64999")),
         ("peer_asn", json!(65002)),
+        ("peer_name", json!("west")),
         ("communities", json!(["64500:1", "65535:65281"])),
         ("large_communities", json!([])),
         ("local_pref_sent", json!(true)),
@@ -93,7 +98,7 @@ fn rib_tells_every_route_and_which_wins() {
         "198.51.100.7 in table global: 198.51.100.0/24, origin AS64999, neighbor AS65002"
     );
     for line in [
-        "> 198.51.100.0/24 from 10.0.0.2 (AS65002), pre-policy",
+        "> 198.51.100.0/24 from 10.0.0.2 (AS65002, west), pre-policy",
         "    AS path      65002 64999",
         "    communities  64500:1 65535:65281",
         "    chosen by    local preference",

@@ -43,9 +43,10 @@ pub fn rib(answer: &api::RibAnswer) -> String {
 /// A route in lines of a name and a value each.
 fn block(route: &api::RibRoute) -> String {
     let mark = if route.best { ">" } else { " " };
-    let peer = match route.peer_asn {
-        Some(asn) => format!("{} (AS{asn})", route.peer),
-        None => route.peer.clone(),
+    let peer = match (route.peer_asn, &route.peer_name) {
+        (Some(asn), Some(name)) => format!("{} (AS{asn}, {name})", route.peer),
+        (Some(asn), None) => format!("{} (AS{asn})", route.peer),
+        (None, _) => route.peer.clone(),
     };
     let path_id = route.path_id.map(|id| format!(", path {id}"));
     let head = format!(

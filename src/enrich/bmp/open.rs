@@ -10,6 +10,10 @@ const CAPABILITIES: u8 = 2;
 const EXTENDED: u8 = 255;
 const FOUR_OCTET_AS: u8 = 65;
 const ADD_PATH: u8 = 69;
+/// draft-walton-bgp-hostname-capability: sent by FRR and GoBGP, and by BIRD if configured.
+const HOSTNAME: u8 = 73;
+/// Bytes of a host name that are kept.
+const MAX_HOSTNAME: usize = 64;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Open {
@@ -17,6 +21,8 @@ pub struct Open {
     pub bgp_id: u32,
     /// Families with Add-Path (RFC 7911 section 4): 1 = receives, 2 = sends.
     add_path: Vec<(AfiSafi, u8)>,
+    /// As the speaker names itself.
+    pub hostname: Option<String>,
 }
 
 impl Open {
@@ -68,6 +74,13 @@ impl Open {
                     {
                         self.add_path.push((AfiSafi { afi, safi }, mode));
                     }
+                }
+                HOSTNAME => {
+                    // only for people: one that cannot be read is no fault of the OPEN
+                    let length = value.u8().map_or(0, usize::from);
+                    let name = value.take(length).unwrap_or_default();
+                    let name = String::from_utf8_lossy(&name[..name.len().min(MAX_HOSTNAME)]);
+                    self.hostname = (!name.is_empty()).then(|| name.into_owned());
                 }
                 _ => {}
             }
@@ -168,6 +181,23 @@ mod tests {
             ..Open::default()
         };
         assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn the_host_name_is_read_and_bounded() {
+        let with = |value: &[u8]| {
+            let length = value.len() as u8;
+            let mut parameters = vec![length + 4, CAPABILITIES, length + 2, HOSTNAME, length];
+            parameters.extend(value);
+            let read = Open::read(&open(65001, &parameters)).unwrap();
+            read.unwrap().hostname
+        };
+        assert_eq!(with(b"\x04west\x03lan"), Some("west".into()));
+        assert_eq!(with(b"\x00\x00"), None);
+        assert_eq!(with(b"\x09west"), None);
+        assert_eq!(with(b""), None);
+        let long = [&[200][..], &[b'x'; 200]].concat();
+        assert_eq!(with(&long), Some("x".repeat(MAX_HOSTNAME)));
     }
 
     #[test]

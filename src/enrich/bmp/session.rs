@@ -278,6 +278,8 @@ impl Session {
         if is_loc_rib {
             rib.set_filtered(peer, header.filtered);
         }
+        let received = opens.received.as_ref();
+        rib.set_peer_name(peer, received.and_then(|open| open.hostname.as_deref()));
         let state = Peer::new(header, opens, internal, self.sender, &self.home);
         self.peers.insert(peer, state);
         Some(peer)

@@ -26,6 +26,8 @@ pub struct Explained {
     pub sys_name: String,
     /// The AS of the peer; 0 if it is not known.
     pub peer_asn: u32,
+    /// As the peer names itself.
+    pub peer_name: Option<String>,
     pub age: Age,
     pub best: bool,
     /// Why it is the best, or what it lost by.
@@ -171,6 +173,7 @@ impl Rib {
             route: found.route.clone(),
             sys_name: self.routers[found.peer.router].identity.sys_name.clone(),
             peer_asn: found.peer.info.asn,
+            peer_name: found.peer.name.as_deref().map(str::to_owned),
             age: found.age,
             best,
             reason,

@@ -221,6 +221,8 @@ pub(super) struct Peer {
     pub router: u32,
     pub key: PeerKey,
     pub info: PeerInfo,
+    /// As the peer names itself.
+    pub name: Option<Box<str>>,
     /// The table its routes belong to; without one they are not kept.
     pub table: Option<TableId>,
     /// Up in the router's present session.
@@ -256,6 +258,7 @@ impl Peer {
             router,
             key,
             info,
+            name: None,
             table,
             up: false,
             up_place: 0,

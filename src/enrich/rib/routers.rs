@@ -163,6 +163,11 @@ impl Rib {
         Ok(PeerId(id))
     }
 
+    /// Sets the name that operators see beside the address of a peer.
+    pub fn set_peer_name(&mut self, peer: PeerId, name: Option<&str>) {
+        self.peers[peer.0].name = name.map(Into::into);
+    }
+
     fn mark_up(&mut self, id: u32) {
         let peer = &mut self.peers[id];
         let up = &mut self.routers[peer.router].up;
