@@ -19,6 +19,7 @@ use rfm::interfaces::Interfaces;
 use super::common::machine::thread_time;
 use super::common::report::{Cell, Table};
 use super::common::stats::Figure;
+use super::memory::Memory;
 use super::table::{self, Load};
 
 const LOOKUPS: usize = 1_000_000;
@@ -34,7 +35,7 @@ const LOADS: [(Load, &str); 2] = [
     (Load::Any, "any prefix alike"),
 ];
 
-fn feed(rib: &RibHandle, session: &mut Session, bytes: &[u8]) {
+pub fn feed(rib: &RibHandle, session: &mut Session, bytes: &[u8]) {
     let mut done = 0;
     while done < bytes.len() {
         let piece = &bytes[done..bytes.len().min(done + 8192)];
@@ -44,7 +45,7 @@ fn feed(rib: &RibHandle, session: &mut Session, bytes: &[u8]) {
     }
 }
 
-fn rib(peers: u8) -> RibHandle {
+pub fn rib(peers: u8) -> RibHandle {
     let rib = RibHandle::new(Settings {
         max_routes: 4_000_000,
         stale_ms: STALE,
@@ -58,7 +59,7 @@ fn rib(peers: u8) -> RibHandle {
     rib
 }
 
-fn routes(rib: &RibHandle) -> BgpRoutes {
+pub fn routes(rib: &RibHandle) -> BgpRoutes {
     BgpRoutes::new(
         rib.clone(),
         Arc::new(Interfaces::new(1, Duration::ZERO)),
@@ -135,6 +136,11 @@ pub fn measure(rounds: usize) -> Table {
     let v4 = |bits: u128| (bits >> 96) as u32;
     let hashes4 = Hashes::new(&table::prefixes(false), v4);
     let hashes6 = Hashes::new(&table::prefixes(true), |bits| bits);
+    let arrays = Memory::new();
+    let memory = |kind, one_by_one| match kind {
+        Load::Any => arrays.read(LOOKUPS, one_by_one),
+        Load::Traffic => f64::NAN,
+    };
     let by_length = |address| match address {
         IpAddr::V4(a) => hashes4.find(u128::from(a.to_bits()) << 96, v4),
         IpAddr::V6(a) => hashes6.find(a.to_bits(), |bits| bits),
@@ -142,8 +148,11 @@ pub fn measure(rounds: usize) -> Table {
     let text = format!(
         "CPU ns a lookup, four of five IPv4, {LOOKUPS} in a row: any prefix alike, with a new address \
          each time; or as traffic is, the n-th address with a probability of 1/n. As thread flow asks \
-         is for both ends of a flow at once; the others ask for one address after the other. The last two \
-         know one route a prefix, and can neither tell peers apart nor withdraw."
+         is for both ends of a flow at once; the others ask for one address after the other. Treebitmap and \
+         hash tables know one route a prefix, and can neither tell peers apart nor withdraw. The memory \
+         itself: for both ends at once a chain of four random reads, each of which depends on the one before, \
+         in arrays as large as the RIB's and under a lock as the RIB's, with nothing to compute; the next \
+         flow begins when this one is known, or as soon as the CPU can."
     );
     let columns = ["", LOADS[0].1, "target", LOADS[1].1, "target"];
     let mut rows: Vec<(&str, [Vec<f64>; 2])> = [
@@ -153,6 +162,8 @@ pub fn measure(rounds: usize) -> Table {
         "RIB, two peers",
         "treebitmap",
         "hash table for each length",
+        "the memory itself, one flow after the other",
+        "the memory itself, as many as the CPU can",
     ]
     .map(|name| (name, Default::default()))
     .into();
@@ -185,6 +196,8 @@ pub fn measure(rounds: usize) -> Table {
                 whole(&two),
                 time(&addresses, |address| tree.find(address)),
                 time(&addresses, by_length),
+                memory(kind, true),
+                memory(kind, false),
             ];
             for (row, figure) in rows.iter_mut().zip(figures) {
                 row.1[load].push(figure);
@@ -198,6 +211,9 @@ pub fn measure(rounds: usize) -> Table {
             _ => Cell::Nothing,
         };
         let cells = values.iter().flat_map(|values| {
+            if values.iter().any(|value| value.is_nan()) {
+                return [Cell::Nothing, Cell::Nothing];
+            }
             let figure = Figure::of(values);
             [Cell::figure(figure, 0), target(figure)]
         });

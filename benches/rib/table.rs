@@ -158,7 +158,7 @@ pub fn session(peer: u8) -> Vec<u8> {
     bytes
 }
 
-fn message(bytes: &mut Vec<u8>, kind: u8, parts: &[&[u8]]) {
+pub fn message(bytes: &mut Vec<u8>, kind: u8, parts: &[&[u8]]) {
     let length = 6 + parts.iter().map(|p| p.len()).sum::<usize>();
     bytes.push(3);
     bytes.extend((length as u32).to_be_bytes());
@@ -174,7 +174,7 @@ fn header(peer: u8) -> [u8; 42] {
     header
 }
 
-fn open() -> Vec<u8> {
+pub fn open() -> Vec<u8> {
     let mut open = vec![0xff; 16];
     open.extend([0, 37, 1, 4, 0x0b, 0xb8, 0, 90, 10, 0, 0, 9, 8]);
     open.extend([2, 6, 65, 4, 0, 0, 0x0b, 0xb8]);

@@ -17,6 +17,10 @@ const MAX_ID: u32 = 1 << ID_BITS;
 const ID_BITS: u32 = 27;
 /// The array may waste as much as this.
 const KEEP: usize = 1 << 13;
+/// Words of a cache line.
+const LINE: usize = 8;
+/// Lines that are read ahead of a search.
+const MAX_LINES: usize = 5;
 /// Groups that are numbered by so few bits have an array for their places.
 const DIRECT_BITS: u8 = 16;
 
@@ -183,9 +187,12 @@ pub struct Group<'a> {
 }
 
 impl Group<'_> {
-    /// Where a search begins.
-    pub fn middle(self) -> Option<u64> {
-        self.entries.get(self.entries.len() / 2).copied()
+    /// Reads a word of each of the first cache lines; most groups have no more. These reads do not depend on
+    /// each other, while those of a search do.
+    #[inline]
+    pub fn touch(self) -> u64 {
+        let lines = self.entries.chunks(LINE).take(MAX_LINES);
+        lines.fold(0, |sum, line| sum ^ line[line.len() - 1])
     }
 
     /// The number of a prefix of this group.

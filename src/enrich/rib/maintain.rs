@@ -2,8 +2,10 @@
 //! What happens to a Rib without a message: routes age out, forgotten ones give back their memory.
 
 use super::attributes::Attributes;
+use super::peer::TableId;
 use super::prefix::{Family, Prefix};
 use super::routes::Path;
+use super::standing::Contest;
 use super::{PeerId, Rib, of_family};
 
 /// Prefixes whose doomed routes are forgotten in one step.
@@ -63,6 +65,7 @@ impl Rib {
     /// After a great part of the prefixes or attributes is gone, numbers the rest anew, so that the
     /// memory of the others can be given back.
     pub fn compact(&mut self) {
+        self.drop_winners();
         if self.holders.has_doomed() {
             return;
         }
@@ -121,6 +124,16 @@ impl Rib {
             // it takes the place of another, so that there is room
             let _ = self.announce(peer, view, prefix, path.id, held);
             self.release(held);
+        }
+    }
+
+    fn drop_winners(&mut self) {
+        for table in (0..self.tables.len()).map(|table| TableId(table as u16)) {
+            for family in Family::ALL {
+                if !matches!(self.contests.of(table, family), Contest::Several) {
+                    self.winners.drop(table, family);
+                }
+            }
         }
     }
 

@@ -232,7 +232,7 @@ impl<K: Key> PrefixTable<K> {
     /// Reads where a lookup of this address will, so that it need not wait for it.
     #[inline]
     pub fn warm(&self, bits: u128) {
-        std::hint::black_box(self.groups.get(shared::<K>(bits)).map(Group::middle));
+        std::hint::black_box(self.groups.get(shared::<K>(bits)).map(Group::touch));
     }
 
     /// Shows every prefix that holds the address, longest first, until `visit` says true.

@@ -18,8 +18,8 @@ const UNKNOWN: u32 = 0;
 /// No peer of the rank has a route.
 const NOBODY: u32 = u32::MAX;
 
-/// Prefixes of a page. A lookup clears one in less than 1 µs.
-const PAGE: usize = 1 << 10;
+/// Prefixes of a page: so few that a lookup can clear it.
+const PAGE: usize = 1 << 8;
 
 /// By table, family and rank.
 #[derive(Debug)]
@@ -54,12 +54,16 @@ impl Winners {
     pub fn fit(&mut self, table: TableId, family: Family, wanted: [bool; RANKS], universe: usize) {
         let boards = &mut self.boards[usize::from(table.0)][family as usize];
         for (Board(pages), wanted) in boards.iter_mut().zip(wanted) {
-            if !wanted {
-                *pages = Vec::new();
-            } else if pages.len() * PAGE < universe {
+            if wanted && pages.len() * PAGE < universe {
                 pages.resize_with(universe.div_ceil(PAGE), Page::default);
             }
         }
+    }
+
+    /// Gives the memory back of a table and family that lookups no longer ask for winners. Not done at once:
+    /// the second of two peers may only flap.
+    pub fn drop(&mut self, table: TableId, family: Family) {
+        self.boards[usize::from(table.0)][family as usize] = Default::default();
     }
 
     /// Forgets all of them.
