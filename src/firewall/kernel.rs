@@ -18,6 +18,8 @@ pub trait Kernel: Send {
     /// An error says what is in the way.
     fn attach(&mut self, ifindex: u32, start: FrameStart) -> Result<Mode, String>;
     fn detach(&mut self, ifindex: u32);
+    /// Detaches from all interfaces on which it is not pinned. Calls `beat` before each.
+    fn close(&mut self, _beat: &mut dyn FnMut()) {}
     /// Whether the program that [`Kernel::attach`] attached is still there.
     fn is_attached(&self, ifindex: u32) -> bool;
     fn counts(&self) -> io::Result<Vec<(RuleId, Counts)>>;
@@ -54,6 +56,10 @@ impl Kernel for Programs {
 
     fn detach(&mut self, ifindex: u32) {
         self.firewall.detach(ifindex);
+    }
+
+    fn close(&mut self, beat: &mut dyn FnMut()) {
+        self.firewall.close(beat);
     }
 
     fn is_attached(&self, ifindex: u32) -> bool {

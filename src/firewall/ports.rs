@@ -13,6 +13,10 @@ use crate::links::{Event, Link, LinkLayer};
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(300);
 
+/// Interfaces that are attached or detached in one turn. Each may take 10 ms and, if the driver resets the device, a second:
+/// in between the thread gives its sign of life, and answers.
+const TURN: usize = 8;
+
 /// What one interface is told of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Port {
@@ -116,13 +120,24 @@ impl Ports {
         (self.stirred, self.renumbered) = (true, true);
     }
 
-    /// Attaches what is wanted, and detaches what is not.
+    /// Whether [`Ports::settle`] has left something for its next turn.
+    pub fn has_work(&self) -> bool {
+        self.stirred
+    }
+
+    /// Attaches what is wanted, and detaches what is not, as much as a turn allows.
     pub fn settle(&mut self, kernel: &mut dyn Kernel, now: Instant) {
         let due = self.failed.values().any(|failed| failed.retry <= now);
         if !std::mem::take(&mut self.stirred) && !due {
             return;
         }
+        let mut left = TURN;
         for ifindex in self.unwanted() {
+            if left == 0 {
+                self.stirred = true;
+                return;
+            }
+            left -= 1;
             self.detach(ifindex, kernel);
         }
         for (ifindex, link) in &self.links {
@@ -138,6 +153,11 @@ impl Ports {
             if before.is_some_and(|failed| failed.retry > now) {
                 continue;
             }
+            if left == 0 {
+                self.stirred = true;
+                return;
+            }
+            left -= 1;
             match kernel.attach(*ifindex, start) {
                 Ok(mode) => {
                     log::info!(

@@ -139,7 +139,7 @@ impl Worker {
         Ok(worker)
     }
 
-    /// Until told to end. What was attached is detached with the kernel's side, which is dropped here.
+    /// Runs until it is to end, then detaches the program from all interfaces on which it is not pinned.
     pub fn run(mut self, heartbeat: &Heartbeat) {
         let drops = RefCell::new(Drops::new(Instant::now()));
         let errors = self.errors.clone();
@@ -164,6 +164,7 @@ impl Worker {
         drops.borrow_mut().cut_short(now);
         self.look_at_drops(ring.as_ref(), &drops, now);
         self.store.save(self.book.runtime(), &self.errors);
+        self.kernel.close(&mut || heartbeat.beat());
     }
 
     /// Without it there are no samples, and no less of a firewall.
@@ -208,7 +209,10 @@ impl Worker {
             .into_iter()
             .flatten()
             .fold(self.next_tick, Instant::min);
-        let patience = until.saturating_duration_since(Instant::now());
+        let patience = match self.ports.has_work() {
+            true => Duration::ZERO,
+            false => until.saturating_duration_since(Instant::now()),
+        };
         let timeout = Timespec::try_from(patience).ok();
         let mut fds = [
             PollFd::new(&self.events, PollFlags::IN),

@@ -109,3 +109,27 @@ fn a_program_that_another_removed_is_attached_again() {
     ports.settle(&mut fake, now);
     assert_eq!(attached(&kernel), [1, 2]);
 }
+
+/// A thread that attaches thousands of interfaces without a sign of life is taken for stuck.
+#[test]
+fn many_interfaces_are_attached_and_detached_in_turns() {
+    const COUNT: usize = 50;
+    let (mut fake, now) = (Fake::default(), Instant::now());
+    let kernel = fake.clone();
+    let links = (1..=COUNT as u32).map(|n| link(n, &format!("eth{n}")));
+    let mut ports = Ports::new(patterns("eth.*"), links.collect());
+    let mut turns = |ports: &mut Ports| {
+        let mut most = 0;
+        while ports.has_work() {
+            let before = attached(&kernel).len();
+            ports.settle(&mut fake, now);
+            most = most.max(before.abs_diff(attached(&kernel).len()));
+        }
+        most
+    };
+    assert_eq!(turns(&mut ports), 8);
+    assert_eq!(attached(&kernel).len(), COUNT);
+    ports.set_patterns(patterns("none"));
+    assert_eq!(turns(&mut ports), 8);
+    assert_eq!(attached(&kernel), [0; 0]);
+}
