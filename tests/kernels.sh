@@ -16,6 +16,10 @@ trap 'rm -rf "$work"' EXIT
 # from VERSION KERNEL: whether KERNEL is VERSION or newer
 from() { [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
 
+# the test that compares the firewall with what the kernel delivers
+oracle=$(cargo test --locked --no-run --test firewall_bpf 2>&1 | sed -n 's/.*Executable .*(\(.*\))$/\1/p')
+[ -n "$oracle" ] || { echo "kernels: the test firewall_bpf does not build" >&2 && exit 1; }
+
 root=$(scripts/root.sh kernels iproute2 ethtool iperf3 iputils-ping wireguard-tools bpftool curl procps kmod)
 failed=()
 for suite in "$@"; do
@@ -32,11 +36,12 @@ for suite in "$@"; do
     cp tests/guest/kernels.toml "$work/payload/rfm.toml"
     cp tests/guest/routes.sh "$work/payload/routes.sh"
     cp "$binary" "$work/payload/rfm"
+    strip -o "$work/payload/oracle" "$oracle"
     echo $attach >"$work/payload/attach"
     echo $cache >"$work/payload/cache"
     echo $firewall >"$work/payload/firewall"
     echo "kernels: Linux $version of $suite: $attach, flow cache: $cache, firewall: $firewall"
-    GUEST_TIMEOUT=${GUEST_TIMEOUT:-900} GUEST_CPUS=2 tests/guest/boot.sh "$kernel" "$root" "$work/payload" veth 8021q vrf wireguard sch_ingress cls_bpf \
+    GUEST_TIMEOUT=${GUEST_TIMEOUT:-900} GUEST_CPUS=2 tests/guest/boot.sh "$kernel" "$root" "$work/payload" veth 8021q mpls_router vrf wireguard sch_ingress cls_bpf \
         || failed+=("$suite ($version)")
 done
 [ ${#failed[@]} -eq 0 ] || { echo "kernels: FAILED on ${failed[*]}" >&2 && exit 1; }

@@ -186,6 +186,12 @@ verifier_walked() {
         /processed [0-9]+ insns/ { match($0, /processed [0-9]+/); count[name] = substr($0, RSTART + 10, RLENGTH - 10) }
         END { for (name in count) printf "    %-20s %s\n", name, count[name] }' rfm.log | sort
 }
+# the kernel delivers no packet that a rule drops, whatever it strips by itself
+nothing_passes() {
+    RFM_REQUIRE_TOOLS=1 ./oracle --nocapture the_kernel_delivers >oracle.log 2>&1
+    if grep -q 'VLAN devices: true, MPLS: true' oracle.log && grep -q ' 1 passed' oracle.log; then return 0; fi
+    tail -n 30 oracle.log && return 1
+}
 no_program() { ! bpftool prog show | grep -q 'name rfm_'; }
 no_filter() { ! tc filter show dev r0 ingress | grep -q rfm_; }
 
@@ -271,6 +277,7 @@ yes)
     kill -TERM $rfm
     wait $rfm
     check 'nothing of the firewall is left' no_program
+    check 'no packet passes behind VLAN devices, tags or labels' nothing_passes
     ;;
 no)
     ./rfm --config rfm.toml >rfm.log 2>&1
