@@ -94,10 +94,17 @@ impl Peer {
 
     /// From a router that has this BGP identifier.
     pub fn up_of(&self, router: u32) -> Vec<u8> {
+        self.up_of_speaker(router, HOME)
+    }
+
+    /// From a router that has this BGP identifier and AS.
+    pub fn up_of_speaker(&self, router: u32, asn: u32) -> Vec<u8> {
         let mut bytes = self.up();
-        // behind common and per-peer header, addresses and ports, and up to the identifier in the OPEN
-        let at = 6 + 42 + 20 + 24;
-        bytes[at..at + 4].copy_from_slice(&router.to_be_bytes());
+        // behind common and per-peer header, addresses and ports, and up to the identifier in the OPEN;
+        // then behind the length of the parameters and the heads of one and of the first capability
+        for (at, value) in [(92, router), (101, asn)] {
+            bytes[at..at + 4].copy_from_slice(&value.to_be_bytes());
+        }
         bytes
     }
 

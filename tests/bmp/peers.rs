@@ -152,3 +152,26 @@ fn with_very_many_peers_at_one_address_only_whole_keys_count() {
     assert_eq!(origins(&lab), (1, 0));
     assert_eq!(lab.faults(), [("unknown_peer", 1)]);
 }
+
+/// A Peer Up of another peer at an address is not a second one of the first.
+#[test]
+fn the_limit_on_peers_counts_those_with_one_address() {
+    let mut lab = lab(&[]);
+    for n in 0..2100_u16 {
+        let [high, low] = n.to_be_bytes();
+        for id in 0..3 {
+            let address = [10, 1, high, low].into();
+            lab.send(
+                0,
+                &Peer {
+                    address,
+                    id,
+                    ..peer(1)
+                }
+                .up(),
+            );
+        }
+    }
+    assert_eq!(lab.rib.counts().peers, 4096);
+    assert_eq!(lab.faults(), [("peer_limit", 3 * 2100 - 4096)]);
+}

@@ -91,12 +91,18 @@ fn an_end_of_rib_of_a_view_that_is_not_sent_leaves_that_of_another_session() {
 /// They have the names of their program: "GoBGP", "Not defined".
 #[test]
 fn two_daemons_of_one_name_and_machine_do_not_hide_each_other() {
-    for name in ["GoBGP", "Not defined"] {
+    // other identifiers, or one for all daemons of the machine and another AS
+    for (name, other) in [("GoBGP", (2, HOME)), ("Not defined", (1, 64499))] {
         let mut lab = Lab::new();
         let hello = initiation_of(name, name);
+        let start_other = |lab: &mut Lab| {
+            let s = lab.begin("127.0.0.1", false, &hello);
+            lab.send(s, &peer(1).up_of_speaker(other.0, other.1));
+            s
+        };
         let first = start(&mut lab, "127.0.0.1", &hello, 1);
         announce(&mut lab, first, PREFIX, 1);
-        let second = start(&mut lab, "127.0.0.1", &hello, 2);
+        let second = start_other(&mut lab);
         lab.send(second, &peer(1).announce(PREFIX, &[65001, 9, 2]));
         lab.send(second, &peer(1).announce(OTHER, &[65001, 2]));
         lab.send(second, &peer(1).end_of_rib());
@@ -112,7 +118,7 @@ fn two_daemons_of_one_name_and_machine_do_not_hide_each_other() {
         let first = start(&mut lab, "127.0.0.1", &hello, 1);
         lab.send(first, &peer(1).end_of_rib());
         assert_eq!(origins(&lab), (2, 2));
-        let second = start(&mut lab, "127.0.0.1", &hello, 2);
+        let second = start_other(&mut lab);
         lab.send(second, &peer(1).end_of_rib());
         assert_eq!(origins(&lab), (0, 0));
     }

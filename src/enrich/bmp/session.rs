@@ -251,9 +251,7 @@ impl Session {
         opens: Opens,
         tally: &mut Tally,
     ) -> Option<PeerId> {
-        let known = rib.peer(router, &header.key);
-        let known = known.is_some_and(|id| self.peers.contains_key(&id));
-        if !known && self.peers.len() >= MAX_PEERS {
+        if self.peers.len() >= MAX_PEERS && !rib.is_up(router, &header.key) {
             let text = || format!("{} has more than {MAX_PEERS} peers", self.address);
             tally.fault(Fault::PeerLimit, text);
             return None;

@@ -54,17 +54,14 @@ impl Identity {
     }
 
     /// Whether two sessions are of one router. Two daemons of one machine may have one name, such as
-    /// "GoBGP": then the BGP identifiers differ. An identifier is unique within an AS only (RFC 6286).
+    /// "GoBGP": then the BGP identifiers differ, or the ASes. An identifier is unique within an AS only (RFC
+    /// 6286).
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        let same_address = self.address == other.address;
-        let shares = |a: &Speaker| {
-            let same = |b: &Speaker| a.bgp_id == b.bgp_id && (same_address || a.asn == b.asn);
-            other.speakers.iter().any(same)
-        };
+        let shares = |speaker: &Speaker| other.speakers.contains(speaker);
         self.sys_name == other.sys_name
             && match self.has_speaker() && other.has_speaker() {
                 true => self.speakers.iter().any(shares),
-                false => same_address,
+                false => self.address == other.address,
             }
     }
 }

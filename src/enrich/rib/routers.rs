@@ -223,6 +223,12 @@ impl Rib {
         Some(PeerId(id))
     }
 
+    /// Whether the peer with all these values is up.
+    pub fn is_up(&self, router: RouterId, key: &PeerKey) -> bool {
+        let id = self.routers[router.0].peers.get(key);
+        id.is_some_and(|id| self.peers[*id].up)
+    }
+
     /// The peer that a message is about, if it is up: the one with all values of the header, or the only
     /// one that agrees with those that both have.
     pub fn peer(&self, router: RouterId, key: &PeerKey) -> Option<PeerId> {
