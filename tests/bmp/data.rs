@@ -8,9 +8,13 @@ pub const CAPTURES: [&str; 4] = ["bird3-trixie", "bird3-trixie-ap", "frr84", "go
 
 /// The bytes of a recorded session.
 pub fn capture(name: &str) -> Vec<u8> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/data/bmp")
-        .join(format!("{name}.bmp.xz"));
+    unpacked(&format!("bmp/{name}.bmp.xz"))
+}
+
+/// The content of an xz file in `tests/data`.
+pub fn unpacked(name: &str) -> Vec<u8> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    let path = path.join(name);
     let file = std::fs::File::open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let mut bytes = Vec::new();
     lzma_rs::xz_decompress(&mut BufReader::new(file), &mut bytes).expect("a whole xz file");

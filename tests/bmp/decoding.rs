@@ -295,6 +295,39 @@ fn labelled_unicast_is_in_the_global_table() {
     }
 }
 
+/// The two families of one peer are two sets of routes: each has its own withdraw and End-of-RIB.
+#[test]
+fn labelled_and_unlabelled_routes_of_a_prefix_are_two() {
+    let family = [0, 1, 4];
+    let announce = |path: &[u32]| {
+        let mut attributes = Said::new(path).attributes();
+        attributes.extend(reach(family, &[192, 0, 2, 1], &labelled(PREFIX, &ONE)));
+        peer(1).update(&[], &attributes, &[])
+    };
+    let unreach = |prefixes: &[u8]| attribute(15, &[&family[..], prefixes].concat());
+    let mut lab = lab();
+    lab.send(0, &announce(&[65001, 7]));
+    lab.send(0, &peer(1).announce(PREFIX, &[65001, 5, 8]));
+    assert_eq!(lab.rib.counts().routes[0], 2);
+    assert_eq!(lab.origin(ADDRESS), 7, "the shorter path");
+    let withdraw = unreach(&labelled(PREFIX, &WITHDRAWN));
+    lab.send(0, &peer(1).update(&[], &withdraw, &[]));
+    assert_eq!(lab.origin(ADDRESS), 8);
+    lab.send(0, &announce(&[65001, 7]));
+    lab.send(0, &peer(1).withdraw(PREFIX));
+    assert_eq!(lab.origin(ADDRESS), 7);
+    // stale routes stay until both families have ended
+    lab.send(0, &peer(1).announce("10.0.0.0/8", &[65001, 9]));
+    lab.disconnect(0);
+    let again = lab.connect("r1");
+    lab.send(again, &peer(1).up());
+    lab.send(again, &peer(1).end_of_rib());
+    assert_eq!(lab.origin(ADDRESS), 7, "the other family has not ended");
+    lab.send(again, &peer(1).update(&[], &unreach(&[]), &[]));
+    assert_eq!((lab.origin(ADDRESS), lab.origin("10.0.0.1")), (0, 0));
+    assert_eq!(lab.rib.routes(), []);
+}
+
 #[test]
 fn routes_of_other_families_are_counted() {
     let vpn = [&[112][..], &[0; 14], &[112], &[0; 14]].concat();

@@ -20,3 +20,4 @@ mod routers;
 mod senders;
 mod sessions;
 mod stale;
+mod vendors;

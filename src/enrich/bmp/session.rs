@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::enrich::rib::{
-    Attributes, Identity, PeerId, PeerInfo, PeerKind, Prefix, Refused, Rib, RouterId, Speaker, View,
+    Attributes, Identity, PathKey, PeerId, PeerInfo, PeerKind, Prefix, Refused, Rib, RouterId,
+    Speaker, View,
 };
 
 use super::families::{AfiSafi, Unicast};
@@ -410,7 +411,8 @@ struct Target<'a> {
 impl Target<'_> {
     fn apply(&mut self, update: &Update<'_>, width: Width) {
         if let Some(kind) = update.is_end_of_rib() {
-            self.rib.end_of_rib(self.id, self.view, kind.family);
+            self.rib
+                .end_of_rib(self.id, self.view, kind.family, kind.labelled);
             return;
         }
         let ipv4 = AfiSafi::IPV4_UNICAST;
@@ -478,8 +480,8 @@ impl Target<'_> {
         }
         for (path_id, prefix) in nlri::read(kind, form, bytes) {
             self.tally.updates += 1;
-            let path_id = path_id.filter(|_| !self.peer.single);
-            let entered = self.rib.announce(self.id, self.view, prefix, path_id, held);
+            let key = self.key(path_id, kind);
+            let entered = self.rib.announce(self.id, self.view, prefix, key, held);
             if let Err(refused) = entered {
                 self.refuse(refused, prefix);
             }
@@ -493,8 +495,15 @@ impl Target<'_> {
         };
         for (path_id, prefix) in nlri::read(kind, form, bytes) {
             self.tally.withdraws += 1;
-            let path_id = path_id.filter(|_| !self.peer.single);
-            self.rib.withdraw(self.id, self.view, prefix, path_id);
+            let key = self.key(path_id, kind);
+            self.rib.withdraw(self.id, self.view, prefix, key);
+        }
+    }
+
+    fn key(&self, id: Option<u32>, kind: Unicast) -> PathKey {
+        PathKey {
+            id: id.filter(|_| !self.peer.single),
+            labelled: kind.labelled,
         }
     }
 

@@ -52,7 +52,7 @@ pub struct Attributes {
     pub cut: bool,
 }
 
-/// The number of held attributes: from 1, below 2^31.
+/// The number of held attributes: from 1, below 2^30.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttributesId(pub(super) u32);
 

@@ -28,6 +28,8 @@ pub struct HeldRoute {
     pub view: View,
     pub prefix: Prefix,
     pub path_id: Option<u32>,
+    /// Of labelled unicast (RFC 8277).
+    pub labelled: bool,
     pub attributes: Attributes,
     pub stale: bool,
 }
@@ -123,6 +125,7 @@ impl Rib {
             view,
             prefix: Prefix::new(family, bits, length),
             path_id: path.id,
+            labelled: path.labelled,
             attributes: self.attributes.get(path.attributes),
             stale: place.stale,
         }));

@@ -67,6 +67,7 @@ pub(super) struct Candidate {
     pub path_id: Option<u32>,
     /// It takes no part: see [`Rib::is_looped`].
     pub looped: bool,
+    pub labelled: bool,
     preference: Preference,
     pub local_pref: u32,
     neighbour_asn: u32,
@@ -103,6 +104,7 @@ impl Rib {
             answer,
             path_id: path.id,
             looped: self.is_looped(answer.view, path.attributes),
+            labelled: path.labelled,
             preference,
             local_pref: match has_local_pref {
                 true => preference.local_pref(),
@@ -229,7 +231,10 @@ fn compare_finely(a: &Candidate, b: &Candidate) -> (Ordering, Step) {
         (a.clusters.cmp(&b.clusters), Step::ClusterList),
         (a.address.cmp(&b.address), Step::Address),
         (Reverse(a.serial).cmp(&Reverse(b.serial)), Step::Session),
-        (a.path_id.cmp(&b.path_id), Step::PathId),
+        (
+            (a.path_id, a.labelled).cmp(&(b.path_id, b.labelled)),
+            Step::PathId,
+        ),
     ])
 }
 

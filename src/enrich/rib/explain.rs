@@ -142,13 +142,14 @@ impl Rib {
                     prefix,
                     age: self
                         .journal
-                        .age((place.peer, place.view, named, path.id), routes.since),
+                        .age((place.peer, place.view, named, path.key()), routes.since),
                     route: HeldRoute {
                         router: self.routers[peer.router].identity.address,
                         peer: peer.key,
                         view: place.view,
                         prefix: named,
                         path_id: path.id,
+                        labelled: path.labelled,
                         attributes: self.attributes.get(path.attributes),
                         stale: place.stale,
                     },
@@ -285,7 +286,7 @@ fn is_winner(found: &Found, winner: &Winner) -> bool {
     found.prefix == winner.prefix
         && found.peer_id == candidate.answer.peer
         && found.view == candidate.answer.view
-        && found.route.path_id == candidate.path_id
+        && (found.route.path_id, found.route.labelled) == (candidate.path_id, candidate.labelled)
 }
 
 /// The values that differ at the step at which a route lost.

@@ -11,6 +11,7 @@ use foldhash::fast::RandomState;
 
 use super::peer::View;
 use super::prefix::Prefix;
+use super::routes::PathKey;
 
 /// Entries; beyond that the oldest is evicted. 16 bytes each.
 const ENTRIES: usize = 1 << 16;
@@ -32,7 +33,7 @@ pub(super) struct Journal {
 }
 
 /// Identifies a route of one peer.
-pub(super) type RouteKey = (u32, View, Prefix, Option<u32>);
+pub(super) type RouteKey = (u32, View, Prefix, PathKey);
 
 impl Journal {
     /// Sets the time of the changes that follow, in milliseconds.
@@ -88,7 +89,10 @@ mod tests {
             1,
             View::PostPolicy,
             Prefix::new(Family::Ipv4, bits, 32),
-            None,
+            PathKey {
+                id: None,
+                labelled: false,
+            },
         )
     }
 

@@ -122,7 +122,7 @@ impl Rib {
             let prefix = Prefix::new(family, bits, length);
             let (held, _) = self.acquire(&attributes);
             // it takes the place of another, so that there is room
-            let _ = self.announce(peer, view, prefix, path.id, held);
+            let _ = self.announce(peer, view, prefix, path.key(), held);
             self.release(held);
         }
     }

@@ -56,7 +56,7 @@ pub use journal::Age;
 pub use lookup::{Route, SHORTEST_NETWORK, is_unlabelled};
 pub use peer::{Identity, PeerInfo, PeerKey, PeerKind, Speaker, TableId, View};
 pub use prefix::{Family, Prefix};
-pub use routes::MAX_PATHS;
+pub use routes::{MAX_PATHS, PathKey};
 
 /// Peers of all routers together.
 pub const MAX_PEERS: usize = 1 << 16;
@@ -236,7 +236,7 @@ impl Rib {
         peer: PeerId,
         view: View,
         prefix: Prefix,
-        path_id: Option<u32>,
+        key: PathKey,
         attributes: AttributesId,
     ) -> Result<(), Refused> {
         let family = prefix.family();
@@ -252,7 +252,7 @@ impl Rib {
         };
         let held = peer.view_mut(view, family);
         let number = of_family!(self.prefixes, family, enter(prefix.bits(), prefix.length()));
-        if (full || !held.fresh.has_room(number)) && held.fresh.is_new(number, path_id) {
+        if (full || !held.fresh.has_room(number)) && held.fresh.is_new(number, key) {
             of_family!(self.prefixes, family, drop_unused(number));
             return Err(if full {
                 Refused::Routes
@@ -261,7 +261,8 @@ impl Rib {
             });
         }
         let path = Path {
-            id: path_id,
+            id: key.id,
+            labelled: key.labelled,
             attributes,
         };
         let universe = of_family!(self.prefixes, family, universe());
@@ -269,7 +270,7 @@ impl Rib {
             held.fresh.since = self.journal.now();
         }
         if !held.fresh.paths(number).any(|held| held == path) {
-            self.journal.note((id, view, prefix, path_id));
+            self.journal.note((id, view, prefix, key));
         }
         self.attributes.retain(attributes);
         let mut asked = false;
@@ -295,7 +296,8 @@ impl Rib {
         // what the ended session said of the prefix is superseded
         for stale in &mut held.stale {
             let routes = &mut stale.routes;
-            let change = routes.withdraw(number, None, &mut released);
+            let all = PathKey { id: None, ..key };
+            let change = routes.withdraw(number, all, &mut released);
             closed += u32::from(self.holders.leave(routes, number, &change));
             gone += change.removed;
             if change.vanished {
@@ -316,8 +318,8 @@ impl Rib {
         Ok(())
     }
 
-    /// A withdraw; without a path identifier, of all paths the peer has for the prefix.
-    pub fn withdraw(&mut self, peer: PeerId, view: View, prefix: Prefix, path_id: Option<u32>) {
+    /// A withdraw; without a path identifier, of all paths the peer has for the prefix in the family.
+    pub fn withdraw(&mut self, peer: PeerId, view: View, prefix: Prefix, key: PathKey) {
         let family = prefix.family();
         let number = of_family!(self.prefixes, family, find(prefix.bits(), prefix.length()));
         let Some(number) = number else {
@@ -328,7 +330,7 @@ impl Rib {
         let held = state.view_mut(view, family);
         let (mut gone, mut closed, mut asked) = (0, 0, false);
         for routes in held.tables_mut() {
-            let change = routes.withdraw(number, path_id, |old| {
+            let change = routes.withdraw(number, key, |old| {
                 asked |= self.attributes.asks_to_discard(old);
                 self.attributes.release(old);
             });
@@ -355,14 +357,17 @@ impl Rib {
         self.emptied(&place, closed);
     }
 
-    /// The peer has sent all that it has: what is left of ended sessions is removed.
-    pub fn end_of_rib(&mut self, peer: PeerId, view: View, family: Family) {
+    /// The peer has sent all that it has of unicast, or of labelled unicast: what is left of ended sessions
+    /// is removed.
+    pub fn end_of_rib(&mut self, peer: PeerId, view: View, family: Family, labelled: bool) {
         let held = self.peers[peer.0].view_mut(view, family);
         // a post-policy view without routes may now be the peer's
         let may_answer = view == View::PostPolicy || self.contests.has_older();
-        self.unsettled |= !held.complete && may_answer;
-        held.complete = true;
-        held.clear_stale(|routes| self.holders.bury(routes, &mut self.winners));
+        self.unsettled |= !held.complete && may_answer && !labelled;
+        held.complete |= !labelled;
+        held.end_stale(labelled, |routes| {
+            self.holders.bury(routes, &mut self.winners)
+        });
         self.note_buried();
     }
 }

@@ -247,6 +247,8 @@ pub(super) struct FamilyView {
 pub(super) struct Stale {
     pub until: u64,
     pub routes: RouteTable,
+    /// End-of-RIB of unicast, and of labelled unicast, arrived in the session after it.
+    ended: [bool; 2],
 }
 
 impl Peer {
@@ -351,7 +353,11 @@ impl FamilyView {
         self.complete = false;
         if !self.fresh.is_empty() {
             let routes = std::mem::take(&mut self.fresh);
-            self.stale.push(Stale { until, routes });
+            self.stale.push(Stale {
+                until,
+                routes,
+                ended: [false; 2],
+            });
         }
         if self.stale.len() > MAX_STALE {
             bury(self.stale.remove(0).routes);
@@ -370,6 +376,22 @@ impl FamilyView {
 
     pub fn expire(&mut self, now: u64, mut bury: impl FnMut(RouteTable)) {
         for stale in self.stale.extract_if(.., |s| s.until <= now) {
+            bury(stale.routes);
+        }
+    }
+
+    /// End-of-RIB of unicast, or of labelled unicast: removes the stale tables that wait for no other one.
+    pub fn end_stale(&mut self, labelled: bool, mut bury: impl FnMut(RouteTable)) {
+        for stale in &mut self.stale {
+            stale.ended[usize::from(labelled)] = true;
+        }
+        let waits = |stale: &Stale| {
+            let ended = [false, true].into_iter().zip(stale.ended);
+            ended
+                .filter(|(_, ended)| !ended)
+                .any(|(labelled, _)| stale.routes.has(labelled))
+        };
+        for stale in self.stale.extract_if(.., |stale| !waits(stale)) {
             bury(stale.routes);
         }
     }

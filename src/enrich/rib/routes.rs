@@ -22,6 +22,10 @@ const FEW: usize = 1 << 10;
 
 /// In `Cell::word`: the path has an identifier.
 const NUMBERED: u32 = 1 << 31;
+/// In `Cell::word`: the path is of labelled unicast.
+const LABELLED: u32 = 1 << 30;
+/// Of those, all.
+const MARKS: u32 = NUMBERED | LABELLED;
 /// In `Cell::word`: more than one path, held in `RouteTable::many`.
 const MANY: u32 = u32::MAX;
 const NONE: u32 = 0;
@@ -31,7 +35,26 @@ const NONE: u32 = 0;
 pub struct Path {
     /// The Add-Path identifier (RFC 7911).
     pub id: Option<u32>,
+    /// Of labelled unicast (RFC 8277).
+    pub labelled: bool,
     pub attributes: AttributesId,
+}
+
+/// Identifies a path among those that a peer has for a prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PathKey {
+    pub id: Option<u32>,
+    /// Labelled unicast is a family of its own: neither replaces the other.
+    pub labelled: bool,
+}
+
+impl PathKey {
+    /// Whether an announcement or withdraw with this key is about a path that is held. A path without
+    /// identifier is the only one of its family.
+    fn names(self, held: &Path) -> bool {
+        let same_id = self.id.is_none() || held.id.is_none() || held.id == self.id;
+        held.labelled == self.labelled && same_id
+    }
 }
 
 #[derive(Debug, Default)]
@@ -44,6 +67,8 @@ pub struct RouteTable {
     many: HashMap<u32, Vec<Path>>,
     prefixes: usize,
     routes: usize,
+    /// How many of the routes are labelled.
+    labelled: usize,
 }
 
 #[derive(Debug)]
@@ -104,18 +129,25 @@ impl RouteTable {
         matches!(self.store, Store::Dense { .. })
     }
 
-    /// Whether `path` would be one more rather than take the place of another.
-    pub fn is_new(&self, prefix: u32, id: Option<u32>) -> bool {
-        id.is_none_or(|_| !self.paths(prefix).any(|p| p.id.is_none() || p.id == id))
-            && (id.is_some() || self.paths(prefix).next().is_none())
+    /// Whether it has labelled routes (`true`) or others.
+    pub fn has(&self, labelled: bool) -> bool {
+        match labelled {
+            true => self.labelled > 0,
+            false => self.labelled < self.routes,
+        }
+    }
+
+    /// Whether a path would be one more rather than take the place of another.
+    pub fn is_new(&self, prefix: u32, key: PathKey) -> bool {
+        !self.paths(prefix).any(|held| key.names(&held))
     }
 
     pub fn has_room(&self, prefix: u32) -> bool {
         self.many.get(&prefix).is_none_or(|m| m.len() < MAX_PATHS)
     }
 
-    /// Enters a path. One without identifier is the only one a peer has for the prefix: it replaces
-    /// all, and any replaces it. `released` gets the attributes of what was replaced; `universe` is
+    /// Enters a path. One without identifier is the only one a peer has for the prefix in its family: it
+    /// replaces all, and any replaces it. `released` gets the attributes of what was replaced; `universe` is
     /// one more than the greatest prefix number.
     pub fn announce(
         &mut self,
@@ -140,7 +172,7 @@ impl RouteTable {
             }),
             Some(cell) => {
                 let held = cell.path();
-                if path.id.is_none() || held.id.is_none() || held.id == path.id {
+                if path.key().names(&held) {
                     change.removed = 1;
                     released(held.attributes);
                     self.put(prefix, Cell::from(path), universe);
@@ -152,6 +184,10 @@ impl RouteTable {
         }
         self.routes += change.added;
         self.routes -= change.removed;
+        if path.labelled {
+            self.labelled += change.added;
+            self.labelled -= change.removed;
+        }
         change
     }
 
@@ -159,23 +195,21 @@ impl RouteTable {
         let Some(paths) = self.many.get_mut(&prefix) else {
             return;
         };
-        if path.id.is_none() {
-            paths.drain(..).for_each(|p| released(p.attributes));
+        let key = path.key();
+        let replaced = paths.extract_if(.., |held| key.names(held));
+        replaced.for_each(|held| released(held.attributes));
+        paths.push(path);
+        if paths.len() == 1 {
             self.many.remove(&prefix);
             self.put(prefix, Cell::from(path), 0);
-        } else if let Some(held) = paths.iter_mut().find(|p| p.id == path.id) {
-            released(held.attributes);
-            *held = path;
-        } else {
-            paths.push(path);
         }
     }
 
-    /// Takes out the path with this identifier, or one that came without; without an identifier, all.
+    /// Removes the path with this identifier, or one without; without an identifier, all of the family.
     pub fn withdraw(
         &mut self,
         prefix: u32,
-        id: Option<u32>,
+        key: PathKey,
         mut released: impl FnMut(AttributesId),
     ) -> Change {
         let mut change = Change::default();
@@ -186,7 +220,7 @@ impl RouteTable {
                     return change;
                 };
                 paths.retain(|p| {
-                    let keep = id.is_some() && p.id != id;
+                    let keep = !key.names(p);
                     if !keep {
                         change.removed += 1;
                         released(p.attributes);
@@ -204,7 +238,7 @@ impl RouteTable {
             }
             Some(cell) => {
                 let held = cell.path();
-                if id.is_none() || held.id.is_none() || held.id == id {
+                if key.names(&held) {
                     change.removed = 1;
                     change.vanished = true;
                     released(held.attributes);
@@ -212,6 +246,9 @@ impl RouteTable {
             }
         }
         self.routes -= change.removed;
+        if key.labelled {
+            self.labelled -= change.removed;
+        }
         if change.vanished {
             self.prefixes -= 1;
             self.clear(prefix);
@@ -282,7 +319,7 @@ impl RouteTable {
         let universe = prefixes.map_or(0, |new| new.iter().max().map_or(0, |&m| m as usize + 1));
         for (prefix, mut cell) in cells {
             if cell.word != MANY {
-                cell.word = attributes_of(cell.word & !NUMBERED) | cell.word & NUMBERED;
+                cell.word = attributes_of(cell.word & !MARKS) | cell.word & MARKS;
             }
             self.put(prefix_of(prefix), cell, universe);
         }
@@ -433,20 +470,31 @@ impl Doomed {
     }
 }
 
+impl Path {
+    pub fn key(&self) -> PathKey {
+        PathKey {
+            id: self.id,
+            labelled: self.labelled,
+        }
+    }
+}
+
 impl Cell {
     fn path(self) -> Path {
         Path {
             id: (self.word & NUMBERED != 0).then_some(self.id),
-            attributes: AttributesId(self.word & !NUMBERED),
+            labelled: self.word & LABELLED != 0,
+            attributes: AttributesId(self.word & !MARKS),
         }
     }
 }
 
 impl From<Path> for Cell {
     fn from(path: Path) -> Self {
-        let mark = if path.id.is_some() { NUMBERED } else { 0 };
+        let numbered = if path.id.is_some() { NUMBERED } else { 0 };
+        let labelled = if path.labelled { LABELLED } else { 0 };
         Self {
-            word: path.attributes.0 | mark,
+            word: path.attributes.0 | numbered | labelled,
             id: path.id.unwrap_or(0),
         }
     }
