@@ -22,7 +22,7 @@ use common::{bpf, machine};
 use libbpf_rs::{
     MapCore, MapFlags, MapHandle, Object, ProgramInput, ProgramMut, RingBuffer, RingBufferBuilder,
 };
-use rfm::bpf::load::{FrameStart, Loaded, Settings};
+use rfm::bpf::load::{FrameStart, Ingress, Loaded, Settings};
 use rfm::flow::key::Direction;
 
 /// Packets between two drainings of the ring, which holds twice as many records.
@@ -163,7 +163,7 @@ impl Monitor {
             preemptible: false,
             read_kernel: true,
         })?;
-        loaded.assign_slot(LOOPBACK, SLOT, FrameStart::Ethernet)?;
+        loaded.assign_slot(LOOPBACK, SLOT, FrameStart::Ethernet, Ingress::default())?;
         let records = Rc::new(Shared::new(0));
         let count = records.clone();
         let ring = ring(loaded.ring()?, move || count.set(count.get() + 1))?;

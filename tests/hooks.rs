@@ -408,6 +408,40 @@ fn an_empty_clsact_qdisc_is_removed_only_by_who_made_it() {
     });
 }
 
+/// An ifb gives what it received back to the interface of the packet: no ingress hook of its own ever runs.
+#[test]
+fn an_ifb_has_no_series_for_ingress() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    let added = ["link", "add", "i0", "type", "ifb"];
+    if !namespace
+        .command("ip", &added)
+        .output()
+        .expect("ip")
+        .status
+        .success()
+    {
+        println!("skipped: this kernel has no ifb");
+        return;
+    }
+    namespace.ip("link set i0 up");
+    let agent = Agent::start(&lab, &namespace, &config(r#"["v0", "i0"]"#, EXACT));
+    let scrape = agent.scrape();
+    let has = |name: &str, device| scrape.get(name, &[("ifname", device)]).is_some();
+    for (device, rx) in [("v0", true), ("i0", false)] {
+        assert_eq!(
+            has("rfm_interface_rx_packets_total", device),
+            rx,
+            "{device}"
+        );
+        assert!(has("rfm_interface_tx_packets_total", device), "{device}");
+    }
+    agent.stop();
+}
+
 // As on other kernels
 
 /// The programs of ours on a TCX hook of this thread's network namespace.
@@ -420,10 +454,12 @@ fn our_program(ifindex: u32, direction: Direction) -> ProgramInfo {
         .expect("an attached program has an id")
 }
 
-/// How many instructions are atomic additions (BPF_STX | BPF_ATOMIC, Documentation/bpf).
+/// How many instructions are atomic additions (BPF_STX | BPF_ATOMIC with BPF_ADD as immediate,
+/// Documentation/bpf).
 fn atomic_additions(program: &ProgramInfo) -> usize {
     let instructions = program.xlated_prog_insns.chunks_exact(8);
-    instructions.filter(|i| i[0] & !0x18 == 0xc3).count()
+    let is_addition = |i: &&[u8]| i[0] & !0x18 == 0xc3 && i[4..] == [0; 4];
+    instructions.filter(is_addition).count()
 }
 
 /// `count` packets from each CPU at once.

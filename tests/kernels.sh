@@ -3,6 +3,7 @@
 #
 #   tests/kernels.sh [SUITE ...]      bullseye (5.10), bookworm (6.1), trixie (6.12) and sid unless named; RFM=FILE is the binary
 #
+# Each runs tests/guest/kernels.sh (a router with real traffic) and tests/guest/links.sh (every type of link).
 # Which hook and whether a flow cache and a firewall are expected follows from the kernel's version: README, "What it costs and needs".
 # SPDX-License-Identifier: AGPL-3.0-only
 set -euo pipefail
@@ -20,6 +21,8 @@ from() { [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
 oracle=$(cargo test --locked --no-run --test firewall_bpf 2>&1 | sed -n 's/.*Executable .*(\(.*\))$/\1/p')
 [ -n "$oracle" ] || { echo "kernels: the test firewall_bpf does not build" >&2 && exit 1; }
 
+modules=(veth 8021q mpls_router vrf wireguard sch_ingress cls_bpf cls_matchall act_mirred ifb
+    ipip ip_gre ip6_gre ip_vti xfrm_interface sit vxlan geneve esp4 xfrm_user crypto_null authenc)
 root=$(scripts/root.sh kernels iproute2 ethtool iperf3 iputils-ping wireguard-tools bpftool curl procps kmod)
 failed=()
 for suite in "$@"; do
@@ -32,7 +35,13 @@ for suite in "$@"; do
     if from 6.7 "$version"; then cache=yes; fi
     rm -rf "$work/payload"
     mkdir "$work/payload"
-    cp tests/guest/kernels.sh "$work/payload/run.sh"
+    cp tests/guest/kernels.sh tests/guest/links.sh "$work/payload"
+    cat >"$work/payload/run.sh" <<-'RUN'
+	cd /payload || exit
+	sh kernels.sh
+	first=$?
+	sh links.sh && exit $first
+	RUN
     cp tests/guest/kernels.toml "$work/payload/rfm.toml"
     cp tests/guest/routes.sh "$work/payload/routes.sh"
     cp "$binary" "$work/payload/rfm"
@@ -41,7 +50,7 @@ for suite in "$@"; do
     echo $cache >"$work/payload/cache"
     echo $firewall >"$work/payload/firewall"
     echo "kernels: Linux $version of $suite: $attach, flow cache: $cache, firewall: $firewall"
-    GUEST_TIMEOUT=${GUEST_TIMEOUT:-900} GUEST_CPUS=2 tests/guest/boot.sh "$kernel" "$root" "$work/payload" veth 8021q mpls_router vrf wireguard sch_ingress cls_bpf \
+    GUEST_TIMEOUT=${GUEST_TIMEOUT:-900} GUEST_CPUS=2 tests/guest/boot.sh "$kernel" "$root" "$work/payload" "${modules[@]}" \
         || failed+=("$suite ($version)")
 done
 [ ${#failed[@]} -eq 0 ] || { echo "kernels: FAILED on ${failed[*]}" >&2 && exit 1; }

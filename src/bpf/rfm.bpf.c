@@ -65,17 +65,14 @@ static __always_inline int rfm_combine(const struct rfm_taken *packet)
 	return 0;
 }
 
-/* Beside the flags of a slot, for functions that are not inlined. */
-#define RFM_ORIGIN_EGRESS (1u << 29)
-
 /* IP octets of a GSO packet's segments: frames without what stands before the IP header. */
-static __always_inline __u32 rfm_segment_octets(struct __sk_buff *skb, __u32 slot,
+static __always_inline __u32 rfm_segment_octets(struct __sk_buff *skb, __u32 origin,
 						const union rfm_network *net,
 						const union rfm_wire *wire)
 {
 	__u32 tag_len = skb->vlan_present ? VLAN_HLEN : 0;
 
-	return wire->bytes - wire->packets * (net->offset - rfm_frame_start(skb, slot) + tag_len);
+	return wire->bytes - wire->packets * (net->offset - rfm_frame_start(skb, origin) + tag_len);
 }
 
 /*
@@ -85,7 +82,6 @@ static __always_inline __u32 rfm_segment_octets(struct __sk_buff *skb, __u32 slo
 static __always_inline int rfm_take(struct __sk_buff *skb, __u64 network, __u32 origin, __u32 rate,
 				    __u64 wire, int plain, int cached)
 {
-	__u32 slot = origin & ~RFM_ORIGIN_EGRESS;
 	__u32 direction = origin & RFM_ORIGIN_EGRESS ? RFM_EGRESS : RFM_INGRESS;
 	union rfm_network net = {.word = network};
 	struct rfm_taken packet = {.skb = skb, .wire.word = wire, .rate = rate};
@@ -95,14 +91,14 @@ static __always_inline int rfm_take(struct __sk_buff *skb, __u64 network, __u32 
 	net.family &= 1; /* never RFM_OTHER */
 	packet.family = net.family;
 	packet.direction = direction;
-	packet.has_macs = !(slot & RFM_SLOT_L3);
+	packet.has_macs = !(origin & RFM_SLOT_L3);
 	rfm_open(&cur, skb);
 	if (rfm_parse_flow(&cur, &net, rfm_extensions_skb, &packet.key, tr))
 		return -1;
 	packet.octets = tr->octets;
 	if (!plain && skb->gso_size)
-		packet.octets = rfm_segment_octets(skb, slot, &net, &packet.wire);
-	packet.key.word[4] = rfm_join((slot & RFM_SLOT_MASK) - 1, tr->ports);
+		packet.octets = rfm_segment_octets(skb, origin, &net, &packet.wire);
+	packet.key.word[4] = rfm_join((origin & RFM_SLOT_MASK) - 1, tr->ports);
 	packet.key.word[5] =
 		rfm_join(rfm_join16(net.vlan_outer, net.vlan_inner),
 			 rfm_join16(rfm_join8(tr->protocol, direction), rfm_join8(net.family, 0)));
@@ -164,8 +160,10 @@ static __always_inline int rfm_handle(struct __sk_buff *skb, __u32 direction, in
 	counters = rfm_counters_of((origin & RFM_SLOT_MASK) - 1, direction);
 	if (!counters)
 		return TCX_NEXT;
-	if (direction == RFM_EGRESS) /* what goes out has no outer headers yet */
-		origin = (origin & ~RFM_SLOT_GRE) | RFM_ORIGIN_EGRESS;
+	if (direction == RFM_EGRESS)
+		origin |= RFM_ORIGIN_EGRESS;
+	else if (origin & (RFM_SLOT_IPSEC | RFM_SLOT_MEMBER) && rfm_is_second_pass(skb, origin))
+		return TCX_NEXT;
 
 	wire.bytes = skb->len;
 	if (rfm_is_plain_v4(skb, origin, &net))

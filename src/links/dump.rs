@@ -41,7 +41,7 @@ const MAX_ATTEMPTS: u32 = 4;
 
 /// The whole dump, with its repetitions, takes no longer.
 const DEADLINE: Duration = Duration::from_secs(5);
-const RECEIVE_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const RECEIVE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A route netlink socket, kept between dumps.
 pub struct LinkSocket {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::ipsec::Ipsec;
 use super::pending::{Pending, Work};
 use super::watcher::{Outcome, Watcher};
 use super::{Event, Heard, Link, LinkEvents, LinkLayer, LinkSocket};
@@ -122,6 +123,7 @@ pub struct Follower {
     lost_track: bool,
     next_tick: Instant,
     next_check: Instant,
+    ipsec: Ipsec,
 }
 
 impl Follower {
@@ -150,6 +152,7 @@ impl Follower {
             lost_track: false,
             next_tick: Instant::now() + TICK,
             next_check: Instant::now() + CHECK,
+            ipsec: Ipsec::default(),
         };
         follower.pending.replace(start.links);
         let handle = Handle {
@@ -162,6 +165,7 @@ impl Follower {
     /// Runs until told to end, then detaches all. The programs, whose maps may still be read, are given
     /// back.
     pub fn run(mut self, heartbeat: &Heartbeat) -> Loaded {
+        self.check_ipsec();
         while !heartbeat.stopping() && self.obey() {
             heartbeat.beat();
             self.hear();
@@ -184,13 +188,19 @@ impl Follower {
             false => return,
         };
         let timeout = Timespec::try_from(patience).ok();
-        let mut fds = [
+        let ipsec = self.ipsec.events();
+        let mut fds = vec![
             PollFd::new(&self.events, PollFlags::IN),
             PollFd::new(&self.woken, PollFlags::IN),
         ];
+        fds.extend(ipsec.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         // an interrupted wait is one that ended early
         let _ = poll(&mut fds, timeout.as_ref());
+        let ipsec_changed = fds.get(2).is_some_and(|fd| !fd.revents().is_empty());
         let _ = (&self.woken).read(&mut [0; 64]);
+        if ipsec_changed {
+            self.check_ipsec();
+        }
     }
 
     /// False when told to end.
@@ -282,7 +292,9 @@ impl Follower {
             self.watcher.unwatch(ifindex);
             return self.settled(ifindex);
         }
-        match self.watcher.watch(link) {
+        let master = link.master.and_then(|master| self.pending.link(master));
+        let vrf_member = master.is_some_and(|master| master.kind == "vrf");
+        match self.watcher.watch(link, vrf_member) {
             Outcome::Watched | Outcome::Gone => self.settled(ifindex),
             Outcome::Failed => {
                 let waited = self.retries.get(&ifindex).map(|&(_, waited)| waited * 2);
@@ -329,8 +341,16 @@ impl Follower {
         }
     }
 
+    fn check_ipsec(&mut self) {
+        if self.ipsec.check() {
+            self.watcher.set_ipsec(self.ipsec.is_active());
+            self.pending.look_at_all();
+        }
+    }
+
     /// No event reports that another program removed a hook.
     fn check(&mut self) {
+        self.check_ipsec();
         for ifindex in self.watcher.watched() {
             if self.pending.link(ifindex).is_some() && self.watcher.has_lost(ifindex) {
                 self.pending.look(ifindex);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What a frame begins with, told by the device's ARPHRD type (include/uapi/linux/if_arp.h).
+//! What a frame begins with, by the device's ARPHRD type (include/uapi/linux/if_arp.h).
 
 const ARPHRD_ETHER: u16 = 1;
 const ARPHRD_INFINIBAND: u16 = 32;
@@ -24,7 +24,7 @@ pub enum LinkLayer {
     Ethernet,
     /// The IP header at once.
     Ip,
-    /// As `Ip`, but packets that come in still have the outer IP and GRE headers in front.
+    /// As `Ip`, but the outer IP and GRE headers may be in front, by the header_ops of the device.
     Gre,
     /// Neither: 802.11 in monitor mode, InfiniBand, HDLC, CAN, nlmon and the like.
     Unsupported,

@@ -6,6 +6,7 @@ mod dump;
 mod events;
 pub mod follow;
 mod gateway;
+mod ipsec;
 mod layer;
 mod message;
 mod pending;
@@ -59,6 +60,17 @@ pub struct Link {
 impl Link {
     pub fn layer(&self) -> LinkLayer {
         LinkLayer::of(self.arphrd)
+    }
+
+    /// Whether its packets pass an ingress hook. A VRF takes them from its members at a later point, and ifb
+    /// gives them back to the interface they are of; yet both count them as received.
+    pub fn has_ingress(&self) -> bool {
+        !matches!(&self.kind[..], "vrf" | "ifb")
+    }
+
+    /// Whether what it receives is what IPsec decrypted: no second pass, but the first one of this interface.
+    pub fn is_of_ipsec(&self) -> bool {
+        matches!(&self.kind[..], "vti" | "vti6" | "xfrm")
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Instant;
 use super::{Link, LinkLayer};
 use crate::bpf::attach::{self, Hook, HookKind, Position};
 use crate::bpf::counters::Counters;
-use crate::bpf::load::{FrameStart, Loaded};
+use crate::bpf::load::{FrameStart, Ingress, Loaded};
 use crate::errors::{Errors, Subsystem};
 use crate::flow::key::Direction;
 use crate::interfaces::{Hooks, Interfaces, NO_EGRESS};
@@ -31,6 +31,8 @@ pub struct Watcher {
     interfaces: Arc<Interfaces>,
     errors: Arc<Errors>,
     plan: Plan,
+    /// Packets that IPsec decrypts pass ingress hooks twice.
+    ipsec: bool,
     /// By ifindex.
     attached: HashMap<u32, Attached>,
 }
@@ -39,6 +41,9 @@ struct Attached {
     slot: u32,
     name: String,
     start: FrameStart,
+    ingress: Ingress,
+    /// See [`Link::has_ingress`].
+    has_ingress: bool,
     /// Index: [`Direction`].
     hooks: [Option<Hook>; Direction::ALL.len()],
     /// Wanted, but the interface cannot have it.
@@ -68,6 +73,7 @@ impl Watcher {
             interfaces,
             errors,
             plan,
+            ipsec: false,
             attached: HashMap::new(),
         })
     }
@@ -78,6 +84,11 @@ impl Watcher {
 
     pub fn set_directions(&mut self, directions: Vec<Direction>) {
         self.plan.directions = directions;
+    }
+
+    /// States whether the kernel has IPsec policies; interfaces follow when they are looked at.
+    pub fn set_ipsec(&mut self, ipsec: bool) {
+        self.ipsec = ipsec;
     }
 
     pub fn is_watched(&self, ifindex: u32) -> bool {
@@ -101,15 +112,20 @@ impl Watcher {
 
     /// Watches one interface as it is now, whether it was watched before or not. Attaching takes some
     /// 13 ms a hook: the kernel waits until no packet is under way in the old chain. A failure is logged
-    /// and counted; the other interfaces go on. The link's type must be one that is read.
-    pub fn watch(&mut self, link: &Link) -> Outcome {
+    /// and counted; the other interfaces go on. The link's type must be one that is read. `vrf_member`: its
+    /// master is a VRF.
+    pub fn watch(&mut self, link: &Link, vrf_member: bool) -> Outcome {
         let Some(start) = Self::start(link) else {
             return Outcome::Failed;
         };
+        let ingress = Ingress {
+            ipsec: self.ipsec && !link.is_of_ipsec(),
+            vrf_member,
+        };
         let known = self.is_watched(link.ifindex);
         let result = match known {
-            true => self.adjust(link, start),
-            false => self.begin(link, start),
+            true => self.adjust(link, start, ingress),
+            false => self.begin(link, start, ingress),
         };
         let Err(reason) = result else {
             return Outcome::Watched;
@@ -132,7 +148,7 @@ impl Watcher {
         Outcome::Failed
     }
 
-    fn begin(&mut self, link: &Link, start: FrameStart) -> Result<(), String> {
+    fn begin(&mut self, link: &Link, start: FrameStart, ingress: Ingress) -> Result<(), String> {
         let slot = self
             .interfaces
             .assign(link.ifindex, &link.name, Instant::now())
@@ -146,11 +162,13 @@ impl Watcher {
             slot,
             name: link.name.clone(),
             start,
+            ingress,
+            has_ingress: link.has_ingress(),
             hooks: Default::default(),
             impossible: Default::default(),
         };
         self.attached.insert(link.ifindex, attached);
-        self.assign_slot(link.ifindex, slot, start)?;
+        self.assign_slot(link.ifindex, slot, start, ingress)?;
         self.set_hooks(link.ifindex)?;
         log::info!(
             "watching {} (ifindex {}) by {}",
@@ -162,15 +180,18 @@ impl Watcher {
     }
 
     /// Follows what has changed in a link, or in the plan, since it is watched.
-    fn adjust(&mut self, link: &Link, start: FrameStart) -> Result<(), String> {
+    fn adjust(&mut self, link: &Link, start: FrameStart, ingress: Ingress) -> Result<(), String> {
         self.rename(link);
         let Some(attached) = self.attached.get_mut(&link.ifindex) else {
             return Ok(());
         };
-        if attached.start != start {
+        let before = (attached.start, attached.ingress);
+        if before != (start, ingress) {
             let slot = attached.slot;
-            attached.start = start;
-            self.assign_slot(link.ifindex, slot, start)?;
+            (attached.start, attached.ingress) = (start, ingress);
+            self.assign_slot(link.ifindex, slot, start, ingress)?;
+        }
+        if before.0 != start {
             log::info!("{}: its type is {} now", link.name, link.kind);
         }
         self.set_hooks(link.ifindex)
@@ -192,9 +213,15 @@ impl Watcher {
         log::info!("{before} is called {} now", link.name);
     }
 
-    fn assign_slot(&self, ifindex: u32, slot: u32, start: FrameStart) -> Result<(), String> {
+    fn assign_slot(
+        &self,
+        ifindex: u32,
+        slot: u32,
+        start: FrameStart,
+        ingress: Ingress,
+    ) -> Result<(), String> {
         self.loaded
-            .assign_slot(ifindex, slot, start)
+            .assign_slot(ifindex, slot, start, ingress)
             .map_err(|error| format!("writing its slot: {error}"))
     }
 
@@ -208,7 +235,8 @@ impl Watcher {
             let hook = &mut attached.hooks[direction as usize];
             let (kind, position) = (self.plan.kind, self.plan.position);
             attached.impossible[direction as usize] = false;
-            if !self.plan.directions.contains(&direction) {
+            let exists = direction == Direction::Egress || attached.has_ingress;
+            if !exists || !self.plan.directions.contains(&direction) {
                 *hook = None;
             } else if hook.is_none() && attach::is_impossible(kind, ifindex, direction) {
                 attached.impossible[direction as usize] = true;

@@ -10,7 +10,7 @@ use libbpf_rs::{ProgramInput, RingBuffer, RingBufferBuilder};
 
 use rfm::bpf::attach::{Hook, HookKind, Position, attach};
 use rfm::bpf::counters::{Counters, HookCounters};
-use rfm::bpf::load::{FrameStart, Loaded, Settings};
+use rfm::bpf::load::{FrameStart, Ingress, Loaded, Settings};
 use rfm::bpf::record;
 use rfm::clock::Clock;
 use rfm::flow::key::{Direction, Family, FlowRecord};
@@ -200,7 +200,7 @@ impl Kernel {
             } else {
                 FrameStart::Ethernet
             };
-            let assigned = loaded.assign_slot(*ifindex, slot as u32, start);
+            let assigned = loaded.assign_slot(*ifindex, slot as u32, start, Ingress::default());
             assigned.expect("a slot for each");
         }
         let bytes = Rc::new(RefCell::new(Vec::new()));

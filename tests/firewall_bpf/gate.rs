@@ -60,6 +60,10 @@ impl Gate {
         put(&self.firewall, start, frame)
     }
 
+    pub fn verdict_on(&self, ifindex: u32, start: FrameStart, frame: &[u8]) -> Verdict {
+        put_on(&self.firewall, ifindex, start, frame)
+    }
+
     /// Those that have counted.
     pub fn counts(&self) -> BTreeMap<u64, Counts> {
         let counts = self.firewall.counts().expect("counts");
@@ -75,7 +79,16 @@ impl Gate {
 }
 
 pub fn put(firewall: &Firewall, start: FrameStart, frame: &[u8]) -> Verdict {
+    put_on(firewall, LOOPBACK, start, frame)
+}
+
+/// As if received on a device of this thread's network namespace.
+fn put_on(firewall: &Firewall, ifindex: u32, start: FrameStart, frame: &[u8]) -> Verdict {
+    // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex
+    let words = [0, frame.len() as u32, 0, ifindex, 0, 0];
+    let mut context: Vec<u8> = words.iter().flat_map(|w| w.to_ne_bytes()).collect();
     let input = ProgramInput {
+        context_in: Some(&mut context),
         data_in: Some(frame),
         ..Default::default()
     };

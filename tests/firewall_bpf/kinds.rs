@@ -6,8 +6,10 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use rfm::bpf::load::FrameStart;
 
 use crate::common::frames::Frame;
+use crate::common::lab::{Lab, can_run};
+use crate::common::packet::Tun;
 use crate::gate::Verdict::{self, Drop, Pass};
-use crate::gate::{A4, A6, B4, B6, Gate, ether, gate, rule, rules, v4, v6};
+use crate::gate::{A4, A6, B4, B6, Gate, LOOPBACK, ether, gate, rule, rules, v4, v6};
 
 const SYN: u8 = 2;
 
@@ -453,4 +455,48 @@ fn without_rules_everything_passes() {
     assert_eq!(gate.verdict(&v4().udp().build()), Pass);
     assert_eq!(gate.verdict(&v6().udp().build()), Pass);
     assert_eq!(gate.packets(), []);
+}
+
+/// The kernel leaves the outer headers of a GRE packet in front only for devices whose header_ops parse them, as
+/// those of loopback do, and those of a tun device do not.
+#[test]
+fn header_ops_decide_whether_a_gre_header_is_the_outer_one() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.namespace("t");
+    namespace.inside(|| {
+        let _tun = Tun::new("t0").expect("a tun device");
+        namespace.ip("link set t0 up");
+        let fixed = namespace.ifindex("t0");
+        let (outer, inner) = (
+            Ipv4Addr::new(198, 51, 100, 1),
+            Frame::layer3().ipv4(A4, B4).udp(),
+        );
+        let payload = [&[0, 0, 8, 0][..], &inner.build()].concat();
+        let packet = Frame::layer3()
+            .ipv4(outer, outer)
+            .says(47)
+            .bytes(&payload)
+            .build();
+        for (rule, of_many, of_one) in [
+            ("drop src 10.1.2.3/32", Drop, Pass),
+            ("drop src 198.51.100.1/32", Pass, Drop),
+            ("drop proto 47", Pass, Drop),
+            ("drop proto udp", Drop, Pass),
+        ] {
+            let gate = Gate::with(&rules(&[rule])).expect("root");
+            assert_eq!(
+                gate.verdict_on(LOOPBACK, FrameStart::Gre, &packet),
+                of_many,
+                "{rule}"
+            );
+            assert_eq!(
+                gate.verdict_on(fixed, FrameStart::Gre, &packet),
+                of_one,
+                "{rule}"
+            );
+        }
+    });
 }
