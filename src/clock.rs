@@ -4,8 +4,13 @@
 //! The kernel stamps records with CLOCK_BOOTTIME, which never steps, and flows keep these times. Both
 //! times of a flow are converted together when the flow leaves rfm, with the offset of that moment: a step
 //! of the wall clock moves start and end alike and never changes a duration.
+//!
+//! The kernel's stamps are of the machine. In a time namespace (time_namespaces(7)) the clock that this process reads
+//! is shifted; the shift is taken off.
 
-use std::time::{Duration, Instant};
+use std::fs;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
@@ -59,9 +64,47 @@ impl Default for Clock {
     }
 }
 
-/// CLOCK_BOOTTIME now, in nanoseconds, as in the times of records.
+/// CLOCK_BOOTTIME of the machine now, in nanoseconds, as in the times of records.
 pub fn boot_ns() -> u64 {
-    nanoseconds(clock_gettime(ClockId::Boottime)).unsigned_abs()
+    boottime().max(0).unsigned_abs()
+}
+
+fn boottime() -> i64 {
+    nanoseconds(clock_gettime(ClockId::Boottime)).saturating_sub(shift())
+}
+
+/// The shift of CLOCK_BOOTTIME in this process's time namespace, in nanoseconds. It never changes.
+fn shift() -> i64 {
+    static SHIFT: OnceLock<i64> = OnceLock::new();
+    *SHIFT.get_or_init(|| {
+        // without time namespaces (CONFIG_TIME_NS) there is no such file
+        fs::read_to_string("/proc/self/timens_offsets").map_or(0, |text| shift_in(&text))
+    })
+}
+
+/// Lines such as `boottime 86400 0`: seconds and nanoseconds.
+fn shift_in(offsets: &str) -> i64 {
+    let shift = |line: &str| {
+        let mut words = line.split_ascii_whitespace();
+        (words.next() == Some("boottime")).then_some(())?;
+        let seconds: i64 = words.next()?.parse().ok()?;
+        let rest: i64 = words.next()?.parse().ok()?;
+        Some(seconds.saturating_mul(1_000_000_000).saturating_add(rest))
+    };
+    offsets.lines().find_map(shift).unwrap_or(0)
+}
+
+/// The nearest time that has a text as in RFC 3339, which ends with the year 9999. Times from outside may be any.
+pub fn printable(time: SystemTime) -> SystemTime {
+    const LAST: Duration = Duration::new(253_402_300_799, 999_999_999);
+    time.clamp(SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + LAST)
+}
+
+/// A time from outside, since the Unix epoch.
+pub fn printable_since_epoch(since: Duration) -> SystemTime {
+    let time = SystemTime::UNIX_EPOCH.checked_add(since);
+    // what this type cannot hold is later than anything it can
+    printable(time.unwrap_or_else(|| SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 40)))
 }
 
 fn nanoseconds(t: Timespec) -> i64 {
@@ -75,9 +118,9 @@ fn nanoseconds(t: Timespec) -> i64 {
 fn measure() -> i64 {
     (0..3)
         .map(|_| {
-            let before = nanoseconds(clock_gettime(ClockId::Boottime));
+            let before = boottime();
             let wall = nanoseconds(clock_gettime(ClockId::Realtime));
-            let after = nanoseconds(clock_gettime(ClockId::Boottime));
+            let after = boottime();
             (after - before, wall - (before + (after - before) / 2))
         })
         .min()
@@ -120,6 +163,27 @@ mod tests {
             let clock = Clock::with_offset(20_000 * DAY + step);
             assert_eq!(clock.wall(last) - clock.wall(first), last - first);
         }
+    }
+
+    #[test]
+    fn the_shift_of_a_time_namespace_is_read() {
+        let text = "monotonic           0         7\nboottime     -86400         5\n";
+        assert_eq!(shift_in(text), -86_400_000_000_000 + 5);
+        for none in ["", "boottime", "boottime x 0", "monotonic 1 1"] {
+            assert_eq!(shift_in(none), 0, "{none:?}");
+        }
+    }
+
+    #[test]
+    fn each_time_has_a_text() {
+        use humantime_serde::re::humantime::format_rfc3339_nanos;
+        let since = [0, 1, u64::MAX / 1000, u64::MAX].map(Duration::from_secs);
+        for since in since.into_iter().chain([Duration::MAX]) {
+            let text = format_rfc3339_nanos(printable_since_epoch(since)).to_string();
+            assert!(text.ends_with('Z'), "{text}");
+        }
+        let before = UNIX_EPOCH - Duration::from_secs(1);
+        assert_eq!(printable(before), UNIX_EPOCH);
     }
 
     #[test]

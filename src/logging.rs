@@ -17,7 +17,7 @@ use env_logger::{Builder, Logger, Target};
 use humantime_serde::re::humantime::format_rfc3339_millis;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-use crate::{sandbox, signals};
+use crate::{clock, sandbox, signals};
 use queue::Queue;
 
 /// The queue of thread log; set once, when the log starts.
@@ -151,7 +151,10 @@ pub fn tell(level: Level, message: &str) {
 /// A message as it is written: with the time `now`, or for the journal without.
 fn line(level: Level, message: &str, now: Option<SystemTime>) -> String {
     let start = match now {
-        Some(now) => format!("{} {level:5} ", format_rfc3339_millis(now)),
+        Some(now) => format!(
+            "{} {level:5} ",
+            format_rfc3339_millis(clock::printable(now))
+        ),
         None => format!("<{}>", priority(level)),
     };
     // The journal takes each line for a message: none may lose its priority.

@@ -33,6 +33,7 @@ use std::time::{Duration, SystemTime};
 use humantime_serde::re::humantime::{format_rfc3339_millis, format_rfc3339_nanos};
 use log::LevelFilter;
 
+use crate::clock;
 use crate::config::Prefix;
 use crate::export::http::Limits;
 use crate::export::scrape::Scrape;
@@ -96,16 +97,38 @@ pub struct Sources {
 }
 
 fn rfc3339(time: SystemTime) -> String {
-    format_rfc3339_millis(time).to_string()
+    format_rfc3339_millis(clock::printable(time)).to_string()
 }
 
 /// Nanoseconds since the Unix epoch.
 fn rfc3339_ns(ns: u64) -> String {
-    format_rfc3339_nanos(SystemTime::UNIX_EPOCH + Duration::from_nanos(ns)).to_string()
+    let time = clock::printable_since_epoch(Duration::from_nanos(ns));
+    format_rfc3339_nanos(time).to_string()
 }
 
 /// Seconds since the Unix epoch.
 fn rfc3339_seconds(seconds: f64) -> String {
-    let since = Duration::try_from_secs_f64(seconds).unwrap_or_default();
-    rfc3339(SystemTime::UNIX_EPOCH + since)
+    let since = match Duration::try_from_secs_f64(seconds) {
+        Ok(since) => since,
+        Err(_) if seconds > 0.0 => Duration::MAX,
+        Err(_) => Duration::ZERO,
+    };
+    rfc3339(clock::printable_since_epoch(since))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_from_outside_are_shown_whatever_they_are() {
+        assert_eq!(rfc3339_seconds(1_700_000_000.0), "2023-11-14T22:13:20.000Z");
+        for late in [253_402_300_800.0, 1e12, u64::MAX as f64, f64::INFINITY] {
+            assert_eq!(rfc3339_seconds(late), "9999-12-31T23:59:59.999Z");
+        }
+        for early in [-1.0, f64::NAN] {
+            assert_eq!(rfc3339_seconds(early), "1970-01-01T00:00:00.000Z");
+        }
+        assert!(rfc3339_ns(u64::MAX).starts_with("2554-07-21T"));
+    }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use super::kernel::{Kernel, Mode};
+use crate::bpf::attach::has_gone;
 use crate::bpf::load::FrameStart;
 use crate::config::{Pattern, Patterns};
 use crate::links::{Event, Link, LinkLayer};
@@ -125,17 +126,19 @@ impl Ports {
         self.stirred
     }
 
-    /// Attaches what is wanted, and detaches what is not, as much as a turn allows.
-    pub fn settle(&mut self, kernel: &mut dyn Kernel, now: Instant) {
+    /// Attaches what is wanted, and detaches what is not, as much as a turn allows. Returns what is new to report:
+    /// an interface that has vanished meanwhile is no error.
+    pub fn settle(&mut self, kernel: &mut dyn Kernel, now: Instant) -> Vec<String> {
+        let mut problems = Vec::new();
         let due = self.failed.values().any(|failed| failed.retry <= now);
         if !std::mem::take(&mut self.stirred) && !due {
-            return;
+            return problems;
         }
         let mut left = TURN;
         for ifindex in self.unwanted() {
             if left == 0 {
                 self.stirred = true;
-                return;
+                return problems;
             }
             left -= 1;
             self.detach(ifindex, kernel);
@@ -155,7 +158,7 @@ impl Ports {
             }
             if left == 0 {
                 self.stirred = true;
-                return;
+                return problems;
             }
             left -= 1;
             match kernel.attach(*ifindex, start) {
@@ -172,8 +175,12 @@ impl Ports {
                 }
                 Err(reason) => {
                     let waited = before.map_or(FIRST_RETRY, |f| (f.waited * 2).min(LAST_RETRY));
-                    if before.is_none_or(|failed| failed.reason != reason) {
-                        log::error!("no firewall on {} (ifindex {ifindex}): {reason}", link.name);
+                    let is_new = before.is_none_or(|failed| failed.reason != reason);
+                    if is_new && !has_gone(*ifindex) {
+                        let name = &link.name;
+                        problems.push(format!(
+                            "no firewall on {name} (ifindex {ifindex}): {reason}"
+                        ));
                     }
                     let retry = now + waited;
                     let failed = Failed {
@@ -185,6 +192,7 @@ impl Ports {
                 }
             }
         }
+        problems
     }
 
     /// Looks for interfaces from which another program removed ours, so that it is attached again. Their names.

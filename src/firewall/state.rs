@@ -15,6 +15,7 @@ use super::book::Entry;
 use super::rule::RuleId;
 use super::words::{self, Known, Shown};
 use super::{book, file};
+use crate::clock;
 
 const HEAD: &str = "# Rules of rfm made at run time: written by the agent, read at its start.\n";
 
@@ -86,7 +87,7 @@ fn text(entries: &[Entry], now: Now) -> String {
         let _ = write!(text, "--id {} {}", id.0, Shown(rule));
         if let Some(expires) = expires {
             let left = expires.saturating_duration_since(now.instant);
-            let until = format_rfc3339_seconds(now.wall + left);
+            let until = format_rfc3339_seconds(clock::printable(now.wall + left));
             let _ = write!(text, " --until {until}");
         }
         text.push('\n');

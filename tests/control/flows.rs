@@ -2,15 +2,18 @@
 //! `rfm flows` and `rfm top`: what the crafted traffic was, no more and no less.
 
 use std::net::Ipv4Addr;
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
 
+use humantime_serde::re::humantime::parse_rfc3339;
 use serde_json::{Value, json};
 
+use crate::common::agent::Agent;
 use crate::common::cases::{DOT1Q, DST_MAC, DST6, SRC_MAC, SRC6};
 use crate::common::frames::Frame;
-use crate::common::lab::{Namespace, can_run, wait_for};
+use crate::common::lab::{Lab, Namespace, can_run, wait_for};
 use crate::common::packet::Sender;
-use crate::kit::Rig;
+use crate::kit::{Folder, Rig, config, parts, rfm};
 
 const PREFIXES: &str = "[[agent.enrich.prefix]]\nprefix = \"10.0.0.0/24\"\nasn = 64500\nname = \"lab\"\n\
                         [[agent.enrich.prefix]]\nprefix = \"10.0.1.0/24\"\nasn = 64501\n";
@@ -298,4 +301,38 @@ fn a_full_table_answers_soon() {
         assert_eq!(status, 200);
         assert!(took < Duration::from_secs(3), "{path}: {took:?}");
     }
+}
+
+/// In a time namespace the agent's boot clock is not the one that the kernel stamps packets with.
+#[test]
+fn flow_times_are_right_in_a_time_namespace() {
+    if !can_run(&["ip", "sysctl", "unshare"]) || !Path::new("/proc/self/timens_offsets").exists() {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    let folder = Folder::new();
+    let text = config(&folder, "[\"v1\"]", 1, "");
+    let inside = ["unshare", "--time", "--boottime", "1000000"];
+    let agent = Agent::start_under(&lab, &namespace, &text, &inside);
+    let before = SystemTime::now();
+    send(&namespace, &[(udp(1, 53, 100), 10)]);
+    let mut times = Vec::new();
+    wait_for(Duration::from_secs(5), || {
+        let (_, out, _) = parts(rfm(&folder.socket(), "flows --json"));
+        let flows: Value = serde_json::from_str(&out).expect("JSON");
+        let fields = ["first", "last"].map(|name| flows["flows"][0][name].as_str().map(time));
+        times = fields.into_iter().flatten().collect();
+        times.len() == 2
+    });
+    assert_eq!(times.len(), 2);
+    for time in times {
+        let after = time.duration_since(before - Duration::from_secs(2));
+        assert!(after.is_ok_and(|d| d < Duration::from_secs(15)), "{time:?}");
+    }
+    agent.stop();
+}
+
+fn time(text: &str) -> SystemTime {
+    parse_rfc3339(text).unwrap_or_else(|e| panic!("{text}: {e}"))
 }

@@ -5,6 +5,8 @@ use std::net::Ipv4Addr;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use libbpf_rs::query::MapInfoIter;
+use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use rfm::bpf::firewall::{CompileError, ReplaceError};
 use rfm::config::Prefix;
 use rfm::firewall::rule::{Compilable, RuleId};
@@ -226,6 +228,43 @@ fn a_limit_per_source_gives_each_its_own_bucket() {
     gate.firewall.replace(&[other]).expect("rules");
     gate.firewall.replace(&[limit]).expect("rules");
     assert_eq!(gate.verdict(&from(1)), Pass);
+}
+
+/// The kernel's time in the units of a bucket, 1/64 ns, wraps after nine years. A bucket from before that is
+/// full, like each one that was idle for long.
+#[test]
+fn a_bucket_from_before_the_clock_wrapped_is_full() {
+    let Some(gate) = Gate::with(&rules(&["limit dst 192.0.2.0/24 rate 1 per source"])) else {
+        return;
+    };
+    let source = Ipv4Addr::new(11, 77, 1, 2);
+    let frame = ether().ipv4(source, [192, 0, 2, 9].into()).udp().build();
+    let put = || gate.verdict(&frame);
+    assert_eq!([put(), put()], [Pass, Drop]);
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let now = (now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64) << 6;
+    let year = (365 * 86_400 * 1_000_000_000_u64) << 6;
+    for idle in [year / 12, year, 4 * year, 6 * year, 9 * year] {
+        set_bucket(source, now.wrapping_sub(idle));
+        assert_eq!([put(), put()], [Pass, Drop], "{idle}");
+    }
+}
+
+/// Writes the bucket of a source that no other test has.
+fn set_bucket(source: Ipv4Addr, full_at: u64) {
+    let mut set = 0;
+    for info in MapInfoIter::default().filter(|info| info.name == "rfm_fw_source") {
+        let map = MapHandle::from_map_id(info.id).expect("a map");
+        let network = u64::from(source.to_bits()) << 32;
+        let is_of = |key: &Vec<u8>| key[..8] == network.to_ne_bytes();
+        let keys: Vec<_> = map.keys().filter(is_of).collect();
+        for key in keys {
+            map.update(&key, &full_at.to_ne_bytes(), MapFlags::ANY)
+                .expect("written");
+            set += 1;
+        }
+    }
+    assert_eq!(set, 1);
 }
 
 /// More sources than there are buckets: each new one begins with a full one, whoever has to go for it.

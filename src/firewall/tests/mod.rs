@@ -9,6 +9,7 @@ mod worker;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use libbpf_rs::MapHandle;
 
@@ -39,6 +40,8 @@ struct State {
     counts: BTreeMap<RuleId, Counts>,
     /// What goes wrong from now on.
     refuses: Option<&'static str>,
+    /// How long it takes to replace the rules.
+    takes: Duration,
     /// It takes no more rules than these.
     most_rules: Option<usize>,
 }
@@ -68,6 +71,7 @@ impl Fake {
 
 impl Kernel for Fake {
     fn replace(&mut self, rules: &[Compilable]) -> Result<(), String> {
+        std::thread::sleep(self.with(|state| state.takes));
         self.with(|state| {
             if let Some(why) = state.refuses {
                 return Err(why.to_owned());

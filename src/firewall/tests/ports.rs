@@ -133,3 +133,17 @@ fn many_interfaces_are_attached_and_detached_in_turns() {
     assert_eq!(turns(&mut ports), 8);
     assert_eq!(attached(&kernel), [0; 0]);
 }
+
+#[test]
+fn an_interface_that_has_vanished_is_no_error_and_a_reason_is_reported_once() {
+    let (mut fake, now) = (Fake::default(), Instant::now());
+    // the loopback interface is there, the other is not
+    let links = vec![link(1, "eth0"), link(1 << 30, "eth1")];
+    let mut ports = Ports::new(patterns("eth.*"), links);
+    fake.refuse(Some("no"));
+    let problems = ports.settle(&mut fake, now);
+    assert_eq!(problems, ["no firewall on eth0 (ifindex 1): no"]);
+    assert_eq!(ports.all().len(), 2);
+    let later = now + Duration::from_secs(2);
+    assert!(ports.settle(&mut fake, later).is_empty());
+}

@@ -407,6 +407,40 @@ fn blackholes_come_and_go_within_a_second() {
     );
 }
 
+/// Each change of a large set is work. Somebody who announces and withdraws a route all the time causes no more
+/// than a share of it, and the last change is in force soon after.
+#[test]
+fn a_route_that_flaps_among_many_rules_costs_a_share_of_a_cpu() {
+    let (routes, prefixes, wake) = Routes::new();
+    let rig = Rig::with(
+        settings(&["--src ::1"]),
+        PathBuf::new(),
+        Some(Box::new(routes)),
+    );
+    rig.kernel
+        .with(|state| state.takes = Duration::from_millis(150));
+    let before = rig.kernel.with(|state| state.replaced);
+    let start = Instant::now();
+    let mut generation = 0;
+    while start.elapsed() < Duration::from_secs(3) {
+        generation += 1;
+        let hole = (generation % 2 == 0).then(|| "192.0.2.1".parse().unwrap());
+        *prefixes.lock().unwrap() = (generation, hole.into_iter().collect());
+        let _ = wake.try_send(());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let steps = rig.kernel.with(|state| state.replaced) - before;
+    // 150 ms of work, 600 of rest
+    assert!((1..=5).contains(&steps), "{steps}");
+    *prefixes.lock().unwrap() = (generation + 1, vec!["192.0.2.9".parse().unwrap()]);
+    let _ = wake.try_send(());
+    assert!(wait_until(|| rig.kernel.ids().len() == 2));
+    // a command does not wait for that
+    let start = Instant::now();
+    rig.add(&["--src ::2"]).unwrap();
+    assert!(start.elapsed() < Duration::from_millis(500));
+}
+
 #[test]
 fn many_who_ask_at_once_are_all_answered() {
     let rig = Rig::new(settings(&[]));
