@@ -23,7 +23,7 @@ const STALL: Duration = Duration::from_secs(1);
 
 /// Design.
 const TARGET_RATE: f64 = 2.0;
-const TARGET_ONE: f64 = 80.0;
+const TARGET_ONE: f64 = 65.0;
 const TARGET_SECOND: f64 = 20.0;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
