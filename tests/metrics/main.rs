@@ -14,7 +14,7 @@ use proptest::prelude::*;
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/metrics.txt");
 
 /// REFERENCE names that this program has; the promise to dashboards.
-const NAMES: [&str; 68] = [
+const NAMES: [&str; 70] = [
     "rfm_interface_rx_bytes_total",
     "rfm_interface_rx_packets_total",
     "rfm_interface_tx_bytes_total",
@@ -58,6 +58,8 @@ const NAMES: [&str; 68] = [
     "rfm_bmp_updates_total",
     "rfm_bmp_withdraws_total",
     "rfm_bmp_errors_total",
+    "rfm_bmp_ignored_routes_total",
+    "rfm_bmp_sessions_with_trailing_bytes_total",
     "rfm_rib_routes",
     "rfm_rib_prefixes",
     "rfm_rib_stale_routes",
