@@ -45,8 +45,8 @@ fn initiation(name: u8) -> Vec<u8> {
 }
 
 fn up(bytes: &mut Vec<u8>, peer: u16) {
-    let open = table::open();
-    table::message(bytes, 3, &[&header(peer), &[0; 20], &open, &open]);
+    let opens = [table::open(table::HOME), table::open(65_000)];
+    table::message(bytes, 3, &[&header(peer), &[0; 20], &opens[0], &opens[1]]);
 }
 
 fn down(bytes: &mut Vec<u8>, peer: u16) {

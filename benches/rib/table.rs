@@ -8,6 +8,8 @@ const V4: usize = 1_000_000;
 const V6: usize = 230_000;
 pub const ROUTES: usize = V4 + V6;
 
+/// The AS of the routers: no path has it.
+pub const HOME: u16 = 64_500;
 const ORIGINS: u32 = 75_000;
 /// Prefixes that are announced together, on average.
 const TOGETHER: u64 = 6;
@@ -142,8 +144,8 @@ pub fn session(peer: u8) -> Vec<u8> {
     let initiation = [&[0, 2, 0, name.len() as u8][..], &name].concat();
     message(&mut bytes, 4, &[&initiation]);
     let header = header(peer);
-    let open = open();
-    message(&mut bytes, 3, &[&header, &[0; 20], &open, &open]);
+    let opens = [open(HOME), open(3000 + u16::from(peer))];
+    message(&mut bytes, 3, &[&header, &[0; 20], &opens[0], &opens[1]]);
     let mut random = Random(u64::from(peer) + 10);
     for v6 in [false, true] {
         let prefixes = prefixes(v6);
@@ -174,10 +176,11 @@ fn header(peer: u8) -> [u8; 42] {
     header
 }
 
-pub fn open() -> Vec<u8> {
+pub fn open(asn: u16) -> Vec<u8> {
+    let [high, low] = asn.to_be_bytes();
     let mut open = vec![0xff; 16];
-    open.extend([0, 37, 1, 4, 0x0b, 0xb8, 0, 90, 10, 0, 0, 9, 8]);
-    open.extend([2, 6, 65, 4, 0, 0, 0x0b, 0xb8]);
+    open.extend([0, 37, 1, 4, high, low, 0, 90, 10, 0, 0, 9, 8]);
+    open.extend([2, 6, 65, 4, 0, 0, high, low]);
     open
 }
 

@@ -360,9 +360,10 @@ impl Rib {
     /// The peer has sent all that it has of unicast, or of labelled unicast: what is left of ended sessions
     /// is removed.
     pub fn end_of_rib(&mut self, peer: PeerId, view: View, family: Family, labelled: bool) {
-        let held = self.peers[peer.0].view_mut(view, family);
+        let state = &mut self.peers[peer.0];
         // a post-policy view without routes may now be the peer's
-        let may_answer = view == View::PostPolicy || self.contests.has_older();
+        let may_answer = view == View::PostPolicy || self.routers[state.router].replaces;
+        let held = state.view_mut(view, family);
         self.unsettled |= !held.complete && may_answer && !labelled;
         held.complete |= !labelled;
         held.end_stale(labelled, |routes| {

@@ -160,6 +160,8 @@ pub(super) struct Router {
     pub rank: Rank,
     /// Of the sessions of the same router that began later and have not ended, the newest.
     pub newest: Option<u32>,
+    /// It is the newest of another one: its peers decide whether views of that one answer.
+    pub replaces: bool,
 }
 
 /// The number of route tables with routes, by view, of the peers of a router.

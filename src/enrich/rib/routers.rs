@@ -27,6 +27,7 @@ impl Rib {
             carries: Default::default(),
             rank: Rank::Remote,
             newest: None,
+            replaces: false,
         }))
     }
 
@@ -137,7 +138,7 @@ impl Rib {
         key: PeerKey,
         info: PeerInfo,
     ) -> Result<PeerId, Refused> {
-        self.unsettled |= self.contests.has_older();
+        self.unsettled |= self.routers[router.0].replaces;
         let known = self.routers[router.0].peers.get(&key).copied();
         if let Some(id) = known.or_else(|| self.rename_ended(router, key)) {
             if self.peers[id].up {
@@ -217,7 +218,7 @@ impl Rib {
             .or_else(|| self.only_peer(router, key, up))
             .or_else(|| self.only_peer(router, key, ended))?;
         let key = self.peers[id].key;
-        self.unsettled |= self.contests.has_older();
+        self.unsettled |= self.routers[router.0].replaces;
         self.routers[router.0].peers.remove(&key);
         self.forget_peer(id);
         Some(PeerId(id))

@@ -45,11 +45,6 @@ impl Contests {
     pub fn ranks(&self) -> [bool; RANKS] {
         self.ranks
     }
-
-    /// Whether a router has a newer session beside an older one.
-    pub fn has_older(&self) -> bool {
-        self.ranks[Rank::LocalOlder as usize] || self.ranks[Rank::RemoteOlder as usize]
-    }
 }
 
 impl Rib {
@@ -115,6 +110,11 @@ impl Rib {
             (router.rank, router.newest) = (rank, newest);
         }
         self.contests.ranks = ranks;
+        let newest = |id: &u32| self.routers[*id].newest;
+        let replacing: Vec<_> = routers.iter().filter_map(newest).collect();
+        for id in routers {
+            self.routers[id].replaces = replacing.contains(&id);
+        }
     }
 
     /// Returns the part of a view in lookups, if it has one.
@@ -155,7 +155,7 @@ impl Rib {
         let router = &mut self.routers[peer.router];
         let before = router.carries.has(family, view);
         router.carries.add(peer, view, family, tables);
-        self.unsettled |= self.contests.has_older()
+        self.unsettled |= router.replaces
             || match view {
                 View::LocRib => true,
                 View::PostPolicy => !before || peer.view(View::PrePolicy, family).has_routes(),
@@ -172,13 +172,14 @@ impl Rib {
             return;
         };
         let Place { view, family, .. } = *place;
-        let mut still = false;
+        let (mut still, mut replaces) = (false, false);
         // its router may have been removed before it
         if let Some(router) = self.routers.get_mut(peer.router) {
             router.carries.remove(peer, view, family, tables);
             still = router.carries.has(family, view);
+            replaces = router.replaces;
         }
-        self.unsettled |= self.contests.has_older()
+        self.unsettled |= replaces
             || match view {
                 View::LocRib => true,
                 View::PostPolicy => !still || peer.view(View::PrePolicy, family).has_routes(),
