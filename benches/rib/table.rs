@@ -9,7 +9,7 @@ const V6: usize = 230_000;
 pub const ROUTES: usize = V4 + V6;
 
 /// The AS of the routers: no path has it.
-pub const HOME: u16 = 64_500;
+pub const HOME: u16 = 9_000;
 const ORIGINS: u32 = 75_000;
 /// Prefixes that are announced together, on average.
 const TOGETHER: u64 = 6;
