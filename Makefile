@@ -1,7 +1,7 @@
 # Each target installs what it needs and this machine lacks (scripts/setup.sh), and says so.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test soak lint demo bench deb rpm test-packages test-reproducible test-kernels test-unit-boot test-bare need-root
+.PHONY: help run test soak fuzz lint demo bench deb rpm test-packages test-reproducible test-kernels test-unit-boot test-bare need-root
 
 CONFIG ?= config/rfm.toml
 BPF_C := $(filter-out src/bpf/vmlinux.h,$(wildcard src/bpf/*.[ch] benches/bpf/*.[ch]))
@@ -26,9 +26,14 @@ soak: need-root ## ten minutes of garbage on the BMP port, a million random fram
 	RFM_SOAK_SECONDS=600 cargo test --locked --test bmp_garbage -- --nocapture
 	RFM_SOAK_FRAMES=1000000 cargo test --locked --test bpf_frames -- --nocapture
 
+fuzz: ## run libFuzzer on all that reads input from outside (TARGET=bmp for one, SECONDS=60 for each)
+	@scripts/setup.sh build fuzz
+	@scripts/fuzz.sh $(or $(SECONDS),60) $(TARGET)
+
 lint: ## check format and lints of Rust, BPF C and scripts
 	@scripts/setup.sh build lint
 	cargo fmt --check
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --all-targets --locked -- -D warnings
 	$(if $(BPF_C),clang-format --dry-run -Werror $(BPF_C))
 	shellcheck $(SCRIPTS)

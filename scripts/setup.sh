@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a purpose needs and this machine lacks; says what it does, and does nothing when all is there.
 #
-#   scripts/setup.sh build | test | lint | demo | bench | bare | guest | packages ...
+#   scripts/setup.sh build | test | lint | fuzz | demo | bench | bare | guest | packages ...
 #
 # On Debian (12 or later) and its kin as root it installs packages; elsewhere it names what is missing.
 # SPDX-License-Identifier: AGPL-3.0-only
@@ -143,6 +143,9 @@ purpose() {
         need chromedriver chromium-driver
         need nginx nginx-light
         need openssl openssl
+        ;;
+    fuzz)
+        need c++ g++
         ;;
     lint)
         need clang-format clang-format
@@ -316,7 +319,7 @@ install_cargo_tools() {
     done
 }
 
-[ $# -gt 0 ] || die "usage: scripts/setup.sh build | test | lint | demo | bench | bare | guest | packages ..."
+[ $# -gt 0 ] || die "usage: scripts/setup.sh build | test | lint | fuzz | demo | bench | bare | guest | packages ..."
 for name in "$@"; do purpose "$name"; done
 [ $((${#packages[@]} + ${#aside[@]})) -gt 0 ] || { install_cargo_tools && exit; }
 

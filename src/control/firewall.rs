@@ -181,7 +181,7 @@ fn refused(refusal: handle::Refusal) -> Refusal {
 }
 
 /// The rule that was asked for, or what is wrong with it.
-fn read(rule: &api::FirewallRule, known: &mut Known) -> Result<Rule, String> {
+pub fn read(rule: &api::FirewallRule, known: &mut Known) -> Result<Rule, String> {
     let rate = rule.rate.map(|rate| rate.to_string());
     let ttl = rule.ttl_seconds.map(|seconds| format!("{seconds}s"));
     let words = Words([

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Queries of the page's figures: every answer is JSON.
+
+use rfm::export::page::history::History;
+use rfm::export::page::view::{Query, render};
+use serde_json::Value;
+
+pub fn run(input: &[u8]) {
+    let query = Query::parse(&String::from_utf8_lossy(input));
+    let rendered = render(&History::default(), query, &Value::Null);
+    serde_json::from_slice::<Value>(&rendered).expect("JSON");
+}
