@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::common::agent::Agent;
 use crate::common::lab::{Lab, can_run, wait_for};
-use crate::craft::{Said, initiation, peer};
+use crate::craft::{POST, Said, initiation, peer};
 use crate::kit::{Folder, Rig, config};
 
 #[test]
@@ -40,7 +40,11 @@ fn rib_tells_every_route_and_which_wins() {
             // its host name
             _ => peer(n).up_with(b"\x49\x06\x04west\x00"),
         });
-        bytes.extend(peer(n).announce_with(&[(None, "198.51.100.0/24")], &said));
+        bytes.extend(
+            peer(n)
+                .flags(POST)
+                .announce_with(&[(None, "198.51.100.0/24")], &said),
+        );
     }
     let router = rig.namespace.inside(|| {
         let mut stream = TcpStream::connect("127.0.0.1:11019").expect("the collector listens");
@@ -75,11 +79,8 @@ fn rib_tells_every_route_and_which_wins() {
         ("local_pref_sent", json!(true)),
         ("med_sent", json!(false)),
         ("step", json!("local preference")),
-        (
-            "unknown_steps",
-            json!(["import policy", "weight or preference"]),
-        ),
-        ("view", json!("pre-policy")),
+        ("unknown_steps", json!(["weight or preference"])),
+        ("view", json!("post-policy")),
         ("router", json!("127.0.0.1 edge")),
         ("stale", json!(false)),
     ] {
@@ -98,12 +99,12 @@ fn rib_tells_every_route_and_which_wins() {
         "198.51.100.7 in table global: 198.51.100.0/24, origin AS64999, neighbor AS65002"
     );
     for line in [
-        "> 198.51.100.0/24 from 10.0.0.2 (AS65002, west), pre-policy",
+        "> 198.51.100.0/24 from 10.0.0.2 (AS65002, west), post-policy",
         "    AS path      65002 64999",
         "    communities  64500:1 65535:65281",
         "    chosen by    local preference",
-        "    unknown      import policy, weight or preference",
-        "  198.51.100.0/24 from 10.0.0.1 (AS65001), pre-policy",
+        "    unknown      weight or preference",
+        "  198.51.100.0/24 from 10.0.0.1 (AS65001), post-policy",
         "    not chosen   local preference 100 < 200",
     ] {
         assert!(text.lines().any(|l| l == line), "{line}: {text}");

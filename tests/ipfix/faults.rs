@@ -111,7 +111,11 @@ fn the_options_tell_rate_interfaces_and_what_was_lost() {
     let interfaces: Vec<_> = interfaces
         .map(|r| (r.number(10), r.fields[&82].clone(), r.fields[&83].clone()))
         .collect();
-    let expected = [(2, "eth0", "to the world"), (3, "lan", "lan")];
+    let expected = [
+        (2, "eth0", "to the world"),
+        (3, "lan", "lan"),
+        (4, "eth0.10", "eth0.10"),
+    ];
     assert_eq!(
         interfaces,
         expected.map(|(i, a, b)| (i, a.into(), b.into()))
