@@ -21,37 +21,50 @@ pub struct Memory(RwLock<[Vec<u32>; 4]>);
 
 impl Memory {
     pub fn new() -> Self {
-        let mut state = 1_u32;
-        let mut random = || {
-            // xorshift32
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut random = |below: usize| {
+            // xorshift64
             state ^= state << 13;
-            state ^= state >> 17;
-            state ^= state << 5;
-            state
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state % below as u64) as usize
         };
-        let arrays = ARRAYS.map(|bytes| (0..bytes / 4).map(|_| random()).collect());
+        // every word names another one: no chain falls into a short cycle that the caches would hold
+        let arrays = ARRAYS.map(|bytes| {
+            let mut words: Vec<u32> = (0..(bytes / 4) as u32).collect();
+            for i in (1..words.len()).rev() {
+                words.swap(i, random(i + 1));
+            }
+            words
+        });
         Self(RwLock::new(arrays))
     }
 
     /// CPU nanoseconds for each of `count` addresses, two at a time. Either the next two begin when these are
     /// known, so that each read waits for the one before, or the processor begins as many as it can.
     pub fn read(&self, count: usize, one_by_one: bool) -> f64 {
+        // all bits or none, which the compiler does not know
+        let waits = black_box(0_u32);
         let start = thread_time();
-        let mut next = 1_u32;
-        for _ in 0..count / 2 {
+        let mut known = 0;
+        for flow in 0..(count / 2) as u32 {
             let Ok(arrays) = self.0.try_read() else {
                 continue;
             };
-            next = next.wrapping_add(0x9e37_79b9);
-            let mut ends = [next, next.wrapping_mul(0x85eb_ca6b)];
+            let flow = flow.wrapping_add(known & waits);
+            let mut ends = [
+                flow.wrapping_mul(0x9e37_79b9),
+                flow.wrapping_mul(0x85eb_ca6b),
+            ];
             for array in arrays.iter() {
+                let scale = u32::MAX / array.len() as u32;
                 ends = ends.map(|end| {
                     let place = (u64::from(end) * array.len() as u64) >> 32;
-                    end.wrapping_mul(0xc2b2_ae35) ^ array[place as usize]
+                    array[place as usize].wrapping_mul(scale)
                 });
             }
             if one_by_one {
-                next ^= ends[0] ^ ends[1];
+                known = ends[0] ^ ends[1];
             }
             black_box(ends);
         }
