@@ -1,7 +1,7 @@
 # Each target installs what it needs and this machine lacks (scripts/setup.sh), and says so.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test soak fuzz lint demo bench deb rpm test-packages test-reproducible test-kernels test-unit-boot test-bare need-root
+.PHONY: help run test generate soak fuzz lint demo bench deb rpm test-packages test-reproducible test-kernels test-unit-boot test-bare need-root
 
 CONFIG ?= config/rfm.toml
 BPF_C := $(filter-out src/bpf/vmlinux.h,$(wildcard src/bpf/*.[ch] benches/bpf/*.[ch]))
@@ -20,6 +20,10 @@ run: need-root ## build, and watch this machine's interfaces (CONFIG=FILE for an
 test: need-root ## run every test
 	@scripts/setup.sh build test
 	cargo test --locked
+
+generate: ## write the files that are made from the code (tests/generated), after a change of what they show
+	@scripts/setup.sh build
+	RFM_GENERATE=1 cargo test --locked --test generated
 
 soak: need-root ## ten minutes of garbage on the BMP port, a million random frames (`make test` does a tenth or less)
 	@scripts/setup.sh build test

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use argh::FromArgs;
+use argh::{ArgsInfo, CommandInfoWithArgs, FromArgs};
 
 use crate::config::DEFAULT_PATH;
 pub use firewall::{FirewallCommand, RuleWords};
@@ -12,12 +12,15 @@ pub use firewall::{FirewallCommand, RuleWords};
 /// Counts packets, flows and the networks they go to on the interfaces of this router, and serves
 /// the figures to Prometheus. Without switches it runs until SIGINT or SIGTERM; with a command it asks
 /// the agent that runs.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(
     name = "rfm",
     note = "The level of the log is read from RFM_LOG or RUST_LOG: error, warn, info, debug, trace.",
-    error_code(0, "a clean end"),
-    error_code(1, "a failure at run time"),
+    error_code(0, "success"),
+    error_code(
+        1,
+        "a failure at run time; for a command, also if no agent answers or if it refuses"
+    ),
     error_code(2, "a mistake on the command line or in the configuration")
 )]
 struct Args {
@@ -42,7 +45,7 @@ struct Args {
     command: Option<Asked>,
 }
 
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand)]
 enum Asked {
     Status(Status),
@@ -58,7 +61,7 @@ enum Asked {
 /// A command with the options that all commands have.
 macro_rules! command {
     ($(#[$attribute:meta])* $name:ident { $($fields:tt)* }) => {
-        #[derive(FromArgs)]
+        #[derive(ArgsInfo, FromArgs)]
         $(#[$attribute])*
         struct $name {
             $($fields)*
@@ -405,6 +408,11 @@ impl Asked {
     }
 }
 
+/// Returns every command and option with its description: the manual, the completions and the reference are made of it.
+pub fn info() -> CommandInfoWithArgs {
+    Args::get_args_info()
+}
+
 /// What `--version` prints.
 pub fn version() -> String {
     let (version, revision) = (env!("RFM_VERSION"), env!("RFM_REVISION"));
@@ -536,7 +544,7 @@ mod tests {
         for part in ["--config", "--check", "--detach", "--version", "RFM_LOG"] {
             assert!(help.contains(part), "{part} in {help}");
         }
-        for code in ["0 a clean end", "1 a failure", "2 a mistake"] {
+        for code in ["0 success", "1 a failure", "2 a mistake"] {
             assert!(help.contains(code), "{code} in {help}");
         }
     }

@@ -164,6 +164,7 @@ fn links_between_documents_lead_somewhere() {
         "SECURITY.md",
         "docs/COMPARISON.md",
         "docs/BENCHMARKS.md",
+        "docs/reference/commands.md",
     ] {
         let text = read(document);
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
