@@ -23,7 +23,7 @@ use libbpf_rs::{
     MapCore, MapFlags, MapHandle, Object, ProgramInput, ProgramMut, RingBuffer, RingBufferBuilder,
 };
 use rfm::bpf::load::{FrameStart, Ingress, Loaded, Settings};
-use rfm::flow::key::Direction;
+use rfm::types::flow::Direction;
 
 /// Packets between two drainings of the ring, which holds twice as many records.
 const BURST: u32 = 1000;

@@ -25,8 +25,9 @@ use common::stats::Figure;
 use libbpf_rs::{ProgramInput, ProgramMut};
 use rfm::bpf::firewall::{Firewall, Mode, Settings};
 use rfm::bpf::load::FrameStart;
-use rfm::config::{Action, Per, PortRange, Prefix, Protocol};
+use rfm::config::{Action, Per, PortRange, Protocol};
 use rfm::firewall::rule::{Compilable, Match, RuleId};
+use rfm::types::prefix::Prefix;
 use rustix::process::Signal;
 
 const ROUNDS: usize = 7;

@@ -27,11 +27,11 @@ use rfm::export::ipfix::message::{MAX_LENGTH, Message};
 use rfm::export::ipfix::options::Interface;
 use rfm::export::ipfix::tally::Tally;
 use rfm::export::ipfix::worker::{self, Settings, Sources, Target};
-use rfm::flow::key::{Direction, Family, FlowKey, FlowRecord};
 use rfm::flow::labels::SetId;
 use rfm::flow::outlet::Outlet;
 use rfm::flow::table::{CompletedFlow, EndReason, FlowTable, Ledger, Limits};
 use rfm::threads::Threads;
+use rfm::types::flow::{Direction, Family, FlowKey, FlowRecord};
 
 const RUNS: usize = 5;
 /// Records of a run.

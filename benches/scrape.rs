@@ -33,7 +33,6 @@ use rfm::errors::Errors;
 use rfm::export::http::Server;
 use rfm::export::metrics::{Build, Input, Interface, render};
 use rfm::export::routes::Routes;
-use rfm::flow::key::{Direction, Family, FlowKey, FlowRecord};
 use rfm::flow::labels::Labels;
 use rfm::flow::snapshot::{SeriesRow, Snapshot};
 use rfm::flow::worker::{self, Channels, Names, Settings};
@@ -41,6 +40,7 @@ use rfm::flow::{rollup, table};
 use rfm::links::{Link, LinkSocket};
 use rfm::live::Reload;
 use rfm::threads::Threads;
+use rfm::types::flow::{Direction, Family, FlowKey, FlowRecord};
 
 const ROUNDS: usize = 21;
 const FLOWS: u32 = 65_536;

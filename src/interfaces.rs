@@ -13,8 +13,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::bpf::counters::HookCounters;
-use crate::flow::key::Direction;
 use crate::flow::worker::Names;
+use crate::types::flow::Direction;
 use refused::Refused;
 pub use refused::Unwatched;
 

@@ -5,7 +5,8 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::config::{Config, Patterns};
+use crate::config::Config;
+use crate::types::interface_pattern::Patterns;
 
 /// How the configuration was last read.
 #[derive(Clone, Copy, Debug, PartialEq)]

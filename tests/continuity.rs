@@ -16,7 +16,7 @@ use common::lab::{Lab, Namespace, can_run, wait_for};
 use common::packet::Sender;
 use common::traffic::{meanwhile, send_burst, small_frame};
 use rfm::bpf::attach::{HookKind, Position};
-use rfm::flow::key::Direction::{Egress, Ingress};
+use rfm::types::flow::Direction::{Egress, Ingress};
 
 const FLOWS: u16 = 50;
 

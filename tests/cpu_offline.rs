@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use common::cases;
 use common::kernel::Kernel;
 use common::lab::{Lab, can_run, wait_for};
-use rfm::flow::key::Direction::Ingress;
+use rfm::types::flow::Direction::Ingress;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 /// A CPU other than the first, which is online again when this is dropped.

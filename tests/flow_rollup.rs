@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use rfm::flow::key::{Direction, Family, FlowKey};
 use rfm::flow::labels::{Endpoint, Enrichment, Label, Labels, SetId};
 use rfm::flow::rollup::{Limits, Rollup, Tally};
 use rfm::flow::snapshot::SeriesRow;
+use rfm::types::flow::{Direction, Family, FlowKey};
 
 const MINUTE: u64 = 60_000;
 const TTL: u64 = 20 * MINUTE;

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use rfm::flow::key::{Direction, Family, FlowKey, FlowRecord};
 use rfm::flow::labels::SetId;
 use rfm::flow::table::{CompletedFlow, EndReason, FlowTable, Ledger, Limits};
+use rfm::types::flow::{Direction, Family, FlowKey, FlowRecord};
 
 const LIMITS: Limits = Limits {
     max_flows: 5,

@@ -16,7 +16,7 @@ use common::packet::Sender;
 use common::traffic::{EXCHANGE_TOOLS, exchange, iperf3_server, send_burst, small_frame};
 use common::witness::{Place, Witness, detach_tcx_links, tcx_programs};
 use libbpf_rs::query::{ProgInfoIter, ProgInfoQueryOptions, ProgramInfo};
-use rfm::flow::key::Direction::{self, Egress, Ingress};
+use rfm::types::flow::Direction::{self, Egress, Ingress};
 use rustix::process::{Pid, Signal, kill_process};
 
 const BOTH: &str = r#"["v0", "v1"]"#;

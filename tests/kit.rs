@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::cases::{self, Case, Link};
 use common::lab::{DeviceCounters, Lab, can_run, run, wait_for};
 use common::packet::{Sender, Tun};
-use rfm::flow::key::Family;
+use rfm::types::flow::Family;
 
 #[test]
 fn flows_are_of_ip_and_errors_are_not() {

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use common::cases::{self, Case};
 use common::kernel::Kernel;
 use common::lab::{Lab, can_run};
-use rfm::flow::key::Direction::{Egress, Ingress};
+use rfm::types::flow::Direction::{Egress, Ingress};
 
 const RATE: u64 = 100;
 

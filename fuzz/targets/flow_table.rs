@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The flow table under records and limits of any kind: nothing that was counted is lost.
 
-use rfm::flow::key::{Direction, Family, FlowKey, FlowRecord};
 use rfm::flow::labels::SetId;
 use rfm::flow::table::{CompletedFlow, FlowTable, Ledger, Limits};
+use rfm::types::flow::{Direction, Family, FlowKey, FlowRecord};
 
 use super::Input;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Error, Running};
 use crate::bpf;
-use crate::config::{Agent, Config, Patterns};
+use crate::config::{Agent, Config};
 use crate::enrich::rib::{PeerKind, RibHandle};
 use crate::firewall::blackhole::Blackholes;
 use crate::firewall::book::MAX_RULES;
@@ -16,9 +16,10 @@ use crate::firewall::handle::{Handle, Inbox};
 use crate::firewall::kernel::Programs;
 use crate::firewall::pins::Pins;
 use crate::firewall::worker::{Start, Worker};
-use crate::flow::key::Direction;
 use crate::flow::outlet::Outlet;
 use crate::links::{self, LinkEvents, LinkSocket};
+use crate::types::flow::Direction;
+use crate::types::interface_pattern::Patterns;
 
 /// What is dropped often comes in floods, of which a few samples tell enough.
 const MIN_SAMPLE_RATE: u32 = 100;

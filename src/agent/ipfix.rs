@@ -17,13 +17,13 @@ use crate::export::ipfix::flows::Layout;
 use crate::export::ipfix::options::Interface;
 use crate::export::ipfix::tally::{Tallies, Tally};
 use crate::export::ipfix::worker::{self, Settings, Sources, Target};
-use crate::flow::key::FlowKey;
 use crate::flow::outlet::{Inlet, Losses, Outlet};
 use crate::flow::worker::Knowledge;
 use crate::interfaces::Interfaces;
 use crate::links::stack;
 use crate::links::{Gateways, Link, LinkSocket};
 use crate::live::Live;
+use crate::types::flow::FlowKey;
 
 /// What there is of the export between two changes of its configuration.
 #[derive(Clone, Default)]

@@ -6,8 +6,8 @@ use rustix::thread::CapabilitySet;
 
 use super::{Error, privilege};
 use crate::bpf::clsact::{self, Leftovers};
-use crate::flow::key::Direction;
 use crate::links::{Link, LinkSocket};
+use crate::types::flow::Direction;
 
 /// To ask the kernel for a program by its number, and so for its name, is an administrator's right.
 const NEEDED: CapabilitySet = CapabilitySet::NET_ADMIN.union(CapabilitySet::SYS_ADMIN);

@@ -40,7 +40,6 @@ use crate::export::page::Page;
 use crate::export::routes::Routes;
 use crate::export::scrape::{BmpReader, LinkReader, Scrape};
 use crate::firewall::handle::Handle;
-use crate::flow::key::FlowRecord;
 use crate::flow::outlet::Outlet;
 use crate::flow::worker::{self, Request};
 use crate::interfaces::Interfaces;
@@ -51,6 +50,7 @@ use crate::process::ProcessReader;
 use crate::sandbox;
 use crate::steps::Steps;
 use crate::threads::{self, Heartbeat, Threads};
+use crate::types::flow::FlowRecord;
 
 use attend::Attendant;
 use bmp::Bmp;

@@ -9,8 +9,8 @@ use crate::bpf::load::Settings;
 use crate::config::{Agent, Bpf, Machine};
 use crate::descriptors;
 use crate::export::http;
-use crate::flow::key::Direction;
 use crate::flow::{rollup, table, worker};
+use crate::types::flow::Direction;
 
 /// Words in this environment variable, separated by commas, make the agent do as on another kernel:
 /// `clsact` (no TCX), `rt` (PREEMPT_RT), `lockdown` (confidentiality). For tests.

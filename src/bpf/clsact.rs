@@ -13,8 +13,8 @@ use libbpf_rs::{TC_EGRESS, TC_INGRESS, TcAttachPoint, TcHook, TcHookBuilder};
 use super::attach::Position;
 use super::load::Loaded;
 use super::owner::{self, Program};
-use crate::flow::key::Direction;
 use crate::links::qdisc::{self, Kind};
+use crate::types::flow::Direction;
 
 /// "rfm": the handle of our filters on the qdisc of another program.
 const HANDLE: u32 = 0x0072_666d;

@@ -3,7 +3,7 @@
 
 use super::{Agent, Failure};
 use crate::control::api;
-use crate::nearest::nearest;
+use crate::types::did_you_mean::nearest;
 
 /// What can be set while the agent runs, and what it takes.
 pub const KEYS: [(&str, &str); 2] = [

@@ -8,7 +8,8 @@ use std::str::FromStr;
 use serde::Serialize;
 
 use super::document::Section;
-use super::values::{path, serialize_as_text, text, word};
+use super::values::{path, text, word};
+use crate::types::named::serialize_as_text;
 
 pub const DEFAULT_SOCKET: &str = "/run/rfm/rfm.sock";
 pub const DEFAULT_MODE: Mode = Mode(0o660);

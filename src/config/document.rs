@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::values::{Complaint, Parsed, Value};
-use crate::nearest::nearest;
+use crate::types::did_you_mean::nearest;
 
 /// Problems listed of one file; the rest are only counted.
 const MAX_PROBLEMS: usize = 20;

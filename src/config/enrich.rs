@@ -14,11 +14,10 @@ use super::document::Section;
 use super::ipfix::either;
 use super::load::{SECOND, canonical_prefix, prefixes};
 use super::machine::Machine;
-use super::prefix::Prefix;
-use super::values::{
-    Complaint, Parsed, Value, duration, number, path, serialize_as_text, text, word,
-};
+use super::values::{Complaint, Parsed, Value, duration, number, path, text, word};
 use crate::enrich::mmdb::Kind;
+use crate::types::named::serialize_as_text;
+use crate::types::prefix::Prefix;
 
 /// If only the host is set.
 pub const DEFAULT_BMP_PORT: u16 = 11_019;

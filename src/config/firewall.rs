@@ -11,12 +11,10 @@ use serde::Serialize;
 
 use super::document::Section;
 use super::load::{MAX_LIST, SECOND, prefixes};
-use super::pattern::Pattern;
-use super::prefix::Prefix;
-use super::values::{
-    Complaint, Named, Parsed, Value, boolean, duration, list, named, number, path,
-    serialize_as_text, serialize_by_name, word,
-};
+use super::values::{Complaint, Parsed, Value, boolean, duration, list, named, number, path, word};
+use crate::types::interface_pattern::Pattern;
+use crate::types::named::{Named, serialize_as_text, serialize_by_name};
+use crate::types::prefix::Prefix;
 
 pub const DEFAULT_ENABLED: bool = false;
 pub const DEFAULT_ALLOW_OWN: bool = true;

@@ -8,9 +8,10 @@ use serde::Serialize;
 use super::document::Section;
 use super::load::{SECOND, directions};
 use super::machine::Machine;
-use super::pattern::Patterns;
-use super::values::{Named, boolean, duration, host, named, number, serialize_by_name};
-use crate::flow::key::Direction;
+use super::values::{boolean, duration, host, named, number};
+use crate::types::flow::Direction;
+use crate::types::interface_pattern::Patterns;
+use crate::types::named::{Named, serialize_by_name};
 
 /// If only the host is set.
 pub const DEFAULT_PORT: u16 = 4739;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! From a file to the effective configuration.
 
+use crate::types::interface_pattern::Patterns;
+use crate::types::prefix::Prefix;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;

@@ -14,21 +14,23 @@ mod firewall;
 mod ipfix;
 mod load;
 mod machine;
-mod pattern;
-mod prefix;
 #[cfg(test)]
 mod tests;
 mod validate;
 mod values;
 
+use crate::types::interface_pattern::Pattern;
+use crate::types::interface_pattern::Patterns;
+use crate::types::prefix::Prefix;
 use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::bpf::attach::Position;
-use crate::flow::key::Direction;
 use crate::flow::labels::Label;
+use crate::types::flow::Direction;
+use crate::types::named::{Named, serialize_by_name};
 
 pub use control::Control;
 pub use document::{Error, Problem};
@@ -39,9 +41,7 @@ pub use firewall::{
 pub use ipfix::{Bind as IpfixBind, Collector as IpfixCollector, Ipfix, Transport};
 pub use load::{MAX_FILE_SIZE, load, open_files, parse};
 pub use machine::Machine;
-pub use pattern::{Pattern, Patterns};
-pub use prefix::Prefix;
-pub use values::{MAX_DURATION, Named};
+pub use values::MAX_DURATION;
 
 pub const DEFAULT_PATH: &str = "/etc/rfm/rfm.toml";
 pub const DEFAULT_REQUIRE_INTERFACE: bool = true;
@@ -178,4 +178,4 @@ impl Named for Label {
     }
 }
 
-values::serialize_by_name!(Direction, Position, Label);
+serialize_by_name!(Direction, Position, Label);

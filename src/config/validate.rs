@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! What one key alone cannot say: keys that need or forbid each other.
 
+use crate::types::named::Named;
 use std::collections::HashSet;
 use std::net::IpAddr;
 
@@ -69,7 +70,7 @@ fn check_firewall(firewall: &Firewall, enrich: &Enrich, document: &Document<'_>)
             &key("blackhole_action"),
             format!(
                 "expected \"drop\" or \"count\", got \"{}\"",
-                super::Named::name(firewall.blackhole_action)
+                Named::name(firewall.blackhole_action)
             ),
         );
     }

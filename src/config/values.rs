@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! From a TOML value to a typed one: each function here makes a parser that knows what it expects.
 
+use crate::types::named::Named;
 use std::fmt::Display;
 use std::net::IpAddr;
 use std::ops::{Range, RangeInclusive};
@@ -26,35 +27,6 @@ pub struct Complaint {
 }
 
 pub type Parsed<T> = Result<T, Vec<Complaint>>;
-
-/// A value of a small closed set, written as a word.
-pub trait Named: Copy + PartialEq + 'static {
-    const ALL: &'static [Self];
-
-    fn name(self) -> &'static str;
-}
-
-macro_rules! serialize_by_name {
-    ($($type:ty),+) => {$(
-        impl serde::Serialize for $type {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str($crate::config::Named::name(*self))
-            }
-        }
-    )+};
-}
-
-macro_rules! serialize_as_text {
-    ($($type:ty),+) => {$(
-        impl serde::Serialize for $type {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-    )+};
-}
-
-pub(super) use {serialize_as_text, serialize_by_name};
 
 fn complain<T>(value: &Value<'_>, expected: impl Display, reason: Option<String>) -> Parsed<T> {
     Err(vec![Complaint {

@@ -5,7 +5,6 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::{Bgp, api, rfc3339_seconds};
-use crate::config;
 use crate::enrich::bmp::{Monitor, label};
 use crate::enrich::rib::{Explained, PeerKey, PeerKind, PeerStatus, Prefix, Rib, RibHandle, View};
 
@@ -41,7 +40,11 @@ impl Bgp for RibAndSessions {
         }
     }
 
-    fn explain(&self, asked: config::Prefix, vrf: Option<&str>) -> Option<api::RibAnswer> {
+    fn explain(
+        &self,
+        asked: crate::types::prefix::Prefix,
+        vrf: Option<&str>,
+    ) -> Option<api::RibAnswer> {
         let table = self.rib.table(vrf)?;
         let of_rib = Prefix::of(asked.address(), asked.length());
         let explain = |rib: &Rib| rib.explain_prefix(of_rib, table, MAX_ROUTES);

@@ -34,12 +34,12 @@ use humantime_serde::re::humantime::{format_rfc3339_millis, format_rfc3339_nanos
 use log::LevelFilter;
 
 use crate::clock;
-use crate::config::Prefix;
 use crate::export::http::Limits;
 use crate::export::scrape::Scrape;
 use crate::firewall::handle::Handle;
 use crate::live::InForce;
 use crate::threads::Threads;
+use crate::types::prefix::Prefix;
 
 /// What clients of the socket may take: less than those of the exporter, since they are nearer.
 pub const LIMITS: Limits = Limits {

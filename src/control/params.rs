@@ -4,10 +4,10 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use crate::config::Prefix;
-use crate::flow::key::Direction;
 use crate::flow::query::{End, Field, Filter, MAX_FIELDS, MAX_LIMIT, Sort};
-use crate::nearest::nearest;
+use crate::types::did_you_mean::nearest;
+use crate::types::flow::Direction;
+use crate::types::prefix::Prefix;
 
 pub const DEFAULT_LIMIT: usize = 20;
 

@@ -8,8 +8,8 @@ use crate::bpf::counters::{Count, HookCounters};
 use crate::errors::Subsystem;
 use crate::export::metrics::{self, Input};
 use crate::firewall::handle::Handle;
-use crate::flow::key::Family;
 use crate::links::{DeviceCounters, Link, stack};
+use crate::types::flow::Family;
 
 /// The watched interfaces; rates are filled in by whoever has an earlier reading.
 pub fn interfaces(input: &Input, links: &[Link]) -> Vec<api::Interface> {

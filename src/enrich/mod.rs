@@ -20,9 +20,9 @@ use maxminddb::MaxMindDbError;
 
 use crate::config::StaticPrefix;
 use crate::errors::{Errors, Subsystem};
-use crate::flow::key::FlowKey;
 use crate::flow::labels::{Endpoint, Enrichment};
 use crate::flow::worker::Knowledge;
+use crate::types::flow::FlowKey;
 use mmdb::{Database, Databases, Kind};
 use prefixes::{Network, StaticPrefixes};
 use rib::{Route, TableId, is_unlabelled};

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
-use crate::config::{Mmdb, Prefix};
-use crate::flow::key::{Direction, Family};
+use crate::config::Mmdb;
+use crate::types::flow::{Direction, Family};
+use crate::types::prefix::Prefix;
 
 const GLOBAL: Option<TableId> = Some(TableId::GLOBAL);
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/mmdb");

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use super::Enricher;
 use super::rib::{Route, TableId, is_unlabelled};
-use crate::config::Prefix;
 use crate::flow::labels::Endpoint;
+use crate::types::prefix::Prefix;
 
 /// The source of the ASN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

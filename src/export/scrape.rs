@@ -17,7 +17,6 @@ use crate::enrich::mmdb::Databases;
 use crate::enrich::rib::{Rib, RibHandle};
 use crate::errors::{Errors, Subsystem};
 use crate::firewall::handle::Handle;
-use crate::flow::key::Direction;
 use crate::flow::snapshot::Snapshot;
 use crate::flow::worker::{self, Request};
 use crate::interfaces::{Books, Interfaces};
@@ -25,6 +24,7 @@ use crate::links::{self, Link, LinkSocket};
 use crate::live::Live;
 use crate::logging;
 use crate::process::ProcessReader;
+use crate::types::flow::Direction;
 
 /// Thread flow answers between two batches; one that does not in this time is stuck.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -5,7 +5,6 @@
 use crossbeam_channel::Receiver;
 
 use super::worker;
-use crate::config;
 use crate::enrich::rib::{Prefix, Rib, RibHandle};
 
 /// A view on the RIB.
@@ -20,9 +19,10 @@ impl Blackholes {
 
 impl worker::Blackholes for Blackholes {
     /// The prefixes are in their order.
-    fn snapshot(&self) -> (u64, Vec<config::Prefix>) {
+    fn snapshot(&self) -> (u64, Vec<crate::types::prefix::Prefix>) {
         let (generation, prefixes) = self.0.read(Rib::blackholes);
-        let of_config = |prefix: Prefix| config::Prefix::new(prefix.address(), prefix.length());
+        let of_config =
+            |prefix: Prefix| crate::types::prefix::Prefix::new(prefix.address(), prefix.length());
         (generation, prefixes.into_iter().map(of_config).collect())
     }
 

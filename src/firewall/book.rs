@@ -8,7 +8,9 @@ use std::time::Instant;
 
 use super::rule::{Compilable, Match, Origin, RuleId};
 use super::words::MAX_PATTERNS;
-use crate::config::{Action, Pattern, Per, PortRange, Prefix, Protocol, Rule};
+use crate::config::{Action, Per, PortRange, Protocol, Rule};
+use crate::types::interface_pattern::Pattern;
+use crate::types::prefix::Prefix;
 
 /// Rules of all origins but the allow list, which has bounds of its own.
 pub const MAX_RULES: usize = 100_000;

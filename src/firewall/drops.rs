@@ -9,9 +9,9 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::bpf::record::{self, DecodeError};
-use crate::flow::key::{FlowKey, FlowRecord};
 use crate::flow::outlet::Outlet;
 use crate::flow::table::{CompletedFlow, EndReason};
+use crate::types::flow::{FlowKey, FlowRecord};
 
 /// Samples are added up for so long.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -85,8 +85,8 @@ impl Drops {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::key::{Direction, Family};
     use crate::flow::outlet::Losses;
+    use crate::types::flow::{Direction, Family};
 
     fn sample(port: u16, packets: u64) -> FlowRecord {
         FlowRecord {

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::rule::{Compilable, Match, RuleId};
-use crate::config::{Action, PortRange, Prefix, Protocol};
+use crate::config::{Action, PortRange, Protocol};
+use crate::types::prefix::Prefix;
 
 /// Own addresses and peers that are taken in; a machine with more is none that terminates BGP.
 pub const MAX_OWN: usize = 1024;

@@ -13,9 +13,11 @@ use super::kernel::{Counts, Tally};
 use super::ledger::Series;
 use super::ports::Port;
 use super::rule::{Origin, RuleId};
-use crate::config::{self, Action, Patterns, PortRange, Prefix, Rule};
-use crate::flow::key::FlowRecord;
+use crate::config::{self, Action, PortRange, Rule};
 use crate::flow::outlet::Outlet;
+use crate::types::flow::FlowRecord;
+use crate::types::interface_pattern::Patterns;
+use crate::types::prefix::Prefix;
 
 /// Requests that wait; one more is refused.
 const WAITING: usize = 16;

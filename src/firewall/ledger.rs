@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::book::Book;
 use super::kernel::Counts;
 use super::rule::{Origin, RuleId};
-use crate::config::{Action, Named};
+use crate::config::Action;
+use crate::types::named::Named;
 
 /// Rules with a series of their own.
 pub const MAX_LABELS: usize = 100;

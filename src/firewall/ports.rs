@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use super::kernel::{Kernel, Mode};
 use crate::bpf::attach::has_gone;
 use crate::bpf::load::FrameStart;
-use crate::config::{Pattern, Patterns};
 use crate::links::{Event, Link, LinkLayer};
+use crate::types::interface_pattern::{Pattern, Patterns};
 
 /// Where attaching failed it is tried again after this, then after twice as long, ...
 const FIRST_RETRY: Duration = Duration::from_secs(1);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! A rule as the kernel side takes it: the seam between the book of rules and the maps.
 
-use crate::config::{Action, Per, PortRange, Prefix, Protocol};
+use crate::config::{Action, Per, PortRange, Protocol};
+use crate::types::prefix::Prefix;
 
 /// Number of a rule: never given twice while the agent runs; also the `rule` label's tail. 64 bits never run out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

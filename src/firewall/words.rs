@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use humantime_serde::re::humantime;
 
-use crate::config::{Action, DEFAULT_ACTION, MAX_DURATION, MAX_RATE, Named, Pattern, Per, Rule};
-use crate::nearest::nearest;
+use crate::config::{Action, DEFAULT_ACTION, MAX_DURATION, MAX_RATE, Per, Rule};
+use crate::types::did_you_mean::nearest;
+use crate::types::interface_pattern::Pattern;
+use crate::types::named::Named;
 
 /// The options of a rule, as they are typed.
 pub const OPTIONS: [&str; 9] = [

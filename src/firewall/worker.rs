@@ -26,12 +26,13 @@ use super::kernel::{Counts, Kernel};
 use super::ledger::Ledger;
 use super::ports::Ports;
 use super::rule::{Compilable, RuleId};
-use crate::config::{Action, Prefix};
+use crate::config::Action;
 use crate::errors::{Errors, Subsystem};
-use crate::flow::key::FlowRecord;
 use crate::flow::outlet::Outlet;
 use crate::links::{self, AddressEvents, Heard, Link, LinkEvents, LinkSocket};
 use crate::threads::Heartbeat;
+use crate::types::flow::FlowRecord;
+use crate::types::prefix::Prefix;
 use store::Store;
 
 /// How often the thread looks up from waiting, and how often where routes may ask for something.

@@ -10,7 +10,7 @@
 use super::labels::SetId;
 use super::least::{Least, Tenant};
 use super::recent::Recent;
-use super::slab::Slab;
+use crate::types::slab::Slab;
 
 #[derive(Debug)]
 pub struct Candidates {

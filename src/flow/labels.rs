@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use super::key::{Direction, FlowKey};
 use super::symbols::{Symbol, Symbols};
+use crate::types::flow::{Direction, FlowKey};
 
 /// A label that a flow series may have, in the order in which they are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -307,8 +307,8 @@ fn escape(value: &str, out: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::key::Family;
     use super::*;
+    use crate::types::flow::Family;
 
     fn key() -> FlowKey {
         FlowKey {

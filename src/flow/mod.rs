@@ -3,7 +3,6 @@
 
 mod asn_names;
 mod candidates;
-pub mod key;
 pub mod labels;
 mod least;
 mod list;
@@ -11,7 +10,6 @@ pub mod outlet;
 pub mod query;
 mod recent;
 pub mod rollup;
-pub(crate) mod slab;
 pub mod snapshot;
 mod symbols;
 pub mod table;

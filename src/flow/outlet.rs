@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
-use super::key::Direction;
 use super::table::CompletedFlow;
+use crate::types::flow::Direction;
 
 /// Parts in a batch.
 const BATCH: usize = 256;

@@ -16,13 +16,13 @@ use hashbrown::HashTable;
 
 use super::asn_names::AsnNames;
 use super::candidates::Candidates;
-use super::key::{FlowKey, FlowRecord};
 use super::labels::{Enrichment, Label, Labels, SetId, SetKey};
 use super::least::{Least, Tenant};
 use super::recent::{self, Recent};
-use super::slab::Slab;
 use super::snapshot::SeriesRow;
 use super::symbols::Symbols;
+use crate::types::flow::{FlowKey, FlowRecord};
+use crate::types::slab::Slab;
 
 /// Sets without a series whose traffic is remembered.
 const CANDIDATES: usize = 4096;
@@ -524,9 +524,9 @@ fn age(series: &Slab<Series>, sets: &Slab<Set>, t: Tenant, due: u64) -> Option<u
 
 #[cfg(test)]
 mod tests {
-    use super::super::key::{Direction, Family};
     use super::super::labels::Endpoint;
     use super::*;
+    use crate::types::flow::{Direction, Family};
 
     /// A million sets pass by; what is remembered of them is bounded, and goes in time.
     #[test]

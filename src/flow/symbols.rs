@@ -7,7 +7,7 @@ use std::hash::BuildHasher;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use super::slab::Slab;
+use crate::types::slab::Slab;
 
 /// Names from outside (databases, interface names) are cut here.
 const MAX_CHARS: usize = 128;

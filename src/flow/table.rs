@@ -10,9 +10,9 @@ use std::hash::{BuildHasher, Hasher};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use super::key::{FlowKey, FlowRecord};
 use super::labels::SetId;
 use super::list::{self, Linked, Links, List};
+use crate::types::flow::{FlowKey, FlowRecord};
 
 /// The clock of the table: tenths of a second, good for 13 years in 32 bits.
 const TICK_MS: u64 = 100;
@@ -504,8 +504,8 @@ fn hash(hasher: &RandomState, key: &FlowKey) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::key::{Direction, Family};
     use super::*;
+    use crate::types::flow::{Direction, Family};
 
     struct Nobody;
 

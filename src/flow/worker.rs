@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, never, select};
 
-use super::key::{FlowKey, FlowRecord};
 use super::labels::{Enrichment, Labels, SetId};
 use super::outlet::Outlet;
 use super::query::{Facts, Scan};
@@ -17,6 +16,7 @@ use super::table::{self, CompletedFlow, FlowTable, Ledger};
 use crate::clock;
 use crate::config::StaticPrefix;
 use crate::threads::Heartbeat;
+use crate::types::flow::{FlowKey, FlowRecord};
 
 #[cfg(test)]
 mod tests;

@@ -16,11 +16,11 @@ use super::pending::{Pending, Work};
 use super::watcher::{Outcome, Watcher};
 use super::{Event, Heard, Link, LinkEvents, LinkLayer, LinkSocket};
 use crate::bpf::load::Loaded;
-use crate::config::Patterns;
 use crate::errors::{Errors, Subsystem};
-use crate::flow::key::Direction;
 use crate::interfaces::Interfaces;
 use crate::threads::Heartbeat;
+use crate::types::flow::Direction;
+use crate::types::interface_pattern::Patterns;
 
 /// How often the thread looks up from waiting: for its heartbeat, and for slots to be freed.
 const TICK: Duration = Duration::from_secs(1);

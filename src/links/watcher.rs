@@ -12,9 +12,9 @@ use crate::bpf::attach::{self, Hook, HookKind, Position};
 use crate::bpf::counters::Counters;
 use crate::bpf::load::{FrameStart, Ingress, Loaded};
 use crate::errors::{Errors, Subsystem};
-use crate::flow::key::Direction;
 use crate::interfaces::{Hooks, Interfaces, NO_EGRESS};
 use crate::threads::Heartbeat;
+use crate::types::flow::Direction;
 
 /// Which hooks, and how.
 #[derive(Clone, Debug)]

@@ -11,10 +11,10 @@ use rfm::enrich::bmp::{Session, Tally};
 use rfm::enrich::mmdb::Databases;
 use rfm::enrich::rib::{RibHandle, Settings};
 use rfm::enrich::{BgpRoutes, Enricher};
-use rfm::flow::key::{Direction, Family, FlowKey};
 use rfm::flow::labels::Endpoint;
 use rfm::flow::worker::Knowledge;
 use rfm::interfaces::Interfaces;
+use rfm::types::flow::{Direction, Family, FlowKey};
 
 use crate::craft::*;
 

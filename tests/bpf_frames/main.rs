@@ -18,8 +18,8 @@ use std::rc::Rc;
 
 use libbpf_rs::RingBufferBuilder;
 use rfm::bpf::record;
-use rfm::flow::key::Direction;
-use rfm::flow::key::Family;
+use rfm::types::flow::Direction;
+use rfm::types::flow::Family;
 
 use common::cases::{Case, Expect, Ingress, Link};
 use common::kernel::{Kernel, Observed, Record, seen};

@@ -13,7 +13,7 @@ use rfm::bpf::counters::{Counters, HookCounters};
 use rfm::bpf::load::{FrameStart, Ingress, Loaded, Settings};
 use rfm::bpf::record;
 use rfm::clock::Clock;
-use rfm::flow::key::{Direction, Family, FlowRecord};
+use rfm::types::flow::{Direction, Family, FlowRecord};
 
 use super::cases::{Case, Expect, Flow};
 

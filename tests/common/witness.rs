@@ -11,7 +11,7 @@ use libbpf_rs::{
     AsRawLibbpf, Link, MapCore, MapFlags, Object, ObjectBuilder, TC_EGRESS, TC_INGRESS, TcHook,
     TcHookBuilder,
 };
-use rfm::flow::key::Direction;
+use rfm::types::flow::Direction;
 
 use super::lab::{Lab, run};
 

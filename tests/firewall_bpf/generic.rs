@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use rfm::bpf::attach::{HookKind, Position};
 use rfm::bpf::firewall::Mode;
 use rfm::bpf::load::FrameStart;
-use rfm::flow::key::{Direction, Family};
+use rfm::types::flow::{Direction, Family};
 
 use crate::common::frames::{Frame, Mac};
 use crate::common::kernel::Kernel;

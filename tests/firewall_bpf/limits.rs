@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use libbpf_rs::query::MapInfoIter;
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use rfm::bpf::firewall::{CompileError, ReplaceError};
-use rfm::config::Prefix;
 use rfm::firewall::rule::{Compilable, RuleId};
+use rfm::types::prefix::Prefix;
 
 use crate::gate::Verdict::{Drop, Pass};
 use crate::gate::{A4, B6, Gate, MAX_RULES, drop_from, ether, gate, rule, rules, v4};

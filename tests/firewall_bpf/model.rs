@@ -9,8 +9,9 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, TestRunner};
-use rfm::config::{Action, Per, PortRange, Prefix, Protocol};
+use rfm::config::{Action, Per, PortRange, Protocol};
 use rfm::firewall::rule::{Compilable, Match, RuleId};
+use rfm::types::prefix::Prefix;
 
 use crate::common::frames::Frame;
 use crate::gate::{LOOPBACK, MAX_RULES, Verdict, drop_from, ether, gate, ip};

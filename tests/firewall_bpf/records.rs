@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use libbpf_rs::RingBufferBuilder;
 use rfm::bpf::record;
-use rfm::flow::key::{Direction, Family, FlowRecord};
+use rfm::types::flow::{Direction, Family, FlowRecord};
 
 use crate::gate::Verdict::{Drop, Pass};
 use crate::gate::{A4, B4, Gate, LOOPBACK, ether, gate_with, rules, v4, v6};

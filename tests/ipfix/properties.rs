@@ -8,8 +8,8 @@ use std::process::Command;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use rfm::flow::key::{Direction, Family, FlowKey, FlowRecord};
 use rfm::flow::table::{CompletedFlow, EndReason};
+use rfm::types::flow::{Direction, Family, FlowKey, FlowRecord};
 
 use super::common::lab::run;
 use super::decode::Record;

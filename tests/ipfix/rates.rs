@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rfm::config::Transport;
-use rfm::flow::key::FlowKey;
 use rfm::flow::labels::SetId;
 use rfm::flow::outlet::Outlet;
 use rfm::flow::table::{CompletedFlow, FlowTable, Ledger, Limits};
+use rfm::types::flow::FlowKey;
 
 use super::common::lab::{Lab, can_run, wait_for};
 use super::peers::{Peers, TOOLS, number};
@@ -25,10 +25,10 @@ impl Ledger for Parts {
     fn open(&mut self, _: &FlowKey) -> SetId {
         SetId(0)
     }
-    fn relabel(&mut self, set: SetId, _: &rfm::flow::key::FlowRecord) -> SetId {
+    fn relabel(&mut self, set: SetId, _: &rfm::types::flow::FlowRecord) -> SetId {
         set
     }
-    fn count(&mut self, _: SetId, _: &rfm::flow::key::FlowRecord) {}
+    fn count(&mut self, _: SetId, _: &rfm::types::flow::FlowRecord) {}
     fn complete(&mut self, _: SetId, part: &CompletedFlow) {
         self.0.push(*part);
     }
@@ -111,7 +111,8 @@ fn nfdump_and_nfacctd_scale_each_record_by_its_own_rate() {
 
 #[test]
 fn what_finds_no_room_is_counted_and_not_waited_for() {
-    let (mut outlet, inlet) = Outlet::new(vec![rfm::flow::key::Direction::Egress], Arc::default());
+    let (mut outlet, inlet) =
+        Outlet::new(vec![rfm::types::flow::Direction::Egress], Arc::default());
     // nobody takes anything
     for n in 0..20_000 {
         outlet.push(&part(n));

@@ -14,10 +14,10 @@ use rfm::export::ipfix::flows::Layout;
 use rfm::export::ipfix::options::Interface;
 use rfm::export::ipfix::tally::Tally;
 use rfm::export::ipfix::worker::{self, Settings, Sources, Target};
-use rfm::flow::key::{Direction, Family, FlowKey, FlowRecord};
 use rfm::flow::outlet::Outlet;
 use rfm::flow::table::{CompletedFlow, EndReason};
 use rfm::threads::Threads;
+use rfm::types::flow::{Direction, Family, FlowKey, FlowRecord};
 
 use super::common::lab::wait_for;
 use super::decode::{Decoded, Decoder, Record};

@@ -2,6 +2,7 @@
 //! THREAD bmp: listens, admits routers, starts and joins the thread of each session, and lets routes
 //! age.
 
+use crate::types::prefix::Prefix;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
@@ -42,7 +43,7 @@ const KEEPALIVE_COUNT: u32 = 3;
 /// Sockets that listen for routers; [`Collector::run`] makes a thread of them.
 pub struct Collector {
     listeners: Vec<Listener>,
-    allow: Vec<config::Prefix>,
+    allow: Vec<Prefix>,
     max_sessions: usize,
     local_asn: u32,
     rib: RibHandle,

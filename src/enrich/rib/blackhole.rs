@@ -23,7 +23,7 @@ const STEP: usize = 1 << 14;
 pub struct BlackholePolicy {
     /// As they stand in an UPDATE.
     communities: Vec<u32>,
-    within: Vec<config::Prefix>,
+    within: Vec<crate::types::prefix::Prefix>,
     peers: Vec<config::Peer>,
     min_length: [u8; 2],
     max: usize,
@@ -239,7 +239,7 @@ impl BlackholePolicy {
         }
         let address = prefix.address();
         // a network as long as it or shorter holds all of it if it holds its first address
-        let holds = |network: &config::Prefix| {
+        let holds = |network: &crate::types::prefix::Prefix| {
             network.is_ipv4() == address.is_ipv4()
                 && network.length() <= prefix.length()
                 && network.contains(address)

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::flow::slab::Slab;
+use crate::types::slab::Slab;
 
 use super::attributes::AttributesId;
 use super::peer::{TableId, View};

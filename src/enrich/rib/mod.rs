@@ -33,7 +33,7 @@ mod winners;
 use std::collections::BTreeSet;
 
 use crate::config::{self, Distinguisher};
-use crate::flow::slab::Slab;
+use crate::types::slab::Slab;
 
 use attributes::Interner;
 use blackhole::Blackholes;

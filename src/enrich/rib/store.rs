@@ -6,7 +6,7 @@ use std::hash::Hash;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use crate::flow::slab::Slab;
+use crate::types::slab::Slab;
 
 /// Distinct values by number, each with the number of its users.
 #[derive(Debug)]

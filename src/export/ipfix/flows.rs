@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use super::fields::{Pen, RecordPen, TemplatePen, element as e};
 use crate::clock::Clock;
 use crate::enrich::{Way, Ways};
-use crate::flow::key::{Direction, Family, FlowKey, FlowRecord};
 use crate::flow::table::{CompletedFlow, EndReason};
+use crate::types::flow::{Direction, Family, FlowKey, FlowRecord};
 
 /// Template ids begin here (RFC 7011 section 3.4.3).
 const FIRST_ID: u16 = 256;

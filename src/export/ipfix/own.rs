@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::config::Transport;
-use crate::flow::key::FlowKey;
+use crate::types::flow::FlowKey;
 
 /// Connections remembered: those of all collectors, and the last that have ended, whose flows end later.
 const REMEMBERED: usize = 64;
@@ -55,7 +55,7 @@ impl OwnConnections {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::key::{Direction, Family};
+    use crate::types::flow::{Direction, Family};
 
     fn key(protocol: u8, src_port: u16, dst_port: u16) -> FlowKey {
         let mut key = FlowKey {

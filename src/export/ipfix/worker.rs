@@ -20,10 +20,10 @@ use crate::clock::Clock;
 use crate::config::{self, Transport};
 use crate::enrich::Ways;
 use crate::errors::Errors;
-use crate::flow::key::FlowKey;
 use crate::flow::outlet::{Inlet, Load};
 use crate::flow::table::CompletedFlow;
 use crate::threads::Heartbeat;
+use crate::types::flow::FlowKey;
 
 /// How long the thread sleeps when there is nothing to do.
 const IDLE_TICK: Duration = Duration::from_millis(500);

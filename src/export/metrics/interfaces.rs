@@ -6,8 +6,8 @@ use std::io;
 use super::{Input, Interface};
 use crate::bpf::counters::{Count, HookCounters};
 use crate::export::text::{Kind, TextWriter};
-use crate::flow::key::{Direction, Family};
 use crate::links::DeviceCounters;
+use crate::types::flow::{Direction, Family};
 
 /// A family of what crossed: name, help, hook, and which of the two figures.
 type Crossed = (&'static str, &'static str, Direction, fn(Count) -> u64);

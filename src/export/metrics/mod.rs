@@ -21,11 +21,11 @@ use crate::errors::Errors;
 use crate::export::ipfix::tally::Tally;
 use crate::export::text::TextWriter;
 use crate::firewall::handle::Report;
-use crate::flow::key::Direction;
 use crate::flow::snapshot::Snapshot;
 use crate::links::Link;
 use crate::live::Reload;
 use crate::process::ProcessStats;
+use crate::types::flow::Direction;
 
 pub use bmp::Bmp;
 

@@ -7,7 +7,7 @@ use hashbrown::{HashMap, hash_map};
 
 use super::curve::{Curve, FULL_CURVE_BYTES};
 use super::windows::{Sums, Window, Windows};
-use crate::flow::key::Direction;
+use crate::types::flow::Direction;
 
 /// Lines from which on no other is begun until those that carried least in a day have gone. Lines of
 /// interfaces are begun all the same: with them the table just fills 8,192 places.

@@ -13,8 +13,8 @@ use super::names::Names;
 use super::set::Set;
 use crate::bpf::counters::{Count, HookCounters};
 use crate::export::metrics::Interface;
-use crate::flow::key::{Direction, Family};
 use crate::flow::snapshot::SeriesRow;
+use crate::types::flow::{Direction, Family};
 
 /// Interfaces remembered; more are counted and left out.
 pub const MAX_INTERFACES: usize = 128;

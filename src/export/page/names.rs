@@ -105,7 +105,7 @@ impl Names {
 mod tests {
     use super::super::entry::{Scope, Side};
     use super::*;
-    use crate::flow::key::Direction;
+    use crate::types::flow::Direction;
 
     fn key(kind: Kind, value: u32) -> Key {
         let scope = Scope {

@@ -4,7 +4,7 @@
 use super::entry::{Entries, Key, Kind, Scope, Side};
 use super::label::pairs;
 use super::names::{Names, OTHER};
-use crate::flow::key::Direction;
+use crate::types::flow::Direction;
 
 /// What is known of one end; `None` where the series do not have that label.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

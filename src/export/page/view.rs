@@ -15,7 +15,7 @@ use super::entry::{Entry, Key, Kind, MAX_CURVE_BYTES, Scope, Side, TOP};
 use super::history::{History, Port};
 use super::names::OTHER;
 use super::windows::Window;
-use crate::flow::key::{Direction, Family};
+use crate::types::flow::{Direction, Family};
 
 /// Changes when what is there changes its meaning; what is added does not change it.
 const SCHEMA: u32 = 1;

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::Fake;
 use crate::bpf::load::FrameStart;
-use crate::config::{Pattern, Patterns};
 use crate::firewall::ports::Ports;
 use crate::links::{Event, Link};
+use crate::types::interface_pattern::{Pattern, Patterns};
 
 const ARPHRD_ETHER: u16 = 1;
 const ARPHRD_NONE: u16 = 0xfffe;

@@ -8,7 +8,8 @@ use super::super::book::{Entry, ShownRule};
 use super::super::handle::{Listed, Listing, Report, Request};
 use super::super::rule::Origin;
 use super::Worker;
-use crate::config::{Action, Per, Prefix, Rule};
+use crate::config::{Action, Per, Rule};
+use crate::types::prefix::Prefix;
 
 impl Worker {
     pub(super) fn tell(&self, request: Request, now: Instant) {

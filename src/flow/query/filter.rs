@@ -2,9 +2,9 @@
 //! Which flows are meant.
 
 use super::Facts;
-use crate::config::Prefix;
-use crate::flow::key::{Direction, FlowRecord};
 use crate::flow::labels::SetId;
+use crate::types::flow::{Direction, FlowRecord};
+use crate::types::prefix::Prefix;
 
 /// What an end of a flow must be; whatever is not set may be anything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

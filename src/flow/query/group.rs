@@ -7,8 +7,8 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use super::{Facts, Field, Sort, Sum, Value};
-use crate::flow::key::FlowRecord;
 use crate::flow::labels::{Enrichment, Label, SetId};
+use crate::types::flow::FlowRecord;
 
 /// Fields that flows are told apart by at once.
 pub const MAX_FIELDS: usize = 4;

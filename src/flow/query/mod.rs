@@ -14,8 +14,8 @@ mod select;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::key::{FlowKey, FlowRecord};
 use super::labels::{Enrichment, Label, SetId};
+use crate::types::flow::{FlowKey, FlowRecord};
 
 pub use filter::{End, Filter};
 pub use group::{Group, Groups, MAX_FIELDS, MAX_GROUPS};

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 use super::*;
-use crate::flow::key::{Direction, Family};
 use crate::flow::snapshot::SeriesRow;
 use crate::threads::Threads;
+use crate::types::flow::{Direction, Family};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -12,7 +12,7 @@ mod transport;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use rfm::flow::key::Family;
+use rfm::types::flow::Family;
 
 use super::frames::{DST_PORT, Frame, Mac, SRC_PORT};
 

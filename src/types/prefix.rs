@@ -103,7 +103,7 @@ impl fmt::Display for Prefix {
     }
 }
 
-super::values::serialize_as_text!(Prefix);
+super::named::serialize_as_text!(Prefix);
 
 #[cfg(test)]
 mod tests {

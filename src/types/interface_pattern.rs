@@ -70,7 +70,7 @@ impl fmt::Display for Pattern {
     }
 }
 
-super::values::serialize_as_text!(Pattern);
+super::named::serialize_as_text!(Pattern);
 
 /// `interfaces` and `exclude_interfaces` together; exclusion wins.
 #[derive(Clone, Debug, PartialEq)]
