@@ -34,7 +34,7 @@
 //! Where to add what:
 //! - a protocol header: one function in `bpf/parse.bpf.h`, and frames in `tests/common/cases/`;
 //! - a kind of link: `links/layer.rs`;
-//! - a figure on /metrics: `export/metrics/`, gathered in `export/scrape.rs`;
+//! - a metric: `export/metrics/declarations.rs`, gathered in `export/scrape.rs`;
 //! - a field of exported flows: `export/ipfix/flows.rs`;
 //! - a figure on the page: `export/page/view.rs` and `page.js`; of the agent itself, `health.js`;
 //! - a label of the flow series: `flow/labels.rs`;

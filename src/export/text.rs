@@ -3,14 +3,10 @@
 
 use std::io::{self, Write};
 
+use super::metrics::declarations::Metric;
+
 /// What is gathered before it is passed on; keeps small writes away from a compressor.
 const CHUNK: usize = 16 * 1024;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Counter,
-    Gauge,
-}
 
 /// Writes families, one after the other, in pieces of [`CHUNK`] bytes.
 pub struct TextWriter<'a> {
@@ -27,17 +23,13 @@ impl<'a> TextWriter<'a> {
     }
 
     /// Begins a family. HELP and TYPE are written with its first sample: without one, nothing is.
-    pub fn family<'w>(
+    pub fn family<'w, const LABELS: usize>(
         &'w mut self,
-        name: &'static str,
-        kind: Kind,
-        help: &'static str,
-    ) -> Family<'w, 'a> {
+        metric: &'static Metric<LABELS>,
+    ) -> Family<'w, 'a, LABELS> {
         Family {
             writer: self,
-            name,
-            kind,
-            help,
+            metric,
             begun: false,
         }
     }
@@ -55,26 +47,24 @@ impl<'a> TextWriter<'a> {
 }
 
 /// A family whose samples are being written.
-pub struct Family<'w, 'a> {
+pub struct Family<'w, 'a, const LABELS: usize> {
     writer: &'w mut TextWriter<'a>,
-    name: &'static str,
-    kind: Kind,
-    help: &'static str,
+    metric: &'static Metric<LABELS>,
     begun: bool,
 }
 
-impl Family<'_, '_> {
-    /// One sample with labels still to be escaped.
-    pub fn sample(&mut self, labels: &[(&str, &str)], value: u64) -> io::Result<()> {
+impl<const LABELS: usize> Family<'_, '_, LABELS> {
+    /// Writes one sample. The values of its labels are escaped here.
+    pub fn sample(&mut self, labels: [&str; LABELS], value: u64) -> io::Result<()> {
         self.begin();
         let chunk = &mut self.writer.chunk;
         let mut before = b'{';
-        for (name, text) in labels {
+        for (name, text) in self.metric.labels.iter().zip(labels) {
             chunk.push(before);
             push_label(chunk, name, text);
             before = b',';
         }
-        if !labels.is_empty() {
+        if LABELS > 0 {
             chunk.push(b'}');
         }
         self.end(value)
@@ -95,28 +85,25 @@ impl Family<'_, '_> {
             self.begun = true;
             self.head();
         }
-        self.writer.chunk.extend_from_slice(self.name.as_bytes());
+        self.writer
+            .chunk
+            .extend_from_slice(self.metric.name.as_bytes());
     }
 
     fn head(&mut self) {
-        let kind = match self.kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-        };
-        debug_assert!(
-            !self.help.contains(['\\', '\n']),
-            "to be escaped: {}",
-            self.help
-        );
+        let Metric {
+            name, kind, help, ..
+        } = self.metric;
+        debug_assert!(!help.contains(['\\', '\n']), "to be escaped: {help}");
         for part in [
             "# HELP ",
-            self.name,
+            name,
             " ",
-            self.help,
+            help,
             "\n# TYPE ",
-            self.name,
+            name,
             " ",
-            kind,
+            kind.name(),
             "\n",
         ] {
             self.writer.chunk.extend_from_slice(part.as_bytes());
@@ -153,6 +140,18 @@ pub fn push_label(out: &mut Vec<u8>, name: &str, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::export::metrics::declarations::Kind;
+
+    const fn gauge<const LABELS: usize>(labels: [&'static str; LABELS]) -> Metric<LABELS> {
+        Metric {
+            name: "a",
+            kind: Kind::Gauge,
+            labels,
+            help: "Help.",
+        }
+    }
+    const PLAIN: Metric<0> = gauge([]);
+    const LABELLED: Metric<1> = gauge(["l"]);
 
     fn written(write: impl FnOnce(&mut TextWriter)) -> String {
         let mut out = Vec::new();
@@ -165,20 +164,27 @@ mod tests {
     #[test]
     fn a_family_has_one_head_and_then_its_samples() {
         let text = written(|w| {
-            let mut family = w.family("a_total", Kind::Counter, "Some help.");
-            family.sample(&[], 0).unwrap();
-            family.sample(&[("x", "1"), ("y", "")], u64::MAX).unwrap();
+            const COUNTER: Metric<2> = Metric {
+                name: "a_total",
+                kind: Kind::Counter,
+                labels: ["x", "y"],
+                help: "Some help.",
+            };
+            let mut family = w.family(&COUNTER);
+            family.sample(["1", ""], u64::MAX).unwrap();
             family.rendered("x=\"2\"", 7).unwrap();
+            w.family(&PLAIN).sample([], 0).unwrap();
         });
-        let expected = "# HELP a_total Some help.\n# TYPE a_total counter\na_total 0\n\
-                        a_total{x=\"1\",y=\"\"} 18446744073709551615\na_total{x=\"2\"} 7\n";
+        let expected = "# HELP a_total Some help.\n# TYPE a_total counter\n\
+                        a_total{x=\"1\",y=\"\"} 18446744073709551615\na_total{x=\"2\"} 7\n\
+                        # HELP a Help.\n# TYPE a gauge\na 0\n";
         assert_eq!(text, expected);
     }
 
     #[test]
     fn a_family_without_samples_leaves_no_trace() {
         let text = written(|w| {
-            w.family("a", Kind::Gauge, "Help.");
+            w.family(&PLAIN);
         });
         assert_eq!(text, "");
     }
@@ -186,8 +192,8 @@ mod tests {
     #[test]
     fn label_values_are_escaped() {
         let text = written(|w| {
-            let mut family = w.family("a", Kind::Gauge, "Help.");
-            family.sample(&[("l", "q\" b\\ n\n ü")], 1).unwrap();
+            let mut family = w.family(&LABELLED);
+            family.sample(["q\" b\\ n\n ü"], 1).unwrap();
         });
         assert!(text.ends_with("a{l=\"q\\\" b\\\\ n\\n ü\"} 1\n"), "{text}");
     }
@@ -206,9 +212,9 @@ mod tests {
         }
         let mut pieces = Pieces(Vec::new());
         let mut writer = TextWriter::new(&mut pieces);
-        let mut family = writer.family("a", Kind::Gauge, "Help.");
+        let mut family = writer.family(&PLAIN);
         for value in 100_000..110_000 {
-            family.sample(&[], value).unwrap();
+            family.sample([], value).unwrap();
         }
         writer.finish().unwrap();
         let head = "# HELP a Help.\n# TYPE a gauge\n".len();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! `/metrics`: the text of a fixed input, the names that stay, and what hostile strings do to it.
+//! `/metrics`: the text of a fixed input, the families that are declared, and what hostile strings do to it.
 
 mod fixture;
 mod format;
@@ -10,82 +10,10 @@ use std::process::{Command, Stdio};
 use fixture::Fixture;
 use format::Exposition;
 use proptest::prelude::*;
+use rfm::export::metrics::declarations::REFERENCE;
+use rfm::flow::labels::Label;
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/metrics.txt");
-
-/// REFERENCE names that this program has; the promise to dashboards.
-const NAMES: [&str; 70] = [
-    "rfm_interface_rx_bytes_total",
-    "rfm_interface_rx_packets_total",
-    "rfm_interface_tx_bytes_total",
-    "rfm_interface_tx_packets_total",
-    "rfm_interface_sampled_packets_total",
-    "rfm_interface_sampled_bytes_total",
-    "rfm_interface_device_rx_bytes_total",
-    "rfm_interface_device_rx_packets_total",
-    "rfm_interface_device_tx_bytes_total",
-    "rfm_interface_device_tx_packets_total",
-    "rfm_interface_hook_removals_total",
-    "rfm_interface_info",
-    "rfm_interface_speed_bytes",
-    "rfm_interface_pattern_matches",
-    "rfm_flow_bytes_total",
-    "rfm_flow_packets_total",
-    "rfm_flow_bytes",
-    "rfm_flow_packets",
-    "rfm_flow_sampled_bytes",
-    "rfm_flow_sampled_packets",
-    "rfm_asn_info",
-    "rfm_sample_rate",
-    "rfm_collector_active_flows",
-    "rfm_collector_max_flows",
-    "rfm_collector_accounted_packets_total",
-    "rfm_collector_accounted_bytes_total",
-    "rfm_collector_sampled_packets_total",
-    "rfm_collector_sampled_bytes_total",
-    "rfm_collector_dropped_events_total",
-    "rfm_collector_dropped_packets_total",
-    "rfm_collector_dropped_bytes_total",
-    "rfm_collector_forced_evictions_total",
-    "rfm_flow_series",
-    "rfm_flow_series_limit",
-    "rfm_flow_series_folded_total",
-    "rfm_mmdb_build_timestamp_seconds",
-    "rfm_bmp_sessions",
-    "rfm_bmp_peers",
-    "rfm_bmp_session_up",
-    "rfm_bmp_last_message_timestamp_seconds",
-    "rfm_bmp_updates_total",
-    "rfm_bmp_withdraws_total",
-    "rfm_bmp_errors_total",
-    "rfm_bmp_ignored_routes_total",
-    "rfm_bmp_sessions_with_trailing_bytes_total",
-    "rfm_rib_routes",
-    "rfm_rib_prefixes",
-    "rfm_rib_stale_routes",
-    "rfm_ipfix_records_total",
-    "rfm_ipfix_dropped_records_total",
-    "rfm_firewall_new_sources_total",
-    "rfm_firewall_packets_total",
-    "rfm_firewall_bytes_total",
-    "rfm_firewall_rules",
-    "rfm_firewall_interfaces",
-    "rfm_firewall_blackhole_refused_total",
-    "rfm_errors_total",
-    "rfm_parse_errors_total",
-    "rfm_log_dropped_lines_total",
-    "rfm_build_info",
-    "rfm_config_last_reload_successful",
-    "rfm_config_last_reload_success_timestamp_seconds",
-    "process_cpu_seconds_total",
-    "process_resident_memory_bytes",
-    "process_virtual_memory_bytes",
-    "process_start_time_seconds",
-    "process_open_fds",
-    "process_max_fds",
-    "process_threads",
-    "rfm_scrape_duration_seconds",
-];
 
 #[test]
 fn the_text_of_a_fixed_input_is_the_golden_one() {
@@ -101,19 +29,26 @@ fn the_text_of_a_fixed_input_is_the_golden_one() {
 }
 
 #[test]
-fn the_families_are_exactly_those_promised_and_in_form() {
+fn the_families_are_exactly_those_declared_and_in_form() {
     let text = Fixture::new().text();
     let families = Exposition::parse(&text).unwrap().families;
-    let mut names: Vec<&str> = families.iter().map(|f| f.name.as_str()).collect();
-    let mut promised = NAMES.to_vec();
-    names.sort_unstable();
-    promised.sort_unstable();
-    assert_eq!(names, promised);
-    for family in &families {
-        let counter = family.kind == "counter";
-        assert_eq!(counter, family.name.ends_with("_total"), "{}", family.name);
-        assert!(!family.samples.is_empty(), "{}", family.name);
-        assert!(family.help.ends_with('.'), "{}", family.name);
+    let declared: Vec<_> = REFERENCE.iter().flat_map(|s| s.metrics).collect();
+    assert_eq!(families.len(), declared.len());
+    for metric in declared {
+        let name = metric.name;
+        let family = families.iter().find(|f| f.name == name).expect(name);
+        assert_eq!(family.kind, metric.kind.name(), "{name}");
+        assert_eq!(family.kind == "counter", name.ends_with("_total"), "{name}");
+        assert_eq!(family.help, metric.help, "{name}");
+        assert!(family.help.ends_with('.'), "{name}");
+        let details = metric.details;
+        assert!(details.is_empty() || details.ends_with('.'), "{name}");
+        assert!(!family.samples.is_empty(), "{name}");
+        for sample in &family.samples {
+            let labels: Vec<_> = sample.labels.iter().map(|(name, _)| name).collect();
+            let configured = labels.len() == Label::USUAL.len() && metric.labels.is_empty();
+            assert!(configured || labels == metric.labels, "{name}: {labels:?}");
+        }
     }
 }
 

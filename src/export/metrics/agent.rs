@@ -6,12 +6,12 @@ use std::ops::Add;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::proto::MetricType::{COUNTER, GAUGE};
+use prometheus::proto::MetricType::COUNTER;
 use prometheus::proto::{Metric, MetricFamily};
 use prometheus::{Encoder, TextEncoder};
 
-use super::family::{family, sample, single};
-use super::{Build, Input, bmp, firewall};
+use super::family::{family, single};
+use super::{Build, Input, bmp, declarations, firewall};
 use crate::bpf::counters::{Count, FamilyCounters, HookCounters};
 use crate::errors::{Errors, Subsystem};
 use crate::export::ipfix::tally::Tally;
@@ -26,9 +26,7 @@ pub(super) fn write(
 ) -> io::Result<()> {
     let mut families = families(input);
     families.push(single(
-        GAUGE,
-        "rfm_scrape_duration_seconds",
-        "Seconds from the beginning of this scrape to this line.",
+        &declarations::SCRAPE_DURATION,
         elapsed().as_secs_f64(),
     ));
     TextEncoder::new()
@@ -48,9 +46,7 @@ pub fn families(input: &Input) -> Vec<MetricFamily> {
     families.extend(input.firewall.iter().flat_map(|r| firewall::families(r)));
     families.extend(errors(input.errors, input.parse_errors));
     families.push(single(
-        COUNTER,
-        "rfm_log_dropped_lines_total",
-        "Log lines that were dropped because nobody read standard error.",
+        &declarations::LOG_DROPPED_LINES,
         input.dropped_log_lines as f64,
     ));
     families.extend(build_and_config(input.build, input.reload));
@@ -71,40 +67,22 @@ pub fn value(family: &MetricFamily, metric: &Metric) -> f64 {
 
 fn collector(totals: &Totals, sample_rate: u32) -> [MetricFamily; 6] {
     [
+        single(&declarations::SAMPLE_RATE, f64::from(sample_rate)),
         single(
-            GAUGE,
-            "rfm_sample_rate",
-            "One in this many packets is taken.",
-            f64::from(sample_rate),
-        ),
-        single(
-            GAUGE,
-            "rfm_collector_active_flows",
-            "Flows in the table now.",
+            &declarations::COLLECTOR_ACTIVE_FLOWS,
             totals.active_flows as f64,
         ),
+        single(&declarations::COLLECTOR_MAX_FLOWS, totals.max_flows as f64),
         single(
-            GAUGE,
-            "rfm_collector_max_flows",
-            "Flows that the table can hold; one more evicts the one idle longest.",
-            totals.max_flows as f64,
-        ),
-        single(
-            COUNTER,
-            "rfm_collector_accounted_packets_total",
-            "Packets that reached the flow table, as taken: not scaled by the sample rate.",
+            &declarations::COLLECTOR_ACCOUNTED_PACKETS,
             totals.accounted_packets as f64,
         ),
         single(
-            COUNTER,
-            "rfm_collector_accounted_bytes_total",
-            "Bytes that reached the flow table, as taken: L2 frames without FCS, not scaled by the sample rate.",
+            &declarations::COLLECTOR_ACCOUNTED_BYTES,
             totals.accounted_bytes as f64,
         ),
         single(
-            COUNTER,
-            "rfm_collector_forced_evictions_total",
-            "Flows that ended early because the table was full.",
+            &declarations::COLLECTOR_FORCED_EVICTIONS,
             totals.forced_evictions as f64,
         ),
     ]
@@ -119,56 +97,28 @@ fn taken_and_lost(all_hooks: &HookCounters) -> [MetricFamily; 5] {
     let (taken, lost) = (sum(|f| f.taken), sum(|f| f.lost));
     [
         single(
-            COUNTER,
-            "rfm_collector_sampled_packets_total",
-            "Packets that the sampler took on all interfaces there are or were, super-packets as their segments, not scaled by the sample rate: each is accounted, dropped, or on its way.",
+            &declarations::COLLECTOR_SAMPLED_PACKETS,
             taken.packets as f64,
         ),
+        single(&declarations::COLLECTOR_SAMPLED_BYTES, taken.bytes as f64),
         single(
-            COUNTER,
-            "rfm_collector_sampled_bytes_total",
-            "Bytes of the packets that the sampler took on all interfaces there are or were: L2 frames without FCS, not scaled by the sample rate.",
-            taken.bytes as f64,
-        ),
-        single(
-            COUNTER,
-            "rfm_collector_dropped_events_total",
-            "Records lost because the ring buffer was full.",
+            &declarations::COLLECTOR_DROPPED_EVENTS,
             all_hooks.lost_records as f64,
         ),
         single(
-            COUNTER,
-            "rfm_collector_dropped_packets_total",
-            "Packets in the lost records, super-packets as their segments, not scaled by the sample rate. The flows lack them, the interface counters do not.",
+            &declarations::COLLECTOR_DROPPED_PACKETS,
             lost.packets as f64,
         ),
-        single(
-            COUNTER,
-            "rfm_collector_dropped_bytes_total",
-            "Bytes in the lost records: L2 frames without FCS, not scaled by the sample rate. The flows lack them, the interface counters do not.",
-            lost.bytes as f64,
-        ),
+        single(&declarations::COLLECTOR_DROPPED_BYTES, lost.bytes as f64),
     ]
 }
 
 fn flow_series(totals: &Totals) -> [MetricFamily; 3] {
     [
+        single(&declarations::FLOW_SERIES, totals.series as f64),
+        single(&declarations::FLOW_SERIES_LIMIT, totals.series_limit as f64),
         single(
-            GAUGE,
-            "rfm_flow_series",
-            "Label sets of the flow series held now.",
-            totals.series as f64,
-        ),
-        single(
-            GAUGE,
-            "rfm_flow_series_limit",
-            "Label sets of the flow series that can be held.",
-            totals.series_limit as f64,
-        ),
-        single(
-            COUNTER,
-            "rfm_flow_series_folded_total",
-            "Times that a label set found no room and was counted with other in its labels.",
+            &declarations::FLOW_SERIES_FOLDED,
             totals.series_folded as f64,
         ),
     ]
@@ -176,12 +126,8 @@ fn flow_series(totals: &Totals) -> [MetricFamily; 3] {
 
 fn databases(built: &[(&str, u64)]) -> MetricFamily {
     family(
-        GAUGE,
-        "rfm_mmdb_build_timestamp_seconds",
-        "When the database in use was built, in seconds since the Unix epoch.",
-        built
-            .iter()
-            .map(|&(name, time)| sample(GAUGE, &[("database", name)], time as f64)),
+        &declarations::MMDB_BUILD_TIMESTAMP,
+        built.iter().map(|&(name, time)| ([name], time as f64)),
     )
 }
 
@@ -189,19 +135,12 @@ fn ipfix(tallies: &[Arc<Tally>]) -> [MetricFamily; 2] {
     let of = |figure: fn(&Tally) -> u64| {
         tallies
             .iter()
-            .map(move |t| sample(COUNTER, &[("collector", &t.collector)], figure(t) as f64))
+            .map(move |t| ([&*t.collector], figure(t) as f64))
     };
     [
+        family(&declarations::IPFIX_RECORDS, of(Tally::records)),
         family(
-            COUNTER,
-            "rfm_ipfix_records_total",
-            "Flow records sent to the IPFIX collector and, as far as is known, not refused.",
-            of(Tally::records),
-        ),
-        family(
-            COUNTER,
-            "rfm_ipfix_dropped_records_total",
-            "Flow records that the IPFIX collector misses: it was not there, or too slow.",
+            &declarations::IPFIX_DROPPED_RECORDS,
             of(|tally| tally.lost().parts),
         ),
     ]
@@ -210,94 +149,52 @@ fn ipfix(tallies: &[Arc<Tally>]) -> [MetricFamily; 2] {
 fn errors(errors: &Errors, parse_errors: &[(&str, u64)]) -> [MetricFamily; 2] {
     [
         family(
-            COUNTER,
-            "rfm_errors_total",
-            "Errors that were survived, by the part that met them; the log tells more.",
-            Subsystem::ALL
-                .map(|s| sample(COUNTER, &[("subsystem", s.name())], errors.get(s) as f64)),
+            &declarations::ERRORS,
+            Subsystem::ALL.map(|s| ([s.name()], errors.get(s) as f64)),
         ),
         family(
-            COUNTER,
-            "rfm_parse_errors_total",
-            "Frames whose IP header is not what their type announces; their interface counts them as family other.",
+            &declarations::PARSE_ERRORS,
             parse_errors
                 .iter()
-                .map(|&(reason, times)| sample(COUNTER, &[("reason", reason)], times as f64)),
+                .map(|&(reason, times)| ([reason], times as f64)),
         ),
     ]
 }
 
 fn build_and_config(build: Build, reload: Reload) -> [MetricFamily; 3] {
-    let labels = [("version", build.version), ("revision", build.revision)];
     [
         family(
-            GAUGE,
-            "rfm_build_info",
-            "Always 1. What is running.",
-            [sample(GAUGE, &labels, 1.0)],
+            &declarations::BUILD_INFO,
+            [([build.version, build.revision], 1.0)],
         ),
         single(
-            GAUGE,
-            "rfm_config_last_reload_successful",
-            "1 if the configuration was in order when it was last read; 0 if not, and the one before stays in force.",
+            &declarations::CONFIG_RELOAD_SUCCESSFUL,
             f64::from(u8::from(reload.successful)),
         ),
-        single(
-            GAUGE,
-            "rfm_config_last_reload_success_timestamp_seconds",
-            "When the configuration in force was read, in seconds since the Unix epoch.",
-            reload.success_time,
-        ),
+        single(&declarations::CONFIG_RELOAD_TIMESTAMP, reload.success_time),
     ]
 }
 
 /// Names and meanings as in the Prometheus client libraries.
 fn of_process(process: &ProcessStats) -> Vec<MetricFamily> {
     let mut families = vec![
+        single(&declarations::PROCESS_CPU, process.cpu_seconds),
         single(
-            COUNTER,
-            "process_cpu_seconds_total",
-            "CPU time that the process spent, user and system, in seconds.",
-            process.cpu_seconds,
-        ),
-        single(
-            GAUGE,
-            "process_resident_memory_bytes",
-            "Resident memory of the process in bytes.",
+            &declarations::PROCESS_RESIDENT_MEMORY,
             process.resident_bytes as f64,
         ),
         single(
-            GAUGE,
-            "process_virtual_memory_bytes",
-            "Virtual memory of the process in bytes.",
+            &declarations::PROCESS_VIRTUAL_MEMORY,
             process.virtual_bytes as f64,
         ),
-        single(
-            GAUGE,
-            "process_start_time_seconds",
-            "When the process began, in seconds since the Unix epoch.",
-            process.start_time,
-        ),
-        single(
-            GAUGE,
-            "process_open_fds",
-            "File descriptors that are open.",
-            process.open_fds as f64,
-        ),
-        single(
-            GAUGE,
-            "process_threads",
-            "Threads of the process.",
-            process.threads as f64,
-        ),
+        single(&declarations::PROCESS_START_TIME, process.start_time),
+        single(&declarations::PROCESS_OPEN_FDS, process.open_fds as f64),
+        single(&declarations::PROCESS_THREADS, process.threads as f64),
     ];
-    families.extend(process.max_fds.map(|max| {
-        single(
-            GAUGE,
-            "process_max_fds",
-            "File descriptors that may be open.",
-            max as f64,
-        )
-    }));
+    families.extend(
+        process
+            .max_fds
+            .map(|max| single(&declarations::PROCESS_MAX_FDS, max as f64)),
+    );
     families
 }

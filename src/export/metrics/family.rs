@@ -1,45 +1,60 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The protos of the `prometheus` crate, for families of a sample or a few.
 
-use prometheus::proto::MetricType::{self, COUNTER};
-use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily};
+use prometheus::proto::{Counter, Gauge, LabelPair, MetricFamily, MetricType};
+
+use super::declarations::{Kind, Metric};
 
 /// A family of one sample without labels.
-pub(super) fn single(kind: MetricType, name: &str, help: &str, value: f64) -> MetricFamily {
-    family(kind, name, help, [sample(kind, &[], value)])
+pub(super) fn single(metric: &Metric<0>, value: f64) -> MetricFamily {
+    family(metric, [([], value)])
 }
 
-pub(super) fn family(
-    kind: MetricType,
-    name: &str,
-    help: &str,
-    samples: impl IntoIterator<Item = Metric>,
+/// A family of these samples: the values of their labels, and their values.
+pub(super) fn family<'v, const LABELS: usize>(
+    metric: &Metric<LABELS>,
+    samples: impl IntoIterator<Item = ([&'v str; LABELS], f64)>,
 ) -> MetricFamily {
+    let samples = samples.into_iter();
     let mut family = MetricFamily::default();
-    family.set_name(name.to_owned());
-    family.set_help(help.to_owned());
-    family.set_field_type(kind);
-    family.set_metric(samples.into_iter().collect());
+    family.set_name(metric.name.to_owned());
+    family.set_help(metric.help.to_owned());
+    family.set_field_type(match metric.kind {
+        Kind::Counter => MetricType::COUNTER,
+        Kind::Gauge => MetricType::GAUGE,
+    });
+    family.set_metric(
+        samples
+            .map(|(labels, value)| sample(metric, labels, value))
+            .collect(),
+    );
     family
 }
 
-/// The family's `kind` says which of a proto's values is read.
-pub(super) fn sample(kind: MetricType, labels: &[(&str, &str)], value: f64) -> Metric {
-    let labels = labels.iter().map(|(name, text)| {
+/// The type of the family selects which of a proto's values is read.
+fn sample<const LABELS: usize>(
+    metric: &Metric<LABELS>,
+    labels: [&str; LABELS],
+    value: f64,
+) -> prometheus::proto::Metric {
+    let labels = metric.labels.iter().zip(labels).map(|(name, text)| {
         let mut pair = LabelPair::default();
         pair.set_name((*name).to_owned());
-        pair.set_value((*text).to_owned());
+        pair.set_value(text.to_owned());
         pair
     });
-    let mut metric = Metric::from_label(labels.collect());
-    if kind == COUNTER {
-        let mut counter = Counter::default();
-        counter.set_value(value);
-        metric.set_counter(counter);
-    } else {
-        let mut gauge = Gauge::default();
-        gauge.set_value(value);
-        metric.set_gauge(gauge);
+    let mut proto = prometheus::proto::Metric::from_label(labels.collect());
+    match metric.kind {
+        Kind::Counter => {
+            let mut counter = Counter::default();
+            counter.set_value(value);
+            proto.set_counter(counter);
+        }
+        Kind::Gauge => {
+            let mut gauge = Gauge::default();
+            gauge.set_value(value);
+            proto.set_gauge(gauge);
+        }
     }
-    metric
+    proto
 }

@@ -7,6 +7,7 @@
 
 pub mod agent;
 mod bmp;
+pub mod declarations;
 mod family;
 mod firewall;
 mod flows;

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! All metrics: name, type, labels and help of each family, written only here.
+//!
+//! docs/reference/metrics.md is made of [`REFERENCE`]. `details` are for that document only: no other code
+//! refers to them, so that they are not in the binary.
+
+/// The type of a family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Counter,
+    Gauge,
+}
+
+impl Kind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+        }
+    }
+}
+
+/// A family of /metrics. The compiler counts the label values of its samples.
+#[derive(Debug)]
+pub struct Metric<const LABELS: usize> {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub labels: [&'static str; LABELS],
+    pub help: &'static str,
+}
+
+/// A part of the reference chapter.
+#[derive(Debug)]
+pub struct ReferenceSection {
+    pub title: &'static str,
+    pub intro: &'static str,
+    pub metrics: &'static [ReferenceEntry],
+}
+
+/// A family as the reference chapter shows it.
+#[derive(Debug)]
+pub struct ReferenceEntry {
+    pub name: &'static str,
+    pub kind: Kind,
+    /// Empty for the flow series: `agent.prometheus.labels` selects their labels.
+    pub labels: &'static [&'static str],
+    pub help: &'static str,
+    /// Text that only the reference chapter has: values of labels, limits, advice. May be empty.
+    pub details: &'static str,
+}
+
+/// Makes a constant of each family, and [`REFERENCE`].
+macro_rules! declare {
+    ($($title:literal ($intro:literal) {
+        $($kind:ident $constant:ident = $name:literal [$($label:literal),*] $help:literal $(+ $details:literal)?;)*
+    })*) => {
+        $($(pub(super) const $constant: Metric<{ <[&str]>::len(&[$($label),*]) }> = Metric {
+            name: $name,
+            kind: Kind::$kind,
+            labels: [$($label),*],
+            help: $help,
+        };)*)*
+
+        /// All families, in the order of the reference chapter.
+        pub const REFERENCE: &[ReferenceSection] = &[$(ReferenceSection {
+            title: $title,
+            intro: $intro,
+            metrics: &[$(ReferenceEntry {
+                name: $name,
+                kind: Kind::$kind,
+                labels: &[$($label),*],
+                help: $help,
+                details: concat!($($details)?),
+            }),*],
+        }),*];
+    };
+}
+
+declare! {
+    "Interfaces: every packet" ("Every packet is counted, whatever the sample rate. `ifname` is the interface; `family` is `ipv4`, `ipv6` or `other`; `direction` is `ingress` or `egress`.") {
+        Counter INTERFACE_RX_BYTES = "rfm_interface_rx_bytes_total" ["ifname", "family"]
+            "Bytes received, counted at the ingress hook: L2 frames without FCS, VLAN tags included. A GSO packet counts as its segments.";
+        Counter INTERFACE_RX_PACKETS = "rfm_interface_rx_packets_total" ["ifname", "family"]
+            "Packets received, counted at the ingress hook. A GSO packet counts as its segments.";
+        Counter INTERFACE_TX_BYTES = "rfm_interface_tx_bytes_total" ["ifname", "family"]
+            "Bytes sent to the queueing discipline, counted at the egress hook: L2 frames without FCS, VLAN tags included. A GSO packet counts as its segments. Includes packets that the queue or the driver drops later.";
+        Counter INTERFACE_TX_PACKETS = "rfm_interface_tx_packets_total" ["ifname", "family"]
+            "Packets sent to the queueing discipline, counted at the egress hook. A GSO packet counts as its segments. Includes packets that the queue or the driver drops later.";
+        Counter INTERFACE_SAMPLED_PACKETS = "rfm_interface_sampled_packets_total" ["ifname", "direction"]
+            "Packets sampled for flows, not scaled by the sample rate: each is accounted in a flow or counted as dropped.";
+        Counter INTERFACE_SAMPLED_BYTES = "rfm_interface_sampled_bytes_total" ["ifname", "direction"]
+            "Bytes of the packets sampled for flows, not scaled by the sample rate: L2 frames without FCS.";
+        Counter INTERFACE_DEVICE_RX_BYTES = "rfm_interface_device_rx_bytes_total" ["ifname"]
+            "Bytes received, by the kernel's own counter of the device; to compare with rfm_interface_rx_bytes_total.";
+        Counter INTERFACE_DEVICE_RX_PACKETS = "rfm_interface_device_rx_packets_total" ["ifname"]
+            "Packets received, by the kernel's own counter of the device; to compare with rfm_interface_rx_packets_total.";
+        Counter INTERFACE_DEVICE_TX_BYTES = "rfm_interface_device_tx_bytes_total" ["ifname"]
+            "Bytes sent, by the kernel's own counter of the device; to compare with rfm_interface_tx_bytes_total.";
+        Counter INTERFACE_DEVICE_TX_PACKETS = "rfm_interface_device_tx_packets_total" ["ifname"]
+            "Packets sent, by the kernel's own counter of the device; to compare with rfm_interface_tx_packets_total.";
+        Counter INTERFACE_HOOK_REMOVALS = "rfm_interface_hook_removals_total" ["ifname", "direction"]
+            "Times that another program removed the hook of rfm, which rfm then attached again. Packets in between are not counted."
+            + "The hook is a clsact qdisc or a TCX link. rfm finds this within 15 seconds. `rfm status` lists it for an hour.";
+        Gauge INTERFACE_INFO = "rfm_interface_info" ["ifname", "ifindex", "ifalias", "kind", "master", "attach"]
+            "Always 1. kind is the driver's family as the kernel names it, master the bridge, bond or VRF that the interface belongs to, attach the hook that counts it."
+            + "`attach` is `tcx`, `clsact` or `none`.";
+        Gauge INTERFACE_SPEED = "rfm_interface_speed_bytes" ["ifname"]
+            "Link speed in bytes per second; absent if the driver does not report it.";
+        Gauge INTERFACE_PATTERN_MATCHES = "rfm_interface_pattern_matches" ["pattern"]
+            "Interfaces that match this pattern of the configuration; 0 may be a misspelt name.";
+    }
+    "Flows: sampled packets" ("Estimates from the sampled packets. `agent.prometheus.labels` selects the labels; `agent.prometheus.flow_gauges = false` leaves out the four gauges. `direction` is `ingress` or `egress`, `proto` the number of the IP protocol (6 TCP, 17 UDP, 1 ICMP, 58 ICMPv6). ASN and city are empty if they are unknown. A series that expires is removed with its counts; it begins at 0 if it returns.") {
+        Counter FLOW_BYTES_TOTAL = "rfm_flow_bytes_total" []
+            "Estimated bytes: L2 frames without FCS, scaled by the sample rate in force when each packet was sampled. Continues after the flows end, so rate() is right. src_asn and dst_asn originate the addresses, whichever AS carried the packet.";
+        Counter FLOW_PACKETS_TOTAL = "rfm_flow_packets_total" []
+            "Estimated packets, scaled by the sample rate in force when each was sampled. Continues after the flows end, so rate() is right.";
+        Gauge ASN_INFO = "rfm_asn_info" ["asn", "name"]
+            "Always 1. Names of the ASNs in the labels of the flow series, from the ASN database."
+            + "Only ASNs whose name the database has.";
+        Gauge FLOW_BYTES = "rfm_flow_bytes" []
+            "Estimated bytes of the live flows, scaled by the sample rate. Falls when flows end: not for rate(), prefer rfm_flow_bytes_total.";
+        Gauge FLOW_PACKETS = "rfm_flow_packets" []
+            "Estimated packets of the live flows, scaled by the sample rate. Falls when flows end: not for rate(), prefer rfm_flow_packets_total.";
+        Gauge FLOW_SAMPLED_BYTES = "rfm_flow_sampled_bytes" []
+            "Sampled bytes of the live flows, not scaled by the sample rate. Falls when flows end: not for rate(), prefer rfm_flow_bytes_total.";
+        Gauge FLOW_SAMPLED_PACKETS = "rfm_flow_sampled_packets" []
+            "Sampled packets of the live flows, not scaled by the sample rate. Falls when flows end: not for rate(), prefer rfm_flow_packets_total.";
+    }
+    "Routes by BMP" ("Only if BMP is configured. `router` is the address of the router and the name that it gives itself. A router that has lost its session is shown for a day. `family` of the RIB is `ipv4` or `ipv6`.") {
+        Gauge BMP_SESSIONS = "rfm_bmp_sessions" []
+            "BMP sessions that are up.";
+        Gauge BMP_PEERS = "rfm_bmp_peers" []
+            "BGP peers that are up in a session that is up, as the routers report.";
+        Gauge BMP_SESSION_UP = "rfm_bmp_session_up" ["router"]
+            "1 while the router has a session, 0 for a day after it lost its last."
+            + "0 is a reason for an alert.";
+        Gauge BMP_LAST_MESSAGE = "rfm_bmp_last_message_timestamp_seconds" ["router"]
+            "Time of the last message of the router, in seconds since the Unix epoch.";
+        Counter BMP_UPDATES = "rfm_bmp_updates_total" ["router"]
+            "Prefixes that the router announced.";
+        Counter BMP_WITHDRAWS = "rfm_bmp_withdraws_total" ["router"]
+            "Prefixes that the router withdrew.";
+        Counter BMP_IGNORED_ROUTES = "rfm_bmp_ignored_routes_total" ["router", "family"]
+            "Routes that the router announced of families that rfm does not read."
+            + "`family` is `ipv4_vpn`, `ipv6_vpn`, `ipv4_multicast`, `ipv6_multicast`, `ipv4_flowspec`, `ipv6_flowspec`, `evpn`, `vpls`, `mvpn`, `link_state`, `route_target`, `sr_policy` or `other`.";
+        Counter BMP_TRAILING_BYTES = "rfm_bmp_sessions_with_trailing_bytes_total" ["router"]
+            "Sessions in which bytes followed an UPDATE in its message; rfm ignores the bytes."
+            + "Each session counts once. rfm keeps the routes.";
+        Counter BMP_ERRORS = "rfm_bmp_errors_total" ["kind"]
+            "Errors of BMP sessions that rfm survived, by kind; the log has more."
+            + "`kind` is `accept`, `not_allowed`, `session_limit`, `address_limit`, `idle` (a session without a peer that made room for another), `silent` (no message in 30 s), `read`, `frame`, `peer`, `peer_limit`, `unknown_peer`, `update`, `attributes`, `nlri`, `route_limit`, `path_limit` or `detail_limit` (AS paths and communities take 64 bytes for each route of `max_routes`; the route is held without them).";
+        Gauge RIB_ROUTES = "rfm_rib_routes" ["family"]
+            "Routes held for lookup, stale ones included.";
+        Gauge RIB_PREFIXES = "rfm_rib_prefixes" ["family"]
+            "Distinct prefixes of the routes held.";
+        Gauge RIB_STALE_ROUTES = "rfm_rib_stale_routes" ["family"]
+            "Routes of ended sessions that lookups still use.";
+        Counter FIREWALL_BLACKHOLE_REFUSED = "rfm_firewall_blackhole_refused_total" ["reason"]
+            "Announced routes that ask for a blackhole and get none, by reason."
+            + "Only if blackholing is configured. `reason` is `pre_policy`, `vrf`, `peer`, `length`, `within` or `limit`; README, \"Blackholing by BGP\", explains each.";
+    }
+    "The firewall" ("Only if the firewall is enabled.") {
+        Counter FIREWALL_PACKETS = "rfm_firewall_packets_total" ["rule", "action"]
+            "Packets that a rule of the firewall matched, by the action on them; no other series counts those dropped."
+            + "`action` is `drop`, `pass` or `count`; a limit has both of the first. `rule` is `config-3` (the third in the file), `runtime-7` (as `rfm firewall list` shows it), `allow` for the allow list, `blackhole` for all rules from BGP, and `other` beyond a hundred rules.";
+        Counter FIREWALL_BYTES = "rfm_firewall_bytes_total" ["rule", "action"]
+            "Bytes that a rule of the firewall matched, by the action on them; no other series counts those dropped."
+            + "Labels as of `rfm_firewall_packets_total`.";
+        Counter FIREWALL_NEW_SOURCES = "rfm_firewall_new_sources_total" []
+            "Sources that began with a full bucket of a limit per source, because they had none or it was evicted.";
+        Gauge FIREWALL_RULES = "rfm_firewall_rules" ["origin"]
+            "Rules of the firewall in force, by source."
+            + "`origin` is `allow`, `runtime`, `config` or `blackhole`.";
+        Gauge FIREWALL_INTERFACES = "rfm_firewall_interfaces" ["mode"]
+            "Interfaces that the firewall is configured for, by how it is attached; none if it could not be attached."
+            + "`mode` is `native`, `generic` or `none`.";
+    }
+    "rfm itself" ("The agent, its tables and its losses. The names `process_*` are those of the Prometheus client libraries.") {
+        Gauge SAMPLE_RATE = "rfm_sample_rate" []
+            "The sample rate in force: one in this many packets is sampled.";
+        Gauge COLLECTOR_ACTIVE_FLOWS = "rfm_collector_active_flows" []
+            "Live flows in the flow table.";
+        Gauge COLLECTOR_MAX_FLOWS = "rfm_collector_max_flows" []
+            "Flows that the flow table can hold; one more evicts the one that has been idle longest.";
+        Counter COLLECTOR_ACCOUNTED_PACKETS = "rfm_collector_accounted_packets_total" []
+            "Sampled packets that reached the flow table, not scaled by the sample rate.";
+        Counter COLLECTOR_ACCOUNTED_BYTES = "rfm_collector_accounted_bytes_total" []
+            "Sampled bytes that reached the flow table: L2 frames without FCS, not scaled by the sample rate.";
+        Counter COLLECTOR_FORCED_EVICTIONS = "rfm_collector_forced_evictions_total" []
+            "Flows that ended early because the flow table was full."
+            + "If it grows, raise `agent.collector.max_flows`.";
+        Counter COLLECTOR_SAMPLED_PACKETS = "rfm_collector_sampled_packets_total" []
+            "Packets sampled on all present and past interfaces, GSO packets as their segments, not scaled by the sample rate: each is accounted, dropped, or on its way.";
+        Counter COLLECTOR_SAMPLED_BYTES = "rfm_collector_sampled_bytes_total" []
+            "Bytes of the packets sampled on all present and past interfaces: L2 frames without FCS, not scaled by the sample rate.";
+        Counter COLLECTOR_DROPPED_EVENTS = "rfm_collector_dropped_events_total" []
+            "Flow records dropped because the ring buffer was full.";
+        Counter COLLECTOR_DROPPED_PACKETS = "rfm_collector_dropped_packets_total" []
+            "Packets in the dropped records, GSO packets as their segments, not scaled by the sample rate. The flows lack them, the interface counters do not.";
+        Counter COLLECTOR_DROPPED_BYTES = "rfm_collector_dropped_bytes_total" []
+            "Bytes in the dropped records: L2 frames without FCS, not scaled by the sample rate. The flows lack them, the interface counters do not.";
+        Gauge FLOW_SERIES = "rfm_flow_series" []
+            "Flow series held now.";
+        Gauge FLOW_SERIES_LIMIT = "rfm_flow_series_limit" []
+            "Flow series that can be held.";
+        Counter FLOW_SERIES_FOLDED = "rfm_flow_series_folded_total" []
+            "Times that a new flow series found no room and was counted with other in its labels."
+            + "If it grows, raise `agent.prometheus.max_series` or remove labels.";
+        Gauge MMDB_BUILD_TIMESTAMP = "rfm_mmdb_build_timestamp_seconds" ["database"]
+            "Time at which the database in use was built, in seconds since the Unix epoch."
+            + "`database` is `asn` or `city`.";
+        Counter IPFIX_RECORDS = "rfm_ipfix_records_total" ["collector"]
+            "Flow records sent to the IPFIX collector and, as far as is known, not refused.";
+        Counter IPFIX_DROPPED_RECORDS = "rfm_ipfix_dropped_records_total" ["collector"]
+            "Flow records that the IPFIX collector did not get: it was unreachable or too slow.";
+        Counter ERRORS = "rfm_errors_total" ["subsystem"]
+            "Errors that rfm survived, by subsystem; the log has more."
+            + "`subsystem` is `bpf_map`, `ring_buffer`, `ipfix`, `bmp`, `mmdb`, `http`, `control`, `netlink` or `firewall`.";
+        Counter PARSE_ERRORS = "rfm_parse_errors_total" ["reason"]
+            "Frames without the valid IP header that their type announces; the counters of the interface have them as family other."
+            + "`reason` is `link` (the Ethernet, VLAN, MPLS or PPPoE header is cut short), `ip_version`, `ip_header_length` (the IPv4 header length is below 20 bytes, or the total length below the header length) or `ip_truncated`.";
+        Counter LOG_DROPPED_LINES = "rfm_log_dropped_lines_total" []
+            "Log lines dropped because nothing read standard error."
+            + "No thread waits for the log.";
+        Gauge BUILD_INFO = "rfm_build_info" ["version", "revision"]
+            "Always 1. Version and revision of rfm.";
+        Gauge CONFIG_RELOAD_SUCCESSFUL = "rfm_config_last_reload_successful" []
+            "1 if the configuration was valid when it was last read; 0 if not, and the previous one stays in force.";
+        Gauge CONFIG_RELOAD_TIMESTAMP = "rfm_config_last_reload_success_timestamp_seconds" []
+            "Time at which the configuration in force was read, in seconds since the Unix epoch.";
+        Gauge SCRAPE_DURATION = "rfm_scrape_duration_seconds" []
+            "Seconds from the beginning of this scrape to this line.";
+        Counter PROCESS_CPU = "process_cpu_seconds_total" []
+            "CPU time that the process spent, user and system, in seconds.";
+        Gauge PROCESS_RESIDENT_MEMORY = "process_resident_memory_bytes" []
+            "Resident memory of the process in bytes.";
+        Gauge PROCESS_VIRTUAL_MEMORY = "process_virtual_memory_bytes" []
+            "Virtual memory of the process in bytes.";
+        Gauge PROCESS_START_TIME = "process_start_time_seconds" []
+            "Start time of the process, in seconds since the Unix epoch.";
+        Gauge PROCESS_OPEN_FDS = "process_open_fds" []
+            "Open file descriptors.";
+        Gauge PROCESS_MAX_FDS = "process_max_fds" []
+            "Limit of open file descriptors.";
+        Gauge PROCESS_THREADS = "process_threads" []
+            "Threads of the process.";
+    }
+}
