@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! README.md against what it tells of: the keys of config/rfm.toml, which the config's own tests hold to the code, and
-//! the series of tests/golden/metrics.txt, which the metrics' tests do. What either has, both have. Links lead somewhere.
+//! README.md against what it tells of: the keys of config/rfm.toml, which the config's own tests hold to the code. What
+//! either has, both have. Documents, dashboard, alerts and page use only series that exist. Links lead somewhere.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+
+use rfm::export::metrics::declarations::REFERENCE;
 
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
@@ -20,22 +22,6 @@ fn section<'a>(text: &'a str, heading: &str) -> &'a str {
 /// What stands between backticks in one cell or line.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
-}
-
-/// `a_{b,c}_d{label}` → a_b_d, a_c_d: braces hold alternatives, but at the end labels.
-fn families(name: &str) -> Vec<String> {
-    let Some((before, rest)) = name.split_once('{') else {
-        return vec![name.to_owned()];
-    };
-    let Some((inside, after)) = rest.split_once('}') else {
-        return vec![name.to_owned()];
-    };
-    if after.is_empty() {
-        return vec![before.to_owned()];
-    }
-    let all = inside.split(',');
-    all.flat_map(|word| families(&format!("{before}{word}{after}")))
-        .collect()
 }
 
 /// Keys that the first cells of README's tables name: `a.b.c`, `.d` is a.b.d; `[[a.b]]` `c` is a.b.c.
@@ -107,50 +93,44 @@ fn the_readme_has_every_key_and_no_other() {
 }
 
 #[test]
-fn the_readme_has_every_series_and_no_other() {
-    let golden = read("tests/golden/metrics.txt");
-    let there: BTreeSet<&str> = golden
-        .lines()
-        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
-        .collect();
-    let readme = read("README.md");
-    let told: BTreeSet<String> = quoted_names(section(&readme, "Metrics"));
-    let missing: Vec<_> = there
-        .iter()
-        .filter(|name| !told.iter().any(|told| names(told, name)))
-        .collect();
-    assert!(missing.is_empty(), "in the golden file alone: {missing:?}");
-    let unknown: Vec<_> = quoted_names(&readme)
-        .into_iter()
-        .filter(|told| !there.iter().any(|name| names(told, name)))
-        .collect();
-    assert!(unknown.is_empty(), "in README.md alone: {unknown:?}");
-}
-
-/// `process_*` names all that begin so.
-fn names(told: &str, name: &str) -> bool {
-    match told.strip_suffix('*') {
-        Some(beginning) => name.starts_with(beginning),
-        None => told == name,
+fn every_series_that_is_used_exists() {
+    let series = |file: &str| file.ends_with(".md") || file.ends_with(".yml");
+    let mut files = vec!["README.md".to_owned(), "CHANGELOG.md".to_owned()];
+    files.extend(files_of("docs").into_iter().filter(|file| series(file)));
+    files.extend(files_of("docs/examples"));
+    files.extend(files_of("grafana"));
+    let scripts = files_of("src/export/page").into_iter();
+    files.extend(scripts.filter(|file| file.ends_with(".js")));
+    let mut used = BTreeSet::new();
+    for file in files {
+        let text = read(&file);
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        for word in words.filter(|w| w.starts_with("rfm_") || w.starts_with("process_")) {
+            let found = declared().any(|name| name == word || is_beginning(word, name));
+            assert!(found, "{file}: there is no series {word}");
+            used.insert(word.to_owned());
+        }
     }
+    assert!(used.len() > 60, "only {used:?}");
 }
 
-/// Series in backticks, written out.
-fn quoted_names(text: &str) -> BTreeSet<String> {
-    let names = text.lines().flat_map(quoted);
-    names
-        .filter(|name| name.starts_with("rfm_") || name.starts_with("process_"))
-        .map(|name| {
-            name.split_once("{").map_or(name, |(before, rest)| {
-                if rest.contains('"') || rest.contains('=') {
-                    before
-                } else {
-                    name
-                }
-            })
-        })
-        .filter(|name| !name.contains(' '))
-        .flat_map(families)
+/// `rfm_flow_` stands for all whose names begin so.
+fn is_beginning(word: &str, name: &str) -> bool {
+    word.ends_with('_') && name.starts_with(word)
+}
+
+fn declared() -> impl Iterator<Item = &'static str> {
+    let metrics = REFERENCE.iter().flat_map(|section| section.metrics);
+    metrics.map(|metric| metric.name)
+}
+
+/// The files of a folder, as paths from the root of the repository.
+fn files_of(folder: &str) -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let entries = fs::read_dir(path).expect(folder).flatten();
+    let files = entries.filter(|entry| entry.path().is_file());
+    files
+        .filter_map(|entry| Some(format!("{folder}/{}", entry.file_name().to_str()?)))
         .collect()
 }
 
@@ -165,6 +145,7 @@ fn links_between_documents_lead_somewhere() {
         "docs/COMPARISON.md",
         "docs/BENCHMARKS.md",
         "docs/reference/commands.md",
+        "docs/reference/metrics.md",
     ] {
         let text = read(document);
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -10,7 +10,7 @@ use crate::export::text::TextWriter;
 use crate::links::DeviceCounters;
 use crate::types::flow::{Direction, Family};
 
-/// A family of what crossed, its hook, and which of the two figures.
+/// A family of the packets or bytes seen: its hook, and which of the two counts.
 type Crossed = (&'static Metric<2>, Direction, fn(Count) -> u64);
 
 const CROSSED: [Crossed; 4] = [
