@@ -36,8 +36,8 @@ const ROUNDS: usize = 11;
 const LOOPBACK: u32 = 1;
 const SLOT: u32 = 0;
 
-/// Design: a packet not taken; one taken, of one flow and of 1,000.
-const TARGET_NOT_TAKEN: f64 = 8.0;
+/// Design: a packet not sampled; one sampled, of one flow and of 1,000.
+const TARGET_NOT_SAMPLED: f64 = 8.0;
 const TARGET_ONE_FLOW: f64 = 15.0;
 const TARGET_1000_FLOWS: f64 = 22.0;
 
@@ -49,7 +49,7 @@ enum Subject {
     RingEvent,
     /// The monitor at a sample rate, with its flow cache.
     Cached(u32),
-    /// The monitor at a sample rate: one event for each packet taken.
+    /// The monitor at a sample rate: one event for each sampled packet.
     Uncached(u32),
 }
 
@@ -174,9 +174,9 @@ impl Monitor {
         })
     }
 
-    fn lost(&self) -> Result<u64, Box<dyn Error>> {
+    fn dropped(&self) -> Result<u64, Box<dyn Error>> {
         let counters = self.loaded.counters()?;
-        Ok(counters.hook(SLOT, Direction::Ingress)?.lost_records)
+        Ok(counters.hook(SLOT, Direction::Ingress)?.dropped_records)
     }
 }
 
@@ -348,12 +348,12 @@ fn one_flow(samples: &Samples) -> Table {
             Some(figure) if stack == Stack::Ipv4 => Cell::at_most(figure.median, limit, "ns"),
             _ => Cell::Nothing,
         };
-        let (not_taken, taken) = (Subject::Cached(100), Subject::Cached(1));
+        let (not_sampled, sampled) = (Subject::Cached(100), Subject::Cached(1));
         let mut cells = vec![
-            cell(not_taken),
-            target(not_taken, TARGET_NOT_TAKEN),
-            cell(taken),
-            target(taken, TARGET_ONE_FLOW),
+            cell(not_sampled),
+            target(not_sampled, TARGET_NOT_SAMPLED),
+            cell(sampled),
+            target(sampled, TARGET_ONE_FLOW),
         ];
         cells.extend(SUBJECTS[1..].iter().map(|subject| cell(*subject)));
         table.row(name, cells);
@@ -363,7 +363,7 @@ fn one_flow(samples: &Samples) -> Table {
 
 fn many_flows(samples: &Samples) -> Table {
     let mut table = Table::new(
-        "Many flows, every packet taken",
+        "Many flows, every packet sampled",
         "ns a packet above an empty program, both behind a generator that gives each packet the \
          addresses and ports of another flow. Rings are drained by the same thread every 1,000 \
          packets, outside of the time, so that none is full. Where there are events the reader is woken \
@@ -434,11 +434,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     let records = bench.cached.records.get() + bench.uncached.records.get();
-    let lost = bench.cached.lost()? + bench.uncached.lost()?;
-    println!("{records} records through the rings, {lost} lost\n");
+    let dropped = bench.cached.dropped()? + bench.uncached.dropped()?;
+    println!("{records} records through the rings, {dropped} dropped\n");
     // a sweep in a burst that was interrupted; more would make a packet look cheap
-    if lost > records / 1000 {
-        return Err("too many records were lost for the figures to be true".into());
+    if dropped > records / 1000 {
+        return Err("too many records were dropped for the figures to be true".into());
     }
     let mut report = Report::new("datapath");
     report.add(one_flow(&samples));

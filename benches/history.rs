@@ -97,7 +97,7 @@ impl Router {
             row.bytes_total += 100_000 / (n as u64 + 1) + 100;
             row.packets_total += 1;
         }
-        self.hook.families[0].crossed += Count {
+        self.hook.families[0].observed += Count {
             packets: 1000,
             bytes: 1_000_000,
         };

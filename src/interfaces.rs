@@ -468,7 +468,7 @@ mod tests {
 
     fn counted(packets: u64) -> Hooks {
         let mut hook = HookCounters::default();
-        hook.families[0].crossed = Count {
+        hook.families[0].observed = Count {
             packets,
             bytes: 100 * packets,
         };
@@ -476,7 +476,7 @@ mod tests {
     }
 
     fn packets(hook: HookCounters) -> u64 {
-        hook.families[0].crossed.packets
+        hook.families[0].observed.packets
     }
 
     fn shown(interfaces: &Interfaces, name: &str, kernel: &Hooks) -> u64 {

@@ -112,7 +112,7 @@ fn the_sample_rate_changes_in_mid_traffic() {
             let hooks = [(v0, Egress), (v1, Ingress)];
             let accounted = |records: &[Record]| {
                 hooks.map(|(ifindex, direction)| {
-                    let (packets, bytes) = kernel.lost(ifindex, direction);
+                    let (packets, bytes) = kernel.dropped(ifindex, direction);
                     let of_hook = |r: &&Record| (r.ifindex, r.direction) == (ifindex, direction);
                     let of_hook = records.iter().filter(of_hook);
                     of_hook.fold((packets, bytes), |sum, record| {
@@ -120,12 +120,12 @@ fn the_sample_rate_changes_in_mid_traffic() {
                     })
                 })
             };
-            let taken = hooks.map(|(ifindex, direction)| kernel.taken(ifindex, direction));
+            let sampled = hooks.map(|(ifindex, direction)| kernel.sampled(ifindex, direction));
             wait_for(SETTLED, || {
                 records.extend(kernel.records());
-                accounted(&records) == taken
+                accounted(&records) == sampled
             });
-            assert_eq!(accounted(&records), taken, "flow_cache = {flow_cache}");
+            assert_eq!(accounted(&records), sampled, "flow_cache = {flow_cache}");
             estimates_are_true(&kernel, &records, hooks.map(|(ifindex, _)| ifindex));
         });
     }
@@ -165,19 +165,19 @@ fn what_begins_while_the_sweep_makes_its_last_round_is_swept() {
     });
 }
 
-/// Each record is scaled by the rate that it was taken under, so that the sum is near what crossed.
+/// Each record is scaled by the rate of its samples, so that the sum is near the number of observed packets.
 fn estimates_are_true(kernel: &Kernel, records: &[Record], [v0, v1]: [u32; 2]) {
     for (ifindex, direction) in [(v0, Egress), (v1, Ingress)] {
-        let (crossed, _) = kernel.crossed(ifindex, direction);
-        let (lost, _) = kernel.lost(ifindex, direction);
-        assert_eq!(lost, 0, "the ring is large enough for this");
+        let (observed, _) = kernel.observed(ifindex, direction);
+        let (dropped, _) = kernel.dropped(ifindex, direction);
+        assert_eq!(dropped, 0, "the ring is large enough for this");
         let scaled: u64 = records
             .iter()
             .filter(|r| r.ifindex == ifindex)
             .map(|r| r.packets * u64::from(r.sample_rate))
             .sum();
-        let ratio = scaled as f64 / crossed as f64;
-        println!("{direction:?}: {scaled} of {crossed} packets, {ratio:.4}");
+        let ratio = scaled as f64 / observed as f64;
+        println!("{direction:?}: {scaled} of {observed} packets, {ratio:.4}");
         assert!((ratio - 1.0).abs() < 0.05, "{ratio}");
     }
 }

@@ -93,6 +93,6 @@ fn records_of_an_offline_cpu_arrive() {
             flows(0..FLOWS);
             arrived(u64::from(FLOWS) * (1 + 2 * round), Duration::from_secs(3));
         }
-        assert_eq!(kernel.lost_records(v0, Ingress), 0);
+        assert_eq!(kernel.dropped_records(v0, Ingress), 0);
     });
 }

@@ -260,8 +260,8 @@ fn counted_as_the_device(
         }
         let both = || {
             let device = a.device_counters("a0") - before;
-            let (rx_packets, rx_bytes) = kernel.crossed(a0, Ingress);
-            let (tx_packets, tx_bytes) = kernel.crossed(a0, Egress);
+            let (rx_packets, rx_bytes) = kernel.observed(a0, Ingress);
+            let (tx_packets, tx_bytes) = kernel.observed(a0, Egress);
             let ours = DeviceCounters {
                 rx_packets,
                 rx_bytes,

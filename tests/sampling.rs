@@ -56,11 +56,11 @@ fn estimate(times: u32, octets: u64, case: fn(u16) -> Case) {
             }
         }
         assert_eq!(
-            kernel.crossed(v0, Ingress).0,
+            kernel.observed(v0, Ingress).0,
             truth * u64::from(FLOWS),
             "all were counted"
         );
-        assert_eq!(kernel.lost_records(v0, Ingress), 0);
+        assert_eq!(kernel.dropped_records(v0, Ingress), 0);
         estimates
     });
 
@@ -88,19 +88,19 @@ fn a_new_rate_is_obeyed_by_the_next_packet() {
     namespace.inside(|| {
         let kernel = Kernel::load(&[(v0, false)]);
         let case = cases::numbered(1);
-        let taken = |rate, times| {
+        let sampled = |rate, times| {
             kernel.set_sample_rate(rate);
             kernel.test_run_times(&case, v0, Egress, times);
             let records = kernel.records();
             assert!(records.iter().all(|r| r.sample_rate == rate), "{records:?}");
             records.len()
         };
-        assert_eq!(taken(1, 20), 20);
-        assert!(taken(1_000_000, 20) <= 1);
-        assert_eq!(taken(1, 20), 20);
+        assert_eq!(sampled(1, 20), 20);
+        assert!(sampled(1_000_000, 20) <= 1);
+        assert_eq!(sampled(1, 20), 20);
         // gaps of 1 to 19: at least one in 19, at most each
-        let some = taken(10, 1_000);
+        let some = sampled(10, 1_000);
         assert!((53..=150).contains(&some), "{some} of 1,000 at 1 in 10");
-        assert_eq!(taken(1, 20), 20);
+        assert_eq!(sampled(1, 20), 20);
     });
 }

@@ -178,10 +178,10 @@ impl Sources for Facts {
         all.families
             .iter()
             .fold((0, 0), |(packets, bytes), family| {
-                let lost = family.lost;
+                let dropped = family.dropped;
                 (
-                    u64::wrapping_add(packets, lost.packets),
-                    u64::wrapping_add(bytes, lost.bytes),
+                    u64::wrapping_add(packets, dropped.packets),
+                    u64::wrapping_add(bytes, dropped.bytes),
                 )
             })
     }

@@ -26,7 +26,7 @@ union rfm_stack {
 	struct {
 		__u16 offset; /* of the next header */
 		__be16 proto; /* its EtherType; 0 below an MPLS label stack, or if it has none */
-		__u8 is_more; /* it is to be read by the next step */
+		__u8 is_more; /* the next batch reads it */
 		__u8 is_mpls; /* the last header was an MPLS label */
 		__u8 error;   /* enum rfm_parse_error plus one */
 		__u8 pad;
@@ -34,9 +34,9 @@ union rfm_stack {
 	__u64 word;
 };
 
-/* A program's own global functions around rfm_parse_stack() and rfm_parse_below(), verified once. */
-typedef __u64 (*rfm_stack_fn)(void *ctx, __u64 stack);
-typedef __be16 (*rfm_below_fn)(void *ctx, __u32 offset);
+/* A program's own global functions around rfm_parse_stack_batch() and rfm_parse_mpls_payload(), verified once. */
+typedef __u64 (*rfm_stack_batch_fn)(void *ctx, __u64 stack);
+typedef __be16 (*rfm_mpls_payload_fn)(void *ctx, __u32 offset);
 
 /*
  * RFC 2516 session stage. Linux reads neither the version nor the code, and accepts a protocol field of
@@ -67,10 +67,10 @@ static __always_inline int rfm_parse_pppoe(struct rfm_cursor *cur, __be16 *proto
 }
 
 /*
- * One step: a PPPoE header if there is one, then up to RFM_STACK_STEP entries of 4 bytes each, which are
+ * One batch: a PPPoE header if there is one, then up to RFM_STACK_BATCH entries of 4 bytes each, which are
  * 802.1Q and 802.1ad tags, or MPLS labels (RFC 3032).
  */
-static __always_inline void rfm_parse_stack(struct rfm_cursor *cur, union rfm_stack *stack)
+static __always_inline void rfm_parse_stack_batch(struct rfm_cursor *cur, union rfm_stack *stack)
 {
 	__be16 proto = stack->proto;
 
@@ -81,7 +81,7 @@ static __always_inline void rfm_parse_stack(struct rfm_cursor *cur, union rfm_st
 		return;
 	}
 #pragma clang loop unroll(disable)
-	for (int i = 0; i < RFM_STACK_STEP; i++) {
+	for (int i = 0; i < RFM_STACK_BATCH; i++) {
 		const struct rfm_vlan_hdr *entry;
 		struct rfm_vlan_hdr buffer;
 
@@ -110,16 +110,17 @@ static __always_inline void rfm_parse_stack(struct rfm_cursor *cur, union rfm_st
  *
  * No field names what follows MPLS labels: the first nibble is that of IPv4, IPv6 or a
  * control word (RFC 4928 section 3), but an Ethernet pseudowire without one begins with any nibble
- * (RFC 8469 section 3). `below` decides.
+ * (RFC 8469 section 3). `mpls_payload`
+ * decides.
  */
-static __always_inline int rfm_parse_stacks(struct rfm_cursor *cur, rfm_stack_fn step,
-					    rfm_below_fn below, __be16 *proto)
+static __always_inline int rfm_parse_stack(struct rfm_cursor *cur, rfm_stack_batch_fn batch,
+					   rfm_mpls_payload_fn mpls_payload, __be16 *proto)
 {
 	union rfm_stack stack = {.offset = cur->offset, .proto = *proto};
 
 #pragma clang loop unroll(disable)
-	for (int i = 0; i < RFM_STACK_STEPS; i++) {
-		stack.word = step(cur->ctx, stack.word);
+	for (int i = 0; i < RFM_STACK_BATCHES; i++) {
+		stack.word = batch(cur->ctx, stack.word);
 		if (!stack.is_more)
 			break;
 	}
@@ -128,13 +129,13 @@ static __always_inline int rfm_parse_stacks(struct rfm_cursor *cur, rfm_stack_fn
 	if (rfm_is_stack(stack.proto) || stack.offset > RFM_STACK_END)
 		return RFM_UNREAD;
 	cur->offset = stack.offset & RFM_MAX_OFFSET;
-	*proto = stack.is_mpls ? below(cur->ctx, cur->offset) : stack.proto;
+	*proto = stack.is_mpls ? mpls_payload(cur->ctx, cur->offset) : stack.proto;
 	return 0;
 }
 
 /* The first two tags in the frame (802.1Q, 802.1ad); *proto is the EtherType before and after. */
 static __always_inline int rfm_parse_vlan(struct rfm_cursor *cur, __be16 *proto,
-					  union rfm_network *net, __u32 tags)
+					  union rfm_l3_header *l3, __u32 tags)
 {
 #pragma unroll
 	for (int i = 0; i < RFM_PLAIN_TAGS; i++) {
@@ -147,9 +148,9 @@ static __always_inline int rfm_parse_vlan(struct rfm_cursor *cur, __be16 *proto,
 		if (!tag)
 			return RFM_ERROR(RFM_ERR_LINK);
 		if (tags == 0)
-			net->vlan_outer = bpf_ntohs(tag->tci) & VLAN_VID_MASK;
+			l3->vlan_outer = bpf_ntohs(tag->tci) & VLAN_VID_MASK;
 		else if (tags == 1)
-			net->vlan_inner = bpf_ntohs(tag->tci) & VLAN_VID_MASK;
+			l3->vlan_inner = bpf_ntohs(tag->tci) & VLAN_VID_MASK;
 		tags++;
 		*proto = tag->proto;
 		cur->offset += VLAN_HLEN;
@@ -184,26 +185,26 @@ static __always_inline int rfm_is_ipv4_intact(struct rfm_cursor *cur, __u32 head
 /*
  * The EtherType of what lies at the cursor below an MPLS label stack; 0 if it is no IP packet. An Ethernet
  * pseudowire without a control word begins with the destination address, of which any nibble is the first:
- * so the IPv4 checksum must be correct, which a receiver checks too. IPv6 has none. There its length must
+ * so the IPv4 checksum must be correct, which a receiver checks too. IPv6 has none. Its length must
  * fit, and if `exact` is set nothing may follow the packet, apart from a trailer or the padding of a short
  * frame. The firewall does not set it: Linux accepts whatever follows.
  */
-static __always_inline __be16 rfm_parse_below(struct rfm_cursor *cur, int exact)
+static __always_inline __be16 rfm_parse_mpls_payload(struct rfm_cursor *cur, int exact)
 {
 	struct rfm_ipv6_front buffer;
 	const struct rfm_ipv6_front *front = rfm_header(cur, cur->offset, &buffer);
-	__u32 present = cur->len - cur->offset, octets;
+	__u32 present = cur->len - cur->offset, ip_bytes;
 	__u8 first;
 
 	if (!front)
 		return 0;
 	first = front->version_class;
-	octets = rfm_ipv6_octets(front->payload_len, front->nexthdr, present);
+	ip_bytes = rfm_ipv6_bytes(front->payload_len, front->nexthdr, present);
 	if (first >> 4 == 4 && (first & 0xf) >= 5 && rfm_is_ipv4_intact(cur, (first & 0xf) * 4))
 		return bpf_htons(ETH_P_IP);
-	if (first >> 4 != 6 || present < IPV6_HLEN || octets > present)
+	if (first >> 4 != 6 || present < IPV6_HLEN || ip_bytes > present)
 		return 0;
-	if (exact && present - octets > RFM_MAX_TRAILER && cur->len > RFM_MIN_FRAME)
+	if (exact && present - ip_bytes > RFM_MAX_TRAILER && cur->len > RFM_MIN_FRAME)
 		return 0;
 	return bpf_htons(ETH_P_IPV6);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The monitor: one program for each direction, attached by TCX or clsact. They look and count; they
- * always return TCX_NEXT (which clsact reads as TC_ACT_UNSPEC), so that every packet goes on to the
+ * The monitor: one program for each direction, attached by TCX or clsact. They only
+ * count, and always return TCX_NEXT (which clsact reads as TC_ACT_UNSPEC), so that every packet goes on to the
  * next program and to the stack, unchanged.
  */
 #include "vmlinux.h"
@@ -18,8 +18,8 @@
 #include "record.bpf.h"
 #include "flow_cache.bpf.h"
 
-/* One record for this packet alone. Returns non-zero if the ring was full. */
-static __always_inline int rfm_send(const struct rfm_taken *packet)
+/* Sends a record of this packet only. Returns non-zero if the ring was full. */
+static __always_inline int rfm_emit_event(const struct rfm_sampled *packet)
 {
 	struct rfm_cpu *cpu = rfm_this_cpu();
 	struct rfm_flow_record *rec;
@@ -29,172 +29,174 @@ static __always_inline int rfm_send(const struct rfm_taken *packet)
 	rec = bpf_ringbuf_reserve(&rfm_ring, sizeof(*rec), 0);
 	if (!rec)
 		return -1;
-	rfm_fill(rec, packet);
+	rfm_init_record(rec, packet);
 	rec->first = rec->last = bpf_ktime_get_boot_ns();
 	bpf_ringbuf_submit(rec, rfm_wakeup_flags(cpu));
 	return 0;
 }
 
 /* Adds this packet to the record of its flow. Returns non-zero if there was no room. */
-static __always_inline int rfm_combine(const struct rfm_taken *packet)
+static __always_inline int rfm_cache_update(const struct rfm_sampled *packet)
 {
 	struct rfm_cpu *cpu = rfm_this_cpu();
 	struct rfm_cache_entry *entry;
 
 	if (!cpu)
 		return -1;
-	if (cpu->armed == RFM_OTHER_CPU)
-		return rfm_send(packet);
-	if (!cpu->armed)
-		rfm_arm(cpu);
-	entry = rfm_cache_place(cpu, &packet->key, packet->family, packet->rate);
+	if (cpu->sweeper == RFM_OTHER_CPU)
+		return rfm_emit_event(packet);
+	if (!cpu->sweeper)
+		rfm_arm_timer(cpu);
+	entry = rfm_cache_find(cpu, &packet->key, packet->family, packet->rate);
 	if (!entry)
 		return -1;
 	if (!entry->record.sample_rate) {
-		rfm_fill(&entry->record, packet);
+		rfm_init_record(&entry->record, packet);
 		entry->record.first = entry->record.last = rfm_coarse_ns(cpu);
-		/* perhaps where the sweep has been in this round: it must not be the last one */
-		cpu->found = 1;
+		/* the sweep may have passed this entry in this round: it must not be the last round */
+		cpu->round_records = 1;
 		return 0;
 	}
-	entry->record.packets += packet->wire.packets;
-	entry->record.bytes += packet->wire.bytes;
-	entry->record.octets += packet->octets;
+	entry->record.packets += packet->size.packets;
+	entry->record.frame_bytes += packet->size.bytes;
+	entry->record.ip_bytes += packet->ip_bytes;
 	entry->record.last = rfm_coarse_ns(cpu);
 	entry->record.tcp_flags |= packet->transport.tcp_flags;
 	return 0;
 }
 
-/* IP octets of a GSO packet's segments: frames without what stands before the IP header. */
-static __always_inline __u32 rfm_segment_octets(struct __sk_buff *skb, __u32 origin,
-						const union rfm_network *net,
-						const union rfm_wire *wire)
+/* IP bytes of a GSO packet's segments: frames without the headers before IP. */
+static __always_inline __u32 rfm_gso_ip_bytes(struct __sk_buff *skb, __u32 hook_flags,
+					      const union rfm_l3_header *l3,
+					      const union rfm_size *size)
 {
 	__u32 tag_len = skb->vlan_present ? VLAN_HLEN : 0;
 
-	return wire->bytes - wire->packets * (net->offset - rfm_frame_start(skb, origin) + tag_len);
+	return size->bytes -
+	       size->packets * (l3->offset - rfm_frame_start(skb, hook_flags) + tag_len);
 }
 
 /*
- * The part for taken packets, a global function of its own that the verifier goes through once; so
- * what it must know comes in five words. Non-zero: the packet was lost on its way to userspace.
+ * The part for sampled packets. The verifier checks the global functions around it once; therefore the
+ * arguments are five words. Returns non-zero if the packet was dropped on its way to userspace.
  */
-static __always_inline int rfm_take(struct __sk_buff *skb, __u64 network, __u32 origin, __u32 rate,
-				    __u64 wire, int plain, int cached)
+static __always_inline int rfm_sample(struct __sk_buff *skb, __u64 l3_header, __u32 hook_flags,
+				      __u32 rate, __u64 size, int plain, int cached)
 {
-	__u32 direction = origin & RFM_ORIGIN_EGRESS ? RFM_EGRESS : RFM_INGRESS;
-	union rfm_network net = {.word = network};
-	struct rfm_taken packet = {.skb = skb, .wire.word = wire, .rate = rate};
+	__u32 direction = hook_flags & RFM_HOOK_EGRESS ? RFM_EGRESS : RFM_INGRESS;
+	union rfm_l3_header l3 = {.word = l3_header};
+	struct rfm_sampled packet = {.skb = skb, .size.word = size, .rate = rate};
 	struct rfm_transport *tr = &packet.transport;
 	struct rfm_cursor cur;
 
-	net.family &= 1; /* never RFM_OTHER */
-	packet.family = net.family;
+	l3.family &= 1; /* never RFM_OTHER */
+	packet.family = l3.family;
 	packet.direction = direction;
-	packet.has_macs = !(origin & RFM_SLOT_L3);
-	rfm_open(&cur, skb);
-	if (rfm_parse_flow(&cur, &net, rfm_extensions_skb, &packet.key, tr))
+	packet.has_macs = !(hook_flags & RFM_SLOT_L3);
+	rfm_cursor_init(&cur, skb);
+	if (rfm_parse_flow(&cur, &l3, rfm_extensions_skb, &packet.key, tr))
 		return -1;
-	packet.octets = tr->octets;
+	packet.ip_bytes = tr->ip_bytes;
 	if (!plain && skb->gso_size)
-		packet.octets = rfm_segment_octets(skb, origin, &net, &packet.wire);
-	packet.key.word[4] = rfm_join((origin & RFM_SLOT_MASK) - 1, tr->ports);
+		packet.ip_bytes = rfm_gso_ip_bytes(skb, hook_flags, &l3, &packet.size);
+	packet.key.word[4] = rfm_pack32((hook_flags & RFM_SLOT_MASK) - 1, tr->ports);
 	packet.key.word[5] =
-		rfm_join(rfm_join16(net.vlan_outer, net.vlan_inner),
-			 rfm_join16(rfm_join8(tr->protocol, direction), rfm_join8(net.family, 0)));
-	return cached ? rfm_combine(&packet) : rfm_send(&packet);
+		rfm_pack32(rfm_pack16(l3.vlan_outer, l3.vlan_inner),
+			   rfm_pack16(rfm_pack8(tr->protocol, direction), rfm_pack8(l3.family, 0)));
+	return cached ? rfm_cache_update(&packet) : rfm_emit_event(&packet);
 }
 
-__noinline int rfm_take_cached(struct __sk_buff *skb, __u64 network, __u32 origin, __u32 rate,
-			       __u64 wire)
+__noinline int rfm_sample_cached(struct __sk_buff *skb, __u64 l3_header, __u32 hook_flags,
+				 __u32 rate, __u64 size)
 {
-	return rfm_take(skb, network, origin, rate, wire, 0, 1);
+	return rfm_sample(skb, l3_header, hook_flags, rate, size, 0, 1);
 }
 
-__noinline int rfm_take_event(struct __sk_buff *skb, __u64 network, __u32 origin, __u32 rate,
-			      __u64 wire)
+__noinline int rfm_sample_event(struct __sk_buff *skb, __u64 l3_header, __u32 hook_flags,
+				__u32 rate, __u64 size)
 {
-	return rfm_take(skb, network, origin, rate, wire, 0, 0);
+	return rfm_sample(skb, l3_header, hook_flags, rate, size, 0, 0);
 }
 
-/* Counts a packet that has flows, and takes it if it is its turn. */
-static __always_inline int rfm_count(struct __sk_buff *skb, struct rfm_counters *counters,
-				     const union rfm_network *net, union rfm_wire wire,
-				     __u32 origin, int plain, int cached)
+/* Counts a packet that has flows, and samples it if the countdown is at its end. */
+static __always_inline int rfm_count_packet(struct __sk_buff *skb, struct rfm_counters *counters,
+					    const union rfm_l3_header *l3, union rfm_size size,
+					    __u32 hook_flags, int plain, int cached)
 {
 	int shared = !cached && rfm_atomic;
 	__u32 rate = rfm_config.sample_rate;
-	int lost;
+	int dropped;
 
-	rfm_count_add(&counters->crossed[net->family], wire, shared);
-	if (!plain && rate > 1 && wire.packets > 1) {
-		wire = rfm_sample_segments(wire, rate);
-		if (!wire.packets)
+	rfm_count_add(&counters->observed[l3->family], size, shared);
+	if (!plain && rate > 1 && size.packets > 1) {
+		size = rfm_sample_segments(size, rate);
+		if (!size.packets)
 			return TCX_NEXT;
-	} else if (!rfm_is_taken(counters, rate, shared)) {
+	} else if (!rfm_is_sampled(counters, rate, shared)) {
 		return TCX_NEXT;
 	}
-	rfm_count_add(&counters->taken[net->family], wire, shared);
+	rfm_count_add(&counters->sampled[l3->family], size, shared);
 	if (!cached)
-		lost = rfm_take_event(skb, net->word, origin, rate, wire.word);
+		dropped = rfm_sample_event(skb, l3->word, hook_flags, rate, size.word);
 	else if (plain)
-		lost = rfm_take(skb, net->word, origin, rate, wire.word, 1, 1);
+		dropped = rfm_sample(skb, l3->word, hook_flags, rate, size.word, 1, 1);
 	else
-		lost = rfm_take_cached(skb, net->word, origin, rate, wire.word);
-	if (lost) {
-		rfm_count_add(&counters->lost[net->family], wire, shared);
-		rfm_add(&counters->lost_records, 1, shared);
+		dropped = rfm_sample_cached(skb, l3->word, hook_flags, rate, size.word);
+	if (dropped) {
+		rfm_count_add(&counters->dropped[l3->family], size, shared);
+		rfm_add(&counters->dropped_records, 1, shared);
 	}
 	return TCX_NEXT;
 }
 
-static __always_inline int rfm_handle(struct __sk_buff *skb, __u32 direction, int cached)
+static __always_inline int rfm_handle_packet(struct __sk_buff *skb, __u32 direction, int cached)
 {
-	__u32 origin = rfm_slot(skb->ifindex);
-	union rfm_wire wire = {.packets = 1};
+	__u32 hook_flags = rfm_slot(skb->ifindex);
+	union rfm_size size = {.packets = 1};
 	struct rfm_counters *counters;
-	union rfm_network net;
+	union rfm_l3_header l3;
 
-	if (!origin)
+	if (!hook_flags)
 		return TCX_NEXT;
-	counters = rfm_counters_of((origin & RFM_SLOT_MASK) - 1, direction);
+	counters = rfm_counters_of((hook_flags & RFM_SLOT_MASK) - 1, direction);
 	if (!counters)
 		return TCX_NEXT;
 	if (direction == RFM_EGRESS)
-		origin |= RFM_ORIGIN_EGRESS;
-	else if (origin & (RFM_SLOT_IPSEC | RFM_SLOT_MEMBER) && rfm_is_second_pass(skb, origin))
+		hook_flags |= RFM_HOOK_EGRESS;
+	else if (hook_flags & (RFM_SLOT_IPSEC | RFM_SLOT_MEMBER) &&
+		 rfm_is_second_pass(skb, hook_flags))
 		return TCX_NEXT;
 
-	wire.bytes = skb->len;
-	if (rfm_is_plain_v4(skb, origin, &net))
-		return rfm_count(skb, counters, &net, wire, origin, 1, cached);
-	if (rfm_is_plain_v6(skb, origin, &net))
-		return rfm_count(skb, counters, &net, wire, origin, 1, cached);
+	size.bytes = skb->len;
+	if (rfm_is_plain_v4(skb, hook_flags, &l3))
+		return rfm_count_packet(skb, counters, &l3, size, hook_flags, 1, cached);
+	if (rfm_is_plain_v6(skb, hook_flags, &l3))
+		return rfm_count_packet(skb, counters, &l3, size, hook_flags, 1, cached);
 
-	net.word = rfm_find_network(skb, origin);
-	wire.word = rfm_measure(skb, net.word, origin);
-	if (net.family >= RFM_OTHER) {
+	l3.word = rfm_find_l3_header(skb, hook_flags);
+	size.word = rfm_measure_size(skb, l3.word, hook_flags);
+	if (l3.family >= RFM_OTHER) {
 		int shared = !cached && rfm_atomic;
 
-		if (net.family > RFM_OTHER && net.family != RFM_UNREAD)
-			rfm_count_parse_error(net.family - RFM_FAMILIES, shared);
-		rfm_count_add(&counters->crossed[RFM_OTHER], wire, shared);
+		if (l3.family > RFM_OTHER && l3.family != RFM_UNREAD)
+			rfm_count_parse_error(l3.family - RFM_FAMILIES, shared);
+		rfm_count_add(&counters->observed[RFM_OTHER], size, shared);
 		return TCX_NEXT;
 	}
-	net.family &= 1; /* known already, but not to the verifier */
-	return rfm_count(skb, counters, &net, wire, origin, 0, cached);
+	l3.family &= 1; /* it is below 2, but the verifier of old kernels does not know */
+	return rfm_count_packet(skb, counters, &l3, size, hook_flags, 0, cached);
 }
 
 SEC("tcx/ingress")
 int rfm_ingress(struct __sk_buff *skb)
 {
-	return rfm_handle(skb, RFM_INGRESS, 1);
+	return rfm_handle_packet(skb, RFM_INGRESS, 1);
 }
 
 SEC("tcx/egress")
 int rfm_egress(struct __sk_buff *skb)
 {
-	return rfm_handle(skb, RFM_EGRESS, 1);
+	return rfm_handle_packet(skb, RFM_EGRESS, 1);
 }
 
 /* Does this kernel pin timers to their CPU (6.7)? 0 if so. Run once, before anything is attached. */
@@ -203,20 +205,20 @@ int rfm_probe_timer(struct __sk_buff *skb __attribute__((unused)))
 {
 	struct rfm_cpu *cpu = rfm_this_cpu();
 
-	return cpu ? rfm_arm(cpu) : -1;
+	return cpu ? rfm_arm_timer(cpu) : -1;
 }
 
 /* Without the flow cache: nothing newer than kernel 5.10, since old kernels refuse even dead code. */
 SEC("tcx/ingress")
 int rfm_ingress_ev(struct __sk_buff *skb)
 {
-	return rfm_handle(skb, RFM_INGRESS, 0);
+	return rfm_handle_packet(skb, RFM_INGRESS, 0);
 }
 
 SEC("tcx/egress")
 int rfm_egress_ev(struct __sk_buff *skb)
 {
-	return rfm_handle(skb, RFM_EGRESS, 0);
+	return rfm_handle_packet(skb, RFM_EGRESS, 0);
 }
 
 char LICENSE[] SEC("license") = "GPL";

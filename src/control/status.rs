@@ -34,11 +34,12 @@ fn counted(interface: &metrics::Interface) -> api::Interface {
         egress,
         ..
     } = interface;
-    let (rx, tx) = (crossed(ingress.as_ref()), crossed(egress.as_ref()));
+    let (rx, tx) = (observed(ingress.as_ref()), observed(egress.as_ref()));
     let both = ingress.iter().chain(egress).flat_map(|hook| hook.families);
-    let (taken, lost) = both.fold((Count::default(), Count::default()), |(taken, lost), f| {
-        (taken + f.taken, lost + f.lost)
-    });
+    let (sampled, dropped) = both.fold(
+        (Count::default(), Count::default()),
+        |(sampled, dropped), f| (sampled + f.sampled, dropped + f.dropped),
+    );
     api::Interface {
         name: link.name.clone(),
         ifindex: link.ifindex,
@@ -54,18 +55,18 @@ fn counted(interface: &metrics::Interface) -> api::Interface {
         families: Family::ALL
             .map(|family| of_family(family, ingress.as_ref(), egress.as_ref()))
             .into(),
-        sampled_packets: taken.packets,
-        sampled_bytes: taken.bytes,
-        lost_packets: lost.packets,
-        lost_bytes: lost.bytes,
+        sampled_packets: sampled.packets,
+        sampled_bytes: sampled.bytes,
+        lost_packets: dropped.packets,
+        lost_bytes: dropped.bytes,
         device: device(link.stats),
         ..api::Interface::default()
     }
 }
 
-fn crossed(hook: Option<&HookCounters>) -> Count {
+fn observed(hook: Option<&HookCounters>) -> Count {
     let families = hook.into_iter().flat_map(|hook| hook.families);
-    families.fold(Count::default(), |sum, family| sum + family.crossed)
+    families.fold(Count::default(), |sum, family| sum + family.observed)
 }
 
 fn of_family(
@@ -75,7 +76,7 @@ fn of_family(
 ) -> api::FamilyCounters {
     let of = |hook: Option<&HookCounters>| {
         hook.map_or_else(Count::default, |hook| {
-            hook.families[family as usize].crossed
+            hook.families[family as usize].observed
         })
     };
     let (rx, tx) = (of(ingress), of(egress));
@@ -158,12 +159,12 @@ fn exporters(sources: &Sources, input: &Input) -> Vec<api::Exporter> {
 
 /// Over all hooks there are or were.
 fn lost(input: &Input) -> api::Lost {
-    let lost = input.all_hooks.families.iter();
-    let lost = lost.fold(Count::default(), |sum, family| sum + family.lost);
+    let dropped = input.all_hooks.families.iter();
+    let dropped = dropped.fold(Count::default(), |sum, family| sum + family.dropped);
     api::Lost {
-        records: input.all_hooks.lost_records,
-        packets: lost.packets,
-        bytes: lost.bytes,
+        records: input.all_hooks.dropped_records,
+        packets: dropped.packets,
+        bytes: dropped.bytes,
     }
 }
 

@@ -98,8 +98,8 @@ impl Scrape {
 
     /// Gathers, and hands it to `body`.
     pub fn read<T>(&self, body: impl FnOnce(&Input) -> T) -> Result<T, String> {
-        // promise 3, flows + lost ≤ taken, holds in each answer only if they are read in this order;
-        // of a hook's counters the kernel copies lost before taken
+        // promise 3, flows + dropped ≤ sampled, holds in each answer only if they are read in this order;
+        // of a hook's counters the kernel copies `dropped` before `sampled`
         let flows = self.snapshot()?;
         Ok(self.gather(&flows, |input, _| body(input)))
     }

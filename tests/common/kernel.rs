@@ -65,11 +65,11 @@ impl Observed {
             let name = counter(ifindex, direction, expect.family, what);
             *self.counters.entry(name).or_default() += amount;
         };
-        count("crossed packets", expect.packets);
-        count("crossed bytes", expect.bytes);
+        count("observed packets", expect.packets);
+        count("observed bytes", expect.bytes);
         if let Some(flow) = &expect.flow {
-            count("taken packets", expect.packets);
-            count("taken bytes", expect.bytes);
+            count("sampled packets", expect.packets);
+            count("sampled bytes", expect.bytes);
             self.records.push(Record {
                 ifindex,
                 direction,
@@ -148,8 +148,8 @@ fn counter(ifindex: u32, direction: Direction, family: Family, what: &str) -> St
     format!("{ifindex} {direction} {family} {what}")
 }
 
-fn lost_records(ifindex: u32, direction: Direction) -> String {
-    format!("{ifindex} {} lost records", direction.name())
+fn dropped_records(ifindex: u32, direction: Direction) -> String {
+    format!("{ifindex} {} dropped records", direction.name())
 }
 
 fn parse_error(reason: &str) -> String {
@@ -235,16 +235,16 @@ impl Kernel {
     }
 
     /// Packets and bytes of all families.
-    pub fn crossed(&self, ifindex: u32, direction: Direction) -> (u64, u64) {
-        self.sum(ifindex, direction, "crossed")
+    pub fn observed(&self, ifindex: u32, direction: Direction) -> (u64, u64) {
+        self.sum(ifindex, direction, "observed")
     }
 
-    pub fn taken(&self, ifindex: u32, direction: Direction) -> (u64, u64) {
-        self.sum(ifindex, direction, "taken")
+    pub fn sampled(&self, ifindex: u32, direction: Direction) -> (u64, u64) {
+        self.sum(ifindex, direction, "sampled")
     }
 
-    pub fn lost(&self, ifindex: u32, direction: Direction) -> (u64, u64) {
-        self.sum(ifindex, direction, "lost")
+    pub fn dropped(&self, ifindex: u32, direction: Direction) -> (u64, u64) {
+        self.sum(ifindex, direction, "dropped")
     }
 
     fn sum(&self, ifindex: u32, direction: Direction, what: &str) -> (u64, u64) {
@@ -256,11 +256,11 @@ impl Kernel {
         (sum("packets"), sum("bytes"))
     }
 
-    pub fn lost_records(&self, ifindex: u32, direction: Direction) -> u64 {
-        self.read()[&lost_records(ifindex, direction)]
+    pub fn dropped_records(&self, ifindex: u32, direction: Direction) -> u64 {
+        self.read()[&dropped_records(ifindex, direction)]
     }
 
-    /// From the next packet on, 1 in `rate` is taken.
+    /// From the next packet on, 1 in `rate` is sampled.
     pub fn set_sample_rate(&self, rate: u32) {
         let config = self.loaded.config().expect("the configuration map");
         config.set(rate, 1).expect("it can be written");
@@ -373,9 +373,9 @@ fn name_counters(all: &mut Moved, ifindex: u32, direction: Direction, hook: &Hoo
     for family in Family::ALL {
         let figures = &hook.families[family as usize];
         for (what, count) in [
-            ("crossed", figures.crossed),
-            ("taken", figures.taken),
-            ("lost", figures.lost),
+            ("observed", figures.observed),
+            ("sampled", figures.sampled),
+            ("dropped", figures.dropped),
         ] {
             for (unit, value) in [("packets", count.packets), ("bytes", count.bytes)] {
                 let name = counter(ifindex, direction, family, &format!("{what} {unit}"));
@@ -383,7 +383,7 @@ fn name_counters(all: &mut Moved, ifindex: u32, direction: Direction, hook: &Hoo
             }
         }
     }
-    all.insert(lost_records(ifindex, direction), hook.lost_records);
+    all.insert(dropped_records(ifindex, direction), hook.dropped_records);
 }
 
 fn difference(before: &Moved, after: &Moved) -> Moved {

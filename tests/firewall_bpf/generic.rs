@@ -57,14 +57,14 @@ fn the_monitor_sees_what_the_firewall_passes(namespace: &Namespace, device: &str
         let counted = namespace.device_counters(device) - before;
 
         let bytes: usize = frames.iter().map(Vec::len).sum();
-        let crossed = kernel.crossed(ifindex, Direction::Ingress);
+        let observed = kernel.observed(ifindex, Direction::Ingress);
         assert_eq!(
-            crossed,
+            observed,
             (frames.len() as u64, bytes as u64),
             "{device}: {counted:?}"
         );
         // some devices count what the firewall drops as well
-        let more = counted.rx_packets - crossed.0;
+        let more = counted.rx_packets - observed.0;
         assert!(more <= 1, "{device}: {counted:?}");
         let mut flows: BTreeMap<(Family, IpAddr, IpAddr), (u64, u64)> = BTreeMap::new();
         for record in kernel.records() {

@@ -251,25 +251,25 @@ fn firewall(name: &str) -> Report {
     }
 }
 
-/// Per family f: base + f packets crossed, 20 + f taken, 2 lost, each of about 100 bytes; 5 records lost.
+/// Per family f: base + f packets observed, 20 + f sampled, 2 dropped, each of about 100 bytes; 5 records dropped.
 fn hook(base: u64) -> HookCounters {
     let of_family = |f: u64| FamilyCounters {
-        crossed: Count {
+        observed: Count {
             packets: base + f,
             bytes: 100 * base + 200 * f,
         },
-        taken: Count {
+        sampled: Count {
             packets: 20 + f,
             bytes: 2000 + 100 * f,
         },
-        lost: Count {
+        dropped: Count {
             packets: 2,
             bytes: 200,
         },
     };
     HookCounters {
         families: [of_family(0), of_family(1), of_family(2)],
-        lost_records: 5,
+        dropped_records: 5,
     }
 }
 

@@ -305,7 +305,7 @@ fn row(labels: &str) -> SeriesRow {
 }
 
 fn add(family: &mut FamilyCounters, bytes: u64, packets: u64) {
-    family.crossed += Count { packets, bytes };
+    family.observed += Count { packets, bytes };
 }
 
 /// From 0 to 1, the same in every run.

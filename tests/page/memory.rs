@@ -40,7 +40,7 @@ impl Feeder {
     /// Each interface carries so much more; the series stand as they are given.
     fn feed(&mut self, seconds: u64, bytes: u64, series: &[SeriesRow]) {
         self.now_ms += seconds * 1000;
-        self.hook.families[0].crossed += Count {
+        self.hook.families[0].observed += Count {
             packets: bytes / 100,
             bytes,
         };

@@ -38,7 +38,7 @@ pub(super) fn write(
 pub fn families(input: &Input) -> Vec<MetricFamily> {
     let mut families = Vec::new();
     families.extend(collector(&input.flows.totals, input.sample_rate));
-    families.extend(taken_and_lost(&input.all_hooks));
+    families.extend(sampled_and_dropped(&input.all_hooks));
     families.extend(flow_series(&input.flows.totals));
     families.push(databases(input.databases));
     families.extend(input.bmp.iter().flat_map(|bmp| bmp::families(bmp)));
@@ -88,28 +88,28 @@ fn collector(totals: &Totals, sample_rate: u32) -> [MetricFamily; 6] {
     ]
 }
 
-/// What was taken and lost over all hooks there are or were.
-fn taken_and_lost(all_hooks: &HookCounters) -> [MetricFamily; 5] {
+/// Sampled and dropped packets, summed over all current and former hooks.
+fn sampled_and_dropped(all_hooks: &HookCounters) -> [MetricFamily; 5] {
     let sum = |count: fn(&FamilyCounters) -> Count| {
         let families = all_hooks.families.iter().map(count);
         families.fold(Count::default(), Count::add)
     };
-    let (taken, lost) = (sum(|f| f.taken), sum(|f| f.lost));
+    let (sampled, dropped) = (sum(|f| f.sampled), sum(|f| f.dropped));
     [
         single(
             &declarations::COLLECTOR_SAMPLED_PACKETS,
-            taken.packets as f64,
+            sampled.packets as f64,
         ),
-        single(&declarations::COLLECTOR_SAMPLED_BYTES, taken.bytes as f64),
+        single(&declarations::COLLECTOR_SAMPLED_BYTES, sampled.bytes as f64),
         single(
             &declarations::COLLECTOR_DROPPED_EVENTS,
-            all_hooks.lost_records as f64,
+            all_hooks.dropped_records as f64,
         ),
         single(
             &declarations::COLLECTOR_DROPPED_PACKETS,
-            lost.packets as f64,
+            dropped.packets as f64,
         ),
-        single(&declarations::COLLECTOR_DROPPED_BYTES, lost.bytes as f64),
+        single(&declarations::COLLECTOR_DROPPED_BYTES, dropped.bytes as f64),
     ]
 }
 

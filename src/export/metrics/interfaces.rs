@@ -10,10 +10,10 @@ use crate::export::text::TextWriter;
 use crate::links::DeviceCounters;
 use crate::types::flow::{Direction, Family};
 
-/// A family of the packets or bytes seen: its hook, and which of the two counts.
-type Crossed = (&'static Metric<2>, Direction, fn(Count) -> u64);
+/// A family of the observed packets or bytes: its hook, and which of the two counts.
+type Observed = (&'static Metric<2>, Direction, fn(Count) -> u64);
 
-const CROSSED: [Crossed; 4] = [
+const OBSERVED: [Observed; 4] = [
     (&declarations::INTERFACE_RX_BYTES, Direction::Ingress, |c| {
         c.bytes
     }),
@@ -49,7 +49,7 @@ const DEVICE: [Device; 4] = [
 ];
 
 pub(super) fn write(input: &Input, text: &mut TextWriter) -> io::Result<()> {
-    write_crossed(input.interfaces, text)?;
+    write_observed(input.interfaces, text)?;
     write_sampled(input.interfaces, text)?;
     write_device(input.interfaces, text)?;
     write_removals(input.interfaces, text)?;
@@ -57,15 +57,15 @@ pub(super) fn write(input: &Input, text: &mut TextWriter) -> io::Result<()> {
     write_patterns(input.pattern_matches, text)
 }
 
-fn write_crossed(interfaces: &[Interface], text: &mut TextWriter) -> io::Result<()> {
-    for (metric, direction, figure) in CROSSED {
+fn write_observed(interfaces: &[Interface], text: &mut TextWriter) -> io::Result<()> {
+    for (metric, direction, figure) in OBSERVED {
         let mut samples = text.family(metric);
         for interface in interfaces {
             let Some(hook) = hook(interface, direction) else {
                 continue;
             };
             for (family, counters) in Family::ALL.iter().zip(&hook.families) {
-                samples.sample([interface.name, family.name()], figure(counters.crossed))?;
+                samples.sample([interface.name, family.name()], figure(counters.observed))?;
             }
         }
     }
@@ -81,8 +81,8 @@ fn write_sampled(interfaces: &[Interface], text: &mut TextWriter) -> io::Result<
                     continue;
                 };
                 let families = hook.families.iter();
-                let taken = families.fold(Count::default(), |sum, f| sum + f.taken);
-                samples.sample([interface.name, direction.name()], figure(taken))?;
+                let sampled = families.fold(Count::default(), |sum, f| sum + f.sampled);
+                samples.sample([interface.name, direction.name()], figure(sampled))?;
             }
         }
     }

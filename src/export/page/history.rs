@@ -45,8 +45,8 @@ pub struct Port {
     pub attach: String,
     pub ifindex: u32,
     pub speed_bytes: Option<u64>,
-    /// What crossed, by direction and family; `None` where that hook does not count.
-    pub crossed: [Option<[Count; Family::ALL.len()]>; Direction::ALL.len()],
+    /// Observed packets and bytes by direction and family; `None` if that hook is not attached.
+    pub observed: [Option<[Count; Family::ALL.len()]>; Direction::ALL.len()],
     /// The reading in which it was last there.
     seen: u64,
 }
@@ -136,19 +136,19 @@ impl History {
         let Some(port) = &mut self.ports[usize::from(number)] else {
             return;
         };
-        let crossed = hook.map(|hook| hook.families.map(|family| family.crossed));
-        let before = std::mem::replace(&mut port.crossed[direction as usize], crossed);
-        let Some(crossed) = crossed else {
+        let observed = hook.map(|hook| hook.families.map(|family| family.observed));
+        let before = std::mem::replace(&mut port.observed[direction as usize], observed);
+        let Some(observed) = observed else {
             return;
         };
         // a hook that is new since the last reading began at 0
-        let before = before.unwrap_or_else(|| if first { crossed } else { Default::default() });
+        let before = before.unwrap_or_else(|| if first { observed } else { Default::default() });
         let scope = Scope {
             interface: number,
             direction,
         };
         for family in Family::ALL {
-            let (old, new) = (before[family as usize], crossed[family as usize]);
+            let (old, new) = (before[family as usize], observed[family as usize]);
             let key = Key {
                 scope,
                 kind: Kind::Family,
@@ -180,7 +180,7 @@ impl History {
             attach: String::new(),
             ifindex: 0,
             speed_bytes: None,
-            crossed: [None; 2],
+            observed: [None; 2],
             seen: 0,
         });
         port.ifindex = link.ifindex;

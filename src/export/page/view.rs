@@ -151,7 +151,7 @@ pub fn render(history: &History, query: Query, figures: &Value) -> Vec<u8> {
     interfaces.sort_unstable_by_key(|interface| interface.ifindex);
     let of = |direction: Direction| {
         let (number, port) = shown?;
-        port.crossed[direction as usize]?;
+        port.observed[direction as usize]?;
         let scope = Scope {
             interface: number,
             direction,
@@ -259,7 +259,7 @@ impl<'a> Viewer<'a> {
     }
 
     fn crossing(&self, scope: Scope, port: &Port) -> Option<Crossing> {
-        let crossed = port.crossed[scope.direction as usize]?;
+        let observed = port.observed[scope.direction as usize]?;
         let families = self.families(scope);
         let sum = |figure: &dyn Fn(&Entry) -> f32| -> f32 {
             families.iter().flatten().map(|entry| figure(entry)).sum()
@@ -271,8 +271,8 @@ impl<'a> Viewer<'a> {
             max: tenths(sum(&|e| e.sums(window).most)),
             packets: tenths(sum(&|e| e.now.1)),
             families: families.map(|family| family.map_or(0.0, |entry| tenths(entry.now.0))),
-            bytes_total: crossed.iter().map(|c| c.bytes).sum(),
-            packets_total: crossed.iter().map(|c| c.packets).sum(),
+            bytes_total: observed.iter().map(|c| c.bytes).sum(),
+            packets_total: observed.iter().map(|c| c.packets).sum(),
             spark: spark(&self.sum_of_curves(&families)),
         })
     }
