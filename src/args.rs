@@ -9,13 +9,13 @@ use argh::{ArgsInfo, CommandInfoWithArgs, FromArgs};
 use crate::config::DEFAULT_PATH;
 pub use firewall::{FirewallCommand, RuleWords};
 
-/// Counts packets, flows and the networks they go to on the interfaces of this router, and serves
-/// the figures to Prometheus. Without switches it runs until SIGINT or SIGTERM; with a command it asks
-/// the agent that runs.
+/// Counts packets, flows and their networks on the interfaces of this router, and serves the values
+/// to Prometheus. Without a command it runs until SIGINT or SIGTERM; with a command it queries the
+/// running agent.
 #[derive(ArgsInfo, FromArgs)]
 #[argh(
     name = "rfm",
-    note = "The level of the log is read from RFM_LOG or RUST_LOG: error, warn, info, debug, trace.",
+    note = "RFM_LOG or RUST_LOG sets the level of the agent's log: error, warn, info, debug, trace.",
     error_code(0, "success"),
     error_code(
         1,
@@ -24,20 +24,20 @@ pub use firewall::{FirewallCommand, RuleWords};
     error_code(2, "a mistake on the command line or in the configuration")
 )]
 struct Args {
-    /// configuration file (/etc/rfm/rfm.toml)
+    /// configuration file (default: /etc/rfm/rfm.toml)
     #[argh(option, arg_name = "file")]
     config: Option<PathBuf>,
 
-    /// check the configuration and the files it names, print what is in effect, and end; needs no
-    /// privilege and no interface
+    /// check the configuration and the files it names; print the configuration in effect, and exit;
+    /// needs no privilege and no interface
     #[argh(switch)]
     check: bool,
 
-    /// remove what a killed agent left on the interfaces, and end
+    /// remove what a killed agent left on the interfaces, and exit; hooks of a running agent stay
     #[argh(switch)]
     detach: bool,
 
-    /// print the version, and end
+    /// print the version, and exit
     #[argh(switch)]
     version: bool,
 
@@ -66,15 +66,16 @@ macro_rules! command {
         struct $name {
             $($fields)*
 
-            /// print the answer as JSON
+            /// print the reply as JSON (bytes, seconds, times as in RFC 3339)
             #[argh(switch)]
             json: bool,
 
-            /// socket of the agent (agent.control.socket of the configuration)
+            /// socket of the agent (default: agent.control.socket of the configuration, or
+            /// /run/rfm/rfm.sock if that cannot be read)
             #[argh(option, arg_name = "path")]
             socket: Option<PathBuf>,
 
-            /// configuration file that names the socket (/etc/rfm/rfm.toml)
+            /// configuration file that names the socket (default: /etc/rfm/rfm.toml)
             #[argh(option, arg_name = "file")]
             config: Option<PathBuf>,
         }
@@ -89,55 +90,55 @@ macro_rules! flow_command {
             $name {
                 $($fields)*
 
-                /// at most so many lines, up to 1000 (20)
+                /// number of lines, from 1 to 1000 (default: 20)
                 #[argh(option, arg_name = "n")]
                 limit: Option<String>,
 
-                /// only this interface
+                /// only flows on this interface
                 #[argh(option, arg_name = "name")]
                 interface: Option<String>,
 
-                /// only ingress or egress
+                /// only this direction: ingress or egress
                 #[argh(option, arg_name = "direction")]
                 direction: Option<String>,
 
-                /// only this protocol: tcp, udp, icmp ... or a number
+                /// only this protocol: a name such as tcp or icmp6, or a number
                 #[argh(option, arg_name = "protocol")]
                 protocol: Option<String>,
 
-                /// only with this address or prefix at one end
+                /// only flows from or to this address or prefix
                 #[argh(option, arg_name = "prefix")]
                 address: Option<String>,
 
-                /// only from this address or prefix
+                /// only flows from this address or prefix
                 #[argh(option, arg_name = "prefix")]
                 src: Option<String>,
 
-                /// only to this address or prefix
+                /// only flows to this address or prefix
                 #[argh(option, arg_name = "prefix")]
                 dst: Option<String>,
 
-                /// only with this port at one end
+                /// only flows from or to this port
                 #[argh(option, arg_name = "port")]
                 port: Option<String>,
 
-                /// only from this port
+                /// only flows from this port
                 #[argh(option, arg_name = "port")]
                 src_port: Option<String>,
 
-                /// only to this port
+                /// only flows to this port
                 #[argh(option, arg_name = "port")]
                 dst_port: Option<String>,
 
-                /// only with this AS at one end
+                /// only flows from or to an address that this AS originates
                 #[argh(option, arg_name = "asn")]
                 asn: Option<String>,
 
-                /// only from this AS
+                /// only flows from an address that this AS originates
                 #[argh(option, arg_name = "asn")]
                 src_asn: Option<String>,
 
-                /// only to this AS
+                /// only flows to an address that this AS originates
                 #[argh(option, arg_name = "asn")]
                 dst_asn: Option<String>,
             }
@@ -166,60 +167,74 @@ macro_rules! flow_command {
 }
 
 command! {
-    /// Shows how the agent is, and its interfaces with counters and rates.
+    /// Shows the state of the agent (health, sampling, flows, drops, memory, threads, errors, exporters,
+    /// BMP sessions), and each interface with its hook, rates and counters.
     #[argh(subcommand, name = "status")]
     Status {}
 }
 
 flow_command! {
-    /// Lists the flows that are live, the largest first.
-    #[argh(subcommand, name = "flows")]
+    /// Lists the live flows, the largest first.
+    #[argh(
+        subcommand,
+        name = "flows",
+        note = "A flow is listed if it matches all options that are given.
+Its bytes and packets are those of the current flow record, which is at most
+`agent.collector.active_timeout` long.",
+        example = "The ten largest flows to a network, as JSON:
+rfm flows --dst 192.0.2.0/24 --limit 10 --json"
+    )]
     Flows {
-        /// bytes, packets, rate, last or duration (bytes)
+        /// sort key: bytes, packets, rate, last or duration (default: bytes)
         #[argh(option, arg_name = "order")]
         sort: Option<String>,
     }
 }
 
 flow_command! {
-    /// Shows live what crosses the router. With an option, or not in a terminal: prints once what
-    /// carries most.
-    #[argh(subcommand, name = "top")]
+    /// Shows a live view of interfaces, flows, networks, ports and protocols. With an option, or if the
+    /// output is no terminal: prints once the sums over the fields that live flows have in common.
+    #[argh(
+        subcommand,
+        name = "top",
+        note = "In the live view, h shows the keys, and q ends it. NO_COLOR turns colors off.
+A flow is counted if it matches all options that are given.
+Without --interface, interfaces whose packets also cross a monitored one below
+them (a bond and its members, a VLAN and its parent, a bridge and its ports) are
+left out, so that no packet is added twice.
+A forwarded packet is still seen twice, at ingress and at egress, unless a
+direction is given.",
+        example = "The networks that send most:
+rfm top --by src_asn --direction ingress",
+        example = "The live view over SSH:
+ssh -t router rfm top"
+    )]
     Top {
-        /// what to add up by, up to four fields with commas: src, dst, src_port, dst_port, or any
-        /// label of the flow series such as src_asn (src,dst)
+        /// fields to group by, up to four with commas: src, dst, src_port, dst_port, or any label of the
+        /// flow series such as src_asn (default: src,dst)
         #[argh(option, arg_name = "fields")]
         by: Option<String>,
 
-        /// bytes, packets or rate (bytes)
+        /// sort key: bytes, packets or rate (default: bytes)
         #[argh(option, arg_name = "order")]
         sort: Option<String>,
 
-        /// print once, and end
+        /// print once and exit, also in a terminal
         #[argh(switch)]
         once: bool,
     }
 }
 
 command! {
-    /// Shows every BGP route for an address or a prefix, and why each was chosen or not.
-    #[argh(subcommand, name = "rib")]
+    /// Shows every BGP route for an address or a prefix, and the step of the decision process that
+    /// chose or rejected it.
+    #[argh(
+        subcommand,
+        name = "rib",
+        note = "Steps for which BMP carries no data are shown as unknown."
+    )]
     Rib {
-        /// the address or the prefix
-        #[argh(positional)]
-        address: String,
-
-        /// ask the table of this VRF device
-        #[argh(option, arg_name = "device")]
-        vrf: Option<String>,
-    }
-}
-
-command! {
-    /// Shows the labels that flows of an address get, and the source of each.
-    #[argh(subcommand, name = "lookup")]
-    Lookup {
-        /// the address
+        /// address or prefix
         #[argh(positional)]
         address: String,
 
@@ -230,22 +245,37 @@ command! {
 }
 
 command! {
-    /// Changes something while the agent runs, until its next start or reload: bpf.sample_rate,
-    /// log_level.
+    /// Shows the labels that flows of an address get, and the source of each: a static prefix, a BGP
+    /// route, a database.
+    #[argh(subcommand, name = "lookup")]
+    Lookup {
+        /// address
+        #[argh(positional)]
+        address: String,
+
+        /// use the table of this VRF device
+        #[argh(option, arg_name = "device")]
+        vrf: Option<String>,
+    }
+}
+
+command! {
+    /// Changes a setting until the next start or reload of the agent.
     #[argh(subcommand, name = "set")]
     Set {
-        /// what to set
+        /// setting: `bpf.sample_rate` (1 in N) or `log_level`
         #[argh(positional)]
         key: String,
 
-        /// its new value
+        /// new value; of `log_level`: off, error, warn, info, debug or trace
         #[argh(positional)]
         value: String,
     }
 }
 
 command! {
-    /// Makes the agent read its configuration again, and says what changed.
+    /// Makes the agent read its configuration again, and prints the keys that changed and those that
+    /// need a restart.
     #[argh(subcommand, name = "reload")]
     Reload {}
 }

@@ -41,7 +41,8 @@
 //! - a part of a firewall rule: `firewall/words.rs`, `firewall/rule.rs`, `bpf/firewall/`;
 //! - a config key: its struct and reader in `config/`, and `config/rfm.toml`;
 //! - a source that knows addresses: a file in `enrich/` and a line in its `mod.rs`;
-//! - a path of the control socket: `control/routes.rs`; a command that asks it: `args.rs`, `client/`;
+//! - a path of the control socket: `control/routes.rs`;
+//! - a command or an option: `args.rs` and `client/`; `make generate` writes manual, completions and reference;
 //! - an exporter: `export/x.rs`, and a thread in `agent/mod.rs`.
 //!
 //! ARCHITECTURE.md goes into all of this.

@@ -97,7 +97,11 @@ fn the_manual_has_every_option_and_command() {
         );
     }
     for (key, _) in settable() {
-        assert!(page.contains(&format!("\n.Ic {key}\n")), "{key}");
+        let found = page.lines().any(|line| {
+            let name = line.strip_prefix(".Ic ").unwrap_or_default();
+            name.split(' ').next() == Some(key)
+        });
+        assert!(found, "{key}");
     }
 }
 
@@ -105,7 +109,7 @@ fn the_manual_has_every_option_and_command() {
 fn the_completions_have_every_option_and_command() {
     for (path, mark, command) in [
         ("packaging/completions/rfm.bash", "--", " {} "),
-        ("packaging/completions/_rfm", "'--", "{}\\:"),
+        ("packaging/completions/_rfm", "'--", "'{}:"),
         ("packaging/completions/rfm.fish", " -l ", " -a {} "),
     ] {
         let text = read(path);
@@ -126,7 +130,9 @@ fn the_completions_have_every_option_and_command() {
         }
         for field in Field::all() {
             assert!(
-                spaced.split([' ', '\n', ')']).any(|w| w == field.name()),
+                spaced
+                    .split([' ', '\n', ')', '\''])
+                    .any(|word| word == field.name()),
                 "{path}: {field:?}"
             );
         }
@@ -207,36 +213,71 @@ fn the_shells_can_read_their_completions() {
     }
 }
 
+/// Words on the command line, and what completes the last of them.
+const COMPLETED: [(&str, &str); 17] = [
+    ("rfm re", "reload"),
+    ("rfm flows --so", "--socket --sort"),
+    ("rfm flows --sort d", "duration"),
+    ("rfm top --sort d", ""),
+    ("rfm set b", "bpf.sample_rate"),
+    ("rfm set --json b", "bpf.sample_rate"),
+    ("rfm firewall l", "list load"),
+    ("rfm firewall add --ac", "--action"),
+    ("rfm firewall add --action l", "limit"),
+    ("rfm firewall del --fo", "--force"),
+    ("rfm firewall list --fo", ""),
+    ("rfm set log_level d", "debug"),
+    ("rfm set bpf.sample_rate d", ""),
+    ("rfm --config x top --by src_a", "src_asn"),
+    ("rfm top --by dst_port,src_a", "dst_port,src_asn"),
+    ("rfm flows --interface top --so", "--socket --sort"),
+    ("rfm --config Cargo.tom", "Cargo.toml"),
+];
+
+fn completed(shell: &mut Command) -> String {
+    let output = run(shell.current_dir(env!("CARGO_MANIFEST_DIR")));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.is_empty(), "{said}");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let mut words: Vec<_> = text
+        .lines()
+        .map(|line| line.split('\t').next().unwrap_or_default())
+        .filter(|word| !word.is_empty())
+        .collect();
+    words.sort_unstable();
+    words.join(" ")
+}
+
 #[test]
 fn bash_completes_what_fits() {
-    let complete = |words: &[&str]| {
+    let file = file("packaging/completions/rfm.bash");
+    for (words, expected) in COMPLETED {
         let script = format!(
-            "source {}; COMP_WORDS=({}); COMP_CWORD={}; _rfm; echo ${{COMPREPLY[@]}}",
-            file("packaging/completions/rfm.bash").display(),
-            words.join(" "),
-            words.len() - 1
+            "source {}; COMP_WORDS=({words}); COMP_CWORD={}; _rfm; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            file.display(),
+            words.split(' ').count() - 1
         );
-        let output = run(Command::new("bash").args(["-c", &script]));
-        String::from_utf8(output.stdout)
-            .expect("UTF-8")
-            .trim()
-            .to_owned()
-    };
-    for (words, expected) in [
-        (vec!["rfm", "re"], "reload"),
-        (vec!["rfm", "flows", "--so"], "--sort --socket"),
-        (vec!["rfm", "flows", "--sort", "d"], "duration"),
-        (vec!["rfm", "top", "--sort", "d"], ""),
-        (vec!["rfm", "set", "b"], "bpf.sample_rate"),
-        (vec!["rfm", "firewall", "l"], "list load"),
-        (vec!["rfm", "firewall", "add", "--ac"], "--action"),
-        (vec!["rfm", "firewall", "add", "--action", "l"], "limit"),
-        (vec!["rfm", "set", "log_level", "d"], "debug"),
-        (
-            vec!["rfm", "--config", "x", "top", "--by", "src_a"],
-            "src_asn",
-        ),
-    ] {
-        assert_eq!(complete(&words), expected, "{words:?}");
+        assert_eq!(
+            completed(Command::new("bash").args(["-c", &script])),
+            expected,
+            "{words}"
+        );
+    }
+}
+
+#[test]
+fn fish_completes_what_fits() {
+    if !is_there("fish") {
+        return;
+    }
+    let file = file("packaging/completions/rfm.fish");
+    for (words, expected) in COMPLETED {
+        let script = format!("source {}; complete -C '{words}'", file.display());
+        let mut fish = Command::new("fish");
+        assert_eq!(
+            completed(fish.args(["--no-config", "-c", &script])),
+            expected,
+            "{words}"
+        );
     }
 }

@@ -1,61 +1,80 @@
 # bash completion for rfm
 # SPDX-License-Identifier: AGPL-3.0-only
+# Made from src/args.rs by `make generate`: do not edit.
 
 _rfm() {
-    local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
-    local commands="status flows top rib lookup set reload firewall"
-    local common="--json --socket --config --help"
-    local choose="--limit --interface --direction --protocol --address --src --dst --port --src-port
-        --dst-port --asn --src-asn --dst-asn --sort"
-    local command="" word words=""
+    local current=${COMP_WORDS[COMP_CWORD]} command=rfm option="" before="" word words="" begun=""
+    local -i positionals=0
     COMPREPLY=()
 
+    # what the words before the current one are
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-        case " $commands " in *" $word "*) command=$word && break ;; esac
+        if [ -n "$option" ]; then
+            option=""
+            continue
+        fi
+        case "$command $word" in
+        "rfm status" | "rfm flows" | "rfm top" | "rfm rib" | "rfm lookup" | "rfm set" | "rfm reload" | "rfm firewall" | "rfm firewall add" | "rfm firewall del" | "rfm firewall list" | "rfm firewall flush" | "rfm firewall stats" | "rfm firewall load") command+=" $word" ;;
+        *" --config" | *" --socket" | *" --sort" | *" --limit" | *" --interface" | *" --direction" | *" --protocol" | *" --address" | *" --src" | *" --dst" | *" --port" | *" --src-port" | *" --dst-port" | *" --asn" | *" --src-asn" | *" --dst-asn" | *" --by" | *" --vrf" | *" --proto" | *" --dport" | *" --action" | *" --rate" | *" --per" | *" --ttl") option=$word ;;
+        *" -"*) ;;
+        *)
+            positionals+=1
+            before=$word
+            ;;
+        esac
     done
 
-    case $before in
-    --config | --socket)
-        mapfile -t COMPREPLY < <(compgen -f -- "$current")
-        return
-        ;;
-    --direction) words="ingress egress" ;;
-    --protocol) words="tcp udp icmp icmp6 sctp gre esp" ;;
-    --proto) words="tcp udp icmp icmpv6 sctp gre esp" ;;
-    --action) words="drop pass count limit" ;;
-    --interface | --vrf) words=$(cd /sys/class/net 2>/dev/null && echo *) ;;
-    --by) words="src dst src_port dst_port ifname direction proto src_asn dst_asn src_city dst_city
-        src_country dst_country src_peer_asn dst_peer_asn src_net dst_net vlan" ;;
-    --sort)
-        words="bytes packets rate"
-        [ "$command" = flows ] && words+=" last duration"
-        ;;
-    set) words="bpf.sample_rate log_level" ;;
-    firewall) words="add del list flush stats load --help" ;;
-    load)
-        mapfile -t COMPREPLY < <(compgen -f -- "$current")
-        return
-        ;;
-    log_level) words="off error warn info debug trace" ;;
-    *)
-        case $command in
-        "") words="$commands --config --check --detach --version --help" ;;
-        flows) words="$choose $common" ;;
-        top) words="--by --once $choose $common" ;;
-        rib | lookup) words="--vrf $common" ;;
-        firewall)
-            case " ${COMP_WORDS[*]} " in
-            *" add "*) words="--src --dst --proto --dport --interface --action --rate --per --ttl --force $common" ;;
-            *" del "* | *" flush "*) words="--force $common" ;;
-            *" load "*) words="--replace --force $common" ;;
-            *) words=$common ;;
-            esac
-            ;;
-        *) words=$common ;;
+    if [ -n "$option" ]; then
+        case "$command $option" in
+        *" --config" | *" --socket") words=@files ;;
+        "rfm flows --sort") words="bytes packets rate last duration" ;;
+        "rfm top --sort") words="bytes packets rate" ;;
+        *" --interface" | *" --vrf") words=$(cd /sys/class/net 2>/dev/null && echo *) ;;
+        *" --direction") words="ingress egress" ;;
+        *" --protocol") words="icmp igmp tcp udp dccp gre esp ah icmp6 ospf sctp udplite" ;;
+        *" --by") words="@list ifname direction proto src_asn dst_asn src_city dst_city src_country dst_country src_peer_asn dst_peer_asn src_net dst_net vlan src dst src_port dst_port" ;;
+        *" --proto") words="icmp tcp udp gre esp icmpv6 sctp" ;;
+        *" --action") words="drop pass count limit" ;;
+        *" --per") words="rule source" ;;
         esac
+    else
+        case "$command $positionals $before" in
+        "rfm set 0 "*) words="bpf.sample_rate log_level" ;;
+        "rfm set 1 log_level") words="off error warn info debug trace" ;;
+        "rfm firewall load 0 "*) words=@files ;;
+        esac
+        case "$command" in
+        "rfm") words+=" status flows top rib lookup set reload firewall --help --config --check --detach --version " ;;
+        "rfm status") words+=" --help --json --socket --config " ;;
+        "rfm flows") words+=" --help --sort --limit --interface --direction --protocol --address --src --dst --port --src-port --dst-port --asn --src-asn --dst-asn --json --socket --config " ;;
+        "rfm top") words+=" --help --by --sort --once --limit --interface --direction --protocol --address --src --dst --port --src-port --dst-port --asn --src-asn --dst-asn --json --socket --config " ;;
+        "rfm rib") words+=" --help --vrf --json --socket --config " ;;
+        "rfm lookup") words+=" --help --vrf --json --socket --config " ;;
+        "rfm set") words+=" --help --json --socket --config " ;;
+        "rfm reload") words+=" --help --json --socket --config " ;;
+        "rfm firewall") words+=" add del list flush stats load --help " ;;
+        "rfm firewall add") words+=" --help --src --dst --proto --dport --interface --action --rate --per --ttl --force --json --socket --config " ;;
+        "rfm firewall del") words+=" --help --force --json --socket --config " ;;
+        "rfm firewall list") words+=" --help --json --socket --config " ;;
+        "rfm firewall flush") words+=" --help --force --json --socket --config " ;;
+        "rfm firewall stats") words+=" --help --json --socket --config " ;;
+        "rfm firewall load") words+=" --help --replace --force --json --socket --config " ;;
+        esac
+    fi
+
+    case $words in
+    @files*)
+        mapfile -t COMPREPLY < <(compgen -f -- "$current")
+        [[ $current != -* ]] && return
+        ;;
+    @list*)
+        begun=${current%"${current##*,}"}
+        current=${current##*,}
         ;;
     esac
-    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+    words=${words#@files}
+    words=${words#@list}
+    mapfile -t COMPREPLY < <(compgen -P "$begun" -W "$words" -- "$current")
 }
 
 complete -F _rfm rfm

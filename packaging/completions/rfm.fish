@@ -1,63 +1,99 @@
 # fish completion for rfm
 # SPDX-License-Identifier: AGPL-3.0-only
+# Made from src/args.rs by `make generate`: do not edit.
 
-set --local commands status flows top rib lookup set reload firewall
-set --local none "not __fish_seen_subcommand_from $commands"
-set --local any "__fish_seen_subcommand_from $commands"
-set --local flows "__fish_seen_subcommand_from flows top"
-set --local firewall "__fish_seen_subcommand_from firewall"
-set --local add "$firewall; and __fish_seen_subcommand_from add"
-set --local fields src dst src_port dst_port ifname direction proto src_asn dst_asn src_city dst_city \
-    src_country dst_country src_peer_asn dst_peer_asn src_net dst_net vlan
+# Prints the command that is typed, and its positional arguments, one a line.
+function __rfm_words
+    set --local command rfm
+    set --local positionals
+    set --local is_value no
+    for word in (commandline -opc)[2..]
+        if test $is_value = yes
+            set is_value no
+            continue
+        end
+        switch "$command $word"
+            case 'rfm status' 'rfm flows' 'rfm top' 'rfm rib' 'rfm lookup' 'rfm set' 'rfm reload' 'rfm firewall' 'rfm firewall add' 'rfm firewall del' 'rfm firewall list' 'rfm firewall flush' 'rfm firewall stats' 'rfm firewall load'
+                set command "$command $word"
+            case '* --config' '* --socket' '* --sort' '* --limit' '* --interface' '* --direction' '* --protocol' '* --address' '* --src' '* --dst' '* --port' '* --src-port' '* --dst-port' '* --asn' '* --src-asn' '* --dst-asn' '* --by' '* --vrf' '* --proto' '* --dport' '* --action' '* --rate' '* --per' '* --ttl'
+                set is_value yes
+            case '* -*'
+            case '*'
+                set --append positionals $word
+        end
+    end
+    printf '%s\n' $command $positionals
+end
+
+# Whether one of these commands is typed.
+function __rfm_in
+    contains -- (__rfm_words)[1] $argv
+end
+
+# Whether this command is typed, with so many positional arguments, the last of which is this one.
+function __rfm_at --argument-names command count last
+    set --local words (__rfm_words)
+    test "$words[1]" = "$command"; and test (count $words) -eq (math $count + 1)
+    and begin
+        test -z "$last"; or test "$words[-1]" = "$last"
+    end
+end
 
 complete -c rfm -f
+
+complete -c rfm -n "__rfm_at 'rfm' 0" -a status -d 'Shows the state of the agent'
+complete -c rfm -n "__rfm_at 'rfm' 0" -a flows -d 'Lists the live flows, the largest first'
+complete -c rfm -n "__rfm_at 'rfm' 0" -a top -d 'Shows a live view of interfaces, flows, networks, ports and protocols'
+complete -c rfm -n "__rfm_at 'rfm' 0" -a rib -d 'Shows every BGP route for an address or a prefix'
+complete -c rfm -n "__rfm_at 'rfm' 0" -a lookup -d 'Shows the labels that flows of an address get'
+complete -c rfm -n "__rfm_at 'rfm' 0" -a set -d 'Changes a setting until the next start or reload of the agent'
+complete -c rfm -n "__rfm_at 'rfm' 0" -a reload -d 'Makes the agent read its configuration again'
+complete -c rfm -n "__rfm_at 'rfm' 0" -a firewall -d 'Shows and changes the rules of the firewall'
+complete -c rfm -n "__rfm_at 'rfm firewall' 0" -a add -d 'Adds a rule, before those of the configuration'
+complete -c rfm -n "__rfm_at 'rfm firewall' 0" -a del -d 'Removes runtime rules'
+complete -c rfm -n "__rfm_at 'rfm firewall' 0" -a list -d 'Lists all rules in the order of evaluation, with their counters'
+complete -c rfm -n "__rfm_at 'rfm firewall' 0" -a flush -d 'Removes all runtime rules'
+complete -c rfm -n "__rfm_at 'rfm firewall' 0" -a stats -d 'Shows the interfaces of the firewall and its drops, with the largest flows dropped in the last seconds'
+complete -c rfm -n "__rfm_at 'rfm firewall' 0" -a load -d 'Adds the rules of a file, all or none'
 complete -c rfm -l help -d 'display usage information'
-complete -c rfm -l config -r -F -d 'configuration file'
-complete -c rfm -n $none -l check -d 'check the configuration and print what is in effect'
-complete -c rfm -n $none -l detach -d 'remove what a killed agent left'
-complete -c rfm -n $none -l version -d 'print the version'
-
-complete -c rfm -n $none -a status -d 'how the agent is'
-complete -c rfm -n $none -a flows -d 'flows that are live'
-complete -c rfm -n $none -a top -d 'live view'
-complete -c rfm -n $none -a rib -d 'routes for an address'
-complete -c rfm -n $none -a lookup -d 'labels of an address and their sources'
-complete -c rfm -n $none -a set -d 'change something'
-complete -c rfm -n $none -a reload -d 'read the configuration again'
-
-complete -c rfm -n $none -a firewall -d 'what is dropped'
-
-complete -c rfm -n $any -l json -d 'print the answer as JSON'
-complete -c rfm -n $any -l socket -r -F -d 'socket of the agent'
-
-complete -c rfm -n $flows -l limit -x -d 'at most so many lines'
-complete -c rfm -n $flows -l interface -x -a '(__fish_print_interfaces)' -d 'only this interface'
-complete -c rfm -n $flows -l direction -x -a 'ingress egress' -d 'only this direction'
-complete -c rfm -n $flows -l protocol -x -a 'tcp udp icmp icmp6 sctp gre esp' -d 'only this protocol'
-complete -c rfm -n $flows -l address -x -d 'only with this prefix at one end'
-complete -c rfm -n $flows -l src -x -d 'only from this prefix'
-complete -c rfm -n $flows -l dst -x -d 'only to this prefix'
-complete -c rfm -n $flows -l port -x -d 'only with this port at one end'
-complete -c rfm -n $flows -l src-port -x -d 'only from this port'
-complete -c rfm -n $flows -l dst-port -x -d 'only to this port'
-complete -c rfm -n $flows -l asn -x -d 'only with this AS at one end'
-complete -c rfm -n $flows -l src-asn -x -d 'only from this AS'
-complete -c rfm -n $flows -l dst-asn -x -d 'only to this AS'
-complete -c rfm -n '__fish_seen_subcommand_from flows' -l sort -x -a 'bytes packets rate last duration' -d 'what comes first'
-complete -c rfm -n '__fish_seen_subcommand_from top' -l sort -x -a 'bytes packets rate' -d 'what comes first'
-complete -c rfm -n '__fish_seen_subcommand_from top' -l by -x -a "$fields" -d 'what to add up by'
-complete -c rfm -n '__fish_seen_subcommand_from top' -l once -d 'print once'
-complete -c rfm -n '__fish_seen_subcommand_from rib lookup' -l vrf -x -a '(__fish_print_interfaces)' -d 'table of this VRF device'
-complete -c rfm -n '__fish_seen_subcommand_from set' -a 'bpf.sample_rate log_level'
-complete -c rfm -n $firewall -a 'add del list flush stats load'
-complete -c rfm -n $add -l src -x -d 'from this prefix'
-complete -c rfm -n $add -l dst -x -d 'to this prefix'
-complete -c rfm -n $add -l proto -x -a 'tcp udp icmp icmpv6 sctp gre esp' -d 'of this protocol'
-complete -c rfm -n $add -l dport -x -d 'to these ports'
-complete -c rfm -n $add -l interface -x -a '(__fish_print_interfaces)' -d 'on this interface'
-complete -c rfm -n $add -l action -x -a 'drop pass count limit' -d 'what becomes of it'
-complete -c rfm -n $add -l rate -x -d 'packets per second of a limit'
-complete -c rfm -n $add -l per -x -a 'rule source' -d 'whose packets share the rate'
-complete -c rfm -n $add -l ttl -x -d 'ends the rule after this time'
-complete -c rfm -n "$firewall; and __fish_seen_subcommand_from add del flush load" -l force -d 'even if it may be a mistake'
-complete -c rfm -n "$firewall; and __fish_seen_subcommand_from load" -F -l replace -d 'in place of all that were added'
+complete -c rfm -n "__rfm_in 'rfm'" -l config -r -F -d 'configuration file'
+complete -c rfm -n "__rfm_in 'rfm'" -l check -d 'check the configuration and the files it names'
+complete -c rfm -n "__rfm_in 'rfm'" -l detach -d 'remove what a killed agent left on the interfaces'
+complete -c rfm -n "__rfm_in 'rfm'" -l version -d 'print the version'
+complete -c rfm -n "__rfm_in 'rfm status' 'rfm flows' 'rfm top' 'rfm rib' 'rfm lookup' 'rfm set' 'rfm reload' 'rfm firewall add' 'rfm firewall del' 'rfm firewall list' 'rfm firewall flush' 'rfm firewall stats' 'rfm firewall load'" -l json -d 'print the reply as JSON'
+complete -c rfm -n "__rfm_in 'rfm status' 'rfm flows' 'rfm top' 'rfm rib' 'rfm lookup' 'rfm set' 'rfm reload' 'rfm firewall add' 'rfm firewall del' 'rfm firewall list' 'rfm firewall flush' 'rfm firewall stats' 'rfm firewall load'" -l socket -r -F -d 'socket of the agent'
+complete -c rfm -n "__rfm_in 'rfm status' 'rfm flows' 'rfm top' 'rfm rib' 'rfm lookup' 'rfm set' 'rfm reload' 'rfm firewall add' 'rfm firewall del' 'rfm firewall list' 'rfm firewall flush' 'rfm firewall stats' 'rfm firewall load'" -l config -r -F -d 'configuration file that names the socket'
+complete -c rfm -n "__rfm_in 'rfm flows'" -l sort -x -a 'bytes packets rate last duration' -d 'sort key'
+complete -c rfm -n "__rfm_in 'rfm flows' 'rfm top'" -l limit -x -d 'number of lines, from 1 to 1000'
+complete -c rfm -n "__rfm_in 'rfm flows' 'rfm top'" -l interface -x -a '(__fish_print_interfaces)' -d 'only flows on this interface'
+complete -c rfm -n "__rfm_in 'rfm flows' 'rfm top'" -l direction -x -a 'ingress egress' -d 'only this direction'
+complete -c rfm -n "__rfm_in 'rfm flows' 'rfm top'" -l protocol -x -a 'icmp igmp tcp udp dccp gre esp ah icmp6 ospf sctp udplite' -d 'only this protocol'
+complete -c rfm -n "__rfm_in 'rfm flows' 'rfm top'" -l address -x -d 'only flows from or to this address or prefix'
+complete -c rfm -n "__rfm_in 'rfm flows' 'rfm top'" -l src -x -d 'only flows from this address or prefix'
+complete -c rfm -n "__rfm_in 'rfm flows' 'rfm top'" -l dst -x -d 'only flows to this address or prefix'
+complete -c rfm -n "__rfm_in 'rfm flows' 'rfm top'" -l port -x -d 'only flows from or to this port'
+complete -c rfm -n "__rfm_in 'rfm flows' 'rfm top'" -l src-port -x -d 'only flows from this port'
+complete -c rfm -n "__rfm_in 'rfm flows' 'rfm top'" -l dst-port -x -d 'only flows to this port'
+complete -c rfm -n "__rfm_in 'rfm flows' 'rfm top'" -l asn -x -d 'only flows from or to an address that this AS originates'
+complete -c rfm -n "__rfm_in 'rfm flows' 'rfm top'" -l src-asn -x -d 'only flows from an address that this AS originates'
+complete -c rfm -n "__rfm_in 'rfm flows' 'rfm top'" -l dst-asn -x -d 'only flows to an address that this AS originates'
+complete -c rfm -n "__rfm_in 'rfm top'" -l by -x -a "(__fish_complete_list , 'string join \n ifname direction proto src_asn dst_asn src_city dst_city src_country dst_country src_peer_asn dst_peer_asn src_net dst_net vlan src dst src_port dst_port')" -d 'fields to group by, up to four with commas'
+complete -c rfm -n "__rfm_in 'rfm top'" -l sort -x -a 'bytes packets rate' -d 'sort key'
+complete -c rfm -n "__rfm_in 'rfm top'" -l once -d 'print once and exit, also in a terminal'
+complete -c rfm -n "__rfm_in 'rfm rib' 'rfm lookup'" -l vrf -x -a '(__fish_print_interfaces)' -d 'use the table of this VRF device'
+complete -c rfm -n "__rfm_in 'rfm firewall add'" -l src -x -d 'source address or prefix'
+complete -c rfm -n "__rfm_in 'rfm firewall add'" -l dst -x -d 'destination address or prefix'
+complete -c rfm -n "__rfm_in 'rfm firewall add'" -l proto -x -a 'icmp tcp udp gre esp icmpv6 sctp' -d 'protocol'
+complete -c rfm -n "__rfm_in 'rfm firewall add'" -l dport -x -d 'destination port or range of ports'
+complete -c rfm -n "__rfm_in 'rfm firewall add'" -l interface -x -a '(__fish_print_interfaces)' -d 'interface, or a pattern of interfaces'
+complete -c rfm -n "__rfm_in 'rfm firewall add'" -l action -x -a 'drop pass count limit' -d 'action'
+complete -c rfm -n "__rfm_in 'rfm firewall add'" -l rate -x -d 'packets per second that limit passes'
+complete -c rfm -n "__rfm_in 'rfm firewall add'" -l per -x -a 'rule source' -d 'scope of the rate'
+complete -c rfm -n "__rfm_in 'rfm firewall add'" -l ttl -x -d 'time after which the rule expires'
+complete -c rfm -n "__rfm_in 'rfm firewall add'" -l force -d 'apply even if the rule matches every packet or stops the SSH connection of the caller'
+complete -c rfm -n "__rfm_in 'rfm firewall del' 'rfm firewall flush'" -l force -d 'apply even if that stops the SSH connection of the caller'
+complete -c rfm -n "__rfm_in 'rfm firewall load'" -l replace -d 'replace all runtime rules'
+complete -c rfm -n "__rfm_in 'rfm firewall load'" -l force -d 'apply even if a rule matches every packet or stops the SSH connection of the caller'
+complete -c rfm -n "__rfm_at 'rfm set' 0" -a 'bpf.sample_rate log_level'
+complete -c rfm -n "__rfm_at 'rfm set' 1 log_level" -a 'off error warn info debug trace'
+complete -c rfm -n "__rfm_at 'rfm firewall load' 0" -F

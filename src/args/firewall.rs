@@ -7,9 +7,18 @@ use argh::{ArgsInfo, FromArgs};
 
 use crate::firewall::words::{OPTIONS, Words};
 
-/// Shows and changes what the firewall drops.
+/// Shows and changes the rules of the firewall.
 #[derive(ArgsInfo, FromArgs)]
-#[argh(subcommand, name = "firewall")]
+#[argh(
+    subcommand,
+    name = "firewall",
+    note = "If `agent.firewall.enabled` is set, rules can be added while the agent runs.
+They are evaluated before those of the configuration, in the order in which they
+were added; packets that match the allow list pass before all rules.
+A change is in force when the command ends, completely or not at all.",
+    example = "Drop a network for ten minutes:
+rfm firewall add --src 192.0.2.0/24 --ttl 10m"
+)]
 pub(super) struct Firewall {
     #[argh(subcommand)]
     action: Action,
@@ -27,100 +36,113 @@ enum Action {
 }
 
 command! {
-    /// Adds a rule, before those of the configuration. What is not said matches everything.
-    #[argh(subcommand, name = "add")]
+    /// Adds a rule, before those of the configuration, and prints its number.
+    #[argh(
+        subcommand,
+        name = "add",
+        note = "A packet matches the rule if it matches all options that are given.
+A rule that exists already keeps its number, and its time to live starts again."
+    )]
     Add {
-        /// from this address or prefix
+        /// source address or prefix
         #[argh(option, arg_name = "prefix")]
         src: Option<String>,
 
-        /// to this address or prefix
+        /// destination address or prefix
         #[argh(option, arg_name = "prefix")]
         dst: Option<String>,
 
-        /// of this protocol: tcp, udp, icmp ... or a number
+        /// protocol: tcp, udp, icmp, icmpv6, sctp, gre, esp, or a number
         #[argh(option, arg_name = "protocol")]
         proto: Option<String>,
 
-        /// to this port, or these: 80, 6000-6063
+        /// destination port or range of ports: 80, 6000-6063
         #[argh(option, arg_name = "ports")]
         dport: Option<String>,
 
-        /// on this interface, or those that the pattern means
+        /// interface, or a pattern of interfaces
         #[argh(option, arg_name = "name")]
         interface: Option<String>,
 
-        /// drop, pass, count or limit (drop)
+        /// action: drop, pass, count (then the next rule is evaluated) or limit (default: drop)
         #[argh(option, arg_name = "action")]
         action: Option<String>,
 
-        /// packets per second that a limit lets through
+        /// packets per second that limit passes
         #[argh(option, arg_name = "pps")]
         rate: Option<String>,
 
-        /// whom the rate is for: rule, all it matches together, or source, each by itself (rule)
-        #[argh(option, arg_name = "whom")]
+        /// scope of the rate: rule, or source, which is an IPv4 address or the /64 of an IPv6 address
+        /// (default: rule)
+        #[argh(option, arg_name = "scope")]
         per: Option<String>,
 
-        /// ends the rule after this time: 10m
+        /// time after which the rule expires: 10m
         #[argh(option, arg_name = "time")]
         ttl: Option<String>,
 
-        /// even if it stops everything, or your own SSH connection
+        /// apply even if the rule matches every packet or stops the SSH connection of the caller
         #[argh(switch)]
         force: bool,
     }
 }
 
 command! {
-    /// Takes out rules that were added.
+    /// Removes runtime rules.
     #[argh(subcommand, name = "del")]
     Del {
-        /// their numbers
+        /// numbers of the rules
         #[argh(positional)]
         id: Vec<u64>,
 
-        /// even if it stops your own SSH connection
+        /// apply even if that stops the SSH connection of the caller
         #[argh(switch)]
         force: bool,
     }
 }
 
 command! {
-    /// Lists all rules in the order in which they are asked, with what they counted.
+    /// Lists all rules in the order of evaluation, with their counters.
     #[argh(subcommand, name = "list")]
     List {}
 }
 
 command! {
-    /// Takes out all rules that were added.
+    /// Removes all runtime rules.
     #[argh(subcommand, name = "flush")]
     Flush {
-        /// even if it stops your own SSH connection
+        /// apply even if that stops the SSH connection of the caller
         #[argh(switch)]
         force: bool,
     }
 }
 
 command! {
-    /// Shows where the firewall is, and what it drops.
+    /// Shows the interfaces of the firewall and its drops, with the largest flows dropped in the last
+    /// seconds (estimated from samples).
     #[argh(subcommand, name = "stats")]
     Stats {}
 }
 
 command! {
-    /// Adds the rules of a file, all of them or none: one a line in the words of add, or a prefix alone.
-    #[argh(subcommand, name = "load")]
+    /// Adds the rules of a file, all or none.
+    #[argh(
+        subcommand,
+        name = "load",
+        note = "Each line is a rule in the options of `add`, or only a prefix, from which every packet
+is dropped; `#` begins a comment.
+If a line is no rule, the error names it, and nothing changes."
+    )]
     Load {
-        /// the file
+        /// file with the rules
         #[argh(positional)]
         file: PathBuf,
 
-        /// in place of all rules that were added before
+        /// replace all runtime rules
         #[argh(switch)]
         replace: bool,
 
-        /// even if it stops everything, or your own SSH connection
+        /// apply even if a rule matches every packet or stops the SSH connection of the caller
         #[argh(switch)]
         force: bool,
     }

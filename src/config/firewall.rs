@@ -269,6 +269,11 @@ const PROTOCOLS: &[(&str, u8)] = &[
 ];
 
 impl Protocol {
+    /// Names that stand for a number.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        PROTOCOLS.iter().map(|(name, _)| *name)
+    }
+
     /// Whether its packets carry ports.
     pub fn has_ports(self) -> bool {
         matches!(self.0, 6 | 17 | 33 | 132 | 136)

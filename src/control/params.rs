@@ -108,7 +108,7 @@ pub fn flows(query: Option<&str>) -> Result<Asked, String> {
 pub fn top(query: Option<&str>) -> Result<Asked, String> {
     let mut params = Params::parse(query)?;
     let mut asked = shared(&mut params)?;
-    asked.sort = sort(&mut params, &[Sort::Bytes, Sort::Packets, Sort::Rate])?;
+    asked.sort = sort(&mut params, &Sort::OF_SUMS)?;
     let by = params.take("by").unwrap_or_else(|| "src,dst".to_owned());
     asked.by = fields(&by)?;
     params.finish()?;
@@ -202,7 +202,7 @@ fn fields(text: &str) -> Result<Vec<Field>, String> {
 }
 
 /// Protocols by the names that people use.
-const PROTOCOLS: [(&str, u8); 12] = [
+pub const PROTOCOLS: [(&str, u8); 12] = [
     ("icmp", 1),
     ("igmp", 2),
     ("tcp", 6),

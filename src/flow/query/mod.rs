@@ -63,6 +63,9 @@ impl Sort {
         Self::Duration,
     ];
 
+    /// Keys by which sums over flows are sorted.
+    pub const OF_SUMS: [Self; 3] = [Self::Bytes, Self::Packets, Self::Rate];
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Bytes => "bytes",

@@ -1,72 +1,78 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! docs/reference/commands.md.
 
-use argh::{CommandInfoWithArgs, FlagInfo, FlagInfoKind, Optionality, PositionalInfo};
+use argh::{FlagInfo, FlagInfoKind, Optionality, PositionalInfo};
 
-pub fn page(info: &CommandInfoWithArgs) -> String {
+use super::{Command, capitalized};
+
+pub fn page(commands: &[Command]) -> String {
     let mut page = "\
-<!-- Made from src/args.rs by `make generate`: do not edit. -->
+<!-- Made from src/args.rs by `make generate`: do not edit -->
 # Commands and options of rfm
-
 "
     .to_owned();
-    page += &command("rfm", info, 2);
+    for one in commands {
+        page += "\n";
+        page += &command(one);
+    }
     page += "\n## Exit codes\n\n| code | meaning |\n|---|---|\n";
-    for code in info.error_codes {
-        page += &format!("| {} | {} |\n", code.code, code.description);
+    for code in commands.iter().flat_map(|one| one.info.error_codes) {
+        page += &format!("| {} | {} |\n", code.code, cell(code.description));
     }
     page
 }
 
-/// A command and those below it, under headings of `level`.
-fn command(name: &str, info: &CommandInfoWithArgs, level: usize) -> String {
+fn command(one: &Command) -> String {
+    let level = one.path.split(' ').count() + 1;
     let mut text = format!(
-        "{} {name}\n\n`{}`\n\n{}\n",
+        "{} {}\n\n```\n{}\n```\n\n{}\n",
         "#".repeat(level),
-        usage(name, info),
-        info.description
+        one.path,
+        usage(one),
+        one.info.description
     );
-    for note in info.notes {
-        text += &format!("\n{}\n", note.replace('\n', " "));
+    for note in one.info.notes {
+        text += &format!("\n{note}\n");
     }
-    let arguments = info
+    for example in one.info.examples {
+        let (caption, line) = example.split_once('\n').expect("a caption, and a command");
+        text += &format!("\n{caption}\n\n```\n{line}\n```\n");
+    }
+    let arguments = one
+        .info
         .positionals
         .iter()
-        .map(|one| (shown_positional(one), one.description));
-    let options = info
-        .flags
-        .iter()
-        .filter(|one| !one.hidden)
-        .map(|one| (shown_flag(one), one.description));
+        .map(|one| (positional(one), one.description));
+    let options = one.options().map(|one| (option(one), one.description));
     text += "\n| argument | meaning |\n|---|---|\n";
     for (shown, description) in arguments.chain(options) {
-        text += &format!("| `{shown}` | {} |\n", description.replace('|', "\\|"));
-    }
-    for one in &info.commands {
-        text += "\n";
-        text += &command(
-            &format!("{name} {}", one.name),
-            &one.command,
-            level + usize::from(level < 4),
-        );
+        text += &format!("| `{shown}` | {} |\n", cell(description));
     }
     text
 }
 
-fn usage(name: &str, info: &CommandInfoWithArgs) -> String {
-    let mut usage = name.to_owned();
-    if !info.commands.is_empty() {
-        usage += " COMMAND";
+fn cell(text: &str) -> String {
+    capitalized(text).replace('|', "\\|")
+}
+
+fn usage(one: &Command) -> String {
+    let mut usage = one.path.clone();
+    if !one.is_leaf() {
+        usage += if one.name().is_empty() {
+            " [COMMAND]"
+        } else {
+            " COMMAND"
+        };
     }
     usage += " [OPTIONS]";
-    for one in info.positionals {
+    for one in one.info.positionals {
         usage += " ";
-        usage += &shown_positional(one);
+        usage += &positional(one);
     }
     usage
 }
 
-fn shown_positional(one: &PositionalInfo<'_>) -> String {
+fn positional(one: &PositionalInfo<'_>) -> String {
     let name = one.name.to_uppercase();
     match one.optionality {
         Optionality::Required => name,
@@ -75,7 +81,7 @@ fn shown_positional(one: &PositionalInfo<'_>) -> String {
     }
 }
 
-fn shown_flag(one: &FlagInfo<'_>) -> String {
+fn option(one: &FlagInfo<'_>) -> String {
     match one.kind {
         FlagInfoKind::Switch => one.long.to_owned(),
         FlagInfoKind::Option { arg_name } => format!("{} {}", one.long, arg_name.to_uppercase()),

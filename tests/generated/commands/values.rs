@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The values that a shell proposes for an argument.
+
+use rfm::config::{Action, Per, Protocol};
+use rfm::control::params::PROTOCOLS;
+use rfm::flow::query::{Field, Sort};
+use rfm::types::flow::Direction;
+use rfm::types::named::Named;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Values {
+    /// There is nothing to propose.
+    Free,
+    Files,
+    Interfaces,
+    Words(Vec<String>),
+    /// Some of these, with commas.
+    List(Vec<String>),
+    /// By the positional argument before it.
+    After(Vec<(String, Vec<String>)>),
+}
+
+/// Returns what fits an argument of a command ("firewall add"): the `arg_name` of an option, or a positional argument.
+pub fn values(command: &str, argument: &str) -> Values {
+    match (command, argument) {
+        (_, "file" | "path") => Values::Files,
+        (_, "name" | "device") => Values::Interfaces,
+        (_, "direction") => Values::Words(names(&Direction::ALL)),
+        ("firewall add", "protocol") => Values::Words(texts(Protocol::names())),
+        (_, "protocol") => Values::Words(texts(PROTOCOLS.iter().map(|(name, _)| *name))),
+        (_, "action") => Values::Words(names(Action::ALL)),
+        (_, "scope") => Values::Words(names(Per::ALL)),
+        ("top", "order") => Values::Words(texts(Sort::OF_SUMS.iter().map(|sort| sort.name()))),
+        (_, "order") => Values::Words(texts(Sort::ALL.iter().map(|sort| sort.name()))),
+        (_, "fields") => Values::List(texts(Field::all().map(Field::name))),
+        ("set", "key") => Values::Words(texts(rfm::client::KEYS.iter().map(|(key, _)| *key))),
+        ("set", "value") => Values::After(vec![("log_level".into(), levels())]),
+        _ => Values::Free,
+    }
+}
+
+fn names<T: Named>(all: &[T]) -> Vec<String> {
+    texts(all.iter().map(|one| one.name()))
+}
+
+fn texts<'a>(words: impl Iterator<Item = &'a str>) -> Vec<String> {
+    words.map(str::to_owned).collect()
+}
+
+fn levels() -> Vec<String> {
+    let all = log::LevelFilter::iter();
+    all.map(|level| level.as_str().to_ascii_lowercase())
+        .collect()
+}
