@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use ip_network_table_deps_treebitmap::IpLookupTable;
-use rfm::enrich::bmp::{Session, Tally};
+use rfm::enrich::bmp::{Session, SessionStats};
 use rfm::enrich::rib::{Rib, RibHandle, Settings, TableId};
 use rfm::enrich::{BgpRoutes, Routes};
 use rfm::interfaces::Interfaces;
@@ -39,8 +39,8 @@ pub fn feed(rib: &RibHandle, session: &mut Session, bytes: &[u8]) {
     let mut done = 0;
     while done < bytes.len() {
         let piece = &bytes[done..bytes.len().min(done + 8192)];
-        let mut tally = Tally::default();
-        let fed = rib.write(0, |rib| session.feed(rib, piece, 0, &mut tally));
+        let mut stats = SessionStats::default();
+        let fed = rib.write(0, |rib| session.feed(rib, piece, 0, &mut stats));
         done += fed.expect("a session in order").0;
     }
 }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use rfm::enrich::Routes;
-use rfm::enrich::bmp::{Session, Tally};
+use rfm::enrich::bmp::{Session, SessionStats};
 use rfm::enrich::rib::{RibHandle, TableId};
 
 use super::common::machine::thread_time;
@@ -216,11 +216,11 @@ impl Turns {
         let mut done = 0;
         while done < bytes.len() {
             let piece = &bytes[done..bytes.len().min(done + 8192)];
-            let mut tally = Tally::default();
+            let mut stats = SessionStats::default();
             let fed = self.add(|| {
                 rib.write(0, |rib| {
                     rib.sweep();
-                    session.feed(rib, piece, 0, &mut tally)
+                    session.feed(rib, piece, 0, &mut stats)
                 })
             });
             done += fed.expect("a session in order").0;

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rfm::config::{Machine, parse};
-use rfm::enrich::bmp::{Next, Session, Tally};
+use rfm::enrich::bmp::{Session, SessionState, SessionStats};
 use rfm::enrich::rib::{Rib, Settings, TableId};
 
 use super::Input;
@@ -33,7 +33,7 @@ pub fn run(input: &[u8]) {
     let mut rib = Rib::new(settings(1 + usize::from(input.u8()) * 16));
     let mut routers = [0, 1, 2].map(Router::new);
     let mut now = 0;
-    let mut tally = Tally::default();
+    let mut stats = SessionStats::default();
     while !input.is_empty() {
         let op = input.u8();
         let n = usize::from(op >> 4) % SESSIONS;
@@ -44,10 +44,12 @@ pub fn run(input: &[u8]) {
                 router.buffer.extend_from_slice(input.take(length));
                 let fed = router
                     .session
-                    .feed(&mut rib, &router.buffer, now, &mut tally);
+                    .feed(&mut rib, &router.buffer, now, &mut stats);
                 match fed {
-                    Ok((used, Next::Continue)) => drop(router.buffer.drain(..used)),
-                    Ok((_, Next::End)) | Err(_) => reconnect(&mut routers[n], n, &mut rib, now),
+                    Ok((used, SessionState::Open)) => drop(router.buffer.drain(..used)),
+                    Ok((_, SessionState::Ended)) | Err(_) => {
+                        reconnect(&mut routers[n], n, &mut rib, now)
+                    }
                 }
             }
             8 => reconnect(&mut routers[n], n, &mut rib, now),

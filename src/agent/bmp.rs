@@ -45,7 +45,7 @@ impl Bmp {
     /// What a scrape asks, where there is something to show.
     pub fn reader(&self) -> Option<BmpReader> {
         self.collector.as_ref().map(|collector| BmpReader {
-            monitor: collector.monitor(),
+            router_stats: collector.router_stats(),
             rib: self.rib.clone(),
         })
     }
@@ -59,7 +59,7 @@ impl Bmp {
     pub fn sessions(&self) -> Option<RibAndSessions> {
         self.collector.as_ref().map(|collector| RibAndSessions {
             rib: self.rib.clone(),
-            monitor: collector.monitor(),
+            router_stats: collector.router_stats(),
         })
     }
 

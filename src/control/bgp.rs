@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::{Bgp, api, rfc3339_seconds};
-use crate::enrich::bmp::{Monitor, label};
+use crate::enrich::bmp::{RouterStats, label};
 use crate::enrich::rib::{Explained, PeerKey, PeerKind, PeerStatus, Prefix, Rib, RibHandle, View};
 
 /// Routes in one answer.
@@ -15,12 +15,12 @@ const MAX_PEERS: usize = 1000;
 
 pub struct RibAndSessions {
     pub rib: RibHandle,
-    pub monitor: Arc<Monitor>,
+    pub router_stats: Arc<RouterStats>,
 }
 
 impl Bgp for RibAndSessions {
     fn status(&self) -> api::Bmp {
-        let routers = self.monitor.routers();
+        let routers = self.router_stats.routers();
         let (peers, count) = self.rib.read(|rib| rib.peers(MAX_PEERS));
         api::Bmp {
             sessions: routers.iter().map(|r| r.sessions as u64).sum(),
@@ -69,7 +69,7 @@ impl Bgp for RibAndSessions {
     }
 
     fn flush(&self, router: &str) -> Option<u64> {
-        self.monitor.flush(router)
+        self.router_stats.flush(router)
     }
 }
 

@@ -12,7 +12,7 @@ use crossbeam_channel::Sender;
 use super::ipfix::tally::Tallies;
 use super::metrics::{self, Bmp, Build, Input, Interface};
 use crate::bpf::counters::{Counters, HookCounters};
-use crate::enrich::bmp::Monitor;
+use crate::enrich::bmp::RouterStats;
 use crate::enrich::mmdb::Databases;
 use crate::enrich::rib::{Rib, RibHandle};
 use crate::errors::{Errors, Subsystem};
@@ -51,7 +51,7 @@ pub struct Scrape {
 /// Who knows of the routers, and of their routes.
 #[derive(Clone)]
 pub struct BmpReader {
-    pub monitor: Arc<Monitor>,
+    pub router_stats: Arc<RouterStats>,
     pub rib: RibHandle,
 }
 
@@ -80,8 +80,8 @@ impl BmpReader {
         let read = |rib: &Rib| (rib.counts(), rib.blackholes_refused());
         let (counts, blackholes_refused) = self.rib.read(read);
         Bmp {
-            routers: self.monitor.routers(),
-            faults: self.monitor.faults().collect(),
+            routers: self.router_stats.routers(),
+            errors: self.router_stats.error_counts().collect(),
             counts,
             blackholes_refused,
         }

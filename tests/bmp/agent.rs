@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 use rfm::config;
-use rfm::enrich::bmp::{Collector, Monitor};
+use rfm::enrich::bmp::{Collector, RouterStats};
 use rfm::enrich::rib::{Rib, RibHandle, Settings, TableId};
 use rfm::errors::Errors;
 use rfm::threads::Threads;
@@ -16,7 +16,7 @@ use rfm::threads::Threads;
 pub struct Agent {
     pub rib: RibHandle,
     pub errors: Arc<Errors>,
-    pub monitor: Arc<Monitor>,
+    pub router_stats: Arc<RouterStats>,
     pub threads: Threads,
     pub changes: Sender<config::Agent>,
     pub address: SocketAddr,
@@ -46,7 +46,7 @@ impl Agent {
         };
         let collector = Collector::bind(&config, rib.clone(), errors.clone()).unwrap();
         let address = collector.addresses()[0];
-        let (monitor, changes) = (collector.monitor(), collector.changes());
+        let (router_stats, changes) = (collector.router_stats(), collector.changes());
         let threads = Threads::new();
         threads
             .spawn("bmp", move |heartbeat| collector.run(&heartbeat))
@@ -54,7 +54,7 @@ impl Agent {
         Self {
             rib,
             errors,
-            monitor,
+            router_stats,
             threads,
             changes,
             address,
@@ -83,9 +83,9 @@ impl Agent {
         route.map_or(0, |route| route.origin_asn)
     }
 
-    pub fn fault(&self, kind: &str) -> u64 {
-        let mut faults = self.monitor.faults();
-        faults.find(|(name, _)| *name == kind).unwrap().1
+    pub fn error(&self, kind: &str) -> u64 {
+        let mut errors = self.router_stats.error_counts();
+        errors.find(|(name, _)| *name == kind).unwrap().1
     }
 }
 

@@ -18,7 +18,7 @@ fn held(path: &[u32], more: &[u8]) -> Attributes {
     attributes.extend(more);
     let update = peer(1).update(&[], &attributes, &nlri(None, PREFIX));
     lab.send(session, &update);
-    assert_eq!(lab.faults(), []);
+    assert_eq!(lab.errors(), []);
     lab.rib.routes().remove(0).attributes
 }
 
@@ -128,5 +128,5 @@ fn routes_are_held_without_their_paths_if_these_take_too_much() {
     for n in 0..20 {
         assert_eq!(lab.origin(&format!("10.{n}.0.1")), n + 1);
     }
-    assert_eq!(lab.faults(), [("detail_limit", 15)]);
+    assert_eq!(lab.errors(), [("detail_limit", 15)]);
 }

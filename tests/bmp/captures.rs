@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 
-use rfm::enrich::bmp::{Fault, Session, Tally};
+use rfm::enrich::bmp::{BmpError, Session, SessionStats};
 use rfm::enrich::rib::{Family, HeldRoute, Prefix, Rib, Settings, View};
 
 use crate::data::{capture, messages};
@@ -109,16 +109,16 @@ pub fn settings() -> Settings {
     }
 }
 
-fn replay(name: &str) -> (Tally, usize) {
+fn replay(name: &str) -> (SessionStats, usize) {
     let bytes = capture(name);
     let mut rib = Rib::new(settings());
     let mut model = Model::default();
     model.prepended = name.starts_with("frr").then_some(OWN_AS);
     let mut session = Session::new(Ipv6Addr::LOCALHOST.into(), true, 0);
-    let mut tally = Tally::default();
+    let mut stats = SessionStats::default();
     let (mut most, mut withdraws) = (0, 0);
     for message in messages(&bytes) {
-        let fed = session.feed(&mut rib, message, 0, &mut tally).unwrap();
+        let fed = session.feed(&mut rib, message, 0, &mut stats).unwrap();
         assert_eq!(fed.0, message.len());
         // in steps, as the threads do it
         rib.sweep();
@@ -143,17 +143,17 @@ fn replay(name: &str) -> (Tally, usize) {
     }
     while rib.sweep() {}
     check_all(&rib, &model);
-    (tally, most)
+    (stats, most)
 }
 
 #[test]
 fn each_capture_leaves_the_routes_of_the_model() {
     for (name, held, updates, withdraws) in FIGURES {
-        let (tally, most) = replay(name);
-        let got = (most, tally.updates, tally.withdraws);
+        let (stats, most) = replay(name);
+        let got = (most, stats.updates, stats.withdraws);
         assert_eq!(got, (held, updates, withdraws), "{name}");
-        for fault in Fault::ALL {
-            assert_eq!(tally.count(fault), 0, "{name}: {}", fault.name());
+        for error in BmpError::ALL {
+            assert_eq!(stats.error_count(error), 0, "{name}: {}", error.name());
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rfm::config;
-use rfm::enrich::bmp::{Fault, Next, Session, Tally};
+use rfm::enrich::bmp::{BmpError, Session, SessionState, SessionStats};
 use rfm::enrich::rib::{Rib, Route, Settings, TableId};
 
 pub const PRE: u8 = 0;
@@ -284,7 +284,7 @@ pub fn open(asn: u32, capabilities: &[u8]) -> Vec<u8> {
 pub struct Lab {
     pub rib: Rib,
     pub sessions: Vec<Session>,
-    pub tally: Tally,
+    pub stats: SessionStats,
     pub now: u64,
     local_asn: u32,
 }
@@ -306,7 +306,7 @@ impl Lab {
         Self {
             rib: Rib::new(settings),
             sessions: Vec::new(),
-            tally: Tally::default(),
+            stats: SessionStats::default(),
             now: 0,
             local_asn: 0,
         }
@@ -338,8 +338,8 @@ impl Lab {
 
     pub fn send(&mut self, session: usize, bytes: &[u8]) {
         self.rib.set_now(self.now);
-        let fed = self.sessions[session].feed(&mut self.rib, bytes, self.now, &mut self.tally);
-        assert_eq!(fed, Ok((bytes.len(), Next::Continue)));
+        let fed = self.sessions[session].feed(&mut self.rib, bytes, self.now, &mut self.stats);
+        assert_eq!(fed, Ok((bytes.len(), SessionState::Open)));
         self.rib.settle();
     }
 
@@ -366,10 +366,10 @@ impl Lab {
         self.route(address).map_or(0, |route| route.origin_asn)
     }
 
-    pub fn faults(&self) -> Vec<(&'static str, u64)> {
-        let all = Fault::ALL
+    pub fn errors(&self) -> Vec<(&'static str, u64)> {
+        let all = BmpError::ALL
             .into_iter()
-            .map(|f| (f.name(), self.tally.count(f)));
+            .map(|f| (f.name(), self.stats.error_count(f)));
         all.filter(|(_, n)| *n > 0).collect()
     }
 }

@@ -266,7 +266,7 @@ fn check(routes: &[Route], post: u32) {
         assert_eq!(got, expected);
         explains(&lab, expected);
     }
-    assert_eq!(lab.faults(), []);
+    assert_eq!(lab.errors(), []);
 }
 
 /// `rfm rib` names the same route.

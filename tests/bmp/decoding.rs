@@ -2,7 +2,7 @@
 //! Messages as routers really send them: bytes after an UPDATE, OPENs that cannot be read, paths of
 //! speakers with ASNs of 2 bytes, families beside unicast.
 
-use rfm::enrich::bmp::{Tally, Unread};
+use rfm::enrich::bmp::{IgnoredFamily, SessionStats};
 
 use crate::craft::*;
 
@@ -32,9 +32,9 @@ fn bytes_after_an_update_are_ignored_and_counted_once() {
     for n in 0..3 {
         let prefix = format!("10.{n}.0.0/16");
         let update = peer(1).announce(&prefix, &[65001, 7]);
-        lab.tally = Tally::default();
+        lab.stats = SessionStats::default();
         lab.send(0, &with_tail(update, &path_marking));
-        assert_eq!(lab.tally.trailing, n == 0);
+        assert_eq!(lab.stats.trailing, n == 0);
         assert_eq!(lab.origin(&format!("10.{n}.0.1")), 7);
     }
     lab.send(
@@ -48,7 +48,7 @@ fn bytes_after_an_update_are_ignored_and_counted_once() {
     lab.send(again, &peer(1).up());
     lab.send(again, &with_tail(peer(1).end_of_rib(), &path_marking));
     assert_eq!(lab.origin("10.0.0.1"), 0);
-    assert_eq!(lab.faults(), []);
+    assert_eq!(lab.errors(), []);
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn an_update_longer_than_its_message_is_a_fault() {
     // the length in the BGP header, behind those of BMP and of the peer
     update[6 + 42 + 17] += 1;
     lab.send(0, &update);
-    assert_eq!(lab.faults(), [("update", 1)]);
+    assert_eq!(lab.errors(), [("update", 1)]);
     assert_eq!(lab.origin(ADDRESS), 0);
 }
 
@@ -91,7 +91,7 @@ fn of_two_opens_the_readable_one_counts() {
         lab.send(session, &internal.announce(PREFIX, &[65009, 3]));
         lab.send(session, &peer(2).announce(PREFIX, &[65002, 4]));
         assert_eq!(lab.origin(ADDRESS), 4, "external before internal");
-        assert_eq!(lab.faults(), [("peer", 2)]);
+        assert_eq!(lab.errors(), [("peer", 2)]);
         // the sent one is missing: other peers show the own AS
         let mut lab = self::lab();
         let peer = Peer {
@@ -205,10 +205,10 @@ fn routes_of_the_router_itself_have_its_as_once_that_is_known() {
     lab.send(session, &loc_rib().up());
     lab.send(session, &loc_rib().update(&[], &no_path, &prefix));
     assert_eq!(lab.origin("203.0.113.1"), HOME);
-    assert_eq!(lab.faults(), []);
+    assert_eq!(lab.errors(), []);
     // a neighbor's route needs one
     lab.send(session, &peer(1).update(&[], &no_path, &prefix));
-    assert_eq!(lab.faults(), [("attributes", 1)]);
+    assert_eq!(lab.errors(), [("attributes", 1)]);
     assert_eq!(lab.rib.counts().routes[0], 4);
 }
 
@@ -290,7 +290,7 @@ fn labelled_unicast_is_in_the_global_table() {
             unreach.extend(labelled(prefix, &WITHDRAWN));
             lab.send(0, &peer(1).update(&[], &attribute(15, &unreach), &[]));
             assert_eq!(lab.route(address), None);
-            assert_eq!(lab.faults(), []);
+            assert_eq!(lab.errors(), []);
         }
     }
 }
@@ -352,7 +352,7 @@ fn routes_of_other_families_are_counted() {
         attributes.extend(reach(family, &[0; 12], prefixes));
         lab.send(0, &peer(1).update(&[], &attributes, &[]));
     }
-    let counts = Unread::ALL.into_iter().zip(lab.tally.ignored);
+    let counts = IgnoredFamily::ALL.into_iter().zip(lab.stats.ignored);
     let counts = counts.filter(|(_, routes)| *routes > 0);
     let counts: Vec<_> = counts.map(|(family, n)| (family.name(), n)).collect();
     let expected = [
@@ -362,5 +362,5 @@ fn routes_of_other_families_are_counted() {
         ("other", 1),
     ];
     assert_eq!(counts, expected);
-    assert_eq!((lab.faults(), lab.rib.held()), (vec![], 0));
+    assert_eq!((lab.errors(), lab.rib.held()), (vec![], 0));
 }

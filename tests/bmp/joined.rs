@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rfm::config::{Distinguisher, Mmdb, StaticPrefix};
-use rfm::enrich::bmp::{Session, Tally};
+use rfm::enrich::bmp::{Session, SessionStats};
 use rfm::enrich::mmdb::Databases;
 use rfm::enrich::rib::{RibHandle, Settings};
 use rfm::enrich::{BgpRoutes, Enricher};
@@ -52,10 +52,10 @@ impl Joined {
     }
 
     fn send(&mut self, bytes: &[u8]) {
-        let mut tally = Tally::default();
+        let mut stats = SessionStats::default();
         let fed = self
             .rib
-            .write(0, |rib| self.session.feed(rib, bytes, 0, &mut tally));
+            .write(0, |rib| self.session.feed(rib, bytes, 0, &mut stats));
         assert_eq!(fed.unwrap().0, bytes.len());
     }
 

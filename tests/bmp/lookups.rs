@@ -175,7 +175,7 @@ fn adj_rib_out_and_other_distinguishers_stay_out() {
     lab.send(s, &peer(1).update(&[], &attributes, &[]));
     assert_eq!(lab.route("198.51.100.1"), None);
     assert_eq!(lab.rib.counts().routes, [0, 0]);
-    assert_eq!(lab.faults(), []);
+    assert_eq!(lab.errors(), []);
 }
 
 #[test]
@@ -486,7 +486,7 @@ fn routes_of_a_peer_that_is_not_up_are_refused() {
     let (mut lab, s) = lab(&[]);
     lab.send(s, &peer(1).announce("198.51.100.0/24", &[65001]));
     lab.send(s, &peer(1).down());
-    assert_eq!(lab.faults(), [("unknown_peer", 1)]);
+    assert_eq!(lab.errors(), [("unknown_peer", 1)]);
     assert_eq!(lab.route("198.51.100.1"), None);
     // GoBGP before 4.8 has no peer-up for the Loc-RIB
     lab.send(s, &loc_rib().announce("198.51.100.0/24", &[65001]));
@@ -511,7 +511,7 @@ fn malformed_attributes_withdraw() {
     let bytes = peer(1).update(&[], &attributes, &nlri(None, "198.51.100.0/24"));
     lab.send(s, &bytes);
     assert_eq!(lab.route("198.51.100.1"), None);
-    assert_eq!(lab.faults(), [("attributes", 1)]);
+    assert_eq!(lab.errors(), [("attributes", 1)]);
 }
 
 #[test]
@@ -541,7 +541,7 @@ fn no_more_than_max_routes_are_held() {
     }
     assert_eq!(lab.rib.counts().routes, [2, 0]);
     assert_eq!(lab.rib.counts().prefixes, [2, 0]);
-    assert_eq!(lab.faults(), [("route_limit", 1)]);
+    assert_eq!(lab.errors(), [("route_limit", 1)]);
     lab.send(s, &peer(1).announce("192.0.2.0/24", &[65001, 7]));
     assert_eq!(
         lab.origin("192.0.2.1"),

@@ -45,7 +45,7 @@ fn two_neighbors_with_one_address_are_two_peers() {
         assert_eq!(origins(&lab), (2, 2));
         lab.send(0, &b.down());
         assert_eq!(origins(&lab), (0, 0));
-        assert_eq!(lab.faults(), []);
+        assert_eq!(lab.errors(), []);
     }
 }
 
@@ -82,7 +82,7 @@ fn a_peer_down_of_a_neighbor_that_is_not_up_removes_no_other() {
         assert_eq!(lab.origin("198.51.100.1"), 1, "AS {asn}, identifier {id}");
         assert_eq!(lab.rib.counts().peers, 1);
         lab.send(0, &up.withdraw(PREFIX));
-        assert_eq!(lab.faults(), []);
+        assert_eq!(lab.errors(), []);
     }
 }
 
@@ -99,7 +99,7 @@ fn a_header_without_as_or_identifier_is_about_the_only_peer_that_fits() {
     };
     lab1.send(0, &nameless.announce(OTHER, &[65002, 2]));
     assert_eq!(origins(&lab1), (1, 2));
-    assert_eq!(lab1.faults(), []);
+    assert_eq!(lab1.errors(), []);
     // in the peer-up: the others are about it, too
     let mut lab2 = lab(&[anonymous(peer(1))]);
     lab2.send(0, &peer(1).announce(PREFIX, &[65001, 1]));
@@ -112,11 +112,11 @@ fn a_header_without_as_or_identifier_is_about_the_only_peer_that_fits() {
     let unclear = Peer { asn: 0, id: 0, ..a };
     lab3.send(0, &unclear.announce(PREFIX, &[65001, 1]));
     assert_eq!(lab3.origin("198.51.100.1"), 0);
-    assert_eq!(lab3.faults(), [("unknown_peer", 1)]);
+    assert_eq!(lab3.errors(), [("unknown_peer", 1)]);
     // another AS or identifier is another peer
     let mut lab4 = lab(&[a]);
     lab4.send(0, &b.announce(PREFIX, &[65001, 1]));
-    assert_eq!(lab4.faults(), [("unknown_peer", 1)]);
+    assert_eq!(lab4.errors(), [("unknown_peer", 1)]);
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn with_very_many_peers_at_one_address_only_whole_keys_count() {
     lab.send(0, &at(0).down());
     lab.send(0, &at(0).announce(OTHER, &[65001, 1]));
     assert_eq!(origins(&lab), (1, 0));
-    assert_eq!(lab.faults(), [("unknown_peer", 1)]);
+    assert_eq!(lab.errors(), [("unknown_peer", 1)]);
 }
 
 /// A Peer Up of another peer at an address is not a second one of the first.
@@ -173,5 +173,5 @@ fn the_limit_on_peers_counts_those_with_one_address() {
         }
     }
     assert_eq!(lab.rib.counts().peers, 4096);
-    assert_eq!(lab.faults(), [("peer_limit", 3 * 2100 - 4096)]);
+    assert_eq!(lab.errors(), [("peer_limit", 3 * 2100 - 4096)]);
 }

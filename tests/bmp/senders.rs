@@ -140,7 +140,7 @@ fn an_end_of_rib_of_a_view_that_is_not_sent_silences_no_other() {
             lab.send(0, &sent.announce(prefix, &[65001, 1]));
             lab.send(0, &marks());
             assert_eq!(lab.origin("198.51.100.1"), 1, "{descr} {:#x}", sent.flags);
-            assert_eq!(lab.faults(), []);
+            assert_eq!(lab.errors(), []);
         }
     }
     // one of another peer tells that the view is sent: then none of this one's was let in
@@ -205,7 +205,7 @@ fn a_router_has_one_loc_rib_whatever_its_header_names() {
     assert_eq!(lab.rib.counts().routes, [2, 0]);
     lab.send(0, &from("10.0.0.3", 65003, 3).withdraw(prefix));
     assert_eq!(lab.rib.counts().routes, [1, 0]);
-    assert_eq!(lab.faults(), []);
+    assert_eq!(lab.errors(), []);
 }
 
 /// FRR 10.3 sends its `network` routes as peer type 3 with the flag of post-policy, 8.4 as a peer without
@@ -237,7 +237,7 @@ fn routes_of_the_router_itself_are_no_loc_rib() {
         assert!(lab.route("203.0.113.1").is_some());
         lab.send(0, &own.withdraw("203.0.113.0/24"));
         assert_eq!(lab.route("203.0.113.1"), None);
-        assert_eq!(lab.faults(), []);
+        assert_eq!(lab.errors(), []);
     }
 }
 

@@ -39,7 +39,7 @@ fn labels_follow_a_session_from_its_start_to_its_end() {
         .unwrap();
     wait("the route", || agent.origin("198.51.100.1") == 1);
     wait("a generation", || agent.rib.generation() > generation);
-    let routers = agent.monitor.routers();
+    let routers = agent.router_stats.routers();
     let [router] = &routers[..] else {
         panic!("{routers:?}")
     };
@@ -50,7 +50,7 @@ fn labels_follow_a_session_from_its_start_to_its_end() {
     assert_eq!((router.updates, router.withdraws), (1, 0));
     assert!(router.last_message > 1.7e9);
     drop(session);
-    wait("the end", || agent.monitor.routers()[0].sessions == 0);
+    wait("the end", || agent.router_stats.routers()[0].sessions == 0);
     assert_eq!(agent.origin("198.51.100.1"), 1, "stale");
     assert_eq!(agent.rib.read(Rib::counts).stale_routes, [1, 0]);
     let generation = agent.rib.generation();
@@ -115,12 +115,12 @@ fn a_source_that_is_not_allowed_is_turned_away() {
     });
     let mut session = agent.connect(&[]);
     wait("the end", || is_closed(&mut session));
-    assert_eq!(agent.fault("not_allowed"), 1);
-    assert!(agent.monitor.routers().is_empty());
+    assert_eq!(agent.error("not_allowed"), 1);
+    assert!(agent.router_stats.routers().is_empty());
     drop(agent);
     let agent = Agent::start(1000, |bmp| bmp.allow = vec!["127.0.0.0/8".parse().unwrap()]);
     let _session = agent.connect(&hello());
-    wait("the session", || !agent.monitor.routers().is_empty());
+    wait("the session", || !agent.router_stats.routers().is_empty());
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn one_session_too_many_is_turned_away_and_a_free_place_is_taken() {
     wait("two peers", || agent.rib.read(Rib::counts).peers == 2);
     let mut third = agent.connect(&[]);
     wait("the end", || is_closed(&mut third));
-    assert_eq!(agent.fault("session_limit"), 1);
+    assert_eq!(agent.error("session_limit"), 1);
     drop(first);
     wait("a free place", || agent.rib.read(Rib::counts).peers == 1);
     let fourth = || agent.connect(&hello());
@@ -167,10 +167,10 @@ fn a_router_that_may_no_longer_connect_loses_its_session_and_its_routes_age() {
     });
     assert_eq!(agent.origin("20.1.0.9"), 3, "until stale_time has passed");
     assert_eq!(agent.origin("20.3.0.9"), 0);
-    assert_eq!(agent.fault("not_allowed"), 0, "a reload is no fault");
+    assert_eq!(agent.error("not_allowed"), 0, "a reload is no error");
     let mut again = agent.connect(&hello());
     wait("the refusal", || is_closed(&mut again));
-    assert_eq!(agent.fault("not_allowed"), 1);
+    assert_eq!(agent.error("not_allowed"), 1);
 }
 
 #[test]
@@ -188,10 +188,10 @@ fn a_lower_limit_ends_the_newest_sessions() {
         wait("the end", || is_closed(newer));
     }
     assert!(!is_closed(&mut sessions[0]));
-    assert_eq!(agent.fault("session_limit"), 0);
+    assert_eq!(agent.error("session_limit"), 0);
     agent.change("max_sessions = 2");
     wait("the threads to end", || {
-        agent.monitor.routers()[0].sessions == 1
+        agent.router_stats.routers()[0].sessions == 1
     });
     let fourth = || agent.connect(&hello());
     let mut held = fourth();
@@ -223,11 +223,11 @@ fn silent_sessions_of_one_address_leave_room_for_others() {
         .map(|_| connect_from(&agent, 1, &initiation("silent")))
         .collect();
     wait("the limit of an address", || {
-        agent.fault("address_limit") == 8
+        agent.error("address_limit") == 8
     });
     let _router = connect_from(&agent, 2, &hello());
     wait("the router", || agent.rib.read(Rib::counts).peers == 1);
-    assert_eq!(agent.fault("session_limit"), 0);
+    assert_eq!(agent.error("session_limit"), 0);
     let open = silent
         .iter_mut()
         .filter_map(|s| (!is_closed(s)).then_some(()));
@@ -243,19 +243,26 @@ fn a_known_router_replaces_a_silent_session_and_others_wait() {
     std::thread::sleep(Duration::from_millis(500));
     drop(router);
     wait("its end", || {
-        agent.monitor.routers().iter().all(|r| r.sessions == 0)
+        agent.router_stats.routers().iter().all(|r| r.sessions == 0)
     });
     let initiation = initiation("silent");
     let mut silent: Vec<_> = (1..=4)
         .map(|host| connect_from(&agent, host, &initiation))
         .collect();
-    let sessions = || -> usize { agent.monitor.routers().iter().map(|r| r.sessions).sum() };
+    let sessions = || -> usize {
+        agent
+            .router_stats
+            .routers()
+            .iter()
+            .map(|r| r.sessions)
+            .sum()
+    };
     wait("silent sessions", || sessions() == 4);
     let mut stranger = connect_from(&agent, 8, &hello());
     wait("the end", || is_closed(&mut stranger));
-    assert_eq!(agent.fault("session_limit"), 1);
+    assert_eq!(agent.error("session_limit"), 1);
     let _router = connect_from(&agent, 9, &hello());
-    wait("the router again", || agent.fault("idle") == 1);
+    wait("the router again", || agent.error("idle") == 1);
     wait("its peer", || agent.rib.read(Rib::counts).peers == 1);
     // the oldest made room
     wait("the end", || is_closed(&mut silent[0]));
@@ -273,7 +280,7 @@ fn what_is_no_bmp_ends_the_session() {
         let mut session = agent.connect(bytes);
         wait("the end", || is_closed(&mut session));
     }
-    wait("the count", || agent.fault("frame") == 3);
+    wait("the count", || agent.error("frame") == 3);
     assert_eq!(agent.errors.get(Subsystem::Bmp), 3);
 }
 
@@ -351,8 +358,8 @@ fn a_flush_ends_the_session_and_leaves_nothing_stale() {
     };
     let mut stream = agent.connect(&hello());
     wait("a route", || agent.routes() == 1);
-    assert_eq!(agent.monitor.flush("127.0.0.1 other"), None);
-    assert_eq!(agent.monitor.flush("127.0.0.1 edge"), Some(1));
+    assert_eq!(agent.router_stats.flush("127.0.0.1 other"), None);
+    assert_eq!(agent.router_stats.flush("127.0.0.1 edge"), Some(1));
     wait("nothing is left", || agent.routes() == 0);
     // the router sees its connection closed, and comes again
     stream
@@ -360,7 +367,7 @@ fn a_flush_ends_the_session_and_leaves_nothing_stale() {
         .unwrap();
     assert_eq!(std::io::Read::read(&mut stream, &mut [0]).unwrap(), 0);
     assert_eq!(
-        agent.monitor.flush("127.0.0.1 edge"),
+        agent.router_stats.flush("127.0.0.1 edge"),
         None,
         "no session now"
     );

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use rfm::config::Distinguisher;
-use rfm::enrich::bmp::{Session, Tally};
+use rfm::enrich::bmp::{Session, SessionStats};
 use rfm::enrich::rib::{HeldRoute, Rib, Settings, View};
 use serde_json::Value;
 
@@ -68,14 +68,14 @@ fn with_usual_next_hop(mut route: Value) -> Value {
 
 #[test]
 fn each_route_is_as_another_decoder_reports_it() {
-    let (mut figures, mut faults) = ((0, 0, 0), Vec::new());
+    let (mut figures, mut errors) = ((0, 0, 0), Vec::new());
     for (name, expected) in expected() {
         let mut rib = Rib::new(with_tables(&expected));
         let mut session = Session::new([192, 0, 2, 1].into(), false, 0);
-        let mut tally = Tally::default();
+        let mut stats = SessionStats::default();
         let bytes = unpacked(&format!("bmp-vendors/{name}.bmp.xz"));
         for message in messages(&bytes) {
-            let fed = session.feed(&mut rib, message, 0, &mut tally).unwrap();
+            let fed = session.feed(&mut rib, message, 0, &mut stats).unwrap();
             assert_eq!(fed.0, message.len(), "{name}");
         }
         // the other decoder does not read labelled unicast
@@ -91,8 +91,8 @@ fn each_route_is_as_another_decoder_reports_it() {
         let surplus: Vec<_> = held.iter().filter(|r| !routes.contains(r)).collect();
         assert_eq!((&missing[..], &surplus[..]), (&[][..], &[][..]), "{name}");
         assert_eq!(held.len(), routes.len(), "{name}");
-        for (fault, times, _) in tally.faults() {
-            faults.push((name.clone(), fault.name(), times));
+        for (error, times, _) in stats.error_counts() {
+            errors.push((name.clone(), error.name(), times));
         }
         figures.0 += 1;
         figures.1 += held.len();
@@ -101,7 +101,7 @@ fn each_route_is_as_another_decoder_reports_it() {
     assert_eq!(figures, FIGURES);
     // routes of VRFs for which the router has sent no Peer Up
     assert_eq!(
-        faults,
+        errors,
         [("pmacct-208-2001_db8_90__1".to_owned(), "unknown_peer", 20)]
     );
 }

@@ -13,7 +13,7 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use rfm::enrich::bmp::{Session, Tally};
+use rfm::enrich::bmp::{Session, SessionStats};
 use rfm::enrich::rib::{Rib, Settings, TableId};
 
 use common::agent::{Agent, EACH_PACKET, config};
@@ -57,9 +57,9 @@ fn garbage_leaves_nothing_in_the_rib() {
         while Instant::now() < end {
             let mut session = Session::new([127, 0, 0, 1].into(), random.below(2) == 0, 0);
             let bytes = garbage(random, captures);
-            let mut tally = Tally::default();
+            let mut stats = SessionStats::default();
             // an error ends the session, as it does in its thread
-            let _ = session.feed(&mut rib, &bytes, now, &mut tally);
+            let _ = session.feed(&mut rib, &bytes, now, &mut stats);
             rib.settle();
             for _ in 0..20 {
                 let address = (random.next() as u32).to_be_bytes();

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use rfm::bpf::counters::PARSE_ERRORS;
-use rfm::enrich::bmp::{Fault, Unread};
+use rfm::enrich::bmp::{BmpError, IgnoredFamily};
 use rfm::enrich::rib::BlackholeRefusal;
 use rfm::errors::Subsystem;
 use rfm::export::metrics::declarations::{REFERENCE, ReferenceEntry, ReferenceSection};
@@ -49,10 +49,13 @@ fn meaning(metric: &ReferenceEntry) -> String {
 #[test]
 fn the_reference_has_every_value_of_a_label() {
     for (name, values) in [
-        ("rfm_bmp_errors_total", Fault::ALL.map(Fault::name).to_vec()),
+        (
+            "rfm_bmp_errors_total",
+            BmpError::ALL.map(BmpError::name).to_vec(),
+        ),
         (
             "rfm_bmp_ignored_routes_total",
-            Unread::ALL.map(Unread::name).to_vec(),
+            IgnoredFamily::ALL.map(IgnoredFamily::name).to_vec(),
         ),
         (
             "rfm_firewall_blackhole_refused_total",

@@ -210,7 +210,7 @@ fn bmp(name: &str) -> Bmp {
             router("2001:db8::1", 0, 6003),
             router("192.0.2.3", 1, 0),
         ],
-        faults: vec![("frame", 6005), ("nlri", 0)],
+        errors: vec![("frame", 6005), ("nlri", 0)],
         counts: Counts {
             routes: [6006, 6007],
             prefixes: [6008, 6009],

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::tally::Fault;
+use super::error::BmpError;
 
 /// A session without a peer is idle after this time, in milliseconds.
 pub const IDLE: u64 = 60_000;
@@ -33,7 +33,7 @@ impl From<IpAddr> for Source {
 
 /// A session that is up.
 #[derive(Clone, Copy, Debug)]
-pub struct Held {
+pub struct ActiveSession {
     pub source: Source,
     /// How long it has had no peer, in milliseconds; `None` if a peer is up.
     pub idle: Option<u64>,
@@ -41,22 +41,22 @@ pub struct Held {
 
 /// Whether a new connection becomes a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
+pub enum Admission {
     Admit,
     /// The session at this index ends first.
     Replace(usize),
-    Refuse(Fault),
+    Refuse(BmpError),
 }
 
 /// The sources of sessions that have had a peer.
 #[derive(Debug, Default)]
-pub struct Known {
+pub struct KnownRouters {
     /// When the source was last seen with a peer.
     seen: HashMap<Source, u64>,
 }
 
-impl Known {
-    pub fn see(&mut self, source: Source, now: u64) {
+impl KnownRouters {
+    pub fn mark_seen(&mut self, source: Source, now: u64) {
         if self.seen.len() >= MAX_KNOWN
             && !self.seen.contains_key(&source)
             && let Some((&oldest, _)) = self.seen.iter().min_by_key(|(_, seen)| **seen)
@@ -72,21 +72,21 @@ impl Known {
 
     /// Decides on a connection from `source` beside the sessions `held`. A known router replaces a session of an
     /// unknown one that has no peer; otherwise only an idle session is replaced.
-    pub fn decide(&self, source: Source, held: &[Held], max_sessions: usize) -> Decision {
+    pub fn decide(&self, source: Source, held: &[ActiveSession], max_sessions: usize) -> Admission {
         let share = (max_sessions / 2).max(LEAST_SHARE).min(max_sessions);
         let own = held.iter().filter(|held| held.source == source).count();
         let full = held.len() >= max_sessions;
         if own < share && !full {
-            return Decision::Admit;
+            return Admission::Admit;
         }
-        let fault = if full {
-            Fault::SessionLimit
+        let error = if full {
+            BmpError::SessionLimit
         } else {
-            Fault::AddressLimit
+            BmpError::AddressLimit
         };
         let own_only = own >= share;
         let known = self.has(source);
-        let replaceable = |(index, held): (usize, &Held)| {
+        let replaceable = |(index, held): (usize, &ActiveSession)| {
             let idle = held.idle?;
             let stranger = !self.has(held.source);
             let may_end = idle >= IDLE || known && stranger;
@@ -95,8 +95,8 @@ impl Known {
             candidate.then_some((stranger, idle, Reverse(index)))
         };
         let best = held.iter().enumerate().filter_map(replaceable).max();
-        best.map_or(Decision::Refuse(fault), |(_, _, Reverse(index))| {
-            Decision::Replace(index)
+        best.map_or(Admission::Refuse(error), |(_, _, Reverse(index))| {
+            Admission::Replace(index)
         })
     }
 }
@@ -109,8 +109,8 @@ mod tests {
         text.parse::<IpAddr>().unwrap().into()
     }
 
-    fn held(sessions: &[(&str, Option<u64>)]) -> Vec<Held> {
-        let held = sessions.iter().map(|&(address, idle)| Held {
+    fn held(sessions: &[(&str, Option<u64>)]) -> Vec<ActiveSession> {
+        let held = sessions.iter().map(|&(address, idle)| ActiveSession {
             source: source(address),
             idle,
         });
@@ -119,35 +119,35 @@ mod tests {
 
     #[test]
     fn a_source_has_a_share_of_the_sessions() {
-        let known = Known::default();
+        let known = KnownRouters::default();
         for (max, share) in [(16, 8), (9, 4), (4, 4), (2, 2), (1, 1)] {
             let own = held(&vec![("192.0.2.1", None); share]);
             let decide = |address| known.decide(source(address), &own, max);
-            let fault = match max > share {
-                true => Fault::AddressLimit,
-                false => Fault::SessionLimit,
+            let error = match max > share {
+                true => BmpError::AddressLimit,
+                false => BmpError::SessionLimit,
             };
-            let refused = Decision::Refuse(fault);
+            let refused = Admission::Refuse(error);
             assert_eq!(decide("192.0.2.1"), refused, "{max}");
             assert_eq!(decide("::ffff:192.0.2.1"), refused, "{max}");
             let less = known.decide(source("192.0.2.1"), &own[1..], max);
-            assert_eq!(less, Decision::Admit, "{max}");
+            assert_eq!(less, Admission::Admit, "{max}");
             if max > share {
-                assert_eq!(decide("192.0.2.2"), Decision::Admit, "{max}");
+                assert_eq!(decide("192.0.2.2"), Admission::Admit, "{max}");
             }
         }
         let own = held(&[("2001:db8::1", None); 8]);
         let decide = |address| known.decide(source(address), &own, 16);
         assert_eq!(
             decide("2001:db8::2:3"),
-            Decision::Refuse(Fault::AddressLimit)
+            Admission::Refuse(BmpError::AddressLimit)
         );
-        assert_eq!(decide("2001:db8:0:1::1"), Decision::Admit);
+        assert_eq!(decide("2001:db8:0:1::1"), Admission::Admit);
     }
 
     #[test]
     fn the_longest_idle_session_makes_room() {
-        let known = Known::default();
+        let known = KnownRouters::default();
         let all = held(&[
             ("192.0.2.1", None),
             ("192.0.2.2", Some(IDLE)),
@@ -155,21 +155,21 @@ mod tests {
             ("192.0.2.4", Some(0)),
         ]);
         let newcomer = source("192.0.2.9");
-        assert_eq!(known.decide(newcomer, &all, 4), Decision::Replace(2));
+        assert_eq!(known.decide(newcomer, &all, 4), Admission::Replace(2));
         let busy = held(&[("192.0.2.1", None), ("192.0.2.2", Some(IDLE - 1))]);
-        let refused = Decision::Refuse(Fault::SessionLimit);
+        let refused = Admission::Refuse(BmpError::SessionLimit);
         assert_eq!(known.decide(newcomer, &busy, 2), refused);
         // a source at its limit replaces one of its own
         let own = held(&[("192.0.2.1", Some(IDLE + 5)), ("192.0.2.9", Some(IDLE))]);
         let own = [own, held(&[("192.0.2.9", None); 3])].concat();
-        assert_eq!(known.decide(newcomer, &own, 8), Decision::Replace(1));
+        assert_eq!(known.decide(newcomer, &own, 8), Admission::Replace(1));
     }
 
     #[test]
     fn a_known_router_need_not_wait() {
-        let mut known = Known::default();
-        known.see(source("192.0.2.9"), 1);
-        known.see(source("192.0.2.1"), 1);
+        let mut known = KnownRouters::default();
+        known.mark_seen(source("192.0.2.9"), 1);
+        known.mark_seen(source("192.0.2.1"), 1);
         let all = held(&[
             ("192.0.2.1", Some(IDLE - 1)),
             ("192.0.2.2", None),
@@ -177,20 +177,20 @@ mod tests {
         ]);
         assert_eq!(
             known.decide(source("192.0.2.9"), &all, 3),
-            Decision::Replace(2)
+            Admission::Replace(2)
         );
         assert_eq!(
             known.decide(source("192.0.2.8"), &all, 3),
-            Decision::Refuse(Fault::SessionLimit)
+            Admission::Refuse(BmpError::SessionLimit)
         );
     }
 
     #[test]
     fn the_router_seen_longest_ago_is_forgotten() {
-        let mut known = Known::default();
+        let mut known = KnownRouters::default();
         for n in 0..2 * MAX_KNOWN as u32 {
-            known.see(source("192.0.2.9"), n.into());
-            known.see(IpAddr::V4(n.into()).into(), n.into());
+            known.mark_seen(source("192.0.2.9"), n.into());
+            known.mark_seen(IpAddr::V4(n.into()).into(), n.into());
         }
         assert_eq!(known.seen.len(), MAX_KNOWN);
         assert!(known.has(source("192.0.2.9")));

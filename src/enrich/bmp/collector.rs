@@ -22,11 +22,11 @@ use crate::export::http::BindError;
 use crate::export::http::listen::{self, Listener};
 use crate::threads::Heartbeat;
 
-use super::admission::{Decision, Held, Known};
-use super::connection::{Connection, Presence, READ_TIMEOUT, millis};
-use super::monitor::Monitor;
+use super::admission::{ActiveSession, Admission, KnownRouters};
+use super::connection::{Connection, PeerPresence, READ_TIMEOUT, millis};
+use super::error::BmpError;
 use super::session::Session;
-use super::tally::Fault;
+use super::stats::RouterStats;
 
 /// Routes age and memory is given back this often.
 const TICK: Duration = Duration::from_millis(200);
@@ -47,25 +47,25 @@ pub struct Collector {
     max_sessions: usize,
     local_asn: u32,
     rib: RibHandle,
-    monitor: Arc<Monitor>,
+    router_stats: Arc<RouterStats>,
     epoch: Instant,
-    sessions: Vec<Running>,
-    known: Known,
+    sessions: Vec<RunningSession>,
+    known: KnownRouters,
     changes: (Sender<config::Agent>, Receiver<config::Agent>),
 }
 
 /// A session's thread and what ends it.
-struct Running {
+struct RunningSession {
     address: IpAddr,
-    presence: Arc<Presence>,
+    presence: Arc<PeerPresence>,
     thread: JoinHandle<()>,
     stream: TcpStream,
     stop: Arc<AtomicBool>,
 }
 
-/// The thread of a session panicked. It is a fault of the program; the agent must not go on with a
+/// The thread of a session panicked. It is an error of the program; the agent must not go on with a
 /// Rib that was left halfway.
-struct Panicked;
+struct SessionPanicked;
 
 impl Collector {
     pub fn bind(
@@ -79,10 +79,10 @@ impl Collector {
             max_sessions: config.bmp.max_sessions as usize,
             local_asn: config.local_asn,
             rib,
-            monitor: Arc::new(Monitor::new(errors)),
+            router_stats: Arc::new(RouterStats::new(errors)),
             epoch: Instant::now(),
             sessions: Vec::new(),
-            known: Known::default(),
+            known: KnownRouters::default(),
             changes: bounded(1),
         })
     }
@@ -97,8 +97,8 @@ impl Collector {
         self.changes.0.clone()
     }
 
-    pub fn monitor(&self) -> Arc<Monitor> {
-        self.monitor.clone()
+    pub fn router_stats(&self) -> Arc<RouterStats> {
+        self.router_stats.clone()
     }
 
     /// Serves until `heartbeat` says stop, or a session's thread panics.
@@ -114,8 +114,8 @@ impl Collector {
                 ticked = Instant::now();
                 let now = millis(self.epoch);
                 self.rib.tick(now);
-                self.remember(now);
-                self.monitor.expire(now);
+                self.update_known_routers(now);
+                self.router_stats.expire(now);
             }
             if self.reap().is_err() {
                 return;
@@ -137,7 +137,7 @@ impl Collector {
 
     /// Ends the sessions of routers that may no longer connect and, beyond the limit, the newest ones.
     fn end_excluded(&self) {
-        let running = self.sessions.iter().filter(|session| session.is_wanted());
+        let running = self.sessions.iter().filter(|session| session.is_active());
         let (allowed, excluded): (Vec<_>, Vec<_>) =
             running.partition(|session| self.allows(session.address));
         for session in excluded {
@@ -168,9 +168,9 @@ impl Collector {
                 Ok((fd, Some(address))) => self.admit(fd, address.ip().to_canonical()),
                 Ok((_, None)) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
                 Err(error) => {
-                    self.monitor.note_shortage(&error.into());
-                    self.monitor
-                        .fault(Fault::Accept, || format!("accept: {error}"));
+                    self.router_stats.note_shortage(&error.into());
+                    self.router_stats
+                        .count_error(BmpError::Accept, || format!("accept: {error}"));
                     std::thread::sleep(RETRY);
                 }
             }
@@ -180,49 +180,49 @@ impl Collector {
     fn admit(&mut self, fd: OwnedFd, address: IpAddr) {
         if !self.allows(address) {
             let text = || format!("{address} is not in agent.enrich.rib.bmp.allow");
-            self.monitor.fault(Fault::NotAllowed, text);
+            self.router_stats.count_error(BmpError::NotAllowed, text);
             return;
         }
-        if let Err(fault) = self.make_room(address) {
+        if let Err(error) = self.admit_or_replace(address) {
             let limit = self.max_sessions;
-            let text = || match fault {
-                Fault::AddressLimit => format!(
+            let text = || match error {
+                BmpError::AddressLimit => format!(
                     "{address} has its share of the sessions already (half of max_sessions = {limit})"
                 ),
                 _ => format!("{address} is one more than max_sessions = {limit}"),
             };
-            self.monitor.fault(fault, text);
+            self.router_stats.count_error(error, text);
             return;
         }
         match self.start(fd, address) {
             Ok(running) => self.sessions.push(running),
             Err(error) => self
-                .monitor
-                .fault(Fault::Accept, || format!("{address}: {error}")),
+                .router_stats
+                .count_error(BmpError::Accept, || format!("{address}: {error}")),
         }
     }
 
     /// Ends a session for a new one from `address`, if that is needed and permitted.
-    fn make_room(&self, address: IpAddr) -> Result<(), Fault> {
+    fn admit_or_replace(&self, address: IpAddr) -> Result<(), BmpError> {
         // sessions that were ended need a moment; their threads are limited too
         if self.sessions.len() >= 2 * self.max_sessions {
-            return Err(Fault::SessionLimit);
+            return Err(BmpError::SessionLimit);
         }
         let now = millis(self.epoch);
-        let sessions = self.sessions.iter().filter(|session| session.is_wanted());
+        let sessions = self.sessions.iter().filter(|session| session.is_active());
         let sessions: Vec<_> = sessions.collect();
-        let held = sessions.iter().map(|session| Held {
+        let held = sessions.iter().map(|session| ActiveSession {
             source: session.address.into(),
             idle: session.presence.idle(now),
         });
         let held: Vec<_> = held.collect();
         match self.known.decide(address.into(), &held, self.max_sessions) {
-            Decision::Admit => Ok(()),
-            Decision::Refuse(fault) => Err(fault),
-            Decision::Replace(index) => {
+            Admission::Admit => Ok(()),
+            Admission::Refuse(error) => Err(error),
+            Admission::Replace(index) => {
                 let session = sessions[index];
                 session.request_stop();
-                self.monitor.fault(Fault::Idle, || {
+                self.router_stats.count_error(BmpError::Idle, || {
                     let idle = session.address;
                     format!("{idle} has no peer up: its session ended to make room for {address}")
                 });
@@ -232,15 +232,15 @@ impl Collector {
     }
 
     /// Routers with a peer are known from now on.
-    fn remember(&mut self, now: u64) {
+    fn update_known_routers(&mut self, now: u64) {
         for session in &self.sessions {
-            if session.is_wanted() && session.presence.idle(now).is_none() {
-                self.known.see(session.address.into(), now);
+            if session.is_active() && session.presence.idle(now).is_none() {
+                self.known.mark_seen(session.address.into(), now);
             }
         }
     }
 
-    fn start(&self, fd: OwnedFd, address: IpAddr) -> io::Result<Running> {
+    fn start(&self, fd: OwnedFd, address: IpAddr) -> io::Result<RunningSession> {
         let stream = TcpStream::from(fd);
         stream.set_nonblocking(false)?;
         stream.set_read_timeout(Some(READ_TIMEOUT))?;
@@ -249,13 +249,13 @@ impl Collector {
         sockopt::set_tcp_keepintvl(&stream, KEEPALIVE_INTERVAL)?;
         sockopt::set_tcp_keepcnt(&stream, KEEPALIVE_COUNT)?;
         let stop = Arc::new(AtomicBool::new(false));
-        let presence = Arc::new(Presence::new(millis(self.epoch)));
+        let presence = Arc::new(PeerPresence::new(millis(self.epoch)));
         let connection = Connection {
-            session: Session::new(address, is_own(address), self.local_asn),
+            session: Session::new(address, is_local_address(address), self.local_asn),
             stream: stream.try_clone()?,
             address,
             rib: self.rib.clone(),
-            monitor: self.monitor.clone(),
+            router_stats: self.router_stats.clone(),
             epoch: self.epoch,
             stop: stop.clone(),
             presence: presence.clone(),
@@ -264,7 +264,7 @@ impl Collector {
             .name("bmp-session".into())
             .stack_size(STACK_SIZE)
             .spawn(move || connection.run())?;
-        Ok(Running {
+        Ok(RunningSession {
             address,
             presence,
             thread,
@@ -274,19 +274,19 @@ impl Collector {
     }
 
     /// Joins the threads that ended.
-    fn reap(&mut self) -> Result<(), Panicked> {
+    fn reap(&mut self) -> Result<(), SessionPanicked> {
         let ended = self
             .sessions
             .extract_if(.., |session| session.thread.is_finished());
         for session in ended {
-            session.thread.join().map_err(|_| Panicked)?;
+            session.thread.join().map_err(|_| SessionPanicked)?;
         }
         Ok(())
     }
 }
 
-impl Running {
-    fn is_wanted(&self) -> bool {
+impl RunningSession {
+    fn is_active(&self) -> bool {
         !self.stop.load(Ordering::Acquire)
     }
 
@@ -312,7 +312,7 @@ impl Running {
 
 /// Whether an address is this machine's: then the kernel would speak to it from itself. Connecting a
 /// datagram socket sends nothing.
-fn is_own(address: IpAddr) -> bool {
+fn is_local_address(address: IpAddr) -> bool {
     let any: IpAddr = match address {
         IpAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
@@ -332,10 +332,10 @@ mod tests {
     #[test]
     fn an_own_address_is_told_from_others() {
         for own in ["127.0.0.1", "127.9.9.9", "::1"] {
-            assert!(is_own(own.parse().unwrap()), "{own}");
+            assert!(is_local_address(own.parse().unwrap()), "{own}");
         }
         for other in ["192.0.2.1", "2001:db8::1", "224.0.0.1"] {
-            assert!(!is_own(other.parse().unwrap()), "{other}");
+            assert!(!is_local_address(other.parse().unwrap()), "{other}");
         }
         // the address that this machine would speak from, where it has one
         let outward = || -> io::Result<IpAddr> {
@@ -344,7 +344,7 @@ mod tests {
             Ok(socket.local_addr()?.ip())
         };
         if let Ok(own) = outward() {
-            assert!(is_own(own), "{own}");
+            assert!(is_local_address(own), "{own}");
         }
     }
 }

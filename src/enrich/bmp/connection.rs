@@ -9,36 +9,36 @@ use std::time::{Duration, Instant};
 
 use crate::enrich::rib::RibHandle;
 
+use super::error::{BmpError, SessionStats};
 use super::message::{FrameError, MAX_MESSAGE};
-use super::monitor::Monitor;
-use super::session::{Next, Session};
-use super::tally::{Fault, Tally};
+use super::session::{Session, SessionState};
+use super::stats::RouterStats;
 
 /// A read returns after this time at the latest, to see whether the agent stops.
 pub const READ_TIMEOUT: Duration = Duration::from_millis(500);
 /// For the first message, and for the rest of one that has begun.
-const PATIENCE: Duration = Duration::from_secs(30);
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
 /// What is read at once.
 const CHUNK: usize = 64 * 1024;
 /// What is applied in one go, while readers of the Rib wait: some 0.1 ms. A longer message is applied
 /// whole.
-const TURN: usize = 8 * 1024;
+const BATCH: usize = 8 * 1024;
 
 pub struct Connection {
     pub session: Session,
     pub stream: TcpStream,
     pub address: IpAddr,
     pub rib: RibHandle,
-    pub monitor: Arc<Monitor>,
+    pub router_stats: Arc<RouterStats>,
     pub epoch: Instant,
     pub stop: Arc<AtomicBool>,
-    pub presence: Arc<Presence>,
+    pub presence: Arc<PeerPresence>,
 }
 
 /// Since when a session has had no peer, for thread bmp.
-pub struct Presence(AtomicU64);
+pub struct PeerPresence(AtomicU64);
 
-impl Presence {
+impl PeerPresence {
     const PEERS: u64 = u64::MAX;
 
     pub fn new(now: u64) -> Self {
@@ -67,11 +67,11 @@ struct Buffer {
 }
 
 /// Why a connection ends.
-enum End {
-    Quietly,
+enum EndReason {
+    Closed,
     /// An operator wants all of it anew.
     Flushed,
-    Because(Fault, String),
+    Error(BmpError, String),
 }
 
 impl Connection {
@@ -81,19 +81,20 @@ impl Connection {
         let now = millis(self.epoch);
         let Self { session, rib, .. } = &mut self;
         rib.write(now, |rib| match end {
-            End::Flushed => session.flush(rib, now),
+            EndReason::Flushed => session.flush(rib, now),
             _ => session.close(rib, now),
         });
         if !router.is_empty() {
-            self.monitor.down(&router, now);
+            self.router_stats.session_ended(&router, now);
         }
-        if let End::Because(fault, detail) = end {
+        if let EndReason::Error(error, detail) = end {
             let address = self.address;
-            self.monitor.fault(fault, || format!("{address}: {detail}"));
+            self.router_stats
+                .count_error(error, || format!("{address}: {detail}"));
         }
     }
 
-    fn serve(&mut self, router: &mut String) -> End {
+    fn serve(&mut self, router: &mut String) -> EndReason {
         let mut buffer = Buffer::default();
         // when the last whole message came
         let mut progress = Instant::now();
@@ -102,74 +103,78 @@ impl Connection {
             let read = self.stream.read(buffer.space());
             // nothing that arrived later is applied
             if self.stop.load(Ordering::Acquire) {
-                return End::Quietly;
+                return EndReason::Closed;
             }
             match read {
-                Ok(0) => return End::Quietly,
+                Ok(0) => return EndReason::Closed,
                 Ok(n) => {
                     buffer.filled += n;
                     match self.apply(&mut buffer, router) {
                         Ok((0, _)) => {}
-                        Ok((_, Next::Continue)) => progress = Instant::now(),
-                        Ok((_, Next::End)) => return End::Quietly,
-                        Err(detail) => return End::Because(Fault::Frame, detail),
+                        Ok((_, SessionState::Open)) => progress = Instant::now(),
+                        Ok((_, SessionState::Ended)) => return EndReason::Closed,
+                        Err(detail) => return EndReason::Error(BmpError::Frame, detail),
                     }
                 }
                 Err(e) if is_timeout(e.kind()) => {}
-                Err(e) => return End::Because(Fault::Read, e.to_string()),
+                Err(e) => return EndReason::Error(BmpError::Read, e.to_string()),
             }
-            let now = self.monitor.flushes(router);
+            let now = self.router_stats.flushes(router);
             if flushes.is_some() && now != flushes {
-                return End::Flushed;
+                return EndReason::Flushed;
             }
             flushes = now;
             if buffer.filled == 0 && self.session.has_begun() {
                 progress = Instant::now();
             }
-            if progress.elapsed() > PATIENCE {
-                return End::Because(Fault::Silent, "no whole message came in time".into());
+            if progress.elapsed() > MESSAGE_TIMEOUT {
+                return EndReason::Error(BmpError::Silent, "no whole message came in time".into());
             }
         }
     }
 
     /// Applies the whole messages in the buffer and takes them out.
-    fn apply(&mut self, buffer: &mut Buffer, router: &mut String) -> Result<(usize, Next), String> {
-        let mut tally = Tally::default();
+    fn apply(
+        &mut self,
+        buffer: &mut Buffer,
+        router: &mut String,
+    ) -> Result<(usize, SessionState), String> {
+        let mut stats = SessionStats::default();
         let now = millis(self.epoch);
-        let result = self.apply_in_turns(&buffer.bytes[..buffer.filled], now, &mut tally);
+        let result = self.apply_in_batches(&buffer.bytes[..buffer.filled], now, &mut stats);
         if router.is_empty() && self.session.has_begun() {
             *router = label(self.address, self.session.sys_name());
-            self.monitor.up(router, now);
+            self.router_stats.session_started(router, now);
         }
         self.presence.set(self.session.has_peers(), now);
-        self.monitor.enter(router, self.address, &tally);
+        self.router_stats.add(router, self.address, &stats);
         let (done, next) = result.map_err(|error| error.to_string())?;
         buffer.consume(done);
         Ok((done, next))
     }
 
-    fn apply_in_turns(
+    fn apply_in_batches(
         &mut self,
         bytes: &[u8],
         now: u64,
-        tally: &mut Tally,
-    ) -> Result<(usize, Next), FrameError> {
+        stats: &mut SessionStats,
+    ) -> Result<(usize, SessionState), FrameError> {
         let Self { session, rib, .. } = self;
         let mut done = 0;
-        let mut turn = TURN;
+        let mut batch = BATCH;
         loop {
             let rest = &bytes[done..];
-            let piece = &rest[..rest.len().min(turn)];
+            let piece = &rest[..rest.len().min(batch)];
             let (length, next) = rib.write(now, |rib| {
                 // who announces also forgets: else what peers going up and down leave would pile up
                 rib.sweep();
-                session.feed(rib, piece, now, tally)
+                session.feed(rib, piece, now, stats)
             })?;
             done += length;
-            if next == Next::End || piece.len() == rest.len() {
+            if next == SessionState::Ended || piece.len() == rest.len() {
                 return Ok((done, next));
             }
-            turn = if length == 0 { 2 * turn } else { TURN };
+            batch = if length == 0 { 2 * batch } else { BATCH };
         }
     }
 }

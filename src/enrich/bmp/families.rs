@@ -12,7 +12,7 @@ pub struct AfiSafi {
 
 /// A family that is read: unicast, or labelled unicast (RFC 8277).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unicast {
+pub struct UnicastFamily {
     pub family: Family,
     pub labelled: bool,
 }
@@ -20,7 +20,7 @@ pub struct Unicast {
 /// The values of the label `family` of `rfm_bmp_ignored_routes_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
-pub enum Unread {
+pub enum IgnoredFamily {
     Ipv4Multicast,
     Ipv6Multicast,
     Ipv4Vpn,
@@ -37,7 +37,7 @@ pub enum Unread {
 }
 
 /// How routes are encoded, as far as it shows where one ends.
-enum Encoding {
+enum NlriEncoding {
     /// One byte, the length in bits.
     Bits,
     /// One byte, or two from 240 on, the length (RFC 8955 section 4).
@@ -49,7 +49,7 @@ enum Encoding {
 impl AfiSafi {
     pub const IPV4_UNICAST: Self = Self { afi: 1, safi: 1 };
 
-    pub fn unicast(self) -> Option<Unicast> {
+    pub fn unicast(self) -> Option<UnicastFamily> {
         let family = match self.afi {
             1 => Family::Ipv4,
             2 => Family::Ipv6,
@@ -60,39 +60,39 @@ impl AfiSafi {
             4 => true,
             _ => return None,
         };
-        Some(Unicast { family, labelled })
+        Some(UnicastFamily { family, labelled })
     }
 
     /// The family of routes that are not read.
-    pub fn unread(self) -> Unread {
+    pub fn ignored_family(self) -> IgnoredFamily {
         match (self.afi, self.safi) {
-            (1, 2) => Unread::Ipv4Multicast,
-            (2, 2) => Unread::Ipv6Multicast,
-            (1, 128 | 129) => Unread::Ipv4Vpn,
-            (2, 128 | 129) => Unread::Ipv6Vpn,
-            (1, 133 | 134) => Unread::Ipv4Flowspec,
-            (2, 133 | 134) => Unread::Ipv6Flowspec,
-            (25, 70) => Unread::Evpn,
-            (25, 65) => Unread::Vpls,
-            (16388, _) => Unread::LinkState,
-            (1, 132) => Unread::RouteTarget,
-            (1 | 2, 5) => Unread::Mvpn,
-            (1 | 2, 73) => Unread::SrPolicy,
-            _ => Unread::Other,
+            (1, 2) => IgnoredFamily::Ipv4Multicast,
+            (2, 2) => IgnoredFamily::Ipv6Multicast,
+            (1, 128 | 129) => IgnoredFamily::Ipv4Vpn,
+            (2, 128 | 129) => IgnoredFamily::Ipv6Vpn,
+            (1, 133 | 134) => IgnoredFamily::Ipv4Flowspec,
+            (2, 133 | 134) => IgnoredFamily::Ipv6Flowspec,
+            (25, 70) => IgnoredFamily::Evpn,
+            (25, 65) => IgnoredFamily::Vpls,
+            (16388, _) => IgnoredFamily::LinkState,
+            (1, 132) => IgnoredFamily::RouteTarget,
+            (1 | 2, 5) => IgnoredFamily::Mvpn,
+            (1 | 2, 73) => IgnoredFamily::SrPolicy,
+            _ => IgnoredFamily::Other,
         }
     }
 
     /// Counts routes of a family that is not read; bytes that do not parse count as one. The result
     /// depends little on whether they have path identifiers, of which the OPENs may have said nothing.
     pub fn count(self, bytes: &[u8], add_path: bool) -> u64 {
-        let encoding = self.unread().encoding();
+        let encoding = self.ignored_family().encoding();
         let counts = [add_path, !add_path].map(|ids| encoding.count(bytes, ids));
         counts.into_iter().flatten().next().unwrap_or(1)
     }
 }
 
-impl From<Unicast> for AfiSafi {
-    fn from(unicast: Unicast) -> Self {
+impl From<UnicastFamily> for AfiSafi {
+    fn from(unicast: UnicastFamily) -> Self {
         Self {
             afi: match unicast.family {
                 Family::Ipv4 => 1,
@@ -103,7 +103,7 @@ impl From<Unicast> for AfiSafi {
     }
 }
 
-impl Unread {
+impl IgnoredFamily {
     pub const ALL: [Self; 13] = [
         Self::Ipv4Multicast,
         Self::Ipv6Multicast,
@@ -138,18 +138,18 @@ impl Unread {
         }
     }
 
-    fn encoding(self) -> Encoding {
+    fn encoding(self) -> NlriEncoding {
         match self {
-            Self::Ipv4Flowspec | Self::Ipv6Flowspec => Encoding::Flowspec,
-            Self::Evpn | Self::Mvpn => Encoding::Typed { kind: 1, length: 1 },
-            Self::Vpls => Encoding::Typed { kind: 0, length: 2 },
-            Self::LinkState => Encoding::Typed { kind: 2, length: 2 },
-            _ => Encoding::Bits,
+            Self::Ipv4Flowspec | Self::Ipv6Flowspec => NlriEncoding::Flowspec,
+            Self::Evpn | Self::Mvpn => NlriEncoding::Typed { kind: 1, length: 1 },
+            Self::Vpls => NlriEncoding::Typed { kind: 0, length: 2 },
+            Self::LinkState => NlriEncoding::Typed { kind: 2, length: 2 },
+            _ => NlriEncoding::Bits,
         }
     }
 }
 
-impl Encoding {
+impl NlriEncoding {
     fn count(&self, mut bytes: &[u8], ids: bool) -> Option<u64> {
         let mut count = 0;
         while !bytes.is_empty() {

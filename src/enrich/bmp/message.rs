@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::enrich::rib::{PeerKey, PeerKind, View};
 
-use super::reader::{Reader, Short};
+use super::cursor::{Cursor, TruncatedError};
 
 /// Of BMP, common header included. The largest that makes sense is a peer-up with two OPENs of the
 /// extended length (RFC 8654) and its TLVs.
@@ -41,13 +41,13 @@ pub enum FrameError {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct Message<'a> {
-    pub kind: Kind,
+pub struct BmpMessage<'a> {
+    pub kind: MessageKind,
     pub body: &'a [u8],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MessageKind {
     RouteMonitoring,
     Statistics,
     PeerDown,
@@ -74,7 +74,7 @@ pub struct PeerHeader {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeaderError {
-    Short(Short),
+    Truncated(TruncatedError),
     Kind(u8),
 }
 
@@ -86,14 +86,14 @@ pub struct PeerUp<'a> {
 }
 
 /// The first message in `buffer` and its length; `None` if it is not there whole.
-pub fn next(buffer: &[u8]) -> Result<Option<(Message<'_>, usize)>, FrameError> {
+pub fn next(buffer: &[u8]) -> Result<Option<(BmpMessage<'_>, usize)>, FrameError> {
     // a wrong version is known by the first byte: such a sender need not be waited for
     match buffer.first() {
         Some(&VERSION) => {}
         Some(&other) => return Err(FrameError::Version(other)),
         None => return Ok(None),
     }
-    let mut header = Reader::new(&buffer[1..]);
+    let mut header = Cursor::new(&buffer[1..]);
     let (Ok(length), Ok(kind)) = (header.u32(), header.u8()) else {
         return Ok(None);
     };
@@ -104,14 +104,14 @@ pub fn next(buffer: &[u8]) -> Result<Option<(Message<'_>, usize)>, FrameError> {
     let Some(bytes) = buffer.get(HEADER..whole) else {
         return Ok(None);
     };
-    let message = Message {
-        kind: Kind::from(kind),
+    let message = BmpMessage {
+        kind: MessageKind::from(kind),
         body: bytes,
     };
     Ok(Some((message, whole)))
 }
 
-impl From<u8> for Kind {
+impl From<u8> for MessageKind {
     fn from(kind: u8) -> Self {
         match kind {
             0 => Self::RouteMonitoring,
@@ -127,15 +127,15 @@ impl From<u8> for Kind {
 }
 
 impl PeerHeader {
-    pub fn read(reader: &mut Reader<'_>) -> Result<Self, HeaderError> {
-        let kind = reader.u8()?;
-        let flags = reader.u8()?;
-        let distinguisher = reader.array()?;
-        let address: [u8; 16] = reader.array()?;
-        let asn = reader.u32()?;
-        let bgp_id = reader.u32()?;
+    pub fn read(cursor: &mut Cursor<'_>) -> Result<Self, HeaderError> {
+        let kind = cursor.u8()?;
+        let flags = cursor.u8()?;
+        let distinguisher = cursor.array()?;
+        let address: [u8; 16] = cursor.array()?;
+        let asn = cursor.u32()?;
+        let bgp_id = cursor.u32()?;
         // seconds and microseconds; some senders leave them zero
-        reader.take(8)?;
+        cursor.take(8)?;
         let is_unspecified = address == [0; 16];
         let is_type_3 = kind == LOC_RIB;
         let kind = match kind {
@@ -196,10 +196,10 @@ impl PeerHeader {
 
 impl<'a> PeerUp<'a> {
     /// Reads what follows the per-peer header (RFC 7854 section 4.10).
-    pub fn read(reader: &mut Reader<'a>) -> Result<Self, Short> {
+    pub fn read(cursor: &mut Cursor<'a>) -> Result<Self, TruncatedError> {
         // local address, local port, remote port
-        reader.take(16 + 2 + 2)?;
-        let (sent, rest) = split_opens(reader.rest());
+        cursor.take(16 + 2 + 2)?;
+        let (sent, rest) = split_opens(cursor.rest());
         let received = whole_bgp(rest).map_or(rest, |(received, _)| received);
         Ok(Self { sent, received })
     }
@@ -233,9 +233,9 @@ fn whole_bgp(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 /// sysName and sysDescr of an initiation (RFC 7854 section 4.4); what is garbled is left out.
 pub fn initiation(body: &[u8]) -> (String, String) {
     let (mut name, mut descr) = (String::new(), String::new());
-    let mut reader = Reader::new(body);
-    while let (Ok(kind), Ok(length)) = (reader.u16(), reader.u16()) {
-        let Ok(value) = reader.take(usize::from(length)) else {
+    let mut cursor = Cursor::new(body);
+    while let (Ok(kind), Ok(length)) = (cursor.u16(), cursor.u16()) {
+        let Ok(value) = cursor.take(usize::from(length)) else {
             break;
         };
         match kind {
@@ -253,9 +253,9 @@ fn text(bytes: &[u8]) -> String {
     text.chars().filter(|c| !c.is_control()).collect()
 }
 
-impl From<Short> for HeaderError {
-    fn from(short: Short) -> Self {
-        Self::Short(short)
+impl From<TruncatedError> for HeaderError {
+    fn from(short: TruncatedError) -> Self {
+        Self::Truncated(short)
     }
 }
 
@@ -276,13 +276,13 @@ impl fmt::Display for FrameError {
 impl fmt::Display for HeaderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Short(short) => short.fmt(f),
+            Self::Truncated(short) => short.fmt(f),
             Self::Kind(kind) => write!(f, "peer type {kind} is not known"),
         }
     }
 }
 
-impl fmt::Display for Short {
+impl fmt::Display for TruncatedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} bytes are left of {} wanted", self.left, self.wanted)
     }
@@ -309,7 +309,7 @@ mod tests {
         let (message, length) = next(&whole).unwrap().unwrap();
         assert_eq!(
             (message.kind, message.body, length),
-            (Kind::Initiation, &[1, 2, 3][..], 9)
+            (MessageKind::Initiation, &[1, 2, 3][..], 9)
         );
     }
 
@@ -330,7 +330,7 @@ mod tests {
             bytes[0] = kind;
             bytes[1] = flags;
             bytes[10..26].copy_from_slice(&address);
-            PeerHeader::read(&mut Reader::new(&bytes)).unwrap()
+            PeerHeader::read(&mut Cursor::new(&bytes)).unwrap()
         };
         for (kind, flags, view, as_path_2, filtered) in [
             (0, 0x00, Some(View::PrePolicy), false, false),

@@ -10,10 +10,10 @@
 
 use crate::enrich::rib::{Family, Prefix};
 
-use super::families::Unicast;
+use super::families::UnicastFamily;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum PathIdMode {
     Plain,
     AddPath,
 }
@@ -23,22 +23,22 @@ pub type Nlri = (Option<u32>, Prefix);
 
 /// Which form the prefixes of one view of one peer in one family have had.
 #[derive(Clone, Copy, Debug)]
-pub struct History {
+pub struct PathIdDetector {
     /// The OPENs decide on this form.
-    agreed: Option<Form>,
+    agreed: Option<PathIdMode>,
     /// The form that the OPENs suggest.
-    hint: Form,
+    hint: PathIdMode,
     /// Forms in which bytes came that make no sense in the other.
     proven: [bool; 2],
-    last: Form,
+    last: PathIdMode,
 }
 
 /// Doubts about a form, in points: where both forms parse, the one with fewer is taken.
-mod doubt {
+mod penalty {
     /// A bit is set beyond the length of the prefix, or a prefix comes twice: nobody sends that.
     pub const NEVER_SENT: u32 = 8;
     /// The sender has never been seen to use this form, but the other.
-    pub const NOT_ITS_WAY: u32 = 7;
+    pub const UNUSED_MODE: u32 = 7;
     /// A prefix shorter than any network but not a default route.
     pub const TOO_SHORT: u32 = 6;
     /// An address that is not used for unicast on any network.
@@ -56,9 +56,9 @@ mod doubt {
 /// Identifiers up to here raise no doubt.
 const SMALL_ID: u32 = 0xffff;
 
-impl History {
+impl PathIdDetector {
     /// The OPENs decide, or only suggest a form.
-    pub fn new(agreed: Option<Form>, hint: Form) -> Self {
+    pub fn new(agreed: Option<PathIdMode>, hint: PathIdMode) -> Self {
         let hint = agreed.unwrap_or(hint);
         Self {
             agreed,
@@ -69,60 +69,64 @@ impl History {
     }
 
     /// Decides on the form of these bytes; `None` if they make no sense in either.
-    pub fn decide(&mut self, kind: Unicast, bytes: &[u8]) -> Option<Form> {
-        let plain = is_valid(kind, Form::Plain, bytes);
-        let add_path = is_valid(kind, Form::AddPath, bytes);
-        let form = match (plain, add_path) {
+    pub fn decide(&mut self, kind: UnicastFamily, bytes: &[u8]) -> Option<PathIdMode> {
+        let plain = is_valid(kind, PathIdMode::Plain, bytes);
+        let add_path = is_valid(kind, PathIdMode::AddPath, bytes);
+        let mode = match (plain, add_path) {
             (false, false) => return None,
             (true, true) if bytes.is_empty() => return Some(self.last),
             (true, true) => match self.agreed() {
-                Some(form) => form,
-                None => self.weigh(kind, bytes),
+                Some(mode) => mode,
+                None => self.compare_penalties(kind, bytes),
             },
-            (true, false) => Form::Plain,
-            (false, true) => Form::AddPath,
+            (true, false) => PathIdMode::Plain,
+            (false, true) => PathIdMode::AddPath,
         };
         if plain != add_path {
-            self.proven[form as usize] = true;
-            self.last = form;
+            self.proven[mode as usize] = true;
+            self.last = mode;
         }
-        Some(form)
+        Some(mode)
     }
 
     /// The form that the OPENs decide on, unless the sender has left out identifiers that they promise
     /// and never sent one.
-    fn agreed(&self) -> Option<Form> {
-        let leaves_out = self.proven == [true, false];
+    fn agreed(&self) -> Option<PathIdMode> {
+        let omits_ids = self.proven == [true, false];
         self.agreed
-            .filter(|form| *form == Form::Plain || !leaves_out)
+            .filter(|mode| *mode == PathIdMode::Plain || !omits_ids)
     }
 
-    fn weigh(&self, kind: Unicast, bytes: &[u8]) -> Form {
-        let doubts = |form| self.prejudice(form) + doubts(kind, form, bytes);
-        let (plain, add_path) = (doubts(Form::Plain), doubts(Form::AddPath));
+    fn compare_penalties(&self, kind: UnicastFamily, bytes: &[u8]) -> PathIdMode {
+        let penalties = |mode| self.prior_penalty(mode) + penalties(kind, mode, bytes);
+        let (plain, add_path) = (penalties(PathIdMode::Plain), penalties(PathIdMode::AddPath));
         if plain == add_path {
             self.last
         } else if plain < add_path {
-            Form::Plain
+            PathIdMode::Plain
         } else {
-            Form::AddPath
+            PathIdMode::AddPath
         }
     }
 
-    fn prejudice(&self, form: Form) -> u32 {
+    fn prior_penalty(&self, mode: PathIdMode) -> u32 {
         match self.proven {
-            [false, false] if form != self.hint => doubt::AGAINST_HINT,
-            [true, true] if form != self.last => doubt::NOT_LAST,
+            [false, false] if mode != self.hint => penalty::AGAINST_HINT,
+            [true, true] if mode != self.last => penalty::NOT_LAST,
             [false, false] | [true, true] => 0,
-            proven if proven[form as usize] => 0,
-            _ => doubt::NOT_ITS_WAY,
+            proven if proven[mode as usize] => 0,
+            _ => penalty::UNUSED_MODE,
         }
     }
 }
 
-/// Reads prefixes, which [`History::decide`] has found to make sense in this form.
-pub fn read(kind: Unicast, form: Form, bytes: &[u8]) -> impl Iterator<Item = Nlri> + '_ {
-    raw(kind, form, bytes).map_while(move |item| {
+/// Reads prefixes, which [`PathIdDetector::decide`] has found to make sense in this form.
+pub fn read(
+    kind: UnicastFamily,
+    mode: PathIdMode,
+    bytes: &[u8],
+) -> impl Iterator<Item = Nlri> + '_ {
+    raw(kind, mode, bytes).map_while(move |item| {
         let (id, length, bits) = item?;
         Some((id, Prefix::new(kind.family, bits, length)))
     })
@@ -130,15 +134,15 @@ pub fn read(kind: Unicast, form: Form, bytes: &[u8]) -> impl Iterator<Item = Nlr
 
 /// Identifier, length, and bits with what is beyond the length; `None` where the bytes make no sense.
 fn raw(
-    kind: Unicast,
-    form: Form,
+    kind: UnicastFamily,
+    mode: PathIdMode,
     mut bytes: &[u8],
 ) -> impl Iterator<Item = Option<(Option<u32>, u8, u128)>> {
     std::iter::from_fn(move || {
         if bytes.is_empty() {
             return None;
         }
-        let item = one(kind, form, &mut bytes);
+        let item = one(kind, mode, &mut bytes);
         if item.is_none() {
             bytes = &[];
         }
@@ -146,11 +150,15 @@ fn raw(
     })
 }
 
-fn one(kind: Unicast, form: Form, bytes: &mut &[u8]) -> Option<(Option<u32>, u8, u128)> {
+fn one(
+    kind: UnicastFamily,
+    mode: PathIdMode,
+    bytes: &mut &[u8],
+) -> Option<(Option<u32>, u8, u128)> {
     let mut rest = *bytes;
-    let id = match form {
-        Form::Plain => None,
-        Form::AddPath => {
+    let id = match mode {
+        PathIdMode::Plain => None,
+        PathIdMode::AddPath => {
             let (id, after) = rest.split_first_chunk()?;
             rest = after;
             Some(u32::from_be_bytes(*id))
@@ -188,13 +196,13 @@ fn labels(value: &[u8], length: u8, family: Family) -> Option<u8> {
     stack.filter(fits).or(Some(LABEL).filter(fits))
 }
 
-fn is_valid(kind: Unicast, form: Form, mut bytes: &[u8]) -> bool {
+fn is_valid(kind: UnicastFamily, mode: PathIdMode, mut bytes: &[u8]) -> bool {
     if kind.labelled {
-        return raw(kind, form, bytes).all(|item| item.is_some());
+        return raw(kind, mode, bytes).all(|item| item.is_some());
     }
-    let id = match form {
-        Form::Plain => 0,
-        Form::AddPath => 4,
+    let id = match mode {
+        PathIdMode::Plain => 0,
+        PathIdMode::AddPath => 4,
     };
     while !bytes.is_empty() {
         let Some(&length) = bytes.get(id) else {
@@ -209,28 +217,28 @@ fn is_valid(kind: Unicast, form: Form, mut bytes: &[u8]) -> bool {
     true
 }
 
-fn doubts(kind: Unicast, form: Form, bytes: &[u8]) -> u32 {
+fn penalties(kind: UnicastFamily, mode: PathIdMode, bytes: &[u8]) -> u32 {
     let mut sum = 0;
     let mut previous = None;
-    for (id, length, bits) in raw(kind, form, bytes).flatten() {
+    for (id, length, bits) in raw(kind, mode, bytes).flatten() {
         let prefix = Prefix::new(kind.family, bits, length);
         // those that come twice in wrongly read bytes are short, and mostly follow each other
         if prefix.bits() != bits || previous == Some((id, prefix)) {
-            sum += doubt::NEVER_SENT;
+            sum += penalty::NEVER_SENT;
         }
         previous = Some((id, prefix));
-        sum += of_prefix(prefix);
+        sum += prefix_penalty(prefix);
         if id.is_some_and(|id| id > SMALL_ID) {
-            sum += doubt::LARGE_ID;
+            sum += penalty::LARGE_ID;
         }
-        if sum > doubt::LIMIT {
+        if sum > penalty::LIMIT {
             break;
         }
     }
     sum
 }
 
-fn of_prefix(prefix: Prefix) -> u32 {
+fn prefix_penalty(prefix: Prefix) -> u32 {
     let first = (prefix.bits() >> 120) as u8;
     let (shortest, unicast) = match prefix.family() {
         Family::Ipv4 => (8, (1..224).contains(&first)),
@@ -238,9 +246,9 @@ fn of_prefix(prefix: Prefix) -> u32 {
         Family::Ipv6 => (16, first & 0xe0 == 0x20 || first & 0xfe == 0xfc),
     };
     match prefix.length() {
-        0 => doubt::DEFAULT_ROUTE,
-        l if l < shortest => doubt::TOO_SHORT,
-        _ if !unicast => doubt::NO_UNICAST,
+        0 => penalty::DEFAULT_ROUTE,
+        l if l < shortest => penalty::TOO_SHORT,
+        _ if !unicast => penalty::NO_UNICAST,
         _ => 0,
     }
 }
@@ -257,19 +265,19 @@ mod tests {
             .collect()
     }
 
-    fn unlabelled(family: Family) -> Unicast {
-        Unicast {
+    fn unlabelled(family: Family) -> UnicastFamily {
+        UnicastFamily {
             family,
             labelled: false,
         }
     }
 
-    fn undecided(hint: Form) -> History {
-        History::new(None, hint)
+    fn undecided(hint: PathIdMode) -> PathIdDetector {
+        PathIdDetector::new(None, hint)
     }
 
-    fn show(kind: Unicast, form: Form, bytes: &[u8]) -> Vec<String> {
-        read(kind, form, bytes)
+    fn show(kind: UnicastFamily, mode: PathIdMode, bytes: &[u8]) -> Vec<String> {
+        read(kind, mode, bytes)
             .map(|(id, p)| {
                 let id = id.map_or(String::new(), |id| format!("{id} "));
                 format!("{id}{}/{}", p.address(), p.length())
@@ -277,18 +285,18 @@ mod tests {
             .collect()
     }
 
-    fn check(history: &mut History, family: Family, hex: &str, expected: &[&str]) {
+    fn check(history: &mut PathIdDetector, family: Family, hex: &str, expected: &[&str]) {
         let bytes = bytes(hex);
         let kind = unlabelled(family);
-        let form = history.decide(kind, &bytes).unwrap();
-        assert_eq!(show(kind, form, &bytes), expected, "{hex}");
+        let mode = history.decide(kind, &bytes).unwrap();
+        assert_eq!(show(kind, mode, &bytes), expected, "{hex}");
     }
 
     use Family::{Ipv4, Ipv6};
 
     #[test]
     fn a_default_route_before_others_is_no_path_identifier() {
-        for hint in [Form::Plain, Form::AddPath] {
+        for hint in [PathIdMode::Plain, PathIdMode::AddPath] {
             let history = &mut undecided(hint);
             let expected = ["0.0.0.0/0", "10.0.0.0/24", "10.0.1.0/24"];
             check(history, Ipv4, "00 180a0000 180a0001", &expected);
@@ -297,7 +305,7 @@ mod tests {
 
     #[test]
     fn identifiers_above_16_million_are_read() {
-        let history = &mut undecided(Form::AddPath);
+        let history = &mut undecided(PathIdMode::AddPath);
         check(
             history,
             Ipv4,
@@ -315,7 +323,7 @@ mod tests {
     #[test]
     fn opens_that_say_add_path_do_not_make_plain_prefixes_odd() {
         // all of these also parse with identifiers
-        let history = &mut undecided(Form::AddPath);
+        let history = &mut undecided(PathIdMode::AddPath);
         check(history, Ipv6, "20 2a000000", &["2a00::/32"]);
         check(history, Ipv6, "30 2a00010f0000", &["2a00:10f::/48"]);
         check(history, Ipv6, "30 2a0000100000", &["2a00:10::/48"]);
@@ -323,7 +331,7 @@ mod tests {
 
     #[test]
     fn opens_that_say_nothing_do_not_hide_identifiers() {
-        let history = &mut undecided(Form::Plain);
+        let history = &mut undecided(PathIdMode::Plain);
         check(history, Ipv4, "00000001 18c63364", &["1 198.51.100.0/24"]);
         check(
             history,
@@ -332,14 +340,14 @@ mod tests {
             &["1 2001:db8:5::/48"],
         );
         // also valid as four default routes and halves of the address space
-        let history = &mut undecided(Form::Plain);
+        let history = &mut undecided(PathIdMode::Plain);
         check(history, Ipv4, "00000001 00", &["1 0.0.0.0/0"]);
         check(history, Ipv6, "00000001 00", &["1 ::/0"]);
     }
 
     #[test]
     fn a_sender_may_change_its_form() {
-        let history = &mut undecided(Form::AddPath);
+        let history = &mut undecided(PathIdMode::AddPath);
         check(
             history,
             Ipv4,
@@ -353,34 +361,34 @@ mod tests {
     #[test]
     fn what_makes_no_sense_in_either_form_is_nothing() {
         for hex in ["21 0a000000 00", "18 0a00", "ff", "18 0a0000 21"] {
-            let history = &mut undecided(Form::Plain);
+            let history = &mut undecided(PathIdMode::Plain);
             assert_eq!(history.decide(unlabelled(Ipv4), &bytes(hex)), None, "{hex}");
         }
     }
 
     #[test]
     fn bits_beyond_the_length_mean_nothing() {
-        let shown = show(unlabelled(Ipv4), Form::Plain, &bytes("09 0aff"));
+        let shown = show(unlabelled(Ipv4), PathIdMode::Plain, &bytes("09 0aff"));
         assert_eq!(shown, ["10.128.0.0/9"]);
     }
 
     #[test]
     fn prefixes_that_are_valid_under_the_opens_are_read_so() {
         let halves = "01 00 01 80 00";
-        let history = &mut History::new(Some(Form::Plain), Form::Plain);
+        let history = &mut PathIdDetector::new(Some(PathIdMode::Plain), PathIdMode::Plain);
         let plain = ["0.0.0.0/1", "128.0.0.0/1", "0.0.0.0/0"];
         check(history, Ipv4, halves, &plain);
         // one that is not valid does not change that
         check(history, Ipv4, "00000001 18c63364", &["1 198.51.100.0/24"]);
         check(history, Ipv4, halves, &plain);
-        let history = &mut History::new(Some(Form::AddPath), Form::Plain);
+        let history = &mut PathIdDetector::new(Some(PathIdMode::AddPath), PathIdMode::Plain);
         check(history, Ipv6, "20 2a000000", &["539623424 ::/0"]);
         check(history, Ipv4, halves, &["16777600 0.0.0.0/0"]);
     }
 
     #[test]
     fn a_sender_that_leaves_out_promised_identifiers_is_believed() {
-        let history = &mut History::new(Some(Form::AddPath), Form::Plain);
+        let history = &mut PathIdDetector::new(Some(PathIdMode::AddPath), PathIdMode::Plain);
         check(history, Ipv6, "30 20010db80001", &["2001:db8:1::/48"]);
         check(history, Ipv6, "20 2a000000", &["2a00::/32"]);
         // until it sends one
@@ -390,56 +398,76 @@ mod tests {
 
     #[test]
     fn labels_before_a_prefix_are_skipped() {
-        for (family, form, hex, shown) in [
-            (Ipv4, Form::Plain, "30 000641 c63364", "198.51.100.0/24"),
+        for (family, mode, hex, shown) in [
             (
                 Ipv4,
-                Form::AddPath,
+                PathIdMode::Plain,
+                "30 000641 c63364",
+                "198.51.100.0/24",
+            ),
+            (
+                Ipv4,
+                PathIdMode::AddPath,
                 "00000007 30 000641 c63364",
                 "7 198.51.100.0/24",
             ),
             // two labels, and three
             (
                 Ipv4,
-                Form::Plain,
+                PathIdMode::Plain,
                 "48 000640 000651 c63364",
                 "198.51.100.0/24",
             ),
             (
                 Ipv4,
-                Form::Plain,
+                PathIdMode::Plain,
                 "58 000640 000650 000661 0a00",
                 "10.0.0.0/16",
             ),
             // no label, as withdraws have it
-            (Ipv4, Form::Plain, "30 800000 c63364", "198.51.100.0/24"),
-            (Ipv4, Form::Plain, "30 000000 c63364", "198.51.100.0/24"),
+            (
+                Ipv4,
+                PathIdMode::Plain,
+                "30 800000 c63364",
+                "198.51.100.0/24",
+            ),
+            (
+                Ipv4,
+                PathIdMode::Plain,
+                "30 000000 c63364",
+                "198.51.100.0/24",
+            ),
             // one without the mark of the last, which no later one has either
-            (Ipv4, Form::Plain, "30 000640 c63364", "198.51.100.0/24"),
+            (
+                Ipv4,
+                PathIdMode::Plain,
+                "30 000640 c63364",
+                "198.51.100.0/24",
+            ),
             (
                 Ipv6,
-                Form::Plain,
+                PathIdMode::Plain,
                 "48 000021 20010db80001",
                 "2001:db8:1::/48",
             ),
-            (Ipv4, Form::Plain, "18 000031", "0.0.0.0/0"),
+            (Ipv4, PathIdMode::Plain, "18 000031", "0.0.0.0/0"),
         ] {
-            let kind = Unicast {
+            let kind = UnicastFamily {
                 family,
                 labelled: true,
             };
             let bytes = bytes(hex);
-            assert_eq!(undecided(form).decide(kind, &bytes), Some(form), "{hex}");
-            assert_eq!(show(kind, form, &bytes), [shown], "{hex}");
+            assert_eq!(undecided(mode).decide(kind, &bytes), Some(mode), "{hex}");
+            assert_eq!(show(kind, mode, &bytes), [shown], "{hex}");
         }
-        let kind = Unicast {
+        let kind = UnicastFamily {
             family: Ipv4,
             labelled: true,
         };
         // without room for a label, and with more than an address after it
         for hex in ["10 0006", "40 000641 c633640101"] {
             assert_eq!(
-                undecided(Form::Plain).decide(kind, &bytes(hex)),
+                undecided(PathIdMode::Plain).decide(kind, &bytes(hex)),
                 None,
                 "{hex}"
             );

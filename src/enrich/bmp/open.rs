@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! BGP OPEN (RFC 4271 section 4.2) and the capabilities that change how UPDATEs are read.
 
+use super::cursor::{Cursor, TruncatedError};
 use super::families::AfiSafi;
-use super::reader::{Reader, Short};
 
 const OPEN: u8 = 1;
 const CAPABILITIES: u8 = 2;
@@ -27,29 +27,29 @@ pub struct Open {
 
 impl Open {
     /// Reads an OPEN. Returns `None` for another message: a Loc-RIB may have something made up.
-    pub fn read(bytes: &[u8]) -> Result<Option<Self>, Short> {
-        let mut reader = Reader::new(bytes);
-        reader.take(18)?;
-        let kind = reader.u8()?;
-        let version = reader.u8()?;
+    pub fn read(bytes: &[u8]) -> Result<Option<Self>, TruncatedError> {
+        let mut cursor = Cursor::new(bytes);
+        cursor.take(18)?;
+        let kind = cursor.u8()?;
+        let version = cursor.u8()?;
         let mut open = Self {
-            asn: reader.u16()?.into(),
+            asn: cursor.u16()?.into(),
             ..Self::default()
         };
         if kind != OPEN || version != 4 {
             return Ok(None);
         }
         // hold time
-        reader.take(2)?;
-        open.bgp_id = reader.u32()?;
-        let mut length = usize::from(reader.u8()?);
-        let mut probe = reader;
+        cursor.take(2)?;
+        open.bgp_id = cursor.u32()?;
+        let mut length = usize::from(cursor.u8()?);
+        let mut probe = cursor;
         let extended = length > 0 && probe.u8() == Ok(EXTENDED);
         if extended {
-            reader = probe;
-            length = reader.u16()?.into();
+            cursor = probe;
+            length = cursor.u16()?.into();
         }
-        let mut parameters = Reader::new(reader.take(length)?);
+        let mut parameters = Cursor::new(cursor.take(length)?);
         while !parameters.is_empty() {
             let kind = parameters.u8()?;
             let length = length_of(&mut parameters, extended)?;
@@ -61,12 +61,12 @@ impl Open {
         Ok(Some(open))
     }
 
-    fn capabilities(&mut self, bytes: &[u8]) -> Result<(), Short> {
-        let mut reader = Reader::new(bytes);
-        while !reader.is_empty() {
-            let code = reader.u8()?;
-            let length = reader.u8()?;
-            let mut value = Reader::new(reader.take(length.into())?);
+    fn capabilities(&mut self, bytes: &[u8]) -> Result<(), TruncatedError> {
+        let mut cursor = Cursor::new(bytes);
+        while !cursor.is_empty() {
+            let code = cursor.u8()?;
+            let length = cursor.u8()?;
+            let mut value = Cursor::new(cursor.take(length.into())?);
             match code {
                 FOUR_OCTET_AS => self.asn = value.u32()?,
                 ADD_PATH => {
@@ -76,7 +76,7 @@ impl Open {
                     }
                 }
                 HOSTNAME => {
-                    // only for people: one that cannot be read is no fault of the OPEN
+                    // only for people: one that cannot be read is no error of the OPEN
                     let length = value.u8().map_or(0, usize::from);
                     let name = value.take(length).unwrap_or_default();
                     let name = String::from_utf8_lossy(&name[..name.len().min(MAX_HOSTNAME)]);
@@ -129,11 +129,11 @@ impl Opens {
     }
 }
 
-fn length_of(reader: &mut Reader<'_>, extended: bool) -> Result<usize, Short> {
+fn length_of(cursor: &mut Cursor<'_>, extended: bool) -> Result<usize, TruncatedError> {
     Ok(if extended {
-        reader.u16()?.into()
+        cursor.u16()?.into()
     } else {
-        reader.u8()?.into()
+        cursor.u8()?.into()
     })
 }
 

@@ -3,34 +3,34 @@
 
 use crate::enrich::rib::{AsPath, SegmentKind};
 
-use super::reader::Reader;
+use super::cursor::Cursor;
 
 /// Bytes of an ASN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Width {
+pub enum AsnWidth {
     Two,
     Four,
 }
 
 /// Reads a path whose ASNs should have this width. Some senders announce one and send the other: a path
 /// that does not parse is tried with the other. Returns `None` if it is malformed in both.
-pub fn read(bytes: &[u8], width: Width) -> Option<(AsPath, Width)> {
+pub fn read(bytes: &[u8], width: AsnWidth) -> Option<(AsPath, AsnWidth)> {
     [width, width.other()]
         .into_iter()
         .find_map(|width| Some((read_exactly(bytes, width)?, width)))
 }
 
-fn read_exactly(bytes: &[u8], width: Width) -> Option<AsPath> {
+fn read_exactly(bytes: &[u8], width: AsnWidth) -> Option<AsPath> {
     let mut path = AsPath::default();
-    let mut reader = Reader::new(bytes);
-    while !reader.is_empty() {
-        let kind = SegmentKind::new(reader.u8().ok()?)?;
-        let count = reader.u8().ok()?;
+    let mut cursor = Cursor::new(bytes);
+    while !cursor.is_empty() {
+        let kind = SegmentKind::new(cursor.u8().ok()?)?;
+        let count = cursor.u8().ok()?;
         // RFC 7606 section 7.2: a segment without ASNs is malformed
         if count == 0 {
             return None;
         }
-        let asns = reader.take(usize::from(count) * width.bytes()).ok()?;
+        let asns = cursor.take(usize::from(count) * width.bytes()).ok()?;
         path.push(kind, width.asns(asns));
     }
     Some(path)
@@ -68,7 +68,7 @@ pub fn merge(two: AsPath, four: &AsPath) -> AsPath {
     merged
 }
 
-impl Width {
+impl AsnWidth {
     fn other(self) -> Self {
         match self {
             Self::Two => Self::Four,
@@ -95,7 +95,7 @@ mod tests {
 
     use SegmentKind::{ConfedSequence, Sequence, Set};
 
-    fn bytes(segments: &[(u8, &[u32])], width: Width) -> Vec<u8> {
+    fn bytes(segments: &[(u8, &[u32])], width: AsnWidth) -> Vec<u8> {
         let segment = |(kind, asns): &(u8, &[u32])| {
             let mut bytes = vec![*kind, asns.len() as u8];
             for asn in *asns {
@@ -123,28 +123,28 @@ mod tests {
             (&[(2, &[1, 2]), (1, &[3, 4, 5])], "1 2 {3,4,5}"),
             (&[(3, &[7]), (4, &[8, 9]), (2, &[1])], "(7) [8,9] 1"),
         ] {
-            for width in [Width::Two, Width::Four] {
+            for width in [AsnWidth::Two, AsnWidth::Four] {
                 let (path, read_as) = read(&bytes(segments, width), width).unwrap();
                 assert_eq!((path.to_string().as_str(), read_as), (shown, width));
             }
         }
-        let long = bytes(&[(2, &many), (2, &[256])], Width::Four);
-        assert_eq!(read(&long, Width::Four).unwrap().0.length(), 256);
+        let long = bytes(&[(2, &many), (2, &[256])], AsnWidth::Four);
+        assert_eq!(read(&long, AsnWidth::Four).unwrap().0.length(), 256);
     }
 
     #[test]
     fn a_path_of_the_other_width_is_read_as_it_is() {
-        let four = bytes(&[(2, &[4_200_000_001, 65001])], Width::Four);
-        let (path, width) = read(&four, Width::Two).unwrap();
+        let four = bytes(&[(2, &[4_200_000_001, 65001])], AsnWidth::Four);
+        let (path, width) = read(&four, AsnWidth::Two).unwrap();
         assert_eq!(
             (path.asns(), width),
-            (&[4_200_000_001, 65001][..], Width::Four)
+            (&[4_200_000_001, 65001][..], AsnWidth::Four)
         );
-        let two = bytes(&[(2, &[64500, 64501, 64502])], Width::Two);
-        let (path, width) = read(&two, Width::Four).unwrap();
+        let two = bytes(&[(2, &[64500, 64501, 64502])], AsnWidth::Two);
+        let (path, width) = read(&two, AsnWidth::Four).unwrap();
         assert_eq!(
             (path.asns(), width),
-            (&[64500, 64501, 64502][..], Width::Two)
+            (&[64500, 64501, 64502][..], AsnWidth::Two)
         );
     }
 
@@ -184,7 +184,7 @@ mod tests {
             &[9, 1, 0, 0, 0, 1],
             &[2, 3, 0, 1],
         ] {
-            assert_eq!(read(bytes, Width::Four), None, "{bytes:?}");
+            assert_eq!(read(bytes, AsnWidth::Four), None, "{bytes:?}");
         }
     }
 }

@@ -5,20 +5,22 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::enrich::rib::{
-    Attributes, Identity, PathKey, PeerId, PeerInfo, PeerKind, Prefix, Refused, Rib, RouterId,
-    Speaker, View,
+    Attributes, Identity, PathKey, PeerId, PeerInfo, PeerKind, Prefix, Rib, RibLimitError,
+    RouterId, Speaker, View,
 };
 
-use super::families::{AfiSafi, Unicast};
-use super::home::Home;
-use super::message::{self, FrameError, Kind, LOCAL_SYSTEM_CLOSED, Message, PeerHeader, PeerUp};
-use super::nlri::{self, Form, History};
+use super::cursor::Cursor;
+use super::error::{BmpError, SessionStats};
+use super::families::{AfiSafi, UnicastFamily};
+use super::local_ases::LocalAses;
+use super::message::{
+    self, BmpMessage, FrameError, LOCAL_SYSTEM_CLOSED, MessageKind, PeerHeader, PeerUp,
+};
+use super::nlri::{self, PathIdDetector, PathIdMode};
 use super::open::{Open, Opens};
-use super::path::Width;
-use super::reader::Reader;
-use super::sender::Sender;
-use super::tally::{Fault, Tally};
-use super::update::{Context, Reach, Update};
+use super::path::AsnWidth;
+use super::quirks::Implementation;
+use super::update::{Reach, Update, UpdateContext};
 
 /// Peers of one session.
 const MAX_PEERS: usize = 4096;
@@ -28,45 +30,45 @@ pub struct Session {
     address: IpAddr,
     local: bool,
     /// The router's own ASes.
-    home: Home,
+    local_ases: LocalAses,
     router: Option<RouterId>,
     /// What the router calls itself.
     sys_name: String,
-    sender: Sender,
+    implementation: Implementation,
     /// It is known which ended session this one continues.
     recognized: bool,
     /// Bytes that belong to no UPDATE followed one.
     trailing: bool,
-    peers: HashMap<PeerId, Peer>,
+    peers: HashMap<PeerId, SessionPeer>,
 }
 
 /// What is to be known of a peer to read its messages.
 #[derive(Debug)]
-struct Peer {
+struct SessionPeer {
     /// The AS of routes with an empty path; 0 while it is not known.
-    own_asn: u32,
+    local_asn: u32,
     /// The router's own BGP identifier, as it sent it to the peer.
     bgp_id: u32,
     internal: bool,
     /// The router itself.
     of_router: bool,
-    /// The router prepends its own ASes to the paths of this peer: see [`Context::prepends`].
+    /// The router prepends its own ASes to the paths of this peer: see [`UpdateContext::prepends`].
     prepends: Option<u32>,
     /// It has one route of a prefix, whatever its path identifier.
     single: bool,
     opens: Opens,
     /// The OPENs are not believed that promise path identifiers.
-    leaves_out_ids: bool,
+    omits_path_ids: bool,
     /// By view, family and whether labelled.
-    history: [[[Option<History>; 2]; 2]; 3],
+    path_id_detectors: [[[Option<PathIdDetector>; 2]; 2]; 3],
 }
 
 /// What becomes of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    Continue,
-    /// The router said goodbye.
-    End,
+pub enum SessionState {
+    Open,
+    /// The router sent a termination message.
+    Ended,
 }
 
 impl Session {
@@ -74,10 +76,10 @@ impl Session {
         Self {
             address: address.to_canonical(),
             local,
-            home: Home::new(local_asn),
+            local_ases: LocalAses::new(local_asn),
             router: None,
             sys_name: String::new(),
-            sender: Sender::Other,
+            implementation: Implementation::Other,
             recognized: false,
             trailing: false,
             peers: HashMap::new(),
@@ -104,16 +106,16 @@ impl Session {
         rib: &mut Rib,
         buffer: &[u8],
         now: u64,
-        tally: &mut Tally,
-    ) -> Result<(usize, Next), FrameError> {
+        stats: &mut SessionStats,
+    ) -> Result<(usize, SessionState), FrameError> {
         let mut done = 0;
         while let Some((message, length)) = message::next(&buffer[done..])? {
             done += length;
-            if self.apply(rib, message, now, tally) == Next::End {
-                return Ok((done, Next::End));
+            if self.apply(rib, message, now, stats) == SessionState::Ended {
+                return Ok((done, SessionState::Ended));
             }
         }
-        Ok((done, Next::Continue))
+        Ok((done, SessionState::Open))
     }
 
     /// The connection is gone: routes are stale from now on.
@@ -122,7 +124,7 @@ impl Session {
             rib.disconnect(router, now);
         }
         self.peers.clear();
-        self.home.clear();
+        self.local_ases.clear();
     }
 
     /// As [`Session::close`], but nothing of it is kept.
@@ -134,50 +136,59 @@ impl Session {
         }
     }
 
-    fn apply(&mut self, rib: &mut Rib, message: Message<'_>, now: u64, tally: &mut Tally) -> Next {
-        tally.messages += 1;
-        let mut reader = Reader::new(message.body);
+    fn apply(
+        &mut self,
+        rib: &mut Rib,
+        message: BmpMessage<'_>,
+        now: u64,
+        stats: &mut SessionStats,
+    ) -> SessionState {
+        stats.messages += 1;
+        let mut cursor = Cursor::new(message.body);
         let router = match self.router {
             Some(router) => router,
             None => self.begin(rib, message),
         };
         match message.kind {
-            Kind::Termination => return Next::End,
-            Kind::RouteMonitoring | Kind::PeerUp | Kind::PeerDown => {}
-            Kind::Initiation | Kind::Statistics | Kind::Mirroring | Kind::Unknown(_) => {
-                return Next::Continue;
+            MessageKind::Termination => return SessionState::Ended,
+            MessageKind::RouteMonitoring | MessageKind::PeerUp | MessageKind::PeerDown => {}
+            MessageKind::Initiation
+            | MessageKind::Statistics
+            | MessageKind::Mirroring
+            | MessageKind::Unknown(_) => {
+                return SessionState::Open;
             }
         }
-        let header = match PeerHeader::read(&mut reader) {
+        let header = match PeerHeader::read(&mut cursor) {
             Ok(header) => header,
             Err(error) => {
-                tally.fault(Fault::Peer, || error.to_string());
-                return Next::Continue;
+                stats.count_error(BmpError::Peer, || error.to_string());
+                return SessionState::Open;
             }
         };
-        if message.kind == Kind::PeerUp {
-            self.peer_up(rib, router, &header, &mut reader, now, tally);
-            return Next::Continue;
+        if message.kind == MessageKind::PeerUp {
+            self.peer_up(rib, router, &header, &mut cursor, now, stats);
+            return SessionState::Open;
         }
         if !self.recognized {
             self.recognized = true;
             rib.take_over(router, now);
         }
         match message.kind {
-            Kind::PeerDown => self.peer_down(rib, router, &header, &mut reader),
-            _ => self.route_monitoring(rib, router, &header, reader.rest(), now, tally),
+            MessageKind::PeerDown => self.peer_down(rib, router, &header, &mut cursor),
+            _ => self.route_monitoring(rib, router, &header, cursor.rest(), now, stats),
         }
-        Next::Continue
+        SessionState::Open
     }
 
     /// The first message tells who it is. It should be an initiation.
-    fn begin(&mut self, rib: &mut Rib, message: Message<'_>) -> RouterId {
+    fn begin(&mut self, rib: &mut Rib, message: BmpMessage<'_>) -> RouterId {
         let (sys_name, sys_descr) = match message.kind {
-            Kind::Initiation => message::initiation(message.body),
+            MessageKind::Initiation => message::initiation(message.body),
             _ => Default::default(),
         };
         self.sys_name.clone_from(&sys_name);
-        self.sender = Sender::of(&sys_name, &sys_descr);
+        self.implementation = Implementation::of(&sys_name, &sys_descr);
         let router = rib.connect(Identity::new(self.address, sys_name), self.local);
         self.router = Some(router);
         router
@@ -188,32 +199,32 @@ impl Session {
         rib: &mut Rib,
         router: RouterId,
         header: &PeerHeader,
-        reader: &mut Reader<'_>,
+        cursor: &mut Cursor<'_>,
         now: u64,
-        tally: &mut Tally,
+        stats: &mut SessionStats,
     ) {
-        let opens = read_opens(reader, tally);
+        let opens = read_opens(cursor, stats);
         let sent = opens.sent.as_ref();
         let (bgp_id, asn) = sent.map_or((0, 0), |open| (open.bgp_id, open.asn));
         self.recognize(rib, router, Speaker { bgp_id, asn }, now);
-        self.home.add_sent(asn);
+        self.local_ases.add_sent(asn);
         if header.is_of_router() {
-            self.home.add_main(header.asn);
+            self.local_ases.add_main(header.asn);
         }
-        self.add_peer(rib, router, header, opens, tally);
-        self.settle_own_asn(rib);
+        self.add_peer(rib, router, header, opens, stats);
+        self.set_local_asn(rib);
     }
 
     /// Gives routes the router's own AS that arrived before it was known.
-    fn settle_own_asn(&mut self, rib: &mut Rib) {
-        let own_asn = self.home.asn();
-        if own_asn == 0 {
+    fn set_local_asn(&mut self, rib: &mut Rib) {
+        let local_asn = self.local_ases.asn();
+        if local_asn == 0 {
             return;
         }
         for (id, peer) in &mut self.peers {
-            if peer.own_asn == 0 {
-                peer.own_asn = own_asn;
-                rib.set_own_asn(*id, own_asn);
+            if peer.local_asn == 0 {
+                peer.local_asn = local_asn;
+                rib.set_local_asn(*id, local_asn);
             }
         }
     }
@@ -233,10 +244,10 @@ impl Session {
         rib: &mut Rib,
         router: RouterId,
         header: &PeerHeader,
-        reader: &mut Reader<'_>,
+        cursor: &mut Cursor<'_>,
     ) {
         // FRR has no address of a neighbor on an interface that has not answered yet
-        if header.key.kind == PeerKind::Originated && reader.u8() != Ok(LOCAL_SYSTEM_CLOSED) {
+        if header.key.kind == PeerKind::Originated && cursor.u8() != Ok(LOCAL_SYSTEM_CLOSED) {
             return;
         }
         if let Some(peer) = rib.peer_down(router, &header.key) {
@@ -250,15 +261,18 @@ impl Session {
         router: RouterId,
         header: &PeerHeader,
         opens: Opens,
-        tally: &mut Tally,
+        stats: &mut SessionStats,
     ) -> Option<PeerId> {
         if self.peers.len() >= MAX_PEERS && !rib.is_up(router, &header.key) {
             let text = || format!("{} has more than {MAX_PEERS} peers", self.address);
-            tally.fault(Fault::PeerLimit, text);
+            stats.count_error(BmpError::PeerLimit, text);
             return None;
         }
         let is_loc_rib = header.key.kind == PeerKind::LocRib;
-        let own = opens.sent.as_ref().map_or(self.home.asn(), |open| open.asn);
+        let own = opens
+            .sent
+            .as_ref()
+            .map_or(self.local_ases.asn(), |open| open.asn);
         let internal = !header.is_of_router() && header.asn != 0 && header.asn == own;
         let info = PeerInfo {
             asn: header.asn,
@@ -268,7 +282,7 @@ impl Session {
         let peer = match rib.peer_up(router, header.key, info) {
             Ok(peer) => peer,
             Err(_) => {
-                tally.fault(Fault::PeerLimit, || {
+                stats.count_error(BmpError::PeerLimit, || {
                     "all routers have too many peers".into()
                 });
                 return None;
@@ -279,7 +293,13 @@ impl Session {
         }
         let received = opens.received.as_ref();
         rib.set_peer_name(peer, received.and_then(|open| open.hostname.as_deref()));
-        let state = Peer::new(header, opens, internal, self.sender, &self.home);
+        let state = SessionPeer::new(
+            header,
+            opens,
+            internal,
+            self.implementation,
+            &self.local_ases,
+        );
         self.peers.insert(peer, state);
         Some(peer)
     }
@@ -291,7 +311,7 @@ impl Session {
         header: &PeerHeader,
         bytes: &[u8],
         now: u64,
-        tally: &mut Tally,
+        stats: &mut SessionStats,
     ) {
         let Some(view) = header.view else { return };
         let mut peer = rib.peer(router, &header.key);
@@ -299,8 +319,8 @@ impl Session {
             // GoBGP before 4.8 sends no peer-up for its Loc-RIB, and FRR none for its own routes
             let PeerHeader { bgp_id, asn, .. } = *header;
             self.recognize(rib, router, Speaker { bgp_id, asn }, now);
-            self.home.add_main(asn);
-            peer = self.add_peer(rib, router, header, Opens::default(), tally);
+            self.local_ases.add_main(asn);
+            peer = self.add_peer(rib, router, header, Opens::default(), stats);
             if peer.is_none() {
                 return;
             }
@@ -308,7 +328,7 @@ impl Session {
         let known = peer.and_then(|id| Some((id, self.peers.get_mut(&id)?)));
         let Some((id, peer)) = known else {
             let text = || format!("routes of peer {}, which is not up", header.key.address);
-            tally.fault(Fault::UnknownPeer, text);
+            stats.count_error(BmpError::UnknownPeer, text);
             return;
         };
         if view == View::LocRib {
@@ -317,42 +337,48 @@ impl Session {
         match Update::read(bytes) {
             Ok(update) => {
                 let width = if header.as_path_2 {
-                    Width::Two
+                    AsnWidth::Two
                 } else {
-                    Width::Four
+                    AsnWidth::Four
                 };
-                tally.trailing |= update.trailing && !self.trailing;
+                stats.trailing |= update.trailing && !self.trailing;
                 self.trailing |= update.trailing;
-                let mut target = Target {
+                let mut target = UpdateTarget {
                     rib,
                     id,
                     view,
                     peer,
-                    home: &mut self.home,
-                    tally,
+                    local_ases: &mut self.local_ases,
+                    stats,
                 };
                 target.apply(&update, width);
             }
-            Err(error) => tally.fault(Fault::Update, || error.to_string()),
+            Err(error) => stats.count_error(BmpError::Update, || error.to_string()),
         }
     }
 }
 
 /// The OPENs of a peer-up. If one cannot be read, the other one counts.
-fn read_opens(reader: &mut Reader<'_>, tally: &mut Tally) -> Opens {
-    let read = match PeerUp::read(reader) {
+fn read_opens(cursor: &mut Cursor<'_>, stats: &mut SessionStats) -> Opens {
+    let read = match PeerUp::read(cursor) {
         Ok(up) => [Open::read(up.sent), Open::read(up.received)],
         Err(error) => [Err(error), Err(error)],
     };
     if let Some(error) = read.iter().find_map(|open| open.as_ref().err()) {
-        tally.fault(Fault::Peer, || format!("an OPEN in a peer-up: {error}"));
+        stats.count_error(BmpError::Peer, || format!("an OPEN in a peer-up: {error}"));
     }
     let [sent, received] = read.map(|open| open.ok().flatten());
     Opens { sent, received }
 }
 
-impl Peer {
-    fn new(header: &PeerHeader, opens: Opens, internal: bool, sender: Sender, home: &Home) -> Self {
+impl SessionPeer {
+    fn new(
+        header: &PeerHeader,
+        opens: Opens,
+        internal: bool,
+        implementation: Implementation,
+        local_ases: &LocalAses,
+    ) -> Self {
         let of_router = header.is_of_router();
         let is_loc_rib = header.key.kind == PeerKind::LocRib;
         let sent = opens.sent.as_ref().map_or(0, |open| open.asn);
@@ -360,56 +386,62 @@ impl Peer {
             true => [header.asn, sent],
             false => [sent, 0],
         };
-        let known = [home.configured(), named[0], named[1], home.asn()];
-        let prepends = match sender {
-            Sender::Frr if is_loc_rib => Some(0),
-            Sender::Frr if !internal && !of_router => Some(header.asn),
+        let known = [
+            local_ases.configured(),
+            named[0],
+            named[1],
+            local_ases.asn(),
+        ];
+        let prepends = match implementation {
+            Implementation::Frr if is_loc_rib => Some(0),
+            Implementation::Frr if !internal && !of_router => Some(header.asn),
             _ => None,
         };
         Self {
-            own_asn: known.into_iter().find(|asn| *asn != 0).unwrap_or(0),
+            local_asn: known.into_iter().find(|asn| *asn != 0).unwrap_or(0),
             bgp_id: opens.sent.as_ref().map_or(0, |open| open.bgp_id),
             internal,
             of_router,
             prepends,
-            single: sender == Sender::Gobgp && is_loc_rib,
+            single: implementation == Implementation::Gobgp && is_loc_rib,
             opens,
-            leaves_out_ids: matches!(sender, Sender::Frr | Sender::Gobgp),
-            history: Default::default(),
+            omits_path_ids: matches!(implementation, Implementation::Frr | Implementation::Gobgp),
+            path_id_detectors: Default::default(),
         }
     }
 
     /// Which form the prefixes of a view and family have had, or should have by the OPENs.
-    fn history(&mut self, view: View, kind: Unicast) -> &mut History {
-        let Unicast { family, labelled } = kind;
-        let history = &mut self.history[view as usize][family as usize][usize::from(labelled)];
-        history.get_or_insert_with(|| {
+    fn path_id_detector(&mut self, view: View, kind: UnicastFamily) -> &mut PathIdDetector {
+        let UnicastFamily { family, labelled } = kind;
+        let detector =
+            &mut self.path_id_detectors[view as usize][family as usize][usize::from(labelled)];
+        detector.get_or_insert_with(|| {
             let add_path = match self.of_router {
                 true => self.opens.add_path_of_router(kind.into()),
                 false => self.opens.add_path(kind.into()),
             };
-            let form = match add_path {
-                Some(true) => Form::AddPath,
-                Some(false) | None => Form::Plain,
+            let path_id_mode = match add_path {
+                Some(true) => PathIdMode::AddPath,
+                Some(false) | None => PathIdMode::Plain,
             };
-            let decides = add_path.is_some_and(|ids| !(ids && self.leaves_out_ids));
-            History::new(decides.then_some(form), form)
+            let decides = add_path.is_some_and(|ids| !(ids && self.omits_path_ids));
+            PathIdDetector::new(decides.then_some(path_id_mode), path_id_mode)
         })
     }
 }
 
 /// Where the routes of one UPDATE go.
-struct Target<'a> {
+struct UpdateTarget<'a> {
     rib: &'a mut Rib,
     id: PeerId,
     view: View,
-    peer: &'a mut Peer,
-    home: &'a mut Home,
-    tally: &'a mut Tally,
+    peer: &'a mut SessionPeer,
+    local_ases: &'a mut LocalAses,
+    stats: &'a mut SessionStats,
 }
 
-impl Target<'_> {
-    fn apply(&mut self, update: &Update<'_>, width: Width) {
+impl UpdateTarget<'_> {
+    fn apply(&mut self, update: &Update<'_>, width: AsnWidth) {
         if let Some(kind) = update.is_end_of_rib() {
             self.rib
                 .end_of_rib(self.id, self.view, kind.family, kind.labelled);
@@ -423,36 +455,37 @@ impl Target<'_> {
         if update.announced.is_empty() && update.reach.is_none() {
             if update.malformed {
                 let text = || "malformed attributes without routes".to_owned();
-                self.tally.fault(Fault::Attributes, text);
+                self.stats.count_error(BmpError::Attributes, text);
             }
             return;
         }
         let is_read = |reach: &Reach<'_>| reach.family.unicast().is_some();
-        let unread = update.reach.filter(|reach| !is_read(reach));
+        let ignored_family = update.reach.filter(|reach| !is_read(reach));
         if let Some(Reach {
             family, prefixes, ..
-        }) = unread
+        }) = ignored_family
         {
             let add_path = self.peer.opens.add_path(family) == Some(true);
-            self.tally.ignored[family.unread() as usize] += family.count(prefixes, add_path);
+            self.stats.ignored[family.ignored_family() as usize] +=
+                family.count(prefixes, add_path);
         }
         let reach = update.reach.filter(is_read);
         if update.announced.is_empty() && reach.is_none() {
             return;
         }
-        let context = Context {
+        let context = UpdateContext {
             width,
-            own_asn: self.peer.own_asn,
+            local_asn: self.peer.local_asn,
             bgp_id: self.peer.bgp_id,
             internal: self.peer.internal,
             of_router: self.peer.of_router,
             prepends: self.peer.prepends,
             discard: self.rib.blackhole_policy().communities(),
         };
-        let attributes = update.attributes_of(&context, self.home);
+        let attributes = update.attributes_of(&context, self.local_ases);
         if attributes.is_none() {
             let text = || "malformed attributes, routes withdrawn".to_owned();
-            self.tally.fault(Fault::Attributes, text);
+            self.stats.count_error(BmpError::Attributes, text);
         }
         self.announce(ipv4, update.announced, attributes.as_ref());
         if let Some(reach) = reach {
@@ -470,37 +503,37 @@ impl Target<'_> {
             self.withdraw(family, bytes);
             return;
         };
-        let Some((kind, form)) = self.form(family, bytes) else {
+        let Some((kind, path_id_mode)) = self.path_id_mode(family, bytes) else {
             return;
         };
         let (held, is_whole) = self.rib.acquire(attributes);
         if !is_whole {
             let text = || "AS paths and communities take all memory they may; left out".into();
-            self.tally.fault(Fault::DetailLimit, text);
+            self.stats.count_error(BmpError::DetailLimit, text);
         }
-        for (path_id, prefix) in nlri::read(kind, form, bytes) {
-            self.tally.updates += 1;
+        for (path_id, prefix) in nlri::read(kind, path_id_mode, bytes) {
+            self.stats.updates += 1;
             let key = self.key(path_id, kind);
             let entered = self.rib.announce(self.id, self.view, prefix, key, held);
-            if let Err(refused) = entered {
-                self.refuse(refused, prefix);
+            if let Err(limit) = entered {
+                self.count_limit_error(limit, prefix);
             }
         }
         self.rib.release(held);
     }
 
     fn withdraw(&mut self, family: AfiSafi, bytes: &[u8]) {
-        let Some((kind, form)) = self.form(family, bytes) else {
+        let Some((kind, path_id_mode)) = self.path_id_mode(family, bytes) else {
             return;
         };
-        for (path_id, prefix) in nlri::read(kind, form, bytes) {
-            self.tally.withdraws += 1;
+        for (path_id, prefix) in nlri::read(kind, path_id_mode, bytes) {
+            self.stats.withdraws += 1;
             let key = self.key(path_id, kind);
             self.rib.withdraw(self.id, self.view, prefix, key);
         }
     }
 
-    fn key(&self, id: Option<u32>, kind: Unicast) -> PathKey {
+    fn key(&self, id: Option<u32>, kind: UnicastFamily) -> PathKey {
         PathKey {
             id: id.filter(|_| !self.peer.single),
             labelled: kind.labelled,
@@ -508,27 +541,34 @@ impl Target<'_> {
     }
 
     /// How to read prefixes; `None` if there are none to read.
-    fn form(&mut self, family: AfiSafi, bytes: &[u8]) -> Option<(Unicast, Form)> {
+    fn path_id_mode(
+        &mut self,
+        family: AfiSafi,
+        bytes: &[u8],
+    ) -> Option<(UnicastFamily, PathIdMode)> {
         let kind = family.unicast()?;
         if bytes.is_empty() {
             return None;
         }
-        let form = self.peer.history(self.view, kind).decide(kind, bytes);
-        if form.is_none() {
+        let path_id_mode = self
+            .peer
+            .path_id_detector(self.view, kind)
+            .decide(kind, bytes);
+        if path_id_mode.is_none() {
             let name = kind.family.name();
             let text = || format!("{} bytes of {name} prefixes", bytes.len());
-            self.tally.fault(Fault::Nlri, text);
+            self.stats.count_error(BmpError::Nlri, text);
         }
-        Some((kind, form?))
+        Some((kind, path_id_mode?))
     }
 
-    fn refuse(&mut self, refused: Refused, prefix: Prefix) {
-        let (fault, what) = match refused {
-            Refused::Routes => (Fault::RouteLimit, "max_routes are held"),
-            Refused::Paths => (Fault::PathLimit, "too many paths"),
-            Refused::Peers => (Fault::PeerLimit, "too many peers"),
+    fn count_limit_error(&mut self, limit: RibLimitError, prefix: Prefix) {
+        let (error, what) = match limit {
+            RibLimitError::Routes => (BmpError::RouteLimit, "max_routes are held"),
+            RibLimitError::Paths => (BmpError::PathLimit, "too many paths"),
+            RibLimitError::Peers => (BmpError::PeerLimit, "too many peers"),
         };
-        self.tally.fault(fault, || {
+        self.stats.count_error(error, || {
             format!(
                 "{}/{} is left out: {what}",
                 prefix.address(),

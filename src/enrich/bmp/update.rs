@@ -5,10 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::enrich::rib::{AsPath, Attributes};
 
-use super::families::{AfiSafi, Unicast};
-use super::home::Home;
-use super::path::{self, Width};
-use super::reader::{Reader, Short};
+use super::cursor::{Cursor, TruncatedError};
+use super::families::{AfiSafi, UnicastFamily};
+use super::local_ases::LocalAses;
+use super::path::{self, AsnWidth};
 
 const UPDATE: u8 = 2;
 const EXTENDED_LENGTH: u8 = 0x10;
@@ -38,7 +38,7 @@ mod code {
 /// Why an UPDATE is not applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpdateError {
-    Short(Short),
+    Truncated(TruncatedError),
     /// Another BGP message.
     Kind(u8),
     /// The length in the BGP header is more than that of the message.
@@ -57,7 +57,7 @@ pub struct Update<'a> {
     /// Families in MP_REACH_NLRI and MP_UNREACH_NLRI (RFC 4760).
     pub reach: Option<Reach<'a>>,
     pub unreach: Option<(AfiSafi, &'a [u8])>,
-    raw: Raw<'a>,
+    raw: RawAttributes<'a>,
     /// An attribute is malformed: announced routes count as withdrawn (RFC 7606 section 2).
     pub malformed: bool,
     /// Bytes follow it in the BMP message (Huawei VRP 8.230 appends a TLV).
@@ -72,7 +72,7 @@ pub struct Reach<'a> {
 }
 
 #[derive(Debug, Default)]
-struct Raw<'a> {
+struct RawAttributes<'a> {
     path: Option<&'a [u8]>,
     path4: Option<&'a [u8]>,
     /// The aggregator is not AS_TRANS.
@@ -92,10 +92,10 @@ struct Raw<'a> {
 
 /// What a session knows of the router and of the peer whose routes an UPDATE has.
 #[derive(Clone, Copy, Debug)]
-pub struct Context<'a> {
-    pub width: Width,
+pub struct UpdateContext<'a> {
+    pub width: AsnWidth,
     /// The AS of a route with an empty path; 0 if it is not known.
-    pub own_asn: u32,
+    pub local_asn: u32,
     /// The router's own BGP identifier.
     pub bgp_id: u32,
     pub internal: bool,
@@ -110,31 +110,31 @@ pub struct Context<'a> {
 impl<'a> Update<'a> {
     /// Takes a whole BGP message apart.
     pub fn read(bytes: &'a [u8]) -> Result<Self, UpdateError> {
-        let mut reader = Reader::new(bytes);
+        let mut cursor = Cursor::new(bytes);
         // the marker: senders of BMP fill it as they like
-        reader.take(16)?;
-        let length = reader.u16()?;
+        cursor.take(16)?;
+        let length = cursor.u16()?;
         let Some(update) = bytes.get(..length.into()) else {
             return Err(UpdateError::Length {
                 header: length,
                 arrived: bytes.len(),
             });
         };
-        let mut reader = Reader::new(update.get(18..).unwrap_or_default());
-        let kind = reader.u8()?;
+        let mut cursor = Cursor::new(update.get(18..).unwrap_or_default());
+        let kind = cursor.u8()?;
         if kind != UPDATE {
             return Err(UpdateError::Kind(kind));
         }
-        let length = reader.u16()?;
-        let withdrawn = reader.take(length.into())?;
-        let length = reader.u16()?;
-        let attributes = reader.take(length.into())?;
+        let length = cursor.u16()?;
+        let withdrawn = cursor.take(length.into())?;
+        let length = cursor.u16()?;
+        let attributes = cursor.take(length.into())?;
         let mut update = Self {
             withdrawn,
-            announced: reader.rest(),
+            announced: cursor.rest(),
             reach: None,
             unreach: None,
-            raw: Raw::default(),
+            raw: RawAttributes::default(),
             malformed: false,
             trailing: update.len() < bytes.len(),
         };
@@ -144,7 +144,7 @@ impl<'a> Update<'a> {
     }
 
     /// Nothing in it: the peer's End-of-RIB for IPv4 (RFC 4724 section 2).
-    pub fn is_end_of_rib(&self) -> Option<Unicast> {
+    pub fn is_end_of_rib(&self) -> Option<UnicastFamily> {
         let plain = self.withdrawn.is_empty() && self.announced.is_empty();
         match (plain, self.reach, self.unreach) {
             (true, None, None) if self.raw.path.is_none() && !self.malformed => {
@@ -157,7 +157,11 @@ impl<'a> Update<'a> {
 
     /// Returns the attributes that the announced routes share; the next hop is that of the family.
     /// Returns `None` without a usable path.
-    pub fn attributes_of(&self, context: &Context<'_>, home: &mut Home) -> Option<Attributes> {
+    pub fn attributes_of(
+        &self,
+        context: &UpdateContext<'_>,
+        local_ases: &mut LocalAses,
+    ) -> Option<Attributes> {
         let raw = &self.raw;
         // RFC 7606 sections 7.9 and 7.10: an external peer's are ignored
         if self.malformed || (raw.bad_reflection && context.internal) {
@@ -168,13 +172,13 @@ impl<'a> Update<'a> {
             None if context.of_router => AsPath::default(),
             None => return None,
         };
-        let own_asn = context.own_asn;
-        let mut neighbour_asn = path.neighbour(own_asn);
+        let local_asn = context.local_asn;
+        let mut neighbour_asn = path.neighbour(local_asn);
         if let Some(peer) = context.prepends {
-            home.remove_prepended(&mut path, peer);
-            neighbour_asn = home.neighbour(&path, own_asn);
+            local_ases.remove_prepended(&mut path, peer);
+            neighbour_asn = local_ases.neighbour(&path, local_asn);
         }
-        let own = [own_asn, home.asn()];
+        let own = [local_asn, local_ases.asn()];
         let communities: Vec<_> = words(raw.communities)
             .map(|[community]| community)
             .collect();
@@ -182,7 +186,7 @@ impl<'a> Update<'a> {
         let carries = |community| communities.contains(&community);
         let bgp_id = Some(context.bgp_id).filter(|id| *id != 0);
         let mut attributes = Attributes {
-            origin_asn: path.origin(own_asn),
+            origin_asn: path.origin(local_asn),
             neighbour_asn,
             path_length: path.length(),
             local_pref: raw.local_pref,
@@ -207,19 +211,19 @@ impl<'a> Update<'a> {
         Some(attributes)
     }
 
-    fn attributes(&mut self, bytes: &'a [u8]) -> Result<(), Short> {
-        let mut reader = Reader::new(bytes);
+    fn attributes(&mut self, bytes: &'a [u8]) -> Result<(), TruncatedError> {
+        let mut cursor = Cursor::new(bytes);
         // RFC 7606 section 3 g): of one that comes twice the first counts
         let mut seen = [0_u64; 4];
-        while !reader.is_empty() {
-            let flags = reader.u8()?;
-            let code = reader.u8()?;
+        while !cursor.is_empty() {
+            let flags = cursor.u8()?;
+            let code = cursor.u8()?;
             let length = if flags & EXTENDED_LENGTH != 0 {
-                reader.u16()?.into()
+                cursor.u16()?.into()
             } else {
-                reader.u8()?.into()
+                cursor.u8()?.into()
             };
-            let value = reader.take(length)?;
+            let value = cursor.take(length)?;
             let (word, bit) = (usize::from(code / 64), 1 << (code % 64));
             if seen[word] & bit == 0 {
                 seen[word] |= bit;
@@ -229,34 +233,34 @@ impl<'a> Update<'a> {
         Ok(())
     }
 
-    fn attribute(&mut self, code: u8, value: &'a [u8]) -> Result<(), Short> {
-        let mut reader = Reader::new(value);
+    fn attribute(&mut self, code: u8, value: &'a [u8]) -> Result<(), TruncatedError> {
+        let mut cursor = Cursor::new(value);
         let raw = &mut self.raw;
         match code {
-            code::ORIGIN => raw.origin = reader.u8()?,
+            code::ORIGIN => raw.origin = cursor.u8()?,
             code::AS_PATH => raw.path = Some(value),
             code::AS4_PATH => raw.path4 = Some(value),
-            code::NEXT_HOP => raw.next_hop = Some(Ipv4Addr::from(reader.array::<4>()?).into()),
-            code::MULTI_EXIT_DISC => raw.med = Some(reader.u32()?),
-            code::LOCAL_PREF => raw.local_pref = Some(reader.u32()?),
+            code::NEXT_HOP => raw.next_hop = Some(Ipv4Addr::from(cursor.array::<4>()?).into()),
+            code::MULTI_EXIT_DISC => raw.med = Some(cursor.u32()?),
+            code::LOCAL_PREF => raw.local_pref = Some(cursor.u32()?),
             code::AGGREGATOR if value.len() == 6 => {
-                raw.short_aggregator = u32::from(reader.u16()?) != AS_TRANS;
+                raw.short_aggregator = u32::from(cursor.u16()?) != AS_TRANS;
             }
             code::AS4_AGGREGATOR => raw.aggregator4 = true,
             code::COMMUNITIES => raw.communities = whole::<4>(value)?,
             code::LARGE_COMMUNITIES => raw.large_communities = whole::<12>(value)?,
             code::ORIGINATOR_ID => {
-                raw.originator_id = reader.u32().ok();
+                raw.originator_id = cursor.u32().ok();
                 raw.bad_reflection |= value.len() != 4;
             }
             code::CLUSTER_LIST => {
                 raw.cluster_list = whole::<4>(value).unwrap_or_default();
                 raw.bad_reflection |= !value.len().is_multiple_of(4);
             }
-            code::MP_REACH => self.reach = Some(Reach::read(reader)?),
+            code::MP_REACH => self.reach = Some(Reach::read(cursor)?),
             code::MP_UNREACH => {
-                let (afi, safi) = (reader.u16()?, reader.u8()?);
-                self.unreach = Some((AfiSafi { afi, safi }, reader.rest()));
+                let (afi, safi) = (cursor.u16()?, cursor.u8()?);
+                self.unreach = Some((AfiSafi { afi, safi }, cursor.rest()));
             }
             _ => {}
         }
@@ -264,15 +268,16 @@ impl<'a> Update<'a> {
     }
 }
 
-impl Raw<'_> {
+impl RawAttributes<'_> {
     /// AS_PATH, with AS4_PATH of a speaker whose ASes have 2 bytes. AS4_PATH is ignored if a speaker that
     /// does not know it has aggregated routes on the way (RFC 6793 section 4.2.3).
-    fn path(&self, width: Width) -> Option<AsPath> {
+    fn path(&self, width: AsnWidth) -> Option<AsPath> {
         let (path, width) = path::read(self.path?, width)?;
         let is_stale = self.short_aggregator && self.aggregator4;
-        if width == Width::Two
+        if width == AsnWidth::Two
             && !is_stale
-            && let Some((four, Width::Four)) = self.path4.and_then(|p| path::read(p, Width::Four))
+            && let Some((four, AsnWidth::Four)) =
+                self.path4.and_then(|p| path::read(p, AsnWidth::Four))
         {
             return Some(path::merge(path, &four));
         }
@@ -283,7 +288,7 @@ impl Raw<'_> {
 /// The ASNs of a path that the router has received. FRR has its own ones before the neighbor.
 fn received<'a>(
     path: &'a AsPath,
-    context: &Context<'_>,
+    context: &UpdateContext<'_>,
     neighbour: u32,
 ) -> impl Iterator<Item = &'a u32> {
     let prepends = context.prepends.is_some();
@@ -292,11 +297,11 @@ fn received<'a>(
 }
 
 /// A list of entries of `N` bytes, if it ends with a whole one.
-fn whole<const N: usize>(list: &[u8]) -> Result<&[u8], Short> {
+fn whole<const N: usize>(list: &[u8]) -> Result<&[u8], TruncatedError> {
     let left = list.len() % N;
     match left {
         0 => Ok(list),
-        _ => Err(Short { wanted: N, left }),
+        _ => Err(TruncatedError { wanted: N, left }),
     }
 }
 
@@ -307,16 +312,16 @@ fn words<const N: usize>(list: &[u8]) -> impl Iterator<Item = [u32; N]> {
 }
 
 impl<'a> Reach<'a> {
-    fn read(mut reader: Reader<'a>) -> Result<Self, Short> {
-        let (afi, safi) = (reader.u16()?, reader.u8()?);
-        let length = reader.u8()?;
-        let next_hop = reader.take(length.into())?;
+    fn read(mut cursor: Cursor<'a>) -> Result<Self, TruncatedError> {
+        let (afi, safi) = (cursor.u16()?, cursor.u8()?);
+        let length = cursor.u8()?;
+        let next_hop = cursor.take(length.into())?;
         // once a number of SNPAs, now reserved
-        reader.u8()?;
+        cursor.u8()?;
         Ok(Self {
             family: AfiSafi { afi, safi },
             next_hop: address(next_hop),
-            prefixes: reader.rest(),
+            prefixes: cursor.rest(),
         })
     }
 }
@@ -324,12 +329,12 @@ impl<'a> Reach<'a> {
 /// A next hop; after a global IPv6 address a link-local one may follow (RFC 2545 section 3), also for
 /// IPv4 routes (RFC 8950). On a link without global addresses the first is unspecified.
 fn address(bytes: &[u8]) -> Option<IpAddr> {
-    let mut reader = Reader::new(bytes);
+    let mut cursor = Cursor::new(bytes);
     match bytes.len() {
-        4 => reader.array::<4>().ok().map(|a| Ipv4Addr::from(a).into()),
-        16 => reader.array::<16>().ok().map(|a| Ipv6Addr::from(a).into()),
+        4 => cursor.array::<4>().ok().map(|a| Ipv4Addr::from(a).into()),
+        16 => cursor.array::<16>().ok().map(|a| Ipv6Addr::from(a).into()),
         32 => {
-            let [global, link_local] = [reader.array::<16>(), reader.array::<16>()];
+            let [global, link_local] = [cursor.array::<16>(), cursor.array::<16>()];
             let global = global
                 .ok()
                 .map(Ipv6Addr::from)
@@ -341,16 +346,16 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
     }
 }
 
-impl From<Short> for UpdateError {
-    fn from(short: Short) -> Self {
-        Self::Short(short)
+impl From<TruncatedError> for UpdateError {
+    fn from(short: TruncatedError) -> Self {
+        Self::Truncated(short)
     }
 }
 
 impl std::fmt::Display for UpdateError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Short(short) => short.fmt(f),
+            Self::Truncated(short) => short.fmt(f),
             Self::Kind(kind) => write!(f, "BGP message type {kind} instead of an UPDATE"),
             Self::Length { header, arrived } => {
                 write!(f, "an UPDATE of {header} bytes in a message with {arrived}")

@@ -99,7 +99,7 @@ impl Rib {
 
     /// Gives routes of a peer this AS that have an empty path and were announced before the AS of the
     /// router was known.
-    pub fn set_own_asn(&mut self, peer: PeerId, asn: u32) {
+    pub fn set_local_asn(&mut self, peer: PeerId, asn: u32) {
         let mut found = Vec::new();
         for (view, family, held) in self.peers[peer.0].views() {
             for number in held.fresh.prefixes() {

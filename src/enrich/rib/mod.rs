@@ -105,7 +105,7 @@ pub struct PeerId(u32);
 
 /// Why something was not taken in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
+pub enum RibLimitError {
     /// `max_routes` are held.
     Routes,
     /// [`MAX_PATHS`] of one prefix are held of this peer.
@@ -238,7 +238,7 @@ impl Rib {
         prefix: Prefix,
         key: PathKey,
         attributes: AttributesId,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), RibLimitError> {
         let family = prefix.family();
         let id = peer.0;
         let full = self.held() >= self.settings.max_routes;
@@ -255,9 +255,9 @@ impl Rib {
         if (full || !held.fresh.has_room(number)) && held.fresh.is_new(number, key) {
             of_family!(self.prefixes, family, drop_unused(number));
             return Err(if full {
-                Refused::Routes
+                RibLimitError::Routes
             } else {
-                Refused::Paths
+                RibLimitError::Paths
             });
         }
         let path = Path {

@@ -4,7 +4,7 @@
 
 use super::lookup::Rank;
 use super::peer::{Identity, Peer, PeerInfo, PeerKey, Router, Speaker};
-use super::{MAX_ENDED, MAX_PEERS, PeerId, Refused, Rib, RouterId};
+use super::{MAX_ENDED, MAX_PEERS, PeerId, Rib, RibLimitError, RouterId};
 
 /// If more peers have one address, only a message with all values of a peer is about it: the search for
 /// the others must take little time.
@@ -137,7 +137,7 @@ impl Rib {
         router: RouterId,
         key: PeerKey,
         info: PeerInfo,
-    ) -> Result<PeerId, Refused> {
+    ) -> Result<PeerId, RibLimitError> {
         self.unsettled |= self.routers[router.0].replaces;
         let known = self.routers[router.0].peers.get(&key).copied();
         if let Some(id) = known.or_else(|| self.rename_ended(router, key)) {
@@ -155,7 +155,7 @@ impl Rib {
             return Ok(PeerId(id));
         }
         if self.peers.len() >= MAX_PEERS {
-            return Err(Refused::Peers);
+            return Err(RibLimitError::Peers);
         }
         let table = self.table_of(key.distinguisher);
         let id = self.peers.insert(Peer::new(router.0, key, info, table));

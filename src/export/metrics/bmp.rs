@@ -5,7 +5,7 @@ use prometheus::proto::MetricFamily;
 
 use super::declarations::{self, Metric};
 use super::family::{family, single};
-use crate::enrich::bmp::{RouterStatus, Unread};
+use crate::enrich::bmp::{IgnoredFamily, RouterStatus};
 use crate::enrich::rib::{BlackholeRefusal, Counts, Family};
 
 /// What the collector and the RIB say of themselves.
@@ -14,7 +14,7 @@ pub struct Bmp {
     /// Those of the last day.
     pub routers: Vec<RouterStatus>,
     /// Kind, times.
-    pub faults: Vec<(&'static str, u64)>,
+    pub errors: Vec<(&'static str, u64)>,
     pub counts: Counts,
     /// Empty where blackholing is not configured.
     pub blackholes_refused: Vec<(BlackholeRefusal, u64)>,
@@ -48,7 +48,7 @@ pub(super) fn families(bmp: &Bmp) -> [MetricFamily; 13] {
         }),
         family(
             &declarations::BMP_ERRORS,
-            bmp.faults
+            bmp.errors
                 .iter()
                 .map(|&(kind, times)| ([kind], times as f64)),
         ),
@@ -71,7 +71,7 @@ fn of_routers(bmp: &Bmp, metric: &Metric<1>, value: fn(&RouterStatus) -> u64) ->
 
 /// One series for each family that the router has announced.
 fn ignored(router: &RouterStatus) -> impl Iterator<Item = ([&str; 2], f64)> {
-    let counts = Unread::ALL.into_iter().zip(router.ignored);
+    let counts = IgnoredFamily::ALL.into_iter().zip(router.ignored);
     let counts = counts.filter(|(_, routes)| *routes > 0);
     counts.map(|(family, routes)| ([&*router.router, family.name()], routes as f64))
 }

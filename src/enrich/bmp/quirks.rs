@@ -3,7 +3,7 @@
 
 /// Programs with ways of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sender {
+pub enum Implementation {
     /// Before a change of May 2026 it writes the paths of external peers as if it passed them on: with its
     /// own AS before them, in every view. It marks the end of views that it does not send.
     Frr,
@@ -13,7 +13,7 @@ pub enum Sender {
     Other,
 }
 
-impl Sender {
+impl Implementation {
     pub fn of(sys_name: &str, sys_descr: &str) -> Self {
         if sys_descr.starts_with("FRRouting ") {
             Self::Frr

@@ -3,15 +3,15 @@
 
 /// The bytes end before what was to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Short {
+pub struct TruncatedError {
     pub wanted: usize,
     pub left: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct Reader<'a>(&'a [u8]);
+pub struct Cursor<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> Cursor<'a> {
     pub fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
@@ -24,35 +24,35 @@ impl<'a> Reader<'a> {
         self.0
     }
 
-    pub fn take(&mut self, wanted: usize) -> Result<&'a [u8], Short> {
+    pub fn take(&mut self, wanted: usize) -> Result<&'a [u8], TruncatedError> {
         let left = self.0.len();
         let (taken, rest) = self
             .0
             .split_at_checked(wanted)
-            .ok_or(Short { wanted, left })?;
+            .ok_or(TruncatedError { wanted, left })?;
         self.0 = rest;
         Ok(taken)
     }
 
-    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Short> {
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], TruncatedError> {
         let left = self.0.len();
         let (taken, rest) = self
             .0
             .split_first_chunk()
-            .ok_or(Short { wanted: N, left })?;
+            .ok_or(TruncatedError { wanted: N, left })?;
         self.0 = rest;
         Ok(*taken)
     }
 
-    pub fn u8(&mut self) -> Result<u8, Short> {
+    pub fn u8(&mut self) -> Result<u8, TruncatedError> {
         self.array().map(u8::from_be_bytes)
     }
 
-    pub fn u16(&mut self) -> Result<u16, Short> {
+    pub fn u16(&mut self) -> Result<u16, TruncatedError> {
         self.array().map(u16::from_be_bytes)
     }
 
-    pub fn u32(&mut self) -> Result<u32, Short> {
+    pub fn u32(&mut self) -> Result<u32, TruncatedError> {
         self.array().map(u32::from_be_bytes)
     }
 }

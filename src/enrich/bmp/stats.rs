@@ -9,25 +9,25 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::errors::{Errors, LOG_INTERVAL, Subsystem};
 
-use super::families::Unread;
-use super::tally::{Fault, Tally};
+use super::error::{BmpError, SessionStats};
+use super::families::IgnoredFamily;
 
 /// How long a lost router is spoken of, in milliseconds.
-const MEMORY: u64 = 24 * 3600 * 1000;
+const ROUTER_EXPIRY: u64 = 24 * 3600 * 1000;
 /// Routers that are spoken of; beyond it the one lost longest is forgotten.
 const MAX_ROUTERS: usize = 1024;
 
 /// Shared by the threads of all sessions and whoever asks.
-pub struct Monitor {
+pub struct RouterStats {
     errors: Arc<Errors>,
-    faults: [AtomicU64; Fault::ALL.len()],
-    routers: Mutex<Vec<Record>>,
-    notes: Mutex<Notes>,
+    error_counts: [AtomicU64; BmpError::ALL.len()],
+    routers: Mutex<Vec<TrackedRouter>>,
+    notes: Mutex<SessionLogLimiter>,
 }
 
 /// Limits what is logged of sessions that come and go.
 #[derive(Debug, Default)]
-struct Notes {
+struct SessionLogLimiter {
     last: Option<u64>,
     left_out: u64,
 }
@@ -43,24 +43,24 @@ pub struct RouterStatus {
     pub updates: u64,
     pub withdraws: u64,
     /// Routes announced of each family that is not read.
-    pub ignored: [u64; Unread::ALL.len()],
+    pub ignored: [u64; IgnoredFamily::ALL.len()],
     /// Sessions in which bytes followed an UPDATE in its message.
     pub trailing: u64,
 }
 
 #[derive(Debug)]
-struct Record {
+struct TrackedRouter {
     status: RouterStatus,
-    lost: u64,
+    ended_at: u64,
     /// How often its sessions were told to end.
     flushes: u64,
 }
 
-impl Monitor {
+impl RouterStats {
     pub fn new(errors: Arc<Errors>) -> Self {
         Self {
             errors,
-            faults: Default::default(),
+            error_counts: Default::default(),
             routers: Mutex::default(),
             notes: Mutex::default(),
         }
@@ -68,17 +68,17 @@ impl Monitor {
 
     /// Every router of the last day, those of one name and address together.
     pub fn routers(&self) -> Vec<RouterStatus> {
-        self.records().iter().map(|r| r.status.clone()).collect()
+        self.tracked().iter().map(|r| r.status.clone()).collect()
     }
 
-    pub fn faults(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let count = |fault: Fault| self.faults[fault as usize].load(Ordering::Relaxed);
-        Fault::ALL.into_iter().map(move |f| (f.name(), count(f)))
+    pub fn error_counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let count = |error: BmpError| self.error_counts[error as usize].load(Ordering::Relaxed);
+        BmpError::ALL.into_iter().map(move |f| (f.name(), count(f)))
     }
 
-    pub fn fault(&self, fault: Fault, detail: impl FnOnce() -> String) {
-        self.faults[fault as usize].fetch_add(1, Ordering::Relaxed);
-        self.errors.report(Subsystem::Bmp, fault.name(), detail);
+    pub fn count_error(&self, error: BmpError, detail: impl FnOnce() -> String) {
+        self.error_counts[error as usize].fetch_add(1, Ordering::Relaxed);
+        self.errors.report(Subsystem::Bmp, error.name(), detail);
     }
 
     /// Reports that no file descriptor is left, if that is the error.
@@ -87,76 +87,76 @@ impl Monitor {
     }
 
     /// A session has told who it is.
-    pub fn up(&self, router: &str, now: u64) {
+    pub fn session_started(&self, router: &str, now: u64) {
         self.note(router, "began", now);
-        let mut records = self.records();
-        records.retain(|r| r.status.sessions > 0 || now.saturating_sub(r.lost) < MEMORY);
-        if let Some(record) = records.iter_mut().find(|r| r.status.router == router) {
-            record.status.sessions += 1;
+        let mut tracked = self.tracked();
+        tracked.retain(|r| r.status.sessions > 0 || now.saturating_sub(r.ended_at) < ROUTER_EXPIRY);
+        if let Some(tracked_router) = tracked.iter_mut().find(|r| r.status.router == router) {
+            tracked_router.status.sessions += 1;
             return;
         }
-        if records.len() >= MAX_ROUTERS {
-            let lost = records.iter().enumerate();
+        if tracked.len() >= MAX_ROUTERS {
+            let lost = tracked.iter().enumerate();
             let lost = lost.filter(|(_, r)| r.status.sessions == 0);
-            if let Some((oldest, _)) = lost.min_by_key(|(_, r)| r.lost) {
-                records.swap_remove(oldest);
+            if let Some((oldest, _)) = lost.min_by_key(|(_, r)| r.ended_at) {
+                tracked.swap_remove(oldest);
             }
         }
-        records.push(Record {
+        tracked.push(TrackedRouter {
             status: RouterStatus {
                 router: router.to_owned(),
                 sessions: 1,
                 ..RouterStatus::default()
             },
-            lost: 0,
+            ended_at: 0,
             flushes: 0,
         });
     }
 
-    pub fn down(&self, router: &str, now: u64) {
+    pub fn session_ended(&self, router: &str, now: u64) {
         self.note(router, "ended", now);
-        if let Some(record) = find(&mut self.records(), router) {
-            record.status.sessions = record.status.sessions.saturating_sub(1);
-            record.lost = now;
+        if let Some(tracked_router) = find(&mut self.tracked(), router) {
+            tracked_router.status.sessions = tracked_router.status.sessions.saturating_sub(1);
+            tracked_router.ended_at = now;
         }
     }
 
     /// Makes the sessions of a router end and its routes be forgotten, so that it sends all anew. How many
     /// sessions, `None` if it has none.
     pub fn flush(&self, router: &str) -> Option<u64> {
-        let mut records = self.records();
-        let record = find(&mut records, router).filter(|r| r.status.sessions > 0)?;
-        record.flushes += 1;
+        let mut tracked = self.tracked();
+        let tracked_router = find(&mut tracked, router).filter(|r| r.status.sessions > 0)?;
+        tracked_router.flushes += 1;
         log::info!("sessions of {} are flushed", router.escape_debug());
-        Some(record.status.sessions as u64)
+        Some(tracked_router.status.sessions as u64)
     }
 
     /// A session that sees it change is to end. `None` before the router told who it is.
     pub fn flushes(&self, router: &str) -> Option<u64> {
-        find(&mut self.records(), router).map(|record| record.flushes)
+        find(&mut self.tracked(), router).map(|tracked_router| tracked_router.flushes)
     }
 
     /// Enters what a session brought. `router` is empty before it told who it is.
-    pub fn enter(&self, router: &str, address: IpAddr, tally: &Tally) {
-        for (fault, count, detail) in tally.faults() {
-            self.faults[fault as usize].fetch_add(count, Ordering::Relaxed);
+    pub fn add(&self, router: &str, address: IpAddr, stats: &SessionStats) {
+        for (error, count, detail) in stats.error_counts() {
+            self.error_counts[error as usize].fetch_add(count, Ordering::Relaxed);
             for _ in 1..count {
                 self.errors.count(Subsystem::Bmp);
             }
             let text = || format!("{address}: {detail}");
-            self.errors.report(Subsystem::Bmp, fault.name(), text);
+            self.errors.report(Subsystem::Bmp, error.name(), text);
         }
-        if tally.messages > 0
-            && let Some(record) = find(&mut self.records(), router)
+        if stats.messages > 0
+            && let Some(tracked_router) = find(&mut self.tracked(), router)
         {
-            record.status.last_message = unix_time();
-            record.status.updates += tally.updates;
-            record.status.withdraws += tally.withdraws;
-            for (sum, more) in record.status.ignored.iter_mut().zip(tally.ignored) {
+            tracked_router.status.last_message = unix_time();
+            tracked_router.status.updates += stats.updates;
+            tracked_router.status.withdraws += stats.withdraws;
+            for (sum, more) in tracked_router.status.ignored.iter_mut().zip(stats.ignored) {
                 *sum += more;
             }
-            if tally.trailing {
-                record.status.trailing += 1;
+            if stats.trailing {
+                tracked_router.status.trailing += 1;
                 let router = router.escape_debug();
                 log::info!("bmp: {router} sends bytes after an UPDATE in its message; ignored");
             }
@@ -165,8 +165,8 @@ impl Monitor {
 
     /// Forgets routers that were lost a day ago.
     pub fn expire(&self, now: u64) {
-        self.records()
-            .retain(|r| r.status.sessions > 0 || now.saturating_sub(r.lost) < MEMORY);
+        self.tracked()
+            .retain(|r| r.status.sessions > 0 || now.saturating_sub(r.ended_at) < ROUTER_EXPIRY);
     }
 
     fn note(&self, router: &str, what: &str, now: u64) {
@@ -182,12 +182,12 @@ impl Monitor {
         }
     }
 
-    fn records(&self) -> MutexGuard<'_, Vec<Record>> {
+    fn tracked(&self) -> MutexGuard<'_, Vec<TrackedRouter>> {
         self.routers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Notes {
+impl SessionLogLimiter {
     /// `Some(n)` if a line may be written now, n having been left out since the last.
     fn admit(&mut self, now: u64) -> Option<u64> {
         let since = self.last.map(|last| now.saturating_sub(last));
@@ -200,8 +200,8 @@ impl Notes {
     }
 }
 
-fn find<'a>(records: &'a mut [Record], router: &str) -> Option<&'a mut Record> {
-    records.iter_mut().find(|r| r.status.router == router)
+fn find<'a>(tracked: &'a mut [TrackedRouter], router: &str) -> Option<&'a mut TrackedRouter> {
+    tracked.iter_mut().find(|r| r.status.router == router)
 }
 
 fn unix_time() -> f64 {
@@ -217,32 +217,32 @@ mod tests {
 
     #[test]
     fn a_lost_router_is_spoken_of_for_a_day() {
-        let monitor = Monitor::new(Arc::default());
-        monitor.up("a", 0);
-        monitor.up("a", 0);
-        monitor.up("b", 0);
-        monitor.down("b", 1000);
-        monitor.down("a", 1000);
-        let sessions = |m: &Monitor| -> Vec<_> {
+        let router_stats = RouterStats::new(Arc::default());
+        router_stats.session_started("a", 0);
+        router_stats.session_started("a", 0);
+        router_stats.session_started("b", 0);
+        router_stats.session_ended("b", 1000);
+        router_stats.session_ended("a", 1000);
+        let sessions = |m: &RouterStats| -> Vec<_> {
             let routers = m.routers().into_iter();
             routers.map(|r| (r.router, r.sessions)).collect()
         };
-        monitor.expire(1000 + MEMORY - 1);
-        assert_eq!(sessions(&monitor), [("a".into(), 1), ("b".into(), 0)]);
-        monitor.expire(1000 + MEMORY);
-        assert_eq!(sessions(&monitor), [("a".into(), 1)]);
+        router_stats.expire(1000 + ROUTER_EXPIRY - 1);
+        assert_eq!(sessions(&router_stats), [("a".into(), 1), ("b".into(), 0)]);
+        router_stats.expire(1000 + ROUTER_EXPIRY);
+        assert_eq!(sessions(&router_stats), [("a".into(), 1)]);
     }
 
     #[test]
     fn names_made_up_by_the_thousand_push_out_only_what_is_lost() {
-        let monitor = Monitor::new(Arc::default());
-        monitor.up("live", 0);
+        let router_stats = RouterStats::new(Arc::default());
+        router_stats.session_started("live", 0);
         for n in 0..3 * MAX_ROUTERS {
             let name = format!("{n}");
-            monitor.up(&name, n as u64);
-            monitor.down(&name, n as u64);
+            router_stats.session_started(&name, n as u64);
+            router_stats.session_ended(&name, n as u64);
         }
-        let routers = monitor.routers();
+        let routers = router_stats.routers();
         assert_eq!(routers.len(), MAX_ROUTERS);
         assert!(
             routers
@@ -254,14 +254,17 @@ mod tests {
     #[test]
     fn each_fault_is_counted_in_both_places() {
         let errors = Arc::new(Errors::default());
-        let monitor = Monitor::new(errors.clone());
-        let mut tally = Tally::default();
+        let router_stats = RouterStats::new(errors.clone());
+        let mut stats = SessionStats::default();
         for _ in 0..5 {
-            tally.fault(Fault::Nlri, || "odd".into());
+            stats.count_error(BmpError::Nlri, || "odd".into());
         }
-        tally.fault(Fault::Peer, || "odd".into());
-        monitor.enter("", ADDRESS, &tally);
-        let counts: Vec<_> = monitor.faults().filter(|(_, n)| *n > 0).collect();
+        stats.count_error(BmpError::Peer, || "odd".into());
+        router_stats.add("", ADDRESS, &stats);
+        let counts: Vec<_> = router_stats
+            .error_counts()
+            .filter(|(_, n)| *n > 0)
+            .collect();
         assert_eq!(counts, [("peer", 1), ("nlri", 5)]);
         assert_eq!(errors.get(Subsystem::Bmp), 6);
     }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! What went wrong in a session, and how much went right.
 
-use super::families::Unread;
+use super::families::IgnoredFamily;
 
 /// The values of the label `kind` of `rfm_bmp_errors_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
-pub enum Fault {
+pub enum BmpError {
     /// A connection could not be accepted or set up.
     Accept,
     /// From a source that `allow` does not name.
@@ -43,7 +43,7 @@ pub enum Fault {
     DetailLimit,
 }
 
-impl Fault {
+impl BmpError {
     pub const ALL: [Self; 17] = [
         Self::Accept,
         Self::NotAllowed,
@@ -90,38 +90,38 @@ impl Fault {
 /// What a stretch of messages brought. It is filled while the Rib is locked; logs and counters have
 /// their turn afterwards.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct SessionStats {
     /// Prefixes announced.
     pub updates: u64,
     /// Prefixes withdrawn.
     pub withdraws: u64,
     pub messages: u64,
     /// Routes announced of each family that is not read.
-    pub ignored: [u64; Unread::ALL.len()],
+    pub ignored: [u64; IgnoredFamily::ALL.len()],
     /// For the first time in the session, bytes that belong to no UPDATE followed one.
     pub trailing: bool,
-    /// How often each fault came.
-    faults: [u64; Fault::ALL.len()],
+    /// How often each error came.
+    error_counts: [u64; BmpError::ALL.len()],
     /// The first of each, in words.
-    details: Vec<(Fault, String)>,
+    details: Vec<(BmpError, String)>,
 }
 
-impl Tally {
-    pub fn fault(&mut self, fault: Fault, detail: impl FnOnce() -> String) {
-        let count = &mut self.faults[fault as usize];
+impl SessionStats {
+    pub fn count_error(&mut self, error: BmpError, detail: impl FnOnce() -> String) {
+        let count = &mut self.error_counts[error as usize];
         if *count == 0 {
-            self.details.push((fault, detail()));
+            self.details.push((error, detail()));
         }
         *count += 1;
     }
 
-    pub fn count(&self, fault: Fault) -> u64 {
-        self.faults[fault as usize]
+    pub fn error_count(&self, error: BmpError) -> u64 {
+        self.error_counts[error as usize]
     }
 
-    /// Each fault that came, how often, and the first in words.
-    pub fn faults(&self) -> impl Iterator<Item = (Fault, u64, &str)> {
+    /// Each error that came, how often, and the first in words.
+    pub fn error_counts(&self) -> impl Iterator<Item = (BmpError, u64, &str)> {
         let details = self.details.iter();
-        details.map(|(fault, text)| (*fault, self.count(*fault), text.as_str()))
+        details.map(|(error, text)| (*error, self.error_count(*error), text.as_str()))
     }
 }

@@ -8,7 +8,7 @@ const MAX_ASES: usize = 64;
 
 /// The ASes of a router, as far as its messages and the configuration show them.
 #[derive(Debug)]
-pub struct Home {
+pub struct LocalAses {
     /// `local_asn`; 0 if it is not configured.
     configured: u32,
     /// The AS in a Loc-RIB header or of an internal peer.
@@ -17,7 +17,7 @@ pub struct Home {
     sent: Vec<(u32, u32)>,
 }
 
-impl Home {
+impl LocalAses {
     pub fn new(configured: u32) -> Self {
         Self {
             configured,
@@ -135,10 +135,10 @@ mod tests {
     const LOCAL: u32 = 65010;
     const PEER: u32 = 64501;
 
-    fn home(sent: &[u32]) -> Home {
-        let mut home = Home::new(0);
-        sent.iter().for_each(|asn| home.add_sent(*asn));
-        home
+    fn local_ases(sent: &[u32]) -> LocalAses {
+        let mut local_ases = LocalAses::new(0);
+        sent.iter().for_each(|asn| local_ases.add_sent(*asn));
+        local_ases
     }
 
     fn path(asns: &[u32]) -> AsPath {
@@ -181,28 +181,33 @@ mod tests {
             ),
             (&[OWN], 0, &[PEER, 3], &[PEER, 3]),
         ] {
-            let mut home = home(sent);
+            let mut local_ases = local_ases(sent);
             let mut written = path(written);
-            home.remove_prepended(&mut written, peer);
+            local_ases.remove_prepended(&mut written, peer);
             assert_eq!(written, path(left), "{sent:?} {peer}");
         }
     }
 
     #[test]
     fn the_neighbor_is_none_of_the_own_ases() {
-        let home = home(&[OWN, LOCAL]);
-        assert_eq!(home.neighbour(&path(&[LOCAL, PEER, 3]), OWN), PEER);
-        assert_eq!(home.neighbour(&path(&[LOCAL]), OWN), OWN);
+        let local_ases = local_ases(&[OWN, LOCAL]);
+        assert_eq!(local_ases.neighbour(&path(&[LOCAL, PEER, 3]), OWN), PEER);
+        assert_eq!(local_ases.neighbour(&path(&[LOCAL]), OWN), OWN);
     }
 
     #[test]
     fn the_own_as_is_the_most_certain_one() {
-        let mut home = home(&[LOCAL, OWN, OWN]);
-        assert_eq!(home.asn(), OWN);
-        home.add_main(7);
-        assert_eq!(home.asn(), 7);
-        home.configured = 8;
-        assert_eq!(home.asn(), 8);
-        assert!([7, 8, OWN, LOCAL].into_iter().all(|asn| home.has(asn)) && !home.has(0));
+        let mut local_ases = local_ases(&[LOCAL, OWN, OWN]);
+        assert_eq!(local_ases.asn(), OWN);
+        local_ases.add_main(7);
+        assert_eq!(local_ases.asn(), 7);
+        local_ases.configured = 8;
+        assert_eq!(local_ases.asn(), 8);
+        assert!(
+            [7, 8, OWN, LOCAL]
+                .into_iter()
+                .all(|asn| local_ases.has(asn))
+                && !local_ases.has(0)
+        );
     }
 }
