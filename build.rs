@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Compiles the BPF programs and writes their Rust skeletons; makes one document of the page; finds the
+//! Compiles the BPF programs and writes their Rust skeletons and constants; makes one document of the page; finds the
 //! version that is being built.
 
 use std::io::Write;
@@ -12,9 +12,13 @@ use flate2::write::GzEncoder;
 use libbpf_cargo::SkeletonBuilder;
 use sha2::{Digest, Sha256};
 
+#[path = "build/constants.rs"]
+mod constants;
+
 fn main() {
     build_bpf("rfm");
     build_bpf("firewall");
+    write_constants();
     println!("cargo:rerun-if-changed=src/bpf");
     build_page();
     println!("cargo:rerun-if-changed=src/export/page");
@@ -106,6 +110,18 @@ fn build_bpf(name: &str) {
     if let Err(error) = result {
         panic!("{source}: {error:?}");
     }
+}
+
+/// The headers that C and Rust share → OUT_DIR/constants.rs
+fn write_constants() {
+    let read = |path| fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let headers = ["src/bpf/rfm.h", "src/bpf/firewall.h"].map(read);
+    let code: String = headers
+        .iter()
+        .map(|text| constants::translate(text))
+        .collect();
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR for build scripts"));
+    fs::write(out.join("constants.rs"), code).expect("OUT_DIR can be written");
 }
 
 /// The version and the commit, as scripts/version.sh tells them; Cargo's version and no commit where it cannot.

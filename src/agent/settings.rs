@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::control::RESERVE;
 use crate::bpf::cache;
-use crate::bpf::load::Settings;
+use crate::bpf::load::{MAX_SLOTS, Settings};
 use crate::config::{Agent, Bpf, Machine};
 use crate::descriptors;
 use crate::export::http;
@@ -23,15 +23,14 @@ const LINGER_MS: u64 = 2_000;
 /// For the programs and their maps; `found` interfaces are to be watched at once.
 pub(super) fn load(agent: &Agent, found: usize) -> Settings {
     const LEAST_SLOTS: u32 = 1024;
-    const MOST_SLOTS: u32 = 65_535;
     let bpf = &agent.bpf;
     let cpus = libbpf_rs::num_possible_cpus().unwrap_or(1) as u32;
     let memory = Machine::here().memory;
     let slots = match bpf.iface_stats_size {
         0 => u32::try_from(found * 4)
-            .unwrap_or(MOST_SLOTS)
-            .clamp(LEAST_SLOTS, MOST_SLOTS),
-        slots => slots,
+            .unwrap_or(MAX_SLOTS)
+            .clamp(LEAST_SLOTS, MAX_SLOTS),
+        slots => slots.min(MAX_SLOTS),
     };
     let flow_cache = cache::fit(bpf.flow_cache, cpus.into(), memory);
     if flow_cache < bpf.flow_cache {

@@ -3,12 +3,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The hook a packet was seen at.
+/// The hook a packet was seen at. `bpf` asserts that the numbers are those of the programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Direction {
-    Ingress = 0,
-    Egress = 1,
+    Ingress,
+    Egress,
 }
 
 impl Direction {
@@ -22,13 +22,13 @@ impl Direction {
     }
 }
 
-/// Address family of a counter or a flow; flows are never `Other`.
+/// Address family of a counter or a flow; flows are never `Other`. `bpf` asserts the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Family {
-    Ipv4 = 0,
-    Ipv6 = 1,
-    Other = 2,
+    Ipv4,
+    Ipv6,
+    Other,
 }
 
 impl Family {
