@@ -12,9 +12,9 @@ use common::agent::{Agent, EXACT, config, http_get};
 use common::books::{Count, SETTLED, of_hooks, settle};
 use common::flood::pin_to;
 use common::lab::{Lab, Namespace, can_run, end, run, wait_for};
+use common::observer::{ChainPosition, Observer, detach_tcx_links, tcx_programs};
 use common::packet::Sender;
 use common::traffic::{EXCHANGE_TOOLS, exchange, iperf3_server, send_burst, small_frame};
-use common::witness::{Place, Witness, detach_tcx_links, tcx_programs};
 use libbpf_rs::query::{ProgInfoIter, ProgInfoQueryOptions, ProgramInfo};
 use rfm::types::flow::Direction::{self, Egress, Ingress};
 use rustix::process::{Pid, Signal, kill_process};
@@ -40,20 +40,21 @@ fn other_tcx_programs_before_and_after_see_every_packet() {
         let sender = namespace.inside(|| Sender::new("v0").expect("a packet socket"));
         let more = format!("{EXACT}position = {position:?}\n");
         namespace.inside(|| {
-            let witness =
-                |place| [(v0, Egress), (v1, Ingress)].map(|(i, d)| Witness::tcx(&lab, i, d, place));
-            let earlier = witness(Place::Last);
+            let observer = |place| {
+                [(v0, Egress), (v1, Ingress)].map(|(i, d)| Observer::tcx(&lab, i, d, place))
+            };
+            let earlier = observer(ChainPosition::Last);
             let agent = Agent::start(&lab, &namespace, &config(BOTH, &more));
             send_burst(&sender, 100);
-            let later: Vec<Witness> = [Place::First, Place::Last]
+            let later: Vec<Observer> = [ChainPosition::First, ChainPosition::Last]
                 .into_iter()
-                .flat_map(witness)
+                .flat_map(observer)
                 .collect();
             send_burst(&sender, 200);
             let complete =
                 || earlier.iter().all(|w| w.seen() == 300) && later.iter().all(|w| w.seen() == 200);
             wait_for(SETTLED, complete);
-            let seen = |witnesses: &[Witness]| witnesses.iter().map(Witness::seen).collect();
+            let seen = |observers: &[Observer]| observers.iter().map(Observer::seen).collect();
             let (earlier_saw, later_saw): (Vec<_>, Vec<_>) = (seen(&earlier), seen(&later));
             assert_eq!(earlier_saw, [300, 300], "{position}");
             assert_eq!(later_saw, [200, 200, 200, 200], "{position}");
@@ -105,7 +106,7 @@ struct Clsact<'a> {
     namespace: &'a Namespace,
     sender: Sender,
     /// Far from ours, and where ours would be had it not come first.
-    theirs: [Witness; 2],
+    theirs: [Observer; 2],
 }
 
 impl<'a> Clsact<'a> {
@@ -117,7 +118,7 @@ impl<'a> Clsact<'a> {
             lab,
             namespace,
             sender: Sender::new("v0").expect("a packet socket"),
-            theirs: places.map(|place| Witness::clsact(lab, v0, Egress, place)),
+            theirs: places.map(|place| Observer::clsact(lab, v0, Egress, place)),
         }
     }
 
@@ -138,7 +139,7 @@ impl<'a> Clsact<'a> {
 
     /// A burst is seen by the filters of others, and counted by the agent.
     fn all_count(&self, agent: &Agent) {
-        let saw = || self.theirs.each_ref().map(Witness::seen);
+        let saw = || self.theirs.each_ref().map(Observer::seen);
         let before = (
             saw(),
             crossed(agent, "tx", "v0"),
@@ -165,7 +166,7 @@ fn a_clsact_filter_that_was_left_is_replaced_and_others_are_not_touched() {
         let wire = Clsact::new(&lab, &namespace);
         let one_each = vec![1, 1, 1, 1];
         let none = vec![0, 0, 0, 0];
-        let theirs = || assert_eq!(wire.filters("witness"), [0, 2, 0, 0]);
+        let theirs = || assert_eq!(wire.filters("observer"), [0, 2, 0, 0]);
 
         let agent = wire.start();
         let info = [("ifname", "v0"), ("attach", "clsact")];

@@ -14,7 +14,7 @@ pub mod kernel;
 pub mod lab;
 pub mod metrics;
 pub mod mmdb;
+pub mod observer;
 pub mod packet;
 pub mod prometheus;
 pub mod traffic;
-pub mod witness;

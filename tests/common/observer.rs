@@ -19,7 +19,7 @@ use super::lab::{Lab, run};
 const SOURCE: &str = r#"
 unsigned long long seen = 0;
 
-__attribute__((section("tcx/DIRECTION"), used)) int witness(void *skb)
+__attribute__((section("tcx/DIRECTION"), used)) int observer(void *skb)
 {
 	__sync_fetch_and_add(&seen, 1);
 	return -1;
@@ -30,13 +30,13 @@ char LICENSE[] __attribute__((section("license"), used)) = "GPL";
 
 /// Where in the chain of the hook.
 #[derive(Clone, Copy, Debug)]
-pub enum Place {
+pub enum ChainPosition {
     First,
     Last,
 }
 
 /// Detached when dropped: the hook before the object that holds its program.
-pub struct Witness {
+pub struct Observer {
     _hook: Attached,
     object: Object,
 }
@@ -55,15 +55,15 @@ impl Drop for Attached {
     }
 }
 
-impl Witness {
+impl Observer {
     /// On a hook of a device in this thread's network namespace.
-    pub fn tcx(lab: &Lab, ifindex: u32, direction: Direction, place: Place) -> Self {
+    pub fn tcx(lab: &Lab, ifindex: u32, direction: Direction, place: ChainPosition) -> Self {
         let object = load(lab, direction);
         let opts = libbpf_sys::bpf_tcx_opts {
             sz: size_of::<libbpf_sys::bpf_tcx_opts>() as libbpf_sys::size_t,
             flags: match place {
-                Place::First => libbpf_sys::BPF_F_BEFORE,
-                Place::Last => libbpf_sys::BPF_F_AFTER,
+                ChainPosition::First => libbpf_sys::BPF_F_BEFORE,
+                ChainPosition::Last => libbpf_sys::BPF_F_AFTER,
             },
             ..Default::default()
         };
@@ -125,7 +125,7 @@ impl Witness {
 
 fn load(lab: &Lab, direction: Direction) -> Object {
     let source = SOURCE.replace("DIRECTION", direction.name());
-    let source = lab.file(&format!("witness-{}.c", direction.name()), &source);
+    let source = lab.file(&format!("observer-{}.c", direction.name()), &source);
     let object = source.with_extension("o");
     run(Command::new("clang")
         .args(["-target", "bpf", "-O2", "-g", "-c"])
