@@ -8,8 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::accounting::{Accounting, Count, seen_ip};
 use common::agent::{Agent, EACH_PACKET, EXACT, config};
-use common::books::{Books, Count, crossed_ip};
 use common::flood::{FRAME_LEN, Flood, Flows};
 use common::lab::{Lab, Namespace, can_run, mac_of, wait_for};
 use common::metrics::Metrics;
@@ -23,11 +23,11 @@ const ALL_PACKETS: u64 = PACKETS as u64 * CPUS as u64;
 /// second.
 const ONE_SWEEP: Duration = Duration::from_millis(1_300);
 
-/// What was seen of one flood, from its begin until all is accounted.
+/// The result of one flood, from its start until all is accounted.
 struct Outcome {
     agent: Agent,
     metrics: Metrics,
-    books: Books,
+    accounting: Accounting,
     slowest_scrape: Duration,
     /// Resident memory: the most there was above that before.
     grown: u64,
@@ -75,8 +75,8 @@ impl Rig {
             while !flood.is_finished() {
                 let reply = agent.get("/metrics").expect("/metrics in the flood");
                 assert_eq!(reply.status, 200);
-                let books = Books::read(&Metrics::parse(&reply.body));
-                assert!(books.hold(), "{books:?}");
+                let accounting = Accounting::read(&Metrics::parse(&reply.body));
+                assert!(accounting.is_consistent(), "{accounting:?}");
                 slowest_scrape = slowest_scrape.max(reply.took);
                 grown = grown.max(agent.resident_memory().saturating_sub(memory_before));
                 scrapes += 1;
@@ -85,15 +85,15 @@ impl Rig {
         let rate = ALL_PACKETS as f64 / start.elapsed().as_secs_f64() / 1e6;
         thread::sleep(patience);
         let metrics = agent.scrape();
-        let books = Books::read(&metrics);
+        let accounting = Accounting::read(&metrics);
         println!(
             "{rate:.2} million packets a second, {scrapes} scrapes, slowest {slowest_scrape:?}, \
-             grew by {grown} bytes\n{books:?}"
+             grew by {grown} bytes\n{accounting:?}"
         );
         Outcome {
             agent,
             metrics,
-            books,
+            accounting,
             slowest_scrape,
             grown,
         }
@@ -102,26 +102,26 @@ impl Rig {
 
 impl Outcome {
     /// Both interfaces counted every packet, once.
-    fn all_crossed(&self) {
+    fn all_seen(&self) {
         for (device, hook) in [("lan0", "ingress"), ("wan0", "egress")] {
             let expected = Count {
                 packets: ALL_PACKETS,
                 bytes: ALL_PACKETS * FRAME_LEN as u64,
             };
-            let crossed = crossed_ip(&self.metrics, device, hook);
-            assert_eq!(crossed, expected, "{device} {hook}");
+            let seen = seen_ip(&self.metrics, device, hook);
+            assert_eq!(seen, expected, "{device} {hook}");
         }
     }
 
     /// Promise 3 in silence, at a sample rate of 1.
     fn all_accounted(&self) {
-        self.all_crossed();
-        assert_eq!(self.books.taken, self.books.crossed);
-        assert!(self.books.are_even(), "{:?}", self.books);
+        self.all_seen();
+        assert_eq!(self.accounting.sampled, self.accounting.seen);
+        assert!(self.accounting.is_balanced(), "{:?}", self.accounting);
     }
 
-    fn nothing_lost(&self) {
-        assert_eq!(self.books.lost, Count::default());
+    fn nothing_dropped(&self) {
+        assert_eq!(self.accounting.dropped, Count::default());
     }
 }
 
@@ -130,7 +130,7 @@ fn a_flood_of_a_thousand_flows_loses_nothing_with_default_settings() {
     let Some(rig) = Rig::new() else { return };
     let outcome = rig.flood(EXACT, Flows::Uniform(1_000), ONE_SWEEP);
     outcome.all_accounted();
-    outcome.nothing_lost();
+    outcome.nothing_dropped();
     outcome.agent.stop();
 }
 
@@ -138,11 +138,11 @@ fn a_flood_of_a_thousand_flows_loses_nothing_with_default_settings() {
 fn a_sampled_flood_is_accounted_with_default_settings() {
     let Some(rig) = Rig::new() else { return };
     let outcome = rig.flood("", Flows::Uniform(1_000), ONE_SWEEP);
-    outcome.all_crossed();
-    assert!(outcome.books.are_even(), "{:?}", outcome.books);
-    outcome.nothing_lost();
+    outcome.all_seen();
+    assert!(outcome.accounting.is_balanced(), "{:?}", outcome.accounting);
+    outcome.nothing_dropped();
     // 20,000 gaps, uniform on 1 to 199: their sum varies by 0.4 %
-    let share = outcome.books.crossed.packets as f64 / outcome.books.taken.packets as f64;
+    let share = outcome.accounting.seen.packets as f64 / outcome.accounting.sampled.packets as f64;
     assert!((97.0..103.0).contains(&share), "1 in {share}");
     outcome.agent.stop();
 }
@@ -175,9 +175,12 @@ fn a_flood_over_a_ring_that_is_too_small_is_forwarded_and_accounted() {
         });
         assert_eq!(received() - before, ALL_PACKETS, "forwarding suffered");
         outcome.all_accounted();
-        let (lost, taken) = (outcome.books.lost.packets, outcome.books.taken.packets);
-        assert!(lost > 0, "the ring was never full: no test");
-        assert!(lost < taken, "nothing got through");
+        let (dropped, sampled) = (
+            outcome.accounting.dropped.packets,
+            outcome.accounting.sampled.packets,
+        );
+        assert!(dropped > 0, "the ring was never full: no test");
+        assert!(dropped < sampled, "nothing got through");
         assert!(outcome.slowest_scrape < Duration::from_secs(2));
         assert!(outcome.grown < 16 << 20, "grew by {} bytes", outcome.grown);
         outcome.agent.stop();
@@ -193,8 +196,8 @@ fn a_flood_of_nothing_but_new_flows_is_accounted() {
     let records = outcome
         .metrics
         .sum("rfm_collector_dropped_events_total", &[]);
-    // a lost record is one packet here: the stream is what it says
-    assert_eq!(records, outcome.books.lost.packets);
+    // a dropped record is one packet here: the stream is what it says
+    assert_eq!(records, outcome.accounting.dropped.packets);
     assert!(outcome.grown < 64 << 20, "grew by {} bytes", outcome.grown);
     outcome.agent.stop();
 }

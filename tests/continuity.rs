@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use common::accounting::{SETTLED, of_hooks, seen_ip, settle};
 use common::agent::{Agent, EACH_PACKET, EXACT, config};
-use common::books::{SETTLED, crossed_ip, of_hooks, settle};
 use common::flood::pin_to;
 use common::kernel::{Kernel, Record};
 use common::lab::{Lab, Namespace, can_run, wait_for};
@@ -38,7 +38,7 @@ fn roaming_traffic(stop: &AtomicBool) {
 
 fn crossed_packets(agent: &Agent) -> (u64, u64) {
     let metrics = agent.scrape();
-    let packets = |device, hook| crossed_ip(&metrics, device, hook).packets;
+    let packets = |device, hook| seen_ip(&metrics, device, hook).packets;
     (packets("v0", "egress"), packets("v1", "ingress"))
 }
 

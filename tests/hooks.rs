@@ -8,8 +8,8 @@ use std::process::Child;
 use std::thread;
 use std::time::Duration;
 
+use common::accounting::{Count, SETTLED, of_hooks, settle};
 use common::agent::{Agent, EXACT, config, http_get};
-use common::books::{Count, SETTLED, of_hooks, settle};
 use common::flood::pin_to;
 use common::lab::{Lab, Namespace, can_run, end, run, wait_for};
 use common::observer::{ChainPosition, Observer, detach_tcx_links, tcx_programs};

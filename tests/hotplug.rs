@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::accounting::{SETTLED, seen_ip, settle_totals};
 use common::agent::{Agent, EXACT, config};
-use common::books::{SETTLED, crossed_ip, settle_totals};
 use common::lab::{Lab, Namespace, can_run, wait_for};
 use common::metrics::Metrics;
 use common::packet::{Sender, Tun};
@@ -60,7 +60,7 @@ fn wait_gone(agent: &Agent, device: &str) {
 
 /// Waits until so many packets were sent on the interface, and no more.
 fn wait_sent(agent: &Agent, device: &str, packets: u64) {
-    let sent = |m: &Metrics| crossed_ip(m, device, "egress").packets;
+    let sent = |m: &Metrics| seen_ip(m, device, "egress").packets;
     let (metrics, _) = agent.scrape_until(SETTLED, |m| sent(m) == packets);
     assert_eq!(sent(&metrics), packets, "{device}");
 }

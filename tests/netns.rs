@@ -7,8 +7,8 @@ mod common;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use common::accounting::{Count, SETTLED, of_device, of_hooks, seen_ip, settle};
 use common::agent::{Agent, EACH_PACKET, EXACT, config};
-use common::books::{Count, SETTLED, crossed_ip, of_device, of_hooks, settle};
 use common::cases::{self, Case, Expect, Link};
 use common::kernel::{Kernel, Record};
 use common::lab::{DeviceCounters, Lab, Namespace, can_run, ipv4, ipv6, wait_for};
@@ -163,7 +163,7 @@ fn flows_sum_to_the_interface_counters_under_real_traffic() {
         exchange(&a);
         let (metrics, lost) = settle(&agent, &["a0"]);
         assert_eq!(lost, Count::default(), "the ring is large enough for this");
-        let sent = crossed_ip(&metrics, "a0", "egress").bytes;
+        let sent = seen_ip(&metrics, "a0", "egress").bytes;
         assert!(sent > 400_000_000, "only {sent} bytes were sent");
         for direction in ["ingress", "egress"] {
             for proto in ["1", "6", "17", "58"] {

@@ -10,8 +10,8 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
+use common::accounting::{SETTLED, seen_ip, settle_totals};
 use common::agent::{Agent, EXACT, config};
-use common::books::{SETTLED, crossed_ip, settle_totals};
 use common::lab::{Lab, Namespace, can_run, wait_for};
 use common::metrics::Metrics;
 use common::packet::Sender;
@@ -39,7 +39,7 @@ fn send(namespace: &Namespace, device: &str, count: u16) {
 }
 
 fn sent(metrics: &Metrics, device: &str) -> u64 {
-    crossed_ip(metrics, device, "egress").packets
+    seen_ip(metrics, device, "egress").packets
 }
 
 fn successful(metrics: &Metrics) -> (f64, f64) {
@@ -93,7 +93,7 @@ fn interfaces_and_directions_follow_and_counters_go_on() {
     reload(&lab, &agent, &config(r#"["v0"]"#, EXACT));
     assert!(agent.scrape_until(SETTLED, |m| received(m).is_some()).1);
     send(&namespace, "v1", 4);
-    let came = |m: &Metrics| crossed_ip(m, "v0", "ingress").packets == 4;
+    let came = |m: &Metrics| seen_ip(m, "v0", "ingress").packets == 4;
     assert!(agent.scrape_until(SETTLED, came).1);
     settle_totals(&agent);
     agent.stop();

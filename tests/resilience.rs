@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::accounting::{Count, SETTLED, settle};
 use common::agent::{Agent, EXACT, PORT, config, http_get, refused};
-use common::books::{Count, SETTLED, settle};
 use common::http::raise_descriptor_limit;
 use common::lab::{Lab, can_run, end, wait_for};
 use common::metrics::Metrics;

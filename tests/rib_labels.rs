@@ -55,7 +55,7 @@ impl Rig {
         })
     }
 
-    /// The scrape after `count` packets from 203.0.113.1 to 192.0.2.1 are in the books.
+    /// The scrape after `count` packets from 203.0.113.1 to 192.0.2.1 are accounted.
     fn send(&mut self, source_port: u16, count: u64) -> Metrics {
         let frame = Frame::ethernet(SRC_MAC, DST_MAC)
             .ipv4([203, 0, 113, 1].into(), [192, 0, 2, 1].into())

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::accounting::{SETTLED, seen_ip, settle_totals};
 use common::agent::{Agent, EXACT, config};
-use common::books::{SETTLED, crossed_ip, settle_totals};
 use common::lab::{Lab, Namespace, can_run, run, try_run, wait_for};
 use common::metrics::Metrics;
 use common::packet::Sender;
@@ -187,7 +187,7 @@ fn works_on(lab: &Lab, namespace: &Namespace, agent: &Agent) {
     let attached = |m: &Metrics| m.get("rfm_interface_info", &labels).is_some();
     assert!(agent.scrape_until(SETTLED, attached).1, "{}", agent.log());
     namespace.inside(|| send_burst(&Sender::new("late0").expect("a packet socket"), 20));
-    let sent = |m: &Metrics| crossed_ip(m, "late0", "egress").packets == 20;
+    let sent = |m: &Metrics| seen_ip(m, "late0", "egress").packets == 20;
     assert!(agent.scrape_until(SETTLED, sent).1);
     settle_totals(agent);
     let prefix = "[[agent.enrich.prefix]]\nprefix = \"10.0.0.0/8\"\nasn = 1\n";

@@ -162,14 +162,18 @@ fn garbage_ends_no_thread_of_the_agent_and_leaves_nothing_behind() {
             !grown("process_threads") && !grown("process_open_fds")
         });
         let sent = rig.sent;
-        let books = |m: &Metrics| {
+        let accounting = |m: &Metrics| {
             let accounted = figure(m, "rfm_collector_accounted_packets_total");
             (accounted, figure(m, "rfm_collector_dropped_packets_total"))
         };
         // on a busy machine some may find the ring full
-        let all = |m: &Metrics| books(m).0 + books(m).1 == sent;
+        let all = |m: &Metrics| accounting(m).0 + accounting(m).1 == sent;
         let (metrics, reached) = rig.agent.scrape_until(PATIENCE, all);
-        assert!(reached, "accounted, lost: {:?} of {sent}", books(&metrics));
+        assert!(
+            reached,
+            "accounted, lost: {:?} of {sent}",
+            accounting(&metrics)
+        );
         let back = wait_for(PATIENCE, || rig.agent.resident_memory() < before + SLACK);
         assert!(back, "{} of {before}", rig.agent.resident_memory());
         assert_eq!(rig.agent.get("/healthz").expect("an answer").status, 200);

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use crate::common::accounting::SETTLED;
 use crate::common::agent::{Agent, config};
-use crate::common::books::SETTLED;
 use crate::common::frames::Frame;
 use crate::common::lab::{Lab, Namespace, mac_of, wait_for};
 use crate::common::metrics::Metrics;

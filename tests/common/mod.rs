@@ -4,8 +4,8 @@
 // each test binary uses another part of it
 #![allow(dead_code)]
 
+pub mod accounting;
 pub mod agent;
-pub mod books;
 pub mod cases;
 pub mod flood;
 pub mod frames;

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use super::books::SETTLED;
+use super::accounting::SETTLED;
 use super::cases::{DST_MAC, DST4, SRC_MAC, SRC4};
 use super::frames::Frame;
 use super::lab::{Lab, Namespace, ipv4, ipv6, wait_for};

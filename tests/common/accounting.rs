@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Promise 3, read off a scrape: what crossed, what was taken of it, and where that is now.
+//! The accounting of a scrape: packets seen and sampled, and how many of those are in flows or dropped.
 
 use super::agent::Agent;
 use super::lab::DeviceCounters;
@@ -56,107 +56,107 @@ impl Sub for Count {
 
 /// Over all interfaces and directions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Books {
+pub struct Accounting {
     /// IPv4 and IPv6.
-    pub crossed: Count,
-    pub taken: Count,
+    pub seen: Count,
+    pub sampled: Count,
     pub accounted: Count,
-    pub lost: Count,
+    pub dropped: Count,
 }
 
-impl Books {
+impl Accounting {
     pub fn read(metrics: &Metrics) -> Self {
-        let crossed = |name| {
+        let seen = |name| {
             let of = |family| Count::read(metrics, name, &[("family", family)]);
             of("ipv4") + of("ipv6")
         };
         Self {
-            crossed: crossed("rfm_interface_rx_*_total") + crossed("rfm_interface_tx_*_total"),
-            taken: Count::read(metrics, "rfm_interface_sampled_*_total", &[]),
+            seen: seen("rfm_interface_rx_*_total") + seen("rfm_interface_tx_*_total"),
+            sampled: Count::read(metrics, "rfm_interface_sampled_*_total", &[]),
             accounted: Count::read(metrics, "rfm_collector_accounted_*_total", &[]),
-            lost: Count::read(metrics, "rfm_collector_dropped_*_total", &[]),
+            dropped: Count::read(metrics, "rfm_collector_dropped_*_total", &[]),
         }
     }
 
-    /// What must hold at any moment.
-    pub fn hold(&self) -> bool {
-        (self.accounted + self.lost).at_most(self.taken)
+    /// Holds at any moment.
+    pub fn is_consistent(&self) -> bool {
+        (self.accounted + self.dropped).at_most(self.sampled)
     }
 
-    /// What must hold in silence.
-    pub fn are_even(&self) -> bool {
-        self.accounted + self.lost == self.taken
+    /// Holds when no packet is on its way.
+    pub fn is_balanced(&self) -> bool {
+        self.accounted + self.dropped == self.sampled
     }
 }
 
 /// IPv4 and IPv6 of one hook.
-pub fn crossed_ip(metrics: &Metrics, device: &str, hook: &str) -> Count {
+pub fn seen_ip(metrics: &Metrics, device: &str, hook: &str) -> Count {
     let way = if hook == "ingress" { "rx" } else { "tx" };
     let name = format!("rfm_interface_{way}_*_total");
     let of = |family| Count::read(metrics, &name, &[("ifname", device), ("family", family)]);
     of("ipv4") + of("ipv6")
 }
 
-/// At a sample rate of 1 what crossed is what was taken, on each hook, and what is in flows, but for
-/// what was lost, which is told. Returns what was lost.
+/// Checks that each hook sampled all that it has seen, at a sample rate of 1, and that flows contain it except
+/// for the dropped part. Returns the dropped part.
 pub fn accounted(metrics: &Metrics, devices: &[&str]) -> Result<Count, String> {
-    let books = Books::read(metrics);
+    let accounting = Accounting::read(metrics);
     let mut flows = Count::default();
     for device in devices {
         for hook in ["ingress", "egress"] {
             let labels = [("ifname", *device), ("direction", hook)];
-            let crossed = crossed_ip(metrics, device, hook);
-            let taken = Count::read(metrics, "rfm_interface_sampled_*_total", &labels);
-            if crossed != taken {
+            let seen = seen_ip(metrics, device, hook);
+            let sampled = Count::read(metrics, "rfm_interface_sampled_*_total", &labels);
+            if seen != sampled {
                 return Err(format!(
-                    "{device} {hook}: {crossed:?} crossed, {taken:?} taken"
+                    "{device} {hook}: {seen:?} seen, {sampled:?} sampled"
                 ));
             }
             let of_hook = Count::read(metrics, "rfm_flow_*_total", &labels);
-            if books.lost == Count::default() && of_hook != crossed {
+            if accounting.dropped == Count::default() && of_hook != seen {
                 return Err(format!(
-                    "{device} {hook}: {crossed:?} crossed, {of_hook:?} in flows"
+                    "{device} {hook}: {seen:?} seen, {of_hook:?} in flows"
                 ));
             }
             flows = flows + of_hook;
         }
     }
-    match books.are_even() && flows == books.accounted {
-        true => Ok(books.lost),
-        false => Err(format!("{flows:?} in flows, {books:?}")),
+    match accounting.is_balanced() && flows == accounting.accounted {
+        true => Ok(accounting.dropped),
+        false => Err(format!("{flows:?} in flows, {accounting:?}")),
     }
 }
 
-/// Waits until all is accounted; the scrape that says so, and what was lost.
+/// Waits until all is accounted; returns that scrape and the dropped part.
 pub fn settle(agent: &Agent, devices: &[&str]) -> (Metrics, Count) {
     let (metrics, _) = agent.scrape_until(SETTLED, |m| accounted(m, devices).is_ok());
-    let lost = accounted(&metrics, devices).unwrap_or_else(|e| panic!("{e}"));
-    (metrics, lost)
+    let dropped = accounted(&metrics, devices).unwrap_or_else(|e| panic!("{e}"));
+    (metrics, dropped)
 }
 
-/// Waits until all that was taken, on interfaces that are or were, is accounted or lost; the scrape that
-/// says so.
+/// Waits until all that was sampled, on present and former interfaces, is accounted or dropped; returns that
+/// scrape.
 pub fn settle_totals(agent: &Agent) -> Metrics {
     let totals = |m: &Metrics| {
         let of = |what| Count::read(m, &format!("rfm_collector_{what}_*_total"), &[]);
         (of("sampled"), of("accounted") + of("dropped"))
     };
     let (metrics, _) = agent.scrape_until(SETTLED, |m| {
-        let (taken, arrived) = totals(m);
-        assert!(arrived.at_most(taken), "{arrived:?} of {taken:?}");
-        taken == arrived
+        let (sampled, arrived) = totals(m);
+        assert!(arrived.at_most(sampled), "{arrived:?} of {sampled:?}");
+        sampled == arrived
     });
-    let (taken, arrived) = totals(&metrics);
-    assert_eq!(taken, arrived, "{}", agent.log());
+    let (sampled, arrived) = totals(&metrics);
+    assert_eq!(sampled, arrived, "{}", agent.log());
     metrics
 }
 
-/// Our counters of one device, as the device counts.
+/// rfm's counters of one device, in the terms of the device.
 pub fn of_hooks(metrics: &Metrics, device: &str) -> DeviceCounters {
     counters(metrics, "rfm_interface", device)
 }
 
-/// The device's own counters, as we show them.
+/// The device's own counters, as rfm shows them.
 pub fn of_device(metrics: &Metrics, device: &str) -> DeviceCounters {
     counters(metrics, "rfm_interface_device", device)
 }
