@@ -2,23 +2,23 @@
 //! Labels of live traffic as routers tell them: BMP messages on one side of the agent, packets on the
 //! other.
 
-mod common;
 #[allow(dead_code)]
-#[path = "bmp/craft.rs"]
-mod craft;
+#[path = "bmp/builders.rs"]
+mod builders;
+mod common;
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::thread::sleep;
 use std::time::Duration;
 
+use builders::{initiation, peer};
 use common::agent::{Agent, EACH_PACKET, config};
 use common::cases::{DST_MAC, SRC_MAC};
 use common::frames::Frame;
 use common::lab::{Lab, Namespace, can_run, try_run};
 use common::metrics::Metrics;
 use common::packet::Sender;
-use craft::{initiation, peer};
 
 const BMP: u16 = 11_019;
 const SETTLED: Duration = Duration::from_secs(5);

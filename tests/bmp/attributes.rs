@@ -3,7 +3,7 @@
 
 use rfm::enrich::rib::{Attributes, Settings};
 
-use crate::craft::*;
+use crate::builders::*;
 
 const PREFIX: &str = "198.51.100.0/24";
 const ID: [u8; 4] = [10, 0, 0, 9];

@@ -13,7 +13,7 @@ use rfm::firewall::blackhole::Blackholes;
 use rfm::firewall::worker::Blackholes as _;
 
 use crate::agent::{Agent, wait};
-use crate::craft::*;
+use crate::builders::*;
 
 const BLACKHOLE: u32 = 0xffff_029a;
 const OWN: u32 = 64500 << 16 | 666;

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use proptest::prelude::*;
 
-use crate::craft::*;
+use crate::builders::*;
 
 const PREFIX: &str = "198.51.100.0/24";
 const ADDRESS: &str = "198.51.100.1";

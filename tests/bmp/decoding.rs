@@ -4,7 +4,7 @@
 
 use rfm::enrich::bmp::{IgnoredFamily, SessionStats};
 
-use crate::craft::*;
+use crate::builders::*;
 
 const PREFIX: &str = "198.51.100.0/24";
 const ADDRESS: &str = "198.51.100.1";

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use rfm::enrich::rib::{Age, Explained, Prefix, Step, TableId};
 
-use crate::craft::*;
+use crate::builders::*;
 
 const ADDRESS: &str = "198.51.100.7";
 

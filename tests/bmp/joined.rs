@@ -16,7 +16,7 @@ use rfm::flow::worker::Knowledge;
 use rfm::interfaces::Interfaces;
 use rfm::types::flow::{Direction, Family, FlowKey};
 
-use crate::craft::*;
+use crate::builders::*;
 
 /// In no VRF.
 const PLAIN: u32 = 1;

@@ -3,7 +3,7 @@
 
 use rfm::enrich::rib::{Settings, TableId};
 
-use crate::craft::*;
+use crate::builders::*;
 
 /// A router with these peers up.
 fn lab(peers: &[Peer]) -> (Lab, usize) {

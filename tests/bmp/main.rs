@@ -4,8 +4,8 @@
 mod agent;
 mod attributes;
 mod blackhole;
+mod builders;
 mod captures;
-mod craft;
 mod data;
 mod decision;
 mod decoding;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use rfm::enrich::rib::TableId;
 
-use crate::craft::*;
+use crate::builders::*;
 
 const PREFIXES: [&str; 6] = [
     "0.0.0.0/0",

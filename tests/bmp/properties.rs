@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
 
-use crate::craft::*;
+use crate::builders::*;
 
 /// Prefixes that nest, below and above the length from which the table goes another way.
 const PREFIXES: [&str; 8] = [

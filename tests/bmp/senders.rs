@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Ways of their own that senders have.
 
-use crate::craft::*;
+use crate::builders::*;
 
 /// The lab with a session from a router that calls and describes itself so, and peer 1 and an internal
 /// one up.

@@ -10,7 +10,7 @@ use rfm::errors::Subsystem;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use crate::agent::{Agent, wait};
-use crate::craft::*;
+use crate::builders::*;
 use crate::data::{CAPTURES, capture, messages};
 use crate::model::Model;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Sessions that end, and routers that come back.
 
-use crate::craft::*;
+use crate::builders::*;
 
 const PREFIX: &str = "198.51.100.0/24";
 const OTHER: &str = "203.0.113.0/24";

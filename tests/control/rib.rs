@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::builders::{POST, Said, initiation, peer};
 use crate::common::agent::Agent;
 use crate::common::lab::{Lab, can_run, wait_for};
-use crate::craft::{POST, Said, initiation, peer};
 use crate::kit::{Folder, Rig, config};
 
 #[test]

@@ -6,8 +6,8 @@
 mod common;
 
 #[allow(dead_code)]
-#[path = "../bmp/craft.rs"]
-mod craft;
+#[path = "../bmp/builders.rs"]
+mod builders;
 
 mod decode;
 mod faults;

@@ -6,13 +6,13 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::Duration;
 
+use super::builders::{initiation, peer};
 use super::common::agent::{Agent, config};
 use super::common::cases::{DST_MAC, DST4, SRC_MAC, SRC4};
 use super::common::frames::Frame;
 use super::common::lab::{Lab, Namespace, can_run, ipv4, mac_of, wait_for};
 use super::common::metrics::Metrics;
 use super::common::packet::Sender;
-use super::craft::{initiation, peer};
 use super::rig::Listener;
 
 const SETTLED: Duration = Duration::from_secs(15);
