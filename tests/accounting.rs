@@ -37,14 +37,14 @@ struct Outcome {
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// A router, and an agent that watches both of its sides.
-struct Rig {
+struct Fixture {
     _turn: MutexGuard<'static, ()>,
     lab: Lab,
     router: Namespace,
     far: Namespace,
 }
 
-impl Rig {
+impl Fixture {
     fn new() -> Option<Self> {
         if !can_run(&["ip", "sysctl", "clang"]) {
             return None;
@@ -127,8 +127,10 @@ impl Outcome {
 
 #[test]
 fn a_flood_of_a_thousand_flows_loses_nothing_with_default_settings() {
-    let Some(rig) = Rig::new() else { return };
-    let outcome = rig.flood(EXACT, Flows::Uniform(1_000), ONE_SWEEP);
+    let Some(fixture) = Fixture::new() else {
+        return;
+    };
+    let outcome = fixture.flood(EXACT, Flows::Uniform(1_000), ONE_SWEEP);
     outcome.all_accounted();
     outcome.nothing_dropped();
     outcome.agent.stop();
@@ -136,8 +138,10 @@ fn a_flood_of_a_thousand_flows_loses_nothing_with_default_settings() {
 
 #[test]
 fn a_sampled_flood_is_accounted_with_default_settings() {
-    let Some(rig) = Rig::new() else { return };
-    let outcome = rig.flood("", Flows::Uniform(1_000), ONE_SWEEP);
+    let Some(fixture) = Fixture::new() else {
+        return;
+    };
+    let outcome = fixture.flood("", Flows::Uniform(1_000), ONE_SWEEP);
     outcome.all_seen();
     assert!(outcome.accounting.is_balanced(), "{:?}", outcome.accounting);
     outcome.nothing_dropped();
@@ -149,9 +153,11 @@ fn a_sampled_flood_is_accounted_with_default_settings() {
 
 #[test]
 fn a_flood_over_a_flow_table_that_is_too_small_is_accounted() {
-    let Some(rig) = Rig::new() else { return };
+    let Some(fixture) = Fixture::new() else {
+        return;
+    };
     let more = format!("{EXACT}[agent.collector]\nmax_flows = 16\n");
-    let outcome = rig.flood(&more, Flows::Uniform(1_000), ONE_SWEEP);
+    let outcome = fixture.flood(&more, Flows::Uniform(1_000), ONE_SWEEP);
     outcome.all_accounted();
     let metrics = &outcome.metrics;
     assert!(metrics.sum("rfm_collector_active_flows", &[]) <= 16);
@@ -164,12 +170,14 @@ fn a_flood_over_a_flow_table_that_is_too_small_is_accounted() {
 /// 16,384 records of two CPUs take a second more than a sweep does.
 #[test]
 fn a_flood_over_a_ring_that_is_too_small_is_forwarded_and_accounted() {
-    let Some(rig) = Rig::new() else { return };
+    let Some(fixture) = Fixture::new() else {
+        return;
+    };
     for (bpf, sweeps) in [(EACH_PACKET, 1), (EXACT, 3)] {
         let more = format!("{bpf}ring_buf_size = 4096\n[agent.collector]\nmax_flows = 1024\n");
-        let received = || rig.far.device_counters("sink0").rx_packets;
+        let received = || fixture.far.device_counters("sink0").rx_packets;
         let before = received();
-        let outcome = rig.flood(&more, Flows::Uniform(65_536), ONE_SWEEP * sweeps);
+        let outcome = fixture.flood(&more, Flows::Uniform(65_536), ONE_SWEEP * sweeps);
         wait_for(Duration::from_secs(1), || {
             received() - before == ALL_PACKETS
         });
@@ -190,8 +198,10 @@ fn a_flood_over_a_ring_that_is_too_small_is_forwarded_and_accounted() {
 /// Each packet a new flow: the cache never hits, and evicts for each.
 #[test]
 fn a_flood_of_nothing_but_new_flows_is_accounted() {
-    let Some(rig) = Rig::new() else { return };
-    let outcome = rig.flood(EXACT, Flows::AllNew, ONE_SWEEP);
+    let Some(fixture) = Fixture::new() else {
+        return;
+    };
+    let outcome = fixture.flood(EXACT, Flows::AllNew, ONE_SWEEP);
     outcome.all_accounted();
     let records = outcome
         .metrics

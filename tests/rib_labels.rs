@@ -29,14 +29,14 @@ const LABELS: &str = "labels = [\"ifname\", \"direction\", \"src_asn\", \"src_pe
                       \"dst_asn\", \"dst_peer_asn\"]\n";
 
 /// An agent that watches `v0` and listens for BMP, and what sends on `v0`.
-struct Rig {
+struct Fixture {
     agent: Agent,
     namespace: Namespace,
     sender: Sender,
     sent: u64,
 }
 
-impl Rig {
+impl Fixture {
     fn start(lab: &Lab, namespace: &Namespace, more: &str) -> Self {
         let bmp = format!("[agent.enrich.rib.bmp]\nhost = \"127.0.0.1\"\n{more}");
         let config = config(r#"["v0"]"#, &format!("{EACH_PACKET}{bmp}")) + LABELS;
@@ -91,10 +91,10 @@ fn labels_follow_the_routes_within_a_second() {
     }
     let lab = Lab::new();
     let namespace = lab.wire();
-    let mut rig = Rig::start(&lab, &namespace, "stale_time = \"3s\"\n");
+    let mut fixture = Fixture::start(&lab, &namespace, "stale_time = \"3s\"\n");
     let prefix = "203.0.113.0/24";
     let begin = [initiation("near"), peer(1).up(), peer(2).up()].concat();
-    let mut router = rig.connect();
+    let mut router = fixture.connect();
     router.write_all(&begin).expect("sent");
 
     // what is sent, and the origin and neighbour from then on
@@ -112,8 +112,8 @@ fn labels_follow_the_routes_within_a_second() {
         router.write_all(message).expect("sent");
         sleep(LAG);
         // a flow that goes on, and a new one
-        rig.send(1000, n);
-        let metrics = rig.send(2000 + n as u16, 1);
+        fixture.send(1000, n);
+        let metrics = fixture.send(2000 + n as u16, 1);
         *expected.entry((*asn, *neighbour)).or_insert(0) += n + 1;
         for (&(asn, neighbour), &packets) in &expected {
             assert_eq!(of_source(&metrics, asn, neighbour), packets, "step {n}");
@@ -125,7 +125,7 @@ fn labels_follow_the_routes_within_a_second() {
     }
 
     let name = [("router", "127.0.0.1 near")];
-    let metrics = rig.agent.scrape();
+    let metrics = fixture.agent.scrape();
     assert_eq!(metrics.get("rfm_bmp_session_up", &name), Some(1.0));
     assert_eq!(metrics.get("rfm_bmp_peers", &[]), Some(1.0));
     assert_eq!(metrics.get("rfm_bmp_updates_total", &name), Some(4.0));
@@ -137,7 +137,7 @@ fn labels_follow_the_routes_within_a_second() {
     // the router is gone: its routes stay for a while, and then no more
     drop(router);
     sleep(LAG);
-    let metrics = rig.send(1000, 10);
+    let metrics = fixture.send(1000, 10);
     assert_eq!(
         of_source(&metrics, "2", "65002"),
         expected[&("2", "65002")] + 10
@@ -150,17 +150,17 @@ fn labels_follow_the_routes_within_a_second() {
     );
     sleep(Duration::from_secs(3) + LAG);
     let before = of_source(&metrics, "", "");
-    let metrics = rig.send(1000, 5);
+    let metrics = fixture.send(1000, 5);
     assert_eq!(of_source(&metrics, "", ""), before + 5);
 
     // and back
-    let mut router = rig.connect();
+    let mut router = fixture.connect();
     let again = [begin, peer(1).announce(prefix, &[65001, 9])].concat();
     router.write_all(&again).expect("sent");
     sleep(LAG);
-    let metrics = rig.send(1000, 5);
+    let metrics = fixture.send(1000, 5);
     assert_eq!(of_source(&metrics, "9", "65001"), 5);
-    rig.agent.stop();
+    fixture.agent.stop();
 }
 
 #[test]
@@ -181,16 +181,16 @@ fn traffic_of_a_vrf_has_no_label_of_the_global_table() {
         namespace.ip("link add red type vrf table 10");
         namespace.ip("link set red up");
         namespace.ip("link set v0 master red");
-        let mut rig = Rig::start(&lab, &namespace, vrf);
-        let mut router = rig.connect();
+        let mut fixture = Fixture::start(&lab, &namespace, vrf);
+        let mut router = fixture.connect();
         let route = peer(1).announce("203.0.113.0/24", &[65001, 1]);
         let bytes = [initiation("near"), peer(1).up(), route].concat();
         router.write_all(&bytes).expect("sent");
         sleep(LAG);
-        let metrics = rig.send(1000, 3);
+        let metrics = fixture.send(1000, 3);
         assert_eq!(of_source(&metrics, expected.0, expected.1), 3, "{vrf}");
         // it stops with a session open
-        rig.agent.stop();
+        fixture.agent.stop();
     }
 }
 

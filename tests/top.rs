@@ -3,9 +3,9 @@
 //! ends.
 
 mod common;
-#[path = "control/kit.rs"]
+#[path = "control/harness.rs"]
 #[allow(dead_code, reason = "the tests of the socket use more of it")]
-mod kit;
+mod harness;
 
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,7 +14,7 @@ use std::time::Duration;
 use common::lab::{can_run, run, try_run, wait_for};
 use common::packet::Sender;
 use common::traffic::small_frame;
-use kit::Rig;
+use harness::Fixture;
 use rustix::process::{Pid, Signal, kill_process};
 
 const TOOLS: [&str; 3] = ["ip", "sysctl", "tmux"];
@@ -103,16 +103,16 @@ impl Drop for Terminal {
     }
 }
 
-fn top(rig: &Rig) -> String {
+fn top(fixture: &Fixture) -> String {
     format!(
         "{} top --socket {}",
         env!("CARGO_BIN_EXE_rfm"),
-        rig.socket().display()
+        fixture.socket().display()
     )
 }
 
-fn traffic(rig: &Rig) {
-    rig.namespace.inside(|| {
+fn traffic(fixture: &Fixture) {
+    fixture.namespace.inside(|| {
         let sender = Sender::new("v0").expect("a packet socket");
         for _ in 0..200 {
             sender.send(&small_frame(7), 0).expect("sent");
@@ -125,10 +125,10 @@ fn it_shows_what_crosses_and_obeys_keys() {
     if !can_run(&TOOLS) {
         return;
     }
-    let rig = Rig::new("");
-    rig.namespace.ip("link set v1 alias uplink");
-    traffic(&rig);
-    let terminal = Terminal::new(&top(&rig), "LANG=C.UTF-8");
+    let fixture = Fixture::new("");
+    fixture.namespace.ip("link set v1 alias uplink");
+    traffic(&fixture);
+    let terminal = Terminal::new(&top(&fixture), "LANG=C.UTF-8");
     terminal.wait_for("v1 uplink");
     terminal.wait_for("8.0.0.1:7");
     terminal.wait_for("12.0 kB");
@@ -152,9 +152,9 @@ fn the_terminal_is_clean_after_every_end() {
     if !can_run(&TOOLS) {
         return;
     }
-    let rig = Rig::new("");
+    let fixture = Fixture::new("");
     let start = || {
-        let terminal = Terminal::new(&top(&rig), "LANG=C.UTF-8");
+        let terminal = Terminal::new(&top(&fixture), "LANG=C.UTF-8");
         terminal.wait_for("every packet");
         terminal
     };
@@ -167,7 +167,7 @@ fn the_terminal_is_clean_after_every_end() {
         terminal.assert_clean("0");
     }
     let terminal = start();
-    let Rig { agent, .. } = rig;
+    let Fixture { agent, .. } = fixture;
     agent.kill();
     terminal.wait_for("no agent answers on");
     let gone = wait_for(Duration::from_secs(20), || {
@@ -184,13 +184,13 @@ fn a_closed_terminal_ends_it_with_exit_code_0() {
     if !can_run(&TOOLS) {
         return;
     }
-    let rig = Rig::new("");
+    let fixture = Fixture::new("");
     for (name, wrapper) in [("hangup", ""), ("silent", "setsid -w ")] {
-        let status = rig.folder.0.join(name);
+        let status = fixture.folder.0.join(name);
         // the shell survives the hangup and stores the exit code
         let line = format!(
             "trap '' HUP; {wrapper}{}; echo $? >{}",
-            top(&rig),
+            top(&fixture),
             status.display()
         );
         let terminal = Terminal::new(&line, "LANG=C.UTF-8");
@@ -214,8 +214,8 @@ fn client_commands_survive_a_closed_pipe() {
     if !can_run(&TOOLS) {
         return;
     }
-    let rig = Rig::new("");
-    let socket = rig.socket().display().to_string();
+    let fixture = Fixture::new("");
+    let socket = fixture.socket().display().to_string();
     for arguments in [
         &["status"][..],
         &["status", "--json"],
@@ -258,10 +258,10 @@ fn plain_terminals_are_served_or_told() {
     if !can_run(&TOOLS) {
         return;
     }
-    let rig = Rig::new("");
-    traffic(&rig);
+    let fixture = Fixture::new("");
+    traffic(&fixture);
     // no colour, no UTF-8
-    let terminal = Terminal::new(&top(&rig), "TERM=vt100 LC_ALL=C LANG=C");
+    let terminal = Terminal::new(&top(&fixture), "TERM=vt100 LC_ALL=C LANG=C");
     terminal.wait_for("8.0.0.1:7");
     assert!(terminal.screen().is_ascii(), "{}", terminal.screen());
     let colours = run(terminal.tmux().args(["capture-pane", "-p", "-e"]));
@@ -272,11 +272,11 @@ fn plain_terminals_are_served_or_told() {
     terminal.keys(&["q"]);
     terminal.assert_clean("0");
 
-    let terminal = Terminal::new(&top(&rig), "TERM=dumb");
+    let terminal = Terminal::new(&top(&fixture), "TERM=dumb");
     terminal.assert_clean("1");
     assert!(terminal.screen().contains("cannot be drawn on"));
 
-    let socket = rig.folder.0.join("other.sock");
+    let socket = fixture.folder.0.join("other.sock");
     let line = format!(
         "{} top --socket {}",
         env!("CARGO_BIN_EXE_rfm"),

@@ -85,14 +85,14 @@ fn garbage_leaves_nothing_in_the_rib() {
 }
 
 /// The whole agent, which also looks up addresses of traffic meanwhile.
-struct Rig {
+struct Fixture {
     agent: Agent,
     namespace: Namespace,
     sender: Sender,
     sent: u64,
 }
 
-impl Rig {
+impl Fixture {
     fn start(lab: &Lab) -> Self {
         let namespace = lab.wire();
         let more = format!(
@@ -138,49 +138,54 @@ fn garbage_ends_no_thread_of_the_agent_and_leaves_nothing_behind() {
         return;
     }
     let lab = Lab::new();
-    let mut rig = Rig::start(&lab);
-    let idle = rig.agent.scrape();
+    let mut fixture = Fixture::start(&lab);
+    let idle = fixture.agent.scrape();
     let figure = |m: &Metrics, name: &str| m.sum(name, &[]);
     with_captures(|random, captures| {
         let (start, length) = (Instant::now(), length());
         let mut before = 0;
         while start.elapsed() < length {
-            rig.connect(&connection(random, captures));
-            (0..5).for_each(|_| rig.send_packet(random));
+            fixture.connect(&connection(random, captures));
+            (0..5).for_each(|_| fixture.send_packet(random));
             // the first tenth fills tables that stay
             if before == 0 && start.elapsed() > length / 10 {
-                before = rig.agent.resident_memory();
+                before = fixture.agent.resident_memory();
             }
         }
-        let metrics = rig.until("sessions and routes are gone", |m| {
+        let metrics = fixture.until("sessions and routes are gone", |m| {
             figure(m, "rfm_bmp_sessions") + figure(m, "rfm_rib_routes") == 0
         });
         assert!(figure(&metrics, "rfm_bmp_updates_total") > 1000);
         assert!(figure(&metrics, "rfm_bmp_errors_total") > 100);
-        rig.until("no thread and no socket more", |m| {
+        fixture.until("no thread and no socket more", |m| {
             let grown = |name| figure(m, name) > figure(&idle, name);
             !grown("process_threads") && !grown("process_open_fds")
         });
-        let sent = rig.sent;
+        let sent = fixture.sent;
         let accounting = |m: &Metrics| {
             let accounted = figure(m, "rfm_collector_accounted_packets_total");
             (accounted, figure(m, "rfm_collector_dropped_packets_total"))
         };
         // on a busy machine some may find the ring full
         let all = |m: &Metrics| accounting(m).0 + accounting(m).1 == sent;
-        let (metrics, reached) = rig.agent.scrape_until(PATIENCE, all);
+        let (metrics, reached) = fixture.agent.scrape_until(PATIENCE, all);
         assert!(
             reached,
             "accounted, lost: {:?} of {sent}",
             accounting(&metrics)
         );
-        let back = wait_for(PATIENCE, || rig.agent.resident_memory() < before + SLACK);
-        assert!(back, "{} of {before}", rig.agent.resident_memory());
-        assert_eq!(rig.agent.get("/healthz").expect("an answer").status, 200);
+        let back = wait_for(PATIENCE, || {
+            fixture.agent.resident_memory() < before + SLACK
+        });
+        assert!(back, "{} of {before}", fixture.agent.resident_memory());
+        assert_eq!(
+            fixture.agent.get("/healthz").expect("an answer").status,
+            200
+        );
 
         // and the next router is served
-        rig.connect(&capture(CAPTURES[0]));
-        rig.until("routes again", |m| figure(m, "rfm_rib_routes") > 0);
+        fixture.connect(&capture(CAPTURES[0]));
+        fixture.until("routes again", |m| figure(m, "rfm_rib_routes") > 0);
     });
-    rig.agent.stop();
+    fixture.agent.stop();
 }

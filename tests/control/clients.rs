@@ -7,20 +7,20 @@ use std::time::{Duration, Instant};
 
 use crate::common::http::raise_descriptor_limit;
 use crate::common::lab::can_run;
-use crate::kit::{Rig, ask};
+use crate::harness::{Fixture, ask};
 
 /// The agent answers on the socket and by HTTP, soon.
-fn answers(rig: &Rig) {
+fn answers(fixture: &Fixture) {
     let start = Instant::now();
-    let (status, body) = rig.get("/v1/status");
+    let (status, body) = fixture.get("/v1/status");
     assert_eq!((status, &body["healthy"]), (200, &true.into()));
-    rig.agent.scrape();
+    fixture.agent.scrape();
     let took = start.elapsed();
     assert!(took < Duration::from_secs(3), "{took:?}");
 }
 
-fn connect(rig: &Rig) -> UnixStream {
-    let stream = UnixStream::connect(rig.socket()).expect("the socket is open");
+fn connect(fixture: &Fixture) -> UnixStream {
+    let stream = UnixStream::connect(fixture.socket()).expect("the socket is open");
     let timeout = Some(Duration::from_secs(20));
     stream.set_read_timeout(timeout).expect("set");
     stream
@@ -31,7 +31,7 @@ fn garbage_is_answered_or_dropped() {
     if !can_run(&["ip", "sysctl"]) {
         return;
     }
-    let rig = Rig::new("");
+    let fixture = Fixture::new("");
     let long = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(100_000));
     let header = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "a".repeat(100_000));
     let body = "x".repeat(5000);
@@ -56,7 +56,7 @@ fn garbage_is_answered_or_dropped() {
         ),
     ];
     for (request, expected) in requests {
-        let mut stream = connect(&rig);
+        let mut stream = connect(&fixture);
         // it may close before all is sent
         let _ = stream.write_all(request);
         let mut reply = Vec::new();
@@ -69,13 +69,13 @@ fn garbage_is_answered_or_dropped() {
             "{shown}: {text}"
         );
     }
-    let (status, reply) = ask(&rig.socket(), &large).expect("an answer");
+    let (status, reply) = ask(&fixture.socket(), &large).expect("an answer");
     assert_eq!(
         (status, reply["error"].as_str()),
         (413, Some("payload too large"))
     );
-    answers(&rig);
-    let errors = rig.agent.scrape();
+    answers(&fixture);
+    let errors = fixture.agent.scrape();
     assert!(errors.sum("rfm_errors_total", &[("subsystem", "control")]) > 0);
 }
 
@@ -84,12 +84,12 @@ fn the_slow_are_cut_and_stop_nobody() {
     if !can_run(&["ip", "sysctl"]) {
         return;
     }
-    let rig = Rig::new("");
+    let fixture = Fixture::new("");
     let start = Instant::now();
-    let mut silent: Vec<_> = (0..20).map(|_| connect(&rig)).collect();
-    let mut dripping = connect(&rig);
+    let mut silent: Vec<_> = (0..20).map(|_| connect(&fixture)).collect();
+    let mut dripping = connect(&fixture);
     // asks for much and takes nothing
-    let mut greedy = connect(&rig);
+    let mut greedy = connect(&fixture);
     for _ in 0..200 {
         greedy
             .write_all(b"GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -97,7 +97,7 @@ fn the_slow_are_cut_and_stop_nobody() {
     }
     let mut cut = None;
     for byte in b"GET /v1/status HTTP/1.1\r\n".iter().cycle() {
-        answers(&rig);
+        answers(&fixture);
         std::thread::sleep(Duration::from_millis(300));
         if dripping.write_all(&[*byte]).is_err() {
             cut = Some(start.elapsed());
@@ -112,7 +112,7 @@ fn the_slow_are_cut_and_stop_nobody() {
         stream.read_to_end(&mut rest).expect("closed");
         assert!(rest.is_empty());
     }
-    answers(&rig);
+    answers(&fixture);
 }
 
 #[test]
@@ -121,18 +121,18 @@ fn a_thousand_at_a_time_are_too_many_and_do_no_harm() {
         return;
     }
     raise_descriptor_limit(4096);
-    let rig = Rig::new("");
-    answers(&rig);
-    let before = rig.agent.resident_memory();
+    let fixture = Fixture::new("");
+    answers(&fixture);
+    let before = fixture.agent.resident_memory();
     let request = b"GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n";
     let mut crowd = Vec::new();
     for _ in 0..1000 {
-        let mut stream = connect(&rig);
+        let mut stream = connect(&fixture);
         // one that had to make room is gone already
         let _ = stream.write_all(request);
         crowd.push(stream);
     }
-    answers(&rig);
+    answers(&fixture);
     let served = crowd
         .iter()
         .filter(|stream| {
@@ -142,9 +142,9 @@ fn a_thousand_at_a_time_are_too_many_and_do_no_harm() {
         })
         .count();
     assert!(served >= 64, "{served} were served");
-    let grown = rig.agent.resident_memory().saturating_sub(before);
+    let grown = fixture.agent.resident_memory().saturating_sub(before);
     println!("{served} of 1000 served; {} kB more", grown / 1024);
     assert!(grown < 16 << 20, "{grown}");
     drop(crowd);
-    answers(&rig);
+    answers(&fixture);
 }

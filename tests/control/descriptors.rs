@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::common::agent::Agent;
 use crate::common::lab::{Lab, Namespace, can_run, wait_for};
-use crate::kit::{Folder, config, parts, rfm};
+use crate::harness::{Folder, config, parts, rfm};
 
 const TOOLS: [&str; 4] = ["ip", "sysctl", "prlimit", "setpriv"];
 const SOON: Duration = Duration::from_secs(10);

@@ -10,20 +10,20 @@ use rustix::fs::FlockOperation;
 
 use crate::common::agent::{Agent, refused};
 use crate::common::lab::{Lab, can_run, end, try_run, wait_for};
-use crate::kit::{Folder, Rig, config, parts, rfm};
+use crate::harness::{Fixture, Folder, config, parts, rfm};
 
 #[test]
 fn the_file_has_its_permissions_and_goes_with_the_agent() {
     if !can_run(&["ip", "sysctl"]) {
         return;
     }
-    let rig = Rig::new("mode = \"0640\"\ngroup = \"4242\"");
-    let socket = rig.socket();
+    let fixture = Fixture::new("mode = \"0640\"\ngroup = \"4242\"");
+    let socket = fixture.socket();
     let metadata = fs::symlink_metadata(&socket).expect("the socket");
     assert!(metadata.file_type().is_socket());
     assert_eq!(metadata.permissions().mode() & 0o777, 0o640);
     assert_eq!(metadata.gid(), 4242);
-    let Rig { agent, .. } = rig;
+    let Fixture { agent, .. } = fixture;
     agent.stop();
     assert!(!socket.exists());
 }
@@ -53,15 +53,15 @@ fn a_second_agent_is_refused_and_the_first_goes_on() {
     if !can_run(&["ip", "sysctl"]) {
         return;
     }
-    let rig = Rig::new("");
+    let fixture = Fixture::new("");
     // another port: only the socket is in the way
-    let other = config(&rig.folder, "[\"v0\"]", 1, "").replace("port = 9669", "port = 9670");
-    let (code, said) = refused(&rig.lab, &rig.namespace, &other, &[]);
+    let other = config(&fixture.folder, "[\"v0\"]", 1, "").replace("port = 9669", "port = 9670");
+    let (code, said) = refused(&fixture.lab, &fixture.namespace, &other, &[]);
     assert_eq!(code, Some(1), "{said}");
-    let expected = format!("another agent answers on {}", rig.socket().display());
+    let expected = format!("another agent answers on {}", fixture.socket().display());
     assert!(said.contains(&expected), "{said}");
-    assert_eq!(rig.json("status")["healthy"], true);
-    assert!(rig.socket().exists());
+    assert_eq!(fixture.json("status")["healthy"], true);
+    assert!(fixture.socket().exists());
 }
 
 /// Each user who may read the folder can hold a lock on it. The agent starts all the same.
@@ -140,8 +140,8 @@ fn the_configuration_names_the_socket() {
     if !can_run(&["ip", "sysctl"]) {
         return;
     }
-    let rig = Rig::new("");
-    let file = rig.lab.path("rfm.toml");
+    let fixture = Fixture::new("");
+    let file = fixture.lab.path("rfm.toml");
     let file = file.to_str().unwrap();
     let run = |words: &[&str]| parts(try_run(Command::new(env!("CARGO_BIN_EXE_rfm")).args(words)));
     for words in [["--config", file, "status"], ["status", "--config", file]] {

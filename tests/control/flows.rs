@@ -13,7 +13,7 @@ use crate::common::cases::{DOT1Q, DST_MAC, DST6, SRC_MAC, SRC6};
 use crate::common::frames::Frame;
 use crate::common::lab::{Lab, Namespace, can_run, wait_for};
 use crate::common::packet::Sender;
-use crate::kit::{Folder, Rig, config, parts, rfm};
+use crate::harness::{Fixture, Folder, config, parts, rfm};
 
 const PREFIXES: &str = "[[agent.enrich.prefix]]\nprefix = \"10.0.0.0/24\"\nasn = 64500\nname = \"lab\"\n\
                         [[agent.enrich.prefix]]\nprefix = \"10.0.1.0/24\"\nasn = 64501\n";
@@ -39,7 +39,7 @@ fn send(namespace: &Namespace, frames: &[(Vec<u8>, u32)]) {
 }
 
 /// Three IPv4 flows, a tagged TCP flow over IPv6, and an ICMP echo; waits until all are accounted.
-fn traffic(rig: &Rig) {
+fn traffic(fixture: &Fixture) {
     let tcp = Frame::ethernet(SRC_MAC, DST_MAC)
         .vlan(DOT1Q, 7)
         .ipv6(SRC6, DST6)
@@ -53,7 +53,7 @@ fn traffic(rig: &Rig) {
         .pad_to(98)
         .build();
     send(
-        &rig.namespace,
+        &fixture.namespace,
         &[
             (udp(1, 53, 100), 10),
             (udp(2, 53, 200), 20),
@@ -62,7 +62,7 @@ fn traffic(rig: &Rig) {
             (echo, 2),
         ],
     );
-    let accounted = || rig.json("status")["flows"]["accounted_packets"] == 67;
+    let accounted = || fixture.json("status")["flows"]["accounted_packets"] == 67;
     assert!(wait_for(Duration::from_secs(5), accounted));
 }
 
@@ -77,9 +77,9 @@ fn flows_are_those_that_were_sent() {
     if !can_run(&["ip", "sysctl"]) {
         return;
     }
-    let rig = Rig::new(PREFIXES);
-    traffic(&rig);
-    let list = rig.json("flows");
+    let fixture = Fixture::new(PREFIXES);
+    traffic(&fixture);
+    let list = fixture.json("flows");
     assert_eq!(list["matched"], 5);
     let v6 = format!("{SRC6}>443");
     assert_eq!(
@@ -127,8 +127,8 @@ fn each_filter_and_order_chooses_its_own() {
     if !can_run(&["ip", "sysctl"]) {
         return;
     }
-    let rig = Rig::new(PREFIXES);
-    traffic(&rig);
+    let fixture = Fixture::new(PREFIXES);
+    traffic(&fixture);
     let v6 = format!("{SRC6}>443");
     let all = [
         "10.0.0.3>123",
@@ -156,17 +156,17 @@ fn each_filter_and_order_chooses_its_own() {
     ];
     for (words, expected) in cases {
         assert_eq!(
-            hosts(&rig.json(&format!("flows {words}"))),
+            hosts(&fixture.json(&format!("flows {words}"))),
             expected,
             "{words}"
         );
     }
-    let (code, _, error) = rig.try_rfm("flows --interface v9");
+    let (code, _, error) = fixture.try_rfm("flows --interface v9");
     assert_eq!(
         (code, &*error),
         (1, "rfm: no watched interface is called v9\n")
     );
-    let (code, _, error) = rig.try_rfm("flows --sort size");
+    let (code, _, error) = fixture.try_rfm("flows --sort size");
     assert_eq!(code, 1);
     assert!(
         error.starts_with("rfm: sort: expected one of bytes, packets, rate"),
@@ -179,10 +179,10 @@ fn top_adds_up_by_any_label() {
     if !can_run(&["ip", "sysctl"]) {
         return;
     }
-    let rig = Rig::new(PREFIXES);
-    traffic(&rig);
+    let fixture = Fixture::new(PREFIXES);
+    traffic(&fixture);
     let groups = |words: &str| {
-        let top = rig.json(&format!("top --once {words}"));
+        let top = fixture.json(&format!("top --once {words}"));
         let groups = top["top"].as_array().expect("a list").iter();
         let groups = groups.map(|g| (g["values"].clone(), g["bytes"].as_u64().unwrap()));
         groups.collect::<Vec<_>>()
@@ -210,7 +210,7 @@ fn top_adds_up_by_any_label() {
         groups("--by ifname,direction"),
         [(json!({"ifname": "v1", "direction": "ingress"}), 19_196)]
     );
-    let text = rig.rfm("top --by src");
+    let text = fixture.rfm("top --by src");
     let first = text.lines().nth(1).expect("a row");
     assert!(
         first.starts_with("10.0.0.3 ") && first.contains("46.9%"),
@@ -234,8 +234,8 @@ fn what_is_stacked_is_counted_once() {
         "link set br0 address {}",
         mac.map(|b| format!("{b:02x}")).join(":")
     ));
-    let folder = crate::kit::Folder::new();
-    let config = crate::kit::config(&folder, "[\"v1\", \"br0\"]", 1, "");
+    let folder = crate::harness::Folder::new();
+    let config = crate::harness::config(&folder, "[\"v1\", \"br0\"]", 1, "");
     let agent = crate::common::agent::Agent::start(&lab, &namespace, &config);
     let frame = Frame::ethernet(SRC_MAC, mac)
         .ipv4(Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 1, 1))
@@ -243,22 +243,22 @@ fn what_is_stacked_is_counted_once() {
         .ports(1, 2)
         .pad_to(100)
         .build();
-    let rig = Rig {
+    let fixture = Fixture {
         agent,
         namespace,
         folder,
         lab,
     };
-    send(&rig.namespace, &[(frame, 10)]);
-    let seen = || rig.json("flows --protocol udp")["matched"] == 2;
+    send(&fixture.namespace, &[(frame, 10)]);
+    let seen = || fixture.json("flows --protocol udp")["matched"] == 2;
     assert!(wait_for(Duration::from_secs(5), seen), "once on each");
-    let top = rig.json("top --by proto --protocol udp");
+    let top = fixture.json("top --by proto --protocol udp");
     assert_eq!(top["left_out"], json!(["br0"]));
     assert_eq!(top["total"]["packets"], 10);
     assert_eq!(top["top"][0]["packets"], 10);
-    let only = rig.json("top --by ifname --interface br0 --protocol udp");
+    let only = fixture.json("top --by ifname --interface br0 --protocol udp");
     assert_eq!(only["total"]["packets"], 10);
-    let status = rig.json("status");
+    let status = fixture.json("status");
     let interfaces = status["interfaces"].as_array().unwrap();
     let br0 = interfaces.iter().find(|i| i["name"] == "br0").unwrap();
     assert_eq!(br0["stacked_on"], "v1");
@@ -270,8 +270,8 @@ fn a_full_table_answers_soon() {
     if !can_run(&["ip", "sysctl"]) {
         return;
     }
-    let rig = Rig::new("");
-    rig.namespace.inside(|| {
+    let fixture = Fixture::new("");
+    fixture.namespace.inside(|| {
         let sender = Sender::new("v0").expect("a packet socket");
         for n in 0..60_000u32 {
             let [_, _, x, y] = n.to_be_bytes();
@@ -284,7 +284,7 @@ fn a_full_table_answers_soon() {
             sender.send(&frame, 0).expect("sent");
         }
     });
-    let full = || rig.json("flows --limit 1")["matched"].as_u64() > Some(50_000);
+    let full = || fixture.json("flows --limit 1")["matched"].as_u64() > Some(50_000);
     assert!(wait_for(Duration::from_secs(10), full));
     for path in [
         "/v1/flows?limit=1000",
@@ -292,11 +292,11 @@ fn a_full_table_answers_soon() {
         "/v1/top?by=src_asn,src_city",
     ] {
         let start = Instant::now();
-        let (status, _) = rig.get(path);
+        let (status, _) = fixture.get(path);
         let took = start.elapsed();
         println!(
             "{path}: {took:?} over {} flows",
-            rig.json("status")["flows"]["active"]
+            fixture.json("status")["flows"]["active"]
         );
         assert_eq!(status, 200);
         assert!(took < Duration::from_secs(3), "{path}: {took:?}");

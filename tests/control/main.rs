@@ -12,7 +12,7 @@ mod clients;
 mod descriptors;
 mod file;
 mod flows;
-mod kit;
+mod harness;
 mod permissions;
 mod rib;
 mod status;

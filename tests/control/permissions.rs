@@ -6,15 +6,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use crate::common::lab::{can_run, try_run};
-use crate::kit::{Rig, parts};
+use crate::harness::{Fixture, parts};
 
 const TOOLS: [&str; 3] = ["ip", "sysctl", "setpriv"];
 const READERS: &str = "4242";
 const WRITERS: &str = "4243";
 
 /// The program where everybody may run it: the folder it was built in may be for its owner alone.
-fn program(rig: &Rig) -> String {
-    let path = rig.folder.0.join("rfm");
+fn program(fixture: &Fixture) -> String {
+    let path = fixture.folder.0.join("rfm");
     if !path.exists() {
         fs::copy(env!("CARGO_BIN_EXE_rfm"), &path).expect("copied");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("ours");
@@ -23,16 +23,16 @@ fn program(rig: &Rig) -> String {
 }
 
 /// As user `uid`, group 65534, and these groups beside.
-fn run_as(rig: &Rig, uid: &str, groups: &str, words: &str) -> (i32, String) {
+fn run_as(fixture: &Fixture, uid: &str, groups: &str, words: &str) -> (i32, String) {
     let groups = match groups {
         "" => "--clear-groups".to_owned(),
         groups => format!("--groups={groups}"),
     };
-    let socket = rig.socket();
+    let socket = fixture.socket();
     let mut command = Command::new("setpriv");
     command
         .args([&format!("--reuid={uid}"), "--regid=65534", &groups])
-        .arg(program(rig))
+        .arg(program(fixture))
         .args(words.split_whitespace())
         .arg("--socket")
         .arg(socket)
@@ -46,7 +46,7 @@ fn reading_is_for_the_group_and_changing_for_the_write_group() {
     if !can_run(&TOOLS) {
         return;
     }
-    let rig = Rig::new(&format!(
+    let fixture = Fixture::new(&format!(
         "mode = \"0660\"\ngroup = \"{READERS}\"\nwrite_group = \"{WRITERS}\""
     ));
     let both = format!("{READERS},{WRITERS}");
@@ -54,17 +54,17 @@ fn reading_is_for_the_group_and_changing_for_the_write_group() {
     let many = format!("{},{both}", many.join(","));
     let nobody = "65534";
 
-    let (code, said) = run_as(&rig, nobody, "", "status");
+    let (code, said) = run_as(&fixture, nobody, "", "status");
     assert_eq!(code, 1);
     assert!(said.contains("may not be opened by you"), "{said}");
     assert!(said.contains("group 4242, mode 0660"), "{said}");
 
     for words in ["status", "flows", "top --once"] {
-        let (code, said) = run_as(&rig, nobody, READERS, words);
+        let (code, said) = run_as(&fixture, nobody, READERS, words);
         assert_eq!(code, 0, "{words}: {said}");
     }
     for words in ["set bpf.sample_rate 9", "set log_level debug", "reload"] {
-        let (code, said) = run_as(&rig, nobody, READERS, words);
+        let (code, said) = run_as(&fixture, nobody, READERS, words);
         assert_eq!(code, 1, "{words}");
         assert!(said.contains("user 65534 may only read"), "{words}: {said}");
         assert!(
@@ -72,18 +72,18 @@ fn reading_is_for_the_group_and_changing_for_the_write_group() {
             "{words}: {said}"
         );
     }
-    assert_eq!(rig.json("status")["sample_rate"], 1);
-    assert_eq!(rig.json("status")["log_level"], "info");
+    assert_eq!(fixture.json("status")["sample_rate"], 1);
+    assert_eq!(fixture.json("status")["log_level"], "info");
 
     for (n, groups) in [both, many].iter().enumerate() {
         let rate = 10 + n;
         let words = format!("set bpf.sample_rate {rate}");
-        let (code, said) = run_as(&rig, nobody, groups, &words);
+        let (code, said) = run_as(&fixture, nobody, groups, &words);
         assert_eq!(code, 0, "{said}");
-        assert_eq!(rig.json("status")["sample_rate"], rate);
+        assert_eq!(fixture.json("status")["sample_rate"], rate);
     }
     // root needs no group
-    let (code, said) = run_as(&rig, "0", "", "set bpf.sample_rate 3");
+    let (code, said) = run_as(&fixture, "0", "", "set bpf.sample_rate 3");
     assert_eq!(code, 0, "{said}");
 }
 
@@ -92,12 +92,12 @@ fn without_a_write_group_nobody_else_changes_anything() {
     if !can_run(&TOOLS) {
         return;
     }
-    let rig = Rig::new("mode = \"0666\"");
-    let (code, said) = run_as(&rig, "65534", "0", "status");
+    let fixture = Fixture::new("mode = \"0666\"");
+    let (code, said) = run_as(&fixture, "65534", "0", "status");
     assert_eq!(code, 0, "{said}");
     // not even with root's group
-    let (code, said) = run_as(&rig, "65534", "0", "set bpf.sample_rate 9");
+    let (code, said) = run_as(&fixture, "65534", "0", "set bpf.sample_rate 9");
     assert_eq!(code, 1);
     assert!(said.contains("may only read"), "{said}");
-    assert_eq!(rig.json("status")["sample_rate"], 1);
+    assert_eq!(fixture.json("status")["sample_rate"], 1);
 }

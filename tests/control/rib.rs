@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::builders::{POST, Said, initiation, peer};
 use crate::common::agent::Agent;
 use crate::common::lab::{Lab, can_run, wait_for};
-use crate::kit::{Folder, Rig, config};
+use crate::harness::{Fixture, Folder, config};
 
 #[test]
 fn rib_tells_every_route_and_which_wins() {
@@ -23,13 +23,13 @@ fn rib_tells_every_route_and_which_wins() {
     let more = "[agent.enrich.rib.bmp]\nhost = \"127.0.0.1\"\nport = 11019\n";
     let config = config(&folder, "[\"v1\"]", 1, more);
     let agent = Agent::start(&lab, &namespace, &config);
-    let rig = Rig {
+    let fixture = Fixture {
         agent,
         namespace,
         folder,
         lab,
     };
-    assert_eq!(rig.json("status")["bmp"]["sessions"], 0);
+    assert_eq!(fixture.json("status")["bmp"]["sessions"], 0);
     let mut bytes = initiation("edge");
     for (n, preference) in [(1, 100), (2, 200)] {
         let mut said = Said::new(&[65000 + u32::from(n), 64999]);
@@ -46,20 +46,20 @@ fn rib_tells_every_route_and_which_wins() {
                 .announce_with(&[(None, "198.51.100.0/24")], &said),
         );
     }
-    let router = rig.namespace.inside(|| {
+    let router = fixture.namespace.inside(|| {
         let mut stream = TcpStream::connect("127.0.0.1:11019").expect("the collector listens");
         stream.write_all(&bytes).expect("sent");
         stream
     });
     let routes = || {
-        rig.json("rib 198.51.100.7")["routes"]
+        fixture.json("rib 198.51.100.7")["routes"]
             .as_array()
             .unwrap()
             .len()
     };
     assert!(wait_for(Duration::from_secs(5), || routes() == 2));
 
-    let answer = rig.json("rib 198.51.100.7");
+    let answer = fixture.json("rib 198.51.100.7");
     assert_eq!(answer["prefix"], "198.51.100.0/24");
     assert_eq!(answer["table"], "global");
     let (best, other) = (&answer["routes"][0], &answer["routes"][1]);
@@ -92,7 +92,7 @@ fn rib_tells_every_route_and_which_wins() {
     assert!(best["age_max"].as_u64().is_some_and(|age| age < 60));
     assert_eq!(best["age_min"], best["age_max"]);
 
-    let text = rig.rfm("rib 198.51.100.7");
+    let text = fixture.rfm("rib 198.51.100.7");
     let (head, text) = text.split_once('\n').unwrap();
     assert_eq!(
         head,
@@ -110,22 +110,22 @@ fn rib_tells_every_route_and_which_wins() {
         assert!(text.lines().any(|l| l == line), "{line}: {text}");
     }
     assert!(text.lines().all(|line| line.len() <= 100), "{text}");
-    let whole = rig.json("rib 198.51.100.0/24");
+    let whole = fixture.json("rib 198.51.100.0/24");
     assert_eq!(whole["routes"].as_array().unwrap().len(), 2);
-    assert_eq!(rig.json("rib 198.51.0.0/16")["routes"], json!([]));
+    assert_eq!(fixture.json("rib 198.51.0.0/16")["routes"], json!([]));
     assert_eq!(
-        rig.rfm("rib 203.0.113.1"),
+        fixture.rfm("rib 203.0.113.1"),
         "no route for 203.0.113.1 in table global\n"
     );
-    let none = rig.json("rib 203.0.113.1");
+    let none = fixture.json("rib 203.0.113.1");
     assert_eq!(none["none_chosen"], "no router has sent a route for it");
-    let (code, _, error) = rig.try_rfm("rib 198.51.100.7 --vrf red");
+    let (code, _, error) = fixture.try_rfm("rib 198.51.100.7 --vrf red");
     assert_eq!(
         (code, &*error),
         (1, "rfm: no such VRF in agent.enrich.rib.vrf\n")
     );
 
-    let bmp = &rig.json("status")["bmp"];
+    let bmp = &fixture.json("status")["bmp"];
     assert_eq!(
         (&bmp["sessions"], &bmp["peer_count"]),
         (&json!(1), &json!(2))
@@ -133,14 +133,14 @@ fn rib_tells_every_route_and_which_wins() {
     assert_eq!(bmp["routers"][0]["router"], "127.0.0.1 edge");
     assert_eq!(bmp["routers"][0]["updates"], 2);
     assert_eq!(bmp["peers"][1]["ipv4_routes"], 1);
-    assert!(rig.rfm("status").contains("127.0.0.1 edge"));
+    assert!(fixture.rfm("status").contains("127.0.0.1 edge"));
 
-    let (status, _) = rig.post("/v1/bmp/flush", "{\"router\": \"nobody\"}");
+    let (status, _) = fixture.post("/v1/bmp/flush", "{\"router\": \"nobody\"}");
     assert_eq!(status, 404);
-    let (status, reply) = rig.post("/v1/bmp/flush", "{\"router\": \"127.0.0.1 edge\"}");
+    let (status, reply) = fixture.post("/v1/bmp/flush", "{\"router\": \"127.0.0.1 edge\"}");
     assert_eq!((status, reply), (200, json!({"sessions": 1})));
     assert!(wait_for(Duration::from_secs(5), || routes() == 0));
-    assert_eq!(rig.json("status")["bmp"]["sessions"], 0);
+    assert_eq!(fixture.json("status")["bmp"]["sessions"], 0);
     drop(router);
 }
 
@@ -157,17 +157,17 @@ fn lookup_names_the_source_of_each_label() {
          [[agent.enrich.prefix]]\nprefix = \"::ffff:198.51.100.0/121\"\nname = \"office\"\n\
          [[agent.enrich.prefix]]\nprefix = \"10.0.0.0/8\"\nasn = 64512\n"
     );
-    let rig = Rig::new(&more);
+    let fixture = Fixture::new(&more);
     let mut bytes = [initiation("edge"), peer(1).up()].concat();
     bytes.extend(peer(1).announce("198.51.100.0/24", &[65001, 64999]));
     bytes.extend(peer(1).announce("0.0.0.0/0", &[65001]));
-    let _router = rig.namespace.inside(|| {
+    let _router = fixture.namespace.inside(|| {
         let mut stream = TcpStream::connect("127.0.0.1:11019").expect("the collector listens");
         stream.write_all(&bytes).expect("sent");
         stream
     });
     let label = |address: &str, label: &str| {
-        let answer = rig.json(&format!("lookup {address}"));
+        let answer = fixture.json(&format!("lookup {address}"));
         let labels = answer["labels"].as_array().unwrap().iter();
         let found = labels
             .clone()
@@ -223,10 +223,10 @@ fn lookup_names_the_source_of_each_label() {
         let expected = (value, json!(source));
         assert_eq!(label(address, name), expected, "{address} {name}");
     }
-    let text = rig.rfm("lookup 198.51.100.7");
+    let text = fixture.rfm("lookup 198.51.100.7");
     assert_eq!(text.lines().count(), 7, "{text}");
     assert!(text.starts_with("LABEL     VALUE   SOURCE\n"), "{text}");
-    let (code, _, error) = rig.try_rfm("lookup 198.51.100.7 --vrf red");
+    let (code, _, error) = fixture.try_rfm("lookup 198.51.100.7 --vrf red");
     assert_eq!(
         (code, &*error),
         (1, "rfm: no such VRF in agent.enrich.rib.vrf\n")
@@ -238,9 +238,9 @@ fn without_bmp_there_is_no_table() {
     if !can_run(&["ip", "sysctl"]) {
         return;
     }
-    let rig = Rig::new("");
-    assert_eq!(rig.json("status")["bmp"], json!(null));
-    let (code, _, error) = rig.try_rfm("rib 198.51.100.7");
+    let fixture = Fixture::new("");
+    assert_eq!(fixture.json("status")["bmp"], json!(null));
+    let (code, _, error) = fixture.try_rfm("rib 198.51.100.7");
     assert_eq!(code, 1);
     assert!(error.contains("agent.enrich.rib.bmp is not set"), "{error}");
 }

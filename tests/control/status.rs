@@ -9,7 +9,7 @@ use crate::common::agent::Agent;
 use crate::common::lab::{Lab, can_run, wait_for};
 use crate::common::packet::Sender;
 use crate::common::traffic::{send_burst, small_frame};
-use crate::kit::{self, Folder, Rig};
+use crate::harness::{self, Fixture, Folder};
 
 fn interface<'a>(status: &'a Value, name: &str) -> &'a Value {
     let mut all = status["interfaces"].as_array().expect("a list").iter();
@@ -22,18 +22,18 @@ fn status_has_the_figures_of_metrics() {
     if !can_run(&["ip", "sysctl"]) {
         return;
     }
-    let rig = Rig::new("");
-    rig.namespace.ip("link set v1 alias transit");
-    rig.namespace.inside(|| {
+    let fixture = Fixture::new("");
+    fixture.namespace.ip("link set v1 alias transit");
+    fixture.namespace.inside(|| {
         let sender = Sender::new("v0").expect("a packet socket");
         send_burst(&sender, 500);
     });
     let accounted = |status: &Value| status["flows"]["accounted_packets"] == 500;
     assert!(wait_for(Duration::from_secs(5), || accounted(
-        &rig.json("status")
+        &fixture.json("status")
     )));
-    let status = rig.json("status");
-    let metrics = rig.agent.scrape();
+    let status = fixture.json("status");
+    let metrics = fixture.agent.scrape();
     assert_eq!(status["version"], env!("RFM_VERSION"));
     assert_eq!(status["healthy"], true);
     assert_eq!(status["sample_rate"], 1);
@@ -97,11 +97,11 @@ fn an_interface_without_a_slot_is_a_problem() {
     let lab = Lab::new();
     let namespace = lab.wire();
     let folder = Folder::new();
-    let toml = kit::config(&folder, r#"["v1", "late.*"]"#, 1, "");
+    let toml = harness::config(&folder, r#"["v1", "late.*"]"#, 1, "");
     let toml = toml.replace("sample_rate", "iface_stats_size = 1\nsample_rate");
     let agent = Agent::start(&lab, &namespace, &toml);
     let status = || -> Value {
-        let (_, out, _) = kit::parts(kit::rfm(&folder.socket(), "status --json"));
+        let (_, out, _) = harness::parts(harness::rfm(&folder.socket(), "status --json"));
         serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {out}"))
     };
     assert_eq!(status()["healthy"], true);
@@ -123,20 +123,20 @@ fn a_rate_is_what_crossed_since_the_last_look() {
     if !can_run(&["ip", "sysctl"]) {
         return;
     }
-    let rig = Rig::new("");
-    rig.json("status");
-    let before = interface(&rig.json("status"), "v1")["rx_bytes"].clone();
+    let fixture = Fixture::new("");
+    fixture.json("status");
+    let before = interface(&fixture.json("status"), "v1")["rx_bytes"].clone();
     std::thread::sleep(Duration::from_millis(600));
     // a reading to count from
-    rig.get("/v1/interfaces");
-    rig.namespace.inside(|| {
+    fixture.get("/v1/interfaces");
+    fixture.namespace.inside(|| {
         let sender = Sender::new("v0").expect("a packet socket");
         for _ in 0..1000 {
             sender.send(&small_frame(1), 0).expect("sent");
         }
     });
     std::thread::sleep(Duration::from_millis(1000));
-    let status = rig.json("status");
+    let status = fixture.json("status");
     let v1 = interface(&status, "v1");
     let bytes = v1["rx_bytes"].as_u64().unwrap() - before.as_u64().unwrap();
     assert_eq!(bytes, 60_000);
@@ -151,9 +151,9 @@ fn people_read_a_table() {
     if !can_run(&["ip", "sysctl"]) {
         return;
     }
-    let rig = Rig::new("");
-    rig.namespace.ip("link set v1 alias trans\u{7}it");
-    let text = rig.rfm("status");
+    let fixture = Fixture::new("");
+    fixture.namespace.ip("link set v1 alias trans\u{7}it");
+    let text = fixture.rfm("status");
     let line = |start: &str| {
         text.lines()
             .find(|line| line.starts_with(start))
@@ -174,22 +174,22 @@ fn what_is_in_force_is_told_as_json_and_toml() {
     if !can_run(&["ip", "sysctl"]) {
         return;
     }
-    let rig = Rig::new("mode = \"0600\"");
-    let (status, config) = rig.get("/v1/config");
+    let fixture = Fixture::new("mode = \"0600\"");
+    let (status, config) = fixture.get("/v1/config");
     assert_eq!(status, 200);
     let agent = &config["agent"];
     assert_eq!(agent["bpf"]["sample_rate"], 1);
     assert_eq!(agent["control"]["mode"], "0600");
     assert_eq!(agent["collector"]["eviction_timeout"], "30s");
-    let text = rfm_get_text(&rig, "/v1/config?format=toml");
+    let text = rfm_get_text(&fixture, "/v1/config?format=toml");
     let toml: toml::Table = text.parse().expect("TOML");
     assert_eq!(serde_json::to_value(toml).unwrap(), config);
 }
 
 /// The body, whatever it is.
-fn rfm_get_text(rig: &Rig, path: &str) -> String {
+fn rfm_get_text(fixture: &Fixture, path: &str) -> String {
     use std::io::{Read, Write};
-    let mut stream = std::os::unix::net::UnixStream::connect(rig.socket()).unwrap();
+    let mut stream = std::os::unix::net::UnixStream::connect(fixture.socket()).unwrap();
     write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
     let mut reply = String::new();
     stream.read_to_string(&mut reply).unwrap();
@@ -201,7 +201,7 @@ fn mistakes_are_answered_in_json_with_their_status() {
     if !can_run(&["ip", "sysctl"]) {
         return;
     }
-    let rig = Rig::new("");
+    let fixture = Fixture::new("");
     for (path, status, error) in [
         ("/v1/nope", 404, "no such path here"),
         ("/metrics", 404, "no such path here"),
@@ -225,12 +225,12 @@ fn mistakes_are_answered_in_json_with_their_status() {
         ),
         ("/v1/reload", 405, "this path takes POST"),
     ] {
-        let (got, body) = rig.get(path);
+        let (got, body) = fixture.get(path);
         assert_eq!(got, status, "{path}");
         let text = body["error"].as_str().unwrap_or_default();
         assert!(text.starts_with(error), "{path}: {text}");
     }
-    let (status, body) = rig.post("/v1/status", "");
+    let (status, body) = fixture.post("/v1/status", "");
     assert_eq!(
         (status, &body["error"]),
         (405, &"this path takes GET, HEAD".into())

@@ -16,18 +16,18 @@ fn a_rule_ends_by_itself() {
     if !can_run(&TOOLS) {
         return;
     }
-    let rig = guarded("");
+    let fixture = guarded("");
     let start = Instant::now();
-    add(&rig, "--src 192.0.2.0/24 --ttl 2s");
-    assert_eq!(passed(&rig, &packet("192.0.2.1"), 3), 0);
-    let gone = || rig.json("firewall list")["total"] == 0;
+    add(&fixture, "--src 192.0.2.0/24 --ttl 2s");
+    assert_eq!(passed(&fixture, &packet("192.0.2.1"), 3), 0);
+    let gone = || fixture.json("firewall list")["total"] == 0;
     assert!(wait_for(LIMIT, gone));
     let took = start.elapsed();
     assert!(
         took >= Duration::from_secs(2) && took < Duration::from_secs(4),
         "{took:?}"
     );
-    assert_eq!(passed(&rig, &packet("192.0.2.1"), 3), 3);
+    assert_eq!(passed(&fixture, &packet("192.0.2.1"), 3), 3);
 }
 
 #[test]
@@ -36,13 +36,13 @@ fn a_reload_changes_the_rules_of_the_file_and_no_other() {
         return;
     }
     let rule = |src: &str| format!("[[agent.firewall.rule]]\nsrc = \"{src}\"\n");
-    let rig = guarded(&(rule("192.0.2.0/24") + &rule("192.0.3.0/24")));
-    let runtime = add(&rig, "--src 192.0.4.0/24");
-    assert_eq!(passed(&rig, &packet("192.0.3.1"), 3), 0);
+    let fixture = guarded(&(rule("192.0.2.0/24") + &rule("192.0.3.0/24")));
+    let runtime = add(&fixture, "--src 192.0.4.0/24");
+    assert_eq!(passed(&fixture, &packet("192.0.3.1"), 3), 0);
 
     let reload = |text: &str| {
-        rig.lab.file("rfm.toml", &file(&rig.folder, text));
-        rig.try_rfm("reload --json")
+        fixture.lab.file("rfm.toml", &file(&fixture.folder, text));
+        fixture.try_rfm("reload --json")
     };
     let (code, said, _) = reload(&(rule("192.0.3.0/24") + &rule("192.0.5.0/24")));
     assert_eq!(code, 0);
@@ -54,10 +54,10 @@ fn a_reload_changes_the_rules_of_the_file_and_no_other() {
         ("192.0.4.1", 0),
         ("192.0.5.1", 0),
     ] {
-        assert_eq!(passed(&rig, &packet(from), 4), expected, "{from}");
+        assert_eq!(passed(&fixture, &packet(from), 4), expected, "{from}");
     }
     // the rule that stayed has its number and its count
-    let metrics = rig.agent.scrape();
+    let metrics = fixture.agent.scrape();
     assert_eq!(matched(&metrics, "config-2", "drop"), 7);
     assert_eq!(matched(&metrics, &format!("runtime-{runtime}"), "drop"), 4);
 
@@ -67,15 +67,19 @@ fn a_reload_changes_the_rules_of_the_file_and_no_other() {
         error.contains("agent.firewall.rule[0].src: expected a prefix"),
         "{error}"
     );
-    assert_eq!(passed(&rig, &packet("192.0.5.1"), 3), 0, "as before");
+    assert_eq!(passed(&fixture, &packet("192.0.5.1"), 3), 0, "as before");
 
     // what is not wanted there any more lets everything through
-    let off = file(&rig.folder, &rule("192.0.5.0/24")).replace("[\"v1\"]\n[[", "[\"x\"]\n[[");
-    rig.lab.file("rfm.toml", &off);
-    rig.rfm("reload");
+    let off = file(&fixture.folder, &rule("192.0.5.0/24")).replace("[\"v1\"]\n[[", "[\"x\"]\n[[");
+    fixture.lab.file("rfm.toml", &off);
+    fixture.rfm("reload");
     let none = |m: &crate::common::metrics::Metrics| m.sum("rfm_firewall_interfaces", &[]) == 0;
-    assert!(rig.agent.scrape_until(LIMIT, none).1, "{}", rig.agent.log());
-    assert_eq!(passed(&rig, &packet("192.0.5.1"), 3), 3);
+    assert!(
+        fixture.agent.scrape_until(LIMIT, none).1,
+        "{}",
+        fixture.agent.log()
+    );
+    assert_eq!(passed(&fixture, &packet("192.0.5.1"), 3), 3);
 }
 
 #[test]
@@ -83,7 +87,7 @@ fn no_packet_meets_the_wrong_rules_while_they_change() {
     if !can_run(&TOOLS) {
         return;
     }
-    let rig = guarded("[[agent.firewall.rule]]\nsrc = \"192.0.2.0/24\"\n");
+    let fixture = guarded("[[agent.firewall.rule]]\nsrc = \"192.0.2.0/24\"\n");
     let (good, bad) = (packet("192.0.3.1"), packet("192.0.2.1"));
     let sent = AtomicU64::new(0);
     let flood = |stop: &std::sync::atomic::AtomicBool| {
@@ -97,12 +101,12 @@ fn no_packet_meets_the_wrong_rules_while_they_change() {
         }
     };
     let mut changes = 0;
-    rig.namespace.inside(|| {
+    fixture.namespace.inside(|| {
         meanwhile(&[&flood], || {
             let end = Instant::now() + Duration::from_secs(3);
             while Instant::now() < end {
-                let id = add(&rig, &format!("--src 203.0.113.{}", changes % 200));
-                rig.rfm(&format!("firewall del {id}"));
+                let id = add(&fixture, &format!("--src 203.0.113.{}", changes % 200));
+                fixture.rfm(&format!("firewall del {id}"));
                 changes += 2;
             }
         });
@@ -110,7 +114,7 @@ fn no_packet_meets_the_wrong_rules_while_they_change() {
     let sent = sent.load(Ordering::Relaxed);
     println!("{changes} changes while {sent} good and {sent} bad packets came");
     let all = |m: &_| past(m) + matched(m, "config-1", "drop") >= 2 * sent;
-    let (metrics, reached) = rig.agent.scrape_until(LIMIT, all);
+    let (metrics, reached) = fixture.agent.scrape_until(LIMIT, all);
     assert!(
         reached,
         "{} and {}",
@@ -131,12 +135,12 @@ fn what_has_changed_holds_for_the_next_packet() {
     if !can_run(&TOOLS) {
         return;
     }
-    let rig = guarded("");
+    let fixture = guarded("");
     let frame = packet("192.0.2.1");
     for _ in 0..10 {
-        let id = add(&rig, "--src 192.0.2.0/24");
-        assert_eq!(passed(&rig, &frame, 20), 0);
-        rig.rfm(&format!("firewall del {id}"));
-        assert_eq!(passed(&rig, &frame, 20), 20);
+        let id = add(&fixture, "--src 192.0.2.0/24");
+        assert_eq!(passed(&fixture, &frame, 20), 0);
+        fixture.rfm(&format!("firewall del {id}"));
+        assert_eq!(passed(&fixture, &frame, 20), 20);
     }
 }

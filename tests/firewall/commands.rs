@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::common::lab::{can_run, try_run};
-use crate::kit::{Rig, parts};
+use crate::harness::{Fixture, parts};
 use crate::wire::{TOOLS, add, guarded, packet, passed};
 
 #[test]
@@ -15,14 +15,14 @@ fn what_was_added_is_listed_and_taken_out() {
     if !can_run(&TOOLS) {
         return;
     }
-    let rig =
+    let fixture =
         guarded("allow = [\"203.0.113.0/24\"]\n[[agent.firewall.rule]]\nsrc = \"192.0.2.0/24\"\n");
     let id = add(
-        &rig,
+        &fixture,
         "--dst 198.51.100.0/24 --proto udp --dport 53 --ttl 1h",
     );
-    assert_eq!(passed(&rig, &packet("192.0.7.1"), 3), 0);
-    let list = rig.json("firewall list");
+    assert_eq!(passed(&fixture, &packet("192.0.7.1"), 3), 0);
+    let list = fixture.json("firewall list");
     assert_eq!(list["total"], 4);
     let origins: Vec<_> = list["rules"]
         .as_array()
@@ -37,10 +37,10 @@ fn what_was_added_is_listed_and_taken_out() {
     assert_eq!(added["rule"]["dport"], "53");
     assert_eq!(added["rule"]["action"], "drop");
     assert!(added["expires"].as_str().unwrap().ends_with('Z'));
-    let text = rig.rfm("firewall list");
+    let text = fixture.rfm("firewall list");
     assert!(text.starts_with("ID  FROM"), "{text}");
     assert!(text.contains("198.51.100.0/24"), "{text}");
-    let stats = rig.rfm("firewall stats");
+    let stats = fixture.rfm("firewall stats");
     assert!(
         stats.starts_with("rules: 2 allow, 1 runtime, 1 config, 0 blackhole\n"),
         "{stats}"
@@ -49,21 +49,21 @@ fn what_was_added_is_listed_and_taken_out() {
         stats.contains(&format!("\nruntime-{id}  drop          3")),
         "{stats}"
     );
-    let stats = rig.json("firewall stats");
+    let stats = fixture.json("firewall stats");
     assert_eq!(stats["interfaces"][0]["name"], "v1");
     assert_eq!(stats["interfaces"][0]["problem"], json!(null));
 
     assert_eq!(
-        rig.rfm(&format!("firewall del {id}")),
+        fixture.rfm(&format!("firewall del {id}")),
         "1 rules taken out\n"
     );
-    let (code, _, error) = rig.try_rfm(&format!("firewall del {id}"));
+    let (code, _, error) = fixture.try_rfm(&format!("firewall del {id}"));
     assert_eq!(
         (code, &*error),
         (1, &*format!("rfm: there is no rule {id}\n"))
     );
     let config = list["rules"][3]["id"].as_u64().unwrap();
-    let (code, _, error) = rig.try_rfm(&format!("firewall del {config}"));
+    let (code, _, error) = fixture.try_rfm(&format!("firewall del {config}"));
     assert_eq!(code, 1);
     assert!(error.contains("is of the configuration"), "{error}");
 }
@@ -81,7 +81,7 @@ fn mistakes_are_told_before_the_agent_is_asked() {
         ("load /nonexistent/a", "rfm: /nonexistent/a: cannot read"),
     ] {
         let socket = std::path::Path::new("/nonexistent/a.sock");
-        let (code, _, error) = parts(crate::kit::rfm(socket, &format!("firewall {words}")));
+        let (code, _, error) = parts(crate::harness::rfm(socket, &format!("firewall {words}")));
         assert_eq!(code, 2, "{words}");
         assert!(error.starts_with(expected), "{words}: {error}");
     }
@@ -92,10 +92,10 @@ fn a_file_is_loaded_whole_or_not_at_all() {
     if !can_run(&TOOLS) {
         return;
     }
-    let rig = guarded("");
+    let fixture = guarded("");
     let load = |more: &str, text: &str| {
-        let file = rig.lab.file("rules", text);
-        rig.try_rfm(&format!("firewall load {} {more}", file.display()))
+        let file = fixture.lab.file("rules", text);
+        fixture.try_rfm(&format!("firewall load {} {more}", file.display()))
     };
     let (code, _, error) = load("", "192.0.2.0/24\n--src nonsense\n\n--acton drop\n");
     assert_eq!(code, 2);
@@ -107,18 +107,18 @@ fn a_file_is_loaded_whole_or_not_at_all() {
         error.contains("/rules:4: unknown option --acton, did you mean --action?"),
         "{error}"
     );
-    assert_eq!(passed(&rig, &packet("192.0.2.1"), 3), 3);
+    assert_eq!(passed(&fixture, &packet("192.0.2.1"), 3), 3);
     let (code, said, _) = load(
         "",
         "# a list\n192.0.2.0/24\n--src 192.0.3.0/24 --action count\n",
     );
     assert_eq!((code, &*said), (0, "2 rules\n"));
-    assert_eq!(passed(&rig, &packet("192.0.2.1"), 3), 0);
-    assert_eq!(passed(&rig, &packet("192.0.3.1"), 3), 3);
+    assert_eq!(passed(&fixture, &packet("192.0.2.1"), 3), 0);
+    assert_eq!(passed(&fixture, &packet("192.0.3.1"), 3), 3);
     let (_, said, _) = load("--replace", "192.0.3.0/24\n");
     assert_eq!(said, "1 rules in place of 2\n");
-    assert_eq!(passed(&rig, &packet("192.0.2.1"), 3), 3);
-    assert_eq!(passed(&rig, &packet("192.0.3.1"), 3), 0);
+    assert_eq!(passed(&fixture, &packet("192.0.2.1"), 3), 3);
+    assert_eq!(passed(&fixture, &packet("192.0.3.1"), 3), 0);
 }
 
 #[test]
@@ -126,41 +126,44 @@ fn a_hundred_thousand_prefixes_are_loaded_at_once_and_not_one_more() {
     if !can_run(&TOOLS) {
         return;
     }
-    let rig = guarded("");
+    let fixture = guarded("");
     let prefix = |n: u32| format!("10.{}.{}.{}/32\n", n >> 16, n >> 8 & 255, n & 255);
     let text: String = (0..100_000).map(prefix).collect();
-    let file = rig.lab.file("rules", &text);
+    let file = fixture.lab.file("rules", &text);
     let start = Instant::now();
     assert_eq!(
-        rig.rfm(&format!("firewall load {}", file.display())),
+        fixture.rfm(&format!("firewall load {}", file.display())),
         "100000 rules\n"
     );
     let took = start.elapsed();
     println!("100,000 prefixes loaded in {took:?}, command and all");
     // without optimisation some times as long as it takes those who run it
     assert!(took < Duration::from_secs(5), "{took:?}");
-    assert_eq!(passed(&rig, &packet("10.0.0.77"), 3), 0);
-    assert_eq!(passed(&rig, &packet("10.1.134.159"), 3), 0);
-    assert_eq!(passed(&rig, &packet("10.1.134.160"), 3), 3);
-    let (code, _, error) = rig.try_rfm("firewall add --src 192.0.2.1");
+    assert_eq!(passed(&fixture, &packet("10.0.0.77"), 3), 0);
+    assert_eq!(passed(&fixture, &packet("10.1.134.159"), 3), 0);
+    assert_eq!(passed(&fixture, &packet("10.1.134.160"), 3), 3);
+    let (code, _, error) = fixture.try_rfm("firewall add --src 192.0.2.1");
     assert_eq!(code, 1);
     assert!(
         error.contains("expected at most 100000 rules, there would be 100001"),
         "{error}"
     );
     assert_eq!(
-        rig.json("firewall list")["rules"].as_array().unwrap().len(),
+        fixture.json("firewall list")["rules"]
+            .as_array()
+            .unwrap()
+            .len(),
         100_000
     );
-    let metrics = rig.agent.scrape();
+    let metrics = fixture.agent.scrape();
     let series = metrics.get("rfm_firewall_packets_total", &[("rule", "other")]);
     assert!(series.is_some());
     assert_eq!(
         metrics.sum("rfm_firewall_rules", &[("origin", "runtime")]),
         100_000
     );
-    assert_eq!(rig.rfm("firewall flush"), "100000 rules taken out\n");
-    assert_eq!(passed(&rig, &packet("10.0.0.77"), 3), 3);
+    assert_eq!(fixture.rfm("firewall flush"), "100000 rules taken out\n");
+    assert_eq!(passed(&fixture, &packet("10.0.0.77"), 3), 3);
 }
 
 #[test]
@@ -168,10 +171,10 @@ fn reading_is_for_all_who_may_open_the_socket_and_changing_is_not() {
     if !can_run(&["ip", "sysctl", "setpriv"]) {
         return;
     }
-    let rig = Rig::new(&format!("mode = \"0666\"\n{}", crate::wire::section("")));
-    let program = rig.folder.0.join("rfm");
+    let fixture = Fixture::new(&format!("mode = \"0666\"\n{}", crate::wire::section("")));
+    let program = fixture.folder.0.join("rfm");
     std::fs::copy(env!("CARGO_BIN_EXE_rfm"), &program).expect("copied");
-    let file = rig.folder.0.join("rules");
+    let file = fixture.folder.0.join("rules");
     std::fs::write(&file, "192.0.2.0/24\n".repeat(1000)).expect("written");
     let as_nobody = |words: &str| {
         let mut command = Command::new("setpriv");
@@ -180,7 +183,7 @@ fn reading_is_for_all_who_may_open_the_socket_and_changing_is_not() {
             .arg(&program)
             .args(words.split_whitespace())
             .arg("--socket")
-            .arg(rig.socket())
+            .arg(fixture.socket())
             .current_dir("/");
         parts(try_run(&mut command))
     };
@@ -202,7 +205,7 @@ fn reading_is_for_all_who_may_open_the_socket_and_changing_is_not() {
     let (code, _, error) = as_nobody(&load);
     assert_eq!(code, 1);
     assert!(error.contains("too large"), "{error}");
-    assert_eq!(rig.json("firewall list")["total"], 0);
+    assert_eq!(fixture.json("firewall list")["total"], 0);
 }
 
 #[test]
@@ -210,13 +213,13 @@ fn a_change_that_would_cut_off_the_caller_needs_force() {
     if !can_run(&TOOLS) {
         return;
     }
-    let rig = guarded("allow_own = false\n");
+    let fixture = guarded("allow_own = false\n");
     let over_ssh = |words: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rfm"));
         command
             .args(words.split_whitespace())
             .arg("--socket")
-            .arg(rig.socket())
+            .arg(fixture.socket())
             .env("SSH_CONNECTION", "192.0.2.7 51234 198.51.100.1 22");
         parts(try_run(&mut command))
     };
@@ -227,12 +230,12 @@ fn a_change_that_would_cut_off_the_caller_needs_force() {
         "{error}"
     );
     assert!(error.contains("force"), "{error}");
-    assert_eq!(rig.json("firewall list")["total"], 0);
+    assert_eq!(fixture.json("firewall list")["total"], 0);
     let (code, _, error) = over_ssh("firewall add --src 192.0.2.0/24 --proto udp");
     assert_eq!((code, &*error), (0, ""));
     let (code, _, error) = over_ssh("firewall add --src 192.0.2.0/24 --force");
     assert_eq!((code, &*error), (0, ""));
-    let (code, _, error) = rig.try_rfm("firewall add");
+    let (code, _, error) = fixture.try_rfm("firewall add");
     assert_eq!(code, 1);
     assert!(error.contains("is for every packet"), "{error}");
 }
@@ -242,9 +245,9 @@ fn without_a_firewall_there_is_none_to_ask() {
     if !can_run(&TOOLS) {
         return;
     }
-    let rig = Rig::new("");
-    let (code, _, error) = rig.try_rfm("firewall list");
+    let fixture = Fixture::new("");
+    let (code, _, error) = fixture.try_rfm("firewall list");
     assert_eq!(code, 1);
     assert!(error.contains("agent.firewall.enabled is false"), "{error}");
-    assert_eq!(rig.agent.scrape().get("rfm_firewall_rules", &[]), None);
+    assert_eq!(fixture.agent.scrape().get("rfm_firewall_rules", &[]), None);
 }

@@ -9,8 +9,8 @@ use crate::common::agent::Agent;
 use crate::common::lab::Lab;
 use crate::common::lab::{can_run, wait_for};
 use crate::common::packet::Sender;
-use crate::kit::Folder;
-use crate::rig::Listener;
+use crate::fixture::Listener;
+use crate::harness::Folder;
 use crate::wire::{LIMIT, TOOLS, attached, file, guarded, packet, past, send};
 
 #[test]
@@ -19,13 +19,13 @@ fn what_is_dropped_is_told_and_in_no_flow_series() {
         return;
     }
     const SENT: u64 = 50_000;
-    let rig = guarded("[[agent.firewall.rule]]\nsrc = \"192.0.2.0/24\"\n");
+    let fixture = guarded("[[agent.firewall.rule]]\nsrc = \"192.0.2.0/24\"\n");
     let frame = packet("192.0.2.7");
-    send(&rig, &frame, SENT);
-    send(&rig, &packet("192.0.3.7"), 3);
+    send(&fixture, &frame, SENT);
+    send(&fixture, &packet("192.0.3.7"), 3);
     let mut stats = Value::Null;
     let told = wait_for(LIMIT, || {
-        stats = rig.json("firewall stats");
+        stats = fixture.json("firewall stats");
         stats["dropped_flows"][0].is_object()
     });
     assert!(told, "{stats}");
@@ -46,7 +46,7 @@ fn what_is_dropped_is_told_and_in_no_flow_series() {
     println!("{estimated} of {SENT} packets estimated");
     assert!(estimated > 0 && estimated < SENT * 3 / 2, "{flow}");
 
-    let (metrics, reached) = rig
+    let (metrics, reached) = fixture
         .agent
         .scrape_until(LIMIT, |m| m.sum("rfm_flow_packets_total", &[]) == 3);
     assert!(reached);

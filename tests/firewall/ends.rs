@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use crate::common::agent::Agent;
 use crate::common::lab::{Lab, can_run, run, wait_for};
 use crate::common::metrics::Metrics;
-use crate::kit::Folder;
+use crate::harness::Folder;
 use crate::wire::{LIMIT, TOOLS, add, agent_on, file, guarded, packet, passed, section};
 
 /// Whether a program is on the XDP hook of `v1`.
@@ -21,15 +21,15 @@ fn a_killed_agent_leaves_nothing_and_traffic_flows() {
     if !can_run(&TOOLS) {
         return;
     }
-    let rig = guarded("[[agent.firewall.rule]]\nsrc = \"192.0.2.0/24\"\n");
-    assert_eq!(passed(&rig, &packet("192.0.2.1"), 3), 0);
-    assert!(has_program(&rig.namespace));
-    rig.agent.signal(Signal::KILL);
-    let gone = wait_for(Duration::from_secs(5), || !has_program(&rig.namespace));
-    assert!(gone, "{}", rig.namespace.ip("link show dev v1"));
-    let before = rig.namespace.device_counters("v1");
-    crate::wire::send(&rig, &packet("192.0.2.1"), 5);
-    let came = || rig.namespace.device_counters("v1") - before;
+    let fixture = guarded("[[agent.firewall.rule]]\nsrc = \"192.0.2.0/24\"\n");
+    assert_eq!(passed(&fixture, &packet("192.0.2.1"), 3), 0);
+    assert!(has_program(&fixture.namespace));
+    fixture.agent.signal(Signal::KILL);
+    let gone = wait_for(Duration::from_secs(5), || !has_program(&fixture.namespace));
+    assert!(gone, "{}", fixture.namespace.ip("link show dev v1"));
+    let before = fixture.namespace.device_counters("v1");
+    crate::wire::send(&fixture, &packet("192.0.2.1"), 5);
+    let came = || fixture.namespace.device_counters("v1") - before;
     assert!(wait_for(LIMIT, || came().rx_packets == 5));
 }
 
@@ -41,25 +41,25 @@ fn a_clean_stop_detaches_and_a_restart_has_the_rules_of_before() {
     let folder = Folder::new();
     let state = folder.0.join("state");
     let more = format!("state_file = \"{}\"\n", state.display());
-    let mut rig = guarded(&more);
-    let id = add(&rig, "--src 192.0.2.0/24 --ttl 1h");
-    add(&rig, "--src 192.0.3.0/24 --ttl 1s");
-    let text = file(&rig.folder, &more);
-    rig.agent.signal(Signal::TERM);
-    let stopped = wait_for(LIMIT, || !has_program(&rig.namespace));
-    assert!(stopped, "{}", rig.agent.log());
-    assert!(wait_for(LIMIT, || rig.agent.log().contains("stopping")
-        && !rig.socket().exists()));
+    let mut fixture = guarded(&more);
+    let id = add(&fixture, "--src 192.0.2.0/24 --ttl 1h");
+    add(&fixture, "--src 192.0.3.0/24 --ttl 1s");
+    let text = file(&fixture.folder, &more);
+    fixture.agent.signal(Signal::TERM);
+    let stopped = wait_for(LIMIT, || !has_program(&fixture.namespace));
+    assert!(stopped, "{}", fixture.agent.log());
+    assert!(wait_for(LIMIT, || fixture.agent.log().contains("stopping")
+        && !fixture.socket().exists()));
     std::thread::sleep(Duration::from_millis(1200));
 
-    rig.agent = agent_on(&rig.lab, &rig.namespace, &text);
-    assert_eq!(passed(&rig, &packet("192.0.2.1"), 3), 0);
+    fixture.agent = agent_on(&fixture.lab, &fixture.namespace, &text);
+    assert_eq!(passed(&fixture, &packet("192.0.2.1"), 3), 0);
     assert_eq!(
-        passed(&rig, &packet("192.0.3.1"), 3),
+        passed(&fixture, &packet("192.0.3.1"), 3),
         3,
         "it has ended meanwhile"
     );
-    let list = rig.json("firewall list");
+    let list = fixture.json("firewall list");
     assert_eq!(
         (&list["total"], &list["rules"][0]["id"]),
         (&1.into(), &id.into())

@@ -86,12 +86,12 @@ fn changes_under_a_flood_hold_for_each_packet_once_they_have_returned() {
     if !can_run(&["ip", "sysctl", "ethtool"]) {
         return;
     }
-    let rig = guarded(&format!("[[agent.firewall.rule]]\nsrc = \"{BAD}\"\n"));
-    let namespace = &rig.namespace;
+    let fixture = guarded(&format!("[[agent.firewall.rule]]\nsrc = \"{BAD}\"\n"));
+    let namespace = &fixture.namespace;
     // frames that were redirected are received by NAPI; nobody here has their MAC address, so that the stack
     // takes no further what the monitor has counted
     namespace.run("ethtool", "-K v1 gro on");
-    let quiet = past(&rig.agent.scrape());
+    let quiet = past(&fixture.agent.scrape());
     let (background, with_changing, passed, took, changes) = namespace.inside(|| {
         let v0 = namespace.ifindex("v0");
         let background = Source::new(v0, &[&[GOOD][..], &[BAD; 15]].concat());
@@ -118,11 +118,11 @@ fn changes_under_a_flood_hold_for_each_packet_once_they_have_returned() {
         let (mut passed, mut changes) = (0, 0);
         meanwhile(&[&flood], || {
             while start.elapsed() < Duration::from_secs(5) {
-                let id = add(&rig, &format!("--src {CHANGING}"));
+                let id = add(&fixture, &format!("--src {CHANGING}"));
                 let came = come();
-                let rule = &rig.json("firewall list")["rules"][0];
+                let rule = &fixture.json("firewall list")["rules"][0];
                 assert_eq!((&rule["id"], &rule["packets"]), (&json!(id), &json!(came)));
-                rig.rfm(&format!("firewall del {id}"));
+                fixture.rfm(&format!("firewall del {id}"));
                 passed += come();
                 changes += 2;
             }
@@ -144,7 +144,7 @@ fn changes_under_a_flood_hold_for_each_packet_once_they_have_returned() {
     let good = sent / 16 + passed + quiet;
     let bad = background / 16 * 15 + with_changing / 16 * 11;
     let all = |m: &_| past(m) >= good && matched(m, "config-1", "drop") >= bad;
-    let (metrics, reached) = rig.agent.scrape_until(LIMIT, all);
+    let (metrics, reached) = fixture.agent.scrape_until(LIMIT, all);
     let found = (past(&metrics), matched(&metrics, "config-1", "drop"));
     assert_eq!(found, (good, bad), "passed, dropped");
     assert!(reached);

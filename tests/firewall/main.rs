@@ -8,12 +8,12 @@ mod common;
 #[path = "../ipfix/decode.rs"]
 #[allow(dead_code, reason = "the tests of IPFIX use more of it")]
 mod decode;
-#[path = "../control/kit.rs"]
-#[allow(dead_code, reason = "the tests of the control socket use more of it")]
-mod kit;
-#[path = "../ipfix/rig.rs"]
+#[path = "../ipfix/fixture.rs"]
 #[allow(dead_code, reason = "the tests of IPFIX use more of it")]
-mod rig;
+mod fixture;
+#[path = "../control/harness.rs"]
+#[allow(dead_code, reason = "the tests of the control socket use more of it")]
+mod harness;
 
 mod changes;
 mod commands;

@@ -12,25 +12,25 @@ fn drops_passes_and_counts_by_the_first_rule_that_matches() {
     if !can_run(&TOOLS) {
         return;
     }
-    let rig = guarded(
+    let fixture = guarded(
         "[[agent.firewall.rule]]\nsrc = \"192.0.2.0/24\"\n\
          [[agent.firewall.rule]]\nsrc = \"2001:db8:1::/48\"\nproto = \"udp\"\ndport = \"50-60\"\n\
          [[agent.firewall.rule]]\nsrc = \"203.0.113.0/24\"\naction = \"count\"\n",
     );
-    assert_eq!(passed(&rig, &packet("192.0.2.1"), 10), 0);
-    assert_eq!(passed(&rig, &packet("192.0.3.1"), 10), 10);
-    assert_eq!(passed(&rig, &packet("2001:db8:1::7"), 10), 0);
-    assert_eq!(passed(&rig, &to_port("2001:db8:1::7", 61), 10), 10);
-    assert_eq!(passed(&rig, &packet("203.0.113.7"), 10), 10);
+    assert_eq!(passed(&fixture, &packet("192.0.2.1"), 10), 0);
+    assert_eq!(passed(&fixture, &packet("192.0.3.1"), 10), 10);
+    assert_eq!(passed(&fixture, &packet("2001:db8:1::7"), 10), 0);
+    assert_eq!(passed(&fixture, &to_port("2001:db8:1::7", 61), 10), 10);
+    assert_eq!(passed(&fixture, &packet("203.0.113.7"), 10), 10);
 
     // run-time rules go first
-    let pass = add(&rig, "--src 192.0.2.1 --action pass");
-    let drop = add(&rig, "--src 203.0.113.0/25");
-    assert_eq!(passed(&rig, &packet("192.0.2.1"), 5), 5);
-    assert_eq!(passed(&rig, &packet("192.0.2.2"), 5), 0);
-    assert_eq!(passed(&rig, &packet("203.0.113.7"), 5), 0);
-    assert_eq!(passed(&rig, &packet("203.0.113.200"), 5), 5);
-    let metrics = rig.agent.scrape();
+    let pass = add(&fixture, "--src 192.0.2.1 --action pass");
+    let drop = add(&fixture, "--src 203.0.113.0/25");
+    assert_eq!(passed(&fixture, &packet("192.0.2.1"), 5), 5);
+    assert_eq!(passed(&fixture, &packet("192.0.2.2"), 5), 0);
+    assert_eq!(passed(&fixture, &packet("203.0.113.7"), 5), 0);
+    assert_eq!(passed(&fixture, &packet("203.0.113.200"), 5), 5);
+    let metrics = fixture.agent.scrape();
     for (rule, action, packets) in [
         ("config-1", "drop", 15),
         ("config-2", "drop", 10),
@@ -49,10 +49,10 @@ fn drops_passes_and_counts_by_the_first_rule_that_matches() {
         past(&metrics)
     );
 
-    rig.rfm(&format!("firewall del {drop}"));
-    assert_eq!(passed(&rig, &packet("203.0.113.7"), 5), 5);
-    rig.rfm("firewall flush");
-    assert_eq!(passed(&rig, &packet("192.0.2.1"), 5), 0);
+    fixture.rfm(&format!("firewall del {drop}"));
+    assert_eq!(passed(&fixture, &packet("203.0.113.7"), 5), 5);
+    fixture.rfm("firewall flush");
+    assert_eq!(passed(&fixture, &packet("192.0.2.1"), 5), 0);
 }
 
 #[test]
@@ -61,16 +61,16 @@ fn a_limit_lets_through_what_it_says() {
         return;
     }
     const RATE: u64 = 500;
-    let rig = guarded("");
+    let fixture = guarded("");
     let id = add(
-        &rig,
+        &fixture,
         &format!("--src 192.0.2.0/24 --action limit --rate {RATE}"),
     );
     let frame = packet("192.0.2.1");
     // twice as many as may pass, over a second
     let start = Instant::now();
     let mut sent = 0u64;
-    rig.namespace.inside(|| {
+    fixture.namespace.inside(|| {
         let sender = Sender::new("v0").expect("a packet socket");
         while start.elapsed() < Duration::from_secs(1) {
             for _ in 0..20 {
@@ -84,10 +84,11 @@ fn a_limit_lets_through_what_it_says() {
     let label = format!("runtime-{id}");
     let of = |m: &_, action| matched(m, &label, action);
     let all = |m: &_| of(m, "pass") + of(m, "drop") == sent;
-    let (metrics, reached) = rig.agent.scrape_until(LIMIT, all);
+    let (metrics, reached) = fixture.agent.scrape_until(LIMIT, all);
     assert!(reached, "{sent} sent");
     assert!(
-        rig.agent
+        fixture
+            .agent
             .scrape_until(LIMIT, |m| past(m) == of(&metrics, "pass"))
             .1
     );
@@ -97,9 +98,9 @@ fn a_limit_lets_through_what_it_says() {
     assert!(passed <= allowed);
     assert!(passed >= allowed * 0.9, "{passed} of {allowed}");
     // other sources are not the rule's
-    send(&rig, &packet("192.0.3.1"), 200);
+    send(&fixture, &packet("192.0.3.1"), 200);
     let more = |m: &_| past(m) as f64 == passed + 200.0;
-    assert!(rig.agent.scrape_until(LIMIT, more).1);
+    assert!(fixture.agent.scrape_until(LIMIT, more).1);
 }
 
 /// A bucket of one hundred for each source: by a rule that was added, and by one of the file.
@@ -108,30 +109,30 @@ fn a_limit_per_source_is_each_sources_own() {
     if !can_run(&TOOLS) {
         return;
     }
-    let rig = guarded(
+    let fixture = guarded(
         "[[agent.firewall.rule]]\nproto = \"udp\"\naction = \"limit\"\nrate = 1000\nper = \"source\"\n",
     );
     // a tenth of a second may come at once, and little more while it is sent
     let of_burst = |from: &str, count| {
-        let passed = passed(&rig, &packet(from), count);
+        let passed = passed(&fixture, &packet(from), count);
         assert!((100..count / 2).contains(&passed), "{passed} from {from}");
     };
     of_burst("192.0.2.1", 2000);
     of_burst("192.0.2.2", 2000);
     of_burst("2001:db8:5::1", 2000);
     let words = "--src 192.0.3.0/24 --action limit --rate 1 --per source";
-    let id = add(&rig, words);
+    let id = add(&fixture, words);
     for from in ["192.0.3.1", "192.0.3.2", "192.0.3.3"] {
-        assert_eq!(passed(&rig, &packet(from), 2), 1, "{from}");
+        assert_eq!(passed(&fixture, &packet(from), 2), 1, "{from}");
     }
-    assert_eq!(add(&rig, words), id, "it is the same rule");
-    let list = rig.json("firewall list");
+    assert_eq!(add(&fixture, words), id, "it is the same rule");
+    let list = fixture.json("firewall list");
     assert_eq!(list["rules"][0]["rule"]["per"], "source");
-    let text = rig.rfm("firewall list");
+    let text = fixture.rfm("firewall list");
     assert!(text.contains("1/s a source"), "{text}");
-    let stats = rig.rfm("firewall stats");
+    let stats = fixture.rfm("firewall stats");
     assert!(stats.contains("\nnew sources of limits: 6\n"), "{stats}");
-    let metrics = rig.agent.scrape();
+    let metrics = fixture.agent.scrape();
     assert_eq!(metrics.sum("rfm_firewall_new_sources_total", &[]), 6);
 }
 
@@ -140,31 +141,32 @@ fn the_allow_list_and_own_addresses_always_pass() {
     if !can_run(&TOOLS) {
         return;
     }
-    let rig = guarded(
+    let fixture = guarded(
         "allow = [\"192.0.2.0/24\"]\n[[agent.firewall.rule]]\nsrc = \"0.0.0.0/0\"\naction = \"drop\"\n",
     );
-    assert_eq!(passed(&rig, &packet("192.0.2.1"), 5), 5);
-    assert_eq!(passed(&rig, &packet("203.0.113.1"), 5), 0);
+    assert_eq!(passed(&fixture, &packet("192.0.2.1"), 5), 5);
+    assert_eq!(passed(&fixture, &packet("203.0.113.1"), 5), 0);
     // the address becomes an own one, and ceases to be
     let own = |how: &str| {
-        rig.namespace
+        fixture
+            .namespace
             .ip(&format!("address {how} 198.51.100.9/32 dev lo"))
     };
     own("add");
-    let rules = || rig.json("firewall stats")["rules"]["allow"].as_u64();
+    let rules = || fixture.json("firewall stats")["rules"]["allow"].as_u64();
     assert!(
         crate::common::lab::wait_for(LIMIT, || rules() == Some(3)),
         "{:?}",
         rules()
     );
-    assert_eq!(passed(&rig, &packet("203.0.113.1"), 5), 5);
+    assert_eq!(passed(&fixture, &packet("203.0.113.1"), 5), 5);
     own("del");
     assert!(
         crate::common::lab::wait_for(LIMIT, || rules() == Some(2)),
         "{:?}",
         rules()
     );
-    assert_eq!(passed(&rig, &packet("203.0.113.1"), 5), 0);
+    assert_eq!(passed(&fixture, &packet("203.0.113.1"), 5), 0);
 }
 
 #[test]
@@ -172,10 +174,10 @@ fn a_rule_is_for_the_interfaces_that_it_names() {
     if !can_run(&TOOLS) {
         return;
     }
-    let rig = guarded("");
-    add(&rig, "--src 192.0.2.0/24 --interface wan.*");
-    assert_eq!(passed(&rig, &packet("192.0.2.1"), 5), 5);
+    let fixture = guarded("");
+    add(&fixture, "--src 192.0.2.0/24 --interface wan.*");
+    assert_eq!(passed(&fixture, &packet("192.0.2.1"), 5), 5);
     // another interface comes to be meant: the wire itself, renamed
-    add(&rig, "--src 192.0.3.0/24 --interface v1");
-    assert_eq!(passed(&rig, &packet("192.0.3.1"), 5), 0);
+    add(&fixture, "--src 192.0.3.0/24 --interface v1");
+    assert_eq!(passed(&fixture, &packet("192.0.3.1"), 5), 0);
 }

@@ -6,7 +6,7 @@ use std::fs;
 use crate::common::agent::{Agent, http_get};
 use crate::common::lab::{Lab, Namespace, can_run, run, wait_for};
 use crate::ends::has_program;
-use crate::kit::{Folder, Rig};
+use crate::harness::{Fixture, Folder};
 use crate::wire::{LIMIT, attached, file, packet, passed};
 
 const CONFIG: &str = "pin = true\n[[agent.firewall.rule]]\nsrc = \"192.0.2.0/24\"\n";
@@ -50,17 +50,17 @@ fn what_is_pinned_stays_is_taken_over_and_can_be_removed() {
 
     let agent = start(&text);
     attached(&agent);
-    let rig = Rig {
+    let fixture = Fixture {
         agent,
         namespace: namespace.clone(),
         folder,
         lab: Lab::among_others(),
     };
-    assert_eq!(passed(&rig, &packet("192.0.2.1"), 3), 0);
-    assert_eq!(passed(&rig, &packet("192.0.3.1"), 3), 3);
-    let log = rig.agent.log();
+    assert_eq!(passed(&fixture, &packet("192.0.2.1"), 3), 0);
+    assert_eq!(passed(&fixture, &packet("192.0.3.1"), 3), 3);
+    let log = fixture.agent.log();
     assert!(!log.contains("no firewall on v1"), "{log}");
-    let Rig { agent, .. } = rig;
+    let Fixture { agent, .. } = fixture;
     agent.kill();
 
     // without the key, what was left is not in the way

@@ -11,7 +11,7 @@ use crate::common::frames::Frame;
 use crate::common::lab::Lab;
 use crate::common::metrics::Metrics;
 use crate::common::packet::Sender;
-use crate::kit::{Folder, Rig, config};
+use crate::harness::{Fixture, Folder, config};
 
 pub const TOOLS: [&str; 2] = ["ip", "sysctl"];
 pub const LIMIT: Duration = Duration::from_secs(10);
@@ -30,10 +30,10 @@ pub fn file(folder: &Folder, more: &str) -> String {
 }
 
 /// Started, and the firewall attached.
-pub fn guarded(more: &str) -> Rig {
-    let rig = Rig::new(&section(more));
-    attached(&rig.agent);
-    rig
+pub fn guarded(more: &str) -> Fixture {
+    let fixture = Fixture::new(&section(more));
+    attached(&fixture.agent);
+    fixture
 }
 
 /// As [`guarded`], on a wire that is there already.
@@ -64,8 +64,8 @@ pub fn to_port(from: &str, port: u16) -> Vec<u8> {
 }
 
 /// So many of this, out of `v0`.
-pub fn send(rig: &Rig, frame: &[u8], count: u64) {
-    rig.namespace.inside(|| {
+pub fn send(fixture: &Fixture, frame: &[u8], count: u64) {
+    fixture.namespace.inside(|| {
         let sender = Sender::new("v0").expect("a packet socket");
         for _ in 0..count {
             sender.send(frame, 0).expect("sent");
@@ -84,25 +84,25 @@ pub fn matched(metrics: &Metrics, rule: &str, action: &str) -> u64 {
 }
 
 /// How many of `count` packets get past; the others are dropped, by whatever rule.
-pub fn passed(rig: &Rig, frame: &[u8], count: u64) -> u64 {
+pub fn passed(fixture: &Fixture, frame: &[u8], count: u64) -> u64 {
     let dropped = |m: &Metrics| m.sum("rfm_firewall_packets_total", &[("action", "drop")]);
     let sum = |m: &Metrics| past(m) + dropped(m);
-    let before = rig.agent.scrape();
-    send(rig, frame, count);
+    let before = fixture.agent.scrape();
+    send(fixture, frame, count);
     let all = |m: &Metrics| sum(m) == sum(&before) + count;
-    let (after, reached) = rig.agent.scrape_until(LIMIT, all);
+    let (after, reached) = fixture.agent.scrape_until(LIMIT, all);
     let (was, is) = (sum(&before), sum(&after));
     assert!(
         reached,
         "{was} and {count} more are not {is}\n{}",
-        rig.agent.log()
+        fixture.agent.log()
     );
     past(&after) - past(&before)
 }
 
 /// The number that `rfm firewall add` printed.
-pub fn add(rig: &Rig, words: &str) -> u32 {
-    let said = rig.rfm(&format!("firewall add {words}"));
+pub fn add(fixture: &Fixture, words: &str) -> u32 {
+    let said = fixture.rfm(&format!("firewall add {words}"));
     let id = said
         .trim()
         .strip_prefix("rule ")

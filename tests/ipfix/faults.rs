@@ -11,7 +11,7 @@ use rfm::errors::Subsystem;
 
 use super::common::lab::wait_for;
 use super::decode::{Decoded, Decoder};
-use super::rig::{Listener, PATIENCE, Rig, parts};
+use super::fixture::{Fixture, Listener, PATIENCE, parts};
 
 const REFRESH: Duration = Duration::from_secs(4);
 
@@ -25,27 +25,27 @@ fn is_introduction(message: &Decoded) -> bool {
 fn one_that_refuses_costs_nobody_else_and_is_reached_when_it_is_there() {
     let mut good = Listener::new();
     let port = Listener::new().port();
-    let mut rig = Rig::new(
+    let mut fixture = Fixture::new(
         &[(Transport::Udp, port), (Transport::Udp, good.port())],
         REFRESH,
     );
     good.introduced();
     let start = Instant::now();
-    rig.export(&parts(0..40));
+    fixture.export(&parts(0..40));
     assert_eq!(good.flows(40).len(), 40);
-    assert_eq!(rig.settle(40), (0, 40));
+    assert_eq!(fixture.settle(40), (0, 40));
     let mut late = Listener::on(port);
     let first = late.introduced();
     assert!(is_introduction(&first), "{first:?}");
     assert!(start.elapsed() < REFRESH + Duration::from_secs(1));
-    rig.export(&parts(100..110));
+    fixture.export(&parts(100..110));
     assert_eq!(late.flows(10).len(), 10);
-    assert_eq!(rig.settle(50), (10, 40));
+    assert_eq!(fixture.settle(50), (10, 40));
     assert_eq!(good.flows(10).len(), 10);
-    assert!(wait_for(PATIENCE, || rig.tallies[1].records() == 50));
-    assert_eq!(rig.tallies[1].lost().parts, 0);
+    assert!(wait_for(PATIENCE, || fixture.tallies[1].records() == 50));
+    assert_eq!(fixture.tallies[1].lost().parts, 0);
     // at 0, 1, 3 and 5 s at most
-    let errors = rig.errors.get(Subsystem::Ipfix);
+    let errors = fixture.errors.get(Subsystem::Ipfix);
     assert!((1..=4).contains(&errors), "{errors} errors");
 }
 
@@ -53,36 +53,36 @@ fn one_that_refuses_costs_nobody_else_and_is_reached_when_it_is_there() {
 fn one_that_is_restarted_misses_what_was_sent_meanwhile() {
     let mut collector = Listener::new();
     let port = collector.port();
-    let mut rig = Rig::new(&[(Transport::Udp, port)], REFRESH);
+    let mut fixture = Fixture::new(&[(Transport::Udp, port)], REFRESH);
     assert!(is_introduction(&collector.introduced()));
-    rig.export(&parts(0..30));
+    fixture.export(&parts(0..30));
     assert_eq!(collector.flows(30).len(), 30);
-    assert_eq!(rig.settle(30), (30, 0));
+    assert_eq!(fixture.settle(30), (30, 0));
     drop(collector);
     for round in 0..3 {
-        rig.export(&parts(100 * round..100 * round + 20));
-        rig.settle(30 + 20 * (u64::from(round) + 1));
+        fixture.export(&parts(100 * round..100 * round + 20));
+        fixture.settle(30 + 20 * (u64::from(round) + 1));
     }
-    assert_eq!(rig.counts(), (30, 60));
+    assert_eq!(fixture.counts(), (30, 60));
     let mut collector = Listener::on(port);
     assert!(is_introduction(&collector.introduced()));
-    rig.export(&parts(0..30));
+    fixture.export(&parts(0..30));
     assert_eq!(collector.flows(30).len(), 30);
-    assert_eq!(rig.settle(120), (60, 60));
+    assert_eq!(fixture.settle(120), (60, 60));
 }
 
 #[test]
 fn one_that_restarts_unnoticed_reads_again_after_a_refresh() {
     let mut collector = Listener::new();
     let refresh = Duration::from_secs(1);
-    let mut rig = Rig::new(&[(Transport::Udp, collector.port())], refresh);
+    let mut fixture = Fixture::new(&[(Transport::Udp, collector.port())], refresh);
     collector.introduced();
     collector.decoder = Decoder::default();
     let start = Instant::now();
     let again = collector.next(PATIENCE).expect("a refresh");
     assert!(is_introduction(&again), "{again:?}");
     assert!(start.elapsed() < refresh + Duration::from_millis(700));
-    rig.export(&parts(0..5));
+    fixture.export(&parts(0..5));
     assert_eq!(collector.flows(5).len(), 5);
 }
 
@@ -90,11 +90,11 @@ fn one_that_restarts_unnoticed_reads_again_after_a_refresh() {
 fn the_options_tell_rate_interfaces_and_what_was_lost() {
     let mut collector = Listener::new();
     let refresh = Duration::from_secs(1);
-    let mut rig = Rig::new(&[(Transport::Udp, collector.port())], refresh);
+    let mut fixture = Fixture::new(&[(Transport::Udp, collector.port())], refresh);
     collector.introduced();
-    rig.export(&parts(0..5));
+    fixture.export(&parts(0..5));
     collector.flows(5);
-    rig.settle(5);
+    fixture.settle(5);
     let message = collector.next(PATIENCE).expect("a refresh");
     let option = |element| {
         let mut records = message.records.iter();
@@ -125,10 +125,10 @@ fn the_options_tell_rate_interfaces_and_what_was_lost() {
 #[test]
 fn the_last_records_leave_before_the_thread_ends() {
     let mut collector = Listener::new();
-    let mut rig = Rig::udp(collector.port());
+    let mut fixture = Fixture::udp(collector.port());
     collector.introduced();
-    rig.export(&parts(0..1000));
-    rig.stop();
+    fixture.export(&parts(0..1000));
+    fixture.stop();
     assert_eq!(collector.flows(1000).len(), 1000);
 }
 
@@ -170,25 +170,25 @@ impl Stream {
 fn over_tcp_templates_come_once_in_each_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let mut rig = Rig::new(&[(Transport::Tcp, port)], Duration::from_secs(1));
+    let mut fixture = Fixture::new(&[(Transport::Tcp, port)], Duration::from_secs(1));
     let mut stream = Stream::accept(&listener);
     let first = stream.next();
     assert!(is_introduction(&first) && first.sequence == 0, "{first:?}");
     let refresh = stream.next();
     assert!(refresh.templates.is_empty() && refresh.records[0].has(34));
     assert_eq!(refresh.sequence as usize, first.records.len());
-    rig.export(&parts(0..50));
+    fixture.export(&parts(0..50));
     assert_eq!(stream.flows(50), 50);
     drop(stream);
     // lost at the latest when something is written
     let mut stream = Stream::accept(&listener);
     let first = stream.next();
     assert!(is_introduction(&first) && first.sequence == 0, "{first:?}");
-    rig.export(&parts(0..50));
+    fixture.export(&parts(0..50));
     assert_eq!(stream.flows(50), 50);
-    assert_eq!(rig.settle(100), (100, 0));
-    rig.export(&parts(0..500));
-    rig.stop();
+    assert_eq!(fixture.settle(100), (100, 0));
+    fixture.export(&parts(0..500));
+    fixture.stop();
     assert_eq!(stream.flows(500), 500);
 }
 
@@ -198,7 +198,7 @@ fn one_that_reads_nothing_is_not_waited_for() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let mut good = Listener::new();
-    let mut rig = Rig::new(
+    let mut fixture = Fixture::new(
         &[(Transport::Tcp, port), (Transport::Udp, good.port())],
         REFRESH,
     );
@@ -206,14 +206,14 @@ fn one_that_reads_nothing_is_not_waited_for() {
     good.introduced();
     let mut received = 0;
     for first in (0..PARTS).step_by(1000) {
-        rig.export(&parts(first..first + 1000));
+        fixture.export(&parts(first..first + 1000));
         received += good.flows(1000).len();
     }
     assert_eq!(received, usize::from(PARTS), "the other misses nothing");
-    let dropped = rig.tallies[0].lost().parts;
+    let dropped = fixture.tallies[0].lost().parts;
     assert!(dropped > 0, "{dropped} of {PARTS}");
     // what was not dropped is in the pipe
     let waiting = usize::from(PARTS) - dropped as usize;
     assert_eq!(slow.flows(waiting), waiting);
-    assert_eq!(rig.settle(PARTS.into()), (waiting as u64, dropped));
+    assert_eq!(fixture.settle(PARTS.into()), (waiting as u64, dropped));
 }

@@ -11,10 +11,10 @@ mod builders;
 
 mod decode;
 mod faults;
+mod fixture;
 mod live;
 mod peers;
 mod properties;
 mod rates;
 mod reloaded;
-mod rig;
 mod routed;

@@ -13,7 +13,7 @@ use rfm::types::flow::{Direction, Family, FlowKey, FlowRecord};
 
 use super::common::lab::run;
 use super::decode::Record;
-use super::rig::{DOMAIN, Listener, OFFSET, Rig, ways};
+use super::fixture::{DOMAIN, Fixture, Listener, OFFSET, ways};
 
 fn any_key() -> impl Strategy<Value = FlowKey> {
     let protocol = prop_oneof![Just(1u8), Just(6), Just(17), Just(58), any::<u8>()];
@@ -182,7 +182,10 @@ impl Reader {
     fn read(&mut self, count: usize) -> Vec<(u64, BTreeMap<u16, Vec<u8>>)> {
         let mut records = Vec::new();
         while records.len() < count {
-            let message = self.listener.next(super::rig::PATIENCE).expect("a message");
+            let message = self
+                .listener
+                .next(super::fixture::PATIENCE)
+                .expect("a message");
             assert_eq!(message.domain, DOMAIN);
             let now = std::time::UNIX_EPOCH
                 .elapsed()
@@ -212,7 +215,7 @@ impl Reader {
 #[test]
 fn random_flows_come_out_as_they_went_in() {
     let listener = Listener::new();
-    let rig = RefCell::new(Rig::udp(listener.port()));
+    let fixture = RefCell::new(Fixture::udp(listener.port()));
     let reader = RefCell::new(Reader {
         listener,
         rate: 0,
@@ -231,7 +234,7 @@ fn random_flows_come_out_as_they_went_in() {
     let total = RefCell::new(0);
     TestRunner::new(config)
         .run(&flows, |parts| {
-            rig.borrow_mut().export(&parts);
+            fixture.borrow_mut().export(&parts);
             *total.borrow_mut() += parts.len();
             let mut got = reader.borrow_mut().read(parts.len());
             let mut wanted: Vec<_> = parts
@@ -245,7 +248,7 @@ fn random_flows_come_out_as_they_went_in() {
         })
         .unwrap();
     let total = total.into_inner();
-    let (sent, dropped) = rig.borrow().settle(total as u64);
+    let (sent, dropped) = fixture.borrow().settle(total as u64);
     assert_eq!((sent, dropped), (total as u64, 0));
     tshark_agrees(&reader.borrow().listener.raw, total);
 }

@@ -11,8 +11,8 @@ use rfm::flow::table::{CompletedFlow, FlowTable, Ledger, Limits};
 use rfm::types::flow::FlowKey;
 
 use super::common::lab::{Lab, can_run, wait_for};
+use super::fixture::{Fixture, Listener, PATIENCE, part};
 use super::peers::{Peers, TOOLS, number};
-use super::rig::{Listener, PATIENCE, Rig, part};
 
 /// Collects completed parts.
 #[derive(Default)]
@@ -60,9 +60,9 @@ fn parts_under(rates: &[u32]) -> Vec<CompletedFlow> {
 #[test]
 fn options_come_before_the_first_record_under_a_new_rate() {
     let mut collector = Listener::new();
-    let mut rig = Rig::udp(collector.port());
+    let mut fixture = Fixture::udp(collector.port());
     collector.introduced();
-    rig.export(&parts_under(&[1, 10, 1]));
+    fixture.export(&parts_under(&[1, 10, 1]));
     let (mut rate, mut seen) = (1, Vec::new());
     while seen.len() < 30 {
         let message = collector.next(PATIENCE).expect("a message");
@@ -79,7 +79,7 @@ fn options_come_before_the_first_record_under_a_new_rate() {
         [[1; 20].as_slice(), &[10; 10]].concat(),
         "grouped by rate"
     );
-    assert_eq!(rig.settle(30), (30, 0));
+    assert_eq!(fixture.settle(30), (30, 0));
 }
 
 #[test]
@@ -91,16 +91,16 @@ fn nfdump_and_nfacctd_scale_each_record_by_its_own_rate() {
     let wire = lab.wire();
     let mut peers = Peers::start(&lab, &wire);
     let targets = Peers::ports().map(|port| (Transport::Udp, port));
-    let mut rig = wire.inside(|| Rig::new(&targets, Duration::from_secs(60)));
+    let mut fixture = wire.inside(|| Fixture::new(&targets, Duration::from_secs(60)));
     std::thread::sleep(Duration::from_secs(1));
     // in batches of their own: to a collector these are three changes
     for rate in [1, 10, 100, 10] {
-        rig.export(&parts_under(&[rate]));
+        fixture.export(&parts_under(&[rate]));
         std::thread::sleep(Duration::from_millis(700));
     }
-    let sent = || rig.tallies.iter().all(|tally| tally.records() == 40);
-    assert!(wait_for(PATIENCE, sent), "{:?}", rig.counts());
-    rig.stop();
+    let sent = || fixture.tallies.iter().all(|tally| tally.records() == 40);
+    assert!(wait_for(PATIENCE, sent), "{:?}", fixture.counts());
+    fixture.stop();
     peers.stop();
     let sum =
         |rows: &[super::peers::Row], field| rows.iter().map(|r| number(r, field)).sum::<u64>();

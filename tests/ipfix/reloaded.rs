@@ -12,7 +12,7 @@ use super::common::agent::{Agent, EXACT, config};
 use super::common::lab::{Lab, Namespace, can_run, wait_for};
 use super::common::packet::Sender;
 use super::common::traffic::send_burst;
-use super::rig::{Listener, PATIENCE};
+use super::fixture::{Listener, PATIENCE};
 
 /// Flows end two seconds after their last packet.
 fn towards(ports: &[u16]) -> String {

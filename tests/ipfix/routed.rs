@@ -13,7 +13,7 @@ use super::common::frames::Frame;
 use super::common::lab::{Lab, Namespace, can_run, ipv4, mac_of, wait_for};
 use super::common::metrics::Metrics;
 use super::common::packet::Sender;
-use super::rig::Listener;
+use super::fixture::Listener;
 
 const SETTLED: Duration = Duration::from_secs(15);
 

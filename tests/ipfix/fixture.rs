@@ -76,7 +76,7 @@ impl Sources for MadeUp {
 pub const REPEATING: (u32, &str) = (4, "eth0.10");
 
 /// Thread ipfix, and what feeds it.
-pub struct Rig {
+pub struct Fixture {
     pub tallies: Vec<Arc<Tally>>,
     pub errors: Arc<Errors>,
     outlet: Option<Outlet>,
@@ -90,7 +90,7 @@ pub const LAYOUT: Layout = Layout {
     drops: true,
 };
 
-impl Rig {
+impl Fixture {
     pub fn new(collectors: &[(Transport, u16)], refresh: Duration) -> Self {
         let (outlet, inlet) = Outlet::new(Direction::ALL.into(), Arc::default());
         let bind = IpfixBind {

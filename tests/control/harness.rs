@@ -53,14 +53,14 @@ pub fn config(folder: &Folder, interfaces: &str, sample_rate: u32, more: &str) -
 }
 
 /// An agent that watches `v1` of a silent wire, and takes every packet.
-pub struct Rig {
+pub struct Fixture {
     pub agent: Agent,
     pub namespace: Namespace,
     pub folder: Folder,
     pub lab: Lab,
 }
 
-impl Rig {
+impl Fixture {
     pub fn new(more: &str) -> Self {
         let lab = Lab::new();
         let namespace = lab.wire();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The test kit itself: what the other tests stand on must hold.
+//! The harness itself: all other tests rely on it.
 
 mod common;
 
