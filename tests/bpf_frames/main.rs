@@ -6,9 +6,9 @@
 
 #[path = "../common/mod.rs"]
 mod common;
-#[path = "../firewall_bpf/gate.rs"]
+#[path = "../firewall_bpf/fixture.rs"]
 #[allow(dead_code, reason = "the tests of the firewall use more of it")]
-mod gate;
+mod fixture;
 mod generate;
 mod model;
 
@@ -24,7 +24,7 @@ use rfm::types::flow::Family;
 use common::cases::{Case, Expect, Ingress, Link};
 use common::kernel::{Kernel, Observed, Record, seen};
 use common::lab::{Lab, can_run};
-use gate::{Gate, LOOPBACK, Verdict, gate_with, rules};
+use fixture::{Fixture, LOOPBACK, Verdict, fixture_with, rules};
 use generate::Random;
 use model::{Frame, Packet, Reader, is_extension};
 
@@ -127,8 +127,8 @@ struct Records<'a> {
 }
 
 impl Records<'_> {
-    fn new(gate: &Gate) -> Self {
-        let ring = gate.firewall.ring().expect("the ring");
+    fn new(fixture: &Fixture) -> Self {
+        let ring = fixture.firewall.ring().expect("the ring");
         let taken = Rc::new(RefCell::new(Vec::new()));
         let sink = taken.clone();
         let mut builder = RingBufferBuilder::new();
@@ -180,7 +180,7 @@ fn verdict(frame: &Frame, applies: fn(&Packet) -> bool) -> Verdict {
 
 #[test]
 fn the_firewall_judges_what_the_model_reads() {
-    let (Some(mut all), Some(mut port)) = (gate_with(1), gate_with(0)) else {
+    let (Some(mut all), Some(mut port)) = (fixture_with(1), fixture_with(0)) else {
         return;
     };
     let set = rules(&["drop src 0.0.0.0/0", "drop src ::/0"]);

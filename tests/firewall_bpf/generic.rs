@@ -14,7 +14,7 @@ use crate::common::frames::{Frame, Mac};
 use crate::common::kernel::Kernel;
 use crate::common::lab::{Lab, Namespace, can_run, mac_of};
 use crate::common::packet::Sender;
-use crate::gate::{A4, A6, B4, B6};
+use crate::fixture::{A4, A6, B4, B6};
 use crate::hooks::firewall;
 
 /// What crosses each link: TCP of both families, linear frames and frames in pieces. The rule drops UDP.

@@ -8,7 +8,7 @@ use rfm::bpf::load::FrameStart;
 
 use crate::common::lab::{Lab, can_run};
 use crate::common::packet::{Sender, Tun};
-use crate::gate::{rules, v4};
+use crate::fixture::{rules, v4};
 
 const SETTINGS: Settings = Settings {
     sample_rate: 0,

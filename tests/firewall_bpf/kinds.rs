@@ -8,27 +8,27 @@ use rfm::bpf::load::FrameStart;
 use crate::common::frames::Frame;
 use crate::common::lab::{Lab, can_run};
 use crate::common::packet::Tun;
-use crate::gate::Verdict::{self, Drop, Pass};
-use crate::gate::{A4, A6, B4, B6, Gate, LOOPBACK, ether, gate, rule, rules, v4, v6};
+use crate::fixture::Verdict::{self, Drop, Pass};
+use crate::fixture::{A4, A6, B4, B6, Fixture, LOOPBACK, ether, fixture, rule, rules, v4, v6};
 
 const SYN: u8 = 2;
 
 /// One rule, a frame, what becomes of it; the rule counts if and only if it matches.
 fn check(cases: &[(&str, Frame, Verdict)]) {
-    let Some(mut gate) = gate() else { return };
+    let Some(mut fixture) = fixture() else { return };
     for (id, (line, frame, expected)) in (1..).zip(cases) {
-        gate.firewall.replace(&[rule(id, line)]).expect(line);
+        fixture.firewall.replace(&[rule(id, line)]).expect(line);
         let bytes = frame.build();
-        let got = gate.verdict(&bytes);
+        let got = fixture.verdict(&bytes);
         assert_eq!(got, *expected, "case {id}: {line}");
         let counted = match expected {
             Drop => vec![(id, 1)],
             Pass => vec![],
         };
-        assert_eq!(gate.packets(), counted, "case {id}: {line}");
+        assert_eq!(fixture.packets(), counted, "case {id}: {line}");
         if *expected == Drop {
             let length = bytes.len() as u64;
-            assert_eq!(gate.counts()[&id].bytes, length, "case {id}: {line}");
+            assert_eq!(fixture.counts()[&id].bytes, length, "case {id}: {line}");
         }
     }
 }
@@ -199,12 +199,12 @@ fn a_stack_too_deep_to_read_is_dropped_by_the_first_rule_that_could_match() {
         (&["limit proto udp rate 1000"], Pass, Pass, vec![(1, 2)]),
         (&[], Pass, Pass, vec![]),
     ] {
-        let Some(gate) = Gate::with(&rules(lines)) else {
+        let Some(fixture) = Fixture::with(&rules(lines)) else {
             return;
         };
-        assert_eq!(gate.verdict(&readable), on_readable, "{lines:?}");
-        assert_eq!(gate.verdict(&deep), on_deep, "{lines:?}");
-        assert_eq!(gate.packets(), counted, "{lines:?}");
+        assert_eq!(fixture.verdict(&readable), on_readable, "{lines:?}");
+        assert_eq!(fixture.verdict(&deep), on_deep, "{lines:?}");
+        assert_eq!(fixture.packets(), counted, "{lines:?}");
     }
 }
 
@@ -265,7 +265,7 @@ fn fragments_without_ports_are_no_bypass() {
 /// A rule that passes by ports does not pass what has none to see.
 #[test]
 fn a_later_fragment_is_not_passed_by_ports() {
-    let Some(gate) = Gate::with(&rules(&[
+    let Some(fixture) = Fixture::with(&rules(&[
         "pass proto udp dport 53",
         "drop dst 192.0.2.0/24",
     ])) else {
@@ -273,9 +273,9 @@ fn a_later_fragment_is_not_passed_by_ports() {
     };
     let first = v4().fragment(0, true).udp().ports(1, 53).payload(40);
     let later = v4().fragment(64, false).says(17).payload(40);
-    assert_eq!(gate.verdict(&first.build()), Pass);
-    assert_eq!(gate.verdict(&later.build()), Drop);
-    assert_eq!(gate.packets(), [(1, 1), (2, 1)]);
+    assert_eq!(fixture.verdict(&first.build()), Pass);
+    assert_eq!(fixture.verdict(&later.build()), Drop);
+    assert_eq!(fixture.packets(), [(1, 1), (2, 1)]);
 }
 
 #[test]
@@ -283,14 +283,14 @@ fn what_keeps_a_link_alive_always_passes() {
     // decided by the address alone, and with a rule that asks for more
     let everything = ["drop src ::/0", "drop src 0.0.0.0/0", "drop interface 1"];
     for lines in [&everything[..2], &everything] {
-        let Some(gate) = Gate::with(&rules(lines)) else {
+        let Some(fixture) = Fixture::with(&rules(lines)) else {
             return;
         };
-        keeps_links_alive(&gate);
+        keeps_links_alive(&fixture);
     }
 }
 
-fn keeps_links_alive(gate: &Gate) {
+fn keeps_links_alive(fixture: &Fixture) {
     let local: Ipv6Addr = "fe80::1".parse().unwrap();
     let edge: Ipv6Addr = "febf::1".parse().unwrap();
     let site: Ipv6Addr = "fec0::1".parse().unwrap();
@@ -354,13 +354,13 @@ fn keeps_links_alive(gate: &Gate) {
         ("after discovery", discovery(138), Drop),
         ("from afar", v6().icmpv6(135, 0).payload(16).build(), Drop),
     ] {
-        assert_eq!(gate.verdict(&frame), expected, "{name}");
+        assert_eq!(fixture.verdict(&frame), expected, "{name}");
     }
 }
 
 #[test]
 fn devices_without_ethernet_begin_with_ip() {
-    let Some(gate) = Gate::with(&rules(&[
+    let Some(fixture) = Fixture::with(&rules(&[
         "drop src 10.1.2.3 proto udp dport 53",
         "drop src 2001:db8:1::3",
     ])) else {
@@ -368,7 +368,7 @@ fn devices_without_ethernet_begin_with_ip() {
     };
     let four = |src| Frame::layer3().ipv4(src, B4).udp().ports(1, 53).payload(9);
     let six = |src| Frame::layer3().ipv6(src, B6).udp().payload(9);
-    let ip = |frame: Frame| gate.verdict_of(FrameStart::Ip, &frame.build());
+    let ip = |frame: Frame| fixture.verdict_of(FrameStart::Ip, &frame.build());
     assert_eq!(ip(four(A4)), Drop);
     assert_eq!(ip(four(B4)), Pass);
     assert_eq!(ip(six(A6)), Drop);
@@ -389,7 +389,7 @@ fn devices_without_ethernet_begin_with_ip() {
             .ipv6(outer6, outer6)
             .says(47)
             .bytes(&payload);
-        [over4, over6].map(|frame| gate.verdict_of(FrameStart::Gre, &frame.build()))
+        [over4, over6].map(|frame| fixture.verdict_of(FrameStart::Gre, &frame.build()))
     };
     let keyed = [0x20, 0, 8, 0, 0, 0, 0, 7];
     let all = [0xb0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 1];
@@ -403,17 +403,17 @@ fn devices_without_ethernet_begin_with_ip() {
 /// Frames larger than a page lie in pieces; both are counted whole.
 #[test]
 fn jumbo_frames_are_judged_and_counted_whole() {
-    let Some(gate) = Gate::with(&rules(&["drop src 10.1.2.3"])) else {
+    let Some(fixture) = Fixture::with(&rules(&["drop src 10.1.2.3"])) else {
         return;
     };
     let frame = v4().udp().payload(8900).build();
-    assert_eq!(gate.verdict(&frame), Drop);
-    assert_eq!(gate.counts()[&1].bytes, frame.len() as u64);
+    assert_eq!(fixture.verdict(&frame), Drop);
+    assert_eq!(fixture.counts()[&1].bytes, frame.len() as u64);
 }
 
 #[test]
 fn the_first_match_wins_and_what_counts_goes_on() {
-    let Some(gate) = Gate::with(&rules(&[
+    let Some(fixture) = Fixture::with(&rules(&[
         "count src 10.0.0.0/8",         // 1
         "pass src 10.1.2.3 proto tcp",  // 2
         "count dst 192.0.2.0/24",       // 3
@@ -425,36 +425,38 @@ fn the_first_match_wins_and_what_counts_goes_on() {
     ])) else {
         return;
     };
-    assert_eq!(gate.verdict(&v4().tcp(SYN).build()), Pass);
-    assert_eq!(gate.packets(), [(1, 1), (2, 1)]);
-    assert_eq!(gate.verdict(&v4().udp().build()), Drop);
-    assert_eq!(gate.packets(), [(1, 2), (2, 1), (3, 1), (4, 1)]);
-    assert_eq!(gate.verdict(&v4().icmp(8, 0).build()), Pass);
+    assert_eq!(fixture.verdict(&v4().tcp(SYN).build()), Pass);
+    assert_eq!(fixture.packets(), [(1, 1), (2, 1)]);
+    assert_eq!(fixture.verdict(&v4().udp().build()), Drop);
+    assert_eq!(fixture.packets(), [(1, 2), (2, 1), (3, 1), (4, 1)]);
+    assert_eq!(fixture.verdict(&v4().icmp(8, 0).build()), Pass);
     assert_eq!(
-        gate.packets(),
+        fixture.packets(),
         [(1, 3), (2, 1), (3, 2), (4, 1), (6, 1), (7, 1)]
     );
     let other = ether()
         .ipv4(Ipv4Addr::new(10, 9, 9, 9), A4)
         .tcp(SYN)
         .build();
-    assert_eq!(gate.verdict(&other), Drop);
+    assert_eq!(fixture.verdict(&other), Drop);
     assert_eq!(
-        gate.packets(),
+        fixture.packets(),
         [(1, 4), (2, 1), (3, 2), (4, 1), (6, 1), (7, 1), (8, 1)]
     );
 }
 
 #[test]
 fn without_rules_everything_passes() {
-    let Some(gate) = gate() else {
+    let Some(fixture) = fixture() else {
         return;
     };
-    assert_eq!(gate.verdict(&v4().udp().build()), Pass);
-    let Some(gate) = Gate::with(&[]) else { return };
-    assert_eq!(gate.verdict(&v4().udp().build()), Pass);
-    assert_eq!(gate.verdict(&v6().udp().build()), Pass);
-    assert_eq!(gate.packets(), []);
+    assert_eq!(fixture.verdict(&v4().udp().build()), Pass);
+    let Some(fixture) = Fixture::with(&[]) else {
+        return;
+    };
+    assert_eq!(fixture.verdict(&v4().udp().build()), Pass);
+    assert_eq!(fixture.verdict(&v6().udp().build()), Pass);
+    assert_eq!(fixture.packets(), []);
 }
 
 /// The kernel leaves the outer headers of a GRE packet in front only for devices whose header_ops parse them, as
@@ -486,14 +488,14 @@ fn header_ops_decide_whether_a_gre_header_is_the_outer_one() {
             ("drop proto 47", Pass, Drop),
             ("drop proto udp", Drop, Pass),
         ] {
-            let gate = Gate::with(&rules(&[rule])).expect("root");
+            let fixture = Fixture::with(&rules(&[rule])).expect("root");
             assert_eq!(
-                gate.verdict_on(LOOPBACK, FrameStart::Gre, &packet),
+                fixture.verdict_on(LOOPBACK, FrameStart::Gre, &packet),
                 of_many,
                 "{rule}"
             );
             assert_eq!(
-                gate.verdict_on(fixed, FrameStart::Gre, &packet),
+                fixture.verdict_on(fixed, FrameStart::Gre, &packet),
                 of_one,
                 "{rule}"
             );

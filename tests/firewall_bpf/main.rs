@@ -5,7 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-mod gate;
+mod fixture;
 mod generic;
 mod hooks;
 mod kinds;

@@ -14,7 +14,7 @@ use rfm::firewall::rule::{Compilable, Match, RuleId};
 use rfm::types::prefix::Prefix;
 
 use crate::common::frames::Frame;
-use crate::gate::{LOOPBACK, MAX_RULES, Verdict, drop_from, ether, gate, ip};
+use crate::fixture::{LOOPBACK, MAX_RULES, Verdict, drop_from, ether, fixture, ip};
 
 /// A packet, as the model sees it.
 #[derive(Clone, Debug)]
@@ -197,29 +197,29 @@ fn packet() -> impl Strategy<Value = Packet> {
 
 #[test]
 fn random_rules_judge_random_packets_as_the_model_does() {
-    let Some(mut gate) = gate() else { return };
+    let Some(mut fixture) = fixture() else { return };
     let config = Config {
         cases: 256,
         failure_persistence: None,
         max_shrink_iters: 500,
         ..Config::default()
     };
-    let gate = std::cell::RefCell::new(&mut gate);
+    let fixture = std::cell::RefCell::new(&mut fixture);
     let result =
         TestRunner::new(config).run(&(rules(), vec(packet(), 1..60)), |(rules, packets)| {
-            let mut gate = gate.borrow_mut();
+            let mut fixture = fixture.borrow_mut();
             // none of the rules stay: their counters begin at 0
-            gate.firewall.replace(&[]).expect("no rules");
-            gate.firewall.replace(&rules).expect("rules");
+            fixture.firewall.replace(&[]).expect("no rules");
+            fixture.firewall.replace(&rules).expect("rules");
             let mut expected = BTreeMap::new();
             for packet in &packets {
                 let (verdict, counted) = judge(&rules, packet);
-                prop_assert_eq!(gate.verdict(&packet.build()), verdict, "{:?}", packet);
+                prop_assert_eq!(fixture.verdict(&packet.build()), verdict, "{:?}", packet);
                 for id in counted {
                     *expected.entry(id).or_insert(0) += 1;
                 }
             }
-            let counted: BTreeMap<u64, u64> = gate.packets().into_iter().collect();
+            let counted: BTreeMap<u64, u64> = fixture.packets().into_iter().collect();
             prop_assert_eq!(counted, expected);
             Ok(())
         });
@@ -231,7 +231,7 @@ fn random_rules_judge_random_packets_as_the_model_does() {
 /// 100,000 prefixes of both families and many lengths: what lies in one is dropped, by the right rule.
 #[test]
 fn a_full_set_of_prefixes_is_exact() {
-    let Some(mut gate) = gate() else { return };
+    let Some(mut fixture) = fixture() else { return };
     let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
     let mut random = move || {
         // xorshift (Marsaglia, 2003)
@@ -256,7 +256,7 @@ fn a_full_set_of_prefixes_is_exact() {
             drop_from(id.into(), prefix)
         })
         .collect();
-    gate.firewall.replace(&rules).expect("rules");
+    fixture.firewall.replace(&rules).expect("rules");
     let mut expected = BTreeMap::new();
     for round in 0..400_usize {
         let bits = random();
@@ -282,10 +282,10 @@ fn a_full_set_of_prefixes_is_exact() {
             None => Verdict::Pass,
         };
         let frame = ip(ether(), src, dst).udp().build();
-        assert_eq!(gate.verdict(&frame), verdict, "{src}");
+        assert_eq!(fixture.verdict(&frame), verdict, "{src}");
     }
     let hits: u64 = expected.values().sum();
     assert!((50..390).contains(&hits), "{hits} of 400");
-    let counted: BTreeMap<u64, u64> = gate.packets().into_iter().collect();
+    let counted: BTreeMap<u64, u64> = fixture.packets().into_iter().collect();
     assert_eq!(counted, expected);
 }

@@ -17,7 +17,7 @@ use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
 use crate::common::frames::Frame;
 use crate::common::lab::{Lab, Namespace, can_run, ipv4, ipv6, mac_of, try_run};
 use crate::common::packet::Sender;
-use crate::gate::rules;
+use crate::fixture::rules;
 
 const PORT: u16 = 5300;
 /// No rule matches it.

@@ -8,12 +8,12 @@ use libbpf_rs::RingBufferBuilder;
 use rfm::bpf::record;
 use rfm::types::flow::{Direction, Family, FlowRecord};
 
-use crate::gate::Verdict::{Drop, Pass};
-use crate::gate::{A4, B4, Gate, LOOPBACK, ether, gate_with, rules, v4, v6};
+use crate::fixture::Verdict::{Drop, Pass};
+use crate::fixture::{A4, B4, Fixture, LOOPBACK, ether, fixture_with, rules, v4, v6};
 
 /// What the ring holds.
-fn records(gate: &Gate) -> Vec<FlowRecord> {
-    let ring = gate.firewall.ring().expect("the ring");
+fn records(fixture: &Fixture) -> Vec<FlowRecord> {
+    let ring = fixture.firewall.ring().expect("the ring");
     let records = Rc::new(RefCell::new(Vec::new()));
     let taken = records.clone();
     let mut builder = RingBufferBuilder::new();
@@ -34,13 +34,15 @@ fn records(gate: &Gate) -> Vec<FlowRecord> {
 
 #[test]
 fn each_dropped_packet_is_a_record_at_a_rate_of_one() {
-    let Some(mut gate) = gate_with(1) else { return };
+    let Some(mut fixture) = fixture_with(1) else {
+        return;
+    };
     let set = rules(&[
         "drop proto udp",
         "limit proto icmp rate 1",
         "count proto tcp",
     ]);
-    gate.firewall.replace(&set).expect("rules");
+    fixture.firewall.replace(&set).expect("rules");
     let udp = ether()
         .vlan(0x8100, 42)
         .ipv4(A4, B4)
@@ -50,12 +52,15 @@ fn each_dropped_packet_is_a_record_at_a_rate_of_one() {
         .payload(30)
         .build();
     let icmp = v4().icmp(8, 0).build();
-    assert_eq!(gate.verdict(&udp), Drop);
-    assert_eq!([gate.verdict(&icmp), gate.verdict(&icmp)], [Pass, Drop]);
-    assert_eq!(gate.verdict(&v4().tcp(2).build()), Pass);
-    assert_eq!(gate.verdict(&v6().udp().build()), Drop);
+    assert_eq!(fixture.verdict(&udp), Drop);
+    assert_eq!(
+        [fixture.verdict(&icmp), fixture.verdict(&icmp)],
+        [Pass, Drop]
+    );
+    assert_eq!(fixture.verdict(&v4().tcp(2).build()), Pass);
+    assert_eq!(fixture.verdict(&v6().udp().build()), Drop);
 
-    let [first, second, third] = records(&gate).try_into().expect("three records");
+    let [first, second, third] = records(&fixture).try_into().expect("three records");
     assert_eq!(first.key.src[..4], A4.octets());
     assert_eq!(first.key.dst[..4], B4.octets());
     assert_eq!((first.key.src_port, first.key.dst_port), (5, 53));
@@ -73,46 +78,50 @@ fn each_dropped_packet_is_a_record_at_a_rate_of_one() {
     assert_eq!(first.sample_rate, 1);
     assert_eq!((second.key.protocol, second.key.dst_port), (1, 8 << 8));
     assert_eq!(third.key.family, Family::Ipv6);
-    assert_eq!(gate.firewall.tally().expect("a tally").lost_samples, 0);
+    assert_eq!(fixture.firewall.tally().expect("a tally").lost_samples, 0);
 }
 
 #[test]
 fn one_in_so_many_is_taken_and_what_the_ring_cannot_hold_is_counted() {
-    let Some(mut gate) = gate_with(10) else {
+    let Some(mut fixture) = fixture_with(10) else {
         return;
     };
-    gate.firewall
+    fixture
+        .firewall
         .replace(&rules(&["drop proto udp"]))
         .expect("rules");
     let frame = v4().udp().build();
     for _ in 0..2000 {
-        gate.verdict(&frame);
+        fixture.verdict(&frame);
     }
-    let found = records(&gate);
+    let found = records(&fixture);
     assert!((100..300).contains(&found.len()), "{} of 2000", found.len());
     assert!(found.iter().all(|record| record.sample_rate == 10));
 
-    let Some(mut gate) = gate_with(1) else { return };
-    gate.firewall
+    let Some(mut fixture) = fixture_with(1) else {
+        return;
+    };
+    fixture
+        .firewall
         .replace(&rules(&["drop proto udp"]))
         .expect("rules");
     for _ in 0..1000 {
-        assert_eq!(gate.verdict(&frame), Drop);
+        assert_eq!(fixture.verdict(&frame), Drop);
     }
     // a record has 112 bytes, and a head of 8
     let room = 65_536 / 120;
-    let lost = gate.firewall.tally().expect("a tally").lost_samples;
-    let held = records(&gate).len() as u64;
+    let lost = fixture.firewall.tally().expect("a tally").lost_samples;
+    let held = records(&fixture).len() as u64;
     assert_eq!(held + lost, 1000);
     assert!((room - 1..=room).contains(&held), "{held} held");
-    assert_eq!(gate.packets(), [(1, 1000)]);
+    assert_eq!(fixture.packets(), [(1, 1000)]);
 }
 
 #[test]
 fn without_a_rate_there_are_no_records() {
-    let Some(gate) = Gate::with(&rules(&["drop proto udp"])) else {
+    let Some(fixture) = Fixture::with(&rules(&["drop proto udp"])) else {
         return;
     };
-    assert_eq!(gate.verdict(&v4().udp().build()), Drop);
-    assert!(records(&gate).is_empty());
+    assert_eq!(fixture.verdict(&v4().udp().build()), Drop);
+    assert!(records(&fixture).is_empty());
 }

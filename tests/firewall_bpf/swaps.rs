@@ -9,12 +9,12 @@ use std::thread;
 use rfm::bpf::firewall::Mode;
 use rfm::bpf::load::FrameStart;
 
-use crate::gate::Verdict::{Drop, Pass};
-use crate::gate::{gate, rule, rules, v4};
+use crate::fixture::Verdict::{Drop, Pass};
+use crate::fixture::{fixture, rule, rules, v4};
 
 #[test]
 fn counters_of_rules_that_stay_are_kept() {
-    let Some(mut gate) = gate() else { return };
+    let Some(mut fixture) = fixture() else { return };
     let (a, b, c) = (
         rule(1, "count src 10.0.0.0/8"),
         rule(2, "drop proto udp"),
@@ -22,9 +22,9 @@ fn counters_of_rules_that_stay_are_kept() {
     );
     let frame = v4().udp().build();
     let mut replace = |rules: &[_]| {
-        gate.firewall.replace(rules).expect("rules");
-        gate.verdict(&frame);
-        gate.packets()
+        fixture.firewall.replace(rules).expect("rules");
+        fixture.verdict(&frame);
+        fixture.packets()
     };
     assert_eq!(replace(&[a.clone(), b.clone()]), [(1, 1), (2, 1)]);
     assert_eq!(
@@ -34,14 +34,14 @@ fn counters_of_rules_that_stay_are_kept() {
     assert_eq!(replace(&[c.clone(), a.clone()]), [(1, 2)]);
     // a number that went and came again begins at 0
     assert_eq!(replace(&[b, c, a]), [(1, 2), (2, 1)]);
-    assert_eq!(gate.counts()[&1].bytes, 2 * frame.len() as u64);
+    assert_eq!(fixture.counts()[&1].bytes, 2 * frame.len() as u64);
 }
 
 /// Of two sets each drops one half of the packets for ever; what both drop is never passed, what neither
 /// drops is never dropped, and once a change has returned no packet meets the set before.
 #[test]
 fn no_packet_meets_half_a_set_or_one_that_is_gone() {
-    let Some(mut gate) = gate() else { return };
+    let Some(mut fixture) = fixture() else { return };
     // in each set another rule is first, and the chains are others
     let sets = [
         rules(&[
@@ -55,13 +55,13 @@ fn no_packet_meets_half_a_set_or_one_that_is_gone() {
             "drop src 10.1.2.3",
         ]),
     ];
-    gate.firewall.replace(&sets[0]).expect("rules");
-    let program = gate.firewall.program(FrameStart::Ethernet, Mode::Native);
+    fixture.firewall.replace(&sets[0]).expect("rules");
+    let program = fixture.firewall.program(FrameStart::Ethernet, Mode::Native);
     let program: OwnedFd = program.as_fd().try_clone_to_owned().expect("a descriptor");
     let (stop, runs) = (AtomicBool::new(false), AtomicU64::new(0));
     let both = v4().udp().build();
-    let neither = crate::gate::ether()
-        .ipv4([203, 0, 113, 5].into(), crate::gate::B4)
+    let neither = crate::fixture::ether()
+        .ipv4([203, 0, 113, 5].into(), crate::fixture::B4)
         .udp()
         .build();
     let (failed, failures) = channel();
@@ -77,16 +77,16 @@ fn no_packet_meets_half_a_set_or_one_that_is_gone() {
                 }
             }
         });
-        let changing = crate::gate::ether()
-            .ipv4([10, 5, 5, 5].into(), crate::gate::B4)
+        let changing = crate::fixture::ether()
+            .ipv4([10, 5, 5, 5].into(), crate::fixture::B4)
             .udp()
             .build();
         for round in 0..40_usize {
             let index = round % 2;
-            gate.firewall.replace(&sets[index]).expect("rules");
+            fixture.firewall.replace(&sets[index]).expect("rules");
             let expected = [Drop, Pass][index];
             for _ in 0..20 {
-                assert_eq!(gate.verdict(&changing), expected, "round {round}");
+                assert_eq!(fixture.verdict(&changing), expected, "round {round}");
             }
         }
         stop.store(true, Ordering::Relaxed);

@@ -23,16 +23,16 @@ pub enum Verdict {
     Pass,
 }
 
-pub struct Gate {
+pub struct Fixture {
     pub firewall: Firewall,
 }
 
 /// `None` without root; says so.
-pub fn gate() -> Option<Gate> {
-    gate_with(0)
+pub fn fixture() -> Option<Fixture> {
+    fixture_with(0)
 }
 
-pub fn gate_with(sample_rate: u32) -> Option<Gate> {
+pub fn fixture_with(sample_rate: u32) -> Option<Fixture> {
     if !rustix::process::geteuid().is_root() {
         println!("skipped: not root");
         return None;
@@ -43,14 +43,14 @@ pub fn gate_with(sample_rate: u32) -> Option<Gate> {
         max_rules: MAX_RULES,
     };
     let firewall = Firewall::load(&settings).expect("the firewall loads");
-    Some(Gate { firewall })
+    Some(Fixture { firewall })
 }
 
-impl Gate {
+impl Fixture {
     pub fn with(rules: &[Compilable]) -> Option<Self> {
-        let mut gate = gate()?;
-        gate.firewall.replace(rules).expect("rules");
-        Some(gate)
+        let mut fixture = fixture()?;
+        fixture.firewall.replace(rules).expect("rules");
+        Some(fixture)
     }
 
     pub fn verdict(&self, frame: &[u8]) -> Verdict {
