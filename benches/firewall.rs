@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use common::daemon::{Daemon, RFM};
 use common::flows::Random;
 use common::frames::Frame;
-use common::gate::{Flooded, Gate, Wire};
+use common::generator::{Flooded, Generator, Wire};
 use common::lab::{Lab, can_run, run};
 use common::machine;
 use common::report::{Cell, Report, Table, measuring, rounds, skipped};
@@ -144,10 +144,14 @@ fn frame(ipv6: bool) -> Vec<u8> {
 }
 
 /// CPU nanoseconds a packet, behind the generator.
-fn measure(gate: &Gate, program: &ProgramMut<'_>, ipv6: bool) -> Result<f64, Box<dyn Error>> {
-    gate.put_behind(program.as_fd().as_raw_fd())?;
+fn measure(
+    generator: &Generator,
+    program: &ProgramMut<'_>,
+    ipv6: bool,
+) -> Result<f64, Box<dyn Error>> {
+    generator.put_behind(program.as_fd().as_raw_fd())?;
     let frame = frame(ipv6);
-    let generator = gate.program("generator")?;
+    let driver = generator.program("generator")?;
     let (warm_up, packets) = if measuring() {
         (WARM_UP, PACKETS)
     } else {
@@ -157,7 +161,7 @@ fn measure(gate: &Gate, program: &ProgramMut<'_>, ipv6: bool) -> Result<f64, Box
     // each call waits for a grace period of RCU, so that there are few; the first warms up
     for repeat in [warm_up, packets] {
         let start = machine::thread_time();
-        let output = generator.test_run(ProgramInput {
+        let output = driver.test_run(ProgramInput {
             data_in: Some(&frame),
             repeat,
             ..Default::default()
@@ -180,7 +184,7 @@ fn load() -> Result<Firewall, Box<dyn Error>> {
 
 /// In the program, by the number of rules.
 fn by_rules(prefixes: &Prefixes, ipv6: bool) -> Result<Table, Box<dyn Error>> {
-    let gate = Gate::load()?;
+    let generator = Generator::load()?;
     let mut firewall = load()?;
     let mut found: Vec<(usize, Origin, Vec<f64>)> = Vec::new();
     for round in 0..rounds(ROUNDS) {
@@ -188,10 +192,10 @@ fn by_rules(prefixes: &Prefixes, ipv6: bool) -> Result<Table, Box<dyn Error>> {
         for count in COUNTS {
             firewall.replace(&prefixes.rules(count, ipv6))?;
             for (from, _) in ORIGINS {
-                gate.set_sequence(&prefixes.sequence(from, count))?;
-                let empty = measure(&gate, &gate.program("empty")?, ipv6)?;
+                generator.set_sequence(&prefixes.sequence(from, count))?;
+                let empty = measure(&generator, &generator.program("empty")?, ipv6)?;
                 let program = firewall.program(FrameStart::Ethernet, Mode::Native);
-                let above = measure(&gate, program, ipv6)? - empty;
+                let above = measure(&generator, program, ipv6)? - empty;
                 if round == 0 {
                     found.push((count, from, Vec::new()));
                 }
@@ -270,16 +274,16 @@ fn by_kind(prefixes: &Prefixes) -> Result<Table, Box<dyn Error>> {
         ("the same, ten rules", wide(10)),
         ("the same, a hundred rules", wide(100)),
     ];
-    let gate = Gate::load()?;
-    gate.set_sequence(&prefixes.sequence(Origin::RepeatedHit, 1))?;
+    let generator = Generator::load()?;
+    generator.set_sequence(&prefixes.sequence(Origin::RepeatedHit, 1))?;
     let mut firewall = load()?;
     let mut found = vec![Vec::new(); kinds.len()];
     for _ in 0..rounds(ROUNDS) {
         for ((_, rules), values) in kinds.iter().zip(&mut found) {
             firewall.replace(rules)?;
-            let empty = measure(&gate, &gate.program("empty")?, false)?;
+            let empty = measure(&generator, &generator.program("empty")?, false)?;
             let program = firewall.program(FrameStart::Ethernet, Mode::Native);
-            values.push(measure(&gate, program, false)? - empty);
+            values.push(measure(&generator, program, false)? - empty);
         }
     }
     let mut table = Table::new(

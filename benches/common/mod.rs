@@ -9,7 +9,7 @@ pub mod daemon;
 pub mod events;
 pub mod flood;
 pub mod flows;
-pub mod gate;
+pub mod generator;
 pub mod machine;
 pub mod peers;
 pub mod report;

@@ -37,17 +37,17 @@ struct Source {
 impl Source {
     /// In the namespace of `v0`.
     fn new(v0: u32, addresses: &[Ipv4Addr]) -> Self {
-        let open = bpf::open("gate").expect("clang makes the generator");
+        let open = bpf::open("generator").expect("clang makes the generator");
         let mut object = open.load().expect("the generator loads");
-        let words = addresses.iter().cycle().take(SEQUENCE);
-        let sequence: Vec<u8> = words.flat_map(|address| address.octets()).collect();
+        let cycle = addresses.iter().cycle().take(SEQUENCE);
+        let sequence: Vec<u8> = cycle.flat_map(|address| address.octets()).collect();
         for (map, value) in [
             (".data.sequence", sequence),
             ("wire", v0.to_ne_bytes().into()),
         ] {
             let map = bpf::map(&mut object, map).expect("a map of the generator");
             map.update(&0_u32.to_ne_bytes(), &value, MapFlags::ANY)
-                .expect("the generator is told");
+                .expect("the generator takes the value");
         }
         Self {
             object,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The load of the firewall's bench: each frame comes from the next address in the sequence. Either it goes
+ * The generator of the firewall's bench: each frame comes from the next address in the sequence. Either it goes
  * to the program under test, by itself, or out of one end of a wire to come in at the other.
  */
 #include "bench.h"

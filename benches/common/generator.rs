@@ -21,17 +21,17 @@ const LIVE_FRAMES: u32 = 1 << 1;
 /// Frames that one system call makes.
 const CHUNK: u32 = 20_000;
 
-/// benches/bpf/gate.bpf.c, loaded.
-pub struct Gate {
+/// benches/bpf/generator.bpf.c, loaded.
+pub struct Generator {
     object: Object,
     sequence: MapHandle,
     behind: MapHandle,
     wire: MapHandle,
 }
 
-impl Gate {
+impl Generator {
     pub fn load() -> Result<Self, Box<dyn Error>> {
-        let mut object = bpf::open("gate")?.load()?;
+        let mut object = bpf::open("generator")?.load()?;
         let mut handle = |name: &str| -> Result<MapHandle, Box<dyn Error>> {
             Ok(MapHandle::try_from(&bpf::map(&mut object, name)?)?)
         };
@@ -71,7 +71,7 @@ pub struct Flooded {
 
 /// A veth pair: what is sent on `v0` comes in on `v1`.
 pub struct Wire {
-    gate: Gate,
+    generator: Generator,
     namespace: Namespace,
     v1: u32,
     lab: Lab,
@@ -84,14 +84,14 @@ impl Wire {
         lab.veth((&namespace, "v0"), (&namespace, "v1"));
         // frames that were redirected are received by NAPI, with an XDP program there or without
         namespace.run("ethtool", "-K v1 gro on");
-        let gate = Gate::load()?;
+        let generator = Generator::load()?;
         let v0 = namespace.ifindex("v0");
         // the kernel looks for the device where the caller is
         let placed =
-            namespace.inside(|| put(&gate.wire, &v0.to_ne_bytes()).map_err(|e| e.to_string()));
+            namespace.inside(|| put(&generator.wire, &v0.to_ne_bytes()).map_err(|e| e.to_string()));
         placed?;
         Ok(Self {
-            gate,
+            generator,
             v1: namespace.ifindex("v1"),
             namespace,
             lab,
@@ -99,13 +99,16 @@ impl Wire {
     }
 
     pub fn set_sequence(&self, addresses: &[u32]) -> Result<(), Box<dyn Error>> {
-        self.gate.set_sequence(addresses)
+        self.generator.set_sequence(addresses)
     }
 
     pub fn attach_empty_drop(&self) -> Result<Link, Box<dyn Error>> {
         let v1 = self.v1 as i32;
         let link = self.namespace.inside(|| {
-            let program = self.gate.program("empty_drop").map_err(|e| e.to_string())?;
+            let program = self
+                .generator
+                .program("empty_drop")
+                .map_err(|e| e.to_string())?;
             program.attach_xdp(v1).map_err(|e| e.to_string())
         });
         Ok(link?)
@@ -186,7 +189,7 @@ impl Wire {
     }
 
     fn send(&self, frame: &[u8]) -> Result<(), Box<dyn Error>> {
-        self.gate.program("send")?.test_run(ProgramInput {
+        self.generator.program("send")?.test_run(ProgramInput {
             data_in: Some(frame),
             repeat: CHUNK,
             flags: LIVE_FRAMES,
