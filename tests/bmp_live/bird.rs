@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::common::lab::{Lab, can_run, run};
 use crate::daemon::{Daemon, HOME, Rejoins};
 use crate::readme::stanza;
-use crate::site::{EAST, HERE, HERE6, WEST};
-use crate::{blackhole, origins, steps};
+use crate::topology::{EAST, HERE, HERE6, WEST};
+use crate::{blackhole, failover, origins};
 
 /// Debian 12 has no BIRD with BMP.
 const ASIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/.cache/bird3/bird");
@@ -95,7 +95,7 @@ impl Daemon for Bird {
 #[test]
 fn bird_labels_follow_its_routes() {
     if let Some(bird) = Bird::find() {
-        steps::run(&bird);
+        failover::run(&bird);
     }
 }
 

@@ -10,8 +10,8 @@ use crate::common::agent::{Agent, EXACT};
 use crate::common::lab::wait_for;
 use crate::common::metrics::Metrics;
 use crate::daemon::Daemon;
-use crate::site::{EAST, NOWHERE, NOWHERE6, Site, WEST};
 use crate::speaker::{Path, Speaker};
+use crate::topology::{EAST, NOWHERE, NOWHERE6, Topology, WEST};
 
 const BLACKHOLE: u32 = 0xffff_029a;
 const STALE: Duration = Duration::from_secs(4);
@@ -38,25 +38,25 @@ fn sections(trusted: &str) -> String {
 
 /// `trusted` is how the configuration names WEST.
 pub fn run(daemon: &dyn Daemon, trusted: &str) {
-    let site = Site::new(daemon);
-    let agent = site.agent(&sections(trusted), STALE);
-    let router = site.start(daemon);
-    site.wait_for_session(&agent, Duration::from_secs(15));
-    let (mut west, mut east) = (site.speaker(WEST), site.speaker(EAST));
+    let topology = Topology::new(daemon);
+    let agent = topology.agent(&sections(trusted), STALE);
+    let router = topology.start(daemon);
+    topology.wait_for_session(&agent, Duration::from_secs(15));
+    let (mut west, mut east) = (topology.speaker(WEST), topology.speaker(EAST));
     let [host, host6] = [format!("{VICTIM}/32"), format!("{VICTIM6}/128")];
 
     // the same route without the community drops nothing
-    site.change(|| {
+    topology.change(|| {
         west.announce(&host, WEST_PATH);
         west.end_of_rib();
         east.end_of_rib();
     });
-    expect(&site, &agent, Flow::Passes, "a plain route");
-    site.change(|| {
+    expect(&topology, &agent, Flow::Passes, "a plain route");
+    topology.change(|| {
         ask(&mut west, &host, WEST_PATH);
         ask(&mut west, &host6, WEST_PATH);
     });
-    expect(&site, &agent, Flow::Stops, "asked for");
+    expect(&topology, &agent, Flow::Stops, "asked for");
     assert_eq!(rules(&agent.scrape()), Some(2.0));
 
     // what the file says anew holds for the routes that are there
@@ -82,22 +82,22 @@ pub fn run(daemon: &dyn Daemon, trusted: &str) {
         ),
         (sections, Flow::Stops, "as at first"),
     ] {
-        site.reload(&agent, &other, STALE);
-        expect(&site, &agent, flow, when);
+        topology.reload(&agent, &other, STALE);
+        expect(&topology, &agent, flow, when);
     }
-    site.change(|| {
+    topology.change(|| {
         west.withdraw(&host);
         west.withdraw(&host6);
     });
-    expect(&site, &agent, Flow::Passes, "withdrawn");
+    expect(&topology, &agent, Flow::Passes, "withdrawn");
 
-    site.change(|| {
+    topology.change(|| {
         ask(&mut west, "0.0.0.0/0", WEST_PATH);
         ask(&mut west, "192.0.2.7/32", WEST_PATH);
         ask(&mut east, &host, EAST_PATH);
         ask(&mut east, &host6, EAST_PATH);
     });
-    expect(&site, &agent, Flow::Passes, "who may not ask");
+    expect(&topology, &agent, Flow::Passes, "who may not ask");
     let metrics = agent.scrape();
     for reason in ["length", "within", "peer"] {
         assert!(refused(&metrics, reason) > 0, "{reason}: {metrics:?}");
@@ -107,43 +107,43 @@ pub fn run(daemon: &dyn Daemon, trusted: &str) {
     }
 
     // of two who ask, one may: and it ends with its session
-    site.change(|| {
+    topology.change(|| {
         ask(&mut west, &host, Path::new(&[64502], &[]));
         ask(&mut west, &host6, Path::new(&[64502], &[]));
     });
-    expect(&site, &agent, Flow::Stops, "the other asks, too");
-    site.change(|| drop(west));
-    expect(&site, &agent, Flow::Passes, "its session broke");
-    let mut west = site.speaker(WEST);
-    site.change(|| {
+    expect(&topology, &agent, Flow::Stops, "the other asks, too");
+    topology.change(|| drop(west));
+    expect(&topology, &agent, Flow::Passes, "its session broke");
+    let mut west = topology.speaker(WEST);
+    topology.change(|| {
         ask(&mut west, &host, Path::new(&[64502], &[]));
         ask(&mut west, &host6, Path::new(&[64502], &[]));
     });
-    expect(&site, &agent, Flow::Stops, "it is back");
+    expect(&topology, &agent, Flow::Stops, "it is back");
 
     // the daemon dies: what it said is good for a while
     drop(router);
     let killed = Instant::now();
     sleep(Duration::from_secs(1));
-    expect(&site, &agent, Flow::Stops, "the daemon was killed");
+    expect(&topology, &agent, Flow::Stops, "the daemon was killed");
     sleep((STALE + Duration::from_secs(1)).saturating_sub(killed.elapsed()));
-    expect(&site, &agent, Flow::Passes, "its routes had their time");
+    expect(&topology, &agent, Flow::Passes, "its routes had their time");
     agent.stop();
 }
 
 /// A daemon that tells only what it has received, whatever its policy made of it.
 pub fn before_policy(daemon: &dyn Daemon) {
-    let site = Site::new(daemon);
-    let agent = site.agent(&sections("10.98.0.2"), STALE);
-    let _router = site.start(daemon);
-    site.wait_for_session(&agent, Duration::from_secs(15));
-    let mut west = site.speaker(WEST);
-    site.change(|| {
+    let topology = Topology::new(daemon);
+    let agent = topology.agent(&sections("10.98.0.2"), STALE);
+    let _router = topology.start(daemon);
+    topology.wait_for_session(&agent, Duration::from_secs(15));
+    let mut west = topology.speaker(WEST);
+    topology.change(|| {
         ask(&mut west, &format!("{VICTIM}/32"), WEST_PATH);
         ask(&mut west, &format!("{VICTIM6}/128"), WEST_PATH);
         west.end_of_rib();
     });
-    expect(&site, &agent, Flow::Passes, "before policy");
+    expect(&topology, &agent, Flow::Passes, "before policy");
     let counted = wait_for(Duration::from_secs(2), || {
         refused(&agent.scrape(), "pre_policy") >= 2
     });
@@ -164,7 +164,7 @@ enum Flow {
 
 /// Sends to the victims and to their neighbours, and looks for each packet where it should be: on the
 /// way out, or with the rule that dropped it.
-fn expect(site: &Site, agent: &Agent, flow: Flow, when: &str) {
+fn expect(topology: &Topology, agent: &Agent, flow: Flow, when: &str) {
     let before = agent.scrape();
     let ends = [
         (NOWHERE, VICTIM),
@@ -174,7 +174,7 @@ fn expect(site: &Site, agent: &Agent, flow: Flow, when: &str) {
     ];
     for (from, to) in ends {
         let to: IpAddr = to.parse().expect("an address");
-        site.send((from, to), 100, COUNT);
+        topology.send((from, to), 100, COUNT);
     }
     let (dropped, passed) = match flow {
         Flow::Passes => (0, 4 * COUNT),

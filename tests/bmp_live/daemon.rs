@@ -11,7 +11,7 @@ use crate::common::lab::{Lab, Namespace, end, wait_for};
 pub const HOME: u32 = 64512;
 
 pub trait Daemon {
-    /// Writes its configuration: two passive sessions with the neighbours of [`crate::site`], and the
+    /// Writes its configuration: two passive sessions with the neighbours of [`crate::topology`], and the
     /// README's stanza.
     fn configure(&self, lab: &Lab);
 

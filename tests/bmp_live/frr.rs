@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::common::lab::{Lab, can_run};
 use crate::daemon::{Daemon, HOME, Rejoins};
 use crate::readme::stanza;
-use crate::site::{EAST, HERE, WEST};
-use crate::{blackhole, origins, steps};
+use crate::topology::{EAST, HERE, WEST};
+use crate::{blackhole, failover, origins};
 
 /// That of the machine; in Debian 12 it is 8.4.
 pub const BGPD: &str = "/usr/lib/frr/bgpd";
@@ -167,7 +167,7 @@ pub fn there() -> bool {
 #[test]
 fn frr_labels_follow_its_routes() {
     if there() {
-        steps::run(&AS_DOCUMENTED);
+        failover::run(&AS_DOCUMENTED);
     }
 }
 
@@ -175,7 +175,7 @@ fn frr_labels_follow_its_routes() {
 #[test]
 fn frr_10_labels_follow_its_routes() {
     if there() {
-        steps::run(&Frr::newest());
+        failover::run(&Frr::newest());
     }
 }
 
@@ -183,7 +183,7 @@ fn frr_10_labels_follow_its_routes() {
 #[test]
 fn frr_10_labels_follow_its_loc_rib() {
     if there() && Frr::newest().bgpd == ASIDE {
-        steps::run(&Frr {
+        failover::run(&Frr {
             view: "loc-rib",
             ..Frr::newest()
         });

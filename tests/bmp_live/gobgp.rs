@@ -4,8 +4,8 @@
 use crate::common::lab::{Lab, can_run};
 use crate::daemon::{Daemon, HOME, Rejoins};
 use crate::readme::stanza;
-use crate::site::{EAST, HERE, WEST};
-use crate::{blackhole, origins, steps};
+use crate::topology::{EAST, HERE, WEST};
+use crate::{blackhole, failover, origins};
 
 pub struct Gobgp;
 
@@ -47,7 +47,7 @@ pub fn there() -> bool {
 #[test]
 fn gobgp_labels_follow_its_routes() {
     if there() {
-        steps::run(&Gobgp);
+        failover::run(&Gobgp);
     }
 }
 

@@ -13,8 +13,8 @@ use crate::common::lab::{Lab, Namespace};
 use crate::daemon::{Daemon, HOME, Rejoins};
 use crate::frr::{self, BGPD, bmp};
 use crate::readme::stanza;
-use crate::site::{HERE, Site};
 use crate::speaker::{Identity, Path, Speaker};
+use crate::topology::{HERE, Topology};
 
 /// Device of the router, that of the neighbor, and the neighbor.
 const LINKS: [(&str, &str, Identity); 2] = [
@@ -33,11 +33,13 @@ const fn neighbour(link: u8, asn: u32) -> Identity {
 }
 
 /// The neighbor's end of a link.
-fn connect(site: &Site, (near, far, identity): (&str, &str, Identity)) -> Namespace {
-    let namespace = site.lab.namespace(far);
-    site.lab.veth((&site.router, near), (&namespace, far));
+fn connect(topology: &Topology, (near, far, identity): (&str, &str, Identity)) -> Namespace {
+    let namespace = topology.lab.namespace(far);
+    topology
+        .lab
+        .veth((&topology.router, near), (&namespace, far));
     let link = identity.local.octets()[2];
-    for (namespace, device, host) in [(&site.router, near, 1), (&namespace, far, 2)] {
+    for (namespace, device, host) in [(&topology.router, near, 1), (&namespace, far, 2)] {
         let conf = format!("net.ipv6.conf.{device}");
         // no link-local address but the one below
         let sysctl = format!("-qw {conf}.addr_gen_mode=1 {conf}.accept_dad=0");
@@ -57,9 +59,9 @@ fn connect(site: &Site, (near, far, identity): (&str, &str, Identity)) -> Namesp
 }
 
 fn run(daemon: &dyn Daemon) {
-    let site = Site::new(daemon);
-    let agent = site.agent(EXACT, Duration::from_secs(60));
-    let namespaces = LINKS.map(|link| connect(&site, link));
+    let topology = Topology::new(daemon);
+    let agent = topology.agent(EXACT, Duration::from_secs(60));
+    let namespaces = LINKS.map(|link| connect(&topology, link));
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         for (namespace, (_, far, _)) in namespaces.iter().zip(LINKS) {
@@ -67,8 +69,8 @@ fn run(daemon: &dyn Daemon) {
             scope.spawn(move || namespace.inside(|| advertise_router(index, stop)));
         }
         let _end = End(&stop);
-        let _router = site.start(daemon);
-        site.wait_for_session(&agent, Duration::from_secs(15));
+        let _router = topology.start(daemon);
+        topology.wait_for_session(&agent, Duration::from_secs(15));
         let speakers = [0, 1].map(|n| Speaker::accept(&namespaces[n], LINKS[n].2));
         let [mut west, mut east] = speakers;
         // FRR reports no route whose next hop it does not know yet, also not later
@@ -78,8 +80,8 @@ fn run(daemon: &dyn Daemon) {
             speaker.announce("192.0.2.0/24", path);
             speaker.announce("2001:db8:ffff::/48", path);
         }
-        site.settle();
-        site.change(|| {
+        topology.settle();
+        topology.change(|| {
             west.announce("198.51.100.0/24", Path::new(&[64502, 64510], &[]));
             west.announce("2001:db8:1::/48", Path::new(&[64502, 64510], &[]));
             east.announce("203.0.113.0/24", Path::new(&[64503, 64520], &[]));
@@ -93,17 +95,17 @@ fn run(daemon: &dyn Daemon) {
             ("2001:db8:1::1", ["64510", "64502"]),
             ("203.0.113.1", ["64520", "64503"]),
         ] {
-            site.expect(&agent, address, labels, "both are up");
+            topology.expect(&agent, address, labels, "both are up");
         }
-        site.change(|| west.end());
-        site.expect(&agent, "2001:db8:1::1", ["", ""], "one is down");
+        topology.change(|| west.end());
+        topology.expect(&agent, "2001:db8:1::1", ["", ""], "one is down");
         for (address, labels) in [
             ("198.51.100.1", ["64521", "64503"]),
             ("203.0.113.1", ["64520", "64503"]),
         ] {
-            site.expect(&agent, address, labels, "the other is up");
+            topology.expect(&agent, address, labels, "the other is up");
         }
-        site.expect_no_errors(&agent);
+        topology.expect_no_errors(&agent);
     });
     agent.stop();
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crate::common::agent::EXACT;
 use crate::daemon::Daemon;
-use crate::site::{EAST, Site, WEST};
 use crate::speaker::Path;
+use crate::topology::{EAST, Topology, WEST};
 
 /// Who announces it, where it comes from, an address in it, and its labels.
 struct Network {
@@ -121,12 +121,12 @@ const NETWORKS: [Network; 11] = [
 type Ends = [&'static str; 4];
 
 pub fn run(daemon: &dyn Daemon) {
-    let site = Site::new(daemon);
-    let agent = site.agent(EXACT, Duration::from_secs(60));
-    let _router = site.start(daemon);
-    site.wait_for_session(&agent, Duration::from_secs(15));
-    let (mut west, mut east) = (site.speaker(WEST), site.speaker(EAST));
-    site.change(|| {
+    let topology = Topology::new(daemon);
+    let agent = topology.agent(EXACT, Duration::from_secs(60));
+    let _router = topology.start(daemon);
+    topology.wait_for_session(&agent, Duration::from_secs(15));
+    let (mut west, mut east) = (topology.speaker(WEST), topology.speaker(EAST));
+    topology.change(|| {
         for network in &NETWORKS {
             let speaker = if network.by_west {
                 &mut west
@@ -141,10 +141,10 @@ pub fn run(daemon: &dyn Daemon) {
 
     let mut expected: BTreeMap<Ends, (u64, u64)> = BTreeMap::new();
     let mut total = (0, 0);
-    let (_, metrics) = site.measure(&agent, |site| {
+    let (_, metrics) = topology.measure(&agent, |topology| {
         for (n, (src, dst)) in (1..).zip(pairs()) {
             let ends = (address(src), address(dst));
-            let bytes = site.send(ends, 10 * n as usize, n) * n;
+            let bytes = topology.send(ends, 10 * n as usize, n) * n;
             let labels = [src.origin, src.neighbour, dst.origin, dst.neighbour];
             let (packets, octets) = expected.entry(labels).or_default();
             (*packets, *octets) = (*packets + n, *octets + bytes);

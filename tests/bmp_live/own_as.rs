@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::common::agent::EXACT;
 use crate::daemon::HOME;
 use crate::frr::{Frr, there};
-use crate::site::{EAST, Site, WEST};
 use crate::speaker::Path;
+use crate::topology::{EAST, Topology, WEST};
 
 /// One way in which FRR has another AS for a neighbor.
 struct Case {
@@ -44,17 +44,17 @@ const CONFEDERATION: Case = Case {
 };
 
 fn run(frr: &Frr, case: &Case) {
-    let site = Site::new(&Frr {
+    let topology = Topology::new(&Frr {
         more: case.more,
         ..*frr
     });
-    let agent = site.agent(EXACT, Duration::from_secs(60));
-    let _router = site.start(&Frr {
+    let agent = topology.agent(EXACT, Duration::from_secs(60));
+    let _router = topology.start(&Frr {
         more: case.more,
         ..*frr
     });
-    site.wait_for_session(&agent, Duration::from_secs(15));
-    let (mut west, mut east) = (site.speaker(WEST), site.speaker(EAST));
+    topology.wait_for_session(&agent, Duration::from_secs(15));
+    let (mut west, mut east) = (topology.speaker(WEST), topology.speaker(EAST));
     // of a member, without its own AS
     let (first, second) = match case.member {
         true => (&[64508, 64510][..], &[64508, 64509, 64510][..]),
@@ -64,7 +64,7 @@ fn run(frr: &Frr, case: &Case) {
         true => Path::through(&[64502], asns),
         false => Path::new(asns, &[]),
     };
-    site.change(|| {
+    topology.change(|| {
         west.announce("198.51.100.0/24", west_path(first));
         east.announce(
             "198.51.100.0/24",
@@ -80,16 +80,16 @@ fn run(frr: &Frr, case: &Case) {
     });
     let neighbour = &first[0].to_string();
     let home = HOME.to_string();
-    site.expect(&agent, "198.51.100.1", ["64510", neighbour], case.more);
-    site.expect(&agent, "2001:db8:1::1", ["64510", neighbour], case.more);
-    site.expect(&agent, "2001:db8:2::1", ["64520", "64503"], case.more);
+    topology.expect(&agent, "198.51.100.1", ["64510", neighbour], case.more);
+    topology.expect(&agent, "2001:db8:1::1", ["64510", neighbour], case.more);
+    topology.expect(&agent, "2001:db8:2::1", ["64520", "64503"], case.more);
     if case.lengthened {
-        site.expect(&agent, "203.0.113.1", ["64520", "64503"], case.more);
+        topology.expect(&agent, "203.0.113.1", ["64520", "64503"], case.more);
     }
     if case.member {
-        site.expect(&agent, "192.0.2.1", [&home, &home], case.more);
+        topology.expect(&agent, "192.0.2.1", [&home, &home], case.more);
     }
-    site.expect_no_errors(&agent);
+    topology.expect_no_errors(&agent);
     agent.stop();
 }
 

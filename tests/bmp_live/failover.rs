@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Two neighbours announce the same prefixes, from other origins. Whatever becomes of them, of the
-//! router and of the agent, the labels are right a second after it was on the BMP wire.
+//! Two neighbors announce the same prefixes, from different origins. Sessions break, and the router and the agent
+//! restart: labels are right a second after BMP has reported the change.
 
 use std::net::IpAddr;
 use std::thread::sleep;
@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use crate::common::agent::{Agent, EACH_PACKET};
 use crate::daemon::{Daemon, Rejoins};
-use crate::site::{EAST, NOWHERE, NOWHERE6, Site, WEST};
 use crate::speaker::{Path, Speaker};
+use crate::topology::{EAST, NOWHERE, NOWHERE6, Topology, WEST};
 
 const PREFIXES: [&str; 2] = ["203.0.113.0/24", "2001:db8::/32"];
 const STALE: Duration = Duration::from_secs(5);
@@ -28,68 +28,73 @@ const WEST_LATER: Path<'_> = Path::new(&[64502, 64511], &[]);
 const EAST_PATH: Path<'_> = Path::new(&[64503, 64519, 64520], &[]);
 
 pub fn run(daemon: &dyn Daemon) {
-    let site = Site::new(daemon);
-    let mut agent = site.agent(EACH_PACKET, STALE);
-    let mut router = site.start(daemon);
-    site.wait_for_session(&agent, Duration::from_secs(15));
-    let (mut west, mut east) = (site.speaker(WEST), site.speaker(EAST));
+    let topology = Topology::new(daemon);
+    let mut agent = topology.agent(EACH_PACKET, STALE);
+    let mut router = topology.start(daemon);
+    topology.wait_for_session(&agent, Duration::from_secs(15));
+    let (mut west, mut east) = (topology.speaker(WEST), topology.speaker(EAST));
 
-    site.change(|| announce(&mut east, EAST_PATH));
-    expect(&site, &agent, BY_EAST, "one path");
-    site.change(|| announce(&mut west, WEST_PATH));
-    expect(&site, &agent, BY_WEST, "the shorter path");
-    site.change(|| PREFIXES.iter().for_each(|prefix| west.withdraw(prefix)));
-    expect(&site, &agent, BY_EAST, "the shorter path was withdrawn");
-    site.change(|| announce(&mut west, WEST_PATH));
-    expect(&site, &agent, BY_WEST, "it was announced again");
-    site.change(|| drop(west));
+    topology.change(|| announce(&mut east, EAST_PATH));
+    expect(&topology, &agent, BY_EAST, "one path");
+    topology.change(|| announce(&mut west, WEST_PATH));
+    expect(&topology, &agent, BY_WEST, "the shorter path");
+    topology.change(|| PREFIXES.iter().for_each(|prefix| west.withdraw(prefix)));
+    expect(&topology, &agent, BY_EAST, "the shorter path was withdrawn");
+    topology.change(|| announce(&mut west, WEST_PATH));
+    expect(&topology, &agent, BY_WEST, "it was announced again");
+    topology.change(|| drop(west));
     expect(
-        &site,
+        &topology,
         &agent,
         BY_EAST,
         "the session with its neighbour broke",
     );
-    let mut west = site.speaker(WEST);
-    site.change(|| announce(&mut west, WEST_PATH));
-    expect(&site, &agent, BY_WEST, "the neighbour is back");
+    let mut west = topology.speaker(WEST);
+    topology.change(|| announce(&mut west, WEST_PATH));
+    expect(&topology, &agent, BY_WEST, "the neighbour is back");
 
     // the router's daemon dies, and comes again with another origin
     drop(router);
     sleep(Duration::from_secs(1));
     expect(
-        &site,
+        &topology,
         &agent,
         BY_WEST,
         "the daemon was killed: stale routes",
     );
     drop((west, east));
-    router = site.start(daemon);
-    site.wait_for_session(&agent, Duration::from_secs(15));
-    (west, east) = (site.speaker(WEST), site.speaker(EAST));
-    site.change(|| {
+    router = topology.start(daemon);
+    topology.wait_for_session(&agent, Duration::from_secs(15));
+    (west, east) = (topology.speaker(WEST), topology.speaker(EAST));
+    topology.change(|| {
         announce(&mut east, EAST_PATH);
         announce(&mut west, WEST_LATER);
     });
-    expect(&site, &agent, BY_WEST_LATER, "the daemon runs again");
+    expect(&topology, &agent, BY_WEST_LATER, "the daemon runs again");
 
-    // the agent starts anew
+    // the agent restarts
     agent.stop();
-    agent = site.agent(EACH_PACKET, STALE);
-    rejoin(&site, &agent, daemon, &mut west, &mut east);
-    expect(&site, &agent, BY_WEST_LATER, "the agent was restarted");
+    agent = topology.agent(EACH_PACKET, STALE);
+    rejoin(&topology, &agent, daemon, &mut west, &mut east);
+    expect(&topology, &agent, BY_WEST_LATER, "the agent was restarted");
 
     // the daemon is gone for good
     drop(router);
     let killed = Instant::now();
     sleep(Duration::from_secs(1));
     expect(
-        &site,
+        &topology,
         &agent,
         BY_WEST_LATER,
         "the daemon is gone: stale routes",
     );
     sleep((STALE + Duration::from_secs(1)).saturating_sub(killed.elapsed()));
-    expect(&site, &agent, UNKNOWN, "the stale routes had their time");
+    expect(
+        &topology,
+        &agent,
+        UNKNOWN,
+        "the stale routes had their time",
+    );
     agent.stop();
 }
 
@@ -101,8 +106,14 @@ fn announce(speaker: &mut Speaker, path: Path<'_>) {
 }
 
 /// The daemon finds the new agent, and the agent its routes.
-fn rejoin(site: &Site, agent: &Agent, daemon: &dyn Daemon, west: &mut Speaker, east: &mut Speaker) {
-    let back = |limit| site.wait_for_session(agent, limit);
+fn rejoin(
+    topology: &Topology,
+    agent: &Agent,
+    daemon: &dyn Daemon,
+    west: &mut Speaker,
+    east: &mut Speaker,
+) {
+    let back = |limit| topology.wait_for_session(agent, limit);
     match daemon.rejoins() {
         Rejoins::ByItself(limit) => back(limit),
         Rejoins::OnUpdates => {
@@ -115,29 +126,29 @@ fn rejoin(site: &Site, agent: &Agent, daemon: &dyn Daemon, west: &mut Speaker, e
         }
         Rejoins::WithNewSessionsOnly(limit) => {
             back(limit);
-            expect(site, agent, UNKNOWN, "sessions that were up already");
+            expect(topology, agent, UNKNOWN, "sessions that were up already");
             for (speaker, identity, path) in [(west, WEST, WEST_LATER), (east, EAST, EAST_PATH)] {
                 speaker.end();
-                *speaker = site.speaker(identity);
+                *speaker = topology.speaker(identity);
                 announce(speaker, path);
             }
         }
     }
-    site.settle();
+    topology.settle();
 }
 
 /// Sends packets from and to the prefixes and looks for them under these labels and no others, on both
 /// devices.
-fn expect(site: &Site, agent: &Agent, (asn, peer): Labels, when: &str) {
+fn expect(topology: &Topology, agent: &Agent, (asn, peer): Labels, when: &str) {
     const COUNT: u64 = 3;
     let ends: [(IpAddr, IpAddr); 2] = [
         ("203.0.113.7".parse().unwrap(), NOWHERE),
         ("2001:db8::7".parse().unwrap(), NOWHERE6),
     ];
-    let (before, after) = site.measure(agent, |site| {
+    let (before, after) = topology.measure(agent, |topology| {
         for (inside, outside) in ends {
-            site.send((inside, outside), 100, COUNT);
-            site.send((outside, inside), 100, COUNT);
+            topology.send((inside, outside), 100, COUNT);
+            topology.send((outside, inside), 100, COUNT);
         }
         // on the way in and on the way out
         2 * 4 * COUNT

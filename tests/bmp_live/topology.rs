@@ -24,16 +24,16 @@ pub const HERE6: Ipv6Addr = v6(1);
 pub const WEST: Identity = neighbour(2, 64502);
 pub const EAST: Identity = neighbour(3, 64503);
 
-/// Networks that no route tells of.
+/// Addresses without a route.
 pub const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9));
 pub const NOWHERE6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, 9));
 
 /// What a label may lag behind what is seen on the BMP wire.
 const LAG: Duration = Duration::from_secs(1);
-/// A daemon says all it has to say of a change without a pause of this length.
+/// A daemon reports a whole change without a pause of this length.
 const PAUSE: Duration = Duration::from_millis(150);
-/// Until a daemon says something of a change.
-const WORD: Duration = Duration::from_secs(10);
+/// A daemon reports a change within this time.
+const UPDATE_TIMEOUT: Duration = Duration::from_secs(10);
 
 const LABELS: &str = "labels = [\"ifname\", \"direction\", \"proto\", \"src_asn\", \"src_peer_asn\", \
                       \"dst_asn\", \"dst_peer_asn\"]\n";
@@ -59,14 +59,14 @@ fn file(sections: &str, stale_time: Duration) -> String {
     config(r#"["lan0", "wan0"]"#, &more) + LABELS
 }
 
-pub struct Site {
+pub struct Topology {
     pub lab: Lab,
     pub router: Namespace,
     far: Namespace,
     sender: Sender,
 }
 
-impl Site {
+impl Topology {
     pub fn new(daemon: &dyn Daemon) -> Self {
         let lab = Lab::among_others();
         let (router, sink) = lab.router();
@@ -91,7 +91,7 @@ impl Site {
         }
     }
 
-    /// The agent as the README says, with labels that show what BGP tells.
+    /// The agent as the README configures it, with the labels that BGP fills in.
     pub fn agent(&self, sections: &str, stale_time: Duration) -> Agent {
         Agent::start(&self.lab, &self.router, &file(sections, stale_time))
     }
@@ -102,7 +102,11 @@ impl Site {
         let before = times();
         self.lab.file("rfm.toml", &file(sections, stale_time));
         agent.signal(Signal::HUP);
-        assert!(wait_for(WORD, || times() > before), "{}", agent.log());
+        assert!(
+            wait_for(UPDATE_TIMEOUT, || times() > before),
+            "{}",
+            agent.log()
+        );
         sleep(LAG);
     }
 
@@ -129,14 +133,14 @@ impl Site {
         frame.len() as u64
     }
 
-    /// Bytes that routers have sent to the agent and that have arrived there, as the kernel tells:
-    /// nothing of the agent is asked.
+    /// Bytes that routers have sent to the agent and that have arrived there, as the kernel counts them:
+    /// independent of the agent.
     fn on_the_wire(&self) -> u64 {
         let text = self
             .router
             .run("ss", "-Htni state established dport = :11019");
-        let words = text.split_whitespace();
-        let acknowledged = words.filter_map(|word| word.strip_prefix("bytes_acked:"));
+        let fields = text.split_whitespace();
+        let acknowledged = fields.filter_map(|field| field.strip_prefix("bytes_acked:"));
         acknowledged.filter_map(|n| n.parse::<u64>().ok()).sum()
     }
 
@@ -144,15 +148,15 @@ impl Site {
     pub fn change(&self, change: impl FnOnce()) {
         let before = self.on_the_wire();
         change();
-        let spoken = wait_for(WORD, || self.on_the_wire() != before);
-        assert!(spoken, "no word of the change by BMP");
+        let reported = wait_for(UPDATE_TIMEOUT, || self.on_the_wire() != before);
+        assert!(reported, "BMP did not report the change");
         self.settle();
     }
 
-    /// Waits until all is said on the BMP wire, and then as long as labels may lag.
+    /// Waits until the BMP connection is quiet, and then as long as labels may lag.
     pub fn settle(&self) {
         let mut last = self.on_the_wire();
-        wait_for(WORD, || {
+        wait_for(UPDATE_TIMEOUT, || {
             sleep(PAUSE);
             let before = std::mem::replace(&mut last, self.on_the_wire());
             before == last
@@ -160,7 +164,7 @@ impl Site {
         sleep(LAG - PAUSE);
     }
 
-    /// Until the daemon has connected to the agent and has said what it is.
+    /// Waits until the daemon has connected to the agent and has sent its Initiation message.
     pub fn wait_for_session(&self, agent: &Agent, limit: Duration) {
         let (_, up) = agent.scrape_until(limit, |m| m.sum("rfm_bmp_sessions", &[]) == 1);
         assert!(up, "no BMP session after {limit:?}\n{}", self.daemon_log());
@@ -182,8 +186,8 @@ impl Site {
         const COUNT: u64 = 2;
         let src: IpAddr = address.parse().expect("an address");
         let dst = if src.is_ipv4() { NOWHERE } else { NOWHERE6 };
-        let (before, after) = self.measure(agent, |site| {
-            site.send((src, dst), 100, COUNT);
+        let (before, after) = self.measure(agent, |topology| {
+            topology.send((src, dst), 100, COUNT);
             2 * COUNT
         });
         let labels = [
@@ -215,7 +219,7 @@ impl Site {
     }
 }
 
-impl Drop for Site {
+impl Drop for Topology {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("--- the daemon's log\n{}---", self.daemon_log());
