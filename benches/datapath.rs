@@ -22,8 +22,9 @@ use common::{bpf, machine};
 use libbpf_rs::{
     MapCore, MapFlags, MapHandle, Object, ProgramInput, ProgramMut, RingBuffer, RingBufferBuilder,
 };
-use rfm::bpf::load::{FrameStart, Ingress, Loaded, Settings};
+use rfm::bpf::load::{Ingress, Loaded, Settings};
 use rfm::types::flow::Direction;
+use rfm::types::hook::FrameStart;
 
 /// Packets between two drainings of the ring, which holds twice as many records.
 const BURST: u32 = 1000;

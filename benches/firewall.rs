@@ -24,10 +24,9 @@ use common::report::{Cell, Report, Table, measuring, rounds, skipped};
 use common::stats::Figure;
 use libbpf_rs::{ProgramInput, ProgramMut};
 use rfm::bpf::firewall::{Firewall, Mode, Settings};
-use rfm::bpf::load::FrameStart;
-use rfm::config::{Action, Per, PortRange, Protocol};
-use rfm::firewall::rule::{Compilable, Match, RuleId};
+use rfm::types::hook::FrameStart;
 use rfm::types::prefix::Prefix;
+use rfm::types::rule::{Action, Compilable, Match, Per, PortRange, Protocol, RuleId};
 use rustix::process::Signal;
 
 const ROUNDS: usize = 7;

@@ -19,7 +19,7 @@ use common::machine::thread_time;
 use common::report::{Cell, Report, Table, rounds};
 use common::stats::Figure;
 use rfm::clock::Clock;
-use rfm::config::{IpfixBind, IpfixCollector, Transport};
+use rfm::config::{IpfixBind, IpfixCollector};
 use rfm::enrich::{Way, Ways};
 use rfm::errors::Errors;
 use rfm::export::ipfix::flows::{Layout, Shape};
@@ -32,6 +32,7 @@ use rfm::flow::outlet::Outlet;
 use rfm::flow::table::{CompletedFlow, EndReason, FlowTable, Ledger, Limits};
 use rfm::threads::Threads;
 use rfm::types::flow::{Direction, Family, FlowKey, FlowRecord};
+use rfm::types::transport::Transport;
 
 const RUNS: usize = 5;
 /// Records of a run.

@@ -17,10 +17,11 @@ use std::{env, fs};
 use common::machine::thread_time;
 use common::report::{Cell, Report, Table, rounds};
 use common::stats::Figure;
-use rfm::flow::labels::{Endpoint, Enrichment, Labels, SetId};
+use rfm::flow::labels::SetId;
 use rfm::flow::rollup::{self, Rollup, Tally};
 use rfm::flow::table::{CompletedFlow, FlowTable, Ledger, Limits};
 use rfm::types::flow::{Direction, Family, FlowKey, FlowRecord};
+use rfm::types::label::{Endpoint, Enrichment, Labels};
 
 const RUNS: usize = 3;
 const FEW: u64 = 1 << 16;

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use crate::bpf::counters::HookCounters;
 use crate::flow::worker::Names;
+use crate::types::counters::HookCounters;
 use crate::types::flow::Direction;
 use refused::Refused;
 pub use refused::Unwatched;
@@ -462,7 +462,7 @@ impl Names for Arc<Interfaces> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bpf::counters::Count;
+    use crate::types::counters::Count;
 
     const TTL: Duration = Duration::from_secs(60);
 

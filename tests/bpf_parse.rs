@@ -8,8 +8,8 @@ use common::cases::{self, Case, Link};
 use common::kernel::{Kernel, Observed};
 use common::lab::{Lab, Namespace, can_run};
 use common::packet::{Sender, Tun};
-use rfm::bpf::attach::{HookKind, Position};
 use rfm::types::flow::Direction::{self, Egress, Ingress};
+use rfm::types::hook::{HookKind, Position};
 use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
 
 /// A silent namespace with the veth pair `v0`, `v1` and the tun device `t0`. What is sent on `v0` is

@@ -15,8 +15,8 @@ use common::kernel::{Kernel, Record};
 use common::lab::{Lab, Namespace, can_run, wait_for};
 use common::packet::Sender;
 use common::traffic::{meanwhile, send_burst, small_frame};
-use rfm::bpf::attach::{HookKind, Position};
 use rfm::types::flow::Direction::{Egress, Ingress};
+use rfm::types::hook::{HookKind, Position};
 
 const FLOWS: u16 = 50;
 

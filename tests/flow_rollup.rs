@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use rfm::flow::labels::{Endpoint, Enrichment, Label, Labels, SetId};
+use rfm::flow::labels::SetId;
 use rfm::flow::rollup::{Limits, Rollup, Tally};
 use rfm::flow::snapshot::SeriesRow;
 use rfm::types::flow::{Direction, Family, FlowKey};
+use rfm::types::label::{Endpoint, Enrichment, Label, Labels};
 
 const MINUTE: u64 = 60_000;
 const TTL: u64 = 20 * MINUTE;

@@ -4,22 +4,22 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use common::lab::wait_for;
 use common::mmdb::{Value, Writer, asn};
 use proptest::prelude::*;
 use rfm::config::Mmdb;
-use rfm::enrich::mmdb::{self, Database, Databases, Error, Kind};
+use rfm::enrich::mmdb::{self, Database, Databases, Error};
 use rfm::errors::{Errors, Subsystem};
 use rfm::threads::Threads;
+use rfm::types::database::Kind;
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/mmdb");
 

@@ -14,8 +14,8 @@ use common::kernel::{Kernel, Record};
 use common::lab::{DeviceCounters, Lab, Namespace, can_run, ipv4, ipv6, wait_for};
 use common::packet::{Sender, Tun};
 use common::traffic::{EXCHANGE_TOOLS, exchange, iperf3_server};
-use rfm::bpf::attach::{HookKind, Position};
 use rfm::types::flow::Direction::{self, Egress, Ingress};
+use rfm::types::hook::{HookKind, Position};
 
 // Crafted frames
 

@@ -3,14 +3,13 @@
 
 use std::error::Error;
 use std::fmt::Write;
-use std::fs;
-use std::io;
+use std::{fs, io};
 
 use std::time::{Duration, Instant};
 
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, Object, ProgramInput, ProgramMut};
 use rfm::bpf::firewall::Firewall;
-use rfm::bpf::load::FrameStart;
+use rfm::types::hook::FrameStart;
 
 use super::frames::Frame;
 use super::lab::{Lab, Namespace, mac_of};

@@ -3,7 +3,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use rfm::enrich::mmdb::{Database, Kind};
+use rfm::enrich::mmdb::Database;
+use rfm::types::database::Kind;
 
 pub fn run(input: &[u8]) {
     let path = super::file("db.mmdb", input);

@@ -8,13 +8,13 @@ use crossbeam_channel::{Receiver, bounded};
 
 use super::settings::is_forced;
 use super::{Error, Running, leftovers};
-use crate::bpf::attach::HookKind;
 use crate::bpf::load::Loaded;
 use crate::config::Agent;
 use crate::errors::Errors;
 use crate::links::follow::{Follower, Handle, Order, Start};
 use crate::links::watcher::{Plan, Watcher};
 use crate::links::{Link, LinkEvents, LinkSocket};
+use crate::types::hook::HookKind;
 use crate::types::interface_pattern::Patterns;
 
 /// The interfaces there are, and the socket that tells what becomes of them.

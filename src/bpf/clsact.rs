@@ -10,11 +10,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use libbpf_rs::{TC_EGRESS, TC_INGRESS, TcAttachPoint, TcHook, TcHookBuilder};
 
-use super::attach::Position;
 use super::load::Loaded;
 use super::owner::{self, Program};
 use crate::links::qdisc::{self, Kind};
 use crate::types::flow::Direction;
+use crate::types::hook::Position;
 
 /// "rfm": the handle of our filters on the qdisc of another program.
 const HANDLE: u32 = 0x0072_666d;

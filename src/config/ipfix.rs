@@ -11,7 +11,7 @@ use super::machine::Machine;
 use super::values::{boolean, duration, host, named, number};
 use crate::types::flow::Direction;
 use crate::types::interface_pattern::Patterns;
-use crate::types::named::{Named, serialize_by_name};
+use crate::types::transport::Transport;
 
 /// If only the host is set.
 pub const DEFAULT_PORT: u16 = 4739;
@@ -50,12 +50,6 @@ pub struct Collector {
     pub host: String,
     pub port: u16,
     pub transport: Transport,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
-    Udp,
-    Tcp,
 }
 
 impl Ipfix {
@@ -149,16 +143,3 @@ pub(super) fn either(section: &Section<'_>, machine: &Machine, port: u16) -> (St
         (false, port) => (set_host, port),
     }
 }
-
-impl Named for Transport {
-    const ALL: &'static [Self] = &[Self::Udp, Self::Tcp];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Udp => "udp",
-            Self::Tcp => "tcp",
-        }
-    }
-}
-
-serialize_by_name!(Transport);

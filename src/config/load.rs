@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! From a file to the effective configuration.
 
-use crate::types::interface_pattern::Patterns;
-use crate::types::prefix::Prefix;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
@@ -13,8 +11,10 @@ use super::values::{
     Parsed, Value, boolean, duration, host, list, named, number, power_of_two, word,
 };
 use super::*;
-use crate::bpf::cache;
 use crate::enrich::mmdb::Database;
+use crate::types::hook::MIN_RECORDS;
+use crate::types::interface_pattern::Patterns;
+use crate::types::prefix::Prefix;
 
 /// Bytes; a larger file is refused.
 pub const MAX_FILE_SIZE: u64 = 1 << 20;
@@ -164,7 +164,7 @@ fn bpf(section: &Section<'_>, machine: &Machine) -> Bpf {
         position: section.read("position", named, DEFAULT_POSITION),
         flow_cache: section.read(
             "flow_cache",
-            power_of_two(cache::MIN_RECORDS..=MAX_FLOW_CACHE, true),
+            power_of_two(MIN_RECORDS..=MAX_FLOW_CACHE, true),
             DEFAULT_FLOW_CACHE,
         ),
     }

@@ -19,26 +19,22 @@ mod tests;
 mod validate;
 mod values;
 
-use crate::types::interface_pattern::Pattern;
-use crate::types::interface_pattern::Patterns;
-use crate::types::prefix::Prefix;
 use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::bpf::attach::Position;
-use crate::flow::labels::Label;
 use crate::types::flow::Direction;
-use crate::types::named::{Named, serialize_by_name};
+use crate::types::hook::Position;
+use crate::types::interface_pattern::{Pattern, Patterns};
+use crate::types::label::Label;
+use crate::types::prefix::Prefix;
 
 pub use control::Control;
 pub use document::{Error, Problem};
-pub use enrich::{Bmp, Distinguisher, Enrich, Mmdb, Rib, StaticPrefix};
-pub use firewall::{
-    Action, Community, DEFAULT_ACTION, Firewall, MAX_RATE, Peer, Per, PortRange, Protocol, Rule,
-};
-pub use ipfix::{Bind as IpfixBind, Collector as IpfixCollector, Ipfix, Transport};
+pub use enrich::{Bmp, Enrich, Mmdb, Rib};
+pub use firewall::Firewall;
+pub use ipfix::{Bind as IpfixBind, Collector as IpfixCollector, Ipfix};
 pub use load::{MAX_FILE_SIZE, load, open_files, parse};
 pub use machine::Machine;
 pub use values::MAX_DURATION;
@@ -150,32 +146,3 @@ impl fmt::Display for Config {
         f.write_str(&toml::to_string(&table).map_err(|_| fmt::Error)?)
     }
 }
-
-impl Named for Direction {
-    const ALL: &'static [Self] = &Self::ALL;
-
-    fn name(self) -> &'static str {
-        Direction::name(self)
-    }
-}
-
-impl Named for Position {
-    const ALL: &'static [Self] = &[Self::Head, Self::Tail];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Head => "head",
-            Self::Tail => "tail",
-        }
-    }
-}
-
-impl Named for Label {
-    const ALL: &'static [Self] = &Self::ALL;
-
-    fn name(self) -> &'static str {
-        Label::name(self)
-    }
-}
-
-serialize_by_name!(Direction, Position, Label);

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! What one key alone cannot say: keys that need or forbid each other.
 
-use crate::types::named::Named;
 use std::collections::HashSet;
 use std::net::IpAddr;
 
 use super::document::Document;
-use super::firewall::{Action, Firewall};
+use super::firewall::Firewall;
 use super::{Agent, Config, Enrich};
+use crate::types::named::Named;
+use crate::types::rule::Action;
 
 /// Notes in the document what does not fit together. Each key by itself has been found right.
 pub fn check(config: &Config, document: &Document<'_>) {

@@ -13,13 +13,13 @@ use super::params::Params;
 use super::routes::{Refusal, Reply, Routes, json};
 use super::{api, rfc3339, rfc3339_ns};
 use crate::clock::Clock;
-use crate::config::Rule;
 use crate::export::http::Peer;
+use crate::firewall::Caller;
 use crate::firewall::handle::{self, Asker, Edit, Handle, Listed};
 use crate::firewall::words::{Known, Words};
-use crate::firewall::{Caller, RuleId};
 use crate::types::flow::FlowRecord;
 use crate::types::named::Named;
+use crate::types::rule::{Rule, RuleId};
 
 /// Of the body of [`api::FIREWALL_ADD`]: some 160 for each of as many rules as there may be.
 const MAX_BODY: usize = 16 << 20;

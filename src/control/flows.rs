@@ -8,9 +8,9 @@ use serde_json::{Map, Value as Json};
 
 use super::{api, rfc3339_ns};
 use crate::clock::Clock;
-use crate::flow::labels::Endpoint;
 use crate::flow::query::{Field, FlowRow, Group, Sum, Value};
 use crate::interfaces::Interfaces;
+use crate::types::label::Endpoint;
 
 pub fn flow(row: &FlowRow, interfaces: &Interfaces, clock: &Clock) -> api::Flow {
     let (record, sum) = (&row.record, &row.sum);

@@ -267,7 +267,7 @@ pub fn encode(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::labels::Label;
+    use crate::types::label::Label;
 
     #[test]
     fn an_ipv4_mapped_prefix_is_the_ipv4_prefix() {

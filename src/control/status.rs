@@ -4,11 +4,11 @@
 use std::time::{Duration, SystemTime};
 
 use super::{Sources, api, rfc3339, rfc3339_seconds};
-use crate::bpf::counters::{Count, HookCounters};
 use crate::errors::Subsystem;
 use crate::export::metrics::{self, Input};
 use crate::firewall::handle::Handle;
 use crate::links::{DeviceCounters, Link, stack};
+use crate::types::counters::{Count, HookCounters};
 use crate::types::flow::Family;
 
 /// The watched interfaces; rates are filled in by whoever has an earlier reading.

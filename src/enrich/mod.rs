@@ -18,12 +18,13 @@ use std::sync::Arc;
 
 use maxminddb::MaxMindDbError;
 
-use crate::config::StaticPrefix;
 use crate::errors::{Errors, Subsystem};
-use crate::flow::labels::{Endpoint, Enrichment};
 use crate::flow::worker::Knowledge;
+use crate::types::database::Kind;
 use crate::types::flow::FlowKey;
-use mmdb::{Database, Databases, Kind};
+use crate::types::label::{Endpoint, Enrichment};
+use crate::types::static_prefix::StaticPrefix;
+use mmdb::{Database, Databases};
 use prefixes::{Network, StaticPrefixes};
 use rib::{Route, TableId, is_unlabelled};
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use crate::config::StaticPrefix;
 use crate::types::prefix::Prefix;
+use crate::types::static_prefix::StaticPrefix;
 
 /// What the configuration says of a network.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::Routes;
 use super::rib::{Claim, RibHandle, Route, TableId};
-use crate::config::Distinguisher;
 use crate::interfaces::Interfaces;
+use crate::types::distinguisher::Distinguisher;
 
 pub struct BgpRoutes {
     rib: RibHandle,

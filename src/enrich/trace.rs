@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::Enricher;
 use super::rib::{Route, TableId, is_unlabelled};
-use crate::flow::labels::Endpoint;
+use crate::types::label::Endpoint;
 use crate::types::prefix::Prefix;
 
 /// The source of the ASN.

@@ -11,7 +11,7 @@ use crossbeam_channel::Sender;
 
 use super::ipfix::tally::Tallies;
 use super::metrics::{self, Bmp, Build, Input, Interface};
-use crate::bpf::counters::{Counters, HookCounters};
+use crate::bpf::counters::Counters;
 use crate::enrich::bmp::RouterStats;
 use crate::enrich::mmdb::Databases;
 use crate::enrich::rib::{Rib, RibHandle};
@@ -24,6 +24,7 @@ use crate::links::{self, Link, LinkSocket};
 use crate::live::Live;
 use crate::logging;
 use crate::process::ProcessReader;
+use crate::types::counters::HookCounters;
 use crate::types::flow::Direction;
 
 /// Thread flow answers between two batches; one that does not in this time is stuck.

@@ -6,11 +6,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::rule::{Compilable, Match, Origin, RuleId};
 use super::words::MAX_PATTERNS;
-use crate::config::{Action, Per, PortRange, Protocol, Rule};
 use crate::types::interface_pattern::Pattern;
 use crate::types::prefix::Prefix;
+use crate::types::rule::{
+    Action, Compilable, Match, Origin, Per, PortRange, Protocol, Rule, RuleId,
+};
 
 /// Rules of all origins but the allow list, which has bounds of its own.
 pub const MAX_RULES: usize = 100_000;

@@ -10,7 +10,7 @@ use std::path::Path;
 use rustix::fs::OFlags;
 
 use super::words::{self, Known, Words};
-use crate::config::Rule;
+use crate::types::rule::Rule;
 
 /// Bytes; some 160 for each of as many rules as there may be.
 pub const MAX_SIZE: u64 = 16 << 20;
@@ -97,7 +97,7 @@ fn rule(line: &str, known: &mut Known) -> Result<Rule, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Action;
+    use crate::types::rule::Action;
 
     #[test]
     fn words_and_bare_prefixes_are_rules() {

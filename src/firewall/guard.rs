@@ -4,9 +4,8 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::rule::{Compilable, Match, RuleId};
-use crate::config::{Action, PortRange, Protocol};
 use crate::types::prefix::Prefix;
+use crate::types::rule::{Action, Compilable, Match, PortRange, Protocol, RuleId};
 
 /// Own addresses and peers that are taken in; a machine with more is none that terminates BGP.
 pub const MAX_OWN: usize = 1024;
@@ -163,7 +162,7 @@ impl Caller {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Per;
+    use crate::types::rule::Per;
 
     fn address(text: &str) -> IpAddr {
         text.parse().unwrap()

@@ -12,12 +12,12 @@ use super::guard::Caller;
 use super::kernel::{Counts, Tally};
 use super::ledger::Series;
 use super::ports::Port;
-use super::rule::{Origin, RuleId};
-use crate::config::{self, Action, PortRange, Rule};
+use crate::config;
 use crate::flow::outlet::Outlet;
 use crate::types::flow::FlowRecord;
 use crate::types::interface_pattern::Patterns;
 use crate::types::prefix::Prefix;
+use crate::types::rule::{Action, Origin, PortRange, Rule, RuleId};
 
 /// Requests that wait; one more is refused.
 const WAITING: usize = 16;

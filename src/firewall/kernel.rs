@@ -6,10 +6,11 @@ use std::io;
 use libbpf_rs::MapHandle;
 
 use super::pins::Pins;
-use super::rule::{Compilable, RuleId};
 pub use crate::bpf::firewall::{Counts, Mode, Tally};
 use crate::bpf::firewall::{Firewall, Settings};
-use crate::bpf::load::{FrameStart, LoadError};
+use crate::bpf::load::LoadError;
+use crate::types::hook::FrameStart;
+use crate::types::rule::{Compilable, RuleId};
 
 pub trait Kernel: Send {
     /// These and no others from now on, in one step; an error changes nothing. Counts of numbers that

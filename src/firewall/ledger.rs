@@ -9,9 +9,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::book::Book;
 use super::kernel::Counts;
-use super::rule::{Origin, RuleId};
-use crate::config::Action;
 use crate::types::named::Named;
+use crate::types::rule::{Action, Origin, RuleId};
 
 /// Rules with a series of their own.
 pub const MAX_LABELS: usize = 100;

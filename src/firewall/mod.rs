@@ -24,12 +24,11 @@ pub mod kernel;
 pub mod ledger;
 pub mod pins;
 pub mod ports;
-pub mod rule;
 mod state;
 #[cfg(test)]
 mod tests;
 pub mod words;
 pub mod worker;
 
+pub use crate::types::rule::{Origin, RuleId};
 pub use guard::Caller;
-pub use rule::{Origin, RuleId};

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::kernel::{Kernel, Mode};
 use crate::bpf::attach::has_gone;
-use crate::bpf::load::FrameStart;
 use crate::links::{Event, Link, LinkLayer};
+use crate::types::hook::FrameStart;
 use crate::types::interface_pattern::{Pattern, Patterns};
 
 /// Where attaching failed it is tried again after this, then after twice as long, ...

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant, SystemTime};
 use humantime_serde::re::humantime::{format_rfc3339_seconds, parse_rfc3339};
 
 use super::book::Entry;
-use super::rule::RuleId;
 use super::words::{self, Known, Shown};
 use super::{book, file};
 use crate::clock;
+use crate::types::rule::RuleId;
 
 const HEAD: &str = "# Rules of rfm made at run time: written by the agent, read at its start.\n";
 

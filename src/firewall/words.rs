@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use humantime_serde::re::humantime;
 
-use crate::config::{Action, DEFAULT_ACTION, MAX_DURATION, MAX_RATE, Per, Rule};
+use crate::config::MAX_DURATION;
 use crate::types::did_you_mean::nearest;
 use crate::types::interface_pattern::Pattern;
 use crate::types::named::Named;
+use crate::types::rule::{Action, DEFAULT_ACTION, MAX_RATE, Per, Rule};
 
 /// The options of a rule, as they are typed.
 pub const OPTIONS: [&str; 9] = [

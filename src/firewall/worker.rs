@@ -25,14 +25,13 @@ use super::handle::{Inbox, Refusal, Request, Settings};
 use super::kernel::{Counts, Kernel};
 use super::ledger::Ledger;
 use super::ports::Ports;
-use super::rule::{Compilable, RuleId};
-use crate::config::Action;
 use crate::errors::{Errors, Subsystem};
 use crate::flow::outlet::Outlet;
 use crate::links::{self, AddressEvents, Heard, Link, LinkEvents, LinkSocket};
 use crate::threads::Heartbeat;
 use crate::types::flow::FlowRecord;
 use crate::types::prefix::Prefix;
+use crate::types::rule::{Action, Compilable, RuleId};
 use store::Store;
 
 /// How often the thread looks up from waiting, and how often where routes may ask for something.

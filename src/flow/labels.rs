@@ -5,143 +5,7 @@ use std::sync::Arc;
 
 use super::symbols::{Symbol, Symbols};
 use crate::types::flow::{Direction, FlowKey};
-
-/// A label that a flow series may have, in the order in which they are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Label {
-    Ifname,
-    Direction,
-    Proto,
-    SrcAsn,
-    DstAsn,
-    SrcCity,
-    DstCity,
-    SrcCountry,
-    DstCountry,
-    SrcPeerAsn,
-    DstPeerAsn,
-    SrcNet,
-    DstNet,
-    Vlan,
-}
-
-impl Label {
-    pub const ALL: [Self; 14] = [
-        Self::Ifname,
-        Self::Direction,
-        Self::Proto,
-        Self::SrcAsn,
-        Self::DstAsn,
-        Self::SrcCity,
-        Self::DstCity,
-        Self::SrcCountry,
-        Self::DstCountry,
-        Self::SrcPeerAsn,
-        Self::DstPeerAsn,
-        Self::SrcNet,
-        Self::DstNet,
-        Self::Vlan,
-    ];
-
-    /// Those that a series has when the configuration names none.
-    pub const USUAL: [Self; 7] = [
-        Self::Ifname,
-        Self::Direction,
-        Self::Proto,
-        Self::SrcAsn,
-        Self::DstAsn,
-        Self::SrcCity,
-        Self::DstCity,
-    ];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ifname => "ifname",
-            Self::Direction => "direction",
-            Self::Proto => "proto",
-            Self::SrcAsn => "src_asn",
-            Self::DstAsn => "dst_asn",
-            Self::SrcCity => "src_city",
-            Self::DstCity => "dst_city",
-            Self::SrcCountry => "src_country",
-            Self::DstCountry => "dst_country",
-            Self::SrcPeerAsn => "src_peer_asn",
-            Self::DstPeerAsn => "dst_peer_asn",
-            Self::SrcNet => "src_net",
-            Self::DstNet => "dst_net",
-            Self::Vlan => "vlan",
-        }
-    }
-
-    /// Those that are kept even where a set finds no room.
-    const BASE: [Self; 3] = [Self::Ifname, Self::Direction, Self::Proto];
-
-    /// The value is a text, and not a number.
-    fn is_text(self) -> bool {
-        match self {
-            Self::Ifname
-            | Self::SrcCity
-            | Self::DstCity
-            | Self::SrcCountry
-            | Self::DstCountry
-            | Self::SrcNet
-            | Self::DstNet => true,
-            Self::Direction
-            | Self::Proto
-            | Self::SrcAsn
-            | Self::DstAsn
-            | Self::SrcPeerAsn
-            | Self::DstPeerAsn
-            | Self::Vlan => false,
-        }
-    }
-}
-
-/// Which labels the series have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Labels(u16);
-
-impl Labels {
-    pub fn has(self, label: Label) -> bool {
-        self.0 & (1 << label as u8) != 0
-    }
-
-    fn iter(self) -> impl Iterator<Item = Label> {
-        Label::ALL.into_iter().filter(move |&l| self.has(l))
-    }
-}
-
-impl Default for Labels {
-    fn default() -> Self {
-        Label::USUAL.into_iter().collect()
-    }
-}
-
-impl FromIterator<Label> for Labels {
-    fn from_iter<I: IntoIterator<Item = Label>>(labels: I) -> Self {
-        Self(labels.into_iter().fold(0, |set, l| set | 1 << l as u8))
-    }
-}
-
-/// What is known of a flow beyond its key; by default nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Enrichment {
-    pub src: Endpoint,
-    pub dst: Endpoint,
-}
-
-/// What is known of one end of a flow. An unknown number is 0.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Endpoint {
-    pub asn: u32,
-    /// Who `asn` is; no label, but told beside them.
-    pub asn_name: Option<Arc<str>>,
-    pub peer_asn: u32,
-    pub city: Option<Arc<str>>,
-    pub country: Option<Arc<str>>,
-    pub net: Option<Arc<str>>,
-}
+use crate::types::label::{Enrichment, Label, Labels};
 
 /// Identity of a label set: a number for each label, 0 for those that the series do not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -309,6 +173,7 @@ fn escape(value: &str, out: &mut String) {
 mod tests {
     use super::*;
     use crate::types::flow::Family;
+    use crate::types::label::Endpoint;
 
     fn key() -> FlowKey {
         FlowKey {

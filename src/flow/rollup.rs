@@ -16,12 +16,13 @@ use hashbrown::HashTable;
 
 use super::asn_names::AsnNames;
 use super::candidates::Candidates;
-use super::labels::{Enrichment, Label, Labels, SetId, SetKey};
+use super::labels::{SetId, SetKey};
 use super::least::{Least, Tenant};
 use super::recent::{self, Recent};
 use super::snapshot::SeriesRow;
 use super::symbols::Symbols;
 use crate::types::flow::{FlowKey, FlowRecord};
+use crate::types::label::{Enrichment, Label, Labels};
 use crate::types::slab::Slab;
 
 /// Sets without a series whose traffic is remembered.
@@ -524,9 +525,9 @@ fn age(series: &Slab<Series>, sets: &Slab<Set>, t: Tenant, due: u64) -> Option<u
 
 #[cfg(test)]
 mod tests {
-    use super::super::labels::Endpoint;
     use super::*;
     use crate::types::flow::{Direction, Family};
+    use crate::types::label::Endpoint;
 
     /// A million sets pass by; what is remembered of them is bounded, and goes in time.
     #[test]

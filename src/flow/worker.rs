@@ -7,16 +7,17 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, never, select};
 
-use super::labels::{Enrichment, Labels, SetId};
+use super::labels::SetId;
 use super::outlet::Outlet;
 use super::query::{Facts, Scan};
 use super::rollup::{self, Rollup, Tally};
 use super::snapshot::{Snapshot, Totals};
 use super::table::{self, CompletedFlow, FlowTable, Ledger};
 use crate::clock;
-use crate::config::StaticPrefix;
 use crate::threads::Heartbeat;
 use crate::types::flow::{FlowKey, FlowRecord};
+use crate::types::label::{Enrichment, Labels};
+use crate::types::static_prefix::StaticPrefix;
 
 #[cfg(test)]
 mod tests;

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Link, LinkLayer};
-use crate::bpf::attach::{self, Hook, HookKind, Position};
+use crate::bpf::attach::{self, Hook};
 use crate::bpf::counters::Counters;
-use crate::bpf::load::{FrameStart, Ingress, Loaded};
+use crate::bpf::load::{Ingress, Loaded};
 use crate::errors::{Errors, Subsystem};
 use crate::interfaces::{Hooks, Interfaces, NO_EGRESS};
 use crate::threads::Heartbeat;
 use crate::types::flow::Direction;
+use crate::types::hook::{FrameStart, HookKind, Position};
 
 /// Which hooks, and how.
 #[derive(Clone, Debug)]

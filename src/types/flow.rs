@@ -3,6 +3,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::named::{Named, serialize_by_name};
+
 /// The hook a packet was seen at. `bpf` asserts that the numbers are those of the programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
@@ -21,6 +23,16 @@ impl Direction {
         }
     }
 }
+
+impl Named for Direction {
+    const ALL: &'static [Self] = &Self::ALL;
+
+    fn name(self) -> &'static str {
+        Direction::name(self)
+    }
+}
+
+serialize_by_name!(Direction);
 
 /// Address family of a counter or a flow; flows are never `Other`. `bpf` asserts the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

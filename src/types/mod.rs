@@ -1,9 +1,17 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The words that several rooms share: flows, prefixes, patterns. They import no other room.
 
+pub mod counters;
+pub mod database;
 pub mod did_you_mean;
+pub mod distinguisher;
 pub mod flow;
+pub mod hook;
 pub mod interface_pattern;
+pub mod label;
 pub mod named;
 pub mod prefix;
+pub mod rule;
 pub(crate) mod slab;
+pub mod static_prefix;
+pub mod transport;

@@ -5,12 +5,13 @@ use std::io::Write;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use rfm::config::{Community, Firewall, Machine, Peer as Trusted, parse};
+use rfm::config::{Firewall, Machine, parse};
 use rfm::enrich::rib::{
     BlackholePolicy, BlackholeRefusal, Explained, HeldRoute, Prefix, Settings, TableId, View,
 };
 use rfm::firewall::blackhole::Blackholes;
 use rfm::firewall::worker::Blackholes as _;
+use rfm::types::rule::{Community, Peer as Trusted};
 
 use crate::agent::{Agent, wait};
 use crate::builders::*;

@@ -3,9 +3,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use rfm::config;
 use rfm::enrich::bmp::{BmpError, Session, SessionState, SessionStats};
 use rfm::enrich::rib::{Rib, Route, Settings, TableId};
+use rfm::types::static_prefix::StaticPrefix;
 
 pub const PRE: u8 = 0;
 pub const POST: u8 = 0x40;
@@ -374,8 +374,8 @@ impl Lab {
     }
 }
 
-pub fn static_prefix(prefix: &str, asn: u32, name: &str) -> config::StaticPrefix {
-    config::StaticPrefix {
+pub fn static_prefix(prefix: &str, asn: u32, name: &str) -> StaticPrefix {
+    StaticPrefix {
         prefix: prefix.parse().unwrap(),
         asn,
         name: name.into(),

@@ -6,15 +6,17 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rfm::config::{Distinguisher, Mmdb, StaticPrefix};
+use rfm::config::Mmdb;
 use rfm::enrich::bmp::{Session, SessionStats};
 use rfm::enrich::mmdb::Databases;
 use rfm::enrich::rib::{RibHandle, Settings};
 use rfm::enrich::{BgpRoutes, Enricher};
-use rfm::flow::labels::Endpoint;
 use rfm::flow::worker::Knowledge;
 use rfm::interfaces::Interfaces;
+use rfm::types::distinguisher::Distinguisher;
 use rfm::types::flow::{Direction, Family, FlowKey};
+use rfm::types::label::Endpoint;
+use rfm::types::static_prefix::StaticPrefix;
 
 use crate::builders::*;
 

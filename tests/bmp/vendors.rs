@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use rfm::config::Distinguisher;
 use rfm::enrich::bmp::{Session, SessionStats};
 use rfm::enrich::rib::{HeldRoute, Rib, Settings, View};
+use rfm::types::distinguisher::Distinguisher;
 use serde_json::Value;
 
 use crate::captures::settings;

@@ -8,12 +8,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use libbpf_rs::{ProgramInput, RingBuffer, RingBufferBuilder};
 
-use rfm::bpf::attach::{Hook, HookKind, Position, attach};
-use rfm::bpf::counters::{Counters, HookCounters};
-use rfm::bpf::load::{FrameStart, Ingress, Loaded, Settings};
+use rfm::bpf::attach::{Hook, attach};
+use rfm::bpf::counters::Counters;
+use rfm::bpf::load::{Ingress, Loaded, Settings};
 use rfm::bpf::record;
 use rfm::clock::Clock;
+use rfm::types::counters::HookCounters;
 use rfm::types::flow::{Direction, Family, FlowRecord};
+use rfm::types::hook::{FrameStart, HookKind, Position};
 
 use super::cases::{Case, Expect, Flow};
 

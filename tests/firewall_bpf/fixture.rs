@@ -6,10 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use libbpf_rs::ProgramInput;
 use rfm::bpf::firewall::{Counts, Firewall, Mode, Settings};
-use rfm::bpf::load::FrameStart;
-use rfm::config::{Action, Per};
-use rfm::firewall::rule::{Compilable, Match, RuleId};
+use rfm::types::hook::FrameStart;
 use rfm::types::prefix::Prefix;
+use rfm::types::rule::{Action, Compilable, Match, Per, RuleId};
 
 use crate::common::frames::Frame;
 

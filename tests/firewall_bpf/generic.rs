@@ -5,10 +5,9 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use rfm::bpf::attach::{HookKind, Position};
 use rfm::bpf::firewall::Mode;
-use rfm::bpf::load::FrameStart;
 use rfm::types::flow::{Direction, Family};
+use rfm::types::hook::{FrameStart, HookKind, Position};
 
 use crate::common::frames::{Frame, Mac};
 use crate::common::kernel::Kernel;

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use rfm::bpf::firewall::{AttachError, Firewall, Mode, Pin, Settings};
-use rfm::bpf::load::FrameStart;
+use rfm::types::hook::FrameStart;
 
 use crate::common::lab::{Lab, can_run};
 use crate::common::packet::{Sender, Tun};

@@ -3,7 +3,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use rfm::bpf::load::FrameStart;
+use rfm::types::hook::FrameStart;
 
 use crate::common::frames::Frame;
 use crate::common::lab::{Lab, can_run};

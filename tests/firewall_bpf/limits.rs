@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use libbpf_rs::query::MapInfoIter;
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use rfm::bpf::firewall::{CompileError, ReplaceError};
-use rfm::firewall::rule::{Compilable, RuleId};
 use rfm::types::prefix::Prefix;
+use rfm::types::rule::{Compilable, RuleId};
 
 use crate::fixture::Verdict::{Drop, Pass};
 use crate::fixture::{A4, B6, Fixture, MAX_RULES, drop_from, ether, fixture, rule, rules, v4};

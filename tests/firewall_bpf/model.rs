@@ -9,9 +9,8 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, TestRunner};
-use rfm::config::{Action, Per, PortRange, Protocol};
-use rfm::firewall::rule::{Compilable, Match, RuleId};
 use rfm::types::prefix::Prefix;
+use rfm::types::rule::{Action, Compilable, Match, Per, PortRange, Protocol, RuleId};
 
 use crate::common::frames::Frame;
 use crate::fixture::{LOOPBACK, MAX_RULES, Verdict, drop_from, ether, fixture, ip};

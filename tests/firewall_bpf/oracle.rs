@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use libbpf_rs::{Xdp, XdpFlags};
 use rfm::bpf::firewall::{Firewall, Mode, Settings};
-use rfm::bpf::load::FrameStart;
+use rfm::types::hook::FrameStart;
 use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
 
 use crate::common::frames::Frame;

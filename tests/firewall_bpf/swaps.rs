@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 
 use rfm::bpf::firewall::Mode;
-use rfm::bpf::load::FrameStart;
+use rfm::types::hook::FrameStart;
 
 use crate::fixture::Verdict::{Drop, Pass};
 use crate::fixture::{fixture, rule, rules, v4};

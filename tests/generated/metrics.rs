@@ -8,7 +8,7 @@ use rfm::enrich::bmp::{BmpError, IgnoredFamily};
 use rfm::enrich::rib::BlackholeRefusal;
 use rfm::errors::Subsystem;
 use rfm::export::metrics::declarations::{REFERENCE, ReferenceEntry, ReferenceSection};
-use rfm::firewall::Origin;
+use rfm::types::rule::Origin;
 
 use crate::generated;
 

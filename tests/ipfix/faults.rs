@@ -6,8 +6,8 @@ use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use rfm::config::Transport;
 use rfm::errors::Subsystem;
+use rfm::types::transport::Transport;
 
 use super::common::lab::wait_for;
 use super::decode::{Decoded, Decoder};

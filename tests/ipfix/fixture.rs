@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rfm::clock::Clock;
-use rfm::config::{IpfixBind, IpfixCollector, Transport};
+use rfm::config::{IpfixBind, IpfixCollector};
 use rfm::enrich::{Way, Ways};
 use rfm::errors::Errors;
 use rfm::export::ipfix::flows::Layout;
@@ -18,6 +18,7 @@ use rfm::flow::outlet::Outlet;
 use rfm::flow::table::{CompletedFlow, EndReason};
 use rfm::threads::Threads;
 use rfm::types::flow::{Direction, Family, FlowKey, FlowRecord};
+use rfm::types::transport::Transport;
 
 use super::common::lab::wait_for;
 use super::decode::{Decoded, Decoder, Record};

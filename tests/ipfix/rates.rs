@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rfm::config::Transport;
 use rfm::flow::labels::SetId;
 use rfm::flow::outlet::Outlet;
 use rfm::flow::table::{CompletedFlow, FlowTable, Ledger, Limits};
 use rfm::types::flow::FlowKey;
+use rfm::types::transport::Transport;
 
 use super::common::lab::{Lab, can_run, wait_for};
 use super::fixture::{Fixture, Listener, PATIENCE, part};

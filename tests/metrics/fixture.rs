@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rfm::bpf::counters::{Count, FamilyCounters, HookCounters};
 use rfm::enrich::bmp::RouterStatus;
 use rfm::enrich::rib::{BlackholeRefusal, Counts};
 use rfm::errors::{Errors, Subsystem};
@@ -19,6 +18,7 @@ use rfm::flow::snapshot::{SeriesRow, Snapshot, Totals};
 use rfm::links::{DeviceCounters, Link};
 use rfm::live::Reload;
 use rfm::process::ProcessStats;
+use rfm::types::counters::{Count, FamilyCounters, HookCounters};
 
 pub struct Fixture {
     links: Vec<Link>,

@@ -11,7 +11,7 @@ use fixture::Fixture;
 use format::Exposition;
 use proptest::prelude::*;
 use rfm::export::metrics::declarations::REFERENCE;
-use rfm::flow::labels::Label;
+use rfm::types::label::Label;
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/metrics.txt");
 

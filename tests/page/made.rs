@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rfm::bpf::counters::{Count, FamilyCounters, HookCounters};
 use rfm::export::http::Limits;
 use rfm::export::metrics::Interface;
 use rfm::export::page::Page;
@@ -12,6 +11,7 @@ use rfm::export::page::history::Reading;
 use rfm::export::routes::Routes;
 use rfm::flow::snapshot::SeriesRow;
 use rfm::links::Link;
+use rfm::types::counters::{Count, FamilyCounters, HookCounters};
 use serde_json::{Value, json};
 
 use crate::common::http::{Running, start};

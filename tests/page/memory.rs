@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use rfm::bpf::counters::{Count, HookCounters};
 use rfm::export::metrics::Interface;
 use rfm::export::page::entry::{MAX_CURVES, MAX_ENTRIES};
 use rfm::export::page::history::{History, MAX_INTERFACES, Reading};
 use rfm::export::page::view::{Query, render};
 use rfm::flow::snapshot::SeriesRow;
 use rfm::links::Link;
+use rfm::types::counters::{Count, HookCounters};
 use serde_json::Value;
 
 /// What a history of everything holds at most, in bytes: curves, lines, names, and 3,000 label sets.

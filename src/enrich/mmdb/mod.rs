@@ -5,10 +5,9 @@ mod copy;
 mod record;
 mod watch;
 
-use std::fmt;
-use std::io;
 use std::net::IpAddr;
 use std::path::Path;
+use std::{fmt, io};
 
 use maxminddb::{LookupResult, MaxMindDbError, Reader, WithinOptions};
 
@@ -17,33 +16,7 @@ pub use copy::Identity;
 use record::{AsnRecord, PlaceRecord};
 pub use watch::{Databases, watch};
 
-/// What a database is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub enum Kind {
-    Asn,
-    City,
-}
-
-impl Kind {
-    pub const ALL: [Self; 2] = [Self::Asn, Self::City];
-
-    /// The value of the label `database`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Asn => "asn",
-            Self::City => "city",
-        }
-    }
-
-    /// The key of the configuration that names the file.
-    pub fn key(self) -> &'static str {
-        match self {
-            Self::Asn => "agent.enrich.mmdb.asn_db",
-            Self::City => "agent.enrich.mmdb.city_db",
-        }
-    }
-}
+use crate::types::database::Kind;
 
 /// Why a file is not used.
 #[derive(Debug)]

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The databases in use, and THREAD mmdb, which notices that a file was replaced.
 
-use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::thread;
 use std::time::Duration;
+use std::{fs, thread};
 
-use super::{Database, Identity, Kind};
+use super::{Database, Identity};
 use crate::config::Mmdb;
 use crate::errors::{Errors, Subsystem};
 use crate::threads::Heartbeat;
+use crate::types::database::Kind;
 
 /// How often the files are looked at. One that changed is read when it was the same twice: a file that
 /// is being written in place changes from look to look.

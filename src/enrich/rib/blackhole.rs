@@ -24,7 +24,7 @@ pub struct BlackholePolicy {
     /// As they stand in an UPDATE.
     communities: Vec<u32>,
     within: Vec<crate::types::prefix::Prefix>,
-    peers: Vec<config::Peer>,
+    peers: Vec<crate::types::rule::Peer>,
     min_length: [u8; 2],
     max: usize,
 }
@@ -255,11 +255,11 @@ impl BlackholePolicy {
     fn trusts(&self, peer: &Peer, neighbour_asn: u32) -> bool {
         let is_loc_rib = peer.key.is_loc_rib();
         self.peers.iter().any(|trusted| match *trusted {
-            config::Peer::Address(address) => {
+            crate::types::rule::Peer::Address(address) => {
                 !is_loc_rib && split(peer.key.address) == split(address)
             }
-            config::Peer::Asn(asn) if is_loc_rib => asn == neighbour_asn,
-            config::Peer::Asn(asn) => asn == peer.info.asn,
+            crate::types::rule::Peer::Asn(asn) if is_loc_rib => asn == neighbour_asn,
+            crate::types::rule::Peer::Asn(asn) => asn == peer.info.asn,
         })
     }
 }

@@ -32,7 +32,8 @@ mod winners;
 
 use std::collections::BTreeSet;
 
-use crate::config::{self, Distinguisher};
+use crate::config;
+use crate::types::distinguisher::Distinguisher;
 use crate::types::slab::Slab;
 
 use attributes::Interner;

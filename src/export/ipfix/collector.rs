@@ -9,18 +9,17 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::TryRecvError;
 
-use super::Sent;
 use super::message::Message;
 use super::options::Statistics;
 use super::own::OwnConnections;
 use super::resolve::{Addresses, Answer, Names, resolve};
-use super::socket;
 use super::tally::Tally;
 use super::tcp::Tcp;
 use super::udp::Udp;
-use crate::config::Transport;
+use super::{Sent, socket};
 use crate::errors::{Errors, Subsystem};
 use crate::flow::outlet::Load;
+use crate::types::transport::Transport;
 
 /// A collector that does not refuse its templates for so long is there.
 const PROBE: Duration = Duration::from_millis(300);

@@ -4,8 +4,8 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::config::Transport;
 use crate::types::flow::FlowKey;
+use crate::types::transport::Transport;
 
 /// Connections remembered: those of all collectors, and the last that have ended, whose flows end later.
 const REMEMBERED: usize = 64;

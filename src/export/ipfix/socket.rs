@@ -10,7 +10,7 @@ use rustix::net::{
     AddressFamily, SocketFlags, SocketType, bind, connect, getsockname, socket_with, sockopt,
 };
 
-use crate::config::Transport;
+use crate::types::transport::Transport;
 
 /// Headers before the payload of a UDP packet.
 const IPV4_AND_UDP: usize = 28;

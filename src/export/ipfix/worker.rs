@@ -17,13 +17,14 @@ use super::own::OwnConnections;
 use super::resolve::Names;
 use super::tally::Tally;
 use crate::clock::Clock;
-use crate::config::{self, Transport};
+use crate::config;
 use crate::enrich::Ways;
 use crate::errors::Errors;
 use crate::flow::outlet::{Inlet, Load};
 use crate::flow::table::CompletedFlow;
 use crate::threads::Heartbeat;
 use crate::types::flow::FlowKey;
+use crate::types::transport::Transport;
 
 /// How long the thread sleeps when there is nothing to do.
 const IDLE_TICK: Duration = Duration::from_millis(500);

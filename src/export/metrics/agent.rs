@@ -12,12 +12,12 @@ use prometheus::{Encoder, TextEncoder};
 
 use super::family::{family, single};
 use super::{Build, Input, bmp, declarations, firewall};
-use crate::bpf::counters::{Count, FamilyCounters, HookCounters};
 use crate::errors::{Errors, Subsystem};
 use crate::export::ipfix::tally::Tally;
 use crate::flow::snapshot::Totals;
 use crate::live::Reload;
 use crate::process::ProcessStats;
+use crate::types::counters::{Count, FamilyCounters, HookCounters};
 
 pub(super) fn write(
     input: &Input,

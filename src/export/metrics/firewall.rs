@@ -5,9 +5,9 @@ use prometheus::proto::MetricFamily;
 
 use super::declarations;
 use super::family::{family, single};
-use crate::firewall::Origin;
 use crate::firewall::handle::Report;
 use crate::firewall::kernel::Mode;
+use crate::types::rule::Origin;
 
 pub(super) fn families(report: &Report) -> [MetricFamily; 5] {
     let of = |figure: fn(u64, u64) -> u64| {

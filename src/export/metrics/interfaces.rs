@@ -5,9 +5,9 @@ use std::io;
 
 use super::declarations::{self, Metric};
 use super::{Input, Interface};
-use crate::bpf::counters::{Count, HookCounters};
 use crate::export::text::TextWriter;
 use crate::links::DeviceCounters;
+use crate::types::counters::{Count, HookCounters};
 use crate::types::flow::{Direction, Family};
 
 /// A family of the observed packets or bytes: its hook, and which of the two counts.

@@ -17,7 +17,6 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::bpf::counters::HookCounters;
 use crate::errors::Errors;
 use crate::export::ipfix::tally::Tally;
 use crate::export::text::TextWriter;
@@ -26,6 +25,7 @@ use crate::flow::snapshot::Snapshot;
 use crate::links::Link;
 use crate::live::Reload;
 use crate::process::ProcessStats;
+use crate::types::counters::HookCounters;
 use crate::types::flow::Direction;
 
 pub use bmp::Bmp;

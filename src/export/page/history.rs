@@ -11,9 +11,9 @@ use super::deltas::Deltas;
 use super::entry::{Entries, Key, Kind, Scope};
 use super::names::Names;
 use super::set::Set;
-use crate::bpf::counters::{Count, HookCounters};
 use crate::export::metrics::Interface;
 use crate::flow::snapshot::SeriesRow;
+use crate::types::counters::{Count, HookCounters};
 use crate::types::flow::{Direction, Family};
 
 /// Interfaces remembered; more are counted and left out.

@@ -3,11 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::{rule, rules};
-use crate::config::{Action, Rule};
 use crate::firewall::book::{Book, Entry, MAX_RULES, Refused};
-use crate::firewall::rule::{Match, Origin, RuleId};
 use crate::firewall::words::MAX_PATTERNS;
 use crate::types::prefix::Prefix;
+use crate::types::rule::{Action, Match, Origin, Rule, RuleId};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -3,11 +3,10 @@
 use std::time::Instant;
 
 use super::rules;
-use crate::config::Action;
 use crate::firewall::book::Book;
 use crate::firewall::kernel::Counts;
 use crate::firewall::ledger::{Ledger, MAX_LABELS};
-use crate::firewall::rule::RuleId;
+use crate::types::rule::{Action, RuleId};
 
 fn counted(id: u64, packets: u64) -> (RuleId, Counts) {
     let counts = Counts {

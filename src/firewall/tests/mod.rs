@@ -14,10 +14,9 @@ use std::time::Duration;
 use libbpf_rs::MapHandle;
 
 use super::kernel::{Counts, Kernel, Mode, Tally};
-use super::rule::{Compilable, RuleId};
 use super::words::{self, Known};
-use crate::bpf::load::FrameStart;
-use crate::config::Rule;
+use crate::types::hook::FrameStart;
+use crate::types::rule::{Compilable, Rule, RuleId};
 
 fn rule(line: &str) -> Rule {
     let words = words::parse(line, []).unwrap().0;

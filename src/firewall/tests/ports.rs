@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::Fake;
-use crate::bpf::load::FrameStart;
 use crate::firewall::ports::Ports;
 use crate::links::{Event, Link};
+use crate::types::hook::FrameStart;
 use crate::types::interface_pattern::{Pattern, Patterns};
 
 const ARPHRD_ETHER: u16 = 1;

@@ -10,16 +10,15 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::{Fake, rules};
-use crate::config::Action;
 use crate::errors::{Errors, Subsystem};
 use crate::firewall::guard::Caller;
 use crate::firewall::handle::{Asker, Edit, Handle, Refusal, Settings};
-use crate::firewall::rule::RuleId;
 use crate::firewall::worker::{Blackholes, Start, Worker};
 use crate::links::LinkEvents;
 use crate::threads::Threads;
 use crate::types::interface_pattern::Patterns;
 use crate::types::prefix::Prefix;
+use crate::types::rule::{Action, RuleId};
 
 const LIMIT: Duration = Duration::from_secs(5);
 

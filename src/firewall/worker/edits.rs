@@ -5,10 +5,9 @@ use std::time::Instant;
 
 use super::super::book::{self, ShownRule};
 use super::super::handle::{Asker, Edit, Edited, Refusal, Settings};
-use super::super::rule::RuleId;
 use super::super::words::Shown;
 use super::Worker;
-use crate::config::{Action, Rule};
+use crate::types::rule::{Action, Rule, RuleId};
 
 impl Worker {
     pub(super) fn edit(

@@ -6,10 +6,9 @@ use std::time::Instant;
 
 use super::super::book::{Entry, ShownRule};
 use super::super::handle::{Listed, Listing, Report, Request};
-use super::super::rule::Origin;
 use super::Worker;
-use crate::config::{Action, Per, Rule};
 use crate::types::prefix::Prefix;
+use crate::types::rule::{Action, Origin, Per, Rule};
 
 impl Worker {
     pub(super) fn tell(&self, request: Request, now: Instant) {

@@ -7,8 +7,9 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use super::{Facts, Field, Sort, Sum, Value};
-use crate::flow::labels::{Enrichment, Label, SetId};
+use crate::flow::labels::SetId;
 use crate::types::flow::FlowRecord;
+use crate::types::label::{Enrichment, Label};
 
 /// Fields that flows are told apart by at once.
 pub const MAX_FIELDS: usize = 4;

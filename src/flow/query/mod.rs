@@ -14,8 +14,9 @@ mod select;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::labels::{Enrichment, Label, SetId};
+use super::labels::SetId;
 use crate::types::flow::{FlowKey, FlowRecord};
+use crate::types::label::{Enrichment, Label};
 
 pub use filter::{End, Filter};
 pub use group::{Group, Groups, MAX_FIELDS, MAX_GROUPS};

@@ -5,8 +5,8 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
 use super::{Facts, Sort, Sum};
-use crate::flow::labels::Enrichment;
 use crate::types::flow::FlowRecord;
+use crate::types::label::Enrichment;
 
 /// One flow of an answer.
 #[derive(Clone, Debug)]

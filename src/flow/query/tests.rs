@@ -6,9 +6,9 @@ use std::time::Duration;
 use crossbeam_channel::bounded;
 
 use super::*;
-use crate::flow::labels::Endpoint;
 use crate::flow::table::{self, CompletedFlow, FlowTable, Ledger};
 use crate::types::flow::{Direction, Family};
+use crate::types::label::Endpoint;
 
 const NOW_NS: u64 = 1_700_000_100_000_000_000;
 const SECOND_NS: u64 = 1_000_000_000;

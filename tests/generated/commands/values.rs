@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The values that a shell proposes for an argument.
 
-use rfm::config::{Action, Per, Protocol};
 use rfm::control::params::PROTOCOLS;
 use rfm::flow::query::{Field, Sort};
 use rfm::types::flow::Direction;
 use rfm::types::named::Named;
+use rfm::types::rule::{Action, Per, Protocol};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Values {

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The counters of one hook of one interface, and their arithmetic.
+
+use std::ops::{Add, AddAssign, Sub};
+
+use super::flow::Family;
+
+/// Packets (segments) and bytes (L2 frames without FCS).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    pub packets: u64,
+    pub bytes: u64,
+}
+
+impl Add for Count {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            packets: self.packets.wrapping_add(other.packets),
+            bytes: self.bytes.wrapping_add(other.bytes),
+        }
+    }
+}
+
+impl AddAssign for Count {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+impl Sub for Count {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self {
+            packets: self.packets.wrapping_sub(other.packets),
+            bytes: self.bytes.wrapping_sub(other.bytes),
+        }
+    }
+}
+
+/// What one hook of one interface counted in one family.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FamilyCounters {
+    pub observed: Count,
+    /// Sampled packets.
+    pub sampled: Count,
+    /// Sampled packets that were dropped on the way to userspace.
+    pub dropped: Count,
+}
+
+/// What one hook of one interface counted; indexed by [`Family`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HookCounters {
+    pub families: [FamilyCounters; Family::ALL.len()],
+    /// Records that found the ring full.
+    pub dropped_records: u64,
+}
+
+impl AddAssign for HookCounters {
+    fn add_assign(&mut self, other: Self) {
+        self.dropped_records = self.dropped_records.wrapping_add(other.dropped_records);
+        for (sum, more) in self.families.iter_mut().zip(other.families) {
+            sum.observed += more.observed;
+            sum.sampled += more.sampled;
+            sum.dropped += more.dropped;
+        }
+    }
+}
+
+impl Sub for HookCounters {
+    type Output = Self;
+
+    fn sub(mut self, other: Self) -> Self {
+        self.dropped_records = self.dropped_records.wrapping_sub(other.dropped_records);
+        for (left, less) in self.families.iter_mut().zip(other.families) {
+            left.observed = left.observed - less.observed;
+            left.sampled = left.sampled - less.sampled;
+            left.dropped = left.dropped - less.dropped;
+        }
+        self
+    }
+}

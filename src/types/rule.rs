@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! A firewall rule: as an operator writes it, and as the kernel side takes it.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::interface_pattern::Pattern;
+use super::named::{Named, serialize_as_text, serialize_by_name};
+use super::prefix::Prefix;
+
+pub const DEFAULT_ACTION: Action = Action::Drop;
+
+/// Packets per second of a limit.
+pub const MAX_RATE: u32 = 1_000_000_000;
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Rule {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub src: Option<Prefix>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dst: Option<Prefix>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proto: Option<Protocol>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dport: Option<PortRange>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interface: Option<Pattern>,
+    pub action: Action,
+    /// Packets per second of [`Action::Limit`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<u32>,
+    /// Whose packets it counts together.
+    #[serde(skip_serializing_if = "Per::is_rule")]
+    pub per: Per,
+    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Action {
+    Drop,
+    Pass,
+    Count,
+    Limit,
+}
+
+/// Of a limit: its rate is for all that the rule matches together, or for each source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Per {
+    #[default]
+    Rule,
+    /// An IPv4 address, or the /64 of an IPv6 address.
+    Source,
+}
+
+impl Per {
+    pub fn is_rule(&self) -> bool {
+        *self == Self::Rule
+    }
+}
+
+/// An IP protocol number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Protocol(pub u8);
+
+/// First and last port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PortRange(pub u16, pub u16);
+
+/// A BGP community (RFC 1997), its two halves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Community(pub u16, pub u16);
+
+/// A BGP neighbour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    Address(IpAddr),
+    Asn(u32),
+}
+
+impl Rule {
+    /// What does not fit together: the key, and why.
+    pub fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        if let (Some(src), Some(dst)) = (self.src, self.dst)
+            && src.is_ipv4() != dst.is_ipv4()
+        {
+            let fault = format!("expected the family of src ({src}), got {dst}");
+            faults.push(("dst", fault));
+        }
+        if self.dport.is_some() && !self.proto.is_some_and(Protocol::has_ports) {
+            faults.push(("dport", "needs a proto with ports, such as \"tcp\"".into()));
+        }
+        match (self.action, self.rate) {
+            (Action::Limit, None) => {
+                faults.push(("rate", "required with action \"limit\"".into()));
+            }
+            (Action::Drop | Action::Pass | Action::Count, Some(_)) => {
+                faults.push(("rate", "needs action \"limit\"".into()));
+            }
+            (Action::Drop | Action::Pass | Action::Count, None) if !self.per.is_rule() => {
+                faults.push(("per", "needs action \"limit\"".into()));
+            }
+            _ => {}
+        }
+        faults
+    }
+
+    /// Whether nothing narrows it down: every packet is meant.
+    pub fn is_for_everything(&self) -> bool {
+        let whole = |prefix: Option<Prefix>| prefix.is_none_or(|prefix| prefix.length() == 0);
+        whole(self.src) && whole(self.dst) && self.proto.is_none()
+    }
+}
+
+impl Named for Per {
+    const ALL: &'static [Self] = &[Self::Rule, Self::Source];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Rule => "rule",
+            Self::Source => "source",
+        }
+    }
+}
+
+impl Named for Action {
+    const ALL: &'static [Self] = &[Self::Drop, Self::Pass, Self::Count, Self::Limit];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Drop => "drop",
+            Self::Pass => "pass",
+            Self::Count => "count",
+            Self::Limit => "limit",
+        }
+    }
+}
+
+/// The names that an operator types; any other protocol is its number.
+const PROTOCOLS: &[(&str, u8)] = &[
+    ("icmp", 1),
+    ("tcp", 6),
+    ("udp", 17),
+    ("gre", 47),
+    ("esp", 50),
+    ("icmpv6", 58),
+    ("sctp", 132),
+];
+
+impl Protocol {
+    /// Names that stand for a number.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        PROTOCOLS.iter().map(|(name, _)| *name)
+    }
+
+    /// Whether its packets carry ports.
+    pub fn has_ports(self) -> bool {
+        matches!(self.0, 6 | 17 | 33 | 132 | 136)
+    }
+}
+
+impl FromStr for Protocol {
+    type Err = &'static str;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        let named = PROTOCOLS.iter().find(|(name, _)| *name == s);
+        named
+            .map(|(_, number)| *number)
+            .or_else(|| s.parse().ok())
+            .map(Self)
+            .ok_or("neither a known name nor a number from 0 to 255")
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match PROTOCOLS.iter().find(|(_, number)| *number == self.0) {
+            Some((name, _)) => f.write_str(name),
+            None => write!(f, "{}", self.0),
+        }
+    }
+}
+
+impl FromStr for PortRange {
+    type Err = &'static str;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        let (first, last) = s.split_once('-').unwrap_or((s, s));
+        match (first.parse(), last.parse()) {
+            (Ok(first), Ok(last)) if first <= last => Ok(Self(first, last)),
+            (Ok(_), Ok(_)) => Err("the last port is below the first"),
+            _ => Err("a port is a number from 0 to 65535"),
+        }
+    }
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == self.1 {
+            write!(f, "{}", self.0)
+        } else {
+            write!(f, "{}-{}", self.0, self.1)
+        }
+    }
+}
+
+impl FromStr for Community {
+    type Err = &'static str;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        s.split_once(':')
+            .and_then(|(a, b)| Some(Self(a.parse().ok()?, b.parse().ok()?)))
+            .ok_or("not two numbers from 0 to 65535")
+    }
+}
+
+impl fmt::Display for Community {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.0, self.1)
+    }
+}
+
+impl FromStr for Peer {
+    type Err = &'static str;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        if let Ok(address) = s.parse() {
+            return Ok(Self::Address(address));
+        }
+        s.strip_prefix("AS")
+            .and_then(|n| n.parse().ok())
+            .map(Self::Asn)
+            .ok_or("neither an address nor \"AS\" and a number")
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => write!(f, "{address}"),
+            Self::Asn(asn) => write!(f, "AS{asn}"),
+        }
+    }
+}
+
+serialize_by_name!(Action, Per);
+serialize_as_text!(Protocol, PortRange, Community, Peer);
+
+/// Number of a rule: never given twice while the agent runs; also the `rule` label's tail. 64 bits never run out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RuleId(pub u64);
+
+/// Whence a rule comes, first by priority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Origin {
+    /// Allow list, own addresses, BMP peers: always wins.
+    Allow,
+    Runtime,
+    Config,
+    Blackhole,
+}
+
+impl Origin {
+    pub const ALL: [Self; 4] = [Self::Allow, Self::Runtime, Self::Config, Self::Blackhole];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Runtime => "runtime",
+            Self::Config => "config",
+            Self::Blackhole => "blackhole",
+        }
+    }
+}
+
+/// What a packet must be, and what becomes of it. Interfaces are resolved to ifindexes already.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Match {
+    pub src: Option<Prefix>,
+    pub dst: Option<Prefix>,
+    pub proto: Option<Protocol>,
+    pub sport: Option<PortRange>,
+    pub dport: Option<PortRange>,
+    /// `None` = all.
+    pub interfaces: Option<Vec<u32>>,
+}
+
+/// One of a list in the order of priority: the first match wins, but [`Action::Count`] counts and goes
+/// on to the next rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compilable {
+    pub id: RuleId,
+    pub what: Match,
+    pub action: Action,
+    /// Packets per second of [`Action::Limit`].
+    pub rate: Option<u32>,
+    pub per: Per,
+}

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! A network that the configuration names.
+
+use serde::Serialize;
+
+use super::prefix::Prefix;
+
+/// A network that BGP does not tell.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StaticPrefix {
+    pub prefix: Prefix,
+    /// 0 = none.
+    pub asn: u32,
+    pub name: String,
+}
