@@ -22,11 +22,11 @@
 //!    rules of the config, of commands
 //!    and of BGP ──► XDP: drops before all of this                 firewall/, bpf/firewall/
 //!  thread control
-//!    answers on a Unix socket ──► rfm status, flows, top ...      control/, client/, top/
+//!    answers on a Unix socket ──► rfm status, flows, top ...      control/, client/
 //! ```
 //!
-//! The main thread ([`agent`]) wires this together: config, load ([`bpf`]), threads ([`threads`]); then it
-//! takes signals and commands ([`live`] is what is in force), and in the end drains in the order of the
+//! The main thread ([`agent`]) wires this together: config, load ([`bpf`]), threads ([`sys::threads`]); then it
+//! takes signals and commands ([`config::current`] is what is in force), and in the end drains in the order of the
 //! packets. Thread links ([`links`]) attaches and lets go as interfaces come and go ([`interfaces`]). The
 //! flow thread owns its tables, without a lock: the others ask it by message. The RIB alone is shared,
 //! under a lock that its writers take in short turns.
@@ -51,25 +51,13 @@ pub mod agent;
 pub mod args;
 pub mod bpf;
 pub mod client;
-pub mod clock;
 pub mod config;
 pub mod control;
-pub mod descriptors;
 pub mod enrich;
-pub mod errors;
 pub mod export;
 pub mod firewall;
 pub mod flow;
 pub mod interfaces;
 pub mod links;
-pub mod live;
-pub mod logging;
-pub mod memory;
-pub mod notify;
-pub mod process;
-pub mod sandbox;
-pub mod signals;
-pub mod steps;
-pub mod threads;
-mod top;
+pub mod sys;
 pub mod types;

@@ -8,11 +8,12 @@ use std::process::ExitCode;
 
 use rfm::args::{self, Command};
 use rfm::config::{self, Machine};
-use rfm::steps::Steps;
-use rfm::{agent, client, logging, memory, signals};
+use rfm::sys::steps::Steps;
+use rfm::sys::{logging, malloc, signals};
+use rfm::{agent, client};
 
 fn main() -> ExitCode {
-    memory::return_large_blocks();
+    malloc::return_large_blocks();
     let parsed = args::parse(std::env::args_os()).map_err(Failure::Usage);
     let code = match parsed.and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
@@ -41,7 +42,7 @@ fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Check { config: file } => {
             let config = load(&file)?;
-            config::open_files(&file, &config).map_err(Failure::Config)?;
+            agent::open_files(&file, &config).map_err(Failure::Config)?;
             print(&config)?;
             for warning in config.warnings() {
                 logging::tell(log::Level::Warn, &format!("warning: {warning}"));

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use common::http::{Reply, SOON, eventually, exporter, is_closed, sized, start, text};
 use hyper::StatusCode;
-use rfm::errors::{Errors, Subsystem};
 use rfm::export::http::{Limits, Peer, Server, respond};
 use rfm::export::routes::Routes;
-use rfm::threads::Threads;
+use rfm::sys::error_counters::{Errors, Subsystem};
+use rfm::sys::threads::Threads;
 
 #[test]
 fn a_connection_is_kept_for_many_requests() {

@@ -5,17 +5,16 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use common::http::{Client, Running, SOON, eventually, exporter, is_closed, sized, start, text};
 use hyper::Request;
 use hyper::body::Bytes;
-use rfm::errors::{Errors, Subsystem};
 use rfm::export::http::{Limits, Peer, Server};
-use rfm::threads::Threads;
+use rfm::sys::error_counters::{Errors, Subsystem};
+use rfm::sys::threads::Threads;
 
 const MS: Duration = Duration::from_millis(1);
 

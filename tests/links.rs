@@ -5,8 +5,8 @@ use std::net::UdpSocket;
 use std::process::Command;
 use std::sync::Arc;
 
-use rfm::errors::{Errors, Subsystem};
 use rfm::links::{self, DeviceCounters, Link, LinkLayer, LinkSocket};
+use rfm::sys::error_counters::{Errors, Subsystem};
 use serde_json::Value;
 
 /// Set in the copy of this program that runs inside the namespace.

@@ -17,8 +17,8 @@ use common::mmdb::{Value, Writer, asn};
 use proptest::prelude::*;
 use rfm::config::Mmdb;
 use rfm::enrich::mmdb::{self, Database, Databases, Error};
-use rfm::errors::{Errors, Subsystem};
-use rfm::threads::Threads;
+use rfm::sys::error_counters::{Errors, Subsystem};
+use rfm::sys::threads::Threads;
 use rfm::types::database::Kind;
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/mmdb");

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle, sleep};
 use std::time::Duration;
 
 use libbpf_rs::{MapHandle, RingBufferBuilder};
-use rfm::threads::raise_to_real_time;
+use rfm::sys::threads::raise_to_real_time;
 
 use super::machine;
 

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use hyper::body::Bytes;
 use hyper::{Request, Response};
-use rfm::errors::Errors;
 use rfm::export::http::{Peer, Server};
-use rfm::threads::Threads;
+use rfm::sys::error_counters::Errors;
+use rfm::sys::threads::Threads;
 
 /// A server of this process, which runs until it ends.
 struct Running {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use super::inbox::{Event, Inbox};
 use super::reload::Changer;
 use super::{Error, Running};
-use crate::memory;
-use crate::notify::Notifier;
+use crate::sys::malloc;
+use crate::sys::systemd::Notifier;
 
 /// How often the threads are looked after.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -43,7 +43,7 @@ impl Attendant<'_> {
                 // not at once: what comes after it is ready, the page and a first scrape, is start too
                 Event::Nothing if ready && !settled => {
                     settled = true;
-                    memory::forget_startup_code();
+                    malloc::forget_startup_code();
                 }
                 Event::Nothing => {}
             }

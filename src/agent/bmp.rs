@@ -10,10 +10,10 @@ use crate::config;
 use crate::control::bgp::RibAndSessions;
 use crate::enrich::bmp::Collector;
 use crate::enrich::rib::RibHandle;
-use crate::errors::Errors;
 use crate::export::scrape::BmpReader;
 use crate::interfaces::Interfaces;
 use crate::links::{self, Link};
+use crate::sys::error_counters::Errors;
 
 /// Routes, and who brings them.
 pub(super) struct Bmp {

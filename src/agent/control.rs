@@ -13,6 +13,7 @@ use super::commands::{Command, ControlHandle, Done};
 use super::{Error, Running, View, health};
 use crate::config::Config;
 use crate::config::control::DEFAULT_SOCKET;
+use crate::config::current::Live;
 use crate::control::access::{Access, find_group};
 use crate::control::routes::{self, Routes};
 use crate::control::socket::{self, BindError, SocketFile};
@@ -20,12 +21,11 @@ use crate::control::{Bgp, Changes, LIMITS, Lookup, Sources, api, firewall, looku
 use crate::enrich::mmdb::Databases;
 use crate::enrich::rib::RibHandle;
 use crate::enrich::{BgpRoutes, Enricher};
-use crate::errors::Errors;
 use crate::export::http::Server;
 use crate::export::scrape::LinkReader;
 use crate::interfaces::Interfaces;
 use crate::links::LinkSocket;
-use crate::live::Live;
+use crate::sys::error_counters::Errors;
 
 /// File descriptors for clients at a time when there are no others.
 pub(super) const RESERVE: usize = 16;

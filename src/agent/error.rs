@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Why the agent did not start, or ended.
 
-use std::fmt;
-use std::io;
+use std::{fmt, io};
 
 use crate::bpf::load::LoadError;
 use crate::control::socket;
-use crate::export::http::BindError;
+use crate::sys::listen::BindError;
 
 /// Why the agent did not start, or ended.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use crossbeam_channel::Receiver;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::commands::{ControlHandle, Order};
-use crate::signals;
+use crate::sys::signals;
 
 /// What came.
 pub(super) enum Event {

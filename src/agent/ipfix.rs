@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::{Error, Running};
 use crate::bpf::counters::Counters;
-use crate::clock::Clock;
+use crate::config::current::Live;
 use crate::config::{Agent, Config};
 use crate::enrich::rib::RibHandle;
 use crate::enrich::{Enricher, Ways};
@@ -20,9 +20,8 @@ use crate::export::ipfix::worker::{self, Settings, Sources, Target};
 use crate::flow::outlet::{Inlet, Losses, Outlet};
 use crate::flow::worker::Knowledge;
 use crate::interfaces::Interfaces;
-use crate::links::stack;
-use crate::links::{Gateways, Link, LinkSocket};
-use crate::live::Live;
+use crate::links::{Gateways, Link, LinkSocket, stack};
+use crate::sys::clock::Clock;
 use crate::types::flow::FlowKey;
 
 /// What there is of the export between two changes of its configuration.

@@ -10,10 +10,10 @@ use super::settings::is_forced;
 use super::{Error, Running, leftovers};
 use crate::bpf::load::Loaded;
 use crate::config::Agent;
-use crate::errors::Errors;
 use crate::links::follow::{Follower, Handle, Order, Start};
 use crate::links::watcher::{Plan, Watcher};
 use crate::links::{Link, LinkEvents, LinkSocket};
+use crate::sys::error_counters::Errors;
 use crate::types::hook::HookKind;
 use crate::types::interface_pattern::Patterns;
 

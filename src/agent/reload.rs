@@ -21,7 +21,7 @@ use crate::enrich::mmdb::Databases;
 use crate::enrich::rib::RibHandle;
 use crate::flow::worker::{self, Change, Request};
 use crate::links::follow::Order;
-use crate::logging;
+use crate::sys::logging;
 
 /// How long thread flow may take to see a change.
 const PATIENCE: Duration = Duration::from_secs(5);

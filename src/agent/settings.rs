@@ -7,9 +7,9 @@ use super::control::RESERVE;
 use crate::bpf::cache;
 use crate::bpf::load::{MAX_SLOTS, Settings};
 use crate::config::{Agent, Bpf, Machine};
-use crate::descriptors;
 use crate::export::http;
 use crate::flow::{rollup, table, worker};
+use crate::sys::descriptors;
 use crate::types::flow::Direction;
 
 /// Words in this environment variable, separated by commas, make the agent do as on another kernel:

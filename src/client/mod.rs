@@ -14,6 +14,7 @@ pub mod http;
 pub mod show;
 mod socket;
 pub mod table;
+mod top;
 pub mod units;
 
 use std::fmt;
@@ -60,7 +61,7 @@ pub fn run(client: Client) -> Result<String, Failure> {
         ClientCommand::Status => agent.status(),
         ClientCommand::Flows { selection, sort } => agent.flows(&selection, sort),
         ClientCommand::Top { live: true, .. } if agent.is_for_people() => {
-            crate::top::run(&agent.socket.path).map_err(Failure::Failed)?;
+            crate::client::top::run(&agent.socket.path).map_err(Failure::Failed)?;
             Ok(String::new())
         }
         ClientCommand::Top {

@@ -11,7 +11,6 @@ use super::values::{
     Parsed, Value, boolean, duration, host, list, named, number, power_of_two, word,
 };
 use super::*;
-use crate::enrich::mmdb::Database;
 use crate::types::hook::MIN_RECORDS;
 use crate::types::interface_pattern::Patterns;
 use crate::types::prefix::Prefix;
@@ -62,29 +61,6 @@ pub(super) fn read_document(document: &Document<'_>, machine: &Machine) -> Confi
     }
     document.reject_unknown();
     config
-}
-
-/// Opens the files that the configuration names, as the agent will.
-pub fn open_files(path: &Path, config: &Config) -> Result<(), Error> {
-    let files = config.agent.enrich.mmdb.files();
-    let problems: Vec<_> = files
-        .filter_map(|(kind, named)| {
-            let error = Database::open(named, kind, &|| {}).err()?;
-            Some(Problem {
-                line: None,
-                key: kind.key().to_owned(),
-                text: format!("cannot use {}: {error}", named.display()),
-            })
-        })
-        .collect();
-    if problems.is_empty() {
-        return Ok(());
-    }
-    Err(Error {
-        file: path.display().to_string(),
-        problems,
-        left_out: 0,
-    })
 }
 
 pub(super) fn read(path: &Path) -> Result<String, String> {

@@ -8,6 +8,7 @@
 mod cgroup;
 mod changes;
 pub mod control;
+pub mod current;
 mod document;
 mod enrich;
 mod firewall;
@@ -35,7 +36,7 @@ pub use document::{Error, Problem};
 pub use enrich::{Bmp, Enrich, Mmdb, Rib};
 pub use firewall::Firewall;
 pub use ipfix::{Bind as IpfixBind, Collector as IpfixCollector, Ipfix};
-pub use load::{MAX_FILE_SIZE, load, open_files, parse};
+pub use load::{MAX_FILE_SIZE, load, parse};
 pub use machine::Machine;
 pub use values::MAX_DURATION;
 

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Json};
 
 use super::{api, rfc3339_ns};
-use crate::clock::Clock;
 use crate::flow::query::{Field, FlowRow, Group, Sum, Value};
 use crate::interfaces::Interfaces;
+use crate::sys::clock::Clock;
 use crate::types::label::Endpoint;
 
 pub fn flow(row: &FlowRow, interfaces: &Interfaces, clock: &Clock) -> api::Flow {

@@ -33,12 +33,12 @@ use std::time::{Duration, SystemTime};
 use humantime_serde::re::humantime::{format_rfc3339_millis, format_rfc3339_nanos};
 use log::LevelFilter;
 
-use crate::clock;
+use crate::config::current::InForce;
 use crate::export::http::Limits;
 use crate::export::scrape::Scrape;
 use crate::firewall::handle::Handle;
-use crate::live::InForce;
-use crate::threads::Threads;
+use crate::sys::clock;
+use crate::sys::threads::Threads;
 use crate::types::prefix::Prefix;
 
 /// What clients of the socket may take: less than those of the exporter, since they are nearer.

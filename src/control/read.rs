@@ -11,12 +11,12 @@ use hyper::{Request, StatusCode};
 use super::params::{self, Asked, Params, prefix};
 use super::routes::{Refusal, Reply, Routes, json};
 use super::{api, flows, rfc3339, status};
-use crate::clock::Clock;
 use crate::export::http::respond;
 use crate::flow::query::{Question, Scan};
 use crate::flow::snapshot::Snapshot;
 use crate::flow::worker::{self, NoAnswer, Request as Ask};
 use crate::links::stack;
+use crate::sys::clock::Clock;
 
 /// Thread flow answers between two batches; one that does not in this time is stuck.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -18,8 +18,8 @@ use std::sync::Arc;
 
 use maxminddb::MaxMindDbError;
 
-use crate::errors::{Errors, Subsystem};
 use crate::flow::worker::Knowledge;
+use crate::sys::error_counters::{Errors, Subsystem};
 use crate::types::database::Kind;
 use crate::types::flow::FlowKey;
 use crate::types::label::{Endpoint, Enrichment};

@@ -14,7 +14,7 @@ use humantime_serde::re::humantime::{format_rfc3339_seconds, parse_rfc3339};
 use super::book::Entry;
 use super::words::{self, Known, Shown};
 use super::{book, file};
-use crate::clock;
+use crate::sys::clock;
 use crate::types::rule::RuleId;
 
 const HEAD: &str = "# Rules of rfm made at run time: written by the agent, read at its start.\n";

@@ -19,7 +19,7 @@ use rustix::net::sockopt::{self, Timeout};
 
 use super::speed::Speeds;
 use super::{Link, message};
-use crate::errors::{Errors, Subsystem};
+use crate::sys::error_counters::{Errors, Subsystem};
 
 /// include/uapi/linux/rtnetlink.h.
 pub(super) const RTM_NEWLINK: u16 = 16;

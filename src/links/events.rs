@@ -12,7 +12,7 @@ use rustix::net::sockopt;
 
 use super::dump::{BUFFER_SIZE, NLMSG_ALIGN, RTM_NEWLINK, Received, receive};
 use super::{Link, message};
-use crate::errors::{Errors, Subsystem};
+use crate::sys::error_counters::{Errors, Subsystem};
 
 // include/uapi/linux/rtnetlink.h
 const RTM_DELLINK: u16 = 17;

@@ -16,9 +16,9 @@ use super::pending::{Pending, Work};
 use super::watcher::{Outcome, Watcher};
 use super::{Event, Heard, Link, LinkEvents, LinkLayer, LinkSocket};
 use crate::bpf::load::Loaded;
-use crate::errors::{Errors, Subsystem};
 use crate::interfaces::Interfaces;
-use crate::threads::Heartbeat;
+use crate::sys::error_counters::{Errors, Subsystem};
+use crate::sys::threads::Heartbeat;
 use crate::types::flow::Direction;
 use crate::types::interface_pattern::Patterns;
 

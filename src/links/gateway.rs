@@ -16,7 +16,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::Socket;
 
 use super::dump::{Received, invalid, open, receive};
-use crate::errors::{Errors, Subsystem};
+use crate::sys::error_counters::{Errors, Subsystem};
 
 /// Answers are good for so long. After an error nothing is asked for as long.
 const GOOD_FOR: Duration = Duration::from_secs(10);

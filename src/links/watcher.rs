@@ -11,9 +11,9 @@ use super::{Link, LinkLayer};
 use crate::bpf::attach::{self, Hook};
 use crate::bpf::counters::Counters;
 use crate::bpf::load::{Ingress, Loaded};
-use crate::errors::{Errors, Subsystem};
 use crate::interfaces::{Hooks, Interfaces, NO_EGRESS};
-use crate::threads::Heartbeat;
+use crate::sys::error_counters::{Errors, Subsystem};
+use crate::sys::threads::Heartbeat;
 use crate::types::flow::Direction;
 use crate::types::hook::{FrameStart, HookKind, Position};
 

@@ -102,7 +102,7 @@ pub struct FlowRecord {
     pub bytes: u64,
     /// IP headers and payloads, bytes (RFC 7012 octetDeltaCount).
     pub octets: u64,
-    /// CLOCK_BOOTTIME of the first and last packet, nanoseconds; [`crate::clock::Clock`] converts it.
+    /// CLOCK_BOOTTIME of the first and last packet, nanoseconds; [`crate::sys::clock::Clock`] converts it.
     pub first: u64,
     pub last: u64,
     /// The 1-in-N under which the packets were taken; at least 1.

@@ -10,8 +10,8 @@ use crossbeam_channel::Sender;
 use rfm::config;
 use rfm::enrich::bmp::{Collector, RouterStats};
 use rfm::enrich::rib::{Rib, RibHandle, Settings, TableId};
-use rfm::errors::Errors;
-use rfm::threads::Threads;
+use rfm::sys::error_counters::Errors;
+use rfm::sys::threads::Threads;
 
 pub struct Agent {
     pub rib: RibHandle,

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use rfm::enrich::rib::Rib;
-use rfm::errors::Subsystem;
+use rfm::sys::error_counters::Subsystem;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use crate::agent::{Agent, wait};

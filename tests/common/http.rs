@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use hyper::body::Bytes;
 use hyper::{Request, Response, StatusCode};
-use rfm::errors::{Errors, Subsystem};
 use rfm::export::http::{Limits, Peer, Server, respond};
 use rfm::export::routes::Routes;
-use rfm::threads::Threads;
+use rfm::sys::error_counters::{Errors, Subsystem};
+use rfm::sys::threads::Threads;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Time in which whatever is due must have happened, on a machine that does other things, too.

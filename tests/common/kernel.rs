@@ -12,7 +12,7 @@ use rfm::bpf::attach::{Hook, attach};
 use rfm::bpf::counters::Counters;
 use rfm::bpf::load::{Ingress, Loaded, Settings};
 use rfm::bpf::record;
-use rfm::clock::Clock;
+use rfm::sys::clock::Clock;
 use rfm::types::counters::HookCounters;
 use rfm::types::flow::{Direction, Family, FlowRecord};
 use rfm::types::hook::{FrameStart, HookKind, Position};

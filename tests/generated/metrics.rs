@@ -6,8 +6,8 @@ use std::fmt::Write;
 use rfm::bpf::counters::PARSE_ERRORS;
 use rfm::enrich::bmp::{BmpError, IgnoredFamily};
 use rfm::enrich::rib::BlackholeRefusal;
-use rfm::errors::Subsystem;
 use rfm::export::metrics::declarations::{REFERENCE, ReferenceEntry, ReferenceSection};
+use rfm::sys::error_counters::Subsystem;
 use rfm::types::rule::Origin;
 
 use crate::generated;

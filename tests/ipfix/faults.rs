@@ -6,7 +6,7 @@ use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use rfm::errors::Subsystem;
+use rfm::sys::error_counters::Subsystem;
 use rfm::types::transport::Transport;
 
 use super::common::lab::wait_for;

@@ -6,17 +6,17 @@ use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rfm::clock::Clock;
 use rfm::config::{IpfixBind, IpfixCollector};
 use rfm::enrich::{Way, Ways};
-use rfm::errors::Errors;
 use rfm::export::ipfix::flows::Layout;
 use rfm::export::ipfix::options::Interface;
 use rfm::export::ipfix::tally::Tally;
 use rfm::export::ipfix::worker::{self, Settings, Sources, Target};
 use rfm::flow::outlet::Outlet;
 use rfm::flow::table::{CompletedFlow, EndReason};
-use rfm::threads::Threads;
+use rfm::sys::clock::Clock;
+use rfm::sys::error_counters::Errors;
+use rfm::sys::threads::Threads;
 use rfm::types::flow::{Direction, Family, FlowKey, FlowRecord};
 use rfm::types::transport::Transport;
 

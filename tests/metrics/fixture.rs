@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rfm::config::current::Reload;
 use rfm::enrich::bmp::RouterStatus;
 use rfm::enrich::rib::{BlackholeRefusal, Counts};
-use rfm::errors::{Errors, Subsystem};
 use rfm::export::ipfix::tally::Tally;
 use rfm::export::metrics::{Bmp, Build, Input, Interface, render};
 use rfm::firewall::handle::Report;
@@ -16,8 +16,8 @@ use rfm::firewall::ports::Port;
 use rfm::flow::outlet::{Load, Losses};
 use rfm::flow::snapshot::{SeriesRow, Snapshot, Totals};
 use rfm::links::{DeviceCounters, Link};
-use rfm::live::Reload;
-use rfm::process::ProcessStats;
+use rfm::sys::error_counters::{Errors, Subsystem};
+use rfm::sys::process::ProcessStats;
 use rfm::types::counters::{Count, FamilyCounters, HookCounters};
 
 pub struct Fixture {

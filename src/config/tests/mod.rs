@@ -179,35 +179,6 @@ fn an_open_listener_is_warned_of() {
 }
 
 #[test]
-fn the_databases_named_are_opened() {
-    const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/mmdb");
-    let open = |path: &str| {
-        let config = read(&set("enrich.mmdb.city_db", &format!("\"{path}\""))).unwrap();
-        open_files(Path::new("t"), &config).map_err(|e| e.to_string())
-    };
-    let refused = |path: &str, reason: &str| {
-        let text = format!("t: agent.enrich.mmdb.city_db: cannot use {path}: {reason}");
-        Err(text)
-    };
-    assert_eq!(open(&format!("{FOLDER}/GeoLite2-City-Test.mmdb")), Ok(()));
-    assert_eq!(open(""), Ok(()));
-    for (path, reason) in [
-        ("/nonexistent/a", "No such file or directory (os error 2)"),
-        ("/dev/zero", "expected a regular file"),
-        (
-            concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
-            "invalid database: could not find MaxMind DB metadata in file",
-        ),
-        (
-            &format!("{FOLDER}/GeoLite2-ASN-Test.mmdb"),
-            "its records have neither city nor country",
-        ),
-    ] {
-        assert_eq!(open(path), refused(path, reason));
-    }
-}
-
-#[test]
 fn ipv4_mapped_prefixes_in_lists_are_the_ipv4_prefixes() {
     const MAPPED: &str = "\"::ffff:10.0.0.0/104\"";
     let text = format!(

@@ -2,7 +2,6 @@
 //! THREAD bmp: listens, admits routers, starts and joins the thread of each session, and lets routes
 //! age.
 
-use crate::types::prefix::Prefix;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
@@ -17,10 +16,10 @@ use rustix::net::sockopt;
 
 use crate::config;
 use crate::enrich::rib::RibHandle;
-use crate::errors::Errors;
-use crate::export::http::BindError;
-use crate::export::http::listen::{self, Listener};
-use crate::threads::Heartbeat;
+use crate::sys::error_counters::Errors;
+use crate::sys::listen::{self, BindError, Listener};
+use crate::sys::threads::Heartbeat;
+use crate::types::prefix::Prefix;
 
 use super::admission::{ActiveSession, Admission, KnownRouters};
 use super::connection::{Connection, PeerPresence, READ_TIMEOUT, millis};

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::errors::{Errors, LOG_INTERVAL, Subsystem};
+use crate::sys::error_counters::{Errors, LOG_INTERVAL, Subsystem};
 
 use super::error::{BmpError, SessionStats};
 use super::families::IgnoredFamily;

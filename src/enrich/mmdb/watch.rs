@@ -9,8 +9,8 @@ use std::{fs, thread};
 
 use super::{Database, Identity};
 use crate::config::Mmdb;
-use crate::errors::{Errors, Subsystem};
-use crate::threads::Heartbeat;
+use crate::sys::error_counters::{Errors, Subsystem};
+use crate::sys::threads::Heartbeat;
 use crate::types::database::Kind;
 
 /// How often the files are looked at. One that changed is read when it was the same twice: a file that

@@ -23,11 +23,10 @@ use hyper::server::conn::http1;
 use hyper::{Request, Response, StatusCode};
 use rustix::event::PollFlags;
 
-use super::host;
 use super::phase::Phase;
 use super::socket::{Io, Socket};
-use super::{Handler, Large, Limits, Peer, Refuse};
-use crate::errors::{Errors, Subsystem};
+use super::{Handler, Large, Limits, Peer, Refuse, host};
+use crate::sys::error_counters::{Errors, Subsystem};
 
 /// Read from a client that goes on sending after the last response. With unread bytes in the
 /// socket, close(2) sends a reset, which can overtake that response.

@@ -16,11 +16,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::connection::{Connection, Shared};
-use super::listen::Listener;
 use super::phase::Phase;
 use super::{Handler, Server};
-use crate::descriptors::Reserve;
-use crate::threads::Heartbeat;
+use crate::sys::descriptors::Reserve;
+use crate::sys::listen::Listener;
+use crate::sys::threads::Heartbeat;
 
 /// Longest wait, so that the heartbeat is fed and a stop is noticed.
 const TICK: Duration = Duration::from_millis(500);

@@ -20,28 +20,27 @@ mod connection;
 pub mod encoding;
 mod executor;
 mod host;
-pub(crate) mod listen;
 mod phase;
 pub mod respond;
 mod socket;
 
-use std::fmt;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use hyper::body::Bytes;
 use hyper::http::request;
 use hyper::{Request, Response, StatusCode};
 
-use crate::descriptors::Reserve;
-use crate::errors::{Errors, Subsystem};
-use crate::threads::Heartbeat;
+use crate::sys::descriptors::Reserve;
+use crate::sys::error_counters::{Errors, Subsystem};
+use crate::sys::listen;
+use crate::sys::threads::Heartbeat;
 
-pub use listen::BindError;
+pub use crate::sys::listen::BindError;
 
 /// What clients may take.
 #[derive(Clone, Copy, Debug)]

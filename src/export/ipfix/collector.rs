@@ -17,8 +17,8 @@ use super::tally::Tally;
 use super::tcp::Tcp;
 use super::udp::Udp;
 use super::{Sent, socket};
-use crate::errors::{Errors, Subsystem};
 use crate::flow::outlet::Load;
+use crate::sys::error_counters::{Errors, Subsystem};
 use crate::types::transport::Transport;
 
 /// A collector that does not refuse its templates for so long is there.

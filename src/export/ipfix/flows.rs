@@ -4,9 +4,9 @@
 use std::net::IpAddr;
 
 use super::fields::{Pen, RecordPen, TemplatePen, element as e};
-use crate::clock::Clock;
 use crate::enrich::{Way, Ways};
 use crate::flow::table::{CompletedFlow, EndReason};
+use crate::sys::clock::Clock;
 use crate::types::flow::{Direction, Family, FlowKey, FlowRecord};
 
 /// Template ids begin here (RFC 7011 section 3.4.3).

@@ -16,13 +16,13 @@ use super::options::{Interface, Statistics};
 use super::own::OwnConnections;
 use super::resolve::Names;
 use super::tally::Tally;
-use crate::clock::Clock;
 use crate::config;
 use crate::enrich::Ways;
-use crate::errors::Errors;
 use crate::flow::outlet::{Inlet, Load};
 use crate::flow::table::CompletedFlow;
-use crate::threads::Heartbeat;
+use crate::sys::clock::Clock;
+use crate::sys::error_counters::Errors;
+use crate::sys::threads::Heartbeat;
 use crate::types::flow::FlowKey;
 use crate::types::transport::Transport;
 

@@ -12,11 +12,11 @@ use prometheus::{Encoder, TextEncoder};
 
 use super::family::{family, single};
 use super::{Build, Input, bmp, declarations, firewall};
-use crate::errors::{Errors, Subsystem};
+use crate::config::current::Reload;
 use crate::export::ipfix::tally::Tally;
 use crate::flow::snapshot::Totals;
-use crate::live::Reload;
-use crate::process::ProcessStats;
+use crate::sys::error_counters::{Errors, Subsystem};
+use crate::sys::process::ProcessStats;
 use crate::types::counters::{Count, FamilyCounters, HookCounters};
 
 pub(super) fn write(

@@ -17,14 +17,14 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::errors::Errors;
+use crate::config::current::Reload;
 use crate::export::ipfix::tally::Tally;
 use crate::export::text::TextWriter;
 use crate::firewall::handle::Report;
 use crate::flow::snapshot::Snapshot;
 use crate::links::Link;
-use crate::live::Reload;
-use crate::process::ProcessStats;
+use crate::sys::error_counters::Errors;
+use crate::sys::process::ProcessStats;
 use crate::types::counters::HookCounters;
 use crate::types::flow::Direction;
 

@@ -11,7 +11,7 @@ use super::curve::TICK_SECONDS;
 use super::history::Reading;
 use crate::export::metrics::{Input, agent};
 use crate::export::scrape::Scrape;
-use crate::threads::Heartbeat;
+use crate::sys::threads::Heartbeat;
 
 const TICK: Duration = Duration::from_secs(TICK_SECONDS);
 /// Between two signs of life.

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::{Fake, rules};
-use crate::errors::{Errors, Subsystem};
 use crate::firewall::guard::Caller;
 use crate::firewall::handle::{Asker, Edit, Handle, Refusal, Settings};
 use crate::firewall::worker::{Blackholes, Start, Worker};
 use crate::links::LinkEvents;
-use crate::threads::Threads;
+use crate::sys::error_counters::{Errors, Subsystem};
+use crate::sys::threads::Threads;
 use crate::types::interface_pattern::Patterns;
 use crate::types::prefix::Prefix;
 use crate::types::rule::{Action, RuleId};

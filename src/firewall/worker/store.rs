@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::super::book::Entry;
 use super::super::handle::Problem;
 use super::super::state::{self, Now};
-use crate::errors::{Errors, Subsystem};
+use crate::sys::error_counters::{Errors, Subsystem};
 
 /// Between two attempts to save.
 const RETRY: Duration = Duration::from_secs(2);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: AGPL-3.0-only
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use super::*;
 use crate::flow::snapshot::SeriesRow;
-use crate::threads::Threads;
+use crate::sys::threads::Threads;
 use crate::types::flow::{Direction, Family};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 

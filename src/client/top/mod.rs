@@ -33,10 +33,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use model::Model;
-use poll::Poller;
-use screen::Screen;
-use view::Look;
+use super::top::model::Model;
+use super::top::poll::Poller;
+use super::top::screen::Screen;
+use super::top::view::Look;
 
 /// Between two looks at what came: a signal is noticed so soon.
 const TICK: Duration = Duration::from_millis(100);

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! What the kernel says of this process, for the `process_*` series.
 
-use std::fs;
-use std::io;
+use std::{fs, io};
 
 use rustix::param;
 use rustix::process::{self, Resource};

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Listening sockets: from a host name to accepted connections.
 
-use std::fmt;
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::thread::Builder;
 use std::time::Duration;
+use std::{fmt, io};
 
 use crossbeam_channel::bounded;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};

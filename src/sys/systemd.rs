@@ -2,11 +2,10 @@
 //! Tells the service manager how the agent is (sd_notify(3)): ready, reloading, stopping, a line of
 //! status, and that it is alive. Where there is no service manager that asked for it, nothing is sent.
 
-use std::env;
-use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::{Duration, Instant};
+use std::{env, io};
 
 use rustix::time::{ClockId, clock_gettime};
 

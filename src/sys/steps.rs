@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use crate::sandbox;
+use crate::sys::sandbox;
 
 /// A step that takes longer is logged, and again whenever its time has doubled.
 const LONG: Duration = Duration::from_secs(5);

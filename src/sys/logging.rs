@@ -4,21 +4,19 @@
 
 mod queue;
 
-use std::env;
 use std::fmt::Write as _;
-use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt;
 use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
-use std::{io, panic, thread};
+use std::{env, fs, io, panic, thread};
 
 use env_logger::{Builder, Logger, Target};
 use humantime_serde::re::humantime::format_rfc3339_millis;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-use crate::{clock, sandbox, signals};
-use queue::Queue;
+use super::logging::queue::Queue;
+use super::{clock, sandbox, signals};
 
 /// The queue of thread log; set once, when the log starts.
 static QUEUE: OnceLock<Queue> = OnceLock::new();

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::signals;
+use super::signals;
 
 /// A thread that has not beaten for this long is taken for stuck.
 pub const STALL_AFTER: Duration = Duration::from_secs(10);

@@ -4,9 +4,8 @@
 //! A signal that waits makes the verifier give up with EAGAIN (kernel/bpf/verifier.c), and makes blocking
 //! system calls return EINTR. A blocked signal stays pending and has its effect later.
 
-use std::io;
 use std::mem::MaybeUninit;
-use std::ptr;
+use std::{io, ptr};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! `rfm --check` opens the databases that the configuration names.
+
+use std::path::Path;
+
+use crate::config::{Config, Error, Problem};
+use crate::enrich::mmdb::Database;
+
+/// Opens the files that the configuration names, as the agent will.
+pub fn open_files(path: &Path, config: &Config) -> Result<(), Error> {
+    let files = config.agent.enrich.mmdb.files();
+    let problems: Vec<_> = files
+        .filter_map(|(kind, named)| {
+            let error = Database::open(named, kind, &|| {}).err()?;
+            Some(Problem {
+                line: None,
+                key: kind.key().to_owned(),
+                text: format!("cannot use {}: {error}", named.display()),
+            })
+        })
+        .collect();
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(Error {
+        file: path.display().to_string(),
+        problems,
+        left_out: 0,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Machine};
+
+    #[test]
+    fn the_databases_named_are_opened() {
+        const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/mmdb");
+        let machine = Machine::here();
+        let open = |path: &str| {
+            let text = format!(
+                "[agent]\ninterfaces = [\"eth0\"]\n[agent.enrich.mmdb]\ncity_db = \"{path}\"\n"
+            );
+            let config = config::parse("t", &text, &machine).unwrap();
+            open_files(Path::new("t"), &config).map_err(|e| e.to_string())
+        };
+        let refused = |path: &str, reason: &str| {
+            let text = format!("t: agent.enrich.mmdb.city_db: cannot use {path}: {reason}");
+            Err(text)
+        };
+        assert_eq!(open(&format!("{FOLDER}/GeoLite2-City-Test.mmdb")), Ok(()));
+        assert_eq!(open(""), Ok(()));
+        for (path, reason) in [
+            ("/nonexistent/a", "No such file or directory (os error 2)"),
+            ("/dev/zero", "expected a regular file"),
+            (
+                concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
+                "invalid database: could not find MaxMind DB metadata in file",
+            ),
+            (
+                &format!("{FOLDER}/GeoLite2-ASN-Test.mmdb"),
+                "its records have neither city nor country",
+            ),
+        ] {
+            assert_eq!(open(path), refused(path, reason));
+        }
+    }
+}

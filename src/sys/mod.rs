@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The operating system: clocks, threads, signals, logs, sockets, limits. Imports no other room.
+
+pub mod clock;
+pub mod descriptors;
+pub mod error_counters;
+pub mod listen;
+pub mod logging;
+pub mod malloc;
+pub mod process;
+pub mod sandbox;
+pub mod signals;
+pub mod steps;
+pub mod systemd;
+pub mod threads;
