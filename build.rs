@@ -21,17 +21,17 @@ fn main() {
     write_constants();
     println!("cargo:rerun-if-changed=src/bpf");
     build_page();
-    println!("cargo:rerun-if-changed=src/export/page");
+    println!("cargo:rerun-if-changed=src/page");
     let (version, revision) = version();
     println!("cargo:rustc-env=RFM_VERSION={version}");
     println!("cargo:rustc-env=RFM_REVISION={revision}");
 }
 
-/// src/export/page/{page,health}.js, page.html and page.css → OUT_DIR/page.html and page.html.gz, and OUT_DIR/page.rs with both and
+/// src/page/{page,health}.js, page.html and page.css → OUT_DIR/page.html and page.html.gz, and OUT_DIR/page.rs with both and
 /// the policy that lets a browser run this script and apply this style, and no other.
 fn build_page() {
     let read = |name: &str| {
-        let path = format!("src/export/page/{name}");
+        let path = format!("src/page/{name}");
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
     };
     let style = read("page.css");

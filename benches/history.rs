@@ -23,12 +23,12 @@ use common::machine::thread_time;
 use common::metrics::Metrics;
 use common::report::{Cell, Report, Table, rounds};
 use common::stats::Figure;
-use rfm::export::http::encoding;
-use rfm::export::metrics::Interface;
-use rfm::export::page::history::{History, Reading};
-use rfm::export::page::view::{Query, render};
 use rfm::flow::snapshot::SeriesRow;
+use rfm::http::encoding;
 use rfm::links::Link;
+use rfm::metrics::Interface;
+use rfm::page::history::{History, Reading};
+use rfm::page::view::{Query, render};
 use rfm::types::counters::{Count, HookCounters};
 use serde_json::Value;
 

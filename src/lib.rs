@@ -12,12 +12,12 @@
 //!    flow table → label sets and their counters    │              flow/
 //!    whose an address is: databases, and routes    │
 //!    that threads bmp take in from routers         │              enrich/
-//!                       │ completed parts ─► thread ipfix ──► IPFIX collectors   export/ipfix/
+//!                       │ completed parts ─► thread ipfix ──► IPFIX collectors   ipfix/
 //!                       ▲ request, answer          │
 //!  thread http          │                          ▼
-//!    gathers, writes the text, serves it ──► Prometheus           export/
+//!    gathers, writes the text, serves it ──► Prometheus           metrics/, http/
 //!  thread page          │                          ▼
-//!    gathers every 5 s, remembers a day ──► the page at /         export/page/
+//!    gathers every 5 s, remembers a day ──► the page at /         page/
 //!  thread firewall
 //!    rules of the config, of commands
 //!    and of BGP ──► XDP: drops before all of this                 firewall/, bpf/firewall/
@@ -34,16 +34,16 @@
 //! Where to add what:
 //! - a protocol header: one function in `bpf/parse.bpf.h`, and frames in `tests/common/cases/`;
 //! - a kind of link: `links/layer.rs`;
-//! - a metric: `export/metrics/declarations.rs`, gathered in `export/scrape.rs`;
-//! - a field of exported flows: `export/ipfix/flows.rs`;
-//! - a figure on the page: `export/page/view.rs` and `page.js`; of the agent itself, `health.js`;
+//! - a metric: `metrics/declarations.rs`, gathered in `metrics/collect.rs`;
+//! - a field of exported flows: `ipfix/flows.rs`;
+//! - a figure on the page: `page/view.rs` and `page.js`; of the agent itself, `health.js`;
 //! - a label of the flow series: `flow/labels.rs`;
 //! - a part of a firewall rule: `types/rule.rs`, `firewall/words.rs`, `bpf/firewall/`;
 //! - a config key: its struct and reader in `config/`, and `config/rfm.toml`;
 //! - a source that knows addresses: a file in `enrich/` and a line in its `mod.rs`;
 //! - a path of the control socket: `control/routes.rs`;
 //! - a command or an option: `args.rs` and `client/`; `make generate` writes manual, completions and reference;
-//! - an exporter: `export/x.rs`, and a thread in `agent/mod.rs`.
+//! - an exporter: a folder of its own like `ipfix/`, and a thread in `agent/mod.rs`.
 //!
 //! ARCHITECTURE.md goes into all of this.
 
@@ -54,10 +54,13 @@ pub mod client;
 pub mod config;
 pub mod control;
 pub mod enrich;
-pub mod export;
 pub mod firewall;
 pub mod flow;
+pub mod http;
 pub mod interfaces;
+pub mod ipfix;
 pub mod links;
+pub mod metrics;
+pub mod page;
 pub mod sys;
 pub mod types;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use rfm::export::metrics::declarations::REFERENCE;
+use rfm::metrics::declarations::REFERENCE;
 
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
@@ -99,7 +99,7 @@ fn every_series_that_is_used_exists() {
     files.extend(files_of("docs").into_iter().filter(|file| series(file)));
     files.extend(files_of("docs/examples"));
     files.extend(files_of("grafana"));
-    let scripts = files_of("src/export/page").into_iter();
+    let scripts = files_of("src/page").into_iter();
     files.extend(scripts.filter(|file| file.ends_with(".js")));
     let mut used = BTreeSet::new();
     for file in files {

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use common::http::{Reply, SOON, eventually, exporter, is_closed, sized, start, text};
 use hyper::StatusCode;
-use rfm::export::http::{Limits, Peer, Server, respond};
-use rfm::export::routes::Routes;
+use rfm::http::{Limits, Peer, Server, respond};
+use rfm::page::routes::Routes;
 use rfm::sys::error_counters::{Errors, Subsystem};
 use rfm::sys::threads::Threads;
 

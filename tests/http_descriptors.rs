@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use common::http::{Client, eventually, is_closed, start};
-use rfm::export::http::{Limits, respond};
+use rfm::http::{Limits, respond};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Uses up all descriptors, the last one for a connection, so that the server cannot accept it.

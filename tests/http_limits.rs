@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use common::http::{Client, Running, SOON, eventually, exporter, is_closed, sized, start, text};
 use hyper::Request;
 use hyper::body::Bytes;
-use rfm::export::http::{Limits, Peer, Server};
+use rfm::http::{Limits, Peer, Server};
 use rfm::sys::error_counters::{Errors, Subsystem};
 use rfm::sys::threads::Threads;
 

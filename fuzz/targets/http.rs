@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hyper::body::Bytes;
 use hyper::{Request, Response};
-use rfm::export::http::{Peer, Server};
+use rfm::http::{Peer, Server};
 use rfm::sys::error_counters::Errors;
 use rfm::sys::threads::Threads;
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Queries of the page's figures: every answer is JSON.
 
-use rfm::export::page::history::History;
-use rfm::export::page::view::{Query, render};
+use rfm::page::history::History;
+use rfm::page::view::{Query, render};
 use serde_json::Value;
 
 pub fn run(input: &[u8]) {

@@ -10,9 +10,9 @@ use crate::config;
 use crate::control::bgp::RibAndSessions;
 use crate::enrich::bmp::Collector;
 use crate::enrich::rib::RibHandle;
-use crate::export::scrape::BmpReader;
 use crate::interfaces::Interfaces;
 use crate::links::{self, Link};
+use crate::metrics::collect::BmpReader;
 use crate::sys::error_counters::Errors;
 
 /// Routes, and who brings them.

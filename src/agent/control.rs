@@ -21,10 +21,10 @@ use crate::control::{Bgp, Changes, LIMITS, Lookup, Sources, api, firewall, looku
 use crate::enrich::mmdb::Databases;
 use crate::enrich::rib::RibHandle;
 use crate::enrich::{BgpRoutes, Enricher};
-use crate::export::http::Server;
-use crate::export::scrape::LinkReader;
+use crate::http::Server;
 use crate::interfaces::Interfaces;
 use crate::links::LinkSocket;
+use crate::metrics::collect::LinkReader;
 use crate::sys::error_counters::Errors;
 
 /// File descriptors for clients at a time when there are no others.

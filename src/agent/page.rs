@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::{Error, Running, View};
 use crate::config::Agent;
-use crate::export::page::{self, Page};
-use crate::export::scrape::LinkReader;
 use crate::links::{Link, LinkSocket};
+use crate::metrics::collect::LinkReader;
+use crate::page::{self, Page};
 
 impl Running {
     /// `None` where the configuration wants no page.

@@ -7,8 +7,8 @@ use super::control::RESERVE;
 use crate::bpf::cache;
 use crate::bpf::load::{MAX_SLOTS, Settings};
 use crate::config::{Agent, Bpf, Machine};
-use crate::export::http;
 use crate::flow::{rollup, table, worker};
+use crate::http;
 use crate::sys::descriptors;
 use crate::types::flow::Direction;
 

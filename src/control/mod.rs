@@ -34,9 +34,9 @@ use humantime_serde::re::humantime::{format_rfc3339_millis, format_rfc3339_nanos
 use log::LevelFilter;
 
 use crate::config::current::InForce;
-use crate::export::http::Limits;
-use crate::export::scrape::Scrape;
 use crate::firewall::handle::Handle;
+use crate::http::Limits;
+use crate::metrics::collect::Scrape;
 use crate::sys::clock;
 use crate::sys::threads::Threads;
 use crate::types::prefix::Prefix;

@@ -11,10 +11,10 @@ use hyper::{Request, StatusCode};
 use super::params::{self, Asked, Params, prefix};
 use super::routes::{Refusal, Reply, Routes, json};
 use super::{api, flows, rfc3339, status};
-use crate::export::http::respond;
 use crate::flow::query::{Question, Scan};
 use crate::flow::snapshot::Snapshot;
 use crate::flow::worker::{self, NoAnswer, Request as Ask};
+use crate::http::respond;
 use crate::links::stack;
 use crate::sys::clock::Clock;
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::access::Access;
 use super::rates::RateKeeper;
 use super::{Sources, api};
-use crate::export::http::{Peer, respond};
+use crate::http::{Peer, respond};
 
 const JSON: &str = "application/json";
 

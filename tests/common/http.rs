@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use hyper::body::Bytes;
 use hyper::{Request, Response, StatusCode};
-use rfm::export::http::{Limits, Peer, Server, respond};
-use rfm::export::routes::Routes;
+use rfm::http::{Limits, Peer, Server, respond};
+use rfm::page::routes::Routes;
 use rfm::sys::error_counters::{Errors, Subsystem};
 use rfm::sys::threads::Threads;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Metrics, from `src/export/metrics/declarations.rs`: docs/reference/metrics.md.
+//! Metrics, from `src/metrics/declarations.rs`: docs/reference/metrics.md.
 
 use std::fmt::Write;
 
 use rfm::bpf::counters::PARSE_ERRORS;
 use rfm::enrich::bmp::{BmpError, IgnoredFamily};
 use rfm::enrich::rib::BlackholeRefusal;
-use rfm::export::metrics::declarations::{REFERENCE, ReferenceEntry, ReferenceSection};
+use rfm::metrics::declarations::{REFERENCE, ReferenceEntry, ReferenceSection};
 use rfm::sys::error_counters::Subsystem;
 use rfm::types::rule::Origin;
 
@@ -14,7 +14,7 @@ use crate::generated;
 
 #[test]
 fn the_reference_of_the_metrics() {
-    let mut page = "<!-- Made from src/export/metrics/declarations.rs by `make generate`: do not edit. -->\n\
+    let mut page = "<!-- Made from src/metrics/declarations.rs by `make generate`: do not edit. -->\n\
                     # Metrics of rfm\n\n\
                     `/metrics` serves these series. The first sentences of each meaning are its HELP line.\n"
         .to_owned();

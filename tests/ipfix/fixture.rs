@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use rfm::config::{IpfixBind, IpfixCollector};
 use rfm::enrich::{Way, Ways};
-use rfm::export::ipfix::flows::Layout;
-use rfm::export::ipfix::options::Interface;
-use rfm::export::ipfix::tally::Tally;
-use rfm::export::ipfix::worker::{self, Settings, Sources, Target};
 use rfm::flow::outlet::Outlet;
 use rfm::flow::table::{CompletedFlow, EndReason};
+use rfm::ipfix::flows::Layout;
+use rfm::ipfix::options::Interface;
+use rfm::ipfix::tally::Tally;
+use rfm::ipfix::worker::{self, Settings, Sources, Target};
 use rfm::sys::clock::Clock;
 use rfm::sys::error_counters::Errors;
 use rfm::sys::threads::Threads;

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use fixture::Fixture;
 use format::Exposition;
 use proptest::prelude::*;
-use rfm::export::metrics::declarations::REFERENCE;
+use rfm::metrics::declarations::REFERENCE;
 use rfm::types::label::Label;
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/metrics.txt");

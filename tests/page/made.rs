@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rfm::export::http::Limits;
-use rfm::export::metrics::Interface;
-use rfm::export::page::Page;
-use rfm::export::page::history::Reading;
-use rfm::export::routes::Routes;
 use rfm::flow::snapshot::SeriesRow;
+use rfm::http::Limits;
 use rfm::links::Link;
+use rfm::metrics::Interface;
+use rfm::page::Page;
+use rfm::page::history::Reading;
+use rfm::page::routes::Routes;
 use rfm::types::counters::{Count, FamilyCounters, HookCounters};
 use serde_json::{Value, json};
 

@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use rfm::export::metrics::Interface;
-use rfm::export::page::entry::{MAX_CURVES, MAX_ENTRIES};
-use rfm::export::page::history::{History, MAX_INTERFACES, Reading};
-use rfm::export::page::view::{Query, render};
 use rfm::flow::snapshot::SeriesRow;
 use rfm::links::Link;
+use rfm::metrics::Interface;
+use rfm::page::entry::{MAX_CURVES, MAX_ENTRIES};
+use rfm::page::history::{History, MAX_INTERFACES, Reading};
+use rfm::page::view::{Query, render};
 use rfm::types::counters::{Count, HookCounters};
 use serde_json::Value;
 

@@ -55,7 +55,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::export::text::push_label;
+    use crate::metrics::text_format::push_label;
 
     fn written(labels: &[(&str, &str)]) -> String {
         let mut out = Vec::new();

@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
-use super::ipfix::tally::Tallies;
-use super::metrics::{self, Bmp, Build, Input, Interface};
+use super::{Bmp, Build, Input, Interface};
 use crate::bpf::counters::Counters;
 use crate::config::current::Live;
 use crate::enrich::bmp::RouterStats;
@@ -20,7 +19,9 @@ use crate::firewall::handle::Handle;
 use crate::flow::snapshot::Snapshot;
 use crate::flow::worker::{self, Request};
 use crate::interfaces::{Books, Interfaces};
+use crate::ipfix::tally::Tallies;
 use crate::links::{self, Link, LinkSocket};
+use crate::metrics;
 use crate::sys::error_counters::{Errors, Subsystem};
 use crate::sys::logging;
 use crate::sys::process::ProcessReader;

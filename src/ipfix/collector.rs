@@ -363,7 +363,7 @@ mod tests {
     use crossbeam_channel::bounded;
 
     use super::*;
-    use crate::export::ipfix::{notices, socket};
+    use crate::ipfix::{notices, socket};
 
     thread_local! {
         /// The address of the name; `None`: the resolver does not know it.

@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 use super::Page;
 use super::curve::TICK_SECONDS;
 use super::history::Reading;
-use crate::export::metrics::{Input, agent};
-use crate::export::scrape::Scrape;
+use crate::metrics::collect::Scrape;
+use crate::metrics::{Input, agent};
 use crate::sys::threads::Heartbeat;
 
 const TICK: Duration = Duration::from_secs(TICK_SECONDS);

@@ -11,8 +11,8 @@ use super::deltas::Deltas;
 use super::entry::{Entries, Key, Kind, Scope};
 use super::names::Names;
 use super::set::Set;
-use crate::export::metrics::Interface;
 use crate::flow::snapshot::SeriesRow;
+use crate::metrics::Interface;
 use crate::types::counters::{Count, HookCounters};
 use crate::types::flow::{Direction, Family};
 

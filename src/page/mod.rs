@@ -18,6 +18,7 @@ pub mod feed;
 pub mod history;
 mod label;
 mod names;
+pub mod routes;
 mod set;
 pub mod view;
 pub mod windows;
@@ -32,9 +33,9 @@ use hyper::header::{
 use hyper::{Request, Response, StatusCode};
 use serde_json::Value;
 
-use super::http::{encoding, respond};
-use history::{History, Reading};
-use view::Query;
+use crate::http::{encoding, respond};
+use crate::page::history::{History, Reading};
+use crate::page::view::Query;
 
 /// Where the figures are, below the page.
 pub const FIGURES_PATH: &str = "/page/v1.json";

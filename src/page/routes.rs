@@ -12,8 +12,9 @@ use hyper::header::{
 };
 use hyper::{Method, Request, Response, StatusCode};
 
-use super::http::{encoding, respond};
-use super::page::{self, Page};
+use super::Page;
+use crate::http::{encoding, respond};
+use crate::page;
 
 /// Text format 0.0.4 whatever Accept says: in OpenMetrics a counter and a gauge cannot share the
 /// base name that `rfm_flow_bytes` and `rfm_flow_bytes_total` have in common.

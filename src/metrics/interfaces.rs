@@ -4,8 +4,8 @@
 use std::io;
 
 use super::declarations::{self, Metric};
+use super::text_format::TextWriter;
 use super::{Input, Interface};
-use crate::export::text::TextWriter;
 use crate::links::DeviceCounters;
 use crate::types::counters::{Count, HookCounters};
 use crate::types::flow::{Direction, Family};

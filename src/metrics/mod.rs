@@ -7,28 +7,30 @@
 
 pub mod agent;
 mod bmp;
+pub mod collect;
 pub mod declarations;
 mod family;
 mod firewall;
 mod flows;
 mod interfaces;
+pub mod text_format;
 
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::current::Reload;
-use crate::export::ipfix::tally::Tally;
-use crate::export::text::TextWriter;
 use crate::firewall::handle::Report;
 use crate::flow::snapshot::Snapshot;
+use crate::ipfix::tally::Tally;
 use crate::links::Link;
+use crate::metrics::text_format::TextWriter;
 use crate::sys::error_counters::Errors;
 use crate::sys::process::ProcessStats;
 use crate::types::counters::HookCounters;
 use crate::types::flow::Direction;
 
-pub use bmp::Bmp;
+pub use crate::metrics::bmp::Bmp;
 
 /// What `/metrics` is made of. To keep promise 3 in every answer, gather in this order: flows, then
 /// lost, then taken.

@@ -3,7 +3,7 @@
 
 use std::io::{self, Write};
 
-use super::metrics::declarations::Metric;
+use super::declarations::Metric;
 
 /// What is gathered before it is passed on; keeps small writes away from a compressor.
 const CHUNK: usize = 16 * 1024;
@@ -140,7 +140,7 @@ pub fn push_label(out: &mut Vec<u8>, name: &str, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::export::metrics::declarations::Kind;
+    use crate::metrics::declarations::Kind;
 
     const fn gauge<const LABELS: usize>(labels: [&'static str; LABELS]) -> Metric<LABELS> {
         Metric {

@@ -5,7 +5,7 @@ use std::io;
 
 use super::Input;
 use super::declarations::{self, Metric};
-use crate::export::text::TextWriter;
+use super::text_format::TextWriter;
 use crate::flow::snapshot::SeriesRow;
 
 type Flows = (&'static Metric<0>, fn(&SeriesRow) -> u64);
