@@ -24,10 +24,9 @@ use common::metrics::Metrics;
 use common::report::{Cell, Report, Table, rounds};
 use common::stats::Figure;
 use rfm::flow::snapshot::SeriesRow;
+use rfm::history::{History, InterfaceReading, Reading};
 use rfm::http::encoding;
 use rfm::links::Link;
-use rfm::metrics::Interface;
-use rfm::page::history::{History, Reading};
 use rfm::page::view::{Query, render};
 use rfm::types::counters::{Count, HookCounters};
 use serde_json::Value;
@@ -104,15 +103,11 @@ impl Router {
         let interfaces: Vec<_> = self
             .links
             .iter()
-            .map(|link| Interface {
-                name: &link.name,
+            .map(|link| InterfaceReading {
                 link,
                 master: "",
                 attach: "tcx",
-                ingress: Some(self.hook),
-                egress: Some(self.hook),
-                removals: [0; 2],
-                problems: Vec::new(),
+                hooks: [Some(&self.hook), Some(&self.hook)],
             })
             .collect();
         self.history.feed(&Reading {

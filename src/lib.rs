@@ -56,6 +56,7 @@ pub mod control;
 pub mod enrich;
 pub mod firewall;
 pub mod flow;
+pub mod history;
 pub mod http;
 pub mod interfaces;
 pub mod ipfix;

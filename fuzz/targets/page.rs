@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Queries of the page's figures: every answer is JSON.
 
-use rfm::page::history::History;
+use rfm::history::History;
 use rfm::page::view::{Query, render};
 use serde_json::Value;
 

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::{Map, Value};
 
 use super::Page;
-use super::curve::TICK_SECONDS;
-use super::history::Reading;
+use crate::history::curve::TICK_SECONDS;
+use crate::history::{InterfaceReading, Reading};
 use crate::metrics::collect::Scrape;
-use crate::metrics::{Input, agent};
+use crate::metrics::{self, Input, agent};
 use crate::sys::threads::Heartbeat;
 
 const TICK: Duration = Duration::from_secs(TICK_SECONDS);
@@ -25,9 +25,10 @@ pub fn run(page: &Page, scrape: &Scrape, heartbeat: &Heartbeat) {
         heartbeat.beat();
         let now = Instant::now();
         if now >= next {
-            if let Err(reason) =
-                scrape.read(|input| page.feed(&reading(start, input), figures(input)))
-            {
+            if let Err(reason) = scrape.read(|input| {
+                let interfaces: Vec<_> = input.interfaces.iter().map(interface).collect();
+                page.feed(&reading(start, input, &interfaces), figures(input))
+            }) {
                 log::debug!("page: {reason}");
             }
             // a late tick does not make the next one early
@@ -38,12 +39,25 @@ pub fn run(page: &Page, scrape: &Scrape, heartbeat: &Heartbeat) {
     }
 }
 
-fn reading<'a>(start: Instant, input: &'a Input) -> Reading<'a> {
+fn interface<'a>(interface: &'a metrics::Interface<'a>) -> InterfaceReading<'a> {
+    InterfaceReading {
+        link: interface.link,
+        master: interface.master,
+        attach: interface.attach,
+        hooks: [interface.ingress.as_ref(), interface.egress.as_ref()],
+    }
+}
+
+fn reading<'a>(
+    start: Instant,
+    input: &'a Input,
+    interfaces: &'a [InterfaceReading<'a>],
+) -> Reading<'a> {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH);
     Reading {
         now_ms: start.elapsed().as_millis() as u64,
         wall: wall.map_or(0.0, |since| since.as_secs_f64()),
-        interfaces: input.interfaces,
+        interfaces,
         series: &input.flows.series,
         asns: &input.flows.asns,
         sample_rate: input.sample_rate,

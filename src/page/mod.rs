@@ -1,27 +1,15 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The page at `/`: one document, and its figures as JSON.
 //!
-//! - `curve`, `windows`: a rate over time, and its mean and maximum;
-//! - `entry`: the lines of the page, bounded, and which of them have a curve;
-//! - `deltas`, `label`, `set`, `names`: from label sets of the flow series to lines;
-//! - [`history`]: all of these, fed tick by tick;
-//! - [`view`]: the history as JSON;
+//! - [`view`]: the [`history`](crate::history) as JSON;
 //! - [`feed`]: THREAD page, which takes a reading each tick;
 //! - `page.html`, `page.css`, `page.js`, `health.js`: made one document by build.rs.
 //!
 //! What it shows is read from what /metrics is made of, so that it says nothing that is not said there.
 
-pub mod curve;
-mod deltas;
-pub mod entry;
 pub mod feed;
-pub mod history;
-mod label;
-mod names;
 pub mod routes;
-mod set;
 pub mod view;
-pub mod windows;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -33,8 +21,8 @@ use hyper::header::{
 use hyper::{Request, Response, StatusCode};
 use serde_json::Value;
 
+use crate::history::{History, Reading};
 use crate::http::{encoding, respond};
-use crate::page::history::{History, Reading};
 use crate::page::view::Query;
 
 /// Where the figures are, below the page.

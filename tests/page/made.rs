@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! A made-up router whose day passes in a moment: the page's memory is fed as thread page feeds it.
 
+use rfm::history::InterfaceReading;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rfm::flow::snapshot::SeriesRow;
+use rfm::history::Reading;
 use rfm::http::Limits;
 use rfm::links::Link;
-use rfm::metrics::Interface;
 use rfm::page::Page;
-use rfm::page::history::Reading;
 use rfm::page::routes::Routes;
 use rfm::types::counters::{Count, FamilyCounters, HookCounters};
 use serde_json::{Value, json};
@@ -184,15 +184,11 @@ impl Router {
 
     fn feed(&self) {
         let interfaces: Vec<_> = (0..self.links.len())
-            .map(|i| Interface {
-                name: self.links[i].name.as_str(),
+            .map(|i| InterfaceReading {
                 link: &self.links[i],
                 master: self.masters[i],
                 attach: "tcx",
-                ingress: Some(self.hooks[i][0]),
-                egress: Some(self.hooks[i][1]),
-                removals: [0; 2],
-                problems: Vec::new(),
+                hooks: [Some(&self.hooks[i][0]), Some(&self.hooks[i][1])],
             })
             .collect();
         let rows: Vec<_> = self.series.iter().map(|s| s.row.clone()).collect();

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The history is bounded, and true to what it was fed.
 
+use rfm::history::InterfaceReading;
 use std::sync::Arc;
 
 use rfm::flow::snapshot::SeriesRow;
+use rfm::history::entry::{MAX_CURVES, MAX_ENTRIES};
+use rfm::history::{History, MAX_INTERFACES, Reading};
 use rfm::links::Link;
-use rfm::metrics::Interface;
-use rfm::page::entry::{MAX_CURVES, MAX_ENTRIES};
-use rfm::page::history::{History, MAX_INTERFACES, Reading};
 use rfm::page::view::{Query, render};
 use rfm::types::counters::{Count, HookCounters};
 use serde_json::Value;
@@ -47,15 +47,11 @@ impl Feeder {
         let interfaces: Vec<_> = self
             .links
             .iter()
-            .map(|link| Interface {
-                name: &link.name,
+            .map(|link| InterfaceReading {
                 link,
                 master: "",
                 attach: "tcx",
-                ingress: Some(self.hook),
-                egress: None,
-                removals: [0; 2],
-                problems: Vec::new(),
+                hooks: [Some(&self.hook), None],
             })
             .collect();
         self.history.feed(&Reading {

@@ -1,18 +1,30 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! What the page remembers: rates of interfaces and of what the flow series say, tick by tick (pure).
+//!
+//! - `curve`, `windows`: a rate over time, and its mean and maximum;
+//! - `entry`: the lines of the page, bounded, and which of them have a curve;
+//! - `deltas`, `label`, `set`, `names`: from label sets of the flow series to lines.
+
+pub mod curve;
+mod deltas;
+pub mod entry;
+mod label;
+pub(crate) mod names;
+mod set;
+pub mod windows;
 
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use super::curve::TICK_SECONDS;
-use super::deltas::Deltas;
-use super::entry::{Entries, Key, Kind, Scope};
-use super::names::Names;
-use super::set::Set;
+use self::curve::TICK_SECONDS;
+use self::deltas::Deltas;
+use self::entry::{Entries, Key, Kind, Scope};
+use self::names::Names;
+use self::set::Set;
 use crate::flow::snapshot::SeriesRow;
-use crate::metrics::Interface;
+use crate::links::Link;
 use crate::types::counters::{Count, HookCounters};
 use crate::types::flow::{Direction, Family};
 
@@ -28,11 +40,22 @@ pub struct Reading<'a> {
     pub now_ms: u64,
     /// Seconds since the Unix epoch.
     pub wall: f64,
-    pub interfaces: &'a [Interface<'a>],
+    pub interfaces: &'a [InterfaceReading<'a>],
     pub series: &'a [SeriesRow],
     /// Names of the ASNs in `series`.
     pub asns: &'a [(u32, Arc<str>)],
     pub sample_rate: u32,
+}
+
+/// The counters of one interface at one tick.
+pub struct InterfaceReading<'a> {
+    pub link: &'a Link,
+    /// Name of the link's master, else empty.
+    pub master: &'a str,
+    /// The hook in use: `tcx`, `clsact` or `none`.
+    pub attach: &'a str,
+    /// By [`Direction`]; `None` if that hook is not attached.
+    pub hooks: [Option<&'a HookCounters>; Direction::ALL.len()],
 }
 
 /// An interface as last read.
@@ -109,7 +132,7 @@ impl History {
         self.entries.bytes() + self.deltas.bytes() + self.names.bytes()
     }
 
-    fn read_interfaces(&mut self, interfaces: &[Interface], first: bool) {
+    fn read_interfaces(&mut self, interfaces: &[InterfaceReading], first: bool) {
         self.left_out = 0;
         for interface in interfaces {
             let Some(number) = self.port(interface) else {
@@ -117,11 +140,8 @@ impl History {
                 continue;
             };
             for direction in Direction::ALL {
-                let hook = match direction {
-                    Direction::Ingress => &interface.ingress,
-                    Direction::Egress => &interface.egress,
-                };
-                self.read_hook(number, direction, hook.as_ref(), first);
+                let hook = interface.hooks[direction as usize];
+                self.read_hook(number, direction, hook, first);
             }
         }
     }
@@ -166,7 +186,7 @@ impl History {
     }
 
     /// Its number: the one it had, or a free one, or that of one which has gone.
-    fn port(&mut self, interface: &Interface) -> Option<u16> {
+    fn port(&mut self, interface: &InterfaceReading) -> Option<u16> {
         let link = interface.link;
         let number = match self.numbers.get(&*link.name) {
             Some(&number) => number,
