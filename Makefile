@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .PHONY: help run test generate soak fuzz lint demo bench deb rpm test-packages test-reproducible test-kernels test-unit-boot test-bare need-root
 
 CONFIG ?= config/rfm.toml
-BPF_C := $(filter-out src/bpf/vmlinux.h,$(wildcard src/bpf/*.[ch] benches/bpf/*.[ch]))
+BPF_C := $(filter-out src/bpf/vmlinux.h,$(wildcard src/bpf/*.[ch] src/bpf/*/*.[ch] benches/bpf/*.[ch]))
 BUILD := cargo build --release --locked
 BENCHES := datapath flood firewall cache table scrape history ipfix memory series rib start
 SCRIPTS := .ci/run $(wildcard scripts/*.sh tests/*.sh tests/guest/*.sh)

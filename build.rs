@@ -16,8 +16,8 @@ use sha2::{Digest, Sha256};
 mod constants;
 
 fn main() {
-    build_bpf("rfm");
-    build_bpf("firewall");
+    build_bpf("src/bpf", "rfm");
+    build_bpf("src/bpf/xdp", "firewall");
     write_constants();
     println!("cargo:rerun-if-changed=src/bpf");
     build_page();
@@ -86,13 +86,13 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
-/// src/bpf/NAME.bpf.c → OUT_DIR/NAME.skel.rs
-fn build_bpf(name: &str) {
+/// FOLDER/NAME.bpf.c → OUT_DIR/NAME.skel.rs
+fn build_bpf(folder: &str, name: &str) {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR for build scripts"));
-    let source = format!("src/bpf/{name}.bpf.c");
+    let source = format!("{folder}/{name}.bpf.c");
     // the line numbers in BTF name files: without the folder, which differs from machine to machine
-    let folder = env::current_dir().expect("cargo runs build scripts in the package's folder");
-    let prefix_map = format!("-ffile-prefix-map={}=.", folder.display());
+    let root = env::current_dir().expect("cargo runs build scripts in the package's folder");
+    let prefix_map = format!("-ffile-prefix-map={}=.", root.display());
     let result = SkeletonBuilder::new()
         .source(&source)
         // v3 has the 32-bit jumps and arithmetic that keep the program small; kernel 5.1 knows it
@@ -115,7 +115,7 @@ fn build_bpf(name: &str) {
 /// The headers that C and Rust share → OUT_DIR/constants.rs
 fn write_constants() {
     let read = |path| fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    let headers = ["src/bpf/rfm.h", "src/bpf/firewall.h"].map(read);
+    let headers = ["src/bpf/rfm.h", "src/bpf/xdp/firewall.h"].map(read);
     let code: String = headers
         .iter()
         .map(|text| constants::translate(text))

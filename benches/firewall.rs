@@ -23,7 +23,7 @@ use common::machine;
 use common::report::{Cell, Report, Table, measuring, rounds, skipped};
 use common::stats::Figure;
 use libbpf_rs::{ProgramInput, ProgramMut};
-use rfm::bpf::firewall::{Firewall, Mode, Settings};
+use rfm::bpf::xdp::{Firewall, Mode, Settings};
 use rfm::types::hook::FrameStart;
 use rfm::types::prefix::Prefix;
 use rfm::types::rule::{Action, Compilable, Match, Per, PortRange, Protocol, RuleId};

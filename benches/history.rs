@@ -26,7 +26,7 @@ use common::stats::Figure;
 use rfm::flow::snapshot::SeriesRow;
 use rfm::history::{History, InterfaceReading, Reading};
 use rfm::http::encoding;
-use rfm::links::Link;
+use rfm::netlink::Link;
 use rfm::page::view::{Query, render};
 use rfm::types::counters::{Count, HookCounters};
 use serde_json::Value;

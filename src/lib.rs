@@ -20,25 +20,25 @@
 //!    gathers every 5 s, remembers a day ──► the page at /         page/
 //!  thread firewall
 //!    rules of the config, of commands
-//!    and of BGP ──► XDP: drops before all of this                 firewall/, bpf/firewall/
+//!    and of BGP ──► XDP: drops before all of this                 firewall/, bpf/xdp/
 //!  thread control
 //!    answers on a Unix socket ──► rfm status, flows, top ...      control/, client/
 //! ```
 //!
 //! The main thread ([`agent`]) wires this together: config, load ([`bpf`]), threads ([`sys::threads`]); then it
 //! takes signals and commands ([`config::current`] is what is in force), and in the end drains in the order of the
-//! packets. Thread links ([`links`]) attaches and lets go as interfaces come and go ([`interfaces`]). The
+//! packets. Thread links ([`attach`]) attaches and lets go as interfaces come and go ([`interfaces`]). The
 //! flow thread owns its tables, without a lock: the others ask it by message. The RIB alone is shared,
 //! under a lock that its writers take in short turns.
 //!
 //! Where to add what:
 //! - a protocol header: one function in `bpf/parse.bpf.h`, and frames in `tests/common/cases/`;
-//! - a kind of link: `links/layer.rs`;
+//! - a kind of link: `netlink/layer.rs`;
 //! - a metric: `metrics/declarations.rs`, gathered in `metrics/collect.rs`;
 //! - a field of exported flows: `ipfix/flows.rs`;
 //! - a figure on the page: `page/view.rs` and `page.js`; of the agent itself, `health.js`;
 //! - a label of the flow series: `flow/labels.rs`;
-//! - a part of a firewall rule: `types/rule.rs`, `firewall/words.rs`, `bpf/firewall/`;
+//! - a part of a firewall rule: `types/rule.rs`, `firewall/words.rs`, `bpf/xdp/`;
 //! - a config key: its struct and reader in `config/`, and `config/rfm.toml`;
 //! - a source that knows addresses: a file in `enrich/` and a line in its `mod.rs`;
 //! - a path of the control socket: `control/routes.rs`;
@@ -49,6 +49,7 @@
 
 pub mod agent;
 pub mod args;
+pub mod attach;
 pub mod bpf;
 pub mod client;
 pub mod config;
@@ -60,8 +61,8 @@ pub mod history;
 pub mod http;
 pub mod interfaces;
 pub mod ipfix;
-pub mod links;
 pub mod metrics;
+pub mod netlink;
 pub mod page;
 pub mod sys;
 pub mod types;

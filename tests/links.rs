@@ -5,7 +5,7 @@ use std::net::UdpSocket;
 use std::process::Command;
 use std::sync::Arc;
 
-use rfm::links::{self, DeviceCounters, Link, LinkLayer, LinkSocket};
+use rfm::netlink::{self, DeviceCounters, Link, LinkLayer, LinkSocket};
 use rfm::sys::error_counters::{Errors, Subsystem};
 use serde_json::Value;
 
@@ -167,7 +167,7 @@ fn check_fields(links: &[Link]) {
     );
     let bridge = named(links, "br0");
     assert_eq!(named(links, "right").master, Some(bridge.ifindex));
-    assert_eq!(links::find(links, bridge.ifindex), Some(bridge));
+    assert_eq!(netlink::find(links, bridge.ifindex), Some(bridge));
     assert_eq!(named(links, ODD_NAME).alias, "a \"b\" \\ c\nd ü");
 }
 
@@ -193,7 +193,9 @@ fn compare(links: &[Link]) {
             assert_eq!(ours.kind, kind, "{name}");
         }
         for (index, key) in [(ours.master, "master"), (ours.parent, "link")] {
-            let known = index.and_then(|i| links::find(links, i)).map(|l| &*l.name);
+            let known = index
+                .and_then(|i| netlink::find(links, i))
+                .map(|l| &*l.name);
             assert_eq!(known, their[key].as_str(), "{name} {key}");
         }
         let stats = DeviceCounters {

@@ -8,7 +8,7 @@ use std::{fs, io};
 use std::time::{Duration, Instant};
 
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, Object, ProgramInput, ProgramMut};
-use rfm::bpf::firewall::Firewall;
+use rfm::bpf::xdp::Firewall;
 use rfm::types::hook::FrameStart;
 
 use super::frames::Frame;

@@ -11,8 +11,8 @@ use crate::control::bgp::RibAndSessions;
 use crate::enrich::bmp::Collector;
 use crate::enrich::rib::RibHandle;
 use crate::interfaces::Interfaces;
-use crate::links::{self, Link};
 use crate::metrics::collect::BmpReader;
+use crate::netlink::{self, Link};
 use crate::sys::error_counters::Errors;
 
 /// Routes, and who brings them.
@@ -74,7 +74,7 @@ impl Bmp {
 
 /// Tells which interfaces belong to a VRF at the start; thread links goes on with that.
 pub(super) fn assign_vrfs(interfaces: &Interfaces, links: &[Link]) {
-    let vrf = |link| links::vrf(links, link).map(|vrf| vrf.name.as_str());
+    let vrf = |link| netlink::vrf(links, link).map(|vrf| vrf.name.as_str());
     let vrfs: Vec<_> = links.iter().map(|link| (link.ifindex, vrf(link))).collect();
     interfaces.set_vrfs(&vrfs);
 }

@@ -23,8 +23,8 @@ use crate::enrich::rib::RibHandle;
 use crate::enrich::{BgpRoutes, Enricher};
 use crate::http::Server;
 use crate::interfaces::Interfaces;
-use crate::links::LinkSocket;
 use crate::metrics::collect::LinkReader;
+use crate::netlink::LinkSocket;
 use crate::sys::error_counters::Errors;
 
 /// File descriptors for clients at a time when there are no others.

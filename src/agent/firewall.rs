@@ -17,7 +17,7 @@ use crate::firewall::kernel::Programs;
 use crate::firewall::pins::Pins;
 use crate::firewall::worker::{Start, Worker};
 use crate::flow::outlet::Outlet;
-use crate::links::{self, LinkEvents, LinkSocket};
+use crate::netlink::{self, LinkEvents, LinkSocket};
 use crate::types::flow::Direction;
 use crate::types::interface_pattern::Patterns;
 
@@ -96,11 +96,11 @@ impl Running {
         let links = LinkSocket::new(self.errors.clone()).dump();
         let links = links.map_err(Error::Links)?;
         let is_pinned = |ifindex| {
-            let link = links::find(&links, ifindex);
+            let link = netlink::find(&links, ifindex);
             config.pin && link.is_some_and(|link| patterns.matches(&link.name, link.loopback))
         };
         let pins = remove_pins(is_pinned);
-        let settings = bpf::firewall::Settings {
+        let settings = bpf::xdp::Settings {
             sample_rate: agent.bpf.sample_rate.max(MIN_SAMPLE_RATE),
             ring_bytes: RING_BYTES,
             max_rules: (MAX_RULES + guard::MAX_RULES) as u32,

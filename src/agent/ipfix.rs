@@ -20,7 +20,7 @@ use crate::ipfix::flows::Layout;
 use crate::ipfix::options::Interface;
 use crate::ipfix::tally::{Tallies, Tally};
 use crate::ipfix::worker::{self, Settings, Sources, Target};
-use crate::links::{Gateways, Link, LinkSocket, stack};
+use crate::netlink::{Gateways, Link, LinkSocket, stack};
 use crate::sys::clock::Clock;
 use crate::types::flow::FlowKey;
 

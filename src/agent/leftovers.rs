@@ -6,7 +6,7 @@ use rustix::thread::CapabilitySet;
 
 use super::{Error, privilege};
 use crate::bpf::clsact::{self, Leftovers};
-use crate::links::{Link, LinkSocket};
+use crate::netlink::{Link, LinkSocket};
 use crate::types::flow::Direction;
 
 /// To ask the kernel for a program by its number, and so for its name, is an administrator's right.

@@ -8,11 +8,11 @@ use crossbeam_channel::{Receiver, bounded};
 
 use super::settings::is_forced;
 use super::{Error, Running, leftovers};
+use crate::attach::attacher::{Plan, Watcher};
+use crate::attach::thread::{Follower, Handle, Order, Start};
 use crate::bpf::load::Loaded;
 use crate::config::Agent;
-use crate::links::follow::{Follower, Handle, Order, Start};
-use crate::links::watcher::{Plan, Watcher};
-use crate::links::{Link, LinkEvents, LinkSocket};
+use crate::netlink::{Link, LinkEvents, LinkSocket};
 use crate::sys::error_counters::Errors;
 use crate::types::hook::HookKind;
 use crate::types::interface_pattern::Patterns;

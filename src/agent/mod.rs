@@ -26,6 +26,7 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use crate::attach::thread::Progress;
 use crate::bpf::counters::Counters;
 use crate::bpf::load::Loaded;
 use crate::bpf::ring::RingReader;
@@ -41,7 +42,6 @@ use crate::flow::worker::{self, Request};
 use crate::http::Server;
 use crate::interfaces::Interfaces;
 use crate::ipfix::tally::Tallies;
-use crate::links::follow::Progress;
 use crate::metrics::collect::{BmpReader, LinkReader, Scrape};
 use crate::page::Page;
 use crate::page::routes::Routes;

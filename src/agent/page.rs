@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::{Error, Running, View};
 use crate::config::Agent;
-use crate::links::{Link, LinkSocket};
 use crate::metrics::collect::LinkReader;
+use crate::netlink::{Link, LinkSocket};
 use crate::page::{self, Page};
 
 impl Running {

@@ -15,12 +15,12 @@ use super::firewall::FirewallThread;
 use super::ipfix::{Export, Exporter};
 use super::links::LinksThread;
 use super::{Running, settings};
+use crate::attach::thread::Order;
 use crate::bpf::load::ConfigMap;
 use crate::config::{self, Config, Machine};
 use crate::enrich::mmdb::Databases;
 use crate::enrich::rib::RibHandle;
 use crate::flow::worker::{self, Change, Request};
-use crate::links::follow::Order;
 use crate::sys::logging;
 
 /// How long thread flow may take to see a change.

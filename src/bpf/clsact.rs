@@ -12,7 +12,7 @@ use libbpf_rs::{TC_EGRESS, TC_INGRESS, TcAttachPoint, TcHook, TcHookBuilder};
 
 use super::load::Loaded;
 use super::owner::{self, Program};
-use crate::links::qdisc::{self, Kind};
+use crate::netlink::qdisc::{self, Kind};
 use crate::types::flow::Direction;
 use crate::types::hook::Position;
 

@@ -15,7 +15,7 @@ use crate::flow::query::{Question, Scan};
 use crate::flow::snapshot::Snapshot;
 use crate::flow::worker::{self, NoAnswer, Request as Ask};
 use crate::http::respond;
-use crate::links::stack;
+use crate::netlink::stack;
 use crate::sys::clock::Clock;
 
 /// Thread flow answers between two batches; one that does not in this time is stuck.

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use super::{Sources, api, rfc3339, rfc3339_seconds};
 use crate::firewall::handle::Handle;
-use crate::links::{DeviceCounters, Link, stack};
 use crate::metrics::{self, Input};
+use crate::netlink::{DeviceCounters, Link, stack};
 use crate::sys::error_counters::Subsystem;
 use crate::types::counters::{Count, HookCounters};
 use crate::types::flow::Family;

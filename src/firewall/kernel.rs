@@ -6,9 +6,9 @@ use std::io;
 use libbpf_rs::MapHandle;
 
 use super::pins::Pins;
-pub use crate::bpf::firewall::{Counts, Mode, Tally};
-use crate::bpf::firewall::{Firewall, Settings};
 use crate::bpf::load::LoadError;
+pub use crate::bpf::xdp::{Counts, Mode, Tally};
+use crate::bpf::xdp::{Firewall, Settings};
 use crate::types::hook::FrameStart;
 use crate::types::rule::{Compilable, RuleId};
 

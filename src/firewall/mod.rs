@@ -12,7 +12,7 @@
 //! - [`blackhole`]: the prefixes that BGP wants dropped,
 //! - [`worker`]: THREAD firewall, which owns all of that; [`handle`]: how others ask it.
 //!
-//! The kernel side is `crate::bpf::firewall`; the thread knows it as [`kernel::Kernel`].
+//! The kernel side is `crate::bpf::xdp`; the thread knows it as [`kernel::Kernel`].
 
 pub mod blackhole;
 pub mod book;

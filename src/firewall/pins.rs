@@ -6,13 +6,12 @@
 //! that runs.
 
 use std::collections::HashSet;
-use std::fs;
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
-use crate::bpf::firewall::Pin;
-use crate::bpf::firewall::hook::{Pinned, pinned_at};
+use crate::bpf::xdp::Pin;
+use crate::bpf::xdp::hook::{Pinned, pinned_at};
 
 /// The kernel's file system of BPF objects.
 const FOLDER: &str = "/sys/fs/bpf";

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::kernel::{Kernel, Mode};
 use crate::bpf::attach::has_gone;
-use crate::links::{Event, Link, LinkLayer};
+use crate::netlink::{Event, Link, LinkLayer};
 use crate::types::hook::FrameStart;
 use crate::types::interface_pattern::{Pattern, Patterns};
 

@@ -26,7 +26,7 @@ use super::kernel::{Counts, Kernel};
 use super::ledger::Ledger;
 use super::ports::Ports;
 use crate::flow::outlet::Outlet;
-use crate::links::{self, AddressEvents, Heard, Link, LinkEvents, LinkSocket};
+use crate::netlink::{self, AddressEvents, Heard, Link, LinkEvents, LinkSocket};
 use crate::sys::error_counters::{Errors, Subsystem};
 use crate::sys::threads::Heartbeat;
 use crate::types::flow::FlowRecord;
@@ -383,7 +383,7 @@ impl Worker {
     /// Own addresses, peers and blackholes; whether something is not what it was.
     fn look_around(&mut self, now: Instant) -> bool {
         if std::mem::take(&mut self.stale_addresses) {
-            match links::addresses() {
+            match netlink::addresses() {
                 Ok(own) => self.trusted.own = own.into_iter().take(guard::MAX_OWN).collect(),
                 Err(error) => {
                     self.stale_addresses = true;

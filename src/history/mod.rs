@@ -24,7 +24,7 @@ use self::entry::{Entries, Key, Kind, Scope};
 use self::names::Names;
 use self::set::Set;
 use crate::flow::snapshot::SeriesRow;
-use crate::links::Link;
+use crate::netlink::Link;
 use crate::types::counters::{Count, HookCounters};
 use crate::types::flow::{Direction, Family};
 

@@ -20,8 +20,8 @@ use crate::flow::snapshot::Snapshot;
 use crate::flow::worker::{self, Request};
 use crate::interfaces::{Books, Interfaces};
 use crate::ipfix::tally::Tallies;
-use crate::links::{self, Link, LinkSocket};
 use crate::metrics;
+use crate::netlink::{self, Link, LinkSocket};
 use crate::sys::error_counters::{Errors, Subsystem};
 use crate::sys::logging;
 use crate::sys::process::ProcessReader;
@@ -169,13 +169,13 @@ impl Scrape {
                 let shown = watched.shown(direction, kernel);
                 watched.hooked[direction as usize].then_some(shown)
             });
-            let Some(link) = links::find(links, watched.ifindex) else {
+            let Some(link) = netlink::find(links, watched.ifindex) else {
                 continue;
             };
             interfaces.push(Interface {
                 name: &watched.name,
                 link,
-                master: links::master_of(link, links),
+                master: netlink::master_of(link, links),
                 attach: watched.attach,
                 ingress,
                 egress,
@@ -184,11 +184,11 @@ impl Scrape {
             });
         }
         let unwatched = books.unwatched.iter().filter_map(|refused| {
-            let link = links::find(links, refused.ifindex)?;
+            let link = netlink::find(links, refused.ifindex)?;
             Some(Interface {
                 name: &refused.name,
                 link,
-                master: links::master_of(link, links),
+                master: netlink::master_of(link, links),
                 attach: "none",
                 ingress: None,
                 egress: None,

@@ -6,7 +6,7 @@ use std::io;
 use super::declarations::{self, Metric};
 use super::text_format::TextWriter;
 use super::{Input, Interface};
-use crate::links::DeviceCounters;
+use crate::netlink::DeviceCounters;
 use crate::types::counters::{Count, HookCounters};
 use crate::types::flow::{Direction, Family};
 

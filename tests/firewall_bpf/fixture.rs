@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use libbpf_rs::ProgramInput;
-use rfm::bpf::firewall::{Counts, Firewall, Mode, Settings};
+use rfm::bpf::xdp::{Counts, Firewall, Mode, Settings};
 use rfm::types::hook::FrameStart;
 use rfm::types::prefix::Prefix;
 use rfm::types::rule::{Action, Compilable, Match, Per, RuleId};

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use rfm::bpf::firewall::Mode;
+use rfm::bpf::xdp::Mode;
 use rfm::types::flow::{Direction, Family};
 use rfm::types::hook::{FrameStart, HookKind, Position};
 

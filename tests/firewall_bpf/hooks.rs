@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use rfm::bpf::firewall::{AttachError, Firewall, Mode, Pin, Settings};
+use rfm::bpf::xdp::{AttachError, Firewall, Mode, Pin, Settings};
 use rfm::types::hook::FrameStart;
 
 use crate::common::lab::{Lab, can_run};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use libbpf_rs::query::MapInfoIter;
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
-use rfm::bpf::firewall::{CompileError, ReplaceError};
+use rfm::bpf::xdp::{CompileError, ReplaceError};
 use rfm::types::prefix::Prefix;
 use rfm::types::rule::{Compilable, RuleId};
 

@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use libbpf_rs::{Xdp, XdpFlags};
-use rfm::bpf::firewall::{Firewall, Mode, Settings};
+use rfm::bpf::xdp::{Firewall, Mode, Settings};
 use rfm::types::hook::FrameStart;
 use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
 
-use rfm::bpf::firewall::Mode;
+use rfm::bpf::xdp::Mode;
 use rfm::types::hook::FrameStart;
 
 use crate::fixture::Verdict::{Drop, Pass};

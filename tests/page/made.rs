@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! A made-up router whose day passes in a moment: the page's memory is fed as thread page feeds it.
 
-use rfm::history::InterfaceReading;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rfm::flow::snapshot::SeriesRow;
 use rfm::history::Reading;
 use rfm::http::Limits;
-use rfm::links::Link;
+use rfm::netlink::Link;
 use rfm::page::Page;
 use rfm::page::routes::Routes;
 use rfm::types::counters::{Count, FamilyCounters, HookCounters};
 use serde_json::{Value, json};
 
 use crate::common::http::{Running, start};
+use rfm::history::InterfaceReading;
 
 /// What a browser must show as it is.
 pub const HOSTILE_INTERFACE: &str = "<i>&\"'x";

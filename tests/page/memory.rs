@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The history is bounded, and true to what it was fed.
 
-use rfm::history::InterfaceReading;
 use std::sync::Arc;
 
 use rfm::flow::snapshot::SeriesRow;
 use rfm::history::entry::{MAX_CURVES, MAX_ENTRIES};
 use rfm::history::{History, MAX_INTERFACES, Reading};
-use rfm::links::Link;
+use rfm::netlink::Link;
 use rfm::page::view::{Query, render};
 use rfm::types::counters::{Count, HookCounters};
 use serde_json::Value;
+
+use rfm::history::InterfaceReading;
 
 /// What a history of everything holds at most, in bytes: curves, lines, names, and 3,000 label sets.
 const LIMIT: usize = 6_000_000;

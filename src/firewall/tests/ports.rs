@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Fake;
 use crate::firewall::ports::Ports;
-use crate::links::{Event, Link};
+use crate::netlink::{Event, Link};
 use crate::types::hook::FrameStart;
 use crate::types::interface_pattern::{Pattern, Patterns};
 

@@ -13,7 +13,7 @@ use super::{Fake, rules};
 use crate::firewall::guard::Caller;
 use crate::firewall::handle::{Asker, Edit, Handle, Refusal, Settings};
 use crate::firewall::worker::{Blackholes, Start, Worker};
-use crate::links::LinkEvents;
+use crate::netlink::LinkEvents;
 use crate::sys::error_counters::{Errors, Subsystem};
 use crate::sys::threads::Threads;
 use crate::types::interface_pattern::Patterns;

@@ -2,10 +2,9 @@
 //! Whether the kernel has IPsec policies or states: then packets that it decrypts pass the ingress hook of their
 //! interface twice.
 
-use std::fs;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
+use std::{fs, io};
 
 use netlink_packet_core::{NLM_F_REQUEST, NLMSG_ERROR, NetlinkBuffer};
 use netlink_sys::protocols::NETLINK_XFRM;
@@ -146,7 +145,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::links::dump::tests::message;
+    use crate::netlink::dump::tests::message;
 
     #[test]
     fn the_counts_of_the_main_policies_are_added_up() {

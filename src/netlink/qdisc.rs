@@ -158,7 +158,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::links::dump::tests::message;
+    use crate::netlink::dump::tests::message;
 
     fn qdisc(attributes: &[(u16, &[u8])]) -> Vec<u8> {
         let mut payload = vec![0; TCMSG];

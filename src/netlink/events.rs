@@ -151,8 +151,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::links::dump::tests::message;
-    use crate::links::message::tests::payload;
+    use crate::netlink::dump::tests::message;
+    use crate::netlink::message::tests::payload;
 
     fn decoded(datagram: &[u8]) -> (Vec<Event>, usize, bool) {
         let (mut events, mut garbled) = (Vec::new(), 0);

@@ -4,22 +4,19 @@
 mod addresses;
 mod dump;
 mod events;
-pub mod follow;
 mod gateway;
-mod ipsec;
+pub(crate) mod ipsec;
 mod layer;
 mod message;
-mod pending;
 pub mod qdisc;
 mod speed;
 pub mod stack;
-pub mod watcher;
 
-pub use addresses::{AddressEvents, addresses};
-pub use dump::LinkSocket;
-pub use events::{Event, Heard, LinkEvents};
-pub use gateway::Gateways;
-pub use layer::LinkLayer;
+pub use crate::netlink::addresses::{AddressEvents, addresses};
+pub use crate::netlink::dump::LinkSocket;
+pub use crate::netlink::events::{Event, Heard, LinkEvents};
+pub use crate::netlink::gateway::Gateways;
+pub use crate::netlink::layer::LinkLayer;
 
 /// The device's own counters (`IFLA_STATS64`), to compare ours with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,7 +77,10 @@ pub fn vrf<'a>(links: &'a [Link], link: &'a Link) -> Option<&'a Link> {
 }
 
 /// As [`vrf`], wherever the links are kept.
-fn vrf_among<'a>(find: impl Fn(u32) -> Option<&'a Link>, link: &'a Link) -> Option<&'a Link> {
+pub(crate) fn vrf_among<'a>(
+    find: impl Fn(u32) -> Option<&'a Link>,
+    link: &'a Link,
+) -> Option<&'a Link> {
     // the kernel stacks no more devices than this (MAX_NEST_DEV of linux/netdevice.h)
     const DEEPEST: usize = 8;
     let master = |link: &&'a Link| find(link.master?);

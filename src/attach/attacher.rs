@@ -7,11 +7,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Link, LinkLayer};
 use crate::bpf::attach::{self, Hook};
 use crate::bpf::counters::Counters;
 use crate::bpf::load::{Ingress, Loaded};
 use crate::interfaces::{Hooks, Interfaces, NO_EGRESS};
+use crate::netlink::{Link, LinkLayer};
 use crate::sys::error_counters::{Errors, Subsystem};
 use crate::sys::threads::Heartbeat;
 use crate::types::flow::Direction;

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
-use super::{Event, Link};
+use crate::netlink::{Event, Link};
 
 /// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +77,7 @@ impl Pending {
         if !std::mem::take(&mut self.membership_changed) {
             return None;
         }
-        let vrf = |link| super::vrf_among(|ifindex| self.links.get(&ifindex), link);
+        let vrf = |link| crate::netlink::vrf_among(|ifindex| self.links.get(&ifindex), link);
         let links = self.links.values();
         let vrfs = links.map(|link| (link.ifindex, vrf(link).map(|vrf| vrf.name.as_str())));
         Some(vrfs.collect())

@@ -280,7 +280,7 @@ pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::links::message::tests::payload;
+    use crate::netlink::message::tests::payload;
 
     const SEQUENCE: u32 = 5;
     const EVENT: u32 = 0;

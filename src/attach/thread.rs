@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::ipsec::Ipsec;
-use super::pending::{Pending, Work};
-use super::watcher::{Outcome, Watcher};
-use super::{Event, Heard, Link, LinkEvents, LinkLayer, LinkSocket};
+use super::attacher::{Outcome, Watcher};
+use super::work_queue::{Pending, Work};
 use crate::bpf::load::Loaded;
 use crate::interfaces::Interfaces;
+use crate::netlink::ipsec::Ipsec;
+use crate::netlink::{Event, Heard, Link, LinkEvents, LinkLayer, LinkSocket};
 use crate::sys::error_counters::{Errors, Subsystem};
 use crate::sys::threads::Heartbeat;
 use crate::types::flow::Direction;
@@ -260,7 +260,7 @@ impl Follower {
             return false;
         };
         for ifindex in self.watcher.watched() {
-            if super::find(&links, ifindex).is_none() || !self.watcher.is_intact(ifindex) {
+            if crate::netlink::find(&links, ifindex).is_none() || !self.watcher.is_intact(ifindex) {
                 self.watcher.unwatch(ifindex);
             }
         }
