@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use argh::{ArgsInfo, CommandInfoWithArgs, FromArgs};
 
 use crate::config::DEFAULT_PATH;
-pub use firewall::{FirewallCommand, RuleWords};
+pub use firewall::FirewallCommand;
 
 /// Counts packets, flows and their networks on the interfaces of this router, and serves the values
 /// to Prometheus. Without a command it runs until SIGINT or SIGTERM; with a command it queries the

@@ -38,7 +38,7 @@
 //! - a field of exported flows: `ipfix/flows.rs`;
 //! - a figure on the page: `page/view.rs` and `page.js`; of the agent itself, `health.js`;
 //! - a label of the flow series: `flow/labels.rs`;
-//! - a part of a firewall rule: `types/rule.rs`, `firewall/words.rs`, `bpf/xdp/`;
+//! - a part of a firewall rule: `types/rule/parts.rs`, `Rule::to_match`, `bpf/xdp/`;
 //! - a config key: its struct and reader in `config/`, and `config/rfm.toml`;
 //! - a source that knows addresses: a file in `enrich/` and a line in its `mod.rs`;
 //! - a path of the control socket: `control/routes.rs`;

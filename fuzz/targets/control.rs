@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Requests on the control socket: query strings, and rules as JSON.
 
-use rfm::control::{api, firewall, params};
-use rfm::firewall::words::Known;
+use rfm::control::{api, params};
+use rfm::types::rule::PatternCache;
 
 pub fn run(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else {
@@ -13,9 +13,9 @@ pub fn run(input: &[u8]) {
     let _ = params::top(Some(query));
     let _ = params::protocol(query);
     if let Ok(rule) = serde_json::from_str::<api::FirewallRule>(body) {
-        let mut known = Known::default();
-        if let Ok(read) = firewall::read(&rule, &mut known) {
-            let again = firewall::read(&firewall::written(&read), &mut known);
+        let mut patterns = PatternCache::default();
+        if let Ok(read) = rule.args().rule(&mut patterns) {
+            let again = api::FirewallRule::from(&read).args().rule(&mut patterns);
             assert_eq!(again.as_ref(), Ok(&read), "a rule is read back");
         }
     }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! `rfm firewall` and what stands behind it.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use argh::{ArgsInfo, FromArgs};
 
-use crate::firewall::words::{OPTIONS, Words};
+use crate::types::rule::{RuleArgs, rule_parts};
 
 /// Shows and changes the rules of the firewall.
 #[derive(ArgsInfo, FromArgs)]
@@ -35,57 +36,43 @@ enum Action {
     Load(Load),
 }
 
-command! {
-    /// Adds a rule, before those of the configuration, and prints its number.
-    #[argh(
-        subcommand,
-        name = "add",
-        note = "A packet matches the rule if it matches all options that are given.
+macro_rules! add_command {
+    ($($name:ident: $field:ty = $kind:ty, $role:ident {
+        expected: $expected:literal,
+        json: $json:ident,
+        argument: $argument:tt,
+        help: $help:tt,
+        example: $example:literal,
+    })*) => {
+        command! {
+            /// Adds a rule, before those of the configuration, and prints its number.
+            #[argh(
+                subcommand,
+                name = "add",
+                note = "A packet matches the rule if it matches all options that are given.
 A rule that exists already keeps its number, and its time to live starts again."
-    )]
-    Add {
-        /// source address or prefix
-        #[argh(option, arg_name = "prefix")]
-        src: Option<String>,
+            )]
+            Add {
+                $(
+                    #[doc = $help]
+                    #[argh(option, arg_name = $argument)]
+                    $name: Option<String>,
+                )*
 
-        /// destination address or prefix
-        #[argh(option, arg_name = "prefix")]
-        dst: Option<String>,
+                /// apply even if the rule matches every packet or stops the SSH connection of the caller
+                #[argh(switch)]
+                force: bool,
+            }
+        }
 
-        /// protocol: tcp, udp, icmp, icmpv6, sctp, gre, esp, or a number
-        #[argh(option, arg_name = "protocol")]
-        proto: Option<String>,
-
-        /// destination port or range of ports: 80, 6000-6063
-        #[argh(option, arg_name = "ports")]
-        dport: Option<String>,
-
-        /// interface, or a pattern of interfaces
-        #[argh(option, arg_name = "name")]
-        interface: Option<String>,
-
-        /// action: drop, pass, count (then the next rule is evaluated) or limit (default: drop)
-        #[argh(option, arg_name = "action")]
-        action: Option<String>,
-
-        /// packets per second that limit passes
-        #[argh(option, arg_name = "pps")]
-        rate: Option<String>,
-
-        /// scope of the rate: rule, or source, which is an IPv4 address or the /64 of an IPv6 address
-        /// (default: rule)
-        #[argh(option, arg_name = "scope")]
-        per: Option<String>,
-
-        /// time after which the rule expires: 10m
-        #[argh(option, arg_name = "time")]
-        ttl: Option<String>,
-
-        /// apply even if the rule matches every packet or stops the SSH connection of the caller
-        #[argh(switch)]
-        force: bool,
-    }
+        impl Add {
+            fn rule(&mut self) -> RuleArgs<'static> {
+                RuleArgs::new([$(self.$name.take().map(Cow::Owned)),*])
+            }
+        }
+    };
 }
+rule_parts!(add_command);
 
 command! {
     /// Removes runtime rules.
@@ -152,7 +139,7 @@ If a line is no rule, the error names it, and nothing changes."
 #[derive(Debug, PartialEq, Eq)]
 pub enum FirewallCommand {
     Add {
-        rule: RuleWords,
+        rule: RuleArgs<'static>,
         force: bool,
     },
     Del {
@@ -171,38 +158,15 @@ pub enum FirewallCommand {
     },
 }
 
-/// A rule as typed, by the order of [`crate::firewall::words::OPTIONS`].
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct RuleWords(pub [Option<String>; OPTIONS.len()]);
-
-impl RuleWords {
-    pub fn words(&self) -> Words<'_> {
-        Words(self.0.each_ref().map(|word| word.as_deref()))
-    }
-}
-
 /// Command, JSON, socket and configuration.
 type Parts = (FirewallCommand, bool, Option<PathBuf>, Option<PathBuf>);
 
 impl Firewall {
     pub fn split(self) -> Parts {
         match self.action {
-            Action::Add(c) => {
-                let words = [
-                    c.src,
-                    c.dst,
-                    c.proto,
-                    c.dport,
-                    c.interface,
-                    c.action,
-                    c.rate,
-                    c.per,
-                    c.ttl,
-                ];
-                let command = FirewallCommand::Add {
-                    rule: RuleWords(words),
-                    force: c.force,
-                };
+            Action::Add(mut c) => {
+                let (rule, force) = (c.rule(), c.force);
+                let command = FirewallCommand::Add { rule, force };
                 (command, c.json, c.socket, c.config)
             }
             Action::Del(c) => {

@@ -5,11 +5,11 @@ use std::path::Path;
 
 use super::change::to_json;
 use super::{Agent, Failure, read, show};
-use crate::args::{FirewallCommand, RuleWords};
+use crate::args::FirewallCommand;
 use crate::control::api;
-use crate::control::firewall::{MAX_RULES, written};
+use crate::control::firewall::MAX_RULES;
 use crate::firewall::file;
-use crate::firewall::words::Known;
+use crate::types::rule::{FirewallRule, PatternCache, RuleArgs};
 
 pub fn run(agent: &Agent, command: FirewallCommand) -> Result<String, Failure> {
     match command {
@@ -33,11 +33,11 @@ fn ssh_connection() -> Option<String> {
         .filter(|c| !c.is_empty())
 }
 
-fn add(agent: &Agent, words: &RuleWords, force: bool) -> Result<String, Failure> {
-    let rule = words.words().rule(&mut Known::default());
+fn add(agent: &Agent, args: &RuleArgs<'_>, force: bool) -> Result<String, Failure> {
+    let rule = args.rule(&mut PatternCache::default());
     let rule = rule.map_err(|mistake| Failure::Usage(format!("--{mistake}")))?;
     let request = api::FirewallAdd {
-        rules: vec![written(&rule)],
+        rules: vec![(&rule).into()],
         replace: false,
         force,
         ssh_connection: ssh_connection(),
@@ -52,7 +52,7 @@ fn add(agent: &Agent, words: &RuleWords, force: bool) -> Result<String, Failure>
 fn load(agent: &Agent, file: &Path, replace: bool, force: bool) -> Result<String, Failure> {
     let rules = file::load(file).map_err(Failure::Usage)?;
     let request = api::FirewallAdd {
-        rules: rules.iter().map(written).collect(),
+        rules: rules.iter().map(FirewallRule::from).collect(),
         replace,
         force,
         ssh_connection: ssh_connection(),

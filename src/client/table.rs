@@ -10,14 +10,17 @@ pub enum Align {
 }
 
 pub struct Table {
-    columns: Vec<(&'static str, Align)>,
+    columns: Vec<(String, Align)>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    pub fn new(columns: &[(&'static str, Align)]) -> Self {
+    pub fn new<T: ToString>(columns: &[(T, Align)]) -> Self {
+        let columns = columns.iter();
         Self {
-            columns: columns.to_vec(),
+            columns: columns
+                .map(|(name, align)| (name.to_string(), *align))
+                .collect(),
             rows: Vec::new(),
         }
     }
@@ -32,7 +35,7 @@ impl Table {
     pub fn render(&self) -> String {
         let used = |column: &usize| self.rows.iter().any(|row| !row[*column].is_empty());
         let columns: Vec<usize> = (0..self.columns.len()).filter(used).collect();
-        let heading = self.columns.iter().map(|(name, _)| (*name).to_owned());
+        let heading = self.columns.iter().map(|(name, _)| name.clone());
         let heading: Vec<String> = heading.collect();
         let lines = || std::iter::once(&heading).chain(&self.rows);
         let width_of = |&column: &usize| lines().map(|row| width(&row[column])).max();

@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::enrich::rib::SHORTEST_NETWORK;
+pub use crate::types::rule::FirewallRule;
 
 /// Where all paths begin.
 pub const VERSION: &str = "/v1";
@@ -488,33 +489,6 @@ pub struct FirewallListed {
     /// Of those, what a limit dropped.
     pub dropped_packets: u64,
     pub dropped_bytes: u64,
-}
-
-/// A rule in the words of the command line; what is not set matches everything.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FirewallRule {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub src: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub dst: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub proto: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub dport: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub interface: Option<String>,
-    /// "drop", "pass", "count" or "limit"; not set is "drop".
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub action: Option<String>,
-    /// Packets per second, of "limit".
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rate: Option<u32>,
-    /// Whom the rate is for: "rule" or "source"; not set is "rule".
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub per: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ttl_seconds: Option<u64>,
 }
 
 /// POST /v1/firewall/add, request.

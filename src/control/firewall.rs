@@ -14,12 +14,10 @@ use super::routes::{Refusal, Reply, Routes, json};
 use super::{api, rfc3339, rfc3339_ns};
 use crate::firewall::Caller;
 use crate::firewall::handle::{self, Asker, Edit, Handle, Listed};
-use crate::firewall::words::{Known, Words};
 use crate::http::Peer;
 use crate::sys::clock::Clock;
 use crate::types::flow::FlowRecord;
-use crate::types::named::Named;
-use crate::types::rule::{Rule, RuleId};
+use crate::types::rule::{PatternCache, RuleId};
 
 /// Of the body of [`api::FIREWALL_ADD`]: some 160 for each of as many rules as there may be.
 const MAX_BODY: usize = 16 << 20;
@@ -123,9 +121,10 @@ impl Routes {
 
     pub(super) fn add_to_firewall(&self, request: &Request<Bytes>) -> Reply {
         let wanted: api::FirewallAdd = body(request, "{\"rules\": [{\"src\": \"192.0.2.0/24\"}]}")?;
-        let mut known = Known::default();
+        let mut patterns = PatternCache::default();
         let rules = wanted.rules.iter().enumerate().map(|(n, rule)| {
-            read(rule, &mut known).map_err(|why| Refusal::bad_request(format!("rules[{n}]: {why}")))
+            let read = rule.args().rule(&mut patterns);
+            read.map_err(|why| Refusal::bad_request(format!("rules[{n}]: {why}")))
         });
         let rules = rules.collect::<Result<Vec<_>, _>>()?;
         let edit = Edit::Add {
@@ -181,42 +180,6 @@ fn refused(refusal: handle::Refusal) -> Refusal {
     }
 }
 
-/// The rule that was asked for, or what is wrong with it.
-pub fn read(rule: &api::FirewallRule, known: &mut Known) -> Result<Rule, String> {
-    let rate = rule.rate.map(|rate| rate.to_string());
-    let ttl = rule.ttl_seconds.map(|seconds| format!("{seconds}s"));
-    let words = Words([
-        rule.src.as_deref(),
-        rule.dst.as_deref(),
-        rule.proto.as_deref(),
-        rule.dport.as_deref(),
-        rule.interface.as_deref(),
-        rule.action.as_deref(),
-        rate.as_deref(),
-        rule.per.as_deref(),
-        ttl.as_deref(),
-    ]);
-    words.rule(known)
-}
-
-/// As [`api`] spells it.
-pub fn written(rule: &Rule) -> api::FirewallRule {
-    fn text(value: &Option<impl ToString>) -> Option<String> {
-        value.as_ref().map(ToString::to_string)
-    }
-    api::FirewallRule {
-        src: text(&rule.src),
-        dst: text(&rule.dst),
-        proto: text(&rule.proto),
-        dport: text(&rule.dport),
-        interface: text(&rule.interface),
-        action: Some(rule.action.name().to_owned()),
-        rate: rule.rate,
-        per: (!rule.per.is_rule()).then(|| rule.per.name().to_owned()),
-        ttl_seconds: rule.ttl.map(|ttl| ttl.as_secs().max(1)),
-    }
-}
-
 fn dropped_flow(flow: &FlowRecord, interface: String, clock: &Clock) -> api::FirewallFlow {
     let (key, rate) = (&flow.key, u64::from(flow.sample_rate));
     api::FirewallFlow {
@@ -240,7 +203,7 @@ fn listed(listed: &Listed, now: SystemTime) -> api::FirewallListed {
     api::FirewallListed {
         id: listed.id.0,
         origin: listed.origin.name().to_owned(),
-        rule: written(&listed.rule),
+        rule: (&listed.rule).into(),
         sport: listed.sport.map(|ports| ports.to_string()),
         expires: listed.left.map(|left| rfc3339(now + left)),
         packets: counts.packets,
@@ -259,17 +222,20 @@ mod tests {
     fn what_is_written_is_read_back() {
         let line = "--src 192.0.2.0/24 --proto tcp --dport 80-90 --interface eth.* --action limit \
                     --rate 7 --per source --ttl 90s";
-        let mut known = Known::default();
-        let rule = words::parse(line, []).unwrap().0.rule(&mut known).unwrap();
-        let api = written(&rule);
+        let mut patterns = PatternCache::default();
+        let args = words::parse(line, []).unwrap().0;
+        let rule = args.rule(&mut patterns).unwrap();
+        let api = api::FirewallRule::from(&rule);
         assert_eq!(api.ttl_seconds, Some(90));
-        assert_eq!(read(&api, &mut known), Ok(rule));
+        assert_eq!(api.args().rule(&mut patterns), Ok(rule));
         let wrong = api::FirewallRule {
             rate: Some(0),
             ..api
         };
         assert!(
-            read(&wrong, &mut known)
+            wrong
+                .args()
+                .rule(&mut patterns)
                 .unwrap_err()
                 .starts_with("rate: expected")
         );

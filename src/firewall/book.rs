@@ -6,11 +6,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::words::MAX_PATTERNS;
 use crate::types::interface_pattern::Pattern;
 use crate::types::prefix::Prefix;
 use crate::types::rule::{
-    Action, Compilable, Match, Origin, Per, PortRange, Protocol, Rule, RuleId,
+    Action, Compilable, MAX_PATTERNS, Match, Origin, Per, PortRange, Rule, RuleId, RuleKey,
 };
 
 /// Rules of all origins but the allow list, which has bounds of its own.
@@ -87,31 +86,6 @@ impl fmt::Display for Refused {
     }
 }
 
-/// What makes two rules the same, whatever their times to live.
-type Key<'a> = (
-    Option<Prefix>,
-    Option<Prefix>,
-    Option<Protocol>,
-    Option<PortRange>,
-    Option<&'a str>,
-    Action,
-    Option<u32>,
-    Per,
-);
-
-fn key(rule: &Rule) -> Key<'_> {
-    (
-        rule.src,
-        rule.dst,
-        rule.proto,
-        rule.dport,
-        rule.interface.as_ref().map(Pattern::as_str),
-        rule.action,
-        rule.rate,
-        rule.per,
-    )
-}
-
 /// One rule of any origin, to be shown.
 pub struct Shown<'a> {
     pub id: RuleId,
@@ -166,14 +140,14 @@ impl Book {
 
     /// Those of the configuration. One that was there keeps its number, and what is left of its time.
     pub fn set_config(&mut self, rules: &[Rule], now: Instant) -> Result<(), Refused> {
-        let mut before: HashMap<Key<'_>, Vec<&Entry>> = HashMap::new();
+        let mut before: HashMap<RuleKey<'_>, Vec<&Entry>> = HashMap::new();
         let old = self.config.clone();
         for entry in old.iter().rev() {
-            before.entry(key(&entry.rule)).or_default().push(entry);
+            before.entry(entry.rule.key()).or_default().push(entry);
         }
         let mut entries = Vec::with_capacity(rules.len());
         for rule in rules {
-            let known = before.get_mut(&key(rule)).and_then(Vec::pop);
+            let known = before.get_mut(&rule.key()).and_then(Vec::pop);
             entries.push(match known {
                 Some(entry) if entry.rule.ttl == rule.ttl => entry.clone(),
                 known => Entry {
@@ -241,20 +215,21 @@ impl Book {
     /// time begins anew.
     pub fn add(&mut self, rules: Vec<Rule>, now: Instant) -> Result<Vec<RuleId>, Refused> {
         let there = self.runtime.clone();
-        let mut places: HashMap<Key<'_>, usize> = HashMap::with_capacity(there.len() + rules.len());
-        places.extend(there.iter().enumerate().map(|(at, e)| (key(&e.rule), at)));
+        let mut places: HashMap<RuleKey<'_>, usize> =
+            HashMap::with_capacity(there.len() + rules.len());
+        places.extend(there.iter().enumerate().map(|(at, e)| (e.rule.key(), at)));
         let mut entries = Vec::clone(&there);
         let mut ids = Vec::with_capacity(rules.len());
         for rule in &rules {
             let expires = rule.ttl.map(|ttl| now + ttl);
-            if let Some(&at) = places.get(&key(rule)) {
+            if let Some(&at) = places.get(&rule.key()) {
                 entries[at].rule.ttl = rule.ttl;
                 entries[at].expires = expires;
                 ids.push(entries[at].id);
                 continue;
             }
             let id = self.number();
-            places.insert(key(rule), entries.len());
+            places.insert(rule.key(), entries.len());
             entries.push(Entry {
                 id,
                 rule: rule.clone(),
@@ -385,15 +360,7 @@ impl Book {
                         let known = resolved.entry(pattern.as_str());
                         known.or_insert_with(|| resolve(pattern)).clone()
                     });
-                    let what = Match {
-                        src: rule.src,
-                        dst: rule.dst,
-                        proto: rule.proto,
-                        sport: None,
-                        dport: rule.dport,
-                        interfaces,
-                    };
-                    (what, rule.action, rule.rate, rule.per)
+                    (rule.to_match(interfaces), rule.action, rule.rate, rule.per)
                 }
                 ShownRule::Allow(what) => (what.clone(), Action::Pass, None, Per::Rule),
                 ShownRule::Blackhole(prefix, action) => {

@@ -9,8 +9,8 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-use super::words::{self, Known, Words};
-use crate::types::rule::Rule;
+use super::words;
+use crate::types::rule::{PatternCache, Rule, RuleArgs};
 
 /// Bytes; some 160 for each of as many rules as there may be.
 pub const MAX_SIZE: u64 = 16 << 20;
@@ -67,14 +67,14 @@ pub(super) fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
 type Mistakes = Vec<(usize, String)>;
 
 fn parse(text: &str) -> Result<Vec<Rule>, Mistakes> {
-    let mut known = Known::default();
+    let mut patterns = PatternCache::default();
     let (mut rules, mut mistakes) = (Vec::new(), Vec::new());
     for (n, line) in text.lines().enumerate() {
         let line = line.split('#').next().unwrap_or_default().trim();
         if line.is_empty() {
             continue;
         }
-        match rule(line, &mut known) {
+        match rule(line, &mut patterns) {
             Ok(rule) => rules.push(rule),
             Err(mistake) => mistakes.push((n + 1, mistake)),
         }
@@ -85,13 +85,15 @@ fn parse(text: &str) -> Result<Vec<Rule>, Mistakes> {
     }
 }
 
-fn rule(line: &str, known: &mut Known) -> Result<Rule, String> {
+fn rule(line: &str, patterns: &mut PatternCache) -> Result<Rule, String> {
     if line.starts_with("--") || line.contains(char::is_whitespace) {
-        return words::parse(line, [])?.0.rule(known);
+        return words::parse(line, [])?.0.rule(patterns);
     }
-    let mut alone = Words::default();
-    alone.0[0] = Some(line);
-    alone.rule(known)
+    let mut args = RuleArgs::default();
+    if let Some(src) = args.get_mut("src") {
+        *src = Some(line.into());
+    }
+    args.rule(patterns)
 }
 
 #[cfg(test)]
@@ -103,7 +105,7 @@ mod tests {
     fn words_and_bare_prefixes_are_rules() {
         let text = "# a list\n192.0.2.0/24\n\n--dst 2001:db8::/32 --action count # why\n ::1 \n";
         let rules = parse(text).unwrap();
-        let shown: Vec<_> = rules.iter().map(|r| words::Shown(r).to_string()).collect();
+        let shown: Vec<_> = rules.iter().map(Rule::to_string).collect();
         assert_eq!(
             shown,
             [

@@ -12,10 +12,9 @@ use std::time::{Duration, Instant, SystemTime};
 use humantime_serde::re::humantime::{format_rfc3339_seconds, parse_rfc3339};
 
 use super::book::Entry;
-use super::words::{self, Known, Shown};
-use super::{book, file};
+use super::{book, file, words};
 use crate::sys::clock;
-use crate::types::rule::RuleId;
+use crate::types::rule::{MAX_TTL, PatternCache, RuleId};
 
 const HEAD: &str = "# Rules of rfm made at run time: written by the agent, read at its start.\n";
 
@@ -84,7 +83,7 @@ fn text(entries: &[Entry], now: Now) -> String {
     let mut text = HEAD.to_owned();
     for Entry { id, rule, expires } in entries {
         // to write to a string does not fail
-        let _ = write!(text, "--id {} {}", id.0, Shown(rule));
+        let _ = write!(text, "--id {} {}", id.0, rule);
         if let Some(expires) = expires {
             let left = expires.saturating_duration_since(now.instant);
             let until = format_rfc3339_seconds(clock::printable(now.wall + left));
@@ -106,7 +105,7 @@ pub fn load(path: &Path, now: Now) -> Result<(Vec<Entry>, Vec<String>), String> 
 }
 
 fn parse(bytes: &[u8], now: Now) -> (Vec<Entry>, Vec<String>) {
-    let mut known = Known::default();
+    let mut patterns = PatternCache::default();
     let (mut entries, mut mistakes) = (Vec::new(), Vec::new());
     let mut ids = std::collections::HashSet::new();
     let lines = bytes.split(|byte| *byte == b'\n').enumerate();
@@ -115,7 +114,7 @@ fn parse(bytes: &[u8], now: Now) -> (Vec<Entry>, Vec<String>) {
             mistakes.push(format!("line {}: expected UTF-8", n + 1));
             continue;
         };
-        match entry(line, now, &mut known) {
+        match entry(line, now, &mut patterns) {
             Ok(Some(entry)) if !ids.insert(entry.id) => {
                 mistakes.push(format!("line {}: rule {} once more", n + 1, entry.id.0));
             }
@@ -135,19 +134,19 @@ fn parse(bytes: &[u8], now: Now) -> (Vec<Entry>, Vec<String>) {
 }
 
 /// `None` where it has ended.
-fn entry(line: &str, now: Now, known: &mut Known) -> Result<Option<Entry>, String> {
-    let (words, [id, until]) = words::parse(line, ["id", "until"])?;
+fn entry(line: &str, now: Now, patterns: &mut PatternCache) -> Result<Option<Entry>, String> {
+    let (args, [id, until]) = words::parse(line, ["id", "until"])?;
     let id = id.and_then(|id| id.parse().ok()).filter(|id| *id > 0);
     let id = RuleId(id.ok_or("expected --id and a number")?);
-    let mut rule = words.rule(known)?;
+    let mut rule = args.rule(patterns)?;
     let mut expires = None;
     if let Some(until) = until {
-        let until = parse_rfc3339(until).map_err(|error| format!("until: {error}"))?;
+        let until = parse_rfc3339(&until).map_err(|error| format!("until: {error}"))?;
         let Ok(left) = until.duration_since(now.wall) else {
             return Ok(None);
         };
         // a clock that was far off must not make a rule that never ends
-        let left = left.clamp(Duration::from_secs(1), crate::config::MAX_DURATION);
+        let left = left.clamp(Duration::from_secs(1), MAX_TTL);
         rule.ttl = Some(left);
         expires = Some(now.instant + left);
     }

@@ -1,47 +1,32 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! A firewall rule: as an operator writes it, and as the kernel side takes it.
 
+mod kinds;
+mod parts;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::Serialize;
-
-use super::interface_pattern::Pattern;
 use super::named::{Named, serialize_as_text, serialize_by_name};
 use super::prefix::Prefix;
+use kinds::Proposed;
+pub use kinds::{MAX_PATTERNS, PartError, PartForm, PatternCache};
+pub(crate) use parts::rule_parts;
+pub use parts::{FirewallRule, PARTS, PartRole, Rule, RuleArgs, RuleKey, RulePart};
 
 pub const DEFAULT_ACTION: Action = Action::Drop;
 
 /// Packets per second of a limit.
 pub const MAX_RATE: u32 = 1_000_000_000;
 
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Rule {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub src: Option<Prefix>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub dst: Option<Prefix>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub proto: Option<Protocol>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub dport: Option<PortRange>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub interface: Option<Pattern>,
-    pub action: Action,
-    /// Packets per second of [`Action::Limit`].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rate: Option<u32>,
-    /// Whose packets it counts together.
-    #[serde(skip_serializing_if = "Per::is_rule")]
-    pub per: Per,
-    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
-    pub ttl: Option<Duration>,
-}
+/// Longest time to live: later arithmetic with clocks cannot overflow.
+pub const MAX_TTL: Duration = Duration::from_secs(365 * 24 * 3600);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Action {
+    #[default]
     Drop,
     Pass,
     Count,
@@ -152,12 +137,17 @@ const PROTOCOLS: &[(&str, u8)] = &[
     ("sctp", 132),
 ];
 
-impl Protocol {
-    /// Names that stand for a number.
-    pub fn names() -> impl Iterator<Item = &'static str> {
-        PROTOCOLS.iter().map(|(name, _)| *name)
-    }
+impl Proposed for Prefix {}
 
+impl Proposed for PortRange {}
+
+impl Proposed for Protocol {
+    fn proposals() -> Vec<&'static str> {
+        PROTOCOLS.iter().map(|(name, _)| *name).collect()
+    }
+}
+
+impl Protocol {
     /// Whether its packets carry ports.
     pub fn has_ports(self) -> bool {
         matches!(self.0, 6 | 17 | 33 | 132 | 136)
@@ -288,6 +278,34 @@ pub struct Match {
     pub dport: Option<PortRange>,
     /// `None` = all.
     pub interfaces: Option<Vec<u32>>,
+}
+
+impl Rule {
+    /// Returns the conditions of the rule; `interfaces` are those that the pattern matches now.
+    pub fn to_match(&self, interfaces: Option<Vec<u32>>) -> Match {
+        Match {
+            src: self.src,
+            dst: self.dst,
+            proto: self.proto,
+            sport: None,
+            dport: self.dport,
+            interfaces,
+        }
+    }
+}
+
+impl Match {
+    /// The rule that an operator would write for this, as far as a rule has the parts.
+    pub fn to_rule(&self, action: Action) -> Rule {
+        Rule {
+            src: self.src,
+            dst: self.dst,
+            proto: self.proto,
+            dport: self.dport,
+            action,
+            ..Rule::default()
+        }
+    }
 }
 
 /// One of a list in the order of priority: the first match wins, but [`Action::Count`] counts and goes

@@ -4,55 +4,68 @@
 use crate::client::table::{Align, Table};
 use crate::client::units;
 use crate::control::api;
+use crate::types::rule::PartRole;
 
 pub fn firewall_rules(list: &api::FirewallRules) -> String {
     if list.rules.is_empty() {
         return "no rules\n".into();
     }
-    let mut table = Table::new(&[
-        ("ID", Align::Right),
-        ("FROM", Align::Left),
-        ("ACTION", Align::Left),
-        ("RATE", Align::Right),
-        ("SRC", Align::Left),
-        ("DST", Align::Left),
-        ("PROTO", Align::Left),
-        ("SPORT", Align::Left),
-        ("DPORT", Align::Left),
-        ("INTERFACE", Align::Left),
-        ("EXPIRES", Align::Left),
-        ("PACKETS", Align::Right),
-        ("BYTES", Align::Right),
-        ("DROPPED", Align::Right),
-    ]);
+    let columns = |names: &[&str], align| {
+        let column = |name: &&str| (name.to_string(), align);
+        names.iter().map(column).collect::<Vec<_>>()
+    };
+    let mut headings = columns(&["ID"], Align::Right);
+    headings.extend(columns(&["FROM", "ACTION"], Align::Left));
+    headings.extend(columns(&["RATE"], Align::Right));
+    headings.extend(
+        conditions(&api::FirewallRule::default(), None).map(|(name, _)| (name, Align::Left)),
+    );
+    headings.extend(columns(&["EXPIRES"], Align::Left));
+    headings.extend(columns(&["PACKETS", "BYTES", "DROPPED"], Align::Right));
+    let mut table = Table::new(&headings);
     for listed in &list.rules {
         let rule = &listed.rule;
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
-        let is_limit = rule.rate.is_some();
         let per = rule.per.as_ref();
-        let per = per.map_or_else(String::new, |whom| format!(" a {whom}"));
-        table.row([
+        let per = per.map_or_else(String::new, |scope| format!(" a {scope}"));
+        let rate = rule.rate.map(|rate| format!("{rate}/s{per}"));
+        let dropped = rule.rate.map(|_| listed.dropped_packets.to_string());
+        let mut row = vec![
             listed.id.to_string(),
             listed.origin.clone(),
             text(&rule.action),
-            rule.rate
-                .map_or_else(String::new, |rate| format!("{rate}/s{per}")),
-            text(&rule.src),
-            text(&rule.dst),
-            text(&rule.proto),
-            text(&listed.sport),
-            text(&rule.dport),
-            text(&rule.interface),
+            text(&rate),
+        ];
+        row.extend(conditions(rule, listed.sport.as_deref()).map(|(_, value)| value));
+        row.extend([
             text(&listed.expires),
             listed.packets.to_string(),
             units::bytes(listed.bytes),
-            match is_limit {
-                true => listed.dropped_packets.to_string(),
-                false => String::new(),
-            },
+            text(&dropped),
         ]);
+        table.row(row);
     }
     table.render()
+}
+
+/// Headings and values of the columns for what a packet must be. Only rules of the allow list have a source port.
+fn conditions(
+    rule: &api::FirewallRule,
+    sport: Option<&str>,
+) -> impl Iterator<Item = (String, String)> {
+    let mut columns = Vec::new();
+    for (part, value) in rule.args().iter() {
+        if part.name == "dport" {
+            columns.push(("SPORT".to_owned(), sport.unwrap_or_default().to_owned()));
+        }
+        if part.role == PartRole::Match {
+            columns.push((
+                part.name.to_ascii_uppercase(),
+                value.unwrap_or_default().to_owned(),
+            ));
+        }
+    }
+    columns.into_iter()
 }
 
 pub fn firewall(firewall: &api::Firewall) -> String {

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::{rule, rules};
 use crate::firewall::book::{Book, Entry, MAX_RULES, Refused};
-use crate::firewall::words::MAX_PATTERNS;
 use crate::types::prefix::Prefix;
+use crate::types::rule::MAX_PATTERNS;
 use crate::types::rule::{Action, Match, Origin, Rule, RuleId};
 
 const SECOND: Duration = Duration::from_secs(1);

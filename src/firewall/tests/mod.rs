@@ -14,13 +14,13 @@ use std::time::Duration;
 use libbpf_rs::MapHandle;
 
 use super::kernel::{Counts, Kernel, Mode, Tally};
-use super::words::{self, Known};
+use super::words;
 use crate::types::hook::FrameStart;
-use crate::types::rule::{Compilable, Rule, RuleId};
+use crate::types::rule::{Compilable, PatternCache, Rule, RuleId};
 
 fn rule(line: &str) -> Rule {
     let words = words::parse(line, []).unwrap().0;
-    words.rule(&mut Known::default()).unwrap()
+    words.rule(&mut PatternCache::default()).unwrap()
 }
 
 fn rules(lines: &[&str]) -> Vec<Rule> {

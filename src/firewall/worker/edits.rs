@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use super::super::book::{self, ShownRule};
 use super::super::handle::{Asker, Edit, Edited, Refusal, Settings};
-use super::super::words::Shown;
 use super::Worker;
 use crate::types::rule::{Action, Rule, RuleId};
 
@@ -61,7 +60,7 @@ impl Worker {
     fn would_stop(&self, id: RuleId, asker: Asker) -> String {
         let rule = self.book.iter().find(|shown| shown.id == id);
         let rule = match rule.map(|shown| shown.rule) {
-            Some(ShownRule::Entry(entry)) => Shown(&entry.rule).to_string(),
+            Some(ShownRule::Entry(entry)) => entry.rule.to_string(),
             _ => format!("rule {}", id.0),
         };
         let client = asker.caller.map(|caller| caller.client.to_string());
@@ -105,10 +104,7 @@ fn refuse_everything(rules: &[Rule]) -> Result<(), Refusal> {
         None => Ok(()),
         Some(rule) => Err(Refusal {
             needs_force: true,
-            why: format!(
-                "\"{}\" is for every packet: nothing was changed",
-                Shown(rule)
-            ),
+            why: format!("\"{rule}\" is for every packet: nothing was changed"),
         }),
     }
 }

@@ -7,8 +7,7 @@ use std::time::Instant;
 use super::super::book::{Entry, ShownRule};
 use super::super::handle::{Listed, Listing, Report, Request};
 use super::Worker;
-use crate::types::prefix::Prefix;
-use crate::types::rule::{Action, Origin, Per, Rule};
+use crate::types::rule::{Action, Origin, Rule};
 
 impl Worker {
     pub(super) fn tell(&self, request: Request, now: Instant) {
@@ -35,15 +34,16 @@ impl Worker {
         let rules = self.book.iter().skip(from).take(limit).map(|shown| {
             let (rule, sport, expires) = match shown.rule {
                 ShownRule::Entry(Entry { rule, expires, .. }) => (rule.clone(), None, *expires),
-                ShownRule::Allow(what) => {
+                ShownRule::Allow(what) => (what.to_rule(Action::Pass), what.sport, None),
+                ShownRule::Blackhole(dst, action) => {
+                    let dst = Some(dst);
                     let rule = Rule {
-                        proto: what.proto,
-                        dport: what.dport,
-                        ..plain(what.src, what.dst, Action::Pass)
+                        dst,
+                        action,
+                        ..Rule::default()
                     };
-                    (rule, what.sport, None)
+                    (rule, None, None)
                 }
-                ShownRule::Blackhole(dst, action) => (plain(None, Some(dst), action), None, None),
             };
             Listed {
                 id: shown.id,
@@ -61,19 +61,5 @@ impl Worker {
                 .map(|&origin| self.book.count(origin))
                 .sum(),
         }
-    }
-}
-
-fn plain(src: Option<Prefix>, dst: Option<Prefix>, action: Action) -> Rule {
-    Rule {
-        src,
-        dst,
-        proto: None,
-        dport: None,
-        interface: None,
-        action,
-        rate: None,
-        per: Per::Rule,
-        ttl: None,
     }
 }

@@ -5,7 +5,7 @@ use rfm::control::params::PROTOCOLS;
 use rfm::flow::query::{Field, Sort};
 use rfm::types::flow::Direction;
 use rfm::types::named::Named;
-use rfm::types::rule::{Action, Per, Protocol};
+use rfm::types::rule::PARTS;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Values {
@@ -22,14 +22,16 @@ pub enum Values {
 
 /// Returns what fits an argument of a command ("firewall add"): the `arg_name` of an option, or a positional argument.
 pub fn values(command: &str, argument: &str) -> Values {
+    if command == "firewall add"
+        && let Some(words) = words_of_part(argument)
+    {
+        return Values::Words(words);
+    }
     match (command, argument) {
         (_, "file" | "path") => Values::Files,
         (_, "name" | "device") => Values::Interfaces,
         (_, "direction") => Values::Words(names(&Direction::ALL)),
-        ("firewall add", "protocol") => Values::Words(texts(Protocol::names())),
         (_, "protocol") => Values::Words(texts(PROTOCOLS.iter().map(|(name, _)| *name))),
-        (_, "action") => Values::Words(names(Action::ALL)),
-        (_, "scope") => Values::Words(names(Per::ALL)),
         ("top", "order") => Values::Words(texts(Sort::OF_SUMS.iter().map(|sort| sort.name()))),
         (_, "order") => Values::Words(texts(Sort::ALL.iter().map(|sort| sort.name()))),
         (_, "fields") => Values::List(texts(Field::all().map(Field::name))),
@@ -37,6 +39,13 @@ pub fn values(command: &str, argument: &str) -> Values {
         ("set", "value") => Values::After(vec![("log_level".into(), levels())]),
         _ => Values::Free,
     }
+}
+
+/// The words of a part of a firewall rule, if it has some.
+fn words_of_part(argument: &str) -> Option<Vec<String>> {
+    let mut parts = PARTS.iter().filter(|part| part.argument == argument);
+    let words = parts.next()?.words();
+    (!words.is_empty()).then(|| texts(words.into_iter()))
 }
 
 fn names<T: Named>(all: &[T]) -> Vec<String> {
