@@ -48,10 +48,10 @@ impl Ledger for Nobody {
         set
     }
     fn count(&mut self, _: SetId, record: &FlowRecord) {
-        black_box(record.bytes);
+        black_box(record.frame_bytes);
     }
     fn complete(&mut self, _: SetId, part: &CompletedFlow) {
-        black_box(part.record.bytes);
+        black_box(part.record.frame_bytes);
     }
     fn close(&mut self, _: SetId) {}
 }
@@ -111,8 +111,8 @@ fn record(n: u64) -> FlowRecord {
             family: Family::Ipv6,
         },
         packets: 3,
-        bytes: 1800,
-        octets: 1758,
+        frame_bytes: 1800,
+        ip_bytes: 1758,
         first: 1,
         last: 2,
         sample_rate: 1,
@@ -220,7 +220,7 @@ fn run_map(flows: u64) -> Figures {
         for record in batch {
             let entry = map.entry(record.key).or_insert(*record);
             entry.packets += record.packets;
-            entry.bytes += record.bytes;
+            entry.frame_bytes += record.frame_bytes;
             entry.last = record.last;
         }
     });

@@ -37,8 +37,8 @@ fn record(n: u8, packets: u64, sample_rate: u32) -> FlowRecord {
     FlowRecord {
         key: key(n),
         packets,
-        bytes: packets * 100,
-        octets: packets * 86,
+        frame_bytes: packets * 100,
+        ip_bytes: packets * 86,
         first: 10,
         last: 20,
         sample_rate,
@@ -446,8 +446,8 @@ fn what_is_told_of_the_first_packet_is_told_of_the_earliest() {
     table.update(&earlier, 0, &mut log);
     let expected = FlowRecord {
         packets: 3,
-        bytes: 300,
-        octets: 258,
+        frame_bytes: 300,
+        ip_bytes: 258,
         first: 50,
         last: 200,
         tos: 2,

@@ -27,8 +27,8 @@ fn estimates_of_gso_packets_are_as_near() {
     estimate(250, 78, |port| cases::numbered_gso(port, 40));
 }
 
-/// Sends each of 1,000 flows `times` packets, whose segments have so many IP octets.
-fn estimate(times: u32, octets: u64, case: fn(u16) -> Case) {
+/// Sends each of 1,000 flows `times` packets, whose segments have this number of IP bytes.
+fn estimate(times: u32, ip_bytes: u64, case: fn(u16) -> Case) {
     if !can_run(&["ip", "sysctl"]) {
         return;
     }
@@ -50,8 +50,12 @@ fn estimate(times: u32, octets: u64, case: fn(u16) -> Case) {
             }
             for record in kernel.records() {
                 assert_eq!(u64::from(record.sample_rate), RATE);
-                assert_eq!(record.bytes, record.packets * (octets + 14), "{record:?}");
-                assert_eq!(record.flow.octets, record.packets * octets, "{record:?}");
+                assert_eq!(record.bytes, record.packets * (ip_bytes + 14), "{record:?}");
+                assert_eq!(
+                    record.flow.ip_bytes,
+                    record.packets * ip_bytes,
+                    "{record:?}"
+                );
                 *estimates.entry(record.flow.src_port).or_default() += record.packets * RATE;
             }
         }

@@ -191,7 +191,7 @@ fn dropped_flow(flow: &FlowRecord, interface: String, clock: &Clock) -> api::Fir
         dst_port: key.dst_port,
         vlan: key.vlan_outer,
         packets: flow.packets.saturating_mul(rate),
-        bytes: flow.bytes.saturating_mul(rate),
+        bytes: flow.frame_bytes.saturating_mul(rate),
         sampled_packets: flow.packets,
         sample_rate: flow.sample_rate,
         last: rfc3339_ns(clock.wall(flow.last)),

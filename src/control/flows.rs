@@ -29,7 +29,7 @@ pub fn flow(row: &FlowRow, interfaces: &Interfaces, clock: &Clock) -> api::Flow 
         inner_vlan: key.vlan_inner,
         bytes: sum.bytes,
         packets: sum.packets,
-        sampled_bytes: record.bytes,
+        sampled_bytes: record.frame_bytes,
         sampled_packets: record.packets,
         sample_rate: record.sample_rate,
         bytes_per_second: sum.bytes_per_second,

@@ -44,8 +44,8 @@ impl Drops {
     fn add(&mut self, record: FlowRecord) {
         if let Some(flow) = self.flows.get_mut(&record.key) {
             flow.packets = flow.packets.wrapping_add(record.packets);
-            flow.bytes = flow.bytes.wrapping_add(record.bytes);
-            flow.octets = flow.octets.wrapping_add(record.octets);
+            flow.frame_bytes = flow.frame_bytes.wrapping_add(record.frame_bytes);
+            flow.ip_bytes = flow.ip_bytes.wrapping_add(record.ip_bytes);
             flow.first = flow.first.min(record.first);
             flow.last = flow.last.max(record.last);
             flow.tcp_flags |= record.tcp_flags;
@@ -76,7 +76,7 @@ impl Drops {
             }
             outlet.flush();
         }
-        flows.sort_unstable_by_key(|flow| std::cmp::Reverse((flow.packets, flow.bytes)));
+        flows.sort_unstable_by_key(|flow| std::cmp::Reverse((flow.packets, flow.frame_bytes)));
         flows.truncate(MAX_TOLD);
         Some(flows)
     }
@@ -103,8 +103,8 @@ mod tests {
                 family: Family::Ipv6,
             },
             packets,
-            bytes: 100 * packets,
-            octets: 86 * packets,
+            frame_bytes: 100 * packets,
+            ip_bytes: 86 * packets,
             first: 1000,
             last: 1000 + packets,
             sample_rate: 100,
@@ -128,7 +128,7 @@ mod tests {
         let told = drops.turn(start + INTERVAL, Some(&mut outlet)).unwrap();
         let shown: Vec<_> = told
             .iter()
-            .map(|f| (f.key.src_port, f.packets, f.bytes))
+            .map(|f| (f.key.src_port, f.packets, f.frame_bytes))
             .collect();
         assert_eq!(shown, [(2, 5, 500), (1, 3, 300)]);
         let parts = inlet.parts.try_recv().unwrap();

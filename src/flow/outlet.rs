@@ -38,7 +38,7 @@ impl Load {
     pub fn add(&mut self, part: &CompletedFlow) {
         self.parts += 1;
         self.packets = self.packets.wrapping_add(part.record.packets);
-        self.octets = self.octets.wrapping_add(part.record.octets);
+        self.octets = self.octets.wrapping_add(part.record.ip_bytes);
     }
 }
 

@@ -54,9 +54,9 @@ impl From<&FlowRecord> for Tally {
     fn from(record: &FlowRecord) -> Self {
         let rate = u64::from(record.sample_rate);
         Self {
-            bytes: record.bytes.wrapping_mul(rate),
+            bytes: record.frame_bytes.wrapping_mul(rate),
             packets: record.packets.wrapping_mul(rate),
-            sampled_bytes: record.bytes,
+            sampled_bytes: record.frame_bytes,
             sampled_packets: record.packets,
         }
     }

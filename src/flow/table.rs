@@ -460,7 +460,7 @@ impl Limits {
 }
 
 fn clear(part: &mut FlowRecord) {
-    (part.packets, part.bytes, part.octets) = (0, 0, 0);
+    (part.packets, part.frame_bytes, part.ip_bytes) = (0, 0, 0);
 }
 
 /// Adds a record to the part of its flow. Records of two CPUs may arrive out of order; what is told
@@ -475,8 +475,8 @@ fn merge(part: &mut FlowRecord, record: &FlowRecord) {
     }
     part.last = part.last.max(record.last);
     part.packets = part.packets.wrapping_add(record.packets);
-    part.bytes = part.bytes.wrapping_add(record.bytes);
-    part.octets = part.octets.wrapping_add(record.octets);
+    part.frame_bytes = part.frame_bytes.wrapping_add(record.frame_bytes);
+    part.ip_bytes = part.ip_bytes.wrapping_add(record.ip_bytes);
     part.tcp_flags |= record.tcp_flags;
 }
 
@@ -539,8 +539,8 @@ mod tests {
                 family: Family::Ipv4,
             },
             packets: 1,
-            bytes: 60,
-            octets: 46,
+            frame_bytes: 60,
+            ip_bytes: 46,
             first: 0,
             last: 0,
             sample_rate: 1,

@@ -217,7 +217,7 @@ impl<N: Names, K: Knowledge> Worker<N, K> {
         self.books.learn(now);
         for record in batch.drain(..) {
             self.accounted_packets = self.accounted_packets.wrapping_add(record.packets);
-            self.accounted_bytes = self.accounted_bytes.wrapping_add(record.bytes);
+            self.accounted_bytes = self.accounted_bytes.wrapping_add(record.frame_bytes);
             self.table.update(&record, now, &mut self.books);
         }
         self.books.knowledge.rest();

@@ -131,8 +131,8 @@ fn blank(family: Family) -> CompletedFlow {
                 family,
             },
             packets: 0,
-            bytes: 0,
-            octets: 0,
+            frame_bytes: 0,
+            ip_bytes: 0,
             first: 0,
             last: 0,
             sample_rate: 1,
@@ -168,9 +168,9 @@ fn write(pen: &mut impl Pen, shape: Shape, layout: Layout, part: &CompletedFlow,
     }
     pen.u8(e::TCP_CONTROL_BITS, record.tcp_flags);
     pen.u8(e::IP_CLASS_OF_SERVICE, record.tos);
-    pen.u64(e::OCTET_DELTA_COUNT, record.octets);
+    pen.u64(e::OCTET_DELTA_COUNT, record.ip_bytes);
     pen.u64(e::PACKET_DELTA_COUNT, record.packets);
-    pen.u64(e::LAYER2_OCTET_DELTA_COUNT, record.bytes);
+    pen.u64(e::LAYER2_OCTET_DELTA_COUNT, record.frame_bytes);
     pen.u64(e::FLOW_START_MILLISECONDS, record.first / NANOS_PER_MILLI);
     pen.u64(e::FLOW_END_MILLISECONDS, record.last / NANOS_PER_MILLI);
     write_interfaces(pen, record);

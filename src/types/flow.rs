@@ -96,16 +96,16 @@ fn address(bytes: &[u8; 16], family: Family) -> IpAddr {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowRecord {
     pub key: FlowKey,
-    /// Packets on the wire (segments of super-packets).
+    /// Packets on the wire (segments of GSO packets).
     pub packets: u64,
     /// L2 frames without FCS, bytes.
-    pub bytes: u64,
+    pub frame_bytes: u64,
     /// IP headers and payloads, bytes (RFC 7012 octetDeltaCount).
-    pub octets: u64,
+    pub ip_bytes: u64,
     /// CLOCK_BOOTTIME of the first and last packet, nanoseconds; [`crate::sys::clock::Clock`] converts it.
     pub first: u64,
     pub last: u64,
-    /// The 1-in-N under which the packets were taken; at least 1.
+    /// The 1-in-N of the samples; at least 1.
     pub sample_rate: u32,
     /// Where a packet seen at egress came from; 0 if it was made here.
     pub ingress_ifindex: u32,

@@ -162,7 +162,7 @@ fn ipv4(frame: &[u8], packet: &[u8], vlans: &[u16], reader: Reader) -> Frame {
     let mut flow = flow(frame, vlans, address(12).into(), address(16).into());
     flow.protocol = packet[9];
     flow.tos = packet[1];
-    flow.octets = length as u64;
+    flow.ip_bytes = length as u64;
     let payload = packet[..length].get(header..).unwrap_or(&[]);
     let has_ports = !is_later && transport(payload, &mut flow);
     Frame::Ip(Packet {
@@ -189,7 +189,7 @@ fn ipv6(frame: &[u8], packet: &[u8], vlans: &[u16]) -> Frame {
     };
     let mut flow = flow(frame, vlans, address(8), address(24));
     flow.tos = (half(packet, 0).unwrap_or(0) >> 4) as u8;
-    flow.octets = length as u64;
+    flow.ip_bytes = length as u64;
     let (protocol, payload) = extensions(packet[6], &packet[40..length]);
     flow.protocol = protocol;
     let has_ports = payload.is_some_and(|payload| transport(payload, &mut flow));
@@ -258,7 +258,7 @@ fn flow(frame: &[u8], vlans: &[u16], src: IpAddr, dst: IpAddr) -> Flow {
         dst_port: 0,
         vlan_outer: vlans[0],
         vlan_inner: vlans[1],
-        octets: 0,
+        ip_bytes: 0,
         tos: 0,
         tcp_flags: 0,
         src_mac: mac(6),

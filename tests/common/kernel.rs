@@ -129,7 +129,7 @@ impl Record {
     fn add(&mut self, later: &Self) {
         self.packets += later.packets;
         self.bytes += later.bytes;
-        self.flow.octets += later.flow.octets;
+        self.flow.ip_bytes += later.flow.ip_bytes;
         self.flow.tcp_flags |= later.flow.tcp_flags;
     }
 }
@@ -404,7 +404,7 @@ pub fn seen(record: &FlowRecord) -> Record {
         direction: key.direction,
         family: key.family,
         packets: record.packets,
-        bytes: record.bytes,
+        bytes: record.frame_bytes,
         sample_rate: record.sample_rate,
         from: record.ingress_ifindex,
         flow: Flow {
@@ -415,7 +415,7 @@ pub fn seen(record: &FlowRecord) -> Record {
             dst_port: key.dst_port,
             vlan_outer: key.vlan_outer,
             vlan_inner: key.vlan_inner,
-            octets: record.octets,
+            ip_bytes: record.ip_bytes,
             tos: record.tos,
             tcp_flags: record.tcp_flags,
             src_mac: record.src_mac,

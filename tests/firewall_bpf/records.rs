@@ -71,8 +71,8 @@ fn each_dropped_packet_is_a_record_at_a_rate_of_one() {
         (LOOPBACK, LOOPBACK)
     );
     assert_eq!(first.key.direction, Direction::Ingress);
-    assert_eq!((first.packets, first.bytes), (1, udp.len() as u64));
-    assert_eq!((first.octets, first.tos), (58, 0x20));
+    assert_eq!((first.packets, first.frame_bytes), (1, udp.len() as u64));
+    assert_eq!((first.ip_bytes, first.tos), (58, 0x20));
     assert_eq!(first.src_mac, [2, 0, 0, 0, 0, 1]);
     assert_eq!(first.dst_mac, [2, 0, 0, 0, 0, 2]);
     assert_eq!(first.sample_rate, 1);

@@ -255,8 +255,8 @@ pub fn part(port: u16) -> CompletedFlow {
         record: FlowRecord {
             key,
             packets: 3,
-            bytes: 180,
-            octets: 138,
+            frame_bytes: 180,
+            ip_bytes: 138,
             first: 1_000_123_456_789,
             last: 1_001_000_000_000,
             sample_rate: 1,

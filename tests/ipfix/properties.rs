@@ -73,8 +73,8 @@ fn any_part() -> impl Strategy<Value = CompletedFlow> {
                     record: FlowRecord {
                         key,
                         packets,
-                        bytes,
-                        octets,
+                        frame_bytes: bytes,
+                        ip_bytes: octets,
                         first,
                         last,
                         sample_rate: rate,
@@ -117,9 +117,9 @@ fn expected(part: &CompletedFlow) -> BTreeMap<u16, Vec<u8>> {
         (11, k.dst_port.to_be_bytes().into()),
         (6, vec![r.tcp_flags]),
         (5, vec![r.tos]),
-        (1, r.octets.to_be_bytes().into()),
+        (1, r.ip_bytes.to_be_bytes().into()),
         (2, r.packets.to_be_bytes().into()),
-        (352, r.bytes.to_be_bytes().into()),
+        (352, r.frame_bytes.to_be_bytes().into()),
         (
             152,
             (r.first.saturating_add_signed(OFFSET) / 1_000_000)

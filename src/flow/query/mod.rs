@@ -131,7 +131,7 @@ impl Sum {
     /// What the part in progress of one flow carries; `now_ns` is CLOCK_BOOTTIME.
     fn of(record: &FlowRecord, now_ns: u64) -> Self {
         let rate = u64::from(record.sample_rate);
-        let bytes = record.bytes.wrapping_mul(rate);
+        let bytes = record.frame_bytes.wrapping_mul(rate);
         let packets = record.packets.wrapping_mul(rate);
         let under_way = now_ns.saturating_sub(record.last) < UNDER_WAY_NS;
         let end = if under_way { record.last } else { now_ns };

@@ -74,8 +74,8 @@ fn record(host: u8, dst_port: u16, bytes: u64) -> FlowRecord {
             family: Family::Ipv4,
         },
         packets: bytes / 100,
-        bytes,
-        octets: bytes,
+        frame_bytes: bytes,
+        ip_bytes: bytes,
         first: NOW_NS - 10 * SECOND_NS,
         last: NOW_NS,
         sample_rate: 10,
@@ -253,7 +253,7 @@ fn every_order_is_its_own() {
 #[test]
 fn groups_add_up_to_the_whole() {
     let mut records: Vec<_> = (0..60).map(|n| record(n % 3, n.into(), 100)).collect();
-    records[0].bytes = 5000;
+    records[0].frame_bytes = 5000;
     let table = table(&records);
     let fields = vec![
         Field::Label(Label::SrcAsn),

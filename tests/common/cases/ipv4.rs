@@ -9,7 +9,7 @@ pub fn cases() -> Vec<Case> {
 
 fn headers() -> Vec<Case> {
     let with_options = |bytes: usize| ether4().options(bytes).tcp(SYN);
-    let tcp = |octets: u64| Flow::v4(TCP, octets).ports().flags(SYN);
+    let tcp = |ip_bytes: u64| Flow::v4(TCP, ip_bytes).ports().flags(SYN);
     vec![
         Case::flow("ipv4/options 4", with_options(4), tcp(44)),
         Case::flow("ipv4/options 40", with_options(40), tcp(80)),

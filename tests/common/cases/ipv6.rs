@@ -7,8 +7,8 @@ pub fn cases() -> Vec<Case> {
     [headers(), extensions(), chains(), fragments(), garbled()].concat()
 }
 
-fn tcp(octets: u64) -> Flow {
-    Flow::v6(TCP, octets).ports().flags(SYN)
+fn tcp(ip_bytes: u64) -> Flow {
+    Flow::v6(TCP, ip_bytes).ports().flags(SYN)
 }
 
 fn headers() -> Vec<Case> {

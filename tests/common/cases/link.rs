@@ -8,12 +8,12 @@ pub fn cases() -> Vec<Case> {
     [not_ip(), vlan(), mpls(), pseudowires(), pppoe(), layer3()].concat()
 }
 
-/// UDP with 12 bytes of payload in IPv4: 40 octets.
+/// UDP with 12 bytes of payload in IPv4: 40 bytes.
 fn udp4(below: Frame) -> Frame {
     below.ipv4(SRC4, DST4).udp().payload(12)
 }
 
-/// The same in IPv6: 60 octets.
+/// The same in IPv6: 60 bytes.
 fn udp6(below: Frame) -> Frame {
     below.ipv6(SRC6, DST6).udp().payload(12)
 }

@@ -102,7 +102,7 @@ pub struct Flow {
     pub dst_port: u16,
     pub vlan_outer: u16,
     pub vlan_inner: u16,
-    pub octets: u64,
+    pub ip_bytes: u64,
     pub tos: u8,
     pub tcp_flags: u8,
     pub src_mac: Mac,
@@ -110,7 +110,7 @@ pub struct Flow {
 }
 
 impl Flow {
-    fn between(src: IpAddr, dst: IpAddr, protocol: u8, octets: u64) -> Self {
+    fn between(src: IpAddr, dst: IpAddr, protocol: u8, ip_bytes: u64) -> Self {
         Self {
             src,
             dst,
@@ -119,7 +119,7 @@ impl Flow {
             dst_port: 0,
             vlan_outer: 0,
             vlan_inner: 0,
-            octets,
+            ip_bytes,
             tos: 0,
             tcp_flags: 0,
             src_mac: SRC_MAC,
@@ -127,12 +127,12 @@ impl Flow {
         }
     }
 
-    fn v4(protocol: u8, octets: u64) -> Self {
-        Self::between(SRC4.into(), DST4.into(), protocol, octets)
+    fn v4(protocol: u8, ip_bytes: u64) -> Self {
+        Self::between(SRC4.into(), DST4.into(), protocol, ip_bytes)
     }
 
-    fn v6(protocol: u8, octets: u64) -> Self {
-        Self::between(SRC6.into(), DST6.into(), protocol, octets)
+    fn v6(protocol: u8, ip_bytes: u64) -> Self {
+        Self::between(SRC6.into(), DST6.into(), protocol, ip_bytes)
     }
 
     /// The builder's usual ports.

@@ -10,7 +10,7 @@ pub fn cases() -> Vec<Case> {
     let tagged = ethernet().vlan(DOT1AD, 100).vlan(DOT1Q, 10);
     let acknowledged = |flow: Flow| flow.ports().flags(ACK);
     vec![
-        // 3 segments of 500, 500, 300 with 54 bytes of headers each; octets without the 14
+        // 3 segments of 500, 500, 300 with 54 bytes of headers each; IP bytes without the 14
         Case::flow("gso/tcp", tcp4(), acknowledged(Flow::v4(TCP, 1_420))).segments(
             500,
             3,
