@@ -22,7 +22,7 @@ use common::{bpf, machine};
 use libbpf_rs::{
     MapCore, MapFlags, MapHandle, Object, ProgramInput, ProgramMut, RingBuffer, RingBufferBuilder,
 };
-use rfm::bpf::load::{Ingress, Loaded, Settings};
+use rfm::bpf::load::{IngressChecks, LoadedPrograms, MonitorSettings};
 use rfm::types::flow::Direction;
 use rfm::types::hook::FrameStart;
 
@@ -148,14 +148,14 @@ fn cases() -> Vec<Case> {
 
 /// The monitor's programs, loaded with the flow cache or without, and its ring.
 struct Monitor {
-    loaded: Loaded,
+    loaded: LoadedPrograms,
     ring: RingBuffer<'static>,
     records: Rc<Shared<u64>>,
 }
 
 impl Monitor {
     fn load(flow_cache: u32) -> Result<Self, Box<dyn Error>> {
-        let loaded = Loaded::load(&Settings {
+        let loaded = LoadedPrograms::load(&MonitorSettings {
             sample_rate: 1,
             wakeup_batch: 64,
             ring_bytes: 262_144,
@@ -164,7 +164,12 @@ impl Monitor {
             preemptible: false,
             read_kernel: true,
         })?;
-        loaded.assign_slot(LOOPBACK, SLOT, FrameStart::Ethernet, Ingress::default())?;
+        loaded.assign_slot(
+            LOOPBACK,
+            SLOT,
+            FrameStart::Ethernet,
+            IngressChecks::default(),
+        )?;
         let records = Rc::new(Shared::new(0));
         let count = records.clone();
         let ring = ring(loaded.ring()?, move || count.set(count.get() + 1))?;

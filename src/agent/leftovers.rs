@@ -5,7 +5,7 @@
 use rustix::thread::CapabilitySet;
 
 use super::{Error, privilege};
-use crate::bpf::clsact::{self, Leftovers};
+use crate::bpf::clsact::{self, StaleFilters};
 use crate::netlink::{Link, LinkSocket};
 use crate::types::flow::Direction;
 
@@ -36,7 +36,7 @@ pub(super) fn replace(links: &[Link]) {
 fn remove(links: &[Link]) {
     for link in links {
         for direction in Direction::ALL {
-            let Leftovers { removed, in_use } = clsact::detach_leftovers(link.ifindex, direction);
+            let StaleFilters { removed, in_use } = clsact::detach_stale(link.ifindex, direction);
             let (name, direction) = (&link.name, direction.name());
             if removed > 0 {
                 log::info!("{name}: removed {removed} filter at {direction}");

@@ -10,7 +10,7 @@ use super::settings::is_forced;
 use super::{Error, Running, leftovers};
 use crate::attach::attacher::{Plan, Watcher};
 use crate::attach::thread::{Follower, Handle, Order, Start};
-use crate::bpf::load::Loaded;
+use crate::bpf::load::LoadedPrograms;
 use crate::config::Agent;
 use crate::netlink::{Link, LinkEvents, LinkSocket};
 use crate::sys::error_counters::Errors;
@@ -59,12 +59,16 @@ pub(super) fn find(
 pub(super) struct LinksThread {
     pub handle: Handle,
     /// The programs come back when the thread ends.
-    programs: Receiver<Loaded>,
+    programs: Receiver<LoadedPrograms>,
 }
 
 impl LinksThread {
     /// Detaches everything and ends the thread. None if it had died.
-    pub fn end(self, running: &Running, waiting: &mut dyn FnMut(Duration)) -> Option<Loaded> {
+    pub fn end(
+        self,
+        running: &Running,
+        waiting: &mut dyn FnMut(Duration),
+    ) -> Option<LoadedPrograms> {
         self.handle.order(Order::End);
         running.threads.stop_with("links", waiting);
         self.programs.try_recv().ok()
@@ -76,7 +80,7 @@ impl Running {
     pub(super) fn start_links(
         &self,
         agent: &Agent,
-        loaded: Loaded,
+        loaded: LoadedPrograms,
         (events, links): (LinkEvents, Vec<Link>),
         on_tried: impl Fn() + Send + 'static,
     ) -> Result<LinksThread, Error> {

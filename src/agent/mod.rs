@@ -28,7 +28,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::attach::thread::Progress;
 use crate::bpf::counters::Counters;
-use crate::bpf::load::Loaded;
+use crate::bpf::load::LoadedPrograms;
 use crate::bpf::ring::RingReader;
 use crate::config::current::Live;
 use crate::config::{Agent, Config, Mmdb};
@@ -143,7 +143,7 @@ pub fn run(file: &Path, config: &Config, steps: Steps) -> Result<(), Error> {
     let firewall = running.start_firewall(firewall, agent, &rib, drops)?;
     steps.begin("loading the BPF programs");
     // serving waits neither for the verifier, some 20 ms a program, nor for the attaching, 13 ms a hook
-    let loaded = Loaded::load(&settings).map_err(Error::Load)?;
+    let loaded = LoadedPrograms::load(&settings).map_err(Error::Load)?;
     running.start_ring(&loaded, flow.batches, flow.spares)?;
     let programs = loaded.config().map_err(Error::Maps)?;
     let links = running.start_links(agent, loaded, (found.events, found.links), move || {
@@ -284,7 +284,7 @@ impl Running {
     /// Thread ring, which feeds thread flow; and the counters for whoever shows them.
     fn start_ring(
         &self,
-        loaded: &Loaded,
+        loaded: &LoadedPrograms,
         batches: Sender<Vec<FlowRecord>>,
         spares: Receiver<Vec<FlowRecord>>,
     ) -> Result<(), Error> {
@@ -296,7 +296,7 @@ impl Running {
             errors: self.errors.clone(),
             batches,
             spares,
-            word: loaded.reader().map_err(Error::Maps)?,
+            reader_map: loaded.reader().map_err(Error::Maps)?,
             flow_cache: loaded.flow_cache().map_err(Error::Maps)?,
         };
         self.spawn_raised("ring", threads::raise_to_real_time, move |heartbeat| {
@@ -399,7 +399,7 @@ impl Running {
     }
 }
 
-fn sweep_all(loaded: &Loaded) -> io::Result<()> {
+fn sweep_all(loaded: &LoadedPrograms) -> io::Result<()> {
     let Some(cache) = loaded.flow_cache()? else {
         return Ok(());
     };

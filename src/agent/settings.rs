@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::control::RESERVE;
 use crate::bpf::cache;
-use crate::bpf::load::{MAX_SLOTS, Settings};
+use crate::bpf::load::{MAX_SLOTS, MonitorSettings};
 use crate::config::{Agent, Bpf, Machine};
 use crate::flow::{rollup, table, worker};
 use crate::http;
@@ -21,7 +21,7 @@ const FORCE: &str = "RFM_FORCE";
 const LINGER_MS: u64 = 2_000;
 
 /// For the programs and their maps; `found` interfaces are to be watched at once.
-pub(super) fn load(agent: &Agent, found: usize) -> Settings {
+pub(super) fn load(agent: &Agent, found: usize) -> MonitorSettings {
     const LEAST_SLOTS: u32 = 1024;
     let bpf = &agent.bpf;
     let cpus = libbpf_rs::num_possible_cpus().unwrap_or(1) as u32;
@@ -38,7 +38,7 @@ pub(super) fn load(agent: &Agent, found: usize) -> Settings {
             "agent.bpf.flow_cache: {flow_cache} records for each of {cpus} CPUs, to spare memory"
         );
     }
-    Settings {
+    MonitorSettings {
         sample_rate: bpf.sample_rate,
         wakeup_batch: wakeup_batch_here(bpf),
         ring_bytes: bpf.ring_buf_size,

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use crate::bpf::attach::{self, Hook};
 use crate::bpf::counters::Counters;
-use crate::bpf::load::{Ingress, Loaded};
+use crate::bpf::load::{IngressChecks, LoadedPrograms};
 use crate::interfaces::{Hooks, Interfaces, NO_EGRESS};
 use crate::netlink::{Link, LinkLayer};
 use crate::sys::error_counters::{Errors, Subsystem};
@@ -27,7 +27,7 @@ pub struct Plan {
 
 /// The programs and where they are attached.
 pub struct Watcher {
-    loaded: Loaded,
+    loaded: LoadedPrograms,
     counters: Counters,
     interfaces: Arc<Interfaces>,
     errors: Arc<Errors>,
@@ -42,7 +42,7 @@ struct Attached {
     slot: u32,
     name: String,
     start: FrameStart,
-    ingress: Ingress,
+    ingress: IngressChecks,
     /// See [`Link::has_ingress`].
     has_ingress: bool,
     /// Index: [`Direction`].
@@ -63,7 +63,7 @@ pub enum Outcome {
 
 impl Watcher {
     pub fn new(
-        loaded: Loaded,
+        loaded: LoadedPrograms,
         interfaces: Arc<Interfaces>,
         errors: Arc<Errors>,
         plan: Plan,
@@ -119,7 +119,7 @@ impl Watcher {
         let Some(start) = Self::start(link) else {
             return Outcome::Failed;
         };
-        let ingress = Ingress {
+        let ingress = IngressChecks {
             ipsec: self.ipsec && !link.is_of_ipsec(),
             vrf_member,
         };
@@ -134,7 +134,7 @@ impl Watcher {
         if !known {
             self.let_go(link.ifindex);
         }
-        if attach::has_gone(link.ifindex) {
+        if attach::is_removed(link.ifindex) {
             return Outcome::Gone;
         }
         if !known {
@@ -149,7 +149,12 @@ impl Watcher {
         Outcome::Failed
     }
 
-    fn begin(&mut self, link: &Link, start: FrameStart, ingress: Ingress) -> Result<(), String> {
+    fn begin(
+        &mut self,
+        link: &Link,
+        start: FrameStart,
+        ingress: IngressChecks,
+    ) -> Result<(), String> {
         let slot = self
             .interfaces
             .assign(link.ifindex, &link.name, Instant::now())
@@ -181,7 +186,12 @@ impl Watcher {
     }
 
     /// Follows what has changed in a link, or in the plan, since it is watched.
-    fn adjust(&mut self, link: &Link, start: FrameStart, ingress: Ingress) -> Result<(), String> {
+    fn adjust(
+        &mut self,
+        link: &Link,
+        start: FrameStart,
+        ingress: IngressChecks,
+    ) -> Result<(), String> {
         self.rename(link);
         let Some(attached) = self.attached.get_mut(&link.ifindex) else {
             return Ok(());
@@ -219,7 +229,7 @@ impl Watcher {
         ifindex: u32,
         slot: u32,
         start: FrameStart,
-        ingress: Ingress,
+        ingress: IngressChecks,
     ) -> Result<(), String> {
         self.loaded
             .assign_slot(ifindex, slot, start, ingress)
@@ -239,7 +249,7 @@ impl Watcher {
             let exists = direction == Direction::Egress || attached.has_ingress;
             if !exists || !self.plan.directions.contains(&direction) {
                 *hook = None;
-            } else if hook.is_none() && attach::is_impossible(kind, ifindex, direction) {
+            } else if hook.is_none() && attach::is_unsupported(kind, ifindex, direction) {
                 attached.impossible[direction as usize] = true;
             } else if hook.is_none() {
                 match attach::attach(&self.loaded, kind, position, ifindex, direction) {
@@ -276,9 +286,9 @@ impl Watcher {
         for direction in Direction::ALL {
             let hook = &mut attached.hooks[direction as usize];
             match hook {
-                Some(there) if there.is_at(ifindex) => {}
+                Some(there) if there.is_attached_to(ifindex) => {}
                 // the event that reports this is on its way
-                Some(_) if attach::has_gone(ifindex) => return false,
+                Some(_) if attach::is_removed(ifindex) => return false,
                 Some(_) => {
                     *hook = None;
                     changed = true;
@@ -294,7 +304,7 @@ impl Watcher {
                 }
                 None => {
                     let was = attached.impossible[direction as usize];
-                    changed |= was && !attach::is_impossible(kind, ifindex, direction);
+                    changed |= was && !attach::is_unsupported(kind, ifindex, direction);
                 }
             }
         }
@@ -326,7 +336,12 @@ impl Watcher {
     /// another device while nobody listened.
     pub fn is_intact(&self, ifindex: u32) -> bool {
         let attached = self.attached.get(&ifindex);
-        attached.is_some_and(|a| a.hooks.iter().flatten().all(|hook| hook.is_at(ifindex)))
+        attached.is_some_and(|a| {
+            a.hooks
+                .iter()
+                .flatten()
+                .all(|hook| hook.is_attached_to(ifindex))
+        })
     }
 
     /// Frees the slots whose time has come.
@@ -347,7 +362,7 @@ impl Watcher {
     /// Detaches everything. Each hook returns when no packet is in the program any longer; threads would not make it
     /// faster, because the kernel holds rtnl_lock meanwhile (tcx_link_release of kernel/bpf/tcx.c). Gives back the
     /// programs, whose maps may still be read.
-    pub fn unwatch_all(self, heartbeat: &Heartbeat) -> Loaded {
+    pub fn unwatch_all(self, heartbeat: &Heartbeat) -> LoadedPrograms {
         for (_, attached) in self.attached {
             heartbeat.beat();
             drop(attached.hooks);

@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::attacher::{Outcome, Watcher};
 use super::work_queue::{Pending, Work};
-use crate::bpf::load::Loaded;
+use crate::bpf::load::LoadedPrograms;
 use crate::interfaces::Interfaces;
 use crate::netlink::ipsec::Ipsec;
 use crate::netlink::{Event, Heard, Link, LinkEvents, LinkLayer, LinkSocket};
@@ -164,7 +164,7 @@ impl Follower {
 
     /// Runs until told to end, then detaches all. The programs, whose maps may still be read, are given
     /// back.
-    pub fn run(mut self, heartbeat: &Heartbeat) -> Loaded {
+    pub fn run(mut self, heartbeat: &Heartbeat) -> LoadedPrograms {
         self.check_ipsec();
         while !heartbeat.stopping() && self.obey() {
             heartbeat.beat();

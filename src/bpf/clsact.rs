@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Filters on a clsact qdisc, for kernels without TCX: attach, detach, find those that a killed run left.
+//! Filters on a clsact qdisc, for kernels without TCX: attach, detach, find the stale ones of a killed agent.
 //!
-//! A filter outlives its process. It is found again by its priority, its handle and the name of its program,
-//! and by nothing less, so that no other filter is touched. The handle also states whether this program
-//! created the qdisc: then the last filter removes it, since beside it nobody can add an `ingress` qdisc.
+//! A filter outlives its process. It is found again by its priority, its handle and the name of its program;
+//! all three must agree, so that no other filter is removed. The handle also states whether this program
+//! created the qdisc: then the last filter removes it, since no `ingress` qdisc can be added beside it.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use libbpf_rs::{TC_EGRESS, TC_INGRESS, TcAttachPoint, TcHook, TcHookBuilder};
 
-use super::load::Loaded;
+use super::load::LoadedPrograms;
 use super::owner::{self, Program};
 use crate::netlink::qdisc::{self, Kind};
 use crate::types::flow::Direction;
@@ -22,30 +22,30 @@ const HANDLE: u32 = 0x0072_666d;
 /// The handle of our filters on a qdisc of our own.
 const HANDLE_OWN: u32 = 0x0172_666d;
 
-/// All our programs are named so.
+/// The prefix of the names of our programs.
 const PROGRAM_PREFIX: &str = "rfm_";
 
-/// How many priorities are tried, from the wanted end of the chain inwards.
+/// The number of priorities to try, from the configured end of the chain inwards.
 const TRIES: u32 = 8;
 
 /// A filter of ours; dropping it detaches.
 #[derive(Debug)]
 pub struct Filter {
-    place: Place,
+    id: FilterId,
     program_id: u32,
 }
 
-/// What names a filter.
+/// The identity of a filter.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct FilterId {
     ifindex: i32,
     direction: Direction,
     handle: u32,
     priority: u32,
 }
 
-impl Place {
-    /// To query and detach, which need no program: any descriptor will do.
+impl FilterId {
+    /// A hook to query and detach, which needs no program: any descriptor is accepted.
     fn hook(self) -> TcHook {
         let stderr = io::stderr();
         self.hook_of(stderr.as_fd())
@@ -60,40 +60,40 @@ impl Place {
             .hook(attach_point(self.direction))
     }
 
-    /// The number of the program of the filter here, if there is one.
+    /// The id of the filter's program, if the filter exists.
     fn program(self) -> Option<u32> {
         self.hook().query().ok()
     }
 
-    /// Removes the filter here, and the qdisc with the last filter on it if the qdisc is ours.
-    fn clear(self) -> bool {
-        // ENOENT: the filter or the interface has gone, which is as good
-        let cleared = self.hook().detach().is_ok();
+    /// Removes the filter, and the qdisc with its last filter if the qdisc is ours.
+    fn remove(self) -> bool {
+        // ENOENT: the filter or the interface no longer exists
+        let removed = self.hook().detach().is_ok();
         if self.handle == HANDLE_OWN {
             remove_if_empty(self.ifindex);
         }
-        cleared
+        removed
     }
 }
 
 impl Filter {
     pub fn is_attached(&self) -> bool {
-        self.place.program() == Some(self.program_id)
+        self.id.program() == Some(self.program_id)
     }
 }
 
 impl Drop for Filter {
     fn drop(&mut self) {
-        // of another program: ours was removed, and the place was given away
+        // otherwise our filter was removed, and another one has its priority
         if self.is_attached() {
-            self.place.clear();
+            self.id.remove();
         }
     }
 }
 
-/// Attaches the program of one direction, on the qdisc that is there or on a new one.
+/// Attaches the program of one direction, on the existing qdisc or on a new one.
 pub(super) fn attach(
-    loaded: &Loaded,
+    loaded: &LoadedPrograms,
     position: Position,
     ifindex: i32,
     direction: Direction,
@@ -107,7 +107,7 @@ pub(super) fn attach(
             hook.create().map_err(os_error)?;
             HANDLE_OWN
         }
-        // all its filters run at ingress, whatever their parent is
+        // all its filters run at ingress, whatever their parent
         Some(Kind::Ingress) if direction == Direction::Egress => {
             return Err(io::Error::other(
                 "it has an ingress qdisc, which has no egress; a clsact qdisc in its place takes the same filters",
@@ -116,29 +116,29 @@ pub(super) fn attach(
         Some(_) if has_own_qdisc(loaded, ifindex)? => HANDLE_OWN,
         Some(_) => HANDLE,
     };
-    let mut refused = io::Error::from(io::ErrorKind::AddrInUse);
+    let mut last_error = io::Error::from(io::ErrorKind::AddrInUse);
     for priority in priorities(position) {
-        let place = Place {
+        let id = FilterId {
             ifindex,
             direction,
             handle,
             priority,
         };
-        match place.hook_of(fd).attach() {
-            Ok(_) => return Ok(Filter { place, program_id }),
-            // taken by another filter, or by another kind of classifier
-            Err(error) => refused = os_error(error),
+        match id.hook_of(fd).attach() {
+            Ok(_) => return Ok(Filter { id, program_id }),
+            // another filter, or another kind of classifier, has this priority
+            Err(error) => last_error = os_error(error),
         }
     }
-    Err(refused)
+    Err(last_error)
 }
 
 /// Whether a filter of this process states that the qdisc is ours.
-fn has_own_qdisc(loaded: &Loaded, ifindex: i32) -> io::Result<bool> {
+fn has_own_qdisc(loaded: &LoadedPrograms, ifindex: i32) -> io::Result<bool> {
     for direction in Direction::ALL {
-        let id = owner::id_of(loaded.program_fd(direction))?;
-        let is_there = |place: Place| place.handle == HANDLE_OWN && place.program() == Some(id);
-        if places(ifindex, direction).any(is_there) {
+        let program = owner::id_of(loaded.program_fd(direction))?;
+        let is_own = |id: FilterId| id.handle == HANDLE_OWN && id.program() == Some(program);
+        if candidates(ifindex, direction).any(is_own) {
             return Ok(true);
         }
     }
@@ -151,46 +151,46 @@ fn remove_if_empty(ifindex: i32) {
         let stderr = io::stderr();
         let mut hook = TcHook::new(stderr.as_fd());
         hook.ifindex(ifindex).attach_point(TC_INGRESS | TC_EGRESS);
-        // the interface may have gone meanwhile
+        // the interface may have been removed meanwhile
         let _ = hook.destroy();
     }
 }
 
-/// Filters of rfm that were found on one hook.
+/// The filters of rfm that were found on one hook.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Leftovers {
-    /// Of an agent that was killed: they are removed.
+pub struct StaleFilters {
+    /// Filters of a killed agent, now removed.
     pub removed: usize,
-    /// Of an agent that runs: they stay.
+    /// Filters of a running agent; they stay.
     pub in_use: usize,
 }
 
 /// Removes from one hook the filters that a killed agent left there, and no others.
-pub fn detach_leftovers(ifindex: u32, direction: Direction) -> Leftovers {
-    let mut found = Leftovers::default();
+pub fn detach_stale(ifindex: u32, direction: Direction) -> StaleFilters {
+    let mut found = StaleFilters::default();
     let Ok(ifindex) = i32::try_from(ifindex) else {
         return found;
     };
-    for place in places(ifindex, direction) {
-        let program = place.program().and_then(Program::find);
+    for id in candidates(ifindex, direction) {
+        let program = id.program().and_then(Program::find);
         let Some(program) = program.filter(is_ours) else {
             continue;
         };
         if !program.is_orphan() {
             found.in_use += 1;
-        } else if place.clear() {
+        } else if id.remove() {
             found.removed += 1;
         }
     }
     found
 }
 
-/// Everywhere that a filter of ours may be.
-fn places(ifindex: i32, direction: Direction) -> impl Iterator<Item = Place> {
+/// All identities that a filter of ours may have.
+fn candidates(ifindex: i32, direction: Direction) -> impl Iterator<Item = FilterId> {
     let ends = [Position::Head, Position::Tail];
     let priorities = ends.into_iter().flat_map(priorities);
     priorities.flat_map(move |priority| {
-        [HANDLE, HANDLE_OWN].map(|handle| Place {
+        [HANDLE, HANDLE_OWN].map(|handle| FilterId {
             ifindex,
             direction,
             handle,
@@ -199,7 +199,7 @@ fn places(ifindex: i32, direction: Direction) -> impl Iterator<Item = Place> {
     })
 }
 
-/// Does this program carry our name?
+/// Does the name of this program have our prefix?
 fn is_ours(program: &Program) -> bool {
     let name = program.name();
     name.is_some_and(|name| name.starts_with(PROGRAM_PREFIX))

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Finds out if the agent that loaded a program still runs.
+//! Detects whether the agent that loaded a program still runs.
 //!
 //! libbpf maps the global variables of an object into the process that loads it, writable, for as long as the
 //! process lives. The kernel refuses to freeze a map that is mapped so (EBUSY, `bpf_map_freeze` in
-//! kernel/bpf/syscall.c). So the kernel knows who runs, in whatever namespaces, also if it is stopped or
-//! slow: no process number, no file and no clock is needed. A map of a process that is gone is frozen by the
-//! question, which nothing of it notices.
+//! kernel/bpf/syscall.c). So the result is right in all namespaces, also if the agent is stopped or slow: no
+//! process number, no file and no clock is needed. The check freezes a map of a process that has ended,
+//! which has no effect on its programs.
 
 use std::ffi::CStr;
 use std::fs;
@@ -14,17 +14,17 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::io::Errno;
 
-/// Maps of one program: the monitor's have nine.
+/// Maximum number of maps of one program; the monitor has nine.
 const MAX_MAPS: usize = 64;
 
-/// The program with this number.
+/// A loaded program.
 pub(super) struct Program {
     fd: OwnedFd,
     info: libbpf_sys::bpf_prog_info,
 }
 
 impl Program {
-    /// `None` if it is no longer loaded, or if the caller lacks CAP_SYS_ADMIN.
+    /// Returns the program with this id; `None` if it is no longer loaded, or if the caller lacks CAP_SYS_ADMIN.
     pub fn find(id: u32) -> Option<Self> {
         let fd = libbpf_rs::Program::fd_from_id(id).ok()?;
         let mut info = libbpf_sys::bpf_prog_info::default();
@@ -32,15 +32,15 @@ impl Program {
         Some(Self { fd, info })
     }
 
-    /// The kernel keeps its first 15 bytes.
+    /// The name, of which the kernel keeps the first 15 bytes.
     pub fn name(&self) -> Option<String> {
         let name = self.info.name.map(|c| c as u8);
         let name = CStr::from_bytes_until_nul(&name).ok()?.to_string_lossy();
         (!name.is_empty()).then(|| name.into_owned())
     }
 
-    /// Whether the process that loaded it is gone. An error counts as running: what is left by mistake can
-    /// be removed later, what is removed by mistake no longer counts.
+    /// Whether the process that loaded it has ended. An error counts as running: a stale program can still
+    /// be removed later, but a running one must not be removed.
     pub fn is_orphan(&self) -> bool {
         self.maps()
             .and_then(|maps| {
@@ -73,7 +73,7 @@ impl Program {
     }
 }
 
-/// `info` may point to an array of as many numbers as it says.
+/// `info` may point to an array, whose length is set in it.
 fn read_info(fd: &OwnedFd, info: &mut libbpf_sys::bpf_prog_info) -> io::Result<()> {
     let mut size = size_of::<libbpf_sys::bpf_prog_info>() as u32;
     // SAFETY: the kernel writes at most `size` bytes to `info`, and to the only array that a caller sets, of
@@ -82,7 +82,7 @@ fn read_info(fd: &OwnedFd, info: &mut libbpf_sys::bpf_prog_info) -> io::Result<(
     checked(result).map(drop)
 }
 
-/// The number of a loaded program.
+/// The id of a loaded program.
 pub(super) fn id_of(program: impl AsRawFd) -> io::Result<u32> {
     let mut info = libbpf_sys::bpf_prog_info::default();
     let mut size = size_of::<libbpf_sys::bpf_prog_info>() as u32;
@@ -110,7 +110,7 @@ fn map_with(id: u32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Whether it holds global variables that may change: these are mapped, and no other map of ours is.
+/// Whether the map holds global variables that may change: these are mapped, and no other map of ours is.
 fn is_global(map: &OwnedFd) -> io::Result<bool> {
     let mut info = libbpf_sys::bpf_map_info::default();
     let mut size = size_of::<libbpf_sys::bpf_map_info>() as u32;
@@ -122,7 +122,7 @@ fn is_global(map: &OwnedFd) -> io::Result<bool> {
     Ok(info.map_flags & libbpf_sys::BPF_F_MMAPABLE != 0 && info.map_flags & constants == 0)
 }
 
-/// Freezes it, unless it is mapped. True also if it was frozen before, by an earlier question.
+/// Freezes the map, unless it is mapped. True also if an earlier check froze it.
 fn can_be_frozen(map: &OwnedFd) -> io::Result<bool> {
     if is_frozen(map)? {
         return Ok(true);
@@ -143,7 +143,7 @@ fn is_frozen(map: &OwnedFd) -> io::Result<bool> {
     }))
 }
 
-/// What libbpf returns: a value, or an error below 0.
+/// Converts a result of libbpf: a value, or an error below 0.
 fn checked(result: i32) -> io::Result<i32> {
     match result {
         0.. => Ok(result),

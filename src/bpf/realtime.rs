@@ -12,22 +12,22 @@ use flate2::read::GzDecoder;
 /// A configuration is about 300 kB.
 const MAX_CONFIG: u64 = 4 << 20;
 
-/// What a kernel states about itself; empty if it does not.
+/// The descriptions that a kernel gives of itself; empty if it gives none.
 #[derive(Default)]
-struct Kernel {
+struct KernelDescription {
     /// /sys/kernel/realtime
     realtime: String,
     /// `uname -v`
     version: String,
-    /// The options that it was built with.
+    /// The options of its build.
     config: String,
 }
 
 pub fn is_preemptible() -> bool {
-    Kernel::here().is_realtime()
+    KernelDescription::here().is_realtime()
 }
 
-impl Kernel {
+impl KernelDescription {
     fn here() -> Self {
         let uname = rustix::system::uname();
         Self {
@@ -53,11 +53,11 @@ fn config(release: &str) -> Option<String> {
         let mut unpacked = GzDecoder::new(packed).take(MAX_CONFIG);
         return unpacked.read_to_string(&mut text).ok().map(|_| text);
     }
-    let places = [
+    let paths = [
         format!("/boot/config-{release}"),
         format!("/lib/modules/{release}/config"),
     ];
-    places.iter().find_map(|path| fs::read_to_string(path).ok())
+    paths.iter().find_map(|path| fs::read_to_string(path).ok())
 }
 
 #[cfg(test)]
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     fn kernel(realtime: &str, version: &str, config: &str) -> bool {
-        let kernel = Kernel {
+        let kernel = KernelDescription {
             realtime: realtime.into(),
             version: version.into(),
             config: config.into(),
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn each_statement_is_enough() {
+    fn each_description_is_enough() {
         assert!(kernel("1\n", "", ""));
         // Debian 12's and 11's
         let version = "#1 SMP PREEMPT_RT Debian 6.1.170-1 (2026-04-30)";
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn other_kernels_are_none() {
+    fn other_kernels_are_not_realtime() {
         let config = "# CONFIG_PREEMPT_RT is not set\nCONFIG_HAVE_PREEMPT_RT=y\nCONFIG_PREEMPT=y\n";
         let version = "#1 SMP PREEMPT_DYNAMIC Debian 6.12.43-1 (2025-08-27)";
         assert!(!kernel("", version, config));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use super::kernel::{Kernel, Mode};
-use crate::bpf::attach::has_gone;
+use crate::bpf::attach::is_removed;
 use crate::netlink::{Event, Link, LinkLayer};
 use crate::types::hook::FrameStart;
 use crate::types::interface_pattern::{Pattern, Patterns};
@@ -176,7 +176,7 @@ impl Ports {
                 Err(reason) => {
                     let waited = before.map_or(FIRST_RETRY, |f| (f.waited * 2).min(LAST_RETRY));
                     let is_new = before.is_none_or(|failed| failed.reason != reason);
-                    if is_new && !has_gone(*ifindex) {
+                    if is_new && !is_removed(*ifindex) {
                         let name = &link.name;
                         problems.push(format!(
                             "no firewall on {name} (ifindex {ifindex}): {reason}"
@@ -197,8 +197,8 @@ impl Ports {
 
     /// Looks for interfaces from which another program removed ours, so that it is attached again. Their names.
     pub fn find_removed(&mut self, kernel: &dyn Kernel) -> Vec<String> {
-        let is_removed = |ifindex: &u32, _: &mut Attached| !kernel.is_attached(*ifindex);
-        let removed = self.attached.extract_if(is_removed);
+        let is_detached = |ifindex: &u32, _: &mut Attached| !kernel.is_attached(*ifindex);
+        let removed = self.attached.extract_if(is_detached);
         // if the device was deleted, its event follows
         let removed = removed.filter(|(ifindex, _)| self.links.contains_key(ifindex));
         let names: Vec<String> = removed.map(|(_, attached)| attached.name).collect();

@@ -40,7 +40,7 @@ impl Sub for Count {
     }
 }
 
-/// What one hook of one interface counted in one family.
+/// The counters of one hook of one interface in one family.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FamilyCounters {
     pub observed: Count,
@@ -50,7 +50,7 @@ pub struct FamilyCounters {
     pub dropped: Count,
 }
 
-/// What one hook of one interface counted; indexed by [`Family`].
+/// The counters of one hook of one interface; index: [`Family`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HookCounters {
     pub families: [FamilyCounters; Family::ALL.len()],

@@ -10,7 +10,7 @@ use libbpf_rs::{ProgramInput, RingBuffer, RingBufferBuilder};
 
 use rfm::bpf::attach::{Hook, attach};
 use rfm::bpf::counters::Counters;
-use rfm::bpf::load::{Ingress, Loaded, Settings};
+use rfm::bpf::load::{IngressChecks, LoadedPrograms, MonitorSettings};
 use rfm::bpf::record;
 use rfm::sys::clock::Clock;
 use rfm::types::counters::HookCounters;
@@ -162,7 +162,7 @@ fn parse_error(reason: &str) -> String {
 pub struct Kernel {
     /// Dropped first: detached while the programs are there.
     hooks: Vec<Hook>,
-    loaded: Loaded,
+    loaded: LoadedPrograms,
     counters: Counters,
     ring: RingBuffer<'static>,
     bytes: Rc<RefCell<Vec<Vec<u8>>>>,
@@ -180,7 +180,7 @@ impl Kernel {
 
     /// As [`Kernel::load`], with a flow cache of so many records per CPU.
     pub fn load_with_cache(interfaces: &[(u32, bool)], flow_cache: u32) -> Self {
-        let loaded = Loaded::load(&Settings {
+        let loaded = LoadedPrograms::load(&MonitorSettings {
             sample_rate: 1,
             wakeup_batch: 1,
             ring_bytes: 262_144,
@@ -202,7 +202,8 @@ impl Kernel {
             } else {
                 FrameStart::Ethernet
             };
-            let assigned = loaded.assign_slot(*ifindex, slot as u32, start, Ingress::default());
+            let assigned =
+                loaded.assign_slot(*ifindex, slot as u32, start, IngressChecks::default());
             assigned.expect("a slot for each");
         }
         let bytes = Rc::new(RefCell::new(Vec::new()));
