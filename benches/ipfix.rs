@@ -29,7 +29,7 @@ use rfm::ipfix::options::Interface;
 use rfm::ipfix::tally::Tally;
 use rfm::ipfix::worker::{self, Settings, Sources, Target};
 use rfm::sys::clock::Clock;
-use rfm::sys::error_counters::Errors;
+use rfm::sys::error_counters::ErrorCounters;
 use rfm::sys::threads::Threads;
 use rfm::types::flow::{Direction, Family, FlowKey, FlowRecord};
 use rfm::types::transport::Transport;
@@ -243,7 +243,7 @@ impl Exporter {
             clock: Clock::with_offset(0),
         };
         let (threads, (tell, took)) = (Threads::new(), mpsc::channel());
-        let errors = Arc::new(Errors::default());
+        let errors = Arc::new(ErrorCounters::default());
         threads.spawn("ipfix", move |heartbeat| {
             worker::run(settings, Known(known()), inlet, &errors, &heartbeat);
             let _ = tell.send(thread_time());

@@ -36,7 +36,7 @@ use rfm::http::Server;
 use rfm::metrics::{Build, Input, Interface, render};
 use rfm::netlink::{Link, LinkSocket};
 use rfm::page::routes::Routes;
-use rfm::sys::error_counters::Errors;
+use rfm::sys::error_counters::ErrorCounters;
 use rfm::sys::threads::Threads;
 use rfm::types::counters::HookCounters;
 use rfm::types::flow::{Direction, Family, FlowKey, FlowRecord};
@@ -107,7 +107,7 @@ fn text() -> Result<Table> {
     );
     let links: Vec<Link> = (1..=50).map(link).collect();
     let interfaces: Vec<Interface> = links.iter().map(interface).collect();
-    let errors = Errors::default();
+    let errors = ErrorCounters::default();
     for series in [100, 1_000, 4_096, 10_000] {
         let flows = Snapshot {
             series: (0..series).map(row).collect(),
@@ -306,7 +306,7 @@ fn serve(series: u32) -> Result<()> {
     for first in (0..FLOWS).step_by(256) {
         records.send((first..first + 256).map(|n| record(n, series)).collect())?;
     }
-    let errors = Arc::new(Errors::default());
+    let errors = Arc::new(ErrorCounters::default());
     let server = Server::bind("127.0.0.1", PORT, errors.clone())?;
     let metrics = move |out: &mut Vec<u8>| {
         let flows = worker::snapshot(&requests, Duration::from_secs(5)).ok_or("no answer")?;
@@ -393,7 +393,7 @@ fn protos(flows: &Snapshot) -> MetricFamily {
 fn input<'a>(
     interfaces: &'a [Interface<'a>],
     flows: &'a Snapshot,
-    errors: &'a Errors,
+    errors: &'a ErrorCounters,
 ) -> Input<'a> {
     Input {
         interfaces,
@@ -514,7 +514,7 @@ fn links(rounds: usize) -> Result<()> {
         }
     }
     batch.wait()?;
-    let mut socket = LinkSocket::new(Arc::new(Errors::default()));
+    let mut socket = LinkSocket::new(Arc::new(ErrorCounters::default()));
     let mut times = Vec::new();
     let mut count = 0;
     for _ in 0..=rounds {

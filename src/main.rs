@@ -8,13 +8,13 @@ use std::process::ExitCode;
 
 use rfm::args::{self, Command};
 use rfm::config::{self, Machine};
-use rfm::sys::steps::Steps;
+use rfm::sys::startup_steps::StartupSteps;
 use rfm::sys::{logging, malloc, signals};
 use rfm::{agent, client};
 
 fn main() -> ExitCode {
     malloc::return_large_blocks();
-    let parsed = args::parse(std::env::args_os()).map_err(Failure::Usage);
+    let parsed = args::parse(std::env::args_os()).map_err(ExitError::Usage);
     let code = match parsed.and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -26,23 +26,24 @@ fn main() -> ExitCode {
     code
 }
 
-fn run(command: Command) -> Result<(), Failure> {
+fn run(command: Command) -> Result<(), ExitError> {
     match command {
         Command::Run { config: file } => {
             // a reload that is requested this early waits until the agent can do it
             signals::block(&[signals::RELOAD]);
             logging::start();
-            let steps = Steps::new().map_err(|error| Failure::Agent(agent::Error::Start(error)))?;
+            let steps = StartupSteps::new()
+                .map_err(|error| ExitError::Agent(agent::Error::Start(error)))?;
             steps.begin("reading the configuration");
             let config = load(&file)?;
             for warning in config.warnings() {
                 log::warn!("{warning}");
             }
-            agent::run(&file, &config, steps).map_err(Failure::Agent)
+            agent::run(&file, &config, steps).map_err(ExitError::Agent)
         }
         Command::Check { config: file } => {
             let config = load(&file)?;
-            agent::open_files(&file, &config).map_err(Failure::Config)?;
+            agent::open_files(&file, &config).map_err(ExitError::Config)?;
             print(&config)?;
             for warning in config.warnings() {
                 logging::tell(log::Level::Warn, &format!("warning: {warning}"));
@@ -51,11 +52,11 @@ fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Detach => {
             logging::start();
-            agent::detach().map_err(Failure::Agent)
+            agent::detach().map_err(ExitError::Agent)
         }
         Command::Version => print(&format_args!("{}\n", args::version())),
         Command::Help(text) => print(&text),
-        Command::Client(asked) => match client::run(*asked).map_err(Failure::Client)?.as_str() {
+        Command::Client(asked) => match client::run(*asked).map_err(ExitError::Client)?.as_str() {
             // the live view, whose terminal may be closed by now
             "" => Ok(()),
             text => print(&text),
@@ -63,21 +64,21 @@ fn run(command: Command) -> Result<(), Failure> {
     }
 }
 
-fn load(file: &Path) -> Result<config::Config, Failure> {
-    config::load(file, &Machine::here()).map_err(Failure::Config)
+fn load(file: &Path) -> Result<config::Config, ExitError> {
+    config::load(file, &Machine::here()).map_err(ExitError::Config)
 }
 
-fn print(text: &dyn fmt::Display) -> Result<(), Failure> {
+fn print(text: &dyn fmt::Display) -> Result<(), ExitError> {
     let mut out = io::stdout();
     match write!(out, "{text}").and_then(|()| out.flush()) {
         // whoever reads has read enough, as in `rfm flows | head`
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result.map_err(Failure::Output),
+        result => result.map_err(ExitError::Output),
     }
 }
 
 /// Why the program ends before its time.
-enum Failure {
+enum ExitError {
     Usage(String),
     Config(config::Error),
     Agent(agent::Error),
@@ -85,7 +86,7 @@ enum Failure {
     Output(io::Error),
 }
 
-impl Failure {
+impl ExitError {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Agent(_) | Self::Output(_) | Self::Client(client::Failure::Failed(_)) => 1,
@@ -94,7 +95,7 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for ExitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Usage(text) => write!(f, "{text}\nsee rfm --help"),

@@ -13,7 +13,7 @@ use common::http::{Reply, SOON, eventually, exporter, is_closed, sized, start, t
 use hyper::StatusCode;
 use rfm::http::{Limits, Peer, Server, respond};
 use rfm::page::routes::Routes;
-use rfm::sys::error_counters::{Errors, Subsystem};
+use rfm::sys::error_counters::{ErrorCounters, Subsystem};
 use rfm::sys::threads::Threads;
 
 #[test]
@@ -211,7 +211,7 @@ fn a_stop_is_noticed_by_an_idle_thread() {
 fn a_unix_socket_tells_who_asks() {
     let path = std::env::temp_dir().join(format!("rfm-http-{}.sock", std::process::id()));
     let listener = UnixListener::bind(&path).unwrap();
-    let errors = Arc::new(Errors::default());
+    let errors = Arc::new(ErrorCounters::default());
     let server = Server::unix(listener, errors.clone()).unwrap();
     let threads = Threads::new();
     threads

@@ -13,7 +13,7 @@ use common::http::{Client, Running, SOON, eventually, exporter, is_closed, sized
 use hyper::Request;
 use hyper::body::Bytes;
 use rfm::http::{Limits, Peer, Server};
-use rfm::sys::error_counters::{Errors, Subsystem};
+use rfm::sys::error_counters::{ErrorCounters, Subsystem};
 use rfm::sys::threads::Threads;
 
 const MS: Duration = Duration::from_millis(1);
@@ -327,7 +327,7 @@ fn at_the_limit_the_one_idle_longest_makes_room() {
 
 #[test]
 fn who_is_not_allowed_gets_not_a_byte() {
-    let errors = Arc::new(Errors::default());
+    let errors = Arc::new(ErrorCounters::default());
     let server = Server::bind("::", 0, errors.clone())
         .unwrap()
         .allow(|ip| ip.is_ipv6());
@@ -346,7 +346,7 @@ fn who_is_not_allowed_gets_not_a_byte() {
 
 #[test]
 fn who_is_no_longer_allowed_loses_a_connection_that_is_kept() {
-    let errors = Arc::new(Errors::default());
+    let errors = Arc::new(ErrorCounters::default());
     let allowed = Arc::new(AtomicBool::new(true));
     let list = allowed.clone();
     let server = Server::bind("127.0.0.1", 0, errors.clone())
@@ -455,7 +455,7 @@ fn a_dripped_body_is_cut_in_time() {
 
 #[test]
 fn waiting_takes_no_time_of_the_processor() {
-    let errors = Arc::new(Errors::default());
+    let errors = Arc::new(ErrorCounters::default());
     let server = Server::bind("127.0.0.1", 0, errors).unwrap();
     let address = server.addresses()[0];
     let (cpu, spent) = mpsc::channel();

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use rfm::netlink::{self, DeviceCounters, Link, LinkLayer, LinkSocket};
-use rfm::sys::error_counters::{Errors, Subsystem};
+use rfm::sys::error_counters::{ErrorCounters, Subsystem};
 use serde_json::Value;
 
 /// Set in the copy of this program that runs inside the namespace.
@@ -78,7 +78,7 @@ fn links_are_what_ip_says() {
 
 fn inside() {
     set_up();
-    let errors = Arc::new(Errors::default());
+    let errors = Arc::new(ErrorCounters::default());
     let mut socket = LinkSocket::new(errors.clone());
     let before = socket.dump().unwrap();
     compare(&before);

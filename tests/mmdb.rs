@@ -17,7 +17,7 @@ use common::mmdb::{Value, Writer, asn};
 use proptest::prelude::*;
 use rfm::config::Mmdb;
 use rfm::enrich::mmdb::{self, Database, Databases, Error};
-use rfm::sys::error_counters::{Errors, Subsystem};
+use rfm::sys::error_counters::{ErrorCounters, Subsystem};
 use rfm::sys::threads::Threads;
 use rfm::types::database::Kind;
 
@@ -323,7 +323,7 @@ proptest! {
 /// Databases that thread mmdb looks after.
 struct Watch {
     databases: Arc<Databases>,
-    errors: Arc<Errors>,
+    errors: Arc<ErrorCounters>,
     threads: Threads,
 }
 
@@ -334,7 +334,7 @@ impl Watch {
             city_db: PathBuf::new(),
         };
         let databases = Arc::new(Databases::open(&files).unwrap());
-        let errors = Arc::new(Errors::default());
+        let errors = Arc::new(ErrorCounters::default());
         let threads = Threads::new();
         let (theirs, counted) = (databases.clone(), errors.clone());
         threads

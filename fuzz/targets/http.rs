@@ -9,7 +9,7 @@ use std::time::Duration;
 use hyper::body::Bytes;
 use hyper::{Request, Response};
 use rfm::http::{Peer, Server};
-use rfm::sys::error_counters::Errors;
+use rfm::sys::error_counters::ErrorCounters;
 use rfm::sys::threads::Threads;
 
 /// A server of this process, which runs until it ends.
@@ -21,7 +21,7 @@ struct Running {
 static SERVER: OnceLock<Running> = OnceLock::new();
 
 fn start() -> Running {
-    let server = Server::bind("127.0.0.1", 0, Arc::new(Errors::default())).expect("a port");
+    let server = Server::bind("127.0.0.1", 0, Arc::new(ErrorCounters::default())).expect("a port");
     let address = server.addresses()[0];
     let threads = Threads::new();
     let spawned = threads.spawn("http", move |heartbeat| server.run(&heartbeat, echo));

@@ -13,7 +13,7 @@ use crate::enrich::rib::RibHandle;
 use crate::interfaces::Interfaces;
 use crate::metrics::collect::BmpReader;
 use crate::netlink::{self, Link};
-use crate::sys::error_counters::Errors;
+use crate::sys::error_counters::ErrorCounters;
 
 /// Routes, and who brings them.
 pub(super) struct Bmp {
@@ -23,7 +23,7 @@ pub(super) struct Bmp {
 
 impl Bmp {
     /// Listens, where the configuration asks for it.
-    pub fn bind(agent: &config::Agent, errors: &Arc<Errors>) -> Result<Self, Error> {
+    pub fn bind(agent: &config::Agent, errors: &Arc<ErrorCounters>) -> Result<Self, Error> {
         let rib = RibHandle::new(agent.into());
         let config = &agent.enrich.rib;
         let collector = config

@@ -24,7 +24,7 @@ pub enum Command {
 
 /// What a command did: keys of the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Done {
+pub struct Applied {
     /// In force now.
     pub changed: Vec<String>,
     /// Other in the file, but as before until the next start.
@@ -32,35 +32,35 @@ pub struct Done {
 }
 
 /// Why nothing was changed.
-pub type Refused = String;
+pub type CommandError = String;
 
 /// A command, and where its answer goes.
-pub(super) struct Order {
+pub(super) struct Envelope {
     pub command: Command,
-    pub reply: Sender<Result<Done, Refused>>,
+    pub reply: Sender<Result<Applied, CommandError>>,
 }
 
 /// Asks the main thread; cheap to clone, for any thread.
 #[derive(Clone)]
-pub struct ControlHandle {
-    orders: Sender<Order>,
+pub struct CommandSender {
+    envelopes: Sender<Envelope>,
     /// A byte here ends the main thread's wait.
     waker: Arc<UnixStream>,
 }
 
-impl ControlHandle {
-    pub(super) fn new(waker: UnixStream) -> (Self, Receiver<Order>) {
-        let (orders, waiting) = bounded(WAITING);
+impl CommandSender {
+    pub(super) fn new(waker: UnixStream) -> (Self, Receiver<Envelope>) {
+        let (envelopes, waiting) = bounded(WAITING);
         let waker = Arc::new(waker);
-        (Self { orders, waker }, waiting)
+        (Self { envelopes, waker }, waiting)
     }
 
     /// Waits until the command is carried out, or refused, at most `timeout`.
-    pub fn ask(&self, command: Command, timeout: Duration) -> Result<Done, Refused> {
+    pub fn ask(&self, command: Command, timeout: Duration) -> Result<Applied, CommandError> {
         let deadline = Instant::now() + timeout;
         let (reply, answer) = bounded(1);
-        self.orders
-            .try_send(Order { command, reply })
+        self.envelopes
+            .try_send(Envelope { command, reply })
             .map_err(|_| format!("{WAITING} commands are waiting already, or the agent ends"))?;
         self.wake();
         answer

@@ -9,11 +9,11 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use super::bmp::Bmp;
-use super::commands::{Command, ControlHandle, Done};
+use super::commands::{Applied, Command, CommandSender};
 use super::{Error, Running, View, health};
 use crate::config::Config;
 use crate::config::control::DEFAULT_SOCKET;
-use crate::config::current::Live;
+use crate::config::current::CurrentConfig;
 use crate::control::access::{Access, find_group};
 use crate::control::routes::{self, Routes};
 use crate::control::socket::{self, BindError, SocketFile};
@@ -25,7 +25,7 @@ use crate::http::Server;
 use crate::interfaces::Interfaces;
 use crate::metrics::collect::LinkReader;
 use crate::netlink::LinkSocket;
-use crate::sys::error_counters::Errors;
+use crate::sys::error_counters::ErrorCounters;
 
 /// File descriptors for clients at a time when there are no others.
 pub(super) const RESERVE: usize = 16;
@@ -40,7 +40,7 @@ pub(super) struct Control {
 
 impl Control {
     /// Listens, where the configuration asks for it.
-    pub fn bind(config: &Config, errors: &Arc<Errors>) -> Result<Option<Self>, Error> {
+    pub fn bind(config: &Config, errors: &Arc<ErrorCounters>) -> Result<Option<Self>, Error> {
         let config = &config.agent.control;
         if config.socket.as_os_str().is_empty() {
             return Ok(None);
@@ -81,7 +81,7 @@ impl Control {
         self,
         running: &Running,
         config_file: &Path,
-        commands: ControlHandle,
+        commands: CommandSender,
         view: View,
         exporters: Vec<api::Exporter>,
         bmp: &Bmp,
@@ -134,8 +134,8 @@ struct Labels {
     rib: RibHandle,
     interfaces: Arc<Interfaces>,
     databases: Arc<Databases>,
-    live: Arc<Live>,
-    errors: Arc<Errors>,
+    live: Arc<CurrentConfig>,
+    errors: Arc<ErrorCounters>,
 }
 
 impl Lookup for Labels {
@@ -153,10 +153,10 @@ impl Lookup for Labels {
 }
 
 /// Asks the main thread, which alone changes what is in force.
-struct Commands(ControlHandle);
+struct Commands(CommandSender);
 
 /// The main thread may be busy with what was asked before.
-const PATIENCE: Duration = Duration::from_secs(5);
+const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Changes for Commands {
     fn set_sample_rate(&self, sample_rate: u32) -> Result<(), String> {
@@ -177,7 +177,7 @@ impl Changes for Commands {
 }
 
 impl Commands {
-    fn ask(&self, command: Command) -> Result<Done, String> {
-        self.0.ask(command, PATIENCE)
+    fn ask(&self, command: Command) -> Result<Applied, String> {
+        self.0.ask(command, REPLY_TIMEOUT)
     }
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::{Error, Running};
 use crate::bpf::counters::Counters;
-use crate::config::current::Live;
+use crate::config::current::CurrentConfig;
 use crate::config::{Agent, Config};
 use crate::enrich::rib::RibHandle;
 use crate::enrich::{Enricher, Ways};
@@ -120,7 +120,7 @@ struct Facts {
     gateways: RefCell<Gateways>,
     interfaces: Arc<Interfaces>,
     counters: Arc<OnceLock<Counters>>,
-    live: Arc<Live>,
+    live: Arc<CurrentConfig>,
     /// As last seen.
     config: Arc<Config>,
 }

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
 
-use super::settings::is_forced;
-use super::{Error, Running, leftovers};
+use super::derive::is_forced;
+use super::{Error, Running, stale_hooks};
 use crate::attach::attacher::{Plan, Watcher};
 use crate::attach::thread::{Follower, Handle, Order, Start};
 use crate::bpf::load::LoadedPrograms;
 use crate::config::Agent;
 use crate::netlink::{Link, LinkEvents, LinkSocket};
-use crate::sys::error_counters::Errors;
+use crate::sys::error_counters::ErrorCounters;
 use crate::types::hook::HookKind;
 use crate::types::interface_pattern::Patterns;
 
@@ -30,7 +30,7 @@ pub(super) struct Found {
 pub(super) fn find(
     agent: &Agent,
     patterns: &Patterns,
-    errors: &Arc<Errors>,
+    errors: &Arc<ErrorCounters>,
 ) -> Result<Found, Error> {
     let events = LinkEvents::open(errors.clone()).map_err(Error::Links)?;
     let mut socket = LinkSocket::new(errors.clone());
@@ -93,7 +93,7 @@ impl Running {
             directions: agent.directions.clone(),
         };
         if plan.kind == HookKind::Clsact {
-            leftovers::replace(&links);
+            stale_hooks::replace(&links);
         }
         let (interfaces, errors) = (self.interfaces.clone(), self.errors.clone());
         let watcher =

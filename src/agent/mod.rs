@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Wiring only: load, channels, threads, attach, wait, and the order of a clean stop.
 
-mod attend;
 mod bmp;
 pub mod commands;
 mod control;
 mod database_files;
+mod derive;
 mod error;
+mod events;
 mod firewall;
-mod inbox;
 mod ipfix;
-mod leftovers;
 mod links;
+mod main_loop;
 mod page;
 mod privilege;
 mod reload;
-mod settings;
+mod stale_hooks;
 
 use std::cell::RefCell;
 use std::io;
@@ -30,7 +30,7 @@ use crate::attach::thread::Progress;
 use crate::bpf::counters::Counters;
 use crate::bpf::load::LoadedPrograms;
 use crate::bpf::ring::RingReader;
-use crate::config::current::Live;
+use crate::config::current::CurrentConfig;
 use crate::config::{Agent, Config, Mmdb};
 use crate::control::api;
 use crate::enrich::mmdb::{self, Databases};
@@ -45,25 +45,25 @@ use crate::ipfix::tally::Tallies;
 use crate::metrics::collect::{BmpReader, LinkReader, Scrape};
 use crate::page::Page;
 use crate::page::routes::Routes;
-use crate::sys::error_counters::Errors;
+use crate::sys::error_counters::ErrorCounters;
 use crate::sys::process::ProcessReader;
 use crate::sys::sandbox;
-use crate::sys::steps::Steps;
+use crate::sys::startup_steps::StartupSteps;
 use crate::sys::systemd::Notifier;
 use crate::sys::threads::{self, Heartbeat, Threads};
 use crate::types::flow::FlowRecord;
 
-use attend::Attendant;
 use bmp::Bmp;
 use control::Control;
 pub use database_files::open_files;
 pub use error::Error;
+use events::EventQueue;
 use firewall::{Firewall, FirewallThread};
-use inbox::Inbox;
 use ipfix::Export;
-pub use leftovers::detach;
 use links::LinksThread;
-use reload::Changer;
+use main_loop::MainLoop;
+use reload::Reconfigurer;
+pub use stale_hooks::detach;
 
 /// Batches of records between thread ring and thread flow; beyond that the ring fills.
 const BATCHES: usize = 32;
@@ -73,13 +73,13 @@ const REQUESTS: usize = 16;
 
 /// Runs until SIGINT or SIGTERM. `config` was read from `file`, which SIGHUP has read again.
 /// `steps` gets each step that may wait for something outside.
-pub fn run(file: &Path, config: &Config, steps: Steps) -> Result<(), Error> {
+pub fn run(file: &Path, config: &Config, steps: StartupSteps) -> Result<(), Error> {
     let agent = &config.agent;
     privilege::check()?;
     sandbox::gain_nothing();
-    let (mut inbox, handle) = Inbox::new().map_err(Error::Start)?;
-    let errors = Arc::new(Errors::default());
-    let live = Arc::new(Live::new(config.clone()));
+    let (mut queue, handle) = EventQueue::new().map_err(Error::Start)?;
+    let errors = Arc::new(ErrorCounters::default());
+    let live = Arc::new(CurrentConfig::new(config.clone()));
     steps.begin("listing the interfaces");
     let found = links::find(agent, &live.get().patterns, &errors)?;
     steps.begin("reading the databases");
@@ -90,8 +90,8 @@ pub fn run(file: &Path, config: &Config, steps: Steps) -> Result<(), Error> {
     let server = bind(agent, &live, &errors)?;
     steps.begin("making the control socket");
     let control = Control::bind(config, &errors)?;
-    let settings = settings::load(agent, found.wanted);
-    settings::raise_descriptor_limit(agent, settings.slots);
+    let settings = derive::load(agent, found.wanted);
+    derive::raise_descriptor_limit(agent, settings.slots);
     steps.begin("starting the threads");
 
     let running = Running {
@@ -152,9 +152,9 @@ pub fn run(file: &Path, config: &Config, steps: Steps) -> Result<(), Error> {
     drop(steps);
     sandbox::drop_capabilities();
     sandbox::refuse_system_calls();
-    let mut attendant = Attendant {
+    let mut main_loop = MainLoop {
         running: &running,
-        changer: Changer {
+        reconfigurer: Reconfigurer {
             file,
             running: &running,
             links: &links,
@@ -167,19 +167,23 @@ pub fn run(file: &Path, config: &Config, steps: Steps) -> Result<(), Error> {
         },
         notifier: Notifier::from_environment(),
     };
-    inbox.open();
-    let end = attendant.run(&mut inbox);
-    let Attendant {
-        changer,
+    queue.open();
+    let end = main_loop.run(&mut queue);
+    let MainLoop {
+        reconfigurer,
         mut notifier,
         ..
-    } = attendant;
-    drop(changer);
+    } = main_loop;
+    drop(reconfigurer);
     running.stop(links, &firewall, &mut notifier);
     end
 }
 
-fn bind(agent: &Agent, live: &Arc<Live>, errors: &Arc<Errors>) -> Result<Server, Error> {
+fn bind(
+    agent: &Agent,
+    live: &Arc<CurrentConfig>,
+    errors: &Arc<ErrorCounters>,
+) -> Result<Server, Error> {
     let prometheus = &agent.prometheus;
     let server =
         Server::bind(&prometheus.host, prometheus.port, errors.clone()).map_err(Error::Bind)?;
@@ -217,8 +221,8 @@ struct Running {
     progress: Arc<Progress>,
     interfaces: Arc<Interfaces>,
     databases: Arc<Databases>,
-    live: Arc<Live>,
-    errors: Arc<Errors>,
+    live: Arc<CurrentConfig>,
+    errors: Arc<ErrorCounters>,
 }
 
 impl Running {
@@ -257,7 +261,7 @@ impl Running {
             requests: answers,
             outlet,
         };
-        let settings = settings::flow(agent);
+        let settings = derive::flow(agent);
         let names = self.interfaces.clone();
         let enricher = self.enricher(agent, rib);
         self.spawn_raised("flow", threads::raise_priority, move |heartbeat| {

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
-use super::commands::{Command, Done, Refused};
+use super::commands::{Applied, Command, CommandError};
 use super::firewall::FirewallThread;
 use super::ipfix::{Export, Exporter};
 use super::links::LinksThread;
-use super::{Running, settings};
+use super::{Running, derive};
 use crate::attach::thread::Order;
 use crate::bpf::load::ConfigMap;
 use crate::config::{self, Config, Machine};
@@ -24,10 +24,10 @@ use crate::flow::worker::{self, Change, Request};
 use crate::sys::logging;
 
 /// How long thread flow may take to see a change.
-const PATIENCE: Duration = Duration::from_secs(5);
+const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What is reached when something is to change.
-pub(super) struct Changer<'a> {
+pub(super) struct Reconfigurer<'a> {
     pub file: &'a Path,
     pub running: &'a Running,
     pub links: &'a LinksThread,
@@ -39,21 +39,21 @@ pub(super) struct Changer<'a> {
     pub firewall: FirewallThread,
 }
 
-impl Changer<'_> {
-    pub fn obey(&self, command: Command) -> Result<Done, Refused> {
+impl Reconfigurer<'_> {
+    pub fn apply(&self, command: Command) -> Result<Applied, CommandError> {
         match command {
             Command::Reload => self.reload(),
             Command::SetSampleRate(rate) => self.set_sample_rate(rate),
             Command::SetLogLevel(level) => {
                 logging::set_level(level);
                 log::info!("the log level is {level} now");
-                Ok(Done::default())
+                Ok(Applied::default())
             }
         }
     }
 
     /// Reads the file again.
-    pub fn reload(&self) -> Result<Done, Refused> {
+    pub fn reload(&self) -> Result<Applied, CommandError> {
         let live = &self.running.live;
         match self.try_reload() {
             Ok((config, done)) => {
@@ -77,11 +77,11 @@ impl Changer<'_> {
         }
     }
 
-    fn try_reload(&self) -> Result<(Config, Done), Refused> {
+    fn try_reload(&self) -> Result<(Config, Applied), CommandError> {
         let read = config::load(self.file, &Machine::here()).map_err(|error| error.to_string())?;
         let before = self.running.live.config();
         let after = before.merged(&read);
-        let done = Done {
+        let done = Applied {
             changed: before.differences(&after),
             kept: after.differences(&read),
         };
@@ -89,13 +89,13 @@ impl Changer<'_> {
             .then(|| Databases::open(&after.agent.enrich.mmdb))
             .transpose()?;
         self.firewall.change(&before, &after)?;
-        self.tell_programs(&after)?;
+        self.push_to_programs(&after)?;
         if let Some(databases) = databases {
             self.running
                 .replace_databases(databases, &after.agent.enrich.mmdb)?;
         }
         let exports = before.agent.ipfix != after.agent.ipfix;
-        self.tell_threads(&after, exports)?;
+        self.push_to_threads(&after, exports)?;
         for warning in after.warnings() {
             log::warn!("{warning}");
         }
@@ -103,16 +103,16 @@ impl Changer<'_> {
     }
 
     /// The next packet obeys.
-    fn tell_programs(&self, config: &Config) -> Result<(), Refused> {
+    fn push_to_programs(&self, config: &Config) -> Result<(), CommandError> {
         let bpf = &config.agent.bpf;
-        let batch = settings::wakeup_batch_here(bpf);
+        let batch = derive::wakeup_batch_here(bpf);
         self.programs
             .set(bpf.sample_rate, batch)
             .map_err(|error| format!("cannot tell the BPF programs: {error}"))
     }
 
     /// `exports`: whom to export to has changed.
-    fn tell_threads(&self, config: &Config, exports: bool) -> Result<(), Refused> {
+    fn push_to_threads(&self, config: &Config, exports: bool) -> Result<(), CommandError> {
         let agent = &config.agent;
         let ended = |name: &str| format!("thread {name} has ended");
         let interfaces = &self.running.interfaces;
@@ -129,7 +129,7 @@ impl Changer<'_> {
                 .export(outlet.as_ref().and_then(Option::as_ref));
         }
         let change = Change {
-            settings: settings::flow(agent),
+            settings: derive::flow(agent),
             prefixes: agent.enrich.prefix.clone(),
             outlet,
         };
@@ -154,9 +154,13 @@ impl Changer<'_> {
     }
 
     /// Thread flow hands its parts to the new one already; the one before sends what it has, and ends.
-    fn replace_exporter(&self, config: &Config, exporter: Option<Exporter>) -> Result<(), Refused> {
+    fn replace_exporter(
+        &self,
+        config: &Config,
+        exporter: Option<Exporter>,
+    ) -> Result<(), CommandError> {
         // requests are answered in order: after this the change was taken in
-        worker::ask(&self.flows, PATIENCE, Request::Totals)
+        worker::ask(&self.flows, REPLY_TIMEOUT, Request::Totals)
             .map_err(|_| "thread flow does not answer".to_owned())?;
         self.running.threads.stop("ipfix");
         match exporter {
@@ -168,17 +172,17 @@ impl Changer<'_> {
         }
     }
 
-    fn set_sample_rate(&self, rate: u32) -> Result<Done, Refused> {
+    fn set_sample_rate(&self, rate: u32) -> Result<Applied, CommandError> {
         const KEY: &str = "agent.bpf.sample_rate";
         if rate == 0 {
             return Err(format!("{KEY}: expected at least 1, got 0"));
         }
         let mut config = Config::clone(&self.running.live.config());
         let before = std::mem::replace(&mut config.agent.bpf.sample_rate, rate);
-        self.tell_programs(&config)?;
+        self.push_to_programs(&config)?;
         self.running.live.set(config);
         log::info!("{KEY} is {rate} now, it was {before}");
-        Ok(Done {
+        Ok(Applied {
             changed: vec![KEY.to_owned()],
             kept: Vec::new(),
         })

@@ -12,7 +12,7 @@ use crate::bpf::counters::Counters;
 use crate::bpf::load::{IngressChecks, LoadedPrograms};
 use crate::interfaces::{Hooks, Interfaces, NO_EGRESS};
 use crate::netlink::{Link, LinkLayer};
-use crate::sys::error_counters::{Errors, Subsystem};
+use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::sys::threads::Heartbeat;
 use crate::types::flow::Direction;
 use crate::types::hook::{FrameStart, HookKind, Position};
@@ -30,7 +30,7 @@ pub struct Watcher {
     loaded: LoadedPrograms,
     counters: Counters,
     interfaces: Arc<Interfaces>,
-    errors: Arc<Errors>,
+    errors: Arc<ErrorCounters>,
     plan: Plan,
     /// Packets that IPsec decrypts pass ingress hooks twice.
     ipsec: bool,
@@ -65,7 +65,7 @@ impl Watcher {
     pub fn new(
         loaded: LoadedPrograms,
         interfaces: Arc<Interfaces>,
-        errors: Arc<Errors>,
+        errors: Arc<ErrorCounters>,
         plan: Plan,
     ) -> io::Result<Self> {
         Ok(Self {
@@ -140,7 +140,7 @@ impl Watcher {
         if !known {
             self.interfaces.refuse(link.ifindex, &link.name, &reason);
         }
-        self.errors.report(Subsystem::Netlink, "attach", || {
+        self.errors.count_and_log(Subsystem::Netlink, "attach", || {
             format!(
                 "cannot watch {} (ifindex {}): {reason}",
                 link.name, link.ifindex
@@ -295,7 +295,7 @@ impl Watcher {
                     let now = Instant::now();
                     self.interfaces.count_removal(ifindex, direction, now);
                     let (name, direction) = (&attached.name, direction.name());
-                    self.errors.report(Subsystem::Netlink, "hook", || {
+                    self.errors.count_and_log(Subsystem::Netlink, "hook", || {
                         format!(
                             "{name}: another program removed the {} hook of rfm at {direction}; it is attached again",
                             kind.name()
@@ -325,7 +325,7 @@ impl Watcher {
         drop(attached.hooks);
         if let Err(error) = self.loaded.clear_slot(ifindex) {
             self.errors
-                .report(Subsystem::BpfMap, "write", || error.to_string());
+                .count_and_log(Subsystem::BpfMap, "write", || error.to_string());
         }
         let kernel = self.kernel(attached.slot);
         self.interfaces.release(ifindex, &kernel, Instant::now());
@@ -354,7 +354,7 @@ impl Watcher {
     fn kernel(&self, slot: u32) -> Hooks {
         self.counters.hooks(slot).unwrap_or_else(|error| {
             self.errors
-                .report(Subsystem::BpfMap, "read", || error.to_string());
+                .count_and_log(Subsystem::BpfMap, "read", || error.to_string());
             self.interfaces.base(slot)
         })
     }

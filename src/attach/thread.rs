@@ -17,7 +17,7 @@ use crate::bpf::load::LoadedPrograms;
 use crate::interfaces::Interfaces;
 use crate::netlink::ipsec::Ipsec;
 use crate::netlink::{Event, Heard, Link, LinkEvents, LinkLayer, LinkSocket};
-use crate::sys::error_counters::{Errors, Subsystem};
+use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::sys::threads::Heartbeat;
 use crate::types::flow::Direction;
 use crate::types::interface_pattern::Patterns;
@@ -95,7 +95,7 @@ pub struct Start {
     pub links: Vec<Link>,
     pub patterns: Arc<Patterns>,
     pub progress: Arc<Progress>,
-    pub errors: Arc<Errors>,
+    pub errors: Arc<ErrorCounters>,
     /// Called once, when all found at the start were tried.
     pub on_tried: Box<dyn Fn() + Send>,
 }
@@ -107,7 +107,7 @@ pub struct Follower {
     pending: Pending,
     patterns: Arc<Patterns>,
     progress: Arc<Progress>,
-    errors: Arc<Errors>,
+    errors: Arc<ErrorCounters>,
     on_tried: Box<dyn Fn() + Send>,
     orders: Receiver<Order>,
     woken: UnixStream,
@@ -230,9 +230,10 @@ impl Follower {
                 }
             }
             Heard::Overflow => {
-                self.errors.report(Subsystem::Netlink, "overflow", || {
-                    "more happened to interfaces than could be told: reading them anew".into()
-                });
+                self.errors
+                    .count_and_log(Subsystem::Netlink, "overflow", || {
+                        "more happened to interfaces than could be told: reading them anew".into()
+                    });
                 self.lost_track = true;
             }
         }

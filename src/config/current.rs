@@ -18,21 +18,21 @@ pub struct Reload {
 
 /// The configuration at one moment.
 #[derive(Clone, Debug)]
-pub struct InForce {
+pub struct ConfigSnapshot {
     pub config: Arc<Config>,
     pub patterns: Arc<Patterns>,
     pub reload: Reload,
 }
 
-pub struct Live {
-    inner: RwLock<InForce>,
+pub struct CurrentConfig {
+    inner: RwLock<ConfigSnapshot>,
 }
 
-impl Live {
+impl CurrentConfig {
     pub fn new(config: Config) -> Self {
         let patterns = Arc::new(config.agent.patterns());
         Self {
-            inner: RwLock::new(InForce {
+            inner: RwLock::new(ConfigSnapshot {
                 config: Arc::new(config),
                 patterns,
                 reload: succeeded(),
@@ -40,7 +40,7 @@ impl Live {
         }
     }
 
-    pub fn get(&self) -> InForce {
+    pub fn get(&self) -> ConfigSnapshot {
         let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
         inner.clone()
     }
@@ -68,7 +68,7 @@ impl Live {
         inner.patterns = patterns;
     }
 
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, InForce> {
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, ConfigSnapshot> {
         self.inner.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -33,7 +33,7 @@ use std::time::{Duration, SystemTime};
 use humantime_serde::re::humantime::{format_rfc3339_millis, format_rfc3339_nanos};
 use log::LevelFilter;
 
-use crate::config::current::InForce;
+use crate::config::current::ConfigSnapshot;
 use crate::firewall::handle::Handle;
 use crate::http::Limits;
 use crate::metrics::collect::Scrape;
@@ -86,7 +86,7 @@ pub struct Sources {
     pub health: Box<dyn Fn() -> Result<(), Vec<String>> + Send>,
     pub config_file: PathBuf,
     /// The configuration, and what became of the last reload.
-    pub in_force: Box<dyn Fn() -> InForce + Send>,
+    pub in_force: Box<dyn Fn() -> ConfigSnapshot + Send>,
     pub exporters: Vec<api::Exporter>,
     pub changes: Box<dyn Changes>,
     pub lookup: Box<dyn Lookup>,

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use maxminddb::MaxMindDbError;
 
 use crate::flow::worker::Knowledge;
-use crate::sys::error_counters::{Errors, Subsystem};
+use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::types::database::Kind;
 use crate::types::flow::FlowKey;
 use crate::types::label::{Endpoint, Enrichment};
@@ -56,7 +56,7 @@ pub struct Enricher {
     databases: Arc<Databases>,
     asn: Option<Arc<Database>>,
     city: Option<Arc<Database>>,
-    errors: Arc<Errors>,
+    errors: Arc<ErrorCounters>,
     generation: u32,
     /// Those of the sources when this one advanced.
     sources: (u32, u32),
@@ -68,7 +68,7 @@ impl Enricher {
         routes: Option<Box<dyn Routes>>,
         prefixes: &[StaticPrefix],
         databases: Arc<Databases>,
-        errors: Arc<Errors>,
+        errors: Arc<ErrorCounters>,
     ) -> Self {
         let mut enricher = Self {
             routes,
@@ -217,7 +217,7 @@ impl Enricher {
     fn counted<T>(&self, found: Result<Option<T>, MaxMindDbError>) -> Option<T> {
         found.unwrap_or_else(|error| {
             self.errors
-                .report(Subsystem::Mmdb, "lookup", || error.to_string());
+                .count_and_log(Subsystem::Mmdb, "lookup", || error.to_string());
             None
         })
     }

@@ -296,7 +296,7 @@ fn the_generation_advances_at_most_twice_a_second() {
 
 #[test]
 fn a_record_that_cannot_be_read_is_counted_and_no_label() {
-    let errors = Arc::new(Errors::default());
+    let errors = Arc::new(ErrorCounters::default());
     let enricher = Enricher::new(None, &[], databases(false, false), errors.clone());
     let broken = || Err(MaxMindDbError::invalid_database("cut"));
     assert_eq!(enricher.counted::<u32>(broken()), None);

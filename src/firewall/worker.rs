@@ -27,7 +27,7 @@ use super::ledger::Ledger;
 use super::ports::Ports;
 use crate::flow::outlet::Outlet;
 use crate::netlink::{self, AddressEvents, Heard, Link, LinkEvents, LinkSocket};
-use crate::sys::error_counters::{Errors, Subsystem};
+use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::sys::threads::Heartbeat;
 use crate::types::flow::FlowRecord;
 use crate::types::prefix::Prefix;
@@ -68,7 +68,7 @@ pub struct Start {
     pub blackholes: Option<Box<dyn Blackholes>>,
     /// Where flows that are dropped go.
     pub outlet: Option<Outlet>,
-    pub errors: Arc<Errors>,
+    pub errors: Arc<ErrorCounters>,
 }
 
 pub struct Worker {
@@ -85,7 +85,7 @@ pub struct Worker {
     blackhole_action: Action,
     /// Of the blackholes in the book.
     generation: Option<u64>,
-    errors: Arc<Errors>,
+    errors: Arc<ErrorCounters>,
     requests: Receiver<Request>,
     woken: UnixStream,
     /// The book is not what is in force: a change that nobody waits for failed.
@@ -153,7 +153,7 @@ impl Worker {
         let errors = self.errors.clone();
         let ring = self.open_ring(|bytes| {
             if let Err(error) = drops.borrow_mut().take(bytes) {
-                errors.report(Subsystem::RingBuffer, "decode", || error.to_string());
+                errors.count_and_log(Subsystem::RingBuffer, "decode", || error.to_string());
             }
             0
         });
@@ -167,7 +167,7 @@ impl Worker {
             self.look_at_drops(ring.as_ref(), &drops, now);
             for problem in self.ports.settle(&mut *self.kernel, now) {
                 self.errors
-                    .report(Subsystem::Firewall, "attach", || problem);
+                    .count_and_log(Subsystem::Firewall, "attach", || problem);
             }
             self.wait();
         }
@@ -203,7 +203,7 @@ impl Worker {
         let Some(ring) = ring else { return };
         if let Err(error) = ring.consume() {
             self.errors
-                .report(Subsystem::RingBuffer, "consume", || error.to_string());
+                .count_and_log(Subsystem::RingBuffer, "consume", || error.to_string());
         }
         if let Some(flows) = drops.borrow_mut().turn(now, self.outlet.as_mut()) {
             self.dropped = flows;
@@ -363,7 +363,8 @@ impl Worker {
             let start = Instant::now();
             if let Err(why) = self.put_in_force(now) {
                 self.behind = true;
-                self.errors.report(Subsystem::Firewall, "rules", || why);
+                self.errors
+                    .count_and_log(Subsystem::Firewall, "rules", || why);
             }
             let done = Instant::now();
             self.next_step = done + ((done - start) * REST).min(MOST_REST);
@@ -388,14 +389,14 @@ impl Worker {
                 Err(error) => {
                     self.stale_addresses = true;
                     self.errors
-                        .report(Subsystem::Netlink, "addresses", || error.to_string());
+                        .count_and_log(Subsystem::Netlink, "addresses", || error.to_string());
                 }
             }
         }
         if now >= self.next_peers {
             self.next_peers = now + PEERS_INTERVAL;
             for name in self.ports.find_removed(&*self.kernel) {
-                self.errors.report(Subsystem::Firewall, "hook", || {
+                self.errors.count_and_log(Subsystem::Firewall, "hook", || {
                     format!("{name}: another program removed the XDP link; it is attached again")
                 });
             }
@@ -422,7 +423,7 @@ impl Worker {
         let left_out = self.book.set_blackholes(&prefixes, self.blackhole_action);
         self.generation = Some(generation);
         if left_out > 0 {
-            self.errors.report(Subsystem::Firewall, "room", || {
+            self.errors.count_and_log(Subsystem::Firewall, "room", || {
                 format!(
                     "{left_out} blackholes found no room among {} rules",
                     book::MAX_RULES
@@ -451,7 +452,7 @@ impl Worker {
     fn counts(&self) -> Vec<(RuleId, Counts)> {
         self.kernel.counts().unwrap_or_else(|error| {
             self.errors
-                .report(Subsystem::BpfMap, "read", || error.to_string());
+                .count_and_log(Subsystem::BpfMap, "read", || error.to_string());
             Vec::new()
         })
     }

@@ -26,7 +26,7 @@ use rustix::event::PollFlags;
 use super::phase::Phase;
 use super::socket::{Io, Socket};
 use super::{Handler, Large, Limits, Peer, Refuse, host};
-use crate::sys::error_counters::{Errors, Subsystem};
+use crate::sys::error_counters::{ErrorCounters, Subsystem};
 
 /// Read from a client that goes on sending after the last response. With unread bytes in the
 /// socket, close(2) sends a reset, which can overtake that response.
@@ -40,7 +40,7 @@ pub(super) struct Shared<H> {
     pub handler: H,
     pub allow: Box<dyn Fn(IpAddr) -> bool + Send>,
     pub limits: Limits,
-    pub errors: Arc<Errors>,
+    pub errors: Arc<ErrorCounters>,
     pub subsystem: Subsystem,
     pub refuse: Refuse,
     pub large: Option<Large>,
@@ -63,7 +63,7 @@ impl<H> Shared<H> {
     }
 
     pub fn report(&self, kind: &'static str, message: impl FnOnce() -> String) {
-        self.errors.report(self.subsystem, kind, message);
+        self.errors.count_and_log(self.subsystem, kind, message);
     }
 }
 

@@ -36,7 +36,7 @@ use hyper::http::request;
 use hyper::{Request, Response, StatusCode};
 
 use crate::sys::descriptors::Reserve;
-use crate::sys::error_counters::{Errors, Subsystem};
+use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::sys::listen;
 use crate::sys::threads::Heartbeat;
 
@@ -109,7 +109,7 @@ pub struct Server {
     listeners: Vec<listen::Listener>,
     allow: Box<dyn Fn(IpAddr) -> bool + Send>,
     limits: Limits,
-    errors: Arc<Errors>,
+    errors: Arc<ErrorCounters>,
     subsystem: Subsystem,
     refuse: Refuse,
     large: Option<Large>,
@@ -124,7 +124,7 @@ type Refuse = fn(StatusCode) -> Response<Bytes>;
 
 impl Server {
     /// Listens on every address that `host` (an address or a name) stands for.
-    pub fn bind(host: &str, port: u16, errors: Arc<Errors>) -> Result<Self, BindError> {
+    pub fn bind(host: &str, port: u16, errors: Arc<ErrorCounters>) -> Result<Self, BindError> {
         Ok(Self::new(
             listen::bind(host, port)?,
             errors,
@@ -133,12 +133,16 @@ impl Server {
     }
 
     /// Serves a Unix socket that the caller has bound.
-    pub fn unix(listener: UnixListener, errors: Arc<Errors>) -> io::Result<Self> {
+    pub fn unix(listener: UnixListener, errors: Arc<ErrorCounters>) -> io::Result<Self> {
         let listener = listen::Listener::unix(listener)?;
         Ok(Self::new(vec![listener], errors, Subsystem::Control))
     }
 
-    fn new(listeners: Vec<listen::Listener>, errors: Arc<Errors>, subsystem: Subsystem) -> Self {
+    fn new(
+        listeners: Vec<listen::Listener>,
+        errors: Arc<ErrorCounters>,
+        subsystem: Subsystem,
+    ) -> Self {
         Self {
             listeners,
             allow: Box::new(|_| true),

@@ -18,7 +18,7 @@ use super::tcp::Tcp;
 use super::udp::Udp;
 use super::{Sent, socket};
 use crate::flow::outlet::Load;
-use crate::sys::error_counters::{Errors, Subsystem};
+use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::types::transport::Transport;
 
 /// A collector that does not refuse its templates for so long is there.
@@ -41,7 +41,7 @@ pub struct Collector {
     looked_up: Option<Instant>,
     transport: Transport,
     tally: Arc<Tally>,
-    errors: Arc<Errors>,
+    errors: Arc<ErrorCounters>,
     state: State,
     /// Data records sent: over UDP since the start, over TCP in this connection (RFC 7011 section 3.1).
     sequence: u32,
@@ -80,7 +80,7 @@ impl Collector {
         transport: Transport,
         refresh: Duration,
         tally: Arc<Tally>,
-        errors: Arc<Errors>,
+        errors: Arc<ErrorCounters>,
         now: Instant,
     ) -> Self {
         Self {
@@ -189,7 +189,7 @@ impl Collector {
 
     fn accept_lookup<T>(&self, result: io::Result<T>) -> Option<T> {
         let report = |error: &io::Error| {
-            self.errors.report(Subsystem::Ipfix, "lookup", || {
+            self.errors.count_and_log(Subsystem::Ipfix, "lookup", || {
                 let collector = &self.tally.collector;
                 format!(
                     "{collector}: name lookup failed, its previous address stays in use: {error}"
@@ -304,9 +304,10 @@ impl Collector {
         self.pause = (2 * self.pause).min(longest);
         self.lost = true;
         let collector = &self.tally.collector;
-        self.errors.report(Subsystem::Ipfix, "collector", || {
-            format!("{collector} cannot be reached and misses records: {error}")
-        });
+        self.errors
+            .count_and_log(Subsystem::Ipfix, "collector", || {
+                format!("{collector} cannot be reached and misses records: {error}")
+            });
     }
 
     /// Bytes that a packet to it carries in one piece, where that is known and matters.

@@ -21,7 +21,7 @@ use crate::enrich::Ways;
 use crate::flow::outlet::{Inlet, Load};
 use crate::flow::table::CompletedFlow;
 use crate::sys::clock::Clock;
-use crate::sys::error_counters::Errors;
+use crate::sys::error_counters::ErrorCounters;
 use crate::sys::threads::Heartbeat;
 use crate::types::flow::FlowKey;
 use crate::types::transport::Transport;
@@ -95,7 +95,7 @@ pub fn run(
     settings: Settings,
     sources: impl Sources,
     mut inlet: Inlet,
-    errors: &Arc<Errors>,
+    errors: &Arc<ErrorCounters>,
     heartbeat: &Heartbeat,
 ) {
     let mut exporter = Exporter::new(settings, sources, errors);
@@ -145,7 +145,7 @@ struct Exporter<S> {
 }
 
 impl<S: Sources> Exporter<S> {
-    fn new(settings: Settings, sources: S, errors: &Arc<Errors>) -> Self {
+    fn new(settings: Settings, sources: S, errors: &Arc<ErrorCounters>) -> Self {
         let now = Instant::now();
         let layout = settings.layout;
         let lengths = Shape::all().map(|shape| shape.template(layout, &mut Vec::new()));

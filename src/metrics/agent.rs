@@ -15,7 +15,7 @@ use super::{Build, Input, bmp, declarations, firewall};
 use crate::config::current::Reload;
 use crate::flow::snapshot::Totals;
 use crate::ipfix::tally::Tally;
-use crate::sys::error_counters::{Errors, Subsystem};
+use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::sys::process::ProcessStats;
 use crate::types::counters::{Count, FamilyCounters, HookCounters};
 
@@ -146,7 +146,7 @@ fn ipfix(tallies: &[Arc<Tally>]) -> [MetricFamily; 2] {
     ]
 }
 
-fn errors(errors: &Errors, parse_errors: &[(&str, u64)]) -> [MetricFamily; 2] {
+fn errors(errors: &ErrorCounters, parse_errors: &[(&str, u64)]) -> [MetricFamily; 2] {
     [
         family(
             &declarations::ERRORS,

@@ -11,7 +11,7 @@ use crossbeam_channel::Sender;
 
 use super::{Bmp, Build, Input, Interface};
 use crate::bpf::counters::Counters;
-use crate::config::current::Live;
+use crate::config::current::CurrentConfig;
 use crate::enrich::bmp::RouterStats;
 use crate::enrich::mmdb::Databases;
 use crate::enrich::rib::{Rib, RibHandle};
@@ -22,7 +22,7 @@ use crate::interfaces::{Books, Interfaces};
 use crate::ipfix::tally::Tallies;
 use crate::metrics;
 use crate::netlink::{self, Link, LinkSocket};
-use crate::sys::error_counters::{Errors, Subsystem};
+use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::sys::logging;
 use crate::sys::process::ProcessReader;
 use crate::types::counters::HookCounters;
@@ -39,13 +39,13 @@ pub struct Scrape {
     pub interfaces: Arc<Interfaces>,
     /// Not there until the programs are loaded: then no interface has counters yet.
     pub counters: Arc<OnceLock<Counters>>,
-    pub live: Arc<Live>,
+    pub live: Arc<CurrentConfig>,
     pub flows: Sender<Request>,
     pub databases: Arc<Databases>,
     pub bmp: Option<BmpReader>,
     pub ipfix: Tallies,
     pub firewall: Option<Handle>,
-    pub errors: Arc<Errors>,
+    pub errors: Arc<ErrorCounters>,
     pub links: RefCell<LinkReader>,
     pub process: ProcessReader,
 }
@@ -223,6 +223,6 @@ impl Scrape {
 
     fn unreadable(&self, error: &io::Error) {
         self.errors
-            .report(Subsystem::BpfMap, "read", || error.to_string());
+            .count_and_log(Subsystem::BpfMap, "read", || error.to_string());
     }
 }

@@ -25,7 +25,7 @@ use crate::flow::snapshot::Snapshot;
 use crate::ipfix::tally::Tally;
 use crate::metrics::text_format::TextWriter;
 use crate::netlink::Link;
-use crate::sys::error_counters::Errors;
+use crate::sys::error_counters::ErrorCounters;
 use crate::sys::process::ProcessStats;
 use crate::types::counters::HookCounters;
 use crate::types::flow::Direction;
@@ -53,7 +53,7 @@ pub struct Input<'a> {
     pub ipfix: &'a [Arc<Tally>],
     /// None where it is not enabled, or does not answer.
     pub firewall: Option<&'a Report>,
-    pub errors: &'a Errors,
+    pub errors: &'a ErrorCounters,
     pub dropped_log_lines: u64,
     /// Reason, times.
     pub parse_errors: &'a [(&'a str, u64)],

@@ -19,7 +19,7 @@ use rustix::net::sockopt::{self, Timeout};
 
 use super::speed::Speeds;
 use super::{Link, message};
-use crate::sys::error_counters::{Errors, Subsystem};
+use crate::sys::error_counters::{ErrorCounters, Subsystem};
 
 /// include/uapi/linux/rtnetlink.h.
 pub(super) const RTM_NEWLINK: u16 = 16;
@@ -50,12 +50,12 @@ pub struct LinkSocket {
     buffer: Vec<u8>,
     sequence: u32,
     speeds: Speeds,
-    errors: Arc<Errors>,
+    errors: Arc<ErrorCounters>,
 }
 
 impl LinkSocket {
     /// The socket is opened at the first dump, in the network namespace of the thread that calls it.
-    pub fn new(errors: Arc<Errors>) -> Self {
+    pub fn new(errors: Arc<ErrorCounters>) -> Self {
         Self {
             socket: None,
             buffer: Vec::with_capacity(BUFFER_SIZE),
@@ -75,9 +75,10 @@ impl LinkSocket {
             }
             Err(error) => {
                 self.socket = None;
-                self.errors.report(Subsystem::Netlink, "link dump", || {
-                    format!("cannot read the interfaces: {error}")
-                });
+                self.errors
+                    .count_and_log(Subsystem::Netlink, "link dump", || {
+                        format!("cannot read the interfaces: {error}")
+                    });
                 Err(error)
             }
         }
@@ -94,9 +95,10 @@ impl LinkSocket {
             answer = self.ask(deadline)?;
         }
         if answer.interrupted {
-            self.errors.report(Subsystem::Netlink, "interrupted", || {
-                format!("interfaces changed during each of {MAX_ATTEMPTS} dumps")
-            });
+            self.errors
+                .count_and_log(Subsystem::Netlink, "interrupted", || {
+                    format!("interfaces changed during each of {MAX_ATTEMPTS} dumps")
+                });
         }
         Ok(answer.in_order())
     }
@@ -132,7 +134,7 @@ impl LinkSocket {
             }
             answer.take(&self.buffer, |garbled| {
                 self.errors
-                    .report(Subsystem::Netlink, "link message", || garbled.to_string());
+                    .count_and_log(Subsystem::Netlink, "link message", || garbled.to_string());
             })?;
         }
         self.socket = Some(socket);

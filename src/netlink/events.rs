@@ -12,7 +12,7 @@ use rustix::net::sockopt;
 
 use super::dump::{BUFFER_SIZE, NLMSG_ALIGN, RTM_NEWLINK, Received, receive};
 use super::{Link, message};
-use crate::sys::error_counters::{Errors, Subsystem};
+use crate::sys::error_counters::{ErrorCounters, Subsystem};
 
 // include/uapi/linux/rtnetlink.h
 const RTM_DELLINK: u16 = 17;
@@ -38,7 +38,7 @@ pub enum Event {
 pub struct LinkEvents {
     socket: Socket,
     buffer: Vec<u8>,
-    errors: Arc<Errors>,
+    errors: Arc<ErrorCounters>,
 }
 
 /// What waited in the socket.
@@ -50,7 +50,7 @@ pub enum Heard {
 
 impl LinkEvents {
     /// Hears what happens from now on, in the network namespace of the calling thread.
-    pub fn open(errors: Arc<Errors>) -> io::Result<Self> {
+    pub fn open(errors: Arc<ErrorCounters>) -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         // beyond the system's limit only with CAP_NET_ADMIN, which attaching needs as well
         if sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER).is_err() {
@@ -76,7 +76,7 @@ impl LinkEvents {
                 Ok(Received::Datagram) => {
                     let garbled = |error: DecodeError| {
                         self.errors
-                            .report(Subsystem::Netlink, "link event", || error.to_string());
+                            .count_and_log(Subsystem::Netlink, "link event", || error.to_string());
                     };
                     overflow |= decode(&self.buffer, &mut events, garbled).is_err();
                 }
@@ -86,7 +86,7 @@ impl LinkEvents {
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => overflow = true,
                 Err(error) => {
                     self.errors
-                        .report(Subsystem::Netlink, "events", || error.to_string());
+                        .count_and_log(Subsystem::Netlink, "events", || error.to_string());
                     overflow = true;
                     break;
                 }

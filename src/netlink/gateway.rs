@@ -16,7 +16,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::Socket;
 
 use super::dump::{Received, invalid, open, receive};
-use crate::sys::error_counters::{Errors, Subsystem};
+use crate::sys::error_counters::{ErrorCounters, Subsystem};
 
 /// Answers are good for so long. After an error nothing is asked for as long.
 const GOOD_FOR: Duration = Duration::from_secs(10);
@@ -44,12 +44,12 @@ pub struct Gateways {
     /// When the oldest answer came, or the last error.
     since: Option<Instant>,
     failed: bool,
-    errors: Arc<Errors>,
+    errors: Arc<ErrorCounters>,
 }
 
 impl Gateways {
     /// The socket is opened at the first question, in the network namespace of the thread that asks.
-    pub fn new(errors: Arc<Errors>) -> Self {
+    pub fn new(errors: Arc<ErrorCounters>) -> Self {
         Self {
             socket: None,
             buffer: Vec::new(),
@@ -77,9 +77,10 @@ impl Gateways {
         let gateway = self.ask(hop).unwrap_or_else(|error| {
             self.socket = None;
             (self.failed, self.since) = (true, Some(now));
-            self.errors.report(Subsystem::Netlink, "gateway", || {
-                format!("cannot ask for the way to {hop}: {error}")
-            });
+            self.errors
+                .count_and_log(Subsystem::Netlink, "gateway", || {
+                    format!("cannot ask for the way to {hop}: {error}")
+                });
             None
         });
         self.known.insert(hop, gateway);

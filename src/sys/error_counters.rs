@@ -55,13 +55,13 @@ impl Subsystem {
 
 /// Error counters, shared by all threads.
 #[derive(Default)]
-pub struct Errors {
+pub struct ErrorCounters {
     counts: [AtomicU64; Subsystem::ALL.len()],
     log: LogLimit,
     shortages: AtomicU64,
 }
 
-impl Errors {
+impl ErrorCounters {
     /// Counts one error.
     pub fn count(&self, subsystem: Subsystem) {
         self.counts[subsystem as usize].fetch_add(1, Ordering::Relaxed);
@@ -70,7 +70,7 @@ impl Errors {
     /// Counts one error and logs it, at most once per subsystem and kind in [`LOG_INTERVAL`].
     ///
     /// `kind` is a fixed word, never text from outside; `message` is escaped before it is written.
-    pub fn report(
+    pub fn count_and_log(
         &self,
         subsystem: Subsystem,
         kind: &'static str,
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn every_subsystem_has_its_own_counter() {
-        let errors = Errors::default();
+        let errors = ErrorCounters::default();
         errors.count(Subsystem::Bmp);
         for s in Subsystem::ALL {
             assert_eq!(errors.get(s), u64::from(s == Subsystem::Bmp));

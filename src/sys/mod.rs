@@ -10,6 +10,6 @@ pub mod malloc;
 pub mod process;
 pub mod sandbox;
 pub mod signals;
-pub mod steps;
+pub mod startup_steps;
 pub mod systemd;
 pub mod threads;

@@ -10,12 +10,12 @@ use crossbeam_channel::Sender;
 use rfm::config;
 use rfm::enrich::bmp::{Collector, RouterStats};
 use rfm::enrich::rib::{Rib, RibHandle, Settings, TableId};
-use rfm::sys::error_counters::Errors;
+use rfm::sys::error_counters::ErrorCounters;
 use rfm::sys::threads::Threads;
 
 pub struct Agent {
     pub rib: RibHandle,
-    pub errors: Arc<Errors>,
+    pub errors: Arc<ErrorCounters>,
     pub router_stats: Arc<RouterStats>,
     pub threads: Threads,
     pub changes: Sender<config::Agent>,
@@ -38,7 +38,7 @@ impl Agent {
             stale_ms,
             ..Settings::default()
         });
-        let errors = Arc::new(Errors::default());
+        let errors = Arc::new(ErrorCounters::default());
         let config = config::Rib {
             local_asn: 0,
             bmp,

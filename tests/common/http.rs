@@ -11,7 +11,7 @@ use hyper::body::Bytes;
 use hyper::{Request, Response, StatusCode};
 use rfm::http::{Limits, Peer, Server, respond};
 use rfm::page::routes::Routes;
-use rfm::sys::error_counters::{Errors, Subsystem};
+use rfm::sys::error_counters::{ErrorCounters, Subsystem};
 use rfm::sys::threads::Threads;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -43,12 +43,12 @@ pub fn exporter(metrics: &'static str) -> Running {
 /// A server on a thread of its own, which ends with it.
 pub struct Running {
     pub address: SocketAddr,
-    pub errors: Arc<Errors>,
+    pub errors: Arc<ErrorCounters>,
     threads: Threads,
 }
 
 impl Running {
-    pub fn new<H>(server: Server, errors: Arc<Errors>, handler: H) -> Self
+    pub fn new<H>(server: Server, errors: Arc<ErrorCounters>, handler: H) -> Self
     where
         H: Fn(Request<Bytes>, Peer<'_>) -> Response<Bytes> + Send + 'static,
     {
@@ -87,7 +87,7 @@ pub fn start<H>(limits: Limits, handler: H) -> Running
 where
     H: Fn(Request<Bytes>, Peer<'_>) -> Response<Bytes> + Send + 'static,
 {
-    let errors = Arc::new(Errors::default());
+    let errors = Arc::new(ErrorCounters::default());
     let server = Server::bind("127.0.0.1", 0, errors.clone())
         .unwrap()
         .limits(limits);

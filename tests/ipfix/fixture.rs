@@ -15,7 +15,7 @@ use rfm::ipfix::options::Interface;
 use rfm::ipfix::tally::Tally;
 use rfm::ipfix::worker::{self, Settings, Sources, Target};
 use rfm::sys::clock::Clock;
-use rfm::sys::error_counters::Errors;
+use rfm::sys::error_counters::ErrorCounters;
 use rfm::sys::threads::Threads;
 use rfm::types::flow::{Direction, Family, FlowKey, FlowRecord};
 use rfm::types::transport::Transport;
@@ -79,7 +79,7 @@ pub const REPEATING: (u32, &str) = (4, "eth0.10");
 /// Thread ipfix, and what feeds it.
 pub struct Fixture {
     pub tallies: Vec<Arc<Tally>>,
-    pub errors: Arc<Errors>,
+    pub errors: Arc<ErrorCounters>,
     outlet: Option<Outlet>,
     threads: Threads,
     epoch: Instant,
@@ -118,7 +118,7 @@ impl Fixture {
             lookups: Arc::default(),
             clock: Clock::with_offset(OFFSET),
         };
-        let errors = Arc::new(Errors::default());
+        let errors = Arc::new(ErrorCounters::default());
         let (threads, theirs) = (Threads::new(), errors.clone());
         threads
             .spawn("ipfix", move |heartbeat| {

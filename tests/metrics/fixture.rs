@@ -16,7 +16,7 @@ use rfm::flow::snapshot::{SeriesRow, Snapshot, Totals};
 use rfm::ipfix::tally::Tally;
 use rfm::metrics::{Bmp, Build, Input, Interface, render};
 use rfm::netlink::{DeviceCounters, Link};
-use rfm::sys::error_counters::{Errors, Subsystem};
+use rfm::sys::error_counters::{ErrorCounters, Subsystem};
 use rfm::sys::process::ProcessStats;
 use rfm::types::counters::{Count, FamilyCounters, HookCounters};
 
@@ -27,7 +27,7 @@ pub struct Fixture {
     bmp: Option<Bmp>,
     ipfix: Vec<Arc<Tally>>,
     firewall: Option<Report>,
-    errors: Errors,
+    errors: ErrorCounters,
 }
 
 impl Fixture {
@@ -40,7 +40,7 @@ impl Fixture {
             bmp: None,
             ipfix: Vec::new(),
             firewall: None,
-            errors: Errors::default(),
+            errors: ErrorCounters::default(),
         }
     }
 

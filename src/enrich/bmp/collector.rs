@@ -16,7 +16,7 @@ use rustix::net::sockopt;
 
 use crate::config;
 use crate::enrich::rib::RibHandle;
-use crate::sys::error_counters::Errors;
+use crate::sys::error_counters::ErrorCounters;
 use crate::sys::listen::{self, BindError, Listener};
 use crate::sys::threads::Heartbeat;
 use crate::types::prefix::Prefix;
@@ -70,7 +70,7 @@ impl Collector {
     pub fn bind(
         config: &config::Rib,
         rib: RibHandle,
-        errors: Arc<Errors>,
+        errors: Arc<ErrorCounters>,
     ) -> Result<Self, BindError> {
         Ok(Self {
             listeners: listen::bind(&config.bmp.host, config.bmp.port)?,

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::sys::error_counters::{Errors, LOG_INTERVAL, Subsystem};
+use crate::sys::error_counters::{ErrorCounters, LOG_INTERVAL, Subsystem};
 
 use super::error::{BmpError, SessionStats};
 use super::families::IgnoredFamily;
@@ -19,7 +19,7 @@ const MAX_ROUTERS: usize = 1024;
 
 /// Shared by the threads of all sessions and whoever asks.
 pub struct RouterStats {
-    errors: Arc<Errors>,
+    errors: Arc<ErrorCounters>,
     error_counts: [AtomicU64; BmpError::ALL.len()],
     routers: Mutex<Vec<TrackedRouter>>,
     notes: Mutex<SessionLogLimiter>,
@@ -57,7 +57,7 @@ struct TrackedRouter {
 }
 
 impl RouterStats {
-    pub fn new(errors: Arc<Errors>) -> Self {
+    pub fn new(errors: Arc<ErrorCounters>) -> Self {
         Self {
             errors,
             error_counts: Default::default(),
@@ -78,7 +78,8 @@ impl RouterStats {
 
     pub fn count_error(&self, error: BmpError, detail: impl FnOnce() -> String) {
         self.error_counts[error as usize].fetch_add(1, Ordering::Relaxed);
-        self.errors.report(Subsystem::Bmp, error.name(), detail);
+        self.errors
+            .count_and_log(Subsystem::Bmp, error.name(), detail);
     }
 
     /// Reports that no file descriptor is left, if that is the error.
@@ -144,7 +145,8 @@ impl RouterStats {
                 self.errors.count(Subsystem::Bmp);
             }
             let text = || format!("{address}: {detail}");
-            self.errors.report(Subsystem::Bmp, error.name(), text);
+            self.errors
+                .count_and_log(Subsystem::Bmp, error.name(), text);
         }
         if stats.messages > 0
             && let Some(tracked_router) = find(&mut self.tracked(), router)
@@ -253,7 +255,7 @@ mod tests {
 
     #[test]
     fn each_fault_is_counted_in_both_places() {
-        let errors = Arc::new(Errors::default());
+        let errors = Arc::new(ErrorCounters::default());
         let router_stats = RouterStats::new(errors.clone());
         let mut stats = SessionStats::default();
         for _ in 0..5 {

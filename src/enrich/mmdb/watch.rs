@@ -9,7 +9,7 @@ use std::{fs, thread};
 
 use super::{Database, Identity};
 use crate::config::Mmdb;
-use crate::sys::error_counters::{Errors, Subsystem};
+use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::sys::threads::Heartbeat;
 use crate::types::database::Kind;
 
@@ -85,7 +85,7 @@ impl Databases {
 }
 
 /// The body of thread mmdb.
-pub fn watch(databases: &Databases, files: &Mmdb, errors: &Errors, heartbeat: &Heartbeat) {
+pub fn watch(databases: &Databases, files: &Mmdb, errors: &ErrorCounters, heartbeat: &Heartbeat) {
     const TICK: Duration = Duration::from_millis(250);
     let mut files: Vec<_> = files
         .files()
@@ -126,7 +126,7 @@ impl<'a> Watched<'a> {
     }
 
     /// Reads the file if it changed and has settled. A broken one is reported once and not used.
-    pub fn look(&mut self, databases: &Databases, errors: &Errors, beat: &dyn Fn()) {
+    pub fn look(&mut self, databases: &Databases, errors: &ErrorCounters, beat: &dyn Fn()) {
         let now = fs::metadata(self.path)
             .ok()
             .map(|metadata| Identity::from(&metadata));
@@ -142,7 +142,7 @@ impl<'a> Watched<'a> {
                 log::info!("{path}: replaced, and read again");
                 databases.replace(self.kind, database);
             }
-            Err(error) => errors.report(Subsystem::Mmdb, self.kind.name(), || {
+            Err(error) => errors.count_and_log(Subsystem::Mmdb, self.kind.name(), || {
                 format!("{path}: {error}; the one before stays in use")
             }),
         }

@@ -14,7 +14,7 @@ use crate::firewall::guard::Caller;
 use crate::firewall::handle::{Asker, Edit, Handle, Refusal, Settings};
 use crate::firewall::worker::{Blackholes, Start, Worker};
 use crate::netlink::LinkEvents;
-use crate::sys::error_counters::{Errors, Subsystem};
+use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::sys::threads::Threads;
 use crate::types::interface_pattern::Patterns;
 use crate::types::prefix::Prefix;
@@ -26,7 +26,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 struct Rig {
     kernel: Fake,
     handle: Handle,
-    errors: Arc<Errors>,
+    errors: Arc<ErrorCounters>,
     threads: Threads,
 }
 
@@ -60,7 +60,7 @@ impl Rig {
         state_file: PathBuf,
         blackholes: Option<Box<dyn Blackholes>>,
     ) -> Self {
-        let errors = Arc::new(Errors::default());
+        let errors = Arc::new(ErrorCounters::default());
         let (handle, inbox) = Handle::new().unwrap();
         let start = Start {
             kernel: Box::new(kernel.clone()),

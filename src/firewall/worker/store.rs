@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::super::book::Entry;
 use super::super::handle::Problem;
 use super::super::state::{self, Now};
-use crate::sys::error_counters::{Errors, Subsystem};
+use crate::sys::error_counters::{ErrorCounters, Subsystem};
 
 /// Between two attempts to save.
 const RETRY: Duration = Duration::from_secs(2);
@@ -42,7 +42,7 @@ impl Store {
     }
 
     /// The rules of the file that can be read. Everything else is logged and stays in a copy.
-    pub fn load(&mut self, errors: &Errors) -> Vec<Entry> {
+    pub fn load(&mut self, errors: &ErrorCounters) -> Vec<Entry> {
         if !self.is_used() {
             return Vec::new();
         }
@@ -92,7 +92,7 @@ impl Store {
     }
 
     /// Writes the file, if the rules have changed since it was written.
-    pub fn save(&mut self, entries: &[Entry], errors: &Errors) {
+    pub fn save(&mut self, entries: &[Entry], errors: &ErrorCounters) {
         if !self.unsaved {
             return;
         }
@@ -115,7 +115,7 @@ impl Store {
                     "agent.firewall.state_file: cannot save the rules to {shown}: {error}; \
                      a restart would lose the last changes"
                 );
-                errors.report(Subsystem::Firewall, "state_file", || problem.clone());
+                errors.count_and_log(Subsystem::Firewall, "state_file", || problem.clone());
                 self.problem.set(Some(problem));
             }
         }

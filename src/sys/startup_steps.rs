@@ -13,12 +13,12 @@ use crate::sys::sandbox;
 const LONG: Duration = Duration::from_secs(5);
 
 /// The step that the start is at. The thread behind it ends when this is dropped.
-pub struct Steps {
+pub struct StartupSteps {
     sender: Option<Sender<&'static str>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Steps {
+impl StartupSteps {
     pub fn new() -> io::Result<Self> {
         let (sender, steps) = bounded(16);
         let thread = Builder::new()
@@ -48,7 +48,7 @@ impl Steps {
     }
 }
 
-impl Drop for Steps {
+impl Drop for StartupSteps {
     fn drop(&mut self) {
         self.sender = None;
         if let Some(thread) = self.thread.take() {

@@ -4,8 +4,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::inbox::{Event, Inbox};
-use super::reload::Changer;
+use super::events::{Event, EventQueue};
+use super::reload::Reconfigurer;
 use super::{Error, Running};
 use crate::sys::malloc;
 use crate::sys::systemd::Notifier;
@@ -13,15 +13,15 @@ use crate::sys::systemd::Notifier;
 /// How often the threads are looked after.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-pub(super) struct Attendant<'a> {
+pub(super) struct MainLoop<'a> {
     pub running: &'a Running,
-    pub changer: Changer<'a>,
+    pub reconfigurer: Reconfigurer<'a>,
     pub notifier: Notifier,
 }
 
-impl Attendant<'_> {
+impl MainLoop<'_> {
     /// Until a signal comes, or a thread has ended by itself.
-    pub fn run(&mut self, inbox: &mut Inbox) -> Result<(), Error> {
+    pub fn run(&mut self, queue: &mut EventQueue) -> Result<(), Error> {
         let interval = self
             .notifier
             .interval()
@@ -32,13 +32,17 @@ impl Attendant<'_> {
                 ready = true;
                 self.notifier.ready();
             }
-            self.tell_manager(ready);
-            match inbox.wait(interval) {
+            self.notify_manager(ready);
+            match queue.wait(interval) {
                 Event::Stop => break Ok(()),
                 Event::Reload => self.reload(),
                 // the channel holds one answer, so this fails only if the asker has gone
-                Event::Order(order) => {
-                    drop(order.reply.try_send(self.changer.obey(order.command)));
+                Event::Command(envelope) => {
+                    drop(
+                        envelope
+                            .reply
+                            .try_send(self.reconfigurer.apply(envelope.command)),
+                    );
                 }
                 // not at once: what comes after it is ready, the page and a first scrape, is start too
                 Event::Nothing if ready && !settled => {
@@ -58,12 +62,12 @@ impl Attendant<'_> {
     fn reload(&self) {
         self.notifier.reloading();
         // a refusal has been logged, and there is nobody to answer
-        drop(self.changer.reload());
+        drop(self.reconfigurer.reload());
         self.notifier.ready();
     }
 
     /// The watchdog is fed only while every thread is alive.
-    fn tell_manager(&mut self, ready: bool) {
+    fn notify_manager(&mut self, ready: bool) {
         let stuck = self.running.threads.unhealthy();
         if stuck.is_empty() {
             let now = Instant::now();

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use super::commands::{ControlHandle, Order};
+use super::commands::{CommandSender, Envelope};
 use crate::sys::signals;
 
 /// What came.
@@ -19,23 +19,23 @@ pub(super) enum Event {
     Stop,
     /// SIGHUP.
     Reload,
-    Order(Order),
+    Command(Envelope),
     /// Nothing, in the time given.
     Nothing,
 }
 
-/// Each sender sets its flag or queues its order, then sends a byte to end the wait.
-pub(super) struct Inbox {
+/// Each sender sets its flag or queues its envelope, then sends a byte to end the wait.
+pub(super) struct EventQueue {
     stream: UnixStream,
     stop: Arc<AtomicBool>,
     reload: Arc<AtomicBool>,
-    orders: Receiver<Order>,
+    envelopes: Receiver<Envelope>,
 }
 
-impl Inbox {
+impl EventQueue {
     /// From now on the signals do not end the process. This thread and those that it starts receive none
-    /// until [`Inbox::open`].
-    pub fn new() -> io::Result<(Self, ControlHandle)> {
+    /// until [`EventQueue::open`].
+    pub fn new() -> io::Result<(Self, CommandSender)> {
         signals::block(&signals::HANDLED);
         let (stream, writer) = UnixStream::pair()?;
         writer.set_nonblocking(true)?;
@@ -45,14 +45,14 @@ impl Inbox {
             signal_hook::flag::register(signal, flag.clone())?;
             signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
         }
-        let (handle, orders) = ControlHandle::new(writer);
-        let inbox = Self {
+        let (handle, envelopes) = CommandSender::new(writer);
+        let queue = Self {
             stream,
             stop,
             reload,
-            orders,
+            envelopes,
         };
-        Ok((inbox, handle))
+        Ok((queue, handle))
     }
 
     /// Lets this thread receive signals; pending ones are handled now.
@@ -61,57 +61,57 @@ impl Inbox {
     }
 
     pub fn wait(&mut self, timeout: Duration) -> Event {
-        if let Some(event) = self.look() {
+        if let Some(event) = self.next() {
             return event;
         }
         // a timeout that cannot be set, or a read that fails otherwise, ends in one more round
         let _ = self.stream.set_read_timeout(Some(timeout));
         let _ = self.stream.read(&mut [0; 64]);
-        self.look().unwrap_or(Event::Nothing)
+        self.next().unwrap_or(Event::Nothing)
     }
 
-    fn look(&self) -> Option<Event> {
+    fn next(&self) -> Option<Event> {
         if self.stop.load(Ordering::Acquire) {
             return Some(Event::Stop);
         }
         if self.reload.swap(false, Ordering::AcqRel) {
             return Some(Event::Reload);
         }
-        self.orders.try_recv().ok().map(Event::Order)
+        self.envelopes.try_recv().ok().map(Event::Command)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::commands::{Command, Done};
+    use super::super::commands::{Applied, Command};
     use super::*;
 
     #[test]
-    fn orders_are_answered_in_their_turn_and_time_passes() {
-        let (mut inbox, handle) = Inbox::new().unwrap();
+    fn commands_are_answered_in_their_turn_and_time_passes() {
+        let (mut queue, handle) = EventQueue::new().unwrap();
         assert!(matches!(
-            inbox.wait(Duration::from_millis(1)),
+            queue.wait(Duration::from_millis(1)),
             Event::Nothing
         ));
         let asking = std::thread::spawn(move || {
             let long = Duration::from_secs(10);
             handle.ask(Command::SetSampleRate(7), long)
         });
-        let Event::Order(order) = inbox.wait(Duration::from_secs(10)) else {
-            panic!("an order was sent");
+        let Event::Command(envelope) = queue.wait(Duration::from_secs(10)) else {
+            panic!("a command was sent");
         };
-        assert_eq!(order.command, Command::SetSampleRate(7));
-        let done = Done {
+        assert_eq!(envelope.command, Command::SetSampleRate(7));
+        let done = Applied {
             changed: vec!["agent.bpf.sample_rate".into()],
             kept: Vec::new(),
         };
-        order.reply.send(Ok(done.clone())).unwrap();
+        envelope.reply.send(Ok(done.clone())).unwrap();
         assert_eq!(asking.join().unwrap(), Ok(done));
     }
 
     #[test]
     fn a_main_thread_that_does_not_answer_is_not_waited_for() {
-        let (_inbox, handle) = Inbox::new().unwrap();
+        let (_queue, handle) = EventQueue::new().unwrap();
         let short = Duration::from_millis(1);
         for _ in 0..16 {
             assert!(handle.ask(Command::Reload, short).is_err());
