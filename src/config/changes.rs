@@ -7,45 +7,11 @@ use super::Config;
 use super::document::join;
 
 impl Config {
-    /// This configuration with all of `read` that can change while the agent runs. Who makes a key
-    /// changeable adds its line here, and obeys it in `agent/reload.rs`; every other key keeps its value.
+    /// Returns this configuration with the values of `read` that a reload applies: their keys are declared so, and
+    /// `agent/reload.rs` applies them. All other keys keep their value.
     pub fn merged(&self, read: &Self) -> Self {
         let mut merged = self.clone();
-        let (to, from) = (&mut merged.agent, read.agent.clone());
-        to.interfaces = from.interfaces;
-        to.exclude_interfaces = from.exclude_interfaces;
-        to.require_interface = from.require_interface;
-        to.directions = from.directions;
-        to.bpf.sample_rate = from.bpf.sample_rate;
-        to.bpf.wakeup_batch = from.bpf.wakeup_batch;
-        to.collector = from.collector;
-        to.prometheus.allow = from.prometheus.allow;
-        to.prometheus.flow_gauges = from.prometheus.flow_gauges;
-        to.prometheus.max_series = from.prometheus.max_series;
-        to.prometheus.series_ttl = from.prometheus.series_ttl;
-        to.ipfix = from.ipfix;
-        to.enrich.mmdb = from.enrich.mmdb;
-        to.enrich.prefix = from.enrich.prefix;
-        to.firewall.interfaces = from.firewall.interfaces;
-        to.firewall.allow = from.firewall.allow;
-        to.firewall.allow_own = from.firewall.allow_own;
-        to.firewall.rule = from.firewall.rule;
-        to.firewall.blackhole_action = from.firewall.blackhole_action;
-        // routes that are held were asked only for the communities of before: there may be none, but no others
-        if from.firewall.blackhole_communities.is_empty() {
-            to.firewall.blackhole_communities.clear();
-        }
-        if !to.firewall.blackhole_communities.is_empty() {
-            to.firewall.blackhole_within = from.firewall.blackhole_within;
-            to.firewall.blackhole_peers = from.firewall.blackhole_peers;
-            to.firewall.blackhole_min_length = from.firewall.blackhole_min_length;
-            to.firewall.blackhole_max = from.firewall.blackhole_max;
-        }
-        let (to, from) = (&mut to.enrich.rib.bmp, from.enrich.rib.bmp);
-        to.allow = from.allow;
-        to.max_sessions = from.max_sessions;
-        to.max_routes = from.max_routes;
-        to.stale_time = from.stale_time;
+        merged.agent.reload(&read.agent);
         merged
     }
 

@@ -5,9 +5,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use serde::Serialize;
-
-use super::document::Section;
+use super::reference::Reload::Restart;
+use super::section::section;
 use super::values::{path, text, word};
 use crate::types::named::serialize_as_text;
 
@@ -20,32 +19,42 @@ const MAX_SOCKET_PATH: usize = 107;
 /// utmp and the shadow tools keep group names this short.
 const MAX_GROUP_NAME: usize = 32;
 
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Control {
-    /// "" = no socket.
-    pub socket: PathBuf,
-    pub mode: Mode,
-    /// "" = the agent's own group.
-    pub group: String,
-    /// "" = only root and the own uid may change anything.
-    pub write_group: String,
+section! {
+    pub struct Control() {
+        /// "" = no socket.
+        socket: PathBuf = key {
+            reload: Restart,
+            type: path(MAX_SOCKET_PATH),
+            default: DEFAULT_SOCKET.into(),
+            text: "Path; \"\" = no socket.",
+        }
+        mode: Mode = key {
+            reload: Restart,
+            type: word("octal permission bits such as \"0660\""),
+            default: DEFAULT_MODE,
+            text: "Its permission bits.",
+        }
+        /// "" = the agent's own group.
+        group: String = key {
+            reload: Restart,
+            type: text(MAX_GROUP_NAME),
+            default: String::new(),
+            text: "Its group, a name in /etc/group or a number; \"\" = the agent's.",
+            details: "Its members may use the commands that only read.",
+        }
+        /// "" = only root and the own uid may change anything.
+        write_group: String = key {
+            reload: Restart,
+            type: text(MAX_GROUP_NAME),
+            default: String::new(),
+            text: "The group that may change things, beside root and the agent's user; \"\" = nobody.",
+        }
+    }
 }
 
 /// Permission bits, written in octal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mode(pub u32);
-
-impl Control {
-    pub(super) fn read(section: &Section<'_>) -> Self {
-        let mode = word("octal permission bits such as \"0660\"");
-        Self {
-            socket: section.read("socket", path(MAX_SOCKET_PATH), DEFAULT_SOCKET.into()),
-            mode: section.read("mode", mode, DEFAULT_MODE),
-            group: section.read("group", text(MAX_GROUP_NAME), String::new()),
-            write_group: section.read("write_group", text(MAX_GROUP_NAME), String::new()),
-        }
-    }
-}
 
 impl FromStr for Mode {
     type Err = &'static str;

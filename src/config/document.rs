@@ -10,7 +10,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::values::{Complaint, Parsed, Value};
+use super::values::{Complaint, KeyType, Parsed, Value};
 use crate::types::did_you_mean::nearest;
 
 /// Problems listed of one file; the rest are only counted.
@@ -272,15 +272,15 @@ pub struct Section<'d> {
 
 impl<'d> Section<'d> {
     /// The value of `key`; `default` where it is not set, or (with a problem noted) not right.
-    pub fn read<T>(&self, key: &str, parse: impl Fn(&Value<'_>) -> Parsed<T>, default: T) -> T {
-        self.optional(key, parse).unwrap_or(default)
+    pub fn read<K: KeyType>(&self, key: &str, kind: K, default: K::Value) -> K::Value {
+        self.optional(key, kind).unwrap_or(default)
     }
 
     /// Like [`Section::read`] where there is no default.
-    pub fn optional<T>(&self, key: &str, parse: impl Fn(&Value<'_>) -> Parsed<T>) -> Option<T> {
+    pub fn optional<K: KeyType>(&self, key: &str, kind: K) -> Option<K::Value> {
         let path = self.path_of(key);
         let value = self.find(key, &path, false)?;
-        match parse(value) {
+        match kind.parse(value) {
             Ok(t) => Some(t),
             Err(complaints) => {
                 for complaint in complaints {
@@ -292,17 +292,12 @@ impl<'d> Section<'d> {
     }
 
     /// Like [`Section::optional`]; that the key is not set is a problem, and `example` helps.
-    pub fn required<T>(
-        &self,
-        key: &str,
-        parse: impl Fn(&Value<'_>) -> Parsed<T>,
-        example: &str,
-    ) -> Option<T> {
+    pub fn required<K: KeyType>(&self, key: &str, kind: K, example: &str) -> Option<K::Value> {
         if !self.has(key) {
             self.document
                 .reject(&self.path_of(key), format!("required, such as {example}"));
         }
-        self.optional(key, parse)
+        self.optional(key, kind)
     }
 
     pub fn has(&self, key: &str) -> bool {
@@ -348,19 +343,20 @@ impl<'d> Section<'d> {
         items.iter().enumerate().map(item).collect()
     }
 
-    /// The keys and values of a table whose keys are free.
-    pub fn entries<T>(
+    /// The keys and values of a table whose keys the operator names; `name` checks these.
+    pub fn entries<K: KeyType>(
         &self,
         key: &str,
-        parse: impl Fn(&str, &Value<'_>) -> Parsed<T>,
-    ) -> BTreeMap<String, T> {
+        name: impl Fn(&str, &Value<'_>) -> Parsed<()>,
+        kind: K,
+    ) -> BTreeMap<String, K::Value> {
         let path = self.path_of(key);
         let mut entries = BTreeMap::new();
         let table = self
             .find(key, &path, false)
             .and_then(|value| self.table_of(value, &path));
         for (key, value) in table.into_iter().flatten() {
-            match parse(key.get_ref(), value) {
+            match name(key.get_ref(), value).and_then(|()| kind.parse(value)) {
                 Ok(t) => {
                     entries.insert(key.get_ref().to_string(), t);
                 }

@@ -2,26 +2,25 @@
 //! `[agent.enrich]`: what turns addresses into networks and places.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Serialize;
-
-use super::document::Section;
-use super::ipfix::either;
-use super::load::{SECOND, canonical_prefix, prefixes};
+use super::ipfix::complete_service;
 use super::machine::Machine;
-use super::values::{Complaint, Parsed, Value, duration, number, path, text, word};
+use super::reference::Reload::{Applied, Restart};
+use super::section::section;
+use super::values::{
+    Complaint, MAX_LIST, Parsed, SECOND, Value, address_or_name, canonical_prefix, duration, list,
+    number, path, text, word,
+};
 use crate::types::database::Kind;
 use crate::types::distinguisher::Distinguisher;
 use crate::types::prefix::Prefix;
 use crate::types::static_prefix::StaticPrefix;
 
 /// If only the host is set.
-pub const DEFAULT_BMP_PORT: u16 = 11_019;
-pub const DEFAULT_MAX_SESSIONS: u32 = 16;
-pub const DEFAULT_MAX_ROUTES: u32 = 4_000_000;
-pub const DEFAULT_STALE_TIME: Duration = Duration::from_secs(300);
+const DEFAULT_PORT: u16 = 11_019;
 
 const MAX_MAX_SESSIONS: u32 = 1024;
 const MAX_MAX_ROUTES: u32 = 1_000_000_000;
@@ -32,62 +31,154 @@ const MAX_PATH: usize = 4095;
 /// IFNAMSIZ of linux/if.h, less the final zero.
 const MAX_IFNAME: usize = 15;
 
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Enrich {
-    pub mmdb: Mmdb,
-    pub rib: Rib,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub prefix: Vec<StaticPrefix>,
+section! {
+    pub struct Enrich(machine: &Machine) {
+        mmdb: Mmdb = section {
+            of: Mmdb,
+            with: (),
+            text: "Databases (MMDB) that map addresses to networks and places. The agent notices within 5 s that a file was \
+                   replaced, and reads it again.",
+            details: "A database that is missing or broken at the start is an error.",
+        }
+        rib: Rib = section {
+            of: Rib,
+            with: (machine),
+            text: "Routes from BGP routers, which send them by BMP.",
+        }
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        prefix: Vec<StaticPrefix> = tables {
+            reload: Applied,
+            of: StaticPrefix,
+            max: MAX_STATIC_PREFIXES,
+            with: (),
+            text: "Networks that are in no database, one table each: local, connected, customers.",
+            details: "They are for networks that BGP does not announce either.",
+        }
+    }
 }
 
-/// Databases; an empty path is none.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Mmdb {
-    pub asn_db: PathBuf,
-    pub city_db: PathBuf,
+section! {
+    /// Databases; an empty path is none.
+    pub struct Mmdb() {
+        asn_db: PathBuf = key {
+            reload: Applied,
+            type: path(MAX_PATH),
+            default: PathBuf::new(),
+            text: "Path of an ASN database, such as GeoLite2-ASN.mmdb; \"\" = none.",
+        }
+        city_db: PathBuf = key {
+            reload: Applied,
+            type: path(MAX_PATH),
+            default: PathBuf::new(),
+            text: "Path of a city or country database; \"\" = none.",
+        }
+    }
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Rib {
-    /// Overrides the own AS; 0 = what the sessions say.
-    pub local_asn: u32,
-    pub bmp: Bmp,
-    /// By the name of the VRF device.
-    pub vrf: BTreeMap<String, Distinguisher>,
+section! {
+    pub struct Rib(machine: &Machine) {
+        /// Overrides the own AS; 0 = the AS that the sessions report.
+        local_asn: u32 = key {
+            reload: Restart,
+            type: number(0..=u32::MAX),
+            default: 0,
+            text: "The local AS, if it is not the one that the sessions report (confederations); 0 = as they report.",
+        }
+        bmp: Bmp = section {
+            of: Bmp,
+            with: (machine),
+            text: "",
+        }
+        /// By the name of the VRF device.
+        vrf: BTreeMap<String, Distinguisher> = free_keys {
+            reload: Restart,
+            type: word::<Distinguisher>("a distinguisher such as \"65000:1\""),
+            key_type: check_device,
+            example: "vrf-red" = "\"0:0\"",
+            text: "The routes for the traffic of a VRF device: its name = a distinguisher.",
+            key_text: "\"0:0\" is the global table.",
+        }
+    }
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Bmp {
-    /// "" together with port 0: no listener.
-    pub host: String,
-    pub port: u16,
-    /// Who may connect; empty = anyone.
-    pub allow: Vec<Prefix>,
-    pub max_sessions: u32,
-    pub max_routes: u32,
-    #[serde(with = "humantime_serde")]
-    pub stale_time: Duration,
+section! {
+    pub struct Bmp(machine: &Machine) {
+        /// "" together with port 0: no listener.
+        host: String = key {
+            reload: Restart,
+            type: address_or_name(),
+            default: String::new(),
+            example: "\"::1\"",
+            text: "Where to listen for BMP; host or port turns it on, the other has the value shown. Without IPv6 the host \
+                   is \"127.0.0.1\".",
+        }
+        port: u16 = key {
+            reload: Restart,
+            type: number(0..=u16::MAX),
+            default: 0,
+            example: "11019",
+            text: "Its TCP port.",
+        }
+        /// Clients that may connect; empty = any.
+        allow: Vec<Prefix> = key {
+            reload: Applied,
+            type: list(MAX_LIST, canonical_prefix()),
+            default: Vec::new(),
+            text: "Prefixes of routers that may connect; empty = any.",
+            details: "A reload ends the sessions of routers that are no longer in the list.",
+        }
+        max_sessions: u32 = key {
+            reload: Applied,
+            type: number(1..=MAX_MAX_SESSIONS),
+            unit: "sessions",
+            default: 16,
+            text: "Sessions at a time; one address has at most half of them, or 4.",
+            details: "Of IPv6, a /64 counts as one address. If all sessions are in use, a new one replaces one that has had \
+                      no peer up for 60 s; a router that has had a peer before need not wait. A reload with a lower number \
+                      ends the newest sessions.",
+        }
+        max_routes: u32 = key {
+            reload: Applied,
+            type: number(1..=MAX_MAX_ROUTES),
+            unit: "routes",
+            default: 4_000_000,
+            text: "Routes kept.",
+        }
+        #[serde(with = "humantime_serde")]
+        stale_time: Duration = key {
+            reload: Applied,
+            type: duration(SECOND),
+            default: Duration::from_secs(300),
+            text: "Routes of a lost session are used for this long.",
+        }
+    }
+    complete(bmp) {
+        complete_service(&mut bmp.host, &mut bmp.port, DEFAULT_PORT, machine);
+    }
 }
 
-impl Enrich {
-    pub(super) fn read(section: &Section<'_>, machine: &Machine) -> Self {
-        let mmdb = section.section("mmdb");
-        let rib = section.section("rib");
-        Self {
-            mmdb: Mmdb {
-                asn_db: mmdb.read("asn_db", path(MAX_PATH), PathBuf::new()),
-                city_db: mmdb.read("city_db", path(MAX_PATH), PathBuf::new()),
-            },
-            rib: Rib {
-                local_asn: rib.read("local_asn", number(0..=u32::MAX), 0),
-                bmp: Bmp::read(&rib.section("bmp"), machine),
-                vrf: rib.entries("vrf", vrf),
-            },
-            prefix: section
-                .sections("prefix", MAX_STATIC_PREFIXES)
-                .iter()
-                .filter_map(StaticPrefix::read)
-                .collect(),
+section! {
+    impl StaticPrefix() {
+        // the default never counts: without the key the file is refused
+        prefix: Prefix = key {
+            reload: Applied,
+            type: canonical_prefix(),
+            required: "prefix = \"10.0.0.0/8\"",
+            default: Prefix::new(Ipv4Addr::UNSPECIFIED.into(), 0),
+            example: "\"10.0.0.0/8\"",
+            text: "The network; required.",
+        }
+        asn: u32 = key {
+            reload: Applied,
+            type: number(0..=u32::MAX),
+            default: 0,
+            text: "Its AS; 0 = as the databases and BGP report.",
+        }
+        name: String = key {
+            reload: Applied,
+            type: text(MAX_NAME),
+            default: String::new(),
+            text: "Its name, in the labels src_net and dst_net.",
         }
     }
 }
@@ -103,43 +194,19 @@ impl Mmdb {
 }
 
 impl Bmp {
-    fn read(section: &Section<'_>, machine: &Machine) -> Self {
-        let (host, port) = either(section, machine, DEFAULT_BMP_PORT);
-        Self {
-            host,
-            port,
-            allow: prefixes(section, "allow"),
-            max_sessions: section.read(
-                "max_sessions",
-                number(1..=MAX_MAX_SESSIONS),
-                DEFAULT_MAX_SESSIONS,
-            ),
-            max_routes: section.read("max_routes", number(1..=MAX_MAX_ROUTES), DEFAULT_MAX_ROUTES),
-            stale_time: section.read("stale_time", duration(SECOND), DEFAULT_STALE_TIME),
-        }
-    }
-
     pub fn enabled(&self) -> bool {
         self.port != 0
     }
 }
 
-impl StaticPrefix {
-    fn read(section: &Section<'_>) -> Option<Self> {
-        let asn = section.read("asn", number(0..=u32::MAX), 0);
-        let name = section.read("name", text(MAX_NAME), String::new());
-        let prefix = section.required("prefix", canonical_prefix, "prefix = \"10.0.0.0/8\"")?;
-        Some(Self { prefix, asn, name })
+/// Checks the name of a VRF device.
+fn check_device(device: &str, value: &Value<'_>) -> Parsed<()> {
+    if (1..=MAX_IFNAME).contains(&device.len()) {
+        return Ok(());
     }
-}
-
-fn vrf(device: &str, value: &Value<'_>) -> Parsed<Distinguisher> {
-    if !(1..=MAX_IFNAME).contains(&device.len()) {
-        return Err(vec![Complaint {
-            span: value.span(),
-            expected: format!("the name of a device, of 1 to {MAX_IFNAME} bytes"),
-            reason: None,
-        }]);
-    }
-    word("a distinguisher such as \"65000:1\"")(value)
+    Err(vec![Complaint {
+        span: value.span(),
+        expected: format!("the name of a device, of 1 to {MAX_IFNAME} bytes"),
+        reason: None,
+    }])
 }

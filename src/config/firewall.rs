@@ -3,127 +3,237 @@
 
 use std::path::PathBuf;
 
-use serde::Serialize;
-
 use super::document::Section;
-use super::load::{MAX_LIST, SECOND, prefixes};
-use super::values::{Complaint, Parsed, Value, boolean, duration, list, named, number, path, word};
+use super::reference::Reload::{self, Applied, Conditional, Restart};
+use super::reference::{KeyText, SectionText};
+use super::section::section;
+use super::values::{
+    KeyType, MAX_LIST, Parsed, SECOND, Value, boolean, canonical_prefix, duration, list, named,
+    number, one_of, path, word,
+};
 use crate::types::interface_pattern::Pattern;
 use crate::types::prefix::Prefix;
 use crate::types::rule::{Action, Community, DEFAULT_ACTION, MAX_RATE, Peer, Per, Rule};
 
-pub const DEFAULT_ENABLED: bool = false;
-pub const DEFAULT_ALLOW_OWN: bool = true;
-pub const DEFAULT_PIN: bool = false;
-pub const DEFAULT_BLACKHOLE_MIN_LENGTH: [u8; 2] = [32, 128];
-pub const DEFAULT_BLACKHOLE_MAX: u32 = 1000;
+/// Of IPv4 and IPv6 prefixes.
+const MAX_LENGTHS: [u8; 2] = [32, 128];
+
+/// Without communities nothing uses these keys.
+const BLACKHOLING: Reload = Conditional("if blackhole_communities is set and stays so");
 
 const MAX_BLACKHOLE_MAX: u32 = 100_000;
 const MAX_RULES: usize = 10_000;
 const MAX_PATH: usize = 4095;
 
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Firewall {
-    pub enabled: bool,
-    pub interfaces: Vec<Pattern>,
-    /// What comes from there or goes there always passes.
-    pub allow: Vec<Prefix>,
-    /// Whether the same holds for the own addresses and the BMP peers.
-    pub allow_own: bool,
-    /// Whether the programs stay when the agent is gone.
-    pub pin: bool,
-    /// Keeps runtime rules over a restart; empty = none.
-    pub state_file: PathBuf,
-    pub blackhole_communities: Vec<Community>,
-    pub blackhole_within: Vec<Prefix>,
-    pub blackhole_peers: Vec<Peer>,
-    /// Shortest prefix taken, IPv4 and IPv6.
-    pub blackhole_min_length: [u8; 2],
-    pub blackhole_max: u32,
-    /// Drop or count.
-    pub blackhole_action: Action,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub rule: Vec<Rule>,
-}
-
-impl Firewall {
-    pub(super) fn read(section: &Section<'_>) -> Self {
-        let pattern = word("a regular expression or \"*\"");
-        let community = word("a community such as \"65535:666\"");
-        let peer = word("an address or an AS such as \"AS65000\"");
-        let min_length = |value: &Value<'_>| {
-            let [v4, v6] = DEFAULT_BLACKHOLE_MIN_LENGTH;
-            // Two lengths may be equal, so this is no list in which each item stands once.
-            let expected = format!("two lengths, IPv4 up to {v4} and IPv6 up to {v6}");
-            pair(value, [v4, v6], expected)
-        };
-        Self {
-            enabled: section.read("enabled", boolean, DEFAULT_ENABLED),
-            interfaces: section.read("interfaces", list(MAX_LIST, pattern), Vec::new()),
-            allow: prefixes(section, "allow"),
-            allow_own: section.read("allow_own", boolean, DEFAULT_ALLOW_OWN),
-            pin: section.read("pin", boolean, DEFAULT_PIN),
-            state_file: section.read("state_file", path(MAX_PATH), PathBuf::new()),
-            blackhole_communities: section.read(
-                "blackhole_communities",
-                list(MAX_LIST, community),
-                Vec::new(),
-            ),
-            blackhole_within: prefixes(section, "blackhole_within"),
-            blackhole_peers: section.read("blackhole_peers", list(MAX_LIST, peer), Vec::new()),
-            blackhole_min_length: section.read(
-                "blackhole_min_length",
-                min_length,
-                DEFAULT_BLACKHOLE_MIN_LENGTH,
-            ),
-            blackhole_max: section.read(
-                "blackhole_max",
-                number(1..=MAX_BLACKHOLE_MAX),
-                DEFAULT_BLACKHOLE_MAX,
-            ),
-            blackhole_action: section.read("blackhole_action", named, DEFAULT_ACTION),
-            rule: section
-                .sections("rule", MAX_RULES)
-                .iter()
-                .map(Rule::read)
-                .collect(),
+section! {
+    pub struct Firewall() {
+        enabled: bool = key {
+            reload: Restart,
+            type: boolean(),
+            default: false,
+            text: "Whether to load the XDP program.",
+        }
+        interfaces: Vec<Pattern> = key {
+            reload: Applied,
+            type: list(MAX_LIST, word("a regular expression or \"*\"")),
+            default: Vec::new(),
+            text: "Where: patterns as in agent.interfaces; required when enabled. Attaching may reset the rings of a network card.",
+        }
+        /// Everything from there or to there passes.
+        allow: Vec<Prefix> = key {
+            reload: Applied,
+            type: list(MAX_LIST, canonical_prefix()),
+            default: Vec::new(),
+            text: "Prefixes from which and to which everything passes, whatever a rule drops.",
+        }
+        /// Whether the same holds for the local addresses and the BMP peers.
+        allow_own: bool = key {
+            reload: Applied,
+            type: boolean(),
+            default: true,
+            text: "Whether the same holds for the addresses of this machine, BMP routers and their BGP peers. With false \
+                   they can be shielded too; BGP between this machine and such a peer still passes.",
+        }
+        /// Whether the programs stay when the agent has ended.
+        pin: bool = key {
+            reload: Restart,
+            type: boolean(),
+            default: false,
+            text: "Whether it stays when the agent has ended, with the rules of that moment: it continues to drop until the \
+                   next start or rfm --detach.",
+            details: "Danger: this also holds for an agent that was killed. It needs a /sys/fs/bpf that the agent may write, \
+                      which the packaged unit does not give: User=root and ReadWritePaths=/sys/fs/bpf do.",
+        }
+        /// Keeps runtime rules over a restart; empty = none.
+        state_file: PathBuf = key {
+            reload: Restart,
+            type: path(MAX_PATH),
+            default: PathBuf::new(),
+            text: "Keeps runtime rules over a restart, such as \"/var/lib/rfm/firewall\"; \"\" = they end with the agent.",
+            details: "A failed save is tried again every 2 s and is a problem in rfm status. Lines that cannot be read stay \
+                      in FILE.bad.",
+        }
+        blackhole_communities: Vec<Community> = key {
+            reload: Conditional("only to none"),
+            type: list(MAX_LIST, word("a community such as \"65535:666\"")),
+            default: Vec::new(),
+            text: "Routes with one of these communities become rules that drop by destination, such as [\"65535:666\"].",
+            details: "agent.enrich.rib.bmp.allow may not be empty then.",
+        }
+        blackhole_within: Vec<Prefix> = key {
+            reload: BLACKHOLING,
+            type: list(MAX_LIST, canonical_prefix()),
+            default: Vec::new(),
+            text: "Local and customer prefixes: nothing outside becomes a rule. Required with communities.",
+        }
+        blackhole_peers: Vec<Peer> = key {
+            reload: BLACKHOLING,
+            type: list(MAX_LIST, word("an address or an AS such as \"AS65000\"")),
+            default: Vec::new(),
+            text: "Neighbors, addresses or \"AS65000\", that may request it. Required with communities.",
+        }
+        /// Shortest valid prefix, IPv4 and IPv6.
+        blackhole_min_length: [u8; 2] = key {
+            reload: BLACKHOLING,
+            type: PrefixLengths { max: MAX_LENGTHS },
+            default: MAX_LENGTHS,
+            text: "Shortest prefix that becomes a rule, IPv4 and IPv6.",
+        }
+        blackhole_max: u32 = key {
+            reload: BLACKHOLING,
+            type: number(1..=MAX_BLACKHOLE_MAX),
+            unit: "rules",
+            default: 1000,
+            text: "Most rules made this way.",
+        }
+        blackhole_action: Action = key {
+            reload: Applied,
+            type: one_of(&[Action::Drop, Action::Count]),
+            default: DEFAULT_ACTION,
+            text: "\"drop\", or \"count\" to look first.",
+        }
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        rule: Vec<Rule> = tables {
+            reload: Applied,
+            of: Rule,
+            max: MAX_RULES,
+            with: (),
+            text: "Rules, one table each; a part that is not set matches everything. The first rule that matches decides; \
+                   \"count\" only counts. Runtime rules (rfm firewall add) are evaluated before them.",
+        }
+    }
+    // The agent asked the routers only for routes with the old communities: there may be none, but no others.
+    reload(old, new) {
+        if new.blackhole_communities.is_empty() {
+            old.blackhole_communities.clear();
+        }
+        if !old.blackhole_communities.is_empty() {
+            old.blackhole_within.clone_from(&new.blackhole_within);
+            old.blackhole_peers.clone_from(&new.blackhole_peers);
+            old.blackhole_min_length = new.blackhole_min_length;
+            old.blackhole_max = new.blackhole_max;
         }
     }
 }
 
-/// Two numbers, neither above its maximum.
-fn pair(value: &Value<'_>, max: [u8; 2], expected: String) -> Parsed<[u8; 2]> {
-    let items = value.get_ref().as_array();
-    let numbers = items.map(|items| {
-        items
+/// The lengths of an IPv4 and an IPv6 prefix.
+struct PrefixLengths {
+    max: [u8; 2],
+}
+
+impl KeyType for PrefixLengths {
+    type Value = [u8; 2];
+
+    /// Two lengths may be equal, so this is no list in which each item occurs once.
+    fn parse(&self, value: &Value<'_>) -> Parsed<[u8; 2]> {
+        let items = value.get_ref().as_array().map_or(&[][..], |items| items);
+        let lengths: Vec<_> = items
             .iter()
-            .zip(max)
-            .map(|(item, max)| number(0..=max)(item))
-            .collect::<Result<Vec<_>, _>>()
-    });
-    match (items.map(|i| i.len()), numbers) {
-        (Some(2), Some(Ok(n))) => Ok([n[0], n[1]]),
-        _ => Err(vec![Complaint {
-            span: value.span(),
-            expected,
-            reason: None,
-        }]),
+            .zip(self.max)
+            .filter_map(|(item, max)| number(0..=max).parse(item).ok())
+            .collect();
+        match lengths[..] {
+            [v4, v6] if items.len() == 2 => Ok([v4, v6]),
+            _ => self.refuse(value, None),
+        }
+    }
+
+    fn expected(&self) -> String {
+        let [v4, v6] = self.max;
+        format!("two lengths, IPv4 up to {v4} and IPv6 up to {v6}")
+    }
+
+    fn nix(&self) -> String {
+        format!("listOf (ints.between 0 {})", self.max[1])
+    }
+
+    fn to_toml(&self, [v4, v6]: &[u8; 2]) -> String {
+        format!("[{v4}, {v6}]")
     }
 }
+
+const PREFIX: &str = "a prefix such as \"10.0.0.0/8\"";
+const PROTOCOL: &str = "a protocol such as \"tcp\" or \"47\"";
+const PORTS: &str = "ports such as \"80\" or \"6000-6063\"";
+const PATTERN: &str = "a regular expression or \"*\"";
 
 impl Rule {
     fn read(section: &Section<'_>) -> Self {
-        const PREFIX: &str = "a prefix such as \"10.0.0.0/8\"";
         Self {
             src: section.optional("src", word(PREFIX)),
             dst: section.optional("dst", word(PREFIX)),
-            proto: section.optional("proto", word("a protocol such as \"tcp\" or \"47\"")),
-            dport: section.optional("dport", word("ports such as \"80\" or \"6000-6063\"")),
-            interface: section.optional("interface", word("a regular expression or \"*\"")),
-            action: section.read("action", named, DEFAULT_ACTION),
+            proto: section.optional("proto", word(PROTOCOL)),
+            dport: section.optional("dport", word(PORTS)),
+            interface: section.optional("interface", word(PATTERN)),
+            action: section.read("action", named(), DEFAULT_ACTION),
             rate: section.optional("rate", number(1..=MAX_RATE)),
-            per: section.read("per", named, Per::Rule),
+            per: section.read("per", named(), Per::Rule),
             ttl: section.optional("ttl", duration(SECOND)),
         }
+    }
+
+    /// Describes each key to documents.
+    fn describe(docs: &mut SectionText) {
+        let key = |name, example: &'static str, text| KeyText {
+            example: Some(example).filter(|example| !example.is_empty()),
+            ..KeyText::new(name, Applied, text)
+        };
+        let mut part = |name, expected, example, text| {
+            docs.key(&word::<String>(expected), None, key(name, example, text));
+        };
+        part("src", PREFIX, "\"192.0.2.0/24\"", "Source prefix.");
+        part("dst", PREFIX, "\"198.51.100.0/24\"", "Destination prefix.");
+        part(
+            "proto",
+            PROTOCOL,
+            "\"udp\"",
+            "Protocol, a name or a number.",
+        );
+        part(
+            "dport",
+            PORTS,
+            "\"6000-6063\"",
+            "Destination port or ports.",
+        );
+        part("interface", PATTERN, "\"*\"", "Pattern of interfaces.");
+        let words = "\"drop\", \"pass\", \"count\" (counts only, the next rules are evaluated) or \"limit\".";
+        docs.key(&named(), Some(&DEFAULT_ACTION), key("action", "", words));
+        let rate = KeyText {
+            unit: Some("packets per second"),
+            ..key(
+                "rate",
+                "1000",
+                "Packets per second that pass, for \"limit\" only.",
+            )
+        };
+        docs.key(&number(1..=MAX_RATE), None, rate);
+        let per = "To which packets the rate applies: \"rule\" (all it matches together) or \"source\" (each address, or \
+                   IPv6 /64).";
+        docs.key(&named(), Some(&Per::Rule), key("per", "", per));
+        docs.key(
+            &duration(SECOND),
+            None,
+            key("ttl", "\"10m\"", "Ends the rule after this time."),
+        );
     }
 }

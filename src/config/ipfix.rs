@@ -3,94 +3,147 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
-
-use super::document::Section;
-use super::load::{SECOND, directions};
 use super::machine::Machine;
-use super::values::{boolean, duration, host, named, number};
+use super::reference::Reload::Applied;
+use super::section::section;
+use super::values::{SECOND, address_or_name, boolean, duration, named, number, words};
 use crate::types::flow::Direction;
-use crate::types::interface_pattern::Patterns;
+use crate::types::interface_pattern::{Pattern, Patterns};
 use crate::types::transport::Transport;
 
 /// If only the host is set.
-pub const DEFAULT_PORT: u16 = 4739;
-pub const DEFAULT_TRANSPORT: Transport = Transport::Udp;
-pub const DEFAULT_TEMPLATE_REFRESH: Duration = Duration::from_secs(60);
-pub const DEFAULT_OBSERVATION_DOMAIN_ID: u32 = 1;
-pub const DEFAULT_PREV_ADJACENT: bool = true;
+const DEFAULT_PORT: u16 = 4739;
+const DEFAULT_TRANSPORT: Transport = Transport::Udp;
 
 const MAX_COLLECTORS: usize = 16;
 
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Ipfix {
-    /// "" together with port 0: no collector by these two keys.
-    pub host: String,
-    pub port: u16,
-    pub bind: Bind,
-    #[serde(with = "humantime_serde")]
-    pub template_refresh: Duration,
-    pub observation_domain_id: u32,
-    /// A part of `agent.directions`.
-    pub directions: Vec<Direction>,
-    pub prev_adjacent: bool,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub collector: Vec<Collector>,
+section! {
+    pub struct Ipfix(
+        machine: &Machine,
+        interfaces: &[Pattern],
+        excluded: &[Pattern],
+        attached: &[Direction]
+    ) {
+        /// "" together with port 0: no collector by these two keys.
+        host: String = key {
+            reload: Applied,
+            type: address_or_name(),
+            default: String::new(),
+            example: "\"::1\"",
+            text: "Collector; host or port turns it on, the other has the value shown. Without IPv6 the host is \
+                   \"127.0.0.1\".",
+        }
+        port: u16 = key {
+            reload: Applied,
+            type: number(0..=u16::MAX),
+            default: 0,
+            example: "4739",
+            text: "Its UDP port.",
+        }
+        bind: Bind = section {
+            of: Bind,
+            with: (),
+            text: "",
+        }
+        #[serde(with = "humantime_serde")]
+        template_refresh: Duration = key {
+            reload: Applied,
+            type: duration(SECOND),
+            default: Duration::from_secs(60),
+            text: "How often templates and options are sent again.",
+        }
+        observation_domain_id: u32 = key {
+            reload: Applied,
+            type: number(1..=u32::MAX),
+            default: 1,
+            text: "Number by which a collector distinguishes several agents behind one address.",
+        }
+        /// A part of `agent.directions`.
+        directions: Vec<Direction> = key {
+            reload: Applied,
+            type: words(2),
+            default: usual_directions(interfaces, excluded, attached),
+            example: "[\"egress\"]",
+            text: "Directions to export; default those of agent, or only egress if all interfaces are monitored.",
+            details: "[\"egress\"] reports each forwarded packet once.",
+        }
+        prev_adjacent: bool = key {
+            reload: Applied,
+            type: boolean(),
+            default: true,
+            text: "Whether to export the neighbor AS of the return path to the source.",
+            details: "The field is bgpPrevAdjacentAsNumber.",
+        }
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        collector: Vec<Collector> = tables {
+            reload: Applied,
+            of: Collector,
+            max: MAX_COLLECTORS,
+            with: (machine),
+            text: "More collectors, one table each.",
+        }
+    }
+    complete(ipfix) {
+        complete_service(&mut ipfix.host, &mut ipfix.port, DEFAULT_PORT, machine);
+    }
 }
 
-/// The exporter's own address: "" and 0 leave it to the kernel.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Bind {
-    pub host: String,
-    pub port: u16,
+section! {
+    /// The exporter's own address: "" and 0 leave it to the kernel.
+    pub struct Bind() {
+        host: String = key {
+            reload: Applied,
+            type: address_or_name(),
+            default: String::new(),
+            text: "Source address of the export; \"\" = the kernel chooses.",
+        }
+        port: u16 = key {
+            reload: Applied,
+            type: number(0..=u16::MAX),
+            default: 0,
+            text: "Source port of the export; 0 = the kernel chooses.",
+        }
+    }
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Collector {
-    pub host: String,
-    pub port: u16,
-    pub transport: Transport,
+section! {
+    pub struct Collector(machine: &Machine) {
+        host: String = key {
+            reload: Applied,
+            type: address_or_name(),
+            default: machine.default_host().into(),
+            text: "Address or name. Without IPv6 the default is \"127.0.0.1\".",
+        }
+        port: u16 = key {
+            reload: Applied,
+            type: number(1..=u16::MAX),
+            default: DEFAULT_PORT,
+            text: "Its port.",
+        }
+        transport: Transport = key {
+            reload: Applied,
+            type: named(),
+            default: DEFAULT_TRANSPORT,
+            text: "\"udp\" or \"tcp\".",
+            details: "The collector of agent.ipfix.host is sent UDP.",
+        }
+    }
+}
+
+/// Monitored everywhere, a forwarded packet is seen twice; at egress both interfaces are known.
+fn usual_directions(
+    interfaces: &[Pattern],
+    excluded: &[Pattern],
+    attached: &[Direction],
+) -> Vec<Direction> {
+    let patterns = Patterns::new(interfaces.to_vec(), excluded.to_vec());
+    match patterns.watch_all() && attached.contains(&Direction::Egress) {
+        true => vec![Direction::Egress],
+        false => attached.to_vec(),
+    }
 }
 
 impl Ipfix {
-    pub(super) fn read(
-        section: &Section<'_>,
-        machine: &Machine,
-        attached: &[Direction],
-        patterns: &Patterns,
-    ) -> Self {
-        let (host, port) = either(section, machine, DEFAULT_PORT);
-        let bind = section.section("bind");
-        // Watched everywhere, a forwarded packet is seen twice; at egress both interfaces are known.
-        let once = patterns.watch_all() && attached.contains(&Direction::Egress);
-        let default = if once { &[Direction::Egress] } else { attached };
-        Self {
-            host,
-            port,
-            bind: Bind {
-                host: bind.read("host", super::values::host, String::new()),
-                port: bind.read("port", number(0..=u16::MAX), 0),
-            },
-            template_refresh: section.read(
-                "template_refresh",
-                duration(SECOND),
-                DEFAULT_TEMPLATE_REFRESH,
-            ),
-            observation_domain_id: section.read(
-                "observation_domain_id",
-                number(1..=u32::MAX),
-                DEFAULT_OBSERVATION_DOMAIN_ID,
-            ),
-            directions: directions(section, "directions", default),
-            prev_adjacent: section.read("prev_adjacent", boolean, DEFAULT_PREV_ADJACENT),
-            collector: section
-                .sections("collector", MAX_COLLECTORS)
-                .iter()
-                .map(|section| Collector::read(section, machine))
-                .collect(),
-        }
-    }
-
     /// All collectors, each once, the one of `host` and `port` first.
     pub fn collectors(&self) -> Vec<Collector> {
         let first = (self.port != 0).then(|| Collector {
@@ -109,14 +162,6 @@ impl Ipfix {
 }
 
 impl Collector {
-    fn read(section: &Section<'_>, machine: &Machine) -> Self {
-        Self {
-            host: section.read("host", host, machine.default_host().into()),
-            port: section.read("port", number(1..=u16::MAX), DEFAULT_PORT),
-            transport: section.read("transport", named, DEFAULT_TRANSPORT),
-        }
-    }
-
     /// How metrics and the log call it: unlike any other that is configured.
     pub fn label(&self) -> String {
         let Self { host, port, .. } = self;
@@ -131,15 +176,18 @@ impl Collector {
     }
 }
 
-/// `host` and `port` of a service that is off ("" and 0) unless one of them is set. The default of the host is
-/// the loopback address.
-pub(super) fn either(section: &Section<'_>, machine: &Machine, port: u16) -> (String, u16) {
-    let set_host = section.read("host", super::values::host, String::new());
-    let set_port = section.read("port", number(0..=u16::MAX), 0);
-    match (set_host.is_empty(), set_port) {
-        (true, 0) => (String::new(), 0),
-        (true, port) => (machine.default_host().to_owned(), port),
-        (false, 0) => (set_host, port),
-        (false, port) => (set_host, port),
+/// Completes host and port of a service that is off ("" and 0) unless the file sets one of them. The other one is
+/// then the loopback address or `usual_port`.
+pub(super) fn complete_service(
+    host: &mut String,
+    port: &mut u16,
+    usual_port: u16,
+    machine: &Machine,
+) {
+    match (host.is_empty(), *port) {
+        (true, 0) => {}
+        (true, _) => machine.default_host().clone_into(host),
+        (false, 0) => *port = usual_port,
+        (false, _) => {}
     }
 }

@@ -3,8 +3,8 @@
 
 use std::net::{Ipv6Addr, UdpSocket};
 
+use super::agent::MAX_MAX_FLOWS;
 use super::cgroup;
-use super::load::MAX_MAX_FLOWS;
 
 /// What one flow takes in memory, with its share of the index.
 const BYTES_PER_FLOW: u64 = 160;

@@ -7,8 +7,6 @@ use std::net::IpAddr;
 use super::document::Document;
 use super::firewall::Firewall;
 use super::{Agent, Config, Enrich};
-use crate::types::named::Named;
-use crate::types::rule::Action;
 
 /// Notes in the document what does not fit together. Each key by itself has been found right.
 pub fn check(config: &Config, document: &Document<'_>) {
@@ -65,15 +63,6 @@ fn check_firewall(firewall: &Firewall, enrich: &Enrich, document: &Document<'_>)
     let key = |name: &str| format!("agent.firewall.{name}");
     if firewall.enabled && firewall.interfaces.is_empty() {
         document.reject(&key("interfaces"), "required when the firewall is enabled");
-    }
-    if !matches!(firewall.blackhole_action, Action::Drop | Action::Count) {
-        document.reject(
-            &key("blackhole_action"),
-            format!(
-                "expected \"drop\" or \"count\", got \"{}\"",
-                Named::name(firewall.blackhole_action)
-            ),
-        );
     }
     // Whoever can send such a route decides what is dropped: nothing of this may be left open.
     if !firewall.blackhole_communities.is_empty() {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! From a TOML value to a typed one: each function here makes a parser that knows what it expects.
+//! The types of keys: each reads a value of the file, reports what it expected, and describes itself to documents.
 
-use crate::types::named::Named;
 use std::fmt::Display;
+use std::marker::PhantomData;
 use std::net::IpAddr;
 use std::ops::{Range, RangeInclusive};
 use std::path::PathBuf;
@@ -13,10 +13,19 @@ use humantime_serde::re::humantime;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use crate::types::named::Named;
+use crate::types::prefix::Prefix;
+
 pub type Value<'d> = Spanned<DeValue<'d>>;
 
 /// Longest duration taken: later arithmetic with clocks cannot overflow.
 pub const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Shortest duration of most keys.
+pub const SECOND: Duration = Duration::from_secs(1);
+
+/// Items in a list of patterns, prefixes or the like.
+pub const MAX_LIST: usize = 1024;
 
 /// Why a value was not taken. What came instead is read from the text at `span`.
 pub struct Complaint {
@@ -36,10 +45,71 @@ fn complain<T>(value: &Value<'_>, expected: impl Display, reason: Option<String>
     }])
 }
 
-pub fn boolean(value: &Value<'_>) -> Parsed<bool> {
-    match value.get_ref().as_bool() {
-        Some(b) => Ok(b),
-        None => complain(value, "true or false", None),
+/// The type of a key: reads its value from the file, and describes it to documents.
+pub trait KeyType {
+    type Value;
+
+    /// Reads a value, or returns what was expected in its place.
+    fn parse(&self, value: &Value<'_>) -> Parsed<Self::Value>;
+
+    /// The valid values in words, such as "a whole number from 1 to 65535".
+    fn expected(&self) -> String;
+
+    /// The type as an expression of nixpkgs' `lib.types`.
+    fn nix(&self) -> String {
+        "str".into()
+    }
+
+    /// A value as the file has it.
+    fn to_toml(&self, value: &Self::Value) -> String;
+
+    /// The error of a value that is not of this type.
+    fn refuse(&self, value: &Value<'_>, reason: Option<String>) -> Parsed<Self::Value> {
+        complain(value, self.expected(), reason)
+    }
+}
+
+/// `text` as a string of TOML.
+fn quoted(text: impl Display) -> String {
+    toml::Value::String(text.to_string()).to_string()
+}
+
+/// A type of nixpkgs as the argument of another one.
+fn nix_argument(inner: &str) -> String {
+    match inner.contains(' ') {
+        true => format!("({inner})"),
+        false => inner.to_owned(),
+    }
+}
+
+#[derive(Clone, Copy)]
+pub struct Boolean;
+
+/// `true` or `false`.
+pub fn boolean() -> Boolean {
+    Boolean
+}
+
+impl KeyType for Boolean {
+    type Value = bool;
+
+    fn parse(&self, value: &Value<'_>) -> Parsed<bool> {
+        match value.get_ref().as_bool() {
+            Some(b) => Ok(b),
+            None => self.refuse(value, None),
+        }
+    }
+
+    fn expected(&self) -> String {
+        "true or false".into()
+    }
+
+    fn nix(&self) -> String {
+        "bool".into()
+    }
+
+    fn to_toml(&self, value: &bool) -> String {
+        value.to_string()
     }
 }
 
@@ -48,134 +118,267 @@ fn integer(value: &Value<'_>) -> Option<i128> {
     i128::from_str_radix(integer.as_str(), integer.radix()).ok()
 }
 
+pub struct Number<T>(RangeInclusive<T>);
+
 /// A whole number in `range`.
-pub fn number<T>(range: RangeInclusive<T>) -> impl Fn(&Value<'_>) -> Parsed<T>
-where
-    T: TryFrom<i128> + PartialOrd + Display,
-{
-    move |value| match integer(value).and_then(|n| T::try_from(n).ok()) {
-        Some(n) if range.contains(&n) => Ok(n),
-        _ => complain(
-            value,
-            format_args!("a whole number from {} to {}", range.start(), range.end()),
-            None,
-        ),
-    }
+pub fn number<T>(range: RangeInclusive<T>) -> Number<T> {
+    Number(range)
 }
 
-/// A power of two in `range`, or 0 where `zero` allows it.
-pub fn power_of_two(range: RangeInclusive<u32>, zero: bool) -> impl Fn(&Value<'_>) -> Parsed<u32> {
-    move |value| match integer(value).and_then(|n| u32::try_from(n).ok()) {
-        Some(0) if zero => Ok(0),
-        Some(n) if n.is_power_of_two() && range.contains(&n) => Ok(n),
-        _ => complain(
-            value,
-            format_args!(
-                "{}a power of two from {} to {}",
-                if zero { "0 or " } else { "" },
-                range.start(),
-                range.end()
-            ),
-            None,
-        ),
-    }
-}
+impl<T: TryFrom<i128> + PartialOrd + Display> KeyType for Number<T> {
+    type Value = T;
 
-/// A duration of at least `min`, such as "30s" or "1h30m".
-pub fn duration(min: Duration) -> impl Fn(&Value<'_>) -> Parsed<Duration> {
-    move |value| {
-        let expected = format!(
-            "a duration from \"{}\" to \"365days\", such as \"30s\" or \"5m\"",
-            humantime::format_duration(min)
-        );
-        match value.get_ref().as_str().map(humantime::parse_duration) {
-            Some(Ok(d)) if (min..=MAX_DURATION).contains(&d) => Ok(d),
-            Some(Err(e)) => complain(value, expected, Some(e.to_string())),
-            Some(Ok(_)) | None => complain(value, expected, None),
+    fn parse(&self, value: &Value<'_>) -> Parsed<T> {
+        match integer(value).and_then(|n| T::try_from(n).ok()) {
+            Some(n) if self.0.contains(&n) => Ok(n),
+            _ => self.refuse(value, None),
         }
     }
-}
 
-/// A string that `T` can be read from; `expected` names what that is.
-pub fn word<T>(expected: &'static str) -> impl Fn(&Value<'_>) -> Parsed<T>
-where
-    T: FromStr<Err: Display>,
-{
-    move |value| match value.get_ref().as_str().map(str::parse) {
-        Some(Ok(t)) => Ok(t),
-        Some(Err(e)) => complain(value, expected, Some(e.to_string())),
-        None => complain(value, expected, None),
+    fn expected(&self) -> String {
+        let (start, end) = (self.0.start(), self.0.end());
+        format!("a whole number from {start} to {end}")
+    }
+
+    fn nix(&self) -> String {
+        format!("ints.between {} {}", self.0.start(), self.0.end())
+    }
+
+    fn to_toml(&self, value: &T) -> String {
+        value.to_string()
     }
 }
 
-/// Like [`word`]; the empty string is `None`.
-pub fn word_or_empty<T>(expected: &'static str) -> impl Fn(&Value<'_>) -> Parsed<Option<T>>
-where
-    T: FromStr<Err: Display>,
-{
-    let word = word(expected);
-    move |value| match value.get_ref().as_str() {
-        Some("") => Ok(None),
-        _ => word(value).map(Some),
+pub struct PowerOfTwo {
+    range: RangeInclusive<u32>,
+    or_zero: bool,
+}
+
+/// A power of two in `range`.
+pub fn power_of_two(range: RangeInclusive<u32>) -> PowerOfTwo {
+    PowerOfTwo {
+        range,
+        or_zero: false,
     }
+}
+
+/// A power of two in `range`, or 0.
+pub fn power_of_two_or_zero(range: RangeInclusive<u32>) -> PowerOfTwo {
+    PowerOfTwo {
+        range,
+        or_zero: true,
+    }
+}
+
+impl KeyType for PowerOfTwo {
+    type Value = u32;
+
+    fn parse(&self, value: &Value<'_>) -> Parsed<u32> {
+        match integer(value).and_then(|n| u32::try_from(n).ok()) {
+            Some(0) if self.or_zero => Ok(0),
+            Some(n) if n.is_power_of_two() && self.range.contains(&n) => Ok(n),
+            _ => self.refuse(value, None),
+        }
+    }
+
+    fn expected(&self) -> String {
+        let zero = if self.or_zero { "0 or " } else { "" };
+        let (start, end) = (self.range.start(), self.range.end());
+        format!("{zero}a power of two from {start} to {end}")
+    }
+
+    fn nix(&self) -> String {
+        let start = if self.or_zero { 0 } else { *self.range.start() };
+        format!("ints.between {start} {}", self.range.end())
+    }
+
+    fn to_toml(&self, value: &u32) -> String {
+        value.to_string()
+    }
+}
+
+pub struct AtLeast(Duration);
+
+/// A duration of at least `min`, such as "30s" or "1h30m".
+pub fn duration(min: Duration) -> AtLeast {
+    AtLeast(min)
+}
+
+impl KeyType for AtLeast {
+    type Value = Duration;
+
+    fn parse(&self, value: &Value<'_>) -> Parsed<Duration> {
+        match value.get_ref().as_str().map(humantime::parse_duration) {
+            Some(Ok(d)) if (self.0..=MAX_DURATION).contains(&d) => Ok(d),
+            Some(Err(e)) => self.refuse(value, Some(e.to_string())),
+            Some(Ok(_)) | None => self.refuse(value, None),
+        }
+    }
+
+    fn expected(&self) -> String {
+        let min = humantime::format_duration(self.0);
+        format!("a duration from \"{min}\" to \"365days\", such as \"30s\" or \"5m\"")
+    }
+
+    fn to_toml(&self, value: &Duration) -> String {
+        quoted(humantime::format_duration(*value))
+    }
+}
+
+pub struct Word<T> {
+    expected: &'static str,
+    read: PhantomData<T>,
+}
+
+/// A string that `T` can be read from; `expected` names it in words.
+pub fn word<T>(expected: &'static str) -> Word<T> {
+    Word {
+        expected,
+        read: PhantomData,
+    }
+}
+
+impl<T: FromStr<Err: Display> + Display> KeyType for Word<T> {
+    type Value = T;
+
+    fn parse(&self, value: &Value<'_>) -> Parsed<T> {
+        match value.get_ref().as_str().map(str::parse) {
+            Some(Ok(t)) => Ok(t),
+            Some(Err(e)) => self.refuse(value, Some(format!("{e}"))),
+            None => self.refuse(value, None),
+        }
+    }
+
+    fn expected(&self) -> String {
+        self.expected.into()
+    }
+
+    fn to_toml(&self, value: &T) -> String {
+        quoted(value)
+    }
+}
+
+pub struct Text {
+    max: usize,
 }
 
 /// Text of at most `max` bytes, without control characters.
-pub fn text(max: usize) -> impl Fn(&Value<'_>) -> Parsed<String> {
-    move |value| match value.get_ref().as_str() {
-        Some(s) if s.len() <= max && !s.contains(char::is_control) => Ok(s.to_owned()),
-        _ => complain(
-            value,
-            format_args!("a string of at most {max} bytes without control characters"),
-            None,
-        ),
+pub fn text(max: usize) -> Text {
+    Text { max }
+}
+
+impl KeyType for Text {
+    type Value = String;
+
+    fn parse(&self, value: &Value<'_>) -> Parsed<String> {
+        match value.get_ref().as_str() {
+            Some(s) if s.len() <= self.max && !s.contains(char::is_control) => Ok(s.to_owned()),
+            _ => self.refuse(value, None),
+        }
     }
+
+    fn expected(&self) -> String {
+        let max = self.max;
+        format!("a string of at most {max} bytes without control characters")
+    }
+
+    fn to_toml(&self, value: &String) -> String {
+        quoted(value)
+    }
+}
+
+pub struct AbsolutePath {
+    max: usize,
 }
 
 /// An absolute path of at most `max` bytes, or "".
-pub fn path(max: usize) -> impl Fn(&Value<'_>) -> Parsed<PathBuf> {
-    let text = text(max);
-    move |value| match text(value) {
-        Ok(s) if s.is_empty() || s.starts_with('/') => Ok(PathBuf::from(s)),
-        _ => complain(
-            value,
-            format_args!("an absolute path of at most {max} bytes or \"\""),
-            None,
-        ),
+pub fn path(max: usize) -> AbsolutePath {
+    AbsolutePath { max }
+}
+
+impl KeyType for AbsolutePath {
+    type Value = PathBuf;
+
+    fn parse(&self, value: &Value<'_>) -> Parsed<PathBuf> {
+        match text(self.max).parse(value) {
+            Ok(s) if s.is_empty() || s.starts_with('/') => Ok(PathBuf::from(s)),
+            _ => self.refuse(value, None),
+        }
+    }
+
+    fn expected(&self) -> String {
+        format!("an absolute path of at most {} bytes or \"\"", self.max)
+    }
+
+    fn to_toml(&self, value: &PathBuf) -> String {
+        quoted(value.display())
     }
 }
 
+pub struct OneOf<T: 'static>(&'static [T]);
+
 /// One of the words of `T`.
-pub fn named<T: Named>(value: &Value<'_>) -> Parsed<T> {
-    let found = value
-        .get_ref()
-        .as_str()
-        .and_then(|s| T::ALL.iter().copied().find(|t| t.name() == s));
-    match found {
-        Some(t) => Ok(t),
-        None => {
-            let names: Vec<_> = T::ALL.iter().map(|t| format!("\"{}\"", t.name())).collect();
-            complain(value, names.join(" or "), None)
+pub fn named<T: Named>() -> OneOf<T> {
+    OneOf(T::ALL)
+}
+
+/// One of these words of `T`.
+pub fn one_of<T: Named>(words: &'static [T]) -> OneOf<T> {
+    OneOf(words)
+}
+
+impl<T: Named> KeyType for OneOf<T> {
+    type Value = T;
+
+    fn parse(&self, value: &Value<'_>) -> Parsed<T> {
+        let text = value.get_ref().as_str();
+        let found = text.and_then(|s| self.0.iter().copied().find(|t| t.name() == s));
+        match found {
+            Some(t) => Ok(t),
+            None => self.refuse(value, None),
         }
     }
+
+    fn expected(&self) -> String {
+        let names: Vec<_> = self.0.iter().map(|t| quoted(t.name())).collect();
+        names.join(" or ")
+    }
+
+    fn nix(&self) -> String {
+        let names: Vec<_> = self.0.iter().map(|t| quoted(t.name())).collect();
+        format!("enum [ {} ]", names.join(" "))
+    }
+
+    fn to_toml(&self, value: &T) -> String {
+        quoted(value.name())
+    }
+}
+
+pub struct List<K> {
+    max: usize,
+    item: K,
 }
 
 /// A list of at most `max` items, each only once.
-pub fn list<T: PartialEq>(
-    max: usize,
-    item: impl Fn(&Value<'_>) -> Parsed<T>,
-) -> impl Fn(&Value<'_>) -> Parsed<Vec<T>> {
-    move |value| {
+pub fn list<K>(max: usize, item: K) -> List<K> {
+    List { max, item }
+}
+
+impl<K: KeyType<Value: PartialEq>> KeyType for List<K> {
+    type Value = Vec<K::Value>;
+
+    fn parse(&self, value: &Value<'_>) -> Parsed<Self::Value> {
         let Some(items) = value.get_ref().as_array() else {
             return complain(value, "a list in [brackets]", None);
         };
-        if items.len() > max {
-            return complain(value, format!("a list of at most {max} items"), None);
+        if items.len() > self.max {
+            let expected = format!("a list of at most {} items", self.max);
+            return complain(value, expected, None);
         }
         let mut list = Vec::with_capacity(items.len());
         let mut complaints = Vec::new();
         for value in items.iter() {
-            match item(value) {
+            match self.item.parse(value) {
                 Ok(t) if list.contains(&t) => complaints.push(Complaint {
                     span: value.span(),
                     expected: "each item only once".into(),
@@ -191,25 +394,110 @@ pub fn list<T: PartialEq>(
             Err(complaints)
         }
     }
+
+    fn expected(&self) -> String {
+        let (max, item) = (self.max, self.item.expected());
+        format!("a list of at most {max} items, each {item}")
+    }
+
+    fn nix(&self) -> String {
+        format!("listOf {}", nix_argument(&self.item.nix()))
+    }
+
+    fn to_toml(&self, value: &Self::Value) -> String {
+        let items: Vec<_> = value.iter().map(|item| self.item.to_toml(item)).collect();
+        format!("[{}]", items.join(", "))
+    }
+}
+
+pub struct Words<T: 'static>(List<OneOf<T>>);
+
+/// A list of at most `max` words of `T`, kept in the order of [`Named::ALL`].
+pub fn words<T: Named>(max: usize) -> Words<T> {
+    Words(list(max, named()))
+}
+
+impl<T: Named + Ord> KeyType for Words<T> {
+    type Value = Vec<T>;
+
+    fn parse(&self, value: &Value<'_>) -> Parsed<Vec<T>> {
+        let mut words = self.0.parse(value)?;
+        words.sort();
+        Ok(words)
+    }
+
+    fn expected(&self) -> String {
+        self.0.expected()
+    }
+
+    fn nix(&self) -> String {
+        self.0.nix()
+    }
+
+    fn to_toml(&self, value: &Vec<T>) -> String {
+        self.0.to_toml(value)
+    }
+}
+
+pub struct CanonicalPrefix(Word<Prefix>);
+
+/// A prefix. An IPv4-mapped one is the IPv4 prefix for which it stands.
+pub fn canonical_prefix() -> CanonicalPrefix {
+    CanonicalPrefix(word("a prefix such as \"10.0.0.0/8\""))
+}
+
+impl KeyType for CanonicalPrefix {
+    type Value = Prefix;
+
+    fn parse(&self, value: &Value<'_>) -> Parsed<Prefix> {
+        self.0.parse(value).map(Prefix::to_canonical)
+    }
+
+    fn expected(&self) -> String {
+        self.0.expected()
+    }
+
+    fn to_toml(&self, value: &Prefix) -> String {
+        self.0.to_toml(value)
+    }
 }
 
 /// Where to listen or to send to: an address, with a zone if need be, or a host name.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Host(pub String);
+pub struct Host;
 
-impl FromStr for Host {
-    type Err = &'static str;
+/// An address or a host name; "" is valid as well.
+pub fn address_or_name() -> Host {
+    Host
+}
 
-    fn from_str(s: &str) -> Result<Self, Self::Err> {
-        let address = s.split_once('%').map_or(s, |(address, _zone)| address);
-        // Whatever has a colon is meant as an address, and so are digits and dots alone.
-        let numeric = s.contains([':', '%']) || s.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-        if address.parse::<IpAddr>().is_ok() || (!numeric && is_host_name(s)) {
-            Ok(Self(s.to_owned()))
-        } else {
-            Err("neither an address nor a host name")
+impl KeyType for Host {
+    type Value = String;
+
+    fn parse(&self, value: &Value<'_>) -> Parsed<String> {
+        match value.get_ref().as_str() {
+            Some(s) if s.is_empty() || is_host(s) => Ok(s.to_owned()),
+            Some(_) => {
+                let reason = "neither an address nor a host name";
+                self.refuse(value, Some(reason.into()))
+            }
+            None => self.refuse(value, None),
         }
     }
+
+    fn expected(&self) -> String {
+        "an address or a host name".into()
+    }
+
+    fn to_toml(&self, value: &String) -> String {
+        quoted(value)
+    }
+}
+
+fn is_host(s: &str) -> bool {
+    let address = s.split_once('%').map_or(s, |(address, _zone)| address);
+    // A text with a colon is meant as an address, and so is one of only digits and dots.
+    let numeric = s.contains([':', '%']) || s.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    address.parse::<IpAddr>().is_ok() || (!numeric && is_host_name(s))
 }
 
 /// RFC 1123 section 2.1, with the underscore that many a network uses.
@@ -222,10 +510,4 @@ fn is_host_name(s: &str) -> bool {
                 .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
     s.len() <= 253 && s.split('.').all(label)
-}
-
-/// An address or a host name; "" is taken as well.
-pub fn host(value: &Value<'_>) -> Parsed<String> {
-    let host = word_or_empty::<Host>("an address or a host name")(value)?;
-    Ok(host.map_or_else(String::new, |h| h.0))
 }

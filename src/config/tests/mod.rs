@@ -6,9 +6,14 @@ mod readback;
 mod shipped;
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::document::Document;
 use super::*;
+use crate::types::flow::Direction;
+use crate::types::hook::Position;
+use crate::types::label::Label;
+use crate::types::prefix::Prefix;
 
 const MACHINE: Machine = Machine {
     page_size: 4096,
@@ -55,7 +60,7 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(agent.prometheus.port, 9669);
     assert!(agent.prometheus.allow.is_empty());
     assert!(agent.prometheus.flow_gauges);
-    assert_eq!(agent.prometheus.labels, DEFAULT_LABELS);
+    assert_eq!(agent.prometheus.labels, Label::USUAL);
     assert_eq!(agent.prometheus.max_series, 10_000);
     assert_eq!(agent.prometheus.series_ttl, Duration::from_secs(3600));
     assert!(agent.prometheus.page);
@@ -149,13 +154,13 @@ fn exported_once_where_everything_is_watched() {
     let directions = |text: &str| read(text).unwrap().agent.ipfix.directions;
     let all = "[agent]\ninterfaces = [\"*\"]\n";
     assert_eq!(directions(all), [Direction::Egress]);
-    assert_eq!(directions(&with("")), DEFAULT_DIRECTIONS);
+    assert_eq!(directions(&with("")), Direction::ALL);
     let ingress = format!("{all}directions = [\"ingress\"]");
     assert_eq!(directions(&ingress), [Direction::Ingress]);
     let excluded = format!("{all}exclude_interfaces = [\"wg0\"]");
-    assert_eq!(directions(&excluded), DEFAULT_DIRECTIONS);
+    assert_eq!(directions(&excluded), Direction::ALL);
     let asked = format!("{all}ipfix.directions = [\"egress\", \"ingress\"]");
-    assert_eq!(directions(&asked), DEFAULT_DIRECTIONS);
+    assert_eq!(directions(&asked), Direction::ALL);
 }
 
 #[test]

@@ -111,6 +111,14 @@ fn any_config() -> impl Strategy<Value = String> {
     lines.prop_map(|lines| with(&lines.into_iter().flatten().collect::<String>()))
 }
 
+#[test]
+fn a_list_without_tables_is_not_printed() {
+    let printed = read(&with("")).unwrap().to_string();
+    for list in ["collector =", "prefix =", "rule ="] {
+        assert!(!printed.contains(list), "{list} in {printed}");
+    }
+}
+
 proptest! {
     #[test]
     fn what_is_printed_is_read_back(text in any_config()) {
