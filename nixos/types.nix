@@ -1,91 +1,504 @@
-# The type of each key of config/rfm.toml. Defaults and descriptions are read from that file (options.nix); a key that is
-# missing here, or here alone, fails the evaluation. What may be null has no default: the file shows an example.
+# Written by `make generate` from the declarations of the keys in src/config/: change these.
+#
+#   type      of lib.types; a key that may be null has no default, only an example
+#   default   the value that config/rfm.toml shows
+#   shipped   whether config/rfm.toml sets the key
+#   required  whether an entry of a list must set it: the default is an example then
+#
 # SPDX-License-Identifier: AGPL-3.0-only
 { lib }:
 let
-  inherit (lib.types) attrsOf bool enum ints listOf nullOr port str;
-  strings = listOf str;
-  directions = listOf (enum [ "ingress" "egress" ]);
-  count = ints.positive;
-  number32 = ints.u32;
+  inherit (lib.types) attrsOf bool enum ints listOf nullOr str;
 in
 {
-  "agent.interfaces" = strings;
-  "agent.exclude_interfaces" = strings;
-  "agent.require_interface" = bool;
-  "agent.directions" = directions;
-
-  "agent.bpf.sample_rate" = count;
-  "agent.bpf.ring_buf_size" = count;
-  "agent.bpf.wakeup_batch" = count;
-  "agent.bpf.iface_stats_size" = number32;
-  "agent.bpf.position" = enum [ "head" "tail" ];
-  "agent.bpf.flow_cache" = number32;
-
-  "agent.collector.max_flows" = number32;
-  "agent.collector.eviction_timeout" = str;
-  "agent.collector.active_timeout" = str;
-
-  "agent.prometheus.host" = str;
-  "agent.prometheus.port" = port;
-  "agent.prometheus.allow" = strings;
-  "agent.prometheus.flow_gauges" = bool;
-  "agent.prometheus.labels" = strings;
-  "agent.prometheus.max_series" = count;
-  "agent.prometheus.series_ttl" = str;
-  "agent.prometheus.page" = bool;
-
-  "agent.ipfix.host" = nullOr str;
-  "agent.ipfix.port" = nullOr port;
-  "agent.ipfix.template_refresh" = str;
-  "agent.ipfix.observation_domain_id" = number32;
-  "agent.ipfix.directions" = nullOr directions;
-  "agent.ipfix.prev_adjacent" = bool;
-  "agent.ipfix.bind.host" = str;
-  "agent.ipfix.bind.port" = port;
-  "agent.ipfix.collector[].host" = str;
-  "agent.ipfix.collector[].port" = port;
-  "agent.ipfix.collector[].transport" = enum [ "udp" "tcp" ];
-
-  "agent.enrich.mmdb.asn_db" = str;
-  "agent.enrich.mmdb.city_db" = str;
-  "agent.enrich.rib.local_asn" = number32;
-  "agent.enrich.rib.bmp.host" = nullOr str;
-  "agent.enrich.rib.bmp.port" = nullOr port;
-  "agent.enrich.rib.bmp.allow" = strings;
-  "agent.enrich.rib.bmp.max_sessions" = count;
-  "agent.enrich.rib.bmp.max_routes" = count;
-  "agent.enrich.rib.bmp.stale_time" = str;
-  # the names of its keys are the administrator's
-  "agent.enrich.rib.vrf" = attrsOf str;
-  "agent.enrich.prefix[].prefix" = str;
-  "agent.enrich.prefix[].asn" = number32;
-  "agent.enrich.prefix[].name" = str;
-
-  "agent.control.socket" = str;
-  "agent.control.mode" = str;
-  "agent.control.group" = str;
-  "agent.control.write_group" = str;
-
-  "agent.firewall.enabled" = bool;
-  "agent.firewall.interfaces" = strings;
-  "agent.firewall.allow" = strings;
-  "agent.firewall.allow_own" = bool;
-  "agent.firewall.pin" = bool;
-  "agent.firewall.state_file" = str;
-  "agent.firewall.blackhole_communities" = strings;
-  "agent.firewall.blackhole_within" = strings;
-  "agent.firewall.blackhole_peers" = strings;
-  "agent.firewall.blackhole_min_length" = listOf (ints.between 0 128);
-  "agent.firewall.blackhole_max" = number32;
-  "agent.firewall.blackhole_action" = enum [ "drop" "count" ];
-  "agent.firewall.rule[].src" = nullOr str;
-  "agent.firewall.rule[].dst" = nullOr str;
-  "agent.firewall.rule[].proto" = nullOr str;
-  "agent.firewall.rule[].dport" = nullOr str;
-  "agent.firewall.rule[].interface" = nullOr str;
-  "agent.firewall.rule[].action" = enum [ "drop" "pass" "count" "limit" ];
-  "agent.firewall.rule[].rate" = nullOr count;
-  "agent.firewall.rule[].per" = enum [ "rule" "source" ];
-  "agent.firewall.rule[].ttl" = nullOr str;
+  "agent.interfaces" = {
+    type = listOf str;
+    default = [ "*" ];
+    shipped = true;
+    required = false;
+    description = "Interfaces to monitor: regular expressions, each for a whole name; \"*\" is everything but loopback.";
+  };
+  "agent.exclude_interfaces" = {
+    type = listOf str;
+    default = [ ];
+    shipped = false;
+    required = false;
+    description = "Interfaces not to monitor, in the same form; it wins over interfaces.";
+  };
+  "agent.require_interface" = {
+    type = bool;
+    default = false;
+    shipped = true;
+    required = false;
+    description = "Whether to refuse the start if no interface matches. With false, the start at boot does not depend on a ppp0 or wg0 that appears later. Default true.";
+  };
+  "agent.directions" = {
+    type = listOf (enum [ "ingress" "egress" ]);
+    default = [ "ingress" "egress" ];
+    shipped = false;
+    required = false;
+    description = "Hooks to attach.";
+  };
+  "agent.bpf.sample_rate" = {
+    type = ints.between 1 4294967295;
+    default = 1;
+    shipped = true;
+    required = false;
+    description = "Sample one packet in N for flows; interfaces count every packet. 1 is exact. Default 100.";
+  };
+  "agent.bpf.ring_buf_size" = {
+    type = ints.between 4096 1073741824;
+    default = 262144;
+    shipped = false;
+    required = false;
+    description = "Size of the ring buffer between kernel and agent: a power of two, at least a page. It counts twice in resident memory.";
+  };
+  "agent.bpf.wakeup_batch" = {
+    type = ints.between 1 4294967295;
+    default = 64;
+    shipped = false;
+    required = false;
+    description = "Wake the agent every N events (it looks ten times a second in any case). N is per CPU, and lower if N events would fill a quarter of the ring buffer.";
+  };
+  "agent.bpf.iface_stats_size" = {
+    type = ints.between 0 65535;
+    default = 0;
+    shipped = false;
+    required = false;
+    description = "How many interfaces can be counted; 0 = four times those found, at least 1024.";
+  };
+  "agent.bpf.position" = {
+    type = enum [ "head" "tail" ];
+    default = "head";
+    shipped = false;
+    required = false;
+    description = "Place among the TCX programs of an interface: \"head\" or \"tail\".";
+  };
+  "agent.bpf.flow_cache" = {
+    type = ints.between 0 1048576;
+    default = 8192;
+    shipped = false;
+    required = false;
+    description = "Flow records kept per CPU, a power of two; 0 = one event per sampled packet. The kernel adds up flows in these records. Each takes 128 bytes. The agent halves the number until all records fit 1/64 of the memory.";
+  };
+  "agent.collector.max_flows" = {
+    type = ints.between 0 1073741824;
+    default = 65536;
+    shipped = false;
+    required = false;
+    description = "Flows kept; 0 = as many as fit a quarter of the memory: of the machine, or of the control group if that has less. If the table is full, rfm evicts the flow that has been idle longest.";
+  };
+  "agent.collector.eviction_timeout" = {
+    type = str;
+    default = "30s";
+    shipped = false;
+    required = false;
+    description = "A flow without a packet for this long has ended.";
+  };
+  "agent.collector.active_timeout" = {
+    type = str;
+    default = "1m";
+    shipped = false;
+    required = false;
+    description = "A flow that continues is exported in partial records of this length.";
+  };
+  "agent.prometheus.host" = {
+    type = str;
+    default = "::1";
+    shipped = false;
+    required = false;
+    description = "Address of /metrics: \"::\" is all of them, IPv4 too. Without IPv6 the default is \"127.0.0.1\".";
+  };
+  "agent.prometheus.port" = {
+    type = ints.between 1 65535;
+    default = 9669;
+    shipped = false;
+    required = false;
+    description = "Its TCP port.";
+  };
+  "agent.prometheus.allow" = {
+    type = listOf str;
+    default = [ ];
+    shipped = false;
+    required = false;
+    description = "Prefixes that may connect, such as [\"10.0.0.0/8\"]; empty = anyone. In this and all other lists of prefixes, and in [[agent.enrich.prefix]], an IPv4-mapped prefix (\"::ffff:10.0.0.0/104\") is the IPv4 prefix.";
+  };
+  "agent.prometheus.flow_gauges" = {
+    type = bool;
+    default = true;
+    shipped = false;
+    required = false;
+    description = "Whether to show the gauges of live flows beside the counters. There are four of them.";
+  };
+  "agent.prometheus.labels" = {
+    type = listOf (enum [ "ifname" "direction" "proto" "src_asn" "dst_asn" "src_city" "dst_city" "src_country" "dst_country" "src_peer_asn" "dst_peer_asn" "src_net" "dst_net" "vlan" ]);
+    default = [ "ifname" "direction" "proto" "src_asn" "dst_asn" "src_city" "dst_city" ];
+    shipped = false;
+    required = false;
+    description = "Labels of the flow series; also: src_country, dst_country, src_peer_asn, dst_peer_asn, src_net, dst_net, vlan. Fewer labels make fewer series with the same totals.";
+  };
+  "agent.prometheus.max_series" = {
+    type = ints.between 1 10000000;
+    default = 10000;
+    shipped = false;
+    required = false;
+    description = "Flow series kept. The series \"other\" counts the traffic of all further ones.";
+  };
+  "agent.prometheus.series_ttl" = {
+    type = str;
+    default = "1h";
+    shipped = false;
+    required = false;
+    description = "A series without traffic for this long expires.";
+  };
+  "agent.prometheus.page" = {
+    type = bool;
+    default = true;
+    shipped = false;
+    required = false;
+    description = "Whether to show the built-in page at /, and to keep a day of history for it. The history takes under 6 MB. Without the page, / has a line with links.";
+  };
+  "agent.ipfix.host" = {
+    type = nullOr str;
+    default = "::1";
+    shipped = false;
+    required = false;
+    description = "Collector; host or port turns it on, the other has the value shown. Without IPv6 the host is \"127.0.0.1\".";
+  };
+  "agent.ipfix.port" = {
+    type = nullOr (ints.between 0 65535);
+    default = 4739;
+    shipped = false;
+    required = false;
+    description = "Its UDP port.";
+  };
+  "agent.ipfix.template_refresh" = {
+    type = str;
+    default = "1m";
+    shipped = false;
+    required = false;
+    description = "How often templates and options are sent again.";
+  };
+  "agent.ipfix.observation_domain_id" = {
+    type = ints.between 1 4294967295;
+    default = 1;
+    shipped = false;
+    required = false;
+    description = "Number by which a collector distinguishes several agents behind one address.";
+  };
+  "agent.ipfix.directions" = {
+    type = nullOr (listOf (enum [ "ingress" "egress" ]));
+    default = [ "egress" ];
+    shipped = false;
+    required = false;
+    description = "Directions to export; default those of agent, or only egress if all interfaces are monitored. [\"egress\"] reports each forwarded packet once.";
+  };
+  "agent.ipfix.prev_adjacent" = {
+    type = bool;
+    default = true;
+    shipped = false;
+    required = false;
+    description = "Whether to export the neighbor AS of the return path to the source. The field is bgpPrevAdjacentAsNumber.";
+  };
+  "agent.ipfix.bind.host" = {
+    type = str;
+    default = "";
+    shipped = false;
+    required = false;
+    description = "Source address of the export; \"\" = the kernel chooses.";
+  };
+  "agent.ipfix.bind.port" = {
+    type = ints.between 0 65535;
+    default = 0;
+    shipped = false;
+    required = false;
+    description = "Source port of the export; 0 = the kernel chooses.";
+  };
+  "agent.ipfix.collector[].host" = {
+    type = str;
+    default = "::1";
+    shipped = false;
+    required = false;
+    description = "Address or name. Without IPv6 the default is \"127.0.0.1\".";
+  };
+  "agent.ipfix.collector[].port" = {
+    type = ints.between 1 65535;
+    default = 4739;
+    shipped = false;
+    required = false;
+    description = "Its port.";
+  };
+  "agent.ipfix.collector[].transport" = {
+    type = enum [ "udp" "tcp" ];
+    default = "udp";
+    shipped = false;
+    required = false;
+    description = "\"udp\" or \"tcp\". The collector of agent.ipfix.host is sent UDP.";
+  };
+  "agent.enrich.mmdb.asn_db" = {
+    type = str;
+    default = "";
+    shipped = false;
+    required = false;
+    description = "Path of an ASN database, such as GeoLite2-ASN.mmdb; \"\" = none.";
+  };
+  "agent.enrich.mmdb.city_db" = {
+    type = str;
+    default = "";
+    shipped = false;
+    required = false;
+    description = "Path of a city or country database; \"\" = none.";
+  };
+  "agent.enrich.rib.local_asn" = {
+    type = ints.between 0 4294967295;
+    default = 0;
+    shipped = false;
+    required = false;
+    description = "The local AS, if it is not the one that the sessions report (confederations); 0 = as they report.";
+  };
+  "agent.enrich.rib.bmp.host" = {
+    type = nullOr str;
+    default = "::1";
+    shipped = false;
+    required = false;
+    description = "Where to listen for BMP; host or port turns it on, the other has the value shown. Without IPv6 the host is \"127.0.0.1\".";
+  };
+  "agent.enrich.rib.bmp.port" = {
+    type = nullOr (ints.between 0 65535);
+    default = 11019;
+    shipped = false;
+    required = false;
+    description = "Its TCP port.";
+  };
+  "agent.enrich.rib.bmp.allow" = {
+    type = listOf str;
+    default = [ ];
+    shipped = false;
+    required = false;
+    description = "Prefixes of routers that may connect; empty = any. A reload ends the sessions of routers that are no longer in the list.";
+  };
+  "agent.enrich.rib.bmp.max_sessions" = {
+    type = ints.between 1 1024;
+    default = 16;
+    shipped = false;
+    required = false;
+    description = "Sessions at a time; one address has at most half of them, or 4. Of IPv6, a /64 counts as one address. If all sessions are in use, a new one replaces one that has had no peer up for 60 s; a router that has had a peer before need not wait. A reload with a lower number ends the newest sessions.";
+  };
+  "agent.enrich.rib.bmp.max_routes" = {
+    type = ints.between 1 1000000000;
+    default = 4000000;
+    shipped = false;
+    required = false;
+    description = "Routes kept.";
+  };
+  "agent.enrich.rib.bmp.stale_time" = {
+    type = str;
+    default = "5m";
+    shipped = false;
+    required = false;
+    description = "Routes of a lost session are used for this long.";
+  };
+  "agent.enrich.rib.vrf" = {
+    type = attrsOf str;
+    default = { };
+    shipped = false;
+    required = false;
+    description = "The routes for the traffic of a VRF device: its name = a distinguisher. \"0:0\" is the global table.";
+  };
+  "agent.enrich.prefix[].prefix" = {
+    type = str;
+    default = "10.0.0.0/8";
+    shipped = false;
+    required = true;
+    description = "The network; required.";
+  };
+  "agent.enrich.prefix[].asn" = {
+    type = ints.between 0 4294967295;
+    default = 0;
+    shipped = false;
+    required = false;
+    description = "Its AS; 0 = as the databases and BGP report.";
+  };
+  "agent.enrich.prefix[].name" = {
+    type = str;
+    default = "";
+    shipped = false;
+    required = false;
+    description = "Its name, in the labels src_net and dst_net.";
+  };
+  "agent.control.socket" = {
+    type = str;
+    default = "/run/rfm/rfm.sock";
+    shipped = false;
+    required = false;
+    description = "Path; \"\" = no socket.";
+  };
+  "agent.control.mode" = {
+    type = str;
+    default = "0660";
+    shipped = false;
+    required = false;
+    description = "Its permission bits.";
+  };
+  "agent.control.group" = {
+    type = str;
+    default = "";
+    shipped = false;
+    required = false;
+    description = "Its group, a name in /etc/group or a number; \"\" = the agent's. Its members may use the commands that only read.";
+  };
+  "agent.control.write_group" = {
+    type = str;
+    default = "";
+    shipped = false;
+    required = false;
+    description = "The group that may change things, beside root and the agent's user; \"\" = nobody.";
+  };
+  "agent.firewall.enabled" = {
+    type = bool;
+    default = false;
+    shipped = false;
+    required = false;
+    description = "Whether to load the XDP program.";
+  };
+  "agent.firewall.interfaces" = {
+    type = listOf str;
+    default = [ ];
+    shipped = false;
+    required = false;
+    description = "Where: patterns as in agent.interfaces; required when enabled. Attaching may reset the rings of a network card.";
+  };
+  "agent.firewall.allow" = {
+    type = listOf str;
+    default = [ ];
+    shipped = false;
+    required = false;
+    description = "Prefixes from which and to which everything passes, whatever a rule drops.";
+  };
+  "agent.firewall.allow_own" = {
+    type = bool;
+    default = true;
+    shipped = false;
+    required = false;
+    description = "Whether the same holds for the addresses of this machine, BMP routers and their BGP peers. With false they can be shielded too; BGP between this machine and such a peer still passes.";
+  };
+  "agent.firewall.pin" = {
+    type = bool;
+    default = false;
+    shipped = false;
+    required = false;
+    description = "Whether it stays when the agent has ended, with the rules of that moment: it continues to drop until the next start or rfm --detach. Danger: this also holds for an agent that was killed. It needs a /sys/fs/bpf that the agent may write, which the packaged unit does not give: User=root and ReadWritePaths=/sys/fs/bpf do.";
+  };
+  "agent.firewall.state_file" = {
+    type = str;
+    default = "";
+    shipped = false;
+    required = false;
+    description = "Keeps runtime rules over a restart, such as \"/var/lib/rfm/firewall\"; \"\" = they end with the agent. A failed save is tried again every 2 s and is a problem in rfm status. Lines that cannot be read stay in FILE.bad.";
+  };
+  "agent.firewall.blackhole_communities" = {
+    type = listOf str;
+    default = [ ];
+    shipped = false;
+    required = false;
+    description = "Routes with one of these communities become rules that drop by destination, such as [\"65535:666\"]. agent.enrich.rib.bmp.allow may not be empty then.";
+  };
+  "agent.firewall.blackhole_within" = {
+    type = listOf str;
+    default = [ ];
+    shipped = false;
+    required = false;
+    description = "Local and customer prefixes: nothing outside becomes a rule. Required with communities.";
+  };
+  "agent.firewall.blackhole_peers" = {
+    type = listOf str;
+    default = [ ];
+    shipped = false;
+    required = false;
+    description = "Neighbors, addresses or \"AS65000\", that may request it. Required with communities.";
+  };
+  "agent.firewall.blackhole_min_length" = {
+    type = listOf (ints.between 0 128);
+    default = [ 32 128 ];
+    shipped = false;
+    required = false;
+    description = "Shortest prefix that becomes a rule, IPv4 and IPv6.";
+  };
+  "agent.firewall.blackhole_max" = {
+    type = ints.between 1 100000;
+    default = 1000;
+    shipped = false;
+    required = false;
+    description = "Most rules made this way.";
+  };
+  "agent.firewall.blackhole_action" = {
+    type = enum [ "drop" "count" ];
+    default = "drop";
+    shipped = false;
+    required = false;
+    description = "\"drop\", or \"count\" to look first.";
+  };
+  "agent.firewall.rule[].src" = {
+    type = nullOr str;
+    default = "192.0.2.0/24";
+    shipped = false;
+    required = false;
+    description = "Source prefix.";
+  };
+  "agent.firewall.rule[].dst" = {
+    type = nullOr str;
+    default = "198.51.100.0/24";
+    shipped = false;
+    required = false;
+    description = "Destination prefix.";
+  };
+  "agent.firewall.rule[].proto" = {
+    type = nullOr str;
+    default = "udp";
+    shipped = false;
+    required = false;
+    description = "Protocol, a name or a number.";
+  };
+  "agent.firewall.rule[].dport" = {
+    type = nullOr str;
+    default = "6000-6063";
+    shipped = false;
+    required = false;
+    description = "Destination port or ports.";
+  };
+  "agent.firewall.rule[].interface" = {
+    type = nullOr str;
+    default = "*";
+    shipped = false;
+    required = false;
+    description = "Pattern of interfaces.";
+  };
+  "agent.firewall.rule[].action" = {
+    type = enum [ "drop" "pass" "count" "limit" ];
+    default = "drop";
+    shipped = false;
+    required = false;
+    description = "\"drop\", \"pass\", \"count\" (counts only, the next rules are evaluated) or \"limit\".";
+  };
+  "agent.firewall.rule[].rate" = {
+    type = nullOr (ints.between 1 1000000000);
+    default = 1000;
+    shipped = false;
+    required = false;
+    description = "Packets per second that pass, for \"limit\" only.";
+  };
+  "agent.firewall.rule[].per" = {
+    type = enum [ "rule" "source" ];
+    default = "rule";
+    shipped = false;
+    required = false;
+    description = "To which packets the rate applies: \"rule\" (all it matches together) or \"source\" (each address, or IPv6 /64).";
+  };
+  "agent.firewall.rule[].ttl" = {
+    type = nullOr str;
+    default = "10m";
+    shipped = false;
+    required = false;
+    description = "Ends the rule after this time.";
+  };
 }

@@ -39,7 +39,7 @@
 //! - a figure on the page: `page/view.rs` and `page.js`; of the agent itself, `health.js`;
 //! - a label of the flow series: `flow/labels.rs`;
 //! - a part of a firewall rule: `types/rule/parts.rs`, `Rule::to_match`, `bpf/xdp/`;
-//! - a config key: its struct and reader in `config/`, and `config/rfm.toml`;
+//! - a config key: its section in `config/`, then `make generate`;
 //! - a source that knows addresses: a file in `enrich/` and a line in its `mod.rs`;
 //! - a path of the control socket: `control/routes.rs`;
 //! - a command or an option: `args.rs` and `client/`; `make generate` writes manual, completions and reference;

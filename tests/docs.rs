@@ -1,22 +1,16 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! README.md against what it tells of: the keys of config/rfm.toml, which the config's own tests hold to the code. What
-//! either has, both have. Documents, dashboard, alerts and page use only series that exist. Links lead somewhere.
+//! Documents name only keys of the configuration that exist; documents, dashboard, alerts and page use only series that
+//! exist. Links lead somewhere.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use rfm::config::reference::reference;
 use rfm::metrics::declarations::REFERENCE;
 
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
-}
-
-/// The part of a document from one `## ` heading to the next.
-fn section<'a>(text: &'a str, heading: &str) -> &'a str {
-    let from = text.find(&format!("\n## {heading}\n")).expect(heading) + 1;
-    let rest = &text[from..];
-    &rest[..rest.find("\n## ").unwrap_or(rest.len())]
 }
 
 /// What stands between backticks in one cell or line.
@@ -24,72 +18,45 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
-/// Keys that the first cells of README's tables name: `a.b.c`, `.d` is a.b.d; `[[a.b]]` `c` is a.b.c.
-fn keys_told(text: &str) -> BTreeSet<String> {
-    let mut told = BTreeSet::new();
-    for line in text.lines() {
-        let cell = line
-            .strip_prefix("| `")
-            .and_then(|row| row.split(" | ").next());
-        let Some(cell) = cell.filter(|cell| cell.starts_with("agent") || cell.starts_with('['))
-        else {
-            continue;
-        };
-        let mut table = String::new();
-        for word in quoted(&format!("`{cell}")) {
-            if let Some(name) = word.strip_prefix('[') {
-                table = name.trim_matches(['[', ']']).to_owned();
-            } else if let Some(name) = word.strip_prefix('.') {
-                told.insert(format!("{table}.{name}"));
-            } else if word.starts_with("agent.") {
-                table = word.rsplit_once('.').unwrap().0.to_owned();
-                told.insert(word.to_owned());
-            } else {
-                told.insert(format!("{table}.{word}"));
-            }
-        }
-        // a table whose keys are the reader's own
-        if !table.is_empty() && quoted(&format!("`{cell}")).count() == 1 && cell.starts_with('[') {
-            told.insert(table);
-        }
-    }
-    told
-}
-
-/// Keys of config/rfm.toml, in force or commented out.
+/// The paths of all keys and sections, without the marks of lists.
 fn keys_there() -> BTreeSet<String> {
-    const VRF: &str = "agent.enrich.rib.vrf";
-    let text = read("config/rfm.toml");
-    let mut table = "";
     let mut there = BTreeSet::new();
-    for line in text.lines() {
-        let line = line.strip_prefix('#').unwrap_or(line);
-        if line.starts_with('[') {
-            table = line.trim_matches(['[', ']']);
-        } else if let Some((key, _)) = line.split_once(" = ").filter(|_| !line.starts_with(' ')) {
-            there.insert(if table == VRF {
-                VRF.into()
-            } else {
-                format!("{table}.{key}")
-            });
+    for section in reference().flat() {
+        let mut path = section.path.as_str();
+        for key in &section.keys {
+            there.insert(format!("{path}.{}", key.declared.name));
+        }
+        there.insert(path.to_owned());
+        while let Some((above, _)) = path.rsplit_once('.') {
+            there.insert(above.to_owned());
+            path = above;
         }
     }
     there
 }
 
 #[test]
-fn the_readme_has_every_key_and_no_other() {
-    let told = keys_told(section(&read("README.md"), "Configuration"));
+fn the_documents_name_only_keys_that_exist() {
     let there = keys_there();
-    let missing: Vec<_> = there.iter().filter(|key| !told.contains(*key)).collect();
-    let unknown: Vec<_> = told
-        .iter()
-        .filter(|key| {
-            !there.contains(*key) && !there.iter().any(|t| t.starts_with(&format!("{key}.")))
-        })
-        .collect();
-    assert!(missing.is_empty(), "in config/rfm.toml alone: {missing:?}");
-    assert!(unknown.is_empty(), "in README.md alone: {unknown:?}");
+    for document in [
+        "README.md",
+        "SECURITY.md",
+        "ARCHITECTURE.md",
+        "docs/CONTROL.md",
+    ] {
+        let text = read(document);
+        let mut found = 0;
+        for word in text.lines().flat_map(quoted) {
+            let word = word.trim_start_matches('[');
+            let end = word.find(|c: char| !c.is_ascii_lowercase() && !matches!(c, '_' | '.'));
+            let key = word[..end.unwrap_or(word.len())].trim_end_matches('.');
+            if key.starts_with("agent.") {
+                found += 1;
+                assert!(there.contains(key), "{document}: no key {key}");
+            }
+        }
+        assert!(found > 0 || document != "README.md");
+    }
 }
 
 #[test]
@@ -145,6 +112,7 @@ fn links_between_documents_lead_somewhere() {
         "docs/COMPARISON.md",
         "docs/BENCHMARKS.md",
         "docs/reference/commands.md",
+        "docs/reference/configuration.md",
         "docs/reference/metrics.md",
     ] {
         let text = read(document);

@@ -149,26 +149,6 @@ fn settable() -> [(&'static str, &'static str); 2] {
     rfm::client::KEYS
 }
 
-#[test]
-fn the_manual_of_the_configuration_is_written_anew() {
-    let output = run(Command::new("bash")
-        .arg(file("scripts/man-toml.sh"))
-        .arg("-"));
-    let written = String::from_utf8(output.stdout).expect("UTF-8");
-    assert!(
-        written == read("docs/man/rfm.toml.5"),
-        "config/rfm.toml has changed: run scripts/man-toml.sh"
-    );
-    // the script finds each key that the configuration has
-    for line in read("config/rfm.toml").lines() {
-        let text = line.strip_prefix('#').unwrap_or(line);
-        if let Some((key, _)) = text.split_once(" = ").filter(|_| !text.starts_with(' ')) {
-            let wanted = format!("\n.It Ic {} No = ", key.replace('-', "\\-"));
-            assert!(written.contains(&wanted), "{key}");
-        }
-    }
-}
-
 fn is_there(tool: &str) -> bool {
     let there = Command::new(tool).arg("--version").output().is_ok();
     if !there {

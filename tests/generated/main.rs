@@ -3,6 +3,7 @@
 //! Each module makes the text of one kind of fact. Needs no privilege.
 
 mod commands;
+mod config;
 mod constants;
 mod metrics;
 mod output;

@@ -19,7 +19,8 @@ let
   set = (module { inherit lib pkgs config; }).config;
 in
 {
-  inherit (file) keys;
+  # a type is a function
+  keys = map (key: removeAttrs key [ "type" ]) file.keys;
   written = file.effective filled.rfm.settings;
   ports = set.networking.firewall.allowedTCPPorts or [ ];
   service = set.systemd.services.rfm or { };

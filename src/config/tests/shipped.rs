@@ -74,8 +74,7 @@ fn the_shipped_file_explains_each_key() {
         } else if key.is_empty() || key.starts_with('[') {
             explained = false;
         } else {
-            // A port shares the comment of its host.
-            assert!(explained || key.starts_with("port ="), "{line}");
+            assert!(explained, "{line}");
             explained = false;
         }
     }
