@@ -23,11 +23,11 @@ use rfm::enrich::{Way, Ways};
 use rfm::flow::labels::SetId;
 use rfm::flow::outlet::Outlet;
 use rfm::flow::table::{CompletedFlow, EndReason, FlowTable, Ledger, Limits};
+use rfm::ipfix::collector_stats::Tally;
 use rfm::ipfix::flows::{Layout, Shape};
 use rfm::ipfix::message::{MAX_LENGTH, Message};
 use rfm::ipfix::options::Interface;
-use rfm::ipfix::tally::Tally;
-use rfm::ipfix::worker::{self, Settings, Sources, Target};
+use rfm::ipfix::thread::{self as exporter, Settings, Sources, Target};
 use rfm::sys::clock::Clock;
 use rfm::sys::error_counters::ErrorCounters;
 use rfm::sys::threads::Threads;
@@ -245,7 +245,7 @@ impl Exporter {
         let (threads, (tell, took)) = (Threads::new(), mpsc::channel());
         let errors = Arc::new(ErrorCounters::default());
         threads.spawn("ipfix", move |heartbeat| {
-            worker::run(settings, Known(known()), inlet, &errors, &heartbeat);
+            exporter::run(settings, Known(known()), inlet, &errors, &heartbeat);
             let _ = tell.send(thread_time());
         })?;
         // the collector is taken to be there when it has not refused the templates

@@ -16,10 +16,10 @@ use crate::enrich::{Enricher, Ways};
 use crate::flow::outlet::{Inlet, Losses, Outlet};
 use crate::flow::worker::Knowledge;
 use crate::interfaces::Interfaces;
+use crate::ipfix::collector_stats::{Tallies, Tally};
 use crate::ipfix::flows::Layout;
 use crate::ipfix::options::Interface;
-use crate::ipfix::tally::{Tallies, Tally};
-use crate::ipfix::worker::{self, Settings, Sources, Target};
+use crate::ipfix::thread::{self, Settings, Sources, Target};
 use crate::netlink::{Gateways, Link, LinkSocket, stack};
 use crate::sys::clock::Clock;
 use crate::types::flow::FlowKey;
@@ -102,7 +102,7 @@ impl Running {
         };
         let errors = self.errors.clone();
         self.spawn("ipfix", move |heartbeat| {
-            worker::run(
+            thread::run(
                 exporter.settings,
                 facts,
                 exporter.inlet,

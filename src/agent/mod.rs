@@ -41,7 +41,7 @@ use crate::flow::outlet::Outlet;
 use crate::flow::worker::{self, Request};
 use crate::http::Server;
 use crate::interfaces::Interfaces;
-use crate::ipfix::tally::Tallies;
+use crate::ipfix::collector_stats::Tallies;
 use crate::metrics::collect::{BmpReader, LinkReader, Scrape};
 use crate::page::Page;
 use crate::page::routes::Routes;

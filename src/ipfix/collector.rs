@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::TryRecvError;
 
+use super::collector_stats::Tally;
 use super::message::Message;
 use super::options::Statistics;
-use super::own::OwnConnections;
 use super::resolve::{Addresses, Answer, Names, resolve};
-use super::tally::Tally;
+use super::self_traffic::OwnConnections;
 use super::tcp::Tcp;
 use super::udp::Udp;
 use super::{Sent, socket};
@@ -364,7 +364,7 @@ mod tests {
     use crossbeam_channel::bounded;
 
     use super::*;
-    use crate::ipfix::{notices, socket};
+    use crate::ipfix::{socket, templates};
 
     thread_local! {
         /// The address of the name; `None`: the resolver does not know it.
@@ -418,7 +418,7 @@ mod tests {
         let mut turn = |collector: &mut Collector, seconds: u64| {
             let now = start + Duration::from_secs(seconds);
             let need = collector.turn(now, &mut own);
-            let mut message = notices::sampling(1, 1);
+            let mut message = templates::sampling(1, 1);
             message.seal(0, 1);
             collector.notify(&mut message, now);
             need

@@ -14,7 +14,7 @@ use super::family::{family, single};
 use super::{Build, Input, bmp, declarations, firewall};
 use crate::config::current::Reload;
 use crate::flow::snapshot::Totals;
-use crate::ipfix::tally::Tally;
+use crate::ipfix::collector_stats::Tally;
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::sys::process::ProcessStats;
 use crate::types::counters::{Count, FamilyCounters, HookCounters};

@@ -19,7 +19,7 @@ use crate::firewall::handle::Handle;
 use crate::flow::snapshot::Snapshot;
 use crate::flow::worker::{self, Request};
 use crate::interfaces::{Books, Interfaces};
-use crate::ipfix::tally::Tallies;
+use crate::ipfix::collector_stats::Tallies;
 use crate::metrics;
 use crate::netlink::{self, Link, LinkSocket};
 use crate::sys::error_counters::{ErrorCounters, Subsystem};

@@ -22,7 +22,7 @@ use std::time::Duration;
 use crate::config::current::Reload;
 use crate::firewall::handle::Report;
 use crate::flow::snapshot::Snapshot;
-use crate::ipfix::tally::Tally;
+use crate::ipfix::collector_stats::Tally;
 use crate::metrics::text_format::TextWriter;
 use crate::netlink::Link;
 use crate::sys::error_counters::ErrorCounters;

@@ -10,10 +10,10 @@ use rfm::config::{IpfixBind, IpfixCollector};
 use rfm::enrich::{Way, Ways};
 use rfm::flow::outlet::Outlet;
 use rfm::flow::table::{CompletedFlow, EndReason};
+use rfm::ipfix::collector_stats::Tally;
 use rfm::ipfix::flows::Layout;
 use rfm::ipfix::options::Interface;
-use rfm::ipfix::tally::Tally;
-use rfm::ipfix::worker::{self, Settings, Sources, Target};
+use rfm::ipfix::thread::{self, Settings, Sources, Target};
 use rfm::sys::clock::Clock;
 use rfm::sys::error_counters::ErrorCounters;
 use rfm::sys::threads::Threads;
@@ -122,7 +122,7 @@ impl Fixture {
         let (threads, theirs) = (Threads::new(), errors.clone());
         threads
             .spawn("ipfix", move |heartbeat| {
-                worker::run(settings, MadeUp, inlet, &theirs, &heartbeat);
+                thread::run(settings, MadeUp, inlet, &theirs, &heartbeat);
             })
             .unwrap();
         Self {

@@ -13,7 +13,7 @@ use rfm::firewall::ledger::Series;
 use rfm::firewall::ports::Port;
 use rfm::flow::outlet::{Load, Losses};
 use rfm::flow::snapshot::{SeriesRow, Snapshot, Totals};
-use rfm::ipfix::tally::Tally;
+use rfm::ipfix::collector_stats::Tally;
 use rfm::metrics::{Bmp, Build, Input, Interface, render};
 use rfm::netlink::{DeviceCounters, Link};
 use rfm::sys::error_counters::{ErrorCounters, Subsystem};

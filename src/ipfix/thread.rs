@@ -9,13 +9,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crossbeam_channel::{RecvTimeoutError, never};
 
 use super::collector::{Collector, Need};
+use super::collector_stats::Tally;
 use super::flows::{Layout, Shape};
 use super::message::{MAX_LENGTH, MIN_LENGTH, Message};
-use super::notices::{self, Facts};
 use super::options::{Interface, Statistics};
-use super::own::OwnConnections;
 use super::resolve::Names;
-use super::tally::Tally;
+use super::self_traffic::OwnConnections;
+use super::templates::{self, Facts};
 use crate::config;
 use crate::enrich::Ways;
 use crate::flow::outlet::{Inlet, Load};
@@ -268,7 +268,7 @@ impl<S: Sources> Exporter<S> {
     }
 
     fn announce_rate(&mut self, now: Instant) {
-        let mut message = notices::sampling(self.domain, self.sample_rate);
+        let mut message = templates::sampling(self.domain, self.sample_rate);
         message.seal(unix_time(), self.domain);
         for collector in &mut self.collectors {
             collector.notify(&mut message, now);
@@ -291,7 +291,7 @@ impl<S: Sources> Exporter<S> {
             interfaces: &self.interfaces,
             limit: self.limit,
         };
-        for mut message in notices::all(&facts, with_templates) {
+        for mut message in templates::all(&facts, with_templates) {
             message.seal(unix_time(), self.domain);
             self.collectors[i].notify(&mut message, now);
         }
