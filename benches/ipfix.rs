@@ -23,11 +23,11 @@ use rfm::enrich::{Way, Ways};
 use rfm::flow::labels::SetId;
 use rfm::flow::outlet::Outlet;
 use rfm::flow::table::{CompletedFlow, EndReason, FlowTable, Ledger, Limits};
-use rfm::ipfix::collector_stats::Tally;
-use rfm::ipfix::flows::{Layout, Shape};
+use rfm::ipfix::collector_stats::CollectorStats;
+use rfm::ipfix::flows::{Layout, Template};
 use rfm::ipfix::message::{MAX_LENGTH, Message};
-use rfm::ipfix::options::Interface;
-use rfm::ipfix::thread::{self as exporter, Settings, Sources, Target};
+use rfm::ipfix::options::ExportedInterface;
+use rfm::ipfix::thread::{self as exporter, ExportSources, ExporterSettings, Target};
 use rfm::sys::clock::Clock;
 use rfm::sys::error_counters::ErrorCounters;
 use rfm::sys::threads::Threads;
@@ -99,15 +99,15 @@ fn known() -> Ways {
 
 struct Known(Ways);
 
-impl Sources for Known {
+impl ExportSources for Known {
     fn refresh(&mut self, _: u64) {}
     fn ways(&self, _: &FlowKey) -> Ways {
         self.0
     }
-    fn interfaces(&mut self) -> Vec<Interface> {
+    fn interfaces(&mut self) -> Vec<ExportedInterface> {
         Vec::new()
     }
-    fn lost(&self) -> (u64, u64) {
+    fn dropped(&self) -> (u64, u64) {
         (0, 0)
     }
 }
@@ -162,16 +162,16 @@ fn full_message() -> (u64, Message) {
 /// False if there is no room.
 fn add(message: &mut Message, part: &CompletedFlow, ways: &Ways) -> bool {
     const LONGEST: usize = 200;
-    let shape = Shape::of(&part.record);
-    if !message.has_room(shape.id(), LONGEST, MAX_LENGTH) {
+    let template = Template::of(&part.record);
+    if !message.has_room(template.id(), LONGEST, MAX_LENGTH) {
         return false;
     }
-    shape.record(
+    template.write_record(
         LAYOUT,
         part,
         &Clock::with_offset(0),
         ways,
-        message.record(shape.id()),
+        message.record(template.id()),
     );
     true
 }
@@ -213,7 +213,7 @@ fn run_encode() -> f64 {
 /// Thread ipfix and what it took.
 struct Exporter {
     threads: Threads,
-    sent: Arc<Tally>,
+    sent: Arc<CollectorStats>,
     took: mpsc::Receiver<Duration>,
     _sink: Sink,
 }
@@ -231,9 +231,9 @@ impl Exporter {
             host: String::new(),
             port: 0,
         };
-        let sent = Arc::new(Tally::new(collector.label(), inlet.losses.clone()));
+        let sent = Arc::new(CollectorStats::new(collector.label(), inlet.losses.clone()));
         let target = Target::new(&collector, &bind, sent.clone());
-        let settings = Settings {
+        let settings = ExporterSettings {
             targets: vec![target],
             template_refresh: Duration::from_secs(60),
             domain: 1,
@@ -266,7 +266,7 @@ impl Exporter {
             thread::sleep(Duration::from_millis(20));
         }
         self.threads.stop("ipfix");
-        let (sent, lost) = (self.sent.records(), self.sent.lost().parts);
+        let (sent, lost) = (self.sent.records(), self.sent.dropped().parts);
         match (sent, lost) {
             (n, 0) if n == records => Ok(self.took.recv()?),
             _ => Err(format!("{sent} of {records} records sent, {lost} lost").into()),

@@ -16,10 +16,10 @@ use crate::enrich::{Enricher, Ways};
 use crate::flow::outlet::{Inlet, Losses, Outlet};
 use crate::flow::worker::Knowledge;
 use crate::interfaces::Interfaces;
-use crate::ipfix::collector_stats::{Tallies, Tally};
+use crate::ipfix::collector_stats::{CollectorStats, CollectorStatsList};
 use crate::ipfix::flows::Layout;
-use crate::ipfix::options::Interface;
-use crate::ipfix::thread::{self, Settings, Sources, Target};
+use crate::ipfix::options::ExportedInterface;
+use crate::ipfix::thread::{self, ExportSources, ExporterSettings, Target};
 use crate::netlink::{Gateways, Link, LinkSocket, stack};
 use crate::sys::clock::Clock;
 use crate::types::flow::FlowKey;
@@ -27,14 +27,14 @@ use crate::types::flow::FlowKey;
 /// What there is of the export between two changes of its configuration.
 #[derive(Clone, Default)]
 pub(super) struct Export {
-    pub tallies: Tallies,
+    pub stats: CollectorStatsList,
     losses: Arc<Losses>,
     lookups: Arc<AtomicU32>,
 }
 
 /// Thread ipfix before it begins: thread flow gets its end of the channel first.
 pub(super) struct Exporter {
-    settings: Settings,
+    settings: ExporterSettings,
     inlet: Inlet,
 }
 
@@ -43,19 +43,19 @@ impl Export {
     /// its counts.
     pub fn prepare(&self, agent: &Agent) -> (Option<Outlet>, Option<Exporter>) {
         let ipfix = &agent.ipfix;
-        let before = self.tallies.all();
+        let before = self.stats.all();
         let collectors = ipfix.collectors();
-        let tallies: Vec<_> = collectors
+        let stats: Vec<_> = collectors
             .iter()
-            .map(|collector| self.tally(collector.label(), &before))
+            .map(|collector| self.stats(collector.label(), &before))
             .collect();
-        self.tallies.replace(tallies.clone());
+        self.stats.replace(stats.clone());
         if collectors.is_empty() {
             return (None, None);
         }
-        let targets = collectors.iter().zip(tallies);
-        let targets = targets.map(|(collector, tally)| Target::new(collector, &ipfix.bind, tally));
-        let settings = Settings {
+        let targets = collectors.iter().zip(stats);
+        let targets = targets.map(|(collector, stats)| Target::new(collector, &ipfix.bind, stats));
+        let settings = ExporterSettings {
             targets: targets.collect(),
             template_refresh: ipfix.template_refresh,
             domain: ipfix.observation_domain_id,
@@ -77,10 +77,10 @@ impl Export {
         self.lookups.fetch_add(1, Ordering::Release);
     }
 
-    fn tally(&self, label: String, before: &[Arc<Tally>]) -> Arc<Tally> {
-        let same = before.iter().find(|tally| tally.collector == label);
+    fn stats(&self, label: String, before: &[Arc<CollectorStats>]) -> Arc<CollectorStats> {
+        let same = before.iter().find(|stats| stats.collector == label);
         same.cloned()
-            .unwrap_or_else(|| Arc::new(Tally::new(label, self.losses.clone())))
+            .unwrap_or_else(|| Arc::new(CollectorStats::new(label, self.losses.clone())))
     }
 }
 
@@ -91,7 +91,7 @@ impl Running {
         agent: &Agent,
         rib: &RibHandle,
     ) -> Result<(), Error> {
-        let facts = Facts {
+        let sources = AgentSources {
             enricher: self.enricher(agent, rib),
             links: LinkSocket::new(self.errors.clone()),
             gateways: RefCell::new(Gateways::new(self.errors.clone())),
@@ -104,7 +104,7 @@ impl Running {
         self.spawn("ipfix", move |heartbeat| {
             thread::run(
                 exporter.settings,
-                facts,
+                sources,
                 exporter.inlet,
                 &errors,
                 &heartbeat,
@@ -113,8 +113,8 @@ impl Running {
     }
 }
 
-/// What the agent knows.
-struct Facts {
+/// The data of the agent that thread ipfix uses.
+struct AgentSources {
     enricher: Enricher,
     links: LinkSocket,
     gateways: RefCell<Gateways>,
@@ -125,7 +125,7 @@ struct Facts {
     config: Arc<Config>,
 }
 
-impl Sources for Facts {
+impl ExportSources for AgentSources {
     fn refresh(&mut self, now_ms: u64) {
         let config = self.live.config();
         if !Arc::ptr_eq(&config, &self.config) {
@@ -149,7 +149,7 @@ impl Sources for Facts {
     }
 
     /// Without an answer of the kernel none: the socket has counted and logged that.
-    fn interfaces(&mut self) -> Vec<Interface> {
+    fn interfaces(&mut self) -> Vec<ExportedInterface> {
         let links = self.links.dump().unwrap_or_default();
         let watched: HashSet<_> = self
             .interfaces
@@ -159,7 +159,7 @@ impl Sources for Facts {
             .collect();
         let repeating =
             stack::repeating_flows(links.iter().filter(|link| watched.contains(&link.ifindex)));
-        let interface = |link: &Link| Interface {
+        let interface = |link: &Link| ExportedInterface {
             ifindex: link.ifindex,
             name: link.name.clone(),
             description: link.alias.clone(),
@@ -168,7 +168,7 @@ impl Sources for Facts {
         links.iter().map(interface).collect()
     }
 
-    fn lost(&self) -> (u64, u64) {
+    fn dropped(&self) -> (u64, u64) {
         let Some(counters) = self.counters.get() else {
             return (0, 0);
         };

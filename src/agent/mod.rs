@@ -41,7 +41,7 @@ use crate::flow::outlet::Outlet;
 use crate::flow::worker::{self, Request};
 use crate::http::Server;
 use crate::interfaces::Interfaces;
-use crate::ipfix::collector_stats::Tallies;
+use crate::ipfix::collector_stats::CollectorStatsList;
 use crate::metrics::collect::{BmpReader, LinkReader, Scrape};
 use crate::page::Page;
 use crate::page::routes::Routes;
@@ -119,7 +119,7 @@ pub fn run(file: &Path, config: &Config, steps: StartupSteps) -> Result<(), Erro
     let view = View {
         flows: flow.requests.clone(),
         bmp: bmp.reader(),
-        ipfix: export.tallies.clone(),
+        ipfix: export.stats.clone(),
         firewall: firewall.as_ref().map(Firewall::handle),
     };
     let page = running.start_page(agent, view.clone(), &found.links)?;
@@ -209,7 +209,7 @@ struct FlowEnds {
 struct View {
     flows: Sender<Request>,
     bmp: Option<BmpReader>,
-    ipfix: Tallies,
+    ipfix: CollectorStatsList,
     firewall: Option<Handle>,
 }
 

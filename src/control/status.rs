@@ -148,11 +148,11 @@ pub fn status(sources: &Sources, input: &Input, links: &[Link]) -> api::Status {
 }
 
 fn exporters(sources: &Sources, input: &Input) -> Vec<api::Exporter> {
-    let ipfix = input.ipfix.iter().map(|tally| api::Exporter {
+    let ipfix = input.ipfix.iter().map(|stats| api::Exporter {
         kind: "ipfix".into(),
-        address: tally.collector.clone(),
-        records: Some(tally.records()),
-        dropped_records: Some(tally.lost().parts),
+        address: stats.collector.clone(),
+        records: Some(stats.records()),
+        dropped_records: Some(stats.dropped().parts),
     });
     sources.exporters.iter().cloned().chain(ipfix).collect()
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! One collector: found, reached, lost and reached again, without ever being waited for. What it misses
-//! meanwhile is counted.
+//! One collector: resolved, connected and connected again, without ever being waited for. Records that it misses
+//! meanwhile are counted.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::TryRecvError;
 
-use super::collector_stats::Tally;
+use super::collector_stats::CollectorStats;
 use super::message::Message;
 use super::options::Statistics;
-use super::resolve::{Addresses, Answer, Names, resolve};
-use super::self_traffic::OwnConnections;
+use super::resolve::{Addresses, HostNames, PendingLookup, resolve};
+use super::self_traffic::SelfTraffic;
 use super::tcp::Tcp;
 use super::udp::Udp;
-use super::{Sent, socket};
+use super::{SendResult, socket};
 use crate::flow::outlet::Load;
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::types::transport::Transport;
@@ -28,19 +28,19 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// A host name is looked up again after this time at the latest: nobody reports that it has another address.
 const LOOKUP_INTERVAL: Duration = Duration::from_secs(300);
-/// How long the last messages may take to get out.
-const FAREWELL: Duration = Duration::from_secs(1);
-const FAREWELL_TICK: Duration = Duration::from_millis(5);
+/// Timeout for the last messages.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(1);
+const FINISH_INTERVAL: Duration = Duration::from_millis(5);
 
 pub struct Collector {
-    names: Names,
-    resolve: fn(&Names, Option<SocketAddr>) -> io::Result<Answer>,
+    names: HostNames,
+    resolve: fn(&HostNames, Option<SocketAddr>) -> io::Result<PendingLookup>,
     /// The name is being looked up again while the collector is in use.
-    lookup: Option<Answer>,
+    lookup: Option<PendingLookup>,
     /// When it was last looked up; `None`: it is time again.
     looked_up: Option<Instant>,
     transport: Transport,
-    tally: Arc<Tally>,
+    stats: Arc<CollectorStats>,
     errors: Arc<ErrorCounters>,
     state: State,
     /// Data records sent: over UDP since the start, over TCP in this connection (RFC 7011 section 3.1).
@@ -50,15 +50,15 @@ pub struct Collector {
     refresh: Duration,
     refreshed: Instant,
     pause: Duration,
-    /// It was lost, and has not been reached since.
-    lost: bool,
+    /// The connection was lost, and has not been restored since.
+    was_lost: bool,
 }
 
 enum State {
     Down {
         until: Instant,
     },
-    Resolving(Answer),
+    Resolving(PendingLookup),
     Connecting(Tcp),
     /// Has been sent templates, and may refuse them.
     Probing(Udp, Instant),
@@ -76,10 +76,10 @@ pub enum Need {
 
 impl Collector {
     pub fn new(
-        names: Names,
+        names: HostNames,
         transport: Transport,
         refresh: Duration,
-        tally: Arc<Tally>,
+        stats: Arc<CollectorStats>,
         errors: Arc<ErrorCounters>,
         now: Instant,
     ) -> Self {
@@ -89,7 +89,7 @@ impl Collector {
             lookup: None,
             looked_up: None,
             transport,
-            tally,
+            stats,
             errors,
             state: State::Down { until: now },
             sequence: 0,
@@ -98,13 +98,13 @@ impl Collector {
             refresh,
             refreshed: now,
             pause: FIRST_PAUSE,
-            lost: false,
+            was_lost: false,
         }
     }
 
-    /// Takes the next step towards it, if one is due.
-    pub fn turn(&mut self, now: Instant, own: &mut OwnConnections) -> Need {
-        match self.step(now, own) {
+    /// Advances the connection, if a step is due.
+    pub fn poll(&mut self, now: Instant, self_traffic: &mut SelfTraffic) -> Need {
+        match self.try_poll(now, self_traffic) {
             Ok(need) => {
                 if need != Need::Nothing {
                     self.refreshed = now;
@@ -118,7 +118,7 @@ impl Collector {
         }
     }
 
-    fn step(&mut self, now: Instant, own: &mut OwnConnections) -> io::Result<Need> {
+    fn try_poll(&mut self, now: Instant, self_traffic: &mut SelfTraffic) -> io::Result<Need> {
         if let State::Down { until } = self.state {
             if now < until {
                 return Ok(Need::Nothing);
@@ -131,13 +131,13 @@ impl Collector {
             self.abandon();
             // closes the socket: the next one may have the same port
             self.state = State::Down { until: now };
-            return self.open(addresses, now, own);
+            return self.open(addresses, now, self_traffic);
         }
         match &mut self.state {
             State::Resolving(answer) => match answer.try_recv() {
                 Err(TryRecvError::Empty) => return Ok(Need::Nothing),
                 Err(TryRecvError::Disconnected) => return Err(io::ErrorKind::NotFound.into()),
-                Ok(addresses) => return self.open(addresses?, now, own),
+                Ok(addresses) => return self.open(addresses?, now, self_traffic),
             },
             State::Connecting(tcp) => {
                 if !tcp.connect(now)? {
@@ -145,17 +145,17 @@ impl Collector {
                 }
             }
             State::Probing(udp, until) if now >= *until => {
-                udp.look(now)?;
+                udp.confirm(now)?;
             }
             State::Probing(..) => return Ok(Need::Nothing),
-            State::Udp(udp) => self.tally.sent(udp.look(now)?.parts),
-            State::Tcp(tcp) => self.tally.sent(tcp.write(now)?.parts),
+            State::Udp(udp) => self.stats.add_sent(udp.confirm(now)?.parts),
+            State::Tcp(tcp) => self.stats.add_sent(tcp.write(now)?.parts),
             State::Down { .. } => {}
         }
-        Ok(self.arrive(now, own))
+        Ok(self.establish(now, self_traffic))
     }
 
-    /// From the next turn on its name is looked up again.
+    /// The next poll looks its name up again.
     pub fn look_up_again(&mut self) {
         self.looked_up = None;
     }
@@ -181,7 +181,7 @@ impl Collector {
         self.lookup = None;
         let addresses = self.accept_lookup(answer)?;
         (addresses.peer != peer).then(|| {
-            let collector = &self.tally.collector;
+            let collector = &self.stats.collector;
             log::info!("ipfix: {collector} has another address: {}", addresses.peer);
             addresses
         })
@@ -190,7 +190,7 @@ impl Collector {
     fn accept_lookup<T>(&self, result: io::Result<T>) -> Option<T> {
         let report = |error: &io::Error| {
             self.errors.count_and_log(Subsystem::Ipfix, "lookup", || {
-                let collector = &self.tally.collector;
+                let collector = &self.stats.collector;
                 format!(
                     "{collector}: name lookup failed, its previous address stays in use: {error}"
                 )
@@ -210,15 +210,15 @@ impl Collector {
 
     fn open(
         &mut self,
-        Addresses { peer, own: from }: Addresses,
+        Addresses { peer, local }: Addresses,
         now: Instant,
-        own: &mut OwnConnections,
+        self_traffic: &mut SelfTraffic,
     ) -> io::Result<Need> {
-        let socket = socket::open(self.transport, peer, from)?;
+        let socket = socket::open(self.transport, peer, local)?;
         match self.transport {
             Transport::Udp => {
                 let udp = Udp::new(socket, peer, now)?;
-                own.add(self.transport, udp.own, udp.peer);
+                self_traffic.add(self.transport, udp.local, udp.peer);
                 self.state = State::Probing(udp, now + PROBE);
                 Ok(Need::TemplatesAndOptions)
             }
@@ -229,12 +229,12 @@ impl Collector {
         }
     }
 
-    /// What was on its way is there; what is there may be due for a refresh.
-    fn arrive(&mut self, now: Instant, own: &mut OwnConnections) -> Need {
+    /// Marks a new connection as established; an older one may be due for a refresh.
+    fn establish(&mut self, now: Instant, self_traffic: &mut SelfTraffic) -> Need {
         let state = std::mem::replace(&mut self.state, State::Down { until: now });
-        let (state, arrived, need) = match state {
+        let (state, is_new, need) = match state {
             State::Connecting(tcp) => {
-                own.add(self.transport, tcp.own, tcp.peer);
+                self_traffic.add(self.transport, tcp.local, tcp.peer);
                 self.sequence = 0;
                 (State::Tcp(tcp), true, Need::TemplatesAndOptions)
             }
@@ -244,19 +244,19 @@ impl Collector {
             other => (other, false, Need::Nothing),
         };
         self.state = state;
-        if !arrived {
+        if !is_new {
             let due = now.saturating_duration_since(self.refreshed) >= self.refresh;
             return if due { need } else { Need::Nothing };
         }
         self.pause = FIRST_PAUSE;
-        if std::mem::take(&mut self.lost) {
-            log::info!("ipfix: {} is there again", self.tally.collector);
+        if std::mem::take(&mut self.was_lost) {
+            log::info!("ipfix: {} is there again", self.stats.collector);
         }
         need
     }
 
     /// Sends templates or options.
-    pub fn notify(&mut self, message: &mut Message, now: Instant) {
+    pub fn announce(&mut self, message: &mut Message, now: Instant) {
         self.transmit(message, now, true);
     }
 
@@ -265,25 +265,25 @@ impl Collector {
         self.transmit(message, now, false);
     }
 
-    fn transmit(&mut self, message: &mut Message, now: Instant, notice: bool) {
+    fn transmit(&mut self, message: &mut Message, now: Instant, announcement: bool) {
         message.number(self.sequence);
         let (bytes, load) = (message.bytes(), message.load());
         let sent = match &mut self.state {
             State::Udp(udp) => udp.send(bytes, load, now),
-            State::Probing(udp, _) if notice => udp.send(bytes, load, now),
+            State::Probing(udp, _) if announcement => udp.send(bytes, load, now),
             State::Tcp(tcp) => Ok(tcp.send(bytes, load, now)),
             State::Probing(..)
             | State::Down { .. }
             | State::Resolving(_)
-            | State::Connecting(_) => Ok(Sent::NoRoom),
+            | State::Connecting(_) => Ok(SendResult::NoRoom),
         };
         match sent {
-            Ok(Sent::Yes) => {
+            Ok(SendResult::Sent) => {
                 self.sequence = self.sequence.wrapping_add(message.records());
                 self.messages += 1;
                 self.bytes += bytes.len() as u64;
             }
-            Ok(Sent::NoRoom) => self.drop(load),
+            Ok(SendResult::NoRoom) => self.drop(load),
             Err(error) => {
                 self.drop(load);
                 self.fail(&error, now);
@@ -292,7 +292,7 @@ impl Collector {
     }
 
     fn drop(&self, load: Load) {
-        self.tally.dropped(load);
+        self.stats.add_dropped(load);
     }
 
     fn fail(&mut self, error: &io::Error, now: Instant) {
@@ -302,8 +302,8 @@ impl Collector {
         };
         let longest = LONGEST_PAUSE.min(self.refresh / 2).max(FIRST_PAUSE);
         self.pause = (2 * self.pause).min(longest);
-        self.lost = true;
-        let collector = &self.tally.collector;
+        self.was_lost = true;
+        let collector = &self.stats.collector;
         self.errors
             .count_and_log(Subsystem::Ipfix, "collector", || {
                 format!("{collector} cannot be reached and misses records: {error}")
@@ -331,27 +331,27 @@ impl Collector {
         Statistics {
             messages: self.messages,
             bytes: self.bytes,
-            records: self.tally.records(),
-            not_sent: self.tally.lost(),
+            records: self.stats.records(),
+            not_sent: self.stats.dropped(),
             ..Statistics::default()
         }
     }
 
-    /// Lets the last messages out.
+    /// Sends the last messages.
     pub fn finish(mut self) {
-        let deadline = Instant::now() + FAREWELL;
+        let deadline = Instant::now() + FINISH_TIMEOUT;
         while let State::Tcp(tcp) = &mut self.state
             && tcp.is_waiting()
         {
             let now = Instant::now();
             match tcp.write(now) {
-                Ok(load) => self.tally.sent(load.parts),
+                Ok(load) => self.stats.add_sent(load.parts),
                 Err(error) => return self.fail(&error, now),
             }
             if now >= deadline {
                 return self.fail(&io::ErrorKind::TimedOut.into(), now);
             }
-            std::thread::sleep(FAREWELL_TICK);
+            std::thread::sleep(FINISH_INTERVAL);
         }
     }
 }
@@ -372,13 +372,13 @@ mod tests {
         static LOOKUPS: Cell<u32> = const { Cell::new(0) };
     }
 
-    fn answer(_: &Names, _: Option<SocketAddr>) -> io::Result<Answer> {
+    fn answer(_: &HostNames, _: Option<SocketAddr>) -> io::Result<PendingLookup> {
         LOOKUPS.set(LOOKUPS.get() + 1);
         let (sender, answer) = bounded(1);
         let found = ADDRESS.get().ok_or(io::ErrorKind::NotFound.into());
         let _ = sender.send(found.map(|peer| Addresses {
             peer,
-            own: socket::any(peer, 0),
+            local: socket::any(peer, 0),
         }));
         Ok(answer)
     }
@@ -396,11 +396,11 @@ mod tests {
     #[test]
     fn a_name_that_moves_is_found_again() {
         let (first, second, third) = (listener(), listener(), listener());
-        let names = |host: &str| Names {
+        let names = |host: &str| HostNames {
             host: host.into(),
             port: 4739,
-            own_host: String::new(),
-            own_port: 0,
+            local_host: String::new(),
+            local_port: 0,
         };
         let start = Instant::now();
         let mut collector = Collector {
@@ -409,51 +409,51 @@ mod tests {
                 names("collector.example"),
                 Transport::Udp,
                 Duration::from_secs(3600),
-                Arc::new(Tally::new("c".into(), Arc::default())),
+                Arc::new(CollectorStats::new("c".into(), Arc::default())),
                 Arc::default(),
                 start,
             )
         };
-        let mut own = OwnConnections::default();
-        let mut turn = |collector: &mut Collector, seconds: u64| {
+        let mut self_traffic = SelfTraffic::default();
+        let mut poll = |collector: &mut Collector, seconds: u64| {
             let now = start + Duration::from_secs(seconds);
-            let need = collector.turn(now, &mut own);
-            let mut message = templates::sampling(1, 1);
+            let need = collector.poll(now, &mut self_traffic);
+            let mut message = templates::sample_rate(1, 1);
             message.seal(0, 1);
-            collector.notify(&mut message, now);
+            collector.announce(&mut message, now);
             need
         };
         ADDRESS.set(first.local_addr().ok());
-        assert_eq!(turn(&mut collector, 0), Need::TemplatesAndOptions);
-        turn(&mut collector, 1);
+        assert_eq!(poll(&mut collector, 0), Need::TemplatesAndOptions);
+        poll(&mut collector, 1);
         assert!(is_reached(&first));
 
         // an error of the resolver changes nothing
         ADDRESS.set(None);
-        turn(&mut collector, 300);
+        poll(&mut collector, 300);
         assert_eq!(
             (LOOKUPS.get(), collector.errors.get(Subsystem::Ipfix)),
             (2, 1)
         );
         ADDRESS.set(second.local_addr().ok());
-        turn(&mut collector, 599);
+        poll(&mut collector, 599);
         assert_eq!(LOOKUPS.get(), 2);
         assert!(!is_reached(&second));
-        assert_eq!(turn(&mut collector, 600), Need::TemplatesAndOptions);
+        assert_eq!(poll(&mut collector, 600), Need::TemplatesAndOptions);
         assert!(is_reached(&second));
 
         // a reload does not wait
         ADDRESS.set(third.local_addr().ok());
         collector.look_up_again();
-        assert_eq!(turn(&mut collector, 602), Need::TemplatesAndOptions);
+        assert_eq!(poll(&mut collector, 602), Need::TemplatesAndOptions);
         assert!(is_reached(&third));
         // the same address again is no change
         collector.look_up_again();
-        assert_eq!(turn(&mut collector, 603), Need::Nothing);
+        assert_eq!(poll(&mut collector, 603), Need::Nothing);
         assert_eq!(LOOKUPS.get(), 5);
         collector.names = names("192.0.2.1");
         collector.look_up_again();
-        turn(&mut collector, 604);
+        poll(&mut collector, 604);
         assert_eq!(LOOKUPS.get(), 5);
     }
 }

@@ -1,55 +1,55 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What became of the flow records, by collector: counted by thread ipfix, read by a scrape.
+//! Flow records sent and dropped, by collector: counted by thread ipfix, read by a scrape.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::flow::outlet::{Load, Losses};
 
-/// Those of the collectors there are now, for whoever shows them.
+/// The statistics of all current collectors, for all readers.
 #[derive(Clone, Default)]
-pub struct Tallies(Arc<RwLock<Vec<Arc<Tally>>>>);
+pub struct CollectorStatsList(Arc<RwLock<Vec<Arc<CollectorStats>>>>);
 
-impl Tallies {
-    pub fn all(&self) -> Vec<Arc<Tally>> {
+impl CollectorStatsList {
+    pub fn all(&self) -> Vec<Arc<CollectorStats>> {
         self.0
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
 
-    pub fn replace(&self, tallies: Vec<Arc<Tally>>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = tallies;
+    pub fn replace(&self, stats: Vec<Arc<CollectorStats>>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = stats;
     }
 }
 
-/// The figures of one collector.
+/// The counters of one collector.
 #[derive(Debug)]
-pub struct Tally {
-    /// Where to, as its label says it.
+pub struct CollectorStats {
+    /// Its address, as in the label.
     pub collector: String,
     records: AtomicU64,
     /// Not sent, or sent and refused.
     dropped: Losses,
-    /// What never reached thread ipfix, and so no collector.
-    before: Arc<Losses>,
+    /// Dropped before they reached thread ipfix, and so for every collector.
+    queue_dropped: Arc<Losses>,
 }
 
-impl Tally {
-    pub fn new(collector: String, before: Arc<Losses>) -> Self {
+impl CollectorStats {
+    pub fn new(collector: String, queue_dropped: Arc<Losses>) -> Self {
         Self {
             collector,
             records: AtomicU64::new(0),
             dropped: Losses::default(),
-            before,
+            queue_dropped,
         }
     }
 
-    pub fn sent(&self, records: u64) {
+    pub fn add_sent(&self, records: u64) {
         self.records.fetch_add(records, Ordering::Relaxed);
     }
 
-    pub fn dropped(&self, load: Load) {
+    pub fn add_dropped(&self, load: Load) {
         self.dropped.count(load);
     }
 
@@ -58,9 +58,9 @@ impl Tally {
         self.records.load(Ordering::Relaxed)
     }
 
-    pub fn lost(&self) -> Load {
-        let mut lost = self.dropped.get();
-        lost += self.before.get();
-        lost
+    pub fn dropped(&self) -> Load {
+        let mut dropped = self.dropped.get();
+        dropped += self.queue_dropped.get();
+        dropped
     }
 }

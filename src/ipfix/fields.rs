@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Fields of templates and of records, told once: the same function writes the template and, with
-//! another pen, each record (RFC 7011 section 3).
+//! Fields of templates and of records, written once: one function writes the template and, through another
+//! [`FieldWriter`], each record (RFC 7011 section 3).
 
 /// IANA's information elements that are exported.
 pub mod element {
@@ -55,13 +55,13 @@ pub mod element {
     pub const LAYER2_OCTET_DELTA_COUNT: u16 = 352;
 }
 
-/// The length that stands in a template for a field whose length each record tells.
+/// The length in a template for a field of variable length.
 const VARIABLE: u16 = 65_535;
 /// A text is cut here: its length fits in one byte (RFC 7011 section 7).
 const MAX_TEXT: usize = 254;
 
-/// What writes the fields of a record or of its template.
-pub trait Pen {
+/// Writes the fields of a record, or of its template.
+pub trait FieldWriter {
     fn put<const N: usize>(&mut self, element: u16, value: [u8; N]);
     fn text(&mut self, element: u16, value: &str);
 
@@ -83,14 +83,14 @@ pub trait Pen {
 }
 
 /// Writes field specifiers.
-pub struct TemplatePen<'a> {
+pub struct TemplateWriter<'a> {
     pub out: &'a mut Vec<u8>,
     pub fields: u16,
     /// Bytes of a record; a field of variable length counts as its longest.
     pub record_length: usize,
 }
 
-impl TemplatePen<'_> {
+impl TemplateWriter<'_> {
     fn specify(&mut self, element: u16, length: u16, longest: usize) {
         self.out.extend(element.to_be_bytes());
         self.out.extend(length.to_be_bytes());
@@ -99,7 +99,7 @@ impl TemplatePen<'_> {
     }
 }
 
-impl Pen for TemplatePen<'_> {
+impl FieldWriter for TemplateWriter<'_> {
     fn put<const N: usize>(&mut self, element: u16, _: [u8; N]) {
         self.specify(element, N as u16, N);
     }
@@ -110,9 +110,9 @@ impl Pen for TemplatePen<'_> {
 }
 
 /// Writes values.
-pub struct RecordPen<'a>(pub &'a mut Vec<u8>);
+pub struct RecordWriter<'a>(pub &'a mut Vec<u8>);
 
-impl Pen for RecordPen<'_> {
+impl FieldWriter for RecordWriter<'_> {
     fn put<const N: usize>(&mut self, _: u16, value: [u8; N]) {
         self.0.extend_from_slice(&value);
     }
@@ -135,9 +135,9 @@ mod tests {
     #[test]
     fn long_texts_are_cut_between_characters() {
         let mut out = Vec::new();
-        RecordPen(&mut out).text(element::INTERFACE_NAME, &"é".repeat(200));
+        RecordWriter(&mut out).text(element::INTERFACE_NAME, &"é".repeat(200));
         assert_eq!((out.len(), out[0]), (255, 254));
-        RecordPen(&mut out).text(element::INTERFACE_NAME, &format!("a{}", "é".repeat(200)));
+        RecordWriter(&mut out).text(element::INTERFACE_NAME, &format!("a{}", "é".repeat(200)));
         assert_eq!((out.len(), out[255]), (255 + 254, 253));
         assert!(std::str::from_utf8(&out[256..]).is_ok());
     }

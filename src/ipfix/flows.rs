@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Flow records: which shapes there are, and what stands in each (pure).
+//! Flow records: which templates there are, and the fields of each (pure).
 
 use std::net::IpAddr;
 
-use super::fields::{Pen, RecordPen, TemplatePen, element as e};
+use super::fields::{FieldWriter, RecordWriter, TemplateWriter, element as e};
 use crate::enrich::{Way, Ways};
 use crate::flow::table::{CompletedFlow, EndReason};
 use crate::sys::clock::Clock;
@@ -17,27 +17,27 @@ const NANOS_PER_MILLI: u64 = 1_000_000;
 const UNKNOWN: u8 = 0;
 const DROPPED_BY_ACL: u8 = 130;
 
-/// What the configuration says of the fields.
+/// The fields that the configuration selects.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout {
-    /// Routes are known: prefix lengths, next hops and adjacent ASes can be told.
+    /// Routes are known: prefix lengths, next hops and adjacent ASes can be exported.
     pub routes: bool,
-    /// The AS on the way back to the source.
+    /// The AS on the return path to the source.
     pub prev_adjacent: bool,
-    /// There are flows that a firewall dropped, to be told from the others.
+    /// There are flows that a firewall dropped, to be distinguished from the others.
     pub drops: bool,
 }
 
-/// Which template a record follows.
+/// The template of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
+pub struct Template {
     family: Family,
     /// With MAC addresses and VLANs.
     ethernet: bool,
     icmp: bool,
 }
 
-impl Shape {
+impl Template {
     pub const COUNT: u16 = 8;
 
     pub fn all() -> impl Iterator<Item = Self> {
@@ -66,7 +66,7 @@ impl Shape {
         }
     }
 
-    /// Its place in [`Shape::all`].
+    /// Its place in [`Template::all`].
     pub fn index(self) -> usize {
         usize::from(self.bits())
     }
@@ -82,39 +82,39 @@ impl Shape {
     }
 
     /// Appends the template record; returns the bytes that a record takes.
-    pub fn template(self, layout: Layout, out: &mut Vec<u8>) -> usize {
+    pub fn write_template(self, layout: Layout, out: &mut Vec<u8>) -> usize {
         out.extend(self.id().to_be_bytes());
         let count_at = out.len();
         out.extend([0; 2]);
-        let mut pen = TemplatePen {
+        let mut writer = TemplateWriter {
             out,
             fields: 0,
             record_length: 0,
         };
         let nothing = Ways::default();
-        write(&mut pen, self, layout, &blank(self.family), &nothing);
-        let (fields, record_length) = (pen.fields, pen.record_length);
+        write(&mut writer, self, layout, &blank(self.family), &nothing);
+        let (fields, record_length) = (writer.fields, writer.record_length);
         out[count_at..count_at + 2].copy_from_slice(&fields.to_be_bytes());
         record_length
     }
 
-    /// Appends the record of a part, with its times on the wall clock.
-    pub fn record(
+    /// Appends a flow record, with its times on the wall clock.
+    pub fn write_record(
         self,
         layout: Layout,
-        part: &CompletedFlow,
+        flow: &CompletedFlow,
         clock: &Clock,
         ways: &Ways,
         out: &mut Vec<u8>,
     ) {
-        let mut part = *part;
-        let record = &mut part.record;
+        let mut flow = *flow;
+        let record = &mut flow.record;
         (record.first, record.last) = (clock.wall(record.first), clock.wall(record.last));
-        write(&mut RecordPen(out), self, layout, &part, ways);
+        write(&mut RecordWriter(out), self, layout, &flow, ways);
     }
 }
 
-/// A template tells no values.
+/// A template has no values.
 fn blank(family: Family) -> CompletedFlow {
     CompletedFlow {
         record: FlowRecord {
@@ -147,81 +147,87 @@ fn blank(family: Family) -> CompletedFlow {
     }
 }
 
-fn write(pen: &mut impl Pen, shape: Shape, layout: Layout, part: &CompletedFlow, ways: &Ways) {
+fn write(
+    writer: &mut impl FieldWriter,
+    template: Template,
+    layout: Layout,
+    flow: &CompletedFlow,
+    ways: &Ways,
+) {
     let CompletedFlow {
         record,
         reason,
         dropped,
-    } = part;
+    } = flow;
     let key = &record.key;
-    write_addresses(pen, shape, key);
-    pen.u8(e::PROTOCOL_IDENTIFIER, key.protocol);
-    pen.u16(e::SOURCE_TRANSPORT_PORT, key.src_port);
+    write_addresses(writer, template, key);
+    writer.u8(e::PROTOCOL_IDENTIFIER, key.protocol);
+    writer.u16(e::SOURCE_TRANSPORT_PORT, key.src_port);
     // of ICMP the type and code, as NetFlow has it, for collectors that do not know the field for them
-    pen.u16(e::DESTINATION_TRANSPORT_PORT, key.dst_port);
-    if shape.icmp {
-        let element = match shape.family {
+    writer.u16(e::DESTINATION_TRANSPORT_PORT, key.dst_port);
+    if template.icmp {
+        let element = match template.family {
             Family::Ipv4 => e::ICMP_TYPE_CODE_IPV4,
             Family::Ipv6 | Family::Other => e::ICMP_TYPE_CODE_IPV6,
         };
-        pen.u16(element, key.dst_port);
+        writer.u16(element, key.dst_port);
     }
-    pen.u8(e::TCP_CONTROL_BITS, record.tcp_flags);
-    pen.u8(e::IP_CLASS_OF_SERVICE, record.tos);
-    pen.u64(e::OCTET_DELTA_COUNT, record.ip_bytes);
-    pen.u64(e::PACKET_DELTA_COUNT, record.packets);
-    pen.u64(e::LAYER2_OCTET_DELTA_COUNT, record.frame_bytes);
-    pen.u64(e::FLOW_START_MILLISECONDS, record.first / NANOS_PER_MILLI);
-    pen.u64(e::FLOW_END_MILLISECONDS, record.last / NANOS_PER_MILLI);
-    write_interfaces(pen, record);
-    pen.u8(e::FLOW_END_REASON, *reason as u8);
+    writer.u8(e::TCP_CONTROL_BITS, record.tcp_flags);
+    writer.u8(e::IP_CLASS_OF_SERVICE, record.tos);
+    writer.u64(e::OCTET_DELTA_COUNT, record.ip_bytes);
+    writer.u64(e::PACKET_DELTA_COUNT, record.packets);
+    writer.u64(e::LAYER2_OCTET_DELTA_COUNT, record.frame_bytes);
+    writer.u64(e::FLOW_START_MILLISECONDS, record.first / NANOS_PER_MILLI);
+    writer.u64(e::FLOW_END_MILLISECONDS, record.last / NANOS_PER_MILLI);
+    write_interfaces(writer, record);
+    writer.u8(e::FLOW_END_REASON, *reason as u8);
     if layout.drops {
         let status = if *dropped { DROPPED_BY_ACL } else { UNKNOWN };
-        pen.u8(e::FORWARDING_STATUS, status);
+        writer.u8(e::FORWARDING_STATUS, status);
     }
-    if shape.ethernet {
-        pen.put(e::SOURCE_MAC_ADDRESS, record.src_mac);
-        pen.put(e::DESTINATION_MAC_ADDRESS, record.dst_mac);
-        pen.u16(e::VLAN_ID, key.vlan_outer);
-        pen.u16(e::DOT1Q_CUSTOMER_VLAN_ID, key.vlan_inner);
+    if template.ethernet {
+        writer.put(e::SOURCE_MAC_ADDRESS, record.src_mac);
+        writer.put(e::DESTINATION_MAC_ADDRESS, record.dst_mac);
+        writer.u16(e::VLAN_ID, key.vlan_outer);
+        writer.u16(e::DOT1Q_CUSTOMER_VLAN_ID, key.vlan_inner);
     }
-    pen.u32(e::BGP_SOURCE_AS_NUMBER, ways.src.asn);
-    pen.u32(e::BGP_DESTINATION_AS_NUMBER, ways.dst.asn);
+    writer.u32(e::BGP_SOURCE_AS_NUMBER, ways.src.asn);
+    writer.u32(e::BGP_DESTINATION_AS_NUMBER, ways.dst.asn);
     if layout.routes {
-        write_routes(pen, shape.family, layout, ways);
+        write_routes(writer, template.family, layout, ways);
     }
 }
 
-fn write_addresses(pen: &mut impl Pen, shape: Shape, key: &FlowKey) {
-    match shape.family {
+fn write_addresses(writer: &mut impl FieldWriter, template: Template, key: &FlowKey) {
+    match template.family {
         Family::Ipv4 => {
             let [src, dst] = [key.src, key.dst].map(|a| [a[0], a[1], a[2], a[3]]);
-            pen.put(e::SOURCE_IPV4_ADDRESS, src);
-            pen.put(e::DESTINATION_IPV4_ADDRESS, dst);
+            writer.put(e::SOURCE_IPV4_ADDRESS, src);
+            writer.put(e::DESTINATION_IPV4_ADDRESS, dst);
         }
         Family::Ipv6 | Family::Other => {
-            pen.put(e::SOURCE_IPV6_ADDRESS, key.src);
-            pen.put(e::DESTINATION_IPV6_ADDRESS, key.dst);
+            writer.put(e::SOURCE_IPV6_ADDRESS, key.src);
+            writer.put(e::DESTINATION_IPV6_ADDRESS, key.dst);
         }
     }
 }
 
-/// Seen at egress, a packet tells both; 0 is this machine, or not known.
-fn write_interfaces(pen: &mut impl Pen, record: &FlowRecord) {
+/// At egress both are known; 0 is this machine, or not known.
+fn write_interfaces(writer: &mut impl FieldWriter, record: &FlowRecord) {
     let (ingress, egress) = match record.key.direction {
         Direction::Ingress => (record.key.ifindex, 0),
         Direction::Egress => (record.ingress_ifindex, record.key.ifindex),
     };
-    pen.u32(e::INGRESS_INTERFACE, ingress);
-    pen.u32(e::EGRESS_INTERFACE, egress);
-    pen.u8(e::FLOW_DIRECTION, record.key.direction as u8);
+    writer.u32(e::INGRESS_INTERFACE, ingress);
+    writer.u32(e::EGRESS_INTERFACE, egress);
+    writer.u8(e::FLOW_DIRECTION, record.key.direction as u8);
 }
 
-fn write_routes(pen: &mut impl Pen, family: Family, layout: Layout, ways: &Ways) {
+fn write_routes(writer: &mut impl FieldWriter, family: Family, layout: Layout, ways: &Ways) {
     let Ways { src, dst, gateway } = ways;
-    pen.u32(e::BGP_NEXT_ADJACENT_AS_NUMBER, dst.peer_asn);
+    writer.u32(e::BGP_NEXT_ADJACENT_AS_NUMBER, dst.peer_asn);
     if layout.prev_adjacent {
-        pen.u32(e::BGP_PREV_ADJACENT_AS_NUMBER, src.peer_asn);
+        writer.u32(e::BGP_PREV_ADJACENT_AS_NUMBER, src.peer_asn);
     }
     let lengths = [src, dst].map(|way: &Way| way.prefix_len);
     let elements = match family {
@@ -235,7 +241,7 @@ fn write_routes(pen: &mut impl Pen, family: Family, layout: Layout, ways: &Ways)
         ],
     };
     for (element, length) in elements.into_iter().zip(lengths) {
-        pen.u8(element, length);
+        writer.u8(element, length);
     }
     for (hop, v4, v6) in [
         (
@@ -250,10 +256,10 @@ fn write_routes(pen: &mut impl Pen, family: Family, layout: Layout, ways: &Ways)
         ),
     ] {
         match (family, hop) {
-            (Family::Ipv4, Some(IpAddr::V4(hop))) => pen.put(v4, hop.octets()),
-            (Family::Ipv4, _) => pen.put(v4, [0; 4]),
-            (_, Some(IpAddr::V6(hop))) => pen.put(v6, hop.octets()),
-            (_, _) => pen.put(v6, [0; 16]),
+            (Family::Ipv4, Some(IpAddr::V4(hop))) => writer.put(v4, hop.octets()),
+            (Family::Ipv4, _) => writer.put(v4, [0; 4]),
+            (_, Some(IpAddr::V6(hop))) => writer.put(v6, hop.octets()),
+            (_, _) => writer.put(v6, [0; 16]),
         }
     }
 }

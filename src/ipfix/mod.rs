@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! IPFIX (RFC 7011): completed flows as records that every collector reads and scales by itself.
 //!
-//! [`fields`], [`flows`], [`options`], [`message`] and [`templates`] are pure: they say what stands where.
-//! A [`thread`] has them sent by one collector each, over [`udp`] or [`tcp`].
+//! [`fields`], [`flows`], [`options`], [`message`] and [`templates`] are pure: they define the layout.
+//! [`thread`] sends them to each collector, over [`udp`] or [`tcp`].
 
 mod collector;
 pub mod collector_stats;
@@ -18,9 +18,9 @@ pub mod templates;
 pub mod thread;
 mod udp;
 
-/// What became of a message.
-enum Sent {
-    Yes,
-    /// There is no room for it: it is lost.
+/// The outcome of sending a message.
+enum SendResult {
+    Sent,
+    /// There is no room for it: it is dropped.
     NoRoom,
 }

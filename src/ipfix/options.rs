@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Options: the sampling rate, the names of interfaces, and what the exporter did and lost (pure).
+//! Options: the sampling rate, the names of interfaces, and what the exporter did and dropped (pure).
 //!
-//! The rate is told as samplingInterval under the scope of the observation domain: the one form that
+//! The rate is sent as samplingInterval under the scope of the observation domain: the one form that
 //! nfdump, pmacct, goflow2 and akvorado all take for it.
 
-use super::fields::{Pen, TemplatePen, element as e};
-use super::flows::Shape;
+use super::fields::{FieldWriter, TemplateWriter, element as e};
+use super::flows::Template;
 use crate::flow::outlet::Load;
 
 /// Of each options template the first field is the scope.
 const SCOPE_FIELDS: u16 = 1;
 
-pub const SAMPLING_ID: u16 = 256 + Shape::COUNT;
+pub const SAMPLING_ID: u16 = 256 + Template::COUNT;
 pub const INTERFACE_ID: u16 = SAMPLING_ID + 1;
 pub const STATISTICS_ID: u16 = SAMPLING_ID + 2;
 
 /// An interface that records name by its index.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Interface {
+pub struct ExportedInterface {
     pub ifindex: u32,
     pub name: String,
     pub description: String,
@@ -32,65 +32,65 @@ pub struct Statistics {
     pub bytes: u64,
     pub records: u64,
     pub not_sent: Load,
-    /// Packets taken that were lost before they were in a flow.
+    /// Sampled packets that were dropped before they were in a flow.
     pub ignored_packets: u64,
     pub ignored_octets: u64,
 }
 
-pub fn sampling(pen: &mut impl Pen, domain: u32, rate: u32) {
-    pen.u32(e::OBSERVATION_DOMAIN_ID, domain);
-    pen.u32(e::SAMPLING_INTERVAL, rate);
+pub fn sampling(writer: &mut impl FieldWriter, domain: u32, rate: u32) {
+    writer.u32(e::OBSERVATION_DOMAIN_ID, domain);
+    writer.u32(e::SAMPLING_INTERVAL, rate);
 }
 
 /// Without a description the name stands for it: not every collector can read an empty text.
-pub fn interface(pen: &mut impl Pen, interface: &Interface) {
-    let Interface {
+pub fn interface(writer: &mut impl FieldWriter, interface: &ExportedInterface) {
+    let ExportedInterface {
         name, description, ..
     } = interface;
-    pen.u32(e::INGRESS_INTERFACE, interface.ifindex);
-    pen.text(e::INTERFACE_NAME, name);
+    writer.u32(e::INGRESS_INTERFACE, interface.ifindex);
+    writer.text(e::INTERFACE_NAME, name);
     let empty = description.is_empty();
-    pen.text(
+    writer.text(
         e::INTERFACE_DESCRIPTION,
         if empty { name } else { description },
     );
 }
 
-pub fn statistics(pen: &mut impl Pen, domain: u32, statistics: &Statistics) {
+pub fn statistics(writer: &mut impl FieldWriter, domain: u32, statistics: &Statistics) {
     let s = statistics;
-    pen.u32(e::OBSERVATION_DOMAIN_ID, domain);
-    pen.u64(e::EXPORTED_MESSAGE_TOTAL_COUNT, s.messages);
-    pen.u64(e::EXPORTED_OCTET_TOTAL_COUNT, s.bytes);
-    pen.u64(e::EXPORTED_FLOW_RECORD_TOTAL_COUNT, s.records);
-    pen.u64(e::NOT_SENT_FLOW_TOTAL_COUNT, s.not_sent.parts);
-    pen.u64(e::NOT_SENT_PACKET_TOTAL_COUNT, s.not_sent.packets);
-    pen.u64(e::NOT_SENT_OCTET_TOTAL_COUNT, s.not_sent.octets);
-    pen.u64(e::IGNORED_PACKET_TOTAL_COUNT, s.ignored_packets);
-    pen.u64(e::IGNORED_OCTET_TOTAL_COUNT, s.ignored_octets);
+    writer.u32(e::OBSERVATION_DOMAIN_ID, domain);
+    writer.u64(e::EXPORTED_MESSAGE_TOTAL_COUNT, s.messages);
+    writer.u64(e::EXPORTED_OCTET_TOTAL_COUNT, s.bytes);
+    writer.u64(e::EXPORTED_FLOW_RECORD_TOTAL_COUNT, s.records);
+    writer.u64(e::NOT_SENT_FLOW_TOTAL_COUNT, s.not_sent.parts);
+    writer.u64(e::NOT_SENT_PACKET_TOTAL_COUNT, s.not_sent.packets);
+    writer.u64(e::NOT_SENT_OCTET_TOTAL_COUNT, s.not_sent.octets);
+    writer.u64(e::IGNORED_PACKET_TOTAL_COUNT, s.ignored_packets);
+    writer.u64(e::IGNORED_OCTET_TOTAL_COUNT, s.ignored_octets);
 }
 
 /// Appends all options template records.
 pub fn templates(out: &mut Vec<u8>) {
-    template(out, SAMPLING_ID, |pen| sampling(pen, 0, 0));
-    template(out, INTERFACE_ID, |pen| {
-        interface(pen, &Interface::default());
+    template(out, SAMPLING_ID, |writer| sampling(writer, 0, 0));
+    template(out, INTERFACE_ID, |writer| {
+        interface(writer, &ExportedInterface::default());
     });
-    template(out, STATISTICS_ID, |pen| {
-        statistics(pen, 0, &Statistics::default());
+    template(out, STATISTICS_ID, |writer| {
+        statistics(writer, 0, &Statistics::default());
     });
 }
 
-fn template(out: &mut Vec<u8>, id: u16, fields: impl FnOnce(&mut TemplatePen<'_>)) {
+fn template(out: &mut Vec<u8>, id: u16, fields: impl FnOnce(&mut TemplateWriter<'_>)) {
     out.extend(id.to_be_bytes());
     let count_at = out.len();
     out.extend([0; 2]);
     out.extend(SCOPE_FIELDS.to_be_bytes());
-    let mut pen = TemplatePen {
+    let mut writer = TemplateWriter {
         out,
         fields: 0,
         record_length: 0,
     };
-    fields(&mut pen);
-    let fields = pen.fields;
+    fields(&mut writer);
+    let fields = writer.fields;
     out[count_at..count_at + 2].copy_from_slice(&fields.to_be_bytes());
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The exporter's own connections, so that it does not export itself (pure).
+//! The exporter's own connections, so that it does not export its own traffic (pure).
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -7,47 +7,47 @@ use std::net::{IpAddr, SocketAddr};
 use crate::types::flow::FlowKey;
 use crate::types::transport::Transport;
 
-/// Connections remembered: those of all collectors, and the last that have ended, whose flows end later.
-const REMEMBERED: usize = 64;
+/// Connections kept: those of all collectors, and the last that have ended, whose flows end later.
+const MAX_CONNECTIONS: usize = 64;
 
 #[derive(Debug, Default)]
-pub struct OwnConnections(VecDeque<Connection>);
+pub struct SelfTraffic(VecDeque<Connection>);
 
 #[derive(Debug, PartialEq, Eq)]
 struct Connection {
     protocol: u8,
-    own: (u16, IpAddr),
-    peer: (u16, IpAddr),
+    local: (u16, IpAddr),
+    remote: (u16, IpAddr),
 }
 
-impl OwnConnections {
-    pub fn add(&mut self, transport: Transport, own: SocketAddr, peer: SocketAddr) {
+impl SelfTraffic {
+    pub fn add(&mut self, transport: Transport, local: SocketAddr, remote: SocketAddr) {
         let new = Connection {
             protocol: match transport {
                 Transport::Tcp => 6,
                 Transport::Udp => 17,
             },
-            own: (own.port(), own.ip().to_canonical()),
-            peer: (peer.port(), peer.ip().to_canonical()),
+            local: (local.port(), local.ip().to_canonical()),
+            remote: (remote.port(), remote.ip().to_canonical()),
         };
         self.0.retain(|connection| *connection != new);
-        if self.0.len() >= REMEMBERED {
+        if self.0.len() >= MAX_CONNECTIONS {
             self.0.pop_front();
         }
         self.0.push_back(new);
     }
 
-    /// In either direction.
-    pub fn contain(&self, key: &FlowKey) -> bool {
+    /// Whether a flow belongs to one of them, in either direction.
+    pub fn contains(&self, key: &FlowKey) -> bool {
         let is = |(port, address): (u16, IpAddr), key_port: u16, key_address: IpAddr| {
             port == key_port && address == key_address
         };
         self.0.iter().any(|c| {
             c.protocol == key.protocol
-                && (is(c.own, key.src_port, key.source())
-                    && is(c.peer, key.dst_port, key.destination())
-                    || is(c.peer, key.src_port, key.source())
-                        && is(c.own, key.dst_port, key.destination()))
+                && (is(c.local, key.src_port, key.source())
+                    && is(c.remote, key.dst_port, key.destination())
+                    || is(c.remote, key.src_port, key.source())
+                        && is(c.local, key.dst_port, key.destination()))
         })
     }
 }
@@ -77,30 +77,30 @@ mod tests {
 
     #[test]
     fn both_directions_and_nothing_else() {
-        let mut own = OwnConnections::default();
+        let mut traffic = SelfTraffic::default();
         let address = |text: &str| text.parse().unwrap();
-        own.add(
+        traffic.add(
             Transport::Udp,
             address("192.0.2.1:40000"),
             address("192.0.2.9:4739"),
         );
-        assert!(own.contain(&key(17, 40_000, 4739)));
-        assert!(own.contain(&key(17, 4739, 40_000)));
-        assert!(!own.contain(&key(6, 40_000, 4739)));
-        assert!(!own.contain(&key(17, 40_001, 4739)));
-        assert!(!own.contain(&key(17, 40_000, 4740)));
+        assert!(traffic.contains(&key(17, 40_000, 4739)));
+        assert!(traffic.contains(&key(17, 4739, 40_000)));
+        assert!(!traffic.contains(&key(6, 40_000, 4739)));
+        assert!(!traffic.contains(&key(17, 40_001, 4739)));
+        assert!(!traffic.contains(&key(17, 40_000, 4740)));
     }
 
     #[test]
-    fn the_oldest_are_forgotten() {
-        let mut own = OwnConnections::default();
+    fn the_oldest_are_evicted() {
+        let mut traffic = SelfTraffic::default();
         let peer = "192.0.2.9:4739".parse().unwrap();
         for port in 1..=100 {
             let address = SocketAddr::new("192.0.2.1".parse().unwrap(), port);
-            own.add(Transport::Udp, address, peer);
-            own.add(Transport::Udp, address, peer);
+            traffic.add(Transport::Udp, address, peer);
+            traffic.add(Transport::Udp, address, peer);
         }
-        assert_eq!(own.0.len(), REMEMBERED);
-        assert!(own.contain(&key(17, 100, 4739)) && !own.contain(&key(17, 1, 4739)));
+        assert_eq!(traffic.0.len(), MAX_CONNECTIONS);
+        assert!(traffic.contains(&key(17, 100, 4739)) && !traffic.contains(&key(17, 1, 4739)));
     }
 }

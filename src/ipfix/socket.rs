@@ -17,7 +17,7 @@ const IPV4_AND_UDP: usize = 28;
 const IPV6_AND_UDP: usize = 48;
 
 /// A socket connected to `peer`; with TCP, one that is about to be.
-pub fn open(transport: Transport, peer: SocketAddr, own: SocketAddr) -> io::Result<OwnedFd> {
+pub fn open(transport: Transport, peer: SocketAddr, local: SocketAddr) -> io::Result<OwnedFd> {
     let family = match peer {
         SocketAddr::V4(_) => AddressFamily::INET,
         SocketAddr::V6(_) => AddressFamily::INET6,
@@ -28,12 +28,12 @@ pub fn open(transport: Transport, peer: SocketAddr, own: SocketAddr) -> io::Resu
     };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(family, kind, flags, None)?;
-    if own.port() != 0 {
-        // several collectors, one port: each socket is told apart by its peer
+    if local.port() != 0 {
+        // several collectors, one port: the peer distinguishes the sockets
         sockopt::set_socket_reuseaddr(&socket, true)?;
     }
-    if own.port() != 0 || !own.ip().is_unspecified() {
-        bind(&socket, &own)?;
+    if local.port() != 0 || !local.ip().is_unspecified() {
+        bind(&socket, &local)?;
     }
     if transport == Transport::Udp {
         fragment(&socket, peer)?;
@@ -54,7 +54,7 @@ pub fn any(peer: SocketAddr, port: u16) -> SocketAddr {
     SocketAddr::new(address, port)
 }
 
-pub fn own_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
+pub fn local_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
     let address = getsockname(socket)?;
     SocketAddr::try_from(address).map_err(io::Error::from)
 }

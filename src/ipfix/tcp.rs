@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 
-use super::Sent;
+use super::SendResult;
 use super::socket;
 use crate::flow::outlet::Load;
 
@@ -28,7 +28,7 @@ const AT_ONCE: Timespec = Timespec {
 
 pub struct Tcp {
     stream: TcpStream,
-    pub own: SocketAddr,
+    pub local: SocketAddr,
     pub peer: SocketAddr,
     connected: bool,
     buffer: VecDeque<u8>,
@@ -41,7 +41,7 @@ pub struct Tcp {
 impl Tcp {
     pub fn new(socket: OwnedFd, peer: SocketAddr, now: Instant) -> io::Result<Self> {
         Ok(Self {
-            own: socket::own_address(&socket)?,
+            local: socket::local_address(&socket)?,
             stream: socket.into(),
             peer,
             connected: false,
@@ -66,22 +66,22 @@ impl Tcp {
         if let Some(error) = self.stream.take_error()? {
             return Err(error);
         }
-        self.own = self.stream.local_addr()?;
+        self.local = self.stream.local_addr()?;
         self.moved = now;
         self.connected = true;
         Ok(true)
     }
 
-    pub fn send(&mut self, bytes: &[u8], load: Load, now: Instant) -> Sent {
+    pub fn send(&mut self, bytes: &[u8], load: Load, now: Instant) -> SendResult {
         if self.buffer.len() + bytes.len() > BUFFER {
-            return Sent::NoRoom;
+            return SendResult::NoRoom;
         }
         if self.buffer.is_empty() {
             self.moved = now;
         }
         self.buffer.extend(bytes);
         self.waiting.push_back((bytes.len(), load));
-        Sent::Yes
+        SendResult::Sent
     }
 
     /// Writes what can be written; what the messages that are out now carried.

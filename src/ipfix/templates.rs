@@ -1,28 +1,29 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What a collector must know before it can read and scale records: templates and options, as messages
-//! (pure).
+//! Template sets and options sets, as messages: a collector needs them to read and scale records (pure).
 
-use super::fields::RecordPen;
-use super::flows::{Layout, Shape};
+use super::fields::RecordWriter;
+use super::flows::{Layout, Template};
 use super::message::{Message, OPTIONS_TEMPLATES, TEMPLATES};
-use super::options::{self, INTERFACE_ID, Interface, SAMPLING_ID, STATISTICS_ID, Statistics};
+use super::options::{
+    self, ExportedInterface, INTERFACE_ID, SAMPLING_ID, STATISTICS_ID, Statistics,
+};
 
-/// Of what the notices tell.
+/// The values that templates and options describe.
 #[derive(Clone, Copy)]
-pub struct Facts<'a> {
+pub struct ExportState<'a> {
     pub layout: Layout,
     pub domain: u32,
     pub sample_rate: u32,
     pub statistics: Statistics,
-    pub interfaces: &'a [Interface],
+    pub interfaces: &'a [ExportedInterface],
     /// Bytes of a message at most.
     pub limit: usize,
 }
 
-/// Messages that tell everything, in the order in which they are to be sent.
-pub fn all(facts: &Facts<'_>, with_templates: bool) -> Vec<Message> {
+/// All templates and options, in the order in which they are to be sent.
+pub fn messages(state: &ExportState<'_>, with_templates: bool) -> Vec<Message> {
     let mut writer = Writer {
-        limit: facts.limit,
+        limit: state.limit,
         messages: vec![Message::default()],
     };
     let mut scratch = Vec::new();
@@ -33,32 +34,32 @@ pub fn all(facts: &Facts<'_>, with_templates: bool) -> Vec<Message> {
     }
     // first of all the rate: what comes after it is scaled by it
     scratch.clear();
-    let (domain, rate) = (facts.domain, facts.sample_rate);
-    options::sampling(&mut RecordPen(&mut scratch), domain, rate);
+    let (domain, rate) = (state.domain, state.sample_rate);
+    options::sampling(&mut RecordWriter(&mut scratch), domain, rate);
     writer.append(SAMPLING_ID, &scratch);
     if with_templates {
-        for shape in Shape::all() {
+        for template in Template::all() {
             scratch.clear();
-            shape.template(facts.layout, &mut scratch);
+            template.write_template(state.layout, &mut scratch);
             writer.append(TEMPLATES, &scratch);
         }
     }
     scratch.clear();
-    options::statistics(&mut RecordPen(&mut scratch), domain, &facts.statistics);
+    options::statistics(&mut RecordWriter(&mut scratch), domain, &state.statistics);
     writer.append(STATISTICS_ID, &scratch);
-    for interface in facts.interfaces {
+    for interface in state.interfaces {
         scratch.clear();
-        options::interface(&mut RecordPen(&mut scratch), interface);
+        options::interface(&mut RecordWriter(&mut scratch), interface);
         writer.append(INTERFACE_ID, &scratch);
     }
     writer.messages
 }
 
-/// The message that tells of a new rate.
-pub fn sampling(domain: u32, rate: u32) -> Message {
+/// The message that announces a new sample rate.
+pub fn sample_rate(domain: u32, rate: u32) -> Message {
     let mut message = Message::default();
     let out = message.record(SAMPLING_ID);
-    options::sampling(&mut RecordPen(out), domain, rate);
+    options::sampling(&mut RecordWriter(out), domain, rate);
     message
 }
 

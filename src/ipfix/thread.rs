@@ -9,13 +9,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crossbeam_channel::{RecvTimeoutError, never};
 
 use super::collector::{Collector, Need};
-use super::collector_stats::Tally;
-use super::flows::{Layout, Shape};
+use super::collector_stats::CollectorStats;
+use super::flows::{Layout, Template};
 use super::message::{MAX_LENGTH, MIN_LENGTH, Message};
-use super::options::{Interface, Statistics};
-use super::resolve::Names;
-use super::self_traffic::OwnConnections;
-use super::templates::{self, Facts};
+use super::options::{ExportedInterface, Statistics};
+use super::resolve::HostNames;
+use super::self_traffic::SelfTraffic;
+use super::templates::{self, ExportState};
 use crate::config;
 use crate::enrich::Ways;
 use crate::flow::outlet::{Inlet, Load};
@@ -27,17 +27,17 @@ use crate::types::flow::FlowKey;
 use crate::types::transport::Transport;
 
 /// How long the thread sleeps when there is nothing to do.
-const IDLE_TICK: Duration = Duration::from_millis(500);
+const IDLE_INTERVAL: Duration = Duration::from_millis(500);
 /// How long it sleeps while a collector is being reached or slow.
-const BUSY_TICK: Duration = Duration::from_millis(10);
+const BUSY_INTERVAL: Duration = Duration::from_millis(10);
 /// A message that does not fill up leaves after this long.
 const FLUSH_AFTER: Duration = Duration::from_millis(500);
-/// Interfaces are read anew no more often.
+/// Interfaces are read again no more often.
 const INTERFACES_FOR: Duration = Duration::from_secs(1);
 /// Beyond it, interfaces that repeat flows are found again from those that are there.
 const MAX_REPEATING: usize = 4096;
 
-pub struct Settings {
+pub struct ExporterSettings {
     pub targets: Vec<Target>,
     pub template_refresh: Duration,
     pub domain: u32,
@@ -53,47 +53,47 @@ pub struct Settings {
 /// A collector by its name.
 pub struct Target {
     pub transport: Transport,
-    pub names: Names,
-    pub tally: Arc<Tally>,
+    pub names: HostNames,
+    pub stats: Arc<CollectorStats>,
 }
 
 impl Target {
     pub fn new(
         collector: &config::IpfixCollector,
         bind: &config::IpfixBind,
-        tally: Arc<Tally>,
+        stats: Arc<CollectorStats>,
     ) -> Self {
         Self {
             transport: collector.transport,
-            names: Names {
+            names: HostNames {
                 host: collector.host.clone(),
                 port: collector.port,
-                own_host: bind.host.clone(),
-                own_port: bind.port,
+                local_host: bind.host.clone(),
+                local_port: bind.port,
             },
-            tally,
+            stats,
         }
     }
 }
 
-/// What the thread asks others.
-pub trait Sources {
-    /// Makes up its mind anew; `now_ms` is monotonic.
+/// The data that the thread gets from others.
+pub trait ExportSources {
+    /// Reads changes of the configuration and of routes; `now_ms` is monotonic.
     fn refresh(&mut self, now_ms: u64);
     /// What is known of the ends of a flow.
     fn ways(&self, key: &FlowKey) -> Ways;
-    /// Nothing is asked for a while.
+    /// No lookups follow for a while.
     fn rest(&mut self) {}
     /// The interfaces of this machine.
-    fn interfaces(&mut self) -> Vec<Interface>;
-    /// What was taken and then lost before it was in a flow: packets, and bytes of frames.
-    fn lost(&self) -> (u64, u64);
+    fn interfaces(&mut self) -> Vec<ExportedInterface>;
+    /// Sampled and then dropped before they were in a flow: packets, and bytes of frames.
+    fn dropped(&self) -> (u64, u64);
 }
 
-/// The body of the thread. It ends when it is told to and no part is waiting.
+/// The body of the thread. It ends when it is stopped and no flow record is waiting.
 pub fn run(
-    settings: Settings,
-    sources: impl Sources,
+    settings: ExporterSettings,
+    sources: impl ExportSources,
     mut inlet: Inlet,
     errors: &Arc<ErrorCounters>,
     heartbeat: &Heartbeat,
@@ -105,15 +105,15 @@ pub fn run(
             return exporter.finish();
         }
         let now = Instant::now();
-        exporter.turn(now);
-        match inlet.parts.recv_timeout(exporter.patience(now)) {
+        exporter.poll_collectors(now);
+        match inlet.parts.recv_timeout(exporter.timeout(now)) {
             Ok(mut batch) => {
                 exporter.export(&mut batch);
                 // No room: there are spare ones enough.
                 drop(inlet.spare.try_send(batch));
             }
             Err(RecvTimeoutError::Timeout) => {}
-            // Thread flow has ended, as it does just before this one is told to.
+            // Thread flow has ended, as it does just before this one is stopped.
             Err(RecvTimeoutError::Disconnected) => inlet.parts = never(),
         }
     }
@@ -125,7 +125,7 @@ struct Exporter<S> {
     domain: u32,
     clock: Clock,
     collectors: Vec<Collector>,
-    own: OwnConnections,
+    self_traffic: SelfTraffic,
     lookups: Arc<AtomicU32>,
     /// Its value when names were last looked up.
     looked_up: u32,
@@ -134,27 +134,28 @@ struct Exporter<S> {
     message: Message,
     /// When its first record came.
     begun: Option<Instant>,
-    /// Bytes of a record, by shape.
+    /// Bytes of a record, by template.
     lengths: Vec<usize>,
     limit: usize,
-    interfaces: Vec<Interface>,
+    interfaces: Vec<ExportedInterface>,
     interfaces_read: Option<Instant>,
     /// Interfaces whose flows another one exports.
     repeating: HashSet<u32>,
     epoch: Instant,
 }
 
-impl<S: Sources> Exporter<S> {
-    fn new(settings: Settings, sources: S, errors: &Arc<ErrorCounters>) -> Self {
+impl<S: ExportSources> Exporter<S> {
+    fn new(settings: ExporterSettings, sources: S, errors: &Arc<ErrorCounters>) -> Self {
         let now = Instant::now();
         let layout = settings.layout;
-        let lengths = Shape::all().map(|shape| shape.template(layout, &mut Vec::new()));
+        let lengths =
+            Template::all().map(|template| template.write_template(layout, &mut Vec::new()));
         let collectors = settings.targets.into_iter().map(|target| {
             Collector::new(
                 target.names,
                 target.transport,
                 settings.template_refresh,
-                target.tally,
+                target.stats,
                 errors.clone(),
                 now,
             )
@@ -165,7 +166,7 @@ impl<S: Sources> Exporter<S> {
             domain: settings.domain,
             clock: settings.clock,
             collectors: collectors.collect(),
-            own: OwnConnections::default(),
+            self_traffic: SelfTraffic::default(),
             looked_up: settings.lookups.load(Ordering::Acquire),
             lookups: settings.lookups,
             sample_rate: settings.sample_rate,
@@ -180,8 +181,8 @@ impl<S: Sources> Exporter<S> {
         }
     }
 
-    /// What time brings: collectors come and go, templates and messages fall due.
-    fn turn(&mut self, now: Instant) {
+    /// Advances the connections of all collectors; sends templates and messages that are due.
+    fn poll_collectors(&mut self, now: Instant) {
         let lookups = self.lookups.load(Ordering::Acquire);
         if std::mem::replace(&mut self.looked_up, lookups) != lookups {
             self.collectors
@@ -189,10 +190,10 @@ impl<S: Sources> Exporter<S> {
                 .for_each(Collector::look_up_again);
         }
         for i in 0..self.collectors.len() {
-            match self.collectors[i].turn(now, &mut self.own) {
+            match self.collectors[i].poll(now, &mut self.self_traffic) {
                 Need::Nothing => {}
-                Need::Options => self.notify(i, false, now),
-                Need::TemplatesAndOptions => self.notify(i, true, now),
+                Need::Options => self.announce(i, false, now),
+                Need::TemplatesAndOptions => self.announce(i, true, now),
             }
         }
         let payloads = self.collectors.iter().filter_map(Collector::payload);
@@ -203,16 +204,16 @@ impl<S: Sources> Exporter<S> {
         }
     }
 
-    fn patience(&self, now: Instant) -> Duration {
+    fn timeout(&self, now: Instant) -> Duration {
         if self.collectors.iter().any(Collector::is_waiting) {
-            return BUSY_TICK;
+            return BUSY_INTERVAL;
         }
-        self.begun.map_or(IDLE_TICK, |begun| {
-            FLUSH_AFTER.saturating_sub(now - begun).min(IDLE_TICK)
+        self.begun.map_or(IDLE_INTERVAL, |begun| {
+            FLUSH_AFTER.saturating_sub(now - begun).min(IDLE_INTERVAL)
         })
     }
 
-    /// Exports a batch, and leaves it empty. Parts under the rate in force come first: each other rate
+    /// Exports a batch, and leaves it empty. Flows under the rate in force come first: each other rate
     /// is announced.
     fn export(&mut self, batch: &mut Vec<CompletedFlow>) {
         let now = Instant::now();
@@ -220,36 +221,36 @@ impl<S: Sources> Exporter<S> {
         self.sources.refresh((now - self.epoch).as_millis() as u64);
         self.read_interfaces(now);
         let rate = self.sample_rate;
-        if batch.iter().any(|part| part.record.sample_rate != rate) {
-            batch.sort_by_key(|part| (part.record.sample_rate != rate, part.record.sample_rate));
+        if batch.iter().any(|flow| flow.record.sample_rate != rate) {
+            batch.sort_by_key(|flow| (flow.record.sample_rate != rate, flow.record.sample_rate));
         }
-        for part in batch.drain(..) {
-            let key = &part.record.key;
+        for flow in batch.drain(..) {
+            let key = &flow.record.key;
             // the firewall drops a packet on one interface only
-            let repeated = !part.dropped && self.repeating.contains(&key.ifindex);
-            if !repeated && !self.own.contain(key) {
-                self.export_part(&part, now);
+            let repeated = !flow.dropped && self.repeating.contains(&key.ifindex);
+            if !repeated && !self.self_traffic.contains(key) {
+                self.export_flow(&flow, now);
             }
         }
         self.sources.rest();
     }
 
-    fn export_part(&mut self, part: &CompletedFlow, now: Instant) {
-        if part.record.sample_rate != self.sample_rate {
+    fn export_flow(&mut self, flow: &CompletedFlow, now: Instant) {
+        if flow.record.sample_rate != self.sample_rate {
             self.flush(now);
-            self.sample_rate = part.record.sample_rate;
+            self.sample_rate = flow.record.sample_rate;
             self.announce_rate(now);
         }
-        let shape = Shape::of(&part.record);
-        let length = self.lengths[shape.index()];
-        if !self.message.has_room(shape.id(), length, self.limit) {
+        let template = Template::of(&flow.record);
+        let length = self.lengths[template.index()];
+        if !self.message.has_room(template.id(), length, self.limit) {
             self.flush(now);
         }
-        let ways = self.sources.ways(&part.record.key);
-        let out = self.message.record(shape.id());
-        shape.record(self.layout, part, &self.clock, &ways, out);
+        let ways = self.sources.ways(&flow.record.key);
+        let out = self.message.record(template.id());
+        template.write_record(self.layout, flow, &self.clock, &ways, out);
         let mut load = Load::default();
-        load.add(part);
+        load.add(flow);
         self.message.carries(load);
         self.begun.get_or_insert(now);
     }
@@ -268,18 +269,18 @@ impl<S: Sources> Exporter<S> {
     }
 
     fn announce_rate(&mut self, now: Instant) {
-        let mut message = templates::sampling(self.domain, self.sample_rate);
+        let mut message = templates::sample_rate(self.domain, self.sample_rate);
         message.seal(unix_time(), self.domain);
         for collector in &mut self.collectors {
-            collector.notify(&mut message, now);
+            collector.announce(&mut message, now);
         }
     }
 
-    /// Tells a collector all it must know.
-    fn notify(&mut self, i: usize, with_templates: bool, now: Instant) {
+    /// Sends a collector the options, and the templates if wanted.
+    fn announce(&mut self, i: usize, with_templates: bool, now: Instant) {
         self.read_interfaces(now);
-        let (ignored_packets, ignored_octets) = self.sources.lost();
-        let facts = Facts {
+        let (ignored_packets, ignored_octets) = self.sources.dropped();
+        let state = ExportState {
             layout: self.layout,
             domain: self.domain,
             sample_rate: self.sample_rate,
@@ -291,9 +292,9 @@ impl<S: Sources> Exporter<S> {
             interfaces: &self.interfaces,
             limit: self.limit,
         };
-        for mut message in templates::all(&facts, with_templates) {
+        for mut message in templates::messages(&state, with_templates) {
             message.seal(unix_time(), self.domain);
-            self.collectors[i].notify(&mut message, now);
+            self.collectors[i].announce(&mut message, now);
         }
     }
 

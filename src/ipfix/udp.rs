@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Messages as UDP packets. A refusal (ICMP) comes late, with a later call: what was sent since the last
-//! look is then taken for lost.
+//! Messages as UDP packets. A refusal (ICMP) comes late, with a later call: all that was sent since the
+//! last confirmation counts as dropped then.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, UdpSocket};
@@ -10,46 +10,46 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 
-use super::Sent;
+use super::SendResult;
 use super::socket;
 use crate::flow::outlet::Load;
 
-/// How long a full send buffer is waited for.
+/// Timeout for room in the send buffer.
 const ROOM_TIMEOUT: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 20_000_000,
 };
-/// After it was waited for in vain, it is not waited for again for so long.
-const NO_PATIENCE: Duration = Duration::from_secs(1);
+/// After a timeout, a full buffer drops messages at once for so long.
+const NO_WAIT: Duration = Duration::from_secs(1);
 /// Without a refusal for so long, what was sent has arrived.
 const CONFIRMED_AFTER: Duration = Duration::from_millis(300);
 
 pub struct Udp {
     socket: UdpSocket,
-    pub own: SocketAddr,
+    pub local: SocketAddr,
     pub peer: SocketAddr,
     /// Bytes that go through in one piece.
     pub payload: Option<usize>,
-    /// Sent since the last look.
+    /// Sent since the last confirmation.
     unconfirmed: Load,
-    looked: Instant,
-    impatient_until: Option<Instant>,
+    confirmed_at: Instant,
+    no_wait_until: Option<Instant>,
 }
 
 impl Udp {
     pub fn new(socket: OwnedFd, peer: SocketAddr, now: Instant) -> io::Result<Self> {
         Ok(Self {
-            own: socket::own_address(&socket)?,
+            local: socket::local_address(&socket)?,
             payload: socket::payload(&socket, peer),
             socket: socket.into(),
             peer,
             unconfirmed: Load::default(),
-            looked: now,
-            impatient_until: None,
+            confirmed_at: now,
+            no_wait_until: None,
         })
     }
 
-    pub fn send(&mut self, bytes: &[u8], load: Load, now: Instant) -> io::Result<Sent> {
+    pub fn send(&mut self, bytes: &[u8], load: Load, now: Instant) -> io::Result<SendResult> {
         let mut result = self.socket.send(bytes);
         if matches!(&result, Err(e) if e.kind() == ErrorKind::WouldBlock) && self.wait(now) {
             result = self.socket.send(bytes);
@@ -57,24 +57,24 @@ impl Udp {
         match result {
             Ok(_) => {
                 self.unconfirmed += load;
-                Ok(Sent::Yes)
+                Ok(SendResult::Sent)
             }
             Err(error)
                 if error.kind() == ErrorKind::WouldBlock
                     || error.raw_os_error() == Some(libc::ENOBUFS) =>
             {
-                Ok(Sent::NoRoom)
+                Ok(SendResult::NoRoom)
             }
             Err(error) => Err(error),
         }
     }
 
-    /// What has arrived, as far as is known, since this was last asked; or why the collector is not there.
-    pub fn look(&mut self, now: Instant) -> io::Result<Load> {
-        if now - self.looked < CONFIRMED_AFTER {
+    /// What has arrived, as far as is known, since the last call; or the error that the collector returned.
+    pub fn confirm(&mut self, now: Instant) -> io::Result<Load> {
+        if now - self.confirmed_at < CONFIRMED_AFTER {
             return Ok(Load::default());
         }
-        self.looked = now;
+        self.confirmed_at = now;
         match self.socket.take_error()? {
             None => Ok(std::mem::take(&mut self.unconfirmed)),
             Some(error) => Err(error),
@@ -85,14 +85,14 @@ impl Udp {
         self.unconfirmed
     }
 
-    /// For room in the send buffer, a moment.
+    /// Waits briefly for room in the send buffer.
     fn wait(&mut self, now: Instant) -> bool {
-        if self.impatient_until.is_some_and(|until| now < until) {
+        if self.no_wait_until.is_some_and(|until| now < until) {
             return false;
         }
         let mut sockets = [PollFd::new(&self.socket, PollFlags::OUT)];
         let ready = retry_on_intr(|| poll(&mut sockets, Some(&ROOM_TIMEOUT))).is_ok_and(|n| n > 0);
-        self.impatient_until = (!ready).then_some(now + NO_PATIENCE);
+        self.no_wait_until = (!ready).then_some(now + NO_WAIT);
         ready
     }
 }

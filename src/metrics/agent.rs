@@ -14,7 +14,7 @@ use super::family::{family, single};
 use super::{Build, Input, bmp, declarations, firewall};
 use crate::config::current::Reload;
 use crate::flow::snapshot::Totals;
-use crate::ipfix::collector_stats::Tally;
+use crate::ipfix::collector_stats::CollectorStats;
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::sys::process::ProcessStats;
 use crate::types::counters::{Count, FamilyCounters, HookCounters};
@@ -131,17 +131,17 @@ fn databases(built: &[(&str, u64)]) -> MetricFamily {
     )
 }
 
-fn ipfix(tallies: &[Arc<Tally>]) -> [MetricFamily; 2] {
-    let of = |figure: fn(&Tally) -> u64| {
-        tallies
+fn ipfix(stats: &[Arc<CollectorStats>]) -> [MetricFamily; 2] {
+    let of = |figure: fn(&CollectorStats) -> u64| {
+        stats
             .iter()
             .map(move |t| ([&*t.collector], figure(t) as f64))
     };
     [
-        family(&declarations::IPFIX_RECORDS, of(Tally::records)),
+        family(&declarations::IPFIX_RECORDS, of(CollectorStats::records)),
         family(
             &declarations::IPFIX_DROPPED_RECORDS,
-            of(|tally| tally.lost().parts),
+            of(|stats| stats.dropped().parts),
         ),
     ]
 }

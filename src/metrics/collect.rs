@@ -19,7 +19,7 @@ use crate::firewall::handle::Handle;
 use crate::flow::snapshot::Snapshot;
 use crate::flow::worker::{self, Request};
 use crate::interfaces::{Books, Interfaces};
-use crate::ipfix::collector_stats::Tallies;
+use crate::ipfix::collector_stats::CollectorStatsList;
 use crate::metrics;
 use crate::netlink::{self, Link, LinkSocket};
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
@@ -43,7 +43,7 @@ pub struct Scrape {
     pub flows: Sender<Request>,
     pub databases: Arc<Databases>,
     pub bmp: Option<BmpReader>,
-    pub ipfix: Tallies,
+    pub ipfix: CollectorStatsList,
     pub firewall: Option<Handle>,
     pub errors: Arc<ErrorCounters>,
     pub links: RefCell<LinkReader>,

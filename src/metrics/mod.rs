@@ -22,7 +22,7 @@ use std::time::Duration;
 use crate::config::current::Reload;
 use crate::firewall::handle::Report;
 use crate::flow::snapshot::Snapshot;
-use crate::ipfix::collector_stats::Tally;
+use crate::ipfix::collector_stats::CollectorStats;
 use crate::metrics::text_format::TextWriter;
 use crate::netlink::Link;
 use crate::sys::error_counters::ErrorCounters;
@@ -50,7 +50,7 @@ pub struct Input<'a> {
     /// None where no BMP is configured.
     pub bmp: Option<&'a Bmp>,
     /// By collector, what was exported.
-    pub ipfix: &'a [Arc<Tally>],
+    pub ipfix: &'a [Arc<CollectorStats>],
     /// None where it is not enabled, or does not answer.
     pub firewall: Option<&'a Report>,
     pub errors: &'a ErrorCounters,

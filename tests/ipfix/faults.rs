@@ -42,8 +42,8 @@ fn one_that_refuses_costs_nobody_else_and_is_reached_when_it_is_there() {
     assert_eq!(late.flows(10).len(), 10);
     assert_eq!(fixture.settle(50), (10, 40));
     assert_eq!(good.flows(10).len(), 10);
-    assert!(wait_for(PATIENCE, || fixture.tallies[1].records() == 50));
-    assert_eq!(fixture.tallies[1].lost().parts, 0);
+    assert!(wait_for(PATIENCE, || fixture.stats[1].records() == 50));
+    assert_eq!(fixture.stats[1].dropped().parts, 0);
     // at 0, 1, 3 and 5 s at most
     let errors = fixture.errors.get(Subsystem::Ipfix);
     assert!((1..=4).contains(&errors), "{errors} errors");
@@ -210,7 +210,7 @@ fn one_that_reads_nothing_is_not_waited_for() {
         received += good.flows(1000).len();
     }
     assert_eq!(received, usize::from(PARTS), "the other misses nothing");
-    let dropped = fixture.tallies[0].lost().parts;
+    let dropped = fixture.stats[0].dropped().parts;
     assert!(dropped > 0, "{dropped} of {PARTS}");
     // what was not dropped is in the pipe
     let waiting = usize::from(PARTS) - dropped as usize;

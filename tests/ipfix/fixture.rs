@@ -10,10 +10,10 @@ use rfm::config::{IpfixBind, IpfixCollector};
 use rfm::enrich::{Way, Ways};
 use rfm::flow::outlet::Outlet;
 use rfm::flow::table::{CompletedFlow, EndReason};
-use rfm::ipfix::collector_stats::Tally;
+use rfm::ipfix::collector_stats::CollectorStats;
 use rfm::ipfix::flows::Layout;
-use rfm::ipfix::options::Interface;
-use rfm::ipfix::thread::{self, Settings, Sources, Target};
+use rfm::ipfix::options::ExportedInterface;
+use rfm::ipfix::thread::{self, ExportSources, ExporterSettings, Target};
 use rfm::sys::clock::Clock;
 use rfm::sys::error_counters::ErrorCounters;
 use rfm::sys::threads::Threads;
@@ -45,15 +45,15 @@ pub fn ways(key: &FlowKey) -> Ways {
 
 struct MadeUp;
 
-impl Sources for MadeUp {
+impl ExportSources for MadeUp {
     fn refresh(&mut self, _: u64) {}
 
     fn ways(&self, key: &FlowKey) -> Ways {
         ways(key)
     }
 
-    fn interfaces(&mut self) -> Vec<Interface> {
-        let interface = |(ifindex, name, description): (u32, &str, &str)| Interface {
+    fn interfaces(&mut self) -> Vec<ExportedInterface> {
+        let interface = |(ifindex, name, description): (u32, &str, &str)| ExportedInterface {
             ifindex,
             name: name.into(),
             description: description.into(),
@@ -68,7 +68,7 @@ impl Sources for MadeUp {
         .into()
     }
 
-    fn lost(&self) -> (u64, u64) {
+    fn dropped(&self) -> (u64, u64) {
         (11, 1111)
     }
 }
@@ -78,7 +78,7 @@ pub const REPEATING: (u32, &str) = (4, "eth0.10");
 
 /// Thread ipfix, and what feeds it.
 pub struct Fixture {
-    pub tallies: Vec<Arc<Tally>>,
+    pub stats: Vec<Arc<CollectorStats>>,
     pub errors: Arc<ErrorCounters>,
     outlet: Option<Outlet>,
     threads: Threads,
@@ -104,12 +104,12 @@ impl Fixture {
                 port,
                 transport,
             };
-            let tally = Tally::new(collector.label(), inlet.losses.clone());
-            Target::new(&collector, &bind, Arc::new(tally))
+            let stats = CollectorStats::new(collector.label(), inlet.losses.clone());
+            Target::new(&collector, &bind, Arc::new(stats))
         };
         let targets: Vec<_> = collectors.iter().map(target).collect();
-        let tallies = targets.iter().map(|t| t.tally.clone()).collect();
-        let settings = Settings {
+        let stats = targets.iter().map(|t| t.stats.clone()).collect();
+        let settings = ExporterSettings {
             targets,
             template_refresh: refresh,
             domain: DOMAIN,
@@ -126,7 +126,7 @@ impl Fixture {
             })
             .unwrap();
         Self {
-            tallies,
+            stats,
             errors,
             outlet: Some(outlet),
             threads,
@@ -158,7 +158,7 @@ impl Fixture {
 
     /// Records sent and records dropped of the first collector.
     pub fn counts(&self) -> (u64, u64) {
-        (self.tallies[0].records(), self.tallies[0].lost().parts)
+        (self.stats[0].records(), self.stats[0].dropped().parts)
     }
 
     /// Until so many records are accounted for, sent or dropped.

@@ -98,7 +98,7 @@ fn nfdump_and_nfacctd_scale_each_record_by_its_own_rate() {
         fixture.export(&parts_under(&[rate]));
         std::thread::sleep(Duration::from_millis(700));
     }
-    let sent = || fixture.tallies.iter().all(|tally| tally.records() == 40);
+    let sent = || fixture.stats.iter().all(|stats| stats.records() == 40);
     assert!(wait_for(PATIENCE, sent), "{:?}", fixture.counts());
     fixture.stop();
     peers.stop();

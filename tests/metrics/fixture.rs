@@ -13,7 +13,7 @@ use rfm::firewall::ledger::Series;
 use rfm::firewall::ports::Port;
 use rfm::flow::outlet::{Load, Losses};
 use rfm::flow::snapshot::{SeriesRow, Snapshot, Totals};
-use rfm::ipfix::collector_stats::Tally;
+use rfm::ipfix::collector_stats::CollectorStats;
 use rfm::metrics::{Bmp, Build, Input, Interface, render};
 use rfm::netlink::{DeviceCounters, Link};
 use rfm::sys::error_counters::{ErrorCounters, Subsystem};
@@ -25,7 +25,7 @@ pub struct Fixture {
     interfaces: Vec<(&'static str, Option<HookCounters>, Option<HookCounters>)>,
     flows: Snapshot,
     bmp: Option<Bmp>,
-    ipfix: Vec<Arc<Tally>>,
+    ipfix: Vec<Arc<CollectorStats>>,
     firewall: Option<Report>,
     errors: ErrorCounters,
 }
@@ -86,10 +86,10 @@ impl Fixture {
             octets: 1000 * parts,
         };
         for (n, collector) in [(1, "[::1]:4739"), (2, "nf.example.net:2055/tcp")] {
-            let tally = Tally::new(collector.into(), before.clone());
-            tally.sent(6000 + n);
-            tally.dropped(parts(n));
-            new.ipfix.push(Arc::new(tally));
+            let stats = CollectorStats::new(collector.into(), before.clone());
+            stats.add_sent(6000 + n);
+            stats.add_dropped(parts(n));
+            new.ipfix.push(Arc::new(stats));
         }
         before.count(parts(70));
         new.firewall = Some(firewall("eth0"));
