@@ -12,7 +12,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use ip_network_table_deps_treebitmap::IpLookupTable;
 use rfm::enrich::bmp::{Session, SessionStats};
-use rfm::enrich::rib::{Rib, RibHandle, Settings, TableId};
+use rfm::enrich::rib::{Rib, RibConfig, SharedRib, TableId};
 use rfm::enrich::{BgpRoutes, Routes};
 use rfm::interfaces::Interfaces;
 
@@ -35,7 +35,7 @@ const LOADS: [(Load, &str); 2] = [
     (Load::Any, "any prefix alike"),
 ];
 
-pub fn feed(rib: &RibHandle, session: &mut Session, bytes: &[u8]) {
+pub fn feed(rib: &SharedRib, session: &mut Session, bytes: &[u8]) {
     let mut done = 0;
     while done < bytes.len() {
         let piece = &bytes[done..bytes.len().min(done + 8192)];
@@ -45,11 +45,11 @@ pub fn feed(rib: &RibHandle, session: &mut Session, bytes: &[u8]) {
     }
 }
 
-pub fn rib(peers: u8) -> RibHandle {
-    let rib = RibHandle::new(Settings {
+pub fn rib(peers: u8) -> SharedRib {
+    let rib = SharedRib::new(RibConfig {
         max_routes: 4_000_000,
         stale_ms: STALE,
-        ..Settings::default()
+        ..RibConfig::default()
     });
     for peer in 0..peers {
         let address = Ipv4Addr::new(127, 0, 0, 1 + peer);
@@ -59,7 +59,7 @@ pub fn rib(peers: u8) -> RibHandle {
     rib
 }
 
-pub fn routes(rib: &RibHandle) -> BgpRoutes {
+pub fn routes(rib: &SharedRib) -> BgpRoutes {
     BgpRoutes::new(
         rib.clone(),
         Arc::new(Interfaces::new(1, Duration::ZERO)),
@@ -170,12 +170,12 @@ pub fn measure(rounds: usize) -> Table {
     for (load, (kind, _)) in LOADS.into_iter().enumerate() {
         let addresses = table::addresses(LOOKUPS, kind);
         for _ in 0..rounds {
-            let whole = |rib: &RibHandle| {
+            let whole = |rib: &SharedRib| {
                 time(&addresses, |address| {
                     rib.lookup(address, TableId::GLOBAL).is_some()
                 })
             };
-            let both_ends = |rib: &RibHandle| {
+            let both_ends = |rib: &SharedRib| {
                 let mut routes = routes(rib);
                 let start = thread_time();
                 let mut found = 0;
@@ -224,7 +224,7 @@ pub fn measure(rounds: usize) -> Table {
 
 /// Runs `write` while batches of lookups come every 2 ms, as at some 100,000 records a second.
 /// Microseconds of each batch, sorted.
-fn batches_during(rib: &RibHandle, addresses: &[IpAddr], write: impl FnOnce() + Send) -> Vec<f64> {
+fn batches_during(rib: &SharedRib, addresses: &[IpAddr], write: impl FnOnce() + Send) -> Vec<f64> {
     let mut waits = Vec::new();
     thread::scope(|scope| {
         let writer = scope.spawn(write);
@@ -263,7 +263,7 @@ pub fn waits(rounds: usize) -> Table {
             for session in &mut sessions {
                 rib.write(0, |rib| session.close(rib, 0));
             }
-            rib.tick(STALE);
+            rib.maintain(STALE);
         };
         let go = batches_during(&rib, &addresses, end);
         assert_eq!(rib.read(Rib::held), 0);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rfm::enrich::Routes;
 use rfm::enrich::bmp::{Session, SessionStats};
-use rfm::enrich::rib::{RibHandle, TableId};
+use rfm::enrich::rib::{SharedRib, TableId};
 
 use super::common::machine::thread_time;
 use super::common::report::{Cell, Table};
@@ -72,7 +72,7 @@ fn announce(bytes: &mut Vec<u8>, peer: u16, prefixes: &[(u128, u8)]) {
 }
 
 /// A session of so many peers beside what the RIB holds: some prefixes of its own for each.
-fn join(rib: &RibHandle, address: [u8; 4], local: bool, peers: u16) -> Session {
+fn join(rib: &SharedRib, address: [u8; 4], local: bool, peers: u16) -> Session {
     let mut session = Session::new(IpAddr::from(address), local, 0);
     let prefixes = table::prefixes(false);
     let mut bytes = initiation(b'a' + address[3]);
@@ -86,7 +86,7 @@ fn join(rib: &RibHandle, address: [u8; 4], local: bool, peers: u16) -> Session {
 }
 
 /// CPU nanoseconds a lookup; before each batch `change` is called.
-fn time(rib: &RibHandle, addresses: &[IpAddr], mut change: impl FnMut()) -> f64 {
+fn time(rib: &SharedRib, addresses: &[IpAddr], mut change: impl FnMut()) -> f64 {
     let mut routes = routes(rib);
     let mut took = Duration::ZERO;
     for batch in addresses.chunks_exact(BATCH).take(BATCHES) {
@@ -212,7 +212,7 @@ impl Turns {
         result
     }
 
-    fn feed(&mut self, rib: &RibHandle, session: &mut Session, bytes: &[u8]) {
+    fn feed(&mut self, rib: &SharedRib, session: &mut Session, bytes: &[u8]) {
         let mut done = 0;
         while done < bytes.len() {
             let piece = &bytes[done..bytes.len().min(done + 8192)];

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rfm::config::{Machine, parse};
 use rfm::enrich::bmp::{Session, SessionState, SessionStats};
-use rfm::enrich::rib::{Rib, Settings, TableId};
+use rfm::enrich::rib::{Rib, RibConfig, TableId};
 
 use super::Input;
 
@@ -63,7 +63,7 @@ pub fn run(input: &[u8]) {
             13 => rib.set_limits(&settings(usize::from(input.u8()))),
             14 => rib.compact(),
             _ => {
-                rib.settle();
+                rib.apply_changes();
                 look_up(&rib, &mut input);
             }
         }
@@ -73,14 +73,14 @@ pub fn run(input: &[u8]) {
     }
     while rib.expire(now + 3 * STALE_MS) {}
     while rib.sweep() {}
-    rib.settle();
+    rib.apply_changes();
     rib.compact();
     assert_eq!(rib.held(), 0, "routes are left");
     assert_eq!(rib.attribute_sets(), 0, "attributes are left");
     assert_eq!(rib.counts().prefixes, [0, 0], "prefixes are left");
 }
 
-fn settings(max_routes: usize) -> Settings {
+fn settings(max_routes: usize) -> RibConfig {
     const TEXT: &str = r#"
 [agent]
 interfaces = ["*"]
@@ -95,10 +95,10 @@ blackhole_within = ["0.0.0.0/0", "::/0"]
 blackhole_peers = ["AS65001"]
 "#;
     let config = parse("fuzz", TEXT, &Machine::here()).expect("a valid configuration");
-    Settings {
+    RibConfig {
         max_routes: max_routes.max(1),
         stale_ms: STALE_MS,
-        ..Settings::from(&config.agent)
+        ..RibConfig::from(&config.agent)
     }
 }
 

@@ -9,7 +9,7 @@ use super::{Error, Running};
 use crate::config;
 use crate::control::bgp::RibAndSessions;
 use crate::enrich::bmp::Collector;
-use crate::enrich::rib::RibHandle;
+use crate::enrich::rib::SharedRib;
 use crate::interfaces::Interfaces;
 use crate::metrics::collect::BmpReader;
 use crate::netlink::{self, Link};
@@ -17,14 +17,14 @@ use crate::sys::error_counters::ErrorCounters;
 
 /// Routes, and who brings them.
 pub(super) struct Bmp {
-    rib: RibHandle,
+    rib: SharedRib,
     collector: Option<Collector>,
 }
 
 impl Bmp {
     /// Listens, where the configuration asks for it.
     pub fn bind(agent: &config::Agent, errors: &Arc<ErrorCounters>) -> Result<Self, Error> {
-        let rib = RibHandle::new(agent.into());
+        let rib = SharedRib::new(agent.into());
         let config = &agent.enrich.rib;
         let collector = config
             .bmp
@@ -38,7 +38,7 @@ impl Bmp {
         Ok(Self { rib, collector })
     }
 
-    pub fn rib(&self) -> RibHandle {
+    pub fn rib(&self) -> SharedRib {
         self.rib.clone()
     }
 

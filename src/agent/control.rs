@@ -19,7 +19,7 @@ use crate::control::routes::{self, Routes};
 use crate::control::socket::{self, BindError, SocketFile};
 use crate::control::{Bgp, Changes, LIMITS, Lookup, Sources, api, firewall, lookup};
 use crate::enrich::mmdb::Databases;
-use crate::enrich::rib::RibHandle;
+use crate::enrich::rib::SharedRib;
 use crate::enrich::{BgpRoutes, Enricher};
 use crate::http::Server;
 use crate::interfaces::Interfaces;
@@ -131,7 +131,7 @@ impl Control {
 
 /// All that labels are made of.
 struct Labels {
-    rib: RibHandle,
+    rib: SharedRib,
     interfaces: Arc<Interfaces>,
     databases: Arc<Databases>,
     live: Arc<CurrentConfig>,

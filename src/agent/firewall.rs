@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{Error, Running};
 use crate::bpf;
 use crate::config::{Agent, Config};
-use crate::enrich::rib::{PeerKind, RibHandle};
+use crate::enrich::rib::{PeerKind, SharedRib};
 use crate::firewall::blackhole::Blackholes;
 use crate::firewall::book::MAX_RULES;
 use crate::firewall::guard::{self, MAX_PEERS};
@@ -83,7 +83,7 @@ impl Running {
         &self,
         firewall: Option<Firewall>,
         agent: &Agent,
-        rib: &RibHandle,
+        rib: &SharedRib,
         outlet: Option<Outlet>,
     ) -> Result<FirewallThread, Error> {
         let Some(Firewall { handle, inbox }) = firewall else {
@@ -144,7 +144,7 @@ pub(super) fn beside(outlet: &Outlet) -> Outlet {
 }
 
 /// BMP routers, and the peers they tell of.
-fn peers(rib: &RibHandle) -> BTreeSet<IpAddr> {
+fn peers(rib: &SharedRib) -> BTreeSet<IpAddr> {
     let (peers, _) = rib.read(|rib| rib.peers(MAX_PEERS));
     let mut addresses = BTreeSet::new();
     for peer in peers {

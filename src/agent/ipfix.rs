@@ -11,7 +11,7 @@ use super::{Error, Running};
 use crate::bpf::counters::Counters;
 use crate::config::current::CurrentConfig;
 use crate::config::{Agent, Config};
-use crate::enrich::rib::RibHandle;
+use crate::enrich::rib::SharedRib;
 use crate::enrich::{Enricher, Ways};
 use crate::flow::outlet::{Inlet, Losses, Outlet};
 use crate::flow::worker::Knowledge;
@@ -89,7 +89,7 @@ impl Running {
         &self,
         exporter: Exporter,
         agent: &Agent,
-        rib: &RibHandle,
+        rib: &SharedRib,
     ) -> Result<(), Error> {
         let sources = AgentSources {
             enricher: self.enricher(agent, rib),

@@ -34,7 +34,7 @@ use crate::config::current::CurrentConfig;
 use crate::config::{Agent, Config, Mmdb};
 use crate::control::api;
 use crate::enrich::mmdb::{self, Databases};
-use crate::enrich::rib::RibHandle;
+use crate::enrich::rib::SharedRib;
 use crate::enrich::{BgpRoutes, Enricher};
 use crate::firewall::handle::Handle;
 use crate::flow::outlet::Outlet;
@@ -249,7 +249,7 @@ impl Running {
     fn start_flow(
         &self,
         agent: &Agent,
-        rib: &RibHandle,
+        rib: &SharedRib,
         outlet: Option<Outlet>,
     ) -> Result<FlowEnds, Error> {
         let (batches, records) = bounded(BATCHES);
@@ -275,7 +275,7 @@ impl Running {
     }
 
     /// All that is known of addresses, for one thread.
-    fn enricher(&self, agent: &Agent, rib: &RibHandle) -> Enricher {
+    fn enricher(&self, agent: &Agent, rib: &SharedRib) -> Enricher {
         let routes = BgpRoutes::new(rib.clone(), self.interfaces.clone(), &agent.enrich.rib.vrf);
         Enricher::new(
             Some(Box::new(routes)),

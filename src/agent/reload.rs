@@ -19,7 +19,7 @@ use crate::attach::thread::Order;
 use crate::bpf::load::ConfigMap;
 use crate::config::{self, Config, Machine};
 use crate::enrich::mmdb::Databases;
-use crate::enrich::rib::RibHandle;
+use crate::enrich::rib::SharedRib;
 use crate::flow::worker::{self, Change, Request};
 use crate::sys::logging;
 
@@ -33,7 +33,7 @@ pub(super) struct Reconfigurer<'a> {
     pub links: &'a LinksThread,
     pub flows: Sender<Request>,
     pub bmp: Option<Sender<config::Agent>>,
-    pub rib: RibHandle,
+    pub rib: SharedRib,
     pub export: Export,
     pub programs: ConfigMap,
     pub firewall: FirewallThread,

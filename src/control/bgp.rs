@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use super::{Bgp, api, rfc3339_seconds};
 use crate::enrich::bmp::{RouterStats, label};
-use crate::enrich::rib::{Explained, PeerKey, PeerKind, PeerStatus, Prefix, Rib, RibHandle, View};
+use crate::enrich::rib::{
+    ExplainedRoute, PeerKey, PeerKind, PeerStatus, Rib, RoutePrefix, SharedRib, View,
+};
 
 /// Routes in one answer.
 const MAX_ROUTES: usize = 1000;
@@ -14,7 +16,7 @@ const MAX_ROUTES: usize = 1000;
 const MAX_PEERS: usize = 1000;
 
 pub struct RibAndSessions {
-    pub rib: RibHandle,
+    pub rib: SharedRib,
     pub router_stats: Arc<RouterStats>,
 }
 
@@ -46,7 +48,7 @@ impl Bgp for RibAndSessions {
         vrf: Option<&str>,
     ) -> Option<api::RibAnswer> {
         let table = self.rib.table(vrf)?;
-        let of_rib = Prefix::of(asked.address(), asked.length());
+        let of_rib = RoutePrefix::of(asked.address(), asked.length());
         let explain = |rib: &Rib| rib.explain_prefix(of_rib, table, MAX_ROUTES);
         let routes = self.rib.read(explain);
         let best = routes.iter().find(|route| route.best);
@@ -74,9 +76,9 @@ impl Bgp for RibAndSessions {
 }
 
 /// A route in a few words.
-pub(super) fn describe(explained: &Explained) -> String {
+pub(super) fn describe(explained: &ExplainedRoute) -> String {
     let route = &explained.route;
-    let asn = match (explained.peer_asn, &explained.peer_name) {
+    let asn = match (explained.session_asn, &explained.peer_name) {
         (0, _) => String::new(),
         (asn, None) => format!(" (AS{asn})"),
         (asn, Some(name)) => format!(" (AS{asn}, {name})"),
@@ -103,12 +105,12 @@ fn peer(status: PeerStatus) -> api::Peer {
     }
 }
 
-fn prefix(explained: &Explained) -> String {
+fn prefix(explained: &ExplainedRoute) -> String {
     let prefix = explained.route.prefix;
     format!("{}/{}", prefix.address(), prefix.length())
 }
 
-fn route(explained: &Explained) -> api::RibRoute {
+fn route(explained: &ExplainedRoute) -> api::RibRoute {
     let route = &explained.route;
     let attributes = &route.attributes;
     let number = |n: u32| (n > 0).then_some(n);
@@ -121,7 +123,7 @@ fn route(explained: &Explained) -> api::RibRoute {
         unknown_steps: explained.unknown.iter().map(|s| (*s).to_owned()).collect(),
         router: label(route.router, &explained.sys_name),
         peer: peer_name(&route.peer),
-        peer_asn: number(explained.peer_asn),
+        peer_asn: number(explained.session_asn),
         peer_name: explained.peer_name.clone(),
         view: view(route.view).to_owned(),
         path_id: route.path_id,
@@ -129,7 +131,7 @@ fn route(explained: &Explained) -> api::RibRoute {
         age_min: explained.age.least / 1000,
         age_max: explained.age.most / 1000,
         origin_asn: number(attributes.origin_asn),
-        neighbour_asn: number(attributes.neighbour_asn),
+        neighbour_asn: number(attributes.peer_asn),
         next_hop: attributes.next_hop.map(|hop| hop.to_string()),
         local_pref: attributes.preference().local_pref(),
         local_pref_sent: attributes.local_pref.is_some(),
@@ -147,7 +149,7 @@ fn route(explained: &Explained) -> api::RibRoute {
         originator_id: attributes.originator_id.as_ref().map(identifier),
         cluster_list: attributes.cluster_list.iter().map(identifier).collect(),
         cut: attributes.cut,
-        blackhole: attributes.blackhole || attributes.discard,
+        blackhole: attributes.blackhole || attributes.requests_blackhole,
         blackhole_state: explained.blackhole.map(|state| match state {
             Ok(()) => "taken".to_owned(),
             Err(refused) => refused.name().to_owned(),

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::{api, bgp};
 use crate::config;
-use crate::enrich::rib::{RibHandle, SHORTEST_NETWORK, TableId};
+use crate::enrich::rib::{SHORTEST_NETWORK, SharedRib, TableId};
 use crate::enrich::{AsnSource, Enricher, Trace};
 
 const UNLABELLED: &str = "none: loopback, link-local and multicast addresses have no labels";
@@ -14,7 +14,7 @@ const UNLABELLED: &str = "none: loopback, link-local and multicast addresses hav
 /// `name` is that of the table.
 pub fn lookup(
     enricher: &Enricher,
-    rib: &RibHandle,
+    rib: &SharedRib,
     config: &config::Enrich,
     address: IpAddr,
     (table, name): (TableId, &str),

@@ -167,7 +167,7 @@ impl Enricher {
         }
         if let Some(route) = route {
             way.asn = route.origin_asn;
-            way.peer_asn = route.neighbour_asn;
+            way.peer_asn = route.peer_asn;
             way.next_hop = route.next_hop;
         }
         (way, network)

@@ -6,22 +6,22 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Routes;
-use super::rib::{Claim, RibHandle, Route, TableId};
+use super::rib::{LookupGuard, Route, SharedRib, TableId};
 use crate::interfaces::Interfaces;
 use crate::types::distinguisher::Distinguisher;
 
 pub struct BgpRoutes {
-    rib: RibHandle,
+    rib: SharedRib,
     interfaces: Arc<Interfaces>,
     /// By VRF device: of those that the configuration names.
     tables: Vec<(String, TableId)>,
     /// Held from the first lookup of a batch to its end.
-    claim: OnceCell<Claim>,
+    guard: OnceCell<LookupGuard>,
 }
 
 impl BgpRoutes {
     pub fn new<'a>(
-        rib: RibHandle,
+        rib: SharedRib,
         interfaces: Arc<Interfaces>,
         vrf: impl IntoIterator<Item = (&'a String, &'a Distinguisher)>,
     ) -> Self {
@@ -30,7 +30,7 @@ impl BgpRoutes {
             tables: vrf.into_iter().filter_map(table).collect(),
             rib,
             interfaces,
-            claim: OnceCell::new(),
+            guard: OnceCell::new(),
         }
     }
 }
@@ -53,11 +53,11 @@ impl Routes for BgpRoutes {
             // there never was a route
             return [None; 2];
         }
-        self.claim.get_or_init(|| self.rib.claim());
+        self.guard.get_or_init(|| self.rib.lookup_guard());
         self.rib.lookup_all(ends, table)
     }
 
     fn rest(&mut self) {
-        self.claim.take();
+        self.guard.take();
     }
 }

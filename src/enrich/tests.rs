@@ -33,12 +33,12 @@ struct Table {
 
 impl Table {
     fn new(routes: &[(&str, u32, u32)]) -> Self {
-        let route = |&(prefix, origin_asn, neighbour_asn): &(&str, u32, u32)| {
+        let route = |&(prefix, origin_asn, peer_asn): &(&str, u32, u32)| {
             let prefix: Prefix = prefix.parse().unwrap();
             let route = Route {
                 prefix_len: prefix.length(),
                 origin_asn,
-                neighbour_asn,
+                peer_asn,
                 ..Route::default()
             };
             (prefix, route)

@@ -5,14 +5,14 @@
 use crossbeam_channel::Receiver;
 
 use super::worker;
-use crate::enrich::rib::{Prefix, Rib, RibHandle};
+use crate::enrich::rib::{Rib, RoutePrefix, SharedRib};
 
 /// A view on the RIB.
 #[derive(Clone, Debug)]
-pub struct Blackholes(RibHandle);
+pub struct Blackholes(SharedRib);
 
 impl Blackholes {
-    pub fn new(rib: RibHandle) -> Self {
+    pub fn new(rib: SharedRib) -> Self {
         Self(rib)
     }
 }
@@ -21,8 +21,9 @@ impl worker::Blackholes for Blackholes {
     /// The prefixes are in their order.
     fn snapshot(&self) -> (u64, Vec<crate::types::prefix::Prefix>) {
         let (generation, prefixes) = self.0.read(Rib::blackholes);
-        let of_config =
-            |prefix: Prefix| crate::types::prefix::Prefix::new(prefix.address(), prefix.length());
+        let of_config = |prefix: RoutePrefix| {
+            crate::types::prefix::Prefix::new(prefix.address(), prefix.length())
+        };
         (generation, prefixes.into_iter().map(of_config).collect())
     }
 

@@ -6,7 +6,7 @@ use prometheus::proto::MetricFamily;
 use super::declarations::{self, Metric};
 use super::family::{family, single};
 use crate::enrich::bmp::{IgnoredFamily, RouterStatus};
-use crate::enrich::rib::{BlackholeRefusal, Counts, Family};
+use crate::enrich::rib::{BlackholeRejectReason, Family, RibCounts};
 
 /// What the collector and the RIB say of themselves.
 #[derive(Clone, Debug, Default)]
@@ -15,9 +15,9 @@ pub struct Bmp {
     pub routers: Vec<RouterStatus>,
     /// Kind, times.
     pub errors: Vec<(&'static str, u64)>,
-    pub counts: Counts,
+    pub counts: RibCounts,
     /// Empty where blackholing is not configured.
-    pub blackholes_refused: Vec<(BlackholeRefusal, u64)>,
+    pub blackholes_refused: Vec<(BlackholeRejectReason, u64)>,
 }
 
 pub(super) fn families(bmp: &Bmp) -> [MetricFamily; 13] {

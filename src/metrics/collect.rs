@@ -14,7 +14,7 @@ use crate::bpf::counters::Counters;
 use crate::config::current::CurrentConfig;
 use crate::enrich::bmp::RouterStats;
 use crate::enrich::mmdb::Databases;
-use crate::enrich::rib::{Rib, RibHandle};
+use crate::enrich::rib::{Rib, SharedRib};
 use crate::firewall::handle::Handle;
 use crate::flow::snapshot::Snapshot;
 use crate::flow::worker::{self, Request};
@@ -54,7 +54,7 @@ pub struct Scrape {
 #[derive(Clone)]
 pub struct BmpReader {
     pub router_stats: Arc<RouterStats>,
-    pub rib: RibHandle,
+    pub rib: SharedRib,
 }
 
 /// The links as last read: if the kernel does not answer, the scrape shows the earlier ones.

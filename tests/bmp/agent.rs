@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 use rfm::config;
 use rfm::enrich::bmp::{Collector, RouterStats};
-use rfm::enrich::rib::{Rib, RibHandle, Settings, TableId};
+use rfm::enrich::rib::{Rib, RibConfig, SharedRib, TableId};
 use rfm::sys::error_counters::ErrorCounters;
 use rfm::sys::threads::Threads;
 
 pub struct Agent {
-    pub rib: RibHandle,
+    pub rib: SharedRib,
     pub errors: Arc<ErrorCounters>,
     pub router_stats: Arc<RouterStats>,
     pub threads: Threads,
@@ -33,10 +33,10 @@ impl Agent {
             stale_time: Duration::from_millis(stale_ms),
         };
         change(&mut bmp);
-        let rib = RibHandle::new(Settings {
+        let rib = SharedRib::new(RibConfig {
             max_routes: bmp.max_routes as usize,
             stale_ms,
-            ..Settings::default()
+            ..RibConfig::default()
         });
         let errors = Arc::new(ErrorCounters::default());
         let config = config::Rib {

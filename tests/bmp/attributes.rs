@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! A route keeps all attributes that an operator asks for.
 
-use rfm::enrich::rib::{Attributes, Settings};
+use rfm::enrich::rib::{Attributes, RibConfig};
 
 use crate::builders::*;
 
@@ -74,7 +74,7 @@ fn a_path_longer_than_is_kept_has_its_length_and_its_ends() {
     let path: Vec<u32> = (65001..65201).collect();
     let route = held(&path, &[]);
     assert!(route.cut);
-    assert_eq!((route.neighbour_asn, route.origin_asn), (65001, 65200));
+    assert_eq!((route.peer_asn, route.origin_asn), (65001, 65200));
     assert_eq!((route.path_length, route.path.length()), (200, 128));
 }
 
@@ -105,9 +105,9 @@ fn a_malformed_list_withdraws_the_route() {
 
 #[test]
 fn routes_are_held_without_their_paths_if_these_take_too_much() {
-    let mut lab = Lab::with(Settings {
+    let mut lab = Lab::with(RibConfig {
         max_routes: 20,
-        ..Settings::default()
+        ..RibConfig::default()
     });
     let session = lab.connect("r1");
     lab.send(session, &peer(1).up());

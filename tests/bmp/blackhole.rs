@@ -7,7 +7,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use rfm::config::{Firewall, Machine, parse};
 use rfm::enrich::rib::{
-    BlackholePolicy, BlackholeRefusal, Explained, HeldRoute, Prefix, Settings, TableId, View,
+    BlackholePolicy, BlackholeRejectReason, ExplainedRoute, HeldRoute, RibConfig, RoutePrefix,
+    TableId, View,
 };
 use rfm::firewall::blackhole::Blackholes;
 use rfm::firewall::worker::Blackholes as _;
@@ -37,11 +38,11 @@ fn firewall() -> Firewall {
     firewall
 }
 
-fn settings(firewall: &Firewall) -> Settings {
-    Settings {
+fn settings(firewall: &Firewall) -> RibConfig {
+    RibConfig {
         blackhole: firewall.into(),
         vrf: vec![("red".into(), "65000:1".parse().unwrap())],
-        ..Settings::default()
+        ..RibConfig::default()
     }
 }
 
@@ -83,7 +84,7 @@ fn ask(peer: Peer, prefix: &str) -> Vec<u8> {
     peer.announce_with(&[(None, prefix)], &said)
 }
 
-fn text(prefix: Prefix) -> String {
+fn text(prefix: RoutePrefix) -> String {
     format!("{}/{}", prefix.address(), prefix.length())
 }
 
@@ -328,7 +329,7 @@ fn memory_is_bounded_where_many_ask_for_the_same() {
     for session in &mut lab.sessions[1..=16] {
         session.flush(&mut lab.rib, 0);
     }
-    lab.rib.settle();
+    lab.rib.apply_changes();
     while lab.rib.search_blackholes() {}
     assert_eq!(held(&lab), [HOST]);
 }
@@ -343,11 +344,11 @@ fn another_policy_holds_for_the_routes_that_are_there() {
     let mut change = |change: fn(&mut Firewall)| {
         let mut firewall = firewall();
         change(&mut firewall);
-        lab.rib.set_limits(&Settings {
+        lab.rib.set_limits(&RibConfig {
             max_routes: 1000,
             ..settings(&firewall)
         });
-        lab.rib.settle();
+        lab.rib.apply_changes();
         while lab.rib.search_blackholes() {}
         held(&lab)
     };
@@ -380,18 +381,18 @@ fn an_answer_tells_what_became_of_it() {
     let told = |address: &str| {
         let address = address.parse().unwrap();
         let all = lab.rib.explain(address, TableId::GLOBAL, 10);
-        let state = |e: Explained| (e.route.peer.address, e.blackhole);
+        let state = |e: ExplainedRoute| (e.route.peer.address, e.blackhole);
         let mut all: Vec<_> = all.into_iter().map(state).collect();
         all.sort_by_key(|(peer, _)| *peer);
         all
     };
     let host = [
         (peer(1).address, Some(Ok(()))),
-        (peer(2).address, Some(Err(BlackholeRefusal::Peer))),
+        (peer(2).address, Some(Err(BlackholeRejectReason::Peer))),
         (peer(3).address, None),
     ];
     assert_eq!(told("198.51.100.7"), host);
-    let other = [(peer(1).address, Some(Err(BlackholeRefusal::Limit)))];
+    let other = [(peer(1).address, Some(Err(BlackholeRejectReason::Limit)))];
     assert_eq!(told("198.51.100.8"), other);
 }
 
@@ -402,7 +403,7 @@ fn the_firewall_hears_of_each_change() {
     let policy = |within: &str| {
         let mut firewall = firewall();
         firewall.blackhole_within = vec![within.parse().unwrap()];
-        let limits = Settings {
+        let limits = RibConfig {
             max_routes: 1000,
             stale_ms: STALE_MS,
             ..settings(&firewall)
@@ -493,11 +494,11 @@ fn begin(lab: &mut Lab) -> usize {
 fn expected(lab: &Lab) -> Vec<String> {
     let stands = |route: &HeldRoute| {
         let trusted = match route.view {
-            View::LocRib => route.attributes.neighbour_asn == 65003,
+            View::LocRib => route.attributes.peer_asn == 65003,
             View::PostPolicy => [peer(1).address, peer(3).address].contains(&route.peer.address),
             View::PrePolicy => false,
         };
-        trusted && route.attributes.discard
+        trusted && route.attributes.requests_blackhole
     };
     let routes = lab.rib.routes();
     let prefixes = routes.iter().filter(|r| stands(r)).map(|r| text(r.prefix));

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rfm::enrich::bmp::{BmpError, Session, SessionState, SessionStats};
-use rfm::enrich::rib::{Rib, Route, Settings, TableId};
+use rfm::enrich::rib::{Rib, RibConfig, Route, TableId};
 use rfm::types::static_prefix::StaticPrefix;
 
 pub const PRE: u8 = 0;
@@ -291,11 +291,11 @@ pub struct Lab {
 
 impl Lab {
     pub fn new() -> Self {
-        Self::with(Settings::default())
+        Self::with(RibConfig::default())
     }
 
-    pub fn with(settings: Settings) -> Self {
-        let settings = Settings {
+    pub fn with(settings: RibConfig) -> Self {
+        let settings = RibConfig {
             max_routes: match settings.max_routes {
                 0 => 100_000,
                 n => n,
@@ -340,12 +340,12 @@ impl Lab {
         self.rib.set_now(self.now);
         let fed = self.sessions[session].feed(&mut self.rib, bytes, self.now, &mut self.stats);
         assert_eq!(fed, Ok((bytes.len(), SessionState::Open)));
-        self.rib.settle();
+        self.rib.apply_changes();
     }
 
     pub fn disconnect(&mut self, session: usize) {
         self.sessions[session].close(&mut self.rib, self.now);
-        self.rib.settle();
+        self.rib.apply_changes();
     }
 
     pub fn pass(&mut self, ms: u64) {
@@ -354,7 +354,7 @@ impl Lab {
         while self.rib.expire(self.now) {}
         while self.rib.sweep() {}
         self.rib.compact();
-        self.rib.settle();
+        self.rib.apply_changes();
     }
 
     pub fn route(&self, address: &str) -> Option<Route> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 
 use rfm::enrich::bmp::{BmpError, Session, SessionStats};
-use rfm::enrich::rib::{Family, HeldRoute, Prefix, Rib, Settings, View};
+use rfm::enrich::rib::{Family, HeldRoute, Rib, RibConfig, RoutePrefix, View};
 
 use crate::data::{capture, messages};
 use crate::model::{Held, Model, Name, Place, Said, Step};
@@ -61,7 +61,7 @@ fn check_route(route: &HeldRoute, said: &Said) {
     };
     assert_eq!(a.origin_asn, origin, "{route:?}");
     let neighbour = said.path.first().copied().unwrap_or(OWN_AS);
-    assert_eq!(a.neighbour_asn, neighbour, "{route:?}");
+    assert_eq!(a.peer_asn, neighbour, "{route:?}");
     assert!(!route.stale);
 }
 
@@ -97,15 +97,15 @@ fn check_prefix(rib: &Rib, model: &Model, (address, length, _): Name) {
         IpAddr::V4(a) => (Family::Ipv4, u128::from(a.to_bits()) << 96),
         IpAddr::V6(a) => (Family::Ipv6, a.to_bits()),
     };
-    let routes = rib.routes_of(Prefix::new(family, bits, length));
+    let routes = rib.routes_of(RoutePrefix::new(family, bits, length));
     check_routes(routes, &model.of((address, length)));
 }
 
-pub fn settings() -> Settings {
-    Settings {
+pub fn settings() -> RibConfig {
+    RibConfig {
         max_routes: 4_000_000,
         stale_ms: 300_000,
-        ..Settings::default()
+        ..RibConfig::default()
     }
 }
 
@@ -122,7 +122,7 @@ fn replay(name: &str) -> (SessionStats, usize) {
         assert_eq!(fed.0, message.len());
         // in steps, as the threads do it
         rib.sweep();
-        rib.settle();
+        rib.apply_changes();
         match model.apply(message) {
             Step::PeerUp | Step::PeerDown => {
                 while rib.sweep() {}

@@ -195,7 +195,7 @@ fn routes_of_the_router_itself_have_its_as_once_that_is_known() {
     lab.send(session, &peer(1).up());
     assert_eq!(lab.origin(ADDRESS), HOME);
     assert_eq!(lab.origin("2001:db8::1"), HOME);
-    assert_eq!(lab.route("2001:db8::1").unwrap().neighbour_asn, HOME);
+    assert_eq!(lab.route("2001:db8::1").unwrap().peer_asn, HOME);
     assert_eq!(lab.origin("10.0.0.1"), 3);
     lab.send(session, &own.announce("192.0.2.0/24", &[]));
     assert_eq!(lab.origin("192.0.2.1"), HOME);

@@ -3,13 +3,13 @@
 
 use std::net::IpAddr;
 
-use rfm::enrich::rib::{Age, Explained, Prefix, Step, TableId};
+use rfm::enrich::rib::{Age, DecisionStep, ExplainedRoute, RoutePrefix, TableId};
 
 use crate::builders::*;
 
 const ADDRESS: &str = "198.51.100.7";
 
-fn explain(lab: &Lab, address: &str) -> Vec<Explained> {
+fn explain(lab: &Lab, address: &str) -> Vec<ExplainedRoute> {
     let address: IpAddr = address.parse().unwrap();
     let all = lab.rib.explain(address, TableId::GLOBAL, 100);
     let best: Vec<_> = all.iter().filter(|e| e.best).collect();
@@ -19,7 +19,7 @@ fn explain(lab: &Lab, address: &str) -> Vec<Explained> {
             assert_eq!(best.len(), 1, "{all:?}");
             assert_eq!(best[0].route.prefix.length(), route.prefix_len);
             let attributes = &best[0].route.attributes;
-            assert_eq!(attributes.neighbour_asn, route.neighbour_asn);
+            assert_eq!(attributes.peer_asn, route.peer_asn);
             assert_eq!(attributes.next_hop, route.next_hop);
             assert!(all[0].best, "it comes first");
         }
@@ -28,8 +28,8 @@ fn explain(lab: &Lab, address: &str) -> Vec<Explained> {
 }
 
 /// Peer and reason of each.
-fn reasons(all: &[Explained]) -> Vec<(String, String)> {
-    let told = |e: &Explained| (e.route.peer.address.to_string(), e.reason.clone());
+fn reasons(all: &[ExplainedRoute]) -> Vec<(String, String)> {
+    let told = |e: &ExplainedRoute| (e.route.peer.address.to_string(), e.reason.clone());
     all.iter().map(told).collect()
 }
 
@@ -200,7 +200,7 @@ fn peers_are_listed_with_what_they_hold() {
 }
 
 /// Two routes for one prefix in one view: step and unknown steps of the one that lost.
-fn unknown(view: u8, second: Said) -> (Option<Step>, Vec<&'static str>) {
+fn unknown(view: u8, second: Said) -> (Option<DecisionStep>, Vec<&'static str>) {
     let mut lab = Lab::new();
     let session = lab.connect("edge");
     for (n, said) in [(1, Said::new(&[65001, 3])), (2, second)] {
@@ -227,14 +227,17 @@ fn steps_without_data_are_unknown_and_not_assumed() {
     let longer = Said::new(&[65002, 2, 3]);
     assert_eq!(
         unknown(POST, longer.clone()),
-        (Some(Step::PathLength), vec![WEIGHT, LOCAL])
+        (Some(DecisionStep::PathLength), vec![WEIGHT, LOCAL])
     );
     assert_eq!(
         unknown(0, longer),
-        (Some(Step::PathLength), vec!["import policy", WEIGHT])
+        (
+            Some(DecisionStep::PathLength),
+            vec!["import policy", WEIGHT]
+        )
     );
     let (step, steps) = unknown(POST, Said::new(&[65002, 3]));
-    assert!(step > Some(Step::External), "{step:?}");
+    assert!(step > Some(DecisionStep::External), "{step:?}");
     let later = ["cost to the next hop", "oldest external path"];
     assert_eq!(steps, [&[WEIGHT, LOCAL][..], &later].concat());
 
@@ -281,7 +284,7 @@ fn a_prefix_is_answered_by_itself_and_by_those_that_contain_it() {
         lab.send(session, &peer(1).announce(prefix, &[65001, 3]));
     }
     let lengths = |length| {
-        let asked = Prefix::of(ADDRESS.parse().unwrap(), length);
+        let asked = RoutePrefix::of(ADDRESS.parse().unwrap(), length);
         let all = lab.rib.explain_prefix(asked, TableId::GLOBAL, 100);
         assert!(all[0].best);
         let lengths = all.iter().map(|e| e.route.prefix.length());

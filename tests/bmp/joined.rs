@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rfm::config::Mmdb;
 use rfm::enrich::bmp::{Session, SessionStats};
 use rfm::enrich::mmdb::Databases;
-use rfm::enrich::rib::{RibHandle, Settings};
+use rfm::enrich::rib::{RibConfig, SharedRib};
 use rfm::enrich::{BgpRoutes, Enricher};
 use rfm::flow::worker::Knowledge;
 use rfm::interfaces::Interfaces;
@@ -24,7 +24,7 @@ use crate::builders::*;
 const PLAIN: u32 = 1;
 
 struct Joined {
-    rib: RibHandle,
+    rib: SharedRib,
     session: Session,
     interfaces: Arc<Interfaces>,
     enricher: Enricher,
@@ -37,11 +37,11 @@ impl Joined {
         let vrf: BTreeMap<String, Distinguisher> = devices
             .map(|(device, rd)| (device.to_owned(), rd.parse().unwrap()))
             .into();
-        let rib = RibHandle::new(Settings {
+        let rib = SharedRib::new(RibConfig {
             max_routes: 1000,
             stale_ms: STALE,
             vrf: vrf.clone().into_iter().collect(),
-            ..Settings::default()
+            ..RibConfig::default()
         });
         let interfaces = Arc::new(Interfaces::new(8, std::time::Duration::from_secs(3600)));
         let routes = BgpRoutes::new(rib.clone(), interfaces.clone(), &vrf);

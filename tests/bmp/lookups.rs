@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! What an address is said to be, sentence by sentence.
 
-use rfm::enrich::rib::{Settings, TableId};
+use rfm::enrich::rib::{RibConfig, TableId};
 
 use crate::builders::*;
 
@@ -33,7 +33,7 @@ fn the_longest_prefix_answers() {
         assert_eq!(lab.origin(address), origin, "{address}");
     }
     let route = lab.route("198.51.100.7").unwrap();
-    assert_eq!((route.prefix_len, route.neighbour_asn), (24, 65001));
+    assert_eq!((route.prefix_len, route.peer_asn), (24, 65001));
     assert_eq!(route.next_hop, Some([192, 0, 2, 1].into()));
     let next_hop = lab.route("2001:db8::2").unwrap().next_hop;
     assert_eq!(next_hop, Some("2001:db8::1".parse().unwrap()));
@@ -180,12 +180,12 @@ fn adj_rib_out_and_other_distinguishers_stay_out() {
 
 #[test]
 fn a_vrf_device_asks_the_table_of_its_distinguisher() {
-    let mut lab = Lab::with(Settings {
+    let mut lab = Lab::with(RibConfig {
         vrf: vec![
             ("red".into(), "65000:1".parse().unwrap()),
             ("main".into(), "0:0".parse().unwrap()),
         ],
-        ..Settings::default()
+        ..RibConfig::default()
     });
     let s = lab.connect("r1");
     let vrf = Peer {
@@ -237,7 +237,7 @@ fn sessions_of_the_machine_itself_answer_first() {
         "a default is no better than none"
     );
     lab.send(remote, &peer(1).announce("0.0.0.0/0", &[8]));
-    assert_eq!(lab.route("192.0.2.1").unwrap().neighbour_asn, 7);
+    assert_eq!(lab.route("192.0.2.1").unwrap().peer_asn, 7);
 }
 
 /// Which of two routes of the same prefix answers. Peer 1 says `a`, peer 2 `b`.
@@ -366,7 +366,7 @@ fn the_origin_is_the_last_as_of_the_path() {
         &peer(1).announce_with(&[(None, "198.51.100.0/24")], &set),
     );
     let route = lab.route("198.51.100.1").unwrap();
-    assert_eq!((route.origin_asn, route.neighbour_asn), (0, 65001));
+    assert_eq!((route.origin_asn, route.peer_asn), (0, 65001));
     let confederation = Said {
         segments: vec![(3, vec![64512, 64513]), (2, vec![5, 6])],
         ..Said::default()
@@ -376,7 +376,7 @@ fn the_origin_is_the_last_as_of_the_path() {
         &peer(1).announce_with(&[(None, "198.51.100.0/24")], &confederation),
     );
     let route = lab.route("198.51.100.1").unwrap();
-    assert_eq!((route.origin_asn, route.neighbour_asn), (6, 5));
+    assert_eq!((route.origin_asn, route.peer_asn), (6, 5));
 }
 
 #[test]
@@ -410,7 +410,7 @@ fn an_empty_path_means_the_own_as() {
         lab.send(s, &peer.up());
         lab.send(s, &peer.announce_with(&[(None, "198.51.100.0/24")], &said));
         let route = lab.route("198.51.100.1").unwrap();
-        assert_eq!((route.origin_asn, route.neighbour_asn), (own, own));
+        assert_eq!((route.origin_asn, route.peer_asn), (own, own));
     }
 }
 
@@ -428,7 +428,7 @@ fn a_default_route_labels_no_origin() {
     ] {
         let route = lab.route(address).unwrap();
         assert_eq!((route.origin_asn, route.prefix_len), (origin, length));
-        assert_eq!(route.neighbour_asn, 65001);
+        assert_eq!(route.peer_asn, 65001);
         assert!(route.next_hop.is_some());
     }
 }
@@ -525,14 +525,14 @@ fn as_paths_of_two_bytes_are_told_by_the_flag() {
     let bytes = old.update(&[], &attributes, &nlri(None, "198.51.100.0/24"));
     lab.send(s, &bytes);
     let route = lab.route("198.51.100.1").unwrap();
-    assert_eq!((route.origin_asn, route.neighbour_asn), (200_000, 65001));
+    assert_eq!((route.origin_asn, route.peer_asn), (200_000, 65001));
 }
 
 #[test]
 fn no_more_than_max_routes_are_held() {
-    let mut lab = Lab::with(Settings {
+    let mut lab = Lab::with(RibConfig {
         max_routes: 2,
-        ..Settings::default()
+        ..RibConfig::default()
     });
     let s = lab.connect("r1");
     lab.send(s, &peer(1).up());

@@ -23,7 +23,7 @@ fn internal() -> Peer {
 /// Neighbour, origin.
 fn ends(lab: &Lab, address: &str) -> (u32, u32) {
     let route = lab.route(address).unwrap();
-    (route.neighbour_asn, route.origin_asn)
+    (route.peer_asn, route.origin_asn)
 }
 
 #[test]

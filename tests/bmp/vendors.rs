@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use rfm::enrich::bmp::{Session, SessionStats};
-use rfm::enrich::rib::{HeldRoute, Rib, Settings, View};
+use rfm::enrich::rib::{HeldRoute, Rib, RibConfig, View};
 use rfm::types::distinguisher::Distinguisher;
 use serde_json::Value;
 
@@ -21,13 +21,13 @@ fn expected() -> BTreeMap<String, Value> {
 }
 
 /// A table for each distinguisher.
-fn with_tables(expected: &Value) -> Settings {
+fn with_tables(expected: &Value) -> RibConfig {
     let distinguisher = |hex: &String| {
         let number = u64::from_str_radix(hex, 16).unwrap();
         (format!("vrf-{hex}"), Distinguisher(number.to_be_bytes()))
     };
     let tables = expected["vrf"].as_object().unwrap();
-    Settings {
+    RibConfig {
         vrf: tables.keys().map(distinguisher).collect(),
         ..settings()
     }
@@ -49,7 +49,7 @@ fn shown(route: &HeldRoute) -> Value {
         view,
         route.path_id,
         attributes.origin_asn,
-        attributes.neighbour_asn,
+        attributes.peer_asn,
         next_hop,
         attributes.preference().local_pref(),
         attributes.preference().med(),

@@ -14,7 +14,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use rfm::enrich::bmp::{Session, SessionStats};
-use rfm::enrich::rib::{Rib, Settings, TableId};
+use rfm::enrich::rib::{Rib, RibConfig, TableId};
 
 use common::agent::{Agent, EACH_PACKET, config};
 use common::cases::{DST_MAC, SRC_MAC};
@@ -47,10 +47,10 @@ fn with_captures(run: impl FnOnce(&mut Random, &[Vec<&[u8]>])) {
 #[test]
 fn garbage_leaves_nothing_in_the_rib() {
     with_captures(|random, captures| {
-        let mut rib = Rib::new(Settings {
+        let mut rib = Rib::new(RibConfig {
             max_routes: MAX_ROUTES,
             stale_ms: 3,
-            ..Settings::default()
+            ..RibConfig::default()
         });
         let end = Instant::now() + length() / 6;
         let (mut now, mut rounds) = (0, 0);
@@ -60,7 +60,7 @@ fn garbage_leaves_nothing_in_the_rib() {
             let mut stats = SessionStats::default();
             // an error ends the session, as it does in its thread
             let _ = session.feed(&mut rib, &bytes, now, &mut stats);
-            rib.settle();
+            rib.apply_changes();
             for _ in 0..20 {
                 let address = (random.next() as u32).to_be_bytes();
                 let _ = rib.lookup(address.into(), TableId::GLOBAL);

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use rfm::bpf::counters::PARSE_ERRORS;
 use rfm::enrich::bmp::{BmpError, IgnoredFamily};
-use rfm::enrich::rib::BlackholeRefusal;
+use rfm::enrich::rib::BlackholeRejectReason;
 use rfm::metrics::declarations::{REFERENCE, ReferenceEntry, ReferenceSection};
 use rfm::sys::error_counters::Subsystem;
 use rfm::types::rule::Origin;
@@ -59,7 +59,9 @@ fn the_reference_has_every_value_of_a_label() {
         ),
         (
             "rfm_firewall_blackhole_refused_total",
-            BlackholeRefusal::ALL.map(BlackholeRefusal::name).to_vec(),
+            BlackholeRejectReason::ALL
+                .map(BlackholeRejectReason::name)
+                .to_vec(),
         ),
         ("rfm_firewall_rules", Origin::ALL.map(Origin::name).to_vec()),
         (

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rfm::config::current::Reload;
 use rfm::enrich::bmp::RouterStatus;
-use rfm::enrich::rib::{BlackholeRefusal, Counts};
+use rfm::enrich::rib::{BlackholeRejectReason, RibCounts};
 use rfm::firewall::handle::Report;
 use rfm::firewall::kernel::Mode;
 use rfm::firewall::ledger::Series;
@@ -211,13 +211,13 @@ fn bmp(name: &str) -> Bmp {
             router("192.0.2.3", 1, 0),
         ],
         errors: vec![("frame", 6005), ("nlri", 0)],
-        counts: Counts {
+        counts: RibCounts {
             routes: [6006, 6007],
             prefixes: [6008, 6009],
             stale_routes: [6010, 0],
             peers: 6011,
         },
-        blackholes_refused: BlackholeRefusal::ALL.into_iter().zip(6012..).collect(),
+        blackholes_refused: BlackholeRejectReason::ALL.into_iter().zip(6012..).collect(),
     }
 }
 

@@ -15,7 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt;
 
 use crate::config;
-use crate::enrich::rib::RibHandle;
+use crate::enrich::rib::SharedRib;
 use crate::sys::error_counters::ErrorCounters;
 use crate::sys::listen::{self, BindError, Listener};
 use crate::sys::threads::Heartbeat;
@@ -28,7 +28,7 @@ use super::session::Session;
 use super::stats::RouterStats;
 
 /// Routes age and memory is given back this often.
-const TICK: Duration = Duration::from_millis(200);
+const MAINTENANCE_INTERVAL: Duration = Duration::from_millis(200);
 /// After an accept that failed for want of descriptors or memory.
 const RETRY: Duration = Duration::from_millis(100);
 /// A session's thread decodes into the Rib and needs little.
@@ -45,7 +45,7 @@ pub struct Collector {
     allow: Vec<Prefix>,
     max_sessions: usize,
     local_asn: u32,
-    rib: RibHandle,
+    rib: SharedRib,
     router_stats: Arc<RouterStats>,
     epoch: Instant,
     sessions: Vec<RunningSession>,
@@ -69,7 +69,7 @@ struct SessionPanicked;
 impl Collector {
     pub fn bind(
         config: &config::Rib,
-        rib: RibHandle,
+        rib: SharedRib,
         errors: Arc<ErrorCounters>,
     ) -> Result<Self, BindError> {
         Ok(Self {
@@ -102,17 +102,17 @@ impl Collector {
 
     /// Serves until `heartbeat` says stop, or a session's thread panics.
     pub fn run(mut self, heartbeat: &Heartbeat) {
-        let mut ticked = Instant::now();
+        let mut maintained = Instant::now();
         while !heartbeat.stopping() {
             heartbeat.beat();
             while let Ok(config) = self.changes.1.try_recv() {
                 self.change(&config);
             }
             self.wait_and_accept();
-            if ticked.elapsed() >= TICK {
-                ticked = Instant::now();
+            if maintained.elapsed() >= MAINTENANCE_INTERVAL {
+                maintained = Instant::now();
                 let now = millis(self.epoch);
-                self.rib.tick(now);
+                self.rib.maintain(now);
                 self.update_known_routers(now);
                 self.router_stats.expire(now);
             }
@@ -157,7 +157,7 @@ impl Collector {
             .iter()
             .map(|l| PollFd::new(l, PollFlags::IN))
             .collect();
-        let timeout = Timespec::try_from(TICK).ok();
+        let timeout = Timespec::try_from(MAINTENANCE_INTERVAL).ok();
         if !poll(&mut fds, timeout.as_ref()).is_ok_and(|n| n > 0) {
             return;
         }

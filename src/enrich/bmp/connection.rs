@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::enrich::rib::RibHandle;
+use crate::enrich::rib::SharedRib;
 
 use super::error::{BmpError, SessionStats};
 use super::message::{FrameError, MAX_MESSAGE};
@@ -28,7 +28,7 @@ pub struct Connection {
     pub session: Session,
     pub stream: TcpStream,
     pub address: IpAddr,
-    pub rib: RibHandle,
+    pub rib: SharedRib,
     pub router_stats: Arc<RouterStats>,
     pub epoch: Instant,
     pub stop: Arc<AtomicBool>,

@@ -113,7 +113,7 @@ impl LocalAses {
     }
 
     /// Returns the first AS of a path that is not the router's own, `own` if there is none.
-    pub fn neighbour(&self, path: &AsPath, own: u32) -> u32 {
+    pub fn peer_asn(&self, path: &AsPath, own: u32) -> u32 {
         let external = path.segments().filter(|(kind, _)| !kind.is_confed());
         let mut asns = external.flat_map(|(_, asns)| asns);
         asns.find(|asn| !self.has(**asn)).copied().unwrap_or(own)
@@ -191,8 +191,8 @@ mod tests {
     #[test]
     fn the_neighbor_is_none_of_the_own_ases() {
         let local_ases = local_ases(&[OWN, LOCAL]);
-        assert_eq!(local_ases.neighbour(&path(&[LOCAL, PEER, 3]), OWN), PEER);
-        assert_eq!(local_ases.neighbour(&path(&[LOCAL]), OWN), OWN);
+        assert_eq!(local_ases.peer_asn(&path(&[LOCAL, PEER, 3]), OWN), PEER);
+        assert_eq!(local_ases.peer_asn(&path(&[LOCAL]), OWN), OWN);
     }
 
     #[test]

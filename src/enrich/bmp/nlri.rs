@@ -8,7 +8,7 @@
 //! only; if they are in both, the one that is more like routing wins, with some weight on what the sender
 //! did before and little on the OPENs.
 
-use crate::enrich::rib::{Family, Prefix};
+use crate::enrich::rib::{Family, RoutePrefix};
 
 use super::families::UnicastFamily;
 
@@ -19,7 +19,7 @@ pub enum PathIdMode {
 }
 
 /// A prefix and its path identifier.
-pub type Nlri = (Option<u32>, Prefix);
+pub type Nlri = (Option<u32>, RoutePrefix);
 
 /// Which form the prefixes of one view of one peer in one family have had.
 #[derive(Clone, Copy, Debug)]
@@ -128,7 +128,7 @@ pub fn read(
 ) -> impl Iterator<Item = Nlri> + '_ {
     raw(kind, mode, bytes).map_while(move |item| {
         let (id, length, bits) = item?;
-        Some((id, Prefix::new(kind.family, bits, length)))
+        Some((id, RoutePrefix::new(kind.family, bits, length)))
     })
 }
 
@@ -221,7 +221,7 @@ fn penalties(kind: UnicastFamily, mode: PathIdMode, bytes: &[u8]) -> u32 {
     let mut sum = 0;
     let mut previous = None;
     for (id, length, bits) in raw(kind, mode, bytes).flatten() {
-        let prefix = Prefix::new(kind.family, bits, length);
+        let prefix = RoutePrefix::new(kind.family, bits, length);
         // those that come twice in wrongly read bytes are short, and mostly follow each other
         if prefix.bits() != bits || previous == Some((id, prefix)) {
             sum += penalty::NEVER_SENT;
@@ -238,7 +238,7 @@ fn penalties(kind: UnicastFamily, mode: PathIdMode, bytes: &[u8]) -> u32 {
     sum
 }
 
-fn prefix_penalty(prefix: Prefix) -> u32 {
+fn prefix_penalty(prefix: RoutePrefix) -> u32 {
     let first = (prefix.bits() >> 120) as u8;
     let (shortest, unicast) = match prefix.family() {
         Family::Ipv4 => (8, (1..224).contains(&first)),

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::enrich::rib::{
-    Attributes, Identity, PathKey, PeerId, PeerInfo, PeerKind, Prefix, Rib, RibLimitError,
-    RouterId, Speaker, View,
+    Attributes, PathKey, PeerId, PeerInfo, PeerKind, Rib, RibLimitError, RoutePrefix, RouterId,
+    RouterIdentity, Speaker, View,
 };
 
 use super::cursor::Cursor;
@@ -132,7 +132,7 @@ impl Session {
         let router = self.router;
         self.close(rib, now);
         if let Some(router) = router {
-            rib.forget_router(router);
+            rib.remove_router(router);
         }
     }
 
@@ -189,7 +189,7 @@ impl Session {
         };
         self.sys_name.clone_from(&sys_name);
         self.implementation = Implementation::of(&sys_name, &sys_descr);
-        let router = rib.connect(Identity::new(self.address, sys_name), self.local);
+        let router = rib.connect(RouterIdentity::new(self.address, sys_name), self.local);
         self.router = Some(router);
         router
     }
@@ -480,7 +480,7 @@ impl UpdateTarget<'_> {
             internal: self.peer.internal,
             of_router: self.peer.of_router,
             prepends: self.peer.prepends,
-            discard: self.rib.blackhole_policy().communities(),
+            blackhole_communities: self.rib.blackhole_policy().communities(),
         };
         let attributes = update.attributes_of(&context, self.local_ases);
         if attributes.is_none() {
@@ -562,7 +562,7 @@ impl UpdateTarget<'_> {
         Some((kind, path_id_mode?))
     }
 
-    fn count_limit_error(&mut self, limit: RibLimitError, prefix: Prefix) {
+    fn count_limit_error(&mut self, limit: RibLimitError, prefix: RoutePrefix) {
         let (error, what) = match limit {
             RibLimitError::Routes => (BmpError::RouteLimit, "max_routes are held"),
             RibLimitError::Paths => (BmpError::PathLimit, "too many paths"),

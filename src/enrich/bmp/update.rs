@@ -104,7 +104,7 @@ pub struct UpdateContext<'a> {
     /// The router prepends its own ASes to the paths it has received; the peer's AS, 0 in a Loc-RIB.
     pub prepends: Option<u32>,
     /// The communities that ask for a blackhole.
-    pub discard: &'a [u32],
+    pub blackhole_communities: &'a [u32],
 }
 
 impl<'a> Update<'a> {
@@ -173,10 +173,10 @@ impl<'a> Update<'a> {
             None => return None,
         };
         let local_asn = context.local_asn;
-        let mut neighbour_asn = path.neighbour(local_asn);
+        let mut peer_asn = path.peer_asn(local_asn);
         if let Some(peer) = context.prepends {
             local_ases.remove_prepended(&mut path, peer);
-            neighbour_asn = local_ases.neighbour(&path, local_asn);
+            peer_asn = local_ases.peer_asn(&path, local_asn);
         }
         let own = [local_asn, local_ases.asn()];
         let communities: Vec<_> = words(raw.communities)
@@ -187,7 +187,7 @@ impl<'a> Update<'a> {
         let bgp_id = Some(context.bgp_id).filter(|id| *id != 0);
         let mut attributes = Attributes {
             origin_asn: path.origin(local_asn),
-            neighbour_asn,
+            peer_asn,
             path_length: path.length(),
             local_pref: raw.local_pref,
             med: raw.med,
@@ -195,12 +195,12 @@ impl<'a> Update<'a> {
             origin: raw.origin,
             originator_id: raw.originator_id,
             llgr_stale: carries(LLGR_STALE),
-            looped: received(&path, context, neighbour_asn).any(|asn| own.contains(asn))
+            looped: received(&path, context, peer_asn).any(|asn| own.contains(asn))
                 || bgp_id
                     .is_some_and(|id| raw.originator_id == Some(id) || cluster_list.contains(&id)),
             of_member: path.begins_in_confederation(),
             blackhole: carries(BLACKHOLE),
-            discard: context.discard.iter().copied().any(carries),
+            requests_blackhole: context.blackhole_communities.iter().copied().any(carries),
             path,
             cluster_list,
             large_communities: words(raw.large_communities).collect(),
@@ -289,11 +289,11 @@ impl RawAttributes<'_> {
 fn received<'a>(
     path: &'a AsPath,
     context: &UpdateContext<'_>,
-    neighbour: u32,
+    peer_asn: u32,
 ) -> impl Iterator<Item = &'a u32> {
     let prepends = context.prepends.is_some();
     let asns = path.asns().iter();
-    asns.skip_while(move |asn| prepends && **asn != neighbour)
+    asns.skip_while(move |asn| prepends && **asn != peer_asn)
 }
 
 /// A list of entries of `N` bytes, if it ends with a whole one.

@@ -114,7 +114,7 @@ impl AsPath {
     }
 
     /// Returns the first AS of the external segments, `own` if there is none.
-    pub fn neighbour(&self, own: u32) -> u32 {
+    pub fn peer_asn(&self, own: u32) -> u32 {
         let mut start = 0;
         for &(kind, count) in &self.segments {
             if !kind.is_confed() {
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn ends_and_length_of_each_kind_of_segment() {
         const OWN: u32 = 64512;
-        for (segments, neighbour, origin, length, shown) in [
+        for (segments, peer_asn, origin, length, shown) in [
             (&[][..], OWN, OWN, 0, ""),
             (&[(Sequence, &[1, 2, 3][..])][..], 1, 3, 3, "1 2 3"),
             (&[(Sequence, &[1, 2]), (Set, &[3, 4])], 1, 0, 3, "1 2 {3,4}"),
@@ -227,8 +227,8 @@ mod tests {
             (&[(ConfedSequence, &[7])], OWN, OWN, 0, "(7)"),
         ] {
             let path = path(segments);
-            let got = (path.neighbour(OWN), path.origin(OWN), path.length());
-            assert_eq!(got, (neighbour, origin, length), "{segments:?}");
+            let got = (path.peer_asn(OWN), path.origin(OWN), path.length());
+            assert_eq!(got, (peer_asn, origin, length), "{segments:?}");
             assert_eq!(path.to_string(), shown);
         }
     }

@@ -10,7 +10,7 @@ use hashbrown::hash_table::Entry as Slot;
 
 use super::as_path::AsPath;
 use super::details;
-use super::store::{Bytes, Shared};
+use super::store::{ByteStore, RefCounted};
 
 /// RFC 4271 section 5.1.5: the preference of a route without LOCAL_PREF.
 pub const DEFAULT_LOCAL_PREF: u32 = 100;
@@ -21,7 +21,7 @@ pub struct Attributes {
     /// The last AS of the path; 0 if it has no single origin.
     pub origin_asn: u32,
     /// The first AS of the path that is not the router's own.
-    pub neighbour_asn: u32,
+    pub peer_asn: u32,
     pub path: AsPath,
     /// ASes of the path, a set counting one and confederation segments none (RFC 5065 section 5.3).
     pub path_length: u16,
@@ -47,7 +47,7 @@ pub struct Attributes {
     /// Carries the BLACKHOLE community (RFC 7999).
     pub blackhole: bool,
     /// Carries one of those by which the configuration lets neighbours ask for a blackhole.
-    pub discard: bool,
+    pub requests_blackhole: bool,
     /// Path or lists are not complete: see [`Attributes::cut`].
     pub cut: bool,
 }
@@ -66,24 +66,24 @@ const PARTS: usize = 1 << 8;
 /// Attributes in two arrays: a lookup that finds one route reads only the first, and as much as possible
 /// of that stays in the processor's cache.
 #[derive(Debug, Default)]
-pub struct Interner {
-    told: Vec<Told>,
-    kept: Vec<Kept>,
+pub struct AttributeInterner {
+    interned: Vec<Interned>,
+    interned_details: Vec<InternedDetails>,
     free: Vec<u32>,
-    index: Index,
+    index: ShardedIndex,
     hasher: RandomState,
-    exits: Shared<Exit>,
-    preferences: Shared<Preference>,
-    details: Bytes,
+    exits: RefCounted<Exit>,
+    preferences: RefCounted<Preference>,
+    details: ByteStore,
     /// How many of them ask to discard, and in how many the router finds itself: mostly none, and then
     /// nobody need look.
-    discarding: usize,
+    blackhole_requests: usize,
     looping: usize,
 }
 
 /// Numbers by the hash of what they stand for.
 #[derive(Debug, Default)]
-struct Index {
+struct ShardedIndex {
     /// Empty until there is something to find.
     parts: Vec<HashTable<u32>>,
     len: usize,
@@ -91,23 +91,23 @@ struct Index {
 
 /// The part that a lookup reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Told {
+struct Interned {
     origin_asn: u32,
     exit: u32,
 }
 
-/// The part of [`Told`] that many attributes share.
+/// The part of [`Interned`] that many attributes share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Exit {
-    neighbour_asn: u32,
+    peer_asn: u32,
     next_hop: Option<IpAddr>,
     blackhole: bool,
-    discard: bool,
+    requests_blackhole: bool,
 }
 
 /// The parts that only the decision process reads, or an operator.
 #[derive(Clone, Copy, Debug)]
-struct Kept {
+struct InternedDetails {
     preference: u32,
     details: u32,
     users: u32,
@@ -159,15 +159,15 @@ impl Attributes {
 
     fn exit(&self) -> Exit {
         Exit {
-            neighbour_asn: self.neighbour_asn,
+            peer_asn: self.peer_asn,
             next_hop: self.next_hop,
             blackhole: self.blackhole,
-            discard: self.discard,
+            requests_blackhole: self.requests_blackhole,
         }
     }
 }
 
-impl Interner {
+impl AttributeInterner {
     pub fn len(&self) -> usize {
         self.index.len
     }
@@ -179,7 +179,7 @@ impl Interner {
     /// Adds a user of these attributes. Path and lists are left out, and the result has `false`, if all
     /// that are held would take more than `limit` bytes.
     pub fn acquire(&mut self, attributes: &Attributes, limit: usize) -> (AttributesId, bool) {
-        let told = Told {
+        let interned = Interned {
             origin_asn: attributes.origin_asn,
             exit: self.exits.acquire(attributes.exit()),
         };
@@ -191,44 +191,45 @@ impl Interner {
             details.clear();
             details.extend(details::LEFT_OUT);
         }
-        details.resize(Bytes::padded(details.len()), 0);
-        let hash = self.hasher.hash_one((told, preference, &details[..]));
+        details.resize(ByteStore::padded(details.len()), 0);
+        let hash = self.hasher.hash_one((interned, preference, &details[..]));
         let slot = self.index.part(hash).entry(
             hash,
             |&i| {
-                let kept = &self.kept[i as usize];
-                self.told[i as usize] == told
-                    && kept.preference == preference
-                    && *self.details.get(kept.details) == details[..]
+                let interned_details = &self.interned_details[i as usize];
+                self.interned[i as usize] == interned
+                    && interned_details.preference == preference
+                    && *self.details.get(interned_details.details) == details[..]
             },
             |&i| {
-                let kept = &self.kept[i as usize];
-                let details = self.details.get(kept.details);
-                let told = self.told[i as usize];
-                self.hasher.hash_one((told, kept.preference, details))
+                let interned_details = &self.interned_details[i as usize];
+                let details = self.details.get(interned_details.details);
+                let interned = self.interned[i as usize];
+                self.hasher
+                    .hash_one((interned, interned_details.preference, details))
             },
         );
         let i = match slot {
             Slot::Occupied(found) => {
                 let i = *found.get();
-                self.kept[i as usize].users += 1;
-                self.exits.release(told.exit);
+                self.interned_details[i as usize].users += 1;
+                self.exits.release(interned.exit);
                 self.preferences.release(preference);
                 i
             }
             Slot::Vacant(slot) => {
-                let i = self.free.pop().unwrap_or(self.told.len() as u32);
+                let i = self.free.pop().unwrap_or(self.interned.len() as u32);
                 slot.insert(i);
                 self.index.len += 1;
-                self.discarding += usize::from(attributes.discard);
+                self.blackhole_requests += usize::from(attributes.requests_blackhole);
                 self.looping += usize::from(attributes.looped);
-                let kept = Kept {
+                let interned_details = InternedDetails {
                     preference,
                     details: self.details.insert(&details),
                     users: 1,
                 };
-                put(&mut self.told, i, told);
-                put(&mut self.kept, i, kept);
+                put(&mut self.interned, i, interned);
+                put(&mut self.interned_details, i, interned_details);
                 i
             }
         };
@@ -236,18 +237,20 @@ impl Interner {
     }
 
     pub fn retain(&mut self, id: AttributesId) {
-        self.kept[id.index()].users += 1;
+        self.interned_details[id.index()].users += 1;
     }
 
     pub fn release(&mut self, id: AttributesId) {
-        let kept = &mut self.kept[id.index()];
-        kept.users -= 1;
-        if kept.users > 0 {
+        let interned_details = &mut self.interned_details[id.index()];
+        interned_details.users -= 1;
+        if interned_details.users > 0 {
             return;
         }
-        let (told, kept) = (self.told[id.index()], *kept);
-        let details = self.details.get(kept.details);
-        let hash = self.hasher.hash_one((told, kept.preference, details));
+        let (interned, interned_details) = (self.interned[id.index()], *interned_details);
+        let details = self.details.get(interned_details.details);
+        let hash = self
+            .hasher
+            .hash_one((interned, interned_details.preference, details));
         let i = id.0 - 1;
         let part = self.index.part(hash);
         if let Ok(found) = part.find_entry(hash, |&other| other == i) {
@@ -258,21 +261,21 @@ impl Interner {
             *self = Self::default();
             return;
         }
-        self.discarding -= usize::from(self.exits.get(told.exit).discard);
-        self.looping -= usize::from(self.preferences.get(kept.preference).looped);
-        self.exits.release(told.exit);
-        self.preferences.release(kept.preference);
-        self.details.remove(kept.details);
+        self.blackhole_requests -= usize::from(self.exits.get(interned.exit).requests_blackhole);
+        self.looping -= usize::from(self.preferences.get(interned_details.preference).looped);
+        self.exits.release(interned.exit);
+        self.preferences.release(interned_details.preference);
+        self.details.remove(interned_details.details);
         self.free.push(i);
     }
 
     pub fn get(&self, id: AttributesId) -> Attributes {
-        let told = &self.told[id.index()];
-        let exit = self.exits.get(told.exit);
+        let interned = &self.interned[id.index()];
+        let exit = self.exits.get(interned.exit);
         let preference = self.preference(id);
         let mut attributes = Attributes {
-            origin_asn: told.origin_asn,
-            neighbour_asn: exit.neighbour_asn,
+            origin_asn: interned.origin_asn,
+            peer_asn: exit.peer_asn,
             path_length: preference.path_length,
             local_pref: preference.local_pref,
             med: preference.med,
@@ -283,28 +286,28 @@ impl Interner {
             looped: preference.looped,
             of_member: preference.of_member,
             blackhole: exit.blackhole,
-            discard: exit.discard,
+            requests_blackhole: exit.requests_blackhole,
             ..Attributes::default()
         };
-        let details = self.details.get(self.kept[id.index()].details);
+        let details = self.details.get(self.interned_details[id.index()].details);
         details::decode(details, &mut attributes);
         attributes
     }
 
-    /// Origin AS, neighbour AS, next hop, blackhole mark.
-    pub fn tell(&self, id: AttributesId) -> (u32, u32, Option<IpAddr>, bool) {
-        let told = &self.told[id.index()];
-        let exit = self.exits.get(told.exit);
+    /// Origin AS, peer AS, next hop, blackhole mark.
+    pub fn lookup_values(&self, id: AttributesId) -> (u32, u32, Option<IpAddr>, bool) {
+        let interned = &self.interned[id.index()];
+        let exit = self.exits.get(interned.exit);
         (
-            told.origin_asn,
-            exit.neighbour_asn,
+            interned.origin_asn,
+            exit.peer_asn,
             exit.next_hop,
             exit.blackhole,
         )
     }
 
-    pub fn asks_to_discard(&self, id: AttributesId) -> bool {
-        self.discarding > 0 && self.exit(id).discard
+    pub fn requests_blackhole(&self, id: AttributesId) -> bool {
+        self.blackhole_requests > 0 && self.exit(id).requests_blackhole
     }
 
     /// See [`Attributes::looped`].
@@ -312,39 +315,41 @@ impl Interner {
         self.looping > 0 && self.preference(id).looped
     }
 
-    pub fn neighbour_asn(&self, id: AttributesId) -> u32 {
-        self.exit(id).neighbour_asn
+    pub fn peer_asn(&self, id: AttributesId) -> u32 {
+        self.exit(id).peer_asn
     }
 
     pub fn preference(&self, id: AttributesId) -> Preference {
-        *self.preferences.get(self.kept[id.index()].preference)
+        *self
+            .preferences
+            .get(self.interned_details[id.index()].preference)
     }
 
     fn exit(&self, id: AttributesId) -> &Exit {
-        self.exits.get(self.told[id.index()].exit)
+        self.exits.get(self.interned[id.index()].exit)
     }
 
     /// Whether most of the memory is held for attributes that are gone.
     pub fn is_sparse(&self) -> bool {
-        self.told.len() > KEEP && self.len() < self.told.len() / 4
+        self.interned.len() > KEEP && self.len() < self.interned.len() / 4
     }
 
     /// Numbers the attributes anew and gives memory back. The result tells the new raw number of
     /// each old raw number, with 0 for what is gone.
     pub fn rebuild(&mut self) -> Vec<u32> {
-        let mut renumbered = vec![0; self.told.len() + 1];
+        let mut renumbered = vec![0; self.interned.len() + 1];
         let old = std::mem::take(self);
         for &i in old.index.parts.iter().flatten() {
             let id = AttributesId(i + 1);
             let (new, _) = self.acquire(&old.get(id), usize::MAX);
-            self.kept[new.index()].users = old.kept[id.index()].users;
+            self.interned_details[new.index()].users = old.interned_details[id.index()].users;
             renumbered[id.0 as usize] = new.0;
         }
         renumbered
     }
 }
 
-impl Index {
+impl ShardedIndex {
     fn part(&mut self, hash: u64) -> &mut HashTable<u32> {
         if self.parts.is_empty() {
             self.parts.resize_with(PARTS, HashTable::new);
@@ -405,8 +410,8 @@ impl AttributesId {
 }
 
 /// Puts a value in a place, or behind the last.
-fn put<T>(values: &mut Vec<T>, place: u32, value: T) {
-    match values.get_mut(place as usize) {
+fn put<T>(values: &mut Vec<T>, index: u32, value: T) {
+    match values.get_mut(index as usize) {
         Some(void) => *void = value,
         None => values.push(value),
     }
@@ -419,19 +424,19 @@ mod tests {
     fn attributes(origin_asn: u32) -> Attributes {
         Attributes {
             origin_asn,
-            neighbour_asn: 1,
+            peer_asn: 1,
             local_pref: Some(100),
             communities: vec![origin_asn; origin_asn as usize % 3],
             next_hop: [None, Some([192, 0, 2, 1].into())][origin_asn as usize % 2],
             path_length: 1,
-            discard: origin_asn == 99,
+            requests_blackhole: origin_asn == 99,
             ..Attributes::default()
         }
     }
 
     #[test]
     fn equal_attributes_are_held_once_and_as_long_as_they_have_users() {
-        let mut interner = Interner::default();
+        let mut interner = AttributeInterner::default();
         let mut acquire = |n| interner.acquire(&attributes(n), usize::MAX).0;
         let (a, b) = (acquire(1), acquire(2));
         assert_eq!(acquire(1), a);
@@ -443,12 +448,15 @@ mod tests {
         assert_eq!(next, a, "the number is free");
         interner.release(a);
         interner.release(b);
-        assert_eq!(interner.told.capacity() + interner.kept.capacity(), 0);
+        assert_eq!(
+            interner.interned.capacity() + interner.interned_details.capacity(),
+            0
+        );
     }
 
     #[test]
     fn after_a_rebuild_users_and_values_are_the_same() {
-        let mut interner = Interner::default();
+        let mut interner = AttributeInterner::default();
         let ids: Vec<_> = (0..100)
             .map(|n| interner.acquire(&attributes(n), usize::MAX).0)
             .collect();

@@ -8,8 +8,8 @@
 
 use std::collections::BTreeSet;
 
-use super::peer::{Peer, TableId, View};
-use super::prefix::{Family, Prefix, split};
+use super::peer::{RibPeer, TableId, View};
+use super::prefix::{Family, RoutePrefix, split};
 use super::{Rib, of_family};
 use crate::config;
 
@@ -50,7 +50,7 @@ impl From<&config::Firewall> for BlackholePolicy {
 /// Why a route that asks for a blackhole gets none: the first that holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
-pub enum BlackholeRefusal {
+pub enum BlackholeRejectReason {
     /// Import policy has not passed it.
     PrePolicy,
     /// It belongs to the table of a VRF.
@@ -65,7 +65,7 @@ pub enum BlackholeRefusal {
     Limit,
 }
 
-impl BlackholeRefusal {
+impl BlackholeRejectReason {
     pub const ALL: [Self; 6] = [
         Self::PrePolicy,
         Self::Vrf,
@@ -89,45 +89,45 @@ impl BlackholeRefusal {
 
 /// Where a route stands. In the order of prefixes, so that those of one are together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
-    prefix: Prefix,
+struct BlackholeKey {
+    prefix: RoutePrefix,
     peer: u32,
     view: View,
 }
 
 /// A place to be looked at.
 #[derive(Clone, Copy, Debug)]
-struct Touched {
-    place: Place,
+struct Dirty {
+    key: BlackholeKey,
     /// A route that asks was announced there: if it is refused, that counts.
     announced: bool,
 }
 
 /// What is found at a place.
-enum Standing {
+enum BlackholeState {
     /// No route that asks.
-    Nothing,
+    NotRequested,
     Taken,
-    Refused(BlackholeRefusal),
+    Refused(BlackholeRejectReason),
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Blackholes {
     policy: BlackholePolicy,
-    taken: BTreeSet<Place>,
+    taken: BTreeSet<BlackholeKey>,
     /// The same, in the order of peers.
-    by_peer: BTreeSet<(u32, Prefix, View)>,
+    by_peer: BTreeSet<(u32, RoutePrefix, View)>,
     /// Distinct ones in `taken`.
     prefixes: usize,
-    touched: Vec<Touched>,
+    dirty: Vec<Dirty>,
     /// Peers whose views were removed or whose data changed.
-    disturbed: Vec<u32>,
+    changed_peers: Vec<u32>,
     /// Some that would be taken are not: they are looked for when there is room.
-    left_out: bool,
+    incomplete: bool,
     /// The number of the next prefix of the search for them.
     search: Option<(Family, u32)>,
     generation: u64,
-    refused: [u64; BlackholeRefusal::ALL.len()],
+    refused: [u64; BlackholeRejectReason::ALL.len()],
 }
 
 impl Blackholes {
@@ -138,58 +138,59 @@ impl Blackholes {
         }
     }
 
-    pub fn refuse(&mut self, why: BlackholeRefusal) {
+    pub fn refuse(&mut self, why: BlackholeRejectReason) {
         self.refused[why as usize] += 1;
     }
 
-    pub fn touch(&mut self, prefix: Prefix, peer: u32, view: View, announced: bool) {
-        let place = Place { prefix, peer, view };
-        self.touched.push(Touched { place, announced });
+    pub fn mark_dirty(&mut self, prefix: RoutePrefix, peer: u32, view: View, announced: bool) {
+        let key = BlackholeKey { prefix, peer, view };
+        self.dirty.push(Dirty { key, announced });
     }
 
-    pub fn disturb(&mut self, peer: u32) {
+    pub fn peer_changed(&mut self, peer: u32) {
         if !self.taken.is_empty() {
-            self.disturbed.push(peer);
+            self.changed_peers.push(peer);
         }
     }
 
     /// The places of disturbed peers.
-    fn take_disturbed(&mut self) -> Vec<Place> {
-        let mut peers = std::mem::take(&mut self.disturbed);
+    fn take_changed_peers(&mut self) -> Vec<BlackholeKey> {
+        let mut peers = std::mem::take(&mut self.changed_peers);
         peers.sort_unstable();
         peers.dedup();
-        let places = peers.into_iter().flat_map(|id| {
-            let first = Prefix::new(Family::Ipv4, 0, 0);
+        let keys = peers.into_iter().flat_map(|id| {
+            let first = RoutePrefix::new(Family::Ipv4, 0, 0);
             let from = self.by_peer.range((id, first, View::LocRib)..);
             from.take_while(move |(peer, ..)| *peer == id)
         });
-        let place = |&(peer, prefix, view): &(u32, Prefix, View)| Place { prefix, peer, view };
-        places.map(place).collect()
+        let key =
+            |&(peer, prefix, view): &(u32, RoutePrefix, View)| BlackholeKey { prefix, peer, view };
+        keys.map(key).collect()
     }
 
-    fn holds(&self, prefix: Prefix) -> bool {
-        let from = Place {
+    fn holds(&self, prefix: RoutePrefix) -> bool {
+        let from = BlackholeKey {
             prefix,
             peer: 0,
             view: View::LocRib,
         };
         let first = self.taken.range(from..).next();
-        first.is_some_and(|place| place.prefix == prefix)
+        first.is_some_and(|key| key.prefix == prefix)
     }
 
     /// False if there is no room.
-    fn take(&mut self, place: Place) -> bool {
-        if self.taken.contains(&place) {
+    fn insert(&mut self, key: BlackholeKey) -> bool {
+        if self.taken.contains(&key) {
             return true;
         }
-        let held = self.holds(place.prefix);
+        let held = self.holds(key.prefix);
         let full = !held && self.prefixes >= self.policy.max;
         if full || self.taken.len() >= self.max_routes() {
-            self.left_out = true;
+            self.incomplete = true;
             return false;
         }
-        self.taken.insert(place);
-        self.by_peer.insert((place.peer, place.prefix, place.view));
+        self.taken.insert(key);
+        self.by_peer.insert((key.peer, key.prefix, key.view));
         if !held {
             self.prefixes += 1;
             self.generation += 1;
@@ -197,13 +198,13 @@ impl Blackholes {
         true
     }
 
-    fn leave(&mut self, place: &Place) {
-        if !self.taken.remove(place) {
+    fn remove(&mut self, key: &BlackholeKey) {
+        if !self.taken.remove(key) {
             return;
         }
-        let Place { prefix, peer, view } = *place;
+        let BlackholeKey { prefix, peer, view } = *key;
         self.by_peer.remove(&(peer, prefix, view));
-        if !self.holds(place.prefix) {
+        if !self.holds(key.prefix) {
             self.prefixes -= 1;
             self.generation += 1;
         }
@@ -219,8 +220,8 @@ impl Blackholes {
 
     /// Where a search goes on, or begins if there is something to find.
     fn search(&mut self) -> Option<(Family, u32)> {
-        if self.search.is_none() && self.left_out && self.has_room() {
-            self.left_out = false;
+        if self.search.is_none() && self.incomplete && self.has_room() {
+            self.incomplete = false;
             self.search = Some((Family::Ipv4, 0));
         }
         self.search
@@ -233,9 +234,9 @@ impl BlackholePolicy {
     }
 
     /// Why a prefix may not be dropped by any neighbour.
-    fn judge(&self, prefix: Prefix) -> Result<(), BlackholeRefusal> {
+    fn check_prefix(&self, prefix: RoutePrefix) -> Result<(), BlackholeRejectReason> {
         if prefix.length() < self.min_length[prefix.family() as usize] {
-            return Err(BlackholeRefusal::Length);
+            return Err(BlackholeRejectReason::Length);
         }
         let address = prefix.address();
         // a network as long as it or shorter holds all of it if it holds its first address
@@ -246,19 +247,19 @@ impl BlackholePolicy {
         };
         match self.within.iter().any(holds) {
             true => Ok(()),
-            false => Err(BlackholeRefusal::Within),
+            false => Err(BlackholeRejectReason::Within),
         }
     }
 
     /// A Loc-RIB does not tell from which neighbour a route came; the first AS of the path does, and no
     /// next hop, which a neighbour chooses as it likes.
-    fn trusts(&self, peer: &Peer, neighbour_asn: u32) -> bool {
+    fn trusts(&self, peer: &RibPeer, peer_asn: u32) -> bool {
         let is_loc_rib = peer.key.is_loc_rib();
         self.peers.iter().any(|trusted| match *trusted {
             crate::types::rule::Peer::Address(address) => {
                 !is_loc_rib && split(peer.key.address) == split(address)
             }
-            crate::types::rule::Peer::Asn(asn) if is_loc_rib => asn == neighbour_asn,
+            crate::types::rule::Peer::Asn(asn) if is_loc_rib => asn == peer_asn,
             crate::types::rule::Peer::Asn(asn) => asn == peer.info.asn,
         })
     }
@@ -273,14 +274,14 @@ impl Rib {
             return;
         }
         blackholes.policy = policy.clone();
-        let places = std::mem::take(&mut blackholes.taken);
+        let keys = std::mem::take(&mut blackholes.taken);
         blackholes.by_peer.clear();
-        blackholes.generation += u64::from(!places.is_empty());
+        blackholes.generation += u64::from(!keys.is_empty());
         blackholes.prefixes = 0;
-        for place in places {
-            blackholes.touch(place.prefix, place.peer, place.view, false);
+        for key in keys {
+            blackholes.mark_dirty(key.prefix, key.peer, key.view, false);
         }
-        blackholes.left_out = true;
+        blackholes.incomplete = true;
         blackholes.search = None;
     }
 
@@ -289,9 +290,9 @@ impl Rib {
     }
 
     /// The prefixes to be dropped, in their order, and a number that changes with them.
-    pub fn blackholes(&self) -> (u64, Vec<Prefix>) {
-        let places = self.blackholes.taken.iter();
-        let mut prefixes: Vec<_> = places.map(|place| place.prefix).collect();
+    pub fn blackholes(&self) -> (u64, Vec<RoutePrefix>) {
+        let keys = self.blackholes.taken.iter();
+        let mut prefixes: Vec<_> = keys.map(|key| key.prefix).collect();
         prefixes.dedup();
         (self.blackholes.generation, prefixes)
     }
@@ -299,16 +300,16 @@ impl Rib {
     /// Whether the routes there that ask have their blackhole, or why not.
     pub(super) fn blackhole_at(
         &self,
-        prefix: Prefix,
+        prefix: RoutePrefix,
         peer: u32,
         view: View,
-    ) -> Option<Result<(), BlackholeRefusal>> {
-        let place = Place { prefix, peer, view };
-        match self.blackhole_standing(&place) {
-            Standing::Nothing => None,
-            Standing::Taken if self.blackholes.taken.contains(&place) => Some(Ok(())),
-            Standing::Taken => Some(Err(BlackholeRefusal::Limit)),
-            Standing::Refused(why) => Some(Err(why)),
+    ) -> Option<Result<(), BlackholeRejectReason>> {
+        let key = BlackholeKey { prefix, peer, view };
+        match self.blackhole_state(&key) {
+            BlackholeState::NotRequested => None,
+            BlackholeState::Taken if self.blackholes.taken.contains(&key) => Some(Ok(())),
+            BlackholeState::Taken => Some(Err(BlackholeRejectReason::Limit)),
+            BlackholeState::Refused(why) => Some(Err(why)),
         }
     }
 
@@ -321,9 +322,9 @@ impl Rib {
     }
 
     /// How often a route that asks was announced and refused. Nothing where none could be taken.
-    pub fn blackholes_refused(&self) -> Vec<(BlackholeRefusal, u64)> {
+    pub fn blackholes_refused(&self) -> Vec<(BlackholeRejectReason, u64)> {
         match self.takes_blackholes() {
-            true => BlackholeRefusal::ALL
+            true => BlackholeRejectReason::ALL
                 .map(|why| (why, self.blackholes.refused[why as usize]))
                 .into(),
             false => Vec::new(),
@@ -331,22 +332,22 @@ impl Rib {
     }
 
     /// Checks the places that changes touched.
-    pub(super) fn settle_blackholes(&mut self) {
-        for place in self.blackholes.take_disturbed() {
-            if !matches!(self.blackhole_standing(&place), Standing::Taken) {
-                self.blackholes.leave(&place);
+    pub(super) fn update_blackholes(&mut self) {
+        for key in self.blackholes.take_changed_peers() {
+            if !matches!(self.blackhole_state(&key), BlackholeState::Taken) {
+                self.blackholes.remove(&key);
             }
         }
-        for Touched { place, announced } in std::mem::take(&mut self.blackholes.touched) {
-            let refused = match self.blackhole_standing(&place) {
-                Standing::Taken if self.blackholes.take(place) => None,
-                Standing::Taken => Some(BlackholeRefusal::Limit),
-                Standing::Nothing => {
-                    self.blackholes.leave(&place);
+        for Dirty { key, announced } in std::mem::take(&mut self.blackholes.dirty) {
+            let refused = match self.blackhole_state(&key) {
+                BlackholeState::Taken if self.blackholes.insert(key) => None,
+                BlackholeState::Taken => Some(BlackholeRejectReason::Limit),
+                BlackholeState::NotRequested => {
+                    self.blackholes.remove(&key);
                     None
                 }
-                Standing::Refused(why) => {
-                    self.blackholes.leave(&place);
+                BlackholeState::Refused(why) => {
+                    self.blackholes.remove(&key);
                     Some(why)
                 }
             };
@@ -356,39 +357,39 @@ impl Rib {
         }
     }
 
-    fn blackhole_standing(&self, place: &Place) -> Standing {
-        let Place { prefix, peer, view } = *place;
+    fn blackhole_state(&self, key: &BlackholeKey) -> BlackholeState {
+        let BlackholeKey { prefix, peer, view } = *key;
         let family = prefix.family();
         let number = of_family!(self.prefixes, family, find(prefix.bits(), prefix.length()));
         let (Some(peer), Some(number)) = (self.peers.get(peer), number) else {
-            return Standing::Nothing;
+            return BlackholeState::NotRequested;
         };
         // another may have got the number of a peer that is gone
         if peer.key.is_loc_rib() != (view == View::LocRib) {
-            return Standing::Nothing;
+            return BlackholeState::NotRequested;
         }
         let tables = peer.view(view, family).tables();
         let paths = tables.flat_map(|routes| routes.paths(number));
         let mut asking = paths
             .map(|path| path.attributes)
-            .filter(|attributes| self.attributes.asks_to_discard(*attributes))
+            .filter(|attributes| self.attributes.requests_blackhole(*attributes))
             .peekable();
         if asking.peek().is_none() || !self.takes_blackholes() {
-            return Standing::Nothing;
+            return BlackholeState::NotRequested;
         }
         let policy = &self.blackholes.policy;
         if view == View::PrePolicy {
-            return Standing::Refused(BlackholeRefusal::PrePolicy);
+            return BlackholeState::Refused(BlackholeRejectReason::PrePolicy);
         }
         if peer.table != Some(TableId::GLOBAL) {
-            return Standing::Refused(BlackholeRefusal::Vrf);
+            return BlackholeState::Refused(BlackholeRejectReason::Vrf);
         }
-        if !asking.any(|id| policy.trusts(peer, self.attributes.neighbour_asn(id))) {
-            return Standing::Refused(BlackholeRefusal::Peer);
+        if !asking.any(|id| policy.trusts(peer, self.attributes.peer_asn(id))) {
+            return BlackholeState::Refused(BlackholeRejectReason::Peer);
         }
-        match policy.judge(prefix) {
-            Ok(()) => Standing::Taken,
-            Err(why) => Standing::Refused(why),
+        match policy.check_prefix(prefix) {
+            Ok(()) => BlackholeState::Taken,
+            Err(why) => BlackholeState::Refused(why),
         }
     }
 
@@ -400,7 +401,7 @@ impl Rib {
         let universe = of_family!(self.prefixes, family, universe());
         let until = (from as usize + STEP).min(universe) as u32;
         for number in from..until {
-            if !self.take_all_of(family, number) {
+            if !self.insert_all_of(family, number) {
                 self.blackholes.search = None;
                 return false;
             }
@@ -414,19 +415,19 @@ impl Rib {
     }
 
     /// False if there is no room.
-    fn take_all_of(&mut self, family: Family, number: u32) -> bool {
+    fn insert_all_of(&mut self, family: Family, number: u32) -> bool {
         let (bits, length) = of_family!(self.prefixes, family, get(number));
-        let prefix = Prefix::new(family, bits, length);
-        if self.blackholes.policy.judge(prefix).is_err() {
+        let prefix = RoutePrefix::new(family, bits, length);
+        if self.blackholes.policy.check_prefix(prefix).is_err() {
             return true;
         }
-        let places = self.holding(family, number).map(|(place, _)| Place {
+        let keys = self.holding(family, number).map(|(key, _)| BlackholeKey {
             prefix,
-            peer: place.peer,
-            view: place.view,
+            peer: key.peer,
+            view: key.view,
         });
-        let taken = |place: &Place| matches!(self.blackhole_standing(place), Standing::Taken);
-        let places: Vec<_> = places.filter(taken).collect();
-        places.into_iter().all(|place| self.blackholes.take(place))
+        let taken = |key: &BlackholeKey| matches!(self.blackhole_state(key), BlackholeState::Taken);
+        let keys: Vec<_> = keys.filter(taken).collect();
+        keys.into_iter().all(|key| self.blackholes.insert(key))
     }
 }

@@ -6,13 +6,13 @@ use std::net::IpAddr;
 
 use super::Rib;
 use super::attributes::{AttributesId, DEFAULT_LOCAL_PREF, Preference};
-use super::lookup::Answer;
+use super::lookup::EligibleView;
 use super::peer::{PeerInfo, View};
-use super::routes::Path;
+use super::route_table::RoutePath;
 
 /// The steps of the decision process, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Step {
+pub enum DecisionStep {
     /// A route without LLGR_STALE (RFC 9494 section 4.3).
     LlgrStale,
     /// A Loc-RIB goes before a post-policy view, and that before a pre-policy view.
@@ -39,7 +39,7 @@ pub enum Step {
     PathId,
 }
 
-impl Step {
+impl DecisionStep {
     /// The name that the operator reads.
     pub fn name(self) -> &'static str {
         match self {
@@ -63,14 +63,14 @@ impl Step {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Candidate {
     pub attributes: AttributesId,
-    pub answer: Answer,
+    pub source: EligibleView,
     pub path_id: Option<u32>,
     /// It takes no part: see [`Rib::is_looped`].
     pub looped: bool,
     pub labelled: bool,
     preference: Preference,
     pub local_pref: u32,
-    neighbour_asn: u32,
+    peer_asn: u32,
     internal: bool,
     pub identifier: u32,
     pub clusters: u16,
@@ -87,32 +87,32 @@ impl Rib {
         view == View::PrePolicy && self.attributes.is_looped(attributes)
     }
 
-    pub(super) fn candidate(&self, answer: Answer, path: Path) -> Candidate {
-        let peer = &self.peers[answer.peer];
+    pub(super) fn candidate(&self, source: EligibleView, path: RoutePath) -> Candidate {
+        let peer = &self.peers[source.peer];
         let preference = self.attributes.preference(path.attributes);
         let PeerInfo {
             internal, bgp_id, ..
         } = peer.info;
         // RFC 4271 section 5.1.5: as received of an external peer it is ignored. Members of a confederation
         // use it among themselves (RFC 5065 section 4).
-        let has_local_pref = answer.view != View::PrePolicy || internal || preference.of_member();
+        let has_local_pref = source.view != View::PrePolicy || internal || preference.of_member();
         // within an AS only: RFC 7606 section 7.9
-        let reflected = internal || answer.view == View::LocRib;
+        let reflected = internal || source.view == View::LocRib;
         let originator = preference.originator_id().filter(|_| reflected);
         Candidate {
             attributes: path.attributes,
-            answer,
+            source,
             path_id: path.id,
-            looped: self.is_looped(answer.view, path.attributes),
+            looped: self.is_looped(source.view, path.attributes),
             labelled: path.labelled,
             preference,
             local_pref: match has_local_pref {
                 true => preference.local_pref(),
                 false => DEFAULT_LOCAL_PREF,
             },
-            neighbour_asn: self.attributes.neighbour_asn(path.attributes),
+            peer_asn: self.attributes.peer_asn(path.attributes),
             // RFC 5065 section 5.3: other members of the confederation count as internal
-            internal: internal || preference.of_member() && answer.view != View::LocRib,
+            internal: internal || preference.of_member() && source.view != View::LocRib,
             identifier: originator.unwrap_or(bgp_id),
             clusters: match reflected {
                 true => preference.cluster_list_length(),
@@ -129,14 +129,14 @@ impl Rib {
 ///
 /// MEDs are comparable only between routes of one neighbor AS, so this order is not transitive: the best
 /// of more than two is what [`choose`] returns.
-pub(super) fn compare(a: &Candidate, b: &Candidate) -> (Ordering, Step) {
-    let med = || match a.neighbour_asn == b.neighbour_asn {
+pub(super) fn compare(a: &Candidate, b: &Candidate) -> (Ordering, DecisionStep) {
+    let med = || match a.peer_asn == b.peer_asn {
         true => a.med().cmp(&b.med()),
         false => Ordering::Equal,
     };
     let broad = compare_broadly(a, b);
     let (order, step) = match broad.0 {
-        Ordering::Equal => (med(), Step::Med),
+        Ordering::Equal => (med(), DecisionStep::Med),
         _ => broad,
     };
     match order {
@@ -179,10 +179,10 @@ pub(super) fn choose(candidates: impl IntoIterator<Item = Candidate>) -> Option<
     }
     equals.push(best);
     // the least MED of each neighbor AS stays
-    let by_neighbour = |c: &Candidate| (c.neighbour_asn, c.med());
-    equals.sort_unstable_by_key(by_neighbour);
-    let neighbours = equals.chunk_by(|a, b| a.neighbour_asn == b.neighbour_asn);
-    neighbours
+    let by_peer_asn = |c: &Candidate| (c.peer_asn, c.med());
+    equals.sort_unstable_by_key(by_peer_asn);
+    let peer_ases = equals.chunk_by(|a, b| a.peer_asn == b.peer_asn);
+    peer_ases
         .flat_map(|all| all.iter().take_while(|c| c.med() == all[0].med()))
         .min_by(|a, b| compare_finely(a, b).0)
         .copied()
@@ -190,10 +190,10 @@ pub(super) fn choose(candidates: impl IntoIterator<Item = Candidate>) -> Option<
 
 /// The step at which a candidate lost to the best one. `all` are the candidates of the prefix: a third one
 /// may have had the lower MED.
-pub(super) fn lost_at(candidate: &Candidate, best: &Candidate, all: &[Candidate]) -> Step {
+pub(super) fn lost_at(candidate: &Candidate, best: &Candidate, all: &[Candidate]) -> DecisionStep {
     let (_, step) = compare(candidate, best);
-    match step > Step::Med && least_med(candidate, all) < candidate.med() {
-        true => Step::Med,
+    match step > DecisionStep::Med && least_med(candidate, all) < candidate.med() {
+        true => DecisionStep::Med,
         false => step,
     }
 }
@@ -201,45 +201,53 @@ pub(super) fn lost_at(candidate: &Candidate, best: &Candidate, all: &[Candidate]
 /// The least MED of the candidates that are equal up to MED and of the same neighbor AS.
 pub(super) fn least_med(candidate: &Candidate, all: &[Candidate]) -> u32 {
     let comparable = |other: &&Candidate| {
-        other.neighbour_asn == candidate.neighbour_asn
-            && compare_broadly(other, candidate).0.is_eq()
+        other.peer_asn == candidate.peer_asn && compare_broadly(other, candidate).0.is_eq()
     };
     let meds = all.iter().filter(comparable).map(Candidate::med);
     meds.fold(candidate.med(), u32::min)
 }
 
 /// The steps before MED.
-fn compare_broadly(a: &Candidate, b: &Candidate) -> (Ordering, Step) {
+fn compare_broadly(a: &Candidate, b: &Candidate) -> (Ordering, DecisionStep) {
     let (own, other) = (&a.preference, &b.preference);
     first_of([
-        (own.llgr_stale().cmp(&other.llgr_stale()), Step::LlgrStale),
-        (a.answer.view.cmp(&b.answer.view), Step::View),
-        (a.local_pref.cmp(&b.local_pref).reverse(), Step::LocalPref),
+        (
+            own.llgr_stale().cmp(&other.llgr_stale()),
+            DecisionStep::LlgrStale,
+        ),
+        (a.source.view.cmp(&b.source.view), DecisionStep::View),
+        (
+            a.local_pref.cmp(&b.local_pref).reverse(),
+            DecisionStep::LocalPref,
+        ),
         (
             own.path_length().cmp(&other.path_length()),
-            Step::PathLength,
+            DecisionStep::PathLength,
         ),
-        (own.origin().cmp(&other.origin()), Step::Origin),
+        (own.origin().cmp(&other.origin()), DecisionStep::Origin),
     ])
 }
 
 /// The steps after MED.
-fn compare_finely(a: &Candidate, b: &Candidate) -> (Ordering, Step) {
+fn compare_finely(a: &Candidate, b: &Candidate) -> (Ordering, DecisionStep) {
     first_of([
-        (a.internal.cmp(&b.internal), Step::External),
-        (a.identifier.cmp(&b.identifier), Step::Identifier),
-        (a.clusters.cmp(&b.clusters), Step::ClusterList),
-        (a.address.cmp(&b.address), Step::Address),
-        (Reverse(a.serial).cmp(&Reverse(b.serial)), Step::Session),
+        (a.internal.cmp(&b.internal), DecisionStep::External),
+        (a.identifier.cmp(&b.identifier), DecisionStep::Identifier),
+        (a.clusters.cmp(&b.clusters), DecisionStep::ClusterList),
+        (a.address.cmp(&b.address), DecisionStep::Address),
+        (
+            Reverse(a.serial).cmp(&Reverse(b.serial)),
+            DecisionStep::Session,
+        ),
         (
             (a.path_id, a.labelled).cmp(&(b.path_id, b.labelled)),
-            Step::PathId,
+            DecisionStep::PathId,
         ),
     ])
 }
 
 /// The first step at which two candidates differ, or the last one.
-fn first_of<const N: usize>(steps: [(Ordering, Step); N]) -> (Ordering, Step) {
-    let differs = |(order, _): &(Ordering, Step)| order.is_ne();
+fn first_of<const N: usize>(steps: [(Ordering, DecisionStep); N]) -> (Ordering, DecisionStep) {
+    let differs = |(order, _): &(Ordering, DecisionStep)| order.is_ne();
     steps.into_iter().find(differs).unwrap_or(steps[N - 1])
 }

@@ -58,10 +58,7 @@ pub fn decode(bytes: &[u8], attributes: &mut Attributes) {
         let count = bytes.number();
         let between: Vec<_> = (2..count).map(|_| bytes.number()).collect();
         let last = (count > 1).then_some(attributes.origin_asn);
-        let asns = [attributes.neighbour_asn]
-            .into_iter()
-            .chain(between)
-            .chain(last);
+        let asns = [attributes.peer_asn].into_iter().chain(between).chain(last);
         attributes.path.push(SegmentKind::Sequence, asns);
     } else {
         for _ in 0..bytes.number() {
@@ -87,7 +84,7 @@ pub fn decode(bytes: &[u8], attributes: &mut Attributes) {
 fn plain(attributes: &Attributes) -> Option<&[u32]> {
     let asns = attributes.path.as_sequence()?;
     let (first, last) = (*asns.first()?, *asns.last()?);
-    let ends = (attributes.neighbour_asn, attributes.origin_asn);
+    let ends = (attributes.peer_asn, attributes.origin_asn);
     ((first, last) == ends).then(|| asns.get(1..asns.len() - 1).unwrap_or_default())
 }
 
@@ -170,7 +167,7 @@ mod tests {
                     path.push(SegmentKind::new(kind).unwrap(), asns);
                 }
                 Attributes {
-                    neighbour_asn: if real { path.neighbour(7) } else { other },
+                    peer_asn: if real { path.peer_asn(7) } else { other },
                     origin_asn: path.origin(7),
                     path,
                     communities,
@@ -189,7 +186,7 @@ mod tests {
             let mut bytes = Vec::new();
             encode(&given, &mut bytes);
             let mut read = Attributes {
-                neighbour_asn: given.neighbour_asn,
+                peer_asn: given.peer_asn,
                 origin_asn: given.origin_asn,
                 ..Attributes::default()
             };
@@ -205,7 +202,7 @@ mod tests {
         let mut path = AsPath::default();
         path.push(SegmentKind::Sequence, [3320, 1299, 2914, 64500]);
         let attributes = Attributes {
-            neighbour_asn: 3320,
+            peer_asn: 3320,
             origin_asn: 64500,
             path,
             ..Attributes::default()

@@ -3,29 +3,29 @@
 //! prefix and not on the number of peers.
 //!
 //! A large table is an array by prefix number. Each of them is searched: they are few, since each holds
-//! at least one in 64 prefixes ([`super::routes`]). The prefixes of all other tables are in an index.
+//! at least one in 64 prefixes ([`super::route_table`]). The prefixes of all other tables are in an index.
 
 use std::collections::BTreeSet;
 
 use crate::types::slab::Slab;
 
 use super::attributes::AttributesId;
+use super::best_path_cache::BestPathCache;
 use super::peer::{TableId, View};
 use super::prefix::Family;
-use super::routes::{Change, Doomed, RouteTable};
-use super::winners::Winners;
+use super::route_table::{PendingRemoval, RouteChange, RouteTable};
 
-/// If a table has no more routes than this, the winners of its prefixes are forgotten one by one: a small
+/// If a table has no more routes than this, the best paths of its prefixes are forgotten one by one: a small
 /// peer that flaps does not invalidate all others.
-const FEW: usize = 32;
+const SMALL_TABLE: usize = 32;
 
 /// Number of a route table that holds something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Home(u32);
+pub struct HolderId(u32);
 
 /// The position of a route table in the Rib.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct RouteTableKey {
     pub table: TableId,
     pub peer: u32,
     pub view: View,
@@ -35,37 +35,37 @@ pub struct Place {
 }
 
 #[derive(Debug)]
-struct Entry {
-    place: Place,
+struct Holder {
+    table_key: RouteTableKey,
     /// Its index among the large tables.
     large: Option<u32>,
     /// Its entries in the index. A table that becomes large keeps them.
     indexed: u32,
-    doomed: bool,
+    pending_removal: bool,
 }
 
 /// The tables of one family and one routing table that hold something.
 #[derive(Clone, Copy, Debug, Default)]
-struct Group {
-    count: u32,
+struct HolderCount {
+    tables: u32,
     /// The exclusive or of their numbers: of one table, its number.
     numbers: u32,
 }
 
 #[derive(Debug)]
 pub struct Holders {
-    entries: Slab<Entry>,
+    entries: Slab<Holder>,
     /// By family.
-    large: [Vec<Home>; 2],
+    large: [Vec<HolderId>; 2],
     /// Prefix number and table, by family.
-    index: [BTreeSet<(u32, Home)>; 2],
+    index: [BTreeSet<(u32, HolderId)>; 2],
     /// By routing table and family.
-    groups: Vec<[Group; 2]>,
-    doomed: Vec<Doomed>,
+    counts: Vec<[HolderCount; 2]>,
+    pending_removal: Vec<PendingRemoval>,
     /// Of these, routes by family.
-    doomed_routes: [usize; 2],
-    /// Buried tables that the Rib has not processed yet.
-    buried: Vec<Place>,
+    pending_removal_routes: [usize; 2],
+    /// Tables queued for removal that the Rib has not processed yet.
+    queued_removals: Vec<RouteTableKey>,
     stale_routes: [usize; 2],
 }
 
@@ -75,17 +75,17 @@ impl Holders {
             entries: Slab::default(),
             large: Default::default(),
             index: Default::default(),
-            groups: vec![Default::default(); tables],
-            doomed: Vec::new(),
-            doomed_routes: [0; 2],
-            buried: Vec::new(),
+            counts: vec![Default::default(); tables],
+            pending_removal: Vec::new(),
+            pending_removal_routes: [0; 2],
+            queued_removals: Vec::new(),
             stale_routes: [0; 2],
         }
     }
 
     /// Returns the position of a table.
-    pub fn place(&self, home: Home) -> &Place {
-        &self.entries[home.0].place
+    pub fn table_key(&self, holder: HolderId) -> &RouteTableKey {
+        &self.entries[holder.0].table_key
     }
 
     /// Routes of ended sessions, by family.
@@ -93,76 +93,81 @@ impl Holders {
         self.stale_routes
     }
 
-    /// Routes of buried tables, by family.
-    pub fn doomed_routes(&self) -> [usize; 2] {
-        self.doomed_routes
+    /// Routes of tables queued for removal, by family.
+    pub fn pending_removal_routes(&self) -> [usize; 2] {
+        self.pending_removal_routes
     }
 
     /// Returns the only table that holds something; true if there are several.
-    pub fn only(&self, table: TableId, family: Family) -> (Option<Home>, bool) {
-        let group = self.groups[usize::from(table.0)][family as usize];
-        let only = (group.count == 1).then_some(Home(group.numbers));
-        (only, group.count > 1)
+    pub fn only(&self, table: TableId, family: Family) -> (Option<HolderId>, bool) {
+        let count = self.counts[usize::from(table.0)][family as usize];
+        let only = (count.tables == 1).then_some(HolderId(count.numbers));
+        (only, count.tables > 1)
     }
 
     /// Returns the tables that may hold a prefix: all large ones, and those of the index.
-    pub fn of(&self, family: Family, prefix: u32) -> impl Iterator<Item = Home> {
+    pub fn of(&self, family: Family, prefix: u32) -> impl Iterator<Item = HolderId> {
         let large = self.large[family as usize].iter();
-        let range = (prefix, Home(0))..=(prefix, Home(u32::MAX));
+        let range = (prefix, HolderId(0))..=(prefix, HolderId(u32::MAX));
         let indexed = self.index[family as usize].range(range);
-        let indexed = indexed.map(|(_, home)| home).filter(|home| {
-            let entry = &self.entries[home.0];
-            !entry.doomed && entry.large.is_none()
+        let indexed = indexed.map(|(_, holder)| holder).filter(|holder| {
+            let entry = &self.entries[holder.0];
+            !entry.pending_removal && entry.large.is_none()
         });
         large.chain(indexed).copied()
     }
 
     /// Records that a table received a route. True if it was empty before.
-    pub fn enter(
+    pub fn route_added(
         &mut self,
         routes: &mut RouteTable,
-        place: Place,
+        table_key: RouteTableKey,
         prefix: u32,
         is_new: bool,
     ) -> bool {
-        let opens = routes.home.is_none();
-        let home = *routes.home.get_or_insert_with(|| {
-            self.groups[usize::from(place.table.0)][place.family as usize].count += 1;
-            Home(self.entries.insert(Entry {
-                place,
+        let opens = routes.holder.is_none();
+        let holder = *routes.holder.get_or_insert_with(|| {
+            self.counts[usize::from(table_key.table.0)][table_key.family as usize].tables += 1;
+            HolderId(self.entries.insert(Holder {
+                table_key,
                 large: None,
                 indexed: 0,
-                doomed: false,
+                pending_removal: false,
             }))
         });
         if opens {
-            self.toggle(home);
+            self.toggle(holder);
         }
         if routes.is_large() {
-            self.make_large(home);
+            self.make_large(holder);
         } else if is_new {
-            self.insert(home, prefix);
+            self.insert(holder, prefix);
         }
         opens
     }
 
     /// Records that routes of a prefix were removed from a table. True if it is empty now.
-    pub fn leave(&mut self, routes: &mut RouteTable, prefix: u32, change: &Change) -> bool {
-        let Some(home) = routes.home else {
+    pub fn routes_removed(
+        &mut self,
+        routes: &mut RouteTable,
+        prefix: u32,
+        change: &RouteChange,
+    ) -> bool {
+        let Some(holder) = routes.holder else {
             return false;
         };
-        let place = *self.place(home);
-        if place.stale {
-            self.stale_routes[place.family as usize] -= change.removed;
+        let table_key = *self.table_key(holder);
+        if table_key.stale {
+            self.stale_routes[table_key.family as usize] -= change.removed;
         }
         if !change.vanished {
             return false;
         }
-        self.remove(home, prefix);
+        self.remove(holder, prefix);
         if routes.is_empty() {
-            routes.home = None;
-            self.close(home);
-            self.entries.remove(home.0);
+            routes.holder = None;
+            self.close(holder);
+            self.entries.remove(holder.0);
             return true;
         }
         self.fit(routes);
@@ -171,14 +176,14 @@ impl Holders {
 
     /// Records whether a table is large.
     pub fn fit(&mut self, routes: &RouteTable) {
-        let Some(home) = routes.home else { return };
-        let was_large = self.entries[home.0].large.is_some();
+        let Some(holder) = routes.holder else { return };
+        let was_large = self.entries[holder.0].large.is_some();
         match routes.is_large() {
-            true => self.make_large(home),
+            true => self.make_large(holder),
             false if was_large => {
-                self.make_small(home);
+                self.make_small(holder);
                 for prefix in routes.prefixes() {
-                    self.insert(home, prefix);
+                    self.insert(holder, prefix);
                 }
             }
             false => {}
@@ -186,58 +191,59 @@ impl Holders {
     }
 
     /// Records that the session of a table ended.
-    pub fn retire(&mut self, routes: &RouteTable) {
-        let Some(home) = routes.home else { return };
-        let place = &mut self.entries[home.0].place;
-        place.stale = true;
-        self.stale_routes[place.family as usize] += routes.len();
+    pub fn mark_stale(&mut self, routes: &RouteTable) {
+        let Some(holder) = routes.holder else { return };
+        let table_key = &mut self.entries[holder.0].table_key;
+        table_key.stale = true;
+        self.stale_routes[table_key.family as usize] += routes.len();
     }
 
     /// Takes a table out of lookups; its routes are removed step by step.
-    pub fn bury(&mut self, routes: RouteTable, winners: &mut Winners) {
-        let Some(home) = routes.home else { return };
-        let place = *self.place(home);
-        if place.stale {
-            self.stale_routes[place.family as usize] -= routes.len();
+    pub fn queue_removal(&mut self, routes: RouteTable, best_paths: &mut BestPathCache) {
+        let Some(holder) = routes.holder else { return };
+        let table_key = *self.table_key(holder);
+        if table_key.stale {
+            self.stale_routes[table_key.family as usize] -= routes.len();
         }
-        if routes.len() <= FEW {
+        if routes.len() <= SMALL_TABLE {
             let prefixes = routes.prefixes();
-            prefixes.for_each(|prefix| winners.forget(place.family, prefix));
+            prefixes.for_each(|prefix| best_paths.invalidate(table_key.family, prefix));
         } else {
-            winners.forget_all();
+            best_paths.invalidate_all();
         }
-        self.close(home);
-        self.entries[home.0].doomed = true;
-        self.doomed_routes[place.family as usize] += routes.len();
-        self.doomed.push(routes.into_doomed(home));
-        self.buried.push(place);
+        self.close(holder);
+        self.entries[holder.0].pending_removal = true;
+        self.pending_removal_routes[table_key.family as usize] += routes.len();
+        self.pending_removal
+            .push(routes.into_pending_removal(holder));
+        self.queued_removals.push(table_key);
     }
 
-    /// Returns the positions of the tables that were buried since the last call.
-    pub fn take_buried(&mut self) -> Vec<Place> {
-        std::mem::take(&mut self.buried)
+    /// Returns the positions of the tables that were queued for removal since the last call.
+    pub fn take_queued_removals(&mut self) -> Vec<RouteTableKey> {
+        std::mem::take(&mut self.queued_removals)
     }
 
-    /// Removes the doomed paths of one prefix. Returns its family, its number, and the number of paths.
+    /// Removes the paths to be removed of one prefix. Returns its family, its number, and the number of paths.
     pub fn pop(&mut self, released: impl FnMut(AttributesId)) -> Option<(Family, u32, usize)> {
-        let doomed = self.doomed.last_mut()?;
-        let home = doomed.home;
-        let before = doomed.len();
-        let prefix = doomed.pop(released)?;
-        let popped = before - doomed.len();
-        let is_empty = doomed.is_empty();
-        let family = self.place(home).family;
-        self.doomed_routes[family as usize] -= popped;
-        self.remove(home, prefix);
+        let pending_removal = self.pending_removal.last_mut()?;
+        let holder = pending_removal.holder;
+        let before = pending_removal.len();
+        let prefix = pending_removal.pop(released)?;
+        let popped = before - pending_removal.len();
+        let is_empty = pending_removal.is_empty();
+        let family = self.table_key(holder).family;
+        self.pending_removal_routes[family as usize] -= popped;
+        self.remove(holder, prefix);
         if is_empty {
-            self.entries.remove(home.0);
-            self.doomed.pop();
+            self.entries.remove(holder.0);
+            self.pending_removal.pop();
         }
         Some((family, prefix, popped))
     }
 
-    pub fn has_doomed(&self) -> bool {
-        !self.doomed.is_empty()
+    pub fn has_pending_removals(&self) -> bool {
+        !self.pending_removal.is_empty()
     }
 
     /// Applies new numbers to the prefixes of a family.
@@ -245,37 +251,37 @@ impl Holders {
         let index = &mut self.index[family as usize];
         let old = std::mem::take(index).into_iter();
         *index = old
-            .map(|(prefix, home)| (prefixes[prefix as usize], home))
+            .map(|(prefix, holder)| (prefixes[prefix as usize], holder))
             .collect();
     }
 
-    fn insert(&mut self, home: Home, prefix: u32) {
-        let entry = &mut self.entries[home.0];
-        let index = &mut self.index[entry.place.family as usize];
-        entry.indexed += u32::from(index.insert((prefix, home)));
+    fn insert(&mut self, holder: HolderId, prefix: u32) {
+        let entry = &mut self.entries[holder.0];
+        let index = &mut self.index[entry.table_key.family as usize];
+        entry.indexed += u32::from(index.insert((prefix, holder)));
     }
 
-    fn remove(&mut self, home: Home, prefix: u32) {
-        let entry = &mut self.entries[home.0];
+    fn remove(&mut self, holder: HolderId, prefix: u32) {
+        let entry = &mut self.entries[holder.0];
         if entry.indexed > 0 {
-            let index = &mut self.index[entry.place.family as usize];
-            entry.indexed -= u32::from(index.remove(&(prefix, home)));
+            let index = &mut self.index[entry.table_key.family as usize];
+            entry.indexed -= u32::from(index.remove(&(prefix, holder)));
         }
     }
 
-    fn make_large(&mut self, home: Home) {
-        let entry = &mut self.entries[home.0];
+    fn make_large(&mut self, holder: HolderId) {
+        let entry = &mut self.entries[holder.0];
         if entry.large.is_none() {
-            let large = &mut self.large[entry.place.family as usize];
+            let large = &mut self.large[entry.table_key.family as usize];
             entry.large = Some(large.len() as u32);
-            large.push(home);
+            large.push(holder);
         }
     }
 
-    fn make_small(&mut self, home: Home) {
-        let entry = &mut self.entries[home.0];
+    fn make_small(&mut self, holder: HolderId) {
+        let entry = &mut self.entries[holder.0];
         let Some(at) = entry.large.take() else { return };
-        let large = &mut self.large[entry.place.family as usize];
+        let large = &mut self.large[entry.table_key.family as usize];
         large.swap_remove(at as usize);
         if let Some(moved) = large.get(at as usize) {
             self.entries[moved.0].large = Some(at);
@@ -283,15 +289,15 @@ impl Holders {
     }
 
     /// Takes a table out of lookups.
-    fn close(&mut self, home: Home) {
-        let Place { table, family, .. } = *self.place(home);
-        self.groups[usize::from(table.0)][family as usize].count -= 1;
-        self.toggle(home);
-        self.make_small(home);
+    fn close(&mut self, holder: HolderId) {
+        let RouteTableKey { table, family, .. } = *self.table_key(holder);
+        self.counts[usize::from(table.0)][family as usize].tables -= 1;
+        self.toggle(holder);
+        self.make_small(holder);
     }
 
-    fn toggle(&mut self, home: Home) {
-        let Place { table, family, .. } = *self.place(home);
-        self.groups[usize::from(table.0)][family as usize].numbers ^= home.0;
+    fn toggle(&mut self, holder: HolderId) {
+        let RouteTableKey { table, family, .. } = *self.table_key(holder);
+        self.counts[usize::from(table.0)][family as usize].numbers ^= holder.0;
     }
 }

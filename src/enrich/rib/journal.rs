@@ -10,8 +10,8 @@ use std::hash::BuildHasher;
 use foldhash::fast::RandomState;
 
 use super::peer::View;
-use super::prefix::Prefix;
-use super::routes::PathKey;
+use super::prefix::RoutePrefix;
+use super::route_table::PathKey;
 
 /// Entries; beyond that the oldest is evicted. 16 bytes each.
 const ENTRIES: usize = 1 << 16;
@@ -33,7 +33,7 @@ pub(super) struct Journal {
 }
 
 /// Identifies a route of one peer.
-pub(super) type RouteKey = (u32, View, Prefix, PathKey);
+pub(super) type RouteKey = (u32, View, RoutePrefix, PathKey);
 
 impl Journal {
     /// Sets the time of the changes that follow, in milliseconds.
@@ -88,7 +88,7 @@ mod tests {
         (
             1,
             View::PostPolicy,
-            Prefix::new(Family::Ipv4, bits, 32),
+            RoutePrefix::new(Family::Ipv4, bits, 32),
             PathKey {
                 id: None,
                 labelled: false,

@@ -5,11 +5,11 @@ use std::net::IpAddr;
 
 use super::attributes::AttributesId;
 use super::decision::{self, Candidate};
-use super::holders::{Home, Place};
+use super::eligibility::ActiveTables;
+use super::holders::{HolderId, RouteTableKey};
 use super::peer::{TableId, View};
 use super::prefix::{Family, split};
-use super::routes::{RouteTable, Sole};
-use super::standing::Contest;
+use super::route_table::{RouteTable, SinglePath};
 use super::{Rib, of_family};
 
 /// Any shorter prefix is a default route: it tells where to send, not whose the address is.
@@ -21,7 +21,7 @@ pub struct Route {
     /// 0: not known, because of a default route or an AS_SET.
     pub origin_asn: u32,
     /// 0: not known.
-    pub neighbour_asn: u32,
+    pub peer_asn: u32,
     pub next_hop: Option<IpAddr>,
     pub prefix_len: u8,
     pub blackhole: bool,
@@ -45,7 +45,7 @@ const MAX_CANDIDATES: usize = 1 << 13;
 
 /// A view that takes part in lookups.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Answer {
+pub(super) struct EligibleView {
     pub rank: Rank,
     pub view: View,
     pub peer: u32,
@@ -54,7 +54,7 @@ pub(super) struct Answer {
 impl Rib {
     /// The route that answers for an address in a table.
     pub fn lookup(&self, address: IpAddr, table: TableId) -> Option<Route> {
-        debug_assert!(!self.unsettled, "settle() comes first");
+        debug_assert!(!self.best_paths_outdated, "apply_changes() comes first");
         let (family, bits) = split(address);
         self.route(address, self.best_match(family, bits, table)?)
     }
@@ -67,7 +67,7 @@ impl Rib {
     ) -> [Option<Route>; N] {
         let keys = addresses.map(split);
         for (family, bits) in keys {
-            of_family!(self.prefixes, family, warm(bits));
+            of_family!(self.prefixes, family, prefetch(bits));
         }
         let mut found = [None; N];
         for (found, (family, bits)) in found.iter_mut().zip(keys) {
@@ -85,11 +85,11 @@ impl Rib {
             return None;
         }
         let (length, attributes) = found;
-        let (origin_asn, neighbour_asn, next_hop, blackhole) = self.attributes.tell(attributes);
+        let (origin_asn, peer_asn, next_hop, blackhole) = self.attributes.lookup_values(attributes);
         let is_default = length < SHORTEST_NETWORK;
         Some(Route {
             origin_asn: if is_default { 0 } else { origin_asn },
-            neighbour_asn,
+            peer_asn,
             next_hop,
             prefix_len: length,
             blackhole,
@@ -97,10 +97,10 @@ impl Rib {
     }
 
     fn best_match(&self, family: Family, bits: u128, table: TableId) -> Option<(u8, AttributesId)> {
-        match self.contests.of(table, family) {
-            Contest::Nobody => None,
-            Contest::Only(home) => self.longest_of(home, family, bits),
-            Contest::Several => match self.contests.ranks() {
+        match self.lookup_plan.of(table, family) {
+            ActiveTables::None => None,
+            ActiveTables::Single(holder) => self.longest_of(holder, family, bits),
+            ActiveTables::Multiple => match self.lookup_plan.ranks() {
                 // all sessions have one rank
                 [true, false, false, false] => self.longest(0, family, bits, table),
                 [false, false, true, false] => self.longest(2, family, bits, table),
@@ -110,16 +110,21 @@ impl Rib {
     }
 
     /// If only one route table holds routes.
-    fn longest_of(&self, home: Home, family: Family, bits: u128) -> Option<(u8, AttributesId)> {
-        let (place, routes) = self.routes_at(home);
+    fn longest_of(
+        &self,
+        holder: HolderId,
+        family: Family,
+        bits: u128,
+    ) -> Option<(u8, AttributesId)> {
+        let (table_key, routes) = self.routes_at(holder);
         let mut found = None;
         let visit = |prefix: u32, length: u8| {
-            found = match routes.sole(prefix) {
-                Sole::None => None,
-                Sole::Path(attributes) if self.is_looped(place.view, attributes) => None,
-                Sole::Path(attributes) => Some((length, attributes)),
-                Sole::Many => {
-                    let best = self.best(place.table, family, prefix);
+            found = match routes.single_path(prefix) {
+                SinglePath::None => None,
+                SinglePath::Path(attributes) if self.is_looped(table_key.view, attributes) => None,
+                SinglePath::Path(attributes) => Some((length, attributes)),
+                SinglePath::Many => {
+                    let best = self.best(table_key.table, family, prefix);
                     best.into_iter().flatten().next().map(|id| (length, id))
                 }
             };
@@ -138,8 +143,8 @@ impl Rib {
     ) -> Option<(u8, AttributesId)> {
         let mut found = None;
         let visit = |prefix: u32, length: u8| {
-            let winner = self.winner(rank, family, prefix, table);
-            found = winner.map(|attributes| (length, attributes));
+            let best_path = self.best_path(rank, family, prefix, table);
+            found = best_path.map(|attributes| (length, attributes));
             found.is_some()
         };
         of_family!(self.prefixes, family, matches(bits, visit));
@@ -159,8 +164,8 @@ impl Rib {
         let visit = |prefix: u32, length: u8| {
             for rank in (first..RANKS).filter(|&rank| ranks[rank]) {
                 if found[rank].is_none() {
-                    let winner = self.winner(rank, family, prefix, table);
-                    found[rank] = winner.map(|attributes| (length, attributes));
+                    let best_path = self.best_path(rank, family, prefix, table);
+                    found[rank] = best_path.map(|attributes| (length, attributes));
                 }
             }
             found[first].is_some()
@@ -175,29 +180,31 @@ impl Rib {
 
     /// The best route of a rank for a prefix: a stored one, otherwise a new decision.
     #[inline]
-    fn winner(
+    fn best_path(
         &self,
         rank: usize,
         family: Family,
         prefix: u32,
         table: TableId,
     ) -> Option<AttributesId> {
-        let known = self.winners.slot(table, family, rank, prefix).get();
-        known.unwrap_or_else(|| self.find_winners(family, prefix, table)[rank])
+        let known = self.best_paths.slot(table, family, rank, prefix).get();
+        known.unwrap_or_else(|| self.find_best_paths(family, prefix, table)[rank])
     }
 
     #[cold]
-    fn find_winners(
+    fn find_best_paths(
         &self,
         family: Family,
         prefix: u32,
         table: TableId,
     ) -> [Option<AttributesId>; RANKS] {
-        let winners = self.best(table, family, prefix);
-        for (rank, winner) in winners.iter().enumerate() {
-            self.winners.slot(table, family, rank, prefix).set(*winner);
+        let best_paths = self.best(table, family, prefix);
+        for (rank, best_path) in best_paths.iter().enumerate() {
+            self.best_paths
+                .slot(table, family, rank, prefix)
+                .set(*best_path);
         }
-        winners
+        best_paths
     }
 
     /// By rank, the best of the routes of a prefix.
@@ -215,23 +222,23 @@ impl Rib {
     ) -> [Option<Candidate>; RANKS] {
         let mut counts = [0; RANKS];
         let mut candidates = Vec::new();
-        for (place, routes) in self.holding(family, prefix) {
+        for (table_key, routes) in self.holding(family, prefix) {
             let mut paths = routes.paths(prefix).peekable();
-            if place.table != table || paths.peek().is_none() {
+            if table_key.table != table || paths.peek().is_none() {
                 continue;
             }
-            let Some(answer) = self.standing(place.peer, place.view, family) else {
+            let Some(source) = self.eligible_view(table_key.peer, table_key.view, family) else {
                 continue;
             };
-            let count = &mut counts[answer.rank as usize];
+            let count = &mut counts[source.rank as usize];
             for path in paths.take(MAX_CANDIDATES - *count) {
                 *count += 1;
-                candidates.push(self.candidate(answer, path));
+                candidates.push(self.candidate(source, path));
             }
         }
         let best = |rank: usize| {
             let of_rank = candidates.iter().copied();
-            decision::choose(of_rank.filter(|c| c.answer.rank as usize == rank))
+            decision::choose(of_rank.filter(|c| c.source.rank as usize == rank))
         };
         std::array::from_fn(|rank| (counts[rank] > 0).then(|| best(rank)).flatten())
     }
@@ -241,18 +248,18 @@ impl Rib {
         &self,
         family: Family,
         prefix: u32,
-    ) -> impl Iterator<Item = (&Place, &RouteTable)> {
-        let homes = self.holders.of(family, prefix);
-        homes.map(|home| self.routes_at(home))
+    ) -> impl Iterator<Item = (&RouteTableKey, &RouteTable)> {
+        let holders = self.holders.of(family, prefix);
+        holders.map(|holder| self.routes_at(holder))
     }
 
-    fn routes_at(&self, home: Home) -> (&Place, &RouteTable) {
-        let place = self.holders.place(home);
-        let view = self.peers[place.peer].view(place.view, place.family);
+    fn routes_at(&self, holder: HolderId) -> (&RouteTableKey, &RouteTable) {
+        let table_key = self.holders.table_key(holder);
+        let view = self.peers[table_key.peer].view(table_key.view, table_key.family);
         let mut tables = view.tables();
         // a view that holds something has a table of this number
-        let routes = tables.find(|routes| routes.home == Some(home));
-        (place, routes.unwrap_or(&view.fresh))
+        let routes = tables.find(|routes| routes.holder == Some(holder));
+        (table_key, routes.unwrap_or(&view.fresh))
     }
 }
 

@@ -2,13 +2,13 @@
 //! What happens to a Rib without a message: routes age out, forgotten ones give back their memory.
 
 use super::attributes::Attributes;
+use super::eligibility::ActiveTables;
 use super::peer::TableId;
-use super::prefix::{Family, Prefix};
-use super::routes::Path;
-use super::standing::Contest;
+use super::prefix::{Family, RoutePrefix};
+use super::route_table::RoutePath;
 use super::{PeerId, Rib, of_family};
 
-/// Prefixes whose doomed routes are forgotten in one step.
+/// Prefixes whose removed routes are forgotten in one step.
 const SWEEP: usize = 1 << 12;
 /// Peers whose stale routes expire in one step.
 const EXPIRE: usize = 1 << 10;
@@ -28,13 +28,15 @@ impl Rib {
 
     fn expire_peer(&mut self, id: u32, now: u64) {
         for (_, view) in self.peers[id].family_views_mut() {
-            view.expire(now, |routes| self.holders.bury(routes, &mut self.winners));
+            view.expire(now, |routes| {
+                self.holders.queue_removal(routes, &mut self.best_paths)
+            });
         }
-        self.note_buried();
+        self.process_queued_removals();
         self.schedule(id);
         let router = self.peers[id].router;
-        self.forget_if_void(id);
-        self.forget_router_if_void(router);
+        self.remove_if_unused(id);
+        self.remove_router_if_unused(router);
     }
 
     /// Schedules the expiry of a peer's stale routes.
@@ -48,7 +50,7 @@ impl Rib {
         }
     }
 
-    /// Forgets a bounded number of doomed routes. True if there are more.
+    /// Forgets a bounded number of removed routes. True if there are more.
     pub fn sweep(&mut self) -> bool {
         for _ in 0..SWEEP {
             let attributes = &mut self.attributes;
@@ -59,14 +61,14 @@ impl Rib {
             self.held[family as usize] -= routes;
             of_family!(self.prefixes, family, release(number));
         }
-        self.holders.has_doomed()
+        self.holders.has_pending_removals()
     }
 
     /// After a great part of the prefixes or attributes is gone, numbers the rest anew, so that the
     /// memory of the others can be given back.
     pub fn compact(&mut self) {
-        self.drop_winners();
-        if self.holders.has_doomed() {
+        self.free_best_paths();
+        if self.holders.has_pending_removals() {
             return;
         }
         let attributes = self
@@ -80,7 +82,7 @@ impl Rib {
         if attributes.is_none() && prefixes.iter().all(Option::is_none) {
             return;
         }
-        self.winners.forget_all();
+        self.best_paths.invalidate_all();
         for (family, prefixes) in Family::ALL.into_iter().zip(&prefixes) {
             if let Some(prefixes) = prefixes {
                 self.holders.renumber(family, prefixes);
@@ -104,7 +106,7 @@ impl Rib {
         for (view, family, held) in self.peers[peer.0].views() {
             for number in held.fresh.prefixes() {
                 let paths = held.fresh.paths(number);
-                let is_own = |path: &Path| self.attributes.neighbour_asn(path.attributes) == 0;
+                let is_own = |path: &RoutePath| self.attributes.peer_asn(path.attributes) == 0;
                 found.extend(
                     paths
                         .filter(is_own)
@@ -115,11 +117,11 @@ impl Rib {
         for (view, family, number, path) in found {
             let attributes = Attributes {
                 origin_asn: asn,
-                neighbour_asn: asn,
+                peer_asn: asn,
                 ..self.attributes.get(path.attributes)
             };
             let (bits, length) = of_family!(self.prefixes, family, get(number));
-            let prefix = Prefix::new(family, bits, length);
+            let prefix = RoutePrefix::new(family, bits, length);
             let (held, _) = self.acquire(&attributes);
             // it takes the place of another, so that there is room
             let _ = self.announce(peer, view, prefix, path.key(), held);
@@ -127,11 +129,11 @@ impl Rib {
         }
     }
 
-    fn drop_winners(&mut self) {
+    fn free_best_paths(&mut self) {
         for table in (0..self.tables.len()).map(|table| TableId(table as u16)) {
             for family in Family::ALL {
-                if !matches!(self.contests.of(table, family), Contest::Several) {
-                    self.winners.drop(table, family);
+                if !matches!(self.lookup_plan.of(table, family), ActiveTables::Multiple) {
+                    self.best_paths.free(table, family);
                 }
             }
         }
@@ -143,25 +145,25 @@ impl Rib {
     }
 
     /// Removes a peer that is down and holds nothing.
-    pub(super) fn forget_if_void(&mut self, id: u32) {
+    pub(super) fn remove_if_unused(&mut self, id: u32) {
         let peer = &self.peers[id];
-        if peer.is_void() {
+        if peer.is_unused() {
             self.routers[peer.router].peers.remove(&peer.key);
-            self.forget_peer(id);
+            self.remove_peer(id);
         }
     }
 
     /// Removes an ended router without peers.
-    pub(super) fn forget_router_if_void(&mut self, id: u32) {
-        let is_void = |r: &super::Router| r.ended.is_some() && r.peers.is_empty();
-        if self.routers.get(id).is_some_and(is_void) {
+    pub(super) fn remove_router_if_unused(&mut self, id: u32) {
+        let is_unused = |r: &super::RibRouter| r.ended.is_some() && r.peers.is_empty();
+        if self.routers.get(id).is_some_and(is_unused) {
             self.routers.remove(id);
-            self.regrouped = true;
+            self.ranks_outdated = true;
         }
     }
 
     /// Removes a peer that its router does not list.
-    pub(super) fn forget_peer(&mut self, id: u32) {
+    pub(super) fn remove_peer(&mut self, id: u32) {
         self.clear_peer(id);
         self.mark_down(id);
         self.schedule(id);
@@ -170,9 +172,9 @@ impl Rib {
 
     pub(super) fn clear_peer(&mut self, id: u32) {
         for (_, view) in self.peers[id].family_views_mut() {
-            view.clear(|routes| self.holders.bury(routes, &mut self.winners));
+            view.clear(|routes| self.holders.queue_removal(routes, &mut self.best_paths));
         }
-        self.note_buried();
+        self.process_queued_removals();
     }
 
     fn peer_numbers(&self) -> Vec<u32> {

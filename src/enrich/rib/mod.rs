@@ -2,33 +2,33 @@
 //! Routes as BMP tells them, per router, peer, view and Add-Path identifier, and what they say of an
 //! address (pure).
 //!
-//! Each prefix has a number ([`table`]), each distinct set of attributes another ([`attributes`]); the
-//! routes of one view of one peer are an array or a hash table from the one to the other ([`routes`]).
+//! Each prefix has a number ([`prefix_index`]), each distinct set of attributes another ([`attributes`]); the
+//! routes of one view of one peer are an array or a hash table from the one to the other ([`route_table`]).
 //! A peer that goes down takes no time: its routes leave the lookup at once and memory step by step.
 //!
-//! [`RibHandle`] shares a Rib between the threads that write it and the one that looks up.
+//! [`SharedRib`] shares a Rib between the threads that write it and the one that looks up.
 
 mod as_path;
 mod attributes;
+mod best_path_cache;
 mod blackhole;
 mod counts;
 mod decision;
 mod details;
+mod eligibility;
 mod explain;
-mod group;
-mod handle;
 mod holders;
 mod journal;
 mod lookup;
 mod maintain;
 mod peer;
 mod prefix;
+mod prefix_block;
+mod prefix_index;
+mod route_table;
 mod routers;
-mod routes;
-mod standing;
+mod shared;
 mod store;
-mod table;
-mod winners;
 
 use std::collections::BTreeSet;
 
@@ -36,28 +36,28 @@ use crate::config;
 use crate::types::distinguisher::Distinguisher;
 use crate::types::slab::Slab;
 
-use attributes::Interner;
+use attributes::AttributeInterner;
+use best_path_cache::BestPathCache;
 use blackhole::Blackholes;
-use holders::{Holders, Place};
+use eligibility::LookupPlan;
+use holders::{Holders, RouteTableKey};
 use journal::Journal;
-use peer::{Peer, Router};
-use routes::Path;
-use standing::Contests;
-use table::PrefixTable;
-use winners::Winners;
+use peer::{RibPeer, RibRouter};
+use prefix_index::PrefixIndex;
+use route_table::RoutePath;
 
 pub use as_path::{AsPath, SegmentKind};
 pub use attributes::{Attributes, AttributesId};
-pub use blackhole::{BlackholePolicy, BlackholeRefusal};
-pub use counts::{Counts, HeldRoute, PeerStatus};
-pub use decision::Step;
-pub use explain::Explained;
-pub use handle::{Claim, RibHandle};
+pub use blackhole::{BlackholePolicy, BlackholeRejectReason};
+pub use counts::{HeldRoute, PeerStatus, RibCounts};
+pub use decision::DecisionStep;
+pub use explain::ExplainedRoute;
 pub use journal::Age;
 pub use lookup::{Route, SHORTEST_NETWORK, is_unlabelled};
-pub use peer::{Identity, PeerInfo, PeerKey, PeerKind, Speaker, TableId, View};
-pub use prefix::{Family, Prefix};
-pub use routes::{MAX_PATHS, PathKey};
+pub use peer::{PeerInfo, PeerKey, PeerKind, RouterIdentity, Speaker, TableId, View};
+pub use prefix::{Family, RoutePrefix};
+pub use route_table::{MAX_PATHS, PathKey};
+pub use shared::{LookupGuard, SharedRib};
 
 /// Peers of all routers together.
 pub const MAX_PEERS: usize = 1 << 16;
@@ -70,7 +70,7 @@ const MAX_DETAIL_BYTES: usize = 1 << 31;
 
 /// What the configuration says of the RIB.
 #[derive(Clone, Debug, Default)]
-pub struct Settings {
+pub struct RibConfig {
     pub max_routes: usize,
     pub stale_ms: u64,
     /// VRF device and the distinguisher of its routes.
@@ -78,7 +78,7 @@ pub struct Settings {
     pub blackhole: BlackholePolicy,
 }
 
-impl From<&config::Agent> for Settings {
+impl From<&config::Agent> for RibConfig {
     fn from(config: &config::Agent) -> Self {
         let blackhole = (&config.firewall).into();
         let config = &config.enrich.rib;
@@ -117,29 +117,29 @@ pub enum RibLimitError {
 
 #[derive(Debug)]
 pub struct Rib {
-    settings: Settings,
+    config: RibConfig,
     /// Distinguisher of each table, the global one first.
     tables: Vec<Distinguisher>,
-    routers: Slab<Router>,
-    peers: Slab<Peer>,
+    routers: Slab<RibRouter>,
+    peers: Slab<RibPeer>,
     prefixes: Prefixes,
-    attributes: Interner,
+    attributes: AttributeInterner,
     holders: Holders,
-    contests: Contests,
-    winners: Winners,
+    lookup_plan: LookupPlan,
+    best_paths: BestPathCache,
     blackholes: Blackholes,
     /// Peers with stale routes, by the time at which these are looked at.
     aging: BTreeSet<(u64, u32)>,
     /// Peers that are up.
     up: usize,
     journal: Journal,
-    /// Routes of peers and doomed ones.
+    /// Routes of peers and routes to be removed.
     held: [usize; 2],
     serial: u64,
     /// Sessions began or ended, or it is known better whose they are.
-    regrouped: bool,
-    /// The winner of any prefix may have changed.
-    unsettled: bool,
+    ranks_outdated: bool,
+    /// The best path of any prefix may have changed.
+    best_paths_outdated: bool,
     /// A lookup may have another result than when this was last taken.
     changed: bool,
 }
@@ -147,8 +147,8 @@ pub struct Rib {
 /// The prefixes of both families.
 #[derive(Debug, Default)]
 struct Prefixes {
-    v4: PrefixTable<u32>,
-    v6: PrefixTable<[u32; 4]>,
+    v4: PrefixIndex<u32>,
+    v6: PrefixIndex<[u32; 4]>,
 }
 
 /// Calls a method of the prefix table of a family.
@@ -163,41 +163,41 @@ macro_rules! of_family {
 use of_family;
 
 impl Rib {
-    pub fn new(mut settings: Settings) -> Self {
+    pub fn new(mut config: RibConfig) -> Self {
         let mut tables = vec![Distinguisher([0; 8])];
-        for (_, distinguisher) in &settings.vrf {
+        for (_, distinguisher) in &config.vrf {
             if !tables.contains(distinguisher) {
                 tables.push(*distinguisher);
             }
         }
         Self {
             holders: Holders::new(tables.len()),
-            contests: Contests::new(tables.len()),
-            winners: Winners::new(tables.len()),
-            blackholes: Blackholes::new(std::mem::take(&mut settings.blackhole)),
-            settings,
+            lookup_plan: LookupPlan::new(tables.len()),
+            best_paths: BestPathCache::new(tables.len()),
+            blackholes: Blackholes::new(std::mem::take(&mut config.blackhole)),
+            config,
             tables,
             routers: Slab::default(),
             peers: Slab::default(),
             prefixes: Prefixes::default(),
-            attributes: Interner::default(),
+            attributes: AttributeInterner::default(),
             aging: BTreeSet::new(),
             up: 0,
             journal: Journal::default(),
             held: [0; 2],
             serial: 0,
-            regrouped: false,
-            unsettled: false,
+            ranks_outdated: false,
+            best_paths_outdated: false,
             changed: false,
         }
     }
 
     /// Other limits on routes and their age, and on blackholes, from now on; the VRFs stay. Routes that are
     /// too many stay, too.
-    pub fn set_limits(&mut self, settings: &Settings) {
-        self.settings.max_routes = settings.max_routes;
-        self.settings.stale_ms = settings.stale_ms;
-        self.set_blackhole_policy(&settings.blackhole);
+    pub fn set_limits(&mut self, config: &RibConfig) {
+        self.config.max_routes = config.max_routes;
+        self.config.stale_ms = config.stale_ms;
+        self.set_blackhole_policy(&config.blackhole);
     }
 
     /// Sets the time of the changes that follow, in milliseconds. An earlier time is ignored.
@@ -210,19 +210,19 @@ impl Rib {
         let Some(device) = vrf else {
             return Some(TableId::GLOBAL);
         };
-        let (_, distinguisher) = self.settings.vrf.iter().find(|(d, _)| d == device)?;
+        let (_, distinguisher) = self.config.vrf.iter().find(|(d, _)| d == device)?;
         self.table_of(distinguisher.0)
     }
 
     fn table_of(&self, distinguisher: [u8; 8]) -> Option<TableId> {
-        let place = self.tables.iter().position(|d| d.0 == distinguisher)?;
-        Some(TableId(place as u16))
+        let index = self.tables.iter().position(|d| d.0 == distinguisher)?;
+        Some(TableId(index as u16))
     }
 
     /// Holds attributes for the routes about to be announced; to be released once. The mark is false if
     /// there was no memory for AS path and communities.
     pub fn acquire(&mut self, attributes: &Attributes) -> (AttributesId, bool) {
-        let limit = self.settings.max_routes.saturating_mul(DETAIL_BYTES);
+        let limit = self.config.max_routes.saturating_mul(DETAIL_BYTES);
         self.attributes
             .acquire(attributes, limit.min(MAX_DETAIL_BYTES))
     }
@@ -236,23 +236,27 @@ impl Rib {
         &mut self,
         peer: PeerId,
         view: View,
-        prefix: Prefix,
+        prefix: RoutePrefix,
         key: PathKey,
         attributes: AttributesId,
     ) -> Result<(), RibLimitError> {
         let family = prefix.family();
         let id = peer.0;
-        let full = self.held() >= self.settings.max_routes;
+        let full = self.held() >= self.config.max_routes;
         let peer = &mut self.peers[id];
-        let asks = self.attributes.asks_to_discard(attributes);
+        let requested = self.attributes.requests_blackhole(attributes);
         let Some(table) = peer.table else {
-            if asks {
-                self.blackholes.refuse(BlackholeRefusal::Vrf);
+            if requested {
+                self.blackholes.refuse(BlackholeRejectReason::Vrf);
             }
             return Ok(());
         };
         let held = peer.view_mut(view, family);
-        let number = of_family!(self.prefixes, family, enter(prefix.bits(), prefix.length()));
+        let number = of_family!(
+            self.prefixes,
+            family,
+            get_or_insert(prefix.bits(), prefix.length())
+        );
         if (full || !held.fresh.has_room(number)) && held.fresh.is_new(number, key) {
             of_family!(self.prefixes, family, drop_unused(number));
             return Err(if full {
@@ -261,7 +265,7 @@ impl Rib {
                 RibLimitError::Paths
             });
         }
-        let path = Path {
+        let path = RoutePath {
             id: key.id,
             labelled: key.labelled,
             attributes,
@@ -276,10 +280,10 @@ impl Rib {
         self.attributes.retain(attributes);
         let mut asked = false;
         let mut released = |old| {
-            asked |= self.attributes.asks_to_discard(old);
+            asked |= self.attributes.requests_blackhole(old);
             self.attributes.release(old);
         };
-        let place = Place {
+        let table_key = RouteTableKey {
             table,
             peer: id,
             view,
@@ -289,7 +293,10 @@ impl Rib {
         let routes = &mut held.fresh;
         let change = routes.announce(number, path, universe, &mut released);
         let (mut opened, mut closed) = (0, 0);
-        opened += u32::from(self.holders.enter(routes, place, number, change.appeared));
+        opened += u32::from(
+            self.holders
+                .route_added(routes, table_key, number, change.appeared),
+        );
         let mut gone = change.removed;
         if change.appeared {
             of_family!(self.prefixes, family, retain(number));
@@ -299,7 +306,7 @@ impl Rib {
             let routes = &mut stale.routes;
             let all = PathKey { id: None, ..key };
             let change = routes.withdraw(number, all, &mut released);
-            closed += u32::from(self.holders.leave(routes, number, &change));
+            closed += u32::from(self.holders.routes_removed(routes, number, &change));
             gone += change.removed;
             if change.vanished {
                 of_family!(self.prefixes, family, release(number));
@@ -309,18 +316,18 @@ impl Rib {
         let held = &mut self.held[family as usize];
         *held += change.added;
         *held -= gone;
-        if asks || asked {
-            self.blackholes.touch(prefix, id, view, asks);
+        if requested || asked {
+            self.blackholes.mark_dirty(prefix, id, view, requested);
         }
-        self.winners.forget(family, number);
+        self.best_paths.invalidate(family, number);
         self.filled(id, view, family, opened);
-        self.emptied(&place, closed);
+        self.emptied(&table_key, closed);
         self.changed = true;
         Ok(())
     }
 
     /// A withdraw; without a path identifier, of all paths the peer has for the prefix in the family.
-    pub fn withdraw(&mut self, peer: PeerId, view: View, prefix: Prefix, key: PathKey) {
+    pub fn withdraw(&mut self, peer: PeerId, view: View, prefix: RoutePrefix, key: PathKey) {
         let family = prefix.family();
         let number = of_family!(self.prefixes, family, find(prefix.bits(), prefix.length()));
         let Some(number) = number else {
@@ -332,10 +339,10 @@ impl Rib {
         let (mut gone, mut closed, mut asked) = (0, 0, false);
         for routes in held.tables_mut() {
             let change = routes.withdraw(number, key, |old| {
-                asked |= self.attributes.asks_to_discard(old);
+                asked |= self.attributes.requests_blackhole(old);
                 self.attributes.release(old);
             });
-            closed += u32::from(self.holders.leave(routes, number, &change));
+            closed += u32::from(self.holders.routes_removed(routes, number, &change));
             gone += change.removed;
             if change.vanished {
                 of_family!(self.prefixes, family, release(number));
@@ -343,19 +350,19 @@ impl Rib {
         }
         held.stale.retain(|stale| !stale.routes.is_empty());
         if asked {
-            self.blackholes.touch(prefix, peer.0, view, false);
+            self.blackholes.mark_dirty(prefix, peer.0, view, false);
         }
         self.held[family as usize] -= gone;
         self.changed |= gone > 0;
-        self.winners.forget(family, number);
-        let place = Place {
+        self.best_paths.invalidate(family, number);
+        let table_key = RouteTableKey {
             table,
             peer: peer.0,
             view,
             family,
             stale: false,
         };
-        self.emptied(&place, closed);
+        self.emptied(&table_key, closed);
     }
 
     /// The peer has sent all that it has of unicast, or of labelled unicast: what is left of ended sessions
@@ -365,11 +372,11 @@ impl Rib {
         // a post-policy view without routes may now be the peer's
         let may_answer = view == View::PostPolicy || self.routers[state.router].replaces;
         let held = state.view_mut(view, family);
-        self.unsettled |= !held.complete && may_answer && !labelled;
+        self.best_paths_outdated |= !held.complete && may_answer && !labelled;
         held.complete |= !labelled;
         held.end_stale(labelled, |routes| {
-            self.holders.bury(routes, &mut self.winners)
+            self.holders.queue_removal(routes, &mut self.best_paths)
         });
-        self.note_buried();
+        self.process_queued_removals();
     }
 }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use super::lookup::Rank;
 use super::prefix::Family;
-use super::routes::RouteTable;
+use super::route_table::RouteTable;
 
 /// Generations of stale routes of one view: a session that flaps leaves one each time.
 const MAX_STALE: usize = 16;
@@ -18,7 +18,7 @@ const MAX_SPEAKERS: usize = 16;
 /// The router of a BMP session, as far as it stays the same when the router connects again. Its sysDescr
 /// has the version in it (RFC 7854 section 4.4) and changes with an upgrade.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub struct RouterIdentity {
     pub address: IpAddr,
     pub sys_name: String,
     speakers: Vec<Speaker>,
@@ -31,7 +31,7 @@ pub struct Speaker {
     pub asn: u32,
 }
 
-impl Identity {
+impl RouterIdentity {
     pub fn new(address: IpAddr, sys_name: String) -> Self {
         Self {
             address,
@@ -95,7 +95,7 @@ impl PeerKey {
     }
 
     /// The bounds of the keys that have all but AS and BGP identifier in common.
-    pub(super) fn place(&self) -> std::ops::RangeInclusive<Self> {
+    pub(super) fn address_range(&self) -> std::ops::RangeInclusive<Self> {
         let with = |asn, bgp_id| Self {
             asn,
             bgp_id,
@@ -105,13 +105,13 @@ impl PeerKey {
     }
 
     /// Whether two keys of one place may be of one peer: some senders leave a value out in one message.
-    pub(super) fn may_be(&self, other: &Self) -> bool {
+    pub(super) fn may_match(&self, other: &Self) -> bool {
         let agree = |a, b| a == b || a == 0 || b == 0;
         agree(self.asn, other.asn) && agree(self.bgp_id, other.bgp_id)
     }
 
     /// The same, of a peer that is up: the values of the message are then known, too.
-    pub(super) fn may_name(&self, up: &Self) -> bool {
+    pub(super) fn may_match_up(&self, up: &Self) -> bool {
         let agree = |own, up| own == up || up == 0;
         agree(self.asn, up.asn) && agree(self.bgp_id, up.bgp_id)
     }
@@ -144,8 +144,8 @@ impl TableId {
 }
 
 #[derive(Debug)]
-pub(super) struct Router {
-    pub identity: Identity,
+pub(super) struct RibRouter {
+    pub identity: RouterIdentity,
     pub local: bool,
     /// A session is up; else the time it ended.
     pub ended: Option<u64>,
@@ -156,7 +156,7 @@ pub(super) struct Router {
     pub peers: BTreeMap<PeerKey, u32>,
     /// Those of them that are up.
     pub up: Vec<u32>,
-    pub carries: Carries,
+    pub route_counts: RouteCounts,
     pub rank: Rank,
     /// Of the sessions of the same router that began later and have not ended, the newest.
     pub newest: Option<u32>,
@@ -166,7 +166,7 @@ pub(super) struct Router {
 
 /// The number of route tables with routes, by view, of the peers of a router.
 #[derive(Debug, Default)]
-pub(super) struct Carries {
+pub(super) struct RouteCounts {
     /// By family and view. Routes of the router itself are in one view, whatever it sends of its peers:
     /// they do not count.
     views: [[u32; 3]; 2],
@@ -174,9 +174,9 @@ pub(super) struct Carries {
     chosen: HashMap<(TableId, Family), u32>,
 }
 
-impl Carries {
+impl RouteCounts {
     /// `tables` more of this view of a peer hold routes.
-    pub fn add(&mut self, peer: &Peer, view: View, family: Family, tables: u32) {
+    pub fn add(&mut self, peer: &RibPeer, view: View, family: Family, tables: u32) {
         if peer.key.kind != PeerKind::Originated {
             self.views[family as usize][view as usize] += tables;
         }
@@ -186,7 +186,7 @@ impl Carries {
     }
 
     /// `tables` fewer do.
-    pub fn remove(&mut self, peer: &Peer, view: View, family: Family, tables: u32) {
+    pub fn remove(&mut self, peer: &RibPeer, view: View, family: Family, tables: u32) {
         if peer.key.kind != PeerKind::Originated {
             self.views[family as usize][view as usize] -= tables;
         }
@@ -216,7 +216,7 @@ impl Carries {
 }
 
 #[derive(Debug)]
-pub(super) struct Peer {
+pub(super) struct RibPeer {
     pub router: u32,
     pub key: PeerKey,
     pub info: PeerInfo,
@@ -227,7 +227,7 @@ pub(super) struct Peer {
     /// Up in the router's present session.
     pub up: bool,
     /// Its place among those that are up.
-    pub up_place: u32,
+    pub up_index: u32,
     /// The time at which its stale routes are checked.
     pub due: Option<u64>,
     /// Loc-RIB only: it does not hold all routes (RFC 9069 section 4.2).
@@ -253,7 +253,7 @@ pub(super) struct Stale {
     ended: [bool; 2],
 }
 
-impl Peer {
+impl RibPeer {
     pub fn new(router: u32, key: PeerKey, info: PeerInfo, table: Option<TableId>) -> Self {
         Self {
             router,
@@ -262,7 +262,7 @@ impl Peer {
             name: None,
             table,
             up: false,
-            up_place: 0,
+            up_index: 0,
             due: None,
             filtered: false,
             views: Default::default(),
@@ -270,11 +270,11 @@ impl Peer {
     }
 
     pub fn view(&self, view: View, family: Family) -> &FamilyView {
-        &self.views[place(view)][family as usize]
+        &self.views[view_index(view)][family as usize]
     }
 
     pub fn view_mut(&mut self, view: View, family: Family) -> &mut FamilyView {
-        &mut self.views[place(view)][family as usize]
+        &mut self.views[view_index(view)][family as usize]
     }
 
     pub fn views(&self) -> impl Iterator<Item = (View, Family, &FamilyView)> {
@@ -327,7 +327,7 @@ impl Peer {
     }
 
     /// Neither up nor holding anything that is still good.
-    pub fn is_void(&self) -> bool {
+    pub fn is_unused(&self) -> bool {
         !self.up && self.views().all(|(.., view)| !view.has_routes())
     }
 }
@@ -350,8 +350,8 @@ impl FamilyView {
         std::iter::once(&mut self.fresh).chain(self.stale.iter_mut().map(|s| &mut s.routes))
     }
 
-    /// The session ended: fresh routes become stale. `bury` receives removed tables, as below.
-    pub fn retire(&mut self, until: u64, mut bury: impl FnMut(RouteTable)) {
+    /// The session ended: fresh routes become stale. `queue_removal` receives removed tables, as below.
+    pub fn retire(&mut self, until: u64, mut queue_removal: impl FnMut(RouteTable)) {
         self.complete = false;
         if !self.fresh.is_empty() {
             let routes = std::mem::take(&mut self.fresh);
@@ -362,7 +362,7 @@ impl FamilyView {
             });
         }
         if self.stale.len() > MAX_STALE {
-            bury(self.stale.remove(0).routes);
+            queue_removal(self.stale.remove(0).routes);
         }
     }
 
@@ -376,14 +376,14 @@ impl FamilyView {
         }
     }
 
-    pub fn expire(&mut self, now: u64, mut bury: impl FnMut(RouteTable)) {
+    pub fn expire(&mut self, now: u64, mut queue_removal: impl FnMut(RouteTable)) {
         for stale in self.stale.extract_if(.., |s| s.until <= now) {
-            bury(stale.routes);
+            queue_removal(stale.routes);
         }
     }
 
     /// End-of-RIB of unicast, or of labelled unicast: removes the stale tables that wait for no other one.
-    pub fn end_stale(&mut self, labelled: bool, mut bury: impl FnMut(RouteTable)) {
+    pub fn end_stale(&mut self, labelled: bool, mut queue_removal: impl FnMut(RouteTable)) {
         for stale in &mut self.stale {
             stale.ended[usize::from(labelled)] = true;
         }
@@ -394,24 +394,24 @@ impl FamilyView {
                 .any(|(labelled, _)| stale.routes.has(labelled))
         };
         for stale in self.stale.extract_if(.., |stale| !waits(stale)) {
-            bury(stale.routes);
+            queue_removal(stale.routes);
         }
     }
 
-    pub fn clear_stale(&mut self, mut bury: impl FnMut(RouteTable)) {
+    pub fn clear_stale(&mut self, mut queue_removal: impl FnMut(RouteTable)) {
         for stale in self.stale.drain(..) {
-            bury(stale.routes);
+            queue_removal(stale.routes);
         }
     }
 
-    pub fn clear(&mut self, mut bury: impl FnMut(RouteTable)) {
+    pub fn clear(&mut self, mut queue_removal: impl FnMut(RouteTable)) {
         self.complete = false;
-        bury(std::mem::take(&mut self.fresh));
-        self.clear_stale(bury);
+        queue_removal(std::mem::take(&mut self.fresh));
+        self.clear_stale(queue_removal);
     }
 }
 
-fn place(view: View) -> usize {
+fn view_index(view: View) -> usize {
     match view {
         View::PrePolicy => 0,
         View::PostPolicy | View::LocRib => 1,

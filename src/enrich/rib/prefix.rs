@@ -31,14 +31,14 @@ impl Family {
 
 /// A prefix of either family, without host bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Prefix {
+pub struct RoutePrefix {
     family: Family,
     length: u8,
     /// The address from the highest bit on, also for IPv4.
     bits: u128,
 }
 
-impl Prefix {
+impl RoutePrefix {
     /// Clears the bits beyond `length`, which is at most the family's.
     pub fn new(family: Family, bits: u128, length: u8) -> Self {
         debug_assert!(length <= family.bits());
@@ -106,7 +106,7 @@ mod tests {
             ("2001:db8::1", 128, "2001:db8::1"),
         ] {
             let (family, bits) = split(address.parse().unwrap());
-            let prefix = Prefix::new(family, bits, length);
+            let prefix = RoutePrefix::new(family, bits, length);
             assert_eq!(prefix.address(), expected.parse::<IpAddr>().unwrap());
         }
     }

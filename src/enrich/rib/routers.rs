@@ -3,20 +3,20 @@
 //! becomes of routes when a session or a peer ends.
 
 use super::lookup::Rank;
-use super::peer::{Identity, Peer, PeerInfo, PeerKey, Router, Speaker};
+use super::peer::{PeerInfo, PeerKey, RibPeer, RibRouter, RouterIdentity, Speaker};
 use super::{MAX_ENDED, MAX_PEERS, PeerId, Rib, RibLimitError, RouterId};
 
 /// If more peers have one address, only a message with all values of a peer is about it: the search for
 /// the others must take little time.
-const MAX_AT_PLACE: usize = 64;
+const MAX_AT_ADDRESS: usize = 64;
 
 impl Rib {
     /// A session begins. As long as no [`Rib::add_speaker`] or [`Rib::take_over`] follows, it is not known
     /// from which ended session it continues.
-    pub fn connect(&mut self, identity: Identity, local: bool) -> RouterId {
+    pub fn connect(&mut self, identity: RouterIdentity, local: bool) -> RouterId {
         self.serial += 1;
-        self.regrouped = true;
-        RouterId(self.routers.insert(Router {
+        self.ranks_outdated = true;
+        RouterId(self.routers.insert(RibRouter {
             identity,
             local,
             ended: None,
@@ -24,7 +24,7 @@ impl Rib {
             continues: false,
             peers: Default::default(),
             up: Vec::new(),
-            carries: Default::default(),
+            route_counts: Default::default(),
             rank: Rank::Remote,
             newest: None,
             replaces: false,
@@ -34,7 +34,7 @@ impl Rib {
     /// The router sent an OPEN with these values, by which it is recognized.
     pub fn add_speaker(&mut self, id: RouterId, speaker: Speaker, now: u64) {
         if self.routers[id.0].identity.add(speaker) {
-            self.regrouped = true;
+            self.ranks_outdated = true;
             self.take_over(id, now);
         }
     }
@@ -58,14 +58,14 @@ impl Rib {
         if !identity.has_speaker() && !others.all(|other| other.is_same(&latest.identity)) {
             return;
         }
-        self.unsettled = true;
-        self.regrouped = true;
+        self.best_paths_outdated = true;
+        self.ranks_outdated = true;
         let Some(old) = self.routers.remove(old) else {
             return;
         };
         let before = old.ended.unwrap_or(now);
-        let before = before.saturating_add(self.settings.stale_ms);
-        let until = now.saturating_add(self.settings.stale_ms);
+        let before = before.saturating_add(self.config.stale_ms);
+        let until = now.saturating_add(self.config.stale_ms);
         let router = &mut self.routers[id.0];
         router.continues = true;
         let mut surplus = Vec::new();
@@ -78,36 +78,38 @@ impl Rib {
             let peer = &mut self.peers[peer];
             peer.router = id.0;
             for (view, family, tables) in peer.filled() {
-                router.carries.add(peer, view, family, tables);
+                router.route_counts.add(peer, view, family, tables);
             }
             for (_, view) in peer.family_views_mut() {
                 view.extend(before, until);
             }
         }
-        surplus.into_iter().for_each(|peer| self.forget_peer(peer));
+        surplus.into_iter().for_each(|peer| self.remove_peer(peer));
     }
 
     /// A session ended: its routes are stale.
     pub fn disconnect(&mut self, id: RouterId, now: u64) {
-        self.unsettled = true;
-        self.regrouped = true;
+        self.best_paths_outdated = true;
+        self.ranks_outdated = true;
         let router = &mut self.routers[id.0];
         router.ended = Some(now);
         let up = std::mem::take(&mut router.up);
         self.up -= up.len();
-        let until = now.saturating_add(self.settings.stale_ms);
+        let until = now.saturating_add(self.config.stale_ms);
         for &peer in &up {
             let state = &mut self.peers[peer];
             state.up = false;
             for (_, view) in state.family_views_mut() {
-                self.holders.retire(&view.fresh);
-                view.retire(until, |routes| self.holders.bury(routes, &mut self.winners));
+                self.holders.mark_stale(&view.fresh);
+                view.retire(until, |routes| {
+                    self.holders.queue_removal(routes, &mut self.best_paths)
+                });
             }
             self.schedule(peer);
         }
-        self.note_buried();
-        up.into_iter().for_each(|peer| self.forget_if_void(peer));
-        self.forget_router_if_void(id.0);
+        self.process_queued_removals();
+        up.into_iter().for_each(|peer| self.remove_if_unused(peer));
+        self.remove_router_if_unused(id.0);
         let routers = self.routers.iter();
         let ended: Vec<_> = routers
             .filter_map(|(id, r)| Some((r.ended?, r.serial, id)))
@@ -115,18 +117,18 @@ impl Rib {
         if ended.len() > MAX_ENDED
             && let Some(&(.., oldest)) = ended.iter().min()
         {
-            self.forget_router(RouterId(oldest));
+            self.remove_router(RouterId(oldest));
         }
     }
 
     /// Forgets a router whose session has ended, with all its routes.
-    pub fn forget_router(&mut self, id: RouterId) {
+    pub fn remove_router(&mut self, id: RouterId) {
         let ended = self.routers.get(id.0).is_some_and(|r| r.ended.is_some());
         if ended {
-            self.unsettled = true;
-            self.regrouped = true;
+            self.best_paths_outdated = true;
+            self.ranks_outdated = true;
             let peers: Vec<_> = self.routers[id.0].peers.values().copied().collect();
-            peers.into_iter().for_each(|peer| self.forget_peer(peer));
+            peers.into_iter().for_each(|peer| self.remove_peer(peer));
             self.routers.remove(id.0);
         }
     }
@@ -138,7 +140,7 @@ impl Rib {
         key: PeerKey,
         info: PeerInfo,
     ) -> Result<PeerId, RibLimitError> {
-        self.unsettled |= self.routers[router.0].replaces;
+        self.best_paths_outdated |= self.routers[router.0].replaces;
         let known = self.routers[router.0].peers.get(&key).copied();
         if let Some(id) = known.or_else(|| self.rename_ended(router, key)) {
             if self.peers[id].up {
@@ -149,16 +151,16 @@ impl Rib {
             self.set_filtered(PeerId(id), false);
             let peer = &mut self.peers[id];
             // what it has is of an ended session, and is compared by these
-            self.unsettled |= peer.info != info && peer.due.is_some();
+            self.best_paths_outdated |= peer.info != info && peer.due.is_some();
             peer.info = info;
-            self.blackholes.disturb(id);
+            self.blackholes.peer_changed(id);
             return Ok(PeerId(id));
         }
         if self.peers.len() >= MAX_PEERS {
             return Err(RibLimitError::Peers);
         }
         let table = self.table_of(key.distinguisher);
-        let id = self.peers.insert(Peer::new(router.0, key, info, table));
+        let id = self.peers.insert(RibPeer::new(router.0, key, info, table));
         self.routers[router.0].peers.insert(key, id);
         self.mark_up(id);
         Ok(PeerId(id))
@@ -173,7 +175,7 @@ impl Rib {
         let peer = &mut self.peers[id];
         let up = &mut self.routers[peer.router].up;
         peer.up = true;
-        peer.up_place = up.len() as u32;
+        peer.up_index = up.len() as u32;
         up.push(id);
         self.up += 1;
     }
@@ -184,11 +186,11 @@ impl Rib {
         if !std::mem::take(&mut peer.up) {
             return;
         }
-        let place = peer.up_place;
+        let index = peer.up_index;
         let up = &mut self.routers[peer.router].up;
-        up.swap_remove(place as usize);
-        if let Some(&moved) = up.get(place as usize) {
-            self.peers[moved].up_place = place;
+        up.swap_remove(index as usize);
+        if let Some(&moved) = up.get(index as usize) {
+            self.peers[moved].up_index = index;
         }
         self.up -= 1;
     }
@@ -196,7 +198,7 @@ impl Rib {
     /// The only peer of an ended session at this place, under its new key: its BGP identifier changed
     /// while the router was away.
     fn rename_ended(&mut self, router: RouterId, key: PeerKey) -> Option<u32> {
-        let ended = |_: &PeerKey, peer: &Peer| !peer.up;
+        let ended = |_: &PeerKey, peer: &RibPeer| !peer.up;
         let id = self.only_peer(router, &key, ended)?;
         let peer = &mut self.peers[id];
         let peers = &mut self.routers[router.0].peers;
@@ -211,16 +213,16 @@ impl Rib {
     /// FRR reports neighbors that are configured and not up with what it has of AS and BGP identifier,
     /// or 0. Such a message must not remove another neighbor that is up at the same link-local address.
     pub fn peer_down(&mut self, router: RouterId, key: &PeerKey) -> Option<PeerId> {
-        let up = |held: &PeerKey, peer: &Peer| peer.up && key.may_name(held);
-        let ended = |held: &PeerKey, peer: &Peer| !peer.up && key.may_be(held);
+        let up = |held: &PeerKey, peer: &RibPeer| peer.up && key.may_match_up(held);
+        let ended = |held: &PeerKey, peer: &RibPeer| !peer.up && key.may_match(held);
         let exact = self.routers[router.0].peers.get(key).copied();
         let id = exact
             .or_else(|| self.only_peer(router, key, up))
             .or_else(|| self.only_peer(router, key, ended))?;
         let key = self.peers[id].key;
-        self.unsettled |= self.routers[router.0].replaces;
+        self.best_paths_outdated |= self.routers[router.0].replaces;
         self.routers[router.0].peers.remove(&key);
-        self.forget_peer(id);
+        self.remove_peer(id);
         Some(PeerId(id))
     }
 
@@ -236,7 +238,7 @@ impl Rib {
         let exact = self.routers[router.0].peers.get(key).copied();
         let id = match exact {
             Some(id) if self.peers[id].up => id,
-            _ => self.only_peer(router, key, |held, peer| peer.up && key.may_be(held))?,
+            _ => self.only_peer(router, key, |held, peer| peer.up && key.may_match(held))?,
         };
         Some(PeerId(id))
     }
@@ -246,10 +248,10 @@ impl Rib {
         &self,
         router: RouterId,
         key: &PeerKey,
-        fits: impl Fn(&PeerKey, &Peer) -> bool,
+        fits: impl Fn(&PeerKey, &RibPeer) -> bool,
     ) -> Option<u32> {
-        let mut peers = self.routers[router.0].peers.range(key.place());
-        let near = peers.by_ref().take(MAX_AT_PLACE);
+        let mut peers = self.routers[router.0].peers.range(key.address_range());
+        let near = peers.by_ref().take(MAX_AT_ADDRESS);
         let mut fitting = near.filter(|(held, id)| fits(held, &self.peers[**id]));
         let (_, id) = fitting.next()?;
         let is_only = fitting.next().is_none() && peers.next().is_none();
@@ -264,12 +266,12 @@ impl Rib {
         }
         let router = &mut self.routers[peer.router];
         for (view, family, tables) in peer.filled().filter(|(.., tables)| *tables > 0) {
-            self.unsettled = true;
-            router.carries.remove(peer, view, family, tables);
+            self.best_paths_outdated = true;
+            router.route_counts.remove(peer, view, family, tables);
         }
         peer.filtered = filtered;
         for (view, family, tables) in peer.filled().filter(|(.., tables)| *tables > 0) {
-            router.carries.add(peer, view, family, tables);
+            router.route_counts.add(peer, view, family, tables);
         }
     }
 }

@@ -10,12 +10,12 @@ use crate::types::slab::Slab;
 
 /// Distinct values by number, each with the number of its users.
 #[derive(Debug)]
-pub struct Shared<T> {
+pub struct RefCounted<T> {
     entries: Slab<(T, u32)>,
     numbers: HashMap<T, u32, RandomState>,
 }
 
-impl<T> Default for Shared<T> {
+impl<T> Default for RefCounted<T> {
     fn default() -> Self {
         Self {
             entries: Slab::default(),
@@ -24,7 +24,7 @@ impl<T> Default for Shared<T> {
     }
 }
 
-impl<T: Copy + Eq + Hash> Shared<T> {
+impl<T: Copy + Eq + Hash> RefCounted<T> {
     /// Returns the number of a value, which has one more user from now on.
     pub fn acquire(&mut self, value: T) -> u32 {
         let entries = &mut self.entries;
@@ -58,13 +58,13 @@ const UNIT: usize = 4;
 const UNIT_BITS: u32 = 10;
 /// Longer strings have an allocation of their own.
 const MAX_SLOT: usize = 256;
-/// In a number: the string is in `Bytes::long`.
+/// In a number: the string is in `ByteStore::long`.
 const LONG: u32 = 1 << 31;
 const NONE: u32 = u32::MAX;
 
 /// Byte strings by number. Short ones share chunks with others of the same length.
 #[derive(Debug)]
-pub struct Bytes {
+pub struct ByteStore {
     chunks: Vec<Chunk>,
     classes: [Class; MAX_SLOT / UNIT + 1],
     long: Slab<Box<[u8]>>,
@@ -88,7 +88,7 @@ struct Class {
     fresh: Option<(u32, u16)>,
 }
 
-impl Default for Bytes {
+impl Default for ByteStore {
     fn default() -> Self {
         const EMPTY: Class = Class {
             free: NONE,
@@ -103,7 +103,7 @@ impl Default for Bytes {
     }
 }
 
-impl Bytes {
+impl ByteStore {
     /// Returns the length that a string must have to be stored. The caller fills it up.
     pub fn padded(length: usize) -> usize {
         length.max(1).next_multiple_of(UNIT)
@@ -140,13 +140,13 @@ impl Bytes {
         if number & LONG != 0 {
             return &self.long[number & !LONG];
         }
-        let (chunk, start) = place(number);
+        let (chunk, start) = chunk_offset(number);
         let chunk = &self.chunks[chunk];
         &chunk.bytes[start..start + usize::from(chunk.slot)]
     }
 
     fn slot_mut(&mut self, number: u32) -> &mut [u8] {
-        let (chunk, start) = place(number);
+        let (chunk, start) = chunk_offset(number);
         let chunk = &mut self.chunks[chunk];
         &mut chunk.bytes[start..start + usize::from(chunk.slot)]
     }
@@ -175,7 +175,7 @@ impl Bytes {
 }
 
 /// Chunk and first byte of a slot.
-fn place(number: u32) -> (usize, usize) {
+fn chunk_offset(number: u32) -> (usize, usize) {
     let unit = number & ((1 << UNIT_BITS) - 1);
     ((number >> UNIT_BITS) as usize, unit as usize * UNIT)
 }
@@ -195,14 +195,14 @@ mod tests {
         fn each_string_is_found_under_its_number(
             steps in prop::collection::vec((1_usize..300, any::<u8>(), any::<bool>()), 1..600),
         ) {
-            let mut bytes = Bytes::default();
+            let mut bytes = ByteStore::default();
             let mut model: HashMap<u32, Vec<u8>> = HashMap::new();
             for (length, fill, remove) in steps {
                 if let Some(&number) = model.keys().next().filter(|_| remove) {
                     bytes.remove(number);
                     model.remove(&number);
                 } else {
-                    let string = vec![fill; Bytes::padded(length)];
+                    let string = vec![fill; ByteStore::padded(length)];
                     let number = bytes.insert(&string);
                     prop_assert!(model.insert(number, string).is_none());
                 }
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn freed_slots_are_used_again() {
-        let mut bytes = Bytes::default();
+        let mut bytes = ByteStore::default();
         for _ in 0..10 {
             let numbers: Vec<_> = (0..5000).map(|_| bytes.insert(&[7; 24])).collect();
             numbers.into_iter().for_each(|number| bytes.remove(number));

@@ -8,7 +8,7 @@
 use hashbrown::{HashMap, HashTable, hash_table};
 
 use super::attributes::AttributesId;
-use super::holders::Home;
+use super::holders::HolderId;
 
 /// Paths of one prefix from one peer.
 pub const MAX_PATHS: usize = 256;
@@ -20,19 +20,19 @@ const SPREAD: usize = 64;
 /// A table that shrinks stays an array down to a quarter of this.
 const FEW: usize = 1 << 10;
 
-/// In `Cell::word`: the path has an identifier.
+/// In `PathCell::word`: the path has an identifier.
 const NUMBERED: u32 = 1 << 31;
-/// In `Cell::word`: the path is of labelled unicast.
+/// In `PathCell::word`: the path is of labelled unicast.
 const LABELLED: u32 = 1 << 30;
 /// Of those, all.
 const MARKS: u32 = NUMBERED | LABELLED;
-/// In `Cell::word`: more than one path, held in `RouteTable::many`.
+/// In `PathCell::word`: more than one path, held in `RouteTable::many`.
 const MANY: u32 = u32::MAX;
 const NONE: u32 = 0;
 
 /// One path of a prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Path {
+pub struct RoutePath {
     /// The Add-Path identifier (RFC 7911).
     pub id: Option<u32>,
     /// Of labelled unicast (RFC 8277).
@@ -51,7 +51,7 @@ pub struct PathKey {
 impl PathKey {
     /// Whether an announcement or withdraw with this key is about a path that is held. A path without
     /// identifier is the only one of its family.
-    fn names(self, held: &Path) -> bool {
+    fn names(self, held: &RoutePath) -> bool {
         let same_id = self.id.is_none() || held.id.is_none() || held.id == self.id;
         held.labelled == self.labelled && same_id
     }
@@ -60,11 +60,11 @@ impl PathKey {
 #[derive(Debug, Default)]
 pub struct RouteTable {
     /// Its number, while it holds something.
-    pub home: Option<Home>,
+    pub holder: Option<HolderId>,
     /// When its first route was received.
     pub since: u64,
-    store: Store,
-    many: HashMap<u32, Vec<Path>>,
+    store: RouteStorage,
+    many: HashMap<u32, Vec<RoutePath>>,
     prefixes: usize,
     routes: usize,
     /// How many of the routes are labelled.
@@ -72,8 +72,8 @@ pub struct RouteTable {
 }
 
 #[derive(Debug)]
-enum Store {
-    Sparse(HashTable<(u32, Cell)>),
+enum RouteStorage {
+    Sparse(HashTable<(u32, PathCell)>),
     Dense {
         words: Vec<u32>,
         /// Empty until a path has an identifier.
@@ -83,14 +83,14 @@ enum Store {
 
 /// A path in 8 bytes: attributes with the mark whether there is an identifier, and that.
 #[derive(Clone, Copy, Debug)]
-struct Cell {
+struct PathCell {
     word: u32,
     id: u32,
 }
 
 /// How many paths a prefix has, and the only one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sole {
+pub enum SinglePath {
     None,
     Path(AttributesId),
     Many,
@@ -98,7 +98,7 @@ pub enum Sole {
 
 /// What a change did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Change {
+pub struct RouteChange {
     /// Paths more.
     pub added: usize,
     /// Paths fewer; a replaced one is in both.
@@ -109,7 +109,7 @@ pub struct Change {
     pub vanished: bool,
 }
 
-impl Default for Store {
+impl Default for RouteStorage {
     fn default() -> Self {
         Self::Sparse(HashTable::new())
     }
@@ -126,7 +126,7 @@ impl RouteTable {
 
     /// Whether it is an array.
     pub fn is_large(&self) -> bool {
-        matches!(self.store, Store::Dense { .. })
+        matches!(self.store, RouteStorage::Dense { .. })
     }
 
     /// Whether it has labelled routes (`true`) or others.
@@ -152,21 +152,21 @@ impl RouteTable {
     pub fn announce(
         &mut self,
         prefix: u32,
-        path: Path,
+        path: RoutePath,
         universe: usize,
         mut released: impl FnMut(AttributesId),
-    ) -> Change {
-        let mut change = Change {
+    ) -> RouteChange {
+        let mut change = RouteChange {
             added: 1,
-            ..Change::default()
+            ..RouteChange::default()
         };
         match self.cell(prefix) {
             None => {
                 change.appeared = true;
                 self.prefixes += 1;
-                self.put(prefix, Cell::from(path), universe);
+                self.put(prefix, PathCell::from(path), universe);
             }
-            Some(Cell { word: MANY, .. }) => self.announce_among(prefix, path, |a| {
+            Some(PathCell { word: MANY, .. }) => self.announce_among(prefix, path, |a| {
                 change.removed += 1;
                 released(a);
             }),
@@ -175,10 +175,10 @@ impl RouteTable {
                 if path.key().names(&held) {
                     change.removed = 1;
                     released(held.attributes);
-                    self.put(prefix, Cell::from(path), universe);
+                    self.put(prefix, PathCell::from(path), universe);
                 } else {
                     self.many.insert(prefix, vec![held, path]);
-                    self.put(prefix, Cell { word: MANY, id: 0 }, universe);
+                    self.put(prefix, PathCell { word: MANY, id: 0 }, universe);
                 }
             }
         }
@@ -191,7 +191,12 @@ impl RouteTable {
         change
     }
 
-    fn announce_among(&mut self, prefix: u32, path: Path, mut released: impl FnMut(AttributesId)) {
+    fn announce_among(
+        &mut self,
+        prefix: u32,
+        path: RoutePath,
+        mut released: impl FnMut(AttributesId),
+    ) {
         let Some(paths) = self.many.get_mut(&prefix) else {
             return;
         };
@@ -201,7 +206,7 @@ impl RouteTable {
         paths.push(path);
         if paths.len() == 1 {
             self.many.remove(&prefix);
-            self.put(prefix, Cell::from(path), 0);
+            self.put(prefix, PathCell::from(path), 0);
         }
     }
 
@@ -211,11 +216,11 @@ impl RouteTable {
         prefix: u32,
         key: PathKey,
         mut released: impl FnMut(AttributesId),
-    ) -> Change {
-        let mut change = Change::default();
+    ) -> RouteChange {
+        let mut change = RouteChange::default();
         match self.cell(prefix) {
             None => return change,
-            Some(Cell { word: MANY, .. }) => {
+            Some(PathCell { word: MANY, .. }) => {
                 let Some(paths) = self.many.get_mut(&prefix) else {
                     return change;
                 };
@@ -229,7 +234,7 @@ impl RouteTable {
                 });
                 match paths[..] {
                     [] => change.vanished = true,
-                    [last] => self.put(prefix, Cell::from(last), 0),
+                    [last] => self.put(prefix, PathCell::from(last), 0),
                     _ => {}
                 }
                 if paths_left(self.many.get(&prefix)) < 2 {
@@ -257,18 +262,18 @@ impl RouteTable {
     }
 
     /// The path of a prefix that has one, without the way that more would take.
-    pub fn sole(&self, prefix: u32) -> Sole {
+    pub fn single_path(&self, prefix: u32) -> SinglePath {
         match self.cell(prefix) {
-            None => Sole::None,
-            Some(Cell { word: MANY, .. }) => Sole::Many,
-            Some(cell) => Sole::Path(cell.path().attributes),
+            None => SinglePath::None,
+            Some(PathCell { word: MANY, .. }) => SinglePath::Many,
+            Some(cell) => SinglePath::Path(cell.path().attributes),
         }
     }
 
-    pub fn paths(&self, prefix: u32) -> impl Iterator<Item = Path> + '_ {
+    pub fn paths(&self, prefix: u32) -> impl Iterator<Item = RoutePath> + '_ {
         let (one, many) = match self.cell(prefix) {
             None => (None, None),
-            Some(Cell { word: MANY, .. }) => (None, self.many.get(&prefix)),
+            Some(PathCell { word: MANY, .. }) => (None, self.many.get(&prefix)),
             Some(cell) => (Some(cell.path()), None),
         };
         one.into_iter().chain(many.into_iter().flatten().copied())
@@ -277,8 +282,8 @@ impl RouteTable {
     /// The numbers of all prefixes that have a path, in no order.
     pub fn prefixes(&self) -> Box<dyn Iterator<Item = u32> + '_> {
         match &self.store {
-            Store::Sparse(table) => Box::new(table.iter().map(|(prefix, _)| *prefix)),
-            Store::Dense { words, .. } => Box::new(
+            RouteStorage::Sparse(table) => Box::new(table.iter().map(|(prefix, _)| *prefix)),
+            RouteStorage::Dense { words, .. } => Box::new(
                 (0..)
                     .zip(words)
                     .filter(|(_, word)| **word != NONE)
@@ -288,13 +293,13 @@ impl RouteTable {
     }
 
     /// Hands the routes over to be forgotten step by step.
-    pub fn into_doomed(self, home: Home) -> Doomed {
+    pub fn into_pending_removal(self, holder: HolderId) -> PendingRemoval {
         let (cells, words) = match self.store {
-            Store::Sparse(table) => (table, Vec::new()),
-            Store::Dense { words, .. } => (HashTable::new(), words),
+            RouteStorage::Sparse(table) => (table, Vec::new()),
+            RouteStorage::Dense { words, .. } => (HashTable::new(), words),
         };
-        Doomed {
-            home,
+        PendingRemoval {
+            holder,
             cells: cells.into_iter(),
             words,
             many: self.many,
@@ -307,12 +312,12 @@ impl RouteTable {
         let prefix_of = |old: u32| prefixes.map_or(old, |new| new[old as usize]);
         let attributes_of = |old: u32| attributes.map_or(old, |new| new[old as usize]);
         let store = std::mem::take(&mut self.store);
-        let cells: Box<dyn Iterator<Item = (u32, Cell)>> = match store {
-            Store::Sparse(table) => Box::new(table.into_iter()),
-            Store::Dense { words, ids } => {
+        let cells: Box<dyn Iterator<Item = (u32, PathCell)>> = match store {
+            RouteStorage::Sparse(table) => Box::new(table.into_iter()),
+            RouteStorage::Dense { words, ids } => {
                 Box::new(words.into_iter().enumerate().filter_map(move |(i, word)| {
                     let id = ids.get(i).copied().unwrap_or(0);
-                    (word != NONE).then_some((i as u32, Cell { word, id }))
+                    (word != NONE).then_some((i as u32, PathCell { word, id }))
                 }))
             }
         };
@@ -335,10 +340,10 @@ impl RouteTable {
             .collect();
     }
 
-    fn cell(&self, prefix: u32) -> Option<Cell> {
+    fn cell(&self, prefix: u32) -> Option<PathCell> {
         let cell = match &self.store {
-            Store::Sparse(table) => table.find(hash(prefix), |e| e.0 == prefix)?.1,
-            Store::Dense { words, ids } => Cell {
+            RouteStorage::Sparse(table) => table.find(hash(prefix), |e| e.0 == prefix)?.1,
+            RouteStorage::Dense { words, ids } => PathCell {
                 word: *words.get(prefix as usize)?,
                 id: ids.get(prefix as usize).copied().unwrap_or(0),
             },
@@ -346,9 +351,9 @@ impl RouteTable {
         (cell.word != NONE).then_some(cell)
     }
 
-    fn put(&mut self, prefix: u32, cell: Cell, universe: usize) {
+    fn put(&mut self, prefix: u32, cell: PathCell, universe: usize) {
         match &mut self.store {
-            Store::Sparse(table) => {
+            RouteStorage::Sparse(table) => {
                 if let Some(held) = table.find_mut(hash(prefix), |e| e.0 == prefix) {
                     held.1 = cell;
                 } else {
@@ -359,7 +364,7 @@ impl RouteTable {
                     }
                 }
             }
-            Store::Dense { words, ids } => {
+            RouteStorage::Dense { words, ids } => {
                 let i = prefix as usize;
                 if i >= words.len() {
                     words.resize(i + 1, NONE);
@@ -378,7 +383,7 @@ impl RouteTable {
 
     fn clear(&mut self, prefix: u32) {
         match &mut self.store {
-            Store::Sparse(table) => {
+            RouteStorage::Sparse(table) => {
                 if let Ok(found) = table.find_entry(hash(prefix), |e| e.0 == prefix) {
                     found.remove();
                 }
@@ -386,7 +391,7 @@ impl RouteTable {
                     table.shrink_to(table.len() * 2, |e| hash(e.0));
                 }
             }
-            Store::Dense { words, .. } => {
+            RouteStorage::Dense { words, .. } => {
                 if let Some(word) = words.get_mut(prefix as usize) {
                     *word = NONE;
                 }
@@ -398,10 +403,10 @@ impl RouteTable {
     }
 
     fn make_dense(&mut self) {
-        let Store::Sparse(table) = std::mem::take(&mut self.store) else {
+        let RouteStorage::Sparse(table) = std::mem::take(&mut self.store) else {
             return;
         };
-        self.store = Store::Dense {
+        self.store = RouteStorage::Dense {
             words: Vec::new(),
             ids: Vec::new(),
         };
@@ -411,13 +416,13 @@ impl RouteTable {
     }
 
     fn make_sparse(&mut self) {
-        let Store::Dense { words, ids } = std::mem::take(&mut self.store) else {
+        let RouteStorage::Dense { words, ids } = std::mem::take(&mut self.store) else {
             return;
         };
         for (i, word) in words.into_iter().enumerate() {
             if word != NONE {
                 let id = ids.get(i).copied().unwrap_or(0);
-                self.put(i as u32, Cell { word, id }, 0);
+                self.put(i as u32, PathCell { word, id }, 0);
             }
         }
     }
@@ -425,15 +430,15 @@ impl RouteTable {
 
 /// Routes that nobody looks up any more, but that still count as users of prefixes and attributes.
 #[derive(Debug)]
-pub struct Doomed {
-    pub home: Home,
-    cells: hash_table::IntoIter<(u32, Cell)>,
+pub struct PendingRemoval {
+    pub holder: HolderId,
+    cells: hash_table::IntoIter<(u32, PathCell)>,
     words: Vec<u32>,
-    many: HashMap<u32, Vec<Path>>,
+    many: HashMap<u32, Vec<RoutePath>>,
     routes: usize,
 }
 
-impl Doomed {
+impl PendingRemoval {
     pub fn len(&self) -> usize {
         self.routes
     }
@@ -457,20 +462,20 @@ impl Doomed {
         Some(prefix)
     }
 
-    fn pop_cell(&mut self) -> Option<(u32, Cell)> {
+    fn pop_cell(&mut self) -> Option<(u32, PathCell)> {
         if let Some(cell) = self.cells.next() {
             return Some(cell);
         }
         while let Some(word) = self.words.pop() {
             if word != NONE {
-                return Some((self.words.len() as u32, Cell { word, id: 0 }));
+                return Some((self.words.len() as u32, PathCell { word, id: 0 }));
             }
         }
         None
     }
 }
 
-impl Path {
+impl RoutePath {
     pub fn key(&self) -> PathKey {
         PathKey {
             id: self.id,
@@ -479,9 +484,9 @@ impl Path {
     }
 }
 
-impl Cell {
-    fn path(self) -> Path {
-        Path {
+impl PathCell {
+    fn path(self) -> RoutePath {
+        RoutePath {
             id: (self.word & NUMBERED != 0).then_some(self.id),
             labelled: self.word & LABELLED != 0,
             attributes: AttributesId(self.word & !MARKS),
@@ -489,8 +494,8 @@ impl Cell {
     }
 }
 
-impl From<Path> for Cell {
-    fn from(path: Path) -> Self {
+impl From<RoutePath> for PathCell {
+    fn from(path: RoutePath) -> Self {
         let numbered = if path.id.is_some() { NUMBERED } else { 0 };
         let labelled = if path.labelled { LABELLED } else { 0 };
         Self {
@@ -500,7 +505,7 @@ impl From<Path> for Cell {
     }
 }
 
-fn paths_left(paths: Option<&Vec<Path>>) -> usize {
+fn paths_left(paths: Option<&Vec<RoutePath>>) -> usize {
     paths.map_or(0, Vec::len)
 }
 

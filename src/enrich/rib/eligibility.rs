@@ -2,42 +2,42 @@
 //! Decides whether a view takes part in lookups, and in which rank. The answer for one view needs only
 //! counters of its router, so that no other peer is read when a peer or a session begins or ends.
 
-use super::holders::{Home, Place};
-use super::lookup::{Answer, RANKS, Rank};
+use super::holders::{HolderId, RouteTableKey};
+use super::lookup::{EligibleView, RANKS, Rank};
 use super::peer::{TableId, View};
 use super::prefix::Family;
 use super::{Rib, of_family};
 
 /// By routing table and family, how many route tables compete.
 #[derive(Debug)]
-pub(super) struct Contests {
-    contests: Vec<[Contest; 2]>,
+pub(super) struct LookupPlan {
+    active_tables: Vec<[ActiveTables; 2]>,
     /// Ranks that routers have.
     ranks: [bool; RANKS],
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) enum Contest {
+pub(super) enum ActiveTables {
     /// No route.
     #[default]
-    Nobody,
+    None,
     /// One route table, whose view takes part.
-    Only(Home),
-    /// Several: winners are kept.
-    Several,
+    Single(HolderId),
+    /// Several: best paths are kept.
+    Multiple,
 }
 
-impl Contests {
+impl LookupPlan {
     pub fn new(tables: usize) -> Self {
         Self {
-            contests: vec![Default::default(); tables],
+            active_tables: vec![Default::default(); tables],
             ranks: [false; RANKS],
         }
     }
 
     #[inline]
-    pub fn of(&self, table: TableId, family: Family) -> Contest {
-        self.contests[usize::from(table.0)][family as usize]
+    pub fn of(&self, table: TableId, family: Family) -> ActiveTables {
+        self.active_tables[usize::from(table.0)][family as usize]
     }
 
     /// By rank, whether routers have it.
@@ -48,39 +48,39 @@ impl Contests {
 }
 
 impl Rib {
-    /// Applies changes to ranks, winners and blackholes. To be called after changes and before lookups.
-    pub fn settle(&mut self) {
-        if std::mem::take(&mut self.regrouped) {
+    /// Applies changes to ranks, best paths and blackholes. To be called after changes and before lookups.
+    pub fn apply_changes(&mut self) {
+        if std::mem::take(&mut self.ranks_outdated) {
             self.find_ranks();
         }
-        if std::mem::take(&mut self.unsettled) {
+        if std::mem::take(&mut self.best_paths_outdated) {
             self.changed = true;
-            self.winners.forget_all();
+            self.best_paths.invalidate_all();
         }
-        self.settle_blackholes();
+        self.update_blackholes();
         for table in (0..self.tables.len()).map(|table| TableId(table as u16)) {
             for family in Family::ALL {
-                let contest = self.find_contest(table, family);
-                let is_several = matches!(contest, Contest::Several);
-                let wanted = self.contests.ranks.map(|rank| rank && is_several);
+                let active = self.find_active_tables(table, family);
+                let is_several = matches!(active, ActiveTables::Multiple);
+                let wanted = self.lookup_plan.ranks.map(|rank| rank && is_several);
                 let universe = of_family!(self.prefixes, family, universe());
-                self.winners.fit(table, family, wanted, universe);
-                self.contests.contests[usize::from(table.0)][family as usize] = contest;
+                self.best_paths.reserve(table, family, wanted, universe);
+                self.lookup_plan.active_tables[usize::from(table.0)][family as usize] = active;
             }
         }
     }
 
-    fn find_contest(&self, table: TableId, family: Family) -> Contest {
+    fn find_active_tables(&self, table: TableId, family: Family) -> ActiveTables {
         match self.holders.only(table, family) {
-            (Some(home), _) => {
-                let place = self.holders.place(home);
-                match self.standing(place.peer, place.view, family) {
-                    Some(_) => Contest::Only(home),
-                    None => Contest::Nobody,
+            (Some(holder), _) => {
+                let table_key = self.holders.table_key(holder);
+                match self.eligible_view(table_key.peer, table_key.view, family) {
+                    Some(_) => ActiveTables::Single(holder),
+                    None => ActiveTables::None,
                 }
             }
-            (None, true) => Contest::Several,
-            (None, false) => Contest::Nobody,
+            (None, true) => ActiveTables::Multiple,
+            (None, false) => ActiveTables::None,
         }
     }
 
@@ -106,10 +106,10 @@ impl Rib {
             let newest = newest.max_by_key(|id| self.routers[*id].serial);
             ranks[rank as usize] = true;
             let router = &mut self.routers[id];
-            self.unsettled |= router.rank != rank || router.newest != newest;
+            self.best_paths_outdated |= router.rank != rank || router.newest != newest;
             (router.rank, router.newest) = (rank, newest);
         }
-        self.contests.ranks = ranks;
+        self.lookup_plan.ranks = ranks;
         let newest = |id: &u32| self.routers[*id].newest;
         let replacing: Vec<_> = routers.iter().filter_map(newest).collect();
         for id in routers {
@@ -118,16 +118,21 @@ impl Rib {
     }
 
     /// Returns the part of a view in lookups, if it has one.
-    pub(super) fn standing(&self, id: u32, view: View, family: Family) -> Option<Answer> {
+    pub(super) fn eligible_view(
+        &self,
+        id: u32,
+        view: View,
+        family: Family,
+    ) -> Option<EligibleView> {
         let peer = &self.peers[id];
         let table = peer.table?;
         let router = &self.routers[peer.router];
         let answers = match view {
             View::LocRib => true,
             // the router's own choice is known in full
-            _ if router.carries.has_choice(table, family) => false,
+            _ if router.route_counts.has_choice(table, family) => false,
             _ => {
-                let sends_post = router.carries.has(family, View::PostPolicy);
+                let sends_post = router.route_counts.has(family, View::PostPolicy);
                 view == peer.policy_view(family, sends_post)
             }
         };
@@ -135,11 +140,11 @@ impl Rib {
         let is_superseded = router.newest.is_some_and(|newest| {
             let newest = &self.routers[newest];
             let held = newest.peers.get(&peer.key).map(|&id| &self.peers[id]);
-            newest.carries.may_send(family, view)
+            newest.route_counts.may_send(family, view)
                 && held.is_some_and(|p| p.up && p.view(view, family).complete)
         });
         let takes_part = answers && !is_superseded && peer.view(view, family).has_routes();
-        takes_part.then_some(Answer {
+        takes_part.then_some(EligibleView {
             rank: router.rank,
             view,
             peer: id,
@@ -153,9 +158,9 @@ impl Rib {
         }
         let peer = &self.peers[id];
         let router = &mut self.routers[peer.router];
-        let before = router.carries.has(family, view);
-        router.carries.add(peer, view, family, tables);
-        self.unsettled |= router.replaces
+        let before = router.route_counts.has(family, view);
+        router.route_counts.add(peer, view, family, tables);
+        self.best_paths_outdated |= router.replaces
             || match view {
                 View::LocRib => true,
                 View::PostPolicy => !before || peer.view(View::PrePolicy, family).has_routes(),
@@ -164,22 +169,22 @@ impl Rib {
     }
 
     /// Records that `tables` of a view held routes and are empty now.
-    pub(super) fn emptied(&mut self, place: &Place, tables: u32) {
+    pub(super) fn emptied(&mut self, table_key: &RouteTableKey, tables: u32) {
         if tables == 0 {
             return;
         }
-        let Some(peer) = self.peers.get(place.peer) else {
+        let Some(peer) = self.peers.get(table_key.peer) else {
             return;
         };
-        let Place { view, family, .. } = *place;
+        let RouteTableKey { view, family, .. } = *table_key;
         let (mut still, mut replaces) = (false, false);
         // its router may have been removed before it
         if let Some(router) = self.routers.get_mut(peer.router) {
-            router.carries.remove(peer, view, family, tables);
-            still = router.carries.has(family, view);
+            router.route_counts.remove(peer, view, family, tables);
+            still = router.route_counts.has(family, view);
             replaces = router.replaces;
         }
-        self.unsettled |= replaces
+        self.best_paths_outdated |= replaces
             || match view {
                 View::LocRib => true,
                 View::PostPolicy => !still || peer.view(View::PrePolicy, family).has_routes(),
@@ -187,12 +192,12 @@ impl Rib {
             };
     }
 
-    /// Processes the route tables that were buried.
-    pub(super) fn note_buried(&mut self) {
-        for place in self.holders.take_buried() {
+    /// Processes the route tables that were queued for removal.
+    pub(super) fn process_queued_removals(&mut self) {
+        for table_key in self.holders.take_queued_removals() {
             self.changed = true;
-            self.blackholes.disturb(place.peer);
-            self.emptied(&place, 1);
+            self.blackholes.peer_changed(table_key.peer);
+            self.emptied(&table_key, 1);
         }
     }
 }

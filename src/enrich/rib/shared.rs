@@ -11,26 +11,26 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::lookup::Route;
 use super::peer::TableId;
-use super::{Rib, Settings};
+use super::{Rib, RibConfig};
 
 /// At most one new generation in this time, in milliseconds.
 const GENERATION_INTERVAL: u64 = 500;
 /// How long a writer steps aside, after its turn, for readers that wait or are at work.
-const COURTESY: Duration = Duration::from_millis(1);
+const READER_TIMEOUT: Duration = Duration::from_millis(1);
 /// StartupSteps of a search for blackholes in one tick: some 2 million prefixes.
 const SEARCH_STEPS: usize = 128;
 
 #[derive(Clone, Debug)]
-pub struct RibHandle(Arc<Shared>);
+pub struct SharedRib(Arc<Inner>);
 
 #[derive(Debug)]
-struct Shared {
+struct Inner {
     rib: RwLock<Rib>,
     /// Writers queue here, so that at most one at a time stands between readers and the Rib: the
     /// standard library's lock prefers writers, and a queue of them would starve readers.
-    writers: Mutex<Changes>,
-    /// Readers that wait or have claimed the Rib.
-    claims: AtomicUsize,
+    writers: Mutex<PendingChanges>,
+    /// Readers that wait or hold a lookup guard.
+    waiting_readers: AtomicUsize,
     generation: AtomicU32,
     /// Holds a word while nobody has looked since the blackholes changed.
     blackholes: (Sender<()>, Receiver<()>),
@@ -38,17 +38,17 @@ struct Shared {
 
 /// Changes that no generation tells yet.
 #[derive(Debug, Default)]
-struct Changes {
+struct PendingChanges {
     pending: bool,
     last: Option<u64>,
 }
 
-impl RibHandle {
-    pub fn new(settings: Settings) -> Self {
-        Self(Arc::new(Shared {
-            rib: RwLock::new(Rib::new(settings)),
+impl SharedRib {
+    pub fn new(config: RibConfig) -> Self {
+        Self(Arc::new(Inner {
+            rib: RwLock::new(Rib::new(config)),
             writers: Mutex::default(),
-            claims: AtomicUsize::new(0),
+            waiting_readers: AtomicUsize::new(0),
             generation: AtomicU32::new(0),
             blackholes: bounded(1),
         }))
@@ -84,9 +84,9 @@ impl RibHandle {
 
     /// Keeps writers from beginning another turn for a while: whoever has many questions waits once for
     /// all of them.
-    pub fn claim(&self) -> Claim {
-        self.0.claims.fetch_add(1, Ordering::AcqRel);
-        Claim(self.0.clone())
+    pub fn lookup_guard(&self) -> LookupGuard {
+        self.0.waiting_readers.fetch_add(1, Ordering::AcqRel);
+        LookupGuard(self.0.clone())
     }
 
     pub fn read<R>(&self, f: impl FnOnce(&Rib) -> R) -> R {
@@ -105,7 +105,7 @@ impl RibHandle {
             let blackholes = rib.blackhole_generation();
             rib.set_now(now);
             let result = f(&mut rib);
-            rib.settle();
+            rib.apply_changes();
             changes.pending |= rib.take_changed();
             if rib.blackhole_generation() != blackholes {
                 // full: whoever looks next sees this change, too
@@ -116,12 +116,12 @@ impl RibHandle {
         if changes.advance(now) {
             self.0.generation.fetch_add(1, Ordering::Release);
         }
-        self.let_readers_pass();
+        self.yield_to_readers();
         result
     }
 
     /// Ages routes out, forgets a part of what is gone, and tells changes that had to wait.
-    pub fn tick(&self, now: u64) {
+    pub fn maintain(&self, now: u64) {
         while self.write(now, |rib| rib.expire(now)) {}
         while self.write(now, Rib::sweep) {}
         let search = |_: &usize| self.write(now, Rib::search_blackholes);
@@ -133,32 +133,33 @@ impl RibHandle {
         match self.0.rib.try_read() {
             Ok(guard) => guard,
             Err(_) => {
-                let _claim = self.claim();
+                let _claim = self.lookup_guard();
                 self.0.rib.read().unwrap_or_else(PoisonError::into_inner)
             }
         }
     }
 
     /// Without it the thread that has just let the lock go takes it again before a reader wakes up.
-    fn let_readers_pass(&self) {
+    fn yield_to_readers(&self) {
         let start = Instant::now();
-        while self.0.claims.load(Ordering::Acquire) > 0 && start.elapsed() < COURTESY {
+        while self.0.waiting_readers.load(Ordering::Acquire) > 0 && start.elapsed() < READER_TIMEOUT
+        {
             thread::yield_now();
         }
     }
 }
 
-/// See [`RibHandle::claim`].
+/// See [`SharedRib::lookup_guard`].
 #[derive(Debug)]
-pub struct Claim(Arc<Shared>);
+pub struct LookupGuard(Arc<Inner>);
 
-impl Drop for Claim {
+impl Drop for LookupGuard {
     fn drop(&mut self) {
-        self.0.claims.fetch_sub(1, Ordering::AcqRel);
+        self.0.waiting_readers.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
-impl Changes {
+impl PendingChanges {
     /// Whether a new generation begins now.
     fn advance(&mut self, now: u64) -> bool {
         let due = self
@@ -179,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_generation_comes_at_once_but_not_more_than_twice_a_second() {
-        let mut changes = Changes::default();
+        let mut changes = PendingChanges::default();
         let mut change = |pending, now| {
             changes.pending |= pending;
             changes.advance(now)
@@ -193,19 +194,19 @@ mod tests {
     }
 
     #[test]
-    fn writers_step_aside_for_a_claim_and_are_not_kept_out() {
-        let rib = RibHandle::new(Settings::default());
+    fn writers_yield_to_a_lookup_guard_without_starving() {
+        let rib = SharedRib::new(RibConfig::default());
         let turns = || {
             let start = Instant::now();
             (0..50).for_each(|_| rib.write(0, |_| {}));
             start.elapsed()
         };
-        let claim = rib.claim();
+        let guard = rib.lookup_guard();
         let claimed = turns();
-        assert!(claimed >= 50 * COURTESY, "{claimed:?}");
-        assert_eq!(rib.read(Rib::held), 0, "nor are readers");
-        drop(claim);
-        assert_eq!(rib.0.claims.load(Ordering::Acquire), 0);
+        assert!(claimed >= 50 * READER_TIMEOUT, "{claimed:?}");
+        assert_eq!(rib.read(Rib::held), 0, "readers are not blocked either");
+        drop(guard);
+        assert_eq!(rib.0.waiting_readers.load(Ordering::Acquire), 0);
         assert!(turns() < claimed);
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Every prefix once, under a small number, with longest match.
 //!
-//! Prefixes of the lengths that networks have stand in groups ([`super::group`]). The others, and what
+//! Prefixes of the lengths that networks have stand in blocks ([`super::prefix_block`]). The others, and what
 //! finds no room there, are in one hash table for all lengths. A lookup would have to try there each
 //! length that occurs; a filter of one word per part of the address space tells which occur there.
 
@@ -10,13 +10,13 @@ use std::hash::{BuildHasher, Hash};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use super::group::{self, Group, Groups, Name};
 use super::prefix::mask;
+use super::prefix_block::{self, BlockKey, PrefixBlock, PrefixBlocks};
 
 /// An address as it is stored: IPv4 in 4 bytes, IPv6 in 16 that need no alignment beyond 4.
 pub trait Key: Copy + Eq + Hash {
     const BITS: u8;
-    /// From this length on there are groups, and the filter tells the lengths.
+    /// From this length on there are blocks, and the filter tells the lengths.
     const DEEP: u8;
 
     fn from_bits(bits: u128) -> Self;
@@ -66,19 +66,19 @@ impl Key for [u32; 4] {
 const BUCKETS: usize = 1 << 16;
 /// Bit of a filter word for the lengths that have none of their own.
 const LONG: u32 = 63;
-/// Bits of a filter word for the lengths that groups have.
-const GROUPED: u64 = u32::MAX as u64;
+/// Bits of a filter word for the lengths that blocks have.
+const IN_BLOCKS: u64 = u32::MAX as u64;
 /// Tables smaller than this are left as they are.
 const KEEP: usize = 1 << 14;
 
 #[derive(Debug)]
-pub struct PrefixTable<K> {
-    entries: Vec<Entry<K>>,
+pub struct PrefixIndex<K> {
+    entries: Vec<PrefixEntry<K>>,
     free: Vec<u32>,
     /// By the first `DEEP - 1` bits.
-    groups: Groups,
-    /// What is in no group.
-    index: HashTable<u32>,
+    blocks: PrefixBlocks,
+    /// What is in no block.
+    hash_index: HashTable<u32>,
     hasher: RandomState,
     len: usize,
     /// How many prefixes of each length are in `index`.
@@ -89,14 +89,14 @@ pub struct PrefixTable<K> {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Entry<K> {
+struct PrefixEntry<K> {
     key: K,
     /// Length in the upper 8 bits, users in the lower 24: route tables that hold the prefix, of
     /// which there are far fewer ([`super::MAX_PEERS`]).
     state: u32,
 }
 
-impl<K> Entry<K> {
+impl<K> PrefixEntry<K> {
     fn length(&self) -> u8 {
         (self.state >> 24) as u8
     }
@@ -106,13 +106,13 @@ impl<K> Entry<K> {
     }
 }
 
-impl<K: Key> Default for PrefixTable<K> {
+impl<K: Key> Default for PrefixIndex<K> {
     fn default() -> Self {
         Self {
             entries: Vec::new(),
             free: Vec::new(),
-            groups: Groups::new(K::DEEP - 1),
-            index: HashTable::new(),
+            blocks: PrefixBlocks::new(K::DEEP - 1),
+            hash_index: HashTable::new(),
             hasher: RandomState::default(),
             len: 0,
             lengths: [0; 129],
@@ -121,7 +121,7 @@ impl<K: Key> Default for PrefixTable<K> {
     }
 }
 
-impl<K: Key> PrefixTable<K> {
+impl<K: Key> PrefixIndex<K> {
     /// Distinct prefixes.
     pub fn len(&self) -> usize {
         self.len
@@ -137,30 +137,30 @@ impl<K: Key> PrefixTable<K> {
     }
 
     pub fn find(&self, bits: u128, length: u8) -> Option<u32> {
-        if let Some(name) = name::<K>(bits, length) {
-            let found = self.groups.find(name);
-            if found.is_some() || self.word(bits) & 1 << name.length == 0 {
+        if let Some(block_key) = block_key::<K>(bits, length) {
+            let found = self.blocks.find(block_key);
+            if found.is_some() || self.word(bits) & 1 << block_key.length == 0 {
                 return found;
             }
         }
-        self.find_in_index(bits, length)
+        self.find_in_hash_index(bits, length)
     }
 
-    fn find_in_index(&self, bits: u128, length: u8) -> Option<u32> {
+    fn find_in_hash_index(&self, bits: u128, length: u8) -> Option<u32> {
         let key = K::from_bits(bits);
         let same = |&id: &u32| {
             let entry = &self.entries[id as usize];
             entry.key == key && entry.length() == length
         };
-        self.index.find(self.hash(key, length), same).copied()
+        self.hash_index.find(self.hash(key, length), same).copied()
     }
 
     /// The number of a prefix, which is entered without users if it is new.
-    pub fn enter(&mut self, bits: u128, length: u8) -> u32 {
+    pub fn get_or_insert(&mut self, bits: u128, length: u8) -> u32 {
         if let Some(id) = self.find(bits, length) {
             return id;
         }
-        let entry = Entry {
+        let entry = PrefixEntry {
             key: K::from_bits(bits),
             state: u32::from(length) << 24,
         };
@@ -175,23 +175,23 @@ impl<K: Key> PrefixTable<K> {
             }
         };
         self.len += 1;
-        let name = name::<K>(bits, length);
-        let grouped = name.is_some_and(|name| self.groups.insert(name, id));
+        let block_key = block_key::<K>(bits, length);
+        let grouped = block_key.is_some_and(|block_key| self.blocks.insert(block_key, id));
         if !grouped {
-            self.index_insert(id, bits, length);
+            self.hash_index_insert(id, bits, length);
         }
         id
     }
 
-    fn index_insert(&mut self, id: u32, bits: u128, length: u8) {
+    fn hash_index_insert(&mut self, id: u32, bits: u128, length: u8) {
         let hash = self.hash(K::from_bits(bits), length);
         let Self {
             entries,
-            index,
+            hash_index,
             hasher,
             ..
         } = self;
-        index.insert_unique(hash, id, |&id| {
+        hash_index.insert_unique(hash, id, |&id| {
             let entry = &entries[id as usize];
             hasher.hash_one((entry.key, entry.length()))
         });
@@ -231,8 +231,12 @@ impl<K: Key> PrefixTable<K> {
 
     /// Reads where a lookup of this address will, so that it need not wait for it.
     #[inline]
-    pub fn warm(&self, bits: u128) {
-        std::hint::black_box(self.groups.get(shared::<K>(bits)).map(Group::touch));
+    pub fn prefetch(&self, bits: u128) {
+        std::hint::black_box(
+            self.blocks
+                .get(block_number::<K>(bits))
+                .map(PrefixBlock::prefetch),
+        );
     }
 
     /// Shows every prefix that holds the address, longest first, until `visit` says true.
@@ -242,31 +246,31 @@ impl<K: Key> PrefixTable<K> {
         }
         let mut probe = |id: Option<u32>, length| id.is_some_and(|id| visit(id, length));
         let word = self.word(bits);
-        if word & !GROUPED != 0 {
-            let all = (K::DEEP + group::LENGTHS..=K::BITS).rev();
+        if word & !IN_BLOCKS != 0 {
+            let all = (K::DEEP + prefix_block::LENGTHS..=K::BITS).rev();
             for length in all.filter(|l| self.lengths[usize::from(*l)] > 0) {
                 let bit = u32::from(length - K::DEEP).min(LONG);
                 let bits = bits & mask(length);
-                if word & 1 << bit != 0 && probe(self.find_in_index(bits, length), length) {
+                if word & 1 << bit != 0 && probe(self.find_in_hash_index(bits, length), length) {
                     return;
                 }
             }
         }
-        let shared = shared::<K>(bits);
-        let mut group = self.groups.get(shared).unwrap_or_default();
+        let block_number = block_number::<K>(bits);
+        let mut block = self.blocks.get(block_number).unwrap_or_default();
         let below = below::<K>(bits);
-        let mut lengths = (word & GROUPED) as u32 | group.lengths;
+        let mut lengths = (word & IN_BLOCKS) as u32 | block.lengths;
         while lengths != 0 {
             let bit = 31 - lengths.leading_zeros();
             lengths &= !(1 << bit);
             let length = K::DEEP + bit as u8;
-            let mut id = group.find_next(Name {
-                group: shared,
+            let mut id = block.find_next(BlockKey {
+                block: block_number,
                 length: bit as u8,
                 bits: below & u32::MAX << (31 - bit),
             });
             if id.is_none() && word & 1 << bit != 0 {
-                id = self.find_in_index(bits & mask(length), length);
+                id = self.find_in_hash_index(bits & mask(length), length);
             }
             if probe(id, length) {
                 return;
@@ -274,7 +278,7 @@ impl<K: Key> PrefixTable<K> {
         }
         for length in (0..K::DEEP).rev() {
             if self.lengths[usize::from(length)] > 0
-                && probe(self.find_in_index(bits & mask(length), length), length)
+                && probe(self.find_in_hash_index(bits & mask(length), length), length)
             {
                 return;
             }
@@ -292,9 +296,9 @@ impl<K: Key> PrefixTable<K> {
         let mut renumbered = vec![0; self.entries.len()];
         let old = std::mem::take(self);
         self.entries.reserve_exact(old.len());
-        for id in old.groups.ids().chain(old.index.iter().copied()) {
+        for id in old.blocks.ids().chain(old.hash_index.iter().copied()) {
             let entry = old.entries[id as usize];
-            let new = self.enter(entry.key.to_bits(), entry.length());
+            let new = self.get_or_insert(entry.key.to_bits(), entry.length());
             self.entries[new as usize].state = entry.state;
             renumbered[id as usize] = new;
         }
@@ -309,11 +313,11 @@ impl<K: Key> PrefixTable<K> {
             return;
         }
         self.free.push(id);
-        if name::<K>(bits, length).is_some_and(|name| self.groups.remove(name)) {
+        if block_key::<K>(bits, length).is_some_and(|block_key| self.blocks.remove(block_key)) {
             return;
         }
         let hash = self.hash(K::from_bits(bits), length);
-        if let Ok(found) = self.index.find_entry(hash, |&other| other == id) {
+        if let Ok(found) = self.hash_index.find_entry(hash, |&other| other == id) {
             found.remove();
             self.lengths[usize::from(length)] -= 1;
         }
@@ -328,18 +332,18 @@ impl<K: Key> PrefixTable<K> {
     }
 }
 
-/// The name of a prefix in its group, if it is of a length that groups have.
-fn name<K: Key>(bits: u128, length: u8) -> Option<Name> {
+/// The name of a prefix in its block, if it is of a length that blocks have.
+fn block_key<K: Key>(bits: u128, length: u8) -> Option<BlockKey> {
     let length = length.checked_sub(K::DEEP)?;
-    (length < group::LENGTHS).then(|| Name {
-        group: shared::<K>(bits),
+    (length < prefix_block::LENGTHS).then(|| BlockKey {
+        block: block_number::<K>(bits),
         length,
         bits: below::<K>(bits),
     })
 }
 
 /// The first `DEEP - 1` bits.
-fn shared<K: Key>(bits: u128) -> u32 {
+fn block_number<K: Key>(bits: u128) -> u32 {
     (bits >> (129 - u32::from(K::DEEP))) as u32
 }
 
@@ -365,11 +369,11 @@ mod tests {
 
     fn check<K: Key>(steps: &[((u128, u8), bool)], address: u128) {
         let address = address & mask(K::BITS);
-        let mut table = PrefixTable::<K>::default();
+        let mut table = PrefixIndex::<K>::default();
         let mut model = BTreeMap::new();
         for (step, &((bits, length), add)) in steps.iter().enumerate() {
             if add {
-                let id = table.enter(bits, length);
+                let id = table.get_or_insert(bits, length);
                 if model.insert((bits, length), id).is_none() {
                     table.retain(id);
                 }
@@ -416,12 +420,14 @@ mod tests {
     }
 
     #[test]
-    fn a_group_that_is_full_is_no_end() {
-        let mut table = PrefixTable::<u32>::default();
+    fn a_full_block_does_not_stop_insertion() {
+        let mut table = PrefixIndex::<u32>::default();
         // all in 10.1.0.0/16
         let prefix = |n: u128| (0x0a01 << 112 | n << 96, 32);
-        let ids: Vec<_> = (0..3000).map(|n| table.enter(prefix(n).0, 32)).collect();
-        let wide = table.enter(0x0a01 << 112, 17);
+        let ids: Vec<_> = (0..3000)
+            .map(|n| table.get_or_insert(prefix(n).0, 32))
+            .collect();
+        let wide = table.get_or_insert(0x0a01 << 112, 17);
         ids.iter().for_each(|&id| table.retain(id));
         table.retain(wide);
         for round in 0..2 {
@@ -448,11 +454,13 @@ mod tests {
 
     #[test]
     fn an_empty_table_holds_no_memory() {
-        let mut table = PrefixTable::<u32>::default();
-        let ids: Vec<_> = (0..1000u128).map(|n| table.enter(n << 104, 24)).collect();
+        let mut table = PrefixIndex::<u32>::default();
+        let ids: Vec<_> = (0..1000u128)
+            .map(|n| table.get_or_insert(n << 104, 24))
+            .collect();
         ids.iter().for_each(|&id| table.retain(id));
         ids.iter().for_each(|&id| table.release(id));
         assert_eq!(table.entries.capacity() + table.filter.capacity(), 0);
-        assert_eq!(table.index.capacity() + table.free.capacity(), 0);
+        assert_eq!(table.hash_index.capacity() + table.free.capacity(), 0);
     }
 }

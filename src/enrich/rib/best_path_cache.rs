@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The best route of each prefix and rank, if several route tables hold routes: a lookup costs the same
+//! with one peer and with thousands.
+//!
+//! The first lookup after a change runs the decision process on the routes of the prefix. A change of a
+//! route forgets the best path of its prefix. A change that may concern any prefix begins a new epoch, in
+//! constant time: a page of an earlier epoch is cleared when it is next read.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::attributes::AttributesId;
+use super::lookup::RANKS;
+use super::peer::TableId;
+use super::prefix::Family;
+
+const UNKNOWN: u32 = 0;
+/// No peer of the rank has a route.
+const NO_ROUTE: u32 = u32::MAX;
+
+/// Prefixes of a page: so few that a lookup can clear it.
+const PAGE: usize = 1 << 8;
+
+/// By table, family and rank.
+#[derive(Debug)]
+pub struct BestPathCache {
+    rank_caches: Vec<[[RankCache; RANKS]; 2]>,
+    epoch: u32,
+}
+
+/// Best paths by prefix number; without pages none is kept.
+#[derive(Debug, Default)]
+struct RankCache(Vec<CachePage>);
+
+#[derive(Debug, Default)]
+struct CachePage {
+    /// The epoch of its best paths.
+    epoch: AtomicU32,
+    best_paths: OnceLock<Box<[AtomicU32; PAGE]>>,
+}
+
+/// The best path of one prefix, if there is memory for it.
+pub struct BestPathSlot<'a>(Option<&'a AtomicU32>);
+
+impl BestPathCache {
+    pub fn new(tables: usize) -> Self {
+        Self {
+            rank_caches: (0..tables).map(|_| Default::default()).collect(),
+            epoch: 0,
+        }
+    }
+
+    /// Provides memory for best paths of these ranks, of prefixes with numbers below `universe`.
+    pub fn reserve(
+        &mut self,
+        table: TableId,
+        family: Family,
+        wanted: [bool; RANKS],
+        universe: usize,
+    ) {
+        let rank_caches = &mut self.rank_caches[usize::from(table.0)][family as usize];
+        for (RankCache(pages), wanted) in rank_caches.iter_mut().zip(wanted) {
+            if wanted && pages.len() * PAGE < universe {
+                pages.resize_with(universe.div_ceil(PAGE), CachePage::default);
+            }
+        }
+    }
+
+    /// Gives the memory back of a table and family that lookups no longer ask for best paths. Not done at once:
+    /// the second of two peers may only flap.
+    pub fn free(&mut self, table: TableId, family: Family) {
+        self.rank_caches[usize::from(table.0)][family as usize] = Default::default();
+    }
+
+    /// Forgets all of them.
+    pub fn invalidate_all(&mut self) {
+        self.epoch = self.epoch.wrapping_add(1);
+    }
+
+    /// Forgets those of a prefix.
+    pub fn invalidate(&mut self, family: Family, prefix: u32) {
+        for table in &mut self.rank_caches {
+            for RankCache(pages) in &mut table[family as usize] {
+                let page = pages.get_mut(prefix as usize / PAGE);
+                if let Some(best_paths) = page.and_then(|page| page.best_paths.get_mut()) {
+                    *best_paths[prefix as usize % PAGE].get_mut() = UNKNOWN;
+                }
+            }
+        }
+    }
+
+    /// Returns the slot of the best path of a prefix and rank.
+    #[inline]
+    pub fn slot(
+        &self,
+        table: TableId,
+        family: Family,
+        rank: usize,
+        prefix: u32,
+    ) -> BestPathSlot<'_> {
+        let RankCache(pages) = &self.rank_caches[usize::from(table.0)][family as usize][rank];
+        let page = pages.get(prefix as usize / PAGE);
+        BestPathSlot(page.map(|page| &page.of_epoch(self.epoch)[prefix as usize % PAGE]))
+    }
+}
+
+impl CachePage {
+    #[inline]
+    fn of_epoch(&self, epoch: u32) -> &[AtomicU32; PAGE] {
+        let best_paths = self
+            .best_paths
+            .get_or_init(|| Box::new([const { AtomicU32::new(UNKNOWN) }; PAGE]));
+        // A thread that reads the new epoch also reads the cleared page. If two threads clear it at once, the
+        // second may clear best paths that were stored since: the next lookup decides again.
+        if self.epoch.load(Ordering::Acquire) != epoch {
+            best_paths
+                .iter()
+                .for_each(|best_path| best_path.store(UNKNOWN, Ordering::Relaxed));
+            self.epoch.store(epoch, Ordering::Release);
+        }
+        best_paths
+    }
+}
+
+impl BestPathSlot<'_> {
+    /// `None` if it is not known.
+    #[inline]
+    pub fn get(&self) -> Option<Option<AttributesId>> {
+        // nothing else is published with it: the Rib itself is under a lock
+        match self.0?.load(Ordering::Relaxed) {
+            UNKNOWN => None,
+            NO_ROUTE => Some(None),
+            id => Some(Some(AttributesId(id))),
+        }
+    }
+
+    pub fn set(&self, best_path: Option<AttributesId>) {
+        if let Some(slot) = self.0 {
+            slot.store(best_path.map_or(NO_ROUTE, |id| id.0), Ordering::Relaxed);
+        }
+    }
+}
