@@ -19,7 +19,7 @@ use common::machine::thread_time;
 use common::report::{Cell, Report, Table, rounds};
 use common::stats::Figure;
 use rfm::config::{IpfixBind, IpfixCollector};
-use rfm::enrich::{Way, Ways};
+use rfm::enrich::{BgpInfo, FlowRouting};
 use rfm::flow::labels::SetId;
 use rfm::flow::outlet::Outlet;
 use rfm::flow::table::{CompletedFlow, EndReason, FlowTable, Ledger, Limits};
@@ -83,25 +83,25 @@ fn part(n: u64) -> CompletedFlow {
 }
 
 /// What is known of a flow is looked up elsewhere: `make bench PART=rib`.
-fn known() -> Ways {
-    let way = Way {
+fn known() -> FlowRouting {
+    let info = BgpInfo {
         asn: 64_496,
         peer_asn: 64_497,
         prefix_len: 24,
         next_hop: Some([192, 0, 2, 1].into()),
     };
-    Ways {
-        src: way,
-        dst: way,
-        gateway: None,
+    FlowRouting {
+        src: info,
+        dst: info,
+        ip_next_hop: None,
     }
 }
 
-struct Known(Ways);
+struct Known(FlowRouting);
 
 impl ExportSources for Known {
     fn refresh(&mut self, _: u64) {}
-    fn ways(&self, _: &FlowKey) -> Ways {
+    fn routing(&self, _: &FlowKey) -> FlowRouting {
         self.0
     }
     fn interfaces(&mut self) -> Vec<ExportedInterface> {
@@ -160,7 +160,7 @@ fn full_message() -> (u64, Message) {
 }
 
 /// False if there is no room.
-fn add(message: &mut Message, part: &CompletedFlow, ways: &Ways) -> bool {
+fn add(message: &mut Message, part: &CompletedFlow, routing: &FlowRouting) -> bool {
     const LONGEST: usize = 200;
     let template = Template::of(&part.record);
     if !message.has_room(template.id(), LONGEST, MAX_LENGTH) {
@@ -170,7 +170,7 @@ fn add(message: &mut Message, part: &CompletedFlow, ways: &Ways) -> bool {
         LAYOUT,
         part,
         &Clock::with_offset(0),
-        ways,
+        routing,
         message.record(template.id()),
     );
     true
@@ -195,16 +195,16 @@ fn run_send() -> Result<f64, Box<dyn Error>> {
 
 fn run_encode() -> f64 {
     let parts: Vec<_> = (0..4096).map(part).collect();
-    let ways = known();
+    let routing = known();
     let mut message = Message::default();
     let start = thread_time();
     for n in 0..RECORDS {
         let part = &parts[n as usize % parts.len()];
-        if !add(&mut message, part, &ways) {
+        if !add(&mut message, part, &routing) {
             message.seal(1_700_000_000, 1);
             black_box(message.bytes());
             message.clear();
-            add(&mut message, part, &ways);
+            add(&mut message, part, &routing);
         }
     }
     rate(RECORDS, thread_time() - start)

@@ -16,10 +16,10 @@ use common::lab::wait_for;
 use common::mmdb::{Value, Writer, asn};
 use proptest::prelude::*;
 use rfm::config::Mmdb;
-use rfm::enrich::mmdb::{self, Database, Databases, Error};
+use rfm::enrich::mmdb::{self, Database, Databases, MmdbError};
 use rfm::sys::error_counters::{ErrorCounters, Subsystem};
 use rfm::sys::threads::Threads;
-use rfm::types::database::Kind;
+use rfm::types::database::DatabaseKind;
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/mmdb");
 
@@ -57,11 +57,11 @@ impl Drop for Folder {
     }
 }
 
-fn open(path: &Path, kind: Kind) -> Database {
+fn open(path: &Path, kind: DatabaseKind) -> Database {
     Database::open(path, kind, &|| {}).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-fn shipped(name: &str, kind: Kind) -> Database {
+fn shipped(name: &str, kind: DatabaseKind) -> Database {
     open(&Path::new(DATA).join(name), kind)
 }
 
@@ -77,7 +77,7 @@ fn asn_of(database: &Database, text: &str) -> (u32, Option<String>) {
 }
 
 fn place_of(database: &Database, text: &str) -> (Option<String>, Option<String>) {
-    let found = database.place(address(text)).unwrap();
+    let found = database.location(address(text)).unwrap();
     found.map_or((None, None), |found| {
         (found.city.map(Into::into), found.country.map(Into::into))
     })
@@ -87,7 +87,7 @@ fn place_of(database: &Database, text: &str) -> (Option<String>, Option<String>)
 
 #[test]
 fn maxminds_asn_database_answers() {
-    let database = shipped("GeoLite2-ASN-Test.mmdb", Kind::Asn);
+    let database = shipped("GeoLite2-ASN-Test.mmdb", DatabaseKind::Asn);
     for (text, number, name) in [
         ("1.0.0.1", 15169, Some("Google Inc.")),
         ("1.159.255.255", 1221, Some("Telstra Pty Ltd")),
@@ -111,7 +111,7 @@ fn maxminds_asn_database_answers() {
 
 #[test]
 fn maxminds_city_database_answers() {
-    let database = shipped("GeoLite2-City-Test.mmdb", Kind::City);
+    let database = shipped("GeoLite2-City-Test.mmdb", DatabaseKind::City);
     for (text, city, country) in [
         ("81.2.69.142", Some("London"), Some("GB")),
         ("89.160.20.120", Some("Linköping"), Some("SE")),
@@ -162,7 +162,7 @@ fn other_makers_shapes_are_read() {
     ] {
         writer.insert(network, &record);
     }
-    let database = open(&folder.file("asn.mmdb", writer.finish()), Kind::Asn);
+    let database = open(&folder.file("asn.mmdb", writer.finish()), DatabaseKind::Asn);
     for (text, number, name) in [
         ("192.0.2.1", 64500, Some("A")),
         ("198.51.100.255", 64501, Some("B")),
@@ -213,7 +213,10 @@ fn other_makers_shapes_are_read() {
     ] {
         writer.insert(network, &record);
     }
-    let database = open(&folder.file("city.mmdb", writer.finish()), Kind::City);
+    let database = open(
+        &folder.file("city.mmdb", writer.finish()),
+        DatabaseKind::City,
+    );
     for (text, city, country) in [
         ("192.0.2.1", Some("Bern"), Some("CH")),
         ("198.51.100.1", Some("Oslo"), Some("NO")),
@@ -237,7 +240,7 @@ fn each_record_size_and_ip_version_is_read() {
             if ip_version == 6 {
                 writer.insert("2001:db8::/32", &asn(3, "six"));
             }
-            let database = open(&folder.file("a.mmdb", writer.finish()), Kind::Asn);
+            let database = open(&folder.file("a.mmdb", writer.finish()), DatabaseKind::Asn);
             let number = |text| asn_of(&database, text).0;
             assert_eq!((number("192.0.2.127"), number("192.0.2.128")), (1, 2));
             assert_eq!(number("::ffff:192.0.2.200"), 2);
@@ -260,17 +263,20 @@ fn broken_files_are_refused() {
         "nonexistent",
         ".",
     ] {
-        for kind in Kind::ALL {
+        for kind in DatabaseKind::ALL {
             let result = Database::open(&Path::new(DATA).join(name), kind, &|| {});
             assert!(result.is_err(), "{name}");
         }
     }
     let swapped = Database::open(
         &Path::new(DATA).join("GeoLite2-City-Test.mmdb"),
-        Kind::Asn,
+        DatabaseKind::Asn,
         &|| {},
     );
-    assert!(matches!(swapped, Err(Error::NothingOfUse(Kind::Asn))));
+    assert!(matches!(
+        swapped,
+        Err(MmdbError::NoUsableRecords(DatabaseKind::Asn))
+    ));
 }
 
 #[test]
@@ -280,7 +286,7 @@ fn a_file_cut_short_anywhere_is_refused() {
     for length in (0..whole.len()).step_by(97).chain([whole.len() - 1]) {
         let path = folder.file("cut.mmdb", &whole[..length]);
         assert!(
-            Database::open(&path, Kind::Asn, &|| {}).is_err(),
+            Database::open(&path, DatabaseKind::Asn, &|| {}).is_err(),
             "{length}"
         );
     }
@@ -296,8 +302,8 @@ proptest! {
         addresses in prop::collection::vec(any::<u128>(), 20),
     ) {
         let (name, kind) = match city {
-            true => ("GeoLite2-City-Test.mmdb", Kind::City),
-            false => ("GeoLite2-ASN-Test.mmdb", Kind::Asn),
+            true => ("GeoLite2-City-Test.mmdb", DatabaseKind::City),
+            false => ("GeoLite2-ASN-Test.mmdb", DatabaseKind::Asn),
         };
         let mut bytes = fs::read(Path::new(DATA).join(name)).unwrap();
         for (at, byte) in changes {
@@ -311,7 +317,7 @@ proptest! {
                 let four = Ipv4Addr::from_bits(bits as u32).into();
                 for address in [IpAddr::from(std::net::Ipv6Addr::from_bits(bits)), four] {
                     let _ = database.asn(address);
-                    let _ = database.place(address);
+                    let _ = database.location(address);
                 }
             }
         }
@@ -339,7 +345,7 @@ impl Watch {
         let (theirs, counted) = (databases.clone(), errors.clone());
         threads
             .spawn("mmdb", move |beat| {
-                mmdb::watch(&theirs, &files, &counted, &beat)
+                mmdb::run(&theirs, &files, &counted, &beat)
             })
             .unwrap();
         Self {
@@ -350,7 +356,7 @@ impl Watch {
     }
 
     fn asn(&self, text: &str) -> u32 {
-        asn_of(&self.databases.get(Kind::Asn).unwrap(), text).0
+        asn_of(&self.databases.get(DatabaseKind::Asn).unwrap(), text).0
     }
 
     fn errors(&self) -> u64 {
@@ -423,7 +429,7 @@ fn lookups_go_on_while_files_are_replaced() {
                 let mut seen = BTreeSet::new();
                 while !done.load(Ordering::Relaxed) {
                     // each database is of one piece
-                    let database = watch.databases.get(Kind::Asn).unwrap();
+                    let database = watch.databases.get(DatabaseKind::Asn).unwrap();
                     let number = asn_of(&database, "192.0.2.1").0;
                     for n in 0..100 {
                         assert_eq!(asn_of(&database, &format!("10.{}.3.4", n % 19)).0, number);
@@ -560,7 +566,7 @@ fn memory_does_not_grow_by_the_database() {
         let before = ["RssAnon", "RssShmem", "RssFile"].map(memory);
         let mut kept = Vec::new();
         for _ in 0..3 {
-            let database = open(&path, Kind::Asn);
+            let database = open(&path, DatabaseKind::Asn);
             for n in 0..170_000u32 {
                 let bits = (20 << 24) + (n << 8) + 1;
                 let found = database.asn(Ipv4Addr::from_bits(bits).into()).unwrap();

@@ -13,7 +13,7 @@ use hashbrown::HashMap;
 use ip_network_table_deps_treebitmap::IpLookupTable;
 use rfm::enrich::bmp::{Session, SessionStats};
 use rfm::enrich::rib::{Rib, RibConfig, SharedRib, TableId};
-use rfm::enrich::{BgpRoutes, Routes};
+use rfm::enrich::{RouteLookup, VrfRib};
 use rfm::interfaces::Interfaces;
 
 use super::common::machine::thread_time;
@@ -59,8 +59,8 @@ pub fn rib(peers: u8) -> SharedRib {
     rib
 }
 
-pub fn routes(rib: &SharedRib) -> BgpRoutes {
-    BgpRoutes::new(
+pub fn routes(rib: &SharedRib) -> VrfRib {
+    VrfRib::new(
         rib.clone(),
         Arc::new(Interfaces::new(1, Duration::ZERO)),
         [],
@@ -184,7 +184,7 @@ pub fn measure(rounds: usize) -> Table {
                         let routes = black_box(routes.lookup(*ends, TableId::GLOBAL));
                         found += routes.iter().flatten().count();
                     }
-                    routes.rest();
+                    routes.end_batch();
                 }
                 assert!(found > LOOKUPS * 98 / 100, "{found} found");
                 (thread_time() - start).as_secs_f64() * 1e9 / found as f64
@@ -235,7 +235,7 @@ fn batches_during(rib: &SharedRib, addresses: &[IpAddr], write: impl FnOnce() + 
             for ends in batches.next().unwrap_or_default().as_chunks().0 {
                 black_box(routes.lookup(*ends, TableId::GLOBAL));
             }
-            routes.rest();
+            routes.end_batch();
             waits.push(start.elapsed().as_secs_f64() * 1e6);
             thread::sleep(Duration::from_millis(2));
         }

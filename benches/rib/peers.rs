@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
-use rfm::enrich::Routes;
+use rfm::enrich::RouteLookup;
 use rfm::enrich::bmp::{Session, SessionStats};
 use rfm::enrich::rib::{SharedRib, TableId};
 
@@ -96,7 +96,7 @@ fn time(rib: &SharedRib, addresses: &[IpAddr], mut change: impl FnMut()) -> f64 
             black_box(routes.lookup(*ends, TableId::GLOBAL));
         }
         took += thread_time() - start;
-        routes.rest();
+        routes.end_batch();
     }
     took.as_secs_f64() * 1e9 / (BATCHES * BATCH) as f64
 }

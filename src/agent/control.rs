@@ -20,7 +20,7 @@ use crate::control::socket::{self, BindError, SocketFile};
 use crate::control::{Bgp, Changes, LIMITS, Lookup, Sources, api, firewall, lookup};
 use crate::enrich::mmdb::Databases;
 use crate::enrich::rib::SharedRib;
-use crate::enrich::{BgpRoutes, Enricher};
+use crate::enrich::{Enricher, VrfRib};
 use crate::http::Server;
 use crate::interfaces::Interfaces;
 use crate::metrics::collect::LinkReader;
@@ -144,7 +144,7 @@ impl Lookup for Labels {
         let config = self.live.config();
         let enrich = &config.agent.enrich;
         let (rib, interfaces) = (self.rib.clone(), self.interfaces.clone());
-        let routes = BgpRoutes::new(rib, interfaces, &enrich.rib.vrf);
+        let routes = VrfRib::new(rib, interfaces, &enrich.rib.vrf);
         let (databases, errors) = (self.databases.clone(), self.errors.clone());
         let enricher = Enricher::new(Some(Box::new(routes)), &enrich.prefix, databases, errors);
         let table = (table, vrf.unwrap_or("global"));

@@ -12,7 +12,7 @@ use crate::bpf::counters::Counters;
 use crate::config::current::CurrentConfig;
 use crate::config::{Agent, Config};
 use crate::enrich::rib::SharedRib;
-use crate::enrich::{Enricher, Ways};
+use crate::enrich::{Enricher, FlowRouting};
 use crate::flow::outlet::{Inlet, Losses, Outlet};
 use crate::flow::worker::Knowledge;
 use crate::interfaces::Interfaces;
@@ -135,17 +135,17 @@ impl ExportSources for AgentSources {
         self.enricher.generation(now_ms);
     }
 
-    fn ways(&self, key: &FlowKey) -> Ways {
-        let mut ways = self.enricher.ways(key);
-        ways.gateway = ways.dst.next_hop.and_then(|hop| {
+    fn routing(&self, key: &FlowKey) -> FlowRouting {
+        let mut routing = self.enricher.routing(key);
+        routing.ip_next_hop = routing.dst.next_hop.and_then(|hop| {
             let mut gateways = self.gateways.borrow_mut();
             gateways.of(hop, Instant::now())
         });
-        ways
+        routing
     }
 
-    fn rest(&mut self) {
-        self.enricher.rest();
+    fn end_batch(&mut self) {
+        self.enricher.end_batch();
     }
 
     /// Without an answer of the kernel none: the socket has counted and logged that.

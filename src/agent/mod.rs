@@ -35,7 +35,7 @@ use crate::config::{Agent, Config, Mmdb};
 use crate::control::api;
 use crate::enrich::mmdb::{self, Databases};
 use crate::enrich::rib::SharedRib;
-use crate::enrich::{BgpRoutes, Enricher};
+use crate::enrich::{Enricher, VrfRib};
 use crate::firewall::handle::Handle;
 use crate::flow::outlet::Outlet;
 use crate::flow::worker::{self, Request};
@@ -234,7 +234,7 @@ impl Running {
         let files = files.clone();
         let (databases, errors) = (self.databases.clone(), self.errors.clone());
         self.spawn("mmdb", move |heartbeat| {
-            mmdb::watch(&databases, &files, &errors, &heartbeat);
+            mmdb::run(&databases, &files, &errors, &heartbeat);
         })
     }
 
@@ -276,7 +276,7 @@ impl Running {
 
     /// All that is known of addresses, for one thread.
     fn enricher(&self, agent: &Agent, rib: &SharedRib) -> Enricher {
-        let routes = BgpRoutes::new(rib.clone(), self.interfaces.clone(), &agent.enrich.rib.vrf);
+        let routes = VrfRib::new(rib.clone(), self.interfaces.clone(), &agent.enrich.rib.vrf);
         Enricher::new(
             Some(Box::new(routes)),
             &agent.enrich.prefix,

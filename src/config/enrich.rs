@@ -14,7 +14,7 @@ use super::values::{
     Complaint, MAX_LIST, Parsed, SECOND, Value, address_or_name, canonical_prefix, duration, list,
     number, path, text, word,
 };
-use crate::types::database::Kind;
+use crate::types::database::DatabaseKind;
 use crate::types::distinguisher::Distinguisher;
 use crate::types::prefix::Prefix;
 use crate::types::static_prefix::StaticPrefix;
@@ -185,11 +185,14 @@ section! {
 
 impl Mmdb {
     /// Those that are configured.
-    pub fn files(&self) -> impl Iterator<Item = (Kind, &Path)> {
-        [(Kind::Asn, &self.asn_db), (Kind::City, &self.city_db)]
-            .into_iter()
-            .filter(|(_, path)| !path.as_os_str().is_empty())
-            .map(|(kind, path)| (kind, path.as_path()))
+    pub fn files(&self) -> impl Iterator<Item = (DatabaseKind, &Path)> {
+        [
+            (DatabaseKind::Asn, &self.asn_db),
+            (DatabaseKind::City, &self.city_db),
+        ]
+        .into_iter()
+        .filter(|(_, path)| !path.as_os_str().is_empty())
+        .map(|(kind, path)| (kind, path.as_path()))
     }
 }
 

@@ -3,15 +3,15 @@
 //!
 //! A new source is a file here and a line in [`Enricher::endpoint`].
 
+mod bgp_info;
 pub mod bmp;
 pub mod mmdb;
 mod prefixes;
 pub mod rib;
-mod routes;
 #[cfg(test)]
 mod tests;
 mod trace;
-mod ways;
+mod vrf_rib;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -20,24 +20,24 @@ use maxminddb::MaxMindDbError;
 
 use crate::flow::worker::Knowledge;
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
-use crate::types::database::Kind;
+use crate::types::database::DatabaseKind;
 use crate::types::flow::FlowKey;
 use crate::types::label::{Endpoint, Enrichment};
 use crate::types::static_prefix::StaticPrefix;
 use mmdb::{Database, Databases};
-use prefixes::{Network, StaticPrefixes};
+use prefixes::{StaticNetwork, StaticPrefixes};
 use rib::{Route, TableId, is_unlabelled};
 
-pub use routes::BgpRoutes;
+pub use bgp_info::{BgpInfo, FlowRouting};
 pub use trace::{AsnSource, Trace};
-pub use ways::{Way, Ways};
+pub use vrf_rib::VrfRib;
 
 /// What flows are looked up anew for comes at most twice a second. Sources are asked all the time: a change
 /// after a quiet half second is seen at once, and none is seen later than this.
 const INTERVAL_MS: u64 = 500;
 
 /// Routing tables.
-pub trait Routes: Send {
+pub trait RouteLookup: Send {
     /// Advances when a route may have changed.
     fn generation(&self) -> u32;
     /// The table for the traffic of an interface; `None` where no table speaks for it.
@@ -45,13 +45,13 @@ pub trait Routes: Send {
     /// The best route for each end of a flow.
     fn lookup(&self, ends: [IpAddr; 2], table: TableId) -> [Option<Route>; 2];
     /// No more lookups for the time being.
-    fn rest(&mut self) {}
+    fn end_batch(&mut self) {}
 }
 
 /// Answers from all sources. Owned by the thread that asks: it keeps hold of the databases between two
 /// refreshes, and takes no lock to look something up.
 pub struct Enricher {
-    routes: Option<Box<dyn Routes>>,
+    routes: Option<Box<dyn RouteLookup>>,
     prefixes: StaticPrefixes,
     databases: Arc<Databases>,
     asn: Option<Arc<Database>>,
@@ -65,7 +65,7 @@ pub struct Enricher {
 
 impl Enricher {
     pub fn new(
-        routes: Option<Box<dyn Routes>>,
+        routes: Option<Box<dyn RouteLookup>>,
         prefixes: &[StaticPrefix],
         databases: Arc<Databases>,
         errors: Arc<ErrorCounters>,
@@ -81,15 +81,15 @@ impl Enricher {
             sources: (0, 0),
             advanced_ms: 0,
         };
-        enricher.take_databases();
+        enricher.load_databases();
         enricher
     }
 
-    fn take_databases(&mut self) {
+    fn load_databases(&mut self) {
         // Asked before what they speak of: a change in between is seen next time.
         self.sources = self.sources_now();
-        self.asn = self.databases.get(Kind::Asn);
-        self.city = self.databases.get(Kind::City);
+        self.asn = self.databases.get(DatabaseKind::Asn);
+        self.city = self.databases.get(DatabaseKind::City);
     }
 
     fn sources_now(&self) -> (u32, u32) {
@@ -98,29 +98,34 @@ impl Enricher {
     }
 
     /// What is known of the two ends in numbers.
-    pub fn ways(&self, key: &FlowKey) -> Ways {
+    pub fn routing(&self, key: &FlowKey) -> FlowRouting {
         let table = self.table(key.ifindex);
         let ends = [key.source(), key.destination()].map(|address| address.to_canonical());
         let routes = self.routes_to(ends, table);
-        let [src, dst] = [0, 1].map(|end| self.known_way(ends[end], routes[end], table));
-        Ways {
+        let [src, dst] = [0, 1].map(|end| self.resolve_bgp_info(ends[end], routes[end], table));
+        FlowRouting {
             src,
             dst,
-            gateway: None,
+            ip_next_hop: None,
         }
     }
 
-    fn known_way(&self, address: IpAddr, route: Option<Route>, table: Option<TableId>) -> Way {
+    fn resolve_bgp_info(
+        &self,
+        address: IpAddr,
+        route: Option<Route>,
+        table: Option<TableId>,
+    ) -> BgpInfo {
         if is_unlabelled(address) {
-            return Way::default();
+            return BgpInfo::default();
         }
-        let (mut way, _) = self.way(address, route, table);
-        if way.asn == 0 {
+        let (mut info, _) = self.bgp_info(address, route, table);
+        if info.asn == 0 {
             let found = self.asn.as_ref().map(|database| database.asn(address));
             let found = found.and_then(|found| self.counted(found));
-            way.asn = found.map_or(0, |found| found.number);
+            info.asn = found.map_or(0, |found| found.number);
         }
-        way
+        info
     }
 
     fn table(&self, ifindex: u32) -> Option<TableId> {
@@ -144,33 +149,33 @@ impl Enricher {
     }
 
     /// What a route and the configuration say of an address, and the network of the configuration.
-    fn way(
+    fn bgp_info(
         &self,
         address: IpAddr,
         mut route: Option<Route>,
         table: Option<TableId>,
-    ) -> (Way, Option<&Network>) {
+    ) -> (BgpInfo, Option<&StaticNetwork>) {
         let shortest = route.map_or(0, |route| route.prefix_len);
         // the configuration speaks of the global table: the same addresses may be another's in a VRF
         let network = (table == Some(TableId::GLOBAL))
             .then(|| self.prefixes.lookup(address))
             .flatten()
             .filter(|network| network.length >= shortest);
-        let mut way = Way {
+        let mut info = BgpInfo {
             prefix_len: network.map_or(shortest, |network| network.length),
-            ..Way::default()
+            ..BgpInfo::default()
         };
         if let Some(network) = network.filter(|network| network.asn > 0) {
-            way.asn = network.asn;
+            info.asn = network.asn;
             // The way to a network that BGP does not tell is not the one that BGP tells.
             route = None;
         }
         if let Some(route) = route {
-            way.asn = route.origin_asn;
-            way.peer_asn = route.peer_asn;
-            way.next_hop = route.next_hop;
+            info.asn = route.origin_asn;
+            info.peer_asn = route.peer_asn;
+            info.next_hop = route.next_hop;
         }
-        (way, network)
+        (info, network)
     }
 
     fn endpoint(&self, address: IpAddr, route: Option<Route>, table: Option<TableId>) -> Endpoint {
@@ -178,12 +183,12 @@ impl Enricher {
         if is_unlabelled(address) {
             return known;
         }
-        let (way, network) = self.way(address, route, table);
-        known.asn = way.asn;
-        known.peer_asn = way.peer_asn;
+        let (info, network) = self.bgp_info(address, route, table);
+        known.asn = info.asn;
+        known.peer_asn = info.peer_asn;
         known.net = network.and_then(|network| network.name.clone());
         self.add_asn(address, &mut known);
-        self.add_place(address, &mut known);
+        self.add_location(address, &mut known);
         known
     }
 
@@ -203,11 +208,11 @@ impl Enricher {
         }
     }
 
-    fn add_place(&self, address: IpAddr, known: &mut Endpoint) {
+    fn add_location(&self, address: IpAddr, known: &mut Endpoint) {
         let Some(database) = &self.city else {
             return;
         };
-        if let Some(found) = self.counted(database.place(address)) {
+        if let Some(found) = self.counted(database.location(address)) {
             known.city = found.city.map(Into::into);
             known.country = found.country.map(Into::into);
         }
@@ -228,7 +233,7 @@ impl Knowledge for Enricher {
         let due = now_ms.saturating_sub(self.advanced_ms) >= INTERVAL_MS;
         if due && self.sources_now() != self.sources {
             self.advanced_ms = now_ms;
-            self.take_databases();
+            self.load_databases();
             self.generation = self.generation.wrapping_add(1);
         }
         self.generation
@@ -239,9 +244,9 @@ impl Knowledge for Enricher {
         self.generation = self.generation.wrapping_add(1);
     }
 
-    fn rest(&mut self) {
+    fn end_batch(&mut self) {
         if let Some(routes) = &mut self.routes {
-            routes.rest();
+            routes.end_batch();
         }
     }
 

@@ -13,7 +13,7 @@ use crate::types::static_prefix::StaticPrefix;
 
 /// What the configuration says of a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Network {
+pub struct StaticNetwork {
     pub length: u8,
     /// 0 = the configuration only names it.
     pub asn: u32,
@@ -23,14 +23,14 @@ pub struct Network {
 /// Found by one question for each length there is: configurations have few.
 #[derive(Debug, Default)]
 pub struct StaticPrefixes {
-    networks: HashMap<Prefix, Network, RandomState>,
+    networks: HashMap<Prefix, StaticNetwork, RandomState>,
     /// Family (true: IPv4) and length, the longest first.
     lengths: Vec<(bool, u8)>,
 }
 
 impl StaticPrefixes {
     pub fn new(prefixes: &[StaticPrefix]) -> Self {
-        let network = |entry: &StaticPrefix| Network {
+        let network = |entry: &StaticPrefix| StaticNetwork {
             length: entry.prefix.length(),
             asn: entry.asn,
             name: (!entry.name.is_empty()).then(|| entry.name.as_str().into()),
@@ -46,7 +46,7 @@ impl StaticPrefixes {
     }
 
     /// The most specific network that holds `address`, which is no mapped one.
-    pub fn lookup(&self, address: IpAddr) -> Option<&Network> {
+    pub fn lookup(&self, address: IpAddr) -> Option<&StaticNetwork> {
         self.lengths
             .iter()
             .filter(|(ipv4, _)| *ipv4 == address.is_ipv4())

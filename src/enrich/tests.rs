@@ -50,7 +50,7 @@ impl Table {
     }
 }
 
-impl Routes for Table {
+impl RouteLookup for Table {
     fn generation(&self) -> u32 {
         self.generation.load(Ordering::Relaxed)
     }
@@ -77,7 +77,7 @@ fn prefix(prefix: &str, asn: u32, name: &str) -> StaticPrefix {
 }
 
 fn enricher(routes: &[(&str, u32, u32)], prefixes: &[StaticPrefix]) -> Enricher {
-    let routes: Box<dyn Routes> = Box::new(Table::new(routes));
+    let routes: Box<dyn RouteLookup> = Box::new(Table::new(routes));
     Enricher::new(
         Some(routes),
         prefixes,
@@ -153,34 +153,34 @@ fn exported_flows_tell_the_same_in_numbers() {
     let next_hop: IpAddr = "192.0.2.254".parse().unwrap();
     let mut table = Table::new(&[("0.0.0.0/0", 0, 64496), ("10.0.0.0/8", 64501, 64499)]);
     table.routes[1].1.next_hop = Some(next_hop);
-    let own = [
+    let local = [
         prefix("10.1.0.0/16", 65001, "own"),
         prefix("10.2.0.0/16", 0, "named"),
     ];
     let databases = databases(true, true);
-    let enricher = Enricher::new(Some(Box::new(table)), &own, databases, Arc::default());
-    let way = |asn, peer_asn, prefix_len, next_hop| Way {
+    let enricher = Enricher::new(Some(Box::new(table)), &local, databases, Arc::default());
+    let info = |asn, peer_asn, prefix_len, next_hop| BgpInfo {
         asn,
         peer_asn,
         prefix_len,
         next_hop,
     };
     for (address, ifindex, expected) in [
-        ([10, 0, 0, 1], 1, way(64501, 64499, 8, Some(next_hop))),
+        ([10, 0, 0, 1], 1, info(64501, 64499, 8, Some(next_hop))),
         // the own network is not where BGP says
-        ([10, 1, 0, 1], 1, way(65001, 0, 16, None)),
-        ([10, 2, 0, 1], 1, way(64501, 64499, 16, Some(next_hop))),
+        ([10, 1, 0, 1], 1, info(65001, 0, 16, None)),
+        ([10, 2, 0, 1], 1, info(64501, 64499, 16, Some(next_hop))),
         // the origin is the database's
-        ([15, 0, 0, 1], 1, way(71, 64496, 0, None)),
-        ([15, 0, 0, 1], 2, way(71, 0, 0, None)),
-        ([127, 0, 0, 1], 1, Way::default()),
+        ([15, 0, 0, 1], 1, info(71, 64496, 0, None)),
+        ([15, 0, 0, 1], 2, info(71, 0, 0, None)),
+        ([127, 0, 0, 1], 1, BgpInfo::default()),
     ] {
         let mut key = key(ifindex);
         key.src[..4].copy_from_slice(&address);
         key.dst[..4].copy_from_slice(&[127, 0, 0, 1]);
-        let ways = enricher.ways(&key);
-        assert_eq!(ways.src, expected, "{address:?} on {ifindex}");
-        assert_eq!(ways.dst, Way::default());
+        let routing = enricher.routing(&key);
+        assert_eq!(routing.src, expected, "{address:?} on {ifindex}");
+        assert_eq!(routing.dst, BgpInfo::default());
         let known = enricher.enrichment(&key).src;
         assert_eq!(
             (known.asn, known.peer_asn),
@@ -280,7 +280,7 @@ fn both_ends_of_a_flow_are_known() {
 fn the_generation_advances_at_most_twice_a_second() {
     let table = Table::new(&[]);
     let generation = table.generation.clone();
-    let routes: Box<dyn Routes> = Box::new(table);
+    let routes: Box<dyn RouteLookup> = Box::new(table);
     let mut enricher = Enricher::new(Some(routes), &[], databases(false, false), Arc::default());
     let mut seen = Vec::new();
     for now_ms in (0..3000).step_by(10) {

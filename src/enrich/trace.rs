@@ -34,12 +34,12 @@ impl Enricher {
         let address = address.to_canonical();
         let table = Some(table);
         let [route, _] = self.routes_to([address; 2], table);
-        let (way, network) = self.way(address, route, table);
+        let (info, network) = self.bgp_info(address, route, table);
         let names_asn = network.is_some_and(|network| network.asn > 0);
         let known = self.endpoint(address, route, table);
         let unlabelled = is_unlabelled(address);
         Trace {
-            asn: match (known.asn, way.asn) {
+            asn: match (known.asn, info.asn) {
                 (0, _) => AsnSource::None,
                 (_, 0) => AsnSource::Database,
                 _ if names_asn => AsnSource::StaticPrefix,

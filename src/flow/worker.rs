@@ -55,7 +55,7 @@ pub trait Knowledge: Send {
     /// The configuration tells other networks from now on.
     fn set_prefixes(&mut self, prefixes: &[StaticPrefix]);
     /// There will be no question for a while.
-    fn rest(&mut self) {}
+    fn end_batch(&mut self) {}
 }
 
 /// Knows nothing.
@@ -220,7 +220,7 @@ impl<N: Names, K: Knowledge> Worker<N, K> {
             self.accounted_bytes = self.accounted_bytes.wrapping_add(record.frame_bytes);
             self.table.update(&record, now, &mut self.books);
         }
-        self.books.knowledge.rest();
+        self.books.knowledge.end_batch();
         batch
     }
 

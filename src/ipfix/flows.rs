@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::fields::{FieldWriter, RecordWriter, TemplateWriter, element as e};
-use crate::enrich::{Way, Ways};
+use crate::enrich::{BgpInfo, FlowRouting};
 use crate::flow::table::{CompletedFlow, EndReason};
 use crate::sys::clock::Clock;
 use crate::types::flow::{Direction, Family, FlowKey, FlowRecord};
@@ -91,7 +91,7 @@ impl Template {
             fields: 0,
             record_length: 0,
         };
-        let nothing = Ways::default();
+        let nothing = FlowRouting::default();
         write(&mut writer, self, layout, &blank(self.family), &nothing);
         let (fields, record_length) = (writer.fields, writer.record_length);
         out[count_at..count_at + 2].copy_from_slice(&fields.to_be_bytes());
@@ -104,13 +104,13 @@ impl Template {
         layout: Layout,
         flow: &CompletedFlow,
         clock: &Clock,
-        ways: &Ways,
+        routing: &FlowRouting,
         out: &mut Vec<u8>,
     ) {
         let mut flow = *flow;
         let record = &mut flow.record;
         (record.first, record.last) = (clock.wall(record.first), clock.wall(record.last));
-        write(&mut RecordWriter(out), self, layout, &flow, ways);
+        write(&mut RecordWriter(out), self, layout, &flow, routing);
     }
 }
 
@@ -152,7 +152,7 @@ fn write(
     template: Template,
     layout: Layout,
     flow: &CompletedFlow,
-    ways: &Ways,
+    routing: &FlowRouting,
 ) {
     let CompletedFlow {
         record,
@@ -191,10 +191,10 @@ fn write(
         writer.u16(e::VLAN_ID, key.vlan_outer);
         writer.u16(e::DOT1Q_CUSTOMER_VLAN_ID, key.vlan_inner);
     }
-    writer.u32(e::BGP_SOURCE_AS_NUMBER, ways.src.asn);
-    writer.u32(e::BGP_DESTINATION_AS_NUMBER, ways.dst.asn);
+    writer.u32(e::BGP_SOURCE_AS_NUMBER, routing.src.asn);
+    writer.u32(e::BGP_DESTINATION_AS_NUMBER, routing.dst.asn);
     if layout.routes {
-        write_routes(writer, template.family, layout, ways);
+        write_routes(writer, template.family, layout, routing);
     }
 }
 
@@ -223,13 +223,22 @@ fn write_interfaces(writer: &mut impl FieldWriter, record: &FlowRecord) {
     writer.u8(e::FLOW_DIRECTION, record.key.direction as u8);
 }
 
-fn write_routes(writer: &mut impl FieldWriter, family: Family, layout: Layout, ways: &Ways) {
-    let Ways { src, dst, gateway } = ways;
+fn write_routes(
+    writer: &mut impl FieldWriter,
+    family: Family,
+    layout: Layout,
+    routing: &FlowRouting,
+) {
+    let FlowRouting {
+        src,
+        dst,
+        ip_next_hop,
+    } = routing;
     writer.u32(e::BGP_NEXT_ADJACENT_AS_NUMBER, dst.peer_asn);
     if layout.prev_adjacent {
         writer.u32(e::BGP_PREV_ADJACENT_AS_NUMBER, src.peer_asn);
     }
-    let lengths = [src, dst].map(|way: &Way| way.prefix_len);
+    let lengths = [src, dst].map(|info: &BgpInfo| info.prefix_len);
     let elements = match family {
         Family::Ipv4 => [
             e::SOURCE_IPV4_PREFIX_LENGTH,
@@ -250,7 +259,7 @@ fn write_routes(writer: &mut impl FieldWriter, family: Family, layout: Layout, w
             e::BGP_NEXT_HOP_IPV6_ADDRESS,
         ),
         (
-            *gateway,
+            *ip_next_hop,
             e::IP_NEXT_HOP_IPV4_ADDRESS,
             e::IP_NEXT_HOP_IPV6_ADDRESS,
         ),

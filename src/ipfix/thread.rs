@@ -17,7 +17,7 @@ use super::resolve::HostNames;
 use super::self_traffic::SelfTraffic;
 use super::templates::{self, ExportState};
 use crate::config;
-use crate::enrich::Ways;
+use crate::enrich::FlowRouting;
 use crate::flow::outlet::{Inlet, Load};
 use crate::flow::table::CompletedFlow;
 use crate::sys::clock::Clock;
@@ -81,9 +81,9 @@ pub trait ExportSources {
     /// Reads changes of the configuration and of routes; `now_ms` is monotonic.
     fn refresh(&mut self, now_ms: u64);
     /// What is known of the ends of a flow.
-    fn ways(&self, key: &FlowKey) -> Ways;
+    fn routing(&self, key: &FlowKey) -> FlowRouting;
     /// No lookups follow for a while.
-    fn rest(&mut self) {}
+    fn end_batch(&mut self) {}
     /// The interfaces of this machine.
     fn interfaces(&mut self) -> Vec<ExportedInterface>;
     /// Sampled and then dropped before they were in a flow: packets, and bytes of frames.
@@ -232,7 +232,7 @@ impl<S: ExportSources> Exporter<S> {
                 self.export_flow(&flow, now);
             }
         }
-        self.sources.rest();
+        self.sources.end_batch();
     }
 
     fn export_flow(&mut self, flow: &CompletedFlow, now: Instant) {
@@ -246,9 +246,9 @@ impl<S: ExportSources> Exporter<S> {
         if !self.message.has_room(template.id(), length, self.limit) {
             self.flush(now);
         }
-        let ways = self.sources.ways(&flow.record.key);
+        let routing = self.sources.routing(&flow.record.key);
         let out = self.message.record(template.id());
-        template.write_record(self.layout, flow, &self.clock, &ways, out);
+        template.write_record(self.layout, flow, &self.clock, &routing, out);
         let mut load = Load::default();
         load.add(flow);
         self.message.carries(load);

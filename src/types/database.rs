@@ -4,12 +4,12 @@
 /// What a database is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
-pub enum Kind {
+pub enum DatabaseKind {
     Asn,
     City,
 }
 
-impl Kind {
+impl DatabaseKind {
     pub const ALL: [Self; 2] = [Self::Asn, Self::City];
 
     /// The value of the label `database`.

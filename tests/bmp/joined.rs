@@ -10,7 +10,7 @@ use rfm::config::Mmdb;
 use rfm::enrich::bmp::{Session, SessionStats};
 use rfm::enrich::mmdb::Databases;
 use rfm::enrich::rib::{RibConfig, SharedRib};
-use rfm::enrich::{BgpRoutes, Enricher};
+use rfm::enrich::{Enricher, VrfRib};
 use rfm::flow::worker::Knowledge;
 use rfm::interfaces::Interfaces;
 use rfm::types::distinguisher::Distinguisher;
@@ -44,7 +44,7 @@ impl Joined {
             ..RibConfig::default()
         });
         let interfaces = Arc::new(Interfaces::new(8, std::time::Duration::from_secs(3600)));
-        let routes = BgpRoutes::new(rib.clone(), interfaces.clone(), &vrf);
+        let routes = VrfRib::new(rib.clone(), interfaces.clone(), &vrf);
         Self {
             session: Session::new("127.0.0.1".parse().unwrap(), true, 0),
             enricher: Enricher::new(Some(Box::new(routes)), prefixes, none(), Arc::default()),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Ways of their own that senders have.
+//! FlowRouting of their own that senders have.
 
 use crate::builders::*;
 

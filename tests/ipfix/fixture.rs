@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rfm::config::{IpfixBind, IpfixCollector};
-use rfm::enrich::{Way, Ways};
+use rfm::enrich::{BgpInfo, FlowRouting};
 use rfm::flow::outlet::Outlet;
 use rfm::flow::table::{CompletedFlow, EndReason};
 use rfm::ipfix::collector_stats::CollectorStats;
@@ -29,17 +29,17 @@ pub const DOMAIN: u32 = 77;
 pub const OFFSET: i64 = 1_700_000_000_000_000_000;
 
 /// Everything is known, made up from the key.
-pub fn ways(key: &FlowKey) -> Ways {
-    let way = |port: u16, address: std::net::IpAddr| Way {
+pub fn routing(key: &FlowKey) -> FlowRouting {
+    let info = |port: u16, address: std::net::IpAddr| BgpInfo {
         asn: 1_000_000 + u32::from(port),
         peer_asn: 64_500 + u32::from(port % 7),
         prefix_len: (port % 33) as u8,
         next_hop: Some(address),
     };
-    Ways {
-        src: way(key.src_port, key.source()),
-        dst: way(key.dst_port, key.destination()),
-        gateway: Some(key.source()),
+    FlowRouting {
+        src: info(key.src_port, key.source()),
+        dst: info(key.dst_port, key.destination()),
+        ip_next_hop: Some(key.source()),
     }
 }
 
@@ -48,8 +48,8 @@ struct MadeUp;
 impl ExportSources for MadeUp {
     fn refresh(&mut self, _: u64) {}
 
-    fn ways(&self, key: &FlowKey) -> Ways {
-        ways(key)
+    fn routing(&self, key: &FlowKey) -> FlowRouting {
+        routing(key)
     }
 
     fn interfaces(&mut self) -> Vec<ExportedInterface> {

@@ -13,7 +13,7 @@ use rfm::types::flow::{Direction, Family, FlowKey, FlowRecord};
 
 use super::common::lab::run;
 use super::decode::Record;
-use super::fixture::{DOMAIN, Fixture, Listener, OFFSET, ways};
+use super::fixture::{DOMAIN, Fixture, Listener, OFFSET, routing};
 
 fn any_key() -> impl Strategy<Value = FlowKey> {
     let protocol = prop_oneof![Just(1u8), Just(6), Just(17), Just(58), any::<u8>()];
@@ -95,7 +95,7 @@ fn any_part() -> impl Strategy<Value = CompletedFlow> {
 fn expected(part: &CompletedFlow) -> BTreeMap<u16, Vec<u8>> {
     let r = &part.record;
     let k = &r.key;
-    let known = ways(k);
+    let known = routing(k);
     let v4 = k.family == Family::Ipv4;
     let bytes = |a: Option<IpAddr>| match a {
         Some(IpAddr::V4(a)) => a.octets().to_vec(),
@@ -153,7 +153,7 @@ fn expected(part: &CompletedFlow) -> BTreeMap<u16, Vec<u8>> {
         (if v4 { 9 } else { 29 }, vec![known.src.prefix_len]),
         (if v4 { 13 } else { 30 }, vec![known.dst.prefix_len]),
         (if v4 { 18 } else { 63 }, bytes(known.dst.next_hop)),
-        (if v4 { 15 } else { 62 }, bytes(known.gateway)),
+        (if v4 { 15 } else { 62 }, bytes(known.ip_next_hop)),
     ];
     if (v4, k.protocol) == (true, 1) {
         fields.push((32, k.dst_port.to_be_bytes().into()));

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! MMDB files: ASN and city databases.
 
-mod copy;
+mod private_copy;
 mod record;
-mod watch;
+mod thread;
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -11,36 +11,38 @@ use std::{fmt, io};
 
 use maxminddb::{LookupResult, MaxMindDbError, Reader, WithinOptions};
 
-use copy::Copy;
-pub use copy::Identity;
-use record::{AsnRecord, PlaceRecord};
-pub use watch::{Databases, watch};
+pub use private_copy::FileIdentity;
+use private_copy::PrivateCopy;
+use record::{AsnRecord, LocationRecord};
+pub use thread::{Databases, run};
 
-use crate::types::database::Kind;
+use crate::types::database::DatabaseKind;
 
 /// Why a file is not used.
 #[derive(Debug)]
-pub enum Error {
+pub enum MmdbError {
     Read(io::Error),
     Broken(MaxMindDbError),
     /// Records were looked at, and none has what the database is for.
-    NothingOfUse(Kind),
+    NoUsableRecords(DatabaseKind),
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for MmdbError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Read(error) => error.fmt(f),
             Self::Broken(error) => error.fmt(f),
-            Self::NothingOfUse(Kind::Asn) => f.write_str("its records have no AS number"),
-            Self::NothingOfUse(Kind::City) => {
+            Self::NoUsableRecords(DatabaseKind::Asn) => {
+                f.write_str("its records have no AS number")
+            }
+            Self::NoUsableRecords(DatabaseKind::City) => {
                 f.write_str("its records have neither city nor country")
             }
         }
     }
 }
 
-impl From<MaxMindDbError> for Error {
+impl From<MaxMindDbError> for MmdbError {
     fn from(error: MaxMindDbError) -> Self {
         Self::Broken(error)
     }
@@ -55,28 +57,28 @@ pub struct Asn<'a> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place<'a> {
+pub struct Location<'a> {
     pub city: Option<&'a str>,
     pub country: Option<&'a str>,
 }
 
 /// One file, as it was when it was opened.
 pub struct Database {
-    reader: Reader<Copy>,
-    identity: Identity,
+    reader: Reader<PrivateCopy>,
+    identity: FileIdentity,
 }
 
 impl Database {
     /// Copies the file, maps the copy and looks at a part of its records. `beat` is called from time to time.
-    pub fn open(path: &Path, kind: Kind, beat: &dyn Fn()) -> Result<Self, Error> {
-        let (copy, identity) = Copy::of(path, beat).map_err(Error::Read)?;
+    pub fn open(path: &Path, kind: DatabaseKind, beat: &dyn Fn()) -> Result<Self, MmdbError> {
+        let (copy, identity) = PrivateCopy::of(path, beat).map_err(MmdbError::Read)?;
         let reader = Reader::from_source(copy)?;
         let database = Self { reader, identity };
         database.check(kind)?;
         Ok(database)
     }
 
-    pub fn identity(&self) -> Identity {
+    pub fn identity(&self) -> FileIdentity {
         self.identity
     }
 
@@ -91,11 +93,15 @@ impl Database {
     }
 
     /// `None` where the database does not know the address.
-    pub fn place(&self, address: IpAddr) -> Result<Option<Place<'_>>, MaxMindDbError> {
-        self.find(address)?.map_or(Ok(None), |found| place(&found))
+    pub fn location(&self, address: IpAddr) -> Result<Option<Location<'_>>, MaxMindDbError> {
+        self.find(address)?
+            .map_or(Ok(None), |found| location(&found))
     }
 
-    fn find(&self, address: IpAddr) -> Result<Option<LookupResult<'_, Copy>>, MaxMindDbError> {
+    fn find(
+        &self,
+        address: IpAddr,
+    ) -> Result<Option<LookupResult<'_, PrivateCopy>>, MaxMindDbError> {
         let address = address.to_canonical();
         if address.is_ipv6() && self.reader.metadata().ip_version == 4 {
             return Ok(None);
@@ -105,7 +111,7 @@ impl Database {
 
     /// Reads some records of each part of the address space: to read all takes seconds where the database
     /// is large, and a start waits for this.
-    fn check(&self, kind: Kind) -> Result<(), Error> {
+    fn check(&self, kind: DatabaseKind) -> Result<(), MmdbError> {
         const NETWORKS: usize = 64;
         // Dead ends are visited too: a tree made to be a maze has more of them than time.
         let options = WithinOptions::default().include_networks_without_data();
@@ -125,20 +131,21 @@ impl Database {
                 let found = found?;
                 records += usize::from(found.has_data());
                 useful += usize::from(match kind {
-                    Kind::Asn => asn(&found)?.is_some_and(|asn| asn.number > 0),
-                    Kind::City => place(&found)?
-                        .is_some_and(|place| place.city.is_some() || place.country.is_some()),
+                    DatabaseKind::Asn => asn(&found)?.is_some_and(|asn| asn.number > 0),
+                    DatabaseKind::City => location(&found)?.is_some_and(|location| {
+                        location.city.is_some() || location.country.is_some()
+                    }),
                 });
             }
         }
         match records > 0 && useful == 0 {
-            true => Err(Error::NothingOfUse(kind)),
+            true => Err(MmdbError::NoUsableRecords(kind)),
             false => Ok(()),
         }
     }
 }
 
-fn asn<'a>(found: &LookupResult<'a, Copy>) -> Result<Option<Asn<'a>>, MaxMindDbError> {
+fn asn<'a>(found: &LookupResult<'a, PrivateCopy>) -> Result<Option<Asn<'a>>, MaxMindDbError> {
     let record: Option<AsnRecord<'a>> = found.decode()?;
     Ok(record.map(|record| Asn {
         number: record.number(),
@@ -146,9 +153,11 @@ fn asn<'a>(found: &LookupResult<'a, Copy>) -> Result<Option<Asn<'a>>, MaxMindDbE
     }))
 }
 
-fn place<'a>(found: &LookupResult<'a, Copy>) -> Result<Option<Place<'a>>, MaxMindDbError> {
-    let record: Option<PlaceRecord<'a>> = found.decode()?;
-    Ok(record.map(|record| Place {
+fn location<'a>(
+    found: &LookupResult<'a, PrivateCopy>,
+) -> Result<Option<Location<'a>>, MaxMindDbError> {
+    let record: Option<LocationRecord<'a>> = found.decode()?;
+    Ok(record.map(|record| Location {
         city: record.city(),
         country: record.country(),
     }))

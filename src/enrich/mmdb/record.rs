@@ -38,14 +38,14 @@ impl<'a> AsnRecord<'a> {
 /// Of a city or country database.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-pub(super) struct PlaceRecord<'a> {
+pub(super) struct LocationRecord<'a> {
     #[serde(borrow)]
     city: Field<'a>,
     country: Field<'a>,
     country_code: Field<'a>,
 }
 
-impl<'a> PlaceRecord<'a> {
+impl<'a> LocationRecord<'a> {
     pub fn city(&self) -> Option<&'a str> {
         filled(self.city.text.or(self.city.english).or(self.city.name))
     }

@@ -5,12 +5,12 @@ use std::cell::OnceCell;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::Routes;
+use super::RouteLookup;
 use super::rib::{LookupGuard, Route, SharedRib, TableId};
 use crate::interfaces::Interfaces;
 use crate::types::distinguisher::Distinguisher;
 
-pub struct BgpRoutes {
+pub struct VrfRib {
     rib: SharedRib,
     interfaces: Arc<Interfaces>,
     /// By VRF device: of those that the configuration names.
@@ -19,7 +19,7 @@ pub struct BgpRoutes {
     guard: OnceCell<LookupGuard>,
 }
 
-impl BgpRoutes {
+impl VrfRib {
     pub fn new<'a>(
         rib: SharedRib,
         interfaces: Arc<Interfaces>,
@@ -35,7 +35,7 @@ impl BgpRoutes {
     }
 }
 
-impl Routes for BgpRoutes {
+impl RouteLookup for VrfRib {
     fn generation(&self) -> u32 {
         self.rib.generation()
     }
@@ -57,7 +57,7 @@ impl Routes for BgpRoutes {
         self.rib.lookup_all(ends, table)
     }
 
-    fn rest(&mut self) {
+    fn end_batch(&mut self) {
         self.guard.take();
     }
 }

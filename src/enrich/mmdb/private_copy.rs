@@ -33,7 +33,7 @@ const NOT_ON_A_DISK: [u32; 6] = [
 
 /// Tells whether a file is still the one that was read, untouched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub struct FileIdentity {
     device: u64,
     inode: u64,
     size: u64,
@@ -41,7 +41,7 @@ pub struct Identity {
     changed: (i64, i64),
 }
 
-impl From<&Metadata> for Identity {
+impl From<&Metadata> for FileIdentity {
     fn from(metadata: &Metadata) -> Self {
         Self {
             device: metadata.dev(),
@@ -54,19 +54,19 @@ impl From<&Metadata> for Identity {
 }
 
 /// The copy, mapped.
-pub struct Copy {
+pub struct PrivateCopy {
     map: Mmap,
 }
 
-impl AsRef<[u8]> for Copy {
+impl AsRef<[u8]> for PrivateCopy {
     fn as_ref(&self) -> &[u8] {
         &self.map
     }
 }
 
-impl Copy {
+impl PrivateCopy {
     /// Copies the file at `path`; `beat` is called from time to time.
-    pub fn of(path: &Path, beat: &dyn Fn()) -> io::Result<(Self, Identity)> {
+    pub fn of(path: &Path, beat: &dyn Fn()) -> io::Result<(Self, FileIdentity)> {
         // Non-blocking: to open a FIFO otherwise waits for a writer.
         let file = OpenOptions::new()
             .read(true)
@@ -80,9 +80,9 @@ impl Copy {
             let text = format!("expected 1 to {MAX_SIZE} bytes, got {}", metadata.len());
             return Err(io::Error::other(text));
         }
-        let identity = Identity::from(&metadata);
+        let identity = FileIdentity::from(&metadata);
         let copy = copy(&file, path, &folders(path), beat)?;
-        if Identity::from(&file.metadata()?) != identity {
+        if FileIdentity::from(&file.metadata()?) != identity {
             return Err(io::Error::other("it changed while it was read"));
         }
         // SAFETY: the mapping is read-only and private to this process: the file behind it has no name, its
@@ -216,7 +216,7 @@ mod tests {
             beats.set(beats.get() + 1);
             fs::write(&path, "and after").unwrap();
         };
-        let result = Copy::of(&path, &change)
+        let result = PrivateCopy::of(&path, &change)
             .map(|_| ())
             .map_err(|e| e.to_string());
         fs::remove_file(&path).unwrap();

@@ -7,18 +7,18 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use std::{fs, thread};
 
-use super::{Database, Identity};
+use super::{Database, FileIdentity};
 use crate::config::Mmdb;
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::sys::threads::Heartbeat;
-use crate::types::database::Kind;
+use crate::types::database::DatabaseKind;
 
 /// How often the files are looked at. One that changed is read when it was the same twice: a file that
 /// is being written in place changes from look to look.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// By [`Kind`]; `None` where no file is configured.
-type InUse = [Option<Arc<Database>>; Kind::ALL.len()];
+/// By [`DatabaseKind`]; `None` where no file is configured.
+type InUse = [Option<Arc<Database>>; DatabaseKind::ALL.len()];
 
 /// Shared by those who look up and the thread that replaces.
 pub struct Databases {
@@ -58,18 +58,19 @@ impl Databases {
         self.generation.load(Ordering::Acquire)
     }
 
-    pub fn get(&self, kind: Kind) -> Option<Arc<Database>> {
+    pub fn get(&self, kind: DatabaseKind) -> Option<Arc<Database>> {
         self.read()[kind as usize].clone()
     }
 
     /// When each database in use was built, in seconds since the Unix epoch.
     pub fn build_times(&self) -> Vec<(&'static str, u64)> {
         let in_use = self.read();
-        let time = |kind: Kind| Some((kind.name(), in_use[kind as usize].as_ref()?.build_time()));
-        Kind::ALL.into_iter().filter_map(time).collect()
+        let time =
+            |kind: DatabaseKind| Some((kind.name(), in_use[kind as usize].as_ref()?.build_time()));
+        DatabaseKind::ALL.into_iter().filter_map(time).collect()
     }
 
-    fn replace(&self, kind: Kind, database: Database) {
+    fn replace(&self, kind: DatabaseKind, database: Database) {
         let new = Some(Arc::new(database));
         let mut in_use = self.in_use.write().unwrap_or_else(PoisonError::into_inner);
         let old = std::mem::replace(&mut in_use[kind as usize], new);
@@ -85,11 +86,17 @@ impl Databases {
 }
 
 /// The body of thread mmdb.
-pub fn watch(databases: &Databases, files: &Mmdb, errors: &ErrorCounters, heartbeat: &Heartbeat) {
-    const TICK: Duration = Duration::from_millis(250);
+pub fn run(databases: &Databases, files: &Mmdb, errors: &ErrorCounters, heartbeat: &Heartbeat) {
+    const POLL_INTERVAL: Duration = Duration::from_millis(250);
     let mut files: Vec<_> = files
         .files()
-        .filter_map(|(kind, path)| Some(Watched::new(kind, path, databases.get(kind)?.identity())))
+        .filter_map(|(kind, path)| {
+            Some(WatchedFile::new(
+                kind,
+                path,
+                databases.get(kind)?.identity(),
+            ))
+        })
         .collect();
     let mut idle = Duration::ZERO;
     while !heartbeat.stopping() {
@@ -97,26 +104,26 @@ pub fn watch(databases: &Databases, files: &Mmdb, errors: &ErrorCounters, heartb
         if idle >= INTERVAL {
             idle = Duration::ZERO;
             for file in &mut files {
-                file.look(databases, errors, &|| heartbeat.beat());
+                file.check_file(databases, errors, &|| heartbeat.beat());
             }
         }
-        thread::sleep(TICK);
-        idle += TICK;
+        thread::sleep(POLL_INTERVAL);
+        idle += POLL_INTERVAL;
     }
 }
 
 /// A file and what is known of it. No identity: there is none, or it cannot be asked for.
-pub(super) struct Watched<'a> {
-    kind: Kind,
+pub(super) struct WatchedFile<'a> {
+    kind: DatabaseKind,
     path: &'a Path,
     /// As it was when it was last read, with whatever success.
-    read: Option<Identity>,
+    read: Option<FileIdentity>,
     /// As it was at the last look.
-    seen: Option<Identity>,
+    seen: Option<FileIdentity>,
 }
 
-impl<'a> Watched<'a> {
-    pub fn new(kind: Kind, path: &'a Path, identity: Identity) -> Self {
+impl<'a> WatchedFile<'a> {
+    pub fn new(kind: DatabaseKind, path: &'a Path, identity: FileIdentity) -> Self {
         Self {
             kind,
             path,
@@ -126,10 +133,10 @@ impl<'a> Watched<'a> {
     }
 
     /// Reads the file if it changed and has settled. A broken one is reported once and not used.
-    pub fn look(&mut self, databases: &Databases, errors: &ErrorCounters, beat: &dyn Fn()) {
+    pub fn check_file(&mut self, databases: &Databases, errors: &ErrorCounters, beat: &dyn Fn()) {
         let now = fs::metadata(self.path)
             .ok()
-            .map(|metadata| Identity::from(&metadata));
+            .map(|metadata| FileIdentity::from(&metadata));
         let settled = now == self.seen;
         self.seen = now;
         if !settled || now == self.read {
@@ -143,7 +150,7 @@ impl<'a> Watched<'a> {
                 databases.replace(self.kind, database);
             }
             Err(error) => errors.count_and_log(Subsystem::Mmdb, self.kind.name(), || {
-                format!("{path}: {error}; the one before stays in use")
+                format!("{path}: {error}; the previous one stays in use")
             }),
         }
     }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 /// What is known of one end. An unknown number is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Way {
+pub struct BgpInfo {
     pub asn: u32,
     pub peer_asn: u32,
     pub prefix_len: u8,
@@ -14,9 +14,9 @@ pub struct Way {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ways {
-    pub src: Way,
-    pub dst: Way,
+pub struct FlowRouting {
+    pub src: BgpInfo,
+    pub dst: BgpInfo,
     /// The router on the link that packets to the destination are handed to.
-    pub gateway: Option<IpAddr>,
+    pub ip_next_hop: Option<IpAddr>,
 }
