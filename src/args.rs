@@ -231,7 +231,7 @@ command! {
     #[argh(
         subcommand,
         name = "rib",
-        note = "StartupSteps for which BMP carries no data are shown as unknown."
+        note = "Steps for which BMP carries no data are shown as unknown."
     )]
     Rib {
         /// address or prefix

@@ -321,7 +321,7 @@ pub struct RibRoute {
     pub reason: String,
     /// The step of the decision process at which it won or lost, if it took part.
     pub step: Option<String>,
-    /// StartupSteps before that one for which BMP carries no data.
+    /// Steps before that one for which BMP carries no data.
     pub unknown_steps: Vec<String>,
     pub router: String,
     pub peer: String,

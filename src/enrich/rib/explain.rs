@@ -34,7 +34,7 @@ pub struct ExplainedRoute {
     pub reason: String,
     /// The step of the decision process at which it won or lost, if it took part.
     pub step: Option<DecisionStep>,
-    /// StartupSteps before that one for which BMP carries no data: the router may have decided there.
+    /// Steps before that one for which BMP carries no data: the router may have decided there.
     pub unknown: Vec<&'static str>,
     /// Where it asks for a blackhole: whether it has one, or why not.
     pub blackhole: Option<Result<(), BlackholeRejectReason>>,

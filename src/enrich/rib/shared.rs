@@ -17,7 +17,7 @@ use super::{Rib, RibConfig};
 const GENERATION_INTERVAL: u64 = 500;
 /// How long a writer steps aside, after its turn, for readers that wait or are at work.
 const READER_TIMEOUT: Duration = Duration::from_millis(1);
-/// StartupSteps of a search for blackholes in one tick: some 2 million prefixes.
+/// Steps of a search for blackholes in one tick: some 2 million prefixes.
 const SEARCH_STEPS: usize = 128;
 
 #[derive(Clone, Debug)]
