@@ -15,8 +15,7 @@ use std::{fs, thread};
 use common::lab::wait_for;
 use common::mmdb::{Value, Writer, asn};
 use proptest::prelude::*;
-use rfm::config::Mmdb;
-use rfm::enrich::mmdb::{self, Database, Databases, MmdbError};
+use rfm::enrich::mmdb::{self, Database, DatabaseFile, Databases, MmdbError};
 use rfm::sys::error_counters::{ErrorCounters, Subsystem};
 use rfm::sys::threads::Threads;
 use rfm::types::database::DatabaseKind;
@@ -335,10 +334,10 @@ struct Watch {
 
 impl Watch {
     fn of(asn_db: &Path) -> Self {
-        let files = Mmdb {
-            asn_db: asn_db.to_owned(),
-            city_db: PathBuf::new(),
-        };
+        let files = [DatabaseFile {
+            kind: DatabaseKind::Asn,
+            path: asn_db.to_owned(),
+        }];
         let databases = Arc::new(Databases::open(&files).unwrap());
         let errors = Arc::new(ErrorCounters::default());
         let threads = Threads::new();

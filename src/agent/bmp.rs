@@ -8,7 +8,7 @@ use crossbeam_channel::Sender;
 use super::{Error, Running};
 use crate::config;
 use crate::control::bgp::RibAndSessions;
-use crate::enrich::bmp::Collector;
+use crate::enrich::bmp::{BmpChange, Collector};
 use crate::enrich::rib::SharedRib;
 use crate::interfaces::Interfaces;
 use crate::metrics::collect::BmpReader;
@@ -29,7 +29,7 @@ impl Bmp {
         let collector = config
             .bmp
             .enabled()
-            .then(|| Collector::bind(config, rib.clone(), errors.clone()))
+            .then(|| Collector::bind(config.into(), rib.clone(), errors.clone()))
             .transpose()
             .map_err(Error::Bmp)?;
         for address in collector.iter().flat_map(Collector::addresses) {
@@ -51,7 +51,7 @@ impl Bmp {
     }
 
     /// Takes what has changed, where there is a thread bmp.
-    pub fn changes(&self) -> Option<Sender<config::Agent>> {
+    pub fn changes(&self) -> Option<Sender<BmpChange>> {
         self.collector.as_ref().map(Collector::changes)
     }
 

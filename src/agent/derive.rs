@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! What the configuration and the machine together mean for the parts.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::control::RESERVE;
 use crate::bpf::cache;
 use crate::bpf::load::{MAX_SLOTS, MonitorSettings};
-use crate::config::{Agent, Bpf, Machine};
+use crate::config::{self, Agent, Bpf, Machine};
+use crate::enrich::bmp::{BmpChange, BmpConfig, BmpLimits};
+use crate::enrich::mmdb::DatabaseFile;
+use crate::enrich::rib::{BlackholePolicy, RibConfig};
 use crate::flow::{rollup, table, worker};
 use crate::http;
 use crate::sys::descriptors;
@@ -106,9 +110,78 @@ pub(super) fn is_forced(word: &str) -> bool {
     std::env::var(FORCE).is_ok_and(|words| words.split(',').any(|w| w.trim() == word))
 }
 
+/// The databases that are configured.
+pub(super) fn databases(config: &config::Mmdb) -> Vec<DatabaseFile> {
+    let file = |(kind, path): (_, &Path)| DatabaseFile {
+        kind,
+        path: path.to_owned(),
+    };
+    config.files().map(file).collect()
+}
+
+impl From<&config::Rib> for BmpConfig {
+    fn from(config: &config::Rib) -> Self {
+        Self {
+            host: config.bmp.host.clone(),
+            port: config.bmp.port,
+            limits: (&config.bmp).into(),
+            local_asn: config.local_asn,
+        }
+    }
+}
+
+impl From<&config::Bmp> for BmpLimits {
+    fn from(config: &config::Bmp) -> Self {
+        Self {
+            allow: config.allow.clone(),
+            max_sessions: config.max_sessions as usize,
+        }
+    }
+}
+
+impl From<&Agent> for BmpChange {
+    fn from(config: &Agent) -> Self {
+        Self {
+            limits: (&config.enrich.rib.bmp).into(),
+            rib: config.into(),
+        }
+    }
+}
+
+impl From<&Agent> for RibConfig {
+    fn from(config: &Agent) -> Self {
+        let blackhole = (&config.firewall).into();
+        let config = &config.enrich.rib;
+        let vrf = config.vrf.iter();
+        Self {
+            max_routes: config.bmp.max_routes as usize,
+            stale_ms: millis(config.bmp.stale_time),
+            vrf: vrf.map(|(device, rd)| (device.clone(), *rd)).collect(),
+            blackhole,
+        }
+    }
+}
+
+impl From<&config::Firewall> for BlackholePolicy {
+    fn from(config: &config::Firewall) -> Self {
+        if !config.enabled {
+            return Self::default();
+        }
+        let communities = config.blackhole_communities.iter();
+        Self {
+            communities: communities
+                .map(|c| u32::from(c.0) << 16 | u32::from(c.1))
+                .collect(),
+            within: config.blackhole_within.clone(),
+            peers: config.blackhole_peers.clone(),
+            min_length: config.blackhole_min_length,
+            max: config.blackhole_max as usize,
+        }
+    }
+}
+
 /// For thread flow.
 pub(super) fn flow(agent: &Agent) -> worker::Settings {
-    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     worker::Settings {
         table: table::Limits {
             max_flows: agent.collector.max_flows as usize,
@@ -123,6 +196,10 @@ pub(super) fn flow(agent: &Agent) -> worker::Settings {
         },
         labels: agent.prometheus.labels.iter().copied().collect(),
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -31,9 +31,9 @@ use crate::bpf::counters::Counters;
 use crate::bpf::load::LoadedPrograms;
 use crate::bpf::ring::RingReader;
 use crate::config::current::CurrentConfig;
-use crate::config::{Agent, Config, Mmdb};
+use crate::config::{Agent, Config};
 use crate::control::api;
-use crate::enrich::mmdb::{self, Databases};
+use crate::enrich::mmdb::{self, DatabaseFile, Databases};
 use crate::enrich::rib::SharedRib;
 use crate::enrich::{Enricher, VrfRib};
 use crate::firewall::handle::Handle;
@@ -83,7 +83,8 @@ pub fn run(file: &Path, config: &Config, steps: StartupSteps) -> Result<(), Erro
     steps.begin("listing the interfaces");
     let found = links::find(agent, &live.get().patterns, &errors)?;
     steps.begin("reading the databases");
-    let databases = Databases::open(&agent.enrich.mmdb).map_err(Error::Database)?;
+    let databases =
+        Databases::open(&derive::databases(&agent.enrich.mmdb)).map_err(Error::Database)?;
     steps.begin("listening for BMP");
     let bmp = Bmp::bind(agent, &errors)?;
     steps.begin("listening for HTTP");
@@ -103,7 +104,7 @@ pub fn run(file: &Path, config: &Config, steps: StartupSteps) -> Result<(), Erro
         live,
         errors,
     };
-    running.watch_databases(&agent.enrich.mmdb)?;
+    running.watch_databases(derive::databases(&agent.enrich.mmdb))?;
     bmp::assign_vrfs(&running.interfaces, &found.links);
     let rib = bmp.rib();
     let export = Export::default();
@@ -227,11 +228,10 @@ struct Running {
 
 impl Running {
     /// Thread mmdb, where there is something to watch.
-    fn watch_databases(&self, files: &Mmdb) -> Result<(), Error> {
-        if files.files().next().is_none() {
+    fn watch_databases(&self, files: Vec<DatabaseFile>) -> Result<(), Error> {
+        if files.is_empty() {
             return Ok(());
         }
-        let files = files.clone();
         let (databases, errors) = (self.databases.clone(), self.errors.clone());
         self.spawn("mmdb", move |heartbeat| {
             mmdb::run(&databases, &files, &errors, &heartbeat);
@@ -239,7 +239,7 @@ impl Running {
     }
 
     /// Other databases from now on.
-    fn replace_databases(&self, opened: Databases, files: &Mmdb) -> Result<(), String> {
+    fn replace_databases(&self, opened: Databases, files: Vec<DatabaseFile>) -> Result<(), String> {
         self.threads.stop("mmdb");
         self.databases.replace_all(opened);
         self.watch_databases(files).map_err(|e| e.to_string())

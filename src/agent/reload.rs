@@ -18,6 +18,7 @@ use super::{Running, derive};
 use crate::attach::thread::Order;
 use crate::bpf::load::ConfigMap;
 use crate::config::{self, Config, Machine};
+use crate::enrich::bmp::BmpChange;
 use crate::enrich::mmdb::Databases;
 use crate::enrich::rib::SharedRib;
 use crate::flow::worker::{self, Change, Request};
@@ -32,7 +33,7 @@ pub(super) struct Reconfigurer<'a> {
     pub running: &'a Running,
     pub links: &'a LinksThread,
     pub flows: Sender<Request>,
-    pub bmp: Option<Sender<config::Agent>>,
+    pub bmp: Option<Sender<BmpChange>>,
     pub rib: SharedRib,
     pub export: Export,
     pub programs: ConfigMap,
@@ -86,13 +87,13 @@ impl Reconfigurer<'_> {
             kept: after.differences(&read),
         };
         let databases = (before.agent.enrich.mmdb != after.agent.enrich.mmdb)
-            .then(|| Databases::open(&after.agent.enrich.mmdb))
+            .then(|| Databases::open(&derive::databases(&after.agent.enrich.mmdb)))
             .transpose()?;
         self.firewall.change(&before, &after)?;
         self.push_to_programs(&after)?;
         if let Some(databases) = databases {
             self.running
-                .replace_databases(databases, &after.agent.enrich.mmdb)?;
+                .replace_databases(databases, derive::databases(&after.agent.enrich.mmdb))?;
         }
         let exports = before.agent.ipfix != after.agent.ipfix;
         self.push_to_threads(&after, exports)?;
@@ -141,7 +142,7 @@ impl Reconfigurer<'_> {
             false => self.export.look_up_again(),
         }
         if let Some(bmp) = &self.bmp {
-            bmp.send(agent.clone()).map_err(|_| ended("bmp"))?;
+            bmp.send(agent.into()).map_err(|_| ended("bmp"))?;
         }
         let order = Order::Watch {
             patterns: Arc::new(agent.patterns()),

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
-use crate::config::Mmdb;
+use crate::enrich::mmdb::DatabaseFile;
 use crate::types::flow::{Direction, Family};
 use crate::types::prefix::Prefix;
 
@@ -13,14 +13,13 @@ const GLOBAL: Option<TableId> = Some(TableId::GLOBAL);
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/mmdb");
 
 fn databases(asn: bool, city: bool) -> Arc<Databases> {
-    let file = |wanted, name| match wanted {
-        true => Path::new(DATA).join(name),
-        false => Path::new("").to_owned(),
+    let file = |kind, name| DatabaseFile {
+        kind,
+        path: Path::new(DATA).join(name),
     };
-    let files = Mmdb {
-        asn_db: file(asn, "GeoLite2-ASN-Test.mmdb"),
-        city_db: file(city, "GeoLite2-City-Test.mmdb"),
-    };
+    let asn = asn.then(|| file(DatabaseKind::Asn, "GeoLite2-ASN-Test.mmdb"));
+    let city = city.then(|| file(DatabaseKind::City, "GeoLite2-City-Test.mmdb"));
+    let files: Vec<_> = asn.into_iter().chain(city).collect();
     Arc::new(Databases::open(&files).unwrap())
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 use rfm::config;
-use rfm::enrich::bmp::{Collector, RouterStats};
+use rfm::enrich::bmp::{BmpChange, Collector, RouterStats};
 use rfm::enrich::rib::{Rib, RibConfig, SharedRib, TableId};
 use rfm::sys::error_counters::ErrorCounters;
 use rfm::sys::threads::Threads;
@@ -18,7 +18,7 @@ pub struct Agent {
     pub errors: Arc<ErrorCounters>,
     pub router_stats: Arc<RouterStats>,
     pub threads: Threads,
-    pub changes: Sender<config::Agent>,
+    pub changes: Sender<BmpChange>,
     pub address: SocketAddr,
 }
 
@@ -44,7 +44,7 @@ impl Agent {
             bmp,
             vrf: Default::default(),
         };
-        let collector = Collector::bind(&config, rib.clone(), errors.clone()).unwrap();
+        let collector = Collector::bind((&config).into(), rib.clone(), errors.clone()).unwrap();
         let address = collector.addresses()[0];
         let (router_stats, changes) = (collector.router_stats(), collector.changes());
         let threads = Threads::new();
@@ -71,7 +71,7 @@ impl Agent {
     pub fn change(&self, bmp: &str) {
         let text = format!("[agent]\ninterfaces = [\"*\"]\n[agent.enrich.rib.bmp]\n{bmp}\n");
         let config = config::parse("t", &text, &config::Machine::here()).unwrap();
-        self.changes.send(config.agent).unwrap();
+        self.changes.send((&config.agent).into()).unwrap();
     }
 
     pub fn routes(&self) -> usize {

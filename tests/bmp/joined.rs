@@ -3,10 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use rfm::config::Mmdb;
 use rfm::enrich::bmp::{Session, SessionStats};
 use rfm::enrich::mmdb::Databases;
 use rfm::enrich::rib::{RibConfig, SharedRib};
@@ -72,11 +70,7 @@ impl Joined {
 }
 
 fn none() -> Arc<Databases> {
-    let files = Mmdb {
-        asn_db: PathBuf::new(),
-        city_db: PathBuf::new(),
-    };
-    Arc::new(Databases::open(&files).unwrap())
+    Arc::new(Databases::open(&[]).unwrap())
 }
 
 fn endpoint(enricher: &Enricher, ifindex: u32, address: &str) -> Endpoint {

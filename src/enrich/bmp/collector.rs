@@ -14,8 +14,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt;
 
-use crate::config;
-use crate::enrich::rib::SharedRib;
+use crate::enrich::rib::{RibConfig, SharedRib};
 use crate::sys::error_counters::ErrorCounters;
 use crate::sys::listen::{self, BindError, Listener};
 use crate::sys::threads::Heartbeat;
@@ -39,18 +38,42 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_COUNT: u32 = 3;
 
+/// Where the collector listens, and its parameters.
+#[derive(Clone, Debug)]
+pub struct BmpConfig {
+    pub host: String,
+    pub port: u16,
+    pub limits: BmpLimits,
+    /// Overrides the AS of the routers; 0 = the AS in their messages.
+    pub local_asn: u32,
+}
+
+/// Which routers may connect, and how many.
+#[derive(Clone, Debug)]
+pub struct BmpLimits {
+    /// An empty list allows all.
+    pub allow: Vec<Prefix>,
+    pub max_sessions: usize,
+}
+
+/// New limits of the collector and its RIB; the VRFs of the RIB stay.
+#[derive(Clone, Debug)]
+pub struct BmpChange {
+    pub limits: BmpLimits,
+    pub rib: RibConfig,
+}
+
 /// Sockets that listen for routers; [`Collector::run`] makes a thread of them.
 pub struct Collector {
     listeners: Vec<Listener>,
-    allow: Vec<Prefix>,
-    max_sessions: usize,
+    limits: BmpLimits,
     local_asn: u32,
     rib: SharedRib,
     router_stats: Arc<RouterStats>,
     epoch: Instant,
     sessions: Vec<RunningSession>,
     known: KnownRouters,
-    changes: (Sender<config::Agent>, Receiver<config::Agent>),
+    changes: (Sender<BmpChange>, Receiver<BmpChange>),
 }
 
 /// A session's thread and what ends it.
@@ -68,14 +91,13 @@ struct SessionPanicked;
 
 impl Collector {
     pub fn bind(
-        config: &config::Rib,
+        config: BmpConfig,
         rib: SharedRib,
         errors: Arc<ErrorCounters>,
     ) -> Result<Self, BindError> {
         Ok(Self {
-            listeners: listen::bind(&config.bmp.host, config.bmp.port)?,
-            allow: config.bmp.allow.clone(),
-            max_sessions: config.bmp.max_sessions as usize,
+            listeners: listen::bind(&config.host, config.port)?,
+            limits: config.limits,
             local_asn: config.local_asn,
             rib,
             router_stats: Arc::new(RouterStats::new(errors)),
@@ -92,7 +114,7 @@ impl Collector {
     }
 
     /// Takes limits, and who may connect. Sessions that they no longer allow end.
-    pub fn changes(&self) -> Sender<config::Agent> {
+    pub fn changes(&self) -> Sender<BmpChange> {
         self.changes.0.clone()
     }
 
@@ -105,8 +127,8 @@ impl Collector {
         let mut maintained = Instant::now();
         while !heartbeat.stopping() {
             heartbeat.beat();
-            while let Ok(config) = self.changes.1.try_recv() {
-                self.change(&config);
+            while let Ok(change) = self.changes.1.try_recv() {
+                self.change(change);
             }
             self.wait_and_accept();
             if maintained.elapsed() >= MAINTENANCE_INTERVAL {
@@ -125,12 +147,10 @@ impl Collector {
         }
     }
 
-    fn change(&mut self, config: &config::Agent) {
-        let bmp = &config.enrich.rib.bmp;
-        self.allow = bmp.allow.clone();
-        self.max_sessions = bmp.max_sessions as usize;
+    fn change(&mut self, change: BmpChange) {
+        self.limits = change.limits;
         self.rib
-            .write(millis(self.epoch), |rib| rib.set_limits(&config.into()));
+            .write(millis(self.epoch), |rib| rib.set_limits(&change.rib));
         self.end_excluded();
     }
 
@@ -142,13 +162,13 @@ impl Collector {
         for session in excluded {
             session.end("it is no longer in agent.enrich.rib.bmp.allow");
         }
-        for session in allowed.iter().skip(self.max_sessions) {
+        for session in allowed.iter().skip(self.limits.max_sessions) {
             session.end("agent.enrich.rib.bmp.max_sessions is lower than before");
         }
     }
 
     fn allows(&self, address: IpAddr) -> bool {
-        self.allow.is_empty() || self.allow.iter().any(|p| p.contains(address))
+        self.limits.allow.is_empty() || self.limits.allow.iter().any(|p| p.contains(address))
     }
 
     fn wait_and_accept(&mut self) {
@@ -183,7 +203,7 @@ impl Collector {
             return;
         }
         if let Err(error) = self.admit_or_replace(address) {
-            let limit = self.max_sessions;
+            let limit = self.limits.max_sessions;
             let text = || match error {
                 BmpError::AddressLimit => format!(
                     "{address} has its share of the sessions already (half of max_sessions = {limit})"
@@ -204,7 +224,7 @@ impl Collector {
     /// Ends a session for a new one from `address`, if that is needed and permitted.
     fn admit_or_replace(&self, address: IpAddr) -> Result<(), BmpError> {
         // sessions that were ended need a moment; their threads are limited too
-        if self.sessions.len() >= 2 * self.max_sessions {
+        if self.sessions.len() >= 2 * self.limits.max_sessions {
             return Err(BmpError::SessionLimit);
         }
         let now = millis(self.epoch);
@@ -215,7 +235,10 @@ impl Collector {
             idle: session.presence.idle(now),
         });
         let held: Vec<_> = held.collect();
-        match self.known.decide(address.into(), &held, self.max_sessions) {
+        match self
+            .known
+            .decide(address.into(), &held, self.limits.max_sessions)
+        {
             Admission::Admit => Ok(()),
             Admission::Refuse(error) => Err(error),
             Admission::Replace(index) => {

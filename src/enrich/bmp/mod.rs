@@ -21,7 +21,7 @@ mod session;
 mod stats;
 mod update;
 
-pub use collector::Collector;
+pub use collector::{BmpChange, BmpConfig, BmpLimits, Collector};
 pub use connection::label;
 pub use error::{BmpError, SessionStats};
 pub use families::IgnoredFamily;

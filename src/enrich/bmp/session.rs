@@ -480,7 +480,7 @@ impl UpdateTarget<'_> {
             internal: self.peer.internal,
             of_router: self.peer.of_router,
             prepends: self.peer.prepends,
-            blackhole_communities: self.rib.blackhole_policy().communities(),
+            blackhole_communities: &self.rib.blackhole_policy().communities,
         };
         let attributes = update.attributes_of(&context, self.local_ases);
         if attributes.is_none() {

@@ -14,7 +14,7 @@ use maxminddb::{LookupResult, MaxMindDbError, Reader, WithinOptions};
 pub use private_copy::FileIdentity;
 use private_copy::PrivateCopy;
 use record::{AsnRecord, LocationRecord};
-pub use thread::{Databases, run};
+pub use thread::{DatabaseFile, Databases, run};
 
 use crate::types::database::DatabaseKind;
 

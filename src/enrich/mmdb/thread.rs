@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The databases in use, and THREAD mmdb, which notices that a file was replaced.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use std::{fs, thread};
 
 use super::{Database, FileIdentity};
-use crate::config::Mmdb;
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::sys::threads::Heartbeat;
 use crate::types::database::DatabaseKind;
@@ -16,6 +15,13 @@ use crate::types::database::DatabaseKind;
 /// How often the files are looked at. One that changed is read when it was the same twice: a file that
 /// is being written in place changes from look to look.
 const INTERVAL: Duration = Duration::from_secs(1);
+
+/// A database and its file.
+#[derive(Clone, Debug)]
+pub struct DatabaseFile {
+    pub kind: DatabaseKind,
+    pub path: PathBuf,
+}
 
 /// By [`DatabaseKind`]; `None` where no file is configured.
 type InUse = [Option<Arc<Database>>; DatabaseKind::ALL.len()];
@@ -28,9 +34,10 @@ pub struct Databases {
 
 impl Databases {
     /// Opens the files. The error names the key and the file.
-    pub fn open(files: &Mmdb) -> Result<Self, String> {
+    pub fn open(files: &[DatabaseFile]) -> Result<Self, String> {
         let mut in_use = InUse::default();
-        for (kind, path) in files.files() {
+        for DatabaseFile { kind, path } in files {
+            let kind = *kind;
             let database = Database::open(path, kind, &|| {}).map_err(|error| {
                 format!("{}: cannot use {}: {error}", kind.key(), path.display())
             })?;
@@ -86,16 +93,18 @@ impl Databases {
 }
 
 /// The body of thread mmdb.
-pub fn run(databases: &Databases, files: &Mmdb, errors: &ErrorCounters, heartbeat: &Heartbeat) {
+pub fn run(
+    databases: &Databases,
+    files: &[DatabaseFile],
+    errors: &ErrorCounters,
+    heartbeat: &Heartbeat,
+) {
     const POLL_INTERVAL: Duration = Duration::from_millis(250);
     let mut files: Vec<_> = files
-        .files()
-        .filter_map(|(kind, path)| {
-            Some(WatchedFile::new(
-                kind,
-                path,
-                databases.get(kind)?.identity(),
-            ))
+        .iter()
+        .filter_map(|DatabaseFile { kind, path }| {
+            let identity = databases.get(*kind)?.identity();
+            Some(WatchedFile::new(*kind, path, identity))
         })
         .collect();
     let mut idle = Duration::ZERO;

@@ -11,40 +11,25 @@ use std::collections::BTreeSet;
 use super::peer::{RibPeer, TableId, View};
 use super::prefix::{Family, RoutePrefix, split};
 use super::{Rib, of_family};
-use crate::config;
+use crate::types::prefix::Prefix;
+use crate::types::rule::Peer;
 
 /// Routes that may ask for the same prefix, on average: a customer has a few sessions, a router two views.
 const ROUTES_PER_PREFIX: usize = 16;
 /// Prefixes that are looked at in one step of a search.
 const STEP: usize = 1 << 14;
 
-/// What the configuration says of blackholing. The default takes nothing.
+/// Which routes may ask for a blackhole. The default accepts none.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BlackholePolicy {
     /// As they stand in an UPDATE.
-    communities: Vec<u32>,
-    within: Vec<crate::types::prefix::Prefix>,
-    peers: Vec<crate::types::rule::Peer>,
-    min_length: [u8; 2],
-    max: usize,
-}
-
-impl From<&config::Firewall> for BlackholePolicy {
-    fn from(config: &config::Firewall) -> Self {
-        if !config.enabled {
-            return Self::default();
-        }
-        let communities = config.blackhole_communities.iter();
-        Self {
-            communities: communities
-                .map(|c| u32::from(c.0) << 16 | u32::from(c.1))
-                .collect(),
-            within: config.blackhole_within.clone(),
-            peers: config.blackhole_peers.clone(),
-            min_length: config.blackhole_min_length,
-            max: config.blackhole_max as usize,
-        }
-    }
+    pub communities: Vec<u32>,
+    pub within: Vec<Prefix>,
+    pub peers: Vec<Peer>,
+    /// By family.
+    pub min_length: [u8; 2],
+    /// Prefixes at most.
+    pub max: usize,
 }
 
 /// Why a route that asks for a blackhole gets none: the first that holds.
@@ -229,10 +214,6 @@ impl Blackholes {
 }
 
 impl BlackholePolicy {
-    pub fn communities(&self) -> &[u32] {
-        &self.communities
-    }
-
     /// Why a prefix may not be dropped by any neighbour.
     fn check_prefix(&self, prefix: RoutePrefix) -> Result<(), BlackholeRejectReason> {
         if prefix.length() < self.min_length[prefix.family() as usize] {
@@ -240,7 +221,7 @@ impl BlackholePolicy {
         }
         let address = prefix.address();
         // a network as long as it or shorter holds all of it if it holds its first address
-        let holds = |network: &crate::types::prefix::Prefix| {
+        let holds = |network: &Prefix| {
             network.is_ipv4() == address.is_ipv4()
                 && network.length() <= prefix.length()
                 && network.contains(address)
@@ -256,11 +237,9 @@ impl BlackholePolicy {
     fn trusts(&self, peer: &RibPeer, peer_asn: u32) -> bool {
         let is_loc_rib = peer.key.is_loc_rib();
         self.peers.iter().any(|trusted| match *trusted {
-            crate::types::rule::Peer::Address(address) => {
-                !is_loc_rib && split(peer.key.address) == split(address)
-            }
-            crate::types::rule::Peer::Asn(asn) if is_loc_rib => asn == peer_asn,
-            crate::types::rule::Peer::Asn(asn) => asn == peer.info.asn,
+            Peer::Address(address) => !is_loc_rib && split(peer.key.address) == split(address),
+            Peer::Asn(asn) if is_loc_rib => asn == peer_asn,
+            Peer::Asn(asn) => asn == peer.info.asn,
         })
     }
 }

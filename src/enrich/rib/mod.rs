@@ -32,7 +32,6 @@ mod store;
 
 use std::collections::BTreeSet;
 
-use crate::config;
 use crate::types::distinguisher::Distinguisher;
 use crate::types::slab::Slab;
 
@@ -68,7 +67,7 @@ const MAX_ENDED: usize = 256;
 const DETAIL_BYTES: usize = 64;
 const MAX_DETAIL_BYTES: usize = 1 << 31;
 
-/// What the configuration says of the RIB.
+/// Parameters of the RIB.
 #[derive(Clone, Debug, Default)]
 pub struct RibConfig {
     pub max_routes: usize,
@@ -76,24 +75,6 @@ pub struct RibConfig {
     /// VRF device and the distinguisher of its routes.
     pub vrf: Vec<(String, Distinguisher)>,
     pub blackhole: BlackholePolicy,
-}
-
-impl From<&config::Agent> for RibConfig {
-    fn from(config: &config::Agent) -> Self {
-        let blackhole = (&config.firewall).into();
-        let config = &config.enrich.rib;
-        let bmp = &config.bmp;
-        Self {
-            max_routes: bmp.max_routes as usize,
-            stale_ms: u64::try_from(bmp.stale_time.as_millis()).unwrap_or(u64::MAX),
-            vrf: config
-                .vrf
-                .iter()
-                .map(|(device, rd)| (device.clone(), *rd))
-                .collect(),
-            blackhole,
-        }
-    }
 }
 
 /// A router that has, or had, a session.
