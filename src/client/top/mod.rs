@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! `rfm top`: the live view.
 //!
-//! - [`model`]: what was heard and typed → what is to be seen (pure); `rows`, `filter`, `spark` and
-//!   `keys` are parts of it,
+//! - [`model`]: replies and keys → what is to be shown (pure); it uses `tab`, `rates`, `rows`, `filter`,
+//!   `spark` and `keys`,
 //! - [`view`]: the picture of a model,
 //! - `poll`: asks the agent,
 //! - `screen`: the terminal,
@@ -12,9 +12,11 @@ mod filter;
 mod keys;
 mod model;
 mod poll;
+mod rates;
 mod rows;
 mod screen;
 mod spark;
+mod tab;
 #[cfg(test)]
 mod tests;
 mod view;

@@ -1,72 +1,19 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! What is shown, from what the agent said and what was typed (pure: the clock is an argument).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::filter;
+use super::rates::Rates;
 use super::rows::{self, Row};
+use super::tab::Tab;
 use crate::control::api;
 
-/// Rates kept of each interface, one a poll.
-pub const HISTORY: usize = 60;
 /// Rows of a list that the agent is asked for.
 const LIMIT: usize = 200;
 /// Longest filter.
 const MAX_FILTER: usize = 200;
-
-/// What the lower part lists.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Tab {
-    #[default]
-    Flows,
-    SrcAsn,
-    DstAsn,
-    SrcPort,
-    DstPort,
-    Protocol,
-    Interfaces,
-}
-
-impl Tab {
-    pub const ALL: [Self; 7] = [
-        Self::Flows,
-        Self::SrcAsn,
-        Self::DstAsn,
-        Self::SrcPort,
-        Self::DstPort,
-        Self::Protocol,
-        Self::Interfaces,
-    ];
-
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::Flows => "Flows",
-            Self::SrcAsn => "Src AS",
-            Self::DstAsn => "Dst AS",
-            Self::SrcPort => "Src port",
-            Self::DstPort => "Dst port",
-            Self::Protocol => "Protocol",
-            Self::Interfaces => "Interfaces",
-        }
-    }
-
-    /// The field that its rows are groups of.
-    pub fn field(self) -> Option<&'static str> {
-        match self {
-            Self::SrcAsn => Some("src_asn"),
-            Self::DstAsn => Some("dst_asn"),
-            Self::SrcPort => Some("src_port"),
-            Self::DstPort => Some("dst_port"),
-            Self::Protocol => Some("proto"),
-            Self::Flows | Self::Interfaces => None,
-        }
-    }
-
-    fn step(self, by: usize) -> Self {
-        Self::ALL[(self as usize + by) % Self::ALL.len()]
-    }
-}
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sort {
@@ -139,16 +86,6 @@ pub enum Action {
     EraseAll,
     Accept,
     Cancel,
-}
-
-#[derive(Clone, Debug, Default)]
-pub struct Rates {
-    /// Bytes a second, newest last.
-    pub rx: VecDeque<f64>,
-    pub tx: VecDeque<f64>,
-    pub rx_packets: f64,
-    pub tx_packets: f64,
-    last: Option<(Instant, [u64; 4])>,
 }
 
 #[derive(Default)]
@@ -248,7 +185,7 @@ impl Model {
 
     fn unordered(&self) -> Vec<Row> {
         match (&self.list, self.tab) {
-            (_, Tab::Interfaces) => rows::interfaces(self),
+            (_, Tab::Interfaces) => rows::interfaces(self.status.as_ref(), &self.rates),
             (Some(List::Flows(list)), Tab::Flows) => rows::flows(list),
             (Some(List::Top(top)), tab) => rows::groups(top, tab),
             _ => Vec::new(),
@@ -278,10 +215,7 @@ impl Model {
 
     /// Bytes a second now.
     pub fn rates_of(&self, ifindex: u32) -> (f64, f64) {
-        let last = |rates: &VecDeque<f64>| rates.back().copied().unwrap_or(0.0);
-        self.rates
-            .get(&ifindex)
-            .map_or((0.0, 0.0), |rates| (last(&rates.rx), last(&rates.tx)))
+        self.rates.get(&ifindex).map_or((0.0, 0.0), Rates::now)
     }
 
     /// True if what is asked of the agent has changed.
@@ -352,48 +286,5 @@ impl Model {
         self.order.clear();
         self.frozen = false;
         self.trouble = None;
-    }
-}
-
-impl Rates {
-    fn note(&mut self, interface: &api::Interface, now: Instant) {
-        let counters = [
-            interface.rx_bytes,
-            interface.tx_bytes,
-            interface.rx_packets,
-            interface.tx_packets,
-        ];
-        let before = self.last.replace((now, counters));
-        let Some((then, old)) = before else {
-            // the agent may have looked a moment ago
-            if let Some(rates) = interface.rates {
-                self.push(rates.rx_bytes_per_second, rates.tx_bytes_per_second);
-                self.rx_packets = rates.rx_packets_per_second;
-                self.tx_packets = rates.tx_packets_per_second;
-            }
-            return;
-        };
-        let seconds = now.saturating_duration_since(then).as_secs_f64();
-        if seconds <= 0.0 {
-            return;
-        }
-        let rate = |i: usize| counters[i].saturating_sub(old[i]) as f64 / seconds;
-        self.push(rate(0), rate(1));
-        (self.rx_packets, self.tx_packets) = (rate(2), rate(3));
-    }
-
-    fn push(&mut self, rx: f64, tx: f64) {
-        for (history, rate) in [(&mut self.rx, rx), (&mut self.tx, tx)] {
-            if history.len() >= HISTORY {
-                history.pop_front();
-            }
-            history.push_back(rate);
-        }
-    }
-
-    /// Of the last ten seconds, both ways: what interfaces are ordered by.
-    pub fn lately(&self) -> f64 {
-        let sum = |rates: &VecDeque<f64>| rates.iter().rev().take(10).sum::<f64>();
-        sum(&self.rx) + sum(&self.tx)
     }
 }

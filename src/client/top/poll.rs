@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use super::model::{List, Sample, Tab, Wanted};
+use super::model::{List, Sample, Wanted};
+use super::tab::Tab;
 use crate::client::http::{self, Error};
 
 const INTERVAL: Duration = Duration::from_secs(1);

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Rows of text from the agent's lists (pure).
 
-use super::model::{Model, Tab};
+use std::collections::HashMap;
+
+use super::rates::Rates;
+use super::tab::Tab;
 use crate::client::show::{direction, end, has_ports, share, value};
 use crate::client::table::clean;
 use crate::client::units;
@@ -190,13 +193,13 @@ fn totals(top: &api::Top) -> (u64, u64) {
     sums
 }
 
-pub fn interfaces(model: &Model) -> Vec<Row> {
-    let interfaces = busiest_first(model).into_iter();
+pub fn interfaces(status: Option<&api::Status>, rates: &HashMap<u32, Rates>) -> Vec<Row> {
+    let interfaces = busiest_first(status, rates).into_iter();
     interfaces
         .map(|interface| {
-            let (rx, tx) = model.rates_of(interface.ifindex);
-            let packets = model.rates.get(&interface.ifindex);
-            let packets = packets.map_or((0.0, 0.0), |r| (r.rx_packets, r.tx_packets));
+            let rates = rates.get(&interface.ifindex);
+            let (rx, tx) = rates.map_or((0.0, 0.0), Rates::now);
+            let packets = rates.map_or((0.0, 0.0), |r| (r.rx_packets, r.tx_packets));
             Row {
                 key: interface.ifindex.to_string(),
                 doubtful: false,
@@ -219,10 +222,13 @@ pub fn interfaces(model: &Model) -> Vec<Row> {
         .collect()
 }
 
-/// By what crossed them in the last ten seconds, then by name.
-pub fn busiest_first(model: &Model) -> Vec<&api::Interface> {
-    let mut all: Vec<_> = model.status.iter().flat_map(|s| &s.interfaces).collect();
-    let lately = |i: &api::Interface| model.rates.get(&i.ifindex).map_or(0.0, |r| r.lately());
+/// Returns the interfaces by their traffic of the last ten seconds, then by name.
+pub fn busiest_first<'a>(
+    status: Option<&'a api::Status>,
+    rates: &HashMap<u32, Rates>,
+) -> Vec<&'a api::Interface> {
+    let mut all: Vec<_> = status.iter().flat_map(|s| &s.interfaces).collect();
+    let lately = |i: &api::Interface| rates.get(&i.ifindex).map_or(0.0, Rates::lately);
     all.sort_by(|a, b| {
         let by_rate = lately(b).total_cmp(&lately(a));
         by_rate.then_with(|| a.name.cmp(&b.name))

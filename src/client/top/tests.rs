@@ -8,7 +8,9 @@ use ratatui::buffer::Buffer;
 use ratatui::style::Color;
 use serde_json::json;
 
-use super::model::{Action, HISTORY, List, Model, Sample, Sort, Tab};
+use super::model::{Action, List, Model, Sample, Sort};
+use super::rates::HISTORY;
+use super::tab::Tab;
 use super::view::{self, Look};
 use crate::control::api;
 

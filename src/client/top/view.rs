@@ -7,9 +7,10 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph};
 
-use super::model::{Model, Tab};
+use super::model::Model;
 use super::rows::{self, Column, Row};
 use super::spark;
+use super::tab::Tab;
 use crate::client::table::clean;
 use crate::client::units;
 
@@ -108,7 +109,7 @@ fn bar(left: &str, right: &str, width: u16, look: Look) -> Line<'static> {
 }
 
 fn interface_lines(model: &Model, area: Rect, look: Look) -> Vec<Line<'static>> {
-    let all = rows::busiest_first(model);
+    let all = rows::busiest_first(model.status.as_ref(), &model.rates);
     // the list below keeps at least half of the screen
     let room = (area.height.saturating_sub(4) / 2).min(MAX_INTERFACES);
     if model.tab == Tab::Interfaces || all.is_empty() || room < 2 {
@@ -143,7 +144,7 @@ fn interface_lines(model: &Model, area: Rect, look: Look) -> Vec<Line<'static>> 
         let rates = model.rates.get(&interface.ifindex);
         let (rx, tx) = model.rates_of(interface.ifindex);
         let name = pad(&shorten(&label(interface), names, look), names);
-        let spark = |of: fn(&super::model::Rates) -> &std::collections::VecDeque<f64>| {
+        let spark = |of: fn(&super::rates::Rates) -> &std::collections::VecDeque<f64>| {
             let values = rates.map(|r| of(r).iter().copied().collect::<Vec<_>>());
             spark::line(&values.unwrap_or_default(), sparks, look.ascii)
         };
