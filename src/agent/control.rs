@@ -15,9 +15,9 @@ use crate::config::Config;
 use crate::config::control::DEFAULT_SOCKET;
 use crate::config::current::CurrentConfig;
 use crate::control::access::{Access, find_group};
-use crate::control::routes::{self, Routes};
-use crate::control::socket::{self, BindError, SocketFile};
-use crate::control::{Bgp, Changes, LIMITS, Lookup, Sources, api, firewall, lookup};
+use crate::control::routes::{self, ControlRoutes};
+use crate::control::socket::{self, SocketError, SocketFile};
+use crate::control::{AgentCommands, Bgp, LIMITS, Lookup, Sources, api, firewall, lookup};
 use crate::enrich::mmdb::Databases;
 use crate::enrich::rib::SharedRib;
 use crate::enrich::{Enricher, VrfRib};
@@ -49,13 +49,13 @@ impl Control {
             "" => None,
             name => Some(
                 find_group(name)
-                    .ok_or_else(|| Error::Control(BindError::Group(name.to_owned())))?,
+                    .ok_or_else(|| Error::Control(SocketError::Group(name.to_owned())))?,
             ),
         };
         let (listener, file) = match socket::bind(config) {
             Ok(bound) => bound,
             // who has not asked for the socket shall not miss the agent for want of it
-            Err(error @ BindError::Io(..)) if config.socket == Path::new(DEFAULT_SOCKET) => {
+            Err(error @ SocketError::Io(..)) if config.socket == Path::new(DEFAULT_SOCKET) => {
                 log::warn!("no control socket: {error}");
                 return Ok(None);
             }
@@ -65,7 +65,7 @@ impl Control {
             .map_err(Error::Start)?
             .limits(LIMITS)
             .reserve(RESERVE)
-            .refuse(routes::refuse);
+            .refuse(routes::server_error);
         let access = Access::new(write_group);
         let server = server.large(firewall::large(access.clone()));
         log::info!("control socket {}", config.socket.display());
@@ -83,7 +83,7 @@ impl Control {
         config_file: &Path,
         commands: CommandSender,
         view: View,
-        exporters: Vec<api::Exporter>,
+        exporters: Vec<api::ExporterStatus>,
         bmp: &Bmp,
     ) -> Result<SocketFile, Error> {
         let mut links = LinkSocket::new(running.errors.clone());
@@ -105,7 +105,7 @@ impl Control {
             config_file: config_file.to_owned(),
             in_force: Box::new(move || live.get()),
             exporters,
-            changes: Box::new(Commands(commands)),
+            commands: Box::new(Commands(commands)),
             lookup: Box::new(Labels {
                 rib: bmp.rib(),
                 interfaces: running.interfaces.clone(),
@@ -120,7 +120,7 @@ impl Control {
         };
         let (server, access) = (self.server, self.access);
         running.spawn("control", move |heartbeat| {
-            let routes = Routes::new(sources, access);
+            let routes = ControlRoutes::new(sources, access);
             server.run(&heartbeat, move |request, peer| {
                 routes.answer(&request, peer)
             });
@@ -139,7 +139,7 @@ struct Labels {
 }
 
 impl Lookup for Labels {
-    fn lookup(&self, address: IpAddr, vrf: Option<&str>) -> Option<api::Lookup> {
+    fn lookup(&self, address: IpAddr, vrf: Option<&str>) -> Option<api::LookupReply> {
         let table = self.rib.table(vrf)?;
         let config = self.live.config();
         let enrich = &config.agent.enrich;
@@ -158,7 +158,7 @@ struct Commands(CommandSender);
 /// The main thread may be busy with what was asked before.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
-impl Changes for Commands {
+impl AgentCommands for Commands {
     fn set_sample_rate(&self, sample_rate: u32) -> Result<(), String> {
         self.ask(Command::SetSampleRate(sample_rate)).map(drop)
     }
@@ -167,9 +167,9 @@ impl Changes for Commands {
         self.ask(Command::SetLogLevel(level)).map(drop)
     }
 
-    fn reload(&self) -> Result<api::Reloaded, String> {
+    fn reload(&self) -> Result<api::ReloadReply, String> {
         let done = self.ask(Command::Reload)?;
-        Ok(api::Reloaded {
+        Ok(api::ReloadReply {
             changed: done.changed,
             needs_restart: done.kept,
         })

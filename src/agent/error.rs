@@ -22,7 +22,7 @@ pub enum Error {
     Load(LoadError),
     Maps(io::Error),
     Bind(BindError),
-    Control(socket::BindError),
+    Control(socket::SocketError),
     Bmp(BindError),
     Firewall(String),
     Start(io::Error),

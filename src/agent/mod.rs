@@ -432,8 +432,8 @@ fn health(threads: &Threads, progress: &Progress) -> Result<(), Vec<String>> {
 }
 
 /// Where the figures can be had, for the control socket.
-fn exporters(addresses: &[SocketAddr]) -> Vec<api::Exporter> {
-    let exporter = |address: &SocketAddr| api::Exporter {
+fn exporters(addresses: &[SocketAddr]) -> Vec<api::ExporterStatus> {
+    let exporter = |address: &SocketAddr| api::ExporterStatus {
         kind: "prometheus".into(),
         address: address.to_string(),
         records: None,

@@ -58,8 +58,8 @@ fn unknown(key: &str) -> String {
 
 pub fn reload(agent: &Agent) -> Result<String, Failure> {
     let reply = agent.post("reload", b"")?;
-    agent.tell(&reply, |reloaded: &api::Reloaded| {
-        let api::Reloaded {
+    agent.tell(&reply, |reloaded: &api::ReloadReply| {
+        let api::ReloadReply {
             changed,
             needs_restart,
         } = reloaded;

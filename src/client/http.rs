@@ -92,7 +92,7 @@ fn ask(socket: &Path, start: &str, body: &[u8]) -> Result<Vec<u8>, Error> {
     if (200..300).contains(&status) {
         return Ok(body.to_owned());
     }
-    let fault = serde_json::from_slice::<api::Fault>(body);
+    let fault = serde_json::from_slice::<api::ErrorReply>(body);
     let error = fault.map_or_else(|_| format!("HTTP status {status}"), |fault| fault.error);
     Err(Error::Refused(status, error))
 }

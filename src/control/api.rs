@@ -15,7 +15,7 @@ pub const FIREWALL_ADD: &str = "/v1/firewall/add";
 
 /// Every reply that is not 2xx.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub struct Fault {
+pub struct ErrorReply {
     pub error: String,
 }
 
@@ -32,22 +32,22 @@ pub struct Status {
     pub problems: Vec<String>,
     pub sample_rate: u32,
     pub log_level: String,
-    pub interfaces: Vec<Interface>,
-    pub flows: Flows,
-    pub lost: Lost,
-    pub memory: Memory,
+    pub interfaces: Vec<InterfaceStatus>,
+    pub flows: FlowTotals,
+    pub lost: Dropped,
+    pub memory: MemoryStatus,
     pub cpu_seconds: f64,
-    pub threads: Vec<Thread>,
+    pub threads: Vec<ThreadStatus>,
     pub errors: Vec<ErrorCount>,
     pub parse_errors: Vec<ParseErrorCount>,
-    pub databases: Vec<Database>,
-    pub exporters: Vec<Exporter>,
-    pub bmp: Option<Bmp>,
+    pub databases: Vec<DatabaseStatus>,
+    pub exporters: Vec<ExporterStatus>,
+    pub bmp: Option<BmpStatus>,
     pub config: ConfigStatus,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Interface {
+pub struct InterfaceStatus {
     pub name: String,
     pub ifindex: u32,
     pub alias: String,
@@ -64,17 +64,17 @@ pub struct Interface {
     pub rx_packets: u64,
     pub tx_bytes: u64,
     pub tx_packets: u64,
-    pub families: Vec<FamilyCounters>,
+    pub families: Vec<FamilyTotals>,
     pub sampled_packets: u64,
     pub sampled_bytes: u64,
     pub lost_packets: u64,
     pub lost_bytes: u64,
-    pub device: DeviceCounters,
-    pub rates: Option<Rates>,
+    pub device: DeviceTotals,
+    pub rates: Option<InterfaceRates>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct FamilyCounters {
+pub struct FamilyTotals {
     /// "ipv4", "ipv6" or "other".
     pub family: String,
     pub rx_bytes: u64,
@@ -84,7 +84,7 @@ pub struct FamilyCounters {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct DeviceCounters {
+pub struct DeviceTotals {
     pub rx_bytes: u64,
     pub rx_packets: u64,
     pub tx_bytes: u64,
@@ -93,7 +93,7 @@ pub struct DeviceCounters {
 
 /// Over the last `seconds`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Rates {
+pub struct InterfaceRates {
     pub seconds: f64,
     pub rx_bytes_per_second: f64,
     pub rx_packets_per_second: f64,
@@ -102,7 +102,7 @@ pub struct Rates {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Flows {
+pub struct FlowTotals {
     pub active: u64,
     pub max: u64,
     pub accounted_packets: u64,
@@ -114,20 +114,20 @@ pub struct Flows {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Lost {
+pub struct Dropped {
     pub records: u64,
     pub packets: u64,
     pub bytes: u64,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Memory {
+pub struct MemoryStatus {
     pub resident_bytes: u64,
     pub virtual_bytes: u64,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Thread {
+pub struct ThreadStatus {
     pub name: String,
     pub alive: bool,
     pub heartbeat_age_seconds: f64,
@@ -146,13 +146,13 @@ pub struct ParseErrorCount {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Database {
+pub struct DatabaseStatus {
     pub name: String,
     pub built: String,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Exporter {
+pub struct ExporterStatus {
     /// "prometheus" or "ipfix".
     pub kind: String,
     pub address: String,
@@ -164,16 +164,16 @@ pub struct Exporter {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Bmp {
+pub struct BmpStatus {
     pub sessions: u64,
-    pub routers: Vec<Router>,
+    pub routers: Vec<RouterStatus>,
     /// Of which `peers` has at most 1000.
     pub peer_count: u64,
-    pub peers: Vec<Peer>,
+    pub peers: Vec<BgpPeerStatus>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Router {
+pub struct RouterStatus {
     pub router: String,
     pub sessions: u64,
     pub last_message: Option<String>,
@@ -182,7 +182,7 @@ pub struct Router {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Peer {
+pub struct BgpPeerStatus {
     pub router: String,
     pub address: String,
     /// "global", "distinguished", "local", "loc-rib" or "originated".
@@ -202,16 +202,16 @@ pub struct ConfigStatus {
 
 /// GET /v1/flows
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct FlowList {
+pub struct FlowsReply {
     pub time: String,
     pub sample_rate: u32,
     /// Flows that match, of which the answer has at most `limit`.
     pub matched: u64,
-    pub flows: Vec<Flow>,
+    pub flows: Vec<LiveFlow>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Flow {
+pub struct LiveFlow {
     pub interface: String,
     pub direction: String,
     pub protocol: u8,
@@ -249,7 +249,7 @@ pub struct Flow {
 
 /// GET /v1/top
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Top {
+pub struct TopReply {
     pub time: String,
     pub sample_rate: u32,
     pub by: Vec<String>,
@@ -284,7 +284,7 @@ pub struct TopGroup {
 
 /// GET /v1/lookup
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Lookup {
+pub struct LookupReply {
     pub address: String,
     /// "global", or the VRF device.
     pub table: String,
@@ -302,7 +302,7 @@ pub struct LookupLabel {
 
 /// GET /v1/rib
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct RibAnswer {
+pub struct RibReply {
     pub address: String,
     /// "global", or the VRF device.
     pub table: String,
@@ -384,7 +384,7 @@ pub struct LogLevel {
 
 /// POST /v1/reload, reply.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Reloaded {
+pub struct ReloadReply {
     /// Keys that have another value now.
     pub changed: Vec<String>,
     /// Keys whose new value takes a restart.
@@ -394,20 +394,20 @@ pub struct Reloaded {
 /// POST /v1/bmp/flush, request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Flush {
+pub struct BmpFlush {
     /// As `status` names it.
     pub router: String,
 }
 
 /// POST /v1/bmp/flush, reply.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Flushed {
+pub struct BmpFlushed {
     pub sessions: u64,
 }
 
 /// GET /v1/firewall
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Firewall {
+pub struct FirewallStatus {
     pub rules: FirewallCounts,
     pub interfaces: Vec<FirewallInterface>,
     /// As on /metrics.

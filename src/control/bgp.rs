@@ -21,15 +21,15 @@ pub struct RibAndSessions {
 }
 
 impl Bgp for RibAndSessions {
-    fn status(&self) -> api::Bmp {
+    fn status(&self) -> api::BmpStatus {
         let routers = self.router_stats.routers();
         let (peers, count) = self.rib.read(|rib| rib.peers(MAX_PEERS));
-        api::Bmp {
+        api::BmpStatus {
             sessions: routers.iter().map(|r| r.sessions as u64).sum(),
             peer_count: count as u64,
             routers: routers
                 .into_iter()
-                .map(|router| api::Router {
+                .map(|router| api::RouterStatus {
                     sessions: router.sessions as u64,
                     last_message: (router.last_message > 0.0)
                         .then(|| rfc3339_seconds(router.last_message)),
@@ -46,7 +46,7 @@ impl Bgp for RibAndSessions {
         &self,
         asked: crate::types::prefix::Prefix,
         vrf: Option<&str>,
-    ) -> Option<api::RibAnswer> {
+    ) -> Option<api::RibReply> {
         let table = self.rib.table(vrf)?;
         let of_rib = RoutePrefix::of(asked.address(), asked.length());
         let explain = |rib: &Rib| rib.explain_prefix(of_rib, table, MAX_ROUTES);
@@ -58,7 +58,7 @@ impl Bgp for RibAndSessions {
             (None, None) => Some("no router has sent a route for it".to_owned()),
         };
         let is_address = asked.length() == of_rib.family().bits();
-        Some(api::RibAnswer {
+        Some(api::RibReply {
             address: match is_address {
                 true => asked.address().to_string(),
                 false => asked.to_string(),
@@ -92,9 +92,9 @@ pub(super) fn describe(explained: &ExplainedRoute) -> String {
     )
 }
 
-fn peer(status: PeerStatus) -> api::Peer {
+fn peer(status: PeerStatus) -> api::BgpPeerStatus {
     let [ipv4_routes, ipv6_routes] = status.routes.map(|n| n as u64);
-    api::Peer {
+    api::BgpPeerStatus {
         router: label(status.router.address, &status.router.sys_name),
         address: peer_name(&status.key),
         kind: kind(status.key.kind).to_owned(),

@@ -8,9 +8,9 @@ use hyper::http::request;
 use hyper::{Request, StatusCode};
 
 use super::access::Access;
-use super::change::body;
 use super::params::Params;
-use super::routes::{Refusal, Reply, Routes, json};
+use super::post::body;
+use super::routes::{ControlRoutes, Reply, RequestError, json};
 use super::{api, rfc3339, rfc3339_ns};
 use crate::firewall::Caller;
 use crate::firewall::handle::{self, Asker, Edit, Handle, Listed};
@@ -26,7 +26,7 @@ const MAX_BODY: usize = 16 << 20;
 pub const MAX_RULES: usize = 10_000;
 const DEFAULT_RULES: usize = 1000;
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Bodies longer than usual are for those who may change something, and for the path that needs them.
 pub fn large(access: Access) -> impl Fn(&request::Parts, Peer<'_>) -> Option<usize> + Send {
@@ -39,11 +39,11 @@ pub fn large(access: Access) -> impl Fn(&request::Parts, Peer<'_>) -> Option<usi
     }
 }
 
-impl Routes {
-    fn ask_firewall(&self) -> Result<&Handle, Refusal> {
+impl ControlRoutes {
+    fn ask_firewall(&self) -> Result<&Handle, RequestError> {
         let none = || {
             let error = "there is no firewall: agent.firewall.enabled is false";
-            Refusal::new(StatusCode::NOT_FOUND, error)
+            RequestError::new(StatusCode::NOT_FOUND, error)
         };
         self.sources.firewall.as_ref().ok_or_else(none)
     }
@@ -51,8 +51,8 @@ impl Routes {
     pub(super) fn firewall(&self, request: &Request<Bytes>) -> Reply {
         Params::parse(request.uri().query())
             .and_then(Params::finish)
-            .map_err(Refusal::bad_request)?;
-        let report = self.ask_firewall()?.report(PATIENCE).map_err(busy)?;
+            .map_err(RequestError::bad_request)?;
+        let report = self.ask_firewall()?.report(TIMEOUT).map_err(busy)?;
         let name = |ifindex| {
             let port = report.ports.iter().find(|port| port.ifindex == ifindex);
             port.map_or_else(String::new, |port| port.name.clone())
@@ -80,7 +80,7 @@ impl Routes {
             packets: series.packets,
             bytes: series.bytes,
         });
-        json(&api::Firewall {
+        json(&api::FirewallStatus {
             rules: api::FirewallCounts {
                 allow,
                 runtime,
@@ -96,20 +96,20 @@ impl Routes {
     }
 
     pub(super) fn firewall_rules(&self, request: &Request<Bytes>) -> Reply {
-        let mut params = Params::parse(request.uri().query()).map_err(Refusal::bad_request)?;
+        let mut params = Params::parse(request.uri().query()).map_err(RequestError::bad_request)?;
         let from = params
             .read("from", "a place in the list, from 0", |text| {
                 text.parse::<u32>().ok()
             })
-            .map_err(Refusal::bad_request)?;
+            .map_err(RequestError::bad_request)?;
         let expected = format_args!("a number from 1 to {MAX_RULES}");
         let limit = params
             .read("limit", expected, |text| {
                 let limit = text.parse().ok();
                 limit.filter(|n| (1..=MAX_RULES).contains(n))
             })
-            .map_err(Refusal::bad_request)?;
-        params.finish().map_err(Refusal::bad_request)?;
+            .map_err(RequestError::bad_request)?;
+        params.finish().map_err(RequestError::bad_request)?;
         let (from, limit) = (from.unwrap_or(0) as usize, limit.unwrap_or(DEFAULT_RULES));
         let listing = self.ask_firewall()?.list(from, limit).map_err(busy)?;
         let now = SystemTime::now();
@@ -124,7 +124,7 @@ impl Routes {
         let mut patterns = PatternCache::default();
         let rules = wanted.rules.iter().enumerate().map(|(n, rule)| {
             let read = rule.args().rule(&mut patterns);
-            read.map_err(|why| Refusal::bad_request(format!("rules[{n}]: {why}")))
+            read.map_err(|why| RequestError::bad_request(format!("rules[{n}]: {why}")))
         });
         let rules = rules.collect::<Result<Vec<_>, _>>()?;
         let edit = Edit::Add {
@@ -149,7 +149,7 @@ impl Routes {
         let caller = connection.map(|text| {
             Caller::parse(&text).ok_or_else(|| {
                 let text = text.escape_debug();
-                Refusal::bad_request(format!(
+                RequestError::bad_request(format!(
                     "ssh_connection: expected two addresses, each with its port, got \"{text}\""
                 ))
             })
@@ -166,17 +166,17 @@ impl Routes {
     }
 }
 
-fn busy(refusal: handle::Refusal) -> Refusal {
-    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, refusal.why)
+fn busy(error: handle::Refusal) -> RequestError {
+    RequestError::new(StatusCode::SERVICE_UNAVAILABLE, error.why)
 }
 
-fn refused(refusal: handle::Refusal) -> Refusal {
-    match refusal.needs_force {
-        true => Refusal::new(
+fn refused(error: handle::Refusal) -> RequestError {
+    match error.needs_force {
+        true => RequestError::new(
             StatusCode::CONFLICT,
-            format!("{}; force does it", refusal.why),
+            format!("{}; force does it", error.why),
         ),
-        false => Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, refusal.why),
+        false => RequestError::new(StatusCode::UNPROCESSABLE_ENTITY, error.why),
     }
 }
 

@@ -12,12 +12,12 @@ use crate::interfaces::Interfaces;
 use crate::sys::clock::Clock;
 use crate::types::label::Endpoint;
 
-pub fn flow(row: &FlowRow, interfaces: &Interfaces, clock: &Clock) -> api::Flow {
+pub fn flow(row: &FlowRow, interfaces: &Interfaces, clock: &Clock) -> api::LiveFlow {
     let (record, sum) = (&row.record, &row.sum);
     let key = &record.key;
     let name = |ifindex| interfaces.name_of(ifindex).map(|name| name.to_string());
     let input = record.ingress_ifindex;
-    api::Flow {
+    api::LiveFlow {
         interface: name(key.ifindex).unwrap_or_default(),
         direction: key.direction.name().to_owned(),
         protocol: key.protocol,
@@ -44,10 +44,10 @@ pub fn flow(row: &FlowRow, interfaces: &Interfaces, clock: &Clock) -> api::Flow 
 }
 
 /// What is known of the two ends.
-fn ends(src: &Endpoint, dst: &Endpoint) -> api::Flow {
+fn ends(src: &Endpoint, dst: &Endpoint) -> api::LiveFlow {
     let number = |n: u32| (n > 0).then_some(n);
     let text = |text: &Option<Arc<str>>| text.as_ref().map(|text| text.to_string());
-    api::Flow {
+    api::LiveFlow {
         src_asn: number(src.asn),
         dst_asn: number(dst.asn),
         src_asn_name: text(&src.asn_name),
@@ -60,7 +60,7 @@ fn ends(src: &Endpoint, dst: &Endpoint) -> api::Flow {
         dst_country: text(&dst.country),
         src_net: text(&src.net),
         dst_net: text(&dst.net),
-        ..api::Flow::default()
+        ..api::LiveFlow::default()
     }
 }
 

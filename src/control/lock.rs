@@ -16,14 +16,14 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 /// How long another agent may hold it: making a socket takes less than a millisecond.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Locks the file beside `socket`. Without a lock the agent starts too, and the log has the cause.
 pub(super) fn acquire(socket: &Path) -> Option<File> {
     let path = beside(socket);
     open(&path)
-        .and_then(|file| lock(&file, PATIENCE).map(|()| file))
+        .and_then(|file| lock(&file, TIMEOUT).map(|()| file))
         .inspect_err(|error| {
             log::warn!(
                 "cannot lock {}: {error}; starting without the lock, which matters only if another agent \
@@ -63,13 +63,13 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-fn lock(file: &File, patience: Duration) -> io::Result<()> {
+fn lock(file: &File, timeout: Duration) -> io::Result<()> {
     let start = Instant::now();
     let mut logged = false;
     loop {
         match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(()),
-            Err(Errno::WOULDBLOCK) if start.elapsed() < patience => {
+            Err(Errno::WOULDBLOCK) if start.elapsed() < timeout => {
                 if !logged {
                     logged = true;
                     log::info!("another agent is making the control socket: waiting for it");
@@ -77,7 +77,7 @@ fn lock(file: &File, patience: Duration) -> io::Result<()> {
                 thread::sleep(PAUSE);
             }
             Err(Errno::WOULDBLOCK) => {
-                let held = format!("another process holds it for more than {patience:?}");
+                let held = format!("another process holds it for more than {timeout:?}");
                 return Err(io::Error::other(held));
             }
             Err(errno) => return Err(errno.into()),
@@ -91,9 +91,9 @@ mod tests {
 
     use super::*;
 
-    struct Folder(PathBuf);
+    struct TempFolder(PathBuf);
 
-    impl Folder {
+    impl TempFolder {
         fn new(name: &str) -> Self {
             let path = std::env::temp_dir().join(format!("rfm-lock-{name}-{}", std::process::id()));
             fs::create_dir_all(&path).unwrap();
@@ -101,7 +101,7 @@ mod tests {
         }
     }
 
-    impl Drop for Folder {
+    impl Drop for TempFolder {
         fn drop(&mut self) {
             let _ = fs::remove_dir_all(&self.0);
         }
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn one_agent_at_a_time_and_no_other_user() {
-        let folder = Folder::new("one");
+        let folder = TempFolder::new("one");
         let socket = folder.0.join("rfm.sock");
         fs::write(beside(&socket), "").unwrap();
         fs::set_permissions(beside(&socket), Permissions::from_mode(0o666)).unwrap();
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn neither_a_fifo_nor_a_link_is_waited_for() {
-        let folder = Folder::new("kinds");
+        let folder = TempFolder::new("kinds");
         let fifo = folder.0.join("fifo");
         let name = std::ffi::CString::new(fifo.as_os_str().as_encoded_bytes()).unwrap();
         // SAFETY: the path is a string that ends in NUL and outlives the call.

@@ -18,8 +18,8 @@ pub fn lookup(
     config: &config::Enrich,
     address: IpAddr,
     (table, name): (TableId, &str),
-) -> api::Lookup {
-    let sources = Sources {
+) -> api::LookupReply {
+    let sources = LabelSources {
         trace: enricher.trace(address, table),
         route: rib.read(|rib| {
             let best = rib.explain(address, table, 1).into_iter().next();
@@ -39,7 +39,7 @@ pub fn lookup(
             false => source,
         },
     };
-    api::Lookup {
+    api::LookupReply {
         address: address.to_string(),
         table: name.to_owned(),
         labels: vec![
@@ -47,21 +47,21 @@ pub fn lookup(
             label("asn_name", text(&known.asn_name), sources.asn_name()),
             label("peer_asn", number(known.peer_asn), sources.peer_asn()),
             label("net", text(&known.net), sources.net()),
-            label("city", text(&known.city), sources.place()),
-            label("country", text(&known.country), sources.place()),
+            label("city", text(&known.city), sources.location()),
+            label("country", text(&known.country), sources.location()),
         ],
     }
 }
 
 /// Everything that says something of the address.
-struct Sources<'a> {
+struct LabelSources<'a> {
     trace: Trace,
     /// The route that answers, in words.
     route: Option<String>,
     config: &'a config::Enrich,
 }
 
-impl Sources<'_> {
+impl LabelSources<'_> {
     fn asn(&self) -> String {
         match self.trace.asn {
             AsnSource::StaticPrefix => self.network(),
@@ -110,7 +110,7 @@ impl Sources<'_> {
         }
     }
 
-    fn place(&self) -> String {
+    fn location(&self) -> String {
         let known = &self.trace.known;
         match known.city.is_some() || known.country.is_some() {
             true => database(&self.config.mmdb.city_db),

@@ -5,7 +5,7 @@
 //! - [`access`]: who may change something,
 //! - [`params`]: query strings to typed parameters (pure),
 //! - [`api`]: what goes over the socket, for both ends,
-//! - [`routes`]: a request to its reply; `read`, `change` and [`firewall`] have the paths,
+//! - [`routes`]: a request to its reply; `get`, `post` and [`firewall`] have the paths,
 //! - `status`, `flows`, [`lookup`]: what the replies are made of; `rates`: a pure helper of theirs.
 //!
 //! docs/CONTROL.md is the page for those who speak to it.
@@ -13,14 +13,14 @@
 pub mod access;
 pub mod api;
 pub mod bgp;
-mod change;
 pub mod firewall;
 mod flows;
+mod get;
 mod lock;
 pub mod lookup;
 pub mod params;
+mod post;
 mod rates;
-mod read;
 pub mod routes;
 pub mod socket;
 mod status;
@@ -55,18 +55,18 @@ pub const LIMITS: Limits = Limits {
 };
 
 /// What the socket may change. Each says why it did not.
-pub trait Changes: Send {
+pub trait AgentCommands: Send {
     fn set_sample_rate(&self, sample_rate: u32) -> Result<(), String>;
     fn set_log_level(&self, level: LevelFilter) -> Result<(), String>;
-    fn reload(&self) -> Result<api::Reloaded, String>;
+    fn reload(&self) -> Result<api::ReloadReply, String>;
 }
 
 /// What the socket tells of BGP.
 pub trait Bgp: Send {
-    fn status(&self) -> api::Bmp;
+    fn status(&self) -> api::BmpStatus;
     /// Every route for an address or a prefix; of the VRF device, or the global table. `None` if there is
     /// no such table.
-    fn explain(&self, asked: Prefix, vrf: Option<&str>) -> Option<api::RibAnswer>;
+    fn explain(&self, asked: Prefix, vrf: Option<&str>) -> Option<api::RibReply>;
     /// Ends the sessions of a router and forgets its routes; how many there were, `None` if the name is
     /// not known.
     fn flush(&self, router: &str) -> Option<u64>;
@@ -75,7 +75,7 @@ pub trait Bgp: Send {
 /// Labels of addresses.
 pub trait Lookup: Send {
     /// As in the VRF device, or elsewhere; `None` if there is no such table.
-    fn lookup(&self, address: IpAddr, vrf: Option<&str>) -> Option<api::Lookup>;
+    fn lookup(&self, address: IpAddr, vrf: Option<&str>) -> Option<api::LookupReply>;
 }
 
 /// What the replies are made of.
@@ -87,8 +87,8 @@ pub struct Sources {
     pub config_file: PathBuf,
     /// The configuration, and what became of the last reload.
     pub in_force: Box<dyn Fn() -> ConfigSnapshot + Send>,
-    pub exporters: Vec<api::Exporter>,
-    pub changes: Box<dyn Changes>,
+    pub exporters: Vec<api::ExporterStatus>,
+    pub commands: Box<dyn AgentCommands>,
     pub lookup: Box<dyn Lookup>,
     /// Where BMP is configured.
     pub bgp: Option<Box<dyn Bgp>>,

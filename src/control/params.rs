@@ -13,7 +13,7 @@ pub const DEFAULT_LIMIT: usize = 20;
 
 /// What is asked of the flow thread.
 #[derive(Debug, Default, PartialEq)]
-pub struct Asked {
+pub struct FlowQuery {
     pub filter: Filter,
     /// By name: [`Filter`] knows interfaces by number.
     pub interface: Option<String>,
@@ -96,26 +96,26 @@ impl Params {
 }
 
 /// Of /v1/flows.
-pub fn flows(query: Option<&str>) -> Result<Asked, String> {
+pub fn flows(query: Option<&str>) -> Result<FlowQuery, String> {
     let mut params = Params::parse(query)?;
-    let mut asked = shared(&mut params)?;
-    asked.sort = sort(&mut params, &Sort::ALL)?;
+    let mut query = shared(&mut params)?;
+    query.sort = sort(&mut params, &Sort::ALL)?;
     params.finish()?;
-    Ok(asked)
+    Ok(query)
 }
 
 /// Of /v1/top.
-pub fn top(query: Option<&str>) -> Result<Asked, String> {
+pub fn top(query: Option<&str>) -> Result<FlowQuery, String> {
     let mut params = Params::parse(query)?;
-    let mut asked = shared(&mut params)?;
-    asked.sort = sort(&mut params, &Sort::OF_SUMS)?;
+    let mut query = shared(&mut params)?;
+    query.sort = sort(&mut params, &Sort::OF_SUMS)?;
     let by = params.take("by").unwrap_or_else(|| "src,dst".to_owned());
-    asked.by = fields(&by)?;
+    query.by = fields(&by)?;
     params.finish()?;
-    Ok(asked)
+    Ok(query)
 }
 
-fn shared(params: &mut Params) -> Result<Asked, String> {
+fn shared(params: &mut Params) -> Result<FlowQuery, String> {
     const PORT: &str = "a port from 0 to 65535";
     const ASN: &str = "an AS number";
     const PREFIX: &str = "an address or a prefix without host bits";
@@ -153,11 +153,11 @@ fn shared(params: &mut Params) -> Result<Asked, String> {
             limit.filter(|n| (1..=MAX_LIMIT).contains(n))
         },
     )?;
-    Ok(Asked {
+    Ok(FlowQuery {
         filter,
         interface: params.take("interface"),
         limit: limit.unwrap_or(DEFAULT_LIMIT),
-        ..Asked::default()
+        ..FlowQuery::default()
     })
 }
 
@@ -271,33 +271,33 @@ mod tests {
 
     #[test]
     fn an_ipv4_mapped_prefix_is_the_ipv4_prefix() {
-        let asked = flows(Some("src=::ffff:10.0.0.0/104")).unwrap();
-        assert_eq!(asked.filter.src.prefix, "10.0.0.0/8".parse().ok());
+        let query = flows(Some("src=::ffff:10.0.0.0/104")).unwrap();
+        assert_eq!(query.filter.src.prefix, "10.0.0.0/8".parse().ok());
     }
 
     #[test]
     fn a_full_query_is_read() {
         let query = "interface=eth0&direction=egress&protocol=TCP&address=10.0.0.0%2F8&src_port=53\
                      &dst_asn=AS64500&sort=rate&limit=7";
-        let asked = flows(Some(query)).unwrap();
-        assert_eq!(asked.interface.as_deref(), Some("eth0"));
-        assert_eq!(asked.filter.direction, Some(Direction::Egress));
-        assert_eq!(asked.filter.protocol, Some(6));
+        let query = flows(Some(query)).unwrap();
+        assert_eq!(query.interface.as_deref(), Some("eth0"));
+        assert_eq!(query.filter.direction, Some(Direction::Egress));
+        assert_eq!(query.filter.protocol, Some(6));
         assert_eq!(
-            asked.filter.either.prefix,
+            query.filter.either.prefix,
             Some("10.0.0.0/8".parse().unwrap())
         );
-        assert_eq!(asked.filter.src.port, Some(53));
-        assert_eq!(asked.filter.dst.asn, Some(64500));
-        assert_eq!((asked.sort, asked.limit), (Sort::Rate, 7));
+        assert_eq!(query.filter.src.port, Some(53));
+        assert_eq!(query.filter.dst.asn, Some(64500));
+        assert_eq!((query.sort, query.limit), (Sort::Rate, 7));
         let usual = flows(None).unwrap();
         assert_eq!((usual.sort, usual.limit), (Sort::Bytes, DEFAULT_LIMIT));
     }
 
     #[test]
     fn top_goes_by_fields() {
-        let asked = top(Some("by=src_asn,dst_port")).unwrap();
-        assert_eq!(asked.by, [Field::Label(Label::SrcAsn), Field::DstPort]);
+        let query = top(Some("by=src_asn,dst_port")).unwrap();
+        assert_eq!(query.by, [Field::Label(Label::SrcAsn), Field::DstPort]);
         assert_eq!(top(None).unwrap().by, [Field::Src, Field::Dst]);
     }
 

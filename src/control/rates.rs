@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::api::{Interface, Rates};
+use super::api::{InterfaceRates, InterfaceStatus};
 
 /// Over a shorter time a rate is noise.
 const SHORTEST: Duration = Duration::from_millis(500);
@@ -15,7 +15,7 @@ const SHORTEST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
-struct Reading {
+struct CounterReading {
     at: Instant,
     /// By ifindex: bytes and packets received, bytes and packets sent.
     counters: HashMap<u32, [u64; 4]>,
@@ -24,17 +24,17 @@ struct Reading {
 /// The last two readings, at least [`SHORTEST`] apart.
 #[derive(Debug, Default)]
 pub struct RateKeeper {
-    before: Option<Reading>,
-    last: Option<Reading>,
+    before: Option<CounterReading>,
+    last: Option<CounterReading>,
 }
 
 impl RateKeeper {
     /// Fills in the rates of interfaces whose counters were read at `now`.
-    pub fn fill(&mut self, interfaces: &mut [Interface], now: Instant) {
-        let is_old = |r: &Reading| now.saturating_duration_since(r.at) >= SHORTEST;
+    pub fn fill(&mut self, interfaces: &mut [InterfaceStatus], now: Instant) {
+        let is_old = |r: &CounterReading| now.saturating_duration_since(r.at) >= SHORTEST;
         if self.last.as_ref().is_none_or(is_old) {
             let counters = interfaces.iter().map(|i| (i.ifindex, counters(i)));
-            let reading = Reading {
+            let reading = CounterReading {
                 at: now,
                 counters: counters.collect(),
             };
@@ -54,7 +54,7 @@ impl RateKeeper {
     }
 }
 
-fn counters(interface: &Interface) -> [u64; 4] {
+fn counters(interface: &InterfaceStatus) -> [u64; 4] {
     [
         interface.rx_bytes,
         interface.rx_packets,
@@ -63,11 +63,11 @@ fn counters(interface: &Interface) -> [u64; 4] {
     ]
 }
 
-fn rates(then: [u64; 4], now: [u64; 4], span: Duration) -> Rates {
+fn rates(then: [u64; 4], now: [u64; 4], span: Duration) -> InterfaceRates {
     let seconds = span.as_secs_f64();
     // an interface that was replaced by another of its number began anew
     let rate = |i: usize| now[i].saturating_sub(then[i]) as f64 / seconds;
-    Rates {
+    InterfaceRates {
         seconds,
         rx_bytes_per_second: rate(0),
         rx_packets_per_second: rate(1),
@@ -80,11 +80,11 @@ fn rates(then: [u64; 4], now: [u64; 4], span: Duration) -> Rates {
 mod tests {
     use super::*;
 
-    fn ask(keeper: &mut RateKeeper, rx_bytes: u64, now: Instant) -> Option<Rates> {
-        let mut interfaces = [Interface {
+    fn ask(keeper: &mut RateKeeper, rx_bytes: u64, now: Instant) -> Option<InterfaceRates> {
+        let mut interfaces = [InterfaceStatus {
             ifindex: 3,
             rx_bytes,
-            ..Interface::default()
+            ..InterfaceStatus::default()
         }];
         keeper.fill(&mut interfaces, now);
         interfaces[0].rates

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! A request to its reply: which path, which method, who may.
+//! From a request to its reply: path, method, access.
 
 use std::cell::RefCell;
 
@@ -15,14 +15,14 @@ use crate::http::{Peer, respond};
 
 const JSON: &str = "application/json";
 
-/// What is answered in place of what was asked for.
+/// Why a request fails: the status and the text of the reply.
 #[derive(Debug)]
-pub struct Refusal {
+pub struct RequestError {
     pub status: StatusCode,
     pub error: String,
 }
 
-impl Refusal {
+impl RequestError {
     pub fn new(status: StatusCode, error: impl Into<String>) -> Self {
         let error = error.into();
         Self { status, error }
@@ -33,42 +33,57 @@ impl Refusal {
     }
 }
 
-pub(super) type Reply = Result<Response<Bytes>, Refusal>;
+pub(super) type Reply = Result<Response<Bytes>, RequestError>;
 
-/// How a path is answered.
+/// The function that answers a path, by the method it takes.
 #[derive(Clone, Copy)]
-enum Route {
-    Read(fn(&Routes, &Request<Bytes>) -> Reply),
-    Change(fn(&Routes, &Request<Bytes>) -> Reply),
+enum Handler {
+    Get(fn(&ControlRoutes, &Request<Bytes>) -> Reply),
+    Post(fn(&ControlRoutes, &Request<Bytes>) -> Reply),
 }
 
-const PATHS: [(&str, Route); 16] = [
-    ("/v1/status", Route::Read(Routes::status)),
-    ("/v1/interfaces", Route::Read(Routes::interfaces)),
-    ("/v1/flows", Route::Read(Routes::flows)),
-    ("/v1/top", Route::Read(Routes::top)),
-    ("/v1/rib", Route::Read(Routes::rib)),
-    ("/v1/lookup", Route::Read(Routes::lookup)),
-    ("/v1/config", Route::Read(Routes::config)),
-    ("/v1/sample_rate", Route::Change(Routes::set_sample_rate)),
-    ("/v1/log_level", Route::Change(Routes::set_log_level)),
-    ("/v1/reload", Route::Change(Routes::reload)),
-    ("/v1/bmp/flush", Route::Change(Routes::flush_bmp)),
-    ("/v1/firewall", Route::Read(Routes::firewall)),
-    ("/v1/firewall/rules", Route::Read(Routes::firewall_rules)),
-    (api::FIREWALL_ADD, Route::Change(Routes::add_to_firewall)),
-    ("/v1/firewall/del", Route::Change(Routes::del_from_firewall)),
-    ("/v1/firewall/flush", Route::Change(Routes::flush_firewall)),
+const PATHS: [(&str, Handler); 16] = [
+    ("/v1/status", Handler::Get(ControlRoutes::status)),
+    ("/v1/interfaces", Handler::Get(ControlRoutes::interfaces)),
+    ("/v1/flows", Handler::Get(ControlRoutes::flows)),
+    ("/v1/top", Handler::Get(ControlRoutes::top)),
+    ("/v1/rib", Handler::Get(ControlRoutes::rib)),
+    ("/v1/lookup", Handler::Get(ControlRoutes::lookup)),
+    ("/v1/config", Handler::Get(ControlRoutes::config)),
+    (
+        "/v1/sample_rate",
+        Handler::Post(ControlRoutes::set_sample_rate),
+    ),
+    ("/v1/log_level", Handler::Post(ControlRoutes::set_log_level)),
+    ("/v1/reload", Handler::Post(ControlRoutes::reload)),
+    ("/v1/bmp/flush", Handler::Post(ControlRoutes::flush_bmp)),
+    ("/v1/firewall", Handler::Get(ControlRoutes::firewall)),
+    (
+        "/v1/firewall/rules",
+        Handler::Get(ControlRoutes::firewall_rules),
+    ),
+    (
+        api::FIREWALL_ADD,
+        Handler::Post(ControlRoutes::add_to_firewall),
+    ),
+    (
+        "/v1/firewall/del",
+        Handler::Post(ControlRoutes::del_from_firewall),
+    ),
+    (
+        "/v1/firewall/flush",
+        Handler::Post(ControlRoutes::flush_firewall),
+    ),
 ];
 
-/// The socket's answers.
-pub struct Routes {
+/// Answers the requests of the socket.
+pub struct ControlRoutes {
     pub(super) sources: Sources,
     pub(super) rates: RefCell<RateKeeper>,
     access: Access,
 }
 
-impl Routes {
+impl ControlRoutes {
     pub fn new(sources: Sources, access: Access) -> Self {
         Self {
             sources,
@@ -78,7 +93,8 @@ impl Routes {
     }
 
     pub fn answer(&self, request: &Request<Bytes>, peer: Peer<'_>) -> Response<Bytes> {
-        self.find(request, peer).unwrap_or_else(|r| refusal(&r))
+        self.find(request, peer)
+            .unwrap_or_else(|r| error_response(&r))
     }
 
     fn find(&self, request: &Request<Bytes>, peer: Peer<'_>) -> Reply {
@@ -91,25 +107,25 @@ impl Routes {
                 "no such path here; there are {}",
                 PATHS.map(|(path, _)| path).join(", ")
             );
-            return Err(Refusal::new(StatusCode::NOT_FOUND, error));
+            return Err(RequestError::new(StatusCode::NOT_FOUND, error));
         };
         let method = request.method();
         match route {
             // hyper leaves out the body of what answers HEAD, and keeps its length
-            Route::Read(read) if method == Method::GET || method == Method::HEAD => {
-                read(self, request)
+            Handler::Get(get) if method == Method::GET || method == Method::HEAD => {
+                get(self, request)
             }
-            Route::Read(_) => Ok(not_allowed("GET, HEAD")),
-            Route::Change(change) if method == Method::POST => {
-                self.admit(peer)?;
-                change(self, request)
+            Handler::Get(_) => Ok(not_allowed("GET, HEAD")),
+            Handler::Post(post) if method == Method::POST => {
+                self.check_access(peer)?;
+                post(self, request)
             }
-            Route::Change(_) => Ok(not_allowed("POST")),
+            Handler::Post(_) => Ok(not_allowed("POST")),
         }
     }
 
-    fn admit(&self, peer: Peer<'_>) -> Result<(), Refusal> {
-        let refused = |error| Refusal::new(StatusCode::FORBIDDEN, error);
+    fn check_access(&self, peer: Peer<'_>) -> Result<(), RequestError> {
+        let refused = |error| RequestError::new(StatusCode::FORBIDDEN, error);
         match peer {
             Peer::Unix(connection) => self.access.may_change(connection).map_err(refused),
             Peer::Tcp(_) => Err(refused("not by TCP".to_owned())),
@@ -119,30 +135,30 @@ impl Routes {
 
 pub(super) fn json(reply: &impl Serialize) -> Reply {
     let mut body = serde_json::to_vec(reply)
-        .map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+        .map_err(|error| RequestError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     body.push(b'\n');
     Ok(respond::content(StatusCode::OK, JSON, body))
 }
 
-fn refusal(refusal: &Refusal) -> Response<Bytes> {
-    let fault = api::Fault {
-        error: refusal.error.clone(),
+fn error_response(error: &RequestError) -> Response<Bytes> {
+    let reply = api::ErrorReply {
+        error: error.error.clone(),
     };
-    let mut body = serde_json::to_vec(&fault).unwrap_or_default();
+    let mut body = serde_json::to_vec(&reply).unwrap_or_default();
     body.push(b'\n');
-    respond::content(refusal.status, JSON, body)
+    respond::content(error.status, JSON, body)
 }
 
 fn not_allowed(methods: &'static str) -> Response<Bytes> {
     let error = format!("this path takes {methods}");
-    let mut response = refusal(&Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error));
+    let mut response = error_response(&RequestError::new(StatusCode::METHOD_NOT_ALLOWED, error));
     let allowed = HeaderValue::from_static(methods);
     response.headers_mut().insert(ALLOW, allowed);
     response
 }
 
-/// What the server refuses by itself, in the form of the rest.
-pub fn refuse(status: StatusCode) -> Response<Bytes> {
+/// Returns an error of the HTTP server itself in the form of the other errors.
+pub fn server_error(status: StatusCode) -> Response<Bytes> {
     let words = status.canonical_reason().unwrap_or("error");
-    refusal(&Refusal::new(status, words.to_ascii_lowercase()))
+    error_response(&RequestError::new(status, words.to_ascii_lowercase()))
 }

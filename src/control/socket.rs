@@ -20,7 +20,7 @@ const BACKLOG: i32 = 1024;
 
 /// Why the socket cannot be made.
 #[derive(Debug)]
-pub enum BindError {
+pub enum SocketError {
     /// Somebody answers on it.
     InUse(PathBuf),
     /// Something else is there.
@@ -30,7 +30,7 @@ pub enum BindError {
     Io(String, io::Error),
 }
 
-impl fmt::Display for BindError {
+impl fmt::Display for SocketError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InUse(path) => write!(
@@ -47,7 +47,7 @@ impl fmt::Display for BindError {
     }
 }
 
-impl std::error::Error for BindError {}
+impl std::error::Error for SocketError {}
 
 /// The file of the socket; removed when dropped, unless another has taken its place.
 #[derive(Debug)]
@@ -68,15 +68,15 @@ impl Drop for SocketFile {
 }
 
 /// Listens on the socket that the configuration names. One that nobody listens on any more is replaced.
-pub fn bind(config: &Control) -> Result<(UnixListener, SocketFile), BindError> {
+pub fn bind(config: &Control) -> Result<(UnixListener, SocketFile), SocketError> {
     let path = &config.socket;
     let failed = |what: &str| {
         let what = format!("{what} {}", path.display());
-        move |error: io::Error| BindError::Io(what, error)
+        move |error: io::Error| SocketError::Io(what, error)
     };
     let group = match &config.group[..] {
         "" => None,
-        name => Some(find_group(name).ok_or_else(|| BindError::Group(name.to_owned()))?),
+        name => Some(find_group(name).ok_or_else(|| SocketError::Group(name.to_owned()))?),
     };
     make_folder(path)?;
     let _lock = lock::acquire(path);
@@ -103,7 +103,7 @@ pub fn bind(config: &Control) -> Result<(UnixListener, SocketFile), BindError> {
 }
 
 /// The folder of the socket; made if only it is missing.
-fn make_folder(path: &Path) -> Result<(), BindError> {
+fn make_folder(path: &Path) -> Result<(), SocketError> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
         _ => PathBuf::from("."),
@@ -111,21 +111,21 @@ fn make_folder(path: &Path) -> Result<(), BindError> {
     match fs::create_dir(&folder) {
         Ok(()) => Ok(()),
         Err(_) if folder.is_dir() => Ok(()),
-        Err(error) => Err(BindError::Io(
+        Err(error) => Err(SocketError::Io(
             format!("making the folder {}", folder.display()),
             error,
         )),
     }
 }
 
-fn remove_stale(path: &Path) -> Result<(), BindError> {
+fn remove_stale(path: &Path) -> Result<(), SocketError> {
     let failed =
-        |what: &str, error: io::Error| BindError::Io(format!("{what} {}", path.display()), error);
+        |what: &str, error: io::Error| SocketError::Io(format!("{what} {}", path.display()), error);
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed("reading", error)),
         Ok(metadata) if !metadata.file_type().is_socket() => {
-            return Err(BindError::NotASocket(path.to_owned()));
+            return Err(SocketError::NotASocket(path.to_owned()));
         }
         Ok(_) => {}
     }
@@ -133,7 +133,7 @@ fn remove_stale(path: &Path) -> Result<(), BindError> {
         Err(Errno::CONNREFUSED) => fs::remove_file(path).map_err(|e| failed("removing", e)),
         Err(Errno::NOENT) => Ok(()),
         // its queue is full: somebody is there
-        Ok(()) | Err(Errno::AGAIN) => Err(BindError::InUse(path.to_owned())),
+        Ok(()) | Err(Errno::AGAIN) => Err(SocketError::InUse(path.to_owned())),
         Err(errno) => Err(failed("trying", errno.into())),
     }
 }

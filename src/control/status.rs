@@ -12,11 +12,11 @@ use crate::types::counters::{Count, HookCounters};
 use crate::types::flow::Family;
 
 /// The watched interfaces; rates are filled in by whoever has an earlier reading.
-pub fn interfaces(input: &Input, links: &[Link]) -> Vec<api::Interface> {
+pub fn interfaces(input: &Input, links: &[Link]) -> Vec<api::InterfaceStatus> {
     let watched = || input.interfaces.iter().map(|i| i.link);
     let interface = |i: &metrics::Interface| {
         let below = stack::stacked_on(i.link, watched());
-        api::Interface {
+        api::InterfaceStatus {
             master: stack::name_of(links, i.link.master),
             parent: stack::name_of(links, i.link.parent),
             stacked_on: below.map(|link| link.name.clone()),
@@ -26,7 +26,7 @@ pub fn interfaces(input: &Input, links: &[Link]) -> Vec<api::Interface> {
     input.interfaces.iter().map(interface).collect()
 }
 
-fn counted(interface: &metrics::Interface) -> api::Interface {
+fn counted(interface: &metrics::Interface) -> api::InterfaceStatus {
     let metrics::Interface {
         link,
         attach,
@@ -40,7 +40,7 @@ fn counted(interface: &metrics::Interface) -> api::Interface {
         (Count::default(), Count::default()),
         |(sampled, dropped), f| (sampled + f.sampled, dropped + f.dropped),
     );
-    api::Interface {
+    api::InterfaceStatus {
         name: link.name.clone(),
         ifindex: link.ifindex,
         alias: link.alias.clone(),
@@ -60,7 +60,7 @@ fn counted(interface: &metrics::Interface) -> api::Interface {
         lost_packets: dropped.packets,
         lost_bytes: dropped.bytes,
         device: device(link.stats),
-        ..api::Interface::default()
+        ..api::InterfaceStatus::default()
     }
 }
 
@@ -73,14 +73,14 @@ fn of_family(
     family: Family,
     ingress: Option<&HookCounters>,
     egress: Option<&HookCounters>,
-) -> api::FamilyCounters {
+) -> api::FamilyTotals {
     let of = |hook: Option<&HookCounters>| {
         hook.map_or_else(Count::default, |hook| {
             hook.families[family as usize].observed
         })
     };
     let (rx, tx) = (of(ingress), of(egress));
-    api::FamilyCounters {
+    api::FamilyTotals {
         family: family.name().to_owned(),
         rx_bytes: rx.bytes,
         rx_packets: rx.packets,
@@ -89,8 +89,8 @@ fn of_family(
     }
 }
 
-fn device(stats: DeviceCounters) -> api::DeviceCounters {
-    api::DeviceCounters {
+fn device(stats: DeviceCounters) -> api::DeviceTotals {
+    api::DeviceTotals {
         rx_bytes: stats.rx_bytes,
         rx_packets: stats.rx_packets,
         tx_bytes: stats.tx_bytes,
@@ -121,7 +121,7 @@ pub fn status(sources: &Sources, input: &Input, links: &[Link]) -> api::Status {
         sample_rate: input.sample_rate,
         log_level: log::max_level().as_str().to_ascii_lowercase(),
         interfaces: interfaces(input, links),
-        flows: api::Flows {
+        flows: api::FlowTotals {
             active: totals.active_flows,
             max: totals.max_flows,
             accounted_packets: totals.accounted_packets,
@@ -132,7 +132,7 @@ pub fn status(sources: &Sources, input: &Input, links: &[Link]) -> api::Status {
             series_folded: totals.series_folded,
         },
         lost: lost(input),
-        memory: api::Memory {
+        memory: api::MemoryStatus {
             resident_bytes: process.resident_bytes,
             virtual_bytes: process.virtual_bytes,
         },
@@ -147,8 +147,8 @@ pub fn status(sources: &Sources, input: &Input, links: &[Link]) -> api::Status {
     }
 }
 
-fn exporters(sources: &Sources, input: &Input) -> Vec<api::Exporter> {
-    let ipfix = input.ipfix.iter().map(|stats| api::Exporter {
+fn exporters(sources: &Sources, input: &Input) -> Vec<api::ExporterStatus> {
+    let ipfix = input.ipfix.iter().map(|stats| api::ExporterStatus {
         kind: "ipfix".into(),
         address: stats.collector.clone(),
         records: Some(stats.records()),
@@ -158,19 +158,19 @@ fn exporters(sources: &Sources, input: &Input) -> Vec<api::Exporter> {
 }
 
 /// Over all hooks there are or were.
-fn lost(input: &Input) -> api::Lost {
+fn lost(input: &Input) -> api::Dropped {
     let dropped = input.all_hooks.families.iter();
     let dropped = dropped.fold(Count::default(), |sum, family| sum + family.dropped);
-    api::Lost {
+    api::Dropped {
         records: input.all_hooks.dropped_records,
         packets: dropped.packets,
         bytes: dropped.bytes,
     }
 }
 
-fn threads(sources: &Sources) -> Vec<api::Thread> {
+fn threads(sources: &Sources) -> Vec<api::ThreadStatus> {
     let signs = sources.threads.signs_of_life().into_iter();
-    let thread = |(name, alive, age): (&str, bool, Duration)| api::Thread {
+    let thread = |(name, alive, age): (&str, bool, Duration)| api::ThreadStatus {
         name: name.to_owned(),
         alive,
         heartbeat_age_seconds: age.as_secs_f64(),
@@ -194,8 +194,8 @@ fn parse_errors(input: &Input) -> Vec<api::ParseErrorCount> {
     input.parse_errors.iter().map(count).collect()
 }
 
-fn databases(input: &Input) -> Vec<api::Database> {
-    let database = |&(name, built): &(&str, u64)| api::Database {
+fn databases(input: &Input) -> Vec<api::DatabaseStatus> {
+    let database = |&(name, built): &(&str, u64)| api::DatabaseStatus {
         name: name.to_owned(),
         built: rfc3339_seconds(built as f64),
     };

@@ -68,7 +68,7 @@ fn conditions(
     columns.into_iter()
 }
 
-pub fn firewall(firewall: &api::Firewall) -> String {
+pub fn firewall(firewall: &api::FirewallStatus) -> String {
     let rules = &firewall.rules;
     let mut text = format!(
         "rules: {} allow, {} runtime, {} config, {} blackhole\n\n",

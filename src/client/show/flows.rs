@@ -7,7 +7,7 @@ use crate::client::table::{Align, Table};
 use crate::client::units;
 use crate::control::{api, params};
 
-pub fn flows(list: &api::FlowList) -> String {
+pub fn flows(list: &api::FlowsReply) -> String {
     let mut table = Table::new(&[
         ("INTERFACE", Align::Left),
         ("DIR", Align::Left),
@@ -59,7 +59,7 @@ pub fn direction(direction: &str) -> &str {
 }
 
 /// TCP, UDP, DCCP, SCTP and UDP-Lite.
-pub fn has_ports(flow: &api::Flow) -> bool {
+pub fn has_ports(flow: &api::LiveFlow) -> bool {
     matches!(flow.protocol, 6 | 17 | 33 | 132 | 136)
 }
 
@@ -71,7 +71,7 @@ pub fn end(address: &str, port: u16, has_ports: bool) -> String {
     }
 }
 
-fn vlan(flow: &api::Flow) -> String {
+fn vlan(flow: &api::LiveFlow) -> String {
     match (flow.vlan, flow.inner_vlan) {
         (0, 0) => String::new(),
         (outer, 0) => outer.to_string(),
@@ -93,7 +93,7 @@ fn network(asn: Option<u32>, name: Option<&str>) -> String {
     }
 }
 
-pub fn top(top: &api::Top) -> String {
+pub fn top(top: &api::TopReply) -> String {
     let fields = top.by.iter().map(|name| (heading(name), Align::Left));
     let columns: Vec<_> = fields
         .chain([

@@ -8,7 +8,7 @@ use crate::control::api;
 /// Longest line, if the text can be broken.
 const WIDTH: usize = 100;
 
-pub fn rib(answer: &api::RibAnswer) -> String {
+pub fn rib(answer: &api::RibReply) -> String {
     let (asked, table) = (&answer.address, &answer.table);
     let mut text = match answer.routes.iter().find(|route| route.best) {
         Some(best) => {
@@ -154,7 +154,7 @@ fn clean_line(line: &str) -> String {
     clean(line.trim_end()) + "\n"
 }
 
-pub fn lookup(answer: &api::Lookup) -> String {
+pub fn lookup(answer: &api::LookupReply) -> String {
     let mut table = Table::new(&[
         ("LABEL", Align::Left),
         ("VALUE", Align::Left),

@@ -83,8 +83,8 @@ fn sampling(sample_rate: u32) -> String {
     }
 }
 
-fn flows(flows: &api::Flows) -> String {
-    let api::Flows {
+fn flows(flows: &api::FlowTotals) -> String {
+    let api::FlowTotals {
         active,
         max,
         series,
@@ -99,7 +99,7 @@ fn flows(flows: &api::Flows) -> String {
     text
 }
 
-fn lost(lost: &api::Lost) -> String {
+fn lost(lost: &api::Dropped) -> String {
     match lost.records {
         0 => "nothing".into(),
         records => format!(
@@ -119,8 +119,8 @@ fn process(status: &api::Status) -> String {
     )
 }
 
-fn threads(threads: &[api::Thread]) -> String {
-    let thread = |thread: &api::Thread| match thread.alive {
+fn threads(threads: &[api::ThreadStatus]) -> String {
+    let thread = |thread: &api::ThreadStatus| match thread.alive {
         true => thread.name.clone(),
         false => format!("{} (ended)", thread.name),
     };
@@ -148,7 +148,7 @@ fn config(config: &api::ConfigStatus) -> String {
     )
 }
 
-fn interfaces(interfaces: &[api::Interface]) -> String {
+fn interfaces(interfaces: &[api::InterfaceStatus]) -> String {
     let mut table = Table::new(&[
         ("INTERFACE", Align::Left),
         ("STATE", Align::Left),
@@ -165,7 +165,7 @@ fn interfaces(interfaces: &[api::Interface]) -> String {
         ("ALIAS", Align::Left),
     ]);
     for i in interfaces {
-        let rate = |of: fn(&api::Rates) -> String| i.rates.as_ref().map_or("-".into(), of);
+        let rate = |of: fn(&api::InterfaceRates) -> String| i.rates.as_ref().map_or("-".into(), of);
         let lost = i.lost_packets;
         table.row([
             i.name.clone(),
@@ -194,7 +194,7 @@ fn interfaces(interfaces: &[api::Interface]) -> String {
     }
 }
 
-fn routers(bmp: &api::Bmp) -> String {
+fn routers(bmp: &api::BmpStatus) -> String {
     let mut table = Table::new(&[
         ("ROUTER", Align::Left),
         ("SESSIONS", Align::Right),
@@ -214,7 +214,7 @@ fn routers(bmp: &api::Bmp) -> String {
     table.render()
 }
 
-fn peers(bmp: &api::Bmp) -> String {
+fn peers(bmp: &api::BmpStatus) -> String {
     let mut table = Table::new(&[
         ("PEER", Align::Left),
         ("KIND", Align::Left),

@@ -51,8 +51,8 @@ pub struct Wanted {
 
 /// What the agent said.
 pub enum List {
-    Flows(api::FlowList),
-    Top(api::Top),
+    Flows(api::FlowsReply),
+    Top(api::TopReply),
 }
 
 pub struct Sample {

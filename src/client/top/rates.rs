@@ -21,7 +21,7 @@ pub struct Rates {
 }
 
 impl Rates {
-    pub fn note(&mut self, interface: &api::Interface, now: Instant) {
+    pub fn note(&mut self, interface: &api::InterfaceStatus, now: Instant) {
         let counters = [
             interface.rx_bytes,
             interface.tx_bytes,

@@ -113,11 +113,11 @@ pub fn columns(tab: Tab) -> &'static [Column] {
     }
 }
 
-pub fn flows(list: &api::FlowList) -> Vec<Row> {
+pub fn flows(list: &api::FlowsReply) -> Vec<Row> {
     list.flows.iter().map(flow).collect()
 }
 
-fn flow(flow: &api::Flow) -> Row {
+fn flow(flow: &api::LiveFlow) -> Row {
     let ports = has_ports(flow);
     let ends = [
         end(&flow.src, flow.src_port, ports),
@@ -145,7 +145,7 @@ fn flow(flow: &api::Flow) -> Row {
     }
 }
 
-pub fn groups(top: &api::Top, tab: Tab) -> Vec<Row> {
+pub fn groups(top: &api::TopReply, tab: Tab) -> Vec<Row> {
     let field = tab.field().unwrap_or_default();
     let totals = totals(top);
     top.top
@@ -180,7 +180,7 @@ pub fn groups(top: &api::Top, tab: Tab) -> Vec<Row> {
 }
 
 /// Bytes of the groups shown, in and out: a share is of its direction.
-fn totals(top: &api::Top) -> (u64, u64) {
+fn totals(top: &api::TopReply) -> (u64, u64) {
     let mut sums = (0, 0);
     for group in &top.top {
         let is_egress = group
@@ -226,9 +226,9 @@ pub fn interfaces(status: Option<&api::Status>, rates: &HashMap<u32, Rates>) -> 
 pub fn busiest_first<'a>(
     status: Option<&'a api::Status>,
     rates: &HashMap<u32, Rates>,
-) -> Vec<&'a api::Interface> {
+) -> Vec<&'a api::InterfaceStatus> {
     let mut all: Vec<_> = status.iter().flat_map(|s| &s.interfaces).collect();
-    let lately = |i: &api::Interface| rates.get(&i.ifindex).map_or(0.0, Rates::lately);
+    let lately = |i: &api::InterfaceStatus| rates.get(&i.ifindex).map_or(0.0, Rates::lately);
     all.sort_by(|a, b| {
         let by_rate = lately(b).total_cmp(&lately(a));
         by_rate.then_with(|| a.name.cmp(&b.name))
@@ -236,7 +236,7 @@ pub fn busiest_first<'a>(
     all
 }
 
-pub fn speed(interface: &api::Interface) -> String {
+pub fn speed(interface: &api::InterfaceStatus) -> String {
     let speed = interface.speed_bytes;
     speed.map_or_else(String::new, |bytes| units::bits(bytes as f64))
 }

@@ -52,8 +52,8 @@ fn status(interfaces: &[serde_json::Value]) -> api::Status {
     serde_json::from_value(status).expect("a status")
 }
 
-fn flow(src: &str, bytes: u64, sampled_packets: u64) -> api::Flow {
-    api::Flow {
+fn flow(src: &str, bytes: u64, sampled_packets: u64) -> api::LiveFlow {
+    api::LiveFlow {
         interface: "eth0".into(),
         direction: "ingress".into(),
         protocol: 6,
@@ -65,13 +65,13 @@ fn flow(src: &str, bytes: u64, sampled_packets: u64) -> api::Flow {
         sampled_packets,
         sample_rate: 100,
         bytes_per_second: bytes / 10,
-        ..api::Flow::default()
+        ..api::LiveFlow::default()
     }
 }
 
-fn flows(flows: Vec<api::Flow>) -> Option<Result<List, String>> {
+fn flows(flows: Vec<api::LiveFlow>) -> Option<Result<List, String>> {
     let matched = flows.len() as u64;
-    Some(Ok(List::Flows(api::FlowList {
+    Some(Ok(List::Flows(api::FlowsReply {
         time: String::new(),
         sample_rate: 100,
         matched,
@@ -349,7 +349,7 @@ fn text_from_outside_moves_no_cursor() {
 fn long_addresses_keep_both_ends() {
     let mut model = Model::default();
     let long = flow("2001:db8:1234:5678:9abc:def0:1234:5678", 1, 1);
-    let long = api::Flow {
+    let long = api::LiveFlow {
         dst: long.src.clone(),
         ..long
     };

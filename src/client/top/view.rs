@@ -165,7 +165,7 @@ fn interface_lines(model: &Model, area: Rect, look: Look) -> Vec<Line<'static>> 
     lines
 }
 
-fn label(interface: &crate::control::api::Interface) -> String {
+fn label(interface: &crate::control::api::InterfaceStatus) -> String {
     let on = interface.stacked_on.as_ref();
     let on = on.map_or_else(String::new, |below| format!(" on {below}"));
     let alias = match &interface.alias[..] {

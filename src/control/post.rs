@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The paths that change something.
+//! Paths of POST: they change something.
 
 use hyper::body::Bytes;
 use hyper::{Request, StatusCode};
@@ -7,17 +7,17 @@ use log::LevelFilter;
 use serde::de::DeserializeOwned;
 
 use super::api;
-use super::routes::{Refusal, Reply, Routes, json};
+use super::routes::{ControlRoutes, Reply, RequestError, json};
 
-impl Routes {
+impl ControlRoutes {
     pub(super) fn set_sample_rate(&self, request: &Request<Bytes>) -> Reply {
         let wanted: api::SampleRate = body(request, "{\"sample_rate\": 100}")?;
         if wanted.sample_rate == 0 {
             let error = "sample_rate: expected a whole number from 1 to 4294967295, got 0";
-            return Err(Refusal::bad_request(error));
+            return Err(RequestError::bad_request(error));
         }
         self.sources
-            .changes
+            .commands
             .set_sample_rate(wanted.sample_rate)
             .map_err(refused)?;
         json(&wanted)
@@ -26,31 +26,34 @@ impl Routes {
     pub(super) fn set_log_level(&self, request: &Request<Bytes>) -> Reply {
         let wanted: api::LogLevel = body(request, "{\"log_level\": \"info\"}")?;
         let level = wanted.log_level.parse::<LevelFilter>().map_err(|_| {
-            Refusal::bad_request(format!(
+            RequestError::bad_request(format!(
                 "log_level: expected one of off, error, warn, info, debug, trace, got \"{}\"",
                 wanted.log_level.escape_debug()
             ))
         })?;
-        self.sources.changes.set_log_level(level).map_err(refused)?;
+        self.sources
+            .commands
+            .set_log_level(level)
+            .map_err(refused)?;
         json(&api::LogLevel {
             log_level: level.as_str().to_ascii_lowercase(),
         })
     }
 
     pub(super) fn reload(&self, _: &Request<Bytes>) -> Reply {
-        json(&self.sources.changes.reload().map_err(refused)?)
+        json(&self.sources.commands.reload().map_err(refused)?)
     }
 
     pub(super) fn flush_bmp(&self, request: &Request<Bytes>) -> Reply {
-        let wanted: api::Flush = body(request, "{\"router\": \"...\"}")?;
+        let wanted: api::BmpFlush = body(request, "{\"router\": \"...\"}")?;
         let bgp = self.sources.bgp.as_ref();
         let sessions = bgp.and_then(|bgp| bgp.flush(&wanted.router));
         let Some(sessions) = sessions else {
             let router = wanted.router.escape_debug();
             let error = format!("no BMP router is called \"{router}\"");
-            return Err(Refusal::new(StatusCode::NOT_FOUND, error));
+            return Err(RequestError::new(StatusCode::NOT_FOUND, error));
         };
-        json(&api::Flushed { sessions })
+        json(&api::BmpFlushed { sessions })
     }
 }
 
@@ -58,14 +61,14 @@ impl Routes {
 pub(super) fn body<T: DeserializeOwned>(
     request: &Request<Bytes>,
     example: &str,
-) -> Result<T, Refusal> {
+) -> Result<T, RequestError> {
     serde_json::from_slice(request.body()).map_err(|error| {
         let error = format!("the body: expected JSON such as {example}: {error}");
-        Refusal::bad_request(error)
+        RequestError::bad_request(error)
     })
 }
 
 /// The agent could do it, and did not: what is in force stays.
-fn refused(error: String) -> Refusal {
-    Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, error)
+fn refused(error: String) -> RequestError {
+    RequestError::new(StatusCode::UNPROCESSABLE_ENTITY, error)
 }

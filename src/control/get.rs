@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The paths that read.
+//! Paths of GET: they read.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -8,8 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 use hyper::body::Bytes;
 use hyper::{Request, StatusCode};
 
-use super::params::{self, Asked, Params, prefix};
-use super::routes::{Refusal, Reply, Routes, json};
+use super::params::{self, FlowQuery, Params, prefix};
+use super::routes::{ControlRoutes, Reply, RequestError, json};
 use super::{api, flows, rfc3339, status};
 use crate::flow::query::{Question, Scan};
 use crate::flow::snapshot::Snapshot;
@@ -19,13 +19,13 @@ use crate::netlink::stack;
 use crate::sys::clock::Clock;
 
 /// Thread flow answers between two batches; one that does not in this time is stuck.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-impl Routes {
+impl ControlRoutes {
     pub(super) fn status(&self, request: &Request<Bytes>) -> Reply {
         Params::parse(request.uri().query())
             .and_then(Params::finish)
-            .map_err(Refusal::bad_request)?;
+            .map_err(RequestError::bad_request)?;
         let flows = self.totals()?;
         let mut status = self.sources.scrape.gather(&flows, |input, links| {
             status::status(&self.sources, input, links)
@@ -35,9 +35,9 @@ impl Routes {
     }
 
     pub(super) fn interfaces(&self, request: &Request<Bytes>) -> Reply {
-        let mut params = Params::parse(request.uri().query()).map_err(Refusal::bad_request)?;
+        let mut params = Params::parse(request.uri().query()).map_err(RequestError::bad_request)?;
         let only = params.take("interface");
-        params.finish().map_err(Refusal::bad_request)?;
+        params.finish().map_err(RequestError::bad_request)?;
         let mut interfaces = self.all_interfaces();
         self.fill_rates(&mut interfaces);
         if let Some(only) = only {
@@ -49,22 +49,22 @@ impl Routes {
         json(&interfaces)
     }
 
-    fn all_interfaces(&self) -> Vec<api::Interface> {
+    fn all_interfaces(&self) -> Vec<api::InterfaceStatus> {
         let scrape = &self.sources.scrape;
         scrape.gather(&Snapshot::default(), status::interfaces)
     }
 
-    fn fill_rates(&self, interfaces: &mut [api::Interface]) {
+    fn fill_rates(&self, interfaces: &mut [api::InterfaceStatus]) {
         self.rates.borrow_mut().fill(interfaces, Instant::now());
     }
 
     pub(super) fn flows(&self, request: &Request<Bytes>) -> Reply {
-        let mut asked = params::flows(request.uri().query()).map_err(Refusal::bad_request)?;
-        self.resolve(&mut asked)?;
-        let (rows, matched) = self.scan(asked, Question::Flows)?;
+        let mut query = params::flows(request.uri().query()).map_err(RequestError::bad_request)?;
+        self.resolve(&mut query)?;
+        let (rows, matched) = self.scan(query, Question::Flows)?;
         let interfaces = &self.sources.scrape.interfaces;
         let clock = Clock::new();
-        json(&api::FlowList {
+        json(&api::FlowsReply {
             time: rfc3339(SystemTime::now()),
             sample_rate: self.sample_rate(),
             matched,
@@ -76,17 +76,17 @@ impl Routes {
     }
 
     pub(super) fn top(&self, request: &Request<Bytes>) -> Reply {
-        let mut asked = params::top(request.uri().query()).map_err(Refusal::bad_request)?;
-        let left_out = match asked.interface {
+        let mut query = params::top(request.uri().query()).map_err(RequestError::bad_request)?;
+        let left_out = match query.interface {
             Some(_) => Vec::new(),
-            None => self.count_once(&mut asked),
+            None => self.count_once(&mut query),
         };
-        self.resolve(&mut asked)?;
-        let fields = asked.by.clone();
-        let (sort, limit) = (asked.sort, asked.limit);
-        let (groups, total) = self.scan(asked, |reply| Question::Groups(fields.clone(), reply))?;
+        self.resolve(&mut query)?;
+        let fields = query.by.clone();
+        let (sort, limit) = (query.sort, query.limit);
+        let (groups, total) = self.scan(query, |reply| Question::Groups(fields.clone(), reply))?;
         let (groups, count, rest) = groups.sorted(sort, limit);
-        json(&api::Top {
+        json(&api::TopReply {
             time: rfc3339(SystemTime::now()),
             sample_rate: self.sample_rate(),
             by: fields.iter().map(|field| field.name().to_owned()).collect(),
@@ -102,7 +102,7 @@ impl Routes {
     }
 
     /// Leaves out the interfaces whose packets another watched one counts; their names.
-    fn count_once(&self, asked: &mut Asked) -> Vec<String> {
+    fn count_once(&self, query: &mut FlowQuery) -> Vec<String> {
         let links = self.sources.scrape.links();
         let watched = self.sources.scrape.interfaces.watched();
         let watched: HashMap<u32, _> = watched.into_iter().map(|w| (w.ifindex, w)).collect();
@@ -116,13 +116,13 @@ impl Routes {
         if upper.is_empty() {
             return Vec::new();
         }
-        asked.filter.interfaces = Some(base.iter().map(|link| link.ifindex).collect());
+        query.filter.interfaces = Some(base.iter().map(|link| link.ifindex).collect());
         upper.iter().map(|link| link.name.clone()).collect()
     }
 
     /// The interface by its number.
-    fn resolve(&self, asked: &mut Asked) -> Result<(), Refusal> {
-        let Some(name) = &asked.interface else {
+    fn resolve(&self, query: &mut FlowQuery) -> Result<(), RequestError> {
+        let Some(name) = &query.interface else {
             return Ok(());
         };
         let watched = self.sources.scrape.interfaces.watched();
@@ -131,24 +131,24 @@ impl Routes {
         if numbers.is_empty() {
             return Err(unknown_interface(name));
         }
-        asked.filter.interfaces = Some(numbers);
+        query.filter.interfaces = Some(numbers);
         Ok(())
     }
 
     fn scan<T>(
         &self,
-        asked: Asked,
+        query: FlowQuery,
         question: impl FnOnce(crossbeam_channel::Sender<T>) -> Question,
-    ) -> Result<T, Refusal> {
+    ) -> Result<T, RequestError> {
         let ask = |reply| {
-            let scan = Scan::new(question(reply), asked.filter, asked.sort, asked.limit);
+            let scan = Scan::new(question(reply), query.filter, query.sort, query.limit);
             Ask::Scan(Box::new(scan))
         };
-        worker::ask(&self.sources.scrape.flows, PATIENCE, ask).map_err(no_answer)
+        worker::ask(&self.sources.scrape.flows, TIMEOUT, ask).map_err(no_answer)
     }
 
-    fn totals(&self) -> Result<Snapshot, Refusal> {
-        let totals = worker::ask(&self.sources.scrape.flows, PATIENCE, Ask::Totals);
+    fn totals(&self) -> Result<Snapshot, RequestError> {
+        let totals = worker::ask(&self.sources.scrape.flows, TIMEOUT, Ask::Totals);
         Ok(Snapshot {
             totals: totals.map_err(no_answer)?,
             ..Snapshot::default()
@@ -156,53 +156,53 @@ impl Routes {
     }
 
     pub(super) fn rib(&self, request: &Request<Bytes>) -> Reply {
-        let mut params = Params::parse(request.uri().query()).map_err(Refusal::bad_request)?;
-        let asked = params
+        let mut params = Params::parse(request.uri().query()).map_err(RequestError::bad_request)?;
+        let query = params
             .read(
                 "address",
                 "an address or a prefix without host bits",
                 prefix,
             )
-            .map_err(Refusal::bad_request)?;
+            .map_err(RequestError::bad_request)?;
         let vrf = params.take("vrf");
-        params.finish().map_err(Refusal::bad_request)?;
-        let asked =
-            asked.ok_or_else(|| Refusal::bad_request("address: expected, such as 192.0.2.1"))?;
+        params.finish().map_err(RequestError::bad_request)?;
+        let query = query
+            .ok_or_else(|| RequestError::bad_request("address: expected, such as 192.0.2.1"))?;
         let Some(bgp) = &self.sources.bgp else {
-            return Err(Refusal::new(
+            return Err(RequestError::new(
                 StatusCode::NOT_FOUND,
                 "there is no routing table: agent.enrich.rib.bmp is not set",
             ));
         };
-        let answer = bgp.explain(asked, vrf.as_deref());
+        let answer = bgp.explain(query, vrf.as_deref());
         json(&answer.ok_or_else(unknown_vrf)?)
     }
 
     pub(super) fn lookup(&self, request: &Request<Bytes>) -> Reply {
-        let mut params = Params::parse(request.uri().query()).map_err(Refusal::bad_request)?;
+        let mut params = Params::parse(request.uri().query()).map_err(RequestError::bad_request)?;
         let address = params
             .read("address", "an IP address", |text| {
                 text.parse::<IpAddr>().ok()
             })
-            .map_err(Refusal::bad_request)?;
+            .map_err(RequestError::bad_request)?;
         let vrf = params.take("vrf");
-        params.finish().map_err(Refusal::bad_request)?;
-        let address =
-            address.ok_or_else(|| Refusal::bad_request("address: expected, such as 192.0.2.1"))?;
+        params.finish().map_err(RequestError::bad_request)?;
+        let address = address
+            .ok_or_else(|| RequestError::bad_request("address: expected, such as 192.0.2.1"))?;
         let answer = self.sources.lookup.lookup(address, vrf.as_deref());
         json(&answer.ok_or_else(unknown_vrf)?)
     }
 
     pub(super) fn config(&self, request: &Request<Bytes>) -> Reply {
-        let mut params = Params::parse(request.uri().query()).map_err(Refusal::bad_request)?;
+        let mut params = Params::parse(request.uri().query()).map_err(RequestError::bad_request)?;
         let as_toml = params
             .read("format", "json or toml", |text| match text {
                 "toml" => Some(true),
                 "json" => Some(false),
                 _ => None,
             })
-            .map_err(Refusal::bad_request)?;
-        params.finish().map_err(Refusal::bad_request)?;
+            .map_err(RequestError::bad_request)?;
+        params.finish().map_err(RequestError::bad_request)?;
         let config = (self.sources.in_force)().config;
         match as_toml {
             Some(true) => Ok(respond::content(
@@ -211,7 +211,7 @@ impl Routes {
                 config.to_string(),
             )),
             _ => json(&config.to_table().map_err(|error| {
-                Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+                RequestError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
             })?),
         }
     }
@@ -221,19 +221,19 @@ impl Routes {
     }
 }
 
-fn no_answer(why: NoAnswer) -> Refusal {
+fn no_answer(why: NoAnswer) -> RequestError {
     let error = match why {
         NoAnswer::Late => "thread flow does not answer",
         NoAnswer::Refused => "too many questions about flows are waiting",
     };
-    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error)
+    RequestError::new(StatusCode::SERVICE_UNAVAILABLE, error)
 }
 
-fn unknown_vrf() -> Refusal {
-    Refusal::new(StatusCode::NOT_FOUND, "no such VRF in agent.enrich.rib.vrf")
+fn unknown_vrf() -> RequestError {
+    RequestError::new(StatusCode::NOT_FOUND, "no such VRF in agent.enrich.rib.vrf")
 }
 
-fn unknown_interface(name: &str) -> Refusal {
+fn unknown_interface(name: &str) -> RequestError {
     let error = format!("no watched interface is called {}", name.escape_debug());
-    Refusal::new(StatusCode::NOT_FOUND, error)
+    RequestError::new(StatusCode::NOT_FOUND, error)
 }
