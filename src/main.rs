@@ -82,15 +82,15 @@ enum ExitError {
     Usage(String),
     Config(config::Error),
     Agent(agent::Error),
-    Client(client::Failure),
+    Client(client::ClientError),
     Output(io::Error),
 }
 
 impl ExitError {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Agent(_) | Self::Output(_) | Self::Client(client::Failure::Failed(_)) => 1,
-            Self::Usage(_) | Self::Config(_) | Self::Client(client::Failure::Usage(_)) => 2,
+            Self::Agent(_) | Self::Output(_) | Self::Client(client::ClientError::Failed(_)) => 1,
+            Self::Usage(_) | Self::Config(_) | Self::Client(client::ClientError::Usage(_)) => 2,
         }
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! `rfm set` and `rfm reload`.
 
-use super::{Agent, Failure};
+use super::{Agent, ClientError};
 use crate::control::api;
 use crate::types::did_you_mean::nearest;
 
@@ -11,7 +11,7 @@ pub const KEYS: [(&str, &str); 2] = [
     ("log_level", "off, error, warn, info, debug or trace"),
 ];
 
-pub fn set(agent: &Agent, key: &str, value: &str) -> Result<String, Failure> {
+pub fn set(agent: &Agent, key: &str, value: &str) -> Result<String, ClientError> {
     // as the configuration spells it, with its section, or without
     let key = key.strip_prefix("agent.").unwrap_or(key);
     let (path, body) = match key {
@@ -26,21 +26,21 @@ pub fn set(agent: &Agent, key: &str, value: &str) -> Result<String, Failure> {
             known.map_err(|_| wrong(key, value))?;
             ("log_level", to_json(&api::LogLevel { log_level })?)
         }
-        _ => return Err(Failure::Usage(unknown(key))),
+        _ => return Err(ClientError::Usage(unknown(key))),
     };
     let reply = agent.post(path, &body)?;
-    agent.tell(&reply, |_: &serde_json::Value| format!("{key} = {value}\n"))
+    agent.print(&reply, |_: &serde_json::Value| format!("{key} = {value}\n"))
 }
 
-pub(super) fn to_json(value: &impl serde::Serialize) -> Result<Vec<u8>, Failure> {
-    serde_json::to_vec(value).map_err(|error| Failure::Failed(error.to_string()))
+pub(super) fn to_json(value: &impl serde::Serialize) -> Result<Vec<u8>, ClientError> {
+    serde_json::to_vec(value).map_err(|error| ClientError::Failed(error.to_string()))
 }
 
-fn wrong(key: &str, value: &str) -> Failure {
+fn wrong(key: &str, value: &str) -> ClientError {
     let takes = KEYS.iter().find(|(known, _)| *known == key);
     let takes = takes.map_or("another value", |(_, takes)| takes);
     let value = value.escape_debug();
-    Failure::Usage(format!("{key}: expected {takes}, got \"{value}\""))
+    ClientError::Usage(format!("{key}: expected {takes}, got \"{value}\""))
 }
 
 fn unknown(key: &str) -> String {
@@ -56,9 +56,9 @@ fn unknown(key: &str) -> String {
     }
 }
 
-pub fn reload(agent: &Agent) -> Result<String, Failure> {
+pub fn reload(agent: &Agent) -> Result<String, ClientError> {
     let reply = agent.post("reload", b"")?;
-    agent.tell(&reply, |reloaded: &api::ReloadReply| {
+    agent.print(&reply, |reloaded: &api::ReloadReply| {
         let api::ReloadReply {
             changed,
             needs_restart,

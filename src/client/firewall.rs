@@ -4,20 +4,20 @@
 use std::path::Path;
 
 use super::change::to_json;
-use super::{Agent, Failure, read, show};
+use super::{Agent, ClientError, output, read};
 use crate::args::FirewallCommand;
 use crate::control::api;
 use crate::control::firewall::MAX_RULES;
 use crate::firewall::file;
 use crate::types::rule::{FirewallRule, PatternCache, RuleArgs};
 
-pub fn run(agent: &Agent, command: FirewallCommand) -> Result<String, Failure> {
+pub fn run(agent: &Agent, command: FirewallCommand) -> Result<String, ClientError> {
     match command {
         FirewallCommand::Add { rule, force } => add(agent, &rule, force),
         FirewallCommand::Del { ids, force } => del(agent, ids, force),
         FirewallCommand::List => list(agent),
         FirewallCommand::Flush { force } => flush(agent, force),
-        FirewallCommand::Stats => agent.tell(&agent.get("firewall", &[])?, show::firewall),
+        FirewallCommand::Stats => agent.print(&agent.get("firewall", &[])?, output::firewall),
         FirewallCommand::Load {
             file,
             replace,
@@ -33,9 +33,9 @@ fn ssh_connection() -> Option<String> {
         .filter(|c| !c.is_empty())
 }
 
-fn add(agent: &Agent, args: &RuleArgs<'_>, force: bool) -> Result<String, Failure> {
+fn add(agent: &Agent, args: &RuleArgs<'_>, force: bool) -> Result<String, ClientError> {
     let rule = args.rule(&mut PatternCache::default());
-    let rule = rule.map_err(|mistake| Failure::Usage(format!("--{mistake}")))?;
+    let rule = rule.map_err(|error| ClientError::Usage(format!("--{error}")))?;
     let request = api::FirewallAdd {
         rules: vec![(&rule).into()],
         replace: false,
@@ -43,14 +43,14 @@ fn add(agent: &Agent, args: &RuleArgs<'_>, force: bool) -> Result<String, Failur
         ssh_connection: ssh_connection(),
     };
     let reply = agent.post("firewall/add", &to_json(&request)?)?;
-    agent.tell(&reply, |edited: &api::FirewallEdited| {
+    agent.print(&reply, |edited: &api::FirewallEdited| {
         let ids = edited.added.iter().map(|id| format!("rule {id}\n"));
         ids.collect()
     })
 }
 
-fn load(agent: &Agent, file: &Path, replace: bool, force: bool) -> Result<String, Failure> {
-    let rules = file::load(file).map_err(Failure::Usage)?;
+fn load(agent: &Agent, file: &Path, replace: bool, force: bool) -> Result<String, ClientError> {
+    let rules = file::load(file).map_err(ClientError::Usage)?;
     let request = api::FirewallAdd {
         rules: rules.iter().map(FirewallRule::from).collect(),
         replace,
@@ -58,7 +58,7 @@ fn load(agent: &Agent, file: &Path, replace: bool, force: bool) -> Result<String
         ssh_connection: ssh_connection(),
     };
     let reply = agent.post("firewall/add", &to_json(&request)?)?;
-    agent.tell(&reply, |edited: &api::FirewallEdited| {
+    agent.print(&reply, |edited: &api::FirewallEdited| {
         let removed = match edited.removed {
             0 => String::new(),
             n => format!(" in place of {n}"),
@@ -67,10 +67,10 @@ fn load(agent: &Agent, file: &Path, replace: bool, force: bool) -> Result<String
     })
 }
 
-fn del(agent: &Agent, ids: Vec<u64>, force: bool) -> Result<String, Failure> {
+fn del(agent: &Agent, ids: Vec<u64>, force: bool) -> Result<String, ClientError> {
     if ids.is_empty() {
         let error = "expected the number of a rule, as rfm firewall list shows it";
-        return Err(Failure::Usage(error.into()));
+        return Err(ClientError::Usage(error.into()));
     }
     let request = api::FirewallDel {
         ids,
@@ -78,16 +78,16 @@ fn del(agent: &Agent, ids: Vec<u64>, force: bool) -> Result<String, Failure> {
         ssh_connection: ssh_connection(),
     };
     let reply = agent.post("firewall/del", &to_json(&request)?)?;
-    agent.tell(&reply, removed)
+    agent.print(&reply, removed)
 }
 
-fn flush(agent: &Agent, force: bool) -> Result<String, Failure> {
+fn flush(agent: &Agent, force: bool) -> Result<String, ClientError> {
     let request = api::FirewallFlush {
         force,
         ssh_connection: ssh_connection(),
     };
     let reply = agent.post("firewall/flush", &to_json(&request)?)?;
-    agent.tell(&reply, removed)
+    agent.print(&reply, removed)
 }
 
 fn removed(edited: &api::FirewallEdited) -> String {
@@ -95,7 +95,7 @@ fn removed(edited: &api::FirewallEdited) -> String {
 }
 
 /// All of them: the agent tells so many at a time.
-fn list(agent: &Agent) -> Result<String, Failure> {
+fn list(agent: &Agent) -> Result<String, ClientError> {
     let mut all = api::FirewallRules::default();
     loop {
         let page = [
@@ -110,5 +110,5 @@ fn list(agent: &Agent) -> Result<String, Failure> {
             break;
         }
     }
-    agent.tell(&to_json(&all)?, show::firewall_rules)
+    agent.print(&to_json(&all)?, output::firewall_rules)
 }

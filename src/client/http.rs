@@ -12,25 +12,25 @@ use std::time::Duration;
 use crate::control::api;
 
 /// For the connection, and for each read.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// No reply is as long.
 const MAX_REPLY: u64 = 64 << 20;
 
 #[derive(Debug)]
-pub enum Error {
-    /// No socket, or nobody behind it.
-    NobodyThere(PathBuf),
-    /// The socket may not be opened.
+pub enum HttpError {
+    /// There is no socket, or no agent listens.
+    NoAgent(PathBuf),
+    /// No permission to open the socket.
     Forbidden(PathBuf),
-    /// Status, and what the agent says.
-    Refused(u16, String),
-    Broken(PathBuf, io::Error),
+    /// Status and error of the agent's reply.
+    Rejected(u16, String),
+    Io(PathBuf, io::Error),
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for HttpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NobodyThere(path) => write!(
+            Self::NoAgent(path) => write!(
                 f,
                 "no agent answers on {}: is rfm running? (systemctl status rfm)",
                 path.display()
@@ -48,17 +48,17 @@ impl fmt::Display for Error {
                     Err(_) => write!(f, ", nor its folder read: ask as root"),
                 }
             }
-            Self::Refused(_, error) => f.write_str(error),
-            Self::Broken(path, error) => write!(f, "asking {}: {error}", path.display()),
+            Self::Rejected(_, error) => f.write_str(error),
+            Self::Io(path, error) => write!(f, "asking {}: {error}", path.display()),
         }
     }
 }
 
-pub fn get(socket: &Path, target: &str) -> Result<Vec<u8>, Error> {
+pub fn get(socket: &Path, target: &str) -> Result<Vec<u8>, HttpError> {
     ask(socket, &format!("GET {target} HTTP/1.1\r\n"), &[])
 }
 
-pub fn post(socket: &Path, target: &str, body: &[u8]) -> Result<Vec<u8>, Error> {
+pub fn post(socket: &Path, target: &str, body: &[u8]) -> Result<Vec<u8>, HttpError> {
     let length = body.len();
     let start = format!(
         "POST {target} HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n"
@@ -66,18 +66,18 @@ pub fn post(socket: &Path, target: &str, body: &[u8]) -> Result<Vec<u8>, Error> 
     ask(socket, &start, body)
 }
 
-fn ask(socket: &Path, start: &str, body: &[u8]) -> Result<Vec<u8>, Error> {
-    let broken = |error| Error::Broken(socket.to_owned(), error);
+fn ask(socket: &Path, start: &str, body: &[u8]) -> Result<Vec<u8>, HttpError> {
+    let broken = |error| HttpError::Io(socket.to_owned(), error);
     let mut stream = UnixStream::connect(socket).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-            Error::NobodyThere(socket.to_owned())
+            HttpError::NoAgent(socket.to_owned())
         }
-        io::ErrorKind::PermissionDenied => Error::Forbidden(socket.to_owned()),
+        io::ErrorKind::PermissionDenied => HttpError::Forbidden(socket.to_owned()),
         _ => broken(error),
     })?;
     let reply = (|| {
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
         write!(stream, "{start}Host: rfm\r\nConnection: close\r\n\r\n")?;
         stream.write_all(body)?;
         let mut reply = Vec::new();
@@ -94,7 +94,7 @@ fn ask(socket: &Path, start: &str, body: &[u8]) -> Result<Vec<u8>, Error> {
     }
     let fault = serde_json::from_slice::<api::ErrorReply>(body);
     let error = fault.map_or_else(|_| format!("HTTP status {status}"), |fault| fault.error);
-    Err(Error::Refused(status, error))
+    Err(HttpError::Rejected(status, error))
 }
 
 /// Status and body. With `Connection: close` the body ends where the connection does; a length says
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn nobody_is_told_from_forbidden() {
         let error = get(Path::new("/nonexistent/rfm.sock"), "/").unwrap_err();
-        assert!(matches!(error, Error::NobodyThere(_)));
+        assert!(matches!(error, HttpError::NoAgent(_)));
         assert!(error.to_string().contains("is rfm running?"), "{error}");
     }
 }

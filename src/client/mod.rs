@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The client commands: they ask a running agent over its control socket and show what it says.
+//! The client commands: they query a running agent over its control socket and print the reply.
 //!
-//! - `socket`: which socket is meant,
+//! - `socket`: the path of the agent's socket,
 //! - [`http`]: one request and its reply,
-//! - `show`: a reply as text for people; [`table`] and [`units`] serve it,
-//! - [`change`]: `set` and `reload`; [`firewall`]: what stands behind `firewall`.
+//! - [`output`]: a reply as text for people; [`table`] and [`format`] serve it,
+//! - [`change`]: `set` and `reload`; [`firewall`]: the commands of `firewall`.
 //!
 //! Nothing here runs in the agent.
 
 mod change;
 mod firewall;
+pub mod format;
 pub mod http;
-pub mod show;
+pub mod output;
 mod socket;
 pub mod table;
 mod top;
-pub mod units;
 
 use std::fmt;
 use std::time::Duration;
@@ -25,34 +25,34 @@ use serde::de::DeserializeOwned;
 use crate::args::{Client, ClientCommand, Selection};
 use crate::control::{api, params};
 pub use change::KEYS;
-use http::Error;
+use http::HttpError;
 
 /// Between two readings of the counters, where the agent has none that is recent.
-const MOMENT: Duration = Duration::from_secs(1);
+const RATE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Why a command failed.
 #[derive(Debug)]
-pub enum Failure {
-    /// What was asked for makes no sense.
+pub enum ClientError {
+    /// The command line is wrong.
     Usage(String),
     Failed(String),
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (Self::Usage(text) | Self::Failed(text)) = self;
         f.write_str(text)
     }
 }
 
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
+impl From<HttpError> for ClientError {
+    fn from(error: HttpError) -> Self {
         Self::Failed(error.to_string())
     }
 }
 
-/// Runs a command; what it has to say.
-pub fn run(client: Client) -> Result<String, Failure> {
+/// Runs a command; returns the text to print.
+pub fn run(client: Client) -> Result<String, ClientError> {
     let agent = Agent {
         socket: socket::find(client.socket, &client.config),
         json: client.json,
@@ -60,8 +60,8 @@ pub fn run(client: Client) -> Result<String, Failure> {
     match client.command {
         ClientCommand::Status => agent.status(),
         ClientCommand::Flows { selection, sort } => agent.flows(&selection, sort),
-        ClientCommand::Top { live: true, .. } if agent.is_for_people() => {
-            crate::client::top::run(&agent.socket.path).map_err(Failure::Failed)?;
+        ClientCommand::Top { live: true, .. } if agent.is_interactive() => {
+            top::run(&agent.socket.path).map_err(ClientError::Failed)?;
             Ok(String::new())
         }
         ClientCommand::Top {
@@ -79,12 +79,12 @@ pub fn run(client: Client) -> Result<String, Failure> {
 }
 
 struct Agent {
-    socket: socket::Found,
+    socket: socket::AgentSocket,
     json: bool,
 }
 
 impl Agent {
-    fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Vec<u8>, Failure> {
+    fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Vec<u8>, ClientError> {
         let mut target = format!("{}/{path}", api::VERSION);
         for (n, (name, value)) in query.iter().enumerate() {
             let separator = if n == 0 { '?' } else { '&' };
@@ -93,56 +93,56 @@ impl Agent {
         http::get(&self.socket.path, &target).map_err(|error| self.explain(error))
     }
 
-    fn post(&self, path: &str, body: &[u8]) -> Result<Vec<u8>, Failure> {
+    fn post(&self, path: &str, body: &[u8]) -> Result<Vec<u8>, ClientError> {
         let target = format!("{}/{path}", api::VERSION);
         http::post(&self.socket.path, &target, body).map_err(|error| self.explain(error))
     }
 
-    fn explain(&self, error: Error) -> Failure {
-        match (&error, &self.socket.doubt) {
-            (Error::NobodyThere(_) | Error::Forbidden(_), Some(doubt)) => {
-                Failure::Failed(format!("{error}\n{doubt}"))
+    fn explain(&self, error: HttpError) -> ClientError {
+        match (&error, &self.socket.hint) {
+            (HttpError::NoAgent(_) | HttpError::Forbidden(_), Some(hint)) => {
+                ClientError::Failed(format!("{error}\n{hint}"))
             }
             _ => error.into(),
         }
     }
 
-    /// Whether somebody sits in front of a terminal and wants no JSON.
-    fn is_for_people(&self) -> bool {
+    /// Whether the output is a terminal, and not JSON.
+    fn is_interactive(&self) -> bool {
         use std::io::IsTerminal;
         !self.json && std::io::stdout().is_terminal()
     }
 
-    /// The reply as it came, or as text.
-    fn tell<T: DeserializeOwned>(
+    /// Returns the reply as JSON, or as the text that `format` makes.
+    fn print<T: DeserializeOwned>(
         &self,
         reply: &[u8],
-        show: impl FnOnce(&T) -> String,
-    ) -> Result<String, Failure> {
+        format: impl FnOnce(&T) -> String,
+    ) -> Result<String, ClientError> {
         if !self.json {
-            return Ok(show(&read(reply)?));
+            return Ok(format(&read(reply)?));
         }
         let value: serde_json::Value = read(reply)?;
         let text = serde_json::to_string_pretty(&value);
         text.map(|text| text + "\n")
-            .map_err(|error| Failure::Failed(error.to_string()))
+            .map_err(|error| ClientError::Failed(error.to_string()))
     }
 
-    fn status(&self) -> Result<String, Failure> {
+    fn status(&self) -> Result<String, ClientError> {
         let mut reply = self.get("status", &[])?;
         let status: api::Status = read(&reply)?;
         // the agent takes rates between two requests; the first in a while has none
         if status.interfaces.iter().any(|i| i.rates.is_none()) {
-            std::thread::sleep(MOMENT);
+            std::thread::sleep(RATE_INTERVAL);
             reply = self.get("status", &[])?;
         }
-        self.tell(&reply, show::status)
+        self.print(&reply, output::status)
     }
 
-    fn flows(&self, selection: &Selection, sort: Option<String>) -> Result<String, Failure> {
+    fn flows(&self, selection: &Selection, sort: Option<String>) -> Result<String, ClientError> {
         let mut query = query(selection);
         query.extend(sort.map(|sort| ("sort", sort)));
-        self.tell(&self.get("flows", &query)?, show::flows)
+        self.print(&self.get("flows", &query)?, output::flows)
     }
 
     fn top(
@@ -150,29 +150,29 @@ impl Agent {
         selection: &Selection,
         sort: Option<String>,
         by: Option<String>,
-    ) -> Result<String, Failure> {
+    ) -> Result<String, ClientError> {
         let mut query = query(selection);
         query.extend(sort.map(|sort| ("sort", sort)));
         query.extend(by.map(|by| ("by", by)));
-        self.tell(&self.get("top", &query)?, show::top)
+        self.print(&self.get("top", &query)?, output::top)
     }
 
-    fn rib(&self, address: &str, vrf: Option<String>) -> Result<String, Failure> {
+    fn rib(&self, address: &str, vrf: Option<String>) -> Result<String, ClientError> {
         let mut query = vec![("address", address.to_owned())];
         query.extend(vrf.map(|vrf| ("vrf", vrf)));
-        self.tell(&self.get("rib", &query)?, show::rib)
+        self.print(&self.get("rib", &query)?, output::rib)
     }
 
-    fn lookup(&self, address: &str, vrf: Option<String>) -> Result<String, Failure> {
+    fn lookup(&self, address: &str, vrf: Option<String>) -> Result<String, ClientError> {
         let mut query = vec![("address", address.to_owned())];
         query.extend(vrf.map(|vrf| ("vrf", vrf)));
-        self.tell(&self.get("lookup", &query)?, show::lookup)
+        self.print(&self.get("lookup", &query)?, output::lookup)
     }
 }
 
-fn read<T: DeserializeOwned>(reply: &[u8]) -> Result<T, Failure> {
+fn read<T: DeserializeOwned>(reply: &[u8]) -> Result<T, ClientError> {
     serde_json::from_slice(reply).map_err(|error| {
-        Failure::Failed(format!(
+        ClientError::Failed(format!(
             "the agent's answer cannot be read: {error} (is it of another version?)"
         ))
     })

@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::model::{List, Sample, Wanted};
 use super::tab::Tab;
-use crate::client::http::{self, Error};
+use crate::client::http::{self, HttpError};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -63,7 +63,7 @@ fn ask(socket: &std::path::Path, wanted: &Wanted) -> Result<Sample, String> {
         Some(target) => match http::get(socket, target) {
             Ok(reply) => Some(read(&reply, wanted.tab)),
             // the filter makes no sense to it
-            Err(Error::Refused(_, error)) => Some(Err(error)),
+            Err(HttpError::Rejected(_, error)) => Some(Err(error)),
             Err(error) => return Err(error.to_string()),
         },
     };

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 
 use super::rates::Rates;
 use super::tab::Tab;
-use crate::client::show::{direction, end, has_ports, share, value};
+use crate::client::format;
+use crate::client::output::{direction, end, has_ports, share, value};
 use crate::client::table::clean;
-use crate::client::units;
 use crate::control::{api, params};
 
 /// A column: its title, whether figures stand in it, and whether it may be shortened.
@@ -123,7 +123,7 @@ fn flow(flow: &api::LiveFlow) -> Row {
         end(&flow.src, flow.src_port, ports),
         end(&flow.dst, flow.dst_port, ports),
     ];
-    let doubt = doubt(flow.sample_rate, flow.sampled_packets);
+    let doubt = sampling_error(flow.sample_rate, flow.sampled_packets);
     let [src, dst] = ends;
     let start = [
         flow.interface.clone(),
@@ -138,8 +138,8 @@ fn flow(flow: &api::LiveFlow) -> Row {
         key: format!("{} {} {vlans}", start.join(" "), flow.dst_port),
         doubtful: !doubt.is_empty(),
         cells: cleaned(start.into_iter().chain([
-            units::bits(flow.bytes_per_second as f64),
-            units::bytes(flow.bytes),
+            format::bits(flow.bytes_per_second as f64),
+            format::bytes(flow.bytes),
             doubt,
         ])),
     }
@@ -155,19 +155,19 @@ pub fn groups(top: &api::TopReply, tab: Tab) -> Vec<Row> {
             let way = group.values.get("direction").and_then(|way| way.as_str());
             let way = way.unwrap_or_default();
             let name = value(field, group.values.get(field).unwrap_or_default());
-            let doubt = doubt(top.sample_rate, sum.sampled_packets);
+            let doubt = sampling_error(top.sample_rate, sum.sampled_packets);
             let mut cells = vec![direction(way).to_owned(), name.clone()];
             if matches!(tab, Tab::SrcAsn | Tab::DstAsn) {
                 cells.push(group.asn_name.clone().unwrap_or_default());
             }
             let whole = if way == "egress" { totals.1 } else { totals.0 };
             cells.extend([
-                units::bits(sum.bytes_per_second as f64),
-                units::bytes(sum.bytes),
+                format::bits(sum.bytes_per_second as f64),
+                format::bytes(sum.bytes),
                 share(sum.bytes, whole),
             ]);
             if !matches!(tab, Tab::SrcAsn | Tab::DstAsn) {
-                cells.push(units::count(sum.packets as f64));
+                cells.push(format::count(sum.packets as f64));
             }
             cells.extend([sum.flows.to_string(), doubt.clone()]);
             Row {
@@ -210,10 +210,10 @@ pub fn interfaces(status: Option<&api::Status>, rates: &HashMap<u32, Rates>) -> 
                         false => "down".to_owned(),
                     },
                     speed(interface),
-                    units::bits(rx),
-                    units::count(packets.0.round()),
-                    units::bits(tx),
-                    units::count(packets.1.round()),
+                    format::bits(rx),
+                    format::count(packets.0.round()),
+                    format::bits(tx),
+                    format::count(packets.1.round()),
                     interface.stacked_on.clone().unwrap_or_default(),
                     interface.alias.clone(),
                 ]),
@@ -238,11 +238,11 @@ pub fn busiest_first<'a>(
 
 pub fn speed(interface: &api::InterfaceStatus) -> String {
     let speed = interface.speed_bytes;
-    speed.map_or_else(String::new, |bytes| units::bits(bytes as f64))
+    speed.map_or_else(String::new, |bytes| format::bits(bytes as f64))
 }
 
-fn doubt(sample_rate: u32, sampled_packets: u64) -> String {
-    let percent = units::uncertainty(sample_rate, sampled_packets);
+fn sampling_error(sample_rate: u32, sampled_packets: u64) -> String {
+    let percent = format::sampling_error(sample_rate, sampled_packets);
     percent.map_or_else(String::new, |percent| format!("±{percent}%"))
 }
 

@@ -11,8 +11,8 @@ use super::model::Model;
 use super::rows::{self, Column, Row};
 use super::spark;
 use super::tab::Tab;
+use crate::client::format;
 use crate::client::table::clean;
-use crate::client::units;
 
 /// Interfaces above the list; all of them are in their own tab.
 const MAX_INTERFACES: u16 = 8;
@@ -86,9 +86,9 @@ fn header(model: &Model, width: u16, look: Look) -> Line<'static> {
     let left = format!(
         "rfm {}  up {}  in {}  out {}",
         status.version,
-        units::duration(status.uptime_seconds),
-        units::bits(rx),
-        units::bits(tx)
+        format::duration(status.uptime_seconds),
+        format::bits(rx),
+        format::bits(tx)
     );
     let sampling = match status.sample_rate {
         1 => "every packet".to_owned(),
@@ -152,13 +152,13 @@ fn interface_lines(model: &Model, area: Rect, look: Look) -> Vec<Line<'static>> 
             Span::raw(format!(
                 "{name}  {:>speeds$} {:>RATE$} ",
                 rows::speed(interface),
-                units::bits(rx)
+                format::bits(rx)
             )),
             Span::styled(
                 spark(|r| &r.rx),
                 look.style(Color::Green, Modifier::empty()),
             ),
-            Span::raw(format!("  {:>RATE$} ", units::bits(tx))),
+            Span::raw(format!("  {:>RATE$} ", format::bits(tx))),
             Span::styled(spark(|r| &r.tx), look.style(Color::Blue, Modifier::empty())),
         ]));
     }

@@ -3,8 +3,8 @@
 
 use serde_json::Value as Json;
 
+use crate::client::format;
 use crate::client::table::{Align, Table};
-use crate::client::units;
 use crate::control::{api, params};
 
 pub fn flows(list: &api::FlowsReply) -> String {
@@ -30,10 +30,10 @@ pub fn flows(list: &api::FlowsReply) -> String {
             end(&flow.src, flow.src_port, has_ports(flow)),
             end(&flow.dst, flow.dst_port, has_ports(flow)),
             vlan(flow),
-            units::bits(flow.bytes_per_second as f64),
-            units::bytes(flow.bytes),
+            format::bits(flow.bytes_per_second as f64),
+            format::bytes(flow.bytes),
             flow.packets.to_string(),
-            doubt(flow.sample_rate, flow.sampled_packets),
+            sampling_error(flow.sample_rate, flow.sampled_packets),
             network(flow.src_asn, flow.src_asn_name.as_deref()),
             network(flow.dst_asn, flow.dst_asn_name.as_deref()),
         ]);
@@ -80,8 +80,8 @@ fn vlan(flow: &api::LiveFlow) -> String {
 }
 
 /// Empty where there is none to speak of.
-pub fn doubt(sample_rate: u32, sampled_packets: u64) -> String {
-    let percent = units::uncertainty(sample_rate, sampled_packets);
+pub fn sampling_error(sample_rate: u32, sampled_packets: u64) -> String {
+    let percent = format::sampling_error(sample_rate, sampled_packets);
     percent.map_or_else(String::new, |percent| format!("±{percent}%"))
 }
 
@@ -112,11 +112,11 @@ pub fn top(top: &api::TopReply) -> String {
         let values = top.by.iter().map(|name| value(name, &group.values[name]));
         table.row(values.chain([
             group.asn_name.clone().unwrap_or_default(),
-            units::bits(sum.bytes_per_second as f64),
-            units::bytes(sum.bytes),
+            format::bits(sum.bytes_per_second as f64),
+            format::bytes(sum.bytes),
             share(sum.bytes, top.total.bytes),
             sum.packets.to_string(),
-            doubt(top.sample_rate, sum.sampled_packets),
+            sampling_error(top.sample_rate, sum.sampled_packets),
             sum.flows.to_string(),
         ]));
     }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! `rfm firewall list` and `rfm firewall stats`
 
+use crate::client::format;
 use crate::client::table::{Align, Table};
-use crate::client::units;
 use crate::control::api;
 use crate::types::rule::PartRole;
 
@@ -40,7 +40,7 @@ pub fn firewall_rules(list: &api::FirewallRules) -> String {
         row.extend([
             text(&listed.expires),
             listed.packets.to_string(),
-            units::bytes(listed.bytes),
+            format::bytes(listed.bytes),
             text(&dropped),
         ]);
         table.row(row);
@@ -98,7 +98,7 @@ pub fn firewall(firewall: &api::FirewallStatus) -> String {
             one.rule.clone(),
             one.action.clone(),
             one.packets.to_string(),
-            units::bytes(one.bytes),
+            format::bytes(one.bytes),
         ]);
     }
     if !firewall.series.is_empty() {
@@ -125,8 +125,8 @@ fn dropped_flows(flows: &[api::FirewallFlow]) -> String {
         ("BYTES", Align::Right),
     ]);
     let packets = |flow: &api::FirewallFlow| {
-        let packets = units::count(flow.packets as f64);
-        match units::uncertainty(flow.sample_rate, flow.sampled_packets) {
+        let packets = format::count(flow.packets as f64);
+        match format::sampling_error(flow.sample_rate, flow.sampled_packets) {
             Some(percent) => format!("{packets} ±{percent}%"),
             None => packets,
         }
@@ -138,7 +138,7 @@ fn dropped_flows(flows: &[api::FirewallFlow]) -> String {
             format!("{} {}", flow.src, flow.src_port),
             format!("{} {}", flow.dst, flow.dst_port),
             packets(flow),
-            units::bytes(flow.bytes),
+            format::bytes(flow.bytes),
         ]);
     }
     format!(

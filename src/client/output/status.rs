@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! `rfm status`
 
+use crate::client::format;
 use crate::client::table::{Align, Table, clean};
-use crate::client::units;
 use crate::control::api;
 
 /// Width of the names before the first table.
@@ -72,7 +72,7 @@ fn head(status: &api::Status) -> String {
         "" => String::new(),
         revision => format!(" ({revision})"),
     };
-    let up = units::duration(*uptime_seconds);
+    let up = format::duration(*uptime_seconds);
     clean(&format!("rfm {version}{revision}, process {pid}, up {up}")) + "\n"
 }
 
@@ -105,7 +105,7 @@ fn lost(lost: &api::Dropped) -> String {
         records => format!(
             "{records} records: {} packets, {}",
             lost.packets,
-            units::bytes(lost.bytes)
+            format::bytes(lost.bytes)
         ),
     }
 }
@@ -113,7 +113,7 @@ fn lost(lost: &api::Dropped) -> String {
 fn process(status: &api::Status) -> String {
     format!(
         "{} resident, {:.2} s of CPU time, log level {}",
-        units::bytes(status.memory.resident_bytes),
+        format::bytes(status.memory.resident_bytes),
         status.cpu_seconds,
         status.log_level
     )
@@ -172,13 +172,13 @@ fn interfaces(interfaces: &[api::InterfaceStatus]) -> String {
             if i.up { "up" } else { "down" }.into(),
             i.attach.clone(),
             i.speed_bytes
-                .map_or("-".into(), |speed| units::bits(speed as f64)),
-            rate(|r| units::bits(r.rx_bytes_per_second)),
-            rate(|r| units::count(r.rx_packets_per_second.round())),
-            rate(|r| units::bits(r.tx_bytes_per_second)),
-            rate(|r| units::count(r.tx_packets_per_second.round())),
-            units::bytes(i.rx_bytes),
-            units::bytes(i.tx_bytes),
+                .map_or("-".into(), |speed| format::bits(speed as f64)),
+            rate(|r| format::bits(r.rx_bytes_per_second)),
+            rate(|r| format::count(r.rx_packets_per_second.round())),
+            rate(|r| format::bits(r.tx_bytes_per_second)),
+            rate(|r| format::count(r.tx_packets_per_second.round())),
+            format::bytes(i.rx_bytes),
+            format::bytes(i.tx_bytes),
             if lost > 0 {
                 lost.to_string()
             } else {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! `rfm rib` and `rfm lookup`
 
+use crate::client::format::duration;
 use crate::client::table::{Align, Table, clean};
-use crate::client::units::duration;
 use crate::control::api;
 
 /// Longest line, if the text can be broken.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Figures as people read them.
+//! Values in the units that people read.
 
 const PREFIXES: [&str; 6] = ["", "k", "M", "G", "T", "P"];
 
@@ -55,7 +55,7 @@ pub fn duration(seconds: u64) -> String {
 
 /// How far off an estimate may be, in percent with 95 % confidence: 1.96 / √samples. `None` where
 /// nothing was estimated, or from so many that it does not matter.
-pub fn uncertainty(sample_rate: u32, sampled_packets: u64) -> Option<u32> {
+pub fn sampling_error(sample_rate: u32, sampled_packets: u64) -> Option<u32> {
     const ENOUGH: u64 = 100;
     let doubtful = sample_rate > 1 && sampled_packets < ENOUGH;
     let error = 196.0 / (sampled_packets.max(1) as f64).sqrt();
@@ -101,11 +101,11 @@ mod tests {
 
     #[test]
     fn few_samples_are_marked_and_exact_figures_are_not() {
-        assert_eq!(uncertainty(1, 1), None);
-        assert_eq!(uncertainty(100, 100), None);
-        assert_eq!(uncertainty(100, 99), Some(20));
-        assert_eq!(uncertainty(100, 25), Some(39));
-        assert_eq!(uncertainty(100, 1), Some(196));
-        assert_eq!(uncertainty(100, 0), Some(196));
+        assert_eq!(sampling_error(1, 1), None);
+        assert_eq!(sampling_error(100, 100), None);
+        assert_eq!(sampling_error(100, 99), Some(20));
+        assert_eq!(sampling_error(100, 25), Some(39));
+        assert_eq!(sampling_error(100, 1), Some(196));
+        assert_eq!(sampling_error(100, 0), Some(196));
     }
 }
