@@ -36,7 +36,7 @@ pub fn query(filter: &str, direction: Option<&str>) -> String {
         .collect()
 }
 
-/// A word that names nothing is told by its looks.
+/// A word without a name: its form gives the name.
 fn pair(word: &str) -> (&str, &str) {
     if let Some((name, value)) = word.split_once('=') {
         return (name, value);
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_told_by_their_looks() {
+    fn the_form_of_a_word_gives_its_name() {
         for (filter, expected) in [
             ("", ""),
             ("53", "&port=53"),

@@ -38,13 +38,13 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use super::top::model::Model;
 use super::top::poll::Poller;
 use super::top::screen::Screen;
-use super::top::view::Look;
+use super::top::view::Theme;
 
-/// Between two looks at what came: a signal is noticed so soon.
-const TICK: Duration = Duration::from_millis(100);
+/// Longest wait for a key: signals and replies are read as often.
+const INPUT_INTERVAL: Duration = Duration::from_millis(100);
 
-/// An agent that is started anew is waited for; one that stays away ends the view.
-const GIVE_UP: Duration = Duration::from_secs(10);
+/// The view ends if the agent does not reply for so long: a restart takes less.
+const AGENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Shows the agent behind `socket` until somebody ends it.
 pub fn run(socket: &Path) -> Result<(), String> {
@@ -54,7 +54,7 @@ pub fn run(socket: &Path) -> Result<(), String> {
         );
     }
     let mut model = Model::default();
-    // an agent that is not there is told in words, on the screen as it is
+    // without an agent: an error on the terminal as it is
     let status = crate::client::http::get(socket, "/v1/interfaces");
     status.map_err(|error| error.to_string())?;
     let failed = |error: io::Error| format!("the terminal: {error}");
@@ -68,25 +68,25 @@ pub fn run(socket: &Path) -> Result<(), String> {
         }
         signal_hook::flag::register(signal, stop.clone()).map_err(failed)?;
     }
-    let poller = Poller::start(socket.to_owned(), model.wanted()).map_err(failed)?;
+    let poller = Poller::start(socket.to_owned(), model.request()).map_err(failed)?;
     let mut screen = Screen::open().map_err(failed)?;
     let keys = keyboard().map_err(failed)?;
     match watch(&mut screen, &keys, &mut model, &poller, &stop) {
         // whoever closes the terminal ends the view
-        Err(End::Terminal(_)) if is_closed(&screen, &keys) => Ok(()),
-        Err(End::Terminal(error)) => Err(failed(error)),
-        Err(End::Agent(trouble)) => Err(trouble),
+        Err(ViewError::Terminal(_)) if is_closed(&screen, &keys) => Ok(()),
+        Err(ViewError::Terminal(error)) => Err(failed(error)),
+        Err(ViewError::Agent(problem)) => Err(problem),
         Ok(()) => Ok(()),
     }
 }
 
-/// Why the view ends before somebody ends it.
-enum End {
+/// Why the view ends without a key.
+enum ViewError {
     Terminal(io::Error),
     Agent(String),
 }
 
-impl From<io::Error> for End {
+impl From<io::Error> for ViewError {
     fn from(error: io::Error) -> Self {
         Self::Terminal(error)
     }
@@ -98,14 +98,14 @@ fn watch(
     model: &mut Model,
     poller: &Poller,
     stop: &AtomicBool,
-) -> Result<(), End> {
-    let look = look();
+) -> Result<(), ViewError> {
+    let theme = theme();
     let mut changed = true;
     while !model.quit && !stop.load(Ordering::Relaxed) {
         if changed {
-            screen.draw(|frame| view::draw(frame, model, look))?;
+            screen.draw(|frame| view::draw(frame, model, theme))?;
             if let Some(error) = screen.error() {
-                return Err(End::Terminal(error));
+                return Err(ViewError::Terminal(error));
             }
         }
         changed = take_input(keys, model, poller)?;
@@ -113,13 +113,13 @@ fn watch(
             changed = true;
             match answer {
                 Ok(sample) => model.update(sample, Instant::now()),
-                Err(trouble) => model.lost(trouble),
+                Err(problem) => model.failed(problem),
             }
         }
-        if model.silence(Instant::now()) > GIVE_UP {
-            let trouble = model.trouble.take();
-            return Err(End::Agent(
-                trouble.unwrap_or_else(|| "the agent does not answer".into()),
+        if model.silence(Instant::now()) > AGENT_TIMEOUT {
+            let problem = model.problem.take();
+            return Err(ViewError::Agent(
+                problem.unwrap_or_else(|| "the agent does not answer".into()),
             ));
         }
     }
@@ -145,9 +145,9 @@ fn is_closed(screen: &Screen, keys: &OwnedFd) -> bool {
 }
 
 /// Waits for keys at most so long; true if the terminal is closed.
-fn hung_up(keys: &OwnedFd, patience: Duration) -> io::Result<bool> {
+fn hung_up(keys: &OwnedFd, timeout: Duration) -> io::Result<bool> {
     let mut fds = [PollFd::new(keys, PollFlags::IN)];
-    match poll(&mut fds, Timespec::try_from(patience).ok().as_ref()) {
+    match poll(&mut fds, Timespec::try_from(timeout).ok().as_ref()) {
         Ok(_) | Err(Errno::INTR) => {}
         Err(error) => return Err(error.into()),
     }
@@ -158,7 +158,7 @@ fn hung_up(keys: &OwnedFd, patience: Duration) -> io::Result<bool> {
 /// Waits a moment for keys; true if there is something to draw. A closed terminal is an error: crossterm
 /// would read its end again and again, and never return.
 fn take_input(keys: &OwnedFd, model: &mut Model, poller: &Poller) -> io::Result<bool> {
-    if hung_up(keys, TICK)? {
+    if hung_up(keys, INPUT_INTERVAL)? {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     let mut changed = false;
@@ -166,16 +166,16 @@ fn take_input(keys: &OwnedFd, model: &mut Model, poller: &Poller) -> io::Result<
         changed = true;
         if let Event::Key(key) = event::read()?
             && let Some(action) = keys::action(key, model.editing.is_some())
-            && model.act(action)
+            && model.apply(action)
         {
-            poller.want(model.wanted());
+            poller.request(model.request());
         }
     }
     Ok(changed)
 }
 
-/// What the environment says of the terminal.
-fn look() -> Look {
+/// What the terminal can do, by the environment.
+fn theme() -> Theme {
     let set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
     let term = env::var("TERM").unwrap_or_default();
     let plain = ["vt100", "vt102", "vt220", "linux-m", "xterm-mono"].contains(&&*term);
@@ -185,8 +185,8 @@ fn look() -> Look {
         .find_map(|name| env::var(name).ok().filter(|v| !v.is_empty()));
     let locale = locale.unwrap_or_default().to_ascii_lowercase();
     let utf8 = locale.contains("utf-8") || locale.contains("utf8");
-    Look {
-        colour: !set("NO_COLOR") && !plain,
+    Theme {
+        color: !set("NO_COLOR") && !plain,
         ascii: !utf8 || term.starts_with("vt"),
     }
 }

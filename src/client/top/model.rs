@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What is shown, from what the agent said and what was typed (pure: the clock is an argument).
+//! The state of the view, from the replies and the keys (pure: the clock is an argument).
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::filter;
 use super::rates::Rates;
-use super::rows::{self, Row};
+use super::rows::{self, ListRow};
 use super::tab::Tab;
 use crate::control::api;
 
@@ -16,14 +16,14 @@ const LIMIT: usize = 200;
 const MAX_FILTER: usize = 200;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Sort {
+pub enum SortKey {
     #[default]
     Rate,
     Bytes,
     Packets,
 }
 
-impl Sort {
+impl SortKey {
     pub fn name(self) -> &'static str {
         match self {
             Self::Rate => "rate",
@@ -41,32 +41,32 @@ impl Sort {
     }
 }
 
-/// What is asked of the agent each time.
+/// A query that each poll sends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct PollRequest {
     pub tab: Tab,
     /// Path and query of the list; `None` where the interfaces are all.
     pub list: Option<String>,
 }
 
-/// What the agent said.
-pub enum List {
+/// A list that the agent sent.
+pub enum ListReply {
     Flows(api::FlowsReply),
     Top(api::TopReply),
 }
 
-pub struct Sample {
+pub struct PollReply {
     /// When the status came: rates are over the time between two of them, however late they are shown.
     pub at: Instant,
     pub status: api::Status,
     /// Of this tab; or why there is none.
     pub tab: Tab,
-    pub list: Option<Result<List, String>>,
+    pub list: Option<Result<ListReply, String>>,
 }
 
-/// What was typed.
+/// A command of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum KeyAction {
     Quit,
     NextTab,
     PreviousTab,
@@ -92,9 +92,9 @@ pub enum Action {
 pub struct Model {
     pub status: Option<api::Status>,
     pub rates: HashMap<u32, Rates>,
-    pub list: Option<List>,
+    pub list: Option<ListReply>,
     pub tab: Tab,
-    pub sort: Sort,
+    pub sort: SortKey,
     /// "ingress" or "egress"; `None` = both, each in rows of its own.
     pub direction: Option<&'static str>,
     pub filter: String,
@@ -104,15 +104,15 @@ pub struct Model {
     pub frozen: bool,
     pub help: bool,
     pub scroll: usize,
-    /// What is wrong, if something is.
-    pub trouble: Option<String>,
-    pub heard: Option<Instant>,
+    /// An error to show.
+    pub problem: Option<String>,
+    pub last_reply: Option<Instant>,
     pub quit: bool,
     order: Vec<String>,
 }
 
 impl Model {
-    pub fn wanted(&self) -> Wanted {
+    pub fn request(&self) -> PollRequest {
         let list = match self.tab {
             Tab::Interfaces => None,
             Tab::Flows => Some(format!("/v1/flows?limit={LIMIT}")),
@@ -123,28 +123,28 @@ impl Model {
             }
         };
         let rest = filter::query(&self.filter, self.direction);
-        Wanted {
+        PollRequest {
             tab: self.tab,
             list: list.map(|list| format!("{list}&sort={}{rest}", self.sort.name())),
         }
     }
 
-    /// The agent answered.
-    pub fn update(&mut self, sample: Sample, now: Instant) {
-        self.heard = Some(now);
+    /// Takes a reply.
+    pub fn update(&mut self, sample: PollReply, now: Instant) {
+        self.last_reply = Some(now);
         if self.paused {
             return;
         }
-        self.trouble = None;
-        self.note_rates(&sample.status, sample.at);
+        self.problem = None;
+        self.update_rates(&sample.status, sample.at);
         self.status = Some(sample.status);
         match sample.list {
             // what was asked for before the tab changed
             _ if sample.tab != self.tab => {}
             Some(Ok(list)) => self.list = Some(list),
-            Some(Err(trouble)) => {
+            Some(Err(problem)) => {
                 self.list = None;
-                self.trouble = Some(trouble);
+                self.problem = Some(problem);
             }
             None => self.list = None,
         }
@@ -152,18 +152,19 @@ impl Model {
         self.keep_scroll();
     }
 
-    /// The agent did not.
-    pub fn lost(&mut self, trouble: String) {
-        self.trouble = Some(trouble);
+    /// The poll failed.
+    pub fn failed(&mut self, problem: String) {
+        self.problem = Some(problem);
     }
 
     /// How long the agent has been silent.
     pub fn silence(&self, now: Instant) -> Duration {
-        self.heard
-            .map_or(Duration::ZERO, |heard| now.saturating_duration_since(heard))
+        self.last_reply.map_or(Duration::ZERO, |last_reply| {
+            now.saturating_duration_since(last_reply)
+        })
     }
 
-    fn note_rates(&mut self, status: &api::Status, now: Instant) {
+    fn update_rates(&mut self, status: &api::Status, now: Instant) {
         let there = |ifindex: &u32| status.interfaces.iter().any(|i| i.ifindex == *ifindex);
         self.rates.retain(|ifindex, _| there(ifindex));
         for interface in &status.interfaces {
@@ -173,21 +174,21 @@ impl Model {
     }
 
     /// The rows of the present tab, in their order.
-    pub fn rows(&self) -> Vec<Row> {
+    pub fn rows(&self) -> Vec<ListRow> {
         let mut rows = self.unordered();
         if self.frozen {
-            let place = |row: &Row| self.order.iter().position(|key| *key == row.key);
+            let place = |row: &ListRow| self.order.iter().position(|key| *key == row.key);
             // those that are new come last
             rows.sort_by_key(|row| place(row).unwrap_or(usize::MAX));
         }
         rows
     }
 
-    fn unordered(&self) -> Vec<Row> {
+    fn unordered(&self) -> Vec<ListRow> {
         match (&self.list, self.tab) {
             (_, Tab::Interfaces) => rows::interfaces(self.status.as_ref(), &self.rates),
-            (Some(List::Flows(list)), Tab::Flows) => rows::flows(list),
-            (Some(List::Top(top)), tab) => rows::groups(top, tab),
+            (Some(ListReply::Flows(list)), Tab::Flows) => rows::flows(list),
+            (Some(ListReply::Top(top)), tab) => rows::groups(top, tab),
             _ => Vec::new(),
         }
     }
@@ -218,59 +219,59 @@ impl Model {
         self.rates.get(&ifindex).map_or((0.0, 0.0), Rates::now)
     }
 
-    /// True if what is asked of the agent has changed.
-    pub fn act(&mut self, action: Action) -> bool {
-        let before = self.wanted();
+    /// Applies a key; true if the request has changed.
+    pub fn apply(&mut self, action: KeyAction) -> bool {
+        let before = self.request();
         match action {
-            Action::Quit => self.quit = true,
-            Action::NextTab => self.show(self.tab.step(1)),
-            Action::PreviousTab => self.show(self.tab.step(Tab::ALL.len() - 1)),
-            Action::Tab(n) => {
+            KeyAction::Quit => self.quit = true,
+            KeyAction::NextTab => self.show(self.tab.step(1)),
+            KeyAction::PreviousTab => self.show(self.tab.step(Tab::ALL.len() - 1)),
+            KeyAction::Tab(n) => {
                 if let Some(tab) = Tab::ALL.get(n) {
                     self.show(*tab);
                 }
             }
-            Action::Sort => self.sort = self.sort.next(),
-            Action::Direction => {
+            KeyAction::Sort => self.sort = self.sort.next(),
+            KeyAction::Direction => {
                 self.direction = match self.direction {
                     None => Some("ingress"),
                     Some("ingress") => Some("egress"),
                     Some(_) => None,
                 }
             }
-            Action::Pause => self.paused = !self.paused,
-            Action::Freeze => {
+            KeyAction::Pause => self.paused = !self.paused,
+            KeyAction::Freeze => {
                 self.frozen = !self.frozen;
                 self.keep_order();
             }
-            Action::Help => self.help = !self.help,
-            Action::Up(by) => self.scroll = self.scroll.saturating_sub(by),
-            Action::Down(by) => {
+            KeyAction::Help => self.help = !self.help,
+            KeyAction::Up(by) => self.scroll = self.scroll.saturating_sub(by),
+            KeyAction::Down(by) => {
                 self.scroll = self.scroll.saturating_add(by);
                 self.keep_scroll();
             }
-            Action::Home => self.scroll = 0,
-            Action::EditFilter => self.editing = Some(self.filter.clone()),
-            Action::Cancel => {
+            KeyAction::Home => self.scroll = 0,
+            KeyAction::EditFilter => self.editing = Some(self.filter.clone()),
+            KeyAction::Cancel => {
                 self.editing = None;
                 self.help = false;
             }
-            Action::Type(_) | Action::Erase | Action::EraseAll | Action::Accept => {
+            KeyAction::Type(_) | KeyAction::Erase | KeyAction::EraseAll | KeyAction::Accept => {
                 self.edit(action);
             }
         }
-        self.wanted() != before
+        self.request() != before
     }
 
-    fn edit(&mut self, action: Action) {
+    fn edit(&mut self, action: KeyAction) {
         let Some(text) = &mut self.editing else {
             return;
         };
         match action {
-            Action::Type(c) if !c.is_control() && text.len() < MAX_FILTER => text.push(c),
-            Action::Erase => drop(text.pop()),
-            Action::EraseAll => text.clear(),
-            Action::Accept => {
+            KeyAction::Type(c) if !c.is_control() && text.len() < MAX_FILTER => text.push(c),
+            KeyAction::Erase => drop(text.pop()),
+            KeyAction::EraseAll => text.clear(),
+            KeyAction::Accept => {
                 self.filter = text.trim().to_owned();
                 self.editing = None;
                 self.scroll = 0;
@@ -285,6 +286,6 @@ impl Model {
         self.scroll = 0;
         self.order.clear();
         self.frozen = false;
-        self.trouble = None;
+        self.problem = None;
     }
 }

@@ -7,68 +7,68 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use super::model::{List, Sample, Wanted};
+use super::model::{ListReply, PollReply, PollRequest};
 use super::tab::Tab;
 use crate::client::http::{self, HttpError};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
 pub struct Poller {
-    pub samples: Receiver<Result<Sample, String>>,
-    wanted: Sender<Wanted>,
+    pub samples: Receiver<Result<PollReply, String>>,
+    request: Sender<PollRequest>,
 }
 
 impl Poller {
-    pub fn start(socket: PathBuf, first: Wanted) -> std::io::Result<Self> {
-        let (wanted, wishes) = bounded(16);
-        let (answers, samples) = bounded(1);
+    pub fn start(socket: PathBuf, first: PollRequest) -> std::io::Result<Self> {
+        let (request, requests) = bounded(16);
+        let (replies, samples) = bounded(1);
         thread::Builder::new()
             .name("poll".into())
-            .spawn(move || poll(&socket, first, &wishes, &answers))?;
-        Ok(Self { samples, wanted })
+            .spawn(move || poll(&socket, first, &requests, &replies))?;
+        Ok(Self { samples, request })
     }
 
     /// From the next time on; soon.
-    pub fn want(&self, wanted: Wanted) {
+    pub fn request(&self, request: PollRequest) {
         // full: it will be asked for with the next change
-        let _ = self.wanted.try_send(wanted);
+        let _ = self.request.try_send(request);
     }
 }
 
 /// Until nobody listens any more.
 fn poll(
     socket: &std::path::Path,
-    mut wanted: Wanted,
-    wishes: &Receiver<Wanted>,
-    answers: &Sender<Result<Sample, String>>,
+    mut request: PollRequest,
+    requests: &Receiver<PollRequest>,
+    replies: &Sender<Result<PollReply, String>>,
 ) {
     loop {
-        if answers.send(ask(socket, &wanted)).is_err() {
+        if replies.send(ask(socket, &request)).is_err() {
             return;
         }
-        match wishes.recv_timeout(INTERVAL) {
-            Ok(newer) => wanted = wishes.try_iter().last().unwrap_or(newer),
+        match requests.recv_timeout(INTERVAL) {
+            Ok(newer) => request = requests.try_iter().last().unwrap_or(newer),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
     }
 }
 
-fn ask(socket: &std::path::Path, wanted: &Wanted) -> Result<Sample, String> {
+fn ask(socket: &std::path::Path, request: &PollRequest) -> Result<PollReply, String> {
     let status = http::get(socket, "/v1/status").map_err(|e| e.to_string())?;
     let at = Instant::now();
     let status = serde_json::from_slice(&status).map_err(|e| e.to_string())?;
-    let list = match &wanted.list {
+    let list = match &request.list {
         None => None,
         Some(target) => match http::get(socket, target) {
-            Ok(reply) => Some(read(&reply, wanted.tab)),
+            Ok(reply) => Some(read(&reply, request.tab)),
             // the filter makes no sense to it
             Err(HttpError::Rejected(_, error)) => Some(Err(error)),
             Err(error) => return Err(error.to_string()),
         },
     };
-    let tab = wanted.tab;
-    Ok(Sample {
+    let tab = request.tab;
+    Ok(PollReply {
         at,
         status,
         tab,
@@ -76,10 +76,10 @@ fn ask(socket: &std::path::Path, wanted: &Wanted) -> Result<Sample, String> {
     })
 }
 
-fn read(reply: &[u8], tab: Tab) -> Result<List, String> {
+fn read(reply: &[u8], tab: Tab) -> Result<ListReply, String> {
     let list = match tab {
-        Tab::Flows => serde_json::from_slice(reply).map(List::Flows),
-        _ => serde_json::from_slice(reply).map(List::Top),
+        Tab::Flows => serde_json::from_slice(reply).map(ListReply::Flows),
+        _ => serde_json::from_slice(reply).map(ListReply::Top),
     };
     list.map_err(|error| error.to_string())
 }

@@ -63,7 +63,7 @@ impl Rates {
     }
 
     /// Of the last ten seconds, both ways: what interfaces are ordered by.
-    pub fn lately(&self) -> f64 {
+    pub fn recent(&self) -> f64 {
         let sum = |rates: &VecDeque<f64>| rates.iter().rev().take(10).sum::<f64>();
         sum(&self.rx) + sum(&self.tx)
     }

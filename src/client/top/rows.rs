@@ -19,12 +19,12 @@ pub struct Column {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
+pub struct ListRow {
     /// Stays the same from one answer to the next.
     pub key: String,
     pub cells: Vec<String>,
     /// Rests on few samples.
-    pub doubtful: bool,
+    pub few_samples: bool,
 }
 
 const fn text(title: &'static str) -> Column {
@@ -113,17 +113,17 @@ pub fn columns(tab: Tab) -> &'static [Column] {
     }
 }
 
-pub fn flows(list: &api::FlowsReply) -> Vec<Row> {
+pub fn flows(list: &api::FlowsReply) -> Vec<ListRow> {
     list.flows.iter().map(flow).collect()
 }
 
-fn flow(flow: &api::LiveFlow) -> Row {
+fn flow(flow: &api::LiveFlow) -> ListRow {
     let ports = has_ports(flow);
     let ends = [
         end(&flow.src, flow.src_port, ports),
         end(&flow.dst, flow.dst_port, ports),
     ];
-    let doubt = sampling_error(flow.sample_rate, flow.sampled_packets);
+    let error = sampling_error(flow.sample_rate, flow.sampled_packets);
     let [src, dst] = ends;
     let start = [
         flow.interface.clone(),
@@ -133,19 +133,19 @@ fn flow(flow: &api::LiveFlow) -> Row {
         dst,
     ];
     let vlans = format!("{}.{}", flow.vlan, flow.inner_vlan);
-    Row {
+    ListRow {
         // ICMP has its type in the port
         key: format!("{} {} {vlans}", start.join(" "), flow.dst_port),
-        doubtful: !doubt.is_empty(),
+        few_samples: !error.is_empty(),
         cells: cleaned(start.into_iter().chain([
             format::bits(flow.bytes_per_second as f64),
             format::bytes(flow.bytes),
-            doubt,
+            error,
         ])),
     }
 }
 
-pub fn groups(top: &api::TopReply, tab: Tab) -> Vec<Row> {
+pub fn groups(top: &api::TopReply, tab: Tab) -> Vec<ListRow> {
     let field = tab.field().unwrap_or_default();
     let totals = totals(top);
     top.top
@@ -155,7 +155,7 @@ pub fn groups(top: &api::TopReply, tab: Tab) -> Vec<Row> {
             let way = group.values.get("direction").and_then(|way| way.as_str());
             let way = way.unwrap_or_default();
             let name = value(field, group.values.get(field).unwrap_or_default());
-            let doubt = sampling_error(top.sample_rate, sum.sampled_packets);
+            let error = sampling_error(top.sample_rate, sum.sampled_packets);
             let mut cells = vec![direction(way).to_owned(), name.clone()];
             if matches!(tab, Tab::SrcAsn | Tab::DstAsn) {
                 cells.push(group.asn_name.clone().unwrap_or_default());
@@ -169,10 +169,10 @@ pub fn groups(top: &api::TopReply, tab: Tab) -> Vec<Row> {
             if !matches!(tab, Tab::SrcAsn | Tab::DstAsn) {
                 cells.push(format::count(sum.packets as f64));
             }
-            cells.extend([sum.flows.to_string(), doubt.clone()]);
-            Row {
+            cells.extend([sum.flows.to_string(), error.clone()]);
+            ListRow {
                 key: format!("{way} {name}"),
-                doubtful: !doubt.is_empty(),
+                few_samples: !error.is_empty(),
                 cells: cleaned(cells),
             }
         })
@@ -193,16 +193,16 @@ fn totals(top: &api::TopReply) -> (u64, u64) {
     sums
 }
 
-pub fn interfaces(status: Option<&api::Status>, rates: &HashMap<u32, Rates>) -> Vec<Row> {
+pub fn interfaces(status: Option<&api::Status>, rates: &HashMap<u32, Rates>) -> Vec<ListRow> {
     let interfaces = busiest_first(status, rates).into_iter();
     interfaces
         .map(|interface| {
             let rates = rates.get(&interface.ifindex);
             let (rx, tx) = rates.map_or((0.0, 0.0), Rates::now);
             let packets = rates.map_or((0.0, 0.0), |r| (r.rx_packets, r.tx_packets));
-            Row {
+            ListRow {
                 key: interface.ifindex.to_string(),
-                doubtful: false,
+                few_samples: false,
                 cells: cleaned([
                     interface.name.clone(),
                     match interface.up {
@@ -228,9 +228,9 @@ pub fn busiest_first<'a>(
     rates: &HashMap<u32, Rates>,
 ) -> Vec<&'a api::InterfaceStatus> {
     let mut all: Vec<_> = status.iter().flat_map(|s| &s.interfaces).collect();
-    let lately = |i: &api::InterfaceStatus| rates.get(&i.ifindex).map_or(0.0, Rates::lately);
+    let recent = |i: &api::InterfaceStatus| rates.get(&i.ifindex).map_or(0.0, Rates::recent);
     all.sort_by(|a, b| {
-        let by_rate = lately(b).total_cmp(&lately(a));
+        let by_rate = recent(b).total_cmp(&recent(a));
         by_rate.then_with(|| a.name.cmp(&b.name))
     });
     all

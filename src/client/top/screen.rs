@@ -2,7 +2,7 @@
 //! The terminal that the view is drawn on: prepared at the start, restored at the end.
 //!
 //! The terminal may be closed at any moment. Then each write fails; ratatui reports such a failure on
-//! standard error, which is the same terminal, and `eprintln!` panics. Writes through [`Output`] never fail:
+//! standard error, which is the same terminal, and `eprintln!` panics. Writes through [`TerminalOutput`] never fail:
 //! the first error is stored, and the loop of the view reads it.
 
 use std::io::{self, ErrorKind, Write};
@@ -18,11 +18,11 @@ use ratatui::crossterm::terminal::{
 
 /// Standard output, without errors.
 #[derive(Clone, Default)]
-pub struct Output {
+pub struct TerminalOutput {
     error: Arc<OnceLock<io::Error>>,
 }
 
-impl Output {
+impl TerminalOutput {
     /// Stores the first error. The caller repeats an interrupted call by itself.
     fn hide<T>(&self, result: io::Result<T>, done: T) -> io::Result<T> {
         match result {
@@ -36,7 +36,7 @@ impl Output {
     }
 }
 
-impl Write for Output {
+impl Write for TerminalOutput {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.hide(io::stdout().write(bytes), bytes.len())
     }
@@ -48,14 +48,14 @@ impl Write for Output {
 
 /// The prepared terminal. Restores it when dropped.
 pub struct Screen {
-    terminal: Terminal<CrosstermBackend<Output>>,
-    output: Output,
+    terminal: Terminal<CrosstermBackend<TerminalOutput>>,
+    output: TerminalOutput,
 }
 
 impl Screen {
     /// Prepares the terminal. A panic restores it before its message is printed.
     pub fn open() -> io::Result<Self> {
-        let output = Output::default();
+        let output = TerminalOutput::default();
         let hook = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             restore();
@@ -77,7 +77,7 @@ impl Screen {
 }
 
 impl Deref for Screen {
-    type Target = Terminal<CrosstermBackend<Output>>;
+    type Target = Terminal<CrosstermBackend<TerminalOutput>>;
 
     fn deref(&self) -> &Self::Target {
         &self.terminal
@@ -101,7 +101,7 @@ impl Drop for Screen {
 /// Restores the terminal as far as it still exists.
 fn restore() {
     let _ = disable_raw_mode();
-    let _ = execute!(Output::default(), LeaveAlternateScreen);
+    let _ = execute!(TerminalOutput::default(), LeaveAlternateScreen);
 }
 
 #[cfg(test)]
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn the_first_error_is_stored_and_the_write_succeeds() {
-        let output = Output::default();
+        let output = TerminalOutput::default();
         let failed = |errno: rustix::io::Errno| Err(errno.into());
         assert_eq!(output.hide(failed(rustix::io::Errno::IO), 7).unwrap(), 7);
         assert_eq!(output.hide(failed(rustix::io::Errno::AGAIN), 7).unwrap(), 7);

@@ -8,22 +8,22 @@ use ratatui::buffer::Buffer;
 use ratatui::style::Color;
 use serde_json::json;
 
-use super::model::{Action, List, Model, Sample, Sort};
+use super::model::{KeyAction, ListReply, Model, PollReply, SortKey};
 use super::rates::HISTORY;
 use super::tab::Tab;
-use super::view::{self, Look};
+use super::view::{self, Theme};
 use crate::control::api;
 
-const PLAIN: Look = Look {
-    colour: false,
+const PLAIN: Theme = Theme {
+    color: false,
     ascii: false,
 };
-const COLOUR: Look = Look {
-    colour: true,
+const COLOR: Theme = Theme {
+    color: true,
     ascii: false,
 };
-const ASCII: Look = Look {
-    colour: false,
+const ASCII: Theme = Theme {
+    color: false,
     ascii: true,
 };
 
@@ -69,9 +69,9 @@ fn flow(src: &str, bytes: u64, sampled_packets: u64) -> api::LiveFlow {
     }
 }
 
-fn flows(flows: Vec<api::LiveFlow>) -> Option<Result<List, String>> {
+fn flows(flows: Vec<api::LiveFlow>) -> Option<Result<ListReply, String>> {
     let matched = flows.len() as u64;
-    Some(Ok(List::Flows(api::FlowsReply {
+    Some(Ok(ListReply::Flows(api::FlowsReply {
         time: String::new(),
         sample_rate: 100,
         matched,
@@ -79,8 +79,8 @@ fn flows(flows: Vec<api::LiveFlow>) -> Option<Result<List, String>> {
     })))
 }
 
-fn sample(rx_bytes: u64, list: Option<Result<List, String>>, at: Instant) -> Sample {
-    Sample {
+fn sample(rx_bytes: u64, list: Option<Result<ListReply, String>>, at: Instant) -> PollReply {
+    PollReply {
         at,
         status: status(&[interface("eth0", 2, rx_bytes)]),
         tab: Tab::Flows,
@@ -88,10 +88,10 @@ fn sample(rx_bytes: u64, list: Option<Result<List, String>>, at: Instant) -> Sam
     }
 }
 
-fn screen(model: &Model, look: Look, width: u16, height: u16) -> (Vec<String>, Buffer) {
+fn screen(model: &Model, theme: Theme, width: u16, height: u16) -> (Vec<String>, Buffer) {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a screen");
     terminal
-        .draw(|frame| view::draw(frame, model, look))
+        .draw(|frame| view::draw(frame, model, theme))
         .expect("drawn");
     let buffer = terminal.backend().buffer().clone();
     let line = |y| {
@@ -147,12 +147,12 @@ fn the_screen_says_what_the_agent_said() {
 #[test]
 fn it_can_be_drawn_at_any_size() {
     let mut model = model();
-    for look in [PLAIN, COLOUR, ASCII] {
+    for theme in [PLAIN, COLOR, ASCII] {
         for (width, height) in [(1, 1), (10, 3), (40, 8), (80, 24), (80, 5), (250, 80)] {
             for tab in 0..Tab::ALL.len() {
-                model.act(Action::Tab(tab));
+                model.apply(KeyAction::Tab(tab));
                 model.help = height > 5;
-                screen(&model, look, width, height);
+                screen(&model, theme, width, height);
             }
         }
     }
@@ -169,7 +169,7 @@ fn without_colour_there_is_none_and_without_utf8_only_ascii() {
             .iter()
             .all(|c| c.fg == Color::Reset && c.bg == Color::Reset)
     );
-    let (_, buffer) = screen(&model, COLOUR, 80, 24);
+    let (_, buffer) = screen(&model, COLOR, 80, 24);
     assert!(all(&buffer).iter().any(|c| c.fg != Color::Reset));
     let (lines, _) = screen(&model, ASCII, 80, 24);
     assert!(lines.iter().all(|line| line.is_ascii()), "{lines:#?}");
@@ -187,7 +187,7 @@ fn what_is_stacked_is_shown_and_not_added() {
         let mut vlan = interface("eth0.7", 3, bytes);
         vlan["stacked_on"] = json!("eth0");
         let at = start + Duration::from_secs(seconds);
-        let sample = Sample {
+        let sample = PollReply {
             at,
             status: status(&[interface("eth0", 2, bytes), vlan]),
             tab: Tab::Flows,
@@ -213,7 +213,7 @@ fn history_is_bounded_and_of_interfaces_that_are_there() {
     }
     assert_eq!(model.rates[&2].rx.len(), HISTORY);
     let at = start + Duration::from_secs(201);
-    let gone = Sample {
+    let gone = PollReply {
         at,
         status: status(&[]),
         tab: Tab::Flows,
@@ -233,14 +233,14 @@ fn paused_nothing_moves_and_frozen_rows_keep_their_places() {
             flow("10.0.0.1", 60_000, 300),
         ])
     };
-    model.act(Action::Pause);
+    model.apply(KeyAction::Pause);
     let before = model.rows();
     model.update(sample(9_000, turned(), later), later);
     assert_eq!(model.rows(), before);
     let (lines, _) = screen(&model, PLAIN, 80, 24);
     assert!(lines[3].ends_with("PAUSED"), "{lines:#?}");
-    model.act(Action::Pause);
-    model.act(Action::Freeze);
+    model.apply(KeyAction::Pause);
+    model.apply(KeyAction::Freeze);
     model.update(sample(9_000, turned(), later), later);
     let sources = |model: &Model| {
         let rows = model.rows().into_iter();
@@ -248,7 +248,7 @@ fn paused_nothing_moves_and_frozen_rows_keep_their_places() {
     };
     assert_eq!(sources(&model), ["10.0.0.1:50000", "10.0.0.2:50000"]);
     assert_eq!(model.rows()[0].cells[6], "60.0 kB", "figures go on");
-    model.act(Action::Freeze);
+    model.apply(KeyAction::Freeze);
     assert_eq!(sources(&model), ["10.0.0.2:50000", "10.0.0.1:50000"]);
 }
 
@@ -256,40 +256,40 @@ fn paused_nothing_moves_and_frozen_rows_keep_their_places() {
 fn keys_change_what_is_asked_for() {
     let mut model = Model::default();
     assert_eq!(
-        model.wanted().list.as_deref(),
+        model.request().list.as_deref(),
         Some("/v1/flows?limit=200&sort=rate")
     );
-    assert!(model.act(Action::Sort));
-    assert!(model.act(Action::Direction));
-    let asked = model.wanted().list.unwrap();
+    assert!(model.apply(KeyAction::Sort));
+    assert!(model.apply(KeyAction::Direction));
+    let asked = model.request().list.unwrap();
     assert_eq!(asked, "/v1/flows?limit=200&sort=bytes&direction=ingress");
-    assert!(!model.act(Action::EditFilter));
+    assert!(!model.apply(KeyAction::EditFilter));
     for c in "tcp 443\n".chars() {
-        assert!(!model.act(Action::Type(c)));
+        assert!(!model.apply(KeyAction::Type(c)));
     }
-    assert!(!model.act(Action::Erase));
-    assert!(model.act(Action::Accept));
+    assert!(!model.apply(KeyAction::Erase));
+    assert!(model.apply(KeyAction::Accept));
     assert_eq!(model.filter, "tcp 44");
-    assert!(model.act(Action::NextTab));
-    let asked = model.wanted().list.unwrap();
+    assert!(model.apply(KeyAction::NextTab));
+    let asked = model.request().list.unwrap();
     let expected =
         "/v1/top?limit=200&by=direction,src_asn&sort=bytes&protocol=tcp&port=44&direction=ingress";
     assert_eq!(asked, expected);
-    assert!(model.act(Action::Tab(6)));
-    assert_eq!(model.wanted().list, None);
-    model.act(Action::EditFilter);
-    model.act(Action::EraseAll);
-    model.act(Action::Cancel);
+    assert!(model.apply(KeyAction::Tab(6)));
+    assert_eq!(model.request().list, None);
+    model.apply(KeyAction::EditFilter);
+    model.apply(KeyAction::EraseAll);
+    model.apply(KeyAction::Cancel);
     assert_eq!(model.filter, "tcp 44", "as it was");
-    model.act(Action::PreviousTab);
+    model.apply(KeyAction::PreviousTab);
     assert_eq!(model.tab, Tab::Protocol);
-    assert_eq!(model.sort, Sort::Bytes);
+    assert_eq!(model.sort, SortKey::Bytes);
 }
 
 #[test]
-fn trouble_is_told_and_an_answer_ends_it() {
+fn a_problem_is_shown_until_the_next_reply() {
     let mut model = model();
-    model.lost("no agent answers".into());
+    model.failed("no agent answers".into());
     let (lines, _) = screen(&model, PLAIN, 80, 24);
     assert_eq!(lines[23], "no agent answers");
     assert!(lines[5].starts_with("eth0"), "what was heard last stays");
@@ -314,10 +314,10 @@ fn a_long_list_is_scrolled_to_its_end_and_not_beyond() {
         .map(|n| flow(&format!("10.0.0.{n}"), 1, 1))
         .collect();
     model.update(sample(0, flows(many), Instant::now()), Instant::now());
-    model.act(Action::Down(1000));
+    model.apply(KeyAction::Down(1000));
     let (lines, _) = screen(&model, PLAIN, 80, 24);
     assert!(lines[5].contains("10.0.0.99"), "{lines:#?}");
-    model.act(Action::Home);
+    model.apply(KeyAction::Home);
     let (lines, _) = screen(&model, PLAIN, 80, 24);
     assert!(lines[5].contains("10.0.0.0:"), "{lines:#?}");
 }
@@ -327,7 +327,7 @@ fn text_from_outside_moves_no_cursor() {
     let mut model = Model::default();
     let mut hostile = interface("eth0", 2, 0);
     hostile["alias"] = json!("\u{1b}[2J\u{7}bell");
-    let sample = Sample {
+    let sample = PollReply {
         at: Instant::now(),
         status: status(&[hostile]),
         tab: Tab::Flows,
@@ -335,7 +335,7 @@ fn text_from_outside_moves_no_cursor() {
     };
     model.update(sample, Instant::now());
     for tab in [0, 6] {
-        model.act(Action::Tab(tab));
+        model.apply(KeyAction::Tab(tab));
         let (lines, _) = screen(&model, PLAIN, 80, 24);
         let all = lines.concat();
         assert!(
@@ -365,7 +365,7 @@ fn long_addresses_keep_both_ends() {
     assert!(lines[5].contains("[2001:db8:1234:5678:9abc:def0:1234:5678]:50000"));
 }
 
-/// Two answers may be taken in at once when the terminal was slow.
+/// Two replies may be taken in at once when the terminal was slow.
 #[test]
 fn rates_are_over_the_time_between_answers_and_not_between_looks() {
     let mut model = Model::default();

@@ -8,7 +8,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph};
 
 use super::model::Model;
-use super::rows::{self, Column, Row};
+use super::rows::{self, Column, ListRow};
 use super::spark;
 use super::tab::Tab;
 use crate::client::format;
@@ -31,16 +31,16 @@ const HELP: &[&str] = &[
 
 /// What the terminal can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Look {
-    pub colour: bool,
+pub struct Theme {
+    pub color: bool,
     /// No characters beyond ASCII.
     pub ascii: bool,
 }
 
-impl Look {
-    fn style(self, colour: Color, without: Modifier) -> Style {
-        match self.colour {
-            true => Style::new().fg(colour),
+impl Theme {
+    fn style(self, color: Color, without: Modifier) -> Style {
+        match self.color {
+            true => Style::new().fg(color),
             false => Style::new().add_modifier(without),
         }
     }
@@ -57,9 +57,9 @@ impl Look {
     }
 }
 
-pub fn draw(frame: &mut Frame<'_>, model: &Model, look: Look) {
+pub fn draw(frame: &mut Frame<'_>, model: &Model, theme: Theme) {
     let area = frame.area();
-    let interfaces = interface_lines(model, area, look);
+    let interfaces = interface_lines(model, area, theme);
     let [head, top, tabs, list, foot] = Layout::vertical([
         Constraint::Length(1),
         Constraint::Length(interfaces.len() as u16),
@@ -68,19 +68,19 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, look: Look) {
         Constraint::Length(1),
     ])
     .areas(area);
-    frame.render_widget(header(model, head.width, look), head);
+    frame.render_widget(header(model, head.width, theme), head);
     frame.render_widget(Paragraph::new(interfaces), top);
-    frame.render_widget(tab_bar(model, tabs.width, look), tabs);
-    frame.render_widget(Paragraph::new(list_lines(model, list, look)), list);
-    frame.render_widget(footer(model, foot.width, look), foot);
+    frame.render_widget(tab_bar(model, tabs.width, theme), tabs);
+    frame.render_widget(Paragraph::new(list_lines(model, list, theme)), list);
+    frame.render_widget(footer(model, foot.width, theme), foot);
     if model.help {
-        draw_help(frame, area, look);
+        draw_help(frame, area, theme);
     }
 }
 
-fn header(model: &Model, width: u16, look: Look) -> Line<'static> {
+fn header(model: &Model, width: u16, theme: Theme) -> Line<'static> {
     let Some(status) = &model.status else {
-        return bar("rfm top", "", width, look);
+        return bar("rfm top", "", width, theme);
     };
     let (rx, tx) = model.totals();
     let left = format!(
@@ -95,20 +95,20 @@ fn header(model: &Model, width: u16, look: Look) -> Line<'static> {
         n => format!("1 in {n}"),
     };
     let right = format!("{sampling}  {} flows", status.flows.active);
-    bar(&left, &right, width, look)
+    bar(&left, &right, width, theme)
 }
 
 /// A line across the whole width.
-fn bar(left: &str, right: &str, width: u16, look: Look) -> Line<'static> {
+fn bar(left: &str, right: &str, width: u16, theme: Theme) -> Line<'static> {
     let width = usize::from(width);
-    let (left, right) = (clean(&look.text(left)), clean(&look.text(right)));
+    let (left, right) = (clean(&theme.text(left)), clean(&theme.text(right)));
     let room = width.saturating_sub(cells(&right) + 1);
-    let left = shorten(&left, room, look);
+    let left = shorten(&left, room, theme);
     let space = " ".repeat(width.saturating_sub(cells(&left) + cells(&right)));
-    Line::styled(format!("{left}{space}{right}"), look.bar())
+    Line::styled(format!("{left}{space}{right}"), theme.bar())
 }
 
-fn interface_lines(model: &Model, area: Rect, look: Look) -> Vec<Line<'static>> {
+fn interface_lines(model: &Model, area: Rect, theme: Theme) -> Vec<Line<'static>> {
     let all = rows::busiest_first(model.status.as_ref(), &model.rates);
     // the list below keeps at least half of the screen
     let room = (area.height.saturating_sub(4) / 2).min(MAX_INTERFACES);
@@ -129,7 +129,7 @@ fn interface_lines(model: &Model, area: Rect, look: Look) -> Vec<Line<'static>> 
     };
     let heading = format!(
         "{:names$}  {:>speeds$} {:>RATE$} {:sparks$}  {:>RATE$} {:sparks$}",
-        shorten(&format!("INTERFACE{more}"), names, look),
+        shorten(&format!("INTERFACE{more}"), names, theme),
         "SPEED",
         "RX",
         "",
@@ -138,15 +138,15 @@ fn interface_lines(model: &Model, area: Rect, look: Look) -> Vec<Line<'static>> 
     );
     let mut lines = vec![Line::styled(
         heading.trim_end().to_owned(),
-        look.style(Color::Cyan, Modifier::BOLD),
+        theme.style(Color::Cyan, Modifier::BOLD),
     )];
     for interface in shown {
         let rates = model.rates.get(&interface.ifindex);
         let (rx, tx) = model.rates_of(interface.ifindex);
-        let name = pad(&shorten(&label(interface), names, look), names);
+        let name = pad(&shorten(&label(interface), names, theme), names);
         let spark = |of: fn(&super::rates::Rates) -> &std::collections::VecDeque<f64>| {
             let values = rates.map(|r| of(r).iter().copied().collect::<Vec<_>>());
-            spark::line(&values.unwrap_or_default(), sparks, look.ascii)
+            spark::line(&values.unwrap_or_default(), sparks, theme.ascii)
         };
         lines.push(Line::from(vec![
             Span::raw(format!(
@@ -156,10 +156,13 @@ fn interface_lines(model: &Model, area: Rect, look: Look) -> Vec<Line<'static>> 
             )),
             Span::styled(
                 spark(|r| &r.rx),
-                look.style(Color::Green, Modifier::empty()),
+                theme.style(Color::Green, Modifier::empty()),
             ),
             Span::raw(format!("  {:>RATE$} ", format::bits(tx))),
-            Span::styled(spark(|r| &r.tx), look.style(Color::Blue, Modifier::empty())),
+            Span::styled(
+                spark(|r| &r.tx),
+                theme.style(Color::Blue, Modifier::empty()),
+            ),
         ]));
     }
     lines
@@ -175,15 +178,15 @@ fn label(interface: &crate::control::api::InterfaceStatus) -> String {
     clean(&format!("{}{on}{alias}", interface.name))
 }
 
-fn tab_bar(model: &Model, width: u16, look: Look) -> Line<'static> {
+fn tab_bar(model: &Model, width: u16, theme: Theme) -> Line<'static> {
     let mut spans = Vec::new();
     let mut used = 0;
     for (n, tab) in Tab::ALL.into_iter().enumerate() {
         let text = format!(" {}{} ", n + 1, tab.title());
         used += text.len();
         let style = match tab == model.tab {
-            true => look.bar(),
-            false => look.style(Color::Cyan, Modifier::empty()),
+            true => theme.bar(),
+            false => theme.style(Color::Cyan, Modifier::empty()),
         };
         spans.push(Span::styled(text, style));
     }
@@ -191,7 +194,7 @@ fn tab_bar(model: &Model, width: u16, look: Look) -> Line<'static> {
     let room = usize::from(width).saturating_sub(used + 1);
     if room >= cells(&states) {
         let space = " ".repeat(usize::from(width).saturating_sub(used + cells(&states)));
-        let style = look.style(Color::Yellow, Modifier::BOLD);
+        let style = theme.style(Color::Yellow, Modifier::BOLD);
         spans.push(Span::styled(format!("{space}{states}"), style));
     }
     Line::from(spans)
@@ -208,29 +211,29 @@ fn states(model: &Model) -> String {
     states.join(" ")
 }
 
-fn list_lines(model: &Model, area: Rect, look: Look) -> Vec<Line<'static>> {
+fn list_lines(model: &Model, area: Rect, theme: Theme) -> Vec<Line<'static>> {
     let mut rows = model.rows();
     for cell in rows.iter_mut().flat_map(|row| &mut row.cells) {
-        *cell = look.text(cell);
+        *cell = theme.text(cell);
     }
     let columns = rows::columns(model.tab);
-    let titles: Vec<_> = columns.iter().map(|c| look.text(c.title)).collect();
+    let titles: Vec<_> = columns.iter().map(|c| theme.text(c.title)).collect();
     let widths = widths(columns, &titles, &rows, usize::from(area.width));
-    let heading = line(columns, &titles, &widths, look);
-    let style = look.style(Color::Cyan, Modifier::BOLD);
+    let heading = line(columns, &titles, &widths, theme);
+    let style = theme.style(Color::Cyan, Modifier::BOLD);
     let mut lines = vec![Line::styled(heading, style)];
     let room = usize::from(area.height).saturating_sub(1);
     for row in rows.iter().skip(model.scroll).take(room) {
-        let style = match row.doubtful {
-            true => look.style(Color::DarkGray, Modifier::DIM),
+        let style = match row.few_samples {
+            true => theme.style(Color::DarkGray, Modifier::DIM),
             false => Style::new(),
         };
         lines.push(Line::styled(
-            line(columns, &row.cells, &widths, look),
+            line(columns, &row.cells, &widths, theme),
             style,
         ));
     }
-    if rows.is_empty() && model.status.is_some() && model.trouble.is_none() {
+    if rows.is_empty() && model.status.is_some() && model.problem.is_none() {
         let nothing = match (model.list.is_some(), model.filter.is_empty()) {
             (false, _) => "",
             (true, true) => "no flow is live",
@@ -242,7 +245,7 @@ fn list_lines(model: &Model, area: Rect, look: Look) -> Vec<Line<'static>> {
 }
 
 /// What each column gets: what it needs, and what is left to those that may be shortened.
-fn widths(columns: &[Column], titles: &[String], rows: &[Row], room: usize) -> Vec<usize> {
+fn widths(columns: &[Column], titles: &[String], rows: &[ListRow], room: usize) -> Vec<usize> {
     let needed = |n: usize| {
         let longest = rows.iter().map(|row| cells(&row.cells[n])).max();
         longest.unwrap_or(0).max(cells(&titles[n]))
@@ -276,10 +279,10 @@ fn widths(columns: &[Column], titles: &[String], rows: &[Row], room: usize) -> V
     widths
 }
 
-fn line(columns: &[Column], cells_of: &[String], widths: &[usize], look: Look) -> String {
+fn line(columns: &[Column], cells_of: &[String], widths: &[usize], theme: Theme) -> String {
     let mut text = String::new();
     for ((column, cell), &width) in columns.iter().zip(cells_of).zip(widths) {
-        let cell = shorten(cell, width, look);
+        let cell = shorten(cell, width, theme);
         let space = " ".repeat(width.saturating_sub(cells(&cell)));
         if !text.is_empty() {
             text.push(' ');
@@ -292,15 +295,15 @@ fn line(columns: &[Column], cells_of: &[String], widths: &[usize], look: Look) -
     text
 }
 
-fn footer(model: &Model, width: u16, look: Look) -> Line<'static> {
+fn footer(model: &Model, width: u16, theme: Theme) -> Line<'static> {
     if let Some(text) = &model.editing {
         let text = format!("filter: {text}_");
-        let style = look.style(Color::Yellow, Modifier::BOLD);
+        let style = theme.style(Color::Yellow, Modifier::BOLD);
         return Line::styled(clean(&text), style);
     }
-    if let Some(trouble) = &model.trouble {
-        let text = shorten(&clean(trouble), usize::from(width), look);
-        return Line::styled(text, look.style(Color::Red, Modifier::BOLD));
+    if let Some(problem) = &model.problem {
+        let text = shorten(&clean(problem), usize::from(width), theme);
+        return Line::styled(text, theme.style(Color::Red, Modifier::BOLD));
     }
     let direction = match model.direction {
         None => "in+out",
@@ -315,10 +318,10 @@ fn footer(model: &Model, width: u16, look: Look) -> Line<'static> {
     if !model.filter.is_empty() {
         left += &format!(": {}", model.filter);
     }
-    bar(&left, "", width, look)
+    bar(&left, "", width, theme)
 }
 
-fn draw_help(frame: &mut Frame<'_>, area: Rect, look: Look) {
+fn draw_help(frame: &mut Frame<'_>, area: Rect, theme: Theme) {
     let height = (HELP.len() as u16).min(area.height);
     let width = 76.min(area.width);
     let place = Rect {
@@ -331,9 +334,9 @@ fn draw_help(frame: &mut Frame<'_>, area: Rect, look: Look) {
     let lines: Vec<_> = HELP
         .iter()
         .map(|text| {
-            let text = format!(" {}", look.text(text));
+            let text = format!(" {}", theme.text(text));
             let space = " ".repeat(usize::from(width).saturating_sub(cells(&text)));
-            Line::styled(format!("{text}{space}"), look.bar())
+            Line::styled(format!("{text}{space}"), theme.bar())
         })
         .collect();
     frame.render_widget(Paragraph::new(lines), place);
@@ -349,11 +352,11 @@ fn pad(text: &str, width: usize) -> String {
 }
 
 /// Leaves out the middle: of an address and a port both ends tell something.
-fn shorten(text: &str, width: usize, look: Look) -> String {
+fn shorten(text: &str, width: usize, theme: Theme) -> String {
     if cells(text) <= width {
         return text.to_owned();
     }
-    let mark = if look.ascii { "~" } else { "…" };
+    let mark = if theme.ascii { "~" } else { "…" };
     let room = width.saturating_sub(1);
     let tail = room * 2 / 5;
     let take = |chars: &mut dyn Iterator<Item = char>, room: usize| {
