@@ -42,12 +42,12 @@ struct Args {
     version: bool,
 
     #[argh(subcommand)]
-    command: Option<Asked>,
+    command: Option<Subcommand>,
 }
 
 #[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand)]
-enum Asked {
+enum Subcommand {
     Status(Status),
     Flows(Flows),
     Top(Top),
@@ -282,7 +282,7 @@ command! {
 
 mod firewall;
 
-/// What the command line asks for.
+/// A parsed command line.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
     Run {
@@ -298,7 +298,7 @@ pub enum Command {
     Client(Box<Client>),
 }
 
-/// To ask the agent that runs.
+/// A query to the running agent.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Client {
     pub command: ClientCommand,
@@ -318,7 +318,7 @@ pub enum ClientCommand {
         selection: Selection,
         sort: Option<String>,
         by: Option<String>,
-        /// Nothing was said that asks for a list.
+        /// No option asks for a list.
         live: bool,
     },
     Rib {
@@ -337,7 +337,7 @@ pub enum ClientCommand {
     Firewall(FirewallCommand),
 }
 
-/// Which flows, as typed: the agent reads it.
+/// Selects flows, in the words of the command line: the agent parses them.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Selection {
     pub limit: Option<String>,
@@ -370,9 +370,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
         Err(exit) => return Err(exit.output.trim_end().to_owned()),
     };
     let switches = (args.check, args.detach, args.version);
-    if let Some(asked) = args.command {
+    if let Some(subcommand) = args.command {
         return match switches {
-            (false, false, false) => Ok(Command::Client(Box::new(asked.client(args.config)))),
+            (false, false, false) => Ok(Command::Client(Box::new(subcommand.client(args.config)))),
             _ => Err("expected a command alone, without --check, --detach and --version".into()),
         };
     }
@@ -386,7 +386,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
     }
 }
 
-impl Asked {
+impl Subcommand {
     /// `config` stood before the command.
     fn client(self, config: Option<PathBuf>) -> Client {
         let client = |command, json, socket, own: Option<PathBuf>| Client {
@@ -443,7 +443,7 @@ pub fn info() -> CommandInfoWithArgs {
     Args::get_args_info()
 }
 
-/// What `--version` prints.
+/// The text of `--version`.
 pub fn version() -> String {
     let (version, revision) = (env!("RFM_VERSION"), env!("RFM_REVISION"));
     if revision.is_empty() {
@@ -516,24 +516,24 @@ mod tests {
         ] {
             assert_eq!(parse_words(words), Ok(expected), "{words}");
         }
-        let Ok(Command::Client(asked)) = parse_words("rib ::1 --json --socket /a") else {
+        let Ok(Command::Client(client)) = parse_words("rib ::1 --json --socket /a") else {
             panic!("rib is a command");
         };
-        assert_eq!((asked.json, asked.socket), (true, Some("/a".into())));
+        assert_eq!((client.json, client.socket), (true, Some("/a".into())));
     }
 
     #[test]
-    fn top_is_live_unless_something_is_asked_for() {
+    fn top_is_live_without_options() {
         for (words, expected) in [
             ("top", true),
             ("top --once", false),
             ("top --by src", false),
             ("top --limit 3", false),
         ] {
-            let Ok(Command::Client(asked)) = parse_words(words) else {
+            let Ok(Command::Client(client)) = parse_words(words) else {
                 panic!("{words}");
             };
-            let ClientCommand::Top { live, .. } = asked.command else {
+            let ClientCommand::Top { live, .. } = client.command else {
                 panic!("{words}");
             };
             assert_eq!(live, expected, "{words}");
@@ -541,7 +541,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_told() {
+    fn mistakes_are_errors() {
         for (words, expected) in [
             ("--chekc", "Unrecognized argument: --chekc"),
             ("--config", "No value provided for option '--config'."),
@@ -567,7 +567,7 @@ mod tests {
     }
 
     #[test]
-    fn help_tells_the_exit_codes() {
+    fn the_help_lists_the_exit_codes() {
         let Ok(Command::Help(help)) = parse_words("--help") else {
             panic!("--help asks for the help");
         };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! `rfm firewall` and what stands behind it.
+//! `rfm firewall` and its commands.
 
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -22,12 +22,12 @@ rfm firewall add --src 192.0.2.0/24 --ttl 10m"
 )]
 pub(super) struct Firewall {
     #[argh(subcommand)]
-    action: Action,
+    action: Subcommand,
 }
 
 #[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand)]
-enum Action {
+enum Subcommand {
     Add(Add),
     Del(Del),
     List(List),
@@ -135,7 +135,7 @@ If a line is no rule, the error names it, and nothing changes."
     }
 }
 
-/// What the command line asks of the firewall.
+/// A command to the firewall.
 #[derive(Debug, PartialEq, Eq)]
 pub enum FirewallCommand {
     Add {
@@ -164,23 +164,23 @@ type Parts = (FirewallCommand, bool, Option<PathBuf>, Option<PathBuf>);
 impl Firewall {
     pub fn split(self) -> Parts {
         match self.action {
-            Action::Add(mut c) => {
+            Subcommand::Add(mut c) => {
                 let (rule, force) = (c.rule(), c.force);
                 let command = FirewallCommand::Add { rule, force };
                 (command, c.json, c.socket, c.config)
             }
-            Action::Del(c) => {
+            Subcommand::Del(c) => {
                 let (ids, force) = (c.id, c.force);
                 let command = FirewallCommand::Del { ids, force };
                 (command, c.json, c.socket, c.config)
             }
-            Action::List(c) => (FirewallCommand::List, c.json, c.socket, c.config),
-            Action::Flush(c) => {
+            Subcommand::List(c) => (FirewallCommand::List, c.json, c.socket, c.config),
+            Subcommand::Flush(c) => {
                 let command = FirewallCommand::Flush { force: c.force };
                 (command, c.json, c.socket, c.config)
             }
-            Action::Stats(c) => (FirewallCommand::Stats, c.json, c.socket, c.config),
-            Action::Load(c) => {
+            Subcommand::Stats(c) => (FirewallCommand::Stats, c.json, c.socket, c.config),
+            Subcommand::Load(c) => {
                 let command = FirewallCommand::Load {
                     file: c.file,
                     replace: c.replace,
