@@ -35,10 +35,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use super::top::model::Model;
-use super::top::poll::Poller;
-use super::top::screen::Screen;
-use super::top::view::Theme;
+use model::Model;
+use poll::Poller;
+use screen::Screen;
+use view::Theme;
 
 /// Longest wait for a key: signals and replies are read as often.
 const INPUT_INTERVAL: Duration = Duration::from_millis(100);
