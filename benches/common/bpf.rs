@@ -2,6 +2,7 @@
 //! The benches' own BPF programs: compiled when a bench starts, so that they are in no other build.
 
 use std::error::Error;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -10,7 +11,9 @@ use libbpf_rs::{MapCore, MapMut, Object, ObjectBuilder, OpenObject, ProgramMut};
 /// benches/bpf/NAME.bpf.c, not yet loaded.
 pub fn open(name: &str) -> Result<OpenObject, Box<dyn Error>> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("benches/bpf/{name}.bpf.c"));
-    let object = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.bpf.o"));
+    // other test programs may do the same at this moment
+    let object = format!("{name}-{}.bpf.o", std::process::id());
+    let object = Path::new(env!("CARGO_TARGET_TMPDIR")).join(object);
     let status = Command::new("clang")
         .args([
             "-target", "bpf", "-mcpu=v3", "-O2", "-g", "-Wall", "-Werror",
@@ -23,7 +26,9 @@ pub fn open(name: &str) -> Result<OpenObject, Box<dyn Error>> {
     if !status.success() {
         return Err(format!("clang: {status}").into());
     }
-    Ok(ObjectBuilder::default().open_file(object)?)
+    let open = ObjectBuilder::default().open_file(&object)?;
+    fs::remove_file(object)?;
+    Ok(open)
 }
 
 pub fn program<'a>(object: &'a Object, name: &str) -> Result<ProgramMut<'a>, Box<dyn Error>> {
