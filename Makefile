@@ -17,15 +17,15 @@ run: need-root ## build, and watch this machine's interfaces (CONFIG=FILE for an
 	$(BUILD)
 	@scripts/run.sh $(CONFIG)
 
-test: need-root ## run every test
+test: need-root ## run every test (ONLY="lib bmp" for some test programs), and print the ten slowest
 	@scripts/setup.sh build test
-	cargo test --locked
+	@scripts/test.sh $(ONLY)
 
 generate: ## write the files that are made from the code (tests/generated), after a change of what they show
 	@scripts/setup.sh build
 	RFM_GENERATE=1 cargo test --locked --test generated
 
-soak: need-root ## ten minutes of garbage on the BMP port, a million random frames (`make test` does a tenth or less)
+soak: need-root ## ten minutes of garbage on the BMP port, a million random frames (`make test` does a thirtieth or less)
 	@scripts/setup.sh build test
 	RFM_SOAK_SECONDS=600 cargo test --locked --test bmp_garbage -- --nocapture
 	RFM_SOAK_FRAMES=1000000 cargo test --locked --test bpf_frames -- --nocapture

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Garbage on the BMP port. No thread ends, nothing is left behind.
 //!
-//! RFM_SOAK_SECONDS sets how long it goes on: one minute unless told; `make soak` does ten.
+//! RFM_SOAK_SECONDS sets how long it goes on: 20 by default; `make soak` sets ten minutes.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 fn length() -> Duration {
     let text = std::env::var("RFM_SOAK_SECONDS").unwrap_or_default();
-    Duration::from_secs(text.parse().unwrap_or(60))
+    Duration::from_secs(text.parse().unwrap_or(20))
 }
 
 fn with_captures(run: impl FnOnce(&mut Random, &[Vec<&[u8]>])) {
