@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 
 use common::http::{Reply, SOON, eventually, exporter, is_closed, sized, start, text};
 use hyper::StatusCode;
-use rfm::http::{Limits, Peer, Server, respond};
+use rfm::http::{ClientAddress, HttpLimits, Server, respond};
 use rfm::page::routes::Routes;
 use rfm::sys::error_counters::{ErrorCounters, Subsystem};
 use rfm::sys::threads::Threads;
 
 #[test]
 fn a_connection_is_kept_for_many_requests() {
-    let server = start(Limits::default(), sized);
+    let server = start(HttpLimits::default(), sized);
     let mut client = server.client();
     for n in [1, 100_000, 0, 7] {
         let reply = client.get(&format!("/{n}"));
@@ -29,7 +29,7 @@ fn a_connection_is_kept_for_many_requests() {
 
 #[test]
 fn pipelined_requests_are_answered_in_order() {
-    let server = start(Limits::default(), sized);
+    let server = start(HttpLimits::default(), sized);
     let mut client = server.client();
     let requests: String = (0..500)
         .map(|n| format!("GET /{n} HTTP/1.1\r\nHost: x\r\n\r\n"))
@@ -43,7 +43,7 @@ fn pipelined_requests_are_answered_in_order() {
 
 #[test]
 fn http_1_0_is_answered_and_closed_unless_it_asks_otherwise() {
-    let server = start(Limits::default(), sized);
+    let server = start(HttpLimits::default(), sized);
     let mut client = server.client();
     client.send("GET /5 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
     assert_eq!(client.reply().body, b"xxxxx");
@@ -135,7 +135,9 @@ fn what_is_wrong_is_told_with_503() {
         |_| Err("no snapshot".into()),
         || Err(vec!["thread ring: stuck".into(), "eth\n0: lost".into()]),
     );
-    let server = start(Limits::default(), move |request, _| routes.answer(&request));
+    let server = start(HttpLimits::default(), move |request, _| {
+        routes.answer(&request)
+    });
     let mut client = server.client();
     let reply = client.get("/healthz");
     assert_eq!(reply.status, 503);
@@ -149,7 +151,7 @@ fn what_is_wrong_is_told_with_503() {
 
 #[test]
 fn a_client_that_is_done_asking_gets_the_whole_answer() {
-    let server = start(Limits::default(), sized);
+    let server = start(HttpLimits::default(), sized);
     let mut client = server.client();
     client.send("GET /20000000 HTTP/1.1\r\nHost: x\r\n\r\n");
     client.stream.shutdown(Shutdown::Write).unwrap();
@@ -161,7 +163,7 @@ fn a_client_that_is_done_asking_gets_the_whole_answer() {
 
 #[test]
 fn a_panic_costs_one_response_and_is_counted() {
-    let server = start(Limits::default(), sized);
+    let server = start(HttpLimits::default(), sized);
     let mut client = server.client();
     assert_eq!(client.get("/no-number").status, 500);
     assert_eq!(server.errors(), 1);
@@ -171,7 +173,7 @@ fn a_panic_costs_one_response_and_is_counted() {
 
 #[test]
 fn a_stop_ends_the_thread_at_once_and_a_response_under_way_arrives() {
-    let server = start(Limits::default(), sized);
+    let server = start(HttpLimits::default(), sized);
     let mut idle = server.client();
     assert_eq!(idle.get("/1").status, 200);
     let mut stalled = server.client();
@@ -201,7 +203,7 @@ fn a_stop_ends_the_thread_at_once_and_a_response_under_way_arrives() {
 
 #[test]
 fn a_stop_is_noticed_by_an_idle_thread() {
-    let server = start(Limits::default(), sized);
+    let server = start(HttpLimits::default(), sized);
     let begin = Instant::now();
     server.stop();
     assert!(begin.elapsed() < Duration::from_secs(1));
@@ -217,11 +219,11 @@ fn a_unix_socket_tells_who_asks() {
     threads
         .spawn("control", move |heartbeat| {
             server.run(&heartbeat, |request, peer| match peer {
-                Peer::Unix(fd) => {
+                ClientAddress::Unix(fd) => {
                     let who = rustix::net::sockopt::socket_peercred(fd).unwrap();
                     text(format!("{} {}", who.uid.as_raw(), request.uri().path()))
                 }
-                Peer::Tcp(_) => respond::status(StatusCode::FORBIDDEN),
+                ClientAddress::Tcp(_) => respond::status(StatusCode::FORBIDDEN),
             });
         })
         .unwrap();

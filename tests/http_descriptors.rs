@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use common::http::{Client, eventually, is_closed, start};
-use rfm::http::{Limits, respond};
+use rfm::http::{HttpLimits, respond};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Uses up all descriptors, the last one for a connection, so that the server cannot accept it.
@@ -23,7 +23,7 @@ fn connect_with_the_last(files: &mut Vec<File>, address: SocketAddr) -> TcpStrea
 
 #[test]
 fn out_of_descriptors_it_waits_and_goes_on() {
-    let server = start(Limits::default(), |_, _| {
+    let server = start(HttpLimits::default(), |_, _| {
         respond::status(hyper::StatusCode::OK)
     });
     let mut before = server.client();

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use common::http::{Client, Running, SOON, eventually, exporter, is_closed, sized, start, text};
 use hyper::Request;
 use hyper::body::Bytes;
-use rfm::http::{Limits, Peer, Server};
+use rfm::http::{ClientAddress, HttpLimits, Server};
 use rfm::sys::error_counters::{ErrorCounters, Subsystem};
 use rfm::sys::threads::Threads;
 
@@ -22,7 +22,7 @@ const MS: Duration = Duration::from_millis(1);
 fn a_client_that_pipelines_waits_its_turn() {
     let pipelined = Arc::new(AtomicUsize::new(0));
     let count = pipelined.clone();
-    let server = start(Limits::default(), move |request, _| {
+    let server = start(HttpLimits::default(), move |request, _| {
         if request.uri().path() == "/slow" {
             std::thread::sleep(10 * MS);
             count.fetch_add(1, Ordering::SeqCst);
@@ -45,7 +45,7 @@ fn a_client_that_pipelines_waits_its_turn() {
 
 #[test]
 fn garbage_is_refused_and_counted_once_each() {
-    let server = start(Limits::default(), sized);
+    let server = start(HttpLimits::default(), sized);
     let garbage: [&[u8]; 5] = [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
         b"GET\r\n\r\n",
@@ -105,7 +105,7 @@ fn mangled_requests_end_at_worst_their_own_connection() {
 
 #[test]
 fn a_header_above_the_limit_is_431_even_if_the_client_goes_on_sending() {
-    let server = start(Limits::default(), sized);
+    let server = start(HttpLimits::default(), sized);
     for header in [
         format!("GET /1 HTTP/1.1\r\nA: {}\r\n\r\n", "a".repeat(200_000)),
         format!("GET /1 HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(200)),
@@ -123,7 +123,7 @@ fn a_header_above_the_limit_is_431_even_if_the_client_goes_on_sending() {
 
 #[test]
 fn a_refused_client_may_finish_sending() {
-    let server = start(Limits::default(), sized);
+    let server = start(HttpLimits::default(), sized);
     let mut client = server.client();
     client.send(&format!("GET /1 HTTP/1.1\r\nA: {}", "a".repeat(20_000)));
     assert_eq!(client.reply().status, 431);
@@ -141,9 +141,9 @@ fn a_refused_client_may_finish_sending() {
 
 #[test]
 fn a_dripped_header_is_cut_in_time() {
-    let limits = Limits {
+    let limits = HttpLimits {
         request: 400 * MS,
-        ..Limits::default()
+        ..HttpLimits::default()
     };
     let server = start(limits, sized);
     let mut client = server.client();
@@ -163,10 +163,10 @@ fn a_dripped_header_is_cut_in_time() {
 
 #[test]
 fn a_client_that_says_nothing_is_closed() {
-    let limits = Limits {
+    let limits = HttpLimits {
         request: 100 * MS,
         idle: 300 * MS,
-        ..Limits::default()
+        ..HttpLimits::default()
     };
     let server = start(limits, sized);
     let silent = server.client();
@@ -183,7 +183,7 @@ fn a_client_that_says_nothing_is_closed() {
 
 #[test]
 fn half_a_request_and_then_the_end_is_counted() {
-    let server = start(Limits::default(), sized);
+    let server = start(HttpLimits::default(), sized);
     let client = server.client();
     (&client.stream).write_all(b"GET /1 HT").unwrap();
     client.stream.shutdown(Shutdown::Write).unwrap();
@@ -199,9 +199,9 @@ fn half_a_request_and_then_the_end_is_counted() {
 
 #[test]
 fn a_stalled_reader_is_cut_and_holds_up_nobody() {
-    let limits = Limits {
+    let limits = HttpLimits {
         stalled_write: 500 * MS,
-        ..Limits::default()
+        ..HttpLimits::default()
     };
     let server = start(limits, sized);
     let mut stalled = server.client();
@@ -221,10 +221,10 @@ fn a_stalled_reader_is_cut_and_holds_up_nobody() {
 
 #[test]
 fn a_sipping_reader_is_cut_in_the_end() {
-    let limits = Limits {
+    let limits = HttpLimits {
         stalled_write: 60 * 1000 * MS,
         response: 500 * MS,
-        ..Limits::default()
+        ..HttpLimits::default()
     };
     let server = start(limits, sized);
     let mut client = server.client();
@@ -241,9 +241,9 @@ fn a_sipping_reader_is_cut_in_the_end() {
 
 #[test]
 fn responses_not_taken_are_bounded_in_memory() {
-    let limits = Limits {
+    let limits = HttpLimits {
         response_memory: 70_000_000,
-        ..Limits::default()
+        ..HttpLimits::default()
     };
     let server = start(limits, sized);
     let mut clients: Vec<Client> = (0..3).map(|_| server.client()).collect();
@@ -266,7 +266,7 @@ fn responses_not_taken_are_bounded_in_memory() {
 #[test]
 fn a_thousand_connections_do_not_keep_a_good_client_out() {
     common::http::raise_descriptor_limit(2_500);
-    let server = start(Limits::default(), sized);
+    let server = start(HttpLimits::default(), sized);
     let address = server.address;
     let (done, finished) = mpsc::channel::<()>();
     let flood = std::thread::spawn(move || {
@@ -308,9 +308,9 @@ fn a_thousand_connections_do_not_keep_a_good_client_out() {
 
 #[test]
 fn at_the_limit_the_one_idle_longest_makes_room() {
-    let limits = Limits {
+    let limits = HttpLimits {
         connections: 2,
-        ..Limits::default()
+        ..HttpLimits::default()
     };
     let server = start(limits, sized);
     let (mut first, mut second) = (server.client(), server.client());
@@ -364,7 +364,7 @@ fn who_is_no_longer_allowed_loses_a_connection_that_is_kept() {
 
 #[test]
 fn a_request_without_one_valid_host_is_400() {
-    let server = start(Limits::default(), sized);
+    let server = start(HttpLimits::default(), sized);
     let ask = |head: &str| {
         let mut client = server.client();
         client.send(&format!("{head}\r\n"));
@@ -404,9 +404,10 @@ fn a_request_without_one_valid_host_is_400() {
 
 #[test]
 fn bodies_are_bounded() {
-    let length = |request: Request<Bytes>, _: Peer<'_>| text(request.body().len().to_string());
-    let server = start(Limits::default(), length);
-    let limit = Limits::default().body_bytes;
+    let length =
+        |request: Request<Bytes>, _: ClientAddress<'_>| text(request.body().len().to_string());
+    let server = start(HttpLimits::default(), length);
+    let limit = HttpLimits::default().body_bytes;
 
     let mut client = server.client();
     client.send(&format!(
@@ -442,9 +443,9 @@ fn bodies_are_bounded() {
 
 #[test]
 fn a_dripped_body_is_cut_in_time() {
-    let limits = Limits {
+    let limits = HttpLimits {
         request: 300 * MS,
-        ..Limits::default()
+        ..HttpLimits::default()
     };
     let server = start(limits, sized);
     let mut client = server.client();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hyper::body::Bytes;
 use hyper::{Request, Response};
-use rfm::http::{Peer, Server};
+use rfm::http::{ClientAddress, Server};
 use rfm::sys::error_counters::ErrorCounters;
 use rfm::sys::threads::Threads;
 
@@ -32,7 +32,7 @@ fn start() -> Running {
     }
 }
 
-fn echo(request: Request<Bytes>, _: Peer<'_>) -> Response<Bytes> {
+fn echo(request: Request<Bytes>, _: ClientAddress<'_>) -> Response<Bytes> {
     let body = format!("{} {}", request.uri(), request.body().len());
     Response::new(body.into())
 }

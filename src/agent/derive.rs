@@ -58,7 +58,7 @@ pub(super) fn raise_descriptor_limit(agent: &Agent, slots: u32) {
     /// Maps, programs, files, and what libraries open for a moment.
     const OTHERS: u64 = 256;
     let hooks = Direction::ALL.len() as u64;
-    let servers = 2 * http::Limits::default().connections as u64;
+    let servers = 2 * http::HttpLimits::default().connections as u64;
     let sessions = u64::from(agent.enrich.rib.bmp.max_sessions);
     // a session's thread has a copy of its socket; an interface may have a link of the firewall too
     let needed = (hooks + u64::from(agent.firewall.enabled)) * u64::from(slots)

@@ -13,7 +13,7 @@ use super::values::{
 };
 use crate::types::interface_pattern::Pattern;
 use crate::types::prefix::Prefix;
-use crate::types::rule::{Action, Community, DEFAULT_ACTION, MAX_RATE, Peer, Per, Rule};
+use crate::types::rule::{Action, Community, DEFAULT_ACTION, MAX_RATE, Per, Rule, TrustedPeer};
 
 /// Of IPv4 and IPv6 prefixes.
 const MAX_LENGTHS: [u8; 2] = [32, 128];
@@ -86,7 +86,7 @@ section! {
             default: Vec::new(),
             text: "Local and customer prefixes: nothing outside becomes a rule. Required with communities.",
         }
-        blackhole_peers: Vec<Peer> = key {
+        blackhole_peers: Vec<TrustedPeer> = key {
             reload: BLACKHOLING,
             type: list(MAX_LIST, word("an address or an AS such as \"AS65000\"")),
             default: Vec::new(),

@@ -14,7 +14,7 @@ use super::routes::{ControlRoutes, Reply, RequestError, json};
 use super::{api, rfc3339, rfc3339_ns};
 use crate::firewall::Caller;
 use crate::firewall::handle::{self, Asker, Edit, Handle, Listed};
-use crate::http::Peer;
+use crate::http::ClientAddress;
 use crate::sys::clock::Clock;
 use crate::types::flow::FlowRecord;
 use crate::types::rule::{PatternCache, RuleId};
@@ -29,9 +29,11 @@ const DEFAULT_RULES: usize = 1000;
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Bodies longer than usual are for those who may change something, and for the path that needs them.
-pub fn large(access: Access) -> impl Fn(&request::Parts, Peer<'_>) -> Option<usize> + Send {
+pub fn large(
+    access: Access,
+) -> impl Fn(&request::Parts, ClientAddress<'_>) -> Option<usize> + Send {
     move |parts, peer| {
-        let Peer::Unix(connection) = peer else {
+        let ClientAddress::Unix(connection) = peer else {
             return None;
         };
         let may = parts.uri.path() == api::FIREWALL_ADD && access.may_change(connection).is_ok();

@@ -35,14 +35,14 @@ use log::LevelFilter;
 
 use crate::config::current::ConfigSnapshot;
 use crate::firewall::handle::Handle;
-use crate::http::Limits;
+use crate::http::HttpLimits;
 use crate::metrics::collect::Scrape;
 use crate::sys::clock;
 use crate::sys::threads::Threads;
 use crate::types::prefix::Prefix;
 
 /// What clients of the socket may take: less than those of the exporter, since they are nearer.
-pub const LIMITS: Limits = Limits {
+pub const LIMITS: HttpLimits = HttpLimits {
     connections: 64,
     header_bytes: 16 * 1024,
     body_bytes: 4 * 1024,

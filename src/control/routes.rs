@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::access::Access;
 use super::rates::RateKeeper;
 use super::{Sources, api};
-use crate::http::{Peer, respond};
+use crate::http::{ClientAddress, respond};
 
 const JSON: &str = "application/json";
 
@@ -92,12 +92,12 @@ impl ControlRoutes {
         }
     }
 
-    pub fn answer(&self, request: &Request<Bytes>, peer: Peer<'_>) -> Response<Bytes> {
+    pub fn answer(&self, request: &Request<Bytes>, peer: ClientAddress<'_>) -> Response<Bytes> {
         self.find(request, peer)
             .unwrap_or_else(|r| error_response(&r))
     }
 
-    fn find(&self, request: &Request<Bytes>, peer: Peer<'_>) -> Reply {
+    fn find(&self, request: &Request<Bytes>, peer: ClientAddress<'_>) -> Reply {
         let path = request.uri().path();
         if path == "/" || path == api::VERSION {
             return json(&PATHS.map(|(path, _)| path));
@@ -124,11 +124,11 @@ impl ControlRoutes {
         }
     }
 
-    fn check_access(&self, peer: Peer<'_>) -> Result<(), RequestError> {
+    fn check_access(&self, peer: ClientAddress<'_>) -> Result<(), RequestError> {
         let refused = |error| RequestError::new(StatusCode::FORBIDDEN, error);
         match peer {
-            Peer::Unix(connection) => self.access.may_change(connection).map_err(refused),
-            Peer::Tcp(_) => Err(refused("not by TCP".to_owned())),
+            ClientAddress::Unix(connection) => self.access.may_change(connection).map_err(refused),
+            ClientAddress::Tcp(_) => Err(refused("not by TCP".to_owned())),
         }
     }
 }

@@ -25,7 +25,7 @@ use rustix::event::PollFlags;
 
 use super::phase::Phase;
 use super::socket::{Io, Socket};
-use super::{Handler, Large, Limits, Peer, Refuse, host};
+use super::{ClientAddress, Handler, HttpLimits, Large, Refuse, host};
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
 
 /// Read from a client that goes on sending after the last response. With unread bytes in the
@@ -39,7 +39,7 @@ const HEADER_FLOOR: usize = 8 * 1024;
 pub(super) struct Shared<H> {
     pub handler: H,
     pub allow: Box<dyn Fn(IpAddr) -> bool + Send>,
-    pub limits: Limits,
+    pub limits: HttpLimits,
     pub errors: Arc<ErrorCounters>,
     pub subsystem: Subsystem,
     pub refuse: Refuse,
@@ -125,7 +125,7 @@ impl<H: Handler> Connection<H> {
         &self.inner.socket
     }
 
-    pub fn peer(&self) -> Peer<'_> {
+    pub fn peer(&self) -> ClientAddress<'_> {
         self.inner.peer()
     }
 
@@ -230,10 +230,10 @@ struct Inner<H> {
 }
 
 impl<H> Inner<H> {
-    fn peer(&self) -> Peer<'_> {
+    fn peer(&self) -> ClientAddress<'_> {
         match self.address {
-            Some(address) => Peer::Tcp(address),
-            None => Peer::Unix(self.socket.as_fd()),
+            Some(address) => ClientAddress::Tcp(address),
+            None => ClientAddress::Unix(self.socket.as_fd()),
         }
     }
 }

@@ -44,7 +44,7 @@ pub use crate::sys::listen::BindError;
 
 /// What clients may take.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct HttpLimits {
     /// Connections at once; one more takes the place of the one idle longest.
     pub connections: usize,
     /// Request line and header fields, in bytes. hyper's floor is 8 kB.
@@ -65,7 +65,7 @@ pub struct Limits {
     pub linger: Duration,
 }
 
-impl Default for Limits {
+impl Default for HttpLimits {
     fn default() -> Self {
         Self {
             connections: 64,
@@ -83,14 +83,14 @@ impl Default for Limits {
 
 /// Who asks.
 #[derive(Clone, Copy, Debug)]
-pub enum Peer<'a> {
+pub enum ClientAddress<'a> {
     /// IPv4 clients of an IPv6 listener appear with their IPv4 address.
     Tcp(SocketAddr),
     /// The connection itself, to ask the kernel who is at its other end.
     Unix(BorrowedFd<'a>),
 }
 
-impl fmt::Display for Peer<'_> {
+impl fmt::Display for ClientAddress<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
@@ -100,15 +100,15 @@ impl fmt::Display for Peer<'_> {
 }
 
 /// Turns a request into its response.
-trait Handler: Fn(Request<Bytes>, Peer<'_>) -> Response<Bytes> + 'static {}
+trait Handler: Fn(Request<Bytes>, ClientAddress<'_>) -> Response<Bytes> + 'static {}
 
-impl<F: Fn(Request<Bytes>, Peer<'_>) -> Response<Bytes> + 'static> Handler for F {}
+impl<F: Fn(Request<Bytes>, ClientAddress<'_>) -> Response<Bytes> + 'static> Handler for F {}
 
 /// Sockets that listen; [`Server::run`] makes a thread of them.
 pub struct Server {
     listeners: Vec<listen::Listener>,
     allow: Box<dyn Fn(IpAddr) -> bool + Send>,
-    limits: Limits,
+    limits: HttpLimits,
     errors: Arc<ErrorCounters>,
     subsystem: Subsystem,
     refuse: Refuse,
@@ -116,8 +116,8 @@ pub struct Server {
     reserve: Reserve,
 }
 
-/// How large a body may be beyond [`Limits::body_bytes`], by the head of its request and who asks.
-type Large = Box<dyn Fn(&request::Parts, Peer<'_>) -> Option<usize> + Send>;
+/// How large a body may be beyond [`HttpLimits::body_bytes`], by the head of its request and who asks.
+type Large = Box<dyn Fn(&request::Parts, ClientAddress<'_>) -> Option<usize> + Send>;
 
 /// Writes what the server itself refuses.
 type Refuse = fn(StatusCode) -> Response<Bytes>;
@@ -146,7 +146,7 @@ impl Server {
         Self {
             listeners,
             allow: Box::new(|_| true),
-            limits: Limits::default(),
+            limits: HttpLimits::default(),
             errors,
             subsystem,
             refuse: respond::status,
@@ -161,7 +161,7 @@ impl Server {
         self
     }
 
-    pub fn limits(mut self, limits: Limits) -> Self {
+    pub fn limits(mut self, limits: HttpLimits) -> Self {
         self.limits = limits;
         self
     }
@@ -169,7 +169,7 @@ impl Server {
     /// Requests for which `large` names a limit may have a body as long as that, one at a time.
     pub fn large(
         mut self,
-        large: impl Fn(&request::Parts, Peer<'_>) -> Option<usize> + Send + 'static,
+        large: impl Fn(&request::Parts, ClientAddress<'_>) -> Option<usize> + Send + 'static,
     ) -> Self {
         self.large = Some(Box::new(large));
         self
@@ -200,7 +200,7 @@ impl Server {
     /// with it, by asking again for the one page that fails.
     pub fn run<H>(self, heartbeat: &Heartbeat, handler: H)
     where
-        H: Fn(Request<Bytes>, Peer<'_>) -> Response<Bytes> + 'static,
+        H: Fn(Request<Bytes>, ClientAddress<'_>) -> Response<Bytes> + 'static,
     {
         executor::Executor::new(self, handler).run(heartbeat);
     }

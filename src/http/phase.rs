@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::Limits;
+use super::HttpLimits;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -64,7 +64,7 @@ impl Phase {
         }
     }
 
-    pub fn deadline(self, limits: &Limits) -> Instant {
+    pub fn deadline(self, limits: &HttpLimits) -> Instant {
         match self {
             Self::Fresh { since } | Self::Receiving { since } => since + limits.request,
             Self::Responding { since, progress } => {
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn dripping_does_not_extend_the_time_for_a_request() {
-        let (limits, start) = (Limits::default(), Instant::now());
+        let (limits, start) = (HttpLimits::default(), Instant::now());
         let mut phase = Phase::Idle { since: start };
         assert_eq!(phase.deadline(&limits), start + limits.idle);
         for second in 1..=9 {
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn progress_extends_a_response_up_to_its_whole_time() {
-        let (limits, start) = (Limits::default(), Instant::now());
+        let (limits, start) = (HttpLimits::default(), Instant::now());
         let mut phase = Phase::responding(start);
         assert_eq!(phase.deadline(&limits), start + limits.stalled_write);
         phase = phase.sent(start + 5 * SECOND);

@@ -107,10 +107,10 @@ impl ErrorCounters {
 /// Remembers when each kind was logged last. Kinds are compiled in, so the table is bounded.
 #[derive(Default)]
 struct LogLimit {
-    kinds: Mutex<Vec<Kind>>,
+    kinds: Mutex<Vec<LoggedKind>>,
 }
 
-struct Kind {
+struct LoggedKind {
     scope: &'static str,
     name: &'static str,
     last: Instant,
@@ -134,7 +134,7 @@ impl LogLimit {
                 Some(std::mem::take(&mut kind.left_out))
             }
             None => {
-                kinds.push(Kind {
+                kinds.push(LoggedKind {
                     scope,
                     name,
                     last: now,

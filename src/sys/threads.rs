@@ -72,7 +72,7 @@ impl Heartbeat {
     }
 }
 
-struct Entry {
+struct ThreadEntry {
     name: &'static str,
     heartbeat: Heartbeat,
     stop: Arc<AtomicBool>,
@@ -82,7 +82,7 @@ struct Entry {
 /// The agent's threads, in the order in which they were started.
 #[derive(Default)]
 pub struct Threads {
-    entries: Mutex<Vec<Entry>>,
+    entries: Mutex<Vec<ThreadEntry>>,
 }
 
 impl Threads {
@@ -110,7 +110,7 @@ impl Threads {
                 signals::block(&signals::HANDLED);
                 body(theirs);
             })?;
-        self.lock().push(Entry {
+        self.lock().push(ThreadEntry {
             name,
             heartbeat,
             stop,
@@ -175,7 +175,7 @@ impl Threads {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Entry>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<ThreadEntry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -62,7 +62,7 @@ pub struct Community(pub u16, pub u16);
 
 /// A BGP neighbour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peer {
+pub enum TrustedPeer {
     Address(IpAddr),
     Asn(u32),
 }
@@ -215,7 +215,7 @@ impl fmt::Display for Community {
     }
 }
 
-impl FromStr for Peer {
+impl FromStr for TrustedPeer {
     type Err = &'static str;
 
     fn from_str(s: &str) -> Result<Self, Self::Err> {
@@ -229,7 +229,7 @@ impl FromStr for Peer {
     }
 }
 
-impl fmt::Display for Peer {
+impl fmt::Display for TrustedPeer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(address) => write!(f, "{address}"),
@@ -239,7 +239,7 @@ impl fmt::Display for Peer {
 }
 
 serialize_by_name!(Action, Per);
-serialize_as_text!(Protocol, PortRange, Community, Peer);
+serialize_as_text!(Protocol, PortRange, Community, TrustedPeer);
 
 /// Number of a rule: never given twice while the agent runs; also the `rule` label's tail. 64 bits never run out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -12,7 +12,7 @@ use rfm::enrich::rib::{
 };
 use rfm::firewall::blackhole::Blackholes;
 use rfm::firewall::worker::Blackholes as _;
-use rfm::types::rule::{Community, Peer as Trusted};
+use rfm::types::rule::{Community, TrustedPeer as Trusted};
 
 use crate::agent::{Agent, wait};
 use crate::builders::*;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use hyper::body::Bytes;
 use hyper::{Request, Response, StatusCode};
-use rfm::http::{Limits, Peer, Server, respond};
+use rfm::http::{ClientAddress, HttpLimits, Server, respond};
 use rfm::page::routes::Routes;
 use rfm::sys::error_counters::{ErrorCounters, Subsystem};
 use rfm::sys::threads::Threads;
@@ -23,7 +23,7 @@ pub fn text(body: impl Into<Bytes>) -> Response<Bytes> {
 }
 
 /// Answers "/<n>" with n bytes, and panics when n is no number.
-pub fn sized(request: Request<Bytes>, _: Peer<'_>) -> Response<Bytes> {
+pub fn sized(request: Request<Bytes>, _: ClientAddress<'_>) -> Response<Bytes> {
     let n = request.uri().path()[1..].parse().unwrap();
     text(vec![b'x'; n])
 }
@@ -37,7 +37,9 @@ pub fn exporter(metrics: &'static str) -> Running {
         },
         || Ok(()),
     );
-    start(Limits::default(), move |request, _| routes.answer(&request))
+    start(HttpLimits::default(), move |request, _| {
+        routes.answer(&request)
+    })
 }
 
 /// A server on a thread of its own, which ends with it.
@@ -50,7 +52,7 @@ pub struct Running {
 impl Running {
     pub fn new<H>(server: Server, errors: Arc<ErrorCounters>, handler: H) -> Self
     where
-        H: Fn(Request<Bytes>, Peer<'_>) -> Response<Bytes> + Send + 'static,
+        H: Fn(Request<Bytes>, ClientAddress<'_>) -> Response<Bytes> + Send + 'static,
     {
         let address = server.addresses()[0];
         let threads = Threads::new();
@@ -83,9 +85,9 @@ impl Drop for Running {
     }
 }
 
-pub fn start<H>(limits: Limits, handler: H) -> Running
+pub fn start<H>(limits: HttpLimits, handler: H) -> Running
 where
-    H: Fn(Request<Bytes>, Peer<'_>) -> Response<Bytes> + Send + 'static,
+    H: Fn(Request<Bytes>, ClientAddress<'_>) -> Response<Bytes> + Send + 'static,
 {
     let errors = Arc::new(ErrorCounters::default());
     let server = Server::bind("127.0.0.1", 0, errors.clone())

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rfm::flow::snapshot::SeriesRow;
 use rfm::history::Reading;
-use rfm::http::Limits;
+use rfm::http::HttpLimits;
 use rfm::netlink::Link;
 use rfm::page::Page;
 use rfm::page::routes::Routes;
@@ -253,7 +253,9 @@ impl Router {
             Ok(())
         };
         let routes = Routes::new(metrics, || Ok(())).with_page(Some(self.page.clone()));
-        start(Limits::default(), move |request, _| routes.answer(&request))
+        start(HttpLimits::default(), move |request, _| {
+            routes.answer(&request)
+        })
     }
 }
 

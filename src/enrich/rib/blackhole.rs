@@ -12,7 +12,7 @@ use super::peer::{RibPeer, TableId, View};
 use super::prefix::{Family, RoutePrefix, split};
 use super::{Rib, of_family};
 use crate::types::prefix::Prefix;
-use crate::types::rule::Peer;
+use crate::types::rule::TrustedPeer;
 
 /// Routes that may ask for the same prefix, on average: a customer has a few sessions, a router two views.
 const ROUTES_PER_PREFIX: usize = 16;
@@ -25,7 +25,7 @@ pub struct BlackholePolicy {
     /// As they stand in an UPDATE.
     pub communities: Vec<u32>,
     pub within: Vec<Prefix>,
-    pub peers: Vec<Peer>,
+    pub peers: Vec<TrustedPeer>,
     /// By family.
     pub min_length: [u8; 2],
     /// Prefixes at most.
@@ -237,9 +237,11 @@ impl BlackholePolicy {
     fn trusts(&self, peer: &RibPeer, peer_asn: u32) -> bool {
         let is_loc_rib = peer.key.is_loc_rib();
         self.peers.iter().any(|trusted| match *trusted {
-            Peer::Address(address) => !is_loc_rib && split(peer.key.address) == split(address),
-            Peer::Asn(asn) if is_loc_rib => asn == peer_asn,
-            Peer::Asn(asn) => asn == peer.info.asn,
+            TrustedPeer::Address(address) => {
+                !is_loc_rib && split(peer.key.address) == split(address)
+            }
+            TrustedPeer::Asn(asn) if is_loc_rib => asn == peer_asn,
+            TrustedPeer::Asn(asn) => asn == peer.info.asn,
         })
     }
 }

@@ -17,14 +17,14 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 const MAX_LINES: usize = 512;
 const MAX_BYTES: usize = 1 << 20;
 
-enum Message {
+enum LogMessage {
     Line(Vec<u8>),
     /// Is dropped, and its channel closed, when all before it is written.
     Flush(Sender<()>),
 }
 
 #[derive(Default)]
-struct Counts {
+struct LogCounts {
     waiting: AtomicUsize,
     dropped: AtomicU64,
 }
@@ -32,8 +32,8 @@ struct Counts {
 /// The end of the threads that log. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Queue {
-    messages: Sender<Message>,
-    counts: Arc<Counts>,
+    messages: Sender<LogMessage>,
+    counts: Arc<LogCounts>,
 }
 
 impl Queue {
@@ -45,7 +45,7 @@ impl Queue {
         prepare: fn(),
     ) -> io::Result<Self> {
         let (sender, messages) = bounded(MAX_LINES);
-        let counts = Arc::new(Counts::default());
+        let counts = Arc::new(LogCounts::default());
         let queue = Self {
             messages: sender,
             counts: counts.clone(),
@@ -64,7 +64,12 @@ impl Queue {
     pub fn push(&self, line: &[u8]) {
         let before = self.counts.waiting.fetch_add(line.len(), Ordering::AcqRel);
         let is_full = before + line.len() > MAX_BYTES;
-        if is_full || self.messages.try_send(Message::Line(line.into())).is_err() {
+        if is_full
+            || self
+                .messages
+                .try_send(LogMessage::Line(line.into()))
+                .is_err()
+        {
             self.counts.waiting.fetch_sub(line.len(), Ordering::AcqRel);
             self.counts.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -76,7 +81,7 @@ impl Queue {
         let (done, written) = bounded(0);
         if self
             .messages
-            .send_deadline(Message::Flush(done), deadline)
+            .send_deadline(LogMessage::Flush(done), deadline)
             .is_ok()
         {
             // an error is the end of the wait: the other end was dropped, or the time is over
@@ -102,20 +107,20 @@ impl Write for Queue {
 
 /// The body of thread log.
 fn write(
-    messages: &Receiver<Message>,
-    counts: &Counts,
+    messages: &Receiver<LogMessage>,
+    counts: &LogCounts,
     mut out: impl Write,
     report: fn(u64) -> String,
 ) {
     let mut reported = 0;
     for message in messages {
         match message {
-            Message::Line(line) => {
+            LogMessage::Line(line) => {
                 // without a reader there is nobody to report an error to
                 let _ = out.write_all(&line);
                 counts.waiting.fetch_sub(line.len(), Ordering::AcqRel);
             }
-            Message::Flush(done) => drop(done),
+            LogMessage::Flush(done) => drop(done),
         }
         let dropped = counts.dropped.load(Ordering::Relaxed);
         if dropped > reported && messages.is_empty() {
