@@ -20,9 +20,9 @@ use common::report::{Cell, Report, Table, rounds};
 use common::stats::Figure;
 use rfm::config::{IpfixBind, IpfixCollector};
 use rfm::enrich::{BgpInfo, FlowRouting};
+use rfm::flow::export_queue::ExportSender;
 use rfm::flow::labels::SetId;
-use rfm::flow::outlet::Outlet;
-use rfm::flow::table::{CompletedFlow, EndReason, FlowTable, Ledger, Limits};
+use rfm::flow::table::{CompletedRecord, EndReason, FlowObserver, FlowTable, TableLimits};
 use rfm::ipfix::collector_stats::CollectorStats;
 use rfm::ipfix::flows::{Layout, Template};
 use rfm::ipfix::message::{MAX_LENGTH, Message};
@@ -47,11 +47,11 @@ const LAYOUT: Layout = Layout {
     drops: true,
 };
 
-fn part(n: u64) -> CompletedFlow {
+fn part(n: u64) -> CompletedRecord {
     let v6 = n.is_multiple_of(4);
     let mut src = [0; 16];
     src[..4].copy_from_slice(&(n as u32).to_be_bytes());
-    CompletedFlow {
+    CompletedRecord {
         record: FlowRecord {
             key: FlowKey {
                 src,
@@ -160,7 +160,7 @@ fn full_message() -> (u64, Message) {
 }
 
 /// False if there is no room.
-fn add(message: &mut Message, part: &CompletedFlow, routing: &FlowRouting) -> bool {
+fn add(message: &mut Message, part: &CompletedRecord, routing: &FlowRouting) -> bool {
     const LONGEST: usize = 200;
     let template = Template::of(&part.record);
     if !message.has_room(template.id(), LONGEST, MAX_LENGTH) {
@@ -219,9 +219,10 @@ struct Exporter {
 }
 
 impl Exporter {
-    fn start() -> Result<(Self, Outlet), Box<dyn Error>> {
+    fn start() -> Result<(Self, ExportSender), Box<dyn Error>> {
         let sink = Sink::new()?;
-        let (outlet, inlet) = Outlet::new(vec![Direction::Egress], Arc::default());
+        let (export_sender, export_receiver) =
+            ExportSender::new(vec![Direction::Egress], Arc::default());
         let collector = IpfixCollector {
             host: "127.0.0.1".into(),
             port: sink.port,
@@ -231,7 +232,10 @@ impl Exporter {
             host: String::new(),
             port: 0,
         };
-        let sent = Arc::new(CollectorStats::new(collector.label(), inlet.losses.clone()));
+        let sent = Arc::new(CollectorStats::new(
+            collector.label(),
+            export_receiver.losses.clone(),
+        ));
         let target = Target::new(&collector, &bind, sent.clone());
         let settings = ExporterSettings {
             targets: vec![target],
@@ -245,7 +249,13 @@ impl Exporter {
         let (threads, (tell, took)) = (Threads::new(), mpsc::channel());
         let errors = Arc::new(ErrorCounters::default());
         threads.spawn("ipfix", move |heartbeat| {
-            exporter::run(settings, Known(known()), inlet, &errors, &heartbeat);
+            exporter::run(
+                settings,
+                Known(known()),
+                export_receiver,
+                &errors,
+                &heartbeat,
+            );
             let _ = tell.send(thread_time());
         })?;
         // the collector is taken to be there when it has not refused the templates
@@ -256,7 +266,7 @@ impl Exporter {
             took,
             _sink: sink,
         };
-        Ok((exporter, outlet))
+        Ok((exporter, export_sender))
     }
 
     /// CPU time of the thread; fails if not all were sent.
@@ -275,58 +285,61 @@ impl Exporter {
 }
 
 fn run_thread() -> Result<f64, Box<dyn Error>> {
-    let (exporter, mut outlet) = Exporter::start()?;
+    let (exporter, mut export_sender) = Exporter::start()?;
     for n in 0..RECORDS {
         if n.is_multiple_of(256) {
-            outlet.wait(Instant::now() + Duration::from_secs(10));
+            export_sender.wait(Instant::now() + Duration::from_secs(10));
         }
-        outlet.push(&part(n));
+        export_sender.push(&part(n));
     }
-    drop(outlet);
+    drop(export_sender);
     Ok(rate(RECORDS, exporter.finish(RECORDS)?))
 }
 
 /// Keeps no books, and may hand parts over.
 struct Hands {
-    outlet: Option<Outlet>,
+    export_sender: Option<ExportSender>,
     parts: u64,
 }
 
-impl Ledger for Hands {
+impl FlowObserver for Hands {
     fn generation(&self) -> u32 {
         0
     }
-    fn open(&mut self, _: &FlowKey) -> SetId {
+    fn started(&mut self, _: &FlowKey) -> SetId {
         SetId(0)
     }
-    fn relabel(&mut self, set: SetId, _: &FlowRecord) -> SetId {
+    fn relabelled(&mut self, set: SetId, _: &FlowRecord) -> SetId {
         set
     }
-    fn count(&mut self, _: SetId, _: &FlowRecord) {}
-    fn complete(&mut self, _: SetId, part: &CompletedFlow) {
+    fn updated(&mut self, _: SetId, _: &FlowRecord) {}
+    fn exported(&mut self, _: SetId, part: &CompletedRecord) {
         self.parts += 1;
-        if let Some(outlet) = &mut self.outlet {
-            outlet.push(part);
+        if let Some(export_sender) = &mut self.export_sender {
+            export_sender.push(part);
         }
     }
-    fn close(&mut self, _: SetId) {}
+    fn ended(&mut self, _: SetId) {}
 }
 
 /// Each record is of a new flow and evicts one: as many parts as records. Nanoseconds a record.
-fn run_flow(outlet: Option<Outlet>) -> (f64, u64) {
-    let mut table = FlowTable::new(Limits {
+fn run_flow(export_sender: Option<ExportSender>) -> (f64, u64) {
+    let mut table = FlowTable::new(TableLimits {
         max_flows: FLOWS as usize,
         idle_timeout_ms: 30_000,
         active_timeout_ms: 60_000,
-        linger_ms: None,
+        tcp_close_delay_ms: None,
     });
-    let mut hands = Hands { outlet, parts: 0 };
+    let mut hands = Hands {
+        export_sender,
+        parts: 0,
+    };
     let mut spent = Duration::ZERO;
     for first in (0..RECORDS).step_by(256) {
         let batch: Vec<_> = (first..first + 256).map(|n| part(n).record).collect();
         // as if records came no faster than they can be exported
-        if let Some(outlet) = &hands.outlet {
-            outlet.wait(Instant::now() + Duration::from_secs(10));
+        if let Some(export_sender) = &hands.export_sender {
+            export_sender.wait(Instant::now() + Duration::from_secs(10));
         }
         let start = thread_time();
         for record in &batch {
@@ -338,8 +351,8 @@ fn run_flow(outlet: Option<Outlet>) -> (f64, u64) {
 }
 
 fn run_flow_exporting() -> Result<f64, Box<dyn Error>> {
-    let (exporter, outlet) = Exporter::start()?;
-    let (ns, parts) = run_flow(Some(outlet));
+    let (exporter, export_sender) = Exporter::start()?;
+    let (ns, parts) = run_flow(Some(export_sender));
     exporter.finish(parts)?;
     Ok(ns)
 }

@@ -30,7 +30,7 @@ use prometheus::proto::{Counter, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Encoder, TextEncoder};
 use rfm::config::current::Reload;
 use rfm::flow::snapshot::{SeriesRow, Snapshot};
-use rfm::flow::worker::{self, Channels, Names, Settings};
+use rfm::flow::thread::{self, Endpoints, FlowSettings, InterfaceNames};
 use rfm::flow::{rollup, table};
 use rfm::http::Server;
 use rfm::metrics::{Build, Input, Interface, render};
@@ -282,26 +282,26 @@ fn serve(series: u32) -> Result<()> {
     let (requests, requests_rx) = bounded(16);
     let threads = Threads::new();
     threads.spawn("flow", move |heartbeat| {
-        let settings = Settings {
-            table: table::Limits {
+        let settings = FlowSettings {
+            table: table::TableLimits {
                 max_flows: FLOWS as usize,
                 idle_timeout_ms: 3_600_000,
                 active_timeout_ms: 3_600_000,
-                linger_ms: None,
+                tcp_close_delay_ms: None,
             },
-            rollup: rollup::Limits {
+            rollup: rollup::RollupLimits {
                 max_series: 10_000,
                 series_ttl_ms: 3_600_000,
             },
             labels: Labels::default(),
         };
-        let channels = Channels {
+        let channels = Endpoints {
             records: records_rx,
             spare,
             requests: requests_rx,
-            outlet: None,
+            export_sender: None,
         };
-        worker::run(&settings, Places, (), channels, &heartbeat);
+        thread::run(&settings, Places, (), channels, &heartbeat);
     })?;
     for first in (0..FLOWS).step_by(256) {
         records.send((first..first + 256).map(|n| record(n, series)).collect())?;
@@ -309,7 +309,7 @@ fn serve(series: u32) -> Result<()> {
     let errors = Arc::new(ErrorCounters::default());
     let server = Server::bind("127.0.0.1", PORT, errors.clone())?;
     let metrics = move |out: &mut Vec<u8>| {
-        let flows = worker::snapshot(&requests, Duration::from_secs(5)).ok_or("no answer")?;
+        let flows = thread::snapshot(&requests, Duration::from_secs(5)).ok_or("no answer")?;
         render(&input(&[], &flows, &errors), Duration::default, out).map_err(|e| e.to_string())
     };
     let routes = Routes::new(metrics, || Ok(()));
@@ -325,7 +325,7 @@ fn serve(series: u32) -> Result<()> {
 /// Interface names as long as the values that ASNs and cities add to a label set.
 struct Places;
 
-impl Names for Places {
+impl InterfaceNames for Places {
     fn generation(&self) -> u32 {
         0
     }

@@ -18,8 +18,8 @@ use common::machine::thread_time;
 use common::report::{Cell, Report, Table, rounds};
 use common::stats::Figure;
 use rfm::flow::labels::SetId;
-use rfm::flow::rollup::{self, Rollup, Tally};
-use rfm::flow::table::{CompletedFlow, FlowTable, Ledger, Limits};
+use rfm::flow::rollup::{self, Rollup, Volume};
+use rfm::flow::table::{CompletedRecord, FlowObserver, FlowTable, TableLimits};
 use rfm::types::flow::{Direction, Family, FlowKey, FlowRecord};
 use rfm::types::label::{Endpoint, Enrichment, Labels};
 
@@ -37,33 +37,33 @@ const CHURN: u64 = 50;
 /// Keeps no books.
 struct Nobody;
 
-impl Ledger for Nobody {
+impl FlowObserver for Nobody {
     fn generation(&self) -> u32 {
         0
     }
-    fn open(&mut self, _: &FlowKey) -> SetId {
+    fn started(&mut self, _: &FlowKey) -> SetId {
         SetId(0)
     }
-    fn relabel(&mut self, set: SetId, _: &FlowRecord) -> SetId {
+    fn relabelled(&mut self, set: SetId, _: &FlowRecord) -> SetId {
         set
     }
-    fn count(&mut self, _: SetId, record: &FlowRecord) {
+    fn updated(&mut self, _: SetId, record: &FlowRecord) {
         black_box(record.frame_bytes);
     }
-    fn complete(&mut self, _: SetId, part: &CompletedFlow) {
+    fn exported(&mut self, _: SetId, part: &CompletedRecord) {
         black_box(part.record.frame_bytes);
     }
-    fn close(&mut self, _: SetId) {}
+    fn ended(&mut self, _: SetId) {}
 }
 
 /// The rollup, with an ASN for each source.
 struct Books(Rollup);
 
-impl Ledger for Books {
+impl FlowObserver for Books {
     fn generation(&self) -> u32 {
         0
     }
-    fn open(&mut self, key: &FlowKey) -> SetId {
+    fn started(&mut self, key: &FlowKey) -> SetId {
         let asn = 1 + u32::from(key.src_port) % ASNS;
         let src = Endpoint {
             asn,
@@ -72,22 +72,22 @@ impl Ledger for Books {
         let dst = Endpoint::default();
         self.0.open(key, "eth0", &Enrichment { src, dst })
     }
-    fn relabel(&mut self, set: SetId, _: &FlowRecord) -> SetId {
+    fn relabelled(&mut self, set: SetId, _: &FlowRecord) -> SetId {
         set
     }
-    fn count(&mut self, set: SetId, record: &FlowRecord) {
+    fn updated(&mut self, set: SetId, record: &FlowRecord) {
         self.0.count(set, record.into());
     }
-    fn complete(&mut self, set: SetId, part: &CompletedFlow) {
-        self.0.settle(set, Tally::from(&part.record));
+    fn exported(&mut self, set: SetId, part: &CompletedRecord) {
+        self.0.remove_live(set, Volume::from(&part.record));
     }
-    fn close(&mut self, set: SetId) {
+    fn ended(&mut self, set: SetId) {
         self.0.close(set);
     }
 }
 
 fn books() -> Books {
-    let limits = rollup::Limits {
+    let limits = rollup::RollupLimits {
         max_series: 10_000,
         series_ttl_ms: 3_600_000,
     };
@@ -168,11 +168,11 @@ fn resident() -> u64 {
 }
 
 fn table(flows: u64) -> FlowTable {
-    FlowTable::new(Limits {
+    FlowTable::new(TableLimits {
         max_flows: flows as usize,
         idle_timeout_ms: 30_000,
         active_timeout_ms: 60_000,
-        linger_ms: None,
+        tcp_close_delay_ms: None,
     })
 }
 
@@ -193,18 +193,18 @@ fn time(stream: &mut Stream, total: u64, mut apply: impl FnMut(&[FlowRecord], u6
 /// What a run found: nanoseconds a record, bytes a flow.
 type Figures = (f64, u64);
 
-fn run_table(flows: u64, churn: bool, mut ledger: impl Ledger) -> Figures {
+fn run_table(flows: u64, churn: bool, mut observer: impl FlowObserver) -> Figures {
     let before = resident();
     let mut table = table(flows);
     for n in 1..=flows {
-        table.update(&record(n), 0, &mut ledger);
+        table.update(&record(n), 0, &mut observer);
     }
     let mut stream = Stream::new(flows, churn);
     let ns = time(&mut stream, 2 * flows.max(1 << 20), |batch, now| {
         for record in batch {
-            table.update(record, now, &mut ledger);
+            table.update(record, now, &mut observer);
         }
-        table.expire(now, 4096, &mut ledger);
+        table.expire(now, 4096, &mut observer);
     });
     (ns, (resident() - before) / flows)
 }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use crate::flow::worker::Names;
+use crate::flow::thread::InterfaceNames;
 use crate::types::counters::HookCounters;
 use crate::types::flow::Direction;
 use refused::Refused;
@@ -449,7 +449,7 @@ impl Inner {
     }
 }
 
-impl Names for Arc<Interfaces> {
+impl InterfaceNames for Arc<Interfaces> {
     fn generation(&self) -> u32 {
         self.generation.load(Ordering::Acquire)
     }
@@ -541,9 +541,9 @@ mod tests {
     fn a_rename_begins_a_new_series_and_advances_the_generation() {
         let (interfaces, now) = (Arc::new(Interfaces::new(9, TTL)), Instant::now());
         interfaces.assign(1, "eth0", now);
-        let before = Names::generation(&interfaces);
+        let before = InterfaceNames::generation(&interfaces);
         interfaces.rename(1, "wan", &counted(40), now);
-        assert_ne!(Names::generation(&interfaces), before);
+        assert_ne!(InterfaceNames::generation(&interfaces), before);
         assert_eq!(interfaces.name_of(1).as_deref(), Some("wan"));
         assert_eq!(shown(&interfaces, "wan", &counted(42)), 2);
         // the old name is free for another interface, and its counters go on there

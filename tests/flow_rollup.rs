@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use rfm::flow::labels::SetId;
-use rfm::flow::rollup::{Limits, Rollup, Tally};
+use rfm::flow::rollup::{Rollup, RollupLimits, Volume};
 use rfm::flow::snapshot::SeriesRow;
 use rfm::types::flow::{Direction, Family, FlowKey};
 use rfm::types::label::{Endpoint, Enrichment, Label, Labels};
@@ -39,8 +39,8 @@ fn from(asn: u32) -> Enrichment {
     }
 }
 
-fn tally(bytes: u64) -> Tally {
-    Tally {
+fn tally(bytes: u64) -> Volume {
+    Volume {
         bytes,
         packets: 1,
         sampled_bytes: bytes,
@@ -52,7 +52,7 @@ fn rollup(max_series: usize) -> Rollup {
     let labels = [Label::Ifname, Label::Proto, Label::SrcAsn];
     Rollup::new(
         labels.into_iter().collect(),
-        Limits {
+        RollupLimits {
             max_series,
             series_ttl_ms: TTL,
         },
@@ -63,7 +63,7 @@ fn rollup(max_series: usize) -> Rollup {
 fn pass(rollup: &mut Rollup, asn: u32, bytes: u64) {
     let set = rollup.open(&key(1), "eth0", &from(asn));
     rollup.count(set, tally(bytes));
-    rollup.settle(set, tally(bytes));
+    rollup.remove_live(set, tally(bytes));
     rollup.close(set);
 }
 
@@ -86,7 +86,7 @@ fn label(asn: &str) -> String {
 fn counters_stay_and_gauges_go_with_the_flow() {
     let mut rollup = rollup(10);
     let set = rollup.open(&key(1), "eth0", &from(1));
-    let t = Tally {
+    let t = Volume {
         bytes: 1000,
         packets: 20,
         sampled_bytes: 100,
@@ -98,7 +98,7 @@ fn counters_stay_and_gauges_go_with_the_flow() {
     assert_eq!((row.live_bytes, row.live_packets), (1000, 20));
     assert_eq!((row.live_sampled_bytes, row.live_sampled_packets), (100, 2));
     assert_eq!(row.live_flows, 1);
-    rollup.settle(set, t);
+    rollup.remove_live(set, t);
     rollup.close(set);
     let row = &rows(&rollup)[&label("1")];
     assert_eq!((row.bytes_total, row.packets_total), (1000, 20));
@@ -143,7 +143,7 @@ fn a_set_with_a_live_flow_is_not_forgotten() {
     rollup.count(set, tally(100));
     rollup.advance(10 * TTL);
     assert_eq!(rows(&rollup)[&label("1")].live_bytes, 100);
-    rollup.settle(set, tally(100));
+    rollup.remove_live(set, tally(100));
     rollup.close(set);
     rollup.advance(10 * TTL + 1001);
     assert_eq!(rollup.rows().len(), 0);
@@ -276,7 +276,7 @@ fn a_scanner_does_not_keep_out_a_new_network() {
 
 #[test]
 fn labels_that_never_say_other_share_a_series_of_last_resort() {
-    let limits = Limits {
+    let limits = RollupLimits {
         max_series: 10,
         series_ttl_ms: TTL,
     };
@@ -292,7 +292,7 @@ fn labels_that_never_say_other_share_a_series_of_last_resort() {
     assert_eq!(now[r#"ifname="other""#].bytes_total, 5000 - 1024);
     assert_eq!(now[r#"ifname="other""#].live_flows, 5000 - 1024);
     for set in live {
-        rollup.settle(set, tally(1));
+        rollup.remove_live(set, tally(1));
         rollup.close(set);
     }
     rollup.advance(TTL + 1001);
@@ -302,7 +302,7 @@ fn labels_that_never_say_other_share_a_series_of_last_resort() {
 
 #[test]
 fn an_interface_named_other_is_no_trouble() {
-    let limits = Limits {
+    let limits = RollupLimits {
         max_series: 0,
         series_ttl_ms: TTL,
     };
@@ -359,7 +359,7 @@ struct Live {
     ifindex: u32,
     asn: u32,
     set: SetId,
-    carried: Tally,
+    carried: Volume,
 }
 
 proptest! {
@@ -389,8 +389,8 @@ proptest! {
                 }
                 Op::Cut(f) if !live.is_empty() => {
                     let f = f % live.len();
-                    rollup.settle(live[f].set, live[f].carried);
-                    live[f].carried = Tally::default();
+                    rollup.remove_live(live[f].set, live[f].carried);
+                    live[f].carried = Volume::default();
                 }
                 Op::Relabel(f, asn) if !live.is_empty() => {
                     let f = f % live.len();
@@ -402,7 +402,7 @@ proptest! {
                 }
                 Op::Close(f) if !live.is_empty() => {
                     let flow = live.swap_remove(f % live.len());
-                    rollup.settle(flow.set, flow.carried);
+                    rollup.remove_live(flow.set, flow.carried);
                     rollup.close(flow.set);
                 }
                 Op::Wait(ms) => {
@@ -443,7 +443,7 @@ fn check_counters(
 
 /// Every live flow is in the gauges of its own series or, where there is none, of `other`.
 fn check_gauges(live: &[Live], rows: &BTreeMap<String, SeriesRow>) -> Result<(), TestCaseError> {
-    let mut expected: BTreeMap<String, (Tally, u64)> = BTreeMap::new();
+    let mut expected: BTreeMap<String, (Volume, u64)> = BTreeMap::new();
     for flow in live {
         let text = |asn: &str| format!(r#"ifname="eth{}",proto="6",src_asn="{asn}""#, flow.ifindex);
         let own = match flow.asn {

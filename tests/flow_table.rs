@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use rfm::flow::labels::SetId;
-use rfm::flow::table::{CompletedFlow, EndReason, FlowTable, Ledger, Limits};
+use rfm::flow::table::{CompletedRecord, EndReason, FlowObserver, FlowTable, TableLimits};
 use rfm::types::flow::{Direction, Family, FlowKey, FlowRecord};
 
-const LIMITS: Limits = Limits {
+const LIMITS: TableLimits = TableLimits {
     max_flows: 5,
     idle_timeout_ms: 3_000,
     active_timeout_ms: 7_000,
-    linger_ms: Some(1_000),
+    tcp_close_delay_ms: Some(1_000),
 };
 
 /// How long after a change records under the rate before it are late ones.
-const LATE_MS: u64 = 2_000;
+const LATE_WINDOW_MS: u64 = 2_000;
 
 fn key(n: u8) -> FlowKey {
     FlowKey {
@@ -62,18 +62,18 @@ struct Log {
     relabelled: u32,
 }
 
-impl Ledger for Log {
+impl FlowObserver for Log {
     fn generation(&self) -> u32 {
         self.generation
     }
 
-    fn open(&mut self, _: &FlowKey) -> SetId {
+    fn started(&mut self, _: &FlowKey) -> SetId {
         self.opened += 1;
         self.open.insert(self.opened, 0);
         SetId(self.opened)
     }
 
-    fn relabel(&mut self, set: SetId, part: &FlowRecord) -> SetId {
+    fn relabelled(&mut self, set: SetId, part: &FlowRecord) -> SetId {
         self.relabelled += 1;
         assert_eq!(self.open.remove(&set.0), Some(part.packets));
         self.opened += 1;
@@ -81,20 +81,20 @@ impl Ledger for Log {
         SetId(self.opened)
     }
 
-    fn count(&mut self, set: SetId, record: &FlowRecord) {
+    fn updated(&mut self, set: SetId, record: &FlowRecord) {
         *self.open.get_mut(&set.0).unwrap() += record.packets;
     }
 
-    fn complete(&mut self, set: SetId, part: &CompletedFlow) {
+    fn exported(&mut self, set: SetId, part: &CompletedRecord) {
         let carried = self.open.get_mut(&set.0).unwrap();
         // More only where a late record is a part of its own.
         *carried = carried.checked_sub(part.record.packets).unwrap();
-        let CompletedFlow { record, reason, .. } = *part;
+        let CompletedRecord { record, reason, .. } = *part;
         self.done.push((record.key.src[0], record.packets, reason));
         self.records.push(record);
     }
 
-    fn close(&mut self, set: SetId) {
+    fn ended(&mut self, set: SetId) {
         assert_eq!(self.open.remove(&set.0), Some(0));
     }
 }
@@ -119,7 +119,7 @@ struct Model {
     done: Vec<(u8, u64, EndReason)>,
     forced: u64,
     rate: u32,
-    former: (u32, u64),
+    previous_rate: (u32, u64),
     linger: Option<u64>,
 }
 
@@ -134,10 +134,10 @@ impl Model {
 
     fn is_late(&mut self, rate: u32, now: u64) -> bool {
         if rate != self.rate {
-            if rate == self.former.0 && now < self.former.1 {
+            if rate == self.previous_rate.0 && now < self.previous_rate.1 {
                 return true;
             }
-            self.former = (self.rate, now + LATE_MS);
+            self.previous_rate = (self.rate, now + LATE_WINDOW_MS);
             self.rate = rate;
         }
         false
@@ -262,7 +262,7 @@ proptest! {
     #[test]
     fn behaves_like_the_model(ops in ops()) {
         let (mut table, mut log) = (FlowTable::new(LIMITS), Log::default());
-        let linger = LIMITS.linger_ms;
+        let linger = LIMITS.tcp_close_delay_ms;
         let (mut model, mut now, mut sent) = (Model { linger, ..Model::default() }, 0, 0);
         for op in ops {
             match op {
@@ -277,7 +277,7 @@ proptest! {
                 Op::Learn => log.generation += 1,
                 Op::Linger(on) => {
                     model.linger = linger.filter(|_| on);
-                    table.set_limits(Limits { linger_ms: model.linger, ..LIMITS });
+                    table.set_limits(TableLimits { tcp_close_delay_ms: model.linger, ..LIMITS });
                 }
             }
             prop_assert!(!table.expire(now, 100, &mut log));
@@ -346,7 +346,7 @@ fn a_part_has_one_sample_rate() {
 
 #[test]
 fn a_new_rate_completes_every_part_a_bounded_piece_at_a_time() {
-    let limits = Limits {
+    let limits = TableLimits {
         max_flows: 200,
         ..LIMITS
     };
@@ -388,8 +388,8 @@ fn a_connection_ends_soon_after_its_fin() {
 
 #[test]
 fn a_reload_that_adds_or_removes_collectors_loses_no_ended_connection() {
-    const OFF: Limits = Limits {
-        linger_ms: None,
+    const OFF: TableLimits = TableLimits {
+        tcp_close_delay_ms: None,
         ..LIMITS
     };
     for (before, after) in [(OFF, LIMITS), (LIMITS, OFF)] {
@@ -471,7 +471,7 @@ fn timeouts_are_not_early() {
 
 #[test]
 fn expiry_does_a_bounded_piece_at_a_time() {
-    let limits = Limits {
+    let limits = TableLimits {
         max_flows: 200,
         ..LIMITS
     };

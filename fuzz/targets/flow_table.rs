@@ -2,7 +2,7 @@
 //! The flow table under records and limits of any kind: nothing that was counted is lost.
 
 use rfm::flow::labels::SetId;
-use rfm::flow::table::{CompletedFlow, FlowTable, Ledger, Limits};
+use rfm::flow::table::{CompletedRecord, FlowObserver, FlowTable, TableLimits};
 use rfm::types::flow::{Direction, Family, FlowKey, FlowRecord};
 
 use super::Input;
@@ -16,29 +16,29 @@ struct Sums {
     generation: u32,
 }
 
-impl Ledger for Sums {
+impl FlowObserver for Sums {
     fn generation(&self) -> u32 {
         self.generation
     }
 
-    fn open(&mut self, _: &FlowKey) -> SetId {
+    fn started(&mut self, _: &FlowKey) -> SetId {
         self.open += 1;
         SetId(0)
     }
 
-    fn relabel(&mut self, set: SetId, _: &FlowRecord) -> SetId {
+    fn relabelled(&mut self, set: SetId, _: &FlowRecord) -> SetId {
         set
     }
 
-    fn count(&mut self, _: SetId, record: &FlowRecord) {
+    fn updated(&mut self, _: SetId, record: &FlowRecord) {
         self.counted += record.packets;
     }
 
-    fn complete(&mut self, _: SetId, part: &CompletedFlow) {
+    fn exported(&mut self, _: SetId, part: &CompletedRecord) {
         self.completed += part.record.packets;
     }
 
-    fn close(&mut self, _: SetId) {
+    fn ended(&mut self, _: SetId) {
         self.open -= 1;
     }
 }
@@ -69,13 +69,13 @@ pub fn run(input: &[u8]) {
     assert_eq!((sums.completed, sums.open, table.len()), (sent, 0, 0));
 }
 
-fn limits(input: &mut Input<'_>) -> Limits {
+fn limits(input: &mut Input<'_>) -> TableLimits {
     let linger = input.u16();
-    Limits {
+    TableLimits {
         max_flows: input.u8().into(),
         idle_timeout_ms: input.u16().into(),
         active_timeout_ms: input.u16().into(),
-        linger_ms: linger.is_multiple_of(2).then_some(linger.into()),
+        tcp_close_delay_ms: linger.is_multiple_of(2).then_some(linger.into()),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::config::{self, Agent, Bpf, Machine};
 use crate::enrich::bmp::{BmpChange, BmpConfig, BmpLimits};
 use crate::enrich::mmdb::DatabaseFile;
 use crate::enrich::rib::{BlackholePolicy, RibConfig};
-use crate::flow::{rollup, table, worker};
+use crate::flow::{rollup, table, thread};
 use crate::http;
 use crate::sys::descriptors;
 use crate::types::flow::Direction;
@@ -22,7 +22,7 @@ const FORCE: &str = "RFM_FORCE";
 
 /// After its FIN or RST a connection has this long to be done: the kernel's caches tell of each flow once
 /// a second.
-const LINGER_MS: u64 = 2_000;
+const TCP_CLOSE_DELAY_MS: u64 = 2_000;
 
 /// For the programs and their maps; `found` interfaces are to be watched at once.
 pub(super) fn load(agent: &Agent, found: usize) -> MonitorSettings {
@@ -181,16 +181,17 @@ impl From<&config::Firewall> for BlackholePolicy {
 }
 
 /// For thread flow.
-pub(super) fn flow(agent: &Agent) -> worker::Settings {
-    worker::Settings {
-        table: table::Limits {
+pub(super) fn flow(agent: &Agent) -> thread::FlowSettings {
+    thread::FlowSettings {
+        table: table::TableLimits {
             max_flows: agent.collector.max_flows as usize,
             idle_timeout_ms: millis(agent.collector.eviction_timeout),
             active_timeout_ms: millis(agent.collector.active_timeout),
             // a flow that ended is news to a collector; the gauges show it until it would be idle
-            linger_ms: (!agent.ipfix.collectors().is_empty()).then_some(LINGER_MS),
+            tcp_close_delay_ms: (!agent.ipfix.collectors().is_empty())
+                .then_some(TCP_CLOSE_DELAY_MS),
         },
-        rollup: rollup::Limits {
+        rollup: rollup::RollupLimits {
             max_series: agent.prometheus.max_series as usize,
             series_ttl_ms: millis(agent.prometheus.series_ttl),
         },

@@ -16,7 +16,7 @@ use crate::firewall::handle::{Handle, Inbox};
 use crate::firewall::kernel::Programs;
 use crate::firewall::pins::Pins;
 use crate::firewall::worker::{Start, Worker};
-use crate::flow::outlet::Outlet;
+use crate::flow::export_queue::ExportSender;
 use crate::netlink::{self, LinkEvents, LinkSocket};
 use crate::types::flow::Direction;
 use crate::types::interface_pattern::Patterns;
@@ -63,9 +63,9 @@ impl FirewallThread {
     }
 
     /// Whither flows go that are dropped, beside those of thread flow.
-    pub fn export(&self, outlet: Option<&Outlet>) {
+    pub fn export(&self, export_sender: Option<&ExportSender>) {
         if let Some(handle) = &self.0 {
-            handle.export(outlet.map(beside));
+            handle.export(export_sender.map(clone_for_firewall));
         }
     }
 
@@ -84,7 +84,7 @@ impl Running {
         firewall: Option<Firewall>,
         agent: &Agent,
         rib: &SharedRib,
-        outlet: Option<Outlet>,
+        export_sender: Option<ExportSender>,
     ) -> Result<FirewallThread, Error> {
         let Some(Firewall { handle, inbox }) = firewall else {
             drop(remove_pins(|_| false));
@@ -117,7 +117,7 @@ impl Running {
             links,
             peers: Box::new(move || peers(&routers)),
             blackholes: asked_for.then(|| Box::new(Blackholes::new(rib)) as _),
-            outlet,
+            export_sender,
             errors: self.errors.clone(),
         };
         let worker = Worker::new(start, inbox).map_err(Error::Firewall)?;
@@ -139,8 +139,8 @@ pub(super) fn remove_pins(kept: impl Fn(u32) -> bool) -> Option<Pins> {
 }
 
 /// They are dropped as they arrive, whatever directions are exported of the others.
-pub(super) fn beside(outlet: &Outlet) -> Outlet {
-    outlet.beside(vec![Direction::Ingress])
+pub(super) fn clone_for_firewall(export_sender: &ExportSender) -> ExportSender {
+    export_sender.clone_for(vec![Direction::Ingress])
 }
 
 /// BMP routers, and the peers they tell of.

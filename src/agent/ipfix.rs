@@ -13,8 +13,8 @@ use crate::config::current::CurrentConfig;
 use crate::config::{Agent, Config};
 use crate::enrich::rib::SharedRib;
 use crate::enrich::{Enricher, FlowRouting};
-use crate::flow::outlet::{Inlet, Losses, Outlet};
-use crate::flow::worker::Knowledge;
+use crate::flow::export_queue::{DroppedRecords, ExportReceiver, ExportSender};
+use crate::flow::thread::Enrich;
 use crate::interfaces::Interfaces;
 use crate::ipfix::collector_stats::{CollectorStats, CollectorStatsList};
 use crate::ipfix::flows::Layout;
@@ -28,20 +28,20 @@ use crate::types::flow::FlowKey;
 #[derive(Clone, Default)]
 pub(super) struct Export {
     pub stats: CollectorStatsList,
-    losses: Arc<Losses>,
+    losses: Arc<DroppedRecords>,
     lookups: Arc<AtomicU32>,
 }
 
 /// Thread ipfix before it begins: thread flow gets its end of the channel first.
 pub(super) struct Exporter {
     settings: ExporterSettings,
-    inlet: Inlet,
+    export_receiver: ExportReceiver,
 }
 
 impl Export {
     /// The ends for thread flow and thread ipfix; none without a collector. Who is still a collector keeps
     /// its counts.
-    pub fn prepare(&self, agent: &Agent) -> (Option<Outlet>, Option<Exporter>) {
+    pub fn prepare(&self, agent: &Agent) -> (Option<ExportSender>, Option<Exporter>) {
         let ipfix = &agent.ipfix;
         let before = self.stats.all();
         let collectors = ipfix.collectors();
@@ -68,8 +68,15 @@ impl Export {
             lookups: self.lookups.clone(),
             clock: Clock::new(),
         };
-        let (outlet, inlet) = Outlet::new(ipfix.directions.clone(), self.losses.clone());
-        (Some(outlet), Some(Exporter { settings, inlet }))
+        let (export_sender, export_receiver) =
+            ExportSender::new(ipfix.directions.clone(), self.losses.clone());
+        (
+            Some(export_sender),
+            Some(Exporter {
+                settings,
+                export_receiver,
+            }),
+        )
     }
 
     /// Has the names of collectors looked up again.
@@ -105,7 +112,7 @@ impl Running {
             thread::run(
                 exporter.settings,
                 sources,
-                exporter.inlet,
+                exporter.export_receiver,
                 &errors,
                 &heartbeat,
             );

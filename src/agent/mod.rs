@@ -37,8 +37,8 @@ use crate::enrich::mmdb::{self, DatabaseFile, Databases};
 use crate::enrich::rib::SharedRib;
 use crate::enrich::{Enricher, VrfRib};
 use crate::firewall::handle::Handle;
-use crate::flow::outlet::Outlet;
-use crate::flow::worker::{self, Request};
+use crate::flow::export_queue::ExportSender;
+use crate::flow::thread::{self, Request};
 use crate::http::Server;
 use crate::interfaces::Interfaces;
 use crate::ipfix::collector_stats::CollectorStatsList;
@@ -108,9 +108,9 @@ pub fn run(file: &Path, config: &Config, steps: StartupSteps) -> Result<(), Erro
     bmp::assign_vrfs(&running.interfaces, &found.links);
     let rib = bmp.rib();
     let export = Export::default();
-    let (outlet, exporter) = export.prepare(agent);
-    let drops = outlet.as_ref().map(firewall::beside);
-    let flow = running.start_flow(agent, &rib, outlet)?;
+    let (export_sender, exporter) = export.prepare(agent);
+    let drops = export_sender.as_ref().map(firewall::clone_for_firewall);
+    let flow = running.start_flow(agent, &rib, export_sender)?;
     if let Some(exporter) = exporter {
         running.start_ipfix(exporter, agent, &rib)?;
     }
@@ -250,22 +250,22 @@ impl Running {
         &self,
         agent: &Agent,
         rib: &SharedRib,
-        outlet: Option<Outlet>,
+        export_sender: Option<ExportSender>,
     ) -> Result<FlowEnds, Error> {
         let (batches, records) = bounded(BATCHES);
         let (spare, spares) = bounded(BATCHES);
         let (requests, answers) = bounded(REQUESTS);
-        let channels = worker::Channels {
+        let endpoints = thread::Endpoints {
             records,
             spare,
             requests: answers,
-            outlet,
+            export_sender,
         };
         let settings = derive::flow(agent);
         let names = self.interfaces.clone();
         let enricher = self.enricher(agent, rib);
         self.spawn_raised("flow", threads::raise_priority, move |heartbeat| {
-            worker::run(&settings, names, enricher, channels, &heartbeat);
+            thread::run(&settings, names, enricher, endpoints, &heartbeat);
         })?;
         Ok(FlowEnds {
             batches,

@@ -21,7 +21,7 @@ use crate::config::{self, Config, Machine};
 use crate::enrich::bmp::BmpChange;
 use crate::enrich::mmdb::Databases;
 use crate::enrich::rib::SharedRib;
-use crate::flow::worker::{self, Change, Request};
+use crate::flow::thread::{self, FlowChange, Request};
 use crate::sys::logging;
 
 /// How long thread flow may take to see a change.
@@ -118,21 +118,21 @@ impl Reconfigurer<'_> {
         let ended = |name: &str| format!("thread {name} has ended");
         let interfaces = &self.running.interfaces;
         interfaces.set_past_ttl(agent.prometheus.series_ttl);
-        let (outlet, exporter) = match exports {
+        let (export_sender, exporter) = match exports {
             true => {
-                let (outlet, exporter) = self.export.prepare(agent);
-                (Some(outlet), exporter)
+                let (export_sender, exporter) = self.export.prepare(agent);
+                (Some(export_sender), exporter)
             }
             false => (None, None),
         };
         if exports {
             self.firewall
-                .export(outlet.as_ref().and_then(Option::as_ref));
+                .export(export_sender.as_ref().and_then(Option::as_ref));
         }
-        let change = Change {
+        let change = FlowChange {
             settings: derive::flow(agent),
             prefixes: agent.enrich.prefix.clone(),
-            outlet,
+            export_sender,
         };
         self.flows
             .send(Request::Change(Box::new(change)))
@@ -161,7 +161,7 @@ impl Reconfigurer<'_> {
         exporter: Option<Exporter>,
     ) -> Result<(), CommandError> {
         // requests are answered in order: after this the change was taken in
-        worker::ask(&self.flows, REPLY_TIMEOUT, Request::Totals)
+        thread::ask(&self.flows, REPLY_TIMEOUT, Request::Totals)
             .map_err(|_| "thread flow does not answer".to_owned())?;
         self.running.threads.stop("ipfix");
         match exporter {

@@ -13,7 +13,7 @@ use super::routes::{ControlRoutes, Reply, RequestError, json};
 use super::{api, flows, rfc3339, status};
 use crate::flow::query::{Question, Scan};
 use crate::flow::snapshot::Snapshot;
-use crate::flow::worker::{self, NoAnswer, Request as Ask};
+use crate::flow::thread::{self, AskError, Request as Ask};
 use crate::http::respond;
 use crate::netlink::stack;
 use crate::sys::clock::Clock;
@@ -144,11 +144,11 @@ impl ControlRoutes {
             let scan = Scan::new(question(reply), query.filter, query.sort, query.limit);
             Ask::Scan(Box::new(scan))
         };
-        worker::ask(&self.sources.scrape.flows, TIMEOUT, ask).map_err(no_answer)
+        thread::ask(&self.sources.scrape.flows, TIMEOUT, ask).map_err(no_answer)
     }
 
     fn totals(&self) -> Result<Snapshot, RequestError> {
-        let totals = worker::ask(&self.sources.scrape.flows, TIMEOUT, Ask::Totals);
+        let totals = thread::ask(&self.sources.scrape.flows, TIMEOUT, Ask::Totals);
         Ok(Snapshot {
             totals: totals.map_err(no_answer)?,
             ..Snapshot::default()
@@ -221,10 +221,10 @@ impl ControlRoutes {
     }
 }
 
-fn no_answer(why: NoAnswer) -> RequestError {
+fn no_answer(why: AskError) -> RequestError {
     let error = match why {
-        NoAnswer::Late => "thread flow does not answer",
-        NoAnswer::Refused => "too many questions about flows are waiting",
+        AskError::Late => "thread flow does not answer",
+        AskError::Refused => "too many questions about flows are waiting",
     };
     RequestError::new(StatusCode::SERVICE_UNAVAILABLE, error)
 }

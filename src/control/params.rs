@@ -4,7 +4,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use crate::flow::query::{End, Field, Filter, MAX_FIELDS, MAX_LIMIT, Sort};
+use crate::flow::query::{EndpointFilter, Field, Filter, MAX_FIELDS, MAX_LIMIT, Sort};
 use crate::types::did_you_mean::nearest;
 use crate::types::flow::Direction;
 use crate::types::prefix::Prefix;
@@ -129,17 +129,17 @@ fn shared(params: &mut Params) -> Result<FlowQuery, String> {
             Direction::ALL.into_iter().find(|d| d.name() == text)
         })?,
         protocol: params.read("protocol", "a protocol, such as tcp or 6", protocol)?,
-        either: End {
+        either: EndpointFilter {
             prefix: params.read("address", PREFIX, prefix)?,
             port: params.number("port", PORT)?,
             asn: params.read("asn", ASN, asn)?,
         },
-        src: End {
+        src: EndpointFilter {
             prefix: params.read("src", PREFIX, prefix)?,
             port: params.number("src_port", PORT)?,
             asn: params.read("src_asn", ASN, asn)?,
         },
-        dst: End {
+        dst: EndpointFilter {
             prefix: params.read("dst", PREFIX, prefix)?,
             port: params.number("dst_port", PORT)?,
             asn: params.read("dst_asn", ASN, asn)?,

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use maxminddb::MaxMindDbError;
 
-use crate::flow::worker::Knowledge;
+use crate::flow::thread::Enrich;
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::types::database::DatabaseKind;
 use crate::types::flow::FlowKey;
@@ -228,7 +228,7 @@ impl Enricher {
     }
 }
 
-impl Knowledge for Enricher {
+impl Enrich for Enricher {
     fn generation(&mut self, now_ms: u64) -> u32 {
         let due = now_ms.saturating_sub(self.advanced_ms) >= INTERVAL_MS;
         if due && self.sources_now() != self.sources {

@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::bpf::record::{self, DecodeError};
-use crate::flow::outlet::Outlet;
-use crate::flow::table::{CompletedFlow, EndReason};
+use crate::flow::export_queue::ExportSender;
+use crate::flow::table::{CompletedRecord, EndReason};
 use crate::types::flow::{FlowKey, FlowRecord};
 
 /// Samples are added up for so long.
@@ -60,21 +60,25 @@ impl Drops {
     }
 
     /// Ends an interval that is over: its flows go to the collectors; the largest come back.
-    pub fn turn(&mut self, now: Instant, outlet: Option<&mut Outlet>) -> Option<Vec<FlowRecord>> {
+    pub fn turn(
+        &mut self,
+        now: Instant,
+        export_sender: Option<&mut ExportSender>,
+    ) -> Option<Vec<FlowRecord>> {
         if now < self.until {
             return None;
         }
         self.until = now + INTERVAL;
         let mut flows: Vec<_> = self.flows.drain().map(|(_, flow)| flow).collect();
-        if let Some(outlet) = outlet {
+        if let Some(export_sender) = export_sender {
             for &record in &flows {
-                outlet.push(&CompletedFlow {
+                export_sender.push(&CompletedRecord {
                     record,
                     reason: EndReason::ActiveTimeout,
                     dropped: true,
                 });
             }
-            outlet.flush();
+            export_sender.flush();
         }
         flows.sort_unstable_by_key(|flow| std::cmp::Reverse((flow.packets, flow.frame_bytes)));
         flows.truncate(MAX_TOLD);
@@ -85,7 +89,7 @@ impl Drops {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::outlet::Losses;
+    use crate::flow::export_queue::DroppedRecords;
     use crate::types::flow::{Direction, Family};
 
     fn sample(port: u16, packets: u64) -> FlowRecord {
@@ -120,18 +124,21 @@ mod tests {
     fn flows_are_added_up_told_and_exported_as_dropped() {
         let start = Instant::now();
         let mut drops = Drops::new(start);
-        let (mut outlet, inlet) = Outlet::new(vec![Direction::Ingress], Default::default());
+        let (mut export_sender, export_receiver) =
+            ExportSender::new(vec![Direction::Ingress], Default::default());
         for (port, packets) in [(1, 1), (2, 5), (1, 2)] {
             drops.add(sample(port, packets));
         }
-        assert_eq!(drops.turn(start, Some(&mut outlet)), None);
-        let told = drops.turn(start + INTERVAL, Some(&mut outlet)).unwrap();
+        assert_eq!(drops.turn(start, Some(&mut export_sender)), None);
+        let told = drops
+            .turn(start + INTERVAL, Some(&mut export_sender))
+            .unwrap();
         let shown: Vec<_> = told
             .iter()
             .map(|f| (f.key.src_port, f.packets, f.frame_bytes))
             .collect();
         assert_eq!(shown, [(2, 5, 500), (1, 3, 300)]);
-        let parts = inlet.parts.try_recv().unwrap();
+        let parts = export_receiver.parts.try_recv().unwrap();
         assert!(parts.len() == 2 && parts.iter().all(|part| part.dropped));
         let told = drops.turn(start + 2 * INTERVAL, None).unwrap();
         assert!(told.is_empty(), "nothing since");
@@ -145,11 +152,12 @@ mod tests {
             drops.add(sample(port, 1));
         }
         assert_eq!(drops.flows.len(), MAX_FLOWS);
-        let losses = std::sync::Arc::new(Losses::default());
-        let (mut outlet, _inlet) = Outlet::new(vec![Direction::Ingress], losses.clone());
+        let losses = std::sync::Arc::new(DroppedRecords::default());
+        let (mut export_sender, _inlet) =
+            ExportSender::new(vec![Direction::Ingress], losses.clone());
         assert_eq!(
             drops
-                .turn(start + INTERVAL, Some(&mut outlet))
+                .turn(start + INTERVAL, Some(&mut export_sender))
                 .unwrap()
                 .len(),
             MAX_TOLD

@@ -13,7 +13,7 @@ use super::kernel::{Counts, Tally};
 use super::ledger::Series;
 use super::ports::Port;
 use crate::config;
-use crate::flow::outlet::Outlet;
+use crate::flow::export_queue::ExportSender;
 use crate::types::flow::FlowRecord;
 use crate::types::interface_pattern::Patterns;
 use crate::types::prefix::Prefix;
@@ -139,7 +139,7 @@ pub(super) enum Request {
         reply: Sender<Result<(), Refusal>>,
     },
     /// Where flows that were dropped go from now on.
-    Export(Option<Box<Outlet>>),
+    Export(Option<Box<ExportSender>>),
     End,
 }
 
@@ -224,8 +224,8 @@ impl Handle {
     }
 
     /// Flows that are dropped go there from now on; false if the thread has ended.
-    pub fn export(&self, outlet: Option<Outlet>) -> bool {
-        let request = Request::Export(outlet.map(Box::new));
+    pub fn export(&self, export_sender: Option<ExportSender>) -> bool {
+        let request = Request::Export(export_sender.map(Box::new));
         let sent = self.requests.send_timeout(request, PATIENCE).is_ok();
         self.wake();
         sent

@@ -25,7 +25,7 @@ use super::handle::{Inbox, Refusal, Request, Settings};
 use super::kernel::{Counts, Kernel};
 use super::ledger::Ledger;
 use super::ports::Ports;
-use crate::flow::outlet::Outlet;
+use crate::flow::export_queue::ExportSender;
 use crate::netlink::{self, AddressEvents, Heard, Link, LinkEvents, LinkSocket};
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::sys::threads::Heartbeat;
@@ -67,7 +67,7 @@ pub struct Start {
     pub peers: Box<dyn Fn() -> BTreeSet<IpAddr> + Send>,
     pub blackholes: Option<Box<dyn Blackholes>>,
     /// Where flows that are dropped go.
-    pub outlet: Option<Outlet>,
+    pub export_sender: Option<ExportSender>,
     pub errors: Arc<ErrorCounters>,
 }
 
@@ -96,7 +96,7 @@ pub struct Worker {
     next_tick: Instant,
     /// Not before that do events from outside make a new set.
     next_step: Instant,
-    outlet: Option<Outlet>,
+    export_sender: Option<ExportSender>,
     /// The largest flows that were dropped in the last seconds.
     dropped: Vec<FlowRecord>,
 }
@@ -133,7 +133,7 @@ impl Worker {
             next_peers: now,
             next_tick: now,
             next_step: now,
-            outlet: start.outlet,
+            export_sender: start.export_sender,
             dropped: Vec::new(),
         };
         worker.apply(&settings, now)?;
@@ -205,7 +205,7 @@ impl Worker {
             self.errors
                 .count_and_log(Subsystem::RingBuffer, "consume", || error.to_string());
         }
-        if let Some(flows) = drops.borrow_mut().turn(now, self.outlet.as_mut()) {
+        if let Some(flows) = drops.borrow_mut().turn(now, self.export_sender.as_mut()) {
             self.dropped = flows;
         }
     }
@@ -278,7 +278,9 @@ impl Worker {
                     }
                     self.answer(changed, reply, &mut waiting);
                 }
-                Request::Export(outlet) => self.outlet = outlet.map(|outlet| *outlet),
+                Request::Export(export_sender) => {
+                    self.export_sender = export_sender.map(|export_sender| *export_sender)
+                }
                 Request::End => runs = false,
                 read => reads.push(read),
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use super::symbols::clean;
+use super::string_interner::clean;
 
 #[derive(Debug, Default)]
 pub struct AsnNames {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::symbols::{Symbol, Symbols};
+use super::string_interner::{StringInterner, Symbol};
 use crate::types::flow::{Direction, FlowKey};
 use crate::types::label::{Enrichment, Label, Labels};
 
@@ -55,7 +55,7 @@ impl SetKey {
         key: &FlowKey,
         ifname: &str,
         known: &Enrichment,
-        symbols: &mut Symbols,
+        symbols: &mut StringInterner,
     ) -> Self {
         let mut set = Self {
             values: [0; Label::ALL.len()],
@@ -120,16 +120,16 @@ impl SetKey {
     }
 
     /// One more holder of the set's symbols.
-    pub fn retain(&self, symbols: &mut Symbols) {
+    pub fn retain(&self, symbols: &mut StringInterner) {
         self.symbols().for_each(|s| symbols.retain(s));
     }
 
-    pub fn release(&self, symbols: &mut Symbols) {
+    pub fn release(&self, symbols: &mut StringInterner) {
         self.symbols().for_each(|s| symbols.release(s));
     }
 
     /// The labels as the text format has them, without braces.
-    pub fn render(&self, labels: Labels, symbols: &Symbols) -> Arc<str> {
+    pub fn render(&self, labels: Labels, symbols: &StringInterner) -> Arc<str> {
         let mut text = String::with_capacity(128);
         for label in labels.iter() {
             if !text.is_empty() {
@@ -143,7 +143,7 @@ impl SetKey {
         text.into()
     }
 
-    fn write_value(&self, label: Label, symbols: &Symbols, out: &mut String) {
+    fn write_value(&self, label: Label, symbols: &StringInterner, out: &mut String) {
         let number = self.values[label as usize];
         match label {
             _ if self.other && !Label::BASE.contains(&label) => out.push_str("other"),
@@ -205,7 +205,7 @@ mod tests {
     }
 
     fn render(labels: Labels, ifname: &str, known: &Enrichment) -> String {
-        let mut symbols = Symbols::default();
+        let mut symbols = StringInterner::default();
         let set = SetKey::new(labels, &key(), ifname, known, &mut symbols);
         set.render(labels, &symbols).to_string()
     }
@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn labels_left_out_tell_no_sets_apart() {
         let labels = [Label::Direction, Label::DstAsn].into_iter().collect();
-        let mut symbols = Symbols::default();
+        let mut symbols = StringInterner::default();
         let a = SetKey::new(labels, &key(), "eth0", &known(), &mut symbols);
         let changed = FlowKey {
             protocol: 17,
@@ -267,7 +267,7 @@ mod tests {
     fn other_keeps_interface_direction_and_protocol() {
         let labels = [Label::Ifname, Label::Proto, Label::SrcAsn, Label::Vlan];
         let labels = labels.into_iter().collect();
-        let mut symbols = Symbols::default();
+        let mut symbols = StringInterner::default();
         let set = SetKey::new(labels, &key(), "eth0", &known(), &mut symbols);
         assert!(!set.is_other() && set.other().is_other());
         assert_eq!(
@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn a_set_that_reads_other_is_that_set() {
-        let mut symbols = Symbols::default();
+        let mut symbols = StringInterner::default();
         let mut known = known();
         known.src.net = Some("other".into());
         for (labels, is_other) in [

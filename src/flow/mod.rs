@@ -2,15 +2,15 @@
 //! The flow table and what stands around it.
 
 mod asn_names;
-mod candidates;
+pub mod export_queue;
 pub mod labels;
-mod least;
+mod lazy_min_heap;
 mod list;
-pub mod outlet;
 pub mod query;
-mod recent;
 pub mod rollup;
+mod sliding_window;
 pub mod snapshot;
-mod symbols;
+mod space_saving;
+mod string_interner;
 pub mod table;
-pub mod worker;
+pub mod thread;

@@ -15,12 +15,12 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use super::asn_names::AsnNames;
-use super::candidates::Candidates;
 use super::labels::{SetId, SetKey};
-use super::least::{Least, Tenant};
-use super::recent::{self, Recent};
+use super::lazy_min_heap::{HeapEntry, LazyMinHeap};
+use super::sliding_window::{self, SlidingWindow};
 use super::snapshot::SeriesRow;
-use super::symbols::Symbols;
+use super::space_saving::SpaceSaving;
+use super::string_interner::StringInterner;
 use crate::types::flow::{FlowKey, FlowRecord};
 use crate::types::label::{Enrichment, Label, Labels};
 use crate::types::slab::Slab;
@@ -30,12 +30,12 @@ const CANDIDATES: usize = 4096;
 /// At least so many `other` sets may exist, whatever the limit of series.
 const MIN_OTHERS: usize = 1024;
 /// Series given up for age in one call.
-const FORGET_PER_CALL: usize = 1024;
+const EVICT_PER_CALL: usize = 1024;
 /// When a series that is due but has live flows is looked at again.
 const LIVE_RETRY_MS: u64 = 1000;
 
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct RollupLimits {
     pub max_series: usize,
     pub series_ttl_ms: u64,
 }
@@ -43,14 +43,14 @@ pub struct Limits {
 /// Packets and bytes, as taken and scaled by the sample rate. Arithmetic wraps, so that what was
 /// added can always be taken away again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct Volume {
     pub bytes: u64,
     pub packets: u64,
     pub sampled_bytes: u64,
     pub sampled_packets: u64,
 }
 
-impl From<&FlowRecord> for Tally {
+impl From<&FlowRecord> for Volume {
     fn from(record: &FlowRecord) -> Self {
         let rate = u64::from(record.sample_rate);
         Self {
@@ -62,7 +62,7 @@ impl From<&FlowRecord> for Tally {
     }
 }
 
-impl AddAssign for Tally {
+impl AddAssign for Volume {
     fn add_assign(&mut self, other: Self) {
         self.bytes = self.bytes.wrapping_add(other.bytes);
         self.packets = self.packets.wrapping_add(other.packets);
@@ -71,7 +71,7 @@ impl AddAssign for Tally {
     }
 }
 
-impl SubAssign for Tally {
+impl SubAssign for Volume {
     fn sub_assign(&mut self, other: Self) {
         self.bytes = self.bytes.wrapping_sub(other.bytes);
         self.packets = self.packets.wrapping_sub(other.packets);
@@ -83,20 +83,20 @@ impl SubAssign for Tally {
 #[derive(Debug)]
 struct Set {
     key: SetKey,
-    home: Home,
+    counted_in: CountedIn,
     candidate: Option<u32>,
     /// Live flows and what they carry; in an `other` set also those of the sets counted there.
     flows: u32,
-    live: Tally,
+    live: Volume,
 }
 
 /// Where a set is counted.
 #[derive(Clone, Copy, Debug)]
-enum Home {
+enum CountedIn {
     Series(u32),
-    Other(u32),
+    Overflow(u32),
     /// No live flow and no series: only a candidate.
-    Nowhere,
+    None,
 }
 
 #[derive(Debug)]
@@ -106,15 +106,15 @@ struct Series {
     text: Arc<str>,
     bytes: u64,
     packets: u64,
-    recent: Recent,
+    recent: SlidingWindow,
     touched_ms: u64,
 }
 
 #[derive(Debug)]
 pub struct Rollup {
     labels: Labels,
-    limits: Limits,
-    symbols: Symbols,
+    limits: RollupLimits,
+    symbols: StringInterner,
     asn_names: AsnNames,
     sets: Slab<Set>,
     index: HashTable<u32>,
@@ -122,10 +122,10 @@ pub struct Rollup {
     series: Slab<Series>,
     /// How many of the series say `other`; the limit is on the rest.
     others: usize,
-    candidates: Candidates,
+    candidates: SpaceSaving,
     /// Series by what they carried lately, then by age. Those that say `other` do not take part.
-    by_traffic: Least<(u64, u64)>,
-    by_age: Least<u64>,
+    by_traffic: LazyMinHeap<(u64, u64)>,
+    by_age: LazyMinHeap<u64>,
     serial: u64,
     folded: u64,
     now_ms: u64,
@@ -133,20 +133,20 @@ pub struct Rollup {
 }
 
 impl Rollup {
-    pub fn new(labels: Labels, limits: Limits) -> Self {
+    pub fn new(labels: Labels, limits: RollupLimits) -> Self {
         Self {
             labels,
             limits,
-            symbols: Symbols::default(),
+            symbols: StringInterner::default(),
             asn_names: AsnNames::default(),
             sets: Slab::default(),
             index: HashTable::new(),
             hasher: RandomState::default(),
             series: Slab::default(),
             others: 0,
-            candidates: Candidates::new(CANDIDATES),
-            by_traffic: Least::new(),
-            by_age: Least::new(),
+            candidates: SpaceSaving::new(CANDIDATES),
+            by_traffic: LazyMinHeap::new(),
+            by_age: LazyMinHeap::new(),
             serial: 0,
             folded: 0,
             now_ms: 0,
@@ -155,25 +155,25 @@ impl Rollup {
     }
 
     /// Other limits from now on. Of series that are too many, those with the least traffic leave.
-    pub fn set_limits(&mut self, limits: Limits) {
+    pub fn set_limits(&mut self, limits: RollupLimits) {
         self.limits = limits;
         while self.series.len() - self.others > limits.max_series {
             let traffic = |t| traffic(&self.series, t, self.minute);
             let Some(least) = self.by_traffic.least(traffic) else {
                 break;
             };
-            self.give_up(least.slot);
+            self.evict_series(least.slot);
         }
     }
 
     /// Moves the clock (monotonic, any origin) and forgets what is due, a bounded piece per call.
     pub fn advance(&mut self, now_ms: u64) {
         self.now_ms = now_ms;
-        let minute = recent::minute(now_ms);
+        let minute = sliding_window::minute(now_ms);
         if minute != self.minute {
             self.minute = minute;
-            for set in self.candidates.turn(minute) {
-                self.lose_candidate(set);
+            for set in self.candidates.advance(minute) {
+                self.remove_candidate(set);
             }
             self.by_traffic
                 .rebuild(|t| traffic(&self.series, t, minute));
@@ -181,12 +181,12 @@ impl Rollup {
         let Some(due) = now_ms.checked_sub(self.limits.series_ttl_ms) else {
             return;
         };
-        for _ in 0..FORGET_PER_CALL {
+        for _ in 0..EVICT_PER_CALL {
             let age = |t| age(&self.series, &self.sets, t, due);
             let Some(old) = self.by_age.below(due + 1, age) else {
                 break;
             };
-            self.give_up(old.slot);
+            self.evict_series(old.slot);
         }
     }
 
@@ -199,50 +199,50 @@ impl Rollup {
             self.asn_names.learn(end.asn, end.asn_name.as_ref());
         }
         self.sets[set].flows += 1;
-        match self.sets[set].home {
-            Home::Series(_) => {}
-            Home::Other(other) => self.sets[other].flows += 1,
-            Home::Nowhere if self.has_room_for(&key) => self.admit(set),
-            Home::Nowhere => self.join_other(set),
+        match self.sets[set].counted_in {
+            CountedIn::Series(_) => {}
+            CountedIn::Overflow(other) => self.sets[other].flows += 1,
+            CountedIn::None if self.has_room_for(&key) => self.admit(set),
+            CountedIn::None => self.join_other(set),
         }
         SetId(set)
     }
 
     /// A flow of the set carried something.
-    pub fn count(&mut self, SetId(set): SetId, tally: Tally) {
-        let mut home = set;
-        if let Home::Other(other) = self.sets[set].home
-            && !self.promote(set, tally.bytes)
+    pub fn count(&mut self, SetId(set): SetId, volume: Volume) {
+        let mut counted_in = set;
+        if let CountedIn::Overflow(other) = self.sets[set].counted_in
+            && !self.promote(set, volume.bytes)
         {
             self.folded += 1;
-            self.sets[other].live += tally;
-            home = other;
+            self.sets[other].live += volume;
+            counted_in = other;
         }
-        self.sets[set].live += tally;
+        self.sets[set].live += volume;
         // What has a live flow is a series or counted in one.
-        if let Home::Series(series) = self.sets[home].home {
+        if let CountedIn::Series(series) = self.sets[counted_in].counted_in {
             let series = &mut self.series[series];
-            series.bytes = series.bytes.wrapping_add(tally.bytes);
-            series.packets = series.packets.wrapping_add(tally.packets);
-            series.recent.add(self.minute, tally.bytes);
+            series.bytes = series.bytes.wrapping_add(volume.bytes);
+            series.packets = series.packets.wrapping_add(volume.packets);
+            series.recent.add(self.minute, volume.bytes);
             series.touched_ms = self.now_ms;
         }
     }
 
     /// A flow of the set lives no more with what it carried; the counters keep it.
-    pub fn settle(&mut self, SetId(set): SetId, tally: Tally) {
-        self.sets[set].live -= tally;
-        if let Home::Other(other) = self.sets[set].home {
-            self.sets[other].live -= tally;
+    pub fn remove_live(&mut self, SetId(set): SetId, volume: Volume) {
+        self.sets[set].live -= volume;
+        if let CountedIn::Overflow(other) = self.sets[set].counted_in {
+            self.sets[other].live -= volume;
         }
     }
 
     /// A live flow, and what it carries, moves to another set; the counters stay where they are.
-    pub fn relabel(&mut self, from: SetId, to: SetId, tally: Tally) {
-        self.settle(from, tally);
-        self.sets[to.0].live += tally;
-        if let Home::Other(other) = self.sets[to.0].home {
-            self.sets[other].live += tally;
+    pub fn relabel(&mut self, from: SetId, to: SetId, volume: Volume) {
+        self.remove_live(from, volume);
+        self.sets[to.0].live += volume;
+        if let CountedIn::Overflow(other) = self.sets[to.0].counted_in {
+            self.sets[other].live += volume;
         }
         self.close(from);
     }
@@ -250,10 +250,10 @@ impl Rollup {
     /// A flow of the set has ended, and is settled.
     pub fn close(&mut self, SetId(set): SetId) {
         self.sets[set].flows -= 1;
-        if let Home::Other(other) = self.sets[set].home {
+        if let CountedIn::Overflow(other) = self.sets[set].counted_in {
             self.sets[other].flows -= 1;
             if self.sets[set].flows == 0 {
-                self.sets[set].home = Home::Nowhere;
+                self.sets[set].counted_in = CountedIn::None;
                 self.drop_if_unused(set);
             }
         }
@@ -320,10 +320,10 @@ impl Rollup {
         self.asn_names.retain(key.asns());
         let set = self.sets.insert(Set {
             key,
-            home: Home::Nowhere,
+            counted_in: CountedIn::None,
             candidate: None,
             flows: 0,
-            live: Tally::default(),
+            live: Volume::default(),
         });
         let (sets, hasher) = (&self.sets, &self.hasher);
         self.index
@@ -357,7 +357,7 @@ impl Rollup {
         match self.by_traffic.below(bound, traffic) {
             Some(least) => {
                 self.admit(set);
-                self.give_up(least.slot);
+                self.evict_series(least.slot);
                 true
             }
             None => {
@@ -373,7 +373,7 @@ impl Rollup {
         let Set { key, candidate, .. } = &mut self.sets[set];
         let recent = match candidate.take() {
             Some(place) => self.candidates.vacate(place),
-            None => Recent::default(),
+            None => SlidingWindow::default(),
         };
         self.serial += 1;
         let serial = self.serial;
@@ -386,24 +386,28 @@ impl Rollup {
             recent,
             touched_ms: self.now_ms,
         });
-        let (is_other, tenant, live) = (key.is_other(), Tenant { slot, serial }, self.series.len());
-        self.sets[set].home = Home::Series(slot);
+        let (is_other, entry, live) = (
+            key.is_other(),
+            HeapEntry { slot, serial },
+            self.series.len(),
+        );
+        self.sets[set].counted_in = CountedIn::Series(slot);
         let age = |t| age(&self.series, &self.sets, t, 0);
-        self.by_age.push(tenant, live, age);
+        self.by_age.push(entry, live, age);
         if is_other {
             self.others += 1;
         } else {
             let traffic = |t| traffic(&self.series, t, self.minute);
-            self.by_traffic.push(tenant, live, traffic);
+            self.by_traffic.push(entry, live, traffic);
         }
     }
 
     /// Takes a series away; its counts go with it. A set that carried something lately is remembered.
-    fn give_up(&mut self, slot: u32) {
+    fn evict_series(&mut self, slot: u32) {
         let Some(Series { set, recent, .. }) = self.series.remove(slot) else {
             return;
         };
-        self.sets[set].home = Home::Nowhere;
+        self.sets[set].counted_in = CountedIn::None;
         if self.sets[set].key.is_other() {
             self.others -= 1;
         } else {
@@ -420,12 +424,12 @@ impl Rollup {
     /// Counts a set that has no series, flows and all, in its `other` set from now on.
     fn join_other(&mut self, set: u32) {
         let other = self.other_of(set);
-        if let Home::Nowhere = self.sets[other].home {
+        if let CountedIn::None = self.sets[other].counted_in {
             self.admit(other);
         }
         if other != set {
             let Set { flows, live, .. } = self.sets[set];
-            self.sets[set].home = Home::Other(other);
+            self.sets[set].counted_in = CountedIn::Overflow(other);
             self.sets[other].flows += flows;
             self.sets[other].live += live;
         }
@@ -435,11 +439,11 @@ impl Rollup {
     fn other_of(&mut self, set: u32) -> u32 {
         let own = self.sets[set].key;
         let other = self.set(own.other());
-        match self.sets[other].home {
-            Home::Series(_) => other,
-            Home::Other(last_resort) => last_resort,
-            Home::Nowhere if self.has_room_for(&own.other()) => other,
-            Home::Nowhere => {
+        match self.sets[other].counted_in {
+            CountedIn::Series(_) => other,
+            CountedIn::Overflow(last_resort) => last_resort,
+            CountedIn::None if self.has_room_for(&own.other()) => other,
+            CountedIn::None => {
                 if other != set {
                     self.drop_if_unused(other);
                 }
@@ -450,12 +454,15 @@ impl Rollup {
 
     fn leave_other(&mut self, set: u32) {
         let Set {
-            home, flows, live, ..
+            counted_in,
+            flows,
+            live,
+            ..
         } = self.sets[set];
-        if let Home::Other(other) = home {
+        if let CountedIn::Overflow(other) = counted_in {
             self.sets[other].flows -= flows;
             self.sets[other].live -= live;
-            self.sets[set].home = Home::Nowhere;
+            self.sets[set].counted_in = CountedIn::None;
         }
     }
 
@@ -464,22 +471,22 @@ impl Rollup {
         match self.sets[set].candidate {
             Some(place) => self.candidates.add(place, self.minute, bytes),
             None => {
-                let mut recent = Recent::default();
+                let mut recent = SlidingWindow::default();
                 recent.add(self.minute, bytes);
                 self.place_candidate(set, recent);
             }
         }
     }
 
-    fn place_candidate(&mut self, set: u32, recent: Recent) {
+    fn place_candidate(&mut self, set: u32, recent: SlidingWindow) {
         let (place, ousted) = self.candidates.insert(SetId(set), recent, self.minute);
         self.sets[set].candidate = Some(place);
         if let Some(ousted) = ousted {
-            self.lose_candidate(ousted);
+            self.remove_candidate(ousted);
         }
     }
 
-    fn lose_candidate(&mut self, SetId(set): SetId) {
+    fn remove_candidate(&mut self, SetId(set): SetId) {
         self.sets[set].candidate = None;
         self.drop_if_unused(set);
     }
@@ -487,11 +494,11 @@ impl Rollup {
     fn drop_if_unused(&mut self, set: u32) {
         let Set {
             key,
-            home,
+            counted_in,
             candidate,
             ..
         } = self.sets[set];
-        if let (Home::Nowhere, None) = (home, candidate) {
+        if let (CountedIn::None, None) = (counted_in, candidate) {
             let hash = self.hasher.hash_one(key);
             if let Ok(found) = self.index.find_entry(hash, |&i| i == set) {
                 found.remove();
@@ -503,20 +510,18 @@ impl Rollup {
     }
 }
 
-fn tenant(series: &Slab<Series>, tenant: Tenant) -> Option<&Series> {
-    series
-        .get(tenant.slot)
-        .filter(|s| s.serial == tenant.serial)
+fn entry(series: &Slab<Series>, entry: HeapEntry) -> Option<&Series> {
+    series.get(entry.slot).filter(|s| s.serial == entry.serial)
 }
 
-fn traffic(series: &Slab<Series>, t: Tenant, minute: u32) -> Option<(u64, u64)> {
-    let series = tenant(series, t)?;
+fn traffic(series: &Slab<Series>, t: HeapEntry, minute: u32) -> Option<(u64, u64)> {
+    let series = entry(series, t)?;
     Some((series.recent.sum(minute), series.touched_ms))
 }
 
 /// When a series was touched last. One with live flows stays, and is looked at again soon.
-fn age(series: &Slab<Series>, sets: &Slab<Set>, t: Tenant, due: u64) -> Option<u64> {
-    let series = tenant(series, t)?;
+fn age(series: &Slab<Series>, sets: &Slab<Set>, t: HeapEntry, due: u64) -> Option<u64> {
+    let series = entry(series, t)?;
     Some(match sets[series.set].flows {
         0 => series.touched_ms,
         _ => series.touched_ms.max(due + LIVE_RETRY_MS),
@@ -532,7 +537,7 @@ mod tests {
     /// A million sets pass by; what is remembered of them is bounded, and goes in time.
     #[test]
     fn sets_that_have_gone_leave_nothing_behind() {
-        let limits = Limits {
+        let limits = RollupLimits {
             max_series: 100,
             series_ttl_ms: 3_600_000,
         };
@@ -561,12 +566,12 @@ mod tests {
                 ..Enrichment::default()
             };
             let set = rollup.open(&key, "eth0", &known);
-            let tally = Tally {
+            let volume = Volume {
                 bytes: u64::from(n % 1500),
-                ..Tally::default()
+                ..Volume::default()
             };
-            rollup.count(set, tally);
-            rollup.settle(set, tally);
+            rollup.count(set, volume);
+            rollup.remove_live(set, volume);
             rollup.close(set);
             let bound = CANDIDATES + limits.max_series + 1;
             assert!(rollup.sets.len() <= bound && rollup.index.len() == rollup.sets.len());

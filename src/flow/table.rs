@@ -20,7 +20,7 @@ const TICK_MS: u64 = 100;
 const KEEP: usize = 1024;
 
 /// Records under a former rate arrive for so long: the caches of the kernel are swept once a second.
-const LATE_MS: u64 = 2_000;
+const LATE_WINDOW_MS: u64 = 2_000;
 
 const BY_ARRIVAL: usize = 0;
 /// Of the list by start and of that by end: a part in progress is in one of them.
@@ -44,7 +44,7 @@ pub enum EndReason {
 
 /// A part of a flow that nothing is added to any more. The parts of a flow add up to the flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CompletedFlow {
+pub struct CompletedRecord {
     pub record: FlowRecord,
     pub reason: EndReason,
     /// By the firewall: it crossed no interface.
@@ -52,30 +52,30 @@ pub struct CompletedFlow {
 }
 
 /// Who keeps books on the flows.
-pub trait Ledger {
+pub trait FlowObserver {
     /// Advances when what is known of flows may have changed.
     fn generation(&self) -> u32;
     /// A flow begins.
-    fn open(&mut self, key: &FlowKey) -> SetId;
+    fn started(&mut self, key: &FlowKey) -> SetId;
     /// What is known of a flow may have changed; `part` is what it carries now, perhaps nothing.
-    fn relabel(&mut self, set: SetId, part: &FlowRecord) -> SetId;
+    fn relabelled(&mut self, set: SetId, part: &FlowRecord) -> SetId;
     /// A flow carried something more.
-    fn count(&mut self, set: SetId, record: &FlowRecord);
+    fn updated(&mut self, set: SetId, record: &FlowRecord);
     /// A part is complete; the flow may go on.
-    fn complete(&mut self, set: SetId, part: &CompletedFlow);
+    fn exported(&mut self, set: SetId, part: &CompletedRecord);
     /// A flow ended, and its last part is complete.
-    fn close(&mut self, set: SetId);
+    fn ended(&mut self, set: SetId);
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct TableLimits {
     /// At least 1.
     pub max_flows: usize,
     pub idle_timeout_ms: u64,
     pub active_timeout_ms: u64,
     /// A TCP flow ends this long after its FIN or RST, so that what straggles is still in it; `None`:
     /// it goes idle like any other.
-    pub linger_ms: Option<u64>,
+    pub tcp_close_delay_ms: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -137,7 +137,7 @@ pub struct FlowTable {
     by_arrival: List<BY_ARRIVAL>,
     by_start: List<BY_PART>,
     by_end: List<BY_PART>,
-    limits: Limits,
+    limits: TableLimits,
     rate: Rate,
     forced_evictions: u64,
 }
@@ -147,8 +147,8 @@ pub struct FlowTable {
 struct Rate {
     /// 0: no record yet.
     now: u32,
-    former: u32,
-    former_until_ms: u64,
+    previous_rate: u32,
+    previous_until_ms: u64,
 }
 
 impl Rate {
@@ -157,17 +157,17 @@ impl Rate {
         if rate == self.now {
             return false;
         }
-        if rate == self.former && now_ms < self.former_until_ms {
+        if rate == self.previous_rate && now_ms < self.previous_until_ms {
             return true;
         }
-        (self.former, self.now) = (self.now, rate);
-        self.former_until_ms = now_ms + LATE_MS;
+        (self.previous_rate, self.now) = (self.now, rate);
+        self.previous_until_ms = now_ms + LATE_WINDOW_MS;
         false
     }
 }
 
 impl FlowTable {
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: TableLimits) -> Self {
         let mut table = Self {
             flows: Vec::new(),
             index: HashTable::new(),
@@ -185,10 +185,12 @@ impl FlowTable {
     }
 
     /// Other limits from now on. Flows that are too many leave as [`FlowTable::expire`] is called.
-    pub fn set_limits(&mut self, limits: Limits) {
-        self.limits = Limits {
+    pub fn set_limits(&mut self, limits: TableLimits) {
+        self.limits = TableLimits {
             max_flows: limits.max_flows.clamp(1, list::MAX_LEN),
-            linger_ms: limits.linger_ms.map(|ms| ms.min(limits.idle_timeout_ms)),
+            tcp_close_delay_ms: limits
+                .tcp_close_delay_ms
+                .map(|ms| ms.min(limits.idle_timeout_ms)),
             ..limits
         };
     }
@@ -221,17 +223,17 @@ impl FlowTable {
     }
 
     /// Adds a record to its flow, which begins with it if need be. `now_ms` is monotonic, any origin.
-    pub fn update(&mut self, record: &FlowRecord, now_ms: u64, ledger: &mut impl Ledger) {
+    pub fn update(&mut self, record: &FlowRecord, now_ms: u64, observer: &mut impl FlowObserver) {
         let late = self.rate.is_late(record.sample_rate, now_ms);
         let hash = hash(&self.hasher, &record.key);
         let same_key = |&i: &u32| self.flows[i as usize].part.key == record.key;
         let i = match self.index.find(hash, same_key) {
             Some(&i) => {
                 self.by_arrival.move_to_back(&mut self.flows, i);
-                self.refresh(i, ledger);
+                self.refresh(i, observer);
                 i
             }
-            None => self.insert(hash, record, ledger),
+            None => self.insert(hash, record, observer),
         };
         // Rounded up here and down in `expire`, so that nothing ends before its time.
         let now = now_ms.div_ceil(TICK_MS).try_into().unwrap_or(u32::MAX);
@@ -239,45 +241,45 @@ impl FlowTable {
         flow.seen = now;
         if late {
             // A part of its own: the one in progress has another rate.
-            ledger.count(flow.set, record);
-            let part = CompletedFlow {
+            observer.updated(flow.set, record);
+            let part = CompletedRecord {
                 record: *record,
                 reason: EndReason::ForcedEnd,
                 dropped: false,
             };
-            ledger.complete(flow.set, &part);
+            observer.exported(flow.set, &part);
         } else {
-            self.add(i, record, now, ledger);
+            self.add(i, record, now, observer);
         }
     }
 
     /// Completes what is due, at most `limit` parts. True if more are due. First come the parts under a
     /// former sample rate.
-    pub fn expire(&mut self, now_ms: u64, limit: usize, ledger: &mut impl Ledger) -> bool {
+    pub fn expire(&mut self, now_ms: u64, limit: usize, observer: &mut impl FlowObserver) -> bool {
         let now = now_ms / TICK_MS;
         let due = |since: u32, timeout_ms: u64| {
             now.saturating_sub(since.into()) >= timeout_ms.div_ceil(TICK_MS)
         };
         for _ in 0..limit {
             if self.flows.len() > self.limits.max_flows {
-                self.evict(ledger);
-            } else if let Some(i) = self.under_former_rate() {
-                self.complete(i, EndReason::ForcedEnd, ledger);
+                self.evict(observer);
+            } else if let Some(i) = self.under_previous_rate() {
+                self.complete(i, EndReason::ForcedEnd, observer);
             } else if let Some(i) = self.by_end.front()
                 && due(
                     self.flows[i as usize].since,
-                    self.limits.linger_ms.unwrap_or(0),
+                    self.limits.tcp_close_delay_ms.unwrap_or(0),
                 )
             {
-                self.remove(i, EndReason::EndOfFlow, ledger);
+                self.remove(i, EndReason::EndOfFlow, observer);
             } else if let Some(i) = self.by_arrival.front()
                 && due(self.flows[i as usize].seen, self.limits.idle_timeout_ms)
             {
-                self.remove(i, EndReason::IdleTimeout, ledger);
+                self.remove(i, EndReason::IdleTimeout, observer);
             } else if let Some(i) = self.by_start.front()
                 && due(self.flows[i as usize].since, self.limits.active_timeout_ms)
             {
-                self.complete(i, EndReason::ActiveTimeout, ledger);
+                self.complete(i, EndReason::ActiveTimeout, observer);
             } else {
                 self.give_back_memory();
                 return false;
@@ -287,35 +289,35 @@ impl FlowTable {
     }
 
     /// Ends every flow, at most `limit` of them. True if there are more.
-    pub fn end(&mut self, limit: usize, ledger: &mut impl Ledger) -> bool {
+    pub fn end(&mut self, limit: usize, observer: &mut impl FlowObserver) -> bool {
         for _ in 0..limit {
             let Some(i) = self.by_arrival.front() else {
                 return false;
             };
-            self.remove(i, EndReason::ForcedEnd, ledger);
+            self.remove(i, EndReason::ForcedEnd, observer);
         }
         !self.is_empty()
     }
 
     /// A part in progress whose rate is no longer that of the records. No part begins under a former
     /// rate: such parts are in front.
-    fn under_former_rate(&self) -> Option<u32> {
+    fn under_previous_rate(&self) -> Option<u32> {
         let fronts = [self.by_start.front(), self.by_end.front()];
         let mut fronts = fronts.into_iter().flatten();
         fronts.find(|&i| self.flows[i as usize].part.sample_rate != self.rate.now)
     }
 
-    fn insert(&mut self, hash: u64, record: &FlowRecord, ledger: &mut impl Ledger) -> u32 {
+    fn insert(&mut self, hash: u64, record: &FlowRecord, observer: &mut impl FlowObserver) -> u32 {
         if self.flows.len() >= self.limits.max_flows {
-            self.evict(ledger);
+            self.evict(observer);
         }
         let i = self.flows.len() as u32;
         let mut part = *record;
         clear(&mut part);
         self.flows.push(Flow {
             part,
-            set: ledger.open(&record.key),
-            mark: Mark(Mark::bits(ledger.generation())),
+            set: observer.started(&record.key),
+            mark: Mark(Mark::bits(observer.generation())),
             links: [Links::LOOSE; 2],
             seen: 0,
             since: 0,
@@ -328,30 +330,30 @@ impl FlowTable {
     }
 
     /// Ends the flow idle longest, for want of room.
-    fn evict(&mut self, ledger: &mut impl Ledger) {
+    fn evict(&mut self, observer: &mut impl FlowObserver) {
         if let Some(idlest) = self.by_arrival.front() {
             self.forced_evictions += 1;
-            self.remove(idlest, EndReason::LackOfResources, ledger);
+            self.remove(idlest, EndReason::LackOfResources, observer);
         }
     }
 
     /// Lets the ledger say anew where the flow counts, if it has learnt something since.
-    fn refresh(&mut self, i: u32, ledger: &mut impl Ledger) {
+    fn refresh(&mut self, i: u32, observer: &mut impl FlowObserver) {
         let flow = &mut self.flows[i as usize];
-        if !flow.mark.is_of(ledger.generation()) {
-            flow.mark.set_generation(ledger.generation());
-            flow.set = ledger.relabel(flow.set, &flow.part);
+        if !flow.mark.is_of(observer.generation()) {
+            flow.mark.set_generation(observer.generation());
+            flow.set = observer.relabelled(flow.set, &flow.part);
         }
     }
 
     /// Adds a record to the part in progress, or begins one with it.
-    fn add(&mut self, i: u32, record: &FlowRecord, now: u32, ledger: &mut impl Ledger) {
+    fn add(&mut self, i: u32, record: &FlowRecord, now: u32, observer: &mut impl FlowObserver) {
         let flow = &self.flows[i as usize];
         if flow.in_progress() && flow.part.sample_rate != record.sample_rate {
-            self.complete(i, EndReason::ForcedEnd, ledger);
+            self.complete(i, EndReason::ForcedEnd, observer);
         }
         let flow = &mut self.flows[i as usize];
-        ledger.count(flow.set, record);
+        observer.updated(flow.set, record);
         if !flow.in_progress() {
             flow.part = *record;
             flow.since = now;
@@ -368,7 +370,7 @@ impl FlowTable {
     }
 
     /// Completes the part in progress, if there is one.
-    fn complete(&mut self, i: u32, reason: EndReason, ledger: &mut impl Ledger) {
+    fn complete(&mut self, i: u32, reason: EndReason, observer: &mut impl FlowObserver) {
         let flow = &mut self.flows[i as usize];
         if !flow.in_progress() {
             return;
@@ -377,12 +379,12 @@ impl FlowTable {
         clear(&mut flow.part);
         let set = flow.set;
         self.unlist_part(i);
-        let part = CompletedFlow {
+        let part = CompletedRecord {
             record,
             reason,
             dropped: false,
         };
-        ledger.complete(set, &part);
+        observer.exported(set, &part);
     }
 
     fn list_part(&mut self, i: u32) {
@@ -405,12 +407,12 @@ impl FlowTable {
     }
 
     /// Ends a flow; the last of the array takes its place there.
-    fn remove(&mut self, i: u32, reason: EndReason, ledger: &mut impl Ledger) {
-        self.complete(i, reason, ledger);
+    fn remove(&mut self, i: u32, reason: EndReason, observer: &mut impl FlowObserver) {
+        self.complete(i, reason, observer);
         self.by_arrival.unlink(&mut self.flows, i);
         let last = (self.flows.len() - 1) as u32;
         let flow = self.flows.swap_remove(i as usize);
-        ledger.close(flow.set);
+        observer.ended(flow.set);
         let hash_of_gone = hash(&self.hasher, &flow.part.key);
         if let Ok(entry) = self.index.find_entry(hash_of_gone, |&e| e == i) {
             entry.remove();
@@ -452,10 +454,12 @@ impl Flow {
     }
 }
 
-impl Limits {
+impl TableLimits {
     /// Whether a part belongs in the list by end from now on.
     fn ends(&self, part: &FlowRecord) -> bool {
-        self.linger_ms.is_some() && part.key.protocol == TCP && part.tcp_flags & FIN_OR_RST != 0
+        self.tcp_close_delay_ms.is_some()
+            && part.key.protocol == TCP
+            && part.tcp_flags & FIN_OR_RST != 0
     }
 }
 
@@ -509,19 +513,19 @@ mod tests {
 
     struct Nobody;
 
-    impl Ledger for Nobody {
+    impl FlowObserver for Nobody {
         fn generation(&self) -> u32 {
             0
         }
-        fn open(&mut self, _: &FlowKey) -> SetId {
+        fn started(&mut self, _: &FlowKey) -> SetId {
             SetId(0)
         }
-        fn relabel(&mut self, set: SetId, _: &FlowRecord) -> SetId {
+        fn relabelled(&mut self, set: SetId, _: &FlowRecord) -> SetId {
             set
         }
-        fn count(&mut self, _: SetId, _: &FlowRecord) {}
-        fn complete(&mut self, _: SetId, _: &CompletedFlow) {}
-        fn close(&mut self, _: SetId) {}
+        fn updated(&mut self, _: SetId, _: &FlowRecord) {}
+        fn exported(&mut self, _: SetId, _: &CompletedRecord) {}
+        fn ended(&mut self, _: SetId) {}
     }
 
     fn record(n: u32) -> FlowRecord {
@@ -553,11 +557,11 @@ mod tests {
     }
 
     fn table(max_flows: usize) -> FlowTable {
-        FlowTable::new(Limits {
+        FlowTable::new(TableLimits {
             max_flows,
             idle_timeout_ms: 30_000,
             active_timeout_ms: 60_000,
-            linger_ms: Some(2_000),
+            tcp_close_delay_ms: Some(2_000),
         })
     }
 

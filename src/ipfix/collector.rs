@@ -17,7 +17,7 @@ use super::self_traffic::SelfTraffic;
 use super::tcp::Tcp;
 use super::udp::Udp;
 use super::{SendResult, socket};
-use crate::flow::outlet::Load;
+use crate::flow::export_queue::RecordCounts;
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::types::transport::Transport;
 
@@ -291,7 +291,7 @@ impl Collector {
         }
     }
 
-    fn drop(&self, load: Load) {
+    fn drop(&self, load: RecordCounts) {
         self.stats.add_dropped(load);
     }
 

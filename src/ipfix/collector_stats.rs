@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::flow::outlet::{Load, Losses};
+use crate::flow::export_queue::{DroppedRecords, RecordCounts};
 
 /// The statistics of all current collectors, for all readers.
 #[derive(Clone, Default)]
@@ -30,17 +30,17 @@ pub struct CollectorStats {
     pub collector: String,
     records: AtomicU64,
     /// Not sent, or sent and refused.
-    dropped: Losses,
+    dropped: DroppedRecords,
     /// Dropped before they reached thread ipfix, and so for every collector.
-    queue_dropped: Arc<Losses>,
+    queue_dropped: Arc<DroppedRecords>,
 }
 
 impl CollectorStats {
-    pub fn new(collector: String, queue_dropped: Arc<Losses>) -> Self {
+    pub fn new(collector: String, queue_dropped: Arc<DroppedRecords>) -> Self {
         Self {
             collector,
             records: AtomicU64::new(0),
-            dropped: Losses::default(),
+            dropped: DroppedRecords::default(),
             queue_dropped,
         }
     }
@@ -49,7 +49,7 @@ impl CollectorStats {
         self.records.fetch_add(records, Ordering::Relaxed);
     }
 
-    pub fn add_dropped(&self, load: Load) {
+    pub fn add_dropped(&self, load: RecordCounts) {
         self.dropped.count(load);
     }
 
@@ -58,7 +58,7 @@ impl CollectorStats {
         self.records.load(Ordering::Relaxed)
     }
 
-    pub fn dropped(&self) -> Load {
+    pub fn dropped(&self) -> RecordCounts {
         let mut dropped = self.dropped.get();
         dropped += self.queue_dropped.get();
         dropped

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::fields::{FieldWriter, RecordWriter, TemplateWriter, element as e};
 use crate::enrich::{BgpInfo, FlowRouting};
-use crate::flow::table::{CompletedFlow, EndReason};
+use crate::flow::table::{CompletedRecord, EndReason};
 use crate::sys::clock::Clock;
 use crate::types::flow::{Direction, Family, FlowKey, FlowRecord};
 
@@ -102,7 +102,7 @@ impl Template {
     pub fn write_record(
         self,
         layout: Layout,
-        flow: &CompletedFlow,
+        flow: &CompletedRecord,
         clock: &Clock,
         routing: &FlowRouting,
         out: &mut Vec<u8>,
@@ -115,8 +115,8 @@ impl Template {
 }
 
 /// A template has no values.
-fn blank(family: Family) -> CompletedFlow {
-    CompletedFlow {
+fn blank(family: Family) -> CompletedRecord {
+    CompletedRecord {
         record: FlowRecord {
             key: FlowKey {
                 src: [0; 16],
@@ -151,10 +151,10 @@ fn write(
     writer: &mut impl FieldWriter,
     template: Template,
     layout: Layout,
-    flow: &CompletedFlow,
+    flow: &CompletedRecord,
     routing: &FlowRouting,
 ) {
-    let CompletedFlow {
+    let CompletedRecord {
         record,
         reason,
         dropped,

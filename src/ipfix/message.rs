@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Messages: a header, and sets of records or of templates (RFC 7011 section 3; pure).
 
-use crate::flow::outlet::Load;
+use crate::flow::export_queue::RecordCounts;
 
 const VERSION: u16 = 10;
 const HEADER: usize = 16;
@@ -27,7 +27,7 @@ pub struct Message {
     set_at: usize,
     set: u16,
     records: u32,
-    load: Load,
+    load: RecordCounts,
 }
 
 impl Message {
@@ -56,7 +56,7 @@ impl Message {
     }
 
     /// Says that a flow record was appended.
-    pub fn carries(&mut self, load: Load) {
+    pub fn carries(&mut self, load: RecordCounts) {
         self.load += load;
     }
 
@@ -88,14 +88,14 @@ impl Message {
     }
 
     /// What its flow records carry.
-    pub fn load(&self) -> Load {
+    pub fn load(&self) -> RecordCounts {
         self.load
     }
 
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.records = 0;
-        self.load = Load::default();
+        self.load = RecordCounts::default();
     }
 
     fn end_set(&mut self) {

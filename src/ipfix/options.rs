@@ -6,7 +6,7 @@
 
 use super::fields::{FieldWriter, TemplateWriter, element as e};
 use super::flows::Template;
-use crate::flow::outlet::Load;
+use crate::flow::export_queue::RecordCounts;
 
 /// Of each options template the first field is the scope.
 const SCOPE_FIELDS: u16 = 1;
@@ -31,7 +31,7 @@ pub struct Statistics {
     pub messages: u64,
     pub bytes: u64,
     pub records: u64,
-    pub not_sent: Load,
+    pub not_sent: RecordCounts,
     /// Sampled packets that were dropped before they were in a flow.
     pub ignored_packets: u64,
     pub ignored_octets: u64,

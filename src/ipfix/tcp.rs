@@ -13,7 +13,7 @@ use rustix::io::retry_on_intr;
 
 use super::SendResult;
 use super::socket;
-use crate::flow::outlet::Load;
+use crate::flow::export_queue::RecordCounts;
 
 /// Bytes that wait to be written; what finds no room is dropped.
 const BUFFER: usize = 256 * 1024;
@@ -33,7 +33,7 @@ pub struct Tcp {
     connected: bool,
     buffer: VecDeque<u8>,
     /// Messages of which something waits: bytes left of each, and what it carries.
-    waiting: VecDeque<(usize, Load)>,
+    waiting: VecDeque<(usize, RecordCounts)>,
     /// When something last moved.
     moved: Instant,
 }
@@ -72,7 +72,7 @@ impl Tcp {
         Ok(true)
     }
 
-    pub fn send(&mut self, bytes: &[u8], load: Load, now: Instant) -> SendResult {
+    pub fn send(&mut self, bytes: &[u8], load: RecordCounts, now: Instant) -> SendResult {
         if self.buffer.len() + bytes.len() > BUFFER {
             return SendResult::NoRoom;
         }
@@ -85,9 +85,9 @@ impl Tcp {
     }
 
     /// Writes what can be written; what the messages that are out now carried.
-    pub fn write(&mut self, now: Instant) -> io::Result<Load> {
+    pub fn write(&mut self, now: Instant) -> io::Result<RecordCounts> {
         self.listen()?;
-        let mut done = Load::default();
+        let mut done = RecordCounts::default();
         while !self.buffer.is_empty() {
             match self.stream.write(self.buffer.as_slices().0) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
@@ -112,13 +112,13 @@ impl Tcp {
     }
 
     /// What is not out, not even in part.
-    pub fn unsent(&self) -> Load {
-        let mut load = Load::default();
+    pub fn unsent(&self) -> RecordCounts {
+        let mut load = RecordCounts::default();
         self.waiting.iter().for_each(|(_, l)| load += *l);
         load
     }
 
-    fn account(&mut self, mut written: usize, done: &mut Load) {
+    fn account(&mut self, mut written: usize, done: &mut RecordCounts) {
         while let Some((left, load)) = self.waiting.front_mut() {
             if *left > written {
                 *left -= written;

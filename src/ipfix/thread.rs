@@ -18,8 +18,8 @@ use super::self_traffic::SelfTraffic;
 use super::templates::{self, ExportState};
 use crate::config;
 use crate::enrich::FlowRouting;
-use crate::flow::outlet::{Inlet, Load};
-use crate::flow::table::CompletedFlow;
+use crate::flow::export_queue::{ExportReceiver, RecordCounts};
+use crate::flow::table::CompletedRecord;
 use crate::sys::clock::Clock;
 use crate::sys::error_counters::ErrorCounters;
 use crate::sys::threads::Heartbeat;
@@ -94,27 +94,27 @@ pub trait ExportSources {
 pub fn run(
     settings: ExporterSettings,
     sources: impl ExportSources,
-    mut inlet: Inlet,
+    mut export_receiver: ExportReceiver,
     errors: &Arc<ErrorCounters>,
     heartbeat: &Heartbeat,
 ) {
     let mut exporter = Exporter::new(settings, sources, errors);
     loop {
         heartbeat.beat();
-        if heartbeat.stopping() && inlet.parts.is_empty() {
+        if heartbeat.stopping() && export_receiver.parts.is_empty() {
             return exporter.finish();
         }
         let now = Instant::now();
         exporter.poll_collectors(now);
-        match inlet.parts.recv_timeout(exporter.timeout(now)) {
+        match export_receiver.parts.recv_timeout(exporter.timeout(now)) {
             Ok(mut batch) => {
                 exporter.export(&mut batch);
                 // No room: there are spare ones enough.
-                drop(inlet.spare.try_send(batch));
+                drop(export_receiver.spare.try_send(batch));
             }
             Err(RecvTimeoutError::Timeout) => {}
             // Thread flow has ended, as it does just before this one is stopped.
-            Err(RecvTimeoutError::Disconnected) => inlet.parts = never(),
+            Err(RecvTimeoutError::Disconnected) => export_receiver.parts = never(),
         }
     }
 }
@@ -215,7 +215,7 @@ impl<S: ExportSources> Exporter<S> {
 
     /// Exports a batch, and leaves it empty. Flows under the rate in force come first: each other rate
     /// is announced.
-    fn export(&mut self, batch: &mut Vec<CompletedFlow>) {
+    fn export(&mut self, batch: &mut Vec<CompletedRecord>) {
         let now = Instant::now();
         self.clock.refresh(now);
         self.sources.refresh((now - self.epoch).as_millis() as u64);
@@ -235,7 +235,7 @@ impl<S: ExportSources> Exporter<S> {
         self.sources.end_batch();
     }
 
-    fn export_flow(&mut self, flow: &CompletedFlow, now: Instant) {
+    fn export_flow(&mut self, flow: &CompletedRecord, now: Instant) {
         if flow.record.sample_rate != self.sample_rate {
             self.flush(now);
             self.sample_rate = flow.record.sample_rate;
@@ -249,7 +249,7 @@ impl<S: ExportSources> Exporter<S> {
         let routing = self.sources.routing(&flow.record.key);
         let out = self.message.record(template.id());
         template.write_record(self.layout, flow, &self.clock, &routing, out);
-        let mut load = Load::default();
+        let mut load = RecordCounts::default();
         load.add(flow);
         self.message.carries(load);
         self.begun.get_or_insert(now);

@@ -12,7 +12,7 @@ use rustix::io::retry_on_intr;
 
 use super::SendResult;
 use super::socket;
-use crate::flow::outlet::Load;
+use crate::flow::export_queue::RecordCounts;
 
 /// Timeout for room in the send buffer.
 const ROOM_TIMEOUT: Timespec = Timespec {
@@ -31,7 +31,7 @@ pub struct Udp {
     /// Bytes that go through in one piece.
     pub payload: Option<usize>,
     /// Sent since the last confirmation.
-    unconfirmed: Load,
+    unconfirmed: RecordCounts,
     confirmed_at: Instant,
     no_wait_until: Option<Instant>,
 }
@@ -43,13 +43,18 @@ impl Udp {
             payload: socket::payload(&socket, peer),
             socket: socket.into(),
             peer,
-            unconfirmed: Load::default(),
+            unconfirmed: RecordCounts::default(),
             confirmed_at: now,
             no_wait_until: None,
         })
     }
 
-    pub fn send(&mut self, bytes: &[u8], load: Load, now: Instant) -> io::Result<SendResult> {
+    pub fn send(
+        &mut self,
+        bytes: &[u8],
+        load: RecordCounts,
+        now: Instant,
+    ) -> io::Result<SendResult> {
         let mut result = self.socket.send(bytes);
         if matches!(&result, Err(e) if e.kind() == ErrorKind::WouldBlock) && self.wait(now) {
             result = self.socket.send(bytes);
@@ -70,9 +75,9 @@ impl Udp {
     }
 
     /// What has arrived, as far as is known, since the last call; or the error that the collector returned.
-    pub fn confirm(&mut self, now: Instant) -> io::Result<Load> {
+    pub fn confirm(&mut self, now: Instant) -> io::Result<RecordCounts> {
         if now - self.confirmed_at < CONFIRMED_AFTER {
-            return Ok(Load::default());
+            return Ok(RecordCounts::default());
         }
         self.confirmed_at = now;
         match self.socket.take_error()? {
@@ -81,7 +86,7 @@ impl Udp {
         }
     }
 
-    pub fn unconfirmed(&self) -> Load {
+    pub fn unconfirmed(&self) -> RecordCounts {
         self.unconfirmed
     }
 

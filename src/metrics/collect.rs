@@ -17,7 +17,7 @@ use crate::enrich::mmdb::Databases;
 use crate::enrich::rib::{Rib, SharedRib};
 use crate::firewall::handle::Handle;
 use crate::flow::snapshot::Snapshot;
-use crate::flow::worker::{self, Request};
+use crate::flow::thread::{self, Request};
 use crate::interfaces::{Books, Interfaces};
 use crate::ipfix::collector_stats::CollectorStatsList;
 use crate::metrics;
@@ -149,7 +149,7 @@ impl Scrape {
     }
 
     fn snapshot(&self) -> Result<Snapshot, String> {
-        worker::snapshot(&self.flows, SNAPSHOT_TIMEOUT)
+        thread::snapshot(&self.flows, SNAPSHOT_TIMEOUT)
             .ok_or_else(|| "thread flow does not answer".into())
     }
 

@@ -9,7 +9,7 @@ use rfm::enrich::bmp::{Session, SessionStats};
 use rfm::enrich::mmdb::Databases;
 use rfm::enrich::rib::{RibConfig, SharedRib};
 use rfm::enrich::{Enricher, VrfRib};
-use rfm::flow::worker::Knowledge;
+use rfm::flow::thread::Enrich;
 use rfm::interfaces::Interfaces;
 use rfm::types::distinguisher::Distinguisher;
 use rfm::types::flow::{Direction, Family, FlowKey};

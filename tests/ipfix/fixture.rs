@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use rfm::config::{IpfixBind, IpfixCollector};
 use rfm::enrich::{BgpInfo, FlowRouting};
-use rfm::flow::outlet::Outlet;
-use rfm::flow::table::{CompletedFlow, EndReason};
+use rfm::flow::export_queue::ExportSender;
+use rfm::flow::table::{CompletedRecord, EndReason};
 use rfm::ipfix::collector_stats::CollectorStats;
 use rfm::ipfix::flows::Layout;
 use rfm::ipfix::options::ExportedInterface;
@@ -80,7 +80,7 @@ pub const REPEATING: (u32, &str) = (4, "eth0.10");
 pub struct Fixture {
     pub stats: Vec<Arc<CollectorStats>>,
     pub errors: Arc<ErrorCounters>,
-    outlet: Option<Outlet>,
+    export_sender: Option<ExportSender>,
     threads: Threads,
     epoch: Instant,
 }
@@ -93,7 +93,8 @@ pub const LAYOUT: Layout = Layout {
 
 impl Fixture {
     pub fn new(collectors: &[(Transport, u16)], refresh: Duration) -> Self {
-        let (outlet, inlet) = Outlet::new(Direction::ALL.into(), Arc::default());
+        let (export_sender, export_receiver) =
+            ExportSender::new(Direction::ALL.into(), Arc::default());
         let bind = IpfixBind {
             host: String::new(),
             port: 0,
@@ -104,7 +105,7 @@ impl Fixture {
                 port,
                 transport,
             };
-            let stats = CollectorStats::new(collector.label(), inlet.losses.clone());
+            let stats = CollectorStats::new(collector.label(), export_receiver.losses.clone());
             Target::new(&collector, &bind, Arc::new(stats))
         };
         let targets: Vec<_> = collectors.iter().map(target).collect();
@@ -122,13 +123,13 @@ impl Fixture {
         let (threads, theirs) = (Threads::new(), errors.clone());
         threads
             .spawn("ipfix", move |heartbeat| {
-                thread::run(settings, MadeUp, inlet, &theirs, &heartbeat);
+                thread::run(settings, MadeUp, export_receiver, &theirs, &heartbeat);
             })
             .unwrap();
         Self {
             stats,
             errors,
-            outlet: Some(outlet),
+            export_sender: Some(export_sender),
             threads,
             epoch: Instant::now(),
         }
@@ -140,19 +141,19 @@ impl Fixture {
     }
 
     /// Exports parts, in as many batches as it takes.
-    pub fn export(&mut self, parts: &[CompletedFlow]) {
-        let outlet = self.outlet.as_mut().expect("not stopped");
+    pub fn export(&mut self, parts: &[CompletedRecord]) {
+        let export_sender = self.export_sender.as_mut().expect("not stopped");
         for part in parts {
-            outlet.push(part);
+            export_sender.push(part);
         }
         // the time of the outlet is ours
         let now = self.epoch.elapsed().as_millis() as u64;
-        outlet.turn(now + 1_000_000_000 + 1_000 * now);
+        export_sender.flush_if_due(now + 1_000_000_000 + 1_000 * now);
     }
 
     /// The end of the agent: thread flow lets go of the outlet, then the thread is told to end.
     pub fn stop(&mut self) {
-        self.outlet = None;
+        self.export_sender = None;
         self.threads.stop("ipfix");
     }
 
@@ -236,7 +237,7 @@ impl Listener {
 }
 
 /// The part of a plain flow, told apart by its port.
-pub fn part(port: u16) -> CompletedFlow {
+pub fn part(port: u16) -> CompletedRecord {
     let mut key = FlowKey {
         src: [0; 16],
         dst: [0; 16],
@@ -251,7 +252,7 @@ pub fn part(port: u16) -> CompletedFlow {
     };
     key.src[..4].copy_from_slice(&[192, 0, 2, 1]);
     key.dst[..4].copy_from_slice(&[198, 51, 100, 2]);
-    CompletedFlow {
+    CompletedRecord {
         record: FlowRecord {
             key,
             packets: 3,
@@ -271,6 +272,6 @@ pub fn part(port: u16) -> CompletedFlow {
     }
 }
 
-pub fn parts(ports: std::ops::Range<u16>) -> Vec<CompletedFlow> {
+pub fn parts(ports: std::ops::Range<u16>) -> Vec<CompletedRecord> {
     ports.map(part).collect()
 }

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use rfm::flow::table::{CompletedFlow, EndReason};
+use rfm::flow::table::{CompletedRecord, EndReason};
 use rfm::types::flow::{Direction, Family, FlowKey, FlowRecord};
 
 use super::common::lab::run;
@@ -49,7 +49,7 @@ fn any_key() -> impl Strategy<Value = FlowKey> {
         )
 }
 
-fn any_part() -> impl Strategy<Value = CompletedFlow> {
+fn any_part() -> impl Strategy<Value = CompletedRecord> {
     let reason = prop_oneof![
         Just(EndReason::IdleTimeout),
         Just(EndReason::ActiveTimeout),
@@ -69,7 +69,7 @@ fn any_part() -> impl Strategy<Value = CompletedFlow> {
     )
         .prop_map(
             |(key, (packets, bytes, octets, first, last, from), macs, bits, rate, reason)| {
-                CompletedFlow {
+                CompletedRecord {
                     record: FlowRecord {
                         key,
                         packets,
@@ -92,7 +92,7 @@ fn any_part() -> impl Strategy<Value = CompletedFlow> {
 }
 
 /// The fields as RFC 7012 and IANA's registry number them, written out once more.
-fn expected(part: &CompletedFlow) -> BTreeMap<u16, Vec<u8>> {
+fn expected(part: &CompletedRecord) -> BTreeMap<u16, Vec<u8>> {
     let r = &part.record;
     let k = &r.key;
     let known = routing(k);

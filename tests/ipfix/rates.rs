@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rfm::flow::export_queue::ExportSender;
 use rfm::flow::labels::SetId;
-use rfm::flow::outlet::Outlet;
-use rfm::flow::table::{CompletedFlow, FlowTable, Ledger, Limits};
+use rfm::flow::table::{CompletedRecord, FlowObserver, FlowTable, TableLimits};
 use rfm::types::flow::FlowKey;
 use rfm::types::transport::Transport;
 
@@ -16,32 +16,32 @@ use super::peers::{Peers, TOOLS, number};
 
 /// Collects completed parts.
 #[derive(Default)]
-struct Parts(Vec<CompletedFlow>);
+struct Parts(Vec<CompletedRecord>);
 
-impl Ledger for Parts {
+impl FlowObserver for Parts {
     fn generation(&self) -> u32 {
         0
     }
-    fn open(&mut self, _: &FlowKey) -> SetId {
+    fn started(&mut self, _: &FlowKey) -> SetId {
         SetId(0)
     }
-    fn relabel(&mut self, set: SetId, _: &rfm::types::flow::FlowRecord) -> SetId {
+    fn relabelled(&mut self, set: SetId, _: &rfm::types::flow::FlowRecord) -> SetId {
         set
     }
-    fn count(&mut self, _: SetId, _: &rfm::types::flow::FlowRecord) {}
-    fn complete(&mut self, _: SetId, part: &CompletedFlow) {
+    fn updated(&mut self, _: SetId, _: &rfm::types::flow::FlowRecord) {}
+    fn exported(&mut self, _: SetId, part: &CompletedRecord) {
         self.0.push(*part);
     }
-    fn close(&mut self, _: SetId) {}
+    fn ended(&mut self, _: SetId) {}
 }
 
 /// Ten flows under each rate in turn, through a flow table; the last are forced to end.
-fn parts_under(rates: &[u32]) -> Vec<CompletedFlow> {
-    let mut table = FlowTable::new(Limits {
+fn parts_under(rates: &[u32]) -> Vec<CompletedRecord> {
+    let mut table = FlowTable::new(TableLimits {
         max_flows: 100,
         idle_timeout_ms: 30_000,
         active_timeout_ms: 60_000,
-        linger_ms: None,
+        tcp_close_delay_ms: None,
     });
     let mut parts = Parts::default();
     for (turn, &rate) in rates.iter().enumerate() {
@@ -111,15 +111,15 @@ fn nfdump_and_nfacctd_scale_each_record_by_its_own_rate() {
 
 #[test]
 fn what_finds_no_room_is_counted_and_not_waited_for() {
-    let (mut outlet, inlet) =
-        Outlet::new(vec![rfm::types::flow::Direction::Egress], Arc::default());
+    let (mut export_sender, export_receiver) =
+        ExportSender::new(vec![rfm::types::flow::Direction::Egress], Arc::default());
     // nobody takes anything
     for n in 0..20_000 {
-        outlet.push(&part(n));
+        export_sender.push(&part(n));
     }
-    drop(outlet);
-    let waiting: usize = inlet.parts.iter().map(|batch| batch.len()).sum();
-    let lost = inlet.losses.get();
+    drop(export_sender);
+    let waiting: usize = export_receiver.parts.iter().map(|batch| batch.len()).sum();
+    let lost = export_receiver.losses.get();
     assert_eq!(waiting + lost.parts as usize, 20_000);
     assert_eq!(waiting, 64 * 256);
     assert_eq!(

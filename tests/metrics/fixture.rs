@@ -11,7 +11,7 @@ use rfm::firewall::handle::Report;
 use rfm::firewall::kernel::Mode;
 use rfm::firewall::ledger::Series;
 use rfm::firewall::ports::Port;
-use rfm::flow::outlet::{Load, Losses};
+use rfm::flow::export_queue::{DroppedRecords, RecordCounts};
 use rfm::flow::snapshot::{SeriesRow, Snapshot, Totals};
 use rfm::ipfix::collector_stats::CollectorStats;
 use rfm::metrics::{Bmp, Build, Input, Interface, render};
@@ -79,8 +79,8 @@ impl Fixture {
             },
         };
         new.bmp = Some(bmp("192.0.2.1 edge \"1\""));
-        let before = Arc::new(Losses::default());
-        let parts = |parts| Load {
+        let before = Arc::new(DroppedRecords::default());
+        let parts = |parts| RecordCounts {
             parts,
             packets: 10 * parts,
             octets: 1000 * parts,

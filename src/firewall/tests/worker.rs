@@ -70,7 +70,7 @@ impl Rig {
             links: Vec::new(),
             peers: Box::new(BTreeSet::new),
             blackholes,
-            outlet: None,
+            export_sender: None,
             errors: errors.clone(),
         };
         let worker = Worker::new(start, inbox).unwrap();

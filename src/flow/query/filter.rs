@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Which flows are meant.
 
-use super::Facts;
+use super::FlowContext;
 use crate::flow::labels::SetId;
 use crate::types::flow::{Direction, FlowRecord};
 use crate::types::prefix::Prefix;
 
 /// What an end of a flow must be; whatever is not set may be anything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct End {
+pub struct EndpointFilter {
     pub prefix: Option<Prefix>,
     pub port: Option<u16>,
     pub asn: Option<u32>,
@@ -21,15 +21,20 @@ pub struct Filter {
     pub interfaces: Option<Vec<u32>>,
     pub direction: Option<Direction>,
     pub protocol: Option<u8>,
-    pub src: End,
-    pub dst: End,
+    pub src: EndpointFilter,
+    pub dst: EndpointFilter,
     /// Each of its parts holds for one of the two ends, not all for the same.
-    pub either: End,
+    pub either: EndpointFilter,
 }
 
 impl Filter {
     /// Asks for the ASNs last: they may take a lookup.
-    pub(super) fn admits(&self, record: &FlowRecord, set: SetId, facts: &impl Facts) -> bool {
+    pub(super) fn admits(
+        &self,
+        record: &FlowRecord,
+        set: SetId,
+        context: &impl FlowContext,
+    ) -> bool {
         let key = &record.key;
         let interface = self.interfaces.as_ref();
         interface.is_none_or(|all| all.contains(&key.ifindex))
@@ -37,7 +42,7 @@ impl Filter {
             && self.protocol.is_none_or(|p| p == key.protocol)
             && self.ports(key.src_port, key.dst_port)
             && self.addresses(record)
-            && self.asns(record, set, facts)
+            && self.asns(record, set, context)
     }
 
     fn ports(&self, src: u16, dst: u16) -> bool {
@@ -53,19 +58,19 @@ impl Filter {
         )
     }
 
-    fn asns(&self, record: &FlowRecord, set: SetId, facts: &impl Facts) -> bool {
+    fn asns(&self, record: &FlowRecord, set: SetId, context: &impl FlowContext) -> bool {
         let wanted = [&self.src, &self.dst, &self.either];
         if wanted.iter().all(|end| end.asn.is_none()) {
             return true;
         }
-        let [src, dst] = facts.asns(&record.key, set);
+        let [src, dst] = context.asns(&record.key, set);
         self.holds(|end| end.asn, |asn| asn == src, |asn| asn == dst)
     }
 
     /// Whether one part of the ends holds, given what it says of the source and of the destination.
     fn holds<T: Copy>(
         &self,
-        part: impl Fn(&End) -> Option<T>,
+        part: impl Fn(&EndpointFilter) -> Option<T>,
         of_src: impl Fn(T) -> bool,
         of_dst: impl Fn(T) -> bool,
     ) -> bool {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use super::{Facts, Field, Sort, Sum, Value};
+use super::{Field, FlowContext, Sort, Sum, Value};
 use crate::flow::labels::SetId;
 use crate::types::flow::FlowRecord;
 use crate::types::label::{Enrichment, Label};
@@ -54,22 +54,28 @@ impl Groups {
         }
     }
 
-    pub(super) fn add(&mut self, record: &FlowRecord, set: SetId, sum: &Sum, facts: &impl Facts) {
+    pub(super) fn add(
+        &mut self,
+        record: &FlowRecord,
+        set: SetId,
+        sum: &Sum,
+        context: &impl FlowContext,
+    ) {
         self.values.clear();
         let known = self
             .fields
             .iter()
             .any(|f| takes_lookup(*f))
-            .then(|| facts.known(&record.key));
+            .then(|| context.known(&record.key));
         let asns = self
             .fields
             .iter()
             .any(|f| asn_end(*f).is_some())
-            .then(|| facts.asns(&record.key, set));
+            .then(|| context.asns(&record.key, set));
         for &field in &self.fields {
             let value = match (asn_end(field), asns) {
                 (Some(end), Some(asns)) => number(asns[end]),
-                _ => value(field, record, known.as_ref(), facts),
+                _ => value(field, record, known.as_ref(), context),
             };
             self.values.push(value);
         }
@@ -78,7 +84,7 @@ impl Groups {
         } else if self.sums.len() < MAX_GROUPS {
             let entry = Entry {
                 sum: *sum,
-                asn_name: self.asn_name(record, facts),
+                asn_name: self.asn_name(record, context),
             };
             self.sums.insert(self.values.as_slice().into(), entry);
         } else {
@@ -86,9 +92,9 @@ impl Groups {
         }
     }
 
-    fn asn_name(&self, record: &FlowRecord, facts: &impl Facts) -> Option<Arc<str>> {
+    fn asn_name(&self, record: &FlowRecord, context: &impl FlowContext) -> Option<Arc<str>> {
         let end = self.fields.iter().find_map(|f| asn_end(*f))?;
-        let known = facts.known(&record.key);
+        let known = context.known(&record.key);
         let ends = [known.src, known.dst];
         ends.into_iter().nth(end)?.asn_name
     }
@@ -154,7 +160,7 @@ fn value(
     field: Field,
     record: &FlowRecord,
     known: Option<&Enrichment>,
-    facts: &impl Facts,
+    context: &impl FlowContext,
 ) -> Value {
     let key = &record.key;
     let text = |of: fn(&Enrichment) -> &Option<Arc<str>>| {
@@ -168,7 +174,9 @@ fn value(
         Field::SrcPort => Value::Number(key.src_port.into()),
         Field::DstPort => Value::Number(key.dst_port.into()),
         Field::Label(label) => match label {
-            Label::Ifname => facts.name(key.ifindex).map_or(Value::Nothing, Value::Text),
+            Label::Ifname => context
+                .name(key.ifindex)
+                .map_or(Value::Nothing, Value::Text),
             Label::Direction => Value::Text(key.direction.name().into()),
             Label::Proto => Value::Number(key.protocol.into()),
             Label::SrcAsn => asn(|k| k.src.asn),

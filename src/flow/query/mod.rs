@@ -18,7 +18,7 @@ use super::labels::SetId;
 use crate::types::flow::{FlowKey, FlowRecord};
 use crate::types::label::{Enrichment, Label};
 
-pub use filter::{End, Filter};
+pub use filter::{EndpointFilter, Filter};
 pub use group::{Group, Groups, MAX_FIELDS, MAX_GROUPS};
 pub use scan::{Question, Scan};
 pub use select::FlowRow;
@@ -34,7 +34,7 @@ const UNDER_WAY_NS: u64 = 2_000_000_000;
 const SHORTEST_NS: u64 = 1_000_000_000;
 
 /// What is known of a flow beyond its record.
-pub trait Facts {
+pub trait FlowContext {
     /// All of it: takes a lookup in each source.
     fn known(&self, key: &FlowKey) -> Enrichment;
     /// Source and destination AS, 0 where unknown.

@@ -11,7 +11,7 @@ use crossbeam_channel::Sender;
 
 use super::group::Groups;
 use super::select::{Best, FlowRow};
-use super::{Facts, Field, Filter, Sort, Sum};
+use super::{Field, Filter, FlowContext, Sort, Sum};
 use crate::flow::table::FlowTable;
 
 /// Flows looked at between two looks at the clock.
@@ -31,10 +31,10 @@ pub struct Scan {
     /// Flows below it are to come; `None` before the first slice.
     cursor: Option<usize>,
     total: Sum,
-    found: Found,
+    matches: Matches,
 }
 
-enum Found {
+enum Matches {
     Flows(Best, Sender<(Vec<FlowRow>, u64)>),
     Groups(Groups, Sender<(Groups, Sum)>),
 }
@@ -42,15 +42,15 @@ enum Found {
 impl Scan {
     pub fn new(question: Question, filter: Filter, sort: Sort, limit: usize) -> Self {
         let limit = limit.min(super::MAX_LIMIT);
-        let found = match question {
-            Question::Flows(reply) => Found::Flows(Best::new(sort, limit), reply),
-            Question::Groups(fields, reply) => Found::Groups(Groups::new(fields), reply),
+        let matches = match question {
+            Question::Flows(reply) => Matches::Flows(Best::new(sort, limit), reply),
+            Question::Groups(fields, reply) => Matches::Groups(Groups::new(fields), reply),
         };
         Self {
             filter,
             cursor: None,
             total: Sum::default(),
-            found,
+            matches,
         }
     }
 
@@ -58,7 +58,7 @@ impl Scan {
     pub fn go_on(
         &mut self,
         table: &FlowTable,
-        facts: &impl Facts,
+        context: &impl FlowContext,
         now_ns: u64,
         time: Duration,
     ) -> bool {
@@ -67,7 +67,7 @@ impl Scan {
         while cursor > 0 {
             let next = cursor.saturating_sub(STEP);
             for at in (next..cursor).rev() {
-                self.visit(table, at, facts, now_ns);
+                self.visit(table, at, context, now_ns);
             }
             cursor = next;
             if start.elapsed() >= time {
@@ -78,30 +78,30 @@ impl Scan {
         cursor == 0
     }
 
-    fn visit(&mut self, table: &FlowTable, at: usize, facts: &impl Facts, now_ns: u64) {
+    fn visit(&mut self, table: &FlowTable, at: usize, context: &impl FlowContext, now_ns: u64) {
         // between two parts there is nothing to tell
         let Some((part, set)) = table.at(at).filter(|(part, _)| part.packets > 0) else {
             return;
         };
-        if !self.filter.admits(part, set, facts) {
+        if !self.filter.admits(part, set, context) {
             return;
         }
         let sum = Sum::of(part, now_ns);
         self.total.add(&sum);
-        match &mut self.found {
-            Found::Flows(best, _) => best.offer(part, &sum),
-            Found::Groups(groups, _) => groups.add(part, set, &sum, facts),
+        match &mut self.matches {
+            Matches::Flows(best, _) => best.offer(part, &sum),
+            Matches::Groups(groups, _) => groups.add(part, set, &sum, context),
         }
     }
 
     /// Sends the answer, if somebody still waits for it.
-    pub fn finish(self, facts: &impl Facts, now_ns: u64) {
-        match self.found {
-            Found::Flows(best, reply) => {
-                let rows = best.finish(now_ns, facts);
+    pub fn finish(self, context: &impl FlowContext, now_ns: u64) {
+        match self.matches {
+            Matches::Flows(best, reply) => {
+                let rows = best.finish(now_ns, context);
                 drop(reply.try_send((rows, self.total.flows)));
             }
-            Found::Groups(groups, reply) => drop(reply.try_send((groups, self.total))),
+            Matches::Groups(groups, reply) => drop(reply.try_send((groups, self.total))),
         }
     }
 }

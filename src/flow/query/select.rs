@@ -4,7 +4,7 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
-use super::{Facts, Sort, Sum};
+use super::{FlowContext, Sort, Sum};
 use crate::types::flow::FlowRecord;
 use crate::types::label::Enrichment;
 
@@ -60,7 +60,7 @@ impl Best {
     }
 
     /// The largest first. A flow that moved in the table between two slices may have been met twice.
-    pub fn finish(self, now_ns: u64, facts: &impl Facts) -> Vec<FlowRow> {
+    pub fn finish(self, now_ns: u64, context: &impl FlowContext) -> Vec<FlowRow> {
         let ranked = self.heap.into_sorted_vec();
         let mut rows: Vec<FlowRow> = Vec::with_capacity(ranked.len());
         let mut met = std::collections::HashSet::new();
@@ -68,7 +68,7 @@ impl Best {
             if met.insert(record.key) {
                 rows.push(FlowRow {
                     sum: Sum::of(&record, now_ns),
-                    known: facts.known(&record.key),
+                    known: context.known(&record.key),
                     record,
                 });
             }

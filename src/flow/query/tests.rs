@@ -6,7 +6,7 @@ use std::time::Duration;
 use crossbeam_channel::bounded;
 
 use super::*;
-use crate::flow::table::{self, CompletedFlow, FlowTable, Ledger};
+use crate::flow::table::{self, CompletedRecord, FlowObserver, FlowTable};
 use crate::types::flow::{Direction, Family};
 use crate::types::label::Endpoint;
 
@@ -15,25 +15,25 @@ const SECOND_NS: u64 = 1_000_000_000;
 
 struct Nobody;
 
-impl Ledger for Nobody {
+impl FlowObserver for Nobody {
     fn generation(&self) -> u32 {
         0
     }
-    fn open(&mut self, _: &FlowKey) -> SetId {
+    fn started(&mut self, _: &FlowKey) -> SetId {
         SetId(0)
     }
-    fn relabel(&mut self, set: SetId, _: &FlowRecord) -> SetId {
+    fn relabelled(&mut self, set: SetId, _: &FlowRecord) -> SetId {
         set
     }
-    fn count(&mut self, _: SetId, _: &FlowRecord) {}
-    fn complete(&mut self, _: SetId, _: &CompletedFlow) {}
-    fn close(&mut self, _: SetId) {}
+    fn updated(&mut self, _: SetId, _: &FlowRecord) {}
+    fn exported(&mut self, _: SetId, _: &CompletedRecord) {}
+    fn ended(&mut self, _: SetId) {}
 }
 
 /// The source AS is the last byte of the address, the destination's is not known.
 struct Known;
 
-impl Facts for Known {
+impl FlowContext for Known {
     fn known(&self, key: &FlowKey) -> Enrichment {
         Enrichment {
             src: Endpoint {
@@ -88,11 +88,11 @@ fn record(host: u8, dst_port: u16, bytes: u64) -> FlowRecord {
 }
 
 fn table(records: &[FlowRecord]) -> FlowTable {
-    let mut table = FlowTable::new(table::Limits {
+    let mut table = FlowTable::new(table::TableLimits {
         max_flows: 1 << 20,
         idle_timeout_ms: 30_000,
         active_timeout_ms: 60_000,
-        linger_ms: None,
+        tcp_close_delay_ms: None,
     });
     for record in records {
         table.update(record, 0, &mut Nobody);
@@ -133,7 +133,7 @@ fn each_part_of_a_filter_counts() {
     other.key.direction = Direction::Egress;
     other.key.ifindex = 2;
     let table = table(&[record(1, 80, 100), record(2, 443, 200), other]);
-    let end = |prefix: Option<&str>, port, asn| End {
+    let end = |prefix: Option<&str>, port, asn| EndpointFilter {
         prefix: prefix.map(|p| p.parse().unwrap()),
         port,
         asn,

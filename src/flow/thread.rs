@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, never, select};
 
+use super::export_queue::ExportSender;
 use super::labels::SetId;
-use super::outlet::Outlet;
-use super::query::{Facts, Scan};
-use super::rollup::{self, Rollup, Tally};
+use super::query::{FlowContext, Scan};
+use super::rollup::{self, Rollup, Volume};
 use super::snapshot::{Snapshot, Totals};
-use super::table::{self, CompletedFlow, FlowTable, Ledger};
+use super::table::{self, CompletedRecord, FlowObserver, FlowTable};
 use crate::sys::clock;
 use crate::sys::threads::Heartbeat;
 use crate::types::flow::{FlowKey, FlowRecord};
@@ -24,32 +24,32 @@ mod tests;
 
 /// How long the thread sleeps when there is nothing to do: often enough for the heartbeat and for
 /// timeouts of seconds.
-const IDLE_TICK: Duration = Duration::from_millis(500);
+const IDLE_INTERVAL: Duration = Duration::from_millis(500);
 /// How long it sleeps when no record will come any more: soon it will be told to end.
-const LAST_TICK: Duration = Duration::from_millis(10);
+const DRAIN_INTERVAL: Duration = Duration::from_millis(10);
 /// How long it sleeps when parts wait for room in the outlet.
-const FULL_TICK: Duration = Duration::from_millis(5);
+const FULL_INTERVAL: Duration = Duration::from_millis(5);
 /// Parts completed between two batches.
-const EXPIRE_PER_TURN: usize = 4096;
+const EXPIRE_BATCH: usize = 4096;
 /// Parts that are due wait so long for room; then they are completed, and dropped if there is none.
 const MAX_WAIT_MS: u64 = 1_000;
 /// How long the last parts may take to leave.
-const FAREWELL: Duration = Duration::from_secs(2);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// For questions about flows between two batches: the ring holds what comes in a multiple of it.
-const SCAN_PER_TURN: Duration = Duration::from_millis(1);
+const SCAN_TIME: Duration = Duration::from_millis(1);
 /// Questions that are answered one after the other; one more is turned away.
 const MAX_SCANS: usize = 4;
 
 /// Where the flow thread learns the names of interfaces.
-pub trait Names: Send {
+pub trait InterfaceNames: Send {
     /// Advances when a name may have changed; flows are then asked about again as they go on.
     fn generation(&self) -> u32;
     fn name(&self, ifindex: u32) -> Option<Arc<str>>;
 }
 
 /// Where the flow thread learns whose the addresses of a flow are.
-pub trait Knowledge: Send {
-    /// As in [`Names`]. `now_ms` is monotonic.
+pub trait Enrich: Send {
+    /// As in [`InterfaceNames`]. `now_ms` is monotonic.
     fn generation(&mut self, now_ms: u64) -> u32;
     fn enrichment(&self, key: &FlowKey) -> Enrichment;
     /// The configuration tells other networks from now on.
@@ -59,7 +59,7 @@ pub trait Knowledge: Send {
 }
 
 /// Knows nothing.
-impl Knowledge for () {
+impl Enrich for () {
     fn generation(&mut self, _: u64) -> u32 {
         0
     }
@@ -71,18 +71,18 @@ impl Knowledge for () {
     fn set_prefixes(&mut self, _: &[StaticPrefix]) {}
 }
 
-pub struct Settings {
-    pub table: table::Limits,
-    pub rollup: rollup::Limits,
+pub struct FlowSettings {
+    pub table: table::TableLimits,
+    pub rollup: rollup::RollupLimits,
     pub labels: Labels,
 }
 
 /// What may change while the thread runs: all but the labels.
-pub struct Change {
-    pub settings: Settings,
+pub struct FlowChange {
+    pub settings: FlowSettings,
     pub prefixes: Vec<StaticPrefix>,
     /// Where completed parts go from now on, if that changes.
-    pub outlet: Option<Option<Outlet>>,
+    pub export_sender: Option<Option<ExportSender>>,
 }
 
 /// What others ask of the flow thread. An answer that nobody waits for any more is dropped.
@@ -91,22 +91,22 @@ pub enum Request {
     Totals(Sender<Totals>),
     /// Is dropped, and its channel closed, where too many wait already.
     Scan(Box<Scan>),
-    Change(Box<Change>),
+    Change(Box<FlowChange>),
 }
 
 /// The flow thread's ends of its channels.
-pub struct Channels {
+pub struct Endpoints {
     pub records: Receiver<Vec<FlowRecord>>,
     /// Takes the emptied batches back.
     pub spare: Sender<Vec<FlowRecord>>,
     pub requests: Receiver<Request>,
     /// Where completed parts go.
-    pub outlet: Option<Outlet>,
+    pub export_sender: Option<ExportSender>,
 }
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoAnswer {
+pub enum AskError {
     /// Not in the time given.
     Late,
     /// Too many questions wait already, or the thread has ended.
@@ -118,15 +118,15 @@ pub fn ask<T>(
     requests: &Sender<Request>,
     timeout: Duration,
     request: impl FnOnce(Sender<T>) -> Request,
-) -> Result<T, NoAnswer> {
+) -> Result<T, AskError> {
     let deadline = Instant::now() + timeout;
     let (reply, answer) = bounded(1);
     requests
         .send_deadline(request(reply), deadline)
-        .map_err(|_| NoAnswer::Late)?;
+        .map_err(|_| AskError::Late)?;
     answer.recv_deadline(deadline).map_err(|error| match error {
-        RecvTimeoutError::Timeout => NoAnswer::Late,
-        RecvTimeoutError::Disconnected => NoAnswer::Refused,
+        RecvTimeoutError::Timeout => AskError::Late,
+        RecvTimeoutError::Disconnected => AskError::Refused,
     })
 }
 
@@ -137,21 +137,21 @@ pub fn snapshot(requests: &Sender<Request>, timeout: Duration) -> Option<Snapsho
 
 /// The body of the thread. It ends when it is told to and no record is waiting.
 pub fn run(
-    settings: &Settings,
-    names: impl Names,
-    knowledge: impl Knowledge,
-    mut channels: Channels,
+    settings: &FlowSettings,
+    names: impl InterfaceNames,
+    enricher: impl Enrich,
+    mut endpoints: Endpoints,
     heartbeat: &Heartbeat,
 ) {
     let mut worker = Worker {
         epoch: Instant::now(),
         table: FlowTable::new(settings.table),
-        books: Books {
+        accounting: FlowAccounting {
             rollup: Rollup::new(settings.labels, settings.rollup),
             names,
-            knowledge,
+            enricher,
             generation: 0,
-            outlet: channels.outlet.take(),
+            export_sender: endpoints.export_sender.take(),
         },
         accounted_packets: 0,
         accounted_bytes: 0,
@@ -159,33 +159,33 @@ pub fn run(
         scans: VecDeque::new(),
     };
     let mut pause = None;
-    let mut tick = IDLE_TICK;
+    let mut interval = IDLE_INTERVAL;
     loop {
         heartbeat.beat();
-        if heartbeat.stopping() && channels.records.is_empty() {
+        if heartbeat.stopping() && endpoints.records.is_empty() {
             worker.end(heartbeat);
             return;
         }
-        let patience = pause.unwrap_or(tick);
+        let timeout = pause.unwrap_or(interval);
         select! {
-            recv(channels.records) -> batch => match batch {
+            recv(endpoints.records) -> batch => match batch {
                 Ok(batch) => {
                     let batch = worker.account(batch);
                     // No room: there are spare ones enough.
-                    drop(channels.spare.try_send(batch));
+                    drop(endpoints.spare.try_send(batch));
                 }
                 // Thread ring has ended, as it does just before this one is told to. A closed
                 // channel is always ready: wait for the rest alone.
                 Err(_) => {
-                    channels.records = never();
-                    tick = LAST_TICK;
+                    endpoints.records = never();
+                    interval = DRAIN_INTERVAL;
                 }
             },
-            recv(channels.requests) -> request => match request {
+            recv(endpoints.requests) -> request => match request {
                 Ok(request) => worker.answer(request),
-                Err(_) => channels.requests = never(),
+                Err(_) => endpoints.requests = never(),
             },
-            default(patience) => {}
+            default(timeout) => {}
         }
         pause = worker.expire();
         if worker.scan() {
@@ -197,7 +197,7 @@ pub fn run(
 struct Worker<N, K> {
     epoch: Instant,
     table: FlowTable,
-    books: Books<N, K>,
+    accounting: FlowAccounting<N, K>,
     accounted_packets: u64,
     accounted_bytes: u64,
     /// Since when the outlet has had no room.
@@ -205,7 +205,7 @@ struct Worker<N, K> {
     scans: VecDeque<Box<Scan>>,
 }
 
-impl<N: Names, K: Knowledge> Worker<N, K> {
+impl<N: InterfaceNames, K: Enrich> Worker<N, K> {
     fn now_ms(&self) -> u64 {
         self.epoch.elapsed().as_millis() as u64
     }
@@ -213,62 +213,67 @@ impl<N: Names, K: Knowledge> Worker<N, K> {
     /// Adds a batch to the table, and returns it empty.
     fn account(&mut self, mut batch: Vec<FlowRecord>) -> Vec<FlowRecord> {
         let now = self.now_ms();
-        self.books.rollup.advance(now);
-        self.books.learn(now);
+        self.accounting.rollup.advance(now);
+        self.accounting.update_generation(now);
         for record in batch.drain(..) {
             self.accounted_packets = self.accounted_packets.wrapping_add(record.packets);
             self.accounted_bytes = self.accounted_bytes.wrapping_add(record.frame_bytes);
-            self.table.update(&record, now, &mut self.books);
+            self.table.update(&record, now, &mut self.accounting);
         }
-        self.books.knowledge.end_batch();
+        self.accounting.enricher.end_batch();
         batch
     }
 
     /// Ends what is due. If more is, says when to go on.
     fn expire(&mut self) -> Option<Duration> {
         let now = self.now_ms();
-        self.books.rollup.advance(now);
+        self.accounting.rollup.advance(now);
         let limit = self.room(now);
-        let more = self.table.expire(now, limit, &mut self.books);
-        if let Some(outlet) = &mut self.books.outlet {
-            outlet.turn(now);
+        let more = self.table.expire(now, limit, &mut self.accounting);
+        if let Some(export_sender) = &mut self.accounting.export_sender {
+            export_sender.flush_if_due(now);
         }
         match (more, limit) {
             (false, _) => None,
-            (true, 0) => Some(FULL_TICK),
+            (true, 0) => Some(FULL_INTERVAL),
             (true, _) => Some(Duration::ZERO),
         }
     }
 
     /// Parts that may be completed now.
     fn room(&mut self, now_ms: u64) -> usize {
-        let room = self.books.outlet.as_ref().map_or(usize::MAX, Outlet::room);
+        let room = self
+            .accounting
+            .export_sender
+            .as_ref()
+            .map_or(usize::MAX, ExportSender::room);
         if room > 0 {
             self.full_since_ms = None;
         } else if now_ms - *self.full_since_ms.get_or_insert(now_ms) < MAX_WAIT_MS {
             return 0;
         }
         match room {
-            0 => EXPIRE_PER_TURN,
-            room => room.min(EXPIRE_PER_TURN),
+            0 => EXPIRE_BATCH,
+            room => room.min(EXPIRE_BATCH),
         }
     }
 
     /// Completes every flow for whoever takes them.
     fn end(&mut self, heartbeat: &Heartbeat) {
-        if self.books.outlet.is_none() {
+        if self.accounting.export_sender.is_none() {
             return;
         }
-        let deadline = Instant::now() + FAREWELL;
+        let deadline = Instant::now() + FLUSH_TIMEOUT;
         loop {
             heartbeat.beat();
-            let outlet = self.books.outlet.as_ref();
+            let export_sender = self.accounting.export_sender.as_ref();
             // without room, what is left is counted as lost
-            let room = match outlet.is_some_and(|outlet| outlet.wait(deadline)) {
-                true => outlet.map_or(0, Outlet::room),
-                false => EXPIRE_PER_TURN,
+            let room = match export_sender.is_some_and(|export_sender| export_sender.wait(deadline))
+            {
+                true => export_sender.map_or(0, ExportSender::room),
+                false => EXPIRE_BATCH,
             };
-            if !self.table.end(room.min(EXPIRE_PER_TURN), &mut self.books) {
+            if !self.table.end(room.min(EXPIRE_BATCH), &mut self.accounting) {
                 return;
             }
         }
@@ -285,13 +290,13 @@ impl<N: Names, K: Knowledge> Worker<N, K> {
         }
     }
 
-    fn change(&mut self, change: Change) {
+    fn change(&mut self, change: FlowChange) {
         self.table.set_limits(change.settings.table);
-        self.books.rollup.set_limits(change.settings.rollup);
-        self.books.knowledge.set_prefixes(&change.prefixes);
-        if let Some(outlet) = change.outlet {
+        self.accounting.rollup.set_limits(change.settings.rollup);
+        self.accounting.enricher.set_prefixes(&change.prefixes);
+        if let Some(export_sender) = change.export_sender {
             // the one before lets go of its batch
-            self.books.outlet = outlet;
+            self.accounting.export_sender = export_sender;
             self.full_since_ms = None;
         }
     }
@@ -302,8 +307,8 @@ impl<N: Names, K: Knowledge> Worker<N, K> {
             return false;
         };
         let now_ns = clock::boot_ns();
-        if scan.go_on(&self.table, &self.books, now_ns, SCAN_PER_TURN) {
-            scan.finish(&self.books, now_ns);
+        if scan.go_on(&self.table, &self.accounting, now_ns, SCAN_TIME) {
+            scan.finish(&self.accounting, now_ns);
         } else {
             self.scans.push_front(scan);
         }
@@ -311,7 +316,7 @@ impl<N: Names, K: Knowledge> Worker<N, K> {
     }
 
     fn snapshot(&self) -> Snapshot {
-        let rollup = &self.books.rollup;
+        let rollup = &self.accounting.rollup;
         Snapshot {
             series: rollup.rows(),
             asns: rollup.asns(),
@@ -320,7 +325,7 @@ impl<N: Names, K: Knowledge> Worker<N, K> {
     }
 
     fn totals(&self) -> Totals {
-        let rollup = &self.books.rollup;
+        let rollup = &self.accounting.rollup;
         Totals {
             accounted_packets: self.accounted_packets,
             accounted_bytes: self.accounted_bytes,
@@ -335,64 +340,64 @@ impl<N: Names, K: Knowledge> Worker<N, K> {
 }
 
 /// Keeps the rollup in step with the table.
-struct Books<N, K> {
+struct FlowAccounting<N, K> {
     rollup: Rollup,
     names: N,
-    knowledge: K,
+    enricher: K,
     generation: u32,
-    outlet: Option<Outlet>,
+    export_sender: Option<ExportSender>,
 }
 
-impl<N: Names, K: Knowledge> Books<N, K> {
+impl<N: InterfaceNames, K: Enrich> FlowAccounting<N, K> {
     /// Asks whether there is something new.
-    fn learn(&mut self, now_ms: u64) {
+    fn update_generation(&mut self, now_ms: u64) {
         // Each of the two only advances: so does their sum.
-        let known = self.knowledge.generation(now_ms);
+        let known = self.enricher.generation(now_ms);
         self.generation = self.names.generation().wrapping_add(known);
     }
 }
 
-impl<N: Names, K: Knowledge> Ledger for Books<N, K> {
+impl<N: InterfaceNames, K: Enrich> FlowObserver for FlowAccounting<N, K> {
     fn generation(&self) -> u32 {
         self.generation
     }
 
-    fn open(&mut self, key: &FlowKey) -> SetId {
+    fn started(&mut self, key: &FlowKey) -> SetId {
         let name = self.names.name(key.ifindex);
         let name = name.as_deref().unwrap_or_default();
-        self.rollup.open(key, name, &self.knowledge.enrichment(key))
+        self.rollup.open(key, name, &self.enricher.enrichment(key))
     }
 
-    fn relabel(&mut self, set: SetId, part: &FlowRecord) -> SetId {
-        let new = self.open(&part.key);
+    fn relabelled(&mut self, set: SetId, part: &FlowRecord) -> SetId {
+        let new = self.started(&part.key);
         self.rollup.relabel(set, new, part.into());
         new
     }
 
-    fn count(&mut self, set: SetId, record: &FlowRecord) {
+    fn updated(&mut self, set: SetId, record: &FlowRecord) {
         self.rollup.count(set, record.into());
     }
 
-    fn complete(&mut self, set: SetId, part: &CompletedFlow) {
-        self.rollup.settle(set, Tally::from(&part.record));
-        if let Some(outlet) = &mut self.outlet {
-            outlet.push(part);
+    fn exported(&mut self, set: SetId, part: &CompletedRecord) {
+        self.rollup.remove_live(set, Volume::from(&part.record));
+        if let Some(export_sender) = &mut self.export_sender {
+            export_sender.push(part);
         }
     }
 
-    fn close(&mut self, set: SetId) {
+    fn ended(&mut self, set: SetId) {
         self.rollup.close(set);
     }
 }
 
-impl<N: Names, K: Knowledge> Facts for Books<N, K> {
+impl<N: InterfaceNames, K: Enrich> FlowContext for FlowAccounting<N, K> {
     fn known(&self, key: &FlowKey) -> Enrichment {
-        self.knowledge.enrichment(key)
+        self.enricher.enrichment(key)
     }
 
     fn asns(&self, key: &FlowKey, set: SetId) -> [u32; 2] {
         self.rollup.asns_of(set).unwrap_or_else(|| {
-            let known = self.knowledge.enrichment(key);
+            let known = self.enricher.enrichment(key);
             [known.src.asn, known.dst.asn]
         })
     }

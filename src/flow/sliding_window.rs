@@ -12,34 +12,34 @@ pub fn minute(now_ms: u64) -> u32 {
 
 /// Bytes by minute. Old minutes are emptied on the next use, so that silence costs nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Recent {
+pub struct SlidingWindow {
     /// The minute of the last addition.
     minute: u32,
     bytes: [u64; MINUTES as usize],
 }
 
-impl Recent {
+impl SlidingWindow {
     pub fn add(&mut self, minute: u32, bytes: u64) {
-        self.turn(minute);
+        self.advance(minute);
         let slot = &mut self.bytes[(minute % MINUTES) as usize];
         *slot = slot.saturating_add(bytes);
     }
 
     /// Adds what another carried, minute by minute.
     pub fn merge(&mut self, minute: u32, mut other: Self) {
-        self.turn(minute);
-        other.turn(minute);
+        self.advance(minute);
+        other.advance(minute);
         for (mine, theirs) in self.bytes.iter_mut().zip(other.bytes) {
             *mine = mine.saturating_add(theirs);
         }
     }
 
     pub fn sum(mut self, minute: u32) -> u64 {
-        self.turn(minute);
+        self.advance(minute);
         self.bytes.iter().fold(0, |sum, &b| sum.saturating_add(b))
     }
 
-    fn turn(&mut self, minute: u32) {
+    fn advance(&mut self, minute: u32) {
         let passed = minute.saturating_sub(self.minute);
         for back in 0..passed.min(MINUTES) {
             self.bytes[((minute - back) % MINUTES) as usize] = 0;
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn counts_the_running_minute_and_five_before() {
-        let mut recent = Recent::default();
+        let mut recent = SlidingWindow::default();
         for minute in 100..120 {
             recent.add(minute, 1);
             recent.add(minute, 10);
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn merging_keeps_the_minutes_apart() {
-        let (mut a, mut b) = (Recent::default(), Recent::default());
+        let (mut a, mut b) = (SlidingWindow::default(), SlidingWindow::default());
         a.add(10, 1);
         b.add(12, 100);
         a.merge(13, b);

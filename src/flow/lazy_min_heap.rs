@@ -12,7 +12,7 @@ use std::collections::binary_heap::PeekMut;
 
 /// Who an entry stands for: a slot, and the serial number of its tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Tenant {
+pub struct HeapEntry {
     pub slot: u32,
     pub serial: u64,
 }
@@ -21,11 +21,11 @@ pub struct Tenant {
 const SLACK: usize = 64;
 
 #[derive(Debug)]
-pub struct Least<V> {
-    heap: BinaryHeap<Reverse<(V, Tenant)>>,
+pub struct LazyMinHeap<V> {
+    heap: BinaryHeap<Reverse<(V, HeapEntry)>>,
 }
 
-impl<V: Ord + Copy> Least<V> {
+impl<V: Ord + Copy> LazyMinHeap<V> {
     pub fn new() -> Self {
         Self {
             heap: BinaryHeap::new(),
@@ -34,48 +34,48 @@ impl<V: Ord + Copy> Least<V> {
 
     /// Adds a tenant. `value` tells the value of a tenant, `None` if it has left; `live` is how many
     /// have not: the heap stays within twice that.
-    pub fn push(&mut self, tenant: Tenant, live: usize, value: impl Fn(Tenant) -> Option<V>) {
+    pub fn push(&mut self, entry: HeapEntry, live: usize, value: impl Fn(HeapEntry) -> Option<V>) {
         if self.heap.len() > 2 * live + SLACK {
             self.rebuild(&value);
         }
-        if let Some(v) = value(tenant) {
-            self.heap.push(Reverse((v, tenant)));
+        if let Some(v) = value(entry) {
+            self.heap.push(Reverse((v, entry)));
         }
     }
 
     /// The tenant with the least value, if that is below `bound`.
-    pub fn below(&mut self, bound: V, value: impl Fn(Tenant) -> Option<V>) -> Option<Tenant> {
+    pub fn below(&mut self, bound: V, value: impl Fn(HeapEntry) -> Option<V>) -> Option<HeapEntry> {
         self.find(|v| v < bound, value)
     }
 
     /// The tenant with the least value.
-    pub fn least(&mut self, value: impl Fn(Tenant) -> Option<V>) -> Option<Tenant> {
+    pub fn least(&mut self, value: impl Fn(HeapEntry) -> Option<V>) -> Option<HeapEntry> {
         self.find(|_| true, value)
     }
 
     fn find(
         &mut self,
         wanted: impl Fn(V) -> bool,
-        value: impl Fn(Tenant) -> Option<V>,
-    ) -> Option<Tenant> {
+        value: impl Fn(HeapEntry) -> Option<V>,
+    ) -> Option<HeapEntry> {
         loop {
             let mut top = self.heap.peek_mut()?;
-            let Reverse((noted, tenant)) = *top;
+            let Reverse((noted, entry)) = *top;
             if !wanted(noted) {
                 return None;
             }
-            match value(tenant) {
+            match value(entry) {
                 None => drop(PeekMut::pop(top)),
-                Some(v) if v > noted => *top = Reverse((v, tenant)),
-                Some(_) => return Some(tenant),
+                Some(v) if v > noted => *top = Reverse((v, entry)),
+                Some(_) => return Some(entry),
             }
         }
     }
 
     /// Starts again with the present values, after some of them fell; those who left are dropped.
-    pub fn rebuild(&mut self, value: impl Fn(Tenant) -> Option<V>) {
+    pub fn rebuild(&mut self, value: impl Fn(HeapEntry) -> Option<V>) {
         let mut entries = std::mem::take(&mut self.heap).into_vec();
-        entries.retain_mut(|Reverse((noted, tenant))| match value(*tenant) {
+        entries.retain_mut(|Reverse((noted, entry))| match value(*entry) {
             Some(v) => {
                 *noted = v;
                 true
@@ -117,7 +117,7 @@ mod tests {
         #[test]
         fn always_names_the_least(ops in prop::collection::vec(op(), 1..400)) {
             let mut slots: [Option<(u64, u64)>; 8] = [None; 8];
-            let (mut least, mut serial) = (Least::new(), 0);
+            let (mut least, mut serial) = (LazyMinHeap::new(), 0);
             for op in ops {
                 match op {
                     Op::Grow(i, n) => {
@@ -127,8 +127,8 @@ mod tests {
                         serial += 1;
                         slots[i] = Some((serial, n));
                         let live = slots.iter().flatten().count();
-                        let tenant = Tenant { slot: i as u32, serial };
-                        least.push(tenant, live, |t| value(&slots, t));
+                        let entry = HeapEntry { slot: i as u32, serial };
+                        least.push(entry, live, |t| value(&slots, t));
                         prop_assert!(least.heap.len() <= 2 * live + SLACK + 1);
                     }
                     Op::Leave(i) => slots[i] = None,
@@ -149,8 +149,8 @@ mod tests {
         }
     }
 
-    fn value(slots: &[Option<(u64, u64)>], tenant: Tenant) -> Option<u64> {
-        let (serial, v) = slots[tenant.slot as usize]?;
-        (serial == tenant.serial).then_some(v)
+    fn value(slots: &[Option<(u64, u64)>], entry: HeapEntry) -> Option<u64> {
+        let (serial, v) = slots[entry.slot as usize]?;
+        (serial == entry.serial).then_some(v)
     }
 }

@@ -12,7 +12,7 @@ use crate::types::slab::Slab;
 /// Names from outside (databases, interface names) are cut here.
 const MAX_CHARS: usize = 128;
 
-/// A text held by [`Symbols`]; equal symbols are equal texts.
+/// A text held by [`StringInterner`]; equal symbols are equal texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Symbol(u32);
 
@@ -38,19 +38,19 @@ impl Symbol {
 }
 
 #[derive(Debug)]
-pub struct Symbols {
-    entries: Slab<Entry>,
+pub struct StringInterner {
+    entries: Slab<InternedString>,
     index: HashTable<u32>,
     hasher: RandomState,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct InternedString {
     text: Box<str>,
     users: u32,
 }
 
-impl Default for Symbols {
+impl Default for StringInterner {
     fn default() -> Self {
         let mut symbols = Self {
             entries: Slab::default(),
@@ -64,7 +64,7 @@ impl Default for Symbols {
     }
 }
 
-impl Symbols {
+impl StringInterner {
     /// The symbol of a text, to be released once. Control characters are dropped and long texts cut
     /// here and not when they are written, lest two sets read the same.
     pub fn acquire(&mut self, text: &str) -> Symbol {
@@ -115,7 +115,7 @@ impl Symbols {
     }
 
     fn insert(&mut self, text: &str) -> Symbol {
-        let i = self.entries.insert(Entry {
+        let i = self.entries.insert(InternedString {
             text: text.into(),
             users: 1,
         });
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn the_constants_are_what_they_say() {
-        let mut symbols = Symbols::default();
+        let mut symbols = StringInterner::default();
         assert_eq!(symbols.acquire(""), Symbol::EMPTY);
         assert_eq!(symbols.acquire("other"), Symbol::OTHER);
         for _ in 0..3 {
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_text_lives_as_long_as_its_users() {
-        let mut symbols = Symbols::default();
+        let mut symbols = StringInterner::default();
         let eth0 = symbols.acquire("eth0");
         assert_eq!(symbols.acquire("eth0"), eth0);
         assert_ne!(symbols.acquire("eth1"), eth0);
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn texts_that_read_the_same_are_the_same() {
-        let mut symbols = Symbols::default();
+        let mut symbols = StringInterner::default();
         let plain = symbols.acquire("Zürich\n");
         assert_eq!(symbols.acquire("Z\u{7}ü\u{1b}rich\n\u{0}"), plain);
         let long = symbols.acquire(&"ä".repeat(1000));

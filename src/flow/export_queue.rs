@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
-use super::table::CompletedFlow;
+use super::table::CompletedRecord;
 use crate::types::flow::Direction;
 
 /// Parts in a batch.
@@ -16,11 +16,11 @@ const BATCH: usize = 256;
 /// Batches that wait: beyond that, parts are dropped.
 const BATCHES: usize = 64;
 /// A batch that does not fill up leaves after this long.
-const PATIENCE_MS: u64 = 250;
+const BATCH_TIMEOUT_MS: u64 = 250;
 
 /// What was lost, in parts and in what they carried.
 #[derive(Debug, Default)]
-pub struct Losses {
+pub struct DroppedRecords {
     parts: AtomicU64,
     packets: AtomicU64,
     octets: AtomicU64,
@@ -28,21 +28,21 @@ pub struct Losses {
 
 /// Counts of parts and of what they carry, not scaled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Load {
+pub struct RecordCounts {
     pub parts: u64,
     pub packets: u64,
     pub octets: u64,
 }
 
-impl Load {
-    pub fn add(&mut self, part: &CompletedFlow) {
+impl RecordCounts {
+    pub fn add(&mut self, part: &CompletedRecord) {
         self.parts += 1;
         self.packets = self.packets.wrapping_add(part.record.packets);
         self.octets = self.octets.wrapping_add(part.record.ip_bytes);
     }
 }
 
-impl std::ops::AddAssign for Load {
+impl std::ops::AddAssign for RecordCounts {
     fn add_assign(&mut self, other: Self) {
         self.parts += other.parts;
         self.packets = self.packets.wrapping_add(other.packets);
@@ -50,15 +50,15 @@ impl std::ops::AddAssign for Load {
     }
 }
 
-impl Losses {
-    pub fn count(&self, load: Load) {
+impl DroppedRecords {
+    pub fn count(&self, load: RecordCounts) {
         self.parts.fetch_add(load.parts, Ordering::Relaxed);
         self.packets.fetch_add(load.packets, Ordering::Relaxed);
         self.octets.fetch_add(load.octets, Ordering::Relaxed);
     }
 
-    pub fn get(&self) -> Load {
-        Load {
+    pub fn get(&self) -> RecordCounts {
+        RecordCounts {
             parts: self.parts.load(Ordering::Relaxed),
             packets: self.packets.load(Ordering::Relaxed),
             octets: self.octets.load(Ordering::Relaxed),
@@ -67,30 +67,30 @@ impl Losses {
 }
 
 /// The ends of the channel of whoever takes the parts.
-pub struct Inlet {
-    pub parts: Receiver<Vec<CompletedFlow>>,
+pub struct ExportReceiver {
+    pub parts: Receiver<Vec<CompletedRecord>>,
     /// Takes the emptied batches back.
-    pub spare: Sender<Vec<CompletedFlow>>,
+    pub spare: Sender<Vec<CompletedRecord>>,
     /// What found no room.
-    pub losses: Arc<Losses>,
+    pub losses: Arc<DroppedRecords>,
 }
 
-pub struct Outlet {
-    parts: Sender<Vec<CompletedFlow>>,
-    spares: Receiver<Vec<CompletedFlow>>,
-    losses: Arc<Losses>,
-    batch: Vec<CompletedFlow>,
+pub struct ExportSender {
+    parts: Sender<Vec<CompletedRecord>>,
+    spares: Receiver<Vec<CompletedRecord>>,
+    losses: Arc<DroppedRecords>,
+    batch: Vec<CompletedRecord>,
     directions: Vec<Direction>,
     /// When the batch last left.
     flushed_ms: u64,
 }
 
-impl Outlet {
+impl ExportSender {
     /// Lets flows of these directions through; what finds no room is added to `losses`.
-    pub fn new(directions: Vec<Direction>, losses: Arc<Losses>) -> (Self, Inlet) {
+    pub fn new(directions: Vec<Direction>, losses: Arc<DroppedRecords>) -> (Self, ExportReceiver) {
         let (sender, parts) = bounded(BATCHES);
         let (spare, spares) = bounded(BATCHES);
-        let outlet = Self {
+        let export_sender = Self {
             parts: sender,
             spares,
             losses: losses.clone(),
@@ -98,16 +98,16 @@ impl Outlet {
             directions,
             flushed_ms: 0,
         };
-        let inlet = Inlet {
+        let export_receiver = ExportReceiver {
             parts,
             spare,
             losses,
         };
-        (outlet, inlet)
+        (export_sender, export_receiver)
     }
 
     /// Another one into the same channel, for flows of these directions.
-    pub fn beside(&self, directions: Vec<Direction>) -> Self {
+    pub fn clone_for(&self, directions: Vec<Direction>) -> Self {
         Self {
             parts: self.parts.clone(),
             spares: self.spares.clone(),
@@ -118,7 +118,7 @@ impl Outlet {
         }
     }
 
-    pub fn push(&mut self, part: &CompletedFlow) {
+    pub fn push(&mut self, part: &CompletedRecord) {
         if !self.directions.contains(&part.record.key.direction) {
             return;
         }
@@ -134,8 +134,8 @@ impl Outlet {
     }
 
     /// Lets the batch go if it has waited for long.
-    pub fn turn(&mut self, now_ms: u64) {
-        if now_ms.saturating_sub(self.flushed_ms) >= PATIENCE_MS {
+    pub fn flush_if_due(&mut self, now_ms: u64) {
+        if now_ms.saturating_sub(self.flushed_ms) >= BATCH_TIMEOUT_MS {
             self.flushed_ms = now_ms;
             self.flush();
         }
@@ -151,7 +151,7 @@ impl Outlet {
         if let Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) =
             self.parts.try_send(full)
         {
-            let mut load = Load::default();
+            let mut load = RecordCounts::default();
             batch.iter().for_each(|part| load.add(part));
             self.losses.count(load);
             self.batch = batch;
@@ -171,7 +171,7 @@ impl Outlet {
     }
 }
 
-impl Drop for Outlet {
+impl Drop for ExportSender {
     fn drop(&mut self) {
         self.flush();
     }

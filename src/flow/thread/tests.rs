@@ -16,7 +16,7 @@ struct TestNames {
     asked: Arc<AtomicU32>,
 }
 
-impl Names for TestNames {
+impl InterfaceNames for TestNames {
     fn generation(&self) -> u32 {
         self.generation.load(Ordering::SeqCst)
     }
@@ -36,15 +36,15 @@ struct Rig {
     requests: Sender<Request>,
 }
 
-fn settings(max_flows: usize) -> Settings {
-    Settings {
-        table: table::Limits {
+fn settings(max_flows: usize) -> FlowSettings {
+    FlowSettings {
+        table: table::TableLimits {
             max_flows,
             idle_timeout_ms: 1_000,
             active_timeout_ms: 60_000,
-            linger_ms: None,
+            tcp_close_delay_ms: None,
         },
-        rollup: rollup::Limits {
+        rollup: rollup::RollupLimits {
             max_series: 100,
             series_ttl_ms: 3_600_000,
         },
@@ -57,17 +57,17 @@ fn rig(max_flows: usize) -> Rig {
     let (spare_tx, spare) = bounded(1);
     let (requests, requests_rx) = bounded(4);
     let settings = settings(max_flows);
-    let channels = Channels {
+    let endpoints = Endpoints {
         records: records_rx,
         spare: spare_tx,
         requests: requests_rx,
-        outlet: None,
+        export_sender: None,
     };
     let (threads, names) = (Threads::new(), TestNames::default());
     let theirs = names.clone();
     threads
         .spawn("flow", move |heartbeat| {
-            run(&settings, theirs, (), channels, &heartbeat)
+            run(&settings, theirs, (), endpoints, &heartbeat)
         })
         .unwrap();
     Rig {
@@ -202,7 +202,7 @@ fn a_renamed_interface_takes_later_counts_and_the_gauges() {
 /// The source AS of a flow is its source port, plus what was learnt since.
 struct Learning(u32);
 
-impl Knowledge for Learning {
+impl Enrich for Learning {
     fn generation(&mut self, now_ms: u64) -> u32 {
         self.0 = (now_ms / 1000) as u32;
         self.0
@@ -221,25 +221,25 @@ impl Knowledge for Learning {
 #[test]
 fn what_is_learnt_moves_flows_as_they_go_on_and_leaves_the_counts() {
     let limits = settings(100);
-    let mut books = Books {
+    let mut accounting = FlowAccounting {
         rollup: Rollup::new(limits.labels, limits.rollup),
         names: TestNames::default(),
-        knowledge: Learning(0),
+        enricher: Learning(0),
         generation: 0,
-        outlet: None,
+        export_sender: None,
     };
     let mut table = FlowTable::new(limits.table);
     let mut count = |now_ms, record: FlowRecord| {
-        books.learn(now_ms);
-        table.update(&record, now_ms, &mut books);
-        let mut rows: Vec<_> = books.rollup.rows();
+        accounting.update_generation(now_ms);
+        table.update(&record, now_ms, &mut accounting);
+        let mut rows: Vec<_> = accounting.rollup.rows();
         rows.sort_by(|a, b| a.labels.cmp(&b.labels));
         let of = |r: &SeriesRow| {
             let asn = r.labels.split("src_asn=\"").nth(1).unwrap();
             let asn = asn.split('"').next().unwrap().parse().unwrap();
             (asn, r.packets_total, r.live_packets)
         };
-        let named = books
+        let named = accounting
             .rollup
             .asns()
             .into_iter()
