@@ -80,7 +80,7 @@ fn print(text: &dyn fmt::Display) -> Result<(), ExitError> {
 /// Why the program ends before its time.
 enum ExitError {
     Usage(String),
-    Config(config::Error),
+    Config(config::ConfigError),
     Agent(agent::Error),
     Client(client::ClientError),
     Output(io::Error),

@@ -3,28 +3,28 @@
 
 use std::path::Path;
 
-use crate::config::{Config, Error, Problem};
+use crate::config::{Config, ConfigError, KeyError};
 use crate::enrich::mmdb::Database;
 
 /// Opens the files that the configuration names, as the agent will.
-pub fn open_files(path: &Path, config: &Config) -> Result<(), Error> {
+pub fn open_files(path: &Path, config: &Config) -> Result<(), ConfigError> {
     let files = config.agent.enrich.mmdb.files();
-    let problems: Vec<_> = files
+    let errors: Vec<_> = files
         .filter_map(|(kind, named)| {
             let error = Database::open(named, kind, &|| {}).err()?;
-            Some(Problem {
+            Some(KeyError {
                 line: None,
                 key: kind.key().to_owned(),
                 text: format!("cannot use {}: {error}", named.display()),
             })
         })
         .collect();
-    if problems.is_empty() {
+    if errors.is_empty() {
         return Ok(());
     }
-    Err(Error {
+    Err(ConfigError {
         file: path.display().to_string(),
-        problems,
+        errors,
         left_out: 0,
     })
 }

@@ -8,7 +8,7 @@ use super::enrich::Enrich;
 use super::firewall::Firewall;
 use super::ipfix::Ipfix;
 use super::machine::Machine;
-use super::reference::Reload::{Applied, Restart};
+use super::reference::ReloadClass::{Applied, Restart};
 use super::section::section;
 use super::values::{
     MAX_LIST, SECOND, address_or_name, boolean, canonical_prefix, duration, list, named, number,

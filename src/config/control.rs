@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::reference::Reload::Restart;
+use super::reference::ReloadClass::Restart;
 use super::section::section;
 use super::values::{path, text, word};
 use crate::types::named::serialize_as_text;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! A TOML document while it is read: who asks for a key makes it known, whatever was never asked
-//! for is an unknown key, and every problem is kept with the line it stands on.
+//! for is an unknown key, and every error is kept with its line.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -10,18 +10,18 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::values::{Complaint, KeyType, Parsed, Value};
+use super::values::{KeyType, Parsed, Value, ValueError};
 use crate::types::did_you_mean::nearest;
 
-/// Problems listed of one file; the rest are only counted.
-const MAX_PROBLEMS: usize = 20;
+/// Errors listed of one file; the rest are only counted.
+const MAX_ERRORS: usize = 20;
 
 /// Characters shown of a value that was not taken.
 const MAX_SHOWN: usize = 40;
 
 /// One thing wrong with the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct KeyError {
     /// From 1; `None` where the file as a whole is meant.
     pub line: Option<usize>,
     /// Dotted path of the key; empty where no key is meant.
@@ -31,46 +31,46 @@ pub struct Problem {
 
 /// Everything wrong with one file, in the order of its lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Error {
+pub struct ConfigError {
     pub file: String,
-    pub problems: Vec<Problem>,
+    pub errors: Vec<KeyError>,
     /// How many more there were.
     pub left_out: usize,
 }
 
-impl Error {
+impl ConfigError {
     /// The file as a whole is not usable.
     pub fn of_file(file: &str, text: String) -> Self {
-        let problem = Problem {
+        let error = KeyError {
             line: None,
             key: String::new(),
             text,
         };
         Self {
             file: file.to_owned(),
-            problems: vec![problem],
+            errors: vec![error],
             left_out: 0,
         }
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for ConfigError {}
 
-/// One line per problem: `FILE:LINE: KEY: TEXT`.
-impl fmt::Display for Error {
+/// One line per error: `FILE:LINE: KEY: TEXT`.
+impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, problem) in self.problems.iter().enumerate() {
+        for (i, error) in self.errors.iter().enumerate() {
             if i > 0 {
                 writeln!(f)?;
             }
             write!(f, "{}:", self.file)?;
-            if let Some(line) = problem.line {
+            if let Some(line) = error.line {
                 write!(f, "{line}:")?;
             }
-            if !problem.key.is_empty() {
-                write!(f, " {}:", problem.key)?;
+            if !error.key.is_empty() {
+                write!(f, " {}:", error.key)?;
             }
-            write!(f, " {}", problem.text)?;
+            write!(f, " {}", error.text)?;
         }
         if self.left_out > 0 {
             write!(f, "\n{}: {} more problems", self.file, self.left_out)?;
@@ -79,9 +79,9 @@ impl fmt::Display for Error {
     }
 }
 
-/// A problem before its line is counted: there may be many more than are shown.
+/// An error before its line is counted: there may be many more than are shown.
 #[derive(Clone)]
-struct Found {
+struct UnlocatedError {
     offset: usize,
     key: String,
     text: String,
@@ -90,7 +90,7 @@ struct Found {
 /// What reading found so far.
 #[derive(Default)]
 struct State {
-    problems: Vec<Found>,
+    errors: Vec<UnlocatedError>,
     /// Paths asked for, without indices; `true` for a section.
     known: BTreeMap<String, bool>,
     /// Where each key that was asked for stands, by its path with indices.
@@ -106,7 +106,7 @@ pub struct Document<'d> {
 
 impl<'d> Document<'d> {
     /// Parses `text`; `file` is the name that errors carry.
-    pub fn parse(file: &'d str, text: &'d str) -> Result<Self, Error> {
+    pub fn parse(file: &'d str, text: &'d str) -> Result<Self, ConfigError> {
         let (root, errors) = DeTable::parse_recoverable(text);
         let document = Self {
             file,
@@ -130,7 +130,7 @@ impl<'d> Document<'d> {
         }
     }
 
-    /// Adds a problem with a key that may or may not be in the file.
+    /// Adds an error with a key that may or may not be in the file.
     pub fn reject(&self, key: &str, text: impl Into<String>) {
         let offset = self.offset_of(key);
         self.report(offset, key, text.into());
@@ -143,25 +143,25 @@ impl<'d> Document<'d> {
         self.state.borrow_mut().known = known;
     }
 
-    /// The problems found, if any.
-    pub fn result(&self) -> Result<(), Error> {
-        let mut problems = self.state.borrow().problems.clone();
-        if problems.is_empty() {
+    /// The errors found, if any.
+    pub fn result(&self) -> Result<(), ConfigError> {
+        let mut errors = self.state.borrow().errors.clone();
+        if errors.is_empty() {
             return Ok(());
         }
-        problems.sort_by_key(|found| found.offset);
-        let left_out = problems.len().saturating_sub(MAX_PROBLEMS);
-        problems.truncate(MAX_PROBLEMS);
-        Err(Error {
+        errors.sort_by_key(|found| found.offset);
+        let left_out = errors.len().saturating_sub(MAX_ERRORS);
+        errors.truncate(MAX_ERRORS);
+        Err(ConfigError {
             file: self.file.to_owned(),
-            problems: problems.into_iter().map(|f| self.problem(f)).collect(),
+            errors: errors.into_iter().map(|f| self.located(f)).collect(),
             left_out,
         })
     }
 
-    fn problem(&self, found: Found) -> Problem {
+    fn located(&self, found: UnlocatedError) -> KeyError {
         let before = self.text.get(..found.offset);
-        Problem {
+        KeyError {
             line: before.map(|text| 1 + text.bytes().filter(|b| *b == b'\n').count()),
             key: printable(&found.key),
             text: printable(&found.text),
@@ -203,7 +203,7 @@ impl<'d> Document<'d> {
         known: &BTreeMap<String, bool>,
     ) {
         // The search is done only for what will be shown: the file may be full of wrong keys.
-        let listed = self.state.borrow().problems.len() < MAX_PROBLEMS;
+        let listed = self.state.borrow().errors.len() < MAX_ERRORS;
         let hint = listed.then(|| nearest(path, known.keys().map(String::as_str)));
         let text = match hint.flatten() {
             Some(hint) => format!("unknown key, did you mean {hint}?"),
@@ -228,19 +228,19 @@ impl<'d> Document<'d> {
     }
 
     fn report(&self, offset: usize, key: &str, text: String) {
-        self.state.borrow_mut().problems.push(Found {
+        self.state.borrow_mut().errors.push(UnlocatedError {
             offset,
             key: key.to_owned(),
             text,
         });
     }
 
-    fn complain(&self, key: &str, complaint: Complaint, value: &Value<'_>) {
-        let Complaint {
+    fn value_error(&self, key: &str, error: ValueError, value: &Value<'_>) {
+        let ValueError {
             span,
             expected,
             reason,
-        } = complaint;
+        } = error;
         let got = self.shown(span.clone(), value);
         let reason = reason.map_or_else(String::new, |r| format!(" ({r})"));
         self.report(
@@ -271,7 +271,7 @@ pub struct Section<'d> {
 }
 
 impl<'d> Section<'d> {
-    /// The value of `key`; `default` where it is not set, or (with a problem noted) not right.
+    /// The value of `key`; `default` where it is not set, or (with an error noted) not right.
     pub fn read<K: KeyType>(&self, key: &str, kind: K, default: K::Value) -> K::Value {
         self.optional(key, kind).unwrap_or(default)
     }
@@ -282,16 +282,16 @@ impl<'d> Section<'d> {
         let value = self.find(key, &path, false)?;
         match kind.parse(value) {
             Ok(t) => Some(t),
-            Err(complaints) => {
-                for complaint in complaints {
-                    self.document.complain(&path, complaint, value);
+            Err(errors) => {
+                for error in errors {
+                    self.document.value_error(&path, error, value);
                 }
                 None
             }
         }
     }
 
-    /// Like [`Section::optional`]; that the key is not set is a problem, and `example` helps.
+    /// Like [`Section::optional`]; that the key is not set is an error, and `example` helps.
     pub fn required<K: KeyType>(&self, key: &str, kind: K, example: &str) -> Option<K::Value> {
         if !self.has(key) {
             self.document
@@ -360,10 +360,10 @@ impl<'d> Section<'d> {
                 Ok(t) => {
                     entries.insert(key.get_ref().to_string(), t);
                 }
-                Err(complaints) => {
-                    for complaint in complaints {
+                Err(errors) => {
+                    for error in errors {
                         self.document
-                            .complain(&join(&path, key.get_ref()), complaint, value);
+                            .value_error(&join(&path, key.get_ref()), error, value);
                     }
                 }
             }
@@ -380,12 +380,12 @@ impl<'d> Section<'d> {
     }
 
     fn wrong(&self, value: &Value<'_>, path: &str, expected: String) {
-        let complaint = Complaint {
+        let error = ValueError {
             span: value.span(),
             expected,
             reason: None,
         };
-        self.document.complain(path, complaint, value);
+        self.document.value_error(path, error, value);
     }
 
     fn find(&self, key: &str, path: &str, section: bool) -> Option<&'d Value<'d>> {

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use super::ipfix::complete_service;
 use super::machine::Machine;
-use super::reference::Reload::{Applied, Restart};
+use super::reference::ReloadClass::{Applied, Restart};
 use super::section::section;
 use super::values::{
-    Complaint, MAX_LIST, Parsed, SECOND, Value, address_or_name, canonical_prefix, duration, list,
+    MAX_LIST, Parsed, SECOND, Value, ValueError, address_or_name, canonical_prefix, duration, list,
     number, path, text, word,
 };
 use crate::types::database::DatabaseKind;
@@ -207,7 +207,7 @@ fn check_device(device: &str, value: &Value<'_>) -> Parsed<()> {
     if (1..=MAX_IFNAME).contains(&device.len()) {
         return Ok(());
     }
-    Err(vec![Complaint {
+    Err(vec![ValueError {
         span: value.span(),
         expected: format!("the name of a device, of 1 to {MAX_IFNAME} bytes"),
         reason: None,

@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 
 use super::document::Section;
-use super::reference::Reload::{self, Applied, Conditional, Restart};
-use super::reference::{KeyText, SectionText};
+use super::reference::ReloadClass::{self, Applied, Conditional, Restart};
+use super::reference::{KeyDeclaration, SectionReference};
 use super::section::section;
 use super::values::{
     KeyType, MAX_LIST, Parsed, SECOND, Value, boolean, canonical_prefix, duration, list, named,
@@ -19,7 +19,7 @@ use crate::types::rule::{Action, Community, DEFAULT_ACTION, MAX_RATE, Per, Rule,
 const MAX_LENGTHS: [u8; 2] = [32, 128];
 
 /// Without communities nothing uses these keys.
-const BLACKHOLING: Reload = Conditional("if blackhole_communities is set and stays so");
+const BLACKHOLING: ReloadClass = Conditional("if blackhole_communities is set and stays so");
 
 const MAX_BLACKHOLE_MAX: u32 = 100_000;
 const MAX_RULES: usize = 10_000;
@@ -193,10 +193,10 @@ impl Rule {
     }
 
     /// Describes each key to documents.
-    fn describe(docs: &mut SectionText) {
-        let key = |name, example: &'static str, text| KeyText {
+    fn describe(docs: &mut SectionReference) {
+        let key = |name, example: &'static str, text| KeyDeclaration {
             example: Some(example).filter(|example| !example.is_empty()),
-            ..KeyText::new(name, Applied, text)
+            ..KeyDeclaration::new(name, Applied, text)
         };
         let mut part = |name, expected, example, text| {
             docs.key(&word::<String>(expected), None, key(name, example, text));
@@ -218,7 +218,7 @@ impl Rule {
         part("interface", PATTERN, "\"*\"", "Pattern of interfaces.");
         let words = "\"drop\", \"pass\", \"count\" (counts only, the next rules are evaluated) or \"limit\".";
         docs.key(&named(), Some(&DEFAULT_ACTION), key("action", "", words));
-        let rate = KeyText {
+        let rate = KeyDeclaration {
             unit: Some("packets per second"),
             ..key(
                 "rate",

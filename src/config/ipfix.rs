@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::machine::Machine;
-use super::reference::Reload::Applied;
+use super::reference::ReloadClass::Applied;
 use super::section::section;
 use super::values::{SECOND, address_or_name, boolean, duration, named, number, words};
 use crate::types::flow::Direction;
@@ -40,8 +40,8 @@ section! {
             example: "4739",
             text: "Its UDP port.",
         }
-        bind: Bind = section {
-            of: Bind,
+        bind: IpfixBind = section {
+            of: IpfixBind,
             with: (),
             text: "",
         }
@@ -75,9 +75,9 @@ section! {
             details: "The field is bgpPrevAdjacentAsNumber.",
         }
         #[serde(skip_serializing_if = "Vec::is_empty")]
-        collector: Vec<Collector> = tables {
+        collector: Vec<IpfixCollector> = tables {
             reload: Applied,
-            of: Collector,
+            of: IpfixCollector,
             max: MAX_COLLECTORS,
             with: (machine),
             text: "More collectors, one table each.",
@@ -90,7 +90,7 @@ section! {
 
 section! {
     /// The exporter's own address: "" and 0 leave it to the kernel.
-    pub struct Bind() {
+    pub struct IpfixBind() {
         host: String = key {
             reload: Applied,
             type: address_or_name(),
@@ -107,7 +107,7 @@ section! {
 }
 
 section! {
-    pub struct Collector(machine: &Machine) {
+    pub struct IpfixCollector(machine: &Machine) {
         host: String = key {
             reload: Applied,
             type: address_or_name(),
@@ -145,8 +145,8 @@ fn usual_directions(
 
 impl Ipfix {
     /// All collectors, each once, the one of `host` and `port` first.
-    pub fn collectors(&self) -> Vec<Collector> {
-        let first = (self.port != 0).then(|| Collector {
+    pub fn collectors(&self) -> Vec<IpfixCollector> {
+        let first = (self.port != 0).then(|| IpfixCollector {
             host: self.host.clone(),
             port: self.port,
             transport: DEFAULT_TRANSPORT,
@@ -161,7 +161,7 @@ impl Ipfix {
     }
 }
 
-impl Collector {
+impl IpfixCollector {
     /// How metrics and the log call it: unlike any other that is configured.
     pub fn label(&self) -> String {
         let Self { host, port, .. } = self;

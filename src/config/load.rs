@@ -5,21 +5,21 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
-use super::document::{Document, Error};
+use super::document::{ConfigError, Document};
 use super::*;
 
 /// Bytes; a larger file is refused.
 pub const MAX_FILE_SIZE: u64 = 1 << 20;
 
 /// Reads, checks and completes the configuration in the file at `path`.
-pub fn load(path: &Path, machine: &Machine) -> Result<Config, Error> {
+pub fn load(path: &Path, machine: &Machine) -> Result<Config, ConfigError> {
     let file = path.display().to_string();
-    let text = read(path).map_err(|text| Error::of_file(&file, text))?;
+    let text = read(path).map_err(|text| ConfigError::of_file(&file, text))?;
     parse(&file, &text, machine)
 }
 
 /// Like [`load`] for text that has been read; `file` is the name that errors carry.
-pub fn parse(file: &str, text: &str, machine: &Machine) -> Result<Config, Error> {
+pub fn parse(file: &str, text: &str, machine: &Machine) -> Result<Config, ConfigError> {
     let document = Document::parse(file, text)?;
     let config = read_document(&document, machine);
     document.result().map(|()| config)
@@ -31,7 +31,7 @@ pub(super) fn read_document(document: &Document<'_>, machine: &Machine) -> Confi
         agent: Agent::read(&document.root().section("agent"), machine),
     };
     // Keys are held against each other only when each is right: a default in place of a wrong value
-    // would bring up problems that are none.
+    // would bring up errors that are none.
     if document.result().is_ok() {
         validate::check(&config, document);
     }

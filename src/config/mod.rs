@@ -29,10 +29,10 @@ use serde::Serialize;
 
 pub use agent::{Agent, Bpf, Collector, DEFAULT_FLOW_CACHE, Prometheus};
 pub use control::Control;
-pub use document::{Error, Problem};
+pub use document::{ConfigError, KeyError};
 pub use enrich::{Bmp, Enrich, Mmdb, Rib};
 pub use firewall::Firewall;
-pub use ipfix::{Bind as IpfixBind, Collector as IpfixCollector, Ipfix};
+pub use ipfix::{Ipfix, IpfixBind, IpfixCollector};
 pub use load::{MAX_FILE_SIZE, load, parse};
 pub use machine::Machine;
 pub use values::MAX_DURATION;

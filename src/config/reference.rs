@@ -8,7 +8,7 @@ use super::values::KeyType;
 
 /// The action of a reload on a key whose value in the file has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reload {
+pub enum ReloadClass {
     /// The new value is applied.
     Applied,
     /// The old value stays until the next start.
@@ -17,7 +17,7 @@ pub enum Reload {
     Conditional(&'static str),
 }
 
-impl Reload {
+impl ReloadClass {
     /// Replaces `old` if a reload applies the key.
     pub fn apply<T: Clone>(self, old: &mut T, new: &T) {
         if self == Self::Applied {
@@ -35,7 +35,7 @@ const MACHINE: Machine = Machine {
 
 /// A key as its section declares it.
 #[derive(Clone, Copy, Debug)]
-pub struct KeyText {
+pub struct KeyDeclaration {
     pub name: &'static str,
     /// The unit of a number.
     pub unit: Option<&'static str>,
@@ -45,16 +45,16 @@ pub struct KeyText {
     pub example: Option<&'static str>,
     /// The value that config/rfm.toml sets, if it is not the default.
     pub recommended: Option<&'static str>,
-    pub reload: Reload,
+    pub reload: ReloadClass,
     /// The purpose of the key, short enough for config/rfm.toml and an option of NixOS.
     pub text: &'static str,
     /// More text, for the manual and the reference chapter only.
     pub details: Option<&'static str>,
 }
 
-impl KeyText {
+impl KeyDeclaration {
     /// A key with a fixed default, and without more than these.
-    pub(super) fn new(name: &'static str, reload: Reload, text: &'static str) -> Self {
+    pub(super) fn new(name: &'static str, reload: ReloadClass, text: &'static str) -> Self {
         Self {
             name,
             unit: None,
@@ -70,8 +70,8 @@ impl KeyText {
 
 /// A key as documents show it.
 #[derive(Clone, Debug)]
-pub struct Key {
-    pub declared: KeyText,
+pub struct KeyReference {
+    pub declared: KeyDeclaration,
     /// The valid values in words.
     pub expected: String,
     /// The type in nixpkgs' `lib.types`.
@@ -80,7 +80,7 @@ pub struct Key {
     pub default: Option<String>,
 }
 
-impl Key {
+impl KeyReference {
     /// The value that config/rfm.toml shows.
     pub fn shown(&self) -> &str {
         let given = self.declared.recommended.or(self.declared.example);
@@ -90,7 +90,7 @@ impl Key {
 
 /// How the keys of a section stand in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layout {
+pub enum TableLayout {
     /// `[path]`
     Table,
     /// `[[path]]`, at most so many times.
@@ -101,19 +101,19 @@ pub enum Layout {
 
 /// A table of the file.
 #[derive(Clone, Debug)]
-pub struct SectionText {
+pub struct SectionReference {
     /// Such as `agent.ipfix.collector`.
     pub path: String,
-    pub layout: Layout,
+    pub layout: TableLayout,
     pub text: &'static str,
     pub details: Option<&'static str>,
-    pub keys: Vec<Key>,
+    pub keys: Vec<KeyReference>,
     /// The tables inside, in their order.
-    pub sections: Vec<SectionText>,
+    pub sections: Vec<SectionReference>,
 }
 
-impl SectionText {
-    fn new(path: String, layout: Layout, text: &'static str) -> Self {
+impl SectionReference {
+    fn new(path: String, layout: TableLayout, text: &'static str) -> Self {
         Self {
             path,
             layout,
@@ -128,7 +128,7 @@ impl SectionText {
     pub(super) fn section(
         &mut self,
         name: &str,
-        layout: Layout,
+        layout: TableLayout,
         text: &'static str,
         details: Option<&'static str>,
         describe: impl FnOnce(&mut Self),
@@ -145,10 +145,10 @@ impl SectionText {
         &mut self,
         key: &K,
         default: Option<&K::Value>,
-        declared: KeyText,
+        declared: KeyDeclaration,
     ) {
         let fixed = !declared.required && declared.example.is_none();
-        self.keys.push(Key {
+        self.keys.push(KeyReference {
             declared,
             expected: key.expected(),
             nix: key.nix(),
@@ -162,9 +162,9 @@ impl SectionText {
         name: &str,
         text: &'static str,
         key: &K,
-        example: KeyText,
+        example: KeyDeclaration,
     ) {
-        self.section(name, Layout::FreeKeys, text, None, |section| {
+        self.section(name, TableLayout::FreeKeys, text, None, |section| {
             section.key(key, None, example);
         });
     }
@@ -178,8 +178,8 @@ impl SectionText {
 }
 
 /// Every section and key that there is, in the order of the file.
-pub fn reference() -> SectionText {
-    let mut agent = SectionText::new("agent".into(), Layout::Table, "");
+pub fn reference() -> SectionReference {
+    let mut agent = SectionReference::new("agent".into(), TableLayout::Table, "");
     Agent::describe(&mut agent, &MACHINE);
     agent
 }

@@ -84,7 +84,7 @@ macro_rules! section {
             /// Describes each key to documents.
             #[allow(unused_variables, reason = "few defaults use the fields above them")]
             pub(super) fn describe(
-                docs: &mut $crate::config::reference::SectionText,
+                docs: &mut $crate::config::reference::SectionReference,
                 $($context: $Context),*
             ) {
                 $($crate::config::section::describe!(docs, $field: $Type, $form { $($entry)* });)*
@@ -162,7 +162,7 @@ macro_rules! describe {
         $(details: $details:expr,)?
     }) => {
         let $field: $Type = $default;
-        $docs.key(&$type, Some(&$field), $crate::config::reference::KeyText {
+        $docs.key(&$type, Some(&$field), $crate::config::reference::KeyDeclaration {
             name: stringify!($field),
             unit: $crate::config::section::optional!($($unit)?),
             required: $crate::config::section::optional!($($required)?).is_some(),
@@ -181,7 +181,7 @@ macro_rules! describe {
     }) => {
         $docs.section(
             stringify!($field),
-            $crate::config::reference::Layout::Table,
+            $crate::config::reference::TableLayout::Table,
             $text,
             $crate::config::section::optional!($($details)?),
             |docs| <$Inner>::describe(docs, $($context),*),
@@ -197,7 +197,7 @@ macro_rules! describe {
     }) => {
         $docs.section(
             stringify!($field),
-            $crate::config::reference::Layout::Tables($max),
+            $crate::config::reference::TableLayout::Tables($max),
             $text,
             $crate::config::section::optional!($($details)?),
             |docs| <$Inner>::describe(docs, $($context),*),
@@ -211,9 +211,9 @@ macro_rules! describe {
         text: $text:expr,
         key_text: $key_text:expr,
     }) => {
-        let example = $crate::config::reference::KeyText {
+        let example = $crate::config::reference::KeyDeclaration {
             example: Some($example),
-            ..$crate::config::reference::KeyText::new($name, $reload, $key_text)
+            ..$crate::config::reference::KeyDeclaration::new($name, $reload, $key_text)
         };
         $docs.free_keys(stringify!($field), $text, &$type, example);
     };

@@ -28,17 +28,17 @@ pub const SECOND: Duration = Duration::from_secs(1);
 pub const MAX_LIST: usize = 1024;
 
 /// Why a value was not taken. What came instead is read from the text at `span`.
-pub struct Complaint {
+pub struct ValueError {
     pub span: Range<usize>,
     pub expected: String,
     /// More than `expected` says, where there is more to say.
     pub reason: Option<String>,
 }
 
-pub type Parsed<T> = Result<T, Vec<Complaint>>;
+pub type Parsed<T> = Result<T, Vec<ValueError>>;
 
-fn complain<T>(value: &Value<'_>, expected: impl Display, reason: Option<String>) -> Parsed<T> {
-    Err(vec![Complaint {
+fn value_error<T>(value: &Value<'_>, expected: impl Display, reason: Option<String>) -> Parsed<T> {
+    Err(vec![ValueError {
         span: value.span(),
         expected: expected.to_string(),
         reason,
@@ -65,7 +65,7 @@ pub trait KeyType {
 
     /// The error of a value that is not of this type.
     fn refuse(&self, value: &Value<'_>, reason: Option<String>) -> Parsed<Self::Value> {
-        complain(value, self.expected(), reason)
+        value_error(value, self.expected(), reason)
     }
 }
 
@@ -83,14 +83,14 @@ fn nix_argument(inner: &str) -> String {
 }
 
 #[derive(Clone, Copy)]
-pub struct Boolean;
+pub struct BooleanType;
 
 /// `true` or `false`.
-pub fn boolean() -> Boolean {
-    Boolean
+pub fn boolean() -> BooleanType {
+    BooleanType
 }
 
-impl KeyType for Boolean {
+impl KeyType for BooleanType {
     type Value = bool;
 
     fn parse(&self, value: &Value<'_>) -> Parsed<bool> {
@@ -118,14 +118,14 @@ fn integer(value: &Value<'_>) -> Option<i128> {
     i128::from_str_radix(integer.as_str(), integer.radix()).ok()
 }
 
-pub struct Number<T>(RangeInclusive<T>);
+pub struct NumberType<T>(RangeInclusive<T>);
 
 /// A whole number in `range`.
-pub fn number<T>(range: RangeInclusive<T>) -> Number<T> {
-    Number(range)
+pub fn number<T>(range: RangeInclusive<T>) -> NumberType<T> {
+    NumberType(range)
 }
 
-impl<T: TryFrom<i128> + PartialOrd + Display> KeyType for Number<T> {
+impl<T: TryFrom<i128> + PartialOrd + Display> KeyType for NumberType<T> {
     type Value = T;
 
     fn parse(&self, value: &Value<'_>) -> Parsed<T> {
@@ -149,28 +149,28 @@ impl<T: TryFrom<i128> + PartialOrd + Display> KeyType for Number<T> {
     }
 }
 
-pub struct PowerOfTwo {
+pub struct PowerOfTwoType {
     range: RangeInclusive<u32>,
     or_zero: bool,
 }
 
 /// A power of two in `range`.
-pub fn power_of_two(range: RangeInclusive<u32>) -> PowerOfTwo {
-    PowerOfTwo {
+pub fn power_of_two(range: RangeInclusive<u32>) -> PowerOfTwoType {
+    PowerOfTwoType {
         range,
         or_zero: false,
     }
 }
 
 /// A power of two in `range`, or 0.
-pub fn power_of_two_or_zero(range: RangeInclusive<u32>) -> PowerOfTwo {
-    PowerOfTwo {
+pub fn power_of_two_or_zero(range: RangeInclusive<u32>) -> PowerOfTwoType {
+    PowerOfTwoType {
         range,
         or_zero: true,
     }
 }
 
-impl KeyType for PowerOfTwo {
+impl KeyType for PowerOfTwoType {
     type Value = u32;
 
     fn parse(&self, value: &Value<'_>) -> Parsed<u32> {
@@ -197,14 +197,14 @@ impl KeyType for PowerOfTwo {
     }
 }
 
-pub struct AtLeast(Duration);
+pub struct DurationType(Duration);
 
 /// A duration of at least `min`, such as "30s" or "1h30m".
-pub fn duration(min: Duration) -> AtLeast {
-    AtLeast(min)
+pub fn duration(min: Duration) -> DurationType {
+    DurationType(min)
 }
 
-impl KeyType for AtLeast {
+impl KeyType for DurationType {
     type Value = Duration;
 
     fn parse(&self, value: &Value<'_>) -> Parsed<Duration> {
@@ -225,20 +225,20 @@ impl KeyType for AtLeast {
     }
 }
 
-pub struct Word<T> {
+pub struct WordType<T> {
     expected: &'static str,
     read: PhantomData<T>,
 }
 
 /// A string that `T` can be read from; `expected` names it in words.
-pub fn word<T>(expected: &'static str) -> Word<T> {
-    Word {
+pub fn word<T>(expected: &'static str) -> WordType<T> {
+    WordType {
         expected,
         read: PhantomData,
     }
 }
 
-impl<T: FromStr<Err: Display> + Display> KeyType for Word<T> {
+impl<T: FromStr<Err: Display> + Display> KeyType for WordType<T> {
     type Value = T;
 
     fn parse(&self, value: &Value<'_>) -> Parsed<T> {
@@ -258,16 +258,16 @@ impl<T: FromStr<Err: Display> + Display> KeyType for Word<T> {
     }
 }
 
-pub struct Text {
+pub struct TextType {
     max: usize,
 }
 
 /// Text of at most `max` bytes, without control characters.
-pub fn text(max: usize) -> Text {
-    Text { max }
+pub fn text(max: usize) -> TextType {
+    TextType { max }
 }
 
-impl KeyType for Text {
+impl KeyType for TextType {
     type Value = String;
 
     fn parse(&self, value: &Value<'_>) -> Parsed<String> {
@@ -287,16 +287,16 @@ impl KeyType for Text {
     }
 }
 
-pub struct AbsolutePath {
+pub struct PathType {
     max: usize,
 }
 
 /// An absolute path of at most `max` bytes, or "".
-pub fn path(max: usize) -> AbsolutePath {
-    AbsolutePath { max }
+pub fn path(max: usize) -> PathType {
+    PathType { max }
 }
 
-impl KeyType for AbsolutePath {
+impl KeyType for PathType {
     type Value = PathBuf;
 
     fn parse(&self, value: &Value<'_>) -> Parsed<PathBuf> {
@@ -315,19 +315,19 @@ impl KeyType for AbsolutePath {
     }
 }
 
-pub struct OneOf<T: 'static>(&'static [T]);
+pub struct OneOfType<T: 'static>(&'static [T]);
 
 /// One of the words of `T`.
-pub fn named<T: Named>() -> OneOf<T> {
-    OneOf(T::ALL)
+pub fn named<T: Named>() -> OneOfType<T> {
+    OneOfType(T::ALL)
 }
 
 /// One of these words of `T`.
-pub fn one_of<T: Named>(words: &'static [T]) -> OneOf<T> {
-    OneOf(words)
+pub fn one_of<T: Named>(words: &'static [T]) -> OneOfType<T> {
+    OneOfType(words)
 }
 
-impl<T: Named> KeyType for OneOf<T> {
+impl<T: Named> KeyType for OneOfType<T> {
     type Value = T;
 
     fn parse(&self, value: &Value<'_>) -> Parsed<T> {
@@ -354,44 +354,44 @@ impl<T: Named> KeyType for OneOf<T> {
     }
 }
 
-pub struct List<K> {
+pub struct ListType<K> {
     max: usize,
     item: K,
 }
 
 /// A list of at most `max` items, each only once.
-pub fn list<K>(max: usize, item: K) -> List<K> {
-    List { max, item }
+pub fn list<K>(max: usize, item: K) -> ListType<K> {
+    ListType { max, item }
 }
 
-impl<K: KeyType<Value: PartialEq>> KeyType for List<K> {
+impl<K: KeyType<Value: PartialEq>> KeyType for ListType<K> {
     type Value = Vec<K::Value>;
 
     fn parse(&self, value: &Value<'_>) -> Parsed<Self::Value> {
         let Some(items) = value.get_ref().as_array() else {
-            return complain(value, "a list in [brackets]", None);
+            return value_error(value, "a list in [brackets]", None);
         };
         if items.len() > self.max {
             let expected = format!("a list of at most {} items", self.max);
-            return complain(value, expected, None);
+            return value_error(value, expected, None);
         }
         let mut list = Vec::with_capacity(items.len());
-        let mut complaints = Vec::new();
+        let mut errors = Vec::new();
         for value in items.iter() {
             match self.item.parse(value) {
-                Ok(t) if list.contains(&t) => complaints.push(Complaint {
+                Ok(t) if list.contains(&t) => errors.push(ValueError {
                     span: value.span(),
                     expected: "each item only once".into(),
                     reason: None,
                 }),
                 Ok(t) => list.push(t),
-                Err(more) => complaints.extend(more),
+                Err(more) => errors.extend(more),
             }
         }
-        if complaints.is_empty() {
+        if errors.is_empty() {
             Ok(list)
         } else {
-            Err(complaints)
+            Err(errors)
         }
     }
 
@@ -410,14 +410,14 @@ impl<K: KeyType<Value: PartialEq>> KeyType for List<K> {
     }
 }
 
-pub struct Words<T: 'static>(List<OneOf<T>>);
+pub struct WordListType<T: 'static>(ListType<OneOfType<T>>);
 
 /// A list of at most `max` words of `T`, kept in the order of [`Named::ALL`].
-pub fn words<T: Named>(max: usize) -> Words<T> {
-    Words(list(max, named()))
+pub fn words<T: Named>(max: usize) -> WordListType<T> {
+    WordListType(list(max, named()))
 }
 
-impl<T: Named + Ord> KeyType for Words<T> {
+impl<T: Named + Ord> KeyType for WordListType<T> {
     type Value = Vec<T>;
 
     fn parse(&self, value: &Value<'_>) -> Parsed<Vec<T>> {
@@ -439,14 +439,14 @@ impl<T: Named + Ord> KeyType for Words<T> {
     }
 }
 
-pub struct CanonicalPrefix(Word<Prefix>);
+pub struct PrefixType(WordType<Prefix>);
 
 /// A prefix. An IPv4-mapped one is the IPv4 prefix for which it stands.
-pub fn canonical_prefix() -> CanonicalPrefix {
-    CanonicalPrefix(word("a prefix such as \"10.0.0.0/8\""))
+pub fn canonical_prefix() -> PrefixType {
+    PrefixType(word("a prefix such as \"10.0.0.0/8\""))
 }
 
-impl KeyType for CanonicalPrefix {
+impl KeyType for PrefixType {
     type Value = Prefix;
 
     fn parse(&self, value: &Value<'_>) -> Parsed<Prefix> {
@@ -463,14 +463,14 @@ impl KeyType for CanonicalPrefix {
 }
 
 /// Where to listen or to send to: an address, with a zone if need be, or a host name.
-pub struct Host;
+pub struct HostType;
 
 /// An address or a host name; "" is valid as well.
-pub fn address_or_name() -> Host {
-    Host
+pub fn address_or_name() -> HostType {
+    HostType
 }
 
-impl KeyType for Host {
+impl KeyType for HostType {
     type Value = String;
 
     fn parse(&self, value: &Value<'_>) -> Parsed<String> {

@@ -7,7 +7,7 @@ mod nix;
 mod reference;
 mod shipped;
 
-use rfm::config::reference::{Key, Reload, SectionText, reference};
+use rfm::config::reference::{KeyReference, ReloadClass, SectionReference, reference};
 
 use crate::generated;
 
@@ -41,7 +41,7 @@ fn full(text: &str, details: Option<&str>) -> String {
 }
 
 /// The short text of a key. It names the default if the packaged file sets another value.
-fn short(key: &Key) -> String {
+fn short(key: &KeyReference) -> String {
     let text = key.declared.text;
     match (&key.default, key.declared.recommended) {
         (Some(default), Some(_)) => format!("{text} Default {default}."),
@@ -50,7 +50,7 @@ fn short(key: &Key) -> String {
 }
 
 /// The valid values, with what a number counts.
-fn values(key: &Key) -> String {
+fn values(key: &KeyReference) -> String {
     match key.declared.unit {
         Some(unit) => format!("{} ({unit})", key.expected),
         None => key.expected.clone(),
@@ -58,11 +58,11 @@ fn values(key: &Key) -> String {
 }
 
 /// What a reload does with the key.
-fn reload(key: &Key) -> String {
+fn reload(key: &KeyReference) -> String {
     match key.declared.reload {
-        Reload::Applied => "applied".into(),
-        Reload::Restart => "needs a restart".into(),
-        Reload::Conditional(text) => format!("applied {text}"),
+        ReloadClass::Applied => "applied".into(),
+        ReloadClass::Restart => "needs a restart".into(),
+        ReloadClass::Conditional(text) => format!("applied {text}"),
     }
 }
 
@@ -82,6 +82,6 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
 }
 
 /// Whether the operator names the keys of the section.
-fn has_free_keys(section: &SectionText) -> bool {
-    section.layout == rfm::config::reference::Layout::FreeKeys
+fn has_free_keys(section: &SectionReference) -> bool {
+    section.layout == rfm::config::reference::TableLayout::FreeKeys
 }

@@ -224,7 +224,7 @@ fn an_unknown_key_names_the_nearest() {
 }
 
 #[test]
-fn all_problems_are_told_in_the_order_of_the_lines_and_their_number_is_bounded() {
+fn all_errors_are_listed_in_the_order_of_the_lines_and_their_number_is_bounded() {
     let text = with("bpf.position = 1\nbfp = 2\nprometheus.port = 0\nbpf.sample_rate = 0");
     assert_eq!(
         message(read(&text)),
@@ -235,7 +235,7 @@ fn all_problems_are_told_in_the_order_of_the_lines_and_their_number_is_bounded()
     );
     let many: String = (0..1000).map(|i| format!("x{i} = 1\n")).collect();
     let error = read(&with(&many)).unwrap_err();
-    assert_eq!((error.problems.len(), error.left_out), (20, 980));
+    assert_eq!((error.errors.len(), error.left_out), (20, 980));
     assert!(error.to_string().ends_with("\nt: 980 more problems"));
 }
 

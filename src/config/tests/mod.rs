@@ -23,7 +23,7 @@ const MACHINE: Machine = Machine {
 
 const SHIPPED: &str = include_str!("../../../config/rfm.toml");
 
-fn read(text: &str) -> Result<Config, Error> {
+fn read(text: &str) -> Result<Config, ConfigError> {
     parse("t", text, &MACHINE)
 }
 
@@ -37,7 +37,7 @@ fn set(key: &str, value: &str) -> String {
     with(&format!("{key} = {value}"))
 }
 
-fn message(result: Result<Config, Error>) -> String {
+fn message(result: Result<Config, ConfigError>) -> String {
     result.map_or_else(|e| e.to_string(), |_| "no error".into())
 }
 

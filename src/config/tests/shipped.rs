@@ -49,9 +49,9 @@ ttl = "10m"
     let shown = load::read_document(&document, &MACHINE);
     assert_eq!(shown, load::read_document(&minimal, &MACHINE));
     // Nothing was replaced by its default; a rule with each of its keys is one too rich.
-    let problems = document.result().unwrap_err().problems;
-    assert_eq!(problems.len(), 1, "{problems:?}");
-    assert_eq!(problems[0].text, "needs action \"limit\"");
+    let errors = document.result().unwrap_err().errors;
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert_eq!(errors[0].text, "needs action \"limit\"");
 
     let shown = toml::Value::Table(text.parse().unwrap());
     for key in document.known_keys() {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! rfm.toml(5).
 
-use rfm::config::reference::{Key, Layout, SectionText};
+use rfm::config::reference::{KeyReference, SectionReference, TableLayout};
 
 use super::{full, reload, values, wrapped};
 
@@ -50,13 +50,13 @@ names another one
 /// Characters of a line of text.
 const WIDTH: usize = 75;
 
-pub fn page(sections: &[&SectionText]) -> String {
+pub fn page(sections: &[&SectionReference]) -> String {
     let mut page = HEAD.to_owned();
     for section in sections {
         let path = &section.path;
         page += &match section.layout {
-            Layout::Table | Layout::FreeKeys => format!(".Ss {path}\n"),
-            Layout::Tables(max) => format!(".Ss each {path}\nAt most {max}.\n"),
+            TableLayout::Table | TableLayout::FreeKeys => format!(".Ss {path}\n"),
+            TableLayout::Tables(max) => format!(".Ss each {path}\nAt most {max}.\n"),
         };
         page += &sentences(&full(section.text, section.details));
         page += ".Bl -tag -width Ds\n";
@@ -68,7 +68,7 @@ pub fn page(sections: &[&SectionText]) -> String {
     page + TAIL
 }
 
-fn item(key: &Key) -> String {
+fn item(key: &KeyReference) -> String {
     let declared = &key.declared;
     let value = escaped(shown(key)).replace('"', "\\(dq");
     let name = escaped(declared.name);
@@ -83,7 +83,7 @@ fn item(key: &Key) -> String {
 }
 
 /// The default, or an example.
-fn shown(key: &Key) -> &str {
+fn shown(key: &KeyReference) -> &str {
     let default = key.default.as_deref().or(key.declared.example);
     default.unwrap_or_else(|| key.shown())
 }

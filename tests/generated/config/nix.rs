@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! nixos/types.nix: each key with its type, default and description.
 
-use rfm::config::reference::{Key, Layout, SectionText};
+use rfm::config::reference::{KeyReference, SectionReference, TableLayout};
 use toml::Value;
 
 use super::{full, has_free_keys, short};
@@ -21,7 +21,7 @@ in
 {
 "#;
 
-pub fn file(sections: &[&SectionText]) -> String {
+pub fn file(sections: &[&SectionReference]) -> String {
     let mut file = HEAD.to_owned();
     for section in sections {
         for key in &section.keys {
@@ -31,13 +31,13 @@ pub fn file(sections: &[&SectionText]) -> String {
     file + "}\n"
 }
 
-fn option(section: &SectionText, key: &Key) -> String {
+fn option(section: &SectionReference, key: &KeyReference) -> String {
     let declared = &key.declared;
     let free = has_free_keys(section);
     let path = match section.layout {
-        Layout::Table => format!("{}.{}", section.path, declared.name),
-        Layout::Tables(_) => format!("{}[].{}", section.path, declared.name),
-        Layout::FreeKeys => section.path.clone(),
+        TableLayout::Table => format!("{}.{}", section.path, declared.name),
+        TableLayout::Tables(_) => format!("{}[].{}", section.path, declared.name),
+        TableLayout::FreeKeys => section.path.clone(),
     };
     let required = declared.required && declared.recommended.is_none();
     let kind = match (free, declared.example.is_some() && !required) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! docs/reference/configuration.md: a table of keys for each section.
 
-use rfm::config::reference::{Key, Layout, SectionText};
+use rfm::config::reference::{KeyReference, SectionReference, TableLayout};
 
 use super::{full, reload, values};
 
@@ -16,13 +16,13 @@ Durations are written `\"30s\"`, `\"5m\"`, `\"1h30m\"`. `rfm --check` shows the 
 The column \"reload\" shows whether `rfm reload` (or SIGHUP) applies a new value, or the agent keeps the old one until a restart.
 ";
 
-pub fn page(sections: &[&SectionText]) -> String {
+pub fn page(sections: &[&SectionReference]) -> String {
     let mut page = HEAD.to_owned();
     for section in sections {
         let path = &section.path;
         page += &match section.layout {
-            Layout::Table | Layout::FreeKeys => format!("\n## `[{path}]`\n\n"),
-            Layout::Tables(max) => format!("\n## `[[{path}]]`\n\nAt most {max} tables. "),
+            TableLayout::Table | TableLayout::FreeKeys => format!("\n## `[{path}]`\n\n"),
+            TableLayout::Tables(max) => format!("\n## `[[{path}]]`\n\nAt most {max} tables. "),
         };
         let text = full(section.text, section.details);
         if !text.is_empty() {
@@ -36,7 +36,7 @@ pub fn page(sections: &[&SectionText]) -> String {
     page
 }
 
-fn row(section: &SectionText, key: &Key) -> String {
+fn row(section: &SectionReference, key: &KeyReference) -> String {
     let declared = &key.declared;
     let default = match (&key.default, declared.example) {
         _ if declared.required => "required".into(),
@@ -49,8 +49,8 @@ fn row(section: &SectionText, key: &Key) -> String {
         None => default,
     };
     let name = match section.layout {
-        Layout::FreeKeys => format!("a name, such as `{}`", declared.name),
-        Layout::Table | Layout::Tables(_) => format!("`{}`", declared.name),
+        TableLayout::FreeKeys => format!("a name, such as `{}`", declared.name),
+        TableLayout::Table | TableLayout::Tables(_) => format!("`{}`", declared.name),
     };
     format!(
         "| {name} | {default} | {} | {} | {} |\n",

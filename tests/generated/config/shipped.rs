@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! config/rfm.toml: every key with its short text; the recommended values are set, the defaults are comments.
 
-use rfm::config::reference::{Layout, SectionText};
+use rfm::config::reference::{SectionReference, TableLayout};
 
 use super::{short, wrapped};
 
@@ -13,15 +13,15 @@ const HEAD: &str = "\
 
 const WIDTH: usize = 100;
 
-pub fn file(sections: &[&SectionText]) -> String {
+pub fn file(sections: &[&SectionReference]) -> String {
     let mut text = HEAD.to_owned();
     for section in sections {
         text += "\n";
         text += &comment(section.text);
         let path = &section.path;
         text += &match section.layout {
-            Layout::Table | Layout::FreeKeys => format!("[{path}]\n"),
-            Layout::Tables(_) => format!("#[[{path}]]\n"),
+            TableLayout::Table | TableLayout::FreeKeys => format!("[{path}]\n"),
+            TableLayout::Tables(_) => format!("#[[{path}]]\n"),
         };
         for key in &section.keys {
             text += &comment(&short(key));
