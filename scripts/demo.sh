@@ -185,7 +185,7 @@ show() {
         now=$((now + every))
         ask metrics >"$work/later" || die "rfm does not answer"
         [ ! -t 1 ] || printf '\033[H\033[2J'
-        printf '\nrfm in the router, after %d s of %d (every packet taken; Ctrl-C ends it)\n\n' $now "$duration"
+        printf '\nrfm in the router, after %d s of %d (every packet sampled; Ctrl-C ends it)\n\n' $now "$duration"
         tables "$work/earlier" "$work/later" || true
         mv "$work/later" "$work/earlier"
     done

@@ -4,7 +4,7 @@
 #   scripts/root.sh NAME PACKAGE ...
 #
 # A Debian of this machine's release with the smallest set of packages and those named, kept below
-# target/guest. The list stands beside it: with another list it is made anew.
+# target/guest. The list stands beside it: with another list it is made again.
 # SPDX-License-Identifier: AGPL-3.0-only
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -57,7 +57,7 @@ fn the_service_manager_is_told() {
         !heard.iter().any(|m| m.starts_with("STOPPING")),
         "{heard:?}"
     );
-    wait_for_message("STATUS=watching 2 interfaces, 1 in 1 packets taken");
+    wait_for_message("STATUS=watching 2 interfaces, 1 in 1 packets sampled");
     for _ in 0..3 {
         wait_for_message("WATCHDOG=1");
     }
@@ -65,11 +65,11 @@ fn the_service_manager_is_told() {
     agent.signal(Signal::HUP);
     wait_for_message("RELOADING=1\nMONOTONIC_USEC=");
     wait_for_message("READY=1");
-    wait_for_message("STATUS=watching 2 interfaces, 1 in 9 packets taken");
+    wait_for_message("STATUS=watching 2 interfaces, 1 in 9 packets sampled");
     lab.file("rfm.toml", "broken");
     agent.signal(Signal::HUP);
     wait_for_message("READY=1");
-    wait_for_message("STATUS=watching 2 interfaces, 1 in 9 packets taken; the configuration file");
+    wait_for_message("STATUS=watching 2 interfaces, 1 in 9 packets sampled; the configuration file");
     agent.signal(Signal::TERM);
     wait_for_message("STOPPING=1");
     agent.stop();

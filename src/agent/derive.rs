@@ -83,9 +83,7 @@ pub(super) fn wakeup_batch_here(bpf: &Bpf) -> u32 {
 fn may_read_kernel() -> bool {
     let strict = is_forced("lockdown") || crate::bpf::load::is_locked_down();
     if strict {
-        log::info!(
-            "kernel lockdown: super-packets in tunnels count with their outer headers alone"
-        );
+        log::info!("kernel lockdown: GSO packets in tunnels count with their outer headers only");
     }
     !strict
 }
@@ -101,7 +99,7 @@ fn wakeup_batch(wanted: u32, ring_bytes: u32, cpus: u32) -> u32 {
 fn is_preempt_rt(wants_cache: bool) -> bool {
     let preemptible = is_forced("rt") || crate::bpf::realtime::is_preemptible();
     if preemptible && wants_cache {
-        log::info!("PREEMPT_RT kernel: no flow cache, one event per taken packet");
+        log::info!("PREEMPT_RT kernel: no flow cache, one event per sampled packet");
     }
     preemptible
 }

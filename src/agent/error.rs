@@ -50,7 +50,7 @@ impl fmt::Display for Error {
             Self::ThreadEnded(name) => {
                 write!(
                     f,
-                    "thread {name} ended by itself: stopping, to be started anew"
+                    "thread {name} ended by itself: stopping, to be started again"
                 )
             }
         }

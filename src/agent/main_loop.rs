@@ -83,7 +83,7 @@ impl MainLoop<'_> {
     fn status(&self, stuck: &[&str]) -> String {
         let in_force = self.running.live.get();
         let mut line = format!(
-            "watching {} interfaces, 1 in {} packets taken",
+            "watching {} interfaces, 1 in {} packets sampled",
             self.running.interfaces.attached(),
             in_force.config.agent.bpf.sample_rate
         );

@@ -103,7 +103,7 @@ impl Reconfigurer<'_> {
         Ok((after, done))
     }
 
-    /// The next packet obeys.
+    /// Applies to the next packet.
     fn push_to_programs(&self, config: &Config) -> Result<(), CommandError> {
         let bpf = &config.agent.bpf;
         let batch = derive::wakeup_batch_here(bpf);
@@ -112,7 +112,7 @@ impl Reconfigurer<'_> {
             .map_err(|error| format!("cannot tell the BPF programs: {error}"))
     }
 
-    /// `exports`: whom to export to has changed.
+    /// `exports`: the collectors have changed.
     fn push_to_threads(&self, config: &Config, exports: bool) -> Result<(), CommandError> {
         let agent = &config.agent;
         let ended = |name: &str| format!("thread {name} has ended");

@@ -65,7 +65,7 @@ fn counters(interface: &InterfaceStatus) -> [u64; 4] {
 
 fn rates(then: [u64; 4], now: [u64; 4], span: Duration) -> InterfaceRates {
     let seconds = span.as_secs_f64();
-    // an interface that was replaced by another of its number began anew
+    // an interface that was replaced by another of its number began again
     let rate = |i: usize| now[i].saturating_sub(then[i]) as f64 / seconds;
     InterfaceRates {
         seconds,

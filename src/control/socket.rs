@@ -67,7 +67,7 @@ impl Drop for SocketFile {
     }
 }
 
-/// Listens on the socket that the configuration names. One that nobody listens on any more is replaced.
+/// Listens on the socket that the configuration names. A file that no process listens on is replaced.
 pub fn bind(config: &Control) -> Result<(UnixListener, SocketFile), SocketError> {
     let path = &config.socket;
     let failed = |what: &str| {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! `rfm_flow_*` over label sets, in the order of the snapshot.
+//! `rfm_flow_*` over the series, in the order of the snapshot.
 
 use std::io;
 
@@ -37,7 +37,7 @@ pub(super) fn write(input: &Input, text: &mut TextWriter) -> io::Result<()> {
     if !input.flow_gauges {
         return Ok(());
     }
-    // A label set outlives its flows by `series_ttl`; without them it has nothing to gauge.
+    // A series outlives its flows by `series_ttl`; without them it has nothing to gauge.
     for (metric, figure) in GAUGES {
         let mut samples = text.family(metric);
         for row in input.flows.series.iter().filter(|row| row.live_flows > 0) {
@@ -47,7 +47,7 @@ pub(super) fn write(input: &Input, text: &mut TextWriter) -> io::Result<()> {
     Ok(())
 }
 
-/// Joined to the series by a query: a name in each label set would be a new series when an AS is renamed.
+/// Joined to the series by a query: a name in each series would be a new series when an AS is renamed.
 fn write_asns(input: &Input, text: &mut TextWriter) -> io::Result<()> {
     let mut samples = text.family(&declarations::ASN_INFO);
     for (asn, name) in &input.flows.asns {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The Prometheus families, from figures gathered for one scrape.
 //!
-//! Families with a sample per interface or label set go straight to the text: a full table is 60,000
+//! Families with a sample per interface or series go straight to the text: a full table is 60,000
 //! lines, for which the `prometheus` crate first builds as many protos of ten strings each. Those of the
 //! agent itself, a sample or a few each, are that crate's.
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The Prometheus text format 0.0.4, for families with one sample per interface or label set.
+//! The Prometheus text format 0.0.4, for families with one sample per interface or series.
 
 use std::io::{self, Write};
 

@@ -22,7 +22,7 @@ use super::{clock, sandbox, signals};
 static QUEUE: OnceLock<Queue> = OnceLock::new();
 
 /// How long the end of the program waits for the reader of the log.
-const FAREWELL: Duration = Duration::from_secs(1);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The log that is written to; another one when its level changes.
 static CURRENT: OnceLock<RwLock<Logger>> = OnceLock::new();
@@ -53,10 +53,10 @@ pub fn start() {
     }
 }
 
-/// Writes the lines that wait, before the program ends; not for longer than [`FAREWELL`].
+/// Writes the lines that wait, before the program ends; not for longer than [`FLUSH_TIMEOUT`].
 pub fn finish() {
     if let Some(queue) = QUEUE.get() {
-        queue.flush(FAREWELL);
+        queue.flush(FLUSH_TIMEOUT);
     }
 }
 

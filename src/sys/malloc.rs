@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Resident memory: what is not needed any more goes back to the system.
+//! Resident memory: memory that is no longer needed goes back to the system.
 
 use std::fs;
 

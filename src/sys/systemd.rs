@@ -139,7 +139,7 @@ fn watchdog(microseconds: Option<&str>, pid: Option<&str>) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    fn rig(watchdog: Option<Duration>) -> (Notifier, UnixDatagram) {
+    fn fixture(watchdog: Option<Duration>) -> (Notifier, UnixDatagram) {
         let name = format!("@rfm-notify-{}-{watchdog:?}", std::process::id());
         let address = SocketAddr::from_abstract_name(&name.as_bytes()[1..]).unwrap();
         let manager = UnixDatagram::bind_addr(&address).unwrap();
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn the_manager_is_told_what_changed() {
-        let (mut notifier, manager) = rig(None);
+        let (mut notifier, manager) = fixture(None);
         notifier.ready();
         notifier.status("watching 1".into());
         notifier.status("watching 1".into());
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn the_watchdog_is_fed_at_a_third_of_its_limit() {
-        let (mut notifier, manager) = rig(Some(Duration::from_secs(30)));
+        let (mut notifier, manager) = fixture(Some(Duration::from_secs(30)));
         let start = Instant::now();
         for second in 0..25 {
             notifier.alive(start + Duration::from_secs(second));
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn more_time_is_asked_for_once_a_second() {
-        let (mut notifier, manager) = rig(Some(Duration::from_secs(77)));
+        let (mut notifier, manager) = fixture(Some(Duration::from_secs(77)));
         let start = Instant::now();
         for tenth in 0..35 {
             notifier.more_time(start + Duration::from_millis(100 * tenth));
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_manager_that_does_not_read_is_not_waited_for() {
-        let (notifier, _manager) = rig(Some(Duration::from_secs(9)));
+        let (notifier, _manager) = fixture(Some(Duration::from_secs(9)));
         for _ in 0..10_000 {
             notifier.ready();
         }

@@ -59,7 +59,7 @@ pub fn run(daemon: &dyn Daemon, trusted: &str) {
     expect(&topology, &agent, Flow::Stops, "asked for");
     assert_eq!(rules(&agent.scrape()), Some(2.0));
 
-    // what the file says anew holds for the routes that are there
+    // the new configuration applies to the routes that are there
     let sections = sections(trusted);
     for (other, flow, when) in [
         (

@@ -167,7 +167,7 @@ fn expect(topology: &Topology, agent: &Agent, (asn, peer): Labels, when: &str) {
                 (&other_peer, ""),
             ];
             let of = |m| crate::common::metrics::Metrics::sum(m, "rfm_flow_packets_total", &labels);
-            // both ways are one label set where nothing is known
+            // both ways are one series if nothing is known
             let ways = if asn.is_empty() { 2 } else { 1 };
             let moved = of(&after) - of(&before);
             assert_eq!(

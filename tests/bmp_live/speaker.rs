@@ -20,7 +20,7 @@ const HEADER: usize = 19;
 /// Longer than any test: no keepalive is due.
 const HOLD_TIME: u16 = 240;
 /// A router may be starting, or bear a grudge against a session that broke.
-const PATIENCE: Duration = Duration::from_secs(20);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// One that dials and speaks for an AS of its own.
 #[derive(Clone, Copy)]
@@ -50,7 +50,7 @@ impl Speaker {
     /// Dials until the session is established.
     pub fn establish(namespace: &Namespace, identity: Identity) -> Self {
         let mut speaker = None;
-        let established = wait_for(PATIENCE, || {
+        let established = wait_for(ANSWER_TIMEOUT, || {
             speaker = namespace.inside(|| Self::try_establish(identity)).ok();
             speaker.is_some()
         });
@@ -64,7 +64,7 @@ impl Speaker {
         let listener = namespace.inside(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, 179)));
         let listener = listener.expect("port 179");
         listener.set_nonblocking(true).expect("a socket");
-        let established = wait_for(PATIENCE, || {
+        let established = wait_for(ANSWER_TIMEOUT, || {
             let accepted = listener.accept().and_then(|(stream, _)| {
                 stream.set_nonblocking(false)?;
                 Self::negotiate(stream, identity)

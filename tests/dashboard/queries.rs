@@ -221,8 +221,8 @@ fn interfaces(a: &Namespace) {
 
 fn networks(a: &Namespace) {
     for (title, length) in [
-        ("Networks: from whom comes what comes in", IN_BYTES),
-        ("Networks: to whom goes what goes out", OUT_BYTES),
+        ("Networks: sources of received traffic", IN_BYTES),
+        ("Networks: destinations of sent traffic", OUT_BYTES),
     ] {
         let (by_asn, by_name) = (
             results(a, title, "A", "asn"),

@@ -6,7 +6,7 @@ use std::fs;
 use std::process::Command;
 
 use super::common::lab::{Lab, Namespace, can_run, run, try_run, wait_for};
-use super::flows::{Flows, PATIENCE, assert_same, example, export, parsed, replaced};
+use super::flows::{ANSWER_TIMEOUT, Flows, assert_same, example, export, parsed, replaced};
 use super::nfacctd::Nfacctd;
 
 const TOOLS: [&str; 6] = [
@@ -43,7 +43,7 @@ fn start_broker(lab: &Lab, namespace: &Namespace, topic: &str) -> String {
         &[&["-C", "-b", BROKER], &topic[..]].concat(),
     );
     let mut address = None;
-    let told = wait_for(PATIENCE, || {
+    let told = wait_for(ANSWER_TIMEOUT, || {
         let log = fs::read_to_string(lab.path("kcat.log")).unwrap_or_default();
         let rest = log.split_once("replaced with ");
         address = rest
@@ -69,7 +69,7 @@ fn start_server(lab: &Lab, namespace: &Namespace) {
     let answers = || try_run(&mut namespace.command("clickhouse-client", &["-q", "SELECT 1"]));
     let log = || fs::read_to_string(lab.path("clickhouse.log")).unwrap_or_default();
     assert!(
-        wait_for(PATIENCE, || answers().status.success()),
+        wait_for(ANSWER_TIMEOUT, || answers().status.success()),
         "{}",
         log()
     );
@@ -99,7 +99,7 @@ fn assert_stored(lab: &Lab, namespace: &Namespace, expected: &Flows, said: &str)
         address("dst")
     );
     let mut found = Flows::new();
-    wait_for(PATIENCE, || {
+    wait_for(ANSWER_TIMEOUT, || {
         found = parsed(&ask(namespace, &query).replace('\t', " "));
         found == *expected
     });
@@ -178,7 +178,7 @@ fn goflow2_and_kafka_bring_every_flow_to_clickhouse() {
     assert_eq!(words[0], "/usr/local/bin/goflow2");
     let arguments: Vec<&str> = words[1..].iter().map(String::as_str).collect();
     lab.spawn(&namespace, "goflow2.log", installed.trim(), &arguments);
-    assert!(wait_for(PATIENCE, || namespace
+    assert!(wait_for(ANSWER_TIMEOUT, || namespace
         .run("ss", "-Hlun")
         .contains(":4739")));
     let expected = export(&lab, &namespace);

@@ -17,7 +17,7 @@ use super::common::packet::Sender;
 /// "source destination port port protocol" → packets, bytes of IP.
 pub type Flows = BTreeMap<String, (u64, u64)>;
 
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Flows of either family by either protocol.
 const PORTS: std::ops::Range<u16> = 20_000..20_025;
 const ETHERNET: u64 = 14;
@@ -77,7 +77,7 @@ pub fn export(lab: &Lab, namespace: &Namespace) -> Flows {
         }
     }
     let packets: u64 = flows.values().map(|flow| flow.0).sum();
-    let accounted = wait_for(PATIENCE, || {
+    let accounted = wait_for(ANSWER_TIMEOUT, || {
         agent
             .scrape()
             .sum("rfm_collector_accounted_packets_total", &[])

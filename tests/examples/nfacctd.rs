@@ -7,7 +7,7 @@ use std::process::{Child, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::common::lab::{Lab, Namespace, end, wait_for};
-use super::flows::{PATIENCE, example};
+use super::flows::{ANSWER_TIMEOUT, example};
 
 /// What makes it a service of Debian's.
 const SERVICE: [&str; 3] = ["daemonize: true", "pidfile: ", "syslog: daemon"];
@@ -42,7 +42,7 @@ impl Nfacctd {
             .spawn()
             .expect("ip netns exec");
         let mut nfacctd = Self { child, log };
-        let listens = wait_for(PATIENCE, || {
+        let listens = wait_for(ANSWER_TIMEOUT, || {
             assert!(nfacctd.runs(), "{}", nfacctd.said());
             namespace.run("ss", "-Hlun").contains(":4739")
         });
@@ -61,7 +61,7 @@ impl Nfacctd {
     /// SIGINT, upon which it writes what it has.
     pub fn stop(&mut self) {
         kill_process(Pid::from_child(&self.child), Signal::INT).expect("our own child");
-        assert!(wait_for(PATIENCE, || !self.runs()), "{}", self.said());
+        assert!(wait_for(ANSWER_TIMEOUT, || !self.runs()), "{}", self.said());
     }
 }
 

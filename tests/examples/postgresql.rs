@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::common::lab::{Lab, Namespace, can_run, run, try_run, wait_for};
-use super::flows::{PATIENCE, assert_same, example, export, parsed, replaced};
+use super::flows::{ANSWER_TIMEOUT, assert_same, example, export, parsed, replaced};
 use super::nfacctd::Nfacctd;
 
 const TOOLS: [&str; 7] = [
@@ -93,7 +93,7 @@ fn start_server(lab: &Lab, namespace: &Namespace) {
     };
     let log = || fs::read_to_string(lab.path("postgresql.log")).unwrap_or_default();
     assert!(
-        wait_for(PATIENCE, || answers().status.success()),
+        wait_for(ANSWER_TIMEOUT, || answers().status.success()),
         "{}",
         log()
     );
@@ -154,7 +154,7 @@ fn nfacctd_brings_every_flow_to_postgresql() {
 
     let ask = |query: &str| run(&mut psql(&namespace, "rfm", "rfm", &["-c", query]));
     let mut found = Default::default();
-    wait_for(PATIENCE, || {
+    wait_for(ANSWER_TIMEOUT, || {
         found = parsed(&ask(
             "SELECT host(ip_src), host(ip_dst), port_src, port_dst, ip_proto, sum(packets), sum(bytes) \
              FROM flows GROUP BY 1, 2, 3, 4, 5",

@@ -14,7 +14,7 @@ use super::common::cases::{DST_MAC, DST4, SRC_MAC, SRC4};
 use super::common::frames::Frame;
 use super::common::lab::{Lab, Namespace, can_run, run, wait_for};
 use super::common::packet::Sender;
-use super::flows::{PATIENCE, example, replaced};
+use super::flows::{ANSWER_TIMEOUT, example, replaced};
 
 const SITE: u16 = 9090;
 const ABOVE: u16 = 9091;
@@ -57,7 +57,7 @@ fn start(lab: &Lab, namespace: &Namespace, port: u16, config: &str, more: &[&str
     lab.spawn(namespace, &log, "prometheus", &arguments);
     let ready = || http_get(namespace, port, "/-/ready").is_ok_and(|reply| reply.status == 200);
     let said = || fs::read_to_string(lab.path(&log)).unwrap_or_default();
-    assert!(wait_for(PATIENCE, ready), "{}", said());
+    assert!(wait_for(ANSWER_TIMEOUT, ready), "{}", said());
 }
 
 /// The results of an instant query.
@@ -150,7 +150,7 @@ fn sums_are_federated_and_series_are_written_away() {
     start_all(&lab, &namespace);
     // what counts up once no scrape has seen it begin is a rate
     let sums = "rfm:interface_tx_bits:rate1m{ifname='v0'} > 0";
-    let federated = wait_for(PATIENCE, || {
+    let federated = wait_for(ANSWER_TIMEOUT, || {
         send();
         ask(&namespace, ABOVE, sums).len() == 3
             && ask(&namespace, ABOVE, "rfm:egress_asn_bits:rate5m > 0").len() == 2
@@ -169,7 +169,7 @@ fn sums_are_federated_and_series_are_written_away() {
     assert_eq!(labels(&results, "instance"), instances);
 
     // both stores have the counters and not the gauges; of the site, the one above has none but what was written to it
-    let written = wait_for(PATIENCE, || {
+    let written = wait_for(ANSWER_TIMEOUT, || {
         ask(&namespace, ABOVE, "rfm_flow_bytes_total{ifname='v0'}").len() == 1
     });
     assert!(written, "{:?}", ask(&namespace, ABOVE, "up"));
@@ -196,7 +196,7 @@ fn sums_are_federated_and_series_are_written_away() {
             .is_empty()
         );
     }
-    // nothing is sent any more: what was written away is what the site has
+    // nothing more is sent: the values written remotely are those of the site
     let bytes = |port| {
         let results = ask(
             &namespace,
@@ -205,7 +205,7 @@ fn sums_are_federated_and_series_are_written_away() {
         );
         results.first().map(|result| result["value"][1].clone())
     };
-    let same = wait_for(PATIENCE, || {
+    let same = wait_for(ANSWER_TIMEOUT, || {
         bytes(SITE).is_some() && bytes(SITE) == bytes(ABOVE)
     });
     assert!(same, "{:?} and {:?}", bytes(SITE), bytes(ABOVE));

@@ -139,7 +139,7 @@ counters_at_rest() {
     echo "$now"
 }
 
-# grown LINES INTERFACE COUNTER COLUMN: since the lines of before
+# grown LINES INTERFACE COUNTER COLUMN: since the previous lines
 grown() {
     a=$(printf '%s\n' "$before" | awk -v i="$1" -v s="$2" -v c="$3" '$1 == i && $2 == s { print $c }')
     b=$(printf '%s\n' "$after" | awk -v i="$1" -v s="$2" -v c="$3" '$1 == i && $2 == s { print $c }')
@@ -154,7 +154,7 @@ agrees() {
     [ "$ours" -eq $((device + ${4:-0})) ] && [ "$ours" -ge "$3" ]
 }
 
-# the identities of the books: what was taken has arrived or is lost; all that is IP was taken
+# the identities of the accounting: each sampled packet is accounted or dropped; each IP packet is sampled
 settled() {
     now=$(metrics)
     taken=$(sum "$now" 'rfm_interface_sampled_packets_total')
@@ -243,7 +243,7 @@ done
 check 'the VRF is told as master' series '^rfm_interface_info.ifname="r2".*master="red"'
 check 'WireGuard is told as kind' series '^rfm_interface_info.ifname="wg0".*kind="wireguard"'
 check 'flows carry the VLAN below' series '^rfm_flow_packets_total.ifname="r1",direction="egress",proto="1",.*vlan="10"'
-check 'flows carry own networks' series '^rfm_flow_packets_total.ifname="r1",direction="egress",proto="1",.*src_net="lab",dst_net="lab"'
+check 'flows carry local networks' series '^rfm_flow_packets_total.ifname="r1",direction="egress",proto="1",.*src_net="lab",dst_net="lab"'
 check 'flows carry the AS of a route' series '^rfm_flow_packets_total.ifname="r1",direction="egress",proto="1",dst_asn="64999"'
 check 'flows of a VRF carry none of the global table' no_global_label
 check 'flows of a VRF are there' labelled ''

@@ -57,7 +57,7 @@ ip link add d1 type dummy
 check "attaches to one that appears" attached d1
 sed -i 's/^sample_rate = 1$/sample_rate = 7/' /etc/rfm/rfm.toml
 check "reloads" systemctl reload rfm
-check "obeys the new file" metric 'rfm_sample_rate 7$'
+check "applies the new file" metric 'rfm_sample_rate 7$'
 pid=$(property MainPID)
 kill -9 "$pid"
 check "comes back when it is killed" another_pid

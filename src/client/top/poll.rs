@@ -35,7 +35,7 @@ impl Poller {
     }
 }
 
-/// Until nobody listens any more.
+/// Until nobody listens.
 fn poll(
     socket: &std::path::Path,
     mut request: PollRequest,
