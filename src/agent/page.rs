@@ -26,7 +26,7 @@ impl Running {
         let page = Arc::new(Page::default());
         let fed = page.clone();
         self.spawn("page", move |heartbeat| {
-            page::feed::run(&fed, &scrape, &heartbeat);
+            page::thread::run(&fed, &scrape, &heartbeat);
         })?;
         Ok(Some(page))
     }

@@ -1,28 +1,28 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! What the page remembers: rates of interfaces and of what the flow series say, tick by tick (pure).
 //!
-//! - `curve`, `windows`: a rate over time, and its mean and maximum;
-//! - `entry`: the lines of the page, bounded, and which of them have a curve;
-//! - `deltas`, `label`, `set`, `names`: from label sets of the flow series to lines.
+//! - `time_series`, `window_totals`: a rate over time, and its mean and maximum;
+//! - `top_table`: the lines of the page, bounded, and which of them have a curve;
+//! - `increments`, `label_parse`, `series_key`, `string_refs`: from label sets of the flow series to lines.
 
-pub mod curve;
-mod deltas;
-pub mod entry;
-mod label;
-pub(crate) mod names;
-mod set;
-pub mod windows;
+mod increments;
+mod label_parse;
+mod series_key;
+pub(crate) mod string_refs;
+pub mod time_series;
+pub mod top_table;
+pub mod window_totals;
 
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use self::curve::TICK_SECONDS;
-use self::deltas::Deltas;
-use self::entry::{Entries, Key, Kind, Scope};
-use self::names::Names;
-use self::set::Set;
+use self::increments::Deltas;
+use self::series_key::Set;
+use self::string_refs::Names;
+use self::time_series::TICK_SECONDS;
+use self::top_table::{Entries, Key, Kind, Scope};
 use crate::flow::snapshot::SeriesRow;
 use crate::netlink::Link;
 use crate::types::counters::{Count, HookCounters};

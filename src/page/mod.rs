@@ -2,13 +2,13 @@
 //! The page at `/`: one document, and its figures as JSON.
 //!
 //! - [`view`]: the [`history`](crate::history) as JSON;
-//! - [`feed`]: THREAD page, which takes a reading each tick;
+//! - [`thread`]: THREAD page, which takes a reading each tick;
 //! - `page.html`, `page.css`, `page.js`, `health.js`: made one document by build.rs.
 //!
 //! What it shows is read from what /metrics is made of, so that it says nothing that is not said there.
 
-pub mod feed;
 pub mod routes;
+pub mod thread;
 pub mod view;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

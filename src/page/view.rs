@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::history::curve::{COARSE_TICKS, Curve, TICK_SECONDS};
-use crate::history::entry::{Entry, Key, Kind, MAX_CURVE_BYTES, Scope, Side, TOP};
-use crate::history::names::OTHER;
-use crate::history::windows::Window;
+use crate::history::string_refs::OTHER;
+use crate::history::time_series::{COARSE_TICKS, Curve, TICK_SECONDS};
+use crate::history::top_table::{Entry, Key, Kind, MAX_CURVE_BYTES, Scope, Side, TOP};
+use crate::history::window_totals::Window;
 use crate::history::{History, Port};
 use crate::types::flow::{Direction, Family};
 
@@ -391,7 +391,7 @@ impl<'a> Viewer<'a> {
 
 /// Means of as many points as make [`SPARK_POINTS`] of a full curve.
 fn spark(rates: &[f32]) -> Vec<u64> {
-    let each = crate::history::curve::POINTS / SPARK_POINTS;
+    let each = crate::history::time_series::POINTS / SPARK_POINTS;
     let groups = rates.rchunks(each);
     let means = groups.map(|g| (g.iter().sum::<f32>() / g.len() as f32) as u64);
     let mut points: Vec<_> = means.collect();

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use rfm::flow::snapshot::SeriesRow;
-use rfm::history::entry::{MAX_CURVES, MAX_ENTRIES};
+use rfm::history::top_table::{MAX_CURVES, MAX_ENTRIES};
 use rfm::history::{History, MAX_INTERFACES, Reading};
 use rfm::netlink::Link;
 use rfm::page::view::{Query, render};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::{Map, Value};
 
 use super::Page;
-use crate::history::curve::TICK_SECONDS;
+use crate::history::time_series::TICK_SECONDS;
 use crate::history::{InterfaceReading, Reading};
 use crate::metrics::collect::Scrape;
 use crate::metrics::{self, Input, agent};

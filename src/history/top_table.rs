@@ -5,8 +5,8 @@
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, hash_map};
 
-use super::curve::{Curve, FULL_CURVE_BYTES};
-use super::windows::{Sums, Window, Windows};
+use super::time_series::{Curve, FULL_CURVE_BYTES};
+use super::window_totals::{Sums, Window, Windows};
 use crate::types::flow::Direction;
 
 /// Lines from which on no other is begun until those that carried least in a day have gone. Lines of

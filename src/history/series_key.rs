@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! A label set as the page understands it: which lines its traffic belongs to (pure).
 
-use super::entry::{Entries, Key, Kind, Scope, Side};
-use super::label::pairs;
-use super::names::{Names, OTHER};
+use super::label_parse::pairs;
+use super::string_refs::{Names, OTHER};
+use super::top_table::{Entries, Key, Kind, Scope, Side};
 use crate::types::flow::Direction;
 
 /// What is known of one end; `None` where the series do not have that label.

@@ -2,7 +2,7 @@
 //! What something carried in the last hour and in the last day, at a price that a table of thousands bears
 //! (pure): each in six pieces, the newest of which is being filled.
 
-use super::curve::TICK_SECONDS;
+use super::time_series::TICK_SECONDS;
 
 const PIECES: usize = 6;
 

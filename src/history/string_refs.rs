@@ -7,7 +7,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
 
-use super::entry::{Key, Kind};
+use super::top_table::{Key, Kind};
 
 /// Number of what the flow series call `other`. No AS has it, no protocol, no text.
 pub const OTHER: u32 = u32::MAX;
@@ -103,7 +103,7 @@ impl Names {
 
 #[cfg(test)]
 mod tests {
-    use super::super::entry::{Scope, Side};
+    use super::super::top_table::{Scope, Side};
     use super::*;
     use crate::types::flow::Direction;
 
