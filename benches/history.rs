@@ -24,7 +24,7 @@ use common::metrics::Metrics;
 use common::report::{Cell, Report, Table, rounds};
 use common::stats::Figure;
 use rfm::flow::snapshot::SeriesRow;
-use rfm::history::{History, InterfaceReading, Reading};
+use rfm::history::{History, HistoryReading, InterfaceReading};
 use rfm::http::encoding;
 use rfm::netlink::Link;
 use rfm::page::view::{Query, render};
@@ -110,7 +110,7 @@ impl Router {
                 hooks: [Some(&self.hook), Some(&self.hook)],
             })
             .collect();
-        self.history.feed(&Reading {
+        self.history.feed(&HistoryReading {
             now_ms: self.ticks * 5000,
             wall: self.ticks as f64 * 5.0,
             interfaces: &interfaces,

@@ -21,12 +21,12 @@ struct Seen {
 }
 
 #[derive(Debug, Default)]
-pub struct Deltas {
+pub struct Increments {
     seen: HashMap<usize, Seen, RandomState>,
     round: u32,
 }
 
-impl Deltas {
+impl Increments {
     /// Calls `moved` with labels, bytes and packets of each set that grew, what grew most first: where there
     /// is no room for all, it is what has any. A set that was not there the last time began since, at 0; but
     /// the first time all of it is older.
@@ -84,9 +84,9 @@ mod tests {
         }
     }
 
-    fn take(deltas: &mut Deltas, rows: &[SeriesRow]) -> Vec<(String, u64, u64)> {
+    fn take(increments: &mut Increments, rows: &[SeriesRow]) -> Vec<(String, u64, u64)> {
         let mut moved = Vec::new();
-        deltas.take(rows, |text, bytes, packets| {
+        increments.take(rows, |text, bytes, packets| {
             moved.push((text.to_owned(), bytes, packets));
         });
         moved
@@ -95,23 +95,23 @@ mod tests {
     #[test]
     fn what_is_there_at_first_counts_from_then_on() {
         let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
-        let mut deltas = Deltas::default();
-        assert_eq!(take(&mut deltas, &[row(&a, 1000)]), []);
-        let moved = take(&mut deltas, &[row(&a, 1500), row(&b, 700)]);
+        let mut increments = Increments::default();
+        assert_eq!(take(&mut increments, &[row(&a, 1000)]), []);
+        let moved = take(&mut increments, &[row(&a, 1500), row(&b, 700)]);
         assert_eq!(moved, [("b".into(), 700, 7), ("a".into(), 500, 5)]);
-        assert_eq!(take(&mut deltas, &[row(&a, 1500), row(&b, 700)]), []);
+        assert_eq!(take(&mut increments, &[row(&a, 1500), row(&b, 700)]), []);
     }
 
     #[test]
     fn a_set_that_was_forgotten_begins_anew() {
         let a: Arc<str> = "a".into();
-        let mut deltas = Deltas::default();
-        take(&mut deltas, &[row(&a, 1000)]);
-        take(&mut deltas, &[]);
-        assert!(deltas.seen.is_empty());
+        let mut increments = Increments::default();
+        take(&mut increments, &[row(&a, 1000)]);
+        take(&mut increments, &[]);
+        assert!(increments.seen.is_empty());
         let again: Arc<str> = "a".into();
         assert_eq!(
-            take(&mut deltas, &[row(&again, 300)]),
+            take(&mut increments, &[row(&again, 300)]),
             [("a".into(), 300, 3)]
         );
     }
@@ -119,10 +119,10 @@ mod tests {
     #[test]
     fn a_crowd_that_has_gone_leaves_no_large_table() {
         let crowd: Vec<_> = (0..10_000).map(|n| row(&n.to_string().into(), n)).collect();
-        let mut deltas = Deltas::default();
-        take(&mut deltas, &crowd);
-        let large = deltas.bytes();
-        take(&mut deltas, &crowd[..10]);
-        assert!(deltas.bytes() < large / 20);
+        let mut increments = Increments::default();
+        take(&mut increments, &crowd);
+        let large = increments.bytes();
+        take(&mut increments, &crowd[..10]);
+        assert!(increments.bytes() < large / 20);
     }
 }

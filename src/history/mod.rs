@@ -18,11 +18,11 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use self::increments::Deltas;
-use self::series_key::Set;
-use self::string_refs::Names;
+use self::increments::Increments;
+use self::series_key::SeriesKey;
+use self::string_refs::StringRefs;
 use self::time_series::TICK_SECONDS;
-use self::top_table::{Entries, Key, Kind, Scope};
+use self::top_table::{Scope, TopKey, TopKind, TopTable};
 use crate::flow::snapshot::SeriesRow;
 use crate::netlink::Link;
 use crate::types::counters::{Count, HookCounters};
@@ -35,7 +35,7 @@ const FORGET_AFTER: u64 = 86_400 / TICK_SECONDS;
 /// A pause longer than that is a day without traffic.
 const MAX_TICKS: u64 = 86_400 / TICK_SECONDS;
 /// What one tick is made of.
-pub struct Reading<'a> {
+pub struct HistoryReading<'a> {
     /// Monotonic, any origin.
     pub now_ms: u64,
     /// Seconds since the Unix epoch.
@@ -60,7 +60,7 @@ pub struct InterfaceReading<'a> {
 
 /// An interface as last read.
 #[derive(Debug)]
-pub struct Port {
+pub struct InterfaceHistory {
     pub name: Arc<str>,
     pub alias: String,
     pub kind: String,
@@ -76,12 +76,12 @@ pub struct Port {
 
 #[derive(Debug, Default)]
 pub struct History {
-    pub(super) entries: Entries,
-    pub(super) names: Names,
+    pub(super) entries: TopTable,
+    pub(super) names: StringRefs,
     /// Index: number of the interface in a [`Scope`].
-    ports: Vec<Option<Port>>,
+    interfaces: Vec<Option<InterfaceHistory>>,
     numbers: HashMap<Arc<str>, u16, RandomState>,
-    deltas: Deltas,
+    increments: Increments,
     /// Of the last reading.
     now_ms: u64,
     /// Readings so far.
@@ -98,7 +98,7 @@ pub struct History {
 
 impl History {
     /// Takes in one reading. They are [`TICK_SECONDS`] apart; after a pause each tick gets the mean rate.
-    pub fn feed(&mut self, reading: &Reading) {
+    pub fn feed(&mut self, reading: &HistoryReading) {
         let first = self.readings == 0;
         self.readings += 1;
         let elapsed_ms = reading.now_ms.saturating_sub(self.now_ms);
@@ -120,8 +120,8 @@ impl History {
     }
 
     /// The interfaces of the last reading, with their numbers.
-    pub fn ports(&self) -> impl Iterator<Item = (u16, &Port)> {
-        let numbered = (0u16..).zip(&self.ports);
+    pub fn interfaces(&self) -> impl Iterator<Item = (u16, &InterfaceHistory)> {
+        let numbered = (0u16..).zip(&self.interfaces);
         numbered
             .filter_map(|(number, port)| Some((number, port.as_ref()?)))
             .filter(|(_, port)| port.seen == self.readings)
@@ -129,13 +129,13 @@ impl History {
 
     /// Memory held, as far as it grows with what is remembered.
     pub fn bytes(&self) -> usize {
-        self.entries.bytes() + self.deltas.bytes() + self.names.bytes()
+        self.entries.bytes() + self.increments.bytes() + self.names.bytes()
     }
 
     fn read_interfaces(&mut self, interfaces: &[InterfaceReading], first: bool) {
         self.left_out = 0;
         for interface in interfaces {
-            let Some(number) = self.port(interface) else {
+            let Some(number) = self.slot_of(interface) else {
                 self.left_out += 1;
                 continue;
             };
@@ -153,7 +153,7 @@ impl History {
         hook: Option<&HookCounters>,
         first: bool,
     ) {
-        let Some(port) = &mut self.ports[usize::from(number)] else {
+        let Some(port) = &mut self.interfaces[usize::from(number)] else {
             return;
         };
         let observed = hook.map(|hook| hook.families.map(|family| family.observed));
@@ -169,30 +169,30 @@ impl History {
         };
         for family in Family::ALL {
             let (old, new) = (before[family as usize], observed[family as usize]);
-            let key = Key {
+            let key = TopKey {
                 scope,
-                kind: Kind::Family,
+                kind: TopKind::Family,
                 value: family as u32,
             };
             let (bytes, packets) = (grown(old.bytes, new.bytes), grown(old.packets, new.packets));
             self.entries.add(key, bytes, packets);
         }
-        let flows = Key {
+        let flows = TopKey {
             scope,
-            kind: Kind::Flows,
+            kind: TopKind::Flows,
             value: 0,
         };
         self.entries.add(flows, 0, 0);
     }
 
     /// Its number: the one it had, or a free one, or that of one which has gone.
-    fn port(&mut self, interface: &InterfaceReading) -> Option<u16> {
+    fn slot_of(&mut self, interface: &InterfaceReading) -> Option<u16> {
         let link = interface.link;
         let number = match self.numbers.get(&*link.name) {
             Some(&number) => number,
             None => self.free_number()?,
         };
-        let port = self.ports[usize::from(number)].get_or_insert_with(|| Port {
+        let port = self.interfaces[usize::from(number)].get_or_insert_with(|| InterfaceHistory {
             name: link.name.as_str().into(),
             alias: String::new(),
             kind: String::new(),
@@ -221,12 +221,12 @@ impl History {
     }
 
     fn free_number(&mut self) -> Option<u16> {
-        let free = self.ports.iter().position(Option::is_none);
+        let free = self.interfaces.iter().position(Option::is_none);
         let number = match free {
             Some(free) => free,
-            None if self.ports.len() < MAX_INTERFACES => {
-                self.ports.push(None);
-                self.ports.len() - 1
+            None if self.interfaces.len() < MAX_INTERFACES => {
+                self.interfaces.push(None);
+                self.interfaces.len() - 1
             }
             None => self.longest_gone()?,
         };
@@ -237,15 +237,15 @@ impl History {
 
     /// Among those that were missing in the reading before this one, too.
     fn longest_gone(&self) -> Option<usize> {
-        let ports = self.ports.iter().enumerate();
-        let seen = ports.filter_map(|(number, port)| Some((number, port.as_ref()?.seen)));
+        let kept = self.interfaces.iter().enumerate();
+        let seen = kept.filter_map(|(number, port)| Some((number, port.as_ref()?.seen)));
         seen.filter(|(_, seen)| seen + 1 < self.readings)
             .min_by_key(|(_, seen)| *seen)
             .map(|(number, _)| number)
     }
 
     fn forget(&mut self, number: u16) {
-        if let Some(port) = self.ports[usize::from(number)].take() {
+        if let Some(port) = self.interfaces[usize::from(number)].take() {
             self.numbers.remove(&port.name);
             self.entries.retain(|key, _| key.scope.interface != number);
         }
@@ -253,14 +253,14 @@ impl History {
 
     fn read_flows(&mut self, series: &[SeriesRow]) {
         let Self {
-            deltas,
+            increments,
             entries,
             numbers,
             names,
             ..
         } = self;
-        deltas.take(series, |text, bytes, packets| {
-            let set = Set::read(text, |ifname| numbers.get(ifname).copied(), names);
+        increments.take(series, |text, bytes, packets| {
+            let set = SeriesKey::read(text, |ifname| numbers.get(ifname).copied(), names);
             if let Some(set) = set {
                 set.add_to(entries, bytes, packets);
             }
@@ -270,9 +270,9 @@ impl History {
     /// Forgets interfaces that have been gone for a day, and names that no line has.
     fn tidy(&mut self) {
         let readings = self.readings;
-        let gone = |port: &Port| port.seen + FORGET_AFTER < readings;
-        for number in 0..self.ports.len() {
-            if self.ports[number].as_ref().is_some_and(gone) {
+        let gone = |port: &InterfaceHistory| port.seen + FORGET_AFTER < readings;
+        for number in 0..self.interfaces.len() {
+            if self.interfaces[number].as_ref().is_some_and(gone) {
                 self.forget(number as u16);
             }
         }

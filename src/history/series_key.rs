@@ -2,13 +2,13 @@
 //! A label set as the page understands it: which lines its traffic belongs to (pure).
 
 use super::label_parse::pairs;
-use super::string_refs::{Names, OTHER};
-use super::top_table::{Entries, Key, Kind, Scope, Side};
+use super::string_refs::{OTHER, StringRefs};
+use super::top_table::{Scope, Side, TopKey, TopKind, TopTable};
 use crate::types::flow::Direction;
 
 /// What is known of one end; `None` where the series do not have that label.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct End {
+struct SeriesEnd {
     asn: Option<u32>,
     peer: Option<u32>,
     city: Option<u32>,
@@ -16,22 +16,22 @@ struct End {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub struct Set {
+pub struct SeriesKey {
     scope: Scope,
     protocol: Option<u32>,
-    src: End,
-    dst: End,
+    src: SeriesEnd,
+    dst: SeriesEnd,
 }
 
-impl Set {
+impl SeriesKey {
     /// `None` for a set that belongs to no interface and direction of which the page knows.
     pub fn read(
         text: &str,
         number_of: impl Fn(&str) -> Option<u16>,
-        names: &mut Names,
+        names: &mut StringRefs,
     ) -> Option<Self> {
         let (mut interface, mut direction, mut protocol) = (None, None, None);
-        let (mut src, mut dst) = (End::default(), End::default());
+        let (mut src, mut dst) = (SeriesEnd::default(), SeriesEnd::default());
         for (label, value) in pairs(text) {
             match label {
                 "ifname" => interface = Some(number_of(&value)?),
@@ -61,25 +61,25 @@ impl Set {
     }
 
     /// Counts what the set grew by under each of its lines.
-    pub fn add_to(&self, entries: &mut Entries, bytes: u64, packets: u64) {
+    pub fn add_to(&self, entries: &mut TopTable, bytes: u64, packets: u64) {
         let scope = self.scope;
-        let key = |kind, value| Key { scope, kind, value };
-        entries.add(key(Kind::Flows, 0), bytes, packets);
+        let key = |kind, value| TopKey { scope, kind, value };
+        entries.add(key(TopKind::Flows, 0), bytes, packets);
         if let Some(protocol) = self.protocol {
-            entries.add(key(Kind::Protocol, protocol), bytes, packets);
+            entries.add(key(TopKind::Protocol, protocol), bytes, packets);
         }
         for side in Side::ALL {
             let end = self.end(side);
             if let Some(asn) = end.asn {
-                let network = entries.add(key(Kind::Asn(side), asn), bytes, packets);
+                let network = entries.add(key(TopKind::Asn(side), asn), bytes, packets);
                 if let (Some(network), Some(peer)) = (network, end.peer) {
                     network.seen_by(peer, bytes);
                 }
             }
             for (kind, value) in [
-                (Kind::Peer(side), end.peer),
-                (Kind::City(side), end.city),
-                (Kind::Country(side), end.country),
+                (TopKind::Peer(side), end.peer),
+                (TopKind::City(side), end.city),
+                (TopKind::Country(side), end.country),
             ] {
                 if let Some(value) = value {
                     entries.add(key(kind, value), bytes, packets);
@@ -88,7 +88,7 @@ impl Set {
         }
     }
 
-    fn end(&self, side: Side) -> &End {
+    fn end(&self, side: Side) -> &SeriesEnd {
         match (self.scope.direction, side) {
             (Direction::Ingress, Side::Far) | (Direction::Egress, Side::Near) => &self.src,
             (Direction::Ingress, Side::Near) | (Direction::Egress, Side::Far) => &self.dst,
@@ -108,9 +108,9 @@ fn number(value: &str) -> u32 {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Option<Set> {
+    fn read(text: &str) -> Option<SeriesKey> {
         let number_of = |name: &str| (name == "eth0").then_some(3);
-        Set::read(text, number_of, &mut Names::default())
+        SeriesKey::read(text, number_of, &mut StringRefs::default())
     }
 
     #[test]

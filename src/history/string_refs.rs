@@ -7,7 +7,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
 
-use super::top_table::{Key, Kind};
+use super::top_table::{TopKey, TopKind};
 
 /// Number of what the flow series call `other`. No AS has it, no protocol, no text.
 pub const OTHER: u32 = u32::MAX;
@@ -16,7 +16,7 @@ pub const OTHER: u32 = u32::MAX;
 const FEW: usize = 256;
 
 #[derive(Debug, Default)]
-pub struct Names {
+pub struct StringRefs {
     asns: HashMap<u32, Arc<str>, RandomState>,
     numbers: HashMap<Arc<str>, u32, RandomState>,
     texts: HashMap<u32, Arc<str>, RandomState>,
@@ -25,7 +25,7 @@ pub struct Names {
     used: usize,
 }
 
-impl Names {
+impl StringRefs {
     pub fn learn(&mut self, asns: &[(u32, Arc<str>)]) {
         for (asn, name) in asns {
             if self.asns.get(asn) != Some(name) {
@@ -67,20 +67,20 @@ impl Names {
         }
     }
 
-    /// Whether it is time for [`Names::retain_used`].
+    /// Whether it is time for [`StringRefs::retain_used`].
     pub fn is_grown(&self) -> bool {
         self.len() > self.used + self.used / 4 + FEW
     }
 
     /// Drops the names of which no key speaks.
-    pub fn retain_used<'a>(&mut self, keys: impl Iterator<Item = &'a Key>) {
+    pub fn retain_used<'a>(&mut self, keys: impl Iterator<Item = &'a TopKey>) {
         let mut asns: HashSet<u32, RandomState> = HashSet::default();
         let mut texts: HashSet<u32, RandomState> = HashSet::default();
         for key in keys {
             match key.kind {
-                Kind::Asn(_) | Kind::Peer(_) => asns.insert(key.value),
-                Kind::City(_) | Kind::Country(_) => texts.insert(key.value),
-                Kind::Family | Kind::Flows | Kind::Protocol => continue,
+                TopKind::Asn(_) | TopKind::Peer(_) => asns.insert(key.value),
+                TopKind::City(_) | TopKind::Country(_) => texts.insert(key.value),
+                TopKind::Family | TopKind::Flows | TopKind::Protocol => continue,
             };
         }
         self.asns.retain(|asn, _| asns.contains(asn));
@@ -107,17 +107,17 @@ mod tests {
     use super::*;
     use crate::types::flow::Direction;
 
-    fn key(kind: Kind, value: u32) -> Key {
+    fn key(kind: TopKind, value: u32) -> TopKey {
         let scope = Scope {
             interface: 0,
             direction: Direction::Ingress,
         };
-        Key { scope, kind, value }
+        TopKey { scope, kind, value }
     }
 
     #[test]
     fn a_text_has_one_number() {
-        let mut names = Names::default();
+        let mut names = StringRefs::default();
         let bern = names.number("Bern");
         assert_eq!(names.number("Bern"), bern);
         assert_eq!(names.text(bern), "Bern");
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn names_out_of_use_go() {
-        let mut names = Names::default();
+        let mut names = StringRefs::default();
         let bern = names.number("Bern");
         names.learn(&[(64_500, "A".into()), (64_501, "B".into())]);
         for n in 0..1000 {
@@ -136,8 +136,8 @@ mod tests {
         }
         assert!(names.is_grown());
         let keys = [
-            key(Kind::City(Side::Near), bern),
-            key(Kind::Peer(Side::Far), 64_501),
+            key(TopKind::City(Side::Near), bern),
+            key(TopKind::Peer(Side::Far), 64_501),
         ];
         names.retain_used(keys.iter());
         assert!(!names.is_grown());

@@ -13,7 +13,7 @@ pub const COARSE_TICKS: u64 = 24;
 const GROWTH: usize = 60;
 
 /// What a full curve costs in bytes.
-pub const FULL_CURVE_BYTES: usize = size_of::<Curve>() + 2 * POINTS * size_of::<Point>();
+pub const FULL_CURVE_BYTES: usize = size_of::<TimeSeries>() + 2 * POINTS * size_of::<Point>();
 
 /// A rate in 16 bits: of an f32 without its sign, the exponent and the first eight bits of the fraction.
 /// It is off by a 512th at most, less than the width of a line.
@@ -69,7 +69,7 @@ impl Ring {
 
 /// The points of a curve end at the last tick; how many there are tells when it began.
 #[derive(Debug, Default)]
-pub struct Curve {
+pub struct TimeSeries {
     fine: Ring,
     coarse: Ring,
     /// Of the ticks since the last point of the day.
@@ -77,7 +77,7 @@ pub struct Curve {
     ticks: u16,
 }
 
-impl Curve {
+impl TimeSeries {
     /// The rate of tick number `tick`, which is one more than the last.
     pub fn push(&mut self, tick: u64, rate: f32) {
         self.fine.push(rate);
@@ -111,10 +111,10 @@ mod tests {
 
     #[test]
     fn a_curve_costs_what_it_holds_and_never_more() {
-        let mut curve = Curve::default();
-        assert_eq!(curve.bytes(), size_of::<Curve>());
+        let mut curve = TimeSeries::default();
+        assert_eq!(curve.bytes(), size_of::<TimeSeries>());
         curve.push(1, 1.0);
-        assert_eq!(curve.bytes(), size_of::<Curve>() + 120);
+        assert_eq!(curve.bytes(), size_of::<TimeSeries>() + 120);
         for tick in 2..200_000 {
             curve.push(tick, 1.0);
         }
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn the_last_points_stay_in_order() {
-        let mut curve = Curve::default();
+        let mut curve = TimeSeries::default();
         for tick in 1..=1000u16 {
             curve.push(tick.into(), f32::from(tick % 256));
         }
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_point_of_the_day_is_the_mean_of_its_ticks() {
-        let mut curve = Curve::default();
+        let mut curve = TimeSeries::default();
         // begins in the midst of a point
         for tick in 13..=48 {
             curve.push(tick, if tick <= 24 { 8.0 } else { (tick % 2) as f32 });

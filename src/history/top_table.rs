@@ -5,8 +5,8 @@
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, hash_map};
 
-use super::time_series::{Curve, FULL_CURVE_BYTES};
-use super::window_totals::{Sums, Window, Windows};
+use super::time_series::{FULL_CURVE_BYTES, TimeSeries};
+use super::window_totals::{Sums, Window, WindowTotals};
 use crate::types::flow::Direction;
 
 /// Lines from which on no other is begun until those that carried least in a day have gone. Lines of
@@ -42,7 +42,7 @@ impl Side {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
+pub enum TopKind {
     /// By the interface's counters, each packet.
     Family,
     /// All flows: of the curves below this is the sum.
@@ -55,7 +55,7 @@ pub enum Kind {
     Protocol,
 }
 
-impl Kind {
+impl TopKind {
     /// Always there, with a curve as far as there are any.
     fn is_of_interface(self) -> bool {
         matches!(self, Self::Family | Self::Flows)
@@ -63,27 +63,27 @@ impl Kind {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key {
+pub struct TopKey {
     pub scope: Scope,
-    pub kind: Kind,
+    pub kind: TopKind,
     /// The number itself, or that of a text; 0 for what is unknown, or alone of its kind.
     pub value: u32,
 }
 
 #[derive(Debug, Default)]
-pub struct Entry {
+pub struct TopEntry {
     /// Since the last tick.
     pending: (u64, u64),
     /// Bytes and packets per second in the last tick.
     pub now: (f32, f32),
-    pub windows: Windows,
-    pub curve: Option<Box<Curve>>,
+    pub windows: WindowTotals,
+    pub curve: Option<Box<TimeSeries>>,
     /// The neighbour AS that carried most of it when it last moved, 0 if unknown.
     pub peer: u32,
     peer_bytes: u64,
 }
 
-impl Entry {
+impl TopEntry {
     pub fn sums(&self, window: Window) -> Sums {
         self.windows.sums(window)
     }
@@ -111,17 +111,17 @@ impl Entry {
 
 /// All lines.
 #[derive(Debug, Default)]
-pub struct Entries {
-    map: HashMap<Key, Entry, RandomState>,
+pub struct TopTable {
+    map: HashMap<TopKey, TopEntry, RandomState>,
     curves: usize,
     /// New lines for which there was no room since the last tick.
     refused: u64,
     evicted: u64,
 }
 
-impl Entries {
+impl TopTable {
     /// Notes that this much more crossed since the last tick; `None` if there is no room for the line.
-    pub fn add(&mut self, key: Key, bytes: u64, packets: u64) -> Option<&mut Entry> {
+    pub fn add(&mut self, key: TopKey, bytes: u64, packets: u64) -> Option<&mut TopEntry> {
         let is_full = self.map.len() >= MAX_ENTRIES && !key.kind.is_of_interface();
         let entry = match self.map.entry(key) {
             hash_map::Entry::Vacant(_) if is_full => {
@@ -135,16 +135,16 @@ impl Entries {
         Some(entry)
     }
 
-    pub fn get(&self, key: &Key) -> Option<&Entry> {
+    pub fn get(&self, key: &TopKey) -> Option<&TopEntry> {
         self.map.get(key)
     }
 
     /// Those of a scope, in no order.
-    pub fn of(&self, scope: Scope) -> impl Iterator<Item = (&Key, &Entry)> {
+    pub fn of(&self, scope: Scope) -> impl Iterator<Item = (&TopKey, &TopEntry)> {
         self.map.iter().filter(move |(key, _)| key.scope == scope)
     }
 
-    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+    pub fn keys(&self) -> impl Iterator<Item = &TopKey> {
         self.map.keys()
     }
 
@@ -181,8 +181,8 @@ impl Entries {
 
     /// Makes room for an eighth of new lines.
     fn evict(&mut self) {
-        let weigh = |entry: &Entry| entry.sums(Window::Day).bytes;
-        let ordinary = |(key, _): &(&Key, &Entry)| !key.kind.is_of_interface();
+        let weigh = |entry: &TopEntry| entry.sums(Window::Day).bytes;
+        let ordinary = |(key, _): &(&TopKey, &TopEntry)| !key.kind.is_of_interface();
         let mut weights: Vec<_> = self
             .map
             .iter()
@@ -206,7 +206,7 @@ impl Entries {
             return;
         }
         chosen.sort_unstable();
-        let others = |(key, entry): (&Key, &Entry)| {
+        let others = |(key, entry): (&TopKey, &TopEntry)| {
             let idle = entry.curve.is_some() && chosen.binary_search(key).is_err();
             idle.then(|| (entry.sums(Window::Day).bytes, *key))
         };
@@ -225,22 +225,23 @@ impl Entries {
     }
 
     /// What is to have a curve, at most [`MAX_CURVES`].
-    fn chosen(&self) -> Vec<Key> {
+    fn chosen(&self) -> Vec<TopKey> {
         let mut interfaces = Vec::new();
-        let mut networks: Vec<(Key, f32)> = Vec::new();
+        let mut networks: Vec<(TopKey, f32)> = Vec::new();
         for (key, entry) in &self.map {
             let weight = entry.sums(Window::Hour).bytes;
             match key.kind {
-                Kind::Family | Kind::Flows => interfaces.push((*key, weight)),
-                Kind::Asn(_) if weight > 0.0 => networks.push((*key, weight)),
+                TopKind::Family | TopKind::Flows => interfaces.push((*key, weight)),
+                TopKind::Asn(_) if weight > 0.0 => networks.push((*key, weight)),
                 _ => {}
             }
         }
-        let heaviest = |a: &(Key, f32), b: &(Key, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+        let heaviest =
+            |a: &(TopKey, f32), b: &(TopKey, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
         interfaces.sort_unstable_by(heaviest);
         interfaces.truncate(MAX_INTERFACE_CURVES);
         networks.sort_unstable_by(heaviest);
-        let mut ranks: HashMap<(Scope, Kind), usize, RandomState> = HashMap::default();
+        let mut ranks: HashMap<(Scope, TopKind), usize, RandomState> = HashMap::default();
         networks.retain(|(key, _)| {
             let rank = ranks.entry((key.scope, key.kind)).or_default();
             *rank += 1;
@@ -252,7 +253,7 @@ impl Entries {
     }
 
     /// Keeps those for which `keep` is true.
-    pub fn retain(&mut self, keep: impl Fn(&Key, &Entry) -> bool) {
+    pub fn retain(&mut self, keep: impl Fn(&TopKey, &TopEntry) -> bool) {
         let curves = &mut self.curves;
         self.map.retain(|key, entry| {
             let stays = keep(key, entry);
@@ -261,8 +262,8 @@ impl Entries {
         });
     }
 
-    fn remove(&mut self, key: &Key) {
-        if let Some(Entry { curve: Some(_), .. }) = self.map.remove(key) {
+    fn remove(&mut self, key: &TopKey) {
+        if let Some(TopEntry { curve: Some(_), .. }) = self.map.remove(key) {
             self.curves -= 1;
         }
     }
@@ -291,23 +292,23 @@ impl Entries {
 mod tests {
     use super::*;
 
-    fn key(kind: Kind, value: u32) -> Key {
+    fn key(kind: TopKind, value: u32) -> TopKey {
         let scope = Scope {
             interface: 0,
             direction: Direction::Ingress,
         };
-        Key { scope, kind, value }
+        TopKey { scope, kind, value }
     }
 
     #[test]
     fn a_line_costs_what_the_readme_says() {
-        assert_eq!(size_of::<(Key, Entry)>(), 208);
+        assert_eq!(size_of::<(TopKey, TopEntry)>(), 208);
     }
 
     #[test]
     fn the_first_networks_have_curves_and_keep_them_while_there_is_room() {
-        let mut entries = Entries::default();
-        let far = Kind::Asn(Side::Far);
+        let mut entries = TopTable::default();
+        let far = TopKind::Asn(Side::Far);
         for tick in 1..=200u32 {
             // ever other networks carry most
             for network in 0..20 {
@@ -317,7 +318,7 @@ mod tests {
                     1,
                 );
             }
-            entries.add(key(Kind::Flows, 0), 1000, 1);
+            entries.add(key(TopKind::Flows, 0), 1000, 1);
             entries.tick(tick.into(), 1, 5.0);
             let held = entries.map.values().filter(|e| e.curve.is_some()).count();
             assert_eq!(held, entries.curves());
@@ -325,7 +326,7 @@ mod tests {
         }
         assert!(
             entries
-                .get(&key(Kind::Flows, 0))
+                .get(&key(TopKind::Flows, 0))
                 .is_some_and(|e| e.curve.is_some())
         );
         assert!(entries.curves() > TOP);
@@ -333,9 +334,9 @@ mod tests {
 
     #[test]
     fn what_is_silent_for_a_day_goes() {
-        let mut entries = Entries::default();
-        entries.add(key(Kind::Protocol, 6), 1000, 1);
-        entries.add(key(Kind::Family, 0), 1000, 1);
+        let mut entries = TopTable::default();
+        entries.add(key(TopKind::Protocol, 6), 1000, 1);
+        entries.add(key(TopKind::Family, 0), 1000, 1);
         entries.tick(1, 1, 5.0);
         entries.tick(10_000, 9_999, 49_995.0);
         assert_eq!(entries.lines(), 2);

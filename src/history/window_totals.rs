@@ -61,12 +61,12 @@ pub struct Sums {
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct Windows {
+pub struct WindowTotals {
     hour: [Sums; PIECES],
     day: [Sums; PIECES],
 }
 
-impl Windows {
+impl WindowTotals {
     /// To be called for each tick at which [`Window::turns`], before anything is added.
     pub fn turn(&mut self, window: Window, tick: u64) {
         self.pieces_mut(window)[window.slot(tick)] = Sums::default();
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     /// `bytes` at each of the ticks.
-    fn run(windows: &mut Windows, ticks: std::ops::RangeInclusive<u64>, bytes: f32) {
+    fn run(windows: &mut WindowTotals, ticks: std::ops::RangeInclusive<u64>, bytes: f32) {
         for tick in ticks {
             for window in Window::ALL {
                 if window.turns(tick) {
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn the_mean_of_what_is_steady_is_its_rate_at_every_moment() {
-        let mut windows = Windows::default();
+        let mut windows = WindowTotals::default();
         for tick in 1..40_000 {
             run(&mut windows, tick..=tick, 500.0);
             for window in Window::ALL {
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn what_is_older_than_the_window_is_forgotten() {
-        let mut windows = Windows::default();
+        let mut windows = WindowTotals::default();
         run(&mut windows, 1..=10, 5000.0);
         run(&mut windows, 11..=720, 0.0);
         let told = |sums: Sums| (sums.bytes, sums.most);

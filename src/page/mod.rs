@@ -21,7 +21,7 @@ use hyper::header::{
 use hyper::{Request, Response, StatusCode};
 use serde_json::Value;
 
-use crate::history::{History, Reading};
+use crate::history::{History, HistoryReading};
 use crate::http::{encoding, respond};
 use crate::page::view::Query;
 
@@ -55,7 +55,7 @@ struct Rendered {
 
 impl Page {
     /// Takes in a reading, and the families about the agent itself.
-    pub fn feed(&self, reading: &Reading, figures: Value) {
+    pub fn feed(&self, reading: &HistoryReading, figures: Value) {
         let mut state = self.lock();
         state.history.feed(reading);
         state.figures = figures;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::Page;
 use crate::history::time_series::TICK_SECONDS;
-use crate::history::{InterfaceReading, Reading};
+use crate::history::{HistoryReading, InterfaceReading};
 use crate::metrics::collect::Scrape;
 use crate::metrics::{self, Input, agent};
 use crate::sys::threads::Heartbeat;
@@ -52,9 +52,9 @@ fn reading<'a>(
     start: Instant,
     input: &'a Input,
     interfaces: &'a [InterfaceReading<'a>],
-) -> Reading<'a> {
+) -> HistoryReading<'a> {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH);
-    Reading {
+    HistoryReading {
         now_ms: start.elapsed().as_millis() as u64,
         wall: wall.map_or(0.0, |since| since.as_secs_f64()),
         interfaces,

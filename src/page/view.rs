@@ -11,10 +11,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::history::string_refs::OTHER;
-use crate::history::time_series::{COARSE_TICKS, Curve, TICK_SECONDS};
-use crate::history::top_table::{Entry, Key, Kind, MAX_CURVE_BYTES, Scope, Side, TOP};
+use crate::history::time_series::{COARSE_TICKS, TICK_SECONDS, TimeSeries};
+use crate::history::top_table::{MAX_CURVE_BYTES, Scope, Side, TOP, TopEntry, TopKey, TopKind};
 use crate::history::window_totals::Window;
-use crate::history::{History, Port};
+use crate::history::{History, InterfaceHistory};
 use crate::types::flow::{Direction, Family};
 
 /// Changes when what is there changes its meaning; what is added does not change it.
@@ -145,7 +145,7 @@ pub fn render(history: &History, query: Query, figures: &Value) -> Vec<u8> {
         covered: query.window.covered(history.tick).max(1) as f32,
     };
     let mut interfaces: Vec<_> = history
-        .ports()
+        .interfaces()
         .map(|(number, port)| viewer.interface(number, port))
         .collect();
     interfaces.sort_unstable_by_key(|interface| interface.ifindex);
@@ -194,23 +194,25 @@ pub fn render(history: &History, query: Query, figures: &Value) -> Vec<u8> {
 }
 
 /// The interface of this index, else the one that carries most.
-fn shown(history: &History, ifindex: u32) -> Option<(u16, &Port)> {
-    let wanted = history.ports().find(|(_, port)| port.ifindex == ifindex);
+fn shown(history: &History, ifindex: u32) -> Option<(u16, &InterfaceHistory)> {
+    let wanted = history
+        .interfaces()
+        .find(|(_, port)| port.ifindex == ifindex);
     wanted.or_else(|| {
         let weight = |number: u16| -> f32 {
-            let keys = Direction::ALL.map(|direction| Key {
+            let keys = Direction::ALL.map(|direction| TopKey {
                 scope: Scope {
                     interface: number,
                     direction,
                 },
-                kind: Kind::Flows,
+                kind: TopKind::Flows,
                 value: 0,
             });
             let entries = keys.iter().filter_map(|key| history.entries.get(key));
             entries.map(|e| e.sums(Window::Hour).bytes).sum()
         };
-        let ports = history.ports().map(|port| (weight(port.0), port));
-        ports
+        let interfaces = history.interfaces().map(|port| (weight(port.0), port));
+        interfaces
             .min_by(|(a, (_, first)), (b, (_, second))| {
                 b.total_cmp(a).then(first.ifindex.cmp(&second.ifindex))
             })
@@ -237,7 +239,7 @@ struct Viewer<'a> {
 }
 
 impl<'a> Viewer<'a> {
-    fn interface(&self, number: u16, port: &'a Port) -> Interface<'a> {
+    fn interface(&self, number: u16, port: &'a InterfaceHistory) -> Interface<'a> {
         let [ingress, egress] = Direction::ALL.map(|direction| {
             let scope = Scope {
                 interface: number,
@@ -258,10 +260,10 @@ impl<'a> Viewer<'a> {
         }
     }
 
-    fn crossing(&self, scope: Scope, port: &Port) -> Option<Crossing> {
+    fn crossing(&self, scope: Scope, port: &InterfaceHistory) -> Option<Crossing> {
         let observed = port.observed[scope.direction as usize]?;
         let families = self.families(scope);
-        let sum = |figure: &dyn Fn(&Entry) -> f32| -> f32 {
+        let sum = |figure: &dyn Fn(&TopEntry) -> f32| -> f32 {
             families.iter().flatten().map(|entry| figure(entry)).sum()
         };
         let window = self.window;
@@ -277,11 +279,11 @@ impl<'a> Viewer<'a> {
         })
     }
 
-    fn families(&self, scope: Scope) -> [Option<&'a Entry>; Family::ALL.len()] {
+    fn families(&self, scope: Scope) -> [Option<&'a TopEntry>; Family::ALL.len()] {
         Family::ALL.map(|family| {
-            self.history.entries.get(&Key {
+            self.history.entries.get(&TopKey {
                 scope,
-                kind: Kind::Family,
+                kind: TopKind::Family,
                 value: family as u32,
             })
         })
@@ -289,12 +291,12 @@ impl<'a> Viewer<'a> {
 
     fn details(&self, scope: Scope, side: Side) -> Details<'a> {
         let families = self.families(scope);
-        let flows = self.history.entries.get(&Key {
+        let flows = self.history.entries.get(&TopKey {
             scope,
-            kind: Kind::Flows,
+            kind: TopKind::Flows,
             value: 0,
         });
-        let mut networks = self.entries(scope, Kind::Asn(side));
+        let mut networks = self.entries(scope, TopKind::Asn(side));
         let curves = networks
             .iter()
             .filter_map(|(key, entry)| Some((as_number(key.value), entry.curve.as_ref()?)))
@@ -311,16 +313,16 @@ impl<'a> Viewer<'a> {
             total: flows.map(|entry| self.row((), entry)),
             networks: networks.iter().map(|(k, e)| self.network(k, e)).collect(),
             curves,
-            neighbours: self.rows(scope, Kind::Peer(side), as_number),
-            countries: self.rows(scope, Kind::Country(side), text),
-            cities: self.rows(scope, Kind::City(side), text),
-            protocols: self.rows(scope, Kind::Protocol, as_number),
+            neighbours: self.rows(scope, TopKind::Peer(side), as_number),
+            countries: self.rows(scope, TopKind::Country(side), text),
+            cities: self.rows(scope, TopKind::City(side), text),
+            protocols: self.rows(scope, TopKind::Protocol, as_number),
             networks_total,
         }
     }
 
     /// What carried something in the window, most first.
-    fn entries(&self, scope: Scope, kind: Kind) -> Vec<(&'a Key, &'a Entry)> {
+    fn entries(&self, scope: Scope, kind: TopKind) -> Vec<(&'a TopKey, &'a TopEntry)> {
         let of_kind = self.history.entries.of(scope);
         let mut entries: Vec<_> = of_kind
             .filter(|(key, _)| key.kind == kind)
@@ -332,14 +334,14 @@ impl<'a> Viewer<'a> {
         entries.map(|(_, key, entry)| (key, entry)).collect()
     }
 
-    fn rows<T>(&self, scope: Scope, kind: Kind, what: impl Fn(u32) -> T) -> Vec<Row<T>> {
+    fn rows<T>(&self, scope: Scope, kind: TopKind, what: impl Fn(u32) -> T) -> Vec<Row<T>> {
         let entries = self.entries(scope, kind).into_iter().take(ROWS);
         entries
             .map(|(key, entry)| self.row(what(key.value), entry))
             .collect()
     }
 
-    fn row<T>(&self, what: T, entry: &Entry) -> Row<T> {
+    fn row<T>(&self, what: T, entry: &TopEntry) -> Row<T> {
         let sums = entry.sums(self.window);
         (
             what,
@@ -352,23 +354,23 @@ impl<'a> Viewer<'a> {
         )
     }
 
-    fn network(&self, key: &Key, entry: &Entry) -> Network {
+    fn network(&self, key: &TopKey, entry: &TopEntry) -> Network {
         let (asn, now, mean, max, packets_now, bytes, packets) =
             self.row(as_number(key.value), entry);
         let peer = as_number(entry.peer);
         (asn, now, mean, max, packets_now, bytes, packets, peer)
     }
 
-    fn curve(&self, entry: Option<&Entry>) -> Vec<u64> {
+    fn curve(&self, entry: Option<&TopEntry>) -> Vec<u64> {
         let curve = entry.and_then(|entry| entry.curve.as_ref());
         curve.map_or_else(Vec::new, |curve| self.points(curve))
     }
 
-    fn points(&self, curve: &Curve) -> Vec<u64> {
+    fn points(&self, curve: &TimeSeries) -> Vec<u64> {
         self.rates(curve).map(|rate| rate as u64).collect()
     }
 
-    fn rates<'c>(&self, curve: &'c Curve) -> Box<dyn ExactSizeIterator<Item = f32> + 'c> {
+    fn rates<'c>(&self, curve: &'c TimeSeries) -> Box<dyn ExactSizeIterator<Item = f32> + 'c> {
         match self.window {
             Window::Hour => Box::new(curve.hour()),
             Window::Day => Box::new(curve.day()),
@@ -376,7 +378,7 @@ impl<'a> Viewer<'a> {
     }
 
     /// They began at one time.
-    fn sum_of_curves(&self, entries: &[Option<&Entry>]) -> Vec<f32> {
+    fn sum_of_curves(&self, entries: &[Option<&TopEntry>]) -> Vec<f32> {
         let mut sum = Vec::new();
         for curve in entries.iter().flatten().filter_map(|e| e.curve.as_ref()) {
             let rates = self.rates(curve);

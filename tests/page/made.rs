@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rfm::flow::snapshot::SeriesRow;
-use rfm::history::Reading;
+use rfm::history::HistoryReading;
 use rfm::http::HttpLimits;
 use rfm::netlink::Link;
 use rfm::page::Page;
@@ -192,7 +192,7 @@ impl Router {
             })
             .collect();
         let rows: Vec<_> = self.series.iter().map(|s| s.row.clone()).collect();
-        let reading = Reading {
+        let reading = HistoryReading {
             now_ms: self.tick * 5000,
             wall: self.start + self.tick as f64 * 5.0,
             interfaces: &interfaces,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rfm::flow::snapshot::SeriesRow;
 use rfm::history::top_table::{MAX_CURVES, MAX_ENTRIES};
-use rfm::history::{History, MAX_INTERFACES, Reading};
+use rfm::history::{History, HistoryReading, MAX_INTERFACES};
 use rfm::netlink::Link;
 use rfm::page::view::{Query, render};
 use rfm::types::counters::{Count, HookCounters};
@@ -55,7 +55,7 @@ impl Feeder {
                 hooks: [Some(&self.hook), None],
             })
             .collect();
-        self.history.feed(&Reading {
+        self.history.feed(&HistoryReading {
             now_ms: self.now_ms,
             wall: 1000.0 + self.now_ms as f64 / 1000.0,
             interfaces: &interfaces,
