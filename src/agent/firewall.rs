@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use super::{Error, Running};
 use crate::bpf;
-use crate::config::{Agent, Config};
+use crate::config::{self, Agent, Config};
 use crate::enrich::rib::{PeerKind, SharedRib};
 use crate::firewall::blackhole::Blackholes;
 use crate::firewall::book::MAX_RULES;
 use crate::firewall::guard::{self, MAX_PEERS};
-use crate::firewall::handle::{Handle, Inbox};
+use crate::firewall::handle::{Handle, Inbox, Settings};
 use crate::firewall::kernel::Programs;
 use crate::firewall::pins::Pins;
 use crate::firewall::worker::{Start, Worker};
@@ -25,6 +25,17 @@ use crate::types::interface_pattern::Patterns;
 const MIN_SAMPLE_RATE: u32 = 100;
 /// Bytes: some two thousand samples between two looks.
 const RING_BYTES: u32 = 256 * 1024;
+
+/// Returns what of the configuration can change while the agent runs.
+fn rule_settings(config: &config::Firewall) -> Settings {
+    Settings {
+        patterns: Patterns::new(config.interfaces.clone(), Vec::new()),
+        rules: config.rule.clone(),
+        allow: config.allow.clone(),
+        allow_own: config.allow_own,
+        blackhole_action: config.blackhole_action,
+    }
+}
 
 /// The thread before it begins: others get its handle first.
 pub(super) struct Firewall {
@@ -55,9 +66,9 @@ impl FirewallThread {
     pub fn change(&self, before: &Config, after: &Config) -> Result<(), String> {
         let (before, after) = (&before.agent.firewall, &after.agent.firewall);
         match &self.0 {
-            Some(handle) if before != after => {
-                handle.change(after.into()).map_err(|refusal| refusal.why)
-            }
+            Some(handle) if before != after => handle
+                .change(rule_settings(after))
+                .map_err(|refusal| refusal.why),
             _ => Ok(()),
         }
     }
@@ -111,7 +122,7 @@ impl Running {
         let asked_for = !config.blackhole_communities.is_empty();
         let start = Start {
             kernel: Box::new(programs),
-            settings: config.into(),
+            settings: rule_settings(config),
             state_file: config.state_file.clone(),
             events,
             links,

@@ -12,7 +12,6 @@ use super::guard::Caller;
 use super::kernel::{Counts, Tally};
 use super::ledger::Series;
 use super::ports::Port;
-use crate::config;
 use crate::flow::export_queue::ExportSender;
 use crate::types::flow::FlowRecord;
 use crate::types::interface_pattern::Patterns;
@@ -33,18 +32,6 @@ pub struct Settings {
     pub allow: Vec<Prefix>,
     pub allow_own: bool,
     pub blackhole_action: Action,
-}
-
-impl From<&config::Firewall> for Settings {
-    fn from(config: &config::Firewall) -> Self {
-        Self {
-            patterns: Patterns::new(config.interfaces.clone(), Vec::new()),
-            rules: config.rule.clone(),
-            allow: config.allow.clone(),
-            allow_own: config.allow_own,
-            blackhole_action: config.blackhole_action,
-        }
-    }
 }
 
 /// Why nothing was changed.
