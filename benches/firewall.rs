@@ -26,7 +26,7 @@ use libbpf_rs::{ProgramInput, ProgramMut};
 use rfm::bpf::xdp::{Firewall, Mode, Settings};
 use rfm::types::hook::FrameStart;
 use rfm::types::prefix::Prefix;
-use rfm::types::rule::{Action, Compilable, Match, Per, PortRange, Protocol, RuleId};
+use rfm::types::rule::{Action, KernelRule, Match, Per, PortRange, Protocol, RuleId};
 use rustix::process::Signal;
 
 const ROUNDS: usize = 7;
@@ -89,12 +89,12 @@ impl Prefixes {
         Self { bits, all }
     }
 
-    fn rules(&self, count: usize, ipv6: bool) -> Vec<Compilable> {
+    fn rules(&self, count: usize, ipv6: bool) -> Vec<KernelRule> {
         (0..)
             .zip(&self.bits[..count])
-            .map(|(id, bits)| Compilable {
+            .map(|(id, bits)| KernelRule {
                 id: RuleId(id),
-                what: Match {
+                matcher: Match {
                     src: Some(prefix(*bits, ipv6)),
                     ..Default::default()
                 },
@@ -237,9 +237,9 @@ fn by_rules(prefixes: &Prefixes, ipv6: bool) -> Result<Table, Box<dyn Error>> {
 
 /// By what the rules ask for: every packet is from one address, and dropped by the last rule there is.
 fn by_kind(prefixes: &Prefixes) -> Result<Table, Box<dyn Error>> {
-    let with_ports = |rule: &mut Compilable| {
-        rule.what.proto = Some(Protocol(UDP));
-        rule.what.dport = Some(PortRange(1, u16::MAX));
+    let with_ports = |rule: &mut KernelRule| {
+        rule.matcher.proto = Some(Protocol(UDP));
+        rule.matcher.dport = Some(PortRange(1, u16::MAX));
     };
     let source = prefixes.rules(1, false);
     let mut source_and_ports = source.clone();
@@ -250,10 +250,10 @@ fn by_kind(prefixes: &Prefixes) -> Result<Table, Box<dyn Error>> {
     let mut limit_per_source = limit.clone();
     limit_per_source[0].per = Per::Source;
     // none but the last means the packet
-    let wide = |count: u64| -> Vec<Compilable> {
-        let rules = (1..=count).map(|id| Compilable {
+    let wide = |count: u64| -> Vec<KernelRule> {
+        let rules = (1..=count).map(|id| KernelRule {
             id: RuleId(id),
-            what: Match {
+            matcher: Match {
                 proto: Some(Protocol(if id == count { UDP } else { TCP })),
                 dport: Some(PortRange(1, u16::MAX)),
                 ..Default::default()
@@ -464,7 +464,7 @@ fn on_a_wire(prefixes: &Prefixes) -> Result<Table, Box<dyn Error>> {
         "Firewall, a flood that is dropped",
         "100,000 IPv4 /32, every packet from another of them, over a veth from a generator on the same \
          CPU. ns a packet is the CPU time of that CPU, with the making of the packet; above the empty \
-         program is what dropping costs. A set of nftables that may hold prefixes is a tree; one of single \
+         program is matcher dropping costs. A set of nftables that may hold prefixes is a tree; one of single \
          addresses, which these happen to be, is a hash table.",
         &[
             "dropped by",

@@ -2,7 +2,7 @@
 //! Firewall rules as words: a valid one is read back from how it is shown. And files of them.
 
 use rfm::firewall::file;
-use rfm::firewall::words::parse;
+use rfm::firewall::rule_syntax::parse;
 use rfm::types::rule::PatternCache;
 
 pub fn run(input: &[u8]) {

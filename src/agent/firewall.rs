@@ -9,13 +9,13 @@ use super::{Error, Running};
 use crate::bpf;
 use crate::config::{self, Agent, Config};
 use crate::enrich::rib::{PeerKind, SharedRib};
+use crate::firewall::allowlist::{self, MAX_PEERS};
+use crate::firewall::backend::Programs;
 use crate::firewall::blackhole::Blackholes;
-use crate::firewall::book::MAX_RULES;
-use crate::firewall::guard::{self, MAX_PEERS};
-use crate::firewall::handle::{Handle, Inbox, Settings};
-use crate::firewall::kernel::Programs;
+use crate::firewall::handle::{FirewallSettings, Handle, Inbox};
 use crate::firewall::pins::Pins;
-use crate::firewall::worker::{Start, Worker};
+use crate::firewall::rule_set::MAX_RULES;
+use crate::firewall::thread::{Worker, WorkerParams};
 use crate::flow::export_queue::ExportSender;
 use crate::netlink::{self, LinkEvents, LinkSocket};
 use crate::types::flow::Direction;
@@ -27,8 +27,8 @@ const MIN_SAMPLE_RATE: u32 = 100;
 const RING_BYTES: u32 = 256 * 1024;
 
 /// Returns what of the configuration can change while the agent runs.
-fn rule_settings(config: &config::Firewall) -> Settings {
-    Settings {
+fn rule_settings(config: &config::Firewall) -> FirewallSettings {
+    FirewallSettings {
         patterns: Patterns::new(config.interfaces.clone(), Vec::new()),
         rules: config.rule.clone(),
         allow: config.allow.clone(),
@@ -114,14 +114,14 @@ impl Running {
         let settings = bpf::xdp::Settings {
             sample_rate: agent.bpf.sample_rate.max(MIN_SAMPLE_RATE),
             ring_bytes: RING_BYTES,
-            max_rules: (MAX_RULES + guard::MAX_RULES) as u32,
+            max_rules: (MAX_RULES + allowlist::MAX_RULES) as u32,
         };
         let programs =
             Programs::load(&settings, pins.filter(|_| config.pin)).map_err(Error::Load)?;
         let (rib, routers) = (rib.clone(), rib.clone());
         let asked_for = !config.blackhole_communities.is_empty();
-        let start = Start {
-            kernel: Box::new(programs),
+        let start = WorkerParams {
+            backend: Box::new(programs),
             settings: rule_settings(config),
             state_file: config.state_file.clone(),
             events,

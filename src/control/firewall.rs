@@ -12,8 +12,8 @@ use super::params::Params;
 use super::post::body;
 use super::routes::{ControlRoutes, Reply, RequestError, json};
 use super::{api, rfc3339, rfc3339_ns};
-use crate::firewall::Caller;
-use crate::firewall::handle::{self, Asker, Edit, Handle, Listed};
+use crate::firewall::SshPeer;
+use crate::firewall::handle::{Edit, FirewallError, Handle, ListedRule, Requester};
 use crate::http::ClientAddress;
 use crate::sys::clock::Clock;
 use crate::types::flow::FlowRecord;
@@ -56,22 +56,25 @@ impl ControlRoutes {
             .map_err(RequestError::bad_request)?;
         let report = self.ask_firewall()?.report(TIMEOUT).map_err(busy)?;
         let name = |ifindex| {
-            let port = report.ports.iter().find(|port| port.ifindex == ifindex);
-            port.map_or_else(String::new, |port| port.name.clone())
+            let attachment = report
+                .attachments
+                .iter()
+                .find(|attachment| attachment.ifindex == ifindex);
+            attachment.map_or_else(String::new, |attachment| attachment.name.clone())
         };
         let clock = Clock::new();
         let dropped = report.dropped.iter();
         let dropped_flows = dropped.map(|flow| dropped_flow(flow, name(flow.key.ifindex), &clock));
         let dropped_flows = dropped_flows.collect();
         let [allow, runtime, config, blackhole] = report.rules.map(|n| n as u64);
-        let interfaces = report.ports.into_iter().map(|port| {
-            let (mode, problem) = match port.state {
+        let interfaces = report.attachments.into_iter().map(|attachment| {
+            let (mode, problem) = match attachment.state {
                 Ok(mode) => (mode.name(), None),
                 Err(problem) => ("none", Some(problem)),
             };
             api::FirewallInterface {
-                name: port.name,
-                ifindex: port.ifindex,
+                name: attachment.name,
+                ifindex: attachment.ifindex,
                 mode: mode.to_owned(),
                 problem,
             }
@@ -149,18 +152,21 @@ impl ControlRoutes {
 
     fn edit_firewall(&self, edit: Edit, force: bool, connection: Option<String>) -> Reply {
         let caller = connection.map(|text| {
-            Caller::parse(&text).ok_or_else(|| {
+            SshPeer::parse(&text).ok_or_else(|| {
                 let text = text.escape_debug();
                 RequestError::bad_request(format!(
                     "ssh_connection: expected two addresses, each with its port, got \"{text}\""
                 ))
             })
         });
-        let asker = Asker {
+        let requester = Requester {
             caller: caller.transpose()?,
             force,
         };
-        let edited = self.ask_firewall()?.edit(edit, asker).map_err(refused)?;
+        let edited = self
+            .ask_firewall()?
+            .edit(edit, requester)
+            .map_err(refused)?;
         json(&api::FirewallEdited {
             added: edited.added.iter().map(|id| id.0).collect(),
             removed: edited.removed as u64,
@@ -168,11 +174,11 @@ impl ControlRoutes {
     }
 }
 
-fn busy(error: handle::Refusal) -> RequestError {
+fn busy(error: FirewallError) -> RequestError {
     RequestError::new(StatusCode::SERVICE_UNAVAILABLE, error.why)
 }
 
-fn refused(error: handle::Refusal) -> RequestError {
+fn refused(error: FirewallError) -> RequestError {
     match error.needs_force {
         true => RequestError::new(
             StatusCode::CONFLICT,
@@ -200,13 +206,13 @@ fn dropped_flow(flow: &FlowRecord, interface: String, clock: &Clock) -> api::Fir
     }
 }
 
-fn listed(listed: &Listed, now: SystemTime) -> api::FirewallListed {
+fn listed(listed: &ListedRule, now: SystemTime) -> api::FirewallListed {
     let counts = listed.counts;
     api::FirewallListed {
         id: listed.id.0,
-        origin: listed.origin.name().to_owned(),
+        origin: listed.source.name().to_owned(),
         rule: (&listed.rule).into(),
-        sport: listed.sport.map(|ports| ports.to_string()),
+        sport: listed.sport.map(|attachments| attachments.to_string()),
         expires: listed.left.map(|left| rfc3339(now + left)),
         packets: counts.packets,
         bytes: counts.bytes,
@@ -218,14 +224,14 @@ fn listed(listed: &Listed, now: SystemTime) -> api::FirewallListed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::firewall::words;
+    use crate::firewall::rule_syntax;
 
     #[test]
     fn what_is_written_is_read_back() {
         let line = "--src 192.0.2.0/24 --proto tcp --dport 80-90 --interface eth.* --action limit \
                     --rate 7 --per source --ttl 90s";
         let mut patterns = PatternCache::default();
-        let args = words::parse(line, []).unwrap().0;
+        let args = rule_syntax::parse(line, []).unwrap().0;
         let rule = args.rule(&mut patterns).unwrap();
         let api = api::FirewallRule::from(&rule);
         assert_eq!(api.ttl_seconds, Some(90));

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The prefixes that routers ask to drop, for the thread that makes rules of them. Which these are, and
-//! which are refused, is decided where the routes are (`enrich/rib/blackhole.rs`).
+//! The prefixes that routers request to drop, for the thread that makes rules of them. The RIB decides which are
+//! accepted (`enrich/rib/blackhole.rs`).
 
 use crossbeam_channel::Receiver;
 
-use super::worker;
+use super::thread;
 use crate::enrich::rib::{Rib, RoutePrefix, SharedRib};
 
 /// A view on the RIB.
@@ -17,7 +17,7 @@ impl Blackholes {
     }
 }
 
-impl worker::Blackholes for Blackholes {
+impl thread::Blackholes for Blackholes {
     /// The prefixes are in their order.
     fn snapshot(&self) -> (u64, Vec<crate::types::prefix::Prefix>) {
         let (generation, prefixes) = self.0.read(Rib::blackholes);

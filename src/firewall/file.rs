@@ -9,7 +9,7 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-use super::words;
+use super::rule_syntax;
 use crate::types::rule::{PatternCache, Rule, RuleArgs};
 
 /// Bytes; some 160 for each of as many rules as there may be.
@@ -87,7 +87,7 @@ fn parse(text: &str) -> Result<Vec<Rule>, Mistakes> {
 
 fn rule(line: &str, patterns: &mut PatternCache) -> Result<Rule, String> {
     if line.starts_with("--") || line.contains(char::is_whitespace) {
-        return words::parse(line, [])?.0.rule(patterns);
+        return rule_syntax::parse(line, [])?.0.rule(patterns);
     }
     let mut args = RuleArgs::default();
     if let Some(src) = args.get_mut("src") {

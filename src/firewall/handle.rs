@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! How other threads ask thread firewall.
+//! The requests of other threads to thread firewall.
 
 use std::io::Write;
 use std::os::unix::net::UnixStream;
@@ -8,25 +8,25 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::guard::Caller;
-use super::kernel::{Counts, Tally};
-use super::ledger::Series;
-use super::ports::Port;
+use super::allowlist::SshPeer;
+use super::attachments::Attachment;
+use super::backend::{Counts, Tally};
+use super::rule_series::Series;
 use crate::flow::export_queue::ExportSender;
 use crate::types::flow::FlowRecord;
 use crate::types::interface_pattern::Patterns;
 use crate::types::prefix::Prefix;
-use crate::types::rule::{Action, Origin, PortRange, Rule, RuleId};
+use crate::types::rule::{Action, PortRange, Rule, RuleId, RuleSource};
 
 /// Requests that wait; one more is refused.
-const WAITING: usize = 16;
+const MAX_WAITING: usize = 16;
 
 /// A change of all rules there may be, with another before it.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What of the configuration can change while the agent runs.
+/// The settings that can change while the agent runs.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct FirewallSettings {
     pub patterns: Patterns,
     pub rules: Vec<Rule>,
     pub allow: Vec<Prefix>,
@@ -36,13 +36,13 @@ pub struct Settings {
 
 /// Why nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct FirewallError {
     /// It would be done if asked with force.
     pub needs_force: bool,
     pub why: String,
 }
 
-impl Refusal {
+impl FirewallError {
     pub fn new(why: impl Into<String>) -> Self {
         Self {
             needs_force: false,
@@ -51,14 +51,14 @@ impl Refusal {
     }
 }
 
-/// Who asks for a change, and how insistently.
+/// The caller of a change, and whether it insists.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Asker {
-    pub caller: Option<Caller>,
+pub struct Requester {
+    pub caller: Option<SshPeer>,
     pub force: bool,
 }
 
-/// A change of the rules made at run time.
+/// A change of the runtime rules.
 #[derive(Clone, Debug)]
 pub enum Edit {
     /// `replace`: in place of all there are.
@@ -70,40 +70,40 @@ pub enum Edit {
     Flush,
 }
 
-/// What a change did.
+/// The result of a change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Edited {
-    /// Numbers of what was added, in that order.
+    /// Numbers of the added rules, in that order.
     pub added: Vec<RuleId>,
     pub removed: usize,
 }
 
 /// One rule as it is now.
 #[derive(Clone, Debug)]
-pub struct Listed {
+pub struct ListedRule {
     pub id: RuleId,
-    pub origin: Origin,
+    pub source: RuleSource,
     pub rule: Rule,
     /// Only in rules of the allow list.
     pub sport: Option<PortRange>,
     pub counts: Counts,
-    /// Until it ends; zero where it has.
+    /// Time to its expiry; zero if it has expired.
     pub left: Option<Duration>,
 }
 
 /// Some of the rules, in the order of priority.
 #[derive(Clone, Debug, Default)]
-pub struct Listing {
+pub struct RuleList {
     pub total: usize,
-    pub rules: Vec<Listed>,
+    pub rules: Vec<ListedRule>,
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct Report {
+pub struct FirewallReport {
     pub series: Vec<Series>,
-    /// By [`Origin`].
-    pub rules: [usize; Origin::ALL.len()],
-    pub ports: Vec<Port>,
+    /// By [`RuleSource`].
+    pub rules: [usize; RuleSource::ALL.len()],
+    pub attachments: Vec<Attachment>,
     /// The largest flows that were dropped in the last seconds, from samples.
     pub dropped: Vec<FlowRecord>,
     pub tally: Tally,
@@ -113,17 +113,17 @@ pub(super) enum Request {
     List {
         from: usize,
         limit: usize,
-        reply: Sender<Listing>,
+        reply: Sender<RuleList>,
     },
-    Report(Sender<Report>),
+    Report(Sender<FirewallReport>),
     Edit {
         edit: Edit,
-        asker: Asker,
-        reply: Sender<Result<Edited, Refusal>>,
+        requester: Requester,
+        reply: Sender<Result<Edited, FirewallError>>,
     },
     Change {
-        settings: Box<Settings>,
-        reply: Sender<Result<(), Refusal>>,
+        settings: Box<FirewallSettings>,
+        reply: Sender<Result<(), FirewallError>>,
     },
     /// Where flows that were dropped go from now on.
     Export(Option<Box<ExportSender>>),
@@ -132,9 +132,9 @@ pub(super) enum Request {
 
 /// The present fault of the firewall, if there is one.
 #[derive(Clone, Default)]
-pub(super) struct Problem(Arc<Mutex<Option<String>>>);
+pub(super) struct FirewallProblem(Arc<Mutex<Option<String>>>);
 
-impl Problem {
+impl FirewallProblem {
     pub fn set(&self, problem: Option<String>) {
         *self.lock() = problem;
     }
@@ -151,7 +151,7 @@ impl Problem {
 /// The other ends of a [`Handle`]'s channel.
 pub struct Inbox {
     pub(super) requests: Receiver<Request>,
-    pub(super) problem: Problem,
+    pub(super) problem: FirewallProblem,
     /// Readable when something waits.
     pub(super) woken: UnixStream,
 }
@@ -162,7 +162,7 @@ pub struct Handle {
     requests: Sender<Request>,
     /// A byte here ends the thread's wait.
     waker: Arc<UnixStream>,
-    problem: Problem,
+    problem: FirewallProblem,
 }
 
 impl Handle {
@@ -170,8 +170,8 @@ impl Handle {
         let (waker, woken) = UnixStream::pair()?;
         waker.set_nonblocking(true)?;
         woken.set_nonblocking(true)?;
-        let (sender, requests) = bounded(WAITING);
-        let problem = Problem::default();
+        let (sender, requests) = bounded(MAX_WAITING);
+        let problem = FirewallProblem::default();
         let handle = Self {
             requests: sender,
             waker: Arc::new(waker),
@@ -191,29 +191,33 @@ impl Handle {
     }
 
     /// At most `limit` rules from this place on.
-    pub fn list(&self, from: usize, limit: usize) -> Result<Listing, Refusal> {
-        self.ask(PATIENCE, |reply| Request::List { from, limit, reply })
+    pub fn list(&self, from: usize, limit: usize) -> Result<RuleList, FirewallError> {
+        self.ask(TIMEOUT, |reply| Request::List { from, limit, reply })
     }
 
-    pub fn report(&self, patience: Duration) -> Result<Report, Refusal> {
-        self.ask(patience, Request::Report)
+    pub fn report(&self, timeout: Duration) -> Result<FirewallReport, FirewallError> {
+        self.ask(timeout, Request::Report)
     }
 
     /// In force when this returns, or nothing has changed.
-    pub fn edit(&self, edit: Edit, asker: Asker) -> Result<Edited, Refusal> {
-        self.ask(PATIENCE, |reply| Request::Edit { edit, asker, reply })?
+    pub fn edit(&self, edit: Edit, requester: Requester) -> Result<Edited, FirewallError> {
+        self.ask(TIMEOUT, |reply| Request::Edit {
+            edit,
+            requester,
+            reply,
+        })?
     }
 
-    /// As [`Handle::edit`], for what the configuration says.
-    pub fn change(&self, settings: Settings) -> Result<(), Refusal> {
+    /// As [`Handle::edit`], for the settings of the configuration.
+    pub fn change(&self, settings: FirewallSettings) -> Result<(), FirewallError> {
         let settings = Box::new(settings);
-        self.ask(PATIENCE, |reply| Request::Change { settings, reply })?
+        self.ask(TIMEOUT, |reply| Request::Change { settings, reply })?
     }
 
     /// Flows that are dropped go there from now on; false if the thread has ended.
     pub fn export(&self, export_sender: Option<ExportSender>) -> bool {
         let request = Request::Export(export_sender.map(Box::new));
-        let sent = self.requests.send_timeout(request, PATIENCE).is_ok();
+        let sent = self.requests.send_timeout(request, TIMEOUT).is_ok();
         self.wake();
         sent
     }
@@ -221,25 +225,25 @@ impl Handle {
     /// Has the thread detach everything and end.
     pub fn end(&self) {
         // one that waits behind others gets there, one that has ended needs none
-        drop(self.requests.send_timeout(Request::End, PATIENCE));
+        drop(self.requests.send_timeout(Request::End, TIMEOUT));
         self.wake();
     }
 
     fn ask<T>(
         &self,
-        patience: Duration,
+        timeout: Duration,
         request: impl FnOnce(Sender<T>) -> Request,
-    ) -> Result<T, Refusal> {
+    ) -> Result<T, FirewallError> {
         let (reply, answer) = bounded(1);
         self.requests.try_send(request(reply)).map_err(|_| {
-            Refusal::new(format!(
-                "{WAITING} requests to the firewall are waiting already, or it ends"
+            FirewallError::new(format!(
+                "{MAX_WAITING} requests to the firewall are waiting already, or it ends"
             ))
         })?;
         self.wake();
         answer
-            .recv_timeout(patience)
-            .map_err(|_| Refusal::new("thread firewall does not answer"))
+            .recv_timeout(timeout)
+            .map_err(|_| FirewallError::new("thread firewall does not answer"))
     }
 
     fn wake(&self) {

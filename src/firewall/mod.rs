@@ -1,34 +1,34 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The firewall: which packets are dropped before the stack pays for them, and who may say so.
+//! The firewall: drops packets before the network stack spends work on them.
 //!
-//! - [`rule`]: a rule as the maps take it; `words`: one as it is written on the command line and in files,
-//! - `book`: all rules by their origin, with numbers, limits and times to live (pure),
-//! - `guard`: what always passes, and whether a change would lock out the one who makes it (pure),
-//! - `ports`: where the program is attached, and what becomes of it when interfaces come and go,
-//! - [`pins`]: links that outlive the agent, where that is wanted,
-//! - `ledger`: what was counted, as series that never fall (pure),
-//! - `drops`: which flows are dropped, from samples (pure),
-//! - [`file`](mod@file), `state`: rule files of the operator, and the one that survives a restart,
-//! - [`blackhole`]: the prefixes that BGP wants dropped,
-//! - [`worker`]: THREAD firewall, which owns all of that; [`handle`]: how others ask it.
+//! - [`rule_syntax`]: a rule on the command line and in files,
+//! - [`rule_set`]: all rules by their source, with numbers, limits and times to live (pure),
+//! - [`allowlist`]: the packets that always pass; whether a change would lock out its caller (pure),
+//! - [`attachments`]: attaches the program, and follows the interfaces,
+//! - [`pins`]: links that outlive the agent,
+//! - [`rule_series`]: the counters of the rules as series that never fall (pure),
+//! - `drop_samples`: the dropped flows, from samples (pure),
+//! - [`file`](mod@file), `persist`: rule files of the operator, and the file that survives a restart,
+//! - [`blackhole`]: the prefixes that BGP requests to drop,
+//! - [`thread`]: THREAD firewall, which owns all of that; [`handle`]: its interface for other threads.
 //!
-//! The kernel side is `crate::bpf::xdp`; the thread knows it as [`kernel::Kernel`].
+//! The part in the kernel is `crate::bpf::xdp`, behind the trait [`backend::Backend`].
 
+pub mod allowlist;
+pub mod attachments;
+pub mod backend;
 pub mod blackhole;
-pub mod book;
-mod drops;
+mod drop_samples;
 pub mod file;
-pub mod guard;
 pub mod handle;
-pub mod kernel;
-pub mod ledger;
+mod persist;
 pub mod pins;
-pub mod ports;
-mod state;
+pub mod rule_series;
+pub mod rule_set;
+pub mod rule_syntax;
 #[cfg(test)]
 mod tests;
-pub mod words;
-pub mod worker;
+pub mod thread;
 
-pub use crate::types::rule::{Origin, RuleId};
-pub use guard::Caller;
+pub use crate::types::rule::{RuleId, RuleSource};
+pub use allowlist::SshPeer;

@@ -5,18 +5,18 @@ use prometheus::proto::MetricFamily;
 
 use super::declarations;
 use super::family::{family, single};
-use crate::firewall::handle::Report;
-use crate::firewall::kernel::Mode;
-use crate::types::rule::Origin;
+use crate::firewall::backend::Mode;
+use crate::firewall::handle::FirewallReport;
+use crate::types::rule::RuleSource;
 
-pub(super) fn families(report: &Report) -> [MetricFamily; 5] {
+pub(super) fn families(report: &FirewallReport) -> [MetricFamily; 5] {
     let of = |figure: fn(u64, u64) -> u64| {
         report.series.iter().map(move |series| {
             let value = figure(series.packets, series.bytes);
             ([&*series.rule, series.action], value as f64)
         })
     };
-    let rules = Origin::ALL.into_iter().zip(report.rules);
+    let rules = RuleSource::ALL.into_iter().zip(report.rules);
     let modes = [Some(Mode::Native), Some(Mode::Generic), None];
     [
         family(&declarations::FIREWALL_PACKETS, of(|packets, _| packets)),
@@ -27,13 +27,17 @@ pub(super) fn families(report: &Report) -> [MetricFamily; 5] {
         ),
         family(
             &declarations::FIREWALL_RULES,
-            rules.map(|(origin, n)| ([origin.name()], n as f64)),
+            rules.map(|(source, n)| ([source.name()], n as f64)),
         ),
         family(
             &declarations::FIREWALL_INTERFACES,
             modes.map(|mode| {
                 let is = |state: &Result<Mode, String>| state.as_ref().ok() == mode.as_ref();
-                let count = report.ports.iter().filter(|port| is(&port.state)).count();
+                let count = report
+                    .attachments
+                    .iter()
+                    .filter(|attachment| is(&attachment.state))
+                    .count();
                 let label = mode.map_or("none", Mode::name);
                 ([label], count as f64)
             }),

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::current::Reload;
-use crate::firewall::handle::Report;
+use crate::firewall::handle::FirewallReport;
 use crate::flow::snapshot::Snapshot;
 use crate::ipfix::collector_stats::CollectorStats;
 use crate::metrics::text_format::TextWriter;
@@ -52,7 +52,7 @@ pub struct Input<'a> {
     /// By collector, what was exported.
     pub ipfix: &'a [Arc<CollectorStats>],
     /// None where it is not enabled, or does not answer.
-    pub firewall: Option<&'a Report>,
+    pub firewall: Option<&'a FirewallReport>,
     pub errors: &'a ErrorCounters,
     pub dropped_log_lines: u64,
     /// Reason, times.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! A firewall rule: as an operator writes it, and as the kernel side takes it.
+//! A firewall rule: as an operator writes it, and as the part in the kernel takes it.
 
 mod kinds;
 mod parts;
@@ -245,17 +245,17 @@ serialize_as_text!(Protocol, PortRange, Community, TrustedPeer);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RuleId(pub u64);
 
-/// Whence a rule comes, first by priority.
+/// The source of a rule, in the order of priority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Origin {
-    /// Allow list, own addresses, BMP peers: always wins.
+pub enum RuleSource {
+    /// Allow list, local addresses, BMP peers: always wins.
     Allow,
     Runtime,
     Config,
     Blackhole,
 }
 
-impl Origin {
+impl RuleSource {
     pub const ALL: [Self; 4] = [Self::Allow, Self::Runtime, Self::Config, Self::Blackhole];
 
     pub fn name(self) -> &'static str {
@@ -268,7 +268,7 @@ impl Origin {
     }
 }
 
-/// What a packet must be, and what becomes of it. Interfaces are resolved to ifindexes already.
+/// The conditions of a packet. Interfaces are resolved to ifindexes already.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Match {
     pub src: Option<Prefix>,
@@ -308,12 +308,12 @@ impl Match {
     }
 }
 
-/// One of a list in the order of priority: the first match wins, but [`Action::Count`] counts and goes
-/// on to the next rule.
+/// A rule for the kernel, one of a list in the order of priority: the first match wins, but after [`Action::Count`] the
+/// next rule is evaluated.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Compilable {
+pub struct KernelRule {
     pub id: RuleId,
-    pub what: Match,
+    pub matcher: Match,
     pub action: Action,
     /// Packets per second of [`Action::Limit`].
     pub rate: Option<u32>,

@@ -11,7 +11,7 @@ use rfm::enrich::rib::{
     TableId, View,
 };
 use rfm::firewall::blackhole::Blackholes;
-use rfm::firewall::worker::Blackholes as _;
+use rfm::firewall::thread::Blackholes as _;
 use rfm::types::rule::{Community, TrustedPeer as Trusted};
 
 use crate::agent::{Agent, wait};

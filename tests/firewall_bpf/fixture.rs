@@ -8,7 +8,7 @@ use libbpf_rs::ProgramInput;
 use rfm::bpf::xdp::{Counts, Firewall, Mode, Settings};
 use rfm::types::hook::FrameStart;
 use rfm::types::prefix::Prefix;
-use rfm::types::rule::{Action, Compilable, Match, Per, RuleId};
+use rfm::types::rule::{Action, KernelRule, Match, Per, RuleId};
 
 use crate::common::frames::Frame;
 
@@ -46,7 +46,7 @@ pub fn fixture_with(sample_rate: u32) -> Option<Fixture> {
 }
 
 impl Fixture {
-    pub fn with(rules: &[Compilable]) -> Option<Self> {
+    pub fn with(rules: &[KernelRule]) -> Option<Self> {
         let mut fixture = fixture()?;
         fixture.firewall.replace(rules).expect("rules");
         Some(fixture)
@@ -102,12 +102,12 @@ fn put_on(firewall: &Firewall, ifindex: u32, start: FrameStart, frame: &[u8]) ->
 }
 
 /// Rules by number from 1, as `rfm firewall add` takes them.
-pub fn rules(lines: &[&str]) -> Vec<Compilable> {
+pub fn rules(lines: &[&str]) -> Vec<KernelRule> {
     (1..).zip(lines).map(|(id, line)| rule(id, line)).collect()
 }
 
 /// `drop src 10.0.0.0/8 dst ::/0 proto tcp sport 1-2 dport 3 interface 1,2 rate 4`
-pub fn rule(id: u64, line: &str) -> Compilable {
+pub fn rule(id: u64, line: &str) -> KernelRule {
     let mut words = line.split(' ');
     let action = match words.next().expect("an action") {
         "drop" => Action::Drop,
@@ -116,19 +116,19 @@ pub fn rule(id: u64, line: &str) -> Compilable {
         "limit" => Action::Limit,
         other => panic!("{other} is no action"),
     };
-    let mut what = Match::default();
+    let mut matcher = Match::default();
     let mut rate = None;
     let mut per = Per::Rule;
     while let (Some(key), Some(value)) = (words.next(), words.next()) {
         match key {
-            "src" => what.src = Some(value.parse().expect(value)),
-            "dst" => what.dst = Some(value.parse().expect(value)),
-            "proto" => what.proto = Some(value.parse().expect(value)),
-            "sport" => what.sport = Some(value.parse().expect(value)),
-            "dport" => what.dport = Some(value.parse().expect(value)),
+            "src" => matcher.src = Some(value.parse().expect(value)),
+            "dst" => matcher.dst = Some(value.parse().expect(value)),
+            "proto" => matcher.proto = Some(value.parse().expect(value)),
+            "sport" => matcher.sport = Some(value.parse().expect(value)),
+            "dport" => matcher.dport = Some(value.parse().expect(value)),
             "interface" => {
                 let list = value.split(',').filter(|word| !word.is_empty());
-                what.interfaces = Some(list.map(|word| word.parse().expect(word)).collect());
+                matcher.interfaces = Some(list.map(|word| word.parse().expect(word)).collect());
             }
             "per" => {
                 assert_eq!(value, "source");
@@ -138,9 +138,9 @@ pub fn rule(id: u64, line: &str) -> Compilable {
             other => panic!("{other} is no key"),
         }
     }
-    Compilable {
+    KernelRule {
         id: RuleId(id),
-        what,
+        matcher,
         action,
         rate,
         per,
@@ -148,10 +148,10 @@ pub fn rule(id: u64, line: &str) -> Compilable {
 }
 
 /// Drops what comes from a prefix.
-pub fn drop_from(id: u64, prefix: Prefix) -> Compilable {
-    Compilable {
+pub fn drop_from(id: u64, prefix: Prefix) -> KernelRule {
+    KernelRule {
         id: RuleId(id),
-        what: Match {
+        matcher: Match {
             src: Some(prefix),
             ..Default::default()
         },

@@ -9,7 +9,7 @@ use libbpf_rs::query::MapInfoIter;
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use rfm::bpf::xdp::{CompileError, ReplaceError};
 use rfm::types::prefix::Prefix;
-use rfm::types::rule::{Compilable, RuleId};
+use rfm::types::rule::{KernelRule, RuleId};
 
 use crate::fixture::Verdict::{Drop, Pass};
 use crate::fixture::{A4, B6, Fixture, MAX_RULES, drop_from, ether, fixture, rule, rules, v4};
@@ -102,9 +102,9 @@ fn what_a_set_cannot_hold_is_refused_and_changes_nothing() {
     let Some(mut fixture) = Fixture::with(&rules(&["drop src 10.1.2.3"])) else {
         return;
     };
-    let many = |count: u64, line: &str| -> Vec<Compilable> {
+    let many = |count: u64, line: &str| -> Vec<KernelRule> {
         let first = rule(0, line);
-        let numbered = |id| Compilable {
+        let numbered = |id| KernelRule {
             id: RuleId(id),
             ..first.clone()
         };
@@ -170,7 +170,7 @@ fn the_longest_chains_are_walked_to_their_end() {
 #[test]
 fn a_hundred_thousand_prefixes_are_brought_in_within_a_second() {
     let Some(mut fixture) = fixture() else { return };
-    let rules: Vec<Compilable> = (0..MAX_RULES)
+    let rules: Vec<KernelRule> = (0..MAX_RULES)
         .map(|id| {
             let address = Ipv4Addr::from_bits(id.wrapping_mul(0x9e37_79b1));
             drop_from(id.into(), Prefix::new(address.into(), 32))

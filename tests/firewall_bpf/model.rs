@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, TestRunner};
 use rfm::types::prefix::Prefix;
-use rfm::types::rule::{Action, Compilable, Match, Per, PortRange, Protocol, RuleId};
+use rfm::types::rule::{Action, KernelRule, Match, Per, PortRange, Protocol, RuleId};
 
 use crate::common::frames::Frame;
 use crate::fixture::{LOOPBACK, MAX_RULES, Verdict, drop_from, ether, fixture, ip};
@@ -68,27 +68,27 @@ impl Packet {
     }
 }
 
-fn matches(rule: &Compilable, packet: &Packet) -> bool {
-    let what = &rule.what;
+fn matches(rule: &KernelRule, packet: &Packet) -> bool {
+    let matcher = &rule.matcher;
     let within = |prefix: Option<Prefix>, address| prefix.is_none_or(|p| p.contains(address));
     let ports = |range: Option<PortRange>, port| {
         range.is_none_or(|PortRange(first, last)| (first..=last).contains(&port))
     };
-    let seen = match (what.sport, what.dport) {
+    let seen = match (matcher.sport, matcher.dport) {
         (None, None) => true,
         _ if packet.shape == Shape::LaterFragment => rule.action != Action::Pass,
-        _ => ports(what.sport, packet.sport) && ports(what.dport, packet.dport),
+        _ => ports(matcher.sport, packet.sport) && ports(matcher.dport, packet.dport),
     };
     let on = |list: &Vec<u32>| list.contains(&LOOPBACK);
-    within(what.src, packet.src)
-        && within(what.dst, packet.dst)
-        && what.proto.is_none_or(|p| p.0 == packet.protocol())
+    within(matcher.src, packet.src)
+        && within(matcher.dst, packet.dst)
+        && matcher.proto.is_none_or(|p| p.0 == packet.protocol())
         && seen
-        && what.interfaces.as_ref().is_none_or(on)
+        && matcher.interfaces.as_ref().is_none_or(on)
 }
 
 /// The verdict, and which rules count.
-fn judge(rules: &[Compilable], packet: &Packet) -> (Verdict, Vec<u64>) {
+fn judge(rules: &[KernelRule], packet: &Packet) -> (Verdict, Vec<u64>) {
     let mut counted = Vec::new();
     for rule in rules.iter().filter(|rule| matches(rule, packet)) {
         counted.push(rule.id.0);
@@ -130,7 +130,7 @@ fn port_range() -> impl Strategy<Value = PortRange> {
     (0..6_u16, 0..3_u16).prop_map(|(first, more)| PortRange(first, first + more))
 }
 
-fn what() -> impl Strategy<Value = Match> {
+fn matcher() -> impl Strategy<Value = Match> {
     let interfaces = vec(select(vec![LOOPBACK, 2, 70_000]), 0..3);
     (
         option::weighted(0.6, prefix()),
@@ -150,13 +150,13 @@ fn what() -> impl Strategy<Value = Match> {
         })
 }
 
-fn rules() -> impl Strategy<Value = Vec<Compilable>> {
+fn rules() -> impl Strategy<Value = Vec<KernelRule>> {
     let action = select(vec![Action::Drop, Action::Pass, Action::Count]);
-    vec((what(), action), 0..40).prop_map(|rules| {
+    vec((matcher(), action), 0..40).prop_map(|rules| {
         let numbered = (0..).zip(rules);
-        let rule = |(id, (what, action))| Compilable {
+        let rule = |(id, (matcher, action))| KernelRule {
             id: RuleId(id),
-            what,
+            matcher,
             action,
             rate: None,
             per: Per::Rule,
@@ -239,7 +239,7 @@ fn a_full_set_of_prefixes_is_exact() {
         seed ^= seed << 17;
         seed
     };
-    let rules: Vec<Compilable> = (0..MAX_RULES)
+    let rules: Vec<KernelRule> = (0..MAX_RULES)
         .map(|id| {
             let bits = random();
             let prefix = match id % 4 {
@@ -259,7 +259,7 @@ fn a_full_set_of_prefixes_is_exact() {
     let mut expected = BTreeMap::new();
     for round in 0..400_usize {
         let bits = random();
-        let near = &rules[bits as usize % rules.len()].what;
+        let near = &rules[bits as usize % rules.len()].matcher;
         let (src, dst): (IpAddr, IpAddr) = match near.src.expect("has one").address() {
             IpAddr::V4(a) => {
                 let noise = if round % 2 == 0 { bits as u32 } else { 1 };
@@ -272,7 +272,7 @@ fn a_full_set_of_prefixes_is_exact() {
                 (src.into(), Ipv6Addr::LOCALHOST.into())
             }
         };
-        let holds = |rule: &&Compilable| rule.what.src.is_some_and(|p| p.contains(src));
+        let holds = |rule: &&KernelRule| rule.matcher.src.is_some_and(|p| p.contains(src));
         let verdict = match rules.iter().find(holds) {
             Some(rule) => {
                 *expected.entry(rule.id.0).or_insert(0) += 1;

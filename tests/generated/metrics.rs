@@ -8,7 +8,7 @@ use rfm::enrich::bmp::{BmpError, IgnoredFamily};
 use rfm::enrich::rib::BlackholeRejectReason;
 use rfm::metrics::declarations::{REFERENCE, ReferenceEntry, ReferenceSection};
 use rfm::sys::error_counters::Subsystem;
-use rfm::types::rule::Origin;
+use rfm::types::rule::RuleSource;
 
 use crate::generated;
 
@@ -63,7 +63,10 @@ fn the_reference_has_every_value_of_a_label() {
                 .map(BlackholeRejectReason::name)
                 .to_vec(),
         ),
-        ("rfm_firewall_rules", Origin::ALL.map(Origin::name).to_vec()),
+        (
+            "rfm_firewall_rules",
+            RuleSource::ALL.map(RuleSource::name).to_vec(),
+        ),
         (
             "rfm_errors_total",
             Subsystem::ALL.map(Subsystem::name).to_vec(),

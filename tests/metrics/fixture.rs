@@ -7,10 +7,10 @@ use std::time::Duration;
 use rfm::config::current::Reload;
 use rfm::enrich::bmp::RouterStatus;
 use rfm::enrich::rib::{BlackholeRejectReason, RibCounts};
-use rfm::firewall::handle::Report;
-use rfm::firewall::kernel::Mode;
-use rfm::firewall::ledger::Series;
-use rfm::firewall::ports::Port;
+use rfm::firewall::attachments::Attachment;
+use rfm::firewall::backend::Mode;
+use rfm::firewall::handle::FirewallReport;
+use rfm::firewall::rule_series::Series;
 use rfm::flow::export_queue::{DroppedRecords, RecordCounts};
 use rfm::flow::snapshot::{SeriesRow, Snapshot, Totals};
 use rfm::ipfix::collector_stats::CollectorStats;
@@ -26,7 +26,7 @@ pub struct Fixture {
     flows: Snapshot,
     bmp: Option<Bmp>,
     ipfix: Vec<Arc<CollectorStats>>,
-    firewall: Option<Report>,
+    firewall: Option<FirewallReport>,
     errors: ErrorCounters,
 }
 
@@ -222,19 +222,19 @@ fn bmp(name: &str) -> Bmp {
 }
 
 /// A rule that drops, a limit, and an interface where another program is.
-fn firewall(name: &str) -> Report {
+fn firewall(name: &str) -> FirewallReport {
     let series = |rule: &str, action, n| Series {
         rule: rule.to_owned(),
         action,
         packets: n,
         bytes: 100 * n,
     };
-    let port = |ifindex, state| Port {
+    let port = |ifindex, state| Attachment {
         ifindex,
         name: name.to_owned(),
         state,
     };
-    Report {
+    FirewallReport {
         series: vec![
             series("blackhole", "drop", 8001),
             series("config-1", "drop", 8002),
@@ -242,12 +242,12 @@ fn firewall(name: &str) -> Report {
             series("runtime-7", "pass", 8004),
         ],
         rules: [3, 1, 2, 5],
-        ports: vec![
+        attachments: vec![
             port(2, Ok(Mode::Native)),
             port(7, Ok(Mode::Generic)),
             port(9, Err("another program is there".to_owned())),
         ],
-        ..Report::default()
+        ..FirewallReport::default()
     }
 }
 

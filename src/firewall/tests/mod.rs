@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The rules and their thread, without a kernel side.
 
-mod book;
-mod ledger;
-mod ports;
-mod worker;
+mod attachments;
+mod rule_series;
+mod rule_set;
+mod thread;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,13 +13,13 @@ use std::time::Duration;
 
 use libbpf_rs::MapHandle;
 
-use super::kernel::{Counts, Kernel, Mode, Tally};
-use super::words;
+use super::backend::{Backend, Counts, Mode, Tally};
+use super::rule_syntax;
 use crate::types::hook::FrameStart;
-use crate::types::rule::{Compilable, PatternCache, Rule, RuleId};
+use crate::types::rule::{KernelRule, PatternCache, Rule, RuleId};
 
 fn rule(line: &str) -> Rule {
-    let words = words::parse(line, []).unwrap().0;
+    let words = rule_syntax::parse(line, []).unwrap().0;
     words.rule(&mut PatternCache::default()).unwrap()
 }
 
@@ -33,7 +33,7 @@ struct Fake(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    rules: Vec<Compilable>,
+    rules: Vec<KernelRule>,
     replaced: usize,
     attached: BTreeMap<u32, FrameStart>,
     counts: BTreeMap<RuleId, Counts>,
@@ -68,8 +68,8 @@ impl Fake {
     }
 }
 
-impl Kernel for Fake {
-    fn replace(&mut self, rules: &[Compilable]) -> Result<(), String> {
+impl Backend for Fake {
+    fn replace(&mut self, rules: &[KernelRule]) -> Result<(), String> {
         std::thread::sleep(self.with(|state| state.takes));
         self.with(|state| {
             if let Some(why) = state.refuses {

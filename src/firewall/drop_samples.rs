@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Which flows the firewall drops, from samples: for the collectors and the control socket alone, since
-//! what was dropped crossed no interface.
+//! The flows that the firewall drops, from samples: only for the collectors and the control socket, since
+//! no interface observed their packets.
 //!
-//! The ring is read at intervals and never waited for: whoever floods the firewall shall not wake the
-//! agent by that. What finds the ring full is counted, and missing.
+//! The ring is read at intervals, without wakeups: a flood must not wake the agent. Samples that find the ring full
+//! are counted and missing.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -13,19 +13,19 @@ use crate::flow::export_queue::ExportSender;
 use crate::flow::table::{CompletedRecord, EndReason};
 use crate::types::flow::{FlowKey, FlowRecord};
 
-/// Samples are added up for so long.
+/// Samples are summed over this time.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// Flows of one interval; more are in no figure but that of the rule.
+/// Flows of one interval; the counters of the rule have the others.
 const MAX_FLOWS: usize = 4096;
-/// Flows of the last interval that are told of, the largest.
-const MAX_TOLD: usize = 100;
+/// Flows of the last interval that are reported, the largest.
+const MAX_REPORTED: usize = 100;
 
-pub struct Drops {
+pub struct DropSamples {
     flows: HashMap<FlowKey, FlowRecord>,
     until: Instant,
 }
 
-impl Drops {
+impl DropSamples {
     pub fn new(now: Instant) -> Self {
         Self {
             flows: HashMap::new(),
@@ -54,13 +54,13 @@ impl Drops {
         }
     }
 
-    /// The interval is over now.
+    /// Ends the interval now.
     pub fn cut_short(&mut self, now: Instant) {
         self.until = now;
     }
 
-    /// Ends an interval that is over: its flows go to the collectors; the largest come back.
-    pub fn turn(
+    /// Ends an interval that is over: exports its flows and returns the largest.
+    pub fn end_interval(
         &mut self,
         now: Instant,
         export_sender: Option<&mut ExportSender>,
@@ -81,7 +81,7 @@ impl Drops {
             export_sender.flush();
         }
         flows.sort_unstable_by_key(|flow| std::cmp::Reverse((flow.packets, flow.frame_bytes)));
-        flows.truncate(MAX_TOLD);
+        flows.truncate(MAX_REPORTED);
         Some(flows)
     }
 }
@@ -123,44 +123,49 @@ mod tests {
     #[test]
     fn flows_are_added_up_told_and_exported_as_dropped() {
         let start = Instant::now();
-        let mut drops = Drops::new(start);
+        let mut drop_samples = DropSamples::new(start);
         let (mut export_sender, export_receiver) =
             ExportSender::new(vec![Direction::Ingress], Default::default());
         for (port, packets) in [(1, 1), (2, 5), (1, 2)] {
-            drops.add(sample(port, packets));
+            drop_samples.add(sample(port, packets));
         }
-        assert_eq!(drops.turn(start, Some(&mut export_sender)), None);
-        let told = drops
-            .turn(start + INTERVAL, Some(&mut export_sender))
+        assert_eq!(
+            drop_samples.end_interval(start, Some(&mut export_sender)),
+            None
+        );
+        let reported = drop_samples
+            .end_interval(start + INTERVAL, Some(&mut export_sender))
             .unwrap();
-        let shown: Vec<_> = told
+        let shown: Vec<_> = reported
             .iter()
             .map(|f| (f.key.src_port, f.packets, f.frame_bytes))
             .collect();
         assert_eq!(shown, [(2, 5, 500), (1, 3, 300)]);
         let parts = export_receiver.parts.try_recv().unwrap();
         assert!(parts.len() == 2 && parts.iter().all(|part| part.dropped));
-        let told = drops.turn(start + 2 * INTERVAL, None).unwrap();
-        assert!(told.is_empty(), "nothing since");
+        let reported = drop_samples
+            .end_interval(start + 2 * INTERVAL, None)
+            .unwrap();
+        assert!(reported.is_empty(), "nothing since");
     }
 
     #[test]
     fn a_flood_of_flows_takes_no_more_room_than_there_is() {
         let start = Instant::now();
-        let mut drops = Drops::new(start);
+        let mut drop_samples = DropSamples::new(start);
         for port in 0..=u16::MAX {
-            drops.add(sample(port, 1));
+            drop_samples.add(sample(port, 1));
         }
-        assert_eq!(drops.flows.len(), MAX_FLOWS);
+        assert_eq!(drop_samples.flows.len(), MAX_FLOWS);
         let losses = std::sync::Arc::new(DroppedRecords::default());
         let (mut export_sender, _inlet) =
             ExportSender::new(vec![Direction::Ingress], losses.clone());
         assert_eq!(
-            drops
-                .turn(start + INTERVAL, Some(&mut export_sender))
+            drop_samples
+                .end_interval(start + INTERVAL, Some(&mut export_sender))
                 .unwrap()
                 .len(),
-            MAX_TOLD
+            MAX_REPORTED
         );
         assert_eq!(losses.get().parts, 0);
     }

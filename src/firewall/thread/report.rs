@@ -1,27 +1,27 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What the thread tells of itself.
+//! The replies of the thread to read requests.
 
 use std::collections::HashMap;
 use std::time::Instant;
 
-use super::super::book::{Entry, ShownRule};
-use super::super::handle::{Listed, Listing, Report, Request};
+use super::super::handle::{FirewallReport, ListedRule, Request, RuleList};
+use super::super::rule_set::{RuleBody, RuleEntry};
 use super::Worker;
-use crate::types::rule::{Action, Origin, Rule};
+use crate::types::rule::{Action, Rule, RuleSource};
 
 impl Worker {
-    pub(super) fn tell(&self, request: Request, now: Instant) {
+    pub(super) fn report(&self, request: Request, now: Instant) {
         match request {
             Request::List { from, limit, reply } => {
                 drop(reply.try_send(self.list(from, limit, now)));
             }
             Request::Report(reply) => {
-                let report = Report {
-                    series: self.ledger.series(&self.book, &self.counts()),
-                    rules: Origin::ALL.map(|origin| self.book.count(origin)),
-                    ports: self.ports.all(),
+                let report = FirewallReport {
+                    series: self.rule_series.series(&self.rule_set, &self.counts()),
+                    rules: RuleSource::ALL.map(|source| self.rule_set.count(source)),
+                    attachments: self.attachments.all(),
                     dropped: self.dropped.clone(),
-                    tally: self.kernel.tally().unwrap_or_default(),
+                    tally: self.backend.tally().unwrap_or_default(),
                 };
                 drop(reply.try_send(report));
             }
@@ -29,13 +29,13 @@ impl Worker {
         }
     }
 
-    fn list(&self, from: usize, limit: usize, now: Instant) -> Listing {
+    fn list(&self, from: usize, limit: usize, now: Instant) -> RuleList {
         let counted: HashMap<_, _> = self.counts().into_iter().collect();
-        let rules = self.book.iter().skip(from).take(limit).map(|shown| {
+        let rules = self.rule_set.iter().skip(from).take(limit).map(|shown| {
             let (rule, sport, expires) = match shown.rule {
-                ShownRule::Entry(Entry { rule, expires, .. }) => (rule.clone(), None, *expires),
-                ShownRule::Allow(what) => (what.to_rule(Action::Pass), what.sport, None),
-                ShownRule::Blackhole(dst, action) => {
+                RuleBody::Entry(RuleEntry { rule, expires, .. }) => (rule.clone(), None, *expires),
+                RuleBody::Allow(matcher) => (matcher.to_rule(Action::Pass), matcher.sport, None),
+                RuleBody::Blackhole(dst, action) => {
                     let dst = Some(dst);
                     let rule = Rule {
                         dst,
@@ -45,20 +45,20 @@ impl Worker {
                     (rule, None, None)
                 }
             };
-            Listed {
+            ListedRule {
                 id: shown.id,
-                origin: shown.origin,
+                source: shown.source,
                 rule,
                 sport,
                 counts: counted.get(&shown.id).copied().unwrap_or_default(),
                 left: expires.map(|at| at.saturating_duration_since(now)),
             }
         });
-        Listing {
+        RuleList {
             rules: rules.collect(),
-            total: Origin::ALL
+            total: RuleSource::ALL
                 .iter()
-                .map(|&origin| self.book.count(origin))
+                .map(|&source| self.rule_set.count(source))
                 .sum(),
         }
     }

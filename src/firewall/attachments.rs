@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Where the program is attached, and what becomes of it when interfaces come, go and change.
+//! The interfaces to which the program is attached, and how it follows their changes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
-use super::kernel::{Kernel, Mode};
+use super::backend::{Backend, Mode};
 use crate::bpf::attach::is_removed;
 use crate::netlink::{Event, Link, LinkLayer};
 use crate::types::hook::FrameStart;
 use crate::types::interface_pattern::{Pattern, Patterns};
 
-/// Where attaching failed it is tried again after this, then after twice as long, ...
+/// A failed attach is tried again after this, then after twice as long, ...
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(300);
 
-/// Interfaces that are attached or detached in one turn. Each may take 10 ms and, if the driver resets the device, a second:
+/// Interfaces that are attached or detached in one batch. Each may take 10 ms and, if the driver resets the device, a second:
 /// in between the thread gives its sign of life, and answers.
-const TURN: usize = 8;
+const BATCH: usize = 8;
 
-/// What one interface is told of.
+/// The state of one interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Port {
+pub struct Attachment {
     pub ifindex: u32,
     pub name: String,
     /// Why it is not attached, if it is not.
@@ -39,35 +39,35 @@ struct Failed {
     waited: Duration,
 }
 
-pub struct Ports {
+pub struct Attachments {
     patterns: Patterns,
     links: BTreeMap<u32, Link>,
     attached: HashMap<u32, Attached>,
     failed: HashMap<u32, Failed>,
-    /// Something has happened since it was last seen to.
-    stirred: bool,
+    /// Links or patterns have changed since the last [`Attachments::reconcile`].
+    has_changed: bool,
     /// Names or numbers of links have changed since the rules were last compiled.
     renumbered: bool,
 }
 
-impl Ports {
+impl Attachments {
     pub fn new(patterns: Patterns, links: Vec<Link>) -> Self {
         Self {
             patterns,
             links: links.into_iter().map(|link| (link.ifindex, link)).collect(),
             attached: HashMap::new(),
             failed: HashMap::new(),
-            stirred: true,
+            has_changed: true,
             renumbered: true,
         }
     }
 
     pub fn set_patterns(&mut self, patterns: Patterns) {
-        self.stirred |= self.patterns != patterns;
+        self.has_changed |= self.patterns != patterns;
         self.patterns = patterns;
     }
 
-    /// The ifindexes that a pattern means now, in order.
+    /// The ifindexes that a pattern matches now, in order.
     pub fn resolve(&self, pattern: &Pattern) -> Vec<u32> {
         let meant = |link: &&Link| pattern.matches(&link.name, link.loopback);
         self.links
@@ -77,12 +77,12 @@ impl Ports {
             .collect()
     }
 
-    /// Whether names or numbers have changed since the last question.
+    /// Whether names or numbers have changed since the last call.
     pub fn take_renumbered(&mut self) -> bool {
         std::mem::take(&mut self.renumbered)
     }
 
-    pub fn take(&mut self, event: Event, kernel: &mut dyn Kernel) {
+    pub fn take(&mut self, event: Event, backend: &mut dyn Backend) {
         match event {
             Event::New(link) => {
                 let ifindex = link.ifindex;
@@ -92,7 +92,7 @@ impl Ports {
                 // the carrier, the counters and our own attaching are told of as well
                 if changed {
                     self.failed.remove(&ifindex);
-                    (self.stirred, self.renumbered) = (true, true);
+                    (self.has_changed, self.renumbered) = (true, true);
                 }
             }
             Event::Gone(ifindex) => {
@@ -100,48 +100,48 @@ impl Ports {
                 self.failed.remove(&ifindex);
                 self.renumbered = true;
                 // at once: the number may be given to another device
-                self.detach(ifindex, kernel);
+                self.detach(ifindex, backend);
             }
         }
     }
 
     /// Events were lost: `links` are all there are.
-    pub fn replace(&mut self, links: Vec<Link>, kernel: &mut dyn Kernel) {
+    pub fn replace(&mut self, links: Vec<Link>, backend: &mut dyn Backend) {
         let now: BTreeMap<u32, Link> = links.into_iter().map(|link| (link.ifindex, link)).collect();
         for (ifindex, old) in &self.links {
             // one of another name may be another device, of which the program is gone
             if now.get(ifindex).is_none_or(|new| new.name != old.name)
                 && self.attached.remove(ifindex).is_some()
             {
-                kernel.detach(*ifindex);
+                backend.detach(*ifindex);
             }
         }
         self.links = now;
         self.failed.clear();
-        (self.stirred, self.renumbered) = (true, true);
+        (self.has_changed, self.renumbered) = (true, true);
     }
 
-    /// Whether [`Ports::settle`] has left something for its next turn.
+    /// Whether [`Attachments::reconcile`] has left something for its next batch.
     pub fn has_work(&self) -> bool {
-        self.stirred
+        self.has_changed
     }
 
-    /// Attaches what is wanted, and detaches what is not, as much as a turn allows. Returns what is new to report:
+    /// Attaches what is wanted, and detaches what is not, as much as a batch allows. Returns what is new to report:
     /// an interface that has vanished meanwhile is no error.
-    pub fn settle(&mut self, kernel: &mut dyn Kernel, now: Instant) -> Vec<String> {
+    pub fn reconcile(&mut self, backend: &mut dyn Backend, now: Instant) -> Vec<String> {
         let mut problems = Vec::new();
         let due = self.failed.values().any(|failed| failed.retry <= now);
-        if !std::mem::take(&mut self.stirred) && !due {
+        if !std::mem::take(&mut self.has_changed) && !due {
             return problems;
         }
-        let mut left = TURN;
+        let mut left = BATCH;
         for ifindex in self.unwanted() {
             if left == 0 {
-                self.stirred = true;
+                self.has_changed = true;
                 return problems;
             }
             left -= 1;
-            self.detach(ifindex, kernel);
+            self.detach(ifindex, backend);
         }
         for (ifindex, link) in &self.links {
             let Some(start) = start(link) else { continue };
@@ -157,11 +157,11 @@ impl Ports {
                 continue;
             }
             if left == 0 {
-                self.stirred = true;
+                self.has_changed = true;
                 return problems;
             }
             left -= 1;
-            match kernel.attach(*ifindex, start) {
+            match backend.attach(*ifindex, start) {
                 Ok(mode) => {
                     log::info!(
                         "firewall on {} (ifindex {ifindex}), {}",
@@ -196,17 +196,17 @@ impl Ports {
     }
 
     /// Looks for interfaces from which another program removed ours, so that it is attached again. Their names.
-    pub fn find_removed(&mut self, kernel: &dyn Kernel) -> Vec<String> {
-        let is_detached = |ifindex: &u32, _: &mut Attached| !kernel.is_attached(*ifindex);
+    pub fn find_removed(&mut self, backend: &dyn Backend) -> Vec<String> {
+        let is_detached = |ifindex: &u32, _: &mut Attached| !backend.is_attached(*ifindex);
         let removed = self.attached.extract_if(is_detached);
         // if the device was deleted, its event follows
         let removed = removed.filter(|(ifindex, _)| self.links.contains_key(ifindex));
         let names: Vec<String> = removed.map(|(_, attached)| attached.name).collect();
-        self.stirred |= !names.is_empty();
+        self.has_changed |= !names.is_empty();
         names
     }
 
-    /// Attached where it is not wanted any more, or to a link of another kind than it was.
+    /// Interfaces that are no longer wanted, or that are a link of another kind now.
     fn unwanted(&mut self) -> Vec<u32> {
         let is_wanted = |ifindex: &u32, of: FrameStart| {
             self.links.get(ifindex).is_some_and(|link| {
@@ -224,9 +224,9 @@ impl Ports {
         unwanted
     }
 
-    fn detach(&mut self, ifindex: u32, kernel: &mut dyn Kernel) {
+    fn detach(&mut self, ifindex: u32, backend: &mut dyn Backend) {
         if let Some(attached) = self.attached.remove(&ifindex) {
-            kernel.detach(ifindex);
+            backend.detach(ifindex);
             log::info!(
                 "no firewall on {} (ifindex {ifindex}) any more",
                 attached.name
@@ -234,29 +234,29 @@ impl Ports {
         }
     }
 
-    /// When something that failed is tried again.
+    /// When the next failed attach is tried again.
     pub fn next_retry(&self) -> Option<Instant> {
         self.failed.values().map(|failed| failed.retry).min()
     }
 
-    /// Every interface that is wanted, by its number.
-    pub fn all(&self) -> Vec<Port> {
-        let attached = self.attached.iter().map(|(&ifindex, attached)| Port {
+    /// Every wanted interface, by its ifindex.
+    pub fn all(&self) -> Vec<Attachment> {
+        let attached = self.attached.iter().map(|(&ifindex, attached)| Attachment {
             ifindex,
             name: attached.name.clone(),
             state: Ok(attached.mode),
         });
         let failed = self.failed.iter().map(|(&ifindex, failed)| {
             let link = self.links.get(&ifindex);
-            Port {
+            Attachment {
                 ifindex,
                 name: link.map_or_else(String::new, |link| link.name.clone()),
                 state: Err(failed.reason.clone()),
             }
         });
-        let mut ports: Vec<_> = attached.chain(failed).collect();
-        ports.sort_by_key(|port| port.ifindex);
-        ports
+        let mut attachments: Vec<_> = attached.chain(failed).collect();
+        attachments.sort_by_key(|attachment| attachment.ifindex);
+        attachments
     }
 }
 

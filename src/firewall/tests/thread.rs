@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::{Fake, rules};
-use crate::firewall::guard::Caller;
-use crate::firewall::handle::{Asker, Edit, Handle, Refusal, Settings};
-use crate::firewall::worker::{Blackholes, Start, Worker};
+use crate::firewall::allowlist::SshPeer;
+use crate::firewall::handle::{Edit, FirewallError, FirewallSettings, Handle, Requester};
+use crate::firewall::thread::{Blackholes, Worker, WorkerParams};
 use crate::netlink::LinkEvents;
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::sys::threads::Threads;
@@ -24,14 +24,14 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 /// A thread firewall without interfaces; ends with the test.
 struct Rig {
-    kernel: Fake,
+    backend: Fake,
     handle: Handle,
     errors: Arc<ErrorCounters>,
     threads: Threads,
 }
 
-fn settings(lines: &[&str]) -> Settings {
-    Settings {
+fn settings(lines: &[&str]) -> FirewallSettings {
+    FirewallSettings {
         patterns: Patterns::new(Vec::new(), Vec::new()),
         rules: rules(lines),
         allow: Vec::new(),
@@ -42,12 +42,12 @@ fn settings(lines: &[&str]) -> Settings {
 }
 
 impl Rig {
-    fn new(settings: Settings) -> Self {
+    fn new(settings: FirewallSettings) -> Self {
         Self::with(settings, PathBuf::new(), None)
     }
 
     fn with(
-        settings: Settings,
+        settings: FirewallSettings,
         state_file: PathBuf,
         blackholes: Option<Box<dyn Blackholes>>,
     ) -> Self {
@@ -55,15 +55,15 @@ impl Rig {
     }
 
     fn with_kernel(
-        kernel: Fake,
-        settings: Settings,
+        backend: Fake,
+        settings: FirewallSettings,
         state_file: PathBuf,
         blackholes: Option<Box<dyn Blackholes>>,
     ) -> Self {
         let errors = Arc::new(ErrorCounters::default());
         let (handle, inbox) = Handle::new().unwrap();
-        let start = Start {
-            kernel: Box::new(kernel.clone()),
+        let start = WorkerParams {
+            backend: Box::new(backend.clone()),
             settings,
             state_file,
             events: LinkEvents::open(errors.clone()).unwrap(),
@@ -79,31 +79,31 @@ impl Rig {
             .spawn("firewall", move |heartbeat| worker.run(&heartbeat))
             .unwrap();
         Self {
-            kernel,
+            backend,
             handle,
             errors,
             threads,
         }
     }
 
-    fn add(&self, lines: &[&str]) -> Result<Vec<RuleId>, Refusal> {
-        self.add_as(lines, Asker::default())
+    fn add(&self, lines: &[&str]) -> Result<Vec<RuleId>, FirewallError> {
+        self.add_as(lines, Requester::default())
     }
 
-    fn add_as(&self, lines: &[&str], asker: Asker) -> Result<Vec<RuleId>, Refusal> {
+    fn add_as(&self, lines: &[&str], requester: Requester) -> Result<Vec<RuleId>, FirewallError> {
         let edit = Edit::Add {
             rules: rules(lines),
             replace: false,
         };
-        self.handle.edit(edit, asker).map(|edited| edited.added)
+        self.handle.edit(edit, requester).map(|edited| edited.added)
     }
 
     fn wait_for_ids(&self, expected: &[u64]) {
         let deadline = Instant::now() + LIMIT;
-        while self.kernel.ids() != expected && Instant::now() < deadline {
+        while self.backend.ids() != expected && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(10));
         }
-        assert_eq!(self.kernel.ids(), expected);
+        assert_eq!(self.backend.ids(), expected);
     }
 }
 
@@ -117,20 +117,20 @@ impl Drop for Rig {
 #[test]
 fn a_change_is_in_force_when_it_is_answered() {
     let rig = Rig::new(settings(&["--src ::1"]));
-    assert_eq!(rig.kernel.ids(), [1], "before the thread began");
+    assert_eq!(rig.backend.ids(), [1], "before the thread began");
     assert_eq!(
         rig.add(&["--src ::2", "--src ::3"]),
         Ok(vec![RuleId(2), RuleId(3)])
     );
-    assert_eq!(rig.kernel.ids(), [2, 3, 1]);
+    assert_eq!(rig.backend.ids(), [2, 3, 1]);
     rig.handle
-        .edit(Edit::Remove(vec![RuleId(2)]), Asker::default())
+        .edit(Edit::Remove(vec![RuleId(2)]), Requester::default())
         .unwrap();
-    assert_eq!(rig.kernel.ids(), [3, 1]);
+    assert_eq!(rig.backend.ids(), [3, 1]);
     rig.handle.change(settings(&["--src ::4"])).unwrap();
-    assert_eq!(rig.kernel.ids(), [3, 4]);
-    let edited = rig.handle.edit(Edit::Flush, Asker::default()).unwrap();
-    assert_eq!((edited.removed, rig.kernel.ids()), (1, vec![4]));
+    assert_eq!(rig.backend.ids(), [3, 4]);
+    let edited = rig.handle.edit(Edit::Flush, Requester::default()).unwrap();
+    assert_eq!((edited.removed, rig.backend.ids()), (1, vec![4]));
     let listing = rig.handle.list(0, 10).unwrap();
     assert_eq!((listing.total, listing.rules[0].id), (1, RuleId(4)));
 }
@@ -138,46 +138,49 @@ fn a_change_is_in_force_when_it_is_answered() {
 #[test]
 fn what_the_kernel_refuses_changes_nothing() {
     let rig = Rig::new(settings(&["--src ::1"]));
-    rig.kernel.refuse(Some("no memory"));
-    assert_eq!(rig.add(&["--src ::2"]), Err(Refusal::new("no memory")));
+    rig.backend.refuse(Some("no memory"));
+    assert_eq!(
+        rig.add(&["--src ::2"]),
+        Err(FirewallError::new("no memory"))
+    );
     let error = rig.handle.change(settings(&[])).unwrap_err();
     assert_eq!(error.why, "no memory");
-    rig.kernel.refuse(None);
+    rig.backend.refuse(None);
     assert_eq!(rig.handle.list(0, 10).unwrap().total, 1);
     assert_eq!(
         rig.add(&["--src ::2"]),
         Ok(vec![RuleId(2)]),
         "its number was not used"
     );
-    assert_eq!(rig.kernel.ids(), [2, 1]);
+    assert_eq!(rig.backend.ids(), [2, 1]);
 }
 
 #[test]
 fn rules_end_on_time_even_where_the_kernel_refuses_for_a_while() {
     let rig = Rig::new(settings(&["--src ::1 --ttl 1s"]));
     rig.add(&["--src ::2 --ttl 1s", "--src ::3"]).unwrap();
-    assert_eq!(rig.kernel.ids(), [2, 3, 1]);
-    rig.kernel.refuse(Some("no memory"));
+    assert_eq!(rig.backend.ids(), [2, 3, 1]);
+    rig.backend.refuse(Some("no memory"));
     std::thread::sleep(Duration::from_millis(1500));
     assert!(rig.errors.get(Subsystem::Firewall) > 0);
-    rig.kernel.refuse(None);
+    rig.backend.refuse(None);
     rig.wait_for_ids(&[3]);
 }
 
 #[test]
 fn who_would_lock_himself_out_must_insist() {
     let rig = Rig::new(settings(&[]));
-    let asker = Asker {
-        caller: Caller::parse("192.0.2.7 51234 198.51.100.1 22"),
+    let requester = Requester {
+        caller: SshPeer::parse("192.0.2.7 51234 198.51.100.1 22"),
         force: false,
     };
-    let forced = Asker {
+    let forced = Requester {
         force: true,
-        ..asker
+        ..requester
     };
-    let add = |line: &str, asker| rig.add_as(&[line], asker);
-    assert!(add("--src 203.0.113.0/24", asker).is_ok());
-    let refusal = add("--src 192.0.2.0/24", asker).unwrap_err();
+    let add = |line: &str, requester| rig.add_as(&[line], requester);
+    assert!(add("--src 203.0.113.0/24", requester).is_ok());
+    let refusal = add("--src 192.0.2.0/24", requester).unwrap_err();
     assert!(refusal.needs_force);
     assert!(
         refusal
@@ -185,13 +188,18 @@ fn who_would_lock_himself_out_must_insist() {
             .contains("your own SSH connection from 192.0.2.7"),
         "{refusal:?}"
     );
-    let pass = add("--src 192.0.2.7 --action pass", asker).unwrap();
-    add("--src 192.0.2.0/24", asker).unwrap();
+    let pass = add("--src 192.0.2.7 --action pass", requester).unwrap();
+    add("--src 192.0.2.0/24", requester).unwrap();
     // now this one alone keeps the door open
     let remove = || Edit::Remove(pass.clone());
-    assert!(rig.handle.edit(remove(), asker).unwrap_err().needs_force);
+    assert!(
+        rig.handle
+            .edit(remove(), requester)
+            .unwrap_err()
+            .needs_force
+    );
     rig.handle.edit(remove(), forced).unwrap();
-    add("--src 192.0.2.7 --action drop", asker).expect("stopped already");
+    add("--src 192.0.2.7 --action drop", requester).expect("stopped already");
 
     let refusal = rig.add(&["--action drop"]).unwrap_err();
     assert!(
@@ -216,7 +224,7 @@ fn the_state_file_brings_rules_back() {
     std::thread::sleep(Duration::from_millis(2100));
     {
         let rig = start();
-        assert_eq!(rig.kernel.ids(), [2, 3, 1]);
+        assert_eq!(rig.backend.ids(), [2, 3, 1]);
         let left = rig.handle.list(0, 1).unwrap().rules[0].left.unwrap();
         assert!(left > Duration::from_secs(3590) && left < Duration::from_secs(3600));
         assert_eq!(rig.add(&["--src ::5"]).unwrap(), [RuleId(4)]);
@@ -292,7 +300,7 @@ fn a_state_file_that_cannot_be_read_ends_nothing() {
 
     fs::write(folder.state(), [b"# \xff\n\xfe\n", &good[..]].concat()).unwrap();
     let rig = start();
-    assert_eq!(rig.kernel.ids(), [7, 1]);
+    assert_eq!(rig.backend.ids(), [7, 1]);
     assert!(wait_until(|| folder.0.join("state.bad").exists()));
     let is_clean = || fs::read(folder.state()).is_ok_and(|bytes| !bytes.contains(&0xfe));
     assert!(wait_until(is_clean));
@@ -303,7 +311,7 @@ fn a_state_file_that_cannot_be_read_ends_nothing() {
 
     fs::create_dir(folder.state()).unwrap();
     let rig = start();
-    assert_eq!(rig.kernel.ids(), [1]);
+    assert_eq!(rig.backend.ids(), [1]);
     let problem = rig.handle.problem().unwrap();
     assert!(problem.contains("expected a regular file"), "{problem}");
     drop(rig);
@@ -327,10 +335,10 @@ fn restored_rules_that_the_kernel_refuses_end_nothing() {
     let folder = Folder::new("refused");
     let text = "--id 7 --action drop --src ::2/128\n";
     fs::write(folder.state(), text).unwrap();
-    let kernel = Fake::default();
-    kernel.with(|state| state.most_rules = Some(1));
-    let rig = Rig::with_kernel(kernel, settings(&["--src ::1"]), folder.state(), None);
-    assert_eq!(rig.kernel.ids(), [1]);
+    let backend = Fake::default();
+    backend.with(|state| state.most_rules = Some(1));
+    let rig = Rig::with_kernel(backend, settings(&["--src ::1"]), folder.state(), None);
+    assert_eq!(rig.backend.ids(), [1]);
     assert!(wait_until(|| folder.0.join("state.bad").exists()));
     let kept = fs::read_to_string(folder.0.join("state.bad")).unwrap();
     assert_eq!(kept, text);
@@ -387,7 +395,7 @@ fn blackholes_come_and_go_within_a_second() {
         "{:?}",
         since.elapsed()
     );
-    rig.kernel.count(2, 7);
+    rig.backend.count(2, 7);
     let since = set(2, &["2001:db8::/48"]);
     rig.wait_for_ids(&[1, 3]);
     assert!(
@@ -418,9 +426,9 @@ fn a_route_that_flaps_among_many_rules_costs_a_share_of_a_cpu() {
         PathBuf::new(),
         Some(Box::new(routes)),
     );
-    rig.kernel
+    rig.backend
         .with(|state| state.takes = Duration::from_millis(150));
-    let before = rig.kernel.with(|state| state.replaced);
+    let before = rig.backend.with(|state| state.replaced);
     let start = Instant::now();
     let mut generation = 0;
     while start.elapsed() < Duration::from_secs(3) {
@@ -430,12 +438,12 @@ fn a_route_that_flaps_among_many_rules_costs_a_share_of_a_cpu() {
         let _ = wake.try_send(());
         std::thread::sleep(Duration::from_millis(20));
     }
-    let steps = rig.kernel.with(|state| state.replaced) - before;
+    let steps = rig.backend.with(|state| state.replaced) - before;
     // 150 ms of work, 600 of rest
     assert!((1..=5).contains(&steps), "{steps}");
     *prefixes.lock().unwrap() = (generation + 1, vec!["192.0.2.9".parse().unwrap()]);
     let _ = wake.try_send(());
-    assert!(wait_until(|| rig.kernel.ids().len() == 2));
+    assert!(wait_until(|| rig.backend.ids().len() == 2));
     // a command does not wait for that
     let start = Instant::now();
     rig.add(&["--src ::2"]).unwrap();
@@ -451,7 +459,7 @@ fn many_who_ask_at_once_are_all_answered() {
             scope.spawn(move || rig.add(&[&format!("--src ::{n}")]).unwrap());
         }
     });
-    assert_eq!(rig.kernel.ids().len(), 8);
-    let replaced = rig.kernel.with(|state| state.replaced);
+    assert_eq!(rig.backend.ids().len(), 8);
+    let replaced = rig.backend.with(|state| state.replaced);
     assert!(replaced <= 9, "{replaced}");
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! A rule in the words of the command line: `--src 192.0.2.0/24 --proto udp --action drop`.
+//! A rule as the options of the command line: `--src 192.0.2.0/24 --proto udp --action drop`.
 
 use std::borrow::Cow;
 
@@ -9,8 +9,7 @@ use crate::types::rule::{PARTS, RuleArgs};
 /// Words of options that are no parts of a rule.
 pub type OtherArgs<'a, const N: usize> = [Option<Cow<'a, str>>; N];
 
-/// The words of one line; `more` are options that stand there beside those of a rule, and come back
-/// with their values.
+/// Parses one line; `more` are options beside those of a rule, which are returned with their values.
 pub fn parse<'a, const N: usize>(
     line: &'a str,
     more: [&str; N],

@@ -5,9 +5,9 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::super::book::Entry;
-use super::super::handle::Problem;
-use super::super::state::{self, Now};
+use super::super::handle::FirewallProblem;
+use super::super::persist::{self, Now};
+use super::super::rule_set::RuleEntry;
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
 
 /// Between two attempts to save.
@@ -23,11 +23,11 @@ pub(super) struct Store {
     next_try: Instant,
     /// The file on the disk has something that was not restored.
     damaged: bool,
-    problem: Problem,
+    problem: FirewallProblem,
 }
 
 impl Store {
-    pub fn new(path: PathBuf, problem: Problem, now: Instant) -> Self {
+    pub fn new(path: PathBuf, problem: FirewallProblem, now: Instant) -> Self {
         Self {
             path,
             unsaved: false,
@@ -42,12 +42,12 @@ impl Store {
     }
 
     /// The rules of the file that can be read. Everything else is logged and stays in a copy.
-    pub fn load(&mut self, errors: &ErrorCounters) -> Vec<Entry> {
+    pub fn load(&mut self, errors: &ErrorCounters) -> Vec<RuleEntry> {
         if !self.is_used() {
             return Vec::new();
         }
         let shown = self.path.display();
-        match state::load(&self.path, Now::read()) {
+        match persist::load(&self.path, Now::read()) {
             Ok((entries, mistakes)) => {
                 for mistake in mistakes.iter().take(SHOWN) {
                     log::warn!("{shown}: {mistake}: left out");
@@ -92,19 +92,19 @@ impl Store {
     }
 
     /// Writes the file, if the rules have changed since it was written.
-    pub fn save(&mut self, entries: &[Entry], errors: &ErrorCounters) {
+    pub fn save(&mut self, entries: &[RuleEntry], errors: &ErrorCounters) {
         if !self.unsaved {
             return;
         }
         let shown = self.path.display();
         if std::mem::take(&mut self.damaged) {
-            match state::keep(&self.path) {
+            match persist::keep(&self.path) {
                 Ok(Some(kept)) => log::warn!("{shown}: the file as it was is {}", kept.display()),
                 Ok(None) => {}
                 Err(error) => log::warn!("{shown}: cannot keep a copy of the file: {error}"),
             }
         }
-        match state::save(&self.path, entries, Now::read()) {
+        match persist::save(&self.path, entries, Now::read()) {
             Ok(()) => {
                 self.unsaved = false;
                 self.problem.set(None);

@@ -1,46 +1,46 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What always passes, and whether a change would lock out the one who makes it. Pure.
+//! The packets that always pass, and whether a change would lock out its caller. Pure.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::types::prefix::Prefix;
-use crate::types::rule::{Action, Compilable, Match, PortRange, Protocol, RuleId};
+use crate::types::rule::{Action, KernelRule, Match, PortRange, Protocol, RuleId};
 
-/// Own addresses and peers that are taken in; a machine with more is none that terminates BGP.
-pub const MAX_OWN: usize = 1024;
+/// Most local addresses and peers; a machine with more is none that terminates BGP.
+pub const MAX_LOCAL: usize = 1024;
 pub const MAX_PEERS: usize = 1024;
-/// Rules that may come of all that: two for each prefix of the list, one for each own address, two for
-/// each peer, or for each pair of the two.
+/// Most rules of the allow list: two for each prefix, one for each local address, two for each peer, or for each
+/// pair of the two.
 pub const MAX_RULES: usize = 16 * 1024;
-/// Beyond this, BGP with a peer passes whatever the own address.
+/// Beyond this, BGP with a peer passes whatever the local address.
 const MAX_PAIRS: usize = 4096;
 
 const TCP: Protocol = Protocol(6);
 const BGP: PortRange = PortRange(179, 179);
 
-/// Whom the allow list is made of.
+/// The sources of the allow list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Trusted {
+pub struct Allowlist {
     /// `agent.firewall.allow`
     pub allow: Vec<Prefix>,
     /// `agent.firewall.allow_own`
     pub allow_own: bool,
-    pub own: BTreeSet<IpAddr>,
+    pub local: BTreeSet<IpAddr>,
     /// BMP routers and BGP peers.
     pub peers: BTreeSet<IpAddr>,
 }
 
-impl Trusted {
-    /// What passes whatever the rules say.
+impl Allowlist {
+    /// The packets that pass whatever the rules drop.
     pub fn matches(&self) -> Vec<Match> {
         let mut matches = Vec::new();
         for &prefix in &self.allow {
             matches.extend(both_ways(prefix));
         }
         if self.allow_own {
-            // from an own address nothing comes that should
-            matches.extend(self.own.iter().map(|&address| to(only(address))));
+            // no valid packet arrives from a local address
+            matches.extend(self.local.iter().map(|&address| to(only(address))));
             for &peer in &self.peers {
                 matches.extend(both_ways(only(peer)));
             }
@@ -50,26 +50,26 @@ impl Trusted {
         matches
     }
 
-    /// BGP between an own address and a peer, whoever opened the connection.
+    /// BGP between a local address and a peer, whoever opened the connection.
     fn bgp(&self) -> Vec<Match> {
-        let either_port = |what: Match| {
+        let either_port = |matcher: Match| {
             let dport = Match {
                 dport: Some(BGP),
-                ..what.clone()
+                ..matcher.clone()
             };
             let sport = Match {
                 sport: Some(BGP),
-                ..what
+                ..matcher
             };
             [dport, sport]
         };
-        let base = |peer: IpAddr, own: Option<IpAddr>| Match {
+        let base = |peer: IpAddr, local: Option<IpAddr>| Match {
             src: Some(only(peer)),
-            dst: own.map(only),
+            dst: local.map(only),
             proto: Some(TCP),
             ..Match::default()
         };
-        let pairs = self.own.len().saturating_mul(self.peers.len());
+        let pairs = self.local.len().saturating_mul(self.peers.len());
         if pairs > MAX_PAIRS {
             let peers = self.peers.iter();
             return peers.flat_map(|&p| either_port(base(p, None))).collect();
@@ -77,10 +77,10 @@ impl Trusted {
         let mut matches = Vec::new();
         for &peer in &self.peers {
             let same_family = self
-                .own
+                .local
                 .iter()
-                .filter(|own| own.is_ipv4() == peer.is_ipv4());
-            matches.extend(same_family.flat_map(|&own| either_port(base(peer, Some(own)))));
+                .filter(|local| local.is_ipv4() == peer.is_ipv4());
+            matches.extend(same_family.flat_map(|&local| either_port(base(peer, Some(local)))));
         }
         matches
     }
@@ -105,17 +105,17 @@ fn both_ways(prefix: Prefix) -> [Match; 2] {
     [from, to(prefix)]
 }
 
-/// The SSH connection by which somebody commands the agent: `SSH_CONNECTION` of sshd(8).
+/// The SSH connection of a caller: `SSH_CONNECTION` of sshd(8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Caller {
+pub struct SshPeer {
     pub client: IpAddr,
     pub client_port: u16,
     pub server: IpAddr,
     pub server_port: u16,
 }
 
-impl Caller {
-    /// `None` for what sshd does not write.
+impl SshPeer {
+    /// `None` if sshd does not write it so.
     pub fn parse(text: &str) -> Option<Self> {
         let mut words = text.split_whitespace();
         let mut end = || {
@@ -136,26 +136,29 @@ impl Caller {
 
     /// The rule that stops this connection, if one does. A rule for some interfaces is taken to mean the
     /// caller's if it stops, and not to if it passes.
-    pub fn stopped_by(&self, rules: &[Compilable]) -> Option<RuleId> {
-        for rule in rules.iter().filter(|rule| self.is_meant(&rule.what)) {
+    pub fn stopped_by(&self, rules: &[KernelRule]) -> Option<RuleId> {
+        for rule in rules
+            .iter()
+            .filter(|rule| self.matches_connection(&rule.matcher))
+        {
             match rule.action {
                 Action::Drop | Action::Limit => return Some(rule.id),
-                Action::Pass if rule.what.interfaces.is_none() => return None,
+                Action::Pass if rule.matcher.interfaces.is_none() => return None,
                 Action::Pass | Action::Count => {}
             }
         }
         None
     }
 
-    fn is_meant(&self, what: &Match) -> bool {
+    fn matches_connection(&self, matcher: &Match) -> bool {
         let port = |range: Option<PortRange>, port| {
             range.is_none_or(|PortRange(first, last)| (first..=last).contains(&port))
         };
-        what.src.is_none_or(|src| src.contains(self.client))
-            && what.dst.is_none_or(|dst| dst.contains(self.server))
-            && what.proto.is_none_or(|proto| proto == TCP)
-            && port(what.sport, self.client_port)
-            && port(what.dport, self.server_port)
+        matcher.src.is_none_or(|src| src.contains(self.client))
+            && matcher.dst.is_none_or(|dst| dst.contains(self.server))
+            && matcher.proto.is_none_or(|proto| proto == TCP)
+            && port(matcher.sport, self.client_port)
+            && port(matcher.dport, self.server_port)
     }
 }
 
@@ -168,64 +171,64 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn trusted(allow_own: bool) -> Trusted {
-        Trusted {
+    fn allowlist(allow_own: bool) -> Allowlist {
+        Allowlist {
             allow: vec!["192.0.2.0/24".parse().unwrap()],
             allow_own,
-            own: [address("198.51.100.1"), address("2001:db8::1")].into(),
+            local: [address("198.51.100.1"), address("2001:db8::1")].into(),
             peers: [address("198.51.100.2")].into(),
         }
     }
 
     #[test]
     fn own_addresses_and_peers_pass_unless_told_otherwise() {
-        let all = trusted(true).matches();
+        let all = allowlist(true).matches();
         assert_eq!(all.len(), 2 + 2 + 2);
         assert_eq!(all[2], to("198.51.100.1/32".parse().unwrap()));
-        let bgp = trusted(false).matches();
+        let bgp = allowlist(false).matches();
         assert_eq!(bgp.len(), 2 + 2, "only of the same family");
-        for (what, sport) in bgp[2..].iter().zip([None, Some(BGP)]) {
-            assert_eq!(what.src, Some(only(address("198.51.100.2"))));
-            assert_eq!(what.dst, Some(only(address("198.51.100.1"))));
-            assert_eq!((what.proto, what.sport), (Some(TCP), sport));
+        for (matcher, sport) in bgp[2..].iter().zip([None, Some(BGP)]) {
+            assert_eq!(matcher.src, Some(only(address("198.51.100.2"))));
+            assert_eq!(matcher.dst, Some(only(address("198.51.100.1"))));
+            assert_eq!((matcher.proto, matcher.sport), (Some(TCP), sport));
         }
     }
 
     #[test]
     fn many_pairs_of_addresses_are_not_multiplied() {
         let many = |n: u32| (0..n).map(|n| IpAddr::V4(n.into())).collect();
-        let trusted = Trusted {
-            own: many(1024),
+        let allowlist = Allowlist {
+            local: many(1024),
             peers: many(1024),
-            ..Trusted::default()
+            ..Allowlist::default()
         };
-        let matches = trusted.matches();
+        let matches = allowlist.matches();
         assert_eq!(matches.len(), 2048);
         assert!(
             matches
                 .iter()
-                .all(|what| what.dst.is_none() && what.src.is_some())
+                .all(|matcher| matcher.dst.is_none() && matcher.src.is_some())
         );
     }
 
     #[test]
     fn the_connection_of_the_caller_is_read() {
-        let caller = Caller::parse("192.0.2.7 51234 ::ffff:198.51.100.1 22").unwrap();
+        let caller = SshPeer::parse("192.0.2.7 51234 ::ffff:198.51.100.1 22").unwrap();
         assert_eq!(caller.server, address("198.51.100.1"));
         assert_eq!((caller.client_port, caller.server_port), (51234, 22));
-        let linked = Caller::parse("fe80::7%eth0 1 fe80::1%eth0 22").unwrap();
+        let linked = SshPeer::parse("fe80::7%eth0 1 fe80::1%eth0 22").unwrap();
         assert_eq!(linked.client, address("fe80::7"));
         for text in ["", "192.0.2.7 51234", "a b c d", "::1 1 ::2 65536"] {
-            assert_eq!(Caller::parse(text), None, "{text}");
+            assert_eq!(SshPeer::parse(text), None, "{text}");
         }
     }
 
     #[test]
     fn what_would_stop_the_caller_is_found_by_priority() {
-        let caller = Caller::parse("192.0.2.7 51234 198.51.100.1 22").unwrap();
-        let rule = |id, src: &str, action, interfaces: Option<Vec<u32>>| Compilable {
+        let caller = SshPeer::parse("192.0.2.7 51234 198.51.100.1 22").unwrap();
+        let rule = |id, src: &str, action, interfaces: Option<Vec<u32>>| KernelRule {
             id: RuleId(id),
-            what: Match {
+            matcher: Match {
                 src: Some(src.parse().unwrap()),
                 interfaces,
                 ..Match::default()
@@ -236,7 +239,7 @@ mod tests {
         };
         let drop = rule(7, "192.0.2.0/24", Action::Drop, None);
         let other = rule(8, "203.0.113.0/24", Action::Drop, None);
-        let found = |rules: &[Compilable]| caller.stopped_by(rules);
+        let found = |rules: &[KernelRule]| caller.stopped_by(rules);
         assert_eq!(found(std::slice::from_ref(&other)), None);
         assert_eq!(found(&[other, drop.clone()]), Some(RuleId(7)));
         let pass = |interfaces| rule(1, "192.0.2.7/32", Action::Pass, interfaces);
@@ -244,9 +247,9 @@ mod tests {
         assert_eq!(found(&[pass(Some(vec![3])), drop.clone()]), Some(RuleId(7)));
         let counted = rule(1, "0.0.0.0/0", Action::Count, None);
         let mut narrow = drop;
-        narrow.what.interfaces = Some(vec![9]);
+        narrow.matcher.interfaces = Some(vec![9]);
         assert_eq!(found(&[counted, narrow.clone()]), Some(RuleId(7)));
-        narrow.what.dport = Some(PortRange(80, 80));
+        narrow.matcher.dport = Some(PortRange(80, 80));
         assert_eq!(found(&[narrow]), None);
     }
 }

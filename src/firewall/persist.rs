@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The rules made at run time in a file, for the next start: lines as in a rule file, with the number of
-//! the rule and the moment it ends.
+//! The file of the runtime rules, for the next start: lines as in a rule file, with the number and the expiry of each.
 
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
@@ -11,14 +10,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use humantime_serde::re::humantime::{format_rfc3339_seconds, parse_rfc3339};
 
-use super::book::Entry;
-use super::{book, file, words};
+use super::rule_set::RuleEntry;
+use super::{file, rule_set, rule_syntax};
 use crate::sys::clock;
 use crate::types::rule::{MAX_TTL, PatternCache, RuleId};
 
 const HEAD: &str = "# Rules of rfm made at run time: written by the agent, read at its start.\n";
 
-/// Both clocks at one moment: rules end by the one that no step disturbs, files outlive it.
+/// Both clocks at one moment: rules expire by the monotonic clock, a file needs the wall clock.
 #[derive(Clone, Copy)]
 pub struct Now {
     pub instant: Instant,
@@ -35,7 +34,7 @@ impl Now {
 }
 
 /// Replaces the file in one step: at any moment the old or the new one is there.
-pub fn save(path: &Path, entries: &[Entry], now: Now) -> io::Result<()> {
+pub fn save(path: &Path, entries: &[RuleEntry], now: Now) -> io::Result<()> {
     let beside = beside(path, ".new");
     let written = write(&beside, &text(entries, now)).and_then(|()| fs::rename(&beside, path));
     if written.is_err() {
@@ -79,9 +78,9 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-fn text(entries: &[Entry], now: Now) -> String {
+fn text(entries: &[RuleEntry], now: Now) -> String {
     let mut text = HEAD.to_owned();
-    for Entry { id, rule, expires } in entries {
+    for RuleEntry { id, rule, expires } in entries {
         // to write to a string does not fail
         let _ = write!(text, "--id {} {}", id.0, rule);
         if let Some(expires) = expires {
@@ -94,9 +93,9 @@ fn text(entries: &[Entry], now: Now) -> String {
     text
 }
 
-/// What the file has, without what has ended meanwhile; and each line that cannot be read, by its number.
-/// No file is no rule.
-pub fn load(path: &Path, now: Now) -> Result<(Vec<Entry>, Vec<String>), String> {
+/// Returns the rules of the file that have not expired, and an error for each line that cannot be read. No file is no
+/// rule.
+pub fn load(path: &Path, now: Now) -> Result<(Vec<RuleEntry>, Vec<String>), String> {
     if matches!(fs::symlink_metadata(path), Err(e) if e.kind() == io::ErrorKind::NotFound) {
         return Ok(Default::default());
     }
@@ -104,7 +103,7 @@ pub fn load(path: &Path, now: Now) -> Result<(Vec<Entry>, Vec<String>), String> 
     Ok(parse(&bytes, now))
 }
 
-fn parse(bytes: &[u8], now: Now) -> (Vec<Entry>, Vec<String>) {
+fn parse(bytes: &[u8], now: Now) -> (Vec<RuleEntry>, Vec<String>) {
     let mut patterns = PatternCache::default();
     let (mut entries, mut mistakes) = (Vec::new(), Vec::new());
     let mut ids = std::collections::HashSet::new();
@@ -118,11 +117,11 @@ fn parse(bytes: &[u8], now: Now) -> (Vec<Entry>, Vec<String>) {
             Ok(Some(entry)) if !ids.insert(entry.id) => {
                 mistakes.push(format!("line {}: rule {} once more", n + 1, entry.id.0));
             }
-            Ok(_) if entries.len() == book::MAX_RULES => {
+            Ok(_) if entries.len() == rule_set::MAX_RULES => {
                 mistakes.push(format!(
                     "line {}: more than {} rules",
                     n + 1,
-                    book::MAX_RULES
+                    rule_set::MAX_RULES
                 ));
                 break;
             }
@@ -133,9 +132,9 @@ fn parse(bytes: &[u8], now: Now) -> (Vec<Entry>, Vec<String>) {
     (entries, mistakes)
 }
 
-/// `None` where it has ended.
-fn entry(line: &str, now: Now, patterns: &mut PatternCache) -> Result<Option<Entry>, String> {
-    let (args, [id, until]) = words::parse(line, ["id", "until"])?;
+/// `None` if it has expired.
+fn entry(line: &str, now: Now, patterns: &mut PatternCache) -> Result<Option<RuleEntry>, String> {
+    let (args, [id, until]) = rule_syntax::parse(line, ["id", "until"])?;
     let id = id.and_then(|id| id.parse().ok()).filter(|id| *id > 0);
     let id = RuleId(id.ok_or("expected --id and a number")?);
     let mut rule = args.rule(patterns)?;
@@ -150,7 +149,7 @@ fn entry(line: &str, now: Now, patterns: &mut PatternCache) -> Result<Option<Ent
         rule.ttl = Some(left);
         expires = Some(now.instant + left);
     }
-    Ok(Some(Entry { id, rule, expires }))
+    Ok(Some(RuleEntry { id, rule, expires }))
 }
 
 #[cfg(test)]

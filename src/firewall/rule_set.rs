@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! All rules by their origin, with their numbers and times to live. Pure: `now` is a parameter.
+//! All rules by their source, with their numbers and times to live. Pure: `now` is a parameter.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -9,10 +9,10 @@ use std::time::Instant;
 use crate::types::interface_pattern::Pattern;
 use crate::types::prefix::Prefix;
 use crate::types::rule::{
-    Action, Compilable, MAX_PATTERNS, Match, Origin, Per, PortRange, Rule, RuleId, RuleKey,
+    Action, KernelRule, MAX_PATTERNS, Match, Per, PortRange, Rule, RuleId, RuleKey, RuleSource,
 };
 
-/// Rules of all origins but the allow list, which has bounds of its own.
+/// Rules of all sources except the allow list, which has limits of its own.
 pub const MAX_RULES: usize = 100_000;
 
 /// The highest number that a rule of a file keeps: whatever the file has, 2³¹ rules can be added until the
@@ -21,43 +21,43 @@ const MAX_RESTORED_ID: u64 = 1 << 31;
 
 /// A rule that was given a number.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Entry {
+pub struct RuleEntry {
     pub id: RuleId,
     pub rule: Rule,
     pub expires: Option<Instant>,
 }
 
-impl Entry {
-    fn is_over(&self, now: Instant) -> bool {
+impl RuleEntry {
+    fn is_expired(&self, now: Instant) -> bool {
         self.expires.is_some_and(|at| at <= now)
     }
 }
 
-/// Cheap to clone: a change that fails is undone by the clone from before.
+/// A rule set. Cheap to clone: the previous clone undoes a change that fails.
 #[derive(Clone, Debug, Default)]
-pub struct Book {
+pub struct RuleSet {
     last: u64,
     allow: Arc<Vec<(RuleId, Match)>>,
-    runtime: Arc<Vec<Entry>>,
-    config: Arc<Vec<Entry>>,
+    runtime: Arc<Vec<RuleEntry>>,
+    config: Arc<Vec<RuleEntry>>,
     blackhole: Arc<Vec<(RuleId, Prefix)>>,
     blackhole_action: Option<Action>,
-    /// What ended until then has been seen to.
+    /// Rules that expired until then have been removed.
     expired: Option<Instant>,
 }
 
-/// Why the book was not changed.
+/// Why the rule set was not changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// So many there would be.
+pub enum RuleSetError {
+    /// The number of rules that there would be.
     TooMany(usize),
     Patterns,
     Unknown(RuleId),
-    /// Only those made at run time can be taken out.
-    NotRuntime(RuleId, Origin),
+    /// Only runtime rules can be removed.
+    NotRuntime(RuleId, RuleSource),
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for RuleSetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooMany(count) => {
@@ -71,11 +71,11 @@ impl fmt::Display for Refused {
                 "expected at most {MAX_PATTERNS} different patterns of interfaces"
             ),
             Self::Unknown(RuleId(id)) => write!(f, "there is no rule {id}"),
-            Self::NotRuntime(RuleId(id), Origin::Config) => write!(
+            Self::NotRuntime(RuleId(id), RuleSource::Config) => write!(
                 f,
                 "rule {id} is of the configuration: take it out there, and rfm reload"
             ),
-            Self::NotRuntime(RuleId(id), Origin::Blackhole) => write!(
+            Self::NotRuntime(RuleId(id), RuleSource::Blackhole) => write!(
                 f,
                 "rule {id} is a BGP route: it ends when the route is withdrawn"
             ),
@@ -86,20 +86,20 @@ impl fmt::Display for Refused {
     }
 }
 
-/// One rule of any origin, to be shown.
-pub struct Shown<'a> {
+/// One rule of any source.
+pub struct AnyRule<'a> {
     pub id: RuleId,
-    pub origin: Origin,
-    pub rule: ShownRule<'a>,
+    pub source: RuleSource,
+    pub rule: RuleBody<'a>,
 }
 
-pub enum ShownRule<'a> {
-    Entry(&'a Entry),
+pub enum RuleBody<'a> {
+    Entry(&'a RuleEntry),
     Allow(&'a Match),
     Blackhole(Prefix, Action),
 }
 
-impl ShownRule<'_> {
+impl RuleBody<'_> {
     pub fn action(&self) -> Action {
         match self {
             Self::Entry(entry) => entry.rule.action,
@@ -109,38 +109,38 @@ impl ShownRule<'_> {
     }
 }
 
-impl Book {
+impl RuleSet {
     fn number(&mut self) -> RuleId {
         self.last += 1;
         RuleId(self.last)
     }
 
-    pub fn count(&self, origin: Origin) -> usize {
-        match origin {
-            Origin::Allow => self.allow.len(),
-            Origin::Runtime => self.runtime.len(),
-            Origin::Config => self.config.len(),
-            Origin::Blackhole => self.blackhole.len(),
+    pub fn count(&self, source: RuleSource) -> usize {
+        match source {
+            RuleSource::Allow => self.allow.len(),
+            RuleSource::Runtime => self.runtime.len(),
+            RuleSource::Config => self.config.len(),
+            RuleSource::Blackhole => self.blackhole.len(),
         }
     }
 
-    fn check_room(&self) -> Result<(), Refused> {
+    fn check_room(&self) -> Result<(), RuleSetError> {
         let count = self.runtime.len() + self.config.len() + self.blackhole.len();
         if count > MAX_RULES {
-            return Err(Refused::TooMany(count));
+            return Err(RuleSetError::TooMany(count));
         }
         let entries = self.runtime.iter().chain(&*self.config);
         let patterns = entries.filter_map(|entry| entry.rule.interface.as_ref());
         let distinct: HashSet<_> = patterns.map(Pattern::as_str).collect();
         match distinct.len() > 2 * MAX_PATTERNS {
-            true => Err(Refused::Patterns),
+            true => Err(RuleSetError::Patterns),
             false => Ok(()),
         }
     }
 
-    /// Those of the configuration. One that was there keeps its number, and what is left of its time.
-    pub fn set_config(&mut self, rules: &[Rule], now: Instant) -> Result<(), Refused> {
-        let mut before: HashMap<RuleKey<'_>, Vec<&Entry>> = HashMap::new();
+    /// Replaces the rules of the configuration. One that was there keeps its number, and what is left of its time.
+    pub fn set_config(&mut self, rules: &[Rule], now: Instant) -> Result<(), RuleSetError> {
+        let mut before: HashMap<RuleKey<'_>, Vec<&RuleEntry>> = HashMap::new();
         let old = self.config.clone();
         for entry in old.iter().rev() {
             before.entry(entry.rule.key()).or_default().push(entry);
@@ -150,7 +150,7 @@ impl Book {
             let known = before.get_mut(&rule.key()).and_then(Vec::pop);
             entries.push(match known {
                 Some(entry) if entry.rule.ttl == rule.ttl => entry.clone(),
-                known => Entry {
+                known => RuleEntry {
                     id: match known {
                         Some(entry) => entry.id,
                         None => self.number(),
@@ -164,34 +164,34 @@ impl Book {
         self.check_room()
     }
 
-    /// What always passes. Whether that is something else than before.
+    /// Replaces the allow list. Returns whether it changed.
     pub fn set_allow(&mut self, matches: Vec<Match>) -> bool {
-        let same = self.allow.iter().map(|(_, what)| what).eq(&matches);
+        let same = self.allow.iter().map(|(_, matcher)| matcher).eq(&matches);
         if same {
             return false;
         }
         let old = self.allow.clone();
         let mut before: HashMap<_, _> = old
             .iter()
-            .map(|(id, what)| (allow_key(what), *id))
+            .map(|(id, matcher)| (allow_key(matcher), *id))
             .collect();
         let mut allow = Vec::with_capacity(matches.len());
-        for what in matches {
-            let id = match before.remove(&allow_key(&what)) {
+        for matcher in matches {
+            let id = match before.remove(&allow_key(&matcher)) {
                 Some(id) => id,
                 None => self.number(),
             };
-            allow.push((id, what));
+            allow.push((id, matcher));
         }
         self.allow = Arc::new(allow);
         true
     }
 
-    /// The blackholes that there are, and what becomes of their packets. How many found no room.
+    /// Replaces the blackholes and their action. Returns how many found no room.
     pub fn set_blackholes(&mut self, prefixes: &[Prefix], action: Action) -> usize {
         let room = MAX_RULES - (self.runtime.len() + self.config.len()).min(MAX_RULES);
         let old = self.blackhole.clone();
-        // another action is another rule, whose counts begin anew
+        // another action is another rule, whose counters start at 0
         let kept = self.blackhole_action == Some(action);
         let before: HashMap<_, _> = old
             .iter()
@@ -211,9 +211,8 @@ impl Book {
         prefixes.len().saturating_sub(room)
     }
 
-    /// All of these at run time, or none. A rule that is there already keeps its number and place; its
-    /// time begins anew.
-    pub fn add(&mut self, rules: Vec<Rule>, now: Instant) -> Result<Vec<RuleId>, Refused> {
+    /// Adds runtime rules, all or none. A rule that exists keeps its number and place; its time to live starts again.
+    pub fn add(&mut self, rules: Vec<Rule>, now: Instant) -> Result<Vec<RuleId>, RuleSetError> {
         let there = self.runtime.clone();
         let mut places: HashMap<RuleKey<'_>, usize> =
             HashMap::with_capacity(there.len() + rules.len());
@@ -230,7 +229,7 @@ impl Book {
             }
             let id = self.number();
             places.insert(rule.key(), entries.len());
-            entries.push(Entry {
+            entries.push(RuleEntry {
                 id,
                 rule: rule.clone(),
                 expires,
@@ -243,11 +242,11 @@ impl Book {
 
     /// Restores the runtime rules of a previous run. Each keeps its number, unless another rule has it by
     /// now or it is above [`MAX_RESTORED_ID`]. Returns how many rules found no room.
-    pub fn restore(&mut self, entries: Vec<Entry>) -> usize {
+    pub fn restore(&mut self, entries: Vec<RuleEntry>) -> usize {
         let wanted = entries.len();
         let room = MAX_RULES.saturating_sub(self.config.len() + self.blackhole.len());
         let mut patterns: HashSet<String> = self.patterns().iter().map(named).collect();
-        let mut has_room = |entry: &Entry| {
+        let mut has_room = |entry: &RuleEntry| {
             let Some(pattern) = &entry.rule.interface else {
                 return true;
             };
@@ -255,9 +254,9 @@ impl Book {
             known || patterns.len() < 2 * MAX_PATTERNS && patterns.insert(named(pattern))
         };
         let entries = entries.into_iter().filter(|entry| has_room(entry));
-        let mut entries: Vec<Entry> = entries.take(room).collect();
+        let mut entries: Vec<RuleEntry> = entries.take(room).collect();
         let taken = self.last;
-        let keeps = |entry: &Entry| entry.id.0 > taken && entry.id.0 <= MAX_RESTORED_ID;
+        let keeps = |entry: &RuleEntry| entry.id.0 > taken && entry.id.0 <= MAX_RESTORED_ID;
         let kept = entries.iter().filter(|entry| keeps(entry));
         self.last = kept.map(|entry| entry.id.0).fold(taken, u64::max);
         for entry in entries.iter_mut().filter(|entry| !keeps(entry)) {
@@ -268,42 +267,42 @@ impl Book {
         left_out
     }
 
-    /// All of these, or none.
-    pub fn remove(&mut self, ids: &[RuleId]) -> Result<(), Refused> {
+    /// Removes runtime rules, all or none.
+    pub fn remove(&mut self, ids: &[RuleId]) -> Result<(), RuleSetError> {
         let wanted: HashSet<RuleId> = ids.iter().copied().collect();
         let there: HashSet<RuleId> = self.runtime.iter().map(|entry| entry.id).collect();
         if let Some(&id) = ids.iter().find(|id| !there.contains(id)) {
             let found = self.iter().find(|shown| shown.id == id);
             return Err(match found {
-                Some(shown) => Refused::NotRuntime(id, shown.origin),
-                None => Refused::Unknown(id),
+                Some(shown) => RuleSetError::NotRuntime(id, shown.source),
+                None => RuleSetError::Unknown(id),
             });
         }
         Arc::make_mut(&mut self.runtime).retain(|entry| !wanted.contains(&entry.id));
         Ok(())
     }
 
-    /// Takes out all that were made at run time; how many there were.
+    /// Removes all runtime rules; returns how many there were.
     pub fn flush(&mut self) -> usize {
         std::mem::take(&mut self.runtime).len()
     }
 
-    /// Takes out what is over; whether there was something. Of the configuration it stays in the book,
-    /// lest the next reload bring it back.
+    /// Removes expired rules; returns whether there was one. Rules of the configuration stay in the set: otherwise the
+    /// next reload would add them again.
     pub fn expire(&mut self, now: Instant) -> bool {
         let since = self.expired.replace(now);
-        let is_news = |entry: &Entry| {
+        let is_news = |entry: &RuleEntry| {
             let past = |at| since.is_some_and(|since| at <= since);
             entry.expires.is_some_and(|at| at <= now && !past(at))
         };
-        let runtime = self.runtime.iter().any(|entry| entry.is_over(now));
+        let runtime = self.runtime.iter().any(|entry| entry.is_expired(now));
         if runtime {
-            Arc::make_mut(&mut self.runtime).retain(|entry| !entry.is_over(now));
+            Arc::make_mut(&mut self.runtime).retain(|entry| !entry.is_expired(now));
         }
         runtime || self.config.iter().any(is_news)
     }
 
-    /// When the next one ends, after `now`.
+    /// When the next rule expires, after `now`.
     pub fn next_expiry(&self, now: Instant) -> Option<Instant> {
         let entries = self.runtime.iter().chain(&*self.config);
         entries
@@ -312,69 +311,69 @@ impl Book {
             .min()
     }
 
-    /// Those made at run time.
-    pub fn runtime(&self) -> &[Entry] {
+    /// The runtime rules.
+    pub fn runtime(&self) -> &[RuleEntry] {
         &self.runtime
     }
 
     /// All in the order of priority.
-    pub fn iter(&self) -> impl Iterator<Item = Shown<'_>> {
-        let entries = |origin, entries| {
-            let entries: &[Entry] = entries;
-            entries.iter().map(move |entry| Shown {
+    pub fn iter(&self) -> impl Iterator<Item = AnyRule<'_>> {
+        let entries = |source, entries| {
+            let entries: &[RuleEntry] = entries;
+            entries.iter().map(move |entry| AnyRule {
                 id: entry.id,
-                origin,
-                rule: ShownRule::Entry(entry),
+                source,
+                rule: RuleBody::Entry(entry),
             })
         };
-        let allow = self.allow.iter().map(|(id, what)| Shown {
+        let allow = self.allow.iter().map(|(id, matcher)| AnyRule {
             id: *id,
-            origin: Origin::Allow,
-            rule: ShownRule::Allow(what),
+            source: RuleSource::Allow,
+            rule: RuleBody::Allow(matcher),
         });
         let action = self.blackhole_action.unwrap_or(Action::Drop);
-        let blackhole = self.blackhole.iter().map(move |&(id, prefix)| Shown {
+        let blackhole = self.blackhole.iter().map(move |&(id, prefix)| AnyRule {
             id,
-            origin: Origin::Blackhole,
-            rule: ShownRule::Blackhole(prefix, action),
+            source: RuleSource::Blackhole,
+            rule: RuleBody::Blackhole(prefix, action),
         });
         allow
-            .chain(entries(Origin::Runtime, &self.runtime))
-            .chain(entries(Origin::Config, &self.config))
+            .chain(entries(RuleSource::Runtime, &self.runtime))
+            .chain(entries(RuleSource::Config, &self.config))
             .chain(blackhole)
     }
 
-    /// For the maps; `resolve` knows the interfaces that a pattern means now.
+    /// Rules for the kernel; `resolve` returns the interfaces that a pattern matches now.
     pub fn compile(
         &self,
         now: Instant,
         mut resolve: impl FnMut(&Pattern) -> Vec<u32>,
-    ) -> Vec<Compilable> {
+    ) -> Vec<KernelRule> {
         let mut resolved: HashMap<&str, Vec<u32>> = HashMap::new();
         let mut compiled = Vec::with_capacity(self.allow.len() + self.runtime.len());
         for shown in self.iter() {
-            let (what, action, rate, per) = match shown.rule {
-                ShownRule::Entry(entry) if entry.is_over(now) => continue,
-                ShownRule::Entry(Entry { rule, .. }) => {
+            let (matcher, action, rate, per) = match shown.rule {
+                RuleBody::Entry(entry) if entry.is_expired(now) => continue,
+                RuleBody::Entry(RuleEntry { rule, .. }) => {
                     let interfaces = rule.interface.as_ref().map(|pattern| {
                         let known = resolved.entry(pattern.as_str());
                         known.or_insert_with(|| resolve(pattern)).clone()
                     });
                     (rule.to_match(interfaces), rule.action, rule.rate, rule.per)
                 }
-                ShownRule::Allow(what) => (what.clone(), Action::Pass, None, Per::Rule),
-                ShownRule::Blackhole(prefix, action) => {
+                RuleBody::Allow(matcher) => (matcher.clone(), Action::Pass, None, Per::Rule),
+                RuleBody::Blackhole(prefix, action) => {
                     let dst = Some(prefix);
-                    let what = Match {
+                    let matcher = Match {
                         dst,
                         ..Match::default()
                     };
-                    (what, action, None, Per::Rule)
+                    (matcher, action, None, Per::Rule)
                 }
             };
-            compiled.push(Compilable {
+            compiled.push(KernelRule {
                 id: shown.id,
-                what,
+                matcher,
                 action,
                 rate,
                 per,
@@ -401,12 +400,12 @@ fn named(pattern: &Pattern) -> String {
 }
 
 fn allow_key(
-    what: &Match,
+    matcher: &Match,
 ) -> (
     Option<Prefix>,
     Option<Prefix>,
     Option<PortRange>,
     Option<PortRange>,
 ) {
-    (what.src, what.dst, what.sport, what.dport)
+    (matcher.src, matcher.dst, matcher.sport, matcher.dport)
 }

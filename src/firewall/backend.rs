@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What the thread asks of the kernel. A trait, so that the thread can be tested without one.
+//! The operations of the kernel that the thread needs. A trait, so that tests need no kernel.
 
 use std::io;
 
@@ -10,21 +10,20 @@ use crate::bpf::load::LoadError;
 pub use crate::bpf::xdp::{Counts, Mode, Tally};
 use crate::bpf::xdp::{Firewall, Settings};
 use crate::types::hook::FrameStart;
-use crate::types::rule::{Compilable, RuleId};
+use crate::types::rule::{KernelRule, RuleId};
 
-pub trait Kernel: Send {
-    /// These and no others from now on, in one step; an error changes nothing. Counts of numbers that
-    /// stay are kept.
-    fn replace(&mut self, rules: &[Compilable]) -> Result<(), String>;
-    /// An error says what is in the way.
+pub trait Backend: Send {
+    /// Replaces all rules in one step; an error changes nothing. Rules that keep their number keep their counters.
+    fn replace(&mut self, rules: &[KernelRule]) -> Result<(), String>;
+    /// Attaches the program; an error names the cause.
     fn attach(&mut self, ifindex: u32, start: FrameStart) -> Result<Mode, String>;
     fn detach(&mut self, ifindex: u32);
     /// Detaches from all interfaces on which it is not pinned. Calls `beat` before each.
     fn close(&mut self, _beat: &mut dyn FnMut()) {}
-    /// Whether the program that [`Kernel::attach`] attached is still there.
+    /// Whether the program that [`Backend::attach`] attached is still there.
     fn is_attached(&self, ifindex: u32) -> bool;
     fn counts(&self) -> io::Result<Vec<(RuleId, Counts)>>;
-    /// Samples of what is dropped, where there are any.
+    /// Samples of dropped packets, if there are any.
     fn ring(&self) -> io::Result<Option<MapHandle>>;
     fn tally(&self) -> io::Result<Tally>;
 }
@@ -43,8 +42,8 @@ impl Programs {
     }
 }
 
-impl Kernel for Programs {
-    fn replace(&mut self, rules: &[Compilable]) -> Result<(), String> {
+impl Backend for Programs {
+    fn replace(&mut self, rules: &[KernelRule]) -> Result<(), String> {
         let replaced = self.firewall.replace(rules);
         replaced.map_err(|error| error.to_string())
     }

@@ -1,23 +1,22 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What the rules counted, as series: bounded, and none ever falls. Pure.
+//! The counters of the rules as series: bounded, and none ever falls. Pure.
 //!
-//! A rule of the configuration or of run time has a series of its own as long as there are few enough; it
-//! keeps what it was given at first. All others share one, into which what a rule counted is folded
-//! when it goes.
+//! A runtime rule or one of the configuration has a series of its own as long as there are few enough; it
+//! keeps its first one. All others share one, to which the counters of a removed rule are added.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::book::Book;
-use super::kernel::Counts;
+use super::backend::Counts;
+use super::rule_set::RuleSet;
 use crate::types::named::Named;
-use crate::types::rule::{Action, Origin, RuleId};
+use crate::types::rule::{Action, RuleId, RuleSource};
 
 /// Rules with a series of their own.
 pub const MAX_LABELS: usize = 100;
 
 const OTHER: &str = "other";
 
-/// One sample of a rule or of several: what became of so many packets.
+/// One sample of a rule or of several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Series {
     pub rule: String,
@@ -28,37 +27,37 @@ pub struct Series {
 }
 
 #[derive(Default)]
-pub struct Ledger {
+pub struct RuleSeries {
     own: HashSet<RuleId>,
-    /// Of rules that are gone, by the series they shared.
-    departed: BTreeMap<(&'static str, Action), Counts>,
+    /// Counters of removed rules, by the series they shared.
+    removed: BTreeMap<(&'static str, Action), Counts>,
     /// Rules that share a series.
     shared: HashMap<RuleId, (&'static str, Action)>,
 }
 
-impl Ledger {
-    /// Whether counts are needed before `book` comes into force.
-    pub fn loses(&self, book: &Book) -> bool {
-        let staying: HashSet<RuleId> = book.iter().map(|shown| shown.id).collect();
+impl RuleSeries {
+    /// Whether counts are needed before `rule_set` comes into force.
+    pub fn needs_counts(&self, rule_set: &RuleSet) -> bool {
+        let staying: HashSet<RuleId> = rule_set.iter().map(|shown| shown.id).collect();
         self.shared.keys().any(|id| !staying.contains(id))
     }
 
-    /// `book` is in force now; `counts` are of the moment before.
-    pub fn follow(&mut self, book: &Book, counts: &[(RuleId, Counts)]) {
-        let staying: HashSet<RuleId> = book.iter().map(|shown| shown.id).collect();
+    /// `rule_set` is in force now; `counts` are from just before.
+    pub fn update(&mut self, rule_set: &RuleSet, counts: &[(RuleId, Counts)]) {
+        let staying: HashSet<RuleId> = rule_set.iter().map(|shown| shown.id).collect();
         let counted: HashMap<_, _> = counts.iter().copied().collect();
-        let departed = &mut self.departed;
+        let removed = &mut self.removed;
         self.shared.retain(|id, series| {
             let stays = staying.contains(id);
             if !stays && let Some(&counts) = counted.get(id) {
-                *departed.entry(*series).or_default() += counts;
+                *removed.entry(*series).or_default() += counts;
             }
             stays
         });
         self.own.retain(|id| staying.contains(id));
-        for shown in book.iter() {
-            let series = match shown.origin {
-                Origin::Allow | Origin::Blackhole => shown.origin.name(),
+        for shown in rule_set.iter() {
+            let series = match shown.source {
+                RuleSource::Allow | RuleSource::Blackhole => shown.source.name(),
                 _ if self.own.contains(&shown.id) => continue,
                 _ if self.shared.contains_key(&shown.id) => continue,
                 _ if self.own.len() < MAX_LABELS => {
@@ -72,16 +71,16 @@ impl Ledger {
     }
 
     /// In the order of the labels.
-    pub fn series(&self, book: &Book, counts: &[(RuleId, Counts)]) -> Vec<Series> {
+    pub fn series(&self, rule_set: &RuleSet, counts: &[(RuleId, Counts)]) -> Vec<Series> {
         let counted: HashMap<_, _> = counts.iter().copied().collect();
         let of = |id: RuleId| counted.get(&id).copied().unwrap_or_default();
-        let mut sums: BTreeMap<(&str, Action), Counts> = self.departed.clone();
+        let mut sums: BTreeMap<(&str, Action), Counts> = self.removed.clone();
         for (id, series) in &self.shared {
             *sums.entry(*series).or_default() += of(*id);
         }
         let mut all = Vec::new();
-        for shown in book.iter().filter(|shown| self.own.contains(&shown.id)) {
-            let label = format!("{}-{}", shown.origin.name(), shown.id.0);
+        for shown in rule_set.iter().filter(|shown| self.own.contains(&shown.id)) {
+            let label = format!("{}-{}", shown.source.name(), shown.id.0);
             all.push((label, shown.rule.action(), of(shown.id)));
         }
         let sums = sums.into_iter();
