@@ -42,6 +42,7 @@ macro_rules! add_command {
         json: $json:ident,
         argument: $argument:tt,
         help: $help:tt,
+        text: $text:literal,
         example: $example:literal,
     })*) => {
         command! {

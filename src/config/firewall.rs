@@ -3,17 +3,14 @@
 
 use std::path::PathBuf;
 
-use super::document::Section;
 use super::reference::ReloadClass::{self, Applied, Conditional, Restart};
-use super::reference::{KeyDeclaration, SectionReference};
 use super::section::section;
 use super::values::{
-    KeyType, MAX_LIST, Parsed, SECOND, Value, boolean, canonical_prefix, duration, list, named,
-    number, one_of, path, word,
+    KeyType, MAX_LIST, Parsed, Value, boolean, canonical_prefix, list, number, one_of, path, word,
 };
 use crate::types::interface_pattern::Pattern;
 use crate::types::prefix::Prefix;
-use crate::types::rule::{Action, Community, DEFAULT_ACTION, MAX_RATE, Per, Rule, TrustedPeer};
+use crate::types::rule::{Action, Community, DEFAULT_ACTION, Rule, TrustedPeer};
 
 /// Of IPv4 and IPv6 prefixes.
 const MAX_LENGTHS: [u8; 2] = [32, 128];
@@ -169,71 +166,5 @@ impl KeyType for PrefixLengths {
 
     fn to_toml(&self, [v4, v6]: &[u8; 2]) -> String {
         format!("[{v4}, {v6}]")
-    }
-}
-
-const PREFIX: &str = "a prefix such as \"10.0.0.0/8\"";
-const PROTOCOL: &str = "a protocol such as \"tcp\" or \"47\"";
-const PORTS: &str = "ports such as \"80\" or \"6000-6063\"";
-const PATTERN: &str = "a regular expression or \"*\"";
-
-impl Rule {
-    fn read(section: &Section<'_>) -> Self {
-        Self {
-            src: section.optional("src", word(PREFIX)),
-            dst: section.optional("dst", word(PREFIX)),
-            proto: section.optional("proto", word(PROTOCOL)),
-            dport: section.optional("dport", word(PORTS)),
-            interface: section.optional("interface", word(PATTERN)),
-            action: section.read("action", named(), DEFAULT_ACTION),
-            rate: section.optional("rate", number(1..=MAX_RATE)),
-            per: section.read("per", named(), Per::Rule),
-            ttl: section.optional("ttl", duration(SECOND)),
-        }
-    }
-
-    /// Describes each key to documents.
-    fn describe(docs: &mut SectionReference) {
-        let key = |name, example: &'static str, text| KeyDeclaration {
-            example: Some(example).filter(|example| !example.is_empty()),
-            ..KeyDeclaration::new(name, Applied, text)
-        };
-        let mut part = |name, expected, example, text| {
-            docs.key(&word::<String>(expected), None, key(name, example, text));
-        };
-        part("src", PREFIX, "\"192.0.2.0/24\"", "Source prefix.");
-        part("dst", PREFIX, "\"198.51.100.0/24\"", "Destination prefix.");
-        part(
-            "proto",
-            PROTOCOL,
-            "\"udp\"",
-            "Protocol, a name or a number.",
-        );
-        part(
-            "dport",
-            PORTS,
-            "\"6000-6063\"",
-            "Destination port or ports.",
-        );
-        part("interface", PATTERN, "\"*\"", "Pattern of interfaces.");
-        let words = "\"drop\", \"pass\", \"count\" (counts only, the next rules are evaluated) or \"limit\".";
-        docs.key(&named(), Some(&DEFAULT_ACTION), key("action", "", words));
-        let rate = KeyDeclaration {
-            unit: Some("packets per second"),
-            ..key(
-                "rate",
-                "1000",
-                "Packets per second that pass, for \"limit\" only.",
-            )
-        };
-        docs.key(&number(1..=MAX_RATE), None, rate);
-        let per = "To which packets the rate applies: \"rule\" (all it matches together) or \"source\" (each address, or \
-                   IPv6 /64).";
-        docs.key(&named(), Some(&Per::Rule), key("per", "", per));
-        docs.key(
-            &duration(SECOND),
-            None,
-            key("ttl", "\"10m\"", "Ends the rule after this time."),
-        );
     }
 }

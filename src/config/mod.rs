@@ -17,6 +17,7 @@ mod ipfix;
 mod load;
 mod machine;
 pub mod reference;
+mod rule;
 mod section;
 #[cfg(test)]
 mod tests;

@@ -70,7 +70,7 @@ pub trait KeyType {
 }
 
 /// `text` as a string of TOML.
-fn quoted(text: impl Display) -> String {
+pub(super) fn quoted(text: impl Display) -> String {
     toml::Value::String(text.to_string()).to_string()
 }
 
@@ -113,7 +113,7 @@ impl KeyType for BooleanType {
     }
 }
 
-fn integer(value: &Value<'_>) -> Option<i128> {
+pub(super) fn integer(value: &Value<'_>) -> Option<i128> {
     let integer = value.get_ref().as_integer()?;
     i128::from_str_radix(integer.as_str(), integer.radix()).ok()
 }

@@ -2,6 +2,7 @@
 //! The file that is shipped shows every key, its default, and what it is for.
 
 use super::*;
+use crate::types::rule::PARTS;
 
 /// The shipped file with every key in force.
 pub fn uncommented() -> String {
@@ -36,15 +37,11 @@ enrich.rib.vrf.vrf-red = "0:0"
 enrich.prefix = [{ prefix = "10.0.0.0/8" }]
 
 [[agent.firewall.rule]]
-src = "192.0.2.0/24"
-dst = "198.51.100.0/24"
-proto = "udp"
-dport = "6000-6063"
-interface = "*"
-rate = 1000
-ttl = "10m"
 "#;
-    let minimal = Document::parse("t", minimal).unwrap();
+    let parts = PARTS.iter().filter(|part| !part.example.is_empty());
+    let parts = parts.map(|part| format!("{} = {}\n", part.name, part.example));
+    let minimal = parts.fold(minimal.to_owned(), |text, part| text + &part);
+    let minimal = Document::parse("t", &minimal).unwrap();
     let document = Document::parse("t", &text).unwrap();
     let shown = load::read_document(&document, &MACHINE);
     assert_eq!(shown, load::read_document(&minimal, &MACHINE));

@@ -22,7 +22,7 @@ use crate::types::prefix::Prefix;
 /// - `expected`: the valid words, with examples between \`\`; a kind of names lists them itself;
 /// - `json`: the field of the JSON;
 /// - `argument`, `help`: the option of the command; the argument also determines what a shell proposes;
-/// - `example`: a value in the documents of the configuration.
+/// - `text`, `example`: its purpose and a value in the documents of the configuration.
 macro_rules! rule_parts {
     ($then:ident) => {
         $then! {
@@ -31,41 +31,47 @@ macro_rules! rule_parts {
                 json: src,
                 argument: "prefix",
                 help: "source address or prefix",
-                example: "192.0.2.0/24",
+                text: "Source prefix.",
+                example: "\"192.0.2.0/24\"",
             }
             dst: Option<Prefix> = Text<Prefix>, Match {
                 expected: "a prefix such as `10.0.0.0/8`",
                 json: dst,
                 argument: "prefix",
                 help: "destination address or prefix",
-                example: "198.51.100.0/24",
+                text: "Destination prefix.",
+                example: "\"198.51.100.0/24\"",
             }
             proto: Option<Protocol> = Text<Protocol>, Match {
                 expected: "a protocol such as `tcp` or `47`",
                 json: proto,
                 argument: "protocol",
                 help: "protocol: tcp, udp, icmp, icmpv6, sctp, gre, esp, or a number",
-                example: "udp",
+                text: "Protocol, a name or a number.",
+                example: "\"udp\"",
             }
             dport: Option<PortRange> = Text<PortRange>, Match {
                 expected: "ports such as `80` or `6000-6063`",
                 json: dport,
                 argument: "ports",
                 help: "destination port or range of ports: 80, 6000-6063",
-                example: "6000-6063",
+                text: "Destination port or ports.",
+                example: "\"6000-6063\"",
             }
             interface: Option<Pattern> = Interfaces, Match {
                 expected: "a regular expression or \"*\"",
                 json: interface,
                 argument: "name",
                 help: "interface, or a pattern of interfaces",
-                example: "*",
+                text: "Pattern of interfaces.",
+                example: "\"*\"",
             }
             action: Action = Name<Action>, Action {
                 expected: "",
                 json: action,
                 argument: "action",
                 help: "action: drop, pass, count (then the next rule is evaluated) or limit (default: drop)",
+                text: "\"drop\", \"pass\", \"count\" (counts only, the next rules are evaluated) or \"limit\".",
                 example: "",
             }
             rate: Option<u32> = Rate, Limit {
@@ -73,6 +79,7 @@ macro_rules! rule_parts {
                 json: rate,
                 argument: "pps",
                 help: "packets per second that limit passes",
+                text: "Packets per second that pass, for \"limit\" only.",
                 example: "1000",
             }
             per: Per = Name<Per>, Limit {
@@ -81,6 +88,8 @@ macro_rules! rule_parts {
                 argument: "scope",
                 help: "scope of the rate: rule, or source, which is an IPv4 address or the /64 of an IPv6 \
                        address (default: rule)",
+                text: "To which packets the rate applies: \"rule\" (all it matches together) or \"source\" (each address, or \
+                       IPv6 /64).",
                 example: "",
             }
             ttl: Option<Duration> = Ttl, Lifetime {
@@ -88,7 +97,8 @@ macro_rules! rule_parts {
                 json: ttl_seconds,
                 argument: "time",
                 help: "time after which the rule expires: 10m",
-                example: "10m",
+                text: "Ends the rule after this time.",
+                example: "\"10m\"",
             }
         }
     };
@@ -116,13 +126,16 @@ pub struct RulePart {
     pub form: PartForm,
     pub argument: &'static str,
     pub help: &'static str,
-    /// A value in the documents; may be empty.
+    /// The purpose of the key in the configuration.
+    pub text: &'static str,
+    /// A value in the documents, as TOML; may be empty.
     pub example: &'static str,
     expected: &'static str,
     words: fn() -> Vec<&'static str>,
     read: fn(&mut Rule, &str, &mut PatternCache) -> Result<(), PartError>,
     is_shown: fn(&Rule) -> bool,
     write: fn(&Rule, &mut fmt::Formatter<'_>) -> fmt::Result,
+    copy: fn(&Rule, &mut Rule),
 }
 
 macro_rules! define {
@@ -131,6 +144,7 @@ macro_rules! define {
         json: $json:ident,
         argument: $argument:literal,
         help: $help:literal,
+        text: $text:literal,
         example: $example:literal,
     })*) => {
         /// A rule as an operator writes it.
@@ -145,6 +159,7 @@ macro_rules! define {
             form: <$kind>::FORM,
             argument: $argument,
             help: $help,
+            text: $text,
             example: $example,
             expected: $expected,
             words: <$kind>::words,
@@ -154,6 +169,7 @@ macro_rules! define {
             },
             is_shown: |rule| PartRole::$role == PartRole::Action || rule.$name != <$field>::default(),
             write: |rule, f| <$kind>::write(&rule.$name, f),
+            copy: |from, to| to.$name.clone_from(&from.$name),
         }),*];
 
         /// A rule whose parts are words, by their place in [`PARTS`].
@@ -225,11 +241,6 @@ macro_rules! define {
 rule_parts!(define);
 
 impl RulePart {
-    /// Returns the part of this name.
-    pub fn find(name: &str) -> Option<&'static Self> {
-        PARTS.iter().find(|part| part.name == name)
-    }
-
     /// Reads the part of `rule` from a word.
     pub fn read(
         &self,
@@ -243,6 +254,26 @@ impl RulePart {
     /// Whether the part of `rule` differs from its default; an action is always shown.
     pub fn is_shown(&self, rule: &Rule) -> bool {
         (self.is_shown)(rule)
+    }
+
+    /// Sets the part of `to` to that of `from`.
+    pub fn copy(&self, from: &Rule, to: &mut Rule) {
+        (self.copy)(from, to);
+    }
+
+    /// The part of `rule` as a word.
+    pub fn word(&self, rule: &Rule) -> String {
+        PartWord { part: self, rule }.to_string()
+    }
+
+    /// The valid text of the configuration.
+    pub fn expected_text(&self) -> String {
+        self.expected.replace('`', "\"")
+    }
+
+    /// The unit of a number.
+    pub fn unit(&self) -> Option<&'static str> {
+        matches!(self.form, PartForm::Number { .. }).then_some(self.expected)
     }
 
     /// Values that a shell proposes.
@@ -261,6 +292,18 @@ impl RulePart {
             PartForm::Number { min, max } => format!("{} from {min} to {max}", self.expected),
             PartForm::Duration => self.expected.into(),
         }
+    }
+}
+
+/// A part of a rule as a word.
+struct PartWord<'a> {
+    part: &'a RulePart,
+    rule: &'a Rule,
+}
+
+impl fmt::Display for PartWord<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (self.part.write)(self.rule, f)
     }
 }
 
