@@ -69,7 +69,9 @@ fn the_service_manager_is_told() {
     lab.file("rfm.toml", "broken");
     agent.signal(Signal::HUP);
     wait_for_message("READY=1");
-    wait_for_message("STATUS=watching 2 interfaces, 1 in 9 packets sampled; the configuration file");
+    wait_for_message(
+        "STATUS=watching 2 interfaces, 1 in 9 packets sampled; the configuration file",
+    );
     agent.signal(Signal::TERM);
     wait_for_message("STOPPING=1");
     agent.stop();
