@@ -20,7 +20,7 @@ use crate::ipfix::collector_stats::{CollectorStats, CollectorStatsList};
 use crate::ipfix::flows::Layout;
 use crate::ipfix::options::ExportedInterface;
 use crate::ipfix::thread::{self, ExportSources, ExporterSettings, Target};
-use crate::netlink::{Gateways, Link, LinkSocket, stack};
+use crate::netlink::{Gateways, Link, LinkSocket, stacked_interfaces};
 use crate::sys::clock::Clock;
 use crate::types::flow::FlowKey;
 
@@ -164,8 +164,9 @@ impl ExportSources for AgentSources {
             .into_iter()
             .map(|w| w.ifindex)
             .collect();
-        let repeating =
-            stack::repeating_flows(links.iter().filter(|link| watched.contains(&link.ifindex)));
+        let repeating = stacked_interfaces::repeating_flows(
+            links.iter().filter(|link| watched.contains(&link.ifindex)),
+        );
         let interface = |link: &Link| ExportedInterface {
             ifindex: link.ifindex,
             name: link.name.clone(),

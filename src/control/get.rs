@@ -15,7 +15,7 @@ use crate::flow::query::{Question, Scan};
 use crate::flow::snapshot::Snapshot;
 use crate::flow::thread::{self, AskError, Request as Ask};
 use crate::http::respond;
-use crate::netlink::stack;
+use crate::netlink::stacked_interfaces;
 use crate::sys::clock::Clock;
 
 /// Thread flow answers between two batches; one that does not in this time is stuck.
@@ -112,7 +112,7 @@ impl ControlRoutes {
                 .filter(|link| watched.contains_key(&link.ifindex))
         };
         let (upper, base): (Vec<_>, Vec<_>) =
-            there().partition(|link| stack::stacked_on(link, there()).is_some());
+            there().partition(|link| stacked_interfaces::stacked_on(link, there()).is_some());
         if upper.is_empty() {
             return Vec::new();
         }

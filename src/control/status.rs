@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::{Sources, api, rfc3339, rfc3339_seconds};
 use crate::firewall::handle::Handle;
 use crate::metrics::{self, Input};
-use crate::netlink::{DeviceCounters, Link, stack};
+use crate::netlink::{DeviceCounters, Link, stacked_interfaces};
 use crate::sys::error_counters::Subsystem;
 use crate::types::counters::{Count, HookCounters};
 use crate::types::flow::Family;
@@ -15,10 +15,10 @@ use crate::types::flow::Family;
 pub fn interfaces(input: &Input, links: &[Link]) -> Vec<api::InterfaceStatus> {
     let watched = || input.interfaces.iter().map(|i| i.link);
     let interface = |i: &metrics::Interface| {
-        let below = stack::stacked_on(i.link, watched());
+        let below = stacked_interfaces::stacked_on(i.link, watched());
         api::InterfaceStatus {
-            master: stack::name_of(links, i.link.master),
-            parent: stack::name_of(links, i.link.parent),
+            master: stacked_interfaces::name_of(links, i.link.master),
+            parent: stacked_interfaces::name_of(links, i.link.parent),
             stacked_on: below.map(|link| link.name.clone()),
             ..counted(i)
         }

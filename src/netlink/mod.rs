@@ -10,7 +10,7 @@ mod layer;
 mod message;
 pub mod qdisc;
 mod speed;
-pub mod stack;
+pub mod stacked_interfaces;
 
 pub use crate::netlink::addresses::{AddressEvents, addresses};
 pub use crate::netlink::dump::LinkSocket;
