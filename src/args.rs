@@ -55,7 +55,7 @@ enum Subcommand {
     Lookup(Lookup),
     Set(Set),
     Reload(Reload),
-    Firewall(firewall::Firewall),
+    Firewall(firewall::FirewallArgs),
 }
 
 /// A command with the options that all commands have.

@@ -20,14 +20,14 @@ A change is in force when the command ends, completely or not at all.",
     example = "Drop a network for ten minutes:
 rfm firewall add --src 192.0.2.0/24 --ttl 10m"
 )]
-pub(super) struct Firewall {
+pub(super) struct FirewallArgs {
     #[argh(subcommand)]
-    action: Subcommand,
+    action: FirewallSubcommand,
 }
 
 #[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand)]
-enum Subcommand {
+enum FirewallSubcommand {
     Add(Add),
     Del(Del),
     List(List),
@@ -162,26 +162,26 @@ pub enum FirewallCommand {
 /// Command, JSON, socket and configuration.
 type Parts = (FirewallCommand, bool, Option<PathBuf>, Option<PathBuf>);
 
-impl Firewall {
+impl FirewallArgs {
     pub fn split(self) -> Parts {
         match self.action {
-            Subcommand::Add(mut c) => {
+            FirewallSubcommand::Add(mut c) => {
                 let (rule, force) = (c.rule(), c.force);
                 let command = FirewallCommand::Add { rule, force };
                 (command, c.json, c.socket, c.config)
             }
-            Subcommand::Del(c) => {
+            FirewallSubcommand::Del(c) => {
                 let (ids, force) = (c.id, c.force);
                 let command = FirewallCommand::Del { ids, force };
                 (command, c.json, c.socket, c.config)
             }
-            Subcommand::List(c) => (FirewallCommand::List, c.json, c.socket, c.config),
-            Subcommand::Flush(c) => {
+            FirewallSubcommand::List(c) => (FirewallCommand::List, c.json, c.socket, c.config),
+            FirewallSubcommand::Flush(c) => {
                 let command = FirewallCommand::Flush { force: c.force };
                 (command, c.json, c.socket, c.config)
             }
-            Subcommand::Stats(c) => (FirewallCommand::Stats, c.json, c.socket, c.config),
-            Subcommand::Load(c) => {
+            FirewallSubcommand::Stats(c) => (FirewallCommand::Stats, c.json, c.socket, c.config),
+            FirewallSubcommand::Load(c) => {
                 let command = FirewallCommand::Load {
                     file: c.file,
                     replace: c.replace,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! `rfm set` and `rfm reload`.
 
-use super::{Agent, ClientError};
+use super::{AgentClient, ClientError};
 use crate::control::api;
 use crate::types::did_you_mean::nearest;
 
@@ -11,7 +11,7 @@ pub const KEYS: [(&str, &str); 2] = [
     ("log_level", "off, error, warn, info, debug or trace"),
 ];
 
-pub fn set(agent: &Agent, key: &str, value: &str) -> Result<String, ClientError> {
+pub fn set(agent: &AgentClient, key: &str, value: &str) -> Result<String, ClientError> {
     // as the configuration spells it, with its section, or without
     let key = key.strip_prefix("agent.").unwrap_or(key);
     let (path, body) = match key {
@@ -56,7 +56,7 @@ fn unknown(key: &str) -> String {
     }
 }
 
-pub fn reload(agent: &Agent) -> Result<String, ClientError> {
+pub fn reload(agent: &AgentClient) -> Result<String, ClientError> {
     let reply = agent.post("reload", b"")?;
     agent.print(&reply, |reloaded: &api::ReloadReply| {
         let api::ReloadReply {

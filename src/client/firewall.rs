@@ -4,14 +4,14 @@
 use std::path::Path;
 
 use super::change::to_json;
-use super::{Agent, ClientError, output, read};
+use super::{AgentClient, ClientError, output, read};
 use crate::args::FirewallCommand;
 use crate::control::api;
 use crate::control::firewall::MAX_RULES;
 use crate::firewall::file;
 use crate::types::rule::{FirewallRule, PatternCache, RuleArgs};
 
-pub fn run(agent: &Agent, command: FirewallCommand) -> Result<String, ClientError> {
+pub fn run(agent: &AgentClient, command: FirewallCommand) -> Result<String, ClientError> {
     match command {
         FirewallCommand::Add { rule, force } => add(agent, &rule, force),
         FirewallCommand::Del { ids, force } => del(agent, ids, force),
@@ -33,7 +33,7 @@ fn ssh_connection() -> Option<String> {
         .filter(|c| !c.is_empty())
 }
 
-fn add(agent: &Agent, args: &RuleArgs<'_>, force: bool) -> Result<String, ClientError> {
+fn add(agent: &AgentClient, args: &RuleArgs<'_>, force: bool) -> Result<String, ClientError> {
     let rule = args.rule(&mut PatternCache::default());
     let rule = rule.map_err(|error| ClientError::Usage(format!("--{error}")))?;
     let request = api::FirewallAdd {
@@ -49,7 +49,12 @@ fn add(agent: &Agent, args: &RuleArgs<'_>, force: bool) -> Result<String, Client
     })
 }
 
-fn load(agent: &Agent, file: &Path, replace: bool, force: bool) -> Result<String, ClientError> {
+fn load(
+    agent: &AgentClient,
+    file: &Path,
+    replace: bool,
+    force: bool,
+) -> Result<String, ClientError> {
     let rules = file::load(file).map_err(ClientError::Usage)?;
     let request = api::FirewallAdd {
         rules: rules.iter().map(FirewallRule::from).collect(),
@@ -67,7 +72,7 @@ fn load(agent: &Agent, file: &Path, replace: bool, force: bool) -> Result<String
     })
 }
 
-fn del(agent: &Agent, ids: Vec<u64>, force: bool) -> Result<String, ClientError> {
+fn del(agent: &AgentClient, ids: Vec<u64>, force: bool) -> Result<String, ClientError> {
     if ids.is_empty() {
         let error = "expected the number of a rule, as rfm firewall list shows it";
         return Err(ClientError::Usage(error.into()));
@@ -81,7 +86,7 @@ fn del(agent: &Agent, ids: Vec<u64>, force: bool) -> Result<String, ClientError>
     agent.print(&reply, removed)
 }
 
-fn flush(agent: &Agent, force: bool) -> Result<String, ClientError> {
+fn flush(agent: &AgentClient, force: bool) -> Result<String, ClientError> {
     let request = api::FirewallFlush {
         force,
         ssh_connection: ssh_connection(),
@@ -95,7 +100,7 @@ fn removed(edited: &api::FirewallEdited) -> String {
 }
 
 /// All of them: the agent tells so many at a time.
-fn list(agent: &Agent) -> Result<String, ClientError> {
+fn list(agent: &AgentClient) -> Result<String, ClientError> {
     let mut all = api::FirewallRules::default();
     loop {
         let page = [

@@ -53,7 +53,7 @@ impl From<HttpError> for ClientError {
 
 /// Runs a command; returns the text to print.
 pub fn run(client: Client) -> Result<String, ClientError> {
-    let agent = Agent {
+    let agent = AgentClient {
         socket: socket::find(client.socket, &client.config),
         json: client.json,
     };
@@ -78,12 +78,12 @@ pub fn run(client: Client) -> Result<String, ClientError> {
     }
 }
 
-struct Agent {
+struct AgentClient {
     socket: socket::AgentSocket,
     json: bool,
 }
 
-impl Agent {
+impl AgentClient {
     fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Vec<u8>, ClientError> {
         let mut target = format!("{}/{path}", api::VERSION);
         for (n, (name, value)) in query.iter().enumerate() {

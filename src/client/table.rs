@@ -9,12 +9,12 @@ pub enum Align {
     Right,
 }
 
-pub struct Table {
+pub struct TextTable {
     columns: Vec<(String, Align)>,
     rows: Vec<Vec<String>>,
 }
 
-impl Table {
+impl TextTable {
     pub fn new<T: ToString>(columns: &[(T, Align)]) -> Self {
         let columns = columns.iter();
         Self {
@@ -79,7 +79,7 @@ mod tests {
             ("ALIAS", Align::Left),
             ("BYTES", Align::Right),
         ];
-        let mut table = Table::new(&columns);
+        let mut table = TextTable::new(&columns);
         table.row(["eth0".into(), String::new(), "1".into()]);
         table.row(["wide東".into(), String::new(), "12345678".into()]);
         assert_eq!(

@@ -166,14 +166,14 @@ pub struct ExporterStatus {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BmpStatus {
     pub sessions: u64,
-    pub routers: Vec<RouterStatus>,
+    pub routers: Vec<BmpRouterStatus>,
     /// Of which `peers` has at most 1000.
     pub peer_count: u64,
     pub peers: Vec<BgpPeerStatus>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct RouterStatus {
+pub struct BmpRouterStatus {
     pub router: String,
     pub sessions: u64,
     pub last_message: Option<String>,

@@ -29,7 +29,7 @@ impl Bgp for RibAndSessions {
             peer_count: count as u64,
             routers: routers
                 .into_iter()
-                .map(|router| api::RouterStatus {
+                .map(|router| api::BmpRouterStatus {
                     sessions: router.sessions as u64,
                     last_message: (router.last_message > 0.0)
                         .then(|| rfc3339_seconds(router.last_message)),

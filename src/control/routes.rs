@@ -37,42 +37,51 @@ pub(super) type Reply = Result<Response<Bytes>, RequestError>;
 
 /// The function that answers a path, by the method it takes.
 #[derive(Clone, Copy)]
-enum Handler {
+enum RouteHandler {
     Get(fn(&ControlRoutes, &Request<Bytes>) -> Reply),
     Post(fn(&ControlRoutes, &Request<Bytes>) -> Reply),
 }
 
-const PATHS: [(&str, Handler); 16] = [
-    ("/v1/status", Handler::Get(ControlRoutes::status)),
-    ("/v1/interfaces", Handler::Get(ControlRoutes::interfaces)),
-    ("/v1/flows", Handler::Get(ControlRoutes::flows)),
-    ("/v1/top", Handler::Get(ControlRoutes::top)),
-    ("/v1/rib", Handler::Get(ControlRoutes::rib)),
-    ("/v1/lookup", Handler::Get(ControlRoutes::lookup)),
-    ("/v1/config", Handler::Get(ControlRoutes::config)),
+const PATHS: [(&str, RouteHandler); 16] = [
+    ("/v1/status", RouteHandler::Get(ControlRoutes::status)),
+    (
+        "/v1/interfaces",
+        RouteHandler::Get(ControlRoutes::interfaces),
+    ),
+    ("/v1/flows", RouteHandler::Get(ControlRoutes::flows)),
+    ("/v1/top", RouteHandler::Get(ControlRoutes::top)),
+    ("/v1/rib", RouteHandler::Get(ControlRoutes::rib)),
+    ("/v1/lookup", RouteHandler::Get(ControlRoutes::lookup)),
+    ("/v1/config", RouteHandler::Get(ControlRoutes::config)),
     (
         "/v1/sample_rate",
-        Handler::Post(ControlRoutes::set_sample_rate),
+        RouteHandler::Post(ControlRoutes::set_sample_rate),
     ),
-    ("/v1/log_level", Handler::Post(ControlRoutes::set_log_level)),
-    ("/v1/reload", Handler::Post(ControlRoutes::reload)),
-    ("/v1/bmp/flush", Handler::Post(ControlRoutes::flush_bmp)),
-    ("/v1/firewall", Handler::Get(ControlRoutes::firewall)),
+    (
+        "/v1/log_level",
+        RouteHandler::Post(ControlRoutes::set_log_level),
+    ),
+    ("/v1/reload", RouteHandler::Post(ControlRoutes::reload)),
+    (
+        "/v1/bmp/flush",
+        RouteHandler::Post(ControlRoutes::flush_bmp),
+    ),
+    ("/v1/firewall", RouteHandler::Get(ControlRoutes::firewall)),
     (
         "/v1/firewall/rules",
-        Handler::Get(ControlRoutes::firewall_rules),
+        RouteHandler::Get(ControlRoutes::firewall_rules),
     ),
     (
         api::FIREWALL_ADD,
-        Handler::Post(ControlRoutes::add_to_firewall),
+        RouteHandler::Post(ControlRoutes::add_to_firewall),
     ),
     (
         "/v1/firewall/del",
-        Handler::Post(ControlRoutes::del_from_firewall),
+        RouteHandler::Post(ControlRoutes::del_from_firewall),
     ),
     (
         "/v1/firewall/flush",
-        Handler::Post(ControlRoutes::flush_firewall),
+        RouteHandler::Post(ControlRoutes::flush_firewall),
     ),
 ];
 
@@ -112,15 +121,15 @@ impl ControlRoutes {
         let method = request.method();
         match route {
             // hyper leaves out the body of what answers HEAD, and keeps its length
-            Handler::Get(get) if method == Method::GET || method == Method::HEAD => {
+            RouteHandler::Get(get) if method == Method::GET || method == Method::HEAD => {
                 get(self, request)
             }
-            Handler::Get(_) => Ok(not_allowed("GET, HEAD")),
-            Handler::Post(post) if method == Method::POST => {
+            RouteHandler::Get(_) => Ok(not_allowed("GET, HEAD")),
+            RouteHandler::Post(post) if method == Method::POST => {
                 self.check_access(peer)?;
                 post(self, request)
             }
-            Handler::Post(_) => Ok(not_allowed("POST")),
+            RouteHandler::Post(_) => Ok(not_allowed("POST")),
         }
     }
 

@@ -2,7 +2,7 @@
 //! `rfm firewall list` and `rfm firewall stats`
 
 use crate::client::format;
-use crate::client::table::{Align, Table};
+use crate::client::table::{Align, TextTable};
 use crate::control::api;
 use crate::types::rule::PartRole;
 
@@ -22,7 +22,7 @@ pub fn firewall_rules(list: &api::FirewallRules) -> String {
     );
     headings.extend(columns(&["EXPIRES"], Align::Left));
     headings.extend(columns(&["PACKETS", "BYTES", "DROPPED"], Align::Right));
-    let mut table = Table::new(&headings);
+    let mut table = TextTable::new(&headings);
     for listed in &list.rules {
         let rule = &listed.rule;
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
@@ -74,7 +74,7 @@ pub fn firewall(firewall: &api::FirewallStatus) -> String {
         "rules: {} allow, {} runtime, {} config, {} blackhole\n\n",
         rules.allow, rules.runtime, rules.config, rules.blackhole
     );
-    let mut interfaces = Table::new(&[
+    let mut interfaces = TextTable::new(&[
         ("INTERFACE", Align::Left),
         ("MODE", Align::Left),
         ("PROBLEM", Align::Left),
@@ -87,7 +87,7 @@ pub fn firewall(firewall: &api::FirewallStatus) -> String {
         true => "no interface matches agent.firewall.interfaces\n".to_owned(),
         false => interfaces.render(),
     };
-    let mut series = Table::new(&[
+    let mut series = TextTable::new(&[
         ("RULE", Align::Left),
         ("ACTION", Align::Left),
         ("PACKETS", Align::Right),
@@ -116,7 +116,7 @@ fn dropped_flows(flows: &[api::FirewallFlow]) -> String {
     if flows.is_empty() {
         return String::new();
     }
-    let mut table = Table::new(&[
+    let mut table = TextTable::new(&[
         ("INTERFACE", Align::Left),
         ("PROTO", Align::Right),
         ("SOURCE", Align::Left),

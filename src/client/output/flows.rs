@@ -4,11 +4,11 @@
 use serde_json::Value as Json;
 
 use crate::client::format;
-use crate::client::table::{Align, Table};
+use crate::client::table::{Align, TextTable};
 use crate::control::{api, params};
 
 pub fn flows(list: &api::FlowsReply) -> String {
-    let mut table = Table::new(&[
+    let mut table = TextTable::new(&[
         ("INTERFACE", Align::Left),
         ("DIR", Align::Left),
         ("PROTO", Align::Left),
@@ -106,7 +106,7 @@ pub fn top(top: &api::TopReply) -> String {
             ("FLOWS", Align::Right),
         ])
         .collect();
-    let mut table = Table::new(&columns);
+    let mut table = TextTable::new(&columns);
     for group in &top.top {
         let sum = &group.sum;
         let values = top.by.iter().map(|name| value(name, &group.values[name]));

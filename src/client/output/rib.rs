@@ -2,7 +2,7 @@
 //! `rfm rib` and `rfm lookup`
 
 use crate::client::format::duration;
-use crate::client::table::{Align, Table, clean};
+use crate::client::table::{Align, TextTable, clean};
 use crate::control::api;
 
 /// Longest line, if the text can be broken.
@@ -155,7 +155,7 @@ fn clean_line(line: &str) -> String {
 }
 
 pub fn lookup(answer: &api::LookupReply) -> String {
-    let mut table = Table::new(&[
+    let mut table = TextTable::new(&[
         ("LABEL", Align::Left),
         ("VALUE", Align::Left),
         ("SOURCE", Align::Left),

@@ -2,7 +2,7 @@
 //! `rfm status`
 
 use crate::client::format;
-use crate::client::table::{Align, Table, clean};
+use crate::client::table::{Align, TextTable, clean};
 use crate::control::api;
 
 /// Width of the names before the first table.
@@ -149,7 +149,7 @@ fn config(config: &api::ConfigStatus) -> String {
 }
 
 fn interfaces(interfaces: &[api::InterfaceStatus]) -> String {
-    let mut table = Table::new(&[
+    let mut table = TextTable::new(&[
         ("INTERFACE", Align::Left),
         ("STATE", Align::Left),
         ("ATTACH", Align::Left),
@@ -195,7 +195,7 @@ fn interfaces(interfaces: &[api::InterfaceStatus]) -> String {
 }
 
 fn routers(bmp: &api::BmpStatus) -> String {
-    let mut table = Table::new(&[
+    let mut table = TextTable::new(&[
         ("ROUTER", Align::Left),
         ("SESSIONS", Align::Right),
         ("UPDATES", Align::Right),
@@ -215,7 +215,7 @@ fn routers(bmp: &api::BmpStatus) -> String {
 }
 
 fn peers(bmp: &api::BmpStatus) -> String {
-    let mut table = Table::new(&[
+    let mut table = TextTable::new(&[
         ("PEER", Align::Left),
         ("KIND", Align::Left),
         ("STATE", Align::Left),
