@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! How often a flow cache misses, by its size, its ways, and whom it evicts: a simulation. What a hit
+//! How often a flow cache misses, by its size, its ways, and its eviction policy: a simulation. What a hit
 //! and a miss cost in the kernel tells the bench `datapath`.
 //!
 //! `make bench PART=cache`
@@ -205,8 +205,8 @@ fn policies(loads: &[(Load, Vec<u32>)]) -> Table {
     }
     let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
     let mut table = Table::new(
-        "Flow cache: misses by whom it evicts",
-        "Percent as above, of 8,192 records. Where all flows are alike, only size helps: whom to evict \
+        "Flow cache: misses by eviction policy",
+        "Percent as above, of 8,192 records. Where all flows are alike, only size helps: the eviction policy \
          makes no difference, and of 65,000 flows most miss in any of these. Where few flows carry \
          most, keeping the record with the most packets misses least. Stamps need be no finer than a \
          tick, as long as of equals always the same way gives way: newcomers then replace newcomers.",

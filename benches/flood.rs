@@ -106,7 +106,7 @@ struct Run {
     in_program: Option<f64>,
     /// CPU seconds of the daemon for a million packets.
     cpu: Option<f64>,
-    /// Share of the packets taken that was lost; of all sent, for those that take all.
+    /// Share of the sampled packets that was dropped; of all sent, if every packet is sampled.
     lost: Option<f64>,
 }
 

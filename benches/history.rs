@@ -53,7 +53,7 @@ fn main() -> Result<()> {
     report.write()
 }
 
-/// A router of so many interfaces and label sets, as thread page sees it.
+/// A router of so many interfaces and series, as thread page sees it.
 struct Router {
     history: History,
     links: Vec<Link>,
@@ -140,7 +140,7 @@ fn by_itself() -> Table {
         "Bytes held after a minute and after a day; CPU ms of a tick (one each 5 s) in which every label \
          set moves, and of a view with its compression (once a tick for all readers of the same one).",
         &[
-            "interfaces, label sets",
+            "interfaces, series",
             "a minute",
             "a day",
             "tick",

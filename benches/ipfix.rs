@@ -296,7 +296,7 @@ fn run_thread() -> Result<f64, Box<dyn Error>> {
     Ok(rate(RECORDS, exporter.finish(RECORDS)?))
 }
 
-/// Keeps no books, and may hand parts over.
+/// Does no accounting, and may export records.
 struct Hands {
     export_sender: Option<ExportSender>,
     parts: u64,

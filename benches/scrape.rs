@@ -46,7 +46,7 @@ const ROUNDS: usize = 21;
 const FLOWS: u32 = 65_536;
 const VETHS: usize = 200;
 
-/// Design: milliseconds for /metrics with as many label sets as this.
+/// Design: milliseconds for /metrics with as many series as this.
 const TARGET: f64 = 10.0;
 const TARGET_SERIES: u32 = 4096;
 
@@ -91,10 +91,10 @@ fn measure(mut body: impl FnMut()) -> Figure {
 fn text() -> Result<Table> {
     let mut table = Table::new(
         "Scrape: the text alone",
-        "CPU ms to write the text of 50 interfaces and so many label sets, and bytes. The baseline is \
+        "CPU ms to write the text of 50 interfaces and so many series, and bytes. The baseline is \
          the six flow families alone by the encoder of the `prometheus` crate.",
         &[
-            "label sets",
+            "series",
             "text",
             "bytes",
             "prometheus crate",
@@ -161,14 +161,7 @@ fn over_http(lab: &Lab, namespace: &Namespace) -> Result<Table> {
         "ms from connecting to the last byte, and CPU ms of the server, of threads flow and http with \
          65,536 flows in the table; each flow of an interface named as long as ASNs and cities are.",
         &[
-            "label sets",
-            "plain",
-            "target",
-            "CPU",
-            "bytes",
-            "gzip",
-            "CPU",
-            "bytes",
+            "series", "plain", "target", "CPU", "bytes", "gzip", "CPU", "bytes",
         ],
     );
     for series in [100, 1000, TARGET_SERIES, 10_000] {
@@ -275,7 +268,7 @@ fn under_traffic(lab: &Lab, namespace: &Namespace) -> Result<Table> {
     Ok(table)
 }
 
-/// Threads flow and http, with a table full of flows that fall into so many label sets.
+/// Threads flow and http, with a table full of flows that fall into so many series.
 fn serve(series: u32) -> Result<()> {
     let (records, records_rx) = bounded(16);
     let (spare, _spare_rx) = bounded(1);
@@ -322,7 +315,7 @@ fn serve(series: u32) -> Result<()> {
     }
 }
 
-/// Interface names as long as the values that ASNs and cities add to a label set.
+/// Interface names as long as the values that ASNs and cities add to a series.
 struct Places;
 
 impl InterfaceNames for Places {

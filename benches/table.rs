@@ -34,7 +34,7 @@ const ASNS: u32 = 4096;
 /// Every so many records, one is of a flow never seen before.
 const CHURN: u64 = 50;
 
-/// Keeps no books.
+/// Does no accounting.
 struct Nobody;
 
 impl FlowObserver for Nobody {
@@ -57,9 +57,9 @@ impl FlowObserver for Nobody {
 }
 
 /// The rollup, with an ASN for each source.
-struct Books(Rollup);
+struct Accounting(Rollup);
 
-impl FlowObserver for Books {
+impl FlowObserver for Accounting {
     fn generation(&self) -> u32 {
         0
     }
@@ -86,12 +86,12 @@ impl FlowObserver for Books {
     }
 }
 
-fn books() -> Books {
+fn accounting() -> Accounting {
     let limits = rollup::RollupLimits {
         max_series: 10_000,
         series_ttl_ms: 3_600_000,
     };
-    Books(Rollup::new(Labels::default(), limits))
+    Accounting(Rollup::new(Labels::default(), limits))
 }
 
 fn record(n: u64) -> FlowRecord {
@@ -232,8 +232,8 @@ fn run(name: &str, flows: u64) -> Option<Figures> {
         "std-hashmap" => run_map(flows),
         "table" => run_table(flows, false, Nobody),
         "table-churn" => run_table(flows, true, Nobody),
-        "rollup" => run_table(flows, false, books()),
-        "rollup-churn" => run_table(flows, true, books()),
+        "rollup" => run_table(flows, false, accounting()),
+        "rollup-churn" => run_table(flows, true, accounting()),
         _ => return None,
     })
 }

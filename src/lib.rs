@@ -9,7 +9,7 @@
 //!    bytes → FlowRecord, in batches                │              bpf/ring.rs, bpf/record.rs
 //!                       │ bounded channel          │
 //!  thread flow          ▼                          │
-//!    flow table → label sets and their counters    │              flow/
+//!    flow table → series and their counters        │              flow/
 //!    whose an address is: databases, and routes    │
 //!    that threads bmp take in from routers         │              enrich/
 //!                       │ completed parts ─► thread ipfix ──► IPFIX collectors   ipfix/

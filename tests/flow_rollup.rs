@@ -39,7 +39,7 @@ fn from(asn: u32) -> Enrichment {
     }
 }
 
-fn tally(bytes: u64) -> Volume {
+fn volume(bytes: u64) -> Volume {
     Volume {
         bytes,
         packets: 1,
@@ -62,8 +62,8 @@ fn rollup(max_series: usize) -> Rollup {
 /// A flow that carries something and ends at once.
 fn pass(rollup: &mut Rollup, asn: u32, bytes: u64) {
     let set = rollup.open(&key(1), "eth0", &from(asn));
-    rollup.count(set, tally(bytes));
-    rollup.remove_live(set, tally(bytes));
+    rollup.count(set, volume(bytes));
+    rollup.remove_live(set, volume(bytes));
     rollup.close(set);
 }
 
@@ -111,10 +111,10 @@ fn counters_stay_and_gauges_go_with_the_flow() {
 fn a_new_label_takes_later_traffic_and_the_gauges() {
     let mut rollup = rollup(10);
     let old = rollup.open(&key(1), "eth0", &from(1));
-    rollup.count(old, tally(100));
+    rollup.count(old, volume(100));
     let new = rollup.open(&key(1), "eth0", &from(2));
-    rollup.relabel(old, new, tally(100));
-    rollup.count(new, tally(7));
+    rollup.relabel(old, new, volume(100));
+    rollup.count(new, volume(7));
     let rows = rows(&rollup);
     let of = |asn| &rows[&label(asn)];
     assert_eq!((of("1").bytes_total, of("1").live_bytes), (100, 0));
@@ -140,10 +140,10 @@ fn an_untouched_set_is_forgotten_with_its_counts() {
 fn a_set_with_a_live_flow_is_not_forgotten() {
     let mut rollup = rollup(10);
     let set = rollup.open(&key(1), "eth0", &from(1));
-    rollup.count(set, tally(100));
+    rollup.count(set, volume(100));
     rollup.advance(10 * TTL);
     assert_eq!(rows(&rollup)[&label("1")].live_bytes, 100);
-    rollup.remove_live(set, tally(100));
+    rollup.remove_live(set, volume(100));
     rollup.close(set);
     rollup.advance(10 * TTL + 1001);
     assert_eq!(rollup.rows().len(), 0);
@@ -156,7 +156,7 @@ fn what_fits_nowhere_is_counted_under_other() {
         pass(&mut rollup, asn, 1000);
     }
     let live = rollup.open(&key(1), "eth0", &from(3));
-    rollup.count(live, tally(10));
+    rollup.count(live, volume(10));
     pass(&mut rollup, 4, 20);
     let rows = rows(&rollup);
     assert_eq!(rows.len(), 3);
@@ -170,7 +170,7 @@ fn what_fits_nowhere_is_counted_under_other() {
 fn the_least_gives_way_to_one_that_carried_more() {
     let mut rollup = rollup(2);
     let small = rollup.open(&key(1), "eth0", &from(1));
-    rollup.count(small, tally(100));
+    rollup.count(small, volume(100));
     pass(&mut rollup, 2, 5000);
     // Small flows add up: the third of them has carried more than AS 1.
     for _ in 0..3 {
@@ -188,7 +188,7 @@ fn the_least_gives_way_to_one_that_carried_more() {
     assert_eq!(now[&label("other")].live_bytes, 100);
     assert_eq!(now[&label("other")].live_flows, 1);
     // It comes back when it carries more again, and brings its flow.
-    rollup.count(small, tally(100));
+    rollup.count(small, volume(100));
     let now = rows(&rollup);
     assert_eq!(
         now.keys().cloned().collect::<Vec<_>>(),
@@ -284,7 +284,7 @@ fn labels_that_never_say_other_share_a_series_of_last_resort() {
     let mut live = Vec::new();
     for n in 0..5000 {
         let set = rollup.open(&key(n), &format!("ppp{n}"), &from(0));
-        rollup.count(set, tally(1));
+        rollup.count(set, volume(1));
         live.push(set);
     }
     let now = rows(&rollup);
@@ -292,7 +292,7 @@ fn labels_that_never_say_other_share_a_series_of_last_resort() {
     assert_eq!(now[r#"ifname="other""#].bytes_total, 5000 - 1024);
     assert_eq!(now[r#"ifname="other""#].live_flows, 5000 - 1024);
     for set in live {
-        rollup.remove_live(set, tally(1));
+        rollup.remove_live(set, volume(1));
         rollup.close(set);
     }
     rollup.advance(TTL + 1001);
@@ -314,7 +314,7 @@ fn an_interface_named_other_is_no_trouble() {
             format!("ppp{n}")
         };
         let set = rollup.open(&key(n), &name, &from(0));
-        rollup.count(set, tally(1));
+        rollup.count(set, volume(1));
     }
     let rows = rows(&rollup);
     assert_eq!(rows.values().map(|r| r.bytes_total).sum::<u64>(), 2000);
@@ -377,14 +377,14 @@ proptest! {
                 Op::Open(ifindex, asn) => {
                     let set = rollup.open(&key(ifindex), &format!("eth{ifindex}"), &from(asn));
                     // As the table does, a flow begins with a record.
-                    rollup.count(set, tally(10));
+                    rollup.count(set, volume(10));
                     counted = 10;
-                    live.push(Live { ifindex, asn, set, carried: tally(10) });
+                    live.push(Live { ifindex, asn, set, carried: volume(10) });
                 }
                 Op::Count(f, bytes) if !live.is_empty() => {
                     let f = f % live.len();
-                    rollup.count(live[f].set, tally(bytes));
-                    live[f].carried += tally(bytes);
+                    rollup.count(live[f].set, volume(bytes));
+                    live[f].carried += volume(bytes);
                     counted = bytes;
                 }
                 Op::Cut(f) if !live.is_empty() => {
@@ -455,16 +455,16 @@ fn check_gauges(live: &[Live], rows: &BTreeMap<String, SeriesRow>) -> Result<(),
         } else {
             text("other")
         };
-        let (tally, flows) = expected.entry(home).or_default();
-        *tally += flow.carried;
+        let (volume, flows) = expected.entry(home).or_default();
+        *volume += flow.carried;
         *flows += 1;
     }
     for (labels, row) in rows {
-        let (tally, flows) = expected.remove(labels).unwrap_or_default();
-        prop_assert_eq!(row.live_bytes, tally.bytes, "{}", labels);
-        prop_assert_eq!(row.live_packets, tally.packets);
-        prop_assert_eq!(row.live_sampled_bytes, tally.sampled_bytes);
-        prop_assert_eq!(row.live_sampled_packets, tally.sampled_packets);
+        let (volume, flows) = expected.remove(labels).unwrap_or_default();
+        prop_assert_eq!(row.live_bytes, volume.bytes, "{}", labels);
+        prop_assert_eq!(row.live_packets, volume.packets);
+        prop_assert_eq!(row.live_sampled_bytes, volume.sampled_bytes);
+        prop_assert_eq!(row.live_sampled_packets, volume.sampled_packets);
         prop_assert_eq!(row.live_flows, flows);
     }
     prop_assert!(expected.is_empty(), "flows in no series: {expected:?}");

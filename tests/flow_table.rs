@@ -329,11 +329,11 @@ fn parts_of_a_long_flow_add_up() {
 #[test]
 fn a_part_has_one_sample_rate() {
     let (mut table, mut log) = (FlowTable::new(LIMITS), Log::default());
-    // the last is late: a record of before the change
+    // the last is late: a record from before the change
     for (packets, rate) in [(1, 1), (2, 1), (4, 100), (8, 100), (16, 1)] {
         table.update(&record(1, packets, rate), 0, &mut log);
     }
-    // this one is not late any more
+    // this one is no longer late
     table.update(&record(1, 32, 1), 2_000, &mut log);
     let rates: Vec<_> = log
         .records

@@ -33,7 +33,7 @@ fn tcpdump_finds_no_fault_in_whole_frames() {
     let lab = Lab::new();
     for case in cases::all() {
         let stack = case.name.split('/').next().unwrap_or_default();
-        // what is cut, edited or a super-packet is at fault on purpose
+        // what is cut, edited or a GSO packet is at fault on purpose
         let whole = ["udp/ipv4", "udp/ipv6", "tcp/ipv4", "tcp/ipv6", "vlan/qinq"]
             .contains(&case.name)
             || ["icmp", "icmpv6", "sctp", "dccp", "udplite"].contains(&stack);
@@ -72,7 +72,7 @@ fn write_pcap(path: &Path, case: &Case) {
     std::fs::write(path, bytes).expect("a file in the lab's folder");
 }
 
-/// Each frame arrives at the far end of a veth as long as it was sent, and nothing else crosses it.
+/// Each frame arrives at the peer of a veth as long as it was sent, and nothing else crosses it.
 #[test]
 fn frames_cross_a_veth_untouched() {
     if !can_run(&["ip", "sysctl"]) {
@@ -96,7 +96,7 @@ fn frames_cross_a_veth_untouched() {
     }
 }
 
-/// A super-packet is cut by the kernel where the device does not segment: the reference for ours.
+/// A GSO packet is cut by the kernel where the device does not segment: the reference for ours.
 #[test]
 fn the_kernel_cuts_super_packets_as_the_cases_say() {
     if !can_run(&["ip", "sysctl", "ethtool"]) {

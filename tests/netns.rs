@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The agent at work in network namespaces: crafted frames and real traffic, beside the counters of
+//! The agent at work in network namespaces: generated frames and real traffic, beside the counters of
 //! the devices.
 
 mod common;
@@ -108,7 +108,7 @@ fn each_frame_over_a_veth_moves_exactly_its_series() {
     let results = cases::all()
         .into_iter()
         .filter(|case| case.link == Link::Ethernet)
-        // a super-packet of one segment is none to the kernel
+        // a GSO packet of one segment is none to the kernel
         .filter(|case| case.segmentation.is_none() || case.super_packet().is_some())
         .map(check)
         .collect();
@@ -148,7 +148,7 @@ fn each_packet_over_a_tun_device_moves_exactly_its_series() {
 
 // Real traffic
 
-/// With segmentation offloads on, both hooks are shown super-packets.
+/// With segmentation offloads on, both hooks are shown GSO packets.
 #[test]
 fn flows_sum_to_the_interface_counters_under_real_traffic() {
     if !can_run(&EXCHANGE_TOOLS) {
@@ -177,7 +177,7 @@ fn flows_sum_to_the_interface_counters_under_real_traffic() {
 }
 
 /// With segmentation offloads off the devices count what is on the wire, and so do we, though the
-/// egress hook is still shown super-packets.
+/// egress hook is still shown GSO packets.
 #[test]
 fn counters_equal_those_of_a_device_that_does_not_segment() {
     if !can_run(&EXCHANGE_TOOLS) || !can_run(&["ethtool"]) {

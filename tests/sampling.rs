@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The sampler: estimates are near the truth and not to one side of it, and a new rate is obeyed at
+//! The sampler: estimates are near the truth and not to one side of it, and a new rate applies at
 //! once.
 
 mod common;

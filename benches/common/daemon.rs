@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::lab::{Lab, Namespace, end, wait_for};
 
 pub const PORT: u16 = 9669;
-const PATIENCE: Duration = Duration::from_secs(10);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The release build of the agent.
 pub const RFM: &str = env!("CARGO_BIN_EXE_rfm");
@@ -67,7 +67,7 @@ impl Daemon {
 
     /// Until `path` is answered by 200.
     pub fn wait_for(&self, path: &str) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + ANSWER_TIMEOUT;
         self.namespace.inside(|| {
             while !get(path, false).is_ok_and(|reply| reply.status == 200) {
                 assert!(Instant::now() < deadline, "no {path}:\n{}", self.log());
@@ -122,7 +122,9 @@ impl Daemon {
     /// Asks it to end; false if it does not.
     pub fn stop(&mut self, signal: Signal) -> bool {
         self.signal(signal);
-        wait_for(PATIENCE, || matches!(self.child.try_wait(), Ok(Some(_))))
+        wait_for(ANSWER_TIMEOUT, || {
+            matches!(self.child.try_wait(), Ok(Some(_)))
+        })
     }
 }
 
@@ -186,7 +188,7 @@ pub struct Reply {
 fn get(path: &str, gzip: bool) -> io::Result<Reply> {
     let start = Instant::now();
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, PORT))?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
     let encoding = if gzip {
         "Accept-Encoding: gzip\r\n"
     } else {

@@ -17,7 +17,7 @@ use super::common::stats::Figure;
 use super::table;
 
 const BMP: u16 = 11_019;
-const PATIENCE: Duration = Duration::from_secs(60);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the agent is stopped while a router sends.
 const STALL: Duration = Duration::from_secs(1);
 
@@ -53,7 +53,7 @@ impl<'a> Agent<'a> {
 
     /// The same once it has not changed for a second.
     fn settled(&self) -> f64 {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + ANSWER_TIMEOUT;
         let (mut last, mut since) = (self.resident(), Instant::now());
         while since.elapsed() < Duration::from_secs(1) && Instant::now() < deadline {
             sleep(Duration::from_millis(50));
@@ -77,7 +77,7 @@ impl<'a> Agent<'a> {
 
     /// Until it holds so many routes.
     fn wait(&self, routes: usize) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + ANSWER_TIMEOUT;
         loop {
             let reply = self.daemon.get("/metrics", false)?;
             let metrics = Metrics::parse(&String::from_utf8(reply.body)?);

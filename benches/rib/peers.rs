@@ -165,7 +165,7 @@ pub fn lookups(rounds: usize) -> Table {
                 for some in prefixes[..count].chunks(500) {
                     announce(&mut bytes, 0, some);
                 }
-                // from the peer's own routes of before to these, and all winners found again
+                // from the previous routes of the peer to these, and all winners found again
                 feed(&rib, session, &bytes);
                 time(&rib, &addresses, || {});
                 times.push(time(&rib, &addresses, || {

@@ -32,7 +32,7 @@ pub use bgp_info::{BgpInfo, FlowRouting};
 pub use trace::{AsnSource, Trace};
 pub use vrf_rib::VrfRib;
 
-/// What flows are looked up anew for comes at most twice a second. Sources are asked all the time: a change
+/// A change triggers new lookups of flows at most twice a second. Sources are asked all the time: a change
 /// after a quiet half second is seen at once, and none is seen later than this.
 const INTERVAL_MS: u64 = 500;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Who the ASNs in the labels are. A name is held as long as a label set speaks of its ASN.
+//! Who the ASNs in the labels are. A name is kept as long as a series has its ASN.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The labels of the flow series: which exist, what tells label sets apart, how they are written.
+//! The labels of the flow series: which exist, what distinguishes series, how they are written.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use super::string_interner::{StringInterner, Symbol};
 use crate::types::flow::{Direction, FlowKey};
 use crate::types::label::{Enrichment, Label, Labels};
 
-/// Identity of a label set: a number for each label, 0 for those that the series do not have.
+/// Identity of a series: a number for each label, 0 for those that the series do not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SetKey {
     /// Indexed by [`Label`]: the number itself, or the symbol of the text.
@@ -44,7 +44,7 @@ fn value<'a>(label: Label, key: &FlowKey, ifname: &'a str, known: &'a Enrichment
     }
 }
 
-/// A label set, for as long as flows refer to it.
+/// A series, for as long as flows refer to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SetId(pub u32);
 

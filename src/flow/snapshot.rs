@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-/// One label set and its figures.
+/// One series and its values.
 #[derive(Clone, Debug)]
 pub struct SeriesRow {
     /// Rendered once when the set was made, escaped for the text format, without braces:
@@ -20,7 +20,7 @@ pub struct SeriesRow {
     pub live_flows: u64,
 }
 
-/// The flow thread's own totals, apart from any label set: promise 3 is stated over these.
+/// The flow thread's own totals, apart from any series: promise 3 is stated over these.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Raw counts of every record that reached the table.
@@ -31,7 +31,7 @@ pub struct Totals {
     pub forced_evictions: u64,
     pub series: u64,
     pub series_limit: u64,
-    /// Times a label set found no room and was counted under `other`.
+    /// Times a new series exceeded the limit and was counted under `other`.
     pub series_folded: u64,
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Remembers, in bounded memory, what label sets without a series carried lately.
+//! Remembers, in bounded memory, what flows without a series carried lately.
 //!
 //! This is "space saving" (Metwally, Agrawal, El Abbadi 2005) over a sliding window: a newcomer takes
 //! the place that carried least, and the place goes on from what it had, so that a flood of sets

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Label values as numbers: each text is held once, for as long as a label set speaks of it.
+//! Label values as numbers: each text is stored once, for as long as a series has it.
 
 use std::borrow::Cow;
 use std::hash::BuildHasher;

@@ -42,7 +42,7 @@ pub enum EndReason {
     LackOfResources = 5,
 }
 
-/// A part of a flow that nothing is added to any more. The parts of a flow add up to the flow.
+/// A completed record of a flow. The parts of a flow add up to the flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CompletedRecord {
     pub record: FlowRecord,
@@ -51,7 +51,7 @@ pub struct CompletedRecord {
     pub dropped: bool,
 }
 
-/// Who keeps books on the flows.
+/// Observes the life of the flows.
 pub trait FlowObserver {
     /// Advances when what is known of flows may have changed.
     fn generation(&self) -> u32;
@@ -217,7 +217,7 @@ impl FlowTable {
         self.flows.iter().map(|f| &f.part)
     }
 
-    /// The flow in place `i`, below [`FlowTable::len`]: its part, and the label set it counts under.
+    /// The flow in place `i`, below [`FlowTable::len`]: its part, and the series it counts under.
     pub fn at(&self, i: usize) -> Option<(&FlowRecord, SetId)> {
         self.flows.get(i).map(|flow| (&flow.part, flow.set))
     }
@@ -337,7 +337,7 @@ impl FlowTable {
         }
     }
 
-    /// Lets the ledger say anew where the flow counts, if it has learnt something since.
+    /// Lets the observer choose again where the flow counts, if it has learnt something since.
     fn refresh(&mut self, i: u32, observer: &mut impl FlowObserver) {
         let flow = &mut self.flows[i as usize];
         if !flow.mark.is_of(observer.generation()) {

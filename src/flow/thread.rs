@@ -25,7 +25,7 @@ mod tests;
 /// How long the thread sleeps when there is nothing to do: often enough for the heartbeat and for
 /// timeouts of seconds.
 const IDLE_INTERVAL: Duration = Duration::from_millis(500);
-/// How long it sleeps when no record will come any more: soon it will be told to end.
+/// How long it sleeps after the last record: it is about to be stopped.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(10);
 /// How long it sleeps when parts wait for room in the outlet.
 const FULL_INTERVAL: Duration = Duration::from_millis(5);
@@ -85,7 +85,7 @@ pub struct FlowChange {
     pub export_sender: Option<Option<ExportSender>>,
 }
 
-/// What others ask of the flow thread. An answer that nobody waits for any more is dropped.
+/// What others ask of the flow thread. An answer without a receiver is dropped.
 pub enum Request {
     Snapshot(Sender<Snapshot>),
     Totals(Sender<Totals>),

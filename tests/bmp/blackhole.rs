@@ -22,7 +22,7 @@ const OWN: u32 = 64500 << 16 | 666;
 const HOST: &str = "198.51.100.7/32";
 const OTHER: &str = "198.51.100.8/32";
 
-/// Two communities, own networks of both families, one neighbour by its address and one by its AS.
+/// Two communities, local networks of both families, one neighbour by its address and one by its AS.
 fn firewall() -> Firewall {
     let text = "[agent]\ninterfaces = [\"*\"]\n";
     let mut firewall = parse("test", text, &Machine::here())
@@ -428,7 +428,7 @@ fn the_firewall_hears_of_each_change() {
         .unwrap();
     wait("a plain route", || agent.routes() == 2);
     assert!(changed.is_empty());
-    // another policy, and the one of before
+    // another policy, and the previous one
     policy("192.0.2.0/24");
     hears(&[]);
     policy("198.51.100.0/24");

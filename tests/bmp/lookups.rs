@@ -106,7 +106,7 @@ fn only_the_loc_rib_of_a_router_answers_where_it_has_one() {
     lab.send(s, &loc_rib().end_of_rib_v6());
     assert_eq!(lab.origin("2001:db8::1"), 1, "it carries no route of it");
     lab.send(s, &loc_rib().withdraw("192.0.2.0/24"));
-    assert_eq!(lab.origin("198.51.100.1"), 1, "it carries none any more");
+    assert_eq!(lab.origin("198.51.100.1"), 1, "it no longer carries one");
     lab.send(s, &loc_rib().announce("192.0.2.0/24", &[65001, 2]));
     assert_eq!(lab.route("198.51.100.1"), None);
     // it is forgotten with the peer

@@ -372,5 +372,5 @@ fn a_flush_ends_the_session_and_leaves_nothing_stale() {
         "no session now"
     );
     let _again = agent.connect(&hello());
-    wait("a route anew", || agent.routes() == 1);
+    wait("a route again", || agent.routes() == 1);
 }

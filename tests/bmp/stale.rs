@@ -137,7 +137,7 @@ fn what_a_router_sends_is_known_anew_after_it_came_back() {
     lab.send(s, &peer(1).announce(PREFIX, &[65001, 1]));
     assert_eq!(origins(&lab), (0, 2));
     lab.pass(STALE);
-    assert_eq!(origins(&lab), (1, 0), "it sends no Loc-RIB any more");
+    assert_eq!(origins(&lab), (1, 0), "it no longer sends a Loc-RIB");
 }
 
 #[test]

@@ -28,7 +28,7 @@ use garbage::{Random, connection, garbage};
 const MAX_ROUTES: usize = 5_000;
 /// What resident memory may differ by once all is gone.
 const SLACK: u64 = 15_000_000;
-const PATIENCE: Duration = Duration::from_secs(20);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
 fn length() -> Duration {
     let text = std::env::var("RFM_SOAK_SECONDS").unwrap_or_default();
@@ -126,7 +126,7 @@ impl Fixture {
     }
 
     fn until(&self, what: &str, yes: impl FnMut(&Metrics) -> bool) -> Metrics {
-        let (metrics, reached) = self.agent.scrape_until(PATIENCE, yes);
+        let (metrics, reached) = self.agent.scrape_until(ANSWER_TIMEOUT, yes);
         assert!(reached, "{what}");
         metrics
     }
@@ -168,13 +168,13 @@ fn garbage_ends_no_thread_of_the_agent_and_leaves_nothing_behind() {
         };
         // on a busy machine some may find the ring full
         let all = |m: &Metrics| accounting(m).0 + accounting(m).1 == sent;
-        let (metrics, reached) = fixture.agent.scrape_until(PATIENCE, all);
+        let (metrics, reached) = fixture.agent.scrape_until(ANSWER_TIMEOUT, all);
         assert!(
             reached,
             "accounted, lost: {:?} of {sent}",
             accounting(&metrics)
         );
-        let back = wait_for(PATIENCE, || {
+        let back = wait_for(ANSWER_TIMEOUT, || {
             fixture.agent.resident_memory() < before + SLACK
         });
         assert!(back, "{} of {before}", fixture.agent.resident_memory());

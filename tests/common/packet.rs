@@ -32,7 +32,7 @@ struct VirtioHeader {
     checksum_offset: u16,
 }
 
-/// What a super-packet is, for [`Sender::send_segmented`].
+/// What a GSO packet is, for [`Sender::send_segmented`].
 #[derive(Clone, Copy)]
 pub struct Super {
     pub gso_size: u16,
@@ -60,7 +60,7 @@ impl Sender {
         })
     }
 
-    /// For super-packets and frames that are not in one piece.
+    /// For GSO packets and frames that are not in one piece.
     pub fn with_offload(device: &str) -> io::Result<Self> {
         let sender = Self {
             offload: true,
@@ -187,7 +187,7 @@ unsafe impl SocketAddrArg for LinkAddress {
     }
 }
 
-/// The far end of a tun device: what is written here is received by the device.
+/// The user side of a tun device: the device receives what is written here.
 pub struct Tun(File);
 
 impl Tun {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! `rfm flows` and `rfm top`: what the crafted traffic was, no more and no less.
+//! `rfm flows` and `rfm top`: what the generated traffic was, no more and no less.
 
 use std::net::Ipv4Addr;
 use std::path::Path;

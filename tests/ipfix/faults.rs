@@ -11,7 +11,7 @@ use rfm::types::transport::Transport;
 
 use super::common::lab::wait_for;
 use super::decode::{Decoded, Decoder};
-use super::fixture::{Fixture, Listener, PATIENCE, parts};
+use super::fixture::{ANSWER_TIMEOUT, Fixture, Listener, parts};
 
 const REFRESH: Duration = Duration::from_secs(4);
 
@@ -42,7 +42,7 @@ fn one_that_refuses_costs_nobody_else_and_is_reached_when_it_is_there() {
     assert_eq!(late.flows(10).len(), 10);
     assert_eq!(fixture.settle(50), (10, 40));
     assert_eq!(good.flows(10).len(), 10);
-    assert!(wait_for(PATIENCE, || fixture.stats[1].records() == 50));
+    assert!(wait_for(ANSWER_TIMEOUT, || fixture.stats[1].records() == 50));
     assert_eq!(fixture.stats[1].dropped().parts, 0);
     // at 0, 1, 3 and 5 s at most
     let errors = fixture.errors.get(Subsystem::Ipfix);
@@ -79,7 +79,7 @@ fn one_that_restarts_unnoticed_reads_again_after_a_refresh() {
     collector.introduced();
     collector.decoder = Decoder::default();
     let start = Instant::now();
-    let again = collector.next(PATIENCE).expect("a refresh");
+    let again = collector.next(ANSWER_TIMEOUT).expect("a refresh");
     assert!(is_introduction(&again), "{again:?}");
     assert!(start.elapsed() < refresh + Duration::from_millis(700));
     fixture.export(&parts(0..5));
@@ -95,7 +95,7 @@ fn the_options_tell_rate_interfaces_and_what_was_lost() {
     fixture.export(&parts(0..5));
     collector.flows(5);
     fixture.settle(5);
-    let message = collector.next(PATIENCE).expect("a refresh");
+    let message = collector.next(ANSWER_TIMEOUT).expect("a refresh");
     let option = |element| {
         let mut records = message.records.iter();
         records.find(|r| r.has(element)).expect("an option")
@@ -141,7 +141,7 @@ struct Stream {
 impl Stream {
     fn accept(listener: &TcpListener) -> Self {
         let (stream, _) = listener.accept().unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(ANSWER_TIMEOUT)).unwrap();
         Self {
             stream,
             decoder: Decoder::default(),

@@ -23,7 +23,7 @@ use rfm::types::transport::Transport;
 use super::common::lab::wait_for;
 use super::decode::{Decoded, Decoder, Record};
 
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 pub const DOMAIN: u32 = 77;
 /// From CLOCK_BOOTTIME, in the records, to the wall clock, in the messages.
 pub const OFFSET: i64 = 1_700_000_000_000_000_000;
@@ -168,7 +168,7 @@ impl Fixture {
             let (sent, dropped) = self.counts();
             sent + dropped
         };
-        let settled = wait_for(PATIENCE, || all() >= records);
+        let settled = wait_for(ANSWER_TIMEOUT, || all() >= records);
         assert!(settled, "{:?} of {records}", self.counts());
         self.counts()
     }
@@ -221,7 +221,7 @@ impl Listener {
     pub fn flows(&mut self, count: usize) -> Vec<Record> {
         let mut flows = Vec::new();
         while flows.len() < count {
-            let message = self.next(PATIENCE);
+            let message = self.next(ANSWER_TIMEOUT);
             let message = message.unwrap_or_else(|| panic!("{} of {count} records", flows.len()));
             flows.extend(message.flows().cloned());
         }
@@ -230,7 +230,7 @@ impl Listener {
 
     /// Until the exporter has introduced itself, and is taken not to be refused.
     pub fn introduced(&mut self) -> Decoded {
-        let first = self.next(PATIENCE).expect("templates");
+        let first = self.next(ANSWER_TIMEOUT).expect("templates");
         std::thread::sleep(Duration::from_millis(500));
         first
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The agent in a namespace, crafted traffic, and what the collectors have understood of it.
+//! The agent in a namespace, generated traffic, and what the collectors have understood of it.
 
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,7 +13,7 @@ use super::peers::{Peers, Row, TOOLS, number};
 
 const SETTLED: Duration = Duration::from_secs(15);
 
-/// One crafted flow, and what every collector must say of it.
+/// One generated flow, and what every collector must report.
 struct Truth {
     frames: Vec<Vec<u8>>,
     segmented: Option<Super>,

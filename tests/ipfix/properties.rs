@@ -184,7 +184,7 @@ impl Reader {
         while records.len() < count {
             let message = self
                 .listener
-                .next(super::fixture::PATIENCE)
+                .next(super::fixture::ANSWER_TIMEOUT)
                 .expect("a message");
             assert_eq!(message.domain, DOMAIN);
             let now = std::time::UNIX_EPOCH

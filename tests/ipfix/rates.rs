@@ -11,7 +11,7 @@ use rfm::types::flow::FlowKey;
 use rfm::types::transport::Transport;
 
 use super::common::lab::{Lab, can_run, wait_for};
-use super::fixture::{Fixture, Listener, PATIENCE, part};
+use super::fixture::{ANSWER_TIMEOUT, Fixture, Listener, part};
 use super::peers::{Peers, TOOLS, number};
 
 /// Collects completed parts.
@@ -65,7 +65,7 @@ fn options_come_before_the_first_record_under_a_new_rate() {
     fixture.export(&parts_under(&[1, 10, 1]));
     let (mut rate, mut seen) = (1, Vec::new());
     while seen.len() < 30 {
-        let message = collector.next(PATIENCE).expect("a message");
+        let message = collector.next(ANSWER_TIMEOUT).expect("a message");
         for record in &message.records {
             if record.has(34) {
                 rate = record.number(34);
@@ -99,7 +99,7 @@ fn nfdump_and_nfacctd_scale_each_record_by_its_own_rate() {
         std::thread::sleep(Duration::from_millis(700));
     }
     let sent = || fixture.stats.iter().all(|stats| stats.records() == 40);
-    assert!(wait_for(PATIENCE, sent), "{:?}", fixture.counts());
+    assert!(wait_for(ANSWER_TIMEOUT, sent), "{:?}", fixture.counts());
     fixture.stop();
     peers.stop();
     let sum =

@@ -12,7 +12,7 @@ use super::common::agent::{Agent, EXACT, config};
 use super::common::lab::{Lab, Namespace, can_run, wait_for};
 use super::common::packet::Sender;
 use super::common::traffic::send_burst;
-use super::fixture::{Listener, PATIENCE};
+use super::fixture::{ANSWER_TIMEOUT, Listener};
 
 /// Flows end two seconds after their last packet.
 fn towards(ports: &[u16]) -> String {
@@ -25,7 +25,7 @@ fn towards(ports: &[u16]) -> String {
 
 /// Packets in the records of a collector, until there are so many or no message comes.
 fn packets(collector: &mut Listener, enough: u64) -> u64 {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + ANSWER_TIMEOUT;
     let mut sum = 0;
     while sum < enough && Instant::now() < deadline {
         if let Some(message) = collector.next(Duration::from_secs(1)) {
@@ -53,11 +53,13 @@ fn collectors_change_without_a_loss() {
     assert_eq!(packets(&mut gone, 300), 300);
     assert_eq!(packets(&mut stays, 300), 300);
 
-    // what is under way when the collectors change goes to those of before or to those of after
+    // what is under way when the collectors change goes to the previous ones or to the new ones
     send(200);
     lab.file("rfm.toml", &towards(&[stays.port(), new.port()]));
     agent.signal(Signal::HUP);
-    assert!(wait_for(PATIENCE, || agent.log().contains("read again")));
+    assert!(wait_for(ANSWER_TIMEOUT, || agent
+        .log()
+        .contains("read again")));
     let log = agent.log();
     assert!(
         log.contains("agent.ipfix.collector") && !log.contains("kept"),
@@ -67,7 +69,7 @@ fn collectors_change_without_a_loss() {
     assert_eq!(packets(&mut stays, 300), 300);
     let late = packets(&mut new, 300);
     assert_eq!(late + packets(&mut gone, 300 - late), 300);
-    let (metrics, counted) = agent.scrape_until(PATIENCE, |m| {
+    let (metrics, counted) = agent.scrape_until(ANSWER_TIMEOUT, |m| {
         m.get("rfm_ipfix_records_total", &[("collector", &label(&stays))]) >= Some(400.0)
     });
     assert!(counted, "the one that stays counts on: {metrics:?}");
@@ -79,7 +81,7 @@ fn collectors_change_without_a_loss() {
     lab.file("rfm.toml", &towards(&[]));
     agent.signal(Signal::HUP);
     let none = |m: &super::common::metrics::Metrics| m.sum("rfm_ipfix_records_total", &[]) == 0;
-    assert!(agent.scrape_until(PATIENCE, none).1);
+    assert!(agent.scrape_until(ANSWER_TIMEOUT, none).1);
     agent.stop();
 }
 
@@ -134,7 +136,7 @@ fn a_reload_looks_up_the_name_of_a_collector_that_has_moved() {
 
     hosts.set(&format!("127.0.0.2 {NAME}\n"));
     agent.signal(Signal::HUP);
-    assert!(wait_for(PATIENCE, || agent
+    assert!(wait_for(ANSWER_TIMEOUT, || agent
         .log()
         .contains("has another address: 127.0.0.2")));
     after.introduced();

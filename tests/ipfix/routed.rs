@@ -75,7 +75,7 @@ fn forward(sightings: u64, stack: impl FnOnce(&Namespace)) {
     let (router, _far) = lab.router();
     stack(&router);
     let mut collector = listener(&router, "127.0.0.1:4739");
-    // all are watched but the far end of the cable, which is in the same namespace here
+    // all are watched but the peer of the veth, which is in the same namespace here
     let more = format!(
         "exclude_interfaces = [\"lan1\"]\n{EXACT}[agent.ipfix]\nhost = \"127.0.0.1\"\n\
          directions = [\"egress\"]\n"

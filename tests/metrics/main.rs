@@ -24,7 +24,7 @@ fn the_text_of_a_fixed_input_is_the_golden_one() {
     let golden = std::fs::read_to_string(GOLDEN).unwrap();
     assert!(
         text == golden,
-        "differs from {GOLDEN}; RFM_BLESS=1 writes it anew:\n{text}"
+        "differs from {GOLDEN}; RFM_BLESS=1 writes it again:\n{text}"
     );
 }
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use rfm::history::InterfaceReading;
 
-/// What a history of everything holds at most, in bytes: curves, lines, names, and 3,000 label sets.
+/// What a history of everything holds at most, in bytes: curves, lines, names, and 3,000 series.
 const LIMIT: usize = 6_000_000;
 
 struct Feeder {

@@ -69,7 +69,7 @@ struct Buffer {
 /// Why a connection ends.
 enum EndReason {
     Closed,
-    /// An operator wants all of it anew.
+    /// An operator requests the whole table again.
     Flushed,
     Error(BmpError, String),
 }

@@ -122,7 +122,7 @@ impl RouterStats {
         }
     }
 
-    /// Makes the sessions of a router end and its routes be forgotten, so that it sends all anew. How many
+    /// Makes the sessions of a router end and its routes be removed, so that it sends all again. How many
     /// sessions, `None` if it has none.
     pub fn flush(&self, router: &str) -> Option<u64> {
         let mut tracked = self.tracked();

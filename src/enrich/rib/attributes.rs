@@ -334,7 +334,7 @@ impl AttributeInterner {
         self.interned.len() > KEEP && self.len() < self.interned.len() / 4
     }
 
-    /// Numbers the attributes anew and gives memory back. The result tells the new raw number of
+    /// Renumbers the attributes and gives memory back. The result tells the new raw number of
     /// each old raw number, with 0 for what is gone.
     pub fn rebuild(&mut self) -> Vec<u32> {
         let mut renumbered = vec![0; self.interned.len() + 1];

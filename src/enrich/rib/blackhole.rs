@@ -3,7 +3,7 @@
 //! lets it ask.
 //!
 //! Whether such a route stands is never remembered, only where one stood: after each change the places
-//! that it touched are looked at anew. So there is no way for a route to leave, and none will be added,
+//! that it touched are evaluated again. So there is no way for a route to leave, and none will be added,
 //! that leaves a blackhole behind.
 
 use std::collections::BTreeSet;
@@ -40,7 +40,7 @@ pub enum BlackholeRejectReason {
     PrePolicy,
     /// It belongs to the table of a VRF.
     Vrf,
-    /// `blackhole_peers` does not name whom it comes from.
+    /// `blackhole_peers` does not list the peer of the route.
     Peer,
     /// Shorter than `blackhole_min_length`.
     Length,

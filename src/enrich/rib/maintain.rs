@@ -64,7 +64,7 @@ impl Rib {
         self.holders.has_pending_removals()
     }
 
-    /// After a great part of the prefixes or attributes is gone, numbers the rest anew, so that the
+    /// After a great part of the prefixes or attributes is gone, renumbers the rest, so that the
     /// memory of the others can be given back.
     pub fn compact(&mut self) {
         self.free_best_paths();

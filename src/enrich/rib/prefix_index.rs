@@ -290,7 +290,7 @@ impl<K: Key> PrefixIndex<K> {
         self.entries.len() > KEEP && self.len() < self.entries.len() / 4
     }
 
-    /// Numbers the prefixes anew and gives memory back. The result tells the new number of each old
+    /// Renumbers the prefixes and gives memory back. The result tells the new number of each old
     /// one; the numbers of prefixes that are gone mean nothing.
     pub fn rebuild(&mut self) -> Vec<u32> {
         let mut renumbered = vec![0; self.entries.len()];

@@ -105,7 +105,7 @@ pub struct RouteChange {
     pub removed: usize,
     /// The prefix had no path before.
     pub appeared: bool,
-    /// The prefix has no path any more.
+    /// The prefix no longer has a path.
     pub vanished: bool,
 }
 
@@ -428,7 +428,7 @@ impl RouteTable {
     }
 }
 
-/// Routes that nobody looks up any more, but that still count as users of prefixes and attributes.
+/// Routes that are no longer looked up, but that still count as users of prefixes and attributes.
 #[derive(Debug)]
 pub struct PendingRemoval {
     pub holder: HolderId,

@@ -34,7 +34,7 @@ pub struct Groups {
     fields: Vec<Field>,
     sums: HashMap<Box<[Value]>, Entry, RandomState>,
     rest: Sum,
-    /// The values of one flow; kept, so that it is not made anew for each.
+    /// The values of one flow; kept, so that it is not allocated for each.
     values: Vec<Value>,
 }
 

@@ -6,7 +6,7 @@ use crate::flow::snapshot::SeriesRow;
 use crate::sys::threads::Threads;
 use crate::types::flow::{Direction, Family};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Interface `n` is `eth<n>`, or `wan<n>` from the second generation on.
 #[derive(Clone, Default)]
@@ -28,7 +28,7 @@ impl InterfaceNames for TestNames {
     }
 }
 
-struct Rig {
+struct Fixture {
     threads: Threads,
     names: TestNames,
     records: Option<Sender<Vec<FlowRecord>>>,
@@ -52,7 +52,7 @@ fn settings(max_flows: usize) -> FlowSettings {
     }
 }
 
-fn rig(max_flows: usize) -> Rig {
+fn fixture(max_flows: usize) -> Fixture {
     let (records, records_rx) = bounded(4);
     let (spare_tx, spare) = bounded(1);
     let (requests, requests_rx) = bounded(4);
@@ -70,7 +70,7 @@ fn rig(max_flows: usize) -> Rig {
             run(&settings, theirs, (), endpoints, &heartbeat)
         })
         .unwrap();
-    Rig {
+    Fixture {
         threads,
         names,
         records: Some(records),
@@ -79,16 +79,16 @@ fn rig(max_flows: usize) -> Rig {
     }
 }
 
-impl Rig {
+impl Fixture {
     fn send(&self, batch: Vec<FlowRecord>) {
         self.records.as_ref().unwrap().send(batch).unwrap();
     }
 
     /// A snapshot that fulfils the condition.
     fn wait_for(&self, condition: impl Fn(&Snapshot) -> bool) -> Snapshot {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + ANSWER_TIMEOUT;
         loop {
-            let snapshot = snapshot(&self.requests, PATIENCE).expect("the thread answers");
+            let snapshot = snapshot(&self.requests, ANSWER_TIMEOUT).expect("the thread answers");
             if condition(&snapshot) {
                 return snapshot;
             }
@@ -135,9 +135,9 @@ fn row<'a>(snapshot: &'a Snapshot, ifname: &str) -> &'a SeriesRow {
 
 #[test]
 fn records_become_totals_series_and_gauges() {
-    let rig = rig(100);
-    rig.send(vec![record(1, 1, 2), record(1, 2, 3), record(99, 1, 4)]);
-    let live = rig.wait_for(|s| s.totals.accounted_packets == 9);
+    let fixture = fixture(100);
+    fixture.send(vec![record(1, 1, 2), record(1, 2, 3), record(99, 1, 4)]);
+    let live = fixture.wait_for(|s| s.totals.accounted_packets == 9);
     let expected = Totals {
         accounted_packets: 9,
         accounted_bytes: 900,
@@ -154,7 +154,7 @@ fn records_become_totals_series_and_gauges() {
     assert_eq!((eth1.live_packets, eth1.live_sampled_packets), (50, 5));
     assert_eq!(row(&live, "").packets_total, 40);
     // The flows go idle, the counters stay.
-    let idle = rig.wait_for(|s| s.totals.active_flows == 0);
+    let idle = fixture.wait_for(|s| s.totals.active_flows == 0);
     let eth1 = row(&idle, "eth1");
     assert_eq!((eth1.packets_total, eth1.bytes_total), (50, 5000));
     assert_eq!((eth1.live_packets, eth1.live_flows), (0, 0));
@@ -163,24 +163,24 @@ fn records_become_totals_series_and_gauges() {
 
 #[test]
 fn batches_come_back_empty_and_are_never_waited_for() {
-    let rig = rig(100);
+    let fixture = fixture(100);
     for _ in 0..20 {
         let mut batch = Vec::with_capacity(64);
         batch.push(record(1, 1, 1));
-        rig.send(batch);
+        fixture.send(batch);
     }
-    rig.wait_for(|s| s.totals.accounted_packets == 20);
-    let spare = rig.spare.recv_timeout(PATIENCE).unwrap();
+    fixture.wait_for(|s| s.totals.accounted_packets == 20);
+    let spare = fixture.spare.recv_timeout(ANSWER_TIMEOUT).unwrap();
     assert!(spare.is_empty() && spare.capacity() == 64);
 }
 
 #[test]
 fn evicted_flows_stay_in_the_counters() {
-    let rig = rig(8);
+    let fixture = fixture(8);
     for batch in 0..10 {
-        rig.send((0..100).map(|n| record(1, 100 * batch + n, 1)).collect());
+        fixture.send((0..100).map(|n| record(1, 100 * batch + n, 1)).collect());
     }
-    let snapshot = rig.wait_for(|s| s.totals.accounted_packets == 1000);
+    let snapshot = fixture.wait_for(|s| s.totals.accounted_packets == 1000);
     assert_eq!(row(&snapshot, "eth1").packets_total, 10_000);
     assert!(snapshot.totals.forced_evictions > 0);
     assert!(snapshot.totals.active_flows <= 8);
@@ -188,12 +188,12 @@ fn evicted_flows_stay_in_the_counters() {
 
 #[test]
 fn a_renamed_interface_takes_later_counts_and_the_gauges() {
-    let rig = rig(100);
-    rig.send(vec![record(1, 1, 2)]);
-    rig.wait_for(|s| s.totals.accounted_packets == 2);
-    rig.names.generation.store(1, Ordering::SeqCst);
-    rig.send(vec![record(1, 1, 3)]);
-    let snapshot = rig.wait_for(|s| s.totals.accounted_packets == 5);
+    let fixture = fixture(100);
+    fixture.send(vec![record(1, 1, 2)]);
+    fixture.wait_for(|s| s.totals.accounted_packets == 2);
+    fixture.names.generation.store(1, Ordering::SeqCst);
+    fixture.send(vec![record(1, 1, 3)]);
+    let snapshot = fixture.wait_for(|s| s.totals.accounted_packets == 5);
     let (old, new) = (row(&snapshot, "eth1"), row(&snapshot, "wan1"));
     assert_eq!((old.packets_total, old.live_packets), (20, 0));
     assert_eq!((new.packets_total, new.live_packets), (30, 50));
@@ -257,24 +257,24 @@ fn what_is_learnt_moves_flows_as_they_go_on_and_leaves_the_counts() {
 
 #[test]
 fn the_thread_ends_after_the_last_record() {
-    let mut rig = rig(100);
+    let mut fixture = fixture(100);
     for _ in 0..4 {
-        rig.send(vec![record(1, 1, 1); 1000]);
+        fixture.send(vec![record(1, 1, 1); 1000]);
     }
-    rig.records = None;
-    rig.wait_for(|s| s.totals.accounted_packets == 4000);
-    assert_eq!(rig.threads.failed(), None, "it waits to be told");
-    rig.threads.stop("flow");
-    assert!(snapshot(&rig.requests, Duration::from_millis(10)).is_none());
+    fixture.records = None;
+    fixture.wait_for(|s| s.totals.accounted_packets == 4000);
+    assert_eq!(fixture.threads.failed(), None, "it waits to be told");
+    fixture.threads.stop("flow");
+    assert!(snapshot(&fixture.requests, Duration::from_millis(10)).is_none());
 }
 
 #[test]
 fn records_that_wait_are_accounted_before_the_end() {
-    let rig = rig(100_000);
+    let fixture = fixture(100_000);
     let batch = |n| (0..10_000).map(|port| record(n, port, 1)).collect();
     for n in 0..4 {
-        rig.send(batch(n));
+        fixture.send(batch(n));
     }
-    rig.threads.stop("flow");
-    assert_eq!(rig.names.asked.load(Ordering::SeqCst), 40_000);
+    fixture.threads.stop("flow");
+    assert_eq!(fixture.names.asked.load(Ordering::SeqCst), 40_000);
 }

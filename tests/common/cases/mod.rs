@@ -50,7 +50,7 @@ pub enum Link {
     Layer3(u16),
 }
 
-/// A super-packet: what the stack says of its segments.
+/// A GSO packet: what the stack says of its segments.
 #[derive(Clone, Copy, Debug)]
 pub struct Segmentation {
     /// Payload bytes of each segment.

@@ -67,7 +67,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 impl Case {
-    /// As the kernel is told of it; `None` for what is no super-packet or has but one segment.
+    /// As the kernel is told of it; `None` for what is no GSO packet or has but one segment.
     pub fn super_packet(&self) -> Option<Super> {
         let segmentation = self.segmentation?;
         let flow = self.expect.flow.as_ref()?;
@@ -83,7 +83,7 @@ impl Case {
         })
     }
 
-    /// A super-packet of `count` segments, `bytes` on the wire in all.
+    /// A GSO packet of `count` segments, `bytes` on the wire in all.
     pub(super) fn segments(self, size: u32, count: u32, bytes: u64) -> Self {
         self.segmented_by(size, count, count.into(), bytes)
     }
