@@ -23,7 +23,7 @@ use common::machine;
 use common::report::{Cell, Report, Table, measuring, rounds, skipped};
 use common::stats::Figure;
 use libbpf_rs::{ProgramInput, ProgramMut};
-use rfm::bpf::xdp::{Firewall, Mode, Settings};
+use rfm::bpf::xdp::{Mode, XdpFirewall, XdpSettings};
 use rfm::types::hook::FrameStart;
 use rfm::types::prefix::Prefix;
 use rfm::types::rule::{Action, KernelRule, Match, Per, PortRange, Protocol, RuleId};
@@ -173,8 +173,8 @@ fn measure(
     Ok(spent.as_nanos() as f64 / f64::from(packets))
 }
 
-fn load() -> Result<Firewall, Box<dyn Error>> {
-    Ok(Firewall::load(&Settings {
+fn load() -> Result<XdpFirewall, Box<dyn Error>> {
+    Ok(XdpFirewall::load(&XdpSettings {
         sample_rate: 0,
         ring_bytes: 65_536,
         max_rules: MOST as u32,
@@ -205,7 +205,7 @@ fn by_rules(prefixes: &Prefixes, ipv6: bool) -> Result<Table, Box<dyn Error>> {
     }
     let family = if ipv6 { "IPv6 /48" } else { "IPv4 /32" };
     let mut table = Table::new(
-        &format!("Firewall, {family} by source"),
+        &format!("XdpFirewall, {family} by source"),
         "ns a packet by `BPF_PROG_TEST_RUN`, above an empty XDP program behind the same generator. A hit is \
          looked up, held against its rule, counted and dropped.",
         &[
@@ -286,7 +286,7 @@ fn by_kind(prefixes: &Prefixes) -> Result<Table, Box<dyn Error>> {
         }
     }
     let mut table = Table::new(
-        "Firewall, by what rules ask for",
+        "XdpFirewall, by what rules ask for",
         "ns a packet as above, IPv4, dropped by the last of the rules.",
         &["rules ask for", "ns"],
     );
@@ -303,7 +303,7 @@ fn by_kind(prefixes: &Prefixes) -> Result<Table, Box<dyn Error>> {
 fn bulk(prefixes: &Prefixes) -> Result<Table, Box<dyn Error>> {
     let mut firewall = load()?;
     let mut table = Table::new(
-        "Firewall, change of all rules",
+        "XdpFirewall, change of all rules",
         "Milliseconds from the list of rules until it is in force and no packet meets the one before.",
         &["rules", "IPv4", "IPv6", "target"],
     );
@@ -347,7 +347,7 @@ fn by_command(prefixes: &Prefixes) -> Result<Table, Box<dyn Error>> {
     let mut agent = Daemon::start(&lab, &namespace, RFM, &["--config", &config]);
     agent.wait_for("/healthz");
     let mut table = Table::new(
-        "Firewall, `rfm firewall load FILE --replace`",
+        "XdpFirewall, `rfm firewall load FILE --replace`",
         "Milliseconds of the command, from its start until it has ended and the rules are in force.",
         &["prefixes in the file", "IPv4", "IPv6", "target"],
     );
@@ -413,7 +413,7 @@ impl Dropper {
     fn run(
         self,
         wire: &Wire,
-        firewall: &mut Firewall,
+        firewall: &mut XdpFirewall,
         words: &[u32],
     ) -> Result<f64, Box<dyn Error>> {
         let (flooded, dropped) = match self {
@@ -442,7 +442,7 @@ impl Dropper {
     }
 }
 
-fn dropped(firewall: &Firewall) -> Result<u64, Box<dyn Error>> {
+fn dropped(firewall: &XdpFirewall) -> Result<u64, Box<dyn Error>> {
     let counts = firewall.counts()?;
     Ok(counts.iter().map(|(_, counts)| counts.packets).sum())
 }
@@ -461,7 +461,7 @@ fn on_a_wire(prefixes: &Prefixes) -> Result<Table, Box<dyn Error>> {
         }
     }
     let mut table = Table::new(
-        "Firewall, a flood that is dropped",
+        "XdpFirewall, a flood that is dropped",
         "100,000 IPv4 /32, every packet from another of them, over a veth from a generator on the same \
          CPU. ns a packet is the CPU time of that CPU, with the making of the packet; above the empty \
          program is matcher dropping costs. A set of nftables that may hold prefixes is a tree; one of single \

@@ -8,7 +8,7 @@ use std::{fs, io};
 use std::time::{Duration, Instant};
 
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, Object, ProgramInput, ProgramMut};
-use rfm::bpf::xdp::Firewall;
+use rfm::bpf::xdp::XdpFirewall;
 use rfm::types::hook::FrameStart;
 
 use super::frames::Frame;
@@ -113,7 +113,7 @@ impl Wire {
         Ok(link?)
     }
 
-    pub fn attach(&self, firewall: &mut Firewall) -> Result<(), Box<dyn Error>> {
+    pub fn attach(&self, firewall: &mut XdpFirewall) -> Result<(), Box<dyn Error>> {
         let mode = self.namespace.inside(|| {
             let attached = firewall.attach(self.v1, FrameStart::Ethernet, None);
             attached.map_err(|e| e.to_string())
@@ -124,7 +124,7 @@ impl Wire {
         }
     }
 
-    pub fn detach(&self, firewall: &mut Firewall) {
+    pub fn detach(&self, firewall: &mut XdpFirewall) {
         firewall.detach(self.v1);
     }
 

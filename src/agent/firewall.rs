@@ -111,7 +111,7 @@ impl Running {
             config.pin && link.is_some_and(|link| patterns.matches(&link.name, link.loopback))
         };
         let pins = remove_pins(is_pinned);
-        let settings = bpf::xdp::Settings {
+        let settings = bpf::xdp::XdpSettings {
             sample_rate: agent.bpf.sample_rate.max(MIN_SAMPLE_RATE),
             ring_bytes: RING_BYTES,
             max_rules: (MAX_RULES + allowlist::MAX_RULES) as u32,

@@ -95,8 +95,8 @@ impl ControlRoutes {
             interfaces: interfaces.collect(),
             series: series.collect(),
             dropped_flows,
-            lost_samples: report.tally.lost_samples,
-            new_sources: report.tally.new_sources,
+            lost_samples: report.stats.dropped_records,
+            new_sources: report.stats.new_sources,
         })
     }
 

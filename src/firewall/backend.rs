@@ -7,8 +7,8 @@ use libbpf_rs::MapHandle;
 
 use super::pins::Pins;
 use crate::bpf::load::LoadError;
-pub use crate::bpf::xdp::{Counts, Mode, Tally};
-use crate::bpf::xdp::{Firewall, Settings};
+pub use crate::bpf::xdp::{Counts, Mode, XdpStats};
+use crate::bpf::xdp::{XdpFirewall, XdpSettings};
 use crate::types::hook::FrameStart;
 use crate::types::rule::{KernelRule, RuleId};
 
@@ -25,19 +25,19 @@ pub trait Backend: Send {
     fn counts(&self) -> io::Result<Vec<(RuleId, Counts)>>;
     /// Samples of dropped packets, if there are any.
     fn ring(&self) -> io::Result<Option<MapHandle>>;
-    fn tally(&self) -> io::Result<Tally>;
+    fn stats(&self) -> io::Result<XdpStats>;
 }
 
 /// The programs in the kernel.
 pub struct Programs {
-    firewall: Firewall,
+    firewall: XdpFirewall,
     /// The pins, if the links are to outlive this process.
     pins: Option<Pins>,
 }
 
 impl Programs {
-    pub fn load(settings: &Settings, pins: Option<Pins>) -> Result<Self, LoadError> {
-        let firewall = Firewall::load(settings)?;
+    pub fn load(settings: &XdpSettings, pins: Option<Pins>) -> Result<Self, LoadError> {
+        let firewall = XdpFirewall::load(settings)?;
         Ok(Self { firewall, pins })
     }
 }
@@ -74,7 +74,7 @@ impl Backend for Programs {
         self.firewall.ring().map(Some)
     }
 
-    fn tally(&self) -> io::Result<Tally> {
-        self.firewall.tally()
+    fn stats(&self) -> io::Result<XdpStats> {
+        self.firewall.stats()
     }
 }

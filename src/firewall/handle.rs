@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::allowlist::SshPeer;
 use super::attachments::Attachment;
-use super::backend::{Counts, Tally};
+use super::backend::{Counts, XdpStats};
 use super::rule_series::Series;
 use crate::flow::export_queue::ExportSender;
 use crate::types::flow::FlowRecord;
@@ -106,7 +106,7 @@ pub struct FirewallReport {
     pub attachments: Vec<Attachment>,
     /// The largest flows that were dropped in the last seconds, from samples.
     pub dropped: Vec<FlowRecord>,
-    pub tally: Tally,
+    pub stats: XdpStats,
 }
 
 pub(super) enum Request {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use crate::bpf::xdp::Pin;
-use crate::bpf::xdp::hook::{Pinned, pinned_at};
+use crate::bpf::xdp::hook::{PinState, pin_state};
 
 /// The kernel's file system of BPF objects.
 const FOLDER: &str = "/sys/fs/bpf";
@@ -48,14 +48,14 @@ impl Pins {
                 continue;
             };
             let is_own = name.namespace.is_none_or(|n| n == self.namespace);
-            match pinned_at(&file.path()) {
-                Ok(Pinned::Void) => {}
+            match pin_state(&file.path()) {
+                Ok(PinState::DeviceRemoved) => {}
                 // one without a namespace, of an earlier version, is not taken over
-                Ok(Pinned::Left) if is_own && name.namespace.is_some() && kept(name.ifindex) => {
+                Ok(PinState::Stale) if is_own && name.namespace.is_some() && kept(name.ifindex) => {
                     self.left.insert(name.ifindex);
                     continue;
                 }
-                Ok(Pinned::Left) if is_own => {}
+                Ok(PinState::Stale) if is_own => {}
                 Ok(_) => continue,
                 Err(error) => {
                     log::warn!("{}: {error}", file.path().display());
@@ -74,7 +74,7 @@ impl Pins {
     pub fn take(&mut self, ifindex: u32) -> Pin {
         Pin {
             path: path(self.namespace, ifindex),
-            was_left: self.left.remove(&ifindex),
+            is_stale: self.left.remove(&ifindex),
         }
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn families(report: &FirewallReport) -> [MetricFamily; 5] {
         family(&declarations::FIREWALL_BYTES, of(|_, bytes| bytes)),
         single(
             &declarations::FIREWALL_NEW_SOURCES,
-            report.tally.new_sources as f64,
+            report.stats.new_sources as f64,
         ),
         family(
             &declarations::FIREWALL_RULES,

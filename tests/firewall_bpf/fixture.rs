@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use libbpf_rs::ProgramInput;
-use rfm::bpf::xdp::{Counts, Firewall, Mode, Settings};
+use rfm::bpf::xdp::{Counts, Mode, XdpFirewall, XdpSettings};
 use rfm::types::hook::FrameStart;
 use rfm::types::prefix::Prefix;
 use rfm::types::rule::{Action, KernelRule, Match, Per, RuleId};
@@ -23,7 +23,7 @@ pub enum Verdict {
 }
 
 pub struct Fixture {
-    pub firewall: Firewall,
+    pub firewall: XdpFirewall,
 }
 
 /// `None` without root; says so.
@@ -36,12 +36,12 @@ pub fn fixture_with(sample_rate: u32) -> Option<Fixture> {
         println!("skipped: not root");
         return None;
     }
-    let settings = Settings {
+    let settings = XdpSettings {
         sample_rate,
         ring_bytes: 65_536,
         max_rules: MAX_RULES,
     };
-    let firewall = Firewall::load(&settings).expect("the firewall loads");
+    let firewall = XdpFirewall::load(&settings).expect("the firewall loads");
     Some(Fixture { firewall })
 }
 
@@ -78,12 +78,12 @@ impl Fixture {
     }
 }
 
-pub fn put(firewall: &Firewall, start: FrameStart, frame: &[u8]) -> Verdict {
+pub fn put(firewall: &XdpFirewall, start: FrameStart, frame: &[u8]) -> Verdict {
     put_on(firewall, LOOPBACK, start, frame)
 }
 
 /// As if received on a device of this thread's network namespace.
-fn put_on(firewall: &Firewall, ifindex: u32, start: FrameStart, frame: &[u8]) -> Verdict {
+fn put_on(firewall: &XdpFirewall, ifindex: u32, start: FrameStart, frame: &[u8]) -> Verdict {
     // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex
     let words = [0, frame.len() as u32, 0, ifindex, 0, 0];
     let mut context: Vec<u8> = words.iter().flat_map(|w| w.to_ne_bytes()).collect();

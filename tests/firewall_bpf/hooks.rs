@@ -3,28 +3,28 @@
 
 use std::path::Path;
 
-use rfm::bpf::xdp::{AttachError, Firewall, Mode, Pin, Settings};
+use rfm::bpf::xdp::{AttachError, Mode, Pin, XdpFirewall, XdpSettings};
 use rfm::types::hook::FrameStart;
 
 use crate::common::lab::{Lab, can_run};
 use crate::common::packet::{Sender, Tun};
 use crate::fixture::{rules, v4};
 
-const SETTINGS: Settings = Settings {
+const SETTINGS: XdpSettings = XdpSettings {
     sample_rate: 0,
     ring_bytes: 65_536,
     max_rules: 1000,
 };
 
-pub fn firewall() -> Firewall {
-    let mut firewall = Firewall::load(&SETTINGS).expect("the firewall loads");
+pub fn firewall() -> XdpFirewall {
+    let mut firewall = XdpFirewall::load(&SETTINGS).expect("the firewall loads");
     firewall
         .replace(&rules(&["drop proto udp"]))
         .expect("rules");
     firewall
 }
 
-fn dropped(firewall: &Firewall) -> u64 {
+fn dropped(firewall: &XdpFirewall) -> u64 {
     firewall.counts().expect("counts")[0].1.packets
 }
 
@@ -55,7 +55,7 @@ fn frames_on_a_wire_are_dropped_in_the_driver_until_it_is_detached() {
             sender.send(&frame, 0).expect("sent");
         }
         assert_eq!(dropped(&firewall), 10);
-        let second = Firewall::load(&SETTINGS).expect("another");
+        let second = XdpFirewall::load(&SETTINGS).expect("another");
         refused(second, v1);
         firewall.detach(v1);
         sender.send(&frame, 0).expect("sent");
@@ -63,12 +63,12 @@ fn frames_on_a_wire_are_dropped_in_the_driver_until_it_is_detached() {
         // the hook is free
         drop(firewall.attach(v1, FrameStart::Ethernet, None));
         drop(firewall);
-        let mut second = Firewall::load(&SETTINGS).expect("another");
+        let mut second = XdpFirewall::load(&SETTINGS).expect("another");
         second.attach(v1, FrameStart::Ethernet, None).expect("free");
     });
 }
 
-fn refused(mut second: Firewall, ifindex: u32) {
+fn refused(mut second: XdpFirewall, ifindex: u32) {
     let error = second.attach(ifindex, FrameStart::Ethernet, None);
     let error = error.expect_err("the hook is taken");
     assert!(matches!(&error, AttachError::Occupied { program, .. } if program == "rfm_fw_ether"));
@@ -114,11 +114,11 @@ fn a_pinned_program_outlives_the_agent_and_is_taken_over() {
         let v1 = namespace.ifindex("v1");
         let sender = Sender::new("v0").expect("a packet socket");
         let frame = v4().udp().payload(20).build();
-        let attach_to = |firewall: &mut Firewall, was_left| {
+        let attach_to = |firewall: &mut XdpFirewall, is_stale| {
             let path = pin.clone();
-            firewall.attach(v1, FrameStart::Ethernet, Some(&Pin { path, was_left }))
+            firewall.attach(v1, FrameStart::Ethernet, Some(&Pin { path, is_stale }))
         };
-        let attach = |firewall: &mut Firewall| attach_to(firewall, true);
+        let attach = |firewall: &mut XdpFirewall| attach_to(firewall, true);
         let mut first = firewall();
         match attach(&mut first) {
             // no BPF file system is mounted here

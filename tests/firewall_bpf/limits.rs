@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use libbpf_rs::query::MapInfoIter;
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
-use rfm::bpf::xdp::{CompileError, ReplaceError};
+use rfm::bpf::xdp::{EncodeError, ReplaceError};
 use rfm::types::prefix::Prefix;
 use rfm::types::rule::{KernelRule, RuleId};
 
@@ -137,7 +137,7 @@ fn what_a_set_cannot_hold_is_refused_and_changes_nothing() {
         assert_eq!(fixture.verdict(&v4().udp().build()), Drop, "{reason}");
     }
     assert_eq!(fixture.packets(), [(1, 4)]);
-    let no_rate = CompileError::NoRate(RuleId(3));
+    let no_rate = EncodeError::NoRate(RuleId(3));
     assert_eq!(no_rate.to_string(), "rule 3 is to limit, without a rate");
 }
 
@@ -226,7 +226,14 @@ fn a_limit_per_source_gives_each_its_own_bucket() {
         [figures(1), figures(2), figures(3)],
         [(9, 6), (4, 2), (2, 1)]
     );
-    assert_eq!(fixture.firewall.tally().expect("a tally").new_sources, 6);
+    assert_eq!(
+        fixture
+            .firewall
+            .stats()
+            .expect("the statistics")
+            .new_sources,
+        6
+    );
 
     // other rules come and go: what was given out stays given out, unless no rule was for each source
     let limit = rule(1, "limit dst 192.0.2.0/24 rate 1 per source");
@@ -293,6 +300,6 @@ fn sources_without_end_are_counted_and_take_no_more_room() {
         assert_eq!(fixture.verdict(&frame.udp().build()), Pass, "{n}");
     }
     assert_eq!(fixture.packets(), [(1, u64::from(sources))]);
-    let tally = fixture.firewall.tally().expect("a tally");
-    assert_eq!(tally.new_sources, u64::from(sources));
+    let stats = fixture.firewall.stats().expect("the statistics");
+    assert_eq!(stats.new_sources, u64::from(sources));
 }

@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use libbpf_rs::{Xdp, XdpFlags};
-use rfm::bpf::xdp::{Firewall, Mode, Settings};
+use rfm::bpf::xdp::{Mode, XdpFirewall, XdpSettings};
 use rfm::types::hook::FrameStart;
 use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
 
@@ -244,19 +244,19 @@ impl<'a> Wire<'a> {
 
 /// One program on `b0`, in one mode, until it is dropped.
 struct Attached {
-    firewall: Firewall,
+    firewall: XdpFirewall,
     ifindex: u32,
     mode: Mode,
 }
 
 impl Attached {
     fn new(ifindex: u32, mode: Mode) -> Self {
-        let settings = Settings {
+        let settings = XdpSettings {
             sample_rate: 0,
             ring_bytes: 65_536,
             max_rules: 1000,
         };
-        let mut firewall = Firewall::load(&settings).expect("the firewall loads");
+        let mut firewall = XdpFirewall::load(&settings).expect("the firewall loads");
         match mode {
             Mode::Native => {
                 let got = firewall.attach(ifindex, FrameStart::Ethernet, None);

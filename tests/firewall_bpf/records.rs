@@ -78,7 +78,14 @@ fn each_dropped_packet_is_a_record_at_a_rate_of_one() {
     assert_eq!(first.sample_rate, 1);
     assert_eq!((second.key.protocol, second.key.dst_port), (1, 8 << 8));
     assert_eq!(third.key.family, Family::Ipv6);
-    assert_eq!(fixture.firewall.tally().expect("a tally").lost_samples, 0);
+    assert_eq!(
+        fixture
+            .firewall
+            .stats()
+            .expect("the statistics")
+            .dropped_records,
+        0
+    );
 }
 
 #[test]
@@ -110,9 +117,13 @@ fn one_in_so_many_is_taken_and_what_the_ring_cannot_hold_is_counted() {
     }
     // a record has 112 bytes, and a head of 8
     let room = 65_536 / 120;
-    let lost = fixture.firewall.tally().expect("a tally").lost_samples;
+    let dropped = fixture
+        .firewall
+        .stats()
+        .expect("the statistics")
+        .dropped_records;
     let held = records(&fixture).len() as u64;
-    assert_eq!(held + lost, 1000);
+    assert_eq!(held + dropped, 1000);
     assert!((room - 1..=room).contains(&held), "{held} held");
     assert_eq!(fixture.packets(), [(1, 1000)]);
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use libbpf_rs::MapHandle;
 
-use super::backend::{Backend, Counts, Mode, Tally};
+use super::backend::{Backend, Counts, Mode, XdpStats};
 use super::rule_syntax;
 use crate::types::hook::FrameStart;
 use crate::types::rule::{KernelRule, PatternCache, Rule, RuleId};
@@ -115,7 +115,7 @@ impl Backend for Fake {
         Ok(None)
     }
 
-    fn tally(&self) -> io::Result<Tally> {
-        Ok(Tally::default())
+    fn stats(&self) -> io::Result<XdpStats> {
+        Ok(XdpStats::default())
     }
 }

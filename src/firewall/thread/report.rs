@@ -21,7 +21,7 @@ impl Worker {
                     rules: RuleSource::ALL.map(|source| self.rule_set.count(source)),
                     attachments: self.attachments.all(),
                     dropped: self.dropped.clone(),
-                    tally: self.backend.tally().unwrap_or_default(),
+                    stats: self.backend.stats().unwrap_or_default(),
                 };
                 drop(reply.try_send(report));
             }
