@@ -46,7 +46,7 @@ pub struct Watched {
     /// Whether the hook of a [`Direction`] is attached.
     pub hooked: [bool; Direction::ALL.len()],
     /// Hooks that are wanted and that the interface cannot have.
-    impossible: [bool; Direction::ALL.len()],
+    unsupported: [bool; Direction::ALL.len()],
     /// How often another program removed the hook of a [`Direction`].
     pub removals: [u64; Direction::ALL.len()],
     last_removal: Option<Instant>,
@@ -67,7 +67,7 @@ impl Watched {
     /// Problems of its hooks, for an operator.
     pub fn problems(&self, now: Instant) -> Vec<String> {
         let mut problems = Vec::new();
-        if self.impossible[Direction::Egress as usize] {
+        if self.unsupported[Direction::Egress as usize] {
             problems.push(format!("{}: {NO_EGRESS}", self.name));
         }
         let age = self
@@ -230,13 +230,13 @@ impl Interfaces {
     }
 
     /// States which wanted hooks the interface cannot have. Whether this is new.
-    pub fn set_impossible(&self, ifindex: u32, impossible: [bool; Direction::ALL.len()]) -> bool {
+    pub fn set_unsupported(&self, ifindex: u32, unsupported: [bool; Direction::ALL.len()]) -> bool {
         let mut inner = self.write();
         let Some(&slot) = inner.slot_of.get(&ifindex) else {
             return false;
         };
         let watched = &mut inner.slots[slot as usize];
-        std::mem::replace(&mut watched.impossible, impossible) != impossible
+        std::mem::replace(&mut watched.unsupported, unsupported) != unsupported
     }
 
     /// Counts a hook that another program removed.
@@ -394,7 +394,7 @@ impl Inner {
             name: name.into(),
             attach: "none",
             hooked: Default::default(),
-            impossible: Default::default(),
+            unsupported: Default::default(),
             removals: Default::default(),
             last_removal: None,
             base,

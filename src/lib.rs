@@ -33,7 +33,7 @@
 //!
 //! Where to add what:
 //! - a protocol header: one function in `bpf/parse.bpf.h`, and frames in `tests/common/cases/`;
-//! - a kind of link: `netlink/layer.rs`;
+//! - a kind of link: `netlink/link_type.rs`;
 //! - a metric: `metrics/declarations.rs`, gathered in `metrics/collect.rs`;
 //! - a field of exported flows: `ipfix/flows.rs`;
 //! - a figure on the page: `page/view.rs` and `page.js`; of the agent itself, `health.js`;

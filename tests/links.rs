@@ -5,7 +5,7 @@ use std::net::UdpSocket;
 use std::process::Command;
 use std::sync::Arc;
 
-use rfm::netlink::{self, DeviceCounters, Link, LinkLayer, LinkSocket};
+use rfm::netlink::{self, DeviceCounters, Link, LinkSocket, LinkType};
 use rfm::sys::error_counters::{ErrorCounters, Subsystem};
 use serde_json::Value;
 
@@ -146,8 +146,8 @@ fn named<'a>(links: &'a [Link], name: &str) -> &'a Link {
 fn check_fields(links: &[Link]) {
     let left = named(links, "left");
     assert_eq!(
-        (left.kind.as_str(), left.layer()),
-        ("veth", LinkLayer::Ethernet)
+        (left.kind.as_str(), left.link_type()),
+        ("veth", LinkType::Ethernet)
     );
     assert_eq!(left.speed_bytes, Some(1_250_000_000));
     let lo = named(links, "lo");
@@ -155,10 +155,10 @@ fn check_fields(links: &[Link]) {
         (lo.kind.as_str(), lo.loopback, lo.speed_bytes),
         ("loopback", true, None)
     );
-    assert_eq!(lo.layer(), LinkLayer::Ethernet);
+    assert_eq!(lo.link_type(), LinkType::Ethernet);
     let tun = named(links, "tun0");
-    assert_eq!((tun.kind.as_str(), tun.layer()), ("tun", LinkLayer::Ip));
-    assert_eq!(named(links, "tap0").layer(), LinkLayer::Ethernet);
+    assert_eq!((tun.kind.as_str(), tun.link_type()), ("tun", LinkType::Ip));
+    assert_eq!(named(links, "tap0").link_type(), LinkType::Ethernet);
     assert_eq!(named(links, "vx0").kind, "vxlan");
     let macvlan = named(links, "mac0");
     assert_eq!(

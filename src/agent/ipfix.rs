@@ -20,7 +20,7 @@ use crate::ipfix::collector_stats::{CollectorStats, CollectorStatsList};
 use crate::ipfix::flows::Layout;
 use crate::ipfix::options::ExportedInterface;
 use crate::ipfix::thread::{self, ExportSources, ExporterSettings, Target};
-use crate::netlink::{Gateways, Link, LinkSocket, stacked_interfaces};
+use crate::netlink::{Link, LinkSocket, NextHops, stacked_interfaces};
 use crate::sys::clock::Clock;
 use crate::types::flow::FlowKey;
 
@@ -101,7 +101,7 @@ impl Running {
         let sources = AgentSources {
             enricher: self.enricher(agent, rib),
             links: LinkSocket::new(self.errors.clone()),
-            gateways: RefCell::new(Gateways::new(self.errors.clone())),
+            gateways: RefCell::new(NextHops::new(self.errors.clone())),
             interfaces: self.interfaces.clone(),
             counters: self.counters.clone(),
             config: self.live.config(),
@@ -124,7 +124,7 @@ impl Running {
 struct AgentSources {
     enricher: Enricher,
     links: LinkSocket,
-    gateways: RefCell<Gateways>,
+    gateways: RefCell<NextHops>,
     interfaces: Arc<Interfaces>,
     counters: Arc<OnceLock<Counters>>,
     live: Arc<CurrentConfig>,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Which interfaces there are at the start, and thread links, which follows them from then on.
+//! The interfaces at the start, and thread links, which monitors them from then on.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,8 +8,8 @@ use crossbeam_channel::{Receiver, bounded};
 
 use super::derive::is_forced;
 use super::{Error, Running, stale_hooks};
-use crate::attach::attacher::{Plan, Watcher};
-use crate::attach::thread::{Follower, Handle, Order, Start};
+use crate::attach::attacher::{Attacher, Plan};
+use crate::attach::thread::{LinkCommand, LinkMonitor, LinksHandle, LinksStart};
 use crate::bpf::load::LoadedPrograms;
 use crate::config::Agent;
 use crate::netlink::{Link, LinkEvents, LinkSocket};
@@ -17,16 +17,16 @@ use crate::sys::error_counters::ErrorCounters;
 use crate::types::hook::HookKind;
 use crate::types::interface_pattern::Patterns;
 
-/// The interfaces there are, and the socket that tells what becomes of them.
+/// The existing interfaces, and the socket that receives their events.
 pub(super) struct Found {
     pub events: LinkEvents,
     pub socket: LinkSocket,
     pub links: Vec<Link>,
-    /// How many of them are to be watched.
+    /// The number of interfaces that match the configuration.
     pub wanted: usize,
 }
 
-/// Asks for all links, having begun to listen before.
+/// Opens the socket for events, then reads all links.
 pub(super) fn find(
     agent: &Agent,
     patterns: &Patterns,
@@ -57,26 +57,26 @@ pub(super) fn find(
 
 /// Thread links.
 pub(super) struct LinksThread {
-    pub handle: Handle,
-    /// The programs come back when the thread ends.
+    pub handle: LinksHandle,
+    /// Receives the programs when the thread ends.
     programs: Receiver<LoadedPrograms>,
 }
 
 impl LinksThread {
-    /// Detaches everything and ends the thread. None if it had died.
+    /// Detaches all hooks and ends the thread. None if the thread has ended by itself.
     pub fn end(
         self,
         running: &Running,
         waiting: &mut dyn FnMut(Duration),
     ) -> Option<LoadedPrograms> {
-        self.handle.order(Order::End);
+        self.handle.send(LinkCommand::End);
         running.threads.stop_with("links", waiting);
         self.programs.try_recv().ok()
     }
 }
 
 impl Running {
-    /// From now on interfaces are attached; `on_tried` is called when all found were tried.
+    /// Starts thread links; it calls `on_tried` after the first attempt with each interface.
     pub(super) fn start_links(
         &self,
         agent: &Agent,
@@ -96,10 +96,10 @@ impl Running {
             stale_hooks::replace(&links);
         }
         let (interfaces, errors) = (self.interfaces.clone(), self.errors.clone());
-        let watcher =
-            Watcher::new(loaded, interfaces, errors.clone(), plan).map_err(Error::Maps)?;
-        let (follower, handle) = Follower::new(Start {
-            watcher,
+        let attacher =
+            Attacher::new(loaded, interfaces, errors.clone(), plan).map_err(Error::Maps)?;
+        let (monitor, handle) = LinkMonitor::new(LinksStart {
+            attacher,
             events,
             links,
             patterns: self.live.get().patterns,
@@ -108,10 +108,10 @@ impl Running {
             on_tried: Box::new(on_tried),
         })
         .map_err(Error::Start)?;
-        let (give_back, programs) = bounded(1);
+        let (return_programs, programs) = bounded(1);
         self.spawn("links", move |heartbeat| {
-            // fails only where the main thread has gone
-            drop(give_back.send(follower.run(&heartbeat)));
+            // fails only if the main thread has ended
+            drop(return_programs.send(monitor.run(&heartbeat)));
         })?;
         Ok(LinksThread { handle, programs })
     }

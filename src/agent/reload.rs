@@ -15,7 +15,7 @@ use super::firewall::FirewallThread;
 use super::ipfix::{Export, Exporter};
 use super::links::LinksThread;
 use super::{Running, derive};
-use crate::attach::thread::Order;
+use crate::attach::thread::LinkCommand;
 use crate::bpf::load::ConfigMap;
 use crate::config::{self, Config, Machine};
 use crate::enrich::bmp::BmpChange;
@@ -144,11 +144,11 @@ impl Reconfigurer<'_> {
         if let Some(bmp) = &self.bmp {
             bmp.send(agent.into()).map_err(|_| ended("bmp"))?;
         }
-        let order = Order::Watch {
+        let command = LinkCommand::Watch {
             patterns: Arc::new(agent.patterns()),
             directions: agent.directions.clone(),
         };
-        match self.links.handle.order(order) {
+        match self.links.handle.send(command) {
             true => Ok(()),
             false => Err(ended("links")),
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Puts interfaces under watch and lets go of them: a slot in the kernel's counters, then a program on
-//! each hook; and back in the other order.
+//! Attaches the programs to interfaces: assigns a slot of the kernel's counters, then attaches a program to
+//! each hook. Detaches in the reverse order.
 
 use std::collections::HashMap;
 use std::io;
@@ -11,13 +11,13 @@ use crate::bpf::attach::{self, Hook};
 use crate::bpf::counters::Counters;
 use crate::bpf::load::{IngressChecks, LoadedPrograms};
 use crate::interfaces::{Hooks, Interfaces, NO_EGRESS};
-use crate::netlink::{Link, LinkLayer};
+use crate::netlink::{Link, LinkType};
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::sys::threads::Heartbeat;
 use crate::types::flow::Direction;
 use crate::types::hook::{FrameStart, HookKind, Position};
 
-/// Which hooks, and how.
+/// The hooks to attach, and how.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub kind: HookKind,
@@ -25,8 +25,8 @@ pub struct Plan {
     pub directions: Vec<Direction>,
 }
 
-/// The programs and where they are attached.
-pub struct Watcher {
+/// The programs, and the interfaces that they are attached to.
+pub struct Attacher {
     loaded: LoadedPrograms,
     counters: Counters,
     interfaces: Arc<Interfaces>,
@@ -35,10 +35,10 @@ pub struct Watcher {
     /// Packets that IPsec decrypts pass ingress hooks twice.
     ipsec: bool,
     /// By ifindex.
-    attached: HashMap<u32, Attached>,
+    attached: HashMap<u32, AttachedInterface>,
 }
 
-struct Attached {
+struct AttachedInterface {
     slot: u32,
     name: String,
     start: FrameStart,
@@ -47,21 +47,21 @@ struct Attached {
     has_ingress: bool,
     /// Index: [`Direction`].
     hooks: [Option<Hook>; Direction::ALL.len()],
-    /// Wanted, but the interface cannot have it.
-    impossible: [bool; Direction::ALL.len()],
+    /// Configured, but the interface cannot have it.
+    unsupported: [bool; Direction::ALL.len()],
 }
 
-/// What became of an attempt to watch an interface.
+/// The result of an attempt to attach to an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    Watched,
+pub enum AttachOutcome {
+    Attached,
     /// Counted and logged.
     Failed,
-    /// It vanished meanwhile.
-    Gone,
+    /// The interface was removed meanwhile.
+    Removed,
 }
 
-impl Watcher {
+impl Attacher {
     pub fn new(
         loaded: LoadedPrograms,
         interfaces: Arc<Interfaces>,
@@ -87,55 +87,54 @@ impl Watcher {
         self.plan.directions = directions;
     }
 
-    /// States whether the kernel has IPsec policies; interfaces follow when they are looked at.
+    /// Sets whether the kernel has IPsec policies; interfaces are updated when they are reconciled.
     pub fn set_ipsec(&mut self, ipsec: bool) {
         self.ipsec = ipsec;
     }
 
-    pub fn is_watched(&self, ifindex: u32) -> bool {
+    pub fn is_attached(&self, ifindex: u32) -> bool {
         self.attached.contains_key(&ifindex)
     }
 
-    /// The ifindexes of all that are watched.
-    pub fn watched(&self) -> Vec<u32> {
+    /// The ifindexes of all attached interfaces.
+    pub fn ifindexes(&self) -> Vec<u32> {
         self.attached.keys().copied().collect()
     }
 
-    /// How frames of the link begin; `None` where they are not read.
+    /// How frames of the link begin; `None` if rfm does not read them.
     fn start(link: &Link) -> Option<FrameStart> {
-        match link.layer() {
-            LinkLayer::Ethernet => Some(FrameStart::Ethernet),
-            LinkLayer::Ip => Some(FrameStart::Ip),
-            LinkLayer::Gre => Some(FrameStart::Gre),
-            LinkLayer::Unsupported => None,
+        match link.link_type() {
+            LinkType::Ethernet => Some(FrameStart::Ethernet),
+            LinkType::Ip => Some(FrameStart::Ip),
+            LinkType::Gre => Some(FrameStart::Gre),
+            LinkType::Unsupported => None,
         }
     }
 
-    /// Watches one interface as it is now, whether it was watched before or not. Attaching takes some
-    /// 13 ms a hook: the kernel waits until no packet is under way in the old chain. A failure is logged
-    /// and counted; the other interfaces go on. The link's type must be one that is read. `vrf_member`: its
-    /// master is a VRF.
-    pub fn watch(&mut self, link: &Link, vrf_member: bool) -> Outcome {
+    /// Attaches to an interface, or updates its hooks and its name. Attaching takes about 13 ms per hook: the
+    /// kernel waits until no packet is in the old chain. A failure is logged and counted; other interfaces are
+    /// not affected. The link's type must be one that rfm reads. `vrf_member`: its master is a VRF.
+    pub fn attach(&mut self, link: &Link, vrf_member: bool) -> AttachOutcome {
         let Some(start) = Self::start(link) else {
-            return Outcome::Failed;
+            return AttachOutcome::Failed;
         };
         let ingress = IngressChecks {
             ipsec: self.ipsec && !link.is_of_ipsec(),
             vrf_member,
         };
-        let known = self.is_watched(link.ifindex);
+        let known = self.is_attached(link.ifindex);
         let result = match known {
-            true => self.adjust(link, start, ingress),
-            false => self.begin(link, start, ingress),
+            true => self.update(link, start, ingress),
+            false => self.attach_new(link, start, ingress),
         };
         let Err(reason) = result else {
-            return Outcome::Watched;
+            return AttachOutcome::Attached;
         };
         if !known {
-            self.let_go(link.ifindex);
+            self.release(link.ifindex);
         }
         if attach::is_removed(link.ifindex) {
-            return Outcome::Gone;
+            return AttachOutcome::Removed;
         }
         if !known {
             self.interfaces.refuse(link.ifindex, &link.name, &reason);
@@ -146,10 +145,10 @@ impl Watcher {
                 link.name, link.ifindex
             )
         });
-        Outcome::Failed
+        AttachOutcome::Failed
     }
 
-    fn begin(
+    fn attach_new(
         &mut self,
         link: &Link,
         start: FrameStart,
@@ -164,14 +163,14 @@ impl Watcher {
                     "all {slots} slots are taken; raise agent.bpf.iface_stats_size and restart rfm"
                 )
             })?;
-        let attached = Attached {
+        let attached = AttachedInterface {
             slot,
             name: link.name.clone(),
             start,
             ingress,
             has_ingress: link.has_ingress(),
             hooks: Default::default(),
-            impossible: Default::default(),
+            unsupported: Default::default(),
         };
         self.attached.insert(link.ifindex, attached);
         self.assign_slot(link.ifindex, slot, start, ingress)?;
@@ -185,8 +184,8 @@ impl Watcher {
         Ok(())
     }
 
-    /// Follows what has changed in a link, or in the plan, since it is watched.
-    fn adjust(
+    /// Applies changes of a link, or of the plan, since it was attached.
+    fn update(
         &mut self,
         link: &Link,
         start: FrameStart,
@@ -208,7 +207,7 @@ impl Watcher {
         self.set_hooks(link.ifindex)
     }
 
-    /// Begins a new series if the link has another name than when it was last looked at. Takes no time.
+    /// Starts new series if the link has a new name. Takes no time.
     pub fn rename(&mut self, link: &Link) {
         let Some(attached) = self.attached.get_mut(&link.ifindex) else {
             return;
@@ -236,7 +235,7 @@ impl Watcher {
             .map_err(|error| format!("writing its slot: {error}"))
     }
 
-    /// Attaches what the plan asks for, and detaches what it does not.
+    /// Attaches the hooks of the plan, and detaches all others.
     fn set_hooks(&mut self, ifindex: u32) -> Result<(), String> {
         let Some(attached) = self.attached.get_mut(&ifindex) else {
             return Ok(());
@@ -245,12 +244,12 @@ impl Watcher {
         for direction in Direction::ALL {
             let hook = &mut attached.hooks[direction as usize];
             let (kind, position) = (self.plan.kind, self.plan.position);
-            attached.impossible[direction as usize] = false;
+            attached.unsupported[direction as usize] = false;
             let exists = direction == Direction::Egress || attached.has_ingress;
             if !exists || !self.plan.directions.contains(&direction) {
                 *hook = None;
             } else if hook.is_none() && attach::is_unsupported(kind, ifindex, direction) {
-                attached.impossible[direction as usize] = true;
+                attached.unsupported[direction as usize] = true;
             } else if hook.is_none() {
                 match attach::attach(&self.loaded, kind, position, ifindex, direction) {
                     Ok(new) => *hook = Some(new),
@@ -268,16 +267,16 @@ impl Watcher {
             false => "none",
         };
         self.interfaces.set_attach(ifindex, kind, hooked);
-        let impossible = attached.impossible;
-        if self.interfaces.set_impossible(ifindex, impossible) && impossible.contains(&true) {
+        let unsupported = attached.unsupported;
+        if self.interfaces.set_unsupported(ifindex, unsupported) && unsupported.contains(&true) {
             log::warn!("{}: {NO_EGRESS}", attached.name);
         }
         result
     }
 
-    /// Whether a hook of a watched interface has to be attached: another program removed ours, which is
+    /// Whether a hook of an attached interface has to be attached again: another program removed ours, which is
     /// counted, or an obstacle no longer exists.
-    pub fn has_lost(&mut self, ifindex: u32) -> bool {
+    pub fn has_missing_hooks(&mut self, ifindex: u32) -> bool {
         let Some(attached) = self.attached.get_mut(&ifindex) else {
             return false;
         };
@@ -286,8 +285,8 @@ impl Watcher {
         for direction in Direction::ALL {
             let hook = &mut attached.hooks[direction as usize];
             match hook {
-                Some(there) if there.is_attached_to(ifindex) => {}
-                // the event that reports this is on its way
+                Some(hook) if hook.is_attached_to(ifindex) => {}
+                // the event of the removal will follow
                 Some(_) if attach::is_removed(ifindex) => return false,
                 Some(_) => {
                     *hook = None;
@@ -303,7 +302,7 @@ impl Watcher {
                     });
                 }
                 None => {
-                    let was = attached.impossible[direction as usize];
+                    let was = attached.unsupported[direction as usize];
                     changed |= was && !attach::is_unsupported(kind, ifindex, direction);
                 }
             }
@@ -311,16 +310,16 @@ impl Watcher {
         changed
     }
 
-    /// An interface has vanished, or is not wanted any more.
-    pub fn unwatch(&mut self, ifindex: u32) {
-        if let Some(name) = self.let_go(ifindex) {
+    /// Detaches from an interface that was removed, or that no longer matches the configuration.
+    pub fn detach(&mut self, ifindex: u32) {
+        if let Some(name) = self.release(ifindex) {
             log::info!("not watching {name} (ifindex {ifindex}) any more");
         }
     }
 
-    /// Detaches, clears the entry, frees the slot: in this order nothing counts into a slot that is not
-    /// the interface's. A device that moved to another network namespace counts until its hooks are gone.
-    fn let_go(&mut self, ifindex: u32) -> Option<String> {
+    /// Detaches, clears the entry, frees the slot: in this order nothing counts into the slot of another
+    /// interface. A device that moved to another network namespace counts until its hooks are detached.
+    fn release(&mut self, ifindex: u32) -> Option<String> {
         let attached = self.attached.remove(&ifindex)?;
         drop(attached.hooks);
         if let Err(error) = self.loaded.clear_slot(ifindex) {
@@ -332,8 +331,8 @@ impl Watcher {
         Some(attached.name)
     }
 
-    /// Whether every hook of a watched interface is still in place: an index may have been given to
-    /// another device while nobody listened.
+    /// Whether every hook of an interface is still attached: while events were lost, another device may have
+    /// received the index.
     pub fn is_intact(&self, ifindex: u32) -> bool {
         let attached = self.attached.get(&ifindex);
         attached.is_some_and(|a| {
@@ -344,13 +343,13 @@ impl Watcher {
         })
     }
 
-    /// Frees the slots whose time has come.
+    /// Frees the slots whose quarantine is over.
     pub fn settle(&self, now: Instant) {
         self.interfaces
             .settle(now, |slot| self.counters.hooks(slot).ok());
     }
 
-    /// What cannot be read is taken not to have counted.
+    /// The counters of a slot; after an error, those at its assignment.
     fn kernel(&self, slot: u32) -> Hooks {
         self.counters.hooks(slot).unwrap_or_else(|error| {
             self.errors
@@ -360,9 +359,9 @@ impl Watcher {
     }
 
     /// Detaches everything. Each hook returns when no packet is in the program any longer; threads would not make it
-    /// faster, because the kernel holds rtnl_lock meanwhile (tcx_link_release of kernel/bpf/tcx.c). Gives back the
+    /// faster, because the kernel holds rtnl_lock meanwhile (tcx_link_release of kernel/bpf/tcx.c). Returns the
     /// programs, whose maps may still be read.
-    pub fn unwatch_all(self, heartbeat: &Heartbeat) -> LoadedPrograms {
+    pub fn detach_all(self, heartbeat: &Heartbeat) -> LoadedPrograms {
         for (_, attached) in self.attached {
             heartbeat.beat();
             drop(attached.hooks);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! THREAD links: follows the interfaces that come, go and change, and keeps the watch in step.
+//! THREAD links: attaches to the interfaces that appear, and updates or detaches those that change.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
@@ -11,59 +11,59 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::attacher::{Outcome, Watcher};
-use super::work_queue::{Pending, Work};
+use super::attacher::{AttachOutcome, Attacher};
+use super::work_queue::{Work, WorkQueue};
 use crate::bpf::load::LoadedPrograms;
 use crate::interfaces::Interfaces;
 use crate::netlink::ipsec::Ipsec;
-use crate::netlink::{Event, Heard, Link, LinkEvents, LinkLayer, LinkSocket};
+use crate::netlink::{Event, Link, LinkEvents, LinkSocket, LinkType, ReadResult};
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::sys::threads::Heartbeat;
 use crate::types::flow::Direction;
 use crate::types::interface_pattern::Patterns;
 
-/// How often the thread looks up from waiting: for its heartbeat, and for slots to be freed.
-const TICK: Duration = Duration::from_secs(1);
+/// The longest wait: for the heartbeat, and to free slots.
+const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often hooks that another program removed are looked for.
-const CHECK: Duration = Duration::from_secs(5);
+/// The interval of the check for hooks that another program removed.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// An interface that could not be attached is tried again after this, then after twice as long, ...
+/// The delay of the first retry after a failure to attach; it doubles with each retry, up to the last.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(300);
 
-/// Orders that wait.
-const ORDERS: usize = 4;
+/// Maximum number of waiting commands.
+const MAX_COMMANDS: usize = 4;
 
-/// What the thread may be told.
-pub enum Order {
-    /// What to watch from now on.
+/// A command to the thread.
+pub enum LinkCommand {
+    /// The interfaces and directions to attach from now on.
     Watch {
         patterns: Arc<Patterns>,
         directions: Vec<Direction>,
     },
-    /// Detach all and end.
+    /// Detach all hooks and end.
     End,
 }
 
-/// Tells the thread what to do.
-pub struct Handle {
-    orders: Sender<Order>,
+/// Sends commands to the thread.
+pub struct LinksHandle {
+    commands: Sender<LinkCommand>,
     /// A byte here ends the thread's wait.
     waker: UnixStream,
 }
 
-impl Handle {
-    /// Waits where several orders are waiting already; false if the thread has ended.
-    pub fn order(&self, order: Order) -> bool {
-        let sent = self.orders.send(order).is_ok();
+impl LinksHandle {
+    /// Blocks if the queue of commands is full; false if the thread has ended.
+    pub fn send(&self, command: LinkCommand) -> bool {
+        let sent = self.commands.send(command).is_ok();
         // a full socket has woken it already
         let _ = (&self.waker).write(&[0]);
         sent
     }
 }
 
-/// How far the interfaces found at the start have come.
+/// The state of the interfaces that existed at the start.
 #[derive(Default)]
 pub struct Progress {
     tried: AtomicBool,
@@ -71,7 +71,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Attaching was tried with each of them.
+    /// rfm has tried to attach to each of them.
     pub fn tried(&self) -> bool {
         self.tried.load(Ordering::Acquire)
     }
@@ -81,113 +81,112 @@ impl Progress {
         self.attached.store(false, Ordering::Release);
     }
 
-    /// Those that are still there and wanted are attached.
+    /// Those that still exist and match the configuration are attached.
     pub fn attached(&self) -> bool {
         self.attached.load(Ordering::Acquire)
     }
 }
 
-/// What the thread begins with.
-pub struct Start {
-    pub watcher: Watcher,
-    /// Opened before `links` were read, so that nothing is missed in between.
+/// Everything that the thread needs at its start.
+pub struct LinksStart {
+    pub attacher: Attacher,
+    /// Opened before `links` were read, so that no event is missed.
     pub events: LinkEvents,
     pub links: Vec<Link>,
     pub patterns: Arc<Patterns>,
     pub progress: Arc<Progress>,
     pub errors: Arc<ErrorCounters>,
-    /// Called once, when all found at the start were tried.
+    /// Called once, after the first attempt with each initial interface.
     pub on_tried: Box<dyn Fn() + Send>,
 }
 
-pub struct Follower {
-    watcher: Watcher,
+pub struct LinkMonitor {
+    attacher: Attacher,
     interfaces: Arc<Interfaces>,
     events: LinkEvents,
-    pending: Pending,
+    queue: WorkQueue,
     patterns: Arc<Patterns>,
     progress: Arc<Progress>,
     errors: Arc<ErrorCounters>,
     on_tried: Box<dyn Fn() + Send>,
-    orders: Receiver<Order>,
+    commands: Receiver<LinkCommand>,
     woken: UnixStream,
-    /// Found at the start, and neither attached nor gone yet.
-    awaited: HashSet<u32>,
-    /// That none is awaited any more has been told.
+    /// Initial interfaces that are neither attached nor removed yet.
+    pending_initial: HashSet<u32>,
+    /// Whether the end of `pending_initial` was reported.
     reported: bool,
-    /// Links of a kind that is not read, of which that was said.
-    said: HashSet<u32>,
-    /// When those that failed are tried again, and how long they waited for it.
+    /// Links of an unsupported type that were logged.
+    unsupported_logged: HashSet<u32>,
+    /// The time of the next retry of failed interfaces, and its delay.
     retries: HashMap<u32, (Instant, Duration)>,
-    /// Events were lost, and the links could not be read anew yet.
-    lost_track: bool,
-    next_tick: Instant,
+    /// Events were lost, and the links were not read again yet.
+    needs_resync: bool,
+    next_periodic: Instant,
     next_check: Instant,
     ipsec: Ipsec,
 }
 
-impl Follower {
-    pub fn new(start: Start) -> std::io::Result<(Self, Handle)> {
+impl LinkMonitor {
+    pub fn new(start: LinksStart) -> std::io::Result<(Self, LinksHandle)> {
         let (waker, woken) = UnixStream::pair()?;
         waker.set_nonblocking(true)?;
         woken.set_nonblocking(true)?;
-        let (sender, orders) = bounded(ORDERS);
+        let (sender, commands) = bounded(MAX_COMMANDS);
         let wanted = |link: &&Link| start.patterns.matches(&link.name, link.loopback);
-        let awaited = start.links.iter().filter(wanted);
-        let mut follower = Self {
-            awaited: awaited.map(|link| link.ifindex).collect(),
+        let pending_initial = start.links.iter().filter(wanted);
+        let mut monitor = Self {
+            pending_initial: pending_initial.map(|link| link.ifindex).collect(),
             reported: false,
-            interfaces: start.watcher.interfaces(),
-            watcher: start.watcher,
+            interfaces: start.attacher.interfaces(),
+            attacher: start.attacher,
             events: start.events,
-            pending: Pending::default(),
+            queue: WorkQueue::default(),
             patterns: start.patterns,
             progress: start.progress,
             errors: start.errors,
             on_tried: start.on_tried,
-            orders,
+            commands,
             woken,
-            said: HashSet::new(),
+            unsupported_logged: HashSet::new(),
             retries: HashMap::new(),
-            lost_track: false,
-            next_tick: Instant::now() + TICK,
-            next_check: Instant::now() + CHECK,
+            needs_resync: false,
+            next_periodic: Instant::now() + INTERVAL,
+            next_check: Instant::now() + CHECK_INTERVAL,
             ipsec: Ipsec::default(),
         };
-        follower.pending.replace(start.links);
-        let handle = Handle {
-            orders: sender,
+        monitor.queue.replace(start.links);
+        let handle = LinksHandle {
+            commands: sender,
             waker,
         };
-        Ok((follower, handle))
+        Ok((monitor, handle))
     }
 
-    /// Runs until told to end, then detaches all. The programs, whose maps may still be read, are given
-    /// back.
+    /// Runs until the command to end, then detaches all. Returns the programs, whose maps may still be read.
     pub fn run(mut self, heartbeat: &Heartbeat) -> LoadedPrograms {
         self.check_ipsec();
-        while !heartbeat.stopping() && self.obey() {
+        while !heartbeat.stopping() && self.apply_commands() {
             heartbeat.beat();
-            self.hear();
-            match self.pending.next() {
-                Some(Work::Look(ifindex)) => self.look(ifindex),
-                Some(Work::Depart(ifindex)) => self.depart(ifindex),
+            self.read_events();
+            match self.queue.next() {
+                Some(Work::Reconcile(ifindex)) => self.reconcile(ifindex),
+                Some(Work::Remove(ifindex)) => self.remove(ifindex),
                 None => {}
             }
             self.report_progress();
-            self.tick();
+            self.do_periodic();
             self.wait();
         }
-        self.watcher.unwatch_all(heartbeat)
+        self.attacher.detach_all(heartbeat)
     }
 
-    /// Until something happens; not at all while there is something to do.
+    /// Waits for an event, a command or the interval; not at all while the queue has work.
     fn wait(&mut self) {
-        let patience = match self.pending.is_empty() {
-            true => self.next_tick.saturating_duration_since(Instant::now()),
+        let timeout = match self.queue.is_empty() {
+            true => self.next_periodic.saturating_duration_since(Instant::now()),
             false => return,
         };
-        let timeout = Timespec::try_from(patience).ok();
+        let timeout = Timespec::try_from(timeout).ok();
         let ipsec = self.ipsec.events();
         let mut fds = vec![
             PollFd::new(&self.events, PollFlags::IN),
@@ -203,85 +202,86 @@ impl Follower {
         }
     }
 
-    /// False when told to end.
-    fn obey(&mut self) -> bool {
-        while let Ok(order) = self.orders.try_recv() {
-            match order {
-                Order::Watch {
+    /// False after the command to end.
+    fn apply_commands(&mut self) -> bool {
+        while let Ok(command) = self.commands.try_recv() {
+            match command {
+                LinkCommand::Watch {
                     patterns,
                     directions,
                 } => {
                     self.patterns = patterns;
-                    self.watcher.set_directions(directions);
-                    self.pending.look_at_all();
+                    self.attacher.set_directions(directions);
+                    self.queue.reconcile_all();
                 }
-                Order::End => return false,
+                LinkCommand::End => return false,
             }
         }
         true
     }
 
-    fn hear(&mut self) {
+    fn read_events(&mut self) {
         match self.events.read() {
-            Heard::All(events) => {
+            ReadResult::Events(events) => {
                 for event in events {
                     self.rename_at_once(&event);
-                    self.pending.take(event);
+                    self.queue.apply(event);
                 }
             }
-            Heard::Overflow => {
+            ReadResult::Overflow => {
                 self.errors
                     .count_and_log(Subsystem::Netlink, "overflow", || {
                         "more happened to interfaces than could be told: reading them anew".into()
                     });
-                self.lost_track = true;
+                self.needs_resync = true;
             }
         }
-        if self.lost_track && self.read_anew() {
-            self.lost_track = false;
+        if self.needs_resync && self.resync() {
+            self.needs_resync = false;
         }
-        if let Some(vrfs) = self.pending.vrfs() {
+        if let Some(vrfs) = self.queue.vrfs() {
             self.interfaces.set_vrfs(&vrfs);
         }
     }
 
-    /// Names are exchanged in the order of the events, before anything that takes time: else two
-    /// interfaces had the same name for as long as another is being attached.
+    /// Applies new names in the order of the events, before anything that takes time: otherwise two interfaces
+    /// would have the same name while another is attached.
     fn rename_at_once(&mut self, event: &Event) {
         if let Event::New(link) = event
             && self.patterns.matches(&link.name, link.loopback)
         {
-            self.watcher.rename(link);
+            self.attacher.rename(link);
         }
     }
 
-    fn read_anew(&mut self) -> bool {
+    fn resync(&mut self) -> bool {
         // the socket has counted and logged the error
         let Ok(links) = LinkSocket::new(self.errors.clone()).dump() else {
             return false;
         };
-        for ifindex in self.watcher.watched() {
-            if crate::netlink::find(&links, ifindex).is_none() || !self.watcher.is_intact(ifindex) {
-                self.watcher.unwatch(ifindex);
+        for ifindex in self.attacher.ifindexes() {
+            if crate::netlink::find(&links, ifindex).is_none() || !self.attacher.is_intact(ifindex)
+            {
+                self.attacher.detach(ifindex);
             }
         }
-        self.pending.replace(links);
+        self.queue.replace(links);
         true
     }
 
-    fn depart(&mut self, ifindex: u32) {
-        self.watcher.unwatch(ifindex);
-        self.said.remove(&ifindex);
-        self.settled(ifindex);
+    fn remove(&mut self, ifindex: u32) {
+        self.attacher.detach(ifindex);
+        self.unsupported_logged.remove(&ifindex);
+        self.finished(ifindex);
     }
 
-    fn look(&mut self, ifindex: u32) {
-        let Some(link) = self.pending.link(ifindex) else {
-            return self.settled(ifindex);
+    fn reconcile(&mut self, ifindex: u32) {
+        let Some(link) = self.queue.link(ifindex) else {
+            return self.finished(ifindex);
         };
         let wanted = self.patterns.matches(&link.name, link.loopback);
-        let readable = link.layer() != LinkLayer::Unsupported;
-        if wanted && !readable && self.said.insert(ifindex) {
+        let readable = link.link_type() != LinkType::Unsupported;
+        if wanted && !readable && self.unsupported_logged.insert(ifindex) {
             log::info!(
                 "{} (ifindex {ifindex}) is not watched: links of its type ({}, ARPHRD {}) are not read",
                 link.name,
@@ -290,14 +290,14 @@ impl Follower {
             );
         }
         if !(wanted && readable) {
-            self.watcher.unwatch(ifindex);
-            return self.settled(ifindex);
+            self.attacher.detach(ifindex);
+            return self.finished(ifindex);
         }
-        let master = link.master.and_then(|master| self.pending.link(master));
+        let master = link.master.and_then(|master| self.queue.link(master));
         let vrf_member = master.is_some_and(|master| master.kind == "vrf");
-        match self.watcher.watch(link, vrf_member) {
-            Outcome::Watched | Outcome::Gone => self.settled(ifindex),
-            Outcome::Failed => {
+        match self.attacher.attach(link, vrf_member) {
+            AttachOutcome::Attached | AttachOutcome::Removed => self.finished(ifindex),
+            AttachOutcome::Failed => {
                 let waited = self.retries.get(&ifindex).map(|&(_, waited)| waited * 2);
                 let delay = waited.unwrap_or(FIRST_RETRY).min(LAST_RETRY);
                 self.retries
@@ -306,55 +306,55 @@ impl Follower {
         }
     }
 
-    /// Nothing is left to be done for this interface.
-    fn settled(&mut self, ifindex: u32) {
+    /// Ends the work on this interface.
+    fn finished(&mut self, ifindex: u32) {
         self.retries.remove(&ifindex);
-        self.awaited.remove(&ifindex);
+        self.pending_initial.remove(&ifindex);
         self.interfaces.settle_refused(ifindex);
     }
 
     fn report_progress(&mut self) {
-        if self.awaited.is_empty() && !self.reported {
+        if self.pending_initial.is_empty() && !self.reported {
             self.reported = true;
             self.progress.attached.store(true, Ordering::Release);
         }
-        if self.pending.is_empty() && !self.progress.tried() {
+        if self.queue.is_empty() && !self.progress.tried() {
             self.progress.tried.store(true, Ordering::Release);
             (self.on_tried)();
         }
     }
 
-    fn tick(&mut self) {
+    fn do_periodic(&mut self) {
         let now = Instant::now();
-        if now < self.next_tick {
+        if now < self.next_periodic {
             return;
         }
-        self.next_tick = now + TICK;
-        self.watcher.settle(now);
+        self.next_periodic = now + INTERVAL;
+        self.attacher.settle(now);
         if now >= self.next_check {
-            self.next_check = now + CHECK;
+            self.next_check = now + CHECK_INTERVAL;
             self.check();
         }
         for (&ifindex, &(at, _)) in &self.retries {
             if at <= now {
-                self.pending.look(ifindex);
+                self.queue.reconcile(ifindex);
             }
         }
     }
 
     fn check_ipsec(&mut self) {
         if self.ipsec.check() {
-            self.watcher.set_ipsec(self.ipsec.is_active());
-            self.pending.look_at_all();
+            self.attacher.set_ipsec(self.ipsec.is_active());
+            self.queue.reconcile_all();
         }
     }
 
-    /// No event reports that another program removed a hook.
+    /// Checks for hooks that another program removed, which no event reports.
     fn check(&mut self) {
         self.check_ipsec();
-        for ifindex in self.watcher.watched() {
-            if self.pending.link(ifindex).is_some() && self.watcher.has_lost(ifindex) {
-                self.pending.look(ifindex);
+        for ifindex in self.attacher.ifindexes() {
+            if self.queue.link(ifindex).is_some() && self.attacher.has_missing_hooks(ifindex) {
+                self.queue.reconcile(ifindex);
             }
         }
     }

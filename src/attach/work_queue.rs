@@ -1,39 +1,39 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The links as the events tell them, and which of them are to be looked at, in that order. Pure.
+//! The links according to the events, and a queue of those to reconcile (pure).
 //!
-//! To attach takes longer than to hear of a link: what happened to one meanwhile is known when its turn
-//! comes, and one that has gone again is not attached at all.
+//! Attaching takes longer than receiving an event. All events that arrive before a link's turn are applied
+//! first, and a link that was removed meanwhile is not attached.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use crate::netlink::{Event, Link};
 
-/// What to do next.
+/// The next thing to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
-    /// This index stands for no link any more, or for another one than before.
-    Depart(u32),
-    /// This link may have to be watched, or in another way, or not any more.
-    Look(u32),
+    /// The link of this index was removed; the index may belong to another one.
+    Remove(u32),
+    /// This link may have to be attached, updated or detached.
+    Reconcile(u32),
 }
 
 #[derive(Default)]
-pub struct Pending {
+pub struct WorkQueue {
     links: BTreeMap<u32, Link>,
-    queue: VecDeque<Work>,
-    /// Those that stand in the queue to be looked at.
-    looks: HashSet<u32>,
-    /// One that has a master, or is one that has a table of its own, has changed or gone.
+    work: VecDeque<Work>,
+    /// The links that the queue has to reconcile.
+    queued: HashSet<u32>,
+    /// A link with a master, or a VRF, was changed or removed.
     membership_changed: bool,
 }
 
-impl Pending {
+impl WorkQueue {
     /// The link of this index, if there is one now.
     pub fn link(&self, ifindex: u32) -> Option<&Link> {
         self.links.get(&ifindex)
     }
 
-    pub fn take(&mut self, event: Event) {
+    pub fn apply(&mut self, event: Event) {
         match event {
             Event::New(link) => {
                 let ifindex = link.ifindex;
@@ -44,35 +44,35 @@ impl Pending {
                 if matters || before.as_ref().is_some_and(is_member) {
                     self.membership_changed |= before.as_ref().map(membership) != Some(after);
                 }
-                self.look(ifindex);
+                self.reconcile(ifindex);
             }
             Event::Gone(ifindex) => {
                 let before = self.links.remove(&ifindex);
                 self.membership_changed |= before.as_ref().is_some_and(is_member);
-                if self.looks.remove(&ifindex) {
-                    self.queue.retain(|work| *work != Work::Look(ifindex));
+                if self.queued.remove(&ifindex) {
+                    self.work.retain(|other| *other != Work::Reconcile(ifindex));
                 }
-                self.queue.push_back(Work::Depart(ifindex));
+                self.work.push_back(Work::Remove(ifindex));
             }
         }
     }
 
-    /// Forgets what waits: `links` are all there are.
+    /// Replaces all links and the queue.
     pub fn replace(&mut self, links: Vec<Link>) {
         let before = std::mem::take(&mut self.links);
         self.membership_changed = true;
-        self.queue.clear();
-        self.looks.clear();
+        self.work.clear();
+        self.queued.clear();
         let now: HashSet<u32> = links.iter().map(|link| link.ifindex).collect();
         for ifindex in before.into_keys().filter(|i| !now.contains(i)) {
-            self.queue.push_back(Work::Depart(ifindex));
+            self.work.push_back(Work::Remove(ifindex));
         }
         for link in links {
-            self.take(Event::New(link));
+            self.apply(Event::New(link));
         }
     }
 
-    /// For every link the VRF device that it belongs to, if that may have changed since the last question.
+    /// For every link its VRF device, if that may have changed since the last call.
     pub fn vrfs(&mut self) -> Option<Vec<(u32, Option<&str>)>> {
         if !std::mem::take(&mut self.membership_changed) {
             return None;
@@ -83,30 +83,30 @@ impl Pending {
         Some(vrfs.collect())
     }
 
-    /// Has a link looked at again.
-    pub fn look(&mut self, ifindex: u32) {
-        if self.looks.insert(ifindex) {
-            self.queue.push_back(Work::Look(ifindex));
+    /// Queues a link.
+    pub fn reconcile(&mut self, ifindex: u32) {
+        if self.queued.insert(ifindex) {
+            self.work.push_back(Work::Reconcile(ifindex));
         }
     }
 
-    pub fn look_at_all(&mut self) {
+    pub fn reconcile_all(&mut self) {
         let all: Vec<u32> = self.links.keys().copied().collect();
         for ifindex in all {
-            self.look(ifindex);
+            self.reconcile(ifindex);
         }
     }
 
     pub fn next(&mut self) -> Option<Work> {
-        let work = self.queue.pop_front()?;
-        if let Work::Look(ifindex) = work {
-            self.looks.remove(&ifindex);
+        let work = self.work.pop_front()?;
+        if let Work::Reconcile(ifindex) = work {
+            self.queued.remove(&ifindex);
         }
         Some(work)
     }
 
     pub fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+        self.work.is_empty()
     }
 }
 
@@ -116,7 +116,7 @@ fn is_member(link: &Link) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::Work::{Depart, Look};
+    use super::Work::{Reconcile, Remove};
     use super::*;
 
     fn new(ifindex: u32, name: &str) -> Event {
@@ -131,58 +131,61 @@ mod tests {
         }
     }
 
-    fn all(pending: &mut Pending) -> Vec<Work> {
-        std::iter::from_fn(|| pending.next()).collect()
+    fn all(queue: &mut WorkQueue) -> Vec<Work> {
+        std::iter::from_fn(|| queue.next()).collect()
     }
 
     #[test]
     fn links_wait_in_the_order_of_their_events_each_once() {
-        let mut pending = Pending::default();
+        let mut queue = WorkQueue::default();
         for event in [new(9, "a"), new(3, "b"), new(9, "renamed")] {
-            pending.take(event);
+            queue.apply(event);
         }
-        assert_eq!(all(&mut pending), [Look(9), Look(3)]);
-        assert_eq!(pending.link(9).unwrap().name, "renamed");
-        pending.take(new(9, "a"));
-        assert_eq!(all(&mut pending), [Look(9)]);
+        assert_eq!(all(&mut queue), [Reconcile(9), Reconcile(3)]);
+        assert_eq!(queue.link(9).unwrap().name, "renamed");
+        queue.apply(new(9, "a"));
+        assert_eq!(all(&mut queue), [Reconcile(9)]);
     }
 
     #[test]
-    fn one_that_has_gone_again_is_not_looked_at() {
-        let mut pending = Pending::default();
+    fn a_link_that_was_removed_again_is_not_reconciled() {
+        let mut queue = WorkQueue::default();
         for event in [new(1, "a"), new(2, "b"), Event::Gone(1)] {
-            pending.take(event);
+            queue.apply(event);
         }
-        assert_eq!(all(&mut pending), [Look(2), Depart(1)]);
-        assert!(pending.link(1).is_none());
+        assert_eq!(all(&mut queue), [Reconcile(2), Remove(1)]);
+        assert!(queue.link(1).is_none());
     }
 
     #[test]
-    fn an_index_that_is_given_again_departs_first() {
-        let mut pending = Pending::default();
+    fn a_reused_index_is_removed_first() {
+        let mut queue = WorkQueue::default();
         for event in [new(5, "a"), Event::Gone(5), new(5, "b")] {
-            pending.take(event);
+            queue.apply(event);
         }
-        // to look at it first would find the new link where the old one has not left yet
-        assert_eq!(all(&mut pending), [Depart(5), Look(5)]);
+        // otherwise the new link would be found before the old one is removed
+        assert_eq!(all(&mut queue), [Remove(5), Reconcile(5)]);
     }
 
     #[test]
-    fn a_dump_says_all_there_is() {
-        let mut pending = Pending::default();
-        pending.take(new(1, "a"));
-        pending.take(new(2, "b"));
-        all(&mut pending);
-        pending.take(new(3, "c"));
-        pending.replace(vec![link(2, "b"), link(4, "d")]);
-        assert_eq!(all(&mut pending), [Depart(1), Depart(3), Look(2), Look(4)]);
-        pending.look_at_all();
-        assert_eq!(all(&mut pending), [Look(2), Look(4)]);
+    fn a_dump_replaces_all_links() {
+        let mut queue = WorkQueue::default();
+        queue.apply(new(1, "a"));
+        queue.apply(new(2, "b"));
+        all(&mut queue);
+        queue.apply(new(3, "c"));
+        queue.replace(vec![link(2, "b"), link(4, "d")]);
+        assert_eq!(
+            all(&mut queue),
+            [Remove(1), Remove(3), Reconcile(2), Reconcile(4)]
+        );
+        queue.reconcile_all();
+        assert_eq!(all(&mut queue), [Reconcile(2), Reconcile(4)]);
     }
 
     #[test]
-    fn vrfs_are_told_anew_when_a_master_changes() {
-        let mut pending = Pending::default();
+    fn vrfs_are_reported_again_after_a_change_of_a_master() {
+        let mut queue = WorkQueue::default();
         let port = |master| {
             Event::New(Link {
                 master,
@@ -193,18 +196,18 @@ mod tests {
             kind: "vrf".into(),
             ..link(9, "red")
         };
-        pending.take(port(None));
-        assert_eq!(pending.vrfs(), None);
-        pending.take(Event::New(red));
-        pending.take(port(Some(9)));
+        queue.apply(port(None));
+        assert_eq!(queue.vrfs(), None);
+        queue.apply(Event::New(red));
+        queue.apply(port(Some(9)));
         let expected = vec![(1, Some("red")), (9, Some("red"))];
-        assert_eq!(pending.vrfs(), Some(expected));
-        pending.take(port(Some(9)));
-        assert_eq!(pending.vrfs(), None);
-        pending.take(port(None));
+        assert_eq!(queue.vrfs(), Some(expected));
+        queue.apply(port(Some(9)));
+        assert_eq!(queue.vrfs(), None);
+        queue.apply(port(None));
         let expected = vec![(1, None), (9, Some("red"))];
-        assert_eq!(pending.vrfs(), Some(expected));
-        pending.take(Event::Gone(9));
-        assert_eq!(pending.vrfs(), Some(vec![(1, None)]));
+        assert_eq!(queue.vrfs(), Some(expected));
+        queue.apply(Event::Gone(9));
+        assert_eq!(queue.vrfs(), Some(vec![(1, None)]));
     }
 }

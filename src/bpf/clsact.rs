@@ -12,7 +12,7 @@ use libbpf_rs::{TC_EGRESS, TC_INGRESS, TcAttachPoint, TcHook, TcHookBuilder};
 
 use super::load::LoadedPrograms;
 use super::owner::{self, Program};
-use crate::netlink::qdisc::{self, Kind};
+use crate::netlink::qdisc::{self, QdiscKind};
 use crate::types::flow::Direction;
 use crate::types::hook::Position;
 
@@ -108,7 +108,7 @@ pub(super) fn attach(
             HANDLE_OWN
         }
         // all its filters run at ingress, whatever their parent
-        Some(Kind::Ingress) if direction == Direction::Egress => {
+        Some(QdiscKind::Ingress) if direction == Direction::Egress => {
             return Err(io::Error::other(
                 "it has an ingress qdisc, which has no egress; a clsact qdisc in its place takes the same filters",
             ));
@@ -147,7 +147,7 @@ fn has_own_qdisc(loaded: &LoadedPrograms, ifindex: i32) -> io::Result<bool> {
 
 fn remove_if_empty(ifindex: i32) {
     let is = |kind| qdisc::kind(ifindex as u32).is_ok_and(|found| found == Some(kind));
-    if is(Kind::Clsact) && qdisc::is_empty(ifindex as u32).unwrap_or(false) {
+    if is(QdiscKind::Clsact) && qdisc::is_empty(ifindex as u32).unwrap_or(false) {
         let stderr = io::stderr();
         let mut hook = TcHook::new(stderr.as_fd());
         hook.ifindex(ifindex).attach_point(TC_INGRESS | TC_EGRESS);

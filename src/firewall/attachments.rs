@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::backend::{Backend, Mode};
 use crate::bpf::attach::is_removed;
-use crate::netlink::{Event, Link, LinkLayer};
+use crate::netlink::{Event, Link, LinkType};
 use crate::types::hook::FrameStart;
 use crate::types::interface_pattern::{Pattern, Patterns};
 
@@ -261,10 +261,10 @@ impl Attachments {
 }
 
 fn start(link: &Link) -> Option<FrameStart> {
-    match link.layer() {
-        LinkLayer::Ethernet => Some(FrameStart::Ethernet),
-        LinkLayer::Ip => Some(FrameStart::Ip),
-        LinkLayer::Gre => Some(FrameStart::Gre),
-        LinkLayer::Unsupported => None,
+    match link.link_type() {
+        LinkType::Ethernet => Some(FrameStart::Ethernet),
+        LinkType::Ip => Some(FrameStart::Ip),
+        LinkType::Gre => Some(FrameStart::Gre),
+        LinkType::Unsupported => None,
     }
 }

@@ -26,7 +26,7 @@ use super::handle::{FirewallError, FirewallSettings, Inbox, Request};
 use super::rule_series::RuleSeries;
 use super::rule_set::{self, RuleSet};
 use crate::flow::export_queue::ExportSender;
-use crate::netlink::{self, AddressEvents, Heard, Link, LinkEvents, LinkSocket};
+use crate::netlink::{self, AddressEvents, Link, LinkEvents, LinkSocket, ReadResult};
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::sys::threads::Heartbeat;
 use crate::types::flow::FlowRecord;
@@ -240,12 +240,12 @@ impl Worker {
 
     fn read_events(&mut self) {
         match self.events.read() {
-            Heard::All(events) => {
+            ReadResult::Events(events) => {
                 for event in events {
                     self.attachments.take(event, &mut *self.backend);
                 }
             }
-            Heard::Overflow => self.events_lost = true,
+            ReadResult::Overflow => self.events_lost = true,
         }
         if self.events_lost
             && let Ok(links) = LinkSocket::new(self.errors.clone()).dump()

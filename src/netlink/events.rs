@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What the kernel tells unasked of links that appear, change and vanish (the group `RTMGRP_LINK`).
+//! Events of links that appear, change and vanish (the group `RTMGRP_LINK`).
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -18,14 +18,14 @@ use crate::sys::error_counters::{ErrorCounters, Subsystem};
 const RTM_DELLINK: u16 = 17;
 const RTMGRP_LINK: u32 = 1;
 
-/// Room for some 200 events: as many as come while a few interfaces are attached. More than fits is
-/// no loss: then all links are asked for anew.
+/// Room for about 200 events: as many as arrive while a few interfaces are attached. If more arrive, all
+/// links are read again.
 const RECEIVE_BUFFER: usize = 1 << 20;
 
-/// Events read at once; the rest is read in the next turn.
+/// Events of one batch; the rest is in the next batch.
 const MAX_EVENTS: usize = 1024;
 
-/// One piece of news.
+/// A change of a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A link that is new, or has changed; as it is now.
@@ -34,22 +34,22 @@ pub enum Event {
     Gone(u32),
 }
 
-/// A socket that hears of every link of the network namespace.
+/// A socket that receives the events of all links of the network namespace.
 pub struct LinkEvents {
     socket: Socket,
     buffer: Vec<u8>,
     errors: Arc<ErrorCounters>,
 }
 
-/// What waited in the socket.
-pub enum Heard {
-    All(Vec<Event>),
-    /// Some events were lost; those that were left have been read, too.
+/// The result of a read.
+pub enum ReadResult {
+    Events(Vec<Event>),
+    /// Some events were lost; the others were read and discarded.
     Overflow,
 }
 
 impl LinkEvents {
-    /// Hears what happens from now on, in the network namespace of the calling thread.
+    /// Opens a socket for all later events, in the network namespace of the calling thread.
     pub fn open(errors: Arc<ErrorCounters>) -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         // beyond the system's limit only with CAP_NET_ADMIN, which attaching needs as well
@@ -68,7 +68,7 @@ impl LinkEvents {
     }
 
     /// Reads what waits, in the order in which it happened.
-    pub fn read(&mut self) -> Heard {
+    pub fn read(&mut self) -> ReadResult {
         let mut events = Vec::new();
         let mut overflow = false;
         while events.len() < MAX_EVENTS || overflow {
@@ -96,8 +96,8 @@ impl LinkEvents {
             }
         }
         match overflow {
-            true => Heard::Overflow,
-            false => Heard::All(events),
+            true => ReadResult::Overflow,
+            false => ReadResult::Events(events),
         }
     }
 }

@@ -8,7 +8,7 @@
 use netlink_packet_core::{DecodeError, NlasIterator};
 use netlink_packet_route::link::{LinkFlags, LinkHeader};
 
-use super::layer::kind_of;
+use super::link_type::kind_of;
 use super::{DeviceCounters, Link};
 
 /// struct ifinfomsg, include/uapi/linux/rtnetlink.h.

@@ -4,19 +4,20 @@
 mod addresses;
 mod dump;
 mod events;
-mod gateway;
+
 pub(crate) mod ipsec;
-mod layer;
+mod link_type;
 mod message;
+mod next_hop;
 pub mod qdisc;
 mod speed;
 pub mod stacked_interfaces;
 
 pub use crate::netlink::addresses::{AddressEvents, addresses};
 pub use crate::netlink::dump::LinkSocket;
-pub use crate::netlink::events::{Event, Heard, LinkEvents};
-pub use crate::netlink::gateway::Gateways;
-pub use crate::netlink::layer::LinkLayer;
+pub use crate::netlink::events::{Event, LinkEvents, ReadResult};
+pub use crate::netlink::link_type::LinkType;
+pub use crate::netlink::next_hop::NextHops;
 
 /// The device's own counters (`IFLA_STATS64`), to compare ours with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,7 +38,7 @@ pub struct Link {
     pub alias: String,
     /// The kernel's word for the driver family (`vlan`, `bridge`, `tun`, …), else one for the ARPHRD type.
     pub kind: String,
-    /// ARPHRD type; see [`LinkLayer::of`].
+    /// ARPHRD type; see [`LinkType::of`].
     pub arphrd: u16,
     /// Bridge, bond or VRF that the interface is enslaved to.
     pub master: Option<u32>,
@@ -55,8 +56,8 @@ pub struct Link {
 }
 
 impl Link {
-    pub fn layer(&self) -> LinkLayer {
-        LinkLayer::of(self.arphrd)
+    pub fn link_type(&self) -> LinkType {
+        LinkType::of(self.arphrd)
     }
 
     /// Whether its packets pass an ingress hook. A VRF takes them from its members at a later point, and ifb

@@ -27,7 +27,7 @@ const TCMSG: usize = 20;
 
 /// What kind of qdisc an interface has at this place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum QdiscKind {
     /// Filters at ingress and egress.
     Clsact,
     /// Filters at ingress only.
@@ -37,7 +37,7 @@ pub enum Kind {
 
 /// The kind of the interface's qdisc for filters; `None` if it has none. In the network namespace of the
 /// caller.
-pub fn kind(ifindex: u32) -> io::Result<Option<Kind>> {
+pub fn kind(ifindex: u32) -> io::Result<Option<QdiscKind>> {
     let mut found = None;
     let place = (ifindex, TC_H_INGRESS);
     // without ECHO only listeners receive the reply (rtnetlink_send in net/core/rtnetlink.c), and of an empty
@@ -134,7 +134,7 @@ fn request(kind: u16, flags: u16, ifindex: u32, parent: u32) -> Vec<u8> {
 }
 
 /// The kind that a qdisc message names.
-fn kind_in(payload: &[u8]) -> Kind {
+fn kind_in(payload: &[u8]) -> QdiscKind {
     let mut rest = payload.get(TCMSG..).unwrap_or_default();
     while let Some((header, _)) = rest.split_first_chunk::<4>() {
         let length = usize::from(u16::from_ne_bytes([header[0], header[1]]));
@@ -143,14 +143,14 @@ fn kind_in(payload: &[u8]) -> Kind {
         };
         if u16::from_ne_bytes([header[2], header[3]]) == TCA_KIND {
             return match value {
-                b"clsact\0" => Kind::Clsact,
-                b"ingress\0" => Kind::Ingress,
-                _ => Kind::Other,
+                b"clsact\0" => QdiscKind::Clsact,
+                b"ingress\0" => QdiscKind::Ingress,
+                _ => QdiscKind::Other,
             };
         }
         rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
-    Kind::Other
+    QdiscKind::Other
 }
 
 #[cfg(test)]
@@ -173,13 +173,13 @@ mod tests {
 
     #[test]
     fn the_kind_is_read_wherever_it_stands() {
-        assert_eq!(kind_in(&qdisc(&[(1, b"clsact\0")])), Kind::Clsact);
+        assert_eq!(kind_in(&qdisc(&[(1, b"clsact\0")])), QdiscKind::Clsact);
         assert_eq!(
             kind_in(&qdisc(&[(7, b"x"), (1, b"ingress\0")])),
-            Kind::Ingress
+            QdiscKind::Ingress
         );
-        assert_eq!(kind_in(&qdisc(&[(1, b"ingressive\0")])), Kind::Other);
-        assert_eq!(kind_in(&qdisc(&[])), Kind::Other);
+        assert_eq!(kind_in(&qdisc(&[(1, b"ingressive\0")])), QdiscKind::Other);
+        assert_eq!(kind_in(&qdisc(&[])), QdiscKind::Other);
     }
 
     #[test]

@@ -36,7 +36,7 @@ const RTN_UNICAST: u8 = 1;
 const RTA_GATEWAY: u16 = 5;
 const RTA_VIA: u16 = 18;
 
-pub struct Gateways {
+pub struct NextHops {
     socket: Option<Socket>,
     buffer: Vec<u8>,
     sequence: u32,
@@ -47,7 +47,7 @@ pub struct Gateways {
     errors: Arc<ErrorCounters>,
 }
 
-impl Gateways {
+impl NextHops {
     /// The socket is opened at the first question, in the network namespace of the thread that asks.
     pub fn new(errors: Arc<ErrorCounters>) -> Self {
         Self {

@@ -19,7 +19,7 @@ const ARPHRD_NONE: u16 = 0xFFFE;
 
 /// The first header of what a TC program sees on a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LinkLayer {
+pub enum LinkType {
     /// An Ethernet header; loopback has one too, of zeros.
     Ethernet,
     /// The IP header at once.
@@ -30,7 +30,7 @@ pub enum LinkLayer {
     Unsupported,
 }
 
-impl LinkLayer {
+impl LinkType {
     /// VTI devices are `TUNNEL` and `TUNNEL6`; WireGuard, XFRM, GTP and tun are `NONE`.
     pub fn of(arphrd: u16) -> Self {
         match arphrd {
@@ -70,25 +70,25 @@ mod tests {
     #[test]
     fn the_layer_follows_the_arphrd_type() {
         for (arphrd, layer) in [
-            (1, LinkLayer::Ethernet),
-            (772, LinkLayer::Ethernet),
-            (65534, LinkLayer::Ip),
-            (512, LinkLayer::Ip),
-            (519, LinkLayer::Ip),
-            (768, LinkLayer::Ip),
-            (769, LinkLayer::Ip),
-            (776, LinkLayer::Ip),
-            (778, LinkLayer::Gre),
-            (823, LinkLayer::Gre),
-            (32, LinkLayer::Unsupported),
-            (280, LinkLayer::Unsupported),
-            (513, LinkLayer::Unsupported),
-            (803, LinkLayer::Unsupported),
-            (824, LinkLayer::Unsupported),
-            (0, LinkLayer::Unsupported),
-            (65535, LinkLayer::Unsupported),
+            (1, LinkType::Ethernet),
+            (772, LinkType::Ethernet),
+            (65534, LinkType::Ip),
+            (512, LinkType::Ip),
+            (519, LinkType::Ip),
+            (768, LinkType::Ip),
+            (769, LinkType::Ip),
+            (776, LinkType::Ip),
+            (778, LinkType::Gre),
+            (823, LinkType::Gre),
+            (32, LinkType::Unsupported),
+            (280, LinkType::Unsupported),
+            (513, LinkType::Unsupported),
+            (803, LinkType::Unsupported),
+            (824, LinkType::Unsupported),
+            (0, LinkType::Unsupported),
+            (65535, LinkType::Unsupported),
         ] {
-            assert_eq!(LinkLayer::of(arphrd), layer, "arphrd {arphrd}");
+            assert_eq!(LinkType::of(arphrd), layer, "arphrd {arphrd}");
         }
     }
 }
