@@ -14,7 +14,7 @@ use ip_network_table_deps_treebitmap::IpLookupTable;
 use rfm::enrich::bmp::{Session, SessionStats};
 use rfm::enrich::rib::{Rib, RibConfig, SharedRib, TableId};
 use rfm::enrich::{RouteLookup, VrfRib};
-use rfm::interfaces::Interfaces;
+use rfm::interfaces::InterfaceRegistry;
 
 use super::common::machine::thread_time;
 use super::common::report::{Cell, Table};
@@ -62,7 +62,7 @@ pub fn rib(peers: u8) -> SharedRib {
 pub fn routes(rib: &SharedRib) -> VrfRib {
     VrfRib::new(
         rib.clone(),
-        Arc::new(Interfaces::new(1, Duration::ZERO)),
+        Arc::new(InterfaceRegistry::new(1, Duration::ZERO)),
         [],
     )
 }

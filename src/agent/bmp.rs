@@ -10,7 +10,7 @@ use crate::config;
 use crate::control::bgp::RibAndSessions;
 use crate::enrich::bmp::{BmpChange, Collector};
 use crate::enrich::rib::SharedRib;
-use crate::interfaces::Interfaces;
+use crate::interfaces::InterfaceRegistry;
 use crate::metrics::collect::BmpReader;
 use crate::netlink::{self, Link};
 use crate::sys::error_counters::ErrorCounters;
@@ -73,7 +73,7 @@ impl Bmp {
 }
 
 /// Tells which interfaces belong to a VRF at the start; thread links goes on with that.
-pub(super) fn assign_vrfs(interfaces: &Interfaces, links: &[Link]) {
+pub(super) fn assign_vrfs(interfaces: &InterfaceRegistry, links: &[Link]) {
     let vrf = |link| netlink::vrf(links, link).map(|vrf| vrf.name.as_str());
     let vrfs: Vec<_> = links.iter().map(|link| (link.ifindex, vrf(link))).collect();
     interfaces.set_vrfs(&vrfs);

@@ -22,7 +22,7 @@ use crate::enrich::mmdb::Databases;
 use crate::enrich::rib::SharedRib;
 use crate::enrich::{Enricher, VrfRib};
 use crate::http::Server;
-use crate::interfaces::Interfaces;
+use crate::interfaces::InterfaceRegistry;
 use crate::metrics::collect::LinkReader;
 use crate::netlink::LinkSocket;
 use crate::sys::error_counters::ErrorCounters;
@@ -132,7 +132,7 @@ impl Control {
 /// All that labels are made of.
 struct Labels {
     rib: SharedRib,
-    interfaces: Arc<Interfaces>,
+    interfaces: Arc<InterfaceRegistry>,
     databases: Arc<Databases>,
     live: Arc<CurrentConfig>,
     errors: Arc<ErrorCounters>,

@@ -15,7 +15,7 @@ use crate::enrich::rib::SharedRib;
 use crate::enrich::{Enricher, FlowRouting};
 use crate::flow::export_queue::{DroppedRecords, ExportReceiver, ExportSender};
 use crate::flow::thread::Enrich;
-use crate::interfaces::Interfaces;
+use crate::interfaces::InterfaceRegistry;
 use crate::ipfix::collector_stats::{CollectorStats, CollectorStatsList};
 use crate::ipfix::flows::Layout;
 use crate::ipfix::options::ExportedInterface;
@@ -125,7 +125,7 @@ struct AgentSources {
     enricher: Enricher,
     links: LinkSocket,
     gateways: RefCell<NextHops>,
-    interfaces: Arc<Interfaces>,
+    interfaces: Arc<InterfaceRegistry>,
     counters: Arc<OnceLock<Counters>>,
     live: Arc<CurrentConfig>,
     /// As last seen.
@@ -160,7 +160,7 @@ impl ExportSources for AgentSources {
         let links = self.links.dump().unwrap_or_default();
         let watched: HashSet<_> = self
             .interfaces
-            .watched()
+            .monitored()
             .into_iter()
             .map(|w| w.ifindex)
             .collect();
@@ -181,7 +181,7 @@ impl ExportSources for AgentSources {
             return (0, 0);
         };
         let kernel = |slot, direction| counters.hook(slot, direction).ok();
-        let all = self.interfaces.books().all_hooks(kernel);
+        let all = self.interfaces.snapshot().all_hooks(kernel);
         all.families
             .iter()
             .fold((0, 0), |(packets, bytes), family| {

@@ -40,7 +40,7 @@ use crate::firewall::handle::Handle;
 use crate::flow::export_queue::ExportSender;
 use crate::flow::thread::{self, Request};
 use crate::http::Server;
-use crate::interfaces::Interfaces;
+use crate::interfaces::InterfaceRegistry;
 use crate::ipfix::collector_stats::CollectorStatsList;
 use crate::metrics::collect::{BmpReader, LinkReader, Scrape};
 use crate::page::Page;
@@ -99,7 +99,10 @@ pub fn run(file: &Path, config: &Config, steps: StartupSteps) -> Result<(), Erro
         threads: Arc::new(Threads::new()),
         counters: Arc::default(),
         progress: Arc::default(),
-        interfaces: Arc::new(Interfaces::new(settings.slots, agent.prometheus.series_ttl)),
+        interfaces: Arc::new(InterfaceRegistry::new(
+            settings.slots,
+            agent.prometheus.series_ttl,
+        )),
         databases: Arc::new(databases),
         live,
         errors,
@@ -220,7 +223,7 @@ struct Running {
     /// Set when the programs are loaded.
     counters: Arc<OnceLock<Counters>>,
     progress: Arc<Progress>,
-    interfaces: Arc<Interfaces>,
+    interfaces: Arc<InterfaceRegistry>,
     databases: Arc<Databases>,
     live: Arc<CurrentConfig>,
     errors: Arc<ErrorCounters>,

@@ -117,7 +117,7 @@ impl Reconfigurer<'_> {
         let agent = &config.agent;
         let ended = |name: &str| format!("thread {name} has ended");
         let interfaces = &self.running.interfaces;
-        interfaces.set_past_ttl(agent.prometheus.series_ttl);
+        interfaces.set_previous_ttl(agent.prometheus.series_ttl);
         let (export_sender, exporter) = match exports {
             true => {
                 let (export_sender, exporter) = self.export.prepare(agent);

@@ -10,7 +10,7 @@ use std::time::Instant;
 use crate::bpf::attach::{self, Hook};
 use crate::bpf::counters::Counters;
 use crate::bpf::load::{IngressChecks, LoadedPrograms};
-use crate::interfaces::{Hooks, Interfaces, NO_EGRESS};
+use crate::interfaces::{Hooks, InterfaceRegistry, NO_EGRESS};
 use crate::netlink::{Link, LinkType};
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::sys::threads::Heartbeat;
@@ -29,7 +29,7 @@ pub struct Plan {
 pub struct Attacher {
     loaded: LoadedPrograms,
     counters: Counters,
-    interfaces: Arc<Interfaces>,
+    interfaces: Arc<InterfaceRegistry>,
     errors: Arc<ErrorCounters>,
     plan: Plan,
     /// Packets that IPsec decrypts pass ingress hooks twice.
@@ -64,7 +64,7 @@ pub enum AttachOutcome {
 impl Attacher {
     pub fn new(
         loaded: LoadedPrograms,
-        interfaces: Arc<Interfaces>,
+        interfaces: Arc<InterfaceRegistry>,
         errors: Arc<ErrorCounters>,
         plan: Plan,
     ) -> io::Result<Self> {
@@ -79,7 +79,7 @@ impl Attacher {
         })
     }
 
-    pub fn interfaces(&self) -> Arc<Interfaces> {
+    pub fn interfaces(&self) -> Arc<InterfaceRegistry> {
         self.interfaces.clone()
     }
 
@@ -137,7 +137,8 @@ impl Attacher {
             return AttachOutcome::Removed;
         }
         if !known {
-            self.interfaces.refuse(link.ifindex, &link.name, &reason);
+            self.interfaces
+                .add_failure(link.ifindex, &link.name, &reason);
         }
         self.errors.count_and_log(Subsystem::Netlink, "attach", || {
             format!(
@@ -344,9 +345,9 @@ impl Attacher {
     }
 
     /// Frees the slots whose quarantine is over.
-    pub fn settle(&self, now: Instant) {
+    pub fn free_slots(&self, now: Instant) {
         self.interfaces
-            .settle(now, |slot| self.counters.hooks(slot).ok());
+            .free_slots(now, |slot| self.counters.hooks(slot).ok());
     }
 
     /// The counters of a slot; after an error, those at its assignment.
@@ -354,7 +355,7 @@ impl Attacher {
         self.counters.hooks(slot).unwrap_or_else(|error| {
             self.errors
                 .count_and_log(Subsystem::BpfMap, "read", || error.to_string());
-            self.interfaces.base(slot)
+            self.interfaces.baseline(slot)
         })
     }
 

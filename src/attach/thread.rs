@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::attacher::{AttachOutcome, Attacher};
 use super::work_queue::{Work, WorkQueue};
 use crate::bpf::load::LoadedPrograms;
-use crate::interfaces::Interfaces;
+use crate::interfaces::InterfaceRegistry;
 use crate::netlink::ipsec::Ipsec;
 use crate::netlink::{Event, Link, LinkEvents, LinkSocket, LinkType, ReadResult};
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
@@ -102,7 +102,7 @@ pub struct LinksStart {
 
 pub struct LinkMonitor {
     attacher: Attacher,
-    interfaces: Arc<Interfaces>,
+    interfaces: Arc<InterfaceRegistry>,
     events: LinkEvents,
     queue: WorkQueue,
     patterns: Arc<Patterns>,
@@ -310,7 +310,7 @@ impl LinkMonitor {
     fn finished(&mut self, ifindex: u32) {
         self.retries.remove(&ifindex);
         self.pending_initial.remove(&ifindex);
-        self.interfaces.settle_refused(ifindex);
+        self.interfaces.clear_failure(ifindex);
     }
 
     fn report_progress(&mut self) {
@@ -330,7 +330,7 @@ impl LinkMonitor {
             return;
         }
         self.next_periodic = now + INTERVAL;
-        self.attacher.settle(now);
+        self.attacher.free_slots(now);
         if now >= self.next_check {
             self.next_check = now + CHECK_INTERVAL;
             self.check();

@@ -8,11 +8,11 @@ use serde_json::{Map, Value as Json};
 
 use super::{api, rfc3339_ns};
 use crate::flow::query::{Field, FlowRow, Group, Sum, Value};
-use crate::interfaces::Interfaces;
+use crate::interfaces::InterfaceRegistry;
 use crate::sys::clock::Clock;
 use crate::types::label::Endpoint;
 
-pub fn flow(row: &FlowRow, interfaces: &Interfaces, clock: &Clock) -> api::LiveFlow {
+pub fn flow(row: &FlowRow, interfaces: &InterfaceRegistry, clock: &Clock) -> api::LiveFlow {
     let (record, sum) = (&row.record, &row.sum);
     let key = &record.key;
     let name = |ifindex| interfaces.name_of(ifindex).map(|name| name.to_string());

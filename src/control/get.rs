@@ -104,7 +104,7 @@ impl ControlRoutes {
     /// Leaves out the interfaces whose packets another watched one counts; their names.
     fn count_once(&self, query: &mut FlowQuery) -> Vec<String> {
         let links = self.sources.scrape.links();
-        let watched = self.sources.scrape.interfaces.watched();
+        let watched = self.sources.scrape.interfaces.monitored();
         let watched: HashMap<u32, _> = watched.into_iter().map(|w| (w.ifindex, w)).collect();
         let there = || {
             links
@@ -125,7 +125,7 @@ impl ControlRoutes {
         let Some(name) = &query.interface else {
             return Ok(());
         };
-        let watched = self.sources.scrape.interfaces.watched();
+        let watched = self.sources.scrape.interfaces.monitored();
         let found = watched.iter().filter(|w| *w.name == **name);
         let numbers: Vec<u32> = found.map(|w| w.ifindex).collect();
         if numbers.is_empty() {

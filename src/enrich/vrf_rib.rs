@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use super::RouteLookup;
 use super::rib::{LookupGuard, Route, SharedRib, TableId};
-use crate::interfaces::Interfaces;
+use crate::interfaces::InterfaceRegistry;
 use crate::types::distinguisher::Distinguisher;
 
 pub struct VrfRib {
     rib: SharedRib,
-    interfaces: Arc<Interfaces>,
+    interfaces: Arc<InterfaceRegistry>,
     /// By VRF device: of those that the configuration names.
     tables: Vec<(String, TableId)>,
     /// Held from the first lookup of a batch to its end.
@@ -22,7 +22,7 @@ pub struct VrfRib {
 impl VrfRib {
     pub fn new<'a>(
         rib: SharedRib,
-        interfaces: Arc<Interfaces>,
+        interfaces: Arc<InterfaceRegistry>,
         vrf: impl IntoIterator<Item = (&'a String, &'a Distinguisher)>,
     ) -> Self {
         let table = |(device, _): (&String, _)| Some((device.clone(), rib.table(Some(device))?));

@@ -18,7 +18,7 @@ use crate::enrich::rib::{Rib, SharedRib};
 use crate::firewall::handle::Handle;
 use crate::flow::snapshot::Snapshot;
 use crate::flow::thread::{self, Request};
-use crate::interfaces::{Books, Interfaces};
+use crate::interfaces::{CounterSnapshot, InterfaceRegistry};
 use crate::ipfix::collector_stats::CollectorStatsList;
 use crate::metrics;
 use crate::netlink::{self, Link, LinkSocket};
@@ -36,7 +36,7 @@ const FIREWALL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Everything a scrape reads.
 pub struct Scrape {
-    pub interfaces: Arc<Interfaces>,
+    pub interfaces: Arc<InterfaceRegistry>,
     /// Not there until the programs are loaded: then no interface has counters yet.
     pub counters: Arc<OnceLock<Counters>>,
     pub live: Arc<CurrentConfig>,
@@ -110,8 +110,8 @@ impl Scrape {
     pub fn gather<T>(&self, flows: &Snapshot, use_it: impl FnOnce(&Input, &[Link]) -> T) -> T {
         let mut reader = self.links.borrow_mut();
         let links = reader.read();
-        let books = self.interfaces.books();
-        let (interfaces, all_hooks) = self.interfaces(&books, links);
+        let snapshot = self.interfaces.snapshot();
+        let (interfaces, all_hooks) = self.interfaces(&snapshot, links);
         let in_force = self.live.get();
         let agent = &in_force.config.agent;
         let parse_errors = self.parse_errors();
@@ -156,37 +156,37 @@ impl Scrape {
     /// The wanted interfaces that are there, and the sum over all that are or were.
     fn interfaces<'a>(
         &self,
-        books: &'a Books,
+        snapshot: &'a CounterSnapshot,
         links: &'a [Link],
     ) -> (Vec<Interface<'a>>, HookCounters) {
-        let mut all_hooks = books.departed(|slot, direction| self.kernel(slot, direction));
+        let mut all_hooks = snapshot.removed_hooks(|slot, direction| self.kernel(slot, direction));
         let now = Instant::now();
-        let mut interfaces: Vec<Interface<'a>> = Vec::with_capacity(books.watched.len());
-        for watched in &books.watched {
+        let mut interfaces: Vec<Interface<'a>> = Vec::with_capacity(snapshot.monitored.len());
+        for monitored in &snapshot.monitored {
             let [ingress, egress] = Direction::ALL.map(|direction| {
-                let kernel = self.kernel(watched.slot, direction)?;
-                all_hooks += watched.own(direction, kernel);
-                let shown = watched.shown(direction, kernel);
-                watched.hooked[direction as usize].then_some(shown)
+                let kernel = self.kernel(monitored.slot, direction)?;
+                all_hooks += monitored.own(direction, kernel);
+                let total = monitored.total(direction, kernel);
+                monitored.has_hook[direction as usize].then_some(total)
             });
-            let Some(link) = netlink::find(links, watched.ifindex) else {
+            let Some(link) = netlink::find(links, monitored.ifindex) else {
                 continue;
             };
             interfaces.push(Interface {
-                name: &watched.name,
+                name: &monitored.name,
                 link,
                 master: netlink::master_of(link, links),
-                attach: watched.attach,
+                attach: monitored.attach,
                 ingress,
                 egress,
-                removals: watched.removals,
-                problems: watched.problems(now),
+                removals: monitored.removals,
+                problems: monitored.problems(now),
             });
         }
-        let unwatched = books.unwatched.iter().filter_map(|refused| {
-            let link = netlink::find(links, refused.ifindex)?;
+        let unmonitored = snapshot.unmonitored.iter().filter_map(|failed| {
+            let link = netlink::find(links, failed.ifindex)?;
             Some(Interface {
-                name: &refused.name,
+                name: &failed.name,
                 link,
                 master: netlink::master_of(link, links),
                 attach: "none",
@@ -196,7 +196,7 @@ impl Scrape {
                 problems: Vec::new(),
             })
         });
-        interfaces.extend(unwatched);
+        interfaces.extend(unmonitored);
         // after a rename that was not heard of in order two may have the same name for a moment
         let mut names = HashSet::new();
         interfaces.retain(|interface| names.insert(interface.name));

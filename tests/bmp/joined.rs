@@ -10,7 +10,7 @@ use rfm::enrich::mmdb::Databases;
 use rfm::enrich::rib::{RibConfig, SharedRib};
 use rfm::enrich::{Enricher, VrfRib};
 use rfm::flow::thread::Enrich;
-use rfm::interfaces::Interfaces;
+use rfm::interfaces::InterfaceRegistry;
 use rfm::types::distinguisher::Distinguisher;
 use rfm::types::flow::{Direction, Family, FlowKey};
 use rfm::types::label::Endpoint;
@@ -24,7 +24,7 @@ const PLAIN: u32 = 1;
 struct Joined {
     rib: SharedRib,
     session: Session,
-    interfaces: Arc<Interfaces>,
+    interfaces: Arc<InterfaceRegistry>,
     enricher: Enricher,
 }
 
@@ -41,7 +41,10 @@ impl Joined {
             vrf: vrf.clone().into_iter().collect(),
             ..RibConfig::default()
         });
-        let interfaces = Arc::new(Interfaces::new(8, std::time::Duration::from_secs(3600)));
+        let interfaces = Arc::new(InterfaceRegistry::new(
+            8,
+            std::time::Duration::from_secs(3600),
+        ));
         let routes = VrfRib::new(rib.clone(), interfaces.clone(), &vrf);
         Self {
             session: Session::new("127.0.0.1".parse().unwrap(), true, 0),

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The interfaces that are wanted and could not be attached.
+//! The interfaces that match the configuration and could not be attached.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Interfaces that are listed; of more only the log has a line.
-const MAX_REFUSED: usize = 4096;
+/// Maximum number of listed interfaces; all others have only a line in the log.
+const MAX_FAILED: usize = 4096;
 
-/// Names in the text of the problem.
+/// Maximum number of names in the text of the problem.
 const NAMED: usize = 3;
 
-/// An interface that is wanted and could not be attached.
+/// An interface that matches the configuration and could not be attached.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unwatched {
+pub struct UnmonitoredInterface {
     pub ifindex: u32,
     pub name: Arc<str>,
     pub reason: String,
@@ -20,12 +20,12 @@ pub struct Unwatched {
 
 /// By ifindex.
 #[derive(Default)]
-pub(super) struct Refused(BTreeMap<u32, Unwatched>);
+pub(super) struct FailedInterfaces(BTreeMap<u32, UnmonitoredInterface>);
 
-impl Refused {
+impl FailedInterfaces {
     pub fn insert(&mut self, ifindex: u32, name: &str, reason: &str) {
-        if self.0.len() < MAX_REFUSED || self.contains(ifindex) {
-            let entry = Unwatched {
+        if self.0.len() < MAX_FAILED || self.contains(ifindex) {
+            let entry = UnmonitoredInterface {
                 ifindex,
                 name: name.into(),
                 reason: reason.to_owned(),
@@ -42,7 +42,7 @@ impl Refused {
         self.0.remove(&ifindex);
     }
 
-    pub fn all(&self) -> impl Iterator<Item = &Unwatched> {
+    pub fn all(&self) -> impl Iterator<Item = &UnmonitoredInterface> {
         self.0.values()
     }
 
@@ -66,22 +66,22 @@ mod tests {
 
     #[test]
     fn those_that_could_not_be_attached_are_a_problem_until_settled() {
-        let mut refused = Refused::default();
-        assert_eq!(refused.problem(), None);
+        let mut failed = FailedInterfaces::default();
+        assert_eq!(failed.problem(), None);
         for ifindex in [9, 5, 7, 8] {
-            refused.insert(ifindex, &format!("eth{ifindex}"), "no room");
+            failed.insert(ifindex, &format!("eth{ifindex}"), "no room");
         }
-        refused.insert(5, "wan", "no room");
+        failed.insert(5, "wan", "no room");
         let expected = "4 interfaces are not counted (wan, eth7, eth8, ...): no room";
-        assert_eq!(refused.problem().as_deref(), Some(expected));
+        assert_eq!(failed.problem().as_deref(), Some(expected));
         for ifindex in [5, 7, 8, 1] {
-            refused.remove(ifindex);
+            failed.remove(ifindex);
         }
         let expected = "1 interface is not counted (eth9): no room";
-        assert_eq!(refused.problem().as_deref(), Some(expected));
-        for ifindex in 0..2 * MAX_REFUSED as u32 {
-            refused.insert(ifindex, "x", "no room");
+        assert_eq!(failed.problem().as_deref(), Some(expected));
+        for ifindex in 0..2 * MAX_FAILED as u32 {
+            failed.insert(ifindex, "x", "no room");
         }
-        assert_eq!(refused.all().count(), MAX_REFUSED);
+        assert_eq!(failed.all().count(), MAX_FAILED);
     }
 }
