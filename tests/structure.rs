@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The rooms of src/: no two top-level modules import each other, not even by a detour.
+//! The rooms of src/: no two top-level modules import each other, not even by a detour, and no engine
+//! imports the configuration.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,9 +9,15 @@ use std::path::{Path, PathBuf};
 /// The top-level modules that a module imports, each with the first file that does.
 type Imports = BTreeMap<String, BTreeMap<String, PathBuf>>;
 
+/// Rooms that take limits of their own; `agent` converts the configuration for them.
+const ENGINES: [&str; 5] = ["flow", "enrich", "firewall", "history", "bpf"];
+
 /// Lines above which a file counts as long, and how many files may be.
 const LONG: usize = 600;
 const MAX_LONG_FILES: usize = 3;
+
+/// Type names that may occur in several files.
+const MAX_SHARED_NAMES: usize = 40;
 
 fn sources() -> Vec<PathBuf> {
     fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
@@ -168,6 +175,15 @@ fn no_two_rooms_import_each_other() {
 }
 
 #[test]
+fn no_engine_imports_the_configuration() {
+    let imports = imports();
+    for engine in ENGINES {
+        let file = imports[engine].get("config");
+        assert_eq!(file, None, "{engine} imports config");
+    }
+}
+
+#[test]
 fn types_and_sys_import_no_other_room() {
     let imports = imports();
     for ground in ["types", "sys"] {
@@ -182,6 +198,36 @@ fn few_files_are_long() {
         .filter(|path| fs::read_to_string(path).unwrap().lines().count() > LONG)
         .collect();
     assert!(long.len() <= MAX_LONG_FILES, "{long:?}");
+}
+
+#[test]
+fn few_type_names_occur_in_several_files() {
+    let mut files: BTreeMap<String, BTreeSet<PathBuf>> = BTreeMap::new();
+    for path in sources().into_iter().filter(|path| !is_test(path)) {
+        for line in code(&path).lines() {
+            let words: Vec<_> = line.split_whitespace().collect();
+            let words: Vec<_> = words
+                .into_iter()
+                .skip_while(|word| word.starts_with("pub"))
+                .collect();
+            let [kind, name, ..] = words[..] else {
+                continue;
+            };
+            if ["struct", "enum", "trait", "union"].contains(&kind) {
+                let end = |c: char| !(c.is_alphanumeric() || c == '_');
+                let name = name.split(end).next().unwrap().to_owned();
+                files.entry(name).or_default().insert(path.clone());
+            }
+        }
+    }
+    assert!(files.len() > 300, "types were not found");
+    files.retain(|_, files| files.len() > 1);
+    let names: Vec<_> = files.keys().collect();
+    assert!(
+        names.len() <= MAX_SHARED_NAMES,
+        "{} names of types occur in several files: {names:?}",
+        names.len()
+    );
 }
 
 #[test]
