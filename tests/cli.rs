@@ -104,7 +104,7 @@ fn check_warns_of_an_open_listener_and_succeeds() {
     assert_eq!(
         errors,
         "rfm: warning: agent.prometheus listens on [::]:9669 for anyone: set \
-         agent.prometheus.allow to say for whom\n"
+         agent.prometheus.allow to limit the clients\n"
     );
 }
 

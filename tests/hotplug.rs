@@ -388,7 +388,11 @@ fn after_an_overflow_all_links_are_asked_for() {
         "{}",
         agent.log()
     );
-    assert!(agent.log().contains("reading them anew"), "{}", agent.log());
+    assert!(
+        agent.log().contains("reading the interfaces again"),
+        "{}",
+        agent.log()
+    );
     send(&namespace, "o2", 10);
     wait_sent(&agent, "o2", 20);
     settle_totals(&agent);

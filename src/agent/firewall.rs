@@ -12,7 +12,7 @@ use crate::enrich::rib::{PeerKind, SharedRib};
 use crate::firewall::allowlist::{self, MAX_PEERS};
 use crate::firewall::backend::Programs;
 use crate::firewall::blackhole::Blackholes;
-use crate::firewall::handle::{FirewallSettings, Handle, Inbox};
+use crate::firewall::handle::{FirewallSettings, Handle, RequestReceiver};
 use crate::firewall::pins::Pins;
 use crate::firewall::rule_set::MAX_RULES;
 use crate::firewall::thread::{Worker, WorkerParams};
@@ -40,7 +40,7 @@ fn rule_settings(config: &config::Firewall) -> FirewallSettings {
 /// The thread before it begins: others get its handle first.
 pub(super) struct Firewall {
     handle: Handle,
-    inbox: Inbox,
+    requests: RequestReceiver,
 }
 
 impl Firewall {
@@ -48,8 +48,8 @@ impl Firewall {
         if !agent.firewall.enabled {
             return Ok(None);
         }
-        let (handle, inbox) = Handle::new().map_err(Error::Start)?;
-        Ok(Some(Self { handle, inbox }))
+        let (handle, requests) = Handle::new().map_err(Error::Start)?;
+        Ok(Some(Self { handle, requests }))
     }
 
     pub fn handle(&self) -> Handle {
@@ -97,7 +97,7 @@ impl Running {
         rib: &SharedRib,
         export_sender: Option<ExportSender>,
     ) -> Result<FirewallThread, Error> {
-        let Some(Firewall { handle, inbox }) = firewall else {
+        let Some(Firewall { handle, requests }) = firewall else {
             drop(remove_pins(|_| false));
             return Ok(FirewallThread::default());
         };
@@ -131,7 +131,7 @@ impl Running {
             export_sender,
             errors: self.errors.clone(),
         };
-        let worker = Worker::new(start, inbox).map_err(Error::Firewall)?;
+        let worker = Worker::new(start, requests).map_err(Error::Firewall)?;
         self.spawn("firewall", move |heartbeat| worker.run(&heartbeat))?;
         Ok(FirewallThread(Some(handle)))
     }

@@ -314,7 +314,7 @@ impl Attacher {
     /// Detaches from an interface that was removed, or that no longer matches the configuration.
     pub fn detach(&mut self, ifindex: u32) {
         if let Some(name) = self.release(ifindex) {
-            log::info!("not watching {name} (ifindex {ifindex}) any more");
+            log::info!("no longer watching {name} (ifindex {ifindex})");
         }
     }
 

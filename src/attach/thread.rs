@@ -231,7 +231,7 @@ impl LinkMonitor {
             ReadResult::Overflow => {
                 self.errors
                     .count_and_log(Subsystem::Netlink, "overflow", || {
-                        "more happened to interfaces than could be told: reading them anew".into()
+                        "netlink events were lost: reading the interfaces again".into()
                     });
                 self.needs_resync = true;
             }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The configuration in force, shared by the threads. It changes when the configuration is read again
-//! and by commands; who needs the newest asks anew each time.
+//! and by commands; a caller that needs the newest gets it again each time.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -423,7 +423,7 @@ fn without_indices(path: &str) -> String {
         .join(".")
 }
 
-/// The file may hold any character in keys and strings; a terminal must not obey them.
+/// The file may hold any character in keys and strings; a terminal must not interpret them.
 fn printable(text: &str) -> String {
     text.chars()
         .flat_map(|c| {

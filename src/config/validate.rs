@@ -108,7 +108,9 @@ fn open(section: &str, host: &str, port: u16) -> String {
     } else {
         host.to_owned()
     };
-    format!("{section} listens on {host}:{port} for anyone: set {section}.allow to say for whom")
+    format!(
+        "{section} listens on {host}:{port} for anyone: set {section}.allow to limit the clients"
+    )
 }
 
 fn is_loopback(host: &str) -> bool {

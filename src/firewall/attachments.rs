@@ -228,7 +228,7 @@ impl Attachments {
         if let Some(attached) = self.attached.remove(&ifindex) {
             backend.detach(ifindex);
             log::info!(
-                "no firewall on {} (ifindex {ifindex}) any more",
+                "firewall detached from {} (ifindex {ifindex})",
                 attached.name
             );
         }

@@ -15,7 +15,7 @@ use crate::types::rule::{PatternCache, Rule, RuleArgs};
 /// Bytes; some 160 for each of as many rules as there may be.
 pub const MAX_SIZE: u64 = 16 << 20;
 
-/// Mistakes that are listed; more are only counted.
+/// Errors that are listed; more are only counted.
 const MAX_SHOWN: usize = 10;
 
 /// Every rule of the file, or each line that is none.
@@ -64,9 +64,9 @@ pub(super) fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
 }
 
 /// Line numbers, from 1, with what is wrong there.
-type Mistakes = Vec<(usize, String)>;
+type LineErrors = Vec<(usize, String)>;
 
-fn parse(text: &str) -> Result<Vec<Rule>, Mistakes> {
+fn parse(text: &str) -> Result<Vec<Rule>, LineErrors> {
     let mut patterns = PatternCache::default();
     let (mut rules, mut mistakes) = (Vec::new(), Vec::new());
     for (n, line) in text.lines().enumerate() {

@@ -149,7 +149,7 @@ impl FirewallProblem {
 }
 
 /// The other ends of a [`Handle`]'s channel.
-pub struct Inbox {
+pub struct RequestReceiver {
     pub(super) requests: Receiver<Request>,
     pub(super) problem: FirewallProblem,
     /// Readable when something waits.
@@ -166,7 +166,7 @@ pub struct Handle {
 }
 
 impl Handle {
-    pub fn new() -> std::io::Result<(Self, Inbox)> {
+    pub fn new() -> std::io::Result<(Self, RequestReceiver)> {
         let (waker, woken) = UnixStream::pair()?;
         waker.set_nonblocking(true)?;
         woken.set_nonblocking(true)?;
@@ -177,12 +177,12 @@ impl Handle {
             waker: Arc::new(waker),
             problem: problem.clone(),
         };
-        let inbox = Inbox {
+        let requests = RequestReceiver {
             requests,
             problem,
             woken,
         };
-        Ok((handle, inbox))
+        Ok((handle, requests))
     }
 
     /// The present fault, for the status. Does not wait for the thread.

@@ -22,7 +22,7 @@ use super::allowlist::{self, Allowlist};
 use super::attachments::Attachments;
 use super::backend::{Backend, Counts};
 use super::drop_samples::DropSamples;
-use super::handle::{FirewallError, FirewallSettings, Inbox, Request};
+use super::handle::{FirewallError, FirewallSettings, Request, RequestReceiver};
 use super::rule_series::RuleSeries;
 use super::rule_set::{self, RuleSet};
 use crate::flow::export_queue::ExportSender;
@@ -106,7 +106,7 @@ type Waiting = Vec<Box<dyn FnOnce(Result<(), FirewallError>)>>;
 
 impl Worker {
     /// The rules are in force before anything is attached.
-    pub fn new(start: WorkerParams, inbox: Inbox) -> Result<Self, String> {
+    pub fn new(start: WorkerParams, requests: RequestReceiver) -> Result<Self, String> {
         let now = Instant::now();
         let settings = start.settings;
         let addresses =
@@ -117,7 +117,7 @@ impl Worker {
             attachments: Attachments::new(settings.patterns.clone(), start.links),
             rule_series: RuleSeries::default(),
             allowlist: Allowlist::default(),
-            store: Store::new(start.state_file, inbox.problem, now),
+            store: Store::new(start.state_file, requests.problem, now),
             events: start.events,
             addresses,
             peers: start.peers,
@@ -125,8 +125,8 @@ impl Worker {
             blackhole_action: settings.blackhole_action,
             generation: None,
             errors: start.errors,
-            requests: inbox.requests,
-            woken: inbox.woken,
+            requests: requests.requests,
+            woken: requests.woken,
             behind: false,
             events_lost: false,
             stale_addresses: true,

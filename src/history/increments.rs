@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! By how much each label set grew since it was last looked at (pure).
+//! The increments of each series since the last reading (pure).
 
 use std::cmp::Reverse;
 use std::mem::size_of;
@@ -10,7 +10,7 @@ use hashbrown::HashMap;
 
 use crate::flow::snapshot::SeriesRow;
 
-/// A label set as last seen. It is known by where its text stands: the text is held, so that no other can
+/// A series as last seen. It is identified by the address of its text: the text is kept, so that no other can
 /// come to stand there.
 #[derive(Debug)]
 struct Seen {
@@ -61,7 +61,7 @@ impl Increments {
         }
     }
 
-    /// Memory held, without the texts, which the flow thread's label sets hold too.
+    /// Memory held, without the texts, which the series of the flow thread hold too.
     pub fn bytes(&self) -> usize {
         self.seen.capacity() * (size_of::<(usize, Seen)>() + 1)
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Reads a label set back from its text: the page is told of flows what /metrics is told, and no more.
+//! Reads the labels of a series from its text: the page exposes the same flows as /metrics.
 
 use std::borrow::Cow;
 

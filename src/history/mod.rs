@@ -3,7 +3,7 @@
 //!
 //! - `time_series`, `window_totals`: a rate over time, and its mean and maximum;
 //! - `top_table`: the lines of the page, bounded, and which of them have a curve;
-//! - `increments`, `label_parse`, `series_key`, `string_refs`: from label sets of the flow series to lines.
+//! - `increments`, `label_parse`, `series_key`, `string_refs`: from the flow series to lines.
 
 mod increments;
 mod label_parse;
@@ -282,7 +282,7 @@ impl History {
     }
 }
 
-/// By how much a counter grew; one that fell began anew.
+/// By how much a counter grew; one that fell began again.
 fn grown(old: u64, new: u64) -> u64 {
     new.checked_sub(old).unwrap_or(new)
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! A label set as the page understands it: which lines its traffic belongs to (pure).
+//! The lines of the page that the traffic of a series belongs to (pure).
 
 use super::label_parse::pairs;
 use super::string_refs::{OTHER, StringRefs};

@@ -172,7 +172,7 @@ function drawStatus() {
     return;
   }
   if (!view) { status.textContent = "Asking…"; return; }
-  const sampled = view.sample_rate === 1 ? "every packet taken" : `1 in ${count(view.sample_rate)} packets taken`;
+  const sampled = view.sample_rate === 1 ? "every packet sampled" : `1 in ${count(view.sample_rate)} packets sampled`;
   const losing = lost(view) - (before ? lost(before) : lost(view));
   const old = Date.now() / 1000 - view.now > 30;
   status.className = losing > 0 || old ? "warn" : "good";
@@ -478,7 +478,7 @@ function drawHead() {
 
 const classOf = column => column === "name" ? "" : column === "packets" || column === "pps" ? "n wide" : `n c-${column}`;
 
-// Rows are made once and then filled anew; a thousand of them in pieces, so that the page goes on meanwhile.
+// Rows are made once and then filled again; a thousand of them in pieces, so that the page goes on meanwhile.
 const pool = [];
 let drawing = 0;
 function drawRows(lines) {

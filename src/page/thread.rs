@@ -65,7 +65,7 @@ fn reading<'a>(
 }
 
 /// `{"family": [[{"label": "value"}, 1.0]]}`: the families of /metrics that have no sample per interface or
-/// label set.
+/// series.
 fn figures(input: &Input) -> Value {
     let mut figures = Map::new();
     for family in agent::families(input) {

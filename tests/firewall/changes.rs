@@ -69,7 +69,7 @@ fn a_reload_changes_the_rules_of_the_file_and_no_other() {
     );
     assert_eq!(passed(&fixture, &packet("192.0.5.1"), 3), 0, "as before");
 
-    // what is not wanted there any more lets everything through
+    // an interface that is no longer configured passes everything
     let off = file(&fixture.folder, &rule("192.0.5.0/24")).replace("[\"v1\"]\n[[", "[\"x\"]\n[[");
     fixture.lab.file("rfm.toml", &off);
     fixture.rfm("reload");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! `rfm firewall`: what it says, and to whom.
+//! `rfm firewall`: its output, and who may use it.
 
 use std::process::Command;
 use std::time::{Duration, Instant};

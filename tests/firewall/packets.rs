@@ -23,7 +23,7 @@ fn drops_passes_and_counts_by_the_first_rule_that_matches() {
     assert_eq!(passed(&fixture, &to_port("2001:db8:1::7", 61), 10), 10);
     assert_eq!(passed(&fixture, &packet("203.0.113.7"), 10), 10);
 
-    // run-time rules go first
+    // runtime rules go first
     let pass = add(&fixture, "--src 192.0.2.1 --action pass");
     let drop = add(&fixture, "--src 203.0.113.0/25");
     assert_eq!(passed(&fixture, &packet("192.0.2.1"), 5), 5);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The firewall's BPF programs alone, without the agent: crafted frames by `BPF_PROG_TEST_RUN`, verdicts and
+//! The firewall's BPF programs alone, without the agent: generated frames by `BPF_PROG_TEST_RUN`, verdicts and
 //! counters to the packet.
 
 #[path = "../common/mod.rs"]

@@ -169,8 +169,8 @@ fn an_open_listener_is_warned_of() {
     assert_eq!(
         warnings("prometheus.host = \"::\"\nenrich.rib.bmp.host = \"192.0.2.1\""),
         [
-            "agent.prometheus listens on [::]:9669 for anyone: set agent.prometheus.allow to say for whom",
-            "agent.enrich.rib.bmp listens on 192.0.2.1:11019 for anyone: set agent.enrich.rib.bmp.allow to say for whom",
+            "agent.prometheus listens on [::]:9669 for anyone: set agent.prometheus.allow to limit the clients",
+            "agent.enrich.rib.bmp listens on 192.0.2.1:11019 for anyone: set agent.enrich.rib.bmp.allow to limit the clients",
         ]
     );
     for quiet in [

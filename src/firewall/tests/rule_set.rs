@@ -81,7 +81,7 @@ fn what_stays_keeps_its_number_and_no_number_comes_again() {
     rule_set.set_blackholes(&prefixes(&["::6", "::7"]), Action::Drop);
     assert_eq!(ids(&rule_set, now), [7, 3, 4, 1, 9, 10]);
     rule_set.set_blackholes(&prefixes(&["::6"]), Action::Count);
-    assert_eq!(ids(&rule_set, now), [7, 3, 4, 1, 11], "counted anew");
+    assert_eq!(ids(&rule_set, now), [7, 3, 4, 1, 11], "counted again");
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn rules_end_by_themselves() {
         .unwrap();
     assert_eq!(ids(&rule_set, at), [3, 4, 1, 2]);
 
-    // asked for again, the time begins anew
+    // asked for again, the time begins again
     let again = rule_set.add(rules(&["--src ::3 --ttl 10s"]), at).unwrap();
     assert_eq!(again, [RuleId(3)]);
     let later = start + 12 * SECOND;

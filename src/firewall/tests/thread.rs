@@ -23,7 +23,7 @@ use crate::types::rule::{Action, RuleId};
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// A thread firewall without interfaces; ends with the test.
-struct Rig {
+struct Fixture {
     backend: Fake,
     handle: Handle,
     errors: Arc<ErrorCounters>,
@@ -41,7 +41,7 @@ fn settings(lines: &[&str]) -> FirewallSettings {
     }
 }
 
-impl Rig {
+impl Fixture {
     fn new(settings: FirewallSettings) -> Self {
         Self::with(settings, PathBuf::new(), None)
     }
@@ -107,7 +107,7 @@ impl Rig {
     }
 }
 
-impl Drop for Rig {
+impl Drop for Fixture {
     fn drop(&mut self) {
         self.handle.end();
         self.threads.stop("firewall");
@@ -116,60 +116,64 @@ impl Drop for Rig {
 
 #[test]
 fn a_change_is_in_force_when_it_is_answered() {
-    let rig = Rig::new(settings(&["--src ::1"]));
-    assert_eq!(rig.backend.ids(), [1], "before the thread began");
+    let fixture = Fixture::new(settings(&["--src ::1"]));
+    assert_eq!(fixture.backend.ids(), [1], "before the thread began");
     assert_eq!(
-        rig.add(&["--src ::2", "--src ::3"]),
+        fixture.add(&["--src ::2", "--src ::3"]),
         Ok(vec![RuleId(2), RuleId(3)])
     );
-    assert_eq!(rig.backend.ids(), [2, 3, 1]);
-    rig.handle
+    assert_eq!(fixture.backend.ids(), [2, 3, 1]);
+    fixture
+        .handle
         .edit(Edit::Remove(vec![RuleId(2)]), Requester::default())
         .unwrap();
-    assert_eq!(rig.backend.ids(), [3, 1]);
-    rig.handle.change(settings(&["--src ::4"])).unwrap();
-    assert_eq!(rig.backend.ids(), [3, 4]);
-    let edited = rig.handle.edit(Edit::Flush, Requester::default()).unwrap();
-    assert_eq!((edited.removed, rig.backend.ids()), (1, vec![4]));
-    let listing = rig.handle.list(0, 10).unwrap();
+    assert_eq!(fixture.backend.ids(), [3, 1]);
+    fixture.handle.change(settings(&["--src ::4"])).unwrap();
+    assert_eq!(fixture.backend.ids(), [3, 4]);
+    let edited = fixture
+        .handle
+        .edit(Edit::Flush, Requester::default())
+        .unwrap();
+    assert_eq!((edited.removed, fixture.backend.ids()), (1, vec![4]));
+    let listing = fixture.handle.list(0, 10).unwrap();
     assert_eq!((listing.total, listing.rules[0].id), (1, RuleId(4)));
 }
 
 #[test]
 fn what_the_kernel_refuses_changes_nothing() {
-    let rig = Rig::new(settings(&["--src ::1"]));
-    rig.backend.refuse(Some("no memory"));
+    let fixture = Fixture::new(settings(&["--src ::1"]));
+    fixture.backend.refuse(Some("no memory"));
     assert_eq!(
-        rig.add(&["--src ::2"]),
+        fixture.add(&["--src ::2"]),
         Err(FirewallError::new("no memory"))
     );
-    let error = rig.handle.change(settings(&[])).unwrap_err();
+    let error = fixture.handle.change(settings(&[])).unwrap_err();
     assert_eq!(error.why, "no memory");
-    rig.backend.refuse(None);
-    assert_eq!(rig.handle.list(0, 10).unwrap().total, 1);
+    fixture.backend.refuse(None);
+    assert_eq!(fixture.handle.list(0, 10).unwrap().total, 1);
     assert_eq!(
-        rig.add(&["--src ::2"]),
+        fixture.add(&["--src ::2"]),
         Ok(vec![RuleId(2)]),
         "its number was not used"
     );
-    assert_eq!(rig.backend.ids(), [2, 1]);
+    assert_eq!(fixture.backend.ids(), [2, 1]);
 }
 
 #[test]
 fn rules_end_on_time_even_where_the_kernel_refuses_for_a_while() {
-    let rig = Rig::new(settings(&["--src ::1 --ttl 1s"]));
-    rig.add(&["--src ::2 --ttl 1s", "--src ::3"]).unwrap();
-    assert_eq!(rig.backend.ids(), [2, 3, 1]);
-    rig.backend.refuse(Some("no memory"));
+    let fixture = Fixture::new(settings(&["--src ::1 --ttl 1s"]));
+    fixture.add(&["--src ::2 --ttl 1s", "--src ::3"]).unwrap();
+    assert_eq!(fixture.backend.ids(), [2, 3, 1]);
+    fixture.backend.refuse(Some("no memory"));
     std::thread::sleep(Duration::from_millis(1500));
-    assert!(rig.errors.get(Subsystem::Firewall) > 0);
-    rig.backend.refuse(None);
-    rig.wait_for_ids(&[3]);
+    assert!(fixture.errors.get(Subsystem::Firewall) > 0);
+    fixture.backend.refuse(None);
+    fixture.wait_for_ids(&[3]);
 }
 
 #[test]
 fn who_would_lock_himself_out_must_insist() {
-    let rig = Rig::new(settings(&[]));
+    let fixture = Fixture::new(settings(&[]));
     let requester = Requester {
         caller: SshPeer::parse("192.0.2.7 51234 198.51.100.1 22"),
         force: false,
@@ -178,7 +182,7 @@ fn who_would_lock_himself_out_must_insist() {
         force: true,
         ..requester
     };
-    let add = |line: &str, requester| rig.add_as(&[line], requester);
+    let add = |line: &str, requester| fixture.add_as(&[line], requester);
     assert!(add("--src 203.0.113.0/24", requester).is_ok());
     let refusal = add("--src 192.0.2.0/24", requester).unwrap_err();
     assert!(refusal.needs_force);
@@ -193,20 +197,21 @@ fn who_would_lock_himself_out_must_insist() {
     // now this one alone keeps the door open
     let remove = || Edit::Remove(pass.clone());
     assert!(
-        rig.handle
+        fixture
+            .handle
             .edit(remove(), requester)
             .unwrap_err()
             .needs_force
     );
-    rig.handle.edit(remove(), forced).unwrap();
+    fixture.handle.edit(remove(), forced).unwrap();
     add("--src 192.0.2.7 --action drop", requester).expect("stopped already");
 
-    let refusal = rig.add(&["--action drop"]).unwrap_err();
+    let refusal = fixture.add(&["--action drop"]).unwrap_err();
     assert!(
         refusal.needs_force && refusal.why.contains("every packet"),
         "{refusal:?}"
     );
-    rig.add(&["--action count"]).unwrap();
+    fixture.add(&["--action count"]).unwrap();
     add("--action drop --interface eth0", forced).unwrap();
 }
 
@@ -215,19 +220,20 @@ fn the_state_file_brings_rules_back() {
     let folder = std::env::temp_dir().join(format!("rfm-firewall-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let file = folder.join("state");
-    let start = || Rig::with(settings(&["--src ::1"]), file.clone(), None);
+    let start = || Fixture::with(settings(&["--src ::1"]), file.clone(), None);
     {
-        let rig = start();
-        rig.add(&["--src ::2 --ttl 1h", "--src ::3", "--src ::4 --ttl 1s"])
+        let fixture = start();
+        fixture
+            .add(&["--src ::2 --ttl 1h", "--src ::3", "--src ::4 --ttl 1s"])
             .unwrap();
     }
     std::thread::sleep(Duration::from_millis(2100));
     {
-        let rig = start();
-        assert_eq!(rig.backend.ids(), [2, 3, 1]);
-        let left = rig.handle.list(0, 1).unwrap().rules[0].left.unwrap();
+        let fixture = start();
+        assert_eq!(fixture.backend.ids(), [2, 3, 1]);
+        let left = fixture.handle.list(0, 1).unwrap().rules[0].left.unwrap();
         assert!(left > Duration::from_secs(3590) && left < Duration::from_secs(3600));
-        assert_eq!(rig.add(&["--src ::5"]).unwrap(), [RuleId(4)]);
+        assert_eq!(fixture.add(&["--src ::5"]).unwrap(), [RuleId(4)]);
     }
     std::fs::remove_dir_all(folder).unwrap();
 }
@@ -265,29 +271,29 @@ fn wait_until(yes: impl Fn() -> bool) -> bool {
 #[test]
 fn a_save_that_failed_is_tried_again_and_is_a_problem_until_then() {
     let folder = Folder::new("again");
-    let rig = Rig::with(settings(&[]), folder.state(), None);
-    assert_eq!(rig.handle.problem(), None);
+    let fixture = Fixture::with(settings(&[]), folder.state(), None);
+    assert_eq!(fixture.handle.problem(), None);
     // no room, no rights, no folder: to the thread it is all one
     fs::create_dir(folder.state()).unwrap();
-    rig.add(&["--src ::2"]).unwrap();
-    assert!(wait_until(|| rig.handle.problem().is_some()));
-    let problem = rig.handle.problem().unwrap();
+    fixture.add(&["--src ::2"]).unwrap();
+    assert!(wait_until(|| fixture.handle.problem().is_some()));
+    let problem = fixture.handle.problem().unwrap();
     assert!(
         problem.contains("agent.firewall.state_file: cannot save the rules to"),
         "{problem}"
     );
-    assert!(rig.errors.get(Subsystem::Firewall) > 0);
+    assert!(fixture.errors.get(Subsystem::Firewall) > 0);
     fs::remove_dir(folder.state()).unwrap();
-    assert!(wait_until(|| rig.handle.problem().is_none()));
+    assert!(wait_until(|| fixture.handle.problem().is_none()));
     let saved = fs::read_to_string(folder.state()).unwrap();
     assert!(saved.contains("--src ::2/128"), "{saved}");
     // the end of the agent is the last attempt
     fs::remove_file(folder.state()).unwrap();
     fs::create_dir(folder.state()).unwrap();
-    rig.add(&["--src ::3"]).unwrap();
-    assert!(wait_until(|| rig.handle.problem().is_some()));
+    fixture.add(&["--src ::3"]).unwrap();
+    assert!(wait_until(|| fixture.handle.problem().is_some()));
     fs::remove_dir(folder.state()).unwrap();
-    drop(rig);
+    drop(fixture);
     let saved = fs::read_to_string(folder.state()).unwrap();
     assert!(saved.contains("--src ::3/128"), "{saved}");
 }
@@ -296,36 +302,36 @@ fn a_save_that_failed_is_tried_again_and_is_a_problem_until_then() {
 fn a_state_file_that_cannot_be_read_ends_nothing() {
     let good = b"--id 7 --action drop --src ::2/128\n";
     let folder = Folder::new("unreadable");
-    let start = || Rig::with(settings(&["--src ::1"]), folder.state(), None);
+    let start = || Fixture::with(settings(&["--src ::1"]), folder.state(), None);
 
     fs::write(folder.state(), [b"# \xff\n\xfe\n", &good[..]].concat()).unwrap();
-    let rig = start();
-    assert_eq!(rig.backend.ids(), [7, 1]);
+    let fixture = start();
+    assert_eq!(fixture.backend.ids(), [7, 1]);
     assert!(wait_until(|| folder.0.join("state.bad").exists()));
     let is_clean = || fs::read(folder.state()).is_ok_and(|bytes| !bytes.contains(&0xfe));
     assert!(wait_until(is_clean));
     let kept = fs::read(folder.0.join("state.bad")).unwrap();
-    assert!(kept.contains(&0xfe) && rig.handle.problem().is_none());
-    drop(rig);
+    assert!(kept.contains(&0xfe) && fixture.handle.problem().is_none());
+    drop(fixture);
     fs::remove_file(folder.state()).unwrap();
 
     fs::create_dir(folder.state()).unwrap();
-    let rig = start();
-    assert_eq!(rig.backend.ids(), [1]);
-    let problem = rig.handle.problem().unwrap();
+    let fixture = start();
+    assert_eq!(fixture.backend.ids(), [1]);
+    let problem = fixture.handle.problem().unwrap();
     assert!(problem.contains("expected a regular file"), "{problem}");
-    drop(rig);
+    drop(fixture);
     fs::remove_dir(folder.state()).unwrap();
 
     let path = folder.state();
     let name = std::ffi::CString::new(path.as_os_str().as_encoded_bytes()).unwrap();
     // SAFETY: the path is a string that ends in NUL and outlives the call.
     assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
-    let rig = start();
-    assert!(rig.handle.problem().is_some());
+    let fixture = start();
+    assert!(fixture.handle.problem().is_some());
     // the next rule makes a file of it
-    rig.add(&["--src ::3"]).unwrap();
-    assert!(wait_until(|| rig.handle.problem().is_none()));
+    fixture.add(&["--src ::3"]).unwrap();
+    assert!(wait_until(|| fixture.handle.problem().is_none()));
     assert!(fs::symlink_metadata(&path).unwrap().is_file());
 }
 
@@ -337,8 +343,8 @@ fn restored_rules_that_the_kernel_refuses_end_nothing() {
     fs::write(folder.state(), text).unwrap();
     let backend = Fake::default();
     backend.with(|state| state.most_rules = Some(1));
-    let rig = Rig::with_kernel(backend, settings(&["--src ::1"]), folder.state(), None);
-    assert_eq!(rig.backend.ids(), [1]);
+    let fixture = Fixture::with_kernel(backend, settings(&["--src ::1"]), folder.state(), None);
+    assert_eq!(fixture.backend.ids(), [1]);
     assert!(wait_until(|| folder.0.join("state.bad").exists()));
     let kept = fs::read_to_string(folder.0.join("state.bad")).unwrap();
     assert_eq!(kept, text);
@@ -377,7 +383,7 @@ impl Blackholes for Routes {
 #[test]
 fn blackholes_come_and_go_within_a_second() {
     let (routes, prefixes, wake) = Routes::new();
-    let rig = Rig::with(
+    let fixture = Fixture::with(
         settings(&["--src ::1"]),
         PathBuf::new(),
         Some(Box::new(routes)),
@@ -389,21 +395,21 @@ fn blackholes_come_and_go_within_a_second() {
         Instant::now()
     };
     let since = set(1, &["192.0.2.1", "2001:db8::/48"]);
-    rig.wait_for_ids(&[1, 2, 3]);
+    fixture.wait_for_ids(&[1, 2, 3]);
     assert!(
         since.elapsed() < Duration::from_secs(1),
         "{:?}",
         since.elapsed()
     );
-    rig.backend.count(2, 7);
+    fixture.backend.count(2, 7);
     let since = set(2, &["2001:db8::/48"]);
-    rig.wait_for_ids(&[1, 3]);
+    fixture.wait_for_ids(&[1, 3]);
     assert!(
         since.elapsed() < Duration::from_secs(1),
         "{:?}",
         since.elapsed()
     );
-    let report = rig.handle.report(LIMIT).unwrap();
+    let report = fixture.handle.report(LIMIT).unwrap();
     let series = report
         .series
         .iter()
@@ -421,14 +427,15 @@ fn blackholes_come_and_go_within_a_second() {
 #[test]
 fn a_route_that_flaps_among_many_rules_costs_a_share_of_a_cpu() {
     let (routes, prefixes, wake) = Routes::new();
-    let rig = Rig::with(
+    let fixture = Fixture::with(
         settings(&["--src ::1"]),
         PathBuf::new(),
         Some(Box::new(routes)),
     );
-    rig.backend
+    fixture
+        .backend
         .with(|state| state.takes = Duration::from_millis(150));
-    let before = rig.backend.with(|state| state.replaced);
+    let before = fixture.backend.with(|state| state.replaced);
     let start = Instant::now();
     let mut generation = 0;
     while start.elapsed() < Duration::from_secs(3) {
@@ -438,28 +445,28 @@ fn a_route_that_flaps_among_many_rules_costs_a_share_of_a_cpu() {
         let _ = wake.try_send(());
         std::thread::sleep(Duration::from_millis(20));
     }
-    let steps = rig.backend.with(|state| state.replaced) - before;
+    let steps = fixture.backend.with(|state| state.replaced) - before;
     // 150 ms of work, 600 of rest
     assert!((1..=5).contains(&steps), "{steps}");
     *prefixes.lock().unwrap() = (generation + 1, vec!["192.0.2.9".parse().unwrap()]);
     let _ = wake.try_send(());
-    assert!(wait_until(|| rig.backend.ids().len() == 2));
+    assert!(wait_until(|| fixture.backend.ids().len() == 2));
     // a command does not wait for that
     let start = Instant::now();
-    rig.add(&["--src ::2"]).unwrap();
+    fixture.add(&["--src ::2"]).unwrap();
     assert!(start.elapsed() < Duration::from_millis(500));
 }
 
 #[test]
 fn many_who_ask_at_once_are_all_answered() {
-    let rig = Rig::new(settings(&[]));
+    let fixture = Fixture::new(settings(&[]));
     std::thread::scope(|scope| {
         for n in 1..=8 {
-            let rig = &rig;
-            scope.spawn(move || rig.add(&[&format!("--src ::{n}")]).unwrap());
+            let fixture = &fixture;
+            scope.spawn(move || fixture.add(&[&format!("--src ::{n}")]).unwrap());
         }
     });
-    assert_eq!(rig.backend.ids().len(), 8);
-    let replaced = rig.backend.with(|state| state.replaced);
+    assert_eq!(fixture.backend.ids().len(), 8);
+    let replaced = fixture.backend.with(|state| state.replaced);
     assert!(replaced <= 9, "{replaced}");
 }
