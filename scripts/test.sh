@@ -25,6 +25,7 @@ alone=(
     http_limits
     sampling
     'bmp many::'
+    'examples clickhouse::'
     'firewall flood::'
     'hotplug five_hundred_that_come_and_go_leave_nothing'
     'hotplug one_that_appears_alone_is_attached_within_100_ms'
