@@ -97,7 +97,7 @@ slowest() {
             program = FILENAME
             gsub(/.*\/|\..*/, "", program)
             printf "%8.1f s  %s %s\n", substr($0, RSTART + 1, RLENGTH - 3), program, name
-        }' "$logs"/* | sort -rn | head -n 10
+        }' "$logs"/* | sort -rn | sed -n '1,10p'
 }
 
 wanted() { [[ -z ${only// /} || $only == *" $1 "* ]]; }
