@@ -10,14 +10,14 @@
 //!                       │ bounded channel          │
 //!  thread flow          ▼                          │
 //!    flow table → series and their counters        │              flow/
-//!    whose an address is: databases, and routes    │
-//!    that threads bmp take in from routers         │              enrich/
-//!                       │ completed parts ─► thread ipfix ──► IPFIX collectors   ipfix/
+//!    enrichment: from databases, and from routes   │
+//!    that threads bmp receive from routers         │              enrich/
+//!                       │ flow records ────► thread ipfix ──► IPFIX collectors   ipfix/
 //!                       ▲ request, answer          │
 //!  thread http          │                          ▼
-//!    gathers, writes the text, serves it ──► Prometheus           metrics/, http/
+//!    collects values, serves them as text ─► Prometheus           metrics/, http/
 //!  thread page          │                          ▼
-//!    gathers every 5 s, remembers a day ──► the page at /         page/
+//!    collects every 5 s, stores a day ────► the page at /         page/
 //!  thread firewall
 //!    rules of the config, of commands
 //!    and of BGP ──► XDP: drops before all of this                 firewall/, bpf/xdp/
@@ -25,27 +25,27 @@
 //!    answers on a Unix socket ──► rfm status, flows, top ...      control/, client/
 //! ```
 //!
-//! The main thread ([`agent`]) wires this together: config, load ([`bpf`]), threads ([`sys::threads`]); then it
-//! takes signals and commands ([`config::current`] is what is in force), and in the end drains in the order of the
-//! packets. Thread links ([`attach`]) attaches and lets go as interfaces come and go ([`interfaces`]). The
-//! flow thread owns its tables, without a lock: the others ask it by message. The RIB alone is shared,
-//! under a lock that its writers take in short turns.
+//! The main thread ([`agent`]) wires this together: config, load ([`bpf`]), threads ([`sys::threads`]). Then it
+//! handles signals and commands ([`config::current`] is the current configuration). At the end it drains the
+//! stages in the order of the packets. Thread links ([`attach`]) attaches programs to interfaces that appear,
+//! and detaches them ([`interfaces`]). The flow thread owns its tables, without a lock: other threads send it
+//! requests. Only the RIB is shared; its writers hold its lock for short periods.
 //!
 //! Where to add what:
 //! - a protocol header: one function in `bpf/parse.bpf.h`, and frames in `tests/common/cases/`;
 //! - a kind of link: `netlink/link_type.rs`;
-//! - a metric: `metrics/declarations.rs`, gathered in `metrics/collect.rs`;
+//! - a metric: `metrics/declarations.rs`, collected in `metrics/collect.rs`;
 //! - a field of exported flows: `ipfix/flows.rs`;
-//! - a figure on the page: `page/view.rs` and `page.js`; of the agent itself, `health.js`;
+//! - a value on the page: `page/view.rs` and `page.js`; of the agent itself, `health.js`;
 //! - a label of the flow series: `flow/labels.rs`;
 //! - a part of a firewall rule: `types/rule/parts.rs`, `Rule::to_match`, `bpf/xdp/`;
 //! - a config key: its section in `config/`, then `make generate`;
-//! - a source that knows addresses: a file in `enrich/` and a line in its `mod.rs`;
+//! - a source of enrichment: a file in `enrich/` and a line in its `mod.rs`;
 //! - a path of the control socket: `control/routes.rs`;
 //! - a command or an option: `args.rs` and `client/`; `make generate` writes manual, completions and reference;
 //! - an exporter: a folder of its own like `ipfix/`, and a thread in `agent/mod.rs`.
 //!
-//! ARCHITECTURE.md goes into all of this.
+//! ARCHITECTURE.md describes all of this.
 
 pub mod agent;
 pub mod args;

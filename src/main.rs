@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Arguments → what they ask for → exit code.
+//! Parses the arguments, runs the command, and returns the exit code.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -57,7 +57,7 @@ fn run(command: Command) -> Result<(), ExitError> {
         Command::Version => print(&format_args!("{}\n", args::version())),
         Command::Help(text) => print(&text),
         Command::Client(asked) => match client::run(*asked).map_err(ExitError::Client)?.as_str() {
-            // the live view, whose terminal may be closed by now
+            // the live view prints nothing: its terminal may already be closed
             "" => Ok(()),
             text => print(&text),
         },
@@ -71,13 +71,13 @@ fn load(file: &Path) -> Result<config::Config, ExitError> {
 fn print(text: &dyn fmt::Display) -> Result<(), ExitError> {
     let mut out = io::stdout();
     match write!(out, "{text}").and_then(|()| out.flush()) {
-        // whoever reads has read enough, as in `rfm flows | head`
+        // the reader has closed the pipe, as in `rfm flows | head`
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result.map_err(ExitError::Output),
     }
 }
 
-/// Why the program ends before its time.
+/// The reason why the program ends with an error.
 enum ExitError {
     Usage(String),
     Config(config::ConfigError),

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Kernel stamps → wall clock.
+//! Converts kernel time stamps to the wall clock.
 //!
-//! The kernel stamps records with CLOCK_BOOTTIME, which never steps, and flows keep these times. Both
-//! times of a flow are converted together when the flow leaves rfm, with the offset of that moment: a step
-//! of the wall clock moves start and end alike and never changes a duration.
+//! The kernel stamps records with CLOCK_BOOTTIME, which never steps, and flows keep these times. Both times of a
+//! flow are converted together when rfm exports the flow, with the offset of that moment: a step of the wall
+//! clock moves start and end equally and never changes a duration.
 //!
-//! The kernel's stamps are of the machine. In a time namespace (time_namespaces(7)) the clock that this process reads
-//! is shifted; the shift is taken off.
+//! The kernel's stamps are those of the machine. In a time namespace (time_namespaces(7)) this process reads a
+//! shifted clock; rfm subtracts the shift.
 
 use std::fs;
 use std::sync::OnceLock;
@@ -42,7 +42,7 @@ impl Clock {
         }
     }
 
-    /// Measures again if the last time is a second ago.
+    /// Measures the offset again if the previous measurement is at least a second old.
     pub fn refresh(&mut self, now: Instant) {
         if let Some(measured) = &mut self.measured
             && now.saturating_duration_since(*measured) >= REFRESH_AFTER
@@ -52,7 +52,7 @@ impl Clock {
         }
     }
 
-    /// Nanoseconds since the Unix epoch for a CLOCK_BOOTTIME stamp.
+    /// Returns the nanoseconds since the Unix epoch for a CLOCK_BOOTTIME stamp.
     pub fn wall(&self, boot: u64) -> u64 {
         boot.saturating_add_signed(self.offset)
     }
@@ -64,7 +64,7 @@ impl Default for Clock {
     }
 }
 
-/// CLOCK_BOOTTIME of the machine now, in nanoseconds, as in the times of records.
+/// Returns CLOCK_BOOTTIME of the machine now, in nanoseconds, as in the times of records.
 pub fn boot_ns() -> u64 {
     boottime().max(0).unsigned_abs()
 }
@@ -73,7 +73,7 @@ fn boottime() -> i64 {
     nanoseconds(clock_gettime(ClockId::Boottime)).saturating_sub(shift())
 }
 
-/// The shift of CLOCK_BOOTTIME in this process's time namespace, in nanoseconds. It never changes.
+/// Returns the shift of CLOCK_BOOTTIME in this process's time namespace, in nanoseconds. It never changes.
 fn shift() -> i64 {
     static SHIFT: OnceLock<i64> = OnceLock::new();
     *SHIFT.get_or_init(|| {
@@ -82,7 +82,7 @@ fn shift() -> i64 {
     })
 }
 
-/// Lines such as `boottime 86400 0`: seconds and nanoseconds.
+/// Reads the shift from lines such as `boottime 86400 0`: seconds and nanoseconds.
 fn shift_in(offsets: &str) -> i64 {
     let shift = |line: &str| {
         let mut words = line.split_ascii_whitespace();
@@ -94,16 +94,17 @@ fn shift_in(offsets: &str) -> i64 {
     offsets.lines().find_map(shift).unwrap_or(0)
 }
 
-/// The nearest time that has a text as in RFC 3339, which ends with the year 9999. Times from outside may be any.
+/// Returns the nearest time that has a text as in RFC 3339, which ends with the year 9999. Times from outside
+/// may have any value.
 pub fn printable(time: SystemTime) -> SystemTime {
     const LAST: Duration = Duration::new(253_402_300_799, 999_999_999);
     time.clamp(SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + LAST)
 }
 
-/// A time from outside, since the Unix epoch.
+/// Returns a printable time for a duration since the Unix epoch that was received from outside.
 pub fn printable_since_epoch(since: Duration) -> SystemTime {
     let time = SystemTime::UNIX_EPOCH.checked_add(since);
-    // what this type cannot hold is later than anything it can
+    // a time that this type cannot hold is later than all that it can hold
     printable(time.unwrap_or_else(|| SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 40)))
 }
 
@@ -113,8 +114,8 @@ fn nanoseconds(t: Timespec) -> i64 {
         .saturating_add(t.tv_nsec)
 }
 
-/// Reads the wall clock between two readings of the boot clock; of three tries the tightest counts,
-/// since a reading that was interrupted is off by as long as the interruption took.
+/// Reads the wall clock between two readings of the boot clock. The one of three attempts that took the least
+/// time counts: an interruption makes a reading inexact by its duration.
 fn measure() -> i64 {
     (0..3)
         .map(|_| {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! File descriptors: the limit of the process, and a reserve.
+//! Manages file descriptors: the limit of the process, and a reserve.
 //!
-//! A watched interface holds a descriptor for each hook. The usual limit, 1,024, is reached with 490 of them.
+//! A monitored interface holds a descriptor for each hook. The usual limit, 1,024, is reached with 490 of them.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -28,7 +28,7 @@ pub fn raise_limit(needed: u64) -> Result<(), u64> {
     Err(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX))
 }
 
-/// Descriptors that are kept for a time when there are no others.
+/// A reserve of descriptors for the time when no others are free.
 #[derive(Default)]
 pub struct Reserve {
     spare: Vec<OwnedFd>,
@@ -50,7 +50,7 @@ impl Reserve {
         }
     }
 
-    /// Frees some of them; false if there are none.
+    /// Frees up to `count` of them; returns false if there are none.
     pub fn free(&mut self, count: usize) -> bool {
         let left = self.spare.len().saturating_sub(count);
         let freed = self.spare.len() > left;

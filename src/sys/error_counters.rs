@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What went wrong and was survived: one counter per subsystem (`rfm_errors_total`), and a limit on
-//! the log lines that somebody outside can cause.
+//! Errors that the agent survived: one counter per subsystem (`rfm_errors_total`), and a limit on the log lines
+//! that someone outside can cause.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// At most one log line of a kind in this time; the rest are counted and named in the next line.
+/// At most one log line of a kind is written in this time; the next line names the number of the others.
 pub const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The values of the label `subsystem` of `rfm_errors_total`.
@@ -86,7 +86,7 @@ impl ErrorCounters {
         }
     }
 
-    /// Counts an error that means that no file descriptor is left. The servers close idle connections then.
+    /// Counts an error that means that no file descriptor is free. The servers then close idle connections.
     pub fn note_shortage(&self, error: &io::Error) {
         let errno = error.raw_os_error();
         if errno == Some(libc::EMFILE) || errno == Some(libc::ENFILE) {
@@ -94,7 +94,7 @@ impl ErrorCounters {
         }
     }
 
-    /// How often there was no file descriptor left.
+    /// Returns how often no file descriptor was free.
     pub fn shortages(&self) -> u64 {
         self.shortages.load(Ordering::Relaxed)
     }
@@ -104,7 +104,7 @@ impl ErrorCounters {
     }
 }
 
-/// Remembers when each kind was logged last. Kinds are compiled in, so the table is bounded.
+/// Stores when each kind was last logged. Kinds are compiled in, so the table is bounded.
 #[derive(Default)]
 struct LogLimit {
     kinds: Mutex<Vec<LoggedKind>>,
@@ -118,7 +118,7 @@ struct LoggedKind {
 }
 
 impl LogLimit {
-    /// `Some(n)` if a line may be written now, n of its kind having been left out since the last.
+    /// Returns `Some(n)` if a line may be written now; n lines of its kind were left out since the previous one.
     fn admit(&self, scope: &'static str, name: &'static str, now: Instant) -> Option<u64> {
         let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
         match kinds

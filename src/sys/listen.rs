@@ -12,11 +12,11 @@ use crossbeam_channel::bounded;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 
-/// Connections that the kernel completes before they are accepted. A burst above it costs good
-/// clients the second after which they send their SYN again.
+/// Connections that the kernel completes before they are accepted. If a burst exceeds it, legitimate clients
+/// wait a second before they send their SYN again.
 const BACKLOG: i32 = 1024;
 
-/// How long the name service may take.
+/// The timeout of the name service.
 const LOOKUP: Duration = Duration::from_secs(10);
 
 /// Why an address cannot be listened on.
@@ -28,8 +28,8 @@ pub struct BindError {
 }
 
 impl BindError {
-    /// The machine has no such address or no such address family, as opposed to the port being
-    /// taken or forbidden.
+    /// Returns whether the machine lacks the address or its address family. Otherwise the port is in use or not
+    /// permitted.
     pub fn is_unavailable(&self) -> bool {
         let errno = rustix::io::Errno::from_io_error(&self.reason);
         matches!(
@@ -54,12 +54,12 @@ impl std::error::Error for BindError {
 /// One listening socket.
 pub(crate) struct Listener {
     fd: OwnedFd,
-    /// poll(2) said that a connection waits.
+    /// poll(2) reported that a connection waits.
     pub ready: bool,
 }
 
-/// Listens on all addresses of `host`. A name such as localhost may have addresses that this
-/// machine lacks: one that can be used is enough. "::" is every address, also if the kernel has no IPv6.
+/// Listens on all addresses of `host`. A name such as localhost may have addresses that this machine lacks: one
+/// usable address is enough. "::" means every address, even if the kernel has no IPv6.
 pub(crate) fn bind(host: &str, port: u16) -> Result<Vec<Listener>, BindError> {
     let addresses = resolve(host, port).map_err(|reason| BindError {
         address: format!("{host:?}, port {port}"),
@@ -91,7 +91,7 @@ fn bind_available<L>(
     }
 }
 
-/// The IPv4 part of "::", which is every address of both families.
+/// Returns the IPv4 part of "::", which means every address of both families.
 fn every_ipv4(address: SocketAddr) -> Option<SocketAddr> {
     let every = address.ip() == IpAddr::from(Ipv6Addr::UNSPECIFIED);
     every.then(|| SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()))
@@ -114,15 +114,15 @@ fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     Ok(addresses)
 }
 
-/// The resolver may take half a minute for each of its servers.
+/// Resolves a name within [`LOOKUP`]: the resolver may take half a minute for each of its servers.
 fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     within(LOOKUP, (host.to_owned(), port), |(host, port)| {
         Ok((host.as_str(), port).to_socket_addrs()?.collect())
     })
 }
 
-/// Runs `work` on a thread of its own and waits for it at most `limit`. A thread that is late ends by itself,
-/// and its result is dropped.
+/// Runs `work` on a separate thread and waits for it for at most `limit`. A late thread ends by itself, and its
+/// result is dropped.
 fn within<I: Send + 'static, T: Send + 'static>(
     limit: Duration,
     input: I,
@@ -164,20 +164,20 @@ impl Listener {
         SocketAddr::try_from(net::getsockname(&self.fd).ok()?).ok()
     }
 
-    /// Whether a connection waits to be accepted.
+    /// Returns whether a connection waits to be accepted.
     pub fn has_waiting(&self) -> bool {
         let mut fds = [PollFd::new(self, PollFlags::IN)];
         poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
     }
 
-    /// The next connection; its address if it came by TCP.
+    /// Accepts the next connection, and returns its address if it is a TCP connection.
     pub fn accept(&self) -> rustix::io::Result<(OwnedFd, Option<SocketAddr>)> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let (fd, address) = net::acceptfrom_with(&self.fd, flags)?;
         let address = address.and_then(|a| SocketAddr::try_from(a).ok());
         if address.is_some() {
-            // Without it the last segment of a response waits for the client's delayed ACK. A
-            // socket that refuses works all the same.
+            // Without it the last segment of a response waits for the client's delayed ACK. A socket that
+            // rejects the option works as well.
             let _ = sockopt::set_tcp_nodelay(&fd, true);
         }
         Ok((fd, address.map(canonical)))
@@ -197,10 +197,10 @@ fn listen(address: SocketAddr) -> rustix::io::Result<OwnedFd> {
     };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let fd = net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
-    // Connections of the previous run in TIME_WAIT shall not keep the next one from starting.
+    // Connections of the previous run in TIME_WAIT must not prevent the next start.
     sockopt::set_socket_reuseaddr(&fd, true)?;
     if address.is_ipv6() {
-        // net.ipv6.bindv6only may say otherwise.
+        // net.ipv6.bindv6only may have set it.
         sockopt::set_ipv6_v6only(&fd, false)?;
     }
     net::bind(&fd, &address)?;

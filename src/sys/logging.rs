@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The log goes to standard error: to a person with time and level, to the journal with a priority
-//! that it understands (sd-daemon(3)); the journal has its own clock. No thread waits for its reader ([`queue`]).
+//! Writes the log to standard error: for a person with time and level; for the journal with a priority that it
+//! understands (sd-daemon(3)), since the journal has its own clock. No thread waits for the reader of the log
+//! ([`queue`]).
 
 mod queue;
 
@@ -24,10 +25,10 @@ static QUEUE: OnceLock<Queue> = OnceLock::new();
 /// How long the end of the program waits for the reader of the log.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The log that is written to; another one when its level changes.
+/// The current logger; replaced when the level changes.
 static CURRENT: OnceLock<RwLock<Logger>> = OnceLock::new();
 
-/// Starts the log. The level is in RFM_LOG, else in RUST_LOG, else `info`.
+/// Starts the log. The level is in RFM_LOG, otherwise in RUST_LOG, otherwise `info`.
 pub fn start() {
     match Queue::start(io::stderr(), dropped_line, || {
         signals::block(&signals::HANDLED);
@@ -53,19 +54,19 @@ pub fn start() {
     }
 }
 
-/// Writes the lines that wait, before the program ends; not for longer than [`FLUSH_TIMEOUT`].
+/// Writes the queued lines before the program ends; takes at most [`FLUSH_TIMEOUT`].
 pub fn finish() {
     if let Some(queue) = QUEUE.get() {
         queue.flush(FLUSH_TIMEOUT);
     }
 }
 
-/// Lines that were dropped, since nobody read the log.
+/// Returns the number of lines that were dropped because nobody read the log.
 pub fn dropped() -> u64 {
     QUEUE.get().map_or(0, Queue::dropped)
 }
 
-/// A panic is logged as everything else: the usual hook waits for the reader of standard error.
+/// Logs panics through the queue: the default hook waits for the reader of standard error.
 fn log_panics() {
     panic::set_hook(Box::new(|info| {
         let thread = thread::current();
@@ -80,7 +81,7 @@ fn dropped_line(dropped: u64) -> String {
     line(Level::Warn, &message, now)
 }
 
-/// Another level from now on, for all parts of the program.
+/// Sets the level of all parts of the program.
 pub fn set_level(level: LevelFilter) {
     if let Some(current) = CURRENT.get() {
         let logger = builder().filter_level(level).build();
@@ -103,7 +104,7 @@ fn builder() -> Builder {
     builder
 }
 
-/// Hands on to the current log.
+/// Forwards records to the current logger.
 struct Front;
 
 impl Front {
@@ -128,7 +129,7 @@ impl Log for Front {
     }
 }
 
-/// Says something to whoever started the program, also where the log is not running.
+/// Writes a message for the user who started the program, even if the log is not running.
 pub fn tell(level: Level, message: &str) {
     let text = if stderr_is_journal() {
         line(level, message, None)
@@ -146,7 +147,7 @@ pub fn tell(level: Level, message: &str) {
     }
 }
 
-/// A message as it is written: with the time `now`, or for the journal without.
+/// Formats a message: with the time `now`, or for the journal without a time.
 fn line(level: Level, message: &str, now: Option<SystemTime>) -> String {
     let start = match now {
         Some(now) => format!(
@@ -155,7 +156,7 @@ fn line(level: Level, message: &str, now: Option<SystemTime>) -> String {
         ),
         None => format!("<{}>", priority(level)),
     };
-    // The journal takes each line for a message: none may lose its priority.
+    // The journal reads each line as a message: each needs its priority.
     message.lines().fold(String::new(), |mut text, line| {
         // To write to a string cannot fail.
         let _ = writeln!(text, "{start}{line}");
@@ -173,9 +174,9 @@ fn priority(level: Level) -> u8 {
     }
 }
 
-/// Whether standard error is the journal: the service manager says in JOURNAL_STREAM which file it
-/// handed over (systemd.exec(5)); a child whose standard error was sent elsewhere inherits the
-/// variable too, so the file is compared.
+/// Returns whether standard error is the journal: the service manager stores in JOURNAL_STREAM which file it
+/// passed (systemd.exec(5)). A child process whose standard error was redirected also inherits the variable, so
+/// the file is compared.
 fn stderr_is_journal() -> bool {
     let Ok(stream) = env::var("JOURNAL_STREAM") else {
         return false;

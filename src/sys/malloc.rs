@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Resident memory: memory that is no longer needed goes back to the system.
+//! Returns memory that is no longer needed to the system, so that resident memory stays small.
 
 use std::fs;
 
-/// Keeps glibc from raising its mmap threshold to the size of the largest block ever freed: the body
-/// of one large /metrics would else stay resident for good. To be called before any thread starts.
+/// Keeps glibc from raising its mmap threshold to the size of the largest block ever freed: otherwise the body
+/// of one large /metrics would stay resident forever. To be called before any thread starts.
 pub fn return_large_blocks() {
     const THRESHOLD: i32 = 128 * 1024;
     // SAFETY: mallopt only sets a parameter of the allocator, and no other thread runs yet.
     unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, THRESHOLD) };
 }
 
-/// Gives free blocks of all heaps back to the system: glibc does so by itself at the end of a heap alone,
-/// and a block in use may stand there for good. Walks the heaps, some 100 µs.
+/// Returns free blocks of all heaps to the system: glibc itself does so only at the end of a heap, and a block
+/// in use may stay there forever. Walks the heaps, which takes about 100 µs.
 pub fn return_free_blocks() {
     // SAFETY: malloc_trim locks each heap while it walks it, and touches free blocks only.
     unsafe { libc::malloc_trim(0) };
 }
 
-/// Lets go of the pages of program and library files that are mapped read-only. Most were touched by
-/// the start alone (the config, libbpf's linker); what is needed again comes back from the page cache.
+/// Discards the resident pages of program and library files that are mapped read-only. Only the start used most
+/// of them (the config, libbpf's linker); the kernel maps a page that is needed again from the page cache.
 pub fn forget_startup_code() {
     let Ok(maps) = fs::read_to_string("/proc/self/smaps") else {
         return;
@@ -27,13 +27,13 @@ pub fn forget_startup_code() {
     for (start, length) in unwritten_files(&maps) {
         // SAFETY: the range is a private mapping of a file that nothing has written to and nothing can:
         // its pages are those of the file, so that dropping them changes no byte that is read later.
-        // A failure leaves them where they are.
+        // If the call fails, the pages stay.
         unsafe { libc::madvise(start as *mut libc::c_void, length, libc::MADV_DONTNEED) };
     }
 }
 
-/// Address and length of each mapping of proc_pid_smaps(5) that is a file's, private, not writable, and
-/// without a page of its own: what was relocated before it was made read-only has such pages.
+/// Returns address and length of each mapping of proc_pid_smaps(5) that is private, not writable, backed by a
+/// file, and without anonymous pages: pages that were relocated before they became read-only are anonymous.
 fn unwritten_files(smaps: &str) -> Vec<(usize, usize)> {
     let mut found = Vec::new();
     let mut mapping = None;
@@ -47,7 +47,7 @@ fn unwritten_files(smaps: &str) -> Vec<(usize, usize)> {
     found
 }
 
-/// Address and length, if `line` begins a private mapping of a file that cannot be written.
+/// Returns address and length, if `line` begins a private mapping of a file that cannot be written.
 fn read_only_file(line: &str) -> Option<(usize, usize)> {
     let mut fields = line.split_ascii_whitespace();
     let (start, end) = fields.next()?.split_once('-')?;
@@ -90,7 +90,7 @@ mod tests {
             let found = unwritten_files(&mapping(line, kilobytes));
             assert_eq!(found, Vec::from_iter(expected), "{line}");
         }
-        // what is said of one mapping is not of the one before
+        // the fields of one mapping do not count for the next
         let writable = mapping("7f00-8f00 rw-p 00000000 00:00 0", 0);
         let relocated = mapping("9f00-af00 r--p 00420000 fe:00 7 /usr/bin/rfm", 76);
         assert!(unwritten_files(&(relocated + &writable)).is_empty());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What the kernel says of this process, for the `process_*` series.
+//! Reads the kernel's statistics of this process, for the `process_*` series.
 
 use std::{fs, io};
 
@@ -16,12 +16,12 @@ pub struct ProcessStats {
     /// Seconds since the Unix epoch.
     pub start_time: f64,
     pub open_fds: u64,
-    /// None where there is no limit.
+    /// `None` if there is no limit.
     pub max_fds: Option<u64>,
     pub threads: u64,
 }
 
-/// Reads [`ProcessStats`]; what never changes is read once.
+/// Reads [`ProcessStats`]. It reads the start time only once, since that never changes.
 pub struct ProcessReader {
     start_time: f64,
 }
@@ -49,7 +49,8 @@ impl ProcessReader {
     }
 }
 
-/// Since Linux 6.2 the directory's size is the number of its entries; before, it is 0.
+/// Returns the number of open descriptors. Since Linux 6.2 it is the size of the directory; older kernels report
+/// 0.
 fn open_fds() -> io::Result<u64> {
     match fs::metadata("/proc/self/fd")?.len() {
         // One of the entries is the descriptor that reads them.
@@ -102,7 +103,8 @@ impl Stat {
     }
 }
 
-/// When the system booted. /proc/stat says it as well, but a service may not see that.
+/// Returns the time at which the system booted. /proc/stat has it as well, but a service may be unable to read
+/// that file.
 fn boot_time() -> f64 {
     let seconds = |clock| {
         let time = time::clock_gettime(clock);

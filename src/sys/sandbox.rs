@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What the process may still do once it runs: attach programs to interfaces, and nothing else that an
-//! administrator may. What it reads later (the configuration, databases) it reads as its user.
+//! Restricts the running process: it can attach programs to interfaces, but has no other right of an
+//! administrator. It reads later files (the configuration, databases) with the rights of its user.
 
 use std::collections::BTreeMap;
 
@@ -8,18 +8,17 @@ use rustix::io;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
-/// To attach to interfaces that come later, and to read and write maps.
+/// To attach to interfaces that appear later, and to read and write maps.
 const KEPT: CapabilitySet = CapabilitySet::BPF
     .union(CapabilitySet::NET_ADMIN)
     .union(CapabilitySet::PERFMON);
 
-/// No program that this process might execute gains rights by that. For all threads that are begun
-/// from now on.
+/// Prevents that a program that this process executes gains rights. Applies to all threads that start later.
 pub fn gain_nothing() {
     report("no_new_privs", rustix::thread::set_no_new_privs(true));
 }
 
-/// Leaves the calling thread, and those that it begins, what attaching needs.
+/// Drops all capabilities of the calling thread, and of those that it starts, except those that attaching needs.
 pub fn drop_capabilities() {
     report("dropping capabilities", try_drop_capabilities());
 }
@@ -28,7 +27,7 @@ fn try_drop_capabilities() -> io::Result<()> {
     let have = rustix::thread::capabilities(None)?.permitted;
     let mut kept = have & KEPT;
     if !have.contains(CapabilitySet::BPF) {
-        // as it was before CAP_BPF came to be
+        // kernels without CAP_BPF require CAP_SYS_ADMIN instead
         kept |= have & CapabilitySet::SYS_ADMIN;
     }
     rustix::thread::set_capabilities(
@@ -41,12 +40,12 @@ fn try_drop_capabilities() -> io::Result<()> {
     )
 }
 
-/// Refuses to all threads the system calls that the agent never makes, and that somebody who had taken
-/// it over would. A list of what it makes would break with the next C library.
+/// Denies to all threads the system calls that the agent never makes, but that an attacker who controls it
+/// would. A list of the calls that the agent does make would break with the next C library.
 pub fn refuse_system_calls() {
     match filter() {
         Ok(Some(filter)) => report("seccomp", seccompiler::apply_filter_all_threads(&filter)),
-        // an architecture that the filter is not made for
+        // seccompiler does not support this architecture
         Ok(None) => {}
         Err(error) => log::warn!("seccomp: {error}: going on without"),
     }
@@ -115,7 +114,7 @@ const REFUSED: &[libc::c_long] = &[
     libc::SYS_setdomainname,
     libc::SYS_personality,
     libc::SYS_perf_event_open,
-    // wide interfaces of the kernel that it has no use for
+    // large kernel interfaces that the agent does not use
     libc::SYS_userfaultfd,
     libc::SYS_io_uring_setup,
     libc::SYS_io_uring_enter,
@@ -129,7 +128,7 @@ const REFUSED: &[libc::c_long] = &[
     libc::SYS_ioperm,
 ];
 
-/// Monitoring with more rights than needed is better than none.
+/// Logs an error and continues: monitoring with more rights than needed is better than none.
 fn report<E: std::fmt::Display>(what: &str, result: Result<(), E>) {
     if let Err(error) = result {
         log::warn!("{what}: {error}: going on without");
@@ -140,7 +139,7 @@ fn report<E: std::fmt::Display>(what: &str, result: Result<(), E>) {
 mod tests {
     use super::*;
 
-    /// In a thread of its own: what is given up does not come back.
+    /// Runs `body` in a separate thread, since a thread cannot regain the rights that it drops.
     fn apart(body: impl FnOnce() + Send + 'static) {
         std::thread::spawn(body).join().unwrap();
     }

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Which threads receive the signals of operators: only the main thread, and only when the start is over.
+//! Delivers the signals of operators only to the main thread, and only when the start is over.
 //!
-//! A signal that waits makes the verifier give up with EAGAIN (kernel/bpf/verifier.c), and makes blocking
-//! system calls return EINTR. A blocked signal stays pending and has its effect later.
+//! A pending signal makes the verifier abort with EAGAIN (kernel/bpf/verifier.c), and makes blocking system
+//! calls return EINTR. A blocked signal stays pending and has its effect later.
 
 use std::mem::MaybeUninit;
 use std::{io, ptr};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-/// Has the config read again.
+/// Reloads the config.
 pub const RELOAD: i32 = SIGHUP;
 
 /// Signals for which the agent has handlers.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Logs which step of the start takes long: a name service, a disk or a kernel that does not answer.
+//! Logs each step of the start that takes long: a name service, a disk or a kernel that does not answer.
 
 use std::io;
 use std::thread::{Builder, JoinHandle};
@@ -12,7 +12,7 @@ use crate::sys::sandbox;
 /// A step that takes longer is logged, and again whenever its time has doubled.
 const LONG: Duration = Duration::from_secs(5);
 
-/// The step that the start is at. The thread behind it ends when this is dropped.
+/// Reports the current step of the start. Its thread ends when this is dropped.
 pub struct StartupSteps {
     sender: Option<Sender<&'static str>>,
     thread: Option<JoinHandle<()>>,
@@ -39,10 +39,10 @@ impl StartupSteps {
         })
     }
 
-    /// The next step, for the log.
+    /// Begins the next step; the log uses its name.
     pub fn begin(&self, step: &'static str) {
         if let Some(sender) = &self.sender {
-            // a full channel is one whose thread has no time: a line is missing then
+            // the channel is full if the thread has no time: then a line is missing
             let _ = sender.try_send(step);
         }
     }

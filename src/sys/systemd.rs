@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Tells the service manager how the agent is (sd_notify(3)): ready, reloading, stopping, a line of
-//! status, and that it is alive. Where there is no service manager that asked for it, nothing is sent.
+//! Reports the state of the agent to the service manager (sd_notify(3)): ready, reloading, stopping, a line of
+//! status, and that it is alive. Sends nothing if no service manager requested it.
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -9,29 +9,29 @@ use std::{env, io};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Where the messages go.
+/// The socket, and the address of the service manager.
 struct Manager {
     socket: UnixDatagram,
     address: SocketAddr,
 }
 
-/// The service manager's socket, and what it was told last.
+/// The service manager's socket, and the state that was last sent to it.
 #[derive(Default)]
 pub struct Notifier {
     manager: Option<Manager>,
     watchdog: Option<Duration>,
     status: String,
     fed: Option<Instant>,
-    /// When a start or a stop last asked for more time, or began.
+    /// When a start or a stop began, or last requested more time.
     asked: Option<Instant>,
 }
 
-/// Between two requests for more time, and how much each asks for.
+/// The interval between two requests for more time, and the time that each requests.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 const MORE_TIME: Duration = Duration::from_secs(30);
 
 impl Notifier {
-    /// As the environment says.
+    /// A notifier for the socket and the watchdog that the environment names.
     pub fn from_environment() -> Self {
         let Some(path) = env::var_os("NOTIFY_SOCKET") else {
             return Self::default();
@@ -52,9 +52,9 @@ impl Notifier {
         }
     }
 
-    /// How often [`Notifier::alive`] must be called at least, if at all.
+    /// Returns the longest interval between two calls of [`Notifier::alive`], if there is a watchdog.
     pub fn interval(&self) -> Option<Duration> {
-        // a third: one that comes late is no harm
+        // a third: one late message does no harm
         self.watchdog.map(|limit| limit / 3)
     }
 
@@ -62,7 +62,7 @@ impl Notifier {
         self.send("READY=1");
     }
 
-    /// To be followed by [`Notifier::ready`].
+    /// Reports the start of a reload. [`Notifier::ready`] must follow.
     pub fn reloading(&self) {
         let now = clock_gettime(ClockId::Monotonic);
         let microseconds = now.tv_sec * 1_000_000 + now.tv_nsec / 1000;
@@ -73,7 +73,7 @@ impl Notifier {
         self.send("STOPPING=1");
     }
 
-    /// Asks for more time to start or to stop, once a second. To be called only while there is progress: the
+    /// Requests more time to start or to stop, once a second. To be called only while there is progress: the
     /// limits of the unit are for an agent that is stuck.
     pub fn more_time(&mut self, now: Instant) {
         let asked = *self.asked.get_or_insert(now);
@@ -83,7 +83,7 @@ impl Notifier {
         }
     }
 
-    /// One line for `systemctl status`; sent when it is another than before.
+    /// Sends one line for `systemctl status`, if it differs from the previous one.
     pub fn status(&mut self, line: String) {
         if self.manager.is_some() && self.status != line {
             self.send(&format!("STATUS={line}"));
@@ -91,7 +91,7 @@ impl Notifier {
         }
     }
 
-    /// Feeds the watchdog, when it is time.
+    /// Feeds the watchdog when the interval has passed.
     pub fn alive(&mut self, now: Instant) {
         let Some(interval) = self.interval() else {
             return;
@@ -105,7 +105,7 @@ impl Notifier {
 
     fn send(&self, message: &str) {
         if let Some(manager) = &self.manager {
-            // one that does not get through is missed by the manager alone, which acts on that
+            // only the manager misses a message that cannot be sent, and it acts on that
             if let Err(error) = manager
                 .socket
                 .send_to_addr(message.as_bytes(), &manager.address)

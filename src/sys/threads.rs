@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Named threads with heartbeats.
 //!
-//! Every long-lived thread is spawned here, so that `/healthz`, the service manager's watchdog and
-//! the final join see the same list. A thread that ends before the agent stops is a fault: the agent
-//! notices it by [`Threads::failed`] and leaves with a non-zero exit code.
+//! Every long-lived thread is spawned here, so that `/healthz`, the service manager's watchdog and the final
+//! join use the same list. If a thread ends before the agent stops, that is an error: [`Threads::failed`]
+//! returns it, and the agent exits with a non-zero code.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,18 +13,18 @@ use std::time::{Duration, Instant};
 
 use super::signals;
 
-/// A thread that has not beaten for this long is taken for stuck.
+/// A thread whose last heartbeat is older than this counts as stuck.
 pub const STALL_AFTER: Duration = Duration::from_secs(10);
 
-/// Between two looks at a thread that is to end.
+/// The longest interval between two checks of a thread that is to end.
 const LONGEST_NAP: Duration = Duration::from_millis(50);
 
 /// Stack of every thread: the deepest (TLS-free parsers, hyper) stay below 100 kB.
 const STACK_SIZE: usize = 512 * 1024;
 
-/// Puts the calling thread before the machine's ordinary work, for the one that feeds the flow table: it
-/// does little, but behind a busy neighbour the queue before it overflows within 10 ms. Without
-/// CAP_SYS_NICE the thread stays where it is.
+/// Gives the calling thread priority over the machine's ordinary work, for the thread that fills the flow table:
+/// it does little, but behind a busy process the queue before it overflows within 10 ms. Without CAP_SYS_NICE
+/// the priority does not change.
 pub fn raise_priority() {
     const NICE: i32 = -10;
     if let Err(error) = rustix::process::setpriority_process(None, NICE) {
@@ -32,10 +32,10 @@ pub fn raise_priority() {
     }
 }
 
-/// Puts the calling thread before all ordinary threads, for the one that empties the ring: an ordinary
-/// thread that wakes up waits for up to 3 ms until the one that runs has used up its slice, whatever
-/// their priorities, and the ring lasts for 2. It sleeps between two rounds, and for as long as its
-/// queue is full, so that it never keeps a CPU. Where that is not allowed, see [`raise_priority`].
+/// Gives the calling thread priority over all ordinary threads, for the thread that empties the ring: an
+/// ordinary thread that wakes up waits up to 3 ms until the running one has used up its time slice, whatever
+/// their priorities, and the ring lasts for 2. The thread sleeps between two rounds, and as long as its queue is
+/// full, so that it never keeps a CPU. If real-time priority is not permitted, it calls [`raise_priority`].
 pub fn raise_to_real_time() {
     let least = libc::sched_param { sched_priority: 1 };
     // SAFETY: the call reads the structure, which lives until it returns; 0 is the calling thread.
@@ -46,7 +46,7 @@ pub fn raise_to_real_time() {
     }
 }
 
-/// One thread's sign of life; cloned into the thread, which calls [`Heartbeat::beat`] at least once a second.
+/// The heartbeat of one thread; cloned into the thread, which calls [`Heartbeat::beat`] at least once a second.
 #[derive(Clone)]
 pub struct Heartbeat {
     epoch: Instant,
@@ -55,13 +55,13 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// Says that the thread is alive.
+    /// Records that the thread is alive.
     pub fn beat(&self) {
         let now = self.epoch.elapsed().as_millis() as u64;
         self.last_ms.store(now, Ordering::Relaxed);
     }
 
-    /// True once the agent wants the thread to end.
+    /// Returns true once the agent requests the end of the thread.
     pub fn stopping(&self) -> bool {
         self.stop.load(Ordering::Acquire)
     }
@@ -119,7 +119,7 @@ impl Threads {
         Ok(())
     }
 
-    /// The first thread that ended although nobody asked it to.
+    /// Returns the first thread that ended without a request.
     pub fn failed(&self) -> Option<&'static str> {
         self.lock()
             .iter()
@@ -127,7 +127,7 @@ impl Threads {
             .map(|e| e.name)
     }
 
-    /// Threads that ended or have not beaten for [`STALL_AFTER`]; empty when all is well.
+    /// Returns the threads that ended, or had no heartbeat for [`STALL_AFTER`]; empty if there are none.
     pub fn unhealthy(&self) -> Vec<&'static str> {
         self.lock()
             .iter()
@@ -136,7 +136,7 @@ impl Threads {
             .collect()
     }
 
-    /// Each thread: its name, whether it runs, and how long ago it gave a sign of life.
+    /// Returns of each thread its name, whether it runs, and the age of its last heartbeat.
     pub fn signs_of_life(&self) -> Vec<(&'static str, bool, Duration)> {
         self.lock()
             .iter()
@@ -147,12 +147,13 @@ impl Threads {
             .collect()
     }
 
-    /// Asks the thread `name` to end, waits for it and forgets it. A panic is logged, not passed on.
+    /// Requests the end of the thread `name`, waits for it and removes it. A panic is logged, not passed on.
     pub fn stop(&self, name: &str) {
         self.stop_with(name, &mut |_| {});
     }
 
-    /// As [`Threads::stop`]. Calls `waiting` at least every [`LONGEST_NAP`] with the age of the thread's last sign of life.
+    /// As [`Threads::stop`]. Calls `waiting` at least every [`LONGEST_NAP`] with the age of the thread's last
+    /// heartbeat.
     pub fn stop_with(&self, name: &str, waiting: &mut dyn FnMut(Duration)) {
         let entry = {
             let mut entries = self.lock();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The lines between the threads that log and thread log, which writes them.
+//! Queues lines between the threads that log and thread log, which writes them.
 //!
 //! Only thread log waits for the reader of standard error. If nobody reads (a stopped terminal, a stuck log
 //! shipper), the queue fills, further lines are dropped and counted, and the next line that is written reports
@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-/// Lines that wait, and their bytes.
+/// The limits of the queue: lines, and their bytes.
 const MAX_LINES: usize = 512;
 const MAX_BYTES: usize = 1 << 20;
 
 enum LogMessage {
     Line(Vec<u8>),
-    /// Is dropped, and its channel closed, when all before it is written.
+    /// Thread log drops it, and so closes its channel, when all lines before it are written.
     Flush(Sender<()>),
 }
 
@@ -29,7 +29,7 @@ struct LogCounts {
     dropped: AtomicU64,
 }
 
-/// The end of the threads that log. Cheap to clone.
+/// The sending end, for the threads that log. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Queue {
     messages: Sender<LogMessage>,
@@ -37,8 +37,8 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// Starts thread log, which writes to `out`. `report` makes the line about dropped lines. The thread ends with
-    /// the process: it may be waiting for a reader.
+    /// Starts thread log, which writes to `out`. `report` formats the line about dropped lines. The thread ends
+    /// with the process: it may be waiting for a reader.
     pub fn start(
         out: impl Write + Send + 'static,
         report: fn(u64) -> String,
