@@ -15,14 +15,14 @@ use crate::metrics::collect::BmpReader;
 use crate::netlink::{self, Link};
 use crate::sys::error_counters::ErrorCounters;
 
-/// Routes, and who brings them.
+/// The RIB, and the BMP collector that fills it, if BMP is enabled.
 pub(super) struct Bmp {
     rib: SharedRib,
     collector: Option<Collector>,
 }
 
 impl Bmp {
-    /// Listens, where the configuration asks for it.
+    /// Listens for BMP if the configuration enables it.
     pub fn bind(agent: &config::Agent, errors: &Arc<ErrorCounters>) -> Result<Self, Error> {
         let rib = SharedRib::new(agent.into());
         let config = &agent.enrich.rib;
@@ -42,7 +42,7 @@ impl Bmp {
         self.rib.clone()
     }
 
-    /// What a scrape asks, where there is something to show.
+    /// Returns the source of BMP metrics for a scrape; none if BMP is disabled.
     pub fn reader(&self) -> Option<BmpReader> {
         self.collector.as_ref().map(|collector| BmpReader {
             router_stats: collector.router_stats(),
@@ -50,12 +50,12 @@ impl Bmp {
         })
     }
 
-    /// Takes what has changed, where there is a thread bmp.
+    /// Returns the channel for configuration changes to thread bmp; none without that thread.
     pub fn changes(&self) -> Option<Sender<BmpChange>> {
         self.collector.as_ref().map(Collector::changes)
     }
 
-    /// What the control socket asks, where there is something to tell.
+    /// Returns the source of BGP replies for the control socket; none if BMP is disabled.
     pub fn sessions(&self) -> Option<RibAndSessions> {
         self.collector.as_ref().map(|collector| RibAndSessions {
             rib: self.rib.clone(),
@@ -63,7 +63,7 @@ impl Bmp {
         })
     }
 
-    /// Thread bmp, where it has something to do.
+    /// Starts thread bmp if BMP is enabled.
     pub fn start(self, running: &Running) -> Result<(), Error> {
         let Some(collector) = self.collector else {
             return Ok(());
@@ -72,7 +72,7 @@ impl Bmp {
     }
 }
 
-/// Tells which interfaces belong to a VRF at the start; thread links goes on with that.
+/// Sets which interfaces belong to a VRF at the start; thread links keeps this current afterwards.
 pub(super) fn assign_vrfs(interfaces: &InterfaceRegistry, links: &[Link]) {
     let vrf = |link| netlink::vrf(links, link).map(|vrf| vrf.name.as_str());
     let vrfs: Vec<_> = links.iter().map(|link| (link.ifindex, vrf(link))).collect();

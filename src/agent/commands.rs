@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What other threads may ask of the main thread while the agent runs: the one place that changes what
-//! is in force, so that two changes never cross.
+//! Commands from other threads to the main thread while the agent runs. Only the main thread changes the
+//! current configuration, so that two changes never overlap.
 
 use std::io::Write;
 use std::os::unix::net::UnixStream;
@@ -22,25 +22,25 @@ pub enum Command {
     SetLogLevel(LevelFilter),
 }
 
-/// What a command did: keys of the configuration.
+/// The configuration keys that a command affected.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
-    /// In force now.
+    /// The new value is in effect.
     pub changed: Vec<String>,
-    /// Other in the file, but as before until the next start.
+    /// The value in the file differs; the previous value stays until the next start.
     pub kept: Vec<String>,
 }
 
 /// Why nothing was changed.
 pub type CommandError = String;
 
-/// A command, and where its answer goes.
+/// A command, and the channel for its reply.
 pub(super) struct Envelope {
     pub command: Command,
     pub reply: Sender<Result<Applied, CommandError>>,
 }
 
-/// Asks the main thread; cheap to clone, for any thread.
+/// Sends commands to the main thread; cheap to clone, for any thread.
 #[derive(Clone)]
 pub struct CommandSender {
     envelopes: Sender<Envelope>,
@@ -55,7 +55,7 @@ impl CommandSender {
         (Self { envelopes, waker }, waiting)
     }
 
-    /// Waits until the command is carried out, or refused, at most `timeout`.
+    /// Sends a command and waits until it is applied or refused, at most for `timeout`.
     pub fn ask(&self, command: Command, timeout: Duration) -> Result<Applied, CommandError> {
         let deadline = Instant::now() + timeout;
         let (reply, answer) = bounded(1);
@@ -68,7 +68,7 @@ impl CommandSender {
             .unwrap_or_else(|_| Err(format!("no answer within {} s", timeout.as_secs())))
     }
 
-    /// Has the main thread look around at once.
+    /// Wakes the main thread at once.
     pub(super) fn wake(&self) {
         // a full socket has woken it already
         let _ = (&*self.waker).write(&[0]);

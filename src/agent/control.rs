@@ -30,7 +30,7 @@ use crate::sys::error_counters::ErrorCounters;
 /// File descriptors for clients at a time when there are no others.
 pub(super) const RESERVE: usize = 16;
 
-/// What listens, and who may change something there.
+/// The server of the control socket, with its access rules.
 pub(super) struct Control {
     server: Server,
     access: Access,
@@ -39,7 +39,7 @@ pub(super) struct Control {
 }
 
 impl Control {
-    /// Listens, where the configuration asks for it.
+    /// Listens on the control socket if the configuration enables it.
     pub fn bind(config: &Config, errors: &Arc<ErrorCounters>) -> Result<Option<Self>, Error> {
         let config = &config.agent.control;
         if config.socket.as_os_str().is_empty() {
@@ -54,7 +54,7 @@ impl Control {
         };
         let (listener, file) = match socket::bind(config) {
             Ok(bound) => bound,
-            // who has not asked for the socket shall not miss the agent for want of it
+            // the default socket was not requested, so its failure must not prevent the start
             Err(error @ SocketError::Io(..)) if config.socket == Path::new(DEFAULT_SOCKET) => {
                 log::warn!("no control socket: {error}");
                 return Ok(None);
@@ -76,7 +76,7 @@ impl Control {
         }))
     }
 
-    /// Thread control. The file is for whoever outlives it.
+    /// Starts thread control. The caller keeps the returned file until the thread has ended.
     pub fn start(
         self,
         running: &Running,
@@ -90,7 +90,7 @@ impl Control {
         let found = links.dump().map_err(Error::Links)?;
         let links = LinkReader::new(links, found);
         let firewall = view.firewall.clone();
-        // of routes the RIB itself is asked, and of the firewall its thread
+        // routes are queried from the RIB itself, and the firewall from its thread
         let view = View {
             bmp: None,
             firewall: None,
@@ -129,7 +129,7 @@ impl Control {
     }
 }
 
-/// All that labels are made of.
+/// All sources of the labels of an address.
 struct Labels {
     rib: SharedRib,
     interfaces: Arc<InterfaceRegistry>,
@@ -152,10 +152,10 @@ impl Lookup for Labels {
     }
 }
 
-/// Asks the main thread, which alone changes what is in force.
+/// Sends commands to the main thread; only that thread changes the current configuration.
 struct Commands(CommandSender);
 
-/// The main thread may be busy with what was asked before.
+/// The main thread may be busy with previous commands.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl AgentCommands for Commands {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What the configuration and the machine together mean for the parts.
+//! Derives the parameters of each part from the configuration and the machine.
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,15 +16,15 @@ use crate::http;
 use crate::sys::descriptors;
 use crate::types::flow::Direction;
 
-/// Words in this environment variable, separated by commas, make the agent do as on another kernel:
-/// `clsact` (no TCX), `rt` (PREEMPT_RT), `lockdown` (confidentiality). For tests.
+/// An environment variable with words, separated by commas, that make the agent behave as on another
+/// kernel: `clsact` (no TCX), `rt` (PREEMPT_RT), `lockdown` (confidentiality). For tests.
 const FORCE: &str = "RFM_FORCE";
 
-/// After its FIN or RST a connection has this long to be done: the kernel's caches tell of each flow once
-/// a second.
+/// The time from the FIN or RST of a connection to the end of its flow: the kernel's caches report each
+/// flow once a second.
 const TCP_CLOSE_DELAY_MS: u64 = 2_000;
 
-/// For the programs and their maps; `found` interfaces are to be watched at once.
+/// Returns the settings of the BPF programs and their maps, for `found` interfaces that are monitored at once.
 pub(super) fn load(agent: &Agent, found: usize) -> MonitorSettings {
     const LEAST_SLOTS: u32 = 1024;
     let bpf = &agent.bpf;
@@ -55,7 +55,7 @@ pub(super) fn load(agent: &Agent, found: usize) -> MonitorSettings {
 
 /// Raises the limit of file descriptors to what the limits of the configuration need.
 pub(super) fn raise_descriptor_limit(agent: &Agent, slots: u32) {
-    /// Maps, programs, files, and what libraries open for a moment.
+    /// Maps, programs, files, and descriptors that libraries open for a moment.
     const OTHERS: u64 = 256;
     let hooks = Direction::ALL.len() as u64;
     let servers = 2 * http::HttpLimits::default().connections as u64;
@@ -73,13 +73,13 @@ pub(super) fn raise_descriptor_limit(agent: &Agent, slots: u32) {
     }
 }
 
-/// The wakeup batch for this machine.
+/// Returns the wakeup batch for this machine.
 pub(super) fn wakeup_batch_here(bpf: &Bpf) -> u32 {
     let cpus = libbpf_rs::num_possible_cpus().unwrap_or(1) as u32;
     wakeup_batch(bpf.wakeup_batch, bpf.ring_buf_size, cpus)
 }
 
-/// Kernel lockdown in its strict form keeps BPF programs from reading kernel memory.
+/// Returns whether BPF programs may read kernel memory: strict kernel lockdown forbids it.
 fn may_read_kernel() -> bool {
     let strict = is_forced("lockdown") || crate::bpf::load::is_locked_down();
     if strict {
@@ -88,8 +88,8 @@ fn may_read_kernel() -> bool {
     !strict
 }
 
-/// Each CPU counts its own records to the next wakeup: together they must not fill more than a quarter
-/// of the ring before the first of them wakes the reader.
+/// Limits the wakeup batch. Each CPU counts its own records until the next wakeup: together they must not
+/// fill more than a quarter of the ring before the first of them wakes the reader.
 fn wakeup_batch(wanted: u32, ring_bytes: u32, cpus: u32) -> u32 {
     const RECORD: u32 = 120;
     let quarter = ring_bytes / RECORD / 4;
@@ -108,7 +108,7 @@ pub(super) fn is_forced(word: &str) -> bool {
     std::env::var(FORCE).is_ok_and(|words| words.split(',').any(|w| w.trim() == word))
 }
 
-/// The databases that are configured.
+/// Returns the configured databases.
 pub(super) fn databases(config: &config::Mmdb) -> Vec<DatabaseFile> {
     let file = |(kind, path): (_, &Path)| DatabaseFile {
         kind,
@@ -178,14 +178,14 @@ impl From<&config::Firewall> for BlackholePolicy {
     }
 }
 
-/// For thread flow.
+/// Returns the settings of thread flow.
 pub(super) fn flow(agent: &Agent) -> thread::FlowSettings {
     thread::FlowSettings {
         table: table::TableLimits {
             max_flows: agent.collector.max_flows as usize,
             idle_timeout_ms: millis(agent.collector.eviction_timeout),
             active_timeout_ms: millis(agent.collector.active_timeout),
-            // a flow that ended is news to a collector; the gauges show it until it would be idle
+            // collectors need the end of a flow early; the gauges show the flow until its idle timeout
             tcp_close_delay_ms: (!agent.ipfix.collectors().is_empty())
                 .then_some(TCP_CLOSE_DELAY_MS),
         },

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Why the agent did not start, or ended.
+//! The errors that prevent a start or end the agent.
 
 use std::{fmt, io};
 
@@ -7,7 +7,7 @@ use crate::bpf::load::LoadError;
 use crate::control::socket;
 use crate::sys::listen::BindError;
 
-/// Why the agent did not start, or ended.
+/// An error that prevents a start or ends the agent.
 #[derive(Debug)]
 pub enum Error {
     /// Names the capabilities of which one is missing.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What the main thread waits for: signals, and commands of other threads.
+//! The events that the main thread waits for: signals, and commands from other threads.
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
@@ -13,18 +13,18 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use super::commands::{CommandSender, Envelope};
 use crate::sys::signals;
 
-/// What came.
+/// An event of the main thread.
 pub(super) enum Event {
     /// SIGINT or SIGTERM.
     Stop,
     /// SIGHUP.
     Reload,
     Command(Envelope),
-    /// Nothing, in the time given.
+    /// The timeout has passed without an event.
     Nothing,
 }
 
-/// Each sender sets its flag or queues its envelope, then sends a byte to end the wait.
+/// The queue of events. Each sender sets its flag or queues its envelope, then sends a byte to end the wait.
 pub(super) struct EventQueue {
     stream: UnixStream,
     stop: Arc<AtomicBool>,
@@ -33,8 +33,8 @@ pub(super) struct EventQueue {
 }
 
 impl EventQueue {
-    /// From now on the signals do not end the process. This thread and those that it starts receive none
-    /// until [`EventQueue::open`].
+    /// Registers the handlers, so that the signals no longer end the process. This thread and those that it
+    /// starts receive no signal until [`EventQueue::open`].
     pub fn new() -> io::Result<(Self, CommandSender)> {
         signals::block(&signals::HANDLED);
         let (stream, writer) = UnixStream::pair()?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Thread firewall, where it is enabled.
+//! Starts and controls thread firewall, if the firewall is enabled.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -21,12 +21,12 @@ use crate::netlink::{self, LinkEvents, LinkSocket};
 use crate::types::flow::Direction;
 use crate::types::interface_pattern::Patterns;
 
-/// What is dropped often comes in floods, of which a few samples tell enough.
+/// Dropped packets often belong to floods, and a few samples of a flood are enough.
 const MIN_SAMPLE_RATE: u32 = 100;
-/// Bytes: some two thousand samples between two looks.
+/// Bytes: about two thousand samples between two reads.
 const RING_BYTES: u32 = 256 * 1024;
 
-/// Returns what of the configuration can change while the agent runs.
+/// Returns the part of the configuration that can change while the agent runs.
 fn rule_settings(config: &config::Firewall) -> FirewallSettings {
     FirewallSettings {
         patterns: Patterns::new(config.interfaces.clone(), Vec::new()),
@@ -37,7 +37,7 @@ fn rule_settings(config: &config::Firewall) -> FirewallSettings {
     }
 }
 
-/// The thread before it begins: others get its handle first.
+/// Thread firewall before its start: other threads receive its handle first.
 pub(super) struct Firewall {
     handle: Handle,
     requests: RequestReceiver,
@@ -57,12 +57,12 @@ impl Firewall {
     }
 }
 
-/// Thread firewall, of which there may be none.
+/// The running thread firewall; none if the firewall is disabled.
 #[derive(Clone, Default)]
 pub(super) struct FirewallThread(Option<Handle>);
 
 impl FirewallThread {
-    /// What of the configuration can change.
+    /// Applies the part of the configuration that can change.
     pub fn change(&self, before: &Config, after: &Config) -> Result<(), String> {
         let (before, after) = (&before.agent.firewall, &after.agent.firewall);
         match &self.0 {
@@ -73,7 +73,7 @@ impl FirewallThread {
         }
     }
 
-    /// Whither flows go that are dropped, beside those of thread flow.
+    /// Sets the export queue for dropped flows, in addition to the flows of thread flow.
     pub fn export(&self, export_sender: Option<&ExportSender>) {
         if let Some(handle) = &self.0 {
             handle.export(export_sender.map(clone_for_firewall));
@@ -137,7 +137,7 @@ impl Running {
     }
 }
 
-/// Removes what killed agents left and this one does not take over. `None` without a `/proc`.
+/// Removes the pins that killed agents left and that this agent does not take over. `None` without a `/proc`.
 pub(super) fn remove_pins(kept: impl Fn(u32) -> bool) -> Option<Pins> {
     let pins = Pins::find()
         .inspect_err(|error| log::warn!("cannot read the network namespace: {error}"))
@@ -149,12 +149,13 @@ pub(super) fn remove_pins(kept: impl Fn(u32) -> bool) -> Option<Pins> {
     Some(pins)
 }
 
-/// They are dropped as they arrive, whatever directions are exported of the others.
+/// Returns a sender for dropped flows: packets are dropped on ingress, so the configured directions do not
+/// apply.
 pub(super) fn clone_for_firewall(export_sender: &ExportSender) -> ExportSender {
     export_sender.clone_for(vec![Direction::Ingress])
 }
 
-/// BMP routers, and the peers they tell of.
+/// Returns the addresses of the BMP routers and of the peers that they report.
 fn peers(rib: &SharedRib) -> BTreeSet<IpAddr> {
     let (peers, _) = rib.read(|rib| rib.peers(MAX_PEERS));
     let mut addresses = BTreeSet::new();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Thread ipfix and what it asks.
+//! Thread ipfix and its data sources.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -24,7 +24,7 @@ use crate::netlink::{Link, LinkSocket, NextHops, stacked_interfaces};
 use crate::sys::clock::Clock;
 use crate::types::flow::FlowKey;
 
-/// What there is of the export between two changes of its configuration.
+/// The state of the export that survives a change of its configuration.
 #[derive(Clone, Default)]
 pub(super) struct Export {
     pub stats: CollectorStatsList,
@@ -32,15 +32,15 @@ pub(super) struct Export {
     lookups: Arc<AtomicU32>,
 }
 
-/// Thread ipfix before it begins: thread flow gets its end of the channel first.
+/// Thread ipfix before its start: thread flow receives its end of the channel first.
 pub(super) struct Exporter {
     settings: ExporterSettings,
     export_receiver: ExportReceiver,
 }
 
 impl Export {
-    /// The ends for thread flow and thread ipfix; none without a collector. Who is still a collector keeps
-    /// its counts.
+    /// Returns the ends of the channel for thread flow and thread ipfix; none without a collector. A collector
+    /// that stays configured keeps its counts.
     pub fn prepare(&self, agent: &Agent) -> (Option<ExportSender>, Option<Exporter>) {
         let ipfix = &agent.ipfix;
         let before = self.stats.all();
@@ -79,7 +79,7 @@ impl Export {
         )
     }
 
-    /// Has the names of collectors looked up again.
+    /// Requests a new lookup of the names of the collectors.
     pub fn look_up_again(&self) {
         self.lookups.fetch_add(1, Ordering::Release);
     }
@@ -128,7 +128,7 @@ struct AgentSources {
     interfaces: Arc<InterfaceRegistry>,
     counters: Arc<OnceLock<Counters>>,
     live: Arc<CurrentConfig>,
-    /// As last seen.
+    /// The configuration at the last refresh.
     config: Arc<Config>,
 }
 
@@ -155,7 +155,7 @@ impl ExportSources for AgentSources {
         self.enricher.end_batch();
     }
 
-    /// Without an answer of the kernel none: the socket has counted and logged that.
+    /// Returns no interfaces if the kernel does not answer: the socket has counted and logged the error.
     fn interfaces(&mut self) -> Vec<ExportedInterface> {
         let links = self.links.dump().unwrap_or_default();
         let watched: HashSet<_> = self

@@ -63,7 +63,7 @@ pub(super) struct LinksThread {
 }
 
 impl LinksThread {
-    /// Detaches all hooks and ends the thread. None if the thread has ended by itself.
+    /// Detaches all hooks and ends the thread. Returns none if the thread has ended by itself.
     pub fn end(
         self,
         running: &Running,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What the main thread does while the agent runs: it takes signals and commands, looks after the
-//! threads, and keeps the service manager informed.
+//! The loop of the main thread while the agent runs: it handles signals and commands, checks the threads,
+//! and reports the state to the service manager.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use super::{Error, Running};
 use crate::sys::malloc;
 use crate::sys::systemd::Notifier;
 
-/// How often the threads are looked after.
+/// The interval between two checks of the threads.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) struct MainLoop<'a> {
@@ -20,7 +20,7 @@ pub(super) struct MainLoop<'a> {
 }
 
 impl MainLoop<'_> {
-    /// Until a signal comes, or a thread has ended by itself.
+    /// Runs until a signal arrives or a thread has ended by itself.
     pub fn run(&mut self, queue: &mut EventQueue) -> Result<(), Error> {
         let interval = self
             .notifier
@@ -36,7 +36,7 @@ impl MainLoop<'_> {
             match queue.wait(interval) {
                 Event::Stop => break Ok(()),
                 Event::Reload => self.reload(),
-                // the channel holds one answer, so this fails only if the asker has gone
+                // the channel holds one answer, so this fails only if the client has stopped waiting
                 Event::Command(envelope) => {
                     drop(
                         envelope
@@ -44,7 +44,7 @@ impl MainLoop<'_> {
                             .try_send(self.reconfigurer.apply(envelope.command)),
                     );
                 }
-                // not at once: what comes after it is ready, the page and a first scrape, is start too
+                // not at once: the page and a first scrape, which follow readiness, also belong to the start
                 Event::Nothing if ready && !settled => {
                     settled = true;
                     malloc::forget_startup_code();
@@ -61,12 +61,12 @@ impl MainLoop<'_> {
 
     fn reload(&self) {
         self.notifier.reloading();
-        // a refusal has been logged, and there is nobody to answer
+        // the error has been logged, and no client waits for an answer
         drop(self.reconfigurer.reload());
         self.notifier.ready();
     }
 
-    /// The watchdog is fed only while every thread is alive.
+    /// Reports the state to the service manager, and feeds the watchdog only while every thread is alive.
     fn notify_manager(&mut self, ready: bool) {
         let stuck = self.running.threads.unhealthy();
         if stuck.is_empty() {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Wiring only: load, channels, threads, attach, wait, and the order of a clean stop.
+//! Wires the agent and contains no logic: load, channels, threads, attach, wait, and the order of a clean stop.
 
 mod bmp;
 pub mod commands;
@@ -65,14 +65,14 @@ use main_loop::MainLoop;
 use reload::Reconfigurer;
 pub use stale_hooks::detach;
 
-/// Batches of records between thread ring and thread flow; beyond that the ring fills.
+/// Batches of records that wait between thread ring and thread flow; beyond that the ring fills.
 const BATCHES: usize = 32;
 
 /// Requests that wait for thread flow.
 const REQUESTS: usize = 16;
 
-/// Runs until SIGINT or SIGTERM. `config` was read from `file`, which SIGHUP has read again.
-/// `steps` gets each step that may wait for something outside.
+/// Runs until SIGINT or SIGTERM. `config` was read from `file`, and SIGHUP makes the agent read it again.
+/// `steps` receives each step that may wait for something outside.
 pub fn run(file: &Path, config: &Config, steps: StartupSteps) -> Result<(), Error> {
     let agent = &config.agent;
     privilege::check()?;
@@ -143,10 +143,10 @@ pub fn run(file: &Path, config: &Config, steps: StartupSteps) -> Result<(), Erro
         .transpose()?;
     bmp.start(&running)?;
     steps.begin("loading the firewall");
-    // before thread links, which says when the agent is ready
+    // before thread links, because that thread reports when the agent is ready
     let firewall = running.start_firewall(firewall, agent, &rib, drops)?;
     steps.begin("loading the BPF programs");
-    // serving waits neither for the verifier, some 20 ms a program, nor for the attaching, 13 ms a hook
+    // serving waits neither for the verifier, about 20 ms a program, nor for the attaching, 13 ms a hook
     let loaded = LoadedPrograms::load(&settings).map_err(Error::Load)?;
     running.start_ring(&loaded, flow.batches, flow.spares)?;
     let programs = loaded.config().map_err(Error::Maps)?;
@@ -208,7 +208,7 @@ struct FlowEnds {
     requests: Sender<Request>,
 }
 
-/// Whom those ask who show the figures of the agent.
+/// The threads and objects that supply the values for scrapes.
 #[derive(Clone)]
 struct View {
     flows: Sender<Request>,
@@ -217,7 +217,7 @@ struct View {
     firewall: Option<Handle>,
 }
 
-/// What the parts share.
+/// The state that all parts share.
 struct Running {
     threads: Arc<Threads>,
     /// Set when the programs are loaded.
@@ -230,7 +230,7 @@ struct Running {
 }
 
 impl Running {
-    /// Thread mmdb, where there is something to watch.
+    /// Starts thread mmdb if a database file is configured.
     fn watch_databases(&self, files: Vec<DatabaseFile>) -> Result<(), Error> {
         if files.is_empty() {
             return Ok(());
@@ -241,14 +241,14 @@ impl Running {
         })
     }
 
-    /// Other databases from now on.
+    /// Replaces the databases, and restarts thread mmdb with the new files.
     fn replace_databases(&self, opened: Databases, files: Vec<DatabaseFile>) -> Result<(), String> {
         self.threads.stop("mmdb");
         self.databases.replace_all(opened);
         self.watch_databases(files).map_err(|e| e.to_string())
     }
 
-    /// Thread flow, and the other ends of its channels.
+    /// Starts thread flow, and returns the other ends of its channels.
     fn start_flow(
         &self,
         agent: &Agent,
@@ -277,7 +277,7 @@ impl Running {
         })
     }
 
-    /// All that is known of addresses, for one thread.
+    /// Returns an enricher with all sources of labels, for one thread.
     fn enricher(&self, agent: &Agent, rib: &SharedRib) -> Enricher {
         let routes = VrfRib::new(rib.clone(), self.interfaces.clone(), &agent.enrich.rib.vrf);
         Enricher::new(
@@ -288,7 +288,7 @@ impl Running {
         )
     }
 
-    /// Thread ring, which feeds thread flow; and the counters for whoever shows them.
+    /// Starts thread ring, which feeds thread flow, and publishes the counters.
     fn start_ring(
         &self,
         loaded: &LoadedPrograms,
@@ -333,7 +333,7 @@ impl Running {
         })
     }
 
-    /// What a thread needs to show the figures of the agent.
+    /// Returns all that a thread needs to collect the values of the agent.
     fn scrape(&self, view: View, links: LinkReader) -> Result<Scrape, Error> {
         Ok(Scrape {
             interfaces: self.interfaces.clone(),
@@ -350,7 +350,7 @@ impl Running {
         })
     }
 
-    /// Every thread has no more rights than it needs.
+    /// Starts a thread without capabilities, because it needs none.
     fn spawn(
         &self,
         name: &'static str,
@@ -363,7 +363,7 @@ impl Running {
         self.threads.spawn(name, confined).map_err(Error::Start)
     }
 
-    /// For those between ring and flow table: `raise` comes while the thread still has the right.
+    /// Starts a thread between ring and flow table: `raise` runs while the thread still has the capability.
     fn spawn_raised(
         &self,
         name: &'static str,
@@ -378,8 +378,8 @@ impl Running {
         self.threads.spawn(name, confined).map_err(Error::Start)
     }
 
-    /// The order of a clean stop: no program runs, the timers have swept, the ring and the channel
-    /// are drained, and only then the maps close.
+    /// Stops the agent in order: no program runs, the timers have swept, the ring and the channel are drained,
+    /// and only then the maps close.
     ///
     /// The kernel detaches one hook after the other, each in a grace period. With thousands of interfaces this takes
     /// longer than the unit permits, so that the manager is asked for more time.
@@ -434,7 +434,7 @@ fn health(threads: &Threads, progress: &Progress) -> Result<(), Vec<String>> {
     }
 }
 
-/// Where the figures can be had, for the control socket.
+/// Returns the addresses that serve the metrics, for the control socket.
 fn exporters(addresses: &[SocketAddr]) -> Vec<api::ExporterStatus> {
     let exporter = |address: &SocketAddr| api::ExporterStatus {
         kind: "prometheus".into(),

@@ -10,7 +10,7 @@ use crate::netlink::{Link, LinkSocket};
 use crate::page::{self, Page};
 
 impl Running {
-    /// `None` where the configuration wants no page.
+    /// Starts thread page; `None` if the configuration disables the page.
     pub(super) fn start_page(
         &self,
         agent: &Agent,

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Whether the process may do what it is asked to.
+//! Checks whether the process has the capabilities that it needs.
 
 use rustix::thread::CapabilitySet;
 
 use super::Error;
 
-/// Before Linux 5.8 CAP_SYS_ADMIN stood for the two of BPF, and it still does.
+/// Checks the capabilities. Before Linux 5.8 CAP_SYS_ADMIN included CAP_BPF and CAP_PERFMON, and it still does.
 pub(super) fn check() -> Result<(), Error> {
     let bpf = have(CapabilitySet::BPF | CapabilitySet::PERFMON)? || have(CapabilitySet::SYS_ADMIN)?;
     if bpf && have(CapabilitySet::NET_ADMIN)? {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What changes while the agent runs: by a new reading of the configuration file, or by a command.
+//! Changes the configuration while the agent runs: by a reload of the configuration file, or by a command.
 //!
-//! All that can fail is done first: a file that is not in order, or names a database that cannot be
-//! used, changes nothing.
+//! The steps that can fail run first: a file that is not valid, or that names an unusable database,
+//! changes nothing.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,10 +24,10 @@ use crate::enrich::rib::SharedRib;
 use crate::flow::thread::{self, FlowChange, Request};
 use crate::sys::logging;
 
-/// How long thread flow may take to see a change.
+/// The time that thread flow has to apply a change.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What is reached when something is to change.
+/// All parts that a change of the configuration affects.
 pub(super) struct Reconfigurer<'a> {
     pub file: &'a Path,
     pub running: &'a Running,
@@ -103,7 +103,7 @@ impl Reconfigurer<'_> {
         Ok((after, done))
     }
 
-    /// Applies to the next packet.
+    /// Sets the values in the map of the BPF programs; they apply to the next packet.
     fn push_to_programs(&self, config: &Config) -> Result<(), CommandError> {
         let bpf = &config.agent.bpf;
         let batch = derive::wakeup_batch_here(bpf);
@@ -112,7 +112,7 @@ impl Reconfigurer<'_> {
             .map_err(|error| format!("cannot tell the BPF programs: {error}"))
     }
 
-    /// `exports`: the collectors have changed.
+    /// Sends the new configuration to the threads; `exports` if the collectors have changed.
     fn push_to_threads(&self, config: &Config, exports: bool) -> Result<(), CommandError> {
         let agent = &config.agent;
         let ended = |name: &str| format!("thread {name} has ended");
@@ -154,13 +154,14 @@ impl Reconfigurer<'_> {
         }
     }
 
-    /// Thread flow hands its parts to the new one already; the one before sends what it has, and ends.
+    /// Replaces thread ipfix. Thread flow already sends its records to the new one; the previous one sends its
+    /// remaining records and ends.
     fn replace_exporter(
         &self,
         config: &Config,
         exporter: Option<Exporter>,
     ) -> Result<(), CommandError> {
-        // requests are answered in order: after this the change was taken in
+        // requests are answered in order: after this answer, thread flow has applied the change
         thread::ask(&self.flows, REPLY_TIMEOUT, Request::Totals)
             .map_err(|_| "thread flow does not answer".to_owned())?;
         self.running.threads.stop("ipfix");

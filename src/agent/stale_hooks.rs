@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What a killed run left: clsact filters, and a firewall that is pinned, which outlive their process. Those
+//! Removes the hooks of a killed agent: clsact filters and a pinned firewall outlive their process. The hooks
 //! of an agent that runs are not touched.
 
 use rustix::thread::CapabilitySet;
@@ -9,15 +9,15 @@ use crate::bpf::clsact::{self, StaleFilters};
 use crate::netlink::{Link, LinkSocket};
 use crate::types::flow::Direction;
 
-/// To ask the kernel for a program by its number, and so for its name, is an administrator's right.
+/// The kernel requires these capabilities to open a program by its id, and so to read its name.
 const NEEDED: CapabilitySet = CapabilitySet::NET_ADMIN.union(CapabilitySet::SYS_ADMIN);
 
-/// Removes it from all of this machine's interfaces.
+/// Removes stale hooks from all interfaces of this machine.
 pub fn detach() -> Result<(), Error> {
     if !privilege::have(NEEDED)? {
         return Err(Error::Privilege("CAP_NET_ADMIN and CAP_SYS_ADMIN"));
     }
-    // libbpf prints a line for each place where there is nothing
+    // libbpf prints a line for each hook that has no filter
     libbpf_rs::set_print(None);
     drop(super::firewall::remove_pins(|_| false));
     let links = LinkSocket::new(std::sync::Arc::default()).dump();
@@ -25,8 +25,8 @@ pub fn detach() -> Result<(), Error> {
     Ok(())
 }
 
-/// The same before a start, as far as the rights go: with fewer, what was left goes on to count into
-/// maps that nobody reads, until [`detach`].
+/// Removes stale filters before a start, if the capabilities permit it: otherwise they continue to count
+/// into maps that nobody reads, until [`detach`].
 pub(super) fn replace(links: &[Link]) {
     if privilege::have(NEEDED).unwrap_or(false) {
         remove(links);

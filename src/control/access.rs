@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Who may change something. Who may read is decided by the permissions of the socket.
+//! Decides which clients may change something. The permissions of the socket decide which clients may read.
 
 use std::fs;
 use std::io;
@@ -11,7 +11,7 @@ use rustix::net::sockopt;
 /// Groups of one process: the kernel's NGROUPS_MAX.
 const MAX_GROUPS: usize = 65_536;
 
-/// Decides by what the kernel says of the other end of a connection (unix(7), SO_PEERCRED).
+/// Decides by the credentials that the kernel reports for a client (unix(7), SO_PEERCRED).
 #[derive(Clone, Debug)]
 pub struct Access {
     own_uid: u32,
@@ -19,7 +19,7 @@ pub struct Access {
 }
 
 impl Access {
-    /// Root, the agent's own user, and the members of the group.
+    /// Grants access to root, the agent's own user, and the members of the group.
     pub fn new(write_group: Option<u32>) -> Self {
         Self {
             own_uid: rustix::process::geteuid().as_raw(),
@@ -27,7 +27,7 @@ impl Access {
         }
     }
 
-    /// Whether whoever is at the other end may change something; if not, who that is.
+    /// Checks whether the client may change something; the error names its user and group.
     pub fn may_change(&self, connection: BorrowedFd<'_>) -> Result<(), String> {
         let peer = sockopt::socket_peercred(connection)
             .map_err(|error| format!("the kernel does not say who you are: {error}"))?;
@@ -47,12 +47,12 @@ impl Access {
     }
 }
 
-/// The supplementary groups of the process at the other end, as they were when it connected.
+/// Returns the supplementary groups of the client process, as they were when it connected.
 fn peer_groups(connection: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
     let mut groups = vec![0u32; 32];
     loop {
         let mut length = (groups.len() * size_of::<u32>()) as libc::socklen_t;
-        // SAFETY: the buffer is as long as `length` says, of a type that may hold any bits, and both
+        // SAFETY: the buffer has `length` bytes, is of a type that may hold any bits, and both
         // outlive the call; the kernel writes no more than `length` bytes.
         let result = unsafe {
             libc::getsockopt(
@@ -77,7 +77,7 @@ fn peer_groups(connection: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
     }
 }
 
-/// The number of a group: of a name in /etc/group, or a number as it is.
+/// Returns the id of a group, from its name in /etc/group or from the number itself.
 pub fn find_group(name: &str) -> Option<u32> {
     if let Ok(number) = name.parse() {
         return Some(number);

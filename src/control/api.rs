@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What goes over the socket: written by the agent, read by the client commands. docs/CONTROL.md tells
-//! what each field means; a field may be added, none changes its meaning within a version of the path.
+//! The requests and replies of the socket: written by the agent, read by the client commands.
+//! docs/CONTROL.md documents each field; a field may be added, none changes its meaning within a version of
+//! the path.
 
 use serde::{Deserialize, Serialize};
 
 use crate::enrich::rib::SHORTEST_NETWORK;
 pub use crate::types::rule::FirewallRule;
 
-/// Where all paths begin.
+/// The first component of all paths.
 pub const VERSION: &str = "/v1";
 
-/// The one path that takes a large body, of those who may change things.
+/// The only path that accepts a large body, from clients that may change something.
 pub const FIREWALL_ADD: &str = "/v1/firewall/add";
 
 /// Every reply that is not 2xx.
@@ -28,7 +29,7 @@ pub struct Status {
     pub started: String,
     pub uptime_seconds: u64,
     pub healthy: bool,
-    /// Why not, and the problems of interfaces.
+    /// The reasons if not healthy, and the problems of interfaces.
     pub problems: Vec<String>,
     pub sample_rate: u32,
     pub log_level: String,
@@ -54,7 +55,7 @@ pub struct InterfaceStatus {
     pub kind: String,
     pub master: Option<String>,
     pub parent: Option<String>,
-    /// A watched interface that sees the same packets nearer to the wire.
+    /// The monitored interface that sees the same packets nearer to the wire.
     pub stacked_on: Option<String>,
     pub up: bool,
     pub speed_bytes: Option<u64>,
@@ -156,7 +157,7 @@ pub struct ExporterStatus {
     /// "prometheus" or "ipfix".
     pub kind: String,
     pub address: String,
-    /// Of "ipfix": flow records sent, and those that did not get there.
+    /// Only for "ipfix": flow records that were sent, and those that were not delivered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub records: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -167,7 +168,7 @@ pub struct ExporterStatus {
 pub struct BmpStatus {
     pub sessions: u64,
     pub routers: Vec<BmpRouterStatus>,
-    /// Of which `peers` has at most 1000.
+    /// The number of all peers; `peers` has at most 1000 of them.
     pub peer_count: u64,
     pub peers: Vec<BgpPeerStatus>,
 }
@@ -205,7 +206,7 @@ pub struct ConfigStatus {
 pub struct FlowsReply {
     pub time: String,
     pub sample_rate: u32,
-    /// Flows that match, of which the answer has at most `limit`.
+    /// The number of matching flows; the answer has at most `limit` of them.
     pub matched: u64,
     pub flows: Vec<LiveFlow>,
 }
@@ -253,12 +254,12 @@ pub struct TopReply {
     pub time: String,
     pub sample_rate: u32,
     pub by: Vec<String>,
-    /// Groups there are, of which the answer has at most `limit`.
+    /// The number of groups; the answer has at most `limit` of them.
     pub groups: u64,
     pub total: TopSum,
-    /// In groups beyond those that can be told apart.
+    /// The sum over the groups beyond the maximum number of groups.
     pub rest: TopSum,
-    /// Interfaces left out, since the same packets cross one below.
+    /// Interfaces that were left out because an interface below counts the same packets.
     pub left_out: Vec<String>,
     pub top: Vec<TopGroup>,
 }
@@ -275,7 +276,7 @@ pub struct TopSum {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TopGroup {
-    /// By the names in `by`: a number, a text, or null where it is not known.
+    /// The values of the fields in `by`: a number, a text, or null if unknown.
     pub values: serde_json::Map<String, serde_json::Value>,
     pub asn_name: Option<String>,
     #[serde(flatten)]
@@ -306,7 +307,7 @@ pub struct RibReply {
     pub address: String,
     /// "global", or the VRF device.
     pub table: String,
-    /// The prefix of the winner.
+    /// The prefix of the best route.
     pub prefix: Option<String>,
     /// Why no route was chosen.
     pub none_chosen: Option<String>,
@@ -317,7 +318,7 @@ pub struct RibReply {
 pub struct RibRoute {
     pub prefix: String,
     pub best: bool,
-    /// Why it wins, or what it lost by.
+    /// The reason why it is the best route, or why it is not.
     pub reason: String,
     /// The step of the decision process at which it won or lost, if it took part.
     pub step: Option<String>,
@@ -326,7 +327,7 @@ pub struct RibRoute {
     pub router: String,
     pub peer: String,
     pub peer_asn: Option<u32>,
-    /// As the peer names itself in its OPEN.
+    /// The name from the OPEN of the peer.
     pub peer_name: Option<String>,
     pub view: String,
     pub path_id: Option<u32>,
@@ -340,7 +341,7 @@ pub struct RibRoute {
     /// The value that the decision process compares: 100 if none was sent.
     pub local_pref: u32,
     pub local_pref_sent: bool,
-    /// As routers print it.
+    /// The AS path in the notation of routers.
     pub as_path: String,
     pub as_path_length: u16,
     pub origin: String,
@@ -351,15 +352,15 @@ pub struct RibRoute {
     pub large_communities: Vec<String>,
     pub originator_id: Option<String>,
     pub cluster_list: Vec<String>,
-    /// AS path or lists are not complete.
+    /// Whether the AS path or the lists are incomplete.
     pub cut: bool,
     pub blackhole: bool,
-    /// Where it asks the firewall for one: "taken", or why it is refused.
+    /// For a blackhole route: "taken", or the reason why the firewall refuses it.
     pub blackhole_state: Option<String>,
 }
 
 impl RibRoute {
-    /// Whether the prefix is so short that it belongs to no single network.
+    /// Returns whether the prefix is so short that it belongs to no single network.
     pub fn is_default(&self) -> bool {
         let length = self.prefix.rsplit_once('/').map(|(_, length)| length);
         let length = length.and_then(|length| length.parse::<u8>().ok());
@@ -387,7 +388,7 @@ pub struct LogLevel {
 pub struct ReloadReply {
     /// Keys that have another value now.
     pub changed: Vec<String>,
-    /// Keys whose new value takes a restart.
+    /// Keys whose new value needs a restart.
     pub needs_restart: Vec<String>,
 }
 
@@ -395,7 +396,7 @@ pub struct ReloadReply {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BmpFlush {
-    /// As `status` names it.
+    /// The name of the router in the reply of `status`.
     pub router: String,
 }
 
@@ -410,13 +411,13 @@ pub struct BmpFlushed {
 pub struct FirewallStatus {
     pub rules: FirewallCounts,
     pub interfaces: Vec<FirewallInterface>,
-    /// As on /metrics.
+    /// The series with their values on /metrics.
     pub series: Vec<FirewallSeries>,
     /// The largest flows that were dropped in the last 5 seconds, estimated from samples.
     pub dropped_flows: Vec<FirewallFlow>,
-    /// Samples that found no room.
+    /// Samples that were dropped because the ring was full.
     pub lost_samples: u64,
-    /// Sources that a limit per source had no bucket for: they began with a full one.
+    /// Sources without a bucket in a limit per source: they began with a full bucket.
     #[serde(default)]
     pub new_sources: u64,
 }
@@ -437,7 +438,7 @@ pub struct FirewallFlow {
     pub last: String,
 }
 
-/// Rules there are, by their origin.
+/// The number of rules, by their origin.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct FirewallCounts {
     pub allow: u64,
@@ -450,7 +451,7 @@ pub struct FirewallCounts {
 pub struct FirewallInterface {
     pub name: String,
     pub ifindex: u32,
-    /// "native", "generic", or "none": then `problem` says why.
+    /// "native", "generic", or "none"; `problem` has the reason for "none".
     pub mode: String,
     pub problem: Option<String>,
 }
@@ -467,7 +468,7 @@ pub struct FirewallSeries {
 /// GET /v1/firewall/rules
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct FirewallRules {
-    /// Rules there are, of which the answer has at most `limit`.
+    /// The number of all rules; the answer has at most `limit` of them.
     pub total: u64,
     /// In the order of priority.
     pub rules: Vec<FirewallListed>,
@@ -482,11 +483,11 @@ pub struct FirewallListed {
     /// Source port or ports, in rules of the allow list.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sport: Option<String>,
-    /// When it ends by itself.
+    /// The time at which the rule expires.
     pub expires: Option<String>,
     pub packets: u64,
     pub bytes: u64,
-    /// Of those, what a limit dropped.
+    /// The part of these that a limit dropped.
     pub dropped_packets: u64,
     pub dropped_bytes: u64,
 }
@@ -496,13 +497,13 @@ pub struct FirewallListed {
 #[serde(deny_unknown_fields)]
 pub struct FirewallAdd {
     pub rules: Vec<FirewallRule>,
-    /// In place of all that were added before.
+    /// Whether the rules replace all previously added ones.
     #[serde(default)]
     pub replace: bool,
-    /// Do it although it may be a mistake.
+    /// Whether to skip the check for likely mistakes.
     #[serde(default)]
     pub force: bool,
-    /// `SSH_CONNECTION` of the environment: not to be cut.
+    /// The `SSH_CONNECTION` of the environment, which the rules must not cut.
     #[serde(default)]
     pub ssh_connection: Option<String>,
 }

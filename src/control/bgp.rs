@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What the socket tells of BGP, from the RIB and the monitor of the BMP sessions.
+//! The BGP replies of the socket, from the RIB and the statistics of the BMP sessions.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -75,7 +75,7 @@ impl Bgp for RibAndSessions {
     }
 }
 
-/// A route in a few words.
+/// Describes a route in a few words.
 pub(super) fn describe(explained: &ExplainedRoute) -> String {
     let route = &explained.route;
     let asn = match (explained.session_asn, &explained.peer_name) {
@@ -165,7 +165,8 @@ fn large([a, b, c]: &[u32; 3]) -> String {
     format!("{a}:{b}:{c}")
 }
 
-/// A Loc-RIB has no address (RFC 9069 section 4.1), nor has the router as the origin of routes.
+/// Returns the name of a peer. A Loc-RIB has no address (RFC 9069 section 4.1), and neither has the router
+/// as the origin of routes.
 fn peer_name(key: &PeerKey) -> String {
     match key.kind {
         PeerKind::LocRib => "loc-rib".to_owned(),

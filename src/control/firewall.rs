@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The paths of the firewall.
+//! The firewall paths of the control API.
 
 use std::time::{Duration, SystemTime};
 
@@ -19,7 +19,7 @@ use crate::sys::clock::Clock;
 use crate::types::flow::FlowRecord;
 use crate::types::rule::{PatternCache, RuleId};
 
-/// Of the body of [`api::FIREWALL_ADD`]: some 160 for each of as many rules as there may be.
+/// Bytes of the body of [`api::FIREWALL_ADD`]: about 160 for each rule, at the maximum number of rules.
 const MAX_BODY: usize = 16 << 20;
 
 /// Rules in one answer.
@@ -28,7 +28,7 @@ const DEFAULT_RULES: usize = 1000;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Bodies longer than usual are for those who may change something, and for the path that needs them.
+/// Permits long bodies to clients that may change something, and only for the path that needs them.
 pub fn large(
     access: Access,
 ) -> impl Fn(&request::Parts, ClientAddress<'_>) -> Option<usize> + Send {

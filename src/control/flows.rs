@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Answers of the flow thread as /v1/flows and /v1/top tell them.
+//! Converts the answers of thread flow to the replies of /v1/flows and /v1/top.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ pub fn flow(row: &FlowRow, interfaces: &InterfaceRegistry, clock: &Clock) -> api
     }
 }
 
-/// What is known of the two ends.
+/// Returns a flow with the labels of its two endpoints.
 fn ends(src: &Endpoint, dst: &Endpoint) -> api::LiveFlow {
     let number = |n: u32| (n > 0).then_some(n);
     let text = |text: &Option<Arc<str>>| text.as_ref().map(|text| text.to_string());

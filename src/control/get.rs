@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Paths of GET: they read.
+//! The GET paths, which only read.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -18,7 +18,7 @@ use crate::http::respond;
 use crate::netlink::stacked_interfaces;
 use crate::sys::clock::Clock;
 
-/// Thread flow answers between two batches; one that does not in this time is stuck.
+/// Thread flow answers between two batches; without an answer in this time it is stuck.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 impl ControlRoutes {
@@ -101,7 +101,7 @@ impl ControlRoutes {
         })
     }
 
-    /// Leaves out the interfaces whose packets another watched one counts; their names.
+    /// Leaves out the interfaces whose packets another monitored interface counts, and returns their names.
     fn count_once(&self, query: &mut FlowQuery) -> Vec<String> {
         let links = self.sources.scrape.links();
         let watched = self.sources.scrape.interfaces.monitored();
@@ -120,7 +120,7 @@ impl ControlRoutes {
         upper.iter().map(|link| link.name.clone()).collect()
     }
 
-    /// The interface by its number.
+    /// Replaces the interface name of the query by interface numbers.
     fn resolve(&self, query: &mut FlowQuery) -> Result<(), RequestError> {
         let Some(name) = &query.interface else {
             return Ok(());

@@ -15,11 +15,11 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-/// How long another agent may hold it: making a socket takes less than a millisecond.
+/// The longest wait for another agent's lock: creating a socket takes less than a millisecond.
 const TIMEOUT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Locks the file beside `socket`. Without a lock the agent starts too, and the log has the cause.
+/// Locks the file beside `socket`. If that fails, the agent starts without the lock, and logs the cause.
 pub(super) fn acquire(socket: &Path) -> Option<File> {
     let path = beside(socket);
     open(&path)
@@ -40,7 +40,7 @@ fn beside(socket: &Path) -> PathBuf {
     name.into()
 }
 
-/// A regular file that nobody but the agent's user and root can open.
+/// Opens or creates a regular file that only the agent's user and root can open.
 fn open(path: &Path) -> io::Result<File> {
     // NONBLOCK: opening a FIFO waits for its other end
     let flags =

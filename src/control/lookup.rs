@@ -11,7 +11,7 @@ use crate::enrich::{AsnSource, Enricher, Trace};
 
 const UNLABELLED: &str = "none: loopback, link-local and multicast addresses have no labels";
 
-/// `name` is that of the table.
+/// Returns the labels of an address; `name` is the name of the table.
 pub fn lookup(
     enricher: &Enricher,
     rib: &SharedRib,
@@ -53,10 +53,10 @@ pub fn lookup(
     }
 }
 
-/// Everything that says something of the address.
+/// All sources of the labels of one address.
 struct LabelSources<'a> {
     trace: Trace,
-    /// The route that answers, in words.
+    /// The matching route, in words.
     route: Option<String>,
     config: &'a config::Enrich,
 }
@@ -124,12 +124,12 @@ impl LabelSources<'_> {
     }
 
     fn route(&self) -> String {
-        // it may have gone since
+        // it may have been withdrawn since
         let route = self.route.as_deref();
         route.unwrap_or("route that has been withdrawn").to_owned()
     }
 
-    /// Why a database says nothing.
+    /// Returns the reason why a database has no value.
     fn absent(&self, key: &str) -> String {
         let mmdb = &self.config.mmdb;
         let file = match key {

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The control socket: HTTP/1.1 with JSON for the client commands and whoever else may open it.
+//! The control socket: HTTP/1.1 with JSON for the client commands and other clients.
 //!
-//! - [`socket`]: the file, its permissions, and who is there already; `lock`: one agent makes it at a time,
-//! - [`access`]: who may change something,
+//! - [`socket`]: the file, its permissions, and the check for another agent; `lock`: one agent makes the
+//!   socket at a time,
+//! - [`access`]: the clients that may change something,
 //! - [`params`]: query strings to typed parameters (pure),
-//! - [`api`]: what goes over the socket, for both ends,
+//! - [`api`]: the types of requests and replies, for agent and client,
 //! - [`routes`]: a request to its reply; `get`, `post` and [`firewall`] have the paths,
-//! - `status`, `flows`, [`lookup`]: what the replies are made of; `rates`: a pure helper of theirs.
+//! - `status`, `flows`, [`lookup`]: the content of the replies; `rates`: their pure helper.
 //!
-//! docs/CONTROL.md is the page for those who speak to it.
+//! docs/CONTROL.md documents the API for client authors.
 
 pub mod access;
 pub mod api;
@@ -41,7 +42,7 @@ use crate::sys::clock;
 use crate::sys::threads::Threads;
 use crate::types::prefix::Prefix;
 
-/// What clients of the socket may take: less than those of the exporter, since they are nearer.
+/// The limits for clients of the socket: lower than those of the exporter, because the clients are local.
 pub const LIMITS: HttpLimits = HttpLimits {
     connections: 64,
     header_bytes: 16 * 1024,
@@ -54,45 +55,46 @@ pub const LIMITS: HttpLimits = HttpLimits {
     linger: Duration::from_secs(1),
 };
 
-/// What the socket may change. Each says why it did not.
+/// The changes that the socket can make. Each method returns the reason if it fails.
 pub trait AgentCommands: Send {
     fn set_sample_rate(&self, sample_rate: u32) -> Result<(), String>;
     fn set_log_level(&self, level: LevelFilter) -> Result<(), String>;
     fn reload(&self) -> Result<api::ReloadReply, String>;
 }
 
-/// What the socket tells of BGP.
+/// The source of the BGP replies.
 pub trait Bgp: Send {
     fn status(&self) -> api::BmpStatus;
-    /// Every route for an address or a prefix; of the VRF device, or the global table. `None` if there is
-    /// no such table.
+    /// Returns every route for an address or a prefix, from the table of the VRF device or from the global
+    /// table. `None` if there is no such table.
     fn explain(&self, asked: Prefix, vrf: Option<&str>) -> Option<api::RibReply>;
-    /// Ends the sessions of a router and forgets its routes; how many there were, `None` if the name is
-    /// not known.
+    /// Ends the sessions of a router and removes its routes. Returns the number of sessions, or `None` if the
+    /// name is unknown.
     fn flush(&self, router: &str) -> Option<u64>;
 }
 
-/// Labels of addresses.
+/// The source of the labels of an address.
 pub trait Lookup: Send {
-    /// As in the VRF device, or elsewhere; `None` if there is no such table.
+    /// Returns the labels in the table of the VRF device, or without one in the global table; `None` if there
+    /// is no such table.
     fn lookup(&self, address: IpAddr, vrf: Option<&str>) -> Option<api::LookupReply>;
 }
 
-/// What the replies are made of.
+/// All sources of the replies.
 pub struct Sources {
     pub scrape: Scrape,
     pub threads: Arc<Threads>,
-    /// What is wrong, if something is.
+    /// Returns the current problems as the error.
     pub health: Box<dyn Fn() -> Result<(), Vec<String>> + Send>,
     pub config_file: PathBuf,
-    /// The configuration, and what became of the last reload.
+    /// Returns the configuration, and the result of the last reload.
     pub in_force: Box<dyn Fn() -> ConfigSnapshot + Send>,
     pub exporters: Vec<api::ExporterStatus>,
     pub commands: Box<dyn AgentCommands>,
     pub lookup: Box<dyn Lookup>,
-    /// Where BMP is configured.
+    /// Set if BMP is configured.
     pub bgp: Option<Box<dyn Bgp>>,
-    /// Where it is enabled.
+    /// Set if the firewall is enabled.
     pub firewall: Option<Handle>,
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Query strings: from text to typed parameters, and every complaint in words.
+//! Parses query strings into typed parameters, and words every error.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -11,19 +11,19 @@ use crate::types::prefix::Prefix;
 
 pub const DEFAULT_LIMIT: usize = 20;
 
-/// What is asked of the flow thread.
+/// A query for thread flow.
 #[derive(Debug, Default, PartialEq)]
 pub struct FlowQuery {
     pub filter: Filter,
-    /// By name: [`Filter`] knows interfaces by number.
+    /// The name of the interface: [`Filter`] has only interface numbers.
     pub interface: Option<String>,
     pub sort: Sort,
     pub limit: usize,
-    /// Of top.
+    /// The fields to group by; only for top.
     pub by: Vec<Field>,
 }
 
-/// Parameters that are taken out one by one; what is left in the end is unknown.
+/// The parameters of a request. They are removed one by one; the remaining ones are unknown.
 #[derive(Debug)]
 pub struct Params {
     pairs: Vec<(String, String)>,
@@ -54,7 +54,7 @@ impl Params {
         Some(self.pairs.swap_remove(at).1)
     }
 
-    /// The value of `name`, read; `expected` says what it should be.
+    /// Returns the parsed value of `name`; `expected` describes valid values in the error.
     pub fn read<T>(
         &mut self,
         name: &'static str,
@@ -81,7 +81,7 @@ impl Params {
         self.read(name, expected, |text| text.parse().ok())
     }
 
-    /// Complains of the first parameter that nobody took.
+    /// Returns an error for the first unknown parameter.
     pub fn finish(self) -> Result<(), String> {
         let Some((name, _)) = self.pairs.first() else {
             return Ok(());
@@ -95,7 +95,7 @@ impl Params {
     }
 }
 
-/// Of /v1/flows.
+/// Parses the query of /v1/flows.
 pub fn flows(query: Option<&str>) -> Result<FlowQuery, String> {
     let mut params = Params::parse(query)?;
     let mut query = shared(&mut params)?;
@@ -104,7 +104,7 @@ pub fn flows(query: Option<&str>) -> Result<FlowQuery, String> {
     Ok(query)
 }
 
-/// Of /v1/top.
+/// Parses the query of /v1/top.
 pub fn top(query: Option<&str>) -> Result<FlowQuery, String> {
     let mut params = Params::parse(query)?;
     let mut query = shared(&mut params)?;
@@ -161,7 +161,7 @@ fn shared(params: &mut Params) -> Result<FlowQuery, String> {
     })
 }
 
-/// An address or a prefix; an IPv4-mapped one is the IPv4 prefix.
+/// Parses an address or a prefix; an IPv4-mapped prefix becomes the IPv4 prefix.
 pub fn prefix(text: &str) -> Option<Prefix> {
     text.parse().ok().map(Prefix::to_canonical)
 }
@@ -201,7 +201,7 @@ fn fields(text: &str) -> Result<Vec<Field>, String> {
     Ok(fields)
 }
 
-/// Protocols by the names that people use.
+/// Protocols by their common names.
 pub const PROTOCOLS: [(&str, u8); 12] = [
     ("icmp", 1),
     ("igmp", 2),
@@ -223,13 +223,13 @@ pub fn protocol(text: &str) -> Option<u8> {
     named.map_or_else(|| text.parse().ok(), |(_, number)| Some(*number))
 }
 
-/// The name of a protocol, else its number.
+/// Returns the name of a protocol, or its number if it has no name here.
 pub fn protocol_name(number: u8) -> String {
     let named = PROTOCOLS.iter().find(|(_, n)| *n == number);
     named.map_or_else(|| number.to_string(), |(name, _)| (*name).to_owned())
 }
 
-/// `%NN` and `+` of a query string.
+/// Decodes `%NN` and `+` of a query string.
 fn decode(text: &str) -> Result<String, String> {
     let broken = || format!("\"{}\" is not percent-encoded", text.escape_debug());
     let mut bytes = Vec::with_capacity(text.len());
@@ -250,7 +250,7 @@ fn decode(text: &str) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_| broken())
 }
 
-/// What [`decode`] reads back.
+/// Encodes a value so that [`decode`] returns it.
 pub fn encode(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {

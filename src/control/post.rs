@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Paths of POST: they change something.
+//! The POST paths, which change something.
 
 use hyper::body::Bytes;
 use hyper::{Request, StatusCode};
@@ -57,7 +57,7 @@ impl ControlRoutes {
     }
 }
 
-/// The request as `T`; `example` shows how it looks.
+/// Parses the request body as `T`; `example` shows a valid body in the error.
 pub(super) fn body<T: DeserializeOwned>(
     request: &Request<Bytes>,
     example: &str,
@@ -68,7 +68,7 @@ pub(super) fn body<T: DeserializeOwned>(
     })
 }
 
-/// The agent could do it, and did not: what is in force stays.
+/// Returns the error of a valid request that the agent did not apply: the current values stay.
 fn refused(error: String) -> RequestError {
     RequestError::new(StatusCode::UNPROCESSABLE_ENTITY, error)
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Rates between two readings of the interface counters (pure).
 //!
-//! Nothing is read for the sake of rates alone: they are taken between the requests that come. Whoever
-//! asks first in a while gets none, and asks again a moment later.
+//! No counter is read only for rates: they are calculated between the readings of successive requests. The
+//! first request after a long pause returns no rates, and the client repeats it a moment later.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use super::api::{InterfaceRates, InterfaceStatus};
 
 /// Over a shorter time a rate is noise.
 const SHORTEST: Duration = Duration::from_millis(500);
-/// Over a longer one it says nothing about now.
+/// Over a longer time a rate does not describe the present.
 const LONGEST: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub struct RateKeeper {
 }
 
 impl RateKeeper {
-    /// Fills in the rates of interfaces whose counters were read at `now`.
+    /// Sets the rates of interfaces whose counters were read at `now`.
     pub fn fill(&mut self, interfaces: &mut [InterfaceStatus], now: Instant) {
         let is_old = |r: &CounterReading| now.saturating_duration_since(r.at) >= SHORTEST;
         if self.last.as_ref().is_none_or(is_old) {
@@ -65,7 +65,7 @@ fn counters(interface: &InterfaceStatus) -> [u64; 4] {
 
 fn rates(then: [u64; 4], now: [u64; 4], span: Duration) -> InterfaceRates {
     let seconds = span.as_secs_f64();
-    // an interface that was replaced by another of its number began again
+    // if another interface has replaced one with the same number, its counters began again
     let rate = |i: usize| now[i].saturating_sub(then[i]) as f64 / seconds;
     InterfaceRates {
         seconds,
@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(ask(&mut keeper, 1500, at(100)), None, "too soon");
         let rates = ask(&mut keeper, 3000, at(1000)).unwrap();
         assert_eq!((rates.rx_bytes_per_second, rates.seconds), (2000.0, 1.0));
-        // a second client at the same moment sees the same
+        // a second client at the same moment receives the same
         let rates = ask(&mut keeper, 3000, at(1000)).unwrap();
         assert_eq!(rates.rx_bytes_per_second, 2000.0);
         let rates = ask(&mut keeper, 3300, at(1100)).unwrap();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! From a request to its reply: path, method, access.
+//! Routes a request to its reply: path, method, access.
 
 use std::cell::RefCell;
 
@@ -15,7 +15,7 @@ use crate::http::{ClientAddress, respond};
 
 const JSON: &str = "application/json";
 
-/// Why a request fails: the status and the text of the reply.
+/// An error reply: its status and its text.
 #[derive(Debug)]
 pub struct RequestError {
     pub status: StatusCode,
@@ -35,7 +35,7 @@ impl RequestError {
 
 pub(super) type Reply = Result<Response<Bytes>, RequestError>;
 
-/// The function that answers a path, by the method it takes.
+/// The function that answers a path, by the method that it accepts.
 #[derive(Clone, Copy)]
 enum RouteHandler {
     Get(fn(&ControlRoutes, &Request<Bytes>) -> Reply),
@@ -120,7 +120,7 @@ impl ControlRoutes {
         };
         let method = request.method();
         match route {
-            // hyper leaves out the body of what answers HEAD, and keeps its length
+            // hyper leaves out the body of a reply to HEAD, and keeps its length
             RouteHandler::Get(get) if method == Method::GET || method == Method::HEAD => {
                 get(self, request)
             }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The socket as a file: made with its permissions before anybody can connect, and removed at the end.
+//! The socket file: it is created with its permissions before a client can connect, and removed at the end.
 
 use std::fmt;
 use std::fs;
@@ -18,15 +18,15 @@ use crate::config::Control;
 /// Connections that the kernel completes before they are accepted.
 const BACKLOG: i32 = 1024;
 
-/// Why the socket cannot be made.
+/// An error that prevents the creation of the socket.
 #[derive(Debug)]
 pub enum SocketError {
-    /// Somebody answers on it.
+    /// Another process listens on it.
     InUse(PathBuf),
-    /// Something else is there.
+    /// The path exists and is not a socket.
     NotASocket(PathBuf),
     Group(String),
-    /// What was tried, and why it failed.
+    /// The step that failed, and its error.
     Io(String, io::Error),
 }
 
@@ -49,7 +49,7 @@ impl fmt::Display for SocketError {
 
 impl std::error::Error for SocketError {}
 
-/// The file of the socket; removed when dropped, unless another has taken its place.
+/// The file of the socket; removed when dropped, unless another file has replaced it.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
@@ -102,7 +102,7 @@ pub fn bind(config: &Control) -> Result<(UnixListener, SocketFile), SocketError>
     Ok((fd.into(), file))
 }
 
-/// The folder of the socket; made if only it is missing.
+/// Creates the folder of the socket if only the last component is missing.
 fn make_folder(path: &Path) -> Result<(), SocketError> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
@@ -132,13 +132,13 @@ fn remove_stale(path: &Path) -> Result<(), SocketError> {
     match connect(path) {
         Err(Errno::CONNREFUSED) => fs::remove_file(path).map_err(|e| failed("removing", e)),
         Err(Errno::NOENT) => Ok(()),
-        // its queue is full: somebody is there
+        // EAGAIN: its queue is full, so another process listens
         Ok(()) | Err(Errno::AGAIN) => Err(SocketError::InUse(path.to_owned())),
         Err(errno) => Err(failed("trying", errno.into())),
     }
 }
 
-/// Whether somebody listens; does not wait.
+/// Checks whether a process listens; does not wait.
 fn connect(path: &Path) -> Result<(), Errno> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let fd = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What /v1/status and /v1/interfaces tell.
+//! The content of /v1/status and /v1/interfaces.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,7 +11,7 @@ use crate::sys::error_counters::Subsystem;
 use crate::types::counters::{Count, HookCounters};
 use crate::types::flow::Family;
 
-/// The watched interfaces; rates are filled in by whoever has an earlier reading.
+/// Returns the monitored interfaces without rates; a caller with an earlier reading sets these.
 pub fn interfaces(input: &Input, links: &[Link]) -> Vec<api::InterfaceStatus> {
     let watched = || input.interfaces.iter().map(|i| i.link);
     let interface = |i: &metrics::Interface| {
@@ -98,7 +98,7 @@ fn device(stats: DeviceCounters) -> api::DeviceTotals {
     }
 }
 
-/// Everything but the rates.
+/// Returns the status without the rates.
 pub fn status(sources: &Sources, input: &Input, links: &[Link]) -> api::Status {
     let process = input.process.unwrap_or_default();
     let started = SystemTime::UNIX_EPOCH
@@ -157,7 +157,7 @@ fn exporters(sources: &Sources, input: &Input) -> Vec<api::ExporterStatus> {
     sources.exporters.iter().cloned().chain(ipfix).collect()
 }
 
-/// Over all hooks there are or were.
+/// Returns the drops over all present and past hooks.
 fn lost(input: &Input) -> api::Dropped {
     let dropped = input.all_hooks.families.iter();
     let dropped = dropped.fold(Count::default(), |sum, family| sum + family.dropped);
