@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Who the ASNs in the labels are. A name is kept as long as a series has its ASN.
+//! The names of the ASNs in the labels. A name is stored as long as a series uses its ASN.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ struct Entry {
 }
 
 impl AsnNames {
-    /// A set speaks of these ASNs; 0 is none.
+    /// Adds a user to these ASNs; 0 means none.
     pub fn retain(&mut self, asns: [u32; 2]) {
         for asn in asns.into_iter().filter(|&asn| asn > 0) {
             self.entries.entry(asn).or_default().users += 1;
@@ -39,8 +39,8 @@ impl AsnNames {
         }
     }
 
-    /// Takes the name of an ASN that is spoken of. The first one stays: databases call an AS by several
-    /// names, and one that goes to and fro would be a new series each time.
+    /// Stores the name of an ASN that is in use. The first name stays: databases use several names
+    /// for one AS, and each change of a name would create a new series.
     pub fn learn(&mut self, asn: u32, name: Option<&Arc<str>>) {
         if let Some(name) = name
             && let Some(entry) = self.entries.get_mut(&asn)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Where completed parts leave thread flow: in batches, through a bounded channel that is never waited
-//! for.
+//! The queue of completed flow records from thread flow to the exporter: batches in a bounded
+//! channel. Thread flow never blocks on it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,14 +11,14 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use super::table::CompletedRecord;
 use crate::types::flow::Direction;
 
-/// Parts in a batch.
+/// Flow records per batch.
 const BATCH: usize = 256;
-/// Batches that wait: beyond that, parts are dropped.
+/// Batches in the queue; when it is full, flow records are dropped.
 const BATCHES: usize = 64;
-/// A batch that does not fill up leaves after this long.
+/// A batch that is not full is sent after this time.
 const BATCH_TIMEOUT_MS: u64 = 250;
 
-/// What was lost, in parts and in what they carried.
+/// Counters of dropped flow records and their packets and octets.
 #[derive(Debug, Default)]
 pub struct DroppedRecords {
     parts: AtomicU64,
@@ -26,7 +26,7 @@ pub struct DroppedRecords {
     octets: AtomicU64,
 }
 
-/// Counts of parts and of what they carry, not scaled.
+/// Counts of flow records and of their packets and octets, not scaled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RecordCounts {
     pub parts: u64,
@@ -66,12 +66,12 @@ impl DroppedRecords {
     }
 }
 
-/// The ends of the channel of whoever takes the parts.
+/// The channel endpoints of the exporter.
 pub struct ExportReceiver {
     pub parts: Receiver<Vec<CompletedRecord>>,
-    /// Takes the emptied batches back.
+    /// Returns the emptied batches.
     pub spare: Sender<Vec<CompletedRecord>>,
-    /// What found no room.
+    /// The flow records that were dropped because the queue was full.
     pub losses: Arc<DroppedRecords>,
 }
 
@@ -81,12 +81,12 @@ pub struct ExportSender {
     losses: Arc<DroppedRecords>,
     batch: Vec<CompletedRecord>,
     directions: Vec<Direction>,
-    /// When the batch last left.
+    /// The time of the last flush.
     flushed_ms: u64,
 }
 
 impl ExportSender {
-    /// Lets flows of these directions through; what finds no room is added to `losses`.
+    /// Creates a queue for flows of these directions; dropped flow records are added to `losses`.
     pub fn new(directions: Vec<Direction>, losses: Arc<DroppedRecords>) -> (Self, ExportReceiver) {
         let (sender, parts) = bounded(BATCHES);
         let (spare, spares) = bounded(BATCHES);
@@ -106,7 +106,7 @@ impl ExportSender {
         (export_sender, export_receiver)
     }
 
-    /// Another one into the same channel, for flows of these directions.
+    /// Returns another sender into the same channel, for flows of these directions.
     pub fn clone_for(&self, directions: Vec<Direction>) -> Self {
         Self {
             parts: self.parts.clone(),
@@ -128,12 +128,12 @@ impl ExportSender {
         }
     }
 
-    /// Parts for which there is room now.
+    /// Returns the number of flow records for which there is room now.
     pub fn room(&self) -> usize {
         BATCHES.saturating_sub(self.parts.len()) * BATCH
     }
 
-    /// Lets the batch go if it has waited for long.
+    /// Sends the batch if it has waited for the timeout.
     pub fn flush_if_due(&mut self, now_ms: u64) {
         if now_ms.saturating_sub(self.flushed_ms) >= BATCH_TIMEOUT_MS {
             self.flushed_ms = now_ms;
@@ -141,7 +141,7 @@ impl ExportSender {
         }
     }
 
-    /// Lets the batch go, or counts it as lost.
+    /// Sends the batch, or counts it as dropped.
     pub fn flush(&mut self) {
         if self.batch.is_empty() {
             return;
@@ -159,7 +159,8 @@ impl ExportSender {
         }
     }
 
-    /// The last parts: waits for room, in all until `deadline`. True if there is some.
+    /// Waits for room for the last flow records, at most until `deadline`. Returns true if there is
+    /// room.
     pub fn wait(&self, deadline: Instant) -> bool {
         while self.room() <= BATCH {
             if Instant::now() >= deadline {

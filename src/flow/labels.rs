@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The labels of the flow series: which exist, what distinguishes series, how they are written.
+//! The labels of the flow series: the set of labels, the identity of a series, and the text format.
 
 use std::sync::Arc;
 
@@ -7,16 +7,17 @@ use super::string_interner::{StringInterner, Symbol};
 use crate::types::flow::{Direction, FlowKey};
 use crate::types::label::{Enrichment, Label, Labels};
 
-/// Identity of a series: a number for each label, 0 for those that the series do not have.
+/// The identity of a series: one number per label, 0 for labels that the series do not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SetKey {
     /// Indexed by [`Label`]: the number itself, or the symbol of the text.
     values: [u32; Label::ALL.len()],
-    /// The set that takes what found no room elsewhere: only the base labels tell it apart.
+    /// Marks the overflow set, which counts the sets that got no series. Only the base labels
+    /// distinguish overflow sets.
     other: bool,
 }
 
-/// Stands for all IP protocols in the set of last resort; protocol numbers have eight bits.
+/// Stands for all IP protocols in the set of last resort. Protocol numbers have eight bits.
 const ANY_PROTO: u32 = 256;
 
 enum Value<'a> {
@@ -44,12 +45,12 @@ fn value<'a>(label: Label, key: &FlowKey, ifname: &'a str, known: &'a Enrichment
     }
 }
 
-/// A series, for as long as flows refer to it.
+/// The index of a set, valid as long as flows refer to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SetId(pub u32);
 
 impl SetKey {
-    /// The set of a flow. Its symbols are acquired with it, see [`SetKey::release`].
+    /// Returns the set of a flow and acquires its symbols; see [`SetKey::release`].
     pub fn new(
         labels: Labels,
         key: &FlowKey,
@@ -67,14 +68,15 @@ impl SetKey {
                 Value::Text(text) => text.map_or(Symbol::EMPTY, |t| symbols.acquire(t)).number(),
             };
         }
-        // A set that reads like its `other` set is that set: no two series may read the same.
+        // A set whose text equals that of its `other` set becomes that set: no two series may have
+        // the same text.
         match set.reads_other(labels) {
             true => set.other(),
             false => set,
         }
     }
 
-    /// The set that takes over when this one finds no room: interface, direction and protocol stay.
+    /// Returns the overflow set of this set: it keeps interface, direction and protocol.
     pub fn other(&self) -> Self {
         let mut values = [0; Label::ALL.len()];
         for label in Label::BASE {
@@ -86,7 +88,8 @@ impl SetKey {
         }
     }
 
-    /// What takes over when there are too many sets even of that kind: only the direction stays.
+    /// Returns the set that is used if there are too many overflow sets: it keeps only the
+    /// direction.
     pub fn last_resort(&self, labels: Labels) -> Self {
         let mut set = self.other();
         if labels.has(Label::Ifname) {
@@ -109,7 +112,7 @@ impl SetKey {
             .all(|l| l.is_text() && self.values[l as usize] == Symbol::OTHER.number())
     }
 
-    /// The ASNs in the labels; 0 where one is unknown, or no label.
+    /// Returns the ASNs in the labels; 0 if one is unknown or is not a label.
     pub fn asns(&self) -> [u32; 2] {
         [Label::SrcAsn, Label::DstAsn].map(|label| self.values[label as usize])
     }
@@ -119,7 +122,7 @@ impl SetKey {
         texts.map(|l| Symbol::from_number(self.values[l as usize]))
     }
 
-    /// One more holder of the set's symbols.
+    /// Adds a holder to each symbol of the set.
     pub fn retain(&self, symbols: &mut StringInterner) {
         self.symbols().for_each(|s| symbols.retain(s));
     }
@@ -128,7 +131,7 @@ impl SetKey {
         self.symbols().for_each(|s| symbols.release(s));
     }
 
-    /// The labels as the text format has them, without braces.
+    /// Returns the labels in the text format, without braces.
     pub fn render(&self, labels: Labels, symbols: &StringInterner) -> Arc<str> {
         let mut text = String::with_capacity(128);
         for label in labels.iter() {
@@ -150,14 +153,16 @@ impl SetKey {
             _ if label.is_text() => escape(symbols.text(Symbol::from_number(number)), out),
             Label::Direction => out.push_str(Direction::ALL[number as usize].name()),
             Label::Proto if number == ANY_PROTO => out.push_str("other"),
-            // Protocol 0 is one (hop-by-hop options); ASN 0 and VLAN 0 say that there is none.
+            // Protocol 0 is a protocol (hop-by-hop options). ASN 0 and VLAN 0 mean that there is
+            // none.
             _ if number == 0 && label != Label::Proto => {}
             _ => out.push_str(&number.to_string()),
         }
     }
 }
 
-/// Label values of the text format: a backslash, a quote and a newline take a backslash before them.
+/// Escapes a label value for the text format: a backslash precedes a backslash, a quote and a
+/// newline.
 fn escape(value: &str, out: &mut String) {
     for c in value.chars() {
         match c {

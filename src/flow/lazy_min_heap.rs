@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Finds the least of many values that grow all the time, without work when they grow.
+//! Finds the least of many values that only grow, without work when they grow.
 //!
-//! The heap holds for each entry a value it once had: a lower bound, since values only grow. A look at
-//! the top refreshes what is out of date there until the top is true. Each refresh is paid for by
-//! at least one growth since the last, so the cost is at most O(log n) per growth, and mostly nothing.
-//! Where values fall (a window turned), the owner rebuilds the heap.
+//! The heap stores for each entry a value that it once had: a lower bound, since values only grow.
+//! A query refreshes outdated values at the top until the top is correct. Each refresh is paid for
+//! by at least one growth since the previous refresh, so the cost is at most O(log n) per growth,
+//! and mostly zero. When values fall (a window advanced), the owner rebuilds the heap.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
 
-/// Who an entry stands for: a slot, and the serial number of its tenant.
+/// An entry of the heap: a slot, and the serial number of its occupant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HeapEntry {
     pub slot: u32,
     pub serial: u64,
 }
 
-/// This many entries of tenants that have left are of no account.
+/// The heap tolerates this many entries whose occupants were removed.
 const SLACK: usize = 64;
 
 #[derive(Debug)]
@@ -32,8 +32,8 @@ impl<V: Ord + Copy> LazyMinHeap<V> {
         }
     }
 
-    /// Adds a tenant. `value` tells the value of a tenant, `None` if it has left; `live` is how many
-    /// have not: the heap stays within twice that.
+    /// Adds an entry. `value` returns the current value of an entry, `None` if it was removed;
+    /// `live` is the number of entries not removed: the heap holds at most about twice as many.
     pub fn push(&mut self, entry: HeapEntry, live: usize, value: impl Fn(HeapEntry) -> Option<V>) {
         if self.heap.len() > 2 * live + SLACK {
             self.rebuild(&value);
@@ -43,12 +43,12 @@ impl<V: Ord + Copy> LazyMinHeap<V> {
         }
     }
 
-    /// The tenant with the least value, if that is below `bound`.
+    /// Returns the entry with the least value, if that is below `bound`.
     pub fn below(&mut self, bound: V, value: impl Fn(HeapEntry) -> Option<V>) -> Option<HeapEntry> {
         self.find(|v| v < bound, value)
     }
 
-    /// The tenant with the least value.
+    /// Returns the entry with the least value.
     pub fn least(&mut self, value: impl Fn(HeapEntry) -> Option<V>) -> Option<HeapEntry> {
         self.find(|_| true, value)
     }
@@ -72,7 +72,7 @@ impl<V: Ord + Copy> LazyMinHeap<V> {
         }
     }
 
-    /// Starts again with the present values, after some of them fell; those who left are dropped.
+    /// Rebuilds the heap with the current values, after some of them fell; drops removed entries.
     pub fn rebuild(&mut self, value: impl Fn(HeapEntry) -> Option<V>) {
         let mut entries = std::mem::take(&mut self.heap).into_vec();
         entries.retain_mut(|Reverse((noted, entry))| match value(*entry) {

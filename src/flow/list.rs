@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Doubly linked lists through the elements of a slice, by index.
 //!
-//! An element may be in several lists at once; each list has its own pair of links in it. All
-//! operations are O(1) and touch only the element and its neighbours.
+//! An element may be in several lists at once; it has a separate pair of links for each list. All
+//! operations are O(1) and touch only the element and its neighbors.
 
 /// No element.
 const END: u32 = u32::MAX;
-/// Stands in `prev` of an element that is in no list.
+/// Stored in `prev` of an element that is in no list.
 const LOOSE: u32 = u32::MAX - 1;
-/// Indices stay below this.
+/// The maximum length: indices stay below this.
 pub const MAX_LEN: usize = LOOSE as usize;
 
-/// The place of an element in one list.
+/// The links of an element in one list.
 #[derive(Clone, Copy, Debug)]
 pub struct Links {
     prev: u32,
@@ -67,7 +67,7 @@ impl<const L: usize> List<L> {
         self.tail = i;
     }
 
-    /// Takes an element out; one that is not in the list stays as it is.
+    /// Removes an element; does nothing if it is not in the list.
     pub fn unlink<T: Linked<L>>(&mut self, nodes: &mut [T], i: u32) {
         let Links { prev, next } = std::mem::replace(links(nodes, i), Links::LOOSE);
         if prev != LOOSE {
@@ -82,7 +82,7 @@ impl<const L: usize> List<L> {
         }
     }
 
-    /// Says that an element now stands at `i`, having been moved there together with its links.
+    /// Updates the list after an element was moved to index `i` together with its links.
     pub fn relocated<T: Linked<L>>(&mut self, nodes: &mut [T], i: u32) {
         let Links { prev, next } = *links(nodes, i);
         if prev != LOOSE {
@@ -90,7 +90,8 @@ impl<const L: usize> List<L> {
         }
     }
 
-    /// Makes `prev` (or the head) point forward to `ahead`, and `next` (or the tail) back to `behind`.
+    /// Sets the forward link of `prev` (or the head) to `ahead`, and the backward link of `next`
+    /// (or the tail) to `behind`.
     fn point<T: Linked<L>>(
         &mut self,
         nodes: &mut [T],
@@ -130,7 +131,7 @@ mod tests {
         (0..n).map(|_| Node(Links::LOOSE)).collect()
     }
 
-    /// Reads the list both ways and returns it front to back.
+    /// Reads the list in both directions and returns it from front to back.
     fn read(list: &List<0>, nodes: &mut [Node]) -> Vec<u32> {
         let walk = |nodes: &mut [Node], from: u32, forward: bool| {
             let (mut seen, mut i) = (Vec::new(), from);

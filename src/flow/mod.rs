@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The flow table and what stands around it.
+//! The flow table, and the modules that account, query and export its flows.
 
 mod asn_names;
 pub mod export_queue;

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Label sets, their monotonic counters and their gauges over live flows, bounded.
+//! Sets of label values, with monotonic counters and gauges over live flows, bounded.
 //!
-//! A *set* is what the labels tell apart; it is known while it has live flows, a series, or a place
-//! among the candidates. A *series* is a set that is exported. When all series are taken, a set is
-//! counted in its `other` set (interface, direction and protocol kept) until it has carried more in
-//! the last five minutes than the series that carried least, which then gives way. A series that is
-//! given up leaves with its counts; its gauges, being a sum over live flows, go on under `other`.
+//! A *set* is one combination of label values. It is stored while it has live flows, a series, or a
+//! slot among the candidates. A *series* is a set that is exported. When the limit of series is
+//! reached, a new set is counted in its `other` set, which keeps interface, direction and protocol.
+//! A set replaces the series with the least traffic once it has more traffic in the last five
+//! minutes. An evicted series is removed with its counters. Its gauges are a sum over live flows;
+//! they continue under `other`.
 
 use std::hash::BuildHasher;
 use std::ops::{AddAssign, SubAssign};
@@ -25,13 +26,13 @@ use crate::types::flow::{FlowKey, FlowRecord};
 use crate::types::label::{Enrichment, Label, Labels};
 use crate::types::slab::Slab;
 
-/// Sets without a series whose traffic is remembered.
+/// The number of sets without a series whose traffic is stored.
 const CANDIDATES: usize = 4096;
-/// At least so many `other` sets may exist, whatever the limit of series.
+/// At least this many `other` sets may exist, regardless of the limit of series.
 const MIN_OTHERS: usize = 1024;
-/// Series given up for age in one call.
+/// The number of series evicted for age in one call.
 const EVICT_PER_CALL: usize = 1024;
-/// When a series that is due but has live flows is looked at again.
+/// The delay until a series that is due but has live flows is checked again.
 const LIVE_RETRY_MS: u64 = 1000;
 
 #[derive(Clone, Copy, Debug)]
@@ -40,8 +41,8 @@ pub struct RollupLimits {
     pub series_ttl_ms: u64,
 }
 
-/// Packets and bytes, as taken and scaled by the sample rate. Arithmetic wraps, so that what was
-/// added can always be taken away again.
+/// Packets and bytes, as sampled and scaled by the sample rate. Arithmetic wraps, so that an added
+/// value can always be subtracted again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Volume {
     pub bytes: u64,
@@ -85,17 +86,17 @@ struct Set {
     key: SetKey,
     counted_in: CountedIn,
     candidate: Option<u32>,
-    /// Live flows and what they carry; in an `other` set also those of the sets counted there.
+    /// Live flows and their traffic; in an `other` set also those of the sets counted there.
     flows: u32,
     live: Volume,
 }
 
-/// Where a set is counted.
+/// The place in which a set is counted.
 #[derive(Clone, Copy, Debug)]
 enum CountedIn {
     Series(u32),
     Overflow(u32),
-    /// No live flow and no series: only a candidate.
+    /// The set has no live flow and no series; it is only a candidate.
     None,
 }
 
@@ -120,10 +121,10 @@ pub struct Rollup {
     index: HashTable<u32>,
     hasher: RandomState,
     series: Slab<Series>,
-    /// How many of the series say `other`; the limit is on the rest.
+    /// The number of series with the value `other`; the limit applies to the rest.
     others: usize,
     candidates: SpaceSaving,
-    /// Series by what they carried lately, then by age. Those that say `other` do not take part.
+    /// Series by recent traffic, then by age, without the `other` series.
     by_traffic: LazyMinHeap<(u64, u64)>,
     by_age: LazyMinHeap<u64>,
     serial: u64,
@@ -154,7 +155,7 @@ impl Rollup {
         }
     }
 
-    /// Other limits from now on. Of series that are too many, those with the least traffic leave.
+    /// Applies new limits. If there are too many series, evicts those with the least traffic.
     pub fn set_limits(&mut self, limits: RollupLimits) {
         self.limits = limits;
         while self.series.len() - self.others > limits.max_series {
@@ -166,7 +167,8 @@ impl Rollup {
         }
     }
 
-    /// Moves the clock (monotonic, any origin) and forgets what is due, a bounded piece per call.
+    /// Advances the clock (monotonic, any origin) and evicts what is due, a bounded number per
+    /// call.
     pub fn advance(&mut self, now_ms: u64) {
         self.now_ms = now_ms;
         let minute = sliding_window::minute(now_ms);
@@ -190,7 +192,7 @@ impl Rollup {
         }
     }
 
-    /// A flow begins: the set it belongs to.
+    /// Counts the start of a flow and returns its set.
     pub fn open(&mut self, key: &FlowKey, ifname: &str, known: &Enrichment) -> SetId {
         let key = SetKey::new(self.labels, key, ifname, known, &mut self.symbols);
         let set = self.set(key);
@@ -208,7 +210,7 @@ impl Rollup {
         SetId(set)
     }
 
-    /// A flow of the set carried something.
+    /// Adds traffic of a flow of the set.
     pub fn count(&mut self, SetId(set): SetId, volume: Volume) {
         let mut counted_in = set;
         if let CountedIn::Overflow(other) = self.sets[set].counted_in
@@ -219,7 +221,7 @@ impl Rollup {
             counted_in = other;
         }
         self.sets[set].live += volume;
-        // What has a live flow is a series or counted in one.
+        // A set with a live flow is a series or is counted in one.
         if let CountedIn::Series(series) = self.sets[counted_in].counted_in {
             let series = &mut self.series[series];
             series.bytes = series.bytes.wrapping_add(volume.bytes);
@@ -229,7 +231,7 @@ impl Rollup {
         }
     }
 
-    /// A flow of the set lives no more with what it carried; the counters keep it.
+    /// Subtracts a flow record from the live traffic of the set; the counters keep it.
     pub fn remove_live(&mut self, SetId(set): SetId, volume: Volume) {
         self.sets[set].live -= volume;
         if let CountedIn::Overflow(other) = self.sets[set].counted_in {
@@ -237,7 +239,7 @@ impl Rollup {
         }
     }
 
-    /// A live flow, and what it carries, moves to another set; the counters stay where they are.
+    /// Moves a live flow and its live traffic to another set; the counters stay unchanged.
     pub fn relabel(&mut self, from: SetId, to: SetId, volume: Volume) {
         self.remove_live(from, volume);
         self.sets[to.0].live += volume;
@@ -247,7 +249,7 @@ impl Rollup {
         self.close(from);
     }
 
-    /// A flow of the set has ended, and is settled.
+    /// Counts the end of a flow of the set, after its live traffic was removed.
     pub fn close(&mut self, SetId(set): SetId) {
         self.sets[set].flows -= 1;
         if let CountedIn::Overflow(other) = self.sets[set].counted_in {
@@ -259,7 +261,7 @@ impl Rollup {
         }
     }
 
-    /// All series.
+    /// Returns all series.
     pub fn rows(&self) -> Vec<SeriesRow> {
         let row = |(_, series): (u32, &Series)| {
             let Set { live, flows, .. } = &self.sets[series.set];
@@ -277,7 +279,7 @@ impl Rollup {
         self.series.iter().map(row).collect()
     }
 
-    /// Those ASNs of the series whose names are known, in their order.
+    /// Returns the ASNs of the series whose names are known, in ascending order.
     pub fn asns(&self) -> Vec<(u32, Arc<str>)> {
         let sets = self.series.iter().map(|(_, series)| &self.sets[series.set]);
         let mut asns: Vec<_> = sets.flat_map(|set| set.key.asns()).collect();
@@ -287,13 +289,14 @@ impl Rollup {
         asns.into_iter().filter_map(named).collect()
     }
 
-    /// The ASNs of a set, 0 where one is unknown; `None` if they are not among the labels.
+    /// Returns the ASNs of a set, 0 if one is unknown; `None` if they are not among the labels.
     pub fn asns_of(&self, SetId(set): SetId) -> Option<[u32; 2]> {
         let labelled = self.labels.has(Label::SrcAsn) && self.labels.has(Label::DstAsn);
         labelled.then(|| self.sets[set].key.asns())
     }
 
-    /// How many series the limit speaks of: `other` comes on top, unless all of them are that.
+    /// Returns the number of series that the limit applies to: those without `other`, or the `other`
+    /// series if there are only those.
     pub fn series(&self) -> usize {
         match self.series.len() - self.others {
             0 => self.others,
@@ -305,12 +308,12 @@ impl Rollup {
         self.limits.max_series
     }
 
-    /// How often something was counted under `other` for want of room.
+    /// Returns how often traffic was counted under `other` because of the limit.
     pub fn folded(&self) -> u64 {
         self.folded
     }
 
-    /// The set of a key, made where there is none.
+    /// Returns the set of a key; creates it if necessary.
     fn set(&mut self, key: SetKey) -> u32 {
         let hash = self.hasher.hash_one(key);
         if let Some(&set) = self.index.find(hash, |&i| self.sets[i].key == key) {
@@ -339,7 +342,7 @@ impl Rollup {
         }
     }
 
-    /// Asks for a series for a set that is counted elsewhere and carries `bytes` more.
+    /// Tries to get a series for a set that is counted elsewhere and has `bytes` more traffic.
     fn promote(&mut self, set: u32, bytes: u64) -> bool {
         let Set { key, candidate, .. } = &self.sets[set];
         if self.has_room_for(key) {
@@ -351,7 +354,8 @@ impl Rollup {
         }
         let before = candidate.map_or(0, |c| self.candidates.carried(c, self.minute));
         let carried = before.saturating_add(bytes);
-        // An eighth more, lest two sets of equal traffic take turns for ever.
+        // Requires an eighth more; otherwise two sets of equal traffic would replace each other
+        // forever.
         let bound = (carried - carried / 8, 0);
         let traffic = |t| traffic(&self.series, t, self.minute);
         match self.by_traffic.below(bound, traffic) {
@@ -402,7 +406,7 @@ impl Rollup {
         }
     }
 
-    /// Takes a series away; its counts go with it. A set that carried something lately is remembered.
+    /// Removes a series with its counts. A set with recent traffic becomes a candidate.
     fn evict_series(&mut self, slot: u32) {
         let Some(Series { set, recent, .. }) = self.series.remove(slot) else {
             return;
@@ -421,7 +425,7 @@ impl Rollup {
         self.drop_if_unused(set);
     }
 
-    /// Counts a set that has no series, flows and all, in its `other` set from now on.
+    /// Counts a set that has no series, with its flows, in its `other` set from now on.
     fn join_other(&mut self, set: u32) {
         let other = self.other_of(set);
         if let CountedIn::None = self.sets[other].counted_in {
@@ -435,7 +439,8 @@ impl Rollup {
         }
     }
 
-    /// What a set is counted in when it has no series: a set that has one, or is to have one.
+    /// Returns the set in which a set without a series is counted. That set has a series or gets
+    /// one.
     fn other_of(&mut self, set: u32) -> u32 {
         let own = self.sets[set].key;
         let other = self.set(own.other());
@@ -466,7 +471,7 @@ impl Rollup {
         }
     }
 
-    /// Notes what a set without a series carried.
+    /// Stores the traffic of a set without a series.
     fn remember(&mut self, set: u32, bytes: u64) {
         match self.sets[set].candidate {
             Some(place) => self.candidates.add(place, self.minute, bytes),
@@ -519,7 +524,8 @@ fn traffic(series: &Slab<Series>, t: HeapEntry, minute: u32) -> Option<(u64, u64
     Some((series.recent.sum(minute), series.touched_ms))
 }
 
-/// When a series was touched last. One with live flows stays, and is looked at again soon.
+/// Returns the time of the last traffic of a series. One with live flows stays and is checked again
+/// soon.
 fn age(series: &Slab<Series>, sets: &Slab<Set>, t: HeapEntry, due: u64) -> Option<u64> {
     let series = entry(series, t)?;
     Some(match sets[series.set].flows {
@@ -534,7 +540,7 @@ mod tests {
     use crate::types::flow::{Direction, Family};
     use crate::types::label::Endpoint;
 
-    /// A million sets pass by; what is remembered of them is bounded, and goes in time.
+    /// Bounds the memory of a long sequence of sets; the memory is freed in time.
     #[test]
     fn sets_that_have_gone_leave_nothing_behind() {
         let limits = RollupLimits {

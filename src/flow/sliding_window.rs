@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! How much something carried in the last five minutes.
+//! The traffic of the last five minutes.
 
-/// The minute that runs, and the five before it.
+/// The current minute and the five previous ones.
 const MINUTES: u32 = 6;
 const MINUTE_MS: u64 = 60_000;
 
-/// The number of the minute in which a monotonic time lies.
+/// Returns the number of the minute that contains a monotonic time.
 pub fn minute(now_ms: u64) -> u32 {
     (now_ms / MINUTE_MS) as u32
 }
 
-/// Bytes by minute. Old minutes are emptied on the next use, so that silence costs nothing.
+/// Bytes by minute. Old minutes are cleared on the next use, so that idle windows cost nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SlidingWindow {
     /// The minute of the last addition.
@@ -25,7 +25,7 @@ impl SlidingWindow {
         *slot = slot.saturating_add(bytes);
     }
 
-    /// Adds what another carried, minute by minute.
+    /// Adds the bytes of another window, minute by minute.
     pub fn merge(&mut self, minute: u32, mut other: Self) {
         self.advance(minute);
         other.advance(minute);

@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What the flow thread tells the others: figures copied at one moment, cheap to make and to hold.
+//! The snapshot of the flow thread for other threads: values copied at one moment, cheap to make
+//! and to store.
 
 use std::sync::Arc;
 
 /// One series and its values.
 #[derive(Clone, Debug)]
 pub struct SeriesRow {
-    /// Rendered once when the set was made, escaped for the text format, without braces:
+    /// Rendered once when the set was created, escaped for the text format, without braces:
     /// `ifname="eth0",direction="ingress",…`.
     pub labels: Arc<str>,
-    /// Monotonic, scaled by the sample rate in force when each packet was taken.
+    /// Monotonic, scaled by the sample rate in force when each packet was sampled.
     pub bytes_total: u64,
     pub packets_total: u64,
-    /// Over the flows that are live now: scaled, and as taken.
+    /// Over the flows that are live now: scaled, and as sampled.
     pub live_bytes: u64,
     pub live_packets: u64,
     pub live_sampled_bytes: u64,
@@ -20,7 +21,7 @@ pub struct SeriesRow {
     pub live_flows: u64,
 }
 
-/// The flow thread's own totals, apart from any series: promise 3 is stated over these.
+/// The flow thread's own totals, independent of any series. Promise 3 is stated over these.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Raw counts of every record that reached the table.
@@ -31,15 +32,15 @@ pub struct Totals {
     pub forced_evictions: u64,
     pub series: u64,
     pub series_limit: u64,
-    /// Times a new series exceeded the limit and was counted under `other`.
+    /// The number of times that a new series exceeded the limit and was counted under `other`.
     pub series_folded: u64,
 }
 
-/// Everything `/metrics` needs of the flow thread.
+/// All data that `/metrics` needs from the flow thread.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     pub series: Vec<SeriesRow>,
-    /// The named ones among the ASNs of the series, in their order.
+    /// The ASNs of the series that have a name, in ascending order.
     pub asns: Vec<(u32, Arc<str>)>,
     pub totals: Totals,
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Remembers, in bounded memory, what flows without a series carried lately.
+//! Stores, in bounded memory, the recent traffic of sets without a series.
 //!
-//! This is "space saving" (Metwally, Agrawal, El Abbadi 2005) over a sliding window: a newcomer takes
-//! the place that carried least, and the place goes on from what it had, so that a flood of sets
-//! seen once cannot push out one that is seen often: any set with more than its share (one in the
-//! number of places) of the traffic stays. What a tenant itself carried is kept apart, and only that
-//! speaks for it when it asks for a series.
+//! This is "space saving" (Metwally, Agrawal, El Abbadi 2005) over a sliding window: a new set
+//! takes the slot with the least traffic, and the slot keeps its previous traffic. A flood of sets
+//! seen once can therefore not evict one that is seen often: any set with more than its share (one
+//! in the number of slots) of the traffic stays. The traffic of the set itself is stored
+//! separately; only that counts when the set competes for a series.
 
 use super::labels::SetId;
 use super::lazy_min_heap::{HeapEntry, LazyMinHeap};
@@ -23,9 +23,9 @@ pub struct SpaceSaving {
 #[derive(Debug)]
 struct CandidateSlot {
     set: SetId,
-    /// What the tenant carried.
+    /// The traffic of the current set.
     own: SlidingWindow,
-    /// What the place carried, under all its tenants.
+    /// The traffic of the slot, over all its sets.
     all: SlidingWindow,
     serial: u64,
 }
@@ -40,7 +40,7 @@ impl SpaceSaving {
         }
     }
 
-    /// What the tenant of a place carried in the last minutes.
+    /// Returns the traffic of the current set of a slot in the last minutes.
     pub fn carried(&self, candidate: u32, minute: u32) -> u64 {
         self.slots[candidate].own.sum(minute)
     }
@@ -51,7 +51,8 @@ impl SpaceSaving {
         candidate.all.add(minute, bytes);
     }
 
-    /// Finds a place for a set that has none, and tells which set lost it.
+    /// Assigns a slot to a set that has none. Returns the slot, and the set that was evicted from
+    /// it.
     pub fn insert(&mut self, set: SetId, own: SlidingWindow, minute: u32) -> (u32, Option<SetId>) {
         if self.slots.len() >= self.capacity
             && let Some(HeapEntry { slot, .. }) =
@@ -79,14 +80,15 @@ impl SpaceSaving {
         (slot, None)
     }
 
-    /// Gives up a place, and returns what its tenant carried.
+    /// Frees a slot and returns the traffic of its set.
     pub fn vacate(&mut self, candidate: u32) -> SlidingWindow {
         self.slots
             .remove(candidate)
             .map_or(SlidingWindow::default(), |p| p.own)
     }
 
-    /// A minute has passed: places that carried nothing in the window are given up, their sets returned.
+    /// Advances to a new minute: frees the slots without traffic in the window and returns their
+    /// sets.
     pub fn advance(&mut self, minute: u32) -> Vec<SetId> {
         let silent: Vec<(u32, SetId)> = self
             .slots
@@ -123,7 +125,8 @@ mod tests {
         let (a, none) = candidates.insert(SetId(1), carrying(100), 0);
         assert_eq!(none, None);
         candidates.insert(SetId(2), carrying(150), 0);
-        // The third takes the place of the first, the fourth that of the second: 160 is more than 150.
+        // The third set takes the slot of the first, the fourth that of the second: 160 is more
+        // than 150.
         let (candidate, ousted) = candidates.insert(SetId(3), carrying(60), 0);
         assert_eq!((candidate, ousted), (a, Some(SetId(1))));
         let (_, ousted) = candidates.insert(SetId(4), carrying(60), 0);

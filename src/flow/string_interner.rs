@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Label values as numbers: each text is stored once, for as long as a series has it.
+//! Label values as numbers: each text is stored once, as long as a series uses it.
 
 use std::borrow::Cow;
 use std::hash::BuildHasher;
@@ -9,17 +9,17 @@ use hashbrown::HashTable;
 
 use crate::types::slab::Slab;
 
-/// Names from outside (databases, interface names) are cut here.
+/// The maximum length of names from outside (databases, interface names), in characters.
 const MAX_CHARS: usize = 128;
 
-/// A text held by [`StringInterner`]; equal symbols are equal texts.
+/// A text stored in [`StringInterner`]; equal symbols are equal texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Symbol(u32);
 
 impl Symbol {
-    /// The empty text: unknown, or of no account.
+    /// The empty text: the value is unknown or not relevant.
     pub const EMPTY: Self = Self(0);
-    /// What stands for the values of a set that found no room.
+    /// The value `other`, used for sets that exceeded the limit.
     pub const OTHER: Self = Self(1);
 
     pub fn number(self) -> u32 {
@@ -31,7 +31,7 @@ impl Symbol {
         Self(number)
     }
 
-    /// The constants are held for ever, and not counted.
+    /// Returns true for the constants, which are never released and not counted.
     fn is_constant(self) -> bool {
         self.0 <= Self::OTHER.0
     }
@@ -65,8 +65,8 @@ impl Default for StringInterner {
 }
 
 impl StringInterner {
-    /// The symbol of a text, to be released once. Control characters are dropped and long texts cut
-    /// here and not when they are written, lest two sets read the same.
+    /// Returns the symbol of a text, to be released once. Removes control characters and cuts long
+    /// texts here and not at output; otherwise two sets could have the same text.
     pub fn acquire(&mut self, text: &str) -> Symbol {
         let text = &*clean(text);
         let hash = self.hasher.hash_one(text);
@@ -83,7 +83,7 @@ impl StringInterner {
         }
     }
 
-    /// One more user of a symbol that is held.
+    /// Adds a user to a stored symbol.
     pub fn retain(&mut self, symbol: Symbol) {
         if !symbol.is_constant() {
             self.entries[symbol.0].users += 1;
@@ -131,7 +131,8 @@ impl StringInterner {
     }
 }
 
-/// Newlines stay: the text format can carry them.
+/// Removes control characters and cuts the text. Newlines stay, because the text format can
+/// represent them.
 pub(super) fn clean(text: &str) -> Cow<'_, str> {
     let unwanted = |c: char| c.is_control() && c != '\n';
     if text.len() <= MAX_CHARS && !text.contains(unwanted) {

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The flow table: adds records to flows, cuts long flows into parts, ends idle ones. Pure.
+//! The flow table: adds records to flows, exports partial records of long flows, ends idle flows.
+//! Pure.
 //!
-//! Flows stand in one dense array, found through a hash table of indices. Lists run through them: by
-//! the last arrival (whose front is the flow idle longest), and by the start of the part or, once its
-//! end was seen, by that. Every operation is O(1), and expiry touches only what expires.
+//! One dense array holds the flows; a hash table of indices finds them. Linked lists connect them:
+//! one by last arrival, with the longest idle flow in front, and one by the start of the partial
+//! record or, after the end of the flow was seen, by the time of that. Every operation is O(1), and
+//! expiry touches only flows that expire.
 
 use std::hash::{BuildHasher, Hasher};
 
@@ -14,56 +16,58 @@ use super::labels::SetId;
 use super::list::{self, Linked, Links, List};
 use crate::types::flow::{FlowKey, FlowRecord};
 
-/// The clock of the table: tenths of a second, good for 13 years in 32 bits.
+/// The unit of the table's clock: tenths of a second, which last 13 years in 32 bits.
 const TICK_MS: u64 = 100;
-/// Below this many flows memory is not worth giving back.
+/// Below this number of flows, the table frees no memory.
 const KEEP: usize = 1024;
 
-/// Records under a former rate arrive for so long: the caches of the kernel are swept once a second.
+/// The time in which records with the previous rate still arrive: the kernel caches are swept once
+/// a second.
 const LATE_WINDOW_MS: u64 = 2_000;
 
 const BY_ARRIVAL: usize = 0;
-/// Of the list by start and of that by end: a part in progress is in one of them.
+/// The list by start and the list by end: a partial record is in one of them.
 const BY_PART: usize = 1;
 
 const TCP: u8 = 6;
 const FIN_OR_RST: u8 = 0x05;
 
-/// Why a part was completed (RFC 5102, flowEndReason).
+/// The reason why a flow record was completed (RFC 5102, flowEndReason).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum EndReason {
     IdleTimeout = 1,
     ActiveTimeout = 2,
-    /// The end was seen: TCP's FIN or RST.
+    /// The end was seen: FIN or RST of TCP.
     EndOfFlow = 3,
-    /// The sample rate changed, and a part has one rate; or the program ends.
+    /// The sample rate changed (a flow record has one rate), or the program ends.
     ForcedEnd = 4,
     LackOfResources = 5,
 }
 
-/// A completed record of a flow. The parts of a flow add up to the flow.
+/// A completed flow record. The records of a flow add up to the flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CompletedRecord {
     pub record: FlowRecord,
     pub reason: EndReason,
-    /// By the firewall: it crossed no interface.
+    /// True if the firewall dropped the packets: they passed no interface.
     pub dropped: bool,
 }
 
 /// Observes the life of the flows.
 pub trait FlowObserver {
-    /// Advances when what is known of flows may have changed.
+    /// Advances when the labels of flows may have changed.
     fn generation(&self) -> u32;
-    /// A flow begins.
+    /// Called when a flow starts.
     fn started(&mut self, key: &FlowKey) -> SetId;
-    /// What is known of a flow may have changed; `part` is what it carries now, perhaps nothing.
+    /// Called when the labels of a flow may have changed. `part` is the current partial record; its
+    /// counts are 0 if there is none.
     fn relabelled(&mut self, set: SetId, part: &FlowRecord) -> SetId;
-    /// A flow carried something more.
+    /// Called when a record is added to a flow.
     fn updated(&mut self, set: SetId, record: &FlowRecord);
-    /// A part is complete; the flow may go on.
+    /// Called when a flow record is complete; the flow may continue.
     fn exported(&mut self, set: SetId, part: &CompletedRecord);
-    /// A flow ended, and its last part is complete.
+    /// Called when a flow ended and its last record is complete.
     fn ended(&mut self, set: SetId);
 }
 
@@ -73,35 +77,37 @@ pub struct TableLimits {
     pub max_flows: usize,
     pub idle_timeout_ms: u64,
     pub active_timeout_ms: u64,
-    /// A TCP flow ends this long after its FIN or RST, so that what straggles is still in it; `None`:
-    /// it goes idle like any other.
+    /// The delay between the FIN or RST of a TCP flow and its end, so that late packets are still
+    /// counted in it. `None`: the flow ends by the idle timeout, like any other.
     pub tcp_close_delay_ms: Option<u64>,
 }
 
 #[derive(Debug)]
 struct Flow {
-    /// The part in progress; its counts are 0 between two parts.
+    /// The current partial record; its counts are 0 if there is none.
     part: FlowRecord,
     set: SetId,
     mark: Mark,
-    /// In a list of parts only while one is in progress.
+    /// The second links are used only while there is a partial record.
     links: [Links; 2],
     seen: u32,
-    /// When the part began or, in the list by end, when the end was seen.
+    /// The time at which the partial record started or, in the list by end, at which the end was
+    /// seen.
     since: u32,
 }
 
-/// The ledger's generation when the set was found, and the list that holds the part in progress. Both
-/// share a word: a flow has no byte to spare.
+/// The observer's generation when the set was found, and the list that holds the partial record.
+/// Both share 32 bits, because a flow has no spare byte.
 ///
-/// The list is stored and not derived from the limits, which may change while the part is in the list.
+/// The list is stored and not derived from the limits, which may change while the partial record is
+/// in the list.
 #[derive(Clone, Copy, Debug)]
 struct Mark(u32);
 
 impl Mark {
     const BY_END: u32 = 1 << 31;
 
-    /// The bits of a generation that are kept.
+    /// Returns the bits of a generation that are stored.
     fn bits(generation: u32) -> u32 {
         generation & !Self::BY_END
     }
@@ -142,7 +148,7 @@ pub struct FlowTable {
     forced_evictions: u64,
 }
 
-/// The sample rate of the records that come, and the one before, which some that come late still have.
+/// The current sample rate, and the previous one, which some late records still have.
 #[derive(Debug, Default)]
 struct Rate {
     /// 0: no record yet.
@@ -152,7 +158,7 @@ struct Rate {
 }
 
 impl Rate {
-    /// Whether a record under `rate` belongs to the time before the last change.
+    /// Returns whether a record with this rate was sampled before the last change.
     fn is_late(&mut self, rate: u32, now_ms: u64) -> bool {
         if rate == self.now {
             return false;
@@ -171,7 +177,7 @@ impl FlowTable {
         let mut table = Self {
             flows: Vec::new(),
             index: HashTable::new(),
-            // The seed is random: strangers choose the keys.
+            // The seed is random, because remote hosts choose the keys.
             hasher: RandomState::default(),
             by_arrival: List::new(),
             by_start: List::new(),
@@ -184,7 +190,7 @@ impl FlowTable {
         table
     }
 
-    /// Other limits from now on. Flows that are too many leave as [`FlowTable::expire`] is called.
+    /// Applies new limits. [`FlowTable::expire`] evicts excess flows.
     pub fn set_limits(&mut self, limits: TableLimits) {
         self.limits = TableLimits {
             max_flows: limits.max_flows.clamp(1, list::MAX_LEN),
@@ -207,22 +213,23 @@ impl FlowTable {
         self.limits.max_flows
     }
 
-    /// Flows that had to leave before their time, for want of room.
+    /// Returns the number of flows that were evicted before their timeout because the table was
+    /// full.
     pub fn forced_evictions(&self) -> u64 {
         self.forced_evictions
     }
 
-    /// The part in progress of every live flow; its counts are 0 where none is.
+    /// Returns the partial record of every live flow; its counts are 0 if there is none.
     pub fn parts(&self) -> impl Iterator<Item = &FlowRecord> {
         self.flows.iter().map(|f| &f.part)
     }
 
-    /// The flow in place `i`, below [`FlowTable::len`]: its part, and the series it counts under.
+    /// Returns the flow at index `i`, below [`FlowTable::len`]: its partial record and its series.
     pub fn at(&self, i: usize) -> Option<(&FlowRecord, SetId)> {
         self.flows.get(i).map(|flow| (&flow.part, flow.set))
     }
 
-    /// Adds a record to its flow, which begins with it if need be. `now_ms` is monotonic, any origin.
+    /// Adds a record to its flow; starts the flow if necessary. `now_ms` is monotonic, any origin.
     pub fn update(&mut self, record: &FlowRecord, now_ms: u64, observer: &mut impl FlowObserver) {
         let late = self.rate.is_late(record.sample_rate, now_ms);
         let hash = hash(&self.hasher, &record.key);
@@ -235,12 +242,12 @@ impl FlowTable {
             }
             None => self.insert(hash, record, observer),
         };
-        // Rounded up here and down in `expire`, so that nothing ends before its time.
+        // Rounded up here and down in `expire`, so that no flow ends before its timeout.
         let now = now_ms.div_ceil(TICK_MS).try_into().unwrap_or(u32::MAX);
         let flow = &mut self.flows[i as usize];
         flow.seen = now;
         if late {
-            // A part of its own: the one in progress has another rate.
+            // A separate flow record, because the partial record has another rate.
             observer.updated(flow.set, record);
             let part = CompletedRecord {
                 record: *record,
@@ -253,8 +260,8 @@ impl FlowTable {
         }
     }
 
-    /// Completes what is due, at most `limit` parts. True if more are due. First come the parts under a
-    /// former sample rate.
+    /// Completes due flow records, at most `limit`. Returns true if more are due. Partial records
+    /// with a previous sample rate are completed first, after excess flows.
     pub fn expire(&mut self, now_ms: u64, limit: usize, observer: &mut impl FlowObserver) -> bool {
         let now = now_ms / TICK_MS;
         let due = |since: u32, timeout_ms: u64| {
@@ -288,7 +295,7 @@ impl FlowTable {
         true
     }
 
-    /// Ends every flow, at most `limit` of them. True if there are more.
+    /// Ends at most `limit` flows. Returns true if there are more.
     pub fn end(&mut self, limit: usize, observer: &mut impl FlowObserver) -> bool {
         for _ in 0..limit {
             let Some(i) = self.by_arrival.front() else {
@@ -299,8 +306,8 @@ impl FlowTable {
         !self.is_empty()
     }
 
-    /// A part in progress whose rate is no longer that of the records. No part begins under a former
-    /// rate: such parts are in front.
+    /// Returns a partial record whose rate is no longer the current one. No partial record starts
+    /// with a previous rate, so such records are at the front of the lists.
     fn under_previous_rate(&self) -> Option<u32> {
         let fronts = [self.by_start.front(), self.by_end.front()];
         let mut fronts = fronts.into_iter().flatten();
@@ -329,7 +336,7 @@ impl FlowTable {
         i
     }
 
-    /// Ends the flow idle longest, for want of room.
+    /// Ends the longest idle flow, because the table is full.
     fn evict(&mut self, observer: &mut impl FlowObserver) {
         if let Some(idlest) = self.by_arrival.front() {
             self.forced_evictions += 1;
@@ -337,7 +344,8 @@ impl FlowTable {
         }
     }
 
-    /// Lets the observer choose again where the flow counts, if it has learnt something since.
+    /// Lets the observer choose the set of the flow again, if the observer's generation has
+    /// changed.
     fn refresh(&mut self, i: u32, observer: &mut impl FlowObserver) {
         let flow = &mut self.flows[i as usize];
         if !flow.mark.is_of(observer.generation()) {
@@ -346,7 +354,7 @@ impl FlowTable {
         }
     }
 
-    /// Adds a record to the part in progress, or begins one with it.
+    /// Adds a record to the partial record, or starts one with it.
     fn add(&mut self, i: u32, record: &FlowRecord, now: u32, observer: &mut impl FlowObserver) {
         let flow = &self.flows[i as usize];
         if flow.in_progress() && flow.part.sample_rate != record.sample_rate {
@@ -361,7 +369,7 @@ impl FlowTable {
             return;
         }
         merge(&mut flow.part, record);
-        // also a part whose end was seen under limits that did not ask for it
+        // includes a partial record whose end was seen under limits that did not use it
         if !flow.mark.is_by_end() && self.limits.ends(&flow.part) {
             flow.since = now;
             self.unlist_part(i);
@@ -369,7 +377,7 @@ impl FlowTable {
         }
     }
 
-    /// Completes the part in progress, if there is one.
+    /// Completes the partial record, if there is one.
     fn complete(&mut self, i: u32, reason: EndReason, observer: &mut impl FlowObserver) {
         let flow = &mut self.flows[i as usize];
         if !flow.in_progress() {
@@ -406,7 +414,7 @@ impl FlowTable {
         }
     }
 
-    /// Ends a flow; the last of the array takes its place there.
+    /// Ends a flow; the last flow of the array moves to its index.
     fn remove(&mut self, i: u32, reason: EndReason, observer: &mut impl FlowObserver) {
         self.complete(i, reason, observer);
         self.by_arrival.unlink(&mut self.flows, i);
@@ -431,14 +439,15 @@ impl FlowTable {
         }
     }
 
-    /// Halves what is at most a quarter full. Growth and this pay for each other, so that the cost per
-    /// flow stays constant.
+    /// Halves arrays that are at most a quarter full. Growth and shrinking pay for each other, so
+    /// that the cost per flow stays constant.
     fn give_back_memory(&mut self) {
         let (flows, hasher) = (&mut self.flows, &self.hasher);
         if flows.capacity() > KEEP.max(4 * flows.len()) {
             flows.shrink_to(KEEP.max(flows.capacity() / 2));
         }
-        // Besides, a table much changed doubles to be rid of the traces of removed entries.
+        // A hash table with many changes also doubles in order to clear the traces of removed
+        // entries.
         if self.index.capacity() > KEEP.max(4 * flows.len())
             || self.index.capacity() > 4 * flows.capacity()
         {
@@ -455,7 +464,7 @@ impl Flow {
 }
 
 impl TableLimits {
-    /// Whether a part belongs in the list by end from now on.
+    /// Returns whether a partial record belongs in the list by end from now on.
     fn ends(&self, part: &FlowRecord) -> bool {
         self.tcp_close_delay_ms.is_some()
             && part.key.protocol == TCP
@@ -467,8 +476,8 @@ fn clear(part: &mut FlowRecord) {
     (part.packets, part.frame_bytes, part.ip_bytes) = (0, 0, 0);
 }
 
-/// Adds a record to the part of its flow. Records of two CPUs may arrive out of order; what is told
-/// of the first packet is told of the earlier.
+/// Adds a record to the partial record of its flow. Records of two CPUs may arrive out of order;
+/// the fields of the first packet are those of the earlier record.
 fn merge(part: &mut FlowRecord, record: &FlowRecord) {
     if record.first < part.first {
         part.first = record.first;
@@ -488,7 +497,7 @@ fn rehash(flows: &[Flow], hasher: &RandomState, i: u32) -> u64 {
     hash(hasher, &flows[i as usize].part.key)
 }
 
-/// Four wide steps where the derived `Hash` would take a dozen.
+/// Hashes a key in four wide steps; the derived `Hash` would need a dozen.
 fn hash(hasher: &RandomState, key: &FlowKey) -> u64 {
     let mut state = hasher.build_hasher();
     state.write_u128(u128::from_ne_bytes(key.src));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! THREAD flow: owns the flow table and the rollup, and answers questions about them.
+//! THREAD flow: owns the flow table and the rollup, and answers requests about them.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,43 +22,45 @@ use crate::types::static_prefix::StaticPrefix;
 #[cfg(test)]
 mod tests;
 
-/// How long the thread sleeps when there is nothing to do: often enough for the heartbeat and for
-/// timeouts of seconds.
+/// The sleep time of an idle thread: short enough for the heartbeat and for timeouts of seconds.
 const IDLE_INTERVAL: Duration = Duration::from_millis(500);
-/// How long it sleeps after the last record: it is about to be stopped.
+/// The sleep time after the last record: the thread is about to be stopped.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(10);
-/// How long it sleeps when parts wait for room in the outlet.
+/// The sleep time while flow records wait for room in the export queue.
 const FULL_INTERVAL: Duration = Duration::from_millis(5);
-/// Parts completed between two batches.
+/// The number of flow records completed between two batches.
 const EXPIRE_BATCH: usize = 4096;
-/// Parts that are due wait so long for room; then they are completed, and dropped if there is none.
+/// The time that due flow records wait for room; then they are completed, and dropped if the queue
+/// is full.
 const MAX_WAIT_MS: u64 = 1_000;
-/// How long the last parts may take to leave.
+/// The time limit for sending the last flow records.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
-/// For questions about flows between two batches: the ring holds what comes in a multiple of it.
+/// The time for flow queries between two batches. The ring buffer holds a multiple of the records
+/// that arrive in it.
 const SCAN_TIME: Duration = Duration::from_millis(1);
-/// Questions that are answered one after the other; one more is turned away.
+/// The number of queued flow queries; a further one is rejected.
 const MAX_SCANS: usize = 4;
 
-/// Where the flow thread learns the names of interfaces.
+/// Provides the names of interfaces.
 pub trait InterfaceNames: Send {
-    /// Advances when a name may have changed; flows are then asked about again as they go on.
+    /// Advances when a name may have changed; the labels of a flow are then looked up again at its
+    /// next record.
     fn generation(&self) -> u32;
     fn name(&self, ifindex: u32) -> Option<Arc<str>>;
 }
 
-/// Where the flow thread learns whose the addresses of a flow are.
+/// Provides the enrichment of the addresses of a flow.
 pub trait Enrich: Send {
-    /// As in [`InterfaceNames`]. `now_ms` is monotonic.
+    /// Same as in [`InterfaceNames`]. `now_ms` is monotonic.
     fn generation(&mut self, now_ms: u64) -> u32;
     fn enrichment(&self, key: &FlowKey) -> Enrichment;
-    /// The configuration tells other networks from now on.
+    /// Applies the static prefixes of a new configuration.
     fn set_prefixes(&mut self, prefixes: &[StaticPrefix]);
-    /// There will be no question for a while.
+    /// Called at the end of a batch: no lookups follow for a while.
     fn end_batch(&mut self) {}
 }
 
-/// Knows nothing.
+/// Returns no enrichment.
 impl Enrich for () {
     fn generation(&mut self, _: u64) -> u32 {
         0
@@ -77,43 +79,43 @@ pub struct FlowSettings {
     pub labels: Labels,
 }
 
-/// What may change while the thread runs: all but the labels.
+/// The settings that can change while the thread runs: all except the labels.
 pub struct FlowChange {
     pub settings: FlowSettings,
     pub prefixes: Vec<StaticPrefix>,
-    /// Where completed parts go from now on, if that changes.
+    /// The new destination of completed flow records, if it changes.
     pub export_sender: Option<Option<ExportSender>>,
 }
 
-/// What others ask of the flow thread. An answer without a receiver is dropped.
+/// A request to the flow thread. An answer without a receiver is dropped.
 pub enum Request {
     Snapshot(Sender<Snapshot>),
     Totals(Sender<Totals>),
-    /// Is dropped, and its channel closed, where too many wait already.
+    /// Dropped, with its channel closed, if too many queries are queued.
     Scan(Box<Scan>),
     Change(Box<FlowChange>),
 }
 
-/// The flow thread's ends of its channels.
+/// The channel endpoints of the flow thread.
 pub struct Endpoints {
     pub records: Receiver<Vec<FlowRecord>>,
-    /// Takes the emptied batches back.
+    /// Returns the emptied batches.
     pub spare: Sender<Vec<FlowRecord>>,
     pub requests: Receiver<Request>,
-    /// Where completed parts go.
+    /// The destination of completed flow records.
     pub export_sender: Option<ExportSender>,
 }
 
-/// Why there is no answer.
+/// The reason why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AskError {
-    /// Not in the time given.
+    /// There was no answer within the timeout.
     Late,
-    /// Too many questions wait already, or the thread has ended.
+    /// Too many queries are queued, or the thread has ended.
     Refused,
 }
 
-/// Asks something, and waits at most `timeout`.
+/// Sends a request and waits at most `timeout` for the answer.
 pub fn ask<T>(
     requests: &Sender<Request>,
     timeout: Duration,
@@ -130,12 +132,12 @@ pub fn ask<T>(
     })
 }
 
-/// Asks for a snapshot; `None` if the flow thread does not answer in time.
+/// Requests a snapshot; returns `None` if the flow thread does not answer in time.
 pub fn snapshot(requests: &Sender<Request>, timeout: Duration) -> Option<Snapshot> {
     ask(requests, timeout, Request::Snapshot).ok()
 }
 
-/// The body of the thread. It ends when it is told to and no record is waiting.
+/// Runs the thread. It ends when it is asked to stop and no record is waiting.
 pub fn run(
     settings: &FlowSettings,
     names: impl InterfaceNames,
@@ -171,11 +173,11 @@ pub fn run(
             recv(endpoints.records) -> batch => match batch {
                 Ok(batch) => {
                     let batch = worker.account(batch);
-                    // No room: there are spare ones enough.
+                    // The channel is full: there are enough spare batches.
                     drop(endpoints.spare.try_send(batch));
                 }
-                // Thread ring has ended, as it does just before this one is told to. A closed
-                // channel is always ready: wait for the rest alone.
+                // Thread ring has ended; it does so just before this thread is stopped. A closed
+                // channel is always ready, so wait only for the other events.
                 Err(_) => {
                     endpoints.records = never();
                     interval = DRAIN_INTERVAL;
@@ -200,7 +202,7 @@ struct Worker<N, K> {
     accounting: FlowAccounting<N, K>,
     accounted_packets: u64,
     accounted_bytes: u64,
-    /// Since when the outlet has had no room.
+    /// The time since which the export queue has been full.
     full_since_ms: Option<u64>,
     scans: VecDeque<Box<Scan>>,
 }
@@ -210,7 +212,7 @@ impl<N: InterfaceNames, K: Enrich> Worker<N, K> {
         self.epoch.elapsed().as_millis() as u64
     }
 
-    /// Adds a batch to the table, and returns it empty.
+    /// Adds a batch to the table and returns it empty.
     fn account(&mut self, mut batch: Vec<FlowRecord>) -> Vec<FlowRecord> {
         let now = self.now_ms();
         self.accounting.rollup.advance(now);
@@ -224,7 +226,7 @@ impl<N: InterfaceNames, K: Enrich> Worker<N, K> {
         batch
     }
 
-    /// Ends what is due. If more is, says when to go on.
+    /// Expires flows that are due. If more are due, returns the delay until the next call.
     fn expire(&mut self) -> Option<Duration> {
         let now = self.now_ms();
         self.accounting.rollup.advance(now);
@@ -240,7 +242,7 @@ impl<N: InterfaceNames, K: Enrich> Worker<N, K> {
         }
     }
 
-    /// Parts that may be completed now.
+    /// Returns the number of flow records that may be completed now.
     fn room(&mut self, now_ms: u64) -> usize {
         let room = self
             .accounting
@@ -258,7 +260,7 @@ impl<N: InterfaceNames, K: Enrich> Worker<N, K> {
         }
     }
 
-    /// Completes every flow for whoever takes them.
+    /// Completes every flow for the exporter.
     fn end(&mut self, heartbeat: &Heartbeat) {
         if self.accounting.export_sender.is_none() {
             return;
@@ -267,7 +269,7 @@ impl<N: InterfaceNames, K: Enrich> Worker<N, K> {
         loop {
             heartbeat.beat();
             let export_sender = self.accounting.export_sender.as_ref();
-            // without room, what is left is counted as lost
+            // if there is no room, the rest is counted as dropped
             let room = match export_sender.is_some_and(|export_sender| export_sender.wait(deadline))
             {
                 true => export_sender.map_or(0, ExportSender::room),
@@ -281,7 +283,7 @@ impl<N: InterfaceNames, K: Enrich> Worker<N, K> {
 
     fn answer(&mut self, request: Request) {
         match request {
-            // The channel holds one answer, so this fails only if the asker has gone.
+            // The channel holds one answer, so this fails only if the receiver was dropped.
             Request::Snapshot(reply) => drop(reply.try_send(self.snapshot())),
             Request::Totals(reply) => drop(reply.try_send(self.totals())),
             Request::Scan(scan) if self.scans.len() < MAX_SCANS => self.scans.push_back(scan),
@@ -295,13 +297,13 @@ impl<N: InterfaceNames, K: Enrich> Worker<N, K> {
         self.accounting.rollup.set_limits(change.settings.rollup);
         self.accounting.enricher.set_prefixes(&change.prefixes);
         if let Some(export_sender) = change.export_sender {
-            // the one before lets go of its batch
+            // dropping the previous sender flushes its batch
             self.accounting.export_sender = export_sender;
             self.full_since_ms = None;
         }
     }
 
-    /// Goes on with the questions about flows; true if there is more to do.
+    /// Continues the flow queries. Returns true if there is more to do.
     fn scan(&mut self) -> bool {
         let Some(mut scan) = self.scans.pop_front() else {
             return false;
@@ -339,7 +341,7 @@ impl<N: InterfaceNames, K: Enrich> Worker<N, K> {
     }
 }
 
-/// Keeps the rollup in step with the table.
+/// Keeps the rollup consistent with the table.
 struct FlowAccounting<N, K> {
     rollup: Rollup,
     names: N,
@@ -349,9 +351,9 @@ struct FlowAccounting<N, K> {
 }
 
 impl<N: InterfaceNames, K: Enrich> FlowAccounting<N, K> {
-    /// Asks whether there is something new.
+    /// Updates the generation if names or enrichment changed.
     fn update_generation(&mut self, now_ms: u64) {
-        // Each of the two only advances: so does their sum.
+        // Each of the two only advances, and so does their sum.
         let known = self.enricher.generation(now_ms);
         self.generation = self.names.generation().wrapping_add(known);
     }

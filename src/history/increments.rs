@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The increments of each series since the last reading (pure).
+//! Computes the increments of each series since the previous reading (pure).
 
 use std::cmp::Reverse;
 use std::mem::size_of;
@@ -10,8 +10,8 @@ use hashbrown::HashMap;
 
 use crate::flow::snapshot::SeriesRow;
 
-/// A series as last seen. It is identified by the address of its text: the text is kept, so that no other can
-/// come to stand there.
+/// A series at the previous reading. The address of its text identifies it; the text is kept, so
+/// that no other text can have the same address.
 #[derive(Debug)]
 struct Seen {
     _text: Arc<str>,
@@ -27,9 +27,9 @@ pub struct Increments {
 }
 
 impl Increments {
-    /// Calls `moved` with labels, bytes and packets of each set that grew, what grew most first: where there
-    /// is no room for all, it is what has any. A set that was not there the last time began since, at 0; but
-    /// the first time all of it is older.
+    /// Calls `moved` with labels, bytes and packets of each series that grew, largest growth first,
+    /// so that the largest get the limited space. A series that is new since the previous reading
+    /// started at 0; at the first reading, all counts are older and are ignored.
     pub fn take(&mut self, rows: &[SeriesRow], mut moved: impl FnMut(&str, u64, u64)) {
         let mut grown = Vec::new();
         let first = self.round == 0;
@@ -55,13 +55,13 @@ impl Increments {
             moved(labels, bytes, packets);
         }
         self.seen.retain(|_, seen| seen.round == self.round);
-        // after a crowd the table would stay large for ever
+        // otherwise the table would stay large forever after a peak
         if self.seen.capacity() > 4 * self.seen.len() + 64 {
             self.seen.shrink_to(2 * self.seen.len());
         }
     }
 
-    /// Memory held, without the texts, which the series of the flow thread hold too.
+    /// Returns the memory in use, without the texts, which the series of the flow thread share.
     pub fn bytes(&self) -> usize {
         self.seen.capacity() * (size_of::<(usize, Seen)>() + 1)
     }

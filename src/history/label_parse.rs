@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Reads the labels of a series from its text: the page exposes the same flows as /metrics.
+//! Parses the labels of a series from its text: the page exposes the same flows as /metrics.
 
 use std::borrow::Cow;
 
-/// The labels of a set in their order: name and value.
+/// The labels of a series in their order: name and value.
 pub struct Pairs<'a>(&'a str);
 
 pub fn pairs(text: &str) -> Pairs<'_> {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What the page remembers: rates of interfaces and of what the flow series say, tick by tick (pure).
+//! The history of the page: rates of interfaces and of flow series, tick by tick (pure).
 //!
-//! - `time_series`, `window_totals`: a rate over time, and its mean and maximum;
-//! - `top_table`: the lines of the page, bounded, and which of them have a curve;
+//! ⏎ - `time_series`, `window_totals`: a rate over time, and its mean and maximum;
+//! - `top_table`: the lines of the page, bounded, some of them with a curve;
 //! - `increments`, `label_parse`, `series_key`, `string_refs`: from the flow series to lines.
 
 mod increments;
@@ -28,13 +28,13 @@ use crate::netlink::Link;
 use crate::types::counters::{Count, HookCounters};
 use crate::types::flow::{Direction, Family};
 
-/// Interfaces remembered; more are counted and left out.
+/// The maximum number of stored interfaces; further ones are counted and left out.
 pub const MAX_INTERFACES: usize = 128;
-/// Ticks after which an interface that has gone is forgotten: a day.
+/// The number of ticks after which a removed interface is evicted: a day.
 const FORGET_AFTER: u64 = 86_400 / TICK_SECONDS;
-/// A pause longer than that is a day without traffic.
+/// The maximum number of ticks for one pause; a longer pause counts as a day without traffic.
 const MAX_TICKS: u64 = 86_400 / TICK_SECONDS;
-/// What one tick is made of.
+/// The input of one tick.
 pub struct HistoryReading<'a> {
     /// Monotonic, any origin.
     pub now_ms: u64,
@@ -50,7 +50,7 @@ pub struct HistoryReading<'a> {
 /// The counters of one interface at one tick.
 pub struct InterfaceReading<'a> {
     pub link: &'a Link,
-    /// Name of the link's master, else empty.
+    /// The name of the link's master; empty if there is none.
     pub master: &'a str,
     /// The hook in use: `tcx`, `clsact` or `none`.
     pub attach: &'a str,
@@ -58,7 +58,7 @@ pub struct InterfaceReading<'a> {
     pub hooks: [Option<&'a HookCounters>; Direction::ALL.len()],
 }
 
-/// An interface as last read.
+/// An interface at its last reading.
 #[derive(Debug)]
 pub struct InterfaceHistory {
     pub name: Arc<str>,
@@ -70,7 +70,7 @@ pub struct InterfaceHistory {
     pub speed_bytes: Option<u64>,
     /// Observed packets and bytes by direction and family; `None` if that hook is not attached.
     pub observed: [Option<[Count; Family::ALL.len()]>; Direction::ALL.len()],
-    /// The reading in which it was last there.
+    /// The number of the last reading that included the interface.
     seen: u64,
 }
 
@@ -82,22 +82,23 @@ pub struct History {
     interfaces: Vec<Option<InterfaceHistory>>,
     numbers: HashMap<Arc<str>, u16, RandomState>,
     increments: Increments,
-    /// Of the last reading.
+    /// The time of the last reading.
     now_ms: u64,
-    /// Readings so far.
+    /// The number of readings so far.
     readings: u64,
-    /// Number of the last tick; the first reading is 0 and gives no rate.
+    /// The number of the last tick. The first reading is 0 and gives no rate.
     pub(super) tick: u64,
     pub(super) sample_rate: u32,
-    /// Interfaces that found no room in the last reading.
+    /// The number of interfaces in the last reading that exceeded the limit.
     pub(super) left_out: usize,
-    /// When counting began, and the last tick: seconds since the Unix epoch.
+    /// The start of counting and the time of the last tick, in seconds since the Unix epoch.
     pub(super) since: f64,
     pub(super) wall: f64,
 }
 
 impl History {
-    /// Takes in one reading. They are [`TICK_SECONDS`] apart; after a pause each tick gets the mean rate.
+    /// Processes one reading. Readings are [`TICK_SECONDS`] apart; after a pause each tick gets the
+    /// mean rate.
     pub fn feed(&mut self, reading: &HistoryReading) {
         let first = self.readings == 0;
         self.readings += 1;
@@ -119,7 +120,7 @@ impl History {
         self.tidy();
     }
 
-    /// The interfaces of the last reading, with their numbers.
+    /// Returns the interfaces of the last reading, with their numbers.
     pub fn interfaces(&self) -> impl Iterator<Item = (u16, &InterfaceHistory)> {
         let numbered = (0u16..).zip(&self.interfaces);
         numbered
@@ -127,7 +128,7 @@ impl History {
             .filter(|(_, port)| port.seen == self.readings)
     }
 
-    /// Memory held, as far as it grows with what is remembered.
+    /// Returns the memory in use, as far as it grows with the history.
     pub fn bytes(&self) -> usize {
         self.entries.bytes() + self.increments.bytes() + self.names.bytes()
     }
@@ -161,7 +162,7 @@ impl History {
         let Some(observed) = observed else {
             return;
         };
-        // a hook that is new since the last reading began at 0
+        // a hook that is new since the previous reading started at 0
         let before = before.unwrap_or_else(|| if first { observed } else { Default::default() });
         let scope = Scope {
             interface: number,
@@ -185,7 +186,8 @@ impl History {
         self.entries.add(flows, 0, 0);
     }
 
-    /// Its number: the one it had, or a free one, or that of one which has gone.
+    /// Returns the number of an interface: its previous number, a free one, or that of a removed
+    /// interface.
     fn slot_of(&mut self, interface: &InterfaceReading) -> Option<u16> {
         let link = interface.link;
         let number = match self.numbers.get(&*link.name) {
@@ -235,7 +237,8 @@ impl History {
         Some(number)
     }
 
-    /// Among those that were missing in the reading before this one, too.
+    /// Returns the interface that has been missing longest, among those that the previous reading
+    /// did not include either.
     fn longest_gone(&self) -> Option<usize> {
         let kept = self.interfaces.iter().enumerate();
         let seen = kept.filter_map(|(number, port)| Some((number, port.as_ref()?.seen)));
@@ -267,7 +270,7 @@ impl History {
         });
     }
 
-    /// Forgets interfaces that have been gone for a day, and names that no line has.
+    /// Evicts interfaces that have been missing for a day, and names that no line uses.
     fn tidy(&mut self) {
         let readings = self.readings;
         let gone = |port: &InterfaceHistory| port.seen + FORGET_AFTER < readings;
@@ -282,7 +285,7 @@ impl History {
     }
 }
 
-/// By how much a counter grew; one that fell began again.
+/// Returns the growth of a counter; a counter that fell was reset to 0.
 fn grown(old: u64, new: u64) -> u64 {
     new.checked_sub(old).unwrap_or(new)
 }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The lines of the page that the traffic of a series belongs to (pure).
+//! Maps the traffic of a series to the lines of the page (pure).
 
 use super::label_parse::pairs;
 use super::string_refs::{OTHER, StringRefs};
 use super::top_table::{Scope, Side, TopKey, TopKind, TopTable};
 use crate::types::flow::Direction;
 
-/// What is known of one end; `None` where the series do not have that label.
+/// The labels of one endpoint; `None` if the series do not have that label.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct SeriesEnd {
     asn: Option<u32>,
@@ -24,7 +24,7 @@ pub struct SeriesKey {
 }
 
 impl SeriesKey {
-    /// `None` for a set that belongs to no interface and direction of which the page knows.
+    /// Returns `None` for a series whose interface or direction the page does not know.
     pub fn read(
         text: &str,
         number_of: impl Fn(&str) -> Option<u16>,
@@ -60,7 +60,7 @@ impl SeriesKey {
         })
     }
 
-    /// Counts what the set grew by under each of its lines.
+    /// Adds the growth of the series to each of its lines.
     pub fn add_to(&self, entries: &mut TopTable, bytes: u64, packets: u64) {
         let scope = self.scope;
         let key = |kind, value| TopKey { scope, kind, value };
@@ -96,7 +96,8 @@ impl SeriesKey {
     }
 }
 
-/// Empty is unknown: no AS has the number 0. Of protocols 0 is one, but those are never empty.
+/// Parses a number. Empty means unknown: no AS has the number 0. Protocol 0 exists, but a protocol
+/// is never empty.
 fn number(value: &str) -> u32 {
     match value {
         "" => 0,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Names of networks and places, held while a line speaks of them (pure).
+//! Names of networks and places, stored while a line uses them (pure).
 
 use std::mem::size_of;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use hashbrown::{HashMap, HashSet};
 
 use super::top_table::{TopKey, TopKind};
 
-/// Number of what the flow series call `other`. No AS has it, no protocol, no text.
+/// The number of the value `other` of the flow series. No AS, protocol or text has this number.
 pub const OTHER: u32 = u32::MAX;
 
-/// Below that many names nothing is ever done about those out of use.
+/// Below this number of names, unused names are not removed.
 const FEW: usize = 256;
 
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ pub struct StringRefs {
     numbers: HashMap<Arc<str>, u32, RandomState>,
     texts: HashMap<u32, Arc<str>, RandomState>,
     last: u32,
-    /// How many there were after those out of use had gone.
+    /// The number of names after the last removal of unused names.
     used: usize,
 }
 
@@ -38,7 +38,7 @@ impl StringRefs {
         self.asns.get(&asn).map(|name| &**name)
     }
 
-    /// The number of a text: 0 for the empty one, [`OTHER`] for `other`.
+    /// Returns the number of a text: 0 for the empty one, [`OTHER`] for `other`.
     pub fn number(&mut self, text: &str) -> u32 {
         match text {
             "" => return 0,
@@ -67,12 +67,12 @@ impl StringRefs {
         }
     }
 
-    /// Whether it is time for [`StringRefs::retain_used`].
+    /// Returns whether [`StringRefs::retain_used`] is due.
     pub fn is_grown(&self) -> bool {
         self.len() > self.used + self.used / 4 + FEW
     }
 
-    /// Drops the names of which no key speaks.
+    /// Removes the names that no key uses.
     pub fn retain_used<'a>(&mut self, keys: impl Iterator<Item = &'a TopKey>) {
         let mut asns: HashSet<u32, RandomState> = HashSet::default();
         let mut texts: HashSet<u32, RandomState> = HashSet::default();
@@ -93,7 +93,7 @@ impl StringRefs {
         self.asns.len() + self.texts.len()
     }
 
-    /// Memory held, without names of ASNs, which the flow thread holds too.
+    /// Returns the memory in use, without names of ASNs, which the flow thread shares.
     pub fn bytes(&self) -> usize {
         let texts: usize = self.texts.values().map(|text| text.len() + 16).sum();
         let place = size_of::<(u32, Arc<str>)>() + 1;

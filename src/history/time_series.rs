@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! A rate over time: an hour in points of 5 s and a day in points of 2 min, allocated as it fills (pure).
+//! A rate over time: an hour in points of 5 s and a day in points of 2 min, allocated as it fills
+//! (pure).
 
 use std::mem::size_of;
 
-/// Seconds between two ticks, and so between two points of the last hour.
+/// Seconds between two ticks, and therefore between two points of the last hour.
 pub const TICK_SECONDS: u64 = 5;
-/// Points of each kind: an hour of ticks, and a day of their means.
+/// The number of points per series: an hour of ticks, and a day of their means.
 pub const POINTS: usize = 720;
-/// Ticks in a point of the day.
+/// The number of ticks in a point of the day.
 pub const COARSE_TICKS: u64 = 24;
-/// By how many points a curve grows.
+/// The number of points by which a curve grows.
 const GROWTH: usize = 60;
 
-/// What a full curve costs in bytes.
+/// The size of a full curve in bytes.
 pub const FULL_CURVE_BYTES: usize = size_of::<TimeSeries>() + 2 * POINTS * size_of::<Point>();
 
-/// A rate in 16 bits: of an f32 without its sign, the exponent and the first eight bits of the fraction.
-/// It is off by a 512th at most, less than the width of a line.
+/// A rate in 16 bits: the exponent and the first eight bits of the fraction of an f32, without its
+/// sign. The error is at most 1/512, less than the width of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Point(u16);
 
@@ -38,7 +39,7 @@ impl Point {
 #[derive(Debug, Default)]
 struct Ring {
     points: Vec<Point>,
-    /// The oldest, once all are there.
+    /// The index of the oldest point, once the ring is full.
     oldest: u16,
 }
 
@@ -56,7 +57,7 @@ impl Ring {
         }
     }
 
-    /// Oldest first.
+    /// Returns the points, oldest first.
     fn iter(&self) -> impl ExactSizeIterator<Item = f32> {
         let (len, oldest) = (self.points.len(), usize::from(self.oldest));
         (0..len).map(move |i| self.points[(oldest + i) % len].rate())
@@ -67,18 +68,18 @@ impl Ring {
     }
 }
 
-/// The points of a curve end at the last tick; how many there are tells when it began.
+/// A curve. Its points end at the last tick; their number determines the start.
 #[derive(Debug, Default)]
 pub struct TimeSeries {
     fine: Ring,
     coarse: Ring,
-    /// Of the ticks since the last point of the day.
+    /// The sum of the ticks since the last point of the day.
     sum: f32,
     ticks: u16,
 }
 
 impl TimeSeries {
-    /// The rate of tick number `tick`, which is one more than the last.
+    /// Adds the rate of tick number `tick`, which follows the previous tick.
     pub fn push(&mut self, tick: u64, rate: f32) {
         self.fine.push(rate);
         self.sum += rate;
@@ -89,7 +90,7 @@ impl TimeSeries {
         }
     }
 
-    /// Oldest first.
+    /// Returns the points of the hour, oldest first.
     pub fn hour(&self) -> impl ExactSizeIterator<Item = f32> {
         self.fine.iter()
     }
@@ -136,7 +137,7 @@ mod tests {
     #[test]
     fn a_point_of_the_day_is_the_mean_of_its_ticks() {
         let mut curve = TimeSeries::default();
-        // begins in the midst of a point
+        // starts in the middle of a point
         for tick in 13..=48 {
             curve.push(tick, if tick <= 24 { 8.0 } else { (tick % 2) as f32 });
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What the page has a line for: a network, a place, a protocol on one interface and in one direction; with
-//! limits on how many there are and how many of them have a curve (pure).
+//! The lines of the page: a network, a place or a protocol on one interface and in one direction,
+//! with limits for the number of lines and of curves (pure).
 
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, hash_map};
@@ -9,27 +9,28 @@ use super::time_series::{FULL_CURVE_BYTES, TimeSeries};
 use super::window_totals::{Sums, Window, WindowTotals};
 use crate::types::flow::Direction;
 
-/// Lines from which on no other is begun until those that carried least in a day have gone. Lines of
-/// interfaces are begun all the same: with them the table just fills 8,192 places.
+/// The number of lines at which no new line is created until those with the least traffic in a day
+/// were evicted. Lines of interfaces are still created: with them the table just fills 8,192 slots.
 pub const MAX_ENTRIES: usize = 6144;
-/// Curves in all: 1.5 MB when each of them is a day old.
+/// The maximum number of curves: 1.5 MB when each of them is a day old.
 pub const MAX_CURVES: usize = 512;
-/// Of these, at most so many for interfaces; the others are left to networks.
+/// The maximum number of curves for interfaces; the rest is reserved for networks.
 const MAX_INTERFACE_CURVES: usize = MAX_CURVES / 2;
-/// Networks with a curve, for each interface, direction and side.
+/// The number of networks with a curve, for each interface, direction and side.
 pub const TOP: usize = 10;
 
-/// What curves cost at most, in bytes.
+/// The maximum size of all curves, in bytes.
 pub const MAX_CURVE_BYTES: usize = MAX_CURVES * FULL_CURVE_BYTES;
 
-/// One direction of one interface, which is known by a small number.
+/// One direction of one interface, which a small number identifies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Scope {
     pub interface: u16,
     pub direction: Direction,
 }
 
-/// The far side is where a packet comes from at ingress and goes to at egress.
+/// A side of the interface. The remote side contains the source at ingress and the destination at
+/// egress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Side {
     #[default]
@@ -43,12 +44,12 @@ impl Side {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TopKind {
-    /// By the interface's counters, each packet.
+    /// From the interface's counters, which count every packet.
     Family,
-    /// All flows: of the curves below this is the sum.
+    /// All flows: the sum of the curves below.
     Flows,
     Asn(Side),
-    /// Neighbour AS.
+    /// The peer AS.
     Peer(Side),
     City(Side),
     Country(Side),
@@ -56,7 +57,7 @@ pub enum TopKind {
 }
 
 impl TopKind {
-    /// Always there, with a curve as far as there are any.
+    /// Returns true for lines that always exist, with a curve as far as curves are available.
     fn is_of_interface(self) -> bool {
         matches!(self, Self::Family | Self::Flows)
     }
@@ -66,19 +67,19 @@ impl TopKind {
 pub struct TopKey {
     pub scope: Scope,
     pub kind: TopKind,
-    /// The number itself, or that of a text; 0 for what is unknown, or alone of its kind.
+    /// The number itself, or that of a text; 0 if it is unknown or the only one of its kind.
     pub value: u32,
 }
 
 #[derive(Debug, Default)]
 pub struct TopEntry {
-    /// Since the last tick.
+    /// Bytes and packets since the last tick.
     pending: (u64, u64),
     /// Bytes and packets per second in the last tick.
     pub now: (f32, f32),
     pub windows: WindowTotals,
     pub curve: Option<Box<TimeSeries>>,
-    /// The neighbour AS that carried most of it when it last moved, 0 if unknown.
+    /// The peer AS with most of the traffic in the last tick with traffic, 0 if unknown.
     pub peer: u32,
     peer_bytes: u64,
 }
@@ -88,14 +89,14 @@ impl TopEntry {
         self.windows.sums(window)
     }
 
-    /// What `bytes` more came by.
+    /// Stores the peer AS if its `bytes` are the most in this tick.
     pub fn seen_by(&mut self, peer: u32, bytes: u64) {
         if bytes > self.peer_bytes {
             (self.peer, self.peer_bytes) = (peer, bytes);
         }
     }
 
-    /// Closes a tick that was `seconds` long.
+    /// Completes a tick of `seconds`.
     fn tick(&mut self, tick: u64, seconds: f32) {
         let (bytes, packets) = std::mem::take(&mut self.pending);
         self.peer_bytes = 0;
@@ -109,18 +110,18 @@ impl TopEntry {
     }
 }
 
-/// All lines.
+/// All lines of the page.
 #[derive(Debug, Default)]
 pub struct TopTable {
     map: HashMap<TopKey, TopEntry, RandomState>,
     curves: usize,
-    /// New lines for which there was no room since the last tick.
+    /// The number of new lines since the last tick that exceeded the limit.
     refused: u64,
     evicted: u64,
 }
 
 impl TopTable {
-    /// Notes that this much more crossed since the last tick; `None` if there is no room for the line.
+    /// Adds traffic since the last tick; returns `None` if the limit allows no new line.
     pub fn add(&mut self, key: TopKey, bytes: u64, packets: u64) -> Option<&mut TopEntry> {
         let is_full = self.map.len() >= MAX_ENTRIES && !key.kind.is_of_interface();
         let entry = match self.map.entry(key) {
@@ -139,7 +140,7 @@ impl TopTable {
         self.map.get(key)
     }
 
-    /// Those of a scope, in no order.
+    /// Returns the lines of a scope, in no particular order.
     pub fn of(&self, scope: Scope) -> impl Iterator<Item = (&TopKey, &TopEntry)> {
         self.map.iter().filter(move |(key, _)| key.scope == scope)
     }
@@ -148,7 +149,7 @@ impl TopTable {
         self.map.keys()
     }
 
-    /// Closes the ticks up to and with number `tick`; there are `ticks` of them, `seconds` long together.
+    /// Completes `ticks` ticks up to and including number `tick`, with a total length of `seconds`.
     pub fn tick(&mut self, tick: u64, ticks: u64, seconds: f32) {
         for passed in tick - ticks + 1..=tick {
             self.turn(passed);
@@ -167,7 +168,8 @@ impl TopTable {
         }
     }
 
-    /// Begins the pieces of windows that begin with this tick, and lets go of what has been silent in all.
+    /// Starts the window pieces that start with this tick, and removes lines without traffic in all
+    /// windows.
     fn turn(&mut self, tick: u64) {
         for window in Window::ALL.into_iter().filter(|w| w.turns(tick)) {
             for entry in self.map.values_mut() {
@@ -179,7 +181,7 @@ impl TopTable {
         }
     }
 
-    /// Makes room for an eighth of new lines.
+    /// Evicts lines, so that an eighth of the limit is free.
     fn evict(&mut self) {
         let weigh = |entry: &TopEntry| entry.sums(Window::Day).bytes;
         let ordinary = |(key, _): &(&TopKey, &TopEntry)| !key.kind.is_of_interface();
@@ -198,8 +200,8 @@ impl TopTable {
         }
     }
 
-    /// Gives curves to interfaces and to the first networks of each scope; while there are enough, what had
-    /// one keeps it.
+    /// Assigns curves to interfaces and to the top networks of each scope. Other lines keep their
+    /// curve as long as there are enough.
     fn grant_curves(&mut self) {
         let mut chosen = self.chosen();
         if chosen.iter().all(|key| self.map[key].curve.is_some()) {
@@ -224,7 +226,7 @@ impl TopTable {
         self.curves = chosen.len() + keepers.len().min(room);
     }
 
-    /// What is to have a curve, at most [`MAX_CURVES`].
+    /// Returns the lines that get a curve, at most [`MAX_CURVES`].
     fn chosen(&self) -> Vec<TopKey> {
         let mut interfaces = Vec::new();
         let mut networks: Vec<(TopKey, f32)> = Vec::new();
@@ -252,7 +254,7 @@ impl TopTable {
         both.map(|(key, _)| key).collect()
     }
 
-    /// Keeps those for which `keep` is true.
+    /// Keeps the lines for which `keep` returns true.
     pub fn retain(&mut self, keep: impl Fn(&TopKey, &TopEntry) -> bool) {
         let curves = &mut self.curves;
         self.map.retain(|key, entry| {
@@ -268,7 +270,7 @@ impl TopTable {
         }
     }
 
-    /// How many there are.
+    /// Returns the number of lines.
     pub fn lines(&self) -> usize {
         self.map.len()
     }
@@ -281,7 +283,7 @@ impl TopTable {
         self.evicted
     }
 
-    /// Memory held.
+    /// Returns the memory in use.
     pub fn bytes(&self) -> usize {
         let curves = self.map.values().filter_map(|e| e.curve.as_ref());
         self.map.allocation_size() + curves.map(|c| c.bytes()).sum::<usize>()
@@ -310,7 +312,7 @@ mod tests {
         let mut entries = TopTable::default();
         let far = TopKind::Asn(Side::Far);
         for tick in 1..=200u32 {
-            // ever other networks carry most
+            // other networks have the most traffic in each tick
             for network in 0..20 {
                 entries.add(
                     key(far, tick * 100 + network),

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What something carried in the last hour and in the last day, at a price that a table of thousands bears
-//! (pure): each in six pieces, the newest of which is being filled.
+//! Traffic totals of the last hour and the last day, small enough for a table of thousands of lines
+//! (pure). Each window has six pieces; the newest one is being filled.
 
 use super::time_series::TICK_SECONDS;
 
 const PIECES: usize = 6;
 
-/// Over what time a mean, a maximum and a share are told.
+/// The period of a mean, a maximum and a share.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Window {
     #[default]
@@ -24,7 +24,7 @@ impl Window {
         }
     }
 
-    /// Ticks in a piece.
+    /// Returns the number of ticks in a piece.
     fn piece(self) -> u64 {
         let seconds = match self {
             Self::Hour => 3600,
@@ -37,12 +37,12 @@ impl Window {
         (tick / self.piece()) as usize % PIECES
     }
 
-    /// Whether a piece begins with this tick.
+    /// Returns whether a piece starts with this tick.
     pub fn turns(self, tick: u64) -> bool {
         tick.is_multiple_of(self.piece())
     }
 
-    /// How long the pieces reach back at `tick`, in seconds.
+    /// Returns the length of the pieces at `tick`, in seconds.
     pub fn covered(self, tick: u64) -> u64 {
         let into = tick % self.piece() + 1;
         let full = (PIECES as u64 - 1) * self.piece();
@@ -56,7 +56,7 @@ impl Window {
 pub struct Sums {
     pub bytes: f32,
     pub packets: f32,
-    /// Highest rate of a tick, in bytes per second.
+    /// The highest rate of a tick, in bytes per second.
     pub most: f32,
 }
 
@@ -67,7 +67,8 @@ pub struct WindowTotals {
 }
 
 impl WindowTotals {
-    /// To be called for each tick at which [`Window::turns`], before anything is added.
+    /// Clears the piece that starts. Call it for each tick at which [`Window::turns`] is true,
+    /// before adding anything.
     pub fn turn(&mut self, window: Window, tick: u64) {
         self.pieces_mut(window)[window.slot(tick)] = Sums::default();
     }
@@ -105,7 +106,7 @@ impl WindowTotals {
 mod tests {
     use super::*;
 
-    /// `bytes` at each of the ticks.
+    /// Adds `bytes` at each of the ticks.
     fn run(windows: &mut WindowTotals, ticks: std::ops::RangeInclusive<u64>, bytes: f32) {
         for tick in ticks {
             for window in Window::ALL {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Which flows are meant.
+//! Selects flows.
 
 use super::FlowContext;
 use crate::flow::labels::SetId;
 use crate::types::flow::{Direction, FlowRecord};
 use crate::types::prefix::Prefix;
 
-/// What an end of a flow must be; whatever is not set may be anything.
+/// Conditions for an endpoint of a flow; a condition that is not set matches everything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EndpointFilter {
     pub prefix: Option<Prefix>,
@@ -14,7 +14,7 @@ pub struct EndpointFilter {
     pub asn: Option<u32>,
 }
 
-/// All that is set must hold.
+/// Conditions for a flow; all that are set must match.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// By ifindex; `None` = all.
@@ -23,12 +23,12 @@ pub struct Filter {
     pub protocol: Option<u8>,
     pub src: EndpointFilter,
     pub dst: EndpointFilter,
-    /// Each of its parts holds for one of the two ends, not all for the same.
+    /// Each condition must match one of the two endpoints, not all of them the same one.
     pub either: EndpointFilter,
 }
 
 impl Filter {
-    /// Asks for the ASNs last: they may take a lookup.
+    /// Returns whether a flow matches. Checks the ASNs last, because they may need a lookup.
     pub(super) fn admits(
         &self,
         record: &FlowRecord,
@@ -67,7 +67,8 @@ impl Filter {
         self.holds(|end| end.asn, |asn| asn == src, |asn| asn == dst)
     }
 
-    /// Whether one part of the ends holds, given what it says of the source and of the destination.
+    /// Returns whether one condition of the endpoints matches, given the values for the source and
+    /// the destination.
     fn holds<T: Copy>(
         &self,
         part: impl Fn(&EndpointFilter) -> Option<T>,

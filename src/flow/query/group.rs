@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Sums over what flows have in common.
+//! Sums over flows with common values.
 
 use std::sync::Arc;
 
@@ -11,30 +11,30 @@ use crate::flow::labels::SetId;
 use crate::types::flow::FlowRecord;
 use crate::types::label::{Enrichment, Label};
 
-/// Fields that flows are told apart by at once.
+/// The maximum number of fields in one query.
 pub const MAX_FIELDS: usize = 4;
 
-/// Groups that are told apart; what belongs to any other is in the rest.
+/// The maximum number of groups; the traffic of any further group is added to the rest.
 pub const MAX_GROUPS: usize = 1 << 16;
 
 /// One group of an answer.
 #[derive(Clone, Debug)]
 pub struct Group {
-    /// In the order in which the fields were asked for.
+    /// In the order of the fields in the query.
     pub values: Box<[Value]>,
     pub sum: Sum,
-    /// Who the AS is, where one field is an AS and its name is known.
+    /// The name of the AS, if one field is an AS and its name is known.
     pub asn_name: Option<Arc<str>>,
 }
 
-/// Sums on their way from the thread that made them to the one that asked, which sorts them: with many
-/// groups that takes longer than the first may be kept from its work.
+/// The sums, on the way from the flow thread to the caller. The caller sorts them: with many
+/// groups, sorting takes longer than the flow thread may pause.
 #[derive(Debug)]
 pub struct Groups {
     fields: Vec<Field>,
     sums: HashMap<Box<[Value]>, Entry, RandomState>,
     rest: Sum,
-    /// The values of one flow; kept, so that it is not allocated for each.
+    /// The values of one flow; reused, so that no flow needs an allocation.
     values: Vec<Value>,
 }
 
@@ -99,7 +99,7 @@ impl Groups {
         ends.into_iter().nth(end)?.asn_name
     }
 
-    /// The largest first, how many groups there are, and what was not told apart.
+    /// Returns the largest groups first, the number of groups, and the rest.
     pub fn sorted(self, sort: Sort, limit: usize) -> (Vec<Group>, u64, Sum) {
         let count = self.sums.len() as u64;
         let group = |(values, entry): (Box<[Value]>, Entry)| Group {
@@ -125,7 +125,7 @@ impl Groups {
     }
 }
 
-/// Which end's AS a field is.
+/// Returns the endpoint (0: source, 1: destination) whose AS a field is.
 fn asn_end(field: Field) -> Option<usize> {
     match field {
         Field::Label(Label::SrcAsn) => Some(0),
@@ -194,7 +194,7 @@ fn value(
     }
 }
 
-/// 0 stands for none.
+/// Converts a number to a value; 0 stands for none.
 fn number(n: u32) -> Value {
     match n {
         0 => Value::Nothing,

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Questions about the flows that are live: which of them, and what they add up to (pure).
+//! Queries about live flows: selection and sums (pure).
 //!
-//! - [`Filter`]: which flows are meant,
-//! - `select`: those that carry most,
-//! - `group`: sums over what flows have in common,
-//! - [`Scan`]: the walk through the table, a slice at a time.
+//! ⏎ - [`Filter`]: the flows that match,
+//! - `select`: those with the most traffic,
+//! - `group`: sums over flows with common values,
+//! - [`Scan`]: the iteration over the table, in slices.
 
 mod filter;
 mod group;
@@ -23,35 +23,35 @@ pub use group::{Group, Groups, MAX_FIELDS, MAX_GROUPS};
 pub use scan::{Question, Scan};
 pub use select::FlowRow;
 
-/// Flows or groups in one answer.
+/// The maximum number of flows or groups in one answer.
 pub const MAX_LIMIT: usize = 1000;
 
-/// A flow heard of in this time is under way: its rate is not thinned out by the silence since. The
-/// flow cache speaks of a flow once a second.
+/// A flow with a record within this time is active: the idle time since then does not reduce its
+/// rate. The flow cache reports a flow once a second.
 const UNDER_WAY_NS: u64 = 2_000_000_000;
 
-/// A rate is over no less: else a single packet were a burst.
+/// The minimum time of a rate; otherwise a single packet would look like a burst.
 const SHORTEST_NS: u64 = 1_000_000_000;
 
-/// What is known of a flow beyond its record.
+/// The data about a flow that is not in its record.
 pub trait FlowContext {
-    /// All of it: takes a lookup in each source.
+    /// Returns all of it; needs a lookup in each source.
     fn known(&self, key: &FlowKey) -> Enrichment;
-    /// Source and destination AS, 0 where unknown.
+    /// Returns source and destination AS, 0 if unknown.
     fn asns(&self, key: &FlowKey, set: SetId) -> [u32; 2];
     fn name(&self, ifindex: u32) -> Option<Arc<str>>;
 }
 
-/// What the answers are sorted by, the largest first.
+/// The sort key of the answers, in descending order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sort {
     #[default]
     Bytes,
     Packets,
     Rate,
-    /// Heard of last.
+    /// The time of the last packet.
     Last,
-    /// Under way for longest.
+    /// The duration, longest first.
     Duration,
 }
 
@@ -64,7 +64,7 @@ impl Sort {
         Self::Duration,
     ];
 
-    /// Keys by which sums over flows are sorted.
+    /// The keys by which sums over flows can be sorted.
     pub const OF_SUMS: [Self; 3] = [Self::Bytes, Self::Packets, Self::Rate];
 
     pub fn name(self) -> &'static str {
@@ -78,7 +78,7 @@ impl Sort {
     }
 }
 
-/// What flows can be added up by.
+/// A field by which flows can be grouped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field {
     Label(Label),
@@ -109,14 +109,15 @@ impl Field {
 /// The value of a [`Field`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Value {
-    /// Not known, or there is none.
+    /// The value is unknown, or there is none.
     Nothing,
     Number(u32),
     Address(IpAddr),
     Text(Arc<str>),
 }
 
-/// Packets and bytes, scaled by the sample rate; how many packets that rests on; and the rate now.
+/// Packets and bytes, scaled by the sample rate; the number of sampled packets; and the current
+/// rate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sum {
     pub flows: u64,
@@ -128,7 +129,7 @@ pub struct Sum {
 }
 
 impl Sum {
-    /// What the part in progress of one flow carries; `now_ns` is CLOCK_BOOTTIME.
+    /// Returns the traffic of the partial record of one flow; `now_ns` is CLOCK_BOOTTIME.
     fn of(record: &FlowRecord, now_ns: u64) -> Self {
         let rate = u64::from(record.sample_rate);
         let bytes = record.frame_bytes.wrapping_mul(rate);

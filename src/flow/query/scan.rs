@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! A walk through the flow table, a slice at a time.
+//! Iterates over the flow table, in slices.
 //!
-//! It goes from the end to the front. A flow that ends gives its place to the last one, and so moves
-//! towards the front: one not yet met stays so, one that was met may be met again. New flows come at
-//! the end and are not met. So an answer lacks no flow that lived for the whole walk.
+//! The iteration runs from the end to the front. The last flow moves to the index of a flow that
+//! ends, and so moves towards the front: a flow not yet visited stays unvisited, a visited one may
+//! be visited again. New flows are added at the end and are not visited. Therefore the answer
+//! includes every flow that existed during the whole scan.
 
 use std::time::{Duration, Instant};
 
@@ -14,21 +15,21 @@ use super::select::{Best, FlowRow};
 use super::{Field, Filter, FlowContext, Sort, Sum};
 use crate::flow::table::FlowTable;
 
-/// Flows looked at between two looks at the clock.
+/// The number of flows visited between two reads of the clock.
 const STEP: usize = 64;
 
-/// What is asked, and where the answer goes.
+/// A query, and the channel for its answer.
 pub enum Question {
-    /// Single flows, and how many there are.
+    /// Single flows, and their total number.
     Flows(Sender<(Vec<FlowRow>, u64)>),
-    /// Groups by these fields, at most [`super::MAX_FIELDS`], not sorted yet; and all together.
+    /// Groups by these fields, at most [`super::MAX_FIELDS`], not sorted yet; and the sum of all.
     Groups(Vec<Field>, Sender<(Groups, Sum)>),
 }
 
-/// A question on its way through the table.
+/// A query in progress.
 pub struct Scan {
     filter: Filter,
-    /// Flows below it are to come; `None` before the first slice.
+    /// Flows below this index are not visited yet; `None` before the first slice.
     cursor: Option<usize>,
     total: Sum,
     matches: Matches,
@@ -54,7 +55,8 @@ impl Scan {
         }
     }
 
-    /// Goes on for `time`; true when the walk is at its end. `now_ns` is CLOCK_BOOTTIME.
+    /// Continues the scan for `time`. Returns true if the scan is complete. `now_ns` is
+    /// CLOCK_BOOTTIME.
     pub fn go_on(
         &mut self,
         table: &FlowTable,
@@ -79,7 +81,7 @@ impl Scan {
     }
 
     fn visit(&mut self, table: &FlowTable, at: usize, context: &impl FlowContext, now_ns: u64) {
-        // between two parts there is nothing to tell
+        // skip a flow without a partial record
         let Some((part, set)) = table.at(at).filter(|(part, _)| part.packets > 0) else {
             return;
         };
@@ -94,7 +96,7 @@ impl Scan {
         }
     }
 
-    /// Sends the answer, if somebody still waits for it.
+    /// Sends the answer, if the receiver still exists.
     pub fn finish(self, context: &impl FlowContext, now_ns: u64) {
         match self.matches {
             Matches::Flows(best, reply) => {

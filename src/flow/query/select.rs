@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The flows that carry most: a heap that holds no more than are asked for.
+//! Selects the flows with the most traffic, in a heap of at most the requested size.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -11,13 +11,13 @@ use crate::types::label::Enrichment;
 /// One flow of an answer.
 #[derive(Clone, Debug)]
 pub struct FlowRow {
-    /// The part in progress.
+    /// The partial record.
     pub record: FlowRecord,
     pub sum: Sum,
     pub known: Enrichment,
 }
 
-/// The best so far, the least of them on top.
+/// The best flows so far, the least of them on top.
 #[derive(Debug)]
 pub(super) struct Best {
     sort: Sort,
@@ -59,7 +59,8 @@ impl Best {
         self.heap.push(Reverse(Ranked { rank, record }));
     }
 
-    /// The largest first. A flow that moved in the table between two slices may have been met twice.
+    /// Returns the largest flows first. A flow that moved in the table between two slices may have
+    /// been visited twice.
     pub fn finish(self, now_ns: u64, context: &impl FlowContext) -> Vec<FlowRow> {
         let ranked = self.heap.into_sorted_vec();
         let mut rows: Vec<FlowRow> = Vec::with_capacity(ranked.len());
