@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What exported flows tell of their ends: numbers alone, without the texts that labels carry.
+//! BGP information of the endpoints of exported flows: only numbers, without the texts of labels.
 
 use std::net::IpAddr;
 
-/// What is known of one end. An unknown number is 0.
+/// The BGP information of one endpoint. An unknown number is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BgpInfo {
     pub asn: u32,
     pub peer_asn: u32,
     pub prefix_len: u8,
-    /// As BGP has it.
+    /// The next hop of the BGP route.
     pub next_hop: Option<IpAddr>,
 }
 
@@ -17,6 +17,6 @@ pub struct BgpInfo {
 pub struct FlowRouting {
     pub src: BgpInfo,
     pub dst: BgpInfo,
-    /// The router on the link that packets to the destination are handed to.
+    /// The router on the link to which packets for the destination are forwarded.
     pub ip_next_hop: Option<IpAddr>,
 }

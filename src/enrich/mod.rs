@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Whose traffic it is: ordered sources → what is known of the two ends of a flow.
+//! Enrichment: looks up both ends of a flow in an ordered list of sources (BGP, configuration, databases).
 //!
 //! A new source is a file here and a line in [`Enricher::endpoint`].
 
@@ -32,24 +32,25 @@ pub use bgp_info::{BgpInfo, FlowRouting};
 pub use trace::{AsnSource, Trace};
 pub use vrf_rib::VrfRib;
 
-/// A change triggers new lookups of flows at most twice a second. Sources are asked all the time: a change
-/// after a quiet half second is seen at once, and none is seen later than this.
+/// A change triggers new lookups of flows at most twice a second. The generations of the sources are
+/// checked continuously: a change after a quiet half second takes effect immediately, and every change
+/// takes effect within this interval.
 const INTERVAL_MS: u64 = 500;
 
-/// Routing tables.
+/// Looks up routes in routing tables.
 pub trait RouteLookup: Send {
-    /// Advances when a route may have changed.
+    /// Returns a number that advances when a route may have changed.
     fn generation(&self) -> u32;
-    /// The table for the traffic of an interface; `None` where no table speaks for it.
+    /// Returns the table for the traffic of an interface, or `None` if no table covers it.
     fn table(&self, ifindex: u32) -> Option<TableId>;
-    /// The best route for each end of a flow.
+    /// Returns the best route for each end of a flow.
     fn lookup(&self, ends: [IpAddr; 2], table: TableId) -> [Option<Route>; 2];
-    /// No more lookups for the time being.
+    /// Called after the last lookup of a batch.
     fn end_batch(&mut self) {}
 }
 
-/// Answers from all sources. Owned by the thread that asks: it keeps hold of the databases between two
-/// refreshes, and takes no lock to look something up.
+/// Looks up endpoints in all sources. Belongs to the thread that queries it: it keeps references to the
+/// databases between two refreshes, so that a database lookup takes no lock.
 pub struct Enricher {
     routes: Option<Box<dyn RouteLookup>>,
     prefixes: StaticPrefixes,
@@ -58,7 +59,7 @@ pub struct Enricher {
     city: Option<Arc<Database>>,
     errors: Arc<ErrorCounters>,
     generation: u32,
-    /// Those of the sources when this one advanced.
+    /// The generations of the sources at the last refresh.
     sources: (u32, u32),
     advanced_ms: u64,
 }
@@ -86,7 +87,7 @@ impl Enricher {
     }
 
     fn load_databases(&mut self) {
-        // Asked before what they speak of: a change in between is seen next time.
+        // Read before the databases: a change in between is detected next time.
         self.sources = self.sources_now();
         self.asn = self.databases.get(DatabaseKind::Asn);
         self.city = self.databases.get(DatabaseKind::City);
@@ -97,7 +98,7 @@ impl Enricher {
         (routes, self.databases.generation())
     }
 
-    /// What is known of the two ends in numbers.
+    /// Returns the BGP information of both ends of a flow.
     pub fn routing(&self, key: &FlowKey) -> FlowRouting {
         let table = self.table(key.ifindex);
         let ends = [key.source(), key.destination()].map(|address| address.to_canonical());
@@ -148,7 +149,8 @@ impl Enricher {
         }
     }
 
-    /// What a route and the configuration say of an address, and the network of the configuration.
+    /// Returns the BGP information of an address according to its route and the configuration, and the
+    /// configured network.
     fn bgp_info(
         &self,
         address: IpAddr,
@@ -156,7 +158,8 @@ impl Enricher {
         table: Option<TableId>,
     ) -> (BgpInfo, Option<&StaticNetwork>) {
         let shortest = route.map_or(0, |route| route.prefix_len);
-        // the configuration speaks of the global table: the same addresses may be another's in a VRF
+        // the configuration describes the global table: in a VRF, the same addresses may belong to another
+        // network
         let network = (table == Some(TableId::GLOBAL))
             .then(|| self.prefixes.lookup(address))
             .flatten()
@@ -167,7 +170,7 @@ impl Enricher {
         };
         if let Some(network) = network.filter(|network| network.asn > 0) {
             info.asn = network.asn;
-            // The way to a network that BGP does not tell is not the one that BGP tells.
+            // The path to a network that BGP does not announce is not the path that BGP announces.
             route = None;
         }
         if let Some(route) = route {
@@ -192,7 +195,7 @@ impl Enricher {
         known
     }
 
-    /// The database says who an AS is only of the AS that it finds itself.
+    /// Adds the AS number if it is unknown, and the AS name if the database finds the same AS.
     fn add_asn(&self, address: IpAddr, known: &mut Endpoint) {
         let Some(database) = &self.asn else {
             return;
@@ -218,7 +221,7 @@ impl Enricher {
         }
     }
 
-    /// A record that cannot be read is as good as none.
+    /// Counts and logs a record that cannot be read, and treats it as absent.
     fn counted<T>(&self, found: Result<Option<T>, MaxMindDbError>) -> Option<T> {
         found.unwrap_or_else(|error| {
             self.errors

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Networks told by the configuration, found by longest match. Pure.
+//! Networks from the configuration, found by longest match. Pure.
 
 use std::cmp::Reverse;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use hashbrown::HashMap;
 use crate::types::prefix::Prefix;
 use crate::types::static_prefix::StaticPrefix;
 
-/// What the configuration says of a network.
+/// The length, AS and name of a configured network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StaticNetwork {
     pub length: u8,
@@ -20,7 +20,7 @@ pub struct StaticNetwork {
     pub name: Option<Arc<str>>,
 }
 
-/// Found by one question for each length there is: configurations have few.
+/// The configured networks. A lookup probes each length that occurs: configurations have few.
 #[derive(Debug, Default)]
 pub struct StaticPrefixes {
     networks: HashMap<Prefix, StaticNetwork, RandomState>,
@@ -45,7 +45,7 @@ impl StaticPrefixes {
         Self { networks, lengths }
     }
 
-    /// The most specific network that holds `address`, which is no mapped one.
+    /// Returns the most specific network that contains `address`, which must not be an IPv4-mapped address.
     pub fn lookup(&self, address: IpAddr) -> Option<&StaticNetwork> {
         self.lengths
             .iter()

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The RIB as thread flow asks it: which table speaks for which interface.
+//! The RIB as thread flow queries it: finds the table of each interface.
 
 use std::cell::OnceCell;
 use std::net::IpAddr;
@@ -13,7 +13,7 @@ use crate::types::distinguisher::Distinguisher;
 pub struct VrfRib {
     rib: SharedRib,
     interfaces: Arc<InterfaceRegistry>,
-    /// By VRF device: of those that the configuration names.
+    /// The table of each VRF device that the configuration names.
     tables: Vec<(String, TableId)>,
     /// Held from the first lookup of a batch to its end.
     guard: OnceCell<LookupGuard>,

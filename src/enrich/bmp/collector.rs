@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! THREAD bmp: listens, admits routers, starts and joins the thread of each session, and lets routes
-//! age.
+//! THREAD bmp: listens, admits routers, starts and joins the thread of each session, and expires routes.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
@@ -26,19 +25,19 @@ use super::error::BmpError;
 use super::session::Session;
 use super::stats::RouterStats;
 
-/// Routes age and memory is given back this often.
+/// Interval at which stale routes expire and memory is freed.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_millis(200);
-/// After an accept that failed for want of descriptors or memory.
+/// Delay after an accept that failed because descriptors or memory ran out.
 const RETRY: Duration = Duration::from_millis(100);
-/// A session's thread decodes into the Rib and needs little.
+/// Stack size of a session's thread, which decodes into the Rib and needs little.
 const STACK_SIZE: usize = 256 * 1024;
 
-/// A router that is gone without a word is noticed after 90 seconds.
+/// A router that disappears without closing the connection is detected after 90 seconds.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_COUNT: u32 = 3;
 
-/// Where the collector listens, and its parameters.
+/// The listening address of the collector, and its parameters.
 #[derive(Clone, Debug)]
 pub struct BmpConfig {
     pub host: String,
@@ -48,7 +47,7 @@ pub struct BmpConfig {
     pub local_asn: u32,
 }
 
-/// Which routers may connect, and how many.
+/// The routers that may connect, and the maximum number of sessions.
 #[derive(Clone, Debug)]
 pub struct BmpLimits {
     /// An empty list allows all.
@@ -63,7 +62,7 @@ pub struct BmpChange {
     pub rib: RibConfig,
 }
 
-/// Sockets that listen for routers; [`Collector::run`] makes a thread of them.
+/// The BMP collector with its listening sockets; [`Collector::run`] is the body of its thread.
 pub struct Collector {
     listeners: Vec<Listener>,
     limits: BmpLimits,
@@ -76,7 +75,7 @@ pub struct Collector {
     changes: (Sender<BmpChange>, Receiver<BmpChange>),
 }
 
-/// A session's thread and what ends it.
+/// A session's thread, and the means to end it.
 struct RunningSession {
     address: IpAddr,
     presence: Arc<PeerPresence>,
@@ -85,8 +84,7 @@ struct RunningSession {
     stop: Arc<AtomicBool>,
 }
 
-/// The thread of a session panicked. It is an error of the program; the agent must not go on with a
-/// Rib that was left halfway.
+/// The thread of a session panicked. This is a bug; the agent must not continue with a half-modified Rib.
 struct SessionPanicked;
 
 impl Collector {
@@ -108,12 +106,12 @@ impl Collector {
         })
     }
 
-    /// Where it listens; tells the port when 0 was asked for.
+    /// Returns the listening addresses. If port 0 was configured, they contain the actual port.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.listeners.iter().filter_map(|l| l.address()).collect()
     }
 
-    /// Takes limits, and who may connect. Sessions that they no longer allow end.
+    /// Returns the channel for new limits and permissions. Sessions that these no longer allow end.
     pub fn changes(&self) -> Sender<BmpChange> {
         self.changes.0.clone()
     }
@@ -122,7 +120,7 @@ impl Collector {
         self.router_stats.clone()
     }
 
-    /// Serves until `heartbeat` says stop, or a session's thread panics.
+    /// Runs until `heartbeat` requests a stop, or a session's thread panics.
     pub fn run(mut self, heartbeat: &Heartbeat) {
         let mut maintained = Instant::now();
         while !heartbeat.stopping() {
@@ -223,7 +221,7 @@ impl Collector {
 
     /// Ends a session for a new one from `address`, if that is needed and permitted.
     fn admit_or_replace(&self, address: IpAddr) -> Result<(), BmpError> {
-        // sessions that were ended need a moment; their threads are limited too
+        // ended sessions need a moment to stop; their threads are also limited
         if self.sessions.len() >= 2 * self.limits.max_sessions {
             return Err(BmpError::SessionLimit);
         }
@@ -253,7 +251,7 @@ impl Collector {
         }
     }
 
-    /// Routers with a peer are known from now on.
+    /// Marks routers that have a peer as known.
     fn update_known_routers(&mut self, now: u64) {
         for session in &self.sessions {
             if session.is_active() && session.presence.idle(now).is_none() {
@@ -312,7 +310,7 @@ impl RunningSession {
         !self.stop.load(Ordering::Acquire)
     }
 
-    /// Has the thread end; its routes become stale. It is joined when it has ended.
+    /// Requests the thread to end; its routes become stale. The thread is joined when it has ended.
     fn end(&self, reason: &str) {
         log::info!("{}: BMP session ended: {reason}", self.address);
         self.request_stop();
@@ -332,8 +330,8 @@ impl RunningSession {
     }
 }
 
-/// Whether an address is this machine's: then the kernel would speak to it from itself. Connecting a
-/// datagram socket sends nothing.
+/// Returns whether an address belongs to this machine: in that case the kernel uses the same address as the
+/// source. Connecting a datagram socket sends nothing.
 fn is_local_address(address: IpAddr) -> bool {
     let any: IpAddr = match address {
         IpAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
@@ -359,7 +357,7 @@ mod tests {
         for other in ["192.0.2.1", "2001:db8::1", "224.0.0.1"] {
             assert!(!is_local_address(other.parse().unwrap()), "{other}");
         }
-        // the address that this machine would speak from, where it has one
+        // the address that this machine would use as a source, if it has one
         let outward = || -> io::Result<IpAddr> {
             let socket = UdpSocket::bind("0.0.0.0:0")?;
             socket.connect("192.0.2.1:9")?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! THREAD bmp-session: reads one router's connection and applies what comes to the Rib.
+//! THREAD bmp-session: reads one router's connection and applies its messages to the Rib.
 
 use std::io::{ErrorKind, Read};
 use std::net::{IpAddr, TcpStream};
@@ -14,14 +14,13 @@ use super::message::{FrameError, MAX_MESSAGE};
 use super::session::{Session, SessionState};
 use super::stats::RouterStats;
 
-/// A read returns after this time at the latest, to see whether the agent stops.
+/// A read returns after this time at the latest, so that the thread notices when the agent stops.
 pub const READ_TIMEOUT: Duration = Duration::from_millis(500);
-/// For the first message, and for the rest of one that has begun.
+/// Timeout of the first message, and of the rest of a message that has begun.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
-/// What is read at once.
+/// Size of the read buffer in bytes; a longer message makes it grow.
 const CHUNK: usize = 64 * 1024;
-/// What is applied in one go, while readers of the Rib wait: some 0.1 ms. A longer message is applied
-/// whole.
+/// Bytes applied at once, while readers of the Rib wait: about 0.1 ms. A longer message is applied whole.
 const BATCH: usize = 8 * 1024;
 
 pub struct Connection {
@@ -35,7 +34,7 @@ pub struct Connection {
     pub presence: Arc<PeerPresence>,
 }
 
-/// Since when a session has had no peer, for thread bmp.
+/// The time since which a session has had no peer, read by thread bmp.
 pub struct PeerPresence(AtomicU64);
 
 impl PeerPresence {
@@ -53,14 +52,14 @@ impl PeerPresence {
         }
     }
 
-    /// Milliseconds without a peer; `None` if a peer is up.
+    /// Returns the milliseconds without a peer, or `None` if a peer is up.
     pub fn idle(&self, now: u64) -> Option<u64> {
         let since = self.0.load(Ordering::Relaxed);
         (since != Self::PEERS).then(|| now.saturating_sub(since))
     }
 }
 
-/// Bytes that came and are not applied yet.
+/// Received bytes that are not applied yet.
 struct Buffer {
     bytes: Vec<u8>,
     filled: usize,
@@ -96,7 +95,7 @@ impl Connection {
 
     fn serve(&mut self, router: &mut String) -> EndReason {
         let mut buffer = Buffer::default();
-        // when the last whole message came
+        // when the last complete message arrived
         let mut progress = Instant::now();
         let mut flushes = None;
         loop {
@@ -133,7 +132,7 @@ impl Connection {
         }
     }
 
-    /// Applies the whole messages in the buffer and takes them out.
+    /// Applies the complete messages in the buffer and removes them.
     fn apply(
         &mut self,
         buffer: &mut Buffer,
@@ -166,7 +165,8 @@ impl Connection {
             let rest = &bytes[done..];
             let piece = &rest[..rest.len().min(batch)];
             let (length, next) = rib.write(now, |rib| {
-                // who announces also forgets: else what peers going up and down leave would pile up
+                // every writer also frees removed routes: otherwise the routes of flapping peers would
+                // accumulate
                 rib.sweep();
                 session.feed(rib, piece, now, stats)
             })?;
@@ -189,8 +189,8 @@ impl Default for Buffer {
 }
 
 impl Buffer {
-    /// Room to read into. A message longer than the buffer makes it grow, up to the longest that is
-    /// let in.
+    /// Returns the free space to read into. A message longer than the buffer makes it grow, up to the
+    /// maximum length of a message.
     fn space(&mut self) -> &mut [u8] {
         if self.filled == self.bytes.len() {
             self.bytes.resize(MAX_MESSAGE, 0);
@@ -208,7 +208,7 @@ impl Buffer {
     }
 }
 
-/// How metrics and log name a router.
+/// Returns the name of a router in metrics and log.
 pub fn label(address: IpAddr, sys_name: &str) -> String {
     if sys_name.is_empty() {
         address.to_string()
@@ -224,7 +224,7 @@ fn is_timeout(kind: ErrorKind) -> bool {
     )
 }
 
-/// Time as the RIB counts it.
+/// Returns the time in the unit of the RIB: milliseconds since `epoch`.
 pub(super) fn millis(epoch: Instant) -> u64 {
     u64::try_from(epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What went wrong in a session, and how much went right.
+//! Errors and counters of a session.
 
 use super::families::IgnoredFamily;
 
@@ -9,7 +9,7 @@ use super::families::IgnoredFamily;
 pub enum BmpError {
     /// A connection could not be accepted or set up.
     Accept,
-    /// From a source that `allow` does not name.
+    /// The source address is not in `allow`.
     NotAllowed,
     /// `max_sessions` are up.
     SessionLimit,
@@ -17,29 +17,29 @@ pub enum BmpError {
     AddressLimit,
     /// A session without a peer ended to make room for another.
     Idle,
-    /// No message came within the time given to begin.
+    /// No complete message arrived within the timeout.
     Silent,
-    /// The connection broke.
+    /// Reading from the connection failed.
     Read,
-    /// Not BMP, or a message of a length that cannot be.
+    /// Not BMP, or a message with an impossible length.
     Frame,
-    /// A per-peer header or peer-up that cannot be read.
+    /// A per-peer header or peer-up that cannot be decoded.
     Peer,
     /// More peers than can be kept.
     PeerLimit,
     /// Routes of a peer that is not up.
     UnknownPeer,
-    /// An UPDATE that cannot be read.
+    /// An UPDATE that cannot be decoded.
     Update,
-    /// Attributes that cannot be read: the routes count as withdrawn.
+    /// Attributes that cannot be decoded: the routes count as withdrawn.
     Attributes,
-    /// Prefixes that make no sense.
+    /// Malformed prefixes.
     Nlri,
     /// `max_routes` are held.
     RouteLimit,
     /// More paths of one prefix than can be kept.
     PathLimit,
-    /// AS paths and communities take all the memory they may.
+    /// AS paths and communities use all the memory that they may use.
     DetailLimit,
 }
 
@@ -87,8 +87,8 @@ impl BmpError {
     }
 }
 
-/// What a stretch of messages brought. It is filled while the Rib is locked; logs and counters have
-/// their turn afterwards.
+/// The statistics of a batch of messages. They are collected while the Rib is locked, and logged and
+/// counted afterwards.
 #[derive(Debug, Default)]
 pub struct SessionStats {
     /// Prefixes announced.
@@ -96,13 +96,13 @@ pub struct SessionStats {
     /// Prefixes withdrawn.
     pub withdraws: u64,
     pub messages: u64,
-    /// Routes announced of each family that is not read.
+    /// Routes announced of each ignored family.
     pub ignored: [u64; IgnoredFamily::ALL.len()],
     /// For the first time in the session, bytes that belong to no UPDATE followed one.
     pub trailing: bool,
-    /// How often each error came.
+    /// Number of errors of each kind.
     error_counts: [u64; BmpError::ALL.len()],
-    /// The first of each, in words.
+    /// The text of the first error of each kind.
     details: Vec<(BmpError, String)>,
 }
 
@@ -119,7 +119,7 @@ impl SessionStats {
         self.error_counts[error as usize]
     }
 
-    /// Each error that came, how often, and the first in words.
+    /// Returns each error that occurred, its count, and the text of the first one.
     pub fn error_counts(&self) -> impl Iterator<Item = (BmpError, u64, &str)> {
         let details = self.details.iter();
         details.map(|(error, text)| (*error, self.error_count(*error), text.as_str()))

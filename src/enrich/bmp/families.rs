@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Address families (RFC 4760): those that are read, and how many routes the others have.
+//! Address families (RFC 4760): the decoded ones, and the number of routes of the others.
 
 use crate::enrich::rib::Family;
 
@@ -36,7 +36,7 @@ pub enum IgnoredFamily {
     Other,
 }
 
-/// How routes are encoded, as far as it shows where one ends.
+/// The encoding of routes, as far as needed to find the end of each.
 enum NlriEncoding {
     /// One byte, the length in bits.
     Bits,
@@ -82,8 +82,8 @@ impl AfiSafi {
         }
     }
 
-    /// Counts routes of a family that is not read; bytes that do not parse count as one. The result
-    /// depends little on whether they have path identifiers, of which the OPENs may have said nothing.
+    /// Counts routes of a family that is not decoded; malformed bytes count as one. The result depends
+    /// little on whether they have path identifiers, which the OPENs may not mention.
     pub fn count(self, bytes: &[u8], add_path: bool) -> u64 {
         let encoding = self.ignored_family().encoding();
         let counts = [add_path, !add_path].map(|ids| encoding.count(bytes, ids));

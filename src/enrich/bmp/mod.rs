@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! BMP, the BGP Monitoring Protocol (RFC 7854, 8671, 9069): routers connect and tell their routes.
+//! BMP, the BGP Monitoring Protocol (RFC 7854, 8671, 9069): routers connect and send their routes.
 //!
 //! [`Collector`] is the thread that listens; it starts one thread per router (`connection`), which
 //! feeds the bytes to a [`Session`], which decodes them and writes to the Rib. Decoding and the session

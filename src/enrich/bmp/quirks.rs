@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Who sends, where that makes a difference.
+//! BMP implementations that need special handling.
 
-/// Programs with ways of their own.
+/// A BMP implementation with behavior of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Implementation {
-    /// Before a change of May 2026 it writes the paths of external peers as if it passed them on: with its
-    /// own AS before them, in every view. It marks the end of views that it does not send.
+    /// Before a change of May 2026, FRR writes the paths of external peers as if it passed them on: it
+    /// prepends its own AS, in every view. It also marks the end of views that it does not send.
     Frr,
-    /// Its Loc-RIB has one route of a prefix, the best. Where that comes with a path identifier, the next
-    /// has another, and the one before is not withdrawn (seen: 4.8).
+    /// Its Loc-RIB has one route per prefix, the best. If this route has a path identifier, the next one
+    /// has a different identifier, and the previous one is not withdrawn (seen: 4.8).
     Gobgp,
     Other,
 }

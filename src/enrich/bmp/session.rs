@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! One router's session: from its messages to the Rib (pure).
+//! A session with one router: applies its messages to the Rib (pure).
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -22,7 +22,7 @@ use super::path::AsnWidth;
 use super::quirks::Implementation;
 use super::update::{Reach, Update, UpdateContext};
 
-/// Peers of one session.
+/// Maximum number of peers per session.
 const MAX_PEERS: usize = 4096;
 
 #[derive(Debug)]
@@ -32,38 +32,38 @@ pub struct Session {
     /// The router's own ASes.
     local_ases: LocalAses,
     router: Option<RouterId>,
-    /// What the router calls itself.
+    /// The name that the router sent (sysName).
     sys_name: String,
     implementation: Implementation,
-    /// It is known which ended session this one continues.
+    /// Whether it has been determined which ended session this one continues.
     recognized: bool,
-    /// Bytes that belong to no UPDATE followed one.
+    /// Whether bytes that belong to no UPDATE followed one.
     trailing: bool,
     peers: HashMap<PeerId, SessionPeer>,
 }
 
-/// What is to be known of a peer to read its messages.
+/// The state needed to decode the messages of a peer.
 #[derive(Debug)]
 struct SessionPeer {
-    /// The AS of routes with an empty path; 0 while it is not known.
+    /// The AS of routes with an empty path; 0 if unknown.
     local_asn: u32,
     /// The router's own BGP identifier, as it sent it to the peer.
     bgp_id: u32,
     internal: bool,
-    /// The router itself.
+    /// The peer is the router itself.
     of_router: bool,
     /// The router prepends its own ASes to the paths of this peer: see [`UpdateContext::prepends`].
     prepends: Option<u32>,
-    /// It has one route of a prefix, whatever its path identifier.
+    /// The peer has one route per prefix, regardless of the path identifier.
     single: bool,
     opens: Opens,
-    /// The OPENs are not believed that promise path identifiers.
+    /// OPENs that announce path identifiers are not trusted.
     omits_path_ids: bool,
     /// By view, family and whether labelled.
     path_id_detectors: [[[Option<PathIdDetector>; 2]; 2]; 3],
 }
 
-/// What becomes of the connection.
+/// Whether the session continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionState {
     Open,
@@ -86,12 +86,12 @@ impl Session {
         }
     }
 
-    /// Whether a message has come.
+    /// Returns whether a message has arrived.
     pub fn has_begun(&self) -> bool {
         self.router.is_some()
     }
 
-    /// Whether a peer is up.
+    /// Returns whether a peer is up.
     pub fn has_peers(&self) -> bool {
         !self.peers.is_empty()
     }
@@ -100,7 +100,7 @@ impl Session {
         &self.sys_name
     }
 
-    /// Applies the whole messages at the start of `buffer` and tells how many bytes they are.
+    /// Applies the complete messages at the start of `buffer` and returns their length in bytes.
     pub fn feed(
         &mut self,
         rib: &mut Rib,
@@ -118,7 +118,7 @@ impl Session {
         Ok((done, SessionState::Open))
     }
 
-    /// The connection is gone: routes are stale from now on.
+    /// Handles the end of the connection: the routes are stale from now on.
     pub fn close(&mut self, rib: &mut Rib, now: u64) {
         if let Some(router) = self.router.take() {
             rib.disconnect(router, now);
@@ -127,7 +127,7 @@ impl Session {
         self.local_ases.clear();
     }
 
-    /// As [`Session::close`], but nothing of it is kept.
+    /// Like [`Session::close`], but keeps no routes.
     pub fn flush(&mut self, rib: &mut Rib, now: u64) {
         let router = self.router;
         self.close(rib, now);
@@ -181,7 +181,7 @@ impl Session {
         SessionState::Open
     }
 
-    /// The first message tells who it is. It should be an initiation.
+    /// Identifies the router from the first message, which should be an initiation.
     fn begin(&mut self, rib: &mut Rib, message: BmpMessage<'_>) -> RouterId {
         let (sys_name, sys_descr) = match message.kind {
             MessageKind::Initiation => message::initiation(message.body),
@@ -215,7 +215,7 @@ impl Session {
         self.set_local_asn(rib);
     }
 
-    /// Gives routes the router's own AS that arrived before it was known.
+    /// Sets the router's own AS in routes that arrived before it was known.
     fn set_local_asn(&mut self, rib: &mut Rib) {
         let local_asn = self.local_ases.asn();
         if local_asn == 0 {
@@ -229,7 +229,7 @@ impl Session {
         }
     }
 
-    /// The router presents itself with these values.
+    /// Identifies the router by the BGP identifier and AS that it sent.
     fn recognize(&mut self, rib: &mut Rib, router: RouterId, speaker: Speaker, now: u64) {
         if speaker.bgp_id != 0 {
             rib.add_speaker(router, speaker, now);
@@ -358,7 +358,7 @@ impl Session {
     }
 }
 
-/// The OPENs of a peer-up. If one cannot be read, the other one counts.
+/// Reads the OPENs of a peer-up. If one cannot be decoded, the other one is still used.
 fn read_opens(cursor: &mut Cursor<'_>, stats: &mut SessionStats) -> Opens {
     let read = match PeerUp::read(cursor) {
         Ok(up) => [Open::read(up.sent), Open::read(up.received)],
@@ -410,7 +410,8 @@ impl SessionPeer {
         }
     }
 
-    /// Which form the prefixes of a view and family have had, or should have by the OPENs.
+    /// Returns the detector of the prefix form of a view and family. A new detector starts with the form
+    /// that the OPENs announce.
     fn path_id_detector(&mut self, view: View, kind: UnicastFamily) -> &mut PathIdDetector {
         let UnicastFamily { family, labelled } = kind;
         let detector =
@@ -430,7 +431,7 @@ impl SessionPeer {
     }
 }
 
-/// Where the routes of one UPDATE go.
+/// The destination of the routes of one UPDATE.
 struct UpdateTarget<'a> {
     rib: &'a mut Rib,
     id: PeerId,
@@ -497,7 +498,7 @@ impl UpdateTarget<'_> {
         }
     }
 
-    /// Without attributes the routes count as withdrawn (RFC 7606 section 2).
+    /// Announces routes. Without attributes the routes count as withdrawn (RFC 7606 section 2).
     fn announce(&mut self, family: AfiSafi, bytes: &[u8], attributes: Option<&Attributes>) {
         let Some(attributes) = attributes else {
             self.withdraw(family, bytes);
@@ -540,7 +541,7 @@ impl UpdateTarget<'_> {
         }
     }
 
-    /// How to read prefixes; `None` if there are none to read.
+    /// Returns how to decode prefixes, or `None` if there are none to decode.
     fn path_id_mode(
         &mut self,
         family: AfiSafi,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What is told of the sessions: counters for /metrics, and lines for the log.
+//! Statistics of the sessions: counters for /metrics, and lines for the log.
 
 use std::io;
 use std::net::IpAddr;
@@ -12,12 +12,13 @@ use crate::sys::error_counters::{ErrorCounters, LOG_INTERVAL, Subsystem};
 use super::error::{BmpError, SessionStats};
 use super::families::IgnoredFamily;
 
-/// How long a lost router is spoken of, in milliseconds.
+/// How long a router without sessions stays in the metrics, in milliseconds.
 const ROUTER_EXPIRY: u64 = 24 * 3600 * 1000;
-/// Routers that are spoken of; beyond it the one lost longest is forgotten.
+/// Maximum number of routers in the metrics; beyond it, the router that has been disconnected longest is
+/// evicted.
 const MAX_ROUTERS: usize = 1024;
 
-/// Shared by the threads of all sessions and whoever asks.
+/// Statistics of all routers, shared by the session threads and the readers.
 pub struct RouterStats {
     errors: Arc<ErrorCounters>,
     error_counts: [AtomicU64; BmpError::ALL.len()],
@@ -25,24 +26,24 @@ pub struct RouterStats {
     notes: Mutex<SessionLogLimiter>,
 }
 
-/// Limits what is logged of sessions that come and go.
+/// Limits the log lines about sessions that start and end.
 #[derive(Debug, Default)]
 struct SessionLogLimiter {
     last: Option<u64>,
     left_out: u64,
 }
 
-/// One router as the metrics show it.
+/// The state of one router, as shown in the metrics.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RouterStatus {
-    /// Address, and the name it gives itself.
+    /// Address, and the name that the router sent.
     pub router: String,
     pub sessions: usize,
-    /// Unix time; 0 before the first.
+    /// Unix time of the last message; 0 before the first.
     pub last_message: f64,
     pub updates: u64,
     pub withdraws: u64,
-    /// Routes announced of each family that is not read.
+    /// Routes announced of each ignored family.
     pub ignored: [u64; IgnoredFamily::ALL.len()],
     /// Sessions in which bytes followed an UPDATE in its message.
     pub trailing: u64,
@@ -52,7 +53,7 @@ pub struct RouterStatus {
 struct TrackedRouter {
     status: RouterStatus,
     ended_at: u64,
-    /// How often its sessions were told to end.
+    /// How often a flush of its sessions was requested.
     flushes: u64,
 }
 
@@ -66,7 +67,7 @@ impl RouterStats {
         }
     }
 
-    /// Every router of the last day, those of one name and address together.
+    /// Returns every router of the last day; sessions with the same name and address are combined.
     pub fn routers(&self) -> Vec<RouterStatus> {
         self.tracked().iter().map(|r| r.status.clone()).collect()
     }
@@ -87,7 +88,7 @@ impl RouterStats {
         self.errors.note_shortage(error);
     }
 
-    /// A session has told who it is.
+    /// Records a new session of an identified router.
     pub fn session_started(&self, router: &str, now: u64) {
         self.note(router, "began", now);
         let mut tracked = self.tracked();
@@ -122,8 +123,8 @@ impl RouterStats {
         }
     }
 
-    /// Makes the sessions of a router end and its routes be removed, so that it sends all again. How many
-    /// sessions, `None` if it has none.
+    /// Ends the sessions of a router and removes its routes, so that it sends all of them again. Returns
+    /// the number of sessions, or `None` if it has none.
     pub fn flush(&self, router: &str) -> Option<u64> {
         let mut tracked = self.tracked();
         let tracked_router = find(&mut tracked, router).filter(|r| r.status.sessions > 0)?;
@@ -132,12 +133,13 @@ impl RouterStats {
         Some(tracked_router.status.sessions as u64)
     }
 
-    /// A session that sees it change is to end. `None` before the router told who it is.
+    /// Returns the number of flushes of a router; its sessions end when this number changes. `None` before
+    /// the router is identified.
     pub fn flushes(&self, router: &str) -> Option<u64> {
         find(&mut self.tracked(), router).map(|tracked_router| tracked_router.flushes)
     }
 
-    /// Enters what a session brought. `router` is empty before it told who it is.
+    /// Adds the statistics of a batch of messages. `router` is empty before it is identified.
     pub fn add(&self, router: &str, address: IpAddr, stats: &SessionStats) {
         for (error, count, detail) in stats.error_counts() {
             self.error_counts[error as usize].fetch_add(count, Ordering::Relaxed);
@@ -165,7 +167,7 @@ impl RouterStats {
         }
     }
 
-    /// Forgets routers that were lost a day ago.
+    /// Removes routers that have had no session for a day.
     pub fn expire(&self, now: u64) {
         self.tracked()
             .retain(|r| r.status.sessions > 0 || now.saturating_sub(r.ended_at) < ROUTER_EXPIRY);
@@ -190,7 +192,7 @@ impl RouterStats {
 }
 
 impl SessionLogLimiter {
-    /// `Some(n)` if a line may be written now, n having been left out since the last.
+    /// Returns `Some(n)` if a line may be written now; n lines were left out since the last one.
     fn admit(&mut self, now: u64) -> Option<u64> {
         let since = self.last.map(|last| now.saturating_sub(last));
         if since.is_some_and(|ms| u128::from(ms) < LOG_INTERVAL.as_millis()) {
