@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The addresses of this machine (`RTM_GETADDR`), and the news that they have changed.
+//! Reads the addresses of this machine (`RTM_GETADDR`), and receives events of their changes.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -26,24 +26,24 @@ const IFA_LOCAL: u16 = 2;
 /// struct ifaddrmsg.
 const HEADER_LEN: usize = 8;
 
-/// More addresses than a router can be expected to have.
+/// A limit that no router can be expected to reach.
 const MAX_ADDRESSES: usize = 1 << 16;
-/// The whole answer takes no longer.
+/// The timeout of the whole answer.
 const DEADLINE: Duration = Duration::from_secs(2);
 
-/// Hears that addresses come and go.
+/// A socket that receives an event when an address is added or removed.
 pub struct AddressEvents {
     socket: Socket,
     buffer: Vec<u8>,
 }
 
 impl AddressEvents {
-    /// From now on, in the network namespace of the calling thread.
+    /// Opens a socket for all later events, in the network namespace of the calling thread.
     pub fn open() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.set_non_blocking(true)?;
         socket.bind(&SocketAddr::new(0, RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR))?;
-        // to the kernel alone: a connected netlink socket refuses what other processes send
+        // connects to the kernel: a connected netlink socket rejects messages of other processes
         socket.connect(&SocketAddr::new(0, 0))?;
         Ok(Self {
             socket,
@@ -51,14 +51,14 @@ impl AddressEvents {
         })
     }
 
-    /// Whether something has happened since the last question. What it was, [`addresses`] tells.
+    /// Returns whether an address has changed since the last call. [`addresses`] returns the current addresses.
     pub fn happened(&mut self) -> bool {
         const MOST: usize = 256;
         for n in 0..MOST {
             match receive(&self.socket, &mut self.buffer) {
                 Ok(Received::Nothing) => return n > 0,
                 Ok(Received::Datagram | Received::TooLong { .. }) => {}
-                // more than there was room for
+                // the buffer of the socket has overflowed
                 Err(_) => return true,
             }
         }
@@ -72,7 +72,7 @@ impl AsFd for AddressEvents {
     }
 }
 
-/// All addresses of the network namespace by which others reach it: without loopback and link-local.
+/// Returns all addresses by which others reach this network namespace: not loopback, not link-local.
 pub fn addresses() -> io::Result<BTreeSet<IpAddr>> {
     let socket = open()?;
     let deadline = Instant::now() + DEADLINE;
@@ -113,7 +113,7 @@ fn request() -> Vec<u8> {
     bytes
 }
 
-/// Takes the addresses out of one datagram; whether it was the last.
+/// Reads the addresses of one datagram; returns whether it was the last.
 fn take(datagram: &[u8], found: &mut BTreeSet<IpAddr>) -> io::Result<bool> {
     let mut rest = datagram;
     while !rest.is_empty() {
@@ -130,7 +130,7 @@ fn take(datagram: &[u8], found: &mut BTreeSet<IpAddr>) -> io::Result<bool> {
     Ok(false)
 }
 
-/// The own one: of a link with two ends `IFA_ADDRESS` is the other's.
+/// Returns the local address: on a link with two ends `IFA_ADDRESS` is that of the other end.
 fn address(payload: &[u8]) -> Option<IpAddr> {
     let attributes = payload.get(HEADER_LEN..)?;
     let mut found = None;

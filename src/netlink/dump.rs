@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Asking the kernel for all links at once (`RTM_GETLINK` with `NLM_F_DUMP`).
+//! Requests all links at once from the kernel (`RTM_GETLINK` with `NLM_F_DUMP`).
 
 use std::io;
 use std::path::Path;
@@ -30,22 +30,22 @@ pub(super) const NLMSG_ALIGN: usize = 4;
 /// The kernel fills at most this much per read of a dump (net/netlink/af_netlink.c, `netlink_recvmsg`).
 pub(super) const BUFFER_SIZE: usize = 32 * 1024;
 
-/// A link that alone outgrows the buffer makes it grow, up to here.
+/// The buffer grows up to this size if one link does not fit.
 const MAX_BUFFER_SIZE: usize = 1024 * 1024;
 
-/// More links than any machine can be expected to have.
+/// A limit that no machine can be expected to reach.
 const MAX_LINKS: usize = 1 << 17;
 
-/// Dumps in which interfaces came and went meanwhile are repeated this often.
+/// The number of attempts if interfaces appeared or disappeared during a dump.
 const MAX_ATTEMPTS: u32 = 4;
 
-/// The whole dump, with its repetitions, takes no longer.
+/// The timeout of the whole dump, with its repetitions.
 const DEADLINE: Duration = Duration::from_secs(5);
 pub(super) const RECEIVE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A route netlink socket, kept between dumps.
 pub struct LinkSocket {
-    /// Closed after an error: what was left of the answer goes with it.
+    /// Closed after an error, which discards the rest of the answer.
     socket: Option<Socket>,
     buffer: Vec<u8>,
     sequence: u32,
@@ -54,7 +54,7 @@ pub struct LinkSocket {
 }
 
 impl LinkSocket {
-    /// The socket is opened at the first dump, in the network namespace of the thread that calls it.
+    /// Opens no socket yet: the first dump does, in the network namespace of the thread that calls it.
     pub fn new(errors: Arc<ErrorCounters>) -> Self {
         Self {
             socket: None,
@@ -65,7 +65,7 @@ impl LinkSocket {
         }
     }
 
-    /// All interfaces of the network namespace, in order of ifindex, with their counters of this moment.
+    /// Returns all interfaces of the network namespace, in order of ifindex, with their current counters.
     pub fn dump(&mut self) -> io::Result<Vec<Link>> {
         let now = Instant::now();
         match self.attempt(now + DEADLINE) {
@@ -84,8 +84,8 @@ impl LinkSocket {
         }
     }
 
-    /// A link that vanishes or appears while the kernel walks its list may hide another. Where that goes
-    /// on in every attempt, the last is as good as any.
+    /// Repeats a dump that was interrupted: a link that disappears or appears while the kernel walks its list
+    /// may hide another. If every attempt was interrupted, the last one is as good as any.
     fn attempt(&mut self, deadline: Instant) -> io::Result<Vec<Link>> {
         let mut answer = self.ask(deadline)?;
         for _ in 1..MAX_ATTEMPTS {
@@ -103,7 +103,7 @@ impl LinkSocket {
         Ok(answer.in_order())
     }
 
-    /// One request and its whole answer.
+    /// Sends one request and receives its whole answer.
     fn ask(&mut self, deadline: Instant) -> io::Result<Answer> {
         self.sequence = self.sequence.wrapping_add(1).max(1);
         let mut answer = Answer::new(self.sequence);
@@ -146,7 +146,7 @@ pub(super) fn open() -> io::Result<Socket> {
     let mut socket = Socket::new(NETLINK_ROUTE)?;
     sockopt::set_socket_timeout(&socket, Timeout::Recv, Some(RECEIVE_TIMEOUT))?;
     socket.bind_auto()?;
-    // To the kernel alone: a connected netlink socket refuses what other processes send.
+    // Connects to the kernel: a connected netlink socket rejects messages of other processes.
     socket.connect(&SocketAddr::new(0, 0))?;
     Ok(socket)
 }
@@ -162,12 +162,12 @@ fn request(sequence: u32) -> Vec<u8> {
     bytes
 }
 
-/// What came of an attempt to read.
+/// The result of an attempt to read.
 pub(super) enum Received {
     Datagram,
-    /// Not in time, or not yet.
+    /// There was no datagram before the timeout, or there is none yet.
     Nothing,
-    /// It is lost; the buffer is made larger for the next.
+    /// The datagram is lost; the buffer was enlarged for the next.
     TooLong {
         length: usize,
         room: usize,
@@ -176,7 +176,7 @@ pub(super) enum Received {
 
 /// Reads one datagram into `buffer`.
 pub(super) fn receive(socket: &Socket, buffer: &mut Vec<u8>) -> io::Result<Received> {
-    // With this flag the length is that of the datagram, whatever fitted.
+    // With this flag the kernel returns the length of the datagram, even if it does not fit.
     let flags = RecvFlags::TRUNC.bits() as i32;
     buffer.clear();
     let length = loop {
@@ -203,7 +203,7 @@ pub(super) fn invalid(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, message)
 }
 
-/// The answer to one dump request, as far as it has come.
+/// The part of the answer to one dump request that was received so far.
 struct Answer {
     sequence: u32,
     links: Vec<Link>,
@@ -221,7 +221,7 @@ impl Answer {
         }
     }
 
-    /// Takes in one datagram. Links that make no sense are left out and handed to `garbled`.
+    /// Adds one datagram. Skips links that cannot be parsed, and passes their errors to `garbled`.
     fn take(&mut self, datagram: &[u8], mut garbled: impl FnMut(DecodeError)) -> io::Result<()> {
         let mut rest = datagram;
         while !rest.is_empty() && !self.done {
@@ -229,7 +229,7 @@ impl Answer {
             let length = message.length() as usize;
             rest = &rest[length.next_multiple_of(NLMSG_ALIGN).min(rest.len())..];
             if message.sequence_number() != self.sequence {
-                continue; // an event, or what is left of an answer given up
+                continue; // an event, or the rest of an abandoned answer
             }
             self.interrupted |= message.flags() & NLM_F_DUMP_INTR != 0;
             let payload = message.payload();
@@ -256,7 +256,7 @@ impl Answer {
         Ok(())
     }
 
-    /// In order of ifindex, each once, as last heard.
+    /// Returns the links in order of ifindex, each once, as last received.
     fn in_order(mut self) -> Vec<Link> {
         self.links.reverse();
         self.links.sort_by_key(|l| l.ifindex);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Events of links that appear, change and vanish (the group `RTMGRP_LINK`).
+//! Receives events of links that appear, change and disappear (the group `RTMGRP_LINK`).
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -28,7 +28,7 @@ const MAX_EVENTS: usize = 1024;
 /// A change of a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A link that is new, or has changed; as it is now.
+    /// A link that is new, or has changed, with its current state.
     New(Link),
     /// A link was deleted, or moved to another network namespace.
     Gone(u32),
@@ -58,7 +58,7 @@ impl LinkEvents {
         }
         socket.set_non_blocking(true)?;
         socket.bind(&SocketAddr::new(0, RTMGRP_LINK))?;
-        // to the kernel alone: a connected netlink socket refuses what other processes send
+        // connects to the kernel: a connected netlink socket rejects messages of other processes
         socket.connect(&SocketAddr::new(0, 0))?;
         Ok(Self {
             socket,
@@ -67,7 +67,7 @@ impl LinkEvents {
         })
     }
 
-    /// Reads what waits, in the order in which it happened.
+    /// Reads the pending events, in the order in which they happened.
     pub fn read(&mut self) -> ReadResult {
         let mut events = Vec::new();
         let mut overflow = false;
@@ -81,7 +81,7 @@ impl LinkEvents {
                     overflow |= decode(&self.buffer, &mut events, garbled).is_err();
                 }
                 Ok(Received::Nothing) => break,
-                // one that cannot be read is one that is lost, like those the kernel had no room for
+                // a datagram that does not fit is lost, as are those for which the kernel had no room
                 Ok(Received::TooLong { .. }) => overflow = true,
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => overflow = true,
                 Err(error) => {
@@ -108,7 +108,7 @@ impl AsFd for LinkEvents {
     }
 }
 
-/// Takes the events out of one datagram; an error where some were lost.
+/// Reads the events of one datagram; returns an error if some were lost.
 fn decode(
     datagram: &[u8],
     events: &mut Vec<Event>,
@@ -126,7 +126,7 @@ fn decode(
         let length = message.length() as usize;
         rest = &rest[length.next_multiple_of(NLMSG_ALIGN).min(rest.len())..];
         let payload = message.payload();
-        // bridges tell of their ports in messages of the same type: a port that leaves is a RTM_DELLINK
+        // bridges report their ports in messages of the same type: for a port that leaves, they send RTM_DELLINK
         if payload.first() != Some(&(libc::AF_UNSPEC as u8)) {
             continue;
         }

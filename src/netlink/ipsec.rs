@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Whether the kernel has IPsec policies or states: then packets that it decrypts pass the ingress hook of their
-//! interface twice.
+//! Detects whether the kernel has IPsec policies or states: then packets that it decrypts pass the ingress hook
+//! of their interface twice.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -24,7 +24,7 @@ const GROUPS: u32 = 1 << 2 | 1 << 3;
 
 const NLMSG_HEADER: usize = 16;
 
-/// Follows it, in the network namespace of the thread that calls [`Ipsec::check`].
+/// The IPsec state of the network namespace of the thread that calls [`Ipsec::check`].
 #[derive(Default)]
 pub struct Ipsec {
     /// Receives an event for each change.
@@ -33,12 +33,12 @@ pub struct Ipsec {
 }
 
 impl Ipsec {
-    /// Whether decrypted packets pass twice now.
+    /// Returns whether decrypted packets currently pass twice.
     pub fn is_active(&self) -> bool {
         self.active
     }
 
-    /// Asks the kernel. True if the answer has changed.
+    /// Queries the kernel. Returns true if the answer has changed.
     pub fn check(&mut self) -> bool {
         if self.events.is_none() && is_loaded() {
             self.events = listen().ok();
@@ -48,16 +48,16 @@ impl Ipsec {
         std::mem::replace(&mut self.active, active) != active
     }
 
-    /// The socket that becomes readable at a change, if there is one.
+    /// Returns the socket that becomes readable at a change, if there is one.
     pub fn events(&self) -> Option<BorrowedFd<'_>> {
         self.events.as_ref().map(AsFd::as_fd)
     }
 
-    /// The events matter only as a reason to ask.
+    /// Discards the events: they are only a reason to query the kernel.
     fn drain(&mut self) {
         let mut buffer = Vec::with_capacity(BUFFER_SIZE);
         if let Some(socket) = &self.events {
-            // an overflow is an error of one read, and a reason to ask as well
+            // an overflow is an error of one read, and also a reason to query
             for _ in 0..1024 {
                 if matches!(receive(socket, &mut buffer), Ok(Received::Nothing)) {
                     break;
@@ -67,7 +67,7 @@ impl Ipsec {
     }
 }
 
-/// Whether the kernel's side of this protocol is there. To open a socket would load it.
+/// Returns whether the kernel has loaded this protocol. Opening a socket would load it.
 fn is_loaded() -> bool {
     let is_xfrm = |line: &str| {
         let protocol = line.split_whitespace().nth(1);
@@ -77,7 +77,8 @@ fn is_loaded() -> bool {
     sockets.is_ok_and(|text| text.lines().any(is_xfrm))
 }
 
-/// With these modules GRO decrypts before the hooks: there is one pass only, of the packet inside.
+/// Returns whether GRO decrypts before the hooks, which these modules cause: there is only one pass, of the
+/// inner packet.
 fn takes_before_hooks() -> bool {
     ["esp4_offload", "esp6_offload"]
         .iter()
@@ -91,13 +92,13 @@ fn listen() -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// How many policies and states there are.
+/// Returns the number of policies and states.
 fn count() -> io::Result<u32> {
     let policies = ask(XFRM_MSG_GETSPDINFO, MAIN_POLICY_COUNTS)?;
     Ok(policies.saturating_add(ask(XFRM_MSG_GETSADINFO, 1)?))
 }
 
-/// The sum of the first numbers of the first attribute of the reply.
+/// Returns the sum of the first numbers of the first attribute of the reply.
 fn ask(kind: u16, numbers: usize) -> io::Result<u32> {
     let mut socket = Socket::new(NETLINK_XFRM)?;
     sockopt::set_socket_timeout(&socket, Timeout::Recv, Some(RECEIVE_TIMEOUT))?;

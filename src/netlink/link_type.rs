@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What a frame begins with, by the device's ARPHRD type (include/uapi/linux/if_arp.h).
+//! Derives the first header of a frame from the device's ARPHRD type (include/uapi/linux/if_arp.h).
 
 const ARPHRD_ETHER: u16 = 1;
 const ARPHRD_INFINIBAND: u16 = 32;
@@ -17,21 +17,22 @@ const ARPHRD_IP6GRE: u16 = 823;
 const ARPHRD_NETLINK: u16 = 824;
 const ARPHRD_NONE: u16 = 0xFFFE;
 
-/// The first header of what a TC program sees on a device.
+/// The first header of the frames that a TC program receives on a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkType {
     /// An Ethernet header; loopback has one too, of zeros.
     Ethernet,
-    /// The IP header at once.
+    /// The IP header, without a link layer header.
     Ip,
-    /// As `Ip`, but the outer IP and GRE headers may be in front, by the header_ops of the device.
+    /// As `Ip`, but the outer IP and GRE headers may precede it, depending on the header_ops of the device.
     Gre,
     /// Neither: 802.11 in monitor mode, InfiniBand, HDLC, CAN, nlmon and the like.
     Unsupported,
 }
 
 impl LinkType {
-    /// VTI devices are `TUNNEL` and `TUNNEL6`; WireGuard, XFRM, GTP and tun are `NONE`.
+    /// Returns the link type of an ARPHRD type. VTI devices are `TUNNEL` and `TUNNEL6`; WireGuard, XFRM, GTP and
+    /// tun are `NONE`.
     pub fn of(arphrd: u16) -> Self {
         match arphrd {
             ARPHRD_ETHER | ARPHRD_LOOPBACK => Self::Ethernet,
@@ -43,7 +44,8 @@ impl LinkType {
     }
 }
 
-/// A word for devices whose driver gives none (`IFLA_INFO_KIND`): hardware and the kernel's built-in ones.
+/// Returns a name for devices whose driver reports none (`IFLA_INFO_KIND`): hardware and the kernel's built-in
+/// devices.
 pub(super) fn kind_of(arphrd: u16) -> &'static str {
     match arphrd {
         ARPHRD_ETHER => "ethernet",

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! One `RTM_NEWLINK` payload → [`Link`].
+//! Parses one `RTM_NEWLINK` payload into a [`Link`].
 //!
-//! Only the attributes that are used are looked at. netlink-packet-route's `LinkMessage` decodes all of
-//! them: it refuses the whole link over one that a newer kernel spells differently or a name that is
-//! not UTF-8, and takes 14 µs a link where the kernel takes 3 to send it.
+//! Reads only the attributes that rfm uses. netlink-packet-route's `LinkMessage` decodes all of them: it rejects
+//! the whole link if a newer kernel encodes one differently, or if a name is not UTF-8, and needs 14 µs per
+//! link, while the kernel needs 3 to send it.
 
 use netlink_packet_core::{DecodeError, NlasIterator};
 use netlink_packet_route::link::{LinkFlags, LinkHeader};
@@ -25,12 +25,12 @@ const IFLA_CARRIER_CHANGES: u16 = 35;
 const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_INFO_KIND: u16 = 1;
 
-/// Which link a message is about, whatever else it says.
+/// Returns the index of the link in a message, and ignores the rest.
 pub(super) fn index_of(payload: &[u8]) -> Result<u32, DecodeError> {
     LinkHeader::parse(payload).map(|header| header.index)
 }
 
-/// Reads a link; `speed_bytes` is left open.
+/// Parses a link; leaves `speed_bytes` unset.
 pub(super) fn parse(payload: &[u8]) -> Result<Link, DecodeError> {
     let header = LinkHeader::parse(payload)?;
     let mut link = Link {
@@ -78,7 +78,7 @@ fn info_kind(info: &[u8]) -> Result<String, DecodeError> {
     Ok(String::new())
 }
 
-/// The head of struct rtnl_link_stats64, whose later fields came with later kernels.
+/// Reads the first fields of struct rtnl_link_stats64; later kernels added more at its end.
 fn counters(value: &[u8]) -> Result<DeviceCounters, DecodeError> {
     Ok(DeviceCounters {
         rx_packets: u64_at(value, 0)?,
@@ -88,8 +88,8 @@ fn counters(value: &[u8]) -> Result<DeviceCounters, DecodeError> {
     })
 }
 
-/// A name identifies, so what is not UTF-8 keeps its bytes apart: two names never become one
-/// replacement character.
+/// Returns a name. It identifies a link, so bytes that are not UTF-8 are escaped and not replaced: two names
+/// never become equal.
 fn name(value: &[u8]) -> String {
     let bytes = until_nul(value);
     match str::from_utf8(bytes) {
@@ -106,7 +106,7 @@ fn until_nul(value: &[u8]) -> &[u8] {
     value.split(|&b| b == 0).next().unwrap_or_default()
 }
 
-/// Index 0 stands for no interface.
+/// Returns an index, or `None` for 0, which means no interface.
 fn index(value: &[u8]) -> Result<Option<u32>, DecodeError> {
     u32_at(value, 0).map(|index| (index != 0).then_some(index))
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The machine's network interfaces, as the kernel tells them over rtnetlink.
+//! Reads the machine's network interfaces from the kernel over rtnetlink.
 
 mod addresses;
 mod dump;
@@ -19,7 +19,7 @@ pub use crate::netlink::events::{Event, LinkEvents, ReadResult};
 pub use crate::netlink::link_type::LinkType;
 pub use crate::netlink::next_hop::NextHops;
 
-/// The device's own counters (`IFLA_STATS64`), to compare ours with.
+/// The device's own counters (`IFLA_STATS64`), for comparison with rfm's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeviceCounters {
     pub rx_packets: u64,
@@ -34,23 +34,23 @@ pub struct Link {
     pub ifindex: u32,
     /// Bytes that are not UTF-8 (the kernel allows them) appear as `\xNN`.
     pub name: String,
-    /// What the operator wrote with `ip link set … alias`; often empty.
+    /// The text that the operator set with `ip link set … alias`; often empty.
     pub alias: String,
-    /// The kernel's word for the driver family (`vlan`, `bridge`, `tun`, …), else one for the ARPHRD type.
+    /// The kernel's name of the driver family (`vlan`, `bridge`, `tun`, …); if there is none, a name of the
+    /// ARPHRD type.
     pub kind: String,
     /// ARPHRD type; see [`LinkType::of`].
     pub arphrd: u16,
     /// Bridge, bond or VRF that the interface is enslaved to.
     pub master: Option<u32>,
-    /// Interface below a VLAN or macvlan, or the other end of a veth; only where it is in this network
-    /// namespace.
+    /// The interface below a VLAN or macvlan, or the other end of a veth, if it is in this network namespace.
     pub parent: Option<u32>,
-    /// Administratively (`IFF_UP`), whether there is a carrier or not.
+    /// The administrative state (`IFF_UP`), with or without a carrier.
     pub up: bool,
     pub loopback: bool,
-    /// Times that the carrier came or went.
+    /// The number of times that the carrier appeared or disappeared.
     pub carrier_changes: u32,
-    /// Bytes per second, where the driver knows.
+    /// Bytes per second, if the driver reports it.
     pub speed_bytes: Option<u64>,
     pub stats: DeviceCounters,
 }
@@ -60,29 +60,31 @@ impl Link {
         LinkType::of(self.arphrd)
     }
 
-    /// Whether its packets pass an ingress hook. A VRF takes them from its members at a later point, and ifb
-    /// gives them back to the interface they are of; yet both count them as received.
+    /// Returns whether received packets pass an ingress hook. A VRF receives the packets of its members after
+    /// that hook, and ifb returns packets to their original interface; but both count them as received.
     pub fn has_ingress(&self) -> bool {
         !matches!(&self.kind[..], "vrf" | "ifb")
     }
 
-    /// Whether what it receives is what IPsec decrypted: no second pass, but the first one of this interface.
+    /// Returns whether the interface receives packets that IPsec decrypted: this is not a second pass, but the
+    /// first one of this interface.
     pub fn is_of_ipsec(&self) -> bool {
         matches!(&self.kind[..], "vti" | "vti6" | "xfrm")
     }
 }
 
-/// The VRF device that a link is, or is enslaved to, itself or by the bridge or bond above it.
+/// Returns the VRF device that a link is, or to which it is enslaved, directly or by the bridge or bond above
+/// it.
 pub fn vrf<'a>(links: &'a [Link], link: &'a Link) -> Option<&'a Link> {
     vrf_among(|ifindex| find(links, ifindex), link)
 }
 
-/// As [`vrf`], wherever the links are kept.
+/// As [`vrf`], for any container of links.
 pub(crate) fn vrf_among<'a>(
     find: impl Fn(u32) -> Option<&'a Link>,
     link: &'a Link,
 ) -> Option<&'a Link> {
-    // the kernel stacks no more devices than this (MAX_NEST_DEV of linux/netdevice.h)
+    // the kernel stacks at most this number of devices (MAX_NEST_DEV of linux/netdevice.h)
     const DEEPEST: usize = 8;
     let master = |link: &&'a Link| find(link.master?);
     std::iter::successors(Some(link), master)
@@ -90,7 +92,7 @@ pub(crate) fn vrf_among<'a>(
         .find(|link| link.kind == "vrf")
 }
 
-/// The link of this index in what [`LinkSocket::dump`] gave, which is in order of ifindex.
+/// Returns the link of this index in the result of [`LinkSocket::dump`], which is in order of ifindex.
 pub fn find(links: &[Link], ifindex: u32) -> Option<&Link> {
     links
         .binary_search_by_key(&ifindex, |l| l.ifindex)
@@ -98,7 +100,7 @@ pub fn find(links: &[Link], ifindex: u32) -> Option<&Link> {
         .map(|at| &links[at])
 }
 
-/// Name of the link's master, else empty.
+/// Returns the name of the link's master; empty if there is none.
 pub fn master_of<'a>(link: &Link, links: &'a [Link]) -> &'a str {
     let master = link.master.and_then(|master| find(links, master));
     master.map_or("", |master| &master.name)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The router on the link to which packets for an address are handed, as the kernel's routes have it
-//! (`RTM_GETROUTE`). Asked of BGP next hops, of which there are few.
+//! Finds the router on the link to which the kernel forwards packets for an address, by its routes
+//! (`RTM_GETROUTE`). Used for BGP next hops, of which there are few.
 
 use std::collections::HashMap;
 use std::io;
@@ -18,11 +18,11 @@ use netlink_sys::Socket;
 use super::dump::{Received, invalid, open, receive};
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
 
-/// Answers are good for so long. After an error nothing is asked for as long.
+/// Answers are valid for this time. After an error there is no request for the same time.
 const GOOD_FOR: Duration = Duration::from_secs(10);
-/// More next hops than this are a sign of something else.
+/// A limit: more next hops than this indicate some other problem.
 const MAX_KNOWN: usize = 4096;
-/// Datagrams that are no answer to the last question.
+/// A limit on datagrams that do not answer the last request.
 const MAX_STRAY: usize = 16;
 
 const BUFFER_SIZE: usize = 8 * 1024;
@@ -41,14 +41,14 @@ pub struct NextHops {
     buffer: Vec<u8>,
     sequence: u32,
     known: HashMap<IpAddr, Option<IpAddr>>,
-    /// When the oldest answer came, or the last error.
+    /// The time of the oldest answer, or of the last error.
     since: Option<Instant>,
     failed: bool,
     errors: Arc<ErrorCounters>,
 }
 
 impl NextHops {
-    /// The socket is opened at the first question, in the network namespace of the thread that asks.
+    /// Opens no socket yet: the first request does, in the network namespace of the thread that calls it.
     pub fn new(errors: Arc<ErrorCounters>) -> Self {
         Self {
             socket: None,
@@ -61,7 +61,7 @@ impl NextHops {
         }
     }
 
-    /// `hop` itself where it is on a link; `None` where the kernel has no way to it.
+    /// Returns the router for `hop`: `hop` itself if it is on a link, `None` if the kernel has no route to it.
     pub fn of(&mut self, hop: IpAddr, now: Instant) -> Option<IpAddr> {
         if self.since.is_none_or(|since| now - since >= GOOD_FOR) {
             self.known.clear();
@@ -131,7 +131,7 @@ fn request(hop: IpAddr, sequence: u32) -> Vec<u8> {
     bytes
 }
 
-/// What a datagram says of the way to `hop`; `None` if it is no answer to this question.
+/// Reads the route to `hop` from a datagram; returns `None` if it does not answer this request.
 fn answer(datagram: &[u8], sequence: u32, hop: IpAddr) -> io::Result<Option<Option<IpAddr>>> {
     let message = NetlinkBuffer::new_checked(datagram).map_err(|e| invalid(e.to_string()))?;
     if message.sequence_number() != sequence {
@@ -139,7 +139,7 @@ fn answer(datagram: &[u8], sequence: u32, hop: IpAddr) -> io::Result<Option<Opti
     }
     match message.message_type() {
         RTM_NEWROUTE => Ok(Some(gateway(message.payload(), hop)?)),
-        // there is no way
+        // there is no route
         NLMSG_ERROR => Ok(Some(None)),
         other => Err(invalid(format!("an answer of type {other}"))),
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The qdisc that carries the filters of an interface's ingress and egress: which kind it is, and whether it
-//! has filters. Needed before Linux 6.6, whose TC hooks exist only with such a qdisc.
+//! Reads the kind of the qdisc that carries the ingress and egress filters of an interface, and whether it has
+//! filters. Needed before Linux 6.6, whose TC hooks exist only with such a qdisc.
 
 use std::io;
 
@@ -16,16 +16,16 @@ const RTM_GETQDISC: u16 = 38;
 const RTM_NEWTFILTER: u16 = 44;
 const RTM_GETTFILTER: u16 = 46;
 const TCA_KIND: u16 = 1;
-/// The place of a clsact or ingress qdisc.
+/// The parent of a clsact or ingress qdisc.
 const TC_H_INGRESS: u32 = 0xffff_fff1;
-/// Parents of the filters of a clsact qdisc. An `ingress` qdisc takes filters for either of them and runs
-/// all of them at ingress (net/sched/sch_ingress.c).
+/// Parents of the filters of a clsact qdisc. An `ingress` qdisc accepts filters for either of them and runs all
+/// of them at ingress (net/sched/sch_ingress.c).
 const PARENTS: [u32; 2] = [0xffff_fff2, 0xffff_fff3];
 
 const NLMSG_HEADER: usize = 16;
 const TCMSG: usize = 20;
 
-/// What kind of qdisc an interface has at this place.
+/// The kind of an interface's qdisc for filters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QdiscKind {
     /// Filters at ingress and egress.
@@ -35,13 +35,13 @@ pub enum QdiscKind {
     Other,
 }
 
-/// The kind of the interface's qdisc for filters; `None` if it has none. In the network namespace of the
-/// caller.
+/// Returns the kind of the interface's qdisc for filters; `None` if it has none. Uses the network namespace of
+/// the caller.
 pub fn kind(ifindex: u32) -> io::Result<Option<QdiscKind>> {
     let mut found = None;
     let place = (ifindex, TC_H_INGRESS);
-    // without ECHO only listeners receive the reply (rtnetlink_send in net/core/rtnetlink.c), and of an empty
-    // place there may be none
+    // without ECHO only listeners receive the reply (rtnetlink_send in net/core/rtnetlink.c), and there may be
+    // no reply if there is no qdisc
     let asked = ask(
         RTM_GETQDISC,
         NLM_F_ECHO | NLM_F_ACK,
@@ -54,13 +54,13 @@ pub fn kind(ifindex: u32) -> io::Result<Option<QdiscKind>> {
     );
     match asked {
         Ok(()) => Ok(found),
-        // the kernel's words for an empty place (tc_get_qdisc in net/sched/sch_api.c)
+        // the kernel's errors if there is no qdisc (tc_get_qdisc in net/sched/sch_api.c)
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EINVAL)) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// Whether the interface's clsact qdisc has no filter of anybody.
+/// Returns whether the interface's clsact qdisc has no filter, of any program.
 pub fn is_empty(ifindex: u32) -> io::Result<bool> {
     let mut filters = 0;
     for parent in PARENTS {
@@ -71,7 +71,7 @@ pub fn is_empty(ifindex: u32) -> io::Result<bool> {
     Ok(filters == 0)
 }
 
-/// Sends one request and hands over the messages of the reply, up to its end or its acknowledgement.
+/// Sends one request and passes on the messages of the reply, up to its end or its acknowledgement.
 fn ask(
     kind: u16,
     flags: u16,
@@ -93,7 +93,7 @@ fn ask(
     }
 }
 
-/// Reads one datagram; true at the end of the reply.
+/// Reads one datagram; returns true at the end of the reply.
 fn read(datagram: &[u8], take: &mut impl FnMut(u16, &[u8])) -> io::Result<bool> {
     let mut rest = datagram;
     while !rest.is_empty() {
@@ -133,7 +133,7 @@ fn request(kind: u16, flags: u16, ifindex: u32, parent: u32) -> Vec<u8> {
     bytes
 }
 
-/// The kind that a qdisc message names.
+/// Returns the kind that a qdisc message names.
 fn kind_in(payload: &[u8]) -> QdiscKind {
     let mut rest = payload.get(TCMSG..).unwrap_or_default();
     while let Some((header, _)) = rest.split_first_chunk::<4>() {

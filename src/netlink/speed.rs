@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Link speeds. rtnetlink does not tell them; sysfs does, but each read takes the RTNL lock and asks
-//! the driver, some of which ask their hardware. So a speed is kept until the link changes or it has
-//! grown old.
+//! Reads link speeds. rtnetlink does not report them; sysfs does, but each read takes the RTNL lock and queries
+//! the driver, and some drivers query their hardware. Therefore a speed is kept until the link changes or the
+//! value is too old.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use super::Link;
 
-/// A bond or a virtual device may change its speed without a change of carrier.
+/// The lifetime of a value: a bond or a virtual device may change its speed without a change of carrier.
 const KEEP: Duration = Duration::from_secs(60);
 
-/// sysfs speaks of 10^6 bit/s.
+/// The unit of sysfs is 10^6 bit/s.
 const BYTES_PER_MBIT: u64 = 125_000;
 
 struct Entry {
@@ -76,7 +76,8 @@ impl Speeds {
     }
 }
 
-/// -1 is the kernel's SPEED_UNKNOWN; some drivers say 0 or the same as u32 while the link is down.
+/// Parses a speed. -1 is the kernel's SPEED_UNKNOWN; while the link is down, some drivers report 0, or -1 as
+/// u32.
 fn parse(text: &str) -> Option<u64> {
     let mbit: u64 = text.trim_end().parse().ok()?;
     let known = mbit != 0 && mbit != u64::from(u32::MAX);

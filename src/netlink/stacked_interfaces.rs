@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Interfaces that stand on others: a packet on a VLAN crosses its parent too. Whoever adds up counts
-//! it once (pure).
+//! Finds interfaces that are stacked on others: a packet on a VLAN also passes its parent, and a sum must count
+//! it once. Pure functions.
 
 use std::collections::HashSet;
 
 use super::Link;
 
-/// The watched interface below `link` that sees the same packets nearer to the wire: the parent of a
+/// Returns the monitored interface below `link` that sees the same packets closer to the wire: the parent of a
 /// VLAN, macvlan or tunnel; a member of a bond, bridge or VRF.
 pub fn stacked_on<'a>(link: &Link, watched: impl Iterator<Item = &'a Link>) -> Option<&'a Link> {
-    // the other end of a veth is another place on the way, not below
+    // the other end of a veth is not below it: it is another point on the path of the packet
     let parent = link.parent.filter(|_| link.kind != "veth");
     let mut watched = watched.filter(|other| other.ifindex != link.ifindex);
     watched.find(|other| parent == Some(other.ifindex) || other.master == Some(link.ifindex))
 }
 
-/// The watched interfaces whose flows are also those of one nearer to the wire. A tunnel's are not: below
-/// it they are flows between its two ends. Nor are those of MACsec or DSA, whose frames hide IP.
+/// Returns the monitored interfaces whose flows an interface closer to the wire also has. Tunnels are not among
+/// them: below a tunnel its packets are flows between its two ends. Nor are MACsec and DSA devices, whose frames
+/// hide IP.
 pub fn repeating_flows<'a>(watched: impl Iterator<Item = &'a Link> + Clone) -> HashSet<u32> {
     const SAME_PACKETS: [&str; 5] = ["vlan", "macvlan", "macvtap", "ipvlan", "ipvtap"];
     let indices: HashSet<u32> = watched.clone().map(|link| link.ifindex).collect();
@@ -28,7 +29,7 @@ pub fn repeating_flows<'a>(watched: impl Iterator<Item = &'a Link> + Clone) -> H
     watched.filter(repeats).map(|link| link.ifindex).collect()
 }
 
-/// The name of an interface by its number.
+/// Returns the name of an interface by its ifindex.
 pub fn name_of(links: &[Link], ifindex: Option<u32>) -> Option<String> {
     super::find(links, ifindex?).map(|link| link.name.clone())
 }
@@ -61,7 +62,7 @@ mod tests {
         assert_eq!(below(&vlan, &all), Some(2));
         assert_eq!(below(&bond, &all), Some(2));
         assert_eq!(below(&eth, &all), None);
-        // nothing below is watched: then it is the one to count
+        // the interface below is not monitored: then this one is to be counted
         assert_eq!(below(&vlan, &[vlan.clone(), bond.clone()]), None);
         assert_eq!(below(&bond, std::slice::from_ref(&bond)), None);
     }

@@ -54,7 +54,7 @@ pub struct FamilyCounters {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HookCounters {
     pub families: [FamilyCounters; Family::ALL.len()],
-    /// Records that found the ring full.
+    /// Records that were dropped because the ring was full.
     pub dropped_records: u64,
 }
 

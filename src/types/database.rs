@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The databases that rfm reads.
+//! Names the databases that rfm reads.
 
-/// What a database is for.
+/// The purpose of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum DatabaseKind {

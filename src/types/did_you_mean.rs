@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! "Did you mean": the known key that is most like an unknown one.
+//! Finds the known key that is most similar to an unknown one ("did you mean").
 
 /// Keys longer than this are not compared: nobody mistypes them, and the work stays bounded.
 const MAX_LENGTH: usize = 64;
 
-/// The known path whose last part is most like that of `path`; the same section comes first. `None`
-/// if nothing is near: more than a third of the letters differ.
+/// Returns the known path whose last part is most similar to that of `path`; a path in the same section is
+/// preferred. `None` if none is similar enough: more than a third of the letters differ.
 pub fn nearest<'k>(path: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     let (section, name) = split(path);
     if name.len() > MAX_LENGTH {
@@ -26,8 +26,8 @@ fn split(path: &str) -> (&str, &str) {
     path.rsplit_once('.').unwrap_or(("", path))
 }
 
-/// Letters to insert, delete, replace, or exchange with their neighbour to turn `a` into `b`
-/// (optimal string alignment).
+/// Returns the number of letters to insert, delete, replace, or exchange with the next letter, in order to turn
+/// `a` into `b` (optimal string alignment).
 fn distance(a: &str, b: &str) -> usize {
     let a: Vec<char> = a.chars().collect();
     let b: Vec<char> = b.chars().collect();

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What makes a flow a flow, and one measured piece of it.
+//! Defines the key of a flow, and the record of its packets in one period.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::named::{Named, serialize_by_name};
 
-/// The hook a packet was seen at. `bpf` asserts that the numbers are those of the programs.
+/// The hook at which a packet was seen. `bpf` asserts that the numbers are those of the programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Direction {
@@ -55,19 +55,19 @@ impl Family {
     }
 }
 
-/// Identity of a flow. Addresses are in wire order; IPv4 stands in the first four bytes, the rest is zero.
+/// The key of a flow. Addresses are in wire order; IPv4 is in the first four bytes, the rest is zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FlowKey {
     pub src: [u8; 16],
     pub dst: [u8; 16],
     pub ifindex: u32,
-    /// Host order; 0 where the protocol has none. ICMP: 0.
+    /// Host order; 0 if the protocol has no ports. ICMP: 0.
     pub src_port: u16,
-    /// Host order; 0 where the protocol has none. ICMP: type × 256 + code, as NetFlow carries it.
+    /// Host order; 0 if the protocol has no ports. ICMP: type × 256 + code, as NetFlow carries it.
     pub dst_port: u16,
-    /// Outer VLAN id, 0 where untagged.
+    /// Outer VLAN id; 0 if untagged.
     pub vlan_outer: u16,
-    /// Inner (customer) VLAN id, 0 where there is no second tag.
+    /// Inner (customer) VLAN id; 0 if there is no second tag.
     pub vlan_inner: u16,
     pub protocol: u8,
     pub direction: Direction,
@@ -91,8 +91,8 @@ fn address(bytes: &[u8; 16], family: Family) -> IpAddr {
     }
 }
 
-/// One measured piece of a flow: what the kernel saw of a key since it last spoke of it. Raw counts,
-/// not scaled by `sample_rate`.
+/// A record of the packets that the kernel saw of a flow since its previous record. The counts are not scaled by
+/// `sample_rate`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowRecord {
     pub key: FlowKey,
@@ -105,9 +105,9 @@ pub struct FlowRecord {
     /// CLOCK_BOOTTIME of the first and last packet, nanoseconds; [`crate::sys::clock::Clock`] converts it.
     pub first: u64,
     pub last: u64,
-    /// The 1-in-N of the samples; at least 1.
+    /// N of the sampling rate 1 in N; at least 1.
     pub sample_rate: u32,
-    /// Where a packet seen at egress came from; 0 if it was made here.
+    /// The input interface of a packet seen at egress; 0 if it was generated locally.
     pub ingress_ifindex: u32,
     /// Of the first packet; zero on devices without Ethernet.
     pub src_mac: [u8; 6],

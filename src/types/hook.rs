@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Where and how programs are attached to an interface.
+//! Defines at which position and how programs are attached to an interface.
 
 use super::named::{Named, serialize_by_name};
 
-/// Where in the chain of programs on a hook.
+/// The position in the chain of programs on a hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Position {
     Head,
@@ -23,7 +23,7 @@ impl Named for Position {
 
 serialize_by_name!(Position);
 
-/// How a program is attached.
+/// The mechanism that attaches a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HookKind {
     Tcx,
@@ -39,7 +39,7 @@ impl HookKind {
     }
 }
 
-/// What a device's frames begin with.
+/// The first header of a device's frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameStart {
     Ethernet,

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Which interfaces are meant: regular expressions over the whole name.
+//! Selects interfaces by regular expressions over the whole name.
 
 use std::fmt;
 use std::str::FromStr;
 
 use regex_lite::{Regex, RegexBuilder};
 
-/// What one compiled pattern may take; interface names have at most 15 bytes.
+/// The memory limit of one compiled pattern; interface names have at most 15 bytes.
 const SIZE_LIMIT: usize = 64 * 1024;
 
-/// One pattern: "*" for everything but loopback, else a regular expression.
+/// One pattern: "*" for everything but loopback, otherwise a regular expression.
 #[derive(Clone, Debug)]
 pub struct Pattern {
     text: String,
@@ -22,12 +22,12 @@ impl Pattern {
         &self.text
     }
 
-    /// True for "*".
+    /// Returns true for "*".
     pub fn is_wildcard(&self) -> bool {
         self.regex.is_none()
     }
 
-    /// Whether the pattern means this interface; `is_loopback` says that its type is ARPHRD_LOOPBACK.
+    /// Returns whether the pattern matches this interface; `is_loopback`: its type is ARPHRD_LOOPBACK.
     pub fn matches(&self, name: &str, is_loopback: bool) -> bool {
         match &self.regex {
             None => !is_loopback,
@@ -43,7 +43,7 @@ impl FromStr for Pattern {
         let regex = if text == "*" {
             None
         } else {
-            // Alone first: `a)|(b` is an error, although it is none between our parentheses.
+            // First without the parentheses: `a)|(b` is an error, but would be valid between ours.
             compile(text)?;
             Some(compile(&format!("^(?:{text})$"))?)
         };
@@ -84,19 +84,19 @@ impl Patterns {
         Self { include, exclude }
     }
 
-    /// Whether the interface is to be watched.
+    /// Returns whether the interface is to be monitored.
     pub fn matches(&self, name: &str, is_loopback: bool) -> bool {
         self.include.iter().any(|p| p.matches(name, is_loopback))
             && !self.excludes(name, is_loopback)
     }
 
-    /// True when no interface but loopback can be left out.
+    /// Returns true if only loopback may be excluded.
     pub fn watch_all(&self) -> bool {
         self.exclude.is_empty() && self.include.iter().any(Pattern::is_wildcard)
     }
 
-    /// For each pattern of `interfaces`, in the order of the file, how many of these interfaces
-    /// (name, is loopback) are watched because of it. A pattern at 0 may be a mistake.
+    /// Returns for each pattern of `interfaces`, in the order of the file, how many of these interfaces (name,
+    /// is loopback) are monitored because of it. A pattern with a count of 0 may be a mistake.
     pub fn counts<'a>(
         &self,
         interfaces: impl IntoIterator<Item = (&'a str, bool)>,

@@ -43,7 +43,7 @@ impl Label {
         Self::Vlan,
     ];
 
-    /// Those that a series has when the configuration names none.
+    /// The labels that a series has if the configuration names none.
     pub const USUAL: [Self; 7] = [
         Self::Ifname,
         Self::Direction,
@@ -73,10 +73,10 @@ impl Label {
         }
     }
 
-    /// Those that are kept even where a set finds no room.
+    /// The labels that the "other" series keeps, which counts flows when there is no room for their series.
     pub(crate) const BASE: [Self; 3] = [Self::Ifname, Self::Direction, Self::Proto];
 
-    /// The value is a text, and not a number.
+    /// Returns whether the value is text, and not a number.
     pub(crate) fn is_text(self) -> bool {
         match self {
             Self::Ifname
@@ -97,7 +97,7 @@ impl Label {
     }
 }
 
-/// Which labels the series have.
+/// The set of labels that the series have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Labels(u16);
 
@@ -123,18 +123,18 @@ impl FromIterator<Label> for Labels {
     }
 }
 
-/// What is known of a flow beyond its key; by default nothing.
+/// The enrichment of a flow; by default nothing is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Enrichment {
     pub src: Endpoint,
     pub dst: Endpoint,
 }
 
-/// What is known of one end of a flow. An unknown number is 0.
+/// The enrichment of one end of a flow. An unknown number is 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Endpoint {
     pub asn: u32,
-    /// Who `asn` is; no label, but told beside them.
+    /// The name of the AS; not a label, but reported beside the labels.
     pub asn_name: Option<Arc<str>>,
     pub peer_asn: u32,
     pub city: Option<Arc<str>>,

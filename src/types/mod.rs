@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The words that several rooms share: flows, prefixes, patterns. They import no other room.
+//! Types that several rooms share: flows, prefixes, patterns. They import no other room.
 
 pub mod counters;
 pub mod database;

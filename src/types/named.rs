@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Values that are written as one word, and how they are serialized.
+//! Defines values that are written as one word, and how they are serialized.
 
-/// A value of a small closed set, written as a word.
+/// A value of a small closed set, which is written as a word.
 pub trait Named: Copy + PartialEq + 'static {
     const ALL: &'static [Self];
 

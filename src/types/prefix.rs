@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! An address prefix, as allow lists and rules write it.
+//! Defines an address prefix, as in allow lists and rules.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -13,7 +13,7 @@ pub struct Prefix {
 }
 
 impl Prefix {
-    /// The prefix that holds `address`; `length` is at most what the family has.
+    /// Returns the prefix that contains `address`; `length` must not exceed the maximum of the family.
     pub fn new(address: IpAddr, length: u8) -> Self {
         Self {
             address: network(address, length),
@@ -33,8 +33,8 @@ impl Prefix {
         self.address.is_ipv4()
     }
 
-    /// The IPv4 prefix that an IPv4-mapped one stands for (RFC 4291 section 2.5.5.2); any other prefix
-    /// as it is. For lists of clients and networks, not for rules: a packet with a mapped address is IPv6.
+    /// Returns the IPv4 prefix for an IPv4-mapped prefix (RFC 4291 section 2.5.5.2), and any other prefix
+    /// unchanged. For lists of clients and networks, not for rules: a packet with a mapped address is IPv6.
     pub fn to_canonical(self) -> Self {
         const MAPPED: u8 = 96;
         match self.address.to_canonical() {
@@ -45,15 +45,15 @@ impl Prefix {
         }
     }
 
-    /// Whether `address` lies in the prefix. A socket that serves both families shows IPv4 clients
-    /// as ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2): they are taken for what they are.
+    /// Returns whether the prefix contains `address`. A socket that serves both families reports IPv4 clients as
+    /// ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2): they count as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.is_ipv4() == address.is_ipv4() && network(address, self.length) == self.address
     }
 }
 
-/// `address` with the bits beyond `length` cleared.
+/// Returns `address` with the bits beyond `length` cleared.
 fn network(address: IpAddr, length: u8) -> IpAddr {
     match address {
         IpAddr::V4(a) => {
@@ -70,7 +70,7 @@ fn network(address: IpAddr, length: u8) -> IpAddr {
 impl FromStr for Prefix {
     type Err = String;
 
-    /// Reads "10.0.0.0/8"; an address alone is the prefix that holds only it.
+    /// Parses "10.0.0.0/8". An address without a length is the prefix that contains only this address.
     fn from_str(s: &str) -> Result<Self, String> {
         let (address, length) = match s.split_once('/') {
             Some((address, length)) => (address, Some(length)),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! A firewall rule: as an operator writes it, and as the part in the kernel takes it.
+//! Defines a firewall rule, as an operator writes it and as the kernel receives it.
 
 mod kinds;
 mod parts;
@@ -18,10 +18,10 @@ pub use parts::{FirewallRule, PARTS, PartRole, Rule, RuleArgs, RuleKey, RulePart
 
 pub const DEFAULT_ACTION: Action = Action::Drop;
 
-/// Packets per second of a limit.
+/// The highest rate of a limit, in packets per second.
 pub const MAX_RATE: u32 = 1_000_000_000;
 
-/// Longest time to live: later arithmetic with clocks cannot overflow.
+/// The longest time to live: later arithmetic with clocks cannot overflow.
 pub const MAX_TTL: Duration = Duration::from_secs(365 * 24 * 3600);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,7 +33,7 @@ pub enum Action {
     Limit,
 }
 
-/// Of a limit: its rate is for all that the rule matches together, or for each source.
+/// The scope of a limit: its rate applies to all packets that the rule matches together, or to each source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Per {
     #[default]
@@ -56,11 +56,11 @@ pub struct Protocol(pub u8);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PortRange(pub u16, pub u16);
 
-/// A BGP community (RFC 1997), its two halves.
+/// A BGP community (RFC 1997), as its two halves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Community(pub u16, pub u16);
 
-/// A BGP neighbour.
+/// A BGP neighbor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrustedPeer {
     Address(IpAddr),
@@ -68,7 +68,7 @@ pub enum TrustedPeer {
 }
 
 impl Rule {
-    /// What does not fit together: the key, and why.
+    /// Returns the parts that contradict each other: the key, and the reason.
     pub fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
         if let (Some(src), Some(dst)) = (self.src, self.dst)
@@ -95,7 +95,7 @@ impl Rule {
         faults
     }
 
-    /// Whether nothing narrows it down: every packet is meant.
+    /// Returns whether the rule matches every packet, since no condition restricts it.
     pub fn is_for_everything(&self) -> bool {
         let whole = |prefix: Option<Prefix>| prefix.is_none_or(|prefix| prefix.length() == 0);
         whole(self.src) && whole(self.dst) && self.proto.is_none()
@@ -126,7 +126,7 @@ impl Named for Action {
     }
 }
 
-/// The names that an operator types; any other protocol is its number.
+/// The protocols that have a name; any other is written as its number.
 const PROTOCOLS: &[(&str, u8)] = &[
     ("icmp", 1),
     ("tcp", 6),
@@ -148,7 +148,7 @@ impl Proposed for Protocol {
 }
 
 impl Protocol {
-    /// Whether its packets carry ports.
+    /// Returns whether its packets have ports.
     pub fn has_ports(self) -> bool {
         matches!(self.0, 6 | 17 | 33 | 132 | 136)
     }
@@ -241,14 +241,15 @@ impl fmt::Display for TrustedPeer {
 serialize_by_name!(Action, Per);
 serialize_as_text!(Protocol, PortRange, Community, TrustedPeer);
 
-/// Number of a rule: never given twice while the agent runs; also the `rule` label's tail. 64 bits never run out.
+/// The number of a rule: never assigned twice while the agent runs; also the end of the `rule` label. 64 bits
+/// never run out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RuleId(pub u64);
 
 /// The source of a rule, in the order of priority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RuleSource {
-    /// Allow list, local addresses, BMP peers: always wins.
+    /// Allow list, local addresses, BMP peers: always has priority.
     Allow,
     Runtime,
     Config,
@@ -268,7 +269,7 @@ impl RuleSource {
     }
 }
 
-/// The conditions of a packet. Interfaces are resolved to ifindexes already.
+/// The conditions on a packet. Interfaces are already resolved to ifindexes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Match {
     pub src: Option<Prefix>,
@@ -295,7 +296,7 @@ impl Rule {
 }
 
 impl Match {
-    /// The rule that an operator would write for this, as far as a rule has the parts.
+    /// Returns the rule that an operator would write for these conditions, if a rule has such parts.
     pub fn to_rule(&self, action: Action) -> Rule {
         Rule {
             src: self.src,
@@ -308,7 +309,7 @@ impl Match {
     }
 }
 
-/// A rule for the kernel, one of a list in the order of priority: the first match wins, but after [`Action::Count`] the
+/// A rule for the kernel, in a list ordered by priority: the first match wins, but after [`Action::Count`] the
 /// next rule is evaluated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelRule {

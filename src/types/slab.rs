@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Values under small numbers that stay the same for as long as the value lives.
+//! Stores values under small numbers, which stay the same as long as the value exists.
 //!
-//! The lowest free number is given out first, so that the upper end falls empty after a burst and its
-//! memory can be given back.
+//! The lowest free number is assigned first, so that the upper end becomes empty after a burst and its memory
+//! can be freed.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::{Index, IndexMut};
 
-/// Below this many entries memory is not worth giving back.
+/// With fewer entries it is not worth freeing memory.
 const KEEP: usize = 256;
 
 #[derive(Debug)]
 pub struct Slab<T> {
     entries: Vec<Option<T>>,
-    /// Free numbers; those beyond the end of `entries` are void.
+    /// Free numbers; those beyond the end of `entries` are invalid.
     free: BinaryHeap<Reverse<u32>>,
     len: usize,
 }
@@ -41,7 +41,7 @@ impl<T> Slab<T> {
                 self.entries[i as usize] = Some(value);
                 i
             }
-            // The least free number is void, and with it all others.
+            // The lowest free number is invalid, and so are all others.
             _ => {
                 self.free.clear();
                 self.entries.push(Some(value));
@@ -82,7 +82,7 @@ impl<T> Slab<T> {
     }
 }
 
-/// A number that was given out and not taken back; any other is a fault of the program.
+/// Accepts only a number that is in use; any other is a bug in the program.
 impl<T> Index<u32> for Slab<T> {
     type Output = T;
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! A network that the configuration names.
+//! Defines a network that the configuration names.
 
 use serde::Serialize;
 
 use super::prefix::Prefix;
 
-/// A network that BGP does not tell.
+/// A network that BGP does not announce.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StaticPrefix {
     pub prefix: Prefix,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The kinds of parts: how a value is read from a word, and how it is shown.
+//! Defines the kinds of parts: how a value is read from a word, and how it is displayed.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -16,13 +16,13 @@ use super::{MAX_RATE, MAX_TTL};
 use crate::types::interface_pattern::Pattern;
 use crate::types::named::Named;
 
-/// Distinct patterns in one batch: a pattern is a small program, kept for as long as its rule.
+/// The limit of distinct patterns in one batch: a pattern is a small program, which is kept as long as its rule.
 pub const MAX_PATTERNS: usize = 256;
 
 /// Why a part cannot be read from a word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PartError {
-    /// The word is no value of the part; the reason is given if there is more than one.
+    /// The word is not a value of the part; contains the reason if there is more than one possible reason.
     Invalid(Option<String>),
     /// The batch has [`MAX_PATTERNS`] patterns already.
     TooManyPatterns,
@@ -50,7 +50,7 @@ impl PatternCache {
 pub trait PartKind {
     /// The type in a rule.
     type Field: Clone + Debug + Default + PartialEq;
-    /// By which two rules are the same.
+    /// The key by which two rules are compared.
     type Key<'a>: Copy + Debug + Eq + Hash;
     /// The type in the JSON of the control API.
     type Json;
@@ -68,16 +68,16 @@ pub trait PartKind {
 
     fn to_json(field: &Self::Field) -> Option<Self::Json>;
 
-    /// The word from which [`PartKind::read`] reads the value of the JSON.
+    /// Returns the word from which [`PartKind::read`] reads the value of the JSON.
     fn json_to_word(json: &Self::Json) -> Cow<'_, str>;
 
-    /// All valid words, or those that have a name. Empty if there are none to propose.
+    /// Returns all valid words, or those that have a name. Empty if there are none to propose.
     fn words() -> Vec<&'static str> {
         Vec::new()
     }
 }
 
-/// How the configuration spells a part.
+/// The form of a part in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PartForm {
     Text,
@@ -142,7 +142,7 @@ where
     }
 }
 
-/// A type of which a shell can propose values.
+/// A type for which a shell can propose values.
 pub trait Proposed {
     fn proposals() -> Vec<&'static str> {
         Vec::new()
@@ -267,7 +267,7 @@ impl PartKind for Rate {
     }
 }
 
-/// Time to live. JSON has whole seconds.
+/// A time to live. JSON has whole seconds.
 pub struct Ttl;
 
 impl PartKind for Ttl {

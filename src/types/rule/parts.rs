@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The parts of a rule, each declared once. From the table below come [`Rule`], its words on the command line and in
-//! files, its table in the configuration, its JSON, the options of `rfm firewall add` and their completions. The part
-//! of the kernel, [`Match`](super::Match), is apart.
+//! Declares each part of a rule once. The table below generates [`Rule`], its words on the command line and in
+//! files, its table in the configuration, its JSON, the options of `rfm firewall add` and their completions. It
+//! does not generate the kernel's part, [`Match`](super::Match).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,7 +18,7 @@ use crate::types::interface_pattern::Pattern;
 use crate::types::prefix::Prefix;
 
 /// Calls a macro with all parts, in the order in which they are listed:
-/// - `Kind`, `Role`: how its value is read and shown, and its meaning in the rule;
+/// - `Kind`, `Role`: how its value is read and displayed, and its meaning in the rule;
 /// - `expected`: the valid words, with examples between \`\`; a kind of names lists them itself;
 /// - `json`: the field of the JSON;
 /// - `argument`, `help`: the option of the command; the argument also determines what a shell proposes;
@@ -108,9 +108,9 @@ pub(crate) use rule_parts;
 /// The meaning of a part in its rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PartRole {
-    /// A condition of a packet.
+    /// A condition on a packet.
     Match,
-    /// Always shown, in front of all others.
+    /// Always displayed, before all others.
     Action,
     /// A parameter of the action.
     Limit,
@@ -126,9 +126,9 @@ pub struct RulePart {
     pub form: PartForm,
     pub argument: &'static str,
     pub help: &'static str,
-    /// The purpose of the key in the configuration.
+    /// The description of the key in the configuration.
     pub text: &'static str,
-    /// A value in the documents, as TOML; may be empty.
+    /// An example value for the documents, as TOML; may be empty.
     pub example: &'static str,
     expected: &'static str,
     words: fn() -> Vec<&'static str>,
@@ -172,7 +172,7 @@ macro_rules! define {
             copy: |from, to| to.$name.clone_from(&from.$name),
         }),*];
 
-        /// A rule whose parts are words, by their place in [`PARTS`].
+        /// A rule whose parts are words, in the order of [`PARTS`].
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         pub struct RuleArgs<'a>([Option<Cow<'a, str>>; RuleArgs::COUNT]);
 
@@ -208,7 +208,7 @@ macro_rules! define {
             }
         }
 
-        /// As the configuration has it.
+        /// Serializes the rule as in the configuration.
         impl Serialize for Rule {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 let mut parts = PARTS.iter();
@@ -223,7 +223,7 @@ macro_rules! define {
             }
         }
 
-        /// A key that equal rules share; the lifetime is no part of it.
+        /// The key that equal rules share; the lifetime is not part of it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub struct RuleKey<'a> {
             $($name: Option<<$kind as PartKind>::Key<'a>>,)*
@@ -251,37 +251,37 @@ impl RulePart {
         (self.read)(rule, text, patterns)
     }
 
-    /// Whether the part of `rule` differs from its default; an action is always shown.
+    /// Returns whether the part of `rule` differs from its default; an action is always displayed.
     pub fn is_shown(&self, rule: &Rule) -> bool {
         (self.is_shown)(rule)
     }
 
-    /// Sets the part of `to` to that of `from`.
+    /// Copies the part from `from` to `to`.
     pub fn copy(&self, from: &Rule, to: &mut Rule) {
         (self.copy)(from, to);
     }
 
-    /// The part of `rule` as a word.
+    /// Returns the part of `rule` as a word.
     pub fn word(&self, rule: &Rule) -> String {
         PartWord { part: self, rule }.to_string()
     }
 
-    /// The valid text of the configuration.
+    /// Returns the description of the valid values for the configuration.
     pub fn expected_text(&self) -> String {
         self.expected.replace('`', "\"")
     }
 
-    /// The unit of a number.
+    /// Returns the unit of a number.
     pub fn unit(&self) -> Option<&'static str> {
         matches!(self.form, PartForm::Number { .. }).then_some(self.expected)
     }
 
-    /// Values that a shell proposes.
+    /// Returns the values that a shell proposes.
     pub fn words(&self) -> Vec<&'static str> {
         (self.words)()
     }
 
-    /// The valid words of the command line.
+    /// Returns the description of the valid words of the command line.
     fn expected(&self) -> String {
         match self.form {
             PartForm::Text => self.expected.replace('`', ""),
@@ -307,7 +307,7 @@ impl fmt::Display for PartWord<'_> {
     }
 }
 
-/// The rule as [`RuleArgs`] reads it, without its lifetime.
+/// Displays the rule in the form that [`RuleArgs`] reads, without its lifetime.
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let is_first = |part: &&RulePart| part.role == PartRole::Action;
@@ -324,23 +324,23 @@ impl fmt::Display for Rule {
 }
 
 impl<'a> RuleArgs<'a> {
-    /// The words of all parts, in the order of [`PARTS`].
+    /// Builds the arguments from the words of all parts, in the order of [`PARTS`].
     pub fn new(words: [Option<Cow<'a, str>>; RuleArgs::COUNT]) -> Self {
         Self(words)
     }
 
-    /// The word of a part, to be set. `None` if there is no such part.
+    /// Returns the word of a part, to be set. `None` if there is no such part.
     pub fn get_mut(&mut self, name: &str) -> Option<&mut Option<Cow<'a, str>>> {
         let at = PARTS.iter().position(|part| part.name == name)?;
         self.0.get_mut(at)
     }
 
-    /// Each part with its word.
+    /// Iterates over the parts, each with its word.
     pub fn iter(&self) -> impl Iterator<Item = (&'static RulePart, Option<&str>)> {
         PARTS.iter().zip(self.0.iter().map(Option::as_deref))
     }
 
-    /// The rule, or an error that names the part.
+    /// Parses the rule, or returns an error that names the part.
     pub fn rule(&self, patterns: &mut PatternCache) -> Result<Rule, String> {
         let mut rule = Rule::default();
         for (part, text) in self.iter() {
