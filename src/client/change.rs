@@ -5,14 +5,14 @@ use super::{AgentClient, ClientError};
 use crate::control::api;
 use crate::types::did_you_mean::nearest;
 
-/// What can be set while the agent runs, and what it takes.
+/// The keys that can be set while the agent runs, and their valid values.
 pub const KEYS: [(&str, &str); 2] = [
     ("bpf.sample_rate", "a whole number from 1 to 4294967295"),
     ("log_level", "off, error, warn, info, debug or trace"),
 ];
 
 pub fn set(agent: &AgentClient, key: &str, value: &str) -> Result<String, ClientError> {
-    // as the configuration spells it, with its section, or without
+    // the key may have the prefix "agent.", as in the configuration, or not
     let key = key.strip_prefix("agent.").unwrap_or(key);
     let (path, body) = match key {
         "bpf.sample_rate" => {

@@ -26,7 +26,7 @@ pub fn run(agent: &AgentClient, command: FirewallCommand) -> Result<String, Clie
     }
 }
 
-/// By which SSH connection this command is given, if by one.
+/// Returns the SSH connection over which this command was entered, if there is one.
 fn ssh_connection() -> Option<String> {
     std::env::var("SSH_CONNECTION")
         .ok()
@@ -99,7 +99,7 @@ fn removed(edited: &api::FirewallEdited) -> String {
     format!("{} rules taken out\n", edited.removed)
 }
 
-/// All of them: the agent tells so many at a time.
+/// Lists all rules, page by page: the agent limits the rules in one answer.
 fn list(agent: &AgentClient) -> Result<String, ClientError> {
     let mut all = api::FirewallRules::default();
     loop {

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Values in the units that people read.
+//! Formats values in readable units.
 
 const PREFIXES: [&str; 6] = ["", "k", "M", "G", "T", "P"];
 
-/// "950", "1.23 M": three digits and a decimal prefix.
+/// Returns three digits and a decimal prefix: "950", "1.23 M".
 fn scaled(value: f64) -> (String, &'static str) {
     let mut value = value;
     let mut prefix = 0;
-    // what would be rounded to 1000 is 1 of the next
+    // a value that would be rounded to 1000 becomes 1 of the next prefix
     while value >= 999.5 && prefix + 1 < PREFIXES.len() {
         value /= 1000.0;
         prefix += 1;
@@ -27,7 +27,7 @@ pub fn bytes(bytes: u64) -> String {
     format!("{text} {prefix}B")
 }
 
-/// "1.23 Mbit/s", of bytes a second: links are sold in bits.
+/// Formats bytes a second as "1.23 Mbit/s": link speeds are given in bits.
 pub fn bits(bytes_per_second: f64) -> String {
     let (text, prefix) = scaled(bytes_per_second * 8.0);
     format!("{text} {prefix}bit/s")
@@ -39,7 +39,7 @@ pub fn count(count: f64) -> String {
     format!("{text}{prefix}")
 }
 
-/// "3d 4h", "5m 6s": the two largest units.
+/// Formats a duration in its two largest units: "3d 4h", "5m 6s".
 pub fn duration(seconds: u64) -> String {
     let parts = [
         (seconds / 86_400, 'd'),
@@ -53,8 +53,8 @@ pub fn duration(seconds: u64) -> String {
     shown.join(" ")
 }
 
-/// How far off an estimate may be, in percent with 95 % confidence: 1.96 / √samples. `None` where
-/// nothing was estimated, or from so many that it does not matter.
+/// Returns the sampling error of an estimate in percent, with 95 % confidence: 1.96 / √samples. `None` if
+/// nothing was estimated, or if there are so many samples that the error does not matter.
 pub fn sampling_error(sample_rate: u32, sampled_packets: u64) -> Option<u32> {
     const ENOUGH: u64 = 100;
     let doubtful = sample_rate > 1 && sampled_packets < ENOUGH;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! One request to the agent and its reply. The other end is known: a small part of HTTP/1.1 will do.
+//! Sends one request to the agent and reads its reply. The server is known, so a small part of HTTP/1.1 suffices.
 
 use std::fmt;
 use std::fs;
@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use crate::control::api;
 
-/// For the connection, and for each read.
+/// The timeout of the connection and of each read.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// No reply is as long.
+/// Bytes; every reply is shorter.
 const MAX_REPLY: u64 = 64 << 20;
 
 #[derive(Debug)]
@@ -97,8 +97,8 @@ fn ask(socket: &Path, start: &str, body: &[u8]) -> Result<Vec<u8>, HttpError> {
     Err(HttpError::Rejected(status, error))
 }
 
-/// Status and body. With `Connection: close` the body ends where the connection does; a length says
-/// whether all of it came.
+/// Returns status and body. With `Connection: close` the end of the connection ends the body; a length
+/// shows whether the body is complete.
 fn parse(reply: &[u8]) -> Option<(u16, &[u8])> {
     const END: &[u8] = b"\r\n\r\n";
     let end = reply.windows(END.len()).position(|w| w == END)?;

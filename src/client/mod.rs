@@ -27,10 +27,10 @@ use crate::control::{api, params};
 pub use change::KEYS;
 use http::HttpError;
 
-/// Between two readings of the counters, where the agent has none that is recent.
+/// The time between two readings of the counters if the agent has no recent reading.
 const RATE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Why a command failed.
+/// The error of a command.
 #[derive(Debug)]
 pub enum ClientError {
     /// The command line is wrong.
@@ -131,7 +131,7 @@ impl AgentClient {
     fn status(&self) -> Result<String, ClientError> {
         let mut reply = self.get("status", &[])?;
         let status: api::Status = read(&reply)?;
-        // the agent takes rates between two requests; the first in a while has none
+        // the agent calculates rates between two requests; the first after a long pause has none
         if status.interfaces.iter().any(|i| i.rates.is_none()) {
             std::thread::sleep(RATE_INTERVAL);
             reply = self.get("status", &[])?;

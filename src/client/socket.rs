@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The agent's socket: the one on the command line, else the configuration's, else the default.
+//! Finds the agent's socket: from the command line, otherwise from the configuration, otherwise the default.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use crate::config::{self, control::DEFAULT_SOCKET};
 
 pub struct AgentSocket {
     pub path: PathBuf,
-    /// Why it may be the wrong one: added to errors.
+    /// The reason why it may be the wrong socket; added to errors.
     pub hint: Option<String>,
 }
 
@@ -29,7 +29,7 @@ pub fn find(named: Option<PathBuf>, config: &Path) -> AgentSocket {
             path: path.unwrap_or_else(|| DEFAULT_SOCKET.into()),
             hint: None,
         },
-        // it is often for root alone
+        // often only root may read it
         Err(error) => usual(format!(
             "this is the usual socket, since {file} cannot be read ({error}); name another with \
              --socket"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Columns of text, aligned for people.
+//! Aligned columns of text.
 
 use ratatui::text::Span;
 
@@ -25,13 +25,13 @@ impl TextTable {
         }
     }
 
-    /// A cell for each column.
+    /// Adds a row with a cell for each column.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows
             .push(cells.into_iter().map(|c| clean(&c)).collect());
     }
 
-    /// With the headings. Columns that are empty in all rows are left out.
+    /// Returns the table with its headings. Columns that are empty in all rows are left out.
     pub fn render(&self) -> String {
         let used = |column: &usize| self.rows.iter().any(|row| !row[*column].is_empty());
         let columns: Vec<usize> = (0..self.columns.len()).filter(used).collect();
@@ -62,7 +62,7 @@ fn width(text: &str) -> usize {
     Span::raw(text).width()
 }
 
-/// Text from outside moves no cursor and rings no bell.
+/// Replaces control characters, so that text from outside cannot move the cursor or ring the bell.
 pub fn clean(text: &str) -> String {
     let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     text.chars().map(shown).collect()

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What two configurations differ in, and what of a new one can be had without a new start.
+//! Compares two configurations, and selects the changes that need no restart.
 
 use toml::{Table, Value};
 
@@ -15,10 +15,10 @@ impl Config {
         merged
     }
 
-    /// The keys, with their sections, whose values are not the same in `other`.
+    /// Returns the keys, with their sections, whose values differ in `other`.
     pub fn differences(&self, other: &Self) -> Vec<String> {
         let mut keys = Vec::new();
-        // what could not be written as a table would be a key that serde does not know: there is none
+        // serde writes every key, so the conversion to a table cannot fail
         let ours = self.to_table().unwrap_or_default();
         let theirs = other.to_table().unwrap_or_default();
         compare("", &ours, &theirs, &mut keys);
@@ -101,7 +101,7 @@ mod tests {
         let key = |name| vec![format!("agent.firewall.blackhole_{name}")];
         assert_eq!(old.differences(&merged), key("within"));
         assert_eq!(merged.differences(&new), key("communities"));
-        // also where nothing else of it, nor the list of routers, is left
+        // also if no other key of the section, and no list of routers, is left
         let off = "[agent.enrich.rib.bmp]\nport = 1\n[agent.firewall]\nenabled = true\n\
                    interfaces = [\"a\"]\n";
         let merged = old.merged(&config(off));

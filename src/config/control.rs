@@ -76,8 +76,8 @@ impl fmt::Display for Mode {
 
 serialize_as_text!(Mode);
 
-/// What the file at `path` says of the socket, whatever else is in it: for those who ask the agent, and
-/// may have another idea of its keys.
+/// Reads only the path of the socket from the file at `path`, and ignores all other keys: a client may be of
+/// another version than the agent, with other keys.
 pub fn socket_in(path: &Path) -> Result<Option<PathBuf>, String> {
     let text = super::load::read(path)?;
     let table: toml::Table = text.parse().map_err(|_| "it is not TOML".to_owned())?;

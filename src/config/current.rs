@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The configuration in force, shared by the threads. It changes when the configuration is read again
-//! and by commands; a caller that needs the newest gets it again each time.
+//! The current configuration, shared by the threads. Reloads and commands change it; a caller that needs the
+//! newest one reads it again each time.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::config::Config;
 use crate::types::interface_pattern::Patterns;
 
-/// How the configuration was last read.
+/// The result of the last read of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reload {
     pub successful: bool,
@@ -49,18 +49,18 @@ impl CurrentConfig {
         self.get().config
     }
 
-    /// What a file said is in force now.
+    /// Replaces the current configuration with the one read from the file.
     pub fn reloaded(&self, config: Config) {
         self.set(config);
         self.write().reload = succeeded();
     }
 
-    /// A file was not in order: what was in force stays.
+    /// Records that a file was not valid: the current configuration stays.
     pub fn reload_failed(&self) {
         self.write().reload.successful = false;
     }
 
-    /// What a command asked for is in force now.
+    /// Replaces the current configuration with the one that a command requested.
     pub fn set(&self, config: Config) {
         let patterns = Arc::new(config.agent.patterns());
         let mut inner = self.write();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! A TOML document while it is read: who asks for a key makes it known, whatever was never asked
-//! for is an unknown key, and every error is kept with its line.
+//! A TOML document while it is read: each read of a key makes it known, a key that was never read is unknown,
+//! and every error is stored with its line.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -13,33 +13,33 @@ use toml::de::{DeTable, DeValue};
 use super::values::{KeyType, Parsed, Value, ValueError};
 use crate::types::did_you_mean::nearest;
 
-/// Errors listed of one file; the rest are only counted.
+/// The most errors that are listed for one file; the rest are only counted.
 const MAX_ERRORS: usize = 20;
 
-/// Characters shown of a value that was not taken.
+/// The most characters that are shown of a rejected value.
 const MAX_SHOWN: usize = 40;
 
-/// One thing wrong with the file.
+/// One error in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyError {
-    /// From 1; `None` where the file as a whole is meant.
+    /// From 1; `None` for an error of the whole file.
     pub line: Option<usize>,
-    /// Dotted path of the key; empty where no key is meant.
+    /// Dotted path of the key; empty if the error concerns no key.
     pub key: String,
     pub text: String,
 }
 
-/// Everything wrong with one file, in the order of its lines.
+/// All errors of one file, in the order of its lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     pub file: String,
     pub errors: Vec<KeyError>,
-    /// How many more there were.
+    /// The number of errors that are not listed.
     pub left_out: usize,
 }
 
 impl ConfigError {
-    /// The file as a whole is not usable.
+    /// Returns the error of a file that is not usable as a whole.
     pub fn of_file(file: &str, text: String) -> Self {
         let error = KeyError {
             line: None,
@@ -79,7 +79,7 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// An error before its line is counted: there may be many more than are shown.
+/// An error whose line is not yet counted: there may be many more errors than are shown.
 #[derive(Clone)]
 struct UnlocatedError {
     offset: usize,
@@ -87,13 +87,13 @@ struct UnlocatedError {
     text: String,
 }
 
-/// What reading found so far.
+/// The results of the reads so far.
 #[derive(Default)]
 struct State {
     errors: Vec<UnlocatedError>,
-    /// Paths asked for, without indices; `true` for a section.
+    /// Paths that were read, without indices; `true` for a section.
     known: BTreeMap<String, bool>,
-    /// Where each key that was asked for stands, by its path with indices.
+    /// The offset of each key that was read, by its path with indices.
     offsets: BTreeMap<String, usize>,
 }
 
@@ -105,7 +105,7 @@ pub struct Document<'d> {
 }
 
 impl<'d> Document<'d> {
-    /// Parses `text`; `file` is the name that errors carry.
+    /// Parses `text`; errors name it `file`.
     pub fn parse(file: &'d str, text: &'d str) -> Result<Self, ConfigError> {
         let (root, errors) = DeTable::parse_recoverable(text);
         let document = Self {
@@ -121,7 +121,7 @@ impl<'d> Document<'d> {
         document.result().map(|()| document)
     }
 
-    /// The table at the top.
+    /// Returns the top-level table.
     pub fn root(&self) -> Section<'_> {
         Section {
             document: self,
@@ -136,14 +136,14 @@ impl<'d> Document<'d> {
         self.report(offset, key, text.into());
     }
 
-    /// Looks for keys that nobody asked for. Call it when all sections have been read.
+    /// Adds an error for each key that was never read. Call it after all sections have been read.
     pub fn reject_unknown(&self) {
         let known = std::mem::take(&mut self.state.borrow_mut().known);
         self.walk(self.root.get_ref(), "", "", &known);
         self.state.borrow_mut().known = known;
     }
 
-    /// The errors found, if any.
+    /// Returns the errors, if there are any.
     pub fn result(&self) -> Result<(), ConfigError> {
         let mut errors = self.state.borrow().errors.clone();
         if errors.is_empty() {
@@ -168,7 +168,7 @@ impl<'d> Document<'d> {
         }
     }
 
-    /// Keys asked for so far, sections left out.
+    /// Returns the keys that were read so far, without sections.
     #[cfg(test)]
     pub fn known_keys(&self) -> Vec<String> {
         let state = self.state.borrow();
@@ -202,7 +202,7 @@ impl<'d> Document<'d> {
         shown: &str,
         known: &BTreeMap<String, bool>,
     ) {
-        // The search is done only for what will be shown: the file may be full of wrong keys.
+        // The search runs only for errors that will be shown: the file may have very many wrong keys.
         let listed = self.state.borrow().errors.len() < MAX_ERRORS;
         let hint = listed.then(|| nearest(path, known.keys().map(String::as_str)));
         let text = match hint.flatten() {
@@ -219,7 +219,7 @@ impl<'d> Document<'d> {
             if let Some(offset) = state.offsets.get(key) {
                 return *offset;
             }
-            // Not in the file: its section's line is the next best.
+            // The key is not in the file: the line of its section is the best substitute.
             match key.rfind('.') {
                 Some(dot) => key = &key[..dot],
                 None => return usize::MAX,
@@ -250,7 +250,7 @@ impl<'d> Document<'d> {
         );
     }
 
-    /// The text at `span`, shortened.
+    /// Returns the text at `span`, shortened.
     fn shown(&self, span: Range<usize>, value: &Value<'_>) -> String {
         if value.get_ref().is_table() {
             return "a table".into();
@@ -271,12 +271,12 @@ pub struct Section<'d> {
 }
 
 impl<'d> Section<'d> {
-    /// The value of `key`; `default` where it is not set, or (with an error noted) not right.
+    /// Returns the value of `key`, or `default` if it is not set or not valid; the latter adds an error.
     pub fn read<K: KeyType>(&self, key: &str, kind: K, default: K::Value) -> K::Value {
         self.optional(key, kind).unwrap_or(default)
     }
 
-    /// Like [`Section::read`] where there is no default.
+    /// Like [`Section::read`] for a key without a default.
     pub fn optional<K: KeyType>(&self, key: &str, kind: K) -> Option<K::Value> {
         let path = self.path_of(key);
         let value = self.find(key, &path, false)?;
@@ -291,7 +291,7 @@ impl<'d> Section<'d> {
         }
     }
 
-    /// Like [`Section::optional`]; that the key is not set is an error, and `example` helps.
+    /// Like [`Section::optional`], but a missing key is an error, whose text shows `example`.
     pub fn required<K: KeyType>(&self, key: &str, kind: K, example: &str) -> Option<K::Value> {
         if !self.has(key) {
             self.document
@@ -304,7 +304,7 @@ impl<'d> Section<'d> {
         self.table.is_some_and(|t| t.contains_key(key))
     }
 
-    /// The table `key`.
+    /// Returns the table `key`.
     pub fn section(&self, key: &str) -> Section<'d> {
         let path = self.path_of(key);
         let value = self.find(key, &path, true);
@@ -316,7 +316,7 @@ impl<'d> Section<'d> {
         }
     }
 
-    /// The tables of `[[key]]`, at most `max`.
+    /// Returns the tables of `[[key]]`, at most `max`.
     pub fn sections(&self, key: &str, max: usize) -> Vec<Section<'d>> {
         let path = self.path_of(key);
         let Some(value) = self.find(key, &path, true) else {
@@ -343,7 +343,7 @@ impl<'d> Section<'d> {
         items.iter().enumerate().map(item).collect()
     }
 
-    /// The keys and values of a table whose keys the operator names; `name` checks these.
+    /// Returns the keys and values of a table whose keys the operator names; `name` checks these.
     pub fn entries<K: KeyType>(
         &self,
         key: &str,
@@ -406,7 +406,7 @@ impl<'d> Section<'d> {
     }
 }
 
-/// `key` below `path`.
+/// Returns the path of `key` below `path`.
 pub fn join(path: &str, key: &str) -> String {
     if path.is_empty() {
         key.to_owned()
@@ -423,7 +423,7 @@ fn without_indices(path: &str) -> String {
         .join(".")
 }
 
-/// The file may hold any character in keys and strings; a terminal must not interpret them.
+/// Escapes characters that a terminal would interpret: keys and strings of the file may have any character.
 fn printable(text: &str) -> String {
     text.chars()
         .flat_map(|c| {

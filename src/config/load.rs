@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! From a file to the effective configuration.
+//! Reads a file into the effective configuration.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -18,20 +18,20 @@ pub fn load(path: &Path, machine: &Machine) -> Result<Config, ConfigError> {
     parse(&file, &text, machine)
 }
 
-/// Like [`load`] for text that has been read; `file` is the name that errors carry.
+/// Like [`load`] for text that has been read; errors name it `file`.
 pub fn parse(file: &str, text: &str, machine: &Machine) -> Result<Config, ConfigError> {
     let document = Document::parse(file, text)?;
     let config = read_document(&document, machine);
     document.result().map(|()| config)
 }
 
-/// Reads every section; what is wrong is noted in the document.
+/// Reads every section; the document collects the errors.
 pub(super) fn read_document(document: &Document<'_>, machine: &Machine) -> Config {
     let config = Config {
         agent: Agent::read(&document.root().section("agent"), machine),
     };
-    // Keys are held against each other only when each is right: a default in place of a wrong value
-    // would bring up errors that are none.
+    // Keys are compared with each other only if each is valid: a default in place of an invalid value
+    // would cause false errors.
     if document.result().is_ok() {
         validate::check(&config, document);
     }
@@ -40,7 +40,7 @@ pub(super) fn read_document(document: &Document<'_>, machine: &Machine) -> Confi
 }
 
 pub(super) fn read(path: &Path) -> Result<String, String> {
-    // Asked before it is opened: to open a FIFO waits for a writer.
+    // This precedes the open, because opening a FIFO waits for a writer.
     let metadata = fs::metadata(path).map_err(|e| format!("cannot read: {e}"))?;
     if !metadata.is_file() {
         return Err("expected a regular file".into());

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What some defaults and limits depend on.
+//! The properties of the machine on which some defaults and limits depend.
 
 use std::net::{Ipv6Addr, UdpSocket};
 
 use super::agent::MAX_MAX_FLOWS;
 use super::cgroup;
 
-/// What one flow takes in memory, with its share of the index.
+/// Bytes of memory for one flow, with its share of the index.
 const BYTES_PER_FLOW: u64 = 160;
 
 /// The machine that a configuration is for.
@@ -21,7 +21,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// The machine this process runs on.
+    /// Returns the machine on which this process runs.
     pub fn here() -> Self {
         let info = rustix::system::sysinfo();
         let installed = (info.totalram as u64).saturating_mul(u64::from(info.mem_unit));
@@ -32,12 +32,12 @@ impl Machine {
         }
     }
 
-    /// The loopback address: the default of every key that names a host.
+    /// Returns the loopback address, the default of every key that names a host.
     pub fn default_host(&self) -> &'static str {
         if self.has_ipv6 { "::1" } else { "127.0.0.1" }
     }
 
-    /// As many flows as a quarter of the memory holds.
+    /// Returns the number of flows that fit in a quarter of the memory.
     pub fn flow_limit(&self) -> u32 {
         let flows = (self.memory / 4 / BYTES_PER_FLOW).clamp(1, u64::from(MAX_MAX_FLOWS));
         u32::try_from(flows).unwrap_or(MAX_MAX_FLOWS)

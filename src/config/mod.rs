@@ -40,25 +40,25 @@ pub use values::MAX_DURATION;
 
 pub const DEFAULT_PATH: &str = "/etc/rfm/rfm.toml";
 
-/// Everything the file says, with defaults in place of what it leaves out.
+/// All values of the file, with defaults for the keys that are not set.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Config {
     pub agent: Agent,
 }
 
 impl Config {
-    /// What an operator should know although it is no error; to be logged once.
+    /// Returns warnings for the operator, which are no errors; to be logged once.
     pub fn warnings(&self) -> Vec<String> {
         validate::warnings(self)
     }
 
-    /// Key by key.
+    /// Returns the configuration as a table of its keys.
     pub fn to_table(&self) -> Result<toml::Table, toml::ser::Error> {
         toml::Table::try_from(self)
     }
 }
 
-/// TOML that [`parse`] reads back to the same value.
+/// Writes TOML that [`parse`] reads back to the same value.
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let table = self.to_table().map_err(|_| fmt::Error)?;

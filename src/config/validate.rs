@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What one key alone cannot say: keys that need or forbid each other.
+//! Checks combinations of keys: keys that need or forbid each other.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use super::document::Document;
 use super::firewall::Firewall;
 use super::{Agent, Config, Enrich};
 
-/// Notes in the document what does not fit together. Each key by itself has been found right.
+/// Adds an error to the document for each invalid combination of keys. Each key itself is valid.
 pub fn check(config: &Config, document: &Document<'_>) {
     let agent = &config.agent;
     if agent.interfaces.is_empty() {
@@ -64,7 +64,7 @@ fn check_firewall(firewall: &Firewall, enrich: &Enrich, document: &Document<'_>)
     if firewall.enabled && firewall.interfaces.is_empty() {
         document.reject(&key("interfaces"), "required when the firewall is enabled");
     }
-    // Whoever can send such a route decides what is dropped: nothing of this may be left open.
+    // a router that can send such a route decides which packets are dropped, so all of these keys are required
     if !firewall.blackhole_communities.is_empty() {
         for (missing, name) in [
             (firewall.blackhole_within.is_empty(), "blackhole_within"),
@@ -88,7 +88,7 @@ fn check_firewall(firewall: &Firewall, enrich: &Enrich, document: &Document<'_>)
     }
 }
 
-/// Listeners that anyone who reaches them may use.
+/// Returns a warning for each listener that any client may reach: no list of clients, and no loopback address.
 pub fn warnings(config: &Config) -> Vec<String> {
     let prometheus = &config.agent.prometheus;
     let bmp = &config.agent.enrich.rib.bmp;

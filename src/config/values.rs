@@ -27,11 +27,11 @@ pub const SECOND: Duration = Duration::from_secs(1);
 /// Items in a list of patterns, prefixes or the like.
 pub const MAX_LIST: usize = 1024;
 
-/// Why a value was not taken. What came instead is read from the text at `span`.
+/// The error of a rejected value. The text at `span` supplies the received value.
 pub struct ValueError {
     pub span: Range<usize>,
     pub expected: String,
-    /// More than `expected` says, where there is more to say.
+    /// More detail than `expected`, if there is any.
     pub reason: Option<String>,
 }
 
@@ -441,7 +441,7 @@ impl<T: Named + Ord> KeyType for WordListType<T> {
 
 pub struct PrefixType(WordType<Prefix>);
 
-/// A prefix. An IPv4-mapped one is the IPv4 prefix for which it stands.
+/// A prefix. An IPv4-mapped prefix becomes its IPv4 prefix.
 pub fn canonical_prefix() -> PrefixType {
     PrefixType(word("a prefix such as \"10.0.0.0/8\""))
 }
@@ -462,7 +462,7 @@ impl KeyType for PrefixType {
     }
 }
 
-/// Where to listen or to send to: an address, with a zone if need be, or a host name.
+/// A host to listen on or to send to: an address, with a zone if necessary, or a host name.
 pub struct HostType;
 
 /// An address or a host name; "" is valid as well.
@@ -500,7 +500,7 @@ fn is_host(s: &str) -> bool {
     address.parse::<IpAddr>().is_ok() || (!numeric && is_host_name(s))
 }
 
-/// RFC 1123 section 2.1, with the underscore that many a network uses.
+/// Checks a host name by RFC 1123 section 2.1, and permits the underscore, which many networks use.
 fn is_host_name(s: &str) -> bool {
     let label = |l: &str| {
         (1..=63).contains(&l.len())

@@ -48,7 +48,8 @@ pub fn firewall_rules(list: &api::FirewallRules) -> String {
     table.render()
 }
 
-/// Headings and values of the columns for what a packet must be. Only rules of the allow list have a source port.
+/// Returns headings and values of the columns with the conditions of a rule. Only rules of the allow list have a
+/// source port.
 fn conditions(
     rule: &api::FirewallRule,
     sport: Option<&str>,
@@ -111,7 +112,7 @@ pub fn firewall(firewall: &api::FirewallStatus) -> String {
     text + &dropped_flows(&firewall.dropped_flows)
 }
 
-/// From samples: rough where there are few.
+/// Formats the dropped flows. They are estimated from samples: a few samples give a rough estimate.
 fn dropped_flows(flows: &[api::FirewallFlow]) -> String {
     if flows.is_empty() {
         return String::new();

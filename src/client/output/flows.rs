@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! `rfm flows`, and `rfm top` where it is not live.
+//! `rfm flows`, and `rfm top` without the live view.
 
 use serde_json::Value as Json;
 
@@ -49,7 +49,7 @@ pub fn flows(list: &api::FlowsReply) -> String {
     }
 }
 
-/// "in" and "out", as seen from the router.
+/// Returns "in" or "out", as seen from the router.
 pub fn direction(direction: &str) -> &str {
     match direction {
         "ingress" => "in",
@@ -58,7 +58,7 @@ pub fn direction(direction: &str) -> &str {
     }
 }
 
-/// TCP, UDP, DCCP, SCTP and UDP-Lite.
+/// Returns whether the protocol has ports: TCP, UDP, DCCP, SCTP and UDP-Lite.
 pub fn has_ports(flow: &api::LiveFlow) -> bool {
     matches!(flow.protocol, 6 | 17 | 33 | 132 | 136)
 }
@@ -79,7 +79,7 @@ fn vlan(flow: &api::LiveFlow) -> String {
     }
 }
 
-/// Empty where there is none to speak of.
+/// Returns the sampling error as text; empty if it does not matter.
 pub fn sampling_error(sample_rate: u32, sampled_packets: u64) -> String {
     let percent = format::sampling_error(sample_rate, sampled_packets);
     percent.map_or_else(String::new, |percent| format!("±{percent}%"))
@@ -135,7 +135,7 @@ pub fn top(top: &api::TopReply) -> String {
     text
 }
 
-/// Percent, to one place.
+/// Returns the share in percent, with one decimal place.
 pub fn share(part: u64, whole: u64) -> String {
     match whole {
         0 => String::new(),
@@ -143,7 +143,7 @@ pub fn share(part: u64, whole: u64) -> String {
     }
 }
 
-/// A field as a column's name; unknown ones come from an agent that is newer.
+/// Returns a field as the name of a column; only a newer agent sends unknown fields.
 fn heading(name: &str) -> &'static str {
     let known = crate::flow::query::Field::all().find(|field| field.name() == name);
     known.map_or("VALUE", |field| field.name())

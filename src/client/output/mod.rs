@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Replies as text for people.
+//! Replies as readable text.
 
 mod firewall;
 mod flows;

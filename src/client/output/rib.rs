@@ -5,7 +5,7 @@ use crate::client::format::duration;
 use crate::client::table::{Align, TextTable, clean};
 use crate::control::api;
 
-/// Longest line, if the text can be broken.
+/// The longest line, if the text can be broken.
 const WIDTH: usize = 100;
 
 pub fn rib(answer: &api::RibReply) -> String {
@@ -40,7 +40,7 @@ pub fn rib(answer: &api::RibReply) -> String {
     text
 }
 
-/// A route in lines of a name and a value each.
+/// Returns a route as lines with a name and a value each.
 fn block(route: &api::RibRoute) -> String {
     let mark = if route.best { ">" } else { " " };
     let peer = match (route.peer_asn, &route.peer_name) {
@@ -122,13 +122,13 @@ fn block(route: &api::RibRoute) -> String {
 fn age(route: &api::RibRoute) -> String {
     let (least, most) = (duration(route.age_min), duration(route.age_max));
     match route.age_max - route.age_min {
-        // about the same
+        // the difference is too small to matter
         0..10 => most,
         _ => format!("{least} to {most}"),
     }
 }
 
-/// A name and its value, which is broken between words.
+/// Returns a name and its value; lines of the value are broken between words.
 fn wrapped(name: &str, value: &str) -> String {
     const INDENT: usize = 17;
     let value = clean(value);

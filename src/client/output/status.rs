@@ -127,7 +127,7 @@ fn threads(threads: &[api::ThreadStatus]) -> String {
     threads.iter().map(thread).collect::<Vec<_>>().join(", ")
 }
 
-/// Those that came.
+/// Returns the errors that have occurred.
 fn errors(status: &api::Status) -> Option<String> {
     let errors = status.errors.iter().filter(|e| e.count > 0);
     let errors = errors.map(|e| format!("{} {}", e.subsystem, e.count));

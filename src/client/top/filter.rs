@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What was typed as a filter, as parameters of a query (pure). The agent says what it does not
-//! understand.
+//! Converts the typed filter to parameters of a query (pure). The agent reports the parts that are not
+//! valid.
 
 use std::net::IpAddr;
 
@@ -22,7 +22,7 @@ const NAMES: [&str; 12] = [
     "dst_asn",
 ];
 
-/// "&name=value" for each word; `direction` unless a word says otherwise.
+/// Returns "&name=value" for each word, and adds `direction` unless a word sets it.
 pub fn query(filter: &str, direction: Option<&str>) -> String {
     let mut pairs: Vec<(&str, &str)> = filter.split_whitespace().map(pair).collect();
     if let Some(direction) = direction
@@ -36,7 +36,7 @@ pub fn query(filter: &str, direction: Option<&str>) -> String {
         .collect()
 }
 
-/// A word without a name: its form gives the name.
+/// Returns the name and the value of a word. A word without a name receives it from its form.
 fn pair(word: &str) -> (&str, &str) {
     if let Some((name, value)) = word.split_once('=') {
         return (name, value);

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What a key means (pure).
+//! Converts keys to actions (pure).
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::model::KeyAction;
 
-/// Rows that a page key moves.
+/// The number of rows that a page key moves.
 const PAGE: usize = 10;
 
-/// `editing`: the keys write the filter.
+/// Returns the action of a key; with `editing`, keys edit the filter.
 pub fn action(key: KeyEvent, editing: bool) -> Option<KeyAction> {
     if key.kind == KeyEventKind::Release {
         return None;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! `rfm top`: the live view.
 //!
-//! - [`model`]: replies and keys → what is to be shown (pure); it uses `tab`, `rates`, `rows`, `filter`,
+//! - [`model`]: replies and keys → the state to show (pure); it uses `tab`, `rates`, `rows`, `filter`,
 //!   `spark` and `keys`,
-//! - [`view`]: the picture of a model,
-//! - `poll`: asks the agent,
+//! - [`view`]: draws a model,
+//! - `poll`: queries the agent,
 //! - `screen`: the terminal,
 //! - here: keys, signals, and the loop.
 
@@ -40,13 +40,13 @@ use poll::Poller;
 use screen::Screen;
 use view::Theme;
 
-/// Longest wait for a key: signals and replies are read as often.
+/// The longest wait for a key: signals and replies are read at the same interval.
 const INPUT_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The view ends if the agent does not reply for so long: a restart takes less.
+/// The view ends if the agent does not reply for this time: a restart takes less.
 const AGENT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Shows the agent behind `socket` until somebody ends it.
+/// Shows the agent behind `socket` until a key, a signal or an error ends the view.
 pub fn run(socket: &Path) -> Result<(), String> {
     if env::var("TERM").is_ok_and(|term| term == "dumb") {
         return Err(
@@ -54,13 +54,13 @@ pub fn run(socket: &Path) -> Result<(), String> {
         );
     }
     let mut model = Model::default();
-    // without an agent: an error on the terminal as it is
+    // without an agent, the error appears on the unchanged terminal
     let status = crate::client::http::get(socket, "/v1/interfaces");
     status.map_err(|error| error.to_string())?;
     let failed = |error: io::Error| format!("the terminal: {error}");
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
-        // A second one ends the program even if it is blocked. But when a terminal is closed, SIGHUP may
+        // A second signal ends the program even if it is blocked. But when a terminal is closed, SIGHUP may
         // arrive twice, from the kernel and from the shell.
         if signal != SIGHUP {
             signal_hook::flag::register_conditional_shutdown(signal, 1, stop.clone())
@@ -72,7 +72,7 @@ pub fn run(socket: &Path) -> Result<(), String> {
     let mut screen = Screen::open().map_err(failed)?;
     let keys = keyboard().map_err(failed)?;
     match watch(&mut screen, &keys, &mut model, &poller, &stop) {
-        // whoever closes the terminal ends the view
+        // a closed terminal is a normal end of the view
         Err(ViewError::Terminal(_)) if is_closed(&screen, &keys) => Ok(()),
         Err(ViewError::Terminal(error)) => Err(failed(error)),
         Err(ViewError::Agent(problem)) => Err(problem),
@@ -80,7 +80,7 @@ pub fn run(socket: &Path) -> Result<(), String> {
     }
 }
 
-/// Why the view ends without a key.
+/// An error that ends the view.
 enum ViewError {
     Terminal(io::Error),
     Agent(String),
@@ -126,7 +126,7 @@ fn watch(
     Ok(())
 }
 
-/// The terminal that keys come from, as crossterm chooses it.
+/// Opens the terminal from which crossterm reads keys.
 fn keyboard() -> io::Result<OwnedFd> {
     let stdin = io::stdin();
     match stdin.is_terminal() {
@@ -135,7 +135,7 @@ fn keyboard() -> io::Result<OwnedFd> {
     }
 }
 
-/// Whether an error of the terminal means that it was closed. The first call that fails, and its
+/// Returns whether an error of the terminal means that it was closed. The first call that fails, and its
 /// error, depend on the moment.
 fn is_closed(screen: &Screen, keys: &OwnedFd) -> bool {
     let written = screen.error().and_then(|error| error.raw_os_error());
@@ -144,7 +144,7 @@ fn is_closed(screen: &Screen, keys: &OwnedFd) -> bool {
         || hung_up(keys, Duration::ZERO).unwrap_or(true)
 }
 
-/// Waits for keys at most so long; true if the terminal is closed.
+/// Waits for keys, at most for `timeout`; returns true if the terminal is closed.
 fn hung_up(keys: &OwnedFd, timeout: Duration) -> io::Result<bool> {
     let mut fds = [PollFd::new(keys, PollFlags::IN)];
     match poll(&mut fds, Timespec::try_from(timeout).ok().as_ref()) {
@@ -155,8 +155,8 @@ fn hung_up(keys: &OwnedFd, timeout: Duration) -> io::Result<bool> {
     Ok(fds[0].revents().intersects(end))
 }
 
-/// Waits a moment for keys; true if there is something to draw. A closed terminal is an error: crossterm
-/// would read its end again and again, and never return.
+/// Waits a moment for keys; returns true if there is something to draw. A closed terminal is an error:
+/// crossterm would read its end again and again, and never return.
 fn take_input(keys: &OwnedFd, model: &mut Model, poller: &Poller) -> io::Result<bool> {
     if hung_up(keys, INPUT_INTERVAL)? {
         return Err(io::ErrorKind::UnexpectedEof.into());
@@ -174,7 +174,7 @@ fn take_input(keys: &OwnedFd, model: &mut Model, poller: &Poller) -> io::Result<
     Ok(changed)
 }
 
-/// What the terminal can do, by the environment.
+/// Derives the capabilities of the terminal from the environment.
 fn theme() -> Theme {
     let set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
     let term = env::var("TERM").unwrap_or_default();

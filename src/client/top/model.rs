@@ -10,9 +10,9 @@ use super::rows::{self, ListRow};
 use super::tab::Tab;
 use crate::control::api;
 
-/// Rows of a list that the agent is asked for.
+/// The number of rows that the view requests for a list.
 const LIMIT: usize = 200;
-/// Longest filter.
+/// The length of the longest filter.
 const MAX_FILTER: usize = 200;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl SortKey {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PollRequest {
     pub tab: Tab,
-    /// Path and query of the list; `None` where the interfaces are all.
+    /// Path and query of the list; `None` for the tab of interfaces.
     pub list: Option<String>,
 }
 
@@ -56,10 +56,11 @@ pub enum ListReply {
 }
 
 pub struct PollReply {
-    /// When the status came: rates are over the time between two of them, however late they are shown.
+    /// The time at which the status arrived: rates refer to the time between two arrivals, even if the view shows
+    /// them late.
     pub at: Instant,
     pub status: api::Status,
-    /// Of this tab; or why there is none.
+    /// The tab to which `list` belongs; an error is the reason why there is no list.
     pub tab: Tab,
     pub list: Option<Result<ListReply, String>>,
 }
@@ -95,7 +96,7 @@ pub struct Model {
     pub list: Option<ListReply>,
     pub tab: Tab,
     pub sort: SortKey,
-    /// "ingress" or "egress"; `None` = both, each in rows of its own.
+    /// "ingress" or "egress"; `None` = both, in separate rows.
     pub direction: Option<&'static str>,
     pub filter: String,
     /// The filter while it is edited.
@@ -117,7 +118,7 @@ impl Model {
             Tab::Interfaces => None,
             Tab::Flows => Some(format!("/v1/flows?limit={LIMIT}")),
             tab => {
-                // a packet that is forwarded is seen twice: its directions are never added up
+                // a forwarded packet is observed twice, so the directions are never added up
                 let fields = ["direction", tab.field().unwrap_or_default()].join(",");
                 Some(format!("/v1/top?limit={LIMIT}&by={fields}"))
             }
@@ -129,7 +130,7 @@ impl Model {
         }
     }
 
-    /// Takes a reply.
+    /// Updates the state with a reply.
     pub fn update(&mut self, sample: PollReply, now: Instant) {
         self.last_reply = Some(now);
         if self.paused {
@@ -139,7 +140,7 @@ impl Model {
         self.update_rates(&sample.status, sample.at);
         self.status = Some(sample.status);
         match sample.list {
-            // what was asked for before the tab changed
+            // the reply to a request from before the tab changed
             _ if sample.tab != self.tab => {}
             Some(Ok(list)) => self.list = Some(list),
             Some(Err(problem)) => {
@@ -152,12 +153,12 @@ impl Model {
         self.keep_scroll();
     }
 
-    /// The poll failed.
+    /// Records that the poll failed.
     pub fn failed(&mut self, problem: String) {
         self.problem = Some(problem);
     }
 
-    /// How long the agent has been silent.
+    /// Returns the time since the last reply of the agent.
     pub fn silence(&self, now: Instant) -> Duration {
         self.last_reply.map_or(Duration::ZERO, |last_reply| {
             now.saturating_duration_since(last_reply)
@@ -173,12 +174,12 @@ impl Model {
         }
     }
 
-    /// The rows of the present tab, in their order.
+    /// Returns the rows of the current tab, in their order.
     pub fn rows(&self) -> Vec<ListRow> {
         let mut rows = self.unordered();
         if self.frozen {
             let place = |row: &ListRow| self.order.iter().position(|key| *key == row.key);
-            // those that are new come last
+            // new rows are last
             rows.sort_by_key(|row| place(row).unwrap_or(usize::MAX));
         }
         rows
@@ -203,8 +204,8 @@ impl Model {
         self.scroll = self.scroll.min(self.unordered().len().saturating_sub(1));
     }
 
-    /// Bytes a second over all interfaces, received and sent. What stands on another watched interface
-    /// is not added: the same packets cross that one.
+    /// Returns the bytes a second over all interfaces, received and sent. An interface that is stacked on another
+    /// monitored interface is not added: both count the same packets.
     pub fn totals(&self) -> (f64, f64) {
         let interfaces = self.status.iter().flat_map(|s| &s.interfaces);
         let base = interfaces.filter(|i| i.stacked_on.is_none());
@@ -214,12 +215,12 @@ impl Model {
         })
     }
 
-    /// Bytes a second now.
+    /// Returns the current rates of an interface in bytes a second.
     pub fn rates_of(&self, ifindex: u32) -> (f64, f64) {
         self.rates.get(&ifindex).map_or((0.0, 0.0), Rates::now)
     }
 
-    /// Applies a key; true if the request has changed.
+    /// Applies a key; returns true if the request has changed.
     pub fn apply(&mut self, action: KeyAction) -> bool {
         let before = self.request();
         match action {

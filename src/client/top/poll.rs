@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Asks the agent once a second, on a thread of its own: a slow answer does not stop the keys.
+//! Queries the agent once a second, on a separate thread: a slow answer does not block the keys.
 
 use std::path::PathBuf;
 use std::thread;
@@ -28,14 +28,14 @@ impl Poller {
         Ok(Self { samples, request })
     }
 
-    /// From the next time on; soon.
+    /// Sets the request for the following polls; the next poll is soon.
     pub fn request(&self, request: PollRequest) {
-        // full: it will be asked for with the next change
+        // if the channel is full, the next change sends the request
         let _ = self.request.try_send(request);
     }
 }
 
-/// Until nobody listens.
+/// Polls until the receiver of the replies is dropped.
 fn poll(
     socket: &std::path::Path,
     mut request: PollRequest,
@@ -62,7 +62,7 @@ fn ask(socket: &std::path::Path, request: &PollRequest) -> Result<PollReply, Str
         None => None,
         Some(target) => match http::get(socket, target) {
             Ok(reply) => Some(read(&reply, request.tab)),
-            // the filter makes no sense to it
+            // the agent rejects the filter
             Err(HttpError::Rejected(_, error)) => Some(Err(error)),
             Err(error) => return Err(error.to_string()),
         },

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::control::api;
 
-/// Rates kept of each interface, one a poll.
+/// The number of rates that are stored for each interface, one a poll.
 pub const HISTORY: usize = 60;
 
 /// Rates of one interface.
@@ -30,7 +30,7 @@ impl Rates {
         ];
         let before = self.last.replace((now, counters));
         let Some((then, old)) = before else {
-            // the agent may have looked a moment ago
+            // the agent may already have recent rates
             if let Some(rates) = interface.rates {
                 self.push(rates.rx_bytes_per_second, rates.tx_bytes_per_second);
                 self.rx_packets = rates.rx_packets_per_second;
@@ -56,13 +56,13 @@ impl Rates {
         }
     }
 
-    /// Bytes a second now, received and sent.
+    /// Returns the current bytes a second, received and sent.
     pub fn now(&self) -> (f64, f64) {
         let last = |rates: &VecDeque<f64>| rates.back().copied().unwrap_or(0.0);
         (last(&self.rx), last(&self.tx))
     }
 
-    /// Of the last ten seconds, both ways: what interfaces are ordered by.
+    /// Returns the sum of the last ten seconds in both directions, the order of the interfaces.
     pub fn recent(&self) -> f64 {
         let sum = |rates: &VecDeque<f64>| rates.iter().rev().take(10).sum::<f64>();
         sum(&self.rx) + sum(&self.tx)

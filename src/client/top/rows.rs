@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Rows of text from the agent's lists (pure).
+//! Converts the agent's lists to rows of text (pure).
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use crate::client::output::{direction, end, has_ports, share, value};
 use crate::client::table::clean;
 use crate::control::{api, params};
 
-/// A column: its title, whether figures stand in it, and whether it may be shortened.
+/// A column: its title, whether it has numbers, and whether it may be shortened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Column {
     pub title: &'static str,
@@ -20,10 +20,10 @@ pub struct Column {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListRow {
-    /// Stays the same from one answer to the next.
+    /// Identifies the row in successive answers.
     pub key: String,
     pub cells: Vec<String>,
-    /// Rests on few samples.
+    /// Whether the values are estimated from few samples.
     pub few_samples: bool,
 }
 
@@ -179,7 +179,7 @@ pub fn groups(top: &api::TopReply, tab: Tab) -> Vec<ListRow> {
         .collect()
 }
 
-/// Bytes of the groups shown, in and out: a share is of its direction.
+/// Returns the bytes of the shown groups, in and out: a share refers to its direction.
 fn totals(top: &api::TopReply) -> (u64, u64) {
     let mut sums = (0, 0);
     for group in &top.top {

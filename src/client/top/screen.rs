@@ -68,7 +68,7 @@ impl Screen {
         Ok(Self { terminal, output })
     }
 
-    /// The first error of a write.
+    /// Returns the first error of a write.
     pub fn error(&self) -> Option<io::Error> {
         let error = self.output.error.get()?;
         let system = error.raw_os_error().map(io::Error::from_raw_os_error);

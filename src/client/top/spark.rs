@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! A row of figures as a small picture of one line (pure).
+//! Draws a series of values as a small chart in one line (pure).
 
 const BLOCKS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 const ASCII: [char; 5] = [' ', '.', ':', '+', '#'];
 
-/// The newest at the right; the largest of what is shown fills the height.
+/// Returns the chart: the newest value is at the right, and the largest shown value has the full height.
 pub fn line(values: &[f64], width: usize, ascii: bool) -> String {
     let levels: &[char] = if ascii { &ASCII } else { &BLOCKS };
     let shown = &values[values.len().saturating_sub(width)..];
     let largest = shown.iter().copied().fold(0.0, f64::max);
     let top = levels.len() - 1;
     let level = |value: &f64| match largest > 0.0 && *value > 0.0 {
-        // what is there at all can be seen
+        // every value above 0 is visible
         true => levels[((value / largest * top as f64).round() as usize).clamp(1, top)],
         false => levels[0],
     };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The lists of the lower part.
+//! The lists in the lower part of the view.
 
-/// A list of the lower part.
+/// A list in the lower part of the view.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tab {
     #[default]
@@ -37,7 +37,7 @@ impl Tab {
         }
     }
 
-    /// The field that its rows are groups of.
+    /// Returns the field by which its rows are grouped.
     pub fn field(self) -> Option<&'static str> {
         match self {
             Self::SrcAsn => Some("src_asn"),

@@ -103,7 +103,7 @@ fn screen(model: &Model, theme: Theme, width: u16, height: u16) -> (Vec<String>,
     (lines, buffer)
 }
 
-/// Two samples a second apart: 1,000 bytes a second, and two flows.
+/// Returns a model after two replies, one second apart: 1,000 bytes a second, and two flows.
 fn model() -> Model {
     let mut model = Model::default();
     let start = Instant::now();
@@ -365,7 +365,7 @@ fn long_addresses_keep_both_ends() {
     assert!(lines[5].contains("[2001:db8:1234:5678:9abc:def0:1234:5678]:50000"));
 }
 
-/// Two replies may be taken in at once when the terminal was slow.
+/// After a slow terminal, the model may receive two replies at once.
 #[test]
 fn rates_are_over_the_time_between_answers_and_not_between_looks() {
     let mut model = Model::default();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The picture of a model, at any size from 40 columns and 8 lines on.
+//! Draws a model at any size from 40 columns and 8 lines.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -14,7 +14,7 @@ use super::tab::Tab;
 use crate::client::format;
 use crate::client::table::clean;
 
-/// Interfaces above the list; all of them are in their own tab.
+/// The most interfaces above the list; a separate tab shows all of them.
 const MAX_INTERFACES: u16 = 8;
 
 const HELP: &[&str] = &[
@@ -29,7 +29,7 @@ const HELP: &[&str] = &[
     "rates of flows are of the part in progress, at most a minute or so",
 ];
 
-/// What the terminal can do.
+/// The capabilities of the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Theme {
     pub color: bool,
@@ -98,7 +98,7 @@ fn header(model: &Model, width: u16, theme: Theme) -> Line<'static> {
     bar(&left, &right, width, theme)
 }
 
-/// A line across the whole width.
+/// Returns a line across the whole width.
 fn bar(left: &str, right: &str, width: u16, theme: Theme) -> Line<'static> {
     let width = usize::from(width);
     let (left, right) = (clean(&theme.text(left)), clean(&theme.text(right)));
@@ -244,7 +244,8 @@ fn list_lines(model: &Model, area: Rect, theme: Theme) -> Vec<Line<'static>> {
     lines
 }
 
-/// What each column gets: what it needs, and what is left to those that may be shortened.
+/// Returns the width of each column: fixed columns have the width they need, and the flexible ones share the
+/// rest.
 fn widths(columns: &[Column], titles: &[String], rows: &[ListRow], room: usize) -> Vec<usize> {
     let needed = |n: usize| {
         let longest = rows.iter().map(|row| cells(&row.cells[n])).max();
@@ -264,7 +265,7 @@ fn widths(columns: &[Column], titles: &[String], rows: &[ListRow], room: usize) 
         .map(|(_, width)| width)
         .sum();
     let share = room.saturating_sub(fixed + gaps) / flexible;
-    // one that needs less leaves the rest to the others
+    // a column that needs less leaves the rest to the others
     let spare: usize = columns
         .iter()
         .zip(&widths)
@@ -342,7 +343,7 @@ fn draw_help(frame: &mut Frame<'_>, area: Rect, theme: Theme) {
     frame.render_widget(Paragraph::new(lines), place);
 }
 
-/// Columns of the terminal that a text takes.
+/// Returns the width of a text in columns of the terminal.
 fn cells(text: &str) -> usize {
     Span::raw(text).width()
 }
@@ -351,7 +352,7 @@ fn pad(text: &str, width: usize) -> String {
     format!("{text}{}", " ".repeat(width.saturating_sub(cells(text))))
 }
 
-/// Leaves out the middle: of an address and a port both ends tell something.
+/// Shortens a text in the middle: both ends of an address with a port carry information.
 fn shorten(text: &str, width: usize, theme: Theme) -> String {
     if cells(text) <= width {
         return text.to_owned();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Messages to the letter, ranges to their ends.
+//! Tests the exact messages, and the ends of all ranges.
 
 use super::*;
 
@@ -239,7 +239,7 @@ fn all_errors_are_listed_in_the_order_of_the_lines_and_their_number_is_bounded()
     assert!(error.to_string().ends_with("\nt: 980 more problems"));
 }
 
-/// Values taken and not taken; the first and the last of each are the ends.
+/// Accepted and rejected values; the first and the last of each are the ends.
 #[rustfmt::skip]
 const RANGES: &[(&str, &[&str], &[&str])] = &[
     ("bpf.sample_rate", &["1", "4294967295", "0x10"], &["0", "-1", "4294967296"]),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The configuration as a whole.
+//! Tests of the configuration as a whole.
 
 mod messages;
 mod readback;
@@ -27,12 +27,12 @@ fn read(text: &str) -> Result<Config, ConfigError> {
     parse("t", text, &MACHINE)
 }
 
-/// `text` below `[agent]`, on line 3.
+/// Returns a file with `text` below `[agent]`, on line 3.
 fn with(text: &str) -> String {
     format!("[agent]\ninterfaces = [\"eth0\"]\n{text}")
 }
 
-/// One key and its value below `[agent]`, on line 3, where the required ones are set.
+/// Returns a file with one key and its value below `[agent]`, on line 3, and with the required keys.
 fn set(key: &str, value: &str) -> String {
     with(&format!("{key} = {value}"))
 }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What is printed is read back, and no text is a panic.
+//! Tests that the printed configuration can be read back, and that no text causes a panic.
 
 use proptest::prelude::*;
 
 use super::shipped::uncommented;
 use super::*;
 
-/// Values for each key, right or left out.
+/// Values for each key, valid or left out.
 fn any_config() -> impl Strategy<Value = String> {
     let quoted = |values: &'static [&'static str]| {
         prop::sample::select(values)

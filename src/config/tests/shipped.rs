@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The file that is shipped shows every key, its default, and what it is for.
+//! Tests that the shipped file shows every key, its default, and its purpose.
 
 use super::*;
 use crate::types::rule::PARTS;
 
-/// The shipped file with every key in force.
+/// Returns the shipped file with every key set.
 pub fn uncommented() -> String {
     let lines = SHIPPED.lines().map(|line| {
         let text = line.strip_prefix('#').unwrap_or(line);
