@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The history of the page: rates of interfaces and of flow series, tick by tick (pure).
 //!
-//! ⏎ - `time_series`, `window_totals`: a rate over time, and its mean and maximum;
+//! - `time_series`, `window_totals`: a rate over time, and its mean and maximum;
 //! - `top_table`: the lines of the page, bounded, some of them with a curve;
 //! - `increments`, `label_parse`, `series_key`, `string_refs`: from the flow series to lines.
 

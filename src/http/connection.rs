@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! One connection: hyper's state machine with the handler at its end.
+//! One connection: hyper's state machine and the handler.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -28,14 +28,14 @@ use super::socket::{Io, Socket};
 use super::{ClientAddress, Handler, HttpLimits, Large, Refuse, host};
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
 
-/// Read from a client that goes on sending after the last response. With unread bytes in the
-/// socket, close(2) sends a reset, which can overtake that response.
+/// The bytes read from a client that continues sending after the last response. If unread bytes are
+/// in the socket, close(2) sends a reset, which can overtake that response.
 const LINGER_BYTES: usize = 256 * 1024;
 
-/// hyper panics when given less.
+/// hyper panics if the buffer is smaller.
 const HEADER_FLOOR: usize = 8 * 1024;
 
-/// What all connections share.
+/// The state that all connections share.
 pub(super) struct Shared<H> {
     pub handler: H,
     pub allow: Box<dyn Fn(IpAddr) -> bool + Send>,
@@ -50,7 +50,7 @@ pub(super) struct Shared<H> {
 }
 
 impl<H> Shared<H> {
-    /// Whether a client may ask; a refusal is reported.
+    /// Returns whether a client is allowed; reports a rejection.
     pub fn allows(&self, address: Option<SocketAddr>) -> bool {
         let Some(ip) = address.map(|a| a.ip()) else {
             return true;
@@ -67,7 +67,7 @@ impl<H> Shared<H> {
     }
 }
 
-/// Set by hyper when it wants to be polled again without waiting for the socket.
+/// Set by hyper when it must be polled again without waiting for the socket.
 struct Woken(AtomicBool);
 
 impl Wake for Woken {
@@ -76,12 +76,12 @@ impl Wake for Woken {
     }
 }
 
-/// hyper's side of a connection.
+/// hyper's part of a connection.
 type Task<H> = http1::Connection<Io, Service<H>>;
 
 pub(super) struct Connection<H: Handler> {
     inner: Rc<Inner<H>>,
-    /// Gone when hyper is done and the connection lingers.
+    /// `None` when hyper is done and the connection lingers.
     task: Option<Pin<Box<Task<H>>>>,
     woken: Arc<Woken>,
     waker: Waker,
@@ -106,10 +106,11 @@ impl<H: Handler> Connection<H> {
         });
         let task = http1::Builder::new()
             .max_buf_size(header_bytes.max(HEADER_FLOOR))
-            // A client may say that it is done asking and still wait for its answer.
+            // A client may close its sending side and still wait for its answer.
             .half_close(true)
             .serve_connection(Io(socket), Service(inner.clone()));
-        // A new connection is polled once without an event: its request is often there already.
+        // A new connection is polled once without an event, because its request has often already
+        // arrived.
         let woken = Arc::new(Woken(AtomicBool::new(true)));
         Self {
             inner,
@@ -137,12 +138,12 @@ impl<H: Handler> Connection<H> {
         matches!(self.socket().phase(), Phase::Responding { .. })
     }
 
-    /// Takes note of what poll(2) found, for the next turn.
+    /// Stores the events of poll(2) for the next turn.
     pub fn note(&mut self, events: PollFlags) {
         self.events |= events;
     }
 
-    /// Closes after the response under way.
+    /// Closes the connection after the current response.
     pub fn finish(&mut self) {
         if let Some(task) = &mut self.task {
             task.as_mut().graceful_shutdown();
@@ -150,7 +151,8 @@ impl<H: Handler> Connection<H> {
         }
     }
 
-    /// Goes on as far as it can without blocking; false when the connection has ended.
+    /// Makes progress as far as possible without blocking. Returns false if the connection has
+    /// ended.
     pub fn turn(&mut self) -> bool {
         let events = std::mem::replace(&mut self.events, PollFlags::empty());
         let fired = self.socket().fired(events);
@@ -163,7 +165,7 @@ impl<H: Handler> Connection<H> {
             Some(_) => self.poll_task(),
             None => self.linger(),
         };
-        // poll(2) reports a broken connection again and again: one that waits for nothing would
+        // poll(2) reports a broken connection repeatedly: a connection that waits for nothing would
         // keep the loop spinning.
         open && !(broken && self.socket().waits_for().is_empty() && !self.is_woken())
     }
@@ -203,7 +205,7 @@ impl<H: Handler> Connection<H> {
         }
     }
 
-    /// Reads and forgets until the client closes.
+    /// Reads and discards data until the client closes.
     fn linger(&mut self) -> bool {
         let mut rest = [0; 8 * 1024];
         loop {
@@ -225,7 +227,7 @@ struct Inner<H> {
     socket: Rc<Socket>,
     address: Option<SocketAddr>,
     shared: Rc<Shared<H>>,
-    /// The handler has run in this turn.
+    /// True if the handler has run in this turn.
     answered: Cell<bool>,
 }
 
@@ -245,7 +247,7 @@ impl<H: Handler> Inner<H> {
             Ok(()) => self.read_body(&parts, body).await,
             Err(status) => Err(status),
         };
-        // One answer a turn: a client that pipelines does not keep the others waiting.
+        // Answers one request per turn, so that a client that pipelines does not delay the others.
         if self.answered.get() {
             yield_now().await;
         }
@@ -264,8 +266,8 @@ impl<H: Handler> Inner<H> {
         response.map(|body| Full::new(hold(body, &self.shared.held)))
     }
 
-    /// Whether the head of a request lets it be answered. The list of those who may ask can change while
-    /// a connection is kept.
+    /// Checks whether the head of a request allows an answer. The list of allowed clients can
+    /// change while a connection is open.
     fn check(&self, parts: &request::Parts) -> Result<(), StatusCode> {
         if !self.shared.allows(self.address) {
             return Err(StatusCode::FORBIDDEN);
@@ -299,7 +301,7 @@ impl<H: Handler> Inner<H> {
         let Some(limit) = large.and_then(|large| large(parts, self.peer())) else {
             return Err(StatusCode::PAYLOAD_TOO_LARGE);
         };
-        // given back also where the connection ends in the middle of it
+        // released also if the connection ends during the body
         let Some(_turn) = Turn::take(&self.shared.large_under_way) else {
             return Err(StatusCode::SERVICE_UNAVAILABLE);
         };
@@ -308,8 +310,8 @@ impl<H: Handler> Inner<H> {
 
     fn call(&self, request: Request<Bytes>) -> Response<Bytes> {
         let handler = || (self.shared.handler)(request, self.peer());
-        // Unwind safety: the handler is the only thing the closure touches, and everything behind
-        // it is shared with other threads and thus made to survive one of them ending.
+        // Unwind safety: the closure touches only the handler, and everything behind it is shared
+        // with other threads and therefore made to survive the end of one of them.
         catch_unwind(AssertUnwindSafe(handler)).unwrap_or_else(|_| {
             self.shared
                 .report("panic", || "a request made the handler panic".into());
@@ -318,7 +320,7 @@ impl<H: Handler> Inner<H> {
     }
 }
 
-/// Held by the one whose large body is under way.
+/// Held by the connection whose large body is being read.
 struct Turn<'a>(&'a Cell<bool>);
 
 impl<'a> Turn<'a> {
@@ -349,7 +351,7 @@ impl<H: Handler> hyper::service::Service<Request<Incoming>> for Service<H> {
 }
 
 async fn read_body(body: Incoming, limit: usize) -> Result<Bytes, StatusCode> {
-    // Refused before a client that waits for 100 Continue is told to send it.
+    // Rejected before hyper sends 100 Continue to a client that waits for it.
     if body.size_hint().lower() > limit as u64 {
         return Err(StatusCode::PAYLOAD_TOO_LARGE);
     }
@@ -372,7 +374,7 @@ async fn yield_now() {
     .await;
 }
 
-/// A body that is counted for as long as it is in memory.
+/// A body that is counted while it is in memory.
 struct Held {
     body: Bytes,
     total: Arc<AtomicUsize>,

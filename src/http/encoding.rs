@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! gzip, for clients that ask for it.
+//! gzip compression, for clients that accept it.
 
 use std::io::Write;
 
@@ -12,10 +12,10 @@ use hyper::header::{ACCEPT_ENCODING, HeaderValue};
 /// Level 2 takes 1.6 times as long for 16 %, level 6 6.6 times for 12.5 %.
 const LEVEL: u32 = 1;
 
-/// Below it a body fits one segment as it is.
+/// The minimum size for compression: a smaller body fits one segment uncompressed.
 const WORTH_IT: usize = 1024;
 
-/// Whether `headers` ask for gzip rather than for the plain body (RFC 9110, section 12.5.3).
+/// Returns whether `headers` prefer gzip to the plain body (RFC 9110, section 12.5.3).
 pub fn wants_gzip(headers: &HeaderMap) -> bool {
     let (mut gzip, mut any, mut identity) = (None, None, None);
     let lists = headers.get_all(ACCEPT_ENCODING).iter();
@@ -40,7 +40,7 @@ pub fn wants_gzip(headers: &HeaderMap) -> bool {
     gzip > 0.0 && gzip >= identity.unwrap_or(0.0)
 }
 
-/// The weight after a coding: 1 when there is none, 0 when it cannot be read.
+/// Returns the weight after a coding: 1 if there is none, 0 if it cannot be parsed.
 fn quality(weight: &str) -> f32 {
     let weight = weight.trim();
     if weight.is_empty() {
@@ -56,9 +56,10 @@ fn quality(weight: &str) -> f32 {
         .unwrap_or(0.0)
 }
 
-/// The body in gzip; `None` when that would not help.
+/// Compresses the body; returns `None` if that would not help.
 ///
-/// The compressor's 0.3 MB live for this call only: between scrapes they would be idle memory.
+/// The compressor's 0.3 MB are allocated for this call only: between scrapes they would be idle
+/// memory.
 pub fn gzip(body: &[u8]) -> Option<Vec<u8>> {
     if body.len() < WORTH_IT {
         return None;
@@ -69,7 +70,7 @@ pub fn gzip(body: &[u8]) -> Option<Vec<u8>> {
     encoder.finish().ok()
 }
 
-/// The value of Content-Encoding for what [`gzip`] makes.
+/// The value of Content-Encoding for the output of [`gzip`].
 pub const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 
 #[cfg(test)]

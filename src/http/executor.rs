@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The loop: wait for sockets and time, let each connection go on, accept, and hold the limits.
+//! The event loop: waits for sockets and timeouts, lets each connection make progress, accepts
+//! connections, and enforces the limits.
 //!
-//! Everything happens on one thread. hyper wakes its own connection at times (after 16 steps in a
-//! row, say); such a connection gets its next turn after all others had theirs. A wake-up from
-//! another thread would be noticed within [`TICK`]; none is made.
+//! Everything runs on one thread. hyper sometimes wakes its own connection (for example after 16
+//! steps in a row); such a connection gets its next turn after all others. A wake-up from another
+//! thread would be noticed within [`TICK`]; there is none.
 
 use std::cell::Cell;
 use std::os::fd::AsFd;
@@ -22,20 +23,21 @@ use crate::sys::descriptors::Reserve;
 use crate::sys::listen::Listener;
 use crate::sys::threads::Heartbeat;
 
-/// Longest wait, so that the heartbeat is fed and a stop is noticed.
+/// The maximum wait, so that the heartbeat is updated and a stop is noticed.
 const TICK: Duration = Duration::from_millis(500);
 
-/// For responses under way when the agent stops. With [`TICK`] below one second.
+/// The time for current responses when the agent stops. The sum with [`TICK`] is below one second.
 const STOP_GRACE: Duration = Duration::from_millis(400);
 
-/// After an accept that failed. Out of file descriptors, the waiting connection stays in the queue
-/// and poll(2) would return at once for ever.
+/// The pause after a failed accept. Without file descriptors, the waiting connection stays in the
+/// queue and poll(2) would always return immediately.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// Descriptors of the reserve that a connection takes when there are no others: itself, and files that an answer reads.
+/// Descriptors of the reserve that a connection uses when there are no others: its socket, and
+/// files that an answer reads.
 const FROM_RESERVE: usize = 4;
 
-/// Connections accepted between two turns of those that are there.
+/// The maximum number of connections accepted between two turns of the existing ones.
 const ACCEPT_BATCH: usize = 16;
 
 pub(super) struct Executor<H: Handler> {
@@ -44,7 +46,7 @@ pub(super) struct Executor<H: Handler> {
     connections: Vec<Connection<H>>,
     shared: Rc<Shared<H>>,
     reserve: Reserve,
-    /// Shortages of descriptors, of whichever thread, for which idle connections were closed.
+    /// The number of descriptor shortages, in any thread, for which idle connections were closed.
     shortages: u64,
 }
 
@@ -154,7 +156,7 @@ impl<H: Handler> Executor<H> {
         }
         let timeout = until.saturating_duration_since(now);
         Timespec {
-            // At most `longest`, which is below a second.
+            // at most `longest`, which is below a second
             tv_sec: timeout.as_secs() as i64,
             tv_nsec: timeout.subsec_nanos().into(),
         }
@@ -175,8 +177,8 @@ impl<H: Handler> Executor<H> {
         });
     }
 
-    /// Closes the responses under way for longest while they hold too much; the last one may stay,
-    /// however large.
+    /// Closes the longest running responses while all responses use too much memory. The last one
+    /// may stay, regardless of its size.
     fn bound_memory(&mut self) {
         while self.shared.held.load(Ordering::Relaxed) > self.shared.limits.response_memory {
             let connections = self.connections.iter().enumerate();
@@ -218,7 +220,7 @@ impl<H: Handler> Executor<H> {
                     return;
                 }
                 Err(errno @ (Errno::MFILE | Errno::NFILE)) if self.free_descriptors(errno) => {}
-                // The client left before it was its turn.
+                // The client left before it was accepted.
                 Err(Errno::INTR | Errno::CONNABORTED) => {}
                 Err(errno) => {
                     self.shared.report("accept", || format!("accept: {errno}"));
@@ -229,7 +231,7 @@ impl<H: Handler> Executor<H> {
         }
     }
 
-    /// Refills the reserve, and closes idle connections if a thread has found no file descriptor.
+    /// Refills the reserve, and closes idle connections if a thread found no file descriptor.
     fn relieve(&mut self) {
         if let Some(listener) = self.listeners.first() {
             self.reserve.fill(listener);
@@ -240,7 +242,7 @@ impl<H: Handler> Executor<H> {
         }
     }
 
-    /// Makes room for a connection that waits; false if there is nothing to free.
+    /// Frees descriptors for a waiting connection. Returns false if nothing can be freed.
     fn free_descriptors(&mut self, errno: Errno) -> bool {
         self.shared.errors.note_shortage(&errno.into());
         self.shortages = self.shared.errors.shortages();

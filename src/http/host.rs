@@ -7,7 +7,7 @@ use hyper::Version;
 use hyper::header::HOST;
 use hyper::http::request::Parts;
 
-/// Checks that there is one Host field and that it is well formed; before HTTP/1.1 it may be absent.
+/// Checks that there is one Host field and that it is valid; before HTTP/1.1 it may be absent.
 pub(super) fn check(request: &Parts) -> Result<(), &'static str> {
     let mut fields = request.headers.get_all(HOST).iter();
     match (fields.next(), fields.next()) {
@@ -21,7 +21,7 @@ pub(super) fn check(request: &Parts) -> Result<(), &'static str> {
     }
 }
 
-/// Whether `field` is `uri-host [ ":" port ]` of RFC 3986 section 3.2. It may be empty.
+/// Returns whether `field` is `uri-host [ ":" port ]` of RFC 3986 section 3.2. It may be empty.
 fn is_host(field: &[u8]) -> bool {
     let Ok(field) = std::str::from_utf8(field) else {
         return false;
@@ -36,7 +36,8 @@ fn is_host(field: &[u8]) -> bool {
     is_name(name, "") && is_port(port)
 }
 
-/// A zone (RFC 6874) and a future version of IP are allowed.
+/// Returns whether `text` is an IP literal. A zone (RFC 6874) and a future version of IP are
+/// allowed.
 fn is_ip_literal(text: &str) -> bool {
     if let Some(future) = text.strip_prefix(['v', 'V']) {
         return future.split_once('.').is_some_and(|(version, address)| {
@@ -52,7 +53,8 @@ fn is_ip_literal(text: &str) -> bool {
     address.parse::<Ipv6Addr>().is_ok() && !zone.is_empty() && is_name(zone, "")
 }
 
-/// Whether `text` consists of unreserved characters, sub-delims, percent-encoded bytes and `more`.
+/// Returns whether `text` consists of unreserved characters, sub-delims, percent-encoded bytes and
+/// `more`.
 fn is_name(text: &str, more: &str) -> bool {
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
@@ -72,7 +74,7 @@ fn is_name(text: &str, more: &str) -> bool {
     true
 }
 
-/// The port may be empty. No port is above 65535.
+/// Returns whether `text` is a port, which may be empty. No port is above 65535.
 fn is_port(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_digit()) && (text.is_empty() || text.parse::<u16>().is_ok())
 }

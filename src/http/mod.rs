@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! A small HTTP/1.1 server for one thread and few clients: Prometheus, a browser, a command.
 //!
-//! hyper speaks the protocol. What it usually gets from an async runtime is here, reduced to what
-//! one thread needs:
+//! hyper implements the protocol. An async runtime usually provides the rest; these modules replace
+//! it, reduced to the needs of one thread:
 //!
-//! - `listen`: a host name to listening sockets,
-//! - `phase`: what a connection is doing and how long it may (pure),
-//! - `socket`: a non-blocking socket as hyper wants to see it,
-//! - `host`: whether the Host field of a request is valid (pure),
-//! - `connection`: hyper's state machine with the handler at its end,
-//! - `executor`: the loop around poll(2) that drives them all,
-//! - [`respond`], [`encoding`]: small responses, and gzip for whoever asks.
+//! - `sys::listen`: a host name to listening sockets,
+//! - `phase`: the state of a connection and its timeout (pure),
+//! - `socket`: a non-blocking socket with hyper's interface,
+//! - `host`: validates the Host field of a request (pure),
+//! - `connection`: hyper's state machine and the handler,
+//! - `executor`: the loop around poll(2) that drives all connections,
+//! - [`respond`], [`encoding`]: small responses, and gzip for clients that accept it.
 //!
-//! hyper has a timer interface, but its one time limit counts the idle time between two requests
-//! as part of the second one's header and does not cover bodies and writes. All limits are
-//! therefore kept in `phase`, and hyper is given no timer.
+//! hyper has a timer interface, but its one time limit counts the idle time between two requests as
+//! part of the second one's header and does not cover bodies and writes. Therefore `phase` contains
+//! all limits, and hyper gets no timer.
 
 mod connection;
 pub mod encoding;
@@ -42,26 +42,28 @@ use crate::sys::threads::Heartbeat;
 
 pub use crate::sys::listen::BindError;
 
-/// What clients may take.
+/// The limits for clients.
 #[derive(Clone, Copy, Debug)]
 pub struct HttpLimits {
-    /// Connections at once; one more takes the place of the one idle longest.
+    /// The maximum number of connections; a further one replaces the one idle longest.
     pub connections: usize,
-    /// Request line and header fields, in bytes. hyper's floor is 8 kB.
+    /// The maximum size of request line and header fields, in bytes. hyper's minimum is 8 kB.
     pub header_bytes: usize,
-    /// Body of a request, in bytes.
+    /// The maximum size of a request body, in bytes.
     pub body_bytes: usize,
-    /// From the first byte of a request (of the first: from the accept) to its last.
+    /// The timeout of a request, from its first byte (for the first request: from the accept) to
+    /// its last.
     pub request: Duration,
-    /// Between two requests.
+    /// The timeout between two requests.
     pub idle: Duration,
-    /// Without any byte of a response being taken.
+    /// The timeout of a response while the client receives no byte.
     pub stalled_write: Duration,
-    /// For a whole response: a client that sips would never stall and hold its body for hours.
+    /// The timeout of a whole response: a very slow client would never stall and keep its body in
+    /// memory for hours.
     pub response: Duration,
-    /// Response bodies not yet taken, of all connections together, in bytes.
+    /// The maximum size of response bodies not yet sent, of all connections together, in bytes.
     pub response_memory: usize,
-    /// After the last response, for the client to close first.
+    /// The time after the last response for the client to close first.
     pub linger: Duration,
 }
 
@@ -81,12 +83,12 @@ impl Default for HttpLimits {
     }
 }
 
-/// Who asks.
+/// The client of a request.
 #[derive(Clone, Copy, Debug)]
 pub enum ClientAddress<'a> {
     /// IPv4 clients of an IPv6 listener appear with their IPv4 address.
     Tcp(SocketAddr),
-    /// The connection itself, to ask the kernel who is at its other end.
+    /// The connection itself, so that the caller can query the kernel for the peer's credentials.
     Unix(BorrowedFd<'a>),
 }
 
@@ -104,7 +106,7 @@ trait Handler: Fn(Request<Bytes>, ClientAddress<'_>) -> Response<Bytes> + 'stati
 
 impl<F: Fn(Request<Bytes>, ClientAddress<'_>) -> Response<Bytes> + 'static> Handler for F {}
 
-/// Sockets that listen; [`Server::run`] makes a thread of them.
+/// Listening sockets; [`Server::run`] serves them on the current thread.
 pub struct Server {
     listeners: Vec<listen::Listener>,
     allow: Box<dyn Fn(IpAddr) -> bool + Send>,
@@ -116,14 +118,15 @@ pub struct Server {
     reserve: Reserve,
 }
 
-/// How large a body may be beyond [`HttpLimits::body_bytes`], by the head of its request and who asks.
+/// Returns the size limit of a body beyond [`HttpLimits::body_bytes`], from the head of its request
+/// and its client.
 type Large = Box<dyn Fn(&request::Parts, ClientAddress<'_>) -> Option<usize> + Send>;
 
-/// Writes what the server itself refuses.
+/// Returns the response to a request that the server itself rejects.
 type Refuse = fn(StatusCode) -> Response<Bytes>;
 
 impl Server {
-    /// Listens on every address that `host` (an address or a name) stands for.
+    /// Listens on every address of `host` (an address or a name).
     pub fn bind(host: &str, port: u16, errors: Arc<ErrorCounters>) -> Result<Self, BindError> {
         Ok(Self::new(
             listen::bind(host, port)?,
@@ -155,7 +158,8 @@ impl Server {
         }
     }
 
-    /// TCP clients for which `allow` is false are dropped before a byte is read.
+    /// Sets the filter of TCP clients: those for which `allow` is false are dropped before a byte
+    /// is read.
     pub fn allow(mut self, allow: impl Fn(IpAddr) -> bool + Send + 'static) -> Self {
         self.allow = Box::new(allow);
         self
@@ -166,7 +170,8 @@ impl Server {
         self
     }
 
-    /// Requests for which `large` names a limit may have a body as long as that, one at a time.
+    /// Sets larger body limits: requests for which `large` returns a limit may have a body of that
+    /// size, one at a time.
     pub fn large(
         mut self,
         large: impl Fn(&request::Parts, ClientAddress<'_>) -> Option<usize> + Send + 'static,
@@ -175,29 +180,29 @@ impl Server {
         self
     }
 
-    /// Keeps so many file descriptors for a time when there are no others.
+    /// Reserves this number of file descriptors for times when there are no others.
     pub fn reserve(mut self, descriptors: usize) -> Self {
         self.reserve = Reserve::new(descriptors);
         self
     }
 
-    /// How a request is refused that never reaches the handler.
+    /// Sets the response to requests that are rejected before they reach the handler.
     pub fn refuse(mut self, refuse: fn(StatusCode) -> Response<Bytes>) -> Self {
         self.refuse = refuse;
         self
     }
 
-    /// Where it listens; tells the port when 0 was asked for.
+    /// Returns the listening addresses, with the actual port if port 0 was requested.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.listeners.iter().filter_map(|l| l.address()).collect()
     }
 
-    /// Serves until `heartbeat` says stop. `handler` runs on this thread: while it works, all other
-    /// clients wait.
+    /// Serves until `heartbeat` requests a stop. `handler` runs on this thread: while it works, all
+    /// other clients wait.
     ///
-    /// A handler that panics costs its client a 500 and counts as an error. It does not end the
-    /// thread: whoever may scrape could otherwise restart the agent at will, and take the counters
-    /// with it, by asking again for the one page that fails.
+    /// If a handler panics, its client gets a 500, and the panic counts as an error. It does not
+    /// end the thread: otherwise any scraper could restart the agent at will, and reset its
+    /// counters, by repeatedly requesting the one page that fails.
     pub fn run<H>(self, heartbeat: &Heartbeat, handler: H)
     where
         H: Fn(Request<Bytes>, ClientAddress<'_>) -> Response<Bytes> + 'static,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What a connection is doing, until when it may, and who goes first when there are too many.
+//! The state of a connection, its deadline, and its rank when there are too many connections.
 
 use std::time::Instant;
 
@@ -7,30 +7,31 @@ use super::HttpLimits;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Accepted, and no byte has come: browsers open connections in advance.
+    /// Accepted, without any received byte: browsers open connections in advance.
     Fresh { since: Instant },
-    /// A request is expected or under way.
+    /// A request is expected or being received.
     Receiving { since: Instant },
-    /// The response is being written; `progress` is when the client last took some of it.
+    /// The response is being written; `progress` is the time at which the client last received
+    /// bytes.
     Responding { since: Instant, progress: Instant },
-    /// Nothing is under way; the connection is kept for the next request.
+    /// No request is active; the connection is kept for the next request.
     Idle { since: Instant },
     /// Done; waiting for the client to close.
     Lingering { since: Instant },
 }
 
 impl Phase {
-    /// Bytes came in.
+    /// Returns the state after bytes were received.
     pub fn received(self, now: Instant) -> Self {
         match self {
             Self::Idle { .. } => Self::Receiving { since: now },
             Self::Fresh { since } => Self::Receiving { since },
-            // The limit counts from the first byte: dripping does not extend it.
+            // The limit counts from the first byte: slow sending does not extend it.
             other => other,
         }
     }
 
-    /// The client took some bytes.
+    /// Returns the state after the client received some bytes.
     pub fn sent(self, now: Instant) -> Self {
         match self {
             Self::Responding { since, .. } => Self::Responding {
@@ -41,7 +42,8 @@ impl Phase {
         }
     }
 
-    /// A header is complete. A pipelined request gets here without a byte coming in.
+    /// Returns the state after a header was completed. A pipelined request reaches this state
+    /// without a new byte.
     pub fn requested(self, now: Instant) -> Self {
         match self {
             Self::Idle { .. } | Self::Responding { .. } => Self::Receiving { since: now },
@@ -56,7 +58,7 @@ impl Phase {
         }
     }
 
-    /// Nothing is left to be written.
+    /// Returns the state after everything was written.
     pub fn flushed(self, now: Instant) -> Self {
         match self {
             Self::Responding { .. } => Self::Idle { since: now },
@@ -75,7 +77,7 @@ impl Phase {
         }
     }
 
-    /// What a connection that reached its deadline did wrong, if anything.
+    /// Returns the fault of a connection that reached its deadline, if there is one.
     pub fn fault(self) -> Option<&'static str> {
         match self {
             Self::Receiving { .. } => Some("request not complete in time"),
@@ -84,13 +86,14 @@ impl Phase {
         }
     }
 
-    /// Whether the client may be sent away: it waits for nothing.
+    /// Returns whether the connection may be closed, because the client waits for nothing.
     pub fn is_idle(self) -> bool {
         matches!(self, Self::Idle { .. } | Self::Lingering { .. })
     }
 
-    /// The lowest makes room: first who is done, then who has sent nothing for longest (dripping
-    /// does not count), last who is taking a response.
+    /// Returns the rank; the connection with the lowest rank is closed first: completed ones, then
+    /// those that have sent nothing for longest (slow sending does not count), and last those that
+    /// receive a response.
     pub fn rank(self) -> (u8, Instant) {
         match self {
             Self::Lingering { since } => (0, since),

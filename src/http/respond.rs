@@ -7,7 +7,7 @@ use hyper::{Response, StatusCode};
 
 pub const TEXT: &str = "text/plain; charset=utf-8";
 
-/// A body that is neither kept by caches nor taken for anything but what it is.
+/// Returns a response that caches do not store and whose content type clients do not guess.
 pub fn content(
     status: StatusCode,
     content_type: &'static str,
@@ -22,7 +22,7 @@ pub fn content(
     response
 }
 
-/// The status in words.
+/// Returns a response with the name of the status as its text.
 pub fn status(status: StatusCode) -> Response<Bytes> {
     let words = status.canonical_reason().unwrap_or("error");
     content(status, TEXT, format!("{words}\n"))

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! A non-blocking socket as hyper wants to see it.
+//! A non-blocking socket with hyper's interface.
 //!
-//! No waker is kept: a call that would block leaves a note of what it waits for, the executor hands
-//! the notes to poll(2), and whatever fires leads to the connection being polled again.
+//! No waker is stored: a call that would block stores the event that it waits for, the executor
+//! passes these events to poll(2), and when one occurs, the connection is polled again.
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
@@ -19,7 +19,7 @@ use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 
 use super::phase::Phase;
 
-/// Read at once through the stack; hyper's buffers begin with this size, too.
+/// The size of one read through the stack; hyper's buffers also start with this size.
 const CHUNK: usize = 8 * 1024;
 
 pub(super) struct Socket {
@@ -47,15 +47,15 @@ impl Socket {
         self.phase.set(phase);
     }
 
-    /// What poll(2) should look for.
+    /// Returns the events for which poll(2) should wait.
     pub fn waits_for(&self) -> PollFlags {
         self.waits_for.get()
     }
 
-    /// Takes note of what poll(2) found; true if that was waited for.
+    /// Stores the events of poll(2). Returns true if the socket waited for one of them.
     pub fn fired(&self, events: PollFlags) -> bool {
         let waits_for = self.waits_for.get();
-        // An error or a hang-up shows when the call is made again.
+        // The next call returns an error or a hang-up.
         let fired = if events.intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL) {
             waits_for
         } else {
@@ -65,7 +65,7 @@ impl Socket {
         !fired.is_empty()
     }
 
-    /// The client will send no more.
+    /// Returns true if the client will send no more.
     pub fn ended(&self) -> bool {
         self.ended.get()
     }
@@ -86,7 +86,7 @@ impl Socket {
 
     fn send(&self, buffers: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let mut control = SendAncillaryBuffer::default();
-        // A client that has gone is an error of this call, not a signal to the process.
+        // A disconnected client is an error of this call, not a signal to the process.
         let flags = SendFlags::NOSIGNAL;
         match rustix::io::retry_on_intr(|| net::sendmsg(&self.fd, buffers, &mut control, flags)) {
             Ok(n) => {
@@ -121,7 +121,7 @@ impl AsFd for Socket {
     }
 }
 
-/// hyper's share of a socket.
+/// hyper's handle of a socket.
 pub(super) struct Io(pub Rc<Socket>);
 
 impl hyper::rt::Read for Io {
@@ -155,7 +155,7 @@ impl hyper::rt::Write for Io {
         Poll::Ready(self.0.shut_down())
     }
 
-    /// Without it, hyper would copy every body behind its header.
+    /// Without this, hyper would copy every body behind its header.
     fn is_write_vectored(&self) -> bool {
         true
     }

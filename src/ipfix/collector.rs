@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! One collector: resolved, connected and connected again, without ever being waited for. Records that it misses
-//! meanwhile are counted.
+//! One collector: looked up, connected and reconnected, without ever blocking. Records that it
+//! misses meanwhile are counted.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,36 +21,38 @@ use crate::flow::export_queue::RecordCounts;
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::types::transport::Transport;
 
-/// A collector that does not refuse its templates for so long is there.
+/// A collector that does not reject its templates within this time counts as reachable.
 const PROBE: Duration = Duration::from_millis(300);
-/// Between two attempts: doubled each time, and never more than half a template refresh.
+/// The pause between two attempts: doubled each time, at most half a template refresh.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// A host name is looked up again after this time at the latest: nobody reports that it has another address.
+/// The maximum time until a host name is looked up again: no event reports that its address
+/// changed.
 const LOOKUP_INTERVAL: Duration = Duration::from_secs(300);
-/// Timeout for the last messages.
+/// The timeout for the last messages.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(1);
 const FINISH_INTERVAL: Duration = Duration::from_millis(5);
 
 pub struct Collector {
     names: HostNames,
     resolve: fn(&HostNames, Option<SocketAddr>) -> io::Result<PendingLookup>,
-    /// The name is being looked up again while the collector is in use.
+    /// The pending lookup of the name while the collector is in use.
     lookup: Option<PendingLookup>,
-    /// When it was last looked up; `None`: it is time again.
+    /// The time of the last lookup; `None`: a lookup is due.
     looked_up: Option<Instant>,
     transport: Transport,
     stats: Arc<CollectorStats>,
     errors: Arc<ErrorCounters>,
     state: State,
-    /// Data records sent: over UDP since the start, over TCP in this connection (RFC 7011 section 3.1).
+    /// The number of data records sent: over UDP since the start, over TCP in this connection (RFC
+    /// 7011 section 3.1).
     sequence: u32,
     messages: u64,
     bytes: u64,
     refresh: Duration,
     refreshed: Instant,
     pause: Duration,
-    /// The connection was lost, and has not been restored since.
+    /// True if the connection was lost and has not been restored since.
     was_lost: bool,
 }
 
@@ -60,13 +62,13 @@ enum State {
     },
     Resolving(PendingLookup),
     Connecting(Tcp),
-    /// Has been sent templates, and may refuse them.
+    /// Templates were sent; the collector may still reject them.
     Probing(Udp, Instant),
     Udp(Udp),
     Tcp(Tcp),
 }
 
-/// What a collector needs before it is sent more records.
+/// The announcements that a collector needs before it is sent more records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
     Nothing,
@@ -155,13 +157,13 @@ impl Collector {
         Ok(self.establish(now, self_traffic))
     }
 
-    /// The next poll looks its name up again.
+    /// Makes the next poll look up the name again.
     pub fn look_up_again(&mut self) {
         self.looked_up = None;
     }
 
-    /// Looks the name up again when it is time; the addresses if the current one is no longer among them. An error
-    /// changes nothing: the current address stays in use.
+    /// Looks up the name again if that is due. Returns the addresses if the current one is no
+    /// longer among them. An error changes nothing: the current address stays in use.
     fn moved(&mut self, now: Instant) -> Option<Addresses> {
         let peer = match &self.state {
             State::Udp(udp) | State::Probing(udp, _) => udp.peer,
@@ -199,7 +201,7 @@ impl Collector {
         result.inspect_err(report).ok()
     }
 
-    /// Counts as dropped what may not have arrived.
+    /// Counts records that may not have arrived as dropped.
     fn abandon(&self) {
         match &self.state {
             State::Udp(udp) | State::Probing(udp, _) => self.drop(udp.unconfirmed()),
@@ -310,7 +312,8 @@ impl Collector {
             });
     }
 
-    /// Bytes that a packet to it carries in one piece, where that is known and matters.
+    /// Returns the bytes that a packet to the collector can carry without fragmentation, if that is
+    /// known and relevant.
     pub fn payload(&self) -> Option<usize> {
         match &self.state {
             State::Udp(udp) | State::Probing(udp, _) => udp.payload,
@@ -318,7 +321,7 @@ impl Collector {
         }
     }
 
-    /// Something may happen any moment.
+    /// Returns true if an event can occur at any moment.
     pub fn is_waiting(&self) -> bool {
         match &self.state {
             State::Resolving(_) | State::Connecting(_) | State::Probing(..) => true,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Flow records sent and dropped, by collector: counted by thread ipfix, read by a scrape.
+//! Flow records sent and dropped, by collector. Thread ipfix counts them, a scrape reads them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -26,12 +26,12 @@ impl CollectorStatsList {
 /// The counters of one collector.
 #[derive(Debug)]
 pub struct CollectorStats {
-    /// Its address, as in the label.
+    /// The address of the collector, as in the label.
     pub collector: String,
     records: AtomicU64,
-    /// Not sent, or sent and refused.
+    /// Records not sent, or sent and rejected.
     dropped: DroppedRecords,
-    /// Dropped before they reached thread ipfix, and so for every collector.
+    /// Records dropped before they reached thread ipfix, and therefore for every collector.
     queue_dropped: Arc<DroppedRecords>,
 }
 
@@ -53,7 +53,7 @@ impl CollectorStats {
         self.dropped.count(load);
     }
 
-    /// Flow records handed to the network and not known to be refused.
+    /// Returns the flow records that were sent and, as far as known, not rejected.
     pub fn records(&self) -> u64 {
         self.records.load(Ordering::Relaxed)
     }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Fields of templates and of records, written once: one function writes the template and, through another
-//! [`FieldWriter`], each record (RFC 7011 section 3).
+//! The fields of templates and records, each written once: one function writes the template and,
+//! through another [`FieldWriter`], each record (RFC 7011 section 3).
 
-/// IANA's information elements that are exported.
+/// The exported information elements of IANA.
 pub mod element {
     pub const OCTET_DELTA_COUNT: u16 = 1;
     pub const PACKET_DELTA_COUNT: u16 = 2;
@@ -55,9 +55,9 @@ pub mod element {
     pub const LAYER2_OCTET_DELTA_COUNT: u16 = 352;
 }
 
-/// The length in a template for a field of variable length.
+/// The length of a field of variable length in a template.
 const VARIABLE: u16 = 65_535;
-/// A text is cut here: its length fits in one byte (RFC 7011 section 7).
+/// The maximum length of a text, so that its length fits in one byte (RFC 7011 section 7).
 const MAX_TEXT: usize = 254;
 
 /// Writes the fields of a record, or of its template.
@@ -86,7 +86,7 @@ pub trait FieldWriter {
 pub struct TemplateWriter<'a> {
     pub out: &'a mut Vec<u8>,
     pub fields: u16,
-    /// Bytes of a record; a field of variable length counts as its longest.
+    /// The length of a record in bytes; a field of variable length counts with its maximum.
     pub record_length: usize,
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Flow records: which templates there are, and the fields of each (pure).
+//! Flow records: the templates, and the fields of each (pure).
 
 use std::net::IpAddr;
 
@@ -9,22 +9,24 @@ use crate::flow::table::{CompletedRecord, EndReason};
 use crate::sys::clock::Clock;
 use crate::types::flow::{Direction, Family, FlowKey, FlowRecord};
 
-/// Template ids begin here (RFC 7011 section 3.4.3).
+/// The first template id (RFC 7011 section 3.4.3).
 const FIRST_ID: u16 = 256;
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
-/// Values of forwardingStatus (RFC 7270 section 4.12): what passes the firewall may meet another fate yet.
+/// Values of forwardingStatus (RFC 7270 section 4.12). A packet that passes the firewall may still
+/// be dropped later.
 const UNKNOWN: u8 = 0;
 const DROPPED_BY_ACL: u8 = 130;
 
 /// The fields that the configuration selects.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout {
-    /// Routes are known: prefix lengths, next hops and adjacent ASes can be exported.
+    /// True if routes are known: prefix lengths, next hops and adjacent ASes can be exported.
     pub routes: bool,
-    /// The AS on the return path to the source.
+    /// True if the AS on the return path to the source is exported.
     pub prev_adjacent: bool,
-    /// There are flows that a firewall dropped, to be distinguished from the others.
+    /// True if there are flows that a firewall dropped, which must be distinguished from the
+    /// others.
     pub drops: bool,
 }
 
@@ -32,7 +34,7 @@ pub struct Layout {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Template {
     family: Family,
-    /// With MAC addresses and VLANs.
+    /// True if the record has MAC addresses and VLANs.
     ethernet: bool,
     icmp: bool,
 }
@@ -66,12 +68,12 @@ impl Template {
         }
     }
 
-    /// Its place in [`Template::all`].
+    /// Returns the index in [`Template::all`].
     pub fn index(self) -> usize {
         usize::from(self.bits())
     }
 
-    /// The id of its template, and of the sets of its records.
+    /// Returns the id of the template and of the sets of its records.
     pub fn id(self) -> u16 {
         FIRST_ID + self.bits()
     }
@@ -81,7 +83,7 @@ impl Template {
         v6 + 2 * u16::from(self.ethernet) + 4 * u16::from(self.icmp)
     }
 
-    /// Appends the template record; returns the bytes that a record takes.
+    /// Appends the template record; returns the length of a record in bytes.
     pub fn write_template(self, layout: Layout, out: &mut Vec<u8>) -> usize {
         out.extend(self.id().to_be_bytes());
         let count_at = out.len();
@@ -114,7 +116,7 @@ impl Template {
     }
 }
 
-/// A template has no values.
+/// Returns an empty flow, because a template has no values.
 fn blank(family: Family) -> CompletedRecord {
     CompletedRecord {
         record: FlowRecord {
@@ -163,7 +165,8 @@ fn write(
     write_addresses(writer, template, key);
     writer.u8(e::PROTOCOL_IDENTIFIER, key.protocol);
     writer.u16(e::SOURCE_TRANSPORT_PORT, key.src_port);
-    // of ICMP the type and code, as NetFlow has it, for collectors that do not know the field for them
+    // contains the ICMP type and code, as in NetFlow, for collectors that do not know the ICMP
+    // field
     writer.u16(e::DESTINATION_TRANSPORT_PORT, key.dst_port);
     if template.icmp {
         let element = match template.family {
@@ -212,7 +215,7 @@ fn write_addresses(writer: &mut impl FieldWriter, template: Template, key: &Flow
     }
 }
 
-/// At egress both are known; 0 is this machine, or not known.
+/// Writes both interfaces. At egress both are known; 0 means this machine, or unknown.
 fn write_interfaces(writer: &mut impl FieldWriter, record: &FlowRecord) {
     let (ingress, egress) = match record.key.direction {
         Direction::Ingress => (record.key.ifindex, 0),

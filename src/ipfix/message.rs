@@ -8,22 +8,22 @@ const HEADER: usize = 16;
 const SET_HEADER: usize = 4;
 const SEQUENCE_AT: usize = 8;
 
-/// Sets that are no data (RFC 7011 section 3.3.2).
+/// Set ids of templates (RFC 7011 section 3.3.2).
 pub const TEMPLATES: u16 = 2;
 pub const OPTIONS_TEMPLATES: u16 = 3;
 const FIRST_DATA_SET: u16 = 256;
 
-/// Bytes of a message at most, where nothing on the way is known to take less: with the headers of UDP
-/// and IPv6 it passes any Ethernet and most tunnels.
+/// The maximum length of a message in bytes, if no smaller path limit is known: with the headers of
+/// UDP and IPv6 it passes any Ethernet and most tunnels.
 pub const MAX_LENGTH: usize = 1_400;
-/// At least so much must go through: IPv6 promises 1,280 bytes with headers.
+/// The minimum of the length limit: IPv6 guarantees 1,280 bytes with headers.
 pub const MIN_LENGTH: usize = 1_232;
 
-/// A message in the making.
+/// A message under construction.
 #[derive(Debug, Default)]
 pub struct Message {
     bytes: Vec<u8>,
-    /// Where the last set begins.
+    /// The offset of the last set.
     set_at: usize,
     set: u16,
     records: u32,
@@ -31,14 +31,14 @@ pub struct Message {
 }
 
 impl Message {
-    /// Room for `length` bytes of a record in a set `id`, within `limit`?
+    /// Returns whether `length` bytes of a record in a set `id` fit within `limit`.
     pub fn has_room(&self, id: u16, length: usize, limit: usize) -> bool {
         let begun = !self.bytes.is_empty() && self.set == id;
         let header = if begun { 0 } else { SET_HEADER };
         self.bytes.len().max(HEADER) + header + length <= limit
     }
 
-    /// Where the next record of a set `id` is to be appended.
+    /// Returns the buffer to which the next record of a set `id` must be appended.
     pub fn record(&mut self, id: u16) -> &mut Vec<u8> {
         if self.bytes.is_empty() {
             self.bytes.resize(HEADER, 0);
@@ -55,12 +55,12 @@ impl Message {
         &mut self.bytes
     }
 
-    /// Says that a flow record was appended.
+    /// Counts an appended flow record.
     pub fn carries(&mut self, load: RecordCounts) {
         self.load += load;
     }
 
-    /// Completes the header, but for the sequence number, which each collector counts for itself.
+    /// Completes the header except for the sequence number, which each collector counts separately.
     pub fn seal(&mut self, export_time: u32, domain: u32) {
         self.end_set();
         let length = self.bytes.len() as u16;
@@ -82,12 +82,13 @@ impl Message {
         self.bytes.is_empty()
     }
 
-    /// Data records, those of options included: what the sequence number counts.
+    /// Returns the number of data records, including those of options: the sequence number counts
+    /// them.
     pub fn records(&self) -> u32 {
         self.records
     }
 
-    /// What its flow records carry.
+    /// Returns the counts of its flow records.
     pub fn load(&self) -> RecordCounts {
         self.load
     }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! IPFIX (RFC 7011): completed flows as records that every collector reads and scales by itself.
+//! IPFIX (RFC 7011): exports completed flow records in a form that every collector can read and
+//! scale.
 //!
-//! [`fields`], [`flows`], [`options`], [`message`] and [`templates`] are pure: they define the layout.
-//! [`thread`] sends them to each collector, over [`udp`] or [`tcp`].
+//! [`fields`], [`flows`], [`options`], [`message`] and [`templates`] are pure: they define the
+//! layout. [`thread`] sends messages to each collector, over [`udp`] or [`tcp`].
 
 mod collector;
 pub mod collector_stats;
@@ -21,6 +22,6 @@ mod udp;
 /// The outcome of sending a message.
 enum SendResult {
     Sent,
-    /// There is no room for it: it is dropped.
+    /// There is no room for the message; it is dropped.
     NoRoom,
 }

@@ -1,31 +1,31 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Options: the sampling rate, the names of interfaces, and what the exporter did and dropped (pure).
+//! Options: the sampling rate, the names of interfaces, and the statistics of the exporter (pure).
 //!
-//! The rate is sent as samplingInterval under the scope of the observation domain: the one form that
-//! nfdump, pmacct, goflow2 and akvorado all take for it.
+//! The rate is sent as samplingInterval with the observation domain as scope: nfdump, pmacct,
+//! goflow2 and akvorado all accept only this form.
 
 use super::fields::{FieldWriter, TemplateWriter, element as e};
 use super::flows::Template;
 use crate::flow::export_queue::RecordCounts;
 
-/// Of each options template the first field is the scope.
+/// The first field of each options template is the scope.
 const SCOPE_FIELDS: u16 = 1;
 
 pub const SAMPLING_ID: u16 = 256 + Template::COUNT;
 pub const INTERFACE_ID: u16 = SAMPLING_ID + 1;
 pub const STATISTICS_ID: u16 = SAMPLING_ID + 2;
 
-/// An interface that records name by its index.
+/// An interface to which records refer by its index.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExportedInterface {
     pub ifindex: u32,
     pub name: String,
     pub description: String,
-    /// Its flows are also those of another interface that is watched.
+    /// True if its flows are also those of another monitored interface.
     pub repeats: bool,
 }
 
-/// What was sent to a collector so far, and what was not (RFC 7011 section 4.1 to 4.3).
+/// The totals of sent and not sent data of a collector (RFC 7011 section 4.1 to 4.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
     pub messages: u64,
@@ -42,7 +42,8 @@ pub fn sampling(writer: &mut impl FieldWriter, domain: u32, rate: u32) {
     writer.u32(e::SAMPLING_INTERVAL, rate);
 }
 
-/// Without a description the name stands for it: not every collector can read an empty text.
+/// Writes the names of an interface. An empty description is replaced by the name, because some
+/// collectors cannot read an empty text.
 pub fn interface(writer: &mut impl FieldWriter, interface: &ExportedInterface) {
     let ExportedInterface {
         name, description, ..

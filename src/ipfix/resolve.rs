@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Host names of collectors → addresses, on a thread of its own: a resolver may take half a minute.
+//! Resolves host names of collectors to addresses, in a separate thread: a resolver may take half a
+//! minute.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -9,14 +10,14 @@ use crossbeam_channel::{Receiver, bounded};
 
 use super::socket;
 
-/// Where to, and from where.
+/// The remote and the local address of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Addresses {
     pub peer: SocketAddr,
     pub local: SocketAddr,
 }
 
-/// What is looked up; an empty `local_host` leaves the address to the kernel.
+/// The names to look up. If `local_host` is empty, the kernel chooses the local address.
 #[derive(Clone, Debug)]
 pub struct HostNames {
     pub host: String,
@@ -26,18 +27,19 @@ pub struct HostNames {
 }
 
 impl HostNames {
-    /// Whether there is nothing to look up.
+    /// Returns whether no lookup is necessary.
     pub fn are_addresses(&self) -> bool {
         let is_address = |host: &str| host.is_empty() || host.parse::<IpAddr>().is_ok();
         is_address(&self.host) && is_address(&self.local_host)
     }
 }
 
-/// Will receive the result of a lookup.
+/// Receives the result of a lookup.
 pub type PendingLookup = Receiver<io::Result<Addresses>>;
 
-/// Begins to look up; the channel receives the answer. Addresses are answered at once. `current` is the
-/// address in use: it is the answer if the host still has it, whatever the order of a resolver's answer.
+/// Starts a lookup; the channel receives the answer. Addresses are answered immediately. `current`
+/// is the address in use: it is the answer if the host still has it, regardless of the order of the
+/// resolver's answer.
 pub fn resolve(names: &HostNames, current: Option<SocketAddr>) -> io::Result<PendingLookup> {
     let (sender, answer) = bounded(1);
     if names.are_addresses() {
@@ -45,8 +47,8 @@ pub fn resolve(names: &HostNames, current: Option<SocketAddr>) -> io::Result<Pen
         return Ok(answer);
     }
     let names = names.clone();
-    // One at a time for each collector. It ends by itself when the resolver answers, and nobody need
-    // wait for it.
+    // At most one thread per collector. It ends when the resolver answers; nothing needs to wait
+    // for it.
     Builder::new()
         .name("ipfix-resolve".into())
         .stack_size(256 * 1024)
@@ -56,7 +58,8 @@ pub fn resolve(names: &HostNames, current: Option<SocketAddr>) -> io::Result<Pen
     Ok(answer)
 }
 
-/// The current address of the host or its first one, of those that have the family of the local address.
+/// Returns the current address of the host, or its first one, among those with the family of the
+/// local address.
 fn look_up(names: &HostNames, current: Option<SocketAddr>) -> io::Result<Addresses> {
     let locals: Vec<SocketAddr> = match names.local_host.as_str() {
         "" => Vec::new(),

@@ -7,7 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use crate::types::flow::FlowKey;
 use crate::types::transport::Transport;
 
-/// Connections kept: those of all collectors, and the last that have ended, whose flows end later.
+/// The maximum number of stored connections: those of all collectors, and the last closed ones,
+/// whose flows end later.
 const MAX_CONNECTIONS: usize = 64;
 
 #[derive(Debug, Default)]
@@ -37,7 +38,7 @@ impl SelfTraffic {
         self.0.push_back(new);
     }
 
-    /// Whether a flow belongs to one of them, in either direction.
+    /// Returns whether a flow belongs to one of the connections, in either direction.
     pub fn contains(&self, key: &FlowKey) -> bool {
         let is = |(port, address): (u16, IpAddr), key_port: u16, key_address: IpAddr| {
             port == key_port && address == key_address

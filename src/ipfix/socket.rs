@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Sockets towards collectors: made, bound and connected without waiting.
+//! Sockets to collectors: created, bound and connected without blocking.
 
 use std::io;
 use std::mem::size_of;
@@ -12,11 +12,11 @@ use rustix::net::{
 
 use crate::types::transport::Transport;
 
-/// Headers before the payload of a UDP packet.
+/// Length of the headers before the payload of a UDP packet.
 const IPV4_AND_UDP: usize = 28;
 const IPV6_AND_UDP: usize = 48;
 
-/// A socket connected to `peer`; with TCP, one that is about to be.
+/// Returns a socket connected to `peer`; with TCP, one that is connecting.
 pub fn open(transport: Transport, peer: SocketAddr, local: SocketAddr) -> io::Result<OwnedFd> {
     let family = match peer {
         SocketAddr::V4(_) => AddressFamily::INET,
@@ -29,7 +29,7 @@ pub fn open(transport: Transport, peer: SocketAddr, local: SocketAddr) -> io::Re
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(family, kind, flags, None)?;
     if local.port() != 0 {
-        // several collectors, one port: the peer distinguishes the sockets
+        // several collectors can share one local port: the peer distinguishes the sockets
         sockopt::set_socket_reuseaddr(&socket, true)?;
     }
     if local.port() != 0 || !local.ip().is_unspecified() {
@@ -45,7 +45,7 @@ pub fn open(transport: Transport, peer: SocketAddr, local: SocketAddr) -> io::Re
     }
 }
 
-/// The unspecified address of the family of `peer`.
+/// Returns the unspecified address of the family of `peer`.
 pub fn any(peer: SocketAddr, port: u16) -> SocketAddr {
     let address: IpAddr = match peer {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -59,7 +59,8 @@ pub fn local_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
     SocketAddr::try_from(address).map_err(io::Error::from)
 }
 
-/// Bytes that a packet to `peer` carries in one piece, as far as this machine knows.
+/// Returns the bytes that a packet to `peer` can carry without fragmentation, as far as this
+/// machine knows.
 pub fn payload(socket: &OwnedFd, peer: SocketAddr) -> Option<usize> {
     let (level, option, headers) = match peer {
         SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_MTU, IPV4_AND_UDP),
@@ -81,7 +82,7 @@ pub fn payload(socket: &OwnedFd, peer: SocketAddr) -> Option<usize> {
     mtu.checked_sub(headers)
 }
 
-/// A path that has become narrower cuts messages in pieces rather than refusing them.
+/// Makes the kernel fragment messages that are too large for the path, instead of rejecting them.
 fn fragment(socket: &OwnedFd, peer: SocketAddr) -> io::Result<()> {
     let (level, option, value) = match peer {
         SocketAddr::V4(_) => (

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Messages in a TCP stream, through a bounded buffer: neither the connection nor the collector is ever
-//! waited for.
+//! Messages in a TCP stream, through a bounded buffer. Neither the connection nor the collector can
+//! block the thread.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
@@ -15,10 +15,10 @@ use super::SendResult;
 use super::socket;
 use crate::flow::export_queue::RecordCounts;
 
-/// Bytes that wait to be written; what finds no room is dropped.
+/// The size of the buffer in bytes; messages that do not fit are dropped.
 const BUFFER: usize = 256 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A collector that takes nothing for so long has gone.
+/// A collector that receives nothing for this time counts as disconnected.
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 const AT_ONCE: Timespec = Timespec {
@@ -32,9 +32,9 @@ pub struct Tcp {
     pub peer: SocketAddr,
     connected: bool,
     buffer: VecDeque<u8>,
-    /// Messages of which something waits: bytes left of each, and what it carries.
+    /// Messages that are not completely written: the remaining bytes and the record counts of each.
     waiting: VecDeque<(usize, RecordCounts)>,
-    /// When something last moved.
+    /// The time of the last progress.
     moved: Instant,
 }
 
@@ -51,7 +51,7 @@ impl Tcp {
         })
     }
 
-    /// True once the connection is there.
+    /// Returns true once the connection is established.
     pub fn connect(&mut self, now: Instant) -> io::Result<bool> {
         if self.connected {
             return Ok(true);
@@ -84,7 +84,8 @@ impl Tcp {
         SendResult::Sent
     }
 
-    /// Writes what can be written; what the messages that are out now carried.
+    /// Writes as much as possible. Returns the counts of the messages that are now completely
+    /// written.
     pub fn write(&mut self, now: Instant) -> io::Result<RecordCounts> {
         self.listen()?;
         let mut done = RecordCounts::default();
@@ -111,7 +112,7 @@ impl Tcp {
         !self.connected || !self.buffer.is_empty()
     }
 
-    /// What is not out, not even in part.
+    /// Returns the counts of the messages that are not completely written.
     pub fn unsent(&self) -> RecordCounts {
         let mut load = RecordCounts::default();
         self.waiting.iter().for_each(|(_, l)| load += *l);
@@ -130,7 +131,8 @@ impl Tcp {
         }
     }
 
-    /// A collector has nothing to say; the end of its side is the end of the connection.
+    /// Reads and ignores data from the collector, which has nothing to send. If it closes its side,
+    /// the connection is lost.
     fn listen(&mut self) -> io::Result<()> {
         let mut ignored = [0; 512];
         match self.stream.read(&mut ignored) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Template sets and options sets, as messages: a collector needs them to read and scale records (pure).
+//! Template sets and options sets, as messages: a collector needs them to read and scale records
+//! (pure).
 
 use super::fields::RecordWriter;
 use super::flows::{Layout, Template};
@@ -16,11 +17,11 @@ pub struct ExportState<'a> {
     pub sample_rate: u32,
     pub statistics: Statistics,
     pub interfaces: &'a [ExportedInterface],
-    /// Bytes of a message at most.
+    /// The maximum length of a message in bytes.
     pub limit: usize,
 }
 
-/// All templates and options, in the order in which they are to be sent.
+/// Returns all templates and options, in the order in which they must be sent.
 pub fn messages(state: &ExportState<'_>, with_templates: bool) -> Vec<Message> {
     let mut writer = Writer {
         limit: state.limit,
@@ -32,7 +33,7 @@ pub fn messages(state: &ExportState<'_>, with_templates: bool) -> Vec<Message> {
         options::templates(&mut scratch);
         writer.append(OPTIONS_TEMPLATES, &scratch);
     }
-    // first of all the rate: what comes after it is scaled by it
+    // the rate is first, because collectors scale the following records by it
     scratch.clear();
     let (domain, rate) = (state.domain, state.sample_rate);
     options::sampling(&mut RecordWriter(&mut scratch), domain, rate);
@@ -55,7 +56,7 @@ pub fn messages(state: &ExportState<'_>, with_templates: bool) -> Vec<Message> {
     writer.messages
 }
 
-/// The message that announces a new sample rate.
+/// Returns the message that announces a new sample rate.
 pub fn sample_rate(domain: u32, rate: u32) -> Message {
     let mut message = Message::default();
     let out = message.record(SAMPLING_ID);

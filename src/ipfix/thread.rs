@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! THREAD ipfix: completed flows → records → messages → collectors.
+//! THREAD ipfix: completed flow records → IPFIX records → messages → collectors.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -26,15 +26,16 @@ use crate::sys::threads::Heartbeat;
 use crate::types::flow::FlowKey;
 use crate::types::transport::Transport;
 
-/// How long the thread sleeps when there is nothing to do.
+/// The sleep time of an idle thread.
 const IDLE_INTERVAL: Duration = Duration::from_millis(500);
-/// How long it sleeps while a collector is being reached or slow.
+/// The sleep time while a collector is connecting or slow.
 const BUSY_INTERVAL: Duration = Duration::from_millis(10);
-/// A message that does not fill up leaves after this long.
+/// A message that is not full is sent after this time.
 const FLUSH_AFTER: Duration = Duration::from_millis(500);
-/// Interfaces are read again no more often.
+/// The minimum time between two reads of the interfaces.
 const INTERFACES_FOR: Duration = Duration::from_secs(1);
-/// Beyond it, interfaces that repeat flows are found again from those that are there.
+/// The maximum number of stored repeating interfaces; beyond it, the set is rebuilt from the
+/// existing interfaces.
 const MAX_REPEATING: usize = 4096;
 
 pub struct ExporterSettings {
@@ -42,15 +43,15 @@ pub struct ExporterSettings {
     pub template_refresh: Duration,
     pub domain: u32,
     pub layout: Layout,
-    /// In force until a record has another.
+    /// In force until a record has another rate.
     pub sample_rate: u32,
-    /// When it changes, names are looked up again.
+    /// A counter; when it changes, names are looked up again.
     pub lookups: Arc<AtomicU32>,
-    /// From the times of records to those of messages.
+    /// Converts the times of records to those of messages.
     pub clock: Clock,
 }
 
-/// A collector by its name.
+/// A collector, identified by its name.
 pub struct Target {
     pub transport: Transport,
     pub names: HostNames,
@@ -76,21 +77,22 @@ impl Target {
     }
 }
 
-/// The data that the thread gets from others.
+/// The data from other threads.
 pub trait ExportSources {
     /// Reads changes of the configuration and of routes; `now_ms` is monotonic.
     fn refresh(&mut self, now_ms: u64);
-    /// What is known of the ends of a flow.
+    /// Returns the routing data of both endpoints of a flow.
     fn routing(&self, key: &FlowKey) -> FlowRouting;
-    /// No lookups follow for a while.
+    /// Called at the end of a batch: no lookups follow for a while.
     fn end_batch(&mut self) {}
-    /// The interfaces of this machine.
+    /// Returns the interfaces of this machine.
     fn interfaces(&mut self) -> Vec<ExportedInterface>;
-    /// Sampled and then dropped before they were in a flow: packets, and bytes of frames.
+    /// Returns the packets, and bytes of frames, that were sampled and then dropped before they
+    /// were in a flow.
     fn dropped(&self) -> (u64, u64);
 }
 
-/// The body of the thread. It ends when it is stopped and no flow record is waiting.
+/// Runs the thread. It ends when it is stopped and no flow record is waiting.
 pub fn run(
     settings: ExporterSettings,
     sources: impl ExportSources,
@@ -109,11 +111,11 @@ pub fn run(
         match export_receiver.parts.recv_timeout(exporter.timeout(now)) {
             Ok(mut batch) => {
                 exporter.export(&mut batch);
-                // No room: there are spare ones enough.
+                // The channel is full: there are enough spare batches.
                 drop(export_receiver.spare.try_send(batch));
             }
             Err(RecvTimeoutError::Timeout) => {}
-            // Thread flow has ended, as it does just before this one is stopped.
+            // Thread flow has ended; it does so just before this thread is stopped.
             Err(RecvTimeoutError::Disconnected) => export_receiver.parts = never(),
         }
     }
@@ -127,19 +129,19 @@ struct Exporter<S> {
     collectors: Vec<Collector>,
     self_traffic: SelfTraffic,
     lookups: Arc<AtomicU32>,
-    /// Its value when names were last looked up.
+    /// The value of `lookups` at the last lookup of names.
     looked_up: u32,
-    /// Under which the records are that are sent now.
+    /// The sample rate of the records that are being sent.
     sample_rate: u32,
     message: Message,
-    /// When its first record came.
+    /// The time of its first record.
     begun: Option<Instant>,
-    /// Bytes of a record, by template.
+    /// The length of a record in bytes, by template.
     lengths: Vec<usize>,
     limit: usize,
     interfaces: Vec<ExportedInterface>,
     interfaces_read: Option<Instant>,
-    /// Interfaces whose flows another one exports.
+    /// Interfaces whose flows another interface exports.
     repeating: HashSet<u32>,
     epoch: Instant,
 }
@@ -213,8 +215,8 @@ impl<S: ExportSources> Exporter<S> {
         })
     }
 
-    /// Exports a batch, and leaves it empty. Flows under the rate in force come first: each other rate
-    /// is announced.
+    /// Exports a batch and leaves it empty. Flows with the current sample rate are first, because
+    /// each other rate is announced.
     fn export(&mut self, batch: &mut Vec<CompletedRecord>) {
         let now = Instant::now();
         self.clock.refresh(now);
@@ -255,7 +257,7 @@ impl<S: ExportSources> Exporter<S> {
         self.begun.get_or_insert(now);
     }
 
-    /// Sends the message in the making to all.
+    /// Sends the current message to all collectors.
     fn flush(&mut self, now: Instant) {
         self.begun = None;
         if self.message.is_empty() {
@@ -276,7 +278,7 @@ impl<S: ExportSources> Exporter<S> {
         }
     }
 
-    /// Sends a collector the options, and the templates if wanted.
+    /// Sends the options to a collector, and the templates if requested.
     fn announce(&mut self, i: usize, with_templates: bool, now: Instant) {
         self.read_interfaces(now);
         let (ignored_packets, ignored_octets) = self.sources.dropped();
@@ -307,7 +309,8 @@ impl<S: ExportSources> Exporter<S> {
         }
     }
 
-    /// The last flows of an interface are exported after it was deleted: what it was stays known.
+    /// Updates the repeating interfaces. The last flows of an interface are exported after it was
+    /// deleted, so a deleted interface stays in the set.
     fn find_repeating(&mut self) {
         if self.repeating.len() > MAX_REPEATING {
             self.repeating.clear();
@@ -327,7 +330,7 @@ impl<S: ExportSources> Exporter<S> {
     }
 }
 
-/// Seconds since 1970, as messages carry them until 2106.
+/// Returns the seconds since 1970; the message format can represent them until 2106.
 fn unix_time() -> u32 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)

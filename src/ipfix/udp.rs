@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Messages as UDP packets. A refusal (ICMP) comes late, with a later call: all that was sent since the
-//! last confirmation counts as dropped then.
+//! Messages as UDP packets. A rejection (ICMP) is reported by a later call; then everything sent
+//! since the last confirmation counts as dropped.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, UdpSocket};
@@ -14,23 +14,23 @@ use super::SendResult;
 use super::socket;
 use crate::flow::export_queue::RecordCounts;
 
-/// Timeout for room in the send buffer.
+/// The timeout for room in the send buffer.
 const ROOM_TIMEOUT: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 20_000_000,
 };
-/// After a timeout, a full buffer drops messages at once for so long.
+/// After a timeout, a full buffer drops messages immediately for this time.
 const NO_WAIT: Duration = Duration::from_secs(1);
-/// Without a refusal for so long, what was sent has arrived.
+/// If there is no rejection for this time, the sent messages count as received.
 const CONFIRMED_AFTER: Duration = Duration::from_millis(300);
 
 pub struct Udp {
     socket: UdpSocket,
     pub local: SocketAddr,
     pub peer: SocketAddr,
-    /// Bytes that go through in one piece.
+    /// The bytes that a packet can carry without fragmentation.
     pub payload: Option<usize>,
-    /// Sent since the last confirmation.
+    /// The records sent since the last confirmation.
     unconfirmed: RecordCounts,
     confirmed_at: Instant,
     no_wait_until: Option<Instant>,
@@ -74,7 +74,8 @@ impl Udp {
         }
     }
 
-    /// What has arrived, as far as is known, since the last call; or the error that the collector returned.
+    /// Returns the records confirmed since the last call, as far as known, or the error that the
+    /// collector returned.
     pub fn confirm(&mut self, now: Instant) -> io::Result<RecordCounts> {
         if now - self.confirmed_at < CONFIRMED_AFTER {
             return Ok(RecordCounts::default());

@@ -34,7 +34,7 @@ pub(super) fn write(
         .map_err(io::Error::other)
 }
 
-/// All but the duration of the scrape.
+/// Returns all families except the duration of the scrape.
 pub fn families(input: &Input) -> Vec<MetricFamily> {
     let mut families = Vec::new();
     families.extend(collector(&input.flows.totals, input.sample_rate));
@@ -51,12 +51,12 @@ pub fn families(input: &Input) -> Vec<MetricFamily> {
     ));
     families.extend(build_and_config(input.build, input.reload));
     families.extend(input.process.iter().flat_map(of_process));
-    // The encoder refuses a family without samples.
+    // The encoder rejects a family without samples.
     families.retain(|family| !family.get_metric().is_empty());
     families
 }
 
-/// Of a sample of one of [`families`].
+/// Returns the value of a sample of one of [`families`].
 pub fn value(family: &MetricFamily, metric: &Metric) -> f64 {
     if family.get_field_type() == COUNTER {
         metric.get_counter().get_value()
@@ -88,7 +88,7 @@ fn collector(totals: &Totals, sample_rate: u32) -> [MetricFamily; 6] {
     ]
 }
 
-/// Sampled and dropped packets, summed over all current and former hooks.
+/// Returns the sampled and dropped packets, summed over all current and former hooks.
 fn sampled_and_dropped(all_hooks: &HookCounters) -> [MetricFamily; 5] {
     let sum = |count: fn(&FamilyCounters) -> Count| {
         let families = all_hooks.families.iter().map(count);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The families about BMP sessions and the RIB. They are there only where BMP is configured.
+//! The families about BMP sessions and the RIB. They exist only if BMP is configured.
 
 use prometheus::proto::MetricFamily;
 
@@ -8,15 +8,15 @@ use super::family::{family, single};
 use crate::enrich::bmp::{IgnoredFamily, RouterStatus};
 use crate::enrich::rib::{BlackholeRejectReason, Family, RibCounts};
 
-/// What the collector and the RIB say of themselves.
+/// The state of the collector and the RIB.
 #[derive(Clone, Debug, Default)]
 pub struct Bmp {
-    /// Those of the last day.
+    /// The routers of the last day.
     pub routers: Vec<RouterStatus>,
-    /// Kind, times.
+    /// The kind and the count.
     pub errors: Vec<(&'static str, u64)>,
     pub counts: RibCounts,
-    /// Empty where blackholing is not configured.
+    /// Empty if blackholing is not configured.
     pub blackholes_refused: Vec<(BlackholeRejectReason, u64)>,
 }
 
@@ -69,7 +69,7 @@ fn of_routers(bmp: &Bmp, metric: &Metric<1>, value: fn(&RouterStatus) -> u64) ->
     family(metric, routers.map(|r| ([&*r.router], value(r) as f64)))
 }
 
-/// One series for each family that the router has announced.
+/// Returns one series for each family that the router has announced.
 fn ignored(router: &RouterStatus) -> impl Iterator<Item = ([&str; 2], f64)> {
     let counts = IgnoredFamily::ALL.into_iter().zip(router.ignored);
     let counts = counts.filter(|(_, routes)| *routes > 0);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Gathers what one scrape of /metrics shows, in the order that keeps its figures consistent.
+//! Collects the data of one scrape of /metrics, in the order that keeps its values consistent.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -28,16 +28,17 @@ use crate::sys::process::ProcessReader;
 use crate::types::counters::HookCounters;
 use crate::types::flow::Direction;
 
-/// Thread flow answers between two batches; one that does not in this time is stuck.
+/// Thread flow answers between two batches; if it exceeds this timeout, it is stuck.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Thread firewall is slow while it takes in a hundred thousand rules: then its series are missing once.
+/// Thread firewall is slow while it reads a hundred thousand rules; then its series are missing in
+/// one scrape.
 const FIREWALL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Everything a scrape reads.
+/// The data sources of a scrape.
 pub struct Scrape {
     pub interfaces: Arc<InterfaceRegistry>,
-    /// Not there until the programs are loaded: then no interface has counters yet.
+    /// Not set until the programs are loaded; before that, no interface has counters.
     pub counters: Arc<OnceLock<Counters>>,
     pub live: Arc<CurrentConfig>,
     pub flows: Sender<Request>,
@@ -50,14 +51,14 @@ pub struct Scrape {
     pub process: ProcessReader,
 }
 
-/// Who knows of the routers, and of their routes.
+/// The sources of the BMP routers and of their routes.
 #[derive(Clone)]
 pub struct BmpReader {
     pub router_stats: Arc<RouterStats>,
     pub rib: SharedRib,
 }
 
-/// The links as last read: if the kernel does not answer, the scrape shows the earlier ones.
+/// The links as last read: if the kernel does not answer, the scrape shows the previous ones.
 pub struct LinkReader {
     socket: LinkSocket,
     last: Vec<Link>,
@@ -98,15 +99,16 @@ impl Scrape {
             .map_err(|error| error.to_string())
     }
 
-    /// Gathers, and hands it to `body`.
+    /// Collects the data and passes it to `body`.
     pub fn read<T>(&self, body: impl FnOnce(&Input) -> T) -> Result<T, String> {
-        // promise 3, flows + dropped ≤ sampled, holds in each answer only if they are read in this order;
-        // of a hook's counters the kernel copies `dropped` before `sampled`
+        // promise 3, flows + dropped ≤ sampled, holds in each answer only if they are read in this
+        // order; of a hook's counters the kernel copies `dropped` before `sampled`
         let flows = self.snapshot()?;
         Ok(self.gather(&flows, |input, _| body(input)))
     }
 
-    /// Everything but the flows, which were read before it; and all links there are.
+    /// Collects everything except the flows, which were read before, and passes it to `use_it` with
+    /// all existing links.
     pub fn gather<T>(&self, flows: &Snapshot, use_it: impl FnOnce(&Input, &[Link]) -> T) -> T {
         let mut reader = self.links.borrow_mut();
         let links = reader.read();
@@ -143,7 +145,7 @@ impl Scrape {
         use_it(&input, links)
     }
 
-    /// All links there are now.
+    /// Returns all links that exist now.
     pub fn links(&self) -> Vec<Link> {
         self.links.borrow_mut().read().to_vec()
     }
@@ -153,7 +155,7 @@ impl Scrape {
             .ok_or_else(|| "thread flow does not answer".into())
     }
 
-    /// The wanted interfaces that are there, and the sum over all that are or were.
+    /// Returns the monitored interfaces that exist, and the sum over all current and former hooks.
     fn interfaces<'a>(
         &self,
         snapshot: &'a CounterSnapshot,
@@ -197,7 +199,8 @@ impl Scrape {
             })
         });
         interfaces.extend(unmonitored);
-        // after a rename that was not heard of in order two may have the same name for a moment
+        // if the events of a rename arrive out of order, two interfaces may briefly have the same
+        // name
         let mut names = HashSet::new();
         interfaces.retain(|interface| names.insert(interface.name));
         (interfaces, all_hooks)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! All metrics: name, type, labels and help of each family, written only here.
 //!
-//! docs/reference/metrics.md is made of [`REFERENCE`]. `details` are for that document only: no other code
-//! refers to them, so that they are not in the binary.
+//! docs/reference/metrics.md is generated from [`REFERENCE`]. `details` are for that document only:
+//! no other code refers to them, so that they are not in the binary.
 
 /// The type of a family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ impl Kind {
     }
 }
 
-/// A family of /metrics. The compiler counts the label values of its samples.
+/// A family of /metrics. The compiler checks the number of label values of its samples.
 #[derive(Debug)]
 pub struct Metric<const LABELS: usize> {
     pub name: &'static str,
@@ -29,7 +29,7 @@ pub struct Metric<const LABELS: usize> {
     pub help: &'static str,
 }
 
-/// A part of the reference chapter.
+/// A section of the reference chapter.
 #[derive(Debug)]
 pub struct ReferenceSection {
     pub title: &'static str,
@@ -37,7 +37,7 @@ pub struct ReferenceSection {
     pub metrics: &'static [ReferenceEntry],
 }
 
-/// A family as the reference chapter shows it.
+/// A family as in the reference chapter.
 #[derive(Debug)]
 pub struct ReferenceEntry {
     pub name: &'static str,
@@ -45,11 +45,12 @@ pub struct ReferenceEntry {
     /// Empty for the flow series: `agent.prometheus.labels` selects their labels.
     pub labels: &'static [&'static str],
     pub help: &'static str,
-    /// Text that only the reference chapter has: values of labels, limits, advice. May be empty.
+    /// Text that only the reference chapter contains: values of labels, limits, advice. May be
+    /// empty.
     pub details: &'static str,
 }
 
-/// Makes a constant of each family, and [`REFERENCE`].
+/// Defines a constant for each family, and [`REFERENCE`].
 macro_rules! declare {
     ($($title:literal ($intro:literal) {
         $($kind:ident $constant:ident = $name:literal [$($label:literal),*] $help:literal $(+ $details:literal)?;)*

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The protos of the `prometheus` crate, for families of a sample or a few.
+//! Builds the protos of the `prometheus` crate, for families of one or a few samples.
 
 use prometheus::proto::{Counter, Gauge, LabelPair, MetricFamily, MetricType};
 
 use super::declarations::{Kind, Metric};
 
-/// A family of one sample without labels.
+/// Returns a family of one sample without labels.
 pub(super) fn single(metric: &Metric<0>, value: f64) -> MetricFamily {
     family(metric, [([], value)])
 }
 
-/// A family of these samples: the values of their labels, and their values.
+/// Returns a family of these samples, each with the values of its labels and its value.
 pub(super) fn family<'v, const LABELS: usize>(
     metric: &Metric<LABELS>,
     samples: impl IntoIterator<Item = ([&'v str; LABELS], f64)>,
@@ -31,7 +31,7 @@ pub(super) fn family<'v, const LABELS: usize>(
     family
 }
 
-/// The type of the family selects which of a proto's values is read.
+/// Returns one sample. The type of the family selects the field of the proto that is read.
 fn sample<const LABELS: usize>(
     metric: &Metric<LABELS>,
     labels: [&str; LABELS],

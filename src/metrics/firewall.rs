@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The families about the firewall. They are there only where it is enabled.
+//! The families about the firewall. They exist only if it is enabled.
 
 use prometheus::proto::MetricFamily;
 

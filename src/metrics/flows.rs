@@ -37,7 +37,7 @@ pub(super) fn write(input: &Input, text: &mut TextWriter) -> io::Result<()> {
     if !input.flow_gauges {
         return Ok(());
     }
-    // A series outlives its flows by `series_ttl`; without them it has nothing to gauge.
+    // A series outlives its flows by `series_ttl`; without flows it has no gauges.
     for (metric, figure) in GAUGES {
         let mut samples = text.family(metric);
         for row in input.flows.series.iter().filter(|row| row.live_flows > 0) {
@@ -47,7 +47,8 @@ pub(super) fn write(input: &Input, text: &mut TextWriter) -> io::Result<()> {
     Ok(())
 }
 
-/// Joined to the series by a query: a name in each series would be a new series when an AS is renamed.
+/// Writes the AS names, which a query joins to the series: with a name in each series, a renamed AS
+/// would create new series.
 fn write_asns(input: &Input, text: &mut TextWriter) -> io::Result<()> {
     let mut samples = text.family(&declarations::ASN_INFO);
     for (asn, name) in &input.flows.asns {

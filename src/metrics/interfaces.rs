@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! `rfm_interface_*`: rx is what the ingress hook counted, tx the egress hook.
+//! `rfm_interface_*`: rx counts are from the ingress hook, tx counts from the egress hook.
 
 use std::io;
 
@@ -10,7 +10,7 @@ use crate::netlink::DeviceCounters;
 use crate::types::counters::{Count, HookCounters};
 use crate::types::flow::{Direction, Family};
 
-/// A family of the observed packets or bytes: its hook, and which of the two counts.
+/// A family of the observed packets or bytes: its hook, and the field of the counter.
 type Observed = (&'static Metric<2>, Direction, fn(Count) -> u64);
 
 const OBSERVED: [Observed; 4] = [

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The Prometheus families, from figures gathered for one scrape.
+//! The Prometheus families, from the data collected for one scrape.
 //!
-//! Families with a sample per interface or series go straight to the text: a full table is 60,000
-//! lines, for which the `prometheus` crate first builds as many protos of ten strings each. Those of the
-//! agent itself, a sample or a few each, are that crate's.
+//! Families with a sample per interface or series are written directly as text: a full table has
+//! 60,000 lines, and the `prometheus` crate would first build as many protos of ten strings each.
+//! The families of the agent itself have one or a few samples each and use that crate.
 
 pub mod agent;
 mod bmp;
@@ -32,50 +32,50 @@ use crate::types::flow::Direction;
 
 pub use crate::metrics::bmp::Bmp;
 
-/// What `/metrics` is made of. To keep promise 3 in every answer, gather in this order: flows, then
-/// lost, then taken.
+/// The data of `/metrics`. To keep promise 3 in every answer, collect it in this order: flows, then
+/// dropped, then sampled.
 pub struct Input<'a> {
-    /// In the order in which they are to appear.
+    /// In the order of the output.
     pub interfaces: &'a [Interface<'a>],
-    /// Sum over all hooks that there are or were, so that the totals never fall.
+    /// The sum over all current and former hooks, so that the totals never fall.
     pub all_hooks: HookCounters,
-    /// Each pattern of the configuration, and how many interfaces it matches.
+    /// Each pattern of the configuration, and the number of interfaces that it matches.
     pub pattern_matches: &'a [(&'a str, u64)],
     pub flows: &'a Snapshot,
-    /// Whether to give the four gauges over live flows.
+    /// True if the four gauges over live flows are included.
     pub flow_gauges: bool,
     pub sample_rate: u32,
-    /// Each database in use, and when it was built: seconds since the Unix epoch.
+    /// Each database in use, and its build time: seconds since the Unix epoch.
     pub databases: &'a [(&'a str, u64)],
-    /// None where no BMP is configured.
+    /// `None` if no BMP is configured.
     pub bmp: Option<&'a Bmp>,
-    /// By collector, what was exported.
+    /// The export counters of each collector.
     pub ipfix: &'a [Arc<CollectorStats>],
-    /// None where it is not enabled, or does not answer.
+    /// `None` if the firewall is not enabled, or does not answer.
     pub firewall: Option<&'a FirewallReport>,
     pub errors: &'a ErrorCounters,
     pub dropped_log_lines: u64,
-    /// Reason, times.
+    /// The reason and the count.
     pub parse_errors: &'a [(&'a str, u64)],
     pub build: Build<'a>,
     pub reload: Reload,
-    /// None where /proc could not be read.
+    /// `None` if /proc could not be read.
     pub process: Option<ProcessStats>,
 }
 
-/// One watched interface.
+/// One monitored interface.
 pub struct Interface<'a> {
-    /// Under which it is counted: in the moment of a rename the link may say another.
+    /// The name under which it is counted; during a rename, the link may have another one.
     pub name: &'a str,
     pub link: &'a Link,
-    /// Name of the link's master, else empty.
+    /// The name of the link's master; empty if there is none.
     pub master: &'a str,
     /// The hook in use: `tcx`, `clsact` or `none`.
     pub attach: &'a str,
-    /// None where that hook is not attached.
+    /// `None` if that hook is not attached.
     pub ingress: Option<HookCounters>,
     pub egress: Option<HookCounters>,
-    /// How often another program removed the hook of a [`Direction`].
+    /// The number of times that another program removed the hook of a [`Direction`].
     pub removals: [u64; Direction::ALL.len()],
     /// Problems of its hooks, for an operator.
     pub problems: Vec<String>,
@@ -87,8 +87,8 @@ pub struct Build<'a> {
     pub revision: &'a str,
 }
 
-/// Writes everything, in an order that depends on `input` alone. `elapsed` is asked last: the time since
-/// the scrape began.
+/// Writes all families, in an order that depends only on `input`. `elapsed` returns the time since
+/// the start of the scrape and is called last.
 pub fn render(
     input: &Input,
     elapsed: impl FnOnce() -> Duration,

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use super::declarations::Metric;
 
-/// What is gathered before it is passed on; keeps small writes away from a compressor.
+/// The size of the buffer, which prevents small writes to a compressor.
 const CHUNK: usize = 16 * 1024;
 
 /// Writes families, one after the other, in pieces of [`CHUNK`] bytes.
@@ -22,7 +22,8 @@ impl<'a> TextWriter<'a> {
         }
     }
 
-    /// Begins a family. HELP and TYPE are written with its first sample: without one, nothing is.
+    /// Starts a family. HELP and TYPE are written with its first sample; a family without samples
+    /// writes nothing.
     pub fn family<'w, const LABELS: usize>(
         &'w mut self,
         metric: &'static Metric<LABELS>,
@@ -34,7 +35,7 @@ impl<'a> TextWriter<'a> {
         }
     }
 
-    /// Passes on what is left.
+    /// Writes the rest of the buffer.
     pub fn finish(mut self) -> io::Result<()> {
         self.pass_on()
     }
@@ -54,7 +55,7 @@ pub struct Family<'w, 'a, const LABELS: usize> {
 }
 
 impl<const LABELS: usize> Family<'_, '_, LABELS> {
-    /// Writes one sample. The values of its labels are escaped here.
+    /// Writes one sample and escapes the values of its labels.
     pub fn sample(&mut self, labels: [&str; LABELS], value: u64) -> io::Result<()> {
         self.begin();
         let chunk = &mut self.writer.chunk;
@@ -70,7 +71,7 @@ impl<const LABELS: usize> Family<'_, '_, LABELS> {
         self.end(value)
     }
 
-    /// One sample with labels as `name="value",…`, already escaped; at least one.
+    /// Writes one sample with labels as `name="value",…`, already escaped; at least one label.
     pub fn rendered(&mut self, labels: &str, value: u64) -> io::Result<()> {
         self.begin();
         let chunk = &mut self.writer.chunk;
@@ -122,7 +123,7 @@ impl<const LABELS: usize> Family<'_, '_, LABELS> {
     }
 }
 
-/// Appends `name="value"` with the three escapes that the format knows.
+/// Appends `name="value"` with the three escapes of the format.
 pub fn push_label(out: &mut Vec<u8>, name: &str, value: &str) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b"=\"");

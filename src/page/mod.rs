@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The page at `/`: one document, and its figures as JSON.
+//! The page at `/`: one document, and its data as JSON.
 //!
 //! - [`view`]: the [`history`](crate::history) as JSON;
-//! - [`thread`]: THREAD page, which takes a reading each tick;
-//! - `page.html`, `page.css`, `page.js`, `health.js`: made one document by build.rs.
+//! - [`thread`]: THREAD page, which makes a reading in each tick;
+//! - `page.html`, `page.css`, `page.js`, `health.js`: combined into one document by build.rs.
 //!
-//! What it shows is read from what /metrics is made of, so that it says nothing that is not said there.
+//! The page uses the same data as /metrics and exposes nothing else.
 
 pub mod routes;
 pub mod thread;
@@ -25,15 +25,16 @@ use crate::history::{History, HistoryReading};
 use crate::http::{encoding, respond};
 use crate::page::view::Query;
 
-/// Where the figures are, below the page.
+/// The path of the JSON data, below the page.
 pub const FIGURES_PATH: &str = "/page/v1.json";
 
-/// Views kept until the next tick: readers of the same one cost as much as one of them.
+/// The number of rendered views stored until the next tick: several readers of one view cost as
+/// much as one reader.
 const VIEWS: usize = 8;
 
 include!(concat!(env!("OUT_DIR"), "/page.rs"));
 
-/// The page's memory, which thread page writes and thread http reads.
+/// The state of the page. Thread page writes it, thread http reads it.
 #[derive(Default)]
 pub struct Page {
     state: Mutex<State>,
@@ -54,7 +55,7 @@ struct Rendered {
 }
 
 impl Page {
-    /// Takes in a reading, and the families about the agent itself.
+    /// Stores a reading, and the families about the agent itself.
     pub fn feed(&self, reading: &HistoryReading, figures: Value) {
         let mut state = self.lock();
         state.history.feed(reading);
@@ -62,12 +63,12 @@ impl Page {
         state.views.clear();
     }
 
-    /// What the history holds, in bytes.
+    /// Returns the memory of the history, in bytes.
     pub fn bytes(&self) -> usize {
         self.lock().history.bytes()
     }
 
-    /// The document.
+    /// Returns the HTML document.
     pub fn document(&self, request: &Request<Bytes>) -> Response<Bytes> {
         let known = request.headers().get(IF_NONE_MATCH);
         let is_known = known.is_some_and(|tags| tags.as_bytes() == DOCUMENT_TAG.as_bytes());
@@ -81,7 +82,7 @@ impl Page {
         } else {
             respond::content(StatusCode::OK, HTML, DOCUMENT)
         };
-        // kept, and asked for again each time: it must fit the agent's figures
+        // cached, but revalidated each time: the document must match the agent's JSON data
         for (name, value) in [
             (CACHE_CONTROL, "no-cache"),
             (ETAG, DOCUMENT_TAG),
@@ -93,7 +94,7 @@ impl Page {
         response
     }
 
-    /// The figures.
+    /// Returns the JSON data.
     pub fn figures(&self, request: &Request<Bytes>) -> Response<Bytes> {
         let query = Query::parse(request.uri().query().unwrap_or_default());
         let view = self.view(query, encoding::wants_gzip(request.headers()));

@@ -1,4 +1,5 @@
-// Names come from outside (interfaces, databases, routers): they reach the document as text, never as markup.
+// Names are untrusted (interfaces, databases, routers): the document shows them as text, never as
+// markup.
 const $ = id => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -15,7 +16,7 @@ function make(tag, attributes, ...children) {
   return node;
 }
 
-// ---- what is chosen, kept in the address
+// ---- the selection, stored in the address
 
 const CHOICES = {
   window: { hour: "1 hour", day: "24 hours" },
@@ -66,7 +67,7 @@ function drawGroups() {
   }
 }
 
-// ---- numbers as operators read them: bits, powers of 1,000
+// ---- number formats: bits, powers of 1,000
 
 const PREFIXES = ["", "k", "M", "G", "T", "P"];
 function scale(value) {
@@ -96,7 +97,7 @@ function rateCell(rate, text = bits(rate)) {
 const PROTOCOLS = { 0: "HOPOPT", 1: "ICMP", 2: "IGMP", 4: "IPv4 in IP", 6: "TCP", 17: "UDP", 33: "DCCP", 41: "IPv6 in IP", 46: "RSVP", 47: "GRE", 50: "ESP", 51: "AH", 58: "ICMPv6", 88: "EIGRP", 89: "OSPF", 94: "IPIP", 103: "PIM", 112: "VRRP", 115: "L2TP", 132: "SCTP", 136: "UDP-Lite", 137: "MPLS in IP" };
 const FAMILIES = ["IPv4", "IPv6", "Other"];
 let regions = null;
-try { regions = new Intl.DisplayNames(["en"], { type: "region" }); } catch { /* codes will do */ }
+try { regions = new Intl.DisplayNames(["en"], { type: "region" }); } catch { /* show the codes */ }
 
 function networkName(asn) {
   if (asn < 0) return ["Other networks", ""];
@@ -109,7 +110,7 @@ function regionName(code) {
   try { return /^[A-Z]{2}$/.test(code) && regions ? `${regions.of(code)} (${code})` : code; } catch { return code; }
 }
 
-// ---- asking
+// ---- requests
 
 let view = null, timer = 0, failedSince = 0, asking = null;
 let before = null;
@@ -129,7 +130,7 @@ async function refresh() {
       if (next.schema !== 1) { location.reload(); return; }
       if (view && next.now !== view.now) before = view;
       view = next;
-      // the index of a chosen name is known only from the first answer, or may have changed
+      // the index of a selected name is known only from the first answer, or may have changed
       const wanted = view.interfaces.find(i => i.name === chosen.if);
       if (!wanted || wanted.ifindex === view.shown) break;
     }
@@ -258,7 +259,7 @@ function drawTitle(port) {
 
 // ---- curves
 
-// The layers of a chart, the lowest first: name, colour, points.
+// Returns the layers of a chart, the lowest first: name, colour, points.
 function layersOf(dir) {
   const data = view[dir];
   if (chosen.stack === "family") {
@@ -271,7 +272,7 @@ function layersOf(dir) {
     const shift = rest.length - points.length;
     points.forEach((value, i) => { if (i + shift >= 0) rest[i + shift] = Math.max(0, rest[i + shift] - value); });
   }
-  // what is left of rounding is no traffic
+  // a remainder from rounding is not traffic
   const most = Math.max(1, ...data.flows);
   if (rest.some(value => value > most / 100)) layers.push({ name: "All others", colour: "--rest", points: rest });
   return layers;
@@ -317,7 +318,7 @@ function legend(dir, layers) {
   return list;
 }
 
-// A step whose fourfold reaches `value`.
+// Returns a round step such that four steps reach `value`.
 function niceStep(value) {
   const least = Math.max(value, 1) / 4, power = 10 ** Math.floor(Math.log10(least));
   return [1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10].map(n => n * power).find(n => n >= least);
@@ -330,7 +331,7 @@ function tickLabel(value) {
   return `${Number(number)} ${prefix}`;
 }
 
-// Draws into `svg`; tells where a moment is.
+// Draws into `svg`; returns functions that locate a point in time.
 function plot(svg, layers, speed, width, height) {
   const left = 62, right = width - 4, top = 8, bottom = height - 20, slots = 720;
   const x = age => right - (right - left) * age / (slots - 1);
@@ -369,7 +370,7 @@ function plot(svg, layers, speed, width, height) {
   const draw = list => list.map(([age, value]) => `${x(age).toFixed(1)},${y(value).toFixed(1)}`);
   for (const { colour, low, high } of paths) {
     if (!high.length) continue;
-    // a single point is drawn as wide as one
+    // a single point is drawn one point wide
     if (high.length === 1) { high.unshift([1, high[0][1]]); low.unshift([1, low[0][1]]); }
     svg.append(make("path", { fill: colour, d: `M${draw(high).join("L")}L${draw(low.reverse()).join("L")}Z` }));
   }
@@ -423,11 +424,11 @@ function follow(svg, dir, layers, frame) {
 
 const HEADS = { name: "Name", now: "Now", mean: "Mean", max: "Maximum", share: "Share", pps: "Packets/s", packets: "Packets", peer: "Neighbour" };
 const SOME = 25;
-// Rows drawn between two frames.
+// The number of rows drawn between two frames.
 const AT_ONCE = 100;
 let all = false;
 
-// Each: key, name, note, figures; from the lines of the JSON.
+// Returns the lines of the table from the JSON lines, each with key, name, note and values.
 function lines() {
   const data = view[chosen.dir];
   if (!data) return [];
@@ -478,7 +479,8 @@ function drawHead() {
 
 const classOf = column => column === "name" ? "" : column === "packets" || column === "pps" ? "n wide" : `n c-${column}`;
 
-// Rows are made once and then filled again; a thousand of them in pieces, so that the page goes on meanwhile.
+// Rows are created once and then reused; a thousand of them are drawn in pieces, so that the page
+// stays responsive.
 const pool = [];
 let drawing = 0;
 function drawRows(lines) {
@@ -509,7 +511,7 @@ function tableRow() {
   return row;
 }
 
-// An estimate from fewer than this many packets may be off by a fifth and more.
+// An estimate from fewer packets may be wrong by a fifth or more.
 const ENOUGH = 100;
 const setText = (node, text) => { if (node.textContent !== text) node.textContent = text; };
 
@@ -555,7 +557,7 @@ function drawTableNote(found, kept) {
 
 const THEMES = { auto: "Auto", light: "Light", dark: "Dark" };
 let theme = "auto";
-try { theme = localStorage.getItem("rfm-theme") ?? "auto"; } catch { /* not kept, then */ }
+try { theme = localStorage.getItem("rfm-theme") ?? "auto"; } catch { /* the theme is not stored */ }
 if (!Object.hasOwn(THEMES, theme)) theme = "auto";
 const dark = matchMedia("(prefers-color-scheme: dark)");
 function applyTheme() {
@@ -567,7 +569,7 @@ dark.addEventListener("change", applyTheme);
 $("theme").addEventListener("click", () => {
   const names = Object.keys(THEMES);
   theme = names[(names.indexOf(theme) + 1) % names.length];
-  try { localStorage.setItem("rfm-theme", theme); } catch { /* not kept, then */ }
+  try { localStorage.setItem("rfm-theme", theme); } catch { /* the theme is not stored */ }
   applyTheme();
 });
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What the exporter answers: /metrics, /healthz, and the page, or one that links to the others.
+//! Answers the HTTP requests to the exporter: /metrics, /healthz, and the page, or one that links
+//! to the others.
 //!
-//! Nothing of a request is ever repeated in a response.
+//! No response repeats any part of a request.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -16,11 +17,11 @@ use super::Page;
 use crate::http::{encoding, respond};
 use crate::page;
 
-/// Text format 0.0.4 whatever Accept says: in OpenMetrics a counter and a gauge cannot share the
+/// Text format 0.0.4, regardless of Accept: in OpenMetrics a counter and a gauge cannot share the
 /// base name that `rfm_flow_bytes` and `rfm_flow_bytes_total` have in common.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// No script, no style, no frame: what has any says so itself.
+/// The default policy: no script, no style, no frame. A response that has any sets its own policy.
 const POLICY: &str = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'";
 
 const LINKS: &str = concat!(
@@ -35,17 +36,18 @@ const LINKS: &str = concat!(
 type Metrics = dyn Fn(&mut Vec<u8>) -> Result<(), String> + Send;
 type Health = dyn Fn() -> Result<(), Vec<String>> + Send;
 
-/// The exporter's answers.
+/// The routes of the exporter.
 pub struct Routes {
     metrics: Box<Metrics>,
     health: Box<Health>,
     page: Option<Arc<Page>>,
-    /// Size of the last body, so that the next is not moved while it grows.
+    /// The size of the last body, so that the next one is not reallocated while it grows.
     last: Cell<usize>,
 }
 
 impl Routes {
-    /// `metrics` appends the text format, or says why it cannot now; `health` says what is wrong.
+    /// Creates the routes. `metrics` appends the text format, or returns the reason why it cannot;
+    /// `health` returns the current problems.
     pub fn new(
         metrics: impl Fn(&mut Vec<u8>) -> Result<(), String> + Send + 'static,
         health: impl Fn() -> Result<(), Vec<String>> + Send + 'static,
@@ -58,7 +60,7 @@ impl Routes {
         }
     }
 
-    /// With the built-in page at `/`, if there is one.
+    /// Adds the built-in page at `/`, if there is one.
     pub fn with_page(mut self, page: Option<Arc<Page>>) -> Self {
         self.page = page;
         self
@@ -72,7 +74,7 @@ impl Routes {
             page::FIGURES_PATH if self.page.is_some() => Self::figures,
             _ => return secure(respond::status(StatusCode::NOT_FOUND)),
         };
-        // hyper leaves out the body of what answers HEAD, and keeps its length.
+        // hyper omits the body of a response to HEAD, and keeps its length.
         if request.method() != Method::GET && request.method() != Method::HEAD {
             let mut response = respond::status(StatusCode::METHOD_NOT_ALLOWED);
             let allowed = HeaderValue::from_static("GET, HEAD");
@@ -125,7 +127,8 @@ impl Routes {
     }
 }
 
-/// 503, one reason a line. Reasons may contain names from outside.
+/// Returns a 503 with one reason per line. Reasons may contain names from outside, so they are
+/// escaped.
 fn unavailable(reasons: &[String]) -> Response<Bytes> {
     let mut text = String::new();
     for reason in reasons {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! THREAD page: a reading each tick.
+//! THREAD page: makes a reading in each tick.
 
 use std::thread::park_timeout;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -14,10 +14,10 @@ use crate::metrics::{self, Input, agent};
 use crate::sys::threads::Heartbeat;
 
 const TICK: Duration = Duration::from_secs(TICK_SECONDS);
-/// Between two signs of life.
+/// The time between two heartbeats.
 const BEAT: Duration = Duration::from_secs(2);
 
-/// Reads until `heartbeat` says stop. A tick at which thread flow does not answer is left out.
+/// Makes readings until `heartbeat` requests a stop. Skips a tick if thread flow does not answer.
 pub fn run(page: &Page, scrape: &Scrape, heartbeat: &Heartbeat) {
     let start = Instant::now();
     let mut next = start;
@@ -64,8 +64,8 @@ fn reading<'a>(
     }
 }
 
-/// `{"family": [[{"label": "value"}, 1.0]]}`: the families of /metrics that have no sample per interface or
-/// series.
+/// Returns `{"family": [[{"label": "value"}, 1.0]]}`: the families of /metrics that have no sample
+/// per interface or series.
 fn figures(input: &Input) -> Value {
     let mut figures = Map::new();
     for family in agent::families(input) {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What the page shows, as JSON: all interfaces in short, and one of them in full (pure).
+//! The content of the page, as JSON: a summary of all interfaces, and the details of one (pure).
 //!
-//! Bytes, seconds, rates in bytes per second. A line of a table is an array, to keep a thousand of them
-//! small: what it is, rate now, mean, maximum, packets per second now, bytes and packets in the window, and
-//! for a network the neighbour AS. An AS number of -1 is `other`, 0 unknown.
+//! Units are bytes, seconds, and bytes per second. A line of a table is an array, to keep a
+//! thousand of them small: its key, current rate, mean, maximum, current packets per second, bytes
+//! and packets in the window, and for a network the peer AS. An AS number of -1 is `other`, 0 is
+//! unknown.
 
 use std::collections::BTreeMap;
 
@@ -17,24 +18,25 @@ use crate::history::window_totals::Window;
 use crate::history::{History, InterfaceHistory};
 use crate::types::flow::{Direction, Family};
 
-/// Changes when what is there changes its meaning; what is added does not change it.
+/// The schema version. It changes when an existing field changes its meaning; a new field does not
+/// change it.
 const SCHEMA: u32 = 1;
-/// Lines of a table.
+/// The maximum number of lines of a table.
 const ROWS: usize = 1000;
-/// Points of the small curves in the list of interfaces.
+/// The number of points of the small curves in the list of interfaces.
 const SPARK_POINTS: usize = 120;
 
-/// What a reader may choose.
+/// The options of a reader.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Query {
-    /// Interface to show in full; the busiest if there is none of this index.
+    /// The interface to show in detail; the busiest one if there is none with this index.
     pub ifindex: u32,
     pub window: Window,
     pub side: Side,
 }
 
 impl Query {
-    /// What is not understood is passed over.
+    /// Parses the query string. Ignores unknown options.
     pub fn parse(text: &str) -> Self {
         let mut query = Self::default();
         for (key, value) in text.split('&').filter_map(|pair| pair.split_once('=')) {
@@ -54,28 +56,28 @@ struct View<'a> {
     schema: u32,
     version: &'a str,
     revision: &'a str,
-    /// Seconds since the Unix epoch: the last tick, and when counting began.
+    /// Seconds since the Unix epoch: the last tick, and the start of counting.
     now: f64,
     since: f64,
-    /// Ticks of `tick_seconds` since then.
+    /// The number of ticks of `tick_seconds` since then.
     ticks: u64,
     tick_seconds: u64,
     sample_rate: u32,
     window: &'a str,
-    /// Seconds that means and maxima reach back.
+    /// The period of means and maxima in seconds.
     covered: u64,
     /// Seconds between two points.
     step: u64,
     interfaces: Vec<Interface<'a>>,
     left_out: usize,
-    /// ifindex of the one in full.
+    /// The ifindex of the interface shown in detail.
     shown: Option<u32>,
     ingress: Option<Details<'a>>,
     egress: Option<Details<'a>>,
-    /// Names of the ASNs above.
+    /// The names of the ASNs above.
     asns: BTreeMap<u32, &'a str>,
     history: Cost,
-    /// Families of /metrics about the agent itself.
+    /// The families of /metrics about the agent itself.
     figures: &'a Value,
 }
 
@@ -101,15 +103,16 @@ struct Interface<'a> {
     egress: Option<Crossing>,
 }
 
-/// By the interface's counters: every packet.
+/// From the interface's counters, which count every packet.
 #[derive(Serialize)]
 struct Crossing {
     now: f32,
     mean: f32,
-    /// The families' maxima need not fall into one tick: at most their sum, exact where one prevails.
+    /// The sum of the families' maxima, which need not occur in one tick: an upper bound, exact if
+    /// one family dominates.
     max: f32,
     packets: f32,
-    /// By family.
+    /// The current rate by family.
     families: [f32; Family::ALL.len()],
     bytes_total: u64,
     packets_total: u64,
@@ -126,17 +129,17 @@ struct Details<'a> {
     flows: Vec<u64>,
     total: Option<Row<()>>,
     networks: Vec<Network>,
-    /// Curves of the first networks: the AS number and the points.
+    /// The curves of the top networks: the AS number and the points.
     curves: Vec<(i64, Vec<u64>)>,
     neighbours: Vec<Row<i64>>,
     countries: Vec<Row<&'a str>>,
     cities: Vec<Row<&'a str>>,
     protocols: Vec<Row<i64>>,
-    /// How many networks there are; the table has the first of them.
+    /// The total number of networks; the table contains the first of them.
     networks_total: usize,
 }
 
-/// The view of `query`; `figures` are shown as they are.
+/// Returns the view of `query` as JSON; `figures` is included unchanged.
 pub fn render(history: &History, query: Query, figures: &Value) -> Vec<u8> {
     let shown = shown(history, query.ifindex);
     let viewer = Viewer {
@@ -189,11 +192,11 @@ pub fn render(history: &History, query: Query, figures: &Value) -> Vec<u8> {
         },
         figures,
     };
-    // fails only for maps whose keys are no texts
+    // fails only for maps whose keys are not strings
     serde_json::to_vec(&view).unwrap_or_default()
 }
 
-/// The interface of this index, else the one that carries most.
+/// Returns the interface with this index, or otherwise the one with the most traffic.
 fn shown(history: &History, ifindex: u32) -> Option<(u16, &InterfaceHistory)> {
     let wanted = history
         .interfaces()
@@ -220,7 +223,7 @@ fn shown(history: &History, ifindex: u32) -> Option<(u16, &InterfaceHistory)> {
     })
 }
 
-/// Names of all networks and neighbours in these.
+/// Returns the names of all networks and peers in these details.
 fn names<'a>(history: &'a History, details: [&Option<Details>; 2]) -> BTreeMap<u32, &'a str> {
     let details = details.into_iter().flatten();
     let asns = details.flat_map(|details| {
@@ -321,7 +324,7 @@ impl<'a> Viewer<'a> {
         }
     }
 
-    /// What carried something in the window, most first.
+    /// Returns the entries with traffic in the window, largest first.
     fn entries(&self, scope: Scope, kind: TopKind) -> Vec<(&'a TopKey, &'a TopEntry)> {
         let of_kind = self.history.entries.of(scope);
         let mut entries: Vec<_> = of_kind
@@ -377,7 +380,7 @@ impl<'a> Viewer<'a> {
         }
     }
 
-    /// They began at one time.
+    /// Returns the sum of curves that started at the same time.
     fn sum_of_curves(&self, entries: &[Option<&TopEntry>]) -> Vec<f32> {
         let mut sum = Vec::new();
         for curve in entries.iter().flatten().filter_map(|e| e.curve.as_ref()) {
@@ -391,7 +394,7 @@ impl<'a> Viewer<'a> {
     }
 }
 
-/// Means of as many points as make [`SPARK_POINTS`] of a full curve.
+/// Returns means of groups of points; a full curve gives [`SPARK_POINTS`].
 fn spark(rates: &[f32]) -> Vec<u64> {
     let each = crate::history::time_series::POINTS / SPARK_POINTS;
     let groups = rates.rchunks(each);
@@ -408,7 +411,7 @@ fn as_number(value: u32) -> i64 {
     }
 }
 
-/// A tenth is precise enough, and short.
+/// Rounds to a tenth, which is precise enough and short.
 fn tenths(rate: f32) -> f32 {
     (rate * 10.0).round() / 10.0
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Queries about live flows: selection and sums (pure).
 //!
-//! ⏎ - [`Filter`]: the flows that match,
+//! - [`Filter`]: the flows that match,
 //! - `select`: those with the most traffic,
 //! - `group`: sums over flows with common values,
 //! - [`Scan`]: the iteration over the table, in slices.
