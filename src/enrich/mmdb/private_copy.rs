@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! A file's content as memory, which stays as it was whatever becomes of the file.
+//! A file's content in memory, which does not change when the file does.
 //!
-//! To touch a mapped page that the file has lost is a SIGBUS (mmap(2)), and whoever may replace a
-//! database may also cut it short. So a nameless copy is mapped. It lies on a disk, where the kernel can
-//! drop its pages and read them again: resident anonymous memory does not grow by it.
+//! Access to a mapped page that the file no longer has raises SIGBUS (mmap(2)), and a process that may
+//! replace a database may also truncate it. So rfm maps a nameless copy. The copy is on a disk, so that the
+//! kernel can drop its pages and read them again: resident anonymous memory does not grow by it.
 
 use std::env;
 use std::fs::{File, Metadata, OpenOptions};
@@ -15,13 +15,13 @@ use std::path::{Path, PathBuf};
 use memmap2::Mmap;
 use rustix::fs::{AtFlags, CWD, MemfdFlags, Mode, OFlags};
 
-/// Bytes; the largest databases there are have less than a quarter of it.
+/// Maximum size in bytes; the largest known databases have less than a quarter of it.
 const MAX_SIZE: u64 = 4 << 30;
 
-/// Bytes copied between two signs of life.
+/// Bytes copied between two heartbeats.
 const CHUNK: u64 = 8 << 20;
 
-/// File systems whose files live in memory, or can go away with a server (linux/magic.h).
+/// File systems whose files are in memory, or can disappear with a server (linux/magic.h).
 const NOT_ON_A_DISK: [u32; 6] = [
     0x0102_1994, // tmpfs
     0x8584_58f6, // ramfs
@@ -31,7 +31,7 @@ const NOT_ON_A_DISK: [u32; 6] = [
     0x6573_5546, // FUSE
 ];
 
-/// Tells whether a file is still the one that was read, untouched.
+/// The state of a file, to detect that it was replaced or modified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileIdentity {
     device: u64,
@@ -53,7 +53,7 @@ impl From<&Metadata> for FileIdentity {
     }
 }
 
-/// The copy, mapped.
+/// The mapped copy.
 pub struct PrivateCopy {
     map: Mmap,
 }
@@ -67,7 +67,7 @@ impl AsRef<[u8]> for PrivateCopy {
 impl PrivateCopy {
     /// Copies the file at `path`; `beat` is called from time to time.
     pub fn of(path: &Path, beat: &dyn Fn()) -> io::Result<(Self, FileIdentity)> {
-        // Non-blocking: to open a FIFO otherwise waits for a writer.
+        // Non-blocking: otherwise opening a FIFO waits for a writer.
         let file = OpenOptions::new()
             .read(true)
             .custom_flags(OFlags::NONBLOCK.bits() as i32)
@@ -92,7 +92,7 @@ impl PrivateCopy {
     }
 }
 
-/// Into the first folder that takes it all; one may be full or read-only.
+/// Copies a file into the first folder that has room for all of it; a folder may be full or read-only.
 fn copy(source: &File, path: &Path, folders: &[PathBuf], beat: &dyn Fn()) -> io::Result<File> {
     for folder in folders {
         if let Ok(copy) = nameless(folder)

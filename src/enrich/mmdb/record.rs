@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The shapes of records. Makers differ in names and types: a number may be `"AS64500"`, a city a text or
-//! a map of names. What is of another type than expected counts as absent.
+//! The formats of records. Vendors differ in names and types: a number may be `"AS64500"`, a city a text or
+//! a map of names. A value of an unexpected type counts as absent.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// Of an ASN database: MaxMind and DB-IP use the long names, IPinfo and others the short ones.
+/// The record of an ASN database: MaxMind and DB-IP use the long names, IPinfo and others the short ones.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct AsnRecord<'a> {
@@ -21,7 +21,7 @@ pub(super) struct AsnRecord<'a> {
 }
 
 impl<'a> AsnRecord<'a> {
-    /// 0 = none.
+    /// Returns the AS number; 0 = none.
     pub fn number(&self) -> u32 {
         match self.autonomous_system_number.0 {
             0 => self.asn.0,
@@ -35,7 +35,7 @@ impl<'a> AsnRecord<'a> {
     }
 }
 
-/// Of a city or country database.
+/// The record of a city or country database.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct LocationRecord<'a> {
@@ -50,7 +50,7 @@ impl<'a> LocationRecord<'a> {
         filled(self.city.text.or(self.city.english).or(self.city.name))
     }
 
-    /// Two letters (ISO 3166-1).
+    /// Returns the country as two letters (ISO 3166-1).
     pub fn country(&self) -> Option<&'a str> {
         let code = self.country.iso_code.or(self.country_code.text);
         code.or(self.country.text).filter(|code| code.len() == 2)
@@ -61,7 +61,7 @@ fn filled(text: Option<&str>) -> Option<&str> {
     text.filter(|text| !text.is_empty())
 }
 
-/// An AS number, as a number or as a text with or without "AS"; 0 where it is none.
+/// An AS number, from a number or from a text with or without "AS"; 0 if it is neither.
 #[derive(Default)]
 struct Number(u32);
 
@@ -77,7 +77,7 @@ impl<'de> Deserialize<'de> for Number {
     }
 }
 
-/// A text, or what a map holds of use.
+/// A text, or the useful fields of a map.
 #[derive(Default)]
 struct Field<'a> {
     text: Option<&'a str>,

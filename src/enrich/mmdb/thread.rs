@@ -12,8 +12,8 @@ use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::sys::threads::Heartbeat;
 use crate::types::database::DatabaseKind;
 
-/// How often the files are looked at. One that changed is read when it was the same twice: a file that
-/// is being written in place changes from look to look.
+/// How often the files are checked. A changed file is read when two checks in a row find the same state: a
+/// file that is being written in place changes from check to check.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// A database and its file.
@@ -23,10 +23,10 @@ pub struct DatabaseFile {
     pub path: PathBuf,
 }
 
-/// By [`DatabaseKind`]; `None` where no file is configured.
+/// The databases by [`DatabaseKind`]; `None` if no file is configured.
 type InUse = [Option<Arc<Database>>; DatabaseKind::ALL.len()];
 
-/// Shared by those who look up and the thread that replaces.
+/// The databases in use, shared by the threads that look up and the thread that replaces them.
 pub struct Databases {
     in_use: RwLock<InUse>,
     generation: AtomicU32,
@@ -49,7 +49,7 @@ impl Databases {
         })
     }
 
-    /// Takes the databases of `opened` in place of all that are in use.
+    /// Replaces all databases in use with those of `opened`.
     pub fn replace_all(&self, opened: Self) {
         let new = opened.in_use.into_inner();
         let new = new.unwrap_or_else(PoisonError::into_inner);
@@ -60,7 +60,7 @@ impl Databases {
         drop(old);
     }
 
-    /// Advances when a database was replaced.
+    /// Returns a number that advances when a database was replaced.
     pub fn generation(&self) -> u32 {
         self.generation.load(Ordering::Acquire)
     }
@@ -69,7 +69,7 @@ impl Databases {
         self.read()[kind as usize].clone()
     }
 
-    /// When each database in use was built, in seconds since the Unix epoch.
+    /// Returns when each database in use was built, in seconds since the Unix epoch.
     pub fn build_times(&self) -> Vec<(&'static str, u64)> {
         let in_use = self.read();
         let time =
@@ -83,7 +83,7 @@ impl Databases {
         let old = std::mem::replace(&mut in_use[kind as usize], new);
         drop(in_use);
         self.generation.fetch_add(1, Ordering::Release);
-        // Perhaps the last: to unmap it takes time, which nobody waits for here.
+        // This may be the last reference: unmapping takes time, but no thread waits for it here.
         drop(old);
     }
 
@@ -121,13 +121,14 @@ pub fn run(
     }
 }
 
-/// A file and what is known of it. No identity: there is none, or it cannot be asked for.
+/// A watched file and its known states. Without an identity there is no file, or its metadata cannot be
+/// read.
 pub(super) struct WatchedFile<'a> {
     kind: DatabaseKind,
     path: &'a Path,
-    /// As it was when it was last read, with whatever success.
+    /// The state when the file was last read, successfully or not.
     read: Option<FileIdentity>,
-    /// As it was at the last look.
+    /// The state at the last check.
     seen: Option<FileIdentity>,
 }
 
@@ -141,7 +142,7 @@ impl<'a> WatchedFile<'a> {
         }
     }
 
-    /// Reads the file if it changed and has settled. A broken one is reported once and not used.
+    /// Reads the file if it changed and has settled. A broken file is reported once and not used.
     pub fn check_file(&mut self, databases: &Databases, errors: &ErrorCounters, beat: &dyn Fn()) {
         let now = fs::metadata(self.path)
             .ok()

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Routes by which a neighbour asks to drop what goes to a prefix (RFC 7999), as far as the configuration
-//! lets it ask.
+//! Blackhole routes (RFC 7999): a neighbor requests that traffic to a prefix is dropped, as far as the
+//! configuration permits it.
 //!
-//! Whether such a route stands is never remembered, only where one stood: after each change the places
-//! that it touched are evaluated again. So there is no way for a route to leave, and none will be added,
-//! that leaves a blackhole behind.
+//! The Rib never stores whether such a route is still present, only the key at which one was present: after
+//! each change, the affected keys are evaluated again. So no way of removing a route, present or future,
+//! can leave a blackhole behind.
 
 use std::collections::BTreeSet;
 
@@ -14,37 +14,38 @@ use super::{Rib, of_family};
 use crate::types::prefix::Prefix;
 use crate::types::rule::TrustedPeer;
 
-/// Routes that may ask for the same prefix, on average: a customer has a few sessions, a router two views.
+/// Routes that may request a blackhole for the same prefix, on average: a customer has a few sessions, a
+/// router two views.
 const ROUTES_PER_PREFIX: usize = 16;
-/// Prefixes that are looked at in one step of a search.
+/// Prefixes examined in one step of a search.
 const STEP: usize = 1 << 14;
 
-/// Which routes may ask for a blackhole. The default accepts none.
+/// The rules for accepting blackhole requests. The default accepts none.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BlackholePolicy {
-    /// As they stand in an UPDATE.
+    /// In the encoding of an UPDATE.
     pub communities: Vec<u32>,
     pub within: Vec<Prefix>,
     pub peers: Vec<TrustedPeer>,
     /// By family.
     pub min_length: [u8; 2],
-    /// Prefixes at most.
+    /// Maximum number of prefixes.
     pub max: usize,
 }
 
-/// Why a route that asks for a blackhole gets none: the first that holds.
+/// Why a route that requests a blackhole is refused: the first reason that applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum BlackholeRejectReason {
-    /// Import policy has not passed it.
+    /// The route has not passed import policy.
     PrePolicy,
-    /// It belongs to the table of a VRF.
+    /// The route belongs to the table of a VRF.
     Vrf,
     /// `blackhole_peers` does not list the peer of the route.
     Peer,
-    /// Shorter than `blackhole_min_length`.
+    /// The prefix is shorter than `blackhole_min_length`.
     Length,
-    /// Not in `blackhole_within`.
+    /// The prefix is not in `blackhole_within`.
     Within,
     /// `blackhole_max` prefixes are held.
     Limit,
@@ -72,7 +73,7 @@ impl BlackholeRejectReason {
     }
 }
 
-/// Where a route stands. In the order of prefixes, so that those of one are together.
+/// The key of a route. Ordered by prefix, so that the routes of one prefix are adjacent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct BlackholeKey {
     prefix: RoutePrefix,
@@ -80,17 +81,17 @@ struct BlackholeKey {
     view: View,
 }
 
-/// A place to be looked at.
+/// A key to evaluate again.
 #[derive(Clone, Copy, Debug)]
 struct Dirty {
     key: BlackholeKey,
-    /// A route that asks was announced there: if it is refused, that counts.
+    /// A route that requests a blackhole was announced there: if it is refused, the refusal is counted.
     announced: bool,
 }
 
-/// What is found at a place.
+/// The result of the evaluation of a key.
 enum BlackholeState {
-    /// No route that asks.
+    /// No route requests a blackhole.
     NotRequested,
     Taken,
     Refused(BlackholeRejectReason),
@@ -100,16 +101,16 @@ enum BlackholeState {
 pub(super) struct Blackholes {
     policy: BlackholePolicy,
     taken: BTreeSet<BlackholeKey>,
-    /// The same, in the order of peers.
+    /// The keys of `taken`, ordered by peer.
     by_peer: BTreeSet<(u32, RoutePrefix, View)>,
-    /// Distinct ones in `taken`.
+    /// Number of distinct prefixes in `taken`.
     prefixes: usize,
     dirty: Vec<Dirty>,
     /// Peers whose views were removed or whose data changed.
     changed_peers: Vec<u32>,
-    /// Some that would be taken are not: they are looked for when there is room.
+    /// Acceptable routes were left out because a limit was reached: a search starts when there is room.
     incomplete: bool,
-    /// The number of the next prefix of the search for them.
+    /// The number of the next prefix of this search.
     search: Option<(Family, u32)>,
     generation: u64,
     refused: [u64; BlackholeRejectReason::ALL.len()],
@@ -138,7 +139,7 @@ impl Blackholes {
         }
     }
 
-    /// The places of disturbed peers.
+    /// Takes the keys of the peers that changed.
     fn take_changed_peers(&mut self) -> Vec<BlackholeKey> {
         let mut peers = std::mem::take(&mut self.changed_peers);
         peers.sort_unstable();
@@ -163,7 +164,7 @@ impl Blackholes {
         first.is_some_and(|key| key.prefix == prefix)
     }
 
-    /// False if there is no room.
+    /// Accepts a route. Returns false if there is no room.
     fn insert(&mut self, key: BlackholeKey) -> bool {
         if self.taken.contains(&key) {
             return true;
@@ -203,7 +204,8 @@ impl Blackholes {
         self.policy.max.saturating_mul(ROUTES_PER_PREFIX)
     }
 
-    /// Where a search goes on, or begins if there is something to find.
+    /// Returns the position at which a search continues. Starts a search if routes were left out and there
+    /// is room.
     fn search(&mut self) -> Option<(Family, u32)> {
         if self.search.is_none() && self.incomplete && self.has_room() {
             self.incomplete = false;
@@ -214,13 +216,13 @@ impl Blackholes {
 }
 
 impl BlackholePolicy {
-    /// Why a prefix may not be dropped by any neighbour.
+    /// Returns why no neighbor may request a blackhole for a prefix.
     fn check_prefix(&self, prefix: RoutePrefix) -> Result<(), BlackholeRejectReason> {
         if prefix.length() < self.min_length[prefix.family() as usize] {
             return Err(BlackholeRejectReason::Length);
         }
         let address = prefix.address();
-        // a network as long as it or shorter holds all of it if it holds its first address
+        // a network that is not longer than the prefix contains all of it if it contains its first address
         let holds = |network: &Prefix| {
             network.is_ipv4() == address.is_ipv4()
                 && network.length() <= prefix.length()
@@ -232,8 +234,8 @@ impl BlackholePolicy {
         }
     }
 
-    /// A Loc-RIB does not tell from which neighbour a route came; the first AS of the path does, and no
-    /// next hop, which a neighbour chooses as it likes.
+    /// Returns whether the policy trusts the peer that sent a route. A Loc-RIB does not show this peer. The
+    /// first AS of the path shows it; the next hop does not, because a neighbor chooses it freely.
     fn trusts(&self, peer: &RibPeer, peer_asn: u32) -> bool {
         let is_loc_rib = peer.key.is_loc_rib();
         self.peers.iter().any(|trusted| match *trusted {
@@ -247,8 +249,8 @@ impl BlackholePolicy {
 }
 
 impl Rib {
-    /// Another policy from now on, also for the routes that are held: but which of them ask was decided by the
-    /// communities of the time when they came.
+    /// Sets the policy, also for the routes that are held. Their requests were detected with the
+    /// communities that were configured when they were announced.
     pub(super) fn set_blackhole_policy(&mut self, policy: &BlackholePolicy) {
         let blackholes = &mut self.blackholes;
         if blackholes.policy == *policy {
@@ -270,7 +272,7 @@ impl Rib {
         &self.blackholes.policy
     }
 
-    /// The prefixes to be dropped, in their order, and a number that changes with them.
+    /// Returns the prefixes to be dropped, in order, and a number that changes with them.
     pub fn blackholes(&self) -> (u64, Vec<RoutePrefix>) {
         let keys = self.blackholes.taken.iter();
         let mut prefixes: Vec<_> = keys.map(|key| key.prefix).collect();
@@ -278,7 +280,8 @@ impl Rib {
         (self.blackholes.generation, prefixes)
     }
 
-    /// Whether the routes there that ask have their blackhole, or why not.
+    /// Returns whether the routes at a key that request a blackhole have one, or why not. `None` if no
+    /// route requests one.
     pub(super) fn blackhole_at(
         &self,
         prefix: RoutePrefix,
@@ -302,7 +305,8 @@ impl Rib {
         self.blackholes.generation
     }
 
-    /// How often a route that asks was announced and refused. Nothing where none could be taken.
+    /// Returns how often a route that requests a blackhole was announced and refused, by reason. Empty if
+    /// the policy accepts none.
     pub fn blackholes_refused(&self) -> Vec<(BlackholeRejectReason, u64)> {
         match self.takes_blackholes() {
             true => BlackholeRejectReason::ALL
@@ -312,7 +316,7 @@ impl Rib {
         }
     }
 
-    /// Checks the places that changes touched.
+    /// Evaluates the keys that changes affected.
     pub(super) fn update_blackholes(&mut self) {
         for key in self.blackholes.take_changed_peers() {
             if !matches!(self.blackhole_state(&key), BlackholeState::Taken) {
@@ -345,7 +349,7 @@ impl Rib {
         let (Some(peer), Some(number)) = (self.peers.get(peer), number) else {
             return BlackholeState::NotRequested;
         };
-        // another may have got the number of a peer that is gone
+        // the number of a removed peer may have been reused
         if peer.key.is_loc_rib() != (view == View::LocRib) {
             return BlackholeState::NotRequested;
         }
@@ -374,7 +378,8 @@ impl Rib {
         }
     }
 
-    /// A step of the search for routes that were refused and may stand now. True if there are more.
+    /// Runs one step of the search for refused routes that may now be accepted. Returns true if there are
+    /// more.
     pub fn search_blackholes(&mut self) -> bool {
         let Some((family, from)) = self.blackholes.search() else {
             return false;
@@ -395,7 +400,7 @@ impl Rib {
         self.blackholes.search.is_some()
     }
 
-    /// False if there is no room.
+    /// Accepts all acceptable routes of a prefix. Returns false if there is no room.
     fn insert_all_of(&mut self, family: Family, number: u32) -> bool {
         let (bits, length) = of_family!(self.prefixes, family, get(number));
         let prefix = RoutePrefix::new(family, bits, length);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What a Rib holds, in numbers and route by route.
+//! The content of a Rib: counts, and routes one by one.
 
 use std::net::IpAddr;
 
@@ -16,11 +16,11 @@ pub struct RibCounts {
     pub routes: [usize; 2],
     pub prefixes: [usize; 2],
     pub stale_routes: [usize; 2],
-    /// Up in a session that is up.
+    /// Peers that are up in a session that is up.
     pub peers: usize,
 }
 
-/// One route, with all that tells it from others.
+/// One route, with everything that distinguishes it from others.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HeldRoute {
     pub router: IpAddr,
@@ -28,13 +28,13 @@ pub struct HeldRoute {
     pub view: View,
     pub prefix: RoutePrefix,
     pub path_id: Option<u32>,
-    /// Of labelled unicast (RFC 8277).
+    /// The route is of labelled unicast (RFC 8277).
     pub labelled: bool,
     pub attributes: Attributes,
     pub stale: bool,
 }
 
-/// A peer and what it holds, by family.
+/// A peer and the number of its routes, by family.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerStatus {
     pub router: RouterIdentity,
@@ -44,7 +44,7 @@ pub struct PeerStatus {
 }
 
 impl Rib {
-    /// The first `limit` peers, in the order of router and peer; and how many there are.
+    /// Returns the first `limit` peers, ordered by router and peer, and the number of all peers.
     pub fn peers(&self, limit: usize) -> (Vec<PeerStatus>, usize) {
         let peers = self.routers.iter().flat_map(|(_, r)| r.peers.values());
         let peers = peers.take(limit).map(|&id| &self.peers[id]);
@@ -73,17 +73,17 @@ impl Rib {
         }
     }
 
-    /// Routes held, those included that are about to be forgotten.
+    /// Returns the number of routes held, including those that are about to be removed.
     pub fn held(&self) -> usize {
         self.held.iter().sum()
     }
 
-    /// Sets of attributes held.
+    /// Returns the number of attribute sets held.
     pub fn attribute_sets(&self) -> usize {
         self.attributes.len()
     }
 
-    /// Every route that is not to be removed, in no order.
+    /// Returns every route that is not to be removed, in no particular order.
     pub fn routes(&self) -> Vec<HeldRoute> {
         let mut routes = Vec::new();
         let views = self.peers.iter().flat_map(|(_, peer)| peer.views());
@@ -96,7 +96,7 @@ impl Rib {
         routes
     }
 
-    /// The routes of one prefix, in no order.
+    /// Returns the routes of one prefix, in no particular order.
     pub fn routes_of(&self, prefix: RoutePrefix) -> Vec<HeldRoute> {
         let mut routes = Vec::new();
         let (bits, length) = (prefix.bits(), prefix.length());

@@ -15,7 +15,7 @@ use super::route_table::RoutePath;
 pub enum DecisionStep {
     /// A route without LLGR_STALE (RFC 9494 section 4.3).
     LlgrStale,
-    /// A Loc-RIB goes before a post-policy view, and that before a pre-policy view.
+    /// A Loc-RIB is preferred to a post-policy view, and a post-policy view to a pre-policy view.
     View,
     /// The higher LOCAL_PREF (RFC 4271 section 9.1.1).
     LocalPref,
@@ -40,7 +40,7 @@ pub enum DecisionStep {
 }
 
 impl DecisionStep {
-    /// The name that the operator reads.
+    /// Returns the name that the operator reads.
     pub fn name(self) -> &'static str {
         match self {
             Self::LlgrStale => "LLGR_STALE",
@@ -65,7 +65,7 @@ pub(super) struct Candidate {
     pub attributes: AttributesId,
     pub source: EligibleView,
     pub path_id: Option<u32>,
-    /// It takes no part: see [`Rib::is_looped`].
+    /// The route is not considered: see [`Rib::is_looped`].
     pub looped: bool,
     pub labelled: bool,
     preference: Preference,
@@ -75,14 +75,14 @@ pub(super) struct Candidate {
     pub identifier: u32,
     pub clusters: u16,
     pub address: IpAddr,
-    /// Of the router's session: a later one has a higher number.
+    /// The serial number of the router's session: a later session has a higher number.
     serial: u64,
 }
 
 impl Rib {
-    /// A pre-policy view has what a peer sent. The router does not use a route in which it finds itself
-    /// (RFC 4271 section 9.1.2, RFC 4456 section 8). After import policy it has accepted it
-    /// (`allowas-in`).
+    /// Returns whether a route in a pre-policy view is looped. Such a view contains the routes that a peer
+    /// sent. The router does not use a route in which it finds itself (RFC 4271 section 9.1.2, RFC 4456
+    /// section 8). A route that passed import policy was accepted by the router (`allowas-in`).
     pub(super) fn is_looped(&self, view: View, attributes: AttributesId) -> bool {
         view == View::PrePolicy && self.attributes.is_looped(attributes)
     }
@@ -93,8 +93,8 @@ impl Rib {
         let PeerInfo {
             internal, bgp_id, ..
         } = peer.info;
-        // RFC 4271 section 5.1.5: as received of an external peer it is ignored. Members of a confederation
-        // use it among themselves (RFC 5065 section 4).
+        // RFC 4271 section 5.1.5: from an external peer it is ignored. Members of a confederation use it
+        // among themselves (RFC 5065 section 4).
         let has_local_pref = source.view != View::PrePolicy || internal || preference.of_member();
         // within an AS only: RFC 7606 section 7.9
         let reflected = internal || source.view == View::LocRib;
@@ -178,7 +178,7 @@ pub(super) fn choose(candidates: impl IntoIterator<Item = Candidate>) -> Option<
         return Some(best);
     }
     equals.push(best);
-    // the least MED of each neighbor AS stays
+    // only the routes with the least MED of each neighbor AS remain
     let by_peer_asn = |c: &Candidate| (c.peer_asn, c.med());
     equals.sort_unstable_by_key(by_peer_asn);
     let peer_ases = equals.chunk_by(|a, b| a.peer_asn == b.peer_asn);
@@ -188,8 +188,8 @@ pub(super) fn choose(candidates: impl IntoIterator<Item = Candidate>) -> Option<
         .copied()
 }
 
-/// The step at which a candidate lost to the best one. `all` are the candidates of the prefix: a third one
-/// may have had the lower MED.
+/// Returns the step at which a candidate lost to the best one. `all` are the candidates of the prefix: a
+/// third one may have had the lower MED.
 pub(super) fn lost_at(candidate: &Candidate, best: &Candidate, all: &[Candidate]) -> DecisionStep {
     let (_, step) = compare(candidate, best);
     match step > DecisionStep::Med && least_med(candidate, all) < candidate.med() {
@@ -198,7 +198,7 @@ pub(super) fn lost_at(candidate: &Candidate, best: &Candidate, all: &[Candidate]
     }
 }
 
-/// The least MED of the candidates that are equal up to MED and of the same neighbor AS.
+/// Returns the least MED of the candidates that are equal up to MED and of the same neighbor AS.
 pub(super) fn least_med(candidate: &Candidate, all: &[Candidate]) -> u32 {
     let comparable = |other: &&Candidate| {
         other.peer_asn == candidate.peer_asn && compare_broadly(other, candidate).0.is_eq()
@@ -207,7 +207,7 @@ pub(super) fn least_med(candidate: &Candidate, all: &[Candidate]) -> u32 {
     meds.fold(candidate.med(), u32::min)
 }
 
-/// The steps before MED.
+/// Compares by the steps before MED.
 fn compare_broadly(a: &Candidate, b: &Candidate) -> (Ordering, DecisionStep) {
     let (own, other) = (&a.preference, &b.preference);
     first_of([
@@ -228,7 +228,7 @@ fn compare_broadly(a: &Candidate, b: &Candidate) -> (Ordering, DecisionStep) {
     ])
 }
 
-/// The steps after MED.
+/// Compares by the steps after MED.
 fn compare_finely(a: &Candidate, b: &Candidate) -> (Ordering, DecisionStep) {
     first_of([
         (a.internal.cmp(&b.internal), DecisionStep::External),
@@ -246,7 +246,7 @@ fn compare_finely(a: &Candidate, b: &Candidate) -> (Ordering, DecisionStep) {
     ])
 }
 
-/// The first step at which two candidates differ, or the last one.
+/// Returns the first step at which two candidates differ, or the last step.
 fn first_of<const N: usize>(steps: [(Ordering, DecisionStep); N]) -> (Ordering, DecisionStep) {
     let differs = |(order, _): &(Ordering, DecisionStep)| order.is_ne();
     steps.into_iter().find(differs).unwrap_or(steps[N - 1])

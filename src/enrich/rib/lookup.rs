@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! From an address to the route that answers for it.
+//! Finds the best route for an address.
 
 use std::net::IpAddr;
 
@@ -12,23 +12,24 @@ use super::prefix::{Family, split};
 use super::route_table::{RouteTable, SinglePath};
 use super::{Rib, of_family};
 
-/// Any shorter prefix is a default route: it tells where to send, not whose the address is.
+/// The shortest prefix that counts as a network. A shorter one is a default route: it determines the next
+/// hop, but not the owner of an address.
 pub const SHORTEST_NETWORK: u8 = 8;
 
-/// What routes say of an address.
+/// The result of a lookup.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Route {
-    /// 0: not known, because of a default route or an AS_SET.
+    /// 0: unknown, because of a default route or an AS_SET.
     pub origin_asn: u32,
-    /// 0: not known.
+    /// 0: unknown.
     pub peer_asn: u32,
     pub next_hop: Option<IpAddr>,
     pub prefix_len: u8,
     pub blackhole: bool,
 }
 
-/// The order in which routers answer: one of a later rank only where those before have no route, or
-/// only a default.
+/// The order in which routers answer: a router of a later rank answers only if those of the previous ranks
+/// have no route, or only a default route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rank {
     Local,
@@ -40,7 +41,8 @@ pub(super) enum Rank {
 
 pub(super) const RANKS: usize = 4;
 
-/// Paths of a prefix that are compared, of each rank: whoever sends more shall not make lookups slow.
+/// Maximum number of paths of a prefix that are compared, for each rank: a router that sends more must not
+/// make lookups slow.
 const MAX_CANDIDATES: usize = 1 << 13;
 
 /// A view that takes part in lookups.
@@ -52,14 +54,14 @@ pub(super) struct EligibleView {
 }
 
 impl Rib {
-    /// The route that answers for an address in a table.
+    /// Returns the best route for an address in a table.
     pub fn lookup(&self, address: IpAddr, table: TableId) -> Option<Route> {
         debug_assert!(!self.best_paths_outdated, "apply_changes() comes first");
         let (family, bits) = split(address);
         self.route(address, self.best_match(family, bits, table)?)
     }
 
-    /// Those for several addresses: the processor waits for the memory of all of them at once.
+    /// Returns the routes for several addresses: the processor waits for the memory of all of them at once.
     pub fn lookup_all<const N: usize>(
         &self,
         addresses: [IpAddr; N],
@@ -109,7 +111,7 @@ impl Rib {
         }
     }
 
-    /// If only one route table holds routes.
+    /// Returns the longest match if only one route table holds routes.
     fn longest_of(
         &self,
         holder: HolderId,
@@ -151,7 +153,8 @@ impl Rib {
         found
     }
 
-    /// The first rank that has more than a default route, or the first that has one.
+    /// Returns the match of the first rank that has more than a default route, otherwise of the first rank
+    /// that has one.
     fn first_rank(
         &self,
         ranks: [bool; RANKS],
@@ -178,7 +181,8 @@ impl Rib {
         network.or_else(|| found.into_iter().flatten().next())
     }
 
-    /// The best route of a rank for a prefix: a stored one, otherwise a new decision.
+    /// Returns the best route of a rank for a prefix: the stored one, otherwise the result of a new
+    /// decision.
     #[inline]
     fn best_path(
         &self,
@@ -207,13 +211,13 @@ impl Rib {
         best_paths
     }
 
-    /// By rank, the best of the routes of a prefix.
+    /// Returns the best route of a prefix for each rank.
     fn best(&self, table: TableId, family: Family, prefix: u32) -> [Option<AttributesId>; RANKS] {
         let best = self.decide(table, family, prefix);
         best.map(|candidate| candidate.map(|c| c.attributes))
     }
 
-    /// The same, with everything that the decision compares.
+    /// Returns the best candidate of a prefix for each rank, with everything that the decision compares.
     pub(super) fn decide(
         &self,
         table: TableId,
@@ -243,7 +247,7 @@ impl Rib {
         std::array::from_fn(|rank| (counts[rank] > 0).then(|| best(rank)).flatten())
     }
 
-    /// The route tables that may hold a prefix.
+    /// Returns the route tables that may hold a prefix.
     pub(super) fn holding(
         &self,
         family: Family,
@@ -263,7 +267,7 @@ impl Rib {
     }
 }
 
-/// Addresses that no routing table speaks for.
+/// Returns whether no routing table applies to an address.
 pub fn is_unlabelled(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(a) => a.is_loopback() || a.is_link_local() || a.is_multicast(),

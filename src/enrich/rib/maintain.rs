@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What happens to a Rib without a message: routes age out, forgotten ones give back their memory.
+//! Maintenance of a Rib, independent of messages: expires routes and frees the memory of removed ones.
 
 use super::attributes::Attributes;
 use super::eligibility::ActiveTables;
@@ -8,14 +8,14 @@ use super::prefix::{Family, RoutePrefix};
 use super::route_table::RoutePath;
 use super::{PeerId, Rib, of_family};
 
-/// Prefixes whose removed routes are forgotten in one step.
+/// Prefixes whose removed routes are freed in one step.
 const SWEEP: usize = 1 << 12;
 /// Peers whose stale routes expire in one step.
 const EXPIRE: usize = 1 << 10;
 
 impl Rib {
-    /// Removes expired stale routes of a bounded number of peers, and routers without peers. True if there
-    /// are more.
+    /// Removes expired stale routes of a bounded number of peers, and routers without peers. Returns true
+    /// if there are more.
     pub fn expire(&mut self, now: u64) -> bool {
         for _ in 0..EXPIRE {
             match self.aging.first() {
@@ -50,7 +50,7 @@ impl Rib {
         }
     }
 
-    /// Forgets a bounded number of removed routes. True if there are more.
+    /// Frees a bounded number of removed routes. Returns true if there are more.
     pub fn sweep(&mut self) -> bool {
         for _ in 0..SWEEP {
             let attributes = &mut self.attributes;
@@ -64,8 +64,8 @@ impl Rib {
         self.holders.has_pending_removals()
     }
 
-    /// After a great part of the prefixes or attributes is gone, renumbers the rest, so that the
-    /// memory of the others can be given back.
+    /// Renumbers the prefixes or attributes after most of them were removed, so that the memory of the
+    /// removed ones can be freed.
     pub fn compact(&mut self) {
         self.free_best_paths();
         if self.holders.has_pending_removals() {
@@ -99,7 +99,7 @@ impl Rib {
         }
     }
 
-    /// Gives routes of a peer this AS that have an empty path and were announced before the AS of the
+    /// Sets this AS in a peer's routes that have an empty path and were announced before the AS of the
     /// router was known.
     pub fn set_local_asn(&mut self, peer: PeerId, asn: u32) {
         let mut found = Vec::new();
@@ -123,7 +123,7 @@ impl Rib {
             let (bits, length) = of_family!(self.prefixes, family, get(number));
             let prefix = RoutePrefix::new(family, bits, length);
             let (held, _) = self.acquire(&attributes);
-            // it takes the place of another, so that there is room
+            // it replaces another route, so there is room
             let _ = self.announce(peer, view, prefix, path.key(), held);
             self.release(held);
         }
@@ -139,7 +139,7 @@ impl Rib {
         }
     }
 
-    /// Whether a lookup may have another result than at the last call.
+    /// Returns whether the result of a lookup may have changed since the last call.
     pub fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
     }

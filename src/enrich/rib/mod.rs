@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Routes as BMP tells them, per router, peer, view and Add-Path identifier, and what they say of an
-//! address (pure).
+//! Routes received over BMP, by router, peer, view and Add-Path identifier, and their lookup by address
+//! (pure).
 //!
-//! Each prefix has a number ([`prefix_index`]), each distinct set of attributes another ([`attributes`]); the
-//! routes of one view of one peer are an array or a hash table from the one to the other ([`route_table`]).
-//! A peer that goes down takes no time: its routes leave the lookup at once and memory step by step.
+//! Each prefix has a number ([`prefix_index`]), and so does each distinct set of attributes
+//! ([`attributes`]). The routes of one view of one peer are an array or a hash table from prefix to
+//! attributes ([`route_table`]). The removal of a peer takes no time: the lookup ignores its routes
+//! immediately, and their memory is freed step by step.
 //!
-//! [`SharedRib`] shares a Rib between the threads that write it and the one that looks up.
+//! [`SharedRib`] shares a Rib between the threads that write it and the thread that looks up routes.
 
 mod as_path;
 mod attributes;
@@ -58,9 +59,9 @@ pub use prefix::{Family, RoutePrefix};
 pub use route_table::{MAX_PATHS, PathKey};
 pub use shared::{LookupGuard, SharedRib};
 
-/// Peers of all routers together.
+/// Maximum number of peers of all routers together.
 pub const MAX_PEERS: usize = 1 << 16;
-/// Routers whose session ended and whose routes are still good.
+/// Maximum number of routers whose session ended and whose routes are still valid.
 const MAX_ENDED: usize = 256;
 /// Bytes of AS paths and communities that are held for each route of `max_routes`; many routes share
 /// them.
@@ -85,7 +86,7 @@ pub struct RouterId(u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId(u32);
 
-/// Why something was not taken in.
+/// Why a route or a peer was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RibLimitError {
     /// `max_routes` are held.
@@ -109,7 +110,7 @@ pub struct Rib {
     lookup_plan: LookupPlan,
     best_paths: BestPathCache,
     blackholes: Blackholes,
-    /// Peers with stale routes, by the time at which these are looked at.
+    /// Peers with stale routes, by the time at which these are checked.
     aging: BTreeSet<(u64, u32)>,
     /// Peers that are up.
     up: usize,
@@ -117,11 +118,11 @@ pub struct Rib {
     /// Routes of peers and routes to be removed.
     held: [usize; 2],
     serial: u64,
-    /// Sessions began or ended, or it is known better whose they are.
+    /// Sessions began or ended, or the identity of their routers is better known.
     ranks_outdated: bool,
     /// The best path of any prefix may have changed.
     best_paths_outdated: bool,
-    /// A lookup may have another result than when this was last taken.
+    /// The result of a lookup may have changed since this was last taken.
     changed: bool,
 }
 
@@ -173,8 +174,8 @@ impl Rib {
         }
     }
 
-    /// Other limits on routes and their age, and on blackholes, from now on; the VRFs stay. Routes that are
-    /// too many stay, too.
+    /// Sets other limits on routes and their age, and on blackholes. The VRFs do not change, and routes
+    /// beyond a new limit remain.
     pub fn set_limits(&mut self, config: &RibConfig) {
         self.config.max_routes = config.max_routes;
         self.config.stale_ms = config.stale_ms;
@@ -186,7 +187,8 @@ impl Rib {
         self.journal.set_now(now);
     }
 
-    /// The table for traffic on an interface enslaved to the VRF device `vrf`, or on any other.
+    /// Returns the table for traffic on an interface enslaved to the VRF device `vrf`, or on any other
+    /// interface.
     pub fn table(&self, vrf: Option<&str>) -> Option<TableId> {
         let Some(device) = vrf else {
             return Some(TableId::GLOBAL);
@@ -200,8 +202,8 @@ impl Rib {
         Some(TableId(index as u16))
     }
 
-    /// Holds attributes for the routes about to be announced; to be released once. The mark is false if
-    /// there was no memory for AS path and communities.
+    /// Holds attributes for the routes about to be announced; the caller releases them once. The flag is
+    /// false if there was no memory for AS path and communities.
     pub fn acquire(&mut self, attributes: &Attributes) -> (AttributesId, bool) {
         let limit = self.config.max_routes.saturating_mul(DETAIL_BYTES);
         self.attributes
@@ -212,7 +214,7 @@ impl Rib {
         self.attributes.release(attributes);
     }
 
-    /// A route of a peer that is up.
+    /// Adds or replaces a route of a peer that is up.
     pub fn announce(
         &mut self,
         peer: PeerId,
@@ -282,7 +284,7 @@ impl Rib {
         if change.appeared {
             of_family!(self.prefixes, family, retain(number));
         }
-        // what the ended session said of the prefix is superseded
+        // the new route supersedes those of the prefix from ended sessions
         for stale in &mut held.stale {
             let routes = &mut stale.routes;
             let all = PathKey { id: None, ..key };
@@ -307,7 +309,8 @@ impl Rib {
         Ok(())
     }
 
-    /// A withdraw; without a path identifier, of all paths the peer has for the prefix in the family.
+    /// Withdraws a route; without a path identifier, all paths that the peer has for the prefix in the
+    /// family.
     pub fn withdraw(&mut self, peer: PeerId, view: View, prefix: RoutePrefix, key: PathKey) {
         let family = prefix.family();
         let number = of_family!(self.prefixes, family, find(prefix.bits(), prefix.length()));
@@ -346,11 +349,11 @@ impl Rib {
         self.emptied(&table_key, closed);
     }
 
-    /// The peer has sent all that it has of unicast, or of labelled unicast: what is left of ended sessions
-    /// is removed.
+    /// Handles an End-of-RIB: the peer has sent all its routes of unicast, or of labelled unicast, so that
+    /// the remaining routes of ended sessions are removed.
     pub fn end_of_rib(&mut self, peer: PeerId, view: View, family: Family, labelled: bool) {
         let state = &mut self.peers[peer.0];
-        // a post-policy view without routes may now be the peer's
+        // a post-policy view without routes may now answer for the peer
         let may_answer = view == View::PostPolicy || self.routers[state.router].replaces;
         let held = state.view_mut(view, family);
         self.best_paths_outdated |= !held.complete && may_answer && !labelled;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Every prefix once, under a small number, with longest match.
+//! Stores every prefix once, under a small number, with longest match.
 //!
-//! Prefixes of the lengths that networks have stand in blocks ([`super::prefix_block`]). The others, and what
-//! finds no room there, are in one hash table for all lengths. A lookup would have to try there each
-//! length that occurs; a filter of one word per part of the address space tells which occur there.
+//! Prefixes of the usual lengths of networks are in blocks ([`super::prefix_block`]). The others, and those
+//! that find no room in a block, are in one hash table for all lengths. A lookup in this table would have
+//! to try each length that occurs; a filter of one word per part of the address space shows the lengths
+//! that occur there.
 
 use std::hash::{BuildHasher, Hash};
 
@@ -13,16 +14,16 @@ use hashbrown::HashTable;
 use super::prefix::mask;
 use super::prefix_block::{self, BlockKey, PrefixBlock, PrefixBlocks};
 
-/// An address as it is stored: IPv4 in 4 bytes, IPv6 in 16 that need no alignment beyond 4.
+/// An address as it is stored: IPv4 in 4 bytes, IPv6 in 16 bytes that need no alignment beyond 4.
 pub trait Key: Copy + Eq + Hash {
     const BITS: u8;
-    /// From this length on there are blocks, and the filter tells the lengths.
+    /// The shortest length that blocks and the filter cover.
     const DEEP: u8;
 
     fn from_bits(bits: u128) -> Self;
     fn to_bits(self) -> u128;
-    /// The word of the filter for an address: the same for all addresses that share the first
-    /// `DEEP - 1` bits.
+    /// Returns the index of the filter word of an address. It is the same for all addresses that share the
+    /// first `DEEP - 1` bits.
     fn bucket(bits: u128) -> usize;
 }
 
@@ -64,11 +65,11 @@ impl Key for [u32; 4] {
 }
 
 const BUCKETS: usize = 1 << 16;
-/// Bit of a filter word for the lengths that have none of their own.
+/// Bit of a filter word for the lengths that have no bit of their own.
 const LONG: u32 = 63;
-/// Bits of a filter word for the lengths that blocks have.
+/// Bits of a filter word for the lengths that blocks cover.
 const IN_BLOCKS: u64 = u32::MAX as u64;
-/// Tables smaller than this are left as they are.
+/// Tables smaller than this are not rebuilt.
 const KEEP: usize = 1 << 14;
 
 #[derive(Debug)]
@@ -77,22 +78,22 @@ pub struct PrefixIndex<K> {
     free: Vec<u32>,
     /// By the first `DEEP - 1` bits.
     blocks: PrefixBlocks,
-    /// What is in no block.
+    /// The prefixes that are in no block.
     hash_index: HashTable<u32>,
     hasher: RandomState,
     len: usize,
-    /// How many prefixes of each length are in `index`.
+    /// Number of prefixes of each length in `hash_index`.
     lengths: [u32; 129],
-    /// Which lengths occur in `index` under each bucket. Bits are set at once and cleared only when
-    /// the table is rebuilt: one too many costs a probe. Empty until one is set.
+    /// The lengths that occur in `hash_index` under each bucket. Bits are set immediately and cleared only
+    /// when the table is rebuilt: a superfluous bit costs a probe. Empty until a bit is set.
     filter: Vec<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct PrefixEntry<K> {
     key: K,
-    /// Length in the upper 8 bits, users in the lower 24: route tables that hold the prefix, of
-    /// which there are far fewer ([`super::MAX_PEERS`]).
+    /// Length in the upper 8 bits, number of users in the lower 24. The users are the route tables that
+    /// hold the prefix; there are far fewer of them ([`super::MAX_PEERS`]).
     state: u32,
 }
 
@@ -122,7 +123,7 @@ impl<K: Key> Default for PrefixIndex<K> {
 }
 
 impl<K: Key> PrefixIndex<K> {
-    /// Distinct prefixes.
+    /// Returns the number of distinct prefixes.
     pub fn len(&self) -> usize {
         self.len
     }
@@ -131,7 +132,7 @@ impl<K: Key> PrefixIndex<K> {
         self.len() == 0
     }
 
-    /// One more than the greatest number ever given out.
+    /// Returns one more than the greatest number ever assigned.
     pub fn universe(&self) -> usize {
         self.entries.len()
     }
@@ -155,7 +156,7 @@ impl<K: Key> PrefixIndex<K> {
         self.hash_index.find(self.hash(key, length), same).copied()
     }
 
-    /// The number of a prefix, which is entered without users if it is new.
+    /// Returns the number of a prefix. Enters a new prefix without users.
     pub fn get_or_insert(&mut self, bits: u128, length: u8) -> u32 {
         if let Some(id) = self.find(bits, length) {
             return id;
@@ -208,7 +209,7 @@ impl<K: Key> PrefixIndex<K> {
         self.entries[id as usize].state += 1;
     }
 
-    /// One user less; without users the prefix is gone.
+    /// Removes one user; without users the prefix is removed.
     pub fn release(&mut self, id: u32) {
         let entry = &mut self.entries[id as usize];
         entry.state -= 1;
@@ -217,7 +218,7 @@ impl<K: Key> PrefixIndex<K> {
         }
     }
 
-    /// Takes out a prefix that was entered and found no user.
+    /// Removes a prefix that was entered and has no user.
     pub fn drop_unused(&mut self, id: u32) {
         if self.entries[id as usize].users() == 0 {
             self.remove(id);
@@ -229,7 +230,7 @@ impl<K: Key> PrefixIndex<K> {
         (entry.key.to_bits(), entry.length())
     }
 
-    /// Reads where a lookup of this address will, so that it need not wait for it.
+    /// Prefetches the memory that a lookup of this address reads, so that it need not wait for it.
     #[inline]
     pub fn prefetch(&self, bits: u128) {
         std::hint::black_box(
@@ -239,7 +240,8 @@ impl<K: Key> PrefixIndex<K> {
         );
     }
 
-    /// Shows every prefix that holds the address, longest first, until `visit` says true.
+    /// Calls `visit` with every prefix that contains the address, longest first, until `visit` returns
+    /// true.
     pub fn matches(&self, bits: u128, mut visit: impl FnMut(u32, u8) -> bool) {
         if self.is_empty() {
             return;
@@ -285,13 +287,13 @@ impl<K: Key> PrefixIndex<K> {
         }
     }
 
-    /// Whether most of the memory is held for prefixes that are gone.
+    /// Returns whether most of the memory is held for removed prefixes.
     pub fn is_sparse(&self) -> bool {
         self.entries.len() > KEEP && self.len() < self.entries.len() / 4
     }
 
-    /// Renumbers the prefixes and gives memory back. The result tells the new number of each old
-    /// one; the numbers of prefixes that are gone mean nothing.
+    /// Renumbers the prefixes and frees memory. Returns the new number of each old one; the numbers of
+    /// removed prefixes are meaningless.
     pub fn rebuild(&mut self) -> Vec<u32> {
         let mut renumbered = vec![0; self.entries.len()];
         let old = std::mem::take(self);
@@ -332,7 +334,7 @@ impl<K: Key> PrefixIndex<K> {
     }
 }
 
-/// The name of a prefix in its block, if it is of a length that blocks have.
+/// Returns the key of a prefix in its block, if blocks cover its length.
 fn block_key<K: Key>(bits: u128, length: u8) -> Option<BlockKey> {
     let length = length.checked_sub(K::DEEP)?;
     (length < prefix_block::LENGTHS).then(|| BlockKey {
@@ -342,12 +344,12 @@ fn block_key<K: Key>(bits: u128, length: u8) -> Option<BlockKey> {
     })
 }
 
-/// The first `DEEP - 1` bits.
+/// Returns the first `DEEP - 1` bits.
 fn block_number<K: Key>(bits: u128) -> u32 {
     (bits >> (129 - u32::from(K::DEEP))) as u32
 }
 
-/// The 32 bits after those.
+/// Returns the 32 bits after the first `DEEP - 1` bits.
 fn below<K: Key>(bits: u128) -> u32 {
     (bits << (K::DEEP - 1) >> 96) as u32
 }

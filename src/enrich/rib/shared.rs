@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! A Rib shared between the threads that write it and the one that looks up.
+//! A Rib shared between the threads that write it and the thread that looks up routes.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -13,11 +13,11 @@ use super::lookup::Route;
 use super::peer::TableId;
 use super::{Rib, RibConfig};
 
-/// At most one new generation in this time, in milliseconds.
+/// Minimum time between two generations, in milliseconds.
 const GENERATION_INTERVAL: u64 = 500;
-/// How long a writer steps aside, after its turn, for readers that wait or are at work.
+/// How long a writer yields, after its turn, to readers that wait or are active.
 const READER_TIMEOUT: Duration = Duration::from_millis(1);
-/// Steps of a search for blackholes in one tick: some 2 million prefixes.
+/// Steps of a blackhole search per maintenance run: about 2 million prefixes.
 const SEARCH_STEPS: usize = 128;
 
 #[derive(Clone, Debug)]
@@ -26,17 +26,17 @@ pub struct SharedRib(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     rib: RwLock<Rib>,
-    /// Writers queue here, so that at most one at a time stands between readers and the Rib: the
+    /// Writers queue here, so that at most one at a time competes with the readers for the Rib: the
     /// standard library's lock prefers writers, and a queue of them would starve readers.
     writers: Mutex<PendingChanges>,
     /// Readers that wait or hold a lookup guard.
     waiting_readers: AtomicUsize,
     generation: AtomicU32,
-    /// Holds a word while nobody has looked since the blackholes changed.
+    /// Contains a message if the blackholes changed and the listener has not received it yet.
     blackholes: (Sender<()>, Receiver<()>),
 }
 
-/// Changes that no generation tells yet.
+/// Changes that no generation covers yet.
 #[derive(Debug, Default)]
 struct PendingChanges {
     pending: bool,
@@ -54,8 +54,9 @@ impl SharedRib {
         }))
     }
 
-    /// The table for traffic on an interface enslaved to the VRF device `vrf`, or on any other; `None`
-    /// if its addresses get no label from BGP. It stays the same for the life of the handle.
+    /// Returns the table for traffic on an interface enslaved to the VRF device `vrf`, or on any other
+    /// interface; `None` if its addresses get no label from BGP. The table stays the same for the life of
+    /// the handle.
     pub fn table(&self, vrf: Option<&str>) -> Option<TableId> {
         self.read(|rib| rib.table(vrf))
     }
@@ -72,17 +73,18 @@ impl SharedRib {
         self.read(|rib| rib.lookup_all(addresses, table))
     }
 
-    /// Advances, at most twice a second, when a lookup may have another result than before.
+    /// Returns the generation. It advances, at most twice a second, when the result of a lookup may have
+    /// changed.
     pub fn generation(&self) -> u32 {
         self.0.generation.load(Ordering::Acquire)
     }
 
-    /// A word comes when the blackholes have changed; there is one listener.
+    /// Returns a channel that receives a message when the blackholes have changed. There is one listener.
     pub fn blackholes_changed(&self) -> Receiver<()> {
         self.0.blackholes.1.clone()
     }
 
-    /// Keeps writers from beginning another turn for a while: whoever has many questions waits once for
+    /// Prevents writers from starting another turn for a while: a reader with many lookups waits once for
     /// all of them.
     pub fn lookup_guard(&self) -> LookupGuard {
         self.0.waiting_readers.fetch_add(1, Ordering::AcqRel);
@@ -93,7 +95,7 @@ impl SharedRib {
         f(&self.guard())
     }
 
-    /// Changes the Rib. `f` takes little time: readers wait for it.
+    /// Changes the Rib. `f` must be short: readers wait for it.
     pub fn write<R>(&self, now: u64, f: impl FnOnce(&mut Rib) -> R) -> R {
         let mut changes = self
             .0
@@ -108,7 +110,7 @@ impl SharedRib {
             rib.apply_changes();
             changes.pending |= rib.take_changed();
             if rib.blackhole_generation() != blackholes {
-                // full: whoever looks next sees this change, too
+                // if the channel is full, the pending message also covers this change
                 let _ = self.0.blackholes.0.try_send(());
             }
             result
@@ -120,7 +122,8 @@ impl SharedRib {
         result
     }
 
-    /// Ages routes out, forgets a part of what is gone, and tells changes that had to wait.
+    /// Expires stale routes, frees removed ones, continues the search for blackholes, and publishes changes
+    /// that had to wait.
     pub fn maintain(&self, now: u64) {
         while self.write(now, |rib| rib.expire(now)) {}
         while self.write(now, Rib::sweep) {}
@@ -139,7 +142,8 @@ impl SharedRib {
         }
     }
 
-    /// Without it the thread that has just let the lock go takes it again before a reader wakes up.
+    /// Yields to the readers. Otherwise the thread that has just released the lock acquires it again before
+    /// a reader wakes up.
     fn yield_to_readers(&self) {
         let start = Instant::now();
         while self.0.waiting_readers.load(Ordering::Acquire) > 0 && start.elapsed() < READER_TIMEOUT
@@ -160,7 +164,7 @@ impl Drop for LookupGuard {
 }
 
 impl PendingChanges {
-    /// Whether a new generation begins now.
+    /// Returns whether a new generation begins now.
     fn advance(&mut self, now: u64) -> bool {
         let due = self
             .last
