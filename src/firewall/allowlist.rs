@@ -7,13 +7,13 @@ use std::net::IpAddr;
 use crate::types::prefix::Prefix;
 use crate::types::rule::{Action, KernelRule, Match, PortRange, Protocol, RuleId};
 
-/// Most local addresses and peers; a machine with more is none that terminates BGP.
+/// The most local addresses and peers; a machine with more does not terminate BGP.
 pub const MAX_LOCAL: usize = 1024;
 pub const MAX_PEERS: usize = 1024;
-/// Most rules of the allow list: two for each prefix, one for each local address, two for each peer, or for each
-/// pair of the two.
+/// The most rules of the allow list: two for each prefix, one for each local address, and two for each peer or for
+/// each pair of a local address and a peer.
 pub const MAX_RULES: usize = 16 * 1024;
-/// Beyond this, BGP with a peer passes whatever the local address.
+/// With more pairs than this, BGP with a peer passes for any local address.
 const MAX_PAIRS: usize = 4096;
 
 const TCP: Protocol = Protocol(6);
@@ -32,7 +32,7 @@ pub struct Allowlist {
 }
 
 impl Allowlist {
-    /// The packets that pass whatever the rules drop.
+    /// Returns the packets that always pass, even if a rule drops them.
     pub fn matches(&self) -> Vec<Match> {
         let mut matches = Vec::new();
         for &prefix in &self.allow {
@@ -50,7 +50,7 @@ impl Allowlist {
         matches
     }
 
-    /// BGP between a local address and a peer, whoever opened the connection.
+    /// Returns BGP between a local address and a peer, whichever side opened the connection.
     fn bgp(&self) -> Vec<Match> {
         let either_port = |matcher: Match| {
             let dport = Match {
@@ -115,7 +115,7 @@ pub struct SshPeer {
 }
 
 impl SshPeer {
-    /// `None` if sshd does not write it so.
+    /// Parses the variable; `None` if it does not have the format of sshd.
     pub fn parse(text: &str) -> Option<Self> {
         let mut words = text.split_whitespace();
         let mut end = || {
@@ -134,8 +134,8 @@ impl SshPeer {
         })
     }
 
-    /// The rule that stops this connection, if one does. A rule for some interfaces is taken to mean the
-    /// caller's if it stops, and not to if it passes.
+    /// Returns the rule that stops this connection, if there is one. A rule for some interfaces is assumed to apply to
+    /// the caller's interface if it stops packets, and not to apply if it passes them.
     pub fn stopped_by(&self, rules: &[KernelRule]) -> Option<RuleId> {
         for rule in rules
             .iter()

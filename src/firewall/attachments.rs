@@ -10,12 +10,12 @@ use crate::netlink::{Event, Link, LinkType};
 use crate::types::hook::FrameStart;
 use crate::types::interface_pattern::{Pattern, Patterns};
 
-/// A failed attach is tried again after this, then after twice as long, ...
+/// The time until the first retry of a failed attach; it doubles with each further retry.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(300);
 
-/// Interfaces that are attached or detached in one batch. Each may take 10 ms and, if the driver resets the device, a second:
-/// in between the thread gives its sign of life, and answers.
+/// Interfaces that are attached or detached in one batch. Each may take 10 ms and, if the driver resets the device,
+/// a second: between two batches the thread reports that it is alive, and answers requests.
 const BATCH: usize = 8;
 
 /// The state of one interface.
@@ -23,7 +23,7 @@ const BATCH: usize = 8;
 pub struct Attachment {
     pub ifindex: u32,
     pub name: String,
-    /// Why it is not attached, if it is not.
+    /// The mode, or the reason why it is not attached.
     pub state: Result<Mode, String>,
 }
 
@@ -67,7 +67,7 @@ impl Attachments {
         self.patterns = patterns;
     }
 
-    /// The ifindexes that a pattern matches now, in order.
+    /// Returns the ifindexes that a pattern matches now, in order.
     pub fn resolve(&self, pattern: &Pattern) -> Vec<u32> {
         let meant = |link: &&Link| pattern.matches(&link.name, link.loopback);
         self.links
@@ -77,7 +77,7 @@ impl Attachments {
             .collect()
     }
 
-    /// Whether names or numbers have changed since the last call.
+    /// Returns whether names or numbers have changed since the last call.
     pub fn take_renumbered(&mut self) -> bool {
         std::mem::take(&mut self.renumbered)
     }
@@ -89,7 +89,7 @@ impl Attachments {
                 let news = |old: &Link| old.name != link.name || old.arphrd != link.arphrd;
                 let changed = self.links.get(&ifindex).is_none_or(news);
                 self.links.insert(ifindex, link);
-                // the carrier, the counters and our own attaching are told of as well
+                // changes of the carrier, of the counters and by our own attaching also cause an event
                 if changed {
                     self.failed.remove(&ifindex);
                     (self.has_changed, self.renumbered) = (true, true);
@@ -105,11 +105,11 @@ impl Attachments {
         }
     }
 
-    /// Events were lost: `links` are all there are.
+    /// Replaces all links by `links`, after events were lost.
     pub fn replace(&mut self, links: Vec<Link>, backend: &mut dyn Backend) {
         let now: BTreeMap<u32, Link> = links.into_iter().map(|link| (link.ifindex, link)).collect();
         for (ifindex, old) in &self.links {
-            // one of another name may be another device, of which the program is gone
+            // a link with another name may be another device, and then the program of the old one no longer exists
             if now.get(ifindex).is_none_or(|new| new.name != old.name)
                 && self.attached.remove(ifindex).is_some()
             {
@@ -121,13 +121,13 @@ impl Attachments {
         (self.has_changed, self.renumbered) = (true, true);
     }
 
-    /// Whether [`Attachments::reconcile`] has left something for its next batch.
+    /// Returns whether [`Attachments::reconcile`] has left work for its next batch.
     pub fn has_work(&self) -> bool {
         self.has_changed
     }
 
-    /// Attaches what is wanted, and detaches what is not, as much as a batch allows. Returns what is new to report:
-    /// an interface that has vanished meanwhile is no error.
+    /// Attaches wanted interfaces and detaches all others, at most one batch. Returns new problems to report: an
+    /// interface that has disappeared in the meantime is no error.
     pub fn reconcile(&mut self, backend: &mut dyn Backend, now: Instant) -> Vec<String> {
         let mut problems = Vec::new();
         let due = self.failed.values().any(|failed| failed.retry <= now);
@@ -195,7 +195,7 @@ impl Attachments {
         problems
     }
 
-    /// Looks for interfaces from which another program removed ours, so that it is attached again. Their names.
+    /// Finds interfaces from which another program removed ours, so that it is attached again. Returns their names.
     pub fn find_removed(&mut self, backend: &dyn Backend) -> Vec<String> {
         let is_detached = |ifindex: &u32, _: &mut Attached| !backend.is_attached(*ifindex);
         let removed = self.attached.extract_if(is_detached);
@@ -206,7 +206,7 @@ impl Attachments {
         names
     }
 
-    /// Interfaces that are no longer wanted, or that are a link of another kind now.
+    /// Returns the attached interfaces that are no longer wanted, or whose link type has changed.
     fn unwanted(&mut self) -> Vec<u32> {
         let is_wanted = |ifindex: &u32, of: FrameStart| {
             self.links.get(ifindex).is_some_and(|link| {
@@ -234,12 +234,12 @@ impl Attachments {
         }
     }
 
-    /// When the next failed attach is tried again.
+    /// Returns the time of the next retry of a failed attach.
     pub fn next_retry(&self) -> Option<Instant> {
         self.failed.values().map(|failed| failed.retry).min()
     }
 
-    /// Every wanted interface, by its ifindex.
+    /// Returns every wanted interface, ordered by ifindex.
     pub fn all(&self) -> Vec<Attachment> {
         let attached = self.attached.iter().map(|(&ifindex, attached)| Attachment {
             ifindex,

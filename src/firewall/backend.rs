@@ -20,10 +20,10 @@ pub trait Backend: Send {
     fn detach(&mut self, ifindex: u32);
     /// Detaches from all interfaces on which it is not pinned. Calls `beat` before each.
     fn close(&mut self, _beat: &mut dyn FnMut()) {}
-    /// Whether the program that [`Backend::attach`] attached is still there.
+    /// Returns whether the program that [`Backend::attach`] attached is still attached.
     fn is_attached(&self, ifindex: u32) -> bool;
     fn counts(&self) -> io::Result<Vec<(RuleId, Counts)>>;
-    /// Samples of dropped packets, if there are any.
+    /// Returns the ring with the samples of dropped packets, if there is one.
     fn ring(&self) -> io::Result<Option<MapHandle>>;
     fn stats(&self) -> io::Result<XdpStats>;
 }

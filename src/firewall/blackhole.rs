@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The prefixes that routers request to drop, for the thread that makes rules of them. The RIB decides which are
-//! accepted (`enrich/rib/blackhole.rs`).
+//! The prefixes that routers request to drop, for the thread that makes rules from them. The RIB decides which
+//! prefixes are accepted (`enrich/rib/blackhole.rs`).
 
 use crossbeam_channel::Receiver;
 
 use super::thread;
 use crate::enrich::rib::{Rib, RoutePrefix, SharedRib};
 
-/// A view on the RIB.
+/// A view of the blackhole routes in the RIB.
 #[derive(Clone, Debug)]
 pub struct Blackholes(SharedRib);
 
@@ -18,7 +18,7 @@ impl Blackholes {
 }
 
 impl thread::Blackholes for Blackholes {
-    /// The prefixes are in their order.
+    /// Returns the generation and the prefixes, which are sorted.
     fn snapshot(&self) -> (u64, Vec<crate::types::prefix::Prefix>) {
         let (generation, prefixes) = self.0.read(Rib::blackholes);
         let of_config = |prefix: RoutePrefix| {

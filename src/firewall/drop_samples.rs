@@ -2,8 +2,8 @@
 //! The flows that the firewall drops, from samples: only for the collectors and the control socket, since
 //! no interface observed their packets.
 //!
-//! The ring is read at intervals, without wakeups: a flood must not wake the agent. Samples that find the ring full
-//! are counted and missing.
+//! The ring is read at intervals, without wakeups: a flood must not wake the agent. If the ring is full, samples
+//! are dropped and counted.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -15,9 +15,9 @@ use crate::types::flow::{FlowKey, FlowRecord};
 
 /// Samples are summed over this time.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// Flows of one interval; the counters of the rule have the others.
+/// The most flows of one interval; further flows are only in the counters of the rule.
 const MAX_FLOWS: usize = 4096;
-/// Flows of the last interval that are reported, the largest.
+/// The most flows of the last interval that are reported; these are the largest ones.
 const MAX_REPORTED: usize = 100;
 
 pub struct DropSamples {
@@ -33,9 +33,9 @@ impl DropSamples {
         }
     }
 
-    /// One record of the ring.
+    /// Adds one record of the ring.
     pub fn take(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
-        // the slot of these is the ifindex
+        // the slot of these records is the ifindex
         let record = record::decode(bytes, Some)?;
         self.add(record);
         Ok(())

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! A rule file: one rule a line in the words of the command line. A line that is a prefix alone drops
-//! what comes from there, as block lists are handed around; `#` begins a comment.
+//! A rule file: one rule a line, in the syntax of the command line. A line with only a prefix drops the packets
+//! from this prefix, which is the common format of block lists; `#` starts a comment.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read};
@@ -12,13 +12,13 @@ use rustix::fs::OFlags;
 use super::rule_syntax;
 use crate::types::rule::{PatternCache, Rule, RuleArgs};
 
-/// Bytes; some 160 for each of as many rules as there may be.
+/// Bytes: about 160 for each rule, at the maximum number of rules.
 pub const MAX_SIZE: u64 = 16 << 20;
 
-/// Errors that are listed; more are only counted.
+/// The most errors that are listed; further errors are only counted.
 const MAX_SHOWN: usize = 10;
 
-/// Every rule of the file, or each line that is none.
+/// Returns every rule of the file, or the errors of all invalid lines.
 pub fn load(path: &Path) -> Result<Vec<Rule>, String> {
     let shown = path.display();
     let text = read(path, MAX_SIZE).map_err(|error| format!("{shown}: {error}"))?;
@@ -34,7 +34,7 @@ pub fn load(path: &Path) -> Result<Vec<Rule>, String> {
     })
 }
 
-/// Text of a regular file of at most `limit` bytes.
+/// Reads the text of a regular file of at most `limit` bytes.
 fn read(path: &Path, limit: u64) -> Result<String, String> {
     let bytes = read_bytes(path, limit)?;
     String::from_utf8(bytes).map_err(|error| {
@@ -43,7 +43,7 @@ fn read(path: &Path, limit: u64) -> Result<String, String> {
     })
 }
 
-/// A regular file of at most `limit` bytes.
+/// Reads a regular file of at most `limit` bytes.
 pub(super) fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
     let cannot = |error: io::Error| format!("cannot read: {error}");
     // NONBLOCK: opening a FIFO otherwise waits for a writer
@@ -63,7 +63,7 @@ pub(super) fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// Line numbers, from 1, with what is wrong there.
+/// Line numbers, from 1, each with its error.
 type LineErrors = Vec<(usize, String)>;
 
 fn parse(text: &str) -> Result<Vec<Rule>, LineErrors> {

@@ -18,10 +18,10 @@ use crate::types::interface_pattern::Patterns;
 use crate::types::prefix::Prefix;
 use crate::types::rule::{Action, PortRange, Rule, RuleId, RuleSource};
 
-/// Requests that wait; one more is refused.
+/// The most requests that wait; one more is refused.
 const MAX_WAITING: usize = 16;
 
-/// A change of all rules there may be, with another before it.
+/// Enough time for a change of the maximum number of rules, after another such change.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The settings that can change while the agent runs.
@@ -34,10 +34,10 @@ pub struct FirewallSettings {
     pub blackhole_action: Action,
 }
 
-/// Why nothing was changed.
+/// The reason why nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FirewallError {
-    /// It would be done if asked with force.
+    /// Whether the request would succeed with force.
     pub needs_force: bool,
     pub why: String,
 }
@@ -61,7 +61,7 @@ pub struct Requester {
 /// A change of the runtime rules.
 #[derive(Clone, Debug)]
 pub enum Edit {
-    /// `replace`: in place of all there are.
+    /// Adds rules; with `replace`, they replace all runtime rules.
     Add {
         rules: Vec<Rule>,
         replace: bool,
@@ -73,12 +73,12 @@ pub enum Edit {
 /// The result of a change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Edited {
-    /// Numbers of the added rules, in that order.
+    /// Numbers of the added rules, in the order of the request.
     pub added: Vec<RuleId>,
     pub removed: usize,
 }
 
-/// One rule as it is now.
+/// The current state of one rule.
 #[derive(Clone, Debug)]
 pub struct ListedRule {
     pub id: RuleId,
@@ -101,7 +101,7 @@ pub struct RuleList {
 #[derive(Clone, Debug, Default)]
 pub struct FirewallReport {
     pub series: Vec<Series>,
-    /// By [`RuleSource`].
+    /// The number of rules by [`RuleSource`].
     pub rules: [usize; RuleSource::ALL.len()],
     pub attachments: Vec<Attachment>,
     /// The largest flows that were dropped in the last seconds, from samples.
@@ -125,12 +125,12 @@ pub(super) enum Request {
         settings: Box<FirewallSettings>,
         reply: Sender<Result<(), FirewallError>>,
     },
-    /// Where flows that were dropped go from now on.
+    /// Sets the export queue for dropped flows.
     Export(Option<Box<ExportSender>>),
     End,
 }
 
-/// The present fault of the firewall, if there is one.
+/// The current problem of the firewall, if there is one.
 #[derive(Clone, Default)]
 pub(super) struct FirewallProblem(Arc<Mutex<Option<String>>>);
 
@@ -152,11 +152,11 @@ impl FirewallProblem {
 pub struct RequestReceiver {
     pub(super) requests: Receiver<Request>,
     pub(super) problem: FirewallProblem,
-    /// Readable when something waits.
+    /// Readable when a request waits.
     pub(super) woken: UnixStream,
 }
 
-/// Cheap to clone, for any thread.
+/// Sends requests to thread firewall; cheap to clone, for any thread.
 #[derive(Clone)]
 pub struct Handle {
     requests: Sender<Request>,
@@ -185,12 +185,12 @@ impl Handle {
         Ok((handle, requests))
     }
 
-    /// The present fault, for the status. Does not wait for the thread.
+    /// Returns the current problem, for the status. Does not wait for the thread.
     pub fn problem(&self) -> Option<String> {
         self.problem.get()
     }
 
-    /// At most `limit` rules from this place on.
+    /// Returns at most `limit` rules, from position `from`.
     pub fn list(&self, from: usize, limit: usize) -> Result<RuleList, FirewallError> {
         self.ask(TIMEOUT, |reply| Request::List { from, limit, reply })
     }
@@ -199,7 +199,7 @@ impl Handle {
         self.ask(timeout, Request::Report)
     }
 
-    /// In force when this returns, or nothing has changed.
+    /// Changes the runtime rules. The change is in effect when this returns; after an error, nothing has changed.
     pub fn edit(&self, edit: Edit, requester: Requester) -> Result<Edited, FirewallError> {
         self.ask(TIMEOUT, |reply| Request::Edit {
             edit,
@@ -208,13 +208,13 @@ impl Handle {
         })?
     }
 
-    /// As [`Handle::edit`], for the settings of the configuration.
+    /// Like [`Handle::edit`], for the settings of the configuration.
     pub fn change(&self, settings: FirewallSettings) -> Result<(), FirewallError> {
         let settings = Box::new(settings);
         self.ask(TIMEOUT, |reply| Request::Change { settings, reply })?
     }
 
-    /// Flows that are dropped go there from now on; false if the thread has ended.
+    /// Sets the export queue for dropped flows; returns false if the thread has ended.
     pub fn export(&self, export_sender: Option<ExportSender>) -> bool {
         let request = Request::Export(export_sender.map(Box::new));
         let sent = self.requests.send_timeout(request, TIMEOUT).is_ok();
@@ -222,9 +222,9 @@ impl Handle {
         sent
     }
 
-    /// Has the thread detach everything and end.
+    /// Requests the thread to detach everything and end.
     pub fn end(&self) {
-        // one that waits behind others gets there, one that has ended needs none
+        // the request may wait behind others; a thread that has ended does not need it
         drop(self.requests.send_timeout(Request::End, TIMEOUT));
         self.wake();
     }

@@ -10,7 +10,7 @@
 //! - `drop_samples`: the dropped flows, from samples (pure),
 //! - [`file`](mod@file), `persist`: rule files of the operator, and the file that survives a restart,
 //! - [`blackhole`]: the prefixes that BGP requests to drop,
-//! - [`thread`]: THREAD firewall, which owns all of that; [`handle`]: its interface for other threads.
+//! - [`thread`]: THREAD firewall, which owns all of these; [`handle`]: its interface for other threads.
 //!
 //! The part in the kernel is `crate::bpf::xdp`, behind the trait [`backend::Backend`].
 

@@ -17,7 +17,7 @@ use crate::types::rule::{MAX_TTL, PatternCache, RuleId};
 
 const HEAD: &str = "# Rules of rfm made at run time: written by the agent, read at its start.\n";
 
-/// Both clocks at one moment: rules expire by the monotonic clock, a file needs the wall clock.
+/// Both clocks at one moment: rules expire by the monotonic clock, and the file needs the wall clock.
 #[derive(Clone, Copy)]
 pub struct Now {
     pub instant: Instant,
@@ -33,18 +33,18 @@ impl Now {
     }
 }
 
-/// Replaces the file in one step: at any moment the old or the new one is there.
+/// Replaces the file in one step: at any moment either the old or the new file exists.
 pub fn save(path: &Path, entries: &[RuleEntry], now: Now) -> io::Result<()> {
     let beside = beside(path, ".new");
     let written = write(&beside, &text(entries, now)).and_then(|()| fs::rename(&beside, path));
     if written.is_err() {
-        // half a file on a full disk takes room that the next attempt needs
+        // an incomplete file on a full disk uses space that the next attempt needs
         let _ = fs::remove_file(&beside);
     }
     written
 }
 
-/// Makes the file new: one that is there, or a link that another user placed there, is not written to.
+/// Creates a new file: it never writes to an existing file, or to a link that another user placed there.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -59,7 +59,8 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     out.sync_data()
 }
 
-/// Keeps a file that could not be read in whole as FILE.bad, before it is replaced. `None` if it is no file.
+/// Keeps a file that could not be read completely as FILE.bad, before it is replaced. Returns `None` if it is not a
+/// regular file.
 pub fn keep(path: &Path) -> io::Result<Option<PathBuf>> {
     if !fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file()) {
         return Ok(None);
@@ -81,7 +82,7 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 fn text(entries: &[RuleEntry], now: Now) -> String {
     let mut text = HEAD.to_owned();
     for RuleEntry { id, rule, expires } in entries {
-        // to write to a string does not fail
+        // writing to a string cannot fail
         let _ = write!(text, "--id {} {}", id.0, rule);
         if let Some(expires) = expires {
             let left = expires.saturating_duration_since(now.instant);
@@ -93,8 +94,8 @@ fn text(entries: &[RuleEntry], now: Now) -> String {
     text
 }
 
-/// Returns the rules of the file that have not expired, and an error for each line that cannot be read. No file is no
-/// rule.
+/// Returns the rules of the file that have not expired, and an error for each line that cannot be read. Without a
+/// file there are no rules.
 pub fn load(path: &Path, now: Now) -> Result<(Vec<RuleEntry>, Vec<String>), String> {
     if matches!(fs::symlink_metadata(path), Err(e) if e.kind() == io::ErrorKind::NotFound) {
         return Ok(Default::default());
@@ -132,7 +133,7 @@ fn parse(bytes: &[u8], now: Now) -> (Vec<RuleEntry>, Vec<String>) {
     (entries, mistakes)
 }
 
-/// `None` if it has expired.
+/// Parses a line; returns `None` if the rule has expired.
 fn entry(line: &str, now: Now, patterns: &mut PatternCache) -> Result<Option<RuleEntry>, String> {
     let (args, [id, until]) = rule_syntax::parse(line, ["id", "until"])?;
     let id = id.and_then(|id| id.parse().ok()).filter(|id| *id > 0);
@@ -144,7 +145,7 @@ fn entry(line: &str, now: Now, patterns: &mut PatternCache) -> Result<Option<Rul
         let Ok(left) = until.duration_since(now.wall) else {
             return Ok(None);
         };
-        // a clock that was far off must not make a rule that never ends
+        // a clock that was far off must not make a rule that never expires
         let left = left.clamp(Duration::from_secs(1), MAX_TTL);
         rule.ttl = Some(left);
         expires = Some(now.instant + left);
@@ -226,7 +227,7 @@ mod tests {
         save(&path, &entries, now()).unwrap();
         assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
         assert_eq!(load(&path, now()), Ok((entries.clone(), vec![])));
-        // nor is a file that others can read written to
+        // a file that others can read is not written to either
         fs::write(folder.join("firewall.new"), "").unwrap();
         save(&path, &entries, now()).unwrap();
         let mode = fs::metadata(&path).unwrap().permissions().mode();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Where links are pinned, so that they outlive the agent, and what a killed agent left there.
+//! The pins of the links that outlive the agent, and the pins that a killed agent left.
 //!
 //! The file system may be shared by agents in several network namespaces, in which the same ifindex is another
 //! interface: the name of a pin has both. An agent removes only pins of its own namespace, and none of an agent
@@ -20,14 +20,14 @@ const NAME: &str = "rfm-firewall-";
 /// The pins of one network namespace.
 #[derive(Clone, Debug)]
 pub struct Pins {
-    /// Its inode.
+    /// The inode of the namespace.
     namespace: u64,
     /// Interfaces for which a killed agent has left a pin, to be taken over.
     left: HashSet<u32>,
 }
 
 impl Pins {
-    /// Those of the calling thread's namespace.
+    /// Returns the pins of the calling thread's namespace.
     pub fn find() -> io::Result<Self> {
         Ok(Self {
             namespace: fs::metadata("/proc/thread-self/ns/net")?.ino(),
@@ -35,10 +35,10 @@ impl Pins {
         })
     }
 
-    /// Removes what killed agents have pinned in this namespace for interfaces that are not `kept`, and in
-    /// any namespace for interfaces that no longer exist: their links detach. Returns how many there were.
+    /// Removes the pins of killed agents: in this namespace for interfaces that are not `kept`, and in any
+    /// namespace for interfaces that no longer exist. Their links detach. Returns the number of removed pins.
     pub fn remove(mut self, kept: impl Fn(u32) -> bool) -> (Self, usize) {
-        // without the file system, or the right to look, nothing of ours is there
+        // without the file system, or without permission to read it, it has no pins of ours
         let Ok(folder) = fs::read_dir(FOLDER) else {
             return (self, 0);
         };
@@ -50,7 +50,7 @@ impl Pins {
             let is_own = name.namespace.is_none_or(|n| n == self.namespace);
             match pin_state(&file.path()) {
                 Ok(PinState::DeviceRemoved) => {}
-                // one without a namespace, of an earlier version, is not taken over
+                // a pin without a namespace, from an earlier version, is not taken over
                 Ok(PinState::Stale) if is_own && name.namespace.is_some() && kept(name.ifindex) => {
                     self.left.insert(name.ifindex);
                     continue;
@@ -70,7 +70,7 @@ impl Pins {
         (self, removed)
     }
 
-    /// The pin of an interface. A link of a killed agent is taken over once.
+    /// Returns the pin of an interface. A link of a killed agent is taken over once.
     pub fn take(&mut self, ifindex: u32) -> Pin {
         Pin {
             path: path(self.namespace, ifindex),
@@ -83,10 +83,10 @@ fn path(namespace: u64, ifindex: u32) -> PathBuf {
     Path::new(FOLDER).join(format!("{NAME}{namespace}-{ifindex}"))
 }
 
-/// The name of a pin, read.
+/// The parsed name of a pin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Name {
-    /// Earlier versions named only the interface.
+    /// None in pins of earlier versions, which named only the interface.
     namespace: Option<u64>,
     ifindex: u32,
 }

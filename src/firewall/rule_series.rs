@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The counters of the rules as series: bounded, and none ever falls. Pure.
+//! The counters of the rules as series: their number is limited, and none ever decreases. Pure.
 //!
-//! A runtime rule or one of the configuration has a series of its own as long as there are few enough; it
-//! keeps its first one. All others share one, to which the counters of a removed rule are added.
+//! A runtime rule or a rule of the configuration has its own series if there are few enough rules when it is
+//! added; it keeps its first series. All others share one series, which includes the counters of removed rules.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -11,7 +11,7 @@ use super::rule_set::RuleSet;
 use crate::types::named::Named;
 use crate::types::rule::{Action, RuleId, RuleSource};
 
-/// Rules with a series of their own.
+/// The most rules with their own series.
 pub const MAX_LABELS: usize = 100;
 
 const OTHER: &str = "other";
@@ -20,7 +20,7 @@ const OTHER: &str = "other";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Series {
     pub rule: String,
-    /// "drop", "pass" or "count": a limit has two.
+    /// "drop", "pass" or "count": a limit has two of them.
     pub action: &'static str,
     pub packets: u64,
     pub bytes: u64,
@@ -36,13 +36,13 @@ pub struct RuleSeries {
 }
 
 impl RuleSeries {
-    /// Whether counts are needed before `rule_set` comes into force.
+    /// Returns whether counts are needed before `rule_set` is applied.
     pub fn needs_counts(&self, rule_set: &RuleSet) -> bool {
         let staying: HashSet<RuleId> = rule_set.iter().map(|shown| shown.id).collect();
         self.shared.keys().any(|id| !staying.contains(id))
     }
 
-    /// `rule_set` is in force now; `counts` are from just before.
+    /// Updates the series after `rule_set` was applied; `counts` were read just before.
     pub fn update(&mut self, rule_set: &RuleSet, counts: &[(RuleId, Counts)]) {
         let staying: HashSet<RuleId> = rule_set.iter().map(|shown| shown.id).collect();
         let counted: HashMap<_, _> = counts.iter().copied().collect();
@@ -70,7 +70,7 @@ impl RuleSeries {
         }
     }
 
-    /// In the order of the labels.
+    /// Returns the series in the order of the labels.
     pub fn series(&self, rule_set: &RuleSet, counts: &[(RuleId, Counts)]) -> Vec<Series> {
         let counted: HashMap<_, _> = counts.iter().copied().collect();
         let of = |id: RuleId| counted.get(&id).copied().unwrap_or_default();
@@ -103,7 +103,7 @@ impl RuleSeries {
     }
 }
 
-/// A limit drops some of its packets and passes the others.
+/// Splits the counters by action: a limit drops some of its packets and passes the others.
 fn parts(action: Action, counts: Counts) -> Vec<(&'static str, Counts)> {
     let of = |packets, bytes| Counts {
         packets,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! All rules by their source, with their numbers and times to live. Pure: `now` is a parameter.
+//! All rules by their source, with their numbers and times to live. Pure: `now` is an argument.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -12,14 +12,14 @@ use crate::types::rule::{
     Action, KernelRule, MAX_PATTERNS, Match, Per, PortRange, Rule, RuleId, RuleKey, RuleSource,
 };
 
-/// Rules of all sources except the allow list, which has limits of its own.
+/// The most rules of all sources except the allow list, which has its own limits.
 pub const MAX_RULES: usize = 100_000;
 
-/// The highest number that a rule of a file keeps: whatever the file has, 2³¹ rules can be added until the
-/// low 32 bits, by which the kernel finds the buckets of a limit, repeat.
+/// The highest number that a rule of a state file keeps: with any file, 2³¹ rules can be added before the low
+/// 32 bits, by which the kernel finds the buckets of a limit, repeat.
 const MAX_RESTORED_ID: u64 = 1 << 31;
 
-/// A rule that was given a number.
+/// A rule with its number.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RuleEntry {
     pub id: RuleId,
@@ -33,7 +33,7 @@ impl RuleEntry {
     }
 }
 
-/// A rule set. Cheap to clone: the previous clone undoes a change that fails.
+/// A rule set. Cheap to clone: a clone from before a change undoes the change if it fails.
 #[derive(Clone, Debug, Default)]
 pub struct RuleSet {
     last: u64,
@@ -42,14 +42,14 @@ pub struct RuleSet {
     config: Arc<Vec<RuleEntry>>,
     blackhole: Arc<Vec<(RuleId, Prefix)>>,
     blackhole_action: Option<Action>,
-    /// Rules that expired until then have been removed.
+    /// Rules that expired before this time have been removed.
     expired: Option<Instant>,
 }
 
-/// Why the rule set was not changed.
+/// The reason why the rule set was not changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RuleSetError {
-    /// The number of rules that there would be.
+    /// The number of rules after the change.
     TooMany(usize),
     Patterns,
     Unknown(RuleId),
@@ -138,7 +138,7 @@ impl RuleSet {
         }
     }
 
-    /// Replaces the rules of the configuration. One that was there keeps its number, and what is left of its time.
+    /// Replaces the rules of the configuration. A rule that existed keeps its number and its remaining time.
     pub fn set_config(&mut self, rules: &[Rule], now: Instant) -> Result<(), RuleSetError> {
         let mut before: HashMap<RuleKey<'_>, Vec<&RuleEntry>> = HashMap::new();
         let old = self.config.clone();
@@ -187,11 +187,11 @@ impl RuleSet {
         true
     }
 
-    /// Replaces the blackholes and their action. Returns how many found no room.
+    /// Replaces the blackholes and their action. Returns how many did not fit.
     pub fn set_blackholes(&mut self, prefixes: &[Prefix], action: Action) -> usize {
         let room = MAX_RULES - (self.runtime.len() + self.config.len()).min(MAX_RULES);
         let old = self.blackhole.clone();
-        // another action is another rule, whose counters start at 0
+        // a rule with another action is a new rule, and its counters start at 0
         let kept = self.blackhole_action == Some(action);
         let before: HashMap<_, _> = old
             .iter()
@@ -241,7 +241,7 @@ impl RuleSet {
     }
 
     /// Restores the runtime rules of a previous run. Each keeps its number, unless another rule has it by
-    /// now or it is above [`MAX_RESTORED_ID`]. Returns how many rules found no room.
+    /// now or it is above [`MAX_RESTORED_ID`]. Returns how many rules did not fit.
     pub fn restore(&mut self, entries: Vec<RuleEntry>) -> usize {
         let wanted = entries.len();
         let room = MAX_RULES.saturating_sub(self.config.len() + self.blackhole.len());
@@ -282,7 +282,7 @@ impl RuleSet {
         Ok(())
     }
 
-    /// Removes all runtime rules; returns how many there were.
+    /// Removes all runtime rules; returns their number.
     pub fn flush(&mut self) -> usize {
         std::mem::take(&mut self.runtime).len()
     }
@@ -302,7 +302,7 @@ impl RuleSet {
         runtime || self.config.iter().any(is_news)
     }
 
-    /// When the next rule expires, after `now`.
+    /// Returns the time at which the next rule expires, after `now`.
     pub fn next_expiry(&self, now: Instant) -> Option<Instant> {
         let entries = self.runtime.iter().chain(&*self.config);
         entries
@@ -311,12 +311,12 @@ impl RuleSet {
             .min()
     }
 
-    /// The runtime rules.
+    /// Returns the runtime rules.
     pub fn runtime(&self) -> &[RuleEntry] {
         &self.runtime
     }
 
-    /// All in the order of priority.
+    /// Returns all rules in the order of priority.
     pub fn iter(&self) -> impl Iterator<Item = AnyRule<'_>> {
         let entries = |source, entries| {
             let entries: &[RuleEntry] = entries;
@@ -343,7 +343,7 @@ impl RuleSet {
             .chain(blackhole)
     }
 
-    /// Rules for the kernel; `resolve` returns the interfaces that a pattern matches now.
+    /// Returns the rules for the kernel; `resolve` returns the interfaces that a pattern matches now.
     pub fn compile(
         &self,
         now: Instant,
@@ -382,7 +382,7 @@ impl RuleSet {
         compiled
     }
 
-    /// The patterns that rules name.
+    /// Returns the patterns in all rules.
     pub fn patterns(&self) -> Vec<Pattern> {
         let entries = self.runtime.iter().chain(&*self.config);
         let mut patterns: Vec<Pattern> = Vec::new();

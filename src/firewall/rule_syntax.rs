@@ -6,10 +6,10 @@ use std::borrow::Cow;
 use crate::types::did_you_mean::nearest;
 use crate::types::rule::{PARTS, RuleArgs};
 
-/// Words of options that are no parts of a rule.
+/// Values of options that are not part of a rule.
 pub type OtherArgs<'a, const N: usize> = [Option<Cow<'a, str>>; N];
 
-/// Parses one line; `more` are options beside those of a rule, which are returned with their values.
+/// Parses one line; `more` are additional options, which are returned with their values.
 pub fn parse<'a, const N: usize>(
     line: &'a str,
     more: [&str; N],

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! THREAD firewall: owns the rules and the program, and changes them in whole steps.
+//! THREAD firewall: owns the rules and the program, and applies each change in one step.
 
 mod apply;
 mod report;
@@ -34,31 +34,31 @@ use crate::types::prefix::Prefix;
 use crate::types::rule::{Action, KernelRule, RuleId};
 use store::Store;
 
-/// Between two refreshes; the second if there are blackholes.
+/// The time between two refreshes; the second constant applies if there are blackholes.
 const INTERVAL: Duration = Duration::from_secs(1);
 const ROUTES_INTERVAL: Duration = Duration::from_millis(200);
 
-/// After a set that events from outside asked for, the thread rests for this many times as long as it took to make
-/// it: a route or an interface that flaps among 100,000 rules takes a fifth of a CPU, and no more.
+/// After a rule set that external events caused, the thread rests for this many times the time that it took to
+/// apply it: a flapping route or interface among 100,000 rules uses at most a fifth of a CPU.
 const REST_FACTOR: u32 = 4;
 const MAX_REST: Duration = Duration::from_secs(5);
 
-/// Between two reads of all BMP peers and of the XDP links.
+/// The time between two reads of all BMP peers and of the XDP links.
 const PEERS_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The prefixes that BGP wants dropped.
+/// The source of the prefixes that BGP routes request to drop.
 pub trait Blackholes: Send {
-    /// The number differs after each change.
+    /// Returns the prefixes, and a number that differs after each change.
     fn snapshot(&self) -> (u64, Vec<Prefix>);
-    /// Receives a message after each change. For one listener.
+    /// Returns a channel that receives a message after each change. For one listener.
     fn changed(&self) -> Receiver<()>;
 }
 
-/// What the thread needs at its start.
+/// The parameters of the thread at its start.
 pub struct WorkerParams {
     pub backend: Box<dyn Backend>,
     pub settings: FirewallSettings,
-    /// Empty for none.
+    /// Empty = no state file.
     pub state_file: PathBuf,
     /// Opened before `links` were read, so that nothing is missed in between.
     pub events: LinkEvents,
@@ -83,29 +83,29 @@ pub struct Worker {
     peers: Box<dyn Fn() -> BTreeSet<IpAddr> + Send>,
     blackholes: Option<Box<dyn Blackholes>>,
     blackhole_action: Action,
-    /// Of the blackholes in the rule set.
+    /// The generation of the blackholes in the rule set.
     generation: Option<u64>,
     errors: Arc<ErrorCounters>,
     requests: Receiver<Request>,
     woken: UnixStream,
-    /// The rule set is not in force: a change without a caller failed.
+    /// Whether the kernel does not have the current rule set, because a change without a caller failed.
     behind: bool,
     events_lost: bool,
     stale_addresses: bool,
     next_peers: Instant,
     next_refresh: Instant,
-    /// Events from outside make no new set before that.
+    /// External events cause no new rule set before this time.
     next_apply: Instant,
     export_sender: Option<ExportSender>,
     /// The largest flows that were dropped in the last seconds.
     dropped: Vec<FlowRecord>,
 }
 
-/// Callers that wait until their change is in force.
+/// Callers that wait until their change is in effect.
 type Waiting = Vec<Box<dyn FnOnce(Result<(), FirewallError>)>>;
 
 impl Worker {
-    /// The rules are in force before anything is attached.
+    /// Creates the thread's state. The rules are applied before anything is attached.
     pub fn new(start: WorkerParams, requests: RequestReceiver) -> Result<Self, String> {
         let now = Instant::now();
         let settings = start.settings;
@@ -147,7 +147,7 @@ impl Worker {
         Ok(worker)
     }
 
-    /// Runs until it is to end, then detaches the program from all interfaces on which it is not pinned.
+    /// Runs until the end is requested, then detaches the program from all interfaces on which it is not pinned.
     pub fn run(mut self, heartbeat: &Heartbeat) {
         let drop_samples = RefCell::new(DropSamples::new(Instant::now()));
         let errors = self.errors.clone();
@@ -178,7 +178,7 @@ impl Worker {
         self.backend.close(&mut || heartbeat.beat());
     }
 
-    /// Without it there are no samples, and no less of a firewall.
+    /// Opens the ring. If this fails, there are no samples, and the firewall works without them.
     fn open_ring<'a>(&self, take: impl FnMut(&[u8]) -> i32 + 'a) -> Option<RingBuffer<'a>> {
         let open = || {
             let Some(map) = self.backend.ring()? else {
@@ -233,7 +233,7 @@ impl Worker {
             PollFd::new(&self.addresses, PollFlags::IN),
             PollFd::new(&self.woken, PollFlags::IN),
         ];
-        // an interrupted wait is one that ended early
+        // an interrupted wait only ends early
         let _ = poll(&mut fds, timeout.as_ref());
         let _ = (&self.woken).read(&mut [0; 64]);
     }
@@ -256,8 +256,8 @@ impl Worker {
         self.stale_addresses |= self.addresses.happened();
     }
 
-    /// Handles all waiting requests in one batch: each changes the rule set by itself, and they come into force
-    /// together. Returns false if the thread is to end.
+    /// Handles all waiting requests in one batch: each changes the rule set separately, and all changes are applied
+    /// together. Returns false if the thread must end.
     fn handle_requests(&mut self, now: Instant) -> bool {
         let before = (
             self.rule_set.clone(),
@@ -313,7 +313,8 @@ impl Worker {
         runs
     }
 
-    /// Answers an error at once, and a success when it is in force. A caller that has left gets no answer.
+    /// Returns an error to the caller at once, and a success when the change is in effect. A caller that no longer
+    /// waits receives no answer.
     fn answer<T: 'static>(
         &self,
         result: Result<T, FirewallError>,
@@ -328,8 +329,8 @@ impl Worker {
         }
     }
 
-    /// Restores the runtime rules of the previous run. A state file that cannot be used costs rules, never
-    /// the agent.
+    /// Restores the runtime rules of the previous run. An unusable state file loses rules, but never ends the
+    /// agent.
     fn restore(&mut self) {
         let entries = self.store.load(&self.errors);
         let count = entries.len();
@@ -343,7 +344,7 @@ impl Worker {
         }
     }
 
-    /// The kernel refused the restored rules together with those of the configuration.
+    /// Removes the restored rules, after the kernel refused them together with those of the configuration.
     fn leave_out_restored(&mut self, why: &str) {
         let count = self.rule_set.flush();
         if count > 0 {
@@ -352,7 +353,7 @@ impl Worker {
         }
     }
 
-    /// Applies what changes without a request: expiry, addresses, peers, blackholes, interfaces.
+    /// Applies changes without a request: expiry, addresses, peers, blackholes, interfaces.
     fn reconcile(&mut self, now: Instant) {
         let expired = self.rule_set.expire(now);
         if expired {
@@ -391,7 +392,7 @@ impl Worker {
         }
     }
 
-    /// Reads local addresses, peers and blackholes; returns whether something changed.
+    /// Reads local addresses, peers and blackholes; returns whether one of them changed.
     fn refresh(&mut self, now: Instant) -> bool {
         if std::mem::take(&mut self.stale_addresses) {
             match netlink::addresses() {
@@ -452,7 +453,7 @@ impl Worker {
             .compile(now, |pattern| self.attachments.resolve(pattern))
     }
 
-    /// Puts the rule set in force, in one step.
+    /// Applies the rule set in one step.
     fn apply_rules(&mut self, now: Instant) -> Result<(), String> {
         let counts = match self.rule_series.needs_counts(&self.rule_set) {
             true => self.counts(),

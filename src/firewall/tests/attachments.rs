@@ -38,7 +38,7 @@ fn interfaces_are_followed_as_they_come_change_and_go() {
     assert_eq!(attached(&backend), [1]);
     assert!(attachments.take_renumbered());
 
-    // our own attaching is told of as well, and is no news
+    // our own attaching also causes an event, which changes nothing
     attachments.take(Event::New(link(1, "eth0")), &mut fake);
     assert!(!attachments.take_renumbered());
     attachments.take(Event::New(link(2, "eth1")), &mut fake);
@@ -58,7 +58,7 @@ fn interfaces_are_followed_as_they_come_change_and_go() {
     attachments.reconcile(&mut fake, now);
     assert_eq!(attached(&backend), [1, 7]);
 
-    // frames of another kind take another program
+    // frames of another kind need another program
     let bare = Link {
         arphrd: ARPHRD_NONE,
         ..link(1, "eth0")
@@ -112,7 +112,7 @@ fn a_program_that_another_removed_is_attached_again() {
     assert_eq!(attached(&backend), [1, 2]);
 }
 
-/// A thread that attaches thousands of interfaces without a sign of life is taken for stuck.
+/// A thread that attaches thousands of interfaces without a heartbeat would be reported as stuck.
 #[test]
 fn many_interfaces_are_attached_and_detached_in_turns() {
     const COUNT: usize = 50;
@@ -139,7 +139,7 @@ fn many_interfaces_are_attached_and_detached_in_turns() {
 #[test]
 fn an_interface_that_has_vanished_is_no_error_and_a_reason_is_reported_once() {
     let (mut fake, now) = (Fake::default(), Instant::now());
-    // the loopback interface is there, the other is not
+    // the loopback interface exists, the other does not
     let links = vec![link(1, "eth0"), link(1 << 30, "eth1")];
     let mut attachments = Attachments::new(patterns("eth.*"), links);
     fake.refuse(Some("no"));

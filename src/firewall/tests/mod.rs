@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The rules and their thread, without a kernel side.
+//! Tests of the rules and their thread, without the kernel.
 
 mod attachments;
 mod rule_series;
@@ -27,7 +27,7 @@ fn rules(lines: &[&str]) -> Vec<Rule> {
     lines.iter().map(|line| rule(line)).collect()
 }
 
-/// What a kernel was told, to be looked at from outside of the thread that owns it.
+/// A fake kernel that records its calls; tests read them outside of the thread that owns it.
 #[derive(Clone, Default)]
 struct Fake(Arc<Mutex<State>>);
 
@@ -37,11 +37,11 @@ struct State {
     replaced: usize,
     attached: BTreeMap<u32, FrameStart>,
     counts: BTreeMap<RuleId, Counts>,
-    /// What goes wrong from now on.
+    /// The error of all further calls.
     refuses: Option<&'static str>,
-    /// How long it takes to replace the rules.
+    /// The duration of a replacement of the rules.
     takes: Duration,
-    /// It takes no more rules than these.
+    /// The most rules that it accepts.
     most_rules: Option<usize>,
 }
 

@@ -18,7 +18,7 @@ fn counted(id: u64, packets: u64) -> (RuleId, Counts) {
     (RuleId(id), counts)
 }
 
-/// Label, action and packets of each series.
+/// Returns label, action and packets of each series.
 fn shown(
     rule_series: &RuleSeries,
     rule_set: &RuleSet,
@@ -94,7 +94,7 @@ fn beyond_so_many_the_rest_is_other_for_good() {
     let series = shown(&rule_series, &rule_set, &counts);
     assert_eq!(series.len(), MAX_LABELS + 1);
     assert!(series.contains(&expected(&[("other", "drop", 30)])[0]));
-    // room for a label is for the next that comes
+    // the next new rule uses the free label
     rule_set.remove(&[RuleId(1)]).unwrap();
     rule_series.update(&rule_set, &counts);
     let series = shown(&rule_series, &rule_set, &counts[1..]);

@@ -19,7 +19,7 @@ fn prefixes(texts: &[&str]) -> Vec<Prefix> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }
 
-/// Rules of 100,000 prefixes and more.
+/// Returns `count` rules with a prefix each.
 fn many(count: usize) -> Vec<Rule> {
     let prefix = |n: usize| Prefix::new(std::net::Ipv4Addr::from_bits(n as u32).into(), 32);
     let plain = rule("--src 0.0.0.0/32");
@@ -99,7 +99,7 @@ fn rules_end_by_themselves() {
     assert!(rule_set.expire(at));
     assert!(!rule_set.expire(at), "that is no news");
     assert_eq!(ids(&rule_set, at), [3, 4, 2]);
-    // a reload of the same file does not bring it back, and another time does
+    // a reload of the same file does not add it again, but a changed time to live does
     rule_set
         .set_config(&rules(&["--src ::1 --ttl 5s", "--src ::2"]), at)
         .unwrap();
@@ -109,7 +109,7 @@ fn rules_end_by_themselves() {
         .unwrap();
     assert_eq!(ids(&rule_set, at), [3, 4, 1, 2]);
 
-    // asked for again, the time begins again
+    // a repeated request restarts the time
     let again = rule_set.add(rules(&["--src ::3 --ttl 10s"]), at).unwrap();
     assert_eq!(again, [RuleId(3)]);
     let later = start + 12 * SECOND;

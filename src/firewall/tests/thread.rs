@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The thread, on its own.
+//! Tests of the thread by itself.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -22,7 +22,7 @@ use crate::types::rule::{Action, RuleId};
 
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// A thread firewall without interfaces; ends with the test.
+/// A thread firewall without interfaces; it ends with the test.
 struct Fixture {
     backend: Fake,
     handle: Handle,
@@ -35,7 +35,7 @@ fn settings(lines: &[&str]) -> FirewallSettings {
         patterns: Patterns::new(Vec::new(), Vec::new()),
         rules: rules(lines),
         allow: Vec::new(),
-        // what addresses the machine has is not for these tests
+        // these tests must not depend on the addresses of the machine
         allow_own: false,
         blackhole_action: Action::Drop,
     }
@@ -194,7 +194,7 @@ fn who_would_lock_himself_out_must_insist() {
     );
     let pass = add("--src 192.0.2.7 --action pass", requester).unwrap();
     add("--src 192.0.2.0/24", requester).unwrap();
-    // now this one alone keeps the door open
+    // now only this rule keeps the connection open
     let remove = || Edit::Remove(pass.clone());
     assert!(
         fixture
@@ -238,7 +238,7 @@ fn the_state_file_brings_rules_back() {
     std::fs::remove_dir_all(folder).unwrap();
 }
 
-/// A folder for a state file; gone with the test.
+/// A folder for a state file; removed at the end of the test.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -273,7 +273,7 @@ fn a_save_that_failed_is_tried_again_and_is_a_problem_until_then() {
     let folder = Folder::new("again");
     let fixture = Fixture::with(settings(&[]), folder.state(), None);
     assert_eq!(fixture.handle.problem(), None);
-    // no room, no rights, no folder: to the thread it is all one
+    // no space, no permission, no folder: the thread handles all of them alike
     fs::create_dir(folder.state()).unwrap();
     fixture.add(&["--src ::2"]).unwrap();
     assert!(wait_until(|| fixture.handle.problem().is_some()));
@@ -287,7 +287,7 @@ fn a_save_that_failed_is_tried_again_and_is_a_problem_until_then() {
     assert!(wait_until(|| fixture.handle.problem().is_none()));
     let saved = fs::read_to_string(folder.state()).unwrap();
     assert!(saved.contains("--src ::2/128"), "{saved}");
-    // the end of the agent is the last attempt
+    // the agent makes the last attempt when it ends
     fs::remove_file(folder.state()).unwrap();
     fs::create_dir(folder.state()).unwrap();
     fixture.add(&["--src ::3"]).unwrap();
@@ -329,13 +329,13 @@ fn a_state_file_that_cannot_be_read_ends_nothing() {
     assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
     let fixture = start();
     assert!(fixture.handle.problem().is_some());
-    // the next rule makes a file of it
+    // the next rule replaces it by a file
     fixture.add(&["--src ::3"]).unwrap();
     assert!(wait_until(|| fixture.handle.problem().is_none()));
     assert!(fs::symlink_metadata(&path).unwrap().is_file());
 }
 
-/// More rules of one kind than the kernel side takes together with those of the configuration.
+/// The state file has more rules than the kernel accepts together with those of the configuration.
 #[test]
 fn restored_rules_that_the_kernel_refuses_end_nothing() {
     let folder = Folder::new("refused");
@@ -422,8 +422,8 @@ fn blackholes_come_and_go_within_a_second() {
     );
 }
 
-/// Each change of a large set is work. Somebody who announces and withdraws a route all the time causes no more
-/// than a share of it, and the last change is in force soon after.
+/// Each change of a large rule set costs time. A route that is announced and withdrawn all the time uses only a
+/// limited share of the CPU, and the last change is in effect soon after.
 #[test]
 fn a_route_that_flaps_among_many_rules_costs_a_share_of_a_cpu() {
     let (routes, prefixes, wake) = Routes::new();

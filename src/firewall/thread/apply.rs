@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Applies the changes that others request: completely, or not at all.
+//! Applies the changes that other threads request: completely, or not at all.
 
 use std::time::Instant;
 
@@ -106,7 +106,7 @@ impl Worker {
     }
 }
 
-/// A rule without a condition is most often a mistake.
+/// Refuses a rule without a condition that stops packets, because it is most often a mistake.
 fn refuse_everything(rules: &[Rule]) -> Result<(), FirewallError> {
     let stops = |rule: &&Rule| matches!(rule.action, Action::Drop | Action::Limit);
     match rules

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The state file as the thread uses it: a save that fails is tried again, and what is wrong with the file is
-//! shown as a problem. Nothing here ends the thread.
+//! The state file as the thread uses it: a failed save is tried again, and errors of the file are shown as a
+//! problem. Nothing here ends the thread.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -10,18 +10,18 @@ use super::super::persist::{self, Now};
 use super::super::rule_set::RuleEntry;
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
 
-/// Between two attempts to save.
+/// The time between two attempts to save.
 const RETRY: Duration = Duration::from_secs(2);
-/// Lines that cannot be read and are logged one by one.
+/// The most invalid lines that are logged one by one.
 const SHOWN: usize = 10;
 
 pub(super) struct Store {
-    /// Empty for none.
+    /// Empty = no state file.
     path: PathBuf,
-    /// The rules in force are not in the file.
+    /// Whether the file does not have the current rules.
     unsaved: bool,
     next_try: Instant,
-    /// The file on the disk has something that was not restored.
+    /// Whether the file on the disk has content that was not restored.
     damaged: bool,
     problem: FirewallProblem,
 }
@@ -41,7 +41,7 @@ impl Store {
         !self.path.as_os_str().is_empty()
     }
 
-    /// The rules of the file that can be read. Everything else is logged and stays in a copy.
+    /// Returns the valid rules of the file. Everything else is logged and stays in a copy.
     pub fn load(&mut self, errors: &ErrorCounters) -> Vec<RuleEntry> {
         if !self.is_used() {
             return Vec::new();
@@ -71,13 +71,13 @@ impl Store {
         }
     }
 
-    /// Something of the file was left out: it stays beside the file, which is written again.
+    /// Records that a part of the file was not restored: a copy stays beside the file, which is written again.
     pub fn damaged(&mut self, why: String) {
         log::warn!("agent.firewall.state_file: {}: {why}", self.path.display());
         (self.damaged, self.unsaved) = (true, true);
     }
 
-    /// The rules in force have changed.
+    /// Records that the current rules have changed.
     pub fn changed(&mut self) {
         self.unsaved |= self.is_used();
     }
@@ -86,7 +86,7 @@ impl Store {
         self.unsaved && now >= self.next_try
     }
 
-    /// When to try again after a failure.
+    /// Returns the time of the next attempt after a failure.
     pub fn next_try(&self) -> Option<Instant> {
         self.unsaved.then_some(self.next_try)
     }
