@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Finds the least of many values that only grow, without work when they grow.
+//! Finds the least of many growing values, without work when they grow.
 //!
 //! The heap stores for each entry a value that it once had: a lower bound, since values only grow.
 //! A query refreshes outdated values at the top until the top is correct. Each refresh is paid for

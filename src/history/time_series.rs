@@ -17,7 +17,7 @@ const GROWTH: usize = 60;
 pub const FULL_CURVE_BYTES: usize = size_of::<TimeSeries>() + 2 * POINTS * size_of::<Point>();
 
 /// A rate in 16 bits: the exponent and the first eight bits of the fraction of an f32, without its
-/// sign. The error is at most 1/512, less than the width of a line.
+/// sign. The relative error is at most 1/512, less than the width of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Point(u16);
 

@@ -30,7 +30,7 @@ impl FlowObserver for Nobody {
     fn ended(&mut self, _: SetId) {}
 }
 
-/// The source AS is the last byte of the address, the destination's is not known.
+/// Uses the last byte of the address as the source AS; the destination AS is unknown.
 struct Known;
 
 impl FlowContext for Known {
@@ -203,7 +203,7 @@ fn each_part_of_a_filter_counts() {
             },
             vec![],
         ),
-        // an address at one end, a port at the other
+        // an address of one endpoint, a port of the other
         (
             Filter {
                 either: end(Some("10.0.0.2/32"), Some(443), None),
@@ -246,7 +246,7 @@ fn every_order_is_its_own() {
     }
     let (rows, _) = flows(&table, Filter::default(), Sort::Last, 10);
     assert_eq!(rows[2].record.key.src[3], 2, "heard of longest ago");
-    // silent for 20 s: the rate is over the time until now
+    // idle for 20 s: the rate is over the time until now
     assert_eq!(rows[2].sum.bytes_per_second, 3000 / 90);
 }
 
@@ -283,13 +283,13 @@ fn groups_add_up_to_the_whole() {
     }
 }
 
-/// Flows end and begin between the slices; none that lived for the whole walk is missing.
+/// Flows end and start between the slices; no flow that existed during the whole scan is missing.
 #[test]
 fn what_lives_throughout_is_in_the_answer_once() {
     let stay: Vec<_> = (1..=100).map(|n| record(n, 1, 1000)).collect();
     let mut all = Vec::new();
     for (n, flow) in stay.iter().enumerate() {
-        // short-lived ones between them: gone when 30 s have passed
+        // short-lived flows between them: expired after 30 s
         all.push(record(200, 2 + n as u16, 10_000));
         all.push(*flow);
     }

@@ -12,7 +12,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone, Default)]
 struct TestNames {
     generation: Arc<AtomicU32>,
-    /// Once for each flow that begins.
+    /// The number of name lookups: one for each flow that starts.
     asked: Arc<AtomicU32>,
 }
 
@@ -84,7 +84,7 @@ impl Fixture {
         self.records.as_ref().unwrap().send(batch).unwrap();
     }
 
-    /// A snapshot that fulfils the condition.
+    /// Waits for a snapshot that fulfils the condition.
     fn wait_for(&self, condition: impl Fn(&Snapshot) -> bool) -> Snapshot {
         let deadline = Instant::now() + ANSWER_TIMEOUT;
         loop {
@@ -153,7 +153,7 @@ fn records_become_totals_series_and_gauges() {
     assert_eq!((eth1.packets_total, eth1.bytes_total), (50, 5000));
     assert_eq!((eth1.live_packets, eth1.live_sampled_packets), (50, 5));
     assert_eq!(row(&live, "").packets_total, 40);
-    // The flows go idle, the counters stay.
+    // The flows expire, the counters stay.
     let idle = fixture.wait_for(|s| s.totals.active_flows == 0);
     let eth1 = row(&idle, "eth1");
     assert_eq!((eth1.packets_total, eth1.bytes_total), (50, 5000));
@@ -199,7 +199,7 @@ fn a_renamed_interface_takes_later_counts_and_the_gauges() {
     assert_eq!((new.packets_total, new.live_packets), (30, 50));
 }
 
-/// The source AS of a flow is its source port, plus what was learnt since.
+/// Returns the source port as the source AS of a flow, plus 1000 for each second.
 struct Learning(u32);
 
 impl Enrich for Learning {
@@ -249,7 +249,7 @@ fn what_is_learnt_moves_flows_as_they_go_on_and_leaves_the_counts() {
     };
     assert_eq!(count(1, record(1, 7, 2)).0, [(7, 20, 20)]);
     assert_eq!(count(2, record(1, 8, 1)).0, [(7, 20, 20), (8, 10, 10)]);
-    // 8 is not heard of again: it keeps its label
+    // flow 8 has no further record: it keeps its label
     let (rows, named): (_, Vec<u32>) = count(1500, record(1, 7, 3));
     assert_eq!(rows, [(1007, 30, 50), (7, 20, 0), (8, 10, 10)]);
     assert_eq!(named, [7, 8, 1007]);
