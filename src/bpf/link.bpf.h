@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The headers between Ethernet and IP, a part of parse.bpf.h: VLAN tags, MPLS labels, PPPoE. Linux strips
- * them in any number, so they are read to the end.
+ * Parses the headers between Ethernet and IP, a part of parse.bpf.h: VLAN tags, MPLS labels, PPPoE. Linux strips
+ * any number of them, so all are read.
  */
 #ifndef RFM_LINK_BPF_H
 #define RFM_LINK_BPF_H
@@ -39,8 +39,9 @@ typedef __u64 (*rfm_stack_batch_fn)(void *ctx, __u64 stack);
 typedef __be16 (*rfm_mpls_payload_fn)(void *ctx, __u32 offset);
 
 /*
- * RFC 2516 session stage. Linux reads neither the version nor the code, and accepts a protocol field of
- * one byte (RFC 1661 section 6.5; ppp_input() in drivers/net/ppp/ppp_generic.c), so this does the same.
+ * Parses a PPPoE header (RFC 2516, session stage). Linux reads neither the version nor the code, and accepts a
+ * protocol field of one byte (RFC 1661 section 6.5; ppp_input() in drivers/net/ppp/ppp_generic.c), so this does
+ * the same.
  */
 static __always_inline int rfm_parse_pppoe(struct rfm_cursor *cur, __be16 *proto)
 {
@@ -67,8 +68,8 @@ static __always_inline int rfm_parse_pppoe(struct rfm_cursor *cur, __be16 *proto
 }
 
 /*
- * One batch: a PPPoE header if there is one, then up to RFM_STACK_BATCH entries of 4 bytes each, which are
- * 802.1Q and 802.1ad tags, or MPLS labels (RFC 3032).
+ * Parses one batch: a PPPoE header if there is one, then up to RFM_STACK_BATCH entries of 4 bytes each, which
+ * are 802.1Q and 802.1ad tags, or MPLS labels (RFC 3032).
  */
 static __always_inline void rfm_parse_stack_batch(struct rfm_cursor *cur, union rfm_stack *stack)
 {
@@ -108,10 +109,9 @@ static __always_inline void rfm_parse_stack_batch(struct rfm_cursor *cur, union 
 /*
  * Reads all headers between Ethernet and IP; *proto is the EtherType before and after.
  *
- * No field names what follows MPLS labels: the first nibble is that of IPv4, IPv6 or a
- * control word (RFC 4928 section 3), but an Ethernet pseudowire without one begins with any nibble
- * (RFC 8469 section 3). `mpls_payload`
- * decides.
+ * No field names the protocol after MPLS labels: the first nibble is that of IPv4, IPv6 or a control word (RFC
+ * 4928 section 3), but an Ethernet pseudowire without a control word may begin with any nibble (RFC 8469 section
+ * 3). `mpls_payload` decides.
  */
 static __always_inline int rfm_parse_stack(struct rfm_cursor *cur, rfm_stack_batch_fn batch,
 					   rfm_mpls_payload_fn mpls_payload, __be16 *proto)
@@ -133,7 +133,7 @@ static __always_inline int rfm_parse_stack(struct rfm_cursor *cur, rfm_stack_bat
 	return 0;
 }
 
-/* The first two tags in the frame (802.1Q, 802.1ad); *proto is the EtherType before and after. */
+/* Parses the first two tags in the frame (802.1Q, 802.1ad); *proto is the EtherType before and after. */
 static __always_inline int rfm_parse_vlan(struct rfm_cursor *cur, __be16 *proto,
 					  union rfm_l3_header *l3, __u32 tags)
 {
@@ -183,11 +183,11 @@ static __always_inline int rfm_is_ipv4_intact(struct rfm_cursor *cur, __u32 head
 }
 
 /*
- * The EtherType of what lies at the cursor below an MPLS label stack; 0 if it is no IP packet. An Ethernet
- * pseudowire without a control word begins with the destination address, of which any nibble is the first:
- * so the IPv4 checksum must be correct, which a receiver checks too. IPv6 has none. Its length must
+ * Returns the EtherType of the payload at the cursor below an MPLS label stack; 0 if it is not an IP packet. An
+ * Ethernet pseudowire without a control word begins with the destination address, whose first nibble may have
+ * any value: so the IPv4 checksum must be correct, which a receiver also checks. IPv6 has none. Its length must
  * fit, and if `exact` is set nothing may follow the packet, apart from a trailer or the padding of a short
- * frame. The firewall does not set it: Linux accepts whatever follows.
+ * frame. The firewall does not set it: Linux accepts any bytes after the packet.
  */
 static __always_inline __be16 rfm_parse_mpls_payload(struct rfm_cursor *cur, int exact)
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The monitor: one program for each direction, attached by TCX or clsact. They only
- * count, and always return TCX_NEXT (which clsact reads as TC_ACT_UNSPEC), so that every packet goes on to the
- * next program and to the stack, unchanged.
+ * The monitor: one program for each direction, attached by TCX or clsact. They only count, and always return
+ * TCX_NEXT (which clsact reads as TC_ACT_UNSPEC), so that every packet continues to the next program and to the
+ * stack, unchanged.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_core_read.h>
@@ -65,7 +65,7 @@ static __always_inline int rfm_cache_update(const struct rfm_sampled *packet)
 	return 0;
 }
 
-/* IP bytes of a GSO packet's segments: frames without the headers before IP. */
+/* Returns the IP bytes of a GSO packet's segments: frames without the headers before IP. */
 static __always_inline __u32 rfm_gso_ip_bytes(struct __sk_buff *skb, __u32 hook_flags,
 					      const union rfm_l3_header *l3,
 					      const union rfm_size *size)
@@ -77,8 +77,8 @@ static __always_inline __u32 rfm_gso_ip_bytes(struct __sk_buff *skb, __u32 hook_
 }
 
 /*
- * The part for sampled packets. The verifier checks the global functions around it once; therefore the
- * arguments are five words. Returns non-zero if the packet was dropped on its way to userspace.
+ * Handles sampled packets. The verifier checks the global functions around it once; therefore the arguments are
+ * five words. Returns non-zero if the packet was dropped on its way to userspace.
  */
 static __always_inline int rfm_sample(struct __sk_buff *skb, __u64 l3_header, __u32 hook_flags,
 				      __u32 rate, __u64 size, int plain, int cached)
@@ -183,7 +183,7 @@ static __always_inline int rfm_handle_packet(struct __sk_buff *skb, __u32 direct
 		rfm_count_add(&counters->observed[RFM_OTHER], size, shared);
 		return TCX_NEXT;
 	}
-	l3.family &= 1; /* it is below 2, but the verifier of old kernels does not know */
+	l3.family &= 1; /* it is below 2, but the verifier of old kernels cannot prove it */
 	return rfm_count_packet(skb, counters, &l3, size, hook_flags, 0, cached);
 }
 
@@ -208,7 +208,7 @@ int rfm_probe_timer(struct __sk_buff *skb __attribute__((unused)))
 	return cpu ? rfm_arm_timer(cpu) : -1;
 }
 
-/* Without the flow cache: nothing newer than kernel 5.10, since old kernels refuse even dead code. */
+/* Without the flow cache: uses nothing newer than kernel 5.10, since old kernels reject even dead code. */
 SEC("tcx/ingress")
 int rfm_ingress_ev(struct __sk_buff *skb)
 {
