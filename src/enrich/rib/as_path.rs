@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! AS_PATH (RFC 4271 section 4.3, RFC 5065), as a route holds it.
+//! AS_PATH (RFC 4271 section 4.3, RFC 5065) in the form that a route holds.
 
 use std::fmt;
 
@@ -12,10 +12,10 @@ pub enum SegmentKind {
     ConfedSet = 4,
 }
 
-/// Segments of ASNs. No segment is empty.
+/// A sequence of segments of ASNs. No segment is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AsPath {
-    /// Kind and number of ASNs.
+    /// Kind and number of ASNs of each segment.
     segments: Vec<(SegmentKind, u16)>,
     asns: Vec<u32>,
 }
@@ -31,15 +31,16 @@ impl SegmentKind {
         }
     }
 
-    /// Segments inside a confederation are not part of the path that its neighbors see.
+    /// Returns whether a segment is inside a confederation. Such segments are not part of the path that the
+    /// confederation's neighbors see.
     pub fn is_confed(self) -> bool {
         matches!(self, Self::ConfedSequence | Self::ConfedSet)
     }
 }
 
 impl AsPath {
-    /// Appends a segment; an empty one is left out. A sequence after a sequence continues it: on the wire
-    /// a segment has 255 ASNs at most.
+    /// Appends a segment; an empty one is left out. A sequence after a sequence continues it: in a message,
+    /// a segment has at most 255 ASNs.
     pub fn push(&mut self, kind: SegmentKind, asns: impl IntoIterator<Item = u32>) {
         let before = self.asns.len();
         self.asns.extend(asns);
@@ -67,7 +68,7 @@ impl AsPath {
         })
     }
 
-    /// All ASNs, in their order.
+    /// Returns all ASNs in order.
     pub fn asns(&self) -> &[u32] {
         &self.asns
     }
@@ -76,7 +77,7 @@ impl AsPath {
         self.asns.is_empty()
     }
 
-    /// The ASNs of a path that is a single AS_SEQUENCE.
+    /// Returns the ASNs of a path that is a single AS_SEQUENCE.
     pub fn as_sequence(&self) -> Option<&[u32]> {
         match self.segments[..] {
             [(SegmentKind::Sequence, _)] => Some(&self.asns),
@@ -125,7 +126,7 @@ impl AsPath {
         own
     }
 
-    /// Whether the path begins inside of a confederation.
+    /// Returns whether the path begins inside a confederation.
     pub fn begins_in_confederation(&self) -> bool {
         self.segments
             .first()
@@ -166,8 +167,8 @@ impl AsPath {
     }
 }
 
-/// As routers print it: `64500 64501 {1,2}`, segments inside a confederation as `(65001 65002)` and
-/// `[65001,65002]`.
+/// Formats a path as routers do: `64500 64501 {1,2}`, segments inside a confederation as `(65001 65002)`
+/// and `[65001,65002]`.
 impl fmt::Display for AsPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, (kind, asns)) in self.segments().enumerate() {

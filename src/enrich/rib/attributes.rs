@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The attributes of routes, each set held once for all routes that share it.
+//! The attributes of routes. Each set is held once for all routes that share it.
 
 use std::hash::BuildHasher;
 use std::net::IpAddr;
@@ -46,9 +46,9 @@ pub struct Attributes {
     pub of_member: bool,
     /// Carries the BLACKHOLE community (RFC 7999).
     pub blackhole: bool,
-    /// Carries one of those by which the configuration lets neighbours ask for a blackhole.
+    /// Carries a community by which the configuration lets neighbors request a blackhole.
     pub requests_blackhole: bool,
-    /// Path or lists are not complete: see [`Attributes::cut`].
+    /// The path or a list is incomplete: see [`Attributes::cut`].
     pub cut: bool,
 }
 
@@ -56,15 +56,15 @@ pub struct Attributes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttributesId(pub(super) u32);
 
-/// Interners smaller than this are left as they are.
+/// Interners smaller than this are not rebuilt.
 const KEEP: usize = 1 << 12;
 
-/// Parts of the index. Each grows by itself, a small piece of work: to move all at once takes longer than
-/// lookups shall wait for.
+/// Number of parts of the index. Each part grows separately, which is a small piece of work: moving all
+/// entries at once takes longer than lookups may wait.
 const PARTS: usize = 1 << 8;
 
-/// Attributes in two arrays: a lookup that finds one route reads only the first, and as much as possible
-/// of that stays in the processor's cache.
+/// Holds attributes in two arrays: a lookup that finds one route reads only the first array, and as much as
+/// possible of it stays in the processor's cache.
 #[derive(Debug, Default)]
 pub struct AttributeInterner {
     interned: Vec<Interned>,
@@ -75,16 +75,16 @@ pub struct AttributeInterner {
     exits: RefCounted<Exit>,
     preferences: RefCounted<Preference>,
     details: ByteStore,
-    /// How many of them ask to discard, and in how many the router finds itself: mostly none, and then
-    /// nobody need look.
+    /// The number of attributes that request a blackhole, and of those in which the router finds itself:
+    /// mostly 0, and then lookups can skip the check.
     blackhole_requests: usize,
     looping: usize,
 }
 
-/// Numbers by the hash of what they stand for.
+/// Numbers by the hash of their content.
 #[derive(Debug, Default)]
 struct ShardedIndex {
-    /// Empty until there is something to find.
+    /// Empty until there is an entry.
     parts: Vec<HashTable<u32>>,
     len: usize,
 }
@@ -105,7 +105,7 @@ struct Exit {
     requests_blackhole: bool,
 }
 
-/// The parts that only the decision process reads, or an operator.
+/// The parts that only the decision process or an operator reads.
 #[derive(Clone, Copy, Debug)]
 struct InternedDetails {
     preference: u32,
@@ -128,8 +128,8 @@ pub struct Preference {
 }
 
 impl Attributes {
-    /// Shortens path and lists to what is held, and notes that in `cut`. Ends and length of the path
-    /// stay.
+    /// Shortens path and lists to the maximum that is held, and records that in `cut`. The ends and the
+    /// length of the path do not change.
     pub fn cut(&mut self) {
         const MOST: usize = details::MAX_ENTRIES;
         let lists = [
@@ -176,8 +176,8 @@ impl AttributeInterner {
         self.len() == 0
     }
 
-    /// Adds a user of these attributes. Path and lists are left out, and the result has `false`, if all
-    /// that are held would take more than `limit` bytes.
+    /// Adds a user of these attributes. If all details held would take more than `limit` bytes, path and
+    /// lists are left out, and the result has `false`.
     pub fn acquire(&mut self, attributes: &Attributes, limit: usize) -> (AttributesId, bool) {
         let interned = Interned {
             origin_asn: attributes.origin_asn,
@@ -294,7 +294,7 @@ impl AttributeInterner {
         attributes
     }
 
-    /// Origin AS, peer AS, next hop, blackhole mark.
+    /// Returns origin AS, peer AS, next hop and blackhole flag.
     pub fn lookup_values(&self, id: AttributesId) -> (u32, u32, Option<IpAddr>, bool) {
         let interned = &self.interned[id.index()];
         let exit = self.exits.get(interned.exit);
@@ -329,13 +329,13 @@ impl AttributeInterner {
         self.exits.get(self.interned[id.index()].exit)
     }
 
-    /// Whether most of the memory is held for attributes that are gone.
+    /// Returns whether most of the memory is held for removed attributes.
     pub fn is_sparse(&self) -> bool {
         self.interned.len() > KEEP && self.len() < self.interned.len() / 4
     }
 
-    /// Renumbers the attributes and gives memory back. The result tells the new raw number of
-    /// each old raw number, with 0 for what is gone.
+    /// Renumbers the attributes and frees memory. Returns the new raw number of each old raw number; 0
+    /// stands for removed attributes.
     pub fn rebuild(&mut self) -> Vec<u32> {
         let mut renumbered = vec![0; self.interned.len() + 1];
         let old = std::mem::take(self);
@@ -354,13 +354,13 @@ impl ShardedIndex {
         if self.parts.is_empty() {
             self.parts.resize_with(PARTS, HashTable::new);
         }
-        // bits that the part itself makes no use of: it takes the lowest and the highest
+        // uses bits that the part itself does not use: the part uses the lowest and the highest
         &mut self.parts[(hash >> 40) as usize % PARTS]
     }
 }
 
 impl Preference {
-    /// As if the route had no LOCAL_PREF.
+    /// Returns the same values without LOCAL_PREF.
     pub fn without_local_pref(self) -> Self {
         Self {
             local_pref: None,
@@ -380,7 +380,7 @@ impl Preference {
         self.origin
     }
 
-    /// Without one it is the least (RFC 4271 section 9.1.2.2).
+    /// Returns the MED; a missing one counts as 0, the lowest (RFC 4271 section 9.1.2.2).
     pub fn med(self) -> u32 {
         self.med.unwrap_or(0)
     }
@@ -409,7 +409,7 @@ impl AttributesId {
     }
 }
 
-/// Puts a value in a place, or behind the last.
+/// Stores a value at an index, or appends it.
 fn put<T>(values: &mut Vec<T>, index: u32, value: T) {
     match values.get_mut(index as usize) {
         Some(void) => *void = value,

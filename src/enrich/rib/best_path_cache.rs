@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The best route of each prefix and rank, if several route tables hold routes: a lookup costs the same
-//! with one peer and with thousands.
+//! Caches the best route of each prefix and rank, if several route tables hold routes: a lookup costs the
+//! same with one peer and with thousands.
 //!
 //! The first lookup after a change runs the decision process on the routes of the prefix. A change of a
-//! route forgets the best path of its prefix. A change that may concern any prefix begins a new epoch, in
-//! constant time: a page of an earlier epoch is cleared when it is next read.
+//! route invalidates the best path of its prefix. A change that may concern any prefix begins a new epoch,
+//! in constant time: a page of an earlier epoch is cleared when it is next read.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,17 +18,17 @@ const UNKNOWN: u32 = 0;
 /// No peer of the rank has a route.
 const NO_ROUTE: u32 = u32::MAX;
 
-/// Prefixes of a page: so few that a lookup can clear it.
+/// Number of prefixes of a page: small enough for a lookup to clear it.
 const PAGE: usize = 1 << 8;
 
-/// By table, family and rank.
+/// The best paths by table, family and rank.
 #[derive(Debug)]
 pub struct BestPathCache {
     rank_caches: Vec<[[RankCache; RANKS]; 2]>,
     epoch: u32,
 }
 
-/// Best paths by prefix number; without pages none is kept.
+/// The best paths by prefix number; without pages none is cached.
 #[derive(Debug, Default)]
 struct RankCache(Vec<CachePage>);
 
@@ -66,18 +66,18 @@ impl BestPathCache {
         }
     }
 
-    /// Gives the memory back of a table and family that lookups no longer ask for best paths. Not done at once:
-    /// the second of two peers may only flap.
+    /// Frees the memory of a table and family whose best paths lookups no longer read. This is not done
+    /// immediately: the second of two peers may only be flapping.
     pub fn free(&mut self, table: TableId, family: Family) {
         self.rank_caches[usize::from(table.0)][family as usize] = Default::default();
     }
 
-    /// Forgets all of them.
+    /// Invalidates all best paths.
     pub fn invalidate_all(&mut self) {
         self.epoch = self.epoch.wrapping_add(1);
     }
 
-    /// Forgets those of a prefix.
+    /// Invalidates the best paths of a prefix.
     pub fn invalidate(&mut self, family: Family, prefix: u32) {
         for table in &mut self.rank_caches {
             for RankCache(pages) in &mut table[family as usize] {
@@ -123,7 +123,7 @@ impl CachePage {
 }
 
 impl BestPathSlot<'_> {
-    /// `None` if it is not known.
+    /// Returns the best path, or `None` if it is unknown.
     #[inline]
     pub fn get(&self) -> Option<Option<AttributesId>> {
         // nothing else is published with it: the Rib itself is under a lock

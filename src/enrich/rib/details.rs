@@ -2,13 +2,14 @@
 //! The parts of attributes that only `rfm rib` reads, as a byte string: AS path, communities, cluster
 //! list. A full table has about 200,000 different ones, so each byte counts.
 //!
-//! One byte of flags; the path; then the lists that the flags announce, each with its length. Numbers
-//! that are mostly small have 7 bits in a byte (LEB128).
+//! The string has one byte of flags, the path, and the lists that the flags announce, each with its length.
+//! Numbers that are mostly small have 7 bits in a byte (LEB128).
 
 use super::as_path::SegmentKind;
 use super::attributes::Attributes;
 
-/// Entries of a list that are kept. Routers send more in error only, and memory must have a limit.
+/// Maximum number of entries of a list that are kept. Routers send more only by mistake, and memory must
+/// have a limit.
 pub const MAX_ENTRIES: usize = 128;
 
 /// The path is one AS_SEQUENCE between the neighbor and the origin, which are held elsewhere.
@@ -19,7 +20,7 @@ const CLUSTER_LIST: u8 = 8;
 /// A list had more entries than are kept, or nothing is kept.
 const CUT: u8 = 16;
 
-/// What [`encode`] writes if no memory may be used: no path, no lists.
+/// The output of [`encode`] if no memory may be used: no path, no lists.
 pub const LEFT_OUT: [u8; 2] = [CUT, 0];
 
 /// Appends the details of these attributes.
@@ -49,7 +50,7 @@ pub fn encode(attributes: &Attributes, bytes: &mut Vec<u8>) {
     list(bytes, flags, CLUSTER_LIST, clusters);
 }
 
-/// Adds what [`encode`] wrote to attributes that have neighbor and origin.
+/// Decodes the output of [`encode`] into attributes that have neighbor and origin.
 pub fn decode(bytes: &[u8], attributes: &mut Attributes) {
     let mut bytes = Cursor(bytes);
     let flags = bytes.byte();
@@ -80,7 +81,7 @@ pub fn decode(bytes: &[u8], attributes: &mut Attributes) {
     }
 }
 
-/// The ASNs between the ends of a path that needs no more.
+/// Returns the ASNs between the ends of a path, if nothing else is needed to restore it.
 fn plain(attributes: &Attributes) -> Option<&[u32]> {
     let asns = attributes.path.as_sequence()?;
     let (first, last) = (*asns.first()?, *asns.last()?);
@@ -112,7 +113,7 @@ fn list<const N: usize>(
     }
 }
 
-/// Reads what [`encode`] wrote. There is no end to run into; it would read as zeros.
+/// Reads the output of [`encode`]. Bytes beyond its end would read as zeros.
 struct Cursor<'a>(&'a [u8]);
 
 impl Cursor<'_> {
@@ -190,7 +191,7 @@ mod tests {
                 origin_asn: given.origin_asn,
                 ..Attributes::default()
             };
-            // the store fills a string up
+            // the store pads a string
             bytes.extend([0; 3]);
             decode(&bytes, &mut read);
             prop_assert_eq!(read, given);

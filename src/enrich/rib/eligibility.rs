@@ -8,11 +8,11 @@ use super::peer::{TableId, View};
 use super::prefix::Family;
 use super::{Rib, of_family};
 
-/// By routing table and family, how many route tables compete.
+/// The number of competing route tables, by routing table and family.
 #[derive(Debug)]
 pub(super) struct LookupPlan {
     active_tables: Vec<[ActiveTables; 2]>,
-    /// Ranks that routers have.
+    /// The ranks that routers have.
     ranks: [bool; RANKS],
 }
 
@@ -23,7 +23,7 @@ pub(super) enum ActiveTables {
     None,
     /// One route table, whose view takes part.
     Single(HolderId),
-    /// Several: best paths are kept.
+    /// Several route tables: best paths are cached.
     Multiple,
 }
 
@@ -40,7 +40,7 @@ impl LookupPlan {
         self.active_tables[usize::from(table.0)][family as usize]
     }
 
-    /// By rank, whether routers have it.
+    /// Returns whether routers have each rank.
     #[inline]
     pub fn ranks(&self) -> [bool; RANKS] {
         self.ranks
@@ -48,7 +48,8 @@ impl LookupPlan {
 }
 
 impl Rib {
-    /// Applies changes to ranks, best paths and blackholes. To be called after changes and before lookups.
+    /// Applies changes to ranks, best paths and blackholes. Must be called after changes and before
+    /// lookups.
     pub fn apply_changes(&mut self) {
         if std::mem::take(&mut self.ranks_outdated) {
             self.find_ranks();
@@ -136,7 +137,7 @@ impl Rib {
                 view == peer.policy_view(family, sends_post)
             }
         };
-        // the newest session of the router has sent it in full, so this one is half-open
+        // the newest session of the router has sent the view in full, so this session is half-open
         let is_superseded = router.newest.is_some_and(|newest| {
             let newest = &self.routers[newest];
             let held = newest.peers.get(&peer.key).map(|&id| &self.peers[id]);

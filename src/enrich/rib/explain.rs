@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Every route for an address, which one answers, and what the others lost by: what a lookup does,
-//! told step by step.
+//! Explains a lookup step by step: every route for an address, the best one, and the reason why each of the
+//! others lost.
 
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr};
@@ -18,41 +18,41 @@ const UNLABELLED: &str = "loopback, link-local and multicast addresses belong to
 /// RFC 4271 section 9.1.2, RFC 4456 section 8
 const NOT_USED: &str = "the router does not use it: it finds itself in the path";
 
-/// One route for the address.
+/// One route for the address, with the reason why it won or lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExplainedRoute {
     pub route: HeldRoute,
-    /// What the router calls itself.
+    /// The name that the router sent (sysName).
     pub sys_name: String,
-    /// The AS of the peer; 0 if it is not known.
+    /// The AS of the peer; 0 if unknown.
     pub session_asn: u32,
-    /// As the peer names itself.
+    /// The name that the peer sent.
     pub peer_name: Option<String>,
     pub age: Age,
     pub best: bool,
-    /// Why it is the best, or what it lost by.
+    /// The reason why it is the best, or why it lost.
     pub reason: String,
     /// The step of the decision process at which it won or lost, if it took part.
     pub step: Option<DecisionStep>,
     /// Steps before that one for which BMP carries no data: the router may have decided there.
     pub unknown: Vec<&'static str>,
-    /// Where it asks for a blackhole: whether it has one, or why not.
+    /// If the route requests a blackhole: whether it has one, or why not.
     pub blackhole: Option<Result<(), BlackholeRejectReason>>,
 }
 
-/// A route of the answer, and what a lookup would see of it.
+/// A matching route, and the data that a lookup would use of it.
 struct MatchedRoute<'a> {
     peer: &'a RibPeer,
     peer_id: u32,
     view: View,
-    /// Its part in the decision, if its view takes part in lookups.
+    /// The route in the decision, if its view takes part in lookups.
     candidate: Option<Candidate>,
     prefix: u32,
     age: Age,
     route: HeldRoute,
 }
 
-/// The route that answers.
+/// The best route.
 struct BestPath {
     prefix: u32,
     length: u8,
@@ -60,13 +60,13 @@ struct BestPath {
 }
 
 impl Rib {
-    /// At most `limit` routes: of the longest prefix first, the best of all before the others.
+    /// Returns at most `limit` routes: longest prefix first, but the best route before all others.
     pub fn explain(&self, address: IpAddr, table: TableId, limit: usize) -> Vec<ExplainedRoute> {
         let (family, bits) = split(address);
         self.explain_prefix(RoutePrefix::new(family, bits, family.bits()), table, limit)
     }
 
-    /// The same for a whole prefix: routes of it, and of those that contain it.
+    /// Returns the same for a whole prefix: its routes, and those of the prefixes that contain it.
     pub fn explain_prefix(
         &self,
         asked: RoutePrefix,
@@ -107,7 +107,7 @@ impl Rib {
         explained
     }
 
-    /// As the lookup finds it.
+    /// Returns the best route, as a lookup finds it.
     fn best_of_all(
         &self,
         table: TableId,
@@ -208,7 +208,7 @@ impl Rib {
         }
     }
 
-    /// Why no route was chosen, of one that matches.
+    /// Returns why a matching route was not chosen when no route was.
     fn not_chosen(&self, found: &MatchedRoute) -> String {
         match found.candidate {
             None => format!(
@@ -219,7 +219,7 @@ impl Rib {
         }
     }
 
-    /// The view that answers in the place of a view that takes no part.
+    /// Names the view that answers instead of a view that takes no part.
     fn other_view(&self, found: &MatchedRoute) -> String {
         let view = match found.view {
             View::PrePolicy if self.post_policy_answers(found) => "post-policy view",
@@ -228,7 +228,7 @@ impl Rib {
         format!("the router's {view} answers in its place")
     }
 
-    /// The step at which its last rival lost.
+    /// Returns the step at which the last rival of the best route lost.
     fn won_by(
         &self,
         found: &MatchedRoute,
@@ -249,7 +249,7 @@ impl Rib {
         (step, reason.to_owned())
     }
 
-    /// The step at which it lost, where it got as far as the decision; and that in words.
+    /// Returns the step at which a route lost, if it took part in the decision, and the reason as text.
     fn lost_by(
         &self,
         found: &MatchedRoute,
@@ -289,7 +289,7 @@ impl Rib {
     }
 }
 
-/// The steps before this one for which BMP carries no data. A Loc-RIB is the router's own choice.
+/// Returns the steps before this one for which BMP carries no data. A Loc-RIB is the router's own choice.
 fn unknown_before(found: &MatchedRoute, step: Option<DecisionStep>) -> Vec<&'static str> {
     let mut unknown = Vec::new();
     if found.view == View::LocRib || found.candidate.is_none() {
@@ -302,7 +302,7 @@ fn unknown_before(found: &MatchedRoute, step: Option<DecisionStep>) -> Vec<&'sta
         return unknown;
     };
     unknown.push("weight or preference");
-    // routers send it to internal peers only
+    // routers send LOCAL_PREF only to internal peers
     let sent = found.route.attributes.local_pref.is_some() || found.view == View::PrePolicy;
     if !sent && step >= DecisionStep::LocalPref {
         unknown.push("local preference");
@@ -321,7 +321,7 @@ fn is_best(found: &MatchedRoute, best_path: &BestPath) -> bool {
         && (found.route.path_id, found.route.labelled) == (candidate.path_id, candidate.labelled)
 }
 
-/// The values that differ at the step at which a route lost.
+/// Describes the values that differ at the step at which a route lost.
 fn describe(step: DecisionStep, own: &Candidate, best: &Candidate, least_med: u32) -> String {
     let name = match step {
         DecisionStep::LocalPref => "local preference",

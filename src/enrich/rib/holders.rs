@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The route tables that hold a prefix: with them the cost of a decision depends on the routes of the
+//! The route tables that hold a prefix: this index makes the cost of a decision depend on the routes of the
 //! prefix and not on the number of peers.
 //!
-//! A large table is an array by prefix number. Each of them is searched: they are few, since each holds
-//! at least one in 64 prefixes ([`super::route_table`]). The prefixes of all other tables are in an index.
+//! A large table is an array by prefix number. All large tables are searched: there are few of them, since
+//! each holds at least one in 64 prefixes ([`super::route_table`]). The prefixes of all other tables are in
+//! an index.
 
 use std::collections::BTreeSet;
 
@@ -15,8 +16,8 @@ use super::peer::{TableId, View};
 use super::prefix::Family;
 use super::route_table::{PendingRemoval, RouteChange, RouteTable};
 
-/// If a table has no more routes than this, the best paths of its prefixes are forgotten one by one: a small
-/// peer that flaps does not invalidate all others.
+/// If a table has no more routes than this, the best paths of its prefixes are invalidated one by one: a
+/// small peer that flaps does not invalidate all others.
 const SMALL_TABLE: usize = 32;
 
 /// Number of a route table that holds something.
@@ -30,16 +31,16 @@ pub struct RouteTableKey {
     pub peer: u32,
     pub view: View,
     pub family: Family,
-    /// Of a session that has ended.
+    /// The table belongs to a session that has ended.
     pub stale: bool,
 }
 
 #[derive(Debug)]
 struct Holder {
     table_key: RouteTableKey,
-    /// Its index among the large tables.
+    /// The index of the table among the large tables.
     large: Option<u32>,
-    /// Its entries in the index. A table that becomes large keeps them.
+    /// Number of its entries in the index. A table that becomes large keeps them.
     indexed: u32,
     pending_removal: bool,
 }
@@ -48,7 +49,7 @@ struct Holder {
 #[derive(Clone, Copy, Debug, Default)]
 struct HolderCount {
     tables: u32,
-    /// The exclusive or of their numbers: of one table, its number.
+    /// The exclusive or of the table numbers: with one table, its number.
     numbers: u32,
 }
 
@@ -62,7 +63,7 @@ pub struct Holders {
     /// By routing table and family.
     counts: Vec<[HolderCount; 2]>,
     pending_removal: Vec<PendingRemoval>,
-    /// Of these, routes by family.
+    /// The routes in `pending_removal`, by family.
     pending_removal_routes: [usize; 2],
     /// Tables queued for removal that the Rib has not processed yet.
     queued_removals: Vec<RouteTableKey>,
@@ -88,17 +89,17 @@ impl Holders {
         &self.entries[holder.0].table_key
     }
 
-    /// Routes of ended sessions, by family.
+    /// Returns the number of routes of ended sessions, by family.
     pub fn stale_routes(&self) -> [usize; 2] {
         self.stale_routes
     }
 
-    /// Routes of tables queued for removal, by family.
+    /// Returns the number of routes in tables queued for removal, by family.
     pub fn pending_removal_routes(&self) -> [usize; 2] {
         self.pending_removal_routes
     }
 
-    /// Returns the only table that holds something; true if there are several.
+    /// Returns the only table that holds routes, and whether several do.
     pub fn only(&self, table: TableId, family: Family) -> (Option<HolderId>, bool) {
         let count = self.counts[usize::from(table.0)][family as usize];
         let only = (count.tables == 1).then_some(HolderId(count.numbers));
@@ -117,7 +118,7 @@ impl Holders {
         large.chain(indexed).copied()
     }
 
-    /// Records that a table received a route. True if it was empty before.
+    /// Records that a table received a route. Returns true if it was empty before.
     pub fn route_added(
         &mut self,
         routes: &mut RouteTable,
@@ -146,7 +147,7 @@ impl Holders {
         opens
     }
 
-    /// Records that routes of a prefix were removed from a table. True if it is empty now.
+    /// Records that routes of a prefix were removed from a table. Returns true if it is now empty.
     pub fn routes_removed(
         &mut self,
         routes: &mut RouteTable,
@@ -198,7 +199,7 @@ impl Holders {
         self.stale_routes[table_key.family as usize] += routes.len();
     }
 
-    /// Takes a table out of lookups; its routes are removed step by step.
+    /// Excludes a table from lookups; its routes are removed step by step.
     pub fn queue_removal(&mut self, routes: RouteTable, best_paths: &mut BestPathCache) {
         let Some(holder) = routes.holder else { return };
         let table_key = *self.table_key(holder);
@@ -288,7 +289,7 @@ impl Holders {
         }
     }
 
-    /// Takes a table out of lookups.
+    /// Excludes a table from lookups.
     fn close(&mut self, holder: HolderId) {
         let RouteTableKey { table, family, .. } = *self.table_key(holder);
         self.counts[usize::from(table.0)][family as usize].tables -= 1;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! When the latest routes were received, so that an operator sees the age of a route (pure). A time for
-//! each route would take 5 MB for a full table: a table holds the time of its first route, and this
-//! journal the times of the latest changes of all tables. A route that is not in it is older than its
-//! oldest entry and younger than its table.
+//! The times at which the latest routes were received, so that an operator sees the age of a route (pure).
+//! A time for each route would take 5 MB for a full table: therefore a table holds the time of its first
+//! route, and this journal the times of the latest changes of all tables. A route that is not in the
+//! journal is older than its oldest entry and younger than its table.
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
@@ -13,7 +13,7 @@ use super::peer::View;
 use super::prefix::RoutePrefix;
 use super::route_table::PathKey;
 
-/// Entries; beyond that the oldest is evicted. 16 bytes each.
+/// Maximum number of entries of 16 bytes; beyond it, the oldest entry is evicted.
 const ENTRIES: usize = 1 << 16;
 
 /// The least and the greatest age that a route may have, in milliseconds.
@@ -54,7 +54,7 @@ impl Journal {
         self.entries.push_back(entry);
     }
 
-    /// `since` is the time of the first route in the table that holds this one.
+    /// Returns the age of a route. `since` is the time of the first route in the table that holds this one.
     pub fn age(&self, route: RouteKey, since: u64) -> Age {
         let hash = self.hasher.hash_one(route);
         let most = self.now.saturating_sub(since);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Routers, their peers, and what each peer's views hold.
+//! Routers, their peers, and the content of each peer's views.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -9,14 +9,14 @@ use super::lookup::Rank;
 use super::prefix::Family;
 use super::route_table::RouteTable;
 
-/// Generations of stale routes of one view: a session that flaps leaves one each time.
+/// Maximum number of generations of stale routes of one view: a flapping session leaves one each time.
 const MAX_STALE: usize = 16;
 
-/// Speakers of one router that are remembered: it has one, or one for each `local-as`.
+/// Maximum number of speakers stored per router: a router has one, or one for each `local-as`.
 const MAX_SPEAKERS: usize = 16;
 
-/// The router of a BMP session, as far as it stays the same when the router connects again. Its sysDescr
-/// has the version in it (RFC 7854 section 4.4) and changes with an upgrade.
+/// The router of a BMP session, as far as it stays the same when the router connects again. The sysDescr is
+/// not part of it: it contains the version (RFC 7854 section 4.4) and changes with an upgrade.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouterIdentity {
     pub address: IpAddr,
@@ -40,7 +40,7 @@ impl RouterIdentity {
         }
     }
 
-    /// True if the speaker was not known.
+    /// Adds a speaker. Returns true if it was not known.
     pub(super) fn add(&mut self, speaker: Speaker) -> bool {
         let new = !self.speakers.contains(&speaker) && self.speakers.len() < MAX_SPEAKERS;
         if new {
@@ -53,9 +53,9 @@ impl RouterIdentity {
         !self.speakers.is_empty()
     }
 
-    /// Whether two sessions are of one router. Two daemons of one machine may have one name, such as
-    /// "GoBGP": then the BGP identifiers differ, or the ASes. An identifier is unique within an AS only (RFC
-    /// 6286).
+    /// Returns whether two sessions are of one router. Two daemons on one machine may have the same name,
+    /// such as "GoBGP": in that case the BGP identifiers or the ASes differ. An identifier is unique only
+    /// within an AS (RFC 6286).
     pub(super) fn is_same(&self, other: &Self) -> bool {
         let shares = |speaker: &Speaker| other.speakers.contains(speaker);
         self.sys_name == other.sys_name
@@ -66,7 +66,7 @@ impl RouterIdentity {
     }
 }
 
-/// RFC 7854 section 4.2, RFC 9069 section 4.1.
+/// The kind of a peer (RFC 7854 section 4.2, RFC 9069 section 4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PeerKind {
     Global,
@@ -83,8 +83,8 @@ pub struct PeerKey {
     pub kind: PeerKind,
     pub distinguisher: [u8; 8],
     pub address: IpAddr,
-    /// Two neighbors may have one link-local address, on two interfaces. These are 0 for a Loc-RIB and
-    /// for the router itself, of which a table has one each: senders fill them in as they like.
+    /// Two neighbors may have the same link-local address, on two interfaces. These values are 0 for a
+    /// Loc-RIB and for the router itself: a table has one of each, and senders fill in arbitrary values.
     pub asn: u32,
     pub bgp_id: u32,
 }
@@ -94,7 +94,7 @@ impl PeerKey {
         self.kind == PeerKind::LocRib
     }
 
-    /// The bounds of the keys that have all but AS and BGP identifier in common.
+    /// Returns the bounds of the keys that have everything but AS and BGP identifier in common.
     pub(super) fn address_range(&self) -> std::ops::RangeInclusive<Self> {
         let with = |asn, bgp_id| Self {
             asn,
@@ -104,30 +104,31 @@ impl PeerKey {
         with(0, 0)..=with(u32::MAX, u32::MAX)
     }
 
-    /// Whether two keys of one place may be of one peer: some senders leave a value out in one message.
+    /// Returns whether two keys that differ at most in AS and BGP identifier may be of one peer: some
+    /// senders leave a value out in one message.
     pub(super) fn may_match(&self, other: &Self) -> bool {
         let agree = |a, b| a == b || a == 0 || b == 0;
         agree(self.asn, other.asn) && agree(self.bgp_id, other.bgp_id)
     }
 
-    /// The same, of a peer that is up: the values of the message are then known, too.
+    /// Returns the same for a peer that is up: in this case the values of the message are also known.
     pub(super) fn may_match_up(&self, up: &Self) -> bool {
         let agree = |own, up| own == up || up == 0;
         agree(self.asn, up.asn) && agree(self.bgp_id, up.bgp_id)
     }
 }
 
-/// What best path asks of a peer, and whether it may ask for a blackhole.
+/// The values of a peer that the decision process and the blackhole policy use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PeerInfo {
     pub asn: u32,
     pub bgp_id: u32,
-    /// Its AS is the router's own.
+    /// The AS of the peer is the router's own AS.
     pub internal: bool,
 }
 
-/// Which routes of a peer: as received, after import policy, or the router's choice. Adj-RIB-Out has
-/// no place here.
+/// The kind of a peer's routes: as received, after import policy, or the router's choice. Adj-RIB-Out is
+/// not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum View {
     LocRib,
@@ -135,7 +136,7 @@ pub enum View {
     PrePolicy,
 }
 
-/// Number of the routing table a lookup asks: 0 is the global one, the others belong to VRFs.
+/// Number of the routing table that a lookup queries: 0 is the global table, the others belong to VRFs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TableId(pub(super) u16);
 
@@ -147,35 +148,35 @@ impl TableId {
 pub(super) struct RibRouter {
     pub identity: RouterIdentity,
     pub local: bool,
-    /// A session is up; else the time it ended.
+    /// `None` while the session is up, otherwise the time at which it ended.
     pub ended: Option<u64>,
-    /// Sessions in the order of their start.
+    /// Numbers the sessions in the order of their start.
     pub serial: u64,
-    /// It has taken over the peers of an ended session.
+    /// The session has taken over the peers of an ended session.
     pub continues: bool,
     pub peers: BTreeMap<PeerKey, u32>,
-    /// Those of them that are up.
+    /// The peers that are up.
     pub up: Vec<u32>,
     pub route_counts: RouteCounts,
     pub rank: Rank,
-    /// Of the sessions of the same router that began later and have not ended, the newest.
+    /// The newest of the sessions of the same router that began later and have not ended.
     pub newest: Option<u32>,
-    /// It is the newest of another one: its peers decide whether views of that one answer.
+    /// The session is the newest of another one: its peers decide whether views of that one answer.
     pub replaces: bool,
 }
 
 /// The number of route tables with routes, by view, of the peers of a router.
 #[derive(Debug, Default)]
 pub(super) struct RouteCounts {
-    /// By family and view. Routes of the router itself are in one view, whatever it sends of its peers:
-    /// they do not count.
+    /// By family and view. Routes of the router itself do not count: they are in one view, regardless of
+    /// the views that it sends of its peers.
     views: [[u32; 3]; 2],
-    /// Those of unfiltered Loc-RIBs: they hold the router's own choice.
+    /// The tables of unfiltered Loc-RIBs, which hold the router's own choice.
     chosen: HashMap<(TableId, Family), u32>,
 }
 
 impl RouteCounts {
-    /// `tables` more of this view of a peer hold routes.
+    /// Records that `tables` more route tables of this view of a peer hold routes.
     pub fn add(&mut self, peer: &RibPeer, view: View, family: Family, tables: u32) {
         if peer.key.kind != PeerKind::Originated {
             self.views[family as usize][view as usize] += tables;
@@ -185,7 +186,7 @@ impl RouteCounts {
         }
     }
 
-    /// `tables` fewer do.
+    /// Records that `tables` fewer route tables hold routes.
     pub fn remove(&mut self, peer: &RibPeer, view: View, family: Family, tables: u32) {
         if peer.key.kind != PeerKind::Originated {
             self.views[family as usize][view as usize] -= tables;
@@ -208,8 +209,8 @@ impl RouteCounts {
         self.chosen.contains_key(&(table, family))
     }
 
-    /// End-of-RIB means something only for a view that the router sends. Without any route, each may be
-    /// one.
+    /// Returns whether the router may send a view. An End-of-RIB is meaningful only for such a view.
+    /// Without any route, the router may send each view.
     pub fn may_send(&self, family: Family, view: View) -> bool {
         self.has(family, view) || self.views[family as usize] == [0; 3]
     }
@@ -220,28 +221,28 @@ pub(super) struct RibPeer {
     pub router: u32,
     pub key: PeerKey,
     pub info: PeerInfo,
-    /// As the peer names itself.
+    /// The name that the peer sent.
     pub name: Option<Box<str>>,
-    /// The table its routes belong to; without one they are not kept.
+    /// The table of the peer's routes; without a table they are not kept.
     pub table: Option<TableId>,
-    /// Up in the router's present session.
+    /// The peer is up in the router's current session.
     pub up: bool,
-    /// Its place among those that are up.
+    /// The index of the peer among the peers that are up.
     pub up_index: u32,
-    /// The time at which its stale routes are checked.
+    /// The time at which the peer's stale routes are checked.
     pub due: Option<u64>,
-    /// Loc-RIB only: it does not hold all routes (RFC 9069 section 4.2).
+    /// Loc-RIB only: the view does not contain all routes (RFC 9069 section 4.2).
     pub filtered: bool,
-    /// Of both views: a Loc-RIB has one, in the second place.
+    /// The two views: a Loc-RIB has one, at the second position.
     views: [[FamilyView; 2]; 2],
 }
 
 #[derive(Debug, Default)]
 pub(super) struct FamilyView {
     pub fresh: RouteTable,
-    /// End-of-RIB arrived since the peer is up.
+    /// End-of-RIB has arrived since the peer came up.
     pub complete: bool,
-    /// Of sessions that ended, newest last. No prefix is in two of them, or in one and in `fresh`.
+    /// The routes of ended sessions, newest last. No prefix is in two of them, or in one and in `fresh`.
     pub stale: Vec<Stale>,
 }
 
@@ -249,7 +250,7 @@ pub(super) struct FamilyView {
 pub(super) struct Stale {
     pub until: u64,
     pub routes: RouteTable,
-    /// End-of-RIB of unicast, and of labelled unicast, arrived in the session after it.
+    /// End-of-RIB of unicast, and of labelled unicast, arrived in the following session.
     ended: [bool; 2],
 }
 
@@ -295,8 +296,8 @@ impl RibPeer {
         families.flat_map(|view| Family::ALL.into_iter().zip(view))
     }
 
-    /// The view that answers if no Loc-RIB does. `router_sends_post`: the router carries routes of other
-    /// peers in its post-policy view, so that an End-of-RIB without routes means that import policy
+    /// Returns the view that answers if no Loc-RIB does. `router_sends_post`: the router carries routes of
+    /// other peers in its post-policy view, so that an End-of-RIB without routes means that import policy
     /// accepted none of this peer.
     pub fn policy_view(&self, family: Family, router_sends_post: bool) -> View {
         let post = self.view(View::PostPolicy, family);
@@ -307,12 +308,12 @@ impl RibPeer {
         }
     }
 
-    /// Whether it is the router's own choice, in full.
+    /// Returns whether the peer is an unfiltered Loc-RIB: the router's own choice, in full.
     fn chooses(&self) -> bool {
         self.key.is_loc_rib() && !self.filtered
     }
 
-    /// The number of route tables with routes, by view and family.
+    /// Returns the number of route tables with routes, by view and family.
     pub fn filled(&self) -> impl Iterator<Item = (View, Family, u32)> {
         self.views().map(|(view, family, held)| {
             let filled = held.tables().filter(|routes| !routes.is_empty());
@@ -320,20 +321,21 @@ impl RibPeer {
         })
     }
 
-    /// The time at which the first of its stale routes expire.
+    /// Returns the time at which the first of the peer's stale routes expire.
     pub fn stale_until(&self) -> Option<u64> {
         let views = self.views().flat_map(|(.., view)| &view.stale);
         views.map(|stale| stale.until).min()
     }
 
-    /// Neither up nor holding anything that is still good.
+    /// Returns whether the peer is down and holds no valid route.
     pub fn is_unused(&self) -> bool {
         !self.up && self.views().all(|(.., view)| !view.has_routes())
     }
 }
 
 impl FamilyView {
-    /// Only such a view replaces others: senders report End-of-RIB also for views that they do not send.
+    /// Returns whether the view has routes. Only such a view replaces others: senders report End-of-RIB
+    /// also for views that they do not send.
     pub fn has_routes(&self) -> bool {
         self.tables().any(|routes| !routes.is_empty())
     }
@@ -350,7 +352,8 @@ impl FamilyView {
         std::iter::once(&mut self.fresh).chain(self.stale.iter_mut().map(|s| &mut s.routes))
     }
 
-    /// The session ended: fresh routes become stale. `queue_removal` receives removed tables, as below.
+    /// Handles the end of the session: fresh routes become stale. `queue_removal` receives removed tables,
+    /// as below.
     pub fn retire(&mut self, until: u64, mut queue_removal: impl FnMut(RouteTable)) {
         self.complete = false;
         if !self.fresh.is_empty() {
@@ -366,8 +369,8 @@ impl FamilyView {
         }
     }
 
-    /// The router is back: the routes of the session that ended last, which were good until
-    /// `before`, wait for its End-of-RIB. Those of sessions before it have had their wait.
+    /// Handles the return of the router: the routes of the session that ended last, which were valid until
+    /// `before`, wait for its End-of-RIB. Those of earlier sessions have already waited.
     pub fn extend(&mut self, before: u64, until: u64) {
         if let Some(last) = self.stale.last_mut()
             && last.until == before
@@ -382,7 +385,8 @@ impl FamilyView {
         }
     }
 
-    /// End-of-RIB of unicast, or of labelled unicast: removes the stale tables that wait for no other one.
+    /// Handles an End-of-RIB of unicast, or of labelled unicast: removes the stale tables that wait for no
+    /// other End-of-RIB.
     pub fn end_stale(&mut self, labelled: bool, mut queue_removal: impl FnMut(RouteTable)) {
         for stale in &mut self.stale {
             stale.ended[usize::from(labelled)] = true;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Prefixes as routes name them.
+//! The prefixes of routes.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -13,7 +13,7 @@ pub enum Family {
 impl Family {
     pub const ALL: [Self; 2] = [Self::Ipv4, Self::Ipv6];
 
-    /// Length of an address.
+    /// Returns the length of an address in bits.
     pub fn bits(self) -> u8 {
         match self {
             Self::Ipv4 => 32,
@@ -50,7 +50,7 @@ impl RoutePrefix {
         }
     }
 
-    /// The prefix of this length that holds `address`; an IPv4-mapped address is what it maps.
+    /// Returns the prefix of this length that contains `address`; an IPv4-mapped address counts as IPv4.
     pub fn of(address: IpAddr, length: u8) -> Self {
         let (family, bits) = split(address);
         Self::new(family, bits, length.min(family.bits()))
@@ -76,7 +76,7 @@ impl RoutePrefix {
     }
 }
 
-/// Family and bits of an address; an IPv4-mapped one is what it maps.
+/// Returns family and bits of an address; an IPv4-mapped address counts as IPv4.
 pub fn split(address: IpAddr) -> (Family, u128) {
     match address.to_canonical() {
         IpAddr::V4(a) => (Family::Ipv4, u128::from(a.to_bits()) << 96),
@@ -84,7 +84,7 @@ pub fn split(address: IpAddr) -> (Family, u128) {
     }
 }
 
-/// The highest `length` bits.
+/// Returns a mask of the highest `length` bits.
 pub fn mask(length: u8) -> u128 {
     u128::MAX
         .checked_shl(128 - u32::from(length.min(128)))

@@ -1,27 +1,27 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Prefixes that lie close together, next to each other in memory: most lookups end in one block, where
-//! a hash table would have to be probed once for each length.
+//! Stores nearby prefixes next to each other in memory: most lookups end in one block, while a hash table
+//! would have to be probed once for each length.
 //!
-//! All blocks share one array. One that outgrows its span moves to the end of it; what is left behind
-//! is won back by moving all together, when it has become too much.
+//! All blocks share one array. A block that outgrows its span moves to the end of the array; when the
+//! abandoned spans take too much memory, all blocks are moved together.
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-/// Lengths a block holds: so many from the first on.
+/// Number of lengths that a block holds, from the first length on.
 pub const LENGTHS: u8 = 32;
-/// Beyond it a block takes no more: to enter one would have to move too many.
+/// Maximum number of entries of a block: an insertion into a larger one would have to move too many.
 const MAX_ENTRIES: usize = 1024;
-/// Prefix numbers that fit.
+/// Prefix numbers must be below this to fit.
 const MAX_ID: u32 = 1 << ID_BITS;
 const ID_BITS: u32 = 27;
-/// The array may waste as much as this.
+/// Number of words that the array may waste in any case.
 const KEEP: usize = 1 << 13;
-/// Words of a cache line.
+/// Number of words in a cache line.
 const LINE: usize = 8;
-/// Lines that are read ahead of a search.
+/// Maximum number of cache lines that are prefetched before a search.
 const MAX_LINES: usize = 5;
-/// Blocks that are numbered by so few bits have an array for their spans.
+/// Blocks with numbers of this many bits have an array for their spans.
 const DIRECT_BITS: u8 = 16;
 
 /// Key of a prefix: the block, its length from the first that blocks hold, and the 32 bits of the
@@ -49,17 +49,17 @@ enum BlockSpans {
     Hashed(HashMap<u32, BlockSpan, RandomState>),
 }
 
-/// Where a block stands. Without entries it is none.
+/// The position of a block. A span without entries is no block.
 #[derive(Clone, Copy, Debug, Default)]
 struct BlockSpan {
     start: u32,
     entries: u16,
-    /// How many entries fit.
+    /// Maximum number of entries.
     capacity: u16,
 }
 
 impl PrefixBlocks {
-    /// Blocks are numbered by this many bits.
+    /// Returns an empty set of blocks, which are numbered by this many bits.
     pub fn new(bits: u8) -> Self {
         Self {
             spans: match bits {
@@ -71,7 +71,7 @@ impl PrefixBlocks {
         }
     }
 
-    /// The block of this number, to look for several prefixes in.
+    /// Returns the block of this number, to search it for several prefixes.
     #[inline]
     pub fn get(&self, block: u32) -> Option<PrefixBlock<'_>> {
         let span = self.spans.get(block)?;
@@ -86,7 +86,7 @@ impl PrefixBlocks {
         self.get(block_key.block)?.find(block_key)
     }
 
-    /// Enters a prefix that is not there. False if it does not fit.
+    /// Enters a prefix that is not in its block. Returns false if it does not fit.
     pub fn insert(&mut self, block_key: BlockKey, id: u32) -> bool {
         let mut span = self.spans.get(block_key.block).unwrap_or_default();
         let entries = usize::from(span.entries);
@@ -107,7 +107,7 @@ impl PrefixBlocks {
         true
     }
 
-    /// Takes out a prefix. False if it is not there.
+    /// Removes a prefix. Returns false if it is not in its block.
     pub fn remove(&mut self, block_key: BlockKey) -> bool {
         if self.find(block_key).is_none() {
             return false;
@@ -133,7 +133,7 @@ impl PrefixBlocks {
         true
     }
 
-    /// The numbers of all prefixes.
+    /// Returns the numbers of all prefixes.
     pub fn ids(&self) -> impl Iterator<Item = u32> + '_ {
         let spans = self.spans.all();
         let entries = spans.flat_map(|span| &self.words[span.words()][1..]);
@@ -159,7 +159,7 @@ impl PrefixBlocks {
         larger
     }
 
-    /// Moves all blocks together when as much is wasted as is used by half.
+    /// Moves all blocks together when the wasted words reach `KEEP` plus half of the used words.
     fn compact(&mut self) {
         if self.words.len() < KEEP + self.used + self.used / 2 {
             return;
@@ -168,7 +168,7 @@ impl PrefixBlocks {
         self.spans.each(|span| {
             let start = words.len() as u32;
             words.extend_from_slice(&self.words[span.words()]);
-            // a few entries more may come
+            // leave room for a few more entries
             let capacity = span.entries + span.entries / 8 + 1;
             span.start = start;
             span.capacity = capacity.min(span.capacity);
@@ -195,14 +195,14 @@ impl PrefixBlock<'_> {
         lines.fold(0, |sum, line| sum ^ line[line.len() - 1])
     }
 
-    /// The number of a prefix of this block.
+    /// Returns the number of a prefix of this block.
     pub fn find(&self, block_key: BlockKey) -> Option<u32> {
         let entry = *self.entries.get(search(self.entries, block_key))?;
         (entry >> ID_BITS == block_key.sort_key()).then_some(id(entry))
     }
 
-    /// The same, where after this only shorter prefixes will be looked for: each search is in what the
-    /// one before has left.
+    /// Returns the same if only shorter prefixes are searched for afterwards: each search covers only the
+    /// entries that the previous one left.
     #[inline]
     pub fn find_next(&mut self, block_key: BlockKey) -> Option<u32> {
         let span = search(self.entries, block_key);
@@ -215,13 +215,13 @@ impl PrefixBlock<'_> {
 }
 
 impl BlockSpan {
-    /// Its words that mean something.
+    /// Returns the range of the words in use.
     fn words(self) -> std::ops::Range<usize> {
         let start = self.start as usize;
         start..start + 1 + usize::from(self.entries)
     }
 
-    /// All its words.
+    /// Returns the number of all words.
     fn size(self) -> usize {
         1 + usize::from(self.capacity)
     }
@@ -276,7 +276,7 @@ impl BlockKey {
     }
 }
 
-/// Where a prefix stands among the entries, or would stand.
+/// Returns the position of a prefix among the entries, or the position at which it would be inserted.
 fn search(entries: &[u64], block_key: BlockKey) -> usize {
     let key = block_key.sort_key();
     entries.partition_point(|entry| entry >> ID_BITS < key)

@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The routes of one view of one peer in one family: prefix number to attributes, with an Add-Path
-//! identifier where the peer gave one.
+//! The routes of one view of one peer in one family: maps prefix numbers to attributes, with an Add-Path
+//! identifier if the peer sent one.
 //!
-//! A full table is an array indexed by prefix number, 4 bytes a route (8 with identifiers); a peer of
-//! few routes is a hash table. Whichever it is, memory is bounded by the number of routes.
+//! A full table is an array indexed by prefix number, with 4 bytes per route (8 with identifiers); the
+//! table of a peer with few routes is a hash table. In both cases, memory is bounded by the number of
+//! routes.
 
 use hashbrown::{HashMap, HashTable, hash_table};
 
 use super::attributes::AttributesId;
 use super::holders::HolderId;
 
-/// Paths of one prefix from one peer.
+/// Maximum number of paths of one prefix from one peer.
 pub const MAX_PATHS: usize = 256;
 
-/// An array has at most this many places per route, or else becomes a hash table, and a hash table
-/// becomes an array at a quarter of it.
+/// An array with more entries per route than this becomes a hash table. A hash table becomes an array at a
+/// quarter of this value.
 const SPREAD: usize = 64;
 /// A table with fewer routes is a hash table: a decision searches each array, so that there must be few.
 /// A table that shrinks stays an array down to a quarter of this.
@@ -24,7 +25,7 @@ const FEW: usize = 1 << 10;
 const NUMBERED: u32 = 1 << 31;
 /// In `PathCell::word`: the path is of labelled unicast.
 const LABELLED: u32 = 1 << 30;
-/// Of those, all.
+/// All marks of `PathCell::word`.
 const MARKS: u32 = NUMBERED | LABELLED;
 /// In `PathCell::word`: more than one path, held in `RouteTable::many`.
 const MANY: u32 = u32::MAX;
@@ -35,7 +36,7 @@ const NONE: u32 = 0;
 pub struct RoutePath {
     /// The Add-Path identifier (RFC 7911).
     pub id: Option<u32>,
-    /// Of labelled unicast (RFC 8277).
+    /// The path is of labelled unicast (RFC 8277).
     pub labelled: bool,
     pub attributes: AttributesId,
 }
@@ -44,13 +45,13 @@ pub struct RoutePath {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PathKey {
     pub id: Option<u32>,
-    /// Labelled unicast is a family of its own: neither replaces the other.
+    /// Labelled unicast is a separate family: neither family replaces the other.
     pub labelled: bool,
 }
 
 impl PathKey {
-    /// Whether an announcement or withdraw with this key is about a path that is held. A path without
-    /// identifier is the only one of its family.
+    /// Returns whether an announcement or withdraw with this key applies to a path that is held. A path
+    /// without identifier is the only one of its family.
     fn names(self, held: &RoutePath) -> bool {
         let same_id = self.id.is_none() || held.id.is_none() || held.id == self.id;
         held.labelled == self.labelled && same_id
@@ -59,15 +60,15 @@ impl PathKey {
 
 #[derive(Debug, Default)]
 pub struct RouteTable {
-    /// Its number, while it holds something.
+    /// The number of the table, while it holds routes.
     pub holder: Option<HolderId>,
-    /// When its first route was received.
+    /// The time at which the first route of the table was received.
     pub since: u64,
     store: RouteStorage,
     many: HashMap<u32, Vec<RoutePath>>,
     prefixes: usize,
     routes: usize,
-    /// How many of the routes are labelled.
+    /// Number of labelled routes.
     labelled: usize,
 }
 
@@ -81,14 +82,14 @@ enum RouteStorage {
     },
 }
 
-/// A path in 8 bytes: attributes with the mark whether there is an identifier, and that.
+/// A path in 8 bytes: the attributes with the marks, and the identifier.
 #[derive(Clone, Copy, Debug)]
 struct PathCell {
     word: u32,
     id: u32,
 }
 
-/// How many paths a prefix has, and the only one.
+/// Whether a prefix has no path, one path (with its attributes) or several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SinglePath {
     None,
@@ -96,12 +97,12 @@ pub enum SinglePath {
     Many,
 }
 
-/// What a change did.
+/// The result of a change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RouteChange {
-    /// Paths more.
+    /// Number of added paths.
     pub added: usize,
-    /// Paths fewer; a replaced one is in both.
+    /// Number of removed paths; a replaced path counts in both.
     pub removed: usize,
     /// The prefix had no path before.
     pub appeared: bool,
@@ -124,12 +125,12 @@ impl RouteTable {
         self.routes == 0
     }
 
-    /// Whether it is an array.
+    /// Returns whether the table is an array.
     pub fn is_large(&self) -> bool {
         matches!(self.store, RouteStorage::Dense { .. })
     }
 
-    /// Whether it has labelled routes (`true`) or others.
+    /// Returns whether the table has labelled routes (`true`) or others (`false`).
     pub fn has(&self, labelled: bool) -> bool {
         match labelled {
             true => self.labelled > 0,
@@ -137,7 +138,7 @@ impl RouteTable {
         }
     }
 
-    /// Whether a path would be one more rather than take the place of another.
+    /// Returns whether a path would be added, and not replace another one.
     pub fn is_new(&self, prefix: u32, key: PathKey) -> bool {
         !self.paths(prefix).any(|held| key.names(&held))
     }
@@ -146,9 +147,9 @@ impl RouteTable {
         self.many.get(&prefix).is_none_or(|m| m.len() < MAX_PATHS)
     }
 
-    /// Enters a path. One without identifier is the only one a peer has for the prefix in its family: it
-    /// replaces all, and any replaces it. `released` gets the attributes of what was replaced; `universe` is
-    /// one more than the greatest prefix number.
+    /// Enters a path. A path without identifier is the only one that a peer has for the prefix in its
+    /// family: it replaces all others, and any other replaces it. `released` receives the attributes of the
+    /// replaced paths; `universe` is one more than the greatest prefix number.
     pub fn announce(
         &mut self,
         prefix: u32,
@@ -210,7 +211,8 @@ impl RouteTable {
         }
     }
 
-    /// Removes the path with this identifier, or one without; without an identifier, all of the family.
+    /// Removes the path with this identifier, or a path without identifier; without an identifier, all
+    /// paths of the family.
     pub fn withdraw(
         &mut self,
         prefix: u32,
@@ -261,7 +263,7 @@ impl RouteTable {
         change
     }
 
-    /// The path of a prefix that has one, without the way that more would take.
+    /// Returns the path of a prefix that has one, without the extra work that several paths need.
     pub fn single_path(&self, prefix: u32) -> SinglePath {
         match self.cell(prefix) {
             None => SinglePath::None,
@@ -279,7 +281,7 @@ impl RouteTable {
         one.into_iter().chain(many.into_iter().flatten().copied())
     }
 
-    /// The numbers of all prefixes that have a path, in no order.
+    /// Returns the numbers of all prefixes that have a path, in no particular order.
     pub fn prefixes(&self) -> Box<dyn Iterator<Item = u32> + '_> {
         match &self.store {
             RouteStorage::Sparse(table) => Box::new(table.iter().map(|(prefix, _)| *prefix)),
@@ -292,7 +294,7 @@ impl RouteTable {
         }
     }
 
-    /// Hands the routes over to be forgotten step by step.
+    /// Converts the table into routes that are removed step by step.
     pub fn into_pending_removal(self, holder: HolderId) -> PendingRemoval {
         let (cells, words) = match self.store {
             RouteStorage::Sparse(table) => (table, Vec::new()),
@@ -307,7 +309,7 @@ impl RouteTable {
         }
     }
 
-    /// Follows a new numbering of prefixes and attributes.
+    /// Applies a new numbering of prefixes and attributes.
     pub fn renumber(&mut self, prefixes: Option<&[u32]>, attributes: Option<&[u32]>) {
         let prefix_of = |old: u32| prefixes.map_or(old, |new| new[old as usize]);
         let attributes_of = |old: u32| attributes.map_or(old, |new| new[old as usize]);
@@ -428,7 +430,7 @@ impl RouteTable {
     }
 }
 
-/// Routes that are no longer looked up, but that still count as users of prefixes and attributes.
+/// Routes that lookups no longer use, but that still count as users of prefixes and attributes.
 #[derive(Debug)]
 pub struct PendingRemoval {
     pub holder: HolderId,
@@ -447,7 +449,7 @@ impl PendingRemoval {
         self.routes == 0
     }
 
-    /// Takes out the paths of one prefix.
+    /// Removes the paths of one prefix.
     pub fn pop(&mut self, mut released: impl FnMut(AttributesId)) -> Option<u32> {
         let (prefix, cell) = self.pop_cell()?;
         if cell.word == MANY {
@@ -509,7 +511,8 @@ fn paths_left(paths: Option<&Vec<RoutePath>>) -> usize {
     paths.map_or(0, Vec::len)
 }
 
-/// Prefix numbers are the agent's own and dense: to multiply spreads them well enough.
+/// Hashes a prefix number. The agent assigns these numbers densely: a multiplication spreads them well
+/// enough.
 fn hash(prefix: u32) -> u64 {
     u64::from(prefix).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }

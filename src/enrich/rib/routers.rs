@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Sessions and peers: which router a session belongs to, which peer a message is about, and what
-//! becomes of routes when a session or a peer ends.
+//! Sessions and peers: assigns sessions to routers and messages to peers, and handles the routes when a
+//! session or a peer ends.
 
 use super::lookup::Rank;
 use super::peer::{PeerInfo, PeerKey, RibPeer, RibRouter, RouterIdentity, Speaker};
 use super::{MAX_ENDED, MAX_PEERS, PeerId, Rib, RibLimitError, RouterId};
 
-/// If more peers have one address, only a message with all values of a peer is about it: the search for
-/// the others must take little time.
+/// If more peers have one address, a message applies to a peer only if all its values match: the search for
+/// other matches must be short.
 const MAX_AT_ADDRESS: usize = 64;
 
 impl Rib {
-    /// A session begins. As long as no [`Rib::add_speaker`] or [`Rib::take_over`] follows, it is not known
-    /// from which ended session it continues.
+    /// Adds a session that begins. Until [`Rib::add_speaker`] or [`Rib::take_over`] is called, it is
+    /// unknown which ended session it continues.
     pub fn connect(&mut self, identity: RouterIdentity, local: bool) -> RouterId {
         self.serial += 1;
         self.ranks_outdated = true;
@@ -31,7 +31,7 @@ impl Rib {
         }))
     }
 
-    /// The router sent an OPEN with these values, by which it is recognized.
+    /// Records an OPEN that the router sent with these values, by which the router is recognized.
     pub fn add_speaker(&mut self, id: RouterId, speaker: Speaker, now: u64) {
         if self.routers[id.0].identity.add(speaker) {
             self.ranks_outdated = true;
@@ -40,7 +40,7 @@ impl Rib {
     }
 
     /// Continues the ended session of the same router: its routes are now stale routes of this session.
-    /// Does nothing after the first time, and if it is not clear which session that is.
+    /// Does nothing after the first time, or if that session is ambiguous.
     pub fn take_over(&mut self, id: RouterId, now: u64) {
         let router = &self.routers[id.0];
         if router.continues {
@@ -87,7 +87,7 @@ impl Rib {
         surplus.into_iter().for_each(|peer| self.remove_peer(peer));
     }
 
-    /// A session ended: its routes are stale.
+    /// Handles the end of a session: its routes become stale.
     pub fn disconnect(&mut self, id: RouterId, now: u64) {
         self.best_paths_outdated = true;
         self.ranks_outdated = true;
@@ -121,7 +121,7 @@ impl Rib {
         }
     }
 
-    /// Forgets a router whose session has ended, with all its routes.
+    /// Removes a router whose session has ended, with all its routes.
     pub fn remove_router(&mut self, id: RouterId) {
         let ended = self.routers.get(id.0).is_some_and(|r| r.ended.is_some());
         if ended {
@@ -133,7 +133,7 @@ impl Rib {
         }
     }
 
-    /// A peer is up. If it was up before, its session was reset and its routes are removed.
+    /// Handles a peer-up. If the peer was up before, its session was reset and its routes are removed.
     pub fn peer_up(
         &mut self,
         router: RouterId,
@@ -150,7 +150,7 @@ impl Rib {
             }
             self.set_filtered(PeerId(id), false);
             let peer = &mut self.peers[id];
-            // what it has is of an ended session, and is compared by these
+            // the peer's routes are from an ended session, and these values take part in their comparison
             self.best_paths_outdated |= peer.info != info && peer.due.is_some();
             peer.info = info;
             self.blackholes.peer_changed(id);
@@ -166,7 +166,7 @@ impl Rib {
         Ok(PeerId(id))
     }
 
-    /// Sets the name that operators see beside the address of a peer.
+    /// Sets the name that operators see next to the address of a peer.
     pub fn set_peer_name(&mut self, peer: PeerId, name: Option<&str>) {
         self.peers[peer.0].name = name.map(Into::into);
     }
@@ -180,7 +180,7 @@ impl Rib {
         self.up += 1;
     }
 
-    /// Takes a peer out of those that are up.
+    /// Removes a peer from the peers that are up.
     pub(super) fn mark_down(&mut self, id: u32) {
         let peer = &mut self.peers[id];
         if !std::mem::take(&mut peer.up) {
@@ -195,8 +195,8 @@ impl Rib {
         self.up -= 1;
     }
 
-    /// The only peer of an ended session at this place, under its new key: its BGP identifier changed
-    /// while the router was away.
+    /// Returns the only peer of an ended session with the address of `key`, under its new key: its BGP
+    /// identifier changed while the router was disconnected.
     fn rename_ended(&mut self, router: RouterId, key: PeerKey) -> Option<u32> {
         let ended = |_: &PeerKey, peer: &RibPeer| !peer.up;
         let id = self.only_peer(router, &key, ended)?;
@@ -208,9 +208,9 @@ impl Rib {
         Some(id)
     }
 
-    /// A peer is down and its routes are removed, also those of an ended session. Returns the peer.
+    /// Handles a peer-down: removes the peer's routes, also those of an ended session. Returns the peer.
     ///
-    /// FRR reports neighbors that are configured and not up with what it has of AS and BGP identifier,
+    /// FRR reports neighbors that are configured and not up with the AS and BGP identifier that it knows,
     /// or 0. Such a message must not remove another neighbor that is up at the same link-local address.
     pub fn peer_down(&mut self, router: RouterId, key: &PeerKey) -> Option<PeerId> {
         let up = |held: &PeerKey, peer: &RibPeer| peer.up && key.may_match_up(held);
@@ -226,14 +226,14 @@ impl Rib {
         Some(PeerId(id))
     }
 
-    /// Whether the peer with all these values is up.
+    /// Returns whether the peer with all these values is up.
     pub fn is_up(&self, router: RouterId, key: &PeerKey) -> bool {
         let id = self.routers[router.0].peers.get(key);
         id.is_some_and(|id| self.peers[*id].up)
     }
 
-    /// The peer that a message is about, if it is up: the one with all values of the header, or the only
-    /// one that agrees with those that both have.
+    /// Returns the peer of a message, if it is up: the one with all values of the header, or the only one
+    /// that agrees with the values that both have.
     pub fn peer(&self, router: RouterId, key: &PeerKey) -> Option<PeerId> {
         let exact = self.routers[router.0].peers.get(key).copied();
         let id = match exact {
@@ -243,7 +243,7 @@ impl Rib {
         Some(PeerId(id))
     }
 
-    /// The peer at the place of `key` that fits, if there is only one.
+    /// Returns the peer with the address of `key` that fits, if there is only one.
     fn only_peer(
         &self,
         router: RouterId,

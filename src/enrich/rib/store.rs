@@ -50,13 +50,13 @@ impl<T: Copy + Eq + Hash> RefCounted<T> {
     }
 }
 
-/// Bytes of a chunk. Chunks are allocated one by one, so that growth never moves what is stored.
+/// Size of a chunk in bytes. Chunks are allocated one by one, so that growth never moves stored strings.
 const CHUNK: usize = 4096;
-/// Slots have lengths of a multiple of this.
+/// The length of a slot is a multiple of this.
 const UNIT: usize = 4;
-/// Units of a chunk, as a power of two.
+/// Number of units of a chunk, as a power of two.
 const UNIT_BITS: u32 = 10;
-/// Longer strings have an allocation of their own.
+/// Strings longer than this have a separate allocation.
 const MAX_SLOT: usize = 256;
 /// In a number: the string is in `ByteStore::long`.
 const LONG: u32 = 1 << 31;
@@ -75,7 +75,7 @@ pub struct ByteStore {
 #[derive(Debug)]
 struct Chunk {
     bytes: Box<[u8; CHUNK]>,
-    /// Bytes of a slot.
+    /// Length of a slot in bytes.
     slot: u16,
 }
 
@@ -84,7 +84,7 @@ struct Chunk {
 struct Class {
     /// The first free slot. Each free slot begins with the number of the next.
     free: u32,
-    /// The chunk that has slots never used, and the place of the first.
+    /// The chunk that has slots never used, and the offset of the first.
     fresh: Option<(u32, u16)>,
 }
 
@@ -104,7 +104,7 @@ impl Default for ByteStore {
 }
 
 impl ByteStore {
-    /// Returns the length that a string must have to be stored. The caller fills it up.
+    /// Returns the length that a string must have to be stored. The caller pads it.
     pub fn padded(length: usize) -> usize {
         length.max(1).next_multiple_of(UNIT)
     }
@@ -151,7 +151,7 @@ impl ByteStore {
         &mut chunk.bytes[start..start + usize::from(chunk.slot)]
     }
 
-    /// A slot of this length that nobody uses.
+    /// Returns an unused slot of this length.
     fn vacant(&mut self, length: usize) -> u32 {
         let free = self.classes[length / UNIT].free;
         if free != NONE {
@@ -174,7 +174,7 @@ impl ByteStore {
     }
 }
 
-/// Chunk and first byte of a slot.
+/// Returns the chunk and the first byte of a slot.
 fn chunk_offset(number: u32) -> (usize, usize) {
     let unit = number & ((1 << UNIT_BITS) - 1);
     ((number >> UNIT_BITS) as usize, unit as usize * UNIT)
