@@ -184,9 +184,9 @@ fn sizes(loads: &[(Load, Vec<u32>)]) -> Table {
     let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
     let mut table = Table::new(
         "Flow cache: misses by records and ways",
-        "Percent of packets whose flow has no record, simulated; records × ways, by last use; in skewed \
-         ways each is found by a hash of its own. The sweep, which empties the cache once a second, is left out: it adds as many misses as there \
-         are flows in a second.",
+        "Percentage of packets whose flow has no record, simulated; records × ways, by last use; \
+         with skewed ways, each way has a separate hash. The simulation omits the sweep, which \
+         empties the cache once a second: it adds as many misses as there are flows in a second.",
         &columns,
     );
     for (load, flows) in loads {
@@ -206,10 +206,11 @@ fn policies(loads: &[(Load, Vec<u32>)]) -> Table {
     let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
     let mut table = Table::new(
         "Flow cache: misses by eviction policy",
-        "Percent as above, of 8,192 records. Where all flows are alike, only size helps: the eviction policy \
-         makes no difference, and of 65,000 flows most miss in any of these. Where few flows carry \
-         most, keeping the record with the most packets misses least. Stamps need be no finer than a \
-         tick, as long as of equals always the same way gives way: newcomers then replace newcomers.",
+        "Percentage as above, of 8,192 records. If all flows are alike, only the size helps: the \
+         eviction policy makes no difference, and with 65,000 flows most packets miss under any \
+         policy. If few flows carry most of the traffic, keeping the record with the most packets \
+         causes the fewest misses. Timestamps need no finer unit than a tick, if among equal ones \
+         always the same way is evicted: new records then replace new records.",
         &columns,
     );
     for (load, flows) in loads {

@@ -371,9 +371,10 @@ fn many_flows(samples: &Samples) -> Table {
     let mut table = Table::new(
         "Many flows, every packet sampled",
         "ns a packet above an empty program, both behind a generator that gives each packet the \
-         addresses and ports of another flow. Rings are drained by the same thread every 1,000 \
-         packets, outside of the time, so that none is full. Where there are events the reader is woken \
-         every 64, which counts in. × is the cost in units of the first column.",
+         addresses and ports of another flow. The same thread drains the rings every 1,000 \
+         packets, outside of the measured time, so that none is full. If there are events, the \
+         reader is woken every 64 events, and the time includes this. × is the cost in units of \
+         the first column.",
         &[
             "flows",
             "flow cache",

@@ -206,8 +206,8 @@ fn by_rules(prefixes: &Prefixes, ipv6: bool) -> Result<Table, Box<dyn Error>> {
     let family = if ipv6 { "IPv6 /48" } else { "IPv4 /32" };
     let mut table = Table::new(
         &format!("XdpFirewall, {family} by source"),
-        "ns a packet by `BPF_PROG_TEST_RUN`, above an empty XDP program behind the same generator. A hit is \
-         looked up, held against its rule, counted and dropped.",
+        "ns a packet by `BPF_PROG_TEST_RUN`, above an empty XDP program behind the same generator. \
+         A hit is looked up, compared with its rule, counted and dropped.",
         &[
             "rules",
             "random misses",
@@ -287,7 +287,7 @@ fn by_kind(prefixes: &Prefixes) -> Result<Table, Box<dyn Error>> {
     }
     let mut table = Table::new(
         "XdpFirewall, by what rules ask for",
-        "ns a packet as above, IPv4, dropped by the last of the rules.",
+        "ns a packet as above, IPv4, dropped by the last rule.",
         &["rules ask for", "ns"],
     );
     for ((name, _), values) in kinds.iter().zip(&found) {
@@ -304,7 +304,8 @@ fn bulk(prefixes: &Prefixes) -> Result<Table, Box<dyn Error>> {
     let mut firewall = load()?;
     let mut table = Table::new(
         "XdpFirewall, change of all rules",
-        "Milliseconds from the list of rules until it is in force and no packet meets the one before.",
+        "Milliseconds from the list of rules until it is in force and no packet is evaluated by \
+         the previous one.",
         &["rules", "IPv4", "IPv6", "target"],
     );
     for count in COUNTS {
@@ -462,10 +463,11 @@ fn on_a_wire(prefixes: &Prefixes) -> Result<Table, Box<dyn Error>> {
     }
     let mut table = Table::new(
         "XdpFirewall, a flood that is dropped",
-        "100,000 IPv4 /32, every packet from another of them, over a veth from a generator on the same \
-         CPU. ns a packet is the CPU time of that CPU, with the making of the packet; above the empty \
-         program is matcher dropping costs. A set of nftables that may hold prefixes is a tree; one of single \
-         addresses, which these happen to be, is a hash table.",
+        "100,000 IPv4 /32; each packet has another of them as its source, over a veth from a \
+         generator on the same CPU. ns a packet is the CPU time of that CPU, including the \
+         generation of the packet; the difference to the empty program is the cost of dropping. A \
+         set of nftables that may hold prefixes is a tree; a set of single addresses, as in this \
+         case, is a hash table.",
         &[
             "dropped by",
             "ns a packet",

@@ -283,12 +283,13 @@ fn figure(runs: &[Run], of: impl Fn(&Run) -> Option<f64>) -> Option<Figure> {
     (!values.is_empty()).then(|| Figure::of(&values))
 }
 
-const HOW: &str = "Frames of 60 bytes from one CPU, at full speed. ns a packet is the CPU time of that \
-    CPU, with the making of the packet and its way to the drop in the IP stack; in the program is what \
-    the kernel's statistics of programs say (`bpf_stats`), above the empty one. CPU is that of the \
-    daemon. Lost: taken, and not in its flows 1.5 s later. For rfm flows + lost = taken was checked \
-    to the packet. Ring events, thrown away: one event of 112 bytes for each packet, of which nothing was \
-    read, in a ring as large as rfm's; the least that a monitor which sends events can cost.";
+const HOW: &str = "Frames of 60 bytes from one CPU, at full speed. ns a packet is the CPU time of \
+    that CPU, including the generation of the packet and its path to the drop in the IP stack; \"in \
+    the program\" is the value of the kernel's program statistics (`bpf_stats`), above the empty \
+    program. CPU is that of the daemon. Lost: sampled, but not in the daemon's flows 1.5 s later. For \
+    rfm, flows + lost = sampled was checked to the packet. \"Ring events, thrown away\": one event of \
+    112 bytes for each packet, none of them read, in a ring as large as that of rfm; the minimum cost \
+    of a monitor that sends events.";
 
 fn table(load: Load, subjects: &[(Subject, Vec<Run>)]) -> Table {
     let title = format!("Flood, flows: {}", load.name());

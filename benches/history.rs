@@ -137,8 +137,9 @@ fn row(labels: &str) -> SeriesRow {
 fn by_itself() -> Table {
     let mut table = Table::new(
         "History: what it holds and costs",
-        "Bytes held after a minute and after a day; CPU ms of a tick (one each 5 s) in which every label \
-         set moves, and of a view with its compression (once a tick for all readers of the same one).",
+        "Bytes held after a minute and after a day; CPU ms of an update (one each 5 s) in which \
+         every series changes, and of a view with its compression (once per update for all readers \
+         of the same view).",
         &[
             "interfaces, series",
             "a minute",
@@ -200,9 +201,10 @@ struct Found {
 
 fn under_readers(lab: &Lab, namespace: &Namespace) -> Result<Table> {
     let text = format!(
-        "The agent at N = 1 under {PACE} packets a second of 1,000 flows, by turns without and with {READERS} \
-         readers of the page, each of which asks four times a second (a browser: once in 5 s). CPU \
-         of all of the agent, ms a second; a view: ms from request to last byte, with a connection of its own."
+        "The agent at N = 1 under {PACE} packets a second of 1,000 flows, alternately without and \
+         with {READERS} readers of the page, each of which sends four requests a second (a \
+         browser: one in 5 s). CPU of the whole agent, ms a second; a view: ms from request to \
+         last byte, with a separate connection."
     );
     let columns = [
         "readers",

@@ -371,9 +371,9 @@ fn measure<const N: usize>(
 }
 
 fn sending() -> Result<Table, Box<dyn Error>> {
-    let text = "Flow records for each second of CPU time of the thread at work, a quarter of them IPv6, all \
-                fields. Thread ipfix takes batches from its channel, encodes them and sends messages of \
-                1,400 bytes over the loopback. × is in units of the baseline, which only sends.";
+    let text = "Flow records for each second of CPU time of the working thread, a quarter of them \
+                IPv6, all fields. Thread ipfix receives batches from its channel, encodes them and sends \
+                messages of 1,400 bytes over the loopback. × is in units of the baseline, which only sends.";
     let columns = ["", "M records/s", "×", "target"];
     let mut table = Table::new("Encode and send", text, &columns);
     let [send, encode, thread] =
@@ -395,8 +395,9 @@ fn sending() -> Result<Table, Box<dyn Error>> {
 }
 
 fn handing_over() -> Result<Table, Box<dyn Error>> {
-    let text = "CPU time of the flow table for each record in the worst case: each is of a new flow and evicts \
-                another, so that each record is a part to be exported. Thread ipfix exports meanwhile.";
+    let text = "CPU time of the flow table for each record in the worst case: each record belongs \
+                to a new flow and evicts another, so that each causes the export of a flow record. Thread \
+                ipfix exports meanwhile.";
     let mut table = Table::new("Thread flow", text, &["", "ns a record", "×"]);
     let [alone, exporting] = measure([&mut || Ok(run_flow(None).0), &mut run_flow_exporting])?;
     for (what, figure) in [

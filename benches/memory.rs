@@ -105,9 +105,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn table(found: &[Found]) -> Table {
     let text = format!(
-        "Resident memory in MB (1,000,000 bytes), of it anonymous in brackets: the rest is code, \
-         and maps of the ring. Idle: one interface, two seconds after the start. Loaded: after \
-         {PACKETS} packets of {FLOWS} flows in turn at full speed."
+        "Resident memory in MB (1,000,000 bytes), its anonymous part in brackets: the rest is \
+         code, and mappings of the ring. Idle: one interface, two seconds after the start. Loaded: \
+         after {PACKETS} packets of {FLOWS} flows in turn at full speed."
     );
     let columns = [
         "program",

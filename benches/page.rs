@@ -20,11 +20,11 @@ const PARTS: [&str; 12] = [
 const INTRODUCTION: &str = "\
 # Benchmarks
 
-Written by `make bench`, which repeats all of it (as root; on Debian it installs what is missing);
+`make bench` writes this document and repeats all measurements (as root; on Debian it installs missing packages);
 `make bench PART=datapath` repeats one part: datapath, flood, firewall, cache, table, scrape, history, ipfix,
 memory, series, rib or start.
-A figure is the median of several rounds in which what is compared takes turns, with the least and the greatest in
-brackets. Targets are this project's own. Other work on the machine widens the spread.
+A figure is the median of several rounds in which the compared variants alternate, with the minimum and the maximum in
+brackets. The project set the targets itself. Other work on the machine widens the spread.
 
 ";
 

@@ -91,8 +91,8 @@ fn measure(mut body: impl FnMut()) -> Figure {
 fn text() -> Result<Table> {
     let mut table = Table::new(
         "Scrape: the text alone",
-        "CPU ms to write the text of 50 interfaces and so many series, and bytes. The baseline is \
-         the six flow families alone by the encoder of the `prometheus` crate.",
+        "CPU ms to write the text for 50 interfaces and the given number of series, and bytes. The \
+         baseline is only the six flow families, by the encoder of the `prometheus` crate.",
         &[
             "series",
             "text",
@@ -158,8 +158,9 @@ fn crate_encoder(flows: &Snapshot) {
 fn over_http(lab: &Lab, namespace: &Namespace) -> Result<Table> {
     let mut table = Table::new(
         "Scrape: /metrics by HTTP",
-        "ms from connecting to the last byte, and CPU ms of the server, of threads flow and http with \
-         65,536 flows in the table; each flow of an interface named as long as ASNs and cities are.",
+        "ms from connecting to the last byte, and CPU ms of the server, of threads flow and http \
+         with 65,536 flows in the table; each flow has an interface whose name is as long as the \
+         ASN and city values of a series.",
         &[
             "series", "plain", "target", "CPU", "bytes", "gzip", "CPU", "bytes",
         ],
@@ -240,8 +241,9 @@ fn under_traffic(lab: &Lab, namespace: &Namespace) -> Result<Table> {
 
     let mut table = Table::new(
         "Scrape: the agent under traffic",
-        "ms from connecting to the last byte of /metrics of the agent with one interface, while \
-         100,000 packets/s of 65,536 flows in turn come in at N = 1; CPU ms include the work on these.",
+        "ms from connecting to the last byte of /metrics of the agent with one interface, while it \
+         receives 100,000 packets/s of 65,536 flows in turn at N = 1; CPU ms include the work on \
+         these packets.",
         &["", "ms", "target", "CPU", "bytes"],
     );
     for (name, found) in [("plain", plain), ("gzip", gzip)] {
@@ -466,7 +468,8 @@ fn row(n: u64) -> SeriesRow {
 fn many_links(lab: &Lab) -> Result<Table> {
     let mut table = Table::new(
         "Scrape: the dump of interfaces",
-        "CPU ms to ask the kernel for all links, as each scrape does; the first asks for speeds, too.",
+        "CPU ms to request all links from the kernel, as each scrape does; the first variant also \
+         requests speeds.",
         &["links", "first", "each"],
     );
     let namespace = lab.namespace("l");

@@ -86,9 +86,9 @@ fn own_metrics(port: u16) -> std::io::Result<Metrics> {
 fn tell(found: &[Vec<f64>], heads: &[Metrics]) -> Table {
     let mut table = Table::new(
         "Prometheus: memory for the series of one router",
-        "Anonymous memory of Prometheus (Debian's, as it comes), which scrapes every second for three minutes, so that \
-         each series has more than one chunk of 120 samples. MB, over the last half minute; kB a series are above \
-         the one without any.",
+        "Anonymous memory of Prometheus (Debian's package with its defaults), which scrapes every \
+         second for three minutes, so that each series has more than one chunk of 120 samples. MB, \
+         over the last half minute; kB a series are above the memory without any series.",
         &["series", "gauges", "series", "MB", "kB a series", "at most"],
     );
     let nothing = Figure::of(&found[0]);

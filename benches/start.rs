@@ -52,7 +52,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         ended.push(milliseconds(start));
     }
     let text = format!(
-        "Milliseconds, of {STARTS} starts with {INTERFACES} interfaces; an answer is asked for every 0.2 ms."
+        "Milliseconds, of {STARTS} starts with {INTERFACES} interfaces; a request is sent every \
+         0.2 ms."
     );
     let mut table = Table::new("Start", &text, &["until", "ms", "target"]);
     table.row(

@@ -268,9 +268,9 @@ fn measure(flows: u64) -> Result<Table, Box<dyn Error>> {
         "×",
         "target",
     ];
-    let text = "Records of random flows into the flow table, on one thread; bytes are the growth of \
-                resident memory in a process of its own. × is in units of the baseline, which neither \
-                ages nor evicts.";
+    let text = "Records of random flows into the flow table, on one thread; bytes are the growth \
+                of resident memory in a separate process. × is in units of the baseline, which neither ages \
+                nor evicts.";
     let title = format!("Flow table, {flows} flows");
     let mut table = Table::new(&title, if flows == FEW { text } else { "" }, &columns);
     let mut baseline = None;

@@ -146,13 +146,15 @@ pub fn measure(rounds: usize) -> Table {
         IpAddr::V6(a) => hashes6.find(a.to_bits(), |bits| bits),
     };
     let text = format!(
-        "CPU ns a lookup, four of five IPv4, {LOOKUPS} in a row: any prefix alike, with a new address \
-         each time; or as traffic is, the n-th address with a probability of 1/n. As thread flow asks \
-         is for both ends of a flow at once; the others ask for one address after the other. Treebitmap and \
-         hash tables know one route a prefix, and can neither tell peers apart nor withdraw. The memory \
-         itself: for both ends at once a chain of four random reads, each of which depends on the one before, \
-         in arrays as large as the RIB's and under a lock as the RIB's, with nothing to compute; the next \
-         flow begins when this one is known, or as soon as the CPU can."
+        "CPU ns a lookup, four of five IPv4, {LOOKUPS} in a row. \"Any prefix alike\": all \
+         prefixes equally likely, with a new address each time; \"as traffic is\": the n-th \
+         address with a probability of 1/n. \"As thread flow asks\": for both ends of a flow at \
+         once; the other rows are for one address after the other. Treebitmap and hash tables \
+         store one route a prefix, and can neither distinguish peers nor withdraw a route. \"The \
+         memory itself\": for both ends at once a chain of four random reads, each of which \
+         depends on the previous one, in arrays as large as the RIB's and under a lock like the \
+         RIB's, with nothing to compute; the next flow begins when the result of this one is \
+         known, or as soon as the CPU can start it."
     );
     let columns = ["", LOADS[0].1, "target", LOADS[1].1, "target"];
     let mut rows: Vec<(&str, [Vec<f64>; 2])> = [
@@ -273,8 +275,9 @@ pub fn waits(rounds: usize) -> Table {
         }
     }
     let text = format!(
-        "Batches of {BATCH} lookups, of any prefix alike, come every 2 ms, while another thread writes \
-         as fast as it can. Microseconds of a batch by the clock: what else the machine does is in them."
+        "Batches of {BATCH} lookups, all prefixes equally likely, start every 2 ms, while another \
+         thread writes as fast as it can. Microseconds of a batch by the clock, including other \
+         work of the machine."
     );
     let mut table = Table::new(
         "Lookups while others write",

@@ -126,10 +126,11 @@ pub fn lookups(rounds: usize) -> Table {
         ),
     ];
     let text = format!(
-        "CPU ns a lookup of any prefix alike, as thread flow asks, beside one full table. Each further peer \
-         announces {OWN} prefixes of it. Or while a peer goes down, comes up and announces them again \
-         before each batch of {BATCH} lookups; or the peer has 20,000 prefixes, more than are forgotten one \
-         by one. × is the cost in units of one peer."
+        "CPU ns a lookup, all prefixes equally likely, in the way of thread flow, beside one full \
+         table. Each further peer announces {OWN} prefixes of it. Or while a peer is shut down, is \
+         established and announces them again before each batch of {BATCH} lookups; or the peer \
+         has 20,000 prefixes, too many to remove their best paths one by one. × is the cost in \
+         units of one peer."
     );
     let columns = [
         "",
@@ -281,8 +282,9 @@ pub fn storm(rounds: usize) -> Table {
         }
     }
     let text = format!(
-        "{SESSIONS} sessions of {PEERS} peers. CPU seconds of the threads that write, and the longest time \
-         that they keep the RIB, in µs of the clock: what else the machine does is in it."
+        "{SESSIONS} sessions of {PEERS} peers. CPU seconds of the threads that write, and the \
+         longest time for which they lock the RIB, in µs of the clock, including other work of the \
+         machine."
     );
     let mut table = Table::new(
         "65,536 peers",
