@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Which source says what of an address.
+//! Tests which source provides which label of an address.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -106,7 +106,7 @@ fn endpoint(enricher: &Enricher, address: IpAddr, table: Option<TableId>) -> End
     endpoint
 }
 
-/// Origin, neighbour, name of the network, name of the AS.
+/// Returns origin AS, peer AS, name of the network, and name of the AS.
 fn known(known: &Endpoint) -> (u32, u32, Option<&str>, Option<&str>) {
     let (net, name) = (known.net.as_deref(), known.asn_name.as_deref());
     (known.asn, known.peer_asn, net, name)
@@ -124,11 +124,11 @@ fn routes_answer_before_databases() {
         &[],
     );
     for (address, ifindex, expected) in [
-        // the database speaks of another AS there, so who 64500 is it does not say
+        // the database has another AS there, so it has no name for 64500
         ("1.0.0.1", 1, (64500, 64497, None, None)),
         ("::ffff:1.0.0.1", 1, (64500, 64497, None, None)),
         ("1.128.0.1", 1, (1221, 64498, None, Some("Telstra Pty Ltd"))),
-        // no origin, so the database's; the neighbour stays
+        // the route has no origin: the AS is from the database, the peer AS is kept
         (
             "15.0.0.1",
             1,
@@ -166,10 +166,10 @@ fn exported_flows_tell_the_same_in_numbers() {
     };
     for (address, ifindex, expected) in [
         ([10, 0, 0, 1], 1, info(64501, 64499, 8, Some(next_hop))),
-        // the own network is not where BGP says
+        // BGP does not lead to the own network
         ([10, 1, 0, 1], 1, info(65001, 0, 16, None)),
         ([10, 2, 0, 1], 1, info(64501, 64499, 16, Some(next_hop))),
-        // the origin is the database's
+        // the origin is from the database
         ([15, 0, 0, 1], 1, info(71, 64496, 0, None)),
         ([15, 0, 0, 1], 2, info(71, 0, 0, None)),
         ([127, 0, 0, 1], 1, BgpInfo::default()),
@@ -211,7 +211,7 @@ fn static_prefixes_take_part_in_the_longest_match() {
         ("10.1.0.1", (65001, 0, Some("of the default"), None)),
         ("10.2.0.1", (64502, 64497, None, None)),
         ("10.3.0.1", (65002, 0, Some("less specific"), None)),
-        // a name alone leaves the ASN to the others
+        // a name without an AS leaves the AS to the other sources
         ("10.2.9.1", (64502, 64497, Some("named"), None)),
         (
             "1.128.0.1",
@@ -283,7 +283,7 @@ fn the_generation_advances_at_most_twice_a_second() {
     let mut enricher = Enricher::new(Some(routes), &[], databases(false, false), Arc::default());
     let mut seen = Vec::new();
     for now_ms in (0..3000).step_by(10) {
-        // changes all the time in the first second, then no more
+        // changes continuously in the first second, then no longer
         if now_ms < 1000 {
             generation.fetch_add(1, Ordering::Relaxed);
         }

@@ -21,7 +21,7 @@ pub enum AsnSource {
 pub struct Trace {
     pub known: Endpoint,
     pub asn: AsnSource,
-    /// The longest static prefix that holds the address, if no route is longer.
+    /// The longest static prefix that contains the address, if no route is longer.
     pub network: Option<Prefix>,
     /// The route, also if a static prefix replaces its ASNs.
     pub route: Option<Route>,

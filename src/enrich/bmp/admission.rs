@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Decides which BMP sessions there may be (pure): silent sessions must not keep routers out.
+//! Decides which BMP sessions are admitted (pure): silent sessions must not keep routers out.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -10,11 +10,11 @@ use super::error::BmpError;
 /// A session without a peer is idle after this time, in milliseconds.
 pub const IDLE: u64 = 60_000;
 
-/// Every source may have so many sessions, if `max_sessions` permits. Above that a source has at most half of
-/// all sessions.
+/// Number of sessions that every source may have, if `max_sessions` permits. Above it, a source has at most
+/// half of all sessions.
 const LEAST_SHARE: usize = 4;
 
-/// Known routers; the one seen longest ago is evicted.
+/// Maximum number of known routers; beyond it, the one seen longest ago is evicted.
 const MAX_KNOWN: usize = 1024;
 
 /// An IPv4 address, or the /64 of an IPv6 address: a host chooses freely within it.
@@ -35,7 +35,7 @@ impl From<IpAddr> for Source {
 #[derive(Clone, Copy, Debug)]
 pub struct ActiveSession {
     pub source: Source,
-    /// How long it has had no peer, in milliseconds; `None` if a peer is up.
+    /// The time without a peer, in milliseconds; `None` if a peer is up.
     pub idle: Option<u64>,
 }
 
@@ -51,7 +51,7 @@ pub enum Admission {
 /// The sources of sessions that have had a peer.
 #[derive(Debug, Default)]
 pub struct KnownRouters {
-    /// When the source was last seen with a peer.
+    /// The time at which the source was last seen with a peer.
     seen: HashMap<Source, u64>,
 }
 
@@ -70,8 +70,8 @@ impl KnownRouters {
         self.seen.contains_key(&source)
     }
 
-    /// Decides on a connection from `source` beside the sessions `held`. A known router replaces a session of an
-    /// unknown one that has no peer; otherwise only an idle session is replaced.
+    /// Decides on a connection from `source`, given the sessions `held`. A known router replaces a session
+    /// of an unknown one that has no peer; otherwise only an idle session is replaced.
     pub fn decide(&self, source: Source, held: &[ActiveSession], max_sessions: usize) -> Admission {
         let share = (max_sessions / 2).max(LEAST_SHARE).min(max_sessions);
         let own = held.iter().filter(|held| held.source == source).count();
@@ -91,7 +91,7 @@ impl KnownRouters {
             let stranger = !self.has(held.source);
             let may_end = idle >= IDLE || known && stranger;
             let candidate = may_end && (!own_only || held.source == source);
-            // strangers first, then the one that has been idle longest
+            // unknown routers first, then the session that has been idle longest
             candidate.then_some((stranger, idle, Reverse(index)))
         };
         let best = held.iter().enumerate().filter_map(replaceable).max();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! A cursor over bytes from outside. All numbers are in network byte order.
 
-/// The bytes end before what was to be read.
+/// The bytes end before the requested length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TruncatedError {
     pub wanted: usize,

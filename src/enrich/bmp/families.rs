@@ -10,7 +10,7 @@ pub struct AfiSafi {
     pub safi: u8,
 }
 
-/// A family that is read: unicast, or labelled unicast (RFC 8277).
+/// A family that is decoded: unicast, or labelled unicast (RFC 8277).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnicastFamily {
     pub family: Family,
@@ -38,11 +38,11 @@ pub enum IgnoredFamily {
 
 /// The encoding of routes, as far as needed to find the end of each.
 enum NlriEncoding {
-    /// One byte, the length in bits.
+    /// The length in bits, in one byte.
     Bits,
-    /// One byte, or two from 240 on, the length (RFC 8955 section 4).
+    /// The length in bytes, in one byte, or in two from 240 on (RFC 8955 section 4).
     Flowspec,
-    /// The length, of this many bytes, after a type of this many.
+    /// A type and then a length in bytes; their own sizes are `kind` and `length` bytes.
     Typed { kind: usize, length: usize },
 }
 
@@ -63,7 +63,7 @@ impl AfiSafi {
         Some(UnicastFamily { family, labelled })
     }
 
-    /// The family of routes that are not read.
+    /// Returns the family of routes that are not decoded.
     pub fn ignored_family(self) -> IgnoredFamily {
         match (self.afi, self.safi) {
             (1, 2) => IgnoredFamily::Ipv4Multicast,
@@ -160,7 +160,7 @@ impl NlriEncoding {
         Some(count)
     }
 
-    /// Bytes of the first route.
+    /// Returns the size of the first route in bytes.
     fn size(&self, route: &[u8]) -> Option<usize> {
         match *self {
             Self::Bits => Some(1 + usize::from(*route.first()?).div_ceil(8)),

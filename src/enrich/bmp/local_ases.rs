@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The ASes of the router itself, and what FRR prepends of them.
+//! The ASes of the router itself, and the removal of those that FRR prepends.
 
 use crate::enrich::rib::{AsPath, SegmentKind};
 
-/// ASes that are remembered. A router has one, one for each `local-as`, and the two of a confederation.
+/// Maximum number of ASes stored. A router has one, one for each `local-as`, and the two of a
+/// confederation.
 const MAX_ASES: usize = 64;
 
 /// The ASes of a router, as far as its messages and the configuration show them.
@@ -26,12 +27,12 @@ impl LocalAses {
         }
     }
 
-    /// The configured AS, 0 if there is none.
+    /// Returns the configured AS, 0 if there is none.
     pub fn configured(&self) -> u32 {
         self.configured
     }
 
-    /// Forgets what the messages showed.
+    /// Removes the ASes that were learned from messages.
     pub fn clear(&mut self) {
         *self = Self::new(self.configured);
     }
@@ -48,15 +49,15 @@ impl LocalAses {
         }
     }
 
-    /// Adds the AS that the router names as its own.
+    /// Sets the AS that the router reports as its own.
     pub fn add_main(&mut self, asn: u32) {
         if asn != 0 {
             self.main = asn;
         }
     }
 
-    /// Returns the AS of routes that the router originates; 0 if it is not known. With `local-as` some
-    /// OPENs have another AS than most.
+    /// Returns the AS of routes that the router originates; 0 if unknown. With `local-as`, some OPENs
+    /// contain another AS than most.
     pub fn asn(&self) -> u32 {
         let most = self.sent.iter().rev().max_by_key(|(_, times)| *times);
         let most = most.map_or(0, |(asn, _)| *asn);
@@ -72,10 +73,10 @@ impl LocalAses {
     }
 
     /// Removes the ASes that FRR before a change of May 2026 writes before the path of an external peer
-    /// (`bgp_packet_attribute`): its own AS; the identifier of its confederation; or the peer's `local-as`,
-    /// and unless that has `replace-as`, the own AS after it. Before the path of a member of the
-    /// confederation it writes its own member AS. What import has prepended stays (`local-as`
-    /// without `no-prepend`): `show bgp` has it, too. `peer` is the peer's AS, 0 in a Loc-RIB.
+    /// (`bgp_packet_attribute`): its own AS; the identifier of its confederation; or the peer's `local-as`
+    /// and, unless that has `replace-as`, the own AS after it. Before the path of a member of the
+    /// confederation, FRR writes its own member AS. ASes that import has prepended (`local-as` without
+    /// `no-prepend`) stay: `show bgp` also shows them. `peer` is the peer's AS, 0 in a Loc-RIB.
     pub fn remove_prepended(&mut self, path: &mut AsPath, peer: u32) {
         let Some(first) = first(path).filter(|first| self.has(*first) && *first != peer) else {
             return;
@@ -95,13 +96,13 @@ impl LocalAses {
         }
     }
 
-    /// The first of these ASes, if it is the own AS behind the `local-as` of a peer.
+    /// Returns the first of these ASes, if it is the own AS behind the `local-as` of a peer.
     fn own_after(&self, local_as: u32, asns: &[u32], peer: u32) -> Option<u32> {
         let next = *asns.first()?;
         if next == peer || next == local_as {
             return None;
         }
-        // if nothing else shows the own AS: a path that was received begins with the peer
+        // if nothing else shows the own AS: a received path begins with the peer
         let is_before_peer = match asns[1..] {
             [received, ..] if received == peer => true,
             [first, received, ..] => first == local_as && received == peer,
@@ -120,7 +121,7 @@ impl LocalAses {
     }
 }
 
-/// The first AS of a path that begins with a sequence.
+/// Returns the first AS of a path that begins with a sequence.
 fn first(path: &AsPath) -> Option<u32> {
     let (kind, asns) = path.segments().next()?;
     let is_sequence = matches!(kind, SegmentKind::Sequence | SegmentKind::ConfedSequence);

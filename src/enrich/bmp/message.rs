@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! BMP messages (RFC 7854 section 4): the common header, the per-peer header, and what is read of
-//! each kind.
+//! BMP messages (RFC 7854 section 4): the common header, the per-peer header, and the decoded parts of each
+//! kind.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -9,10 +9,10 @@ use crate::enrich::rib::{PeerKey, PeerKind, View};
 
 use super::cursor::{Cursor, TruncatedError};
 
-/// Of BMP, common header included. The largest that makes sense is a peer-up with two OPENs of the
-/// extended length (RFC 8654) and its TLVs.
+/// Maximum length of a BMP message, common header included. The largest reasonable message is a peer-up
+/// with two OPENs of the extended length (RFC 8654) and its TLVs.
 pub const MAX_MESSAGE: usize = 256 * 1024;
-/// Version, length, type.
+/// Length of the common header: version, length, type.
 pub const HEADER: usize = 6;
 const VERSION: u8 = 3;
 
@@ -22,18 +22,18 @@ const POST_POLICY: u8 = 0x40;
 const AS_PATH_2: u8 = 0x20;
 const RIB_OUT: u8 = 0x10;
 const FILTERED: u8 = 0x80;
-/// The peer type of a Loc-RIB. FRR uses it, with the flag of post-policy, also for routes that it
-/// originates itself: they are not all of its Loc-RIB.
+/// The peer type of a Loc-RIB. FRR also uses it, with the post-policy flag, for routes that it originates
+/// itself: these are not its whole Loc-RIB.
 const LOC_RIB: u8 = 3;
 
-/// Why a peer is down: a Loc-RIB, or the routes of the router itself, are no longer sent (RFC 9069
+/// The reason of a peer-down: a Loc-RIB, or the routes of the router itself, are no longer sent (RFC 9069
 /// section 4.4).
 pub const LOCAL_SYSTEM_CLOSED: u8 = 6;
 
-/// Text from a router is cut to this; RFC 7854 section 4.4 sets no limit.
+/// Text from a router is truncated to this length; RFC 7854 section 4.4 sets no limit.
 const MAX_TEXT: usize = 255;
 
-/// Why a session cannot go on.
+/// Why a session cannot continue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameError {
     Version(u8),
@@ -62,11 +62,11 @@ pub enum MessageKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerHeader {
     pub key: PeerKey,
-    /// Where the routes stand; `None` for Adj-RIB-Out.
+    /// The view of the routes; `None` for Adj-RIB-Out.
     pub view: Option<View>,
     /// AS_PATH has ASNs of 2 bytes.
     pub as_path_2: bool,
-    /// Of a Loc-RIB.
+    /// The message is of a filtered Loc-RIB.
     pub filtered: bool,
     pub asn: u32,
     pub bgp_id: u32,
@@ -78,16 +78,16 @@ pub enum HeaderError {
     Kind(u8),
 }
 
-/// The two OPENs of a peer-up, whole BGP messages.
+/// The two OPENs of a peer-up, as complete BGP messages.
 #[derive(Clone, Copy, Debug)]
 pub struct PeerUp<'a> {
     pub sent: &'a [u8],
     pub received: &'a [u8],
 }
 
-/// The first message in `buffer` and its length; `None` if it is not there whole.
+/// Returns the first message in `buffer` and its length, or `None` if the message is incomplete.
 pub fn next(buffer: &[u8]) -> Result<Option<(BmpMessage<'_>, usize)>, FrameError> {
-    // a wrong version is known by the first byte: such a sender need not be waited for
+    // the first byte shows a wrong version: there is no need to wait for more bytes of such a sender
     match buffer.first() {
         Some(&VERSION) => {}
         Some(&other) => return Err(FrameError::Version(other)),
@@ -149,7 +149,7 @@ impl PeerHeader {
         };
         let is_loc_rib = kind == PeerKind::LocRib;
         let (asn, bgp_id) = match is_loc_rib && !is_unspecified {
-            // FRR up to 10.0 fills in the neighbor that the route is from
+            // FRR up to 10.0 fills in the neighbor that sent the route
             true => (0, 0),
             false => (asn, bgp_id),
         };
@@ -164,7 +164,8 @@ impl PeerHeader {
             a if flags & IPV6 != 0 => IpAddr::from(Ipv6Addr::from(a)),
             [.., a, b, c, d] => Ipv4Addr::new(a, b, c, d).into(),
         };
-        // the router has one Loc-RIB, and is one origin of routes, whatever it fills in
+        // the router has one Loc-RIB, and is one origin of routes, regardless of the values that it fills
+        // in
         let identified = match kind {
             PeerKind::LocRib | PeerKind::Originated => (0, 0),
             PeerKind::Global | PeerKind::Distinguished | PeerKind::Local => (asn, bgp_id),
@@ -179,7 +180,7 @@ impl PeerHeader {
             },
             view,
             as_path_2: !is_type_3 && flags & AS_PATH_2 != 0,
-            // with an address, the flag is that of an IPv6 address
+            // if there is an address, this flag marks an IPv6 address
             filtered: is_loc_rib && is_unspecified && flags & FILTERED != 0,
             asn,
             bgp_id,
@@ -188,14 +189,14 @@ impl PeerHeader {
 }
 
 impl PeerHeader {
-    /// The header is about the router itself and not about a neighbor.
+    /// Returns whether the header is about the router itself and not about a neighbor.
     pub fn is_of_router(&self) -> bool {
         matches!(self.key.kind, PeerKind::LocRib | PeerKind::Originated)
     }
 }
 
 impl<'a> PeerUp<'a> {
-    /// Reads what follows the per-peer header (RFC 7854 section 4.10).
+    /// Reads the part after the per-peer header (RFC 7854 section 4.10).
     pub fn read(cursor: &mut Cursor<'a>) -> Result<Self, TruncatedError> {
         // local address, local port, remote port
         cursor.take(16 + 2 + 2)?;
@@ -208,8 +209,8 @@ impl<'a> PeerUp<'a> {
 /// The start of each BGP message. Some senders write other bytes into a peer-up.
 const MARKER: [u8; 16] = [0xff; 16];
 
-/// Splits the two OPENs of a peer-up. The first one ends by its length (RFC 4271 section 4.1), unless the
-/// second begins at another place.
+/// Splits the two OPENs of a peer-up. The first one ends at its length (RFC 4271 section 4.1), unless the
+/// second begins at another position.
 fn split_opens(bytes: &[u8]) -> (&[u8], &[u8]) {
     let by_length = whole_bgp(bytes);
     if let Some(split) = by_length.filter(|(_, rest)| rest.starts_with(&MARKER)) {
@@ -221,7 +222,7 @@ fn split_opens(bytes: &[u8]) -> (&[u8], &[u8]) {
     by_marker.or(by_length).unwrap_or((bytes, &[]))
 }
 
-/// Takes one BGP message off, by the length in its header.
+/// Splits off one BGP message, by the length in its header.
 fn whole_bgp(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     const HEADER: usize = 19;
     let length = bytes.get(16..18)?;
@@ -230,7 +231,7 @@ fn whole_bgp(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     bytes.split_at_checked(whole)
 }
 
-/// sysName and sysDescr of an initiation (RFC 7854 section 4.4); what is garbled is left out.
+/// Returns sysName and sysDescr of an initiation (RFC 7854 section 4.4); malformed parts are left out.
 pub fn initiation(body: &[u8]) -> (String, String) {
     let (mut name, mut descr) = (String::new(), String::new());
     let mut cursor = Cursor::new(body);

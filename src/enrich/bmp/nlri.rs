@@ -2,11 +2,11 @@
 //! Prefixes of an UPDATE (RFC 4271 section 4.3), with or without Add-Path identifiers (RFC 7911
 //! section 3) and labels (RFC 8277 section 2).
 //!
-//! Nothing in the bytes shows which of the two forms they have. The OPENs of both sides decide, and
-//! prefixes that are valid in the form that they agreed on are read so. Some senders of BMP do not keep
-//! to the OPENs, and some mix the forms. If the OPENs do not decide, mostly the bytes are valid in one form
-//! only; if they are in both, the one that is more like routing wins, with some weight on what the sender
-//! did before and little on the OPENs.
+//! Nothing in the bytes shows which of the two forms they have. The OPENs of both sides decide: prefixes
+//! that are valid in the agreed form are decoded in that form. Some BMP senders do not follow the OPENs,
+//! and some mix the forms. If the OPENs do not decide, the bytes are mostly valid in only one form; if they
+//! are valid in both, the form that looks more like routing wins, with some weight on the previous forms of
+//! the sender and little weight on the OPENs.
 
 use crate::enrich::rib::{Family, RoutePrefix};
 
@@ -21,43 +21,43 @@ pub enum PathIdMode {
 /// A prefix and its path identifier.
 pub type Nlri = (Option<u32>, RoutePrefix);
 
-/// Which form the prefixes of one view of one peer in one family have had.
+/// Detects the form of the prefixes of one view of one peer in one family.
 #[derive(Clone, Copy, Debug)]
 pub struct PathIdDetector {
-    /// The OPENs decide on this form.
+    /// The form on which the OPENs decide.
     agreed: Option<PathIdMode>,
     /// The form that the OPENs suggest.
     hint: PathIdMode,
-    /// Forms in which bytes came that make no sense in the other.
+    /// Forms in which bytes arrived that are invalid in the other form.
     proven: [bool; 2],
     last: PathIdMode,
 }
 
-/// Doubts about a form, in points: where both forms parse, the one with fewer is taken.
+/// Penalty points of a form: if both forms parse, the one with fewer points is used.
 mod penalty {
-    /// A bit is set beyond the length of the prefix, or a prefix comes twice: nobody sends that.
+    /// A bit is set beyond the length of the prefix, or a prefix is repeated: no sender does that.
     pub const NEVER_SENT: u32 = 8;
-    /// The sender has never been seen to use this form, but the other.
+    /// The sender has used the other form, but never this one.
     pub const UNUSED_MODE: u32 = 7;
     /// A prefix shorter than any network but not a default route.
     pub const TOO_SHORT: u32 = 6;
     /// An address that is not used for unicast on any network.
     pub const NO_UNICAST: u32 = 4;
-    /// The sender uses both forms, and lately the other one.
+    /// The sender uses both forms, and used the other one last.
     pub const NOT_LAST: u32 = 3;
-    /// Path identifiers are counted up from 1, as a rule.
+    /// Path identifiers usually count up from 1.
     pub const LARGE_ID: u32 = 3;
     pub const DEFAULT_ROUTE: u32 = 2;
     pub const AGAINST_HINT: u32 = 1;
-    /// Enough to decide.
+    /// These points are enough to decide.
     pub const LIMIT: u32 = 1000;
 }
 
-/// Identifiers up to here raise no doubt.
+/// Identifiers up to this value add no penalty.
 const SMALL_ID: u32 = 0xffff;
 
 impl PathIdDetector {
-    /// The OPENs decide, or only suggest a form.
+    /// Returns a detector. The OPENs decide on a form (`agreed`), or only suggest one (`hint`).
     pub fn new(agreed: Option<PathIdMode>, hint: PathIdMode) -> Self {
         let hint = agreed.unwrap_or(hint);
         Self {
@@ -68,7 +68,7 @@ impl PathIdDetector {
         }
     }
 
-    /// Decides on the form of these bytes; `None` if they make no sense in either.
+    /// Decides on the form of these bytes; returns `None` if they are invalid in both.
     pub fn decide(&mut self, kind: UnicastFamily, bytes: &[u8]) -> Option<PathIdMode> {
         let plain = is_valid(kind, PathIdMode::Plain, bytes);
         let add_path = is_valid(kind, PathIdMode::AddPath, bytes);
@@ -89,8 +89,8 @@ impl PathIdDetector {
         Some(mode)
     }
 
-    /// The form that the OPENs decide on, unless the sender has left out identifiers that they promise
-    /// and never sent one.
+    /// Returns the form on which the OPENs decide, unless the sender has left out the identifiers that they
+    /// announce and never sent one.
     fn agreed(&self) -> Option<PathIdMode> {
         let omits_ids = self.proven == [true, false];
         self.agreed
@@ -120,7 +120,7 @@ impl PathIdDetector {
     }
 }
 
-/// Reads prefixes, which [`PathIdDetector::decide`] has found to make sense in this form.
+/// Reads prefixes that [`PathIdDetector::decide`] has found to be valid in this form.
 pub fn read(
     kind: UnicastFamily,
     mode: PathIdMode,
@@ -132,7 +132,8 @@ pub fn read(
     })
 }
 
-/// Identifier, length, and bits with what is beyond the length; `None` where the bytes make no sense.
+/// Returns identifier, length, and bits, including the bits beyond the length; `None` if the bytes are
+/// malformed.
 fn raw(
     kind: UnicastFamily,
     mode: PathIdMode,
@@ -181,9 +182,10 @@ fn one(
     Some((id, length, u128::from_be_bytes(octets)))
 }
 
-/// Bytes of the labels before a prefix; `length` is that of both, in bits. The last label has the bottom
-/// of stack bit, or is what stands for no label in a withdraw (RFC 8277 section 2.4, RFC 3107 section 3).
-/// A sender with one label may leave the bit out (RFC 8277 section 2.2).
+/// Returns the size of the labels before a prefix, in bytes; `length` is the length of labels and prefix,
+/// in bits. The last label has the bottom-of-stack bit, or is the value that stands for no label in a
+/// withdraw (RFC 8277 section 2.4, RFC 3107 section 3). A sender with one label may leave the bit out (RFC
+/// 8277 section 2.2).
 fn labels(value: &[u8], length: u8, family: Family) -> Option<u8> {
     const LABEL: u8 = 3;
     let fits = |labels: &u8| {
@@ -222,7 +224,7 @@ fn penalties(kind: UnicastFamily, mode: PathIdMode, bytes: &[u8]) -> u32 {
     let mut previous = None;
     for (id, length, bits) in raw(kind, mode, bytes).flatten() {
         let prefix = RoutePrefix::new(kind.family, bits, length);
-        // those that come twice in wrongly read bytes are short, and mostly follow each other
+        // in wrongly decoded bytes, repeated prefixes are short and mostly adjacent
         if prefix.bits() != bits || previous == Some((id, prefix)) {
             sum += penalty::NEVER_SENT;
         }
@@ -424,7 +426,7 @@ mod tests {
                 "58 000640 000650 000661 0a00",
                 "10.0.0.0/16",
             ),
-            // no label, as withdraws have it
+            // no label, as in withdraws
             (
                 Ipv4,
                 PathIdMode::Plain,
@@ -437,7 +439,7 @@ mod tests {
                 "30 000000 c63364",
                 "198.51.100.0/24",
             ),
-            // one without the mark of the last, which no later one has either
+            // a label without the bottom-of-stack bit, which no later label has either
             (
                 Ipv4,
                 PathIdMode::Plain,

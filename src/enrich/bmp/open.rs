@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! BGP OPEN (RFC 4271 section 4.2) and the capabilities that change how UPDATEs are read.
+//! BGP OPEN (RFC 4271 section 4.2) and the capabilities that change how UPDATEs are decoded.
 
 use super::cursor::{Cursor, TruncatedError};
 use super::families::AfiSafi;
@@ -12,7 +12,7 @@ const FOUR_OCTET_AS: u8 = 65;
 const ADD_PATH: u8 = 69;
 /// draft-walton-bgp-hostname-capability: sent by FRR and GoBGP, and by BIRD if configured.
 const HOSTNAME: u8 = 73;
-/// Bytes of a host name that are kept.
+/// Maximum length of a stored host name, in bytes.
 const MAX_HOSTNAME: usize = 64;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,12 +21,12 @@ pub struct Open {
     pub bgp_id: u32,
     /// Families with Add-Path (RFC 7911 section 4): 1 = receives, 2 = sends.
     add_path: Vec<(AfiSafi, u8)>,
-    /// As the speaker names itself.
+    /// The name that the speaker sent.
     pub hostname: Option<String>,
 }
 
 impl Open {
-    /// Reads an OPEN. Returns `None` for another message: a Loc-RIB may have something made up.
+    /// Reads an OPEN. Returns `None` for another message: a Loc-RIB may contain a made-up message.
     pub fn read(bytes: &[u8]) -> Result<Option<Self>, TruncatedError> {
         let mut cursor = Cursor::new(bytes);
         cursor.take(18)?;
@@ -76,7 +76,7 @@ impl Open {
                     }
                 }
                 HOSTNAME => {
-                    // only for people: one that cannot be read is no error of the OPEN
+                    // only for operators: a malformed host name is no error of the OPEN
                     let length = value.u8().map_or(0, usize::from);
                     let name = value.take(length).unwrap_or_default();
                     let name = String::from_utf8_lossy(&name[..name.len().min(MAX_HOSTNAME)]);
@@ -88,7 +88,7 @@ impl Open {
         Ok(())
     }
 
-    /// The mode of a family; 0 without Add-Path. The last one counts.
+    /// Returns the mode of a family; 0 without Add-Path. If there are several, the last one counts.
     fn add_path(&self, family: AfiSafi) -> u8 {
         let mut modes = self.add_path.iter().rev();
         modes
@@ -97,7 +97,7 @@ impl Open {
     }
 }
 
-/// The OPENs of a peer-up, as far as they can be read.
+/// The OPENs of a peer-up, as far as they can be decoded.
 #[derive(Clone, Debug, Default)]
 pub struct Opens {
     pub sent: Option<Open>,
@@ -105,8 +105,8 @@ pub struct Opens {
 }
 
 impl Opens {
-    /// Whether the peer sends path identifiers (RFC 7911 section 4); `None` if that is not certain. One
-    /// OPEN can only exclude them.
+    /// Returns whether the peer sends path identifiers (RFC 7911 section 4), or `None` if that is not
+    /// certain. One OPEN can only exclude them.
     pub fn add_path(&self, family: AfiSafi) -> Option<bool> {
         let sends = self.received.as_ref().map(|o| o.add_path(family) & 2 != 0);
         let receives = self.sent.as_ref().map(|o| o.add_path(family) & 1 != 0);
@@ -117,8 +117,8 @@ impl Opens {
         }
     }
 
-    /// As [`Opens::add_path`], for the routes of the router itself: it makes up both OPENs (RFC 9069 section
-    /// 4.4), and neither side sends to the other.
+    /// Like [`Opens::add_path`], for the routes of the router itself: the router makes up both OPENs (RFC
+    /// 9069 section 4.4), and neither side sends to the other.
     pub fn add_path_of_router(&self, family: AfiSafi) -> Option<bool> {
         let opens = [&self.sent, &self.received].map(Option::as_ref);
         let modes = opens.map(|open| open.map(|open| open.add_path(family)));
@@ -209,7 +209,7 @@ mod tests {
         }
     }
 
-    /// An OPEN with this Add-Path mode for IPv4.
+    /// Returns an OPEN with this Add-Path mode for IPv4.
     fn with_mode(mode: u8) -> Option<Open> {
         Some(Open {
             add_path: vec![(AfiSafi::IPV4_UNICAST, mode)],
@@ -226,7 +226,7 @@ mod tests {
             (with_mode(2), with_mode(2), Some(false), None),
             (with_mode(0), with_mode(3), Some(false), None),
             (with_mode(0), with_mode(0), Some(false), Some(false)),
-            // one OPEN alone can only exclude them
+            // a single OPEN can only exclude them
             (None, with_mode(3), None, None),
             (None, with_mode(1), Some(false), None),
             (with_mode(1), None, None, None),

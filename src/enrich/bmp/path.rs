@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! AS_PATH and AS4_PATH (RFC 4271 section 4.3, RFC 6793), from bytes to an [`AsPath`].
+//! Decodes AS_PATH and AS4_PATH (RFC 4271 section 4.3, RFC 6793) into an [`AsPath`].
 
 use crate::enrich::rib::{AsPath, SegmentKind};
 
 use super::cursor::Cursor;
 
-/// Bytes of an ASN.
+/// The width of an ASN: 2 or 4 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AsnWidth {
     Two,
     Four,
 }
 
-/// Reads a path whose ASNs should have this width. Some senders announce one and send the other: a path
-/// that does not parse is tried with the other. Returns `None` if it is malformed in both.
+/// Reads a path with ASNs of this width. Some senders announce one width and send the other: a path that
+/// does not parse is decoded with the other width. Returns `None` if it is malformed in both.
 pub fn read(bytes: &[u8], width: AsnWidth) -> Option<(AsPath, AsnWidth)> {
     [width, width.other()]
         .into_iter()
@@ -36,9 +36,9 @@ fn read_exactly(bytes: &[u8], width: AsnWidth) -> Option<AsPath> {
     Some(path)
 }
 
-/// Puts the ASNs of AS4_PATH in the place of those that 2 bytes could not carry (RFC 6793 section
-/// 4.2.3): as many ASes from the start of AS_PATH as it is longer, then AS4_PATH. Ignores an AS4_PATH
-/// that is longer.
+/// Replaces the ASNs that 2 bytes could not carry with those of AS4_PATH (RFC 6793 section 4.2.3). The
+/// result has as many ASes from the start of AS_PATH as AS_PATH is longer than AS4_PATH, then AS4_PATH.
+/// Ignores an AS4_PATH that is longer.
 pub fn merge(two: AsPath, four: &AsPath) -> AsPath {
     let Some(mut left) = two.length().checked_sub(four.length()) else {
         return two;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! BGP UPDATE (RFC 4271 section 4.3): where the prefixes stand, and the attributes that count.
+//! BGP UPDATE (RFC 4271 section 4.3): the positions of the prefixes, and the relevant attributes.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -12,9 +12,9 @@ use super::path::{self, AsnWidth};
 
 const UPDATE: u8 = 2;
 const EXTENDED_LENGTH: u8 = 0x10;
-/// RFC 7999
+/// The BLACKHOLE community (RFC 7999).
 const BLACKHOLE: u32 = 0xffff_029a;
-/// RFC 9494
+/// The LLGR_STALE community (RFC 9494).
 const LLGR_STALE: u32 = 0xffff_0006;
 const AS_TRANS: u32 = 23456;
 
@@ -39,19 +39,19 @@ mod code {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpdateError {
     Truncated(TruncatedError),
-    /// Another BGP message.
+    /// The message is another BGP message.
     Kind(u8),
-    /// The length in the BGP header is more than that of the message.
+    /// The length in the BGP header exceeds that of the message.
     Length {
         header: u16,
         arrived: usize,
     },
 }
 
-/// An UPDATE taken apart.
+/// An UPDATE, split into its parts.
 #[derive(Debug)]
 pub struct Update<'a> {
-    /// IPv4 prefixes in the places of RFC 4271.
+    /// IPv4 prefixes in the fields of RFC 4271.
     pub withdrawn: &'a [u8],
     pub announced: &'a [u8],
     /// Families in MP_REACH_NLRI and MP_UNREACH_NLRI (RFC 4760).
@@ -60,7 +60,7 @@ pub struct Update<'a> {
     raw: RawAttributes<'a>,
     /// An attribute is malformed: announced routes count as withdrawn (RFC 7606 section 2).
     pub malformed: bool,
-    /// Bytes follow it in the BMP message (Huawei VRP 8.230 appends a TLV).
+    /// Bytes follow the UPDATE in the BMP message (Huawei VRP 8.230 appends a TLV).
     pub trailing: bool,
 }
 
@@ -90,28 +90,29 @@ struct RawAttributes<'a> {
     bad_reflection: bool,
 }
 
-/// What a session knows of the router and of the peer whose routes an UPDATE has.
+/// The properties of the router and the peer that are needed to decode an UPDATE.
 #[derive(Clone, Copy, Debug)]
 pub struct UpdateContext<'a> {
     pub width: AsnWidth,
-    /// The AS of a route with an empty path; 0 if it is not known.
+    /// The AS of a route with an empty path; 0 if unknown.
     pub local_asn: u32,
     /// The router's own BGP identifier.
     pub bgp_id: u32,
     pub internal: bool,
-    /// Routes of the router itself: they need no AS_PATH (RFC 9069 section 5.1; GoBGP writes none).
+    /// The routes are of the router itself: they need no AS_PATH (RFC 9069 section 5.1; GoBGP writes none).
     pub of_router: bool,
-    /// The router prepends its own ASes to the paths it has received; the peer's AS, 0 in a Loc-RIB.
+    /// The router prepends its own ASes to the paths that it has received; the value is the peer's AS, 0 in
+    /// a Loc-RIB.
     pub prepends: Option<u32>,
-    /// The communities that ask for a blackhole.
+    /// The communities that request a blackhole.
     pub blackhole_communities: &'a [u32],
 }
 
 impl<'a> Update<'a> {
-    /// Takes a whole BGP message apart.
+    /// Splits a complete BGP message into its parts.
     pub fn read(bytes: &'a [u8]) -> Result<Self, UpdateError> {
         let mut cursor = Cursor::new(bytes);
-        // the marker: senders of BMP fill it as they like
+        // the marker: BMP senders fill it with arbitrary values
         cursor.take(16)?;
         let length = cursor.u16()?;
         let Some(update) = bytes.get(..length.into()) else {
@@ -138,12 +139,13 @@ impl<'a> Update<'a> {
             malformed: false,
             trailing: update.len() < bytes.len(),
         };
-        // where one ends too early, those behind it are lost, but not those before
+        // if an attribute is truncated, the attributes after it are lost, but not those before it
         update.malformed |= update.attributes(attributes).is_err();
         Ok(update)
     }
 
-    /// Nothing in it: the peer's End-of-RIB for IPv4 (RFC 4724 section 2).
+    /// Returns the family of an End-of-RIB. An empty UPDATE is the peer's End-of-RIB for IPv4 (RFC 4724
+    /// section 2).
     pub fn is_end_of_rib(&self) -> Option<UnicastFamily> {
         let plain = self.withdrawn.is_empty() && self.announced.is_empty();
         match (plain, self.reach, self.unreach) {
@@ -155,15 +157,15 @@ impl<'a> Update<'a> {
         }
     }
 
-    /// Returns the attributes that the announced routes share; the next hop is that of the family.
-    /// Returns `None` without a usable path.
+    /// Returns the attributes that the announced routes share, or `None` without a usable path. `next_hop`
+    /// is NEXT_HOP; the caller replaces it for a family in MP_REACH_NLRI.
     pub fn attributes_of(
         &self,
         context: &UpdateContext<'_>,
         local_ases: &mut LocalAses,
     ) -> Option<Attributes> {
         let raw = &self.raw;
-        // RFC 7606 sections 7.9 and 7.10: an external peer's are ignored
+        // RFC 7606 sections 7.9 and 7.10: those of an external peer are ignored
         if self.malformed || (raw.bad_reflection && context.internal) {
             return None;
         }
@@ -213,7 +215,7 @@ impl<'a> Update<'a> {
 
     fn attributes(&mut self, bytes: &'a [u8]) -> Result<(), TruncatedError> {
         let mut cursor = Cursor::new(bytes);
-        // RFC 7606 section 3 g): of one that comes twice the first counts
+        // RFC 7606 section 3 g): if an attribute is repeated, the first one counts
         let mut seen = [0_u64; 4];
         while !cursor.is_empty() {
             let flags = cursor.u8()?;
@@ -269,8 +271,8 @@ impl<'a> Update<'a> {
 }
 
 impl RawAttributes<'_> {
-    /// AS_PATH, with AS4_PATH of a speaker whose ASes have 2 bytes. AS4_PATH is ignored if a speaker that
-    /// does not know it has aggregated routes on the way (RFC 6793 section 4.2.3).
+    /// Returns AS_PATH, merged with AS4_PATH if the speaker's ASNs have 2 bytes. AS4_PATH is ignored if a
+    /// speaker on the path that does not support it has aggregated routes (RFC 6793 section 4.2.3).
     fn path(&self, width: AsnWidth) -> Option<AsPath> {
         let (path, width) = path::read(self.path?, width)?;
         let is_stale = self.short_aggregator && self.aggregator4;
@@ -285,7 +287,7 @@ impl RawAttributes<'_> {
     }
 }
 
-/// The ASNs of a path that the router has received. FRR has its own ones before the neighbor.
+/// Returns the ASNs of a path that the router has received. FRR writes its own ASNs before the neighbor.
 fn received<'a>(
     path: &'a AsPath,
     context: &UpdateContext<'_>,
@@ -296,7 +298,7 @@ fn received<'a>(
     asns.skip_while(move |asn| prepends && **asn != peer_asn)
 }
 
-/// A list of entries of `N` bytes, if it ends with a whole one.
+/// Returns a list of entries of `N` bytes, if it ends with a complete entry.
 fn whole<const N: usize>(list: &[u8]) -> Result<&[u8], TruncatedError> {
     let left = list.len() % N;
     match left {
@@ -305,7 +307,7 @@ fn whole<const N: usize>(list: &[u8]) -> Result<&[u8], TruncatedError> {
     }
 }
 
-/// The entries of a list.
+/// Returns the entries of a list.
 fn words<const N: usize>(list: &[u8]) -> impl Iterator<Item = [u32; N]> {
     let words = list.as_chunks::<4>().0.as_chunks::<N>().0;
     words.iter().map(|entry| entry.map(u32::from_be_bytes))
@@ -316,7 +318,7 @@ impl<'a> Reach<'a> {
         let (afi, safi) = (cursor.u16()?, cursor.u8()?);
         let length = cursor.u8()?;
         let next_hop = cursor.take(length.into())?;
-        // once a number of SNPAs, now reserved
+        // formerly a number of SNPAs, now reserved
         cursor.u8()?;
         Ok(Self {
             family: AfiSafi { afi, safi },
@@ -326,8 +328,8 @@ impl<'a> Reach<'a> {
     }
 }
 
-/// A next hop; after a global IPv6 address a link-local one may follow (RFC 2545 section 3), also for
-/// IPv4 routes (RFC 8950). On a link without global addresses the first is unspecified.
+/// Returns the next hop. A link-local address may follow a global IPv6 address (RFC 2545 section 3), also
+/// for IPv4 routes (RFC 8950). On a link without global addresses, the first address is unspecified.
 fn address(bytes: &[u8]) -> Option<IpAddr> {
     let mut cursor = Cursor::new(bytes);
     match bytes.len() {

@@ -23,7 +23,7 @@ use crate::types::database::DatabaseKind;
 pub enum MmdbError {
     Read(io::Error),
     Broken(MaxMindDbError),
-    /// Records were looked at, and none has what the database is for.
+    /// None of the examined records has the data that the database is for.
     NoUsableRecords(DatabaseKind),
 }
 
@@ -48,7 +48,7 @@ impl From<MaxMindDbError> for MmdbError {
     }
 }
 
-/// An AS and who it is.
+/// An AS and its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asn<'a> {
     /// 0 = unknown.
@@ -62,14 +62,14 @@ pub struct Location<'a> {
     pub country: Option<&'a str>,
 }
 
-/// One file, as it was when it was opened.
+/// One database file, in the state in which it was opened.
 pub struct Database {
     reader: Reader<PrivateCopy>,
     identity: FileIdentity,
 }
 
 impl Database {
-    /// Copies the file, maps the copy and looks at a part of its records. `beat` is called from time to time.
+    /// Copies the file, maps the copy and checks a part of its records. `beat` is called from time to time.
     pub fn open(path: &Path, kind: DatabaseKind, beat: &dyn Fn()) -> Result<Self, MmdbError> {
         let (copy, identity) = PrivateCopy::of(path, beat).map_err(MmdbError::Read)?;
         let reader = Reader::from_source(copy)?;
@@ -82,17 +82,17 @@ impl Database {
         self.identity
     }
 
-    /// Seconds since the Unix epoch.
+    /// Returns the build time in seconds since the Unix epoch.
     pub fn build_time(&self) -> u64 {
         self.reader.metadata().build_epoch
     }
 
-    /// `None` where the database does not know the address.
+    /// Returns the AS of an address, or `None` if the database does not contain the address.
     pub fn asn(&self, address: IpAddr) -> Result<Option<Asn<'_>>, MaxMindDbError> {
         self.find(address)?.map_or(Ok(None), |found| asn(&found))
     }
 
-    /// `None` where the database does not know the address.
+    /// Returns the location of an address, or `None` if the database does not contain the address.
     pub fn location(&self, address: IpAddr) -> Result<Option<Location<'_>>, MaxMindDbError> {
         self.find(address)?
             .map_or(Ok(None), |found| location(&found))
@@ -109,11 +109,12 @@ impl Database {
         self.reader.lookup(address).map(Some)
     }
 
-    /// Reads some records of each part of the address space: to read all takes seconds where the database
-    /// is large, and a start waits for this.
+    /// Reads some records of each part of the address space: reading all of them takes seconds if the
+    /// database is large, and a start waits for this.
     fn check(&self, kind: DatabaseKind) -> Result<(), MmdbError> {
         const NETWORKS: usize = 64;
-        // Dead ends are visited too: a tree made to be a maze has more of them than time.
+        // Networks without data also count: a maliciously built tree can have more of them than there is
+        // time to visit.
         let options = WithinOptions::default().include_networks_without_data();
         let families = match self.reader.metadata().ip_version {
             4 => 1,
@@ -122,7 +123,7 @@ impl Database {
         let (mut records, mut useful) = (0, 0);
         for part in 0..256 * families {
             let network = match part {
-                // 2000::/3 is all that is given out (RFC 4291 section 2.4).
+                // Only 2000::/3 is allocated (RFC 4291 section 2.4).
                 256.. => format!("{:x}::/11", 0x2000 + (part - 256) * 0x20),
                 _ => format!("{part}.0.0.0/8"),
             };

@@ -110,7 +110,7 @@ fn copy(source: &File, path: &Path, folders: &[PathBuf], beat: &dyn Fn()) -> io:
     fill(source, &copy, beat).map(|()| copy)
 }
 
-/// $CACHE_DIRECTORY is the service manager's (systemd.exec(5)).
+/// Returns the folders to try. The service manager sets $CACHE_DIRECTORY (systemd.exec(5)).
 fn folders(path: &Path) -> Vec<PathBuf> {
     let cache = env::var_os("CACHE_DIRECTORY").unwrap_or_default();
     let own = match path.parent() {
@@ -123,13 +123,13 @@ fn folders(path: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// A new file on a disk that has no name.
+/// Creates a file without a name in a folder on a disk.
 fn nameless(folder: &Path) -> io::Result<File> {
     let mode = Mode::RUSR | Mode::WUSR;
     let flags = OFlags::RDWR | OFlags::CLOEXEC;
     let file = match rustix::fs::open(folder, flags | OFlags::TMPFILE, mode) {
         Ok(file) => file,
-        // Not every file system can: overlayfs learnt it with Linux 6.1.
+        // Not every file system supports this: overlayfs does since Linux 6.1.
         Err(_) => unlinked(folder, flags | OFlags::CREATE | OFlags::EXCL, mode)?,
     };
     let kind = rustix::fs::fstatfs(file.as_fd())?.f_type as u32;
@@ -149,13 +149,13 @@ fn unlinked(folder: &Path, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
     Ok(file)
 }
 
-/// From the source's beginning to its end.
+/// Copies the source from its beginning to its end.
 fn fill(source: &File, mut copy: &File, beat: &dyn Fn()) -> io::Result<()> {
     rustix::fs::seek(source, rustix::fs::SeekFrom::Start(0))?;
     let mut left = MAX_SIZE;
     while left > 0 {
         beat();
-        // The kernel copies, and on some file systems shares the blocks until one of the two changes.
+        // The kernel copies, and on some file systems shares the blocks until one of the two files changes.
         match io::copy(&mut source.take(CHUNK.min(left)), &mut copy)? {
             0 => break,
             copied => left -= copied,
