@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Compiles the BPF programs and writes their Rust skeletons and constants; makes one document of the page; finds the
-//! version that is being built.
+//! Compiles the BPF programs and writes their Rust skeletons and constants; joins the files of the page into one
+//! document; finds the version of the build.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -27,15 +27,15 @@ fn main() {
     println!("cargo:rustc-env=RFM_REVISION={revision}");
 }
 
-/// src/page/{page,health}.js, page.html and page.css → OUT_DIR/page.html and page.html.gz, and OUT_DIR/page.rs with both and
-/// the policy that lets a browser run this script and apply this style, and no other.
+/// Builds OUT_DIR/page.html and page.html.gz from src/page/{page,health}.js, page.html and page.css, and
+/// OUT_DIR/page.rs with both and the policy that lets a browser run only this script and apply only this style.
 fn build_page() {
     let read = |name: &str| {
         let path = format!("src/page/{name}");
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
     };
     let style = read("page.css");
-    // one closure: the page defines nothing for others; it starts at the end of page.js
+    // one closure: the page defines no globals; it starts at the end of page.js
     let (health, rest) = (read("health.js"), read("page.js"));
     let script = format!("\"use strict\";\n(() => {{\n{health}\n{rest}}})();\n");
     let page = read("page.html")
@@ -68,7 +68,7 @@ fn build_page() {
     }
 }
 
-/// RFC 4648, section 4.
+/// Encodes bytes as base64 (RFC 4648, section 4).
 fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
@@ -86,16 +86,16 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
-/// FOLDER/NAME.bpf.c → OUT_DIR/NAME.skel.rs
+/// Compiles FOLDER/NAME.bpf.c and writes OUT_DIR/NAME.skel.rs.
 fn build_bpf(folder: &str, name: &str) {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR for build scripts"));
     let source = format!("{folder}/{name}.bpf.c");
-    // the line numbers in BTF name files: without the folder, which differs from machine to machine
+    // the line numbers in BTF contain file names: without the folder, which differs between machines
     let root = env::current_dir().expect("cargo runs build scripts in the package's folder");
     let prefix_map = format!("-ffile-prefix-map={}=.", root.display());
     let result = SkeletonBuilder::new()
         .source(&source)
-        // v3 has the 32-bit jumps and arithmetic that keep the program small; kernel 5.1 knows it
+        // v3 has the 32-bit jumps and arithmetic that keep the program small; supported since kernel 5.1
         .clang_args([
             "-O2",
             "-mcpu=v3",
@@ -112,7 +112,7 @@ fn build_bpf(folder: &str, name: &str) {
     }
 }
 
-/// The headers that C and Rust share → OUT_DIR/constants.rs
+/// Translates the headers that C and Rust share into OUT_DIR/constants.rs.
 fn write_constants() {
     let read = |path| fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"));
     let headers = ["src/bpf/rfm.h", "src/bpf/xdp/firewall.h"].map(read);
@@ -124,12 +124,13 @@ fn write_constants() {
     fs::write(out.join("constants.rs"), code).expect("OUT_DIR can be written");
 }
 
-/// The version and the commit, as scripts/version.sh tells them; Cargo's version and no commit where it cannot.
+/// Returns the version and the commit that scripts/version.sh prints; if it fails, Cargo's version and no
+/// commit.
 fn version() -> (String, String) {
     println!("cargo:rerun-if-env-changed=RFM_VERSION");
     println!("cargo:rerun-if-env-changed=RFM_REVISION");
     println!("cargo:rerun-if-changed=scripts/version.sh");
-    // logs/HEAD changes with every commit; a path that is missing would rebuild each time
+    // logs/HEAD changes with every commit; a missing path would cause a rebuild each time
     for name in ["logs/HEAD", "refs/tags", "packed-refs"] {
         let file = output_of("git", &["rev-parse", "--git-path", name]);
         let file = file.trim_end();
@@ -146,7 +147,7 @@ fn version() -> (String, String) {
     )
 }
 
-/// What a command prints; nothing where it fails.
+/// Returns the output of a command; empty if it fails.
 fn output_of(command: &str, args: &[&str]) -> String {
     Command::new(command)
         .args(args)

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Translates the constants of the BPF headers into Rust: enumerators, and macros that are an integer expression.
 //!
-//! C and Rust write such expressions alike but for the suffixes of literals. A constant is a u32, with a literal that
-//! ends in ULL a u64; a macro with a parameter becomes a const fn. What cannot be translated does not compile.
+//! C and Rust have the same syntax for such expressions, except for the suffixes of literals. A constant is a
+//! u32, or a u64 if it has a literal that ends in ULL; a macro with a parameter becomes a const fn. Other
+//! constructs do not compile.
 
-/// The Rust code for all constants of a header.
+/// Returns the Rust code for all constants of a header.
 pub fn translate(header: &str) -> String {
     let text = without_comments(&header.replace("\\\n", " "));
     let mut code = String::new();
@@ -25,7 +26,8 @@ pub fn translate(header: &str) -> String {
     code
 }
 
-/// `NAME VALUE` or `NAME(parameter) VALUE`; nothing for the guard of a header, which has no value.
+/// Translates `NAME VALUE` or `NAME(parameter) VALUE`; returns nothing for the guard of a header, which has no
+/// value.
 fn of_macro(definition: &str) -> String {
     let end = definition
         .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
@@ -47,7 +49,7 @@ fn constant(name: &str, value: &str) -> String {
     format!("pub const {name}: {kind} = {value};\n")
 }
 
-/// The type and the text of an expression, without the suffixes of its literals.
+/// Returns the type and the text of an expression, without the suffixes of its literals.
 fn expression(value: &str) -> (&'static str, String) {
     let kind = if value.contains("ULL") { "u64" } else { "u32" };
     let mut text = String::new();

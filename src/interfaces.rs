@@ -25,11 +25,11 @@ const QUARANTINE: Duration = Duration::from_secs(3);
 /// The status reports the removal of a hook as a problem for this time.
 const REMOVAL_REPORTED: Duration = Duration::from_secs(3600);
 
-/// Why an interface has no hook at egress, and the remedy.
+/// The reason why an interface has no hook at egress, and the remedy.
 pub const NO_EGRESS: &str = "egress is not counted: an ingress qdisc has no hook there; \
     use a clsact qdisc in its place, which takes the same filters, or Linux 6.6";
 
-/// Maximum number of names whose counters are kept although no interface has them now.
+/// Maximum number of names whose counters are kept although no interface currently has them.
 const MAX_PREVIOUS: usize = 1024;
 
 /// The counters of both hooks; index: [`Direction`].
@@ -41,7 +41,7 @@ pub struct MonitoredInterface {
     pub slot: u32,
     pub ifindex: u32,
     pub name: Arc<str>,
-    /// How it is attached: "tcx", "clsact"; "none" before and when that failed.
+    /// How it is attached: "tcx", "clsact"; "none" before it is attached, and if that failed.
     pub attach: &'static str,
     /// Whether the hook of a [`Direction`] is attached.
     pub has_hook: [bool; Direction::ALL.len()],
@@ -57,14 +57,14 @@ pub struct MonitoredInterface {
 }
 
 impl MonitoredInterface {
-    /// The values of its series, from the counters of the kernel.
+    /// Returns the values of its series, from the counters of the kernel.
     pub fn total(&self, direction: Direction, kernel: HookCounters) -> HookCounters {
         let mut total = self.own(direction, kernel);
         total += self.previous[direction as usize];
         total
     }
 
-    /// Problems of its hooks, for an operator.
+    /// Returns the problems of its hooks, for an operator.
     pub fn problems(&self, now: Instant) -> Vec<String> {
         let mut problems = Vec::new();
         if self.unsupported[Direction::Egress as usize] {
@@ -85,7 +85,7 @@ impl MonitoredInterface {
         problems
     }
 
-    /// The counters of this interface only.
+    /// Returns the counters of this interface, without those of previous interfaces.
     pub fn own(&self, direction: Direction, kernel: HookCounters) -> HookCounters {
         kernel - self.baseline[direction as usize]
     }
@@ -105,7 +105,7 @@ pub struct CounterSnapshot {
 }
 
 impl CounterSnapshot {
-    /// The sum over the removed interfaces; `kernel` reads a slot.
+    /// Returns the sum over the removed interfaces; `kernel` reads a slot.
     pub fn removed_hooks(
         &self,
         kernel: impl Fn(u32, Direction) -> Option<HookCounters>,
@@ -115,7 +115,7 @@ impl CounterSnapshot {
         sum
     }
 
-    /// The sum over all current and previous interfaces.
+    /// Returns the sum over all current and previous interfaces.
     pub fn all_hooks(
         &self,
         kernel: impl Fn(u32, Direction) -> Option<HookCounters>,
@@ -149,13 +149,13 @@ pub struct InterfaceRegistry {
 
 #[derive(Default)]
 struct State {
-    /// Index: slot. A free one has its last interface.
+    /// Index: slot. A free slot has its last interface.
     slots: Vec<MonitoredInterface>,
     /// The slots of the monitored interfaces, by ifindex.
     slot_of: HashMap<u32, u32>,
-    /// Slots in quarantine, and its start; the oldest first.
+    /// Slots in quarantine, and the start of the quarantine; the oldest first.
     quarantined: VecDeque<(u32, Instant)>,
-    /// Slots to assign again; the one that is free longest first.
+    /// Slots to assign again; the one that has been free longest is first.
     free: VecDeque<u32>,
     previous: HashMap<Arc<str>, PreviousCounters>,
     previous_ttl: Duration,
@@ -171,8 +171,8 @@ struct PreviousCounters {
 }
 
 impl InterfaceRegistry {
-    /// A registry of at most `slots` interfaces. The counters of a name continue if an interface of that name
-    /// appears again within `previous_ttl`.
+    /// Returns a registry of at most `slots` interfaces. The counters of a name continue if an interface of that
+    /// name appears again within `previous_ttl`.
     pub fn new(slots: u32, previous_ttl: Duration) -> Self {
         let state = State {
             previous_ttl,
@@ -202,14 +202,14 @@ impl InterfaceRegistry {
         self.write().failed.insert(ifindex, name, reason);
     }
 
-    /// Removes it from that list: it is attached, no longer configured, or removed.
+    /// Removes an interface from that list: it is attached, no longer configured, or removed.
     pub fn clear_failure(&self, ifindex: u32) {
         if self.read().failed.contains(ifindex) {
             self.write().failed.remove(ifindex);
         }
     }
 
-    /// Names the interfaces that could not be attached, and the reason of the first.
+    /// Returns the names of the interfaces that could not be attached, and the reason of the first.
     pub fn problem(&self) -> Option<String> {
         self.read().failed.problem()
     }
@@ -249,7 +249,7 @@ impl InterfaceRegistry {
         }
     }
 
-    /// Gives an interface another name. `kernel` are the current counters of its slot.
+    /// Changes the name of an interface. `kernel` are the current counters of its slot.
     pub fn rename(&self, ifindex: u32, name: &str, kernel: &Hooks, now: Instant) {
         let mut state = self.write();
         let Some(&slot) = state.slot_of.get(&ifindex) else {
@@ -292,7 +292,7 @@ impl InterfaceRegistry {
             .retain(|_, previous| now.saturating_duration_since(previous.since) < ttl);
     }
 
-    /// The counters of the slot when it was assigned to its interface.
+    /// Returns the counters of the slot when it was assigned to its interface.
     pub fn baseline(&self, slot: u32) -> Hooks {
         let state = self.read();
         state
@@ -306,7 +306,7 @@ impl InterfaceRegistry {
         state.slots.get(slot as usize).map(|w| w.ifindex)
     }
 
-    /// The name of an interface, also of a removed one until its slot is assigned again.
+    /// Returns the name of an interface; for a removed one until its slot is assigned again.
     pub fn name_of(&self, ifindex: u32) -> Option<Arc<str>> {
         let state = self.read();
         let of_removed = || {
@@ -343,12 +343,12 @@ impl InterfaceRegistry {
         self.read().vrf_of.get(&ifindex).cloned()
     }
 
-    /// All monitored interfaces, in the order of their slots.
+    /// Returns all monitored interfaces, in the order of their slots.
     pub fn monitored(&self) -> Vec<MonitoredInterface> {
         self.read().monitored()
     }
 
-    /// The number of attached interfaces.
+    /// Returns the number of attached interfaces.
     pub fn attached(&self) -> usize {
         let state = self.read();
         let slots = state.slot_of.values();
@@ -516,7 +516,7 @@ mod tests {
         interfaces.release(1, &counted(7), now);
         interfaces.free_slots(now + QUARANTINE / 2, |_| Some(counted(0)));
         assert_eq!(interfaces.assign(4, "d", now), None);
-        // records that were on their way still find their interface
+        // pending records still find their interface
         assert_eq!(interfaces.ifindex_of(1), Some(2));
         assert_eq!(interfaces.name_of(2).as_deref(), Some("b"));
         let later = now + QUARANTINE;
@@ -538,7 +538,7 @@ mod tests {
         assert_eq!(total(&interfaces, "ppp0", &counted(11)), 111);
         interfaces.release(2, &counted(11), now + TTL);
         assert_eq!(packets(interfaces.snapshot().removed), 2 * 111);
-        // and are forgotten when it does not
+        // and expire if it does not
         interfaces.assign(3, "ppp0", now + 3 * TTL);
         assert_eq!(total(&interfaces, "ppp0", &counted(0)), 0);
     }
@@ -552,7 +552,7 @@ mod tests {
         assert_ne!(InterfaceNames::generation(&interfaces), before);
         assert_eq!(interfaces.name_of(1).as_deref(), Some("wan"));
         assert_eq!(total(&interfaces, "wan", &counted(42)), 2);
-        // the old name is free for another interface, and its counters go on there
+        // the old name is free for another interface, which continues its counters
         interfaces.assign(2, "eth0", now);
         assert_eq!(total(&interfaces, "eth0", &counted(3)), 43);
         assert_eq!(packets(interfaces.snapshot().removed), 2 * 40);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Attaches the programs to interfaces: assigns a slot of the kernel's counters, then attaches a program to
-//! each hook. Detaches in the reverse order.
+//! Attaches the programs to interfaces: assigns a slot of the kernel's counters, then attaches a program to each
+//! hook. Detaches in the reverse order.
 
 use std::collections::HashMap;
 use std::io;
@@ -25,7 +25,7 @@ pub struct Plan {
     pub directions: Vec<Direction>,
 }
 
-/// The programs, and the interfaces that they are attached to.
+/// The programs, and the interfaces to which they are attached.
 pub struct Attacher {
     loaded: LoadedPrograms,
     counters: Counters,
@@ -55,7 +55,7 @@ struct AttachedInterface {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttachOutcome {
     Attached,
-    /// Counted and logged.
+    /// The error was counted and logged.
     Failed,
     /// The interface was removed meanwhile.
     Removed,
@@ -96,12 +96,12 @@ impl Attacher {
         self.attached.contains_key(&ifindex)
     }
 
-    /// The ifindexes of all attached interfaces.
+    /// Returns the ifindexes of all attached interfaces.
     pub fn ifindexes(&self) -> Vec<u32> {
         self.attached.keys().copied().collect()
     }
 
-    /// How frames of the link begin; `None` if rfm does not read them.
+    /// Returns the first header of the link's frames; `None` if rfm does not read them.
     fn start(link: &Link) -> Option<FrameStart> {
         match link.link_type() {
             LinkType::Ethernet => Some(FrameStart::Ethernet),
@@ -275,8 +275,8 @@ impl Attacher {
         result
     }
 
-    /// Whether a hook of an attached interface has to be attached again: another program removed ours, which is
-    /// counted, or an obstacle no longer exists.
+    /// Returns whether a hook of an attached interface has to be attached again: another program removed rfm's
+    /// hook, which is counted, or an obstacle no longer exists.
     pub fn has_missing_hooks(&mut self, ifindex: u32) -> bool {
         let Some(attached) = self.attached.get_mut(&ifindex) else {
             return false;
@@ -332,8 +332,8 @@ impl Attacher {
         Some(attached.name)
     }
 
-    /// Whether every hook of an interface is still attached: while events were lost, another device may have
-    /// received the index.
+    /// Returns whether every hook of an interface is still attached: while events were lost, another device may
+    /// have received the index.
     pub fn is_intact(&self, ifindex: u32) -> bool {
         let attached = self.attached.get(&ifindex);
         attached.is_some_and(|a| {
@@ -350,7 +350,7 @@ impl Attacher {
             .free_slots(now, |slot| self.counters.hooks(slot).ok());
     }
 
-    /// The counters of a slot; after an error, those at its assignment.
+    /// Returns the counters of a slot; after an error, those at its assignment.
     fn kernel(&self, slot: u32) -> Hooks {
         self.counters.hooks(slot).unwrap_or_else(|error| {
             self.errors

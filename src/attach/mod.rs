@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Which interfaces are watched, and the programs attached to them.
+//! Selects the interfaces to monitor, and attaches the programs to them.
 
 pub mod attacher;
 pub mod thread;

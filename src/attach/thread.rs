@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! THREAD links: attaches to the interfaces that appear, and updates or detaches those that change.
+//! THREAD links: attaches programs to interfaces that appear, and updates or detaches those that change.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
@@ -32,7 +32,7 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(300);
 
-/// Maximum number of waiting commands.
+/// Maximum number of queued commands.
 const MAX_COMMANDS: usize = 4;
 
 /// A command to the thread.
@@ -49,15 +49,15 @@ pub enum LinkCommand {
 /// Sends commands to the thread.
 pub struct LinksHandle {
     commands: Sender<LinkCommand>,
-    /// A byte here ends the thread's wait.
+    /// A byte written to this socket ends the thread's wait.
     waker: UnixStream,
 }
 
 impl LinksHandle {
-    /// Blocks if the queue of commands is full; false if the thread has ended.
+    /// Sends a command. Blocks if the queue of commands is full; returns false if the thread has ended.
     pub fn send(&self, command: LinkCommand) -> bool {
         let sent = self.commands.send(command).is_ok();
-        // a full socket has woken it already
+        // if the socket is full, the thread is already woken
         let _ = (&self.waker).write(&[0]);
         sent
     }
@@ -71,17 +71,17 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// rfm has tried to attach to each of them.
+    /// Returns whether rfm has tried to attach to each of them.
     pub fn tried(&self) -> bool {
         self.tried.load(Ordering::Acquire)
     }
 
-    /// They will be detached.
+    /// Records that they will be detached.
     pub fn end(&self) {
         self.attached.store(false, Ordering::Release);
     }
 
-    /// Those that still exist and match the configuration are attached.
+    /// Returns whether those that still exist and match the configuration are attached.
     pub fn attached(&self) -> bool {
         self.attached.load(Ordering::Acquire)
     }
@@ -202,7 +202,7 @@ impl LinkMonitor {
         }
     }
 
-    /// False after the command to end.
+    /// Applies the queued commands; returns false after the command to end.
     fn apply_commands(&mut self) -> bool {
         while let Ok(command) = self.commands.try_recv() {
             match command {

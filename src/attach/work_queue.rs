@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The links according to the events, and a queue of those to reconcile (pure).
+//! Stores the links according to the events, and a queue of those to reconcile. Pure.
 //!
-//! Attaching takes longer than receiving an event. All events that arrive before a link's turn are applied
-//! first, and a link that was removed meanwhile is not attached.
+//! Attaching takes longer than receiving an event. The queue applies all events that arrive before a link is
+//! processed, and a link that was removed meanwhile is not attached.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use crate::netlink::{Event, Link};
 
-/// The next thing to do.
+/// A unit of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
     /// The link of this index was removed; the index may belong to another one.
@@ -28,7 +28,7 @@ pub struct WorkQueue {
 }
 
 impl WorkQueue {
-    /// The link of this index, if there is one now.
+    /// Returns the current link of this index, if there is one.
     pub fn link(&self, ifindex: u32) -> Option<&Link> {
         self.links.get(&ifindex)
     }
@@ -72,7 +72,7 @@ impl WorkQueue {
         }
     }
 
-    /// For every link its VRF device, if that may have changed since the last call.
+    /// Returns for every link its VRF device, if that may have changed since the last call.
     pub fn vrfs(&mut self) -> Option<Vec<(u32, Option<&str>)>> {
         if !std::mem::take(&mut self.membership_changed) {
             return None;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Decides how thread ring waits for the next records (pure): for a wakeup, or by polling.
+//! Decides how thread ring waits for the next records: for a wakeup, or by polling. Pure.
 //!
-//! A wakeup costs about 5 µs on either side, an interrupt to the own CPU and a context switch. At some
-//! 100,000 records a second, one wakeup for each batch would cost more than reading. Above a certain rate
-//! the thread therefore polls: it sleeps for a short interval, and the programs wake nobody. While there are
-//! no records, it waits longer: a read costs 50 µs of an idle CPU.
+//! A wakeup costs about 5 µs on either side: an interrupt to the own CPU and a context switch. At about 100,000
+//! records a second, one wakeup for each batch would cost more than reading. Therefore the thread polls above a
+//! certain rate: it sleeps for a short interval, and the programs send no wakeups. While there are no records,
+//! it waits longer: a read costs 50 µs of an idle CPU.
 //!
 //! The rate is records per time, not per round: in a flood poll(2) returns at once while the ring has any
 //! record, and a round then reads only a few.
@@ -19,7 +19,7 @@ const WAKEUP_TIMEOUT: Duration = Duration::from_millis(100);
 const IDLE_ROUNDS: u32 = 20;
 const IDLE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// With it the default ring of 2,184 records is large enough for 8 million records a second.
+/// With this interval the default ring of 2,184 records is large enough for 8 million records a second.
 const POLL_INTERVAL: Duration = Duration::from_micros(250);
 
 /// The rate that starts polling, in records per millisecond, and the minimum time to measure it.
@@ -36,7 +36,7 @@ const STOP_AFTER: Duration = Duration::from_millis(50);
 pub enum Wait {
     /// Until the programs wake the thread, at most for this time.
     ForWakeup(Duration),
-    /// For this time; the programs wake nobody.
+    /// For this time; the programs send no wakeups.
     Sleep(Duration),
 }
 
@@ -51,7 +51,7 @@ pub struct AdaptivePolling {
 }
 
 impl AdaptivePolling {
-    /// `sweeps_wake`: there is a flow cache, whose sweeps wake the reader.
+    /// Returns the initial state. `sweeps_wake`: there is a flow cache, whose sweeps wake the reader.
     pub fn new(sweeps_wake: bool, now: Instant) -> Self {
         Self {
             sweeps_wake,

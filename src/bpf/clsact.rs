@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Filters on a clsact qdisc, for kernels without TCX: attach, detach, find the stale ones of a killed agent.
+//! Manages filters on a clsact qdisc, for kernels without TCX: attaches and detaches them, and finds the stale
+//! ones of a killed agent.
 //!
-//! A filter outlives its process. It is found again by its priority, its handle and the name of its program;
-//! all three must agree, so that no other filter is removed. The handle also states whether this program
-//! created the qdisc: then the last filter removes it, since no `ingress` qdisc can be added beside it.
+//! A filter outlives its process. The agent finds it again by its priority, its handle and the name of its
+//! program; all three must match, so that no other filter is removed. The handle also states whether this
+//! program created the qdisc: then the qdisc is removed with the last filter, since no `ingress` qdisc can be
+//! added beside it.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -16,7 +18,7 @@ use crate::netlink::qdisc::{self, QdiscKind};
 use crate::types::flow::Direction;
 use crate::types::hook::Position;
 
-/// "rfm": the handle of our filters on the qdisc of another program.
+/// The handle ("rfm") of our filters on the qdisc of another program.
 const HANDLE: u32 = 0x0072_666d;
 
 /// The handle of our filters on a qdisc of our own.
@@ -45,7 +47,7 @@ struct FilterId {
 }
 
 impl FilterId {
-    /// A hook to query and detach, which needs no program: any descriptor is accepted.
+    /// Returns a hook to query and detach. This needs no program: the kernel accepts any descriptor.
     fn hook(self) -> TcHook {
         let stderr = io::stderr();
         self.hook_of(stderr.as_fd())
@@ -60,7 +62,7 @@ impl FilterId {
             .hook(attach_point(self.direction))
     }
 
-    /// The id of the filter's program, if the filter exists.
+    /// Returns the id of the filter's program, if the filter exists.
     fn program(self) -> Option<u32> {
         self.hook().query().ok()
     }
@@ -107,7 +109,7 @@ pub(super) fn attach(
             hook.create().map_err(os_error)?;
             HANDLE_OWN
         }
-        // all its filters run at ingress, whatever their parent
+        // all its filters run at ingress, with any parent
         Some(QdiscKind::Ingress) if direction == Direction::Egress => {
             return Err(io::Error::other(
                 "it has an ingress qdisc, which has no egress; a clsact qdisc in its place takes the same filters",
@@ -133,7 +135,7 @@ pub(super) fn attach(
     Err(last_error)
 }
 
-/// Whether a filter of this process states that the qdisc is ours.
+/// Returns whether a filter of this process states that the qdisc is ours.
 fn has_own_qdisc(loaded: &LoadedPrograms, ifindex: i32) -> io::Result<bool> {
     for direction in Direction::ALL {
         let program = owner::id_of(loaded.program_fd(direction))?;
@@ -185,7 +187,7 @@ pub fn detach_stale(ifindex: u32, direction: Direction) -> StaleFilters {
     found
 }
 
-/// All identities that a filter of ours may have.
+/// Returns all identities that a filter of ours may have.
 fn candidates(ifindex: i32, direction: Direction) -> impl Iterator<Item = FilterId> {
     let ends = [Position::Head, Position::Tail];
     let priorities = ends.into_iter().flat_map(priorities);
@@ -216,7 +218,7 @@ fn attach_point(direction: Direction) -> TcAttachPoint {
     }
 }
 
-/// Filters run in ascending order of priority, 1 to 65,535.
+/// Returns the priorities to try. Filters run in ascending order of priority, 1 to 65,535.
 fn priorities(position: Position) -> std::ops::RangeInclusive<u32> {
     match position {
         Position::Head => 1..=TRIES,

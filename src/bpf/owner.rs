@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Detects whether the agent that loaded a program still runs.
 //!
-//! libbpf maps the global variables of an object into the process that loads it, writable, for as long as the
-//! process lives. The kernel refuses to freeze a map that is mapped so (EBUSY, `bpf_map_freeze` in
-//! kernel/bpf/syscall.c). So the result is right in all namespaces, also if the agent is stopped or slow: no
-//! process number, no file and no clock is needed. The check freezes a map of a process that has ended,
-//! which has no effect on its programs.
+//! libbpf maps the global variables of an object writable into the process that loads it, as long as the process
+//! lives. The kernel refuses to freeze a map with such a mapping (EBUSY, `bpf_map_freeze` in
+//! kernel/bpf/syscall.c). So the result is correct in all namespaces, even if the agent is stopped or slow: no
+//! process number, no file and no clock is needed. The check freezes a map of a process that has ended, which
+//! has no effect on its programs.
 
 use std::ffi::CStr;
 use std::fs;
@@ -32,15 +32,15 @@ impl Program {
         Some(Self { fd, info })
     }
 
-    /// The name, of which the kernel keeps the first 15 bytes.
+    /// Returns the name, of which the kernel stores the first 15 bytes.
     pub fn name(&self) -> Option<String> {
         let name = self.info.name.map(|c| c as u8);
         let name = CStr::from_bytes_until_nul(&name).ok()?.to_string_lossy();
         (!name.is_empty()).then(|| name.into_owned())
     }
 
-    /// Whether the process that loaded it has ended. An error counts as running: a stale program can still
-    /// be removed later, but a running one must not be removed.
+    /// Returns whether the process that loaded it has ended. An error counts as running: a stale program can
+    /// still be removed later, but a running one must not be removed.
     pub fn is_orphan(&self) -> bool {
         self.maps()
             .and_then(|maps| {
@@ -73,7 +73,7 @@ impl Program {
     }
 }
 
-/// `info` may point to an array, whose length is set in it.
+/// Reads the information of a program. `info` may point to an array, whose length is set in it.
 fn read_info(fd: &OwnedFd, info: &mut libbpf_sys::bpf_prog_info) -> io::Result<()> {
     let mut size = size_of::<libbpf_sys::bpf_prog_info>() as u32;
     // SAFETY: the kernel writes at most `size` bytes to `info`, and to the only array that a caller sets, of
@@ -82,7 +82,7 @@ fn read_info(fd: &OwnedFd, info: &mut libbpf_sys::bpf_prog_info) -> io::Result<(
     checked(result).map(drop)
 }
 
-/// The id of a loaded program.
+/// Returns the id of a loaded program.
 pub(super) fn id_of(program: impl AsRawFd) -> io::Result<u32> {
     let mut info = libbpf_sys::bpf_prog_info::default();
     let mut size = size_of::<libbpf_sys::bpf_prog_info>() as u32;
@@ -110,7 +110,7 @@ fn map_with(id: u32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Whether the map holds global variables that may change: these are mapped, and no other map of ours is.
+/// Returns whether the map contains global variables that may change: of rfm's maps only these are mapped.
 fn is_global(map: &OwnedFd) -> io::Result<bool> {
     let mut info = libbpf_sys::bpf_map_info::default();
     let mut size = size_of::<libbpf_sys::bpf_map_info>() as u32;
@@ -122,7 +122,7 @@ fn is_global(map: &OwnedFd) -> io::Result<bool> {
     Ok(info.map_flags & libbpf_sys::BPF_F_MMAPABLE != 0 && info.map_flags & constants == 0)
 }
 
-/// Freezes the map, unless it is mapped. True also if an earlier check froze it.
+/// Freezes the map, unless it is mapped. Also returns true if an earlier check froze it.
 fn can_be_frozen(map: &OwnedFd) -> io::Result<bool> {
     if is_frozen(map)? {
         return Ok(true);

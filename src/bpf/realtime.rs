@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Whether this is a PREEMPT_RT kernel, on which BPF programs may preempt each other.
+//! Detects whether this is a PREEMPT_RT kernel, on which BPF programs may preempt each other.
 //!
-//! `/sys/kernel/realtime` exists only with the RT patches; a kernel built from mainline with PREEMPT_RT lacks it, as
-//! Debian's -rt kernels do. The version string and the configuration of the build state it too.
+//! `/sys/kernel/realtime` exists only with the RT patches; a kernel built from mainline with PREEMPT_RT lacks
+//! it, as Debian's -rt kernels do. The version string and the configuration of the build state it as well.
 
 use std::fs;
 use std::io::Read;
 
 use flate2::read::GzDecoder;
 
-/// A configuration is about 300 kB.
+/// The limit of a configuration, which usually has about 300 kB.
 const MAX_CONFIG: u64 = 4 << 20;
 
 /// The descriptions that a kernel gives of itself; empty if it gives none.

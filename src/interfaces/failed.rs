@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The interfaces that match the configuration and could not be attached.
+//! Lists the interfaces that match the configuration but could not be attached.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Maximum number of listed interfaces; all others have only a line in the log.
+/// Maximum number of listed interfaces; the others are only in the log.
 const MAX_FAILED: usize = 4096;
 
 /// Maximum number of names in the text of the problem.
 const NAMED: usize = 3;
 
-/// An interface that matches the configuration and could not be attached.
+/// An interface that matches the configuration but could not be attached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnmonitoredInterface {
     pub ifindex: u32,
@@ -18,7 +18,7 @@ pub struct UnmonitoredInterface {
     pub reason: String,
 }
 
-/// By ifindex.
+/// The list, by ifindex.
 #[derive(Default)]
 pub(super) struct FailedInterfaces(BTreeMap<u32, UnmonitoredInterface>);
 
@@ -46,7 +46,7 @@ impl FailedInterfaces {
         self.0.values()
     }
 
-    /// Names the first of them, and the reason of the first one.
+    /// Returns the names of the first ones, and the reason of the first.
     pub fn problem(&self) -> Option<String> {
         let first = self.all().next()?;
         let names: Vec<_> = self.all().map(|entry| &*entry.name).take(NAMED).collect();

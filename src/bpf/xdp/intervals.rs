@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Prefixes of rules → intervals of the address space, and the chain of rules of each (pure).
+//! Converts the prefixes of rules into intervals of the address space, each with its chain of rules. Pure.
 
 use crate::bpf::constants::RFM_FW_MAX_CHAIN;
 
-/// One rule under one prefix. Addresses of IPv4 are numbers of 32 bits, those of IPv6 of 128.
+/// One rule of one prefix. IPv4 addresses are numbers of 32 bits, IPv6 addresses of 128.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PrefixRule {
     pub start: u128,
@@ -19,7 +19,7 @@ pub struct PrefixRule {
 pub struct Interval {
     pub start: u128,
     pub link: u32,
-    /// The rule of the link ends the search, and no rule of the chain comes before it.
+    /// The rule of the link ends the search, and no rule of the chain precedes it.
     pub terminal: bool,
 }
 
@@ -94,7 +94,7 @@ pub fn build(
     Ok(intervals)
 }
 
-/// Intervals of single keys, in ascending order: the link of each is its index in the list plus one.
+/// Returns intervals of single keys, in ascending order: the link of each is its index in the list plus one.
 pub fn of_single_keys(numbers: &[u32]) -> Vec<Interval> {
     let interval = |start, link| Interval {
         start,
@@ -110,8 +110,8 @@ pub fn of_single_keys(numbers: &[u32]) -> Vec<Interval> {
     intervals
 }
 
-/// Links the rules of one prefix by priority, then to those of the prefixes around it. Returns the link to the
-/// first, and the number of reachable ones.
+/// Links the rules of one prefix by priority, then to those of the prefixes that contain it. Returns the link to
+/// the first, and the number of reachable ones.
 fn chain(group: &[PrefixRule], outer: u32, next: &mut [u32]) -> (u32, u32) {
     let reached = group
         .iter()
@@ -125,7 +125,7 @@ fn chain(group: &[PrefixRule], outer: u32, next: &mut [u32]) -> (u32, u32) {
     (link, reached as u32)
 }
 
-/// Closes the prefixes that end before an address; all if there is none.
+/// Closes the prefixes that end before an address; if there is none, all prefixes.
 fn close(
     open: &mut Vec<OpenPrefix>,
     intervals: &mut Vec<Interval>,
@@ -147,7 +147,8 @@ fn close(
     }
 }
 
-/// Of two intervals at one address the later one is right: that of the longer prefix, or of the one around.
+/// Adds an interval. If two start at one address, the later one is correct: that of the longer prefix, or of the
+/// prefix that contains it.
 fn push(intervals: &mut Vec<Interval>, interval: Interval) {
     match intervals.last_mut() {
         Some(last) if last.start == interval.start => *last = interval,
