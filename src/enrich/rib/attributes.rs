@@ -33,9 +33,9 @@ pub struct Attributes {
     pub origin: u8,
     pub originator_id: Option<u32>,
     pub cluster_list: Vec<u32>,
-    /// RFC 1997
+    /// COMMUNITIES (RFC 1997)
     pub communities: Vec<u32>,
-    /// RFC 8092
+    /// LARGE_COMMUNITY (RFC 8092)
     pub large_communities: Vec<[u32; 3]>,
     /// Carries the LLGR_STALE community (RFC 9494).
     pub llgr_stale: bool,

@@ -208,7 +208,7 @@ impl Rib {
         }
     }
 
-    /// Returns why a matching route was not chosen when no route was.
+    /// Returns why a matching route was not chosen, if no route was chosen.
     fn not_chosen(&self, found: &MatchedRoute) -> String {
         match found.candidate {
             None => format!(

@@ -261,7 +261,7 @@ impl Rib {
         let table_key = self.holders.table_key(holder);
         let view = self.peers[table_key.peer].view(table_key.view, table_key.family);
         let mut tables = view.tables();
-        // a view that holds something has a table of this number
+        // a view that holds routes has a table with this number
         let routes = tables.find(|routes| routes.holder == Some(holder));
         (table_key, routes.unwrap_or(&view.fresh))
     }

@@ -240,7 +240,7 @@ pub(super) struct RibPeer {
 #[derive(Debug, Default)]
 pub(super) struct FamilyView {
     pub fresh: RouteTable,
-    /// End-of-RIB has arrived since the peer is up.
+    /// End-of-RIB has arrived since the last peer-up.
     pub complete: bool,
     /// The routes of ended sessions, newest last. No prefix is in two of them, or in one and in `fresh`.
     pub stale: Vec<Stale>,

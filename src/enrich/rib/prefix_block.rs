@@ -54,7 +54,7 @@ enum BlockSpans {
 struct BlockSpan {
     start: u32,
     entries: u16,
-    /// Maximum number of entries.
+    /// Number of entries that fit.
     capacity: u16,
 }
 
