@@ -43,7 +43,7 @@
 //! - a source of enrichment: a file in `enrich/` and a line in its `mod.rs`;
 //! - a path of the control socket: `control/routes.rs`;
 //! - a command or an option: `args.rs` and `client/`; `make generate` writes manual, completions and reference;
-//! - an exporter: a folder of its own like `ipfix/`, and a thread in `agent/mod.rs`.
+//! - an exporter: a separate folder like `ipfix/`, and a thread in `agent/mod.rs`.
 //!
 //! ARCHITECTURE.md describes all of this.
 

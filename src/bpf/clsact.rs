@@ -27,7 +27,7 @@ const HANDLE_OWN: u32 = 0x0172_666d;
 /// The prefix of the names of our programs.
 const PROGRAM_PREFIX: &str = "rfm_";
 
-/// The number of priorities to try, from the configured end of the chain inwards.
+/// The number of priorities to try, starting from the configured end of the chain.
 const TRIES: u32 = 8;
 
 /// A filter of ours; dropping it detaches.

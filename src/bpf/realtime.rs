@@ -12,7 +12,7 @@ use flate2::read::GzDecoder;
 /// The limit of a configuration, which usually has about 300 kB.
 const MAX_CONFIG: u64 = 4 << 20;
 
-/// The descriptions that a kernel gives of itself; empty if it gives none.
+/// The descriptions that a kernel has of itself; empty if it has none.
 #[derive(Default)]
 struct KernelDescription {
     /// /sys/kernel/realtime

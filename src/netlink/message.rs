@@ -148,7 +148,7 @@ pub(super) mod tests {
         out
     }
 
-    /// An up link with the attributes given.
+    /// Returns the payload of a link that is up and has these attributes.
     pub fn payload(ifindex: u32, arphrd: u16, attributes: &[(u16, &[u8])]) -> Vec<u8> {
         let mut out = vec![0, 0];
         out.extend(arphrd.to_ne_bytes());

@@ -34,7 +34,7 @@ impl Clock {
         }
     }
 
-    /// A clock with a known offset, which stays.
+    /// Returns a clock with a fixed offset.
     pub fn with_offset(offset: i64) -> Self {
         Self {
             offset,

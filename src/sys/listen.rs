@@ -19,7 +19,7 @@ const BACKLOG: i32 = 1024;
 /// The timeout of the name service.
 const LOOKUP: Duration = Duration::from_secs(10);
 
-/// Why an address cannot be listened on.
+/// The reason why the agent cannot listen on an address.
 #[derive(Debug)]
 pub struct BindError {
     /// The address, or the name that could not be resolved.

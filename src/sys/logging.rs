@@ -22,7 +22,7 @@ use super::{clock, sandbox, signals};
 /// The queue of thread log; set once, when the log starts.
 static QUEUE: OnceLock<Queue> = OnceLock::new();
 
-/// How long the end of the program waits for the reader of the log.
+/// The longest time that the program waits for the reader of the log before it ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The current logger; replaced when the level changes.

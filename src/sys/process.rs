@@ -84,7 +84,7 @@ impl Stat {
     }
 
     fn parse(text: &str) -> io::Result<Self> {
-        // The second field is the program's name in parentheses, and may hold any character.
+        // The second field is the program's name in parentheses, and may contain any character.
         let after_name = text.rfind(')').map_or("", |at| &text[at + 1..]);
         let fields: Vec<&str> = after_name.split_ascii_whitespace().collect();
         // Numbered as in proc(5), where the name is field 2.
@@ -179,7 +179,7 @@ mod tests {
         drop(stop);
         let _ = thread.join();
 
-        // Other tests run beside this one, and open and close too.
+        // Other tests run at the same time, and also open and close files.
         assert!(after.open_fds >= before.open_fds + 40, "{after:?}");
         assert!(after.resident_bytes >= before.resident_bytes + (memory.len() as u64) / 2);
         assert!(after.virtual_bytes >= after.resident_bytes);

@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(intervals, [all]);
     }
 
-    /// Of nested prefixes the first rule applies, if it needs only the address.
+    /// The first rule of nested prefixes applies, if it needs only the address.
     #[test]
     fn rules_that_need_only_the_address_are_terminal() {
         let ending = |start, length, number| PrefixRule {

@@ -116,7 +116,7 @@ fn write(
     for message in messages {
         match message {
             LogMessage::Line(line) => {
-                // without a reader there is nobody to report an error to
+                // without a reader nobody would receive an error
                 let _ = out.write_all(&line);
                 counts.waiting.fetch_sub(line.len(), Ordering::AcqRel);
             }

@@ -19,7 +19,7 @@ use crate::types::named::Named;
 /// The limit of distinct patterns in one batch: a pattern is a small program, which is kept as long as its rule.
 pub const MAX_PATTERNS: usize = 256;
 
-/// Why a part cannot be read from a word.
+/// The reason why a part cannot be read from a word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PartError {
     /// The word is not a value of the part; contains the reason if there is more than one possible reason.
