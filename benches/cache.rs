@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! How often a flow cache misses, by its size, its ways, and its eviction policy: a simulation. What a hit
-//! and a miss cost in the kernel tells the bench `datapath`.
+//! Simulates how often a flow cache misses, by its size, its ways, and its eviction policy. The bench
+//! `datapath` measures the cost of a hit and a miss in the kernel.
 //!
 //! `make bench PART=cache`
 
@@ -20,12 +20,12 @@ const TICK: u64 = 4000;
 
 const RECORDS: [usize; 3] = [4096, 8192, 16_384];
 
-/// Where the record of a flow may be.
+/// The slots that may hold the record of a flow.
 #[derive(Clone, Copy, Debug)]
 enum Places {
-    /// Anywhere in one set of so many.
+    /// Any slot in one set of this size.
     Set(usize),
-    /// In either of two, each found by its own hash, as the programs have it.
+    /// Either of two slots, each selected by its own hash, as in the BPF programs.
     Skewed,
 }
 
@@ -49,18 +49,18 @@ const LOADS: [Load; 8] = [
     Load::Zipf(1_000_000),
 ];
 
-/// Which record of a full set gives way.
+/// The record of a full set that is evicted.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Evict {
-    /// The one that was there longest.
+    /// The oldest one.
     Oldest,
-    /// The one not hit for longest.
+    /// The one without a hit for the longest time.
     LeastRecent,
     /// The same by a clock of ticks; within a tick, the last of the set.
     LeastRecentTick,
-    /// The one with the fewest packets; of equals the last of the set.
+    /// The one with the fewest packets; among equal ones, the last of the set.
     Smallest,
-    /// Any, by chance.
+    /// A random one.
     Random,
 }
 
@@ -74,7 +74,7 @@ const POLICIES: [(Evict, &str); 5] = [
 
 #[derive(Clone, Copy, Default)]
 struct Entry {
-    /// Flow number and one; 0 is an empty place.
+    /// The flow number plus one; 0 is an empty slot.
     flow: u32,
     stamp: u64,
 }
@@ -100,7 +100,7 @@ impl Cache {
         }
     }
 
-    /// True if the flow had its record.
+    /// Counts a packet of the flow; returns true if the flow had a record.
     fn hit(&mut self, flow: u32) -> bool {
         self.now += 1;
         let stamp = match self.evict {
@@ -124,7 +124,7 @@ impl Cache {
                 let ways = places.clone().count() as u32;
                 places.clone().nth(self.random.below(ways) as usize)
             }
-            // of equals the last one
+            // among equal ones, the last one
             None => places.rev().min_by_key(|&at| self.entries[at].stamp),
         };
         self.entries[place.expect("a flow has a place")] = Entry {
@@ -155,7 +155,7 @@ fn mix(mut x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// Percent of the packets, after a quarter of them to begin with; by another hash in each round.
+/// Returns the misses in percent of the packets, after a warm-up of a quarter of them. Each round uses another hash.
 fn misses(flows: &[u32], records: usize, places: Places, evict: Evict) -> Figure {
     let warm_up = flows.len() / 4;
     let mut seeds = Random::default();

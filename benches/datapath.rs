@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What a packet costs in the BPF programs: ns by `BPF_PROG_TEST_RUN` less those of an empty program.
+//! Measures the cost of a packet in the BPF programs: ns by `BPF_PROG_TEST_RUN` less those of an empty program.
 //!
-//! `make bench PART=datapath`. In every round each program runs once, beside an empty one with the same
-//! frame and the same flows; a figure is the median over the rounds of the difference. Time is the CPU
+//! `make bench PART=datapath`. In every round each program runs once, and so does an empty one with the same
+//! frame and the same flows; a figure is the median of the difference over the rounds. Time is the CPU
 //! time of this thread, which stays on one CPU. `-- --rounds N` for more than 11 rounds.
 
 mod common;
@@ -26,18 +26,18 @@ use rfm::bpf::load::{IngressChecks, LoadedPrograms, MonitorSettings};
 use rfm::types::flow::Direction;
 use rfm::types::hook::FrameStart;
 
-/// Packets between two drainings of the ring, which holds twice as many records.
+/// Packets between two reads of the ring, which has room for twice as many records.
 const BURST: u32 = 1000;
-/// Bursts that are timed, and those before, in which caches take on the flows.
+/// Timed bursts, and the bursts before them, which fill the caches with the flows.
 const BURSTS: u32 = 100;
 const WARM_UP: u32 = 25;
 const ROUNDS: usize = 11;
 
-/// BPF_PROG_TEST_RUN lets packets come in on the loopback device.
+/// BPF_PROG_TEST_RUN receives its packets on the loopback device.
 const LOOPBACK: u32 = 1;
 const SLOT: u32 = 0;
 
-/// Design: a packet not sampled; one sampled, of one flow and of 1,000.
+/// Design targets: a packet that is not sampled; a sampled one, of one flow and of 1,000 flows.
 const TARGET_NOT_SAMPLED: f64 = 8.0;
 const TARGET_ONE_FLOW: f64 = 15.0;
 const TARGET_1000_FLOWS: f64 = 22.0;
@@ -100,7 +100,7 @@ impl Stack {
     }
 }
 
-/// One measurement of a round. Without a load the program is run by itself, always with one frame.
+/// One measurement of a round. Without a load the program runs by itself, always with one frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Case {
     subject: Subject,
@@ -122,7 +122,7 @@ const LOADS: [(Stack, Load); 10] = [
     (Stack::Ipv6, Load::Uniform(65_000)),
 ];
 
-/// In the order of a round: each after the empty program that it is compared with.
+/// Returns the cases in the order of a round: each follows the empty program with which it is compared.
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     let mut add = |stack, load, subjects: &[Subject]| {
@@ -191,7 +191,7 @@ fn ring(
     mut each: impl FnMut() + 'static,
 ) -> Result<RingBuffer<'static>, Box<dyn Error>> {
     let mut builder = RingBufferBuilder::new();
-    // the builder wants a map that lives as long as the ring: the process does
+    // the builder needs a map that lives as long as the ring: it is kept until the process ends
     let map: &'static MapHandle = Box::leak(Box::new(map));
     builder.add(map, move |_| {
         each();
@@ -200,7 +200,7 @@ fn ring(
     Ok(builder.build()?)
 }
 
-/// Everything that is measured, loaded.
+/// All loaded programs that are measured.
 struct Bench {
     baseline: Object,
     behind: MapHandle,
@@ -234,7 +234,7 @@ impl Bench {
         Ok(())
     }
 
-    /// CPU nanoseconds for each packet.
+    /// Returns CPU nanoseconds for each packet.
     fn measure(&self, case: &Case, bursts: u32) -> Result<f64, Box<dyn Error>> {
         let plain = |name| bpf::program(&self.baseline, name);
         match case.subject {
@@ -279,7 +279,7 @@ impl Bench {
     }
 }
 
-/// Warms up, then measures; the ring is drained between bursts, outside of the time.
+/// Warms up, then measures; the ring is read between bursts, outside of the timed part.
 fn timed(
     program: &ProgramMut<'_>,
     frame: &[u8],
@@ -288,7 +288,7 @@ fn timed(
 ) -> Result<f64, Box<dyn Error>> {
     const NEXT: i32 = -1;
     let mut spent = Duration::ZERO;
-    // what was swept while others were measured
+    // records that were swept during other measurements
     ring.consume()?;
     for burst in 0..WARM_UP.min(bursts) + bursts {
         let start = machine::thread_time();
@@ -308,7 +308,7 @@ fn timed(
     Ok(spent.as_nanos() as f64 / f64::from(bursts * BURST))
 }
 
-/// Each case with what its rounds found.
+/// Each case with the results of its rounds.
 struct Samples(Vec<(Case, Vec<f64>)>);
 
 impl Samples {
@@ -317,7 +317,7 @@ impl Samples {
         found.map(|(_, values)| values.as_slice())
     }
 
-    /// Above the empty program; `None` if this case was not measured.
+    /// Returns the cost above the empty program; `None` if this case was not measured.
     fn above(&self, subject: Subject, stack: Stack, load: Option<Load>) -> Option<Figure> {
         let case = |subject| Case {
             subject,
@@ -443,7 +443,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let records = bench.cached.records.get() + bench.uncached.records.get();
     let dropped = bench.cached.dropped()? + bench.uncached.dropped()?;
     println!("{records} records through the rings, {dropped} dropped\n");
-    // a sweep in a burst that was interrupted; more would make a packet look cheap
+    // a sweep during an interrupted burst drops a few; more drops would make a packet look too cheap
     if dropped > records / 1000 {
         return Err("too many records were dropped for the figures to be true".into());
     }

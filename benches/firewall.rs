@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What a packet costs in the firewall: by `BPF_PROG_TEST_RUN` above an empty XDP program, by the number of
-//! rules and by where packets come from; and what a dropped packet costs on a wire, beside nftables with
-//! the same prefixes.
+//! Measures the cost of a packet in the firewall: by `BPF_PROG_TEST_RUN` above an empty XDP program, by the
+//! number of rules and by the sources of the packets; and the cost of a dropped packet on a wire, compared
+//! with nftables and the same prefixes.
 //!
 //! `make bench PART=firewall`. `-- --rounds N` for more than seven rounds.
 
@@ -35,9 +35,9 @@ const WARM_UP: u32 = 50_000;
 const COUNTS: [usize; 4] = [0, 1, 1000, 100_000];
 const MOST: usize = 100_000;
 
-/// Design: a random miss at 100,000 prefixes.
+/// Design target: a random miss at 100,000 prefixes.
 const TARGET_MISS: f64 = 40.0;
-/// Design: of what nftables costs.
+/// Design target: share of the cost of nftables.
 const TARGET_SHARE: f64 = 0.2;
 const TARGET_LOAD: f64 = 1000.0;
 
@@ -47,14 +47,14 @@ const FLOOD: Duration = Duration::from_millis(500);
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
-/// Where packets come from.
+/// The source addresses of the packets.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Origin {
     /// Always one address, in a prefix.
     RepeatedHit,
-    /// Any, in no prefix.
+    /// Random addresses, in no prefix.
     RandomMiss,
-    /// Any, each in a prefix.
+    /// Random addresses, each in a prefix.
     RandomHit,
 }
 
@@ -64,13 +64,13 @@ const ORIGINS: [(Origin, &str); 3] = [
     (Origin::RepeatedHit, "one address, a hit"),
 ];
 
-/// The prefixes of all sets, as their 32 random bits: of a set of n the first n.
+/// The prefixes of all sets, as their 32 random bits: a set of n has the first n.
 struct Prefixes {
     bits: Vec<u32>,
     all: HashSet<u32>,
 }
 
-/// Unicast, and not loopback.
+/// Draws a unicast address that is not loopback.
 fn draw_word(random: &mut Random) -> u32 {
     0x8000_0000 + random.below(0x6000_0000)
 }
@@ -105,7 +105,7 @@ impl Prefixes {
             .collect()
     }
 
-    /// Source addresses in the order of the packets.
+    /// Returns source addresses in the order of the packets.
     fn sequence(&self, from: Origin, count: usize) -> Vec<u32> {
         let mut random = Random::seeded(2);
         let mut next = || match from {
@@ -142,7 +142,7 @@ fn frame(ipv6: bool) -> Vec<u8> {
     ip.udp().payload(18).build()
 }
 
-/// CPU nanoseconds a packet, behind the generator.
+/// Returns CPU nanoseconds a packet, behind the generator.
 fn measure(
     generator: &Generator,
     program: &ProgramMut<'_>,
@@ -157,7 +157,7 @@ fn measure(
         (1, 1)
     };
     let mut spent = Duration::ZERO;
-    // each call waits for a grace period of RCU, so that there are few; the first warms up
+    // each call waits for a grace period of RCU, so there are few calls; the first warms up
     for repeat in [warm_up, packets] {
         let start = machine::thread_time();
         let output = driver.test_run(ProgramInput {
@@ -181,7 +181,7 @@ fn load() -> Result<XdpFirewall, Box<dyn Error>> {
     })?)
 }
 
-/// In the program, by the number of rules.
+/// Measures the cost in the program by the number of rules.
 fn by_rules(prefixes: &Prefixes, ipv6: bool) -> Result<Table, Box<dyn Error>> {
     let generator = Generator::load()?;
     let mut firewall = load()?;
@@ -226,7 +226,7 @@ fn by_rules(prefixes: &Prefixes, ipv6: bool) -> Result<Table, Box<dyn Error>> {
             _ => Cell::Nothing,
         };
         let mut cells = vec![Cell::figure(figures[0], 1), target];
-        // without rules nothing hits
+        // without rules there are no hits
         if rows[0].0 > 0 {
             cells.extend(figures[1..].iter().map(|f| Cell::figure(*f, 1)));
         }
@@ -235,7 +235,7 @@ fn by_rules(prefixes: &Prefixes, ipv6: bool) -> Result<Table, Box<dyn Error>> {
     Ok(table)
 }
 
-/// By what the rules ask for: every packet is from one address, and dropped by the last rule there is.
+/// Measures the cost by the conditions of the rules: all packets have the same source, and the last rule drops them.
 fn by_kind(prefixes: &Prefixes) -> Result<Table, Box<dyn Error>> {
     let with_ports = |rule: &mut KernelRule| {
         rule.matcher.proto = Some(Protocol(UDP));
@@ -249,7 +249,7 @@ fn by_kind(prefixes: &Prefixes) -> Result<Table, Box<dyn Error>> {
     limit[0].rate = Some(1);
     let mut limit_per_source = limit.clone();
     limit_per_source[0].per = Per::Source;
-    // none but the last means the packet
+    // only the last rule matches the packet
     let wide = |count: u64| -> Vec<KernelRule> {
         let rules = (1..=count).map(|id| KernelRule {
             id: RuleId(id),
@@ -299,7 +299,7 @@ fn by_kind(prefixes: &Prefixes) -> Result<Table, Box<dyn Error>> {
     Ok(table)
 }
 
-/// Milliseconds of one replacement.
+/// Measures one replacement of the rules in milliseconds.
 fn bulk(prefixes: &Prefixes) -> Result<Table, Box<dyn Error>> {
     let mut firewall = load()?;
     let mut table = Table::new(
@@ -329,7 +329,7 @@ fn bulk(prefixes: &Prefixes) -> Result<Table, Box<dyn Error>> {
     Ok(table)
 }
 
-/// The same by the command, which reads a file: milliseconds from its start to its end.
+/// Measures the same by the command, which reads a file: milliseconds from its start to its end.
 fn by_command(prefixes: &Prefixes) -> Result<Table, Box<dyn Error>> {
     let lab = Lab::new();
     let namespace = lab.namespace("d");
@@ -384,7 +384,7 @@ fn by_command(prefixes: &Prefixes) -> Result<Table, Box<dyn Error>> {
     }
 }
 
-/// One way to drop what comes in on the wire.
+/// One way to drop the packets that arrive on the wire.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Dropper {
     EmptyXdp,
@@ -410,7 +410,8 @@ impl Dropper {
         }
     }
 
-    /// CPU nanoseconds a packet. All that was sent must have been dropped: what was lost before cost nothing.
+    /// Returns CPU nanoseconds a packet. It is an error unless all sent packets were dropped here: a packet that was
+    /// lost earlier costs nothing.
     fn run(
         self,
         wire: &Wire,
@@ -448,7 +449,7 @@ fn dropped(firewall: &XdpFirewall) -> Result<u64, Box<dyn Error>> {
     Ok(counts.iter().map(|(_, counts)| counts.packets).sum())
 }
 
-/// On a wire, each packet a hit.
+/// Measures the cost on a wire, where each packet is a hit.
 fn on_a_wire(prefixes: &Prefixes) -> Result<Table, Box<dyn Error>> {
     let wire = Wire::new()?;
     let mut firewall = load()?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Live packets into a watched interface at the highest rate one CPU can make: what they cost, in the
-//! kernel and in the agent, and whether all are accounted for; beside other programs.
+//! Sends live packets into a monitored interface at the highest rate of one CPU: measures their cost, in the
+//! kernel and in the agent, and whether all are accounted; compares with other programs.
 //!
 //! `make bench PART=flood`. `-- --rounds N` for more than three rounds.
 
@@ -27,28 +27,28 @@ use rustix::process::Signal;
 const ROUNDS: usize = 3;
 const DEVICE: &str = "v0";
 
-/// How long a flood lasts; the second, with the kernel's statistics of programs, may be shorter.
+/// The duration of a flood; the second one, with the kernel's statistics of programs, may be shorter.
 const FLOOD: Duration = Duration::from_millis(800);
 const FLOOD_WITH_STATS: Duration = Duration::from_millis(300);
-/// After this the flow cache is swept, and the others have read what was queued for them.
+/// After this time the flow cache has been swept, and the other programs have read their queues.
 const SETTLED: Duration = Duration::from_millis(1500);
 
-/// After this a reader that comes back by itself has read all.
+/// After this time a polling reader has read everything.
 const READ: Duration = Duration::from_millis(10);
 
 const FEW: Load = Load::Uniform(1000);
 const MANY: Load = Load::Uniform(65_536);
-/// No flow comes again before 262,144 others.
+/// No flow repeats before 262,144 others.
 const HOSTILE: Load = Load::Each(262_144);
 
-/// Then 65,536 flows are rarely in each other's way.
+/// In a cache of this size, 65,536 flows rarely evict each other.
 const LARGE_FLOW_CACHE: u32 = 131_072;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Subject {
     Nothing,
     EmptyTcx,
-    /// One ring event for each packet, which its reader throws away.
+    /// One ring event for each packet, which its reader discards.
     Events,
     /// `cache`: records of the flow cache.
     Rfm {
@@ -74,7 +74,7 @@ impl Subject {
     }
 }
 
-/// Design: ns above an empty program, ns in the program above an empty one, CPU seconds a million.
+/// Design targets: ns above an empty program, ns in the program above an empty one, CPU seconds a million packets.
 struct Targets {
     above_empty: Option<f64>,
     in_program: Option<f64>,
@@ -98,15 +98,15 @@ fn targets(subject: Subject, load: Load) -> Targets {
     }
 }
 
-/// What one run found.
+/// The results of one run.
 #[derive(Clone, Copy, Debug)]
 struct Run {
     sent: Sent,
-    /// Nanoseconds in the program, with the cost of measuring them.
+    /// Nanoseconds in the program, including the cost of the measurement.
     in_program: Option<f64>,
     /// CPU seconds of the daemon for a million packets.
     cpu: Option<f64>,
-    /// Share of the sampled packets that was dropped; of all sent, if every packet is sampled.
+    /// The dropped share of the sampled packets, or of all sent packets if every packet is sampled.
     lost: Option<f64>,
 }
 
@@ -154,7 +154,7 @@ impl Bench {
         }
     }
 
-    /// Floods once more with the kernel's statistics on, which cost some ns themselves.
+    /// Floods again with the kernel's statistics enabled, which themselves cost a few ns.
     fn in_program(&self) -> Result<f64, Box<dyn Error>> {
         let stats = RunStats::enable()?;
         let before = stats.read();
@@ -221,7 +221,8 @@ impl Bench {
     }
 }
 
-/// Flows + lost = taken, exactly, and every packet crossed; else it is an error.
+/// Returns the dropped share. It is an error unless every packet was observed, and accounted + dropped packets are
+/// exactly the sampled ones.
 fn lost_by_rfm(metrics: &Metrics, sent: &Sent) -> Result<f64, Box<dyn Error>> {
     let crossed = metrics.sum("rfm_interface_rx_packets_total", &[]);
     let taken = metrics.sum("rfm_interface_sampled_packets_total", &[]);
@@ -252,7 +253,7 @@ fn cases() -> Vec<(Load, Vec<Subject>)> {
     vec![(FEW, few), (MANY, many), (HOSTILE, hostile)]
 }
 
-/// Each with its runs.
+/// Each load with its subjects and their runs.
 type Samples = Vec<(Load, Vec<(Subject, Vec<Run>)>)>;
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The page: what its memory holds, what a tick and a view cost, and whether the collector feels its
-//! readers.
+//! Measures the page: its memory, the cost of an update and of a view, and whether its readers slow down the
+//! collector.
 //!
 //! `make bench PART=history`
 
@@ -32,11 +32,11 @@ use rfm::types::counters::{Count, HookCounters};
 use serde_json::Value;
 
 const READERS: usize = 50;
-/// A reader's page asks every 5 s: these ask more often, to be felt.
+/// The page of a reader sends a request every 5 s: these readers send more, to have a measurable effect.
 const PAUSE: Duration = Duration::from_millis(250);
 const TIME: Duration = Duration::from_secs(5);
 const ROUNDS: usize = 5;
-/// Nothing may be lost at this pace, whoever reads.
+/// At this packet rate nothing may be dropped, even with readers.
 const PACE: u32 = 500_000;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -53,7 +53,7 @@ fn main() -> Result<()> {
     report.write()
 }
 
-/// A router of so many interfaces and series, as thread page sees it.
+/// A router with a number of interfaces and series, as thread page sees it.
 struct Router {
     history: History,
     links: Vec<Link>,
@@ -89,7 +89,7 @@ impl Router {
         }
     }
 
-    /// Every set carries something in every tick: the worst case.
+    /// Updates the history. Every series has traffic in every update: the worst case.
     fn tick(&mut self, ticks: u64) {
         self.ticks += ticks;
         for (n, row) in self.series.iter_mut().enumerate() {
@@ -189,7 +189,7 @@ fn by_itself() -> Table {
     table
 }
 
-/// What was found in the rounds with, or without, readers.
+/// The results of the rounds with, or without, readers.
 #[derive(Default)]
 struct Found {
     pace: Vec<f64>,
@@ -268,7 +268,7 @@ fn round(
             let (stop, views, took) = (&stop, &views, &took);
             threads.spawn(move || {
                 namespace.inside(|| {
-                    // not all in the same moment
+                    // not all at the same moment
                     sleep(PAUSE / READERS as u32 * reader as u32);
                     while !stop.load(Ordering::Relaxed) {
                         let start = Instant::now();

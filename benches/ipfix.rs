@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Flow records encoded and sent on one core, and what handing them over costs thread flow.
+//! Measures flow records that are encoded and sent on one core, and the cost of their transfer for thread flow.
 //!
-//! `make bench PART=ipfix`. Figures are of the CPU time of the thread that does the work. Thread ipfix
-//! is fed as thread flow feeds it, and sends over the loopback to a socket that is read meanwhile. The
-//! baseline sends messages of the same length that are made once.
+//! `make bench PART=ipfix`. Figures refer to the CPU time of the thread that does the work. Thread ipfix
+//! receives records as from thread flow, and sends over the loopback to a socket that is read meanwhile. The
+//! baseline sends messages of the same length, which are encoded only once.
 
 mod common;
 
@@ -37,7 +37,7 @@ use rfm::types::transport::Transport;
 const RUNS: usize = 5;
 /// Records of a run.
 const RECORDS: u64 = 2_000_000;
-/// Design: records a second, on one core.
+/// Design target: million records a second, on one core.
 const TARGET: f64 = 0.2;
 const FLOWS: u64 = 1 << 16;
 
@@ -82,7 +82,7 @@ fn part(n: u64) -> CompletedRecord {
     }
 }
 
-/// What is known of a flow is looked up elsewhere: `make bench PART=rib`.
+/// Returns fixed routing data of a flow: `make bench PART=rib` measures the lookup.
 fn known() -> FlowRouting {
     let info = BgpInfo {
         asn: 64_496,
@@ -112,7 +112,7 @@ impl ExportSources for Known {
     }
 }
 
-/// A socket that is read until it is dropped.
+/// A socket that a thread reads until this is dropped.
 struct Sink {
     port: u16,
     stop: Arc<AtomicBool>,
@@ -149,7 +149,7 @@ impl Drop for Sink {
     }
 }
 
-/// Records that one message holds, and the message.
+/// Returns the number of records that fit in one message, and the message.
 fn full_message() -> (u64, Message) {
     let (mut message, mut n) = (Message::default(), 0);
     while add(&mut message, &part(n), &known()) {
@@ -159,7 +159,7 @@ fn full_message() -> (u64, Message) {
     (n, message)
 }
 
-/// False if there is no room.
+/// Adds a record; returns false if there is no room.
 fn add(message: &mut Message, part: &CompletedRecord, routing: &FlowRouting) -> bool {
     const LONGEST: usize = 200;
     let template = Template::of(&part.record);
@@ -176,7 +176,7 @@ fn add(message: &mut Message, part: &CompletedRecord, routing: &FlowRouting) -> 
     true
 }
 
-/// Million records for each second of CPU time.
+/// Returns million records for each second of CPU time.
 fn rate(records: u64, time: Duration) -> f64 {
     records as f64 / time.as_secs_f64() / 1e6
 }
@@ -210,7 +210,7 @@ fn run_encode() -> f64 {
     rate(RECORDS, thread_time() - start)
 }
 
-/// Thread ipfix and what it took.
+/// Thread ipfix and its CPU time.
 struct Exporter {
     threads: Threads,
     sent: Arc<CollectorStats>,
@@ -258,7 +258,7 @@ impl Exporter {
             );
             let _ = tell.send(thread_time());
         })?;
-        // the collector is taken to be there when it has not refused the templates
+        // thread ipfix assumes that the collector is present if it has not refused the templates
         thread::sleep(Duration::from_millis(600));
         let exporter = Self {
             threads,
@@ -269,7 +269,7 @@ impl Exporter {
         Ok((exporter, export_sender))
     }
 
-    /// CPU time of the thread; fails if not all were sent.
+    /// Returns the CPU time of the thread; fails if not all records were sent.
     fn finish(self, records: u64) -> Result<Duration, Box<dyn Error>> {
         let deadline = Instant::now() + Duration::from_secs(5);
         while self.sent.records() < records && Instant::now() < deadline {
@@ -322,7 +322,8 @@ impl FlowObserver for Hands {
     fn ended(&mut self, _: SetId) {}
 }
 
-/// Each record is of a new flow and evicts one: as many parts as records. Nanoseconds a record.
+/// Updates the flow table with records of new flows, which each evict one: there are as many flow records as
+/// updates. Returns nanoseconds an update, and the number of flow records.
 fn run_flow(export_sender: Option<ExportSender>) -> (f64, u64) {
     let mut table = FlowTable::new(TableLimits {
         max_flows: FLOWS as usize,
@@ -337,7 +338,7 @@ fn run_flow(export_sender: Option<ExportSender>) -> (f64, u64) {
     let mut spent = Duration::ZERO;
     for first in (0..RECORDS).step_by(256) {
         let batch: Vec<_> = (first..first + 256).map(|n| part(n).record).collect();
-        // as if records came no faster than they can be exported
+        // as if records arrived no faster than they can be exported
         if let Some(export_sender) = &hands.export_sender {
             export_sender.wait(Instant::now() + Duration::from_secs(10));
         }
@@ -357,7 +358,7 @@ fn run_flow_exporting() -> Result<f64, Box<dyn Error>> {
     Ok(ns)
 }
 
-/// Median over rounds in which each kind has its turn.
+/// Returns the median over rounds; each round measures each kind once.
 fn measure<const N: usize>(
     mut kinds: [&mut dyn FnMut() -> Result<f64, Box<dyn Error>>; N],
 ) -> Result<[Figure; N], Box<dyn Error>> {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Resident memory of the release build, idle and with a full flow table, beside other programs.
+//! Measures the resident memory of the release build, idle and with a full flow table, compared with other programs.
 //!
 //! `make bench PART=memory`
 
@@ -18,10 +18,10 @@ use common::peers::Peer;
 use common::report::{Cell, Report, Table};
 
 const FLOWS: u32 = 65_536;
-/// Each flow 15 times: what is missed at full speed comes again.
+/// Each flow 15 times: a flow that is missed at full speed is repeated.
 const PACKETS: u64 = 1_000_000;
 
-/// Design, in MB.
+/// Design targets in MB.
 const TARGET_IDLE: f64 = 5.0;
 const TARGET_LOADED: f64 = 16.0;
 

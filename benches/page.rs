@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Writes docs/BENCHMARKS.md from what the benches have found last. `make bench` runs it at the end.
+//! Writes docs/BENCHMARKS.md from the latest results of the benches. `make bench` runs it at the end.
 
 mod common;
 
@@ -11,7 +11,7 @@ use std::path::Path;
 use common::machine::Machine;
 use common::report::{Cell, Report};
 
-/// In the order of the page.
+/// The benches in the order of the page.
 const PARTS: [&str; 12] = [
     "datapath", "flood", "firewall", "cache", "table", "scrape", "history", "ipfix", "memory",
     "series", "rib", "start",
@@ -69,7 +69,7 @@ fn describe(machine: &Machine) -> String {
     )
 }
 
-/// How many targets there are, and those that do not hold.
+/// Returns the number of targets, and the missed ones.
 fn missed(reports: &[Report]) -> Result<String, std::fmt::Error> {
     let (mut count, mut out) = (0, String::new());
     for table in reports.iter().flat_map(|report| &report.tables) {
@@ -81,7 +81,7 @@ fn missed(reports: &[Report]) -> Result<String, std::fmt::Error> {
                 count += 1;
                 if !holds {
                     let what = row.first().map(Cell::to_string).unwrap_or_default();
-                    // the figure stands before its target
+                    // the figure precedes its target
                     writeln!(out, "- {}: {what}: {column}: {limit}", table.title)?;
                 }
             }

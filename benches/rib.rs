@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! A full table by BMP: how fast the agent takes it in, what it holds, what is given back; how long a
-//! lookup takes, and how long it waits while a table comes in; and what thousands of peers change of that.
+//! Measures a full table by BMP: the rate at which the agent receives it, its memory, and the memory that is freed;
+//! the time of a lookup, and its wait while a table arrives; and the effect of thousands of peers on these.
 //!
-//! `make bench PART=rib`. The table is made up: 1.0 M IPv4 and 0.23 M IPv6 prefixes of the lengths that
-//! the Internet has, of 75,000 origins that share paths as there.
+//! `make bench PART=rib`. The table is synthetic: 1.0 M IPv4 and 0.23 M IPv6 prefixes with the lengths of
+//! the Internet, from 75,000 origins that share paths as in the Internet.
 
 #[path = "rib/agent.rs"]
 mod agent;

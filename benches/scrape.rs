@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What one scrape costs: the text and its compression by themselves, `/metrics` of a running server
+//! Measures the cost of one scrape: the text and its compression by themselves, `/metrics` of a running server
 //! with a full flow table, `/metrics` of the agent under traffic, and the dump of many interfaces.
 //!
 //! `make bench PART=scrape`
@@ -46,11 +46,11 @@ const ROUNDS: usize = 21;
 const FLOWS: u32 = 65_536;
 const VETHS: usize = 200;
 
-/// Design: milliseconds for /metrics with as many series as this.
+/// Design target: milliseconds for /metrics with this number of series.
 const TARGET: f64 = 10.0;
 const TARGET_SERIES: u32 = 4096;
 
-/// First arguments of the copies of this program that serve, and that look at many links.
+/// First arguments of the copies of this program that serve, and that dump many links.
 const SERVE: &str = "serve";
 const LINKS: &str = "links";
 
@@ -76,7 +76,7 @@ fn main() -> Result<()> {
     report.write()
 }
 
-/// CPU milliseconds that `body` takes on this thread.
+/// Returns the CPU milliseconds of `body` on this thread.
 fn measure(mut body: impl FnMut()) -> Figure {
     let times: Vec<f64> = (0..rounds(ROUNDS))
         .map(|_| {
@@ -149,12 +149,12 @@ fn compressed(input: &Input, level: u32) -> io::Result<usize> {
 fn crate_encoder(flows: &Snapshot) {
     let families: Vec<MetricFamily> = (0..6).map(|_| protos(flows)).collect();
     let mut out = Vec::new();
-    // into memory; what it would say is not what is measured
+    // into memory; the error is not part of the measurement
     let _ = TextEncoder::new().encode(&families, &mut out);
     black_box(out);
 }
 
-/// Scrapes a server of this program's own threads in another process.
+/// Scrapes a server that runs the threads of this program in another process.
 fn over_http(lab: &Lab, namespace: &Namespace) -> Result<Table> {
     let mut table = Table::new(
         "Scrape: /metrics by HTTP",
@@ -188,7 +188,7 @@ fn over_http(lab: &Lab, namespace: &Namespace) -> Result<Table> {
     Ok(table)
 }
 
-/// What scrapes took.
+/// The cost of scrapes.
 struct Scrapes {
     latency: Figure,
     cpu: Figure,
@@ -212,7 +212,7 @@ fn scrapes(server: &Daemon, gzip: bool, pause: Duration) -> Result<Scrapes> {
     })
 }
 
-/// The agent with a full flow table, scraped while packets of all flows come in.
+/// Scrapes the agent with a full flow table while it receives packets of all flows.
 fn under_traffic(lab: &Lab, namespace: &Namespace) -> Result<Table> {
     const PACKETS_PER_SECOND: u32 = 100_000;
     const PAUSE: Duration = Duration::from_millis(20);
@@ -270,7 +270,7 @@ fn under_traffic(lab: &Lab, namespace: &Namespace) -> Result<Table> {
     Ok(table)
 }
 
-/// Threads flow and http, with a table full of flows that fall into so many series.
+/// Runs threads flow and http, with a full table of flows in a number of series.
 fn serve(series: u32) -> Result<()> {
     let (records, records_rx) = bounded(16);
     let (spare, _spare_rx) = bounded(1);
@@ -311,7 +311,7 @@ fn serve(series: u32) -> Result<()> {
     threads.spawn("http", move |heartbeat| {
         server.run(&heartbeat, move |request, _| routes.answer(&request));
     })?;
-    // until it is killed
+    // runs until it is killed
     loop {
         sleep(Duration::from_secs(1));
     }
@@ -439,7 +439,7 @@ fn interface(link: &Link) -> Interface<'_> {
     }
 }
 
-/// Figures as wide as those of a busy router.
+/// Returns a row with values as wide as those of a busy router.
 fn row(n: u64) -> SeriesRow {
     const CITIES: [&str; 5] = ["Amsterdam", "Frankfurt am Main", "São Paulo", "", "Tōkyō"];
     let labels = format!(
@@ -498,7 +498,7 @@ fn many_links(lab: &Lab) -> Result<Table> {
     Ok(table)
 }
 
-/// Inside a namespace: makes links, and prints how many there are, and the time of each dump.
+/// Runs inside a namespace: creates links, and prints their number and the time of each dump.
 fn links(rounds: usize) -> Result<()> {
     let mut batch = Command::new("ip")
         .args(["-batch", "-"])

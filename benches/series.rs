@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What Prometheus needs for the series of one router: memory of Debian's, with none of them and with many.
+//! Measures the memory that Prometheus (Debian's) needs for the series of one router, with none of them and with many.
 //!
 //! `make bench PART=series`
 
@@ -20,9 +20,9 @@ use common::stats::Figure;
 
 const PORT: u16 = 9669;
 const FIRST_PROMETHEUS: u16 = 19_090;
-/// A chunk of Prometheus has 120 samples: each series has a full one, and the next.
+/// A chunk of Prometheus has 120 samples: each series has a full chunk and the next one.
 const WATCHED: Duration = Duration::from_secs(150);
-/// Its garbage collector makes memory rise and fall.
+/// The garbage collector makes the memory rise and fall.
 const MEASURED: Duration = Duration::from_secs(30);
 
 const COUNTERS: [&str; 2] = ["rfm_flow_bytes_total", "rfm_flow_packets_total"];
@@ -33,7 +33,7 @@ const GAUGES: [&str; 4] = [
     "rfm_flow_sampled_packets",
 ];
 
-/// Label sets, and whether there are gauges too.
+/// The number of label combinations, and whether there are also gauges.
 const ROUTERS: [(u64, bool); 4] = [(0, false), (10_000, false), (4_000, true), (10_000, true)];
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -73,7 +73,7 @@ fn main() -> Result<()> {
     report.write()
 }
 
-/// What Prometheus says of itself.
+/// Returns the metrics of Prometheus about itself.
 fn own_metrics(port: u16) -> std::io::Result<Metrics> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
@@ -94,7 +94,7 @@ fn tell(found: &[Vec<f64>], heads: &[Metrics]) -> Table {
     let nothing = Figure::of(&found[0]);
     for (((sets, gauges), values), head) in ROUTERS.into_iter().zip(found).zip(heads) {
         let figure = Figure::of(values);
-        // with the five that Prometheus adds for a target
+        // includes the five series that Prometheus adds for a target
         let series = head.sum("prometheus_tsdb_head_series", &[]);
         let chunks = head.sum("prometheus_tsdb_head_chunks", &[]);
         let each = |bytes: f64| match sets {
@@ -146,11 +146,11 @@ fn families(gauges: bool) -> impl Iterator<Item = (&'static str, &'static str)> 
     counters.chain(gauges.map(|name| (name, "gauge")))
 }
 
-/// Until the program ends: each scrape on a thread of its own, figures grow from one to the next.
+/// Serves until the program ends: each scraper has its own thread, and the values grow from scrape to scrape.
 fn serve(listener: &TcpListener) {
     let start = Instant::now();
     for stream in listener.incoming().flatten() {
-        // a scraper that goes away is no loss
+        // a scraper that disconnects is no error
         spawn(move || drop(answer(stream, start)));
     }
 }
@@ -179,7 +179,7 @@ fn answer(mut stream: TcpStream, start: Instant) -> Result<()> {
     }
 }
 
-/// As the agent writes it, with the labels that it has by default.
+/// Returns the text in the form of the agent's, with the default labels.
 fn text(sets: u64, gauges: bool, seconds: u64) -> String {
     const CITIES: [&str; 5] = ["Amsterdam", "Frankfurt am Main", "São Paulo", "", "Tōkyō"];
     let mut out = String::new();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! From exec to the first answers: `/metrics`, and `/healthz`, which waits for the attaching.
+//! Measures the time from exec to the first answers: `/metrics`, and `/healthz`, which waits for the attaching.
 //!
 //! `make bench PART=start`
 
@@ -18,7 +18,7 @@ use rustix::process::Signal;
 const STARTS: usize = 10;
 const INTERFACES: usize = 2;
 
-/// Design: milliseconds until /metrics is served.
+/// Design target: milliseconds until /metrics is served.
 const TARGET: f64 = 50.0;
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Records per second and bytes per flow of the flow table, alone and with the rollup behind it.
+//! Measures records per second and bytes per flow of the flow table, without and with the rollup behind it.
 //!
 //! `make bench PART=table`. Each figure is the median of three runs, with the least and the
-//! greatest, each in a process of its own. Bytes are the growth of resident memory over a run, all
-//! included. The baseline is the standard library's hash map from key to the same record, which
+//! greatest, each in its own process. Bytes are the total growth of resident memory over a run.
+//! The baseline is the standard library's hash map from key to the same record, which
 //! neither ages nor evicts. One run by itself: `-- NAME FLOWS`.
 
 mod common;
@@ -27,11 +27,11 @@ const RUNS: usize = 3;
 const FEW: u64 = 1 << 16;
 const MANY: u64 = 1_000_000;
 
-/// Design: millions of records a second, bytes of a flow, at the fewer flows.
+/// Design targets: millions of records a second, and bytes of a flow, at the smaller number of flows.
 const TARGET_RATE: f64 = 5.0;
 const TARGET_BYTES: f64 = 160.0;
 const ASNS: u32 = 4096;
-/// Every so many records, one is of a flow never seen before.
+/// One in this number of records belongs to a new flow.
 const CHURN: u64 = 50;
 
 /// Does no accounting.
@@ -124,7 +124,7 @@ fn record(n: u64) -> FlowRecord {
     }
 }
 
-/// Records of `flows` flows in random order, at a constant share of new ones if `churn`.
+/// Records of `flows` flows in random order; with `churn`, a constant share of them belongs to new flows.
 struct Stream {
     state: u64,
     flows: u64,
@@ -154,7 +154,7 @@ impl Stream {
             self.count += 1;
             let fresh = self.churn && self.count.is_multiple_of(CHURN);
             self.fresh += u64::from(fresh);
-            // The flows of the moment are the `flows` newest.
+            // The current flows are the `flows` newest ones.
             let back = if fresh { 0 } else { self.state % self.flows };
             out.push(record(self.fresh - back));
         }
@@ -176,13 +176,13 @@ fn table(flows: u64) -> FlowTable {
     })
 }
 
-/// CPU nanoseconds for each record of `total`, without making the records.
+/// Returns CPU nanoseconds for each record of `total`, without the creation of the records.
 fn time(stream: &mut Stream, total: u64, mut apply: impl FnMut(&[FlowRecord], u64)) -> f64 {
     let (mut batch, mut spent, mut done) = (Vec::new(), 0, 0);
     while done < total {
         stream.batch(&mut batch);
         let start = thread_time();
-        // A record each 200 ns of the table's time.
+        // One record for each 200 ns of the table's time.
         apply(&batch, stream.count / 5_000);
         spent += (thread_time() - start).as_nanos();
         done += batch.len() as u64;
@@ -190,7 +190,7 @@ fn time(stream: &mut Stream, total: u64, mut apply: impl FnMut(&[FlowRecord], u6
     spent as f64 / done as f64
 }
 
-/// What a run found: nanoseconds a record, bytes a flow.
+/// The results of a run: nanoseconds a record, bytes a flow.
 type Figures = (f64, u64);
 
 fn run_table(flows: u64, churn: bool, mut observer: impl FlowObserver) -> Figures {
@@ -238,7 +238,7 @@ fn run(name: &str, flows: u64) -> Option<Figures> {
     })
 }
 
-/// Runs this program for one run, so that no run finds memory that another left.
+/// Starts this program for one run, so that no run uses memory that another run left.
 fn run_apart(name: &str, flows: u64) -> Result<Figures, Box<dyn Error>> {
     let output = Command::new(env::current_exe()?)
         .args([name, &flows.to_string()])
@@ -248,7 +248,7 @@ fn run_apart(name: &str, flows: u64) -> Result<Figures, Box<dyn Error>> {
     Ok((ns.parse()?, bytes.parse()?))
 }
 
-/// What a run is of, and its name on the command line.
+/// The names of the runs on the command line, and their descriptions.
 const WHAT: [(&str, &str); 5] = [
     ("std-hashmap", "baseline: std HashMap"),
     ("table", "table"),
@@ -257,7 +257,7 @@ const WHAT: [(&str, &str); 5] = [
     ("rollup-churn", "the same, one in 50 a new flow"),
 ];
 
-/// The table of figures for so many flows.
+/// Returns the table of figures for a number of flows.
 fn measure(flows: u64) -> Result<Table, Box<dyn Error>> {
     let columns = [
         "",

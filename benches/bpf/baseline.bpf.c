@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What the monitor is measured against: the plain ways to do parts of its work, each as short as it
- * can be, and the generator that makes one test frame into many flows.
+ * The baselines of the monitor: the plain ways to do parts of its work, each as short as possible,
+ * and the generator that turns one test frame into many flows.
  */
 #include "bench.h"
 
@@ -97,7 +97,7 @@ int empty(struct __sk_buff *skb __attribute__((unused)))
 	return TCX_NEXT;
 }
 
-/* Every packet becomes one of the next flow in the sequence, and goes to the program under test. */
+/* Makes every packet one of the next flow in the sequence, and passes it to the program under test. */
 SEC("tcx/ingress")
 int generator(struct __sk_buff *skb)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the programs of the benches share: map definitions, helpers by their number
+ * The common part of the bench programs: map definitions, helpers by their number
  * (include/uapi/linux/bpf.h), and just enough of a parser.
  */
 #ifndef RFM_BENCH_H
@@ -57,8 +57,8 @@ struct ipv6_frame {
 #define SEQUENCE 262144
 
 /*
- * The order in which flows come, drawn beforehand by userspace: what a program behind this is
- * measured against does not depend on how costly the drawing is.
+ * The order of the flows, which userspace draws beforehand: the baseline of a program behind this
+ * does not depend on the cost of the drawing.
  */
 __u32 sequence[SEQUENCE] SEC(".data.sequence");
 __u32 position;
@@ -68,7 +68,7 @@ static __always_inline __u32 next_flow(void)
 	return sequence[position++ % SEQUENCE];
 }
 
-/* Gives the frame the source address and ports of a flow; checksums are left wrong. */
+/* Sets the source address and ports of a flow in the frame; the checksums become wrong. */
 static __always_inline void become(void *data, void *end, __u32 flow)
 {
 	struct ipv4_frame *four = data;

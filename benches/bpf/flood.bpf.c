@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The load of the benches: run with live frames (BPF_F_TEST_XDP_LIVE_FRAMES) it lets packets come in
- * on a device as if from its driver, each of the next flow in the sequence.
+ * The load of the benches: with live frames (BPF_F_TEST_XDP_LIVE_FRAMES), a device receives packets
+ * as if from its driver, each of the next flow in the sequence.
  */
 #include "bench.h"
 
@@ -12,7 +12,7 @@ int flood(struct xdp_md *ctx)
 	return XDP_PASS;
 }
 
-/* Stands where the monitor would, and does nothing: what the hook alone costs. */
+/* Replaces the monitor and does nothing: it shows the cost of only the hook. */
 SEC("tcx/ingress")
 int bench_empty(struct __sk_buff *skb __attribute__((unused)))
 {
@@ -28,7 +28,7 @@ struct {
 	__uint(max_entries, 262144);
 } events SEC(".maps");
 
-/* The floor of every monitor that sends an event for each packet: nothing looked at, nobody woken. */
+/* The minimum of every monitor that sends an event for each packet: no parsing, no wakeup. */
 SEC("tcx/ingress")
 int bench_ring_event(struct __sk_buff *skb)
 {

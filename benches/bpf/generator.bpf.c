@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The generator of the firewall's bench: each frame comes from the next address in the sequence. Either it goes
- * to the program under test, by itself, or out of one end of a wire to come in at the other.
+ * The generator of the firewall's bench: each frame has the next address in the sequence as its source. The frame
+ * is passed to the program under test, by itself, or sent from one end of a wire and received at the other.
  */
 #include "bench.h"
 
@@ -23,7 +23,7 @@ struct {
 	__type(value, __u32);
 } wire SEC(".maps");
 
-/* Of IPv6 it is the second to the third word's place: 2000:XXXX:XXXX::/48. */
+/* Sets the source address. In IPv6 it is the second and third group: 2000:XXXX:XXXX::/48. */
 static __always_inline void come_from(struct xdp_md *ctx, __u32 address)
 {
 	struct ipv4_frame *four = (void *)(long)ctx->data;

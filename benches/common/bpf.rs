@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The benches' own BPF programs: compiled when a bench starts, so that they are in no other build.
+//! Compiles the benches' own BPF programs when a bench starts, so that no other build contains them.
 
 use std::error::Error;
 use std::fs;
@@ -8,10 +8,10 @@ use std::process::Command;
 
 use libbpf_rs::{MapCore, MapMut, Object, ObjectBuilder, OpenObject, ProgramMut};
 
-/// benches/bpf/NAME.bpf.c, not yet loaded.
+/// Opens benches/bpf/NAME.bpf.c, but does not load it.
 pub fn open(name: &str) -> Result<OpenObject, Box<dyn Error>> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("benches/bpf/{name}.bpf.c"));
-    // other test programs may do the same at this moment
+    // other test programs may do the same at the same time
     let object = format!("{name}-{}.bpf.o", std::process::id());
     let object = Path::new(env!("CARGO_TARGET_TMPDIR")).join(object);
     let status = Command::new("clang")

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! A daemon at work in a namespace: this project's, or one that it is compared with.
+//! A daemon that runs in a namespace: the agent, or a program with which it is compared.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -26,7 +26,7 @@ pub struct Daemon {
     namespace: Namespace,
 }
 
-/// Resident memory in bytes: all, and what of it is neither a page of a file nor shared.
+/// Resident memory in bytes: the total, and the part that is neither a page of a file nor shared.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Memory {
     pub resident: u64,
@@ -44,7 +44,7 @@ impl Daemon {
             .stdin(Stdio::null())
             .stdout(output.try_clone().expect("a second handle"))
             .stderr(output);
-        // a child is in the namespace of the thread that makes it
+        // a child is in the namespace of the thread that creates it
         let child = namespace.inside(|| command.spawn());
         Self {
             child: child.unwrap_or_else(|e| panic!("{command:?}: {e}")),
@@ -53,7 +53,7 @@ impl Daemon {
         }
     }
 
-    /// The agent, which watches `interfaces` (TOML); `bpf` is TOML inside `[agent.bpf]`.
+    /// Starts the agent, which monitors `interfaces` (TOML); `bpf` is TOML inside `[agent.bpf]`.
     pub fn rfm(lab: &Lab, namespace: &Namespace, interfaces: &str, bpf: &str) -> Self {
         let config = format!(
             "[agent]\ninterfaces = {interfaces}\n\n[agent.bpf]\n{bpf}\n\n\
@@ -65,7 +65,7 @@ impl Daemon {
         Self::start(lab, namespace, RFM, &["--config", path])
     }
 
-    /// Until `path` is answered by 200.
+    /// Waits until `path` is answered with status 200.
     pub fn wait_for(&self, path: &str) {
         let deadline = Instant::now() + ANSWER_TIMEOUT;
         self.namespace.inside(|| {
@@ -84,12 +84,12 @@ impl Daemon {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// CPU time of all its threads, exact to the scheduler's nanosecond; those of its children too.
+    /// Returns the CPU time of all threads of the daemon and its children, exact to the scheduler's nanosecond.
     pub fn cpu_time(&self) -> Duration {
         cpu_time_of(self.child.id())
     }
 
-    /// CPU time of its live threads of this name.
+    /// Returns the CPU time of the daemon's live threads with this name.
     pub fn thread_time(&self, name: &str) -> Duration {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id()));
         let paths = tasks
@@ -103,7 +103,7 @@ impl Daemon {
         Duration::from_nanos(named.filter_map(nanoseconds_of).sum())
     }
 
-    /// With what its children have beyond that: they share code and shared memory with it.
+    /// Returns the memory of the daemon and only the anonymous memory of its children, which share the rest with it.
     pub fn memory(&self) -> Memory {
         let mut sum = memory_of(self.child.id());
         for child in children_of(self.child.id()) {
@@ -115,11 +115,11 @@ impl Daemon {
     }
 
     pub fn signal(&self, signal: Signal) {
-        // one that has ended already has nothing to be told
+        // a daemon that has already ended needs no signal
         let _ = kill_process(Pid::from_child(&self.child), signal);
     }
 
-    /// Asks it to end; false if it does not.
+    /// Signals the daemon to end; returns false if it does not.
     pub fn stop(&mut self, signal: Signal) -> bool {
         self.signal(signal);
         wait_for(ANSWER_TIMEOUT, || {
@@ -172,7 +172,7 @@ fn cpu_time_of(pid: u32) -> Duration {
     Duration::from_nanos(own) + others
 }
 
-/// CPU time of a thread by its folder in /proc.
+/// Returns the CPU time of a thread by its folder in /proc.
 fn nanoseconds_of(task: PathBuf) -> Option<u64> {
     let text = fs::read_to_string(task.join("schedstat")).ok()?;
     text.split(' ').next()?.parse().ok()
@@ -184,7 +184,7 @@ pub struct Reply {
     pub took: Duration,
 }
 
-/// HTTP/1.0, from this thread's namespace.
+/// Sends an HTTP/1.0 request from this thread's namespace.
 fn get(path: &str, gzip: bool) -> io::Result<Reply> {
     let start = Instant::now();
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, PORT))?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! A reader of ring events that throws them away: what every reader costs at the least.
+//! A reader of ring events that discards them: the minimum cost of every reader.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use rfm::sys::threads::raise_to_real_time;
 
 use super::machine;
 
-/// As the monitor's in a flood.
+/// The same pause as the monitor's in a flood.
 const PAUSE: Duration = Duration::from_micros(250);
 
 #[derive(Default)]
@@ -22,7 +22,7 @@ struct Shared {
     cpu_ns: AtomicU64,
 }
 
-/// Reads, on the last CPU, until it is dropped.
+/// Reads on the last CPU until it is dropped.
 pub struct EventReader {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -43,7 +43,7 @@ impl EventReader {
         }
     }
 
-    /// Events until now, and the CPU time they took.
+    /// Returns the number of events until now, and their CPU time.
     pub fn so_far(&self) -> (u64, Duration) {
         let load = |value: &AtomicU64| value.load(Ordering::Relaxed);
         let cpu = Duration::from_nanos(load(&self.shared.cpu_ns));

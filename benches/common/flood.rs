@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Packets that come in on a device at the highest rate one CPU can make.
+//! Generates received packets on a device at the highest rate of one CPU.
 
 use std::error::Error;
 use std::io;
@@ -18,17 +18,17 @@ use super::{bpf, machine};
 /// BPF_F_TEST_XDP_LIVE_FRAMES of include/uapi/linux/bpf.h
 const LIVE_FRAMES: u32 = 1 << 1;
 
-/// Frames that one system call makes: some tens of milliseconds.
+/// Frames of one system call, which takes tens of milliseconds.
 const CHUNK: u32 = 50_000;
 
-/// The least that Ethernet carries, without FCS.
+/// The minimum Ethernet frame without FCS.
 pub const FRAME_LENGTH: usize = 60;
 
-/// What a flood was.
+/// The size and cost of a flood.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sent {
     pub packets: u64,
-    /// CPU time of making the packets and of all that the kernel does with them on that CPU.
+    /// CPU time for the generation of the packets and for all their processing by the kernel on that CPU.
     pub cpu: Duration,
     pub elapsed: Duration,
 }
@@ -71,13 +71,13 @@ impl Flood {
         Ok(())
     }
 
-    /// A program of benches/bpf/flood.bpf.c on the ingress of the device, where the monitor would be.
+    /// Attaches a program of benches/bpf/flood.bpf.c to the ingress of the device, in place of the monitor.
     pub fn attach(&self, program: &str) -> Result<Link, Box<dyn Error>> {
         let (object, ifindex) = (&self.object, self.ifindex as i32);
         let link = self.namespace.inside(|| {
             let program = bpf::program(object, program).map_err(|e| e.to_string())?;
-            // SAFETY: the program is loaded and outlives the call, which fails with NULL; the link is
-            // ours alone. No options are passed.
+            // SAFETY: the program is loaded and outlives the call, which fails with NULL; nobody else
+            // owns the link. No options are passed.
             unsafe {
                 let program = program.as_libbpf_object().as_ptr();
                 let link = libbpf_sys::bpf_program__attach_tcx(program, ifindex, std::ptr::null());
@@ -88,22 +88,22 @@ impl Flood {
         Ok(link?)
     }
 
-    /// Where `bench_ring_event` sends its events.
+    /// Returns the ring to which `bench_ring_event` sends its events.
     pub fn events(&mut self) -> Result<MapHandle, Box<dyn Error>> {
         Ok(MapHandle::try_from(&bpf::map(&mut self.object, "events")?)?)
     }
 
-    /// At full speed for so long.
+    /// Floods at full speed for `time`.
     pub fn run_for(&self, time: Duration) -> Result<Sent, Box<dyn Error>> {
         self.run_while(CHUNK, move |_, elapsed| elapsed < time)
     }
 
-    /// So many packets, and up to 50,000 more.
+    /// Sends `packets` packets, and up to 50,000 more.
     pub fn run_packets(&self, packets: u64) -> Result<Sent, Box<dyn Error>> {
         self.run_while(CHUNK, move |sent, _| sent < packets)
     }
 
-    /// So many packets a second at most, while `go_on` says so of the packets sent until then.
+    /// Sends at most `per_second` packets a second while `go_on` returns true for the number of sent packets.
     pub fn run_paced(
         &self,
         per_second: u32,
@@ -117,7 +117,7 @@ impl Flood {
         })
     }
 
-    /// From the first CPU, so that the others are free for who reads.
+    /// Sends from the first CPU, so that the other CPUs are free for the readers.
     fn run_while(
         &self,
         chunk: u32,
@@ -156,7 +156,7 @@ fn make(object: &Object, frame: &[u8], ifindex: u32, count: u32) -> Result<(), B
     Ok(())
 }
 
-/// For another host, so that the stack drops it as soon as it can.
+/// Returns a frame for another host, so that the stack drops it as early as possible.
 fn frame() -> Vec<u8> {
     let (src, dst) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(192, 0, 2, 1));
     Frame::ethernet([2, 0, 0, 0, 1, 1], [2, 0, 0, 0, 1, 2])

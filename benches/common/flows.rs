@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The order in which the flows of a load come.
+//! The order of the flows in a load.
 
-/// As long as SEQUENCE in benches/bpf/bench.h.
+/// Equal to SEQUENCE in benches/bpf/bench.h.
 pub const LENGTH: usize = 262_144;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Load {
-    /// Each flow as often as any other, at random.
+    /// Random flows, all with the same probability.
     Uniform(u32),
-    /// The nth flow with 1/n of the packets of the first.
+    /// The nth flow has 1/n of the packets of the first.
     Zipf(u32),
-    /// All in turn, always in the same order; a power of two up to LENGTH.
+    /// All flows in turn, always in the same order; a power of two up to LENGTH.
     Each(u32),
 }
 
@@ -30,7 +30,7 @@ impl Load {
         }
     }
 
-    /// Flow numbers from 0 on; the same at each call.
+    /// Returns flow numbers from 0; each call returns the same.
     pub fn sequence(self, length: usize) -> Vec<u32> {
         let mut random = Random::default();
         match self {
@@ -64,7 +64,7 @@ impl Default for Random {
 }
 
 impl Random {
-    /// Another sequence than the default's; `seed` is not 0.
+    /// Returns a generator with another sequence than the default; `seed` is not 0.
     pub fn seeded(seed: u64) -> Self {
         Self(seed)
     }
@@ -80,7 +80,7 @@ impl Random {
         (((self.next() >> 32) * u64::from(limit)) >> 32) as u32
     }
 
-    /// From 0 to 1.
+    /// Returns a number from 0 to 1.
     pub fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The load of the firewall's bench: packets from drawn addresses, by themselves or over a wire.
+//! The load of the firewall's bench: packets from random addresses, by themselves or over a wire.
 
 use std::error::Error;
 use std::fmt::Write;
@@ -17,7 +17,7 @@ use super::{bpf, machine};
 
 /// BPF_F_TEST_XDP_LIVE_FRAMES of include/uapi/linux/bpf.h
 const LIVE_FRAMES: u32 = 1 << 1;
-/// Frames that one system call makes.
+/// Frames of one system call.
 const CHUNK: u32 = 20_000;
 
 /// benches/bpf/generator.bpf.c, loaded.
@@ -46,7 +46,7 @@ impl Generator {
         bpf::program(&self.object, name)
     }
 
-    /// Source addresses, as they lie on the wire.
+    /// Sets the source addresses, in the byte order of the wire.
     pub fn set_sequence(&self, addresses: &[u32]) -> Result<(), Box<dyn Error>> {
         let bytes: Vec<u8> = addresses.iter().flat_map(|a| a.to_ne_bytes()).collect();
         Ok(put(&self.sequence, &bytes)?)
@@ -61,14 +61,14 @@ fn put(map: &MapHandle, value: &[u8]) -> libbpf_rs::Result<()> {
     map.update(&0_u32.to_ne_bytes(), value, MapFlags::ANY)
 }
 
-/// What a flood was, and what a packet of it took of the CPU that makes and receives them.
+/// The packets of a flood, and the CPU time of each on the CPU that sends and receives them.
 #[derive(Clone, Copy)]
 pub struct Flooded {
     pub packets: u64,
     pub ns: f64,
 }
 
-/// A veth pair: what is sent on `v0` comes in on `v1`.
+/// A veth pair: `v1` receives the packets that are sent on `v0`.
 pub struct Wire {
     generator: Generator,
     namespace: Namespace,
@@ -81,11 +81,11 @@ impl Wire {
         let lab = Lab::new();
         let namespace = lab.namespace("d");
         lab.veth((&namespace, "v0"), (&namespace, "v1"));
-        // frames that were redirected are received by NAPI, with an XDP program there or without
+        // NAPI receives redirected frames, with an XDP program on the device or without
         namespace.run("ethtool", "-K v1 gro on");
         let generator = Generator::load()?;
         let v0 = namespace.ifindex("v0");
-        // the kernel looks for the device where the caller is
+        // the kernel looks up the device in the namespace of the caller
         let placed =
             namespace.inside(|| put(&generator.wire, &v0.to_ne_bytes()).map_err(|e| e.to_string()));
         placed?;
@@ -128,8 +128,8 @@ impl Wire {
         firewall.detach(self.v1);
     }
 
-    /// With a set of these addresses, and a rule that drops what comes from them; how many it dropped. A set
-    /// with `flags` (such as "flags interval;") may hold prefixes, too.
+    /// Runs `body` with a set of these addresses and a rule that drops their packets; also returns the number of
+    /// dropped packets. With `flags` such as "flags interval;" the set may also have prefixes.
     pub fn with_nft<T>(
         &self,
         addresses: &[u32],
@@ -198,7 +198,7 @@ impl Wire {
     }
 }
 
-/// The thread in which a CPU does what is left of its network work.
+/// The thread in which a CPU does its remaining network work.
 struct Softirq {
     schedstat: String,
 }

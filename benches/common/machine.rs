@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The machine that figures are of, and the CPU time that things take on it.
+//! The machine of the figures, and CPU time on it.
 
 use std::fs;
 use std::time::Duration;
@@ -14,7 +14,7 @@ pub struct Machine {
     pub cores: usize,
     pub kernel: String,
     pub memory_mb: u64,
-    /// Runs under a hypervisor: then clocks and interrupts cost more.
+    /// Whether it runs under a hypervisor: then clocks and interrupts cost more.
     pub virtual_machine: bool,
 }
 
@@ -28,7 +28,7 @@ impl Machine {
             cpu: after(&cpuinfo, "model name")
                 .unwrap_or("unknown")
                 .to_owned(),
-            // those of the machine, not those this thread may use
+            // the cores of the machine, not only those that this thread may use
             cores: cpuinfo
                 .lines()
                 .filter(|line| line.starts_with("processor"))
@@ -44,13 +44,13 @@ impl Machine {
     }
 }
 
-/// The value in the first line that begins with `name`, after a colon.
+/// Returns the value after a colon in the first line that begins with `name`.
 fn after<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let line = text.lines().find(|line| line.starts_with(name))?;
     line.split_once(':').map(|(_, value)| value.trim())
 }
 
-/// CPU time of this thread: whatever else the machine does is not in it.
+/// Returns the CPU time of this thread, without any other work of the machine.
 pub fn thread_time() -> Duration {
     let now = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
@@ -60,11 +60,11 @@ pub fn thread_time() -> Duration {
 pub fn pin(cpu: usize) {
     let mut cpus = CpuSet::new();
     cpus.set(cpu);
-    // an offline CPU: the figures then have a wider spread
+    // fails for an offline CPU: the figures then have a wider spread
     let _ = sched_setaffinity(None, &cpus);
 }
 
-/// The last CPU: interrupts of devices mostly go to the first.
+/// Returns the last CPU: the first one handles most interrupts of devices.
 pub fn last_cpu() -> usize {
     std::thread::available_parallelism().map_or(0, |count| count.get() - 1)
 }

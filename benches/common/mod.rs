@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What the benches share.
+//! The common part of the benches.
 
 // each bench uses another part of it
 #![allow(dead_code)]

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Flow monitors that distributions carry, on the same load.
+//! Flow monitors of distributions, under the same load.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -23,7 +23,7 @@ impl Peer {
         }
     }
 
-    /// Where it is installed; says so where it is not.
+    /// Returns the path of the program; `None` if it is not installed.
     fn path(self) -> Option<PathBuf> {
         let folders = ["/usr/sbin", "/usr/bin", "/usr/local/sbin"];
         let mut paths = folders
@@ -32,7 +32,7 @@ impl Peer {
         paths.find(|path| path.is_file())
     }
 
-    /// Those that can run here; says which cannot.
+    /// Returns the installed programs; prints a line for each missing one.
     pub fn installed() -> Vec<Self> {
         let (there, missing): (Vec<_>, Vec<_>) = ALL.into_iter().partition(|p| p.path().is_some());
         for peer in missing {
@@ -41,13 +41,13 @@ impl Peer {
         there
     }
 
-    /// With room for 65,536 flows, one record for each pair of addresses and ports, not sampled.
+    /// Starts the program with room for 65,536 flows, one record for each pair of addresses and ports, not sampled.
     pub fn start(self, lab: &Lab, namespace: &Namespace, device: &str) -> Daemon {
         let path = self.path().unwrap_or_else(|| self.program().into());
         let program = path.to_string_lossy();
         let file = |name: &str| lab.path(name).to_string_lossy().into_owned();
         match self {
-            // exports to a port where nobody listens
+            // exports to a port without a listener
             Self::Softflowd => {
                 let (pid, control) = (file("softflowd.pid"), file("softflowd.ctl"));
                 let options = "-d -n 127.0.0.1:9995 -v 10 -m 65536 -i";
@@ -73,7 +73,7 @@ impl Peer {
         }
     }
 
-    /// How many packets are in its flows so far; `None` if it does not tell.
+    /// Returns the number of packets in its flows so far; `None` if it does not report this.
     pub fn packets(self, lab: &Lab) -> Option<u64> {
         let file = |name: &str| lab.path(name).to_string_lossy().into_owned();
         let mut command = match self {

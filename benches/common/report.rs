@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What a bench found: printed as tables, and written as JSON for the page of the latest results.
+//! The results of a bench: printed as tables, and written as JSON for the page of the latest results.
 
 use std::error::Error;
 use std::fmt::Write;
@@ -22,7 +22,7 @@ pub struct Report {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Table {
     pub title: String,
-    /// How it was measured: what a reader must know to believe it.
+    /// The method of the measurement: all that a reader must know to trust it.
     pub text: String,
     pub columns: Vec<String>,
     pub rows: Vec<Vec<Cell>>,
@@ -36,7 +36,7 @@ pub enum Cell {
         figure: Figure,
         decimals: usize,
     },
-    /// How many times a baseline.
+    /// A multiple of the baseline.
     Ratio(f64),
     Target {
         limit: String,
@@ -110,7 +110,7 @@ impl Table {
         self.rows.push(row);
     }
 
-    /// Markdown, aligned so that it can be read as it stands.
+    /// Returns Markdown, aligned so that its source is readable.
     pub fn markdown(&self) -> String {
         let mut lines = vec![self.columns.clone()];
         let rows = self.rows.iter();
@@ -145,15 +145,15 @@ impl Report {
         }
     }
 
-    /// Prints a table as soon as it is there.
+    /// Adds a table and prints it at once.
     pub fn add(&mut self, table: Table) {
         println!("{}", table.markdown());
         self.tables.push(table);
     }
 
-    /// Where the results of a bench lie.
+    /// Returns the path of the results of a bench.
     pub fn path(name: &str) -> PathBuf {
-        // CARGO_TARGET_TMPDIR is `tmp` in the folder of all that is built
+        // CARGO_TARGET_TMPDIR is `tmp` in the target folder
         let mut path = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
         path.pop();
         path.push("bench");
@@ -170,7 +170,7 @@ impl Report {
         Ok(())
     }
 
-    /// What a bench found last, if it has run.
+    /// Returns the latest results of a bench, if it has run.
     pub fn read(name: &str) -> Result<Option<Self>, Box<dyn Error>> {
         match fs::read_to_string(Self::path(name)) {
             Ok(text) => Ok(Some(serde_json::from_str(&text)?)),
@@ -180,12 +180,12 @@ impl Report {
     }
 }
 
-/// Whether this bench is to measure, or only to prove that it works (`cargo test --benches`).
+/// Returns whether this bench must measure, or only prove that it works (`cargo test --benches`).
 pub fn measuring() -> bool {
     std::env::args().any(|arg| arg == "--bench")
 }
 
-/// How many rounds are asked for: `-- --rounds N`.
+/// Returns the requested number of rounds: `-- --rounds N`.
 pub fn rounds(default: usize) -> usize {
     let args: Vec<String> = std::env::args().collect();
     let after = args.iter().position(|arg| arg == "--rounds");
@@ -196,7 +196,7 @@ pub fn rounds(default: usize) -> usize {
     }
 }
 
-/// True without root; says so.
+/// Returns true without root, and prints that the bench is skipped.
 pub fn skipped(name: &str) -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {

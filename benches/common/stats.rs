@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! A figure is the median of several rounds, with the least and the greatest of them.
+//! A figure: the median of several rounds, with the least and the greatest value.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ pub struct Figure {
 }
 
 impl Figure {
-    /// Of at least one value.
+    /// Returns the figure of at least one value.
     pub fn of(values: &[f64]) -> Self {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
@@ -23,7 +23,7 @@ impl Figure {
         }
     }
 
-    /// Round by round, `values` less `baseline`: what slows a whole round down is in both.
+    /// Returns the figure of `values` less `baseline`, round by round: a disturbance of a whole round affects both.
     pub fn above(values: &[f64], baseline: &[f64]) -> Self {
         let differences: Vec<f64> = values.iter().zip(baseline).map(|(v, b)| v - b).collect();
         Self::of(&differences)

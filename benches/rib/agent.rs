@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The whole agent with one full table, with two, and after both are gone.
+//! Measures the whole agent with one full table, with two, and after the removal of both.
 
 use std::error::Error;
 use std::io::Write;
@@ -18,10 +18,10 @@ use super::table;
 
 const BMP: u16 = 11_019;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long the agent is stopped while a router sends.
+/// The time for which the agent is stopped while a router sends.
 const STALL: Duration = Duration::from_secs(1);
 
-/// Design.
+/// Design targets.
 const TARGET_RATE: f64 = 2.0;
 const TARGET_ONE: f64 = 65.0;
 const TARGET_SECOND: f64 = 20.0;
@@ -46,12 +46,12 @@ impl<'a> Agent<'a> {
         Self { daemon, namespace }
     }
 
-    /// Resident memory in MB.
+    /// Returns the resident memory in MB.
     fn resident(&self) -> f64 {
         self.daemon.memory().resident as f64 / 1e6
     }
 
-    /// The same once it has not changed for a second.
+    /// Returns the resident memory after it has not changed for a second.
     fn settled(&self) -> f64 {
         let deadline = Instant::now() + ANSWER_TIMEOUT;
         let (mut last, mut since) = (self.resident(), Instant::now());
@@ -65,7 +65,7 @@ impl<'a> Agent<'a> {
         last
     }
 
-    /// CPU seconds of the threads that take routers' messages in.
+    /// Returns the CPU seconds of the threads that receive the routers' messages.
     fn session_seconds(&self) -> f64 {
         self.daemon.thread_time("bmp-session").as_secs_f64()
     }
@@ -75,7 +75,7 @@ impl<'a> Agent<'a> {
         Ok(self.namespace.inside(connect)?)
     }
 
-    /// Until it holds so many routes.
+    /// Waits until the agent has this number of routes.
     fn wait(&self, routes: usize) -> Result<()> {
         let deadline = Instant::now() + ANSWER_TIMEOUT;
         loop {
@@ -92,7 +92,7 @@ impl<'a> Agent<'a> {
         }
     }
 
-    /// Sends a session's bytes; the connection stays open. Routes per microsecond of the session's CPU
+    /// Sends a session's bytes; the connection stays open. Returns the routes per microsecond of the session's CPU
     /// time, and of the clock.
     fn load(&self, bytes: &[u8], held: usize) -> Result<(TcpStream, f64, f64)> {
         let (cpu, start) = (self.session_seconds(), Instant::now());
@@ -106,7 +106,7 @@ impl<'a> Agent<'a> {
     }
 }
 
-/// What each round brings, by name.
+/// The results of a round, by name.
 type Figures = Vec<(&'static str, f64)>;
 
 fn round(lab: &Lab, namespace: &Namespace, first: &[u8], second: &[u8]) -> Result<Figures> {
@@ -135,7 +135,8 @@ fn round(lab: &Lab, namespace: &Namespace, first: &[u8], second: &[u8]) -> Resul
     ])
 }
 
-/// The agent stops while a router sends a table. How long after it goes on the router is rid of it.
+/// Stops the agent while a router sends a table. Returns the time from the continuation of the agent until the
+/// router has sent all of it.
 fn stall(agent: &Agent<'_>, bytes: &[u8]) -> Result<f64> {
     let mut stream = agent.connect()?;
     agent.daemon.signal(Signal::STOP);

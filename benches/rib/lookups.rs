@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What a lookup takes, beside other structures with the same prefixes.
+//! Measures the time of a lookup, compared with other structures that have the same prefixes.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -23,11 +23,11 @@ use super::memory::Memory;
 use super::table::{self, Load};
 
 const LOOKUPS: usize = 1_000_000;
-/// Design: nanoseconds.
+/// Design target in nanoseconds.
 const TARGET: f64 = 200.0;
 /// Milliseconds.
 const STALE: u64 = 1000;
-/// As thread flow takes records.
+/// The batch size of thread flow.
 const BATCH: usize = 256;
 
 const LOADS: [(Load, &str); 2] = [
@@ -67,7 +67,7 @@ pub fn routes(rib: &SharedRib) -> VrfRib {
     )
 }
 
-/// CPU nanoseconds a lookup; nearly all find something.
+/// Returns the CPU nanoseconds of a lookup; nearly all lookups find a route.
 fn time(addresses: &[IpAddr], mut find: impl FnMut(IpAddr) -> bool) -> f64 {
     let start = thread_time();
     let found = addresses.iter().filter(|a| black_box(find(**a))).count();
@@ -76,7 +76,7 @@ fn time(addresses: &[IpAddr], mut find: impl FnMut(IpAddr) -> bool) -> f64 {
     took.as_secs_f64() * 1e9 / addresses.len() as f64
 }
 
-/// A value as large as what labels need: origin and neighbour.
+/// A value as large as the labels need: origin AS and peer AS.
 type Value = (u32, u32);
 
 struct TreeBitmap {
@@ -105,7 +105,7 @@ impl TreeBitmap {
     }
 }
 
-/// A hash table for each length, the longest asked first.
+/// A hash table for each length; the longest is searched first.
 struct Hashes<K> {
     tables: Vec<(u8, HashMap<K, Value, RandomState>)>,
 }
@@ -224,8 +224,8 @@ pub fn measure(rounds: usize) -> Table {
     table
 }
 
-/// Runs `write` while batches of lookups come every 2 ms, as at some 100,000 records a second.
-/// Microseconds of each batch, sorted.
+/// Runs `write` during batches of lookups every 2 ms, as at about 100,000 records a second.
+/// Returns the microseconds of each batch, sorted.
 fn batches_during(rib: &SharedRib, addresses: &[IpAddr], write: impl FnOnce() + Send) -> Vec<f64> {
     let mut waits = Vec::new();
     thread::scope(|scope| {
@@ -246,7 +246,7 @@ fn batches_during(rib: &SharedRib, addresses: &[IpAddr], write: impl FnOnce() + 
     waits
 }
 
-/// How long thread flow waits for a batch of lookups while others write.
+/// Measures how long thread flow waits for a batch of lookups while other threads write.
 pub fn waits(rounds: usize) -> Table {
     let addresses = table::addresses(LOOKUPS, Load::Any);
     let (first, second) = (table::session(0), table::session(1));

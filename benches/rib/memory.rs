@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The least that a lookup can take: the reads it needs, each of which depends on the one before, without
-//! anything else.
+//! The minimum time of a lookup: only its reads, each of which depends on the previous one.
 
 use std::hint::black_box;
 use std::sync::RwLock;
@@ -8,8 +7,8 @@ use std::sync::RwLock;
 use super::common::machine::thread_time;
 use super::table;
 
-/// Bytes that the RIB reads of for each prefix or in all: the places of the groups, their entries, the
-/// attributes of each prefix, and the sets of attributes.
+/// Bytes of the arrays that the RIB reads, for each prefix or in total: the offsets of the groups, their entries,
+/// the attributes of each prefix, and the sets of attributes.
 const ARRAYS: [usize; 4] = [
     (1 << 16) * 8,
     table::ROUTES * 10,
@@ -29,7 +28,7 @@ impl Memory {
             state ^= state << 17;
             (state % below as u64) as usize
         };
-        // every word names another one: no chain falls into a short cycle that the caches would hold
+        // the words are a permutation, so that no chain enters a short cycle that would stay in the caches
         let arrays = ARRAYS.map(|bytes| {
             let mut words: Vec<u32> = (0..(bytes / 4) as u32).collect();
             for i in (1..words.len()).rev() {
@@ -40,8 +39,9 @@ impl Memory {
         Self(RwLock::new(arrays))
     }
 
-    /// CPU nanoseconds for each of `count` addresses, two at a time. Either the next two begin when these are
-    /// known, so that each read waits for the one before, or the processor begins as many as it can.
+    /// Returns the CPU nanoseconds for each of `count` addresses, two at a time. With `one_by_one` the next two begin
+    /// after these are known, so that each read waits for the previous one; otherwise the processor begins as many as
+    /// it can.
     pub fn read(&self, count: usize, one_by_one: bool) -> f64 {
         // all bits or none, which the compiler does not know
         let waits = black_box(0_u32);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Thousands of peers: what they make a lookup cost, and what they cost when they come up and go.
+//! Measures thousands of peers: their effect on a lookup, and their cost when they are established and end.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
@@ -18,15 +18,15 @@ use super::table::{self, Load};
 /// Peers of a session.
 const PEERS: u16 = 4096;
 const SESSIONS: u8 = 16;
-/// Prefixes of its own that each has.
+/// The number of prefixes of each peer.
 const OWN: u32 = 100;
 const BATCH: usize = 256;
 const BATCHES: usize = 1000;
-/// Times a lookup with one peer.
+/// Design target: multiple of the time of a lookup with one peer.
 const TARGET: f64 = 2.0;
-/// Seconds of CPU for each part of the storm.
+/// Design target: CPU seconds for each part of the storm.
 const TARGET_UP: f64 = 1.0;
-/// Address, whether it is this machine's own, and peers.
+/// Address of a session, whether it is local to this machine, and its number of peers.
 type Others = ([u8; 4], bool, u16);
 
 fn header(peer: u16) -> [u8; 42] {
@@ -71,7 +71,7 @@ fn announce(bytes: &mut Vec<u8>, peer: u16, prefixes: &[(u128, u8)]) {
     table::message(bytes, 0, &[&header(peer), &start, &attributes, &nlri]);
 }
 
-/// A session of so many peers beside what the RIB holds: some prefixes of its own for each.
+/// Adds a session of `peers` peers to the RIB, each with a few prefixes of its own.
 fn join(rib: &SharedRib, address: [u8; 4], local: bool, peers: u16) -> Session {
     let mut session = Session::new(IpAddr::from(address), local, 0);
     let prefixes = table::prefixes(false);
@@ -85,7 +85,7 @@ fn join(rib: &SharedRib, address: [u8; 4], local: bool, peers: u16) -> Session {
     session
 }
 
-/// CPU nanoseconds a lookup; before each batch `change` is called.
+/// Returns the CPU nanoseconds of a lookup; `change` is called before each batch.
 fn time(rib: &SharedRib, addresses: &[IpAddr], mut change: impl FnMut()) -> f64 {
     let mut routes = routes(rib);
     let mut took = Duration::ZERO;
@@ -101,10 +101,10 @@ fn time(rib: &SharedRib, addresses: &[IpAddr], mut change: impl FnMut()) -> f64 
     took.as_secs_f64() * 1e9 / (BATCHES * BATCH) as f64
 }
 
-/// Lookups beside one full table, in ns, by what else there is.
+/// Measures lookups in one full table, in ns, by the additional sessions.
 pub fn lookups(rounds: usize) -> Table {
     let addresses = table::addresses(BATCH * BATCHES, Load::Any);
-    // as of the full table: this machine's own
+    // like the session of the full table: an address of this machine
     let own = [127, 0, 0, 2];
     let elsewhere = [192, 0, 2, 1];
     let cases: [(&str, &[Others]); 5] = [
@@ -166,7 +166,7 @@ pub fn lookups(rounds: usize) -> Table {
                 for some in prefixes[..count].chunks(500) {
                     announce(&mut bytes, 0, some);
                 }
-                // from the previous routes of the peer to these, and all winners found again
+                // replaces the previous routes of the peer by these, and determines all best routes again
                 feed(&rib, session, &bytes);
                 time(&rib, &addresses, || {});
                 times.push(time(&rib, &addresses, || {
@@ -197,7 +197,7 @@ pub fn lookups(rounds: usize) -> Table {
     table
 }
 
-/// The turns of a writer: CPU seconds in all, and the longest in microseconds of the clock.
+/// The writes of a writer: their total CPU time, and the clock time of the longest.
 #[derive(Default)]
 struct Turns {
     cpu: Duration,
@@ -229,7 +229,7 @@ impl Turns {
     }
 }
 
-/// As many peers as a collector takes, which come up, have a route each, and go.
+/// Measures the maximum number of peers of a collector: all are established, announce one route each, and end.
 pub fn storm(rounds: usize) -> Table {
     let names = [
         "all come up",

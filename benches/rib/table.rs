@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! A made-up table of the Internet, as a BMP session.
+//! A synthetic table of the Internet, as a BMP session.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -11,10 +11,10 @@ pub const ROUTES: usize = V4 + V6;
 /// The AS of the routers: no path has it.
 pub const HOME: u16 = 9_000;
 const ORIGINS: u32 = 75_000;
-/// Prefixes that are announced together, on average.
+/// The average number of prefixes that are announced together.
 const TOGETHER: u64 = 6;
 
-/// Shares of the lengths, in a thousand, as route collectors see them.
+/// Shares of the prefix lengths, in a thousand, as at route collectors.
 const V4_LENGTHS: [(u8, u32); 14] = [
     (24, 600),
     (23, 100),
@@ -74,7 +74,7 @@ impl Random {
     }
 }
 
-/// Bits from the highest on, and length.
+/// Returns the prefixes as bits, aligned to the highest bit, and length.
 pub fn prefixes(v6: bool) -> Vec<(u128, u8)> {
     let mut random = Random(if v6 { 6 } else { 4 });
     let (count, shares) = match v6 {
@@ -87,7 +87,7 @@ pub fn prefixes(v6: bool) -> Vec<(u128, u8)> {
         let length = random.length(shares);
         let bits = match v6 {
             false => u128::from(0x0100_0000 + random.below(0xdf00_0000)) << 96,
-            // 40,000 allocations under 2000::/3; what is longer than /32 lies in them
+            // 40,000 allocations under 2000::/3; prefixes longer than /32 are inside them
             true => {
                 let allocation = Random(random.below(40_000)).next() as u32;
                 let allocation = (allocation & 0x1fff_ffff) | 0x2000_0000;
@@ -102,16 +102,16 @@ pub fn prefixes(v6: bool) -> Vec<(u128, u8)> {
     prefixes
 }
 
-/// How often which addresses are asked for.
+/// The distribution of the addresses in lookups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Load {
-    /// Any prefix alike, and a new address each time.
+    /// All prefixes with the same probability, and a new address each time.
     Any,
-    /// The n-th of as many addresses as there are prefixes with a probability of 1/n (Zipf).
+    /// The n-th address has a probability of 1/n (Zipf); there are as many addresses as prefixes.
     Traffic,
 }
 
-/// Addresses that have a route, four of five IPv4.
+/// Returns addresses that have a route; four of five are IPv4.
 pub fn addresses(count: usize, load: Load) -> Vec<IpAddr> {
     let (v4, v6) = (prefixes(false), prefixes(true));
     let mut random = Random(1);
@@ -137,7 +137,7 @@ pub fn addresses(count: usize, load: Load) -> Vec<IpAddr> {
     addresses.collect()
 }
 
-/// All that peer number `peer` sends in a session of its own.
+/// Returns all bytes that peer number `peer` sends in its own session.
 pub fn session(peer: u8) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(64 << 20);
     let name = [b"router-", &[b'0' + peer][..]].concat();
