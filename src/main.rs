@@ -57,7 +57,7 @@ fn run(command: Command) -> Result<(), ExitError> {
         Command::Version => print(&format_args!("{}\n", args::version())),
         Command::Help(text) => print(&text),
         Command::Client(asked) => match client::run(*asked).map_err(ExitError::Client)?.as_str() {
-            // the live view prints nothing: its terminal may already be closed
+            // the live view returns no text; its terminal may already be closed
             "" => Ok(()),
             text => print(&text),
         },

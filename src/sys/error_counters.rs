@@ -86,7 +86,7 @@ impl ErrorCounters {
         }
     }
 
-    /// Counts an error that means that no file descriptor is free. The servers then close idle connections.
+    /// Counts an error if it means that no file descriptor is free. The servers then close idle connections.
     pub fn note_shortage(&self, error: &io::Error) {
         let errno = error.raw_os_error();
         if errno == Some(libc::EMFILE) || errno == Some(libc::ENFILE) {

@@ -68,7 +68,7 @@ pub enum TrustedPeer {
 }
 
 impl Rule {
-    /// Returns the parts that contradict each other: the key, and the reason.
+    /// Returns the errors in the combination of the parts: the key, and the reason.
     pub fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
         if let (Some(src), Some(dst)) = (self.src, self.dst)
