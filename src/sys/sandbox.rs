@@ -13,7 +13,7 @@ const KEPT: CapabilitySet = CapabilitySet::BPF
     .union(CapabilitySet::NET_ADMIN)
     .union(CapabilitySet::PERFMON);
 
-/// Prevents that a program that this process executes gains rights. Applies to all threads that start later.
+/// Prevents programs that this process executes from gaining rights. Applies to all threads that start later.
 pub fn gain_nothing() {
     report("no_new_privs", rustix::thread::set_no_new_privs(true));
 }
