@@ -317,7 +317,7 @@ fn serve(series: u32) -> Result<()> {
     }
 }
 
-/// Interface names as long as the values that ASNs and cities add to a series.
+/// A source of interface names as long as the values that ASNs and cities add to a series.
 struct Places;
 
 impl InterfaceNames for Places {

@@ -27,7 +27,7 @@ use crate::metrics::collect::LinkReader;
 use crate::netlink::LinkSocket;
 use crate::sys::error_counters::ErrorCounters;
 
-/// File descriptors for clients at a time when there are no others.
+/// File descriptors that are reserved for clients when no others are free.
 pub(super) const RESERVE: usize = 16;
 
 /// The server of the control socket, with its access rules.

@@ -53,7 +53,7 @@ pub(super) fn load(agent: &Agent, found: usize) -> MonitorSettings {
     }
 }
 
-/// Raises the limit of file descriptors to what the limits of the configuration need.
+/// Raises the limit of file descriptors to the number that the limits of the configuration need.
 pub(super) fn raise_descriptor_limit(agent: &Agent, slots: u32) {
     /// Maps, programs, files, and descriptors that libraries open for a moment.
     const OTHERS: u64 = 256;

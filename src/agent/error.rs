@@ -10,7 +10,7 @@ use crate::sys::listen::BindError;
 /// An error that prevents a start or ends the agent.
 #[derive(Debug)]
 pub enum Error {
-    /// Names the capabilities of which one is missing.
+    /// A capability is missing; the text names the required ones.
     Privilege(&'static str),
     Links(io::Error),
     /// No interface matches, and `require_interface` is set.

@@ -382,7 +382,7 @@ impl Running {
     /// and only then the maps close.
     ///
     /// The kernel detaches one hook after the other, each in a grace period. With thousands of interfaces this takes
-    /// longer than the unit permits, so that the manager is asked for more time.
+    /// longer than the unit permits, so the agent requests more time from the service manager.
     fn stop(&self, links: LinksThread, firewall: &FirewallThread, notifier: &mut Notifier) {
         log::info!("stopping");
         self.progress.end();

@@ -22,7 +22,7 @@ use crate::types::prefix::Prefix;
 
 pub const DEFAULT_FLOW_CACHE: u32 = 8192;
 
-/// Above this, the 32-bit indices of the flow table would not suffice.
+/// The largest flow table that its 32-bit indices permit.
 pub(super) const MAX_MAX_FLOWS: u32 = 1 << 30;
 
 /// libbpf counts a ring's bytes in 32 bits, and its pages are mapped twice.
@@ -263,7 +263,7 @@ section! {
         }
     }
     complete(prometheus) {
-        // as it has always been read: every address
+        // an empty host has always meant every address
         if prometheus.host.is_empty() {
             prometheus.host = "::".into();
         }

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Files of one version that limit the memory of a group. Above `memory.high` the kernel slows the group down.
+/// The files of one version that limit the memory of a group. Above `memory.high` the kernel slows the group down.
 const V2: [&str; 2] = ["memory.max", "memory.high"];
 const V1: [&str; 1] = ["memory.limit_in_bytes"];
 
@@ -16,7 +16,7 @@ pub fn memory_limit() -> Option<u64> {
     smallest(&groups, &mounts, |path| fs::read_to_string(path).ok())
 }
 
-/// `groups` is the text of /proc/PID/cgroup and `mounts` that of /proc/PID/mountinfo.
+/// Returns the smallest limit; `groups` is the text of /proc/PID/cgroup and `mounts` that of /proc/PID/mountinfo.
 fn smallest(groups: &str, mounts: &str, read: impl Fn(&Path) -> Option<String>) -> Option<u64> {
     let mounts: Vec<_> = mounts.lines().filter_map(Mount::parse).collect();
     let limits = groups.lines().flat_map(|line| {
@@ -50,7 +50,7 @@ struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    /// A line is `hierarchy:controllers:path`; version 2 is hierarchy 0 and names no controller.
+    /// Parses a line `hierarchy:controllers:path`; version 2 is hierarchy 0 and names no controller.
     fn parse(line: &'a str) -> Option<Self> {
         let mut fields = line.splitn(3, ':');
         let (hierarchy, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
@@ -69,7 +69,7 @@ struct Mount<'a> {
 }
 
 impl<'a> Mount<'a> {
-    /// A line is `id parent device root point options [tag ...] - type source options` (proc_pid_mountinfo(5)).
+    /// Parses a line `id parent device root point options [tag ...] - type source options` (proc_pid_mountinfo(5)).
     fn parse(line: &'a str) -> Option<Self> {
         let (mount, system) = line.split_once(" - ")?;
         let mut mount = mount.split(' ').skip(3);
@@ -93,8 +93,8 @@ impl<'a> Mount<'a> {
         self.unified == group.unified
     }
 
-    /// The folders of a group and of those above it. A group that is not below the root of the mount belongs to
-    /// another namespace: then only the mount point is known.
+    /// Returns the folders of a group and of the groups above it. A group that is not below the root of the mount
+    /// belongs to another namespace: then only the mount point is known.
     fn folders(&self, group: &str) -> Vec<PathBuf> {
         let below = Path::new(group).strip_prefix(self.root);
         let below = below.ok().filter(|path| !path.starts_with(".."));
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn a_container_finds_its_limit_at_the_mount_point() {
         let files = [("/sys/fs/cgroup/memory.max", "268435456")];
-        // with a namespace of its own, with the mount of its own group, and with the path of the host only
+        // with its own namespace, with the mount of its own group, and with only the path of the host
         for (groups, root) in [
             ("0::/\n", "/"),
             ("0::/docker/4f\n", "/docker/4f"),

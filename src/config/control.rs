@@ -16,7 +16,7 @@ pub const DEFAULT_MODE: Mode = Mode(0o660);
 /// `sun_path` of unix(7) with its final zero.
 const MAX_SOCKET_PATH: usize = 107;
 
-/// utmp and the shadow tools keep group names this short.
+/// The longest group name: utmp and the shadow tools have this limit.
 const MAX_GROUP_NAME: usize = 32;
 
 section! {

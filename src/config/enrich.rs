@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! `[agent.enrich]`: what turns addresses into networks and places.
+//! `[agent.enrich]`: the sources that turn addresses into networks and locations.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -19,7 +19,7 @@ use crate::types::distinguisher::Distinguisher;
 use crate::types::prefix::Prefix;
 use crate::types::static_prefix::StaticPrefix;
 
-/// If only the host is set.
+/// The default port if only the host is set.
 const DEFAULT_PORT: u16 = 11_019;
 
 const MAX_MAX_SESSIONS: u32 = 1024;
@@ -89,7 +89,7 @@ section! {
             with: (machine),
             text: "",
         }
-        /// By the name of the VRF device.
+        /// Route distinguishers by the name of the VRF device.
         vrf: BTreeMap<String, Distinguisher> = free_keys {
             reload: Restart,
             type: word::<Distinguisher>("a distinguisher such as \"65000:1\""),
@@ -159,7 +159,7 @@ section! {
 
 section! {
     impl StaticPrefix() {
-        // the default never counts: without the key the file is refused
+        // the default is never used: a file without this key is refused
         prefix: Prefix = key {
             reload: Applied,
             type: canonical_prefix(),
@@ -184,7 +184,7 @@ section! {
 }
 
 impl Mmdb {
-    /// Those that are configured.
+    /// Returns the configured databases.
     pub fn files(&self) -> impl Iterator<Item = (DatabaseKind, &Path)> {
         [
             (DatabaseKind::Asn, &self.asn_db),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! `[agent.firewall]`: what is dropped at the door.
+//! `[agent.firewall]`: the packets that the XDP program drops.
 
 use std::path::PathBuf;
 
@@ -12,10 +12,10 @@ use crate::types::interface_pattern::Pattern;
 use crate::types::prefix::Prefix;
 use crate::types::rule::{Action, Community, DEFAULT_ACTION, Rule, TrustedPeer};
 
-/// Of IPv4 and IPv6 prefixes.
+/// The longest IPv4 and IPv6 prefix lengths.
 const MAX_LENGTHS: [u8; 2] = [32, 128];
 
-/// Without communities nothing uses these keys.
+/// The reload class of the keys that are used only with communities.
 const BLACKHOLING: ReloadClass = Conditional("if blackhole_communities is set and stays so");
 
 const MAX_BLACKHOLE_MAX: u32 = 100_000;
@@ -36,7 +36,7 @@ section! {
             default: Vec::new(),
             text: "Where: patterns as in agent.interfaces; required when enabled. Attaching may reset the rings of a network card.",
         }
-        /// Everything from there or to there passes.
+        /// All packets from or to these prefixes pass.
         allow: Vec<Prefix> = key {
             reload: Applied,
             type: list(MAX_LIST, canonical_prefix()),
@@ -119,7 +119,7 @@ section! {
                    \"count\" only counts. Runtime rules (rfm firewall add) are evaluated before them.",
         }
     }
-    // The agent asked the routers only for routes with the old communities: there may be none, but no others.
+    // Received routes were checked only for the old communities: a reload may clear these, but not change them.
     reload(old, new) {
         if new.blackhole_communities.is_empty() {
             old.blackhole_communities.clear();
@@ -141,7 +141,7 @@ struct PrefixLengths {
 impl KeyType for PrefixLengths {
     type Value = [u8; 2];
 
-    /// Two lengths may be equal, so this is no list in which each item occurs once.
+    /// Reads two lengths. They may be equal, so this is not a list in which each item occurs once.
     fn parse(&self, value: &Value<'_>) -> Parsed<[u8; 2]> {
         let items = value.get_ref().as_array().map_or(&[][..], |items| items);
         let lengths: Vec<_> = items

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! `[agent.ipfix]`: where flows are exported to.
+//! `[agent.ipfix]`: the collectors of exported flows.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::types::flow::Direction;
 use crate::types::interface_pattern::{Pattern, Patterns};
 use crate::types::transport::Transport;
 
-/// If only the host is set.
+/// The default port if only the host is set.
 const DEFAULT_PORT: u16 = 4739;
 const DEFAULT_TRANSPORT: Transport = Transport::Udp;
 
@@ -130,7 +130,8 @@ section! {
     }
 }
 
-/// Monitored everywhere, a forwarded packet is seen twice; at egress both interfaces are known.
+/// Returns the default directions. If all interfaces are monitored, a forwarded packet is observed twice, so only
+/// egress is exported: there both interfaces are known.
 fn usual_directions(
     interfaces: &[Pattern],
     excluded: &[Pattern],
@@ -144,7 +145,7 @@ fn usual_directions(
 }
 
 impl Ipfix {
-    /// All collectors, each once, the one of `host` and `port` first.
+    /// Returns all collectors, each once; the one of `host` and `port` is the first.
     pub fn collectors(&self) -> Vec<IpfixCollector> {
         let first = (self.port != 0).then(|| IpfixCollector {
             host: self.host.clone(),
@@ -162,7 +163,7 @@ impl Ipfix {
 }
 
 impl IpfixCollector {
-    /// How metrics and the log call it: unlike any other that is configured.
+    /// Returns the name in metrics and in the log, which is unique among the configured collectors.
     pub fn label(&self) -> String {
         let Self { host, port, .. } = self;
         let address = match host.contains(':') {

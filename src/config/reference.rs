@@ -41,7 +41,7 @@ pub struct KeyDeclaration {
     pub unit: Option<&'static str>,
     /// Whether the file must set it.
     pub required: bool,
-    /// A value as the file would have it, of a key that has no fixed default.
+    /// A value in the syntax of the file, for a key without a fixed default.
     pub example: Option<&'static str>,
     /// The value that config/rfm.toml sets, if it is not the default.
     pub recommended: Option<&'static str>,
@@ -53,7 +53,7 @@ pub struct KeyDeclaration {
 }
 
 impl KeyDeclaration {
-    /// A key with a fixed default, and without more than these.
+    /// Returns a key with a fixed default and only these properties.
     pub(super) fn new(name: &'static str, reload: ReloadClass, text: &'static str) -> Self {
         Self {
             name,
@@ -76,7 +76,7 @@ pub struct KeyReference {
     pub expected: String,
     /// The type in nixpkgs' `lib.types`.
     pub nix: String,
-    /// The default as the file would have it; `None` if there is none or it depends on other keys.
+    /// The default in the syntax of the file; `None` if there is none or if it depends on other keys.
     pub default: Option<String>,
 }
 
@@ -88,12 +88,12 @@ impl KeyReference {
     }
 }
 
-/// How the keys of a section stand in the file.
+/// The layout of the keys of a section in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TableLayout {
     /// `[path]`
     Table,
-    /// `[[path]]`, at most so many times.
+    /// `[[path]]`, at most this many times.
     Tables(usize),
     /// `[path]` with keys that the operator names; the one shown is an example.
     FreeKeys,
@@ -169,7 +169,7 @@ impl SectionReference {
         });
     }
 
-    /// This table and all inside it, in the order of the file; those without keys are left out.
+    /// Returns this table and all inside it, in the order of the file; tables without keys are left out.
     pub fn flat(&self) -> Vec<&Self> {
         let own = (!self.keys.is_empty()).then_some(self);
         let inner = self.sections.iter().flat_map(Self::flat);
@@ -177,7 +177,7 @@ impl SectionReference {
     }
 }
 
-/// Every section and key that there is, in the order of the file.
+/// Returns every section and key, in the order of the file.
 pub fn reference() -> SectionReference {
     let mut agent = SectionReference::new("agent".into(), TableLayout::Table, "");
     Agent::describe(&mut agent, &MACHINE);

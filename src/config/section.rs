@@ -5,7 +5,7 @@
 //! section! {
 //!     /// The purpose of the struct.
 //!     pub struct Collector(machine: &Machine) {          the context of defaults and limits
-//!         /// The meaning of the field, if its name leaves a question.
+//!         /// The meaning of the field, if its name does not explain it.
 //!         max_flows: u32 = key {
 //!             reload: Applied,                           or Restart, or Conditional("..."): see `Reload`
 //!             type: number(0..=MAX_MAX_FLOWS),           one of values.rs: it has the limits
@@ -62,7 +62,7 @@ macro_rules! section {
         $(reload($old:ident, $new:ident) $reload:block)?
     ) => {
         impl $Name {
-            /// Reads the section; its errors are noted in the document.
+            /// Reads the section; the document collects its errors.
             pub(super) fn read(
                 section: &$crate::config::document::Section<'_>,
                 $($context: $Context),*
@@ -74,7 +74,7 @@ macro_rules! section {
                 read
             }
 
-            /// Takes over from `new` what a reload applies.
+            /// Copies from `new` the values that a reload applies.
             #[allow(dead_code, reason = "an entry of a list is replaced with the list")]
             pub(super) fn reload(&mut self, new: &Self) {
                 $($crate::config::section::reload!(self, new, $field, $form { $($entry)* });)*

@@ -18,7 +18,7 @@ use crate::types::prefix::Prefix;
 
 pub type Value<'d> = Spanned<DeValue<'d>>;
 
-/// Longest duration taken: later arithmetic with clocks cannot overflow.
+/// The longest valid duration: with it, later arithmetic with clocks cannot overflow.
 pub const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Shortest duration of most keys.
@@ -49,7 +49,7 @@ fn value_error<T>(value: &Value<'_>, expected: impl Display, reason: Option<Stri
 pub trait KeyType {
     type Value;
 
-    /// Reads a value, or returns what was expected in its place.
+    /// Reads a value, or returns an error with the expected values.
     fn parse(&self, value: &Value<'_>) -> Parsed<Self::Value>;
 
     /// The valid values in words, such as "a whole number from 1 to 65535".

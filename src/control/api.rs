@@ -14,7 +14,7 @@ pub const VERSION: &str = "/v1";
 /// The only path that accepts a large body, from clients that may change something.
 pub const FIREWALL_ADD: &str = "/v1/firewall/add";
 
-/// Every reply that is not 2xx.
+/// The body of every reply with a status other than 2xx.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct ErrorReply {
     pub error: String,

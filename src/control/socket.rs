@@ -67,7 +67,7 @@ impl Drop for SocketFile {
     }
 }
 
-/// Listens on the socket that the configuration names. A file that no process listens on is replaced.
+/// Listens on the configured socket. Replaces a socket file without a listening process.
 pub fn bind(config: &Control) -> Result<(UnixListener, SocketFile), SocketError> {
     let path = &config.socket;
     let failed = |what: &str| {
@@ -92,7 +92,7 @@ pub fn bind(config: &Control) -> Result<(UnixListener, SocketFile), SocketError>
         device: metadata.dev(),
         inode: metadata.ino(),
     };
-    // nobody can connect before listen(2)
+    // no client can connect before listen(2)
     if group.is_some() {
         std::os::unix::fs::chown(path, None, group).map_err(failed("giving a group to"))?;
     }

@@ -99,7 +99,7 @@ impl Attachments {
                 self.links.remove(&ifindex);
                 self.failed.remove(&ifindex);
                 self.renumbered = true;
-                // at once: the number may be given to another device
+                // at once: the kernel may assign the number to another device
                 self.detach(ifindex, backend);
             }
         }

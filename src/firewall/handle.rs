@@ -91,7 +91,7 @@ pub struct ListedRule {
     pub left: Option<Duration>,
 }
 
-/// Some of the rules, in the order of priority.
+/// A part of the rules, in the order of priority.
 #[derive(Clone, Debug, Default)]
 pub struct RuleList {
     pub total: usize,

@@ -60,7 +60,7 @@ pub struct WorkerParams {
     pub settings: FirewallSettings,
     /// Empty = no state file.
     pub state_file: PathBuf,
-    /// Opened before `links` were read, so that nothing is missed in between.
+    /// Opened before `links` were read, so that no event is missed in between.
     pub events: LinkEvents,
     pub links: Vec<Link>,
     /// BMP routers and their BGP peers.
