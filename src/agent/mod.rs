@@ -350,7 +350,7 @@ impl Running {
         })
     }
 
-    /// Starts a thread without capabilities, because it needs none.
+    /// Starts a thread and drops all its capabilities except those that attaching needs.
     fn spawn(
         &self,
         name: &'static str,
