@@ -269,7 +269,7 @@ fn by_kind(prefixes: &Prefixes) -> Result<Table, Box<dyn Error>> {
         ("a source, a protocol, ports", source_and_ports),
         ("a source, a limit", limit),
         ("a source, a limit for each", limit_per_source),
-        ("a protocol and ports alone", wide(1)),
+        ("only a protocol and ports", wide(1)),
         ("the same, ten rules", wide(10)),
         ("the same, a hundred rules", wide(100)),
     ];

@@ -381,7 +381,7 @@ fn sending() -> Result<Table, Box<dyn Error>> {
         measure([&mut run_send, &mut || Ok(run_encode()), &mut run_thread])?;
     let rows = [
         ("baseline: send messages made before", send, Cell::Nothing),
-        ("encode alone", encode, Cell::Nothing),
+        ("only encode", encode, Cell::Nothing),
         (
             "thread ipfix",
             thread,

@@ -90,7 +90,7 @@ fn measure(mut body: impl FnMut()) -> Figure {
 
 fn text() -> Result<Table> {
     let mut table = Table::new(
-        "Scrape: the text alone",
+        "Scrape: only the text",
         "CPU ms to write the text for 50 interfaces and the given number of series, and bytes. The \
          baseline is only the six flow families, by the encoder of the `prometheus` crate.",
         &[

@@ -89,7 +89,15 @@ fn tell(found: &[Vec<f64>], heads: &[Metrics]) -> Table {
         "Anonymous memory of Prometheus (Debian's package with its defaults), which scrapes every \
          second for three minutes, so that each series has more than one chunk of 120 samples. MB, \
          over the last half minute; kB a series are above the memory without any series.",
-        &["series", "gauges", "series", "MB", "kB a series", "at most"],
+        &[
+            "combinations",
+            "gauges",
+            "series",
+            "chunks",
+            "MB",
+            "kB a series",
+            "at most",
+        ],
     );
     let nothing = Figure::of(&found[0]);
     for (((sets, gauges), values), head) in ROUTERS.into_iter().zip(found).zip(heads) {

@@ -373,7 +373,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
     if let Some(subcommand) = args.command {
         return match switches {
             (false, false, false) => Ok(Command::Client(Box::new(subcommand.client(args.config)))),
-            _ => Err("expected a command alone, without --check, --detach and --version".into()),
+            _ => Err("expected a command without --check, --detach and --version".into()),
         };
     }
     let config = args.config.unwrap_or_else(|| DEFAULT_PATH.into());
@@ -548,7 +548,7 @@ mod tests {
             ("extra", "Unrecognized argument: extra"),
             (
                 "--check status",
-                "expected a command alone, without --check, --detach and --version",
+                "expected a command without --check, --detach and --version",
             ),
             ("rib", "Required positional arguments not provided:"),
             (
