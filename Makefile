@@ -41,6 +41,7 @@ lint: ## check format and lints of Rust, BPF C and scripts
 	cargo clippy --all-targets --locked -- -D warnings
 	$(if $(BPF_C),clang-format --dry-run -Werror $(BPF_C))
 	scripts/check-words.sh
+	scripts/check-links.py
 	shellcheck $(SCRIPTS)
 
 demo: need-root ## three namespaces, live traffic through a router, and what rfm says of it

@@ -150,6 +150,7 @@ purpose() {
     lint)
         need clang-format clang-format
         need shellcheck shellcheck
+        need python3 python3-minimal
         need_rust_lints
         ;;
     demo)

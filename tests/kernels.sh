@@ -4,7 +4,7 @@
 #   tests/kernels.sh [SUITE ...]      bullseye (5.10), bookworm (6.1), trixie (6.12) and sid unless named; RFM=FILE is the binary
 #
 # Each runs tests/guest/kernels.sh (a router with real traffic) and tests/guest/links.sh (every type of link).
-# Which hook and whether a flow cache and a firewall are expected follows from the kernel's version: README, "What it costs and needs".
+# Which hook and whether a flow cache and a firewall are expected follows from the kernel's version: docs/counting.md, "Requirements".
 # SPDX-License-Identifier: AGPL-3.0-only
 set -euo pipefail
 cd "$(dirname "$0")/.."

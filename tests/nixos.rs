@@ -118,18 +118,18 @@ fn every_file_parses() {
     }
 }
 
-/// Blocks of README.md in this language, without their fences.
+/// Blocks of docs/install.md in this language, without their fences.
 fn blocks(language: &str) -> Vec<String> {
-    let readme = read("README.md");
+    let chapter = read("docs/install.md");
     let fence = format!("```{language}\n");
-    let blocks = readme.split(&fence).skip(1);
+    let blocks = chapter.split(&fence).skip(1);
     blocks
         .map(|rest| rest.split("```").next().unwrap().to_owned())
         .collect()
 }
 
 #[test]
-fn what_the_readme_shows_parses() {
+fn the_examples_of_the_chapter_on_installation_parse() {
     if !can_run(&["nix-instantiate"]) {
         return;
     }

@@ -9,7 +9,7 @@
 //! - [`routes`]: a request to its reply; `get`, `post` and [`firewall`] have the paths,
 //! - `status`, `flows`, [`lookup`]: the content of the replies; `rates`: their pure helper.
 //!
-//! docs/CONTROL.md documents the API for client authors.
+//! docs/reference/control.md documents the API for client authors.
 
 pub mod access;
 pub mod api;

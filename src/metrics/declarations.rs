@@ -158,7 +158,7 @@ declare! {
             "Routes of ended sessions that lookups still use.";
         Counter FIREWALL_BLACKHOLE_REFUSED = "rfm_firewall_blackhole_refused_total" ["reason"]
             "Announced routes that ask for a blackhole and get none, by reason."
-            + "Only if blackholing is configured. `reason` is `pre_policy`, `vrf`, `peer`, `length`, `within` or `limit`; README, \"Blackholing by BGP\", explains each.";
+            + "Only if blackholing is configured. `reason` is `pre_policy`, `vrf`, `peer`, `length`, `within` or `limit`; the chapter \"Firewall\" explains each.";
     }
     "The firewall" ("Only if the firewall is enabled.") {
         Counter FIREWALL_PACKETS = "rfm_firewall_packets_total" ["rule", "action"]

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What the README tells operators to write is what the tests run.
+//! The tests run the stanzas of docs/bgp.md.
 
-const README: &str = include_str!("../../README.md");
-const SECTION: &str = "### BMP on your router";
+const CHAPTER: &str = include_str!("../../docs/bgp.md");
+const SECTION: &str = "## BMP on your router";
 
 /// The code block after `title` in the section on BMP, without its fences.
 pub fn stanza(title: &str) -> String {
-    let (_, section) = README
+    let (_, section) = CHAPTER
         .split_once(SECTION)
-        .unwrap_or_else(|| panic!("README.md has no {SECTION:?}"));
+        .unwrap_or_else(|| panic!("docs/bgp.md has no {SECTION:?}"));
     let (_, after) = section
         .split_once(title)
         .unwrap_or_else(|| panic!("no {title:?} in {SECTION:?}"));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Alerts and recording rules: in order, tested, and each with a line in the README.
+//! Alerts and recording rules: in order, tested, and each with a line in the runbook.
 
 use std::path::Path;
 use std::process::Command;
@@ -27,10 +27,10 @@ fn promtool_accepts_the_rules_and_their_tests_pass() {
 #[test]
 fn every_alert_is_tested_and_has_a_line_in_the_runbook() {
     let read = |name: &str| std::fs::read_to_string(Path::new(ROOT).join(name)).expect(name);
-    let (alerts, tests, readme) = (
+    let (alerts, tests, runbook) = (
         read("grafana/alerts.yml"),
         read("grafana/alerts.test.yml"),
-        read("README.md"),
+        read("docs/prometheus.md"),
     );
     let names: Vec<_> = alerts
         .lines()
@@ -39,8 +39,8 @@ fn every_alert_is_tested_and_has_a_line_in_the_runbook() {
     assert!(names.len() >= 9, "{names:?}");
     for name in names {
         assert!(
-            readme.contains(&format!("| `{name}` |")),
-            "{name} is not in the README"
+            runbook.contains(&format!("| `{name}` |")),
+            "{name} is not in docs/prometheus.md"
         );
         let fires = format!("alertname: {name}\n        exp_alerts:\n          - ");
         assert!(tests.contains(&fires), "no test in which {name} fires");

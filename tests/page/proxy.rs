@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The README's nginx: TLS, a password, and the page below a path.
+//! The nginx of docs/page.md: TLS, a password, and the page below a path.
 
 use std::process::Command;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use crate::browser::{Browser, TOOLS};
 use crate::common::lab::{Lab, Namespace, can_run, run, wait_for};
 use crate::made::Router;
 
-/// The first block of nginx in the README, with the lab's paths and ports.
+/// The first block of nginx in docs/page.md, with the lab's paths and ports.
 fn configuration(lab: &Lab, upstream: &str) -> String {
-    let readme = include_str!("../../README.md");
-    let block = readme.split("```nginx\n").nth(1).expect("an example");
+    let chapter = include_str!("../../docs/page.md");
+    let block = chapter.split("```nginx\n").nth(1).expect("an example");
     let mut block = block.split("```").next().expect("its end").to_owned();
     for (line, here) in [
         ("listen 443 ssl", "listen 127.0.0.1:8443 ssl".to_owned()),
@@ -25,7 +25,7 @@ fn configuration(lab: &Lab, upstream: &str) -> String {
     ] {
         assert!(
             block.contains(line),
-            "{line} is not in the README's example"
+            "{line} is not in the example of docs/page.md"
         );
         block = block.replace(line, &here);
     }
