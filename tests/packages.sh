@@ -82,19 +82,21 @@ unit_verifies() {
 # What the service leaves below /var as a dynamic user (systemd.exec(5)).
 make_state() {
     local folder
+    private_is_new=
+    [ -d "$root/var/lib/private" ] || private_is_new=1
     for folder in lib cache; do
         mkdir -p "$root/var/$folder/private/rfm"
         echo rule >"$root/var/$folder/private/rfm/firewall"
         ln -s private/rfm "$root/var/$folder/rfm"
     done
 }
-# state_is there|gone; the folder private/ is systemd's
+# state_is there|gone; the folder private/ is systemd's, and exists before in some chroots
 state_is() {
     local found
     found=$(cd "$root" && find var/lib/rfm var/lib/private/rfm var/cache/rfm var/cache/private/rfm 2>/dev/null | paste -sd' ')
     case $1 in
     there) [ -n "$found" ] ;;
-    gone) is "$found" "" && rmdir "$root/var/lib/private" ;;
+    gone) is "$found" "" && { [ -z "$private_is_new" ] || rmdir "$root/var/lib/private"; } ;;
     esac
 }
 
