@@ -330,6 +330,7 @@ fn run_flow(export_sender: Option<ExportSender>) -> (f64, u64) {
         idle_timeout_ms: 30_000,
         active_timeout_ms: 60_000,
         tcp_close_delay_ms: None,
+        spread: false,
     });
     let mut hands = Hands {
         export_sender,

@@ -283,6 +283,7 @@ fn serve(series: u32) -> Result<()> {
                 idle_timeout_ms: 3_600_000,
                 active_timeout_ms: 3_600_000,
                 tcp_close_delay_ms: None,
+                spread: false,
             },
             rollup: rollup::RollupLimits {
                 max_series: 10_000,

@@ -173,6 +173,7 @@ fn table(flows: u64) -> FlowTable {
         idle_timeout_ms: 30_000,
         active_timeout_ms: 60_000,
         tcp_close_delay_ms: None,
+        spread: false,
     })
 }
 

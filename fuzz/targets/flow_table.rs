@@ -76,6 +76,7 @@ fn limits(input: &mut Input<'_>) -> TableLimits {
         idle_timeout_ms: input.u16().into(),
         active_timeout_ms: input.u16().into(),
         tcp_close_delay_ms: linger.is_multiple_of(2).then_some(linger.into()),
+        spread: linger.is_multiple_of(3),
     }
 }
 

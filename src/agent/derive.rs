@@ -180,14 +180,15 @@ impl From<&config::Firewall> for BlackholePolicy {
 
 /// Returns the settings of thread flow.
 pub(super) fn flow(agent: &Agent) -> thread::FlowSettings {
+    let exports = !agent.ipfix.collectors().is_empty();
     thread::FlowSettings {
         table: table::TableLimits {
             max_flows: agent.collector.max_flows as usize,
             idle_timeout_ms: millis(agent.collector.eviction_timeout),
             active_timeout_ms: millis(agent.collector.active_timeout),
             // collectors need the end of a flow early; the gauges show the flow until its idle timeout
-            tcp_close_delay_ms: (!agent.ipfix.collectors().is_empty())
-                .then_some(TCP_CLOSE_DELAY_MS),
+            tcp_close_delay_ms: exports.then_some(TCP_CLOSE_DELAY_MS),
+            spread: exports,
         },
         rollup: rollup::RollupLimits {
             max_series: agent.prometheus.max_series as usize,

@@ -3,10 +3,13 @@
 
 mod asn_names;
 pub mod export_queue;
+mod first_records;
 pub mod labels;
 mod lazy_min_heap;
 mod list;
+mod mark;
 pub mod query;
+mod rate;
 pub mod rollup;
 mod sliding_window;
 pub mod snapshot;

@@ -4,16 +4,20 @@
 //!
 //! One dense array holds the flows; a hash table of indices finds them. Linked lists connect them:
 //! one by last arrival, with the longest idle flow in front, and one by the start of the partial
-//! record or, after the end of the flow was seen, by the time of that. Every operation is O(1), and
-//! expiry touches only flows that expire.
+//! record or, after the end of the flow was seen, by the time of that. First partial records may have
+//! lists of their own ([`FirstRecords`]). Every operation is O(1), and expiry touches only flows that
+//! expire.
 
 use std::hash::{BuildHasher, Hasher};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
+use super::first_records::FirstRecords;
 use super::labels::SetId;
 use super::list::{self, Linked, Links, List};
+use super::mark::{Mark, PartList};
+use super::rate::Rate;
 use crate::types::flow::{FlowKey, FlowRecord};
 
 /// The unit of the table's clock: tenths of a second, which last 13 years in 32 bits.
@@ -21,12 +25,8 @@ const TICK_MS: u64 = 100;
 /// Below this number of flows, the table frees no memory.
 const KEEP: usize = 1024;
 
-/// The time in which records with the previous rate still arrive: the kernel caches are swept once
-/// a second.
-const LATE_WINDOW_MS: u64 = 2_000;
-
 const BY_ARRIVAL: usize = 0;
-/// The list by start and the list by end: a partial record is in one of them.
+/// The lists by start and the list by end: a partial record is in one of them.
 const BY_PART: usize = 1;
 
 const TCP: u8 = 6;
@@ -80,6 +80,9 @@ pub struct TableLimits {
     /// The delay between the FIN or RST of a TCP flow and its end, so that late packets are still
     /// counted in it. `None`: the flow ends by the idle timeout, like any other.
     pub tcp_close_delay_ms: Option<u64>,
+    /// Whether a hash of the flow makes its first partial record shorter than the active timeout, so that flows
+    /// that start together are not completed together.
+    pub spread: bool,
 }
 
 #[derive(Debug)]
@@ -96,39 +99,6 @@ struct Flow {
     since: u32,
 }
 
-/// The observer's generation when the set was found, and the list that holds the partial record.
-/// Both share 32 bits, because a flow has no spare byte.
-///
-/// The list is stored and not derived from the limits, which may change while the partial record is
-/// in the list.
-#[derive(Clone, Copy, Debug)]
-struct Mark(u32);
-
-impl Mark {
-    const BY_END: u32 = 1 << 31;
-
-    /// Returns the bits of a generation that are stored.
-    fn bits(generation: u32) -> u32 {
-        generation & !Self::BY_END
-    }
-
-    fn is_of(self, generation: u32) -> bool {
-        Self::bits(self.0) == Self::bits(generation)
-    }
-
-    fn set_generation(&mut self, generation: u32) {
-        self.0 = self.0 & Self::BY_END | Self::bits(generation);
-    }
-
-    fn is_by_end(self) -> bool {
-        self.0 & Self::BY_END != 0
-    }
-
-    fn set_by_end(&mut self, by_end: bool) {
-        self.0 = Self::bits(self.0) | if by_end { Self::BY_END } else { 0 };
-    }
-}
-
 impl<const L: usize> Linked<L> for Flow {
     fn links(&mut self) -> &mut Links {
         &mut self.links[L]
@@ -143,33 +113,10 @@ pub struct FlowTable {
     by_arrival: List<BY_ARRIVAL>,
     by_start: List<BY_PART>,
     by_end: List<BY_PART>,
+    first: FirstRecords<BY_PART>,
     limits: TableLimits,
     rate: Rate,
     forced_evictions: u64,
-}
-
-/// The current sample rate, and the previous one, which some late records still have.
-#[derive(Debug, Default)]
-struct Rate {
-    /// 0: no record yet.
-    now: u32,
-    previous_rate: u32,
-    previous_until_ms: u64,
-}
-
-impl Rate {
-    /// Returns whether a record with this rate was sampled before the last change.
-    fn is_late(&mut self, rate: u32, now_ms: u64) -> bool {
-        if rate == self.now {
-            return false;
-        }
-        if rate == self.previous_rate && now_ms < self.previous_until_ms {
-            return true;
-        }
-        (self.previous_rate, self.now) = (self.now, rate);
-        self.previous_until_ms = now_ms + LATE_WINDOW_MS;
-        false
-    }
 }
 
 impl FlowTable {
@@ -182,6 +129,7 @@ impl FlowTable {
             by_arrival: List::new(),
             by_start: List::new(),
             by_end: List::new(),
+            first: FirstRecords::new(),
             limits,
             rate: Rate::default(),
             forced_evictions: 0,
@@ -287,6 +235,8 @@ impl FlowTable {
                 && due(self.flows[i as usize].since, self.limits.active_timeout_ms)
             {
                 self.complete(i, EndReason::ActiveTimeout, observer);
+            } else if let Some(i) = self.first_record_due(now) {
+                self.complete(i, EndReason::ActiveTimeout, observer);
             } else {
                 self.give_back_memory();
                 return false;
@@ -308,10 +258,22 @@ impl FlowTable {
 
     /// Returns a partial record whose rate is no longer the current one. No partial record starts
     /// with a previous rate, so such records are at the front of the lists.
-    fn under_previous_rate(&self) -> Option<u32> {
+    fn under_previous_rate(&mut self) -> Option<u32> {
+        let (flows, rate) = (&self.flows, &self.rate);
+        let is_outdated = |i: u32| flows[i as usize].part.sample_rate != rate.now;
         let fronts = [self.by_start.front(), self.by_end.front()];
         let mut fronts = fronts.into_iter().flatten();
-        fronts.find(|&i| self.flows[i as usize].part.sample_rate != self.rate.now)
+        fronts
+            .find(|&i| is_outdated(i))
+            .or_else(|| self.first.under_previous_rate(rate.changes, is_outdated))
+    }
+
+    /// Returns a first partial record that is due at tick `now`.
+    fn first_record_due(&mut self, now: u64) -> Option<u32> {
+        let active_timeout = self.limits.active_timeout_ms.div_ceil(TICK_MS);
+        let flows = &self.flows;
+        self.first
+            .due(now, active_timeout, |i| flows[i as usize].since)
     }
 
     fn insert(&mut self, hash: u64, record: &FlowRecord, observer: &mut impl FlowObserver) -> u32 {
@@ -324,7 +286,7 @@ impl FlowTable {
         self.flows.push(Flow {
             part,
             set: observer.started(&record.key),
-            mark: Mark(Mark::bits(observer.generation())),
+            mark: Mark::new(observer.generation(), hash),
             links: [Links::LOOSE; 2],
             seen: 0,
             since: 0,
@@ -370,7 +332,7 @@ impl FlowTable {
         }
         merge(&mut flow.part, record);
         // includes a partial record whose end was seen under limits that did not use it
-        if !flow.mark.is_by_end() && self.limits.ends(&flow.part) {
+        if flow.mark.list() != PartList::End && self.limits.ends(&flow.part) {
             flow.since = now;
             self.unlist_part(i);
             self.list_part(i);
@@ -387,6 +349,12 @@ impl FlowTable {
         clear(&mut flow.part);
         let set = flow.set;
         self.unlist_part(i);
+        // any other reason completes many partial records at once
+        let next = match reason {
+            EndReason::ActiveTimeout => PartList::Start,
+            _ => PartList::First,
+        };
+        self.flows[i as usize].mark.set_list(next);
         let part = CompletedRecord {
             record,
             reason,
@@ -397,20 +365,37 @@ impl FlowTable {
 
     fn list_part(&mut self, i: u32) {
         let flow = &mut self.flows[i as usize];
-        let by_end = self.limits.ends(&flow.part);
-        flow.mark.set_by_end(by_end);
-        if by_end {
-            self.by_end.push_back(&mut self.flows, i);
+        let list = if self.limits.ends(&flow.part) {
+            PartList::End
+        } else if self.limits.spread && flow.mark.list() == PartList::First {
+            PartList::First
         } else {
-            self.by_start.push_back(&mut self.flows, i);
+            PartList::Start
+        };
+        flow.mark.set_list(list);
+        let class = flow.mark.class();
+        match list {
+            PartList::Start => self.by_start.push_back(&mut self.flows, i),
+            PartList::End => self.by_end.push_back(&mut self.flows, i),
+            PartList::First => self.first.push_back(&mut self.flows, i, class),
         }
     }
 
     fn unlist_part(&mut self, i: u32) {
-        if self.flows[i as usize].mark.is_by_end() {
-            self.by_end.unlink(&mut self.flows, i);
-        } else {
-            self.by_start.unlink(&mut self.flows, i);
+        let mark = self.flows[i as usize].mark;
+        match mark.list() {
+            PartList::Start => self.by_start.unlink(&mut self.flows, i),
+            PartList::End => self.by_end.unlink(&mut self.flows, i),
+            PartList::First => self.first.unlink(&mut self.flows, i, mark.class()),
+        }
+    }
+
+    fn relocated_part(&mut self, i: u32) {
+        let mark = self.flows[i as usize].mark;
+        match mark.list() {
+            PartList::Start => self.by_start.relocated(&mut self.flows, i),
+            PartList::End => self.by_end.relocated(&mut self.flows, i),
+            PartList::First => self.first.relocated(&mut self.flows, i, mark.class()),
         }
     }
 
@@ -427,11 +412,7 @@ impl FlowTable {
         }
         if i != last {
             self.by_arrival.relocated(&mut self.flows, i);
-            if self.flows[i as usize].mark.is_by_end() {
-                self.by_end.relocated(&mut self.flows, i);
-            } else {
-                self.by_start.relocated(&mut self.flows, i);
-            }
+            self.relocated_part(i);
             let hash_of_moved = rehash(&self.flows, &self.hasher, i);
             if let Some(entry) = self.index.find_mut(hash_of_moved, |&e| e == last) {
                 *entry = i;
@@ -571,6 +552,7 @@ mod tests {
             idle_timeout_ms: 30_000,
             active_timeout_ms: 60_000,
             tcp_close_delay_ms: Some(2_000),
+            spread: true,
         })
     }
 

@@ -24,6 +24,9 @@ mod tests;
 
 /// The sleep time of an idle thread: short enough for the heartbeat and for timeouts of seconds.
 const IDLE_INTERVAL: Duration = Duration::from_millis(500);
+/// The time between two searches for due flow records while there are flows to export: a longer one would complete
+/// them in bursts.
+const EXPIRE_INTERVAL: Duration = Duration::from_millis(100);
 /// The sleep time after the last record: the thread is about to be stopped.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(10);
 /// The sleep time while flow records wait for room in the export queue.
@@ -160,7 +163,7 @@ pub fn run(
         full_since_ms: None,
         scans: VecDeque::new(),
     };
-    let mut pause = None;
+    let mut pause: Option<Duration> = None;
     let mut interval = IDLE_INTERVAL;
     loop {
         heartbeat.beat();
@@ -168,7 +171,7 @@ pub fn run(
             worker.end(heartbeat);
             return;
         }
-        let timeout = pause.unwrap_or(interval);
+        let timeout = pause.map_or(interval, |pause| pause.min(interval));
         select! {
             recv(endpoints.records) -> batch => match batch {
                 Ok(batch) => {
@@ -226,17 +229,19 @@ impl<N: InterfaceNames, K: Enrich> Worker<N, K> {
         batch
     }
 
-    /// Expires flows that are due. If more are due, returns the delay until the next call.
+    /// Expires flows that are due. Returns the delay until the next call if that matters.
     fn expire(&mut self) -> Option<Duration> {
         let now = self.now_ms();
         self.accounting.rollup.advance(now);
         let limit = self.room(now);
         let more = self.table.expire(now, limit, &mut self.accounting);
+        let mut exports = false;
         if let Some(export_sender) = &mut self.accounting.export_sender {
             export_sender.flush_if_due(now);
+            exports = !self.table.is_empty();
         }
         match (more, limit) {
-            (false, _) => None,
+            (false, _) => exports.then_some(EXPIRE_INTERVAL),
             (true, 0) => Some(FULL_INTERVAL),
             (true, _) => Some(Duration::ZERO),
         }

@@ -42,6 +42,7 @@ fn parts_under(rates: &[u32]) -> Vec<CompletedRecord> {
         idle_timeout_ms: 30_000,
         active_timeout_ms: 60_000,
         tcp_close_delay_ms: None,
+        spread: false,
     });
     let mut parts = Parts::default();
     for (turn, &rate) in rates.iter().enumerate() {

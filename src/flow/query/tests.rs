@@ -93,6 +93,7 @@ fn table(records: &[FlowRecord]) -> FlowTable {
         idle_timeout_ms: 30_000,
         active_timeout_ms: 60_000,
         tcp_close_delay_ms: None,
+        spread: false,
     });
     for record in records {
         table.update(record, 0, &mut Nobody);

@@ -43,6 +43,7 @@ fn settings(max_flows: usize) -> FlowSettings {
             idle_timeout_ms: 1_000,
             active_timeout_ms: 60_000,
             tcp_close_delay_ms: None,
+            spread: false,
         },
         rollup: rollup::RollupLimits {
             max_series: 100,

@@ -8,11 +8,14 @@ use rfm::flow::labels::SetId;
 use rfm::flow::table::{CompletedRecord, EndReason, FlowObserver, FlowTable, TableLimits};
 use rfm::types::flow::{Direction, Family, FlowKey, FlowRecord};
 
+mod spread;
+
 const LIMITS: TableLimits = TableLimits {
     max_flows: 5,
     idle_timeout_ms: 3_000,
     active_timeout_ms: 7_000,
     tcp_close_delay_ms: Some(1_000),
+    spread: false,
 };
 
 /// How long after a change records under the rate before it are late ones.
