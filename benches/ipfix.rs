@@ -306,7 +306,7 @@ impl FlowObserver for Hands {
     fn generation(&self) -> u32 {
         0
     }
-    fn started(&mut self, _: &FlowKey) -> SetId {
+    fn started(&mut self, _: &FlowRecord) -> SetId {
         SetId(0)
     }
     fn relabelled(&mut self, set: SetId, _: &FlowRecord) -> SetId {

@@ -41,7 +41,7 @@ impl FlowObserver for Nobody {
     fn generation(&self) -> u32 {
         0
     }
-    fn started(&mut self, _: &FlowKey) -> SetId {
+    fn started(&mut self, _: &FlowRecord) -> SetId {
         SetId(0)
     }
     fn relabelled(&mut self, set: SetId, _: &FlowRecord) -> SetId {
@@ -63,14 +63,23 @@ impl FlowObserver for Accounting {
     fn generation(&self) -> u32 {
         0
     }
-    fn started(&mut self, key: &FlowKey) -> SetId {
+    fn started(&mut self, record: &FlowRecord) -> SetId {
+        let key = &record.key;
         let asn = 1 + u32::from(key.src_port) % ASNS;
         let src = Endpoint {
             asn,
             ..Endpoint::default()
         };
         let dst = Endpoint::default();
-        self.0.open(key, "eth0", &Enrichment { src, dst })
+        self.0.open(
+            key,
+            "eth0",
+            &Enrichment {
+                src,
+                dst,
+                peer_asn: 0,
+            },
+        )
     }
     fn relabelled(&mut self, set: SetId, _: &FlowRecord) -> SetId {
         set

@@ -131,11 +131,11 @@ in
     description = "Whether to show the gauges of live flows beside the counters. There are four of them.";
   };
   "agent.prometheus.labels" = {
-    type = listOf (enum [ "ifname" "direction" "proto" "src_asn" "dst_asn" "src_city" "dst_city" "src_country" "dst_country" "src_peer_asn" "dst_peer_asn" "src_net" "dst_net" "vlan" ]);
+    type = listOf (enum [ "ifname" "direction" "proto" "src_asn" "dst_asn" "src_city" "dst_city" "src_country" "dst_country" "src_peer_asn" "dst_peer_asn" "peer_asn" "src_net" "dst_net" "vlan" ]);
     default = [ "ifname" "direction" "proto" "src_asn" "dst_asn" "src_city" "dst_city" ];
     shipped = false;
     required = false;
-    description = "Labels of the flow series; also: src_country, dst_country, src_peer_asn, dst_peer_asn, src_net, dst_net, vlan. Fewer labels make fewer series with the same totals.";
+    description = "Labels of the flow series; also: src_country, dst_country, src_peer_asn, dst_peer_asn, peer_asn, src_net, dst_net, vlan. Fewer labels make fewer series with the same totals.";
   };
   "agent.prometheus.max_series" = {
     type = ints.between 1 10000000;
@@ -325,6 +325,41 @@ in
     shipped = false;
     required = false;
     description = "Its name, in the labels src_net and dst_net.";
+  };
+  "agent.enrich.peer[].interface" = {
+    type = nullOr str;
+    default = "eth0";
+    shipped = false;
+    required = false;
+    description = "Name of the interface; \"\" = any.";
+  };
+  "agent.enrich.peer[].mac" = {
+    type = nullOr str;
+    default = "02:00:5e:00:53:01";
+    shipped = false;
+    required = false;
+    description = "MAC address of the neighbor; \"\" = any.";
+  };
+  "agent.enrich.peer[].address" = {
+    type = str;
+    default = "";
+    shipped = false;
+    required = false;
+    description = "IP address of the neighbor, whose MAC address the neighbor table has; \"\" = any.";
+  };
+  "agent.enrich.peer[].asn" = {
+    type = nullOr (ints.between 0 4294967295);
+    default = 64500;
+    shipped = false;
+    required = false;
+    description = "Its AS, in the label peer_asn; 0 = as BGP reports.";
+  };
+  "agent.enrich.peer[].name" = {
+    type = str;
+    default = "";
+    shipped = false;
+    required = false;
+    description = "Its name, in the label peer_name.";
   };
   "agent.control.socket" = {
     type = str;

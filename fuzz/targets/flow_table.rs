@@ -21,7 +21,7 @@ impl FlowObserver for Sums {
         self.generation
     }
 
-    fn started(&mut self, _: &FlowKey) -> SetId {
+    fn started(&mut self, _: &FlowRecord) -> SetId {
         self.open += 1;
         SetId(0)
     }

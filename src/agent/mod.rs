@@ -12,6 +12,7 @@ mod firewall;
 mod ipfix;
 mod links;
 mod main_loop;
+mod neighbors;
 mod page;
 mod privilege;
 mod reload;
@@ -34,6 +35,7 @@ use crate::config::current::CurrentConfig;
 use crate::config::{Agent, Config};
 use crate::control::api;
 use crate::enrich::mmdb::{self, DatabaseFile, Databases};
+use crate::enrich::neighbors::SharedNeighbors;
 use crate::enrich::rib::SharedRib;
 use crate::enrich::{Enricher, VrfRib};
 use crate::firewall::handle::Handle;
@@ -104,12 +106,14 @@ pub fn run(file: &Path, config: &Config, steps: StartupSteps) -> Result<(), Erro
             agent.prometheus.series_ttl,
         )),
         databases: Arc::new(databases),
+        neighbors: Arc::default(),
         live,
         errors,
     };
     running.watch_databases(derive::databases(&agent.enrich.mmdb))?;
     bmp::assign_vrfs(&running.interfaces, &found.links);
     let rib = bmp.rib();
+    running.start_neighbors(agent, &rib)?;
     let export = Export::default();
     let (export_sender, exporter) = export.prepare(agent);
     let drops = export_sender.as_ref().map(firewall::clone_for_firewall);
@@ -225,6 +229,8 @@ struct Running {
     progress: Arc<Progress>,
     interfaces: Arc<InterfaceRegistry>,
     databases: Arc<Databases>,
+    /// Empty unless thread neighbors runs.
+    neighbors: Arc<SharedNeighbors>,
     live: Arc<CurrentConfig>,
     errors: Arc<ErrorCounters>,
 }
@@ -286,6 +292,7 @@ impl Running {
             self.databases.clone(),
             self.errors.clone(),
         )
+        .with_neighbors(self.neighbors.clone())
     }
 
     /// Starts thread ring, which feeds thread flow, and publishes the counters.
@@ -399,7 +406,15 @@ impl Running {
             log::error!("the flow cache was not swept: {error}");
         }
         for name in [
-            "page", "ring", "flow", "ipfix", "control", "http", "bmp", "mmdb",
+            "page",
+            "ring",
+            "flow",
+            "ipfix",
+            "control",
+            "http",
+            "neighbors",
+            "bmp",
+            "mmdb",
         ] {
             self.threads.stop_with(name, &mut waiting);
         }

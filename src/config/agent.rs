@@ -235,8 +235,8 @@ section! {
             reload: Restart,
             type: words(MAX_LIST),
             default: Label::USUAL.to_vec(),
-            text: "Labels of the flow series; also: src_country, dst_country, src_peer_asn, dst_peer_asn, src_net, dst_net, \
-                   vlan.",
+            text: "Labels of the flow series; also: src_country, dst_country, src_peer_asn, dst_peer_asn, peer_asn, src_net, \
+                   dst_net, vlan.",
             details: "Fewer labels make fewer series with the same totals.",
         }
         max_series: u32 = key {

@@ -2,7 +2,7 @@
 //! `[agent.enrich]`: the sources that turn addresses into networks and locations.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,11 +12,13 @@ use super::reference::ReloadClass::{Applied, Restart};
 use super::section::section;
 use super::values::{
     MAX_LIST, Parsed, SECOND, Value, ValueError, address_or_name, canonical_prefix, duration, list,
-    number, path, text, word,
+    number, optional, path, text, word,
 };
 use crate::types::database::DatabaseKind;
 use crate::types::distinguisher::Distinguisher;
+use crate::types::mac::MacAddress;
 use crate::types::prefix::Prefix;
+use crate::types::static_peer::StaticPeer;
 use crate::types::static_prefix::StaticPrefix;
 
 /// The default port if only the host is set.
@@ -25,6 +27,7 @@ const DEFAULT_PORT: u16 = 11_019;
 const MAX_MAX_SESSIONS: u32 = 1024;
 const MAX_MAX_ROUTES: u32 = 1_000_000_000;
 const MAX_STATIC_PREFIXES: usize = 10_000;
+const MAX_STATIC_PEERS: usize = 2_500;
 const MAX_NAME: usize = 256;
 const MAX_PATH: usize = 4095;
 
@@ -53,6 +56,16 @@ section! {
             with: (),
             text: "Networks that are in no database, one table each: local, connected, customers.",
             details: "They are for networks that BGP does not announce either.",
+        }
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        peer: Vec<StaticPeer> = tables {
+            reload: Applied,
+            of: StaticPeer,
+            max: MAX_STATIC_PEERS,
+            with: (),
+            text: "Neighbors on the segments of interfaces, one table each; they override the AS that BGP reports.",
+            details: "A table with a MAC or an address stands for one router, one without both for all neighbors of the \
+                      interface.",
         }
     }
 }
@@ -179,6 +192,44 @@ section! {
             type: text(MAX_NAME),
             default: String::new(),
             text: "Its name, in the labels src_net and dst_net.",
+        }
+    }
+}
+
+section! {
+    impl StaticPeer() {
+        interface: String = key {
+            reload: Applied,
+            type: text(MAX_IFNAME),
+            default: String::new(),
+            example: "\"eth0\"",
+            text: "Name of the interface; \"\" = any.",
+        }
+        mac: Option<MacAddress> = key {
+            reload: Applied,
+            type: optional("a MAC address such as \"02:00:5e:00:53:01\""),
+            default: None,
+            example: "\"02:00:5e:00:53:01\"",
+            text: "MAC address of the neighbor; \"\" = any.",
+        }
+        address: Option<IpAddr> = key {
+            reload: Applied,
+            type: optional("an IP address"),
+            default: None,
+            text: "IP address of the neighbor, whose MAC address the neighbor table has; \"\" = any.",
+        }
+        asn: u32 = key {
+            reload: Applied,
+            type: number(0..=u32::MAX),
+            default: 0,
+            example: "64500",
+            text: "Its AS, in the label peer_asn; 0 = as BGP reports.",
+        }
+        name: String = key {
+            reload: Applied,
+            type: text(MAX_NAME),
+            default: String::new(),
+            text: "Its name, in the label peer_name.",
         }
     }
 }

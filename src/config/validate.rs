@@ -26,6 +26,7 @@ pub fn check(config: &Config, document: &Document<'_>) {
         check_ipfix_directions(agent, document);
     }
     check_static_prefixes(&agent.enrich, document);
+    check_static_peers(&agent.enrich, document);
     check_firewall(&agent.firewall, &agent.enrich, document);
 }
 
@@ -55,6 +56,21 @@ fn check_static_prefixes(enrich: &Enrich, document: &Document<'_>) {
                 &format!("agent.enrich.prefix[{i}].prefix"),
                 format!("expected each prefix only once, got {} again", entry.prefix),
             );
+        }
+    }
+}
+
+fn check_static_peers(enrich: &Enrich, document: &Document<'_>) {
+    for (i, peer) in enrich.peer.iter().enumerate() {
+        let key = |name: &str| format!("agent.enrich.peer[{i}].{name}");
+        if peer.mac.is_some() && peer.address.is_some() {
+            document.reject(&key("address"), "expected mac or address, got both");
+        }
+        if peer.interface.is_empty() && peer.mac.is_none() && peer.address.is_none() {
+            document.reject(&key("interface"), "required without mac and address");
+        }
+        if peer.asn == 0 && peer.name.is_empty() {
+            document.reject(&key("asn"), "expected an AS or a name, got neither");
         }
     }
 }

@@ -258,6 +258,32 @@ impl<T: FromStr<Err: Display> + Display> KeyType for WordType<T> {
     }
 }
 
+pub struct OptionalType<T>(WordType<T>);
+
+/// A string that `T` can be read from, or "" for none; `expected` names `T` in words.
+pub fn optional<T>(expected: &'static str) -> OptionalType<T> {
+    OptionalType(word(expected))
+}
+
+impl<T: FromStr<Err: Display> + Display> KeyType for OptionalType<T> {
+    type Value = Option<T>;
+
+    fn parse(&self, value: &Value<'_>) -> Parsed<Option<T>> {
+        match value.get_ref().as_str() {
+            Some("") => Ok(None),
+            _ => self.0.parse(value).map(Some),
+        }
+    }
+
+    fn expected(&self) -> String {
+        format!("{} or \"\"", self.0.expected())
+    }
+
+    fn to_toml(&self, value: &Option<T>) -> String {
+        value.as_ref().map_or(quoted(""), quoted)
+    }
+}
+
 pub struct TextType {
     max: usize,
 }

@@ -6,6 +6,7 @@
 mod bgp_info;
 pub mod bmp;
 pub mod mmdb;
+pub mod neighbors;
 mod prefixes;
 pub mod rib;
 #[cfg(test)]
@@ -21,10 +22,12 @@ use maxminddb::MaxMindDbError;
 use crate::flow::thread::Enrich;
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::types::database::DatabaseKind;
-use crate::types::flow::FlowKey;
+use crate::types::flow::{Direction, FlowKey};
 use crate::types::label::{Endpoint, Enrichment};
+use crate::types::mac::MacAddress;
 use crate::types::static_prefix::StaticPrefix;
 use mmdb::{Database, Databases};
+use neighbors::{NeighborMap, SharedNeighbors};
 use prefixes::{StaticNetwork, StaticPrefixes};
 use rib::{Route, TableId, is_unlabelled};
 
@@ -57,10 +60,13 @@ pub struct Enricher {
     databases: Arc<Databases>,
     asn: Option<Arc<Database>>,
     city: Option<Arc<Database>>,
+    neighbors: Option<Arc<SharedNeighbors>>,
+    /// The neighbors at the last refresh.
+    neighbor_map: Arc<NeighborMap>,
     errors: Arc<ErrorCounters>,
     generation: u32,
     /// The generations of the sources at the last refresh.
-    sources: (u32, u32),
+    sources: [u32; 3],
     advanced_ms: u64,
 }
 
@@ -77,25 +83,53 @@ impl Enricher {
             databases,
             asn: None,
             city: None,
+            neighbors: None,
+            neighbor_map: Arc::default(),
             errors,
             generation: 0,
-            sources: (0, 0),
+            sources: [0; 3],
             advanced_ms: 0,
         };
-        enricher.load_databases();
+        enricher.load_sources();
         enricher
     }
 
-    fn load_databases(&mut self) {
-        // Read before the databases: a change in between is detected next time.
+    /// Adds the neighbors, for the label of the peer.
+    pub fn with_neighbors(mut self, neighbors: Arc<SharedNeighbors>) -> Self {
+        self.neighbors = Some(neighbors);
+        self.load_sources();
+        self
+    }
+
+    fn load_sources(&mut self) {
+        // Read before the sources: a change in between is detected next time.
         self.sources = self.sources_now();
         self.asn = self.databases.get(DatabaseKind::Asn);
         self.city = self.databases.get(DatabaseKind::City);
+        if let Some(neighbors) = &self.neighbors {
+            self.neighbor_map = neighbors.get();
+        }
     }
 
-    fn sources_now(&self) -> (u32, u32) {
+    fn sources_now(&self) -> [u32; 3] {
         let routes = self.routes.as_ref().map_or(0, |routes| routes.generation());
-        (routes, self.databases.generation())
+        let neighbors = self.neighbors.as_ref().map_or(0, |n| n.generation());
+        [routes, self.databases.generation(), neighbors]
+    }
+
+    /// Returns the AS of the neighbor that handed over the packets of a flow, or to which they were handed.
+    fn peer_asn(&self, key: &FlowKey, mac: MacAddress, routes: &[Option<Route>; 2]) -> u32 {
+        let Some(neighbor) = self.neighbor_map.get(key.ifindex, mac) else {
+            return 0;
+        };
+        let beyond = match key.direction {
+            Direction::Ingress => routes[0],
+            Direction::Egress => routes[1],
+        };
+        neighbor.asn_for(|| {
+            let route = beyond?;
+            Some((route.next_hop?, route.peer_asn))
+        })
     }
 
     /// Returns the BGP information of both ends of a flow.
@@ -134,12 +168,6 @@ impl Enricher {
             Some(routes) => routes.table(ifindex),
             None => Some(TableId::GLOBAL),
         }
-    }
-
-    fn endpoints(&self, ends: [IpAddr; 2], table: Option<TableId>) -> [Endpoint; 2] {
-        let ends = ends.map(|address| address.to_canonical());
-        let routes = self.routes_to(ends, table);
-        [0, 1].map(|end| self.endpoint(ends[end], routes[end], table))
     }
 
     fn routes_to(&self, ends: [IpAddr; 2], table: Option<TableId>) -> [Option<Route>; 2] {
@@ -236,7 +264,7 @@ impl Enrich for Enricher {
         let due = now_ms.saturating_sub(self.advanced_ms) >= INTERVAL_MS;
         if due && self.sources_now() != self.sources {
             self.advanced_ms = now_ms;
-            self.load_databases();
+            self.load_sources();
             self.generation = self.generation.wrapping_add(1);
         }
         self.generation
@@ -253,9 +281,15 @@ impl Enrich for Enricher {
         }
     }
 
-    fn enrichment(&self, key: &FlowKey) -> Enrichment {
+    fn enrichment(&self, key: &FlowKey, neighbor: MacAddress) -> Enrichment {
         let table = self.table(key.ifindex);
-        let [src, dst] = self.endpoints([key.source(), key.destination()], table);
-        Enrichment { src, dst }
+        let ends = [key.source(), key.destination()].map(|address| address.to_canonical());
+        let routes = self.routes_to(ends, table);
+        let [src, dst] = [0, 1].map(|end| self.endpoint(ends[end], routes[end], table));
+        Enrichment {
+            src,
+            dst,
+            peer_asn: self.peer_asn(key, neighbor, &routes),
+        }
     }
 }

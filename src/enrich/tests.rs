@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::*;
 use crate::enrich::mmdb::DatabaseFile;
 use crate::types::flow::{Direction, Family};
+use crate::types::mac::MacAddress;
 use crate::types::prefix::Prefix;
+use neighbors::{Neighbor, PeerAs};
 
 const GLOBAL: Option<TableId> = Some(TableId::GLOBAL);
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/mmdb");
@@ -101,7 +103,8 @@ fn key(ifindex: u32) -> FlowKey {
 }
 
 fn endpoint(enricher: &Enricher, address: IpAddr, table: Option<TableId>) -> Endpoint {
-    let [endpoint, other] = enricher.endpoints([address; 2], table);
+    let routes = enricher.routes_to([address; 2], table);
+    let [endpoint, other] = routes.map(|route| enricher.endpoint(address, route, table));
     assert_eq!(endpoint, other);
     endpoint
 }
@@ -180,7 +183,7 @@ fn exported_flows_tell_the_same_in_numbers() {
         let routing = enricher.routing(&key);
         assert_eq!(routing.src, expected, "{address:?} on {ifindex}");
         assert_eq!(routing.dst, BgpInfo::default());
-        let known = enricher.enrichment(&key).src;
+        let known = enricher.enrichment(&key, MacAddress::ZERO).src;
         assert_eq!(
             (known.asn, known.peer_asn),
             (expected.asn, expected.peer_asn)
@@ -264,7 +267,7 @@ fn both_ends_of_a_flow_are_known() {
     let mut key = key(1);
     key.src[..4].copy_from_slice(&[1, 0, 0, 1]);
     key.dst[..4].copy_from_slice(&[81, 2, 69, 142]);
-    let enrichment = enricher(&[], &[]).enrichment(&key);
+    let enrichment = enricher(&[], &[]).enrichment(&key, MacAddress::ZERO);
     assert_eq!(
         (enrichment.src.asn, enrichment.src.city.as_deref()),
         (15169, None)
@@ -273,6 +276,65 @@ fn both_ends_of_a_flow_are_known() {
         (enrichment.dst.asn, enrichment.dst.city.as_deref()),
         (0, Some("London"))
     );
+}
+
+#[test]
+fn the_peer_is_the_neighbor_and_a_route_decides_between_its_ases() {
+    let hop = |last: u8| IpAddr::from([10, 0, 0, last]);
+    let mut table = Table::new(&[
+        ("192.0.2.0/25", 64510, 64501),
+        ("192.0.2.128/25", 64511, 64502),
+    ]);
+    table.routes[0].1.next_hop = Some(hop(1));
+    table.routes[1].1.next_hop = Some(hop(3));
+    let mac = |last: u8| MacAddress([2, 0, 0, 0, 0, last]);
+    let neighbor = |asn, addresses: &[IpAddr]| Neighbor {
+        asn,
+        addresses: addresses.into(),
+        ..Neighbor::default()
+    };
+    let neighbors = Arc::new(SharedNeighbors::default());
+    neighbors.set(NeighborMap::of([
+        ((1, mac(1)), neighbor(PeerAs::Several, &[hop(1), hop(2)])),
+        ((1, mac(2)), neighbor(PeerAs::One(64509), &[])),
+        ((1, mac(3)), neighbor(PeerAs::Unknown, &[hop(1)])),
+    ]));
+    let enricher = Enricher::new(
+        Some(Box::new(table)),
+        &[],
+        databases(false, false),
+        Arc::default(),
+    )
+    .with_neighbors(neighbors);
+    let peer = |last, direction, source: u8| {
+        let mut key = key(1);
+        key.direction = direction;
+        key.src[..4].copy_from_slice(&[192, 0, 2, source]);
+        enricher.enrichment(&key, mac(last)).peer_asn
+    };
+    let ingress = Direction::Ingress;
+    assert_eq!(
+        peer(1, ingress, 1),
+        64501,
+        "the return path is by this router"
+    );
+    assert_eq!(
+        peer(1, ingress, 200),
+        0,
+        "the return path is by another router"
+    );
+    assert_eq!(
+        peer(1, Direction::Egress, 1),
+        0,
+        "there is no route to the destination"
+    );
+    assert_eq!(
+        peer(2, ingress, 1),
+        64509,
+        "the sender, not the return path"
+    );
+    assert_eq!(peer(3, ingress, 1), 0, "no session");
+    assert_eq!(peer(4, ingress, 1), 0, "no entry");
 }
 
 #[test]

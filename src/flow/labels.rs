@@ -26,7 +26,7 @@ enum Value<'a> {
 }
 
 fn value<'a>(label: Label, key: &FlowKey, ifname: &'a str, known: &'a Enrichment) -> Value<'a> {
-    let Enrichment { src, dst } = known;
+    let Enrichment { src, dst, peer_asn } = known;
     match label {
         Label::Ifname => Value::Text(Some(ifname)),
         Label::Direction => Value::Number(key.direction as u32),
@@ -39,6 +39,7 @@ fn value<'a>(label: Label, key: &FlowKey, ifname: &'a str, known: &'a Enrichment
         Label::DstCountry => Value::Text(dst.country.as_deref()),
         Label::SrcPeerAsn => Value::Number(src.peer_asn),
         Label::DstPeerAsn => Value::Number(dst.peer_asn),
+        Label::PeerAsn => Value::Number(*peer_asn),
         Label::SrcNet => Value::Text(src.net.as_deref()),
         Label::DstNet => Value::Text(dst.net.as_deref()),
         Label::Vlan => Value::Number(key.vlan_outer.into()),
@@ -206,6 +207,7 @@ mod tests {
                 net: Some("lab".into()),
             },
             dst: Endpoint::default(),
+            peer_asn: 64502,
         }
     }
 
@@ -230,7 +232,7 @@ mod tests {
             concat!(
                 r#"ifname="eth0",direction="egress",proto="6",src_asn="64500",dst_asn="","#,
                 r#"src_city="Bern",dst_city="",src_country="CH",dst_country="","#,
-                r#"src_peer_asn="64501",dst_peer_asn="",src_net="lab",dst_net="",vlan="100""#
+                r#"src_peer_asn="64501",dst_peer_asn="",peer_asn="64502",src_net="lab",dst_net="",vlan="100""#
             )
         );
     }

@@ -304,6 +304,10 @@ impl Rollup {
         }
     }
 
+    pub fn labels(&self) -> Labels {
+        self.labels
+    }
+
     pub fn max_series(&self) -> usize {
         self.limits.max_series
     }

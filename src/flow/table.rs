@@ -58,8 +58,12 @@ pub struct CompletedRecord {
 pub trait FlowObserver {
     /// Advances when the labels of flows may have changed.
     fn generation(&self) -> u32;
-    /// Called when a flow starts.
-    fn started(&mut self, key: &FlowKey) -> SetId;
+    /// Returns whether a flow belongs to another set when another neighbor hands over its packets.
+    fn follows_neighbors(&self) -> bool {
+        false
+    }
+    /// Called when a flow starts, with its first record.
+    fn started(&mut self, record: &FlowRecord) -> SetId;
     /// Called when the labels of a flow may have changed. `part` is the current partial record; its
     /// counts are 0 if there is none.
     fn relabelled(&mut self, set: SetId, part: &FlowRecord) -> SetId;
@@ -185,7 +189,7 @@ impl FlowTable {
         let i = match self.index.find(hash, same_key) {
             Some(&i) => {
                 self.by_arrival.move_to_back(&mut self.flows, i);
-                self.refresh(i, observer);
+                self.refresh(i, record, observer);
                 i
             }
             None => self.insert(hash, record, observer),
@@ -285,7 +289,7 @@ impl FlowTable {
         clear(&mut part);
         self.flows.push(Flow {
             part,
-            set: observer.started(&record.key),
+            set: observer.started(record),
             mark: Mark::new(observer.generation(), hash),
             links: [Links::LOOSE; 2],
             seen: 0,
@@ -307,10 +311,18 @@ impl FlowTable {
     }
 
     /// Lets the observer choose the set of the flow again, if the observer's generation has
-    /// changed.
-    fn refresh(&mut self, i: u32, observer: &mut impl FlowObserver) {
+    /// changed, or if the record is of another neighbor than the partial record.
+    fn refresh(&mut self, i: u32, record: &FlowRecord, observer: &mut impl FlowObserver) {
+        let moved = observer.follows_neighbors()
+            && self.flows[i as usize].part.neighbor_mac() != record.neighbor_mac();
+        if moved {
+            self.complete(i, EndReason::ForcedEnd, observer);
+        }
         let flow = &mut self.flows[i as usize];
-        if !flow.mark.is_of(observer.generation()) {
+        if moved {
+            (flow.part.src_mac, flow.part.dst_mac) = (record.src_mac, record.dst_mac);
+        }
+        if moved || !flow.mark.is_of(observer.generation()) {
             flow.mark.set_generation(observer.generation());
             flow.set = observer.relabelled(flow.set, &flow.part);
         }
@@ -507,7 +519,7 @@ mod tests {
         fn generation(&self) -> u32 {
             0
         }
-        fn started(&mut self, _: &FlowKey) -> SetId {
+        fn started(&mut self, _: &FlowRecord) -> SetId {
             SetId(0)
         }
         fn relabelled(&mut self, set: SetId, _: &FlowRecord) -> SetId {

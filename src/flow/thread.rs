@@ -16,7 +16,8 @@ use super::table::{self, CompletedRecord, FlowObserver, FlowTable};
 use crate::sys::clock;
 use crate::sys::threads::Heartbeat;
 use crate::types::flow::{FlowKey, FlowRecord};
-use crate::types::label::{Enrichment, Labels};
+use crate::types::label::{Enrichment, Label, Labels};
+use crate::types::mac::MacAddress;
 use crate::types::static_prefix::StaticPrefix;
 
 #[cfg(test)]
@@ -56,7 +57,8 @@ pub trait InterfaceNames: Send {
 pub trait Enrich: Send {
     /// Same as in [`InterfaceNames`]. `now_ms` is monotonic.
     fn generation(&mut self, now_ms: u64) -> u32;
-    fn enrichment(&self, key: &FlowKey) -> Enrichment;
+    /// `neighbor` is the MAC address of the neighbor on the segment.
+    fn enrichment(&self, key: &FlowKey, neighbor: MacAddress) -> Enrichment;
     /// Applies the static prefixes of a new configuration.
     fn set_prefixes(&mut self, prefixes: &[StaticPrefix]);
     /// Called at the end of a batch: no lookups follow for a while.
@@ -69,7 +71,7 @@ impl Enrich for () {
         0
     }
 
-    fn enrichment(&self, _: &FlowKey) -> Enrichment {
+    fn enrichment(&self, _: &FlowKey, _: MacAddress) -> Enrichment {
         Enrichment::default()
     }
 
@@ -369,14 +371,18 @@ impl<N: InterfaceNames, K: Enrich> FlowObserver for FlowAccounting<N, K> {
         self.generation
     }
 
-    fn started(&mut self, key: &FlowKey) -> SetId {
-        let name = self.names.name(key.ifindex);
+    fn follows_neighbors(&self) -> bool {
+        self.rollup.labels().has(Label::PeerAsn)
+    }
+
+    fn started(&mut self, record: &FlowRecord) -> SetId {
+        let name = self.names.name(record.key.ifindex);
         let name = name.as_deref().unwrap_or_default();
-        self.rollup.open(key, name, &self.enricher.enrichment(key))
+        self.rollup.open(&record.key, name, &self.known(record))
     }
 
     fn relabelled(&mut self, set: SetId, part: &FlowRecord) -> SetId {
-        let new = self.started(&part.key);
+        let new = self.started(part);
         self.rollup.relabel(set, new, part.into());
         new
     }
@@ -398,13 +404,13 @@ impl<N: InterfaceNames, K: Enrich> FlowObserver for FlowAccounting<N, K> {
 }
 
 impl<N: InterfaceNames, K: Enrich> FlowContext for FlowAccounting<N, K> {
-    fn known(&self, key: &FlowKey) -> Enrichment {
-        self.enricher.enrichment(key)
+    fn known(&self, record: &FlowRecord) -> Enrichment {
+        self.enricher.enrichment(&record.key, record.neighbor_mac())
     }
 
     fn asns(&self, key: &FlowKey, set: SetId) -> [u32; 2] {
         self.rollup.asns_of(set).unwrap_or_else(|| {
-            let known = self.enricher.enrichment(key);
+            let known = self.enricher.enrichment(key, MacAddress::ZERO);
             [known.src.asn, known.dst.asn]
         })
     }

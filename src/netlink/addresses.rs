@@ -16,6 +16,7 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 
 use super::dump::{BUFFER_SIZE, NLMSG_ALIGN, Received, invalid, open, receive};
+use crate::types::prefix::Prefix;
 
 // include/uapi/linux/rtnetlink.h, if_addr.h
 const RTM_NEWADDR: u16 = 20;
@@ -72,14 +73,36 @@ impl AsFd for AddressEvents {
     }
 }
 
+/// A network that is reached through an interface without a router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectedNetwork {
+    pub ifindex: u32,
+    /// The network of the address, or the address of the other end of the link.
+    pub prefix: Prefix,
+}
+
 /// Returns all addresses by which others reach this network namespace: not loopback, not link-local.
 pub fn addresses() -> io::Result<BTreeSet<IpAddr>> {
+    let mut found = BTreeSet::new();
+    dump(|payload| found.extend(address(payload).filter(is_reached)))?;
+    Ok(found)
+}
+
+/// Returns the networks to which the interfaces are connected.
+pub fn connected_networks() -> io::Result<Vec<ConnectedNetwork>> {
+    let mut found = Vec::new();
+    dump(|payload| found.extend(connected_network(payload)))?;
+    Ok(found)
+}
+
+/// Calls `found` with each address message of the kernel.
+fn dump(mut found: impl FnMut(&[u8])) -> io::Result<()> {
     let socket = open()?;
     let deadline = Instant::now() + DEADLINE;
     let request = request();
     socket.send(&request, 0)?;
     let mut buffer = Vec::with_capacity(BUFFER_SIZE);
-    let mut found = BTreeSet::new();
+    let mut messages = 0;
     loop {
         match receive(&socket, &mut buffer)? {
             Received::Datagram => {}
@@ -90,13 +113,16 @@ pub fn addresses() -> io::Result<BTreeSet<IpAddr>> {
                 )));
             }
         }
-        if take(&buffer, &mut found)? {
-            return Ok(found);
+        let count = |payload: &[u8]| {
+            messages += 1;
+            found(payload);
+        };
+        if take(&buffer, count)? {
+            return Ok(());
         }
-        if found.len() > MAX_ADDRESSES || Instant::now() > deadline {
+        if messages > MAX_ADDRESSES || Instant::now() > deadline {
             return Err(invalid(format!(
-                "an answer without end, {} so far",
-                found.len()
+                "an answer without end, {messages} addresses so far"
             )));
         }
     }
@@ -114,7 +140,7 @@ fn request() -> Vec<u8> {
 }
 
 /// Reads the addresses of one datagram; returns whether it was the last.
-fn take(datagram: &[u8], found: &mut BTreeSet<IpAddr>) -> io::Result<bool> {
+fn take(datagram: &[u8], mut found: impl FnMut(&[u8])) -> io::Result<bool> {
     let mut rest = datagram;
     while !rest.is_empty() {
         let message = NetlinkBuffer::new_checked(rest).map_err(|e| invalid(e.to_string()))?;
@@ -123,11 +149,32 @@ fn take(datagram: &[u8], found: &mut BTreeSet<IpAddr>) -> io::Result<bool> {
         match message.message_type() {
             NLMSG_DONE => return Ok(true),
             NLMSG_ERROR => return Err(invalid("the kernel refuses to tell".into())),
-            RTM_NEWADDR => found.extend(address(message.payload()).filter(is_reached)),
+            RTM_NEWADDR => found(message.payload()),
             _ => {}
         }
     }
     Ok(false)
+}
+
+/// `IFA_ADDRESS` is the other end of a link with two ends, otherwise the local address.
+fn connected_network(payload: &[u8]) -> Option<ConnectedNetwork> {
+    let (header, attributes) = payload.split_at_checked(HEADER_LEN)?;
+    let length = header[1];
+    let ifindex = u32::from_ne_bytes([header[4], header[5], header[6], header[7]]);
+    let attributes = NlasIterator::new(attributes).filter_map(Result::ok);
+    let mut addresses = attributes.filter(|attribute| attribute.kind() == IFA_ADDRESS);
+    let address = ip_address(addresses.next()?.value())?;
+    let valid = length <= if address.is_ipv4() { 32 } else { 128 };
+    valid.then(|| ConnectedNetwork {
+        ifindex,
+        prefix: Prefix::new(address, length),
+    })
+}
+
+fn ip_address(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(|b| IpAddr::from(Ipv4Addr::from(b)));
+    let v6 = <[u8; 16]>::try_from(bytes).map(|b| IpAddr::from(Ipv6Addr::from(b)));
+    v4.or(v6).ok()
 }
 
 /// Returns the local address: on a link with two ends `IFA_ADDRESS` is that of the other end.
@@ -136,12 +183,8 @@ fn address(payload: &[u8]) -> Option<IpAddr> {
     let mut found = None;
     for attribute in NlasIterator::new(attributes) {
         let attribute = attribute.ok()?;
-        let address = match *attribute.value() {
-            [a, b, c, d] => IpAddr::from(Ipv4Addr::new(a, b, c, d)),
-            ref bytes => match <[u8; 16]>::try_from(bytes) {
-                Ok(bytes) => IpAddr::from(Ipv6Addr::from(bytes)),
-                Err(_) => continue,
-            },
+        let Some(address) = ip_address(attribute.value()) else {
+            continue;
         };
         match attribute.kind() {
             IFA_LOCAL => return Some(address),
@@ -195,23 +238,40 @@ mod tests {
         ]
         .concat();
         let mut found = BTreeSet::new();
-        assert!(!take(&datagram, &mut found).unwrap());
+        let mut add = |payload: &[u8]| found.extend(address(payload).filter(is_reached));
+        assert!(!take(&datagram, &mut add).unwrap());
+        assert!(take(&message(NLMSG_DONE, 0, 1, &[0; 4]), &mut add).unwrap());
+        assert!(take(&[0; 15], &mut add).is_err());
         let expected = ["192.0.2.1", "2020:2020:2020:2020:2020:2020:2020:2020"];
         assert_eq!(found, expected.map(|a| a.parse().unwrap()).into());
-        assert!(take(&message(NLMSG_DONE, 0, 1, &[0; 4]), &mut found).unwrap());
-        assert!(take(&[0; 15], &mut found).is_err());
+    }
+
+    #[test]
+    fn a_connected_network_is_that_of_the_other_end() {
+        let mut payload = vec![libc::AF_INET as u8, 31, 0, 0, 7, 0, 0, 0];
+        payload.extend(attribute(IFA_ADDRESS, &[192, 0, 2, 3]));
+        payload.extend(attribute(IFA_LOCAL, &[192, 0, 2, 1]));
+        let network = connected_network(&payload).unwrap();
+        assert_eq!(
+            (network.ifindex, &*network.prefix.to_string()),
+            (7, "192.0.2.2/31")
+        );
+        payload[1] = 33;
+        assert_eq!(connected_network(&payload), None);
     }
 
     #[test]
     fn the_kernel_answers() {
         addresses().unwrap();
+        connected_networks().unwrap();
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = take(&bytes, &mut BTreeSet::new());
+            let _ = take(&bytes, |_| {});
             address(&bytes);
+            connected_network(&bytes);
         }
     }
 }

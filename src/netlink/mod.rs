@@ -8,15 +8,19 @@ mod events;
 pub(crate) mod ipsec;
 mod link_type;
 mod message;
+mod neighbors;
 mod next_hop;
 pub mod qdisc;
 mod speed;
 pub mod stacked_interfaces;
 
-pub use crate::netlink::addresses::{AddressEvents, addresses};
+pub use crate::netlink::addresses::{
+    AddressEvents, ConnectedNetwork, addresses, connected_networks,
+};
 pub use crate::netlink::dump::LinkSocket;
 pub use crate::netlink::events::{Event, LinkEvents, ReadResult};
 pub use crate::netlink::link_type::LinkType;
+pub use crate::netlink::neighbors::{NeighborEntry, NeighborEvents, NeighborRead, neighbors};
 pub use crate::netlink::next_hop::NextHops;
 
 /// The device's own counters (`IFLA_STATS64`), for comparison with rfm's.

@@ -6,6 +6,12 @@ use std::collections::HashSet;
 
 use super::Link;
 
+/// Kinds of interfaces whose packets also pass the parent, with their IP headers.
+const SAME_PACKETS: [&str; 5] = ["vlan", "macvlan", "macvtap", "ipvlan", "ipvtap"];
+
+/// The number of devices that the kernel stacks at most (MAX_NEST_DEV of linux/netdevice.h).
+const MAX_DEPTH: usize = 8;
+
 /// Returns the monitored interface below `link` that sees the same packets closer to the wire: the parent of a
 /// VLAN, macvlan or tunnel; a member of a bond, bridge or VRF.
 pub fn stacked_on<'a>(link: &Link, watched: impl Iterator<Item = &'a Link>) -> Option<&'a Link> {
@@ -19,7 +25,6 @@ pub fn stacked_on<'a>(link: &Link, watched: impl Iterator<Item = &'a Link>) -> O
 /// them: below a tunnel its packets are flows between its two ends. Nor are MACsec and DSA devices, whose frames
 /// hide IP.
 pub fn repeating_flows<'a>(watched: impl Iterator<Item = &'a Link> + Clone) -> HashSet<u32> {
-    const SAME_PACKETS: [&str; 5] = ["vlan", "macvlan", "macvtap", "ipvlan", "ipvtap"];
     let indices: HashSet<u32> = watched.clone().map(|link| link.ifindex).collect();
     let masters: HashSet<u32> = watched.clone().filter_map(|link| link.master).collect();
     let repeats = |link: &&Link| {
@@ -27,6 +32,34 @@ pub fn repeating_flows<'a>(watched: impl Iterator<Item = &'a Link> + Clone) -> H
         masters.contains(&link.ifindex) || below && SAME_PACKETS.contains(&&*link.kind)
     };
     watched.filter(repeats).map(|link| link.ifindex).collect()
+}
+
+/// Returns the interfaces that see the packets of `ifindex` closer to the wire, and itself: the parents of a VLAN, the
+/// members of a bond or bridge, and theirs.
+pub fn below(links: &[Link], ifindex: u32) -> Vec<u32> {
+    let mut found = vec![ifindex];
+    let mut next = 0;
+    for _ in 0..MAX_DEPTH {
+        let level = next..found.len();
+        next = found.len();
+        for at in level {
+            let above = found[at];
+            let parent = super::find(links, above)
+                .filter(|link| SAME_PACKETS.contains(&&*link.kind))
+                .and_then(|link| link.parent);
+            // the members of a VRF are separate networks
+            let is_vrf = super::find(links, above).is_some_and(|link| link.kind == "vrf");
+            let members = links
+                .iter()
+                .filter(|link| link.master == Some(above) && !is_vrf);
+            let below: Vec<_> = parent
+                .into_iter()
+                .chain(members.map(|link| link.ifindex))
+                .collect();
+            found.extend(below.into_iter().filter(|below| *below != ifindex));
+        }
+    }
+    found
 }
 
 /// Returns the name of an interface by its ifindex.
@@ -65,6 +98,23 @@ mod tests {
         // the interface below is not monitored: then this one is to be counted
         assert_eq!(below(&vlan, &[vlan.clone(), bond.clone()]), None);
         assert_eq!(below(&bond, std::slice::from_ref(&bond)), None);
+    }
+
+    #[test]
+    fn interfaces_below_are_found_through_vlans_and_bonds() {
+        let links = [
+            link(2, "ether", None, Some(9)),
+            link(3, "ether", None, Some(9)),
+            link(4, "vlan", Some(9), None),
+            link(5, "veth", Some(2), None),
+            link(6, "vrf", None, None),
+            link(7, "ether", None, Some(6)),
+            link(9, "bond", None, None),
+        ];
+        assert_eq!(super::below(&links, 4), [4, 9, 2, 3]);
+        assert_eq!(super::below(&links, 5), [5]);
+        assert_eq!(super::below(&links, 6), [6]);
+        assert_eq!(super::below(&links, 99), [99]);
     }
 
     fn repeating(watched: &[Link]) -> Vec<u32> {

@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::mac::MacAddress;
 use super::named::{Named, serialize_by_name};
 
 /// The hook at which a packet was seen. `bpf` asserts that the numbers are those of the programs.
@@ -88,6 +89,16 @@ fn address(bytes: &[u8; 16], family: Family) -> IpAddr {
     match family {
         Family::Ipv4 => Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]).into(),
         Family::Ipv6 | Family::Other => Ipv6Addr::from(*bytes).into(),
+    }
+}
+
+impl FlowRecord {
+    /// Returns the MAC address of the neighbor on the segment: the source at ingress, the destination at egress.
+    pub fn neighbor_mac(&self) -> MacAddress {
+        MacAddress(match self.key.direction {
+            Direction::Ingress => self.src_mac,
+            Direction::Egress => self.dst_mac,
+        })
     }
 }
 

@@ -20,13 +20,14 @@ pub enum Label {
     DstCountry,
     SrcPeerAsn,
     DstPeerAsn,
+    PeerAsn,
     SrcNet,
     DstNet,
     Vlan,
 }
 
 impl Label {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Ifname,
         Self::Direction,
         Self::Proto,
@@ -38,6 +39,7 @@ impl Label {
         Self::DstCountry,
         Self::SrcPeerAsn,
         Self::DstPeerAsn,
+        Self::PeerAsn,
         Self::SrcNet,
         Self::DstNet,
         Self::Vlan,
@@ -67,6 +69,7 @@ impl Label {
             Self::DstCountry => "dst_country",
             Self::SrcPeerAsn => "src_peer_asn",
             Self::DstPeerAsn => "dst_peer_asn",
+            Self::PeerAsn => "peer_asn",
             Self::SrcNet => "src_net",
             Self::DstNet => "dst_net",
             Self::Vlan => "vlan",
@@ -92,6 +95,7 @@ impl Label {
             | Self::DstAsn
             | Self::SrcPeerAsn
             | Self::DstPeerAsn
+            | Self::PeerAsn
             | Self::Vlan => false,
         }
     }
@@ -128,6 +132,8 @@ impl FromIterator<Label> for Labels {
 pub struct Enrichment {
     pub src: Endpoint,
     pub dst: Endpoint,
+    /// The AS of the neighbor that handed over the packets, or to which they were handed; 0 if unknown.
+    pub peer_asn: u32,
 }
 
 /// The enrichment of one end of a flow. An unknown number is 0.

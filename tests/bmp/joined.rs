@@ -14,6 +14,7 @@ use rfm::interfaces::InterfaceRegistry;
 use rfm::types::distinguisher::Distinguisher;
 use rfm::types::flow::{Direction, Family, FlowKey};
 use rfm::types::label::Endpoint;
+use rfm::types::mac::MacAddress;
 use rfm::types::static_prefix::StaticPrefix;
 
 use crate::builders::*;
@@ -96,7 +97,7 @@ fn endpoint(enricher: &Enricher, ifindex: u32, address: &str) -> Endpoint {
             key.src[..4].copy_from_slice(&address.octets());
         }
     }
-    enricher.enrichment(&key).src
+    enricher.enrichment(&key, MacAddress::ZERO).src
 }
 
 fn known(enricher: &Enricher, address: &str) -> (u32, u32, String) {

@@ -8,6 +8,7 @@ use rfm::flow::labels::SetId;
 use rfm::flow::table::{CompletedRecord, EndReason, FlowObserver, FlowTable, TableLimits};
 use rfm::types::flow::{Direction, Family, FlowKey, FlowRecord};
 
+mod neighbors;
 mod spread;
 
 const LIMITS: TableLimits = TableLimits {
@@ -70,7 +71,7 @@ impl FlowObserver for Log {
         self.generation
     }
 
-    fn started(&mut self, _: &FlowKey) -> SetId {
+    fn started(&mut self, _: &FlowRecord) -> SetId {
         self.opened += 1;
         self.open.insert(self.opened, 0);
         SetId(self.opened)

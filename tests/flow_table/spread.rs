@@ -24,7 +24,7 @@ impl FlowObserver for Ticks {
     fn generation(&self) -> u32 {
         0
     }
-    fn started(&mut self, _: &FlowKey) -> SetId {
+    fn started(&mut self, _: &FlowRecord) -> SetId {
         SetId(0)
     }
     fn relabelled(&mut self, set: SetId, _: &FlowRecord) -> SetId {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rfm::flow::export_queue::ExportSender;
 use rfm::flow::labels::SetId;
 use rfm::flow::table::{CompletedRecord, FlowObserver, FlowTable, TableLimits};
-use rfm::types::flow::FlowKey;
+use rfm::types::flow::FlowRecord;
 use rfm::types::transport::Transport;
 
 use super::common::lab::{Lab, can_run, wait_for};
@@ -22,7 +22,7 @@ impl FlowObserver for Parts {
     fn generation(&self) -> u32 {
         0
     }
-    fn started(&mut self, _: &FlowKey) -> SetId {
+    fn started(&mut self, _: &FlowRecord) -> SetId {
         SetId(0)
     }
     fn relabelled(&mut self, set: SetId, _: &rfm::types::flow::FlowRecord) -> SetId {

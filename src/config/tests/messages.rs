@@ -154,6 +154,19 @@ fn each_message_says_where_what_and_instead_of_what() {
             "t:3: agent.enrich.prefix: expected at most 10000 tables [[agent.enrich.prefix]], got 3",
         ),
         (
+            &set("enrich.peer", "[{ asn = 1 }]"),
+            "t:3: agent.enrich.peer[0].interface: required without mac and address",
+        ),
+        (
+            &set("enrich.peer", "[{ interface = \"eth0\" }]"),
+            "t:3: agent.enrich.peer[0].asn: expected an AS or a name, got neither",
+        ),
+        (
+            &set("enrich.peer", "[{ mac = \"02:00\", asn = 1 }]"),
+            "t:3: agent.enrich.peer[0].mac: expected a MAC address such as \"02:00:5e:00:53:01\", got \"02:00\" \
+             (not six pairs of hexadecimal digits)",
+        ),
+        (
             &set("firewall.enabled", "true"),
             "t:3: agent.firewall.interfaces: required when the firewall is enabled",
         ),

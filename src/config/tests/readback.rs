@@ -87,6 +87,14 @@ fn any_config() -> impl Strategy<Value = String> {
             raw(&["{}", "{ red = \"0:0\", \"a b\" = \"192.0.2.1:3\" }"]),
         ),
         (
+            "enrich.peer",
+            raw(&[
+                "[]",
+                "[{ interface = \"a\", asn = 1 }, { mac = \"02-00-00-00-00-01\", name = \"\\\"\" }]",
+                "[{ address = \"::1\", asn = 4294967295 }]",
+            ]),
+        ),
+        (
             "enrich.prefix",
             raw(&["[{ prefix = \"::/0\", name = \"ü\" }]"]),
         ),

@@ -294,6 +294,12 @@ impl AttributeInterner {
         attributes
     }
 
+    /// Returns next hop and peer AS of all attributes held, each pair at least once.
+    pub fn exits(&self) -> impl Iterator<Item = (IpAddr, u32)> {
+        let exits = self.exits.values();
+        exits.filter_map(|exit| Some((exit.next_hop?, exit.peer_asn)))
+    }
+
     /// Returns origin AS, peer AS, next hop and blackhole flag.
     pub fn lookup_values(&self, id: AttributesId) -> (u32, u32, Option<IpAddr>, bool) {
         let interned = &self.interned[id.index()];

@@ -48,6 +48,10 @@ impl<T: Copy + Eq + Hash> RefCounted<T> {
     pub fn get(&self, number: u32) -> &T {
         &self.entries[number].0
     }
+
+    pub fn values(&self) -> impl Iterator<Item = &T> {
+        self.entries.iter().map(|(_, (value, _))| value)
+    }
 }
 
 /// Size of a chunk in bytes. Chunks are allocated one by one, so that growth never moves stored strings.

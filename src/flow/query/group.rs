@@ -66,7 +66,7 @@ impl Groups {
             .fields
             .iter()
             .any(|f| takes_lookup(*f))
-            .then(|| context.known(&record.key));
+            .then(|| context.known(record));
         let asns = self
             .fields
             .iter()
@@ -94,7 +94,7 @@ impl Groups {
 
     fn asn_name(&self, record: &FlowRecord, context: &impl FlowContext) -> Option<Arc<str>> {
         let end = self.fields.iter().find_map(|f| asn_end(*f))?;
-        let known = context.known(&record.key);
+        let known = context.known(record);
         let ends = [known.src, known.dst];
         ends.into_iter().nth(end)?.asn_name
     }
@@ -143,6 +143,7 @@ fn takes_lookup(field: Field) -> bool {
             | Label::DstCountry
             | Label::SrcPeerAsn
             | Label::DstPeerAsn
+            | Label::PeerAsn
             | Label::SrcNet
             | Label::DstNet => true,
             Label::Ifname
@@ -187,6 +188,7 @@ fn value(
             Label::DstCountry => text(|k| &k.dst.country),
             Label::SrcPeerAsn => asn(|k| k.src.peer_asn),
             Label::DstPeerAsn => asn(|k| k.dst.peer_asn),
+            Label::PeerAsn => asn(|k| k.peer_asn),
             Label::SrcNet => text(|k| &k.src.net),
             Label::DstNet => text(|k| &k.dst.net),
             Label::Vlan => number(key.vlan_outer.into()),

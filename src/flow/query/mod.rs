@@ -36,7 +36,7 @@ const SHORTEST_NS: u64 = 1_000_000_000;
 /// The data about a flow that is not in its record.
 pub trait FlowContext {
     /// Returns all of it; needs a lookup in each source.
-    fn known(&self, key: &FlowKey) -> Enrichment;
+    fn known(&self, record: &FlowRecord) -> Enrichment;
     /// Returns source and destination AS, 0 if unknown.
     fn asns(&self, key: &FlowKey, set: SetId) -> [u32; 2];
     fn name(&self, ifindex: u32) -> Option<Arc<str>>;

@@ -69,7 +69,7 @@ impl Best {
             if met.insert(record.key) {
                 rows.push(FlowRow {
                     sum: Sum::of(&record, now_ns),
-                    known: context.known(&record.key),
+                    known: context.known(&record),
                     record,
                 });
             }

@@ -19,7 +19,7 @@ impl FlowObserver for Nobody {
     fn generation(&self) -> u32 {
         0
     }
-    fn started(&mut self, _: &FlowKey) -> SetId {
+    fn started(&mut self, _: &FlowRecord) -> SetId {
         SetId(0)
     }
     fn relabelled(&mut self, set: SetId, _: &FlowRecord) -> SetId {
@@ -34,7 +34,8 @@ impl FlowObserver for Nobody {
 struct Known;
 
 impl FlowContext for Known {
-    fn known(&self, key: &FlowKey) -> Enrichment {
+    fn known(&self, record: &FlowRecord) -> Enrichment {
+        let key = &record.key;
         Enrichment {
             src: Endpoint {
                 asn: key.src[3].into(),
@@ -43,6 +44,7 @@ impl FlowContext for Known {
                 ..Endpoint::default()
             },
             dst: Endpoint::default(),
+            peer_asn: 0,
         }
     }
 

@@ -209,7 +209,7 @@ impl Enrich for Learning {
         self.0
     }
 
-    fn enrichment(&self, key: &FlowKey) -> Enrichment {
+    fn enrichment(&self, key: &FlowKey, _: MacAddress) -> Enrichment {
         let mut enrichment = Enrichment::default();
         enrichment.src.asn = u32::from(key.src_port) + 1000 * self.0;
         enrichment.src.asn_name = Some(format!("AS {}", enrichment.src.asn).into());
