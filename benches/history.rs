@@ -27,9 +27,8 @@ use rfm::flow::snapshot::SeriesRow;
 use rfm::history::{History, HistoryReading, InterfaceReading};
 use rfm::http::encoding;
 use rfm::netlink::Link;
-use rfm::page::view::{Query, render};
+use rfm::page::view::{AgentState, Query, render};
 use rfm::types::counters::{Count, HookCounters};
-use serde_json::Value;
 
 const READERS: usize = 50;
 /// The page of a reader sends a request every 5 s: these readers send more, to have a measurable effect.
@@ -164,12 +163,12 @@ fn by_itself() -> Table {
         let query = Query::default();
         let view = || {
             let start = thread_time();
-            let view = render(&router.history, query, &Value::Null);
+            let view = render(&router.history, query, &AgentState::default());
             black_box(encoding::gzip(&view));
             (thread_time() - start).as_secs_f64() * 1e3
         };
         let view: Vec<f64> = (0..21).map(|_| view()).collect();
-        let plain = render(&router.history, query, &Value::Null);
+        let plain = render(&router.history, query, &AgentState::default());
         table.row(
             format!("{interfaces}, {sets}"),
             [

@@ -308,7 +308,7 @@ fn serve(series: u32) -> Result<()> {
         let flows = thread::snapshot(&requests, Duration::from_secs(5)).ok_or("no answer")?;
         render(&input(&[], &flows, &errors), Duration::default, out).map_err(|e| e.to_string())
     };
-    let routes = Routes::new(metrics, || Ok(()));
+    let routes = Routes::new(metrics, || Ok(()), || Ok(Vec::new()));
     threads.spawn("http", move |heartbeat| {
         server.run(&heartbeat, move |request, _| routes.answer(&request));
     })?;
@@ -413,6 +413,7 @@ fn input<'a>(
             successful: true,
             success_time: 0.0,
         },
+        problems: &[],
         process: None,
     }
 }

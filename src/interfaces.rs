@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use crate::flow::thread::InterfaceNames;
 use crate::types::counters::HookCounters;
 use crate::types::flow::Direction;
+use crate::types::problem::{Problem, ProblemKind};
 use failed::FailedInterfaces;
 pub use failed::UnmonitoredInterface;
 
@@ -65,22 +66,24 @@ impl MonitoredInterface {
     }
 
     /// Returns the problems of its hooks, for an operator.
-    pub fn problems(&self, now: Instant) -> Vec<String> {
+    pub fn problems(&self, now: Instant) -> Vec<Problem> {
         let mut problems = Vec::new();
         if self.unsupported[Direction::Egress as usize] {
-            problems.push(format!("{}: {NO_EGRESS}", self.name));
+            let text = format!("{}: {NO_EGRESS}", self.name);
+            problems.push(Problem::new(ProblemKind::InterfaceNotAttached, text));
         }
         let age = self
             .last_removal
             .map(|at| now.saturating_duration_since(at));
         if let Some(age) = age.filter(|age| *age < REMOVAL_REPORTED) {
             let [ingress, egress] = self.removals;
-            problems.push(format!(
+            let text = format!(
                 "{}: another program removed hooks of rfm (ingress {ingress} times, egress {egress} times, \
-                 last {} s ago), which are attached again; find it with bpftool link or tc monitor",
+                 last {} s ago), which are attached again",
                 self.name,
                 age.as_secs()
-            ));
+            );
+            problems.push(Problem::new(ProblemKind::HookRemoved, text));
         }
         problems
     }

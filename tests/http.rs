@@ -15,6 +15,7 @@ use rfm::http::{ClientAddress, HttpLimits, Server, respond};
 use rfm::page::routes::Routes;
 use rfm::sys::error_counters::{ErrorCounters, Subsystem};
 use rfm::sys::threads::Threads;
+use rfm::types::problem::{Problem, ProblemKind};
 
 #[test]
 fn a_connection_is_kept_for_many_requests() {
@@ -134,6 +135,12 @@ fn what_is_wrong_is_told_with_503() {
     let routes = Routes::new(
         |_| Err("no snapshot".into()),
         || Err(vec!["thread ring: stuck".into(), "eth\n0: lost".into()]),
+        || {
+            Ok(vec![Problem::new(
+                ProblemKind::BmpSessionLost,
+                "no session with a\nb",
+            )])
+        },
     );
     let server = start(HttpLimits::default(), move |request, _| {
         routes.answer(&request)
@@ -142,6 +149,15 @@ fn what_is_wrong_is_told_with_503() {
     let reply = client.get("/healthz");
     assert_eq!(reply.status, 503);
     assert_eq!(reply.body, b"thread ring: stuck\neth\\n0: lost\n");
+    let reply = client.get("/healthz?verbose");
+    assert_eq!(reply.status, 503);
+    let body = String::from_utf8(reply.body).unwrap();
+    let lines: Vec<_> = body.lines().collect();
+    assert_eq!(
+        lines[..2],
+        ["1 problem", "bmp_session_lost: no session with a\\nb"]
+    );
+    assert!(lines[2].starts_with("    check the BMP station"), "{body}");
     let reply = client.get("/metrics");
     assert_eq!(
         (reply.status, &reply.body[..]),

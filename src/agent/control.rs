@@ -10,7 +10,7 @@ use log::LevelFilter;
 
 use super::bmp::Bmp;
 use super::commands::{Applied, Command, CommandSender};
-use super::{Error, Running, View, health};
+use super::{Error, Running, View};
 use crate::config::Config;
 use crate::config::control::DEFAULT_SOCKET;
 use crate::config::current::CurrentConfig;
@@ -90,18 +90,10 @@ impl Control {
         let found = links.dump().map_err(Error::Links)?;
         let links = LinkReader::new(links, found);
         let firewall = view.firewall.clone();
-        // routes are queried from the RIB itself, and the firewall from its thread
-        let view = View {
-            bmp: None,
-            firewall: None,
-            ..view
-        };
-        let (threads, progress) = (running.threads.clone(), running.progress.clone());
         let live = running.live.clone();
         let sources = Sources {
             scrape: running.scrape(view, links)?,
             threads: running.threads.clone(),
-            health: Box::new(move || health(&threads, &progress)),
             config_file: config_file.to_owned(),
             in_force: Box::new(move || live.get()),
             exporters,

@@ -22,7 +22,7 @@ use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -45,6 +45,7 @@ use crate::http::Server;
 use crate::interfaces::InterfaceRegistry;
 use crate::ipfix::collector_stats::CollectorStatsList;
 use crate::metrics::collect::{BmpReader, LinkReader, Scrape};
+use crate::metrics::problems::ProblemHistory;
 use crate::page::Page;
 use crate::page::routes::Routes;
 use crate::sys::error_counters::ErrorCounters;
@@ -109,6 +110,7 @@ pub fn run(file: &Path, config: &Config, steps: StartupSteps) -> Result<(), Erro
         neighbors: Arc::default(),
         live,
         errors,
+        problems: Arc::default(),
     };
     running.watch_databases(derive::databases(&agent.enrich.mmdb))?;
     bmp::assign_vrfs(&running.interfaces, &found.links);
@@ -233,6 +235,7 @@ struct Running {
     neighbors: Arc<SharedNeighbors>,
     live: Arc<CurrentConfig>,
     errors: Arc<ErrorCounters>,
+    problems: Arc<ProblemHistory>,
 }
 
 impl Running {
@@ -328,11 +331,14 @@ impl Running {
         page: Option<Arc<Page>>,
     ) -> Result<(), Error> {
         let scrape = self.scrape(view, links)?;
-        let threads = self.threads.clone();
-        let progress = self.progress.clone();
+        let liveness = self.liveness();
+        // only thread http uses it
+        let scrape = Arc::new(Mutex::new(scrape));
+        let problems = scrape.clone();
         let routes = Routes::new(
-            move |out| scrape.write(out),
-            move || health(&threads, &progress),
+            move |out| lock(&scrape).write(out),
+            move || health(&liveness()),
+            move || lock(&problems).read(|input| input.problems.to_vec()),
         )
         .with_page(page);
         self.spawn("http", move |heartbeat| {
@@ -354,7 +360,15 @@ impl Running {
             errors: self.errors.clone(),
             links: RefCell::new(links),
             process: ProcessReader::new().map_err(Error::Start)?,
+            liveness: Box::new(self.liveness()),
+            problems: self.problems.clone(),
         })
+    }
+
+    /// Returns a function that reports stuck threads, and whether all interfaces found at the start are attached.
+    fn liveness(&self) -> impl Fn() -> (Vec<&'static str>, bool) + Send + 'static {
+        let (threads, progress) = (self.threads.clone(), self.progress.clone());
+        move || (threads.unhealthy(), progress.attached())
     }
 
     /// Starts a thread and drops all its capabilities except those that attaching needs.
@@ -421,6 +435,10 @@ impl Running {
     }
 }
 
+fn lock(scrape: &Mutex<Scrape>) -> MutexGuard<'_, Scrape> {
+    scrape.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn sweep_all(loaded: &LoadedPrograms) -> io::Result<()> {
     let Some(cache) = loaded.flow_cache()? else {
         return Ok(());
@@ -433,13 +451,13 @@ fn sweep_all(loaded: &LoadedPrograms) -> io::Result<()> {
     }
 }
 
-fn health(threads: &Threads, progress: &Progress) -> Result<(), Vec<String>> {
-    let mut reasons: Vec<_> = threads
-        .unhealthy()
-        .into_iter()
+/// Returns why `/healthz` is 503, from the reply of [`Running::liveness`].
+fn health((stuck, attached): &(Vec<&'static str>, bool)) -> Result<(), Vec<String>> {
+    let mut reasons: Vec<_> = stuck
+        .iter()
         .map(|name| format!("thread {name} does not run"))
         .collect();
-    if !progress.attached() {
+    if !attached {
         reasons.push("not all interfaces found at the start are attached".into());
     }
     if reasons.is_empty() {

@@ -29,8 +29,8 @@ pub struct Status {
     pub started: String,
     pub uptime_seconds: u64,
     pub healthy: bool,
-    /// The reasons if not healthy, and the problems of interfaces.
-    pub problems: Vec<String>,
+    /// Empty if healthy.
+    pub problems: Vec<Problem>,
     pub sample_rate: u32,
     pub log_level: String,
     pub interfaces: Vec<InterfaceStatus>,
@@ -45,6 +45,14 @@ pub struct Status {
     pub exporters: Vec<ExporterStatus>,
     pub bmp: Option<BmpStatus>,
     pub config: ConfigStatus,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Problem {
+    /// A value of the label `kind` of rfm_problems.
+    pub kind: String,
+    pub text: String,
+    pub remedy: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

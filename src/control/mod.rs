@@ -84,8 +84,6 @@ pub trait Lookup: Send {
 pub struct Sources {
     pub scrape: Scrape,
     pub threads: Arc<Threads>,
-    /// Returns the current problems as the error.
-    pub health: Box<dyn Fn() -> Result<(), Vec<String>> + Send>,
     pub config_file: PathBuf,
     /// Returns the configuration, and the result of the last reload.
     pub in_force: Box<dyn Fn() -> ConfigSnapshot + Send>,

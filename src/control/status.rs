@@ -4,12 +4,12 @@
 use std::time::{Duration, SystemTime};
 
 use super::{Sources, api, rfc3339, rfc3339_seconds};
-use crate::firewall::handle::Handle;
 use crate::metrics::{self, Input};
 use crate::netlink::{DeviceCounters, Link, stacked_interfaces};
 use crate::sys::error_counters::Subsystem;
 use crate::types::counters::{Count, HookCounters};
 use crate::types::flow::Family;
+use crate::types::problem::Problem;
 
 /// Returns the monitored interfaces without rates; a caller with an earlier reading sets these.
 pub fn interfaces(input: &Input, links: &[Link]) -> Vec<api::InterfaceStatus> {
@@ -104,10 +104,6 @@ pub fn status(sources: &Sources, input: &Input, links: &[Link]) -> api::Status {
     let started = SystemTime::UNIX_EPOCH
         + Duration::try_from_secs_f64(process.start_time).unwrap_or_default();
     let now = SystemTime::now();
-    let mut sick = (sources.health)().err().unwrap_or_default();
-    sick.extend(sources.scrape.interfaces.problem());
-    sick.extend(sources.firewall.as_ref().and_then(Handle::problem));
-    let of_interfaces = input.interfaces.iter().flat_map(|i| &i.problems);
     let totals = &input.flows.totals;
     api::Status {
         version: input.build.version.to_owned(),
@@ -116,8 +112,8 @@ pub fn status(sources: &Sources, input: &Input, links: &[Link]) -> api::Status {
         time: rfc3339(now),
         started: rfc3339(started),
         uptime_seconds: now.duration_since(started).map_or(0, |age| age.as_secs()),
-        healthy: sick.is_empty(),
-        problems: sick.iter().chain(of_interfaces).cloned().collect(),
+        healthy: input.problems.is_empty(),
+        problems: input.problems.iter().map(problem).collect(),
         sample_rate: input.sample_rate,
         log_level: log::max_level().as_str().to_ascii_lowercase(),
         interfaces: interfaces(input, links),
@@ -144,6 +140,14 @@ pub fn status(sources: &Sources, input: &Input, links: &[Link]) -> api::Status {
         exporters: exporters(sources, input),
         bmp: sources.bgp.as_ref().map(|bgp| bgp.status()),
         config: config(sources),
+    }
+}
+
+fn problem(problem: &Problem) -> api::Problem {
+    api::Problem {
+        kind: problem.kind.name().to_owned(),
+        text: problem.text.clone(),
+        remedy: problem.kind.remedy().to_owned(),
     }
 }
 

@@ -107,6 +107,10 @@ pub struct FirewallReport {
     /// The largest flows that were dropped in the last seconds, from samples.
     pub dropped: Vec<FlowRecord>,
     pub stats: XdpStats,
+    /// Maximum number of sources that have a bucket of a limit.
+    pub max_sources: u64,
+    /// Patterns of rules that match no interface now.
+    pub idle_patterns: Vec<String>,
 }
 
 pub(super) enum Request {

@@ -18,6 +18,7 @@ use crate::ipfix::collector_stats::CollectorStats;
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::sys::process::ProcessStats;
 use crate::types::counters::{Count, FamilyCounters, HookCounters};
+use crate::types::problem::{Problem, ProblemKind};
 
 pub(super) fn write(
     input: &Input,
@@ -49,6 +50,7 @@ pub fn families(input: &Input) -> Vec<MetricFamily> {
         &declarations::LOG_DROPPED_LINES,
         input.dropped_log_lines as f64,
     ));
+    families.push(problems(input.problems));
     families.extend(build_and_config(input.build, input.reload));
     families.extend(input.process.iter().flat_map(of_process));
     // The encoder rejects a family without samples.
@@ -159,6 +161,16 @@ fn errors(errors: &ErrorCounters, parse_errors: &[(&str, u64)]) -> [MetricFamily
                 .map(|&(reason, times)| ([reason], times as f64)),
         ),
     ]
+}
+
+fn problems(problems: &[Problem]) -> MetricFamily {
+    family(
+        &declarations::PROBLEMS,
+        ProblemKind::ALL.iter().map(|kind| {
+            let exists = problems.iter().any(|problem| problem.kind == *kind);
+            ([kind.name()], f64::from(u8::from(exists)))
+        }),
+    )
 }
 
 fn build_and_config(build: Build, reload: Reload) -> [MetricFamily; 3] {

@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
+use super::problems::{Facts, Moment, ProblemHistory};
 use super::{Bmp, Build, Input, Interface};
 use crate::bpf::counters::Counters;
+use crate::config::Agent;
 use crate::config::current::CurrentConfig;
 use crate::enrich::bmp::RouterStats;
 use crate::enrich::mmdb::Databases;
@@ -49,7 +51,13 @@ pub struct Scrape {
     pub errors: Arc<ErrorCounters>,
     pub links: RefCell<LinkReader>,
     pub process: ProcessReader,
+    /// Reports stuck threads, and whether all interfaces found at the start are attached.
+    pub liveness: Box<Liveness>,
+    pub problems: Arc<ProblemHistory>,
 }
+
+/// Returns the threads that do not run, and whether all interfaces found at the start are attached.
+pub type Liveness = dyn Fn() -> (Vec<&'static str>, bool) + Send;
 
 /// The sources of the BMP routers and of their routes.
 #[derive(Clone)]
@@ -140,9 +148,31 @@ impl Scrape {
                 revision: env!("RFM_REVISION"),
             },
             reload: in_force.reload,
+            problems: &[],
             process: self.process.read().ok(),
         };
+        let facts = self.facts(&in_force.config.agent);
+        let problems = self.problems.problems(&input, &facts, Moment::now());
+        let input = Input {
+            problems: &problems,
+            ..input
+        };
         use_it(&input, links)
+    }
+
+    /// Returns what the problems depend on, beyond the metrics.
+    fn facts(&self, agent: &Agent) -> Facts {
+        let (stuck_threads, attached) = (self.liveness)();
+        let missing = agent.enrich.mmdb.files().filter(|(_, path)| !path.exists());
+        Facts {
+            stuck_threads,
+            attached,
+            not_attached: self.interfaces.problem(),
+            state_file: self.firewall.as_ref().and_then(Handle::problem),
+            missing_databases: missing
+                .map(|(_, path)| path.display().to_string())
+                .collect(),
+        }
     }
 
     /// Returns all links that exist now.

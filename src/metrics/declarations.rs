@@ -223,6 +223,9 @@ declare! {
         Counter LOG_DROPPED_LINES = "rfm_log_dropped_lines_total" []
             "Log lines dropped because nothing read standard error."
             + "No thread waits for the log.";
+        Gauge PROBLEMS = "rfm_problems" ["kind"]
+            "1 if the agent has a problem of this kind now, otherwise 0."
+            + "`rfm status`, the page and `/healthz?verbose` show the text and the remedy of each. A loss is a problem until a minute has passed without another one.";
         Gauge BUILD_INFO = "rfm_build_info" ["version", "revision"]
             "Always 1. Version and revision of rfm.";
         Gauge CONFIG_RELOAD_SUCCESSFUL = "rfm_config_last_reload_successful" []

@@ -13,6 +13,7 @@ mod family;
 mod firewall;
 mod flows;
 mod interfaces;
+pub mod problems;
 pub mod text_format;
 
 use std::io::{self, Write};
@@ -29,6 +30,7 @@ use crate::sys::error_counters::ErrorCounters;
 use crate::sys::process::ProcessStats;
 use crate::types::counters::HookCounters;
 use crate::types::flow::Direction;
+use crate::types::problem::Problem;
 
 pub use crate::metrics::bmp::Bmp;
 
@@ -59,6 +61,8 @@ pub struct Input<'a> {
     pub parse_errors: &'a [(&'a str, u64)],
     pub build: Build<'a>,
     pub reload: Reload,
+    /// The current problems, the most urgent first.
+    pub problems: &'a [Problem],
     /// `None` if /proc could not be read.
     pub process: Option<ProcessStats>,
 }
@@ -78,7 +82,7 @@ pub struct Interface<'a> {
     /// The number of times that another program removed the hook of a [`Direction`].
     pub removals: [u64; Direction::ALL.len()],
     /// Problems of its hooks, for an operator.
-    pub problems: Vec<String>,
+    pub problems: Vec<Problem>,
 }
 
 #[derive(Clone, Copy)]

@@ -19,11 +19,10 @@ use hyper::header::{
     VARY,
 };
 use hyper::{Request, Response, StatusCode};
-use serde_json::Value;
 
 use crate::history::{History, HistoryReading};
 use crate::http::{encoding, respond};
-use crate::page::view::Query;
+use crate::page::view::{AgentState, Query};
 
 /// The path of the JSON data, below the page.
 pub const FIGURES_PATH: &str = "/page/v1.json";
@@ -43,7 +42,7 @@ pub struct Page {
 #[derive(Default)]
 struct State {
     history: History,
-    figures: Value,
+    agent: AgentState,
     views: Vec<Rendered>,
 }
 
@@ -55,11 +54,11 @@ struct Rendered {
 }
 
 impl Page {
-    /// Stores a reading, and the families about the agent itself.
-    pub fn feed(&self, reading: &HistoryReading, figures: Value) {
+    /// Stores a reading, and the state of the agent itself.
+    pub fn feed(&self, reading: &HistoryReading, agent: AgentState) {
         let mut state = self.lock();
         state.history.feed(reading);
-        state.figures = figures;
+        state.agent = agent;
         state.views.clear();
     }
 
@@ -112,7 +111,7 @@ impl Page {
         let mut state = self.lock();
         let State {
             history,
-            figures,
+            agent,
             views,
         } = &mut *state;
         let at = match views.iter().position(|view| view.query == query) {
@@ -123,7 +122,7 @@ impl Page {
                 }
                 views.push(Rendered {
                     query,
-                    plain: view::render(history, query, figures).into(),
+                    plain: view::render(history, query, agent).into(),
                     packed: None,
                 });
                 views.len() - 1

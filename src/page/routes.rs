@@ -16,6 +16,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use super::Page;
 use crate::http::{encoding, respond};
 use crate::page;
+use crate::types::problem::Problem;
 
 /// Text format 0.0.4, regardless of Accept: in OpenMetrics a counter and a gauge cannot share the
 /// base name that `rfm_flow_bytes` and `rfm_flow_bytes_total` have in common.
@@ -35,11 +36,13 @@ const LINKS: &str = concat!(
 
 type Metrics = dyn Fn(&mut Vec<u8>) -> Result<(), String> + Send;
 type Health = dyn Fn() -> Result<(), Vec<String>> + Send;
+type Problems = dyn Fn() -> Result<Vec<Problem>, String> + Send;
 
 /// The routes of the exporter.
 pub struct Routes {
     metrics: Box<Metrics>,
     health: Box<Health>,
+    problems: Box<Problems>,
     page: Option<Arc<Page>>,
     /// The size of the last body, so that the next one is not reallocated while it grows.
     last: Cell<usize>,
@@ -47,14 +50,16 @@ pub struct Routes {
 
 impl Routes {
     /// Creates the routes. `metrics` appends the text format, or returns the reason why it cannot;
-    /// `health` returns the current problems.
+    /// `health` returns the reasons why the agent does not work; `problems` returns everything that needs attention.
     pub fn new(
         metrics: impl Fn(&mut Vec<u8>) -> Result<(), String> + Send + 'static,
         health: impl Fn() -> Result<(), Vec<String>> + Send + 'static,
+        problems: impl Fn() -> Result<Vec<Problem>, String> + Send + 'static,
     ) -> Self {
         Self {
             metrics: Box::new(metrics),
             health: Box::new(health),
+            problems: Box::new(problems),
             page: None,
             last: Cell::new(0),
         }
@@ -105,11 +110,41 @@ impl Routes {
         response
     }
 
-    fn healthz(&self, _: &Request<Bytes>) -> Response<Bytes> {
-        match (self.health)() {
+    fn healthz(&self, request: &Request<Bytes>) -> Response<Bytes> {
+        let health = (self.health)();
+        if request.uri().query() == Some("verbose") {
+            return self.verbose_health(health.is_ok());
+        }
+        match health {
             Ok(()) => respond::content(StatusCode::OK, respond::TEXT, "ok\n"),
             Err(reasons) => unavailable(&reasons),
         }
+    }
+
+    /// Returns the status code of `/healthz`, and the text and remedy of each problem.
+    fn verbose_health(&self, is_alive: bool) -> Response<Bytes> {
+        let problems = match (self.problems)() {
+            Ok(problems) => problems,
+            Err(reason) => return unavailable(&[reason]),
+        };
+        let mut text = match problems.len() {
+            0 => "healthy\n".to_owned(),
+            1 => "1 problem\n".to_owned(),
+            n => format!("{n} problems\n"),
+        };
+        for problem in problems {
+            let shown = problem.text.escape_debug();
+            text += &format!(
+                "{}: {shown}\n    {}\n",
+                problem.kind.name(),
+                problem.kind.remedy()
+            );
+        }
+        let status = match is_alive {
+            true => StatusCode::OK,
+            false => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        respond::content(status, respond::TEXT, text)
     }
 
     fn root(&self, request: &Request<Bytes>) -> Response<Bytes> {

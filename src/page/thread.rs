@@ -4,14 +4,16 @@
 use std::thread::park_timeout;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::Page;
+use super::view::AgentState;
 use crate::history::time_series::TICK_SECONDS;
 use crate::history::{HistoryReading, InterfaceReading};
 use crate::metrics::collect::Scrape;
 use crate::metrics::{self, Input, agent};
 use crate::sys::threads::Heartbeat;
+use crate::types::problem::Problem;
 
 const TICK: Duration = Duration::from_secs(TICK_SECONDS);
 /// The time between two heartbeats.
@@ -27,7 +29,7 @@ pub fn run(page: &Page, scrape: &Scrape, heartbeat: &Heartbeat) {
         if now >= next {
             if let Err(reason) = scrape.read(|input| {
                 let interfaces: Vec<_> = input.interfaces.iter().map(interface).collect();
-                page.feed(&reading(start, input, &interfaces), figures(input))
+                page.feed(&reading(start, input, &interfaces), agent_state(input))
             }) {
                 log::debug!("page: {reason}");
             }
@@ -61,6 +63,20 @@ fn reading<'a>(
         series: &input.flows.series,
         asns: &input.flows.asns,
         sample_rate: input.sample_rate,
+    }
+}
+
+fn agent_state(input: &Input) -> AgentState {
+    let problem = |problem: &Problem| {
+        json!({
+            "kind": problem.kind.name(),
+            "text": problem.text,
+            "remedy": problem.kind.remedy(),
+        })
+    };
+    AgentState {
+        figures: figures(input),
+        problems: input.problems.iter().map(problem).collect(),
     }
 }
 

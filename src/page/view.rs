@@ -77,8 +77,17 @@ struct View<'a> {
     /// The names of the ASNs above.
     asns: BTreeMap<u32, &'a str>,
     history: Cost,
+    #[serde(flatten)]
+    agent: &'a AgentState,
+}
+
+/// The state of the agent itself, as the page shows it.
+#[derive(Default, Serialize)]
+pub struct AgentState {
     /// The families of /metrics about the agent itself.
-    figures: &'a Value,
+    pub figures: Value,
+    /// `[{"kind": ..., "text": ..., "remedy": ...}]`
+    pub problems: Value,
 }
 
 #[derive(Serialize)]
@@ -139,8 +148,8 @@ struct Details<'a> {
     networks_total: usize,
 }
 
-/// Returns the view of `query` as JSON; `figures` is included unchanged.
-pub fn render(history: &History, query: Query, figures: &Value) -> Vec<u8> {
+/// Returns the view of `query` as JSON; `agent` is included unchanged.
+pub fn render(history: &History, query: Query, agent: &AgentState) -> Vec<u8> {
     let shown = shown(history, query.ifindex);
     let viewer = Viewer {
         history,
@@ -190,7 +199,7 @@ pub fn render(history: &History, query: Query, figures: &Value) -> Vec<u8> {
             curve_bytes_limit: MAX_CURVE_BYTES,
             evicted: history.entries.evicted(),
         },
-        figures,
+        agent,
     };
     // fails only for maps whose keys are not strings
     serde_json::to_vec(&view).unwrap_or_default()

@@ -12,6 +12,7 @@ pub mod label;
 pub mod mac;
 pub mod named;
 pub mod prefix;
+pub mod problem;
 pub mod rule;
 pub(crate) mod slab;
 pub mod static_peer;

@@ -36,6 +36,7 @@ pub fn exporter(metrics: &'static str) -> Running {
             Ok(())
         },
         || Ok(()),
+        || Ok(Vec::new()),
     );
     start(HttpLimits::default(), move |request, _| {
         routes.answer(&request)

@@ -86,7 +86,7 @@ fn without_descriptors_the_control_socket_answers_and_names_the_cause() {
     let silent: Vec<_> = (0..8).map(connect).collect();
     for _ in 0..5 {
         let status = status(&folder);
-        let problem = status["problems"][0].as_str().unwrap_or_default();
+        let problem = status["problems"][0]["text"].as_str().unwrap_or_default();
         assert!(problem.contains("Too many open files"), "{status}");
     }
     drop(silent);

@@ -108,7 +108,7 @@ fn an_interface_without_a_slot_is_a_problem() {
     namespace.ip("link add late0 type veth peer name other0");
     let expected = "1 interface is not counted (late0): all 1 slots are taken; \
                     raise agent.bpf.iface_stats_size and restart rfm";
-    let listed = || status()["problems"][0] == expected;
+    let listed = || status()["problems"][0]["text"] == expected;
     assert!(wait_for(Duration::from_secs(5), listed), "{}", status());
     assert_eq!(status()["healthy"], false);
     assert_eq!(interface(&status(), "late0")["attach"], "none");
@@ -235,4 +235,70 @@ fn mistakes_are_answered_in_json_with_their_status() {
         (status, &body["error"]),
         (405, &"this path takes GET, HEAD".into())
     );
+}
+
+#[test]
+fn all_views_report_the_same_problems() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    const DATABASE: &str = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/data/mmdb/GeoLite2-ASN-Test.mmdb"
+    );
+    let folder = Folder::new();
+    let copy = folder.socket().with_file_name("asn.mmdb");
+    std::fs::copy(DATABASE, &copy).expect("a copy");
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    let more = format!(
+        "[agent.enrich.mmdb]\nasn_db = {copy:?}\n\
+         [agent.firewall]\nenabled = true\ninterfaces = [\"v1\"]\n\
+         [[agent.firewall.rule]]\ninterface = \"eht0\"\nproto = \"udp\"\naction = \"count\"\n"
+    );
+    let agent = Agent::start(
+        &lab,
+        &namespace,
+        &harness::config(&folder, r#"["v1"]"#, 1, &more),
+    );
+    std::fs::remove_file(&copy).expect("it exists");
+    let status: Value = {
+        let (_, out, _) = harness::parts(harness::rfm(&folder.socket(), "status --json"));
+        serde_json::from_str(&out).expect("JSON")
+    };
+    let problems = status["problems"].as_array().expect("a list").clone();
+    let kinds: Vec<_> = problems.iter().map(|p| p["kind"].clone()).collect();
+    // the test database was built years ago
+    let expected = [
+        "firewall_rule_interface",
+        "database_old",
+        "database_missing",
+    ];
+    assert_eq!(kinds, expected, "{status}");
+    assert_eq!(status["healthy"], false);
+
+    let metrics = agent.scrape();
+    assert_eq!(metrics.sum("rfm_problems", &[]), 3);
+    for kind in expected {
+        assert_eq!(metrics.get("rfm_problems", &[("kind", kind)]), Some(1.0));
+    }
+    let reply = agent.get("/healthz?verbose").expect("an answer");
+    assert_eq!(reply.status, 200, "the agent itself works");
+    let verbose = reply.body;
+    assert!(verbose.starts_with("3 problems\n"), "{verbose}");
+    let (_, text, _) = harness::parts(harness::rfm(&folder.socket(), "status"));
+    assert!(text.contains("health       3 problems"), "{text}");
+    for problem in &problems {
+        for part in ["text", "remedy"] {
+            let part = problem[part].as_str().expect("a text");
+            assert!(verbose.contains(part) && text.contains(part), "{part}");
+        }
+    }
+    let shown = || {
+        let reply = agent.get("/page/v1.json").expect("an answer");
+        let view: Value = serde_json::from_str(&reply.body).expect("JSON");
+        view["problems"] == status["problems"]
+    };
+    assert!(wait_for(Duration::from_secs(12), shown));
+    agent.stop();
 }

@@ -162,6 +162,7 @@ impl Fixture {
                 successful: true,
                 success_time: 1_700_000_000.25,
             },
+            problems: &[],
             process: Some(ProcessStats {
                 cpu_seconds: 1.5,
                 resident_bytes: 4_000_000,

@@ -229,3 +229,33 @@ fn a_thousand_networks_do_not_freeze_it() {
         assert_eq!(browser.run(rows), 1);
     });
 }
+
+#[test]
+fn problems_are_listed_with_their_remedy_until_they_are_gone() {
+    if !can_run(&TOOLS) {
+        return;
+    }
+    visit(30, 1, |browser, _, router| {
+        let status = "return document.querySelector('#status').textContent";
+        let is_healthy = format!("{status}.startsWith('healthy · ')");
+        browser.wait(&is_healthy);
+        assert_eq!(
+            browser.run("return document.querySelector('#problems').hidden"),
+            true
+        );
+        router.problems = json!([
+            {"kind": "bmp_session_lost", "text": "no session with <b>", "remedy": "check it"},
+            {"kind": "database_old", "text": "old", "remedy": "update it"},
+        ]);
+        router.tick();
+        browser.wait(&format!("{status}.startsWith('2 problems · ')"));
+        let lines = "return [...document.querySelectorAll('#problems li')].map(l => l.innerText)";
+        let expected = json!(["no session with <b>\ncheck it", "old\nupdate it"]);
+        assert_eq!(browser.run(lines), expected);
+        let class = "return document.querySelector('#status').className";
+        assert_eq!(browser.run(class), "warn");
+        router.problems = json!([]);
+        router.tick();
+        browser.wait(&is_healthy);
+    });
+}

@@ -10,6 +10,7 @@ use rfm::http::HttpLimits;
 use rfm::netlink::Link;
 use rfm::page::Page;
 use rfm::page::routes::Routes;
+use rfm::page::view::AgentState;
 use rfm::types::counters::{Count, FamilyCounters, HookCounters};
 use serde_json::{Value, json};
 
@@ -68,6 +69,7 @@ pub struct Router {
     start: f64,
     tick: u64,
     pub sample_rate: u32,
+    pub problems: Value,
 }
 
 impl Router {
@@ -94,6 +96,7 @@ impl Router {
             link(7, HOSTILE_INTERFACE, "<b>alias</b>", "veth", None),
         ];
         let mut router = Self {
+            problems: json!([]),
             page: Arc::default(),
             masters: vec!["", "", "", "br-lan", "", ""],
             hooks: vec![[HookCounters::default(); 2]; links.len()],
@@ -200,7 +203,13 @@ impl Router {
             asns: &self.asns,
             sample_rate: self.sample_rate,
         };
-        self.page.feed(&reading, self.figures());
+        self.page.feed(
+            &reading,
+            AgentState {
+                figures: self.figures(),
+                problems: self.problems.clone(),
+            },
+        );
     }
 
     /// So many hours pass, in steps of a quarter of a minute to six minutes.
@@ -252,7 +261,8 @@ impl Router {
             out.extend_from_slice(b"rfm_up 1\n");
             Ok(())
         };
-        let routes = Routes::new(metrics, || Ok(())).with_page(Some(self.page.clone()));
+        let routes =
+            Routes::new(metrics, || Ok(()), || Ok(Vec::new())).with_page(Some(self.page.clone()));
         start(HttpLimits::default(), move |request, _| {
             routes.answer(&request)
         })

@@ -7,7 +7,7 @@ use rfm::flow::snapshot::SeriesRow;
 use rfm::history::top_table::{MAX_CURVES, MAX_ENTRIES};
 use rfm::history::{History, HistoryReading, MAX_INTERFACES};
 use rfm::netlink::Link;
-use rfm::page::view::{Query, render};
+use rfm::page::view::{AgentState, Query, render};
 use rfm::types::counters::{Count, HookCounters};
 use serde_json::Value;
 
@@ -66,7 +66,7 @@ impl Feeder {
     }
 
     fn view(&self, query: &str) -> Value {
-        let view = render(&self.history, Query::parse(query), &Value::Null);
+        let view = render(&self.history, Query::parse(query), &AgentState::default());
         serde_json::from_slice(&view).expect("JSON")
     }
 }

@@ -14,13 +14,15 @@ pub fn status(status: &api::Status) -> String {
         text += clean(&format!("{name:NAMES$}{value}")).trim_end();
         text.push('\n');
     };
-    let health = match status.healthy {
-        true => "healthy",
-        false => "not healthy",
+    let health = match status.problems.len() {
+        0 => "healthy".to_owned(),
+        1 => "1 problem".to_owned(),
+        n => format!("{n} problems"),
     };
-    line("health", health.to_owned());
+    line("health", health);
     for problem in &status.problems {
-        line("problem", problem.clone());
+        line("problem", problem.text.clone());
+        line("", format!("-> {}", problem.remedy));
     }
     line("sampling", sampling(status.sample_rate));
     line("flows", flows(&status.flows));

@@ -94,7 +94,12 @@ fn header(model: &Model, width: u16, theme: Theme) -> Line<'static> {
         1 => "every packet".to_owned(),
         n => format!("1 in {n}"),
     };
-    let right = format!("{sampling}  {} flows", status.flows.active);
+    let problems = match status.problems.len() {
+        0 => String::new(),
+        1 => "1 problem  ".to_owned(),
+        n => format!("{n} problems  "),
+    };
+    let right = format!("{problems}{sampling}  {} flows", status.flows.active);
     bar(&left, &right, width, theme)
 }
 

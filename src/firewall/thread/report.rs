@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::super::handle::{FirewallReport, ListedRule, Request, RuleList};
 use super::super::rule_set::{RuleBody, RuleEntry};
 use super::Worker;
+use crate::bpf::xdp::source_limits::MAX_BUCKETS;
 use crate::types::rule::{Action, Rule, RuleSource};
 
 impl Worker {
@@ -22,11 +23,20 @@ impl Worker {
                     attachments: self.attachments.all(),
                     dropped: self.dropped.clone(),
                     stats: self.backend.stats().unwrap_or_default(),
+                    max_sources: u64::from(MAX_BUCKETS),
+                    idle_patterns: self.idle_patterns(),
                 };
                 drop(reply.try_send(report));
             }
             Request::Edit { .. } | Request::Change { .. } | Request::Export(_) | Request::End => {}
         }
+    }
+
+    /// Returns the patterns of rules that match no interface now.
+    fn idle_patterns(&self) -> Vec<String> {
+        let patterns = self.rule_set.patterns().into_iter();
+        let idle = patterns.filter(|pattern| self.attachments.resolve(pattern).is_empty());
+        idle.map(|pattern| pattern.as_str().to_owned()).collect()
     }
 
     fn list(&self, from: usize, limit: usize, now: Instant) -> RuleList {
