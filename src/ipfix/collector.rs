@@ -12,6 +12,7 @@ use crossbeam_channel::TryRecvError;
 use super::collector_stats::CollectorStats;
 use super::message::Message;
 use super::options::Statistics;
+use super::outages::Outages;
 use super::resolve::{Addresses, HostNames, PendingLookup, resolve};
 use super::self_traffic::SelfTraffic;
 use super::tcp::Tcp;
@@ -49,10 +50,11 @@ pub struct Collector {
     sequence: u32,
     messages: u64,
     bytes: u64,
+    outages: Outages,
     refresh: Duration,
     refreshed: Instant,
     pause: Duration,
-    /// True if the connection was lost and has not been restored since.
+    /// True if there was a warning of an outage and the connection has not been restored since.
     was_lost: bool,
 }
 
@@ -97,6 +99,7 @@ impl Collector {
             sequence: 0,
             messages: 0,
             bytes: 0,
+            outages: Outages::new(),
             refresh,
             refreshed: now,
             pause: FIRST_PAUSE,
@@ -251,6 +254,7 @@ impl Collector {
             return if due { need } else { Need::Nothing };
         }
         self.pause = FIRST_PAUSE;
+        self.outages.reached(now);
         if std::mem::take(&mut self.was_lost) {
             log::info!("ipfix: {} is there again", self.stats.collector);
         }
@@ -304,12 +308,12 @@ impl Collector {
         };
         let longest = LONGEST_PAUSE.min(self.refresh / 2).max(FIRST_PAUSE);
         self.pause = (2 * self.pause).min(longest);
-        self.was_lost = true;
+        let warning = self.outages.failed(now);
+        self.was_lost |= warning.is_some();
         let collector = &self.stats.collector;
-        self.errors
-            .count_and_log(Subsystem::Ipfix, "collector", || {
-                format!("{collector} cannot be reached and misses records: {error}")
-            });
+        self.errors.count_and_log_if(Subsystem::Ipfix, warning, || {
+            format!("{collector} cannot be reached and misses records: {error}")
+        });
     }
 
     /// Returns the bytes that a packet to the collector can carry without fragmentation, if that is

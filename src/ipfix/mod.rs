@@ -11,6 +11,7 @@ pub mod fields;
 pub mod flows;
 pub mod message;
 pub mod options;
+mod outages;
 mod resolve;
 mod self_traffic;
 mod socket;

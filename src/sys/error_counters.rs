@@ -76,8 +76,19 @@ impl ErrorCounters {
         kind: &'static str,
         message: impl FnOnce() -> String,
     ) {
+        let left_out = self.log.admit(subsystem.name(), kind, Instant::now());
+        self.count_and_log_if(subsystem, left_out, message);
+    }
+
+    /// Counts one error and logs it if `left_out` is `Some(n)`: n lines were left out since the previous one.
+    pub fn count_and_log_if(
+        &self,
+        subsystem: Subsystem,
+        left_out: Option<u64>,
+        message: impl FnOnce() -> String,
+    ) {
         self.count(subsystem);
-        if let Some(left_out) = self.log.admit(subsystem.name(), kind, Instant::now()) {
+        if let Some(left_out) = left_out {
             let message = message().escape_debug().to_string();
             match left_out {
                 0 => log::warn!("{}: {message}", subsystem.name()),
