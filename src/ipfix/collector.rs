@@ -35,6 +35,8 @@ const FINISH_TIMEOUT: Duration = Duration::from_secs(1);
 const FINISH_INTERVAL: Duration = Duration::from_millis(5);
 
 pub struct Collector {
+    /// The number of the collector, as the owner of its connections.
+    number: usize,
     names: HostNames,
     resolve: fn(&HostNames, Option<SocketAddr>) -> io::Result<PendingLookup>,
     /// The pending lookup of the name while the collector is in use.
@@ -80,6 +82,7 @@ pub enum Need {
 
 impl Collector {
     pub fn new(
+        number: usize,
         names: HostNames,
         transport: Transport,
         refresh: Duration,
@@ -88,6 +91,7 @@ impl Collector {
         now: Instant,
     ) -> Self {
         Self {
+            number,
             names,
             resolve,
             lookup: None,
@@ -157,7 +161,7 @@ impl Collector {
             State::Tcp(tcp) => self.stats.add_sent(tcp.write(now)?.parts),
             State::Down { .. } => {}
         }
-        Ok(self.establish(now, self_traffic))
+        Ok(self.establish(now))
     }
 
     /// Makes the next poll look up the name again.
@@ -219,27 +223,26 @@ impl Collector {
         now: Instant,
         self_traffic: &mut SelfTraffic,
     ) -> io::Result<Need> {
-        let socket = socket::open(self.transport, peer, local)?;
+        let (socket, local) = socket::open(self.transport, peer, local)?;
+        // before the collector accepts it: the packets of a refused connection are also its own
+        self_traffic.add(self.number, self.transport, local, peer);
         match self.transport {
             Transport::Udp => {
-                let udp = Udp::new(socket, peer, now)?;
-                self_traffic.add(self.transport, udp.local, udp.peer);
-                self.state = State::Probing(udp, now + PROBE);
+                self.state = State::Probing(Udp::new(socket, peer, now), now + PROBE);
                 Ok(Need::TemplatesAndOptions)
             }
             Transport::Tcp => {
-                self.state = State::Connecting(Tcp::new(socket, peer, now)?);
+                self.state = State::Connecting(Tcp::new(socket, peer, now));
                 Ok(Need::Nothing)
             }
         }
     }
 
     /// Marks a new connection as established; an older one may be due for a refresh.
-    fn establish(&mut self, now: Instant, self_traffic: &mut SelfTraffic) -> Need {
+    fn establish(&mut self, now: Instant) -> Need {
         let state = std::mem::replace(&mut self.state, State::Down { until: now });
         let (state, is_new, need) = match state {
             State::Connecting(tcp) => {
-                self_traffic.add(self.transport, tcp.local, tcp.peer);
                 self.sequence = 0;
                 (State::Tcp(tcp), true, Need::TemplatesAndOptions)
             }
@@ -413,6 +416,7 @@ mod tests {
         let mut collector = Collector {
             resolve: answer,
             ..Collector::new(
+                0,
                 names("collector.example"),
                 Transport::Udp,
                 Duration::from_secs(3600),

@@ -7,23 +7,33 @@ use std::net::{IpAddr, SocketAddr};
 use crate::types::flow::FlowKey;
 use crate::types::transport::Transport;
 
-/// The maximum number of stored connections: those of all collectors, and the last closed ones,
-/// whose flows end later.
-const MAX_CONNECTIONS: usize = 64;
+/// The maximum number of stored closed connections: their flows end later.
+const MAX_CLOSED: usize = 64;
 
 #[derive(Debug, Default)]
 pub struct SelfTraffic(VecDeque<Connection>);
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct Connection {
+    /// The number of the collector that uses the connection; `None`: it is closed.
+    owner: Option<usize>,
     protocol: u8,
     local: (u16, IpAddr),
     remote: (u16, IpAddr),
 }
 
 impl SelfTraffic {
-    pub fn add(&mut self, transport: Transport, local: SocketAddr, remote: SocketAddr) {
+    /// Adds a connection of the collector with number `owner`, also one that is not established yet: a collector may
+    /// refuse it. The previous connection of the collector counts as closed.
+    pub fn add(
+        &mut self,
+        owner: usize,
+        transport: Transport,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) {
         let new = Connection {
+            owner: Some(owner),
             protocol: match transport {
                 Transport::Tcp => 6,
                 Transport::Udp => 17,
@@ -31,9 +41,15 @@ impl SelfTraffic {
             local: (local.port(), local.ip().to_canonical()),
             remote: (remote.port(), remote.ip().to_canonical()),
         };
-        self.0.retain(|connection| *connection != new);
-        if self.0.len() >= MAX_CONNECTIONS {
-            self.0.pop_front();
+        self.0.retain(|connection| !connection.is_same(&new));
+        for connection in &mut self.0 {
+            connection.owner.take_if(|o| *o == owner);
+        }
+        let closed = |connection: &Connection| connection.owner.is_none();
+        if self.0.iter().filter(|c| closed(c)).count() > MAX_CLOSED
+            && let Some(oldest) = self.0.iter().position(closed)
+        {
+            self.0.remove(oldest);
         }
         self.0.push_back(new);
     }
@@ -50,6 +66,12 @@ impl SelfTraffic {
                     || is(c.remote, key.src_port, key.source())
                         && is(c.local, key.dst_port, key.destination()))
         })
+    }
+}
+
+impl Connection {
+    fn is_same(&self, other: &Self) -> bool {
+        (self.protocol, self.local, self.remote) == (other.protocol, other.local, other.remote)
     }
 }
 
@@ -81,6 +103,7 @@ mod tests {
         let mut traffic = SelfTraffic::default();
         let address = |text: &str| text.parse().unwrap();
         traffic.add(
+            0,
             Transport::Udp,
             address("192.0.2.1:40000"),
             address("192.0.2.9:4739"),
@@ -93,15 +116,18 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_are_evicted() {
+    fn the_oldest_closed_ones_are_evicted() {
         let mut traffic = SelfTraffic::default();
         let peer = "192.0.2.9:4739".parse().unwrap();
+        let local = |port| SocketAddr::new("192.0.2.1".parse().unwrap(), port);
+        traffic.add(0, Transport::Udp, local(1000), peer);
+        // another collector refuses every connection
         for port in 1..=100 {
-            let address = SocketAddr::new("192.0.2.1".parse().unwrap(), port);
-            traffic.add(Transport::Udp, address, peer);
-            traffic.add(Transport::Udp, address, peer);
+            traffic.add(1, Transport::Tcp, local(port), peer);
+            traffic.add(1, Transport::Tcp, local(port), peer);
         }
-        assert_eq!(traffic.0.len(), MAX_CONNECTIONS);
-        assert!(traffic.contains(&key(17, 100, 4739)) && !traffic.contains(&key(17, 1, 4739)));
+        assert_eq!(traffic.0.len(), MAX_CLOSED + 2);
+        assert!(traffic.contains(&key(6, 100, 4739)) && !traffic.contains(&key(6, 1, 4739)));
+        assert!(traffic.contains(&key(17, 1000, 4739)), "it is in use");
     }
 }

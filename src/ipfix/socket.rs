@@ -16,8 +16,12 @@ use crate::types::transport::Transport;
 const IPV4_AND_UDP: usize = 28;
 const IPV6_AND_UDP: usize = 48;
 
-/// Returns a socket connected to `peer`; with TCP, one that is connecting.
-pub fn open(transport: Transport, peer: SocketAddr, local: SocketAddr) -> io::Result<OwnedFd> {
+/// Returns a socket connected to `peer`, and its local address. With TCP, it is connecting, or was refused already.
+pub fn open(
+    transport: Transport,
+    peer: SocketAddr,
+    local: SocketAddr,
+) -> io::Result<(OwnedFd, SocketAddr)> {
     let family = match peer {
         SocketAddr::V4(_) => AddressFamily::INET,
         SocketAddr::V6(_) => AddressFamily::INET6,
@@ -32,17 +36,23 @@ pub fn open(transport: Transport, peer: SocketAddr, local: SocketAddr) -> io::Re
         // several collectors can share one local port: the peer distinguishes the sockets
         sockopt::set_socket_reuseaddr(&socket, true)?;
     }
-    if local.port() != 0 || !local.ip().is_unspecified() {
+    if local.port() != 0 || !local.ip().is_unspecified() || transport == Transport::Tcp {
         bind(&socket, &local)?;
     }
+    // a refused socket has no port any more
+    let port = local_address(&socket)?.port();
     if transport == Transport::Udp {
         fragment(&socket, peer)?;
     }
     match connect(&socket, &peer) {
-        Ok(()) => Ok(socket),
-        Err(rustix::io::Errno::INPROGRESS) => Ok(socket),
-        Err(error) => Err(error.into()),
+        Ok(()) | Err(rustix::io::Errno::INPROGRESS) => {}
+        Err(error) => return Err(error.into()),
     }
+    let mut local = local_address(&socket)?;
+    if port != 0 {
+        local.set_port(port);
+    }
+    Ok((socket, local))
 }
 
 /// Returns the unspecified address of the family of `peer`.
@@ -54,7 +64,7 @@ pub fn any(peer: SocketAddr, port: u16) -> SocketAddr {
     SocketAddr::new(address, port)
 }
 
-pub fn local_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
+fn local_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
     let address = getsockname(socket)?;
     SocketAddr::try_from(address).map_err(io::Error::from)
 }
@@ -109,5 +119,26 @@ fn fragment(socket: &OwnedFd, peer: SocketAddr) -> io::Result<()> {
     match result {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn the_local_address_of_a_refused_connection_is_known() {
+        for host in ["127.0.0.1", "::1"] {
+            let Ok(listener) = TcpListener::bind((host, 0)) else {
+                continue;
+            };
+            let peer = listener.local_addr().unwrap();
+            drop(listener);
+            let (_socket, local) = open(Transport::Tcp, peer, any(peer, 0)).unwrap();
+            assert_eq!(local.ip(), peer.ip());
+            assert_ne!(local.port(), 0);
+        }
     }
 }

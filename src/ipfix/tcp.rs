@@ -12,7 +12,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 
 use super::SendResult;
-use super::socket;
 use crate::flow::export_queue::RecordCounts;
 
 /// The size of the buffer in bytes; messages that do not fit are dropped.
@@ -28,7 +27,6 @@ const AT_ONCE: Timespec = Timespec {
 
 pub struct Tcp {
     stream: TcpStream,
-    pub local: SocketAddr,
     pub peer: SocketAddr,
     connected: bool,
     buffer: VecDeque<u8>,
@@ -39,16 +37,15 @@ pub struct Tcp {
 }
 
 impl Tcp {
-    pub fn new(socket: OwnedFd, peer: SocketAddr, now: Instant) -> io::Result<Self> {
-        Ok(Self {
-            local: socket::local_address(&socket)?,
+    pub fn new(socket: OwnedFd, peer: SocketAddr, now: Instant) -> Self {
+        Self {
             stream: socket.into(),
             peer,
             connected: false,
             buffer: VecDeque::new(),
             waiting: VecDeque::new(),
             moved: now,
-        })
+        }
     }
 
     /// Returns true once the connection is established.
@@ -66,7 +63,6 @@ impl Tcp {
         if let Some(error) = self.stream.take_error()? {
             return Err(error);
         }
-        self.local = self.stream.local_addr()?;
         self.moved = now;
         self.connected = true;
         Ok(true)

@@ -152,8 +152,10 @@ impl<S: ExportSources> Exporter<S> {
         let layout = settings.layout;
         let lengths =
             Template::all().map(|template| template.write_template(layout, &mut Vec::new()));
-        let collectors = settings.targets.into_iter().map(|target| {
+        let targets = settings.targets.into_iter().enumerate();
+        let collectors = targets.map(|(number, target)| {
             Collector::new(
+                number,
                 target.names,
                 target.transport,
                 settings.template_refresh,

@@ -26,7 +26,6 @@ const CONFIRMED_AFTER: Duration = Duration::from_millis(300);
 
 pub struct Udp {
     socket: UdpSocket,
-    pub local: SocketAddr,
     pub peer: SocketAddr,
     /// The bytes that a packet can carry without fragmentation.
     pub payload: Option<usize>,
@@ -37,16 +36,15 @@ pub struct Udp {
 }
 
 impl Udp {
-    pub fn new(socket: OwnedFd, peer: SocketAddr, now: Instant) -> io::Result<Self> {
-        Ok(Self {
-            local: socket::local_address(&socket)?,
+    pub fn new(socket: OwnedFd, peer: SocketAddr, now: Instant) -> Self {
+        Self {
             payload: socket::payload(&socket, peer),
             socket: socket.into(),
             peer,
             unconfirmed: RecordCounts::default(),
             confirmed_at: now,
             no_wait_until: None,
-        })
+        }
     }
 
     pub fn send(

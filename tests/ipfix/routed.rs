@@ -161,6 +161,36 @@ fn the_parts_of_a_flow_add_up_and_the_exporter_does_not_export_itself() {
     }
 }
 
+/// The exporter's attempts to connect to a collector that refuses are its own traffic as well.
+#[test]
+fn refused_connections_to_a_collector_are_not_exported() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let (a, b) = lab.pair();
+    let mut collector = listener(&b, &format!("{}:4739", ipv4(2)));
+    let more = format!(
+        "{EXACT}[agent.ipfix]\nhost = \"{}\"\ntemplate_refresh = \"2s\"\n\
+         directions = [\"ingress\", \"egress\"]\n\
+         [[agent.ipfix.collector]]\nhost = \"{}\"\nport = 4740\ntransport = \"tcp\"\n",
+        ipv4(2),
+        ipv4(2)
+    );
+    let agent = Agent::start(&lab, &a, &config("[\"a0\"]", &more));
+    collector.introduced();
+    // a SYN and its RST for each attempt; the flows end 2 s later
+    let attempts = |m: &Metrics| flow_packets(m) >= 12;
+    let (last, reached) = agent.scrape_until(SETTLED, attempts);
+    assert!(reached, "{} packets", flow_packets(&last));
+    std::thread::sleep(Duration::from_secs(4));
+    agent.stop();
+    while let Some(message) = collector.next(Duration::from_millis(500)) {
+        let tcp = message.flows().find(|flow| flow.number(4) == 6);
+        assert_eq!(tcp, None);
+    }
+}
+
 #[test]
 fn a_record_tells_the_routes_that_bmp_tells() {
     if !can_run(&["ip", "sysctl"]) {
