@@ -50,6 +50,14 @@ impl std::ops::AddAssign for RecordCounts {
     }
 }
 
+impl std::ops::SubAssign for RecordCounts {
+    fn sub_assign(&mut self, other: Self) {
+        self.parts = self.parts.wrapping_sub(other.parts);
+        self.packets = self.packets.wrapping_sub(other.packets);
+        self.octets = self.octets.wrapping_sub(other.octets);
+    }
+}
+
 impl DroppedRecords {
     pub fn count(&self, load: RecordCounts) {
         self.parts.fetch_add(load.parts, Ordering::Relaxed);

@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::TryRecvError;
 
 use super::collector_stats::CollectorStats;
-use super::message::Message;
+use super::message::Sealed;
 use super::options::Statistics;
 use super::outages::Outages;
 use super::resolve::{Addresses, HostNames, PendingLookup, resolve};
 use super::self_traffic::SelfTraffic;
 use super::tcp::Tcp;
 use super::udp::Udp;
-use super::{SendResult, socket};
+use super::{SendResult, SentCounts, socket};
 use crate::flow::export_queue::RecordCounts;
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::types::transport::Transport;
@@ -30,9 +30,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// The maximum time until a host name is looked up again: no event reports that its address
 /// changed.
 const LOOKUP_INTERVAL: Duration = Duration::from_secs(300);
-/// The timeout for the last messages.
-const FINISH_TIMEOUT: Duration = Duration::from_secs(1);
-const FINISH_INTERVAL: Duration = Duration::from_millis(5);
+/// The time between two steps while messages wait for their turn.
+const PACED_INTERVAL: Duration = Duration::from_millis(1);
+/// The time between two steps while the collector is connecting or slow.
+const BUSY_INTERVAL: Duration = Duration::from_millis(10);
+/// The last messages are paced so that they are sent this long before the deadline.
+const FINISH_SLACK: Duration = Duration::from_millis(200);
 
 pub struct Collector {
     /// The number of the collector, as the owner of its connections.
@@ -47,11 +50,7 @@ pub struct Collector {
     stats: Arc<CollectorStats>,
     errors: Arc<ErrorCounters>,
     state: State,
-    /// The number of data records sent: over UDP since the start, over TCP in this connection (RFC
-    /// 7011 section 3.1).
-    sequence: u32,
-    messages: u64,
-    bytes: u64,
+    sent: SentCounts,
     outages: Outages,
     refresh: Duration,
     refreshed: Instant,
@@ -100,9 +99,7 @@ impl Collector {
             stats,
             errors,
             state: State::Down { until: now },
-            sequence: 0,
-            messages: 0,
-            bytes: 0,
+            sent: SentCounts::default(),
             outages: Outages::new(),
             refresh,
             refreshed: now,
@@ -113,7 +110,9 @@ impl Collector {
 
     /// Advances the connection, if a step is due.
     pub fn poll(&mut self, now: Instant, self_traffic: &mut SelfTraffic) -> Need {
-        match self.try_poll(now, self_traffic) {
+        let result = self.try_poll(now, self_traffic);
+        self.stats.set_queued(self.queued().parts);
+        match result {
             Ok(need) => {
                 if need != Need::Nothing {
                     self.refreshed = now;
@@ -153,11 +152,17 @@ impl Collector {
                     return Ok(Need::Nothing);
                 }
             }
-            State::Probing(udp, until) if now >= *until => {
+            State::Probing(udp, until) => {
+                udp.send_queued(&mut self.sent, 0.0, now)?;
+                if now < *until {
+                    return Ok(Need::Nothing);
+                }
                 udp.confirm(now)?;
             }
-            State::Probing(..) => return Ok(Need::Nothing),
-            State::Udp(udp) => self.stats.add_sent(udp.confirm(now)?.parts),
+            State::Udp(udp) => {
+                self.stats.add_sent(udp.confirm(now)?.parts);
+                udp.send_queued(&mut self.sent, 0.0, now)?;
+            }
             State::Tcp(tcp) => self.stats.add_sent(tcp.write(now)?.parts),
             State::Down { .. } => {}
         }
@@ -208,12 +213,22 @@ impl Collector {
         result.inspect_err(report).ok()
     }
 
-    /// Counts records that may not have arrived as dropped.
+    /// Counts records that wait or may not have arrived as dropped.
     fn abandon(&self) {
+        self.drop(self.queued());
+        if let State::Udp(udp) | State::Probing(udp, _) = &self.state {
+            self.drop(udp.unconfirmed());
+        }
+    }
+
+    /// Returns the records that wait to be sent.
+    fn queued(&self) -> RecordCounts {
         match &self.state {
-            State::Udp(udp) | State::Probing(udp, _) => self.drop(udp.unconfirmed()),
-            State::Tcp(tcp) => self.drop(tcp.unsent()),
-            State::Down { .. } | State::Resolving(_) | State::Connecting(_) => {}
+            State::Udp(udp) | State::Probing(udp, _) => udp.queued(),
+            State::Tcp(tcp) => tcp.unsent(),
+            State::Down { .. } | State::Resolving(_) | State::Connecting(_) => {
+                RecordCounts::default()
+            }
         }
     }
 
@@ -243,7 +258,7 @@ impl Collector {
         let state = std::mem::replace(&mut self.state, State::Down { until: now });
         let (state, is_new, need) = match state {
             State::Connecting(tcp) => {
-                self.sequence = 0;
+                self.sent.sequence = 0;
                 (State::Tcp(tcp), true, Need::TemplatesAndOptions)
             }
             State::Probing(udp, _) => (State::Udp(udp), true, Need::Nothing),
@@ -264,39 +279,24 @@ impl Collector {
         need
     }
 
-    /// Sends templates or options.
-    pub fn announce(&mut self, message: &mut Message, now: Instant) {
-        self.transmit(message, now, true);
-    }
-
-    /// Sends records, or counts them as dropped.
-    pub fn send(&mut self, message: &mut Message, now: Instant) {
-        self.transmit(message, now, false);
-    }
-
-    fn transmit(&mut self, message: &mut Message, now: Instant, announcement: bool) {
-        message.number(self.sequence);
-        let (bytes, load) = (message.bytes(), message.load());
-        let sent = match &mut self.state {
-            State::Udp(udp) => udp.send(bytes, load, now),
-            State::Probing(udp, _) if announcement => udp.send(bytes, load, now),
-            State::Tcp(tcp) => Ok(tcp.send(bytes, load, now)),
-            State::Probing(..)
-            | State::Down { .. }
-            | State::Resolving(_)
-            | State::Connecting(_) => Ok(SendResult::NoRoom),
+    /// Sends a message or adds it to the queue; otherwise, counts its records as dropped. A new UDP socket sends only
+    /// templates and options.
+    pub fn send(&mut self, message: &Sealed, now: Instant) {
+        let result = match &mut self.state {
+            State::Probing(..) if !message.is_announcement() => Ok(SendResult::NoRoom),
+            State::Udp(udp) | State::Probing(udp, _) => {
+                let result = udp.push(message);
+                udp.send_queued(&mut self.sent, 0.0, now).map(|()| result)
+            }
+            State::Tcp(tcp) => Ok(tcp.send(message, &mut self.sent, now)),
+            State::Down { .. } | State::Resolving(_) | State::Connecting(_) => {
+                Ok(SendResult::NoRoom)
+            }
         };
-        match sent {
-            Ok(SendResult::Sent) => {
-                self.sequence = self.sequence.wrapping_add(message.records());
-                self.messages += 1;
-                self.bytes += bytes.len() as u64;
-            }
-            Ok(SendResult::NoRoom) => self.drop(load),
-            Err(error) => {
-                self.drop(load);
-                self.fail(&error, now);
-            }
+        match result {
+            Ok(SendResult::Sent) => {}
+            Ok(SendResult::NoRoom) => self.drop(message.load),
+            Err(error) => self.fail(&error, now),
         }
     }
 
@@ -328,40 +328,52 @@ impl Collector {
         }
     }
 
-    /// Returns true if an event can occur at any moment.
-    pub fn is_waiting(&self) -> bool {
+    /// Returns the time after which the next step may be due; `None`: not soon.
+    pub fn next_step(&self) -> Option<Duration> {
         match &self.state {
-            State::Resolving(_) | State::Connecting(_) | State::Probing(..) => true,
-            State::Tcp(tcp) => tcp.is_waiting(),
-            State::Down { .. } | State::Udp(_) => false,
+            State::Udp(udp) | State::Probing(udp, _) if udp.queued_messages() > 0 => {
+                Some(PACED_INTERVAL)
+            }
+            State::Resolving(_) | State::Connecting(_) | State::Probing(..) => Some(BUSY_INTERVAL),
+            State::Tcp(tcp) if tcp.is_waiting() => Some(BUSY_INTERVAL),
+            State::Down { .. } | State::Udp(_) | State::Tcp(_) => None,
         }
     }
 
     pub fn statistics(&self) -> Statistics {
         Statistics {
-            messages: self.messages,
-            bytes: self.bytes,
+            messages: self.sent.messages,
+            bytes: self.sent.bytes,
             records: self.stats.records(),
             not_sent: self.stats.dropped(),
             ..Statistics::default()
         }
     }
 
-    /// Sends the last messages.
-    pub fn finish(mut self) {
-        let deadline = Instant::now() + FINISH_TIMEOUT;
-        while let State::Tcp(tcp) = &mut self.state
-            && tcp.is_waiting()
-        {
-            let now = Instant::now();
-            match tcp.write(now) {
-                Ok(load) => self.stats.add_sent(load.parts),
-                Err(error) => return self.fail(&error, now),
+    /// Sends waiting messages at the end of the thread, fast enough to be done at `deadline`. Returns true if it is
+    /// done.
+    pub fn finish(&mut self, now: Instant, deadline: Instant) -> bool {
+        let result = match &mut self.state {
+            State::Udp(udp) => {
+                let left = deadline.saturating_duration_since(now + FINISH_SLACK);
+                let left = left.max(PACED_INTERVAL);
+                let minimum = udp.queued_messages() as f64 / left.as_secs_f64();
+                udp.send_queued(&mut self.sent, minimum, now)
             }
-            if now >= deadline {
-                return self.fail(&io::ErrorKind::TimedOut.into(), now);
+            State::Tcp(tcp) => tcp.write(now).map(|load| self.stats.add_sent(load.parts)),
+            _ => return true,
+        };
+        match result {
+            Ok(()) if self.next_step().is_none() => true,
+            Ok(()) if now < deadline => false,
+            Ok(()) => {
+                self.fail(&io::ErrorKind::TimedOut.into(), now);
+                true
             }
-            std::thread::sleep(FINISH_INTERVAL);
+            Err(error) => {
+                self.fail(&error, now);
+                true
+            }
         }
     }
 }
@@ -430,8 +442,7 @@ mod tests {
             let now = start + Duration::from_secs(seconds);
             let need = collector.poll(now, &mut self_traffic);
             let mut message = templates::sample_rate(1, 1);
-            message.seal(0, 1);
-            collector.announce(&mut message, now);
+            collector.send(&message.seal(0, 1), now);
             need
         };
         ADDRESS.set(first.local_addr().ok());

@@ -29,6 +29,8 @@ pub struct CollectorStats {
     /// The address of the collector, as in the label.
     pub collector: String,
     records: AtomicU64,
+    /// The flow records that wait to be sent.
+    queued: AtomicU64,
     /// Records not sent, or sent and rejected.
     dropped: DroppedRecords,
     /// Records dropped before they reached thread ipfix, and therefore for every collector.
@@ -40,6 +42,7 @@ impl CollectorStats {
         Self {
             collector,
             records: AtomicU64::new(0),
+            queued: AtomicU64::new(0),
             dropped: DroppedRecords::default(),
             queue_dropped,
         }
@@ -51,6 +54,15 @@ impl CollectorStats {
 
     pub fn add_dropped(&self, load: RecordCounts) {
         self.dropped.count(load);
+    }
+
+    pub fn set_queued(&self, records: u64) {
+        self.queued.store(records, Ordering::Relaxed);
+    }
+
+    /// Returns the flow records that wait to be sent.
+    pub fn queued(&self) -> u64 {
+        self.queued.load(Ordering::Relaxed)
     }
 
     /// Returns the flow records that were sent and, as far as known, not rejected.

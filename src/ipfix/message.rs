@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Messages: a header, and sets of records or of templates (RFC 7011 section 3; pure).
 
+use std::rc::Rc;
+
 use crate::flow::export_queue::RecordCounts;
 
 const VERSION: u16 = 10;
@@ -28,6 +30,30 @@ pub struct Message {
     set: u16,
     records: u32,
     load: RecordCounts,
+}
+
+/// A complete message except for its sequence number, which each collector counts separately. Copies share the bytes.
+#[derive(Clone, Debug)]
+pub struct Sealed {
+    bytes: Rc<[u8]>,
+    /// The number of data records, including those of options: the sequence number counts them.
+    pub records: u32,
+    /// The counts of its flow records.
+    pub load: RecordCounts,
+}
+
+impl Sealed {
+    /// Replaces the content of `out` with the message under this sequence number.
+    pub fn write(&self, sequence: u32, out: &mut Vec<u8>) {
+        out.clear();
+        out.extend_from_slice(&self.bytes);
+        out[SEQUENCE_AT..SEQUENCE_AT + 4].copy_from_slice(&sequence.to_be_bytes());
+    }
+
+    /// Returns whether it contains templates or options, and no flow records.
+    pub fn is_announcement(&self) -> bool {
+        self.load.parts == 0
+    }
 }
 
 impl Message {
@@ -60,18 +86,19 @@ impl Message {
         self.load += load;
     }
 
-    /// Completes the header except for the sequence number, which each collector counts separately.
-    pub fn seal(&mut self, export_time: u32, domain: u32) {
+    /// Completes the header and returns the message.
+    pub fn seal(&mut self, export_time: u32, domain: u32) -> Sealed {
         self.end_set();
         let length = self.bytes.len() as u16;
         self.bytes[..2].copy_from_slice(&VERSION.to_be_bytes());
         self.bytes[2..4].copy_from_slice(&length.to_be_bytes());
         self.bytes[4..SEQUENCE_AT].copy_from_slice(&export_time.to_be_bytes());
         self.bytes[SEQUENCE_AT + 4..HEADER].copy_from_slice(&domain.to_be_bytes());
-    }
-
-    pub fn number(&mut self, sequence: u32) {
-        self.bytes[SEQUENCE_AT..SEQUENCE_AT + 4].copy_from_slice(&sequence.to_be_bytes());
+        Sealed {
+            bytes: self.bytes.as_slice().into(),
+            records: self.records,
+            load: self.load,
+        }
     }
 
     pub fn bytes(&self) -> &[u8] {
@@ -80,17 +107,6 @@ impl Message {
 
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
-    }
-
-    /// Returns the number of data records, including those of options: the sequence number counts
-    /// them.
-    pub fn records(&self) -> u32 {
-        self.records
-    }
-
-    /// Returns the counts of its flow records.
-    pub fn load(&self) -> RecordCounts {
-        self.load
     }
 
     pub fn clear(&mut self) {

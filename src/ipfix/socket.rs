@@ -39,7 +39,7 @@ pub fn open(
     if local.port() != 0 || !local.ip().is_unspecified() || transport == Transport::Tcp {
         bind(&socket, &local)?;
     }
-    // a refused socket has no port any more
+    // a refused socket no longer has a port
     let port = local_address(&socket)?.port();
     if transport == Transport::Udp {
         fragment(&socket, peer)?;

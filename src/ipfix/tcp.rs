@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 
-use super::SendResult;
+use super::message::Sealed;
+use super::{SendResult, SentCounts};
 use crate::flow::export_queue::RecordCounts;
 
 /// The size of the buffer in bytes; messages that do not fit are dropped.
@@ -34,6 +35,8 @@ pub struct Tcp {
     waiting: VecDeque<(usize, RecordCounts)>,
     /// The time of the last progress.
     moved: Instant,
+    /// The message that is being appended to the buffer.
+    scratch: Vec<u8>,
 }
 
 impl Tcp {
@@ -45,6 +48,7 @@ impl Tcp {
             buffer: VecDeque::new(),
             waiting: VecDeque::new(),
             moved: now,
+            scratch: Vec::new(),
         }
     }
 
@@ -68,15 +72,18 @@ impl Tcp {
         Ok(true)
     }
 
-    pub fn send(&mut self, bytes: &[u8], load: RecordCounts, now: Instant) -> SendResult {
-        if self.buffer.len() + bytes.len() > BUFFER {
+    pub fn send(&mut self, message: &Sealed, sent: &mut SentCounts, now: Instant) -> SendResult {
+        message.write(sent.sequence, &mut self.scratch);
+        let length = self.scratch.len();
+        if self.buffer.len() + length > BUFFER {
             return SendResult::NoRoom;
         }
         if self.buffer.is_empty() {
             self.moved = now;
         }
-        self.buffer.extend(bytes);
-        self.waiting.push_back((bytes.len(), load));
+        self.buffer.extend(&self.scratch);
+        self.waiting.push_back((length, message.load));
+        sent.add(message.records, length);
         SendResult::Sent
     }
 

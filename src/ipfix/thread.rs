@@ -28,8 +28,9 @@ use crate::types::transport::Transport;
 
 /// The sleep time of an idle thread.
 const IDLE_INTERVAL: Duration = Duration::from_millis(500);
-/// The sleep time while a collector is connecting or slow.
-const BUSY_INTERVAL: Duration = Duration::from_millis(10);
+/// The time limit for the last messages, and the sleep time meanwhile.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(1);
+const FINISH_INTERVAL: Duration = Duration::from_millis(1);
 /// A message that is not full is sent after this time.
 const FLUSH_AFTER: Duration = Duration::from_millis(500);
 /// The minimum time between two reads of the interfaces.
@@ -209,12 +210,11 @@ impl<S: ExportSources> Exporter<S> {
     }
 
     fn timeout(&self, now: Instant) -> Duration {
-        if self.collectors.iter().any(Collector::is_waiting) {
-            return BUSY_INTERVAL;
-        }
-        self.begun.map_or(IDLE_INTERVAL, |begun| {
-            FLUSH_AFTER.saturating_sub(now - begun).min(IDLE_INTERVAL)
-        })
+        let flush = self
+            .begun
+            .map(|begun| FLUSH_AFTER.saturating_sub(now - begun));
+        let steps = self.collectors.iter().filter_map(Collector::next_step);
+        steps.chain(flush).min().unwrap_or(IDLE_INTERVAL)
     }
 
     /// Exports a batch and leaves it empty. Flows with the current sample rate are first, because
@@ -265,18 +265,18 @@ impl<S: ExportSources> Exporter<S> {
         if self.message.is_empty() {
             return;
         }
-        self.message.seal(unix_time(), self.domain);
-        for collector in &mut self.collectors {
-            collector.send(&mut self.message, now);
-        }
+        let sealed = self.message.seal(unix_time(), self.domain);
         self.message.clear();
+        for collector in &mut self.collectors {
+            collector.send(&sealed, now);
+        }
     }
 
     fn announce_rate(&mut self, now: Instant) {
         let mut message = templates::sample_rate(self.domain, self.sample_rate);
-        message.seal(unix_time(), self.domain);
+        let sealed = message.seal(unix_time(), self.domain);
         for collector in &mut self.collectors {
-            collector.announce(&mut message, now);
+            collector.send(&sealed, now);
         }
     }
 
@@ -297,8 +297,8 @@ impl<S: ExportSources> Exporter<S> {
             limit: self.limit,
         };
         for mut message in templates::messages(&state, with_templates) {
-            message.seal(unix_time(), self.domain);
-            self.collectors[i].announce(&mut message, now);
+            let sealed = message.seal(unix_time(), self.domain);
+            self.collectors[i].send(&sealed, now);
         }
     }
 
@@ -326,9 +326,20 @@ impl<S: ExportSources> Exporter<S> {
         }
     }
 
+    /// Sends the last messages.
     fn finish(mut self) {
-        self.flush(Instant::now());
-        self.collectors.into_iter().for_each(Collector::finish);
+        let mut now = Instant::now();
+        let deadline = now + FINISH_TIMEOUT;
+        self.flush(now);
+        let mut waiting: Vec<_> = self.collectors.iter_mut().collect();
+        loop {
+            waiting.retain_mut(|collector| !collector.finish(now, deadline));
+            if waiting.is_empty() {
+                return;
+            }
+            std::thread::sleep(FINISH_INTERVAL);
+            now = Instant::now();
+        }
     }
 }
 

@@ -133,7 +133,7 @@ fn databases(built: &[(&str, u64)]) -> MetricFamily {
     )
 }
 
-fn ipfix(stats: &[Arc<CollectorStats>]) -> [MetricFamily; 2] {
+fn ipfix(stats: &[Arc<CollectorStats>]) -> [MetricFamily; 3] {
     let of = |figure: fn(&CollectorStats) -> u64| {
         stats
             .iter()
@@ -144,6 +144,10 @@ fn ipfix(stats: &[Arc<CollectorStats>]) -> [MetricFamily; 2] {
         family(
             &declarations::IPFIX_DROPPED_RECORDS,
             of(|stats| stats.dropped().parts),
+        ),
+        family(
+            &declarations::IPFIX_QUEUE_RECORDS,
+            of(CollectorStats::queued),
         ),
     ]
 }

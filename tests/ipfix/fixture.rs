@@ -151,6 +151,13 @@ impl Fixture {
         export_sender.flush_if_due(now + 1_000_000_000 + 1_000 * now);
     }
 
+    /// Waits for room in the queue, as thread flow does.
+    pub fn wait_for_room(&self) {
+        let deadline = Instant::now() + ANSWER_TIMEOUT;
+        let export_sender = self.export_sender.as_ref().expect("not stopped");
+        assert!(export_sender.wait(deadline), "no room");
+    }
+
     /// The end of the agent: thread flow lets go of the outlet, then the thread is told to end.
     pub fn stop(&mut self) {
         self.export_sender = None;

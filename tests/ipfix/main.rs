@@ -13,6 +13,7 @@ mod decode;
 mod faults;
 mod fixture;
 mod live;
+mod paced;
 mod peers;
 mod properties;
 mod rates;

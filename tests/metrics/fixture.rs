@@ -89,6 +89,7 @@ impl Fixture {
             let stats = CollectorStats::new(collector.into(), before.clone());
             stats.add_sent(6000 + n);
             stats.add_dropped(parts(n));
+            stats.set_queued(80 + n);
             new.ipfix.push(Arc::new(stats));
         }
         before.count(parts(70));
