@@ -278,6 +278,7 @@ fn serve(series: u32) -> Result<()> {
     let threads = Threads::new();
     threads.spawn("flow", move |heartbeat| {
         let settings = FlowSettings {
+            peer_series: false,
             table: table::TableLimits {
                 max_flows: FLOWS as usize,
                 idle_timeout_ms: 3_600_000,
@@ -392,6 +393,7 @@ fn input<'a>(
     errors: &'a ErrorCounters,
 ) -> Input<'a> {
     Input {
+        peer_series: false,
         interfaces,
         all_hooks: HookCounters::default(),
         pattern_matches: &[("*", 50)],

@@ -151,6 +151,13 @@ in
     required = false;
     description = "A series without traffic for this long expires.";
   };
+  "agent.prometheus.peer_series" = {
+    type = bool;
+    default = false;
+    shipped = false;
+    required = false;
+    description = "Whether to count bytes by neighbor on segments with several, such as an exchange LAN. rfm counts at most 2,500 MAC addresses, and all further ones of an interface together.";
+  };
   "agent.prometheus.page" = {
     type = bool;
     default = true;

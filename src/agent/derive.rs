@@ -195,6 +195,7 @@ pub(super) fn flow(agent: &Agent) -> thread::FlowSettings {
             series_ttl_ms: millis(agent.prometheus.series_ttl),
         },
         labels: agent.prometheus.labels.iter().copied().collect(),
+        peer_series: agent.prometheus.peer_series,
     }
 }
 

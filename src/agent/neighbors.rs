@@ -11,7 +11,8 @@ use super::{Error, Running};
 impl Running {
     /// Starts thread neighbors if a label or a series uses its map.
     pub(super) fn start_neighbors(&self, agent: &Agent, rib: &SharedRib) -> Result<(), Error> {
-        if !agent.prometheus.labels.contains(&Label::PeerAsn) {
+        let prometheus = &agent.prometheus;
+        if !prometheus.labels.contains(&Label::PeerAsn) && !prometheus.peer_series {
             return Ok(());
         }
         let live = self.live.clone();

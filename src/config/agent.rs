@@ -254,6 +254,13 @@ section! {
             default: Duration::from_secs(3600),
             text: "A series without traffic for this long expires.",
         }
+        peer_series: bool = key {
+            reload: Restart,
+            type: boolean(),
+            default: false,
+            text: "Whether to count bytes by neighbor on segments with several, such as an exchange LAN.",
+            details: "rfm counts at most 2,500 MAC addresses, and all further ones of an interface together.",
+        }
         page: bool = key {
             reload: Restart,
             type: boolean(),

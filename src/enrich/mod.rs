@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use maxminddb::MaxMindDbError;
 
+use crate::flow::peers::Peer;
 use crate::flow::thread::Enrich;
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::types::database::DatabaseKind;
@@ -273,6 +274,17 @@ impl Enrich for Enricher {
     fn set_prefixes(&mut self, prefixes: &[StaticPrefix]) {
         self.prefixes = StaticPrefixes::new(prefixes);
         self.generation = self.generation.wrapping_add(1);
+    }
+
+    fn peer(&self, ifindex: u32, mac: MacAddress) -> Peer {
+        match self.neighbor_map.get(ifindex, mac) {
+            Some(neighbor) => Peer {
+                asn: neighbor.asn_for(|| None),
+                name: neighbor.name.clone(),
+                known: true,
+            },
+            None => Peer::default(),
+        }
     }
 
     fn end_batch(&mut self) {

@@ -8,6 +8,7 @@ pub mod labels;
 mod lazy_min_heap;
 mod list;
 mod mark;
+pub mod peers;
 pub mod query;
 mod rate;
 pub mod rollup;

@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use super::peers::PeerSnapshot;
+
 /// One series and its values.
 #[derive(Clone, Debug)]
 pub struct SeriesRow {
@@ -43,4 +45,5 @@ pub struct Snapshot {
     /// The ASNs of the series that have a name, in ascending order.
     pub asns: Vec<(u32, Arc<str>)>,
     pub totals: Totals,
+    pub peers: PeerSnapshot,
 }

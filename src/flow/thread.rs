@@ -9,6 +9,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, never, sele
 
 use super::export_queue::ExportSender;
 use super::labels::SetId;
+use super::peers::{Peer, PeerCounters, PeerNames};
 use super::query::{FlowContext, Scan};
 use super::rollup::{self, Rollup, Volume};
 use super::snapshot::{Snapshot, Totals};
@@ -42,6 +43,8 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// The time for flow queries between two batches. The ring buffer holds a multiple of the records
 /// that arrive in it.
 const SCAN_TIME: Duration = Duration::from_millis(1);
+/// The interval at which neighbors without traffic expire.
+const PEER_EXPIRY_MS: u64 = 10_000;
 /// The number of queued flow queries; a further one is rejected.
 const MAX_SCANS: usize = 4;
 
@@ -59,6 +62,10 @@ pub trait Enrich: Send {
     fn generation(&mut self, now_ms: u64) -> u32;
     /// `neighbor` is the MAC address of the neighbor on the segment.
     fn enrichment(&self, key: &FlowKey, neighbor: MacAddress) -> Enrichment;
+    /// Returns the neighbor with this MAC address on the segment of an interface.
+    fn peer(&self, _ifindex: u32, _mac: MacAddress) -> Peer {
+        Peer::default()
+    }
     /// Applies the static prefixes of a new configuration.
     fn set_prefixes(&mut self, prefixes: &[StaticPrefix]);
     /// Called at the end of a batch: no lookups follow for a while.
@@ -82,9 +89,11 @@ pub struct FlowSettings {
     pub table: table::TableLimits,
     pub rollup: rollup::RollupLimits,
     pub labels: Labels,
+    /// Whether to count bytes by neighbor.
+    pub peer_series: bool,
 }
 
-/// The settings that can change while the thread runs: all except the labels.
+/// The settings that can change while the thread runs: all except the labels, and whether neighbors are counted.
 pub struct FlowChange {
     pub settings: FlowSettings,
     pub prefixes: Vec<StaticPrefix>,
@@ -160,6 +169,9 @@ pub fn run(
             generation: 0,
             export_sender: endpoints.export_sender.take(),
         },
+        peers: settings.peer_series.then(PeerCounters::default),
+        peers_expired_ms: 0,
+        series_ttl_ms: settings.rollup.series_ttl_ms,
         accounted_packets: 0,
         accounted_bytes: 0,
         full_since_ms: None,
@@ -205,6 +217,9 @@ struct Worker<N, K> {
     epoch: Instant,
     table: FlowTable,
     accounting: FlowAccounting<N, K>,
+    peers: Option<PeerCounters>,
+    peers_expired_ms: u64,
+    series_ttl_ms: u64,
     accounted_packets: u64,
     accounted_bytes: u64,
     /// The time since which the export queue has been full.
@@ -225,6 +240,10 @@ impl<N: InterfaceNames, K: Enrich> Worker<N, K> {
         for record in batch.drain(..) {
             self.accounted_packets = self.accounted_packets.wrapping_add(record.packets);
             self.accounted_bytes = self.accounted_bytes.wrapping_add(record.frame_bytes);
+            if let Some(peers) = &mut self.peers {
+                let generation = self.accounting.generation;
+                peers.count(&record, now, generation, &self.accounting);
+            }
             self.table.update(&record, now, &mut self.accounting);
         }
         self.accounting.enricher.end_batch();
@@ -235,6 +254,7 @@ impl<N: InterfaceNames, K: Enrich> Worker<N, K> {
     fn expire(&mut self) -> Option<Duration> {
         let now = self.now_ms();
         self.accounting.rollup.advance(now);
+        self.expire_peers(now);
         let limit = self.room(now);
         let more = self.table.expire(now, limit, &mut self.accounting);
         let mut exports = false;
@@ -246,6 +266,15 @@ impl<N: InterfaceNames, K: Enrich> Worker<N, K> {
             (false, _) => exports.then_some(EXPIRE_INTERVAL),
             (true, 0) => Some(FULL_INTERVAL),
             (true, _) => Some(Duration::ZERO),
+        }
+    }
+
+    fn expire_peers(&mut self, now_ms: u64) {
+        if let Some(peers) = &mut self.peers
+            && now_ms - self.peers_expired_ms >= PEER_EXPIRY_MS
+        {
+            self.peers_expired_ms = now_ms;
+            peers.expire(now_ms, self.series_ttl_ms);
         }
     }
 
@@ -302,6 +331,7 @@ impl<N: InterfaceNames, K: Enrich> Worker<N, K> {
     fn change(&mut self, change: FlowChange) {
         self.table.set_limits(change.settings.table);
         self.accounting.rollup.set_limits(change.settings.rollup);
+        self.series_ttl_ms = change.settings.rollup.series_ttl_ms;
         self.accounting.enricher.set_prefixes(&change.prefixes);
         if let Some(export_sender) = change.export_sender {
             // dropping the previous sender flushes its batch
@@ -330,6 +360,11 @@ impl<N: InterfaceNames, K: Enrich> Worker<N, K> {
             series: rollup.rows(),
             asns: rollup.asns(),
             totals: self.totals(),
+            peers: self
+                .peers
+                .as_ref()
+                .map(PeerCounters::snapshot)
+                .unwrap_or_default(),
         }
     }
 
@@ -363,6 +398,16 @@ impl<N: InterfaceNames, K: Enrich> FlowAccounting<N, K> {
         // Each of the two only advances, and so does their sum.
         let known = self.enricher.generation(now_ms);
         self.generation = self.names.generation().wrapping_add(known);
+    }
+}
+
+impl<N: InterfaceNames, K: Enrich> PeerNames for FlowAccounting<N, K> {
+    fn ifname(&self, ifindex: u32) -> Arc<str> {
+        self.names.name(ifindex).unwrap_or_default()
+    }
+
+    fn peer(&self, ifindex: u32, mac: MacAddress) -> Peer {
+        self.enricher.peer(ifindex, mac)
     }
 }
 

@@ -135,6 +135,7 @@ impl Scrape {
             pattern_matches: &in_force.patterns.counts(names),
             flows,
             flow_gauges: agent.prometheus.flow_gauges,
+            peer_series: agent.prometheus.peer_series,
             sample_rate: agent.bpf.sample_rate,
             databases: &self.databases.build_times(),
             bmp: bmp.as_ref(),

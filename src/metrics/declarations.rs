@@ -127,6 +127,16 @@ declare! {
         Gauge FLOW_SAMPLED_PACKETS = "rfm_flow_sampled_packets" []
             "Sampled packets of the live flows, not scaled by the sample rate. Falls when flows end: not for rate(), prefer rfm_flow_packets_total.";
     }
+    "Neighbors" ("Only with `agent.prometheus.peer_series`, for interfaces with several neighbors on the segment, such as an exchange LAN. `mac` is the MAC address of the neighbor: the source at `ingress`, the destination at `egress`. `peer_asn` and `peer_name` are empty if they are unknown: no session, no route with this neighbor as next hop, and no table `[[agent.enrich.peer]]`.") {
+        Counter PEER_BYTES = "rfm_peer_bytes_total" ["ifname", "direction", "peer_asn", "peer_name", "mac", "family"]
+            "Estimated bytes of IP packets that a neighbor handed over, or that were handed to it: L2 frames without FCS, scaled by the sample rate."
+            + "Each flow record counts for the neighbor of its first packet. `family` is `ipv4` or `ipv6`. Broadcast and multicast addresses are not neighbors. `mac` is `other` for all neighbors that found no room.";
+        Counter PEER_FOLDED = "rfm_peer_series_folded_total" []
+            "Flow records of neighbors that found no room and were counted with other in the label mac.";
+        Counter PEER_EVICTED = "rfm_peer_series_evicted_total" []
+            "Neighbors whose series made room for others: unknown ones first, those idle longest."
+            + "If it grows, a host on a segment sends with many MAC addresses.";
+    }
     "Routes by BMP" ("Only if BMP is configured. `router` is the address of the router and the name that it gives itself. A router that has lost its session is shown for a day. `family` of the RIB is `ipv4` or `ipv6`.") {
         Gauge BMP_SESSIONS = "rfm_bmp_sessions" []
             "BMP sessions that are up.";

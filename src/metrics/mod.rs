@@ -13,6 +13,7 @@ mod family;
 mod firewall;
 mod flows;
 mod interfaces;
+mod peers;
 pub mod problems;
 pub mod text_format;
 
@@ -46,6 +47,8 @@ pub struct Input<'a> {
     pub flows: &'a Snapshot,
     /// True if the four gauges over live flows are included.
     pub flow_gauges: bool,
+    /// True if bytes are counted by neighbor.
+    pub peer_series: bool,
     pub sample_rate: u32,
     /// Each database in use, and its build time: seconds since the Unix epoch.
     pub databases: &'a [(&'a str, u64)],
@@ -101,6 +104,7 @@ pub fn render(
     let mut text = TextWriter::new(out);
     interfaces::write(input, &mut text)?;
     flows::write(input, &mut text)?;
+    peers::write(input, &mut text)?;
     text.finish()?;
     agent::write(input, elapsed, out)
 }

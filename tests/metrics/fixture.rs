@@ -12,6 +12,7 @@ use rfm::firewall::backend::Mode;
 use rfm::firewall::handle::FirewallReport;
 use rfm::firewall::rule_series::Series;
 use rfm::flow::export_queue::{DroppedRecords, RecordCounts};
+use rfm::flow::peers::{Peer, PeerBytes, PeerRow, PeerSnapshot};
 use rfm::flow::snapshot::{SeriesRow, Snapshot, Totals};
 use rfm::ipfix::collector_stats::CollectorStats;
 use rfm::metrics::{Bmp, Build, Input, Interface, render};
@@ -19,6 +20,7 @@ use rfm::netlink::{DeviceCounters, Link};
 use rfm::sys::error_counters::{ErrorCounters, Subsystem};
 use rfm::sys::process::ProcessStats;
 use rfm::types::counters::{Count, FamilyCounters, HookCounters};
+use rfm::types::mac::MacAddress;
 
 pub struct Fixture {
     links: Vec<Link>,
@@ -76,6 +78,20 @@ impl Fixture {
                 series: 2,
                 series_limit: 10_000,
                 series_folded: 5005,
+            },
+            peers: PeerSnapshot {
+                rows: vec![
+                    peer(
+                        64_501,
+                        "Example \"Net\"",
+                        Some(1),
+                        [[5101, 5102], [5103, 5104]],
+                    ),
+                    peer(0, "", Some(2), [[5105, 0], [0, 0]]),
+                    peer(0, "", None, [[5106, 0], [0, 0]]),
+                ],
+                folded: 5107,
+                evicted: 5108,
             },
         };
         new.bmp = Some(bmp("192.0.2.1 edge \"1\""));
@@ -136,6 +152,7 @@ impl Fixture {
 
     fn input<'a>(&'a self, interfaces: &'a [Interface<'a>]) -> Input<'a> {
         Input {
+            peer_series: true,
             interfaces,
             all_hooks: hook(400),
             pattern_matches: match self.links.len() {
@@ -290,5 +307,18 @@ fn row(n: u64, live_flows: u64) -> SeriesRow {
         live_sampled_bytes: base + 5,
         live_sampled_packets: base + 6,
         live_flows,
+    }
+}
+
+fn peer(asn: u32, name: &str, last: Option<u8>, bytes: PeerBytes) -> PeerRow {
+    PeerRow {
+        ifname: "eth0".into(),
+        peer: Peer {
+            asn,
+            name: name.into(),
+            known: asn > 0,
+        },
+        mac: last.map(|last| MacAddress([2, 0, 0x5e, 0, 0x53, last])),
+        bytes,
     }
 }

@@ -66,6 +66,7 @@ fn any_config() -> impl Strategy<Value = String> {
         ),
         ("prometheus.max_series", number(1..=10_000_000)),
         ("prometheus.series_ttl", duration()),
+        ("prometheus.peer_series", flag()),
         ("prometheus.page", flag()),
         ("ipfix.host", hosts()),
         ("ipfix.port", number(0..=65_535)),

@@ -94,6 +94,7 @@ impl Sources<'_> {
             asn => asn,
         };
         let name = known.iter().find_map(|k| self.bgp.name(k.address));
+        let name = name.map(|name| name.replace(char::is_control, "").into());
         known.sort_by_key(|k| (k.asn == PeerAs::Unknown, !k.valid));
         known.dedup_by_key(|k| k.address);
         known.truncate(MAX_ADDRESSES);

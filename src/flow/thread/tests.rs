@@ -38,6 +38,7 @@ struct Fixture {
 
 fn settings(max_flows: usize) -> FlowSettings {
     FlowSettings {
+        peer_series: false,
         table: table::TableLimits {
             max_flows,
             idle_timeout_ms: 1_000,

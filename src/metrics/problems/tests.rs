@@ -70,6 +70,7 @@ impl Agent {
         };
         let interfaces: [Interface; 0] = [];
         let input = Input {
+            peer_series: false,
             interfaces: &interfaces,
             all_hooks,
             pattern_matches: &[],
