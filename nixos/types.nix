@@ -244,17 +244,17 @@ in
   };
   "agent.enrich.mmdb.asn_db" = {
     type = str;
-    default = "";
+    default = "auto";
     shipped = false;
     required = false;
-    description = "Path of an ASN database, such as GeoLite2-ASN.mmdb; \"\" = none.";
+    description = "Path of an ASN database, such as GeoLite2-ASN.mmdb; \"auto\" = the first one found, \"\" = none. \"auto\" searches /var/lib/rfm, /var/lib/GeoIP, /usr/share/GeoIP and /usr/local/share/GeoIP for the names that GeoLite2, DB-IP Lite, IPinfo Lite and ip-location-db give their files, also while rfm runs. A file that was found and cannot be used is a problem in rfm status, not an error.";
   };
   "agent.enrich.mmdb.city_db" = {
     type = str;
-    default = "";
+    default = "auto";
     shipped = false;
     required = false;
-    description = "Path of a city or country database; \"\" = none.";
+    description = "Path of a city or country database; \"auto\" = the first one found, \"\" = none. \"auto\" searches /var/lib/rfm, /var/lib/GeoIP, /usr/share/GeoIP and /usr/local/share/GeoIP for the names that GeoLite2, DB-IP Lite, IPinfo Lite and ip-location-db give their files, also while rfm runs. A file that was found and cannot be used is a problem in rfm status, not an error.";
   };
   "agent.enrich.rib.local_asn" = {
     type = ints.between 0 4294967295;

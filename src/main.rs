@@ -43,8 +43,11 @@ fn run(command: Command) -> Result<(), ExitError> {
         }
         Command::Check { config: file } => {
             let config = load(&file)?;
-            agent::open_files(&file, &config).map_err(ExitError::Config)?;
+            let databases = agent::open_files(&file, &config).map_err(ExitError::Config)?;
             print(&config)?;
+            for line in databases {
+                logging::tell(log::Level::Info, &line);
+            }
             for warning in config.warnings() {
                 logging::tell(log::Level::Warn, &format!("warning: {warning}"));
             }

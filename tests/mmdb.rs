@@ -14,7 +14,7 @@ use std::{fs, thread};
 use common::lab::wait_for;
 use common::mmdb::{Value, Writer, asn};
 use proptest::prelude::*;
-use rfm::enrich::mmdb::{self, Database, DatabaseFile, Databases, MmdbError};
+use rfm::enrich::mmdb::{self, Database, DatabaseFile, DatabasePlace, Databases, MmdbError};
 use rfm::sys::error_counters::{ErrorCounters, Subsystem};
 use rfm::sys::threads::Threads;
 use rfm::types::database::DatabaseKind;
@@ -333,9 +333,13 @@ struct Watch {
 
 impl Watch {
     fn of(asn_db: &Path) -> Self {
+        Self::at(DatabasePlace::File(asn_db.to_owned()))
+    }
+
+    fn at(place: DatabasePlace) -> Self {
         let files = [DatabaseFile {
             kind: DatabaseKind::Asn,
-            path: asn_db.to_owned(),
+            place,
         }];
         let databases = Arc::new(Databases::open(&files).unwrap());
         let errors = Arc::new(ErrorCounters::default());

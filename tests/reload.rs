@@ -232,10 +232,11 @@ fn what_is_known_of_addresses_follows() {
         .get("rfm_mmdb_build_timestamp_seconds", &database);
     assert!(built.is_some());
     send_and_find("", "", 6);
-    // a thread looks after the file, and ends when there is none
+    // a thread looks after the files, and ends when there are to be none
     let threads = |m: &Metrics| m.sum("process_threads", &[]);
     let before = threads(&agent.scrape());
-    reload(&lab, &agent, &base());
+    let none = "[agent.enrich.mmdb]\nasn_db = \"\"\ncity_db = \"\"\n";
+    reload(&lab, &agent, &(base() + none));
     assert_eq!(threads(&agent.scrape()), before - 1);
     assert_eq!(agent.get("/healthz").expect("an answer").status, 200);
     agent.stop();

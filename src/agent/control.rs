@@ -140,7 +140,13 @@ impl Lookup for Labels {
         let (databases, errors) = (self.databases.clone(), self.errors.clone());
         let enricher = Enricher::new(Some(Box::new(routes)), &enrich.prefix, databases, errors);
         let table = (table, vrf.unwrap_or("global"));
-        Some(lookup::lookup(&enricher, &self.rib, enrich, address, table))
+        Some(lookup::lookup(
+            &enricher,
+            &self.rib,
+            &self.databases,
+            address,
+            table,
+        ))
     }
 }
 

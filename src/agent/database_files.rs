@@ -3,24 +3,37 @@
 
 use std::path::Path;
 
+use super::derive;
 use crate::config::{Config, ConfigError, KeyError};
-use crate::enrich::mmdb::Database;
+use crate::enrich::mmdb::{Database, DatabasePlace};
 
-/// Opens the files that the configuration names, as the agent will.
-pub fn open_files(path: &Path, config: &Config) -> Result<(), ConfigError> {
-    let files = config.agent.enrich.mmdb.files();
-    let errors: Vec<_> = files
-        .filter_map(|(kind, named)| {
-            let error = Database::open(named, kind, &|| {}).err()?;
-            Some(KeyError {
+/// Opens the databases as the agent will. Returns a line about each that `"auto"` found.
+pub fn open_files(path: &Path, config: &Config) -> Result<Vec<String>, ConfigError> {
+    let (mut lines, mut errors) = (Vec::new(), Vec::new());
+    for file in derive::databases(&config.agent.enrich.mmdb) {
+        let Some(named) = file.path() else {
+            continue;
+        };
+        let opened = Database::open(&named, file.kind, &|| {});
+        match (file.place, opened) {
+            (DatabasePlace::File(_), Ok(_)) => {}
+            (DatabasePlace::File(_), Err(error)) => errors.push(KeyError {
                 line: None,
-                key: kind.key().to_owned(),
+                key: file.kind.key().to_owned(),
                 text: format!("cannot use {}: {error}", named.display()),
-            })
-        })
-        .collect();
+            }),
+            (DatabasePlace::Folders(_), Ok(_)) => {
+                lines.push(format!("{}: found {}", file.kind.key(), named.display()));
+            }
+            (DatabasePlace::Folders(_), Err(error)) => lines.push(format!(
+                "{}: cannot use {}: {error}",
+                file.kind.key(),
+                named.display()
+            )),
+        }
+    }
     if errors.is_empty() {
-        return Ok(());
+        return Ok(lines);
     }
     Err(ConfigError {
         file: path.display().to_string(),
@@ -43,7 +56,9 @@ mod tests {
                 "[agent]\ninterfaces = [\"eth0\"]\n[agent.enrich.mmdb]\ncity_db = \"{path}\"\n"
             );
             let config = config::parse("t", &text, &machine).unwrap();
-            open_files(Path::new("t"), &config).map_err(|e| e.to_string())
+            open_files(Path::new("t"), &config)
+                .map(drop)
+                .map_err(|e| e.to_string())
         };
         let refused = |path: &str, reason: &str| {
             let text = format!("t: agent.enrich.mmdb.city_db: cannot use {path}: {reason}");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Derives the parameters of each part from the configuration and the machine.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::control::RESERVE;
@@ -9,11 +9,12 @@ use crate::bpf::cache;
 use crate::bpf::load::{MAX_SLOTS, MonitorSettings};
 use crate::config::{self, Agent, Bpf, Machine};
 use crate::enrich::bmp::{BmpChange, BmpConfig, BmpLimits};
-use crate::enrich::mmdb::DatabaseFile;
+use crate::enrich::mmdb::{DatabaseFile, DatabasePlace, search};
 use crate::enrich::rib::{BlackholePolicy, RibConfig};
 use crate::flow::{rollup, table, thread};
 use crate::http;
 use crate::sys::descriptors;
+use crate::types::database::{DatabaseChoice, DatabaseKind};
 use crate::types::flow::Direction;
 
 /// An environment variable with words, separated by commas, that make the agent behave as on another
@@ -108,13 +109,19 @@ pub(super) fn is_forced(word: &str) -> bool {
     std::env::var(FORCE).is_ok_and(|words| words.split(',').any(|w| w.trim() == word))
 }
 
-/// Returns the configured databases.
+/// Returns the databases to use, and where they are.
 pub(super) fn databases(config: &config::Mmdb) -> Vec<DatabaseFile> {
-    let file = |(kind, path): (_, &Path)| DatabaseFile {
-        kind,
-        path: path.to_owned(),
+    let file = |(kind, choice): (DatabaseKind, &DatabaseChoice)| {
+        let place = match choice {
+            DatabaseChoice::Auto => {
+                DatabasePlace::Folders(search::FOLDERS.map(PathBuf::from).into())
+            }
+            DatabaseChoice::None => return None,
+            DatabaseChoice::File(path) => DatabasePlace::File(path.clone()),
+        };
+        Some(DatabaseFile { kind, place })
     };
-    config.files().map(file).collect()
+    config.choices().into_iter().filter_map(file).collect()
 }
 
 impl From<&config::Rib> for BmpConfig {

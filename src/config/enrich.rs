@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::ipfix::complete_service;
@@ -12,9 +11,9 @@ use super::reference::ReloadClass::{Applied, Restart};
 use super::section::section;
 use super::values::{
     MAX_LIST, Parsed, SECOND, Value, ValueError, address_or_name, canonical_prefix, duration, list,
-    number, optional, path, text, word,
+    number, optional, text, word,
 };
-use crate::types::database::DatabaseKind;
+use crate::types::database::{DatabaseChoice, DatabaseKind};
 use crate::types::distinguisher::Distinguisher;
 use crate::types::mac::MacAddress;
 use crate::types::prefix::Prefix;
@@ -29,10 +28,14 @@ const MAX_MAX_ROUTES: u32 = 1_000_000_000;
 const MAX_STATIC_PREFIXES: usize = 10_000;
 const MAX_STATIC_PEERS: usize = 2_500;
 const MAX_NAME: usize = 256;
-const MAX_PATH: usize = 4095;
 
 /// IFNAMSIZ of linux/if.h, less the final zero.
 const MAX_IFNAME: usize = 15;
+
+const DATABASE: &str = "an absolute path of at most 4095 bytes, \"auto\" or \"\"";
+const FOUND: &str = "\"auto\" searches /var/lib/rfm, /var/lib/GeoIP, /usr/share/GeoIP and /usr/local/share/GeoIP for the names \
+                     that GeoLite2, DB-IP Lite, IPinfo Lite and ip-location-db give their files, also while rfm runs. A file \
+                     that was found and cannot be used is a problem in rfm status, not an error.";
 
 section! {
     pub struct Enrich(machine: &Machine) {
@@ -71,19 +74,20 @@ section! {
 }
 
 section! {
-    /// Databases; an empty path is none.
     pub struct Mmdb() {
-        asn_db: PathBuf = key {
+        asn_db: DatabaseChoice = key {
             reload: Applied,
-            type: path(MAX_PATH),
-            default: PathBuf::new(),
-            text: "Path of an ASN database, such as GeoLite2-ASN.mmdb; \"\" = none.",
+            type: word::<DatabaseChoice>(DATABASE),
+            default: DatabaseChoice::Auto,
+            text: "Path of an ASN database, such as GeoLite2-ASN.mmdb; \"auto\" = the first one found, \"\" = none.",
+            details: FOUND,
         }
-        city_db: PathBuf = key {
+        city_db: DatabaseChoice = key {
             reload: Applied,
-            type: path(MAX_PATH),
-            default: PathBuf::new(),
-            text: "Path of a city or country database; \"\" = none.",
+            type: word::<DatabaseChoice>(DATABASE),
+            default: DatabaseChoice::Auto,
+            text: "Path of a city or country database; \"auto\" = the first one found, \"\" = none.",
+            details: FOUND,
         }
     }
 }
@@ -236,14 +240,11 @@ section! {
 
 impl Mmdb {
     /// Returns the configured databases.
-    pub fn files(&self) -> impl Iterator<Item = (DatabaseKind, &Path)> {
+    pub fn choices(&self) -> [(DatabaseKind, &DatabaseChoice); DatabaseKind::ALL.len()] {
         [
             (DatabaseKind::Asn, &self.asn_db),
             (DatabaseKind::City, &self.city_db),
         ]
-        .into_iter()
-        .filter(|(_, path)| !path.as_os_str().is_empty())
-        .map(|(kind, path)| (kind, path.as_path()))
     }
 }
 

@@ -158,6 +158,8 @@ pub struct ParseErrorCount {
 pub struct DatabaseStatus {
     pub name: String,
     pub built: String,
+    /// The path of the file.
+    pub file: String,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -3,11 +3,13 @@
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::{api, bgp};
-use crate::config;
+use crate::enrich::mmdb::Databases;
 use crate::enrich::rib::{SHORTEST_NETWORK, SharedRib, TableId};
 use crate::enrich::{AsnSource, Enricher, Trace};
+use crate::types::database::DatabaseKind;
 
 const UNLABELLED: &str = "none: loopback, link-local and multicast addresses have no labels";
 
@@ -15,7 +17,7 @@ const UNLABELLED: &str = "none: loopback, link-local and multicast addresses hav
 pub fn lookup(
     enricher: &Enricher,
     rib: &SharedRib,
-    config: &config::Enrich,
+    databases: &Databases,
     address: IpAddr,
     (table, name): (TableId, &str),
 ) -> api::LookupReply {
@@ -26,7 +28,7 @@ pub fn lookup(
             best.filter(|best| best.best)
                 .map(|best| bgp::describe(&best))
         }),
-        config,
+        databases: DatabaseKind::ALL.map(|kind| databases.path(kind)),
     };
     let known = &sources.trace.known;
     let number = |n: u32| (n > 0).then(|| n.to_string());
@@ -54,25 +56,26 @@ pub fn lookup(
 }
 
 /// All sources of the labels of one address.
-struct LabelSources<'a> {
+struct LabelSources {
     trace: Trace,
     /// The matching route, in words.
     route: Option<String>,
-    config: &'a config::Enrich,
+    /// The files of the databases in use, by [`DatabaseKind`].
+    databases: [Option<Arc<Path>>; DatabaseKind::ALL.len()],
 }
 
-impl LabelSources<'_> {
+impl LabelSources {
     fn asn(&self) -> String {
         match self.trace.asn {
             AsnSource::StaticPrefix => self.network(),
             AsnSource::Route => self.route(),
-            AsnSource::Database => database(&self.config.mmdb.asn_db),
+            AsnSource::Database => self.database(DatabaseKind::Asn),
             AsnSource::None => match self.trace.route {
                 Some(route) if route.prefix_len < SHORTEST_NETWORK => {
                     format!("none: a default route, {}", self.route())
                 }
                 Some(_) => format!("none: an AS set at the end of {}", self.route()),
-                None => format!("none: no route, and {}", self.absent("asn_db")),
+                None => format!("none: no route, and {}", self.absent(DatabaseKind::Asn)),
             },
         }
     }
@@ -80,13 +83,13 @@ impl LabelSources<'_> {
     fn asn_name(&self) -> String {
         let known = &self.trace.known;
         match (&known.asn_name, known.asn) {
-            (Some(_), _) => database(&self.config.mmdb.asn_db),
+            (Some(_), _) => self.database(DatabaseKind::Asn),
             (None, 0) => "none: no ASN".to_owned(),
             (None, asn) => format!(
                 "none: {}",
-                match self.config.mmdb.asn_db.as_os_str().is_empty() {
-                    true => self.absent("asn_db"),
-                    false => format!("the database does not find AS{asn} for this address"),
+                match self.databases[DatabaseKind::Asn as usize] {
+                    None => self.absent(DatabaseKind::Asn),
+                    Some(_) => format!("the database does not find AS{asn} for this address"),
                 }
             ),
         }
@@ -113,8 +116,8 @@ impl LabelSources<'_> {
     fn location(&self) -> String {
         let known = &self.trace.known;
         match known.city.is_some() || known.country.is_some() {
-            true => database(&self.config.mmdb.city_db),
-            false => format!("none: {}", self.absent("city_db")),
+            true => self.database(DatabaseKind::City),
+            false => format!("none: {}", self.absent(DatabaseKind::City)),
         }
     }
 
@@ -130,19 +133,15 @@ impl LabelSources<'_> {
     }
 
     /// Returns the reason why a database has no value.
-    fn absent(&self, key: &str) -> String {
-        let mmdb = &self.config.mmdb;
-        let file = match key {
-            "asn_db" => &mmdb.asn_db,
-            _ => &mmdb.city_db,
-        };
-        match file.as_os_str().is_empty() {
-            true => format!("agent.enrich.mmdb.{key} is not set"),
-            false => format!("not in {}", file.display()),
+    fn absent(&self, kind: DatabaseKind) -> String {
+        match &self.databases[kind as usize] {
+            None => format!("no database is in use ({})", kind.key()),
+            Some(file) => format!("not in {}", file.display()),
         }
     }
-}
 
-fn database(file: &Path) -> String {
-    format!("database {}", file.display())
+    fn database(&self, kind: DatabaseKind) -> String {
+        let file = self.databases[kind as usize].as_deref();
+        format!("database {}", file.unwrap_or(Path::new("")).display())
+    }
 }

@@ -4,10 +4,12 @@
 use std::time::{Duration, SystemTime};
 
 use super::{Sources, api, rfc3339, rfc3339_seconds};
+use crate::enrich::mmdb::Databases;
 use crate::metrics::{self, Input};
 use crate::netlink::{DeviceCounters, Link, stacked_interfaces};
 use crate::sys::error_counters::Subsystem;
 use crate::types::counters::{Count, HookCounters};
+use crate::types::database::DatabaseKind;
 use crate::types::flow::Family;
 use crate::types::problem::Problem;
 
@@ -136,7 +138,7 @@ pub fn status(sources: &Sources, input: &Input, links: &[Link]) -> api::Status {
         threads: threads(sources),
         errors: errors(input),
         parse_errors: parse_errors(input),
-        databases: databases(input),
+        databases: databases(&sources.scrape.databases),
         exporters: exporters(sources, input),
         bmp: sources.bgp.as_ref().map(|bgp| bgp.status()),
         config: config(sources),
@@ -198,12 +200,15 @@ fn parse_errors(input: &Input) -> Vec<api::ParseErrorCount> {
     input.parse_errors.iter().map(count).collect()
 }
 
-fn databases(input: &Input) -> Vec<api::DatabaseStatus> {
-    let database = |&(name, built): &(&str, u64)| api::DatabaseStatus {
-        name: name.to_owned(),
-        built: rfc3339_seconds(built as f64),
+fn databases(databases: &Databases) -> Vec<api::DatabaseStatus> {
+    let status = |kind: DatabaseKind| {
+        Some(api::DatabaseStatus {
+            name: kind.name().to_owned(),
+            built: rfc3339_seconds(databases.get(kind)?.build_time() as f64),
+            file: databases.path(kind)?.display().to_string(),
+        })
     };
-    input.databases.iter().map(database).collect()
+    DatabaseKind::ALL.into_iter().filter_map(status).collect()
 }
 
 fn config(sources: &Sources) -> api::ConfigStatus {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
-use crate::enrich::mmdb::DatabaseFile;
+use crate::enrich::mmdb::{DatabaseFile, DatabasePlace};
 use crate::types::flow::{Direction, Family};
 use crate::types::mac::MacAddress;
 use crate::types::prefix::Prefix;
@@ -15,9 +15,9 @@ const GLOBAL: Option<TableId> = Some(TableId::GLOBAL);
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/mmdb");
 
 fn databases(asn: bool, city: bool) -> Arc<Databases> {
-    let file = |kind, name| DatabaseFile {
+    let file = |kind, name: &str| DatabaseFile {
         kind,
-        path: Path::new(DATA).join(name),
+        place: DatabasePlace::File(Path::new(DATA).join(name)),
     };
     let asn = asn.then(|| file(DatabaseKind::Asn, "GeoLite2-ASN-Test.mmdb"));
     let city = city.then(|| file(DatabaseKind::City, "GeoLite2-City-Test.mmdb"));

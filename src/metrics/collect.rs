@@ -12,7 +12,6 @@ use crossbeam_channel::Sender;
 use super::problems::{Facts, Moment, ProblemHistory};
 use super::{Bmp, Build, Input, Interface};
 use crate::bpf::counters::Counters;
-use crate::config::Agent;
 use crate::config::current::CurrentConfig;
 use crate::enrich::bmp::RouterStats;
 use crate::enrich::mmdb::Databases;
@@ -28,6 +27,7 @@ use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::sys::logging;
 use crate::sys::process::ProcessReader;
 use crate::types::counters::HookCounters;
+use crate::types::database::DatabaseKind;
 use crate::types::flow::Direction;
 
 /// Thread flow answers between two batches; if it exceeds this timeout, it is stuck.
@@ -152,7 +152,7 @@ impl Scrape {
             problems: &[],
             process: self.process.read().ok(),
         };
-        let facts = self.facts(&in_force.config.agent);
+        let facts = self.facts();
         let problems = self.problems.problems(&input, &facts, Moment::now());
         let input = Input {
             problems: &problems,
@@ -162,17 +162,18 @@ impl Scrape {
     }
 
     /// Returns what the problems depend on, beyond the metrics.
-    fn facts(&self, agent: &Agent) -> Facts {
+    fn facts(&self) -> Facts {
         let (stuck_threads, attached) = (self.liveness)();
-        let missing = agent.enrich.mmdb.files().filter(|(_, path)| !path.exists());
+        let kinds = DatabaseKind::ALL.into_iter();
+        let missing = kinds.filter_map(|kind| self.databases.path(kind));
+        let missing = missing.filter(|path| !path.exists());
         Facts {
             stuck_threads,
             attached,
             not_attached: self.interfaces.problem(),
             state_file: self.firewall.as_ref().and_then(Handle::problem),
-            missing_databases: missing
-                .map(|(_, path)| path.display().to_string())
-                .collect(),
+            missing_databases: missing.map(|path| path.display().to_string()).collect(),
+            broken_databases: self.databases.problems(),
         }
     }
 

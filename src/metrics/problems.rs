@@ -37,8 +37,10 @@ pub struct Facts {
     pub not_attached: Option<String>,
     /// The problem with the state file of the firewall.
     pub state_file: Option<String>,
-    /// Configured databases whose file does not exist.
+    /// Databases in use whose file no longer exists.
     pub missing_databases: Vec<String>,
+    /// Files that were found and cannot be used.
+    pub broken_databases: Vec<String>,
 }
 
 /// What the problems are derived from, beyond one reading: recent values of counters, and the offset of the clocks.
@@ -320,6 +322,10 @@ fn databases(input: &Input, facts: &Facts, now: Moment, problems: &mut Vec<Probl
             ));
         }
     }
+    let broken = facts.broken_databases.iter();
+    problems.extend(
+        broken.map(|text| Problem::new(ProblemKind::DatabaseBroken, format!("cannot use {text}"))),
+    );
     let missing = facts.missing_databases.iter();
     problems.extend(missing.map(|file| {
         Problem::new(

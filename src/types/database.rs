@@ -1,5 +1,14 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Names the databases that rfm reads.
+//! Names the databases that rfm reads, and their choice in the configuration.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use super::named::serialize_as_text;
+
+/// PATH_MAX of linux/limits.h, less the final zero.
+const MAX_PATH: usize = 4095;
 
 /// The purpose of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,3 +37,39 @@ impl DatabaseKind {
         }
     }
 }
+
+/// The choice of a database in the configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum DatabaseChoice {
+    /// The first database that exists in the usual folders.
+    #[default]
+    Auto,
+    None,
+    File(PathBuf),
+}
+
+impl FromStr for DatabaseChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "" => Ok(Self::None),
+            "auto" => Ok(Self::Auto),
+            path if path.len() > MAX_PATH => Err(format!("longer than {MAX_PATH} bytes")),
+            path if path.starts_with('/') => Ok(Self::File(path.into())),
+            _ => Err("the path is not absolute".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for DatabaseChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::None => Ok(()),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
+serialize_as_text!(DatabaseChoice);

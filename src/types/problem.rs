@@ -62,6 +62,7 @@ kinds! {
     BmpSessionLost "bmp_session_lost" "check the BMP station in the configuration of the router, and agent.enrich.rib.bmp.allow"
     IpfixFailing "ipfix_failing" "check that the collector runs, is reachable, and reads as fast as rfm sends"
     DatabaseOld "database_old" "update the database: rfm reads a replaced file by itself"
+    DatabaseBroken "database_broken" "download the file again, or set the key to another file or to \"\""
     DatabaseMissing "database_missing" "restore the file: rfm uses its private copy until it restarts"
     FirewallNotAttached "firewall_not_attached" "see the reason, and agent.firewall.interfaces; packets on this interface are not filtered"
     FirewallRuleInterface "firewall_rule_interface" "correct the interface of the rule, or delete the rule (rfm firewall list)"

@@ -8,6 +8,10 @@ use crate::control::api;
 /// Width of the names before the first table.
 const NAMES: usize = 13;
 
+/// A hint, not a problem: rfm works without databases.
+const NO_DATABASE: &str =
+    "none, so networks and places have no names; rfm-update-databases downloads free ones";
+
 pub fn status(status: &api::Status) -> String {
     let mut text = head(status);
     let mut line = |name: &str, value: String| {
@@ -43,8 +47,14 @@ pub fn status(status: &api::Status) -> String {
     for database in &status.databases {
         line(
             "database",
-            format!("{}, built {}", database.name, database.built),
+            format!(
+                "{}, built {}, {}",
+                database.name, database.built, database.file
+            ),
         );
+    }
+    if status.databases.is_empty() {
+        line("database", NO_DATABASE.to_owned());
     }
     if let Some(bmp) = &status.bmp {
         line("bmp", format!("{} sessions", bmp.sessions));

@@ -3,6 +3,7 @@
 
 mod private_copy;
 mod record;
+pub mod search;
 mod thread;
 
 use std::net::IpAddr;
@@ -14,7 +15,7 @@ use maxminddb::{LookupResult, MaxMindDbError, Reader, WithinOptions};
 pub use private_copy::FileIdentity;
 use private_copy::PrivateCopy;
 use record::{AsnRecord, LocationRecord};
-pub use thread::{DatabaseFile, Databases, run};
+pub use thread::{DatabaseFile, DatabasePlace, Databases, run};
 
 use crate::types::database::DatabaseKind;
 

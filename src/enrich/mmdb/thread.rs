@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use std::{fs, thread};
 
-use super::{Database, FileIdentity};
+use super::{Database, FileIdentity, search};
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::sys::threads::Heartbeat;
 use crate::types::database::DatabaseKind;
@@ -16,15 +16,40 @@ use crate::types::database::DatabaseKind;
 /// file that is being written in place changes from check to check.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// A database and its file.
+/// A database and where its file is.
 #[derive(Clone, Debug)]
 pub struct DatabaseFile {
     pub kind: DatabaseKind,
-    pub path: PathBuf,
+    pub place: DatabasePlace,
 }
 
-/// The databases by [`DatabaseKind`]; `None` if no file is configured.
-type InUse = [Option<Arc<Database>>; DatabaseKind::ALL.len()];
+#[derive(Clone, Debug)]
+pub enum DatabasePlace {
+    /// A configured file.
+    File(PathBuf),
+    /// The first database in these folders, if there is one.
+    Folders(Vec<PathBuf>),
+}
+
+impl DatabaseFile {
+    /// Returns the path of the file now.
+    pub fn path(&self) -> Option<PathBuf> {
+        match &self.place {
+            DatabasePlace::File(path) => Some(path.clone()),
+            DatabasePlace::Folders(folders) => search::find(self.kind, folders),
+        }
+    }
+}
+
+/// A database in use, or the reason why a file that was found is not used.
+#[derive(Clone, Default)]
+struct Slot {
+    used: Option<(Arc<Database>, Arc<Path>)>,
+    problem: Option<String>,
+}
+
+/// By [`DatabaseKind`].
+type InUse = [Slot; DatabaseKind::ALL.len()];
 
 /// The databases in use, shared by the threads that look up and the thread that replaces them.
 pub struct Databases {
@@ -33,15 +58,30 @@ pub struct Databases {
 }
 
 impl Databases {
-    /// Opens the files. The error names the key and the file.
+    /// Opens the files. The error names the key and the configured file; a file that was found and cannot be used is a
+    /// problem.
     pub fn open(files: &[DatabaseFile]) -> Result<Self, String> {
         let mut in_use = InUse::default();
-        for DatabaseFile { kind, path } in files {
-            let kind = *kind;
-            let database = Database::open(path, kind, &|| {}).map_err(|error| {
-                format!("{}: cannot use {}: {error}", kind.key(), path.display())
-            })?;
-            in_use[kind as usize] = Some(Arc::new(database));
+        for file in files {
+            let Some(path) = file.path() else { continue };
+            let (kind, shown) = (file.kind, path.display());
+            let slot = &mut in_use[kind as usize];
+            match (Database::open(&path, kind, &|| {}), &file.place) {
+                (Ok(database), place) => {
+                    if let DatabasePlace::Folders(_) = place {
+                        log::info!("{}: found {shown}", kind.key());
+                    }
+                    slot.used = Some((Arc::new(database), path.into()));
+                }
+                (Err(error), DatabasePlace::File(_)) => {
+                    return Err(format!("{}: cannot use {shown}: {error}", kind.key()));
+                }
+                (Err(error), DatabasePlace::Folders(_)) => {
+                    let problem = format!("{shown}: {error}");
+                    log::warn!("{}: cannot use {problem}", kind.key());
+                    slot.problem = Some(problem);
+                }
+            }
         }
         Ok(Self {
             in_use: RwLock::new(in_use),
@@ -66,25 +106,53 @@ impl Databases {
     }
 
     pub fn get(&self, kind: DatabaseKind) -> Option<Arc<Database>> {
-        self.read()[kind as usize].clone()
+        let in_use = self.read();
+        let used = in_use[kind as usize].used.as_ref()?;
+        Some(used.0.clone())
+    }
+
+    /// Returns the file of the database in use.
+    pub fn path(&self, kind: DatabaseKind) -> Option<Arc<Path>> {
+        let in_use = self.read();
+        let used = in_use[kind as usize].used.as_ref()?;
+        Some(used.1.clone())
+    }
+
+    /// Returns why files that were found are not used.
+    pub fn problems(&self) -> Vec<String> {
+        let in_use = self.read();
+        in_use
+            .iter()
+            .filter_map(|slot| slot.problem.clone())
+            .collect()
     }
 
     /// Returns when each database in use was built, in seconds since the Unix epoch.
     pub fn build_times(&self) -> Vec<(&'static str, u64)> {
         let in_use = self.read();
-        let time =
-            |kind: DatabaseKind| Some((kind.name(), in_use[kind as usize].as_ref()?.build_time()));
+        let time = |kind: DatabaseKind| {
+            let (database, _) = in_use[kind as usize].used.as_ref()?;
+            Some((kind.name(), database.build_time()))
+        };
         DatabaseKind::ALL.into_iter().filter_map(time).collect()
     }
 
-    fn replace(&self, kind: DatabaseKind, database: Database) {
-        let new = Some(Arc::new(database));
+    fn replace(&self, kind: DatabaseKind, database: Database, path: &Path) {
+        let new = Slot {
+            used: Some((Arc::new(database), path.into())),
+            problem: None,
+        };
         let mut in_use = self.in_use.write().unwrap_or_else(PoisonError::into_inner);
         let old = std::mem::replace(&mut in_use[kind as usize], new);
         drop(in_use);
         self.generation.fetch_add(1, Ordering::Release);
         // This may be the last reference: unmapping takes time, but no thread waits for it here.
         drop(old);
+    }
+
+    fn set_problem(&self, kind: DatabaseKind, problem: String) {
+        let mut in_use = self.in_use.write().unwrap_or_else(PoisonError::into_inner);
+        in_use[kind as usize].problem = Some(problem);
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, InUse> {
@@ -102,9 +170,9 @@ pub fn run(
     const POLL_INTERVAL: Duration = Duration::from_millis(250);
     let mut files: Vec<_> = files
         .iter()
-        .filter_map(|DatabaseFile { kind, path }| {
-            let identity = databases.get(*kind)?.identity();
-            Some(WatchedFile::new(*kind, path, identity))
+        .map(|file| {
+            let identity = databases.get(file.kind).map(|used| used.identity());
+            WatchedFile::new(file, databases.path(file.kind), identity)
         })
         .collect();
     let mut idle = Duration::ZERO;
@@ -124,8 +192,9 @@ pub fn run(
 /// A watched file and its known states. Without an identity there is no file, or its metadata cannot be
 /// read.
 pub(super) struct WatchedFile<'a> {
-    kind: DatabaseKind,
-    path: &'a Path,
+    file: &'a DatabaseFile,
+    /// The file that was read last.
+    path: Option<Arc<Path>>,
     /// The state when the file was last read, successfully or not.
     read: Option<FileIdentity>,
     /// The state at the last check.
@@ -133,35 +202,53 @@ pub(super) struct WatchedFile<'a> {
 }
 
 impl<'a> WatchedFile<'a> {
-    pub fn new(kind: DatabaseKind, path: &'a Path, identity: FileIdentity) -> Self {
+    pub fn new(
+        file: &'a DatabaseFile,
+        path: Option<Arc<Path>>,
+        identity: Option<FileIdentity>,
+    ) -> Self {
         Self {
-            kind,
+            file,
             path,
-            read: Some(identity),
-            seen: Some(identity),
+            read: identity,
+            seen: identity,
         }
     }
 
-    /// Reads the file if it changed and has settled. A broken file is reported once and not used.
+    /// Reads the file if it changed and has settled, or if another one is preferred now. A broken file is reported once
+    /// and not used.
     pub fn check_file(&mut self, databases: &Databases, errors: &ErrorCounters, beat: &dyn Fn()) {
-        let now = fs::metadata(self.path)
+        // a folder without a database keeps the one in use
+        let Some(path) = self.file.path() else { return };
+        let is_other = self.path.as_deref() != Some(&path);
+        let now = fs::metadata(&path)
             .ok()
             .map(|metadata| FileIdentity::from(&metadata));
         let settled = now == self.seen;
         self.seen = now;
-        if !settled || now == self.read {
+        if !settled || (now == self.read && !is_other) {
             return;
         }
         self.read = now;
-        let path = self.path.display();
-        match Database::open(self.path, self.kind, beat) {
+        let kind = self.file.kind;
+        let shown = path.display();
+        match Database::open(&path, kind, beat) {
             Ok(database) => {
-                log::info!("{path}: replaced, and read again");
-                databases.replace(self.kind, database);
+                match is_other {
+                    true => log::info!("{}: found {shown}", kind.key()),
+                    false => log::info!("{shown}: replaced, and read again"),
+                }
+                databases.replace(kind, database, &path);
             }
-            Err(error) => errors.count_and_log(Subsystem::Mmdb, self.kind.name(), || {
-                format!("{path}: {error}; the previous one stays in use")
-            }),
+            Err(error) => {
+                if let DatabasePlace::Folders(_) = self.file.place {
+                    databases.set_problem(kind, format!("{shown}: {error}"));
+                }
+                errors.count_and_log(Subsystem::Mmdb, kind.name(), || {
+                    format!("{shown}: {error}; the previous one stays in use")
+                });
+            }
         }
+        self.path = Some(path.into());
     }
 }
