@@ -106,6 +106,9 @@ impl Router {
                 link,
                 master: "",
                 attach: "tcx",
+                role: None,
+                provider: "",
+                is_summed: true,
                 hooks: [Some(&self.hook), Some(&self.hook)],
             })
             .collect();

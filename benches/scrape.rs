@@ -41,6 +41,7 @@ use rfm::sys::threads::Threads;
 use rfm::types::counters::HookCounters;
 use rfm::types::flow::{Direction, Family, FlowKey, FlowRecord};
 use rfm::types::label::Labels;
+use rfm::types::role::InterfaceRole;
 
 const ROUNDS: usize = 21;
 const FLOWS: u32 = 65_536;
@@ -436,6 +437,8 @@ fn interface(link: &Link) -> Interface<'_> {
         link,
         master: "",
         attach: "tcx",
+        role: InterfaceRole::default(),
+        is_summed: true,
         ingress: Some(HookCounters::default()),
         egress: Some(HookCounters::default()),
         removals: [0; 2],

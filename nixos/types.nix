@@ -39,6 +39,27 @@ in
     required = false;
     description = "Hooks to attach.";
   };
+  "agent.interface[].interfaces" = {
+    type = listOf str;
+    default = [ "eth0" ];
+    shipped = false;
+    required = true;
+    description = "The interfaces, by patterns as in agent.interfaces; required.";
+  };
+  "agent.interface[].role" = {
+    type = nullOr str;
+    default = "transit";
+    shipped = false;
+    required = false;
+    description = "The network behind them: transit, ix (exchange), pni (one peer), customer or internal; \"\" = as in the alias. Sums leave internal interfaces out.";
+  };
+  "agent.interface[].provider" = {
+    type = str;
+    default = "";
+    shipped = false;
+    required = false;
+    description = "The name of the other network or of the exchange; \"\" = as in the alias.";
+  };
   "agent.bpf.sample_rate" = {
     type = ints.between 1 4294967295;
     default = 1;

@@ -12,13 +12,14 @@ use super::reference::ReloadClass::{Applied, Restart};
 use super::section::section;
 use super::values::{
     MAX_LIST, SECOND, address_or_name, boolean, canonical_prefix, duration, list, named, number,
-    power_of_two, power_of_two_or_zero, word, words,
+    optional, power_of_two, power_of_two_or_zero, text, word, words,
 };
 use crate::types::flow::Direction;
 use crate::types::hook::{MIN_RECORDS, Position};
 use crate::types::interface_pattern::{Pattern, Patterns};
 use crate::types::label::Label;
 use crate::types::prefix::Prefix;
+use crate::types::role::{Role, RoleRule};
 
 pub const DEFAULT_FLOW_CACHE: u32 = 8192;
 
@@ -31,6 +32,8 @@ const MAX_RING_BUF_SIZE: u32 = 1 << 30;
 /// One slot is one index of a per-CPU array that the kernel allocates at once.
 const MAX_IFACE_STATS_SIZE: u32 = 65_535;
 
+const MAX_ROLE_RULES: usize = 1_000;
+const MAX_PROVIDER: usize = 256;
 const MAX_FLOW_CACHE: u32 = 1 << 20;
 const MAX_MAX_SERIES: u32 = 10_000_000;
 
@@ -64,6 +67,16 @@ section! {
             type: words(2),
             default: Direction::ALL.to_vec(),
             text: "Hooks to attach.",
+        }
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        interface: Vec<RoleRule> = tables {
+            reload: Applied,
+            of: RoleRule,
+            max: MAX_ROLE_RULES,
+            with: (),
+            text: "Roles of interfaces, one table each: labels of rfm_interface_info, and sums on the page.",
+            details: "The first table that matches applies. An interface without a table has the role in its alias, in the \
+                      form \"[transit: Example Net]\" or \"[internal]\".",
         }
         bpf: Bpf = section {
             of: Bpf,
@@ -100,6 +113,34 @@ section! {
             with: (),
             text: "Drops packets as they arrive, before they cost anything. If another XDP program is attached, it stays, \
                    and the interface has no firewall.",
+        }
+    }
+}
+
+section! {
+    impl RoleRule() {
+        interfaces: Vec<Pattern> = key {
+            reload: Applied,
+            type: list(MAX_LIST, word("a regular expression or \"*\"")),
+            required: "interfaces = [\"eth0\"]",
+            default: Vec::new(),
+            example: "[\"eth0\"]",
+            text: "The interfaces, by patterns as in agent.interfaces; required.",
+        }
+        role: Option<Role> = key {
+            reload: Applied,
+            type: optional("\"transit\", \"ix\", \"pni\", \"customer\" or \"internal\""),
+            default: None,
+            example: "\"transit\"",
+            text: "The network behind them: transit, ix (exchange), pni (one peer), customer or internal; \"\" = as in the \
+                   alias.",
+            details: "Sums leave internal interfaces out.",
+        }
+        provider: String = key {
+            reload: Applied,
+            type: text(MAX_PROVIDER),
+            default: String::new(),
+            text: "The name of the other network or of the exchange; \"\" = as in the alias.",
         }
     }
 }

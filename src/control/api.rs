@@ -65,6 +65,12 @@ pub struct InterfaceStatus {
     pub parent: Option<String>,
     /// The monitored interface that sees the same packets nearer to the wire.
     pub stacked_on: Option<String>,
+    /// "transit", "ix", "pni", "customer" or "internal"; empty if it is unknown.
+    #[serde(default)]
+    pub role: String,
+    /// The other network or the exchange; empty if it is unknown.
+    #[serde(default)]
+    pub provider: String,
     pub up: bool,
     pub speed_bytes: Option<u64>,
     /// "tcx", "clsact" or "none".

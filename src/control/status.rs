@@ -32,6 +32,7 @@ fn counted(interface: &metrics::Interface) -> api::InterfaceStatus {
     let metrics::Interface {
         link,
         attach,
+        role,
         ingress,
         egress,
         ..
@@ -50,6 +51,8 @@ fn counted(interface: &metrics::Interface) -> api::InterfaceStatus {
         up: link.up,
         speed_bytes: link.speed_bytes,
         attach: (*attach).to_owned(),
+        role: role.role_name().to_owned(),
+        provider: role.provider.clone(),
         rx_bytes: rx.bytes,
         rx_packets: rx.packets,
         tx_bytes: tx.bytes,

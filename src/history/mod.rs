@@ -27,6 +27,7 @@ use crate::flow::snapshot::SeriesRow;
 use crate::netlink::Link;
 use crate::types::counters::{Count, HookCounters};
 use crate::types::flow::{Direction, Family};
+use crate::types::role::Role;
 
 /// The maximum number of stored interfaces; further ones are counted and left out.
 pub const MAX_INTERFACES: usize = 128;
@@ -54,6 +55,11 @@ pub struct InterfaceReading<'a> {
     pub master: &'a str,
     /// The hook in use: `tcx`, `clsact` or `none`.
     pub attach: &'a str,
+    pub role: Option<Role>,
+    /// Empty if it is unknown.
+    pub provider: &'a str,
+    /// Whether sums over interfaces include it.
+    pub is_summed: bool,
     /// By [`Direction`]; `None` if that hook is not attached.
     pub hooks: [Option<&'a HookCounters>; Direction::ALL.len()],
 }
@@ -66,6 +72,9 @@ pub struct InterfaceHistory {
     pub kind: String,
     pub master: String,
     pub attach: String,
+    pub role: Option<Role>,
+    pub provider: String,
+    pub is_summed: bool,
     pub ifindex: u32,
     pub speed_bytes: Option<u64>,
     /// Observed packets and bytes by direction and family; `None` if that hook is not attached.
@@ -200,6 +209,9 @@ impl History {
             kind: String::new(),
             master: String::new(),
             attach: String::new(),
+            role: None,
+            provider: String::new(),
+            is_summed: true,
             ifindex: 0,
             speed_bytes: None,
             observed: [None; 2],
@@ -208,12 +220,15 @@ impl History {
         port.ifindex = link.ifindex;
         port.speed_bytes = link.speed_bytes;
         port.seen = self.readings;
+        port.role = interface.role;
+        port.is_summed = interface.is_summed;
         self.numbers.insert(port.name.clone(), number);
         for (text, now) in [
             (&mut port.alias, &*link.alias),
             (&mut port.kind, &*link.kind),
             (&mut port.master, interface.master),
             (&mut port.attach, interface.attach),
+            (&mut port.provider, interface.provider),
         ] {
             if text != now {
                 now.clone_into(text);

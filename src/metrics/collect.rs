@@ -22,6 +22,7 @@ use crate::flow::thread::{self, Request};
 use crate::interfaces::{CounterSnapshot, InterfaceRegistry};
 use crate::ipfix::collector_stats::CollectorStatsList;
 use crate::metrics;
+use crate::netlink::stacked_interfaces::all_stacked;
 use crate::netlink::{self, Link, LinkSocket};
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::sys::logging;
@@ -29,6 +30,7 @@ use crate::sys::process::ProcessReader;
 use crate::types::counters::HookCounters;
 use crate::types::database::DatabaseKind;
 use crate::types::flow::Direction;
+use crate::types::role::{InterfaceRole, RoleRule};
 
 /// Thread flow answers between two batches; if it exceeds this timeout, it is stuck.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -121,8 +123,9 @@ impl Scrape {
         let mut reader = self.links.borrow_mut();
         let links = reader.read();
         let snapshot = self.interfaces.snapshot();
-        let (interfaces, all_hooks) = self.interfaces(&snapshot, links);
         let in_force = self.live.get();
+        let (mut interfaces, all_hooks) = self.interfaces(&snapshot, links);
+        set_roles(&mut interfaces, &in_force.config.agent.interface);
         let agent = &in_force.config.agent;
         let parse_errors = self.parse_errors();
         let bmp = self.bmp.as_ref().map(BmpReader::read);
@@ -211,6 +214,8 @@ impl Scrape {
                 link,
                 master: netlink::master_of(link, links),
                 attach: monitored.attach,
+                role: InterfaceRole::default(),
+                is_summed: true,
                 ingress,
                 egress,
                 removals: monitored.removals,
@@ -224,6 +229,8 @@ impl Scrape {
                 link,
                 master: netlink::master_of(link, links),
                 attach: "none",
+                role: InterfaceRole::default(),
+                is_summed: true,
                 ingress: None,
                 egress: None,
                 removals: Default::default(),
@@ -259,5 +266,15 @@ impl Scrape {
     fn unreadable(&self, error: &io::Error) {
         self.errors
             .count_and_log(Subsystem::BpfMap, "read", || error.to_string());
+    }
+}
+
+fn set_roles(interfaces: &mut [Interface], rules: &[RoleRule]) {
+    let stacked = all_stacked(interfaces.iter().map(|interface| interface.link));
+    for interface in interfaces {
+        let link = interface.link;
+        let role = InterfaceRole::of(rules, interface.name, link.loopback, &link.alias);
+        interface.is_summed = !role.is_internal() && !stacked.contains(&link.ifindex);
+        interface.role = role;
     }
 }

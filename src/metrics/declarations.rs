@@ -102,9 +102,9 @@ declare! {
         Counter INTERFACE_HOOK_REMOVALS = "rfm_interface_hook_removals_total" ["ifname", "direction"]
             "Times that another program removed the hook of rfm, which rfm then attached again. Packets in between are not counted."
             + "The hook is a clsact qdisc or a TCX link. rfm finds this within 15 seconds. `rfm status` lists it for an hour.";
-        Gauge INTERFACE_INFO = "rfm_interface_info" ["ifname", "ifindex", "ifalias", "kind", "master", "attach"]
-            "Always 1. kind is the driver's family as the kernel names it, master the bridge, bond or VRF that the interface belongs to, attach the hook that counts it."
-            + "`attach` is `tcx`, `clsact` or `none`.";
+        Gauge INTERFACE_INFO = "rfm_interface_info" ["ifname", "ifindex", "ifalias", "kind", "master", "attach", "role", "provider"]
+            "Always 1. kind is the driver's family as the kernel names it, master the bridge, bond or VRF that the interface belongs to, attach the hook that counts it, role and provider the network behind it."
+            + "`attach` is `tcx`, `clsact` or `none`. `role` is `transit`, `ix`, `pni`, `customer`, `internal` or empty: `[[agent.interface]]` or the alias sets it, and `provider`.";
         Gauge INTERFACE_SPEED = "rfm_interface_speed_bytes" ["ifname"]
             "Link speed in bytes per second; absent if the driver does not report it.";
         Gauge INTERFACE_PATTERN_MATCHES = "rfm_interface_pattern_matches" ["pattern"]

@@ -121,6 +121,7 @@ fn write_info(interfaces: &[Interface], text: &mut TextWriter) -> io::Result<()>
         link,
         master,
         attach,
+        role,
         ..
     } in interfaces
     {
@@ -131,6 +132,8 @@ fn write_info(interfaces: &[Interface], text: &mut TextWriter) -> io::Result<()>
             &link.kind,
             master,
             attach,
+            role.role_name(),
+            &role.provider,
         ];
         info.sample(labels, 1)?;
     }

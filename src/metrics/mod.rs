@@ -32,6 +32,7 @@ use crate::sys::process::ProcessStats;
 use crate::types::counters::HookCounters;
 use crate::types::flow::Direction;
 use crate::types::problem::Problem;
+use crate::types::role::InterfaceRole;
 
 pub use crate::metrics::bmp::Bmp;
 
@@ -79,6 +80,9 @@ pub struct Interface<'a> {
     pub master: &'a str,
     /// The hook in use: `tcx`, `clsact` or `none`.
     pub attach: &'a str,
+    pub role: InterfaceRole,
+    /// Whether sums over interfaces include it: it is not internal, and not stacked on another monitored interface.
+    pub is_summed: bool,
     /// `None` if that hook is not attached.
     pub ingress: Option<HookCounters>,
     pub egress: Option<HookCounters>,

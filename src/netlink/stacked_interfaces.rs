@@ -21,6 +21,21 @@ pub fn stacked_on<'a>(link: &Link, watched: impl Iterator<Item = &'a Link>) -> O
     watched.find(|other| parent == Some(other.ifindex) || other.master == Some(link.ifindex))
 }
 
+/// Returns all monitored interfaces that are stacked on another one, as [`stacked_on`] finds them.
+pub fn all_stacked<'a>(watched: impl Iterator<Item = &'a Link> + Clone) -> HashSet<u32> {
+    let indices: HashSet<u32> = watched.clone().map(|link| link.ifindex).collect();
+    let masters: HashSet<u32> = watched.clone().filter_map(|link| link.master).collect();
+    let is_stacked = |link: &&Link| {
+        let parent = link.parent.filter(|_| link.kind != "veth");
+        let below = parent.is_some_and(|p| p != link.ifindex && indices.contains(&p));
+        below || masters.contains(&link.ifindex)
+    };
+    watched
+        .filter(is_stacked)
+        .map(|link| link.ifindex)
+        .collect()
+}
+
 /// Returns the monitored interfaces whose flows an interface closer to the wire also has. Tunnels are not among
 /// them: below a tunnel its packets are flows between its two ends. Nor are MACsec and DSA devices, whose frames
 /// hide IP.
@@ -95,6 +110,7 @@ mod tests {
         assert_eq!(below(&vlan, &all), Some(2));
         assert_eq!(below(&bond, &all), Some(2));
         assert_eq!(below(&eth, &all), None);
+        assert_eq!(all_stacked(all.iter()), HashSet::from([3, 9]));
         // the interface below is not monitored: then this one is to be counted
         assert_eq!(below(&vlan, &[vlan.clone(), bond.clone()]), None);
         assert_eq!(below(&bond, std::slice::from_ref(&bond)), None);

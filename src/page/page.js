@@ -207,17 +207,50 @@ function drawInterfaces() {
     if (body.children[place] !== row.node) body.insertBefore(row.node, body.children[place] ?? null);
     updateRow(row, port);
   });
+  drawSums();
   const stacked = view.interfaces.some(i => i.master || ["bond", "bridge", "vlan", "team", "macvlan"].includes(i.kind));
   $("interfaces-note").textContent = [
     view.ticks ? "" : "The first rates come after five seconds.",
     view.interfaces.length ? "" : "No interface is watched now.",
     view.left_out ? `${view.left_out} more interfaces are on metrics and not here.` : "",
-    stacked ? "Interfaces are never added up: a packet that crosses a bridge or bond and its member counts on each." : "",
+    sums.size ? "Sums count a packet once in each direction: internal interfaces, and those above another one, are left out."
+      : stacked ? "Interfaces are not added up: a packet that crosses a bridge or bond and its member counts on each. Roles of interfaces give sums." : "",
   ].filter(Boolean).join(" ");
 }
 
-function interfaceRow(name) {
-  const button = make("button", { type: "button", class: "name" }, make("bdi", {}, name));
+// Sums by role, below the interfaces.
+const ROLES = { "": "All", transit: "All transit", ix: "All exchanges", pni: "All private peers", customer: "All customers" };
+const sums = new Map();
+
+function drawSums() {
+  const foot = $("interfaces").tFoot, summed = view.interfaces.filter(i => i.summed);
+  for (const [role, name] of Object.entries(ROLES)) {
+    const members = role ? summed.filter(i => i.role === role) : summed.some(i => i.role) ? summed : [];
+    let row = sums.get(role);
+    if (!members.length) { row?.node.remove(); sums.delete(role); continue; }
+    if (!row) sums.set(role, row = interfaceRow(name, true));
+    foot.append(row.node);
+    updateRow(row, sumOfPorts(name, members));
+  }
+}
+
+function sumOfPorts(name, members) {
+  const total = of => members.reduce((sum, port) => sum + of(port), 0);
+  const speed = members.every(port => port.speed) ? total(port => port.speed) : null;
+  const sum = { name, alias: members.length === 1 ? "1 interface" : `${members.length} interfaces`, kind: "", master: "", attach: "", speed };
+  for (const dir of ["ingress", "egress"]) {
+    const watched = members.filter(port => port[dir]);
+    if (!watched.length) { sum[dir] = null; continue; }
+    sum[dir] = { spark: [] };
+    for (const key of ["now", "mean", "max", "packets", "bytes_total", "packets_total"]) sum[dir][key] = watched.reduce((sum, port) => sum + port[dir][key], 0);
+    const longest = Math.max(...watched.map(port => port[dir].spark.length));
+    for (let age = longest; age > 0; age--) sum[dir].spark.push(watched.reduce((sum, port) => sum + (port[dir].spark.at(-age) ?? 0), 0));
+  }
+  return sum;
+}
+
+function interfaceRow(name, isSum) {
+  const button = isSum ? make("span", { class: "sum" }, name) : make("button", { type: "button", class: "name" }, make("bdi", {}, name));
   const tags = make("span"), sub = make("div", { class: "sub" }), speed = make("td", { class: "n", "data-label": "Speed" });
   const node = make("tr", {}, make("td", {}, button, tags, sub), speed);
   const row = { node, tags, sub, speed };
@@ -230,14 +263,15 @@ function interfaceRow(name) {
     node.append(rate, make("td", {}, spark), make("td", {}, make("div", { class: "share" }, meter, part)));
     row[dir] = { rate, path, fill, meter, part };
   }
-  node.addEventListener("click", () => choose({ if: name }));
+  if (!isSum) node.addEventListener("click", () => choose({ if: name }));
   return row;
 }
 
 function updateRow(row, port) {
   row.node.setAttribute("aria-current", port.ifindex === view.shown);
   row.sub.textContent = port.alias;
-  const tags = [["ethernet", "veth", ""].includes(port.kind) ? "" : port.kind, port.master && `in ${port.master}`, port.attach === "none" && "not attached"];
+  const role = port.role && (port.provider ? `${port.role}: ${port.provider}` : port.role);
+  const tags = [role, ["ethernet", "veth", ""].includes(port.kind) ? "" : port.kind, port.master && `in ${port.master}`, port.attach === "none" && "not attached"];
   row.tags.replaceChildren(...tags.filter(Boolean).map(text => make("bdi", { class: "tag" }, text)));
   row.speed.textContent = port.speed ? bits(port.speed) : "";
   for (const dir of ["ingress", "egress"]) {

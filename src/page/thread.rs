@@ -46,6 +46,9 @@ fn interface<'a>(interface: &'a metrics::Interface<'a>) -> InterfaceReading<'a> 
         link: interface.link,
         master: interface.master,
         attach: interface.attach,
+        role: interface.role.role,
+        provider: &interface.role.provider,
+        is_summed: interface.is_summed,
         hooks: [interface.ingress.as_ref(), interface.egress.as_ref()],
     }
 }

@@ -17,6 +17,8 @@ use crate::history::top_table::{MAX_CURVE_BYTES, Scope, Side, TOP, TopEntry, Top
 use crate::history::window_totals::Window;
 use crate::history::{History, InterfaceHistory};
 use crate::types::flow::{Direction, Family};
+use crate::types::named::Named;
+use crate::types::role::Role;
 
 /// The schema version. It changes when an existing field changes its meaning; a new field does not
 /// change it.
@@ -106,6 +108,11 @@ struct Interface<'a> {
     kind: &'a str,
     master: &'a str,
     attach: &'a str,
+    /// Empty if it is unknown.
+    role: &'static str,
+    provider: &'a str,
+    /// Whether sums over interfaces include it.
+    summed: bool,
     ifindex: u32,
     speed: Option<u64>,
     ingress: Option<Crossing>,
@@ -265,6 +272,9 @@ impl<'a> Viewer<'a> {
             kind: &port.kind,
             master: &port.master,
             attach: &port.attach,
+            role: port.role.map_or("", Role::name),
+            provider: &port.provider,
+            summed: port.is_summed,
             ifindex: port.ifindex,
             speed: port.speed_bytes,
             ingress,

@@ -13,6 +13,7 @@ pub mod mac;
 pub mod named;
 pub mod prefix;
 pub mod problem;
+pub mod role;
 pub mod rule;
 pub(crate) mod slab;
 pub mod static_peer;

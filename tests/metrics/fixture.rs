@@ -21,6 +21,7 @@ use rfm::sys::error_counters::{ErrorCounters, Subsystem};
 use rfm::sys::process::ProcessStats;
 use rfm::types::counters::{Count, FamilyCounters, HookCounters};
 use rfm::types::mac::MacAddress;
+use rfm::types::role::InterfaceRole;
 
 pub struct Fixture {
     links: Vec<Link>,
@@ -137,6 +138,8 @@ impl Fixture {
                 link,
                 master: link.master.map_or("", |_| "br0"),
                 attach,
+                role: InterfaceRole::of(&[], &link.name, false, &link.alias),
+                is_summed: true,
                 ingress,
                 egress,
                 removals: [0, 3],

@@ -33,7 +33,8 @@ fn its_numbers_are_those_of_metrics() {
         "link add {HOSTILE_INTERFACE} type veth peer name h1"
     ));
     a.ip(&format!("link set {HOSTILE_INTERFACE} up"));
-    a.ip("link set a0 alias Uplink<u>");
+    a.ip("link set a0 alias Uplink<u>[transit:<u>Net]");
+    a.ip(&format!("link set {HOSTILE_INTERFACE} alias [internal]"));
     let agent = Agent::start(&lab, &a, &settings(&lab));
     let browser = Browser::start(&lab, &a);
     browser.open("http://127.0.0.1:9669/#if=a0&sort=packets");
@@ -48,6 +49,7 @@ fn its_numbers_are_those_of_metrics() {
         || rates_agree(&agent, &browser),
     );
     totals_agree(&agent, &browser);
+    sums_are_by_role(&browser);
     shows_strangers(&browser);
     assert_eq!(browser.complaints(), Vec::<String>::new());
     let requests = browser.requests();
@@ -216,6 +218,29 @@ fn line_agrees(agent: &Agent, browser: &Browser, direction: &str, label: &str, v
             "{direction} {what}: {page} {figure}, /metrics {told}"
         );
     }
+}
+
+/// The sums leave out the internal interface, so that each is that of `a0`.
+fn sums_are_by_role(browser: &Browser) {
+    let names = "return [...document.querySelectorAll('#interfaces tfoot .sum')].map(n => n.textContent).join()";
+    assert_eq!(browser.run(names), "All,All transit");
+    let figures = |row: &str| {
+        browser.run(&format!(
+            "return [...[...document.querySelectorAll('#interfaces {row}')].find(r => r.textContent.startsWith('a')\
+             || r.textContent.startsWith('All transit')).querySelectorAll('.rate')].map(c => [c.dataset.bytes, c.dataset.packets].join()).join()"
+        ))
+    };
+    let sums_agree = wait_for(SHOWN, || {
+        figures("tbody tr") == figures("tfoot tr:last-child")
+    });
+    assert!(
+        sums_agree,
+        "{} {}",
+        figures("tbody tr"),
+        figures("tfoot tr:last-child")
+    );
+    let tags = "return document.querySelector('#interfaces .tag').textContent";
+    assert_eq!(browser.run(tags), "transit: <u>Net");
 }
 
 fn shows_strangers(browser: &Browser) {

@@ -191,6 +191,9 @@ impl Router {
                 link: &self.links[i],
                 master: self.masters[i],
                 attach: "tcx",
+                role: None,
+                provider: "",
+                is_summed: true,
                 hooks: [Some(&self.hooks[i][0]), Some(&self.hooks[i][1])],
             })
             .collect();

@@ -52,6 +52,9 @@ impl Feeder {
                 link,
                 master: "",
                 attach: "tcx",
+                role: None,
+                provider: "",
+                is_summed: true,
                 hooks: [Some(&self.hook), None],
             })
             .collect();

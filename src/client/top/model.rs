@@ -9,6 +9,8 @@ use super::rates::Rates;
 use super::rows::{self, ListRow};
 use super::tab::Tab;
 use crate::control::api;
+use crate::types::named::Named;
+use crate::types::role::Role;
 
 /// The number of rows that the view requests for a list.
 const LIMIT: usize = 200;
@@ -205,10 +207,10 @@ impl Model {
     }
 
     /// Returns the bytes a second over all interfaces, received and sent. An interface that is stacked on another
-    /// monitored interface is not added: both count the same packets.
+    /// monitored interface is not added: both count the same packets. Nor is an internal one.
     pub fn totals(&self) -> (f64, f64) {
         let interfaces = self.status.iter().flat_map(|s| &s.interfaces);
-        let base = interfaces.filter(|i| i.stacked_on.is_none());
+        let base = interfaces.filter(|i| i.stacked_on.is_none() && i.role != Role::Internal.name());
         base.fold((0.0, 0.0), |(rx, tx), i| {
             let (more_rx, more_tx) = self.rates_of(i.ifindex);
             (rx + more_rx, tx + more_tx)

@@ -154,6 +154,15 @@ fn each_message_says_where_what_and_instead_of_what() {
             "t:3: agent.enrich.prefix: expected at most 10000 tables [[agent.enrich.prefix]], got 3",
         ),
         (
+            &set("interface", "[{ role = \"ix\" }]"),
+            "t:3: agent.interface[0].interfaces: required, such as interfaces = [\"eth0\"]",
+        ),
+        (
+            &set("interface", "[{ interfaces = [\"a\"], role = \"ixp\" }]"),
+            "t:3: agent.interface[0].role: expected \"transit\", \"ix\", \"pni\", \"customer\" or \"internal\", got \"ixp\" \
+             (no such role)",
+        ),
+        (
             &set("enrich.peer", "[{ asn = 1 }]"),
             "t:3: agent.enrich.peer[0].interface: required without mac and address",
         ),
@@ -207,8 +216,8 @@ fn each_message_says_where_what_and_instead_of_what() {
 fn an_unknown_key_names_the_nearest() {
     for (text, expected) in [
         (
-            with("interface = 1"),
-            "t:3: agent.interface: unknown key, did you mean agent.interfaces?",
+            with("interfces = 1"),
+            "t:3: agent.interfces: unknown key, did you mean agent.interfaces?",
         ),
         (
             with("sample_rate = 1"),

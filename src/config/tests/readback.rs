@@ -47,6 +47,13 @@ fn any_config() -> impl Strategy<Value = String> {
             "directions",
             raw(&["[\"egress\"]", "[\"egress\", \"ingress\"]"]),
         ),
+        (
+            "interface",
+            raw(&[
+                "[]",
+                "[{ interfaces = [\"a\"], role = \"ix\" }, { interfaces = [], provider = \"x\" }]",
+            ]),
+        ),
         ("bpf.sample_rate", number(1..=u32::MAX)),
         ("bpf.ring_buf_size", power(12, 30)),
         ("bpf.wakeup_batch", number(1..=u32::MAX)),

@@ -35,6 +35,7 @@ ipfix.collector = [{}]
 enrich.rib.bmp.port = 11019
 enrich.rib.vrf.vrf-red = "0:0"
 enrich.prefix = [{ prefix = "10.0.0.0/8" }]
+interface = [{ interfaces = ["eth0"], role = "transit" }]
 enrich.peer = [{ interface = "eth0", mac = "02:00:5e:00:53:01", asn = 64500 }]
 
 [[agent.firewall.rule]]
