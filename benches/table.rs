@@ -11,17 +11,22 @@ mod common;
 use std::collections::HashMap;
 use std::error::Error;
 use std::hint::black_box;
+use std::net::{IpAddr, Ipv6Addr};
 use std::process::Command;
+use std::sync::Arc;
 use std::{env, fs};
 
 use common::machine::thread_time;
 use common::report::{Cell, Report, Table, rounds};
 use common::stats::Figure;
+use rfm::enrich::neighbors::{Neighbor, NeighborMap, NeighborTable, PeerAs};
 use rfm::flow::labels::SetId;
+use rfm::flow::peers::{MAX_PEERS, Peer, PeerCounters, PeerNames};
 use rfm::flow::rollup::{self, Rollup, Volume};
 use rfm::flow::table::{CompletedRecord, FlowObserver, FlowTable, TableLimits};
 use rfm::types::flow::{Direction, Family, FlowKey, FlowRecord};
 use rfm::types::label::{Endpoint, Enrichment, Labels};
+use rfm::types::mac::MacAddress;
 
 const RUNS: usize = 3;
 const FEW: u64 = 1 << 16;
@@ -30,6 +35,9 @@ const MANY: u64 = 1_000_000;
 /// Design targets: millions of records a second, and bytes of a flow, at the smaller number of flows.
 const TARGET_RATE: f64 = 5.0;
 const TARGET_BYTES: f64 = 160.0;
+/// Of the bytes by neighbor: 2,500 neighbors in 1 MB.
+const TARGET_PEER_NS: f64 = 200.0;
+const TARGET_PEER_BYTES: f64 = 400.0;
 const ASNS: u32 = 4096;
 /// One in this number of records belongs to a new flow.
 const CHURN: u64 = 50;
@@ -237,12 +245,75 @@ fn run_map(flows: u64) -> Figures {
     (ns, (resident() - before) / flows)
 }
 
+/// Looks up neighbors in a map, as the agent does when a name may have changed.
+struct Neighbors(NeighborMap);
+
+impl PeerNames for Neighbors {
+    fn ifname(&self, _: u32) -> Arc<str> {
+        "ix0".into()
+    }
+    fn peer(&self, ifindex: u32, mac: MacAddress) -> Peer {
+        let neighbor = self.0.get(ifindex, mac);
+        neighbor.map_or_else(Peer::default, |neighbor| Peer {
+            asn: neighbor.asn_for(|| None),
+            name: neighbor.name.clone(),
+            known: true,
+        })
+    }
+}
+
+fn mac(n: u64) -> MacAddress {
+    let [.., a, b] = n.to_be_bytes();
+    MacAddress([2, 0, 0, 0, a, b])
+}
+
+/// Counts the records of random neighbors, each with an IPv4, an IPv6 and a link-local address.
+fn run_peers(neighbors: u64) -> Figures {
+    const FEW_NEIGHBORS: u64 = 16;
+    if neighbors > FEW_NEIGHBORS {
+        // the code is resident before the tables are measured
+        black_box(run_peers(FEW_NEIGHBORS));
+    }
+    let before = resident();
+    let mut table = NeighborTable::default();
+    let addresses = |n: u64| -> [IpAddr; 3] {
+        let [.., a, b] = n.to_be_bytes();
+        let six = |first| Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, n as u16).into();
+        [[10, 0, a, b].into(), six(0xfd00), six(0xfe80)]
+    };
+    for n in 0..neighbors {
+        for address in addresses(n) {
+            table.update(2, address, Some(mac(n)), 0);
+        }
+    }
+    let neighbor = |n| Neighbor {
+        asn: PeerAs::One(64500 + n as u32),
+        name: format!("Member {n}").into(),
+        addresses: addresses(n)[..2].into(),
+    };
+    let map = NeighborMap::of((0..neighbors).map(|n| ((2, mac(n)), neighbor(n))));
+    let (names, mut counters) = (Neighbors(map), PeerCounters::default());
+    let mut stream = Stream::new(neighbors, false);
+    let mut apply = |batch: &[FlowRecord], now: u64| {
+        for record in batch {
+            let mut record = *record;
+            record.src_mac = mac(u64::from(record.key.src_port)).0;
+            counters.count(&record, now, 0, &names);
+        }
+    };
+    let ns = time(&mut stream, 1 << 22, &mut apply);
+    let bytes = (resident() - before) / neighbors;
+    black_box((&table, &names));
+    (ns, bytes)
+}
+
 fn run(name: &str, flows: u64) -> Option<Figures> {
     Some(match name {
         "std-hashmap" => run_map(flows),
         "table" => run_table(flows, false, Nobody),
         "table-churn" => run_table(flows, true, Nobody),
         "rollup" => run_table(flows, false, accounting()),
+        "peers" => run_peers(flows),
         "rollup-churn" => run_table(flows, true, accounting()),
         _ => return None,
     })
@@ -311,6 +382,31 @@ fn measure(flows: u64) -> Result<Table, Box<dyn Error>> {
     Ok(table)
 }
 
+/// Returns the figures of the bytes by neighbor.
+fn measure_peers() -> Result<Table, Box<dyn Error>> {
+    let columns = ["", "ns a record", "target", "bytes a neighbor", "target"];
+    let text = "Records of random neighbors into the counters of their MAC addresses; bytes include the \
+                neighbor table with three addresses each, and the map to the ASes with two.";
+    let mut table = Table::new("Bytes by neighbor, 2,500 neighbors", text, &columns);
+    let runs: Result<Vec<Figures>, _> = (0..rounds(RUNS))
+        .map(|_| run_apart("peers", MAX_PEERS as u64))
+        .collect();
+    let runs = runs?;
+    let ns: Vec<f64> = runs.iter().map(|(ns, _)| *ns).collect();
+    let bytes: Vec<f64> = runs.iter().map(|(_, bytes)| *bytes as f64).collect();
+    let (ns, bytes) = (Figure::of(&ns), Figure::of(&bytes));
+    table.row(
+        "rfm",
+        [
+            Cell::figure(ns, 0),
+            Cell::at_most(ns.median, TARGET_PEER_NS, "ns"),
+            Cell::figure(bytes, 0),
+            Cell::at_most(bytes.median, TARGET_PEER_BYTES, "B"),
+        ],
+    );
+    Ok(table)
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = env::args().skip(1).collect();
     if let [name, flows, ..] = &args[..]
@@ -324,5 +420,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     for flows in [FEW, MANY] {
         report.add(measure(flows)?);
     }
+    report.add(measure_peers()?);
     report.write()
 }

@@ -4,10 +4,11 @@
 //! Each record counts for the neighbor of its first packet, so that the sums of all neighbors of an interface equal its
 //! flows. Groups (broadcast, multicast) and devices without Ethernet have no neighbor.
 
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashTable};
 
 use crate::types::flow::{Direction, FlowRecord};
 use crate::types::mac::MacAddress;
@@ -17,6 +18,8 @@ pub const MAX_PEERS: usize = 2_500;
 
 /// Flows have two families: IPv4 and IPv6.
 const FAMILIES: usize = 2;
+/// The number of entries for which memory is allocated at once.
+const GROWTH: usize = 256;
 /// The time after a search for an entry to evict that found none.
 const SEARCH_INTERVAL_MS: u64 = 1_000;
 
@@ -60,13 +63,25 @@ struct Entry {
     ifindex: u32,
     mac: MacAddress,
     ifname: Arc<str>,
-    peer: Peer,
+    /// The fields of [`Peer`], without its padding.
+    asn: u32,
+    name: Arc<str>,
+    known: bool,
     /// The generation in which name and peer were looked up.
     generation: u32,
     /// False if the interface or the peer has another name now, under another entry.
     current: bool,
     bytes: PeerBytes,
-    last_ms: u64,
+    /// The second of the last record, rounded up.
+    last: u32,
+}
+
+type Key = (u32, MacAddress);
+
+impl Entry {
+    fn key(&self) -> Key {
+        (self.ifindex, self.mac)
+    }
 }
 
 /// Looks up the names of the series.
@@ -78,8 +93,9 @@ pub trait PeerNames {
 #[derive(Debug, Default)]
 pub struct PeerCounters {
     entries: Vec<Entry>,
-    /// The current entry of each neighbor.
-    index: HashMap<(u32, MacAddress), u32, RandomState>,
+    /// The current entry of each neighbor, by the hash of its interface and MAC address.
+    index: HashTable<u32>,
+    hasher: RandomState,
     /// The neighbors without an entry, by interface.
     rest: HashMap<u32, (Arc<str>, PeerBytes), RandomState>,
     folded: u64,
@@ -102,14 +118,14 @@ impl PeerCounters {
             return;
         }
         let key = (record.key.ifindex, mac);
-        let at = match self.index.get(&key) {
-            Some(&at) if self.entries[at as usize].generation == generation => Some(at),
-            Some(&at) => self.renamed(at, now_ms, generation, names),
+        let at = match self.find(key) {
+            Some(at) if self.entries[at as usize].generation == generation => Some(at),
+            Some(at) => self.renamed(at, now_ms, generation, names),
             None => self.insert(key, now_ms, generation, names),
         };
         let bytes = match at.and_then(|at| self.entries.get_mut(at as usize)) {
             Some(entry) => {
-                entry.last_ms = now_ms;
+                entry.last = second(now_ms);
                 &mut entry.bytes
             }
             None => {
@@ -131,7 +147,8 @@ impl PeerCounters {
     pub fn expire(&mut self, now_ms: u64, ttl_ms: u64) {
         let mut at = 0;
         while at < self.entries.len() {
-            match now_ms.saturating_sub(self.entries[at].last_ms) >= ttl_ms {
+            let last_ms = u64::from(self.entries[at].last) * 1000;
+            match now_ms.saturating_sub(last_ms) >= ttl_ms {
                 true => self.remove(at),
                 false => at += 1,
             }
@@ -141,8 +158,8 @@ impl PeerCounters {
     /// Returns the series of the interfaces with several neighbors.
     pub fn snapshot(&self) -> PeerSnapshot {
         let mut neighbors: HashMap<u32, u32, RandomState> = HashMap::default();
-        for (ifindex, _) in self.index.keys() {
-            *neighbors.entry(*ifindex).or_default() += 1;
+        for entry in self.entries.iter().filter(|entry| entry.current) {
+            *neighbors.entry(entry.ifindex).or_default() += 1;
         }
         let has_several = |ifindex: &u32| {
             neighbors.get(ifindex).is_some_and(|n| *n > 1) || self.rest.contains_key(ifindex)
@@ -151,7 +168,11 @@ impl PeerCounters {
         let mut rows: Vec<_> = entries
             .map(|entry| PeerRow {
                 ifname: entry.ifname.clone(),
-                peer: entry.peer.clone(),
+                peer: Peer {
+                    asn: entry.asn,
+                    name: entry.name.clone(),
+                    known: entry.known,
+                },
                 mac: Some(entry.mac),
                 bytes: entry.bytes,
             })
@@ -181,21 +202,20 @@ impl PeerCounters {
         let entry = &mut self.entries[at as usize];
         let key = (entry.ifindex, entry.mac);
         let (ifname, peer) = (names.ifname(key.0), names.peer(key.0, key.1));
-        let same =
-            entry.ifname == ifname && (entry.peer.asn, &entry.peer.name) == (peer.asn, &peer.name);
+        let same = entry.ifname == ifname && (entry.asn, &entry.name) == (peer.asn, &peer.name);
         if same {
             entry.generation = generation;
-            entry.peer.known = peer.known;
+            entry.known = peer.known;
             return Some(at);
         }
         entry.current = false;
-        self.index.remove(&key);
+        self.unlink(key, at);
         self.insert(key, now_ms, generation, names)
     }
 
     fn insert(
         &mut self,
-        key: (u32, MacAddress),
+        key: Key,
         now_ms: u64,
         generation: u32,
         names: &impl PeerNames,
@@ -208,26 +228,50 @@ impl PeerCounters {
             return None;
         }
         let at = self.entries.len() as u32;
+        if self.entries.len() == self.entries.capacity() {
+            self.entries.reserve_exact(GROWTH);
+        }
         self.entries.push(Entry {
             ifindex: key.0,
             mac: key.1,
             ifname: names.ifname(key.0),
-            peer,
+            asn: peer.asn,
+            name: peer.name,
+            known: peer.known,
             generation,
             current: true,
             bytes: PeerBytes::default(),
-            last_ms: now_ms,
+            last: second(now_ms),
         });
-        self.index.insert(key, at);
+        self.link(key, at);
         Some(at)
+    }
+
+    fn find(&self, key: Key) -> Option<u32> {
+        let hash = self.hasher.hash_one(key);
+        let is_key = |&at: &u32| self.entries[at as usize].key() == key;
+        self.index.find(hash, is_key).copied()
+    }
+
+    fn link(&mut self, key: Key, at: u32) {
+        let (entries, hasher) = (&self.entries, &self.hasher);
+        let rehash = |&at: &u32| hasher.hash_one(entries[at as usize].key());
+        self.index.insert_unique(hasher.hash_one(key), at, rehash);
+    }
+
+    fn unlink(&mut self, key: Key, at: u32) {
+        let hash = self.hasher.hash_one(key);
+        if let Ok(entry) = self.index.find_entry(hash, |&held| held == at) {
+            entry.remove();
+        }
     }
 
     /// Removes the entry without a name or with a previous one that was idle longest, for a known neighbor. Returns
     /// false if there is none.
     fn evict(&mut self, for_known: bool, now_ms: u64) -> bool {
         let entries = self.entries.iter().enumerate();
-        let evictable = entries.filter(|(_, e)| for_known && (!e.peer.known || !e.current));
-        match evictable.min_by_key(|(_, e)| e.last_ms) {
+        let evictable = entries.filter(|(_, e)| for_known && (!e.known || !e.current));
+        match evictable.min_by_key(|(_, e)| e.last) {
             Some((at, _)) => {
                 self.remove(at);
                 self.evicted += 1;
@@ -243,16 +287,22 @@ impl PeerCounters {
     }
 
     fn remove(&mut self, at: usize) {
-        let gone = self.entries.swap_remove(at);
-        if gone.current {
-            self.index.remove(&(gone.ifindex, gone.mac));
+        let last = self.entries.len() - 1;
+        for at in [at, last] {
+            if self.entries[at].current {
+                self.unlink(self.entries[at].key(), at as u32);
+            }
         }
-        if let Some(moved) = self.entries.get(at)
-            && moved.current
-        {
-            self.index.insert((moved.ifindex, moved.mac), at as u32);
+        self.entries.swap_remove(at);
+        let moved = self.entries.get(at).filter(|moved| moved.current);
+        if let Some(key) = moved.map(Entry::key) {
+            self.link(key, at as u32);
         }
     }
+}
+
+fn second(ms: u64) -> u32 {
+    u32::try_from(ms.div_ceil(1000)).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -365,14 +415,14 @@ mod tests {
             (64511, Some(1), bytes(40)),
         ];
         assert_eq!(rows(&counters), both);
-        counters.count(&record(1, mac(2), IN, 0), 9, 2, &Names { shift: 0 });
-        counters.count(&record(1, mac(1), IN, 1), 9, 2, &Names { shift: 10 });
-        counters.expire(10, 5);
+        counters.count(&record(1, mac(2), IN, 0), 9000, 2, &Names { shift: 0 });
+        counters.count(&record(1, mac(1), IN, 1), 9000, 2, &Names { shift: 10 });
+        counters.expire(10_000, 5000);
         assert_eq!(
             rows(&counters),
             [(64502, Some(2), bytes(10)), (64511, Some(1), bytes(50))]
         );
-        counters.expire(14, 5);
+        counters.expire(14_000, 5000);
         assert!(rows(&counters).is_empty() && counters.index.is_empty());
     }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::common::agent::{Agent, EXACT, config};
+use crate::common::cases::{DST_MAC, SRC_MAC};
 use crate::common::lab::{Lab, Namespace, can_run};
 use crate::common::metrics::Metrics;
 use crate::common::prometheus::{self, ask, query};
@@ -33,6 +34,8 @@ const FIREWALL: &str = "[agent.firewall]\nenabled = true\ninterfaces = [\"a0\"]\
     blackhole_peers = [\"AS64500\"]\n\
     [[agent.firewall.rule]]\nsrc = \"203.0.113.0/24\"\n\
     [[agent.firewall.rule]]\nsrc = \"192.0.2.0/24\"\naction = \"pass\"\n";
+
+const ROLE: &str = "[[agent.interface]]\ninterfaces = [\"a0\"]\nrole = \"transit\"\n";
 
 /// One query of a panel.
 pub struct Target {
@@ -85,10 +88,11 @@ fn panels_say_what_was_sent() {
     let lab = Lab::new();
     let (a, b) = lab.pair();
     let more = format!(
-        "{EXACT}{FIREWALL}{}[agent.enrich.rib.bmp]\nhost = \"127.0.0.1\"\nallow = [\"127.0.0.1\"]\n",
+        "{EXACT}{ROLE}{FIREWALL}{}[agent.enrich.rib.bmp]\nhost = \"127.0.0.1\"\nallow = [\"127.0.0.1\"]\n",
         databases(&lab)
     );
-    let agent = Agent::start(&lab, &a, &config(r#"["a0"]"#, &more));
+    let text = config(r#"["a0"]"#, &more) + "peer_series = true\n";
+    let agent = Agent::start(&lab, &a, &text);
     let _router = router(&a);
     prometheus::start(&lab, &a);
     let pictured = picture::folder().is_some();
@@ -111,6 +115,7 @@ fn panels_say_what_was_sent() {
             networks(&a);
             protocols_and_pairs(&a);
             firewall(&a);
+            roles_and_neighbors(&a);
             older_dashboards(&a);
         },
     );
@@ -293,6 +298,17 @@ fn firewall(a: &Namespace) {
     assert_eq!(rules.get("config"), Some(&2.0));
     let ports = results(a, "Rules and interfaces", "B", "mode");
     assert_eq!(ports.get("native"), Some(&1.0), "{ports:?}");
+}
+
+fn roles_and_neighbors(a: &Namespace) {
+    let all = ipv4_frames() + IPV6_FRAMES;
+    for (reference, length, neighbor) in [("A", IN_BYTES, SRC_MAC), ("B", OUT_BYTES, DST_MAC)] {
+        let roles = results(a, "Traffic by role", reference, "role");
+        assert_near("transit", roles.get("transit"), bits(all, length));
+        let mac = neighbor.map(|byte| format!("{byte:02x}")).join(":");
+        let neighbors = results(a, "Neighbors", reference, "mac");
+        assert_near("neighbor", neighbors.get(&mac), bits(all, length));
+    }
 }
 
 /// The queries that a dashboard of the Go program of the same name is made of.

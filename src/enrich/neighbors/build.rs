@@ -26,6 +26,13 @@ pub(super) struct Sources<'a> {
     pub peers: &'a [StaticPeer],
 }
 
+/// The map while it is built.
+#[derive(Default)]
+struct Draft {
+    by_mac: BTreeMap<(u32, MacAddress), Neighbor>,
+    by_interface: BTreeMap<u32, Neighbor>,
+}
+
 /// An address of a neighbor, and what BGP knows of it.
 struct KnownAddress {
     address: IpAddr,
@@ -50,7 +57,7 @@ impl Sources<'_> {
             };
             found.entry((ifindex, mac)).or_default().push(known);
         }
-        let mut map = NeighborMap::default();
+        let mut map = Draft::default();
         // if there are more, those that BGP knows stay
         let mut found: Vec<_> = found.into_iter().collect();
         if found.len() > MAX_MACS {
@@ -64,10 +71,18 @@ impl Sources<'_> {
                 insert(&mut map, (*target, mac), &neighbor);
             }
         }
-        self.peers
-            .iter()
-            .for_each(|peer| self.apply(&mut map, peer));
-        map
+        let apply = |peer| self.apply(&mut map, peer);
+        self.peers.iter().for_each(apply);
+        let by_mac = map.by_mac.into_iter().map(|(key, mut neighbor)| {
+            let known = |address: &IpAddr| self.bgp.asn(*address) != PeerAs::Unknown;
+            let addresses = neighbor.addresses.into_iter().filter(known);
+            neighbor.addresses = addresses.collect();
+            (key, neighbor)
+        });
+        NeighborMap {
+            by_mac: by_mac.collect(),
+            by_interface: map.by_interface.into_iter().collect(),
+        }
     }
 
     /// Returns the BGP peers on networks of interfaces without Ethernet, whose neighbors have no MAC address.
@@ -114,7 +129,7 @@ impl Sources<'_> {
     }
 
     /// Applies an entry of the configuration. A MAC or an address is more specific than an interface.
-    fn apply(&self, map: &mut NeighborMap, peer: &StaticPeer) {
+    fn apply(&self, map: &mut Draft, peer: &StaticPeer) {
         let name: Arc<str> = peer.name.as_str().into();
         let links = self.links.iter();
         let links = links.filter(|link| peer.interface.is_empty() || link.name == peer.interface);
@@ -161,7 +176,7 @@ impl Sources<'_> {
 }
 
 /// Inserts a neighbor. If the router is known, it is on two VLANs of one interface.
-fn insert(map: &mut NeighborMap, key: (u32, MacAddress), neighbor: &Neighbor) {
+fn insert(map: &mut Draft, key: (u32, MacAddress), neighbor: &Neighbor) {
     if map.by_mac.len() >= MAX_MACS && !map.by_mac.contains_key(&key) {
         return;
     }

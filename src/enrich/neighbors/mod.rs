@@ -7,8 +7,8 @@
 //! configuration: [[agent.enrich.peer]] ───────┘   build.rs
 //! ```
 //!
-//! Thread neighbors ([`thread`]) builds a new map when one of the sources has changed. A lookup by a record is one
-//! access to a hash table ([`NeighborMap::get`]).
+//! Thread neighbors ([`thread`]) builds a new map when one of the sources has changed. [`NeighborMap::get`] looks
+//! up a neighbor by interface and MAC address.
 
 mod build;
 mod table;
@@ -18,12 +18,10 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use foldhash::fast::RandomState;
-use hashbrown::HashMap;
-
 use crate::types::flow::FlowRecord;
 use crate::types::mac::MacAddress;
 
+pub use table::NeighborTable;
 pub use thread::{NeighborSources, run};
 
 /// Maximum number of MAC addresses in the map.
@@ -63,7 +61,7 @@ pub struct Neighbor {
     pub asn: PeerAs,
     /// The name in the configuration, otherwise the one that the BGP peer sent; empty if there is none.
     pub name: Arc<str>,
-    /// Its addresses in the neighbor tables, now or within the last day; those of BGP peers and of next hops first.
+    /// Its addresses in the neighbor tables, now or within the last day, that are BGP peers or next hops of routes.
     pub addresses: Box<[IpAddr]>,
 }
 
@@ -82,20 +80,21 @@ impl Neighbor {
     }
 }
 
-/// The neighbors at one moment, by interface and MAC address.
+/// The neighbors at one moment, by interface and MAC address. The lists are sorted: a hash table would take half as
+/// much again, and only new flows look up their neighbors.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NeighborMap {
-    by_mac: HashMap<(u32, MacAddress), Neighbor, RandomState>,
+    by_mac: Box<[((u32, MacAddress), Neighbor)]>,
     /// The neighbors of interfaces that the configuration assigns to one peer.
-    by_interface: HashMap<u32, Neighbor, RandomState>,
+    by_interface: Box<[(u32, Neighbor)]>,
 }
 
 impl NeighborMap {
     /// Returns the neighbor with this MAC address on the segment of an interface. Devices without Ethernet have one
     /// neighbor, whose MAC address is zero.
     pub fn get(&self, ifindex: u32, mac: MacAddress) -> Option<&Neighbor> {
-        let by_interface = || self.by_interface.get(&ifindex);
-        self.by_mac.get(&(ifindex, mac)).or_else(by_interface)
+        let by_interface = || find(&self.by_interface, &ifindex);
+        find(&self.by_mac, &(ifindex, mac)).or_else(by_interface)
     }
 
     /// Returns the neighbor that handed over the packets of a record, or to which they were handed.
@@ -105,9 +104,11 @@ impl NeighborMap {
 
     /// Returns a map of these neighbors.
     pub fn of(neighbors: impl IntoIterator<Item = ((u32, MacAddress), Neighbor)>) -> Self {
+        let mut by_mac: Vec<_> = neighbors.into_iter().collect();
+        by_mac.sort_unstable_by_key(|(key, _)| *key);
         Self {
-            by_mac: neighbors.into_iter().collect(),
-            by_interface: HashMap::default(),
+            by_mac: by_mac.into(),
+            by_interface: Box::default(),
         }
     }
 
@@ -118,6 +119,11 @@ impl NeighborMap {
     pub fn is_empty(&self) -> bool {
         self.by_mac.is_empty() && self.by_interface.is_empty()
     }
+}
+
+fn find<'a, K: Ord>(sorted: &'a [(K, Neighbor)], key: &K) -> Option<&'a Neighbor> {
+    let at = sorted.binary_search_by(|(held, _)| held.cmp(key)).ok()?;
+    Some(&sorted[at].1)
 }
 
 /// The current map, which thread neighbors replaces.

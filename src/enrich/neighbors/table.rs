@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The entries of the kernel's neighbor tables, and those that expired within the last day (pure).
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::types::mac::MacAddress;
@@ -15,10 +15,29 @@ const MAX_ENTRIES: usize = 3 * super::MAX_MACS;
 
 type Key = (u32, IpAddr, MacAddress);
 
+/// Stands for no time: the kernel has the entry.
+const VALID: u32 = u32::MAX;
+
+/// An entry in 32 bytes.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    ifindex: u32,
+    address: IpAddr,
+    mac: MacAddress,
+    /// The second in which the entry expired, or [`VALID`].
+    expired: u32,
+}
+
+impl Entry {
+    fn key(&self) -> Key {
+        (self.ifindex, self.address, self.mac)
+    }
+}
+
 #[derive(Debug, Default)]
 pub struct NeighborTable {
-    /// The time at which the entry expired; `None` while the kernel has it.
-    entries: BTreeMap<Key, Option<u64>>,
+    /// In the order of [`Entry::key`].
+    entries: Vec<Entry>,
     /// Entries that found no room.
     refused: u64,
 }
@@ -33,10 +52,14 @@ impl NeighborTable {
         now_ms: u64,
     ) -> bool {
         let mut changed = false;
-        let range = (ifindex, address, MacAddress::ZERO)..=(ifindex, address, MacAddress([255; 6]));
-        for (key, expired) in self.entries.range_mut(range) {
-            if Some(key.2) != mac && expired.is_none() {
-                *expired = Some(now_ms);
+        let first = self.find((ifindex, address, MacAddress::ZERO));
+        let first = first.unwrap_or_else(|at| at);
+        for entry in &mut self.entries[first..] {
+            if (entry.ifindex, entry.address) != (ifindex, address) {
+                break;
+            }
+            if Some(entry.mac) != mac && entry.expired == VALID {
+                entry.expired = second(now_ms);
                 changed = true;
             }
         }
@@ -44,15 +67,29 @@ impl NeighborTable {
             return changed;
         };
         let key = (ifindex, address, mac);
-        if let Some(expired) = self.entries.get_mut(&key) {
-            return changed | expired.take().is_some();
+        if let Ok(at) = self.find(key) {
+            let expired = std::mem::replace(&mut self.entries[at].expired, VALID);
+            return changed | (expired != VALID);
         }
         if self.entries.len() >= MAX_ENTRIES && !self.evict() {
             self.refused += 1;
             return changed;
         }
-        self.entries.insert(key, None);
+        let at = self.find(key).unwrap_or_else(|at| at);
+        self.entries.insert(
+            at,
+            Entry {
+                ifindex,
+                address,
+                mac,
+                expired: VALID,
+            },
+        );
         true
+    }
+
+    fn find(&self, key: Key) -> Result<usize, usize> {
+        self.entries.binary_search_by(|entry| entry.key().cmp(&key))
     }
 
     /// Applies a whole dump: entries that are not in it have expired. Returns whether that is a change.
@@ -61,14 +98,14 @@ impl NeighborTable {
         entries: impl Iterator<Item = (u32, IpAddr, Option<MacAddress>)> + Clone,
         now_ms: u64,
     ) -> bool {
-        let valid: std::collections::BTreeSet<Key> = entries
+        let valid: BTreeSet<Key> = entries
             .clone()
             .filter_map(|(ifindex, address, mac)| Some((ifindex, address, mac?)))
             .collect();
         let mut changed = false;
-        for (key, expired) in &mut self.entries {
-            if expired.is_none() && !valid.contains(key) {
-                *expired = Some(now_ms);
+        for entry in &mut self.entries {
+            if entry.expired == VALID && !valid.contains(&entry.key()) {
+                entry.expired = second(now_ms);
                 changed = true;
             }
         }
@@ -81,33 +118,41 @@ impl NeighborTable {
     /// Removes the entries whose day is over. Returns whether there were any.
     pub fn expire(&mut self, now_ms: u64) -> bool {
         let before = self.entries.len();
-        self.entries.retain(|_, expired| {
-            expired.is_none_or(|since| now_ms.saturating_sub(since) < KEPT_MS)
+        self.entries.retain(|entry| {
+            entry.expired == VALID
+                || now_ms.saturating_sub(u64::from(entry.expired) * 1000) < KEPT_MS
         });
         self.entries.len() < before
     }
 
     /// Removes the entry that expired first; false if all are valid.
     fn evict(&mut self) -> bool {
-        let expired = self.entries.iter();
-        let expired = expired.filter_map(|(key, expired)| Some(((*expired)?, *key)));
-        let Some((_, oldest)) = expired.min() else {
-            return false;
-        };
-        self.entries.remove(&oldest);
-        true
+        let entries = self.entries.iter().enumerate();
+        let oldest = entries.min_by_key(|(_, entry)| entry.expired);
+        match oldest {
+            Some((at, entry)) if entry.expired != VALID => {
+                self.entries.remove(at);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Returns each entry, and whether the kernel still has it.
     pub fn entries(&self) -> impl Iterator<Item = (u32, IpAddr, MacAddress, bool)> {
-        self.entries
-            .iter()
-            .map(|(&(ifindex, address, mac), expired)| (ifindex, address, mac, expired.is_none()))
+        let valid = |entry: &Entry| entry.expired == VALID;
+        let entries = self.entries.iter();
+        entries.map(move |entry| (entry.ifindex, entry.address, entry.mac, valid(entry)))
     }
 
     pub fn refused(&self) -> u64 {
         self.refused
     }
+}
+
+/// Rounds up, so that no entry expires before its day is over.
+fn second(ms: u64) -> u32 {
+    u32::try_from(ms.div_ceil(1000)).unwrap_or(VALID - 1)
 }
 
 #[cfg(test)]
@@ -170,9 +215,9 @@ mod tests {
         }
         assert!(!table.update(1, [192, 0, 2, 1].into(), Some(mac(2)), 0));
         assert_eq!(table.refused(), 1);
-        table.update(1, address(7), None, 1);
-        table.update(1, address(8), None, 2);
-        assert!(table.update(1, [192, 0, 2, 1].into(), Some(mac(2)), 3));
+        table.update(1, address(7), None, 1000);
+        table.update(1, address(8), None, 2000);
+        assert!(table.update(1, [192, 0, 2, 1].into(), Some(mac(2)), 3000));
         assert_eq!(table.entries().count(), MAX_ENTRIES);
         assert!(table.entries().all(|(_, held, ..)| held != address(7)));
     }
