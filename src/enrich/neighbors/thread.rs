@@ -185,20 +185,21 @@ impl Worker {
             self.sources.interfaces.generation(),
         );
         let peers = (self.sources.peers)();
-        let new_interfaces = generations.1 != self.known.generations.1;
+        let mut new_interfaces = generations.1 != self.known.generations.1;
+        let read = self.known.read;
+        if !new_interfaces && read.is_none_or(|read| now - read >= LINKS_INTERVAL) {
+            let watched = self.known.watched.clone();
+            self.refresh_links(now);
+            // such as a new VLAN
+            new_interfaces = !self.known.watched.is_subset(&watched);
+        }
         if new_interfaces {
-            // the neighbors of an interface that was not monitored have been skipped
+            // the neighbors of an interface that did not count have been skipped
             if let Err(error) = self.read_all(now) {
                 self.sources
                     .errors
                     .count_and_log(Subsystem::Netlink, "neighbors", || error.to_string());
             }
-        } else if self
-            .known
-            .read
-            .is_none_or(|read| now - read >= LINKS_INTERVAL)
-        {
-            self.refresh_links(now);
         }
         if generations != self.known.generations || peers != self.known.peers {
             self.known.generations = generations;
