@@ -10,6 +10,7 @@ use super::ipfix::Ipfix;
 use super::machine::Machine;
 use super::reference::ReloadClass::{Applied, Restart};
 use super::section::section;
+use super::validate;
 use super::values::{
     MAX_LIST, SECOND, address_or_name, boolean, canonical_prefix, duration, list, named, number,
     optional, power_of_two, power_of_two_or_zero, text, word, words,
@@ -142,6 +143,13 @@ section! {
             default: String::new(),
             text: "The name of the other network or of the exchange; \"\" = as in the alias.",
         }
+    }
+}
+
+impl Prometheus {
+    /// Returns a warning if any client may read the metrics and the page.
+    pub fn open_port(&self) -> Option<String> {
+        validate::open_port(self)
     }
 }
 

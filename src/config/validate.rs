@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use super::document::Document;
 use super::firewall::Firewall;
-use super::{Agent, Config, Enrich};
+use super::{Agent, Config, Enrich, Prometheus};
 
 /// Adds an error to the document for each invalid combination of keys. Each key itself is valid.
 pub fn check(config: &Config, document: &Document<'_>) {
@@ -106,16 +106,18 @@ fn check_firewall(firewall: &Firewall, enrich: &Enrich, document: &Document<'_>)
 
 /// Returns a warning for each listener that any client may reach: no list of clients, and no loopback address.
 pub fn warnings(config: &Config) -> Vec<String> {
-    let prometheus = &config.agent.prometheus;
     let bmp = &config.agent.enrich.rib.bmp;
-    let mut warnings = Vec::new();
-    if prometheus.allow.is_empty() && !is_loopback(&prometheus.host) {
-        warnings.push(open("agent.prometheus", &prometheus.host, prometheus.port));
-    }
+    let mut warnings = Vec::from_iter(open_port(&config.agent.prometheus));
     if bmp.enabled() && bmp.allow.is_empty() && !is_loopback(&bmp.host) {
         warnings.push(open("agent.enrich.rib.bmp", &bmp.host, bmp.port));
     }
     warnings
+}
+
+/// Returns a warning if any client may read the metrics and the page.
+pub fn open_port(prometheus: &Prometheus) -> Option<String> {
+    let is_open = prometheus.allow.is_empty() && !is_loopback(&prometheus.host);
+    is_open.then(|| open("agent.prometheus", &prometheus.host, prometheus.port))
 }
 
 fn open(section: &str, host: &str, port: u16) -> String {

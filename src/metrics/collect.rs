@@ -12,6 +12,7 @@ use crossbeam_channel::Sender;
 use super::problems::{Facts, Moment, ProblemHistory};
 use super::{Bmp, Build, Input, Interface};
 use crate::bpf::counters::Counters;
+use crate::config::Agent;
 use crate::config::current::CurrentConfig;
 use crate::enrich::bmp::RouterStats;
 use crate::enrich::mmdb::Databases;
@@ -155,7 +156,7 @@ impl Scrape {
             problems: &[],
             process: self.process.read().ok(),
         };
-        let facts = self.facts();
+        let facts = self.facts(agent);
         let problems = self.problems.problems(&input, &facts, Moment::now());
         let input = Input {
             problems: &problems,
@@ -165,7 +166,7 @@ impl Scrape {
     }
 
     /// Returns what the problems depend on, beyond the metrics.
-    fn facts(&self) -> Facts {
+    fn facts(&self, agent: &Agent) -> Facts {
         let (stuck_threads, attached) = (self.liveness)();
         let kinds = DatabaseKind::ALL.into_iter();
         let missing = kinds.filter_map(|kind| self.databases.path(kind));
@@ -177,6 +178,7 @@ impl Scrape {
             state_file: self.firewall.as_ref().and_then(Handle::problem),
             missing_databases: missing.map(|path| path.display().to_string()).collect(),
             broken_databases: self.databases.problems(),
+            open_port: agent.prometheus.open_port(),
         }
     }
 

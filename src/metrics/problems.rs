@@ -41,6 +41,8 @@ pub struct Facts {
     pub missing_databases: Vec<String>,
     /// Files that were found and cannot be used.
     pub broken_databases: Vec<String>,
+    /// The warning that any client may read the metrics and the page.
+    pub open_port: Option<String>,
 }
 
 /// What the problems are derived from, beyond one reading: recent values of counters, and the offset of the clocks.
@@ -137,6 +139,8 @@ impl ProblemHistory {
                 "the configuration file was refused at the last reload",
             ));
         }
+        let open_port = facts.open_port.iter().cloned();
+        problems.extend(open_port.map(|text| Problem::new(ProblemKind::OpenPort, text)));
         problems.extend(memory.clock(now));
         problems
     }

@@ -184,6 +184,21 @@ fn an_open_listener_is_warned_of() {
 }
 
 #[test]
+fn an_open_port_is_a_fact_for_the_status_also() {
+    let open = |text: &str| read(&with(text)).unwrap().agent.prometheus.open_port();
+    let text = open("prometheus.host = \"0.0.0.0\"").unwrap();
+    assert!(
+        text.starts_with("agent.prometheus listens on 0.0.0.0:9669 for anyone"),
+        "{text}"
+    );
+    assert_eq!(open("enrich.rib.bmp.host = \"192.0.2.1\""), None);
+    assert_eq!(
+        open("prometheus.host = \"0.0.0.0\"\nprometheus.allow = [\"10.0.0.0/8\"]"),
+        None
+    );
+}
+
+#[test]
 fn ipv4_mapped_prefixes_in_lists_are_the_ipv4_prefixes() {
     const MAPPED: &str = "\"::ffff:10.0.0.0/104\"";
     let text = format!(

@@ -287,6 +287,17 @@ fn a_step_of_the_wall_clock_is_reported_for_ten_minutes_and_drift_is_not() {
     assert_eq!(agent.kinds(), [""; 0]);
 }
 
+#[test]
+fn a_port_open_to_all_clients_is_a_problem_until_it_is_limited() {
+    let mut agent = Agent::new();
+    let text = "agent.prometheus listens on [::]:9669 for anyone";
+    agent.facts.open_port = Some(text.into());
+    assert_eq!(agent.kinds(), ["open_port"]);
+    assert_eq!(agent.only_text(), text);
+    agent.facts.open_port = None;
+    assert_eq!(agent.kinds(), [""; 0]);
+}
+
 fn attachment(name: &str, state: Result<crate::firewall::backend::Mode, String>) -> Attachment {
     Attachment {
         ifindex: 1,
