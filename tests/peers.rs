@@ -104,6 +104,7 @@ impl Exchange {
                     "sysctl",
                     &format!(
                         "-qw {conf}.accept_dad=0 {conf}.router_solicitations=0 {conf}.accept_ra=0 \
+                         {conf}.addr_gen_mode=1 {conf}.mldv2_unsolicited_report_interval=1 \
                          {conf}.disable_ipv6=0 net.ipv4.conf.{device}.rp_filter=0"
                     ),
                 );
@@ -218,10 +219,11 @@ impl Exchange {
             .collect()
     }
 
+    /// Waits until no packet has crossed the LAN for so long that the agent has accounted for all.
     fn wait_until_silent(&self) {
         let mut last = self.counters();
-        let silent = wait_for(Duration::from_secs(30), || {
-            sleep(Duration::from_secs(1));
+        let silent = wait_for(Duration::from_secs(60), || {
+            sleep(SETTLED / 2);
             let before = std::mem::replace(&mut last, self.counters());
             last == before
         });
@@ -313,7 +315,6 @@ fn bytes_by_neighbor_are_those_of_the_members_interfaces() {
     });
     assert!(named, "{:?}", metrics.moved_since(&Metrics::default()));
     exchange.wait_until_silent();
-    sleep(SETTLED / 2);
 
     let (before, devices) = (agent.scrape(), exchange.counters());
     exchange.exchange_packets(500);
