@@ -124,7 +124,8 @@ fn start_all(lab: &Lab, namespace: &Namespace) {
         "https://mimir.example.net/api/v1/push",
         &write,
     );
-    let sender = quick.to_owned() + &routers(&sender);
+    let sender = replaced(&sender, "global:\n", "global:\n  scrape_interval: 1s\n");
+    let sender = routers(&sender);
     let agent = ["--enable-feature=agent", &storage(AGENT, "agent.path")];
     start(lab, namespace, AGENT, &sender, &agent);
 }
