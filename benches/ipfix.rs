@@ -3,9 +3,12 @@
 //!
 //! `make bench PART=ipfix`. Figures refer to the CPU time of the thread that does the work. Thread ipfix
 //! receives records as from thread flow, and sends over the loopback to a socket that is read meanwhile. The
-//! baseline sends messages of the same length, which are encoded only once.
+//! baseline sends messages of the same length, which are encoded only once. A collector with a small receive buffer
+//! counts the messages that it loses.
 
 mod common;
+#[path = "ipfix/pacing.rs"]
+mod pacing;
 
 use std::error::Error;
 use std::hint::black_box;
@@ -20,7 +23,7 @@ use common::report::{Cell, Report, Table, rounds};
 use common::stats::Figure;
 use rfm::config::{IpfixBind, IpfixCollector};
 use rfm::enrich::{BgpInfo, FlowRouting};
-use rfm::flow::export_queue::ExportSender;
+use rfm::flow::export_queue::{ExportReceiver, ExportSender};
 use rfm::flow::labels::SetId;
 use rfm::flow::table::{CompletedRecord, EndReason, FlowObserver, FlowTable, TableLimits};
 use rfm::ipfix::collector_stats::CollectorStats;
@@ -210,6 +213,51 @@ fn run_encode() -> f64 {
     rate(RECORDS, thread_time() - start)
 }
 
+/// Starts thread ipfix towards a port of the loopback. Returns its counts, and its CPU time when it has ended.
+fn start_exporter(
+    threads: &Threads,
+    port: u16,
+    export_receiver: ExportReceiver,
+) -> Result<(Arc<CollectorStats>, mpsc::Receiver<Duration>), Box<dyn Error>> {
+    let collector = IpfixCollector {
+        host: "127.0.0.1".into(),
+        port,
+        transport: Transport::Udp,
+    };
+    let bind = IpfixBind {
+        host: String::new(),
+        port: 0,
+    };
+    let sent = Arc::new(CollectorStats::new(
+        collector.label(),
+        export_receiver.losses.clone(),
+    ));
+    let settings = ExporterSettings {
+        targets: vec![Target::new(&collector, &bind, sent.clone())],
+        template_refresh: Duration::from_secs(60),
+        domain: 1,
+        layout: LAYOUT,
+        sample_rate: 1,
+        lookups: Arc::default(),
+        clock: Clock::with_offset(0),
+    };
+    let (cpu_time, took) = mpsc::channel();
+    let errors = Arc::new(ErrorCounters::default());
+    threads.spawn("ipfix", move |heartbeat| {
+        exporter::run(
+            settings,
+            Known(known()),
+            export_receiver,
+            &errors,
+            &heartbeat,
+        );
+        let _ = cpu_time.send(thread_time());
+    })?;
+    // thread ipfix assumes that the collector is present if it has not refused the templates
+    thread::sleep(Duration::from_millis(600));
+    Ok((sent, took))
+}
+
 /// Thread ipfix and its CPU time.
 struct Exporter {
     threads: Threads,
@@ -223,43 +271,8 @@ impl Exporter {
         let sink = Sink::new()?;
         let (export_sender, export_receiver) =
             ExportSender::new(vec![Direction::Egress], Arc::default());
-        let collector = IpfixCollector {
-            host: "127.0.0.1".into(),
-            port: sink.port,
-            transport: Transport::Udp,
-        };
-        let bind = IpfixBind {
-            host: String::new(),
-            port: 0,
-        };
-        let sent = Arc::new(CollectorStats::new(
-            collector.label(),
-            export_receiver.losses.clone(),
-        ));
-        let target = Target::new(&collector, &bind, sent.clone());
-        let settings = ExporterSettings {
-            targets: vec![target],
-            template_refresh: Duration::from_secs(60),
-            domain: 1,
-            layout: LAYOUT,
-            sample_rate: 1,
-            lookups: Arc::default(),
-            clock: Clock::with_offset(0),
-        };
-        let (threads, (tell, took)) = (Threads::new(), mpsc::channel());
-        let errors = Arc::new(ErrorCounters::default());
-        threads.spawn("ipfix", move |heartbeat| {
-            exporter::run(
-                settings,
-                Known(known()),
-                export_receiver,
-                &errors,
-                &heartbeat,
-            );
-            let _ = tell.send(thread_time());
-        })?;
-        // thread ipfix assumes that the collector is present if it has not refused the templates
-        thread::sleep(Duration::from_millis(600));
+        let threads = Threads::new();
+        let (sent, took) = start_exporter(&threads, sink.port, export_receiver)?;
         let exporter = Self {
             threads,
             sent,
@@ -416,5 +429,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut report = Report::new("ipfix");
     report.add(sending()?);
     report.add(handing_over()?);
+    report.add(pacing::measure()?);
     report.write()
 }

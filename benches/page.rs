@@ -12,9 +12,9 @@ use common::machine::Machine;
 use common::report::{Cell, Report};
 
 /// The benches in the order of the page.
-const PARTS: [&str; 12] = [
+const PARTS: [&str; 13] = [
     "datapath", "flood", "firewall", "cache", "table", "scrape", "history", "ipfix", "memory",
-    "series", "rib", "start",
+    "series", "rib", "start", "fleet",
 ];
 
 const INTRODUCTION: &str = "\
@@ -22,7 +22,7 @@ const INTRODUCTION: &str = "\
 
 `make bench` writes this document and repeats all measurements (as root; on Debian it installs missing packages);
 `make bench PART=datapath` repeats one part: datapath, flood, firewall, cache, table, scrape, history, ipfix,
-memory, series, rib or start.
+memory, series, rib, start or fleet.
 A figure is the median of several rounds in which the compared variants alternate, with the minimum and the maximum in
 brackets. The project set the targets itself. Other work on the machine widens the spread.
 

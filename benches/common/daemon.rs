@@ -114,6 +114,15 @@ impl Daemon {
         sum
     }
 
+    /// Returns the proportional set size in bytes: a page that n processes share counts 1/n.
+    pub fn proportional_memory(&self) -> u64 {
+        let path = format!("/proc/{}/smaps_rollup", self.child.id());
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+        let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        kilobytes.unwrap_or(0) * 1024
+    }
+
     pub fn signal(&self, signal: Signal) {
         // a daemon that has already ended needs no signal
         let _ = kill_process(Pid::from_child(&self.child), signal);

@@ -12,7 +12,7 @@ pub const MAX_QUEUED: usize = 8_192;
 const BASE_RATE: f64 = 2_000.0;
 /// Messages that may be sent at once at the base rate.
 const BASE_BURST: f64 = 32.0;
-/// Messages in the queue above which the rate rises: about the records of 30,000 flows.
+/// Messages in the queue above which the rate rises: about 25,000 records.
 const SHORT_QUEUE: usize = MAX_QUEUED / 4;
 /// Messages a second by which the rate rises with each further message.
 const RISE: f64 = 8.0;

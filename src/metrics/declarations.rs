@@ -226,7 +226,7 @@ declare! {
             "Flow records that the IPFIX collector did not get: it was unreachable or too slow.";
         Gauge IPFIX_QUEUE_RECORDS = "rfm_ipfix_queue_records" ["collector"]
             "Flow records that wait to be sent to the IPFIX collector: rfm paces UDP messages, TCP waits for the collector."
-            + "The queue of a UDP collector holds 8,192 messages, about 120,000 records.";
+            + "The queue of a UDP collector holds 8,192 messages, about 100,000 records.";
         Counter ERRORS = "rfm_errors_total" ["subsystem"]
             "Errors that rfm survived, by subsystem; the log has more."
             + "`subsystem` is `bpf_map`, `ring_buffer`, `ipfix`, `bmp`, `mmdb`, `http`, `control`, `netlink` or `firewall`.";
