@@ -126,6 +126,7 @@ impl Router {
 fn row(labels: &str) -> SeriesRow {
     SeriesRow {
         labels: labels.into(),
+        created_ms: 0,
         bytes_total: 0,
         packets_total: 0,
         live_bytes: 0,

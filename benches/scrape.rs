@@ -33,6 +33,7 @@ use rfm::flow::snapshot::{SeriesRow, Snapshot};
 use rfm::flow::thread::{self, Endpoints, FlowSettings, InterfaceNames};
 use rfm::flow::{rollup, table};
 use rfm::http::Server;
+use rfm::metrics::scrapers::ZeroSince;
 use rfm::metrics::{Build, Input, Interface, render};
 use rfm::netlink::{Link, LinkSocket};
 use rfm::page::routes::Routes;
@@ -306,7 +307,7 @@ fn serve(series: u32) -> Result<()> {
     }
     let errors = Arc::new(ErrorCounters::default());
     let server = Server::bind("127.0.0.1", PORT, errors.clone())?;
-    let metrics = move |out: &mut Vec<u8>| {
+    let metrics = move |out: &mut Vec<u8>, _: &ZeroSince| {
         let flows = thread::snapshot(&requests, Duration::from_secs(5)).ok_or("no answer")?;
         render(&input(&[], &flows, &errors), Duration::default, out).map_err(|e| e.to_string())
     };
@@ -462,6 +463,7 @@ fn row(n: u64) -> SeriesRow {
     let bytes = n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20;
     SeriesRow {
         labels: labels.into(),
+        created_ms: 0,
         bytes_total: bytes,
         packets_total: bytes / 700,
         live_bytes: bytes / 50,

@@ -7,9 +7,12 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use common::http::{Reply, SOON, eventually, exporter, is_closed, sized, start, text};
+use common::http::{
+    Client, Reply, Running, SOON, eventually, exporter, is_closed, sized, start, text,
+};
 use hyper::StatusCode;
 use rfm::http::{ClientAddress, HttpLimits, Server, respond};
 use rfm::page::routes::Routes;
@@ -133,7 +136,7 @@ fn other_paths_and_methods_are_refused_without_an_echo() {
 #[test]
 fn what_is_wrong_is_told_with_503() {
     let routes = Routes::new(
-        |_| Err("no snapshot".into()),
+        |_, _| Err("no snapshot".into()),
         || Err(vec!["thread ring: stuck".into(), "eth\n0: lost".into()]),
         || {
             Ok(vec![Problem::new(
@@ -258,4 +261,74 @@ fn a_unix_socket_tells_who_asks() {
     assert_eq!(errors.get(Subsystem::Http), 0);
     threads.stop("control");
     std::fs::remove_file(&path).unwrap();
+}
+
+/// A server whose metrics are the time since which series are 0, and a clock for it.
+fn scraped(limits: HttpLimits) -> (Running, Arc<AtomicU64>) {
+    let clock = Arc::new(AtomicU64::new(1_000_000));
+    let now = clock.clone();
+    let routes = Routes::new(
+        move |out, zero_since| {
+            let since = zero_since(now.load(Ordering::Relaxed));
+            out.extend_from_slice(format!("{since:?}").as_bytes());
+            Ok(())
+        },
+        || Ok(()),
+        || Ok(Vec::new()),
+    );
+    let server = start(limits, move |request, _| routes.answer(&request));
+    (server, clock)
+}
+
+const SCRAPER: &str = "User-Agent: Prometheus/2.42.0\r\nX-Prometheus-Scrape-Timeout-Seconds: 1\r\n";
+
+/// Scrapes one second later, and returns the time since which series are 0.
+fn scrape(client: &mut Client, clock: &AtomicU64, fields: &str) -> String {
+    clock.fetch_add(1000, Ordering::Relaxed);
+    String::from_utf8(client.get_with("/metrics", fields).body).unwrap()
+}
+
+#[test]
+fn each_scraper_gets_the_series_since_its_last_scrape_as_zero() {
+    let (server, clock) = scraped(HttpLimits::default());
+    let mut first = server.client();
+    assert_eq!(scrape(&mut first, &clock, SCRAPER), "Some(881000)");
+    assert_eq!(scrape(&mut first, &clock, SCRAPER), "Some(1001000)");
+    let mut second = server.client();
+    assert_eq!(scrape(&mut second, &clock, SCRAPER), "Some(883000)");
+    assert_eq!(scrape(&mut first, &clock, SCRAPER), "Some(1002000)");
+    assert_eq!(scrape(&mut first, &clock, ""), "None", "no scraper");
+    drop(first);
+    std::thread::sleep(Duration::from_millis(100));
+    let mut third = server.client();
+    assert_eq!(scrape(&mut third, &clock, SCRAPER), "Some(1004000)");
+    assert_eq!(scrape(&mut second, &clock, SCRAPER), "Some(1003000)");
+    assert_eq!(server.errors(), 0);
+}
+
+#[test]
+fn scrapers_that_close_after_each_scrape_are_recognized() {
+    let (server, clock) = scraped(HttpLimits::default());
+    let fields = format!("{SCRAPER}Connection: close\r\n");
+    assert_eq!(
+        scrape(&mut server.client(), &clock, &fields),
+        "Some(881000)"
+    );
+    for n in 1..5 {
+        let since = scrape(&mut server.client(), &clock, &fields);
+        assert_eq!(since, format!("Some({})", 1_000_000 + n * 1000));
+    }
+}
+
+#[test]
+fn connections_of_scrapers_are_kept_longer() {
+    let (server, clock) = scraped(HttpLimits {
+        idle: Duration::from_millis(200),
+        ..HttpLimits::default()
+    });
+    let (mut scraper, mut other) = (server.client(), server.client());
+    scrape(&mut scraper, &clock, SCRAPER);
+    scrape(&mut other, &clock, "");
+    assert!(is_closed(&other.stream, SOON));
+    assert_eq!(scrape(&mut scraper, &clock, SCRAPER), "Some(1001000)");
 }

@@ -153,3 +153,59 @@ fn many_flows(device: &str, stop: &AtomicBool) {
         std::thread::sleep(due.saturating_sub(start.elapsed()));
     }
 }
+
+/// The protocols of the series that appear between scrapes, one each.
+const PROTOCOLS: std::ops::Range<u8> = 61..254;
+
+/// `increase()` contains the first packets of series that appear between two scrapes.
+#[test]
+fn first_values_of_new_series_count() {
+    if !can_run(&["ip", "sysctl", "prometheus"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let (a, _b) = lab.pair();
+    let agent = Agent::start(&lab, &a, &config(r#"["a0"]"#, EXACT));
+    prometheus(&lab, &a);
+    a.inside(|| {
+        let sender = Sender::new("a0").expect("a packet socket");
+        for protocol in PROTOCOLS {
+            let payload = 100 + usize::from(protocol);
+            let frame = Frame::ethernet(SRC_MAC, DST_MAC)
+                .ipv4(SRC4, DST4)
+                .says(protocol.into())
+                .payload(payload);
+            sender.send(&frame.build(), 0).expect("sent");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    // long beside the second by which Prometheus extrapolates
+    std::thread::sleep(Duration::from_secs(30));
+    let selector = |unit: &str| {
+        let all: Vec<_> = PROTOCOLS.map(|n| n.to_string()).collect();
+        format!("rfm_flow_{unit}_total{{proto=~'{}'}}", all.join("|"))
+    };
+    let truth = agent.scrape();
+    for unit in ["bytes", "packets"] {
+        let name = format!("rfm_flow_{unit}_total");
+        let of = |n: u8| truth.sum(&name, &[("proto", &n.to_string())]);
+        let truth: u64 = PROTOCOLS.map(of).sum();
+        assert!(truth >= PROTOCOLS.len() as u64, "{unit}: {truth}");
+        let series = selector(unit);
+        let answer = |expression: &str| {
+            query(&a, &expression.replace('$', &format!("{series}[2m]"))).expect("series")
+        };
+        let shown = answer("sum(max_over_time($) - min_over_time($))");
+        assert_eq!(shown, truth as f64, "{unit}");
+        assert_eq!(answer("sum(resets($))"), 0.0, "{unit}");
+        assert_eq!(
+            answer("count(changes($) == 1)"),
+            PROTOCOLS.len() as f64,
+            "{unit}: each series has 0 and then its value"
+        );
+        let share = answer("sum(increase($))") / truth as f64;
+        println!("{unit}: increase() is {:.1} % of the truth", share * 100.0);
+        assert!((0.995..1.1).contains(&share), "{unit}: {share}");
+    }
+    agent.stop();
+}

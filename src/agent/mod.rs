@@ -336,7 +336,7 @@ impl Running {
         let scrape = Arc::new(Mutex::new(scrape));
         let problems = scrape.clone();
         let routes = Routes::new(
-            move |out| lock(&scrape).write(out),
+            move |out, zero_since| lock(&scrape).write(out, zero_since),
             move || health(&liveness()),
             move || lock(&problems).read(|input| input.problems.to_vec()),
         )

@@ -49,6 +49,7 @@ pub const LIMITS: HttpLimits = HttpLimits {
     body_bytes: 4 * 1024,
     request: Duration::from_secs(5),
     idle: Duration::from_secs(60),
+    followed_idle: Duration::from_secs(60),
     stalled_write: Duration::from_secs(10),
     response: Duration::from_secs(30),
     response_memory: 16 * 1024 * 1024,

@@ -109,6 +109,7 @@ struct Series {
     packets: u64,
     recent: SlidingWindow,
     touched_ms: u64,
+    created_ms: u64,
 }
 
 #[derive(Debug)]
@@ -267,6 +268,7 @@ impl Rollup {
             let Set { live, flows, .. } = &self.sets[series.set];
             SeriesRow {
                 labels: series.text.clone(),
+                created_ms: series.created_ms,
                 bytes_total: series.bytes,
                 packets_total: series.packets,
                 live_bytes: live.bytes,
@@ -393,12 +395,10 @@ impl Rollup {
             packets: 0,
             recent,
             touched_ms: self.now_ms,
+            created_ms: self.now_ms,
         });
-        let (is_other, entry, live) = (
-            key.is_other(),
-            HeapEntry { slot, serial },
-            self.series.len(),
-        );
+        let is_other = key.is_other();
+        let (entry, live) = (HeapEntry { slot, serial }, self.series.len());
         self.sets[set].counted_in = CountedIn::Series(slot);
         let age = |t| age(&self.series, &self.sets, t, 0);
         self.by_age.push(entry, live, age);

@@ -12,6 +12,8 @@ pub struct SeriesRow {
     /// Rendered once when the set was created, escaped for the text format, without braces:
     /// `ifname="eth0",direction="ingress",…`.
     pub labels: Arc<str>,
+    /// The time at which the series was created, on the clock of [`Snapshot::at_ms`].
+    pub created_ms: u64,
     /// Monotonic, scaled by the sample rate in force when each packet was sampled.
     pub bytes_total: u64,
     pub packets_total: u64,
@@ -41,9 +43,22 @@ pub struct Totals {
 /// All data that `/metrics` needs from the flow thread.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
+    /// The time of the snapshot, in milliseconds, monotonic, from any origin.
+    pub at_ms: u64,
     pub series: Vec<SeriesRow>,
     /// The ASNs of the series that have a name, in ascending order.
     pub asns: Vec<(u32, Arc<str>)>,
     pub totals: Totals,
     pub peers: PeerSnapshot,
+}
+
+impl Snapshot {
+    /// Sets the counters of the series that were created at this time or later to 0.
+    pub fn start_at_zero(&mut self, since_ms: u64) {
+        let new = self.series.iter_mut();
+        for row in new.filter(|row| row.created_ms >= since_ms) {
+            row.bytes_total = 0;
+            row.packets_total = 0;
+        }
+    }
 }

@@ -357,6 +357,8 @@ impl<N: InterfaceNames, K: Enrich> Worker<N, K> {
     fn snapshot(&self) -> Snapshot {
         let rollup = &self.accounting.rollup;
         Snapshot {
+            // not older than the time of any series that is created later
+            at_ms: self.now_ms(),
             series: rollup.rows(),
             asns: rollup.asns(),
             totals: self.totals(),

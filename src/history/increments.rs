@@ -74,6 +74,7 @@ mod tests {
     fn row(labels: &Arc<str>, bytes: u64) -> SeriesRow {
         SeriesRow {
             labels: labels.clone(),
+            created_ms: 0,
             bytes_total: bytes,
             packets_total: bytes / 100,
             live_bytes: 0,

@@ -23,6 +23,7 @@ use hyper::server::conn::http1;
 use hyper::{Request, Response, StatusCode};
 use rustix::event::PollFlags;
 
+use super::follow::Followed;
 use super::phase::Phase;
 use super::socket::{Io, Socket};
 use super::{ClientAddress, Handler, HttpLimits, Large, Refuse, host};
@@ -103,6 +104,7 @@ impl<H: Handler> Connection<H> {
             address,
             shared,
             answered: Cell::new(false),
+            followed: Followed::new(address),
         });
         let task = http1::Builder::new()
             .max_buf_size(header_bytes.max(HEADER_FLOOR))
@@ -136,6 +138,16 @@ impl<H: Handler> Connection<H> {
 
     pub fn is_responding(&self) -> bool {
         matches!(self.socket().phase(), Phase::Responding { .. })
+    }
+
+    pub fn deadline(&self) -> Instant {
+        let limits = &self.inner.shared.limits;
+        match self.socket().phase() {
+            Phase::Idle { since } if self.inner.followed.is_active() => {
+                since + limits.followed_idle
+            }
+            phase => phase.deadline(limits),
+        }
     }
 
     /// Stores the events of poll(2) for the next turn.
@@ -180,11 +192,16 @@ impl<H: Handler> Connection<H> {
         match result {
             Poll::Pending => {
                 if !self.is_woken() && !socket.waits_for().contains(PollFlags::OUT) {
+                    self.inner.followed.written();
                     socket.set_phase(socket.phase().flushed(Instant::now()));
                 }
                 true
             }
             Poll::Ready(result) => {
+                if result.is_ok() {
+                    self.inner.followed.written();
+                }
+                self.inner.followed.close();
                 if let Err(e) = result {
                     let kind = if e.is_parse() {
                         "request"
@@ -229,6 +246,7 @@ struct Inner<H> {
     shared: Rc<Shared<H>>,
     /// True if the handler has run in this turn.
     answered: Cell<bool>,
+    followed: Followed,
 }
 
 impl<H> Inner<H> {
@@ -242,7 +260,8 @@ impl<H> Inner<H> {
 
 impl<H: Handler> Inner<H> {
     async fn answer(self: Rc<Self>, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        parts.extensions.insert(self.followed.connection);
         let body = match self.check(&parts) {
             Ok(()) => self.read_body(&parts, body).await,
             Err(status) => Err(status),
@@ -252,7 +271,7 @@ impl<H: Handler> Inner<H> {
             yield_now().await;
         }
         self.answered.set(true);
-        let response = match body {
+        let mut response = match body {
             Ok(body) => self.call(Request::from_parts(parts, body)),
             Err(status) => {
                 let mut response = (self.shared.refuse)(status);
@@ -262,6 +281,7 @@ impl<H: Handler> Inner<H> {
                 response
             }
         };
+        self.followed.follow(&mut response);
         self.socket.set_phase(Phase::responding(Instant::now()));
         response.map(|body| Full::new(hold(body, &self.shared.held)))
     }

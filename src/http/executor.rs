@@ -139,7 +139,6 @@ impl<H: Handler> Executor<H> {
     }
 
     fn timeout(&self, now: Instant, longest: Duration) -> Timespec {
-        let limits = &self.shared.limits;
         let mut until = now + longest;
         if self.accept_after > now {
             until = until.min(self.accept_after);
@@ -148,7 +147,7 @@ impl<H: Handler> Executor<H> {
             until = if connection.is_woken() {
                 now
             } else {
-                until.min(connection.socket().phase().deadline(limits))
+                until.min(connection.deadline())
             };
             if until <= now {
                 break;
@@ -166,11 +165,10 @@ impl<H: Handler> Executor<H> {
         let now = Instant::now();
         let shared = &self.shared;
         self.connections.retain(|connection| {
-            let phase = connection.socket().phase();
-            if phase.deadline(&shared.limits) > now {
+            if connection.deadline() > now {
                 return true;
             }
-            if let Some(fault) = phase.fault() {
+            if let Some(fault) = connection.socket().phase().fault() {
                 shared.report(fault, || format!("{}: {fault}", connection.peer()));
             }
             false

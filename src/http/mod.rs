@@ -10,6 +10,7 @@
 //! - `host`: validates the Host field of a request (pure),
 //! - `connection`: hyper's state machine and the handler,
 //! - `executor`: the loop around poll(2) that drives all connections,
+//! - [`follow`]: reports to a handler which responses were written, and the end of the connection,
 //! - [`respond`], [`encoding`]: small responses, and gzip for clients that accept it.
 //!
 //! hyper has a timer interface, but its one time limit counts the idle time between two requests as
@@ -19,6 +20,7 @@
 mod connection;
 pub mod encoding;
 mod executor;
+pub mod follow;
 mod host;
 mod phase;
 pub mod respond;
@@ -56,6 +58,8 @@ pub struct HttpLimits {
     pub request: Duration,
     /// The timeout between two requests.
     pub idle: Duration,
+    /// The timeout between two requests of a connection with a [`follow::Follower`].
+    pub followed_idle: Duration,
     /// The timeout of a response while the client receives no byte.
     pub stalled_write: Duration,
     /// The timeout of a whole response: a very slow client would never stall and keep its body in
@@ -75,6 +79,7 @@ impl Default for HttpLimits {
             body_bytes: 64 * 1024,
             request: Duration::from_secs(10),
             idle: Duration::from_secs(60),
+            followed_idle: Duration::from_secs(360),
             stalled_write: Duration::from_secs(10),
             response: Duration::from_secs(60),
             response_memory: 64 * 1024 * 1024,

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 
 use super::problems::{Facts, Moment, ProblemHistory};
+use super::scrapers::ZeroSince;
 use super::{Bmp, Build, Input, Interface};
 use crate::bpf::counters::Counters;
 use crate::config::Agent;
@@ -103,10 +104,15 @@ impl BmpReader {
 }
 
 impl Scrape {
-    /// Appends the text format.
-    pub fn write(&self, out: &mut Vec<u8>) -> Result<(), String> {
+    /// Appends the text format. `zero_since` selects the series that this reader gets as 0.
+    pub fn write(&self, out: &mut Vec<u8>, zero_since: &ZeroSince) -> Result<(), String> {
         let start = Instant::now();
-        self.read(|input| metrics::render(input, || start.elapsed(), out))?
+        let mut flows = self.snapshot()?;
+        if let Some(since_ms) = zero_since(flows.at_ms) {
+            flows.start_at_zero(since_ms);
+        }
+        let render = |input: &Input, _: &[Link]| metrics::render(input, || start.elapsed(), out);
+        self.gather(&flows, render)
             .map_err(|error| error.to_string())
     }
 

@@ -15,6 +15,7 @@ mod flows;
 mod interfaces;
 mod peers;
 pub mod problems;
+pub mod scrapers;
 pub mod text_format;
 
 use std::io::{self, Write};

@@ -5,16 +5,20 @@
 //! No response repeats any part of a request.
 
 use std::cell::Cell;
-use std::sync::Arc;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hyper::body::Bytes;
 use hyper::header::{
-    ALLOW, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, HeaderValue, REFERRER_POLICY, VARY,
+    ALLOW, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, HeaderValue, REFERRER_POLICY, USER_AGENT,
+    VARY,
 };
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::Page;
+use crate::http::follow::{ConnectionInfo, Follow, Follower};
 use crate::http::{encoding, respond};
+use crate::metrics::scrapers::{Scraper, Scrapers, ZeroSince};
 use crate::page;
 use crate::types::problem::Problem;
 
@@ -34,7 +38,10 @@ const LINKS: &str = concat!(
     "<a href=\"healthz\">health</a>.</p></body></html>\n"
 );
 
-type Metrics = dyn Fn(&mut Vec<u8>) -> Result<(), String> + Send;
+/// A header field that scrapers send: Prometheus, vmagent, Alloy.
+const SCRAPER_HEADER: &str = "x-prometheus-scrape-timeout-seconds";
+
+type Metrics = dyn Fn(&mut Vec<u8>, &ZeroSince) -> Result<(), String> + Send;
 type Health = dyn Fn() -> Result<(), Vec<String>> + Send;
 type Problems = dyn Fn() -> Result<Vec<Problem>, String> + Send;
 
@@ -44,15 +51,16 @@ pub struct Routes {
     health: Box<Health>,
     problems: Box<Problems>,
     page: Option<Arc<Page>>,
+    scrapers: Arc<FollowedScrapers>,
     /// The size of the last body, so that the next one is not reallocated while it grows.
     last: Cell<usize>,
 }
 
 impl Routes {
-    /// Creates the routes. `metrics` appends the text format, or returns the reason why it cannot;
+    /// Creates the routes. `metrics` appends the text format with new series as 0, or returns the reason why it cannot;
     /// `health` returns the reasons why the agent does not work; `problems` returns everything that needs attention.
     pub fn new(
-        metrics: impl Fn(&mut Vec<u8>) -> Result<(), String> + Send + 'static,
+        metrics: impl Fn(&mut Vec<u8>, &ZeroSince) -> Result<(), String> + Send + 'static,
         health: impl Fn() -> Result<(), Vec<String>> + Send + 'static,
         problems: impl Fn() -> Result<Vec<Problem>, String> + Send + 'static,
     ) -> Self {
@@ -61,6 +69,7 @@ impl Routes {
             health: Box::new(health),
             problems: Box::new(problems),
             page: None,
+            scrapers: Arc::default(),
             last: Cell::new(0),
         }
     }
@@ -92,7 +101,9 @@ impl Routes {
     fn metrics(&self, request: &Request<Bytes>) -> Response<Bytes> {
         let last = self.last.get();
         let mut text = Vec::with_capacity(last + last / 8);
-        if let Err(reason) = (self.metrics)(&mut text) {
+        let scraper = scraper(request);
+        let zero_since = |now_ms| Some(self.scrapers.lock().read(scraper?, now_ms));
+        if let Err(reason) = (self.metrics)(&mut text, &zero_since) {
             return unavailable(&[reason]);
         }
         self.last.set(text.len());
@@ -106,6 +117,10 @@ impl Routes {
         headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
         if is_packed {
             headers.insert(CONTENT_ENCODING, encoding::GZIP);
+        }
+        if scraper.is_some() {
+            let follower = Follow(self.scrapers.clone());
+            response.extensions_mut().insert(follower);
         }
         response
     }
@@ -171,6 +186,42 @@ fn unavailable(reasons: &[String]) -> Response<Bytes> {
         text.push('\n');
     }
     respond::content(StatusCode::SERVICE_UNAVAILABLE, respond::TEXT, text)
+}
+
+/// The scrapers, informed of each response by the server.
+#[derive(Default)]
+struct FollowedScrapers(Mutex<Scrapers>);
+
+impl FollowedScrapers {
+    fn lock(&self) -> MutexGuard<'_, Scrapers> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Follower for FollowedScrapers {
+    fn written(&self, connection: u64) {
+        self.lock().written(connection);
+    }
+
+    fn closed(&self, connection: u64) {
+        self.lock().closed(connection);
+    }
+}
+
+/// Returns the scraper that sent the request; `None` if the client is not one.
+fn scraper(request: &Request<Bytes>) -> Option<Scraper> {
+    let headers = request.headers();
+    if request.method() != Method::GET || !headers.contains_key(SCRAPER_HEADER) {
+        return None;
+    }
+    let connection = request.extensions().get::<ConnectionInfo>()?;
+    let mut hasher = DefaultHasher::new();
+    headers.get(USER_AGENT).hash(&mut hasher);
+    Some(Scraper {
+        connection: connection.id,
+        address: connection.address?,
+        agent: hasher.finish(),
+    })
 }
 
 fn secure(mut response: Response<Bytes>) -> Response<Bytes> {

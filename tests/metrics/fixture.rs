@@ -68,6 +68,7 @@ impl Fixture {
             ("none", None, None),
         ];
         new.flows = Snapshot {
+            at_ms: 0,
             series: vec![row(0, 3), row(1, 0)],
             asns: vec![(64_496, "Documentation \"A\"".into()), (64_497, "B".into())],
             totals: Totals {
@@ -303,6 +304,7 @@ fn row(n: u64, live_flows: u64) -> SeriesRow {
     let base = n * 10;
     SeriesRow {
         labels: labels.into(),
+        created_ms: 0,
         bytes_total: base + 1,
         packets_total: base + 2,
         live_bytes: base + 3,

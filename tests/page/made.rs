@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rfm::flow::snapshot::SeriesRow;
 use rfm::history::HistoryReading;
 use rfm::http::HttpLimits;
+use rfm::metrics::scrapers::ZeroSince;
 use rfm::netlink::Link;
 use rfm::page::Page;
 use rfm::page::routes::Routes;
@@ -260,7 +261,7 @@ impl Router {
 
     /// The exporter with this router's page.
     pub fn serve(&self) -> Running {
-        let metrics = |out: &mut Vec<u8>| {
+        let metrics = |out: &mut Vec<u8>, _: &ZeroSince| {
             out.extend_from_slice(b"rfm_up 1\n");
             Ok(())
         };
@@ -305,6 +306,7 @@ fn labels(
 fn row(labels: &str) -> SeriesRow {
     SeriesRow {
         labels: labels.into(),
+        created_ms: 0,
         bytes_total: 0,
         packets_total: 0,
         live_bytes: 0,

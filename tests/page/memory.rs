@@ -77,6 +77,7 @@ impl Feeder {
 fn row(text: &Arc<str>, bytes: u64) -> SeriesRow {
     SeriesRow {
         labels: text.clone(),
+        created_ms: 0,
         bytes_total: bytes,
         packets_total: bytes / 100,
         live_bytes: 0,

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The scrapers, and the time up to which each has read. Pure: the caller passes the time.
+//!
+//! A database computes an increase from the second value of a series on. A scraper therefore gets a
+//! series that is new to it once as 0, and from its next scrape on with its value.
+//!
+//! A scraper is a connection, because scrapers keep theirs open. A new connection inherits the state
+//! of the closed connection of the same address and user agent that read last.
+
+use std::net::IpAddr;
+
+/// The maximum number of scrapers.
+const MAX_SCRAPERS: usize = 16;
+/// After this time without a read, a scraper is treated as a new one.
+const ABSENT_MS: u64 = 5 * 60_000;
+/// A new scraper is treated as if it had read this long ago: an agent that has just started exposes
+/// everything as 0 first, and one that has run for long causes no spike.
+const ASSUMED_READ_MS: u64 = 2 * 60_000;
+
+/// Returns, for the time of a snapshot, the creation time from which on series are exposed as 0;
+/// `None` if the reader gets all values.
+pub type ZeroSince<'a> = dyn Fn(u64) -> Option<u64> + 'a;
+
+/// The sender of a scrape.
+#[derive(Clone, Copy, Debug)]
+pub struct Scraper {
+    pub connection: u64,
+    pub address: IpAddr,
+    /// A hash of the user agent.
+    pub agent: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    scraper: Scraper,
+    is_open: bool,
+    /// The time of the last snapshot that was completely written.
+    read_ms: u64,
+    /// The time of the snapshot that is being written.
+    pending_ms: Option<u64>,
+}
+
+/// The last [`MAX_SCRAPERS`] scrapers.
+#[derive(Debug, Default)]
+pub struct Scrapers {
+    entries: Vec<Entry>,
+}
+
+impl Scrapers {
+    /// Notes that a snapshot is sent to a scraper. Returns the creation time from which on series
+    /// are exposed to it as 0.
+    pub fn read(&mut self, scraper: Scraper, now_ms: u64) -> u64 {
+        let at = self.find(&scraper).or_else(|| self.inherit(&scraper));
+        let at = at.unwrap_or_else(|| self.add(scraper, now_ms));
+        let entry = &mut self.entries[at];
+        if now_ms.saturating_sub(entry.read_ms) > ABSENT_MS {
+            entry.read_ms = entry.read_ms.max(now_ms.saturating_sub(ASSUMED_READ_MS));
+        }
+        entry.pending_ms = Some(now_ms);
+        entry.read_ms
+    }
+
+    /// Notes that the last response of a connection was completely written.
+    pub fn written(&mut self, connection: u64) {
+        if let Some(entry) = self.of(connection)
+            && let Some(read_ms) = entry.pending_ms.take()
+        {
+            entry.read_ms = read_ms;
+        }
+    }
+
+    /// Notes the end of a connection.
+    pub fn closed(&mut self, connection: u64) {
+        if let Some(entry) = self.of(connection) {
+            entry.is_open = false;
+            entry.pending_ms = None;
+        }
+    }
+
+    fn of(&mut self, connection: u64) -> Option<&mut Entry> {
+        let mut entries = self.entries.iter_mut();
+        entries.find(|entry| entry.is_open && entry.scraper.connection == connection)
+    }
+
+    fn find(&self, scraper: &Scraper) -> Option<usize> {
+        let is_same = |e: &Entry| e.is_open && e.scraper.connection == scraper.connection;
+        self.entries.iter().position(is_same)
+    }
+
+    /// Gives the state of a closed connection to a new one.
+    fn inherit(&mut self, scraper: &Scraper) -> Option<usize> {
+        let entries = self.entries.iter().enumerate();
+        let closed = entries.filter(|(_, entry)| {
+            let Scraper { address, agent, .. } = entry.scraper;
+            !entry.is_open && (address, agent) == (scraper.address, scraper.agent)
+        });
+        let (at, _) = closed.max_by_key(|(_, entry)| entry.read_ms)?;
+        self.entries[at].scraper = *scraper;
+        self.entries[at].is_open = true;
+        Some(at)
+    }
+
+    /// Adds a scraper. Replaces the one that has not read for longest, closed ones first.
+    fn add(&mut self, scraper: Scraper, now_ms: u64) -> usize {
+        if self.entries.len() >= MAX_SCRAPERS {
+            let entries = self.entries.iter().enumerate();
+            let longest = entries.min_by_key(|(_, e)| (e.is_open, e.read_ms));
+            if let Some((at, _)) = longest {
+                self.entries.swap_remove(at);
+            }
+        }
+        self.entries.push(Entry {
+            scraper,
+            is_open: true,
+            read_ms: now_ms.saturating_sub(ASSUMED_READ_MS),
+            pending_ms: None,
+        });
+        self.entries.len() - 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    const MINUTE: u64 = 60_000;
+    /// A long time after the start.
+    const NOW: u64 = 100 * MINUTE;
+
+    fn scraper(connection: u64) -> Scraper {
+        Scraper {
+            connection,
+            address: Ipv4Addr::LOCALHOST.into(),
+            agent: 1,
+        }
+    }
+
+    /// Reads and receives everything.
+    fn scrape(scrapers: &mut Scrapers, connection: u64, now_ms: u64) -> u64 {
+        let since = scrapers.read(scraper(connection), now_ms);
+        scrapers.written(connection);
+        since
+    }
+
+    #[test]
+    fn each_scraper_has_its_own_time() {
+        let mut scrapers = Scrapers::default();
+        assert_eq!(scrape(&mut scrapers, 1, NOW), NOW - 2 * MINUTE);
+        assert_eq!(scrape(&mut scrapers, 2, NOW + 5), NOW + 5 - 2 * MINUTE);
+        assert_eq!(scrape(&mut scrapers, 1, NOW + 10), NOW);
+        assert_eq!(scrape(&mut scrapers, 2, NOW + 20), NOW + 5);
+    }
+
+    #[test]
+    fn a_response_that_was_not_received_does_not_count() {
+        let mut scrapers = Scrapers::default();
+        scrape(&mut scrapers, 1, NOW);
+        scrapers.read(scraper(1), NOW + 10);
+        scrapers.closed(1);
+        scrapers.written(1);
+        assert_eq!(scrape(&mut scrapers, 2, NOW + 20), NOW);
+        assert_eq!(scrape(&mut scrapers, 2, NOW + 30), NOW + 20);
+    }
+
+    #[test]
+    fn a_new_connection_inherits_the_closed_one_that_read_last() {
+        let mut scrapers = Scrapers::default();
+        for (connection, now) in [(1, NOW), (2, NOW + 10), (3, NOW + 20)] {
+            scrape(&mut scrapers, connection, now);
+        }
+        scrapers.closed(1);
+        scrapers.closed(2);
+        let stranger = Scraper {
+            agent: 2,
+            ..scraper(9)
+        };
+        assert_eq!(scrapers.read(stranger, NOW + 25), NOW + 25 - 2 * MINUTE);
+        assert_eq!(scrape(&mut scrapers, 4, NOW + 30), NOW + 10);
+        assert_eq!(scrape(&mut scrapers, 5, NOW + 30), NOW);
+        assert_eq!(scrape(&mut scrapers, 3, NOW + 30), NOW + 20, "still open");
+    }
+
+    #[test]
+    fn an_absent_scraper_is_new_again_and_time_never_goes_back() {
+        let mut scrapers = Scrapers::default();
+        scrape(&mut scrapers, 1, NOW);
+        let last = NOW + 5 * MINUTE;
+        assert_eq!(scrape(&mut scrapers, 1, last), NOW);
+        let late = last + 5 * MINUTE + 1;
+        assert_eq!(scrape(&mut scrapers, 1, late), late - 2 * MINUTE);
+        assert_eq!(scrape(&mut Scrapers::default(), 1, MINUTE), 0);
+    }
+
+    #[test]
+    fn the_scrapers_are_bounded_and_a_closed_one_is_replaced_first() {
+        let mut scrapers = Scrapers::default();
+        for connection in 0..MAX_SCRAPERS as u64 {
+            scrape(&mut scrapers, connection, NOW + connection);
+        }
+        scrapers.closed(7);
+        let stranger = Scraper {
+            agent: 2,
+            ..scraper(100)
+        };
+        scrapers.read(stranger, NOW + 50);
+        assert_eq!(scrapers.entries.len(), MAX_SCRAPERS);
+        for connection in (0..MAX_SCRAPERS as u64).filter(|n| *n != 7) {
+            assert_eq!(
+                scrape(&mut scrapers, connection, NOW + 60),
+                NOW + connection
+            );
+        }
+    }
+}
