@@ -152,11 +152,11 @@ in
     description = "Whether to show the gauges of live flows beside the counters. There are four of them.";
   };
   "agent.prometheus.labels" = {
-    type = listOf (enum [ "ifname" "direction" "proto" "src_asn" "dst_asn" "src_city" "dst_city" "src_country" "dst_country" "src_peer_asn" "dst_peer_asn" "peer_asn" "src_net" "dst_net" "vlan" ]);
+    type = listOf (enum [ "ifname" "direction" "proto" "src_asn" "dst_asn" "src_city" "dst_city" "src_country" "dst_country" "src_peer_asn" "dst_peer_asn" "peer_asn" "src_net" "dst_net" "vlan" "src_community" "dst_community" ]);
     default = [ "ifname" "direction" "proto" "src_asn" "dst_asn" "src_city" "dst_city" ];
     shipped = false;
     required = false;
-    description = "Labels of the flow series; also: src_country, dst_country, src_peer_asn, dst_peer_asn, peer_asn, src_net, dst_net, vlan. Fewer labels make fewer series with the same totals.";
+    description = "Labels of the flow series; also: src_country, dst_country, src_peer_asn, dst_peer_asn, peer_asn, src_net, dst_net, vlan, src_community, dst_community. Fewer labels make fewer series with the same totals.";
   };
   "agent.prometheus.max_series" = {
     type = ints.between 1 10000000;
@@ -283,6 +283,13 @@ in
     shipped = false;
     required = false;
     description = "The local AS, if it is not the one that the sessions report (confederations); 0 = as they report.";
+  };
+  "agent.enrich.rib.communities" = {
+    type = listOf str;
+    default = [ ];
+    shipped = false;
+    required = false;
+    description = "Communities of routes, such as [\"64500:*\", \"64500:1:*\"], for the labels src_community and dst_community. Add these labels to agent.prometheus.labels.";
   };
   "agent.enrich.rib.bmp.host" = {
     type = nullOr str;

@@ -14,8 +14,10 @@ use crate::enrich::rib::{BlackholePolicy, RibConfig};
 use crate::flow::{rollup, table, thread};
 use crate::http;
 use crate::sys::descriptors;
+use crate::types::community_pattern::CommunityPattern;
 use crate::types::database::{DatabaseChoice, DatabaseKind};
 use crate::types::flow::Direction;
+use crate::types::label::Label;
 
 /// An environment variable with words, separated by commas, that make the agent behave as on another
 /// kernel: `clsact` (no TCX), `rt` (PREEMPT_RT), `lockdown` (confidentiality). For tests.
@@ -182,6 +184,16 @@ impl From<&config::Firewall> for BlackholePolicy {
             min_length: config.blackhole_min_length,
             max: config.blackhole_max as usize,
         }
+    }
+}
+
+/// Returns the communities to look up: none if no label has them.
+pub(super) fn communities(agent: &Agent) -> &[CommunityPattern] {
+    let labels = &agent.prometheus.labels;
+    let used = labels.contains(&Label::SrcCommunity) || labels.contains(&Label::DstCommunity);
+    match used {
+        true => &agent.enrich.rib.communities,
+        false => &[],
     }
 }
 

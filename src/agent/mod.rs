@@ -296,6 +296,7 @@ impl Running {
             self.errors.clone(),
         )
         .with_neighbors(self.neighbors.clone())
+        .with_communities(derive::communities(agent))
     }
 
     /// Starts thread ring, which feeds thread flow, and publishes the counters.

@@ -13,6 +13,7 @@ use super::values::{
     MAX_LIST, Parsed, SECOND, Value, ValueError, address_or_name, canonical_prefix, duration, list,
     number, optional, text, word,
 };
+use crate::types::community_pattern::CommunityPattern;
 use crate::types::database::{DatabaseChoice, DatabaseKind};
 use crate::types::distinguisher::Distinguisher;
 use crate::types::mac::MacAddress;
@@ -100,6 +101,13 @@ section! {
             type: number(0..=u32::MAX),
             default: 0,
             text: "The local AS, if it is not the one that the sessions report (confederations); 0 = as they report.",
+        }
+        communities: Vec<CommunityPattern> = key {
+            reload: Restart,
+            type: list(MAX_LIST, word("a community with numbers or \"*\", such as \"64500:*\"")),
+            default: Vec::new(),
+            text: "Communities of routes, such as [\"64500:*\", \"64500:1:*\"], for the labels src_community and dst_community.",
+            details: "Add these labels to agent.prometheus.labels.",
         }
         bmp: Bmp = section {
             of: Bmp,

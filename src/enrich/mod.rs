@@ -22,6 +22,7 @@ use maxminddb::MaxMindDbError;
 use crate::flow::peers::Peer;
 use crate::flow::thread::Enrich;
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
+use crate::types::community_pattern::CommunityPattern;
 use crate::types::database::DatabaseKind;
 use crate::types::flow::{Direction, FlowKey};
 use crate::types::label::{Endpoint, Enrichment};
@@ -30,7 +31,7 @@ use crate::types::static_prefix::StaticPrefix;
 use mmdb::{Database, Databases};
 use neighbors::{NeighborMap, SharedNeighbors};
 use prefixes::{StaticNetwork, StaticPrefixes};
-use rib::{Route, TableId, is_unlabelled};
+use rib::{Attributes, Route, TableId, is_unlabelled};
 
 pub use bgp_info::{BgpInfo, FlowRouting};
 pub use trace::{AsnSource, Trace};
@@ -40,6 +41,8 @@ pub use vrf_rib::VrfRib;
 /// checked continuously: a change after a quiet half second takes effect immediately, and every change
 /// takes effect within this interval.
 const INTERVAL_MS: u64 = 500;
+/// Maximum number of communities in the value of a label; further ones are left out.
+const MAX_COMMUNITIES: usize = 16;
 
 /// Looks up routes in routing tables.
 pub trait RouteLookup: Send {
@@ -49,6 +52,10 @@ pub trait RouteLookup: Send {
     fn table(&self, ifindex: u32) -> Option<TableId>;
     /// Returns the best route for each end of a flow.
     fn lookup(&self, ends: [IpAddr; 2], table: TableId) -> [Option<Route>; 2];
+    /// Returns all attributes of the best route; takes several times as long as a lookup.
+    fn attributes(&self, _address: IpAddr, _table: TableId) -> Option<Attributes> {
+        None
+    }
     /// Called after the last lookup of a batch.
     fn end_batch(&mut self) {}
 }
@@ -64,6 +71,8 @@ pub struct Enricher {
     neighbors: Option<Arc<SharedNeighbors>>,
     /// The neighbors at the last refresh.
     neighbor_map: Arc<NeighborMap>,
+    /// Communities to look up; empty if no label uses them.
+    communities: Vec<CommunityPattern>,
     errors: Arc<ErrorCounters>,
     generation: u32,
     /// The generations of the sources at the last refresh.
@@ -86,6 +95,7 @@ impl Enricher {
             city: None,
             neighbors: None,
             neighbor_map: Arc::default(),
+            communities: Vec::new(),
             errors,
             generation: 0,
             sources: [0; 3],
@@ -99,6 +109,12 @@ impl Enricher {
     pub fn with_neighbors(mut self, neighbors: Arc<SharedNeighbors>) -> Self {
         self.neighbors = Some(neighbors);
         self.load_sources();
+        self
+    }
+
+    /// Adds the communities of routes that match a pattern.
+    pub fn with_communities(mut self, communities: &[CommunityPattern]) -> Self {
+        self.communities = communities.to_vec();
         self
     }
 
@@ -219,9 +235,33 @@ impl Enricher {
         known.asn = info.asn;
         known.peer_asn = info.peer_asn;
         known.net = network.and_then(|network| network.name.clone());
+        // the AS of a static prefix replaces the route
+        if !self.communities.is_empty()
+            && let Some(table) = table.filter(|_| route.is_some())
+            && network.is_none_or(|network| network.asn == 0)
+        {
+            known.communities = self.communities_of(address, table);
+        }
         self.add_asn(address, &mut known);
         self.add_location(address, &mut known);
         known
+    }
+
+    /// Returns the communities of the best route that match a pattern, with commas between them, in ascending order:
+    /// the order in which they are received has no meaning.
+    fn communities_of(&self, address: IpAddr, table: TableId) -> Option<Arc<str>> {
+        let attributes = self.routes.as_ref()?.attributes(address, table)?;
+        let (mut plain, mut large) = (attributes.communities, attributes.large_communities);
+        plain.retain(|c| self.communities.iter().any(|p| p.matches(*c)));
+        large.retain(|c| self.communities.iter().any(|p| p.matches_large(*c)));
+        plain.sort_unstable();
+        plain.dedup();
+        large.sort_unstable();
+        large.dedup();
+        let plain = plain.iter().map(|c| format!("{}:{}", c >> 16, c & 0xffff));
+        let large = large.iter().map(|[a, b, c]| format!("{a}:{b}:{c}"));
+        let texts: Vec<_> = plain.chain(large).take(MAX_COMMUNITIES).collect();
+        (!texts.is_empty()).then(|| texts.join(",").into())
     }
 
     /// Adds the AS number if it is unknown, and the AS name if the database finds the same AS.

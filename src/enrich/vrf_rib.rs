@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::RouteLookup;
-use super::rib::{LookupGuard, Route, SharedRib, TableId};
+use super::rib::{Attributes, LookupGuard, Route, SharedRib, TableId};
 use crate::interfaces::InterfaceRegistry;
 use crate::types::distinguisher::Distinguisher;
 
@@ -55,6 +55,10 @@ impl RouteLookup for VrfRib {
         }
         self.guard.get_or_init(|| self.rib.lookup_guard());
         self.rib.lookup_all(ends, table)
+    }
+
+    fn attributes(&self, address: IpAddr, table: TableId) -> Option<Attributes> {
+        self.rib.read(|rib| rib.best_attributes(address, table))
     }
 
     fn end_batch(&mut self) {

@@ -43,6 +43,8 @@ fn value<'a>(label: Label, key: &FlowKey, ifname: &'a str, known: &'a Enrichment
         Label::SrcNet => Value::Text(src.net.as_deref()),
         Label::DstNet => Value::Text(dst.net.as_deref()),
         Label::Vlan => Value::Number(key.vlan_outer.into()),
+        Label::SrcCommunity => Value::Text(src.communities.as_deref()),
+        Label::DstCommunity => Value::Text(dst.communities.as_deref()),
     }
 }
 
@@ -205,6 +207,7 @@ mod tests {
                 city: Some("Bern".into()),
                 country: Some("CH".into()),
                 net: Some("lab".into()),
+                communities: Some("64500:1,64500:2".into()),
             },
             dst: Endpoint::default(),
             peer_asn: 64502,
@@ -232,7 +235,8 @@ mod tests {
             concat!(
                 r#"ifname="eth0",direction="egress",proto="6",src_asn="64500",dst_asn="","#,
                 r#"src_city="Bern",dst_city="",src_country="CH",dst_country="","#,
-                r#"src_peer_asn="64501",dst_peer_asn="",peer_asn="64502",src_net="lab",dst_net="",vlan="100""#
+                r#"src_peer_asn="64501",dst_peer_asn="",peer_asn="64502",src_net="lab",dst_net="",vlan="100","#,
+                r#"src_community="64500:1,64500:2",dst_community="""#
             )
         );
     }

@@ -24,10 +24,12 @@ pub enum Label {
     SrcNet,
     DstNet,
     Vlan,
+    SrcCommunity,
+    DstCommunity,
 }
 
 impl Label {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Ifname,
         Self::Direction,
         Self::Proto,
@@ -43,6 +45,8 @@ impl Label {
         Self::SrcNet,
         Self::DstNet,
         Self::Vlan,
+        Self::SrcCommunity,
+        Self::DstCommunity,
     ];
 
     /// The labels that a series has if the configuration names none.
@@ -73,6 +77,8 @@ impl Label {
             Self::SrcNet => "src_net",
             Self::DstNet => "dst_net",
             Self::Vlan => "vlan",
+            Self::SrcCommunity => "src_community",
+            Self::DstCommunity => "dst_community",
         }
     }
 
@@ -88,7 +94,9 @@ impl Label {
             | Self::SrcCountry
             | Self::DstCountry
             | Self::SrcNet
-            | Self::DstNet => true,
+            | Self::DstNet
+            | Self::SrcCommunity
+            | Self::DstCommunity => true,
             Self::Direction
             | Self::Proto
             | Self::SrcAsn
@@ -103,7 +111,7 @@ impl Label {
 
 /// The set of labels that the series have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Labels(u16);
+pub struct Labels(u32);
 
 impl Labels {
     pub fn has(self, label: Label) -> bool {
@@ -146,6 +154,8 @@ pub struct Endpoint {
     pub city: Option<Arc<str>>,
     pub country: Option<Arc<str>>,
     pub net: Option<Arc<str>>,
+    /// Communities of the best route that a pattern of the configuration matches, with commas between them.
+    pub communities: Option<Arc<str>>,
 }
 
 impl Named for Label {

@@ -40,6 +40,7 @@ impl Agent {
         });
         let errors = Arc::new(ErrorCounters::default());
         let config = config::Rib {
+            communities: Vec::new(),
             local_asn: 0,
             bmp,
             vrf: Default::default(),

@@ -180,6 +180,7 @@ pub struct Said {
     pub med: Option<u32>,
     pub origin: u8,
     pub communities: Vec<u32>,
+    pub large_communities: Vec<[u32; 3]>,
     pub originator: Option<u32>,
     pub clusters: Vec<u32>,
 }
@@ -213,7 +214,9 @@ impl Said {
         if let Some(originator) = self.originator {
             bytes.extend(attribute(9, &originator.to_be_bytes()));
         }
-        for (code, words) in [(8, &self.communities), (10, &self.clusters)] {
+        let large = self.large_communities.concat();
+        let words = [(8, &self.communities), (10, &self.clusters), (32, &large)];
+        for (code, words) in words {
             let value: Vec<u8> = words.iter().flat_map(|c| c.to_be_bytes()).collect();
             if !value.is_empty() {
                 bytes.extend(attribute(code, &value));

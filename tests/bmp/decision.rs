@@ -106,6 +106,7 @@ impl Route {
             clusters.push(HOME_ID);
         }
         Said {
+            large_communities: Vec::new(),
             segments,
             local_pref: self.local_pref,
             med: self.med,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rfm::enrich::bmp::{Session, SessionStats};
 use rfm::enrich::mmdb::Databases;
-use rfm::enrich::rib::{RibConfig, SharedRib};
+use rfm::enrich::rib::{RibConfig, SharedRib, TableId};
 use rfm::enrich::{Enricher, VrfRib};
 use rfm::flow::thread::Enrich;
 use rfm::interfaces::InterfaceRegistry;
@@ -183,6 +183,62 @@ fn a_default_route_tells_the_neighbour_alone() {
     assert_eq!(joined.known("33.0.0.1"), (0, 65002, String::new()));
     assert_eq!(joined.known("40.0.0.1"), (7, 65002, String::new()));
     assert_eq!(joined.known("10.0.0.1"), (0, 65001, "lab".to_owned()));
+}
+
+/// The label of each address, compared with the attributes of the route that the RIB explains as the best one.
+#[test]
+fn communities_are_those_of_the_best_route_that_match() {
+    let mut joined = Joined::new(&[static_prefix("10.0.7.0/24", 64510, "office")]);
+    let patterns = ["64500:*", "*:7", "64500:*:1"].map(|text| text.parse().unwrap());
+    joined.enricher = joined.enricher.with_communities(&patterns);
+    joined.send(&initiation("near"));
+    for n in [1, 2] {
+        joined.send(&peer(n).up());
+    }
+    for i in 0..256_u32 {
+        let length = 16 + i % 12;
+        let network = (10 << 24 | i << 12) & (u32::MAX << (32 - length));
+        let prefix = format!("{}/{length}", std::net::Ipv4Addr::from(network));
+        let said = Said {
+            local_pref: Some(i * 7 % 5),
+            communities: (0..i % 4)
+                .map(|k| ((64499 + k % 2) << 16) + (i * 3 + k) % 11)
+                .collect(),
+            large_communities: (0..i % 3).map(|k| [64500, i, k]).collect(),
+            ..Said::new(&[65001, 100 + i])
+        };
+        let from = peer(1 + (i % 2) as u8);
+        joined.send(&from.announce_with(&[(None, &prefix)], &said));
+    }
+    let mut labelled = 0;
+    for i in 0..4096_u32 {
+        let address = std::net::Ipv4Addr::from(10 << 24 | i << 8 | 1);
+        let explained = joined
+            .rib
+            .read(|rib| rib.explain(address.into(), TableId::GLOBAL, 1000));
+        let best = explained.into_iter().find(|route| route.best);
+        let attributes = best.map(|best| best.route.attributes);
+        let (mut plain, mut large) = attributes
+            .map(|a| (a.communities, a.large_communities))
+            .unwrap_or_default();
+        plain.sort_unstable();
+        plain.dedup();
+        large.sort_unstable();
+        let plain = plain.iter().map(|c| (c >> 16, c & 0xffff));
+        let plain = plain.filter(|(asn, value)| *asn == 64500 || *value == 7);
+        let large = large.iter().filter(|[_, _, last]| *last == 1);
+        let mut expected: Vec<String> = plain.map(|(a, b)| format!("{a}:{b}")).collect();
+        expected.extend(large.map(|[a, b, c]| format!("{a}:{b}:{c}")));
+        if i == 7 {
+            // the AS of a static prefix replaces the route
+            expected.clear();
+        }
+        let known = joined.on(PLAIN, &address.to_string()).communities;
+        let known = known.as_deref().unwrap_or_default();
+        assert_eq!(known, expected.join(","), "{address}");
+        labelled += u32::from(!known.is_empty());
+    }
+    assert!(labelled > 500, "{labelled} addresses with communities");
 }
 
 #[test]

@@ -87,6 +87,10 @@ fn any_config() -> impl Strategy<Value = String> {
         ),
         ("enrich.mmdb.asn_db", quoted(&["", "/a \"b\""])),
         ("enrich.rib.local_asn", number(0..=u32::MAX)),
+        (
+            "enrich.rib.communities",
+            raw(&["[]", "[\"64500:*\", \"*:7\", \"64500:*:1\"]"]),
+        ),
         ("enrich.rib.bmp.host", hosts()),
         ("enrich.rib.bmp.allow", prefixes()),
         ("enrich.rib.bmp.max_routes", number(1..=1_000_000_000)),

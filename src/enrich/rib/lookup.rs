@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::attributes::AttributesId;
+use super::attributes::{Attributes, AttributesId};
 use super::decision::{self, Candidate};
 use super::eligibility::ActiveTables;
 use super::holders::{HolderId, RouteTableKey};
@@ -59,6 +59,13 @@ impl Rib {
         debug_assert!(!self.best_paths_outdated, "apply_changes() comes first");
         let (family, bits) = split(address);
         self.route(address, self.best_match(family, bits, table)?)
+    }
+
+    /// Returns all attributes of the best route for an address in a table.
+    pub fn best_attributes(&self, address: IpAddr, table: TableId) -> Option<Attributes> {
+        let (family, bits) = split(address);
+        let (_, attributes) = self.best_match(family, bits, table)?;
+        Some(self.attributes.get(attributes))
     }
 
     /// Returns the routes for several addresses: the processor waits for the memory of all of them at once.

@@ -145,7 +145,9 @@ fn takes_lookup(field: Field) -> bool {
             | Label::DstPeerAsn
             | Label::PeerAsn
             | Label::SrcNet
-            | Label::DstNet => true,
+            | Label::DstNet
+            | Label::SrcCommunity
+            | Label::DstCommunity => true,
             Label::Ifname
             | Label::Direction
             | Label::Proto
@@ -192,6 +194,8 @@ fn value(
             Label::SrcNet => text(|k| &k.src.net),
             Label::DstNet => text(|k| &k.dst.net),
             Label::Vlan => number(key.vlan_outer.into()),
+            Label::SrcCommunity => text(|k| &k.src.communities),
+            Label::DstCommunity => text(|k| &k.dst.communities),
         },
     }
 }
