@@ -365,6 +365,11 @@ impl<H: Handler> hyper::service::Service<Request<Incoming>> for Service<H> {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let inner = self.0.clone();
         let socket = &inner.socket;
+        // The client sent this request so soon that hyper reads it in the turn of the previous
+        // response. hyper has flushed that response, or waits for the socket.
+        if inner.answered.get() && !socket.waits_for().contains(PollFlags::OUT) {
+            inner.followed.written();
+        }
         socket.set_phase(socket.phase().requested(Instant::now()));
         Box::pin(async move { Ok(inner.answer(request).await) })
     }
