@@ -41,7 +41,7 @@ pub fn wants_gzip(headers: &HeaderMap) -> bool {
 }
 
 /// Returns the weight after a coding: 1 if there is none, 0 if it cannot be parsed.
-fn quality(weight: &str) -> f32 {
+pub(super) fn quality(weight: &str) -> f32 {
     let weight = weight.trim();
     if weight.is_empty() {
         return 1.0;

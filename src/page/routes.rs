@@ -17,14 +17,10 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use super::Page;
 use crate::http::follow::{ConnectionInfo, Follow, Follower};
-use crate::http::{encoding, respond};
+use crate::http::{accept, encoding, respond};
 use crate::metrics::scrapers::{Scraper, Scrapers, ZeroSince};
 use crate::page;
 use crate::types::problem::Problem;
-
-/// Text format 0.0.4, regardless of Accept: in OpenMetrics a counter and a gauge cannot share the
-/// base name that `rfm_flow_bytes` and `rfm_flow_bytes_total` have in common.
-const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The default policy: no script, no style, no frame. A response that has any sets its own policy.
 const POLICY: &str = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'";
@@ -110,11 +106,14 @@ impl Routes {
         let packed = encoding::wants_gzip(request.headers())
             .then(|| encoding::gzip(&text))
             .flatten();
+        // No OpenMetrics: in it, a counter and a gauge cannot share the base name that `rfm_flow_bytes`
+        // and `rfm_flow_bytes_total` have in common.
+        let version = accept::text_version(request.headers());
         let is_packed = packed.is_some();
         let body = packed.unwrap_or(text);
-        let mut response = respond::content(StatusCode::OK, METRICS_TYPE, body);
+        let mut response = respond::content(StatusCode::OK, version.content_type(), body);
         let headers = response.headers_mut();
-        headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+        headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
         if is_packed {
             headers.insert(CONTENT_ENCODING, encoding::GZIP);
         }
