@@ -21,7 +21,7 @@ pub struct ConnectionInfo {
 }
 
 /// Follows the responses of connections.
-pub trait Follower: Send + Sync {
+pub trait ResponseObserver: Send + Sync {
     /// Called when everything has been written to the socket.
     fn written(&self, connection: u64);
     /// Called once, when the connection has ended.
@@ -30,12 +30,12 @@ pub trait Follower: Send + Sync {
 
 /// An extension of a response: from this response on, the follower follows the connection.
 #[derive(Clone)]
-pub struct Follow(pub Arc<dyn Follower>);
+pub struct Follow(pub Arc<dyn ResponseObserver>);
 
 /// The follower of one connection, if there is one.
 pub(super) struct Followed {
     pub connection: ConnectionInfo,
-    follower: RefCell<Option<Arc<dyn Follower>>>,
+    follower: RefCell<Option<Arc<dyn ResponseObserver>>>,
     /// True while a followed response is not completely written.
     unwritten: Cell<bool>,
 }

@@ -60,7 +60,7 @@ pub struct HttpLimits {
     pub request: Duration,
     /// The timeout between two requests.
     pub idle: Duration,
-    /// The timeout between two requests of a connection with a [`follow::Follower`].
+    /// The timeout between two requests of a connection with a [`follow::ResponseObserver`].
     pub followed_idle: Duration,
     /// The timeout of a response while the client receives no byte.
     pub stalled_write: Duration,

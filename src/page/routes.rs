@@ -16,7 +16,7 @@ use hyper::header::{
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::Page;
-use crate::http::follow::{ConnectionInfo, Follow, Follower};
+use crate::http::follow::{ConnectionInfo, Follow, ResponseObserver};
 use crate::http::{accept, encoding, respond};
 use crate::metrics::scrapers::{Scraper, Scrapers, ZeroSince};
 use crate::page;
@@ -197,7 +197,7 @@ impl FollowedScrapers {
     }
 }
 
-impl Follower for FollowedScrapers {
+impl ResponseObserver for FollowedScrapers {
     fn written(&self, connection: u64) {
         self.lock().written(connection);
     }
