@@ -144,7 +144,9 @@ fn now_ms() -> u64 {
 }
 
 fn sampled(rate: u32) -> String {
-    format!("[agent.bpf]\nsample_rate = {rate}\n[agent.collector]\neviction_timeout = \"2s\"\n")
+    format!(
+        "[agent.bpf]\nsample_rate = {rate}\n[agent.collector]\neviction_timeout = \"2s\"\nactive_timeout = \"1h\"\n"
+    )
 }
 
 /// Until so many records went to each collector, and none was dropped.

@@ -19,7 +19,7 @@ fn towards(ports: &[u16]) -> String {
     let collector =
         |port| format!("[[agent.ipfix.collector]]\nhost = \"127.0.0.1\"\nport = {port}\n");
     let collectors: String = ports.iter().map(collector).collect();
-    let timeout = "[agent.collector]\neviction_timeout = \"2s\"\n";
+    let timeout = "[agent.collector]\neviction_timeout = \"2s\"\nactive_timeout = \"1h\"\n";
     config(r#"["v0"]"#, &format!("{EXACT}{timeout}{collectors}"))
 }
 
