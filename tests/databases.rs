@@ -64,6 +64,17 @@ fn a_database_that_appears_is_found_and_a_broken_one_is_a_problem() {
     fs::rename(&beside, &broken).expect("a rename");
     assert!(wait_for(NOTICED, || uses("GeoLite2-ASN.mmdb")));
     assert_eq!(databases.problems(), Vec::<String>::new());
+
+    // a broken file that is removed is no longer a problem
+    fs::remove_file(folder.join("asn.mmdb")).expect("it exists");
+    fs::write(&broken, "no database").expect("a file");
+    assert!(wait_for(NOTICED, || problem().starts_with(&expected)));
+    fs::remove_file(&broken).expect("it exists");
+    assert!(wait_for(NOTICED, || databases.problems().is_empty()));
+    assert!(
+        databases.get(DatabaseKind::Asn).is_some(),
+        "its copy stays in use"
+    );
     threads.stop("mmdb");
 
     // at the start, a broken file is no error either

@@ -111,7 +111,7 @@ pub(super) fn is_forced(word: &str) -> bool {
     std::env::var(FORCE).is_ok_and(|words| words.split(',').any(|w| w.trim() == word))
 }
 
-/// Returns the databases to use, and where they are.
+/// Returns the databases to use, each with its place.
 pub(super) fn databases(config: &config::Mmdb) -> Vec<DatabaseFile> {
     let file = |(kind, choice): (DatabaseKind, &DatabaseChoice)| {
         let place = match choice {

@@ -45,7 +45,7 @@ pub struct Facts {
     pub open_port: Option<String>,
 }
 
-/// What the problems are derived from, beyond one reading: recent values of counters, and the offset of the clocks.
+/// The memory between readings: recent values of counters, and the offset of the clocks.
 #[derive(Default)]
 pub struct ProblemHistory(Mutex<Memory>);
 

@@ -7,6 +7,13 @@ const grew = name => before ? (figure(name) ?? 0) - (figure(name, before) ?? 0) 
 const perLabel = (name, label) => samples(view, name).map(([labels, value]) => [labels[label] ?? "", value]);
 const sumOf = (name, from = view) => samples(from, name).reduce((sum, [, value]) => sum + value, 0);
 
+function drawProblems() {
+  const item = ({ text, remedy }) => make("li", {}, make("bdi", {}, text), make("span", { class: "remedy" }, remedy));
+  const list = (view.problems ?? []).map(item);
+  $("problems").hidden = !list.length;
+  $("problems").replaceChildren(...list);
+}
+
 function drawHealth() {
   const items = [sampling(), losses(), ...fills(), databases(), bmp(), rib(), firewall(), ipfix(), errors(), config(), processItem()];
   $("health").replaceChildren(...items.filter(Boolean).map(({ name, level, text, more = [], fill }) => {
@@ -42,7 +49,7 @@ function fills() {
   };
   return [
     fill("Flow table", "rfm_collector_active_flows", "rfm_collector_max_flows", "rfm_collector_forced_evictions_total", "flows ended early since the start"),
-    fill("Label sets", "rfm_flow_series", "rfm_flow_series_limit", "rfm_flow_series_folded_total", "times counted under other"),
+    fill("Flow series", "rfm_flow_series", "rfm_flow_series_limit", "rfm_flow_series_folded_total", "times counted under other"),
   ];
 }
 
@@ -101,7 +108,7 @@ function ipfix() {
 function errors() {
   const found = perLabel("rfm_errors_total", "subsystem").filter(([, n]) => n), parse = perLabel("rfm_parse_errors_total", "reason").filter(([, n]) => n);
   const now = before ? sumOf("rfm_errors_total") - sumOf("rfm_errors_total", before) : 0;
-  return { name: "Errors survived", level: now > 0 ? "warn" : undefined, text: found.length ? count(found.reduce((sum, [, n]) => sum + n, 0)) : "None", more: [...found.map(([name, n]) => `${name}: ${count(n)}`), ...parse.map(([name, n]) => `frames with garbled ${name}: ${count(n)}`)] };
+  return { name: "Errors", level: now > 0 ? "warn" : undefined, text: found.length ? count(found.reduce((sum, [, n]) => sum + n, 0)) : "None", more: [...found.map(([name, n]) => `${name}: ${count(n)}`), ...parse.map(([name, n]) => `frames with garbled ${name}: ${count(n)}`)] };
 }
 
 function config() {

@@ -163,7 +163,7 @@ function draw() {
   drawProblems();
   $("version").textContent = `rfm ${view.version}${view.revision ? ` (${view.revision})` : ""}`;
   const { lines, curves, bytes: held, evicted } = view.history;
-  $("cost").textContent = `History since the start: ${lines} lines, ${curves} curves, ${bytes(held)}` + (evicted ? `, ${count(evicted)} lines gave way` : "");
+  $("cost").textContent = `History since the start: ${lines} lines, ${curves} curves, ${bytes(held)}` + (evicted ? `, ${count(evicted)} lines evicted` : "");
 }
 
 function drawStatus() {
@@ -186,13 +186,6 @@ function drawStatus() {
     sampled,
     losing > 0 ? `losing ${packets(losing / (view.now - before.now))}` : lost(view) ? `${count(lost(view))} packets lost` : "nothing lost",
   ].join(" · ");
-}
-
-function drawProblems() {
-  const item = ({ text, remedy }) => make("li", {}, make("bdi", {}, text), make("span", { class: "remedy" }, remedy));
-  const list = (view.problems ?? []).map(item);
-  $("problems").hidden = !list.length;
-  $("problems").replaceChildren(...list);
 }
 
 const rows = new Map();

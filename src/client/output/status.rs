@@ -10,7 +10,7 @@ const NAMES: usize = 13;
 
 /// A hint, not a problem: rfm works without databases.
 const NO_DATABASE: &str =
-    "none, so networks and places have no names; rfm-update-databases downloads free ones";
+    "none, so networks and places have no names; put MMDB files in /var/lib/GeoIP";
 
 pub fn status(status: &api::Status) -> String {
     let mut text = head(status);

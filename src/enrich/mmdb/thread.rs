@@ -79,7 +79,7 @@ impl Databases {
                 (Err(error), DatabasePlace::Folders(_)) => {
                     let problem = format!("{shown}: {error}");
                     log::warn!("{}: cannot use {problem}", kind.key());
-                    slot.problem = Some(problem);
+                    slot.problem = problem;
                 }
             }
         }
@@ -150,7 +150,7 @@ impl Databases {
         drop(old);
     }
 
-    fn set_problem(&self, kind: DatabaseKind, problem: String) {
+    fn set_problem(&self, kind: DatabaseKind, problem: Option<String>) {
         let mut in_use = self.in_use.write().unwrap_or_else(PoisonError::into_inner);
         in_use[kind as usize].problem = Some(problem);
     }
@@ -218,8 +218,13 @@ impl<'a> WatchedFile<'a> {
     /// Reads the file if it changed and has settled, or if another one is preferred now. A broken file is reported once
     /// and not used.
     pub fn check_file(&mut self, databases: &Databases, errors: &ErrorCounters, beat: &dyn Fn()) {
-        // a folder without a database keeps the one in use
-        let Some(path) = self.file.path() else { return };
+        let Some(path) = self.file.path() else {
+            // the database in use stays, and a broken file is gone
+            if self.path.take().is_some() {
+                databases.set_problem(self.file.kind, None);
+            }
+            return;
+        };
         let is_other = self.path.as_deref() != Some(&path);
         let now = fs::metadata(&path)
             .ok()
@@ -242,7 +247,7 @@ impl<'a> WatchedFile<'a> {
             }
             Err(error) => {
                 if let DatabasePlace::Folders(_) = self.file.place {
-                    databases.set_problem(kind, format!("{shown}: {error}"));
+                    databases.set_problem(kind, Some(format!("{shown}: {error}")));
                 }
                 errors.count_and_log(Subsystem::Mmdb, kind.name(), || {
                     format!("{shown}: {error}; the previous one stays in use")
