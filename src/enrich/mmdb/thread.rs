@@ -79,7 +79,7 @@ impl Databases {
                 (Err(error), DatabasePlace::Folders(_)) => {
                     let problem = format!("{shown}: {error}");
                     log::warn!("{}: cannot use {problem}", kind.key());
-                    slot.problem = problem;
+                    slot.problem = Some(problem);
                 }
             }
         }
@@ -152,7 +152,7 @@ impl Databases {
 
     fn set_problem(&self, kind: DatabaseKind, problem: Option<String>) {
         let mut in_use = self.in_use.write().unwrap_or_else(PoisonError::into_inner);
-        in_use[kind as usize].problem = Some(problem);
+        in_use[kind as usize].problem = problem;
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, InUse> {
