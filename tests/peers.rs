@@ -90,12 +90,15 @@ impl Exchange {
             switch.ip(&format!("link set {port} master br0"));
             namespace.offloads_off(device);
             switch.offloads_off(&port);
-            // no probe of a known neighbor crosses the LAN while the test counts
+            // no probe of a known neighbor crosses the LAN while the test counts: neither of one that was reachable,
+            // nor of one that is only known from its own request
             for family in ["ipv4", "ipv6"] {
                 let neigh = format!("net.{family}.neigh.{device}");
                 namespace.run(
                     "sysctl",
-                    &format!("-qw {neigh}.base_reachable_time_ms=7200000"),
+                    &format!(
+                        "-qw {neigh}.base_reachable_time_ms=7200000 {neigh}.delay_first_probe_time=7200"
+                    ),
                 );
             }
             for device in [device, "lo"] {

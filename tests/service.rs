@@ -116,6 +116,8 @@ fn many_interfaces_need_not_fear_the_limits_of_the_unit() {
         let toml = config(r#"["[ab].*"]"#, EXACT);
         let environment = [("NOTIFY_SOCKET", socket)];
         let agent = Agent::start_with(&lab, &namespace, &toml, &environment);
+        // the main thread reports readiness right after /healthz, which the start waits for
+        thread::sleep(Duration::from_secs(1));
         agent.stop();
         let ended = Instant::now();
         stop.store(true, Ordering::Relaxed);
