@@ -27,7 +27,24 @@ fn main() {
     println!("cargo:rustc-env=RFM_REVISION={revision}");
 }
 
-/// Builds OUT_DIR/page.html and page.html.gz from src/page/{page,health}.js, page.html and page.css, and
+/// The parts of the page's script, in this order. They share one closure: the page defines no globals.
+const SCRIPT: [&str; 13] = [
+    "dom",
+    "selection",
+    "format",
+    "names",
+    "request",
+    "draw",
+    "status",
+    "interfaces",
+    "chart",
+    "table",
+    "health",
+    "theme",
+    "start",
+];
+
+/// Builds OUT_DIR/page.html and page.html.gz from page.html, page.css and script/ in src/page, and
 /// OUT_DIR/page.rs with both and the policy that lets a browser run only this script and apply only this style.
 fn build_page() {
     let read = |name: &str| {
@@ -35,9 +52,8 @@ fn build_page() {
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
     };
     let style = read("page.css");
-    // one closure: the page defines no globals; it starts at the end of page.js
-    let (health, rest) = (read("health.js"), read("page.js"));
-    let script = format!("\"use strict\";\n(() => {{\n{health}\n{rest}}})();\n");
+    let parts = SCRIPT.map(|part| read(&format!("script/{part}.js")));
+    let script = format!("\"use strict\";\n(() => {{\n{}}})();\n", parts.join("\n"));
     let page = read("page.html")
         .replace("<style></style>", &format!("<style>{style}</style>"))
         .replace("<script></script>", &format!("<script>{script}</script>"));

@@ -36,7 +36,7 @@
 //! - a kind of link: `netlink/link_type.rs`;
 //! - a metric: `metrics/declarations.rs`, collected in `metrics/collect.rs`;
 //! - a field of exported flows: `ipfix/flows.rs`;
-//! - a value on the page: `page/view.rs` and `page.js`; of the agent itself, `health.js`;
+//! - a value on the page: `page/view.rs` and `page/script/`; of the agent itself, `health.js` there;
 //! - a label of the flow series: `flow/labels.rs`;
 //! - a part of a firewall rule: `types/rule/parts.rs`, `Rule::to_match`, `bpf/xdp/`;
 //! - a config key: its section in `config/`, then `make generate`;

@@ -3,7 +3,7 @@
 //!
 //! - [`view`]: the [`history`](crate::history) as JSON;
 //! - [`thread`]: THREAD page, which makes a reading in each tick;
-//! - `page.html`, `page.css`, `page.js`, `health.js`: combined into one document by build.rs.
+//! - `page.html`, `page.css`, `script/`: combined into one document by build.rs.
 //!
 //! The page uses the same data as /metrics and exposes nothing else.
 

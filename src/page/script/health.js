@@ -1,4 +1,4 @@
-// ---- health, from the families of /metrics about the agent itself
+// Health, from the families of /metrics about the agent itself.
 
 const samples = (from, name) => from.figures?.[name] ?? [];
 const figure = (name, from = view) => samples(from, name)[0]?.[1];
@@ -6,13 +6,6 @@ const lost = from => figure("rfm_collector_dropped_packets_total", from) ?? 0;
 const grew = name => before ? (figure(name) ?? 0) - (figure(name, before) ?? 0) : 0;
 const perLabel = (name, label) => samples(view, name).map(([labels, value]) => [labels[label] ?? "", value]);
 const sumOf = (name, from = view) => samples(from, name).reduce((sum, [, value]) => sum + value, 0);
-
-function drawProblems() {
-  const item = ({ text, remedy }) => make("li", {}, make("bdi", {}, text), make("span", { class: "remedy" }, remedy));
-  const list = (view.problems ?? []).map(item);
-  $("problems").hidden = !list.length;
-  $("problems").replaceChildren(...list);
-}
 
 function drawHealth() {
   const items = [sampling(), losses(), ...fills(), databases(), bmp(), rib(), firewall(), ipfix(), errors(), config(), processItem()];

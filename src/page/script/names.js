@@ -1,0 +1,17 @@
+// Names of protocols, networks and countries.
+
+const PROTOCOLS = { 0: "HOPOPT", 1: "ICMP", 2: "IGMP", 4: "IPv4 in IP", 6: "TCP", 17: "UDP", 33: "DCCP", 41: "IPv6 in IP", 46: "RSVP", 47: "GRE", 50: "ESP", 51: "AH", 58: "ICMPv6", 88: "EIGRP", 89: "OSPF", 94: "IPIP", 103: "PIM", 112: "VRRP", 115: "L2TP", 132: "SCTP", 136: "UDP-Lite", 137: "MPLS in IP" };
+const FAMILIES = ["IPv4", "IPv6", "Other"];
+let regions = null;
+try { regions = new Intl.DisplayNames(["en"], { type: "region" }); } catch { /* show the codes */ }
+
+function networkName(asn) {
+  if (asn < 0) return ["Other networks", ""];
+  if (asn === 0) return ["Unknown network", ""];
+  const name = view.asns[asn];
+  return name === undefined ? [`AS${asn}`, ""] : [name, `AS${asn}`];
+}
+function regionName(code) {
+  if (code === "") return "Unknown country";
+  try { return /^[A-Z]{2}$/.test(code) && regions ? `${regions.of(code)} (${code})` : code; } catch { return code; }
+}

@@ -1,0 +1,35 @@
+// Requests for the JSON data.
+
+let view = null, timer = 0, failedSince = 0, asking = null;
+let before = null;
+
+async function refresh() {
+  clearTimeout(timer);
+  asking?.abort();
+  const mine = asking = new AbortController();
+  const limit = setTimeout(() => mine.abort(), 10000);
+  try {
+    for (let round = 0; round < 2; round++) {
+      const shown = view?.interfaces.find(i => i.name === chosen.if);
+      const query = new URLSearchParams({ ifindex: shown ? shown.ifindex : 0, window: chosen.window, side: chosen.side });
+      const reply = await fetch(`page/v1.json?${query}`, { signal: mine.signal, cache: "no-store" });
+      if (!reply.ok) throw new Error(`status ${reply.status}`);
+      const next = await reply.json();
+      if (next.schema !== 1) { location.reload(); return; }
+      if (view && next.now !== view.now) before = view;
+      view = next;
+      // the index of a selected name is known only from the first answer, or may have changed
+      const wanted = view.interfaces.find(i => i.name === chosen.if);
+      if (!wanted || wanted.ifindex === view.shown) break;
+    }
+    failedSince = 0;
+  } catch (error) {
+    if (mine !== asking) return;
+    failedSince ||= Date.now() / 1000;
+  } finally {
+    clearTimeout(limit);
+  }
+  if (mine !== asking) return;
+  draw();
+  if (!document.hidden) timer = setTimeout(refresh, 5000);
+}

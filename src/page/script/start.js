@@ -1,0 +1,13 @@
+// The start; the last part of the script.
+
+$("host").textContent = location.host;
+$("find").addEventListener("input", () => { if (view) drawTable(); });
+$("more").addEventListener("click", () => { all = !all; drawTable(); });
+addEventListener("hashchange", () => { readAddress(); drawGroups(); refresh(); });
+document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
+let width = 0;
+new ResizeObserver(() => { if (view && innerWidth !== width) { width = innerWidth; draw(); } }).observe(document.body);
+applyTheme();
+readAddress();
+drawGroups();
+refresh();

@@ -1,0 +1,132 @@
+// The table of networks, neighbors, places and protocols.
+
+const HEADS = { name: "Name", now: "Now", mean: "Mean", max: "Maximum", share: "Share", pps: "Packets/s", packets: "Packets", peer: "Neighbour" };
+const SOME = 25;
+// The number of rows drawn between two frames.
+const AT_ONCE = 100;
+let all = false;
+
+// Returns the lines of the table from the JSON lines, each with key, name, note and values.
+function lines() {
+  const data = view[chosen.dir];
+  if (!data) return [];
+  const total = data.total ? data.total[5] : 0;
+  return (data[chosen.tab] ?? []).map(row => {
+    const [what, now, mean, max, pps, volume, packetCount, peer] = row;
+    let name, note = "", colour;
+    if (chosen.tab === "networks" || chosen.tab === "neighbours") {
+      [name, note] = networkName(what);
+      if (chosen.tab === "networks") colour = colourOf(chosen.dir, what);
+    } else if (chosen.tab === "protocols") {
+      [name, note] = what < 0 ? ["Other", ""] : PROTOCOLS[what] ? [PROTOCOLS[what], String(what)] : [`Protocol ${what}`, ""];
+    } else if (chosen.tab === "countries") name = regionName(what);
+    else name = what || "Unknown city";
+    return { name, note, colour, now, mean, max, share: total ? volume / total : 0, pps, packets: packetCount, peer: peer ?? 0, volume };
+  });
+}
+
+function drawTable() {
+  const found = lines(), has = found.some(line => line.peer);
+  const columns = COLUMNS.filter(c => c !== "peer" || has);
+  drawHead();
+  const wanted = $("find").value.trim().toLowerCase();
+  const kept = wanted ? found.filter(l => `${l.name} ${l.note}`.toLowerCase().includes(wanted)) : found;
+  const key = columns.includes(chosen.sort) ? chosen.sort : "mean", sign = chosen.asc ? 1 : -1;
+  kept.sort((a, b) => sign * (key === "name" ? a.name.localeCompare(b.name) : a[key] - b[key]) || b.mean - a.mean);
+  $("table").classList.toggle("alone", !has);
+  drawRows(all ? kept : kept.slice(0, SOME));
+  $("more").hidden = kept.length <= SOME;
+  $("more").textContent = all ? `Show the first ${SOME}` : `Show all ${count(kept.length)}`;
+  drawTableNote(found, kept);
+}
+
+function drawHead() {
+  const head = $("table").tHead;
+  if (!head.rows.length) {
+    head.append(make("tr", {}, ...COLUMNS.map(column => {
+      const button = make("button", { type: "button" }, HEADS[column]);
+      button.addEventListener("click", () => choose({ sort: column, asc: chosen.sort === column ? !chosen.asc : column === "name" }));
+      return make("th", { scope: "col", class: classOf(column), "data-column": column }, button);
+    })));
+  }
+  for (const cell of head.rows[0].cells) {
+    if (cell.dataset.column === chosen.sort) cell.setAttribute("aria-sort", chosen.asc ? "ascending" : "descending");
+    else cell.removeAttribute("aria-sort");
+  }
+}
+
+const classOf = column => column === "name" ? "" : column === "packets" || column === "pps" ? "n wide" : `n c-${column}`;
+
+// Rows are created once and then reused; a thousand of them are drawn in pieces, so that the page
+// stays responsive.
+const pool = [];
+let drawing = 0;
+function drawRows(lines) {
+  const body = $("table").tBodies[0], mine = ++drawing;
+  while (body.rows.length > lines.length) body.lastChild.remove();
+  const piece = from => {
+    if (mine !== drawing) return;
+    const to = Math.min(from + AT_ONCE, lines.length);
+    for (let i = from; i < to; i++) {
+      const row = pool[i] ??= tableRow();
+      if (i >= body.rows.length) body.append(row.node);
+      fillRow(row, lines[i]);
+    }
+    if (to < lines.length) requestAnimationFrame(() => piece(to));
+  };
+  piece(0);
+}
+
+function tableRow() {
+  const dot = make("i", { class: "dot" }), name = make("bdi"), note = make("span", { class: "as" });
+  const node = make("tr", {}, make("td", {}, dot, name, note)), row = { node, dot, name, note };
+  for (const column of COLUMNS.slice(1)) {
+    const cell = make("td", { class: classOf(column) }), text = make("bdi"), unit = make("span", { class: "unit" });
+    cell.append(text, unit);
+    node.append(cell);
+    row[column] = { cell, text, unit };
+  }
+  return row;
+}
+
+// An estimate from fewer packets may be wrong by a fifth or more.
+const ENOUGH = 100;
+const setText = (node, text) => { if (node.textContent !== text) node.textContent = text; };
+
+function fillRow(row, line) {
+  const rate = view.sample_rate;
+  const fewNow = rate > 1 && line.pps > 0 && line.pps * view.tick_seconds / rate < ENOUGH, few = rate > 1 && line.packets / rate < ENOUGH;
+  row.dot.style.background = line.colour ? `var(${line.colour})` : "transparent";
+  setText(row.name, line.name);
+  setText(row.note, line.note);
+  const put = (column, figure, isFew) => {
+    const { cell, text, unit } = row[column], at = column === "packets" || column === "peer" ? figure.length : figure.lastIndexOf(" ");
+    setText(text, (isFew ? "~\u2009" : "") + figure.slice(0, at));
+    setText(unit, figure.slice(at));
+    cell.classList.toggle("few", isFew);
+    cell.title = isFew ? "Fewer than 100 samples" : "";
+  };
+  put("now", bits(line.now), fewNow);
+  put("mean", bits(line.mean), few);
+  put("max", bits(line.max), few);
+  put("share", percent(line.share), few);
+  put("pps", packets(line.pps), fewNow);
+  put("packets", count(line.packets), few);
+  put("peer", line.peer ? networkName(line.peer)[0] : "", false);
+  row.node.dataset.bytes = line.volume;
+  row.node.dataset.packets = line.packets;
+}
+
+function drawTableNote(found, kept) {
+  const data = view[chosen.dir], back = span(view.covered);
+  const ends = { ingress: ["where packets come from", "where packets go"], egress: ["where packets go", "where packets come from"] };
+  const end = ends[chosen.dir][chosen.side === "far" ? 0 : 1];
+  $("table-note").textContent = [
+    !data ? "This direction is not watched." : found.length ? kept.length ? `Mean, maximum, share and packets over the last ${back}.` : "Nothing matches the filter."
+      : chosen.tab === "protocols" || chosen.tab === "networks" ? "No flow has been seen in this time."
+      : "Nothing is known of these: the flow series lack the label, or no database or BGP session tells.",
+    chosen.tab !== "protocols" && found.length ? `This is ${end}: the network that originates the address, whoever carries the packet.` : "",
+    data && chosen.tab === "networks" && data.networks_total > found.length ? `The first ${count(found.length)} of ${count(data.networks_total)} networks.` : "",
+    view.sample_rate > 1 && found.length ? "~ rests on fewer than 100 samples." : "",
+  ].filter(Boolean).join(" ");
+}
