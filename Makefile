@@ -7,7 +7,7 @@ CONFIG ?= config/rfm.toml
 BPF_C := $(filter-out src/bpf/vmlinux.h,$(wildcard src/bpf/*.[ch] src/bpf/*/*.[ch] benches/bpf/*.[ch]))
 BUILD := cargo build --release --locked
 BENCHES := datapath flood firewall cache table scrape history ipfix memory series rib start fleet
-SCRIPTS := .ci/run $(wildcard scripts/*.sh tests/*.sh tests/guest/*.sh)
+SCRIPTS := .ci/run $(wildcard scripts/*.sh tests/*.sh tests/guest/*.sh) packaging/databases/rfm-update-databases
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

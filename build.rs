@@ -28,7 +28,7 @@ fn main() {
 }
 
 /// The parts of the page's script, in this order. They share one closure: the page defines no globals.
-const SCRIPT: [&str; 13] = [
+const SCRIPT: [&str; 14] = [
     "dom",
     "selection",
     "format",
@@ -36,6 +36,7 @@ const SCRIPT: [&str; 13] = [
     "request",
     "draw",
     "status",
+    "databases",
     "interfaces",
     "chart",
     "table",

@@ -12,6 +12,7 @@ let
     ${lib.getExe cfg.package} --config without-files.toml --check
     cp ${configFile} $out
   '';
+  update = cfg.updateDatabases;
   agent = cfg.settings.agent;
   bmp = agent.enrich.rib.bmp;
   bmpPort = if bmp.port != null then bmp.port else 11019;
@@ -47,6 +48,17 @@ in
       description = "Whether to refuse a configuration at build time that the program would refuse.";
     };
 
+    updateDatabases = {
+      enable = lib.mkEnableOption "the weekly download of the databases that name networks and places";
+
+      settingsFile = lib.mkOption {
+        type = lib.types.nullOr lib.types.str;
+        default = null;
+        example = "/run/secrets/rfm-update-databases";
+        description = "File of settings as rfm-update-databases(8) describes them, outside of the store: it may hold keys.";
+      };
+    };
+
     openFirewall = lib.mkOption {
       type = lib.types.bool;
       default = false;
@@ -64,6 +76,58 @@ in
     networking.firewall.allowedTCPPorts = lib.mkIf cfg.openFirewall (
       [ agent.prometheus.port ] ++ lib.optional (bmp.host != null || bmp.port != null) bmpPort
     );
+
+    systemd.services.rfm-update-databases = lib.mkIf update.enable {
+      description = "Update of the databases of rfm";
+      documentation = [ "man:rfm-update-databases(8)" ];
+      wants = [ "network-online.target" ];
+      after = [ "network-online.target" ];
+      serviceConfig = {
+        ExecStart = "${cfg.package}/bin/rfm-update-databases"
+          + (if update.settingsFile == null then "" else " --settings ${update.settingsFile}");
+        Type = "oneshot";
+        TimeoutStartSec = "2h";
+        Nice = 10;
+        StateDirectory = "GeoIP";
+        StateDirectoryMode = "0755";
+        UMask = "0022";
+        CapabilityBoundingSet = "";
+        NoNewPrivileges = true;
+        SystemCallArchitectures = "native";
+        SystemCallFilter = [ "@system-service" "~@privileged @resources @keyring" ];
+        SystemCallErrorNumber = "EPERM";
+        RestrictAddressFamilies = "AF_UNIX AF_INET AF_INET6";
+        RestrictNamespaces = true;
+        RestrictRealtime = true;
+        RestrictSUIDSGID = true;
+        LockPersonality = true;
+        MemoryDenyWriteExecute = true;
+        ProtectSystem = "strict";
+        ProtectHome = true;
+        PrivateTmp = true;
+        PrivateDevices = true;
+        PrivateIPC = true;
+        ProtectClock = true;
+        ProtectControlGroups = true;
+        ProtectHostname = true;
+        ProtectKernelLogs = true;
+        ProtectKernelModules = true;
+        ProtectKernelTunables = true;
+        ProtectProc = "invisible";
+        ProcSubset = "pid";
+      };
+    };
+
+    systemd.timers.rfm-update-databases = lib.mkIf update.enable {
+      description = "Weekly update of the databases of rfm";
+      documentation = [ "man:rfm-update-databases(8)" ];
+      wantedBy = [ "timers.target" ];
+      timerConfig = {
+        OnCalendar = "weekly";
+        RandomizedDelaySec = "1d";
+        Persistent = true;
+      };
+    };
 
     systemd.services.rfm = {
       description = "Router Flow Monitor";

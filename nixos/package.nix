@@ -4,6 +4,14 @@
 , llvmPackages
 , pkg-config
 , installShellFiles
+, makeWrapper
+, coreutils
+, curl
+, findutils
+, gnugrep
+, gnused
+, gnutar
+, gzip
 , elfutils
 , zlib
 , revision ? ""
@@ -16,7 +24,7 @@ rustPlatform.buildRustPackage {
   cargoLock.lockFile = ../Cargo.lock;
 
   # unwrapped: the wrapper's hardening flags are unknown to the BPF target
-  nativeBuildInputs = [ llvmPackages.clang-unwrapped pkg-config installShellFiles rustPlatform.bindgenHook ];
+  nativeBuildInputs = [ llvmPackages.clang-unwrapped pkg-config installShellFiles makeWrapper rustPlatform.bindgenHook ];
   buildInputs = [ elfutils zlib ];
   hardeningDisable = [ "zerocallusedregs" ];
 
@@ -36,6 +44,9 @@ rustPlatform.buildRustPackage {
     installManPage docs/man/*.[1-8]
     installShellCompletion --cmd rfm \
       --bash packaging/completions/rfm.bash --fish packaging/completions/rfm.fish --zsh packaging/completions/_rfm
+    install -Dm755 -t $out/bin packaging/databases/rfm-update-databases
+    wrapProgram $out/bin/rfm-update-databases \
+      --prefix PATH : ${lib.makeBinPath [ coreutils curl findutils gnugrep gnused gnutar gzip ]}:$out/bin
     install -Dm644 -t $out/share/rfm/grafana grafana/dashboard.json grafana/rules.yml grafana/alerts.yml
   '';
 

@@ -219,4 +219,5 @@ start_rfm
 start_traffic
 show
 settle
+say "on a real router, rfm also names the networks, with databases from: packaging/databases/rfm-update-databases"
 say "done; taking the namespaces down"

@@ -66,6 +66,10 @@ stage() {
     rm -rf "$tree"
     put 755 target/dist/release/rfm usr/bin/rfm
     put 644 config/rfm.toml etc/rfm/rfm.toml
+    put 755 packaging/databases/rfm-update-databases usr/bin/rfm-update-databases
+    # it may hold keys
+    put 600 packaging/databases/rfm-update-databases.default etc/default/rfm-update-databases
+    put_all 644 usr/lib/systemd/system packaging/databases/rfm-update-databases.{service,timer}
     put_man_pages
     put_all 644 usr/share/rfm/grafana grafana/dashboard.json grafana/{rules,alerts}.yml
     put_all 644 usr/share/doc/rfm/examples docs/examples/*

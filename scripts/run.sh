@@ -15,7 +15,17 @@ complain() {
     complain "this kernel does not describe its types (no /sys/kernel/btf/vmlinux): it needs CONFIG_DEBUG_INFO_BTF=y"
 
 # What is in effect, defaults included; a config with mistakes ends here, with rfm's own words.
-effective=$($rfm --config "$config" --check)
+notes=$(mktemp)
+trap 'rm -f "$notes"' EXIT
+effective=$($rfm --config "$config" --check 2>"$notes") || {
+    cat "$notes" >&2
+    exit 1
+}
+cat "$notes" >&2
+if grep -q '^asn_db = "auto"' <<<"$effective" && ! grep -q 'asn_db: found' "$notes"; then
+    printf 'run: names of networks are missing; to download a free database:\n     %s\n' \
+        "RFM=$PWD/$rfm packaging/databases/rfm-update-databases"
+fi
 prometheus() {
     awk -v key="$1" '
         /^\[/ { inside = $0 == "[agent.prometheus]" }
@@ -35,4 +45,5 @@ if (exec 3<>"/dev/tcp/$host/$port") 2>/dev/null; then
 fi
 case $host in *:*) host="[$host]" ;; esac
 printf 'run: watching as %s says; look at http://%s:%s/metrics, end with Ctrl-C\n' "$config" "$host" "$port"
+rm -f "$notes"
 exec $rfm --config "$config"

@@ -33,6 +33,10 @@ struct Args {
     #[argh(switch)]
     check: bool,
 
+    /// read this MMDB database as the agent does, print its type, age, size and a sample, and exit
+    #[argh(option, arg_name = "file")]
+    check_database: Option<PathBuf>,
+
     /// remove what a killed agent left on the interfaces, and exit; hooks of a running agent stay
     #[argh(switch)]
     detach: bool,
@@ -291,6 +295,9 @@ pub enum Command {
     Check {
         config: PathBuf,
     },
+    CheckDatabase {
+        file: PathBuf,
+    },
     Detach,
     Version,
     /// Print the help.
@@ -369,22 +376,31 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
         Err(exit) if exit.status.is_ok() => return Ok(Command::Help(exit.output)),
         Err(exit) => return Err(exit.output.trim_end().to_owned()),
     };
-    let switches = (args.check, args.detach, args.version);
-    if let Some(subcommand) = args.command {
-        return match switches {
-            (false, false, false) => Ok(Command::Client(Box::new(subcommand.client(args.config)))),
-            _ => Err("expected a command without --check, --detach and --version".into()),
-        };
-    }
-    let config = args.config.unwrap_or_else(|| DEFAULT_PATH.into());
-    match switches {
-        (false, false, false) => Ok(Command::Run { config }),
-        (true, false, false) => Ok(Command::Check { config }),
-        (false, true, false) => Ok(Command::Detach),
-        (false, false, true) => Ok(Command::Version),
-        _ => Err("expected only one of --check, --detach and --version".into()),
+    let config = args.config.clone().unwrap_or_else(|| DEFAULT_PATH.into());
+    let mut switches = [
+        args.check.then(|| Command::Check {
+            config: config.clone(),
+        }),
+        args.check_database
+            .map(|file| Command::CheckDatabase { file }),
+        args.detach.then_some(Command::Detach),
+        args.version.then_some(Command::Version),
+    ]
+    .into_iter()
+    .flatten();
+    match (switches.next(), switches.next(), args.command) {
+        (None, _, None) => Ok(Command::Run { config }),
+        (Some(one), None, None) => Ok(one),
+        (None, _, Some(subcommand)) => {
+            Ok(Command::Client(Box::new(subcommand.client(args.config))))
+        }
+        (Some(_), _, Some(_)) => Err(format!("expected a command without {SWITCHES}")),
+        (Some(_), Some(_), None) => Err(format!("expected only one of {SWITCHES}")),
     }
 }
+
+/// Options that take the place of a command.
+const SWITCHES: &str = "--check, --check-database, --detach and --version";
 
 impl Subcommand {
     /// `config` stood before the command.
@@ -479,6 +495,12 @@ mod tests {
                 "--config a.toml --check",
                 Command::Check { config: config() },
             ),
+            (
+                "--check-database a.mmdb",
+                Command::CheckDatabase {
+                    file: "a.mmdb".into(),
+                },
+            ),
             ("--detach", Command::Detach),
             ("--version", Command::Version),
         ] {
@@ -548,12 +570,12 @@ mod tests {
             ("extra", "Unrecognized argument: extra"),
             (
                 "--check status",
-                "expected a command without --check, --detach and --version",
+                "expected a command without --check, --check-database, --detach and --version",
             ),
             ("rib", "Required positional arguments not provided:"),
             (
                 "--check --detach",
-                "expected only one of --check, --detach and --version",
+                "expected only one of --check, --check-database, --detach and --version",
             ),
         ] {
             let error = parse_words(words).unwrap_err();

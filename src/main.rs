@@ -53,6 +53,10 @@ fn run(command: Command) -> Result<(), ExitError> {
             }
             Ok(())
         }
+        Command::CheckDatabase { file } => {
+            let report = agent::inspect_database(&file).map_err(ExitError::Agent)?;
+            print(&report)
+        }
         Command::Detach => {
             logging::start();
             agent::detach().map_err(ExitError::Agent)

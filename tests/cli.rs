@@ -236,3 +236,62 @@ fn the_journal_gets_priorities() {
         assert!(errors.starts_with(expected), "{errors}");
     }
 }
+
+#[test]
+fn check_database_describes_what_the_agent_can_use() {
+    let file = |name: &str| format!("{}/tests/data/mmdb/{name}", env!("CARGO_MANIFEST_DIR"));
+    let inspect = |path: &str| parts(rfm(["--check-database", path]));
+    let (code, text, errors) = inspect(&file("GeoLite2-ASN-Test.mmdb"));
+    assert_eq!((code, errors.as_str()), (0, ""));
+    let lines: Vec<_> = text.lines().collect();
+    let values: Vec<_> = lines
+        .iter()
+        .map(|line| line.split_once(": ").unwrap())
+        .collect();
+    assert_eq!(values[0], ("type", "GeoLite2-ASN"));
+    assert!(values[1].1.ends_with(" days ago)"), "{text}");
+    assert_eq!(
+        (values[2].0, values[3]),
+        ("networks", ("usable as", "agent.enrich.mmdb.asn_db"))
+    );
+    assert!(values[2].1.parse::<u64>().unwrap() > 100, "{text}");
+    assert!(
+        values[4].0 == "sample" && values[4].1.contains(" AS"),
+        "{text}"
+    );
+    let maxmind = "This product includes GeoLite Data created by MaxMind, https://www.maxmind.com";
+    assert_eq!(values[5], ("attribution", maxmind));
+
+    let (_, text, _) = inspect(&file("GeoLite2-City-Test.mmdb"));
+    assert!(
+        text.contains("\nusable as: agent.enrich.mmdb.city_db\n"),
+        "{text}"
+    );
+
+    let folder = Folder::new("database");
+    let whole = fs::read(file("GeoLite2-ASN-Test.mmdb")).unwrap();
+    let mut damaged = whole.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle..]
+        .iter_mut()
+        .take(3000)
+        .for_each(|byte| *byte = 0xff);
+    for (content, reason) in [
+        (
+            &b"<html>"[..],
+            "it is incomplete, or no MMDB database: download it again",
+        ),
+        (
+            &whole[..whole.len() / 2],
+            "it is incomplete, or no MMDB database: download it again",
+        ),
+        (&damaged, "it is damaged: download it again"),
+        (&[], "expected 1 to 4294967296 bytes, got 0"),
+    ] {
+        let path = folder.file("broken.mmdb", content);
+        let expected = format!("rfm: cannot use {path}: {reason}\n");
+        assert_eq!(inspect(&path), (1, String::new(), expected));
+    }
+    assert_eq!(inspect("/nonexistent").0, 1);
+    assert_eq!(parts(rfm(["--check-database"])).0, 2);
+}

@@ -217,7 +217,8 @@ fn a_replaced_database_labels_what_comes_later() {
     send(&sender, "192.0.2.1", "203.0.113.2", 3);
     let (metrics, _) = agent.scrape_until(SETTLED, |m| accounted(m) == 15);
     assert_eq!((packets(&metrics, &of("64501")), errors(&metrics)), (10, 1));
-    let told = "could not find MaxMind DB metadata in file; the previous one stays in use";
+    let told =
+        "it is incomplete, or no MMDB database: download it again; the previous one stays in use";
     assert_eq!(agent.log().matches(told).count(), 1, "{}", agent.log());
     agent.stop();
 }
@@ -344,7 +345,7 @@ fn a_start_without_a_usable_database_fails_and_says_why() {
         ),
         (
             broken,
-            "invalid database: could not find MaxMind DB metadata in file",
+            "it is incomplete, or no MMDB database: download it again",
         ),
     ] {
         let text = config(r#"["lo"]"#, &databases(&path, Path::new("")));

@@ -166,7 +166,11 @@ fn mandoc_has_nothing_to_say() {
     if !is_there("mandoc") {
         return;
     }
-    for page in ["docs/man/rfm.8", "docs/man/rfm.toml.5"] {
+    for page in [
+        "docs/man/rfm.8",
+        "docs/man/rfm.toml.5",
+        "docs/man/rfm-update-databases.8",
+    ] {
         let output = run(Command::new("mandoc").args(["-T", "lint"]).arg(file(page)));
         let said = String::from_utf8_lossy(&output.stdout).into_owned()
             + &String::from_utf8_lossy(&output.stderr);

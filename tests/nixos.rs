@@ -355,19 +355,58 @@ fn the_service_is_the_shipped_unit() {
         return;
     }
     let service = evaluate(&json!({ "enable": true })).unwrap()["service"].clone();
-    let mut ours: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (section, options) in [("Service", "serviceConfig"), ("Unit", "unitConfig")] {
-        for (key, value) in service[options].as_object().unwrap() {
-            ours.insert(format!("{section}.{key}"), as_directive(value));
-        }
-    }
-    for (key, option) in [
+    let parts = [
         ("Unit.Description", "description"),
         ("Unit.Documentation", "documentation"),
         ("Unit.After", "after"),
         ("Install.WantedBy", "wantedBy"),
-    ] {
-        ours.insert(key.into(), vec![as_directive(&service[option]).join(" ")]);
-    }
+    ];
+    let ours = unit(&service, &["serviceConfig", "unitConfig"], &parts);
     assert_eq!(ours, directives(&read("config/rfm.service")));
+}
+
+/// The directives of a unit of the module.
+fn unit(unit: &Value, options: &[&str], parts: &[(&str, &str)]) -> BTreeMap<String, Vec<String>> {
+    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for option in options {
+        let section = match *option {
+            "serviceConfig" => "Service",
+            "timerConfig" => "Timer",
+            _ => "Unit",
+        };
+        for (key, value) in unit[option].as_object().unwrap() {
+            found.insert(format!("{section}.{key}"), as_directive(value));
+        }
+    }
+    for (key, option) in parts {
+        found.insert((*key).into(), vec![as_directive(&unit[option]).join(" ")]);
+    }
+    found
+}
+
+#[test]
+fn the_updater_is_off_and_otherwise_the_shipped_units() {
+    if !can_run(&["nix-instantiate"]) {
+        return;
+    }
+    let off = evaluate(&json!({ "enable": true })).unwrap();
+    assert_eq!((&off["updater"], &off["timer"]), (&json!({}), &json!({})));
+    let on = json!({ "enable": true, "updateDatabases": { "enable": true } });
+    let on = evaluate(&on).unwrap();
+    let folder = "packaging/databases/rfm-update-databases";
+    let parts = [
+        ("Unit.Description", "description"),
+        ("Unit.Documentation", "documentation"),
+        ("Unit.Wants", "wants"),
+        ("Unit.After", "after"),
+    ];
+    let ours = unit(&on["updater"], &["serviceConfig"], &parts);
+    assert_eq!(ours, directives(&read(&format!("{folder}.service"))));
+    let parts = [
+        ("Unit.Description", "description"),
+        ("Unit.Documentation", "documentation"),
+        ("Install.WantedBy", "wantedBy"),
+    ];
+    let ours = unit(&on["timer"], &["timerConfig"], &parts);
+    assert_eq!(ours, directives(&read(&format!("{folder}.timer"))));
 }

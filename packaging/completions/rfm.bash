@@ -15,7 +15,7 @@ _rfm() {
         fi
         case "$command $word" in
         "rfm status" | "rfm flows" | "rfm top" | "rfm rib" | "rfm lookup" | "rfm set" | "rfm reload" | "rfm firewall" | "rfm firewall add" | "rfm firewall del" | "rfm firewall list" | "rfm firewall flush" | "rfm firewall stats" | "rfm firewall load") command+=" $word" ;;
-        *" --config" | *" --socket" | *" --sort" | *" --limit" | *" --interface" | *" --direction" | *" --protocol" | *" --address" | *" --src" | *" --dst" | *" --port" | *" --src-port" | *" --dst-port" | *" --asn" | *" --src-asn" | *" --dst-asn" | *" --by" | *" --vrf" | *" --proto" | *" --dport" | *" --action" | *" --rate" | *" --per" | *" --ttl") option=$word ;;
+        *" --config" | *" --check-database" | *" --socket" | *" --sort" | *" --limit" | *" --interface" | *" --direction" | *" --protocol" | *" --address" | *" --src" | *" --dst" | *" --port" | *" --src-port" | *" --dst-port" | *" --asn" | *" --src-asn" | *" --dst-asn" | *" --by" | *" --vrf" | *" --proto" | *" --dport" | *" --action" | *" --rate" | *" --per" | *" --ttl") option=$word ;;
         *" -"*) ;;
         *)
             positionals+=1
@@ -26,7 +26,7 @@ _rfm() {
 
     if [ -n "$option" ]; then
         case "$command $option" in
-        *" --config" | *" --socket") words=@files ;;
+        *" --config" | *" --check-database" | *" --socket") words=@files ;;
         "rfm flows --sort") words="bytes packets rate last duration" ;;
         "rfm top --sort") words="bytes packets rate" ;;
         *" --interface" | *" --vrf") words=$(cd /sys/class/net 2>/dev/null && echo *) ;;
@@ -44,7 +44,7 @@ _rfm() {
         "rfm firewall load 0 "*) words=@files ;;
         esac
         case "$command" in
-        "rfm") words+=" status flows top rib lookup set reload firewall --help --config --check --detach --version " ;;
+        "rfm") words+=" status flows top rib lookup set reload firewall --help --config --check --check-database --detach --version " ;;
         "rfm status") words+=" --help --json --socket --config " ;;
         "rfm flows") words+=" --help --sort --limit --interface --direction --protocol --address --src --dst --port --src-port --dst-port --asn --src-asn --dst-asn --json --socket --config " ;;
         "rfm top") words+=" --help --by --sort --once --limit --interface --direction --protocol --address --src --dst --port --src-port --dst-port --asn --src-asn --dst-asn --json --socket --config " ;;

@@ -15,7 +15,7 @@ function __rfm_words
         switch "$command $word"
             case 'rfm status' 'rfm flows' 'rfm top' 'rfm rib' 'rfm lookup' 'rfm set' 'rfm reload' 'rfm firewall' 'rfm firewall add' 'rfm firewall del' 'rfm firewall list' 'rfm firewall flush' 'rfm firewall stats' 'rfm firewall load'
                 set command "$command $word"
-            case '* --config' '* --socket' '* --sort' '* --limit' '* --interface' '* --direction' '* --protocol' '* --address' '* --src' '* --dst' '* --port' '* --src-port' '* --dst-port' '* --asn' '* --src-asn' '* --dst-asn' '* --by' '* --vrf' '* --proto' '* --dport' '* --action' '* --rate' '* --per' '* --ttl'
+            case '* --config' '* --check-database' '* --socket' '* --sort' '* --limit' '* --interface' '* --direction' '* --protocol' '* --address' '* --src' '* --dst' '* --port' '* --src-port' '* --dst-port' '* --asn' '* --src-asn' '* --dst-asn' '* --by' '* --vrf' '* --proto' '* --dport' '* --action' '* --rate' '* --per' '* --ttl'
                 set is_value yes
             case '* -*'
             case '*'
@@ -58,6 +58,7 @@ complete -c rfm -n "__rfm_at 'rfm firewall' 0" -a load -d 'Adds the rules of a f
 complete -c rfm -l help -d 'display usage information'
 complete -c rfm -n "__rfm_in 'rfm'" -l config -r -F -d 'configuration file'
 complete -c rfm -n "__rfm_in 'rfm'" -l check -d 'check the configuration and the files it names'
+complete -c rfm -n "__rfm_in 'rfm'" -l check-database -r -F -d 'read this MMDB database as the agent does, print its type, age, size and a sample'
 complete -c rfm -n "__rfm_in 'rfm'" -l detach -d 'remove what a killed agent left on the interfaces'
 complete -c rfm -n "__rfm_in 'rfm'" -l version -d 'print the version'
 complete -c rfm -n "__rfm_in 'rfm status' 'rfm flows' 'rfm top' 'rfm rib' 'rfm lookup' 'rfm set' 'rfm reload' 'rfm firewall add' 'rfm firewall del' 'rfm firewall list' 'rfm firewall flush' 'rfm firewall stats' 'rfm firewall load'" -l json -d 'print the reply as JSON'

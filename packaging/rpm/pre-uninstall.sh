@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-only
 # $1: 0 when the package goes, 1 when another version takes its place.
 if [ "$1" -eq 0 ] && command -v systemctl >/dev/null; then
-    systemctl --no-reload disable rfm.service >/dev/null 2>&1 || :
-    [ ! -d /run/systemd/system ] || systemctl stop rfm.service >/dev/null 2>&1 || :
+    systemctl --no-reload disable rfm.service rfm-update-databases.timer >/dev/null 2>&1 || :
+    [ ! -d /run/systemd/system ] || systemctl stop rfm.service rfm-update-databases.timer >/dev/null 2>&1 || :
 fi

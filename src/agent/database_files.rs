@@ -1,11 +1,18 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! `rfm --check` opens the databases that the configuration names.
+//! `rfm --check` and `rfm --check-database` open databases.
 
 use std::path::Path;
 
-use super::derive;
+use super::{Error, derive};
 use crate::config::{Config, ConfigError, KeyError};
-use crate::enrich::mmdb::{Database, DatabasePlace};
+use crate::enrich::mmdb::{Database, DatabasePlace, Inspection};
+
+/// Reads one file as the agent does; returns a description.
+pub fn inspect_database(path: &Path) -> Result<String, Error> {
+    let found = Inspection::of(path);
+    let error = |error| Error::Database(format!("cannot use {}: {error}", path.display()));
+    Ok(found.map_err(error)?.to_string())
+}
 
 /// Opens the databases as the agent will. Returns a line about each that `"auto"` found.
 pub fn open_files(path: &Path, config: &Config) -> Result<Vec<String>, ConfigError> {
@@ -71,7 +78,7 @@ mod tests {
             ("/dev/zero", "expected a regular file"),
             (
                 concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
-                "invalid database: could not find MaxMind DB metadata in file",
+                "it is incomplete, or no MMDB database: download it again",
             ),
             (
                 &format!("{FOLDER}/GeoLite2-ASN-Test.mmdb"),

@@ -58,7 +58,7 @@ use crate::types::flow::FlowRecord;
 
 use bmp::Bmp;
 use control::Control;
-pub use database_files::open_files;
+pub use database_files::{inspect_database, open_files};
 pub use error::Error;
 use events::EventQueue;
 use firewall::{Firewall, FirewallThread};

@@ -8,11 +8,13 @@ use serde_json::{Map, Value, json};
 
 use super::Page;
 use super::view::AgentState;
+use crate::enrich::mmdb::Databases;
 use crate::history::time_series::TICK_SECONDS;
 use crate::history::{HistoryReading, InterfaceReading};
 use crate::metrics::collect::Scrape;
 use crate::metrics::{self, Input, agent};
 use crate::sys::threads::Heartbeat;
+use crate::types::database::DatabaseKind;
 use crate::types::problem::Problem;
 
 const TICK: Duration = Duration::from_secs(TICK_SECONDS);
@@ -29,7 +31,8 @@ pub fn run(page: &Page, scrape: &Scrape, heartbeat: &Heartbeat) {
         if now >= next {
             if let Err(reason) = scrape.read(|input| {
                 let interfaces: Vec<_> = input.interfaces.iter().map(interface).collect();
-                page.feed(&reading(start, input, &interfaces), agent_state(input))
+                let agent = agent_state(input, &scrape.databases);
+                page.feed(&reading(start, input, &interfaces), agent)
             }) {
                 log::debug!("page: {reason}");
             }
@@ -69,7 +72,8 @@ fn reading<'a>(
     }
 }
 
-fn agent_state(input: &Input) -> AgentState {
+fn agent_state(input: &Input, databases: &Databases) -> AgentState {
+    let attributions = databases.attributions().into_iter();
     let problem = |problem: &Problem| {
         json!({
             "kind": problem.kind.name(),
@@ -80,6 +84,10 @@ fn agent_state(input: &Input) -> AgentState {
     AgentState {
         figures: figures(input),
         problems: input.problems.iter().map(problem).collect(),
+        attributions: attributions
+            .map(|one| json!({ "text": one.text, "url": one.url }))
+            .collect(),
+        names_missing: databases.is_missing(DatabaseKind::Asn),
     }
 }
 

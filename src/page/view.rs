@@ -90,6 +90,10 @@ pub struct AgentState {
     pub figures: Value,
     /// `[{"kind": ..., "text": ..., "remedy": ...}]`
     pub problems: Value,
+    /// `[{"text": ..., "url": ...}]`: what the licences of the databases in use require.
+    pub attributions: Value,
+    /// Whether an ASN database is wanted and none is there.
+    pub names_missing: bool,
 }
 
 #[derive(Serialize)]

@@ -33,6 +33,7 @@ pub struct Writer {
     ip_version: u16,
     record_size: u16,
     build_time: u32,
+    database_type: &'static str,
     /// Two children each.
     nodes: Vec<[Child; 2]>,
     data: Vec<u8>,
@@ -54,10 +55,17 @@ impl Writer {
             ip_version,
             record_size,
             build_time,
+            database_type: "Test",
             nodes: vec![[Child::Nothing; 2]],
             data: Vec::new(),
             known: BTreeMap::new(),
         }
+    }
+
+    /// The type that the metadata names.
+    pub fn with_type(mut self, database_type: &'static str) -> Self {
+        self.database_type = database_type;
+        self
     }
 
     /// A network and its record. Networks must not overlap.
@@ -128,7 +136,7 @@ impl Writer {
             ("node_count", Value::Number(count as u32)),
             ("record_size", Value::Short(self.record_size)),
             ("ip_version", Value::Short(self.ip_version)),
-            ("database_type", "Test".into()),
+            ("database_type", self.database_type.into()),
             ("languages", Value::List(Vec::new())),
             ("description", Value::Map(Vec::new())),
             ("binary_format_major_version", Value::Short(2)),

@@ -24,4 +24,6 @@ in
   written = file.effective filled.rfm.settings;
   ports = set.networking.firewall.allowedTCPPorts or [ ];
   service = set.systemd.services.rfm or { };
+  updater = set.systemd.services.rfm-update-databases or { };
+  timer = set.systemd.timers.rfm-update-databases or { };
 }

@@ -6,6 +6,7 @@ let
   lib = import ./lib.nix // {
     genAttrs = names: make: listToAttrs (map (name: { inherit name; value = make name; }) names);
     cleanSource = path: path;
+    makeBinPath = packages: builtins.concatStringsSep ":" (map (package: "/${package}/bin") packages);
     mkForce = value: value;
     licenses = { agpl3Only = "AGPL-3.0-only"; gpl2Only = "GPL-2.0-only"; };
     platforms.linux = [ "x86_64-linux" "aarch64-linux" ];
@@ -17,6 +18,14 @@ let
     llvmPackages.clang-unwrapped = "clang";
     pkg-config = "pkg-config";
     installShellFiles = "installShellFiles";
+    makeWrapper = "makeWrapper";
+    coreutils = "coreutils";
+    curl = "curl";
+    findutils = "findutils";
+    gnugrep = "gnugrep";
+    gnused = "gnused";
+    gnutar = "gnutar";
+    gzip = "gzip";
     elfutils = "elfutils";
     zlib = "zlib";
     jq = "jq";

@@ -7,6 +7,7 @@ use crate::browser::{Browser, TOOLS, keep_picture};
 use crate::common::http::Running;
 use crate::common::lab::{Lab, can_run};
 use crate::made::{HOSTILE_CITY, HOSTILE_INTERFACE, HOSTILE_NETWORK, Router};
+use rfm::enrich::mmdb::Attribution;
 
 /// Text of the first cell of each row.
 const NAMES: &str = "return [...document.querySelectorAll('#table tbody tr')].map(r => r.querySelector('bdi').textContent)";
@@ -257,5 +258,40 @@ fn problems_are_listed_with_their_remedy_until_they_are_gone() {
         router.problems = json!([]);
         router.tick();
         browser.wait(&is_healthy);
+    });
+}
+
+#[test]
+fn missing_names_have_a_hint_and_databases_their_attribution() {
+    if !can_run(&TOOLS) {
+        return;
+    }
+    visit(30, 1, |browser, _, router| {
+        let hidden = |part: &str| format!("return document.querySelector('#{part}').hidden");
+        browser.wait("return document.querySelectorAll('#interfaces tbody tr').length === 6");
+        for part in ["names-hint", "attributions"] {
+            assert_eq!(browser.run(&hidden(part)), true, "{part}");
+        }
+        router.names_missing = true;
+        router.tick();
+        browser.wait("return !document.querySelector('#names-hint').hidden");
+        let text = "return document.querySelector('#names-hint').innerText";
+        let closed = json!("Names are missing: how to get them");
+        assert_eq!(browser.run(text), closed);
+        browser.run("document.querySelector('#names-hint summary').click()");
+        let open = browser.run(text);
+        assert!(open.as_str().unwrap().contains("rfm-update-databases"));
+        keep_picture(browser, "names-hint", (1280, 900));
+
+        router.names_missing = false;
+        let db_ip = Attribution::of("DBIP-ASN-Lite").expect("required");
+        router.attributions = json!([{ "text": db_ip.text, "url": db_ip.url }]);
+        router.tick();
+        browser.wait("return !document.querySelector('#attributions').hidden");
+        assert_eq!(browser.run(&hidden("names-hint")), true);
+        let link =
+            "const a = document.querySelector('#attributions a'); return [a.innerText, a.href]";
+        let expected = json!(["IP Geolocation by DB-IP", "https://db-ip.com/"]);
+        assert_eq!(browser.run(link), expected);
     });
 }

@@ -71,6 +71,8 @@ pub struct Router {
     tick: u64,
     pub sample_rate: u32,
     pub problems: Value,
+    pub attributions: Value,
+    pub names_missing: bool,
 }
 
 impl Router {
@@ -98,6 +100,8 @@ impl Router {
         ];
         let mut router = Self {
             problems: json!([]),
+            attributions: json!([]),
+            names_missing: false,
             page: Arc::default(),
             masters: vec!["", "", "", "br-lan", "", ""],
             hooks: vec![[HookCounters::default(); 2]; links.len()],
@@ -212,6 +216,8 @@ impl Router {
             AgentState {
                 figures: self.figures(),
                 problems: self.problems.clone(),
+                attributions: self.attributions.clone(),
+                names_missing: self.names_missing,
             },
         );
     }

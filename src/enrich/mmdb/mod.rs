@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! MMDB files: ASN and city databases.
 
+mod attribution;
+mod inspect;
 mod private_copy;
 mod record;
 pub mod search;
@@ -12,6 +14,8 @@ use std::{fmt, io};
 
 use maxminddb::{LookupResult, MaxMindDbError, Reader, WithinOptions};
 
+pub use attribution::Attribution;
+pub use inspect::Inspection;
 pub use private_copy::FileIdentity;
 use private_copy::PrivateCopy;
 use record::{AsnRecord, LocationRecord};
@@ -19,26 +23,41 @@ pub use thread::{DatabaseFile, DatabasePlace, Databases, run};
 
 use crate::types::database::DatabaseKind;
 
+/// Stands before the metadata, within this many bytes of the end (MaxMind DB file format, "Database Metadata").
+const MARKER: &[u8] = b"\xab\xcd\xefMaxMind.com";
+const METADATA_SIZE: usize = 128 << 10;
+
 /// Why a file is not used.
 #[derive(Debug)]
 pub enum MmdbError {
     Read(io::Error),
+    /// A part of a file, or a file of another format, such as a web page that was stored as a database.
+    NoMetadata,
     Broken(MaxMindDbError),
     /// None of the examined records has the data that the database is for.
     NoUsableRecords(DatabaseKind),
+    /// None of the examined records has data for any kind of database.
+    Useless,
+    Empty,
 }
 
 impl fmt::Display for MmdbError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Read(error) => error.fmt(f),
-            Self::Broken(error) => error.fmt(f),
+            Self::NoMetadata => {
+                f.write_str("it is incomplete, or no MMDB database: download it again")
+            }
+            Self::Broken(MaxMindDbError::Io(error)) => error.fmt(f),
+            Self::Broken(_) => f.write_str("it is damaged: download it again"),
             Self::NoUsableRecords(DatabaseKind::Asn) => {
                 f.write_str("its records have no AS number")
             }
             Self::NoUsableRecords(DatabaseKind::City) => {
                 f.write_str("its records have neither city nor country")
             }
+            Self::Useless => f.write_str("its records have no AS number, city or country"),
+            Self::Empty => f.write_str("it has no records"),
         }
     }
 }
@@ -72,11 +91,19 @@ pub struct Database {
 impl Database {
     /// Copies the file, maps the copy and checks a part of its records. `beat` is called from time to time.
     pub fn open(path: &Path, kind: DatabaseKind, beat: &dyn Fn()) -> Result<Self, MmdbError> {
-        let (copy, identity) = PrivateCopy::of(path, beat).map_err(MmdbError::Read)?;
-        let reader = Reader::from_source(copy)?;
-        let database = Self { reader, identity };
+        let database = Self::read(path, beat)?;
         database.check(kind)?;
         Ok(database)
+    }
+
+    fn read(path: &Path, beat: &dyn Fn()) -> Result<Self, MmdbError> {
+        let (copy, identity) = PrivateCopy::of(path, beat).map_err(MmdbError::Read)?;
+        let end = &copy.as_ref()[copy.as_ref().len().saturating_sub(METADATA_SIZE)..];
+        if !end.windows(MARKER.len()).any(|bytes| bytes == MARKER) {
+            return Err(MmdbError::NoMetadata);
+        }
+        let reader = Reader::from_source(copy)?;
+        Ok(Self { reader, identity })
     }
 
     pub fn identity(&self) -> FileIdentity {
@@ -86,6 +113,11 @@ impl Database {
     /// Returns the build time in seconds since the Unix epoch.
     pub fn build_time(&self) -> u64 {
         self.reader.metadata().build_epoch
+    }
+
+    /// Returns the type that the metadata names, such as "GeoLite2-ASN".
+    pub fn database_type(&self) -> &str {
+        &self.reader.metadata().database_type
     }
 
     /// Returns the AS of an address, or `None` if the database does not contain the address.

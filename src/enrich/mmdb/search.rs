@@ -28,6 +28,7 @@ const ASN: &[&str] = &[
     "ipinfo_lite",
     "geolite2-asn*",
     "iptoasn-asn*",
+    "origin-asn*",
     "asn-ipv*",
 ];
 const CITY: &[&str] = &[
@@ -44,6 +45,8 @@ const CITY: &[&str] = &[
     "geolite2-country*",
     "geo-whois-asn-country*",
     "iptoasn-country*",
+    "user-country*",
+    "server-country*",
     "country",
     "ipinfo_lite",
 ];

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use std::{fs, thread};
 
-use super::{Database, FileIdentity, search};
+use super::{Attribution, Database, FileIdentity, search};
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::sys::threads::Heartbeat;
 use crate::types::database::DatabaseKind;
@@ -46,6 +46,8 @@ impl DatabaseFile {
 struct Slot {
     used: Option<(Arc<Database>, Arc<Path>)>,
     problem: Option<String>,
+    /// Whether the configuration wants a database of this kind.
+    is_wanted: bool,
 }
 
 /// By [`DatabaseKind`].
@@ -63,6 +65,7 @@ impl Databases {
     pub fn open(files: &[DatabaseFile]) -> Result<Self, String> {
         let mut in_use = InUse::default();
         for file in files {
+            in_use[file.kind as usize].is_wanted = true;
             let Some(path) = file.path() else { continue };
             let (kind, shown) = (file.kind, path.display());
             let slot = &mut in_use[kind as usize];
@@ -118,6 +121,23 @@ impl Databases {
         Some(used.1.clone())
     }
 
+    /// Returns whether the configuration wants a database of this kind, and none is in use.
+    pub fn is_missing(&self, kind: DatabaseKind) -> bool {
+        let slot = &self.read()[kind as usize];
+        slot.is_wanted && slot.used.is_none()
+    }
+
+    /// Returns the attributions that the licences of the databases in use require, each once.
+    pub fn attributions(&self) -> Vec<Attribution> {
+        let in_use = self.read();
+        let databases = in_use.iter().filter_map(|slot| slot.used.as_ref());
+        let mut found: Vec<_> = databases
+            .filter_map(|(database, _)| Attribution::of(database.database_type()))
+            .collect();
+        found.dedup();
+        found
+    }
+
     /// Returns why files that were found are not used.
     pub fn problems(&self) -> Vec<String> {
         let in_use = self.read();
@@ -141,6 +161,7 @@ impl Databases {
         let new = Slot {
             used: Some((Arc::new(database), path.into())),
             problem: None,
+            is_wanted: true,
         };
         let mut in_use = self.in_use.write().unwrap_or_else(PoisonError::into_inner);
         let old = std::mem::replace(&mut in_use[kind as usize], new);

@@ -13,6 +13,7 @@ function draw() {
   }
   drawHealth();
   drawProblems();
+  drawDatabases();
   $("version").textContent = `rfm ${view.version}${view.revision ? ` (${view.revision})` : ""}`;
   const { lines, curves, bytes: held, evicted } = view.history;
   $("cost").textContent = `History since the start: ${lines} lines, ${curves} curves, ${bytes(held)}` + (evicted ? `, ${count(evicted)} lines evicted` : "");
