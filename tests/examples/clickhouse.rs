@@ -129,7 +129,7 @@ fn nfacctd_and_kafka_bring_every_flow_to_clickhouse() {
     let namespace = lab.wire();
     let broker = start_store(&lab, &namespace, "nfacctd", "rfm-flows");
     let port = broker.rsplit(':').next().expect("a port");
-    let mut nfacctd = Nfacctd::start(&lab, &namespace, "nfacctd-kafka.conf", |text| {
+    let nfacctd = Nfacctd::start(&lab, &namespace, "nfacctd-kafka.conf", |text| {
         replaced(
             &text,
             "kafka_broker_port: 9092",
@@ -137,7 +137,7 @@ fn nfacctd_and_kafka_bring_every_flow_to_clickhouse() {
         )
     });
     let expected = export(&lab, &namespace);
-    nfacctd.stop();
+    // nfacctd is running: a clean stop would write what it still buffers
     assert_stored(&lab, &namespace, &expected, &nfacctd.said());
 }
 

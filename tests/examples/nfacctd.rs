@@ -4,8 +4,6 @@
 use std::fs::{self, File};
 use std::process::{Child, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
-
 use super::common::lab::{Lab, Namespace, end, wait_for};
 use super::flows::{ANSWER_TIMEOUT, example};
 
@@ -56,12 +54,6 @@ impl Nfacctd {
 
     pub fn said(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
-    }
-
-    /// SIGINT, upon which it writes what it has.
-    pub fn stop(&mut self) {
-        kill_process(Pid::from_child(&self.child), Signal::INT).expect("our own child");
-        assert!(wait_for(ANSWER_TIMEOUT, || !self.runs()), "{}", self.said());
     }
 }
 

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use super::common::lab::{Lab, Namespace, can_run, run, try_run, wait_for};
 use super::flows::{ANSWER_TIMEOUT, assert_same, example, export, parsed, replaced};
@@ -20,6 +21,8 @@ const TOOLS: [&str; 7] = [
     "setpriv",
 ];
 const PASSWORD: &str = "CHANGE-ME";
+/// sql_refresh_time of the example.
+const REFRESH: Duration = Duration::from_secs(60);
 
 /// The newest installed server's programs, which Debian keeps off the PATH.
 fn programs() -> PathBuf {
@@ -146,15 +149,15 @@ fn nfacctd_brings_every_flow_to_postgresql() {
 
     let day = lab.file("postgresql-day.sql", &example("postgresql-day.sql"));
     let day = day.display().to_string();
-    let mut nfacctd = Nfacctd::start(&lab, &namespace, "nfacctd-postgresql.conf", |text| {
+    let nfacctd = Nfacctd::start(&lab, &namespace, "nfacctd-postgresql.conf", |text| {
         replaced(&text, "/etc/pmacct/postgresql-day.sql", &day)
     });
     let expected = export(&lab, &namespace);
-    nfacctd.stop();
 
     let ask = |query: &str| run(&mut psql(&namespace, "rfm", "rfm", &["-c", query]));
     let mut found = Default::default();
-    wait_for(ANSWER_TIMEOUT, || {
+    // nfacctd is running: a clean stop would write what it still buffers
+    wait_for(REFRESH + ANSWER_TIMEOUT, || {
         found = parsed(&ask(
             "SELECT host(ip_src), host(ip_dst), port_src, port_dst, ip_proto, sum(packets), sum(bytes) \
              FROM flows GROUP BY 1, 2, 3, 4, 5",
