@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a purpose needs and this machine lacks; says what it does, and does nothing when all is there.
 #
-#   scripts/setup.sh build | test | lint | fuzz | demo | bench | bare | guest | packages ...
+#   scripts/setup.sh build | test | prometheus | lint | fuzz | demo | bench | bare | guest | packages ...
 #
 # On Debian (12 or later) and its kin as root it installs packages; elsewhere it names what is missing.
 # SPDX-License-Identifier: AGPL-3.0-only
@@ -13,11 +13,8 @@ packages=()
 aside=()
 cargo_tools=()
 
-say() { printf 'setup: %s\n' "$*"; }
-die() {
-    printf 'setup: %s\n' "$@" >&2
-    exit 1
-}
+# shellcheck source=scripts/unpack.sh
+. scripts/unpack.sh
 
 have() { command -v "$1" >/dev/null; }
 
@@ -48,6 +45,9 @@ need_frr() {
     version=$({ /usr/lib/frr/bgpd --version || true; } 2>/dev/null | sed -n 's/^bgpd version //p')
     at_least 10 "${version:-$(candidate frr)}" || [ -x .cache/frr10/bgpd ] || aside+=(frr10)
 }
+
+# need_unstable PACKAGE: of Debian unstable, put aside below .cache/unstable.
+need_unstable() { [ -d ".cache/unstable/$1" ] || aside+=("$1"); }
 
 # at_least WANTED FOUND: compares versions.
 at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
@@ -144,6 +144,12 @@ purpose() {
         need nginx nginx-light
         need openssl openssl
         ;;
+    prometheus)
+        need_file /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
+        need_unstable prometheus
+        need_unstable promtool
+        need_unstable victoria-metrics
+        ;;
     fuzz)
         need c++ g++
         ;;
@@ -191,7 +197,7 @@ purpose() {
         need_cargo_tool cargo-deb 3.8.0
         need_cargo_tool cargo-generate-rpm 0.21.0
         ;;
-    *) die "unknown purpose '$1': build, test, lint, demo, bench, bare, guest or packages" ;;
+    *) die "unknown purpose '$1': build, test, prometheus, lint, demo, bench, bare, guest or packages" ;;
     esac
 }
 
@@ -253,63 +259,22 @@ install_packages() {
     done
 }
 
-# put_aside NAME: unpacks a package of a newer Debian and the libraries that it needs into .cache/NAME, and installs
-# nothing. The mirror, and how to reach it, are those of this machine's apt.
+# put_aside NAME: unpacks a package of a newer Debian into .cache/NAME, and installs nothing.
 put_aside() {
-    local suite=trixie name=$1 package folder=.cache/$1 work mirror options archive
-    case $name in
-    bird3) package=bird3 ;;
-    frr10) package=frr ;;
-    esac
-    # shellcheck disable=SC2016 # apt expands it
-    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' \
-        'Label: Debian' 'Component: main' | head -n 1)
-    [ -n "$mirror" ] || die "$package of Debian $suite is needed, and apt knows no Debian mirror to take it from"
-    say "unpacking $package from Debian $suite into $folder"
-    work=$(mktemp -d)
-    chmod 755 "$work"
-    mkdir -p "$work"/{lists,archives,files}/partial
-    echo "deb $mirror $suite main" >"$work/sources.list"
-    # an empty status: every library is wanted, whatever this machine has
-    options=(-q=2 -y -o "Dir::Etc::sourcelist=$work/sources.list" -o Dir::Etc::sourceparts=/dev/null
-        -o "Dir::State=$work" -o Dir::State::status=/dev/null -o "Dir::Cache=$work" -o Dpkg::Use-Pty=0)
-    { apt-get "${options[@]}" update && download_libraries "$package"; } >"$work/log" 2>&1 || {
-        cat "$work/log" >&2
-        rm -rf "$work"
-        die "apt-get could not download $package of Debian $suite"
-    }
-    rm -rf "$folder"
-    mkdir -p "$folder"
-    for archive in "$work"/files/*.deb; do dpkg-deb -x "$archive" "$folder"; done
-    rm -rf "$work"
-    case $name in
-    bird3) wrap "$folder" bird usr/sbin/bird ;;
-    frr10)
-        wrap "$folder" zebra usr/lib/frr/zebra
-        # last: it shows that all is there. Its modules would be those of the machine's FRR.
-        wrap "$folder" bgpd usr/lib/frr/bgpd "--moduledir \"\$libraries/frr/modules\""
+    local folder=.cache/$1
+    case $1 in
+    bird3)
+        unpack trixie bird3 "$folder"
+        wrap "$folder/bird" . usr/sbin/bird
         ;;
+    frr10)
+        unpack trixie frr "$folder"
+        wrap "$folder/zebra" . usr/lib/frr/zebra
+        # last: it shows that all is there. Its modules would be those of the machine's FRR.
+        wrap "$folder/bgpd" . usr/lib/frr/bgpd "--moduledir \"\$libraries/frr/modules\""
+        ;;
+    *) scripts/setup-unstable.sh "$1" ;;
     esac
-}
-
-# download_libraries PACKAGE: it and, of the packages that it depends on, the libraries; with work and options of put_aside.
-download_libraries() {
-    local names
-    names=$(apt-get "${options[@]}" --no-install-recommends --print-uris install "$1" |
-        sed -n "s/^'[^']*' \([^_]*\)_.*/\1/p" | grep -Ex "$1|lib.*|zlib1g")
-    # shellcheck disable=SC2086 # names without blanks
-    (cd "$work/files" && apt-get "${options[@]}" download $names)
-}
-
-# wrap FOLDER NAME PROGRAM OPTIONS: a script that runs an unpacked program with the libraries beside it.
-wrap() {
-    cat >"$1/$2" <<EOF
-#!/bin/sh
-here=\$(dirname "\$0")
-libraries=\$(echo "\$here"/usr/lib/*-linux-gnu*)
-exec "\$libraries"/ld-linux-*.so.* --library-path "\$libraries:\$libraries/frr" "\$here/$3" ${4:-} "\$@"
-EOF
-    chmod 755 "$1/$2"
 }
 
 install_cargo_tools() {
@@ -320,7 +285,7 @@ install_cargo_tools() {
     done
 }
 
-[ $# -gt 0 ] || die "usage: scripts/setup.sh build | test | lint | fuzz | demo | bench | bare | guest | packages ..."
+[ $# -gt 0 ] || die "usage: scripts/setup.sh build | test | prometheus | lint | fuzz | demo | bench | bare | guest | packages ..."
 for name in "$@"; do purpose "$name"; done
 [ $((${#packages[@]} + ${#aside[@]})) -gt 0 ] || { install_cargo_tools && exit; }
 
