@@ -4,7 +4,6 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-mod picture;
 mod queries;
 mod rules;
 mod traffic;

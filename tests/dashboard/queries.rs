@@ -16,7 +16,6 @@ use crate::common::lab::{Lab, Namespace, can_run};
 use crate::common::metrics::Metrics;
 use crate::common::prometheus::{self, ask, query};
 use crate::common::traffic::meanwhile;
-use crate::picture;
 use crate::traffic::{
     IN_BYTES, IPV6_FRAMES, NETWORKS, OUT_BYTES, UNWANTED, bits, databases, frames, unwanted,
 };
@@ -24,8 +23,6 @@ use crate::traffic::{
 const DASHBOARD: &str = include_str!("../../grafana/dashboard.json");
 /// Under traffic, before the queries.
 const WATCHED: Duration = Duration::from_secs(50);
-/// When pictures are wanted.
-const PICTURED: Duration = Duration::from_secs(300);
 const RATE_INTERVAL: &str = "30s";
 
 /// What `unwanted` sends is dropped; the other rule passes what nobody sends.
@@ -39,10 +36,8 @@ const ROLE: &str = "[[agent.interface]]\ninterfaces = [\"a0\"]\nrole = \"transit
 
 /// One query of a panel.
 pub struct Target {
-    pub panel: Value,
     pub title: String,
     pub reference: String,
-    pub legend: String,
     pub expression: String,
 }
 
@@ -55,10 +50,8 @@ pub fn targets() -> Vec<Target> {
         .flat_map(|panel| {
             let targets = panel["targets"].as_array().map_or(&[][..], Vec::as_slice);
             targets.iter().map(|target| Target {
-                panel: panel.clone(),
                 title: text(&panel["title"]),
                 reference: text(&target["refId"]),
-                legend: text(&target["legendFormat"]),
                 expression: fill_in(&text(&target["expr"])),
             })
         })
@@ -95,19 +88,13 @@ fn panels_say_what_was_sent() {
     let agent = Agent::start(&lab, &a, &text);
     let _router = router(&a);
     prometheus::start(&lab, &a);
-    let pictured = picture::folder().is_some();
     meanwhile(
         &[
-            &|stop| b.inside(|| frames("b0", true, pictured, stop)),
-            &|stop| a.inside(|| frames("a0", false, pictured, stop)),
+            &|stop| b.inside(|| frames("b0", true, stop)),
+            &|stop| a.inside(|| frames("a0", false, stop)),
             &|stop| b.inside(|| unwanted("b0", stop)),
         ],
         || {
-            if let Some(folder) = picture::folder() {
-                std::thread::sleep(PICTURED);
-                picture::draw(&a, &folder, &lab.path(""));
-                return;
-            }
             std::thread::sleep(WATCHED);
             let metrics = agent.scrape();
             every_query_has_data(&a, &metrics);

@@ -16,7 +16,7 @@ fn promtool_accepts_the_rules_and_their_tests_pass() {
     let folder = Path::new(ROOT).join("grafana");
     let mut promtool = Command::new("promtool");
     run(promtool
-        .args(["check", "rules", "alerts.yml", "rules.yml"])
+        .args(["check", "rules", "--lint-fatal", "alerts.yml", "rules.yml"])
         .current_dir(&folder));
     let mut promtool = Command::new("promtool");
     run(promtool

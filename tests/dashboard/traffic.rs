@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Traffic whose rates are known.
 
-use std::f64::consts::TAU;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
@@ -106,8 +105,8 @@ pub fn databases(lab: &Lab) -> String {
     )
 }
 
-/// The same in each hundredth of a second; with `waves` each network has its ups and downs.
-pub fn frames(device: &str, from_them: bool, waves: bool, stop: &AtomicBool) {
+/// The same in each hundredth of a second.
+pub fn frames(device: &str, from_them: bool, stop: &AtomicBool) {
     let sender = Sender::new(device).expect("a packet socket");
     let batches: Vec<_> = NETWORKS
         .iter()
@@ -119,18 +118,8 @@ pub fn frames(device: &str, from_them: bool, waves: bool, stop: &AtomicBool) {
         if stop.load(Ordering::Relaxed) {
             return;
         }
-        let share = |index: usize| match waves {
-            true => {
-                1.0 + 0.6 * (f64::from(round) / 9000.0 * TAU * (1.0 + index as f64 * 0.4)).sin()
-            }
-            false => 1.0,
-        };
-        for (index, (frame, count)) in batches
-            .iter()
-            .chain([&(ipv6.clone(), IPV6_FRAMES)])
-            .enumerate()
-        {
-            for _ in 0..(f64::from(*count) * share(index)).round() as u32 {
+        for (frame, count) in batches.iter().chain([&(ipv6.clone(), IPV6_FRAMES)]) {
+            for _ in 0..*count {
                 sender.send(frame, 0).expect("sent");
             }
         }
