@@ -1,40 +1,52 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! A real Prometheus that scrapes the agent.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::agent::{PORT, http_get};
+use super::agent::{self, http_get};
 use super::lab::{Lab, Namespace, wait_for};
 
-const PROMETHEUS_PORT: u16 = 19090;
+pub const PORT: u16 = 19090;
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Starts Prometheus in the namespace and waits until it scrapes.
 pub fn start(lab: &Lab, namespace: &Namespace) {
-    let config = lab.file(
-        "prometheus.yml",
-        &format!(
-            "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\n\
-             scrape_configs:\n\
-             - job_name: rfm\n  static_configs: [{{targets: ['127.0.0.1:{PORT}']}}]\n"
-        ),
+    let config = format!(
+        "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\n\
+         scrape_configs:\n\
+         - job_name: rfm\n  static_configs: [{{targets: ['127.0.0.1:{}']}}]\n",
+        agent::PORT
     );
-    let arguments = [
-        format!("--config.file={}", config.display()),
-        format!("--storage.tsdb.path={}", lab.path("tsdb").display()),
-        format!("--web.listen-address=127.0.0.1:{PROMETHEUS_PORT}"),
-    ];
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    lab.spawn(namespace, "prometheus.log", "prometheus", &arguments);
-    let log = || std::fs::read_to_string(lab.path("prometheus.log")).unwrap_or_default();
-    let limit = Duration::from_secs(30);
-    let ready =
-        || http_get(namespace, PROMETHEUS_PORT, "/-/ready").is_ok_and(|reply| reply.status == 200);
-    assert!(wait_for(limit, ready), "{}", log());
+    let log = start_with(lab, namespace, &config, &lab.path("tsdb"));
     // it looks for its targets some seconds after it says that it is ready
     let scraping = || query(namespace, "up") == Some(1.0);
-    assert!(wait_for(limit, scraping), "{}", log());
+    assert!(wait_for(START_TIMEOUT, scraping), "{}", log());
+}
+
+/// Starts Prometheus with this configuration and these data, and waits until it is ready; returns a way to read its log.
+pub fn start_with<'a>(
+    lab: &'a Lab,
+    namespace: &Namespace,
+    config: &str,
+    data: &Path,
+) -> impl Fn() -> String + 'a {
+    let name = data.file_name().and_then(|n| n.to_str()).expect("a name");
+    let file = lab.file(&format!("{name}.yml"), config);
+    let arguments = [
+        format!("--config.file={}", file.display()),
+        format!("--storage.tsdb.path={}", data.display()),
+        format!("--web.listen-address=127.0.0.1:{PORT}"),
+    ];
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let log = format!("{name}.log");
+    lab.spawn(namespace, &log, "prometheus", &arguments);
+    let log = move || std::fs::read_to_string(lab.path(&log)).unwrap_or_default();
+    let ready = || http_get(namespace, PORT, "/-/ready").is_ok_and(|reply| reply.status == 200);
+    assert!(wait_for(START_TIMEOUT, ready), "{}", log());
+    log
 }
 
 /// The value of an instant query that has one; `None` where it has no result yet.
@@ -48,7 +60,7 @@ pub fn query(namespace: &Namespace, expression: &str) -> Option<f64> {
 pub fn ask(namespace: &Namespace, how: &str, expression: &str, more: &str) -> Vec<Value> {
     let escaped: String = expression.bytes().map(|b| format!("%{b:02x}")).collect();
     let path = format!("/api/v1/{how}?query={escaped}{more}");
-    let reply = http_get(namespace, PROMETHEUS_PORT, &path).expect("Prometheus answers");
+    let reply = http_get(namespace, PORT, &path).expect("Prometheus answers");
     let mut json: Value = serde_json::from_str(&reply.body).expect("JSON");
     assert_eq!(json["status"], "success", "{expression}: {}", reply.body);
     match json["data"]["result"].take() {

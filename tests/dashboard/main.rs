@@ -4,6 +4,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod grafana;
+mod long_range;
 mod queries;
 mod rules;
 mod traffic;
