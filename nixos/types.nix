@@ -152,11 +152,11 @@ in
     description = "Whether to show the gauges of live flows beside the counters. There are four of them.";
   };
   "agent.prometheus.labels" = {
-    type = listOf (enum [ "ifname" "direction" "proto" "src_asn" "dst_asn" "src_city" "dst_city" "src_country" "dst_country" "src_peer_asn" "dst_peer_asn" "peer_asn" "src_net" "dst_net" "vlan" "src_community" "dst_community" ]);
+    type = listOf (enum [ "ifname" "direction" "proto" "src_asn" "dst_asn" "src_city" "dst_city" "src_country" "dst_country" "src_peer_asn" "dst_peer_asn" "peer_asn" "src_net" "dst_net" "vlan" "src_community" "dst_community" "src_rpki" "dst_rpki" ]);
     default = [ "ifname" "direction" "proto" "src_asn" "dst_asn" "src_city" "dst_city" ];
     shipped = false;
     required = false;
-    description = "Labels of the flow series; also: src_country, dst_country, src_peer_asn, dst_peer_asn, peer_asn, src_net, dst_net, vlan, src_community, dst_community. Fewer labels make fewer series with the same totals.";
+    description = "Labels of the flow series; also: src_country, dst_country, src_peer_asn, dst_peer_asn, peer_asn, src_net, dst_net, vlan, src_community, dst_community, src_rpki, dst_rpki. Fewer labels make fewer series with the same totals.";
   };
   "agent.prometheus.max_series" = {
     type = ints.between 1 10000000;
@@ -339,6 +339,13 @@ in
     shipped = false;
     required = false;
     description = "The routes for the traffic of a VRF device: its name = a distinguisher. \"0:0\" is the global table.";
+  };
+  "agent.enrich.rpki.vrps" = {
+    type = str;
+    default = "";
+    shipped = false;
+    required = false;
+    description = "Path of the VRPs as JSON of rpki-client (/var/lib/rpki-client/json), Routinator or FORT; \"\" = none. The agent notices within 5 s that the file was replaced, and reads it again. If it is missing or broken, the previous VRPs stay in use, and rfm status reports a problem.";
   };
   "agent.enrich.prefix[].prefix" = {
     type = str;

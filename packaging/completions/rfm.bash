@@ -32,7 +32,7 @@ _rfm() {
         *" --interface" | *" --vrf") words=$(cd /sys/class/net 2>/dev/null && echo *) ;;
         *" --direction") words="ingress egress" ;;
         *" --protocol") words="icmp igmp tcp udp dccp gre esp ah icmp6 ospf sctp udplite" ;;
-        *" --by") words="@list ifname direction proto src_asn dst_asn src_city dst_city src_country dst_country src_peer_asn dst_peer_asn peer_asn src_net dst_net vlan src_community dst_community src dst src_port dst_port" ;;
+        *" --by") words="@list ifname direction proto src_asn dst_asn src_city dst_city src_country dst_country src_peer_asn dst_peer_asn peer_asn src_net dst_net vlan src_community dst_community src_rpki dst_rpki src dst src_port dst_port" ;;
         *" --proto") words="icmp tcp udp gre esp icmpv6 sctp" ;;
         *" --action") words="drop pass count limit" ;;
         *" --per") words="rule source" ;;

@@ -78,7 +78,7 @@ complete -c rfm -n "__rfm_in 'rfm flows' 'rfm top'" -l dst-port -x -d 'only flow
 complete -c rfm -n "__rfm_in 'rfm flows' 'rfm top'" -l asn -x -d 'only flows from or to an address that this AS originates'
 complete -c rfm -n "__rfm_in 'rfm flows' 'rfm top'" -l src-asn -x -d 'only flows from an address that this AS originates'
 complete -c rfm -n "__rfm_in 'rfm flows' 'rfm top'" -l dst-asn -x -d 'only flows to an address that this AS originates'
-complete -c rfm -n "__rfm_in 'rfm top'" -l by -x -a "(__fish_complete_list , 'string join \n ifname direction proto src_asn dst_asn src_city dst_city src_country dst_country src_peer_asn dst_peer_asn peer_asn src_net dst_net vlan src_community dst_community src dst src_port dst_port')" -d 'fields to group by, up to four with commas'
+complete -c rfm -n "__rfm_in 'rfm top'" -l by -x -a "(__fish_complete_list , 'string join \n ifname direction proto src_asn dst_asn src_city dst_city src_country dst_country src_peer_asn dst_peer_asn peer_asn src_net dst_net vlan src_community dst_community src_rpki dst_rpki src dst src_port dst_port')" -d 'fields to group by, up to four with commas'
 complete -c rfm -n "__rfm_in 'rfm top'" -l sort -x -a 'bytes packets rate' -d 'sort key'
 complete -c rfm -n "__rfm_in 'rfm top'" -l once -d 'print once and exit, also in a terminal'
 complete -c rfm -n "__rfm_in 'rfm rib' 'rfm lookup'" -l vrf -x -a '(__fish_print_interfaces)' -d 'use the table of this VRF device'

@@ -10,6 +10,7 @@ use crate::config;
 use crate::control::bgp::RibAndSessions;
 use crate::enrich::bmp::{BmpChange, Collector};
 use crate::enrich::rib::SharedRib;
+use crate::enrich::rpki::SharedVrps;
 use crate::interfaces::InterfaceRegistry;
 use crate::metrics::collect::BmpReader;
 use crate::netlink::{self, Link};
@@ -56,10 +57,11 @@ impl Bmp {
     }
 
     /// Returns the source of BGP replies for the control socket; none if BMP is disabled.
-    pub fn sessions(&self) -> Option<RibAndSessions> {
+    pub fn sessions(&self, vrps: Arc<SharedVrps>) -> Option<RibAndSessions> {
         self.collector.as_ref().map(|collector| RibAndSessions {
             rib: self.rib.clone(),
             router_stats: collector.router_stats(),
+            vrps,
         })
     }
 

@@ -20,6 +20,7 @@ use crate::control::socket::{self, SocketError, SocketFile};
 use crate::control::{AgentCommands, Bgp, LIMITS, Lookup, Sources, api, firewall, lookup};
 use crate::enrich::mmdb::Databases;
 use crate::enrich::rib::SharedRib;
+use crate::enrich::rpki::SharedVrps;
 use crate::enrich::{Enricher, VrfRib};
 use crate::http::Server;
 use crate::interfaces::InterfaceRegistry;
@@ -102,11 +103,12 @@ impl Control {
                 rib: bmp.rib(),
                 interfaces: running.interfaces.clone(),
                 databases: running.databases.clone(),
+                vrps: running.vrps.clone(),
                 live: running.live.clone(),
                 errors: running.errors.clone(),
             }),
             bgp: bmp
-                .sessions()
+                .sessions(running.vrps.clone())
                 .map(|sessions| Box::new(sessions) as Box<dyn Bgp>),
             firewall,
         };
@@ -126,6 +128,7 @@ struct Labels {
     rib: SharedRib,
     interfaces: Arc<InterfaceRegistry>,
     databases: Arc<Databases>,
+    vrps: Arc<SharedVrps>,
     live: Arc<CurrentConfig>,
     errors: Arc<ErrorCounters>,
 }
@@ -138,12 +141,13 @@ impl Lookup for Labels {
         let (rib, interfaces) = (self.rib.clone(), self.interfaces.clone());
         let routes = VrfRib::new(rib, interfaces, &enrich.rib.vrf);
         let (databases, errors) = (self.databases.clone(), self.errors.clone());
-        let enricher = Enricher::new(Some(Box::new(routes)), &enrich.prefix, databases, errors);
+        let enricher = Enricher::new(Some(Box::new(routes)), &enrich.prefix, databases, errors)
+            .with_vrps(self.vrps.clone());
         let table = (table, vrf.unwrap_or("global"));
         Some(lookup::lookup(
             &enricher,
             &self.rib,
-            &self.databases,
+            (&self.databases, &self.vrps),
             address,
             table,
         ))

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! `rfm --check` and `rfm --check-database` open databases.
+//! `rfm --check` opens the databases and the file with VRPs that the configuration names, `rfm --check-database` one
+//! database.
 
 use std::path::Path;
 
 use super::{Error, derive};
 use crate::config::{Config, ConfigError, KeyError};
 use crate::enrich::mmdb::{Database, DatabasePlace, Inspection};
+use crate::enrich::rpki;
 
 /// Reads one file as the agent does; returns a description.
 pub fn inspect_database(path: &Path) -> Result<String, Error> {
@@ -14,7 +16,7 @@ pub fn inspect_database(path: &Path) -> Result<String, Error> {
     Ok(found.map_err(error)?.to_string())
 }
 
-/// Opens the databases as the agent will. Returns a line about each that `"auto"` found.
+/// Opens the files as the agent will. Returns a line about each that `"auto"` found.
 pub fn open_files(path: &Path, config: &Config) -> Result<Vec<String>, ConfigError> {
     let (mut lines, mut errors) = (Vec::new(), Vec::new());
     for file in derive::databases(&config.agent.enrich.mmdb) {
@@ -38,6 +40,15 @@ pub fn open_files(path: &Path, config: &Config) -> Result<Vec<String>, ConfigErr
                 named.display()
             )),
         }
+    }
+    if let Some(named) = config.agent.enrich.rpki.file()
+        && let Err(error) = rpki::file::open(named, &|| {})
+    {
+        errors.push(KeyError {
+            line: None,
+            key: rpki::file::KEY.to_owned(),
+            text: format!("cannot use {}: {error}", named.display()),
+        });
     }
     if errors.is_empty() {
         return Ok(lines);

@@ -16,6 +16,7 @@ mod neighbors;
 mod page;
 mod privilege;
 mod reload;
+mod rpki;
 mod stale_hooks;
 
 use std::cell::RefCell;
@@ -37,6 +38,7 @@ use crate::control::api;
 use crate::enrich::mmdb::{self, DatabaseFile, Databases};
 use crate::enrich::neighbors::SharedNeighbors;
 use crate::enrich::rib::SharedRib;
+use crate::enrich::rpki::SharedVrps;
 use crate::enrich::{Enricher, VrfRib};
 use crate::firewall::handle::Handle;
 use crate::flow::export_queue::ExportSender;
@@ -108,6 +110,7 @@ pub fn run(file: &Path, config: &Config, steps: StartupSteps) -> Result<(), Erro
         )),
         databases: Arc::new(databases),
         neighbors: Arc::default(),
+        vrps: Arc::default(),
         live,
         errors,
         problems: Arc::default(),
@@ -116,6 +119,7 @@ pub fn run(file: &Path, config: &Config, steps: StartupSteps) -> Result<(), Erro
     bmp::assign_vrfs(&running.interfaces, &found.links);
     let rib = bmp.rib();
     running.start_neighbors(agent, &rib)?;
+    running.start_rpki(agent)?;
     let export = Export::default();
     let (export_sender, exporter) = export.prepare(agent);
     let drops = export_sender.as_ref().map(firewall::clone_for_firewall);
@@ -233,6 +237,8 @@ struct Running {
     databases: Arc<Databases>,
     /// Empty unless thread neighbors runs.
     neighbors: Arc<SharedNeighbors>,
+    /// Empty unless thread rpki runs.
+    vrps: Arc<SharedVrps>,
     live: Arc<CurrentConfig>,
     errors: Arc<ErrorCounters>,
     problems: Arc<ProblemHistory>,
@@ -296,6 +302,7 @@ impl Running {
             self.errors.clone(),
         )
         .with_neighbors(self.neighbors.clone())
+        .with_vrps(self.vrps.clone())
         .with_communities(derive::communities(agent))
     }
 
@@ -355,6 +362,7 @@ impl Running {
             live: self.live.clone(),
             flows: view.flows,
             databases: self.databases.clone(),
+            vrps: self.vrps.clone(),
             bmp: view.bmp,
             ipfix: view.ipfix,
             firewall: view.firewall,
@@ -430,6 +438,7 @@ impl Running {
             "neighbors",
             "bmp",
             "mmdb",
+            "rpki",
         ] {
             self.threads.stop_with(name, &mut waiting);
         }

@@ -95,6 +95,9 @@ impl Reconfigurer<'_> {
             self.running
                 .replace_databases(databases, derive::databases(&after.agent.enrich.mmdb))?;
         }
+        if before.agent.enrich.rpki != after.agent.enrich.rpki {
+            self.running.replace_rpki(&after.agent)?;
+        }
         let exports = before.agent.ipfix != after.agent.ipfix;
         self.push_to_threads(&after, exports)?;
         for warning in after.warnings() {

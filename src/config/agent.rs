@@ -285,7 +285,7 @@ section! {
             type: words(MAX_LIST),
             default: Label::USUAL.to_vec(),
             text: "Labels of the flow series; also: src_country, dst_country, src_peer_asn, dst_peer_asn, peer_asn, src_net, \
-                   dst_net, vlan, src_community, dst_community.",
+                   dst_net, vlan, src_community, dst_community, src_rpki, dst_rpki.",
             details: "Fewer labels make fewer series with the same totals.",
         }
         max_series: u32 = key {

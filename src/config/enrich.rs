@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::ipfix::complete_service;
@@ -11,7 +12,7 @@ use super::reference::ReloadClass::{Applied, Restart};
 use super::section::section;
 use super::values::{
     MAX_LIST, Parsed, SECOND, Value, ValueError, address_or_name, canonical_prefix, duration, list,
-    number, optional, text, word,
+    number, optional, path, text, word,
 };
 use crate::types::community_pattern::CommunityPattern;
 use crate::types::database::{DatabaseChoice, DatabaseKind};
@@ -29,6 +30,8 @@ const MAX_MAX_ROUTES: u32 = 1_000_000_000;
 const MAX_STATIC_PREFIXES: usize = 10_000;
 const MAX_STATIC_PEERS: usize = 2_500;
 const MAX_NAME: usize = 256;
+/// PATH_MAX of linux/limits.h, less the final zero.
+const MAX_PATH: usize = 4095;
 
 /// IFNAMSIZ of linux/if.h, less the final zero.
 const MAX_IFNAME: usize = 15;
@@ -51,6 +54,12 @@ section! {
             of: Rib,
             with: (machine),
             text: "Routes from BGP routers, which send them by BMP.",
+        }
+        rpki: Rpki = section {
+            of: Rpki,
+            with: (),
+            text: "RPKI: the validation state of routes (RFC 6811), for the labels src_rpki and dst_rpki.",
+            details: "Add these labels to agent.prometheus.labels.",
         }
         #[serde(skip_serializing_if = "Vec::is_empty")]
         prefix: Vec<StaticPrefix> = tables {
@@ -89,6 +98,20 @@ section! {
             default: DatabaseChoice::Auto,
             text: "Path of a city or country database; \"auto\" = the first one found, \"\" = none.",
             details: FOUND,
+        }
+    }
+}
+
+section! {
+    pub struct Rpki() {
+        /// "" = none.
+        vrps: PathBuf = key {
+            reload: Applied,
+            type: path(MAX_PATH),
+            default: PathBuf::new(),
+            text: "Path of the VRPs as JSON of rpki-client (/var/lib/rpki-client/json), Routinator or FORT; \"\" = none.",
+            details: "The agent notices within 5 s that the file was replaced, and reads it again. If it is missing or broken, \
+                      the previous VRPs stay in use, and rfm status reports a problem.",
         }
     }
 }
@@ -253,6 +276,13 @@ impl Mmdb {
             (DatabaseKind::Asn, &self.asn_db),
             (DatabaseKind::City, &self.city_db),
         ]
+    }
+}
+
+impl Rpki {
+    /// Returns the file with the VRPs.
+    pub fn file(&self) -> Option<&Path> {
+        Some(&*self.vrps).filter(|path| !path.as_os_str().is_empty())
     }
 }
 

@@ -42,6 +42,9 @@ pub struct Status {
     pub errors: Vec<ErrorCount>,
     pub parse_errors: Vec<ParseErrorCount>,
     pub databases: Vec<DatabaseStatus>,
+    /// None without VRPs.
+    #[serde(default)]
+    pub rpki: Option<RpkiStatus>,
     pub exporters: Vec<ExporterStatus>,
     pub bmp: Option<BmpStatus>,
     pub config: ConfigStatus,
@@ -166,6 +169,17 @@ pub struct DatabaseStatus {
     pub built: String,
     /// The path of the file.
     pub file: String,
+}
+
+/// The VRPs in use.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RpkiStatus {
+    pub ipv4_vrps: u64,
+    pub ipv6_vrps: u64,
+    /// The path of the file.
+    pub source: String,
+    /// When they were written.
+    pub updated: String,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -353,6 +367,9 @@ pub struct RibRoute {
     pub age_max: u64,
     pub origin_asn: Option<u32>,
     pub neighbour_asn: Option<u32>,
+    /// "valid", "invalid" or "not-found" (RFC 6811); none without VRPs.
+    #[serde(default)]
+    pub rpki: Option<String>,
     pub next_hop: Option<String>,
     /// The value that the decision process compares: 100 if none was sent.
     pub local_pref: u32,

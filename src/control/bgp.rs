@@ -9,6 +9,7 @@ use crate::enrich::bmp::{RouterStats, label};
 use crate::enrich::rib::{
     ExplainedRoute, PeerKey, PeerKind, PeerStatus, Rib, RoutePrefix, SharedRib, View,
 };
+use crate::enrich::rpki::{SharedVrps, VrpTable};
 
 /// Routes in one answer.
 const MAX_ROUTES: usize = 1000;
@@ -18,6 +19,7 @@ const MAX_PEERS: usize = 1000;
 pub struct RibAndSessions {
     pub rib: SharedRib,
     pub router_stats: Arc<RouterStats>,
+    pub vrps: Arc<SharedVrps>,
 }
 
 impl Bgp for RibAndSessions {
@@ -57,6 +59,7 @@ impl Bgp for RibAndSessions {
             (None, Some(first)) => Some(first.reason.clone()),
             (None, None) => Some("no router has sent a route for it".to_owned()),
         };
+        let vrps = self.vrps.get();
         let is_address = asked.length() == of_rib.family().bits();
         Some(api::RibReply {
             address: match is_address {
@@ -66,13 +69,26 @@ impl Bgp for RibAndSessions {
             table: vrf.unwrap_or("global").to_owned(),
             prefix: best.map(prefix),
             none_chosen,
-            routes: routes.iter().map(route).collect(),
+            routes: routes
+                .iter()
+                .map(|explained| api::RibRoute {
+                    rpki: vrps.as_ref().map(|used| validity(&used.table, explained)),
+                    ..route(explained)
+                })
+                .collect(),
         })
     }
 
     fn flush(&self, router: &str) -> Option<u64> {
         self.router_stats.flush(router)
     }
+}
+
+fn validity(table: &VrpTable, explained: &ExplainedRoute) -> String {
+    let route = &explained.route;
+    let (prefix, origin) = (route.prefix, route.attributes.origin_asn);
+    let validity = table.validate(prefix.address(), prefix.length(), origin);
+    validity.name().to_owned()
 }
 
 /// Describes a route in a few words.
@@ -132,6 +148,7 @@ fn route(explained: &ExplainedRoute) -> api::RibRoute {
         age_max: explained.age.most / 1000,
         origin_asn: number(attributes.origin_asn),
         neighbour_asn: number(attributes.peer_asn),
+        rpki: None,
         next_hop: attributes.next_hop.map(|hop| hop.to_string()),
         local_pref: attributes.preference().local_pref(),
         local_pref_sent: attributes.local_pref.is_some(),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::{api, bgp};
 use crate::enrich::mmdb::Databases;
 use crate::enrich::rib::{SHORTEST_NETWORK, SharedRib, TableId};
+use crate::enrich::rpki::SharedVrps;
 use crate::enrich::{AsnSource, Enricher, Trace};
 use crate::types::database::DatabaseKind;
 
@@ -17,7 +18,7 @@ const UNLABELLED: &str = "none: loopback, link-local and multicast addresses hav
 pub fn lookup(
     enricher: &Enricher,
     rib: &SharedRib,
-    databases: &Databases,
+    (databases, vrps): (&Databases, &SharedVrps),
     address: IpAddr,
     (table, name): (TableId, &str),
 ) -> api::LookupReply {
@@ -29,6 +30,7 @@ pub fn lookup(
                 .map(|best| bgp::describe(&best))
         }),
         databases: DatabaseKind::ALL.map(|kind| databases.path(kind)),
+        vrps: vrps.get().map(|used| used.source),
     };
     let known = &sources.trace.known;
     let number = |n: u32| (n > 0).then(|| n.to_string());
@@ -48,6 +50,11 @@ pub fn lookup(
             label("asn", number(known.asn), sources.asn()),
             label("asn_name", text(&known.asn_name), sources.asn_name()),
             label("peer_asn", number(known.peer_asn), sources.peer_asn()),
+            label(
+                "rpki",
+                known.rpki.map(|validity| validity.name().to_owned()),
+                sources.rpki(),
+            ),
             label("net", text(&known.net), sources.net()),
             label("city", text(&known.city), sources.location()),
             label("country", text(&known.country), sources.location()),
@@ -62,6 +69,8 @@ struct LabelSources {
     route: Option<String>,
     /// The files of the databases in use, by [`DatabaseKind`].
     databases: [Option<Arc<Path>>; DatabaseKind::ALL.len()],
+    /// The origin of the VRPs in use.
+    vrps: Option<Arc<str>>,
 }
 
 impl LabelSources {
@@ -102,6 +111,17 @@ impl LabelSources {
             }
             (None, _) => "none: no route".to_owned(),
             (Some(_), _) => self.route(),
+        }
+    }
+
+    fn rpki(&self) -> String {
+        match (&self.vrps, self.trace.known.rpki) {
+            (Some(source), Some(_)) => format!("{source}, for the {}", self.route()),
+            (None, _) => "none: no VRPs are in use (agent.enrich.rpki)".to_owned(),
+            (Some(_), None) => match self.trace.route {
+                Some(_) => format!("none: the {} replaces the route", self.network()),
+                None => "none: no route".to_owned(),
+            },
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{Sources, api, rfc3339, rfc3339_seconds};
 use crate::enrich::mmdb::Databases;
+use crate::enrich::rpki::UsedVrps;
 use crate::metrics::{self, Input};
 use crate::netlink::{DeviceCounters, Link, stacked_interfaces};
 use crate::sys::error_counters::Subsystem;
@@ -142,6 +143,7 @@ pub fn status(sources: &Sources, input: &Input, links: &[Link]) -> api::Status {
         errors: errors(input),
         parse_errors: parse_errors(input),
         databases: databases(&sources.scrape.databases),
+        rpki: sources.scrape.vrps.get().map(|used| rpki(&used)),
         exporters: exporters(sources, input),
         bmp: sources.bgp.as_ref().map(|bgp| bgp.status()),
         config: config(sources),
@@ -212,6 +214,16 @@ fn databases(databases: &Databases) -> Vec<api::DatabaseStatus> {
         })
     };
     DatabaseKind::ALL.into_iter().filter_map(status).collect()
+}
+
+fn rpki(used: &UsedVrps) -> api::RpkiStatus {
+    let [ipv4, ipv6] = used.table.counts();
+    api::RpkiStatus {
+        ipv4_vrps: ipv4 as u64,
+        ipv6_vrps: ipv6 as u64,
+        source: used.source.to_string(),
+        updated: rfc3339(used.updated),
+    }
 }
 
 fn config(sources: &Sources) -> api::ConfigStatus {

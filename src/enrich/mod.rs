@@ -9,6 +9,7 @@ pub mod mmdb;
 pub mod neighbors;
 mod prefixes;
 pub mod rib;
+pub mod rpki;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -32,6 +33,7 @@ use mmdb::{Database, Databases};
 use neighbors::{NeighborMap, SharedNeighbors};
 use prefixes::{StaticNetwork, StaticPrefixes};
 use rib::{Attributes, Route, TableId, is_unlabelled};
+use rpki::{SharedVrps, VrpTable};
 
 pub use bgp_info::{BgpInfo, FlowRouting};
 pub use trace::{AsnSource, Trace};
@@ -71,12 +73,15 @@ pub struct Enricher {
     neighbors: Option<Arc<SharedNeighbors>>,
     /// The neighbors at the last refresh.
     neighbor_map: Arc<NeighborMap>,
+    vrps: Option<Arc<SharedVrps>>,
+    /// The VRPs at the last refresh.
+    vrp_table: Option<Arc<VrpTable>>,
     /// Communities to look up; empty if no label uses them.
     communities: Vec<CommunityPattern>,
     errors: Arc<ErrorCounters>,
     generation: u32,
     /// The generations of the sources at the last refresh.
-    sources: [u32; 3],
+    sources: [u32; 4],
     advanced_ms: u64,
 }
 
@@ -95,10 +100,12 @@ impl Enricher {
             city: None,
             neighbors: None,
             neighbor_map: Arc::default(),
+            vrps: None,
+            vrp_table: None,
             communities: Vec::new(),
             errors,
             generation: 0,
-            sources: [0; 3],
+            sources: [0; 4],
             advanced_ms: 0,
         };
         enricher.load_sources();
@@ -108,6 +115,13 @@ impl Enricher {
     /// Adds the neighbors, for the label of the peer.
     pub fn with_neighbors(mut self, neighbors: Arc<SharedNeighbors>) -> Self {
         self.neighbors = Some(neighbors);
+        self.load_sources();
+        self
+    }
+
+    /// Adds the VRPs, for the labels of the validation state.
+    pub fn with_vrps(mut self, vrps: Arc<SharedVrps>) -> Self {
+        self.vrps = Some(vrps);
         self.load_sources();
         self
     }
@@ -126,12 +140,15 @@ impl Enricher {
         if let Some(neighbors) = &self.neighbors {
             self.neighbor_map = neighbors.get();
         }
+        let used = self.vrps.as_ref().and_then(|vrps| vrps.get());
+        self.vrp_table = used.map(|used| used.table);
     }
 
-    fn sources_now(&self) -> [u32; 3] {
+    fn sources_now(&self) -> [u32; 4] {
         let routes = self.routes.as_ref().map_or(0, |routes| routes.generation());
         let neighbors = self.neighbors.as_ref().map_or(0, |n| n.generation());
-        [routes, self.databases.generation(), neighbors]
+        let vrps = self.vrps.as_ref().map_or(0, |vrps| vrps.generation());
+        [routes, self.databases.generation(), neighbors, vrps]
     }
 
     /// Returns the AS of the neighbor that handed over the packets of a flow, or to which they were handed.
@@ -236,11 +253,12 @@ impl Enricher {
         known.peer_asn = info.peer_asn;
         known.net = network.and_then(|network| network.name.clone());
         // the AS of a static prefix replaces the route
-        if !self.communities.is_empty()
-            && let Some(table) = table.filter(|_| route.is_some())
-            && network.is_none_or(|network| network.asn == 0)
-        {
-            known.communities = self.communities_of(address, table);
+        let route = route.filter(|_| network.is_none_or(|network| network.asn == 0));
+        if let Some(route) = route {
+            let table = table.filter(|_| !self.communities.is_empty());
+            known.communities = table.and_then(|table| self.communities_of(address, table));
+            let vrps = self.vrp_table.as_ref();
+            known.rpki = vrps.map(|vrps| vrps.validate_route(address, route));
         }
         self.add_asn(address, &mut known);
         self.add_location(address, &mut known);

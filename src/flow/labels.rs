@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::string_interner::{StringInterner, Symbol};
 use crate::types::flow::{Direction, FlowKey};
 use crate::types::label::{Enrichment, Label, Labels};
+use crate::types::validity::RouteValidity;
 
 /// The identity of a series: one number per label, 0 for labels that the series do not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,7 +46,13 @@ fn value<'a>(label: Label, key: &FlowKey, ifname: &'a str, known: &'a Enrichment
         Label::Vlan => Value::Number(key.vlan_outer.into()),
         Label::SrcCommunity => Value::Text(src.communities.as_deref()),
         Label::DstCommunity => Value::Text(dst.communities.as_deref()),
+        Label::SrcRpki => Value::Number(validity(src.rpki)),
+        Label::DstRpki => Value::Number(validity(dst.rpki)),
     }
+}
+
+fn validity(validity: Option<RouteValidity>) -> u32 {
+    validity.map_or(0, |validity| validity as u32)
 }
 
 /// The index of a set, valid as long as flows refer to it.
@@ -156,6 +163,7 @@ impl SetKey {
             _ if label.is_text() => escape(symbols.text(Symbol::from_number(number)), out),
             Label::Direction => out.push_str(Direction::ALL[number as usize].name()),
             Label::Proto if number == ANY_PROTO => out.push_str("other"),
+            Label::SrcRpki | Label::DstRpki => out.push_str(RouteValidity::name_of(number)),
             // Protocol 0 is a protocol (hop-by-hop options). ASN 0 and VLAN 0 mean that there is
             // none.
             _ if number == 0 && label != Label::Proto => {}
@@ -208,6 +216,7 @@ mod tests {
                 country: Some("CH".into()),
                 net: Some("lab".into()),
                 communities: Some("64500:1,64500:2".into()),
+                rpki: Some(RouteValidity::NotFound),
             },
             dst: Endpoint::default(),
             peer_asn: 64502,
@@ -236,7 +245,7 @@ mod tests {
                 r#"ifname="eth0",direction="egress",proto="6",src_asn="64500",dst_asn="","#,
                 r#"src_city="Bern",dst_city="",src_country="CH",dst_country="","#,
                 r#"src_peer_asn="64501",dst_peer_asn="",peer_asn="64502",src_net="lab",dst_net="",vlan="100","#,
-                r#"src_community="64500:1,64500:2",dst_community="""#
+                r#"src_community="64500:1,64500:2",dst_community="",src_rpki="not-found",dst_rpki="""#
             )
         );
     }

@@ -11,7 +11,7 @@ use prometheus::proto::{Metric, MetricFamily};
 use prometheus::{Encoder, TextEncoder};
 
 use super::family::{family, single};
-use super::{Build, Input, bmp, declarations, firewall};
+use super::{Build, Input, bmp, declarations, firewall, rpki};
 use crate::config::current::Reload;
 use crate::flow::snapshot::Totals;
 use crate::ipfix::collector_stats::CollectorStats;
@@ -42,6 +42,7 @@ pub fn families(input: &Input) -> Vec<MetricFamily> {
     families.extend(sampled_and_dropped(&input.all_hooks));
     families.extend(flow_series(&input.flows.totals));
     families.push(databases(input.databases));
+    families.extend(input.rpki.iter().flat_map(rpki::families));
     families.extend(input.bmp.iter().flat_map(|bmp| bmp::families(bmp)));
     families.extend(ipfix(input.ipfix));
     families.extend(input.firewall.iter().flat_map(|r| firewall::families(r)));

@@ -5,19 +5,20 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::io;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use crossbeam_channel::Sender;
 
 use super::problems::{Facts, Moment, ProblemHistory};
 use super::scrapers::ZeroSince;
-use super::{Bmp, Build, Input, Interface};
+use super::{Bmp, Build, Input, Interface, Rpki};
 use crate::bpf::counters::Counters;
 use crate::config::Agent;
 use crate::config::current::CurrentConfig;
 use crate::enrich::bmp::RouterStats;
 use crate::enrich::mmdb::Databases;
 use crate::enrich::rib::{Rib, SharedRib};
+use crate::enrich::rpki::SharedVrps;
 use crate::firewall::handle::Handle;
 use crate::flow::snapshot::Snapshot;
 use crate::flow::thread::{self, Request};
@@ -49,6 +50,7 @@ pub struct Scrape {
     pub live: Arc<CurrentConfig>,
     pub flows: Sender<Request>,
     pub databases: Arc<Databases>,
+    pub vrps: Arc<SharedVrps>,
     pub bmp: Option<BmpReader>,
     pub ipfix: CollectorStatsList,
     pub firewall: Option<Handle>,
@@ -148,6 +150,7 @@ impl Scrape {
             peer_series: agent.prometheus.peer_series,
             sample_rate: agent.bpf.sample_rate,
             databases: &self.databases.build_times(),
+            rpki: self.rpki(agent),
             bmp: bmp.as_ref(),
             ipfix: &self.ipfix.all(),
             firewall: firewall.as_ref(),
@@ -185,7 +188,21 @@ impl Scrape {
             missing_databases: missing.map(|path| path.display().to_string()).collect(),
             broken_databases: self.databases.problems(),
             open_port: agent.prometheus.open_port(),
+            vrps: self.vrps.problem(),
         }
+    }
+
+    /// Returns the VRPs in use, if some are configured.
+    fn rpki(&self, agent: &Agent) -> Option<Rpki> {
+        agent.enrich.rpki.file()?;
+        let Some(used) = self.vrps.get() else {
+            return Some(Rpki::default());
+        };
+        let updated = used.updated.duration_since(UNIX_EPOCH);
+        Some(Rpki {
+            vrps: used.table.counts(),
+            updated: updated.map_or(0, |updated| updated.as_secs()),
+        })
     }
 
     /// Returns all links that exist now.

@@ -220,6 +220,11 @@ declare! {
         Gauge MMDB_BUILD_TIMESTAMP = "rfm_mmdb_build_timestamp_seconds" ["database"]
             "Time at which the database in use was built, in seconds since the Unix epoch."
             + "`database` is `asn` or `city`.";
+        Gauge RPKI_VRPS = "rfm_rpki_vrps" ["family"]
+            "Validated ROA Payloads (VRPs) in use."
+            + "Only with `agent.enrich.rpki`.";
+        Gauge RPKI_UPDATE_TIMESTAMP = "rfm_rpki_update_timestamp_seconds" []
+            "Time at which the VRPs in use were written, in seconds since the Unix epoch; 0 = there are none.";
         Counter IPFIX_RECORDS = "rfm_ipfix_records_total" ["collector"]
             "Flow records sent to the IPFIX collector and, as far as is known, not refused.";
         Counter IPFIX_DROPPED_RECORDS = "rfm_ipfix_dropped_records_total" ["collector"]
@@ -229,7 +234,7 @@ declare! {
             + "The queue of a UDP collector holds 8,192 messages, about 100,000 records.";
         Counter ERRORS = "rfm_errors_total" ["subsystem"]
             "Errors that rfm survived, by subsystem; the log has more."
-            + "`subsystem` is `bpf_map`, `ring_buffer`, `ipfix`, `bmp`, `mmdb`, `http`, `control`, `netlink` or `firewall`.";
+            + "`subsystem` is `bpf_map`, `ring_buffer`, `ipfix`, `bmp`, `mmdb`, `http`, `control`, `netlink`, `firewall` or `rpki`.";
         Counter PARSE_ERRORS = "rfm_parse_errors_total" ["reason"]
             "Frames without the valid IP header that their type announces; the counters of the interface have them as family other."
             + "`reason` is `link` (the Ethernet, VLAN, MPLS or PPPoE header is cut short), `ip_version`, `ip_header_length` (the IPv4 header length is below 20 bytes, or the total length below the header length) or `ip_truncated`.";

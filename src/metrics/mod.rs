@@ -15,6 +15,7 @@ mod flows;
 mod interfaces;
 mod peers;
 pub mod problems;
+mod rpki;
 pub mod scrapers;
 pub mod text_format;
 
@@ -36,6 +37,7 @@ use crate::types::problem::Problem;
 use crate::types::role::InterfaceRole;
 
 pub use crate::metrics::bmp::Bmp;
+pub use crate::metrics::rpki::Rpki;
 
 /// The data of `/metrics`. To keep promise 3 in every answer, collect it in this order: flows, then
 /// dropped, then sampled.
@@ -54,6 +56,8 @@ pub struct Input<'a> {
     pub sample_rate: u32,
     /// Each database in use, and its build time: seconds since the Unix epoch.
     pub databases: &'a [(&'a str, u64)],
+    /// `None` if no VRPs are configured.
+    pub rpki: Option<Rpki>,
     /// `None` if no BMP is configured.
     pub bmp: Option<&'a Bmp>,
     /// The export counters of each collector.

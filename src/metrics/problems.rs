@@ -17,6 +17,8 @@ const LOSS_WINDOW: Duration = Duration::from_secs(60);
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 /// A database is a problem from this age on.
 const DATABASE_AGE: u64 = 60 * DAY;
+/// VRPs are a problem from this age on: relying parties write them about every hour.
+const VRP_AGE: u64 = DAY;
 const DAY: u64 = 24 * 3600;
 /// How long a step of the wall clock is reported.
 const CLOCK_REPORTED: Duration = Duration::from_secs(600);
@@ -43,6 +45,8 @@ pub struct Facts {
     pub broken_databases: Vec<String>,
     /// The warning that any client may read the metrics and the page.
     pub open_port: Option<String>,
+    /// Why the current VRPs cannot be used.
+    pub vrps: Option<String>,
 }
 
 /// The memory between readings: recent values of counters, and the offset of the clocks.
@@ -133,6 +137,7 @@ impl ProblemHistory {
         let state_file = facts.state_file.iter().cloned();
         problems.extend(state_file.map(|text| Problem::new(ProblemKind::FirewallStateFile, text)));
         databases(input, facts, now, &mut problems);
+        rpki(input, facts, now, &mut problems);
         if !input.reload.successful {
             problems.push(Problem::new(
                 ProblemKind::ConfigBroken,
@@ -337,6 +342,26 @@ fn databases(input: &Input, facts: &Facts, now: Moment, problems: &mut Vec<Probl
             format!("the database {file} does not exist any longer"),
         )
     }));
+}
+
+fn rpki(input: &Input, facts: &Facts, now: Moment, problems: &mut Vec<Problem>) {
+    let Some(rpki) = input.rpki else {
+        return;
+    };
+    if let Some(reason) = &facts.vrps {
+        problems.push(Problem::new(
+            ProblemKind::RpkiFailing,
+            format!("cannot use VRPs: {reason}"),
+        ));
+    }
+    let unix = u64::try_from(now.unix_ns() / 1_000_000_000).unwrap_or(0);
+    let age = unix.saturating_sub(rpki.updated);
+    if rpki.updated > 0 && age >= VRP_AGE {
+        problems.push(Problem::new(
+            ProblemKind::RpkiOld,
+            format!("the VRPs are {} old", seconds(Duration::from_secs(age))),
+        ));
+    }
 }
 
 /// Lists at most [`NAMED`] names.

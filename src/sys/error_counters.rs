@@ -23,10 +23,11 @@ pub enum Subsystem {
     Control,
     Netlink,
     Firewall,
+    Rpki,
 }
 
 impl Subsystem {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::BpfMap,
         Self::RingBuffer,
         Self::Ipfix,
@@ -36,6 +37,7 @@ impl Subsystem {
         Self::Control,
         Self::Netlink,
         Self::Firewall,
+        Self::Rpki,
     ];
 
     pub fn name(self) -> &'static str {
@@ -49,6 +51,7 @@ impl Subsystem {
             Self::Control => "control",
             Self::Netlink => "netlink",
             Self::Firewall => "firewall",
+            Self::Rpki => "rpki",
         }
     }
 }

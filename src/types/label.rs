@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::named::{Named, serialize_by_name};
+use super::validity::RouteValidity;
 
 /// A label that a flow series may have, in the order in which they are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,10 +27,12 @@ pub enum Label {
     Vlan,
     SrcCommunity,
     DstCommunity,
+    SrcRpki,
+    DstRpki,
 }
 
 impl Label {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Ifname,
         Self::Direction,
         Self::Proto,
@@ -47,6 +50,8 @@ impl Label {
         Self::Vlan,
         Self::SrcCommunity,
         Self::DstCommunity,
+        Self::SrcRpki,
+        Self::DstRpki,
     ];
 
     /// The labels that a series has if the configuration names none.
@@ -79,13 +84,15 @@ impl Label {
             Self::Vlan => "vlan",
             Self::SrcCommunity => "src_community",
             Self::DstCommunity => "dst_community",
+            Self::SrcRpki => "src_rpki",
+            Self::DstRpki => "dst_rpki",
         }
     }
 
     /// The labels that the "other" series keeps, which counts flows when there is no room for their series.
     pub(crate) const BASE: [Self; 3] = [Self::Ifname, Self::Direction, Self::Proto];
 
-    /// Returns whether the value is text, and not a number.
+    /// Returns whether the value is text that series store, and not a number.
     pub(crate) fn is_text(self) -> bool {
         match self {
             Self::Ifname
@@ -104,7 +111,9 @@ impl Label {
             | Self::SrcPeerAsn
             | Self::DstPeerAsn
             | Self::PeerAsn
-            | Self::Vlan => false,
+            | Self::Vlan
+            | Self::SrcRpki
+            | Self::DstRpki => false,
         }
     }
 }
@@ -156,6 +165,8 @@ pub struct Endpoint {
     pub net: Option<Arc<str>>,
     /// Communities of the best route that a pattern of the configuration matches, with commas between them.
     pub communities: Option<Arc<str>>,
+    /// The validation state of the best route; `None` without a route or without VRPs.
+    pub rpki: Option<RouteValidity>,
 }
 
 impl Named for Label {

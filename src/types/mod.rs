@@ -20,3 +20,4 @@ pub(crate) mod slab;
 pub mod static_peer;
 pub mod static_prefix;
 pub mod transport;
+pub mod validity;

@@ -187,6 +187,12 @@ fn lookup_names_the_source_of_each_label() {
         ("198.51.100.7", "peer_asn", json!("65001"), route),
         (
             "198.51.100.7",
+            "rpki",
+            json!(null),
+            "none: no VRPs are in use (agent.enrich.rpki)",
+        ),
+        (
+            "198.51.100.7",
             "net",
             json!("office"),
             "static prefix 198.51.100.0/25",
@@ -224,7 +230,7 @@ fn lookup_names_the_source_of_each_label() {
         assert_eq!(label(address, name), expected, "{address} {name}");
     }
     let text = fixture.rfm("lookup 198.51.100.7");
-    assert_eq!(text.lines().count(), 7, "{text}");
+    assert_eq!(text.lines().count(), 8, "{text}");
     assert!(text.starts_with("LABEL     VALUE   SOURCE\n"), "{text}");
     let (code, _, error) = fixture.try_rfm("lookup 198.51.100.7 --vrf red");
     assert_eq!(

@@ -8,8 +8,10 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
+use rfm::types::label::Label;
 use serde_json::Value;
 
+use crate::builders::{initiation, peer};
 use crate::common::agent::{Agent, EXACT, config};
 use crate::common::cases::{DST_MAC, SRC_MAC};
 use crate::common::lab::{Lab, Namespace, can_run};
@@ -18,7 +20,8 @@ use crate::common::prometheus::{self, query};
 use crate::common::traffic::meanwhile;
 use crate::grafana::{View, annotations, dashboard, panels, target, targets};
 use crate::traffic::{
-    IN_BYTES, IPV6_FRAMES, NETWORKS, OUT_BYTES, UNWANTED, bits, databases, frames, unwanted,
+    IN_BYTES, IPV6_FRAMES, NETWORKS, Network, OUT_BYTES, UNWANTED, bits, databases, frames,
+    unwanted,
 };
 
 /// Under traffic, before the queries.
@@ -52,9 +55,9 @@ fn panels_say_what_was_sent() {
         "{EXACT}{ROLE}{FIREWALL}{}[agent.enrich.rib.bmp]\nhost = \"127.0.0.1\"\nallow = [\"127.0.0.1\"]\n",
         databases(&lab)
     );
-    let text = config(r#"["a0"]"#, &more) + "peer_series = true\n";
+    let text = config(r#"["a0"]"#, &more) + "peer_series = true\n" + &rpki(&lab);
     let agent = Agent::start(&lab, &a, &text);
-    let _router = router(&a);
+    let _routers = [router(&a), other_router(&a)];
     prometheus::start(&lab, &a);
     meanwhile(
         &[
@@ -74,6 +77,7 @@ fn panels_say_what_was_sent() {
             protocols_and_pairs(&view);
             firewall(&view);
             roles_and_neighbors(&view);
+            validation_states(&view);
             events(&view, &a);
             older_dashboards(&a);
         },
@@ -87,6 +91,41 @@ fn router(a: &Namespace) -> TcpStream {
     let mut packed = BufReader::new(File::open(path).expect("a capture"));
     let mut bytes = Vec::new();
     lzma_rs::xz_decompress(&mut packed, &mut bytes).expect("a whole xz file");
+    a.inside(|| {
+        let mut stream = TcpStream::connect(("127.0.0.1", 11019)).expect("BMP is listened for");
+        stream.write_all(&bytes).expect("taken");
+        stream
+    })
+}
+
+/// Labels for the validation states, and VRPs that match the route to the first network and not that to the second.
+fn rpki(lab: &Lab) -> String {
+    let vrp = |network: &Network, asn: u32| {
+        let byte = network.byte;
+        format!("{{\"asn\":{asn},\"prefix\":\"{byte}.0.0.0/8\",\"maxLength\":8}}")
+    };
+    let [first, second, ..] = &NETWORKS;
+    let vrps = [vrp(first, first.asn), vrp(second, 1)].join(",");
+    let file = lab.file("vrps.json", &format!("{{\"roas\":[{vrps}]}}"));
+    let labels = Label::USUAL.into_iter();
+    let labels = labels.chain([Label::SrcRpki, Label::DstRpki]);
+    let labels: Vec<_> = labels
+        .map(|label| format!("\"{}\"", label.name()))
+        .collect();
+    format!(
+        "labels = [{}]\n[agent.enrich.rpki]\nvrps = \"{}\"\n",
+        labels.join(","),
+        file.display()
+    )
+}
+
+/// A router with routes to all networks.
+fn other_router(a: &Namespace) -> TcpStream {
+    let mut bytes = [initiation("other"), peer(1).up()].concat();
+    for network in &NETWORKS {
+        let prefix = format!("{}.0.0.0/8", network.byte);
+        bytes.extend(peer(1).announce(&prefix, &[65001, network.asn]));
+    }
     a.inside(|| {
         let mut stream = TcpStream::connect(("127.0.0.1", 11019)).expect("BMP is listened for");
         stream.write_all(&bytes).expect("taken");
@@ -293,6 +332,23 @@ fn events(view: &View, a: &Namespace) {
     let start = query(a, &expressions[0]).expect("a start") / 1e3;
     assert!((0.0..600.0).contains(&(now - start)), "{start}, now {now}");
     assert_eq!(query(a, &expressions[1]), Some(0.0));
+}
+
+fn validation_states(view: &View) {
+    let title = "Traffic by RPKI validation state";
+    let [valid, invalid, unknown @ ..] = &NETWORKS;
+    let unknown: u32 = unknown.iter().map(|network| network.frames).sum();
+    for (reference, label, length) in [("A", "src_rpki", IN_BYTES), ("B", "dst_rpki", OUT_BYTES)] {
+        let states = results(view, title, reference, label);
+        for (state, frames) in [
+            ("valid", valid.frames),
+            ("invalid", invalid.frames),
+            ("not-found", unknown),
+        ] {
+            assert_near(state, states.get(state), bits(frames, length));
+        }
+        assert_eq!(states.len(), 3, "{states:?}");
+    }
 }
 
 /// The queries that a dashboard of the Go program of the same name is made of.

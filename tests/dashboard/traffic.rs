@@ -17,7 +17,7 @@ pub struct Network {
     pub asn: u32,
     pub name: &'static str,
     pub city: &'static str,
-    byte: u8,
+    pub byte: u8,
     pub protocol: u8,
     /// Frames in a hundredth of a second.
     pub frames: u32,

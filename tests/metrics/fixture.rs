@@ -15,7 +15,7 @@ use rfm::flow::export_queue::{DroppedRecords, RecordCounts};
 use rfm::flow::peers::{Peer, PeerBytes, PeerRow, PeerSnapshot};
 use rfm::flow::snapshot::{SeriesRow, Snapshot, Totals};
 use rfm::ipfix::collector_stats::CollectorStats;
-use rfm::metrics::{Bmp, Build, Input, Interface, render};
+use rfm::metrics::{Bmp, Build, Input, Interface, Rpki, render};
 use rfm::netlink::{DeviceCounters, Link};
 use rfm::sys::error_counters::{ErrorCounters, Subsystem};
 use rfm::sys::process::ProcessStats;
@@ -170,6 +170,10 @@ impl Fixture {
                 0 => &[],
                 _ => &[("asn", 1_700_000_001), ("city", 1_700_000_002)],
             },
+            rpki: (!self.links.is_empty()).then_some(Rpki {
+                vrps: [512_345, 98_765],
+                updated: 1_700_000_003,
+            }),
             bmp: self.bmp.as_ref(),
             ipfix: &self.ipfix,
             firewall: self.firewall.as_ref(),

@@ -77,6 +77,9 @@ fn block(route: &api::RibRoute) -> String {
             sent(route.med, route.med_sent),
         ),
     );
+    if let Some(validity) = &route.rpki {
+        line("rpki", validity.clone());
+    }
     if !route.communities.is_empty() {
         line("communities", route.communities.join(" "));
     }

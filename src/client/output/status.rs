@@ -56,6 +56,15 @@ pub fn status(status: &api::Status) -> String {
     if status.databases.is_empty() {
         line("database", NO_DATABASE.to_owned());
     }
+    if let Some(rpki) = &status.rpki {
+        line(
+            "rpki",
+            format!(
+                "{} VRPs for IPv4, {} for IPv6, updated {}, {}",
+                rpki.ipv4_vrps, rpki.ipv6_vrps, rpki.updated, rpki.source
+            ),
+        );
+    }
     if let Some(bmp) = &status.bmp {
         line("bmp", format!("{} sessions", bmp.sessions));
     }

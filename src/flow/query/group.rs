@@ -10,6 +10,7 @@ use super::{Field, FlowContext, Sort, Sum, Value};
 use crate::flow::labels::SetId;
 use crate::types::flow::FlowRecord;
 use crate::types::label::{Enrichment, Label};
+use crate::types::validity::RouteValidity;
 
 /// The maximum number of fields in one query.
 pub const MAX_FIELDS: usize = 4;
@@ -147,7 +148,9 @@ fn takes_lookup(field: Field) -> bool {
             | Label::SrcNet
             | Label::DstNet
             | Label::SrcCommunity
-            | Label::DstCommunity => true,
+            | Label::DstCommunity
+            | Label::SrcRpki
+            | Label::DstRpki => true,
             Label::Ifname
             | Label::Direction
             | Label::Proto
@@ -171,6 +174,12 @@ fn value(
         text.map_or(Value::Nothing, Value::Text)
     };
     let asn = |of: fn(&Enrichment) -> u32| number(known.map_or(0, of));
+    let validity = |of: fn(&Enrichment) -> Option<RouteValidity>| {
+        let validity = known.and_then(of);
+        validity.map_or(Value::Nothing, |validity| {
+            Value::Text(validity.name().into())
+        })
+    };
     match field {
         Field::Src => Value::Address(key.source()),
         Field::Dst => Value::Address(key.destination()),
@@ -196,6 +205,8 @@ fn value(
             Label::Vlan => number(key.vlan_outer.into()),
             Label::SrcCommunity => text(|k| &k.src.communities),
             Label::DstCommunity => text(|k| &k.dst.communities),
+            Label::SrcRpki => validity(|k| k.src.rpki),
+            Label::DstRpki => validity(|k| k.dst.rpki),
         },
     }
 }

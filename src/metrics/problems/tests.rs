@@ -7,7 +7,7 @@ use crate::config::current::Reload;
 use crate::firewall::attachments::Attachment;
 use crate::flow::snapshot::{Snapshot, Totals};
 use crate::ipfix::collector_stats::CollectorStats;
-use crate::metrics::{Bmp, Build, Interface};
+use crate::metrics::{Bmp, Build, Interface, Rpki};
 use crate::sys::error_counters::ErrorCounters;
 use crate::types::counters::{Count, HookCounters};
 
@@ -16,6 +16,7 @@ struct Agent {
     lost: u64,
     totals: Totals,
     bmp: Option<Bmp>,
+    rpki: Option<Rpki>,
     ipfix: Vec<Arc<CollectorStats>>,
     firewall: Option<FirewallReport>,
     databases: Vec<(&'static str, u64)>,
@@ -34,6 +35,7 @@ impl Agent {
             lost: 0,
             totals: Totals::default(),
             bmp: None,
+            rpki: None,
             ipfix: Vec::new(),
             firewall: None,
             databases: Vec::new(),
@@ -78,6 +80,7 @@ impl Agent {
             flow_gauges: false,
             sample_rate: 1,
             databases: &self.databases,
+            rpki: self.rpki,
             bmp: self.bmp.as_ref(),
             ipfix: &self.ipfix,
             firewall: self.firewall.as_ref(),
@@ -243,6 +246,23 @@ fn lost_sessions_failing_collectors_and_files_are_problems() {
         "config_broken",
     ];
     assert_eq!(agent.kinds(), expected);
+}
+
+#[test]
+fn vrps_that_cannot_be_used_or_are_old_are_problems() {
+    let mut agent = Agent::new();
+    agent.facts.vrps = Some("/x/json: it is broken".into());
+    assert_eq!(agent.kinds(), [""; 0], "no VRPs are configured");
+    agent.rpki = Some(Rpki::default());
+    assert_eq!(agent.only_text(), "cannot use VRPs: /x/json: it is broken");
+    agent.facts.vrps = None;
+    agent.rpki = Some(Rpki {
+        vrps: [1, 0],
+        updated: UNIX - DAY + 1,
+    });
+    assert_eq!(agent.kinds(), [""; 0]);
+    agent.pass(1);
+    assert_eq!(agent.only_text(), "the VRPs are 24 h old");
 }
 
 #[test]
