@@ -1,7 +1,7 @@
 # Each target installs what it needs and this machine lacks (scripts/setup.sh), and says so.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test generate soak fuzz lint demo bench deb rpm test-packages test-reproducible test-kernels test-unit-boot test-bare need-root
+.PHONY: help run test generate soak fuzz lint demo bench deb rpm test-packages test-reproducible test-kernels test-unit-boot test-bare test-scale need-root
 
 CONFIG ?= config/rfm.toml
 BPF_C := $(filter-out src/bpf/vmlinux.h,$(wildcard src/bpf/*.[ch] src/bpf/*/*.[ch] benches/bpf/*.[ch]))
@@ -79,6 +79,12 @@ test-kernels: need-root ## boot Debian's kernels from 5.10 on in QEMU, with real
 	@scripts/setup.sh build guest
 	@scripts/dist.sh
 	@tests/kernels.sh $(SUITES)
+
+test-scale: need-root ## compare what real collectors, brokers and stores hold with the interface counters (ONLY="nfacctd nfdump")
+	@scripts/setup.sh build scale
+	@scripts/setup-scale.sh
+	cargo build --locked
+	@python3 tests/scale target/debug/rfm $(ONLY)
 
 test-bare: need-root ## try `make run` and `make test` on a bare Debian 12, in a chroot
 	@scripts/setup.sh bare

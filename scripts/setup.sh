@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a purpose needs and this machine lacks; says what it does, and does nothing when all is there.
 #
-#   scripts/setup.sh build | test | prometheus | lint | fuzz | demo | bench | bare | guest | packages ...
+#   scripts/setup.sh build | test | prometheus | lint | fuzz | demo | bench | scale | bare | guest | packages ...
 #
 # On Debian (12 or later) and its kin as root it installs packages; elsewhere it names what is missing.
 # SPDX-License-Identifier: AGPL-3.0-only
@@ -174,6 +174,23 @@ purpose() {
         need pmacctd pmacct
         need prometheus prometheus
         ;;
+    scale)
+        need ip iproute2
+        need ethtool ethtool
+        need sysctl procps
+        need curl curl
+        need openssl openssl
+        need nsenter util-linux
+        need nfcapd nfdump
+        need nfacctd pmacct
+        need mvn maven
+        need java default-jre-headless
+        need go golang-go
+        need python3 python3-minimal
+        python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
+        need_unstable prometheus
+        need_unstable victoria-metrics
+        ;;
     bare)
         need mmdebstrap mmdebstrap
         need git git
@@ -197,7 +214,7 @@ purpose() {
         need_cargo_tool cargo-deb 3.8.0
         need_cargo_tool cargo-generate-rpm 0.21.0
         ;;
-    *) die "unknown purpose '$1': build, test, prometheus, lint, demo, bench, bare, guest or packages" ;;
+    *) die "unknown purpose '$1': build, test, prometheus, lint, demo, bench, scale, bare, guest or packages" ;;
     esac
 }
 
@@ -285,7 +302,7 @@ install_cargo_tools() {
     done
 }
 
-[ $# -gt 0 ] || die "usage: scripts/setup.sh build | test | prometheus | lint | fuzz | demo | bench | bare | guest | packages ..."
+[ $# -gt 0 ] || die "usage: scripts/setup.sh build | test | prometheus | lint | fuzz | demo | bench | scale | bare | guest | packages ..."
 for name in "$@"; do purpose "$name"; done
 [ $((${#packages[@]} + ${#aside[@]})) -gt 0 ] || { install_cargo_tools && exit; }
 

@@ -1,5 +1,6 @@
 -- ClickHouse takes from Kafka what goflow2.service puts there. After clickhouse.sql:
 --   clickhouse-client --multiquery < clickhouse-goflow2.sql
+-- Run with ClickHouse 26.9 and 18.16; for 18.16 create the topic in Kafka first.
 CREATE TABLE IF NOT EXISTS rfm.goflow2
 (
     time_flow_start_ns UInt64,

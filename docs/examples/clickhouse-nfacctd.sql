@@ -1,5 +1,6 @@
 -- ClickHouse takes from Kafka what nfacctd-kafka.conf puts there. After clickhouse.sql:
 --   clickhouse-client --multiquery < clickhouse-nfacctd.sql
+-- Run with ClickHouse 26.9 and 18.16; for 18.16 create the topic in Kafka first.
 CREATE TABLE IF NOT EXISTS rfm.nfacctd
 (
     timestamp_start String,

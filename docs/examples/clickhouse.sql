@@ -1,5 +1,6 @@
 -- Where single flows are kept, whoever brings them: clickhouse-nfacctd.sql or clickhouse-goflow2.sql.
 --   clickhouse-client --multiquery < clickhouse.sql
+-- Run with ClickHouse 26.9 and 18.16.
 -- Addresses are 16 bytes, IPv4 as ::ffff:192.0.2.1, so that one column has both. ALTER TABLE rfm.flows DROP PARTITION
 -- '2026-01-31' forgets a day at once. The ten networks most traffic went to in the last hour, in bits per second:
 --   SELECT dst_as, 8 * sum(bytes) / 3600 AS bits FROM rfm.flows WHERE time > now() - 3600

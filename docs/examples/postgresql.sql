@@ -1,4 +1,4 @@
--- The tables of nfacctd-postgresql.conf. As user postgres, once:
+-- The tables of nfacctd-postgresql.conf. Run with PostgreSQL 15. As user postgres, once:
 --   createuser --pwprompt rfm && createdb --owner rfm rfm
 --   psql -h 127.0.0.1 -U rfm -d rfm -f postgresql.sql
 -- Each day's table is made by nfacctd and inherits from this one: queries go to "flows", and DROP TABLE flows_20260131
