@@ -51,6 +51,10 @@ pub struct MonitoredInterface {
     /// How often another program removed the hook of a [`Direction`].
     pub removals: [u64; Direction::ALL.len()],
     last_removal: Option<Instant>,
+    /// The time at which it was assigned its slot.
+    pub assigned: Instant,
+    /// The time at which the counters of its name began.
+    pub created: Instant,
     /// The counters of the slot when it was assigned to this interface with this name.
     baseline: Hooks,
     /// The counters of previous interfaces of this name.
@@ -170,6 +174,7 @@ struct State {
 
 struct PreviousCounters {
     hooks: Hooks,
+    created: Instant,
     since: Instant,
 }
 
@@ -259,10 +264,11 @@ impl InterfaceRegistry {
             return;
         };
         state.fold(slot, kernel, now);
-        let previous = state.take_previous(name, now);
+        let (previous, created) = state.take_previous(name, now);
         let monitored = &mut state.slots[slot as usize];
         monitored.name = name.into();
         monitored.previous = previous;
+        monitored.created = created;
         self.generation.fetch_add(1, Ordering::Release);
     }
 
@@ -391,6 +397,7 @@ impl State {
         if slot >= slots {
             return None;
         }
+        let (previous, created) = self.take_previous(name, now);
         let monitored = MonitoredInterface {
             slot,
             ifindex,
@@ -400,8 +407,10 @@ impl State {
             unsupported: Default::default(),
             removals: Default::default(),
             last_removal: None,
+            assigned: now,
+            created,
             baseline,
-            previous: self.take_previous(name, now),
+            previous,
         };
         match self.slots.get_mut(slot as usize) {
             Some(before) => *before = monitored,
@@ -424,7 +433,7 @@ impl State {
     fn fold(&mut self, slot: u32, kernel: &Hooks, now: Instant) {
         let monitored = &self.slots[slot as usize];
         let hooks = Direction::ALL.map(|d| monitored.total(d, kernel[d as usize]));
-        let name = monitored.name.clone();
+        let (name, created) = (monitored.name.clone(), monitored.created);
         if self.previous.len() >= MAX_PREVIOUS && !self.previous.contains_key(&name) {
             let oldest = self
                 .previous
@@ -434,8 +443,12 @@ impl State {
                 self.previous.remove(&oldest);
             }
         }
-        self.previous
-            .insert(name, PreviousCounters { hooks, since: now });
+        let counters = PreviousCounters {
+            hooks,
+            created,
+            since: now,
+        };
+        self.previous.insert(name, counters);
         self.add_removed(slot, kernel);
     }
 
@@ -448,12 +461,13 @@ impl State {
         monitored.baseline = *kernel;
     }
 
-    fn take_previous(&mut self, name: &str, now: Instant) -> Hooks {
+    /// Returns the counters of a name, and the time at which they began.
+    fn take_previous(&mut self, name: &str, now: Instant) -> (Hooks, Instant) {
         match self.previous.remove(name) {
             Some(previous) if now.saturating_duration_since(previous.since) < self.previous_ttl => {
-                previous.hooks
+                (previous.hooks, previous.created)
             }
-            _ => Hooks::default(),
+            _ => (Hooks::default(), now),
         }
     }
 }

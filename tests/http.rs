@@ -136,7 +136,7 @@ fn other_paths_and_methods_are_refused_without_an_echo() {
 #[test]
 fn what_is_wrong_is_told_with_503() {
     let routes = Routes::new(
-        |_, _| Err("no snapshot".into()),
+        |_, _, _| Err("no snapshot".into()),
         || Err(vec!["thread ring: stuck".into(), "eth\n0: lost".into()]),
         || {
             Ok(vec![Problem::new(
@@ -268,7 +268,7 @@ fn scraped(limits: HttpLimits) -> (Running, Arc<AtomicU64>) {
     let clock = Arc::new(AtomicU64::new(1_000_000));
     let now = clock.clone();
     let routes = Routes::new(
-        move |out, zero_since| {
+        move |_, zero_since, out| {
             let since = zero_since(now.load(Ordering::Relaxed));
             out.extend_from_slice(format!("{since:?}").as_bytes());
             Ok(())

@@ -50,6 +50,7 @@ use crate::metrics::collect::{BmpReader, LinkReader, Scrape};
 use crate::metrics::problems::ProblemHistory;
 use crate::page::Page;
 use crate::page::routes::Routes;
+use crate::sys::clock::WallClock;
 use crate::sys::error_counters::ErrorCounters;
 use crate::sys::process::ProcessReader;
 use crate::sys::sandbox;
@@ -344,7 +345,7 @@ impl Running {
         let scrape = Arc::new(Mutex::new(scrape));
         let problems = scrape.clone();
         let routes = Routes::new(
-            move |out, zero_since| lock(&scrape).write(out, zero_since),
+            move |format, zero_since, out| lock(&scrape).write(format, zero_since, out),
             move || health(&liveness()),
             move || lock(&problems).read(|input| input.problems.to_vec()),
         )
@@ -369,6 +370,7 @@ impl Running {
             errors: self.errors.clone(),
             links: RefCell::new(links),
             process: ProcessReader::new().map_err(Error::Start)?,
+            clock: RefCell::new(WallClock::new(Instant::now())),
             liveness: Box::new(self.liveness()),
             problems: self.problems.clone(),
         })

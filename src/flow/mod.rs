@@ -4,6 +4,7 @@
 mod asn_names;
 pub mod export_queue;
 mod first_records;
+pub mod label_parse;
 pub mod labels;
 mod lazy_min_heap;
 mod list;

@@ -22,9 +22,14 @@ const FAMILIES: usize = 2;
 const GROWTH: usize = 256;
 /// The time after a search for an entry to evict that found none.
 const SEARCH_INTERVAL_MS: u64 = 1_000;
+/// A tenth of a second.
+const TENTH_MS: u64 = 100;
 
-/// Bytes by [`Direction`] and family, scaled by the sample rate.
-pub type PeerBytes = [[u64; FAMILIES]; Direction::ALL.len()];
+/// A number for each [`Direction`] and family.
+type PerCounter<T> = [[T; FAMILIES]; Direction::ALL.len()];
+
+/// Bytes, scaled by the sample rate.
+pub type PeerBytes = PerCounter<u64>;
 
 /// The identity of a neighbor.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,6 +51,8 @@ pub struct PeerRow {
     /// `None`: all neighbors of the interface that found no room.
     pub mac: Option<MacAddress>,
     pub bytes: PeerBytes,
+    /// The time of the first record of each counter, in milliseconds.
+    pub created_ms: PerCounter<u64>,
 }
 
 /// The series of all neighbors on segments with several, at one moment.
@@ -71,9 +78,37 @@ struct Entry {
     generation: u32,
     /// False if the interface or the peer has another name now, under another entry.
     current: bool,
-    bytes: PeerBytes,
+    counters: Counters,
     /// The second of the last record, rounded up.
     last: u32,
+}
+
+/// The counters of one neighbor.
+#[derive(Debug, Default)]
+struct Counters {
+    bytes: PeerBytes,
+    /// The time of the first record of each, in tenths of a second, rounded down.
+    created: PerCounter<u32>,
+}
+
+impl Counters {
+    fn count(&mut self, record: &FlowRecord, now_ms: u64) {
+        let (direction, family) = (record.key.direction as usize, record.key.family as usize);
+        let Some(bytes) = self.bytes[direction].get_mut(family) else {
+            return;
+        };
+        if *bytes == 0 {
+            let tenths = u32::try_from(now_ms / TENTH_MS).unwrap_or(u32::MAX);
+            self.created[direction][family] = tenths;
+        }
+        let rate = u64::from(record.sample_rate);
+        *bytes = bytes.wrapping_add(record.frame_bytes.wrapping_mul(rate));
+    }
+
+    fn created_ms(&self) -> PerCounter<u64> {
+        let created_ms = |tenths: u32| u64::from(tenths) * TENTH_MS;
+        self.created.map(|families| families.map(created_ms))
+    }
 }
 
 type Key = (u32, MacAddress);
@@ -97,7 +132,7 @@ pub struct PeerCounters {
     index: HashTable<u32>,
     hasher: RandomState,
     /// The neighbors without an entry, by interface.
-    rest: HashMap<u32, (Arc<str>, PeerBytes), RandomState>,
+    rest: HashMap<u32, (Arc<str>, Counters), RandomState>,
     folded: u64,
     evicted: u64,
     /// No search for an entry to evict before this time.
@@ -123,24 +158,20 @@ impl PeerCounters {
             Some(at) => self.renamed(at, now_ms, generation, names),
             None => self.insert(key, now_ms, generation, names),
         };
-        let bytes = match at.and_then(|at| self.entries.get_mut(at as usize)) {
+        let counters = match at.and_then(|at| self.entries.get_mut(at as usize)) {
             Some(entry) => {
                 entry.last = second(now_ms);
-                &mut entry.bytes
+                &mut entry.counters
             }
             None => {
                 self.folded += 1;
                 let rest = self.rest.entry(key.0);
                 &mut rest
-                    .or_insert_with(|| (names.ifname(key.0), PeerBytes::default()))
+                    .or_insert_with(|| (names.ifname(key.0), Counters::default()))
                     .1
             }
         };
-        let family = record.key.family as usize;
-        if let Some(bytes) = bytes[record.key.direction as usize].get_mut(family) {
-            let rate = u64::from(record.sample_rate);
-            *bytes = bytes.wrapping_add(record.frame_bytes.wrapping_mul(rate));
-        }
+        counters.count(record, now_ms);
     }
 
     /// Removes the series without traffic for `ttl_ms`.
@@ -174,14 +205,16 @@ impl PeerCounters {
                     known: entry.known,
                 },
                 mac: Some(entry.mac),
-                bytes: entry.bytes,
+                bytes: entry.counters.bytes,
+                created_ms: entry.counters.created_ms(),
             })
             .collect();
-        rows.extend(self.rest.values().map(|(ifname, bytes)| PeerRow {
+        rows.extend(self.rest.values().map(|(ifname, counters)| PeerRow {
             ifname: ifname.clone(),
             peer: Peer::default(),
             mac: None,
-            bytes: *bytes,
+            bytes: counters.bytes,
+            created_ms: counters.created_ms(),
         }));
         PeerSnapshot {
             rows,
@@ -240,7 +273,7 @@ impl PeerCounters {
             known: peer.known,
             generation,
             current: true,
-            bytes: PeerBytes::default(),
+            counters: Counters::default(),
             last: second(now_ms),
         });
         self.link(key, at);

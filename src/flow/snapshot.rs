@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::peers::PeerSnapshot;
+use crate::sys::clock::WallTimes;
 
 /// One series and its values.
 #[derive(Clone, Debug)]
@@ -45,6 +46,8 @@ pub struct Totals {
 pub struct Snapshot {
     /// The time of the snapshot, in milliseconds, monotonic, from any origin.
     pub at_ms: u64,
+    /// Converts times of that clock.
+    pub clock: WallTimes,
     pub series: Vec<SeriesRow>,
     /// The ASNs of the series that have a name, in ascending order.
     pub asns: Vec<(u32, Arc<str>)>,

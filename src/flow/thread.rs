@@ -14,7 +14,7 @@ use super::query::{FlowContext, Scan};
 use super::rollup::{self, Rollup, Volume};
 use super::snapshot::{Snapshot, Totals};
 use super::table::{self, CompletedRecord, FlowObserver, FlowTable};
-use crate::sys::clock;
+use crate::sys::clock::{self, WallClock};
 use crate::sys::threads::Heartbeat;
 use crate::types::flow::{FlowKey, FlowRecord};
 use crate::types::label::{Enrichment, Label, Labels};
@@ -159,8 +159,10 @@ pub fn run(
     mut endpoints: Endpoints,
     heartbeat: &Heartbeat,
 ) {
+    let epoch = Instant::now();
     let mut worker = Worker {
-        epoch: Instant::now(),
+        epoch,
+        clock: WallClock::new(epoch),
         table: FlowTable::new(settings.table),
         accounting: FlowAccounting {
             rollup: Rollup::new(settings.labels, settings.rollup),
@@ -215,6 +217,7 @@ pub fn run(
 
 struct Worker<N, K> {
     epoch: Instant,
+    clock: WallClock,
     table: FlowTable,
     accounting: FlowAccounting<N, K>,
     peers: Option<PeerCounters>,
@@ -354,11 +357,13 @@ impl<N: InterfaceNames, K: Enrich> Worker<N, K> {
         !self.scans.is_empty()
     }
 
-    fn snapshot(&self) -> Snapshot {
+    fn snapshot(&mut self) -> Snapshot {
+        let clock = self.clock.times();
         let rollup = &self.accounting.rollup;
         Snapshot {
             // not older than the time of any series that is created later
             at_ms: self.now_ms(),
+            clock,
             series: rollup.rows(),
             asns: rollup.asns(),
             totals: self.totals(),

@@ -3,10 +3,9 @@
 //!
 //! - `time_series`, `window_totals`: a rate over time, and its mean and maximum;
 //! - `top_table`: the lines of the page, bounded, some of them with a curve;
-//! - `increments`, `label_parse`, `series_key`, `string_refs`: from the flow series to lines.
+//! - `increments`, `series_key`, `string_refs`: from the flow series to lines.
 
 mod increments;
-mod label_parse;
 mod series_key;
 pub(crate) mod string_refs;
 pub mod time_series;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Maps the traffic of a series to the lines of the page (pure).
 
-use super::label_parse::pairs;
 use super::string_refs::{OTHER, StringRefs};
 use super::top_table::{Scope, Side, TopKey, TopKind, TopTable};
+use crate::flow::label_parse::pairs;
 use crate::types::flow::Direction;
 
 /// The labels of one endpoint; `None` if the series do not have that label.

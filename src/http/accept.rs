@@ -1,86 +1,101 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Selects the version of the Prometheus text format by the field Accept (RFC 9110, section 12.5.1).
+//! Selects a format by the field Accept (RFC 9110, section 12.5.1).
+
+use std::cmp::Reverse;
 
 use hyper::HeaderMap;
 use hyper::header::ACCEPT;
 
 use super::encoding::quality;
 
-/// A version of the text format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TextVersion {
-    V0,
-    /// As 0.0.4, except that names may be quoted, which names in this format need not be.
-    V1,
+/// A media type that the server can send.
+#[derive(Clone, Copy, Debug)]
+pub struct MediaType {
+    /// Type and subtype, in lower case.
+    pub name: &'static str,
+    /// The parameters that a range may have, and the values with which it includes this media type.
+    pub parameters: &'static [(&'static str, &'static [&'static str])],
 }
 
-impl TextVersion {
-    pub fn content_type(self) -> &'static str {
-        match self {
-            Self::V0 => "text/plain; version=0.0.4; charset=utf-8",
-            Self::V1 => "text/plain; version=1.0.0; charset=utf-8; escaping=allow-utf-8",
-        }
-    }
-
-    /// Returns whether the format has this value of a parameter.
-    fn has(self, name: &str, value: &str) -> bool {
-        let value = value.trim().trim_matches('"');
-        let value_of = |v0, v1| match self {
-            Self::V0 => value.eq_ignore_ascii_case(v0),
-            Self::V1 => value.eq_ignore_ascii_case(v1),
-        };
-        match name {
-            "version" => value_of("0.0.4", "1.0.0"),
-            "escaping" => self == Self::V1 && value_of("", "allow-utf-8"),
-            "charset" => value_of("utf-8", "utf-8"),
-            _ => false,
-        }
-    }
+/// A range that includes a media type.
+#[derive(Clone, Copy, Debug)]
+struct Match {
+    /// A more specific range has precedence.
+    rank: usize,
+    weight: f32,
+    /// The position of the range in the field.
+    at: usize,
 }
 
-/// Returns the version that `headers` prefer: 0.0.4 if both are equal, or neither is acceptable.
-pub fn text_version(headers: &HeaderMap) -> TextVersion {
-    let of = |version| quality_of(version, headers);
-    match of(TextVersion::V1) > of(TextVersion::V0) {
-        true => TextVersion::V1,
-        false => TextVersion::V0,
-    }
-}
-
-/// Returns the quality of a format: that of the most specific range that includes it.
-fn quality_of(version: TextVersion, headers: &HeaderMap) -> f32 {
+/// Returns the position of the media type that `headers` prefer. Of equal ones it is that whose range
+/// is first in the field, then the first of `offers`; 0 if none is acceptable.
+pub fn preferred(headers: &HeaderMap, offers: &[MediaType]) -> usize {
     let lists = headers.get_all(ACCEPT).iter();
-    let ranges = lists
-        .filter_map(|list| list.to_str().ok())
-        .flat_map(|list| list.split(','));
-    let mut best = (0, 0.0);
-    for (rank, weight) in ranges.filter_map(|range| included(version, range)) {
-        if rank > best.0 {
-            best = (rank, weight);
-        }
-    }
-    best.1
+    let lists = lists.filter_map(|list| list.to_str().ok());
+    let ranges: Vec<&str> = lists.flat_map(|list| split(list, ',')).collect();
+    let found = offers.iter().enumerate().filter_map(|(offer, media_type)| {
+        let range = most_specific(media_type, &ranges).filter(|range| range.weight > 0.0)?;
+        Some((offer, range))
+    });
+    let best = found.max_by(|(a, x), (b, y)| {
+        let first = |offer, range: Match| (Reverse(range.at), Reverse(offer));
+        let by_weight = x.weight.total_cmp(&y.weight);
+        by_weight.then_with(|| first(*a, *x).cmp(&first(*b, *y)))
+    });
+    best.map_or(0, |(offer, _)| offer)
 }
 
-/// Returns how specific a range is, and its quality, if it includes the format.
-fn included(version: TextVersion, range: &str) -> Option<(usize, f32)> {
-    let mut parts = range.split(';').map(str::trim);
-    let mut rank = match parts.next()?.to_ascii_lowercase().as_str() {
-        "*/*" => 1,
-        "text/*" => 2,
-        "text/plain" => 3,
+/// Returns the most specific range that includes the media type, the first of equal ones.
+fn most_specific(media_type: &MediaType, ranges: &[&str]) -> Option<Match> {
+    let ranges = ranges.iter().enumerate();
+    let matching = ranges.filter_map(|(at, range)| included(media_type, range, at));
+    matching.min_by_key(|range| (Reverse(range.rank), range.at))
+}
+
+/// Returns how a range includes the media type; `None` if it does not.
+fn included(media_type: &MediaType, range: &str, at: usize) -> Option<Match> {
+    let mut parts = split(range, ';').map(str::trim);
+    let (kind, subtype) = parts.next()?.split_once('/')?;
+    let (own_kind, own_subtype) = media_type.name.split_once('/')?;
+    let mut rank = match (kind, subtype) {
+        ("*", "*") => 1,
+        (kind, "*") if kind.eq_ignore_ascii_case(own_kind) => 2,
+        (kind, subtype)
+            if kind.eq_ignore_ascii_case(own_kind) && subtype.eq_ignore_ascii_case(own_subtype) =>
+        {
+            3
+        }
         _ => return None,
     };
     let mut weight = 1.0;
     for part in parts.filter(|part| !part.is_empty()) {
         let (name, value) = part.split_once('=')?;
-        match name.trim().to_ascii_lowercase().as_str() {
-            "q" => weight = quality(part),
-            name if version.has(name, value) => rank += 1,
-            _ => return None,
+        let (name, value) = (name.trim(), value.trim().trim_matches('"'));
+        if name.eq_ignore_ascii_case("q") {
+            weight = quality(part);
+            continue;
         }
+        let mut known = media_type.parameters.iter();
+        let (_, values) = known.find(|(known, _)| name.eq_ignore_ascii_case(known))?;
+        if !values.iter().any(|known| value.eq_ignore_ascii_case(known)) {
+            return None;
+        }
+        rank += 1;
     }
-    Some((rank, weight))
+    Some(Match { rank, weight, at })
+}
+
+/// Splits a list at a separator that is not between quotes.
+fn split(list: &str, separator: char) -> impl Iterator<Item = &str> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    list.split(move |c| {
+        let is_literal = is_escaped;
+        is_escaped = is_quoted && !is_literal && c == '\\';
+        if c == '"' && !is_literal {
+            is_quoted = !is_quoted;
+        }
+        c == separator && !is_quoted
+    })
 }
 
 #[cfg(test)]
@@ -88,44 +103,100 @@ mod tests {
     use super::*;
     use hyper::header::HeaderValue;
 
-    fn version(accept: &'static str) -> TextVersion {
+    const OFFERS: [MediaType; 3] = [
+        MediaType {
+            name: "text/plain",
+            parameters: &[("version", &["0"]), ("charset", &["utf-8"])],
+        },
+        MediaType {
+            name: "text/plain",
+            parameters: &[("version", &["1"]), ("charset", &["utf-8"])],
+        },
+        MediaType {
+            name: "application/x",
+            parameters: &[("version", &["1", "2"])],
+        },
+    ];
+
+    fn select(fields: &[&'static str]) -> usize {
         let mut headers = HeaderMap::new();
-        headers.insert(ACCEPT, HeaderValue::from_static(accept));
-        text_version(&headers)
+        for field in fields {
+            headers.append(ACCEPT, HeaderValue::from_static(field));
+        }
+        preferred(&headers, &OFFERS)
     }
 
     #[test]
-    fn version_1_is_for_those_who_prefer_it() {
-        for accept in [
-            // the default of Prometheus 3
-            "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
-             application/openmetrics-text;version=0.0.1;q=0.4,\
-             text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
-            "text/plain; version=\"1.0.0\"",
-            "Text/Plain ; Version=1.0.0 ; Q=0.2, */*;q=0.1",
-            "text/*;q=0.9, text/plain;version=0.0.4;q=0",
+    fn the_highest_quality_is_preferred() {
+        for (expected, accept) in [
+            (
+                2,
+                "application/x;q=0.6,text/plain;version=1;q=0.5,*/*;q=0.1",
+            ),
+            (
+                1,
+                "application/x;q=0.4,text/plain;version=1;q=0.5,*/*;q=0.1",
+            ),
+            (
+                0,
+                "application/x;q=0.4,text/plain;version=1;q=0.5,*/*;q=0.9",
+            ),
+            (1, "Text/Plain ; Version=\"1\" ; Q=0.2, */*;q=0.1"),
+            (2, "application/*"),
+            (2, "application/x;version=2"),
+            (0, "text/*, application/x;q=0.999"),
         ] {
-            assert_eq!(version(accept), TextVersion::V1, "{accept}");
+            assert_eq!(select(&[accept]), expected, "{accept}");
+        }
+        assert_eq!(select(&["text/plain;q=0.1", "application/x;q=0.2"]), 2);
+    }
+
+    #[test]
+    fn the_most_specific_range_has_the_quality() {
+        for (expected, accept) in [
+            (1, "text/*;q=0.9, text/plain;version=0;q=0"),
+            (2, "*/*, text/*;q=0"),
+            (2, "text/*;q=0, */*"),
+            (0, "*/*;q=0.5, application/x;q=0, text/plain;version=1;q=0"),
+            (1, "text/plain, text/plain;version=0;charset=utf-8;q=0.3"),
+        ] {
+            assert_eq!(select(&[accept]), expected, "{accept}");
         }
     }
 
     #[test]
-    fn version_0_is_for_all_others() {
-        assert_eq!(text_version(&HeaderMap::new()), TextVersion::V0);
+    fn of_equal_qualities_the_first_range_is_preferred() {
+        for (expected, accept) in [
+            (2, "application/x, text/plain"),
+            (0, "text/plain, application/x"),
+            (1, "text/plain;version=1, text/plain;version=0"),
+            (0, "*/*"),
+            (0, "text/plain"),
+        ] {
+            assert_eq!(select(&[accept]), expected, "{accept}");
+        }
+    }
+
+    #[test]
+    fn the_first_offer_is_for_all_others() {
+        assert_eq!(select(&[]), 0);
         for accept in [
             "",
-            "*/*",
-            "text/plain",
             "application/json",
-            "text/plain;version=1.0.0;q=0",
-            "text/plain;version=1.0.0;escaping=underscores",
-            "text/plain;version=1.0.0;q=0.2, text/plain;version=0.0.4;q=0.3",
-            "text/plain;version=1.0.0, */*;q=nonsense, text/plain;version=0.0.4",
-            "text/plain;version=2.0.0",
-            // the default of Prometheus 2
-            "application/openmetrics-text;version=1.0.0;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+            "*/*;q=0",
+            "application/x;q=0",
+            "application/x;version=3",
+            "application/x;other=1",
+            "application/x;version",
+            "application/x;q=nonsense",
+            "application/x;q=2",
+            "application/x;q=nan",
+            "application",
+            "*/x",
+            "application/y;a=\",application/x,\"",
+            "application/y;a=\"\\\",application/x,\"",
         ] {
-            assert_eq!(version(accept), TextVersion::V0, "{accept}");
+            assert_eq!(select(&[accept]), 0, "{accept}");
         }
     }
 }

@@ -11,7 +11,7 @@
 //! - `connection`: hyper's state machine and the handler,
 //! - `executor`: the loop around poll(2) that drives all connections,
 //! - [`follow`]: reports to a handler which responses were written, and the end of the connection,
-//! - [`accept`]: the version of the text format that a client prefers (pure),
+//! - [`accept`]: the format that a client prefers (pure),
 //! - [`respond`], [`encoding`]: small responses, and gzip for clients that accept it.
 //!
 //! hyper has a timer interface, but its one time limit counts the idle time between two requests as

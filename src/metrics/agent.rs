@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The families about the agent itself: collector, errors, build, configuration, process, scrape.
 
-use std::io::{self, Write};
 use std::ops::Add;
 use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::proto::MetricType::COUNTER;
 use prometheus::proto::{Metric, MetricFamily};
-use prometheus::{Encoder, TextEncoder};
 
+use super::declarations::Kind;
+use super::exposition::{Created, Head, Writer};
 use super::family::{family, single};
 use super::{Build, Input, bmp, declarations, firewall, rpki};
 use crate::config::current::Reload;
@@ -20,19 +20,30 @@ use crate::sys::process::ProcessStats;
 use crate::types::counters::{Count, FamilyCounters, HookCounters};
 use crate::types::problem::{Problem, ProblemKind};
 
-pub(super) fn write(
-    input: &Input,
-    elapsed: impl FnOnce() -> Duration,
-    mut out: &mut dyn Write,
-) -> io::Result<()> {
-    let mut families = families(input);
-    families.push(single(
-        &declarations::SCRAPE_DURATION,
-        elapsed().as_secs_f64(),
-    ));
-    TextEncoder::new()
-        .encode(&families, &mut out)
-        .map_err(io::Error::other)
+pub(super) fn write(input: &Input, elapsed: impl FnOnce() -> Duration, out: &mut Writer) {
+    for family in families(input) {
+        write_family(&family, input.started_ms, out);
+    }
+    let duration = elapsed().as_secs_f64();
+    out.family(&declarations::SCRAPE_DURATION)
+        .sample([], duration, None);
+}
+
+fn write_family(family: &MetricFamily, created: Created, out: &mut Writer) {
+    let head = Head {
+        name: family.name(),
+        kind: match family.get_field_type() {
+            COUNTER => Kind::Counter,
+            _ => Kind::Gauge,
+        },
+        help: family.help(),
+    };
+    let samples = family.get_metric().iter().map(|metric| {
+        let labels = metric.get_label().iter();
+        let labels = labels.map(|label| (label.name(), label.value()));
+        (labels, value(family, metric), created)
+    });
+    out.write(head, samples);
 }
 
 /// Returns all families except the duration of the scrape.
@@ -54,7 +65,6 @@ pub fn families(input: &Input) -> Vec<MetricFamily> {
     families.push(problems(input.problems));
     families.extend(build_and_config(input.build, input.reload));
     families.extend(input.process.iter().flat_map(of_process));
-    // The encoder rejects a family without samples.
     families.retain(|family| !family.get_metric().is_empty());
     families
 }

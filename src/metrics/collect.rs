@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use crossbeam_channel::Sender;
 
+use super::exposition::{Created, Format};
 use super::problems::{Facts, Moment, ProblemHistory};
 use super::scrapers::ZeroSince;
 use super::{Bmp, Build, Input, Interface, Rpki};
@@ -27,6 +28,7 @@ use crate::ipfix::collector_stats::CollectorStatsList;
 use crate::metrics;
 use crate::netlink::stacked_interfaces::all_stacked;
 use crate::netlink::{self, Link, LinkSocket};
+use crate::sys::clock::{WallClock, WallTimes};
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::sys::logging;
 use crate::sys::process::ProcessReader;
@@ -57,6 +59,8 @@ pub struct Scrape {
     pub errors: Arc<ErrorCounters>,
     pub links: RefCell<LinkReader>,
     pub process: ProcessReader,
+    /// Converts the times at which counters began. Created before the first of them.
+    pub clock: RefCell<WallClock>,
     /// Reports stuck threads, and whether all interfaces found at the start are attached.
     pub liveness: Box<Liveness>,
     pub problems: Arc<ProblemHistory>,
@@ -106,16 +110,22 @@ impl BmpReader {
 }
 
 impl Scrape {
-    /// Appends the text format. `zero_since` selects the series that this reader gets as 0.
-    pub fn write(&self, out: &mut Vec<u8>, zero_since: &ZeroSince) -> Result<(), String> {
+    /// Appends all families in `format`. `zero_since` selects the series that this reader gets as 0.
+    pub fn write(
+        &self,
+        format: Format,
+        zero_since: &ZeroSince,
+        out: &mut Vec<u8>,
+    ) -> Result<(), String> {
         let start = Instant::now();
         let mut flows = self.snapshot()?;
         if let Some(since_ms) = zero_since(flows.at_ms) {
             flows.start_at_zero(since_ms);
         }
-        let render = |input: &Input, _: &[Link]| metrics::render(input, || start.elapsed(), out);
-        self.gather(&flows, render)
-            .map_err(|error| error.to_string())
+        self.gather(&flows, |input, _| {
+            metrics::render(format, input, || start.elapsed(), out);
+        });
+        Ok(())
     }
 
     /// Collects the data and passes it to `body`.
@@ -133,7 +143,10 @@ impl Scrape {
         let links = reader.read();
         let snapshot = self.interfaces.snapshot();
         let in_force = self.live.get();
-        let (mut interfaces, all_hooks) = self.interfaces(&snapshot, links);
+        let mut clock = self.clock.borrow_mut();
+        let times = clock.times();
+        let created = |began| times.wall_ms(clock.ms(began));
+        let (mut interfaces, all_hooks) = self.interfaces(&snapshot, links, &created);
         set_roles(&mut interfaces, &in_force.config.agent.interface);
         let agent = &in_force.config.agent;
         let parse_errors = self.parse_errors();
@@ -164,6 +177,7 @@ impl Scrape {
             reload: in_force.reload,
             problems: &[],
             process: self.process.read().ok(),
+            started_ms: self.started_ms(times),
         };
         let facts = self.facts(agent);
         let problems = self.problems.problems(&input, &facts, Moment::now());
@@ -220,6 +234,7 @@ impl Scrape {
         &self,
         snapshot: &'a CounterSnapshot,
         links: &'a [Link],
+        created: &dyn Fn(Instant) -> Created,
     ) -> (Vec<Interface<'a>>, HookCounters) {
         let mut all_hooks = snapshot.removed_hooks(|slot, direction| self.kernel(slot, direction));
         let now = Instant::now();
@@ -243,6 +258,8 @@ impl Scrape {
                 is_summed: true,
                 ingress,
                 egress,
+                created_ms: created(monitored.created),
+                assigned_ms: created(monitored.assigned),
                 removals: monitored.removals,
                 problems: monitored.problems(now),
             });
@@ -258,6 +275,8 @@ impl Scrape {
                 is_summed: true,
                 ingress: None,
                 egress: None,
+                created_ms: None,
+                assigned_ms: None,
                 removals: Default::default(),
                 problems: Vec::new(),
             })
@@ -268,6 +287,12 @@ impl Scrape {
         let mut names = HashSet::new();
         interfaces.retain(|interface| names.insert(interface.name));
         (interfaces, all_hooks)
+    }
+
+    /// Returns the start time of the process, unless the wall clock has stepped since.
+    fn started_ms(&self, times: WallTimes) -> Created {
+        let started_ms = (self.process.start_time() * 1000.0) as u64;
+        times.is_from_start().then_some(started_ms)
     }
 
     fn kernel(&self, slot: u32, direction: Direction) -> Option<HookCounters> {

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! `rfm_flow_*` over the series, in the order of the snapshot.
 
-use std::io;
-
 use super::Input;
 use super::declarations::{self, Metric};
-use super::text_format::TextWriter;
+use super::exposition::Writer;
 use crate::flow::snapshot::SeriesRow;
 
 type Flows = (&'static Metric<0>, fn(&SeriesRow) -> u64);
@@ -26,33 +24,34 @@ const GAUGES: [Flows; 4] = [
     }),
 ];
 
-pub(super) fn write(input: &Input, text: &mut TextWriter) -> io::Result<()> {
+pub(super) fn write(input: &Input, out: &mut Writer) {
+    let flows = input.flows;
     for (metric, figure) in COUNTERS {
-        let mut samples = text.family(metric);
-        for row in &input.flows.series {
-            samples.rendered(&row.labels, figure(row))?;
+        let mut samples = out.family_of(metric, flows.series.len());
+        for (n, row) in flows.series.iter().enumerate() {
+            let created = flows.clock.wall_ms(row.created_ms);
+            samples.row(n, &row.labels, figure(row), created);
         }
     }
-    write_asns(input, text)?;
+    write_asns(input, out);
     if !input.flow_gauges {
-        return Ok(());
+        return;
     }
     // A series outlives its flows by `series_ttl`; without flows it has no gauges.
     for (metric, figure) in GAUGES {
-        let mut samples = text.family(metric);
-        for row in input.flows.series.iter().filter(|row| row.live_flows > 0) {
-            samples.rendered(&row.labels, figure(row))?;
+        let mut samples = out.family_of(metric, flows.series.len());
+        let rows = flows.series.iter().enumerate();
+        for (n, row) in rows.filter(|(_, row)| row.live_flows > 0) {
+            samples.row(n, &row.labels, figure(row), None);
         }
     }
-    Ok(())
 }
 
 /// Writes the AS names, which a query joins to the series: with a name in each series, a renamed AS
 /// would create new series.
-fn write_asns(input: &Input, text: &mut TextWriter) -> io::Result<()> {
-    let mut samples = text.family(&declarations::ASN_INFO);
+fn write_asns(input: &Input, out: &mut Writer) {
+    let mut samples = out.family(&declarations::ASN_INFO);
     for (asn, name) in &input.flows.asns {
-        samples.sample([&asn.to_string(), name], 1)?;
+        samples.gauge([&asn.to_string(), name], 1);
     }
-    Ok(())
 }

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! `rfm_interface_*`: rx counts are from the ingress hook, tx counts from the egress hook.
 
-use std::io;
-
 use super::declarations::{self, Metric};
-use super::text_format::TextWriter;
+use super::exposition::Writer;
 use super::{Input, Interface};
 use crate::netlink::DeviceCounters;
 use crate::types::counters::{Count, HookCounters};
@@ -48,33 +46,37 @@ const DEVICE: [Device; 4] = [
     (&declarations::INTERFACE_DEVICE_TX_PACKETS, |d| d.tx_packets),
 ];
 
-pub(super) fn write(input: &Input, text: &mut TextWriter) -> io::Result<()> {
-    write_observed(input.interfaces, text)?;
-    write_sampled(input.interfaces, text)?;
-    write_device(input.interfaces, text)?;
-    write_removals(input.interfaces, text)?;
-    write_info(input.interfaces, text)?;
-    write_patterns(input.pattern_matches, text)
+pub(super) fn write(input: &Input, out: &mut Writer) {
+    write_observed(input.interfaces, out);
+    write_sampled(input.interfaces, out);
+    write_device(input.interfaces, out);
+    write_removals(input.interfaces, out);
+    write_info(input.interfaces, out);
+    write_speed(input.interfaces, out);
+    write_patterns(input.pattern_matches, out);
 }
 
-fn write_observed(interfaces: &[Interface], text: &mut TextWriter) -> io::Result<()> {
+fn write_observed(interfaces: &[Interface], out: &mut Writer) {
     for (metric, direction, figure) in OBSERVED {
-        let mut samples = text.family(metric);
+        let mut samples = out.family(metric);
         for interface in interfaces {
             let Some(hook) = hook(interface, direction) else {
                 continue;
             };
             for (family, counters) in Family::ALL.iter().zip(&hook.families) {
-                samples.sample([interface.name, family.name()], figure(counters.observed))?;
+                samples.sample(
+                    [interface.name, family.name()],
+                    figure(counters.observed),
+                    interface.created_ms,
+                );
             }
         }
     }
-    Ok(())
 }
 
-fn write_sampled(interfaces: &[Interface], text: &mut TextWriter) -> io::Result<()> {
+fn write_sampled(interfaces: &[Interface], out: &mut Writer) {
     for (metric, figure) in SAMPLED {
-        let mut samples = text.family(metric);
+        let mut samples = out.family(metric);
         for interface in interfaces {
             for direction in Direction::ALL {
                 let Some(hook) = hook(interface, direction) else {
@@ -82,40 +84,44 @@ fn write_sampled(interfaces: &[Interface], text: &mut TextWriter) -> io::Result<
                 };
                 let families = hook.families.iter();
                 let sampled = families.fold(Count::default(), |sum, f| sum + f.sampled);
-                samples.sample([interface.name, direction.name()], figure(sampled))?;
+                samples.sample(
+                    [interface.name, direction.name()],
+                    figure(sampled),
+                    interface.created_ms,
+                );
             }
         }
     }
-    Ok(())
 }
 
-fn write_device(interfaces: &[Interface], text: &mut TextWriter) -> io::Result<()> {
+/// Writes the counters of the devices, without a time of creation: the kernel does not report when
+/// they were 0, and a later time would count all that the device has ever received.
+fn write_device(interfaces: &[Interface], out: &mut Writer) {
     for (metric, figure) in DEVICE {
-        let mut samples = text.family(metric);
+        let mut samples = out.family(metric);
         for Interface { name, link, .. } in interfaces {
-            samples.sample([name], figure(link.stats))?;
+            samples.sample([name], figure(link.stats), None);
         }
     }
-    Ok(())
 }
 
-fn write_removals(interfaces: &[Interface], text: &mut TextWriter) -> io::Result<()> {
-    let mut removals = text.family(&declarations::INTERFACE_HOOK_REMOVALS);
+fn write_removals(interfaces: &[Interface], out: &mut Writer) {
+    let mut removals = out.family(&declarations::INTERFACE_HOOK_REMOVALS);
     for interface in interfaces {
         for direction in Direction::ALL {
             if hook(interface, direction).is_some() {
                 removals.sample(
                     [interface.name, direction.name()],
                     interface.removals[direction as usize],
-                )?;
+                    interface.assigned_ms,
+                );
             }
         }
     }
-    Ok(())
 }
 
-fn write_info(interfaces: &[Interface], text: &mut TextWriter) -> io::Result<()> {
-    let mut info = text.family(&declarations::INTERFACE_INFO);
+fn write_info(interfaces: &[Interface], out: &mut Writer) {
+    let mut info = out.family(&declarations::INTERFACE_INFO);
     for Interface {
         name,
         link,
@@ -135,23 +141,24 @@ fn write_info(interfaces: &[Interface], text: &mut TextWriter) -> io::Result<()>
             role.role_name(),
             &role.provider,
         ];
-        info.sample(labels, 1)?;
+        info.gauge(labels, 1);
     }
-    let mut speed = text.family(&declarations::INTERFACE_SPEED);
-    for Interface { name, link, .. } in interfaces {
-        if let Some(bytes) = link.speed_bytes {
-            speed.sample([name], bytes)?;
-        }
-    }
-    Ok(())
 }
 
-fn write_patterns(patterns: &[(&str, u64)], text: &mut TextWriter) -> io::Result<()> {
-    let mut matches = text.family(&declarations::INTERFACE_PATTERN_MATCHES);
-    for (pattern, count) in patterns {
-        matches.sample([pattern], *count)?;
+fn write_speed(interfaces: &[Interface], out: &mut Writer) {
+    let mut speed = out.family(&declarations::INTERFACE_SPEED);
+    for Interface { name, link, .. } in interfaces {
+        if let Some(bytes) = link.speed_bytes {
+            speed.gauge([name], bytes);
+        }
     }
-    Ok(())
+}
+
+fn write_patterns(patterns: &[(&str, u64)], out: &mut Writer) {
+    let mut matches = out.family(&declarations::INTERFACE_PATTERN_MATCHES);
+    for (pattern, count) in patterns {
+        matches.gauge([pattern], *count);
+    }
 }
 
 fn hook<'i>(interface: &'i Interface, direction: Direction) -> Option<&'i HookCounters> {

@@ -1,25 +1,27 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The Prometheus families, from the data collected for one scrape.
 //!
-//! Families with a sample per interface or series are written directly as text: a full table has
-//! 60,000 lines, and the `prometheus` crate would first build as many protos of ten strings each.
-//! The families of the agent itself have one or a few samples each and use that crate.
+//! Families with a sample per interface or series are written directly in the format of the answer: a
+//! full table has 60,000 samples, and the `prometheus` crate would first build as many protos of ten
+//! strings each. The families of the agent itself have one or a few samples each and are first built
+//! as protos of that crate, which the page reads as well.
 
 pub mod agent;
 mod bmp;
 pub mod collect;
 pub mod declarations;
+pub mod exposition;
 mod family;
 mod firewall;
 mod flows;
 mod interfaces;
 mod peers;
 pub mod problems;
+mod protobuf_format;
 mod rpki;
 pub mod scrapers;
 pub mod text_format;
 
-use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +29,7 @@ use crate::config::current::Reload;
 use crate::firewall::handle::FirewallReport;
 use crate::flow::snapshot::Snapshot;
 use crate::ipfix::collector_stats::CollectorStats;
-use crate::metrics::text_format::TextWriter;
+use crate::metrics::exposition::{Created, Format, Writer};
 use crate::netlink::Link;
 use crate::sys::error_counters::ErrorCounters;
 use crate::sys::process::ProcessStats;
@@ -74,6 +76,8 @@ pub struct Input<'a> {
     pub problems: &'a [Problem],
     /// `None` if /proc could not be read.
     pub process: Option<ProcessStats>,
+    /// The time at which the counters began that exist from the start of the agent.
+    pub started_ms: Created,
 }
 
 /// One monitored interface.
@@ -91,6 +95,10 @@ pub struct Interface<'a> {
     /// `None` if that hook is not attached.
     pub ingress: Option<HookCounters>,
     pub egress: Option<HookCounters>,
+    /// The time at which the counters of this name began.
+    pub created_ms: Created,
+    /// The time from which on the interface has been monitored.
+    pub assigned_ms: Created,
     /// The number of times that another program removed the hook of a [`Direction`].
     pub removals: [u64; Direction::ALL.len()],
     /// Problems of its hooks, for an operator.
@@ -103,17 +111,17 @@ pub struct Build<'a> {
     pub revision: &'a str,
 }
 
-/// Writes all families, in an order that depends only on `input`. `elapsed` returns the time since
-/// the start of the scrape and is called last.
+/// Appends all families in `format`, in an order that depends only on `input`. `elapsed` returns the
+/// time since the start of the scrape and is called last.
 pub fn render(
+    format: Format,
     input: &Input,
     elapsed: impl FnOnce() -> Duration,
-    out: &mut dyn Write,
-) -> io::Result<()> {
-    let mut text = TextWriter::new(out);
-    interfaces::write(input, &mut text)?;
-    flows::write(input, &mut text)?;
-    peers::write(input, &mut text)?;
-    text.finish()?;
-    agent::write(input, elapsed, out)
+    out: &mut Vec<u8>,
+) {
+    let mut writer = Writer::new(format, out);
+    interfaces::write(input, &mut writer);
+    flows::write(input, &mut writer);
+    peers::write(input, &mut writer);
+    agent::write(input, elapsed, &mut writer);
 }

@@ -1,29 +1,37 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! `rfm_peer_*`: bytes by neighbor.
 
-use std::io;
-
 use super::Input;
 use super::declarations;
-use super::text_format::TextWriter;
+use super::exposition::Writer;
 use crate::types::flow::{Direction, Family};
 
-pub(super) fn write(input: &Input, text: &mut TextWriter) -> io::Result<()> {
+pub(super) fn write(input: &Input, out: &mut Writer) {
     if !input.peer_series {
-        return Ok(());
+        return;
     }
     let peers = &input.flows.peers;
-    let mut samples = text.family(&declarations::PEER_BYTES);
-    for row in &peers.rows {
+    write_bytes(input, out);
+    out.family(&declarations::PEER_FOLDED)
+        .sample([], peers.folded, input.started_ms);
+    out.family(&declarations::PEER_EVICTED)
+        .sample([], peers.evicted, input.started_ms);
+}
+
+fn write_bytes(input: &Input, out: &mut Writer) {
+    let mut samples = out.family(&declarations::PEER_BYTES);
+    for row in &input.flows.peers.rows {
         let asn = match row.peer.asn {
             0 => String::new(),
             asn => asn.to_string(),
         };
         let mac = row.mac.map_or("other".to_owned(), |mac| mac.to_string());
         for direction in Direction::ALL {
-            let families = Family::ALL.iter().zip(row.bytes[direction as usize]);
+            let counts = row.bytes[direction as usize].iter();
+            let counts = counts.zip(row.created_ms[direction as usize]);
             // a neighbor that never sent or received packets of a family has no series for it
-            for (family, bytes) in families.filter(|(_, bytes)| *bytes > 0) {
+            let families = Family::ALL.iter().zip(counts);
+            for (family, (bytes, created_ms)) in families.filter(|(_, (bytes, _))| **bytes > 0) {
                 let labels = [
                     &*row.ifname,
                     direction.name(),
@@ -32,12 +40,8 @@ pub(super) fn write(input: &Input, text: &mut TextWriter) -> io::Result<()> {
                     &mac,
                     family.name(),
                 ];
-                samples.sample(labels, bytes)?;
+                samples.sample(labels, *bytes, input.flows.clock.wall_ms(created_ms));
             }
         }
     }
-    text.family(&declarations::PEER_FOLDED)
-        .sample([], peers.folded)?;
-    text.family(&declarations::PEER_EVICTED)
-        .sample([], peers.evicted)
 }

@@ -1,125 +1,82 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The Prometheus text format 0.0.4, for families with one sample per interface or series.
+//! The Prometheus text formats 0.0.4 and 1.0.0, which are equal for the names of rfm.
 
-use std::io::{self, Write};
+use super::declarations::Kind;
+use super::exposition::{Created, Head, Value};
 
-use super::declarations::Metric;
-
-/// The size of the buffer, which prevents small writes to a compressor.
-const CHUNK: usize = 16 * 1024;
-
-/// Writes families, one after the other, in pieces of [`CHUNK`] bytes.
+/// Writes families, one after the other.
 pub struct TextWriter<'a> {
-    out: &'a mut dyn Write,
-    chunk: Vec<u8>,
+    out: &'a mut Vec<u8>,
+    /// The name of the current family.
+    name: String,
+    /// The byte before the next label of the current sample.
+    before: u8,
 }
 
 impl<'a> TextWriter<'a> {
-    pub fn new(out: &'a mut dyn Write) -> Self {
+    pub fn new(out: &'a mut Vec<u8>) -> Self {
         Self {
             out,
-            chunk: Vec::with_capacity(CHUNK + 1024),
+            name: String::new(),
+            before: b'{',
         }
     }
 
-    /// Starts a family. HELP and TYPE are written with its first sample; a family without samples
-    /// writes nothing.
-    pub fn family<'w, const LABELS: usize>(
-        &'w mut self,
-        metric: &'static Metric<LABELS>,
-    ) -> Family<'w, 'a, LABELS> {
-        Family {
-            writer: self,
-            metric,
-            begun: false,
-        }
-    }
-
-    /// Writes the rest of the buffer.
-    pub fn finish(mut self) -> io::Result<()> {
-        self.pass_on()
-    }
-
-    fn pass_on(&mut self) -> io::Result<()> {
-        self.out.write_all(&self.chunk)?;
-        self.chunk.clear();
-        Ok(())
-    }
-}
-
-/// A family whose samples are being written.
-pub struct Family<'w, 'a, const LABELS: usize> {
-    writer: &'w mut TextWriter<'a>,
-    metric: &'static Metric<LABELS>,
-    begun: bool,
-}
-
-impl<const LABELS: usize> Family<'_, '_, LABELS> {
-    /// Writes one sample and escapes the values of its labels.
-    pub fn sample(&mut self, labels: [&str; LABELS], value: u64) -> io::Result<()> {
-        self.begin();
-        let chunk = &mut self.writer.chunk;
-        let mut before = b'{';
-        for (name, text) in self.metric.labels.iter().zip(labels) {
-            chunk.push(before);
-            push_label(chunk, name, text);
-            before = b',';
-        }
-        if LABELS > 0 {
-            chunk.push(b'}');
-        }
-        self.end(value)
-    }
-
-    /// Writes one sample with labels as `name="value",…`, already escaped; at least one label.
-    pub fn rendered(&mut self, labels: &str, value: u64) -> io::Result<()> {
-        self.begin();
-        let chunk = &mut self.writer.chunk;
-        chunk.push(b'{');
-        chunk.extend_from_slice(labels.as_bytes());
-        chunk.push(b'}');
-        self.end(value)
-    }
-
-    fn begin(&mut self) {
-        if !self.begun {
-            self.begun = true;
-            self.head();
-        }
-        self.writer
-            .chunk
-            .extend_from_slice(self.metric.name.as_bytes());
-    }
-
-    fn head(&mut self) {
-        let Metric {
-            name, kind, help, ..
-        } = self.metric;
+    pub fn begin_family(&mut self, head: Head, _: usize) {
+        let Head { name, kind, help } = head;
         debug_assert!(!help.contains(['\\', '\n']), "to be escaped: {help}");
-        for part in [
-            "# HELP ",
-            name,
-            " ",
-            help,
-            "\n# TYPE ",
-            name,
-            " ",
-            kind.name(),
-            "\n",
-        ] {
-            self.writer.chunk.extend_from_slice(part.as_bytes());
+        self.name.clear();
+        self.name.push_str(name);
+        let kind = match kind {
+            Kind::Counter => " counter\n",
+            Kind::Gauge => " gauge\n",
+        };
+        for part in ["# HELP ", name, " ", help, "\n# TYPE ", name, kind] {
+            self.out.extend_from_slice(part.as_bytes());
         }
     }
 
-    fn end(&mut self, value: u64) -> io::Result<()> {
-        let chunk = &mut self.writer.chunk;
-        chunk.push(b' ');
-        chunk.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
-        chunk.push(b'\n');
-        if chunk.len() >= CHUNK {
-            self.writer.pass_on()?;
+    pub fn end_family(&mut self) {}
+
+    pub fn begin_sample(&mut self) {
+        self.out.extend_from_slice(self.name.as_bytes());
+        self.before = b'{';
+    }
+
+    /// Writes a label of the current sample, and escapes its value.
+    pub fn label(&mut self, name: &str, value: &str) {
+        self.out.push(self.before);
+        push_label(self.out, name, value);
+        self.before = b',';
+    }
+
+    pub fn end_sample(&mut self, value: Value, _: Created) {
+        if self.before == b',' {
+            self.out.push(b'}');
         }
-        Ok(())
+        self.value(value);
+    }
+
+    pub fn row(&mut self, _: usize, labels: &str, value: Value, _: Created) {
+        let out = &mut *self.out;
+        out.extend_from_slice(self.name.as_bytes());
+        out.push(b'{');
+        out.extend_from_slice(labels.as_bytes());
+        out.push(b'}');
+        self.value(value);
+    }
+
+    fn value(&mut self, value: Value) {
+        self.out.push(b' ');
+        match value {
+            Value::Integer(value) => {
+                let mut buffer = itoa::Buffer::new();
+                self.out.extend_from_slice(buffer.format(value).as_bytes());
+            }
+            // the digits that identify the number; /metrics has no infinite value
+            Value::Float(value) => self.out.extend_from_slice(value.to_string().as_bytes()),
+        }
+        self.out.push(b'\n');
     }
 }
 
@@ -140,8 +97,8 @@ pub fn push_label(out: &mut Vec<u8>, name: &str, value: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::metrics::declarations::Kind;
+    use crate::metrics::declarations::{Kind, Metric};
+    use crate::metrics::exposition::{Format, Writer};
 
     const fn gauge<const LABELS: usize>(labels: [&'static str; LABELS]) -> Metric<LABELS> {
         Metric {
@@ -154,11 +111,9 @@ mod tests {
     const PLAIN: Metric<0> = gauge([]);
     const LABELLED: Metric<1> = gauge(["l"]);
 
-    fn written(write: impl FnOnce(&mut TextWriter)) -> String {
+    fn written(write: impl FnOnce(&mut Writer)) -> String {
         let mut out = Vec::new();
-        let mut writer = TextWriter::new(&mut out);
-        write(&mut writer);
-        writer.finish().unwrap();
+        write(&mut Writer::new(Format::TextV0, &mut out));
         String::from_utf8(out).unwrap()
     }
 
@@ -172,13 +127,14 @@ mod tests {
                 help: "Some help.",
             };
             let mut family = w.family(&COUNTER);
-            family.sample(["1", ""], u64::MAX).unwrap();
-            family.rendered("x=\"2\"", 7).unwrap();
-            w.family(&PLAIN).sample([], 0).unwrap();
+            family.sample(["1", ""], u64::MAX, Some(1));
+            family.row(0, "x=\"2\"", 7, None);
+            drop(family);
+            w.family(&PLAIN).sample([], 0.25, None);
         });
         let expected = "# HELP a_total Some help.\n# TYPE a_total counter\n\
                         a_total{x=\"1\",y=\"\"} 18446744073709551615\na_total{x=\"2\"} 7\n\
-                        # HELP a Help.\n# TYPE a gauge\na 0\n";
+                        # HELP a Help.\n# TYPE a gauge\na 0.25\n";
         assert_eq!(text, expected);
     }
 
@@ -193,37 +149,8 @@ mod tests {
     #[test]
     fn label_values_are_escaped() {
         let text = written(|w| {
-            let mut family = w.family(&LABELLED);
-            family.sample(["q\" b\\ n\n ü"], 1).unwrap();
+            w.family(&LABELLED).gauge(["q\" b\\ n\n ü"], 1);
         });
         assert!(text.ends_with("a{l=\"q\\\" b\\\\ n\\n ü\"} 1\n"), "{text}");
-    }
-
-    #[test]
-    fn a_long_family_is_passed_on_in_pieces_and_whole() {
-        struct Pieces(Vec<usize>);
-        impl Write for Pieces {
-            fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
-                self.0.push(piece.len());
-                Ok(piece.len())
-            }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
-        let mut pieces = Pieces(Vec::new());
-        let mut writer = TextWriter::new(&mut pieces);
-        let mut family = writer.family(&PLAIN);
-        for value in 100_000..110_000 {
-            family.sample([], value).unwrap();
-        }
-        writer.finish().unwrap();
-        let head = "# HELP a Help.\n# TYPE a gauge\n".len();
-        assert_eq!(
-            pieces.0.iter().sum::<usize>(),
-            head + 10_000 * "a 100000\n".len()
-        );
-        assert!(pieces.0.len() > 4);
-        assert!(pieces.0.iter().all(|&len| len < CHUNK + 1024));
     }
 }

@@ -17,7 +17,8 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use super::Page;
 use crate::http::follow::{ConnectionInfo, Follow, ResponseObserver};
-use crate::http::{accept, encoding, respond};
+use crate::http::{encoding, respond};
+use crate::metrics::exposition::Format;
 use crate::metrics::scrapers::{Scraper, Scrapers, ZeroSince};
 use crate::page;
 use crate::types::problem::Problem;
@@ -37,7 +38,7 @@ const LINKS: &str = concat!(
 /// A header field that scrapers send: Prometheus, vmagent, Alloy.
 const SCRAPER_HEADER: &str = "x-prometheus-scrape-timeout-seconds";
 
-type Metrics = dyn Fn(&mut Vec<u8>, &ZeroSince) -> Result<(), String> + Send;
+type Metrics = dyn Fn(Format, &ZeroSince, &mut Vec<u8>) -> Result<(), String> + Send;
 type Health = dyn Fn() -> Result<(), Vec<String>> + Send;
 type Problems = dyn Fn() -> Result<Vec<Problem>, String> + Send;
 
@@ -53,10 +54,10 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// Creates the routes. `metrics` appends the text format with new series as 0, or returns the reason why it cannot;
+    /// Creates the routes. `metrics` appends all families with new series as 0, or returns the reason why it cannot;
     /// `health` returns the reasons why the agent does not work; `problems` returns everything that needs attention.
     pub fn new(
-        metrics: impl Fn(&mut Vec<u8>, &ZeroSince) -> Result<(), String> + Send + 'static,
+        metrics: impl Fn(Format, &ZeroSince, &mut Vec<u8>) -> Result<(), String> + Send + 'static,
         health: impl Fn() -> Result<(), Vec<String>> + Send + 'static,
         problems: impl Fn() -> Result<Vec<Problem>, String> + Send + 'static,
     ) -> Self {
@@ -96,22 +97,22 @@ impl Routes {
 
     fn metrics(&self, request: &Request<Bytes>) -> Response<Bytes> {
         let last = self.last.get();
-        let mut text = Vec::with_capacity(last + last / 8);
+        let mut families = Vec::with_capacity(last + last / 8);
+        let format = Format::preferred(request.headers());
         let scraper = scraper(request);
         let zero_since = |now_ms| Some(self.scrapers.lock().read(scraper?, now_ms));
-        if let Err(reason) = (self.metrics)(&mut text, &zero_since) {
+        if let Err(reason) = (self.metrics)(format, &zero_since, &mut families) {
             return unavailable(&[reason]);
         }
-        self.last.set(text.len());
+        self.last.set(families.len());
         let packed = encoding::wants_gzip(request.headers())
-            .then(|| encoding::gzip(&text))
+            .then(|| encoding::gzip(&families))
             .flatten();
         // No OpenMetrics: in it, a counter and a gauge cannot share the base name that `rfm_flow_bytes`
         // and `rfm_flow_bytes_total` have in common.
-        let version = accept::text_version(request.headers());
         let is_packed = packed.is_some();
-        let body = packed.unwrap_or(text);
-        let mut response = respond::content(StatusCode::OK, version.content_type(), body);
+        let body = packed.unwrap_or(families);
+        let mut response = respond::content(StatusCode::OK, format.content_type(), body);
         let headers = response.headers_mut();
         headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
         if is_packed {

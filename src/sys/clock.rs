@@ -64,6 +64,97 @@ impl Default for Clock {
     }
 }
 
+/// Converts the times of a monotonic clock to the wall clock, each always to the same time: a step of
+/// the wall clock does not move times that were converted before it. Those are no longer converted.
+#[derive(Debug)]
+pub struct WallClock {
+    epoch: Instant,
+    times: WallTimes,
+    measured_ms: u64,
+}
+
+/// The conversion of a [`WallClock`] at one moment. The default is that of a clock that began at the
+/// Unix epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WallTimes {
+    offset_ms: i64,
+    /// No earlier time is converted.
+    since_ms: u64,
+}
+
+/// A difference of the two clocks that is smaller is not a step: it does not change the conversion.
+const STEP_MS: u64 = 250;
+
+impl WallClock {
+    /// Returns a clock for the milliseconds since `epoch`.
+    pub fn new(epoch: Instant) -> Self {
+        let (measured_ms, offset_ms) = offset_since(epoch);
+        Self {
+            epoch,
+            times: WallTimes {
+                offset_ms,
+                since_ms: 0,
+            },
+            measured_ms,
+        }
+    }
+
+    /// Returns the conversion of times up to now.
+    pub fn times(&mut self) -> WallTimes {
+        let (now_ms, offset_ms) = offset_since(self.epoch);
+        self.update(now_ms, offset_ms);
+        self.times
+    }
+
+    /// Returns the milliseconds of `time` on the monotonic clock.
+    pub fn ms(&self, time: Instant) -> u64 {
+        time.saturating_duration_since(self.epoch).as_millis() as u64
+    }
+
+    fn update(&mut self, now_ms: u64, offset_ms: i64) {
+        if offset_ms.abs_diff(self.times.offset_ms) > STEP_MS {
+            self.times = WallTimes {
+                offset_ms,
+                since_ms: self.measured_ms.saturating_add(1),
+            };
+        }
+        self.measured_ms = now_ms;
+    }
+}
+
+impl WallTimes {
+    /// Returns the milliseconds since the Unix epoch; `None` for times before a step of the wall clock.
+    pub fn wall_ms(self, ms: u64) -> Option<u64> {
+        let wall_ms = ms.saturating_add_signed(self.offset_ms);
+        (ms >= self.since_ms).then_some(wall_ms)
+    }
+
+    /// Returns whether the wall clock has not stepped since the clock was created.
+    pub fn is_from_start(self) -> bool {
+        self.since_ms == 0
+    }
+}
+
+/// Returns the milliseconds since `epoch`, and the offset of the wall clock to them. The best of three
+/// attempts counts, as in [`measure`].
+fn offset_since(epoch: Instant) -> (u64, i64) {
+    let attempt = |_| {
+        let before = epoch.elapsed();
+        let wall = nanoseconds(clock_gettime(ClockId::Realtime));
+        let after = epoch.elapsed();
+        let middle = before + (after - before) / 2;
+        (
+            after - before,
+            after,
+            wall / 1_000_000 - middle.as_millis() as i64,
+        )
+    };
+    let best = (0..3).map(attempt).min();
+    best.map_or((0, 0), |(_, after, offset)| {
+        (after.as_millis() as u64, offset)
+    })
+}
+
 /// Returns CLOCK_BOOTTIME of the machine now, in nanoseconds, as in the times of records.
 pub fn boot_ns() -> u64 {
     boottime().max(0).unsigned_abs()
@@ -185,6 +276,25 @@ mod tests {
         }
         let before = UNIX_EPOCH - Duration::from_secs(1);
         assert_eq!(printable(before), UNIX_EPOCH);
+    }
+
+    #[test]
+    fn a_time_that_was_converted_never_moves() {
+        let mut clock = WallClock::new(Instant::now());
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let converted = clock.times().wall_ms(0).unwrap();
+        assert!(converted.abs_diff(wall.as_millis() as u64) < 50);
+        clock.times.offset_ms = 1_000_000;
+        clock.update(10_000, 1_000_000 + 250);
+        let before = clock.times;
+        assert_eq!(before.wall_ms(10_000), Some(1_010_000), "not a step");
+        assert!(before.is_from_start());
+        // the clock steps back: of a time in the future, a database would see a counter begin again
+        clock.update(20_000, 1_000);
+        let after = clock.times;
+        assert_eq!([0, 10_000].map(|ms| after.wall_ms(ms)), [None, None]);
+        assert_eq!(after.wall_ms(10_001), Some(11_001), "not converted before");
+        assert!(!after.is_from_start());
     }
 
     #[test]

@@ -34,6 +34,11 @@ impl ProcessReader {
         })
     }
 
+    /// Returns the start time of the process: seconds since the Unix epoch.
+    pub fn start_time(&self) -> f64 {
+        self.start_time
+    }
+
     pub fn read(&self) -> io::Result<ProcessStats> {
         let stat = Stat::read()?;
         let cpu = time::clock_gettime(ClockId::ProcessCPUTime);

@@ -31,7 +31,7 @@ pub fn sized(request: Request<Bytes>, _: ClientAddress<'_>) -> Response<Bytes> {
 /// The exporter, with `metrics` at /metrics and in good health.
 pub fn exporter(metrics: &'static str) -> Running {
     let routes = Routes::new(
-        move |out, _| {
+        move |_, _, out| {
             out.extend_from_slice(metrics.as_bytes());
             Ok(())
         },

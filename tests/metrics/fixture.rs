@@ -15,13 +15,19 @@ use rfm::flow::export_queue::{DroppedRecords, RecordCounts};
 use rfm::flow::peers::{Peer, PeerBytes, PeerRow, PeerSnapshot};
 use rfm::flow::snapshot::{SeriesRow, Snapshot, Totals};
 use rfm::ipfix::collector_stats::CollectorStats;
+use rfm::metrics::exposition::Format;
 use rfm::metrics::{Bmp, Build, Input, Interface, Rpki, render};
 use rfm::netlink::{DeviceCounters, Link};
+use rfm::sys::clock::WallTimes;
 use rfm::sys::error_counters::{ErrorCounters, Subsystem};
 use rfm::sys::process::ProcessStats;
 use rfm::types::counters::{Count, FamilyCounters, HookCounters};
 use rfm::types::mac::MacAddress;
 use rfm::types::role::InterfaceRole;
+
+/// Times of creation: of the counters of the agent, and the first of the others.
+pub const STARTED_MS: u64 = 1_699_999_999_990;
+pub const CREATED_MS: u64 = 1_700_000_100_000;
 
 pub struct Fixture {
     links: Vec<Link>,
@@ -69,6 +75,7 @@ impl Fixture {
         ];
         new.flows = Snapshot {
             at_ms: 0,
+            clock: WallTimes::default(),
             series: vec![row(0, 3), row(1, 0)],
             asns: vec![(64_496, "Documentation \"A\"".into()), (64_497, "B".into())],
             totals: Totals {
@@ -116,10 +123,22 @@ impl Fixture {
         new
     }
 
-    /// One interface and one router with these strings.
+    /// As many flow series.
+    pub fn large(series: u64) -> Self {
+        let mut new = Self::new();
+        new.flows.series = (0..series).map(|n| row(n, n % 3)).collect();
+        new
+    }
+
+    /// One interface, one router and one flow series with these strings.
     pub fn hostile(name: &str, alias: &str) -> Self {
         let mut new = Self::new();
         new.bmp = Some(bmp(alias));
+        let escaped = alias
+            .replace('\\', "\\\\")
+            .replace('"', "\\\"")
+            .replace('\n', "\\n");
+        new.flows.series[0].labels = format!("src_city=\"{escaped}\",dst_city=\"\"").into();
         new.links = vec![link(2, name, alias, name, Some(1))];
         new.interfaces = vec![("tcx", Some(hook(100)), Some(hook(200)))];
         new
@@ -132,6 +151,11 @@ impl Fixture {
 
     /// The same after a change of the input.
     pub fn text_with(&self, change: impl FnOnce(&mut Input)) -> String {
+        String::from_utf8(self.bytes(Format::TextV0, change)).unwrap()
+    }
+
+    /// These figures in a format.
+    pub fn bytes(&self, format: Format, change: impl FnOnce(&mut Input)) -> Vec<u8> {
         let interfaces = self.links.iter().zip(&self.interfaces);
         let interfaces: Vec<_> = interfaces
             .map(|(link, &(attach, ingress, egress))| Interface {
@@ -143,6 +167,8 @@ impl Fixture {
                 is_summed: true,
                 ingress,
                 egress,
+                created_ms: Some(CREATED_MS),
+                assigned_ms: Some(CREATED_MS + 500),
                 removals: [0, 3],
                 problems: Vec::new(),
             })
@@ -150,8 +176,8 @@ impl Fixture {
         let mut input = self.input(&interfaces);
         change(&mut input);
         let mut out = Vec::new();
-        render(&input, || Duration::from_micros(1500), &mut out).unwrap();
-        String::from_utf8(out).unwrap()
+        render(format, &input, || Duration::from_micros(1500), &mut out);
+        out
     }
 
     fn input<'a>(&'a self, interfaces: &'a [Interface<'a>]) -> Input<'a> {
@@ -198,6 +224,7 @@ impl Fixture {
                 max_fds: Some(1024),
                 threads: 6,
             }),
+            started_ms: Some(STARTED_MS),
         }
     }
 }
@@ -308,7 +335,7 @@ fn row(n: u64, live_flows: u64) -> SeriesRow {
     let base = n * 10;
     SeriesRow {
         labels: labels.into(),
-        created_ms: 0,
+        created_ms: CREATED_MS + 1_000 + n,
         bytes_total: base + 1,
         packets_total: base + 2,
         live_bytes: base + 3,
@@ -329,5 +356,6 @@ fn peer(asn: u32, name: &str, last: Option<u8>, bytes: PeerBytes) -> PeerRow {
         },
         mac: last.map(|last| MacAddress([2, 0, 0x5e, 0, 0x53, last])),
         bytes,
+        created_ms: [[1, 2], [3, 4]].map(|times| times.map(|n| CREATED_MS + 2_000 + n)),
     }
 }

@@ -3,6 +3,7 @@
 
 mod fixture;
 mod format;
+mod protobuf;
 
 use std::io::Write;
 use std::process::{Command, Stdio};

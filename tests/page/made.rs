@@ -267,7 +267,7 @@ impl Router {
 
     /// The exporter with this router's page.
     pub fn serve(&self) -> Running {
-        let metrics = |out: &mut Vec<u8>, _: &ZeroSince| {
+        let metrics = |_, _: &ZeroSince, out: &mut Vec<u8>| {
             out.extend_from_slice(b"rfm_up 1\n");
             Ok(())
         };

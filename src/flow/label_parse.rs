@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Parses the labels of a series from its text: the page exposes the same flows as /metrics.
+//! Parses the labels of a series from its text, for the page and for formats other than text.
 
 use std::borrow::Cow;
 
@@ -14,11 +14,18 @@ impl<'a> Iterator for Pairs<'a> {
     type Item = (&'a str, Cow<'a, str>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (name, rest) = self.0.split_once("=\"")?;
-        let end = closing_quote(rest)?;
-        let (value, rest) = rest.split_at(end);
-        self.0 = rest[1..].strip_prefix(',').unwrap_or_default();
-        Some((name, unescape(value)))
+        let (name, rest) = self.0.split_once('=')?;
+        let rest = rest.strip_prefix('"')?;
+        let plain = rest.bytes().position(|byte| matches!(byte, b'"' | b'\\'))?;
+        let (value, end) = match rest.as_bytes()[plain] {
+            b'"' => (rest[..plain].into(), plain),
+            _ => {
+                let end = plain + closing_quote(&rest[plain..])?;
+                (unescape(&rest[..end]), end)
+            }
+        };
+        self.0 = rest[end + 1..].strip_prefix(',').unwrap_or_default();
+        Some((name, value))
     }
 }
 
@@ -32,9 +39,6 @@ fn closing_quote(text: &str) -> Option<usize> {
 }
 
 fn unescape(value: &str) -> Cow<'_, str> {
-    if !value.contains('\\') {
-        return value.into();
-    }
     let mut out = String::with_capacity(value.len());
     let mut chars = value.chars();
     while let Some(c) = chars.next() {
