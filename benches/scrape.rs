@@ -33,8 +33,8 @@ use rfm::flow::snapshot::{SeriesRow, Snapshot};
 use rfm::flow::thread::{self, Endpoints, FlowSettings, InterfaceNames};
 use rfm::flow::{rollup, table};
 use rfm::http::Server;
+use rfm::metrics::collect::ScrapeRequest;
 use rfm::metrics::exposition::Format;
-use rfm::metrics::scrapers::ZeroSince;
 use rfm::metrics::{Build, Input, Interface, render};
 use rfm::netlink::{Link, LinkSocket};
 use rfm::page::routes::Routes;
@@ -372,10 +372,11 @@ fn serve(series: u32) -> Result<()> {
     }
     let errors = Arc::new(ErrorCounters::default());
     let server = Server::bind("127.0.0.1", PORT, errors.clone())?;
-    let metrics = move |format, _: &ZeroSince, out: &mut Vec<u8>| {
+    let metrics = move |request: &ScrapeRequest, out: &mut Vec<u8>| {
         let flows = thread::snapshot(&requests, Duration::from_secs(5)).ok_or("no answer")?;
+        let format = (request.format)(false);
         render(format, &input(&[], &flows, &errors), Duration::default, out);
-        Ok(())
+        Ok(format)
     };
     let routes = Routes::new(metrics, || Ok(()), || Ok(Vec::new()));
     threads.spawn("http", move |heartbeat| {
@@ -485,6 +486,7 @@ fn input<'a>(
         },
         problems: &[],
         process: None,
+        evicted_scrapers: 0,
         started_ms: Some(1_700_000_000_000),
     }
 }

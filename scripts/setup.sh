@@ -12,6 +12,7 @@ wanted_rust=$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' Cargo.toml)
 packages=()
 aside=()
 cargo_tools=()
+python_packages=()
 
 # shellcheck source=scripts/unpack.sh
 . scripts/unpack.sh
@@ -143,6 +144,7 @@ purpose() {
         need chromedriver chromium-driver
         need nginx nginx-light
         need openssl openssl
+        need_python_package prometheus-client 0.26.0
         ;;
     prometheus)
         need_file /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
@@ -221,6 +223,14 @@ purpose() {
 # need_cargo_tool NAME VERSION: no Debian package has it; it is built below .cache, and goes with that folder.
 need_cargo_tool() {
     [ "$(.cache/bin/"$1" --version 2>/dev/null | grep -o '[0-9.]*$')" = "$2" ] || cargo_tools+=("$1@$2")
+}
+
+# need_python_package NAME VERSION: it is installed into a virtual environment below .cache.
+need_python_package() {
+    .cache/python/bin/python -m pip show "$1" 2>/dev/null | grep -qx "Version: $2" && return
+    need python3 python3
+    python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
+    python_packages+=("$1==$2")
 }
 
 on_debian() { have apt-get && have dpkg-query; }
@@ -302,9 +312,16 @@ install_cargo_tools() {
     done
 }
 
+install_python_packages() {
+    [ ${#python_packages[@]} -gt 0 ] || return 0
+    say "installing ${python_packages[*]} below .cache/python"
+    [ -x .cache/python/bin/python ] || python3 -m venv .cache/python
+    .cache/python/bin/python -m pip install --quiet --disable-pip-version-check "${python_packages[@]}"
+}
+
 [ $# -gt 0 ] || die "usage: scripts/setup.sh build | test | prometheus | lint | fuzz | demo | bench | scale | bare | guest | packages ..."
 for name in "$@"; do purpose "$name"; done
-[ $((${#packages[@]} + ${#aside[@]})) -gt 0 ] || { install_cargo_tools && exit; }
+[ $((${#packages[@]} + ${#aside[@]})) -gt 0 ] || { install_cargo_tools && install_python_packages && exit; }
 
 on_debian || die "these are missing (by their Debian names): ${packages[*]} ${aside[*]}"
 refresh_lists
@@ -315,4 +332,5 @@ if [ ${#packages[@]} -gt 0 ]; then
 fi
 for name in "${aside[@]}"; do put_aside "$name"; done
 install_cargo_tools
+install_python_packages
 say "done"

@@ -78,19 +78,80 @@ fn head_has_the_header_of_get_and_no_body() {
     assert_eq!(server.errors(), 0);
 }
 
-#[test]
-fn metrics_come_as_text_0_0_4_whatever_is_accepted() {
-    let server = exporter("rfm_up 1\n");
-    let reply = server.client().get_with(
-        "/metrics?name[]=x",
+/// Fields of requests, and the content types of the answers.
+const FORMATS: [(&str, &str); 5] = [
+    ("", "text/plain; version=0.0.4; charset=utf-8"),
+    (
+        "Accept: application/json\r\n",
+        "text/plain; version=0.0.4; charset=utf-8",
+    ),
+    (
+        "Accept: text/plain;version=1.0.0;escaping=allow-utf-8;q=0.5\r\nAccept: */*;q=0.1\r\n",
+        "text/plain; version=1.0.0; charset=utf-8; escaping=allow-utf-8",
+    ),
+    (
         "Accept: application/openmetrics-text;version=1.0.0\r\n",
+        "application/openmetrics-text; version=1.0.0; charset=utf-8",
+    ),
+    (
+        "Accept: application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited\r\n",
+        "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited",
+    ),
+];
+
+#[test]
+fn metrics_have_the_format_that_is_preferred() {
+    let text: &'static str = "rfm_up 1\n".repeat(1000).leak();
+    let server = exporter(text);
+    let mut client = server.client();
+    for (accept, content_type) in FORMATS {
+        let reply = client.get_with("/metrics?name[]=x", accept);
+        assert_eq!(reply.status, 200);
+        assert!(reply.body == text.as_bytes());
+        assert_eq!(reply.header("content-type"), Some(content_type));
+        assert_eq!(reply.header("content-encoding"), None);
+        assert_eq!(reply.header("vary"), Some("Accept, Accept-Encoding"));
+        let packed = client.get_with("/metrics", &format!("{accept}Accept-Encoding: gzip\r\n"));
+        assert_eq!(packed.header("content-type"), Some(content_type));
+        assert_eq!(packed.header("content-encoding"), Some("gzip"));
+        assert!(packed.body.len() < text.len() / 2);
+    }
+}
+
+#[test]
+fn times_of_creation_are_series_only_if_requested() {
+    let routes = Routes::new(
+        |request, out| {
+            let format = (request.format)(true);
+            out.extend_from_slice(format!("{format:?}").as_bytes());
+            Ok(format)
+        },
+        || Ok(()),
+        || Ok(Vec::new()),
     );
-    assert_eq!((reply.status, &reply.body[..]), (200, &b"rfm_up 1\n"[..]));
-    assert_eq!(
-        reply.header("content-type"),
-        Some("text/plain; version=0.0.4; charset=utf-8")
-    );
-    assert_eq!(reply.header("content-encoding"), None);
+    let server = start(HttpLimits::default(), move |request, _| {
+        routes.answer(&request)
+    });
+    let mut client = server.client();
+    let [_, _, _, (openmetrics, _), (protobuf, _)] = FORMATS;
+    for (path, accept, expected) in [
+        ("/metrics", openmetrics, "OpenMetrics { created: false }"),
+        (
+            "/metrics?created=0",
+            openmetrics,
+            "OpenMetrics { created: false }",
+        ),
+        (
+            "/metrics?a&created=1",
+            openmetrics,
+            "OpenMetrics { created: true }",
+        ),
+        ("/metrics?created=1", protobuf, "Protobuf"),
+        ("/metrics?created=1", "", "TextV0"),
+    ] {
+        let reply = client.get_with(path, accept);
+        assert_eq!(String::from_utf8_lossy(&reply.body), expected, "{path}");
+    }
 }
 
 #[test]
@@ -136,7 +197,7 @@ fn other_paths_and_methods_are_refused_without_an_echo() {
 #[test]
 fn what_is_wrong_is_told_with_503() {
     let routes = Routes::new(
-        |_, _, _| Err("no snapshot".into()),
+        |_, _| Err("no snapshot".into()),
         || Err(vec!["thread ring: stuck".into(), "eth\n0: lost".into()]),
         || {
             Ok(vec![Problem::new(
@@ -268,10 +329,10 @@ fn scraped(limits: HttpLimits) -> (Running, Arc<AtomicU64>) {
     let clock = Arc::new(AtomicU64::new(1_000_000));
     let now = clock.clone();
     let routes = Routes::new(
-        move |_, zero_since, out| {
-            let since = zero_since(now.load(Ordering::Relaxed));
+        move |request, out| {
+            let since = (request.zero_since)(now.load(Ordering::Relaxed));
             out.extend_from_slice(format!("{since:?}").as_bytes());
-            Ok(())
+            Ok((request.format)(false))
         },
         || Ok(()),
         || Ok(Vec::new()),
@@ -295,7 +356,11 @@ fn each_scraper_gets_the_series_since_its_last_scrape_as_zero() {
     assert_eq!(scrape(&mut first, &clock, SCRAPER), "Some(881000)");
     assert_eq!(scrape(&mut first, &clock, SCRAPER), "Some(1001000)");
     let mut second = server.client();
-    assert_eq!(scrape(&mut second, &clock, SCRAPER), "Some(883000)");
+    assert_eq!(
+        scrape(&mut second, &clock, SCRAPER),
+        "Some(1001000)",
+        "it may be the first one, which has lost its connection"
+    );
     assert_eq!(scrape(&mut first, &clock, SCRAPER), "Some(1002000)");
     assert_eq!(scrape(&mut first, &clock, ""), "None", "no scraper");
     drop(first);

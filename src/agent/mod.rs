@@ -345,7 +345,7 @@ impl Running {
         let scrape = Arc::new(Mutex::new(scrape));
         let problems = scrape.clone();
         let routes = Routes::new(
-            move |format, zero_since, out| lock(&scrape).write(format, zero_since, out),
+            move |request, out| lock(&scrape).write(request, out),
             move || health(&liveness()),
             move || lock(&problems).read(|input| input.problems.to_vec()),
         )

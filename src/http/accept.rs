@@ -102,6 +102,7 @@ fn split(list: &str, separator: char) -> impl Iterator<Item = &str> {
 mod tests {
     use super::*;
     use hyper::header::HeaderValue;
+    use proptest::prelude::*;
 
     const OFFERS: [MediaType; 3] = [
         MediaType {
@@ -197,6 +198,59 @@ mod tests {
             "application/y;a=\"\\\",application/x,\"",
         ] {
             assert_eq!(select(&[accept]), 0, "{accept}");
+        }
+    }
+
+    /// Names with the offers that they include, and how specific they are.
+    const NAMES: [(&str, &[usize], usize); 6] = [
+        ("*/*", &[0, 1, 2], 10),
+        ("text/*", &[0, 1], 20),
+        ("Application/*", &[2], 20),
+        ("text/plain", &[0, 1], 30),
+        ("application/X", &[2], 30),
+        ("application/y", &[], 30),
+    ];
+    const VERSIONS: [(&str, &[usize], usize); 5] = [
+        ("", &[0, 1, 2], 0),
+        (";version=0", &[0], 1),
+        ("; Version=\"1\"", &[1, 2], 1),
+        (" ;version=2", &[2], 1),
+        (";version=3", &[], 1),
+    ];
+
+    proptest! {
+        #[test]
+        fn no_acceptable_offer_is_better_than_the_preferred_one(
+            ranges in proptest::collection::vec((0..NAMES.len(), 0..VERSIONS.len(), 0..=10_u8), 0..6),
+        ) {
+            let mut field = String::new();
+            let mut best = [None; OFFERS.len()];
+            for (name, version, tenths) in ranges {
+                let (name, version) = (NAMES[name], VERSIONS[version]);
+                field += &format!("{}{};q={}.{},", name.0, version.0, tenths / 10, tenths % 10);
+                let rank = name.2 + version.2;
+                for offer in name.1.iter().filter(|offer| version.1.contains(offer)) {
+                    if best[*offer].is_none_or(|(known, _)| rank > known) {
+                        best[*offer] = Some((rank, tenths));
+                    }
+                }
+            }
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, HeaderValue::from_str(&field).unwrap());
+            let preferred = preferred(&headers, &OFFERS);
+            let qualities = best.map(|best| best.map_or(0, |(_, tenths)| tenths));
+            let highest = qualities.into_iter().max().unwrap();
+            prop_assert_eq!(qualities[preferred], highest, "{}: {:?}", field, qualities);
+            prop_assert!(highest > 0 || preferred == 0);
+        }
+
+        #[test]
+        fn any_field_is_survived(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+            if let Ok(value) = HeaderValue::from_bytes(&bytes) {
+                let mut headers = HeaderMap::new();
+                headers.insert(ACCEPT, value);
+                prop_assert!(preferred(&headers, &OFFERS) < OFFERS.len());
+            }
         }
     }
 }

@@ -62,6 +62,10 @@ pub fn families(input: &Input) -> Vec<MetricFamily> {
         &declarations::LOG_DROPPED_LINES,
         input.dropped_log_lines as f64,
     ));
+    families.push(single(
+        &declarations::HTTP_SCRAPERS_EVICTED,
+        input.evicted_scrapers as f64,
+    ));
     families.push(problems(input.problems));
     families.extend(build_and_config(input.build, input.reload));
     families.extend(input.process.iter().flat_map(of_process));

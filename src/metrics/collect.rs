@@ -66,6 +66,16 @@ pub struct Scrape {
     pub problems: Arc<ProblemHistory>,
 }
 
+/// A request for all families.
+pub struct ScrapeRequest<'a> {
+    /// Returns the format of the answer; the argument is whether OpenMetrics is possible.
+    pub format: &'a dyn Fn(bool) -> Format,
+    /// Selects the series that this reader gets as 0.
+    pub zero_since: &'a ZeroSince<'a>,
+    /// The number of scrapers whose state was evicted.
+    pub evicted_scrapers: u64,
+}
+
 /// Returns the threads that do not run, and whether all interfaces found at the start are attached.
 pub type Liveness = dyn Fn() -> (Vec<&'static str>, bool) + Send;
 
@@ -110,22 +120,22 @@ impl BmpReader {
 }
 
 impl Scrape {
-    /// Appends all families in `format`. `zero_since` selects the series that this reader gets as 0.
-    pub fn write(
-        &self,
-        format: Format,
-        zero_since: &ZeroSince,
-        out: &mut Vec<u8>,
-    ) -> Result<(), String> {
+    /// Appends all families, and returns their format.
+    pub fn write(&self, request: &ScrapeRequest, out: &mut Vec<u8>) -> Result<Format, String> {
         let start = Instant::now();
         let mut flows = self.snapshot()?;
-        if let Some(since_ms) = zero_since(flows.at_ms) {
+        if let Some(since_ms) = (request.zero_since)(flows.at_ms) {
             flows.start_at_zero(since_ms);
         }
         self.gather(&flows, |input, _| {
-            metrics::render(format, input, || start.elapsed(), out);
-        });
-        Ok(())
+            let format = (request.format)(input.fits_openmetrics());
+            let input = Input {
+                evicted_scrapers: request.evicted_scrapers,
+                ..*input
+            };
+            metrics::render(format, &input, || start.elapsed(), out);
+            Ok(format)
+        })
     }
 
     /// Collects the data and passes it to `body`.
@@ -177,6 +187,7 @@ impl Scrape {
             reload: in_force.reload,
             problems: &[],
             process: self.process.read().ok(),
+            evicted_scrapers: 0,
             started_ms: self.started_ms(times),
         };
         let facts = self.facts(agent);

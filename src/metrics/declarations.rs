@@ -241,6 +241,9 @@ declare! {
         Counter LOG_DROPPED_LINES = "rfm_log_dropped_lines_total" []
             "Log lines dropped because nothing read standard error."
             + "No thread waits for the log.";
+        Counter HTTP_SCRAPERS_EVICTED = "rfm_http_scrapers_evicted_total" []
+            "Scrapers whose state made room for others: rfm keeps that of 16."
+            + "If it grows, more than 16 scrapers read `/metrics`: new series reach each of them as 0 for up to 2 minutes.";
         Gauge PROBLEMS = "rfm_problems" ["kind"]
             "1 if the agent has a problem of this kind now, otherwise 0."
             + "`rfm status`, the page and `/healthz?verbose` show the text and the remedy of each. A loss is a problem until a minute has passed without another one.";

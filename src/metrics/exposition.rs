@@ -5,7 +5,7 @@ use hyper::HeaderMap;
 
 use super::declarations::{Kind, Metric};
 use super::protobuf_format::ProtobufWriter;
-use super::text_format::TextWriter;
+use super::text_format::{Style, TextWriter};
 use crate::http::accept::{self, MediaType};
 
 /// A format of /metrics.
@@ -15,14 +15,20 @@ pub enum Format {
     TextV0,
     /// As 0.0.4, except that names may be quoted, which names of rfm need not be.
     TextV1,
+    /// OpenMetrics 1.0 as text; optionally with the times at which counters began, as series of their
+    /// own.
+    OpenMetrics { created: bool },
     /// `io.prometheus.client.MetricFamily`, delimited.
     Protobuf,
 }
 
 const CHARSET: (&str, &[&str]) = ("charset", &["utf-8"]);
 
+/// Ways to write names that are not plain; those of rfm are.
+const PLAIN_NAMES: (&str, &[&str]) = ("escaping", &["allow-utf-8", "underscores", "values"]);
+
 /// The formats; of equal ones, the server prefers the first.
-const OFFERS: [(Format, MediaType); 3] = [
+const OFFERS: [(Format, MediaType); 4] = [
     (
         Format::TextV0,
         MediaType {
@@ -42,30 +48,55 @@ const OFFERS: [(Format, MediaType); 3] = [
         },
     ),
     (
+        Format::OpenMetrics { created: false },
+        MediaType {
+            name: "application/openmetrics-text",
+            parameters: &[("version", &["1.0.0"]), PLAIN_NAMES, CHARSET],
+        },
+    ),
+    (
         Format::Protobuf,
         MediaType {
             name: "application/vnd.google.protobuf",
             parameters: &[
                 ("proto", &["io.prometheus.client.metricfamily"]),
                 ("encoding", &["delimited"]),
-                // no name in rfm has a character that needs escapes
-                ("escaping", &["allow-utf-8", "underscores", "values"]),
+                PLAIN_NAMES,
             ],
         },
     ),
 ];
 
 impl Format {
-    /// Returns the format that the header fields of a request prefer.
-    pub fn preferred(headers: &HeaderMap) -> Self {
-        let media_types = OFFERS.map(|(_, media_type)| media_type);
-        OFFERS[accept::preferred(headers, &media_types)].0
+    /// Returns the format that the header fields of a request prefer, among all formats or those
+    /// without OpenMetrics.
+    pub fn preferred(headers: &HeaderMap, openmetrics: bool) -> Self {
+        let mut offers = OFFERS.to_vec();
+        offers.retain(|(format, _)| openmetrics || !format.is_openmetrics());
+        let media_types: Vec<MediaType> =
+            offers.iter().map(|(_, media_type)| *media_type).collect();
+        offers[accept::preferred(headers, &media_types)].0
+    }
+
+    /// Adds the times at which counters began, if they would be series of their own.
+    pub fn with_created(self) -> Self {
+        match self {
+            Self::OpenMetrics { .. } => Self::OpenMetrics { created: true },
+            other => other,
+        }
+    }
+
+    fn is_openmetrics(self) -> bool {
+        matches!(self, Self::OpenMetrics { .. })
     }
 
     pub fn content_type(self) -> &'static str {
         match self {
             Self::TextV0 => "text/plain; version=0.0.4; charset=utf-8",
             Self::TextV1 => "text/plain; version=1.0.0; charset=utf-8; escaping=allow-utf-8",
+            Self::OpenMetrics { .. } => {
+                "application/openmetrics-text; version=1.0.0; charset=utf-8"
+            }
             Self::Protobuf => {
                 "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
             }
@@ -125,9 +156,19 @@ macro_rules! encode {
 impl<'a> Writer<'a> {
     pub fn new(format: Format, out: &'a mut Vec<u8>) -> Self {
         Self(match format {
-            Format::TextV0 | Format::TextV1 => Encoder::Text(TextWriter::new(out)),
+            Format::TextV0 | Format::TextV1 => {
+                Encoder::Text(TextWriter::new(out, Style::Prometheus))
+            }
+            Format::OpenMetrics { created } => {
+                Encoder::Text(TextWriter::new(out, Style::OpenMetrics { created }))
+            }
             Format::Protobuf => Encoder::Protobuf(ProtobufWriter::new(out)),
         })
+    }
+
+    /// Ends the output.
+    pub fn finish(mut self) {
+        encode!(self, encoder => encoder.finish());
     }
 
     /// Starts a family of a few samples. A family without samples writes nothing.
@@ -259,63 +300,76 @@ mod tests {
     use super::*;
     use hyper::header::{ACCEPT, HeaderValue};
 
-    fn format(accept: &'static str) -> Format {
+    /// Returns the preferred formats, with OpenMetrics and without it.
+    fn formats(accept: &'static str) -> [Format; 2] {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static(accept));
-        Format::preferred(&headers)
+        [true, false].map(|openmetrics| Format::preferred(&headers, openmetrics))
     }
+
+    const OPENMETRICS: Format = Format::OpenMetrics { created: false };
 
     #[test]
     fn each_client_gets_the_format_that_it_prefers() {
-        assert_eq!(Format::preferred(&HeaderMap::new()), Format::TextV0);
         for (expected, accept) in [
-            (Format::TextV0, "*/*"),
-            (Format::TextV0, "text/plain"),
+            ([Format::TextV0; 2], "*/*"),
+            ([Format::TextV0; 2], "text/plain"),
             (
-                Format::TextV0,
+                [Format::TextV0; 2],
                 "text/plain;version=1.0.0;escaping=underscores",
             ),
             // vmagent
-            (Format::TextV0, "text/plain;version=0.0.4;q=1,*/*;q=0.1"),
+            (
+                [Format::TextV0; 2],
+                "text/plain;version=0.0.4;q=1,*/*;q=0.1",
+            ),
             // a browser
             (
-                Format::TextV0,
+                [Format::TextV0; 2],
                 "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8",
             ),
             // Prometheus 2
             (
-                Format::TextV0,
+                [OPENMETRICS, Format::TextV0],
                 "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
                  text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
             ),
             // Prometheus 3
             (
-                Format::TextV1,
+                [OPENMETRICS, Format::TextV1],
                 "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
                  application/openmetrics-text;version=0.0.1;q=0.5,\
                  text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
             ),
             // Prometheus 2 with native histograms
             (
-                Format::Protobuf,
+                [Format::Protobuf; 2],
                 "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited,\
                  application/openmetrics-text;version=1.0.0;q=0.8,application/openmetrics-text;version=0.0.1;q=0.75,\
                  text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
             ),
-            // Prometheus 3 with the times of creation
+            // Prometheus 3 with created timestamps
             (
-                Format::Protobuf,
+                [Format::Protobuf; 2],
                 "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,\
                  application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
                  application/openmetrics-text;version=0.0.1;q=0.4,\
                  text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
             ),
             (
-                Format::TextV0,
+                [Format::TextV0; 2],
                 "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=text",
             ),
+            (
+                [OPENMETRICS, Format::TextV0],
+                "application/openmetrics-text; version=1.0.0; escaping=underscores",
+            ),
+            (
+                [Format::TextV0; 2],
+                "application/openmetrics-text; version=0.0.1",
+            ),
         ] {
-            assert_eq!(format(accept), expected, "{accept}");
+            assert_eq!(formats(accept), expected, "{accept}");
         }
     }
 }

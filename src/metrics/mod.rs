@@ -76,8 +76,18 @@ pub struct Input<'a> {
     pub problems: &'a [Problem],
     /// `None` if /proc could not be read.
     pub process: Option<ProcessStats>,
+    /// The number of scrapers whose state was evicted.
+    pub evicted_scrapers: u64,
     /// The time at which the counters began that exist from the start of the agent.
     pub started_ms: Created,
+}
+
+impl Input<'_> {
+    /// Returns whether OpenMetrics can represent all families: the gauge `rfm_flow_bytes` and the
+    /// counter `rfm_flow_bytes_total` would be two families of the name `rfm_flow_bytes`.
+    pub fn fits_openmetrics(&self) -> bool {
+        !self.flow_gauges
+    }
 }
 
 /// One monitored interface.
@@ -124,4 +134,5 @@ pub fn render(
     flows::write(input, &mut writer);
     peers::write(input, &mut writer);
     agent::write(input, elapsed, &mut writer);
+    writer.finish();
 }

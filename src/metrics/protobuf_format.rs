@@ -82,6 +82,8 @@ impl<'a> ProtobufWriter<'a> {
         }
     }
 
+    pub fn finish(&mut self) {}
+
     /// Starts a family; `samples` is an estimate.
     pub fn begin_family(&mut self, head: Head, samples: usize) {
         self.kind = head.kind;

@@ -5,7 +5,11 @@
 //! series that is new to it once as 0, and from its next scrape on with its value.
 //!
 //! A scraper is a connection, because scrapers keep theirs open. A new connection inherits the state
-//! of the closed connection of the same address and user agent that read last.
+//! of the closed connection of the same address and user agent that read last. If there is none, its
+//! sender may still be a scraper that has read values before: its previous connection was lost and
+//! rfm did not notice, or its state was evicted. A value that fell to 0 would then count twice.
+//! Such a scraper therefore gets as 0 only series that are 0, or not there, in the last response of
+//! every scraper that it may be.
 
 use std::net::IpAddr;
 
@@ -30,34 +34,61 @@ pub struct Scraper {
     pub agent: u64,
 }
 
+impl Scraper {
+    /// Returns whether two connections may belong to the same scraper.
+    fn may_be(&self, other: &Self) -> bool {
+        (self.address, self.agent) == (other.address, other.agent)
+    }
+}
+
 #[derive(Debug)]
 struct Entry {
     scraper: Scraper,
     is_open: bool,
     /// The time of the last snapshot that was completely written.
     read_ms: u64,
+    /// The time from which on series were 0 in its last response.
+    zero_since_ms: u64,
     /// The time of the snapshot that is being written.
     pending_ms: Option<u64>,
+}
+
+impl Entry {
+    fn is_absent(&self, now_ms: u64) -> bool {
+        now_ms.saturating_sub(self.read_ms) > ABSENT_MS
+    }
 }
 
 /// The last [`MAX_SCRAPERS`] scrapers.
 #[derive(Debug, Default)]
 pub struct Scrapers {
     entries: Vec<Entry>,
+    /// The latest of the times from which on series were 0 in a response to an evicted scraper.
+    evicted_zero_since_ms: u64,
+    evicted: u64,
 }
 
 impl Scrapers {
     /// Notes that a snapshot is sent to a scraper. Returns the creation time from which on series
     /// are exposed to it as 0.
     pub fn read(&mut self, scraper: Scraper, now_ms: u64) -> u64 {
-        let at = self.find(&scraper).or_else(|| self.inherit(&scraper));
+        let at = self
+            .find(&scraper)
+            .or_else(|| self.inherit(&scraper, now_ms));
         let at = at.unwrap_or_else(|| self.add(scraper, now_ms));
         let entry = &mut self.entries[at];
-        if now_ms.saturating_sub(entry.read_ms) > ABSENT_MS {
-            entry.read_ms = entry.read_ms.max(now_ms.saturating_sub(ASSUMED_READ_MS));
+        if entry.is_absent(now_ms) {
+            entry.read_ms = now_ms.saturating_sub(ASSUMED_READ_MS);
         }
+        entry.zero_since_ms = entry.read_ms;
         entry.pending_ms = Some(now_ms);
         entry.read_ms
+    }
+
+    /// Returns the number of scrapers whose state was evicted although they had read within the last
+    /// minutes.
+    pub fn evicted(&self) -> u64 {
+        self.evicted
     }
 
     /// Notes that the last response of a connection was completely written.
@@ -88,11 +119,10 @@ impl Scrapers {
     }
 
     /// Gives the state of a closed connection to a new one.
-    fn inherit(&mut self, scraper: &Scraper) -> Option<usize> {
+    fn inherit(&mut self, scraper: &Scraper, now_ms: u64) -> Option<usize> {
         let entries = self.entries.iter().enumerate();
         let closed = entries.filter(|(_, entry)| {
-            let Scraper { address, agent, .. } = entry.scraper;
-            !entry.is_open && (address, agent) == (scraper.address, scraper.agent)
+            !entry.is_open && !entry.is_absent(now_ms) && entry.scraper.may_be(scraper)
         });
         let (at, _) = closed.max_by_key(|(_, entry)| entry.read_ms)?;
         self.entries[at].scraper = *scraper;
@@ -100,22 +130,36 @@ impl Scrapers {
         Some(at)
     }
 
-    /// Adds a scraper. Replaces the one that has not read for longest, closed ones first.
+    /// Adds a scraper.
     fn add(&mut self, scraper: Scraper, now_ms: u64) -> usize {
-        if self.entries.len() >= MAX_SCRAPERS {
-            let entries = self.entries.iter().enumerate();
-            let longest = entries.min_by_key(|(_, e)| (e.is_open, e.read_ms));
-            if let Some((at, _)) = longest {
-                self.entries.swap_remove(at);
-            }
-        }
+        self.make_room(now_ms);
+        let same = self.entries.iter().filter(|e| e.scraper.may_be(&scraper));
+        let shown = same.map(|entry| entry.zero_since_ms).max().unwrap_or(0);
+        let assumed = now_ms.saturating_sub(ASSUMED_READ_MS);
+        let read_ms = assumed.max(shown).max(self.evicted_zero_since_ms);
         self.entries.push(Entry {
             scraper,
             is_open: true,
-            read_ms: now_ms.saturating_sub(ASSUMED_READ_MS),
+            read_ms,
+            zero_since_ms: read_ms,
             pending_ms: None,
         });
         self.entries.len() - 1
+    }
+
+    /// Evicts the scraper that has not read for longest, closed ones first, if there are too many.
+    fn make_room(&mut self, now_ms: u64) {
+        if self.entries.len() < MAX_SCRAPERS {
+            return;
+        }
+        let entries = self.entries.iter().enumerate();
+        let longest = entries.min_by_key(|(_, e)| (e.is_open, e.read_ms));
+        if let Some((at, _)) = longest {
+            let entry = self.entries.swap_remove(at);
+            let shown = self.evicted_zero_since_ms.max(entry.zero_since_ms);
+            self.evicted_zero_since_ms = shown;
+            self.evicted += u64::from(!entry.is_absent(now_ms));
+        }
     }
 }
 
@@ -192,6 +236,69 @@ mod tests {
         assert_eq!(scrape(&mut Scrapers::default(), 1, MINUTE), 0);
     }
 
+    /// Otherwise, series that the scraper has received with a value would fall to 0 and count twice.
+    #[test]
+    fn a_scraper_whose_previous_connection_is_open_gets_no_value_back_as_zero() {
+        let mut scrapers = Scrapers::default();
+        for n in 0..10 {
+            scrape(&mut scrapers, 1, NOW + n * 15);
+        }
+        // in its last response, series from NOW + 120 on were 0
+        assert_eq!(scrape(&mut scrapers, 2, NOW + 150), NOW + 120);
+        assert_eq!(scrape(&mut scrapers, 2, NOW + 165), NOW + 150);
+        let stranger = Scraper {
+            agent: 2,
+            ..scraper(3)
+        };
+        assert_eq!(scrapers.read(stranger, NOW + 160), NOW + 160 - 2 * MINUTE);
+        // the same for a response that was perhaps received
+        scrapers.read(scraper(1), NOW + 170);
+        assert_eq!(scrape(&mut scrapers, 4, NOW + 180), NOW + 150);
+    }
+
+    #[test]
+    fn two_scrapers_of_one_address_get_all_as_zero_after_a_start() {
+        let mut scrapers = Scrapers::default();
+        let start = NOW;
+        assert!(scrape(&mut scrapers, 1, start) < start);
+        assert!(scrape(&mut scrapers, 2, start + 10) < start);
+    }
+
+    #[test]
+    fn a_stale_closed_connection_is_not_inherited() {
+        let mut scrapers = Scrapers::default();
+        scrape(&mut scrapers, 1, NOW);
+        scrape(&mut scrapers, 2, NOW);
+        scrapers.closed(1);
+        for n in 0..30 {
+            scrape(&mut scrapers, 2, NOW + MINUTE + n * 15_000);
+        }
+        let last = NOW + MINUTE + 29 * 15_000;
+        assert_eq!(scrape(&mut scrapers, 3, last + 15_000), last - 15_000);
+    }
+
+    #[test]
+    fn more_scrapers_than_fit_never_get_a_value_back_as_zero() {
+        let mut scrapers = Scrapers::default();
+        let mut since = [0; MAX_SCRAPERS + 1];
+        let same = |connection| Scraper {
+            agent: connection,
+            ..scraper(connection)
+        };
+        for n in 0..40 {
+            for (connection, since) in since.iter_mut().enumerate() {
+                let now = NOW + n * 15_000 + connection as u64;
+                let zero_since = scrapers.read(same(connection as u64), now);
+                scrapers.written(connection as u64);
+                assert!(zero_since >= *since, "{connection}: {zero_since} < {since}");
+                assert!(now - zero_since <= 2 * MINUTE);
+                *since = zero_since;
+            }
+        }
+        assert!(scrapers.evicted() > 100, "{}", scrapers.evicted());
+        assert_eq!(scrapers.entries.len(), MAX_SCRAPERS);
+    }
+
     #[test]
     fn the_scrapers_are_bounded_and_a_closed_one_is_replaced_first() {
         let mut scrapers = Scrapers::default();
@@ -205,6 +312,7 @@ mod tests {
         };
         scrapers.read(stranger, NOW + 50);
         assert_eq!(scrapers.entries.len(), MAX_SCRAPERS);
+        assert_eq!(scrapers.evicted(), 1);
         for connection in (0..MAX_SCRAPERS as u64).filter(|n| *n != 7) {
             assert_eq!(
                 scrape(&mut scrapers, connection, NOW + 60),

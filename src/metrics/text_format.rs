@@ -1,24 +1,50 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The Prometheus text formats 0.0.4 and 1.0.0, which are equal for the names of rfm.
+//! The text formats: those of Prometheus, 0.0.4 and 1.0.0, which are equal for the names of rfm, and
+//! OpenMetrics 1.0.
 
 use super::declarations::Kind;
 use super::exposition::{Created, Head, Value};
 
+/// The suffix of samples of counters. In OpenMetrics, it is not part of the name of the family.
+const TOTAL: &str = "_total";
+/// Names of families in OpenMetrics end in their units.
+const UNITS: [&str; 2] = ["bytes", "seconds"];
+
+/// The differences between text formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    Prometheus,
+    /// With `created`, each counter has a second sample: the time at which it began.
+    OpenMetrics {
+        created: bool,
+    },
+}
+
 /// Writes families, one after the other.
 pub struct TextWriter<'a> {
     out: &'a mut Vec<u8>,
-    /// The name of the current family.
+    style: Style,
+    /// The name of the samples of the current family.
     name: String,
-    /// The byte before the next label of the current sample.
-    before: u8,
+    kind: Kind,
+    /// The position of the labels of the current sample.
+    labels: usize,
 }
 
 impl<'a> TextWriter<'a> {
-    pub fn new(out: &'a mut Vec<u8>) -> Self {
+    pub fn new(out: &'a mut Vec<u8>, style: Style) -> Self {
         Self {
             out,
+            style,
             name: String::new(),
-            before: b'{',
+            kind: Kind::Gauge,
+            labels: 0,
+        }
+    }
+
+    pub fn finish(&mut self) {
+        if self.style != Style::Prometheus {
+            self.push("# EOF\n");
         }
     }
 
@@ -27,12 +53,43 @@ impl<'a> TextWriter<'a> {
         debug_assert!(!help.contains(['\\', '\n']), "to be escaped: {help}");
         self.name.clear();
         self.name.push_str(name);
-        let kind = match kind {
-            Kind::Counter => " counter\n",
-            Kind::Gauge => " gauge\n",
-        };
-        for part in ["# HELP ", name, " ", help, "\n# TYPE ", name, kind] {
-            self.out.extend_from_slice(part.as_bytes());
+        self.kind = kind;
+        let kind = kind.name();
+        if self.style == Style::Prometheus {
+            let parts = [
+                "# HELP ",
+                name,
+                " ",
+                help,
+                "\n# TYPE ",
+                name,
+                " ",
+                kind,
+                "\n",
+            ];
+            parts.iter().for_each(|part| self.push(part));
+            return;
+        }
+        let name = family_name(name);
+        let help = help.replace('"', "\\\"");
+        for part in [
+            "# HELP ",
+            name,
+            " ",
+            &help,
+            "\n# TYPE ",
+            name,
+            " ",
+            kind,
+            "\n",
+        ] {
+            self.push(part);
+        }
+        let suffix = name.rsplit('_').next().unwrap_or_default();
+        if UNITS.contains(&suffix) {
+            for part in ["# UNIT ", name, " ", suffix, "\n"] {
+                self.push(part);
+            }
         }
     }
 
@@ -40,33 +97,36 @@ impl<'a> TextWriter<'a> {
 
     pub fn begin_sample(&mut self) {
         self.out.extend_from_slice(self.name.as_bytes());
-        self.before = b'{';
+        self.labels = self.out.len();
     }
 
     /// Writes a label of the current sample, and escapes its value.
     pub fn label(&mut self, name: &str, value: &str) {
-        self.out.push(self.before);
+        let before = match self.out.len() == self.labels {
+            true => b'{',
+            false => b',',
+        };
+        self.out.push(before);
         push_label(self.out, name, value);
-        self.before = b',';
     }
 
-    pub fn end_sample(&mut self, value: Value, _: Created) {
-        if self.before == b',' {
+    pub fn end_sample(&mut self, value: Value, created: Created) {
+        if self.out.len() > self.labels {
             self.out.push(b'}');
         }
-        self.value(value);
+        self.value(value, created);
     }
 
-    pub fn row(&mut self, _: usize, labels: &str, value: Value, _: Created) {
-        let out = &mut *self.out;
-        out.extend_from_slice(self.name.as_bytes());
-        out.push(b'{');
-        out.extend_from_slice(labels.as_bytes());
-        out.push(b'}');
-        self.value(value);
+    pub fn row(&mut self, _: usize, labels: &str, value: Value, created: Created) {
+        self.begin_sample();
+        self.out.push(b'{');
+        self.push(labels);
+        self.out.push(b'}');
+        self.value(value, created);
     }
 
-    fn value(&mut self, value: Value) {
+    fn value(&mut self, value: Value, created: Created) {
+        let labels = self.labels..self.out.len();
         self.out.push(b' ');
         match value {
             Value::Integer(value) => {
@@ -74,10 +134,29 @@ impl<'a> TextWriter<'a> {
                 self.out.extend_from_slice(buffer.format(value).as_bytes());
             }
             // the digits that identify the number; /metrics has no infinite value
-            Value::Float(value) => self.out.extend_from_slice(value.to_string().as_bytes()),
+            Value::Float(value) => self.push(&value.to_string()),
         }
         self.out.push(b'\n');
+        if self.style == (Style::OpenMetrics { created: true })
+            && self.kind == Kind::Counter
+            && let Some(ms) = created
+        {
+            self.out
+                .extend_from_slice(family_name(&self.name).as_bytes());
+            self.push("_created");
+            self.out.extend_from_within(labels);
+            self.push(&format!(" {}.{:03}\n", ms / 1000, ms % 1000));
+        }
     }
+
+    fn push(&mut self, text: &str) {
+        self.out.extend_from_slice(text.as_bytes());
+    }
+}
+
+/// Returns the name of a family in OpenMetrics.
+fn family_name(name: &str) -> &str {
+    name.strip_suffix(TOTAL).unwrap_or(name)
 }
 
 /// Appends `name="value"` with the three escapes of the format.
@@ -112,8 +191,14 @@ mod tests {
     const LABELLED: Metric<1> = gauge(["l"]);
 
     fn written(write: impl FnOnce(&mut Writer)) -> String {
+        written_as(Format::TextV0, write)
+    }
+
+    fn written_as(format: Format, write: impl FnOnce(&mut Writer)) -> String {
         let mut out = Vec::new();
-        write(&mut Writer::new(Format::TextV0, &mut out));
+        let mut writer = Writer::new(format, &mut out);
+        write(&mut writer);
+        writer.finish();
         String::from_utf8(out).unwrap()
     }
 
@@ -136,6 +221,34 @@ mod tests {
                         a_total{x=\"1\",y=\"\"} 18446744073709551615\na_total{x=\"2\"} 7\n\
                         # HELP a Help.\n# TYPE a gauge\na 0.25\n";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn openmetrics_has_units_and_optionally_the_times_of_creation() {
+        const COUNTER: Metric<1> = Metric {
+            name: "a_bytes_total",
+            kind: Kind::Counter,
+            labels: ["x"],
+            help: "A \"quoted\" word.",
+        };
+        let write = |w: &mut Writer| {
+            let mut family = w.family(&COUNTER);
+            family.sample(["1"], 5, Some(1_700_000_000_045));
+            family.row(0, "x=\"2\"", 7, None);
+            drop(family);
+            w.family(&PLAIN).gauge([], 1);
+        };
+        let expected = "# HELP a_bytes A \\\"quoted\\\" word.\n# TYPE a_bytes counter\n# UNIT a_bytes bytes\n\
+                        a_bytes_total{x=\"1\"} 5\na_bytes_total{x=\"2\"} 7\n\
+                        # HELP a Help.\n# TYPE a gauge\na 1\n# EOF\n";
+        let plain = written_as(Format::OpenMetrics { created: false }, write);
+        assert_eq!(plain, expected);
+        let created = written_as(Format::OpenMetrics { created: true }, write);
+        let line = "a_bytes_created{x=\"1\"} 1700000000.045\n";
+        assert_eq!(
+            created,
+            expected.replacen(" 5\n", &format!(" 5\n{line}"), 1)
+        );
     }
 
     #[test]

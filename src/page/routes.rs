@@ -18,8 +18,9 @@ use hyper::{Method, Request, Response, StatusCode};
 use super::Page;
 use crate::http::follow::{ConnectionInfo, Follow, ResponseObserver};
 use crate::http::{encoding, respond};
+use crate::metrics::collect::ScrapeRequest;
 use crate::metrics::exposition::Format;
-use crate::metrics::scrapers::{Scraper, Scrapers, ZeroSince};
+use crate::metrics::scrapers::{Scraper, Scrapers};
 use crate::page;
 use crate::types::problem::Problem;
 
@@ -38,7 +39,7 @@ const LINKS: &str = concat!(
 /// A header field that scrapers send: Prometheus, vmagent, Alloy.
 const SCRAPER_HEADER: &str = "x-prometheus-scrape-timeout-seconds";
 
-type Metrics = dyn Fn(Format, &ZeroSince, &mut Vec<u8>) -> Result<(), String> + Send;
+type Metrics = dyn Fn(&ScrapeRequest, &mut Vec<u8>) -> Result<Format, String> + Send;
 type Health = dyn Fn() -> Result<(), Vec<String>> + Send;
 type Problems = dyn Fn() -> Result<Vec<Problem>, String> + Send;
 
@@ -54,10 +55,10 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// Creates the routes. `metrics` appends all families with new series as 0, or returns the reason why it cannot;
+    /// Creates the routes. `metrics` appends all families and returns their format, or the reason why it cannot;
     /// `health` returns the reasons why the agent does not work; `problems` returns everything that needs attention.
     pub fn new(
-        metrics: impl Fn(Format, &ZeroSince, &mut Vec<u8>) -> Result<(), String> + Send + 'static,
+        metrics: impl Fn(&ScrapeRequest, &mut Vec<u8>) -> Result<Format, String> + Send + 'static,
         health: impl Fn() -> Result<(), Vec<String>> + Send + 'static,
         problems: impl Fn() -> Result<Vec<Problem>, String> + Send + 'static,
     ) -> Self {
@@ -98,18 +99,20 @@ impl Routes {
     fn metrics(&self, request: &Request<Bytes>) -> Response<Bytes> {
         let last = self.last.get();
         let mut families = Vec::with_capacity(last + last / 8);
-        let format = Format::preferred(request.headers());
         let scraper = scraper(request);
-        let zero_since = |now_ms| Some(self.scrapers.lock().read(scraper?, now_ms));
-        if let Err(reason) = (self.metrics)(format, &zero_since, &mut families) {
-            return unavailable(&[reason]);
-        }
+        let scrape = ScrapeRequest {
+            format: &|openmetrics| format(request, openmetrics),
+            zero_since: &|now_ms| Some(self.scrapers.lock().read(scraper?, now_ms)),
+            evicted_scrapers: self.scrapers.lock().evicted(),
+        };
+        let format = match (self.metrics)(&scrape, &mut families) {
+            Ok(format) => format,
+            Err(reason) => return unavailable(&[reason]),
+        };
         self.last.set(families.len());
         let packed = encoding::wants_gzip(request.headers())
             .then(|| encoding::gzip(&families))
             .flatten();
-        // No OpenMetrics: in it, a counter and a gauge cannot share the base name that `rfm_flow_bytes`
-        // and `rfm_flow_bytes_total` have in common.
         let is_packed = packed.is_some();
         let body = packed.unwrap_or(families);
         let mut response = respond::content(StatusCode::OK, format.content_type(), body);
@@ -205,6 +208,16 @@ impl ResponseObserver for FollowedScrapers {
 
     fn closed(&self, connection: u64) {
         self.lock().closed(connection);
+    }
+}
+
+/// Returns the format that a request for /metrics prefers; `?created=1` requests the times of creation.
+fn format(request: &Request<Bytes>, openmetrics: bool) -> Format {
+    let format = Format::preferred(request.headers(), openmetrics);
+    let mut parameters = request.uri().query().unwrap_or_default().split('&');
+    match parameters.any(|parameter| parameter == "created=1") {
+        true => format.with_created(),
+        false => format,
     }
 }
 

@@ -31,9 +31,9 @@ pub fn sized(request: Request<Bytes>, _: ClientAddress<'_>) -> Response<Bytes> {
 /// The exporter, with `metrics` at /metrics and in good health.
 pub fn exporter(metrics: &'static str) -> Running {
     let routes = Routes::new(
-        move |_, _, out| {
+        move |request, out| {
             out.extend_from_slice(metrics.as_bytes());
-            Ok(())
+            Ok((request.format)(true))
         },
         || Ok(()),
         || Ok(Vec::new()),

@@ -130,15 +130,20 @@ impl Fixture {
         new
     }
 
+    /// A flow series for each of these values.
+    pub fn with_cities(values: &[String]) -> Self {
+        let mut new = Self::large(values.len() as u64);
+        for (n, row) in new.flows.series.iter_mut().enumerate() {
+            row.labels = cities(&values[n], &n.to_string());
+        }
+        new
+    }
+
     /// One interface, one router and one flow series with these strings.
     pub fn hostile(name: &str, alias: &str) -> Self {
         let mut new = Self::new();
         new.bmp = Some(bmp(alias));
-        let escaped = alias
-            .replace('\\', "\\\\")
-            .replace('"', "\\\"")
-            .replace('\n', "\\n");
-        new.flows.series[0].labels = format!("src_city=\"{escaped}\",dst_city=\"\"").into();
+        new.flows.series[0].labels = cities(alias, "");
         new.links = vec![link(2, name, alias, name, Some(1))];
         new.interfaces = vec![("tcx", Some(hook(100)), Some(hook(200)))];
         new
@@ -224,6 +229,7 @@ impl Fixture {
                 max_fds: Some(1024),
                 threads: 6,
             }),
+            evicted_scrapers: 17,
             started_ms: Some(STARTED_MS),
         }
     }
@@ -344,6 +350,13 @@ fn row(n: u64, live_flows: u64) -> SeriesRow {
         live_sampled_packets: base + 6,
         live_flows,
     }
+}
+
+/// Labels as of a flow series.
+fn cities(src: &str, dst: &str) -> Arc<str> {
+    let escaped = src.replace('\\', "\\\\").replace('"', "\\\"");
+    let escaped = escaped.replace('\n', "\\n");
+    format!("src_city=\"{escaped}\",dst_city=\"{dst}\"").into()
 }
 
 fn peer(asn: u32, name: &str, last: Option<u8>, bytes: PeerBytes) -> PeerRow {

@@ -3,6 +3,7 @@
 
 mod fixture;
 mod format;
+mod openmetrics;
 mod protobuf;
 
 use std::io::Write;

@@ -7,7 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rfm::flow::snapshot::SeriesRow;
 use rfm::history::HistoryReading;
 use rfm::http::HttpLimits;
-use rfm::metrics::scrapers::ZeroSince;
+use rfm::metrics::collect::ScrapeRequest;
+use rfm::metrics::exposition::Format;
 use rfm::netlink::Link;
 use rfm::page::Page;
 use rfm::page::routes::Routes;
@@ -267,9 +268,9 @@ impl Router {
 
     /// The exporter with this router's page.
     pub fn serve(&self) -> Running {
-        let metrics = |_, _: &ZeroSince, out: &mut Vec<u8>| {
+        let metrics = |_: &ScrapeRequest, out: &mut Vec<u8>| {
             out.extend_from_slice(b"rfm_up 1\n");
-            Ok(())
+            Ok(Format::TextV0)
         };
         let routes =
             Routes::new(metrics, || Ok(()), || Ok(Vec::new())).with_page(Some(self.page.clone()));

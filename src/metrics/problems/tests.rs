@@ -97,6 +97,8 @@ impl Agent {
             },
             problems: &[],
             process: None,
+            evicted_scrapers: 0,
+            started_ms: None,
         };
         self.history.problems(&input, &self.facts, self.now)
     }
