@@ -69,7 +69,7 @@ impl Daemon {
     pub fn wait_for(&self, path: &str) {
         let deadline = Instant::now() + ANSWER_TIMEOUT;
         self.namespace.inside(|| {
-            while !get(path, false).is_ok_and(|reply| reply.status == 200) {
+            while !get(path, "").is_ok_and(|reply| reply.status == 200) {
                 assert!(Instant::now() < deadline, "no {path}:\n{}", self.log());
                 sleep(Duration::from_micros(200));
             }
@@ -77,7 +77,22 @@ impl Daemon {
     }
 
     pub fn get(&self, path: &str, gzip: bool) -> io::Result<Reply> {
-        self.namespace.inside(|| get(path, gzip))
+        let encoding = if gzip {
+            "Accept-Encoding: gzip\r\n"
+        } else {
+            ""
+        };
+        self.get_with(path, encoding)
+    }
+
+    /// Sends a request with further header fields, each ended by a line break.
+    pub fn get_with(&self, path: &str, fields: &str) -> io::Result<Reply> {
+        self.namespace.inside(|| get(path, fields))
+    }
+
+    /// Returns the highest resident memory of the daemon so far, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        status_field(self.child.id(), "VmHWM:")
     }
 
     pub fn log(&self) -> String {
@@ -157,16 +172,18 @@ fn children_of(pid: u32) -> Vec<u32> {
 }
 
 fn memory_of(pid: u32) -> Memory {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        let number = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-        number.unwrap_or(0) * 1024
-    };
     Memory {
-        resident: field("VmRSS:"),
-        anonymous: field("RssAnon:"),
+        resident: status_field(pid, "VmRSS:"),
+        anonymous: status_field(pid, "RssAnon:"),
     }
+}
+
+/// Returns a size in bytes from /proc/PID/status; 0 if it cannot be read.
+fn status_field(pid: u32, name: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let number = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    number.unwrap_or(0) * 1024
 }
 
 fn cpu_time_of(pid: u32) -> Duration {
@@ -194,16 +211,11 @@ pub struct Reply {
 }
 
 /// Sends an HTTP/1.0 request from this thread's namespace.
-fn get(path: &str, gzip: bool) -> io::Result<Reply> {
+fn get(path: &str, fields: &str) -> io::Result<Reply> {
     let start = Instant::now();
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, PORT))?;
     stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-    let encoding = if gzip {
-        "Accept-Encoding: gzip\r\n"
-    } else {
-        ""
-    };
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: b\r\n{encoding}\r\n")?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: b\r\n{fields}\r\n")?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;
     let took = start.elapsed();

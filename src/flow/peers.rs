@@ -78,20 +78,20 @@ struct Entry {
     generation: u32,
     /// False if the interface or the peer has another name now, under another entry.
     current: bool,
-    counters: Counters,
+    counters: PeerCounts,
     /// The second of the last record, rounded up.
     last: u32,
 }
 
 /// The counters of one neighbor.
 #[derive(Debug, Default)]
-struct Counters {
+struct PeerCounts {
     bytes: PeerBytes,
     /// The time of the first record of each, in tenths of a second, rounded down.
     created: PerCounter<u32>,
 }
 
-impl Counters {
+impl PeerCounts {
     fn count(&mut self, record: &FlowRecord, now_ms: u64) {
         let (direction, family) = (record.key.direction as usize, record.key.family as usize);
         let Some(bytes) = self.bytes[direction].get_mut(family) else {
@@ -132,7 +132,7 @@ pub struct PeerCounters {
     index: HashTable<u32>,
     hasher: RandomState,
     /// The neighbors without an entry, by interface.
-    rest: HashMap<u32, (Arc<str>, Counters), RandomState>,
+    rest: HashMap<u32, (Arc<str>, PeerCounts), RandomState>,
     folded: u64,
     evicted: u64,
     /// No search for an entry to evict before this time.
@@ -167,7 +167,7 @@ impl PeerCounters {
                 self.folded += 1;
                 let rest = self.rest.entry(key.0);
                 &mut rest
-                    .or_insert_with(|| (names.ifname(key.0), Counters::default()))
+                    .or_insert_with(|| (names.ifname(key.0), PeerCounts::default()))
                     .1
             }
         };
@@ -273,7 +273,7 @@ impl PeerCounters {
             known: peer.known,
             generation,
             current: true,
-            counters: Counters::default(),
+            counters: PeerCounts::default(),
             last: second(now_ms),
         });
         self.link(key, at);

@@ -19,9 +19,10 @@ pub struct MediaType {
 
 /// A range that includes a media type.
 #[derive(Clone, Copy, Debug)]
-struct Match {
-    /// A more specific range has precedence.
-    rank: usize,
+struct RangeMatch {
+    /// How specific its name is, and the number of its parameters: a more specific range has
+    /// precedence.
+    rank: (usize, usize),
     weight: f32,
     /// The position of the range in the field.
     at: usize,
@@ -38,7 +39,7 @@ pub fn preferred(headers: &HeaderMap, offers: &[MediaType]) -> usize {
         Some((offer, range))
     });
     let best = found.max_by(|(a, x), (b, y)| {
-        let first = |offer, range: Match| (Reverse(range.at), Reverse(offer));
+        let first = |offer, range: RangeMatch| (Reverse(range.at), Reverse(offer));
         let by_weight = x.weight.total_cmp(&y.weight);
         by_weight.then_with(|| first(*a, *x).cmp(&first(*b, *y)))
     });
@@ -46,18 +47,18 @@ pub fn preferred(headers: &HeaderMap, offers: &[MediaType]) -> usize {
 }
 
 /// Returns the most specific range that includes the media type, the first of equal ones.
-fn most_specific(media_type: &MediaType, ranges: &[&str]) -> Option<Match> {
+fn most_specific(media_type: &MediaType, ranges: &[&str]) -> Option<RangeMatch> {
     let ranges = ranges.iter().enumerate();
     let matching = ranges.filter_map(|(at, range)| included(media_type, range, at));
     matching.min_by_key(|range| (Reverse(range.rank), range.at))
 }
 
 /// Returns how a range includes the media type; `None` if it does not.
-fn included(media_type: &MediaType, range: &str, at: usize) -> Option<Match> {
+fn included(media_type: &MediaType, range: &str, at: usize) -> Option<RangeMatch> {
     let mut parts = split(range, ';').map(str::trim);
     let (kind, subtype) = parts.next()?.split_once('/')?;
     let (own_kind, own_subtype) = media_type.name.split_once('/')?;
-    let mut rank = match (kind, subtype) {
+    let name = match (kind, subtype) {
         ("*", "*") => 1,
         (kind, "*") if kind.eq_ignore_ascii_case(own_kind) => 2,
         (kind, subtype)
@@ -67,7 +68,7 @@ fn included(media_type: &MediaType, range: &str, at: usize) -> Option<Match> {
         }
         _ => return None,
     };
-    let mut weight = 1.0;
+    let (mut parameters, mut weight) = (0, 1.0);
     for part in parts.filter(|part| !part.is_empty()) {
         let (name, value) = part.split_once('=')?;
         let (name, value) = (name.trim(), value.trim().trim_matches('"'));
@@ -80,9 +81,10 @@ fn included(media_type: &MediaType, range: &str, at: usize) -> Option<Match> {
         if !values.iter().any(|known| value.eq_ignore_ascii_case(known)) {
             return None;
         }
-        rank += 1;
+        parameters += 1;
     }
-    Some(Match { rank, weight, at })
+    let rank = (name, parameters);
+    Some(RangeMatch { rank, weight, at })
 }
 
 /// Splits a list at a separator that is not between quotes.

@@ -9,7 +9,7 @@ use prometheus::proto::MetricType::COUNTER;
 use prometheus::proto::{Metric, MetricFamily};
 
 use super::declarations::Kind;
-use super::exposition::{Created, Head, Writer};
+use super::exposition::{Created, FamilyWriter, Head};
 use super::family::{family, single};
 use super::{Build, Input, bmp, declarations, firewall, rpki};
 use crate::config::current::Reload;
@@ -20,7 +20,7 @@ use crate::sys::process::ProcessStats;
 use crate::types::counters::{Count, FamilyCounters, HookCounters};
 use crate::types::problem::{Problem, ProblemKind};
 
-pub(super) fn write(input: &Input, elapsed: impl FnOnce() -> Duration, out: &mut Writer) {
+pub(super) fn write(input: &Input, elapsed: impl FnOnce() -> Duration, out: &mut FamilyWriter) {
     for family in families(input) {
         write_family(&family, input.started_ms, out);
     }
@@ -29,7 +29,7 @@ pub(super) fn write(input: &Input, elapsed: impl FnOnce() -> Duration, out: &mut
         .sample([], duration, None);
 }
 
-fn write_family(family: &MetricFamily, created: Created, out: &mut Writer) {
+fn write_family(family: &MetricFamily, created: Created, out: &mut FamilyWriter) {
     let head = Head {
         name: family.name(),
         kind: match family.get_field_type() {

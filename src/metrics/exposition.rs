@@ -110,18 +110,18 @@ pub type Created = Option<u64>;
 
 /// A value of a sample.
 #[derive(Clone, Copy, Debug)]
-pub enum Value {
+pub enum SampleValue {
     Integer(u64),
     Float(f64),
 }
 
-impl From<u64> for Value {
+impl From<u64> for SampleValue {
     fn from(value: u64) -> Self {
         Self::Integer(value)
     }
 }
 
-impl From<f64> for Value {
+impl From<f64> for SampleValue {
     fn from(value: f64) -> Self {
         Self::Float(value)
     }
@@ -136,9 +136,9 @@ pub struct Head<'h> {
 }
 
 /// Writes families, one after the other.
-pub struct Writer<'a>(Encoder<'a>);
+pub struct FamilyWriter<'a>(FormatEncoder<'a>);
 
-enum Encoder<'a> {
+enum FormatEncoder<'a> {
     Text(TextWriter<'a>),
     Protobuf(ProtobufWriter<'a>),
 }
@@ -147,22 +147,22 @@ enum Encoder<'a> {
 macro_rules! encode {
     ($writer:expr, $encoder:ident => $call:expr) => {
         match &mut $writer.0 {
-            Encoder::Text($encoder) => $call,
-            Encoder::Protobuf($encoder) => $call,
+            FormatEncoder::Text($encoder) => $call,
+            FormatEncoder::Protobuf($encoder) => $call,
         }
     };
 }
 
-impl<'a> Writer<'a> {
+impl<'a> FamilyWriter<'a> {
     pub fn new(format: Format, out: &'a mut Vec<u8>) -> Self {
         Self(match format {
             Format::TextV0 | Format::TextV1 => {
-                Encoder::Text(TextWriter::new(out, Style::Prometheus))
+                FormatEncoder::Text(TextWriter::new(out, Style::Prometheus))
             }
             Format::OpenMetrics { created } => {
-                Encoder::Text(TextWriter::new(out, Style::OpenMetrics { created }))
+                FormatEncoder::Text(TextWriter::new(out, Style::OpenMetrics { created }))
             }
-            Format::Protobuf => Encoder::Protobuf(ProtobufWriter::new(out)),
+            Format::Protobuf => FormatEncoder::Protobuf(ProtobufWriter::new(out)),
         })
     }
 
@@ -215,7 +215,7 @@ impl<'a> Writer<'a> {
 
 /// A family that may have been started in the output; it ends with this value.
 struct OpenFamily<'w, 'a> {
-    writer: &'w mut Writer<'a>,
+    writer: &'w mut FamilyWriter<'a>,
     begun: bool,
 }
 
@@ -230,7 +230,7 @@ impl OpenFamily<'_, '_> {
     fn sample<'s>(
         &mut self,
         labels: impl Iterator<Item = (&'s str, &'s str)>,
-        value: Value,
+        value: SampleValue,
         created: Created,
     ) {
         encode!(self.writer, encoder => {
@@ -265,7 +265,12 @@ impl<const LABELS: usize> Family<'_, '_, LABELS> {
     }
 
     /// Writes one sample.
-    pub fn sample(&mut self, labels: [&str; LABELS], value: impl Into<Value>, created: Created) {
+    pub fn sample(
+        &mut self,
+        labels: [&str; LABELS],
+        value: impl Into<SampleValue>,
+        created: Created,
+    ) {
         self.begin();
         let labels = self.metric.labels.iter().copied().zip(labels);
         self.open.sample(labels, value.into(), created);

@@ -3,7 +3,7 @@
 
 use super::Input;
 use super::declarations::{self, Metric};
-use super::exposition::Writer;
+use super::exposition::FamilyWriter;
 use crate::flow::snapshot::SeriesRow;
 
 type Flows = (&'static Metric<0>, fn(&SeriesRow) -> u64);
@@ -24,7 +24,7 @@ const GAUGES: [Flows; 4] = [
     }),
 ];
 
-pub(super) fn write(input: &Input, out: &mut Writer) {
+pub(super) fn write(input: &Input, out: &mut FamilyWriter) {
     let flows = input.flows;
     for (metric, figure) in COUNTERS {
         let mut samples = out.family_of(metric, flows.series.len());
@@ -49,7 +49,7 @@ pub(super) fn write(input: &Input, out: &mut Writer) {
 
 /// Writes the AS names, which a query joins to the series: with a name in each series, a renamed AS
 /// would create new series.
-fn write_asns(input: &Input, out: &mut Writer) {
+fn write_asns(input: &Input, out: &mut FamilyWriter) {
     let mut samples = out.family(&declarations::ASN_INFO);
     for (asn, name) in &input.flows.asns {
         samples.gauge([&asn.to_string(), name], 1);

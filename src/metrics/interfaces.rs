@@ -2,7 +2,7 @@
 //! `rfm_interface_*`: rx counts are from the ingress hook, tx counts from the egress hook.
 
 use super::declarations::{self, Metric};
-use super::exposition::Writer;
+use super::exposition::FamilyWriter;
 use super::{Input, Interface};
 use crate::netlink::DeviceCounters;
 use crate::types::counters::{Count, HookCounters};
@@ -46,7 +46,7 @@ const DEVICE: [Device; 4] = [
     (&declarations::INTERFACE_DEVICE_TX_PACKETS, |d| d.tx_packets),
 ];
 
-pub(super) fn write(input: &Input, out: &mut Writer) {
+pub(super) fn write(input: &Input, out: &mut FamilyWriter) {
     write_observed(input.interfaces, out);
     write_sampled(input.interfaces, out);
     write_device(input.interfaces, out);
@@ -56,7 +56,7 @@ pub(super) fn write(input: &Input, out: &mut Writer) {
     write_patterns(input.pattern_matches, out);
 }
 
-fn write_observed(interfaces: &[Interface], out: &mut Writer) {
+fn write_observed(interfaces: &[Interface], out: &mut FamilyWriter) {
     for (metric, direction, figure) in OBSERVED {
         let mut samples = out.family(metric);
         for interface in interfaces {
@@ -74,7 +74,7 @@ fn write_observed(interfaces: &[Interface], out: &mut Writer) {
     }
 }
 
-fn write_sampled(interfaces: &[Interface], out: &mut Writer) {
+fn write_sampled(interfaces: &[Interface], out: &mut FamilyWriter) {
     for (metric, figure) in SAMPLED {
         let mut samples = out.family(metric);
         for interface in interfaces {
@@ -96,7 +96,7 @@ fn write_sampled(interfaces: &[Interface], out: &mut Writer) {
 
 /// Writes the counters of the devices, without a time of creation: the kernel does not report when
 /// they were 0, and a later time would count all that the device has ever received.
-fn write_device(interfaces: &[Interface], out: &mut Writer) {
+fn write_device(interfaces: &[Interface], out: &mut FamilyWriter) {
     for (metric, figure) in DEVICE {
         let mut samples = out.family(metric);
         for Interface { name, link, .. } in interfaces {
@@ -105,7 +105,7 @@ fn write_device(interfaces: &[Interface], out: &mut Writer) {
     }
 }
 
-fn write_removals(interfaces: &[Interface], out: &mut Writer) {
+fn write_removals(interfaces: &[Interface], out: &mut FamilyWriter) {
     let mut removals = out.family(&declarations::INTERFACE_HOOK_REMOVALS);
     for interface in interfaces {
         for direction in Direction::ALL {
@@ -120,7 +120,7 @@ fn write_removals(interfaces: &[Interface], out: &mut Writer) {
     }
 }
 
-fn write_info(interfaces: &[Interface], out: &mut Writer) {
+fn write_info(interfaces: &[Interface], out: &mut FamilyWriter) {
     let mut info = out.family(&declarations::INTERFACE_INFO);
     for Interface {
         name,
@@ -145,7 +145,7 @@ fn write_info(interfaces: &[Interface], out: &mut Writer) {
     }
 }
 
-fn write_speed(interfaces: &[Interface], out: &mut Writer) {
+fn write_speed(interfaces: &[Interface], out: &mut FamilyWriter) {
     let mut speed = out.family(&declarations::INTERFACE_SPEED);
     for Interface { name, link, .. } in interfaces {
         if let Some(bytes) = link.speed_bytes {
@@ -154,7 +154,7 @@ fn write_speed(interfaces: &[Interface], out: &mut Writer) {
     }
 }
 
-fn write_patterns(patterns: &[(&str, u64)], out: &mut Writer) {
+fn write_patterns(patterns: &[(&str, u64)], out: &mut FamilyWriter) {
     let mut matches = out.family(&declarations::INTERFACE_PATTERN_MATCHES);
     for (pattern, count) in patterns {
         matches.gauge([pattern], *count);

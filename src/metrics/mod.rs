@@ -29,7 +29,7 @@ use crate::config::current::Reload;
 use crate::firewall::handle::FirewallReport;
 use crate::flow::snapshot::Snapshot;
 use crate::ipfix::collector_stats::CollectorStats;
-use crate::metrics::exposition::{Created, Format, Writer};
+use crate::metrics::exposition::{Created, FamilyWriter, Format};
 use crate::netlink::Link;
 use crate::sys::error_counters::ErrorCounters;
 use crate::sys::process::ProcessStats;
@@ -129,7 +129,7 @@ pub fn render(
     elapsed: impl FnOnce() -> Duration,
     out: &mut Vec<u8>,
 ) {
-    let mut writer = Writer::new(format, out);
+    let mut writer = FamilyWriter::new(format, out);
     interfaces::write(input, &mut writer);
     flows::write(input, &mut writer);
     peers::write(input, &mut writer);

@@ -3,10 +3,10 @@
 
 use super::Input;
 use super::declarations;
-use super::exposition::Writer;
+use super::exposition::FamilyWriter;
 use crate::types::flow::{Direction, Family};
 
-pub(super) fn write(input: &Input, out: &mut Writer) {
+pub(super) fn write(input: &Input, out: &mut FamilyWriter) {
     if !input.peer_series {
         return;
     }
@@ -18,7 +18,7 @@ pub(super) fn write(input: &Input, out: &mut Writer) {
         .sample([], peers.evicted, input.started_ms);
 }
 
-fn write_bytes(input: &Input, out: &mut Writer) {
+fn write_bytes(input: &Input, out: &mut FamilyWriter) {
     let mut samples = out.family(&declarations::PEER_BYTES);
     for row in &input.flows.peers.rows {
         let asn = match row.peer.asn {

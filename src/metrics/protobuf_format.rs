@@ -6,7 +6,7 @@
 //! flow series, which are the same in up to six families, are encoded once and then copied.
 
 use super::declarations::Kind;
-use super::exposition::{Created, Head, Value};
+use super::exposition::{Created, Head, SampleValue};
 use crate::flow::label_parse::pairs;
 
 /// Field numbers with their wire types, as one byte each.
@@ -127,14 +127,14 @@ impl<'a> ProtobufWriter<'a> {
         push_label(&mut self.labels, name.as_bytes(), value.as_bytes());
     }
 
-    pub fn end_sample(&mut self, value: Value, created: Created) {
+    pub fn end_sample(&mut self, value: SampleValue, created: Created) {
         let measurement = Measurement::new(self.kind, value, created);
         self.begin_metric(self.labels.len() + measurement.len);
         self.out.extend_from_slice(&self.labels);
         self.out.extend_from_slice(measurement.bytes());
     }
 
-    pub fn row(&mut self, row: usize, labels: &str, value: Value, created: Created) {
+    pub fn row(&mut self, row: usize, labels: &str, value: SampleValue, created: Created) {
         let Some(&(begin, len)) = self.rows.spans.get(row) else {
             return self.first_of_row(row, labels, value, created);
         };
@@ -146,11 +146,9 @@ impl<'a> ProtobufWriter<'a> {
     }
 
     /// Writes the first sample of a row. All rows are written in their order at first.
-    fn first_of_row(&mut self, row: usize, labels: &str, value: Value, created: Created) {
+    fn first_of_row(&mut self, row: usize, labels: &str, value: SampleValue, created: Created) {
         self.labels.clear();
-        for (name, value) in pairs(labels) {
-            push_label(&mut self.labels, name.as_bytes(), value.as_bytes());
-        }
+        push_rendered(&mut self.labels, labels);
         let measurement = Measurement::new(self.kind, value, created);
         self.begin_metric(self.labels.len() + measurement.len);
         if row == self.rows.spans.len() && (row == 0 || self.rows.body == self.body) {
@@ -163,8 +161,17 @@ impl<'a> ProtobufWriter<'a> {
     }
 
     fn begin_metric(&mut self, len: usize) {
-        self.out.push(tag::FAMILY_METRIC);
-        push_varint(self.out, len as u64);
+        match len {
+            0x80..0x4000 => {
+                let length = [len as u8 | 0x80, (len >> 7) as u8];
+                let head = [tag::FAMILY_METRIC, length[0], length[1]];
+                self.out.extend_from_slice(&head);
+            }
+            _ => {
+                self.out.push(tag::FAMILY_METRIC);
+                push_varint(self.out, len as u64);
+            }
+        }
     }
 }
 
@@ -175,41 +182,33 @@ struct Measurement {
 }
 
 impl Measurement {
-    fn new(kind: Kind, value: Value, created: Created) -> Self {
+    fn new(kind: Kind, value: SampleValue, created: Created) -> Self {
         let value = match value {
-            Value::Integer(value) => value as f64,
-            Value::Float(value) => value,
+            SampleValue::Integer(value) => value as f64,
+            SampleValue::Float(value) => value,
         };
-        let mut new = Self {
-            buffer: [0; MAX_MEASUREMENT],
-            len: 2,
-        };
-        new.buffer[0] = match kind {
+        let mut buffer = [0; MAX_MEASUREMENT];
+        buffer[0] = match kind {
             Kind::Counter => tag::METRIC_COUNTER,
             Kind::Gauge => tag::METRIC_GAUGE,
         };
-        new.push(&[tag::VALUE]);
-        new.push(&value.to_le_bytes());
+        buffer[2] = tag::VALUE;
+        buffer[3..11].copy_from_slice(&value.to_le_bytes());
+        let mut len = 11;
         if let (Kind::Counter, Some(created_ms)) = (kind, created) {
-            let seconds = Varint::new(created_ms / 1000);
-            new.push(&[tag::COUNTER_CREATED, 0, tag::TIMESTAMP_SECONDS]);
-            let length = new.len - 2;
-            new.push(seconds.bytes());
+            buffer[11] = tag::COUNTER_CREATED;
+            buffer[13] = tag::TIMESTAMP_SECONDS;
+            len = put_varint(&mut buffer, 14, created_ms / 1000);
             let nanos = created_ms % 1000 * 1_000_000;
             // 0 is the default, and is left out
             if nanos > 0 {
-                new.push(&[tag::TIMESTAMP_NANOS]);
-                new.push(Varint::new(nanos).bytes());
+                buffer[len] = tag::TIMESTAMP_NANOS;
+                len = put_varint(&mut buffer, len + 1, nanos);
             }
-            new.buffer[length] = (new.len - length - 1) as u8;
+            buffer[12] = (len - 13) as u8;
         }
-        new.buffer[1] = (new.len - 2) as u8;
-        new
-    }
-
-    fn push(&mut self, bytes: &[u8]) {
-        self.buffer[self.len..self.len + bytes.len()].copy_from_slice(bytes);
-        self.len += bytes.len();
+        buffer[1] = (len - 2) as u8;
+        Self { buffer, len }
     }
 
     fn bytes(&self) -> &[u8] {
@@ -224,23 +223,26 @@ struct Varint {
 }
 
 impl Varint {
-    fn new(mut number: u64) -> Self {
-        let mut new = Self {
-            buffer: [0; MAX_VARINT],
-            len: 1,
-        };
-        while number >= 0x80 {
-            new.buffer[new.len - 1] = number as u8 | 0x80;
-            number >>= 7;
-            new.len += 1;
-        }
-        new.buffer[new.len - 1] = number as u8;
-        new
+    fn new(number: u64) -> Self {
+        let mut buffer = [0; MAX_VARINT];
+        let len = put_varint(&mut buffer, 0, number);
+        Self { buffer, len }
     }
 
     fn bytes(&self) -> &[u8] {
         &self.buffer[..self.len]
     }
+}
+
+/// Writes a number at a position, and returns the position after it.
+fn put_varint(buffer: &mut [u8], mut at: usize, mut number: u64) -> usize {
+    while number >= 0x80 {
+        buffer[at] = number as u8 | 0x80;
+        number >>= 7;
+        at += 1;
+    }
+    buffer[at] = number as u8;
+    at + 1
 }
 
 fn push_varint(out: &mut Vec<u8>, number: u64) {
@@ -258,23 +260,48 @@ fn push_bytes(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
 }
 
 fn push_label(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    let len = 4 + name.len() + value.len();
-    if len < 0x80 {
-        // the usual case: each length has one byte
-        out.extend_from_slice(&[
-            tag::METRIC_LABEL,
-            len as u8,
-            tag::LABEL_NAME,
-            name.len() as u8,
-        ]);
-        out.extend_from_slice(name);
-        out.extend_from_slice(&[tag::LABEL_VALUE, value.len() as u8]);
-        out.extend_from_slice(value);
-        return;
-    }
     let len = |bytes: &[u8]| 1 + Varint::new(bytes.len() as u64).len + bytes.len();
     out.push(tag::METRIC_LABEL);
     push_varint(out, (len(name) + len(value)) as u64);
     push_bytes(out, tag::LABEL_NAME, name);
     push_bytes(out, tag::LABEL_VALUE, value);
+}
+
+/// Encodes labels that are written as `name="value",…`, escaped for the text format.
+fn push_rendered(out: &mut Vec<u8>, text: &str) {
+    let begin = out.len();
+    if !push_plain(out, text.as_bytes()) {
+        out.truncate(begin);
+        for (name, value) in pairs(text) {
+            push_label(out, name.as_bytes(), value.as_bytes());
+        }
+    }
+}
+
+/// Encodes labels that are short and have no escapes; returns false at the first other one. The
+/// encoding of a label contains its text: two bytes between name and value, and others around it.
+fn push_plain(out: &mut Vec<u8>, mut text: &[u8]) -> bool {
+    while !text.is_empty() {
+        let Some(name) = text.iter().position(|&byte| byte == b'=') else {
+            return false;
+        };
+        let Some(rest) = text.get(name + 2..) else {
+            return false;
+        };
+        let is_end = |byte: &u8| matches!(byte, b'"' | b'\\');
+        let Some(value) = rest.iter().position(is_end) else {
+            return false;
+        };
+        let len = 4 + name + value;
+        if rest[value] == b'\\' || len >= 0x80 {
+            return false;
+        }
+        out.extend_from_slice(&[tag::METRIC_LABEL, len as u8, tag::LABEL_NAME, name as u8]);
+        out.extend_from_slice(&text[..name + 2 + value]);
+        let at = out.len() - value - 2;
+        out[at..at + 2].copy_from_slice(&[tag::LABEL_VALUE, value as u8]);
+        // the quote and the comma
+        text = rest.get(value + 2..).unwrap_or_default();
+    }
+    true
 }

@@ -3,7 +3,7 @@
 //! OpenMetrics 1.0.
 
 use super::declarations::Kind;
-use super::exposition::{Created, Head, Value};
+use super::exposition::{Created, Head, SampleValue};
 
 /// The suffix of samples of counters. In OpenMetrics, it is not part of the name of the family.
 const TOTAL: &str = "_total";
@@ -110,14 +110,14 @@ impl<'a> TextWriter<'a> {
         push_label(self.out, name, value);
     }
 
-    pub fn end_sample(&mut self, value: Value, created: Created) {
+    pub fn end_sample(&mut self, value: SampleValue, created: Created) {
         if self.out.len() > self.labels {
             self.out.push(b'}');
         }
         self.value(value, created);
     }
 
-    pub fn row(&mut self, _: usize, labels: &str, value: Value, created: Created) {
+    pub fn row(&mut self, _: usize, labels: &str, value: SampleValue, created: Created) {
         self.begin_sample();
         self.out.push(b'{');
         self.push(labels);
@@ -125,16 +125,16 @@ impl<'a> TextWriter<'a> {
         self.value(value, created);
     }
 
-    fn value(&mut self, value: Value, created: Created) {
+    fn value(&mut self, value: SampleValue, created: Created) {
         let labels = self.labels..self.out.len();
         self.out.push(b' ');
         match value {
-            Value::Integer(value) => {
+            SampleValue::Integer(value) => {
                 let mut buffer = itoa::Buffer::new();
                 self.out.extend_from_slice(buffer.format(value).as_bytes());
             }
             // the digits that identify the number; /metrics has no infinite value
-            Value::Float(value) => self.push(&value.to_string()),
+            SampleValue::Float(value) => self.push(&value.to_string()),
         }
         self.out.push(b'\n');
         if self.style == (Style::OpenMetrics { created: true })
@@ -177,7 +177,7 @@ pub fn push_label(out: &mut Vec<u8>, name: &str, value: &str) {
 #[cfg(test)]
 mod tests {
     use crate::metrics::declarations::{Kind, Metric};
-    use crate::metrics::exposition::{Format, Writer};
+    use crate::metrics::exposition::{FamilyWriter, Format};
 
     const fn gauge<const LABELS: usize>(labels: [&'static str; LABELS]) -> Metric<LABELS> {
         Metric {
@@ -190,13 +190,13 @@ mod tests {
     const PLAIN: Metric<0> = gauge([]);
     const LABELLED: Metric<1> = gauge(["l"]);
 
-    fn written(write: impl FnOnce(&mut Writer)) -> String {
+    fn written(write: impl FnOnce(&mut FamilyWriter)) -> String {
         written_as(Format::TextV0, write)
     }
 
-    fn written_as(format: Format, write: impl FnOnce(&mut Writer)) -> String {
+    fn written_as(format: Format, write: impl FnOnce(&mut FamilyWriter)) -> String {
         let mut out = Vec::new();
-        let mut writer = Writer::new(format, &mut out);
+        let mut writer = FamilyWriter::new(format, &mut out);
         write(&mut writer);
         writer.finish();
         String::from_utf8(out).unwrap()
@@ -231,7 +231,7 @@ mod tests {
             labels: ["x"],
             help: "A \"quoted\" word.",
         };
-        let write = |w: &mut Writer| {
+        let write = |w: &mut FamilyWriter| {
             let mut family = w.family(&COUNTER);
             family.sample(["1"], 5, Some(1_700_000_000_045));
             family.row(0, "x=\"2\"", 7, None);
