@@ -39,7 +39,7 @@ fn start_agent(lab: &Lab, hub: &Namespace, n: usize) -> Daemon {
     namespace.ip(&format!("address add {}/24 dev {link}", address(n)));
     let config = format!(
         "[agent]\ninterfaces = [\"{link}\"]\n[agent.prometheus]\nhost = \"{}\"\nport = {PORT}\n\
-         [agent.control]\nsocket = \"\"\n",
+         allow = [\"10.98.0.0/24\"]\n[agent.control]\nsocket = \"\"\n",
         address(n)
     );
     let file = lab.file(&format!("rfm-{n}.toml"), &config);
@@ -119,11 +119,13 @@ fn measure() -> Result<Table, Box<dyn Error>> {
     let series = ask("avg(scrape_samples_scraped)".into())?;
     let megabytes = |bytes: u64| bytes as f64 / 1e6;
     let memory = megabytes(agents.iter().map(Daemon::proportional_memory).sum());
+    let anonymous = megabytes(agents.iter().map(|agent| agent.memory().anonymous).sum());
     let cpu_percent = 100.0 * (cpu_after - cpu).as_secs_f64() / elapsed.as_secs_f64();
     let text = format!(
         "{AGENTS} agents in a namespace each, behind one bridge, and one Prometheus that scrapes each of them and \
          evaluates the shipped rules and alerts in each second, for {range} s. Alerts: those that were pending or firing at \
-         any time. Memory: the proportional set size, in which the agents share the pages of their program."
+         any time. Memory: the proportional set size, in which the agents share the pages of their program; it includes the ring \
+         buffer of each agent, which the kernel allocates."
     );
     let mut table = Table::new("Fleet", &text, &["", "figure", "target"]);
     let mut row = |name: &str, value: f64, decimals, target| {
@@ -152,6 +154,7 @@ fn measure() -> Result<Table, Box<dyn Error>> {
     row("alerts", alerts, 0, Cell::at_most(alerts, 0.0, "alerts"));
     row("samples of a scrape", series, 0, Cell::Nothing);
     row("memory of all agents, MB", memory, 0, Cell::Nothing);
+    row("of it anonymous, MB", anonymous, 0, Cell::Nothing);
     row(
         "CPU of all agents, % of a core",
         cpu_percent,
