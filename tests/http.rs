@@ -363,6 +363,7 @@ fn each_scraper_gets_the_series_since_its_last_scrape_as_zero() {
     );
     assert_eq!(scrape(&mut first, &clock, SCRAPER), "Some(1002000)");
     assert_eq!(scrape(&mut first, &clock, ""), "None", "no scraper");
+    std::thread::sleep(Duration::from_millis(1100));
     drop(first);
     std::thread::sleep(Duration::from_millis(100));
     let mut third = server.client();
@@ -383,6 +384,32 @@ fn scrapers_that_close_after_each_scrape_are_recognized() {
         let since = scrape(&mut server.client(), &clock, &fields);
         assert_eq!(since, format!("Some({})", 1_000_000 + n * 1000));
     }
+}
+
+/// A scraper whose time limit ends closes the connection and discards the response.
+#[test]
+fn a_response_that_a_scraper_discards_does_not_count() {
+    let (server, clock) = scraped(HttpLimits::default());
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: x\r\n{SCRAPER}\r\n");
+    let mut first = server.client();
+    assert_eq!(scrape(&mut first, &clock, SCRAPER), "Some(881000)");
+    assert_eq!(scrape(&mut first, &clock, SCRAPER), "Some(1001000)");
+    std::thread::sleep(Duration::from_millis(1100));
+    drop(first);
+    for waits in [true, false].repeat(10) {
+        std::thread::sleep(Duration::from_millis(20));
+        let mut hurried = server.client();
+        clock.fetch_add(1000, Ordering::Relaxed);
+        hurried.send(&request);
+        if waits {
+            // the response is there, and stays unread
+            assert_eq!(hurried.stream.peek(&mut [0]).unwrap(), 1);
+        }
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    let mut next = server.client();
+    assert_eq!(scrape(&mut next, &clock, SCRAPER), "Some(1002000)");
+    assert_eq!(scrape(&mut next, &clock, SCRAPER), "Some(1023000)");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Bytes, Incoming};
@@ -23,7 +23,7 @@ use hyper::server::conn::http1;
 use hyper::{Request, Response, StatusCode};
 use rustix::event::PollFlags;
 
-use super::follow::Followed;
+use super::follow::{End, Followed};
 use super::phase::Phase;
 use super::socket::{Io, Socket};
 use super::{ClientAddress, Handler, HttpLimits, Large, Refuse, host};
@@ -32,6 +32,9 @@ use crate::sys::error_counters::{ErrorCounters, Subsystem};
 /// The bytes read from a client that continues sending after the last response. If unread bytes are
 /// in the socket, close(2) sends a reset, which can overtake that response.
 const LINGER_BYTES: usize = 256 * 1024;
+
+/// A client that closes later than this after a response has used it.
+const EARLY_END: Duration = Duration::from_secs(1);
 
 /// hyper panics if the buffer is smaller.
 const HEADER_FLOOR: usize = 8 * 1024;
@@ -198,10 +201,14 @@ impl<H: Handler> Connection<H> {
                 true
             }
             Poll::Ready(result) => {
+                let end = match &result {
+                    Ok(()) => self.inner.end(),
+                    Err(_) => End::Failed,
+                };
                 if result.is_ok() {
                     self.inner.followed.written();
                 }
-                self.inner.followed.close();
+                self.inner.followed.close(end);
                 if let Err(e) = result {
                     let kind = if e.is_parse() {
                         "request"
@@ -250,6 +257,18 @@ struct Inner<H> {
 }
 
 impl<H> Inner<H> {
+    /// Returns how the connection ended, if not by an error of a call.
+    fn end(&self) -> End {
+        match self.socket.phase() {
+            // the request announced it
+            _ if self.followed.is_unwritten() => End::Complete,
+            // the reset for bytes that the client did not read followed the end of its side
+            _ if self.socket.condition().contains(PollFlags::ERR) => End::Failed,
+            Phase::Idle { since } if since.elapsed() >= EARLY_END => End::Complete,
+            _ => End::Early,
+        }
+    }
+
     fn peer(&self) -> ClientAddress<'_> {
         match self.address {
             Some(address) => ClientAddress::Tcp(address),
@@ -281,7 +300,8 @@ impl<H: Handler> Inner<H> {
                 response
             }
         };
-        self.followed.follow(&mut response);
+        let is_closed = || self.socket.condition().contains(PollFlags::RDHUP);
+        self.followed.follow(&mut response, is_closed);
         self.socket.set_phase(Phase::responding(Instant::now()));
         response.map(|body| Full::new(hold(body, &self.shared.held)))
     }

@@ -22,10 +22,21 @@ pub struct ConnectionInfo {
 
 /// Follows the responses of connections.
 pub trait ResponseObserver: Send + Sync {
-    /// Called when everything has been written to the socket.
+    /// Called when everything has been written to the socket, unless the client has closed it before.
     fn written(&self, connection: u64);
     /// Called once, when the connection has ended.
-    fn closed(&self, connection: u64);
+    fn closed(&self, connection: u64, end: End);
+}
+
+/// How a connection ended: it shows whether the client has used the last response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// After the client had time to use it, or announced the end in its request.
+    Complete,
+    /// At once: a client that stops, or that opens a connection for each request.
+    Early,
+    /// By an error, for example because the client left bytes unread.
+    Failed,
 }
 
 /// An extension of a response: from this response on, the follower follows the connection.
@@ -56,11 +67,17 @@ impl Followed {
         self.follower.borrow().is_some()
     }
 
-    pub fn follow(&self, response: &mut Response<Bytes>) {
+    /// `is_closed` returns whether the client has closed the connection before its response: it
+    /// will not read it.
+    pub fn follow(&self, response: &mut Response<Bytes>, is_closed: impl FnOnce() -> bool) {
         if let Some(Follow(follower)) = response.extensions_mut().remove() {
             self.follower.replace(Some(follower));
-            self.unwritten.set(true);
+            self.unwritten.set(!is_closed());
         }
+    }
+
+    pub fn is_unwritten(&self) -> bool {
+        self.unwritten.get()
     }
 
     pub fn written(&self) {
@@ -71,15 +88,15 @@ impl Followed {
         }
     }
 
-    pub fn close(&self) {
+    pub fn close(&self, end: End) {
         if let Some(follower) = self.follower.take() {
-            follower.closed(self.connection.id);
+            follower.closed(self.connection.id, end);
         }
     }
 }
 
 impl Drop for Followed {
     fn drop(&mut self) {
-        self.close();
+        self.close(End::Complete);
     }
 }

@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use hyper::rt::ReadBufCursor;
-use rustix::event::PollFlags;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 
@@ -68,6 +68,16 @@ impl Socket {
     /// Returns true if the client will send no more.
     pub fn ended(&self) -> bool {
         self.ended.get()
+    }
+
+    /// Returns `RDHUP` if the client has closed its side, also if that was not received yet, and
+    /// `ERR` after a reset.
+    pub fn condition(&self) -> PollFlags {
+        let mut fds = [PollFd::new(&self.fd, PollFlags::RDHUP)];
+        match poll(&mut fds, Some(&Timespec::default())) {
+            Ok(_) => fds[0].revents(),
+            Err(_) => PollFlags::empty(),
+        }
     }
 
     pub fn receive(&self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {

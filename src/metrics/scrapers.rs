@@ -13,6 +13,8 @@
 
 use std::net::IpAddr;
 
+use crate::http::follow::End;
+
 /// The maximum number of scrapers.
 const MAX_SCRAPERS: usize = 16;
 /// After this time without a read, a scraper is treated as a new one.
@@ -45,15 +47,26 @@ impl Scraper {
 struct Entry {
     scraper: Scraper,
     is_open: bool,
-    /// The time of the last snapshot that was completely written.
+    /// The time of the last snapshot that the scraper has read.
     read_ms: u64,
     /// The time from which on series were 0 in its last response.
     zero_since_ms: u64,
     /// The time of the snapshot that is being written.
     pending_ms: Option<u64>,
+    /// The time of the snapshot that was written last, until it is known whether it was read.
+    written_ms: Option<u64>,
+    /// True if its last connection ended at once after a response.
+    closes_early: bool,
 }
 
 impl Entry {
+    /// Notes that the response that was written last was read.
+    fn confirm(&mut self) {
+        if let Some(read_ms) = self.written_ms.take() {
+            self.read_ms = read_ms;
+        }
+    }
+
     fn is_absent(&self, now_ms: u64) -> bool {
         now_ms.saturating_sub(self.read_ms) > ABSENT_MS
     }
@@ -70,13 +83,18 @@ pub struct Scrapers {
 
 impl Scrapers {
     /// Notes that a snapshot is sent to a scraper. Returns the creation time from which on series
-    /// are exposed to it as 0.
+    /// are exposed to it as 0. A further request on a connection shows that the previous response
+    /// was read.
     pub fn read(&mut self, scraper: Scraper, now_ms: u64) -> u64 {
         let at = self
             .find(&scraper)
             .or_else(|| self.inherit(&scraper, now_ms));
         let at = at.unwrap_or_else(|| self.add(scraper, now_ms));
         let entry = &mut self.entries[at];
+        if entry.written_ms.is_some() {
+            entry.closes_early = false;
+        }
+        entry.confirm();
         if entry.is_absent(now_ms) {
             entry.read_ms = now_ms.saturating_sub(ASSUMED_READ_MS);
         }
@@ -93,18 +111,27 @@ impl Scrapers {
 
     /// Notes that the last response of a connection was completely written.
     pub fn written(&mut self, connection: u64) {
-        if let Some(entry) = self.of(connection)
-            && let Some(read_ms) = entry.pending_ms.take()
-        {
-            entry.read_ms = read_ms;
+        if let Some(entry) = self.of(connection) {
+            entry.written_ms = entry.pending_ms.take();
         }
     }
 
-    /// Notes the end of a connection.
-    pub fn closed(&mut self, connection: u64) {
+    /// Notes the end of a connection. If the scraper may not have used the last response, it gets
+    /// the same series as 0 again, and none whose value it may have stored.
+    pub fn closed(&mut self, connection: u64, end: End) {
         if let Some(entry) = self.of(connection) {
             entry.is_open = false;
             entry.pending_ms = None;
+            let was_used = match end {
+                End::Complete => true,
+                // a scraper that stops; if it does so again, it closes after each scrape
+                End::Early => std::mem::replace(&mut entry.closes_early, true),
+                End::Failed => false,
+            };
+            if !was_used {
+                entry.written_ms = None;
+            }
+            entry.confirm();
         }
     }
 
@@ -143,6 +170,8 @@ impl Scrapers {
             read_ms,
             zero_since_ms: read_ms,
             pending_ms: None,
+            written_ms: None,
+            closes_early: false,
         });
         self.entries.len() - 1
     }
@@ -201,10 +230,41 @@ mod tests {
         let mut scrapers = Scrapers::default();
         scrape(&mut scrapers, 1, NOW);
         scrapers.read(scraper(1), NOW + 10);
-        scrapers.closed(1);
+        scrapers.closed(1, End::Complete);
         scrapers.written(1);
         assert_eq!(scrape(&mut scrapers, 2, NOW + 20), NOW);
         assert_eq!(scrape(&mut scrapers, 2, NOW + 30), NOW + 20);
+    }
+
+    #[test]
+    fn a_response_that_was_written_to_a_connection_that_failed_does_not_count() {
+        let mut scrapers = Scrapers::default();
+        scrape(&mut scrapers, 1, NOW);
+        assert_eq!(scrape(&mut scrapers, 1, NOW + 10), NOW);
+        scrapers.closed(1, End::Failed);
+        assert_eq!(scrape(&mut scrapers, 2, NOW + 20), NOW);
+        scrapers.closed(2, End::Failed);
+        assert_eq!(scrape(&mut scrapers, 3, NOW + 30), NOW);
+        assert_eq!(scrape(&mut scrapers, 3, NOW + 40), NOW + 30);
+        scrapers.closed(3, End::Complete);
+        assert_eq!(scrape(&mut scrapers, 4, NOW + 50), NOW + 40);
+    }
+
+    #[test]
+    fn the_first_early_end_is_that_of_a_scraper_that_stops() {
+        let mut scrapers = Scrapers::default();
+        scrape(&mut scrapers, 1, NOW);
+        assert_eq!(scrape(&mut scrapers, 1, NOW + 10), NOW);
+        scrapers.closed(1, End::Early);
+        assert_eq!(scrape(&mut scrapers, 2, NOW + 20), NOW);
+        assert_eq!(scrape(&mut scrapers, 2, NOW + 30), NOW + 20);
+        scrapers.closed(2, End::Early);
+        assert_eq!(scrape(&mut scrapers, 3, NOW + 40), NOW + 20);
+        // from here on it closes after each scrape
+        for n in 4..9 {
+            scrapers.closed(n - 1, End::Early);
+            assert_eq!(scrape(&mut scrapers, n, NOW + n * 10 + 10), NOW + n * 10);
+        }
     }
 
     #[test]
@@ -213,8 +273,8 @@ mod tests {
         for (connection, now) in [(1, NOW), (2, NOW + 10), (3, NOW + 20)] {
             scrape(&mut scrapers, connection, now);
         }
-        scrapers.closed(1);
-        scrapers.closed(2);
+        scrapers.closed(1, End::Complete);
+        scrapers.closed(2, End::Complete);
         let stranger = Scraper {
             agent: 2,
             ..scraper(9)
@@ -269,7 +329,7 @@ mod tests {
         let mut scrapers = Scrapers::default();
         scrape(&mut scrapers, 1, NOW);
         scrape(&mut scrapers, 2, NOW);
-        scrapers.closed(1);
+        scrapers.closed(1, End::Complete);
         for n in 0..30 {
             scrape(&mut scrapers, 2, NOW + MINUTE + n * 15_000);
         }
@@ -305,7 +365,7 @@ mod tests {
         for connection in 0..MAX_SCRAPERS as u64 {
             scrape(&mut scrapers, connection, NOW + connection);
         }
-        scrapers.closed(7);
+        scrapers.closed(7, End::Complete);
         let stranger = Scraper {
             agent: 2,
             ..scraper(100)

@@ -16,7 +16,7 @@ use hyper::header::{
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::Page;
-use crate::http::follow::{ConnectionInfo, Follow, ResponseObserver};
+use crate::http::follow::{ConnectionInfo, End, Follow, ResponseObserver};
 use crate::http::{encoding, respond};
 use crate::metrics::collect::ScrapeRequest;
 use crate::metrics::exposition::Format;
@@ -206,8 +206,8 @@ impl ResponseObserver for FollowedScrapers {
         self.lock().written(connection);
     }
 
-    fn closed(&self, connection: u64) {
-        self.lock().closed(connection);
+    fn closed(&self, connection: u64, end: End) {
+        self.lock().closed(connection, end);
     }
 }
 
