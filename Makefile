@@ -1,7 +1,7 @@
 # Each target installs what it needs and this machine lacks (scripts/setup.sh), and says so.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test generate soak fuzz lint demo bench deb rpm test-packages test-reproducible test-kernels test-unit-boot test-bare test-scale need-root
+.PHONY: help run test test-prometheus generate soak fuzz lint demo bench deb rpm test-packages test-reproducible test-kernels test-unit-boot test-bare test-scale need-root
 
 CONFIG ?= config/rfm.toml
 BPF_C := $(filter-out src/bpf/vmlinux.h,$(wildcard src/bpf/*.[ch] src/bpf/*/*.[ch] benches/bpf/*.[ch]))
@@ -20,6 +20,10 @@ run: need-root ## build, and watch this machine's interfaces (CONFIG=FILE for an
 test: need-root ## run every test (ONLY="lib bmp" for some test programs), and print the ten slowest
 	@scripts/setup.sh build test
 	@scripts/test.sh $(ONLY)
+
+test-prometheus: need-root ## scrape by Prometheus 3, VictoriaMetrics and vmagent (COLLECTOR=1: and the OpenTelemetry collector, built from source)
+	@scripts/setup.sh build prometheus $(if $(COLLECTOR),collector)
+	RFM_REQUIRE_TOOLS=1 RFM_COLLECTOR=$(COLLECTOR) cargo test --locked --test tsdb -- --nocapture --test-threads=1
 
 generate: ## write the files that are made from the code (tests/generated), after a change of what they show
 	@scripts/setup.sh build

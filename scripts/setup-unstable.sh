@@ -22,7 +22,7 @@ programs() {
 mkdir -p .cache/unstable/bin
 for package in "$@"; do
     folder=.cache/unstable/$package
-    [ -d "$folder" ] || unpack unstable "$package" "$folder"
+    [ -d "$folder" ] || unpack unstable "$folder" "$package"
     mapfile -t found < <(programs "$folder")
     [ ${#found[@]} -gt 0 ] || die "the package $package of Debian unstable has no program"
     for program in "${found[@]}"; do

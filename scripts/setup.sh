@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a purpose needs and this machine lacks; says what it does, and does nothing when all is there.
 #
-#   scripts/setup.sh build | test | prometheus | lint | fuzz | demo | bench | scale | bare | guest | packages ...
+#   scripts/setup.sh build | test | prometheus | collector | lint | fuzz | demo | bench | scale | bare | guest | packages ...
 #
 # On Debian (12 or later) and its kin as root it installs packages; elsewhere it names what is missing.
 # SPDX-License-Identifier: AGPL-3.0-only
@@ -12,6 +12,7 @@ wanted_rust=$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' Cargo.toml)
 packages=()
 aside=()
 cargo_tools=()
+go_tools=()
 python_packages=()
 
 # shellcheck source=scripts/unpack.sh
@@ -49,6 +50,30 @@ need_frr() {
 
 # need_unstable PACKAGE: of Debian unstable, put aside below .cache/unstable.
 need_unstable() { [ -d ".cache/unstable/$1" ] || aside+=("$1"); }
+
+# The OpenTelemetry collector of the tests is built from the source of its modules, by Debian unstable's Go if this
+# machine has none that is new enough.
+collector=tests/tsdb/collector
+collector_sum() { cat $collector/go.mod $collector/go.sum $collector/main.go | sha256sum; }
+need_collector() {
+    [ "$(collector_sum)" = "$(cat .cache/bin/otel-collector.sum 2>/dev/null)" ] && return
+    go_tools+=(otel-collector)
+    find_go >/dev/null || aside+=(go)
+}
+
+# find_go: prints the path of a Go that can build it.
+find_go() {
+    local wanted go
+    wanted=$(sed -n 's/^go //p' $collector/go.mod)
+    for go in "$(command -v go || true)" "$PWD/.cache/go/usr/lib/go-1.26/bin/go"; do
+        [ -x "$go" ] || continue
+        if at_least "$wanted" "$("$go" env GOVERSION | sed 's/^go//')"; then
+            echo "$go"
+            return
+        fi
+    done
+    return 1
+}
 
 # at_least WANTED FOUND: compares versions.
 at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
@@ -151,6 +176,15 @@ purpose() {
         need_unstable prometheus
         need_unstable promtool
         need_unstable victoria-metrics
+        need ip iproute2
+        need sysctl procps
+        need prometheus prometheus
+        need nginx nginx-light
+        ;;
+    collector)
+        need_file /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
+        need_file /etc/ssl/certs/ca-certificates.crt ca-certificates
+        need_collector
         ;;
     fuzz)
         need c++ g++
@@ -216,7 +250,7 @@ purpose() {
         need_cargo_tool cargo-deb 3.8.0
         need_cargo_tool cargo-generate-rpm 0.21.0
         ;;
-    *) die "unknown purpose '$1': build, test, prometheus, lint, demo, bench, scale, bare, guest or packages" ;;
+    *) die "unknown purpose '$1': build, test, prometheus, collector, lint, demo, bench, scale, bare, guest or packages" ;;
     esac
 }
 
@@ -291,24 +325,33 @@ put_aside() {
     local folder=.cache/$1
     case $1 in
     bird3)
-        unpack trixie bird3 "$folder"
+        unpack trixie "$folder" bird3
         wrap "$folder/bird" . usr/sbin/bird
         ;;
     frr10)
-        unpack trixie frr "$folder"
+        unpack trixie "$folder" frr
         wrap "$folder/zebra" . usr/lib/frr/zebra
         # last: it shows that all is there. Its modules would be those of the machine's FRR.
         wrap "$folder/bgpd" . usr/lib/frr/bgpd "--moduledir \"\$libraries/frr/modules\""
         ;;
+    go) unpack unstable "$folder" golang-1.26-go golang-1.26-src ;;
     *) scripts/setup-unstable.sh "$1" ;;
     esac
 }
 
-install_cargo_tools() {
+build_tools() {
     local tool
     for tool in "${cargo_tools[@]}"; do
         say "building $tool below .cache (some minutes)"
         cargo install --quiet --locked --root .cache "$tool"
+    done
+    for tool in "${go_tools[@]}"; do
+        say "building $tool below .cache (some minutes)"
+        mkdir -p .cache/bin
+        # without the discovery of targets in clouds, which is most of the code
+        GOTOOLCHAIN=local CGO_ENABLED=0 "$(find_go)" build -C $collector -trimpath -buildvcs=false \
+            -tags remove_all_sd -ldflags '-s -w' -o "$PWD/.cache/bin/$tool"
+        collector_sum >".cache/bin/$tool.sum"
     done
 }
 
@@ -319,9 +362,9 @@ install_python_packages() {
     .cache/python/bin/python -m pip install --quiet --disable-pip-version-check "${python_packages[@]}"
 }
 
-[ $# -gt 0 ] || die "usage: scripts/setup.sh build | test | prometheus | lint | fuzz | demo | bench | scale | bare | guest | packages ..."
+[ $# -gt 0 ] || die "usage: scripts/setup.sh build | test | prometheus | collector | lint | fuzz | demo | bench | scale | bare | guest | packages ..."
 for name in "$@"; do purpose "$name"; done
-[ $((${#packages[@]} + ${#aside[@]})) -gt 0 ] || { install_cargo_tools && install_python_packages && exit; }
+[ $((${#packages[@]} + ${#aside[@]})) -gt 0 ] || { build_tools && install_python_packages && exit; }
 
 on_debian || die "these are missing (by their Debian names): ${packages[*]} ${aside[*]}"
 refresh_lists
@@ -331,6 +374,6 @@ if [ ${#packages[@]} -gt 0 ]; then
     install_packages "${packages[@]}"
 fi
 for name in "${aside[@]}"; do put_aside "$name"; done
-install_cargo_tools
+build_tools
 install_python_packages
 say "done"

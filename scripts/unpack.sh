@@ -8,16 +8,16 @@ die() {
     exit 1
 }
 
-# unpack SUITE PACKAGE FOLDER: the package and the libraries that it needs. The mirror, and how to reach it, are those
-# of this machine's apt; the state of that apt stays as it is. FOLDER/files lists the files of the package itself.
+# unpack SUITE FOLDER PACKAGE ...: the packages and the libraries that they need. The mirror, and how to reach it, are
+# those of this machine's apt; the state of that apt stays as it is. FOLDER/files lists the files of the packages.
 unpack() {
-    local suite=$1 package=$2 folder=$3 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-    local work mirror options archive
+    local suite=$1 folder=$2 packages=("${@:3}") keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+    local work mirror options archive package
     # shellcheck disable=SC2016 # apt expands it
     mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' \
         'Label: Debian' 'Component: main' | head -n 1)
-    [ -n "$mirror" ] || die "$package of Debian $suite is needed, and apt knows no Debian mirror to take it from"
-    say "unpacking $package from Debian $suite into $folder"
+    [ -n "$mirror" ] || die "${packages[*]} of Debian $suite is needed, and apt knows no Debian mirror to take it from"
+    say "unpacking ${packages[*]} from Debian $suite into $folder"
     work=$(mktemp -d)
     chmod 755 "$work"
     mkdir -p "$work"/{lists,archives,files}/partial
@@ -28,21 +28,23 @@ unpack() {
     { apt-get "${options[@]}" update && download_libraries; } >"$work/log" 2>&1 || {
         cat "$work/log" >&2
         rm -rf "$work"
-        die "apt-get could not download $package of Debian $suite"
+        die "apt-get could not download ${packages[*]} of Debian $suite"
     }
     rm -rf "$folder" "$folder.new"
     mkdir -p "$folder.new"
     for archive in "$work"/files/*.deb; do dpkg-deb -x "$archive" "$folder.new"; done
-    dpkg-deb --fsys-tarfile "$work/files/${package}_"*.deb | tar -t >"$folder.new/files"
+    for package in "${packages[@]}"; do
+        dpkg-deb --fsys-tarfile "$work/files/${package}_"*.deb | tar -t
+    done >"$folder.new/files"
     rm -rf "$work"
     mv "$folder.new" "$folder"
 }
 
-# download_libraries: the package of unpack() and, of the packages that it depends on, the libraries.
+# download_libraries: the packages of unpack() and, of the packages that they depend on, the libraries.
 download_libraries() {
     local names
-    names=$(apt-get "${options[@]}" --no-install-recommends --print-uris install "$package" |
-        sed -n "s/^'[^']*' \([^_]*\)_.*/\1/p" | grep -Ex "$package|lib.*|zlib1g")
+    names=$(apt-get "${options[@]}" --no-install-recommends --print-uris install "${packages[@]}" |
+        sed -n "s/^'[^']*' \([^_]*\)_.*/\1/p" | grep -Ex "lib.*|zlib1g|$(IFS='|' && echo "${packages[*]}")")
     # shellcheck disable=SC2086 # names without blanks
     (cd "$work/files" && apt-get "${options[@]}" download $names)
 }

@@ -193,16 +193,23 @@ impl Lab {
 
     /// Starts a command that ends with the lab; its output goes to the file `log`.
     pub fn spawn(&self, namespace: &Namespace, log: &str, program: &str, args: &[&str]) {
-        let file = fs::File::create(self.path(log)).expect("a log file");
+        let child = self.child(namespace, log, program, args);
+        lock(&self.children).push(child);
+    }
+
+    /// Starts a command that the caller ends; its output is appended to the file `log`.
+    pub fn child(&self, namespace: &Namespace, log: &str, program: &str, args: &[&str]) -> Child {
+        let mut options = fs::File::options();
+        let file = options.create(true).append(true).open(self.path(log));
+        let file = file.expect("a log file");
         let mut command = namespace.command(program, args);
         command
             .stdin(Stdio::null())
             .stdout(file.try_clone().expect("a second handle"))
             .stderr(file);
-        let child = command
+        command
             .spawn()
-            .unwrap_or_else(|e| panic!("{command:?}: {e}"));
-        lock(&self.children).push(child);
+            .unwrap_or_else(|e| panic!("{command:?}: {e}"))
     }
 }
 

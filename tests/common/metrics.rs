@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-type Labels = BTreeMap<String, String>;
+pub type Labels = BTreeMap<String, String>;
 
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
@@ -49,6 +49,12 @@ impl Metrics {
     /// As [`Metrics::get`], for counters: what is not there has not counted.
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
         self.get(name, labels).unwrap_or(0.0) as u64
+    }
+
+    /// The series of `name`: labels and values.
+    pub fn each(&self, name: &str) -> impl Iterator<Item = (&Labels, f64)> {
+        let of_name = self.series.iter().filter(move |((n, _), _)| n == name);
+        of_name.map(|((_, labels), value)| (labels, *value))
     }
 
     /// How much each counter of traffic and faults grew since `before`, without those that did not.

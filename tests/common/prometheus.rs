@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! A real Prometheus that scrapes the agent.
+//! A real Prometheus that scrapes the agent, and the query interface that it shares with other databases.
 
 use std::path::Path;
 use std::time::Duration;
@@ -51,20 +51,46 @@ pub fn start_with<'a>(
 
 /// The value of an instant query that has one; `None` where it has no result yet.
 pub fn query(namespace: &Namespace, expression: &str) -> Option<f64> {
-    let result = ask(namespace, "query", expression, "");
-    assert!(result.len() < 2, "{expression}: {result:?}");
-    result.first()?["value"][1].as_str()?.parse().ok()
+    Api::new(namespace, PORT).query(expression)
 }
 
 /// The results of `query` or `query_range`, which must succeed.
 pub fn ask(namespace: &Namespace, how: &str, expression: &str, more: &str) -> Vec<Value> {
-    let escaped: String = expression.bytes().map(|b| format!("%{b:02x}")).collect();
-    let path = format!("/api/v1/{how}?query={escaped}{more}");
-    let reply = http_get(namespace, PORT, &path).expect("Prometheus answers");
-    let mut json: Value = serde_json::from_str(&reply.body).expect("JSON");
-    assert_eq!(json["status"], "success", "{expression}: {}", reply.body);
-    match json["data"]["result"].take() {
-        Value::Array(result) => result,
-        other => panic!("{expression}: {other}"),
+    Api::new(namespace, PORT).ask(how, expression, more)
+}
+
+/// The query interface of Prometheus, which other databases have, too.
+#[derive(Clone)]
+pub struct Api {
+    namespace: Namespace,
+    port: u16,
+}
+
+impl Api {
+    pub fn new(namespace: &Namespace, port: u16) -> Self {
+        Self {
+            namespace: namespace.clone(),
+            port,
+        }
+    }
+
+    /// Returns the value of an instant query that has one; `None` if it has no result yet.
+    pub fn query(&self, expression: &str) -> Option<f64> {
+        let result = self.ask("query", expression, "");
+        assert!(result.len() < 2, "{expression}: {result:?}");
+        result.first()?["value"][1].as_str()?.parse().ok()
+    }
+
+    /// Returns the results of `query` or `query_range`, which must succeed.
+    pub fn ask(&self, how: &str, expression: &str, more: &str) -> Vec<Value> {
+        let escaped: String = expression.bytes().map(|b| format!("%{b:02x}")).collect();
+        let path = format!("/api/v1/{how}?query={escaped}{more}");
+        let reply = http_get(&self.namespace, self.port, &path).expect("the database answers");
+        let mut json: Value = serde_json::from_str(&reply.body).expect("JSON");
+        assert_eq!(json["status"], "success", "{expression}: {}", reply.body);
+        match json["data"]["result"].take() {
+            Value::Array(result) => result,
+            other => panic!("{expression}: {other}"),
+        }
     }
 }
