@@ -505,6 +505,7 @@ fn input<'a>(
         sample_rate: 100,
         databases: &[],
         bmp: None,
+        rpki: None,
         ipfix: &[],
         firewall: None,
         errors,

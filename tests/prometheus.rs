@@ -5,12 +5,13 @@ mod common;
 
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use common::agent::{Agent, EXACT, config};
+use common::agent::{Agent, EXACT, PORT, config, http_get_with};
 use common::cases::{DST_MAC, DST4, SRC_MAC, SRC4};
 use common::frames::Frame;
 use common::lab::{Lab, Namespace, can_run, ipv4, ipv6, wait_for};
+use common::metrics::Metrics;
 use common::packet::Sender;
 use common::prometheus::{query, start as prometheus};
 use common::traffic::meanwhile;
@@ -160,25 +161,29 @@ const PROTOCOLS: std::ops::Range<u8> = 61..254;
 /// `increase()` contains the first packets of series that appear between two scrapes.
 #[test]
 fn first_values_of_new_series_count() {
+    first_values_count("");
+}
+
+/// Without the flow gauges, Prometheus reads OpenMetrics.
+#[test]
+fn first_values_of_new_series_count_in_openmetrics() {
+    first_values_count("flow_gauges = false\n");
+}
+
+/// `more` are keys of `[agent.prometheus]`.
+fn first_values_count(more: &str) {
     if !can_run(&["ip", "sysctl", "prometheus"]) {
         return;
     }
     let lab = Lab::new();
     let (a, _b) = lab.pair();
-    let agent = Agent::start(&lab, &a, &config(r#"["a0"]"#, EXACT));
+    let config = config(r#"["a0"]"#, EXACT) + more;
+    let agent = Agent::start(&lab, &a, &config);
     prometheus(&lab, &a);
-    a.inside(|| {
-        let sender = Sender::new("a0").expect("a packet socket");
-        for protocol in PROTOCOLS {
-            let payload = 100 + usize::from(protocol);
-            let frame = Frame::ethernet(SRC_MAC, DST_MAC)
-                .ipv4(SRC4, DST4)
-                .says(protocol.into())
-                .payload(payload);
-            sender.send(&frame.build(), 0).expect("sent");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    });
+    for protocol in PROTOCOLS {
+        send_packet(&a, protocol);
+        std::thread::sleep(Duration::from_millis(20));
+    }
     // long beside the second by which Prometheus extrapolates
     std::thread::sleep(Duration::from_secs(30));
     let selector = |unit: &str| {
@@ -206,6 +211,84 @@ fn first_values_of_new_series_count() {
         let share = answer("sum(increase($))") / truth as f64;
         println!("{unit}: increase() is {:.1} % of the truth", share * 100.0);
         assert!((0.995..1.1).contains(&share), "{unit}: {share}");
+    }
+    agent.stop();
+}
+
+/// Sends a packet of a flow series of its own.
+fn send_packet(namespace: &Namespace, protocol: u8) {
+    namespace.inside(|| {
+        let sender = Sender::new("a0").expect("a packet socket");
+        let frame = Frame::ethernet(SRC_MAC, DST_MAC)
+            .ipv4(SRC4, DST4)
+            .says(protocol.into())
+            .payload(100 + usize::from(protocol));
+        sender.send(&frame.build(), 0).expect("sent");
+    });
+}
+
+fn now() -> f64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.expect("after 1970").as_secs_f64()
+}
+
+/// The series of a scrape with the times at which counters began.
+fn scrape_created(namespace: &Namespace) -> Metrics {
+    let accept = "Accept: application/openmetrics-text\r\n";
+    let reply = http_get_with(namespace, PORT, "/metrics?created=1", accept);
+    Metrics::parse(&reply.expect("/metrics answers").body)
+}
+
+/// The bar of the documentation: within 1.5 s of the first packet, and always the same.
+#[test]
+fn counters_have_the_time_of_their_first_packet() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let (a, _b) = lab.pair();
+    let before = now();
+    let config = config(r#"["a0"]"#, EXACT) + "flow_gauges = false\n";
+    let agent = Agent::start(&lab, &a, &config);
+    let started = now();
+    let sent = [101, 102, 103].map(|protocol| {
+        let time = now();
+        send_packet(&a, protocol);
+        std::thread::sleep(Duration::from_secs(2));
+        (protocol.to_string(), time)
+    });
+    let first = scrape_created(&a);
+    for (protocol, time) in &sent {
+        for unit in ["bytes", "packets"] {
+            let name = format!("rfm_flow_{unit}_created");
+            let created = first.get(&name, &[("proto", protocol)]).expect("a time");
+            let delay = created - time;
+            println!("protocol {protocol}: {delay:.3} s after its first packet");
+            assert!((-0.01..1.5).contains(&delay), "{name}: {delay}");
+        }
+    }
+    let of_interface = [("ifname", "a0"), ("family", "ipv4")];
+    let interface = first.get("rfm_interface_tx_bytes_created", &of_interface);
+    let interface = interface.expect("a time");
+    assert!((before..started).contains(&interface), "{interface}");
+    let process = first
+        .get("process_start_time_seconds", &[])
+        .expect("a time");
+    let of_agent = first.get("rfm_collector_accounted_packets_created", &[]);
+    assert!((of_agent.expect("a time") - process).abs() < 0.002);
+    assert_eq!(
+        first.get("rfm_interface_device_tx_bytes_created", &[]),
+        None
+    );
+
+    send_packet(&a, 101);
+    std::thread::sleep(Duration::from_secs(2));
+    let second = scrape_created(&a);
+    let labels = [("proto", "101")];
+    let packets = |metrics: &Metrics| metrics.get("rfm_flow_packets_total", &labels);
+    assert_eq!([&first, &second].map(packets), [Some(1.0), Some(2.0)]);
+    for name in ["rfm_flow_bytes_created", "rfm_interface_tx_bytes_created"] {
+        assert_eq!(first.get(name, &[]), second.get(name, &[]), "{name}");
     }
     agent.stop();
 }

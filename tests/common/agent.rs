@@ -255,13 +255,23 @@ pub struct Reply {
 
 /// HTTP/1.0 to the loopback address of the namespace.
 pub fn http_get(namespace: &Namespace, port: u16, path: &str) -> io::Result<Reply> {
+    http_get_with(namespace, port, path, "")
+}
+
+/// The same with further header fields, each with its line break.
+pub fn http_get_with(
+    namespace: &Namespace,
+    port: u16,
+    path: &str,
+    fields: &str,
+) -> io::Result<Reply> {
     namespace.inside(|| {
         let start = Instant::now();
         let timeout = Duration::from_secs(10);
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let mut stream = TcpStream::connect_timeout(&address, timeout)?;
         stream.set_read_timeout(Some(timeout))?;
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: test\r\n\r\n")?;
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: test\r\n{fields}\r\n")?;
         let mut text = String::new();
         stream.read_to_string(&mut text)?;
         let (head, body) = text.split_once("\r\n\r\n").ok_or_else(|| bad(&text))?;

@@ -144,10 +144,9 @@ fn families_have_types_units_and_one_end() {
     } in families
     {
         assert!(help.ends_with('.'), "{name}");
-        let expected = match name.rsplit('_').next() {
-            Some(suffix @ ("bytes" | "seconds")) => suffix,
-            _ => "",
-        };
+        let mut units = ["bytes", "seconds"].into_iter();
+        let expected = units.find(|unit| name.ends_with(&format!("_{unit}")));
+        let expected = expected.unwrap_or_default();
         assert_eq!(unit, expected, "{name}");
         let suffix = match kind.as_str() {
             "counter" => "_total",
