@@ -36,7 +36,7 @@ const LINKS: &str = concat!(
     "<a href=\"healthz\">health</a>.</p></body></html>\n"
 );
 
-/// A header field that scrapers send: Prometheus, vmagent, Alloy.
+/// A header field that scrapers send: Prometheus, vmagent, OpenTelemetry collectors.
 const SCRAPER_HEADER: &str = "x-prometheus-scrape-timeout-seconds";
 
 type Metrics = dyn Fn(&ScrapeRequest, &mut Vec<u8>) -> Result<Format, String> + Send;

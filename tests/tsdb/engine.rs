@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::common::agent::{PORT, http_get};
 use crate::common::lab::{Lab, Namespace, can_run, end, wait_for};
 use crate::common::prometheus::Api;
+use crate::truth::seconds;
 
 /// Limit for a program to start or to end, on a machine that does other things, too.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -182,13 +183,12 @@ impl<'lab> Engine<'lab> {
     /// Starts it, and waits until it has scraped the agent.
     pub fn start(lab: &'lab Lab, namespace: &Namespace, spec: Spec) -> Self {
         let engine = Self::launch(lab, namespace, spec);
-        engine.wait_until_it_scrapes(0);
+        engine.wait_until_it_scrapes(seconds());
         engine
     }
 
     /// Ends the program by SIGTERM and starts it again after a pause.
     pub fn restart(&mut self, pause: Duration) {
-        let before = self.scrapes().len();
         kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it runs");
         let ended = || self.child.try_wait().expect("our own child").is_some();
         assert!(
@@ -197,11 +197,13 @@ impl<'lab> Engine<'lab> {
             self.spec.name
         );
         std::thread::sleep(pause);
+        let start = seconds();
         self.child = launch(self.lab, &self.namespace, &self.spec);
-        self.wait_until_it_scrapes(before);
+        // until then its connection is missing, and another one of its user agent would continue for it
+        self.wait_until_it_scrapes(start);
     }
 
-    fn wait_until_it_scrapes(&self, before: usize) {
+    fn wait_until_it_scrapes(&self, since: f64) {
         let name = self.spec.name;
         if self.spec.kind != Kind::Collector {
             let path = self.spec.kind.health_path();
@@ -209,7 +211,7 @@ impl<'lab> Engine<'lab> {
                 || http_get(&self.namespace, self.spec.port, path).is_ok_and(|r| r.status == 200);
             assert!(wait_for(START_TIMEOUT, ready), "{name}: {}", self.log());
         }
-        let scraping = || self.scrapes().len() > before;
+        let scraping = || self.scrapes().last().is_some_and(|time| *time > since);
         assert!(wait_for(START_TIMEOUT, scraping), "{name}: {}", self.log());
     }
 

@@ -89,7 +89,7 @@ fn scrapers_send_what_rfm_expects_of_them() {
         (Kind::Vmagent, "vm_promscrape"),
     ];
     if with_collector() {
-        programs.push((Kind::Collector, "otel-collector/"));
+        programs.push((Kind::Collector, "collector/"));
     }
     if !can_run_all(programs.iter().map(|(kind, _)| *kind)) {
         return;
