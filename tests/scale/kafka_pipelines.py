@@ -49,6 +49,12 @@ class Nfacctd(KafkaPipeline):
     def start_program(self):
         self.network.collector.start("nfacctd.log", "nfacctd", "-f", "/etc/pmacct/nfacctd.conf")
 
+    def stop_collector(self):
+        """Only the first process gets the signal: a process that writes to Kafka at that moment would do so twice."""
+        host = self.network.collector
+        host.run("sh", "-c", "kill -INT $(cat /run/nfacctd.pid)")
+        poll("the end of nfacctd", LIMIT, lambda: not host.pids("nfacctd"))
+
     def version(self):
         return self.network.collector.run("nfacctd", "-V", check=False).splitlines()[0]
 
