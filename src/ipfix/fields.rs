@@ -65,6 +65,14 @@ pub trait FieldWriter {
     fn put<const N: usize>(&mut self, element: u16, value: [u8; N]);
     fn text(&mut self, element: u16, value: &str);
 
+    /// Writes a text in a field of `N` bytes, the last of which is always zero.
+    fn fixed_text<const N: usize>(&mut self, element: u16, value: &str) {
+        let mut bytes = [0; N];
+        let value = cut(value, N - 1);
+        bytes[..value.len()].copy_from_slice(value.as_bytes());
+        self.put(element, bytes);
+    }
+
     fn u8(&mut self, element: u16, value: u8) {
         self.put(element, [value]);
     }
@@ -118,14 +126,19 @@ impl FieldWriter for RecordWriter<'_> {
     }
 
     fn text(&mut self, _: u16, value: &str) {
-        let mut end = value.len().min(MAX_TEXT);
-        while !value.is_char_boundary(end) {
-            end -= 1;
-        }
-        let value = &value[..end];
+        let value = cut(value, MAX_TEXT);
         self.0.push(value.len() as u8);
         self.0.extend_from_slice(value.as_bytes());
     }
+}
+
+/// Returns the start of a text that has at most `length` bytes, without a part of a character.
+fn cut(value: &str, length: usize) -> &str {
+    let mut end = value.len().min(length);
+    while !value.is_char_boundary(end) {
+        end -= 1;
+    }
+    &value[..end]
 }
 
 #[cfg(test)]
@@ -140,5 +153,17 @@ mod tests {
         RecordWriter(&mut out).text(element::INTERFACE_NAME, &format!("a{}", "é".repeat(200)));
         assert_eq!((out.len(), out[255]), (255 + 254, 253));
         assert!(std::str::from_utf8(&out[256..]).is_ok());
+    }
+
+    #[test]
+    fn texts_of_fixed_length_end_with_a_zero_byte() {
+        let fixed = |value: &str| {
+            let mut out = Vec::new();
+            RecordWriter(&mut out).fixed_text::<8>(element::INTERFACE_NAME, value);
+            out
+        };
+        assert_eq!(fixed("eth0"), b"eth0\0\0\0\0");
+        assert_eq!(fixed("ethernet"), b"etherne\0");
+        assert_eq!(fixed("éééé"), "ééé\0\0".as_bytes());
     }
 }

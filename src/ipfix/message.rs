@@ -115,10 +115,12 @@ impl Message {
         self.load = RecordCounts::default();
     }
 
-    fn end_set(&mut self) {
+    /// Completes the last set; the next record starts a new one.
+    pub fn end_set(&mut self) {
         if self.set != 0 {
             let length = (self.bytes.len() - self.set_at) as u16;
             self.bytes[self.set_at + 2..self.set_at + 4].copy_from_slice(&length.to_be_bytes());
+            self.set = 0;
         }
     }
 }

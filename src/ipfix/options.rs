@@ -14,6 +14,10 @@ const SCOPE_FIELDS: u16 = 1;
 pub const SAMPLING_ID: u16 = 256 + Template::COUNT;
 pub const INTERFACE_ID: u16 = SAMPLING_ID + 1;
 pub const STATISTICS_ID: u16 = SAMPLING_ID + 2;
+pub const DESCRIPTION_ID: u16 = SAMPLING_ID + 3;
+
+/// The bytes of a description in a field of fixed length.
+const DESCRIPTION: usize = 64;
 
 /// An interface to which records refer by its index.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,19 +46,30 @@ pub fn sampling(writer: &mut impl FieldWriter, domain: u32, rate: u32) {
     writer.u32(e::SAMPLING_INTERVAL, rate);
 }
 
-/// Writes the names of an interface. An empty description is replaced by the name, because some
-/// collectors cannot read an empty text.
+impl ExportedInterface {
+    /// Returns the name if the description is empty: some collectors cannot read an empty text.
+    fn description(&self) -> &str {
+        if self.description.is_empty() {
+            &self.name
+        } else {
+            &self.description
+        }
+    }
+}
+
+/// Writes the names of an interface.
 pub fn interface(writer: &mut impl FieldWriter, interface: &ExportedInterface) {
-    let ExportedInterface {
-        name, description, ..
-    } = interface;
     writer.u32(e::INGRESS_INTERFACE, interface.ifindex);
-    writer.text(e::INTERFACE_NAME, name);
-    let empty = description.is_empty();
-    writer.text(
-        e::INTERFACE_DESCRIPTION,
-        if empty { name } else { description },
-    );
+    writer.text(e::INTERFACE_NAME, &interface.name);
+    writer.text(e::INTERFACE_DESCRIPTION, interface.description());
+}
+
+/// Writes the description of an interface in the only form that nfdump reads: nothing else is in the
+/// record, its length is fixed, and the scope is another field.
+pub fn description(writer: &mut impl FieldWriter, domain: u32, interface: &ExportedInterface) {
+    writer.u32(e::OBSERVATION_DOMAIN_ID, domain);
+    writer.u32(e::INGRESS_INTERFACE, interface.ifindex);
+    writer.fixed_text::<DESCRIPTION>(e::INTERFACE_DESCRIPTION, interface.description());
 }
 
 pub fn statistics(writer: &mut impl FieldWriter, domain: u32, statistics: &Statistics) {
@@ -70,7 +85,7 @@ pub fn statistics(writer: &mut impl FieldWriter, domain: u32, statistics: &Stati
     writer.u64(e::IGNORED_OCTET_TOTAL_COUNT, s.ignored_octets);
 }
 
-/// Appends all options template records.
+/// Appends the options template records, except that of descriptions.
 pub fn templates(out: &mut Vec<u8>) {
     template(out, SAMPLING_ID, |writer| sampling(writer, 0, 0));
     template(out, INTERFACE_ID, |writer| {
@@ -78,6 +93,12 @@ pub fn templates(out: &mut Vec<u8>) {
     });
     template(out, STATISTICS_ID, |writer| {
         statistics(writer, 0, &Statistics::default());
+    });
+}
+
+pub fn description_template(out: &mut Vec<u8>) {
+    template(out, DESCRIPTION_ID, |writer| {
+        description(writer, 0, &ExportedInterface::default());
     });
 }
 

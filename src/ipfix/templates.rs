@@ -6,7 +6,7 @@ use super::fields::RecordWriter;
 use super::flows::{Layout, Template};
 use super::message::{Message, OPTIONS_TEMPLATES, TEMPLATES};
 use super::options::{
-    self, ExportedInterface, INTERFACE_ID, SAMPLING_ID, STATISTICS_ID, Statistics,
+    self, DESCRIPTION_ID, ExportedInterface, INTERFACE_ID, SAMPLING_ID, STATISTICS_ID, Statistics,
 };
 
 /// The values that templates and options describe.
@@ -32,6 +32,11 @@ pub fn messages(state: &ExportState<'_>, with_templates: bool) -> Vec<Message> {
         scratch.clear();
         options::templates(&mut scratch);
         writer.append(OPTIONS_TEMPLATES, &scratch);
+        // nfdump reads only the first options template of a set
+        writer.end_set();
+        scratch.clear();
+        options::description_template(&mut scratch);
+        writer.append(OPTIONS_TEMPLATES, &scratch);
     }
     // the rate is first, because collectors scale the following records by it
     scratch.clear();
@@ -52,6 +57,11 @@ pub fn messages(state: &ExportState<'_>, with_templates: bool) -> Vec<Message> {
         scratch.clear();
         options::interface(&mut RecordWriter(&mut scratch), interface);
         writer.append(INTERFACE_ID, &scratch);
+    }
+    for interface in state.interfaces {
+        scratch.clear();
+        options::description(&mut RecordWriter(&mut scratch), domain, interface);
+        writer.append(DESCRIPTION_ID, &scratch);
     }
     writer.messages
 }
@@ -81,5 +91,10 @@ impl Writer {
             }
         };
         last.record(set).extend_from_slice(record);
+    }
+
+    /// Starts a new set with the next record, even if it has the same id.
+    fn end_set(&mut self) {
+        self.messages.last_mut().expect("at least one").end_set();
     }
 }

@@ -20,6 +20,12 @@ impl Record {
         bytes.iter().fold(0, |n, &byte| n << 8 | u64::from(byte))
     }
 
+    /// The text of a field of fixed length.
+    pub fn fixed_text(&self, element: u16) -> Vec<u8> {
+        let text = self.fields[&element].split(|&byte| byte == 0).next();
+        text.unwrap_or_default().to_vec()
+    }
+
     pub fn has(&self, element: u16) -> bool {
         self.fields.contains_key(&element)
     }

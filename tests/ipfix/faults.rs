@@ -18,7 +18,7 @@ const REFRESH: Duration = Duration::from_secs(4);
 /// A message that all the others need, which has no flows.
 fn is_introduction(message: &Decoded) -> bool {
     let rate = message.records.iter().any(|record| record.has(34));
-    message.templates.len() == 11 && rate && message.flows().count() == 0
+    message.templates.len() == 12 && rate && message.flows().count() == 0
 }
 
 #[test]
@@ -95,7 +95,8 @@ fn the_options_tell_rate_interfaces_and_what_was_lost() {
     fixture.export(&parts(0..5));
     collector.flows(5);
     fixture.settle(5);
-    let message = collector.next(ANSWER_TIMEOUT).expect("a refresh");
+    let first = collector.next(ANSWER_TIMEOUT).expect("a refresh");
+    let message = collector.with_rest(first);
     let option = |element| {
         let mut records = message.records.iter();
         records.find(|r| r.has(element)).expect("an option")
@@ -120,6 +121,14 @@ fn the_options_tell_rate_interfaces_and_what_was_lost() {
         interfaces,
         expected.map(|(i, a, b)| (i, a.into(), b.into()))
     );
+    // the form for nfdump
+    let described: Vec<_> = message
+        .records
+        .iter()
+        .filter(|r| r.has(149) && r.has(83))
+        .map(|r| (r.number(10), r.fields[&83].len(), r.fixed_text(83)))
+        .collect();
+    assert_eq!(described, expected.map(|(i, _, b)| (i, 64, b.into())));
 }
 
 #[test]

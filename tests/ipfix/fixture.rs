@@ -235,10 +235,19 @@ impl Listener {
         flows
     }
 
-    /// Until the exporter has introduced itself, and is taken not to be refused.
+    /// The templates and options, as one message. Returns when the exporter knows that they were not refused.
     pub fn introduced(&mut self) -> Decoded {
         let first = self.next(ANSWER_TIMEOUT).expect("templates");
         std::thread::sleep(Duration::from_millis(500));
+        self.with_rest(first)
+    }
+
+    /// The records of further messages that were sent together with `first` are added to it.
+    pub fn with_rest(&mut self, mut first: Decoded) -> Decoded {
+        while let Some(rest) = self.next(Duration::from_millis(100)) {
+            assert!(rest.templates.is_empty(), "{rest:?}");
+            first.records.extend(rest.records);
+        }
         first
     }
 }

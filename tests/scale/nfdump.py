@@ -55,3 +55,7 @@ class Nfdump(Pipeline):
         info = self.network.collector.run("nfdump", "-I", "-R", self.files)
         failures = re.search(r"Sequence failures: (\d+)", info)[1]
         self.report.line(f"nfdump counts {failures} sequence failures")
+        names = self.network.collector.run("nfdump", "-R", self.files, "-q", "-A", "inif,outif", "-o", "fmt:%inam %onam")
+        shown = sorted(line.split() for line in names.splitlines() if line.strip())
+        assert ["lan", "wan"] in shown and ["wan", "lan"] in shown, f"interface names: {names}"
+        self.report.line("nfdump shows the interface names")
