@@ -509,6 +509,7 @@ fn input<'a>(
         ipfix: &[],
         firewall: None,
         errors,
+        http_auth_failures: None,
         dropped_log_lines: 0,
         parse_errors: &[],
         build: Build {

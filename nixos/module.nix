@@ -5,10 +5,14 @@ let
   cfg = config.services.rfm;
   file = import ./options.nix { inherit lib; };
   format = pkgs.formats.toml { };
-  configFile = format.generate "rfm.toml" (file.effective cfg.settings);
+  written = file.effective cfg.settings;
+  withWeb =
+    if cfg.webConfig == null then written
+    else lib.recursiveUpdate written { agent.prometheus.web_config = cfg.webConfig; };
+  configFile = format.generate "rfm.toml" withWeb;
   checkedConfig = pkgs.runCommand "rfm-checked.toml" { } ''
-    # databases lie on the machine and not here
-    grep -vE '^(asn|city)_db = ' ${configFile} > without-files.toml
+    # databases and certificates lie on the machine and not here
+    grep -vE '^(asn_db|city_db|web_config) = ' ${configFile} > without-files.toml
     ${lib.getExe cfg.package} --config without-files.toml --check
     cp ${configFile} $out
   '';
@@ -40,6 +44,24 @@ in
         };
       };
       description = "What /etc/rfm/rfm.toml has on other systems, key by key.";
+    };
+
+    webConfig = lib.mkOption {
+      type = lib.types.nullOr lib.types.str;
+      default = null;
+      example = "/var/lib/rfm-web/web.yml";
+      description = ''
+        Path of a web configuration file on the machine, with certificate and users (agent.prometheus.web_config). As a
+        text, so that its hashes do not become readable for everybody in the store. The service reads it, and the
+        certificate and the key that it names, through a group: see supplementaryGroups.
+      '';
+    };
+
+    supplementaryGroups = lib.mkOption {
+      type = lib.types.listOf lib.types.str;
+      default = [ ];
+      example = [ "acme" ];
+      description = "Groups of the service, such as the one that may read certificate and key of webConfig.";
     };
 
     checkConfig = lib.mkOption {
@@ -187,7 +209,7 @@ in
         ProcSubset = "pid";
         RemoveIPC = true;
         KeyringMode = "private";
-      };
+      } // (if cfg.supplementaryGroups == [ ] then { } else { SupplementaryGroups = cfg.supplementaryGroups; });
     };
   };
 }

@@ -144,6 +144,20 @@ in
     required = false;
     description = "Prefixes that may connect, such as [\"10.0.0.0/8\"]; empty = anyone. In this and all other lists of prefixes, and in [[agent.enrich.prefix]], an IPv4-mapped prefix (\"::ffff:10.0.0.0/104\") is the IPv4 prefix.";
   };
+  "agent.prometheus.web_config" = {
+    type = nullOr str;
+    default = "/etc/rfm/web.yml";
+    shipped = false;
+    required = false;
+    description = "Web configuration file of Prometheus' exporter-toolkit, with certificate and users; \"\" = plain HTTP, no users. The file has the keys tls_server_config, http_server_config and basic_auth_users. rfm reads it and its certificates again when they change; settings that rfm does not support are errors. docs/prometheus.md has an example.";
+  };
+  "agent.prometheus.open_health" = {
+    type = bool;
+    default = false;
+    shipped = false;
+    required = false;
+    description = "Whether /healthz needs no user. /healthz?verbose needs one in any case. TLS is as for all other paths.";
+  };
   "agent.prometheus.flow_gauges" = {
     type = bool;
     default = true;

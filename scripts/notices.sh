@@ -25,7 +25,7 @@ while IFS='|' read -r name version licence; do
     printf '  %-28s %s\n' "$name $version" "$licence"
     for folder in $sources; do
         for file in "$folder$name-$version"/{LICENSE,LICENCE,COPYING,COPYRIGHT,NOTICE,UNLICENSE}* \
-            "$folder$name-$version"/libbpf/LICENSE*; do
+            "$folder$name-$version"/{libbpf,third_party/*}/LICENSE*; do
             [ ! -f "$file" ] || remember "$file" "$name $version"
         done
     done

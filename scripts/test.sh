@@ -27,13 +27,14 @@ alone=(
     'bmp many::'
     'examples clickhouse::'
     'firewall flood::'
+    'web floods::'
     'hotplug five_hundred_that_come_and_go_leave_nothing'
     'hotplug one_that_appears_alone_is_attached_within_100_ms'
     'resilience an_idle_agent_uses_less_than_a_thousandth_of_a_core'
 )
 
 # The programs that take longest start first.
-longest=(bmp_live prometheus ipfix page firewall dashboard control bmp_garbage hotplug resilience hooks netns)
+longest=(bmp_live prometheus ipfix page firewall dashboard control web bmp_garbage hotplug resilience hooks netns)
 
 # threads PROGRAM: its tests run one at a time unless they bear neighbors.
 threads() {

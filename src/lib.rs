@@ -66,3 +66,5 @@ pub mod netlink;
 pub mod page;
 pub mod sys;
 pub mod types;
+#[cfg(feature = "tls")]
+pub mod web;

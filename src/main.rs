@@ -44,11 +44,12 @@ fn run(command: Command) -> Result<(), ExitError> {
         Command::Check { config: file } => {
             let config = load(&file)?;
             let databases = agent::open_files(&file, &config).map_err(ExitError::Config)?;
+            let web = agent::check_web(&file, &config).map_err(ExitError::Config)?;
             print(&config)?;
             for line in databases {
                 logging::tell(log::Level::Info, &line);
             }
-            for warning in config.warnings() {
+            for warning in config.warnings().into_iter().chain(web) {
                 logging::tell(log::Level::Warn, &format!("warning: {warning}"));
             }
             Ok(())

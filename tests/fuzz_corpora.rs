@@ -9,7 +9,7 @@ use std::path::Path;
 
 #[test]
 fn every_input_of_the_corpora_is_survived() {
-    for (name, run) in targets::ALL {
+    for &(name, run) in targets::ALL {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("fuzz/corpus")
             .join(name);

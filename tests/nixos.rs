@@ -316,6 +316,38 @@ fn the_firewall_is_opened_for_what_listens() {
     }
 }
 
+#[test]
+fn the_service_reads_a_web_configuration_file_by_its_groups() {
+    if !can_run(&["nix-instantiate"]) {
+        return;
+    }
+    let path = "/var/lib/web/web.yml";
+    let set = evaluate(&json!({
+        "enable": true,
+        "webConfig": path,
+        "supplementaryGroups": ["acme"],
+        "settings": { "agent": { "prometheus": { "host": "::" } } },
+    }))
+    .unwrap();
+    let file = set["file"].as_str().unwrap();
+    assert!(
+        file.contains(&format!("\"web_config\":\"{path}\"")),
+        "{file}"
+    );
+    assert!(file.contains("\"host\":\"::\""), "{file}");
+    // the build has no certificates to check
+    assert!(
+        file.contains("grep -vE '^(asn_db|city_db|web_config) = '"),
+        "{file}"
+    );
+    assert_eq!(
+        set["service"]["serviceConfig"]["SupplementaryGroups"],
+        json!(["acme"])
+    );
+    let unset = evaluate(&json!({ "enable": true })).unwrap();
+    assert!(!unset["file"].as_str().unwrap().contains("\"web_config\""));
+}
+
 /// Section.Key → values, in their order.
 fn directives(unit: &str) -> BTreeMap<String, Vec<String>> {
     let mut section = "";

@@ -13,12 +13,14 @@ mod mmdb;
 mod page;
 mod ring;
 mod rules;
+#[cfg(feature = "tls")]
+mod web;
 
 /// Reads one input.
 pub type Target = fn(&[u8]);
 
 /// The name of each target, which is also its folder in `corpus/`.
-pub const ALL: [(&str, Target); 9] = [
+pub const ALL: &[(&str, Target)] = &[
     ("bmp", bmp::run),
     ("config", config::run),
     ("control", control::run),
@@ -28,6 +30,8 @@ pub const ALL: [(&str, Target); 9] = [
     ("page", page::run),
     ("ring", ring::run),
     ("rules", rules::run),
+    #[cfg(feature = "tls")]
+    ("web", web::run),
 ];
 
 /// Takes numbers off the front of an input; 0 when it has ended.

@@ -22,6 +22,8 @@ pub enum Error {
     Load(LoadError),
     Maps(io::Error),
     Bind(BindError),
+    /// Path, key and reason.
+    Web(String),
     Control(socket::SocketError),
     Bmp(BindError),
     Firewall(String),
@@ -43,6 +45,7 @@ impl fmt::Display for Error {
             Self::Load(error) => error.fmt(f),
             Self::Maps(error) => write!(f, "cannot open the BPF maps: {error}"),
             Self::Bind(error) => write!(f, "agent.prometheus: {error}"),
+            Self::Web(reason) => write!(f, "agent.prometheus.web_config: {reason}"),
             Self::Control(error) => write!(f, "agent.control.socket: {error}"),
             Self::Bmp(error) => write!(f, "agent.enrich.rib.bmp: {error}"),
             Self::Firewall(problem) => write!(f, "agent.firewall: {problem}"),

@@ -18,6 +18,8 @@ mod privilege;
 mod reload;
 mod rpki;
 mod stale_hooks;
+#[cfg_attr(not(feature = "tls"), path = "web_absent.rs")]
+mod web;
 
 use std::cell::RefCell;
 use std::io;
@@ -70,6 +72,8 @@ use links::LinksThread;
 use main_loop::MainLoop;
 use reload::Reconfigurer;
 pub use stale_hooks::detach;
+use web::Web;
+pub use web::check as check_web;
 
 /// Batches of records that wait between thread ring and thread flow; beyond that the ring fills.
 const BATCHES: usize = 32;
@@ -93,8 +97,10 @@ pub fn run(file: &Path, config: &Config, steps: StartupSteps) -> Result<(), Erro
         Databases::open(&derive::databases(&agent.enrich.mmdb)).map_err(Error::Database)?;
     steps.begin("listening for BMP");
     let bmp = Bmp::bind(agent, &errors)?;
+    steps.begin("reading the web configuration");
+    let web = Web::new(&agent.prometheus, &errors)?;
     steps.begin("listening for HTTP");
-    let server = bind(agent, &live, &errors)?;
+    let server = web.guard(bind(agent, &live, &errors, web.scheme())?);
     steps.begin("making the control socket");
     let control = Control::bind(config, &errors)?;
     let settings = derive::load(agent, found.wanted);
@@ -115,7 +121,9 @@ pub fn run(file: &Path, config: &Config, steps: StartupSteps) -> Result<(), Erro
         live,
         errors,
         problems: Arc::default(),
+        web,
     };
+    running.start_web()?;
     running.watch_databases(derive::databases(&agent.enrich.mmdb))?;
     bmp::assign_vrfs(&running.interfaces, &found.links);
     let rib = bmp.rib();
@@ -198,12 +206,13 @@ fn bind(
     agent: &Agent,
     live: &Arc<CurrentConfig>,
     errors: &Arc<ErrorCounters>,
+    scheme: &str,
 ) -> Result<Server, Error> {
     let prometheus = &agent.prometheus;
     let server =
         Server::bind(&prometheus.host, prometheus.port, errors.clone()).map_err(Error::Bind)?;
     for address in server.addresses() {
-        log::info!("serving http://{address}/metrics");
+        log::info!("serving {scheme}://{address}/metrics");
     }
     let live = live.clone();
     Ok(server.allow(move |address| {
@@ -243,6 +252,7 @@ struct Running {
     live: Arc<CurrentConfig>,
     errors: Arc<ErrorCounters>,
     problems: Arc<ProblemHistory>,
+    web: Web,
 }
 
 impl Running {
@@ -368,6 +378,7 @@ impl Running {
             ipfix: view.ipfix,
             firewall: view.firewall,
             errors: self.errors.clone(),
+            access: self.web.status(),
             links: RefCell::new(links),
             process: ProcessReader::new().map_err(Error::Start)?,
             clock: RefCell::new(WallClock::new(Instant::now())),
@@ -437,6 +448,7 @@ impl Running {
             "ipfix",
             "control",
             "http",
+            "web",
             "neighbors",
             "bmp",
             "mmdb",

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Changes the configuration while the agent runs: by a reload of the configuration file, or by a command.
 //!
-//! The steps that can fail run first: a file that is not valid, or that names an unusable database,
-//! changes nothing.
+//! The steps that can fail run first: a file that is not valid, or that names an unusable database or
+//! web configuration file, changes nothing.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -89,6 +89,7 @@ impl Reconfigurer<'_> {
         let databases = (before.agent.enrich.mmdb != after.agent.enrich.mmdb)
             .then(|| Databases::open(&derive::databases(&after.agent.enrich.mmdb)))
             .transpose()?;
+        let web = self.running.web.read(&after.agent.prometheus)?;
         self.firewall.change(&before, &after)?;
         self.push_to_programs(&after)?;
         if let Some(databases) = databases {
@@ -98,6 +99,7 @@ impl Reconfigurer<'_> {
         if before.agent.enrich.rpki != after.agent.enrich.rpki {
             self.running.replace_rpki(&after.agent)?;
         }
+        self.running.replace_web(web)?;
         let exports = before.agent.ipfix != after.agent.ipfix;
         self.push_to_threads(&after, exports)?;
         for warning in after.warnings() {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! `[agent]` with its sections on BPF programs, flows and Prometheus.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::control::Control;
@@ -13,7 +14,7 @@ use super::section::section;
 use super::validate;
 use super::values::{
     MAX_LIST, SECOND, address_or_name, boolean, canonical_prefix, duration, list, named, number,
-    optional, power_of_two, power_of_two_or_zero, text, word, words,
+    optional, path, power_of_two, power_of_two_or_zero, text, word, words,
 };
 use crate::types::flow::Direction;
 use crate::types::hook::{MIN_RECORDS, Position};
@@ -35,6 +36,7 @@ const MAX_IFACE_STATS_SIZE: u32 = 65_535;
 
 const MAX_ROLE_RULES: usize = 1_000;
 const MAX_PROVIDER: usize = 256;
+const MAX_PATH: usize = 4_095;
 const MAX_FLOW_CACHE: u32 = 1 << 20;
 const MAX_MAX_SERIES: u32 = 10_000_000;
 
@@ -147,9 +149,21 @@ section! {
 }
 
 impl Prometheus {
-    /// Returns a warning if any client may read the metrics and the page.
+    /// Returns a warning if any client may read the metrics and the page, unless the web configuration file requires
+    /// users or client certificates.
     pub fn open_port(&self) -> Option<String> {
         validate::open_port(self)
+    }
+
+    /// Returns whether only programs on this machine can connect.
+    pub fn is_local(&self) -> bool {
+        validate::is_loopback(&self.host)
+    }
+
+    /// Returns the path of the web configuration file.
+    pub fn web_config(&self) -> Option<&Path> {
+        let path = self.web_config.as_path();
+        (!path.as_os_str().is_empty()).then_some(path)
     }
 }
 
@@ -271,6 +285,25 @@ section! {
             text: "Prefixes that may connect, such as [\"10.0.0.0/8\"]; empty = anyone.",
             details: "In this and all other lists of prefixes, and in [[agent.enrich.prefix]], an IPv4-mapped prefix \
                       (\"::ffff:10.0.0.0/104\") is the IPv4 prefix.",
+        }
+        /// Empty: plain HTTP without users.
+        web_config: PathBuf = key {
+            reload: Applied,
+            type: path(MAX_PATH),
+            default: PathBuf::new(),
+            example: "\"/etc/rfm/web.yml\"",
+            text: "Web configuration file of Prometheus' exporter-toolkit, with certificate and users; \"\" = plain HTTP, no \
+                   users.",
+            details: "The file has the keys tls_server_config, http_server_config and basic_auth_users. rfm reads it and its \
+                      certificates again when they change; settings that rfm does not support are errors. \
+                      docs/prometheus.md has an example.",
+        }
+        open_health: bool = key {
+            reload: Applied,
+            type: boolean(),
+            default: false,
+            text: "Whether /healthz needs no user.",
+            details: "/healthz?verbose needs one in any case. TLS is as for all other paths.",
         }
         flow_gauges: bool = key {
             reload: Applied,

@@ -25,6 +25,12 @@ pub fn check(config: &Config, document: &Document<'_>) {
     } else {
         check_ipfix_directions(agent, document);
     }
+    if cfg!(not(feature = "tls")) && agent.prometheus.web_config().is_some() {
+        document.reject(
+            "agent.prometheus.web_config",
+            "this program was built without TLS and users (the cargo feature tls): set it to \"\"",
+        );
+    }
     check_static_prefixes(&agent.enrich, document);
     check_static_peers(&agent.enrich, document);
     check_firewall(&agent.firewall, &agent.enrich, document);
@@ -107,7 +113,12 @@ fn check_firewall(firewall: &Firewall, enrich: &Enrich, document: &Document<'_>)
 /// Returns a warning for each listener that any client may reach: no list of clients, and no loopback address.
 pub fn warnings(config: &Config) -> Vec<String> {
     let bmp = &config.agent.enrich.rib.bmp;
-    let mut warnings = Vec::from_iter(open_port(&config.agent.prometheus));
+    let prometheus = &config.agent.prometheus;
+    let mut warnings = Vec::new();
+    // the content of the web configuration file decides otherwise
+    if prometheus.web_config().is_none() {
+        warnings.extend(open_port(prometheus));
+    }
     if bmp.enabled() && bmp.allow.is_empty() && !is_loopback(&bmp.host) {
         warnings.push(open("agent.enrich.rib.bmp", &bmp.host, bmp.port));
     }
@@ -131,7 +142,7 @@ fn open(section: &str, host: &str, port: u16) -> String {
     )
 }
 
-fn is_loopback(host: &str) -> bool {
+pub fn is_loopback(host: &str) -> bool {
     match host.parse::<IpAddr>() {
         Ok(address) => address.to_canonical().is_loopback(),
         Err(_) => host == "localhost",

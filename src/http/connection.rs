@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::convert::Infallible;
 use std::error::Error;
 use std::future::Future;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,8 +25,10 @@ use hyper::{Request, Response, StatusCode};
 use rustix::event::PollFlags;
 
 use super::follow::{End, Followed};
+use super::gate::{Admitted, Gate};
 use super::phase::Phase;
-use super::socket::{Io, Socket};
+use super::socket::Socket;
+use super::stream::Stream;
 use super::{ClientAddress, Handler, HttpLimits, Large, Refuse, host};
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
 
@@ -47,6 +50,7 @@ pub(super) struct Shared<H> {
     pub errors: Arc<ErrorCounters>,
     pub subsystem: Subsystem,
     pub refuse: Refuse,
+    pub gate: Option<Arc<dyn Gate>>,
     pub large: Option<Large>,
     pub large_under_way: Cell<bool>,
     /// Bytes of response bodies that are still in memory.
@@ -81,7 +85,7 @@ impl Wake for Woken {
 }
 
 /// hyper's part of a connection.
-type Task<H> = http1::Connection<Io, Service<H>>;
+type Task<H> = http1::Connection<Stream, Service<H>>;
 
 pub(super) struct Connection<H: Handler> {
     inner: Rc<Inner<H>>,
@@ -99,32 +103,34 @@ impl<H: Handler> Connection<H> {
         address: Option<SocketAddr>,
         shared: Rc<Shared<H>>,
         now: Instant,
-    ) -> Self {
+    ) -> io::Result<Self> {
         let socket = Rc::new(Socket::new(fd, now));
         let header_bytes = shared.limits.header_bytes;
+        let stream = Stream::new(socket.clone(), shared.gate.as_deref())?;
         let inner = Rc::new(Inner {
-            socket: socket.clone(),
+            socket,
             address,
             shared,
             answered: Cell::new(false),
+            is_user: Cell::new(false),
             followed: Followed::new(address),
         });
         let task = http1::Builder::new()
             .max_buf_size(header_bytes.max(HEADER_FLOOR))
             // A client may close its sending side and still wait for its answer.
             .half_close(true)
-            .serve_connection(Io(socket), Service(inner.clone()));
+            .serve_connection(stream, Service(inner.clone()));
         // A new connection is polled once without an event, because its request has often already
         // arrived.
         let woken = Arc::new(Woken(AtomicBool::new(true)));
-        Self {
+        Ok(Self {
             inner,
             task: Some(Box::pin(task)),
             waker: woken.clone().into(),
             woken,
             events: PollFlags::empty(),
             lingered: 0,
-        }
+        })
     }
 
     pub fn socket(&self) -> &Socket {
@@ -137,6 +143,11 @@ impl<H: Handler> Connection<H> {
 
     pub fn is_woken(&self) -> bool {
         self.woken.0.load(Ordering::Acquire)
+    }
+
+    /// Returns the rank; the connection with the lowest rank is closed first.
+    pub fn rank(&self) -> (u8, Instant) {
+        self.socket().phase().rank(self.inner.is_user.get())
     }
 
     pub fn is_responding(&self) -> bool {
@@ -209,7 +220,11 @@ impl<H: Handler> Connection<H> {
                     self.inner.followed.written();
                 }
                 self.inner.followed.close(end);
-                if let Err(e) = result {
+                if let Some(fault) = socket.take_fault() {
+                    let peer = self.peer();
+                    let report = || format!("{peer}: {fault}");
+                    self.inner.shared.report("tls", report);
+                } else if let Err(e) = result {
                     let kind = if e.is_parse() {
                         "request"
                     } else {
@@ -253,6 +268,8 @@ struct Inner<H> {
     shared: Rc<Shared<H>>,
     /// True if the handler has run in this turn.
     answered: Cell<bool>,
+    /// True after a request with the name and the password of a user.
+    is_user: Cell<bool>,
     followed: Followed,
 }
 
@@ -281,29 +298,57 @@ impl<H: Handler> Inner<H> {
     async fn answer(self: Rc<Self>, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (mut parts, body) = request.into_parts();
         parts.extensions.insert(self.followed.connection);
-        let body = match self.check(&parts) {
-            Ok(()) => self.read_body(&parts, body).await,
-            Err(status) => Err(status),
-        };
+        let request = self.accept(parts, body).await;
         // Answers one request per turn, so that a client that pipelines does not delay the others.
         if self.answered.get() {
             yield_now().await;
         }
         self.answered.set(true);
-        let mut response = match body {
-            Ok(body) => self.call(Request::from_parts(parts, body)),
-            Err(status) => {
-                let mut response = (self.shared.refuse)(status);
-                response
-                    .headers_mut()
-                    .insert(CONNECTION, HeaderValue::from_static("close"));
-                response
-            }
+        let mut response = match request {
+            Ok(request) => self.call(request),
+            Err(response) => response,
         };
+        if let Some(gate) = &self.shared.gate {
+            gate.decorate(&mut response);
+        }
         let is_closed = || self.socket.condition().contains(PollFlags::RDHUP);
         self.followed.follow(&mut response, is_closed);
         self.socket.set_phase(Phase::responding(Instant::now()));
         response.map(|body| Full::new(hold(body, &self.shared.held)))
+    }
+
+    /// Returns the complete request, or the response that refuses it.
+    async fn accept(
+        &self,
+        parts: request::Parts,
+        body: Incoming,
+    ) -> Result<Request<Bytes>, Response<Bytes>> {
+        self.check(&parts).map_err(|status| self.refuse(status))?;
+        self.admit(&parts).await?;
+        match self.read_body(&parts, body).await {
+            Ok(body) => Ok(Request::from_parts(parts, body)),
+            Err(status) => Err(self.refuse(status)),
+        }
+    }
+
+    /// Returns the response to a request that is refused; the connection ends with it.
+    fn refuse(&self, status: StatusCode) -> Response<Bytes> {
+        let mut response = (self.shared.refuse)(status);
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+        response
+    }
+
+    /// Waits until the gate has decided.
+    async fn admit(&self, parts: &request::Parts) -> Result<(), Response<Bytes>> {
+        let Some(gate) = &self.shared.gate else {
+            return Ok(());
+        };
+        let client = self.address.map(|address| address.ip());
+        let admit = |cx: &mut Context<'_>| gate.admit(parts, client, cx.waker());
+        let admission = std::future::poll_fn(admit).await?;
+        self.is_user.set(admission == Admitted::User);
+        Ok(())
     }
 
     /// Checks whether the head of a request allows an answer. The list of allowed clients can

@@ -3,8 +3,8 @@
 //! connections, and enforces the limits.
 //!
 //! Everything runs on one thread. hyper sometimes wakes its own connection (for example after 16
-//! steps in a row); such a connection gets its next turn after all others. A wake-up from another
-//! thread would be noticed within [`TICK`]; there is none.
+//! steps in a row); such a connection gets its next turn after all others. Only the gate wakes
+//! connections from another thread, and it ends the wait of the loop.
 
 use std::cell::Cell;
 use std::os::fd::AsFd;
@@ -48,6 +48,8 @@ pub(super) struct Executor<H: Handler> {
     reserve: Reserve,
     /// The number of descriptor shortages, in any thread, for which idle connections were closed.
     shortages: u64,
+    /// The epoch of the gate when the connections were last checked.
+    epoch: u64,
 }
 
 impl<H: Handler> Executor<H> {
@@ -58,6 +60,7 @@ impl<H: Handler> Executor<H> {
             connections: Vec::new(),
             reserve: server.reserve,
             shortages: server.errors.shortages(),
+            epoch: server.gate.as_ref().map_or(0, |gate| gate.epoch()),
             shared: Rc::new(Shared {
                 handler,
                 allow: server.allow,
@@ -65,6 +68,7 @@ impl<H: Handler> Executor<H> {
                 errors: server.errors,
                 subsystem: server.subsystem,
                 refuse: server.refuse,
+                gate: server.gate,
                 large: server.large,
                 large_under_way: Cell::new(false),
                 held: Arc::new(AtomicUsize::new(0)),
@@ -88,6 +92,7 @@ impl<H: Handler> Executor<H> {
     fn turn(&mut self, heartbeat: &Heartbeat, longest: Duration) {
         heartbeat.beat();
         self.wait(longest);
+        self.close_outdated();
         self.connections.retain_mut(|connection| {
             heartbeat.beat();
             connection.turn()
@@ -119,7 +124,9 @@ impl<H: Handler> Executor<H> {
             .connections
             .iter()
             .map(|c| PollFd::from_borrowed_fd(c.socket().as_fd(), c.socket().waits_for()));
-        let mut fds: Vec<PollFd<'_>> = listeners.chain(connections).collect();
+        let gate = self.shared.gate.as_deref();
+        let wake_up = gate.map(|g| PollFd::new(g.wake_up(), PollFlags::IN));
+        let mut fds: Vec<PollFd<'_>> = listeners.chain(connections).chain(wake_up).collect();
         let result = poll(&mut fds, Some(&timeout));
         let events: Vec<PollFlags> = fds.iter().map(PollFd::revents).collect();
         if let Err(errno) = result {
@@ -128,6 +135,11 @@ impl<H: Handler> Executor<H> {
                 std::thread::sleep(ACCEPT_PAUSE);
             }
             return;
+        }
+        if let (Some(gate), Some(events)) = (gate, events.last())
+            && !events.is_empty()
+        {
+            gate.wake_up().clear();
         }
         let (listeners, connections) = events.split_at(self.listeners.len());
         for (listener, events) in self.listeners.iter_mut().zip(listeners) {
@@ -158,6 +170,14 @@ impl<H: Handler> Executor<H> {
             // at most `longest`, which is below a second
             tv_sec: timeout.as_secs() as i64,
             tv_nsec: timeout.subsec_nanos().into(),
+        }
+    }
+
+    /// Ends the connections that the gate no longer accepts, each after its current response.
+    fn close_outdated(&mut self) {
+        let epoch = self.shared.gate.as_ref().map_or(0, |gate| gate.epoch());
+        if std::mem::replace(&mut self.epoch, epoch) != epoch {
+            self.connections.iter_mut().for_each(Connection::finish);
         }
     }
 
@@ -206,10 +226,14 @@ impl<H: Handler> Executor<H> {
                         continue;
                     }
                     self.make_room();
-                    let mut connection =
-                        Connection::new(fd, address, self.shared.clone(), Instant::now());
-                    if connection.turn() {
-                        self.connections.push(connection);
+                    let shared = self.shared.clone();
+                    match Connection::new(fd, address, shared, Instant::now()) {
+                        Ok(mut connection) => {
+                            if connection.turn() {
+                                self.connections.push(connection);
+                            }
+                        }
+                        Err(error) => self.shared.report("tls", || error.to_string()),
                     }
                 }
                 Err(Errno::AGAIN) => return,
@@ -262,7 +286,7 @@ impl<H: Handler> Executor<H> {
     fn make_room(&mut self) {
         while self.connections.len() >= self.shared.limits.connections.max(1) {
             let ranks = self.connections.iter().enumerate();
-            let Some((_, lowest)) = ranks.map(|(i, c)| (c.socket().phase().rank(), i)).min() else {
+            let Some((_, lowest)) = ranks.map(|(i, c)| (c.rank(), i)).min() else {
                 return;
             };
             let connection = self.connections.swap_remove(lowest);

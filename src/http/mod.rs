@@ -7,6 +7,8 @@
 //! - `sys::listen`: a host name to listening sockets,
 //! - `phase`: the state of a connection and its timeout (pure),
 //! - `socket`: a non-blocking socket with hyper's interface,
+//! - `stream`, `tls`: the transport of a connection, with or without TLS,
+//! - [`gate`]: decides which requests are answered,
 //! - `host`: validates the Host field of a request (pure),
 //! - `connection`: hyper's state machine and the handler,
 //! - `executor`: the loop around poll(2) that drives all connections,
@@ -23,10 +25,14 @@ mod connection;
 pub mod encoding;
 mod executor;
 pub mod follow;
+pub mod gate;
 mod host;
 mod phase;
 pub mod respond;
 mod socket;
+mod stream;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::BorrowedFd;
@@ -45,6 +51,7 @@ use crate::sys::listen;
 use crate::sys::threads::Heartbeat;
 
 pub use crate::sys::listen::BindError;
+use gate::Gate;
 
 /// The limits for clients.
 #[derive(Clone, Copy, Debug)]
@@ -121,6 +128,7 @@ pub struct Server {
     errors: Arc<ErrorCounters>,
     subsystem: Subsystem,
     refuse: Refuse,
+    gate: Option<Arc<dyn Gate>>,
     large: Option<Large>,
     reserve: Reserve,
 }
@@ -160,6 +168,7 @@ impl Server {
             errors,
             subsystem,
             refuse: respond::status,
+            gate: None,
             large: None,
             reserve: Reserve::default(),
         }
@@ -196,6 +205,12 @@ impl Server {
     /// Sets the response to requests that are rejected before they reach the handler.
     pub fn refuse(mut self, refuse: fn(StatusCode) -> Response<Bytes>) -> Self {
         self.refuse = refuse;
+        self
+    }
+
+    /// Sets the access control: TLS, users, and header fields of the responses.
+    pub fn gate(mut self, gate: Arc<dyn Gate>) -> Self {
+        self.gate = Some(gate);
         self
     }
 

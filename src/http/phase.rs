@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The state of a connection, its deadline, and its rank when there are too many connections.
+#![cfg_attr(not(feature = "tls"), allow(dead_code, reason = "the states of TLS"))]
 
 use std::time::Instant;
 
@@ -7,6 +8,8 @@ use super::HttpLimits;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
+    /// Accepted with TLS; `begun` if a byte was received.
+    Handshaking { since: Instant, begun: bool },
     /// Accepted, without any received byte: browsers open connections in advance.
     Fresh { since: Instant },
     /// A request is expected or being received.
@@ -21,6 +24,24 @@ pub(super) enum Phase {
 }
 
 impl Phase {
+    /// Returns the state while TLS is negotiated.
+    pub fn handshaking(self, begun: bool) -> Self {
+        match self {
+            Self::Fresh { since } | Self::Handshaking { since, .. } => {
+                Self::Handshaking { since, begun }
+            }
+            other => other,
+        }
+    }
+
+    /// Returns the state after TLS was negotiated. The time of the handshake counts as part of the first request.
+    pub fn secured(self) -> Self {
+        match self {
+            Self::Handshaking { since, .. } => Self::Fresh { since },
+            other => other,
+        }
+    }
+
     /// Returns the state after bytes were received.
     pub fn received(self, now: Instant) -> Self {
         match self {
@@ -68,7 +89,9 @@ impl Phase {
 
     pub fn deadline(self, limits: &HttpLimits) -> Instant {
         match self {
-            Self::Fresh { since } | Self::Receiving { since } => since + limits.request,
+            Self::Handshaking { since, .. } | Self::Fresh { since } | Self::Receiving { since } => {
+                since + limits.request
+            }
             Self::Responding { since, progress } => {
                 (since + limits.response).min(progress + limits.stalled_write)
             }
@@ -80,9 +103,13 @@ impl Phase {
     /// Returns the fault of a connection that reached its deadline, if there is one.
     pub fn fault(self) -> Option<&'static str> {
         match self {
+            Self::Handshaking { begun: true, .. } => Some("TLS handshake not complete in time"),
             Self::Receiving { .. } => Some("request not complete in time"),
             Self::Responding { .. } => Some("response not taken in time"),
-            Self::Fresh { .. } | Self::Idle { .. } | Self::Lingering { .. } => None,
+            Self::Handshaking { begun: false, .. }
+            | Self::Fresh { .. }
+            | Self::Idle { .. }
+            | Self::Lingering { .. } => None,
         }
     }
 
@@ -92,13 +119,17 @@ impl Phase {
     }
 
     /// Returns the rank; the connection with the lowest rank is closed first: completed ones, then
-    /// those that have sent nothing for longest (slow sending does not count), and last those that
-    /// receive a response.
-    pub fn rank(self) -> (u8, Instant) {
+    /// those without a complete TLS handshake, then those that have sent nothing for longest (slow
+    /// sending does not count; those of users are closed later), and last those that receive
+    /// a response.
+    pub fn rank(self, is_user: bool) -> (u8, Instant) {
         match self {
             Self::Lingering { since } => (0, since),
-            Self::Fresh { since } | Self::Idle { since } | Self::Receiving { since } => (1, since),
-            Self::Responding { progress, .. } => (2, progress),
+            Self::Handshaking { since, .. } => (1, since),
+            Self::Fresh { since } | Self::Idle { since } | Self::Receiving { since } => {
+                (2 + u8::from(is_user), since)
+            }
+            Self::Responding { progress, .. } => (4, progress),
         }
     }
 }
@@ -161,7 +192,7 @@ mod tests {
                 since: now + 3 * SECOND,
             },
         ];
-        phases.sort_by_key(|p| p.rank());
+        phases.sort_by_key(|p| p.rank(false));
         assert!(matches!(
             phases,
             [

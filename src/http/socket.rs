@@ -20,13 +20,14 @@ use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 use super::phase::Phase;
 
 /// The size of one read through the stack; hyper's buffers also start with this size.
-const CHUNK: usize = 8 * 1024;
+pub(super) const CHUNK: usize = 8 * 1024;
 
 pub(super) struct Socket {
     fd: OwnedFd,
     phase: Cell<Phase>,
     waits_for: Cell<PollFlags>,
     ended: Cell<bool>,
+    fault: Cell<Option<String>>,
 }
 
 impl Socket {
@@ -36,6 +37,7 @@ impl Socket {
             phase: Cell::new(Phase::Fresh { since: now }),
             waits_for: Cell::new(PollFlags::empty()),
             ended: Cell::new(false),
+            fault: Cell::new(None),
         }
     }
 
@@ -80,13 +82,30 @@ impl Socket {
         }
     }
 
+    /// Stores why TLS ended the connection. hyper does not pass on an error that precedes a request.
+    #[cfg(feature = "tls")]
+    pub fn set_fault(&self, fault: String) {
+        self.fault.set(Some(fault));
+    }
+
+    pub fn take_fault(&self) -> Option<String> {
+        self.fault.take()
+    }
+
     pub fn receive(&self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let received = self.receive_encrypted(buffer);
+        if matches!(received, Poll::Ready(Ok(1..))) {
+            self.note_received();
+        }
+        received
+    }
+
+    /// As [`Socket::receive`]; the bytes may contain no part of a request.
+    pub fn receive_encrypted(&self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         match rustix::io::retry_on_intr(|| net::recv(&self.fd, &mut *buffer, RecvFlags::empty())) {
             Ok((n, _)) => {
                 if n == 0 {
                     self.ended.set(true);
-                } else {
-                    self.phase.set(self.phase.get().received(Instant::now()));
                 }
                 Poll::Ready(Ok(n))
             }
@@ -94,7 +113,12 @@ impl Socket {
         }
     }
 
-    fn send(&self, buffers: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    /// Notes that a part of a request was received.
+    pub fn note_received(&self) {
+        self.phase.set(self.phase.get().received(Instant::now()));
+    }
+
+    pub fn send(&self, buffers: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let mut control = SendAncillaryBuffer::default();
         // A disconnected client is an error of this call, not a signal to the process.
         let flags = SendFlags::NOSIGNAL;
@@ -131,7 +155,7 @@ impl AsFd for Socket {
     }
 }
 
-/// hyper's handle of a socket.
+/// A socket without TLS.
 pub(super) struct Io(pub Rc<Socket>);
 
 impl hyper::rt::Read for Io {
@@ -165,7 +189,6 @@ impl hyper::rt::Write for Io {
         Poll::Ready(self.0.shut_down())
     }
 
-    /// Without this, hyper would copy every body behind its header.
     fn is_write_vectored(&self) -> bool {
         true
     }

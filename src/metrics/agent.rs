@@ -58,6 +58,8 @@ pub fn families(input: &Input) -> Vec<MetricFamily> {
     families.extend(ipfix(input.ipfix));
     families.extend(input.firewall.iter().flat_map(|r| firewall::families(r)));
     families.extend(errors(input.errors, input.parse_errors));
+    let failures = input.http_auth_failures.iter();
+    families.extend(failures.map(|&n| single(&declarations::HTTP_AUTH_FAILURES, n as f64)));
     families.push(single(
         &declarations::LOG_DROPPED_LINES,
         input.dropped_log_lines as f64,

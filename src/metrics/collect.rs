@@ -23,6 +23,7 @@ use crate::enrich::rpki::SharedVrps;
 use crate::firewall::handle::Handle;
 use crate::flow::snapshot::Snapshot;
 use crate::flow::thread::{self, Request};
+use crate::http::gate::AccessStatus;
 use crate::interfaces::{CounterSnapshot, InterfaceRegistry};
 use crate::ipfix::collector_stats::CollectorStatsList;
 use crate::metrics;
@@ -57,6 +58,7 @@ pub struct Scrape {
     pub ipfix: CollectorStatsList,
     pub firewall: Option<Handle>,
     pub errors: Arc<ErrorCounters>,
+    pub access: Arc<AccessStatus>,
     pub links: RefCell<LinkReader>,
     pub process: ProcessReader,
     /// Converts the times at which counters began. Created before the first of them.
@@ -178,6 +180,7 @@ impl Scrape {
             ipfix: &self.ipfix.all(),
             firewall: firewall.as_ref(),
             errors: &self.errors,
+            http_auth_failures: self.access.failures(),
             dropped_log_lines: logging::dropped(),
             parse_errors: &parse_errors,
             build: Build {
@@ -212,7 +215,11 @@ impl Scrape {
             state_file: self.firewall.as_ref().and_then(Handle::problem),
             missing_databases: missing.map(|path| path.display().to_string()).collect(),
             broken_databases: self.databases.problems(),
-            open_port: agent.prometheus.open_port(),
+            web_config: self.access.problem(),
+            open_port: match self.access.is_protected() {
+                true => None,
+                false => agent.prometheus.open_port(),
+            },
             vrps: self.vrps.problem(),
         }
     }

@@ -235,6 +235,9 @@ declare! {
         Counter ERRORS = "rfm_errors_total" ["subsystem"]
             "Errors that rfm survived, by subsystem; the log has more."
             + "`subsystem` is `bpf_map`, `ring_buffer`, `ipfix`, `bmp`, `mmdb`, `http`, `control`, `netlink`, `firewall` or `rpki`.";
+        Counter HTTP_AUTH_FAILURES = "rfm_http_auth_failures_total" []
+            "Requests to the port of /metrics with a wrong user name or password."
+            + "Only with `agent.prometheus.web_config`. A request without a name is refused and not counted: browsers send one first.";
         Counter PARSE_ERRORS = "rfm_parse_errors_total" ["reason"]
             "Frames without the valid IP header that their type announces; the counters of the interface have them as family other."
             + "`reason` is `link` (the Ethernet, VLAN, MPLS or PPPoE header is cut short), `ip_version`, `ip_header_length` (the IPv4 header length is below 20 bytes, or the total length below the header length) or `ip_truncated`.";

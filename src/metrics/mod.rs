@@ -67,6 +67,8 @@ pub struct Input<'a> {
     /// `None` if the firewall is not enabled, or does not answer.
     pub firewall: Option<&'a FirewallReport>,
     pub errors: &'a ErrorCounters,
+    /// `None` without a web configuration file.
+    pub http_auth_failures: Option<u64>,
     pub dropped_log_lines: u64,
     /// The reason and the count.
     pub parse_errors: &'a [(&'a str, u64)],

@@ -43,6 +43,8 @@ pub struct Facts {
     pub missing_databases: Vec<String>,
     /// Files that were found and cannot be used.
     pub broken_databases: Vec<String>,
+    /// Why the web configuration file cannot be used since it was changed.
+    pub web_config: Option<String>,
     /// The warning that any client may read the metrics and the page.
     pub open_port: Option<String>,
     /// Why the current VRPs cannot be used.
@@ -144,6 +146,11 @@ impl ProblemHistory {
                 "the configuration file was refused at the last reload",
             ));
         }
+        let web_config = facts.web_config.iter();
+        problems.extend(web_config.map(|reason| {
+            let text = format!("{reason}; the previous certificate and users stay in use");
+            Problem::new(ProblemKind::WebConfigBroken, text)
+        }));
         let open_port = facts.open_port.iter().cloned();
         problems.extend(open_port.map(|text| Problem::new(ProblemKind::OpenPort, text)));
         problems.extend(memory.clock(now));

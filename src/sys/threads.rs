@@ -32,6 +32,14 @@ pub fn raise_priority() {
     }
 }
 
+/// Gives the calling thread less priority than the machine's ordinary work.
+pub fn lower_priority() {
+    const NICE: i32 = 10;
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        log::debug!("priority of a thread: {error}");
+    }
+}
+
 /// Gives the calling thread priority over all ordinary threads, for the thread that empties the ring: an
 /// ordinary thread that wakes up waits up to 3 ms until the running one has used up its time slice, whatever
 /// their priorities, and the ring lasts for 2. The thread sleeps between two rounds, and as long as its queue is

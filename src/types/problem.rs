@@ -70,8 +70,9 @@ kinds! {
     FirewallRuleInterface "firewall_rule_interface" "correct the interface of the rule, or delete the rule (rfm firewall list)"
     FirewallStateFile "firewall_state_file" "free space or correct the permissions; rfm tries again every 2 s"
     ConfigBroken "config_broken" "run rfm --check, correct the file, then rfm reload; the previous configuration stays in use"
+    WebConfigBroken "web_config_broken" "correct the file that the text names, or its permissions: rfm reads it again within 2 s, and rfm --check tests it"
     /// Any client may read the metrics and the page.
-    OpenPort "open_port" "set agent.prometheus.allow to the prefixes of your clients, or agent.prometheus.host to a loopback address"
+    OpenPort "open_port" "set agent.prometheus.allow to the prefixes of your clients, agent.prometheus.web_config to a file with users, or agent.prometheus.host to a loopback address"
     ClockJumped "clock_jumped" "start rfm after time synchronization; flow times before the step use the old clock"
 }
 

@@ -14,15 +14,20 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Starts Prometheus in the namespace and waits until it scrapes.
 pub fn start(lab: &Lab, namespace: &Namespace) {
+    start_jobs(lab, namespace, "", "", "up");
+}
+
+/// As [`start`], with more settings of its scrape job, more jobs, and the series that must be 1.
+pub fn start_jobs(lab: &Lab, namespace: &Namespace, job: &str, jobs: &str, up: &str) {
     let config = format!(
         "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\n\
          scrape_configs:\n\
-         - job_name: rfm\n  static_configs: [{{targets: ['127.0.0.1:{}']}}]\n",
+         - job_name: rfm\n{job}  static_configs: [{{targets: ['127.0.0.1:{}']}}]\n{jobs}",
         agent::PORT
     );
     let log = start_with(lab, namespace, &config, &lab.path("tsdb"));
     // it looks for its targets some seconds after it says that it is ready
-    let scraping = || query(namespace, "up") == Some(1.0);
+    let scraping = || query(namespace, up) == Some(1.0);
     assert!(wait_for(START_TIMEOUT, scraping), "{}", log());
 }
 

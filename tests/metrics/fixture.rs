@@ -209,6 +209,7 @@ impl Fixture {
             ipfix: &self.ipfix,
             firewall: self.firewall.as_ref(),
             errors: &self.errors,
+            http_auth_failures: Some(3),
             dropped_log_lines: 7,
             parse_errors: &[("ipv4_version", 3), ("ipv6_short", 0)],
             build: Build {

@@ -7,8 +7,9 @@ let
   pkgs = {
     coreutils = "/coreutils";
     callPackage = file: arguments: "/package";
-    formats.toml = arguments: { generate = name: value: "/${name}"; };
-    runCommand = name: arguments: script: builtins.seq script "/${name}";
+    # the content in the name of the file
+    formats.toml = arguments: { generate = name: builtins.toJSON; };
+    runCommand = name: arguments: script: script;
   };
   module = import ../../nixos/module.nix;
   filled = lib.fillIn "services" { rfm = (module { inherit lib pkgs; config = { }; }).options.services.rfm; } {
@@ -23,6 +24,7 @@ in
   keys = map (key: removeAttrs key [ "type" ]) file.keys;
   written = file.effective filled.rfm.settings;
   ports = set.networking.firewall.allowedTCPPorts or [ ];
+  file = set.environment.etc."rfm/rfm.toml".source or "";
   service = set.systemd.services.rfm or { };
   updater = set.systemd.services.rfm-update-databases or { };
   timer = set.systemd.timers.rfm-update-databases or { };

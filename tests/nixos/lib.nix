@@ -14,6 +14,10 @@ rec {
   mkIf = condition: content: if condition then content else { };
   mkDefault = value: value;
   literalExpression = text: text;
+  recursiveUpdate = left: right:
+    if isAttrs left && isAttrs right
+    then left // mapAttrs (name: value: if hasAttr name left then recursiveUpdate left.${name} value else value) right
+    else right;
   optional = condition: value: if condition then [ value ] else [ ];
   getExe = package: "${package}/bin/rfm";
 

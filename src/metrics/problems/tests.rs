@@ -85,6 +85,7 @@ impl Agent {
             ipfix: &self.ipfix,
             firewall: self.firewall.as_ref(),
             errors: &ErrorCounters::default(),
+            http_auth_failures: None,
             dropped_log_lines: 0,
             parse_errors: &[],
             build: Build {

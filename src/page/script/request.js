@@ -12,7 +12,9 @@ async function refresh() {
     for (let round = 0; round < 2; round++) {
       const shown = view?.interfaces.find(i => i.name === chosen.if);
       const query = new URLSearchParams({ ifindex: shown ? shown.ifindex : 0, window: chosen.window, side: chosen.side });
-      const reply = await fetch(`page/v1.json?${query}`, { signal: mine.signal, cache: "no-store" });
+      const source = new URL(`page/v1.json?${query}`, document.baseURI);
+      source.username = source.password = ""; // fetch refuses an address with a password; the browser sends it all the same
+      const reply = await fetch(source, { signal: mine.signal, cache: "no-store" });
       if (!reply.ok) throw new Error(`status ${reply.status}`);
       const next = await reply.json();
       if (next.schema !== 1) { location.reload(); return; }
