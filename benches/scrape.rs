@@ -380,6 +380,8 @@ fn serve(series: u32) -> Result<()> {
     threads.spawn("flow", move |heartbeat| {
         let settings = FlowSettings {
             peer_series: false,
+            paths: false,
+            transit_series: 0,
             table: table::TableLimits {
                 max_flows: FLOWS as usize,
                 idle_timeout_ms: 3_600_000,

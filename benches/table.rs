@@ -14,6 +14,7 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv6Addr};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::SystemTime;
 use std::{env, fs};
 
 use common::machine::thread_time;
@@ -21,12 +22,14 @@ use common::report::{Cell, Report, Table, rounds};
 use common::stats::Figure;
 use rfm::enrich::neighbors::{Neighbor, NeighborMap, NeighborTable, PeerAs};
 use rfm::flow::labels::SetId;
+use rfm::flow::paths::{INTERVAL, MAX_ENTRIES, MAX_INTERVALS, PathCounters, PathVolume};
 use rfm::flow::peers::{MAX_PEERS, Peer, PeerCounters, PeerNames};
 use rfm::flow::rollup::{self, Rollup, Volume};
 use rfm::flow::table::{CompletedRecord, FlowObserver, FlowTable, TableLimits};
 use rfm::types::flow::{Direction, Family, FlowKey, FlowRecord};
 use rfm::types::label::{Endpoint, Enrichment, Labels};
 use rfm::types::mac::MacAddress;
+use rfm::types::network_path::NetworkPath;
 
 const RUNS: usize = 3;
 const FEW: u64 = 1 << 16;
@@ -38,6 +41,9 @@ const TARGET_BYTES: f64 = 160.0;
 /// Of the bytes by neighbor: 2,500 neighbors in 1 MB.
 const TARGET_PEER_NS: f64 = 200.0;
 const TARGET_PEER_BYTES: f64 = 400.0;
+/// Of the bytes by AS path.
+const TARGET_PATH_NS: f64 = 200.0;
+const TARGET_PATH_MB: f64 = 8.0;
 const ASNS: u32 = 4096;
 /// One in this number of records belongs to a new flow.
 const CHURN: u64 = 50;
@@ -65,7 +71,11 @@ impl FlowObserver for Nobody {
 }
 
 /// The rollup, with an ASN for each source.
-struct Accounting(Rollup);
+struct Accounting {
+    rollup: Rollup,
+    /// Bytes by AS path, and the paths of the sources.
+    paths: Option<(PathCounters, Vec<NetworkPath>)>,
+}
 
 impl FlowObserver for Accounting {
     fn generation(&self) -> u32 {
@@ -79,7 +89,7 @@ impl FlowObserver for Accounting {
             ..Endpoint::default()
         };
         let dst = Endpoint::default();
-        self.0.open(
+        self.rollup.open(
             key,
             "eth0",
             &Enrichment {
@@ -93,13 +103,48 @@ impl FlowObserver for Accounting {
         set
     }
     fn updated(&mut self, set: SetId, record: &FlowRecord) {
-        self.0.count(set, record.into());
+        self.rollup.count(set, record.into());
     }
     fn exported(&mut self, set: SetId, part: &CompletedRecord) {
-        self.0.remove_live(set, Volume::from(&part.record));
+        self.rollup.remove_live(set, Volume::from(&part.record));
+        if let Some((counters, paths)) = &mut self.paths {
+            let record = &part.record;
+            let path = &paths[usize::from(record.key.src_port) % paths.len()];
+            let volume = PathVolume {
+                bytes: record.frame_bytes,
+                packets: record.packets,
+            };
+            counters.count(0, record.key.direction, path.path(), volume);
+        }
     }
     fn ended(&mut self, set: SetId) {
-        self.0.close(set);
+        self.rollup.close(set);
+    }
+}
+
+/// Returns a path of five ASes, another for each number.
+fn path(n: u32) -> NetworkPath {
+    let mut path = NetworkPath::default();
+    path.push_sequence(
+        [
+            3320 + n % 8,
+            1299 + n % 64,
+            64_000 + n,
+            200_000 + n,
+            400_000 + n,
+        ]
+        .into_iter(),
+    );
+    path.set_origin(400_000 + n);
+    path
+}
+
+/// Returns the rollup; with `paths`, as many AS paths are counted too.
+fn accounting_of(paths: u32) -> Accounting {
+    let counters = || PathCounters::new(SystemTime::now(), 100);
+    Accounting {
+        paths: (paths > 0).then(|| (counters(), (0..paths).map(path).collect())),
+        ..accounting()
     }
 }
 
@@ -108,7 +153,10 @@ fn accounting() -> Accounting {
         max_series: 10_000,
         series_ttl_ms: 3_600_000,
     };
-    Accounting(Rollup::new(Labels::default(), limits))
+    Accounting {
+        rollup: Rollup::new(Labels::default(), limits),
+        paths: None,
+    }
 }
 
 fn record(n: u64) -> FlowRecord {
@@ -307,6 +355,37 @@ fn run_peers(neighbors: u64) -> Figures {
     (ns, bytes)
 }
 
+/// Counts a day of `intervals` with as many new paths in each as have room: nanoseconds a record, and all bytes.
+fn run_paths(intervals: u64) -> Figures {
+    const MS: u64 = 1000;
+    let before = resident();
+    let mut counters = PathCounters::new(SystemTime::now(), 1000);
+    let (mut spent, mut records) = (0, 0);
+    for interval in 0..intervals {
+        let first = interval as u32 * MAX_ENTRIES as u32;
+        let paths: Vec<_> = (first..first + MAX_ENTRIES as u32).map(path).collect();
+        let start = thread_time();
+        for round in 0..4 {
+            for path in &paths {
+                let volume = PathVolume {
+                    bytes: 1_000_000_000 + round,
+                    packets: 1_000_000,
+                };
+                counters.count(
+                    interval * INTERVAL * MS,
+                    Direction::Egress,
+                    path.path(),
+                    volume,
+                );
+            }
+        }
+        spent += (thread_time() - start).as_nanos();
+        records += 4 * paths.len();
+    }
+    black_box(&counters);
+    (spent as f64 / records as f64, resident() - before)
+}
+
 fn run(name: &str, flows: u64) -> Option<Figures> {
     Some(match name {
         "std-hashmap" => run_map(flows),
@@ -314,6 +393,8 @@ fn run(name: &str, flows: u64) -> Option<Figures> {
         "table-churn" => run_table(flows, true, Nobody),
         "rollup" => run_table(flows, false, accounting()),
         "peers" => run_peers(flows),
+        "paths" => run_paths(flows),
+        "rollup-paths" => run_table(flows, true, accounting_of(4 * MAX_ENTRIES as u32)),
         "rollup-churn" => run_table(flows, true, accounting()),
         _ => return None,
     })
@@ -330,12 +411,13 @@ fn run_apart(name: &str, flows: u64) -> Result<Figures, Box<dyn Error>> {
 }
 
 /// The names of the runs on the command line, and their descriptions.
-const WHAT: [(&str, &str); 5] = [
+const WHAT: [(&str, &str); 6] = [
     ("std-hashmap", "baseline: std HashMap"),
     ("table", "table"),
     ("table-churn", "table, one in 50 a new flow"),
     ("rollup", "table and rollup, 4,096 ASNs"),
     ("rollup-churn", "the same, one in 50 a new flow"),
+    ("rollup-paths", "the same, and 4,096 AS paths"),
 ];
 
 /// Returns the table of figures for a number of flows.
@@ -407,6 +489,30 @@ fn measure_peers() -> Result<Table, Box<dyn Error>> {
     Ok(table)
 }
 
+/// Returns the figures of the bytes by AS path.
+fn measure_paths() -> Result<Table, Box<dyn Error>> {
+    let columns = ["", "ns a record", "target", "MB", "target"];
+    let text = "A day of 288 intervals, each with 1,024 new paths, and 1,000 series: the most memory that the counts take.";
+    let mut table = Table::new("Bytes by AS path", text, &columns);
+    let runs: Result<Vec<Figures>, _> = (0..rounds(RUNS))
+        .map(|_| run_apart("paths", MAX_INTERVALS as u64))
+        .collect();
+    let runs = runs?;
+    let ns: Vec<f64> = runs.iter().map(|(ns, _)| *ns).collect();
+    let megabytes: Vec<f64> = runs.iter().map(|(_, bytes)| *bytes as f64 / 1e6).collect();
+    let (ns, megabytes) = (Figure::of(&ns), Figure::of(&megabytes));
+    table.row(
+        "rfm",
+        [
+            Cell::figure(ns, 0),
+            Cell::at_most(ns.median, TARGET_PATH_NS, "ns"),
+            Cell::figure(megabytes, 1),
+            Cell::at_most(megabytes.median, TARGET_PATH_MB, "MB"),
+        ],
+    );
+    Ok(table)
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = env::args().skip(1).collect();
     if let [name, flows, ..] = &args[..]
@@ -421,5 +527,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         report.add(measure(flows)?);
     }
     report.add(measure_peers()?);
+    report.add(measure_paths()?);
     report.write()
 }

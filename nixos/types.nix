@@ -123,6 +123,13 @@ in
     required = false;
     description = "A flow that continues is exported in partial records of this length.";
   };
+  "agent.collector.paths" = {
+    type = bool;
+    default = false;
+    shipped = false;
+    required = false;
+    description = "Whether to count bytes by AS path for a day, for \"rfm paths\". It needs routes by BMP. The counts take under 8 MB, whatever the number of routes.";
+  };
   "agent.prometheus.host" = {
     type = str;
     default = "::1";
@@ -192,6 +199,13 @@ in
     shipped = false;
     required = false;
     description = "Whether to count bytes by neighbor on segments with several, such as an exchange LAN. rfm counts at most 2,500 MAC addresses, and all further ones of an interface together.";
+  };
+  "agent.prometheus.transit_series" = {
+    type = ints.between 0 1000;
+    default = 0;
+    shipped = false;
+    required = false;
+    description = "Largest ASes on the path to show in rfm_transit_bytes_total; 0 = none. It needs agent.collector.paths. Each position of an AS on the path counts as one, and has a series for each direction.";
   };
   "agent.prometheus.page" = {
     type = bool;

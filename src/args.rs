@@ -55,6 +55,7 @@ enum Subcommand {
     Status(Status),
     Flows(Flows),
     Top(Top),
+    Paths(Paths),
     Rib(Rib),
     Lookup(Lookup),
     Set(Set),
@@ -230,6 +231,49 @@ ssh -t router rfm top"
 }
 
 command! {
+    /// Shows bytes by AS path since the start of the agent, at most for a day: at egress by the path to
+    /// the destination, at ingress by the path back to the source.
+    #[argh(
+        subcommand,
+        name = "paths",
+        note = "It needs `agent.collector.paths`, and routes by BMP.
+A path is listed if it matches all options that are given.
+Internal interfaces, and interfaces stacked on another monitored one (a VLAN on
+its parent), are left out, so that no packet is added twice.",
+        example = "The traffic that crosses AS64500, by path and by 5-minute interval:
+rfm paths --via 64500 --history",
+        example = "The traffic that a session with AS64510 would move, at most:
+rfm paths --what-if 64510"
+    )]
+    Paths {
+        /// only paths with this AS on them, at any place
+        #[argh(option, arg_name = "asn")]
+        via: Option<String>,
+
+        /// only paths that end at this AS
+        #[argh(option, arg_name = "asn")]
+        origin: Option<String>,
+
+        /// only paths that begin with this AS, the neighbor
+        #[argh(option, arg_name = "asn")]
+        peer: Option<String>,
+
+        /// also list the intervals of 5 minutes
+        #[argh(switch)]
+        history: bool,
+
+        /// show the traffic of paths with this AS behind the current neighbor, by neighbor: peak hour and
+        /// 95th percentile, with and without the ASes behind it
+        #[argh(option, arg_name = "asn")]
+        what_if: Option<String>,
+
+        /// number of paths, from 1 to 1000 (default: 20)
+        #[argh(option, arg_name = "n")]
+        limit: Option<String>,
+    }
+}
+
+command! {
     /// Shows every BGP route for an address or a prefix, and the step of the decision process that
     /// chose or rejected it.
     #[argh(
@@ -328,6 +372,11 @@ pub enum ClientCommand {
         /// No option asks for a list.
         live: bool,
     },
+    Paths(PathOptions),
+    WhatIf {
+        asn: String,
+        options: PathOptions,
+    },
     Rib {
         address: String,
         vrf: Option<String>,
@@ -360,6 +409,16 @@ pub struct Selection {
     pub asn: Option<String>,
     pub src_asn: Option<String>,
     pub dst_asn: Option<String>,
+}
+
+/// Selects AS paths, in the words of the command line.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct PathOptions {
+    pub via: Option<String>,
+    pub origin: Option<String>,
+    pub peer: Option<String>,
+    pub history: bool,
+    pub limit: Option<String>,
 }
 
 /// Reads the arguments, the program's name first. An error is a text for the user.
@@ -427,6 +486,20 @@ impl Subcommand {
                     sort,
                     by,
                     live,
+                };
+                client(command, c.json, c.socket, c.config)
+            }
+            Self::Paths(c) => {
+                let options = PathOptions {
+                    via: c.via,
+                    origin: c.origin,
+                    peer: c.peer,
+                    history: c.history,
+                    limit: c.limit,
+                };
+                let command = match c.what_if {
+                    Some(asn) => ClientCommand::WhatIf { asn, options },
+                    None => ClientCommand::Paths(options),
                 };
                 client(command, c.json, c.socket, c.config)
             }

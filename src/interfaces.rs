@@ -7,7 +7,7 @@
 
 mod failed;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -170,6 +170,8 @@ struct State {
     failed: FailedInterfaces,
     /// VRF devices of the interfaces that belong to one, monitored or not.
     vrf_of: HashMap<u32, Arc<str>>,
+    /// Monitored interfaces that sums leave out.
+    unsummed: HashSet<u32>,
 }
 
 struct PreviousCounters {
@@ -348,6 +350,13 @@ impl InterfaceRegistry {
         }
     }
 
+    /// Sets the interfaces that sums leave out: internal ones, and those stacked on other monitored ones.
+    pub fn set_unsummed(&self, unsummed: HashSet<u32>) {
+        if self.read().unsummed != unsummed {
+            self.write().unsummed = unsummed;
+        }
+    }
+
     pub fn vrf_of(&self, ifindex: u32) -> Option<Arc<str>> {
         self.read().vrf_of.get(&ifindex).cloned()
     }
@@ -479,6 +488,10 @@ impl InterfaceNames for Arc<InterfaceRegistry> {
 
     fn name(&self, ifindex: u32) -> Option<Arc<str>> {
         self.name_of(ifindex)
+    }
+
+    fn is_summed(&self, ifindex: u32) -> bool {
+        !self.read().unsummed.contains(&ifindex)
     }
 }
 

@@ -206,6 +206,8 @@ impl Pipeline {
             },
             labels: Labels::default(),
             peer_series: false,
+            paths: false,
+            transit_series: 0,
         };
         let (records, received) = bounded(32);
         let (spare, _) = bounded(1);

@@ -14,8 +14,8 @@ _rfm() {
             continue
         fi
         case "$command $word" in
-        "rfm status" | "rfm flows" | "rfm top" | "rfm rib" | "rfm lookup" | "rfm set" | "rfm reload" | "rfm firewall" | "rfm firewall add" | "rfm firewall del" | "rfm firewall list" | "rfm firewall flush" | "rfm firewall stats" | "rfm firewall load") command+=" $word" ;;
-        *" --config" | *" --check-database" | *" --socket" | *" --sort" | *" --limit" | *" --interface" | *" --direction" | *" --protocol" | *" --address" | *" --src" | *" --dst" | *" --port" | *" --src-port" | *" --dst-port" | *" --asn" | *" --src-asn" | *" --dst-asn" | *" --by" | *" --vrf" | *" --proto" | *" --dport" | *" --action" | *" --rate" | *" --per" | *" --ttl") option=$word ;;
+        "rfm status" | "rfm flows" | "rfm top" | "rfm paths" | "rfm rib" | "rfm lookup" | "rfm set" | "rfm reload" | "rfm firewall" | "rfm firewall add" | "rfm firewall del" | "rfm firewall list" | "rfm firewall flush" | "rfm firewall stats" | "rfm firewall load") command+=" $word" ;;
+        *" --config" | *" --check-database" | *" --socket" | *" --sort" | *" --limit" | *" --interface" | *" --direction" | *" --protocol" | *" --address" | *" --src" | *" --dst" | *" --port" | *" --src-port" | *" --dst-port" | *" --asn" | *" --src-asn" | *" --dst-asn" | *" --by" | *" --via" | *" --origin" | *" --peer" | *" --what-if" | *" --vrf" | *" --proto" | *" --dport" | *" --action" | *" --rate" | *" --per" | *" --ttl") option=$word ;;
         *" -"*) ;;
         *)
             positionals+=1
@@ -44,10 +44,11 @@ _rfm() {
         "rfm firewall load 0 "*) words=@files ;;
         esac
         case "$command" in
-        "rfm") words+=" status flows top rib lookup set reload firewall --help --config --check --check-database --detach --version " ;;
+        "rfm") words+=" status flows top paths rib lookup set reload firewall --help --config --check --check-database --detach --version " ;;
         "rfm status") words+=" --help --json --socket --config " ;;
         "rfm flows") words+=" --help --sort --limit --interface --direction --protocol --address --src --dst --port --src-port --dst-port --asn --src-asn --dst-asn --json --socket --config " ;;
         "rfm top") words+=" --help --by --sort --once --limit --interface --direction --protocol --address --src --dst --port --src-port --dst-port --asn --src-asn --dst-asn --json --socket --config " ;;
+        "rfm paths") words+=" --help --via --origin --peer --history --what-if --limit --json --socket --config " ;;
         "rfm rib") words+=" --help --vrf --json --socket --config " ;;
         "rfm lookup") words+=" --help --vrf --json --socket --config " ;;
         "rfm set") words+=" --help --json --socket --config " ;;

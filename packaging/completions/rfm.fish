@@ -13,9 +13,9 @@ function __rfm_words
             continue
         end
         switch "$command $word"
-            case 'rfm status' 'rfm flows' 'rfm top' 'rfm rib' 'rfm lookup' 'rfm set' 'rfm reload' 'rfm firewall' 'rfm firewall add' 'rfm firewall del' 'rfm firewall list' 'rfm firewall flush' 'rfm firewall stats' 'rfm firewall load'
+            case 'rfm status' 'rfm flows' 'rfm top' 'rfm paths' 'rfm rib' 'rfm lookup' 'rfm set' 'rfm reload' 'rfm firewall' 'rfm firewall add' 'rfm firewall del' 'rfm firewall list' 'rfm firewall flush' 'rfm firewall stats' 'rfm firewall load'
                 set command "$command $word"
-            case '* --config' '* --check-database' '* --socket' '* --sort' '* --limit' '* --interface' '* --direction' '* --protocol' '* --address' '* --src' '* --dst' '* --port' '* --src-port' '* --dst-port' '* --asn' '* --src-asn' '* --dst-asn' '* --by' '* --vrf' '* --proto' '* --dport' '* --action' '* --rate' '* --per' '* --ttl'
+            case '* --config' '* --check-database' '* --socket' '* --sort' '* --limit' '* --interface' '* --direction' '* --protocol' '* --address' '* --src' '* --dst' '* --port' '* --src-port' '* --dst-port' '* --asn' '* --src-asn' '* --dst-asn' '* --by' '* --via' '* --origin' '* --peer' '* --what-if' '* --vrf' '* --proto' '* --dport' '* --action' '* --rate' '* --per' '* --ttl'
                 set is_value yes
             case '* -*'
             case '*'
@@ -44,6 +44,7 @@ complete -c rfm -f
 complete -c rfm -n "__rfm_at 'rfm' 0" -a status -d 'Shows the state of the agent'
 complete -c rfm -n "__rfm_at 'rfm' 0" -a flows -d 'Lists the live flows, the largest first'
 complete -c rfm -n "__rfm_at 'rfm' 0" -a top -d 'Shows a live view of interfaces, flows, networks, ports and protocols'
+complete -c rfm -n "__rfm_at 'rfm' 0" -a paths -d 'Shows bytes by AS path since the start of the agent, at most for a day'
 complete -c rfm -n "__rfm_at 'rfm' 0" -a rib -d 'Shows every BGP route for an address or a prefix'
 complete -c rfm -n "__rfm_at 'rfm' 0" -a lookup -d 'Shows the labels that flows of an address get'
 complete -c rfm -n "__rfm_at 'rfm' 0" -a set -d 'Changes a setting until the next start or reload of the agent'
@@ -61,9 +62,9 @@ complete -c rfm -n "__rfm_in 'rfm'" -l check -d 'check the configuration and the
 complete -c rfm -n "__rfm_in 'rfm'" -l check-database -r -F -d 'read this MMDB database as the agent does, print its type, age, size and a sample'
 complete -c rfm -n "__rfm_in 'rfm'" -l detach -d 'remove what a killed agent left on the interfaces'
 complete -c rfm -n "__rfm_in 'rfm'" -l version -d 'print the version'
-complete -c rfm -n "__rfm_in 'rfm status' 'rfm flows' 'rfm top' 'rfm rib' 'rfm lookup' 'rfm set' 'rfm reload' 'rfm firewall add' 'rfm firewall del' 'rfm firewall list' 'rfm firewall flush' 'rfm firewall stats' 'rfm firewall load'" -l json -d 'print the reply as JSON'
-complete -c rfm -n "__rfm_in 'rfm status' 'rfm flows' 'rfm top' 'rfm rib' 'rfm lookup' 'rfm set' 'rfm reload' 'rfm firewall add' 'rfm firewall del' 'rfm firewall list' 'rfm firewall flush' 'rfm firewall stats' 'rfm firewall load'" -l socket -r -F -d 'socket of the agent'
-complete -c rfm -n "__rfm_in 'rfm status' 'rfm flows' 'rfm top' 'rfm rib' 'rfm lookup' 'rfm set' 'rfm reload' 'rfm firewall add' 'rfm firewall del' 'rfm firewall list' 'rfm firewall flush' 'rfm firewall stats' 'rfm firewall load'" -l config -r -F -d 'configuration file that names the socket'
+complete -c rfm -n "__rfm_in 'rfm status' 'rfm flows' 'rfm top' 'rfm paths' 'rfm rib' 'rfm lookup' 'rfm set' 'rfm reload' 'rfm firewall add' 'rfm firewall del' 'rfm firewall list' 'rfm firewall flush' 'rfm firewall stats' 'rfm firewall load'" -l json -d 'print the reply as JSON'
+complete -c rfm -n "__rfm_in 'rfm status' 'rfm flows' 'rfm top' 'rfm paths' 'rfm rib' 'rfm lookup' 'rfm set' 'rfm reload' 'rfm firewall add' 'rfm firewall del' 'rfm firewall list' 'rfm firewall flush' 'rfm firewall stats' 'rfm firewall load'" -l socket -r -F -d 'socket of the agent'
+complete -c rfm -n "__rfm_in 'rfm status' 'rfm flows' 'rfm top' 'rfm paths' 'rfm rib' 'rfm lookup' 'rfm set' 'rfm reload' 'rfm firewall add' 'rfm firewall del' 'rfm firewall list' 'rfm firewall flush' 'rfm firewall stats' 'rfm firewall load'" -l config -r -F -d 'configuration file that names the socket'
 complete -c rfm -n "__rfm_in 'rfm flows'" -l sort -x -a 'bytes packets rate last duration' -d 'sort key'
 complete -c rfm -n "__rfm_in 'rfm flows' 'rfm top'" -l limit -x -d 'number of lines, from 1 to 1000'
 complete -c rfm -n "__rfm_in 'rfm flows' 'rfm top'" -l interface -x -a '(__fish_print_interfaces)' -d 'only flows on this interface'
@@ -81,6 +82,12 @@ complete -c rfm -n "__rfm_in 'rfm flows' 'rfm top'" -l dst-asn -x -d 'only flows
 complete -c rfm -n "__rfm_in 'rfm top'" -l by -x -a "(__fish_complete_list , 'string join \n ifname direction proto src_asn dst_asn src_city dst_city src_country dst_country src_peer_asn dst_peer_asn peer_asn src_net dst_net vlan src_community dst_community src_rpki dst_rpki src dst src_port dst_port')" -d 'fields to group by, up to four with commas'
 complete -c rfm -n "__rfm_in 'rfm top'" -l sort -x -a 'bytes packets rate' -d 'sort key'
 complete -c rfm -n "__rfm_in 'rfm top'" -l once -d 'print once and exit, also in a terminal'
+complete -c rfm -n "__rfm_in 'rfm paths'" -l via -x -d 'only paths with this AS on them, at any place'
+complete -c rfm -n "__rfm_in 'rfm paths'" -l origin -x -d 'only paths that end at this AS'
+complete -c rfm -n "__rfm_in 'rfm paths'" -l peer -x -d 'only paths that begin with this AS, the neighbor'
+complete -c rfm -n "__rfm_in 'rfm paths'" -l history -d 'also list the intervals of 5 minutes'
+complete -c rfm -n "__rfm_in 'rfm paths'" -l what-if -x -d 'show the traffic of paths with this AS behind the current neighbor, by neighbor'
+complete -c rfm -n "__rfm_in 'rfm paths'" -l limit -x -d 'number of paths, from 1 to 1000'
 complete -c rfm -n "__rfm_in 'rfm rib' 'rfm lookup'" -l vrf -x -a '(__fish_print_interfaces)' -d 'use the table of this VRF device'
 complete -c rfm -n "__rfm_in 'rfm firewall add'" -l src -x -d 'source address or prefix'
 complete -c rfm -n "__rfm_in 'rfm firewall add'" -l dst -x -d 'destination address or prefix'

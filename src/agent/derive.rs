@@ -215,6 +215,8 @@ pub(super) fn flow(agent: &Agent) -> thread::FlowSettings {
         },
         labels: agent.prometheus.labels.iter().copied().collect(),
         peer_series: agent.prometheus.peer_series,
+        paths: agent.collector.paths,
+        transit_series: agent.prometheus.transit_series as usize,
     }
 }
 

@@ -103,6 +103,7 @@ impl Running {
             events,
             links,
             patterns: self.live.get().patterns,
+            roles: agent.interface.clone(),
             progress: self.progress.clone(),
             errors,
             on_tried: Box::new(on_tried),

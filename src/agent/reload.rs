@@ -152,6 +152,7 @@ impl Reconfigurer<'_> {
         let command = LinkCommand::Watch {
             patterns: Arc::new(agent.patterns()),
             directions: agent.directions.clone(),
+            roles: agent.interface.clone(),
         };
         match self.links.handle.send(command) {
             true => Ok(()),

@@ -16,11 +16,13 @@ use super::work_queue::{Work, WorkQueue};
 use crate::bpf::load::LoadedPrograms;
 use crate::interfaces::InterfaceRegistry;
 use crate::netlink::ipsec::Ipsec;
+use crate::netlink::stacked_interfaces::all_stacked;
 use crate::netlink::{Event, Link, LinkEvents, LinkSocket, LinkType, ReadResult};
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::sys::threads::Heartbeat;
 use crate::types::flow::Direction;
 use crate::types::interface_pattern::Patterns;
+use crate::types::role::{InterfaceRole, RoleRule};
 
 /// The longest wait: for the heartbeat, and to free slots.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -41,6 +43,7 @@ pub enum LinkCommand {
     Watch {
         patterns: Arc<Patterns>,
         directions: Vec<Direction>,
+        roles: Vec<RoleRule>,
     },
     /// Detach all hooks and end.
     End,
@@ -94,6 +97,7 @@ pub struct LinksStart {
     pub events: LinkEvents,
     pub links: Vec<Link>,
     pub patterns: Arc<Patterns>,
+    pub roles: Vec<RoleRule>,
     pub progress: Arc<Progress>,
     pub errors: Arc<ErrorCounters>,
     /// Called once, after the first attempt with each initial interface.
@@ -106,6 +110,7 @@ pub struct LinkMonitor {
     events: LinkEvents,
     queue: WorkQueue,
     patterns: Arc<Patterns>,
+    roles: Vec<RoleRule>,
     progress: Arc<Progress>,
     errors: Arc<ErrorCounters>,
     on_tried: Box<dyn Fn() + Send>,
@@ -121,6 +126,8 @@ pub struct LinkMonitor {
     retries: HashMap<u32, (Instant, Duration)>,
     /// Events were lost, and the links were not read again yet.
     needs_resync: bool,
+    /// The interfaces that sums leave out may have changed.
+    summed_outdated: bool,
     next_periodic: Instant,
     next_check: Instant,
     ipsec: Ipsec,
@@ -142,6 +149,7 @@ impl LinkMonitor {
             events: start.events,
             queue: WorkQueue::default(),
             patterns: start.patterns,
+            roles: start.roles,
             progress: start.progress,
             errors: start.errors,
             on_tried: start.on_tried,
@@ -150,6 +158,7 @@ impl LinkMonitor {
             unsupported_logged: HashSet::new(),
             retries: HashMap::new(),
             needs_resync: false,
+            summed_outdated: true,
             next_periodic: Instant::now() + INTERVAL,
             next_check: Instant::now() + CHECK_INTERVAL,
             ipsec: Ipsec::default(),
@@ -173,6 +182,7 @@ impl LinkMonitor {
                 Some(Work::Remove(ifindex)) => self.remove(ifindex),
                 None => {}
             }
+            self.choose_summed();
             self.report_progress();
             self.do_periodic();
             self.wait();
@@ -209,9 +219,12 @@ impl LinkMonitor {
                 LinkCommand::Watch {
                     patterns,
                     directions,
+                    roles,
                 } => {
                     self.patterns = patterns;
+                    self.roles = roles;
                     self.attacher.set_directions(directions);
+                    self.summed_outdated = true;
                     self.queue.reconcile_all();
                 }
                 LinkCommand::End => return false,
@@ -222,11 +235,13 @@ impl LinkMonitor {
 
     fn read_events(&mut self) {
         match self.events.read() {
+            ReadResult::Events(events) if events.is_empty() => {}
             ReadResult::Events(events) => {
                 for event in events {
                     self.rename_at_once(&event);
                     self.queue.apply(event);
                 }
+                self.summed_outdated = true;
             }
             ReadResult::Overflow => {
                 self.errors
@@ -266,7 +281,24 @@ impl LinkMonitor {
             }
         }
         self.queue.replace(links);
+        self.summed_outdated = true;
         true
+    }
+
+    /// Publishes the monitored interfaces that sums leave out, after all events that have arrived.
+    fn choose_summed(&mut self) {
+        if !self.queue.is_empty() || !std::mem::take(&mut self.summed_outdated) {
+            return;
+        }
+        let links = self.queue.links();
+        let watched = links.filter(|link| self.patterns.matches(&link.name, link.loopback));
+        let stacked = all_stacked(watched.clone());
+        let is_internal = |link: &Link| {
+            InterfaceRole::of(&self.roles, &link.name, link.loopback, &link.alias).is_internal()
+        };
+        let unsummed = watched.filter(|link| stacked.contains(&link.ifindex) || is_internal(link));
+        let unsummed = unsummed.map(|link| link.ifindex).collect();
+        self.interfaces.set_unsummed(unsummed);
     }
 
     fn remove(&mut self, ifindex: u32) {

@@ -33,6 +33,11 @@ impl WorkQueue {
         self.links.get(&ifindex)
     }
 
+    /// Returns all current links.
+    pub fn links(&self) -> impl Iterator<Item = &Link> + Clone {
+        self.links.values()
+    }
+
     pub fn apply(&mut self, event: Event) {
         match event {
             Event::New(link) => {

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use crate::args::{Client, ClientCommand, Selection};
+use crate::args::{Client, ClientCommand, PathOptions, Selection};
 use crate::control::{api, params};
 pub use change::KEYS;
 use http::HttpError;
@@ -70,6 +70,8 @@ pub fn run(client: Client) -> Result<String, ClientError> {
             by,
             ..
         } => agent.top(&selection, sort, by),
+        ClientCommand::Paths(options) => agent.paths(&options),
+        ClientCommand::WhatIf { asn, options } => agent.what_if(&asn, &options),
         ClientCommand::Rib { address, vrf } => agent.rib(&address, vrf),
         ClientCommand::Lookup { address, vrf } => agent.lookup(&address, vrf),
         ClientCommand::Set { key, value } => change::set(&agent, &key, &value),
@@ -157,6 +159,31 @@ impl AgentClient {
         self.print(&self.get("top", &query)?, output::top)
     }
 
+    fn paths(&self, options: &PathOptions) -> Result<String, ClientError> {
+        let parts = [
+            ("via", &options.via),
+            ("origin", &options.origin),
+            ("peer", &options.peer),
+            ("limit", &options.limit),
+        ];
+        let mut query = given(parts);
+        if options.history {
+            query.push(("history", "true".to_owned()));
+        }
+        self.print(&self.get("paths", &query)?, |reply| {
+            output::paths(reply, options)
+        })
+    }
+
+    fn what_if(&self, asn: &str, options: &PathOptions) -> Result<String, ClientError> {
+        if *options != PathOptions::default() {
+            let text = "expected --what-if without --via, --origin, --peer, --history and --limit";
+            return Err(ClientError::Usage(text.to_owned()));
+        }
+        let query = [("asn", asn.to_owned())];
+        self.print(&self.get("paths/what_if", &query)?, output::what_if)
+    }
+
     fn rib(&self, address: &str, vrf: Option<String>) -> Result<String, ClientError> {
         let mut query = vec![("address", address.to_owned())];
         query.extend(vrf.map(|vrf| ("vrf", vrf)));
@@ -209,6 +236,13 @@ fn query(selection: &Selection) -> Vec<(&'static str, String)> {
         ("src_asn", src_asn),
         ("dst_asn", dst_asn),
     ];
+    given(parts)
+}
+
+/// Returns the parameters that have a value.
+fn given<const N: usize>(
+    parts: [(&'static str, &Option<String>); N],
+) -> Vec<(&'static str, String)> {
     let given = parts.into_iter();
     given
         .filter_map(|(name, value)| Some((name, value.clone()?)))

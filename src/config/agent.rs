@@ -38,6 +38,7 @@ const MAX_ROLE_RULES: usize = 1_000;
 const MAX_PROVIDER: usize = 256;
 const MAX_PATH: usize = 4_095;
 const MAX_FLOW_CACHE: u32 = 1 << 20;
+const MAX_TRANSIT_SERIES: u32 = 1_000;
 const MAX_MAX_SERIES: u32 = 10_000_000;
 
 section! {
@@ -254,6 +255,13 @@ section! {
             default: Duration::from_secs(60),
             text: "A flow that continues is exported in partial records of this length.",
         }
+        paths: bool = key {
+            reload: Restart,
+            type: boolean(),
+            default: false,
+            text: "Whether to count bytes by AS path for a day, for \"rfm paths\". It needs routes by BMP.",
+            details: "The counts take under 8 MB, whatever the number of routes.",
+        }
     }
     complete(collector) {
         if collector.max_flows == 0 {
@@ -342,6 +350,14 @@ section! {
             default: false,
             text: "Whether to count bytes by neighbor on segments with several, such as an exchange LAN.",
             details: "rfm counts at most 2,500 MAC addresses, and all further ones of an interface together.",
+        }
+        transit_series: u32 = key {
+            reload: Restart,
+            type: number(0..=MAX_TRANSIT_SERIES),
+            unit: "series",
+            default: 0,
+            text: "Largest ASes on the path to show in rfm_transit_bytes_total; 0 = none. It needs agent.collector.paths.",
+            details: "Each position of an AS on the path counts as one, and has a series for each direction.",
         }
         page: bool = key {
             reload: Restart,

@@ -122,6 +122,14 @@ pub fn warnings(config: &Config) -> Vec<String> {
     if bmp.enabled() && bmp.allow.is_empty() && !is_loopback(&bmp.host) {
         warnings.push(open("agent.enrich.rib.bmp", &bmp.host, bmp.port));
     }
+    if config.agent.collector.paths && !bmp.enabled() {
+        let text = "agent.collector.paths counts nothing without routes: set agent.enrich.rib.bmp";
+        warnings.push(text.to_owned());
+    }
+    if config.agent.prometheus.transit_series > 0 && !config.agent.collector.paths {
+        let text = "agent.prometheus.transit_series shows nothing without agent.collector.paths";
+        warnings.push(text.to_owned());
+    }
     warnings
 }
 

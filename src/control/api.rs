@@ -3,10 +3,16 @@
 //! docs/reference/control.md documents each field; a field may be added, none changes its meaning within a version of
 //! the path.
 
+mod paths;
+
 use serde::{Deserialize, Serialize};
 
 use crate::enrich::rib::SHORTEST_NETWORK;
 pub use crate::types::rule::FirewallRule;
+pub use paths::{
+    PathEntry, PathHistory, PathSum, PathSums, PathsReply, PeakHour, WhatIfLoad, WhatIfLoads,
+    WhatIfNeighbor, WhatIfReply,
+};
 
 /// The first component of all paths.
 pub const VERSION: &str = "/v1";

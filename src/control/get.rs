@@ -10,7 +10,8 @@ use hyper::{Request, StatusCode};
 
 use super::params::{self, FlowQuery, Params, prefix};
 use super::routes::{ControlRoutes, Reply, RequestError, json};
-use super::{api, flows, rfc3339, status};
+use super::{api, flows, paths, rfc3339, status, what_if};
+use crate::flow::paths::PathSnapshot;
 use crate::flow::query::{Question, Scan};
 use crate::flow::snapshot::Snapshot;
 use crate::flow::thread::{self, AskError, Request as Ask};
@@ -152,6 +153,31 @@ impl ControlRoutes {
         Ok(Snapshot {
             totals: totals.map_err(no_answer)?,
             ..Snapshot::default()
+        })
+    }
+
+    pub(super) fn paths(&self, request: &Request<Bytes>) -> Reply {
+        let query = params::paths(request.uri().query()).map_err(RequestError::bad_request)?;
+        let snapshot = self.path_snapshot()?;
+        json(&paths::paths(
+            &snapshot,
+            query.filter,
+            query.limit,
+            query.history,
+        ))
+    }
+
+    pub(super) fn what_if(&self, request: &Request<Bytes>) -> Reply {
+        let asn = params::what_if(request.uri().query()).map_err(RequestError::bad_request)?;
+        json(&what_if::what_if(&self.path_snapshot()?, asn))
+    }
+
+    fn path_snapshot(&self) -> Result<PathSnapshot, RequestError> {
+        let snapshot = thread::ask(&self.sources.scrape.flows, TIMEOUT, Ask::Paths);
+        snapshot.map_err(no_answer)?.ok_or_else(|| {
+            let error =
+                "AS paths are not counted: set agent.collector.paths = true, and restart rfm";
+            RequestError::new(StatusCode::NOT_FOUND, error)
         })
     }
 

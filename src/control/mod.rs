@@ -7,7 +7,7 @@
 //! - [`params`]: query strings to typed parameters (pure),
 //! - [`api`]: the types of requests and replies, for agent and client,
 //! - [`routes`]: a request to its reply; `get`, `post` and [`firewall`] have the paths,
-//! - `status`, `flows`, [`lookup`]: the content of the replies; `rates`: their pure helper.
+//! - `status`, `flows`, `paths`, `what_if`, [`lookup`]: the content of the replies; `rates`: their pure helper.
 //!
 //! docs/reference/control.md documents the API for client authors.
 
@@ -20,11 +20,13 @@ mod get;
 mod lock;
 pub mod lookup;
 pub mod params;
+mod paths;
 mod post;
 mod rates;
 pub mod routes;
 pub mod socket;
 mod status;
+mod what_if;
 
 use std::net::IpAddr;
 use std::path::PathBuf;

@@ -4,6 +4,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
+use super::paths::PathFilter;
 use crate::flow::query::{EndpointFilter, Field, Filter, MAX_FIELDS, MAX_LIMIT, Sort};
 use crate::types::did_you_mean::nearest;
 use crate::types::flow::Direction;
@@ -115,6 +116,59 @@ pub fn top(query: Option<&str>) -> Result<FlowQuery, String> {
     Ok(query)
 }
 
+/// A query of /v1/paths.
+#[derive(Debug, PartialEq)]
+pub struct PathQuery {
+    pub filter: PathFilter,
+    pub limit: usize,
+    pub history: bool,
+}
+
+/// Parses the query of /v1/paths.
+pub fn paths(query: Option<&str>) -> Result<PathQuery, String> {
+    let mut params = Params::parse(query)?;
+    let filter = PathFilter {
+        via: params.read("via", ASN, asn)?,
+        origin: params.read("origin", ASN, asn)?,
+        peer: params.read("peer", ASN, asn)?,
+    };
+    let history = params.read("history", "true or false", |text| text.parse().ok())?;
+    let limit = limit(&mut params)?;
+    params.finish()?;
+    Ok(PathQuery {
+        filter,
+        limit,
+        history: history.unwrap_or(false),
+    })
+}
+
+/// Parses the query of /v1/paths/what_if.
+pub fn what_if(query: Option<&str>) -> Result<u32, String> {
+    let mut params = Params::parse(query)?;
+    let asn = params.read("asn", ASN, asn)?;
+    params.finish()?;
+    asn.ok_or_else(|| format!("asn: expected {ASN}, such as 64500"))
+}
+
+const ASN: &str = "an AS number from 1 to 4294967295";
+
+fn asn(text: &str) -> Option<u32> {
+    let digits = text.strip_prefix("AS").or(text.strip_prefix("as"));
+    digits.unwrap_or(text).parse().ok().filter(|asn| *asn > 0)
+}
+
+fn limit(params: &mut Params) -> Result<usize, String> {
+    let limit = params.read(
+        "limit",
+        format_args!("a number from 1 to {MAX_LIMIT}"),
+        |text| {
+            let limit = text.parse().ok();
+            limit.filter(|n| (1..=MAX_LIMIT).contains(n))
+        },
+    )?;
+    Ok(limit.unwrap_or(DEFAULT_LIMIT))
+}
+
 fn shared(params: &mut Params) -> Result<FlowQuery, String> {
     const PORT: &str = "a port from 0 to 65535";
     const ASN: &str = "an AS number";
@@ -145,18 +199,10 @@ fn shared(params: &mut Params) -> Result<FlowQuery, String> {
             asn: params.read("dst_asn", ASN, asn)?,
         },
     };
-    let limit = params.read(
-        "limit",
-        format_args!("a number from 1 to {MAX_LIMIT}"),
-        |text| {
-            let limit = text.parse().ok();
-            limit.filter(|n| (1..=MAX_LIMIT).contains(n))
-        },
-    )?;
     Ok(FlowQuery {
         filter,
+        limit: limit(params)?,
         interface: params.take("interface"),
-        limit: limit.unwrap_or(DEFAULT_LIMIT),
         ..FlowQuery::default()
     })
 }

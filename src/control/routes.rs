@@ -42,7 +42,7 @@ enum RouteHandler {
     Post(fn(&ControlRoutes, &Request<Bytes>) -> Reply),
 }
 
-const PATHS: [(&str, RouteHandler); 16] = [
+const PATHS: [(&str, RouteHandler); 18] = [
     ("/v1/status", RouteHandler::Get(ControlRoutes::status)),
     (
         "/v1/interfaces",
@@ -50,6 +50,11 @@ const PATHS: [(&str, RouteHandler); 16] = [
     ),
     ("/v1/flows", RouteHandler::Get(ControlRoutes::flows)),
     ("/v1/top", RouteHandler::Get(ControlRoutes::top)),
+    ("/v1/paths", RouteHandler::Get(ControlRoutes::paths)),
+    (
+        "/v1/paths/what_if",
+        RouteHandler::Get(ControlRoutes::what_if),
+    ),
     ("/v1/rib", RouteHandler::Get(ControlRoutes::rib)),
     ("/v1/lookup", RouteHandler::Get(ControlRoutes::lookup)),
     ("/v1/config", RouteHandler::Get(ControlRoutes::config)),

@@ -28,6 +28,7 @@ use crate::types::database::DatabaseKind;
 use crate::types::flow::{Direction, FlowKey};
 use crate::types::label::{Endpoint, Enrichment};
 use crate::types::mac::MacAddress;
+use crate::types::network_path::NetworkPath;
 use crate::types::static_prefix::StaticPrefix;
 use mmdb::{Database, Databases};
 use neighbors::{NeighborMap, SharedNeighbors};
@@ -56,6 +57,10 @@ pub trait RouteLookup: Send {
     fn lookup(&self, ends: [IpAddr; 2], table: TableId) -> [Option<Route>; 2];
     /// Returns all attributes of the best route; takes several times as long as a lookup.
     fn attributes(&self, _address: IpAddr, _table: TableId) -> Option<Attributes> {
+        None
+    }
+    /// Writes the AS path of the best route, and returns the length of its prefix; `None` if there is no route.
+    fn path(&self, _address: IpAddr, _table: TableId, _path: &mut NetworkPath) -> Option<u8> {
         None
     }
     /// Called after the last lookup of a batch.
@@ -220,12 +225,7 @@ impl Enricher {
         table: Option<TableId>,
     ) -> (BgpInfo, Option<&StaticNetwork>) {
         let shortest = route.map_or(0, |route| route.prefix_len);
-        // the configuration describes the global table: in a VRF, the same addresses may belong to another
-        // network
-        let network = (table == Some(TableId::GLOBAL))
-            .then(|| self.prefixes.lookup(address))
-            .flatten()
-            .filter(|network| network.length >= shortest);
+        let network = table.and_then(|table| self.network(address, table, shortest));
         let mut info = BgpInfo {
             prefix_len: network.map_or(shortest, |network| network.length),
             ..BgpInfo::default()
@@ -241,6 +241,15 @@ impl Enricher {
             info.next_hop = route.next_hop;
         }
         (info, network)
+    }
+
+    /// Returns the configured network of an address, unless a route has a longer prefix.
+    fn network(&self, address: IpAddr, table: TableId, shortest: u8) -> Option<&StaticNetwork> {
+        // the configuration describes the global table: in a VRF, the same addresses may belong to another
+        // network
+        let network = (table == TableId::GLOBAL).then(|| self.prefixes.lookup(address));
+        let network = network.flatten();
+        network.filter(|network| network.length >= shortest)
     }
 
     fn endpoint(&self, address: IpAddr, route: Option<Route>, table: Option<TableId>) -> Endpoint {
@@ -342,6 +351,29 @@ impl Enrich for Enricher {
                 known: true,
             },
             None => Peer::default(),
+        }
+    }
+
+    fn path(&self, key: &FlowKey, path: &mut NetworkPath) {
+        path.clear();
+        let address = match key.direction {
+            Direction::Ingress => key.source(),
+            Direction::Egress => key.destination(),
+        };
+        let address = address.to_canonical();
+        let (Some(routes), Some(table)) = (&self.routes, self.table(key.ifindex)) else {
+            return;
+        };
+        if is_unlabelled(address) {
+            return;
+        }
+        let length = routes.path(address, table, path).unwrap_or(0);
+        // the path to a network that BGP does not announce is not the path that BGP announces
+        if let Some(network) = self.network(address, table, length)
+            && network.asn > 0
+        {
+            path.clear();
+            path.set_origin(network.asn);
         }
     }
 

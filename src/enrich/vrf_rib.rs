@@ -9,6 +9,7 @@ use super::RouteLookup;
 use super::rib::{Attributes, LookupGuard, Route, SharedRib, TableId};
 use crate::interfaces::InterfaceRegistry;
 use crate::types::distinguisher::Distinguisher;
+use crate::types::network_path::NetworkPath;
 
 pub struct VrfRib {
     rib: SharedRib,
@@ -59,6 +60,15 @@ impl RouteLookup for VrfRib {
 
     fn attributes(&self, address: IpAddr, table: TableId) -> Option<Attributes> {
         self.rib.read(|rib| rib.best_attributes(address, table))
+    }
+
+    fn path(&self, address: IpAddr, table: TableId, path: &mut NetworkPath) -> Option<u8> {
+        if self.rib.generation() == 0 {
+            return None;
+        }
+        self.guard.get_or_init(|| self.rib.lookup_guard());
+        self.rib
+            .read(|rib| rib.best_network_path(address, table, path))
     }
 
     fn end_batch(&mut self) {

@@ -9,6 +9,7 @@ pub mod labels;
 mod lazy_min_heap;
 mod list;
 mod mark;
+pub mod paths;
 pub mod peers;
 pub mod query;
 mod rate;

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::paths::TransitRow;
 use super::peers::PeerSnapshot;
 use crate::sys::clock::WallTimes;
 
@@ -53,6 +54,8 @@ pub struct Snapshot {
     pub asns: Vec<(u32, Arc<str>)>,
     pub totals: Totals,
     pub peers: PeerSnapshot,
+    /// Bytes by AS on the path, in ascending order.
+    pub transit: Vec<TransitRow>,
 }
 
 impl Snapshot {

@@ -3,12 +3,13 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, never, select};
 
 use super::export_queue::ExportSender;
 use super::labels::SetId;
+use super::paths::{PathCounters, PathSnapshot, PathVolume};
 use super::peers::{Peer, PeerCounters, PeerNames};
 use super::query::{FlowContext, Scan};
 use super::rollup::{self, Rollup, Volume};
@@ -19,6 +20,7 @@ use crate::sys::threads::Heartbeat;
 use crate::types::flow::{FlowKey, FlowRecord};
 use crate::types::label::{Enrichment, Label, Labels};
 use crate::types::mac::MacAddress;
+use crate::types::network_path::NetworkPath;
 use crate::types::static_prefix::StaticPrefix;
 
 #[cfg(test)]
@@ -54,6 +56,11 @@ pub trait InterfaceNames: Send {
     /// next record.
     fn generation(&self) -> u32;
     fn name(&self, ifindex: u32) -> Option<Arc<str>>;
+    /// Returns whether sums over interfaces include it: it is not internal, and its packets cross no other monitored
+    /// interface.
+    fn is_summed(&self, _ifindex: u32) -> bool {
+        true
+    }
 }
 
 /// Provides the enrichment of the addresses of a flow.
@@ -65,6 +72,10 @@ pub trait Enrich: Send {
     /// Returns the neighbor with this MAC address on the segment of an interface.
     fn peer(&self, _ifindex: u32, _mac: MacAddress) -> Peer {
         Peer::default()
+    }
+    /// Writes the AS path of a flow: of the best route to its destination at egress, to its source at ingress.
+    fn path(&self, _key: &FlowKey, path: &mut NetworkPath) {
+        path.clear();
     }
     /// Applies the static prefixes of a new configuration.
     fn set_prefixes(&mut self, prefixes: &[StaticPrefix]);
@@ -91,9 +102,14 @@ pub struct FlowSettings {
     pub labels: Labels,
     /// Whether to count bytes by neighbor.
     pub peer_series: bool,
+    /// Whether to count bytes by AS path.
+    pub paths: bool,
+    /// Maximum number of series of ASes on the path.
+    pub transit_series: usize,
 }
 
-/// The settings that can change while the thread runs: all except the labels, and whether neighbors are counted.
+/// The settings that can change while the thread runs: all except the labels, and whether neighbors and paths are
+/// counted.
 pub struct FlowChange {
     pub settings: FlowSettings,
     pub prefixes: Vec<StaticPrefix>,
@@ -105,6 +121,8 @@ pub struct FlowChange {
 pub enum Request {
     Snapshot(Sender<Snapshot>),
     Totals(Sender<Totals>),
+    /// `None` if paths are not counted.
+    Paths(Sender<Option<PathSnapshot>>),
     /// Dropped, with its channel closed, if too many queries are queued.
     Scan(Box<Scan>),
     Change(Box<FlowChange>),
@@ -170,6 +188,11 @@ pub fn run(
             enricher,
             generation: 0,
             export_sender: endpoints.export_sender.take(),
+            paths: settings
+                .paths
+                .then(|| PathCounters::new(SystemTime::now(), settings.transit_series)),
+            path: NetworkPath::default(),
+            now_ms: 0,
         },
         peers: settings.peer_series.then(PeerCounters::default),
         peers_expired_ms: 0,
@@ -235,10 +258,20 @@ impl<N: InterfaceNames, K: Enrich> Worker<N, K> {
         self.epoch.elapsed().as_millis() as u64
     }
 
-    /// Adds a batch to the table and returns it empty.
-    fn account(&mut self, mut batch: Vec<FlowRecord>) -> Vec<FlowRecord> {
+    /// Advances the clocks of the counters.
+    fn advance(&mut self) -> u64 {
         let now = self.now_ms();
         self.accounting.rollup.advance(now);
+        self.accounting.now_ms = now;
+        if let Some(paths) = &mut self.accounting.paths {
+            paths.advance(now);
+        }
+        now
+    }
+
+    /// Adds a batch to the table and returns it empty.
+    fn account(&mut self, mut batch: Vec<FlowRecord>) -> Vec<FlowRecord> {
+        let now = self.advance();
         self.accounting.update_generation(now);
         for record in batch.drain(..) {
             self.accounted_packets = self.accounted_packets.wrapping_add(record.packets);
@@ -255,11 +288,11 @@ impl<N: InterfaceNames, K: Enrich> Worker<N, K> {
 
     /// Expires flows that are due. Returns the delay until the next call if that matters.
     fn expire(&mut self) -> Option<Duration> {
-        let now = self.now_ms();
-        self.accounting.rollup.advance(now);
+        let now = self.advance();
         self.expire_peers(now);
         let limit = self.room(now);
         let more = self.table.expire(now, limit, &mut self.accounting);
+        self.accounting.enricher.end_batch();
         let mut exports = false;
         if let Some(export_sender) = &mut self.accounting.export_sender {
             export_sender.flush_if_due(now);
@@ -325,6 +358,10 @@ impl<N: InterfaceNames, K: Enrich> Worker<N, K> {
             // The channel holds one answer, so this fails only if the receiver was dropped.
             Request::Snapshot(reply) => drop(reply.try_send(self.snapshot())),
             Request::Totals(reply) => drop(reply.try_send(self.totals())),
+            Request::Paths(reply) => {
+                let (paths, now) = (&self.accounting.paths, self.now_ms());
+                drop(reply.try_send(paths.as_ref().map(|paths| paths.snapshot(now))));
+            }
             Request::Scan(scan) if self.scans.len() < MAX_SCANS => self.scans.push_back(scan),
             Request::Scan(_) => {}
             Request::Change(change) => self.change(*change),
@@ -359,6 +396,9 @@ impl<N: InterfaceNames, K: Enrich> Worker<N, K> {
 
     fn snapshot(&mut self) -> Snapshot {
         let clock = self.clock.times();
+        let now = self.now_ms();
+        let paths = self.accounting.paths.as_mut();
+        let transit = paths.map(|paths| paths.transit(now));
         let rollup = &self.accounting.rollup;
         Snapshot {
             // not older than the time of any series that is created later
@@ -372,6 +412,7 @@ impl<N: InterfaceNames, K: Enrich> Worker<N, K> {
                 .as_ref()
                 .map(PeerCounters::snapshot)
                 .unwrap_or_default(),
+            transit: transit.unwrap_or_default(),
         }
     }
 
@@ -397,9 +438,26 @@ struct FlowAccounting<N, K> {
     enricher: K,
     generation: u32,
     export_sender: Option<ExportSender>,
+    paths: Option<PathCounters>,
+    /// The path of the last record; reused.
+    path: NetworkPath,
+    now_ms: u64,
 }
 
 impl<N: InterfaceNames, K: Enrich> FlowAccounting<N, K> {
+    /// Adds a completed record to the bytes of its AS path.
+    fn count_path(&mut self, record: &FlowRecord) {
+        let Some(paths) = &mut self.paths else {
+            return;
+        };
+        if self.names.is_summed(record.key.ifindex) {
+            self.enricher.path(&record.key, &mut self.path);
+            let Volume { bytes, packets, .. } = record.into();
+            let volume = PathVolume { bytes, packets };
+            paths.count(self.now_ms, record.key.direction, self.path.path(), volume);
+        }
+    }
+
     /// Updates the generation if names or enrichment changed.
     fn update_generation(&mut self, now_ms: u64) {
         // Each of the two only advances, and so does their sum.
@@ -445,6 +503,7 @@ impl<N: InterfaceNames, K: Enrich> FlowObserver for FlowAccounting<N, K> {
 
     fn exported(&mut self, set: SetId, part: &CompletedRecord) {
         self.rollup.remove_live(set, Volume::from(&part.record));
+        self.count_path(&part.record);
         if let Some(export_sender) = &mut self.export_sender {
             export_sender.push(part);
         }

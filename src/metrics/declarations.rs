@@ -137,6 +137,11 @@ declare! {
             "Neighbors whose series made room for others: unknown ones first, those idle longest."
             + "If it grows, a host on a segment sends with many MAC addresses.";
     }
+    "AS paths" ("Only with `agent.collector.paths` and `agent.prometheus.transit_series`. The chapter \"BGP\" defines the path of a packet: at `egress` that to the destination, at `ingress` that back to the source.") {
+        Counter TRANSIT_BYTES = "rfm_transit_bytes_total" ["asn", "position", "direction"]
+            "Estimated bytes on paths with this AS at this position before the origin: L2 frames without FCS, scaled by the sample rate."
+            + "`position` is 1 for the neighbor, 2 for the AS behind it, and so on. An AS that is several times on a path counts at the first position. The `transit_series` largest pairs of AS and position have series; they are selected every 5 minutes. A flow record counts when it is complete.";
+    }
     "Routes by BMP" ("Only if BMP is configured. `router` is the address of the router and the name that it gives itself. A router that has lost its session is shown for a day. `family` of the RIB is `ipv4` or `ipv6`.") {
         Gauge BMP_SESSIONS = "rfm_bmp_sessions" []
             "BMP sessions that are up.";

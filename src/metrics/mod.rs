@@ -21,6 +21,7 @@ mod protobuf_format;
 mod rpki;
 pub mod scrapers;
 pub mod text_format;
+mod transit;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -135,6 +136,7 @@ pub fn render(
     interfaces::write(input, &mut writer);
     flows::write(input, &mut writer);
     peers::write(input, &mut writer);
+    transit::write(input, &mut writer);
     agent::write(input, elapsed, &mut writer);
     writer.finish();
 }

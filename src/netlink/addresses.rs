@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use netlink_packet_core::{
     NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NetlinkBuffer, NetlinkMessage, NlasIterator,
@@ -15,7 +15,7 @@ use netlink_packet_route::address::AddressMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 
-use super::dump::{BUFFER_SIZE, NLMSG_ALIGN, Received, invalid, open, receive};
+use super::dump::{BUFFER_SIZE, NLMSG_ALIGN, Received, invalid, receive};
 use crate::types::prefix::Prefix;
 
 // include/uapi/linux/rtnetlink.h, if_addr.h
@@ -97,35 +97,16 @@ pub fn connected_networks() -> io::Result<Vec<ConnectedNetwork>> {
 
 /// Calls `found` with each address message of the kernel.
 fn dump(mut found: impl FnMut(&[u8])) -> io::Result<()> {
-    let socket = open()?;
-    let deadline = Instant::now() + DEADLINE;
-    let request = request();
-    socket.send(&request, 0)?;
-    let mut buffer = Vec::with_capacity(BUFFER_SIZE);
-    let mut messages = 0;
-    loop {
-        match receive(&socket, &mut buffer)? {
-            Received::Datagram => {}
-            Received::Nothing => return Err(io::ErrorKind::TimedOut.into()),
-            Received::TooLong { length, room } => {
-                return Err(invalid(format!(
-                    "a datagram of {length} bytes in a buffer of {room}"
-                )));
-            }
-        }
-        let count = |payload: &[u8]| {
-            messages += 1;
-            found(payload);
-        };
-        if take(&buffer, count)? {
-            return Ok(());
-        }
-        if messages > MAX_ADDRESSES || Instant::now() > deadline {
-            return Err(invalid(format!(
-                "an answer without end, {messages} addresses so far"
-            )));
-        }
-    }
+    super::dump::dump(
+        &request(),
+        (MAX_ADDRESSES, DEADLINE),
+        |datagram, messages| {
+            take(datagram, |payload| {
+                *messages += 1;
+                found(payload);
+            })
+        },
+    )
 }
 
 fn request() -> Vec<u8> {

@@ -195,6 +195,39 @@ pub(super) fn receive(socket: &Socket, buffer: &mut Vec<u8>) -> io::Result<Recei
     Ok(Received::TooLong { length, room })
 }
 
+/// Sends a request for a dump, and passes each datagram of the answer to `take`, which adds to the number of messages
+/// and returns whether the answer is complete. `most` messages and `timeout` limit an answer without end.
+pub(super) fn dump(
+    request: &[u8],
+    (most, timeout): (usize, Duration),
+    mut take: impl FnMut(&[u8], &mut usize) -> io::Result<bool>,
+) -> io::Result<()> {
+    let socket = open()?;
+    let deadline = Instant::now() + timeout;
+    socket.send(request, 0)?;
+    let mut buffer = Vec::with_capacity(BUFFER_SIZE);
+    let mut messages = 0;
+    loop {
+        match receive(&socket, &mut buffer)? {
+            Received::Datagram => {}
+            Received::Nothing => return Err(io::ErrorKind::TimedOut.into()),
+            Received::TooLong { length, room } => {
+                return Err(invalid(format!(
+                    "a datagram of {length} bytes in a buffer of {room}"
+                )));
+            }
+        }
+        if take(&buffer, &mut messages)? {
+            return Ok(());
+        }
+        if messages > most || Instant::now() > deadline {
+            return Err(invalid(format!(
+                "an answer without end, {messages} messages so far"
+            )));
+        }
+    }
+}
+
 fn timed_out() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, "the kernel's answer does not end")
 }

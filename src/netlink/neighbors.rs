@@ -4,7 +4,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use netlink_packet_core::{
     DecodeError, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSG_OVERRUN, NetlinkBuffer,
@@ -15,7 +15,7 @@ use netlink_packet_route::neighbour::NeighbourMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 
-use super::dump::{BUFFER_SIZE, NLMSG_ALIGN, Received, invalid, open, receive};
+use super::dump::{BUFFER_SIZE, NLMSG_ALIGN, Received, dump, invalid, receive};
 
 // include/uapi/linux/rtnetlink.h, neighbour.h
 const RTM_NEWNEIGH: u16 = 28;
@@ -96,31 +96,17 @@ impl AsFd for NeighborEvents {
 
 /// Returns all entries of the neighbor tables, IPv4 and IPv6.
 pub fn neighbors() -> io::Result<Vec<NeighborEntry>> {
-    let socket = open()?;
-    let deadline = Instant::now() + DEADLINE;
-    socket.send(&request(), 0)?;
-    let mut buffer = Vec::with_capacity(BUFFER_SIZE);
     let mut found = Vec::new();
-    loop {
-        match receive(&socket, &mut buffer)? {
-            Received::Datagram => {}
-            Received::Nothing => return Err(io::ErrorKind::TimedOut.into()),
-            Received::TooLong { length, room } => {
-                return Err(invalid(format!(
-                    "a datagram of {length} bytes in a buffer of {room}"
-                )));
-            }
-        }
-        if take(&buffer, |entry| found.push(entry))? {
-            return Ok(found);
-        }
-        if found.len() > MAX_NEIGHBORS || Instant::now() > deadline {
-            return Err(invalid(format!(
-                "an answer without end, {} entries so far",
-                found.len()
-            )));
-        }
-    }
+    dump(
+        &request(),
+        (MAX_NEIGHBORS, DEADLINE),
+        |datagram, messages| {
+            let is_last = take(datagram, |entry| found.push(entry))?;
+            *messages = found.len();
+            Ok(is_last)
+        },
+    )?;
+    Ok(found)
 }
 
 fn request() -> Vec<u8> {

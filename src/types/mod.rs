@@ -12,6 +12,7 @@ pub mod interface_pattern;
 pub mod label;
 pub mod mac;
 pub mod named;
+pub mod network_path;
 pub mod prefix;
 pub mod problem;
 pub mod role;

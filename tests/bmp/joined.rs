@@ -15,6 +15,7 @@ use rfm::types::distinguisher::Distinguisher;
 use rfm::types::flow::{Direction, Family, FlowKey};
 use rfm::types::label::Endpoint;
 use rfm::types::mac::MacAddress;
+use rfm::types::network_path::NetworkPath;
 use rfm::types::static_prefix::StaticPrefix;
 
 use crate::builders::*;
@@ -77,7 +78,8 @@ fn none() -> Arc<Databases> {
     Arc::new(Databases::open(&[]).unwrap())
 }
 
-fn endpoint(enricher: &Enricher, ifindex: u32, address: &str) -> Endpoint {
+/// A flow from an address.
+fn key(ifindex: u32, address: IpAddr) -> FlowKey {
     let mut key = FlowKey {
         src: [0; 16],
         dst: [0; 16],
@@ -90,13 +92,18 @@ fn endpoint(enricher: &Enricher, ifindex: u32, address: &str) -> Endpoint {
         direction: Direction::Ingress,
         family: Family::Ipv6,
     };
-    match address.parse().unwrap() {
+    match address {
         IpAddr::V6(address) => key.src = address.octets(),
         IpAddr::V4(address) => {
             key.family = Family::Ipv4;
             key.src[..4].copy_from_slice(&address.octets());
         }
     }
+    key
+}
+
+fn endpoint(enricher: &Enricher, ifindex: u32, address: &str) -> Endpoint {
+    let key = key(ifindex, address.parse().unwrap());
     enricher.enrichment(&key, MacAddress::ZERO).src
 }
 
@@ -261,4 +268,132 @@ fn traffic_in_a_vrf_has_the_labels_of_its_own_table_or_none() {
     assert_eq!([PLAIN, 2, 3, 4].map(net), [true, false, true, false]);
     joined.interfaces.set_vrfs(&vrfs[1..]);
     assert_eq!(joined.on(2, "203.0.113.1").asn, 1);
+}
+
+/// The AS path of traffic to an address, and its origin (0: unknown).
+fn path(joined: &Joined, ifindex: u32, address: &str) -> (String, u32) {
+    let address: IpAddr = address.parse().unwrap();
+    let mut key = key(ifindex, address);
+    let mut path = NetworkPath::default();
+    (key.src, key.dst) = ([0; 16], key.src);
+    key.direction = Direction::Egress;
+    joined.enricher.path(&key, &mut path);
+    let egress = (path.path().to_string(), path.path().origin());
+    // at ingress it is that of the source
+    (key.src, key.dst) = (key.dst, [0; 16]);
+    key.direction = Direction::Ingress;
+    joined.enricher.path(&key, &mut path);
+    assert_eq!((path.path().to_string(), path.path().origin()), egress);
+    egress
+}
+
+#[test]
+fn the_as_path_of_traffic_is_that_of_the_best_route_without_repetitions() {
+    const SET: u8 = 1;
+    const SEQUENCE: u8 = 2;
+    const MEMBERS: u8 = 3;
+    const MEMBER_SET: u8 = 4;
+    let mut joined = Joined::new(&[
+        static_prefix("100.64.0.0/10", 64513, ""),
+        static_prefix("127.0.0.0/8", 64512, ""),
+        static_prefix("198.51.0.0/16", 64514, ""),
+    ]);
+    joined.send(&initiation("near"));
+    // the local view: own ASes and loops stay
+    joined.send(&loc_rib().up());
+    type Segments<'a> = &'a [(u8, &'a [u32])];
+    let cases: [(&str, &str, Segments, &str, u32); 9] = [
+        (
+            "198.51.100.0/24",
+            "198.51.100.1",
+            &[(SEQUENCE, &[7, 7, 7, 8, 9, 9])],
+            "7 8 9",
+            9,
+        ),
+        (
+            "198.51.101.0/24",
+            "198.51.101.1",
+            &[(SEQUENCE, &[7, 8, 7, HOME, 64512])],
+            "7 8 7 64500 64512",
+            64512,
+        ),
+        (
+            "198.51.102.0/24",
+            "198.51.102.1",
+            &[(SEQUENCE, &[7]), (SET, &[12, 11, 12])],
+            "7 {11,12}",
+            0,
+        ),
+        (
+            "198.51.103.0/24",
+            "198.51.103.1",
+            &[(SET, &[12, 11]), (SEQUENCE, &[9])],
+            "{11,12} 9",
+            9,
+        ),
+        (
+            "198.51.104.0/24",
+            "198.51.104.1",
+            &[
+                (MEMBERS, &[65101, 65102]),
+                (MEMBER_SET, &[65103]),
+                (SEQUENCE, &[7, 9]),
+            ],
+            "7 9",
+            9,
+        ),
+        (
+            "198.51.105.0/24",
+            "198.51.105.1",
+            &[(MEMBERS, &[65101])],
+            "",
+            HOME,
+        ),
+        ("198.51.106.0/24", "198.51.106.1", &[], "", HOME),
+        (
+            "192.0.2.0/25",
+            "192.0.2.1",
+            &[(SEQUENCE, &[HOME, HOME, 7, 9])],
+            "64500 7 9",
+            9,
+        ),
+        ("0.0.0.0/0", "9.9.9.9", &[(SEQUENCE, &[7, 8])], "7", 0),
+    ];
+    for (prefix, _, segments, _, _) in cases {
+        let said = Said {
+            segments: segments
+                .iter()
+                .map(|(kind, asns)| (*kind, asns.to_vec()))
+                .collect(),
+            ..Said::default()
+        };
+        joined.send(&loc_rib().announce_with(&[(None, prefix)], &said));
+    }
+    for (_, address, segments, expected, origin) in cases {
+        let got = path(&joined, PLAIN, address);
+        assert_eq!(got, (expected.to_owned(), origin), "{segments:?}");
+    }
+    // a network with an AS of the configuration, and addresses without routes
+    assert_eq!(path(&joined, PLAIN, "100.64.0.1"), (String::new(), 64513));
+    assert_eq!(path(&joined, PLAIN, "198.51.99.1"), (String::new(), 64514));
+    for none in ["224.0.0.1", "127.0.0.1", "169.254.1.1", "2001:db8::1"] {
+        assert_eq!(path(&joined, PLAIN, none), (String::new(), 0), "{none}");
+    }
+}
+
+#[test]
+fn traffic_in_a_vrf_has_the_as_path_of_its_own_table_or_none() {
+    let mut joined = Joined::new(&[]);
+    joined.send(&initiation("near"));
+    joined.send(&peer(1).up());
+    joined.send(&peer(1).announce("203.0.113.0/24", &[65001, 1]));
+    let mut inside = peer(2);
+    inside.kind = 1;
+    inside.distinguisher = [0, 0, 0xfd, 0xe8, 0, 0, 0, 1];
+    joined.send(&inside.up());
+    joined.send(&inside.announce("203.0.113.0/24", &[65002, 2]));
+    let vrfs = [(2, Some("red")), (3, Some("blue")), (4, Some("green"))];
+    joined.interfaces.set_vrfs(&vrfs);
+    let paths = [PLAIN, 2, 3, 4].map(|ifindex| path(&joined, ifindex, "203.0.113.1").0);
+    assert_eq!(paths, ["65001 1", "65002 2", "65001 1", ""]);
 }

@@ -8,7 +8,7 @@ use crate::common::lab::{Lab, can_run, run};
 use crate::daemon::{Daemon, HOME, Rejoins};
 use crate::readme::stanza;
 use crate::topology::{EAST, HERE, HERE6, WEST};
-use crate::{blackhole, failover, origins};
+use crate::{blackhole, failover, origins, paths};
 
 /// Debian 12 has no BIRD with BMP.
 const ASIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/.cache/bird3/bird");
@@ -103,6 +103,15 @@ fn bird_labels_follow_its_routes() {
 fn bird_labels_are_exact() {
     if let Some(bird) = Bird::find() {
         origins::run(&bird);
+    }
+}
+
+#[test]
+fn bird_bytes_by_as_path_are_exact() {
+    if let Some(bird) = Bird::find()
+        && can_run(&["gobgpd", "gobgp"])
+    {
+        paths::run(&bird);
     }
 }
 

@@ -5,7 +5,7 @@ use crate::common::lab::{Lab, can_run};
 use crate::daemon::{Daemon, HOME, Rejoins};
 use crate::readme::stanza;
 use crate::topology::{EAST, HERE, WEST};
-use crate::{blackhole, failover, origins};
+use crate::{blackhole, failover, origins, paths};
 
 pub struct Gobgp;
 
@@ -41,7 +41,7 @@ impl Daemon for Gobgp {
 }
 
 pub fn there() -> bool {
-    can_run(&["ip", "sysctl", "ss", "gobgpd"])
+    can_run(&["ip", "sysctl", "ss", "gobgp", "gobgpd"])
 }
 
 #[test]
@@ -55,6 +55,13 @@ fn gobgp_labels_follow_its_routes() {
 fn gobgp_labels_are_exact() {
     if there() {
         origins::run(&Gobgp);
+    }
+}
+
+#[test]
+fn gobgp_bytes_by_as_path_are_exact() {
+    if there() {
+        paths::run(&Gobgp);
     }
 }
 

@@ -3,6 +3,7 @@
 //! packets that it forwards from `lan0` to `wan0`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -94,6 +95,19 @@ impl Topology {
     /// The agent as the README configures it, with the labels that BGP fills in.
     pub fn agent(&self, sections: &str, stale_time: Duration) -> Agent {
         Agent::start(&self.lab, &self.router, &file(sections, stale_time))
+    }
+
+    /// The same agent with a control socket.
+    pub fn agent_with(&self, sections: &str, socket: &Path) -> Agent {
+        let config = file(sections, Duration::from_secs(60));
+        let socket = format!("socket = {socket:?}");
+        let config = config.replacen("socket = \"\"", &socket, 1) + "transit_series = 1000\n";
+        Agent::start(&self.lab, &self.router, &config)
+    }
+
+    /// The namespace of the BGP neighbours.
+    pub fn far(&self) -> &Namespace {
+        &self.far
     }
 
     /// The same agent with other sections.

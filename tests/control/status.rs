@@ -22,7 +22,9 @@ fn status_has_the_figures_of_metrics() {
     if !can_run(&["ip", "sysctl"]) {
         return;
     }
-    let fixture = Fixture::new("");
+    let role =
+        "[[agent.interface]]\ninterfaces = [\"v1\"]\nrole = \"ix\"\nprovider = \"Example\"\n";
+    let fixture = Fixture::new(role);
     fixture.namespace.ip("link set v1 alias transit");
     fixture.namespace.inside(|| {
         let sender = Sender::new("v0").expect("a packet socket");
@@ -44,6 +46,8 @@ fn status_has_the_figures_of_metrics() {
     let of = |name: &str| metrics.sum(name, &[("ifname", "v1")]);
     assert_eq!(v1["attach"], "tcx");
     assert_eq!(v1["alias"], "transit");
+    let text = fixture.rfm("status");
+    assert!(text.contains("ix: Example"), "{text}");
     assert_eq!(v1["rx_packets"], 500);
     for (field, series) in [
         ("rx_bytes", "rfm_interface_rx_bytes_total"),

@@ -12,6 +12,7 @@ use rfm::firewall::backend::Mode;
 use rfm::firewall::handle::FirewallReport;
 use rfm::firewall::rule_series::Series;
 use rfm::flow::export_queue::{DroppedRecords, RecordCounts};
+use rfm::flow::paths::{TransitKey, TransitRow};
 use rfm::flow::peers::{Peer, PeerBytes, PeerRow, PeerSnapshot};
 use rfm::flow::snapshot::{SeriesRow, Snapshot, Totals};
 use rfm::ipfix::collector_stats::CollectorStats;
@@ -102,6 +103,10 @@ impl Fixture {
                 folded: 5107,
                 evicted: 5108,
             },
+            transit: vec![
+                transit(64_500, 1, [5201, 5202]),
+                transit(64_501, 2, [0, 5203]),
+            ],
         };
         new.bmp = Some(bmp("192.0.2.1 edge \"1\""));
         let before = Arc::new(DroppedRecords::default());
@@ -358,6 +363,14 @@ fn cities(src: &str, dst: &str) -> Arc<str> {
     let escaped = src.replace('\\', "\\\\").replace('"', "\\\"");
     let escaped = escaped.replace('\n', "\\n");
     format!("src_city=\"{escaped}\",dst_city=\"{dst}\"").into()
+}
+
+fn transit(asn: u32, position: u8, bytes: [u64; 2]) -> TransitRow {
+    TransitRow {
+        key: TransitKey { asn, position },
+        bytes,
+        created_ms: 7,
+    }
 }
 
 fn peer(asn: u32, name: &str, last: Option<u8>, bytes: PeerBytes) -> PeerRow {

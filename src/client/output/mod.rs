@@ -3,10 +3,12 @@
 
 mod firewall;
 mod flows;
+mod paths;
 mod rib;
 mod status;
 
 pub use firewall::{firewall, firewall_rules};
 pub use flows::{direction, end, flows, has_ports, share, top, value};
+pub use paths::{paths, what_if};
 pub use rib::{lookup, rib};
 pub use status::status;

@@ -174,6 +174,7 @@ fn interfaces(interfaces: &[api::InterfaceStatus]) -> String {
         ("INTERFACE", Align::Left),
         ("STATE", Align::Left),
         ("ATTACH", Align::Left),
+        ("ROLE", Align::Left),
         ("SPEED", Align::Right),
         ("RX RATE", Align::Right),
         ("RX PKT/S", Align::Right),
@@ -192,6 +193,7 @@ fn interfaces(interfaces: &[api::InterfaceStatus]) -> String {
             i.name.clone(),
             if i.up { "up" } else { "down" }.into(),
             i.attach.clone(),
+            role(i),
             i.speed_bytes
                 .map_or("-".into(), |speed| format::bits(speed as f64)),
             rate(|r| format::bits(r.rx_bytes_per_second)),
@@ -212,6 +214,15 @@ fn interfaces(interfaces: &[api::InterfaceStatus]) -> String {
     match interfaces.is_empty() {
         true => "no interface is watched\n".into(),
         false => table.render(),
+    }
+}
+
+/// Returns "transit", "transit: Example Net", or nothing.
+fn role(interface: &api::InterfaceStatus) -> String {
+    match (&interface.role[..], &interface.provider[..]) {
+        (role, "") => role.to_owned(),
+        ("", provider) => provider.to_owned(),
+        (role, provider) => format!("{role}: {provider}"),
     }
 }
 

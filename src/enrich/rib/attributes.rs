@@ -8,9 +8,10 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Slot;
 
-use super::as_path::AsPath;
+use super::as_path::{AsPath, SegmentKind};
 use super::details;
 use super::store::{ByteStore, RefCounted};
+use crate::types::network_path::NetworkPath;
 
 /// RFC 4271 section 5.1.5: the preference of a route without LOCAL_PREF.
 pub const DEFAULT_LOCAL_PREF: u32 = 100;
@@ -292,6 +293,26 @@ impl AttributeInterner {
         let details = self.details.get(self.interned_details[id.index()].details);
         details::decode(details, &mut attributes);
         attributes
+    }
+
+    /// Writes the path of these attributes, as sums over paths use it.
+    pub fn network_path(&self, id: AttributesId, path: &mut NetworkPath) {
+        let origin_asn = self.interned[id.index()].origin_asn;
+        let peer_asn = self.peer_asn(id);
+        path.clear();
+        let details = self.details.get(self.interned_details[id.index()].details);
+        let ends = (peer_asn, origin_asn);
+        let is_whole = details::visit_path(details, ends, |kind, asns| match kind {
+            SegmentKind::Sequence => path.push_sequence(asns),
+            SegmentKind::Set => path.push_set(asns),
+            SegmentKind::ConfedSequence | SegmentKind::ConfedSet => asns.for_each(drop),
+        });
+        path.begin_with(peer_asn);
+        if !is_whole && path.path().neighbors().is_empty() && self.preference(id).path_length > 0 {
+            // there was no memory for the path
+            path.push_sequence(std::iter::once(peer_asn));
+        }
+        path.set_origin(origin_asn);
     }
 
     /// Returns next hop and peer AS of all attributes held, each pair at least once.

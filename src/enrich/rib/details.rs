@@ -55,21 +55,9 @@ pub fn decode(bytes: &[u8], attributes: &mut Attributes) {
     let mut bytes = Cursor(bytes);
     let flags = bytes.byte();
     attributes.cut = flags & CUT != 0;
-    if flags & PLAIN != 0 {
-        let count = bytes.number();
-        let between: Vec<_> = (2..count).map(|_| bytes.number()).collect();
-        let last = (count > 1).then_some(attributes.origin_asn);
-        let asns = [attributes.peer_asn].into_iter().chain(between).chain(last);
-        attributes.path.push(SegmentKind::Sequence, asns);
-    } else {
-        for _ in 0..bytes.number() {
-            let kind = SegmentKind::new(bytes.byte());
-            let count = bytes.number();
-            let asns: Vec<_> = (0..count).map(|_| bytes.number()).collect();
-            let kind = kind.unwrap_or(SegmentKind::Sequence);
-            attributes.path.push(kind, asns);
-        }
-    }
+    let ends = (attributes.peer_asn, attributes.origin_asn);
+    let path = &mut attributes.path;
+    bytes.path(flags, ends, |kind, asns| path.push(kind, asns));
     if flags & COMMUNITIES != 0 {
         attributes.communities = bytes.list().map(|[c]| c).collect();
     }
@@ -79,6 +67,19 @@ pub fn decode(bytes: &[u8], attributes: &mut Attributes) {
     if flags & CLUSTER_LIST != 0 {
         attributes.cluster_list = bytes.list().map(|[c]| c).collect();
     }
+}
+
+/// Passes each segment of the path to `segment`, without memory of its own. `ends` are the neighbor and the origin.
+/// Returns whether the path is complete.
+pub fn visit_path(
+    bytes: &[u8],
+    ends: (u32, u32),
+    segment: impl FnMut(SegmentKind, &mut dyn Iterator<Item = u32>),
+) -> bool {
+    let mut bytes = Cursor(bytes);
+    let flags = bytes.byte();
+    bytes.path(flags, ends, segment);
+    flags & CUT == 0
 }
 
 /// Returns the ASNs between the ends of a path, if nothing else is needed to restore it.
@@ -135,6 +136,28 @@ impl Cursor<'_> {
             }
         }
         value
+    }
+
+    /// Passes each segment of the path to `segment`, which reads all of its ASNs.
+    fn path(
+        &mut self,
+        flags: u8,
+        (first, last): (u32, u32),
+        mut segment: impl FnMut(SegmentKind, &mut dyn Iterator<Item = u32>),
+    ) {
+        let count = self.number();
+        if flags & PLAIN != 0 {
+            let between = (2..count).map(|_| self.number());
+            let last = (count > 1).then_some(last);
+            let mut asns = [first].into_iter().chain(between).chain(last);
+            return segment(SegmentKind::Sequence, &mut asns);
+        }
+        for _ in 0..count {
+            let kind = SegmentKind::new(self.byte());
+            let count = self.number();
+            let mut asns = (0..count).map(|_| self.number());
+            segment(kind.unwrap_or(SegmentKind::Sequence), &mut asns);
+        }
     }
 
     fn list<const N: usize>(&mut self) -> impl Iterator<Item = [u32; N]> {

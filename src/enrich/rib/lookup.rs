@@ -11,6 +11,7 @@ use super::peer::{TableId, View};
 use super::prefix::{Family, split};
 use super::route_table::{RouteTable, SinglePath};
 use super::{Rib, of_family};
+use crate::types::network_path::NetworkPath;
 
 /// The shortest prefix that counts as a network. A shorter one is a default route: it determines the next
 /// hop, but not the owner of an address.
@@ -66,6 +67,26 @@ impl Rib {
         let (family, bits) = split(address);
         let (_, attributes) = self.best_match(family, bits, table)?;
         Some(self.attributes.get(attributes))
+    }
+
+    /// Writes the AS path of the best route for an address in a table. Returns the length of its prefix, or `None` if
+    /// there is no route. A default route shows only the neighbor.
+    pub fn best_network_path(
+        &self,
+        address: IpAddr,
+        table: TableId,
+        path: &mut NetworkPath,
+    ) -> Option<u8> {
+        if is_unlabelled(address) {
+            return None;
+        }
+        let (family, bits) = split(address);
+        let (length, attributes) = self.best_match(family, bits, table)?;
+        self.attributes.network_path(attributes, path);
+        if length < SHORTEST_NETWORK {
+            path.keep_neighbor();
+        }
+        Some(length)
     }
 
     /// Returns the routes for several addresses: the processor waits for the memory of all of them at once.

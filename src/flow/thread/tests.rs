@@ -26,6 +26,10 @@ impl InterfaceNames for TestNames {
         let kind = if self.generation() == 0 { "eth" } else { "wan" };
         (ifindex != 99).then(|| format!("{kind}{ifindex}").into())
     }
+
+    fn is_summed(&self, ifindex: u32) -> bool {
+        ifindex != 7
+    }
 }
 
 struct Fixture {
@@ -39,6 +43,8 @@ struct Fixture {
 fn settings(max_flows: usize) -> FlowSettings {
     FlowSettings {
         peer_series: false,
+        paths: false,
+        transit_series: 0,
         table: table::TableLimits {
             max_flows,
             idle_timeout_ms: 1_000,
@@ -217,6 +223,13 @@ impl Enrich for Learning {
         enrichment
     }
 
+    /// The path of each flow ends at its source port.
+    fn path(&self, key: &FlowKey, path: &mut NetworkPath) {
+        path.clear();
+        path.push_sequence([1, key.src_port.into()].into_iter());
+        path.set_origin(key.src_port.into());
+    }
+
     fn set_prefixes(&mut self, _: &[StaticPrefix]) {}
 }
 
@@ -229,6 +242,9 @@ fn what_is_learnt_moves_flows_as_they_go_on_and_leaves_the_counts() {
         enricher: Learning(0),
         generation: 0,
         export_sender: None,
+        paths: None,
+        path: NetworkPath::default(),
+        now_ms: 0,
     };
     let mut table = FlowTable::new(limits.table);
     let mut count = |now_ms, record: FlowRecord| {
@@ -255,6 +271,38 @@ fn what_is_learnt_moves_flows_as_they_go_on_and_leaves_the_counts() {
     let (rows, named): (_, Vec<u32>) = count(1500, record(1, 7, 3));
     assert_eq!(rows, [(1007, 30, 50), (7, 20, 0), (8, 10, 10)]);
     assert_eq!(named, [7, 8, 1007]);
+}
+
+#[test]
+fn completed_records_count_on_their_paths_and_only_on_interfaces_that_sums_include() {
+    let limits = settings(100);
+    let mut accounting = FlowAccounting {
+        rollup: Rollup::new(limits.labels, limits.rollup),
+        names: TestNames::default(),
+        enricher: Learning(0),
+        generation: 0,
+        export_sender: None,
+        paths: Some(PathCounters::new(SystemTime::now(), 0)),
+        path: NetworkPath::default(),
+        now_ms: 0,
+    };
+    let mut table = FlowTable::new(limits.table);
+    // interface 7 is left out
+    for (ifindex, port, packets) in [(1, 5, 2), (2, 5, 1), (1, 6, 4), (7, 5, 64)] {
+        table.update(&record(ifindex, port, packets), 0, &mut accounting);
+    }
+    let rows = |accounting: &FlowAccounting<_, _>| {
+        let snapshot = accounting.paths.as_ref().map(|paths| paths.snapshot(0));
+        let snapshot = snapshot.expect("paths are counted");
+        let interval = snapshot.intervals.last().expect("the current one").clone();
+        let rows = interval.rows();
+        let rows = rows.map(|row| (snapshot.path(&row).to_string(), row.volume.packets));
+        rows.collect::<Vec<_>>()
+    };
+    assert_eq!(rows(&accounting), [], "no record is complete");
+    table.expire(10_000, 100, &mut accounting);
+    // scaled by the sample rate of 10
+    assert_eq!(rows(&accounting), [("1 6".into(), 40), ("1 5".into(), 30)]);
 }
 
 #[test]
