@@ -116,6 +116,7 @@ impl Router {
             now_ms: self.ticks * 5000,
             wall: self.ticks as f64 * 5.0,
             interfaces: &interfaces,
+            uplink: None,
             series: &self.series,
             asns: &[],
             sample_rate: 1,

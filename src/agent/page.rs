@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Error, Running, View};
 use crate::config::Agent;
 use crate::metrics::collect::LinkReader;
-use crate::netlink::{Link, LinkSocket};
+use crate::netlink::{DefaultRoute, Link, LinkSocket};
 use crate::page::{self, Page};
 
 impl Running {
@@ -24,9 +24,10 @@ impl Running {
         let reader = LinkReader::new(socket, links.to_vec());
         let scrape = self.scrape(view, reader)?;
         let page = Arc::new(Page::default());
+        let default_route = DefaultRoute::new(self.errors.clone());
         let fed = page.clone();
         self.spawn("page", move |heartbeat| {
-            page::thread::run(&fed, &scrape, &heartbeat);
+            page::thread::run(&fed, &scrape, default_route, &heartbeat);
         })?;
         Ok(Some(page))
     }

@@ -41,6 +41,8 @@ pub struct HistoryReading<'a> {
     /// Seconds since the Unix epoch.
     pub wall: f64,
     pub interfaces: &'a [InterfaceReading<'a>],
+    /// The ifindex of the default route.
+    pub uplink: Option<u32>,
     pub series: &'a [SeriesRow],
     /// Names of the ASNs in `series`.
     pub asns: &'a [(u32, Arc<str>)],
@@ -97,6 +99,8 @@ pub struct History {
     /// The number of the last tick. The first reading is 0 and gives no rate.
     pub(super) tick: u64,
     pub(super) sample_rate: u32,
+    /// The ifindex of the default route.
+    pub(super) uplink: Option<u32>,
     /// The number of interfaces in the last reading that exceeded the limit.
     pub(super) left_out: usize,
     /// The start of counting and the time of the last tick, in seconds since the Unix epoch.
@@ -113,6 +117,7 @@ impl History {
         let elapsed_ms = reading.now_ms.saturating_sub(self.now_ms);
         self.now_ms = reading.now_ms;
         (self.wall, self.sample_rate) = (reading.wall, reading.sample_rate);
+        self.uplink = reading.uplink;
         self.read_interfaces(reading.interfaces, first);
         self.read_flows(reading.series);
         self.names.learn(reading.asns);

@@ -2,6 +2,7 @@
 //! Reads the machine's network interfaces from the kernel over rtnetlink.
 
 mod addresses;
+mod default_route;
 mod dump;
 mod events;
 
@@ -11,12 +12,14 @@ mod message;
 mod neighbors;
 mod next_hop;
 pub mod qdisc;
+mod route_query;
 mod speed;
 pub mod stacked_interfaces;
 
 pub use crate::netlink::addresses::{
     AddressEvents, ConnectedNetwork, addresses, connected_networks,
 };
+pub use crate::netlink::default_route::DefaultRoute;
 pub use crate::netlink::dump::LinkSocket;
 pub use crate::netlink::events::{Event, LinkEvents, ReadResult};
 pub use crate::netlink::link_type::LinkType;

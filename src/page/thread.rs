@@ -13,6 +13,7 @@ use crate::history::time_series::TICK_SECONDS;
 use crate::history::{HistoryReading, InterfaceReading};
 use crate::metrics::collect::Scrape;
 use crate::metrics::{self, Input, agent};
+use crate::netlink::DefaultRoute;
 use crate::sys::threads::Heartbeat;
 use crate::types::database::DatabaseKind;
 use crate::types::problem::Problem;
@@ -22,17 +23,23 @@ const TICK: Duration = Duration::from_secs(TICK_SECONDS);
 const BEAT: Duration = Duration::from_secs(2);
 
 /// Makes readings until `heartbeat` requests a stop. Skips a tick if thread flow does not answer.
-pub fn run(page: &Page, scrape: &Scrape, heartbeat: &Heartbeat) {
+pub fn run(
+    page: &Page,
+    scrape: &Scrape,
+    mut default_route: DefaultRoute,
+    heartbeat: &Heartbeat,
+) {
     let start = Instant::now();
     let mut next = start;
     while !heartbeat.stopping() {
         heartbeat.beat();
         let now = Instant::now();
         if now >= next {
+            let uplink = default_route.ifindex();
             if let Err(reason) = scrape.read(|input| {
                 let interfaces: Vec<_> = input.interfaces.iter().map(interface).collect();
-                let agent = agent_state(input, &scrape.databases);
-                page.feed(&reading(start, input, &interfaces), agent)
+                let reading = reading(start, input, &interfaces, uplink);
+                page.feed(&reading, agent_state(input, &scrape.databases))
             }) {
                 log::debug!("page: {reason}");
             }
@@ -60,12 +67,14 @@ fn reading<'a>(
     start: Instant,
     input: &'a Input,
     interfaces: &'a [InterfaceReading<'a>],
+    uplink: Option<u32>,
 ) -> HistoryReading<'a> {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH);
     HistoryReading {
         now_ms: start.elapsed().as_millis() as u64,
         wall: wall.map_or(0.0, |since| since.as_secs_f64()),
         interfaces,
+        uplink,
         series: &input.flows.series,
         asns: &input.flows.asns,
         sample_rate: input.sample_rate,

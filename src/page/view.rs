@@ -31,7 +31,7 @@ const SPARK_POINTS: usize = 120;
 /// The options of a reader.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Query {
-    /// The interface to show in detail; the busiest one if there is none with this index.
+    /// The interface to show in detail; the uplink if there is none with this index.
     pub ifindex: u32,
     pub window: Window,
     pub side: Side,
@@ -216,13 +216,17 @@ pub fn render(history: &History, query: Query, agent: &AgentState) -> Vec<u8> {
     serde_json::to_vec(&view).unwrap_or_default()
 }
 
-/// Returns the interface with this index, or otherwise the one with the most traffic.
+/// Returns the interface with this index; otherwise that of the default route, the one with the most remote
+/// networks, or the one with the most traffic.
 fn shown(history: &History, ifindex: u32) -> Option<(u16, &InterfaceHistory)> {
-    let wanted = history
-        .interfaces()
-        .find(|(_, port)| port.ifindex == ifindex);
+    let of = |ifindex: u32| {
+        let mut interfaces = history.interfaces();
+        interfaces.find(|(_, port)| port.ifindex == ifindex)
+    };
+    let wanted = of(ifindex).or_else(|| of(history.uplink?));
     wanted.or_else(|| {
-        let weight = |number: u16| -> f32 {
+        let networks = remote_networks(history);
+        let weight = |number: u16| -> (usize, f32) {
             let keys = Direction::ALL.map(|direction| TopKey {
                 scope: Scope {
                     interface: number,
@@ -232,15 +236,28 @@ fn shown(history: &History, ifindex: u32) -> Option<(u16, &InterfaceHistory)> {
                 value: 0,
             });
             let entries = keys.iter().filter_map(|key| history.entries.get(key));
-            entries.map(|e| e.sums(Window::Hour).bytes).sum()
+            let bytes = entries.map(|e| e.sums(Window::Hour).bytes).sum();
+            (networks.get(&number).copied().unwrap_or_default(), bytes)
         };
         let interfaces = history.interfaces().map(|port| (weight(port.0), port));
         interfaces
             .min_by(|(a, (_, first)), (b, (_, second))| {
-                b.total_cmp(a).then(first.ifindex.cmp(&second.ifindex))
+                let by_networks = b.0.cmp(&a.0).then(b.1.total_cmp(&a.1));
+                by_networks.then(first.ifindex.cmp(&second.ifindex))
             })
             .map(|(_, port)| port)
     })
+}
+
+/// Returns the number of known remote networks of each interface, both directions together.
+fn remote_networks(history: &History) -> BTreeMap<u16, usize> {
+    let mut counts = BTreeMap::new();
+    for key in history.entries.keys() {
+        if key.kind == TopKind::Asn(Side::Far) && key.value != 0 && key.value != OTHER {
+            *counts.entry(key.scope.interface).or_default() += 1;
+        }
+    }
+    counts
 }
 
 /// Returns the names of all networks and peers in these details.

@@ -100,7 +100,7 @@ fn address(browser: &Browser, url: &str) {
     let pressed = "return [...document.querySelectorAll('[aria-pressed=true]')].map(b => b.textContent).join()";
     assert_eq!(
         browser.run(pressed),
-        "1 hour,Networks,Far end,Protocols,Out"
+        "1 hour,Networks,Remote networks,Protocols,Out"
     );
     browser.open(&format!("{url}?x#if=wg0"));
     browser.wait("return document.querySelector('#h-shown').textContent.startsWith('wg0')");

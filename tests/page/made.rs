@@ -72,8 +72,13 @@ pub struct Router {
     tick: u64,
     pub sample_rate: u32,
     pub problems: Value,
+<<<<<<< HEAD
     pub attributions: Value,
     pub names_missing: bool,
+=======
+    /// The ifindex of the default route.
+    pub uplink: Option<u32>,
+>>>>>>> 92c9555 (page: open on the uplink; name the sides remote and local)
 }
 
 impl Router {
@@ -101,8 +106,12 @@ impl Router {
         ];
         let mut router = Self {
             problems: json!([]),
+<<<<<<< HEAD
             attributions: json!([]),
             names_missing: false,
+=======
+            uplink: None,
+>>>>>>> 92c9555 (page: open on the uplink; name the sides remote and local)
             page: Arc::default(),
             masters: vec!["", "", "", "br-lan", "", ""],
             hooks: vec![[HookCounters::default(); 2]; links.len()],
@@ -208,6 +217,7 @@ impl Router {
             now_ms: self.tick * 5000,
             wall: self.start + self.tick as f64 * 5.0,
             interfaces: &interfaces,
+            uplink: self.uplink,
             series: &rows,
             asns: &self.asns,
             sample_rate: self.sample_rate,

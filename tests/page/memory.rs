@@ -62,6 +62,7 @@ impl Feeder {
             now_ms: self.now_ms,
             wall: 1000.0 + self.now_ms as f64 / 1000.0,
             interfaces: &interfaces,
+            uplink: None,
             series,
             asns: &[],
             sample_rate: 1,

@@ -3,7 +3,7 @@
 const CHOICES = {
   window: { hour: "1 hour", day: "24 hours" },
   stack: { networks: "Networks", family: "IP version" },
-  side: { far: "Far end", near: "Near end" },
+  side: { far: "Remote networks", near: "Local networks" },
   tab: { networks: "Networks", neighbours: "Neighbours", countries: "Countries", cities: "Cities", protocols: "Protocols" },
   dir: { ingress: "In", egress: "Out" },
 };
