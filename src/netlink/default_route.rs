@@ -81,8 +81,18 @@ mod tests {
     fn one_next_hop_several_and_another_route() {
         let seven = 7u32.to_ne_bytes();
         assert_eq!(ifindex(0, &[(RTA_OIF, &seven)]), Some(7));
-        let several = [&[16, 0, 0, 1][..], &seven, &[0; 8], &[16, 0, 0, 1], &[9; 12]].concat();
-        assert_eq!(ifindex(0, &[(15, &[0; 4]), (RTA_MULTIPATH, &several)]), Some(7));
+        let several = [
+            &[16, 0, 0, 1][..],
+            &seven,
+            &[0; 8],
+            &[16, 0, 0, 1],
+            &[9; 12],
+        ]
+        .concat();
+        assert_eq!(
+            ifindex(0, &[(15, &[0; 4]), (RTA_MULTIPATH, &several)]),
+            Some(7)
+        );
         assert_eq!(ifindex(0, &[(RTA_MULTIPATH, &[16, 0])]), None);
         assert_eq!(ifindex(24, &[(RTA_OIF, &seven)]), None);
         assert_eq!(ifindex(0, &[]), None);

@@ -23,12 +23,7 @@ const TICK: Duration = Duration::from_secs(TICK_SECONDS);
 const BEAT: Duration = Duration::from_secs(2);
 
 /// Makes readings until `heartbeat` requests a stop. Skips a tick if thread flow does not answer.
-pub fn run(
-    page: &Page,
-    scrape: &Scrape,
-    mut default_route: DefaultRoute,
-    heartbeat: &Heartbeat,
-) {
+pub fn run(page: &Page, scrape: &Scrape, mut default_route: DefaultRoute, heartbeat: &Heartbeat) {
     let start = Instant::now();
     let mut next = start;
     while !heartbeat.stopping() {

@@ -43,6 +43,10 @@ fn a_reader_finds_the_way() {
         choosing(browser);
         address(browser, url);
         keyboard(browser);
+        isolating(browser);
+        units_and_zones(browser);
+        interfaces(browser);
+        comma_separated(browser);
         narrow_and_dark(browser, url);
     });
 }
@@ -100,7 +104,7 @@ fn address(browser: &Browser, url: &str) {
     let pressed = "return [...document.querySelectorAll('[aria-pressed=true]')].map(b => b.textContent).join()";
     assert_eq!(
         browser.run(pressed),
-        "1 hour,Networks,Remote networks,Protocols,Out"
+        "1 hour,bit/s,Local time,Networks,Remote networks,Protocols,Out"
     );
     browser.open(&format!("{url}?x#if=wg0"));
     browser.wait("return document.querySelector('#h-shown').textContent.startsWith('wg0')");
@@ -132,6 +136,112 @@ fn keyboard(browser: &Browser) {
     }
     browser.press(&LEFT.to_string());
     browser.wait("return !document.querySelector('#tip').hidden && document.querySelector('#tip').textContent.includes('bit/s')");
+}
+
+/// A click on an entry of the legend shows only its curve, another click all of them; a refresh keeps it.
+fn isolating(browser: &Browser) {
+    browser.run("location.hash = 'if=wan0'");
+    browser.wait("return document.querySelector('#h-shown').textContent.startsWith('wan0')");
+    let entry = "document.querySelectorAll('#chart-ingress .legend button')[1]";
+    let areas = "return document.querySelectorAll('#chart-ingress path.area').length";
+    let all = browser.run(areas).as_u64().unwrap();
+    assert!(all > 5, "{all} curves");
+    let key = browser.run(&format!("return {entry}.dataset.key"));
+    browser.run(&format!("{entry}.click()"));
+    assert_eq!(browser.run(areas), 1);
+    assert_eq!(
+        browser.run("return document.querySelector('#chart-ingress path.area').dataset.key"),
+        key
+    );
+    // the other chart and the table show a network in the same colour
+    let colour = |selector: &str, property: &str| {
+        browser.run(&format!(
+            "return getComputedStyle(document.querySelector('{selector}')).{property}"
+        ))
+    };
+    let key = key.as_str().unwrap();
+    let fill = colour(&format!("#chart-ingress path[data-key=\"{key}\"]"), "fill");
+    let dot = format!("#chart-egress [data-key=\"{key}\"] .dot");
+    assert_eq!(colour(&dot, "backgroundColor"), fill);
+    browser.run(&format!("{entry}.click()"));
+    assert_eq!(browser.run(areas), all);
+}
+
+fn units_and_zones(browser: &Browser) {
+    let rate = "document.querySelector('#interfaces .rate').textContent";
+    assert!(
+        browser
+            .run(&format!("return {rate}"))
+            .as_str()
+            .unwrap()
+            .ends_with("bit/s")
+    );
+    browser.run("document.querySelector('#unit [data-value=bytes]').click()");
+    assert!(
+        browser
+            .run(&format!("return {rate}"))
+            .as_str()
+            .unwrap()
+            .ends_with("B/s")
+    );
+    browser.run("document.querySelector('#zone [data-value=utc]').click()");
+    let now = browser.run("return document.querySelector('#status').textContent");
+    let utc = browser.run(
+        "return fetch('page/v1.json').then(r => r.json()).then(v => new Date(v.now * 1000).toISOString().slice(11, 19))",
+    );
+    assert!(
+        now.as_str().unwrap().contains(utc.as_str().unwrap()),
+        "{now} {utc}"
+    );
+    let hash = browser.run("return location.hash");
+    assert!(
+        hash.as_str().unwrap().contains("unit=bytes&zone=utc"),
+        "{hash}"
+    );
+    browser.run("location.hash = ''");
+}
+
+/// Each column sorts the interfaces.
+fn interfaces(browser: &Browser) {
+    let names =
+        "return [...document.querySelectorAll('#interfaces tbody .name')].map(b => b.textContent)";
+    browser.run("document.querySelector('#interfaces [data-sort=name] button').click()");
+    let by_name = browser.run(names);
+    let mut sorted: Vec<_> = by_name
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|n| n.as_str().unwrap())
+        .collect();
+    sorted.sort_unstable();
+    assert_eq!(by_name, json!(sorted));
+    browser.run("document.querySelector('#interfaces [data-sort=ingress] button').click()");
+    let rates = "return [...document.querySelectorAll('#interfaces tbody [data-dir=ingress]')].map(c => Number(c.dataset.now ?? -1))";
+    let rates: Vec<_> = browser
+        .run(rates)
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| r.as_f64().unwrap())
+        .collect();
+    assert!(rates.is_sorted_by(|a, b| a >= b), "{rates:?}");
+    browser.run("const f = document.querySelector('#find-interface'); f.value = 'office'; f.dispatchEvent(new Event('input'))");
+    assert_eq!(browser.run(names), json!(["lan1"]));
+    browser.run("const f = document.querySelector('#find-interface'); f.value = ''; f.dispatchEvent(new Event('input'))");
+}
+
+/// The CSV link contains every line of the table, and no cell that a spreadsheet would evaluate.
+fn comma_separated(browser: &Browser) {
+    browser.run("document.querySelector('#csv').addEventListener('click', e => e.preventDefault(), { once: true }); document.querySelector('#csv').click()");
+    let link = browser.run("return decodeURIComponent(document.querySelector('#csv').href)");
+    let lines: Vec<_> = link.as_str().unwrap().trim_end().split("\r\n").collect();
+    assert!(lines[0].ends_with(",neighbor"), "{}", lines[0]);
+    assert!(lines.len() > 150, "{} lines", lines.len());
+    assert!(
+        lines[1].starts_with("\"Example Video Delivery\",\"AS64500\","),
+        "{}",
+        lines[1]
+    );
 }
 
 fn narrow_and_dark(browser: &Browser, url: &str) {
@@ -229,6 +339,48 @@ fn a_thousand_networks_do_not_freeze_it() {
         browser.run("const f = document.querySelector('#find'); f.value = 'AS64999'; f.dispatchEvent(new Event('input'))");
         assert_eq!(browser.run(rows), 1);
     });
+}
+
+/// An agent that has just started: the curves fill the width, and nothing is wrong.
+#[test]
+fn a_new_agent_and_a_wrong_clock() {
+    if !can_run(&TOOLS) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.namespace("p");
+    let mut router = Router::new(20);
+    router.tick();
+    let server: Running = namespace.inside(|| router.serve());
+    let browser = Browser::start(&lab, &namespace);
+    browser.open(&format!("http://{}/", server.address));
+    browser.wait(LOADED);
+    let text = "return document.body.innerText";
+    let is_sound = |text: &str| !text.contains("NaN") && !text.contains("undefined");
+    assert!(is_sound(browser.run(text).as_str().unwrap()));
+    // the reader's clock is 90 s ahead
+    browser.run("const real = Date.now; Date.now = () => real() + 90000");
+    for _ in 0..30 {
+        router.tick();
+    }
+    browser.wait("return document.querySelectorAll('#chart-ingress path.area').length > 3");
+    browser.wait("return document.querySelector('#status').className === 'good'");
+    let covered = "const b = document.querySelector('#chart-ingress path.area').getBBox(); \
+        return b.width / document.querySelector('#chart-ingress svg').viewBox.baseVal.width";
+    let covered = browser.run(covered).as_f64().unwrap();
+    assert!(covered > 0.85, "the curve covers {covered:.2} of the width");
+    assert!(is_sound(browser.run(text).as_str().unwrap()));
+    // the value under the pointer stays over a refresh
+    browser.run("const svg = document.querySelector('#chart-ingress svg'), b = svg.getBoundingClientRect(); \
+        window.asOf = document.querySelector('#status').textContent; \
+        svg.dispatchEvent(new PointerEvent('pointermove', { clientX: b.left + b.width / 2, clientY: b.top + 50 }))");
+    router.tick();
+    browser.wait("return document.querySelector('#status').textContent !== asOf");
+    assert_eq!(
+        browser.run("return document.querySelector('#tip').hidden"),
+        false
+    );
+    assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
 #[test]

@@ -72,13 +72,10 @@ pub struct Router {
     tick: u64,
     pub sample_rate: u32,
     pub problems: Value,
-<<<<<<< HEAD
     pub attributions: Value,
     pub names_missing: bool,
-=======
     /// The ifindex of the default route.
     pub uplink: Option<u32>,
->>>>>>> 92c9555 (page: open on the uplink; name the sides remote and local)
 }
 
 impl Router {
@@ -106,12 +103,9 @@ impl Router {
         ];
         let mut router = Self {
             problems: json!([]),
-<<<<<<< HEAD
             attributions: json!([]),
             names_missing: false,
-=======
             uplink: None,
->>>>>>> 92c9555 (page: open on the uplink; name the sides remote and local)
             page: Arc::default(),
             masters: vec!["", "", "", "br-lan", "", ""],
             hooks: vec![[HookCounters::default(); 2]; links.len()],

@@ -21,6 +21,8 @@ struct Feeder {
     links: Vec<Link>,
     hook: HookCounters,
     now_ms: u64,
+    /// The ifindex of the default route.
+    uplink: Option<u32>,
 }
 
 impl Feeder {
@@ -35,6 +37,7 @@ impl Feeder {
             links: (0..interfaces).map(link).collect(),
             hook: HookCounters::default(),
             now_ms: 0,
+            uplink: None,
         }
     }
 
@@ -62,7 +65,7 @@ impl Feeder {
             now_ms: self.now_ms,
             wall: 1000.0 + self.now_ms as f64 / 1000.0,
             interfaces: &interfaces,
-            uplink: None,
+            uplink: self.uplink,
             series,
             asns: &[],
             sample_rate: 1,
@@ -73,6 +76,32 @@ impl Feeder {
         let view = render(&self.history, Query::parse(query), &AgentState::default());
         serde_json::from_slice(&view).expect("JSON")
     }
+}
+
+/// Without a selection, the page shows the interface of the default route, or the one with the most remote networks.
+#[test]
+fn it_opens_on_the_uplink() {
+    let mut feeder = Feeder::new(3);
+    let series = |bytes| {
+        // eth0: one busy network, eth1: two, eth2: none that is known
+        let sets = [(0, 64_500), (1, 64_501), (1, 64_502), (2, 0), (2, 0)];
+        let weights = [1000u64, 10, 10, 5000, 5000];
+        let rows = sets.iter().zip(weights);
+        rows.map(|(&(interface, asn), weight)| row(&set(interface, asn), bytes * weight))
+            .collect::<Vec<_>>()
+    };
+    for tick in 0..3 {
+        feeder.feed(5, 5000, &series(tick));
+    }
+    assert_eq!(feeder.view("")["shown"], 2);
+    feeder.uplink = Some(3);
+    feeder.feed(5, 5000, &series(3));
+    assert_eq!(feeder.view("")["shown"], 3);
+    assert_eq!(feeder.view("ifindex=1")["shown"], 1);
+    // the default route leads to an interface that is not watched
+    feeder.uplink = Some(9);
+    feeder.feed(5, 5000, &series(4));
+    assert_eq!(feeder.view("")["shown"], 2);
 }
 
 fn row(text: &Arc<str>, bytes: u64) -> SeriesRow {

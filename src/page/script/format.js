@@ -8,14 +8,18 @@ function scale(value) {
   return [value.toFixed(digits), PREFIXES[step]];
 }
 const withUnit = (value, unit) => { const [number, prefix] = scale(value); return `${number} ${prefix}${unit}`; };
-const bits = rate => withUnit(rate * 8, "bit/s");
+// Rates are bytes per second; the reader selects the unit.
+const unit = () => CHOICES.unit[chosen.unit];
+const perUnit = () => chosen.unit === "bytes" ? 1 : 8;
+const bits = rate => withUnit(rate * perUnit(), unit());
 const packets = rate => withUnit(rate, "p/s");
 const percent = part => !Number.isFinite(part) ? "" : part >= 0.0995 ? `${(part * 100).toFixed(0)} %` : part >= 0.00095 || part === 0 ? `${(part * 100).toFixed(1)} %` : "< 0.1 %";
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const count = value => whole.format(value).replaceAll(",", "\u202f");
 const bytes = value => withUnit(value, "B");
-const clock = (seconds, long) => new Date(seconds * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: long ? "2-digit" : undefined });
-const day = seconds => new Date(seconds * 1000).toLocaleDateString([], { month: "short", day: "numeric", year: "numeric" });
+const timeZone = () => chosen.zone === "utc" ? "UTC" : undefined;
+const clock = (seconds, long) => new Date(seconds * 1000).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", second: long ? "2-digit" : undefined, timeZone: timeZone() });
+const day = seconds => new Date(seconds * 1000).toLocaleDateString([], { month: "short", day: "numeric", year: "numeric", timeZone: timeZone() });
 function span(seconds) {
   const days = Math.floor(seconds / 86400), hours = Math.floor(seconds / 3600) % 24, minutes = Math.floor(seconds / 60) % 60;
   return days ? `${days} d ${hours} h` : hours ? `${hours} h ${minutes} min` : minutes ? `${minutes} min` : `${Math.floor(seconds)} s`;

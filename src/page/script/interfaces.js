@@ -4,9 +4,9 @@ const rows = new Map();
 
 function drawInterfaces() {
   const body = $("interfaces").tBodies[0];
-  const present = new Set(view.interfaces.map(i => i.name));
+  const ports = sortedPorts(), present = new Set(ports.map(i => i.name));
   for (const [name, row] of rows) if (!present.has(name)) { row.node.remove(); rows.delete(name); }
-  view.interfaces.forEach((port, place) => {
+  ports.forEach((port, place) => {
     let row = rows.get(port.name);
     if (!row) rows.set(port.name, row = interfaceRow(port.name));
     if (body.children[place] !== row.node) body.insertBefore(row.node, body.children[place] ?? null);
@@ -21,6 +21,30 @@ function drawInterfaces() {
     sums.size ? "Sums count a packet once in each direction: internal interfaces, and those above another one, are left out."
       : stacked ? "Interfaces are not added up: a packet that crosses a bridge or bond and its member counts on each. Roles of interfaces give sums." : "",
   ].filter(Boolean).join(" ");
+}
+
+// The order and the filter of the interfaces; in the order of the kernel until the reader selects a column.
+const FILTER_FROM = 9;
+let portOrder = "", portsAscending = false;
+const PORT_KEYS = { speed: port => port.speed ?? 0, ingress: port => port.ingress?.now ?? -1, egress: port => port.egress?.now ?? -1 };
+
+function sortedPorts() {
+  const wanted = $("find-interface").value.trim().toLowerCase();
+  $("find-interface-label").hidden = view.interfaces.length < FILTER_FROM && !wanted;
+  const ports = view.interfaces.filter(port => `${port.name} ${port.alias} ${port.role} ${port.provider} ${port.kind}`.toLowerCase().includes(wanted));
+  const sign = portsAscending ? 1 : -1, key = PORT_KEYS[portOrder];
+  if (key) ports.sort((a, b) => sign * (key(a) - key(b)));
+  else if (portOrder) ports.sort((a, b) => sign * a.name.localeCompare(b.name, "en", { numeric: true }));
+  for (const head of $("interfaces").tHead.rows[0].cells) {
+    if (head.dataset.sort && head.dataset.sort === portOrder) head.setAttribute("aria-sort", portsAscending ? "ascending" : "descending");
+    else head.removeAttribute("aria-sort");
+  }
+  return ports;
+}
+
+function sortPorts(by) {
+  [portOrder, portsAscending] = [by, portOrder === by ? !portsAscending : by === "name"];
+  drawInterfaces();
 }
 
 // Sums by role, below the interfaces.
@@ -62,7 +86,7 @@ function interfaceRow(name, isSum) {
   for (const dir of ["ingress", "egress"]) {
     const text = CHOICES.dir[dir];
     const rate = make("td", { class: "n rate", "data-label": text, "data-dir": dir });
-    const path = make("path", { fill: dir === "ingress" ? "--in" : "--out" });
+    const path = make("path", { fill: dir === "ingress" ? "var(--in)" : "var(--out)" });
     const spark = make("svg", { class: "spark", viewBox: "0 0 120 26", preserveAspectRatio: "none", "aria-hidden": true }, path);
     const fill = make("i"), meter = make("span", { class: "meter" }, fill), part = make("span");
     node.append(rate, make("td", {}, spark), make("td", {}, make("div", { class: "share" }, meter, part)));

@@ -5,6 +5,16 @@ const FAMILIES = ["IPv4", "IPv6", "Other"];
 let regions = null;
 try { regions = new Intl.DisplayNames(["en"], { type: "region" }); } catch { /* show the codes */ }
 
+// The colour of a network is a function of its AS number, the same in every chart and on every day: one of 24
+// hues in two lightnesses, plain or hatched. The style sheet sets lightness and saturation by theme.
+function networkStyle(asn) {
+  if (asn === 0) return { colour: "var(--unknown)" };
+  if (asn < 0) return { colour: "var(--rest)" };
+  const hash = Math.imul(asn, 0x9e3779b1) >>> 12;
+  const hue = hash % 24 * 15, light = (hash >>> 8) % 2 ? "--light-a" : "--light-b";
+  return { colour: `oklch(var(${light}) var(--chroma) ${hue})`, hatched: (hash >>> 12) % 2 === 1 };
+}
+
 function networkName(asn) {
   if (asn < 0) return ["Other networks", ""];
   if (asn === 0) return ["Unknown network", ""];

@@ -2,6 +2,8 @@
 
 let view = null, timer = 0, failedSince = 0, asking = null;
 let before = null;
+// The time of the last new reading, by a clock that no setting changes.
+let newest = 0;
 
 async function refresh() {
   clearTimeout(timer);
@@ -18,7 +20,7 @@ async function refresh() {
       if (!reply.ok) throw new Error(`status ${reply.status}`);
       const next = await reply.json();
       if (next.schema !== 1) { location.reload(); return; }
-      if (view && next.now !== view.now) before = view;
+      if (view?.now !== next.now) { before = view; newest = performance.now(); }
       view = next;
       // the index of a selected name is known only from the first answer, or may have changed
       const wanted = view.interfaces.find(i => i.name === chosen.if);
@@ -27,7 +29,7 @@ async function refresh() {
     failedSince = 0;
   } catch (error) {
     if (mine !== asking) return;
-    failedSince ||= Date.now() / 1000;
+    failedSince ||= performance.now();
   } finally {
     clearTimeout(limit);
   }

@@ -6,6 +6,8 @@ const CHOICES = {
   side: { far: "Remote networks", near: "Local networks" },
   tab: { networks: "Networks", neighbours: "Neighbours", countries: "Countries", cities: "Cities", protocols: "Protocols" },
   dir: { ingress: "In", egress: "Out" },
+  unit: { bits: "bit/s", bytes: "B/s" },
+  zone: { local: "Local time", utc: "UTC" },
 };
 const COLUMNS = ["name", "now", "mean", "max", "share", "pps", "packets", "peer"];
 const chosen = { if: "", sort: "mean", asc: false };

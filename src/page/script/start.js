@@ -2,6 +2,9 @@
 
 $("host").textContent = location.host;
 $("find").addEventListener("input", () => { if (view) drawTable(); });
+$("find-interface").addEventListener("input", () => { if (view) drawInterfaces(); });
+for (const head of $("interfaces").tHead.rows[0].cells) head.querySelector("button")?.addEventListener("click", () => { if (view) sortPorts(head.dataset.sort); });
+$("csv").addEventListener("click", () => { $("csv").href = tableAsCsv(); });
 $("more").addEventListener("click", () => { all = !all; drawTable(); });
 addEventListener("hashchange", () => { readAddress(); drawGroups(); refresh(); });
 document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });

@@ -4,22 +4,31 @@ function drawStatus() {
   const status = $("status");
   if (failedSince) {
     status.className = "bad";
-    status.textContent = `No answer since ${clock(failedSince, true)}; trying again` + (view ? `. Below is what was known at ${clock(view.now, true)}.` : "");
+    status.textContent = `No answer for ${span((performance.now() - failedSince) / 1000)}; trying again` + (view ? `. The figures below are those of ${clock(view.now, true)}.` : "");
+    announce("No answer from rfm");
     return;
   }
-  if (!view) { status.textContent = "Asking…"; return; }
+  if (!view) { status.textContent = "Loading…"; return; }
   const sampled = view.sample_rate === 1 ? "every packet sampled" : `1 in ${count(view.sample_rate)} packets sampled`;
   const losing = lost(view) - (before ? lost(before) : lost(view));
-  const old = Date.now() / 1000 - view.now > 30;
+  // the reader's clock may be wrong
+  const old = performance.now() - newest > 30000;
   const problems = view.problems ?? [];
+  const state = problems.length ? `${problems.length} ${problems.length === 1 ? "problem" : "problems"}` : "healthy";
+  announce(old ? "The figures are old" : state);
   status.className = problems.length || old ? "warn" : "good";
   status.textContent = [
-    problems.length ? `${problems.length} ${problems.length === 1 ? "problem" : "problems"}` : "healthy",
+    state,
     `${old ? "Last reading" : "As of"} ${clock(view.now, true)}`,
     `counting since ${view.now - view.since > 86400 ? day(view.since) + " " : ""}${clock(view.since)} (${span(view.now - view.since)})`,
     sampled,
     losing > 0 ? `losing ${packets(losing / (view.now - before.now))}` : lost(view) ? `${count(lost(view))} packets lost` : "nothing lost",
   ].join(" · ");
+}
+
+// Screen readers read this aloud, so it changes only with the state.
+function announce(state) {
+  if ($("announced").textContent !== state) $("announced").textContent = state;
 }
 
 function drawProblems() {

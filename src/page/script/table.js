@@ -13,17 +13,20 @@ function lines() {
   const total = data.total ? data.total[5] : 0;
   return (data[chosen.tab] ?? []).map(row => {
     const [what, now, mean, max, pps, volume, packetCount, peer] = row;
-    let name, note = "", colour;
+    let name, note = "", style = {};
     if (chosen.tab === "networks" || chosen.tab === "neighbours") {
       [name, note] = networkName(what);
-      if (chosen.tab === "networks") colour = colourOf(chosen.dir, what);
+      if (chosen.tab === "networks") style = networkStyle(what);
     } else if (chosen.tab === "protocols") {
       [name, note] = what < 0 ? ["Other", ""] : PROTOCOLS[what] ? [PROTOCOLS[what], String(what)] : [`Protocol ${what}`, ""];
     } else if (chosen.tab === "countries") name = regionName(what);
     else name = what || "Unknown city";
-    return { name, note, colour, now, mean, max, share: total ? volume / total : 0, pps, packets: packetCount, peer: peer ?? 0, volume };
+    return { name, note, ...style, now, mean, max, share: total ? volume / total : 0, pps, packets: packetCount, peer: peer ?? 0, volume };
   });
 }
+
+// The lines of the table after filter and sort.
+let drawn = [];
 
 function drawTable() {
   const found = lines(), has = found.some(line => line.peer);
@@ -34,10 +37,24 @@ function drawTable() {
   const key = columns.includes(chosen.sort) ? chosen.sort : "mean", sign = chosen.asc ? 1 : -1;
   kept.sort((a, b) => sign * (key === "name" ? a.name.localeCompare(b.name) : a[key] - b[key]) || b.mean - a.mean);
   $("table").classList.toggle("alone", !has);
+  drawn = kept;
+  $("csv").hidden = !kept.length;
+  $("csv").setAttribute("href", "#");
+  $("csv").setAttribute("download", `rfm-${view.interfaces.find(i => i.ifindex === view.shown)?.name ?? ""}-${chosen.tab}-${chosen.dir}.csv`);
   drawRows(all ? kept : kept.slice(0, SOME));
   $("more").hidden = kept.length <= SOME;
   $("more").textContent = all ? `Show the first ${SOME}` : `Show all ${count(kept.length)}`;
   drawTableNote(found, kept);
+}
+
+// Returns the table as a link to a CSV file (RFC 4180): rates in bytes per second, volumes in bytes and packets.
+function tableAsCsv() {
+  // a spreadsheet would evaluate a name that starts with one of these
+  const safe = text => /^[=+@\t\r-]/.test(text) ? `'${text}` : text;
+  const quote = text => `"${safe(text).replaceAll('"', '""')}"`;
+  const head = "name,as,now_bytes_per_second,mean_bytes_per_second,max_bytes_per_second,share,packets_per_second,bytes,packets,neighbor";
+  const rows = drawn.map(l => [quote(l.name), quote(l.note), l.now, l.mean, l.max, l.share.toFixed(6), l.pps, l.volume, l.packets, quote(l.peer ? networkName(l.peer).join(" ") : "")].join(","));
+  return `data:text/csv;charset=utf-8,${encodeURIComponent([head, ...rows, ""].join("\r\n"))}`;
 }
 
 function drawHead() {
@@ -96,7 +113,8 @@ const setText = (node, text) => { if (node.textContent !== text) node.textConten
 function fillRow(row, line) {
   const rate = view.sample_rate;
   const fewNow = rate > 1 && line.pps > 0 && line.pps * view.tick_seconds / rate < ENOUGH, few = rate > 1 && line.packets / rate < ENOUGH;
-  row.dot.style.background = line.colour ? `var(${line.colour})` : "transparent";
+  row.dot.style.backgroundColor = line.colour ?? "transparent";
+  row.dot.classList.toggle("hatched", line.hatched === true);
   setText(row.name, line.name);
   setText(row.note, line.note);
   const put = (column, figure, isFew) => {
