@@ -121,7 +121,8 @@ fn rpki(lab: &Lab) -> String {
 
 /// A router with routes to all networks.
 fn other_router(a: &Namespace) -> TcpStream {
-    let mut bytes = [initiation("other"), peer(1).up()].concat();
+    // of another AS than those of the networks: a path with the own AS is a loop
+    let mut bytes = [initiation("other"), peer(1).up_of_speaker(1, 65_000)].concat();
     for network in &NETWORKS {
         let prefix = format!("{}.0.0.0/8", network.byte);
         bytes.extend(peer(1).announce(&prefix, &[65001, network.asn]));
