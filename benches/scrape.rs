@@ -382,6 +382,7 @@ fn serve(series: u32) -> Result<()> {
             peer_series: false,
             paths: false,
             transit_series: 0,
+            source_check: false,
             table: table::TableLimits {
                 max_flows: FLOWS as usize,
                 idle_timeout_ms: 3_600_000,
@@ -499,6 +500,7 @@ fn input<'a>(
 ) -> Input<'a> {
     Input {
         peer_series: false,
+        source_check: false,
         interfaces,
         all_hooks: HookCounters::default(),
         pattern_matches: &[("*", 50)],

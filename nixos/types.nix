@@ -375,6 +375,27 @@ in
     required = false;
     description = "Path of the VRPs as JSON of rpki-client (/var/lib/rpki-client/json), Routinator or FORT; \"\" = none. The agent notices within 5 s that the file was replaced, and reads it again. If it is missing or broken, the previous VRPs stay in use, and rfm status reports a problem.";
   };
+  "agent.enrich.rpki.rtr" = {
+    type = str;
+    default = "";
+    shipped = false;
+    required = false;
+    description = "An RPKI cache that serves the VRPs by RTR (RFC 8210), in place of the file. rfm connects over TCP without encryption: use a cache on the same machine or in the management network. VRPs that the cache does not confirm within its expire interval are dropped.";
+  };
+  "agent.enrich.source_check.mode" = {
+    type = enum [ "off" "count" "enforce" ];
+    default = "off";
+    shipped = false;
+    required = false;
+    description = "\"count\" counts the bytes of invalid sources by reason and neighbor; \"enforce\" also drops bogons and local prefixes. \"enforce\" needs the firewall (agent.firewall.enabled): its rules drop the bogons, and connected networks on other interfaces. Sources without a route and infeasible sources are only counted.";
+  };
+  "agent.enrich.source_check.bogons" = {
+    type = listOf str;
+    default = [ "0.0.0.0/8" "10.0.0.0/8" "100.64.0.0/10" "127.0.0.0/8" "172.16.0.0/12" "192.0.0.0/24" "192.0.2.0/24" "192.168.0.0/16" "198.18.0.0/15" "198.51.100.0/24" "203.0.113.0/24" "224.0.0.0/4" "240.0.0.0/4" "::1/128" "64:ff9b:1::/48" "100::/64" "2001:2::/48" "2001:10::/28" "2001:db8::/32" "3fff::/20" "5f00::/16" "fc00::/7" "ff00::/8" ];
+    shipped = false;
+    required = false;
+    description = "Prefixes that are never valid sources. The default is the list of RFC 6890 with multicast and reserved addresses. Interfaces with the role internal are not checked, and addresses in the network of the interface are valid.";
+  };
   "agent.enrich.prefix[].prefix" = {
     type = str;
     default = "10.0.0.0/8";

@@ -148,6 +148,7 @@ purpose() {
         need promtool prometheus
         need_frr
         need gobgpd gobgpd
+        need stayrtr stayrtr
         need_bird
         need tmux tmux
         need mandoc mandoc
@@ -284,7 +285,7 @@ services_of() {
     local package
     for package in "$@"; do
         case $package in
-        clickhouse-server | frr | gobgpd | nfdump | postgresql | prometheus | softflowd) echo "$package" ;;
+        clickhouse-server | frr | gobgpd | nfdump | postgresql | prometheus | softflowd | stayrtr) echo "$package" ;;
         bird3) echo bird ;;
         nginx-light) echo nginx ;;
         pmacct) echo nfacctd pmacctd sfacctd uacctd ;;

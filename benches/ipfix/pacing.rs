@@ -208,6 +208,7 @@ impl Pipeline {
             peer_series: false,
             paths: false,
             transit_series: 0,
+            source_check: false,
         };
         let (records, received) = bounded(32);
         let (spare, _) = bounded(1);

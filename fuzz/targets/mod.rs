@@ -12,6 +12,7 @@ mod http;
 mod mmdb;
 mod page;
 mod ring;
+mod rtr;
 mod rules;
 #[cfg(feature = "tls")]
 mod web;
@@ -29,6 +30,7 @@ pub const ALL: &[(&str, Target)] = &[
     ("mmdb", mmdb::run),
     ("page", page::run),
     ("ring", ring::run),
+    ("rtr", rtr::run),
     ("rules", rules::run),
     #[cfg(feature = "tls")]
     ("web", web::run),

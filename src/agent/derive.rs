@@ -217,6 +217,7 @@ pub(super) fn flow(agent: &Agent) -> thread::FlowSettings {
         peer_series: agent.prometheus.peer_series,
         paths: agent.collector.paths,
         transit_series: agent.prometheus.transit_series as usize,
+        source_check: agent.enrich.source_check.enabled(),
     }
 }
 

@@ -20,6 +20,7 @@ use crate::flow::export_queue::ExportSender;
 use crate::netlink::{self, LinkEvents, LinkSocket};
 use crate::types::flow::Direction;
 use crate::types::interface_pattern::Patterns;
+use crate::types::source::SourceCheckMode;
 
 /// Dropped packets often belong to floods, and a few samples of a flood are enough.
 const MIN_SAMPLE_RATE: u32 = 100;
@@ -120,6 +121,8 @@ impl Running {
             Programs::load(&settings, pins.filter(|_| config.pin)).map_err(Error::Load)?;
         let (rib, routers) = (rib.clone(), rib.clone());
         let asked_for = !config.blackhole_communities.is_empty();
+        let enforced = agent.enrich.source_check.mode == SourceCheckMode::Enforce;
+        let sources = self.sources.clone();
         let start = WorkerParams {
             backend: Box::new(programs),
             settings: rule_settings(config),
@@ -128,6 +131,7 @@ impl Running {
             links,
             peers: Box::new(move || peers(&routers)),
             blackholes: asked_for.then(|| Box::new(Blackholes::new(rib)) as _),
+            source_check: enforced.then(|| Box::new(move || sources.rules()) as _),
             export_sender,
             errors: self.errors.clone(),
         };

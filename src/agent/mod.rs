@@ -17,6 +17,7 @@ mod page;
 mod privilege;
 mod reload;
 mod rpki;
+mod source_check;
 mod stale_hooks;
 #[cfg_attr(not(feature = "tls"), path = "web_absent.rs")]
 mod web;
@@ -41,6 +42,7 @@ use crate::enrich::mmdb::{self, DatabaseFile, Databases};
 use crate::enrich::neighbors::SharedNeighbors;
 use crate::enrich::rib::SharedRib;
 use crate::enrich::rpki::SharedVrps;
+use crate::enrich::source_check::SharedSources;
 use crate::enrich::{Enricher, VrfRib};
 use crate::firewall::handle::Handle;
 use crate::flow::export_queue::ExportSender;
@@ -118,6 +120,7 @@ pub fn run(file: &Path, config: &Config, steps: StartupSteps) -> Result<(), Erro
         databases: Arc::new(databases),
         neighbors: Arc::default(),
         vrps: Arc::default(),
+        sources: Arc::default(),
         live,
         errors,
         problems: Arc::default(),
@@ -129,6 +132,7 @@ pub fn run(file: &Path, config: &Config, steps: StartupSteps) -> Result<(), Erro
     let rib = bmp.rib();
     running.start_neighbors(agent, &rib)?;
     running.start_rpki(agent)?;
+    running.start_source_check(agent, &rib)?;
     let export = Export::default();
     let (export_sender, exporter) = export.prepare(agent);
     let drops = export_sender.as_ref().map(firewall::clone_for_firewall);
@@ -249,6 +253,8 @@ struct Running {
     neighbors: Arc<SharedNeighbors>,
     /// Empty unless thread rpki runs.
     vrps: Arc<SharedVrps>,
+    /// Empty unless thread source-check runs.
+    sources: Arc<SharedSources>,
     live: Arc<CurrentConfig>,
     errors: Arc<ErrorCounters>,
     problems: Arc<ProblemHistory>,
@@ -314,6 +320,7 @@ impl Running {
         )
         .with_neighbors(self.neighbors.clone())
         .with_vrps(self.vrps.clone())
+        .with_sources(self.sources.clone())
         .with_communities(derive::communities(agent))
     }
 
@@ -374,6 +381,7 @@ impl Running {
             flows: view.flows,
             databases: self.databases.clone(),
             vrps: self.vrps.clone(),
+            sources: self.sources.clone(),
             bmp: view.bmp,
             ipfix: view.ipfix,
             firewall: view.firewall,
@@ -449,10 +457,12 @@ impl Running {
             "control",
             "http",
             "web",
+            "source-check",
             "neighbors",
             "bmp",
             "mmdb",
             "rpki",
+            "rtr",
         ] {
             self.threads.stop_with(name, &mut waiting);
         }

@@ -12,7 +12,8 @@ impl Running {
     /// Starts thread neighbors if a label or a series uses its map.
     pub(super) fn start_neighbors(&self, agent: &Agent, rib: &SharedRib) -> Result<(), Error> {
         let prometheus = &agent.prometheus;
-        if !prometheus.labels.contains(&Label::PeerAsn) && !prometheus.peer_series {
+        let has_label = prometheus.labels.contains(&Label::PeerAsn);
+        if !has_label && !prometheus.peer_series && !agent.enrich.source_check.enabled() {
             return Ok(());
         }
         let live = self.live.clone();

@@ -12,13 +12,15 @@ use super::reference::ReloadClass::{Applied, Restart};
 use super::section::section;
 use super::values::{
     MAX_LIST, Parsed, SECOND, Value, ValueError, address_or_name, canonical_prefix, duration, list,
-    number, optional, path, text, word,
+    named, number, optional, path, text, word,
 };
 use crate::types::community_pattern::CommunityPattern;
 use crate::types::database::{DatabaseChoice, DatabaseKind};
 use crate::types::distinguisher::Distinguisher;
 use crate::types::mac::MacAddress;
 use crate::types::prefix::Prefix;
+use crate::types::rtr_server::RtrServer;
+use crate::types::source::{SourceCheckMode, bogons};
 use crate::types::static_peer::StaticPeer;
 use crate::types::static_prefix::StaticPrefix;
 
@@ -60,6 +62,12 @@ section! {
             with: (),
             text: "RPKI: the validation state of routes (RFC 6811), for the labels src_rpki and dst_rpki.",
             details: "Add these labels to agent.prometheus.labels.",
+        }
+        source_check: SourceCheck = section {
+            of: SourceCheck,
+            with: (),
+            text: "Check of source addresses: whether the neighbor that sends a packet announces a route to its source.",
+            details: "It needs the routes of the neighbors before import policy (BMP pre-policy Adj-RIB-In).",
         }
         #[serde(skip_serializing_if = "Vec::is_empty")]
         prefix: Vec<StaticPrefix> = tables {
@@ -112,6 +120,37 @@ section! {
             text: "Path of the VRPs as JSON of rpki-client (/var/lib/rpki-client/json), Routinator or FORT; \"\" = none.",
             details: "The agent notices within 5 s that the file was replaced, and reads it again. If it is missing or broken, \
                       the previous VRPs stay in use, and rfm status reports a problem.",
+        }
+        #[serde(serialize_with = "crate::types::static_peer::or_empty")]
+        rtr: Option<RtrServer> = key {
+            reload: Applied,
+            type: optional::<RtrServer>("a host with or without a port, such as \"192.0.2.1:323\" or \"[2001:db8::1]:323\""),
+            default: None,
+            text: "An RPKI cache that serves the VRPs by RTR (RFC 8210), in place of the file.",
+            details: "rfm connects over TCP without encryption: use a cache on the same machine or in the management \
+                      network. VRPs that the cache does not confirm within its expire interval are dropped.",
+        }
+    }
+}
+
+section! {
+    pub struct SourceCheck() {
+        mode: SourceCheckMode = key {
+            reload: Restart,
+            type: named::<SourceCheckMode>(),
+            default: SourceCheckMode::Off,
+            text: "\"count\" counts the bytes of invalid sources by reason and neighbor; \"enforce\" also drops bogons and \
+                   local prefixes.",
+            details: "\"enforce\" needs the firewall (agent.firewall.enabled): its rules drop the bogons, and connected networks on \
+                      other interfaces. Sources without a route and infeasible sources are only counted.",
+        }
+        bogons: Vec<Prefix> = key {
+            reload: Applied,
+            type: list(MAX_LIST, canonical_prefix()),
+            default: bogons(),
+            text: "Prefixes that are never valid sources.",
+            details: "The default is the list of RFC 6890 with multicast and reserved addresses. Interfaces with the role \
+                      internal are not checked, and addresses in the network of the interface are valid.",
         }
     }
 }
@@ -283,6 +322,16 @@ impl Rpki {
     /// Returns the file with the VRPs.
     pub fn file(&self) -> Option<&Path> {
         Some(&*self.vrps).filter(|path| !path.as_os_str().is_empty())
+    }
+
+    pub fn enabled(&self) -> bool {
+        self.file().is_some() || self.rtr.is_some()
+    }
+}
+
+impl SourceCheck {
+    pub fn enabled(&self) -> bool {
+        self.mode != SourceCheckMode::Off
     }
 }
 

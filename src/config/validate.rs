@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use super::document::Document;
 use super::firewall::Firewall;
 use super::{Agent, Config, Enrich, Prometheus};
+use crate::types::source::SourceCheckMode;
 
 /// Adds an error to the document for each invalid combination of keys. Each key itself is valid.
 pub fn check(config: &Config, document: &Document<'_>) {
@@ -33,6 +34,15 @@ pub fn check(config: &Config, document: &Document<'_>) {
     }
     check_static_prefixes(&agent.enrich, document);
     check_static_peers(&agent.enrich, document);
+    if agent.enrich.rpki.file().is_some() && agent.enrich.rpki.rtr.is_some() {
+        document.reject("agent.enrich.rpki.rtr", "expected vrps or rtr, got both");
+    }
+    if agent.enrich.source_check.mode == SourceCheckMode::Enforce && !agent.firewall.enabled {
+        document.reject(
+            "agent.enrich.source_check.mode",
+            "\"enforce\" needs agent.firewall.enabled",
+        );
+    }
     check_firewall(&agent.firewall, &agent.enrich, document);
 }
 

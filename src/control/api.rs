@@ -51,6 +51,9 @@ pub struct Status {
     /// None without VRPs.
     #[serde(default)]
     pub rpki: Option<RpkiStatus>,
+    /// None if sources are not checked.
+    #[serde(default)]
+    pub source_check: Option<SourceCheckStatus>,
     pub exporters: Vec<ExporterStatus>,
     pub bmp: Option<BmpStatus>,
     pub config: ConfigStatus,
@@ -175,6 +178,16 @@ pub struct DatabaseStatus {
     pub built: String,
     /// The path of the file.
     pub file: String,
+}
+
+/// The neighbors whose sources are checked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SourceCheckStatus {
+    pub mode: String,
+    /// The number of neighbor ASes on the segments of the monitored interfaces.
+    pub neighbors: u64,
+    /// Those whose routes before import policy rfm does not receive: the result for them is unknown.
+    pub without_view: Vec<u32>,
 }
 
 /// The VRPs in use.
@@ -484,6 +497,8 @@ pub struct FirewallCounts {
     pub runtime: u64,
     pub config: u64,
     pub blackhole: u64,
+    #[serde(default)]
+    pub source_check: u64,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -516,7 +531,7 @@ pub struct FirewallRules {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FirewallListed {
     pub id: u64,
-    /// "allow", "runtime", "config" or "blackhole".
+    /// "allow", "runtime", "config", "blackhole" or "source-check".
     pub origin: String,
     pub rule: FirewallRule,
     /// Source port or ports, in rules of the allow list.

@@ -144,6 +144,7 @@ pub fn status(sources: &Sources, input: &Input, links: &[Link]) -> api::Status {
         parse_errors: parse_errors(input),
         databases: databases(&sources.scrape.databases),
         rpki: sources.scrape.vrps.get().map(|used| rpki(&used)),
+        source_check: source_check(sources),
         exporters: exporters(sources, input),
         bmp: sources.bgp.as_ref().map(|bgp| bgp.status()),
         config: config(sources),
@@ -214,6 +215,17 @@ fn databases(databases: &Databases) -> Vec<api::DatabaseStatus> {
         })
     };
     DatabaseKind::ALL.into_iter().filter_map(status).collect()
+}
+
+fn source_check(sources: &Sources) -> Option<api::SourceCheckStatus> {
+    let config = (sources.in_force)().config;
+    let check = &config.agent.enrich.source_check;
+    let report = sources.scrape.sources.report();
+    check.enabled().then(|| api::SourceCheckStatus {
+        mode: check.mode.name().to_owned(),
+        neighbors: report.neighbors as u64,
+        without_view: report.without_view,
+    })
 }
 
 fn rpki(used: &UsedVrps) -> api::RpkiStatus {

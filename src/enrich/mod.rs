@@ -10,6 +10,7 @@ pub mod neighbors;
 mod prefixes;
 pub mod rib;
 pub mod rpki;
+pub mod source_check;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -25,16 +26,18 @@ use crate::flow::thread::Enrich;
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::types::community_pattern::CommunityPattern;
 use crate::types::database::DatabaseKind;
-use crate::types::flow::{Direction, FlowKey};
+use crate::types::flow::{Direction, FlowKey, FlowRecord};
 use crate::types::label::{Endpoint, Enrichment};
 use crate::types::mac::MacAddress;
 use crate::types::network_path::NetworkPath;
+use crate::types::source::CheckedSource;
 use crate::types::static_prefix::StaticPrefix;
 use mmdb::{Database, Databases};
 use neighbors::{NeighborMap, SharedNeighbors};
 use prefixes::{StaticNetwork, StaticPrefixes};
-use rib::{Attributes, Route, TableId, is_unlabelled};
+use rib::{Attributes, Route, SourceRoutes, TableId, is_unlabelled};
 use rpki::{SharedVrps, VrpTable};
+use source_check::{NeighborViews, SharedSources, SourceTables};
 
 pub use bgp_info::{BgpInfo, FlowRouting};
 pub use trace::{AsnSource, Trace};
@@ -63,6 +66,17 @@ pub trait RouteLookup: Send {
     fn path(&self, _address: IpAddr, _table: TableId, _path: &mut NetworkPath) -> Option<u8> {
         None
     }
+
+    /// Returns the routes to a source address, for the check of a neighbor AS.
+    fn source_routes(
+        &self,
+        _address: IpAddr,
+        _table: TableId,
+        _asn: u32,
+        _views: &NeighborViews,
+    ) -> SourceRoutes {
+        SourceRoutes::NoView
+    }
     /// Called after the last lookup of a batch.
     fn end_batch(&mut self) {}
 }
@@ -81,12 +95,15 @@ pub struct Enricher {
     vrps: Option<Arc<SharedVrps>>,
     /// The VRPs at the last refresh.
     vrp_table: Option<Arc<VrpTable>>,
+    sources_shared: Option<Arc<SharedSources>>,
+    /// The tables of the source check at the last refresh.
+    source_tables: Option<Arc<SourceTables>>,
     /// Communities to look up; empty if no label uses them.
     communities: Vec<CommunityPattern>,
     errors: Arc<ErrorCounters>,
     generation: u32,
     /// The generations of the sources at the last refresh.
-    sources: [u32; 4],
+    sources: [u32; 5],
     advanced_ms: u64,
 }
 
@@ -107,10 +124,12 @@ impl Enricher {
             neighbor_map: Arc::default(),
             vrps: None,
             vrp_table: None,
+            sources_shared: None,
+            source_tables: None,
             communities: Vec::new(),
             errors,
             generation: 0,
-            sources: [0; 4],
+            sources: [0; 5],
             advanced_ms: 0,
         };
         enricher.load_sources();
@@ -131,6 +150,13 @@ impl Enricher {
         self
     }
 
+    /// Adds the tables of the source check.
+    pub fn with_sources(mut self, sources: Arc<SharedSources>) -> Self {
+        self.sources_shared = Some(sources);
+        self.load_sources();
+        self
+    }
+
     /// Adds the communities of routes that match a pattern.
     pub fn with_communities(mut self, communities: &[CommunityPattern]) -> Self {
         self.communities = communities.to_vec();
@@ -147,13 +173,23 @@ impl Enricher {
         }
         let used = self.vrps.as_ref().and_then(|vrps| vrps.get());
         self.vrp_table = used.map(|used| used.table);
+        let shared = self.sources_shared.as_ref();
+        self.source_tables = shared.and_then(|shared| shared.get());
     }
 
-    fn sources_now(&self) -> [u32; 4] {
+    fn sources_now(&self) -> [u32; 5] {
         let routes = self.routes.as_ref().map_or(0, |routes| routes.generation());
         let neighbors = self.neighbors.as_ref().map_or(0, |n| n.generation());
         let vrps = self.vrps.as_ref().map_or(0, |vrps| vrps.generation());
-        [routes, self.databases.generation(), neighbors, vrps]
+        let sources = self.sources_shared.as_ref();
+        let sources = sources.map_or(0, |shared| shared.generation());
+        [
+            routes,
+            self.databases.generation(),
+            neighbors,
+            vrps,
+            sources,
+        ]
     }
 
     /// Returns the AS of the neighbor that handed over the packets of a flow, or to which they were handed.
@@ -375,6 +411,27 @@ impl Enrich for Enricher {
             path.clear();
             path.set_origin(network.asn);
         }
+    }
+
+    fn check_source(&self, record: &FlowRecord) -> Option<CheckedSource> {
+        let tables = self.source_tables.as_ref()?;
+        let ifindex = record.key.ifindex;
+        let address = record.key.source().to_canonical();
+        let table = self.table(ifindex);
+        let neighbor = self.neighbor_map.of_record(record);
+        let peer_asn = neighbor.map_or(0, |neighbor| {
+            neighbor.asn_for(|| {
+                let [route, _] = self.routes_to([address; 2], table);
+                let route = route?;
+                Some((route.next_hop?, route.peer_asn))
+            })
+        });
+        let routes = |table| match &self.routes {
+            Some(routes) => routes.source_routes(address, table, peer_asn, &tables.views),
+            None => SourceRoutes::NoView,
+        };
+        let state = source_check::check(tables, (ifindex, peer_asn), address, table, routes)?;
+        Some(CheckedSource { state, peer_asn })
     }
 
     fn end_batch(&mut self) {

@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::RouteLookup;
-use super::rib::{Attributes, LookupGuard, Route, SharedRib, TableId};
+use super::rib::{Attributes, LookupGuard, Route, SharedRib, SourceRoutes, TableId};
+use super::source_check::NeighborViews;
 use crate::interfaces::InterfaceRegistry;
 use crate::types::distinguisher::Distinguisher;
 use crate::types::network_path::NetworkPath;
@@ -69,6 +70,22 @@ impl RouteLookup for VrfRib {
         self.guard.get_or_init(|| self.rib.lookup_guard());
         self.rib
             .read(|rib| rib.best_network_path(address, table, path))
+    }
+
+    fn source_routes(
+        &self,
+        address: IpAddr,
+        table: TableId,
+        asn: u32,
+        views: &NeighborViews,
+    ) -> SourceRoutes {
+        if self.rib.generation() == 0 {
+            return SourceRoutes::NoView;
+        }
+        self.guard.get_or_init(|| self.rib.lookup_guard());
+        let sessions = |family| views.sessions(asn, family);
+        self.rib
+            .read(|rib| rib.source_routes(address, table, asn, sessions))
     }
 
     fn end_batch(&mut self) {

@@ -42,6 +42,7 @@ pub struct RuleSet {
     config: Arc<Vec<RuleEntry>>,
     blackhole: Arc<Vec<(RuleId, Prefix)>>,
     blackhole_action: Option<Action>,
+    source_check: Arc<Vec<RuleEntry>>,
     /// Rules that expired before this time have been removed.
     expired: Option<Instant>,
 }
@@ -78,6 +79,10 @@ impl fmt::Display for RuleSetError {
             Self::NotRuntime(RuleId(id), RuleSource::Blackhole) => write!(
                 f,
                 "rule {id} is a BGP route: it ends when the route is withdrawn"
+            ),
+            Self::NotRuntime(RuleId(id), RuleSource::SourceCheck) => write!(
+                f,
+                "rule {id} is of the source check, agent.enrich.source_check"
             ),
             Self::NotRuntime(RuleId(id), _) => {
                 write!(f, "rule {id} is of the allow list, agent.firewall.allow")
@@ -121,6 +126,7 @@ impl RuleSet {
             RuleSource::Runtime => self.runtime.len(),
             RuleSource::Config => self.config.len(),
             RuleSource::Blackhole => self.blackhole.len(),
+            RuleSource::SourceCheck => self.source_check.len(),
         }
     }
 
@@ -211,6 +217,32 @@ impl RuleSet {
         prefixes.len().saturating_sub(room)
     }
 
+    /// Replaces the rules of the source check. Returns whether they changed. They have their own limit
+    ///.
+    pub fn set_source_check(&mut self, rules: &[Rule]) -> bool {
+        let same = self.source_check.iter().map(|entry| &entry.rule).eq(rules);
+        if same {
+            return false;
+        }
+        let old = self.source_check.clone();
+        let mut before: HashMap<RuleKey<'_>, RuleId> = HashMap::new();
+        before.extend(old.iter().map(|entry| (entry.rule.key(), entry.id)));
+        let mut entries = Vec::with_capacity(rules.len());
+        for rule in rules {
+            let id = match before.remove(&rule.key()) {
+                Some(id) => id,
+                None => self.number(),
+            };
+            entries.push(RuleEntry {
+                id,
+                rule: rule.clone(),
+                expires: None,
+            });
+        }
+        self.source_check = Arc::new(entries);
+        true
+    }
+
     /// Adds runtime rules, all or none. A rule that exists keeps its number and place; its time to live starts again.
     pub fn add(&mut self, rules: Vec<Rule>, now: Instant) -> Result<Vec<RuleId>, RuleSetError> {
         let there = self.runtime.clone();
@@ -245,7 +277,9 @@ impl RuleSet {
     pub fn restore(&mut self, entries: Vec<RuleEntry>) -> usize {
         let wanted = entries.len();
         let room = MAX_RULES.saturating_sub(self.config.len() + self.blackhole.len());
-        let mut patterns: HashSet<String> = self.patterns().iter().map(named).collect();
+        let config = self.config.iter();
+        let config = config.filter_map(|entry| entry.rule.interface.as_ref());
+        let mut patterns: HashSet<String> = config.map(named).collect();
         let mut has_room = |entry: &RuleEntry| {
             let Some(pattern) = &entry.rule.interface else {
                 return true;
@@ -341,6 +375,7 @@ impl RuleSet {
             .chain(entries(RuleSource::Runtime, &self.runtime))
             .chain(entries(RuleSource::Config, &self.config))
             .chain(blackhole)
+            .chain(entries(RuleSource::SourceCheck, &self.source_check))
     }
 
     /// Returns the rules for the kernel; `resolve` returns the interfaces that a pattern matches now.
@@ -385,6 +420,7 @@ impl RuleSet {
     /// Returns the patterns in all rules.
     pub fn patterns(&self) -> Vec<Pattern> {
         let entries = self.runtime.iter().chain(&*self.config);
+        let entries = entries.chain(&*self.source_check);
         let mut patterns: Vec<Pattern> = Vec::new();
         for pattern in entries.filter_map(|entry| entry.rule.interface.as_ref()) {
             if !patterns.contains(pattern) {

@@ -31,7 +31,7 @@ use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::sys::threads::Heartbeat;
 use crate::types::flow::FlowRecord;
 use crate::types::prefix::Prefix;
-use crate::types::rule::{Action, KernelRule, RuleId};
+use crate::types::rule::{Action, KernelRule, Rule, RuleId};
 use store::Store;
 
 /// The time between two refreshes; the second constant applies if there are blackholes.
@@ -66,6 +66,8 @@ pub struct WorkerParams {
     /// BMP routers and their BGP peers.
     pub peers: Box<dyn Fn() -> BTreeSet<IpAddr> + Send>,
     pub blackholes: Option<Box<dyn Blackholes>>,
+    /// The rules of the source check.
+    pub source_check: Option<Box<dyn Fn() -> Arc<Vec<Rule>> + Send>>,
     /// Receives the dropped flows.
     pub export_sender: Option<ExportSender>,
     pub errors: Arc<ErrorCounters>,
@@ -82,6 +84,7 @@ pub struct Worker {
     addresses: AddressEvents,
     peers: Box<dyn Fn() -> BTreeSet<IpAddr> + Send>,
     blackholes: Option<Box<dyn Blackholes>>,
+    source_check: Option<Box<dyn Fn() -> Arc<Vec<Rule>> + Send>>,
     blackhole_action: Action,
     /// The generation of the blackholes in the rule set.
     generation: Option<u64>,
@@ -122,6 +125,7 @@ impl Worker {
             addresses,
             peers: start.peers,
             blackholes: start.blackholes,
+            source_check: start.source_check,
             blackhole_action: settings.blackhole_action,
             generation: None,
             errors: start.errors,
@@ -417,7 +421,9 @@ impl Worker {
             self.allowlist.peers = peers.into_iter().take(allowlist::MAX_PEERS).collect();
         }
         let allowlist = self.rule_set.set_allow(self.allowlist.matches());
-        self.update_blackholes() || allowlist
+        let source_check = self.source_check.as_ref().map(|rules| rules());
+        let source_check = source_check.is_some_and(|rules| self.rule_set.set_source_check(&rules));
+        self.update_blackholes() || allowlist || source_check
     }
 
     fn update_blackholes(&mut self) -> bool {

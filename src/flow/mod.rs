@@ -16,6 +16,7 @@ mod rate;
 pub mod rollup;
 mod sliding_window;
 pub mod snapshot;
+pub mod sources;
 mod space_saving;
 mod string_interner;
 pub mod table;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::paths::TransitRow;
 use super::peers::PeerSnapshot;
+use super::sources::SourceSnapshot;
 use crate::sys::clock::WallTimes;
 
 /// One series and its values.
@@ -56,6 +57,7 @@ pub struct Snapshot {
     pub peers: PeerSnapshot,
     /// Bytes by AS on the path, in ascending order.
     pub transit: Vec<TransitRow>,
+    pub sources: SourceSnapshot,
 }
 
 impl Snapshot {

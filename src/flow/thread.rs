@@ -14,6 +14,7 @@ use super::peers::{Peer, PeerCounters, PeerNames};
 use super::query::{FlowContext, Scan};
 use super::rollup::{self, Rollup, Volume};
 use super::snapshot::{Snapshot, Totals};
+use super::sources::{SourceCounters, SourceLookup};
 use super::table::{self, CompletedRecord, FlowObserver, FlowTable};
 use crate::sys::clock::{self, WallClock};
 use crate::sys::threads::Heartbeat;
@@ -21,6 +22,7 @@ use crate::types::flow::{FlowKey, FlowRecord};
 use crate::types::label::{Enrichment, Label, Labels};
 use crate::types::mac::MacAddress;
 use crate::types::network_path::NetworkPath;
+use crate::types::source::CheckedSource;
 use crate::types::static_prefix::StaticPrefix;
 
 #[cfg(test)]
@@ -77,6 +79,11 @@ pub trait Enrich: Send {
     fn path(&self, _key: &FlowKey, path: &mut NetworkPath) {
         path.clear();
     }
+
+    /// Checks the source of a received record; `None` if it is not checked.
+    fn check_source(&self, _record: &FlowRecord) -> Option<CheckedSource> {
+        None
+    }
     /// Applies the static prefixes of a new configuration.
     fn set_prefixes(&mut self, prefixes: &[StaticPrefix]);
     /// Called at the end of a batch: no lookups follow for a while.
@@ -106,9 +113,11 @@ pub struct FlowSettings {
     pub paths: bool,
     /// Maximum number of series of ASes on the path.
     pub transit_series: usize,
+    /// Whether to check source addresses.
+    pub source_check: bool,
 }
 
-/// The settings that can change while the thread runs: all except the labels, and whether neighbors and paths are
+/// The settings that can change while the thread runs: all except the labels, and whether neighbors, paths and sources are
 /// counted.
 pub struct FlowChange {
     pub settings: FlowSettings,
@@ -195,6 +204,7 @@ pub fn run(
             now_ms: 0,
         },
         peers: settings.peer_series.then(PeerCounters::default),
+        sources: settings.source_check.then(SourceCounters::default),
         peers_expired_ms: 0,
         series_ttl_ms: settings.rollup.series_ttl_ms,
         accounted_packets: 0,
@@ -244,6 +254,7 @@ struct Worker<N, K> {
     table: FlowTable,
     accounting: FlowAccounting<N, K>,
     peers: Option<PeerCounters>,
+    sources: Option<SourceCounters>,
     peers_expired_ms: u64,
     series_ttl_ms: u64,
     accounted_packets: u64,
@@ -280,6 +291,10 @@ impl<N: InterfaceNames, K: Enrich> Worker<N, K> {
                 let generation = self.accounting.generation;
                 peers.count(&record, now, generation, &self.accounting);
             }
+            if let Some(sources) = &mut self.sources {
+                let generation = self.accounting.generation;
+                sources.count(&record, now, generation, &self.accounting);
+            }
             self.table.update(&record, now, &mut self.accounting);
         }
         self.accounting.enricher.end_batch();
@@ -306,11 +321,15 @@ impl<N: InterfaceNames, K: Enrich> Worker<N, K> {
     }
 
     fn expire_peers(&mut self, now_ms: u64) {
-        if let Some(peers) = &mut self.peers
-            && now_ms - self.peers_expired_ms >= PEER_EXPIRY_MS
-        {
-            self.peers_expired_ms = now_ms;
+        if now_ms - self.peers_expired_ms < PEER_EXPIRY_MS {
+            return;
+        }
+        self.peers_expired_ms = now_ms;
+        if let Some(peers) = &mut self.peers {
             peers.expire(now_ms, self.series_ttl_ms);
+        }
+        if let Some(sources) = &mut self.sources {
+            sources.expire(now_ms, self.series_ttl_ms);
         }
     }
 
@@ -413,6 +432,11 @@ impl<N: InterfaceNames, K: Enrich> Worker<N, K> {
                 .map(PeerCounters::snapshot)
                 .unwrap_or_default(),
             transit: transit.unwrap_or_default(),
+            sources: self
+                .sources
+                .as_ref()
+                .map(SourceCounters::snapshot)
+                .unwrap_or_default(),
         }
     }
 
@@ -473,6 +497,16 @@ impl<N: InterfaceNames, K: Enrich> PeerNames for FlowAccounting<N, K> {
 
     fn peer(&self, ifindex: u32, mac: MacAddress) -> Peer {
         self.enricher.peer(ifindex, mac)
+    }
+}
+
+impl<N: InterfaceNames, K: Enrich> SourceLookup for FlowAccounting<N, K> {
+    fn ifname(&self, ifindex: u32) -> Arc<str> {
+        self.names.name(ifindex).unwrap_or_default()
+    }
+
+    fn check_source(&self, record: &FlowRecord) -> Option<CheckedSource> {
+        self.enricher.check_source(record)
     }
 }
 

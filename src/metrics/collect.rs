@@ -20,6 +20,7 @@ use crate::enrich::bmp::RouterStats;
 use crate::enrich::mmdb::Databases;
 use crate::enrich::rib::{Rib, SharedRib};
 use crate::enrich::rpki::SharedVrps;
+use crate::enrich::source_check::SharedSources;
 use crate::firewall::handle::Handle;
 use crate::flow::snapshot::Snapshot;
 use crate::flow::thread::{self, Request};
@@ -54,6 +55,7 @@ pub struct Scrape {
     pub flows: Sender<Request>,
     pub databases: Arc<Databases>,
     pub vrps: Arc<SharedVrps>,
+    pub sources: Arc<SharedSources>,
     pub bmp: Option<BmpReader>,
     pub ipfix: CollectorStatsList,
     pub firewall: Option<Handle>,
@@ -173,6 +175,7 @@ impl Scrape {
             flows,
             flow_gauges: agent.prometheus.flow_gauges,
             peer_series: agent.prometheus.peer_series,
+            source_check: agent.enrich.source_check.enabled(),
             sample_rate: agent.bpf.sample_rate,
             databases: &self.databases.build_times(),
             rpki: self.rpki(agent),
@@ -226,7 +229,9 @@ impl Scrape {
 
     /// Returns the VRPs in use, if some are configured.
     fn rpki(&self, agent: &Agent) -> Option<Rpki> {
-        agent.enrich.rpki.file()?;
+        if !agent.enrich.rpki.enabled() {
+            return None;
+        }
         let Some(used) = self.vrps.get() else {
             return Some(Rpki::default());
         };

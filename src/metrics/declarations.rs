@@ -142,6 +142,17 @@ declare! {
             "Estimated bytes on paths with this AS at this position before the origin: L2 frames without FCS, scaled by the sample rate."
             + "`position` is 1 for the neighbor, 2 for the AS behind it, and so on. An AS that is several times on a path counts at the first position. The `transit_series` largest pairs of AS and position have series; they are selected every 5 minutes. A flow record counts when it is complete.";
     }
+    "Source addresses" ("Only with `agent.enrich.source_check`. Bytes of received frames with an IP header, scaled by the sample rate, by the state of their source address. Interfaces with the role `internal` are not checked. `peer_asn` is the AS of the neighbor that handed over the packets: empty if it is unknown, `other` if there are more than 4,096 series.") {
+        Counter SOURCE_INVALID = "rfm_source_invalid_bytes_total" ["ifname", "reason", "peer_asn"]
+            "Bytes with an invalid source address."
+            + "`reason` is `bogon` (a prefix that no network uses in the internet), `local` (a connected network of another interface), `unrouted` (no route covers the source) or `infeasible` (others announce routes to the source, the neighbor does not).";
+        Counter SOURCE_UNKNOWN = "rfm_source_unknown_bytes_total" ["ifname", "peer_asn"]
+            "Bytes whose source address cannot be checked: rfm does not know the neighbor, or does not receive its routes before import policy.";
+        Counter SOURCE_CHECKED = "rfm_source_checked_bytes_total" ["ifname"]
+            "Bytes whose source address was checked: valid, invalid and unknown.";
+        Counter SOURCE_FOLDED = "rfm_source_series_folded_total" []
+            "Times that a neighbor found no room and was counted as `other`.";
+    }
     "Routes by BMP" ("Only if BMP is configured. `router` is the address of the router and the name that it gives itself. A router that has lost its session is shown for a day. `family` of the RIB is `ipv4` or `ipv6`.") {
         Gauge BMP_SESSIONS = "rfm_bmp_sessions" []
             "BMP sessions that are up.";
@@ -178,7 +189,7 @@ declare! {
     "The firewall" ("Only if the firewall is enabled.") {
         Counter FIREWALL_PACKETS = "rfm_firewall_packets_total" ["rule", "action"]
             "Packets that a rule of the firewall matched, by the action on them; no other series counts those dropped."
-            + "`action` is `drop`, `pass` or `count`; a limit has both of the first. `rule` is `config-3` (the third in the file), `runtime-7` (as `rfm firewall list` shows it), `allow` for the allow list, `blackhole` for all rules from BGP, and `other` beyond a hundred rules.";
+            + "`action` is `drop`, `pass` or `count`; a limit has both of the first. `rule` is `config-3` (the third in the file), `runtime-7` (as `rfm firewall list` shows it), `allow` for the allow list, `blackhole` for all rules from BGP, `source-check` for bogons and local prefixes, and `other` beyond a hundred rules.";
         Counter FIREWALL_BYTES = "rfm_firewall_bytes_total" ["rule", "action"]
             "Bytes that a rule of the firewall matched, by the action on them; no other series counts those dropped."
             + "Labels as of `rfm_firewall_packets_total`.";
@@ -186,7 +197,7 @@ declare! {
             "Sources that began with a full bucket of a limit per source, because they had none or it was evicted.";
         Gauge FIREWALL_RULES = "rfm_firewall_rules" ["origin"]
             "Rules of the firewall in force, by source."
-            + "`origin` is `allow`, `runtime`, `config` or `blackhole`.";
+            + "`origin` is `allow`, `runtime`, `config`, `blackhole` or `source-check`.";
         Gauge FIREWALL_INTERFACES = "rfm_firewall_interfaces" ["mode"]
             "Interfaces that the firewall is configured for, by how it is attached; none if it could not be attached."
             + "`mode` is `native`, `generic` or `none`.";

@@ -20,6 +20,7 @@ pub mod problems;
 mod protobuf_format;
 mod rpki;
 pub mod scrapers;
+mod sources;
 pub mod text_format;
 mod transit;
 
@@ -56,6 +57,8 @@ pub struct Input<'a> {
     pub flow_gauges: bool,
     /// True if bytes are counted by neighbor.
     pub peer_series: bool,
+    /// True if source addresses are checked.
+    pub source_check: bool,
     pub sample_rate: u32,
     /// Each database in use, and its build time: seconds since the Unix epoch.
     pub databases: &'a [(&'a str, u64)],
@@ -137,6 +140,7 @@ pub fn render(
     flows::write(input, &mut writer);
     peers::write(input, &mut writer);
     transit::write(input, &mut writer);
+    sources::write(input, &mut writer);
     agent::write(input, elapsed, &mut writer);
     writer.finish();
 }

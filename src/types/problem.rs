@@ -65,7 +65,7 @@ kinds! {
     DatabaseBroken "database_broken" "download the file again, or set the key to another file or to \"\""
     DatabaseMissing "database_missing" "restore the file: rfm uses its private copy until it restarts"
     RpkiFailing "rpki_failing" "see the reason; the previous VRPs stay in use, without them the labels are empty"
-    RpkiOld "rpki_old" "check that the relying party (rpki-client, Routinator, FORT) runs and writes its file"
+    RpkiOld "rpki_old" "check that the relying party (rpki-client, Routinator, FORT) runs and writes its file, or that the cache answers"
     FirewallNotAttached "firewall_not_attached" "see the reason, and agent.firewall.interfaces; packets on this interface are not filtered"
     FirewallRuleInterface "firewall_rule_interface" "correct the interface of the rule, or delete the rule (rfm firewall list)"
     FirewallStateFile "firewall_state_file" "free space or correct the permissions; rfm tries again every 2 s"

@@ -254,10 +254,18 @@ pub enum RuleSource {
     Runtime,
     Config,
     Blackhole,
+    /// Bogons and local prefixes.
+    SourceCheck,
 }
 
 impl RuleSource {
-    pub const ALL: [Self; 4] = [Self::Allow, Self::Runtime, Self::Config, Self::Blackhole];
+    pub const ALL: [Self; 5] = [
+        Self::Allow,
+        Self::Runtime,
+        Self::Config,
+        Self::Blackhole,
+        Self::SourceCheck,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -265,6 +273,7 @@ impl RuleSource {
             Self::Runtime => "runtime",
             Self::Config => "config",
             Self::Blackhole => "blackhole",
+            Self::SourceCheck => "source-check",
         }
     }
 }

@@ -21,7 +21,7 @@ pub struct StaticPeer {
     pub name: String,
 }
 
-fn or_empty<T: ToString, S: serde::Serializer>(
+pub(crate) fn or_empty<T: ToString, S: serde::Serializer>(
     value: &Option<T>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {

@@ -78,6 +78,7 @@ fn panels_say_what_was_sent() {
             firewall(&view);
             roles_and_neighbors(&view);
             validation_states(&view);
+            invalid_sources(&view);
             events(&view, &a);
             older_dashboards(&a);
         },
@@ -113,7 +114,8 @@ fn rpki(lab: &Lab) -> String {
         .map(|label| format!("\"{}\"", label.name()))
         .collect();
     format!(
-        "labels = [{}]\n[agent.enrich.rpki]\nvrps = \"{}\"\n",
+        "labels = [{}]\n[agent.enrich.rpki]\nvrps = \"{}\"\n\
+         [agent.enrich.source_check]\nmode = \"count\"\nbogons = [\"60.0.0.0/8\"]\n",
         labels.join(","),
         file.display()
     )
@@ -351,6 +353,16 @@ fn validation_states(view: &View) {
         }
         assert_eq!(states.len(), 3, "{states:?}");
     }
+}
+
+fn invalid_sources(view: &View) {
+    let invalid = results(view, "Invalid sources", "A", "reason");
+    let [first, ..] = &NETWORKS;
+    assert_near("bogon", invalid.get("bogon"), bits(first.frames, IN_BYTES));
+    assert_eq!(invalid.len(), 1, "{invalid:?}");
+    let others = ipv4_frames() + IPV6_FRAMES - first.frames;
+    let unknown = results(view, "Invalid sources", "B", "instance");
+    assert_near("unknown", unknown.values().next(), bits(others, IN_BYTES));
 }
 
 /// The queries that a dashboard of the Go program of the same name is made of.

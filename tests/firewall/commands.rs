@@ -42,7 +42,7 @@ fn what_was_added_is_listed_and_taken_out() {
     assert!(text.contains("198.51.100.0/24"), "{text}");
     let stats = fixture.rfm("firewall stats");
     assert!(
-        stats.starts_with("rules: 2 allow, 1 runtime, 1 config, 0 blackhole\n"),
+        stats.starts_with("rules: 2 allow, 1 runtime, 1 config, 0 blackhole, 0 source-check\n"),
         "{stats}"
     );
     assert!(

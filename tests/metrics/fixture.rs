@@ -15,6 +15,7 @@ use rfm::flow::export_queue::{DroppedRecords, RecordCounts};
 use rfm::flow::paths::{TransitKey, TransitRow};
 use rfm::flow::peers::{Peer, PeerBytes, PeerRow, PeerSnapshot};
 use rfm::flow::snapshot::{SeriesRow, Snapshot, Totals};
+use rfm::flow::sources::{OTHER_PEERS, SourceRow, SourceSnapshot};
 use rfm::ipfix::collector_stats::CollectorStats;
 use rfm::metrics::exposition::Format;
 use rfm::metrics::{Bmp, Build, Input, Interface, Rpki, render};
@@ -25,6 +26,7 @@ use rfm::sys::process::ProcessStats;
 use rfm::types::counters::{Count, FamilyCounters, HookCounters};
 use rfm::types::mac::MacAddress;
 use rfm::types::role::InterfaceRole;
+use rfm::types::source::SourceState;
 
 /// Times of creation: of the counters of the agent, and the first of the others.
 pub const STARTED_MS: u64 = 1_699_999_999_990;
@@ -88,6 +90,17 @@ impl Fixture {
                 series: 2,
                 series_limit: 10_000,
                 series_folded: 5005,
+            },
+            sources: SourceSnapshot {
+                rows: vec![
+                    source(1, SourceState::Feasible, 0, 7101),
+                    source(1, SourceState::Unknown, 0, 7102),
+                    source(1, SourceState::Unknown, 64_503, 7103),
+                    source(1, SourceState::Bogon, 0, 7104),
+                    source(1, SourceState::Infeasible, 64_502, 7105),
+                    source(2, SourceState::Unrouted, OTHER_PEERS, 7106),
+                ],
+                folded: 7107,
             },
             peers: PeerSnapshot {
                 rows: vec![
@@ -193,6 +206,7 @@ impl Fixture {
     fn input<'a>(&'a self, interfaces: &'a [Interface<'a>]) -> Input<'a> {
         Input {
             peer_series: true,
+            source_check: true,
             interfaces,
             all_hooks: hook(400),
             pattern_matches: match self.links.len() {
@@ -307,7 +321,7 @@ fn firewall(name: &str) -> FirewallReport {
             series("runtime-7", "drop", 8003),
             series("runtime-7", "pass", 8004),
         ],
-        rules: [3, 1, 2, 5],
+        rules: [3, 1, 2, 5, 7],
         attachments: vec![
             port(2, Ok(Mode::Native)),
             port(7, Ok(Mode::Generic)),
@@ -370,6 +384,16 @@ fn transit(asn: u32, position: u8, bytes: [u64; 2]) -> TransitRow {
         key: TransitKey { asn, position },
         bytes,
         created_ms: 7,
+    }
+}
+
+fn source(interface: u8, state: SourceState, peer_asn: u32, bytes: u64) -> SourceRow {
+    SourceRow {
+        ifname: format!("eth{interface}").into(),
+        state,
+        peer_asn,
+        bytes,
+        created_ms: CREATED_MS + 3_000,
     }
 }
 

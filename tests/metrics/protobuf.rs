@@ -185,6 +185,8 @@ fn each_counter_has_the_time_of_its_creation() {
                 let ipv6 = u64::from(value("family") == "ipv6");
                 Some(CREATED_MS + 2001 + 2 * egress + ipv6)
             }
+            "rfm_source_series_folded_total" => Some(STARTED_MS),
+            name if name.starts_with("rfm_source_") => Some(CREATED_MS + 3000),
             _ => Some(STARTED_MS),
         };
         assert_eq!(time, expected, "{name} {labels:?}");

@@ -10,6 +10,7 @@ mod file;
 #[allow(dead_code)]
 #[path = "../control/harness.rs"]
 mod harness;
+mod rtr;
 
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpStream};

@@ -72,8 +72,8 @@ fn conditions(
 pub fn firewall(firewall: &api::FirewallStatus) -> String {
     let rules = &firewall.rules;
     let mut text = format!(
-        "rules: {} allow, {} runtime, {} config, {} blackhole\n\n",
-        rules.allow, rules.runtime, rules.config, rules.blackhole
+        "rules: {} allow, {} runtime, {} config, {} blackhole, {} source-check\n\n",
+        rules.allow, rules.runtime, rules.config, rules.blackhole, rules.source_check
     );
     let mut interfaces = TextTable::new(&[
         ("INTERFACE", Align::Left),

@@ -12,6 +12,27 @@ const NAMES: usize = 13;
 const NO_DATABASE: &str =
     "none, so networks and places have no names; put MMDB files in /var/lib/GeoIP";
 
+/// Maximum number of ASes in a line.
+const MAX_ASNS: usize = 8;
+
+fn source_check(check: &api::SourceCheckStatus) -> String {
+    let without = &check.without_view;
+    let with = check.neighbors.saturating_sub(without.len() as u64);
+    let mut text = format!(
+        "{}, routes before policy of {with} of {} neighbors",
+        check.mode, check.neighbors
+    );
+    if !without.is_empty() {
+        let shown = without.iter().take(MAX_ASNS);
+        let shown: Vec<_> = shown.map(|asn| format!("AS{asn}")).collect();
+        text += &format!("; unknown: {}", shown.join(", "));
+        if without.len() > MAX_ASNS {
+            text += &format!(" and {} more", without.len() - MAX_ASNS);
+        }
+    }
+    text
+}
+
 pub fn status(status: &api::Status) -> String {
     let mut text = head(status);
     let mut line = |name: &str, value: String| {
@@ -64,6 +85,9 @@ pub fn status(status: &api::Status) -> String {
                 rpki.ipv4_vrps, rpki.ipv6_vrps, rpki.updated, rpki.source
             ),
         );
+    }
+    if let Some(check) = &status.source_check {
+        line("sources", source_check(check));
     }
     if let Some(bmp) = &status.bmp {
         line("bmp", format!("{} sessions", bmp.sessions));

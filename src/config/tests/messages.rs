@@ -282,6 +282,8 @@ const RANGES: &[(&str, &[&str], &[&str])] = &[
     ("ipfix.template_refresh", &["\"1s\""], &["\"0s\""]),
     ("ipfix.observation_domain_id", &["1", "4294967295"], &["0", "4294967296"]),
     ("enrich.rib.local_asn", &["0", "4294967295"], &["-1", "4294967296"]),
+    ("enrich.rpki.rtr", &["\"\"", "\"[::1]\"", "\"a:1\""], &["\"::1\"", "\"a:0\"", "1"]),
+    ("enrich.source_check.mode", &["\"off\"", "\"count\""], &["\"on\"", "true"]),
     ("enrich.rib.communities", &["[]", "[\"64500:*\"]", "[\"1:2:*\"]"], &["[\"64500\"]", "[\"65536:*\"]", "\"64500:*\""]),
     ("enrich.rib.bmp.port", &["0", "65535"], &["-1", "65536"]),
     ("enrich.rib.bmp.max_sessions", &["1", "1024"], &["0", "1025"]),
@@ -310,6 +312,18 @@ fn every_range_has_its_ends() {
             assert!(got.starts_with(&start), "{key} = {value}: {got}");
         }
     }
+}
+
+#[test]
+fn the_source_check_and_rpki_check_other_keys() {
+    assert_eq!(
+        message(read(&set("enrich.source_check.mode", "\"enforce\""))),
+        "t:3: agent.enrich.source_check.mode: \"enforce\" needs agent.firewall.enabled"
+    );
+    assert_eq!(
+        message(read(&set("enrich.rpki", "{ vrps = \"/a\", rtr = \"b\" }"))),
+        "t:3: agent.enrich.rpki.rtr: expected vrps or rtr, got both"
+    );
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod build;
 mod table;
 mod thread;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -110,6 +111,19 @@ impl NeighborMap {
             by_mac: by_mac.into(),
             by_interface: Box::default(),
         }
+    }
+
+    /// Returns the ASes of all neighbors that have one AS.
+    pub fn asns(&self) -> BTreeSet<u32> {
+        let by_mac = self.by_mac.iter().map(|(_, neighbor)| neighbor);
+        let by_interface = self.by_interface.iter().map(|(_, neighbor)| neighbor);
+        let asns = by_mac
+            .chain(by_interface)
+            .filter_map(|neighbor| match neighbor.asn {
+                PeerAs::One(asn) => Some(asn),
+                PeerAs::Unknown | PeerAs::Several => None,
+            });
+        asns.collect()
     }
 
     pub fn len(&self) -> usize {

@@ -30,6 +30,7 @@ mod prefix_index;
 mod route_table;
 mod routers;
 mod shared;
+mod source_routes;
 mod store;
 
 use std::collections::BTreeSet;
@@ -60,6 +61,7 @@ pub use peer::{PeerInfo, PeerKey, PeerKind, RouterIdentity, Speaker, TableId, Vi
 pub use prefix::{Family, RoutePrefix};
 pub use route_table::{MAX_PATHS, PathKey};
 pub use shared::{LookupGuard, SharedRib};
+pub use source_routes::SourceRoutes;
 
 /// Maximum number of peers of all routers together.
 pub const MAX_PEERS: usize = 1 << 16;
@@ -85,7 +87,7 @@ pub struct RibConfig {
 pub struct RouterId(u32);
 
 /// A peer of a router; valid until the peer is down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId(u32);
 
 /// Why a route or a peer was rejected.

@@ -2,12 +2,15 @@
 //! RPKI: the Validated ROA Payloads (VRPs) by which routes are validated (RFC 6811).
 //!
 //! ```text
-//! file of rpki-client, Routinator or FORT ─► VrpTable ─► SharedVrps ─► thread flow, control
-//!                 json.rs, file.rs: thread rpki      table.rs
+//! file of rpki-client, Routinator or FORT ─┬─► VrpTable ─► SharedVrps ─► thread flow, control
+//!         json.rs, file.rs: thread rpki    │     table.rs
+//! cache, by RTR                           ─┘
+//!         rtr/: thread rtr
 //! ```
 
 pub mod file;
 pub mod json;
+pub mod rtr;
 mod table;
 
 use std::net::IpAddr;

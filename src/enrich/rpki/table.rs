@@ -3,8 +3,9 @@
 //!
 //! The VRPs of a family are sorted by address and length. Prefixes contain each other or are disjoint, so that the
 //! VRPs that cover a prefix are a chain: each entry has the index of the next shorter one (its parent). A lookup is a
-//! binary search and a walk along the chain.
+//! binary search within a part of the address space, and a walk along the chain.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -16,12 +17,16 @@ pub const MAX_VRPS: usize = 4_000_000;
 pub const MAX_COVERING: u16 = 1024;
 
 const NO_PARENT: u32 = u32::MAX;
+/// Parts of the address space of a family, in which a binary search begins.
+const BUCKETS: usize = 1 << 16;
 
 /// An address of one family as a number.
 pub trait AddressBits: Copy + Ord + fmt::Debug {
     const LENGTH: u8;
 
     fn masked(self, length: u8) -> Self;
+    /// Returns the part of the address space, below [`BUCKETS`]; it never decreases with the address.
+    fn bucket(self) -> usize;
     fn address(self) -> IpAddr;
 }
 
@@ -30,6 +35,10 @@ impl AddressBits for u32 {
 
     fn masked(self, length: u8) -> Self {
         self & Self::MAX.checked_shl(u32::from(32 - length)).unwrap_or(0)
+    }
+
+    fn bucket(self) -> usize {
+        (self >> 16) as usize
     }
 
     fn address(self) -> IpAddr {
@@ -42,6 +51,15 @@ impl AddressBits for u128 {
 
     fn masked(self, length: u8) -> Self {
         self & Self::MAX.checked_shl(u32::from(128 - length)).unwrap_or(0)
+    }
+
+    /// Of 2000::/3, which has nearly all prefixes, the 16 bits that follow.
+    fn bucket(self) -> usize {
+        match self >> 125 {
+            0 => 0,
+            1 => (self >> 109) as usize & (BUCKETS - 1),
+            _ => BUCKETS - 1,
+        }
     }
 
     fn address(self) -> IpAddr {
@@ -148,6 +166,8 @@ pub struct VrpTable {
 /// The VRPs of a family: the addresses are apart, since the binary search reads only them.
 #[derive(Debug, Default)]
 struct FamilyTable<A> {
+    /// The index of the first VRP of each bucket, and the end; empty without VRPs.
+    buckets: Box<[u32]>,
     addresses: Box<[A]>,
     entries: Box<[Entry]>,
 }
@@ -174,6 +194,53 @@ impl VrpTable {
         [self.ipv4.entries.len(), self.ipv6.entries.len()]
     }
 
+    /// Returns whether the set has this VRP.
+    pub fn contains(&self, address: IpAddr, length: u8, max_length: u8, asn: u32) -> bool {
+        match address {
+            IpAddr::V4(address) => self.ipv4.contains(&Vrp {
+                address: u32::from(address),
+                length,
+                max_length,
+                asn,
+            }),
+            IpAddr::V6(address) => self.ipv6.contains(&Vrp {
+                address: u128::from(address),
+                length,
+                max_length,
+                asn,
+            }),
+        }
+    }
+
+    /// Returns the VRPs after changes: true adds a VRP, false removes it.
+    pub fn changed(
+        &self,
+        changes: &HashMap<(IpAddr, u8, u8, u32), bool>,
+    ) -> Result<VrpList, VrpError> {
+        let is_removed = |address: IpAddr, length, max_length, asn| {
+            changes.get(&(address, length, max_length, asn)) == Some(&false)
+        };
+        let mut list = VrpList::default();
+        let ipv4 = self.ipv4.iter();
+        let ipv6 = self.ipv6.iter();
+        list.ipv4.extend(
+            ipv4.filter(|vrp| {
+                !is_removed(vrp.address.address(), vrp.length, vrp.max_length, vrp.asn)
+            }),
+        );
+        list.ipv6.extend(
+            ipv6.filter(|vrp| {
+                !is_removed(vrp.address.address(), vrp.length, vrp.max_length, vrp.asn)
+            }),
+        );
+        for (&(address, length, max_length, asn), added) in changes {
+            if *added {
+                list.push(address, length, max_length.into(), asn)?;
+            }
+        }
+        Ok(list)
+    }
+
     /// Returns the validation state of the route of `length` to an address. Origin 0 stands for a path that ends in an
     /// AS_SET: no VRP matches it (RFC 6811 section 2).
     pub fn validate(&self, address: IpAddr, length: u8, origin: u32) -> RouteValidity {
@@ -184,7 +251,41 @@ impl VrpTable {
     }
 }
 
+/// Returns the index of the first VRP of each bucket, and the end.
+fn buckets<A: AddressBits>(vrps: &[Vrp<A>]) -> Box<[u32]> {
+    if vrps.is_empty() {
+        return Box::default();
+    }
+    let mut starts = Vec::with_capacity(BUCKETS + 1);
+    for (index, vrp) in vrps.iter().enumerate() {
+        let bucket = vrp.address.bucket();
+        // the buckets since the previous VRP begin here
+        starts.resize(starts.len().max(bucket + 1), index as u32);
+    }
+    starts.resize(BUCKETS + 1, vrps.len() as u32);
+    starts.into()
+}
+
 impl<A: AddressBits> FamilyTable<A> {
+    fn iter(&self) -> impl Iterator<Item = Vrp<A>> {
+        let entries = self.addresses.iter().zip(&self.entries);
+        entries.map(|(&address, entry)| Vrp {
+            address,
+            length: entry.length,
+            max_length: entry.max_length,
+            asn: entry.asn,
+        })
+    }
+
+    fn contains(&self, vrp: &Vrp<A>) -> bool {
+        let first = self.addresses.partition_point(|held| *held < vrp.address);
+        let same = self.addresses[first..].iter().zip(&self.entries[first..]);
+        let mut same = same.take_while(|(address, _)| **address == vrp.address);
+        same.any(|(_, entry)| {
+            (entry.length, entry.max_length, entry.asn) == (vrp.length, vrp.max_length, vrp.asn)
+        })
+    }
+
     fn build(mut vrps: Vec<Vrp<A>>) -> Result<Self, VrpError> {
         vrps.sort_unstable();
         vrps.dedup();
@@ -212,6 +313,7 @@ impl<A: AddressBits> FamilyTable<A> {
             covering.push(index as u32);
         }
         Ok(Self {
+            buckets: buckets(&vrps),
             addresses: vrps.iter().map(|vrp| vrp.address).collect(),
             entries: entries.into(),
         })
@@ -221,13 +323,21 @@ impl<A: AddressBits> FamilyTable<A> {
         let length = length.min(A::LENGTH);
         let bits = address.masked(length);
         // all that cover the prefix are this entry or its ancestors: those after it begin at a higher address
-        let after = self.addresses.partition_point(|held| *held <= bits);
+        let bucket = bits.bucket();
+        let (first, end) = match self.buckets.get(bucket..bucket + 2) {
+            Some(ends) => (ends[0] as usize, ends[1] as usize),
+            None => (0, 0),
+        };
+        let in_bucket = self.addresses[first..end].partition_point(|held| *held <= bits);
+        let after = first + in_bucket;
         let mut next = after.checked_sub(1).map_or(NO_PARENT, |last| last as u32);
         let mut state = RouteValidity::NotFound;
         while next != NO_PARENT {
             let entry = &self.entries[next as usize];
-            let covers = entry.length <= length
-                && bits.masked(entry.length) == self.addresses[next as usize];
+            // the ancestors of a VRP that covers the prefix cover it too
+            let covers = state == RouteValidity::Invalid
+                || entry.length <= length
+                    && bits.masked(entry.length) == self.addresses[next as usize];
             if covers {
                 // AS 0 in a VRP matches no route (RFC 6483 section 4)
                 if entry.asn == origin && origin != 0 && length <= entry.max_length {

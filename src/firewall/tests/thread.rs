@@ -70,6 +70,7 @@ impl Fixture {
             links: Vec::new(),
             peers: Box::new(BTreeSet::new),
             blackholes,
+            source_check: None,
             export_sender: None,
             errors: errors.clone(),
         };

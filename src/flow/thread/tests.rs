@@ -45,6 +45,7 @@ fn settings(max_flows: usize) -> FlowSettings {
         peer_series: false,
         paths: false,
         transit_series: 0,
+        source_check: false,
         table: table::TableLimits {
             max_flows,
             idle_timeout_ms: 1_000,

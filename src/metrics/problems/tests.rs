@@ -73,6 +73,7 @@ impl Agent {
         let interfaces: [Interface; 0] = [];
         let input = Input {
             peer_series: false,
+            source_check: false,
             interfaces: &interfaces,
             all_hooks,
             pattern_matches: &[],
