@@ -589,6 +589,27 @@ mod tests {
     }
 
     #[test]
+    fn counters_that_continue_keep_the_time_at_which_they_began() {
+        let (interfaces, now) = (InterfaceRegistry::new(9, TTL), Instant::now());
+        let at = |seconds| now + Duration::from_secs(seconds);
+        let created = |name: &str| {
+            let monitored = interfaces.monitored();
+            monitored.iter().find(|m| *m.name == *name).unwrap().created
+        };
+        interfaces.assign(1, "eth0", at(0));
+        interfaces.rename(1, "wan", &counted(40), at(10));
+        assert_eq!(created("wan"), at(10));
+        interfaces.assign(2, "eth0", at(20));
+        assert_eq!(created("eth0"), at(0), "it continues the counters");
+        assert_eq!(interfaces.monitored()[1].assigned, at(20));
+        interfaces.release(2, &counted(50), at(30));
+        let late = at(30) + TTL;
+        interfaces.free_slots(late, |_| Some(counted(50)));
+        interfaces.assign(3, "eth0", late);
+        assert_eq!(created("eth0"), late, "the counters have expired");
+    }
+
+    #[test]
     fn what_is_lost_late_is_in_the_totals_once() {
         let (interfaces, now) = (InterfaceRegistry::new(9, TTL), Instant::now());
         interfaces.assign(1, "a", now);

@@ -435,6 +435,24 @@ mod tests {
     }
 
     #[test]
+    fn each_counter_has_the_time_of_its_first_record() {
+        let mut counters = PeerCounters::default();
+        let names = Names { shift: 0 };
+        for (now_ms, direction) in [(1_299, IN), (5_000, IN), (7_050, Direction::Egress)] {
+            let record = record(1, mac(1), direction, 100);
+            counters.count(&record, now_ms, 0, &names);
+        }
+        counters.count(&record(1, mac(2), IN, 100), 9_000, 0, &names);
+        let snapshot = counters.snapshot();
+        let row = |last| {
+            let of = |row: &&PeerRow| row.mac.is_some_and(|mac| mac.0[5] == last);
+            snapshot.rows.iter().find(of).unwrap().created_ms
+        };
+        assert_eq!(row(1), [[0, 1_200], [0, 7_000]]);
+        assert_eq!(row(2), [[0, 9_000], [0, 0]]);
+    }
+
+    #[test]
     fn another_as_begins_at_zero_and_the_previous_one_expires() {
         let mut counters = PeerCounters::default();
         counters.count(&record(1, mac(1), IN, 1), 0, 0, &Names { shift: 0 });
