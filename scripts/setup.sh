@@ -14,6 +14,7 @@ aside=()
 cargo_tools=()
 go_tools=()
 python_packages=()
+asn_data=false
 
 # shellcheck source=scripts/unpack.sh
 . scripts/unpack.sh
@@ -123,6 +124,22 @@ need_rust_lints() {
     fi
 }
 
+# The networks and ASNs of the Internet, as tests and benchmarks use them if they are there.
+need_asn_data() {
+    [ ! -e .cache/ip-location-db/asn-ipv4.csv ] || return 0
+    need npm npm
+    asn_data=true
+}
+
+fetch_asn_data() {
+    local folder=.cache/ip-location-db archive
+    say "fetching the networks and ASNs of ip-location-db into $folder"
+    mkdir -p $folder
+    archive=$(npm pack --silent --pack-destination $folder @ip-location-db/asn@2.3.2026061719)
+    tar -C $folder --strip-components=1 -xzf "$folder/$archive" --wildcards 'package/*LICENSE' package/asn-ipv4.csv
+    rm -f "$folder/$archive"
+}
+
 purpose() {
     case $1 in
     build)
@@ -203,6 +220,7 @@ purpose() {
         need curl curl
         ;;
     bench)
+        need_asn_data
         need ip iproute2
         need sysctl procps
         need ethtool ethtool
@@ -365,7 +383,12 @@ install_python_packages() {
 
 [ $# -gt 0 ] || die "usage: scripts/setup.sh build | test | prometheus | collector | lint | fuzz | demo | bench | scale | bare | guest | packages ..."
 for name in "$@"; do purpose "$name"; done
-[ $((${#packages[@]} + ${#aside[@]})) -gt 0 ] || { build_tools && install_python_packages && exit; }
+if [ $((${#packages[@]} + ${#aside[@]})) = 0 ]; then
+    build_tools
+    install_python_packages
+    ! $asn_data || fetch_asn_data
+    exit
+fi
 
 on_debian || die "these are missing (by their Debian names): ${packages[*]} ${aside[*]}"
 refresh_lists
@@ -377,4 +400,5 @@ fi
 for name in "${aside[@]}"; do put_aside "$name"; done
 build_tools
 install_python_packages
+! $asn_data || fetch_asn_data
 say "done"

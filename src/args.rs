@@ -33,6 +33,11 @@ struct Args {
     #[argh(switch)]
     check: bool,
 
+    /// load every BPF program without attaching it, print what this kernel supports (hook, flow cache,
+    /// XDP mode of each interface), and exit
+    #[argh(switch)]
+    check_kernel: bool,
+
     /// read this MMDB database as the agent does, print its type, age, size and a sample, and exit
     #[argh(option, arg_name = "file")]
     check_database: Option<PathBuf>,
@@ -107,7 +112,7 @@ macro_rules! flow_command {
                 #[argh(option, arg_name = "direction")]
                 direction: Option<String>,
 
-                /// only this protocol: a name such as tcp or icmp6, or a number
+                /// only this protocol: a name such as tcp or icmpv6, or a number
                 #[argh(option, arg_name = "protocol")]
                 protocol: Option<String>,
 
@@ -329,6 +334,9 @@ command! {
 }
 
 mod firewall;
+#[cfg(test)]
+mod tests;
+mod words;
 
 /// A parsed command line.
 #[derive(Debug, PartialEq, Eq)]
@@ -337,6 +345,9 @@ pub enum Command {
         config: PathBuf,
     },
     Check {
+        config: PathBuf,
+    },
+    CheckKernel {
         config: PathBuf,
     },
     CheckDatabase {
@@ -429,6 +440,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
         .map(OsString::into_string)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|arg| format!("expected UTF-8 arguments, got {arg:?}"))?;
+    let args = words::prepare(args, &info())?;
     let args: Vec<_> = args.iter().map(String::as_str).collect();
     let args = match Args::from_args(&["rfm"], &args) {
         Ok(args) => args,
@@ -438,6 +450,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
     let config = args.config.clone().unwrap_or_else(|| DEFAULT_PATH.into());
     let mut switches = [
         args.check.then(|| Command::Check {
+            config: config.clone(),
+        }),
+        args.check_kernel.then(|| Command::CheckKernel {
             config: config.clone(),
         }),
         args.check_database
@@ -459,7 +474,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
 }
 
 /// Options that take the place of a command.
-const SWITCHES: &str = "--check, --check-database, --detach and --version";
+const SWITCHES: &str = "--check, --check-kernel, --check-database, --detach and --version";
 
 impl Subcommand {
     /// `config` stood before the command.
@@ -539,138 +554,5 @@ pub fn version() -> String {
         format!("rfm {version}")
     } else {
         format!("rfm {version} ({revision})")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::ffi::OsStringExt;
-
-    use super::*;
-
-    fn parse_words(words: &str) -> Result<Command, String> {
-        let args = ["/usr/bin/rfm"].into_iter().chain(words.split_whitespace());
-        parse(args.map(OsString::from))
-    }
-
-    #[test]
-    fn each_switch_is_its_command() {
-        let config = || PathBuf::from("a.toml");
-        for (words, expected) in [
-            (
-                "",
-                Command::Run {
-                    config: DEFAULT_PATH.into(),
-                },
-            ),
-            ("--config a.toml", Command::Run { config: config() }),
-            (
-                "--config a.toml --check",
-                Command::Check { config: config() },
-            ),
-            (
-                "--check-database a.mmdb",
-                Command::CheckDatabase {
-                    file: "a.mmdb".into(),
-                },
-            ),
-            ("--detach", Command::Detach),
-            ("--version", Command::Version),
-        ] {
-            assert_eq!(parse_words(words), Ok(expected), "{words}");
-        }
-    }
-
-    #[test]
-    fn commands_take_options_before_and_after_them() {
-        let client = |command, config: &str| {
-            Command::Client(Box::new(Client {
-                command,
-                json: false,
-                socket: None,
-                config: config.into(),
-            }))
-        };
-        for (words, expected) in [
-            ("status", client(ClientCommand::Status, DEFAULT_PATH)),
-            ("--config a status", client(ClientCommand::Status, "a")),
-            (
-                "--config a reload --config b",
-                client(ClientCommand::Reload, "b"),
-            ),
-            (
-                "set log_level debug",
-                client(
-                    ClientCommand::Set {
-                        key: "log_level".into(),
-                        value: "debug".into(),
-                    },
-                    DEFAULT_PATH,
-                ),
-            ),
-        ] {
-            assert_eq!(parse_words(words), Ok(expected), "{words}");
-        }
-        let Ok(Command::Client(client)) = parse_words("rib ::1 --json --socket /a") else {
-            panic!("rib is a command");
-        };
-        assert_eq!((client.json, client.socket), (true, Some("/a".into())));
-    }
-
-    #[test]
-    fn top_is_live_without_options() {
-        for (words, expected) in [
-            ("top", true),
-            ("top --once", false),
-            ("top --by src", false),
-            ("top --limit 3", false),
-        ] {
-            let Ok(Command::Client(client)) = parse_words(words) else {
-                panic!("{words}");
-            };
-            let ClientCommand::Top { live, .. } = client.command else {
-                panic!("{words}");
-            };
-            assert_eq!(live, expected, "{words}");
-        }
-    }
-
-    #[test]
-    fn mistakes_are_errors() {
-        for (words, expected) in [
-            ("--chekc", "Unrecognized argument: --chekc"),
-            ("--config", "No value provided for option '--config'."),
-            ("extra", "Unrecognized argument: extra"),
-            (
-                "--check status",
-                "expected a command without --check, --check-database, --detach and --version",
-            ),
-            ("rib", "Required positional arguments not provided:"),
-            (
-                "--check --detach",
-                "expected only one of --check, --check-database, --detach and --version",
-            ),
-        ] {
-            let error = parse_words(words).unwrap_err();
-            assert!(error.starts_with(expected), "{words}: {error}");
-        }
-        let bytes = OsString::from_vec(vec![b'-', 0xff]);
-        assert_eq!(
-            parse([OsString::from("rfm"), bytes]),
-            Err("expected UTF-8 arguments, got \"-\\xFF\"".into())
-        );
-    }
-
-    #[test]
-    fn the_help_lists_the_exit_codes() {
-        let Ok(Command::Help(help)) = parse_words("--help") else {
-            panic!("--help asks for the help");
-        };
-        for part in ["--config", "--check", "--detach", "--version", "RFM_LOG"] {
-            assert!(help.contains(part), "{part} in {help}");
-        }
-        for code in ["0 success", "1 a failure", "2 a mistake"] {
-            assert!(help.contains(code), "{code} in {help}");
-        }
     }
 }

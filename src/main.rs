@@ -54,6 +54,12 @@ fn run(command: Command) -> Result<(), ExitError> {
             }
             Ok(())
         }
+        Command::CheckKernel { config: file } => {
+            let config = load(&file)?;
+            logging::start();
+            let report = agent::check_kernel(&config).map_err(ExitError::Agent)?;
+            print(&report)
+        }
         Command::CheckDatabase { file } => {
             let report = agent::inspect_database(&file).map_err(ExitError::Agent)?;
             print(&report)

@@ -163,9 +163,9 @@ fn what_is_not_permitted_is_named() {
     for (args, needed) in [
         (
             vec!["--config", &file],
-            "CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN",
+            "CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN",
         ),
-        (vec!["--detach"], "CAP_NET_ADMIN and CAP_SYS_ADMIN"),
+        (vec!["--detach"], "CAP_NET_ADMIN, CAP_SYS_ADMIN"),
     ] {
         let mut command = if rustix::process::geteuid().is_root() {
             let mut command = Command::new("setpriv");
@@ -177,7 +177,10 @@ fn what_is_not_permitted_is_named() {
         };
         let output = command.args(args).stdin(Stdio::null()).output();
         let (code, _, errors) = parts(output.unwrap());
-        assert_eq!(errors, format!("rfm: needs root, or {needed}\n"));
+        let expected = format!(
+            "rfm: not permitted: {needed} missing; run it as root, or give it these capabilities\n"
+        );
+        assert_eq!(errors, expected);
         assert_eq!(code, 1);
     }
 }

@@ -249,6 +249,35 @@ fn bash_completes_what_fits() {
     }
 }
 
+/// The numbers of rules come from the agent: a function takes the place of the program.
+#[test]
+fn the_numbers_of_runtime_rules_are_completed() {
+    const LIST: &str =
+        "ID  FROM     ACTION\\n 1  allow    pass\\n 7  runtime  drop\\n12  runtime  count\\n";
+    let bash = file("packaging/completions/rfm.bash");
+    let script = format!(
+        "source {}; rfm() {{ printf '{LIST}'; }}; COMP_WORDS=(rfm firewall del 7 ''); COMP_CWORD=4; _rfm; \
+         printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+        bash.display()
+    );
+    let found = completed(Command::new("bash").args(["-c", &script]));
+    let numbers: Vec<_> = found
+        .split(' ')
+        .filter(|word| !word.starts_with('-'))
+        .collect();
+    assert_eq!(numbers, ["12", "7"]);
+    if is_there("fish") {
+        let fish = file("packaging/completions/rfm.fish");
+        let script = format!(
+            "function rfm; printf '{LIST}'; end; source {}; complete -C 'rfm firewall del '",
+            fish.display()
+        );
+        let mut fish = Command::new("fish");
+        let found = completed(fish.args(["--no-config", "-c", &script]));
+        assert_eq!(found, "12 7");
+    }
+}
+
 #[test]
 fn fish_completes_what_fits() {
     if !is_there("fish") {

@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -602,4 +603,78 @@ fn memory_does_not_grow_by_the_database() {
             assert!(status.success(), "{}", parent.display());
         }
     }
+}
+
+/// The ASNs and networks of ip-location-db, if scripts/setup.sh has fetched them (`scripts/setup.sh bench`).
+fn real_networks() -> Option<Vec<(Ipv4Addr, u32, u32, String)>> {
+    let csv = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/ip-location-db/asn-ipv4.csv");
+    let text = fs::read_to_string(csv).ok()?;
+    let mut networks = Vec::new();
+    for line in text.lines() {
+        let mut fields = line.splitn(4, ',');
+        let mut next = || fields.next().expect("four fields");
+        let first: Ipv4Addr = next().parse().expect("an address");
+        let last: Ipv4Addr = next().parse().expect("an address");
+        let asn = next().parse().expect("a number");
+        let name: String = next().trim_matches('"').chars().take(80).collect();
+        // a range is one network or several
+        let (mut at, last) = (u64::from(first.to_bits()), u64::from(last.to_bits()));
+        while at <= last {
+            let aligned = if at == 0 { 32 } else { at.trailing_zeros() };
+            let fits = (last - at + 1).ilog2();
+            let size = aligned.min(fits);
+            networks.push((Ipv4Addr::from_bits(at as u32), 32 - size, asn, name.clone()));
+            at += 1 << size;
+        }
+    }
+    Some(networks)
+}
+
+/// As many networks and ASNs as the Internet has.
+fn invented_networks() -> Vec<(Ipv4Addr, u32, u32, String)> {
+    let network = |n: u32| {
+        let asn = 1 + n % 90_000;
+        let address = Ipv4Addr::from_bits((1 << 24) + (n << 8));
+        (address, 24, asn, format!("Example network {asn}"))
+    };
+    (0..400_000).map(network).collect()
+}
+
+#[test]
+fn a_full_database_names_every_as_in_little_memory() {
+    let networks = real_networks().unwrap_or_else(|| {
+        println!("with invented networks: scripts/setup.sh bench fetches real ones");
+        invented_networks()
+    });
+    let mut writer = Writer::new(6, 28, 1);
+    let mut expected: BTreeMap<u32, BTreeSet<&str>> = BTreeMap::new();
+    for (address, length, number, name) in &networks {
+        writer.insert(&format!("{address}/{length}"), &asn(*number, name));
+        if *number > 0 && !name.is_empty() {
+            expected.entry(*number).or_default().insert(name);
+        }
+    }
+    let folder = Folder::new("full");
+    let path = folder.file("asn.mmdb", writer.finish());
+    let database = open(&path, DatabaseKind::Asn);
+    assert_eq!(database.asn_name(13_335), None, "there is no index yet");
+    let start = Instant::now();
+    let named = database.index(&|| {}).unwrap();
+    println!(
+        "{} networks, {named} ASNs, {:?}, {} bytes",
+        networks.len(),
+        start.elapsed(),
+        database.index_bytes()
+    );
+    assert_eq!(named, expected.len());
+    assert!(named > 70_000, "{named}");
+    assert!(database.index_bytes() <= 12 * named);
+    for (number, names) in &expected {
+        let found = database.asn_name(*number);
+        assert!(
+            found.is_some_and(|found| names.contains(found)),
+            "{number}: {found:?}"
+        );
+    }
+    assert_eq!(database.asn_name(4_200_000_000), None);
 }

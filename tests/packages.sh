@@ -76,7 +76,7 @@ binary_works() {
 }
 unit_verifies() {
     # systemd-analyze looks the manual up; pages that are not there are a warning
-    silent inside systemd-analyze verify rfm.service
+    silent inside systemd-analyze verify rfm.service rfm-update-databases.timer
 }
 
 # What the service leaves below /var as a dynamic user (systemd.exec(5)).
@@ -111,7 +111,7 @@ test_contents() {
     check "rpmlint has nothing to say" rpmlint --strict --config packaging/rpm/rpmlint.toml "$rpm"
     check "the version of the Debian package" is "$(dpkg-deb -f "$deb" Version)" "$version-1"
     check "the version of the RPM" is "$(rpm -qp --qf '%{version}-%{release}' "$rpm" 2>/dev/null)" "$version-1"
-    check "the RPM's config is not replaced" is "$(rpm -qp --qf '[%{filenames} %{fileflags:fflags}\n]' "$rpm" 2>/dev/null | grep ' .*c')" "/etc/rfm/rfm.toml cn"
+    check "the RPM's config is not replaced" is "$(rpm -qp --qf '[%{filenames} %{fileflags:fflags}\n]' "$rpm" 2>/dev/null | grep ' .*c')" $'/etc/default/rfm-update-databases cn\n/etc/rfm/rfm.toml cn'
 }
 
 test_debian() {
@@ -125,6 +125,8 @@ test_debian() {
     check "$1: the unit passes systemd-analyze, warnings included" unit_verifies
     check "$1: all files are as packed" silent inside dpkg --verify rfm
     check "$1: starts at boot" [ -L "$root/etc/systemd/system/multi-user.target.wants/rfm.service" ]
+    check "$1: the update of databases does not" [ ! -e "$root/etc/systemd/system/timers.target.wants/rfm-update-databases.timer" ]
+    check "$1: nobody else reads its keys" is "$(stat -c %a "$root/etc/default/rfm-update-databases")" 600
     check "$1: an administrator switches it off" inside systemctl disable rfm.service
     sed -i 's/^#port = 9669/port = 9670/' "$root/etc/rfm/rfm.toml"
     check "$1: upgrades" inside dpkg --force-confdef -i /tmp/new.deb

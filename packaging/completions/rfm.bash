@@ -15,7 +15,7 @@ _rfm() {
         fi
         case "$command $word" in
         "rfm status" | "rfm flows" | "rfm top" | "rfm paths" | "rfm rib" | "rfm lookup" | "rfm set" | "rfm reload" | "rfm firewall" | "rfm firewall add" | "rfm firewall del" | "rfm firewall list" | "rfm firewall flush" | "rfm firewall stats" | "rfm firewall load") command+=" $word" ;;
-        *" --config" | *" --check-database" | *" --socket" | *" --sort" | *" --limit" | *" --interface" | *" --direction" | *" --protocol" | *" --address" | *" --src" | *" --dst" | *" --port" | *" --src-port" | *" --dst-port" | *" --asn" | *" --src-asn" | *" --dst-asn" | *" --by" | *" --via" | *" --origin" | *" --peer" | *" --what-if" | *" --vrf" | *" --proto" | *" --dport" | *" --action" | *" --rate" | *" --per" | *" --ttl") option=$word ;;
+        *" --config" | *" --check-database" | *" --socket" | *" --sort" | *" --limit" | *" --interface" | *" --direction" | *" --protocol" | *" --address" | *" --src" | *" --dst" | *" --port" | *" --src-port" | *" --dst-port" | *" --asn" | *" --src-asn" | *" --dst-asn" | *" --by" | *" --via" | *" --origin" | *" --peer" | *" --what-if" | *" --vrf" | *" --dport" | *" --action" | *" --rate" | *" --per" | *" --ttl") option=$word ;;
         *" -"*) ;;
         *)
             positionals+=1
@@ -31,9 +31,8 @@ _rfm() {
         "rfm top --sort") words="bytes packets rate" ;;
         *" --interface" | *" --vrf") words=$(cd /sys/class/net 2>/dev/null && echo *) ;;
         *" --direction") words="ingress egress" ;;
-        *" --protocol") words="icmp igmp tcp udp dccp gre esp ah icmp6 ospf sctp udplite" ;;
+        *" --protocol") words="icmp igmp tcp udp dccp gre esp ah icmpv6 ospf sctp udplite" ;;
         *" --by") words="@list ifname direction proto src_asn dst_asn src_city dst_city src_country dst_country src_peer_asn dst_peer_asn peer_asn src_net dst_net vlan src_community dst_community src_rpki dst_rpki src dst src_port dst_port" ;;
-        *" --proto") words="icmp tcp udp gre esp icmpv6 sctp" ;;
         *" --action") words="drop pass count limit" ;;
         *" --per") words="rule source" ;;
         esac
@@ -41,10 +40,11 @@ _rfm() {
         case "$command $positionals $before" in
         "rfm set 0 "*) words="bpf.sample_rate log_level" ;;
         "rfm set 1 log_level") words="off error warn info debug trace" ;;
+        "rfm firewall del "*) words=$(rfm firewall list 2>/dev/null | awk '$2 == "runtime" { print $1 }') ;;
         "rfm firewall load 0 "*) words=@files ;;
         esac
         case "$command" in
-        "rfm") words+=" status flows top paths rib lookup set reload firewall --help --config --check --check-database --detach --version " ;;
+        "rfm") words+=" status flows top paths rib lookup set reload firewall --help --config --check --check-kernel --check-database --detach --version " ;;
         "rfm status") words+=" --help --json --socket --config " ;;
         "rfm flows") words+=" --help --sort --limit --interface --direction --protocol --address --src --dst --port --src-port --dst-port --asn --src-asn --dst-asn --json --socket --config " ;;
         "rfm top") words+=" --help --by --sort --once --limit --interface --direction --protocol --address --src --dst --port --src-port --dst-port --asn --src-asn --dst-asn --json --socket --config " ;;
@@ -54,9 +54,9 @@ _rfm() {
         "rfm set") words+=" --help --json --socket --config " ;;
         "rfm reload") words+=" --help --json --socket --config " ;;
         "rfm firewall") words+=" add del list flush stats load --help " ;;
-        "rfm firewall add") words+=" --help --src --dst --proto --dport --interface --action --rate --per --ttl --force --json --socket --config " ;;
+        "rfm firewall add") words+=" --help --src --dst --protocol --dport --interface --action --rate --per --ttl --force --json --socket --config " ;;
         "rfm firewall del") words+=" --help --force --json --socket --config " ;;
-        "rfm firewall list") words+=" --help --json --socket --config " ;;
+        "rfm firewall list") words+=" --help --all --json --socket --config " ;;
         "rfm firewall flush") words+=" --help --force --json --socket --config " ;;
         "rfm firewall stats") words+=" --help --json --socket --config " ;;
         "rfm firewall load") words+=" --help --replace --force --json --socket --config " ;;

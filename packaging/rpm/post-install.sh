@@ -3,7 +3,7 @@
 # starts at boot, and nothing is started by installing it.
 if command -v systemctl >/dev/null; then
     if [ "$1" -eq 1 ]; then
-        systemctl --no-reload preset rfm.service rfm-update-databases.timer >/dev/null 2>&1 || :
+        systemctl --no-reload preset rfm.service >/dev/null 2>&1 || :
     fi
     [ ! -d /run/systemd/system ] || systemctl daemon-reload >/dev/null 2>&1 || :
 fi

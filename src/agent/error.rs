@@ -10,8 +10,8 @@ use crate::sys::listen::BindError;
 /// An error that prevents a start or ends the agent.
 #[derive(Debug)]
 pub enum Error {
-    /// A capability is missing; the text names the required ones.
-    Privilege(&'static str),
+    /// The capabilities that are missing.
+    Privilege(Vec<&'static str>),
     Links(io::Error),
     /// No interface matches, and `require_interface` is set.
     NoInterface {
@@ -34,7 +34,13 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Privilege(needed) => write!(f, "needs root, or {needed}"),
+            Self::Privilege(missing) => {
+                let names = missing.join(", ");
+                write!(
+                    f,
+                    "not permitted: {names} missing; run it as root, or give it these capabilities"
+                )
+            }
             Self::Links(error) => write!(f, "cannot list the interfaces: {error}"),
             Self::NoInterface { present } => write!(
                 f,

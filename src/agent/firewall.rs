@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Error, Running};
-use crate::bpf;
+use crate::bpf::xdp::XdpSettings;
 use crate::config::{self, Agent, Config};
 use crate::enrich::rib::{PeerKind, SharedRib};
 use crate::firewall::allowlist::{self, MAX_PEERS};
@@ -90,6 +90,15 @@ impl FirewallThread {
     }
 }
 
+/// Returns the settings of the firewall's programs and maps.
+pub(super) fn xdp_settings(agent: &Agent) -> XdpSettings {
+    XdpSettings {
+        sample_rate: agent.bpf.sample_rate.max(MIN_SAMPLE_RATE),
+        ring_bytes: RING_BYTES,
+        max_rules: (MAX_RULES + allowlist::MAX_RULES) as u32,
+    }
+}
+
 impl Running {
     pub(super) fn start_firewall(
         &self,
@@ -112,11 +121,7 @@ impl Running {
             config.pin && link.is_some_and(|link| patterns.matches(&link.name, link.loopback))
         };
         let pins = remove_pins(is_pinned);
-        let settings = bpf::xdp::XdpSettings {
-            sample_rate: agent.bpf.sample_rate.max(MIN_SAMPLE_RATE),
-            ring_bytes: RING_BYTES,
-            max_rules: (MAX_RULES + allowlist::MAX_RULES) as u32,
-        };
+        let settings = xdp_settings(agent);
         let programs =
             Programs::load(&settings, pins.filter(|_| config.pin)).map_err(Error::Load)?;
         let (rib, routers) = (rib.clone(), rib.clone());

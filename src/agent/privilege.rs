@@ -5,13 +5,36 @@ use rustix::thread::CapabilitySet;
 
 use super::Error;
 
-/// Checks the capabilities. Before Linux 5.8 CAP_SYS_ADMIN included CAP_BPF and CAP_PERFMON, and it still does.
+const BPF: (CapabilitySet, &str) = (CapabilitySet::BPF, "CAP_BPF");
+const PERFMON: (CapabilitySet, &str) = (CapabilitySet::PERFMON, "CAP_PERFMON");
+const NET_ADMIN: (CapabilitySet, &str) = (CapabilitySet::NET_ADMIN, "CAP_NET_ADMIN");
+const SYS_ADMIN: (CapabilitySet, &str) = (CapabilitySet::SYS_ADMIN, "CAP_SYS_ADMIN");
+
+/// Checks the capabilities of the agent. Before Linux 5.8 CAP_SYS_ADMIN included CAP_BPF and CAP_PERFMON, and it still
+/// does.
 pub(super) fn check() -> Result<(), Error> {
-    let bpf = have(CapabilitySet::BPF | CapabilitySet::PERFMON)? || have(CapabilitySet::SYS_ADMIN)?;
-    if bpf && have(CapabilitySet::NET_ADMIN)? {
-        return Ok(());
+    match have(CapabilitySet::SYS_ADMIN)? {
+        true => need(&[NET_ADMIN]),
+        false => need(&[BPF, PERFMON, NET_ADMIN]),
     }
-    Err(Error::Privilege("CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN"))
+}
+
+/// Checks the capabilities that remove what another process attached.
+pub(super) fn check_detach() -> Result<(), Error> {
+    need(&[NET_ADMIN, SYS_ADMIN])
+}
+
+fn need(wanted: &[(CapabilitySet, &'static str)]) -> Result<(), Error> {
+    let mut missing = Vec::new();
+    for &(capability, name) in wanted {
+        if !have(capability)? {
+            missing.push(name);
+        }
+    }
+    match missing.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Privilege(missing)),
+    }
 }
 
 pub(super) fn have(capabilities: CapabilitySet) -> Result<bool, Error> {

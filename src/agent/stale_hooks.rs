@@ -14,9 +14,7 @@ const NEEDED: CapabilitySet = CapabilitySet::NET_ADMIN.union(CapabilitySet::SYS_
 
 /// Removes stale hooks from all interfaces of this machine.
 pub fn detach() -> Result<(), Error> {
-    if !privilege::have(NEEDED)? {
-        return Err(Error::Privilege("CAP_NET_ADMIN and CAP_SYS_ADMIN"));
-    }
+    privilege::check_detach()?;
     // libbpf prints a line for each hook that has no filter
     libbpf_rs::set_print(None);
     drop(super::firewall::remove_pins(|_| false));

@@ -38,6 +38,7 @@ enum FirewallSubcommand {
 
 macro_rules! add_command {
     ($($name:ident: $field:ty = $kind:ty, $role:ident {
+        option: $option:tt,
         expected: $expected:literal,
         json: $json:ident,
         argument: $argument:tt,
@@ -56,7 +57,7 @@ A rule that exists already keeps its number, and its time to live starts again."
             Add {
                 $(
                     #[doc = $help]
-                    #[argh(option, arg_name = $argument)]
+                    #[argh(option, long = $option, arg_name = $argument)]
                     $name: Option<String>,
                 )*
 
@@ -90,9 +91,13 @@ command! {
 }
 
 command! {
-    /// Lists all rules in the order of evaluation, with their counters.
+    /// Lists the rules in the order of evaluation, with their counters.
     #[argh(subcommand, name = "list")]
-    List {}
+    List {
+        /// also list the allow list, whose packets pass before all rules
+        #[argh(switch)]
+        all: bool,
+    }
 }
 
 command! {
@@ -118,7 +123,7 @@ command! {
         subcommand,
         name = "load",
         note = "Each line is a rule in the options of `add`, or only a prefix, from which every packet
-is dropped; `#` begins a comment.
+is dropped; `#` begins a comment, and so does a semicolon. The file `-` is standard input.
 If a line is no rule, the error names it, and nothing changes."
     )]
     Load {
@@ -147,7 +152,9 @@ pub enum FirewallCommand {
         ids: Vec<u64>,
         force: bool,
     },
-    List,
+    List {
+        all: bool,
+    },
     Flush {
         force: bool,
     },
@@ -175,7 +182,10 @@ impl FirewallArgs {
                 let command = FirewallCommand::Del { ids, force };
                 (command, c.json, c.socket, c.config)
             }
-            FirewallSubcommand::List(c) => (FirewallCommand::List, c.json, c.socket, c.config),
+            FirewallSubcommand::List(c) => {
+                let command = FirewallCommand::List { all: c.all };
+                (command, c.json, c.socket, c.config)
+            }
             FirewallSubcommand::Flush(c) => {
                 let command = FirewallCommand::Flush { force: c.force };
                 (command, c.json, c.socket, c.config)

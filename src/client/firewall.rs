@@ -4,18 +4,19 @@
 use std::path::Path;
 
 use super::change::to_json;
+use super::format::plural;
 use super::{AgentClient, ClientError, output, read};
 use crate::args::FirewallCommand;
 use crate::control::api;
 use crate::control::firewall::MAX_RULES;
 use crate::firewall::file;
-use crate::types::rule::{FirewallRule, PatternCache, RuleArgs};
+use crate::types::rule::{FirewallRule, PatternCache, RuleArgs, RuleSource};
 
 pub fn run(agent: &AgentClient, command: FirewallCommand) -> Result<String, ClientError> {
     match command {
         FirewallCommand::Add { rule, force } => add(agent, &rule, force),
         FirewallCommand::Del { ids, force } => del(agent, ids, force),
-        FirewallCommand::List => list(agent),
+        FirewallCommand::List { all } => list(agent, all),
         FirewallCommand::Flush { force } => flush(agent, force),
         FirewallCommand::Stats => agent.print(&agent.get("firewall", &[])?, output::firewall),
         FirewallCommand::Load {
@@ -68,7 +69,8 @@ fn load(
             0 => String::new(),
             n => format!(" in place of {n}"),
         };
-        format!("{} rules{removed}\n", edited.added.len())
+        let added = edited.added.len() as u64;
+        format!("{}{removed}\n", plural(added, "rule"))
     })
 }
 
@@ -96,11 +98,11 @@ fn flush(agent: &AgentClient, force: bool) -> Result<String, ClientError> {
 }
 
 fn removed(edited: &api::FirewallEdited) -> String {
-    format!("{} rules taken out\n", edited.removed)
+    format!("{} removed\n", plural(edited.removed, "rule"))
 }
 
-/// Lists all rules, page by page: the agent limits the rules in one answer.
-fn list(agent: &AgentClient) -> Result<String, ClientError> {
+/// Lists the rules, page by page: the agent limits the rules in one answer. The allow list is left out unless `all`.
+fn list(agent: &AgentClient, with_allow: bool) -> Result<String, ClientError> {
     let mut all = api::FirewallRules::default();
     loop {
         let page = [
@@ -115,5 +117,12 @@ fn list(agent: &AgentClient) -> Result<String, ClientError> {
             break;
         }
     }
-    agent.print(&to_json(&all)?, output::firewall_rules)
+    let received = all.rules.len();
+    if !with_allow {
+        all.rules
+            .retain(|rule| rule.origin != RuleSource::Allow.name());
+    }
+    let hidden = received - all.rules.len();
+    all.total = all.total.saturating_sub(hidden as u64);
+    agent.print(&to_json(&all)?, |list| output::firewall_rules(list, hidden))
 }

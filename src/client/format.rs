@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Formats values in readable units.
 
+use std::time::SystemTime;
+
+use humantime_serde::re::humantime::parse_rfc3339;
+
 const PREFIXES: [&str; 6] = ["", "k", "M", "G", "T", "P"];
 
 /// Returns three digits and a decimal prefix: "950", "1.23 M".
@@ -53,6 +57,34 @@ pub fn duration(seconds: u64) -> String {
     shown.join(" ")
 }
 
+/// "1 rule", "2 rules"
+pub fn plural(count: u64, noun: &str) -> String {
+    match count {
+        1 => format!("1 {noun}"),
+        n => format!("{n} {noun}s"),
+    }
+}
+
+/// Formats a time as RFC 3339 relative to now: "in 9m 59s", or "expired".
+pub fn until(time: &str, now: SystemTime) -> String {
+    let Ok(time) = parse_rfc3339(time) else {
+        return time.to_owned();
+    };
+    match time.duration_since(now) {
+        Ok(left) => format!("in {}", duration(left.as_secs())),
+        Err(_) => "expired".to_owned(),
+    }
+}
+
+/// Formats a time as RFC 3339 relative to now: "3s ago".
+pub fn since(time: &str, now: SystemTime) -> String {
+    let Ok(time) = parse_rfc3339(time) else {
+        return time.to_owned();
+    };
+    let age = now.duration_since(time).unwrap_or_default();
+    format!("{} ago", duration(age.as_secs()))
+}
+
 /// Returns the sampling error of an estimate in percent, with 95 % confidence: 1.96 / √samples. `None` if
 /// nothing was estimated, or if there are so many samples that the error does not matter.
 pub fn sampling_error(sample_rate: u32, sampled_packets: u64) -> Option<u32> {
@@ -97,6 +129,18 @@ mod tests {
         ] {
             assert_eq!(duration(seconds), expected);
         }
+    }
+
+    #[test]
+    fn times_are_relative_and_nouns_have_a_number() {
+        let now = parse_rfc3339("2026-11-29T12:00:00Z").unwrap();
+        assert_eq!(until("2026-11-29T12:09:59.900Z", now), "in 9m 59s");
+        assert_eq!(until("2026-11-29T11:59:59Z", now), "expired");
+        assert_eq!(since("2026-11-29T11:00:00Z", now), "1h 0m ago");
+        assert_eq!(since("2026-11-29T12:00:01Z", now), "0s ago");
+        assert_eq!(since("soon", now), "soon");
+        let counts = [0, 1, 2].map(|n| plural(n, "rule"));
+        assert_eq!(counts, ["0 rules", "1 rule", "2 rules"]);
     }
 
     #[test]

@@ -206,7 +206,10 @@ impl<'d> Document<'d> {
         let listed = self.state.borrow().errors.len() < MAX_ERRORS;
         let hint = listed.then(|| nearest(path, known.keys().map(String::as_str)));
         let text = match hint.flatten() {
-            Some(hint) => format!("unknown key, did you mean {hint}?"),
+            Some(hint) => match misplaced(path, hint, known) {
+                Some((name, section)) => format!("\"{name}\" belongs in the section [{section}]"),
+                None => format!("unknown key, did you mean {hint}?"),
+            },
             None => "unknown key".into(),
         };
         self.report(key.span().start, shown, text);
@@ -432,4 +435,17 @@ fn printable(text: &str) -> String {
             escaped.into_iter().flatten().chain(plain)
         })
         .collect()
+}
+
+/// Returns the name and the section of a key that is in another section, if no other section has a key of this name.
+fn misplaced<'h>(
+    path: &str,
+    hint: &'h str,
+    known: &BTreeMap<String, bool>,
+) -> Option<(&'h str, &'h str)> {
+    let (_, name) = path.rsplit_once('.')?;
+    let (section, its_name) = hint.rsplit_once('.')?;
+    let has_name = |key: &&String| key.rsplit('.').next() == Some(name);
+    let is_only = known.keys().filter(has_name).count() == 1;
+    (name == its_name && is_only).then_some((its_name, section))
 }

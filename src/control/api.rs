@@ -5,6 +5,8 @@
 
 mod paths;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::enrich::rib::SHORTEST_NETWORK;
@@ -327,7 +329,11 @@ pub struct TopSum {
 pub struct TopGroup {
     /// The values of the fields in `by`: a number, a text, or null if unknown.
     pub values: serde_json::Map<String, serde_json::Value>,
+    /// The name of the first AS among the values.
     pub asn_name: Option<String>,
+    /// The names of all ASNs among the values, by field.
+    #[serde(default)]
+    pub asn_names: BTreeMap<String, String>,
     #[serde(flatten)]
     pub sum: TopSum,
 }
@@ -361,6 +367,9 @@ pub struct RibReply {
     /// Why no route was chosen.
     pub none_chosen: Option<String>,
     pub routes: Vec<RibRoute>,
+    /// Names of the ASNs in the routes, from the ASN database.
+    #[serde(default)]
+    pub asn_names: BTreeMap<u32, String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The BGP replies of the socket, from the RIB and the statistics of the BMP sessions.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -76,6 +77,7 @@ impl Bgp for RibAndSessions {
                     ..route(explained)
                 })
                 .collect(),
+            asn_names: BTreeMap::new(),
         })
     }
 

@@ -183,7 +183,7 @@ fn refused(error: FirewallError) -> RequestError {
     match error.needs_force {
         true => RequestError::new(
             StatusCode::CONFLICT,
-            format!("{}; force does it", error.why),
+            format!("refused: {}, or add --force", error.why),
         ),
         false => RequestError::new(StatusCode::UNPROCESSABLE_ENTITY, error.why),
     }

@@ -67,9 +67,18 @@ fn ends(src: &Endpoint, dst: &Endpoint) -> api::LiveFlow {
 pub fn group(group: &Group, fields: &[Field]) -> api::TopGroup {
     let values = fields.iter().zip(&group.values);
     let values = values.map(|(field, value)| (field.name().to_owned(), json(value)));
+    let names = fields.iter().zip(&group.asn_names);
+    let names = names.filter_map(|(field, name)| Some((field.name(), name.as_deref()?)));
+    let names = names.map(|(field, name)| (field.to_owned(), name.to_owned()));
     api::TopGroup {
         values: Map::from_iter(values),
-        asn_name: group.asn_name.as_ref().map(|name| name.to_string()),
+        asn_name: group
+            .asn_names
+            .iter()
+            .flatten()
+            .next()
+            .map(|name| name.to_string()),
+        asn_names: names.collect(),
         sum: sum(&group.sum),
     }
 }

@@ -10,7 +10,7 @@ use hyper::{Request, StatusCode};
 
 use super::params::{self, FlowQuery, Params, prefix};
 use super::routes::{ControlRoutes, Reply, RequestError, json};
-use super::{api, flows, paths, rfc3339, status, what_if};
+use super::{api, asn_names, flows, paths, rfc3339, status, what_if};
 use crate::flow::paths::PathSnapshot;
 use crate::flow::query::{Question, Scan};
 use crate::flow::snapshot::Snapshot;
@@ -18,6 +18,7 @@ use crate::flow::thread::{self, AskError, Request as Ask};
 use crate::http::respond;
 use crate::netlink::stacked_interfaces;
 use crate::sys::clock::Clock;
+use crate::types::database::DatabaseKind;
 
 /// Thread flow answers between two batches; without an answer in this time it is stuck.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -201,7 +202,12 @@ impl ControlRoutes {
             ));
         };
         let answer = bgp.explain(query, vrf.as_deref());
-        json(&answer.ok_or_else(unknown_vrf)?)
+        let mut answer = answer.ok_or_else(unknown_vrf)?;
+        let database = self.sources.scrape.databases.get(DatabaseKind::Asn);
+        asn_names::add(&mut answer, |asn| {
+            database.as_ref()?.asn_name(asn).map(str::to_owned)
+        });
+        json(&answer)
     }
 
     pub(super) fn lookup(&self, request: &Request<Bytes>) -> Reply {

@@ -98,7 +98,7 @@ impl LabelSources {
                 "none: {}",
                 match self.databases[DatabaseKind::Asn as usize] {
                     None => self.absent(DatabaseKind::Asn),
-                    Some(_) => format!("the database does not find AS{asn} for this address"),
+                    Some(_) => format!("the database has no name for AS{asn}"),
                 }
             ),
         }

@@ -13,6 +13,7 @@
 
 pub mod access;
 pub mod api;
+mod asn_names;
 pub mod bgp;
 pub mod firewall;
 mod flows;

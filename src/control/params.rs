@@ -9,6 +9,7 @@ use crate::flow::query::{EndpointFilter, Field, Filter, MAX_FIELDS, MAX_LIMIT, S
 use crate::types::did_you_mean::nearest;
 use crate::types::flow::Direction;
 use crate::types::prefix::Prefix;
+use crate::types::protocol::Protocol;
 
 pub const DEFAULT_LIMIT: usize = 20;
 
@@ -247,32 +248,8 @@ fn fields(text: &str) -> Result<Vec<Field>, String> {
     Ok(fields)
 }
 
-/// Protocols by their common names.
-pub const PROTOCOLS: [(&str, u8); 12] = [
-    ("icmp", 1),
-    ("igmp", 2),
-    ("tcp", 6),
-    ("udp", 17),
-    ("dccp", 33),
-    ("gre", 47),
-    ("esp", 50),
-    ("ah", 51),
-    ("icmp6", 58),
-    ("ospf", 89),
-    ("sctp", 132),
-    ("udplite", 136),
-];
-
 pub fn protocol(text: &str) -> Option<u8> {
-    let lower = text.to_ascii_lowercase();
-    let named = PROTOCOLS.iter().find(|(name, _)| *name == lower);
-    named.map_or_else(|| text.parse().ok(), |(_, number)| Some(*number))
-}
-
-/// Returns the name of a protocol, or its number if it has no name here.
-pub fn protocol_name(number: u8) -> String {
-    let named = PROTOCOLS.iter().find(|(_, n)| *n == number);
-    named.map_or_else(|| number.to_string(), |(name, _)| (*name).to_owned())
+    text.parse::<Protocol>().ok().map(|protocol| protocol.0)
 }
 
 /// Decodes `%NN` and `+` of a query string.

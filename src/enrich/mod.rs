@@ -327,20 +327,25 @@ impl Enricher {
         (!texts.is_empty()).then(|| texts.join(",").into())
     }
 
-    /// Adds the AS number if it is unknown, and the AS name if the database finds the same AS.
+    /// Adds the AS number if it is unknown, and the AS name: the database may find another AS for the address.
     fn add_asn(&self, address: IpAddr, known: &mut Endpoint) {
         let Some(database) = &self.asn else {
             return;
         };
-        let Some(found) = self.counted(database.asn(address)) else {
-            return;
-        };
+        let found = self.counted(database.asn(address));
         if known.asn == 0 {
-            known.asn = found.number;
+            known.asn = found.map_or(0, |found| found.number);
         }
-        if known.asn == found.number {
-            known.asn_name = found.name.map(Into::into);
-        }
+        known.asn_name = match found {
+            Some(found) if found.number == known.asn => found.name.map(Into::into),
+            _ => self.name_of(known.asn),
+        };
+    }
+
+    /// Returns the name of an AS according to the database.
+    fn name_of(&self, asn: u32) -> Option<Arc<str>> {
+        let database = self.asn.as_ref().filter(|_| asn > 0)?;
+        database.asn_name(asn).map(Into::into)
     }
 
     fn add_location(&self, address: IpAddr, known: &mut Endpoint) {
@@ -381,11 +386,16 @@ impl Enrich for Enricher {
 
     fn peer(&self, ifindex: u32, mac: MacAddress) -> Peer {
         match self.neighbor_map.get(ifindex, mac) {
-            Some(neighbor) => Peer {
-                asn: neighbor.asn_for(|| None),
-                name: neighbor.name.clone(),
-                known: true,
-            },
+            Some(neighbor) => {
+                let asn = neighbor.asn_for(|| None);
+                let name = Some(&neighbor.name).filter(|name| !name.is_empty());
+                let name = name.cloned().or_else(|| self.name_of(asn));
+                Peer {
+                    asn,
+                    name: name.unwrap_or_default(),
+                    known: true,
+                }
+            }
             None => Peer::default(),
         }
     }
@@ -432,6 +442,10 @@ impl Enrich for Enricher {
         };
         let state = source_check::check(tables, (ifindex, peer_asn), address, table, routes)?;
         Some(CheckedSource { state, peer_asn })
+    }
+
+    fn asn_name(&self, asn: u32) -> Option<Arc<str>> {
+        self.name_of(asn)
     }
 
     fn end_batch(&mut self) {

@@ -22,7 +22,11 @@ fn databases(asn: bool, city: bool) -> Arc<Databases> {
     let asn = asn.then(|| file(DatabaseKind::Asn, "GeoLite2-ASN-Test.mmdb"));
     let city = city.then(|| file(DatabaseKind::City, "GeoLite2-City-Test.mmdb"));
     let files: Vec<_> = asn.into_iter().chain(city).collect();
-    Arc::new(Databases::open(&files).unwrap())
+    let databases = Databases::open(&files).unwrap();
+    if let Some(database) = databases.get(DatabaseKind::Asn) {
+        database.index(&|| {}).unwrap();
+    }
+    Arc::new(databases)
 }
 
 /// Routes for interface 1; the one with the longest prefix is the best.
@@ -123,11 +127,12 @@ fn routes_answer_before_databases() {
             ("1.0.0.0/24", 64500, 64497),
             ("1.128.0.0/11", 1221, 64498),
             ("10.0.0.0/8", 64501, 64499),
+            ("10.1.0.0/16", 1221, 64499),
         ],
         &[],
     );
     for (address, ifindex, expected) in [
-        // the database has another AS there, so it has no name for 64500
+        // the database has another AS there, and no network of 64500
         ("1.0.0.1", 1, (64500, 64497, None, None)),
         ("::ffff:1.0.0.1", 1, (64500, 64497, None, None)),
         ("1.128.0.1", 1, (1221, 64498, None, Some("Telstra Pty Ltd"))),
@@ -143,6 +148,8 @@ fn routes_answer_before_databases() {
             (71, 0, None, Some("Hewlett-Packard Company")),
         ),
         ("10.0.0.1", 1, (64501, 64499, None, None)),
+        // no database finds this AS for the address, but one has its name
+        ("10.1.0.1", 1, (1221, 64499, None, Some("Telstra Pty Ltd"))),
         ("10.0.0.1", 2, (0, 0, None, None)),
     ] {
         let endpoint = endpoint(&enricher, address.parse().unwrap(), enricher.table(ifindex));
@@ -298,11 +305,19 @@ fn the_peer_is_the_neighbor_and_a_route_decides_between_its_ases() {
         ((1, mac(1)), neighbor(PeerAs::Several, &[hop(1), hop(2)])),
         ((1, mac(2)), neighbor(PeerAs::One(64509), &[])),
         ((1, mac(3)), neighbor(PeerAs::Unknown, &[hop(1)])),
+        ((1, mac(4)), neighbor(PeerAs::One(1221), &[])),
+        (
+            (1, mac(5)),
+            Neighbor {
+                name: "configured".into(),
+                ..neighbor(PeerAs::One(1221), &[])
+            },
+        ),
     ]));
     let enricher = Enricher::new(
         Some(Box::new(table)),
         &[],
-        databases(false, false),
+        databases(true, false),
         Arc::default(),
     )
     .with_neighbors(neighbors);
@@ -334,7 +349,10 @@ fn the_peer_is_the_neighbor_and_a_route_decides_between_its_ases() {
         "the sender, not the return path"
     );
     assert_eq!(peer(3, ingress, 1), 0, "no session");
-    assert_eq!(peer(4, ingress, 1), 0, "no entry");
+    for (last, name) in [(2, ""), (3, ""), (4, "Telstra Pty Ltd"), (5, "configured")] {
+        assert_eq!(&*enricher.peer(1, mac(last)).name, name, "{last}");
+    }
+    assert_eq!(peer(6, ingress, 1), 0, "no entry");
 }
 
 #[test]

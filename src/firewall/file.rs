@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! A rule file: one rule a line, in the syntax of the command line. A line with only a prefix drops the packets
-//! from this prefix, which is the common format of block lists; `#` starts a comment.
+//! from this prefix, which is the common format of block lists; `#` and `;` start a comment. The file `-` is standard
+//! input.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read};
@@ -21,7 +22,11 @@ const MAX_SHOWN: usize = 10;
 /// Returns every rule of the file, or the errors of all invalid lines.
 pub fn load(path: &Path) -> Result<Vec<Rule>, String> {
     let shown = path.display();
-    let text = read(path, MAX_SIZE).map_err(|error| format!("{shown}: {error}"))?;
+    let text = match path == Path::new("-") {
+        true => text(read_limited(io::stdin(), MAX_SIZE)),
+        false => text(read_bytes(path, MAX_SIZE)),
+    };
+    let text = text.map_err(|error| format!("{shown}: {error}"))?;
     parse(&text).map_err(|mistakes| {
         let shown_lines = mistakes.iter().take(MAX_SHOWN);
         let mut said: Vec<_> = shown_lines
@@ -34,10 +39,8 @@ pub fn load(path: &Path) -> Result<Vec<Rule>, String> {
     })
 }
 
-/// Reads the text of a regular file of at most `limit` bytes.
-fn read(path: &Path, limit: u64) -> Result<String, String> {
-    let bytes = read_bytes(path, limit)?;
-    String::from_utf8(bytes).map_err(|error| {
+fn text(bytes: Result<Vec<u8>, String>) -> Result<String, String> {
+    String::from_utf8(bytes?).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         format!("cannot read: expected UTF-8, got another byte at offset {valid}")
     })
@@ -55,9 +58,15 @@ pub(super) fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
     if !file.metadata().map_err(cannot)?.is_file() {
         return Err("expected a regular file".into());
     }
+    read_limited(file, limit)
+}
+
+/// Reads at most `limit` bytes.
+fn read_limited(source: impl Read, limit: u64) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
-    let length = file.take(limit + 1).read_to_end(&mut bytes);
-    if length.map_err(cannot)? as u64 > limit {
+    let length = source.take(limit + 1).read_to_end(&mut bytes);
+    let length = length.map_err(|error| format!("cannot read: {error}"))?;
+    if length as u64 > limit {
         return Err(format!("expected at most {limit} bytes, got more"));
     }
     Ok(bytes)
@@ -70,7 +79,7 @@ fn parse(text: &str) -> Result<Vec<Rule>, LineErrors> {
     let mut patterns = PatternCache::default();
     let (mut rules, mut mistakes) = (Vec::new(), Vec::new());
     for (n, line) in text.lines().enumerate() {
-        let line = line.split('#').next().unwrap_or_default().trim();
+        let line = line.split(['#', ';']).next().unwrap_or_default().trim();
         if line.is_empty() {
             continue;
         }
@@ -103,7 +112,7 @@ mod tests {
 
     #[test]
     fn words_and_bare_prefixes_are_rules() {
-        let text = "# a list\n192.0.2.0/24\n\n--dst 2001:db8::/32 --action count # why\n ::1 \n";
+        let text = "# a list\n192.0.2.0/24\n\n; another\n--dst 2001:db8::/32 --action count # why\n ::1 ; SBL1\n";
         let rules = parse(text).unwrap();
         let shown: Vec<_> = rules.iter().map(Rule::to_string).collect();
         assert_eq!(

@@ -46,7 +46,7 @@ pub fn parse<'a, const N: usize>(
 
 fn unknown(name: &str) -> String {
     let shown = name.escape_debug();
-    let names = || PARTS.iter().map(|part| part.name);
+    let names = || PARTS.iter().map(|part| part.option);
     match nearest(name, names()) {
         Some(near) => format!("unknown option --{shown}, did you mean --{near}?"),
         None => format!(
@@ -74,7 +74,7 @@ mod tests {
             "--action drop --src 192.0.2.0/24",
             "--action pass --dst 2001:db8::/32 --interface eth.*",
             "--action limit --src 192.0.2.1/32 --dst 198.51.100.0/24 --proto udp --dport 6000-6063 --rate 1000 --per source",
-            "--action count --proto 89",
+            "--action count --proto ospf",
         ] {
             assert_eq!(rule(line).unwrap().to_string(), line);
         }

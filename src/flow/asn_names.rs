@@ -21,14 +21,14 @@ struct Entry {
 
 impl AsnNames {
     /// Adds a user to these ASNs; 0 means none.
-    pub fn retain(&mut self, asns: [u32; 2]) {
+    pub fn retain<const N: usize>(&mut self, asns: [u32; N]) {
         for asn in asns.into_iter().filter(|&asn| asn > 0) {
             self.entries.entry(asn).or_default().users += 1;
         }
     }
 
     /// Undoes [`AsnNames::retain`].
-    pub fn release(&mut self, asns: [u32; 2]) {
+    pub fn release<const N: usize>(&mut self, asns: [u32; N]) {
         for asn in asns.into_iter().filter(|&asn| asn > 0) {
             if let Some(entry) = self.entries.get_mut(&asn) {
                 entry.users -= 1;

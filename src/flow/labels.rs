@@ -122,9 +122,17 @@ impl SetKey {
             .all(|l| l.is_text() && self.values[l as usize] == Symbol::OTHER.number())
     }
 
-    /// Returns the ASNs in the labels; 0 if one is unknown or is not a label.
+    /// Returns the ASNs of the endpoints in the labels; 0 if one is unknown or is not a label.
     pub fn asns(&self) -> [u32; 2] {
         [Label::SrcAsn, Label::DstAsn].map(|label| self.values[label as usize])
+    }
+
+    /// Returns all ASNs in the labels.
+    pub fn all_asns(&self) -> [u32; 5] {
+        let peers = [Label::SrcPeerAsn, Label::DstPeerAsn, Label::PeerAsn];
+        let [src_peer, dst_peer, peer] = peers.map(|label| self.values[label as usize]);
+        let [src, dst] = self.asns();
+        [src, dst, src_peer, dst_peer, peer]
     }
 
     fn symbols(&self) -> impl Iterator<Item = Symbol> {

@@ -281,12 +281,18 @@ impl Rollup {
         self.series.iter().map(row).collect()
     }
 
-    /// Returns the ASNs of the series whose names are known, in ascending order.
-    pub fn asns(&self) -> Vec<(u32, Arc<str>)> {
+    /// Returns the ASNs of the series whose names are known, in ascending order. `name` returns the name of an AS from
+    /// which or to which no flow was seen.
+    pub fn asns(&mut self, name: impl Fn(u32) -> Option<Arc<str>>) -> Vec<(u32, Arc<str>)> {
         let sets = self.series.iter().map(|(_, series)| &self.sets[series.set]);
-        let mut asns: Vec<_> = sets.flat_map(|set| set.key.asns()).collect();
+        let mut asns: Vec<_> = sets.flat_map(|set| set.key.all_asns()).collect();
         asns.sort_unstable();
         asns.dedup();
+        for &asn in asns.iter().filter(|asn| **asn > 0) {
+            if self.asn_names.get(asn).is_none() {
+                self.asn_names.learn(asn, name(asn).as_ref());
+            }
+        }
         let named = |asn| Some((asn, self.asn_names.get(asn)?.clone()));
         asns.into_iter().filter_map(named).collect()
     }
@@ -326,7 +332,7 @@ impl Rollup {
             return set;
         }
         key.retain(&mut self.symbols);
-        self.asn_names.retain(key.asns());
+        self.asn_names.retain(key.all_asns());
         let set = self.sets.insert(Set {
             key,
             counted_in: CountedIn::None,
@@ -514,7 +520,7 @@ impl Rollup {
             }
             self.sets.remove(set);
             key.release(&mut self.symbols);
-            self.asn_names.release(key.asns());
+            self.asn_names.release(key.all_asns());
         }
     }
 }

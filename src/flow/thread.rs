@@ -84,6 +84,11 @@ pub trait Enrich: Send {
     fn check_source(&self, _record: &FlowRecord) -> Option<CheckedSource> {
         None
     }
+
+    /// Returns the name of an AS.
+    fn asn_name(&self, _asn: u32) -> Option<Arc<str>> {
+        None
+    }
     /// Applies the static prefixes of a new configuration.
     fn set_prefixes(&mut self, prefixes: &[StaticPrefix]);
     /// Called at the end of a batch: no lookups follow for a while.
@@ -414,18 +419,21 @@ impl<N: InterfaceNames, K: Enrich> Worker<N, K> {
     }
 
     fn snapshot(&mut self) -> Snapshot {
+        // not older than the time of any series that is created later
+        let at_ms = self.now_ms();
+        let totals = self.totals();
         let clock = self.clock.times();
-        let now = self.now_ms();
         let paths = self.accounting.paths.as_mut();
-        let transit = paths.map(|paths| paths.transit(now));
-        let rollup = &self.accounting.rollup;
+        let transit = paths.map(|paths| paths.transit(at_ms));
+        let FlowAccounting {
+            rollup, enricher, ..
+        } = &mut self.accounting;
         Snapshot {
-            // not older than the time of any series that is created later
-            at_ms: self.now_ms(),
+            at_ms,
             clock,
             series: rollup.rows(),
-            asns: rollup.asns(),
-            totals: self.totals(),
+            asns: rollup.asns(|asn| enricher.asn_name(asn)),
+            totals,
             peers: self
                 .peers
                 .as_ref()
@@ -558,6 +566,10 @@ impl<N: InterfaceNames, K: Enrich> FlowContext for FlowAccounting<N, K> {
             let known = self.enricher.enrichment(key, MacAddress::ZERO);
             [known.src.asn, known.dst.asn]
         })
+    }
+
+    fn asn_name(&self, asn: u32) -> Option<Arc<str>> {
+        self.enricher.asn_name(asn)
     }
 
     fn name(&self, ifindex: u32) -> Option<Arc<str>> {

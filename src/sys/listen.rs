@@ -41,7 +41,19 @@ impl BindError {
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot listen on {}: {}", self.address, self.reason)
+        let port = self.address.rsplit(':').next().unwrap_or_default();
+        match rustix::io::Errno::from_io_error(&self.reason) {
+            Some(rustix::io::Errno::ADDRINUSE) if port.parse::<u16>().is_ok() => write!(
+                f,
+                "port {port} is taken, perhaps by another rfm (see: ss -ltnp 'sport = :{port}')"
+            ),
+            Some(rustix::io::Errno::ACCESS) => write!(
+                f,
+                "cannot listen on {}: not permitted; ports below 1024 need CAP_NET_BIND_SERVICE",
+                self.address
+            ),
+            _ => write!(f, "cannot listen on {}: {}", self.address, self.reason),
+        }
     }
 }
 
@@ -225,8 +237,13 @@ mod tests {
         let address = first[0].address().unwrap();
         let error = bind("127.0.0.1", address.port()).err().unwrap();
         let text = error.to_string();
-        assert!(text.contains(&address.to_string()), "{text}");
-        assert!(text.contains("in use"), "{text}");
+        let port = address.port();
+        assert_eq!(
+            text,
+            format!(
+                "port {port} is taken, perhaps by another rfm (see: ss -ltnp 'sport = :{port}')"
+            )
+        );
         assert!(!error.is_unavailable());
     }
 

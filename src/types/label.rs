@@ -92,6 +92,12 @@ impl Label {
     /// The labels that the "other" series keeps, which counts flows when there is no room for their series.
     pub(crate) const BASE: [Self; 3] = [Self::Ifname, Self::Direction, Self::Proto];
 
+    /// Returns whether the value is an AS number.
+    pub fn is_asn(self) -> bool {
+        use Label::{DstAsn, DstPeerAsn, PeerAsn, SrcAsn, SrcPeerAsn};
+        matches!(self, SrcAsn | DstAsn | SrcPeerAsn | DstPeerAsn | PeerAsn)
+    }
+
     /// Returns whether the value is text that series store, and not a number.
     pub(crate) fn is_text(self) -> bool {
         match self {

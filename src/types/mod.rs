@@ -15,6 +15,7 @@ pub mod named;
 pub mod network_path;
 pub mod prefix;
 pub mod problem;
+pub mod protocol;
 pub mod role;
 pub mod rtr_server;
 pub mod rule;

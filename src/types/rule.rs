@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::named::{Named, serialize_as_text, serialize_by_name};
 use super::prefix::Prefix;
+pub use super::protocol::Protocol;
 use kinds::Proposed;
 pub use kinds::{MAX_PATTERNS, PartError, PartForm, PatternCache};
 pub(crate) use parts::rule_parts;
@@ -47,10 +48,6 @@ impl Per {
         *self == Self::Rule
     }
 }
-
-/// An IP protocol number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Protocol(pub u8);
 
 /// First and last port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -126,53 +123,13 @@ impl Named for Action {
     }
 }
 
-/// The protocols that have a name; any other is written as its number.
-const PROTOCOLS: &[(&str, u8)] = &[
-    ("icmp", 1),
-    ("tcp", 6),
-    ("udp", 17),
-    ("gre", 47),
-    ("esp", 50),
-    ("icmpv6", 58),
-    ("sctp", 132),
-];
-
 impl Proposed for Prefix {}
 
 impl Proposed for PortRange {}
 
 impl Proposed for Protocol {
     fn proposals() -> Vec<&'static str> {
-        PROTOCOLS.iter().map(|(name, _)| *name).collect()
-    }
-}
-
-impl Protocol {
-    /// Returns whether its packets have ports.
-    pub fn has_ports(self) -> bool {
-        matches!(self.0, 6 | 17 | 33 | 132 | 136)
-    }
-}
-
-impl FromStr for Protocol {
-    type Err = &'static str;
-
-    fn from_str(s: &str) -> Result<Self, Self::Err> {
-        let named = PROTOCOLS.iter().find(|(name, _)| *name == s);
-        named
-            .map(|(_, number)| *number)
-            .or_else(|| s.parse().ok())
-            .map(Self)
-            .ok_or("neither a known name nor a number from 0 to 255")
-    }
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match PROTOCOLS.iter().find(|(_, number)| *number == self.0) {
-            Some((name, _)) => f.write_str(name),
-            None => write!(f, "{}", self.0),
-        }
+        Protocol::NAMES.iter().map(|(name, _)| *name).collect()
     }
 }
 

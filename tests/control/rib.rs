@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::builders::{POST, Said, initiation, peer};
 use crate::common::agent::Agent;
 use crate::common::lab::{Lab, can_run, wait_for};
+use crate::common::mmdb::{Writer, asn};
 use crate::harness::{Fixture, Folder, config};
 
 #[test]
@@ -20,8 +21,16 @@ fn rib_tells_every_route_and_which_wins() {
     let lab = Lab::new();
     let namespace = lab.wire();
     let folder = Folder::new();
-    let more = "[agent.enrich.rib.bmp]\nhost = \"127.0.0.1\"\nport = 11019\n";
-    let config = config(&folder, "[\"v1\"]", 1, more);
+    let mut writer = Writer::new(4, 24, 1_790_000_000);
+    // not where the route leads
+    writer.insert("192.0.2.0/24", &asn(64999, "Example Origin"));
+    writer.insert("203.0.113.0/24", &asn(65002, "Example Transit"));
+    let asn_db = lab.path("asn.mmdb");
+    std::fs::write(&asn_db, writer.finish()).expect("a database");
+    let more = format!(
+        "[agent.enrich.rib.bmp]\nhost = \"127.0.0.1\"\nport = 11019\n[agent.enrich.mmdb]\nasn_db = {asn_db:?}\n"
+    );
+    let config = config(&folder, "[\"v1\"]", 1, &more);
     let agent = Agent::start(&lab, &namespace, &config);
     let fixture = Fixture {
         agent,
@@ -92,6 +101,10 @@ fn rib_tells_every_route_and_which_wins() {
     assert!(best["age_max"].as_u64().is_some_and(|age| age < 60));
     assert_eq!(best["age_min"], best["age_max"]);
 
+    let names = json!({"64999": "Example Origin", "65002": "Example Transit"});
+    let named = || fixture.json("rib 198.51.100.7")["asn_names"] == names;
+    assert!(wait_for(Duration::from_secs(5), named));
+
     let text = fixture.rfm("rib 198.51.100.7");
     let (head, text) = text.split_once('\n').unwrap();
     assert_eq!(
@@ -106,6 +119,7 @@ fn rib_tells_every_route_and_which_wins() {
         "    unknown      weight or preference",
         "  198.51.100.0/24 from 10.0.0.1 (AS65001), post-policy",
         "    not chosen   local preference 100 < 200",
+        "    names        AS64999 Example Origin, AS65002 Example Transit",
     ] {
         assert!(text.lines().any(|l| l == line), "{line}: {text}");
     }

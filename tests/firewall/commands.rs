@@ -22,7 +22,7 @@ fn what_was_added_is_listed_and_taken_out() {
         "--dst 198.51.100.0/24 --proto udp --dport 53 --ttl 1h",
     );
     assert_eq!(passed(&fixture, &packet("192.0.7.1"), 3), 0);
-    let list = fixture.json("firewall list");
+    let list = fixture.json("firewall list --all");
     assert_eq!(list["total"], 4);
     let origins: Vec<_> = list["rules"]
         .as_array()
@@ -40,6 +40,14 @@ fn what_was_added_is_listed_and_taken_out() {
     let text = fixture.rfm("firewall list");
     assert!(text.starts_with("ID  FROM"), "{text}");
     assert!(text.contains("198.51.100.0/24"), "{text}");
+    assert!(text.contains("  in 59m "), "{text}");
+    assert!(
+        text.ends_with("\n2 rules of the allow list, listed with --all\n"),
+        "{text}"
+    );
+    let listed = fixture.json("firewall list");
+    assert_eq!(listed["total"], 2);
+    assert_eq!(listed["rules"].as_array().unwrap().len(), 2);
     let stats = fixture.rfm("firewall stats");
     assert!(
         stats.starts_with("rules: 2 allow, 1 runtime, 1 config, 0 blackhole, 0 source-check\n"),
@@ -55,7 +63,7 @@ fn what_was_added_is_listed_and_taken_out() {
 
     assert_eq!(
         fixture.rfm(&format!("firewall del {id}")),
-        "1 rules taken out\n"
+        "1 rule removed\n"
     );
     let (code, _, error) = fixture.try_rfm(&format!("firewall del {id}"));
     assert_eq!(
@@ -116,7 +124,7 @@ fn a_file_is_loaded_whole_or_not_at_all() {
     assert_eq!(passed(&fixture, &packet("192.0.2.1"), 3), 0);
     assert_eq!(passed(&fixture, &packet("192.0.3.1"), 3), 3);
     let (_, said, _) = load("--replace", "192.0.3.0/24\n");
-    assert_eq!(said, "1 rules in place of 2\n");
+    assert_eq!(said, "1 rule in place of 2\n");
     assert_eq!(passed(&fixture, &packet("192.0.2.1"), 3), 3);
     assert_eq!(passed(&fixture, &packet("192.0.3.1"), 3), 0);
 }
@@ -162,7 +170,7 @@ fn a_hundred_thousand_prefixes_are_loaded_at_once_and_not_one_more() {
         metrics.sum("rfm_firewall_rules", &[("origin", "runtime")]),
         100_000
     );
-    assert_eq!(fixture.rfm("firewall flush"), "100000 rules taken out\n");
+    assert_eq!(fixture.rfm("firewall flush"), "100000 rules removed\n");
     assert_eq!(passed(&fixture, &packet("10.0.0.77"), 3), 3);
 }
 
@@ -237,7 +245,8 @@ fn a_change_that_would_cut_off_the_caller_needs_force() {
     assert_eq!((code, &*error), (0, ""));
     let (code, _, error) = fixture.try_rfm("firewall add");
     assert_eq!(code, 1);
-    assert!(error.contains("is for every packet"), "{error}");
+    let expected = "rfm: refused: this rule would drop ALL traffic. Give --src, --dst or --protocol, or add --force\n";
+    assert_eq!(error, expected);
 }
 
 #[test]

@@ -1,15 +1,28 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! `rfm firewall list` and `rfm firewall stats`
 
-use crate::client::format;
+use std::time::SystemTime;
+
+use super::flows::end;
+use crate::client::format::{self, plural, until};
 use crate::client::table::{Align, TextTable};
 use crate::control::api;
+use crate::types::protocol::Protocol;
 use crate::types::rule::PartRole;
 
-pub fn firewall_rules(list: &api::FirewallRules) -> String {
+/// `hidden` rules of the allow list are not in the list.
+pub fn firewall_rules(list: &api::FirewallRules, hidden: usize) -> String {
+    let note = match hidden {
+        0 => String::new(),
+        n => format!(
+            "{} of the allow list, listed with --all\n",
+            plural(n as u64, "rule")
+        ),
+    };
     if list.rules.is_empty() {
-        return "no rules\n".into();
+        return format!("no rules\n{note}");
     }
+    let now = SystemTime::now();
     let columns = |names: &[&str], align| {
         let column = |name: &&str| (name.to_string(), align);
         names.iter().map(column).collect::<Vec<_>>()
@@ -38,14 +51,17 @@ pub fn firewall_rules(list: &api::FirewallRules) -> String {
         ];
         row.extend(conditions(rule, listed.sport.as_deref()).map(|(_, value)| value));
         row.extend([
-            text(&listed.expires),
+            listed
+                .expires
+                .as_deref()
+                .map_or_else(String::new, |time| until(time, now)),
             listed.packets.to_string(),
             format::bytes(listed.bytes),
             text(&dropped),
         ]);
         table.row(row);
     }
-    table.render()
+    table.render() + &note
 }
 
 /// Returns headings and values of the columns with the conditions of a rule. Only rules of the allow list have a
@@ -112,16 +128,36 @@ pub fn firewall(firewall: &api::FirewallStatus) -> String {
     text + &dropped_flows(&firewall.dropped_flows)
 }
 
-/// Formats the dropped flows. They are estimated from samples: a few samples give a rough estimate.
+/// Formats the dropped flows, summed by interface, protocol, source and destination. They are estimated from samples: a
+/// few samples give a rough estimate.
 fn dropped_flows(flows: &[api::FirewallFlow]) -> String {
-    if flows.is_empty() {
+    let mut sums: Vec<(api::FirewallFlow, u64)> = Vec::new();
+    for flow in flows {
+        let same = |sum: &&mut (api::FirewallFlow, u64)| {
+            let (sum, _) = sum;
+            (&sum.interface, sum.protocol, &sum.src, &sum.dst)
+                == (&flow.interface, flow.protocol, &flow.src, &flow.dst)
+        };
+        match sums.iter_mut().find(same) {
+            Some((sum, flows)) => {
+                sum.packets += flow.packets;
+                sum.bytes += flow.bytes;
+                sum.sampled_packets += flow.sampled_packets;
+                *flows += 1;
+            }
+            None => sums.push((flow.clone(), 1)),
+        }
+    }
+    if sums.is_empty() {
         return String::new();
     }
+    sums.sort_by_key(|(sum, _)| std::cmp::Reverse(sum.bytes));
     let mut table = TextTable::new(&[
         ("INTERFACE", Align::Left),
-        ("PROTO", Align::Right),
+        ("PROTO", Align::Left),
         ("SOURCE", Align::Left),
         ("DESTINATION", Align::Left),
+        ("FLOWS", Align::Right),
         ("PACKETS", Align::Right),
         ("BYTES", Align::Right),
     ]);
@@ -132,12 +168,15 @@ fn dropped_flows(flows: &[api::FirewallFlow]) -> String {
             None => packets,
         }
     };
-    for flow in flows {
+    for (flow, flows) in &sums {
+        // one flow has its ports
+        let has_ports = *flows == 1 && Protocol(flow.protocol).has_ports();
         table.row([
             flow.interface.clone(),
-            flow.protocol.to_string(),
-            format!("{} {}", flow.src, flow.src_port),
-            format!("{} {}", flow.dst, flow.dst_port),
+            Protocol(flow.protocol).to_string(),
+            end(&flow.src, flow.src_port, has_ports),
+            end(&flow.dst, flow.dst_port, has_ports),
+            flows.to_string(),
             packets(flow),
             format::bytes(flow.bytes),
         ]);

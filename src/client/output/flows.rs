@@ -5,7 +5,8 @@ use serde_json::Value as Json;
 
 use crate::client::format;
 use crate::client::table::{Align, TextTable};
-use crate::control::{api, params};
+use crate::control::api;
+use crate::types::protocol::Protocol;
 
 pub fn flows(list: &api::FlowsReply) -> String {
     let mut table = TextTable::new(&[
@@ -26,7 +27,7 @@ pub fn flows(list: &api::FlowsReply) -> String {
         table.row([
             flow.interface.clone(),
             direction(&flow.direction).into(),
-            params::protocol_name(flow.protocol),
+            Protocol(flow.protocol).to_string(),
             end(&flow.src, flow.src_port, has_ports(flow)),
             end(&flow.dst, flow.dst_port, has_ports(flow)),
             vlan(flow),
@@ -60,7 +61,7 @@ pub fn direction(direction: &str) -> &str {
 
 /// Returns whether the protocol has ports: TCP, UDP, DCCP, SCTP and UDP-Lite.
 pub fn has_ports(flow: &api::LiveFlow) -> bool {
-    matches!(flow.protocol, 6 | 17 | 33 | 132 | 136)
+    Protocol(flow.protocol).has_ports()
 }
 
 pub fn end(address: &str, port: u16, has_ports: bool) -> String {
@@ -93,6 +94,20 @@ fn network(asn: Option<u32>, name: Option<&str>) -> String {
     }
 }
 
+/// Returns the values of a group and the name of its AS. If several fields are ASNs, each has its name beside it.
+fn named(group: &api::TopGroup, by: &[String]) -> (Vec<String>, String) {
+    let several = group.asn_names.len() > 1;
+    let cell = |field: &String| {
+        let value = value(field, &group.values[field]);
+        match group.asn_names.get(field).filter(|_| several) {
+            Some(name) => format!("{value} {name}"),
+            None => value,
+        }
+    };
+    let name = group.asn_name.clone().filter(|_| !several);
+    (by.iter().map(cell).collect(), name.unwrap_or_default())
+}
+
 pub fn top(top: &api::TopReply) -> String {
     let fields = top.by.iter().map(|name| (heading(name), Align::Left));
     let columns: Vec<_> = fields
@@ -109,9 +124,9 @@ pub fn top(top: &api::TopReply) -> String {
     let mut table = TextTable::new(&columns);
     for group in &top.top {
         let sum = &group.sum;
-        let values = top.by.iter().map(|name| value(name, &group.values[name]));
-        table.row(values.chain([
-            group.asn_name.clone().unwrap_or_default(),
+        let (values, name) = named(group, &top.by);
+        table.row(values.into_iter().chain([
+            name,
             format::bits(sum.bytes_per_second as f64),
             format::bytes(sum.bytes),
             share(sum.bytes, top.total.bytes),
@@ -154,7 +169,7 @@ pub fn value(field: &str, value: &Json) -> String {
         (_, Json::Null) => "-".into(),
         ("proto", Json::Number(n)) => {
             let number = n.as_u64().and_then(|n| u8::try_from(n).ok());
-            number.map_or_else(|| n.to_string(), params::protocol_name)
+            number.map_or_else(|| n.to_string(), |number: u8| Protocol(number).to_string())
         }
         ("direction", Json::String(text)) => direction(text).to_owned(),
         (_, Json::String(text)) => text.clone(),

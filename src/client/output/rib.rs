@@ -33,6 +33,11 @@ pub fn rib(answer: &api::RibReply) -> String {
         text.push('\n');
         text += &block(route);
     }
+    if !answer.asn_names.is_empty() {
+        let names = answer.asn_names.iter();
+        let names: Vec<_> = names.map(|(asn, name)| format!("AS{asn} {name}")).collect();
+        text += &format!("\n{}", wrapped("names", &names.join(", ")));
+    }
     if answer.routes.iter().any(|r| !r.unknown_steps.is_empty()) {
         text += "\nSteps shown as unknown are not in BMP: the router may have chosen another route there. \
                  Only\na Loc-RIB is certain.\n";

@@ -90,7 +90,7 @@ pub fn status(status: &api::Status) -> String {
         line("sources", source_check(check));
     }
     if let Some(bmp) = &status.bmp {
-        line("bmp", format!("{} sessions", bmp.sessions));
+        line("bmp", format::plural(bmp.sessions, "session"));
     }
     text.push('\n');
     text += &interfaces(&status.interfaces);
@@ -148,8 +148,9 @@ fn lost(lost: &api::Dropped) -> String {
     match lost.records {
         0 => "nothing".into(),
         records => format!(
-            "{records} records: {} packets, {}",
-            lost.packets,
+            "{}: {}, {}",
+            format::plural(records, "record"),
+            format::plural(lost.packets, "packet"),
             format::bytes(lost.bytes)
         ),
     }
@@ -258,13 +259,17 @@ fn routers(bmp: &api::BmpStatus) -> String {
         ("WITHDRAWS", Align::Right),
         ("LAST MESSAGE", Align::Left),
     ]);
+    let now = std::time::SystemTime::now();
     for router in &bmp.routers {
         table.row([
             router.router.clone(),
             router.sessions.to_string(),
             router.updates.to_string(),
             router.withdraws.to_string(),
-            router.last_message.clone().unwrap_or_default(),
+            router
+                .last_message
+                .as_deref()
+                .map_or_else(String::new, |time| format::since(time, now)),
         ]);
     }
     table.render()

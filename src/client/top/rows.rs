@@ -8,7 +8,8 @@ use super::tab::Tab;
 use crate::client::format;
 use crate::client::output::{direction, end, has_ports, share, value};
 use crate::client::table::clean;
-use crate::control::{api, params};
+use crate::control::api;
+use crate::types::protocol::Protocol;
 
 /// A column: its title, whether it has numbers, and whether it may be shortened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,7 +129,7 @@ fn flow(flow: &api::LiveFlow) -> ListRow {
     let start = [
         flow.interface.clone(),
         direction(&flow.direction).to_owned(),
-        params::protocol_name(flow.protocol),
+        Protocol(flow.protocol).to_string(),
         src,
         dst,
     ];

@@ -221,7 +221,11 @@ fn an_unknown_key_names_the_nearest() {
         ),
         (
             with("sample_rate = 1"),
-            "t:3: agent.sample_rate: unknown key, did you mean agent.bpf.sample_rate?",
+            "t:3: agent.sample_rate: \"sample_rate\" belongs in the section [agent.bpf]",
+        ),
+        (
+            with("[agent.firewall]\nexclude_interfaces = 1"),
+            "t:4: agent.firewall.exclude_interfaces: \"exclude_interfaces\" belongs in the section [agent]",
         ),
         (
             with("\n[agent.bpf]\nsamplerate = 1"),

@@ -71,14 +71,9 @@ impl Inspection {
 
     fn read_all(&mut self, database: &Database) -> Result<(), MaxMindDbError> {
         let mut known = HashSet::new();
-        let everything = match database.reader.metadata().ip_version {
-            4 => "0.0.0.0/0".parse(),
-            _ => "::/0".parse(),
-        };
-        let everything = everything.map_err(MaxMindDbError::InvalidNetwork)?;
         let options = WithinOptions::default().include_networks_without_data();
         let mut visited = 0;
-        for found in database.reader.within(everything, options)? {
+        for found in database.reader.networks(options)? {
             let found = found?;
             visited += 1;
             if visited > MAX_NETWORKS {

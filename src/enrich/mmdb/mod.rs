@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! MMDB files: ASN and city databases.
 
+mod as_index;
 mod attribution;
 mod inspect;
 mod private_copy;
@@ -10,10 +11,12 @@ mod thread;
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::{fmt, io};
 
 use maxminddb::{LookupResult, MaxMindDbError, Reader, WithinOptions};
 
+use as_index::AsIndex;
 pub use attribution::Attribution;
 pub use inspect::Inspection;
 pub use private_copy::FileIdentity;
@@ -86,6 +89,7 @@ pub struct Location<'a> {
 pub struct Database {
     reader: Reader<PrivateCopy>,
     identity: FileIdentity,
+    index: OnceLock<AsIndex>,
 }
 
 impl Database {
@@ -103,7 +107,11 @@ impl Database {
             return Err(MmdbError::NoMetadata);
         }
         let reader = Reader::from_source(copy)?;
-        Ok(Self { reader, identity })
+        Ok(Self {
+            reader,
+            identity,
+            index: OnceLock::new(),
+        })
     }
 
     pub fn identity(&self) -> FileIdentity {
@@ -123,6 +131,32 @@ impl Database {
     /// Returns the AS of an address, or `None` if the database does not contain the address.
     pub fn asn(&self, address: IpAddr) -> Result<Option<Asn<'_>>, MaxMindDbError> {
         self.find(address)?.map_or(Ok(None), |found| asn(&found))
+    }
+
+    /// Reads all networks, for [`Database::asn_name`]; takes tenths of a second. Returns the number of ASNs with a name.
+    pub fn index(&self, beat: &dyn Fn()) -> Result<usize, MaxMindDbError> {
+        let built = AsIndex::build(self, beat);
+        let found = built.as_ref().map(AsIndex::len);
+        let found = found.map_err(|error| MaxMindDbError::invalid_database(error.to_string()));
+        // a broken part is not read again and again
+        self.index.get_or_init(|| built.unwrap_or_default());
+        found
+    }
+
+    /// Returns the memory of the index.
+    pub fn index_bytes(&self) -> usize {
+        self.index.get().map_or(0, AsIndex::bytes)
+    }
+
+    pub fn is_indexed(&self) -> bool {
+        self.index.get().is_some()
+    }
+
+    /// Returns the name of an AS, also of one whose networks are not looked up; `None` before [`Database::index`].
+    pub fn asn_name(&self, asn: u32) -> Option<&str> {
+        let address = self.index.get()?.address(asn)?;
+        let found = self.asn(address).ok().flatten()?;
+        found.name.filter(|_| found.number == asn)
     }
 
     /// Returns the location of an address, or `None` if the database does not contain the address.

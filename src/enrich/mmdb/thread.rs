@@ -199,6 +199,13 @@ pub fn run(
     let mut idle = Duration::ZERO;
     while !heartbeat.stopping() {
         heartbeat.beat();
+        // here and not when it is opened: a start and a reload do not wait for it
+        if let Some(database) = databases.get(DatabaseKind::Asn)
+            && !database.is_indexed()
+        {
+            index(&database, errors, &|| heartbeat.beat());
+            databases.generation.fetch_add(1, Ordering::Release);
+        }
         if idle >= INTERVAL {
             idle = Duration::ZERO;
             for file in &mut files {
@@ -207,6 +214,14 @@ pub fn run(
         }
         thread::sleep(POLL_INTERVAL);
         idle += POLL_INTERVAL;
+    }
+}
+
+/// Reads the names of all ASNs. Without them, only the names of addresses are known.
+fn index(database: &Database, errors: &ErrorCounters, beat: &dyn Fn()) {
+    match database.index(beat) {
+        Ok(count) => log::debug!("the ASN database names {count} ASNs"),
+        Err(error) => errors.count_and_log(Subsystem::Mmdb, "index", || error.to_string()),
     }
 }
 
@@ -260,6 +275,10 @@ impl<'a> WatchedFile<'a> {
         let shown = path.display();
         match Database::open(&path, kind, beat) {
             Ok(database) => {
+                if kind == DatabaseKind::Asn {
+                    // before it replaces the one in use: no name is missing meanwhile
+                    index(&database, errors, beat);
+                }
                 match is_other {
                     true => log::info!("{}: found {shown}", kind.key()),
                     false => log::info!("{shown}: replaced, and read again"),

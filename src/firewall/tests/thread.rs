@@ -209,7 +209,7 @@ fn who_would_lock_himself_out_must_insist() {
 
     let refusal = fixture.add(&["--action drop"]).unwrap_err();
     assert!(
-        refusal.needs_force && refusal.why.contains("every packet"),
+        refusal.needs_force && refusal.why.contains("drop ALL traffic"),
         "{refusal:?}"
     );
     fixture.add(&["--action count"]).unwrap();

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::super::handle::{Edit, Edited, FirewallError, FirewallSettings, Requester};
 use super::super::rule_set::{self, RuleBody};
 use super::Worker;
+use crate::types::named::Named;
 use crate::types::rule::{Action, Rule, RuleId};
 
 impl Worker {
@@ -70,7 +71,7 @@ impl Worker {
         };
         let client = requester.caller.map(|caller| caller.client.to_string());
         format!(
-            "\"{rule}\" would stop your own SSH connection from {}: nothing was changed",
+            "\"{rule}\" would stop your own SSH connection from {}. Change the rule",
             client.unwrap_or_default()
         )
     }
@@ -117,7 +118,10 @@ fn refuse_everything(rules: &[Rule]) -> Result<(), FirewallError> {
         None => Ok(()),
         Some(rule) => Err(FirewallError {
             needs_force: true,
-            why: format!("\"{rule}\" is for every packet: nothing was changed"),
+            why: format!(
+                "this rule would {} ALL traffic. Give --src, --dst or --protocol",
+                rule.action.name()
+            ),
         }),
     }
 }

@@ -18,14 +18,17 @@ pub const MAX_FIELDS: usize = 4;
 /// The maximum number of groups; the traffic of any further group is added to the rest.
 pub const MAX_GROUPS: usize = 1 << 16;
 
+/// The name of each field that is an AS.
+pub type AsnNames = Box<[Option<Arc<str>>]>;
+
 /// One group of an answer.
 #[derive(Clone, Debug)]
 pub struct Group {
     /// In the order of the fields in the query.
     pub values: Box<[Value]>,
     pub sum: Sum,
-    /// The name of the AS, if one field is an AS and its name is known.
-    pub asn_name: Option<Arc<str>>,
+    /// The names of the ASNs among the values, in the order of the fields; empty if no field is an AS.
+    pub asn_names: AsnNames,
 }
 
 /// The sums, on the way from the flow thread to the caller. The caller sorts them: with many
@@ -42,7 +45,7 @@ pub struct Groups {
 #[derive(Debug)]
 struct Entry {
     sum: Sum,
-    asn_name: Option<Arc<str>>,
+    asn_names: AsnNames,
 }
 
 impl Groups {
@@ -85,7 +88,7 @@ impl Groups {
         } else if self.sums.len() < MAX_GROUPS {
             let entry = Entry {
                 sum: *sum,
-                asn_name: self.asn_name(record, context),
+                asn_names: self.asn_names(record, context),
             };
             self.sums.insert(self.values.as_slice().into(), entry);
         } else {
@@ -93,11 +96,21 @@ impl Groups {
         }
     }
 
-    fn asn_name(&self, record: &FlowRecord, context: &impl FlowContext) -> Option<Arc<str>> {
-        let end = self.fields.iter().find_map(|f| asn_end(*f))?;
+    /// Returns the names of the ASNs among the values, in the order of the fields; empty if no field is an AS.
+    fn asn_names(&self, record: &FlowRecord, context: &impl FlowContext) -> AsnNames {
+        let is_asn = |field: &Field| matches!(field, Field::Label(label) if label.is_asn());
+        if !self.fields.iter().any(is_asn) {
+            return AsnNames::default();
+        }
         let known = context.known(record);
-        let ends = [known.src, known.dst];
-        ends.into_iter().nth(end)?.asn_name
+        let ends = [known.src.asn_name, known.dst.asn_name];
+        let fields = self.fields.iter().zip(&self.values);
+        let name = |(field, value): (&Field, &Value)| match (asn_end(*field), value) {
+            (Some(end), Value::Number(_)) => ends[end].clone(),
+            (None, Value::Number(asn)) if is_asn(field) => context.asn_name(*asn),
+            _ => None,
+        };
+        fields.map(name).collect()
     }
 
     /// Returns the largest groups first, the number of groups, and the rest.
@@ -106,7 +119,7 @@ impl Groups {
         let group = |(values, entry): (Box<[Value]>, Entry)| Group {
             values,
             sum: entry.sum,
-            asn_name: entry.asn_name,
+            asn_names: entry.asn_names,
         };
         let mut groups: Vec<_> = self.sums.into_iter().map(group).collect();
         let rank = |group: &Group| {

@@ -39,6 +39,8 @@ pub trait FlowContext {
     fn known(&self, record: &FlowRecord) -> Enrichment;
     /// Returns source and destination AS, 0 if unknown.
     fn asns(&self, key: &FlowKey, set: SetId) -> [u32; 2];
+    /// Returns the name of an AS.
+    fn asn_name(&self, asn: u32) -> Option<Arc<str>>;
     fn name(&self, ifindex: u32) -> Option<Arc<str>>;
 }
 

@@ -260,7 +260,7 @@ fn what_is_learnt_moves_flows_as_they_go_on_and_leaves_the_counts() {
         };
         let named = accounting
             .rollup
-            .asns()
+            .asns(|_| None)
             .into_iter()
             .map(|(asn, _)| asn)
             .collect();

@@ -18,6 +18,7 @@ use crate::types::interface_pattern::Pattern;
 use crate::types::prefix::Prefix;
 
 /// Calls a macro with all parts, in the order in which they are listed:
+/// - `option`: its name on the command line;
 /// - `Kind`, `Role`: how its value is read and displayed, and its meaning in the rule;
 /// - `expected`: the valid words, with examples between \`\`; a kind of names lists them itself;
 /// - `json`: the field of the JSON;
@@ -27,6 +28,7 @@ macro_rules! rule_parts {
     ($then:ident) => {
         $then! {
             src: Option<Prefix> = Text<Prefix>, Match {
+                option: "src",
                 expected: "a prefix such as `10.0.0.0/8`",
                 json: src,
                 argument: "prefix",
@@ -35,6 +37,7 @@ macro_rules! rule_parts {
                 example: "\"192.0.2.0/24\"",
             }
             dst: Option<Prefix> = Text<Prefix>, Match {
+                option: "dst",
                 expected: "a prefix such as `10.0.0.0/8`",
                 json: dst,
                 argument: "prefix",
@@ -43,6 +46,7 @@ macro_rules! rule_parts {
                 example: "\"198.51.100.0/24\"",
             }
             proto: Option<Protocol> = Text<Protocol>, Match {
+                option: "protocol",
                 expected: "a protocol such as `tcp` or `47`",
                 json: proto,
                 argument: "protocol",
@@ -51,6 +55,7 @@ macro_rules! rule_parts {
                 example: "\"udp\"",
             }
             dport: Option<PortRange> = Text<PortRange>, Match {
+                option: "dport",
                 expected: "ports such as `80` or `6000-6063`",
                 json: dport,
                 argument: "ports",
@@ -59,6 +64,7 @@ macro_rules! rule_parts {
                 example: "\"6000-6063\"",
             }
             interface: Option<Pattern> = Interfaces, Match {
+                option: "interface",
                 expected: "a regular expression or \"*\"",
                 json: interface,
                 argument: "name",
@@ -67,6 +73,7 @@ macro_rules! rule_parts {
                 example: "\"*\"",
             }
             action: Action = Name<Action>, Action {
+                option: "action",
                 expected: "",
                 json: action,
                 argument: "action",
@@ -75,6 +82,7 @@ macro_rules! rule_parts {
                 example: "",
             }
             rate: Option<u32> = Rate, Limit {
+                option: "rate",
                 expected: "packets per second",
                 json: rate,
                 argument: "pps",
@@ -83,6 +91,7 @@ macro_rules! rule_parts {
                 example: "1000",
             }
             per: Per = Name<Per>, Limit {
+                option: "per",
                 expected: "",
                 json: per,
                 argument: "scope",
@@ -93,6 +102,7 @@ macro_rules! rule_parts {
                 example: "",
             }
             ttl: Option<Duration> = Ttl, Lifetime {
+                option: "ttl",
                 expected: "a time such as 10m, from 1s to 365days",
                 json: ttl_seconds,
                 argument: "time",
@@ -122,6 +132,8 @@ pub enum PartRole {
 #[derive(Debug)]
 pub struct RulePart {
     pub name: &'static str,
+    /// Its name on the command line, where `name` is also accepted.
+    pub option: &'static str,
     pub role: PartRole,
     pub form: PartForm,
     pub argument: &'static str,
@@ -140,6 +152,7 @@ pub struct RulePart {
 
 macro_rules! define {
     ($($name:ident: $field:ty = $kind:ty, $role:ident {
+        option: $option:literal,
         expected: $expected:literal,
         json: $json:ident,
         argument: $argument:literal,
@@ -155,6 +168,7 @@ macro_rules! define {
 
         pub static PARTS: [RulePart; RuleArgs::COUNT] = [$(RulePart {
             name: stringify!($name),
+            option: $option,
             role: PartRole::$role,
             form: <$kind>::FORM,
             argument: $argument,
@@ -329,9 +343,10 @@ impl<'a> RuleArgs<'a> {
         Self(words)
     }
 
-    /// Returns the word of a part, to be set. `None` if there is no such part.
+    /// Returns the word of a part, to be set, by either name. `None` if there is no such part.
     pub fn get_mut(&mut self, name: &str) -> Option<&mut Option<Cow<'a, str>>> {
-        let at = PARTS.iter().position(|part| part.name == name)?;
+        let called = |part: &RulePart| part.name == name || part.option == name;
+        let at = PARTS.iter().position(called)?;
         self.0.get_mut(at)
     }
 

@@ -73,12 +73,16 @@ WORDS
 complete -F _rfm rfm
 "#;
 
+/// Prints the numbers of the runtime rules.
+pub const RULE_IDS: &str = "rfm firewall list 2>/dev/null | awk '$2 == \"runtime\" { print $1 }'";
+
 /// How the template marks them.
 fn marked(values: &Values) -> Option<String> {
     Some(match values {
         Values::Free | Values::After(_) => return None,
         Values::Files => "words=@files".into(),
         Values::Interfaces => "words=$(cd /sys/class/net 2>/dev/null && echo *)".into(),
+        Values::RuleIds => format!("words=$({RULE_IDS})"),
         Values::Words(words) => format!("words=\"{}\"", words.join(" ")),
         Values::List(words) => format!("words=\"@list {}\"", words.join(" ")),
     })
@@ -133,7 +137,16 @@ fn positional_values(commands: &[Command]) -> String {
                 }
                 values => {
                     if let Some(marked) = marked(&values) {
-                        text += &format!("        \"{} {at} \"*) {marked} ;;\n", one.path);
+                        let repeats = matches!(
+                            positional.optionality,
+                            argh::Optionality::Repeating | argh::Optionality::Greedy
+                        );
+                        let at = if repeats {
+                            String::new()
+                        } else {
+                            format!("{at} ")
+                        };
+                        text += &format!("        \"{} {at}\"*) {marked} ;;\n", one.path);
                     }
                 }
             }

@@ -3,6 +3,7 @@
 
 use argh::FlagInfo;
 
+use super::bash::RULE_IDS;
 use super::{Command, HEADER, Values, options_with_value, short, values};
 
 pub fn script(commands: &[Command]) -> String {
@@ -121,6 +122,11 @@ fn proposed(values: &Values) -> Option<String> {
         Values::Free | Values::After(_) => return None,
         Values::Files => "-r -F".into(),
         Values::Interfaces => "-x -a '(__fish_print_interfaces)'".into(),
+        Values::RuleIds => {
+            let ids = RULE_IDS.replace('$', "\\$").replace('\"', "\\\"");
+            // fish reports an unknown command whatever the redirection
+            format!("-x -a \"(type -q rfm; and {ids})\"")
+        }
         Values::Words(words) => format!("-x -a '{}'", words.join(" ")),
         Values::List(words) => format!(
             "-x -a \"(__fish_complete_list , 'string join \\n {}')\"",

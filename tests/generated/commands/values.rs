@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The values that a shell proposes for an argument.
 
-use rfm::control::params::PROTOCOLS;
 use rfm::flow::query::{Field, Sort};
 use rfm::types::flow::Direction;
 use rfm::types::named::Named;
+use rfm::types::protocol::Protocol;
 use rfm::types::rule::PARTS;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub enum Values {
     Free,
     Files,
     Interfaces,
+    /// Numbers of runtime rules, from the running agent.
+    RuleIds,
     Words(Vec<String>),
     /// Some of these, with commas.
     List(Vec<String>),
@@ -30,8 +32,9 @@ pub fn values(command: &str, argument: &str) -> Values {
     match (command, argument) {
         (_, "file" | "path") => Values::Files,
         (_, "name" | "device") => Values::Interfaces,
+        ("firewall del", "id") => Values::RuleIds,
         (_, "direction") => Values::Words(names(&Direction::ALL)),
-        (_, "protocol") => Values::Words(texts(PROTOCOLS.iter().map(|(name, _)| *name))),
+        (_, "protocol") => Values::Words(texts(Protocol::NAMES.iter().map(|(name, _)| *name))),
         ("top", "order") => Values::Words(texts(Sort::OF_SUMS.iter().map(|sort| sort.name()))),
         (_, "order") => Values::Words(texts(Sort::ALL.iter().map(|sort| sort.name()))),
         (_, "fields") => Values::List(texts(Field::all().map(Field::name))),

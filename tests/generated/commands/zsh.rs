@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! packaging/completions/_rfm.
 
+use super::bash::RULE_IDS;
 use super::{Command, HEADER, Values, short, values};
 
 pub fn script(commands: &[Command]) -> String {
     let functions: Vec<_> = commands.iter().rev().map(function).collect();
     format!(
-        "#compdef rfm\n# zsh completion for rfm\n{HEADER}\n{}\n_rfm \"$@\"\n",
+        "#compdef rfm\n# zsh completion for rfm\n{HEADER}\n_rfm_rule_ids() {{\n  compadd -- $({RULE_IDS})\n}}\n\n{}\n_rfm \"$@\"\n",
         functions.join("\n")
     )
 }
@@ -73,6 +74,7 @@ fn action(values: &Values) -> String {
         Values::Free => String::new(),
         Values::Files => "_files".into(),
         Values::Interfaces => "_net_interfaces".into(),
+        Values::RuleIds => "_rfm_rule_ids".into(),
         Values::Words(words) => format!("({})", words.join(" ")),
         Values::List(words) => format!("_values -s , field {}", words.join(" ")),
         Values::After(cases) => {

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Checks the words of the command line against the commands and options, before they are parsed: an unknown one is
+//! answered with the nearest, and other common spellings are accepted.
+
+use argh::{CommandInfoWithArgs, FlagInfo, FlagInfoKind};
+
+use crate::types::did_you_mean::nearest;
+
+/// Spellings of options that are accepted for each other, if a command has one of them.
+const ALIASES: [(&str, &str); 2] = [("--proto", "--protocol"), ("--protocol", "--proto")];
+
+/// Returns the words as the parser expects them: `-h`, `-V`, `help COMMAND` and `version` become options, and
+/// `--option=value` two words.
+pub(super) fn prepare(
+    words: Vec<String>,
+    program: &CommandInfoWithArgs,
+) -> Result<Vec<String>, String> {
+    let mut words = words.into_iter();
+    let (mut prepared, mut positionals) = (Vec::new(), Vec::new());
+    let (mut command, mut path) = (program, "rfm".to_owned());
+    let mut help = false;
+    while let Some(word) = words.next() {
+        match &*word {
+            "--" => {
+                positionals.extend(words);
+                break;
+            }
+            "-h" | "--help" => help = true,
+            "-V" => prepared.push("--version".into()),
+            // a lone dash is a file: standard input
+            option if option.starts_with('-') && option != "-" => {
+                let (name, value) = match option.split_once('=') {
+                    Some((name, value)) => (name, Some(value.to_owned())),
+                    None => (option, None),
+                };
+                let flag = find(command, name).ok_or_else(|| unknown_option(name, command))?;
+                prepared.push(flag.long.to_owned());
+                if let FlagInfoKind::Option { arg_name } = flag.kind {
+                    let value = value.or_else(|| words.next());
+                    let missing = || format!("{name} needs a value: {arg_name}");
+                    prepared.push(value.ok_or_else(missing)?);
+                } else if value.is_some() {
+                    return Err(format!("{name} takes no value"));
+                }
+            }
+            _ if command.commands.is_empty() => positionals.push(word),
+            "help" => help = true,
+            "version" if path == "rfm" => prepared.push("--version".into()),
+            name => {
+                let below = command.commands.iter().find(|one| one.name == name);
+                let below = below.ok_or_else(|| unknown_command(name, &path, command))?;
+                command = &below.command;
+                path = format!("{path} {name}");
+                prepared.push(word);
+            }
+        }
+    }
+    if help {
+        prepared.push("--help".into());
+    }
+    if positionals.iter().any(|word| word.starts_with('-')) {
+        prepared.push("--".into());
+    }
+    prepared.extend(positionals);
+    Ok(prepared)
+}
+
+/// Returns an option of a command by its name, or by another spelling.
+fn find<'a>(command: &'a CommandInfoWithArgs, name: &str) -> Option<&'a FlagInfo<'static>> {
+    let called = |name: &str| command.flags.iter().find(|flag| flag.long == name);
+    called(name).or_else(|| {
+        let (_, other) = ALIASES.iter().find(|(alias, _)| *alias == name)?;
+        called(other)
+    })
+}
+
+fn unknown_option(name: &str, command: &CommandInfoWithArgs) -> String {
+    let shown = name.escape_debug();
+    let names = command.flags.iter().filter(|flag| !flag.hidden);
+    match nearest(name, names.map(|flag| flag.long)) {
+        Some(near) => format!("unknown option {shown}, did you mean {near}?"),
+        None => format!("unknown option {shown}"),
+    }
+}
+
+fn unknown_command(name: &str, path: &str, command: &CommandInfoWithArgs) -> String {
+    let shown = name.escape_debug();
+    let names = || command.commands.iter().map(|one| one.name);
+    match nearest(name, names()) {
+        Some(near) => format!("unknown command {shown}, did you mean {path} {near}?"),
+        None => {
+            let names: Vec<_> = names().collect();
+            format!(
+                "unknown command {shown}: expected one of {}",
+                names.join(", ")
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prepared(words: &str) -> Result<String, String> {
+        let words = words.split_whitespace().map(str::to_owned).collect();
+        prepare(words, &super::super::info()).map(|words| words.join(" "))
+    }
+
+    #[test]
+    fn common_spellings_are_accepted() {
+        for (words, expected) in [
+            ("-h", "--help"),
+            ("help", "--help"),
+            ("help status", "status --help"),
+            ("help firewall add", "firewall add --help"),
+            ("firewall help", "firewall --help"),
+            ("flows -h", "flows --help"),
+            ("-V", "--version"),
+            ("version", "--version"),
+            ("--config=a.toml --check", "--config a.toml --check"),
+            ("flows --proto tcp", "flows --protocol tcp"),
+            ("flows --limit -1", "flows --limit -1"),
+            ("firewall add --protocol tcp", "firewall add --protocol tcp"),
+            ("firewall add --proto=tcp", "firewall add --protocol tcp"),
+            ("firewall load - --replace", "firewall load --replace -- -"),
+            ("rib version", "rib version"),
+            ("set -- log_level -h", "set -- log_level -h"),
+        ] {
+            assert_eq!(prepared(words).as_deref(), Ok(expected), "{words}");
+        }
+    }
+
+    #[test]
+    fn a_mistyped_word_is_answered_with_the_nearest() {
+        for (words, expected) in [
+            ("--chekc", "unknown option --chekc, did you mean --check?"),
+            ("stauts", "unknown command stauts, did you mean rfm status?"),
+            (
+                "firewall ad",
+                "unknown command ad, did you mean rfm firewall add?",
+            ),
+            (
+                "flows --limt 3",
+                "unknown option --limt, did you mean --limit?",
+            ),
+            ("flows --zzz", "unknown option --zzz"),
+            ("-x", "unknown option -x"),
+            ("flows --limit", "--limit needs a value: n"),
+            ("status --json=1", "--json takes no value"),
+        ] {
+            assert_eq!(prepared(words), Err(expected.to_owned()), "{words}");
+        }
+        let all = prepared("quit").unwrap_err();
+        assert!(
+            all.starts_with("unknown command quit: expected one of status, "),
+            "{all}"
+        );
+    }
+}
