@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The requests and replies of the socket: written by the agent, read by the client commands.
-//! docs/reference/control.md documents each field; a field may be added, none changes its meaning within a version of
-//! the path.
+//! docs/reference/control.md documents each field. Within a version of the path, no field changes its meaning.
 
 mod paths;
 

@@ -87,7 +87,7 @@ impl Read for BeatingReader<'_> {
 
 /// The body of thread rpki.
 pub fn run(path: &Path, vrps: &SharedVrps, errors: &ErrorCounters, heartbeat: &Heartbeat) {
-    let mut file = WatchedFile::default();
+    let mut file = WatchedVrps::default();
     let mut idle = INTERVAL;
     while !heartbeat.stopping() {
         heartbeat.beat();
@@ -102,7 +102,7 @@ pub fn run(path: &Path, vrps: &SharedVrps, errors: &ErrorCounters, heartbeat: &H
 
 /// The known states of the file. Without an identity there is no file, or its metadata cannot be read.
 #[derive(Default)]
-struct WatchedFile {
+struct WatchedVrps {
     checked: bool,
     /// The state when the file was last read, successfully or not.
     read: Option<FileIdentity>,
@@ -110,7 +110,7 @@ struct WatchedFile {
     seen: Option<FileIdentity>,
 }
 
-impl WatchedFile {
+impl WatchedVrps {
     /// Reads the file at the start, and later if it changed and has settled. If it cannot be used, the previous VRPs
     /// stay in use.
     fn check(&mut self, path: &Path, vrps: &SharedVrps, errors: &ErrorCounters, beat: &dyn Fn()) {
@@ -175,7 +175,7 @@ mod tests {
     fn a_replaced_file_is_read_and_a_broken_one_keeps_the_previous_vrps() {
         let file = TemporaryFile::new("watched");
         let (vrps, errors) = (SharedVrps::default(), ErrorCounters::default());
-        let mut watched = WatchedFile::default();
+        let mut watched = WatchedVrps::default();
         let mut check = || watched.check(&file.0, &vrps, &errors, &|| {});
         let state = || -> Option<RouteValidity> {
             let address = IpAddr::from([10, 0, 0, 1]);

@@ -131,7 +131,7 @@ impl<'de> Visitor<'de> for RoaVisitor {
         let (mut asn, mut prefix, mut max_length, mut expires) = (None, None, None, None);
         while let Some(key) = map.next_key::<Key>()? {
             match key {
-                Key::Asn => asn = Some(map.next_value::<Asn>()?.0),
+                Key::Asn => asn = Some(map.next_value::<AsNumber>()?.0),
                 Key::Prefix => prefix = Some(map.next_value::<Prefix>()?),
                 Key::MaxLength => max_length = Some(map.next_value::<u64>()?),
                 Key::Expires => expires = Some(map.next_value::<u64>()?),
@@ -150,9 +150,9 @@ impl<'de> Visitor<'de> for RoaVisitor {
 }
 
 /// A number, or text with or without "AS".
-struct Asn(u32);
+struct AsNumber(u32);
 
-impl<'de> de::Deserialize<'de> for Asn {
+impl<'de> de::Deserialize<'de> for AsNumber {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(AsnVisitor)
     }
@@ -161,23 +161,23 @@ impl<'de> de::Deserialize<'de> for Asn {
 struct AsnVisitor;
 
 impl Visitor<'_> for AsnVisitor {
-    type Value = Asn;
+    type Value = AsNumber;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an AS number, such as 64500 or \"AS64500\"")
     }
 
-    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Asn, E> {
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<AsNumber, E> {
         u32::try_from(number)
-            .map(Asn)
+            .map(AsNumber)
             .map_err(|_| E::invalid_value(de::Unexpected::Unsigned(number), &self))
     }
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Asn, E> {
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<AsNumber, E> {
         let digits = text.strip_prefix("AS").unwrap_or(text);
         digits
             .parse()
-            .map(Asn)
+            .map(AsNumber)
             .map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
     }
 }
