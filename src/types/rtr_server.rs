@@ -106,11 +106,7 @@ mod tests {
             ("a b", Err("neither an address nor a host name")),
         ] {
             let read = text.parse::<RtrServer>().map(|server| server.to_string());
-            assert_eq!(
-                read.as_deref(),
-                shown.as_ref().map(|s| *s).map_err(|e| e),
-                "{text}"
-            );
+            assert_eq!(read.as_deref(), shown.as_ref().copied(), "{text}");
         }
     }
 }

@@ -383,7 +383,7 @@ fn transit(asn: u32, position: u8, bytes: [u64; 2]) -> TransitRow {
     TransitRow {
         key: TransitKey { asn, position },
         bytes,
-        created_ms: 7,
+        created_ms: CREATED_MS + 3_000,
     }
 }
 

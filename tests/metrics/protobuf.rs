@@ -178,6 +178,7 @@ fn each_counter_has_the_time_of_its_creation() {
             "rfm_interface_hook_removals_total" => Some(CREATED_MS + 500),
             name if name.starts_with("rfm_interface_") => Some(CREATED_MS),
             "rfm_flow_series_folded_total" => Some(STARTED_MS),
+            "rfm_transit_bytes_total" => Some(CREATED_MS + 3000),
             name if name.starts_with("rfm_flow_") => Some(CREATED_MS + 1000 + u64::from(last)),
             "rfm_peer_bytes_total" => {
                 let value = |name| labels.iter().find(|(n, _)| n == name).unwrap().1.as_str();

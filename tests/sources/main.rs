@@ -2,7 +2,6 @@
 //! The check of source addresses on a LAN: a bridge with the router of the agent and members with BGP sessions (GoBGP),
 //! of which one sends with false sources, one announces some of its prefixes elsewhere, and one has no session.
 
-#[allow(dead_code)]
 #[path = "../common/mod.rs"]
 mod common;
 mod enforce;

@@ -33,6 +33,7 @@ bpf.sample_rate = 1
 ipfix.host = "::1"
 ipfix.collector = [{}]
 enrich.rib.bmp.port = 11019
+prometheus.web_config = "/etc/rfm/web.yml"
 enrich.rib.vrf.vrf-red = "0:0"
 enrich.prefix = [{ prefix = "10.0.0.0/8" }]
 interface = [{ interfaces = ["eth0"], role = "transit" }]

@@ -511,7 +511,7 @@ mod tests {
                 let covering: Vec<_> = covering.collect();
                 let matches =
                     |vrp: &&Vrp<u32>| vrp.asn == origin && origin > 0 && length <= vrp.max_length;
-                let expected = match covering.iter().any(|vrp| matches(vrp)) {
+                let expected = match covering.iter().any(matches) {
                     true => Valid,
                     false if covering.is_empty() => NotFound,
                     false => Invalid,

@@ -203,8 +203,10 @@ mod tests {
         counters.count(at_s * SECOND, Direction::Egress, path(asns).path(), volume);
     }
 
-    /// The bytes of each path and of the rest, by interval.
-    fn listed(snapshot: &PathSnapshot) -> Vec<(u64, Vec<(String, u64)>, u64)> {
+    /// The number of an interval, the bytes of each path, and those of the rest.
+    type Listed = (u64, Vec<(String, u64)>, u64);
+
+    fn listed(snapshot: &PathSnapshot) -> Vec<Listed> {
         let interval = |interval: &Arc<PathInterval>| {
             let rows = interval.rows();
             let rows = rows.map(|row| (snapshot.path(&row).to_string(), row.volume.bytes));
