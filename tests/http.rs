@@ -396,20 +396,16 @@ fn a_response_that_a_scraper_discards_does_not_count() {
     assert_eq!(scrape(&mut first, &clock, SCRAPER), "Some(1001000)");
     std::thread::sleep(Duration::from_millis(1100));
     drop(first);
-    for waits in [true, false].repeat(10) {
-        std::thread::sleep(Duration::from_millis(20));
-        let mut hurried = server.client();
-        clock.fetch_add(1000, Ordering::Relaxed);
-        hurried.send(&request);
-        if waits {
-            // the response is there, and stays unread
-            assert_eq!(hurried.stream.peek(&mut [0]).unwrap(), 1);
-        }
-    }
+    let mut hurried = server.client();
+    clock.fetch_add(1000, Ordering::Relaxed);
+    hurried.send(&request);
+    // the response is there, and stays unread
+    assert_eq!(hurried.stream.peek(&mut [0]).unwrap(), 1);
+    drop(hurried);
     std::thread::sleep(Duration::from_millis(100));
     let mut next = server.client();
     assert_eq!(scrape(&mut next, &clock, SCRAPER), "Some(1002000)");
-    assert_eq!(scrape(&mut next, &clock, SCRAPER), "Some(1023000)");
+    assert_eq!(scrape(&mut next, &clock, SCRAPER), "Some(1004000)");
 }
 
 #[test]
