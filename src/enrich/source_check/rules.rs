@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The firewall rules that drop bogons and local prefixes (pure).
 //!
-//! They have no list of outside interfaces: rules that pass come first, for interfaces with the role internal, for sources
-//! that belong to the segment, and for each connected network on its own interface.
+//! They have no list of outside interfaces: rules that pass are evaluated first, for interfaces with the role
+//! internal, for sources that belong to the segment, and for each connected network on its own interface.
 
 use std::collections::HashMap;
 

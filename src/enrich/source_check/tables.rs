@@ -16,7 +16,7 @@ pub const MAX_ORIGINS: usize = 1 << 20;
 /// Maximum number of sessions stored of one neighbor AS.
 pub const MAX_SESSIONS: usize = 8;
 
-/// What the check compares a source with.
+/// The prefixes and routes to which the check compares a source address.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SourceTables {
     /// Interfaces with the role internal: their sources are not checked.

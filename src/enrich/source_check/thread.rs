@@ -28,7 +28,7 @@ const VIEWS_INTERVAL: Duration = Duration::from_secs(5);
 /// Prefixes that are read under one lock of the RIB: about a millisecond.
 const CHUNK: usize = 1 << 15;
 
-/// What the configuration contributes.
+/// The settings of the configuration: bogons, and the roles of interfaces.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SourceSettings {
     pub bogons: Vec<Prefix>,
