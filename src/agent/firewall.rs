@@ -9,6 +9,7 @@ use super::{Error, Running};
 use crate::bpf::xdp::XdpSettings;
 use crate::config::{self, Agent, Config};
 use crate::enrich::rib::{PeerKind, SharedRib};
+use crate::enrich::source_check;
 use crate::firewall::allowlist::{self, MAX_PEERS};
 use crate::firewall::backend::Programs;
 use crate::firewall::blackhole::Blackholes;
@@ -95,7 +96,7 @@ pub(super) fn xdp_settings(agent: &Agent) -> XdpSettings {
     XdpSettings {
         sample_rate: agent.bpf.sample_rate.max(MIN_SAMPLE_RATE),
         ring_bytes: RING_BYTES,
-        max_rules: (MAX_RULES + allowlist::MAX_RULES) as u32,
+        max_rules: (MAX_RULES + allowlist::MAX_RULES + source_check::MAX_RULES) as u32,
     }
 }
 

@@ -12,7 +12,7 @@ use crate::types::rule::{
     Action, KernelRule, MAX_PATTERNS, Match, Per, PortRange, Rule, RuleId, RuleKey, RuleSource,
 };
 
-/// The most rules of all sources except the allow list, which has its own limits.
+/// The most rules of all sources except the allow list and the source check, which have their own limits.
 pub const MAX_RULES: usize = 100_000;
 
 /// The highest number that a rule of a state file keeps: with any file, 2³¹ rules can be added before the low
@@ -217,8 +217,7 @@ impl RuleSet {
         prefixes.len().saturating_sub(room)
     }
 
-    /// Replaces the rules of the source check. Returns whether they changed. They have their own limit
-    ///.
+    /// Replaces the rules of the source check, which limits their number itself. Returns whether they changed.
     pub fn set_source_check(&mut self, rules: &[Rule]) -> bool {
         let same = self.source_check.iter().map(|entry| &entry.rule).eq(rules);
         if same {

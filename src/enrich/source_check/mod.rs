@@ -25,6 +25,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::types::rule::Rule;
 
 pub use check::check;
+pub use rules::MAX_RULES;
 pub use tables::{MAX_ORIGINS, NeighborViews, PrefixMap, SourceTables, ViewsDraft};
 pub use thread::{SourceSettings, TableSources, run};
 
