@@ -4,11 +4,12 @@
 #[path = "common/mod.rs"]
 mod common;
 
+use std::cell::Cell;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use common::lab::{Lab, Namespace, can_run, run, wait_for};
 use common::mmdb::{Value, Writer, asn};
@@ -39,13 +40,19 @@ fn country_database(built: u32) -> Vec<u8> {
 struct Site {
     lab: Lab,
     namespace: Namespace,
+    /// How many files were published: each is a minute newer than the one before, as HTTP compares times in seconds.
+    published: Cell<u64>,
 }
 
 impl Site {
     fn new() -> Self {
         let lab = Lab::new();
         let namespace = lab.namespace("n");
-        let site = Self { lab, namespace };
+        let site = Self {
+            lab,
+            namespace,
+            published: Cell::new(0),
+        };
         for folder in ["tree", "found"] {
             fs::create_dir(site.lab.path(folder)).unwrap();
         }
@@ -104,7 +111,11 @@ impl Site {
     fn publish(&self, path: &str, content: &[u8]) {
         let file = self.lab.path("tree").join(path);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
-        fs::write(file, content).unwrap();
+        fs::write(&file, content).unwrap();
+        self.published.set(self.published.get() + 1);
+        let time = UNIX_EPOCH + Duration::from_secs(1_780_000_000 + 60 * self.published.get());
+        let file = fs::File::options().write(true).open(file).unwrap();
+        file.set_modified(time).unwrap();
     }
 
     fn publish_packed(&self, path: &str, content: &[u8]) {
