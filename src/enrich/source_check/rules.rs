@@ -12,13 +12,14 @@ use crate::types::interface_pattern::Pattern;
 use crate::types::prefix::Prefix;
 use crate::types::rule::{Action, Rule};
 
-/// Maximum number of rules; further connected networks have none.
+/// Maximum number of rules. If they do not suffice there are none: without the rule that passes a connected network,
+/// the rules of the bogons would drop its sources.
 pub const MAX_RULES: usize = 2048;
 /// Sources of DHCP, ARP probes and neighbor discovery, of hosts without another address.
 const OF_THE_SEGMENT: [&str; 4] = ["0.0.0.0/32", "169.254.0.0/16", "::/128", "fe80::/10"];
 
-/// Returns the rules in order, and how many networks found no room.
-pub fn rules(tables: &SourceTables, links: &[Link]) -> (Vec<Rule>, usize) {
+/// Returns the rules in order; an error is the number of rules that would be necessary.
+pub fn rules(tables: &SourceTables, links: &[Link]) -> Result<Vec<Rule>, usize> {
     let names: HashMap<u32, Pattern> = links
         .iter()
         .filter_map(|link| Some((link.ifindex, escaped(&link.name)?)))
@@ -36,32 +37,25 @@ pub fn rules(tables: &SourceTables, links: &[Link]) -> (Vec<Rule>, usize) {
     let mut networks: Vec<_> = tables.local.iter().collect();
     // the longest match decides
     networks.sort_by_key(|(prefix, _)| (std::cmp::Reverse(prefix.length()), prefix.to_string()));
-    let bogons: Vec<_> = tables.bogons.iter().map(|(prefix, ())| *prefix).collect();
-    let room = MAX_RULES.saturating_sub(rules.len() + bogons.len());
-    let (mut used, mut left_out) = (0, 0);
     for (&prefix, interfaces) in networks {
-        let own: Vec<_> = interfaces
+        let own = interfaces
             .iter()
             .filter(|ifindex| find(links, **ifindex).is_some_and(|link| !link.loopback))
-            .filter_map(|ifindex| names.get(ifindex))
-            .collect();
-        if used + own.len() + 1 > room {
-            left_out += 1;
-            continue;
-        }
-        used += own.len() + 1;
-        let pass = |name: &Pattern| from(prefix, Some(name.clone()), Action::Pass);
-        rules.extend(own.into_iter().map(pass));
+            .filter_map(|ifindex| names.get(ifindex));
+        rules.extend(own.map(|name| from(prefix, Some(name.clone()), Action::Pass)));
         rules.push(from(prefix, None, Action::Drop));
     }
-    let mut bogons = bogons;
+    let mut bogons: Vec<_> = tables.bogons.iter().map(|(prefix, ())| *prefix).collect();
     bogons.sort_by_key(Prefix::to_string);
     rules.extend(
         bogons
             .into_iter()
             .map(|prefix| from(prefix, None, Action::Drop)),
     );
-    (rules, left_out)
+    match rules.len() <= MAX_RULES {
+        true => Ok(rules),
+        false => Err(rules.len()),
+    }
 }
 
 fn from(prefix: Prefix, interface: Option<Pattern>, action: Action) -> Rule {
@@ -108,7 +102,7 @@ mod tests {
             ]),
             ..SourceTables::default()
         };
-        let (rules, left_out) = rules(&tables, &links);
+        let rules = rules(&tables, &links).unwrap();
         let shown = rules.iter().map(|rule| rule.to_string().replace("--", ""));
         let shown: Vec<_> = shown.map(|text| text.replace("action ", "")).collect();
         let expected = [
@@ -126,32 +120,34 @@ mod tests {
             "drop src 10.0.0.0/8",
             "drop src fc00::/7",
         ];
-        assert_eq!(left_out, 0);
         assert_eq!(shown, expected);
     }
 
+    /// A part of the rules would drop the sources of the networks and interfaces that found no room.
     #[test]
-    fn the_number_of_rules_is_limited() {
-        let links = [Link {
-            ifindex: 2,
-            name: "eth0".into(),
-            ..Link::default()
-        }];
-        let networks = (0..2000_u32).map(|n| {
-            let address = std::net::Ipv4Addr::from(n << 8);
-            (Prefix::new(address.into(), 24), vec![2])
-        });
-        let tables = SourceTables {
+    fn there_are_all_rules_or_none() {
+        let links: Vec<_> = (1..=3000)
+            .map(|ifindex| Link {
+                ifindex,
+                name: format!("ppp{ifindex}"),
+                ..Link::default()
+            })
+            .collect();
+        let networks = |count: u32| {
+            PrefixMap::new((0..count).map(|n| {
+                let address = std::net::Ipv4Addr::from(n << 8);
+                (Prefix::new(address.into(), 24), vec![2])
+            }))
+        };
+        let tables = |internal: u32, count| SourceTables {
+            internal: (1..=internal).collect(),
             bogons: PrefixMap::new([("10.0.0.0/8".parse().unwrap(), ())]),
-            local: PrefixMap::new(networks),
+            local: networks(count),
             ..SourceTables::default()
         };
-        let (rules, left_out) = rules(&tables, &links);
-        assert!(rules.len() <= MAX_RULES && rules.len() >= MAX_RULES - 1);
-        assert_eq!(left_out, 2000 - (rules.len() - 5) / 2);
-        assert_eq!(
-            rules.last().unwrap().src,
-            Some("10.0.0.0/8".parse().unwrap())
-        );
+        let of = |internal, count| rules(&tables(internal, count), &links).map(|rules| rules.len());
+        assert_eq!(of(1, 1021), Ok(MAX_RULES));
+        assert_eq!(of(2, 1021), Err(MAX_RULES + 1));
+        assert_eq!(of(1, 1022), Err(MAX_RULES + 2));
     }
 }

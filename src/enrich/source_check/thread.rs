@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! THREAD source-check: builds the tables of the source check again after changes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -75,6 +75,23 @@ struct MachineState {
     interfaces: u32,
     links: Vec<Link>,
     connected: Vec<ConnectedNetwork>,
+    settings: SourceSettings,
+}
+
+impl MachineState {
+    /// Returns whether the tables are the same for both. Statistics of links do not count.
+    fn is_like(&self, other: &Self) -> bool {
+        let same = |(a, b): (&Link, &Link)| {
+            (a.ifindex, a.master, a.parent, a.loopback)
+                == (b.ifindex, b.master, b.parent, b.loopback)
+                && (&a.name, &a.alias, &a.kind) == (&b.name, &b.alias, &b.kind)
+        };
+        self.interfaces == other.interfaces
+            && self.connected == other.connected
+            && self.settings == other.settings
+            && self.links.len() == other.links.len()
+            && self.links.iter().zip(&other.links).all(same)
+    }
 }
 
 /// The views, and the generations of RIB and neighbors from which they were made.
@@ -95,12 +112,12 @@ impl Worker {
         let (Some(machine), Some(views)) = (&self.machine, &self.views) else {
             return;
         };
-        let settings = (self.sources.settings)();
+        let settings = &machine.settings;
         let monitored = self.sources.interfaces.monitored();
         let monitored: Vec<u32> = monitored.iter().map(|m| m.ifindex).collect();
         let tables = SourceTables {
             internal: internal(&settings.roles, &machine.links),
-            bogons: PrefixMap::new(settings.bogons.into_iter().map(|prefix| (prefix, ()))),
+            bogons: PrefixMap::new(settings.bogons.iter().map(|prefix| (*prefix, ()))),
             local: local_networks(&machine.connected, &machine.links, &monitored),
             views: views.views.clone(),
         };
@@ -113,17 +130,21 @@ impl Worker {
     }
 
     fn rules(&self, tables: &SourceTables, links: &[Link]) -> Vec<Rule> {
-        let (rules, left_out) = rules::rules(tables, links);
-        if left_out > 0 {
+        rules::rules(tables, links).unwrap_or_else(|count| {
             let errors = &self.sources.errors;
             errors.count_and_log(Subsystem::Firewall, "source check", || {
-                format!("{left_out} connected networks found no room among the rules of the source check")
+                format!(
+                    "the source check drops nothing: the connected networks, internal interfaces and bogons of this \
+                     machine need {count} rules, and at most {} are possible; set mode = \"count\"",
+                    rules::MAX_RULES
+                )
             });
-        }
-        rules
+            Vec::new()
+        })
     }
 
-    /// Reads links and networks if they are due; after an error, the previous ones stay.
+    /// Reads links, networks and settings if they are due, and returns whether they changed; after an error, the previous
+    /// ones stay.
     fn read_machine(&mut self, now: Instant) -> bool {
         let interfaces = self.sources.interfaces.generation();
         let is_due = self
@@ -135,7 +156,8 @@ impl Worker {
         }
         let previous = self.machine.take();
         let (links, connected) = previous
-            .map(|held| (held.links, held.connected))
+            .as_ref()
+            .map(|held| (held.links.clone(), held.connected.clone()))
             .unwrap_or_default();
         // the socket logs its error
         let links = self.links.dump().unwrap_or(links);
@@ -144,13 +166,16 @@ impl Worker {
             errors.count_and_log(Subsystem::Netlink, "addresses", || error.to_string());
             connected
         });
-        self.machine = Some(MachineState {
+        let current = MachineState {
             read: now,
             interfaces,
             links,
             connected,
-        });
-        true
+            settings: (self.sources.settings)(),
+        };
+        let is_new = previous.is_none_or(|held| !held.is_like(&current));
+        self.machine = Some(current);
+        is_new
     }
 
     /// Reads the origins of the neighbors if RIB or neighbors have changed, and once after a view may have settled.
@@ -230,7 +255,7 @@ fn local_networks(
     links: &[Link],
     monitored: &[u32],
 ) -> PrefixMap<Vec<u32>> {
-    let mut networks: Vec<(Prefix, Vec<u32>)> = Vec::new();
+    let mut networks: HashMap<Prefix, Vec<u32>> = HashMap::new();
     for network in connected {
         let address = network.prefix.address();
         let is_link_local = match address {
@@ -248,13 +273,10 @@ fn local_networks(
         interfaces.sort_unstable();
         interfaces.dedup();
         interfaces.retain(|ifindex| monitored.contains(ifindex) || *ifindex == network.ifindex);
-        match networks
-            .iter_mut()
-            .find(|(prefix, _)| *prefix == network.prefix)
-        {
-            Some((_, held)) => held.extend(interfaces),
-            None => networks.push((network.prefix, interfaces)),
-        }
+        networks
+            .entry(network.prefix)
+            .or_default()
+            .extend(interfaces);
     }
     PrefixMap::new(networks)
 }
