@@ -28,7 +28,7 @@ fn main() {
 }
 
 /// The parts of the page's script, in this order. They share one closure: the page defines no globals.
-const SCRIPT: [&str; 14] = [
+const SCRIPT: [&str; 17] = [
     "dom",
     "selection",
     "format",
@@ -40,6 +40,9 @@ const SCRIPT: [&str; 14] = [
     "interfaces",
     "chart",
     "table",
+    "plain_table",
+    "paths",
+    "source_check",
     "health",
     "theme",
     "start",

@@ -3,11 +3,15 @@
 //!
 //! - [`view`]: the [`history`](crate::history) as JSON;
 //! - [`thread`]: THREAD page, which makes a reading in each tick;
+//! - [`paths`]: networks on AS paths;
+//! - [`source_check`]: bytes of invalid sources;
 //! - `page.html`, `page.css`, `script/`: combined into one document by build.rs.
 //!
 //! The page uses the same data as /metrics and exposes nothing else.
 
+pub mod paths;
 pub mod routes;
+pub mod source_check;
 pub mod thread;
 pub mod view;
 

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! THREAD page: makes a reading in each tick.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::thread::park_timeout;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
 use super::Page;
+use super::paths::{PathReader, PathTables};
+use super::source_check::SourceTable;
 use super::view::AgentState;
 use crate::enrich::mmdb::Databases;
 use crate::history::time_series::TICK_SECONDS;
@@ -26,15 +30,17 @@ const BEAT: Duration = Duration::from_secs(2);
 pub fn run(page: &Page, scrape: &Scrape, mut default_route: DefaultRoute, heartbeat: &Heartbeat) {
     let start = Instant::now();
     let mut next = start;
+    let mut path_reader = PathReader::default();
     while !heartbeat.stopping() {
         heartbeat.beat();
         let now = Instant::now();
         if now >= next {
             let uplink = default_route.ifindex();
+            let paths = path_reader.read(&scrape.flows, now);
             if let Err(reason) = scrape.read(|input| {
                 let interfaces: Vec<_> = input.interfaces.iter().map(interface).collect();
                 let reading = reading(start, input, &interfaces, uplink);
-                page.feed(&reading, agent_state(input, &scrape.databases))
+                page.feed(&reading, agent_state(input, scrape, paths.as_ref()))
             }) {
                 log::debug!("page: {reason}");
             }
@@ -76,7 +82,13 @@ fn reading<'a>(
     }
 }
 
-fn agent_state(input: &Input, databases: &Databases) -> AgentState {
+fn agent_state(input: &Input, scrape: &Scrape, paths: Option<&Arc<PathTables>>) -> AgentState {
+    let databases = &scrape.databases;
+    let source_check = input
+        .source_check
+        .then(|| SourceTable::new(&input.flows.sources, &scrape.sources.report()));
+    let shown = source_check.iter().flat_map(SourceTable::asns);
+    let shown = shown.chain(paths.into_iter().flat_map(|paths| paths.asns()));
     let attributions = databases.attributions().into_iter();
     let problem = |problem: &Problem| {
         json!({
@@ -92,7 +104,19 @@ fn agent_state(input: &Input, databases: &Databases) -> AgentState {
             .map(|one| json!({ "text": one.text, "url": one.url }))
             .collect(),
         names_missing: databases.is_missing(DatabaseKind::Asn),
+        asns: names(databases, shown),
+        source_check,
+        paths: paths.cloned(),
     }
+}
+
+/// Returns the names of these ASNs according to the database.
+fn names(databases: &Databases, asns: impl Iterator<Item = u32>) -> BTreeMap<u32, String> {
+    let Some(database) = databases.get(DatabaseKind::Asn) else {
+        return BTreeMap::new();
+    };
+    let name = |asn| Some((asn, database.asn_name(asn)?.to_owned()));
+    asns.filter_map(name).collect()
 }
 
 /// Returns `{"family": [[{"label": "value"}, 1.0]]}`: the families of /metrics that have no sample

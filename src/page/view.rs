@@ -7,6 +7,7 @@
 //! unknown.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -16,6 +17,8 @@ use crate::history::time_series::{COARSE_TICKS, TICK_SECONDS, TimeSeries};
 use crate::history::top_table::{MAX_CURVE_BYTES, Scope, Side, TOP, TopEntry, TopKey, TopKind};
 use crate::history::window_totals::Window;
 use crate::history::{History, InterfaceHistory};
+use crate::page::paths::{PathTable, PathTables};
+use crate::page::source_check::SourceTable;
 use crate::types::flow::{Direction, Family};
 use crate::types::named::Named;
 use crate::types::role::Role;
@@ -79,6 +82,8 @@ struct View<'a> {
     /// The names of the ASNs above.
     asns: BTreeMap<u32, &'a str>,
     history: Cost,
+    /// `None` if AS paths are not counted.
+    paths: Option<&'a PathTable>,
     #[serde(flatten)]
     agent: &'a AgentState,
 }
@@ -94,6 +99,13 @@ pub struct AgentState {
     pub attributions: Value,
     /// Whether an ASN database is wanted and none is there.
     pub names_missing: bool,
+    /// `None` if sources are not checked.
+    pub source_check: Option<SourceTable>,
+    #[serde(skip)]
+    pub paths: Option<Arc<PathTables>>,
+    /// The names of the ASNs in these tables.
+    #[serde(skip)]
+    pub asns: BTreeMap<u32, String>,
 }
 
 #[derive(Serialize)]
@@ -197,7 +209,12 @@ pub fn render(history: &History, query: Query, agent: &AgentState) -> Vec<u8> {
             Window::Hour => TICK_SECONDS,
             Window::Day => TICK_SECONDS * COARSE_TICKS,
         },
-        asns: names(history, [&ingress, &egress]),
+        asns: {
+            let others = agent.asns.iter().map(|(asn, name)| (*asn, &**name));
+            let mut asns = names(history, [&ingress, &egress]);
+            asns.extend(others);
+            asns
+        },
         shown: shown.map(|(_, port)| port.ifindex),
         interfaces,
         left_out: history.left_out,
@@ -210,6 +227,7 @@ pub fn render(history: &History, query: Query, agent: &AgentState) -> Vec<u8> {
             curve_bytes_limit: MAX_CURVE_BYTES,
             evicted: history.entries.evicted(),
         },
+        paths: agent.paths.as_ref().map(|tables| tables.of(query.window)),
         agent,
     };
     // fails only for maps whose keys are not strings

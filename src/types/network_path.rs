@@ -140,6 +140,13 @@ impl<'a> PathWords<'a> {
         self.hops().next().unwrap_or_default()
     }
 
+    /// Returns the ASes before the origin, each with its first place.
+    pub fn transit(self) -> impl Iterator<Item = (u32, usize)> + 'a {
+        let hops = self.hops().zip(1..);
+        let places = hops.flat_map(|(hop, place)| hop.iter().map(move |asn| (*asn, place)));
+        places.filter(move |(asn, place)| *asn != self.origin() && self.place(*asn) == Some(*place))
+    }
+
     /// Returns whether nothing is known: there was no route.
     pub fn is_unknown(self) -> bool {
         self.0.len() <= 1 && self.origin() == 0

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use crate::common::agent::EXACT;
+use crate::common::agent::{Agent, EXACT};
 use crate::common::lab::{run as run_command, wait_for};
 use crate::common::metrics::Metrics;
 use crate::daemon::Daemon;
@@ -151,6 +151,7 @@ pub fn run(daemon: &dyn Daemon) {
     );
 
     check_series(&agent.scrape(), &expected);
+    check_page(&agent, &expected);
     let asns: BTreeSet<u32> = expected
         .keys()
         .flat_map(|key| key.0.iter().flatten())
@@ -199,6 +200,40 @@ fn check_series(metrics: &Metrics, expected: &BTreeMap<Key, Sums>) {
     }
     let all: u64 = wanted.values().map(|sums| sums[0] + sums[2]).sum();
     assert_eq!(metrics.sum(NAME, &[]), all);
+}
+
+/// The page shows the networks that carry most, and those that originate most.
+fn check_page(agent: &Agent, expected: &BTreeMap<Key, Sums>) {
+    let (mut carried, mut originated) = (BTreeMap::<u32, Sums>::new(), BTreeMap::new());
+    for ((path, origin), sums) in expected {
+        let asns: BTreeSet<u32> = path.iter().flatten().copied().collect();
+        for asn in asns.into_iter().filter(|asn| asn != origin) {
+            add(carried.entry(asn).or_default(), sums);
+        }
+        if *origin > 0 {
+            add(originated.entry(*origin).or_default(), sums);
+        }
+    }
+    let all = carried.keys().chain(originated.keys());
+    let all = all.collect::<BTreeSet<_>>().len();
+    let bytes = |of: &BTreeMap<u32, Sums>, asn: u32| {
+        let sums = of.get(&asn).copied().unwrap_or_default();
+        serde_json::json!([sums[0], sums[2]])
+    };
+    // the page reads the paths every 30 s
+    let mut table = Json::Null;
+    let shown = wait_for(Duration::from_secs(60), || {
+        let reply = agent.get("/page/v1.json").expect("a page");
+        let view: Json = serde_json::from_str(&reply.body).expect("JSON");
+        table = view["paths"].clone();
+        let rows = table["networks"].as_array().expect("a list");
+        let is_right = |row: &Json| {
+            let asn = row[0].as_u64().expect("an AS") as u32;
+            row[1] == bytes(&carried, asn) && row[2] == bytes(&originated, asn)
+        };
+        rows.len() >= 20 && table["networks_total"] == all && rows.iter().all(is_right)
+    });
+    assert!(shown, "{all} networks: {table}");
 }
 
 /// Compares the answers about one AS with sums over the expected paths.

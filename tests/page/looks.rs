@@ -14,7 +14,7 @@ const NAMES: &str = "return [...document.querySelectorAll('#table tbody tr')].ma
 const LOADED: &str = "return document.querySelectorAll('#interfaces tbody tr').length > 0";
 
 /// A day of a router with so many networks behind it, and a browser before it.
-fn visit(networks: usize, sample_rate: u32, body: impl FnOnce(&Browser, &str, &mut Router)) {
+pub fn visit(networks: usize, sample_rate: u32, body: impl FnOnce(&Browser, &str, &mut Router)) {
     let lab = Lab::new();
     let namespace = lab.namespace("p");
     let mut router = Router::new(networks);

@@ -1,17 +1,22 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! A made-up router whose day passes in a moment: the page's memory is fed as thread page feeds it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rfm::enrich::source_check::ViewReport;
 use rfm::flow::snapshot::SeriesRow;
+use rfm::flow::sources::SourceSnapshot;
 use rfm::history::HistoryReading;
 use rfm::http::HttpLimits;
 use rfm::metrics::collect::ScrapeRequest;
 use rfm::metrics::exposition::Format;
 use rfm::netlink::Link;
 use rfm::page::Page;
+use rfm::page::paths::PathTables;
 use rfm::page::routes::Routes;
+use rfm::page::source_check::SourceTable;
 use rfm::page::view::AgentState;
 use rfm::types::counters::{Count, FamilyCounters, HookCounters};
 use serde_json::{Value, json};
@@ -74,6 +79,8 @@ pub struct Router {
     pub problems: Value,
     pub attributions: Value,
     pub names_missing: bool,
+    pub paths: Option<Arc<PathTables>>,
+    pub sources: Option<(SourceSnapshot, ViewReport)>,
     /// The ifindex of the default route.
     pub uplink: Option<u32>,
 }
@@ -105,6 +112,8 @@ impl Router {
             problems: json!([]),
             attributions: json!([]),
             names_missing: false,
+            paths: None,
+            sources: None,
             uplink: None,
             page: Arc::default(),
             masters: vec!["", "", "", "br-lan", "", ""],
@@ -223,6 +232,15 @@ impl Router {
                 problems: self.problems.clone(),
                 attributions: self.attributions.clone(),
                 names_missing: self.names_missing,
+                source_check: self
+                    .sources
+                    .as_ref()
+                    .map(|(sources, report)| SourceTable::new(sources, report)),
+                paths: self.paths.clone(),
+                asns: BTreeMap::from([
+                    (64_610, "Long Haul <b>Carrier</b>".into()),
+                    (64_620, "Member of the Exchange".into()),
+                ]),
             },
         );
     }

@@ -10,5 +10,6 @@ mod live;
 mod looks;
 mod made;
 mod memory;
+mod paths;
 mod proxy;
 mod served;

@@ -215,6 +215,32 @@ fn checked(metrics: &Metrics) -> u64 {
     metrics.sum("rfm_source_checked_bytes_total", &[("ifname", "ix0")])
 }
 
+/// The page shows the series of /metrics, and the sum of all invalid sources.
+fn page_shows(exchange: &Exchange, metrics: &Metrics, expected: u64) {
+    let mut table = serde_json::Value::Null;
+    let shown = wait_for(SETTLED, || {
+        let reply = exchange.fixture.agent.get("/page/v1.json").expect("a page");
+        let view: serde_json::Value = serde_json::from_str(&reply.body).expect("JSON");
+        table = view["source_check"].clone();
+        table["invalid"] == expected
+    });
+    assert!(shown, "{expected}: {table}");
+    let rows = table["rows"].as_array().expect("a list");
+    for reason in ["infeasible", "bogon", "local", "unrouted"] {
+        for n in [1, SPOOFING, SILENT] {
+            let peer = if n == SILENT { 0 } else { asn(n) };
+            let row = rows.iter().find(|row| row[1] == reason && row[2] == peer);
+            let bytes = row.map_or(0, |row| row[3].as_u64().expect("bytes"));
+            let same = bytes == invalid(metrics, reason, n);
+            assert!(same, "{reason} of member {n}: {table}");
+        }
+    }
+    assert_eq!(
+        (&table["neighbors"], &table["without_view_total"]),
+        (&3.into(), &0.into())
+    );
+}
+
 fn can_run_here() -> bool {
     can_run(&["ip", "sysctl", "ethtool", "gobgpd", "gobgp"])
 }
@@ -277,6 +303,8 @@ fn invalid_sources_count_for_the_member_that_sent_them() {
     assert_eq!(all_invalid(&after), expected, "nothing else is invalid");
     assert_eq!(unknown(&after, SILENT) - unknown(&before, SILENT), silent);
     assert_eq!(unknown(&after, SPOOFING) - unknown(&before, SPOOFING), 0);
+
+    page_shows(&exchange, &after, expected);
 
     // the session of the member ends: the result is unknown, and no longer invalid
     let neighbor = format!("neighbor {} shutdown", lan(host(SPOOFING)));

@@ -85,13 +85,9 @@ impl TransitCounters {
         if self.max_series == 0 {
             return;
         }
-        for (at, hop) in path.hops().enumerate() {
-            for &asn in hop {
-                if asn != path.origin() && path.place(asn) == Some(at + 1) {
-                    let position = u8::try_from(at + 1).unwrap_or(u8::MAX);
-                    self.add_one(TransitKey { asn, position }, direction, bytes);
-                }
-            }
+        for (asn, place) in path.transit() {
+            let position = u8::try_from(place).unwrap_or(u8::MAX);
+            self.add_one(TransitKey { asn, position }, direction, bytes);
         }
     }
 

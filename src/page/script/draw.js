@@ -11,6 +11,8 @@ function draw() {
     for (const dir of ["ingress", "egress"]) drawChart(dir, shown);
     drawTable();
   }
+  drawPaths();
+  drawSourceCheck();
   drawHealth();
   drawProblems();
   drawDatabases();
