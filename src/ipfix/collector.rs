@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! One collector: looked up, connected and reconnected, without ever blocking. Records that it
-//! misses meanwhile are counted.
+//! One collector: looked up, connected and reconnected, without ever blocking. The latest records wait meanwhile,
+//! older ones are dropped and counted.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::TryRecvError;
 
 use super::collector_stats::CollectorStats;
+use super::held::HeldMessages;
 use super::message::Sealed;
 use super::options::Statistics;
 use super::outages::Outages;
@@ -27,6 +28,8 @@ const PROBE: Duration = Duration::from_millis(300);
 /// The pause between two attempts: doubled each time, at most half a template refresh.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Records wait for this time longer than the longest pause: the next attempt is then over.
+const HOLD_SLACK: Duration = Duration::from_secs(2);
 /// The maximum time until a host name is looked up again: no event reports that its address
 /// changed.
 const LOOKUP_INTERVAL: Duration = Duration::from_secs(300);
@@ -50,6 +53,8 @@ pub struct Collector {
     stats: Arc<CollectorStats>,
     errors: Arc<ErrorCounters>,
     state: State,
+    /// The records that wait for the next connection.
+    held: HeldMessages,
     sent: SentCounts,
     outages: Outages,
     refresh: Duration,
@@ -99,6 +104,7 @@ impl Collector {
             stats,
             errors,
             state: State::Down { until: now },
+            held: HeldMessages::default(),
             sent: SentCounts::default(),
             outages: Outages::new(),
             refresh,
@@ -111,7 +117,10 @@ impl Collector {
     /// Advances the connection, if a step is due.
     pub fn poll(&mut self, now: Instant, self_traffic: &mut SelfTraffic) -> Need {
         let result = self.try_poll(now, self_traffic);
-        self.stats.set_queued(self.queued().parts);
+        let expired = self.held.expire(self.longest_pause() + HOLD_SLACK, now);
+        self.drop(expired);
+        let waiting = self.queued().parts + self.held.load().parts;
+        self.stats.set_queued(waiting);
         match result {
             Ok(need) => {
                 if need != Need::Nothing {
@@ -213,7 +222,7 @@ impl Collector {
         result.inspect_err(report).ok()
     }
 
-    /// Counts records that wait or may not have arrived as dropped.
+    /// Counts the records of a lost connection that were not sent or may not have arrived as dropped.
     fn abandon(&self) {
         self.drop(self.queued());
         if let State::Udp(udp) | State::Probing(udp, _) = &self.state {
@@ -221,7 +230,7 @@ impl Collector {
         }
     }
 
-    /// Returns the records that wait to be sent.
+    /// Returns the records that wait in the queue of the connection.
     fn queued(&self) -> RecordCounts {
         match &self.state {
             State::Udp(udp) | State::Probing(udp, _) => udp.queued(),
@@ -279,18 +288,18 @@ impl Collector {
         need
     }
 
-    /// Sends a message or adds it to the queue; otherwise, counts its records as dropped. A new UDP socket sends only
-    /// templates and options.
+    /// Sends a message or adds it to the queue; counts its records as dropped if there is no room. While the collector
+    /// is not connected, records wait for the connection. A new UDP socket sends only templates and options.
     pub fn send(&mut self, message: &Sealed, now: Instant) {
         let result = match &mut self.state {
-            State::Probing(..) if !message.is_announcement() => Ok(SendResult::NoRoom),
+            State::Probing(..) if !message.is_announcement() => return self.hold(message, now),
             State::Udp(udp) | State::Probing(udp, _) => {
                 let result = udp.push(message);
                 udp.send_queued(&mut self.sent, 0.0, now).map(|()| result)
             }
             State::Tcp(tcp) => Ok(tcp.send(message, &mut self.sent, now)),
             State::Down { .. } | State::Resolving(_) | State::Connecting(_) => {
-                Ok(SendResult::NoRoom)
+                return self.hold(message, now);
             }
         };
         match result {
@@ -298,6 +307,35 @@ impl Collector {
             Ok(SendResult::NoRoom) => self.drop(message.load),
             Err(error) => self.fail(&error, now),
         }
+    }
+
+    fn hold(&mut self, message: &Sealed, now: Instant) {
+        // a new connection is sent current templates and options
+        if !message.is_announcement() {
+            let evicted = self.held.push(message, now);
+            self.drop(evicted);
+        }
+    }
+
+    /// Sends the records that waited for the connection. Call it after each poll, when the templates were sent.
+    pub fn send_held(&mut self, now: Instant) {
+        if matches!(self.state, State::Udp(_) | State::Tcp(_)) {
+            for message in self.held.take() {
+                self.send(&message, now);
+            }
+        }
+    }
+
+    /// Announces another sample rate. Records that wait for a connection are dropped: the options of the connection
+    /// name the new rate, and the collector would scale them by it.
+    pub fn change_rate(&mut self, message: &Sealed, now: Instant) {
+        self.drop_held();
+        self.send(message, now);
+    }
+
+    fn drop_held(&mut self) {
+        self.drop(self.held.load());
+        self.held = HeldMessages::default();
     }
 
     fn drop(&self, load: RecordCounts) {
@@ -309,14 +347,17 @@ impl Collector {
         self.state = State::Down {
             until: now + self.pause,
         };
-        let longest = LONGEST_PAUSE.min(self.refresh / 2).max(FIRST_PAUSE);
-        self.pause = (2 * self.pause).min(longest);
+        self.pause = (2 * self.pause).min(self.longest_pause());
         let warning = self.outages.failed(now);
         self.was_lost |= warning.is_some();
         let collector = &self.stats.collector;
         self.errors.count_and_log_if(Subsystem::Ipfix, warning, || {
             format!("{collector} cannot be reached and misses records: {error}")
         });
+    }
+
+    fn longest_pause(&self) -> Duration {
+        LONGEST_PAUSE.min(self.refresh / 2).max(FIRST_PAUSE)
     }
 
     /// Returns the bytes that a packet to the collector can carry without fragmentation, if that is
@@ -361,7 +402,10 @@ impl Collector {
                 udp.send_queued(&mut self.sent, minimum, now)
             }
             State::Tcp(tcp) => tcp.write(now).map(|load| self.stats.add_sent(load.parts)),
-            _ => return true,
+            _ => {
+                self.drop_held();
+                return true;
+            }
         };
         match result {
             Ok(()) if self.next_step().is_none() => true,

@@ -9,6 +9,7 @@ mod collector;
 pub mod collector_stats;
 pub mod fields;
 pub mod flows;
+mod held;
 pub mod message;
 pub mod options;
 mod outages;

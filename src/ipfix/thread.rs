@@ -200,6 +200,7 @@ impl<S: ExportSources> Exporter<S> {
                 Need::Options => self.announce(i, false, now),
                 Need::TemplatesAndOptions => self.announce(i, true, now),
             }
+            self.collectors[i].send_held(now);
         }
         let payloads = self.collectors.iter().filter_map(Collector::payload);
         let narrowest = payloads.min().unwrap_or(MAX_LENGTH);
@@ -276,7 +277,7 @@ impl<S: ExportSources> Exporter<S> {
         let mut message = templates::sample_rate(self.domain, self.sample_rate);
         let sealed = message.seal(unix_time(), self.domain);
         for collector in &mut self.collectors {
-            collector.send(&sealed, now);
+            collector.change_rate(&sealed, now);
         }
     }
 

@@ -247,7 +247,7 @@ declare! {
             "Flow records that the IPFIX collector did not get: it was unreachable or too slow.";
         Gauge IPFIX_QUEUE_RECORDS = "rfm_ipfix_queue_records" ["collector"]
             "Flow records that wait to be sent to the IPFIX collector: rfm paces UDP messages, TCP waits for the collector."
-            + "The queue of a UDP collector holds 8,192 messages, about 100,000 records.";
+            + "The queue of a UDP collector holds 8,192 messages, about 100,000 records. For a collector that is not connected, the records of the last 12 s wait, at most 2,048 messages.";
         Counter ERRORS = "rfm_errors_total" ["subsystem"]
             "Errors that rfm survived, by subsystem; the log has more."
             + "`subsystem` is `bpf_map`, `ring_buffer`, `ipfix`, `bmp`, `mmdb`, `http`, `control`, `netlink`, `firewall` or `rpki`.";

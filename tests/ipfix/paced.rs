@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rfm::flow::table::CompletedRecord;
+use rustix::net::sockopt;
 
 use super::common::lab::wait_for;
 use super::decode::Decoder;
@@ -138,12 +139,16 @@ fn a_new_rate_keeps_its_place_among_waiting_records() {
 #[test]
 fn waiting_records_leave_before_the_thread_ends() {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    // at the end the messages are sent faster than a small buffer permits
+    sockopt::set_socket_recv_buffer_size_force(&socket, 64 << 20).unwrap();
     let port = socket.local_addr().unwrap().port();
     let collector = collect(socket);
     let mut fixture = Fixture::udp(port);
-    std::thread::sleep(Duration::from_millis(600));
     let parts: Vec<_> = (0..RECORDS).map(numbered).collect();
-    export(&mut fixture, &parts);
+    fixture.export(&parts[..1]);
+    // fewer records wait for a connection
+    assert_eq!(fixture.settle(1), (1, 0));
+    export(&mut fixture, &parts[1..]);
     fixture.stop();
     let mut decoder = Decoder::default();
     let received = collector.join().unwrap();

@@ -165,6 +165,7 @@ class Pipeline:
         """The collector is stopped as a service is, and started again."""
         lost, phases = self.fault("restart of the collector", stop, start)
         assert lost[0] == 0, "the collector loses what it has received"
+        assert lost[2] == 0, "records are lost after the return of the collector"
         # the kernel reports a refused message with the next one
         counted = sum(phase.dropped for phase in phases)
         assert sum(lost) - counted < 0.05 * sum(lost), f"rfm counts {counted} of {sum(lost)} lost records"
