@@ -55,6 +55,18 @@ fn the_documents_name_only_keys_that_exist() {
 }
 
 #[test]
+fn every_example_names_the_version_that_it_was_run_with() {
+    for example in files_of("docs/examples") {
+        let text = read(&example);
+        let names = text.lines().any(|line| {
+            let after = line.split("Run with ").nth(1).unwrap_or_default();
+            after.contains(|c: char| c.is_ascii_digit()) || line.contains("not run with rfm")
+        });
+        assert!(names, "{example}: no version in \"Run with ...\"");
+    }
+}
+
+#[test]
 fn every_path_of_the_control_api_is_in_the_reference() {
     let reference = read("docs/reference/control.md");
     let routes = read("src/control/routes.rs");
