@@ -28,8 +28,9 @@ fn main() {
 }
 
 /// The parts of the page's script, in this order. They share one closure: the page defines no globals.
-const SCRIPT: [&str; 17] = [
+const SCRIPT: [&str; 19] = [
     "dom",
+    "filters",
     "selection",
     "format",
     "names",
@@ -38,6 +39,7 @@ const SCRIPT: [&str; 17] = [
     "status",
     "databases",
     "interfaces",
+    "talkers",
     "chart",
     "table",
     "plain_table",

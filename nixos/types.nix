@@ -291,6 +291,13 @@ in
     required = false;
     description = "\"udp\" or \"tcp\". The collector of agent.ipfix.host is sent UDP.";
   };
+  "agent.privacy.addresses" = {
+    type = enum [ "full" "prefix" "none" ];
+    default = "full";
+    shipped = false;
+    required = false;
+    description = "Addresses of hosts on the page, in its history, and in rfm top and rfm flows: \"full\", \"prefix\" (/24 and /48) or \"none\". IPFIX export, firewall rules, BGP neighbors and routes are not changed by it.";
+  };
   "agent.enrich.mmdb.asn_db" = {
     type = str;
     default = "auto";

@@ -15,6 +15,7 @@ cargo_tools=()
 go_tools=()
 python_packages=()
 asn_data=false
+axe=false
 
 # shellcheck source=scripts/unpack.sh
 . scripts/unpack.sh
@@ -140,6 +141,29 @@ fetch_asn_data() {
     rm -f "$folder/$archive"
 }
 
+# axe-core checks the accessibility of the page in the browser of the tests.
+axe_version=4.14.1
+axe_sum=FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==
+need_axe() {
+    [ "$(cat .cache/axe-core/version 2>/dev/null)" != $axe_version ] || return 0
+    need npm npm
+    need openssl openssl
+    axe=true
+}
+
+fetch_axe() {
+    local folder=.cache/axe-core archive
+    say "fetching axe-core $axe_version into $folder"
+    rm -rf $folder
+    mkdir -p $folder
+    archive=$(npm pack --silent --pack-destination $folder axe-core@$axe_version)
+    [ "$(openssl dgst -sha512 -binary "$folder/$archive" | base64 -w 0)" = "$axe_sum" ] ||
+        die "axe-core $axe_version has another checksum than expected"
+    tar -C $folder --strip-components=1 -xzf "$folder/$archive" package/axe.min.js package/LICENSE
+    rm -f "$folder/$archive"
+    echo $axe_version >$folder/version
+}
+
 purpose() {
     case $1 in
     build)
@@ -188,6 +212,7 @@ purpose() {
         need nginx nginx-light
         need openssl openssl
         need_python_package prometheus-client 0.26.0
+        need_axe
         ;;
     prometheus)
         need_file /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
@@ -387,6 +412,7 @@ if [ $((${#packages[@]} + ${#aside[@]})) = 0 ]; then
     build_tools
     install_python_packages
     ! $asn_data || fetch_asn_data
+    ! $axe || fetch_axe
     exit
 fi
 
@@ -401,4 +427,5 @@ for name in "${aside[@]}"; do put_aside "$name"; done
 build_tools
 install_python_packages
 ! $asn_data || fetch_asn_data
+! $axe || fetch_axe
 say "done"

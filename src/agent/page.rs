@@ -2,12 +2,17 @@
 //! The built-in page: thread page, and its memory for thread http.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Error, Running, View};
 use crate::config::Agent;
+use crate::flow::thread::{Request, ask};
 use crate::metrics::collect::LinkReader;
 use crate::netlink::{DefaultRoute, Link, LinkSocket};
-use crate::page::{self, Page};
+use crate::page::{self, Page, TalkerSource};
+
+/// Thread flow answers between two batches; without an answer the page has no list.
+const TALKERS_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Running {
     /// Starts thread page; `None` if the configuration disables the page.
@@ -23,7 +28,17 @@ impl Running {
         let socket = LinkSocket::new(self.errors.clone());
         let reader = LinkReader::new(socket, links.to_vec());
         let scrape = self.scrape(view, reader)?;
-        let page = Arc::new(Page::default());
+        let (flows, live) = (scrape.flows.clone(), self.live.clone());
+        let page = Arc::new(Page::with_talkers(TalkerSource {
+            ask: Box::new(move |query| {
+                let query = Box::new(query);
+                ask(&flows, TALKERS_TIMEOUT, |reply| {
+                    Request::Talkers(query, reply)
+                })
+                .ok()
+            }),
+            addresses: Box::new(move || live.get().config.agent.privacy.addresses),
+        }));
         let default_route = DefaultRoute::new(self.errors.clone());
         let fed = page.clone();
         self.spawn("page", move |heartbeat| {

@@ -9,6 +9,7 @@ use super::enrich::Enrich;
 use super::firewall::Firewall;
 use super::ipfix::Ipfix;
 use super::machine::Machine;
+use super::privacy::Privacy;
 use super::reference::ReloadClass::{Applied, Restart};
 use super::section::section;
 use super::validate;
@@ -101,6 +102,11 @@ section! {
             of: Ipfix,
             with: (machine, &interfaces, &exclude_interfaces, &directions),
             text: "Flows to an IPFIX collector.",
+        }
+        privacy: Privacy = section {
+            of: Privacy,
+            with: (),
+            text: "",
         }
         enrich: Enrich = section {
             of: Enrich,

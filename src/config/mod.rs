@@ -16,6 +16,7 @@ mod firewall;
 mod ipfix;
 mod load;
 mod machine;
+mod privacy;
 pub mod reference;
 mod rule;
 mod section;

@@ -10,9 +10,15 @@ use super::{api, rfc3339_ns};
 use crate::flow::query::{Field, FlowRow, Group, Sum, Value};
 use crate::interfaces::InterfaceRegistry;
 use crate::sys::clock::Clock;
+use crate::types::address_detail::AddressDetail;
 use crate::types::label::Endpoint;
 
-pub fn flow(row: &FlowRow, interfaces: &InterfaceRegistry, clock: &Clock) -> api::LiveFlow {
+pub fn flow(
+    row: &FlowRow,
+    interfaces: &InterfaceRegistry,
+    clock: &Clock,
+    addresses: AddressDetail,
+) -> api::LiveFlow {
     let (record, sum) = (&row.record, &row.sum);
     let key = &record.key;
     let name = |ifindex| interfaces.name_of(ifindex).map(|name| name.to_string());
@@ -21,8 +27,8 @@ pub fn flow(row: &FlowRow, interfaces: &InterfaceRegistry, clock: &Clock) -> api
         interface: name(key.ifindex).unwrap_or_default(),
         direction: key.direction.name().to_owned(),
         protocol: key.protocol,
-        src: key.source().to_string(),
-        dst: key.destination().to_string(),
+        src: addresses.text(key.source()),
+        dst: addresses.text(key.destination()),
         src_port: key.src_port,
         dst_port: key.dst_port,
         vlan: key.vlan_outer,
@@ -88,6 +94,7 @@ fn json(value: &Value) -> Json {
         Value::Nothing => Json::Null,
         Value::Number(n) => (*n).into(),
         Value::Address(address) => IpAddr::to_string(address).into(),
+        Value::Prefix(prefix) => prefix.to_string().into(),
         Value::Text(text) => (**text).into(),
     }
 }

@@ -18,6 +18,7 @@ use crate::flow::thread::{self, AskError, Request as Ask};
 use crate::http::respond;
 use crate::netlink::stacked_interfaces;
 use crate::sys::clock::Clock;
+use crate::types::address_detail::AddressDetail;
 use crate::types::database::DatabaseKind;
 
 /// Thread flow answers between two batches; without an answer in this time it is stuck.
@@ -65,14 +66,14 @@ impl ControlRoutes {
         self.resolve(&mut query)?;
         let (rows, matched) = self.scan(query, Question::Flows)?;
         let interfaces = &self.sources.scrape.interfaces;
-        let clock = Clock::new();
+        let (clock, addresses) = (Clock::new(), self.addresses());
         json(&api::FlowsReply {
             time: rfc3339(SystemTime::now()),
             sample_rate: self.sample_rate(),
             matched,
             flows: rows
                 .iter()
-                .map(|row| flows::flow(row, interfaces, &clock))
+                .map(|row| flows::flow(row, interfaces, &clock, addresses))
                 .collect(),
         })
     }
@@ -86,7 +87,9 @@ impl ControlRoutes {
         self.resolve(&mut query)?;
         let fields = query.by.clone();
         let (sort, limit) = (query.sort, query.limit);
-        let (groups, total) = self.scan(query, |reply| Question::Groups(fields.clone(), reply))?;
+        let addresses = self.addresses();
+        let question = |reply| Question::Groups(fields.clone(), addresses, reply);
+        let (groups, total) = self.scan(query, question)?;
         let (groups, count, rest) = groups.sorted(sort, limit);
         json(&api::TopReply {
             time: rfc3339(SystemTime::now()),
@@ -246,6 +249,10 @@ impl ControlRoutes {
                 RequestError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
             })?),
         }
+    }
+
+    fn addresses(&self) -> AddressDetail {
+        (self.sources.in_force)().config.agent.privacy.addresses
     }
 
     fn sample_rate(&self) -> u32 {

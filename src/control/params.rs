@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use super::paths::PathFilter;
 use crate::flow::query::{EndpointFilter, Field, Filter, MAX_FIELDS, MAX_LIMIT, Sort};
+use crate::http::percent::decode;
 use crate::types::did_you_mean::nearest;
 use crate::types::flow::Direction;
 use crate::types::prefix::Prefix;
@@ -250,27 +251,6 @@ fn fields(text: &str) -> Result<Vec<Field>, String> {
 
 pub fn protocol(text: &str) -> Option<u8> {
     text.parse::<Protocol>().ok().map(|protocol| protocol.0)
-}
-
-/// Decodes `%NN` and `+` of a query string.
-fn decode(text: &str) -> Result<String, String> {
-    let broken = || format!("\"{}\" is not percent-encoded", text.escape_debug());
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let mut digit = || char::from(rest.next()?).to_digit(16);
-                match (digit(), digit()) {
-                    (Some(high), Some(low)) => (high * 16 + low) as u8,
-                    _ => return Err(broken()),
-                }
-            }
-            byte => byte,
-        });
-    }
-    String::from_utf8(bytes).map_err(|_| broken())
 }
 
 /// Encodes a value so that [`decode`] returns it.

@@ -20,4 +20,5 @@ pub mod sources;
 mod space_saving;
 mod string_interner;
 pub mod table;
+pub mod talkers;
 pub mod thread;

@@ -8,25 +8,28 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, never, select};
 
 use super::export_queue::ExportSender;
-use super::labels::SetId;
-use super::paths::{PathCounters, PathSnapshot, PathVolume};
-use super::peers::{Peer, PeerCounters, PeerNames};
-use super::query::{FlowContext, Scan};
-use super::rollup::{self, Rollup, Volume};
+use super::paths::{PathCounters, PathSnapshot};
+use super::peers::{Peer, PeerCounters};
+use super::query::Scan;
+use super::rollup::{self, Rollup};
 use super::snapshot::{Snapshot, Totals};
-use super::sources::{SourceCounters, SourceLookup};
-use super::table::{self, CompletedRecord, FlowObserver, FlowTable};
+use super::sources::SourceCounters;
+use super::table::{self, FlowTable};
+use super::talkers::{TalkerAnswer, TalkerQuery, Talkers};
 use crate::sys::clock::{self, WallClock};
 use crate::sys::threads::Heartbeat;
 use crate::types::flow::{FlowKey, FlowRecord};
-use crate::types::label::{Enrichment, Label, Labels};
+use crate::types::label::{Enrichment, Labels};
 use crate::types::mac::MacAddress;
 use crate::types::network_path::NetworkPath;
 use crate::types::source::CheckedSource;
 use crate::types::static_prefix::StaticPrefix;
 
+mod accounting;
 #[cfg(test)]
 mod tests;
+
+use accounting::FlowAccounting;
 
 /// The sleep time of an idle thread: short enough for the heartbeat and for timeouts of seconds.
 const IDLE_INTERVAL: Duration = Duration::from_millis(500);
@@ -139,6 +142,8 @@ pub enum Request {
     Paths(Sender<Option<PathSnapshot>>),
     /// Dropped, with its channel closed, if too many queries are queued.
     Scan(Box<Scan>),
+    /// Starts to count what the question needs.
+    Talkers(Box<TalkerQuery>, Sender<TalkerAnswer>),
     Change(Box<FlowChange>),
 }
 
@@ -206,6 +211,7 @@ pub fn run(
                 .paths
                 .then(|| PathCounters::new(SystemTime::now(), settings.transit_series)),
             path: NetworkPath::default(),
+            talkers: Talkers::default(),
             now_ms: 0,
         },
         peers: settings.peer_series.then(PeerCounters::default),
@@ -247,7 +253,8 @@ pub fn run(
             default(timeout) => {}
         }
         pause = worker.expire();
-        if worker.scan() {
+        let seeding = worker.seed_talkers();
+        if worker.scan() || seeding {
             pause = Some(Duration::ZERO);
         }
     }
@@ -282,6 +289,7 @@ impl<N: InterfaceNames, K: Enrich> Worker<N, K> {
         if let Some(paths) = &mut self.accounting.paths {
             paths.advance(now);
         }
+        self.accounting.talkers.advance(now);
         now
     }
 
@@ -388,6 +396,7 @@ impl<N: InterfaceNames, K: Enrich> Worker<N, K> {
             }
             Request::Scan(scan) if self.scans.len() < MAX_SCANS => self.scans.push_back(scan),
             Request::Scan(_) => {}
+            Request::Talkers(query, reply) => drop(reply.try_send(self.talkers(&query))),
             Request::Change(change) => self.change(*change),
         }
     }
@@ -416,6 +425,30 @@ impl<N: InterfaceNames, K: Enrich> Worker<N, K> {
             self.scans.push_front(scan);
         }
         !self.scans.is_empty()
+    }
+
+    fn talkers(&mut self, query: &TalkerQuery) -> TalkerAnswer {
+        let now = self.advance();
+        self.accounting.talkers.open(query, now);
+        self.seed_talkers();
+        let answer = self
+            .accounting
+            .with_talkers(|talkers, context| talkers.answer(query, now, context));
+        self.accounting.enricher.end_batch();
+        answer
+    }
+
+    /// Reads the flow table for new lists of talkers. Returns true if there is more to do.
+    fn seed_talkers(&mut self) -> bool {
+        if !self.accounting.talkers.is_seeding() {
+            return false;
+        }
+        let (table, now) = (&self.table, (self.now_ms(), clock::boot_ns()));
+        let more = self
+            .accounting
+            .with_talkers(|talkers, context| talkers.seed(table, now, SCAN_TIME, context));
+        self.accounting.enricher.end_batch();
+        more
     }
 
     fn snapshot(&mut self) -> Snapshot {
@@ -460,119 +493,5 @@ impl<N: InterfaceNames, K: Enrich> Worker<N, K> {
             series_limit: rollup.max_series() as u64,
             series_folded: rollup.folded(),
         }
-    }
-}
-
-/// Keeps the rollup consistent with the table.
-struct FlowAccounting<N, K> {
-    rollup: Rollup,
-    names: N,
-    enricher: K,
-    generation: u32,
-    export_sender: Option<ExportSender>,
-    paths: Option<PathCounters>,
-    /// The path of the last record; reused.
-    path: NetworkPath,
-    now_ms: u64,
-}
-
-impl<N: InterfaceNames, K: Enrich> FlowAccounting<N, K> {
-    /// Adds a completed record to the bytes of its AS path.
-    fn count_path(&mut self, record: &FlowRecord) {
-        let Some(paths) = &mut self.paths else {
-            return;
-        };
-        if self.names.is_summed(record.key.ifindex) {
-            self.enricher.path(&record.key, &mut self.path);
-            let Volume { bytes, packets, .. } = record.into();
-            let volume = PathVolume { bytes, packets };
-            paths.count(self.now_ms, record.key.direction, self.path.path(), volume);
-        }
-    }
-
-    /// Updates the generation if names or enrichment changed.
-    fn update_generation(&mut self, now_ms: u64) {
-        // Each of the two only advances, and so does their sum.
-        let known = self.enricher.generation(now_ms);
-        self.generation = self.names.generation().wrapping_add(known);
-    }
-}
-
-impl<N: InterfaceNames, K: Enrich> PeerNames for FlowAccounting<N, K> {
-    fn ifname(&self, ifindex: u32) -> Arc<str> {
-        self.names.name(ifindex).unwrap_or_default()
-    }
-
-    fn peer(&self, ifindex: u32, mac: MacAddress) -> Peer {
-        self.enricher.peer(ifindex, mac)
-    }
-}
-
-impl<N: InterfaceNames, K: Enrich> SourceLookup for FlowAccounting<N, K> {
-    fn ifname(&self, ifindex: u32) -> Arc<str> {
-        self.names.name(ifindex).unwrap_or_default()
-    }
-
-    fn check_source(&self, record: &FlowRecord) -> Option<CheckedSource> {
-        self.enricher.check_source(record)
-    }
-}
-
-impl<N: InterfaceNames, K: Enrich> FlowObserver for FlowAccounting<N, K> {
-    fn generation(&self) -> u32 {
-        self.generation
-    }
-
-    fn follows_neighbors(&self) -> bool {
-        self.rollup.labels().has(Label::PeerAsn)
-    }
-
-    fn started(&mut self, record: &FlowRecord) -> SetId {
-        let name = self.names.name(record.key.ifindex);
-        let name = name.as_deref().unwrap_or_default();
-        self.rollup.open(&record.key, name, &self.known(record))
-    }
-
-    fn relabelled(&mut self, set: SetId, part: &FlowRecord) -> SetId {
-        let new = self.started(part);
-        self.rollup.relabel(set, new, part.into());
-        new
-    }
-
-    fn updated(&mut self, set: SetId, record: &FlowRecord) {
-        self.rollup.count(set, record.into());
-    }
-
-    fn exported(&mut self, set: SetId, part: &CompletedRecord) {
-        self.rollup.remove_live(set, Volume::from(&part.record));
-        self.count_path(&part.record);
-        if let Some(export_sender) = &mut self.export_sender {
-            export_sender.push(part);
-        }
-    }
-
-    fn ended(&mut self, set: SetId) {
-        self.rollup.close(set);
-    }
-}
-
-impl<N: InterfaceNames, K: Enrich> FlowContext for FlowAccounting<N, K> {
-    fn known(&self, record: &FlowRecord) -> Enrichment {
-        self.enricher.enrichment(&record.key, record.neighbor_mac())
-    }
-
-    fn asns(&self, key: &FlowKey, set: SetId) -> [u32; 2] {
-        self.rollup.asns_of(set).unwrap_or_else(|| {
-            let known = self.enricher.enrichment(key, MacAddress::ZERO);
-            [known.src.asn, known.dst.asn]
-        })
-    }
-
-    fn asn_name(&self, asn: u32) -> Option<Arc<str>> {
-        self.enricher.asn_name(asn)
-    }
-
-    fn name(&self, ifindex: u32) -> Option<Arc<str>> {
-        self.names.name(ifindex)
     }
 }

@@ -60,6 +60,14 @@ impl StringRefs {
         number
     }
 
+    /// Returns the number of a text that has one.
+    pub fn find(&self, text: &str) -> Option<u32> {
+        match text {
+            "" => Some(0),
+            _ => self.numbers.get(text).copied(),
+        }
+    }
+
     pub fn text(&self, number: u32) -> &str {
         match number {
             OTHER => "other",

@@ -200,11 +200,12 @@ impl TopTable {
         }
     }
 
-    /// Assigns curves to interfaces and to the top networks of each scope. Other lines keep their
-    /// curve as long as there are enough.
+    /// Assigns curves to interfaces and to the top networks of each scope. Other lines get those that are
+    /// left, and keep them as long as there are enough.
     fn grant_curves(&mut self) {
         let mut chosen = self.chosen();
         if chosen.iter().all(|key| self.map[key].curve.is_some()) {
+            self.grant_free_curves();
             return;
         }
         chosen.sort_unstable();
@@ -224,6 +225,26 @@ impl TopTable {
             }
         }
         self.curves = chosen.len() + keepers.len().min(room);
+        self.grant_free_curves();
+    }
+
+    /// Assigns the free curves to the lines with the most traffic, so that a filter for one of them has a past.
+    fn grant_free_curves(&mut self) {
+        let free = MAX_CURVES.saturating_sub(self.curves);
+        if free == 0 {
+            return;
+        }
+        let without = self.map.iter().filter(|(_, entry)| entry.curve.is_none());
+        let weigh = |(key, entry): (&TopKey, &TopEntry)| (entry.sums(Window::Hour).bytes, *key);
+        let mut lines: Vec<_> = without.map(weigh).filter(|line| line.0 > 0.0).collect();
+        lines.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        lines.truncate(free);
+        self.curves += lines.len();
+        for (_, key) in lines {
+            if let Some(entry) = self.map.get_mut(&key) {
+                entry.curve = Some(Box::default());
+            }
+        }
     }
 
     /// Returns the lines that get a curve, at most [`MAX_CURVES`].

@@ -14,7 +14,8 @@
 //! - `executor`: the loop around poll(2) that drives all connections,
 //! - [`follow`]: reports to a handler which responses were written, and the end of the connection,
 //! - [`accept`]: the format that a client prefers (pure),
-//! - [`respond`], [`encoding`]: small responses, and gzip for clients that accept it.
+//! - [`respond`], [`encoding`]: small responses, and gzip for clients that accept it,
+//! - [`percent`]: percent-encoding of query strings.
 //!
 //! hyper has a timer interface, but its one time limit counts the idle time between two requests as
 //! part of the second one's header and does not cover bodies and writes. Therefore `phase` contains
@@ -27,6 +28,7 @@ mod executor;
 pub mod follow;
 pub mod gate;
 mod host;
+pub mod percent;
 mod phase;
 pub mod respond;
 mod socket;

@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The page at `/`: one document, and its data as JSON.
 //!
-//! - [`view`]: the [`history`](crate::history) as JSON;
+//! - [`query`]: the options of a reader;
+//! - [`view`]: the [`history`](crate::history) as JSON, with the top talkers (`talkers`);
 //! - [`thread`]: THREAD page, which makes a reading in each tick;
 //! - [`paths`]: networks on AS paths;
 //! - [`source_check`]: bytes of invalid sources;
 //! - `page.html`, `page.css`, `script/`: combined into one document by build.rs.
 //!
-//! The page uses the same data as /metrics and exposes nothing else.
+//! The page uses the same data as /metrics, and the flow table for the lists of hosts and services.
 
 pub mod paths;
+pub mod query;
 pub mod routes;
 pub mod source_check;
+mod talkers;
 pub mod thread;
 pub mod view;
 
@@ -24,9 +27,13 @@ use hyper::header::{
 };
 use hyper::{Request, Response, StatusCode};
 
+use crate::flow::talkers::filter::TrafficFilter;
+use crate::flow::talkers::{TalkerAnswer, TalkerQuery};
 use crate::history::{History, HistoryReading};
 use crate::http::{encoding, respond};
-use crate::page::view::{AgentState, Query};
+use crate::page::query::Query;
+use crate::page::view::AgentState;
+use crate::types::address_detail::AddressDetail;
 
 /// The path of the JSON data, below the page.
 pub const FIGURES_PATH: &str = "/page/v1.json";
@@ -41,6 +48,15 @@ include!(concat!(env!("OUT_DIR"), "/page.rs"));
 #[derive(Default)]
 pub struct Page {
     state: Mutex<State>,
+    talkers: Option<TalkerSource>,
+}
+
+/// The source of the lists of hosts and services.
+pub struct TalkerSource {
+    /// Asks thread flow; `None` if it does not answer.
+    pub ask: Box<dyn Fn(TalkerQuery) -> Option<TalkerAnswer> + Send + Sync>,
+    /// Returns the detail of addresses.
+    pub addresses: Box<dyn Fn() -> AddressDetail + Send + Sync>,
 }
 
 #[derive(Default)]
@@ -58,6 +74,13 @@ struct Rendered {
 }
 
 impl Page {
+    pub fn with_talkers(talkers: TalkerSource) -> Self {
+        Self {
+            state: Mutex::default(),
+            talkers: Some(talkers),
+        }
+    }
+
     /// Stores a reading, and the state of the agent itself.
     pub fn feed(&self, reading: &HistoryReading, agent: AgentState) {
         let mut state = self.lock();
@@ -99,7 +122,8 @@ impl Page {
 
     /// Returns the JSON data.
     pub fn figures(&self, request: &Request<Bytes>) -> Response<Bytes> {
-        let query = Query::parse(request.uri().query().unwrap_or_default());
+        let text = request.uri().query().unwrap_or_default();
+        let query = Query::parse(text, self.addresses());
         let view = self.view(query, encoding::wants_gzip(request.headers()));
         let response = match view.packed {
             Some(packed) => {
@@ -112,33 +136,75 @@ impl Page {
     }
 
     fn view(&self, query: Query, packed: bool) -> Rendered {
+        let known = |state: &State| state.views.iter().position(|view| view.query == query);
         let mut state = self.lock();
-        let State {
-            history,
-            agent,
-            views,
-        } = &mut *state;
-        let at = match views.iter().position(|view| view.query == query) {
+        let at = match known(&state) {
             Some(at) => at,
             None => {
-                if views.len() == VIEWS {
-                    views.remove(0);
+                let question = self.question(&state.history, &query);
+                // thread flow is asked without the lock
+                drop(state);
+                let answer = question.and_then(|question| self.ask(question));
+                state = self.lock();
+                if state.views.len() == VIEWS {
+                    state.views.remove(0);
                 }
-                views.push(Rendered {
+                let addresses = self.addresses();
+                let plain = view::render(
+                    &state.history,
+                    &query,
+                    answer.as_ref(),
+                    addresses,
+                    &state.agent,
+                );
+                let rendered = Rendered {
                     query,
-                    plain: view::render(history, query, agent).into(),
+                    plain: plain.into(),
                     packed: None,
-                });
-                views.len() - 1
+                };
+                // the next answer has more
+                if answer.is_some_and(|answer| !answer.is_complete) {
+                    return rendered;
+                }
+                state.views.push(rendered);
+                state.views.len() - 1
             }
         };
-        let view = &mut views[at];
+        let view = &mut state.views[at];
         if packed && view.packed.is_none() {
             view.packed = encoding::gzip(&view.plain).map(Bytes::from);
         }
         let mut view = view.clone();
         view.packed = view.packed.filter(|_| packed);
         view
+    }
+
+    fn addresses(&self) -> AddressDetail {
+        let talkers = self.talkers.as_ref();
+        talkers.map_or(AddressDetail::default(), |talkers| (talkers.addresses)())
+    }
+
+    fn ask(&self, question: TalkerQuery) -> Option<TalkerAnswer> {
+        (self.talkers.as_ref()?.ask)(question)
+    }
+
+    /// Returns the question to thread flow that a view needs.
+    fn question(&self, history: &History, query: &Query) -> Option<TalkerQuery> {
+        if query.list.is_none() && query.filters.is_empty() {
+            return None;
+        }
+        let mut interfaces: Vec<_> = view::shown(history, query)
+            .iter()
+            .map(|(_, port)| port.ifindex)
+            .collect();
+        interfaces.sort_unstable();
+        Some(TalkerQuery {
+            filter: TrafficFilter {
+                interfaces,
+                conditions: query.filters.clone(),
+            },
+            list: talkers::list(query),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -12,13 +12,17 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::query::Query;
+use super::talkers::{self, TalkersView};
+use crate::flow::talkers::TalkerAnswer;
 use crate::history::string_refs::OTHER;
 use crate::history::time_series::{COARSE_TICKS, TICK_SECONDS, TimeSeries};
 use crate::history::top_table::{MAX_CURVE_BYTES, Scope, Side, TOP, TopEntry, TopKey, TopKind};
-use crate::history::window_totals::Window;
+use crate::history::window_totals::{Sums, Window};
 use crate::history::{History, InterfaceHistory};
 use crate::page::paths::{PathTable, PathTables};
 use crate::page::source_check::SourceTable;
+use crate::types::address_detail::AddressDetail;
 use crate::types::flow::{Direction, Family};
 use crate::types::named::Named;
 use crate::types::role::Role;
@@ -30,31 +34,6 @@ const SCHEMA: u32 = 1;
 const ROWS: usize = 1000;
 /// The number of points of the small curves in the list of interfaces.
 const SPARK_POINTS: usize = 120;
-
-/// The options of a reader.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Query {
-    /// The interface to show in detail; the uplink if there is none with this index.
-    pub ifindex: u32,
-    pub window: Window,
-    pub side: Side,
-}
-
-impl Query {
-    /// Parses the query string. Ignores unknown options.
-    pub fn parse(text: &str) -> Self {
-        let mut query = Self::default();
-        for (key, value) in text.split('&').filter_map(|pair| pair.split_once('=')) {
-            match (key, value) {
-                ("ifindex", index) => query.ifindex = index.parse().unwrap_or_default(),
-                ("window", "day") => query.window = Window::Day,
-                ("side", "near") => query.side = Side::Near,
-                _ => {}
-            }
-        }
-        query
-    }
-}
 
 #[derive(Serialize)]
 struct View<'a> {
@@ -77,6 +56,14 @@ struct View<'a> {
     left_out: usize,
     /// The ifindex of the interface shown in detail.
     shown: Option<u32>,
+    /// The ifindexes of the uplinks, and whether their sum is shown.
+    uplinks: Vec<u32>,
+    shows_uplinks: bool,
+    /// `full`, `prefix` or `none`: the detail of addresses.
+    addresses: AddressDetail,
+    talkers: Option<TalkersView<'a>>,
+    /// The traffic that the filters select, by direction, if the history has it.
+    filtered: Option<[FilteredTraffic; 2]>,
     ingress: Option<Details<'a>>,
     egress: Option<Details<'a>>,
     /// The names of the ASNs above.
@@ -151,6 +138,13 @@ struct Crossing {
     spark: Vec<u64>,
 }
 
+/// The total of the window, and the curve.
+#[derive(Serialize)]
+struct FilteredTraffic {
+    total: Option<Row<()>>,
+    curve: Vec<u64>,
+}
+
 type Row<T> = (T, f32, f32, f32, f32, u64, u64);
 type Network = (i64, f32, f32, f32, f32, u64, u64, i64);
 
@@ -172,8 +166,14 @@ struct Details<'a> {
 }
 
 /// Returns the view of `query` as JSON; `agent` is included unchanged.
-pub fn render(history: &History, query: Query, agent: &AgentState) -> Vec<u8> {
-    let shown = shown(history, query.ifindex);
+pub fn render(
+    history: &History,
+    query: &Query,
+    answer: Option<&TalkerAnswer>,
+    addresses: AddressDetail,
+    agent: &AgentState,
+) -> Vec<u8> {
+    let shown = shown(history, query);
     let viewer = Viewer {
         history,
         window: query.window,
@@ -184,16 +184,25 @@ pub fn render(history: &History, query: Query, agent: &AgentState) -> Vec<u8> {
         .map(|(number, port)| viewer.interface(number, port))
         .collect();
     interfaces.sort_unstable_by_key(|interface| interface.ifindex);
-    let of = |direction: Direction| {
-        let (number, port) = shown?;
-        port.observed[direction as usize]?;
-        let scope = Scope {
-            interface: number,
+    let scopes = |direction: Direction| -> Vec<Scope> {
+        let counted = shown.iter();
+        let counted = counted.filter(|(_, port)| port.observed[direction as usize].is_some());
+        let scope = |&(interface, _): &(u16, _)| Scope {
+            interface,
             direction,
         };
-        Some(viewer.details(scope, query.side))
+        counted.map(scope).collect()
+    };
+    let of = |direction: Direction| {
+        let scopes = scopes(direction);
+        let details = || viewer.details(&scopes, query.side, query.filters.is_empty());
+        (!scopes.is_empty()).then(details)
     };
     let (ingress, egress) = (of(Direction::Ingress), of(Direction::Egress));
+    let kind = talkers::history_kind(&query.filters, |text| history.names.find(text));
+    let filtered = kind.map(|(kind, value)| {
+        Direction::ALL.map(|direction| viewer.filtered(&scopes(direction), kind, value))
+    });
     let view = View {
         schema: SCHEMA,
         version: env!("RFM_VERSION"),
@@ -211,11 +220,22 @@ pub fn render(history: &History, query: Query, agent: &AgentState) -> Vec<u8> {
         },
         asns: {
             let others = agent.asns.iter().map(|(asn, name)| (*asn, &**name));
-            let mut asns = names(history, [&ingress, &egress]);
+            let mut asns = names(history, answer, [&ingress, &egress]);
             asns.extend(others);
             asns
         },
-        shown: shown.map(|(_, port)| port.ifindex),
+        shown: match query.uplinks {
+            true => None,
+            false => shown.first().map(|(_, port)| port.ifindex),
+        },
+        uplinks: uplinks(history)
+            .iter()
+            .map(|(_, port)| port.ifindex)
+            .collect(),
+        shows_uplinks: query.uplinks,
+        addresses,
+        talkers: answer.map(|answer| talkers::view(query, answer)),
+        filtered,
         interfaces,
         left_out: history.left_out,
         ingress,
@@ -234,15 +254,36 @@ pub fn render(history: &History, query: Query, agent: &AgentState) -> Vec<u8> {
     serde_json::to_vec(&view).unwrap_or_default()
 }
 
-/// Returns the interface with this index; otherwise that of the default route, the one with the most remote
-/// networks, or the one with the most traffic.
-fn shown(history: &History, ifindex: u32) -> Option<(u16, &InterfaceHistory)> {
+/// Returns the uplinks: the interfaces with the role of an external network, otherwise that of the default route.
+fn uplinks(history: &History) -> Vec<(u16, &InterfaceHistory)> {
+    let external = |port: &InterfaceHistory| {
+        matches!(port.role, Some(Role::Transit | Role::Ix | Role::Pni)) && port.is_summed
+    };
+    let with_role: Vec<_> = history
+        .interfaces()
+        .filter(|(_, port)| external(port))
+        .collect();
+    match with_role.is_empty() {
+        true => history
+            .interfaces()
+            .filter(|(_, port)| Some(port.ifindex) == history.uplink)
+            .collect(),
+        false => with_role,
+    }
+}
+
+/// Returns the interfaces to show: all uplinks, or the one with the index of the query; otherwise that of the default
+/// route, the one with the most remote networks, or the one with the most traffic.
+pub(super) fn shown<'a>(history: &'a History, query: &Query) -> Vec<(u16, &'a InterfaceHistory)> {
+    if query.uplinks {
+        return uplinks(history);
+    }
     let of = |ifindex: u32| {
         let mut interfaces = history.interfaces();
         interfaces.find(|(_, port)| port.ifindex == ifindex)
     };
-    let wanted = of(ifindex).or_else(|| of(history.uplink?));
-    wanted.or_else(|| {
+    let wanted = of(query.ifindex).or_else(|| of(history.uplink?));
+    let wanted = wanted.or_else(|| {
         let networks = remote_networks(history);
         let weight = |number: u16| -> (usize, f32) {
             let keys = Direction::ALL.map(|direction| TopKey {
@@ -264,7 +305,8 @@ fn shown(history: &History, ifindex: u32) -> Option<(u16, &InterfaceHistory)> {
                 by_networks.then(first.ifindex.cmp(&second.ifindex))
             })
             .map(|(_, port)| port)
-    })
+    });
+    wanted.into_iter().collect()
 }
 
 /// Returns the number of known remote networks of each interface, both directions together.
@@ -278,16 +320,50 @@ fn remote_networks(history: &History) -> BTreeMap<u16, usize> {
     counts
 }
 
-/// Returns the names of all networks and peers in these details.
-fn names<'a>(history: &'a History, details: [&Option<Details>; 2]) -> BTreeMap<u32, &'a str> {
+/// Returns the names of all networks and peers in these details, and of the talkers.
+fn names<'a>(
+    history: &'a History,
+    answer: Option<&'a TalkerAnswer>,
+    details: [&Option<Details>; 2],
+) -> BTreeMap<u32, &'a str> {
     let details = details.into_iter().flatten();
     let asns = details.flat_map(|details| {
         let networks = details.networks.iter().flat_map(|row| [row.0, row.7]);
         networks.chain(details.neighbours.iter().map(|row| row.0))
     });
-    asns.filter_map(|asn| u32::try_from(asn).ok())
-        .filter_map(|asn| Some((asn, history.names.asn(asn)?)))
-        .collect()
+    let known = asns
+        .filter_map(|asn| u32::try_from(asn).ok())
+        .filter_map(|asn| Some((asn, history.names.asn(asn)?)));
+    let talkers = answer.into_iter().flat_map(|answer| &answer.rows);
+    let talkers = talkers.filter_map(|row| Some((row.asn, row.asn_name.as_deref()?)));
+    known.chain(talkers).collect()
+}
+
+/// The sum of the lines of one value, of several interfaces.
+#[derive(Default)]
+struct Merged<'a> {
+    now: (f32, f32),
+    sums: Sums,
+    /// The peer of the largest line.
+    peer: u32,
+    largest: f32,
+    curves: Vec<&'a TimeSeries>,
+}
+
+impl<'a> Merged<'a> {
+    fn add(&mut self, entry: &'a TopEntry, window: Window) {
+        let sums = entry.sums(window);
+        self.now.0 += entry.now.0;
+        self.now.1 += entry.now.1;
+        self.sums.bytes += sums.bytes;
+        self.sums.packets += sums.packets;
+        // an upper bound if the maxima are not of one tick
+        self.sums.most += sums.most;
+        if sums.bytes >= self.largest {
+            (self.peer, self.largest) = (entry.peer, sums.bytes);
+        }
+        self.curves.extend(entry.curve.as_deref());
+    }
 }
 
 struct Viewer<'a> {
@@ -328,6 +404,7 @@ impl<'a> Viewer<'a> {
             families.iter().flatten().map(|entry| figure(entry)).sum()
         };
         let window = self.window;
+        let curves = families.iter().flatten().filter_map(|e| e.curve.as_deref());
         Some(Crossing {
             now: tenths(sum(&|e| e.now.0)),
             mean: tenths(sum(&|e| e.sums(window).bytes) / self.covered),
@@ -336,7 +413,7 @@ impl<'a> Viewer<'a> {
             families: families.map(|family| family.map_or(0.0, |entry| tenths(entry.now.0))),
             bytes_total: observed.iter().map(|c| c.bytes).sum(),
             packets_total: observed.iter().map(|c| c.packets).sum(),
-            spark: spark(&self.sum_of_curves(&families)),
+            spark: spark(&self.sum_of_curves(curves)),
         })
     }
 
@@ -350,85 +427,110 @@ impl<'a> Viewer<'a> {
         })
     }
 
-    fn details(&self, scope: Scope, side: Side) -> Details<'a> {
-        let families = self.families(scope);
-        let flows = self.history.entries.get(&TopKey {
-            scope,
-            kind: TopKind::Flows,
-            value: 0,
-        });
-        let mut networks = self.entries(scope, TopKind::Asn(side));
-        let curves = networks
-            .iter()
-            .filter_map(|(key, entry)| Some((as_number(key.value), entry.curve.as_ref()?)))
+    /// Returns the details of interfaces; without tables if the reader has filters.
+    fn details(&self, scopes: &[Scope], side: Side, with_tables: bool) -> Details<'a> {
+        let family = |family: Family| self.merged(scopes, TopKind::Family, family as u32);
+        let families = Family::ALL.map(family);
+        let flows = self.merged(scopes, TopKind::Flows, 0);
+        let mut details = Details {
+            families: families.iter().map(|family| self.points(family)).collect(),
+            flows: self.points(&flows),
+            total: (!flows.curves.is_empty() || flows.sums.bytes > 0.0)
+                .then(|| self.row((), &flows)),
+            networks: Vec::new(),
+            curves: Vec::new(),
+            neighbours: Vec::new(),
+            countries: Vec::new(),
+            cities: Vec::new(),
+            protocols: Vec::new(),
+            networks_total: 0,
+        };
+        if !with_tables {
+            return details;
+        }
+        let mut networks = self.entries(scopes, TopKind::Asn(side));
+        let with_curve = networks.iter().filter(|(_, line)| !line.curves.is_empty());
+        details.curves = with_curve
             .take(TOP)
-            .map(|(asn, curve)| (asn, self.points(curve)))
+            .map(|(asn, line)| (as_number(*asn), self.points(line)))
             .collect();
-        let networks_total = networks.len();
+        details.networks_total = networks.len();
         networks.truncate(ROWS);
+        details.networks = networks.iter().map(|(k, e)| self.network(*k, e)).collect();
         let names = &self.history.names;
         let text = |value: u32| names.text(value);
-        Details {
-            families: families.map(|family| self.curve(family)).into(),
-            flows: self.curve(flows),
-            total: flows.map(|entry| self.row((), entry)),
-            networks: networks.iter().map(|(k, e)| self.network(k, e)).collect(),
-            curves,
-            neighbours: self.rows(scope, TopKind::Peer(side), as_number),
-            countries: self.rows(scope, TopKind::Country(side), text),
-            cities: self.rows(scope, TopKind::City(side), text),
-            protocols: self.rows(scope, TopKind::Protocol, as_number),
-            networks_total,
+        details.neighbours = self.rows(scopes, TopKind::Peer(side), as_number);
+        details.countries = self.rows(scopes, TopKind::Country(side), text);
+        details.cities = self.rows(scopes, TopKind::City(side), text);
+        details.protocols = self.rows(scopes, TopKind::Protocol, as_number);
+        details
+    }
+
+    /// Returns the sum of one line over interfaces.
+    fn merged(&self, scopes: &[Scope], kind: TopKind, value: u32) -> Merged<'a> {
+        let mut merged = Merged::default();
+        for &scope in scopes {
+            let key = TopKey { scope, kind, value };
+            if let Some(entry) = self.history.entries.get(&key) {
+                merged.add(entry, self.window);
+            }
+        }
+        merged
+    }
+
+    /// Returns the traffic that a filter selects.
+    fn filtered(&self, scopes: &[Scope], kind: TopKind, value: u32) -> FilteredTraffic {
+        let merged = self.merged(scopes, kind, value);
+        FilteredTraffic {
+            total: (merged.sums.bytes > 0.0).then(|| self.row((), &merged)),
+            curve: self.points(&merged),
         }
     }
 
-    /// Returns the entries with traffic in the window, largest first.
-    fn entries(&self, scope: Scope, kind: TopKind) -> Vec<(&'a TopKey, &'a TopEntry)> {
-        let of_kind = self.history.entries.of(scope);
-        let mut entries: Vec<_> = of_kind
-            .filter(|(key, _)| key.kind == kind)
-            .map(|(key, entry)| (entry.sums(self.window).bytes, key, entry))
-            .filter(|(bytes, ..)| *bytes > 0.0)
-            .collect();
-        entries.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
-        let entries = entries.into_iter();
-        entries.map(|(_, key, entry)| (key, entry)).collect()
+    /// Returns the lines with traffic in the window, largest first.
+    fn entries(&self, scopes: &[Scope], kind: TopKind) -> Vec<(u32, Merged<'a>)> {
+        let mut merged: BTreeMap<u32, Merged<'a>> = BTreeMap::new();
+        for &scope in scopes {
+            let of_kind = self.history.entries.of(scope);
+            for (key, entry) in of_kind.filter(|(key, _)| key.kind == kind) {
+                merged.entry(key.value).or_default().add(entry, self.window);
+            }
+        }
+        let merged = merged.into_iter();
+        let mut entries: Vec<_> = merged.filter(|(_, line)| line.sums.bytes > 0.0).collect();
+        entries.sort_by(|(_, a), (_, b)| b.sums.bytes.total_cmp(&a.sums.bytes));
+        entries
     }
 
-    fn rows<T>(&self, scope: Scope, kind: TopKind, what: impl Fn(u32) -> T) -> Vec<Row<T>> {
-        let entries = self.entries(scope, kind).into_iter().take(ROWS);
+    fn rows<T>(&self, scopes: &[Scope], kind: TopKind, what: impl Fn(u32) -> T) -> Vec<Row<T>> {
+        let entries = self.entries(scopes, kind).into_iter().take(ROWS);
         entries
-            .map(|(key, entry)| self.row(what(key.value), entry))
+            .map(|(value, line)| self.row(what(value), &line))
             .collect()
     }
 
-    fn row<T>(&self, what: T, entry: &TopEntry) -> Row<T> {
-        let sums = entry.sums(self.window);
+    fn row<T>(&self, what: T, line: &Merged) -> Row<T> {
+        let sums = line.sums;
         (
             what,
-            tenths(entry.now.0),
+            tenths(line.now.0),
             tenths(sums.bytes / self.covered),
             tenths(sums.most),
-            tenths(entry.now.1),
+            tenths(line.now.1),
             sums.bytes as u64,
             sums.packets as u64,
         )
     }
 
-    fn network(&self, key: &TopKey, entry: &TopEntry) -> Network {
-        let (asn, now, mean, max, packets_now, bytes, packets) =
-            self.row(as_number(key.value), entry);
-        let peer = as_number(entry.peer);
+    fn network(&self, asn: u32, line: &Merged) -> Network {
+        let (asn, now, mean, max, packets_now, bytes, packets) = self.row(as_number(asn), line);
+        let peer = as_number(line.peer);
         (asn, now, mean, max, packets_now, bytes, packets, peer)
     }
 
-    fn curve(&self, entry: Option<&TopEntry>) -> Vec<u64> {
-        let curve = entry.and_then(|entry| entry.curve.as_ref());
-        curve.map_or_else(Vec::new, |curve| self.points(curve))
-    }
-
-    fn points(&self, curve: &TimeSeries) -> Vec<u64> {
-        self.rates(curve).map(|rate| rate as u64).collect()
+    fn points(&self, line: &Merged) -> Vec<u64> {
+        let sum = self.sum_of_curves(line.curves.iter().copied());
+        sum.iter().map(|rate| *rate as u64).collect()
     }
 
     fn rates<'c>(&self, curve: &'c TimeSeries) -> Box<dyn ExactSizeIterator<Item = f32> + 'c> {
@@ -438,13 +540,15 @@ impl<'a> Viewer<'a> {
         }
     }
 
-    /// Returns the sum of curves that started at the same time.
-    fn sum_of_curves(&self, entries: &[Option<&TopEntry>]) -> Vec<f32> {
-        let mut sum = Vec::new();
-        for curve in entries.iter().flatten().filter_map(|e| e.curve.as_ref()) {
+    /// Returns the sum of curves, which end at the same time.
+    fn sum_of_curves<'c>(&self, curves: impl Iterator<Item = &'c TimeSeries>) -> Vec<f32> {
+        let mut sum: Vec<f32> = Vec::new();
+        for curve in curves {
             let rates = self.rates(curve);
-            sum.resize(sum.len().max(rates.len()), 0.0);
-            for (sum, rate) in sum.iter_mut().zip(rates) {
+            let missing = rates.len().saturating_sub(sum.len());
+            sum.splice(0..0, std::iter::repeat_n(0.0, missing));
+            let shift = sum.len() - rates.len();
+            for (sum, rate) in sum[shift..].iter_mut().zip(rates) {
                 *sum += rate;
             }
         }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Types that several rooms share: flows, prefixes, patterns. They import no other room.
 
+pub mod address_detail;
 pub mod community_pattern;
 pub mod counters;
 pub mod database;

@@ -20,7 +20,7 @@ use crate::made::{HOSTILE_CITY, HOSTILE_INTERFACE, HOSTILE_NETWORK};
 /// Two refreshes of steady traffic.
 const WATCHED: Duration = Duration::from_secs(12);
 /// AS numbers, first byte of their addresses, frames in a hundredth of a second.
-const NETWORKS: [(u32, u8, u8); 3] = [(64_500, 60, 1), (64_501, 61, 3), (64_502, 62, 6)];
+pub const NETWORKS: [(u32, u8, u8); 3] = [(64_500, 60, 1), (64_501, 61, 3), (64_502, 62, 6)];
 
 #[test]
 fn its_numbers_are_those_of_metrics() {
@@ -64,7 +64,7 @@ fn its_numbers_are_those_of_metrics() {
     agent.stop();
 }
 
-fn settings(lab: &Lab) -> String {
+pub fn settings(lab: &Lab) -> String {
     let mut networks = Writer::new(4, 24, 1);
     let mut cities = Writer::new(4, 24, 1);
     for (i, (number, byte, _)) in NETWORKS.into_iter().enumerate() {

@@ -8,16 +8,18 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rfm::enrich::source_check::ViewReport;
 use rfm::flow::snapshot::SeriesRow;
 use rfm::flow::sources::SourceSnapshot;
+use rfm::flow::talkers::{Talker, TalkerAnswer, TalkerList, TalkerQuery, TalkerRow, TalkerVolume};
 use rfm::history::HistoryReading;
 use rfm::http::HttpLimits;
 use rfm::metrics::collect::ScrapeRequest;
 use rfm::metrics::exposition::Format;
 use rfm::netlink::Link;
-use rfm::page::Page;
 use rfm::page::paths::PathTables;
 use rfm::page::routes::Routes;
 use rfm::page::source_check::SourceTable;
 use rfm::page::view::AgentState;
+use rfm::page::{Page, TalkerSource};
+use rfm::types::address_detail::AddressDetail;
 use rfm::types::counters::{Count, FamilyCounters, HookCounters};
 use serde_json::{Value, json};
 
@@ -115,7 +117,10 @@ impl Router {
             paths: None,
             sources: None,
             uplink: None,
-            page: Arc::default(),
+            page: Arc::new(Page::with_talkers(TalkerSource {
+                ask: Box::new(|query| Some(talkers(&query))),
+                addresses: Box::new(AddressDetail::default),
+            })),
             masters: vec!["", "", "", "br-lan", "", ""],
             hooks: vec![[HookCounters::default(); 2]; links.len()],
             links,
@@ -343,6 +348,79 @@ fn row(labels: &str) -> SeriesRow {
         live_sampled_bytes: 0,
         live_sampled_packets: 0,
         live_flows: 0,
+    }
+}
+
+/// Hosts, prefixes and services behind the first networks; each filter leaves a third of the traffic.
+fn talkers(query: &TalkerQuery) -> TalkerAnswer {
+    let part = 0.33f64.powi(query.filter.conditions.len() as i32);
+    let volume = |weight: f64| {
+        let now = 40e6 * weight * part;
+        TalkerVolume {
+            bytes: (now * 300.0) as u64,
+            packets: (now / 4.0) as u64,
+            bytes_now: now as f32,
+            packets_now: (now / 1180.0) as f32,
+            bytes_most: now as f32 * 1.3,
+            packets_most: now as f32 / 900.0,
+        }
+    };
+    let services = [
+        (6, 443),
+        (17, 443),
+        (6, 80),
+        (17, 51_820),
+        (6, 22),
+        (1, 0),
+        (17, 53),
+    ];
+    let rows = (0..40u8).map_while(|n| {
+        let v6 = format!("2001:db8:{n:x}::{n:x}").parse().unwrap();
+        let address = if n % 4 == 3 {
+            v6
+        } else {
+            [203, 0, 113, n].into()
+        };
+        let talker = match query.list {
+            TalkerList::Hosts(_) => Talker::Host(address),
+            TalkerList::Prefixes(_) => Talker::Network([198, 51, n, 0].into()),
+            TalkerList::Services => {
+                let &(protocol, port) = services.get(usize::from(n))?;
+                Talker::Service(protocol, port)
+            }
+            TalkerList::Networks(_) => Talker::Asn(64_500 + u32::from(n)),
+        };
+        let weight = 1.0 / (f64::from(n) + 1.6).powf(1.1);
+        Some(TalkerRow {
+            talker,
+            volumes: [volume(weight), volume(weight * 0.2)],
+            error: 0,
+            asn: 64_500 + u32::from(n) % 12,
+            asn_name: Some(NAMES[usize::from(n) % NAMES.len()].into()),
+            country: Some(COUNTRIES[usize::from(n) % COUNTRIES.len()].into()),
+            net: (n == 5).then(|| "Archive".into()),
+        })
+    });
+    let points = (0..150).map(|n| {
+        let rate = (20e6 + 5e6 * f64::from(n).sin()) * part;
+        let families = |share: f64| {
+            [
+                [(rate * share) as f32, 1000.0],
+                [(rate * share / 3.0) as f32, 300.0],
+            ]
+        };
+        [families(1.0), families(0.2)]
+    });
+    TalkerAnswer {
+        is_complete: true,
+        covered_ms: 325_000,
+        rows: rows.collect(),
+        totals: [volume(4.0), volume(0.8)],
+        missing_at_most: 48_000,
+        points: points.collect(),
+        evicted: 12,
+        evicted_lists: 0,
+        bytes: 100_000,
     }
 }
 

@@ -4,12 +4,15 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod accessibility;
 mod browser;
 mod firewall;
+mod hosts;
 mod live;
 mod looks;
 mod made;
 mod memory;
 mod paths;
+mod privacy;
 mod proxy;
 mod served;

@@ -7,7 +7,9 @@ use rfm::flow::snapshot::SeriesRow;
 use rfm::history::top_table::{MAX_CURVES, MAX_ENTRIES};
 use rfm::history::{History, HistoryReading, MAX_INTERFACES};
 use rfm::netlink::Link;
-use rfm::page::view::{AgentState, Query, render};
+use rfm::page::query::Query;
+use rfm::page::view::{AgentState, render};
+use rfm::types::address_detail::AddressDetail;
 use rfm::types::counters::{Count, HookCounters};
 use serde_json::Value;
 
@@ -73,7 +75,10 @@ impl Feeder {
     }
 
     fn view(&self, query: &str) -> Value {
-        let view = render(&self.history, Query::parse(query), &AgentState::default());
+        let addresses = AddressDetail::Full;
+        let query = Query::parse(query, addresses);
+        let agent = AgentState::default();
+        let view = render(&self.history, &query, None, addresses, &agent);
         serde_json::from_slice(&view).expect("JSON")
     }
 }

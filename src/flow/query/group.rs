@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 
 use super::{Field, FlowContext, Sort, Sum, Value};
 use crate::flow::labels::SetId;
+use crate::types::address_detail::AddressDetail;
 use crate::types::flow::FlowRecord;
 use crate::types::label::{Enrichment, Label};
 use crate::types::validity::RouteValidity;
@@ -36,6 +37,7 @@ pub struct Group {
 #[derive(Debug)]
 pub struct Groups {
     fields: Vec<Field>,
+    addresses: AddressDetail,
     sums: HashMap<Box<[Value]>, Entry, RandomState>,
     rest: Sum,
     /// The values of one flow; reused, so that no flow needs an allocation.
@@ -49,9 +51,10 @@ struct Entry {
 }
 
 impl Groups {
-    pub(super) fn new(fields: Vec<Field>) -> Self {
+    pub(super) fn new(fields: Vec<Field>, addresses: AddressDetail) -> Self {
         Self {
             fields,
+            addresses,
             sums: HashMap::default(),
             rest: Sum::default(),
             values: Vec::with_capacity(MAX_FIELDS),
@@ -79,7 +82,7 @@ impl Groups {
         for &field in &self.fields {
             let value = match (asn_end(field), asns) {
                 (Some(end), Some(asns)) => number(asns[end]),
-                _ => value(field, record, known.as_ref(), context),
+                _ => value(field, record, known.as_ref(), context, self.addresses),
             };
             self.values.push(value);
         }
@@ -180,7 +183,13 @@ fn value(
     record: &FlowRecord,
     known: Option<&Enrichment>,
     context: &impl FlowContext,
+    addresses: AddressDetail,
 ) -> Value {
+    let address = |address| match (addresses, addresses.of(address)) {
+        (_, None) => Value::Nothing,
+        (AddressDetail::Full, _) => Value::Address(address),
+        (_, Some(prefix)) => Value::Prefix(prefix),
+    };
     let key = &record.key;
     let text = |of: fn(&Enrichment) -> &Option<Arc<str>>| {
         let text = known.and_then(|known| of(known).clone());
@@ -194,8 +203,8 @@ fn value(
         })
     };
     match field {
-        Field::Src => Value::Address(key.source()),
-        Field::Dst => Value::Address(key.destination()),
+        Field::Src => address(key.source()),
+        Field::Dst => address(key.destination()),
         Field::SrcPort => Value::Number(key.src_port.into()),
         Field::DstPort => Value::Number(key.dst_port.into()),
         Field::Label(label) => match label {

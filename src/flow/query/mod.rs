@@ -17,6 +17,7 @@ use std::sync::Arc;
 use super::labels::SetId;
 use crate::types::flow::{FlowKey, FlowRecord};
 use crate::types::label::{Enrichment, Label};
+use crate::types::prefix::Prefix;
 
 pub use filter::{EndpointFilter, Filter};
 pub use group::{Group, Groups, MAX_FIELDS, MAX_GROUPS};
@@ -115,6 +116,7 @@ pub enum Value {
     Nothing,
     Number(u32),
     Address(IpAddr),
+    Prefix(Prefix),
     Text(Arc<str>),
 }
 
@@ -132,7 +134,7 @@ pub struct Sum {
 
 impl Sum {
     /// Returns the traffic of the partial record of one flow; `now_ns` is CLOCK_BOOTTIME.
-    fn of(record: &FlowRecord, now_ns: u64) -> Self {
+    pub(super) fn of(record: &FlowRecord, now_ns: u64) -> Self {
         let rate = u64::from(record.sample_rate);
         let bytes = record.frame_bytes.wrapping_mul(rate);
         let packets = record.packets.wrapping_mul(rate);

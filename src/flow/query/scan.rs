@@ -14,6 +14,7 @@ use super::group::Groups;
 use super::select::{Best, FlowRow};
 use super::{Field, Filter, FlowContext, Sort, Sum};
 use crate::flow::table::FlowTable;
+use crate::types::address_detail::AddressDetail;
 
 /// The number of flows visited between two reads of the clock.
 const STEP: usize = 64;
@@ -22,8 +23,9 @@ const STEP: usize = 64;
 pub enum Question {
     /// Single flows, and their total number.
     Flows(Sender<(Vec<FlowRow>, u64)>),
-    /// Groups by these fields, at most [`super::MAX_FIELDS`], not sorted yet; and the sum of all.
-    Groups(Vec<Field>, Sender<(Groups, Sum)>),
+    /// Groups by these fields, at most [`super::MAX_FIELDS`], not sorted yet; and the sum of all. Addresses have this
+    /// detail.
+    Groups(Vec<Field>, AddressDetail, Sender<(Groups, Sum)>),
 }
 
 /// A query in progress.
@@ -45,7 +47,9 @@ impl Scan {
         let limit = limit.min(super::MAX_LIMIT);
         let matches = match question {
             Question::Flows(reply) => Matches::Flows(Best::new(sort, limit), reply),
-            Question::Groups(fields, reply) => Matches::Groups(Groups::new(fields), reply),
+            Question::Groups(fields, addresses, reply) => {
+                Matches::Groups(Groups::new(fields, addresses), reply)
+            }
         };
         Self {
             filter,

@@ -7,6 +7,7 @@ use crossbeam_channel::bounded;
 
 use super::*;
 use crate::flow::table::{self, CompletedRecord, FlowObserver, FlowTable};
+use crate::types::address_detail::AddressDetail;
 use crate::types::flow::{Direction, Family};
 use crate::types::label::Endpoint;
 
@@ -269,7 +270,7 @@ fn groups_add_up_to_the_whole() {
         Field::Dst,
     ];
     let (reply, answer) = bounded(1);
-    let question = Question::Groups(fields, reply);
+    let question = Question::Groups(fields, AddressDetail::Full, reply);
     let mut scan = Scan::new(question, Filter::default(), Sort::Bytes, 2);
     while !scan.go_on(&table, &Known, NOW_NS, Duration::ZERO) {}
     scan.finish(&Known, NOW_NS);

@@ -245,6 +245,7 @@ fn what_is_learnt_moves_flows_as_they_go_on_and_leaves_the_counts() {
         export_sender: None,
         paths: None,
         path: NetworkPath::default(),
+        talkers: Talkers::default(),
         now_ms: 0,
     };
     let mut table = FlowTable::new(limits.table);
@@ -285,6 +286,7 @@ fn completed_records_count_on_their_paths_and_only_on_interfaces_that_sums_inclu
         export_sender: None,
         paths: Some(PathCounters::new(SystemTime::now(), 0)),
         path: NetworkPath::default(),
+        talkers: Talkers::default(),
         now_ms: 0,
     };
     let mut table = FlowTable::new(limits.table);

@@ -3,6 +3,7 @@
 // Returns the layers of a chart, the lowest first: key, name, colour, points.
 function layersOf(dir) {
   const data = view[dir];
+  if (isFiltered()) return filteredLayers(dir);
   if (chosen.stack === "family") {
     return FAMILIES.map((name, i) => ({ key: name, name, colour: `var(${["--c0", "--c1", "--rest"][i]})`, points: data.families[i] }))
       .filter(layer => layer.name !== "Other" || layer.points.some(Boolean));
@@ -27,12 +28,12 @@ const cross = { ingress: null, egress: null };
 const isolated = { ingress: "", egress: "" };
 
 function drawChart(dir, port) {
-  const host = $(`chart-${dir}`), now = port[dir];
-  if (!view[dir] || !now) {
+  const host = $(`chart-${dir}`), now = isFiltered() ? filteredFigures(dir) : port[dir];
+  if (!view[dir] || !port[dir]) {
     host.replaceChildren(make("h3", {}, CHOICES.dir[dir]), make("p", { class: "empty" }, "This direction is not watched."));
     return;
   }
-  const title = chosen.stack === "family" ? "by IP version" : TITLES.networks[dir][chosen.side];
+  const title = isFiltered() ? "with the filters" : chosen.stack === "family" ? "by IP version" : TITLES.networks[dir][chosen.side];
   const layers = layersOf(dir);
   if (!layers.some(layer => layer.key === isolated[dir])) isolated[dir] = "";
   const shown = layers.filter(layer => !isolated[dir] || layer.key === isolated[dir]);
@@ -40,7 +41,7 @@ function drawChart(dir, port) {
   const active = document.activeElement, focus = active === host.querySelector("svg");
   const focusKey = host.contains(active) ? active.dataset.key : undefined;
   const svg = make("svg", { viewBox: `0 0 ${width} ${height}`, tabindex: 0, role: "img", "aria-label": `${CHOICES.dir[dir]} ${title}, ${bits(now.now)} now, mean ${bits(now.mean)}, at most ${bits(now.max)}. Arrow keys read the curve.` });
-  const frame = plot(svg, shown, isolated[dir] ? null : port.speed, width, height);
+  const frame = plot(svg, shown, isolated[dir] || isFiltered() ? null : port.speed, width, height);
   host.replaceChildren(
     make("h3", {}, CHOICES.dir[dir], make("span", {}, title), make("b", {}, bits(now.now))),
     svg, legend(dir, layers, svg));
@@ -129,12 +130,12 @@ function plot(svg, layers, speed, width, height) {
 }
 
 function timeAxis(svg, { left, right, bottom, height, slots, x }) {
-  const width = seconds => (right - left) * seconds / ((slots - 1) * view.step);
+  const width = seconds => (right - left) * seconds / ((slots - 1) * pointStep());
   const every = TICK_STEPS.find(seconds => width(seconds) >= 72) ?? TICK_STEPS.at(-1);
   const zone = chosen.zone === "utc" ? 0 : -new Date(view.now * 1000).getTimezoneOffset() * 60;
-  const first = view.now - (slots - 1) * view.step;
+  const first = view.now - (slots - 1) * pointStep();
   for (let at = Math.ceil((first + zone) / every) * every - zone; at <= view.now; at += every) {
-    const place = x((view.now - at) / view.step);
+    const place = x((view.now - at) / pointStep());
     if (place < left + 20 || place > right - 24) continue;
     svg.append(make("line", { class: "grid", x1: place, x2: place, y1: bottom, y2: bottom + 4 }),
       make("text", { x: place, y: height - 4, "text-anchor": "middle" }, clock(at, every < 60)));
@@ -189,7 +190,7 @@ function follow(svg, dir, layers, frame) {
     frame.line.setAttribute("x2", place);
     frame.line.setAttribute("visibility", "visible");
     const lines = layers.map(layer => ({ ...layer, rate: layer.points[layer.points.length - 1 - age] })).filter(l => l.rate);
-    const sum = lines.reduce((total, l) => total + l.rate, 0), at = view.now - age * view.step;
+    const sum = lines.reduce((total, l) => total + l.rate, 0), at = view.now - age * pointStep();
     tip.replaceChildren(make("div", {}, make("b", {}, clock(at, true)), make("span", {}, bits(sum))),
       ...lines.reverse().map(l => make("div", {}, dotOf(l), make("bdi", {}, l.name), make("span", {}, bits(l.rate)))));
     tip.hidden = false;

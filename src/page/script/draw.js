@@ -4,10 +4,12 @@ function draw() {
   drawStatus();
   if (!view) return;
   drawInterfaces();
-  const shown = view.interfaces.find(i => i.ifindex === view.shown);
+  const shown = shownPort();
   $("shown").hidden = !shown;
   if (shown) {
     drawTitle(shown);
+    drawFilters();
+    drawFiltered();
     for (const dir of ["ingress", "egress"]) drawChart(dir, shown);
     drawTable();
   }
@@ -19,6 +21,13 @@ function draw() {
   $("version").textContent = `rfm ${view.version}${view.revision ? ` (${view.revision})` : ""}`;
   const { lines, curves, bytes: held, evicted } = view.history;
   $("cost").textContent = `History since the start: ${lines} lines, ${curves} curves, ${bytes(held)}` + (evicted ? `, ${count(evicted)} lines evicted` : "");
+}
+
+// Returns the interface shown in detail, or the sum of all uplinks.
+function shownPort() {
+  if (!view.shows_uplinks) return view.interfaces.find(i => i.ifindex === view.shown);
+  const members = view.interfaces.filter(port => view.uplinks.includes(port.ifindex));
+  return members.length ? sumOfPorts("All uplinks together", members) : undefined;
 }
 
 function drawTitle(port) {

@@ -13,6 +13,8 @@ function drawInterfaces() {
     updateRow(row, port);
   });
   drawSums();
+  $("uplinks").hidden = view.uplinks.length < 2;
+  $("uplinks").setAttribute("aria-pressed", view.shows_uplinks);
   const stacked = view.interfaces.some(i => i.master || ["bond", "bridge", "vlan", "team", "macvlan"].includes(i.kind));
   $("interfaces-note").textContent = [
     view.ticks ? "" : "The first rates come after five seconds.",
@@ -92,7 +94,7 @@ function interfaceRow(name, isSum) {
     node.append(rate, make("td", {}, spark), make("td", {}, make("div", { class: "share" }, meter, part)));
     row[dir] = { rate, path, fill, meter, part };
   }
-  if (!isSum) node.addEventListener("click", () => choose({ if: name }));
+  if (!isSum) node.addEventListener("click", () => choose({ if: name, uplinks: false }));
   return row;
 }
 

@@ -13,7 +13,9 @@ async function refresh() {
   try {
     for (let round = 0; round < 2; round++) {
       const shown = view?.interfaces.find(i => i.name === chosen.if);
-      const query = new URLSearchParams({ ifindex: shown ? shown.ifindex : 0, window: chosen.window, side: chosen.side });
+      const query = new URLSearchParams({ ifindex: chosen.uplinks ? "uplinks" : shown ? shown.ifindex : 0, window: chosen.window, side: chosen.side });
+      if (wantedList()) query.set("list", wantedList());
+      for (const filter of chosen.filters) query.append("filter", filter);
       const source = new URL(`page/v1.json?${query}`, document.baseURI);
       source.username = source.password = ""; // fetch refuses an address with a password; the browser sends it all the same
       const reply = await fetch(source, { signal: mine.signal, cache: "no-store" });
@@ -24,7 +26,8 @@ async function refresh() {
       view = next;
       // the index of a selected name is known only from the first answer, or may have changed
       const wanted = view.interfaces.find(i => i.name === chosen.if);
-      if (!wanted || wanted.ifindex === view.shown) break;
+      if (applyDefaults()) continue;
+      if (chosen.uplinks || !wanted || wanted.ifindex === view.shown) break;
     }
     failedSince = 0;
   } catch (error) {
@@ -35,5 +38,21 @@ async function refresh() {
   }
   if (mine !== asking) return;
   draw();
-  if (!document.hidden) timer = setTimeout(refresh, 5000);
+  // a new list is complete when the flow table was read
+  if (!document.hidden) timer = setTimeout(refresh, view?.talkers?.complete === false ? 300 : 5000);
+}
+
+// Without names, the page opens on prefixes. Returns whether the data for it are missing.
+function applyDefaults() {
+  const networks = ["ingress", "egress"].flatMap(dir => view[dir]?.networks ?? []);
+  if (isFiltered()) return false;
+  const isBare = view.names_missing && networks.every(([asn]) => asn <= 0) && view.addresses !== "none";
+  const next = isBare ? { tab: "prefixes", stack: "family" } : { tab: "networks", stack: "networks" };
+  const changes = next.tab !== usual.tab && chosen.tab === usual.tab;
+  for (const key in next) {
+    if (chosen[key] === usual[key]) chosen[key] = next[key];
+    usual[key] = next[key];
+  }
+  if (changes) drawGroups();
+  return changes && wantedList() !== "";
 }

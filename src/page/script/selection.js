@@ -4,13 +4,13 @@ const CHOICES = {
   window: { hour: "1 hour", day: "24 hours" },
   stack: { networks: "Networks", family: "IP version" },
   side: { far: "Remote networks", near: "Local networks" },
-  tab: { networks: "Networks", neighbours: "Neighbours", countries: "Countries", cities: "Cities", protocols: "Protocols" },
+  tab: { networks: "Networks", hosts: "Hosts", prefixes: "Prefixes", services: "Services", neighbours: "Neighbours", countries: "Countries", cities: "Cities", protocols: "Protocols" },
   dir: { ingress: "In", egress: "Out" },
   unit: { bits: "bit/s", bytes: "B/s" },
   zone: { local: "Local time", utc: "UTC" },
 };
 const COLUMNS = ["name", "now", "mean", "max", "share", "pps", "packets", "peer"];
-const chosen = { if: "", sort: "mean", asc: false };
+const chosen = { if: "", uplinks: false, sort: "mean", asc: false, filters: [] };
 for (const key in CHOICES) chosen[key] = Object.keys(CHOICES[key])[0];
 const usual = { ...chosen };
 
@@ -21,20 +21,25 @@ function readAddress() {
   if (COLUMNS.includes(given.get("sort"))) chosen.sort = given.get("sort");
   chosen.asc = given.get("asc") === "1";
   chosen.if = given.get("if") ?? "";
+  chosen.uplinks = given.get("uplinks") === "1";
+  chosen.filters = given.getAll("filter").filter(text => parseFilter(text).kind).slice(0, MAX_FILTERS);
 }
 
-function writeAddress() {
+function writeAddress(isNew) {
   const out = new URLSearchParams();
-  for (const key in usual) if (chosen[key] !== usual[key]) out.set(key, chosen[key] === true ? "1" : chosen[key]);
-  history.replaceState(null, "", out.size ? `#${out}` : location.pathname + location.search);
+  for (const key in usual) if (key !== "filters" && chosen[key] !== usual[key]) out.set(key, chosen[key] === true ? "1" : chosen[key]);
+  for (const filter of chosen.filters) out.append("filter", filter);
+  history[isNew ? "pushState" : "replaceState"](null, "", out.size ? `#${out}` : location.pathname + location.search);
 }
 
-function choose(changes) {
-  const asks = ["if", "window", "side"].some(key => key in changes && changes[key] !== chosen[key]);
+// Applies changes; `isNew` makes them an entry of the browser's history.
+function choose(changes, isNew) {
+  const list = wantedList();
+  const asks = ["if", "uplinks", "window", "side", "filters"].some(key => key in changes && changes[key] !== chosen[key]);
   Object.assign(chosen, changes);
-  writeAddress();
+  writeAddress(isNew);
   drawGroups();
-  if (asks) refresh(); else draw();
+  if (asks || wantedList() && wantedList() !== list) refresh(); else draw();
 }
 
 function drawGroups() {
@@ -47,6 +52,9 @@ function drawGroups() {
         group.append(button);
       }
     }
-    for (const button of group.children) button.setAttribute("aria-pressed", button.dataset.value === chosen[key]);
+    for (const button of group.children) {
+      button.setAttribute("aria-pressed", button.dataset.value === chosen[key]);
+      button.hidden = key === "tab" && chosen.filters.length > 0 && !FILTERED_TABS.includes(button.dataset.value);
+    }
   }
 }

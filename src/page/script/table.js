@@ -8,12 +8,14 @@ let all = false;
 
 // Returns the lines of the table from the JSON lines, each with key, name, note and values.
 function lines() {
+  if (wantedList()) return talkerLines();
   const data = view[chosen.dir];
   if (!data) return [];
   const total = data.total ? data.total[5] : 0;
   return (data[chosen.tab] ?? []).map(row => {
     const [what, now, mean, max, pps, volume, packetCount, peer] = row;
-    let name, note = "", style = {};
+    let name, note = "", style = {}, filter = { networks: "asn", neighbours: "peer", countries: "country", cities: "city", protocols: "protocol" }[chosen.tab];
+    filter = what === -1 || what === "other" ? undefined : `${chosen.side}.${filter}.${what}`;
     if (chosen.tab === "networks" || chosen.tab === "neighbours") {
       [name, note] = networkName(what);
       if (chosen.tab === "networks") style = networkStyle(what);
@@ -21,7 +23,7 @@ function lines() {
       [name, note] = what < 0 ? ["Other", ""] : PROTOCOLS[what] ? [PROTOCOLS[what], String(what)] : [`Protocol ${what}`, ""];
     } else if (chosen.tab === "countries") name = regionName(what);
     else name = what || "Unknown city";
-    return { name, note, ...style, now, mean, max, share: total ? volume / total : 0, pps, packets: packetCount, peer: peer ?? 0, volume };
+    return { name, note, filter, ...style, now, mean, max, share: total ? volume / total : 0, pps, packets: packetCount, peer: peer ?? 0, volume };
   });
 }
 
@@ -40,7 +42,7 @@ function drawTable() {
   drawn = kept;
   $("csv").hidden = !kept.length;
   $("csv").setAttribute("href", "#");
-  $("csv").setAttribute("download", `rfm-${view.interfaces.find(i => i.ifindex === view.shown)?.name ?? ""}-${chosen.tab}-${chosen.dir}.csv`);
+  $("csv").setAttribute("download", `rfm-${shownPort()?.name ?? ""}-${chosen.tab}-${chosen.dir}.csv`);
   drawRows(all ? kept : kept.slice(0, SOME));
   $("more").hidden = kept.length <= SOME;
   $("more").textContent = all ? `Show the first ${SOME}` : `Show all ${count(kept.length)}`;
@@ -95,8 +97,9 @@ function drawRows(lines) {
 }
 
 function tableRow() {
-  const dot = make("i", { class: "dot" }), name = make("bdi"), note = make("span", { class: "as" });
-  const node = make("tr", {}, make("td", {}, dot, name, note)), row = { node, dot, name, note };
+  const dot = make("i", { class: "dot" }), name = make("bdi"), link = make("button", { type: "button", class: "drill" }, name), note = make("span", { class: "as" });
+  const node = make("tr", {}, make("td", {}, dot, link, note)), row = { node, dot, link, name, note, filter: undefined };
+  link.addEventListener("click", () => { if (row.filter) addFilter(row.filter); });
   for (const column of COLUMNS.slice(1)) {
     const cell = make("td", { class: classOf(column) }), text = make("bdi"), unit = make("span", { class: "unit" });
     cell.append(text, unit);
@@ -115,6 +118,8 @@ function fillRow(row, line) {
   const fewNow = rate > 1 && line.pps > 0 && line.pps * view.tick_seconds / rate < ENOUGH, few = rate > 1 && line.packets / rate < ENOUGH;
   row.dot.style.backgroundColor = line.colour ?? "transparent";
   row.dot.classList.toggle("hatched", line.hatched === true);
+  row.filter = line.filter;
+  row.link.disabled = !line.filter || chosen.filters.includes(line.filter);
   setText(row.name, line.name);
   setText(row.note, line.note);
   const put = (column, figure, isFew) => {
@@ -136,6 +141,10 @@ function fillRow(row, line) {
 }
 
 function drawTableNote(found, kept) {
+  if (wantedList()) {
+    $("table-note").textContent = found.length && !kept.length ? "Nothing matches the filter." : talkersNote();
+    return;
+  }
   const data = view[chosen.dir], back = span(view.covered);
   const ends = { ingress: ["where packets come from", "where packets go"], egress: ["where packets go", "where packets come from"] };
   const end = ends[chosen.dir][chosen.side === "far" ? 0 : 1];

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The top talkers and the filtered traffic, as JSON (pure).
+
+use serde::Serialize;
+
+use super::query::{ListName, Query};
+use crate::flow::talkers::filter::Condition;
+use crate::flow::talkers::{
+    COUNTERS, TICK_MS, Talker, TalkerAnswer, TalkerList, TalkerPoint, TalkerVolume, TrafficEnd,
+};
+use crate::history::top_table::{Side, TopKind};
+use crate::types::address_detail::short_length;
+use crate::types::prefix::Prefix;
+
+/// Now, mean, maximum, packets per second, bytes and packets.
+type Figures = (f32, f32, f32, f32, u64, u64);
+
+/// The list that the reader selected, and the curve of the traffic that the filters select.
+#[derive(Serialize)]
+pub(super) struct TalkersView<'a> {
+    list: &'static str,
+    /// Whether the list starts with all of the flow table.
+    complete: bool,
+    /// The period of the list, in seconds.
+    covered: f32,
+    /// The value, the AS number, the country, the name of the configured network, and the figures of both directions.
+    rows: Vec<(String, u32, &'a str, &'a str, Figures, Figures)>,
+    total: [Figures; 2],
+    counters: usize,
+    /// A talker that is not in the list had at most this many bytes when it was evicted.
+    missing_at_most: u64,
+    evicted: u64,
+    evicted_lists: u64,
+    bytes: usize,
+    /// Seconds between two points.
+    step: u64,
+    /// Bytes per second: by direction, then IPv4 and IPv6; oldest first.
+    curves: [[Vec<u64>; 2]; 2],
+}
+
+/// Returns the list of thread flow for a list of the page.
+pub(super) fn list(query: &Query) -> TalkerList {
+    let end = query.end();
+    match query.list.unwrap_or(ListName::Services) {
+        ListName::Hosts => TalkerList::Hosts(end),
+        ListName::Prefixes => TalkerList::Prefixes(end),
+        ListName::Services => TalkerList::Services,
+        ListName::Networks => TalkerList::Networks(end),
+    }
+}
+
+pub(super) fn view<'a>(query: &Query, answer: &'a TalkerAnswer) -> TalkersView<'a> {
+    let covered = answer.covered_ms as f32 / 1000.0;
+    let figures = |volume: &TalkerVolume| {
+        let mean = volume.bytes as f32 / covered.max(1.0);
+        (
+            volume.bytes_now.round(),
+            mean.round(),
+            // the first ticks may be shorter than the window
+            volume.bytes_most.max(mean).round(),
+            (volume.packets_now * 10.0).round() / 10.0,
+            volume.bytes,
+            volume.packets,
+        )
+    };
+    let rows = answer.rows.iter().map(|row| {
+        let text = |text: &'a Option<_>| text.as_deref().unwrap_or_default();
+        let [ingress, egress] = &row.volumes;
+        let (country, net) = (text(&row.country), text(&row.net));
+        let volumes = (figures(ingress), figures(egress));
+        (
+            name(row.talker),
+            row.asn,
+            country,
+            net,
+            volumes.0,
+            volumes.1,
+        )
+    });
+    let curve = |direction: usize, family: usize| {
+        let of = |point: &TalkerPoint| point[direction][family][0] as u64;
+        answer.points.iter().map(of).collect()
+    };
+    TalkersView {
+        list: query.list.unwrap_or(ListName::Services).name(),
+        complete: answer.is_complete,
+        covered,
+        rows: rows.collect(),
+        total: [0, 1].map(|direction| figures(&answer.totals[direction])),
+        counters: COUNTERS,
+        missing_at_most: answer.missing_at_most,
+        evicted: answer.evicted,
+        evicted_lists: answer.evicted_lists,
+        bytes: answer.bytes,
+        step: TICK_MS / 1000,
+        curves: [0, 1].map(|direction| [0, 1].map(|family| curve(direction, family))),
+    }
+}
+
+/// Returns the value of a talker as in a filter: `6/443`, an address, a prefix, a number.
+fn name(talker: Talker) -> String {
+    match talker {
+        Talker::Host(address) => address.to_string(),
+        Talker::Network(address) => Prefix::new(address, short_length(address)).to_string(),
+        Talker::Service(protocol, port) => format!("{protocol}/{port}"),
+        Talker::Asn(asn) => asn.to_string(),
+    }
+}
+
+/// Returns the lines of the history that a filter selects, if the history has them. `number` returns the number of a
+/// text.
+pub(super) fn history_kind(
+    filters: &[Condition],
+    number: impl Fn(&str) -> Option<u32>,
+) -> Option<(TopKind, u32)> {
+    let [filter] = filters else {
+        return None;
+    };
+    let side = |end: &TrafficEnd| match end {
+        TrafficEnd::Remote => Side::Far,
+        TrafficEnd::Local => Side::Near,
+    };
+    Some(match filter {
+        Condition::Asn(end, asn) => (TopKind::Asn(side(end)), *asn),
+        Condition::Peer(end, asn) => (TopKind::Peer(side(end)), *asn),
+        Condition::Country(end, country) => (TopKind::Country(side(end)), number(country)?),
+        Condition::City(end, city) => (TopKind::City(side(end)), number(city)?),
+        Condition::Protocol(protocol) => (TopKind::Protocol, (*protocol).into()),
+        Condition::Address(..) | Condition::Service(..) => return None,
+    })
+}
