@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-only
 """rfm - nfacctd or goflow2 - Kafka - ClickHouse, with the files of docs/examples."""
 
+import re
 import shlex
 
 from clickhouse import ClickHouse
@@ -74,5 +75,6 @@ class Goflow2(KafkaPipeline):
         self.network.collector.start("goflow2.log", *shlex.split(command.removeprefix("ExecStart=")))
 
     def version(self):
-        # the program reports none; scripts/setup-scale.sh has it
-        return "goflow2"
+        # the program reports none itself
+        module = re.search(r"\tmod\t\S+\t(\S+)", self.network.collector.run("go", "version", "-m", CACHE / "bin" / "goflow2"))
+        return f"goflow2 {module[1]}"

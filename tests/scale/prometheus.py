@@ -4,13 +4,16 @@
 Host names of the examples are in /etc/hosts of the collector: the router has an address for each of r1, r2 and r3.
 """
 
+import gzip
 import json
+import re
 
 from flows import Report
 from host import EXAMPLES, ROOT, Count, poll
 from router import COLLECTOR
 
-UNSTABLE = ROOT / ".cache" / "unstable" / "bin"
+PACKAGES = ROOT / ".cache" / "unstable"
+UNSTABLE = PACKAGES / "bin"
 ROUTERS = {"r1": "10.3.0.1", "r2": "10.3.0.11", "r3": "10.3.0.12"}
 CERTIFICATE = "/etc/mimir.pem"
 KEY = "/etc/mimir.key"
@@ -19,6 +22,12 @@ LIMIT = 900
 
 SITE, ABOVE, AGENT = "http://127.0.0.1:9090", "http://127.0.0.1:9091", "http://127.0.0.1:9092"
 MIMIR, VICTORIA = "https://mimir.example.net", "http://127.0.0.1:8428"
+
+
+def package_version(package):
+    """The version of an unpacked package: Debian's VictoriaMetrics reports none itself."""
+    with gzip.open(PACKAGES / package / "usr" / "share" / "doc" / package / "changelog.Debian.gz", "rt") as log:
+        return re.search(r"\((.*?)\)", log.readline())[1]
 
 
 class Prometheus:
@@ -48,8 +57,7 @@ class Prometheus:
                  "-keyout", KEY, "-out", CERTIFICATE)
         self.start_mimir()
         self.program("victoria.log", "victoria-metrics", "-httpListenAddr=:8428", f"-storageDataPath={host.folder}/victoria")
-        version = host.run(UNSTABLE / "prometheus", "--version").split()[2]
-        self.report.line(f"Prometheus {version}, VictoriaMetrics of Debian unstable")
+        self.report.line(f"Prometheus {package_version('prometheus')}, VictoriaMetrics {package_version('victoria-metrics')}")
 
     def program(self, log, name, *options):
         return self.host.start(log, "env", f"SSL_CERT_FILE={CERTIFICATE}", UNSTABLE / name, *options)
