@@ -20,6 +20,30 @@ let
   agent = cfg.settings.agent;
   bmp = agent.enrich.rib.bmp;
   bmpPort = if bmp.port != null then bmp.port else 11019;
+  # restrictions of both services
+  hardening = {
+    NoNewPrivileges = true;
+    SystemCallArchitectures = "native";
+    SystemCallErrorNumber = "EPERM";
+    RestrictNamespaces = true;
+    RestrictRealtime = true;
+    RestrictSUIDSGID = true;
+    LockPersonality = true;
+    MemoryDenyWriteExecute = true;
+    ProtectSystem = "strict";
+    ProtectHome = true;
+    PrivateTmp = true;
+    PrivateDevices = true;
+    PrivateIPC = true;
+    ProtectClock = true;
+    ProtectControlGroups = true;
+    ProtectHostname = true;
+    ProtectKernelLogs = true;
+    ProtectKernelModules = true;
+    ProtectKernelTunables = true;
+    ProtectProc = "invisible";
+    ProcSubset = "pid";
+  };
 in
 {
   options.services.rfm = {
@@ -104,7 +128,7 @@ in
       documentation = [ "man:rfm-update-databases(8)" ];
       wants = [ "network-online.target" ];
       after = [ "network-online.target" ];
-      serviceConfig = {
+      serviceConfig = hardening // {
         ExecStart = "${cfg.package}/bin/rfm-update-databases"
           + (if update.settingsFile == null then "" else " --settings ${update.settingsFile}");
         Type = "oneshot";
@@ -114,29 +138,8 @@ in
         StateDirectoryMode = "0755";
         UMask = "0022";
         CapabilityBoundingSet = "";
-        NoNewPrivileges = true;
-        SystemCallArchitectures = "native";
         SystemCallFilter = [ "@system-service" "~@privileged @resources @keyring" ];
-        SystemCallErrorNumber = "EPERM";
         RestrictAddressFamilies = "AF_UNIX AF_INET AF_INET6";
-        RestrictNamespaces = true;
-        RestrictRealtime = true;
-        RestrictSUIDSGID = true;
-        LockPersonality = true;
-        MemoryDenyWriteExecute = true;
-        ProtectSystem = "strict";
-        ProtectHome = true;
-        PrivateTmp = true;
-        PrivateDevices = true;
-        PrivateIPC = true;
-        ProtectClock = true;
-        ProtectControlGroups = true;
-        ProtectHostname = true;
-        ProtectKernelLogs = true;
-        ProtectKernelModules = true;
-        ProtectKernelTunables = true;
-        ProtectProc = "invisible";
-        ProcSubset = "pid";
       };
     };
 
@@ -159,7 +162,7 @@ in
       # a reload would leave out what takes a restart, such as a port that was just opened
       restartTriggers = [ config.environment.etc."rfm/rfm.toml".source ];
       unitConfig.StartLimitIntervalSec = 0;
-      serviceConfig = {
+      serviceConfig = hardening // {
         Type = "notify";
         ExecStart = "${lib.getExe cfg.package} --config /etc/rfm/rfm.toml";
         ExecReload = "${pkgs.coreutils}/bin/kill -HUP $MAINPID";
@@ -183,30 +186,9 @@ in
         LimitMEMLOCK = "infinity";
         LimitNOFILE = 262144;
         CPUWeight = 1000;
-        NoNewPrivileges = true;
-        SystemCallArchitectures = "native";
         SystemCallFilter = [ "@system-service" "~@privileged @resources @keyring @setuid memfd_secret" "bpf capset seccomp @chown" ];
-        SystemCallErrorNumber = "EPERM";
         RestrictAddressFamilies = "AF_UNIX AF_INET AF_INET6 AF_NETLINK";
-        RestrictNamespaces = true;
-        RestrictRealtime = true;
-        RestrictSUIDSGID = true;
-        LockPersonality = true;
-        MemoryDenyWriteExecute = true;
-        ProtectSystem = "strict";
-        ProtectHome = true;
-        PrivateTmp = true;
-        PrivateDevices = true;
-        PrivateIPC = true;
         PrivateMounts = true;
-        ProtectClock = true;
-        ProtectControlGroups = true;
-        ProtectHostname = true;
-        ProtectKernelLogs = true;
-        ProtectKernelModules = true;
-        ProtectKernelTunables = true;
-        ProtectProc = "invisible";
-        ProcSubset = "pid";
         RemoveIPC = true;
         KeyringMode = "private";
       } // (if cfg.supplementaryGroups == [ ] then { } else { SupplementaryGroups = cfg.supplementaryGroups; });
