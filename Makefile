@@ -43,7 +43,7 @@ lint: ## check format and lints of Rust, BPF C and scripts
 	cargo fmt --check
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --all-targets --locked -- -D warnings
-	cargo check --locked --no-default-features
+	cargo clippy --locked --no-default-features -- -D warnings
 	$(if $(BPF_C),clang-format --dry-run -Werror $(BPF_C))
 	scripts/check-words.sh
 	scripts/check-links.py

@@ -13,6 +13,9 @@ use crate::sys::error_counters::ErrorCounters;
 
 pub(super) struct Web(Arc<AccessStatus>);
 
+/// The access control of another configuration: none.
+pub(super) struct NoWebChange;
+
 impl Web {
     pub fn new(_: &Prometheus, _: &Arc<ErrorCounters>) -> Result<Self, Error> {
         Ok(Self(Arc::default()))
@@ -30,8 +33,8 @@ impl Web {
         server
     }
 
-    pub fn read(&self, _: &Prometheus) -> Result<(), String> {
-        Ok(())
+    pub fn read(&self, _: &Prometheus) -> Result<NoWebChange, String> {
+        Ok(NoWebChange)
     }
 }
 
@@ -40,7 +43,7 @@ impl Running {
         Ok(())
     }
 
-    pub(super) fn replace_web(&self, (): ()) -> Result<(), String> {
+    pub(super) fn replace_web(&self, _: NoWebChange) -> Result<(), String> {
         Ok(())
     }
 }
