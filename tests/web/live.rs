@@ -312,6 +312,36 @@ fn sighup_reads_the_file_and_its_key() {
 }
 
 #[test]
+fn an_open_port_is_a_problem_until_users_are_required() {
+    if !can_run(&["ip", "sysctl", "curl"]) {
+        return;
+    }
+    let lab = Lab::among_others();
+    let (a, _b) = lab.pair();
+    let header = "http_server_config: {headers: {X-Frame-Options: deny}}\n";
+    let web = lab.file("web.yml", header);
+    let config = crate::common::agent::config("[\"a0\"]", "").replace("127.0.0.1", "0.0.0.0")
+        + &format!("web_config = \"{}\"\n", web.display());
+    let agent = crate::common::agent::Agent::start(&lab, &a, &config);
+    let guarded = Guarded {
+        lab: &lab,
+        namespace: &a,
+    };
+    let user = [PLAIN, "-u", "prometheus:secret"];
+    let is_open = || {
+        let metrics = guarded.metrics(&user);
+        metrics.sum("rfm_problems", &[("kind", "open_port")])
+    };
+    assert_eq!(is_open(), 1);
+    assert!(agent.log().contains("for anyone"), "{}", agent.log());
+    lab.file("web.yml", &format!("{header}{}", users()));
+    let refused = || guarded.curl("/metrics", &[PLAIN]).0 == 401;
+    assert!(wait_for(SOON, refused), "{}", agent.log());
+    assert_eq!(is_open(), 0);
+    agent.stop();
+}
+
+#[test]
 fn check_tests_the_file_and_its_certificates() {
     if !can_run(&["openssl"]) {
         return;
