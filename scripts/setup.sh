@@ -282,6 +282,7 @@ purpose() {
         need cpio cpio
         need modprobe kmod
         need strip binutils
+        need openssl openssl
         ;;
     packages)
         need strip binutils

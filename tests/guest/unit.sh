@@ -1,6 +1,7 @@
 #!/bin/sh
 # In a guest: the shipped unit runs the agent as a user of its own; it attaches, serves, reads its
-# configuration again, comes back when it is killed, and stops. Ends with the number of what failed.
+# configuration again, comes back when it is killed, and stops. With a certificate, its key is read through a group, also
+# when it is renewed. Ends with the number of what failed.
 # SPDX-License-Identifier: AGPL-3.0-only
 # shellcheck disable=SC2317 # what `check` calls
 failed=0
@@ -24,11 +25,14 @@ check() {
 
 metric() { curl -gsf 'http://[::1]:9669/metrics' | grep -q "^$1"; }
 healthy() { curl -gsf 'http://[::1]:9669/healthz'; }
-attached() { metric "rfm_interface_info{ifname=\"$1\".*attach=\"tcx\"} 1"; }
+attached() { metric "rfm_interface_info{ifname=\"$1\",.*attach=\"tcx\""; }
 property() { systemctl show -P "$1" rfm; }
 is() { [ "$(property "$1")" = "$2" ]; }
 status_has() { grep -qE "$1" "/proc/$(property MainPID)/status"; }
 another_pid() { [ "$(property MainPID)" != "$pid" ] && [ "$(property MainPID)" != 0 ]; }
+has_logged() { journalctl -u rfm --no-pager | grep -q "$1"; }
+serves() { curl -gsf --cacert "/payload/$1.crt" 'https://[::1]:9669/healthz'; }
+has_group() { status_has "^Groups:.*[[:space:]]$(getent group rfm-tls | cut -d: -f3)([[:space:]]|$)"; }
 quiet_journal() { ! journalctl -u rfm -p warning --no-pager | grep "going on without"; }
 
 echo "kernel $(uname -r), systemd $(systemctl --version | sed -n 's/^systemd \([0-9]*\).*/\1/p')"
@@ -65,6 +69,41 @@ check "is healthy again" healthy
 check "has attached again" attached d1
 check "asked for nothing that it may not" quiet_journal
 check "is rated 1.7 at most" systemd-analyze security --threshold=17 rfm
+
+# as docs/prometheus.md describes it
+place() {
+    install -m 640 -g rfm-tls "/payload/$1.key" /etc/rfm/tls/new.key
+    install -m 644 "/payload/$1.crt" /etc/rfm/tls/new.crt
+    mv /etc/rfm/tls/new.key /etc/rfm/tls/router.key
+    mv /etc/rfm/tls/new.crt /etc/rfm/tls/router.crt
+}
+groupadd --system rfm-tls
+install -d -m 750 -g rfm-tls /etc/rfm/tls
+place first
+cat >/etc/rfm/web.yml <<'WEB'
+tls_server_config:
+  cert_file: tls/router.crt
+  key_file: tls/router.key
+WEB
+chgrp rfm-tls /etc/rfm/web.yml
+chmod 640 /etc/rfm/web.yml
+sed -i 's|^#web_config = .*|web_config = "/etc/rfm/web.yml"|' /etc/rfm/rfm.toml
+systemctl reload rfm
+check "names the group that it lacks" has_logged 'web.yml: cannot read: Permission denied.*; give a group of the service'
+check "goes on in plain HTTP" healthy
+mkdir -p /etc/systemd/system/rfm.service.d
+printf '[Service]\nSupplementaryGroups=rfm-tls\n' >/etc/systemd/system/rfm.service.d/override.conf
+systemctl daemon-reload
+check "restarts with the group" systemctl restart rfm
+check "has the group" has_group
+check "is not root" status_has '^Uid:[[:space:]]6[1-5][0-9]{3}[[:space:]]'
+check "serves the certificate" serves first
+pid=$(property MainPID)
+place renewed
+check "serves the renewed one" serves renewed
+check "has not been restarted for it" is MainPID "$pid"
+check "is rated 1.7 at most with the group" systemd-analyze security --threshold=17 rfm
+
 check "stops" systemctl stop rfm
 check "has stopped well" is Result success
 [ $failed = 0 ] || journalctl -u rfm --no-pager | tail -n 60
