@@ -48,6 +48,7 @@ const LAYOUT: Layout = Layout {
     routes: true,
     prev_adjacent: true,
     drops: true,
+    source_check: None,
 };
 
 fn part(n: u64) -> CompletedRecord {
@@ -97,6 +98,7 @@ fn known() -> FlowRouting {
         src: info,
         dst: info,
         ip_next_hop: None,
+        source: None,
     }
 }
 
@@ -104,7 +106,7 @@ struct Known(FlowRouting);
 
 impl ExportSources for Known {
     fn refresh(&mut self, _: u64) {}
-    fn routing(&self, _: &FlowKey) -> FlowRouting {
+    fn routing(&self, _: &FlowRecord) -> FlowRouting {
         self.0
     }
     fn interfaces(&mut self) -> Vec<ExportedInterface> {

@@ -256,6 +256,13 @@ in
     required = false;
     description = "Whether to export the neighbor AS of the return path to the source. The field is bgpPrevAdjacentAsNumber.";
   };
+  "agent.ipfix.enterprise_number" = {
+    type = ints.between 0 4294967295;
+    default = 0;
+    shipped = false;
+    required = false;
+    description = "Your private enterprise number (IANA), for fields that IANA does not define; 0 = no such fields. With agent.enrich.source_check, records then have the result of the check: element 1 of this number.";
+  };
   "agent.ipfix.bind.host" = {
     type = str;
     default = "";

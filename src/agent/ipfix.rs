@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -22,7 +23,7 @@ use crate::ipfix::options::ExportedInterface;
 use crate::ipfix::thread::{self, ExportSources, ExporterSettings, Target};
 use crate::netlink::{Link, LinkSocket, NextHops, stacked_interfaces};
 use crate::sys::clock::Clock;
-use crate::types::flow::FlowKey;
+use crate::types::flow::{Direction, FlowRecord};
 
 /// The state of the export that survives a change of its configuration.
 #[derive(Clone, Default)]
@@ -63,6 +64,8 @@ impl Export {
                 routes: agent.enrich.rib.bmp.enabled(),
                 prev_adjacent: ipfix.prev_adjacent,
                 drops: agent.firewall.enabled,
+                source_check: NonZeroU32::new(ipfix.enterprise_number)
+                    .filter(|_| agent.enrich.source_check.enabled()),
             },
             sample_rate: agent.bpf.sample_rate,
             lookups: self.lookups.clone(),
@@ -100,6 +103,7 @@ impl Running {
     ) -> Result<(), Error> {
         let sources = AgentSources {
             enricher: self.enricher(agent, rib),
+            checks_sources: exporter.settings.layout.source_check.is_some(),
             links: LinkSocket::new(self.errors.clone()),
             gateways: RefCell::new(NextHops::new(self.errors.clone())),
             interfaces: self.interfaces.clone(),
@@ -123,6 +127,7 @@ impl Running {
 /// The data of the agent that thread ipfix uses.
 struct AgentSources {
     enricher: Enricher,
+    checks_sources: bool,
     links: LinkSocket,
     gateways: RefCell<NextHops>,
     interfaces: Arc<InterfaceRegistry>,
@@ -142,8 +147,12 @@ impl ExportSources for AgentSources {
         self.enricher.generation(now_ms);
     }
 
-    fn routing(&self, key: &FlowKey) -> FlowRouting {
-        let mut routing = self.enricher.routing(key);
+    fn routing(&self, record: &FlowRecord) -> FlowRouting {
+        let mut routing = self.enricher.routing(&record.key);
+        if self.checks_sources && record.key.direction == Direction::Ingress {
+            let checked = self.enricher.check_source(record);
+            routing.source = checked.map(|checked| checked.state);
+        }
         routing.ip_next_hop = routing.dst.next_hop.and_then(|hop| {
             let mut gateways = self.gateways.borrow_mut();
             gateways.of(hop, Instant::now())

@@ -74,6 +74,13 @@ section! {
             text: "Whether to export the neighbor AS of the return path to the source.",
             details: "The field is bgpPrevAdjacentAsNumber.",
         }
+        enterprise_number: u32 = key {
+            reload: Applied,
+            type: number(0..=u32::MAX),
+            default: 0,
+            text: "Your private enterprise number (IANA), for fields that IANA does not define; 0 = no such fields.",
+            details: "With agent.enrich.source_check, records then have the result of the check: element 1 of this number.",
+        }
         #[serde(skip_serializing_if = "Vec::is_empty")]
         collector: Vec<IpfixCollector> = tables {
             reload: Applied,

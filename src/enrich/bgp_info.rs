@@ -3,6 +3,8 @@
 
 use std::net::IpAddr;
 
+use crate::types::source::SourceState;
+
 /// The BGP information of one endpoint. An unknown number is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BgpInfo {
@@ -19,4 +21,6 @@ pub struct FlowRouting {
     pub dst: BgpInfo,
     /// The router on the link to which packets for the destination are forwarded.
     pub ip_next_hop: Option<IpAddr>,
+    /// The result of the source check; `None` if the source was not checked.
+    pub source: Option<SourceState>,
 }

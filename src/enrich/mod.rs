@@ -217,6 +217,7 @@ impl Enricher {
             src,
             dst,
             ip_next_hop: None,
+            source: None,
         }
     }
 

@@ -2,6 +2,8 @@
 //! The fields of templates and records, each written once: one function writes the template and,
 //! through another [`FieldWriter`], each record (RFC 7011 section 3).
 
+use std::num::NonZeroU32;
+
 /// The exported information elements of IANA.
 pub mod element {
     pub const OCTET_DELTA_COUNT: u16 = 1;
@@ -55,6 +57,13 @@ pub mod element {
     pub const LAYER2_OCTET_DELTA_COUNT: u16 = 352;
 }
 
+/// Elements of the enterprise that the configuration names.
+pub mod enterprise_element {
+    pub const SOURCE_CHECK: u16 = 1;
+}
+
+/// The bit of an element of an enterprise (RFC 7011 section 3.2).
+const ENTERPRISE: u16 = 0x8000;
 /// The length of a field of variable length in a template.
 const VARIABLE: u16 = 65_535;
 /// The maximum length of a text, so that its length fits in one byte (RFC 7011 section 7).
@@ -64,6 +73,8 @@ const MAX_TEXT: usize = 254;
 pub trait FieldWriter {
     fn put<const N: usize>(&mut self, element: u16, value: [u8; N]);
     fn text(&mut self, element: u16, value: &str);
+    /// Writes a field of an enterprise.
+    fn enterprise_u8(&mut self, enterprise: NonZeroU32, element: u16, value: u8);
 
     /// Writes a text in a field of `N` bytes, the last of which is always zero.
     fn fixed_text<const N: usize>(&mut self, element: u16, value: &str) {
@@ -115,6 +126,11 @@ impl FieldWriter for TemplateWriter<'_> {
     fn text(&mut self, element: u16, _: &str) {
         self.specify(element, VARIABLE, 1 + MAX_TEXT);
     }
+
+    fn enterprise_u8(&mut self, enterprise: NonZeroU32, element: u16, _: u8) {
+        self.specify(ENTERPRISE | element, 1, 1);
+        self.out.extend(enterprise.get().to_be_bytes());
+    }
 }
 
 /// Writes values.
@@ -129,6 +145,10 @@ impl FieldWriter for RecordWriter<'_> {
         let value = cut(value, MAX_TEXT);
         self.0.push(value.len() as u8);
         self.0.extend_from_slice(value.as_bytes());
+    }
+
+    fn enterprise_u8(&mut self, _: NonZeroU32, _: u16, value: u8) {
+        self.0.push(value);
     }
 }
 

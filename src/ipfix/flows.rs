@@ -2,12 +2,14 @@
 //! Flow records: the templates, and the fields of each (pure).
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 
-use super::fields::{FieldWriter, RecordWriter, TemplateWriter, element as e};
+use super::fields::{FieldWriter, RecordWriter, TemplateWriter, element as e, enterprise_element};
 use crate::enrich::{BgpInfo, FlowRouting};
 use crate::flow::table::{CompletedRecord, EndReason};
 use crate::sys::clock::Clock;
 use crate::types::flow::{Direction, Family, FlowKey, FlowRecord};
+use crate::types::source::SourceState;
 
 /// The first template id (RFC 7011 section 3.4.3).
 const FIRST_ID: u16 = 256;
@@ -28,6 +30,8 @@ pub struct Layout {
     /// True if there are flows that a firewall dropped, which must be distinguished from the
     /// others.
     pub drops: bool,
+    /// The enterprise of the field with the result of the source check; `None` if it is not exported.
+    pub source_check: Option<NonZeroU32>,
 }
 
 /// The template of a record.
@@ -199,6 +203,23 @@ fn write(
     if layout.routes {
         write_routes(writer, template.family, layout, routing);
     }
+    if let Some(enterprise) = layout.source_check {
+        let value = source_check(routing.source);
+        writer.enterprise_u8(enterprise, enterprise_element::SOURCE_CHECK, value);
+    }
+}
+
+/// Returns the value of the field sourceCheck.
+fn source_check(state: Option<SourceState>) -> u8 {
+    match state {
+        None => 0,
+        Some(SourceState::Feasible) => 1,
+        Some(SourceState::Unknown) => 2,
+        Some(SourceState::Bogon) => 3,
+        Some(SourceState::Local) => 4,
+        Some(SourceState::Unrouted) => 5,
+        Some(SourceState::Infeasible) => 6,
+    }
 }
 
 fn write_addresses(writer: &mut impl FieldWriter, template: Template, key: &FlowKey) {
@@ -236,6 +257,7 @@ fn write_routes(
         src,
         dst,
         ip_next_hop,
+        ..
     } = routing;
     writer.u32(e::BGP_NEXT_ADJACENT_AS_NUMBER, dst.peer_asn);
     if layout.prev_adjacent {

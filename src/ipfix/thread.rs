@@ -23,7 +23,7 @@ use crate::flow::table::CompletedRecord;
 use crate::sys::clock::Clock;
 use crate::sys::error_counters::ErrorCounters;
 use crate::sys::threads::Heartbeat;
-use crate::types::flow::FlowKey;
+use crate::types::flow::FlowRecord;
 use crate::types::transport::Transport;
 
 /// The sleep time of an idle thread.
@@ -82,8 +82,8 @@ impl Target {
 pub trait ExportSources {
     /// Reads changes of the configuration and of routes; `now_ms` is monotonic.
     fn refresh(&mut self, now_ms: u64);
-    /// Returns the routing data of both endpoints of a flow.
-    fn routing(&self, key: &FlowKey) -> FlowRouting;
+    /// Returns the routing data of both endpoints of a flow, and the result of the source check if it is exported.
+    fn routing(&self, record: &FlowRecord) -> FlowRouting;
     /// Called at the end of a batch: no lookups follow for a while.
     fn end_batch(&mut self) {}
     /// Returns the interfaces of this machine.
@@ -251,7 +251,7 @@ impl<S: ExportSources> Exporter<S> {
         if !self.message.has_room(template.id(), length, self.limit) {
             self.flush(now);
         }
-        let routing = self.sources.routing(&flow.record.key);
+        let routing = self.sources.routing(&flow.record);
         let out = self.message.record(template.id());
         template.write_record(self.layout, flow, &self.clock, &routing, out);
         let mut load = RecordCounts::default();

@@ -6,6 +6,11 @@ use std::collections::{BTreeMap, HashMap};
 use netflow_parser::variable_versions::ipfix::{FlowSetBody, Template, TemplateField};
 use netflow_parser::{NetflowPacket, NetflowParser};
 
+/// A number for documentation (RFC 5612).
+pub const ENTERPRISE: u32 = 32_473;
+/// Marks the elements of that enterprise in a [`Record`].
+pub const OF_ENTERPRISE: u16 = 0x8000;
+
 /// Numbers of information elements, and what a record has of them as bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Record {
@@ -113,8 +118,14 @@ impl Decoder {
     }
 
     fn learn_fields(&mut self, decoded: &mut Decoded, id: u16, fields: &[TemplateField]) {
-        assert!(fields.iter().all(|f| f.enterprise_number.is_none()));
-        let elements = fields.iter().map(|f| f.field_type_number).collect();
+        let element = |field: &TemplateField| match field.enterprise_number {
+            None => field.field_type_number,
+            Some(enterprise) => {
+                assert_eq!(enterprise, ENTERPRISE);
+                OF_ENTERPRISE | field.field_type_number
+            }
+        };
+        let elements = fields.iter().map(element).collect();
         self.templates.insert(id, elements);
         decoded.templates.push(id);
     }

@@ -3,6 +3,7 @@
 
 use std::io::ErrorKind;
 use std::net::UdpSocket;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,10 +19,11 @@ use rfm::sys::clock::Clock;
 use rfm::sys::error_counters::ErrorCounters;
 use rfm::sys::threads::Threads;
 use rfm::types::flow::{Direction, Family, FlowKey, FlowRecord};
+use rfm::types::source::SourceState;
 use rfm::types::transport::Transport;
 
 use super::common::lab::wait_for;
-use super::decode::{Decoded, Decoder, Record};
+use super::decode::{Decoded, Decoder, ENTERPRISE, Record};
 
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 pub const DOMAIN: u32 = 77;
@@ -40,6 +42,8 @@ pub fn routing(key: &FlowKey) -> FlowRouting {
         src: info(key.src_port, key.source()),
         dst: info(key.dst_port, key.destination()),
         ip_next_hop: Some(key.source()),
+        // each state, and none
+        source: SourceState::ALL.get(usize::from(key.src_port % 7)).copied(),
     }
 }
 
@@ -48,8 +52,8 @@ struct MadeUp;
 impl ExportSources for MadeUp {
     fn refresh(&mut self, _: u64) {}
 
-    fn routing(&self, key: &FlowKey) -> FlowRouting {
-        routing(key)
+    fn routing(&self, record: &FlowRecord) -> FlowRouting {
+        routing(&record.key)
     }
 
     fn interfaces(&mut self) -> Vec<ExportedInterface> {
@@ -85,14 +89,28 @@ pub struct Fixture {
     epoch: Instant,
 }
 
-pub const LAYOUT: Layout = Layout {
+const LAYOUT: Layout = Layout {
     routes: true,
     prev_adjacent: true,
     drops: true,
+    source_check: None,
 };
 
 impl Fixture {
     pub fn new(collectors: &[(Transport, u16)], refresh: Duration) -> Self {
+        Self::with_layout(LAYOUT, collectors, refresh)
+    }
+
+    /// Towards one UDP collector on this port, with the result of the source check.
+    pub fn with_source_check(port: u16) -> Self {
+        let layout = Layout {
+            source_check: NonZeroU32::new(ENTERPRISE),
+            ..LAYOUT
+        };
+        Self::with_layout(layout, &[(Transport::Udp, port)], Duration::from_secs(60))
+    }
+
+    fn with_layout(layout: Layout, collectors: &[(Transport, u16)], refresh: Duration) -> Self {
         let (export_sender, export_receiver) =
             ExportSender::new(Direction::ALL.into(), Arc::default());
         let bind = IpfixBind {
@@ -114,7 +132,7 @@ impl Fixture {
             targets,
             template_refresh: refresh,
             domain: DOMAIN,
-            layout: LAYOUT,
+            layout,
             sample_rate: 1,
             lookups: Arc::default(),
             clock: Clock::with_offset(OFFSET),

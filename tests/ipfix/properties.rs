@@ -12,7 +12,7 @@ use rfm::flow::table::{CompletedRecord, EndReason};
 use rfm::types::flow::{Direction, Family, FlowKey, FlowRecord};
 
 use super::common::lab::run;
-use super::decode::Record;
+use super::decode::{OF_ENTERPRISE, Record};
 use super::fixture::{DOMAIN, Fixture, Listener, OFFSET, routing};
 
 fn any_key() -> impl Strategy<Value = FlowKey> {
@@ -145,6 +145,8 @@ fn expected(part: &CompletedRecord) -> BTreeMap<u16, Vec<u8>> {
                 EndReason::LackOfResources => 5,
             }],
         ),
+        // the states in the order of docs/ipfix.md
+        (OF_ENTERPRISE | 1, vec![(k.src_port % 7 + 1) as u8 % 7]),
         (89, vec![if part.dropped { 130 } else { 0 }]),
         (16, known.src.asn.to_be_bytes().into()),
         (17, known.dst.asn.to_be_bytes().into()),
@@ -215,7 +217,7 @@ impl Reader {
 #[test]
 fn random_flows_come_out_as_they_went_in() {
     let listener = Listener::new();
-    let fixture = RefCell::new(Fixture::udp(listener.port()));
+    let fixture = RefCell::new(Fixture::with_source_check(listener.port()));
     let reader = RefCell::new(Reader {
         listener,
         rate: 0,

@@ -4,10 +4,14 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[allow(dead_code)]
+#[path = "../ipfix/decode.rs"]
+mod decode;
 mod enforce;
 #[allow(dead_code)]
 #[path = "../control/harness.rs"]
 mod harness;
+mod records;
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -18,6 +22,7 @@ use common::lab::{Lab, Namespace, can_run, mac_of, try_run, wait_for};
 use common::metrics::Metrics;
 use common::packet::Sender;
 use harness::{Fixture, Folder};
+use records::Collector;
 
 const ROUTER_AS: u32 = 64512;
 /// A host behind the router, in the connected network of another interface.
@@ -59,6 +64,7 @@ fn gobgp(at: &Namespace, arguments: &str) -> Option<String> {
 struct Exchange {
     fixture: Fixture,
     members: Vec<Namespace>,
+    collector: Collector,
     sent: u64,
 }
 
@@ -99,10 +105,14 @@ impl Exchange {
         let text = format!(
             "[agent]\ninterfaces = [\"ix0\", \"in0\"]\n[agent.bpf]\nsample_rate = 1\nflow_cache = 0\n\
              [agent.prometheus]\nhost = \"127.0.0.1\"\nport = 9669\n[agent.control]\nsocket = \"{}\"\n\
+             [agent.collector]\neviction_timeout = \"2s\"\n\
+             [agent.ipfix]\nhost = \"127.0.0.1\"\nenterprise_number = {}\n\
              [agent.enrich.rib.bmp]\nhost = \"127.0.0.1\"\n\
              [agent.enrich.source_check]\nmode = \"count\"\nbogons = [\"192.168.0.0/16\", \"0.0.0.0/8\"]\n",
-            folder.socket().display()
+            folder.socket().display(),
+            decode::ENTERPRISE,
         );
+        let collector = Collector::start(&router);
         let agent = Agent::start(&lab, &router, &text);
         Self {
             fixture: Fixture {
@@ -112,6 +122,7 @@ impl Exchange {
                 lab,
             },
             members,
+            collector,
             sent: 0,
         }
     }
@@ -124,7 +135,8 @@ impl Exchange {
         let frame = Frame::ethernet(mac_of(&device), mac_of("ix0"))
             .ipv4(source, INSIDE)
             .udp()
-            .ports(7777, 9)
+            // a record has the MAC address of the first packet of its flow
+            .ports(7770 + n as u16, 9)
             .payload(payload)
             .build();
         for _ in 0..COUNT {
@@ -305,6 +317,7 @@ fn invalid_sources_count_for_the_member_that_sent_them() {
     assert_eq!(unknown(&after, SPOOFING) - unknown(&before, SPOOFING), 0);
 
     page_shows(&exchange, &after, expected);
+    exchange.collector.check(&after);
 
     // the session of the member ends: the result is unknown, and no longer invalid
     let neighbor = format!("neighbor {} shutdown", lan(host(SPOOFING)));
