@@ -202,18 +202,20 @@ rfm flows --dst 192.0.2.0/24 --limit 10 --json"
 }
 
 flow_command! {
-    /// Shows a live view of interfaces, flows, networks, ports and protocols. With an option, or if the
-    /// output is no terminal: prints once the sums over the fields that live flows have in common.
+    /// Shows a live view of interfaces, conversations, networks, hosts, ports and protocols, with the
+    /// options as its presets. With --once or --json, or if the output is no terminal: prints once the
+    /// sums over the fields that live flows have in common.
     #[argh(
         subcommand,
         name = "top",
         note = "In the live view, h shows the keys, and q ends it. NO_COLOR turns colors off.
+Its conversations have both directions; a forwarded packet counts once.
 A flow is counted if it matches all options that are given.
 Without --interface, interfaces whose packets also cross a monitored one below
 them (a bond and its members, a VLAN and its parent, a bridge and its ports) are
 left out, so that no packet is added twice.
-A forwarded packet is still seen twice, at ingress and at egress, unless a
-direction is given.",
+In the sums of --once, a forwarded packet is counted twice, at ingress and at
+egress, unless a direction is given.",
         example = "The networks that send most:
 rfm top --by src_asn --direction ingress",
         example = "The live view over SSH:
@@ -380,7 +382,7 @@ pub enum ClientCommand {
         selection: Selection,
         sort: Option<String>,
         by: Option<String>,
-        /// No option asks for a list.
+        /// The live view was not refused.
         live: bool,
     },
     Paths(PathOptions),
@@ -494,8 +496,7 @@ impl Subcommand {
             }
             Self::Top(mut c) => {
                 let (selection, sort, by) = (c.selection(), c.sort, c.by);
-                let live =
-                    !c.once && selection == Selection::default() && sort.is_none() && by.is_none();
+                let live = !c.once;
                 let command = ClientCommand::Top {
                     selection,
                     sort,

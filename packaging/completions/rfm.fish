@@ -43,7 +43,7 @@ complete -c rfm -f
 
 complete -c rfm -n "__rfm_at 'rfm' 0" -a status -d 'Shows the state of the agent'
 complete -c rfm -n "__rfm_at 'rfm' 0" -a flows -d 'Lists the live flows, the largest first'
-complete -c rfm -n "__rfm_at 'rfm' 0" -a top -d 'Shows a live view of interfaces, flows, networks, ports and protocols'
+complete -c rfm -n "__rfm_at 'rfm' 0" -a top -d 'Shows a live view of interfaces, conversations, networks, hosts, ports and protocols, with the options as its presets'
 complete -c rfm -n "__rfm_at 'rfm' 0" -a paths -d 'Shows bytes by AS path since the start of the agent, at most for a day'
 complete -c rfm -n "__rfm_at 'rfm' 0" -a rib -d 'Shows every BGP route for an address or a prefix'
 complete -c rfm -n "__rfm_at 'rfm' 0" -a lookup -d 'Shows the labels that flows of an address get'

@@ -79,12 +79,12 @@ fn commands_take_options_before_and_after_them() {
 }
 
 #[test]
-fn top_is_live_without_options() {
+fn top_is_live_without_once() {
     for (words, expected) in [
         ("top", true),
         ("top --once", false),
-        ("top --by src", false),
-        ("top --limit 3", false),
+        ("top --by src", true),
+        ("top --limit 3 --once", false),
     ] {
         let Ok(Command::Client(client)) = parse_words(words) else {
             panic!("{words}");

@@ -37,6 +37,19 @@ pub fn bits(bytes_per_second: f64) -> String {
     format!("{text} {prefix}bit/s")
 }
 
+/// Formats bytes a second as "1.23 MB/s".
+pub fn byte_rate(bytes_per_second: f64) -> String {
+    let (text, prefix) = scaled(bytes_per_second);
+    format!("{text} {prefix}B/s")
+}
+
+/// Formats a rounded value without a space, for narrow columns: "1.23Mb".
+pub fn short(value: f64, unit: &str) -> String {
+    // the sum of nothing is -0.0
+    let (text, prefix) = scaled(value.round() + 0.0);
+    format!("{text}{prefix}{unit}")
+}
+
 /// "1.23 k"
 pub fn count(count: f64) -> String {
     let (text, prefix) = scaled(count);
@@ -115,6 +128,10 @@ mod tests {
         }
         assert_eq!(bits(125_000_000.0), "1.00 Gbit/s");
         assert_eq!(bits(0.1), "0.80 bit/s");
+        assert_eq!(byte_rate(1_000_000.0), "1.00 MB/s");
+        assert_eq!(short(1_234_000.4, "b"), "1.23Mb");
+        assert_eq!(short(0.4, "B"), "0B");
+        assert_eq!(short(-0.0, "b"), "0b");
         assert_eq!(count(1_234.0), "1.23k");
     }
 

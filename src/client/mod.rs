@@ -60,8 +60,19 @@ pub fn run(client: Client) -> Result<String, ClientError> {
     match client.command {
         ClientCommand::Status => agent.status(),
         ClientCommand::Flows { selection, sort } => agent.flows(&selection, sort),
-        ClientCommand::Top { live: true, .. } if agent.is_interactive() => {
-            top::run(&agent.socket.path).map_err(ClientError::Failed)?;
+        ClientCommand::Top {
+            mut selection,
+            sort,
+            by,
+            live: true,
+        } if agent.is_interactive() => {
+            let presets = top::TopPresets {
+                limit: selection.limit.take(),
+                selection: query(&selection),
+                sort,
+                by,
+            };
+            top::run(&agent.socket.path, presets)?;
             Ok(String::new())
         }
         ClientCommand::Top {
@@ -153,10 +164,13 @@ impl AgentClient {
         sort: Option<String>,
         by: Option<String>,
     ) -> Result<String, ClientError> {
+        let one_direction = selection.direction.is_some();
         let mut query = query(selection);
         query.extend(sort.map(|sort| ("sort", sort)));
         query.extend(by.map(|by| ("by", by)));
-        self.print(&self.get("top", &query)?, output::top)
+        self.print(&self.get("top", &query)?, |top| {
+            output::top(top, one_direction)
+        })
     }
 
     fn paths(&self, options: &PathOptions) -> Result<String, ClientError> {

@@ -8,6 +8,7 @@ pub mod listen;
 pub mod logging;
 pub mod malloc;
 pub mod process;
+pub mod resolver;
 pub mod sandbox;
 pub mod signals;
 pub mod startup_steps;

@@ -60,7 +60,7 @@ pub fn direction(direction: &str) -> &str {
 }
 
 /// Returns whether the protocol has ports: TCP, UDP, DCCP, SCTP and UDP-Lite.
-pub fn has_ports(flow: &api::LiveFlow) -> bool {
+fn has_ports(flow: &api::LiveFlow) -> bool {
     Protocol(flow.protocol).has_ports()
 }
 
@@ -108,7 +108,8 @@ fn named(group: &api::TopGroup, by: &[String]) -> (Vec<String>, String) {
     (by.iter().map(cell).collect(), name.unwrap_or_default())
 }
 
-pub fn top(top: &api::TopReply) -> String {
+/// `one_direction`: only ingress or egress was requested, so that no packet was counted twice.
+pub fn top(top: &api::TopReply, one_direction: bool) -> String {
     let fields = top.by.iter().map(|name| (heading(name), Align::Left));
     let columns: Vec<_> = fields
         .chain([
@@ -146,6 +147,10 @@ pub fn top(top: &api::TopReply) -> String {
     if !top.left_out.is_empty() {
         let names = top.left_out.join(", ");
         text += &format!("without {names}: the same packets cross an interface below\n");
+    }
+    if !one_direction && !top.by.iter().any(|field| field == "direction") {
+        text += "forwarded packets are counted twice, at ingress and at egress: --direction ingress \
+                 counts them once\n";
     }
     text
 }

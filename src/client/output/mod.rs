@@ -8,7 +8,7 @@ mod rib;
 mod status;
 
 pub use firewall::{firewall, firewall_rules};
-pub use flows::{direction, end, flows, has_ports, share, top, value};
+pub use flows::{direction, end, flows, sampling_error, share, top, value};
 pub use paths::{paths, what_if};
 pub use rib::{lookup, rib};
 pub use status::status;

@@ -3,21 +3,50 @@
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use super::model::KeyAction;
+use super::apply::KeyAction;
+use super::model::{Model, Overlay};
+use super::tab::Tab;
 
-/// The number of rows that a page key moves.
+/// The number of rows that a page key and a turn of the wheel move.
 const PAGE: usize = 10;
+pub const WHEEL: usize = 3;
 
-/// Returns the action of a key; with `editing`, keys edit the filter.
-pub fn action(key: KeyEvent, editing: bool) -> Option<KeyAction> {
+/// The meaning of keys, which depends on the state of the view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyMode {
+    List,
+    /// A line is typed.
+    Line,
+    /// A firewall rule is proposed.
+    Rule,
+    /// Text is shown, which any key closes.
+    Text,
+}
+
+impl KeyMode {
+    pub fn of(model: &Model) -> Self {
+        match (&model.prompt, &model.overlay) {
+            (Some(_), _) => Self::Line,
+            (None, Some(Overlay::Rule(_))) => Self::Rule,
+            (None, Some(_)) => Self::Text,
+            (None, None) => Self::List,
+        }
+    }
+}
+
+/// Returns the action of a key.
+pub fn action(key: KeyEvent, mode: KeyMode) -> Option<KeyAction> {
     if key.kind == KeyEventKind::Release {
         return None;
     }
     let control = key.modifiers.contains(KeyModifiers::CONTROL);
     match key.code {
         KeyCode::Char('c') if control => Some(KeyAction::Quit),
-        code if editing => edit(code, control),
+        code if mode == KeyMode::Line => edit(code, control),
         KeyCode::Char(_) if control => None,
+        code if mode == KeyMode::Rule => rule(code),
+        KeyCode::Char('q') => Some(KeyAction::Quit),
+        _ if mode == KeyMode::Text => Some(KeyAction::Cancel),
         KeyCode::Char(c) => letter(c),
         KeyCode::Tab | KeyCode::Right => Some(KeyAction::NextTab),
         KeyCode::BackTab | KeyCode::Left => Some(KeyAction::PreviousTab),
@@ -26,24 +55,47 @@ pub fn action(key: KeyEvent, editing: bool) -> Option<KeyAction> {
         KeyCode::PageUp => Some(KeyAction::Up(PAGE)),
         KeyCode::PageDown => Some(KeyAction::Down(PAGE)),
         KeyCode::Home => Some(KeyAction::Home),
-        KeyCode::Esc => Some(KeyAction::Cancel),
+        KeyCode::End => Some(KeyAction::End),
+        KeyCode::Enter => Some(KeyAction::Open),
+        KeyCode::Esc | KeyCode::Backspace => Some(KeyAction::Back),
         _ => None,
     }
 }
 
 fn letter(c: char) -> Option<KeyAction> {
     match c {
-        'q' => Some(KeyAction::Quit),
         's' => Some(KeyAction::Sort),
+        'r' => Some(KeyAction::Reverse),
         'd' => Some(KeyAction::Direction),
+        'b' => Some(KeyAction::Unit),
+        'n' => Some(KeyAction::Names),
+        'm' => Some(KeyAction::Mouse),
+        'x' => Some(KeyAction::Propose),
         'p' | ' ' => Some(KeyAction::Pause),
         'f' => Some(KeyAction::Freeze),
         'h' | '?' => Some(KeyAction::Help),
+        '!' => Some(KeyAction::Problems),
         '/' => Some(KeyAction::EditFilter),
+        'i' => Some(KeyAction::EditInterval),
         'k' => Some(KeyAction::Up(1)),
         'j' => Some(KeyAction::Down(1)),
         'g' => Some(KeyAction::Home),
-        '1'..='9' => Some(KeyAction::Tab(c as usize - '1' as usize)),
+        'G' => Some(KeyAction::End),
+        '0' => Some(KeyAction::Tab(Tab::Fields)),
+        '1'..='9' => {
+            let tab = Tab::ALL.get(c as usize - '1' as usize);
+            tab.copied().map(KeyAction::Tab)
+        }
+        _ => None,
+    }
+}
+
+fn rule(code: KeyCode) -> Option<KeyAction> {
+    match code {
+        KeyCode::Char('y') => Some(KeyAction::Confirm),
+        KeyCode::Char(' ') | KeyCode::Tab | KeyCode::Down => Some(KeyAction::NextRule),
+        KeyCode::Char('t') => Some(KeyAction::NextTime),
+        KeyCode::Esc | KeyCode::Char('n' | 'q') => Some(KeyAction::Cancel),
         _ => None,
     }
 }
@@ -64,34 +116,40 @@ fn edit(code: KeyCode, control: bool) -> Option<KeyAction> {
 mod tests {
     use super::*;
 
-    fn press(code: KeyCode, modifiers: KeyModifiers, editing: bool) -> Option<KeyAction> {
-        action(KeyEvent::new(code, modifiers), editing)
+    fn press(code: KeyCode, modifiers: KeyModifiers, mode: KeyMode) -> Option<KeyAction> {
+        action(KeyEvent::new(code, modifiers), mode)
     }
 
     #[test]
     fn control_c_ends_it_always() {
-        for editing in [false, true] {
-            let key = press(KeyCode::Char('c'), KeyModifiers::CONTROL, editing);
+        for mode in [KeyMode::List, KeyMode::Line, KeyMode::Rule, KeyMode::Text] {
+            let key = press(KeyCode::Char('c'), KeyModifiers::CONTROL, mode);
             assert_eq!(key, Some(KeyAction::Quit));
         }
     }
 
     #[test]
-    fn a_letter_is_a_letter_while_the_filter_is_edited() {
+    fn a_letter_has_the_meaning_of_the_state() {
         let plain = KeyModifiers::NONE;
-        assert_eq!(
-            press(KeyCode::Char('q'), plain, false),
-            Some(KeyAction::Quit)
-        );
-        let typed = press(KeyCode::Char('q'), plain, true);
-        assert_eq!(typed, Some(KeyAction::Type('q')));
-        assert_eq!(
-            press(KeyCode::Char('3'), plain, false),
-            Some(KeyAction::Tab(2))
-        );
-        assert_eq!(
-            press(KeyCode::Char('s'), KeyModifiers::CONTROL, false),
-            None
-        );
+        let q = KeyCode::Char('q');
+        assert_eq!(press(q, plain, KeyMode::List), Some(KeyAction::Quit));
+        assert_eq!(press(q, plain, KeyMode::Line), Some(KeyAction::Type('q')));
+        assert_eq!(press(q, plain, KeyMode::Rule), Some(KeyAction::Cancel));
+        let three = press(KeyCode::Char('3'), plain, KeyMode::List);
+        assert_eq!(three, Some(KeyAction::Tab(Tab::DstAsn)));
+        let control = press(KeyCode::Char('s'), KeyModifiers::CONTROL, KeyMode::List);
+        assert_eq!(control, None);
+    }
+
+    /// Only one key applies a rule, and not the one that opens a line.
+    #[test]
+    fn a_rule_is_applied_by_y_only() {
+        let plain = KeyModifiers::NONE;
+        for code in [KeyCode::Enter, KeyCode::Char('x'), KeyCode::Char('n')] {
+            let key = press(code, plain, KeyMode::Rule);
+            assert_ne!(key, Some(KeyAction::Confirm), "{code:?}");
+        }
+        let yes = press(KeyCode::Char('y'), plain, KeyMode::Rule);
+        assert_eq!(yes, Some(KeyAction::Confirm));
     }
 }

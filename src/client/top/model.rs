@@ -1,21 +1,25 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The state of the view, from the replies and the keys (pure: the clock is an argument).
+//! The state of the view, from the replies (pure: the clock is an argument). `apply` changes it by keys.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::filter;
+use super::conversations::{ConversationKey, Conversations};
+use super::filter::TypedFilter;
+use super::names::NameCache;
+use super::proposal::{Proposal, ProposalState};
 use super::rates::Rates;
-use super::rows::{self, ListRow};
+use super::rows::{self, ListRow, RowStyle};
 use super::tab::Tab;
+use super::unit::RateUnit;
+use super::windows::WINDOWS;
 use crate::control::api;
 use crate::types::named::Named;
 use crate::types::role::Role;
 
-/// The number of rows that the view requests for a list.
+/// The number of groups that the view requests, and the number of flows from which it makes conversations.
 const LIMIT: usize = 200;
-/// The length of the longest filter.
-const MAX_FILTER: usize = 200;
+const FLOWS: usize = 1000;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SortKey {
@@ -26,19 +30,13 @@ pub enum SortKey {
 }
 
 impl SortKey {
+    pub const ALL: [Self; 3] = [Self::Rate, Self::Bytes, Self::Packets];
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Rate => "rate",
             Self::Bytes => "bytes",
             Self::Packets => "packets",
-        }
-    }
-
-    fn next(self) -> Self {
-        match self {
-            Self::Rate => Self::Bytes,
-            Self::Bytes => Self::Packets,
-            Self::Packets => Self::Rate,
         }
     }
 }
@@ -49,6 +47,7 @@ pub struct PollRequest {
     pub tab: Tab,
     /// Path and query of the list; `None` for the tab of interfaces.
     pub list: Option<String>,
+    pub interval: Duration,
 }
 
 /// A list that the agent sent.
@@ -62,74 +61,179 @@ pub struct PollReply {
     /// them late.
     pub at: Instant,
     pub status: api::Status,
-    /// The tab to which `list` belongs; an error is the reason why there is no list.
-    pub tab: Tab,
+    /// The request of `list`; an error is the reason why there is no list.
+    pub request: PollRequest,
     pub list: Option<Result<ListReply, String>>,
 }
 
-/// A command of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyAction {
-    Quit,
-    NextTab,
-    PreviousTab,
-    Tab(usize),
-    Sort,
-    Direction,
-    Pause,
-    Freeze,
-    Help,
-    EditFilter,
-    Up(usize),
-    Down(usize),
-    Home,
-    /// While the filter is edited.
-    Type(char),
-    Erase,
-    EraseAll,
-    Accept,
-    Cancel,
+/// A request to the agent that a key caused.
+#[derive(Clone, Debug)]
+pub enum AgentRequest {
+    CheckFirewall,
+    AddRule(api::FirewallAdd),
 }
 
-#[derive(Default)]
+/// A line that is typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Prompt {
+    Filter(String),
+    Interval(String),
+}
+
+/// A box over the view.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Overlay {
+    Help,
+    Problems,
+    Rule(Proposal),
+}
+
+/// A state to which Esc returns.
+#[derive(Clone, Debug)]
+pub(super) struct BackState {
+    pub tab: Tab,
+    pub filter: String,
+    pub page: Option<ConversationKey>,
+    pub picked: Option<String>,
+    pub cursor: usize,
+}
+
 pub struct Model {
     pub status: Option<api::Status>,
     pub rates: HashMap<u32, Rates>,
     pub list: Option<ListReply>,
+    pub conversations: Conversations,
+    pub names: NameCache,
     pub tab: Tab,
+    /// The fields of the tab `Fields`.
+    pub by: Vec<String>,
+    pub limit: usize,
     pub sort: SortKey,
-    /// "ingress" or "egress"; `None` = both, in separate rows.
+    pub reversed: bool,
+    pub unit: RateUnit,
+    pub interval: Duration,
+    /// "ingress" or "egress"; `None` = both.
     pub direction: Option<&'static str>,
     pub filter: String,
-    /// The filter while it is edited.
-    pub editing: Option<String>,
+    pub prompt: Option<Prompt>,
+    pub overlay: Option<Overlay>,
     pub paused: bool,
     pub frozen: bool,
-    pub help: bool,
+    /// Whether the terminal reports the mouse.
+    pub mouse: bool,
+    /// The selected row, and its key once the user has moved the cursor.
+    pub cursor: usize,
+    pub(super) picked: Option<String>,
     pub scroll: usize,
+    /// The conversation that is open.
+    pub page: Option<ConversationKey>,
+    pub(super) back: Vec<BackState>,
+    /// The result of an action.
+    pub notice: Option<String>,
     /// An error to show.
     pub problem: Option<String>,
     pub last_reply: Option<Instant>,
     pub quit: bool,
-    order: Vec<String>,
+    pub(super) order: Vec<String>,
+    pub(super) requests: Vec<AgentRequest>,
+    /// The query whose flows `conversations` has.
+    collected: Option<String>,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self {
+            status: None,
+            rates: HashMap::new(),
+            list: None,
+            conversations: Conversations::default(),
+            names: NameCache::default(),
+            tab: Tab::default(),
+            by: Vec::new(),
+            limit: LIMIT,
+            sort: SortKey::default(),
+            reversed: false,
+            unit: RateUnit::default(),
+            interval: Duration::from_secs(1),
+            direction: None,
+            filter: String::new(),
+            prompt: None,
+            overlay: None,
+            paused: false,
+            frozen: false,
+            mouse: true,
+            cursor: 0,
+            picked: None,
+            scroll: 0,
+            page: None,
+            back: Vec::new(),
+            notice: None,
+            problem: None,
+            last_reply: None,
+            quit: false,
+            order: Vec::new(),
+            requests: Vec::new(),
+            collected: None,
+        }
+    }
 }
 
 impl Model {
     pub fn request(&self) -> PollRequest {
+        let limit = self.limit;
         let list = match self.tab {
             Tab::Interfaces => None,
-            Tab::Flows => Some(format!("/v1/flows?limit={LIMIT}")),
+            Tab::Conversations => Some(format!("/v1/flows?limit={FLOWS}")),
+            // a forwarded packet is observed twice, so the directions are never added up
             tab => {
-                // a forwarded packet is observed twice, so the directions are never added up
-                let fields = ["direction", tab.field().unwrap_or_default()].join(",");
-                Some(format!("/v1/top?limit={LIMIT}&by={fields}"))
+                let fields = tab.field().map(str::to_owned);
+                let fields = fields.unwrap_or_else(|| self.by.join(","));
+                let direction = if self.adds_directions() {
+                    ""
+                } else {
+                    "direction,"
+                };
+                Some(format!("/v1/top?limit={limit}&by={direction}{fields}"))
             }
         };
-        let rest = filter::query(&self.filter, self.direction);
+        let rest = self.typed_filter().query(self.direction);
         PollRequest {
             tab: self.tab,
             list: list.map(|list| format!("{list}&sort={}{rest}", self.sort.name())),
+            interval: self.interval,
         }
+    }
+
+    /// Returns whether the sums of the tab contain both directions: an answer has at most four fields.
+    pub fn adds_directions(&self) -> bool {
+        const MAX_FIELDS: usize = 4;
+        let has_direction = self.by.iter().any(|field| field == "direction");
+        self.tab == Tab::Fields && (self.by.len() >= MAX_FIELDS || has_direction)
+    }
+
+    /// Returns whether a forwarded packet is counted twice in the sums of the tab.
+    pub fn counts_twice(&self) -> bool {
+        let has_direction = self.by.iter().any(|field| field == "direction");
+        let filtered = self
+            .typed_filter()
+            .pairs
+            .iter()
+            .any(|(n, _)| n == "direction");
+        self.adds_directions() && !has_direction && self.direction.is_none() && !filtered
+    }
+
+    /// Returns the filter in use: the typed one while it is edited.
+    pub fn typed_filter(&self) -> TypedFilter {
+        match &self.prompt {
+            Some(Prompt::Filter(text)) => TypedFilter::parse(text, &self.interfaces(), true),
+            _ => TypedFilter::parse(&self.filter, &self.interfaces(), false),
+        }
+    }
+
+    /// The names of the monitored interfaces.
+    pub fn interfaces(&self) -> Vec<&str> {
+        let interfaces = self.status.iter().flat_map(|s| &s.interfaces);
+        interfaces.map(|interface| &*interface.name).collect()
     }
 
     /// Updates the state with a reply.
@@ -143,21 +247,75 @@ impl Model {
         self.status = Some(sample.status);
         match sample.list {
             // the reply to a request from before the tab changed
-            _ if sample.tab != self.tab => {}
+            _ if sample.request.tab != self.tab => {}
+            Some(Ok(ListReply::Flows(flows))) => {
+                self.collect(&flows, sample.request.list, sample.at);
+                self.list = Some(ListReply::Flows(flows));
+            }
             Some(Ok(list)) => self.list = Some(list),
             Some(Err(problem)) => {
                 self.list = None;
+                self.conversations.clear();
+                self.collected = None;
                 self.problem = Some(problem);
             }
             None => self.list = None,
         }
         self.keep_order();
-        self.keep_scroll();
+        self.keep_cursor();
+    }
+
+    fn collect(&mut self, flows: &api::FlowsReply, query: Option<String>, at: Instant) {
+        // only the order differs between sort keys
+        let query = query.map(|query| {
+            query
+                .replace("&sort=bytes", "")
+                .replace("&sort=packets", "")
+        });
+        let query = query.map(|query| query.replace("&sort=rate", ""));
+        if self.collected != query {
+            self.conversations.clear();
+            self.collected = query;
+        }
+        let status = self.status.as_ref();
+        let stacked: Vec<&str> = status
+            .iter()
+            .flat_map(|status| &status.interfaces)
+            .filter(|interface| interface.stacked_on.is_some())
+            .map(|interface| &*interface.name)
+            .collect();
+        let named = TypedFilter::parse(&self.filter, &self.interfaces(), false);
+        let by_name = named.pairs.iter().any(|(name, _)| name == "interface");
+        let left_out = |name: &str| !by_name && stacked.contains(&name);
+        self.conversations.update(flows, at, left_out);
     }
 
     /// Records that the poll failed.
     pub fn failed(&mut self, problem: String) {
         self.problem = Some(problem);
+    }
+
+    /// Records the answer of the agent to a request of [`Self::take_requests`].
+    pub fn answered(&mut self, request: &AgentRequest, answer: Result<Vec<u8>, String>) {
+        let Some(Overlay::Rule(proposal)) = &mut self.overlay else {
+            return;
+        };
+        match (request, answer) {
+            (_, Err(reason)) => proposal.state = ProposalState::Refused(reason),
+            (AgentRequest::CheckFirewall, Ok(_)) => proposal.state = ProposalState::Ready,
+            (AgentRequest::AddRule(_), Ok(reply)) => {
+                let edited = serde_json::from_slice::<api::FirewallEdited>(&reply);
+                let id = edited.ok().and_then(|edited| edited.added.first().copied());
+                let rule = id.map_or_else(|| "the rule".to_owned(), |id| format!("rule {id}"));
+                self.notice = Some(format!("{rule} is in force: {}", proposal.command()));
+                self.overlay = None;
+            }
+        }
+    }
+
+    /// Returns the requests to the agent that keys have caused.
+    pub fn take_requests(&mut self) -> Vec<AgentRequest> {
+        std::mem::take(&mut self.requests)
     }
 
     /// Returns the time since the last reply of the agent.
@@ -176,9 +334,13 @@ impl Model {
         }
     }
 
-    /// Returns the rows of the current tab, in their order.
+    /// Returns the rows of the current tab that match the typed words, in their order.
     pub fn rows(&self) -> Vec<ListRow> {
         let mut rows = self.unordered();
+        let filter = self.typed_filter();
+        if self.page.is_none() {
+            rows.retain(|row| filter.admits(&row.search));
+        }
         if self.frozen {
             let place = |row: &ListRow| self.order.iter().position(|key| *key == row.key);
             // new rows are last
@@ -188,22 +350,89 @@ impl Model {
     }
 
     fn unordered(&self) -> Vec<ListRow> {
-        match (&self.list, self.tab) {
-            (_, Tab::Interfaces) => rows::interfaces(self.status.as_ref(), &self.rates),
-            (Some(ListReply::Flows(list)), Tab::Flows) => rows::flows(list),
-            (Some(ListReply::Top(top)), tab) => rows::groups(top, tab),
+        let style = self.style();
+        let mut rows = match (&self.list, self.tab) {
+            _ if self.page.is_some() => return self.page_rows(),
+            (_, Tab::Interfaces) => rows::interfaces(self.status.as_ref(), &self.rates, style),
+            (_, Tab::Conversations) => self.conversation_rows(),
+            (Some(ListReply::Top(top)), tab) => rows::groups(top, tab, style),
             _ => Vec::new(),
+        };
+        if self.reversed {
+            rows.reverse();
+        }
+        rows
+    }
+
+    fn style(&self) -> RowStyle<'_> {
+        RowStyle {
+            unit: self.unit,
+            names: &self.names,
         }
     }
 
-    fn keep_order(&mut self) {
+    fn conversation_rows(&self) -> Vec<ListRow> {
+        let now = self.conversations.now();
+        let all = self.conversations.table.iter();
+        let mut ranked: Vec<_> = all
+            .map(|(key, one)| {
+                let (bytes, packets) = one.rate(WINDOWS[1], now);
+                let figure = match self.sort {
+                    SortKey::Rate => bytes,
+                    SortKey::Bytes => one.bytes(),
+                    SortKey::Packets => packets,
+                };
+                (figure, key, one)
+            })
+            .collect();
+        ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+        let ranked = ranked.into_iter();
+        let row = |(_, key, one)| rows::conversation(key, one, now, self.style());
+        ranked.map(row).collect()
+    }
+
+    fn page_rows(&self) -> Vec<ListRow> {
+        let page = self.page.as_ref();
+        let one = page.and_then(|key| Some((key, self.conversations.table.get(key)?)));
+        one.map_or_else(Vec::new, |(key, one)| rows::page(key, one, self.style()))
+    }
+
+    pub(super) fn keep_order(&mut self) {
         if !self.frozen {
             self.order = self.unordered().into_iter().map(|row| row.key).collect();
         }
     }
 
-    fn keep_scroll(&mut self) {
-        self.scroll = self.scroll.min(self.unordered().len().saturating_sub(1));
+    /// Keeps the cursor on its row, which another order may have moved.
+    pub(super) fn keep_cursor(&mut self) {
+        let rows = self.rows();
+        let picked = self.picked.as_ref();
+        let place = picked.and_then(|picked| rows.iter().position(|row| row.key == *picked));
+        self.cursor = place
+            .unwrap_or(self.cursor)
+            .min(rows.len().saturating_sub(1));
+    }
+
+    /// Scrolls so that the cursor is among the `room` rows on the screen.
+    pub fn scroll_to_cursor(&mut self, room: usize) {
+        let last = self.rows().len().saturating_sub(room.max(1));
+        let lowest = (self.cursor + 1).saturating_sub(room.max(1));
+        self.scroll = self
+            .scroll
+            .clamp(lowest, self.cursor.max(lowest))
+            .min(last.max(lowest));
+    }
+
+    /// Returns the addresses in the rows on the screen that have no name yet, and records that they are requested.
+    pub fn unnamed(&self, room: usize) -> Vec<String> {
+        if !self.names.on {
+            return Vec::new();
+        }
+        let rows = self.rows().into_iter().skip(self.scroll).take(room);
+        let addresses = rows.flat_map(|row| row.addresses);
+        addresses
+            .filter(|address| !self.names.is_known(address))
+            .collect()
     }
 
     /// Returns the bytes a second over all interfaces, received and sent. An interface that is stacked on another
@@ -220,75 +449,5 @@ impl Model {
     /// Returns the current rates of an interface in bytes a second.
     pub fn rates_of(&self, ifindex: u32) -> (f64, f64) {
         self.rates.get(&ifindex).map_or((0.0, 0.0), Rates::now)
-    }
-
-    /// Applies a key; returns true if the request has changed.
-    pub fn apply(&mut self, action: KeyAction) -> bool {
-        let before = self.request();
-        match action {
-            KeyAction::Quit => self.quit = true,
-            KeyAction::NextTab => self.show(self.tab.step(1)),
-            KeyAction::PreviousTab => self.show(self.tab.step(Tab::ALL.len() - 1)),
-            KeyAction::Tab(n) => {
-                if let Some(tab) = Tab::ALL.get(n) {
-                    self.show(*tab);
-                }
-            }
-            KeyAction::Sort => self.sort = self.sort.next(),
-            KeyAction::Direction => {
-                self.direction = match self.direction {
-                    None => Some("ingress"),
-                    Some("ingress") => Some("egress"),
-                    Some(_) => None,
-                }
-            }
-            KeyAction::Pause => self.paused = !self.paused,
-            KeyAction::Freeze => {
-                self.frozen = !self.frozen;
-                self.keep_order();
-            }
-            KeyAction::Help => self.help = !self.help,
-            KeyAction::Up(by) => self.scroll = self.scroll.saturating_sub(by),
-            KeyAction::Down(by) => {
-                self.scroll = self.scroll.saturating_add(by);
-                self.keep_scroll();
-            }
-            KeyAction::Home => self.scroll = 0,
-            KeyAction::EditFilter => self.editing = Some(self.filter.clone()),
-            KeyAction::Cancel => {
-                self.editing = None;
-                self.help = false;
-            }
-            KeyAction::Type(_) | KeyAction::Erase | KeyAction::EraseAll | KeyAction::Accept => {
-                self.edit(action);
-            }
-        }
-        self.request() != before
-    }
-
-    fn edit(&mut self, action: KeyAction) {
-        let Some(text) = &mut self.editing else {
-            return;
-        };
-        match action {
-            KeyAction::Type(c) if !c.is_control() && text.len() < MAX_FILTER => text.push(c),
-            KeyAction::Erase => drop(text.pop()),
-            KeyAction::EraseAll => text.clear(),
-            KeyAction::Accept => {
-                self.filter = text.trim().to_owned();
-                self.editing = None;
-                self.scroll = 0;
-            }
-            _ => {}
-        }
-    }
-
-    fn show(&mut self, tab: Tab) {
-        self.tab = tab;
-        self.list = None;
-        self.scroll = 0;
-        self.order.clear();
-        self.frozen = false;
-        self.problem = None;
     }
 }

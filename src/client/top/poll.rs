@@ -1,60 +1,99 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Queries the agent once a second, on a separate thread: a slow answer does not block the keys.
+//! Queries the agent at an interval, on a separate thread: a slow answer does not block the keys.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use super::model::{ListReply, PollReply, PollRequest};
+use super::model::{AgentRequest, ListReply, PollReply, PollRequest};
 use super::tab::Tab;
 use crate::client::http::{self, HttpError};
 
-const INTERVAL: Duration = Duration::from_secs(1);
+/// A reply of the thread.
+pub enum PollEvent {
+    Sample(Result<Box<PollReply>, String>),
+    /// The answer to a request that a key caused.
+    Answer(AgentRequest, Result<Vec<u8>, String>),
+}
+
+enum PollCommand {
+    Poll(PollRequest),
+    Send(AgentRequest),
+}
 
 pub struct Poller {
-    pub samples: Receiver<Result<PollReply, String>>,
-    request: Sender<PollRequest>,
+    pub events: Receiver<PollEvent>,
+    commands: Sender<PollCommand>,
 }
 
 impl Poller {
     pub fn start(socket: PathBuf, first: PollRequest) -> std::io::Result<Self> {
-        let (request, requests) = bounded(16);
-        let (replies, samples) = bounded(1);
+        let (commands, waiting) = bounded(16);
+        let (replies, events) = bounded(1);
         thread::Builder::new()
             .name("poll".into())
-            .spawn(move || poll(&socket, first, &requests, &replies))?;
-        Ok(Self { samples, request })
+            .spawn(move || poll(&socket, first, &waiting, &replies))?;
+        Ok(Self { events, commands })
     }
 
     /// Sets the request for the following polls; the next poll is soon.
     pub fn request(&self, request: PollRequest) {
         // if the channel is full, the next change sends the request
-        let _ = self.request.try_send(request);
+        let _ = self.commands.try_send(PollCommand::Poll(request));
+    }
+
+    /// Sends a request once; returns false if too many wait.
+    pub fn send(&self, request: AgentRequest) -> bool {
+        self.commands.try_send(PollCommand::Send(request)).is_ok()
     }
 }
 
 /// Polls until the receiver of the replies is dropped.
 fn poll(
-    socket: &std::path::Path,
+    socket: &Path,
     mut request: PollRequest,
-    requests: &Receiver<PollRequest>,
-    replies: &Sender<Result<PollReply, String>>,
+    commands: &Receiver<PollCommand>,
+    replies: &Sender<PollEvent>,
 ) {
     loop {
-        if replies.send(ask(socket, &request)).is_err() {
+        let sample = ask(socket, &request).map(Box::new);
+        if replies.send(PollEvent::Sample(sample)).is_err() {
             return;
         }
-        match requests.recv_timeout(INTERVAL) {
-            Ok(newer) => request = requests.try_iter().last().unwrap_or(newer),
-            Err(RecvTimeoutError::Timeout) => {}
+        let mut next = match commands.recv_timeout(request.interval) {
+            Ok(command) => Some(command),
+            Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return,
+        };
+        while let Some(command) = next {
+            match command {
+                PollCommand::Poll(newer) => request = newer,
+                PollCommand::Send(once) => {
+                    let answer = send(socket, &once);
+                    if replies.send(PollEvent::Answer(once, answer)).is_err() {
+                        return;
+                    }
+                }
+            }
+            next = commands.try_recv().ok();
         }
     }
 }
 
-fn ask(socket: &std::path::Path, request: &PollRequest) -> Result<PollReply, String> {
+fn send(socket: &Path, request: &AgentRequest) -> Result<Vec<u8>, String> {
+    let reply = match request {
+        AgentRequest::CheckFirewall => http::get(socket, "/v1/firewall"),
+        AgentRequest::AddRule(rule) => {
+            let body = serde_json::to_vec(rule).map_err(|error| error.to_string())?;
+            http::post(socket, crate::control::api::FIREWALL_ADD, &body)
+        }
+    };
+    reply.map_err(|error| error.to_string())
+}
+
+fn ask(socket: &Path, request: &PollRequest) -> Result<PollReply, String> {
     let status = http::get(socket, "/v1/status").map_err(|e| e.to_string())?;
     let at = Instant::now();
     let status = serde_json::from_slice(&status).map_err(|e| e.to_string())?;
@@ -67,18 +106,18 @@ fn ask(socket: &std::path::Path, request: &PollRequest) -> Result<PollReply, Str
             Err(error) => return Err(error.to_string()),
         },
     };
-    let tab = request.tab;
+    let request = request.clone();
     Ok(PollReply {
         at,
         status,
-        tab,
+        request,
         list,
     })
 }
 
 fn read(reply: &[u8], tab: Tab) -> Result<ListReply, String> {
     let list = match tab {
-        Tab::Flows => serde_json::from_slice(reply).map(ListReply::Flows),
+        Tab::Conversations => serde_json::from_slice(reply).map(ListReply::Flows),
         _ => serde_json::from_slice(reply).map(ListReply::Top),
     };
     list.map_err(|error| error.to_string())

@@ -1,182 +1,266 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Converts the agent's lists to rows of text (pure).
+//! Converts the lists to rows of text (pure).
 
 use std::collections::HashMap;
 
+use super::conversations::{Conversation, ConversationKey, HostLabels, HostPort};
+use super::names::NameCache;
 use super::rates::Rates;
 use super::tab::Tab;
+use super::unit::RateUnit;
+use super::windows::WINDOWS;
 use crate::client::format;
-use crate::client::output::{direction, end, has_ports, share, value};
+use crate::client::output::{direction, end, sampling_error, share, value};
 use crate::client::table::clean;
 use crate::control::api;
 use crate::types::protocol::Protocol;
 
-/// A column: its title, whether it has numbers, and whether it may be shortened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Column {
-    pub title: &'static str,
-    pub right: bool,
-    pub flexible: bool,
+/// The target of a row: the content that Enter opens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum RowTarget {
+    #[default]
+    Nothing,
+    Conversation(ConversationKey),
+    /// The conversations with these parameters of a query.
+    Query(Vec<(String, String)>),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListRow {
     /// Identifies the row in successive answers.
     pub key: String,
     pub cells: Vec<String>,
     /// Whether the values are estimated from few samples.
     pub few_samples: bool,
+    pub target: RowTarget,
+    /// All that a typed word may match, in lower case.
+    pub search: String,
+    /// The addresses whose names are shown.
+    pub addresses: Vec<String>,
 }
 
-const fn text(title: &'static str) -> Column {
-    Column {
-        title,
-        right: false,
-        flexible: false,
-    }
+/// The settings of the view that change texts.
+#[derive(Clone, Copy)]
+pub struct RowStyle<'a> {
+    pub unit: RateUnit,
+    pub names: &'a NameCache,
 }
 
-const fn long(title: &'static str) -> Column {
-    Column {
-        title,
-        right: false,
-        flexible: true,
-    }
-}
-
-const fn figure(title: &'static str) -> Column {
-    Column {
-        title,
-        right: true,
-        flexible: false,
-    }
-}
-
-pub fn columns(tab: Tab) -> &'static [Column] {
-    match tab {
-        Tab::Flows => {
-            const {
-                &[
-                    text("IF"),
-                    text("DIR"),
-                    text("PROTO"),
-                    long("SOURCE"),
-                    long("DESTINATION"),
-                    figure("RATE"),
-                    figure("BYTES"),
-                    figure("±"),
-                ]
-            }
-        }
-        Tab::SrcAsn | Tab::DstAsn => {
-            const {
-                &[
-                    text("DIR"),
-                    figure("AS"),
-                    long("NAME"),
-                    figure("RATE"),
-                    figure("BYTES"),
-                    figure("SHARE"),
-                    figure("FLOWS"),
-                    figure("±"),
-                ]
-            }
-        }
-        Tab::SrcPort | Tab::DstPort | Tab::Protocol => {
-            const {
-                &[
-                    text("DIR"),
-                    figure("VALUE"),
-                    figure("RATE"),
-                    figure("BYTES"),
-                    figure("SHARE"),
-                    figure("PACKETS"),
-                    figure("FLOWS"),
-                    figure("±"),
-                ]
-            }
-        }
-        Tab::Interfaces => {
-            const {
-                &[
-                    text("NAME"),
-                    text("HOOK"),
-                    figure("SPEED"),
-                    figure("RX"),
-                    figure("RX PKT/S"),
-                    figure("TX"),
-                    figure("TX PKT/S"),
-                    text("ON"),
-                    long("ALIAS"),
-                ]
-            }
+impl ListRow {
+    fn new(key: String, cells: impl IntoIterator<Item = String>, target: RowTarget) -> Self {
+        let cells: Vec<_> = cells.into_iter().map(|cell| clean(&cell)).collect();
+        Self {
+            key,
+            search: cells.join(" ").to_lowercase(),
+            cells,
+            target,
+            ..Self::default()
         }
     }
 }
 
-pub fn flows(list: &api::FlowsReply) -> Vec<ListRow> {
-    list.flows.iter().map(flow).collect()
-}
-
-fn flow(flow: &api::LiveFlow) -> ListRow {
-    let ports = has_ports(flow);
-    let ends = [
-        end(&flow.src, flow.src_port, ports),
-        end(&flow.dst, flow.dst_port, ports),
+/// Returns the row of a conversation; `now` is the time of the last answer.
+pub fn conversation(
+    key: &ConversationKey,
+    one: &Conversation,
+    now: f64,
+    style: RowStyle<'_>,
+) -> ListRow {
+    let rates = WINDOWS.map(|window| one.rate(window, now));
+    let [a, b] = &one.ends;
+    let far = if network(b).is_empty() { a } else { b };
+    let error = sampling_error(one.sample_rate, one.sampled_packets());
+    let protocol = Protocol(key.protocol);
+    let places = places(one);
+    let cells = [
+        protocol.to_string(),
+        host_port(&key.a, protocol, style),
+        arrow(one, now).to_owned(),
+        match protocol.has_ports() {
+            true => host_port(&key.b, protocol, style),
+            // a narrow terminal has no column for it
+            false => format!("{} {protocol}", host_port(&key.b, protocol, style)),
+        },
+        short_network(far),
+        country(far),
+        network(a),
+        country(a),
+        network(b),
+        country(b),
+        style.unit.short(rates[0].0),
+        style.unit.short(rates[1].0),
+        style.unit.short(rates[2].0),
+        style.unit.short(one.peak),
+        format::short(rates[1].1, ""),
+        format::short(one.bytes(), "B"),
+        error.clone(),
+        places,
     ];
-    let error = sampling_error(flow.sample_rate, flow.sampled_packets);
-    let [src, dst] = ends;
-    let start = [
-        flow.interface.clone(),
-        direction(&flow.direction).to_owned(),
-        Protocol(flow.protocol).to_string(),
-        src,
-        dst,
+    let target = RowTarget::Conversation(key.clone());
+    let mut row = ListRow::new(conversation_id(key), cells, target);
+    row.few_samples = !error.is_empty();
+    row.addresses = vec![key.a.address.clone(), key.b.address.clone()];
+    let cities = [a, b].map(|end| end.city.clone().unwrap_or_default());
+    let more = [
+        &*key.a.address,
+        &key.b.address,
+        &cities.join(" "),
+        &network(a),
+        &network(b),
     ];
-    let vlans = format!("{}.{}", flow.vlan, flow.inner_vlan);
-    ListRow {
-        // ICMP has its type in the port
-        key: format!("{} {} {vlans}", start.join(" "), flow.dst_port),
-        few_samples: !error.is_empty(),
-        cells: cleaned(start.into_iter().chain([
-            format::bits(flow.bytes_per_second as f64),
-            format::bytes(flow.bytes),
-            error,
-        ])),
+    row.search += &format!(" {}", more.join(" ").to_lowercase());
+    row
+}
+
+pub fn conversation_id(key: &ConversationKey) -> String {
+    let ConversationKey { protocol, a, b } = key;
+    format!(
+        "{protocol} {} {} {} {}",
+        a.address, a.port, b.address, b.port
+    )
+}
+
+/// Returns the end that sends: "→" to `b`, "←" to `a`, "↔" if both send at least a tenth.
+fn arrow(one: &Conversation, now: f64) -> &'static str {
+    let [there, back] = one.ways.each_ref().map(|way| way.rate(WINDOWS[1], now).0);
+    match (there, back) {
+        (there, back) if back < there / 10.0 => "→",
+        (there, back) if there < back / 10.0 => "←",
+        _ => "↔",
     }
 }
 
-pub fn groups(top: &api::TopReply, tab: Tab) -> Vec<ListRow> {
-    let field = tab.field().unwrap_or_default();
+pub fn host_port(host: &HostPort, protocol: Protocol, style: RowStyle<'_>) -> String {
+    match style.names.get(&host.address) {
+        Some(name) if protocol.has_ports() => format!("{name}:{}", host.port),
+        Some(name) => name.to_owned(),
+        None => end(&host.address, host.port, protocol.has_ports()),
+    }
+}
+
+/// Returns "AS64500 Example Net", or the name of a static prefix.
+pub fn network(end: &HostLabels) -> String {
+    match (end.asn, &end.asn_name) {
+        (Some(asn), Some(name)) => format!("AS{asn} {name}"),
+        (Some(asn), None) => format!("AS{asn}"),
+        (None, _) => end.net.clone().unwrap_or_default(),
+    }
+}
+
+/// Returns the name of a network, or its number.
+fn short_network(end: &HostLabels) -> String {
+    end.asn_name.clone().unwrap_or_else(|| network(end))
+}
+
+fn country(end: &HostLabels) -> String {
+    end.country.clone().unwrap_or_default()
+}
+
+/// Returns the interfaces of the direction that carries more: "lan0>wan0".
+fn places(one: &Conversation) -> String {
+    let [there, back] = &one.ways;
+    let way = if back.places.len() > there.places.len() {
+        back
+    } else {
+        there
+    };
+    let names = |egress: bool| {
+        let names = way.places.iter().filter(|(out, _)| *out == egress);
+        let names: Vec<_> = names.map(|(_, name)| &**name).collect();
+        names.join(",")
+    };
+    format!("{}>{}", names(false), names(true))
+}
+
+/// Returns the rows of sums by one field, or by those of `--by`.
+pub fn groups(top: &api::TopReply, tab: Tab, style: RowStyle<'_>) -> Vec<ListRow> {
     let totals = totals(top);
-    top.top
+    let fields: Vec<_> = match tab.field() {
+        Some(field) => vec![field],
+        None => {
+            let fields = top.by.iter().map(|field| &**field);
+            fields.filter(|field| *field != "direction").collect()
+        }
+    };
+    let row = |group| group_row(group, &fields, (tab, top.sample_rate, totals), style);
+    top.top.iter().map(row).collect()
+}
+
+fn group_row(
+    group: &api::TopGroup,
+    fields: &[&str],
+    (tab, sample_rate, totals): (Tab, u32, (u64, u64)),
+    style: RowStyle<'_>,
+) -> ListRow {
+    let sum = &group.sum;
+    let way = group.values.get("direction").and_then(|way| way.as_str());
+    let way = way.unwrap_or_default();
+    let of = |field: &&str| value(field, group.values.get(*field).unwrap_or_default());
+    let values: Vec<_> = fields.iter().map(of).collect();
+    let host = match fields {
+        ["src" | "dst"] => style.names.get(&values[0]).map(str::to_owned),
+        _ => None,
+    };
+    let error = sampling_error(sample_rate, sum.sampled_packets);
+    let whole = if way == "egress" { totals.1 } else { totals.0 };
+    let cells = [
+        direction(way).to_owned(),
+        values.join("  "),
+        group.asn_name.clone().or(host).unwrap_or_default(),
+        style.unit.rate(sum.bytes_per_second as f64),
+        share(sum.bytes, whole),
+        format::bytes(sum.bytes),
+        format::count(sum.packets as f64),
+        sum.flows.to_string(),
+        error.clone(),
+    ];
+    let target = match tab {
+        Tab::Fields => RowTarget::Query(parameters(group, fields)),
+        _ => RowTarget::Query(either(group, fields)),
+    };
+    let mut row = ListRow::new(format!("{way} {}", values.join(" ")), cells, target);
+    row.few_samples = !error.is_empty();
+    if let ["src" | "dst"] = fields {
+        row.addresses = values;
+    }
+    if fields.iter().any(|field| field.ends_with("asn")) {
+        row.search += &format!(" as{}", row.cells[1]);
+    }
+    row
+}
+
+/// Returns the parameters that select the flows of a group.
+fn parameters(group: &api::TopGroup, fields: &[&str]) -> Vec<(String, String)> {
+    let selectable = |field: &&&str| {
+        let names = ["src", "dst", "src_port", "dst_port", "src_asn", "dst_asn"];
+        names.contains(*field) || **field == "proto"
+    };
+    let parameter = |field: &&str| {
+        let value = group.values.get(*field).filter(|value| !value.is_null())?;
+        let value = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
+        let name = if *field == "proto" { "protocol" } else { field };
+        Some((name.to_owned(), value))
+    };
+    fields
         .iter()
-        .map(|group| {
-            let sum = &group.sum;
-            let way = group.values.get("direction").and_then(|way| way.as_str());
-            let way = way.unwrap_or_default();
-            let name = value(field, group.values.get(field).unwrap_or_default());
-            let error = sampling_error(top.sample_rate, sum.sampled_packets);
-            let mut cells = vec![direction(way).to_owned(), name.clone()];
-            if matches!(tab, Tab::SrcAsn | Tab::DstAsn) {
-                cells.push(group.asn_name.clone().unwrap_or_default());
-            }
-            let whole = if way == "egress" { totals.1 } else { totals.0 };
-            cells.extend([
-                format::bits(sum.bytes_per_second as f64),
-                format::bytes(sum.bytes),
-                share(sum.bytes, whole),
-            ]);
-            if !matches!(tab, Tab::SrcAsn | Tab::DstAsn) {
-                cells.push(format::count(sum.packets as f64));
-            }
-            cells.extend([sum.flows.to_string(), error.clone()]);
-            ListRow {
-                key: format!("{way} {name}"),
-                few_samples: !error.is_empty(),
-                cells: cleaned(cells),
-            }
-        })
+        .filter(selectable)
+        .filter_map(parameter)
+        .collect()
+}
+
+/// Returns the parameters for both directions: a conversation with a host has packets from it and to it.
+fn either(group: &api::TopGroup, fields: &[&str]) -> Vec<(String, String)> {
+    let both = |name: String| match &*name {
+        "src" | "dst" => "address".to_owned(),
+        "src_asn" | "dst_asn" => "asn".to_owned(),
+        "src_port" | "dst_port" => "port".to_owned(),
+        _ => name,
+    };
+    let parameters = parameters(group, fields).into_iter();
+    parameters
+        .map(|(name, value)| (both(name), value))
         .collect()
 }
 
@@ -194,33 +278,86 @@ fn totals(top: &api::TopReply) -> (u64, u64) {
     sums
 }
 
-pub fn interfaces(status: Option<&api::Status>, rates: &HashMap<u32, Rates>) -> Vec<ListRow> {
+pub fn interfaces(
+    status: Option<&api::Status>,
+    rates: &HashMap<u32, Rates>,
+    style: RowStyle<'_>,
+) -> Vec<ListRow> {
     let interfaces = busiest_first(status, rates).into_iter();
     interfaces
         .map(|interface| {
             let rates = rates.get(&interface.ifindex);
             let (rx, tx) = rates.map_or((0.0, 0.0), Rates::now);
             let packets = rates.map_or((0.0, 0.0), |r| (r.rx_packets, r.tx_packets));
-            ListRow {
-                key: interface.ifindex.to_string(),
-                few_samples: false,
-                cells: cleaned([
-                    interface.name.clone(),
-                    match interface.up {
-                        true => interface.attach.clone(),
-                        false => "down".to_owned(),
-                    },
-                    speed(interface),
-                    format::bits(rx),
-                    format::count(packets.0.round()),
-                    format::bits(tx),
-                    format::count(packets.1.round()),
-                    interface.stacked_on.clone().unwrap_or_default(),
-                    interface.alias.clone(),
-                ]),
-            }
+            let cells = [
+                interface.name.clone(),
+                match interface.up {
+                    true => interface.attach.clone(),
+                    false => "down".to_owned(),
+                },
+                speed(interface),
+                style.unit.rate(rx),
+                format::count(packets.0.round()),
+                style.unit.rate(tx),
+                format::count(packets.1.round()),
+                interface.stacked_on.clone().unwrap_or_default(),
+                interface.alias.clone(),
+            ];
+            let query = vec![("interface".to_owned(), interface.name.clone())];
+            let key = interface.ifindex.to_string();
+            ListRow::new(key, cells, RowTarget::Query(query))
         })
         .collect()
+}
+
+/// Returns the rows of a conversation's page: what can be opened from there.
+pub fn page(key: &ConversationKey, one: &Conversation, style: RowStyle<'_>) -> Vec<ListRow> {
+    let mut rows = Vec::new();
+    let mut add = |title: &str, value: String, more: String, query: (&str, String)| {
+        let query = vec![(query.0.to_owned(), query.1)];
+        let cells = [title.to_owned(), value, more];
+        rows.push(ListRow::new(
+            title.to_owned(),
+            cells,
+            RowTarget::Query(query),
+        ));
+    };
+    let hosts = [("host A", &key.a), ("host B", &key.b)];
+    for ((title, host), labels) in hosts.into_iter().zip(&one.ends) {
+        let name = style.names.get(&host.address).unwrap_or_default();
+        let place = [labels.city.as_deref(), labels.country.as_deref()];
+        let place: Vec<_> = place.into_iter().flatten().collect();
+        let more = [name, &place.join(", ")].join(" ");
+        let query = ("address", host.address.clone());
+        add(title, host.address.clone(), more.trim().to_owned(), query);
+    }
+    for (title, labels) in ["network A", "network B"].into_iter().zip(&one.ends) {
+        if let Some(asn) = labels.asn {
+            let name = labels.asn_name.clone().unwrap_or_default();
+            add(title, format!("AS{asn}"), name, ("asn", asn.to_string()));
+        }
+    }
+    let protocol = Protocol(key.protocol);
+    if protocol.has_ports() {
+        let port = key.b.port.to_string();
+        add("port B", port.clone(), protocol.to_string(), ("port", port));
+    }
+    let mut names: Vec<_> = one.ways.iter().flat_map(|way| &way.places).collect();
+    names.sort_by(|a, b| a.1.cmp(&b.1));
+    names.dedup_by(|a, b| a.1 == b.1);
+    for (_, name) in names {
+        let query = ("interface", name.clone());
+        add(
+            &format!("interface {name}"),
+            name.clone(),
+            String::new(),
+            query,
+        );
+    }
+    for row in &mut rows {
+        row.addresses = vec![key.a.address.clone(), key.b.address.clone()];
+    }
+    rows
 }
 
 /// Returns the interfaces by their traffic of the last ten seconds, then by name.
@@ -240,13 +377,4 @@ pub fn busiest_first<'a>(
 pub fn speed(interface: &api::InterfaceStatus) -> String {
     let speed = interface.speed_bytes;
     speed.map_or_else(String::new, |bytes| format::bits(bytes as f64))
-}
-
-fn sampling_error(sample_rate: u32, sampled_packets: u64) -> String {
-    let percent = format::sampling_error(sample_rate, sampled_packets);
-    percent.map_or_else(String::new, |percent| format!("±{percent}%"))
-}
-
-fn cleaned(cells: impl IntoIterator<Item = String>) -> Vec<String> {
-    cells.into_iter().map(|cell| clean(&cell)).collect()
 }

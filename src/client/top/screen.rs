@@ -16,6 +16,10 @@ use ratatui::crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 
+/// Requests reports of buttons and the wheel, in the SGR form. Moves are not reported: each would be drawn.
+const MOUSE_ON: &[u8] = b"\x1b[?1000h\x1b[?1006h";
+const MOUSE_OFF: &[u8] = b"\x1b[?1006l\x1b[?1000l";
+
 /// Standard output, without errors.
 #[derive(Clone, Default)]
 pub struct TerminalOutput {
@@ -68,6 +72,13 @@ impl Screen {
         Ok(Self { terminal, output })
     }
 
+    /// Makes the terminal report the mouse, or leaves it to the terminal, which then selects text.
+    pub fn set_mouse(&self, on: bool) -> io::Result<()> {
+        let mut output = self.output.clone();
+        output.write_all(if on { MOUSE_ON } else { MOUSE_OFF })?;
+        output.flush()
+    }
+
     /// Returns the first error of a write.
     pub fn error(&self) -> Option<io::Error> {
         let error = self.output.error.get()?;
@@ -101,6 +112,7 @@ impl Drop for Screen {
 /// Restores the terminal as far as it still exists.
 fn restore() {
     let _ = disable_raw_mode();
+    let _ = TerminalOutput::default().write_all(MOUSE_OFF);
     let _ = execute!(TerminalOutput::default(), LeaveAlternateScreen);
 }
 

@@ -5,35 +5,46 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tab {
     #[default]
-    Flows,
+    Conversations,
     SrcAsn,
     DstAsn,
     SrcPort,
     DstPort,
     Protocol,
     Interfaces,
+    SrcHost,
+    DstHost,
+    /// The fields of `--by`.
+    Fields,
 }
 
 impl Tab {
-    pub const ALL: [Self; 7] = [
-        Self::Flows,
+    /// The tabs of the keys 1 to 9. `Fields` is shown only if it was requested.
+    pub const ALL: [Self; 9] = [
+        Self::Conversations,
         Self::SrcAsn,
         Self::DstAsn,
         Self::SrcPort,
         Self::DstPort,
         Self::Protocol,
         Self::Interfaces,
+        Self::SrcHost,
+        Self::DstHost,
     ];
 
-    pub fn title(self) -> &'static str {
+    /// Returns the title, and its short form for narrow terminals.
+    pub fn titles(self) -> (&'static str, &'static str) {
         match self {
-            Self::Flows => "Flows",
-            Self::SrcAsn => "Src AS",
-            Self::DstAsn => "Dst AS",
-            Self::SrcPort => "Src port",
-            Self::DstPort => "Dst port",
-            Self::Protocol => "Protocol",
-            Self::Interfaces => "Interfaces",
+            Self::Conversations => ("Conversations", "Conv"),
+            Self::SrcAsn => ("Src AS", "SrcAS"),
+            Self::DstAsn => ("Dst AS", "DstAS"),
+            Self::SrcPort => ("Src port", "SrcPort"),
+            Self::DstPort => ("Dst port", "DstPort"),
+            Self::Protocol => ("Protocol", "Proto"),
+            Self::Interfaces => ("Interfaces", "IFs"),
+            Self::SrcHost => ("Src host", "SrcHost"),
+            Self::DstHost => ("Dst host", "DstHost"),
+            Self::Fields => ("By fields", "Fields"),
         }
     }
 
@@ -45,11 +56,9 @@ impl Tab {
             Self::SrcPort => Some("src_port"),
             Self::DstPort => Some("dst_port"),
             Self::Protocol => Some("proto"),
-            Self::Flows | Self::Interfaces => None,
+            Self::SrcHost => Some("src"),
+            Self::DstHost => Some("dst"),
+            Self::Conversations | Self::Interfaces | Self::Fields => None,
         }
-    }
-
-    pub fn step(self, by: usize) -> Self {
-        Self::ALL[(self as usize + by) % Self::ALL.len()]
     }
 }

@@ -8,7 +8,9 @@ use ratatui::buffer::Buffer;
 use ratatui::style::Color;
 use serde_json::json;
 
-use super::model::{KeyAction, ListReply, Model, PollReply, SortKey};
+use super::apply::KeyAction;
+use super::model::{AgentRequest, ListReply, Model, Overlay, PollReply, PollRequest, SortKey};
+use super::proposal::ProposalState;
 use super::rates::HISTORY;
 use super::tab::Tab;
 use super::view::{self, Theme};
@@ -57,6 +59,8 @@ fn flow(src: &str, bytes: u64, sampled_packets: u64) -> api::LiveFlow {
         interface: "eth0".into(),
         direction: "ingress".into(),
         protocol: 6,
+        first: "2026-11-29T11:59:50Z".into(),
+        packets: bytes.div_ceil(100),
         src: src.into(),
         dst: "192.0.2.1".into(),
         src_port: 50_000,
@@ -72,7 +76,7 @@ fn flow(src: &str, bytes: u64, sampled_packets: u64) -> api::LiveFlow {
 fn flows(flows: Vec<api::LiveFlow>) -> Option<Result<ListReply, String>> {
     let matched = flows.len() as u64;
     Some(Ok(ListReply::Flows(api::FlowsReply {
-        time: String::new(),
+        time: "2026-11-29T12:00:00Z".into(),
         sample_rate: 100,
         matched,
         flows,
@@ -83,15 +87,27 @@ fn sample(rx_bytes: u64, list: Option<Result<ListReply, String>>, at: Instant) -
     PollReply {
         at,
         status: status(&[interface("eth0", 2, rx_bytes)]),
-        tab: Tab::Flows,
+        request: PollRequest::default(),
         list,
     }
 }
 
-fn screen(model: &Model, theme: Theme, width: u16, height: u16) -> (Vec<String>, Buffer) {
+/// A reply without a list, with these interfaces.
+fn sample_of(interfaces: &[serde_json::Value], at: Instant) -> PollReply {
+    PollReply {
+        at,
+        status: status(interfaces),
+        request: PollRequest::default(),
+        list: None,
+    }
+}
+
+fn screen(model: &mut Model, theme: Theme, width: u16, height: u16) -> (Vec<String>, Buffer) {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a screen");
     terminal
-        .draw(|frame| view::draw(frame, model, theme))
+        .draw(|frame| {
+            view::draw(frame, model, theme);
+        })
         .expect("drawn");
     let buffer = terminal.backend().buffer().clone();
     let line = |y| {
@@ -120,8 +136,8 @@ fn model() -> Model {
 }
 
 #[test]
-fn the_screen_says_what_the_agent_said() {
-    let (lines, _) = screen(&model(), PLAIN, 80, 24);
+fn the_screen_shows_the_data_of_the_agent() {
+    let (lines, _) = screen(&mut model(), PLAIN, 80, 24);
     assert_eq!(
         lines[0],
         "rfm 1.2.3  up 1h 1m  in 8.00 kbit/s  out 0 bit/s               1 in 100  7 flows"
@@ -129,17 +145,16 @@ fn the_screen_says_what_the_agent_said() {
     assert!(lines[1].starts_with("INTERFACE"), "{lines:#?}");
     assert!(lines[2].starts_with("eth0") && lines[2].contains("1.00 Gbit/s 8.00 kbit/s"));
     assert!(lines[2].contains('█'), "a rate is seen: {}", lines[2]);
-    assert!(lines[4].starts_with("IF   DIR PROTO SOURCE"), "{lines:#?}");
-    assert!(
-        lines[5].starts_with("eth0 in  tcp   10.0.0.1:50000"),
-        "{lines:#?}"
-    );
-    assert!(lines[5].ends_with("40.0 kbit/s 50.0 kB"), "{lines:#?}");
+    assert!(lines[4].starts_with("PROTO HOST A"), "{lines:#?}");
+    let first = lines[5].split_whitespace().collect::<Vec<_>>();
+    let expected = ["tcp", "10.0.0.1:50000", "→", "192.0.2.1:443"];
+    assert_eq!(first[..4], expected, "{lines:#?}");
     assert!(
         lines[6].ends_with("±98%"),
         "rests on 4 samples: {}",
         lines[6]
     );
+    assert!(lines[22].starts_with("2 conversations: "), "{lines:#?}");
     assert!(lines[23].starts_with("q end"));
     assert!(lines.iter().all(|line| line.chars().count() <= 80));
 }
@@ -149,10 +164,10 @@ fn it_can_be_drawn_at_any_size() {
     let mut model = model();
     for theme in [PLAIN, COLOR, ASCII] {
         for (width, height) in [(1, 1), (10, 3), (40, 8), (80, 24), (80, 5), (250, 80)] {
-            for tab in 0..Tab::ALL.len() {
+            for tab in Tab::ALL {
                 model.apply(KeyAction::Tab(tab));
-                model.help = height > 5;
-                screen(&model, theme, width, height);
+                model.overlay = (height > 5).then_some(Overlay::Help);
+                screen(&mut model, theme, width, height);
             }
         }
     }
@@ -161,17 +176,20 @@ fn it_can_be_drawn_at_any_size() {
 #[test]
 fn without_colour_there_is_none_and_without_utf8_only_ascii() {
     let mut model = model();
-    model.help = true;
-    let (_, buffer) = screen(&model, PLAIN, 80, 24);
+    model.overlay = Some(Overlay::Help);
+    let (_, buffer) = screen(&mut model, PLAIN, 80, 24);
     let all = |buffer: &Buffer| buffer.content().to_vec();
     assert!(
         all(&buffer)
             .iter()
             .all(|c| c.fg == Color::Reset && c.bg == Color::Reset)
     );
-    let (_, buffer) = screen(&model, COLOR, 80, 24);
+    let (_, buffer) = screen(&mut model, COLOR, 80, 24);
     assert!(all(&buffer).iter().any(|c| c.fg != Color::Reset));
-    let (lines, _) = screen(&model, ASCII, 80, 24);
+    let (lines, _) = screen(&mut model, ASCII, 80, 24);
+    assert!(lines.iter().all(|line| line.is_ascii()), "{lines:#?}");
+    model.overlay = None;
+    let (lines, _) = screen(&mut model, ASCII, 80, 24);
     assert!(lines.iter().all(|line| line.is_ascii()), "{lines:#?}");
     assert!(
         lines.iter().any(|line| line.contains("+-98%")),
@@ -187,16 +205,10 @@ fn what_is_stacked_is_shown_and_not_added() {
         let mut vlan = interface("eth0.7", 3, bytes);
         vlan["stacked_on"] = json!("eth0");
         let at = start + Duration::from_secs(seconds);
-        let sample = PollReply {
-            at,
-            status: status(&[interface("eth0", 2, bytes), vlan]),
-            tab: Tab::Flows,
-            list: None,
-        };
-        model.update(sample, at);
+        model.update(sample_of(&[interface("eth0", 2, bytes), vlan], at), at);
     }
     assert_eq!(model.totals(), (1000.0, 0.0));
-    let (lines, _) = screen(&model, PLAIN, 80, 24);
+    let (lines, _) = screen(&mut model, PLAIN, 80, 24);
     assert!(
         lines.iter().any(|line| line.starts_with("eth0.7 on eth0")),
         "{lines:#?}"
@@ -213,13 +225,7 @@ fn history_is_bounded_and_of_interfaces_that_are_there() {
     }
     assert_eq!(model.rates[&2].rx.len(), HISTORY);
     let at = start + Duration::from_secs(201);
-    let gone = PollReply {
-        at,
-        status: status(&[]),
-        tab: Tab::Flows,
-        list: None,
-    };
-    model.update(gone, at);
+    model.update(sample_of(&[], at), at);
     assert!(model.rates.is_empty());
 }
 
@@ -237,37 +243,37 @@ fn paused_nothing_moves_and_frozen_rows_keep_their_places() {
     let before = model.rows();
     model.update(sample(9_000, turned(), later), later);
     assert_eq!(model.rows(), before);
-    let (lines, _) = screen(&model, PLAIN, 80, 24);
-    assert!(lines[3].ends_with("PAUSED"), "{lines:#?}");
+    let (lines, _) = screen(&mut model, PLAIN, 80, 24);
+    assert!(lines[0].starts_with("PAUSED"), "{lines:#?}");
     model.apply(KeyAction::Pause);
     model.apply(KeyAction::Freeze);
     model.update(sample(9_000, turned(), later), later);
     let sources = |model: &Model| {
         let rows = model.rows().into_iter();
-        rows.map(|row| row.cells[3].clone()).collect::<Vec<_>>()
+        rows.map(|row| row.cells[1].clone()).collect::<Vec<_>>()
     };
     assert_eq!(sources(&model), ["10.0.0.1:50000", "10.0.0.2:50000"]);
-    assert_eq!(model.rows()[0].cells[6], "60.0 kB", "figures go on");
+    assert_eq!(model.rows()[0].cells[15], "60.0kB", "figures go on");
     model.apply(KeyAction::Freeze);
     assert_eq!(sources(&model), ["10.0.0.2:50000", "10.0.0.1:50000"]);
 }
 
 #[test]
-fn keys_change_what_is_asked_for() {
+fn keys_change_the_query() {
     let mut model = Model::default();
     assert_eq!(
         model.request().list.as_deref(),
-        Some("/v1/flows?limit=200&sort=rate")
+        Some("/v1/flows?limit=1000&sort=rate")
     );
     assert!(model.apply(KeyAction::Sort));
     assert!(model.apply(KeyAction::Direction));
     let asked = model.request().list.unwrap();
-    assert_eq!(asked, "/v1/flows?limit=200&sort=bytes&direction=ingress");
+    assert_eq!(asked, "/v1/flows?limit=1000&sort=bytes&direction=ingress");
     assert!(!model.apply(KeyAction::EditFilter));
     for c in "tcp 443\n".chars() {
-        assert!(!model.apply(KeyAction::Type(c)));
+        model.apply(KeyAction::Type(c));
     }
-    assert!(!model.apply(KeyAction::Erase));
+    model.apply(KeyAction::Erase);
     assert!(model.apply(KeyAction::Accept));
     assert_eq!(model.filter, "tcp 44");
     assert!(model.apply(KeyAction::NextTab));
@@ -275,7 +281,7 @@ fn keys_change_what_is_asked_for() {
     let expected =
         "/v1/top?limit=200&by=direction,src_asn&sort=bytes&protocol=tcp&port=44&direction=ingress";
     assert_eq!(asked, expected);
-    assert!(model.apply(KeyAction::Tab(6)));
+    assert!(model.apply(KeyAction::Tab(Tab::Interfaces)));
     assert_eq!(model.request().list, None);
     model.apply(KeyAction::EditFilter);
     model.apply(KeyAction::EraseAll);
@@ -284,25 +290,173 @@ fn keys_change_what_is_asked_for() {
     model.apply(KeyAction::PreviousTab);
     assert_eq!(model.tab, Tab::Protocol);
     assert_eq!(model.sort, SortKey::Bytes);
+    model.apply(KeyAction::EditInterval);
+    model.apply(KeyAction::Type('5'));
+    assert!(model.apply(KeyAction::Accept));
+    assert_eq!(model.interval, Duration::from_secs(5));
+}
+
+/// While it is typed, the filter already hides rows; a name matches like an address.
+#[test]
+fn a_filter_applies_while_it_is_typed() {
+    let mut model = model();
+    let mut named = flow("198.51.100.9", 5_000, 200);
+    named.src_asn = Some(64500);
+    named.src_asn_name = Some("Example Net".into());
+    let now = Instant::now() + Duration::from_secs(3);
+    let list = flows(vec![named, flow("10.0.0.2", 900, 4)]);
+    model.update(sample(9_000, list, now), now);
+    assert_eq!(model.rows().len(), 3);
+    model.apply(KeyAction::EditFilter);
+    for c in "EXAMPLE".chars() {
+        model.apply(KeyAction::Type(c));
+    }
+    let shown = |model: &Model| {
+        let rows = model.rows().into_iter();
+        rows.map(|row| row.cells[1].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(shown(&model), ["198.51.100.9:50000"]);
+    model.apply(KeyAction::EraseAll);
+    for c in "10.0.0".chars() {
+        model.apply(KeyAction::Type(c));
+    }
+    assert_eq!(shown(&model).len(), 2);
+    model.apply(KeyAction::Cancel);
+    assert_eq!(shown(&model).len(), 3);
+}
+
+#[test]
+fn enter_opens_and_esc_returns() {
+    let mut model = model();
+    model.apply(KeyAction::Down(1));
+    model.apply(KeyAction::Open);
+    let (lines, _) = screen(&mut model, PLAIN, 80, 24);
+    assert_eq!(lines[2], "tcp  A 10.0.0.2:50000  B 192.0.2.1:443");
+    assert!(
+        lines[4].starts_with("A→B") && lines[4].ends_with("in eth0"),
+        "{lines:#?}"
+    );
+    assert!(lines[9].starts_with("host A"), "{lines:#?}");
+    assert!(model.apply(KeyAction::Open), "the host");
+    assert_eq!((&*model.filter, &model.page), ("address=10.0.0.2", &None));
+    assert!(model.apply(KeyAction::Back));
+    assert!(model.page.is_some() && model.filter.is_empty());
+    model.apply(KeyAction::Back);
+    assert_eq!((&model.page, model.cursor), (&None, 1));
+    // the cursor stays on its row when the order changes
+    let now = Instant::now() + Duration::from_secs(2);
+    let turned = flows(vec![flow("10.0.0.2", 990_000, 4000)]);
+    model.update(sample(9_000, turned, now), now);
+    assert_eq!(model.cursor, 0);
+    model.apply(KeyAction::Reverse);
+    assert_eq!(model.cursor, 1);
+}
+
+#[test]
+fn a_rule_is_shown_first_and_sent_after_a_confirmation() {
+    let mut model = model();
+    model.apply(KeyAction::Propose);
+    assert!(matches!(
+        model.take_requests()[..],
+        [AgentRequest::CheckFirewall]
+    ));
+    model.apply(KeyAction::Confirm);
+    assert!(
+        model.take_requests().is_empty(),
+        "the agent has not answered"
+    );
+    let off = "there is no firewall: agent.firewall.enabled is false";
+    model.answered(&AgentRequest::CheckFirewall, Err(off.into()));
+    let (lines, _) = screen(&mut model, PLAIN, 80, 24);
+    let all = lines.join("\n");
+    assert!(
+        all.contains("--src 10.0.0.1/32") && all.contains("--ttl 10m"),
+        "{all}"
+    );
+    assert!(all.contains(off) && !all.contains("y apply"), "{all}");
+    model.apply(KeyAction::Confirm);
+    assert!(model.take_requests().is_empty());
+    model.apply(KeyAction::NextTime);
+    model.take_requests();
+    model.answered(&AgentRequest::CheckFirewall, Ok(b"{}".to_vec()));
+    model.apply(KeyAction::Confirm);
+    let sent = model.take_requests();
+    let [AgentRequest::AddRule(add)] = &sent[..] else {
+        panic!("{sent:?}");
+    };
+    assert_eq!(add.rules[0].ttl_seconds, Some(3600));
+    model.answered(&sent[0], Err("refused".into()));
+    let Some(Overlay::Rule(proposal)) = &model.overlay else {
+        panic!("the proposal stays");
+    };
+    assert_eq!(proposal.state, ProposalState::Refused("refused".into()));
+    model.answered(&sent[0], Ok(br#"{"added":[7],"removed":0}"#.to_vec()));
+    assert!(model.overlay.is_none());
+    let (lines, _) = screen(&mut model, PLAIN, 80, 24);
+    assert!(lines[23].starts_with("rule 7 is in force"), "{lines:#?}");
+}
+
+#[test]
+fn a_click_selects_and_a_second_one_opens() {
+    let mut model = model();
+    screen(&mut model, PLAIN, 80, 24);
+    let area = ratatui::layout::Rect::new(0, 0, 80, 24);
+    let hit = |model: &Model, x, y| view::hit(model, area, (x, y), PLAIN);
+    assert_eq!(hit(&model, 5, 6), Some(KeyAction::Click(1)));
+    assert_eq!(hit(&model, 5, 9), None, "no row");
+    assert_eq!(hit(&model, 1, 3), Some(KeyAction::Tab(Tab::Conversations)));
+    assert_eq!(hit(&model, 9, 3), Some(KeyAction::Tab(Tab::SrcAsn)));
+    model.apply(KeyAction::Click(1));
+    assert_eq!((model.cursor, &model.page), (1, &None));
+    model.apply(KeyAction::Click(1));
+    assert!(model.page.is_some());
+}
+
+#[test]
+fn problems_are_on_the_screen_with_their_remedies() {
+    let mut model = model();
+    let status = model.status.as_mut().unwrap();
+    status.problems = vec![api::Problem {
+        kind: "packets_lost".into(),
+        text: "5 packets were lost".into(),
+        remedy: "raise agent.bpf.ring_buf_size".into(),
+    }];
+    for (width, height) in [(40, 10), (80, 24)] {
+        let (lines, _) = screen(&mut model, PLAIN, width, height);
+        let all = lines.join("\n");
+        assert!(lines[0].contains("1 problem"), "{all}");
+        assert!(all.contains("! 5 packets were lost"), "{all}");
+    }
+    model.apply(KeyAction::Problems);
+    let (lines, _) = screen(&mut model, PLAIN, 40, 10);
+    assert!(lines.join("\n").contains("raise agent.bpf.ring_buf_size"));
+}
+
+#[test]
+fn bits_or_bytes() {
+    let mut model = model();
+    model.apply(KeyAction::Unit);
+    let (lines, _) = screen(&mut model, PLAIN, 80, 24);
+    assert!(lines[0].contains("in 1.00 kB/s"), "{lines:#?}");
 }
 
 #[test]
 fn a_problem_is_shown_until_the_next_reply() {
     let mut model = model();
     model.failed("no agent answers".into());
-    let (lines, _) = screen(&model, PLAIN, 80, 24);
+    let (lines, _) = screen(&mut model, PLAIN, 80, 24);
     assert_eq!(lines[23], "no agent answers");
-    assert!(lines[5].starts_with("eth0"), "what was heard last stays");
+    assert!(lines[5].starts_with("tcp"), "the last data stay");
     let now = Instant::now() + Duration::from_secs(9);
     assert!(model.silence(now) > Duration::from_secs(6));
     model.update(
         sample(9_000, Some(Err("port: expected a port".into())), now),
         now,
     );
-    let (lines, _) = screen(&model, PLAIN, 80, 24);
+    let (lines, _) = screen(&mut model, PLAIN, 80, 24);
     assert_eq!(lines[23], "port: expected a port");
     model.update(sample(9_000, flows(Vec::new()), now), now);
-    let (lines, _) = screen(&model, PLAIN, 80, 24);
+    let (lines, _) = screen(&mut model, PLAIN, 80, 24);
     assert!(lines[23].starts_with("q end"));
     assert!(lines[5].starts_with("no flow is live"));
 }
@@ -315,10 +469,10 @@ fn a_long_list_is_scrolled_to_its_end_and_not_beyond() {
         .collect();
     model.update(sample(0, flows(many), Instant::now()), Instant::now());
     model.apply(KeyAction::Down(1000));
-    let (lines, _) = screen(&model, PLAIN, 80, 24);
-    assert!(lines[5].contains("10.0.0.99"), "{lines:#?}");
+    let (lines, _) = screen(&mut model, PLAIN, 80, 24);
+    assert!(lines[21].contains("10.0.0.99"), "{lines:#?}");
     model.apply(KeyAction::Home);
-    let (lines, _) = screen(&model, PLAIN, 80, 24);
+    let (lines, _) = screen(&mut model, PLAIN, 80, 24);
     assert!(lines[5].contains("10.0.0.0:"), "{lines:#?}");
 }
 
@@ -327,16 +481,10 @@ fn text_from_outside_moves_no_cursor() {
     let mut model = Model::default();
     let mut hostile = interface("eth0", 2, 0);
     hostile["alias"] = json!("\u{1b}[2J\u{7}bell");
-    let sample = PollReply {
-        at: Instant::now(),
-        status: status(&[hostile]),
-        tab: Tab::Flows,
-        list: None,
-    };
-    model.update(sample, Instant::now());
-    for tab in [0, 6] {
+    model.update(sample_of(&[hostile], Instant::now()), Instant::now());
+    for tab in [Tab::Conversations, Tab::Interfaces] {
         model.apply(KeyAction::Tab(tab));
-        let (lines, _) = screen(&model, PLAIN, 80, 24);
+        let (lines, _) = screen(&mut model, PLAIN, 80, 24);
         let all = lines.concat();
         assert!(
             all.contains("bell") && !all.contains(char::is_control),
@@ -354,14 +502,14 @@ fn long_addresses_keep_both_ends() {
         ..long
     };
     model.update(sample(0, flows(vec![long]), Instant::now()), Instant::now());
-    let (lines, _) = screen(&model, PLAIN, 80, 24);
+    let (lines, _) = screen(&mut model, PLAIN, 80, 24);
     assert!(lines[5].contains("[2001:db8"), "{}", lines[5]);
     assert!(
         lines[5].contains("]:50000") && lines[5].contains("]:443"),
         "{}",
         lines[5]
     );
-    let (lines, _) = screen(&model, PLAIN, 160, 24);
+    let (lines, _) = screen(&mut model, PLAIN, 160, 24);
     assert!(lines[5].contains("[2001:db8:1234:5678:9abc:def0:1234:5678]:50000"));
 }
 

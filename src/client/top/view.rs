@@ -5,29 +5,23 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Clear, Paragraph};
+use ratatui::widgets::Paragraph;
 
-use super::model::Model;
-use super::rows::{self, Column, ListRow};
+use super::apply::KeyAction;
+use super::columns::{self, Column};
+use super::model::{Model, Prompt};
+use super::notes;
+use super::overlay;
+use super::rows;
 use super::spark;
 use super::tab::Tab;
-use crate::client::format;
 use crate::client::table::clean;
 
 /// The most interfaces above the list; a separate tab shows all of them.
 const MAX_INTERFACES: u16 = 8;
-
-const HELP: &[&str] = &[
-    "Tab, 1-7     what is listed             s   sort by rate, bytes, packets",
-    "Up, Down     scroll                     d   in and out, in, out",
-    "p, Space     pause: all stands still    f   freeze: rows keep their places",
-    "/            filter: words such as eth0, in, out, tcp, 443, 10.0.0.0/8,",
-    "             AS64500, src=10.0.0.1, dst_port=53; an empty one shows all",
-    "q, Ctrl-C    end",
-    "",
-    "±            rests on fewer than 100 samples: so far off it may be (95 %)",
-    "rates of flows are of the part in progress, at most a minute or so",
-];
+/// A terminal with fewer columns or lines has only the most important lines.
+const NARROW: u16 = 60;
+const LOW: u16 = 14;
 
 /// The capabilities of the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,44 +32,148 @@ pub struct Theme {
 }
 
 impl Theme {
-    fn style(self, color: Color, without: Modifier) -> Style {
+    pub fn style(self, color: Color, without: Modifier) -> Style {
         match self.color {
             true => Style::new().fg(color),
             false => Style::new().add_modifier(without),
         }
     }
 
-    fn bar(self) -> Style {
+    pub fn bar(self) -> Style {
         Style::new().add_modifier(Modifier::REVERSED)
     }
 
-    fn text(self, text: &str) -> String {
-        match self.ascii {
-            true => text.replace('±', "+-").replace('…', "~"),
-            false => text.to_owned(),
+    /// Returns a text in characters that the terminal has.
+    pub fn text(self, text: &str) -> String {
+        if !self.ascii {
+            return text.to_owned();
         }
+        let replaced = text.chars().map(|c| match c {
+            '±' => "+-".to_owned(),
+            '…' => "~".to_owned(),
+            '→' => ">".to_owned(),
+            '←' => "<".to_owned(),
+            '↔' => "=".to_owned(),
+            c if c.is_ascii() => c.to_string(),
+            _ => "?".to_owned(),
+        });
+        replaced.collect()
     }
 }
 
-pub fn draw(frame: &mut Frame<'_>, model: &Model, theme: Theme) {
-    let area = frame.area();
-    let interfaces = interface_lines(model, area, theme);
-    let [head, top, tabs, list, foot] = Layout::vertical([
-        Constraint::Length(1),
-        Constraint::Length(interfaces.len() as u16),
-        Constraint::Length(1),
-        Constraint::Min(0),
-        Constraint::Length(1),
-    ])
-    .areas(area);
-    frame.render_widget(header(model, head.width, theme), head);
-    frame.render_widget(Paragraph::new(interfaces), top);
-    frame.render_widget(tab_bar(model, tabs.width, theme), tabs);
-    frame.render_widget(Paragraph::new(list_lines(model, list, theme)), list);
-    frame.render_widget(footer(model, foot.width, theme), foot);
-    if model.help {
-        draw_help(frame, area, theme);
+/// The parts of the screen.
+struct Areas {
+    head: Rect,
+    interfaces: Rect,
+    tabs: Rect,
+    /// Problems, or a page's own lines.
+    notes: Rect,
+    list: Rect,
+    sums: Rect,
+    foot: Rect,
+}
+
+/// What the screen shows, with the parts that it needs.
+struct Screenful {
+    areas: Areas,
+    interfaces: Vec<Line<'static>>,
+    notes: Vec<Line<'static>>,
+    sums: Option<String>,
+}
+
+impl Screenful {
+    fn new(model: &Model, area: Rect, theme: Theme) -> Self {
+        let interfaces = interface_lines(model, area, theme);
+        let notes = notes::above(model, area, theme);
+        let sums = (area.height >= LOW)
+            .then(|| notes::below(model, area.width))
+            .flatten();
+        let [head, top, tabs, above, list, below, foot] = Layout::vertical([
+            Constraint::Length(1),
+            Constraint::Length(interfaces.len() as u16),
+            Constraint::Length(1),
+            Constraint::Length(notes.len() as u16),
+            Constraint::Min(0),
+            Constraint::Length(u16::from(sums.is_some())),
+            Constraint::Length(1),
+        ])
+        .areas(area);
+        let areas = Areas {
+            head,
+            interfaces: top,
+            tabs,
+            notes: above,
+            list,
+            sums: below,
+            foot,
+        };
+        Self {
+            areas,
+            interfaces,
+            notes,
+            sums,
+        }
     }
+
+    /// The number of rows on the screen; one line is the heading.
+    fn room(&self) -> usize {
+        usize::from(self.areas.list.height).saturating_sub(1)
+    }
+}
+
+/// Draws the model; returns the number of rows on the screen.
+pub fn draw(frame: &mut Frame<'_>, model: &mut Model, theme: Theme) -> usize {
+    let area = frame.area();
+    let screen = Screenful::new(model, area, theme);
+    model.scroll_to_cursor(screen.room());
+    let areas = &screen.areas;
+    let room = screen.room();
+    let list = Paragraph::new(list_lines(model, areas.list, theme));
+    frame.render_widget(header(model, areas.head.width, theme), areas.head);
+    frame.render_widget(tab_bar(model, areas.tabs.width, theme), areas.tabs);
+    frame.render_widget(list, areas.list);
+    frame.render_widget(footer(model, areas.foot.width, theme), areas.foot);
+    if let Some(sums) = screen.sums {
+        let style = theme.style(Color::DarkGray, Modifier::DIM);
+        let text = shorten(&theme.text(&sums), usize::from(areas.sums.width), theme);
+        frame.render_widget(Line::styled(text, style), areas.sums);
+    }
+    frame.render_widget(Paragraph::new(screen.interfaces), areas.interfaces);
+    frame.render_widget(Paragraph::new(screen.notes), areas.notes);
+    overlay::draw(frame, model, theme);
+    room
+}
+
+/// Returns the command of a click at a place of the screen.
+pub fn hit(model: &Model, area: Rect, (x, y): (u16, u16), theme: Theme) -> Option<KeyAction> {
+    if model.overlay.is_some() {
+        return Some(KeyAction::Cancel);
+    }
+    let areas = Screenful::new(model, area, theme).areas;
+    let within = |area: Rect| y >= area.y && y < area.y + area.height;
+    if within(areas.tabs) {
+        let titles = tab_titles(model, area.width).into_iter();
+        let mut right = 0;
+        return titles
+            .map(|(tab, title)| {
+                right += cells(&title) as u16;
+                (tab, right)
+            })
+            .find(|(_, right)| x < *right)
+            .map(|(tab, _)| KeyAction::Tab(tab));
+    }
+    if within(areas.list) && y > areas.list.y {
+        let row = model.scroll + usize::from(y - areas.list.y) - 1;
+        return (row < model.rows().len()).then_some(KeyAction::Click(row));
+    }
+    if within(areas.list) {
+        return Some(KeyAction::Sort);
+    }
+    let problems = model
+        .status
+        .as_ref()
+        .is_some_and(|s| !s.problems.is_empty());
+    (problems && (within(areas.head) || within(areas.notes))).then_some(KeyAction::Problems)
 }
 
 fn header(model: &Model, width: u16, theme: Theme) -> Line<'static> {
@@ -83,21 +181,30 @@ fn header(model: &Model, width: u16, theme: Theme) -> Line<'static> {
         return bar("rfm top", "", width, theme);
     };
     let (rx, tx) = model.totals();
-    let left = format!(
-        "rfm {}  up {}  in {}  out {}",
-        status.version,
-        format::duration(status.uptime_seconds),
-        format::bits(rx),
-        format::bits(tx)
-    );
+    let rates = format!("in {}  out {}", model.unit.rate(rx), model.unit.rate(tx));
+    let states = [(model.paused, "PAUSED  "), (model.frozen, "FROZEN  ")];
+    let states: String = states
+        .iter()
+        .filter(|(on, _)| *on)
+        .map(|(_, s)| *s)
+        .collect();
+    let problems = match status.problems.len() {
+        0 => String::new(),
+        1 => "1 problem".to_owned(),
+        n => format!("{n} problems"),
+    };
+    if width < NARROW {
+        return bar(&format!("{states}{rates}"), &problems, width, theme);
+    }
+    let up = crate::client::format::duration(status.uptime_seconds);
+    let left = format!("{states}rfm {}  up {up}  {rates}", status.version);
     let sampling = match status.sample_rate {
         1 => "every packet".to_owned(),
         n => format!("1 in {n}"),
     };
-    let problems = match status.problems.len() {
-        0 => String::new(),
-        1 => "1 problem  ".to_owned(),
-        n => format!("{n} problems  "),
+    let problems = match problems.is_empty() {
+        true => problems,
+        false => problems + "  ",
     };
     let right = format!("{problems}{sampling}  {} flows", status.flows.active);
     bar(&left, &right, width, theme)
@@ -107,7 +214,8 @@ fn header(model: &Model, width: u16, theme: Theme) -> Line<'static> {
 fn bar(left: &str, right: &str, width: u16, theme: Theme) -> Line<'static> {
     let width = usize::from(width);
     let (left, right) = (clean(&theme.text(left)), clean(&theme.text(right)));
-    let room = width.saturating_sub(cells(&right) + 1);
+    let gap = if right.is_empty() { 0 } else { 1 };
+    let room = width.saturating_sub(cells(&right) + gap);
     let left = shorten(&left, room, theme);
     let space = " ".repeat(width.saturating_sub(cells(&left) + cells(&right)));
     Line::styled(format!("{left}{space}{right}"), theme.bar())
@@ -117,14 +225,18 @@ fn interface_lines(model: &Model, area: Rect, theme: Theme) -> Vec<Line<'static>
     let all = rows::busiest_first(model.status.as_ref(), &model.rates);
     // the list below keeps at least half of the screen
     let room = (area.height.saturating_sub(4) / 2).min(MAX_INTERFACES);
-    if model.tab == Tab::Interfaces || all.is_empty() || room < 2 {
+    let hidden = model.tab == Tab::Interfaces || model.page.is_some();
+    if hidden || all.is_empty() || room < 2 || area.height < LOW {
         return Vec::new();
     }
     let shown = &all[..all.len().min(usize::from(room) - 1)];
     let names = shown.iter().map(|i| cells(&label(i))).max().unwrap_or(0);
     let speeds = shown.iter().map(|i| cells(&rows::speed(i))).max();
     let names = names.clamp(9, 30).min(usize::from(area.width) / 3);
-    let speeds = speeds.unwrap_or(0).max(5);
+    let speeds = match area.width < NARROW {
+        true => 0,
+        false => speeds.unwrap_or(0).max(5),
+    };
     const RATE: usize = 11;
     let fixed = names + speeds + 2 * RATE + 7;
     let sparks = usize::from(area.width).saturating_sub(fixed) / 2;
@@ -132,10 +244,14 @@ fn interface_lines(model: &Model, area: Rect, theme: Theme) -> Vec<Line<'static>
         0 => String::new(),
         n => format!(" (+{n} more)"),
     };
+    let speed_of = |text: String| match speeds {
+        0 => String::new(),
+        _ => format!("  {text:>speeds$}"),
+    };
     let heading = format!(
-        "{:names$}  {:>speeds$} {:>RATE$} {:sparks$}  {:>RATE$} {:sparks$}",
+        "{:names$}{} {:>RATE$} {:sparks$}  {:>RATE$} {:sparks$}",
         shorten(&format!("INTERFACE{more}"), names, theme),
-        "SPEED",
+        speed_of("SPEED".into()),
         "RX",
         "",
         "TX",
@@ -148,22 +264,25 @@ fn interface_lines(model: &Model, area: Rect, theme: Theme) -> Vec<Line<'static>
     for interface in shown {
         let rates = model.rates.get(&interface.ifindex);
         let (rx, tx) = model.rates_of(interface.ifindex);
-        let name = pad(&shorten(&label(interface), names, theme), names);
+        let name = pad(
+            &shorten(&theme.text(&label(interface)), names, theme),
+            names,
+        );
         let spark = |of: fn(&super::rates::Rates) -> &std::collections::VecDeque<f64>| {
             let values = rates.map(|r| of(r).iter().copied().collect::<Vec<_>>());
             spark::line(&values.unwrap_or_default(), sparks, theme.ascii)
         };
         lines.push(Line::from(vec![
             Span::raw(format!(
-                "{name}  {:>speeds$} {:>RATE$} ",
-                rows::speed(interface),
-                format::bits(rx)
+                "{name}{} {:>RATE$} ",
+                speed_of(rows::speed(interface)),
+                model.unit.rate(rx)
             )),
             Span::styled(
                 spark(|r| &r.rx),
                 theme.style(Color::Green, Modifier::empty()),
             ),
-            Span::raw(format!("  {:>RATE$} ", format::bits(tx))),
+            Span::raw(format!("  {:>RATE$} ", model.unit.rate(tx))),
             Span::styled(
                 spark(|r| &r.tx),
                 theme.style(Color::Blue, Modifier::empty()),
@@ -183,37 +302,46 @@ fn label(interface: &crate::control::api::InterfaceStatus) -> String {
     clean(&format!("{}{on}{alias}", interface.name))
 }
 
+/// Returns the tabs that fit, each with its title: in full, in short, or only those around the current one.
+fn tab_titles(model: &Model, width: u16) -> Vec<(Tab, String)> {
+    let title = |tab: Tab, short: bool| {
+        let number = Tab::ALL.iter().position(|one| *one == tab);
+        let number = number.map_or(0, |n| n + 1);
+        let (long, brief) = tab.titles();
+        let text = match tab {
+            Tab::Fields => format!("By {}", model.by.join(",")),
+            _ if short => brief.to_owned(),
+            _ => long.to_owned(),
+        };
+        format!(" {number}{text} ")
+    };
+    let tabs = model.tabs();
+    let all = |short| tabs.iter().map(move |tab| (*tab, title(*tab, short)));
+    let wide = |titles: &[(Tab, String)]| titles.iter().map(|(_, t)| cells(t)).sum::<usize>();
+    let full: Vec<_> = all(false).collect();
+    if wide(&full) <= usize::from(width) {
+        return full;
+    }
+    let mut short: Vec<_> = all(true).collect();
+    while wide(&short) > usize::from(width) && short.len() > 1 {
+        match short[0].0 == model.tab || short.len() > 2 && short[1].0 == model.tab {
+            true => drop(short.pop()),
+            false => drop(short.remove(0)),
+        }
+    }
+    short
+}
+
 fn tab_bar(model: &Model, width: u16, theme: Theme) -> Line<'static> {
-    let mut spans = Vec::new();
-    let mut used = 0;
-    for (n, tab) in Tab::ALL.into_iter().enumerate() {
-        let text = format!(" {}{} ", n + 1, tab.title());
-        used += text.len();
+    let titles = tab_titles(model, width).into_iter();
+    let spans = titles.map(|(tab, title)| {
         let style = match tab == model.tab {
             true => theme.bar(),
             false => theme.style(Color::Cyan, Modifier::empty()),
         };
-        spans.push(Span::styled(text, style));
-    }
-    let states = states(model);
-    let room = usize::from(width).saturating_sub(used + 1);
-    if room >= cells(&states) {
-        let space = " ".repeat(usize::from(width).saturating_sub(used + cells(&states)));
-        let style = theme.style(Color::Yellow, Modifier::BOLD);
-        spans.push(Span::styled(format!("{space}{states}"), style));
-    }
-    Line::from(spans)
-}
-
-fn states(model: &Model) -> String {
-    let mut states = Vec::new();
-    if model.paused {
-        states.push("PAUSED");
-    }
-    if model.frozen {
-        states.push("FROZEN");
-    }
-    states.join(" ")
+        Span::styled(title, style)
+    });
+    Line::from(spans.collect::<Vec<_>>())
 }
 
 fn list_lines(model: &Model, area: Rect, theme: Theme) -> Vec<Line<'static>> {
@@ -221,135 +349,73 @@ fn list_lines(model: &Model, area: Rect, theme: Theme) -> Vec<Line<'static>> {
     for cell in rows.iter_mut().flat_map(|row| &mut row.cells) {
         *cell = theme.text(cell);
     }
-    let columns = rows::columns(model.tab);
+    let columns = columns::of(model.tab, model.page.is_some());
     let titles: Vec<_> = columns.iter().map(|c| theme.text(c.title)).collect();
-    let widths = widths(columns, &titles, &rows, usize::from(area.width));
-    let heading = line(columns, &titles, &widths, theme);
+    let needed = |n: usize| rows.iter().map(|row| cells(&row.cells[n])).max();
+    let needed: Vec<_> = (0..columns.len()).map(|n| needed(n).unwrap_or(0)).collect();
+    let widths = columns::fit(columns, &needed, usize::from(area.width));
     let style = theme.style(Color::Cyan, Modifier::BOLD);
-    let mut lines = vec![Line::styled(heading, style)];
+    let mut lines = vec![Line::styled(line(columns, &titles, &widths, theme), style)];
     let room = usize::from(area.height).saturating_sub(1);
-    for row in rows.iter().skip(model.scroll).take(room) {
+    let shown = rows.iter().enumerate().skip(model.scroll).take(room);
+    for (n, row) in shown {
         let style = match row.few_samples {
+            _ if n == model.cursor => theme.bar(),
             true => theme.style(Color::DarkGray, Modifier::DIM),
             false => Style::new(),
         };
-        lines.push(Line::styled(
-            line(columns, &row.cells, &widths, theme),
-            style,
-        ));
+        let text = line(columns, &row.cells, &widths, theme);
+        lines.push(Line::styled(pad(&text, usize::from(area.width)), style));
     }
     if rows.is_empty() && model.status.is_some() && model.problem.is_none() {
-        let nothing = match (model.list.is_some(), model.filter.is_empty()) {
-            (false, _) => "",
-            (true, true) => "no flow is live",
-            (true, false) => "no live flow matches the filter",
-        };
-        lines.push(Line::raw(nothing));
+        lines.push(Line::raw(notes::nothing(model)));
     }
     lines
 }
 
-/// Returns the width of each column: fixed columns have the width they need, and the flexible ones share the
-/// rest.
-fn widths(columns: &[Column], titles: &[String], rows: &[ListRow], room: usize) -> Vec<usize> {
-    let needed = |n: usize| {
-        let longest = rows.iter().map(|row| cells(&row.cells[n])).max();
-        longest.unwrap_or(0).max(cells(&titles[n]))
-    };
-    let mut widths: Vec<_> = (0..columns.len()).map(needed).collect();
-    let gaps = columns.len().saturating_sub(1);
-    let flexible = columns.iter().filter(|c| c.flexible).count();
-    let total: usize = widths.iter().sum::<usize>() + gaps;
-    if total <= room || flexible == 0 {
-        return widths;
-    }
-    let fixed: usize = columns
-        .iter()
-        .zip(&widths)
-        .filter(|(column, _)| !column.flexible)
-        .map(|(_, width)| width)
-        .sum();
-    let share = room.saturating_sub(fixed + gaps) / flexible;
-    // a column that needs less leaves the rest to the others
-    let spare: usize = columns
-        .iter()
-        .zip(&widths)
-        .filter(|(column, _)| column.flexible)
-        .map(|(_, width)| share.saturating_sub(*width))
-        .sum();
-    for (column, width) in columns.iter().zip(&mut widths) {
-        if column.flexible && *width > share {
-            *width = (*width).min(share + spare).max(4);
-        }
-    }
-    widths
-}
-
-fn line(columns: &[Column], cells_of: &[String], widths: &[usize], theme: Theme) -> String {
-    let mut text = String::new();
-    for ((column, cell), &width) in columns.iter().zip(cells_of).zip(widths) {
-        let cell = shorten(cell, width, theme);
-        let space = " ".repeat(width.saturating_sub(cells(&cell)));
-        if !text.is_empty() {
-            text.push(' ');
+fn line(columns: &[Column], texts: &[String], widths: &[Option<usize>], theme: Theme) -> String {
+    let mut line = String::new();
+    let shown = columns.iter().zip(texts).zip(widths);
+    for ((column, text), width) in shown {
+        let Some(width) = *width else { continue };
+        let text = match column.keeps_ends {
+            true => shorten(text, width, theme),
+            false => cut(text, width, theme),
+        };
+        let space = " ".repeat(width.saturating_sub(cells(&text)));
+        if !line.is_empty() {
+            line.push(' ');
         }
         match column.right {
-            true => text += &format!("{space}{cell}"),
-            false => text += &format!("{cell}{space}"),
+            true => line += &format!("{space}{text}"),
+            false => line += &format!("{text}{space}"),
         }
     }
-    text
+    line
 }
 
 fn footer(model: &Model, width: u16, theme: Theme) -> Line<'static> {
-    if let Some(text) = &model.editing {
-        let text = format!("filter: {text}_");
+    let typed = match &model.prompt {
+        Some(Prompt::Filter(text)) => Some(format!("filter: {text}_")),
+        Some(Prompt::Interval(text)) => Some(format!("seconds between queries: {text}_")),
+        None => None,
+    };
+    if let Some(text) = typed {
         let style = theme.style(Color::Yellow, Modifier::BOLD);
-        return Line::styled(clean(&text), style);
+        return Line::styled(theme.text(&clean(&text)), style);
     }
-    if let Some(problem) = &model.problem {
-        let text = shorten(&clean(problem), usize::from(width), theme);
-        return Line::styled(text, theme.style(Color::Red, Modifier::BOLD));
+    let messages = [(&model.problem, Color::Red), (&model.notice, Color::Yellow)];
+    for (message, color) in messages {
+        if let Some(message) = message {
+            let text = shorten(&theme.text(&clean(message)), usize::from(width), theme);
+            return Line::styled(text, theme.style(color, Modifier::BOLD));
+        }
     }
-    let direction = match model.direction {
-        None => "in+out",
-        Some("ingress") => "in",
-        Some(_) => "out",
-    };
-    let mut left = format!(
-        "q end  s sort:{}  d {direction}  p pause  f freeze  h help",
-        model.sort.name()
-    );
-    left += "  / filter";
-    if !model.filter.is_empty() {
-        left += &format!(": {}", model.filter);
-    }
-    bar(&left, "", width, theme)
-}
-
-fn draw_help(frame: &mut Frame<'_>, area: Rect, theme: Theme) {
-    let height = (HELP.len() as u16).min(area.height);
-    let width = 76.min(area.width);
-    let place = Rect {
-        x: (area.width - width) / 2,
-        y: (area.height - height) / 2,
-        width,
-        height,
-    };
-    frame.render_widget(Clear, place);
-    let lines: Vec<_> = HELP
-        .iter()
-        .map(|text| {
-            let text = format!(" {}", theme.text(text));
-            let space = " ".repeat(usize::from(width).saturating_sub(cells(&text)));
-            Line::styled(format!("{text}{space}"), theme.bar())
-        })
-        .collect();
-    frame.render_widget(Paragraph::new(lines), place);
+    bar(&notes::keys(model, usize::from(width)), "", width, theme)
 }
 
 /// Returns the width of a text in columns of the terminal.
-fn cells(text: &str) -> usize {
+pub fn cells(text: &str) -> usize {
     Span::raw(text).width()
 }
 
@@ -358,13 +424,23 @@ fn pad(text: &str, width: usize) -> String {
 }
 
 /// Shortens a text in the middle: both ends of an address with a port carry information.
-fn shorten(text: &str, width: usize, theme: Theme) -> String {
+pub fn shorten(text: &str, width: usize, theme: Theme) -> String {
+    let tail = width.saturating_sub(1) * 2 / 5;
+    shortened(text, width, tail, theme)
+}
+
+/// Shortens a text at its end.
+fn cut(text: &str, width: usize, theme: Theme) -> String {
+    shortened(text, width, 0, theme)
+}
+
+/// Shortens a text of which the last `tail` columns stay.
+fn shortened(text: &str, width: usize, tail: usize, theme: Theme) -> String {
     if cells(text) <= width {
         return text.to_owned();
     }
     let mark = if theme.ascii { "~" } else { "…" };
     let room = width.saturating_sub(1);
-    let tail = room * 2 / 5;
     let take = |chars: &mut dyn Iterator<Item = char>, room: usize| {
         let mut taken = String::new();
         for c in chars {
@@ -379,6 +455,6 @@ fn shorten(text: &str, width: usize, theme: Theme) -> String {
     let start = take(&mut text.chars(), room - cells(&end));
     match width {
         0 => String::new(),
-        _ => format!("{start}{mark}{end}"),
+        _ => format!("{}{mark}{end}", start.trim_end()),
     }
 }
