@@ -2,6 +2,7 @@
 //! The requests and replies of the socket: written by the agent, read by the client commands.
 //! docs/reference/control.md documents each field. Within a version of the path, no field changes its meaning.
 
+mod lookup;
 mod paths;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::enrich::rib::SHORTEST_NETWORK;
 pub use crate::types::rule::FirewallRule;
+pub use lookup::{LookupLabel, LookupReply};
 pub use paths::{
     PathEntry, PathHistory, PathSum, PathSums, PathsReply, PeakHour, WhatIfLoad, WhatIfLoads,
     WhatIfNeighbor, WhatIfReply,
@@ -189,6 +191,9 @@ pub struct SourceCheckStatus {
     pub neighbors: u64,
     /// Those whose routes before import policy rfm does not receive: the result for them is unknown.
     pub without_view: Vec<u32>,
+    /// The names of these ASNs, if the ASN database has them.
+    #[serde(default)]
+    pub asn_names: BTreeMap<u32, String>,
 }
 
 /// The VRPs in use.
@@ -335,24 +340,6 @@ pub struct TopGroup {
     pub asn_names: BTreeMap<String, String>,
     #[serde(flatten)]
     pub sum: TopSum,
-}
-
-/// GET /v1/lookup
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct LookupReply {
-    pub address: String,
-    /// "global", or the VRF device.
-    pub table: String,
-    pub labels: Vec<LookupLabel>,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct LookupLabel {
-    /// A label of the flow series, without `src_` or `dst_`.
-    pub label: String,
-    pub value: Option<String>,
-    /// The origin of the value, or the reason why there is none.
-    pub source: String,
 }
 
 /// GET /v1/rib

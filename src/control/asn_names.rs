@@ -1,24 +1,74 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Names of the ASNs in a reply about routes.
+//! Names of the ASNs in replies.
 
 use std::collections::BTreeMap;
 
-use super::api::RibReply;
+use super::api::{PathsReply, RibReply, SourceCheckStatus, WhatIfReply};
+use crate::enrich::mmdb::Databases;
+use crate::types::database::DatabaseKind;
 
-/// Adds the names of the ASNs of all routes: paths, origins and peers.
-pub fn add(reply: &mut RibReply, name: impl Fn(u32) -> Option<String>) {
-    let of_path = reply
-        .routes
-        .iter()
-        .flat_map(|route| in_path(&route.as_path));
-    let others = reply
-        .routes
-        .iter()
-        .flat_map(|route| [route.origin_asn, route.peer_asn]);
-    let asns: Vec<u32> = of_path.chain(others.flatten()).collect();
-    let named = asns.into_iter().filter_map(|asn| Some((asn, name(asn)?)));
-    let names: BTreeMap<_, _> = named.collect();
-    reply.asn_names = names;
+/// A reply that can contain names of its ASNs.
+pub trait HasAsns {
+    /// Returns the ASNs in the reply.
+    fn asns(&self) -> Vec<u32>;
+    fn set_names(&mut self, names: BTreeMap<u32, String>);
+}
+
+/// Adds the names that the ASN database has.
+pub fn add(reply: &mut impl HasAsns, databases: &Databases) {
+    let Some(database) = databases.get(DatabaseKind::Asn) else {
+        return;
+    };
+    let asns = reply.asns().into_iter();
+    let named = asns.filter_map(|asn| Some((asn, database.asn_name(asn)?.to_owned())));
+    reply.set_names(named.collect());
+}
+
+impl HasAsns for RibReply {
+    fn asns(&self) -> Vec<u32> {
+        let of_path = self.routes.iter().flat_map(|route| in_path(&route.as_path));
+        let others = self.routes.iter();
+        let others = others.flat_map(|route| [route.origin_asn, route.peer_asn]);
+        of_path.chain(others.flatten()).collect()
+    }
+
+    fn set_names(&mut self, names: BTreeMap<u32, String>) {
+        self.asn_names = names;
+    }
+}
+
+impl HasAsns for PathsReply {
+    fn asns(&self) -> Vec<u32> {
+        let of_path = self.paths.iter().flat_map(|entry| in_path(&entry.path));
+        let origins = self.paths.iter().filter_map(|entry| entry.origin_asn);
+        of_path.chain(origins).collect()
+    }
+
+    fn set_names(&mut self, names: BTreeMap<u32, String>) {
+        self.asn_names = names;
+    }
+}
+
+impl HasAsns for WhatIfReply {
+    fn asns(&self) -> Vec<u32> {
+        let neighbors = self.neighbors.iter().filter_map(|n| n.peer_asn);
+        let cone = self.cone.iter().copied();
+        neighbors.chain(cone).chain([self.asn]).collect()
+    }
+
+    fn set_names(&mut self, names: BTreeMap<u32, String>) {
+        self.asn_names = names;
+    }
+}
+
+impl HasAsns for SourceCheckStatus {
+    fn asns(&self) -> Vec<u32> {
+        self.without_view.clone()
+    }
+
+    fn set_names(&mut self, names: BTreeMap<u32, String>) {
+        self.asn_names = names;
+    }
 }
 
 /// Returns the ASNs of a path in the notation of routers, which puts sets and confederations in brackets.

@@ -19,7 +19,6 @@ use crate::http::respond;
 use crate::netlink::stacked_interfaces;
 use crate::sys::clock::Clock;
 use crate::types::address_detail::AddressDetail;
-use crate::types::database::DatabaseKind;
 
 /// Thread flow answers between two batches; without an answer in this time it is stuck.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -163,17 +162,16 @@ impl ControlRoutes {
     pub(super) fn paths(&self, request: &Request<Bytes>) -> Reply {
         let query = params::paths(request.uri().query()).map_err(RequestError::bad_request)?;
         let snapshot = self.path_snapshot()?;
-        json(&paths::paths(
-            &snapshot,
-            query.filter,
-            query.limit,
-            query.history,
-        ))
+        let mut answer = paths::paths(&snapshot, query.filter, query.limit, query.history);
+        asn_names::add(&mut answer, &self.sources.scrape.databases);
+        json(&answer)
     }
 
     pub(super) fn what_if(&self, request: &Request<Bytes>) -> Reply {
         let asn = params::what_if(request.uri().query()).map_err(RequestError::bad_request)?;
-        json(&what_if::what_if(&self.path_snapshot()?, asn))
+        let mut answer = what_if::what_if(&self.path_snapshot()?, asn);
+        asn_names::add(&mut answer, &self.sources.scrape.databases);
+        json(&answer)
     }
 
     fn path_snapshot(&self) -> Result<PathSnapshot, RequestError> {
@@ -206,10 +204,7 @@ impl ControlRoutes {
         };
         let answer = bgp.explain(query, vrf.as_deref());
         let mut answer = answer.ok_or_else(unknown_vrf)?;
-        let database = self.sources.scrape.databases.get(DatabaseKind::Asn);
-        asn_names::add(&mut answer, |asn| {
-            database.as_ref()?.asn_name(asn).map(str::to_owned)
-        });
+        asn_names::add(&mut answer, &self.sources.scrape.databases);
         json(&answer)
     }
 

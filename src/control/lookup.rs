@@ -10,6 +10,7 @@ use crate::enrich::mmdb::Databases;
 use crate::enrich::rib::{SHORTEST_NETWORK, SharedRib, TableId};
 use crate::enrich::rpki::SharedVrps;
 use crate::enrich::{AsnSource, Enricher, Trace};
+use crate::flow::thread::Enrich;
 use crate::types::database::DatabaseKind;
 
 const UNLABELLED: &str = "none: loopback, link-local and multicast addresses have no labels";
@@ -22,8 +23,10 @@ pub fn lookup(
     address: IpAddr,
     (table, name): (TableId, &str),
 ) -> api::LookupReply {
+    let trace = enricher.trace(address, table);
     let sources = LabelSources {
-        trace: enricher.trace(address, table),
+        peer_name: enricher.asn_name(trace.known.peer_asn),
+        trace,
         route: rib.read(|rib| {
             let best = rib.explain(address, table, 1).into_iter().next();
             best.filter(|best| best.best)
@@ -48,8 +51,17 @@ pub fn lookup(
         table: name.to_owned(),
         labels: vec![
             label("asn", number(known.asn), sources.asn()),
-            label("asn_name", text(&known.asn_name), sources.asn_name()),
+            label(
+                "asn_name",
+                text(&known.asn_name),
+                sources.name(&known.asn_name, known.asn),
+            ),
             label("peer_asn", number(known.peer_asn), sources.peer_asn()),
+            label(
+                "peer_asn_name",
+                text(&sources.peer_name),
+                sources.name(&sources.peer_name, known.peer_asn),
+            ),
             label(
                 "rpki",
                 known.rpki.map(|validity| validity.name().to_owned()),
@@ -65,6 +77,8 @@ pub fn lookup(
 /// All sources of the labels of one address.
 struct LabelSources {
     trace: Trace,
+    /// The name of the neighbor AS.
+    peer_name: Option<Arc<str>>,
     /// The matching route, in words.
     route: Option<String>,
     /// The files of the databases in use, by [`DatabaseKind`].
@@ -89,9 +103,9 @@ impl LabelSources {
         }
     }
 
-    fn asn_name(&self) -> String {
-        let known = &self.trace.known;
-        match (&known.asn_name, known.asn) {
+    /// Returns the origin of the name of an AS.
+    fn name(&self, name: &Option<Arc<str>>, asn: u32) -> String {
+        match (name, asn) {
             (Some(_), _) => self.database(DatabaseKind::Asn),
             (None, 0) => "none: no ASN".to_owned(),
             (None, asn) => format!(

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! /v1/paths: bytes by AS path, and the paths that match.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, SystemTime};
 
 use super::api::{PathEntry, PathHistory, PathSums, PathsReply};
@@ -152,6 +152,7 @@ pub fn paths(
         rest,
         count,
         paths,
+        asn_names: BTreeMap::new(),
         history: with_history.then(|| history.collect()),
     }
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The content of /v1/status and /v1/interfaces.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use super::{Sources, api, rfc3339, rfc3339_seconds};
+use super::{Sources, api, asn_names, rfc3339, rfc3339_seconds};
 use crate::enrich::mmdb::Databases;
 use crate::enrich::rpki::UsedVrps;
 use crate::metrics::{self, Input};
@@ -221,11 +222,17 @@ fn source_check(sources: &Sources) -> Option<api::SourceCheckStatus> {
     let config = (sources.in_force)().config;
     let check = &config.agent.enrich.source_check;
     let report = sources.scrape.sources.report();
-    check.enabled().then(|| api::SourceCheckStatus {
+    if !check.enabled() {
+        return None;
+    }
+    let mut status = api::SourceCheckStatus {
         mode: check.mode.name().to_owned(),
         neighbors: report.neighbors as u64,
         without_view: report.without_view,
-    })
+        asn_names: BTreeMap::new(),
+    };
+    asn_names::add(&mut status, &sources.scrape.databases);
+    Some(status)
 }
 
 fn rpki(used: &UsedVrps) -> api::RpkiStatus {

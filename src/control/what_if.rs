@@ -85,6 +85,7 @@ pub fn what_if(snapshot: &PathSnapshot, asn: u32) -> WhatIfReply {
         total: neighbor(&period, None, &total),
         direct,
         cone: cone.into_iter().collect(),
+        asn_names: BTreeMap::new(),
         upper_bound: format!(
             "This is an upper bound: as a peer, AS{asn} announces only its networks and those of its customers. \
              Some of the ASes behind it may be no customers, and may prefer another way. At ingress, the path is that \

@@ -105,6 +105,11 @@ fn rib_tells_every_route_and_which_wins() {
     let named = || fixture.json("rib 198.51.100.7")["asn_names"] == names;
     assert!(wait_for(Duration::from_secs(5), named));
 
+    let labels = fixture.rfm("lookup 198.51.100.7");
+    let row = labels.lines().find(|l| l.starts_with("peer_asn_name "));
+    let row = row.expect("a row");
+    assert!(row.contains(" Example Transit  database "), "{labels}");
+
     let text = fixture.rfm("rib 198.51.100.7");
     let (head, text) = text.split_once('\n').unwrap();
     assert_eq!(
@@ -244,8 +249,11 @@ fn lookup_names_the_source_of_each_label() {
         assert_eq!(label(address, name), expected, "{address} {name}");
     }
     let text = fixture.rfm("lookup 198.51.100.7");
-    assert_eq!(text.lines().count(), 8, "{text}");
-    assert!(text.starts_with("LABEL     VALUE   SOURCE\n"), "{text}");
+    assert_eq!(text.lines().count(), 9, "{text}");
+    assert!(
+        text.starts_with("LABEL          VALUE   SOURCE\n"),
+        "{text}"
+    );
     let (code, _, error) = fixture.try_rfm("lookup 198.51.100.7 --vrf red");
     assert_eq!(
         (code, &*error),

@@ -12,3 +12,13 @@ pub use flows::{direction, end, flows, sampling_error, share, top, value};
 pub use paths::{paths, what_if};
 pub use rib::{lookup, rib};
 pub use status::status;
+
+use std::collections::BTreeMap;
+
+/// Returns an AS with its name, if it has one: "AS64500 Example Net".
+fn as_name(asn: u32, names: &BTreeMap<u32, String>) -> String {
+    match names.get(&asn) {
+        Some(name) => format!("AS{asn} {name}"),
+        None => format!("AS{asn}"),
+    }
+}

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! `rfm paths`
 
-use super::share;
+use super::rib::names;
+use super::{as_name, share};
 use crate::args::PathOptions;
 use crate::client::format;
 use crate::client::table::{Align, TextTable};
@@ -55,6 +56,7 @@ pub fn paths(reply: &api::PathsReply, options: &PathOptions) -> String {
         _ => format!("since {since}\n\n"),
     };
     text += &table.render();
+    text += &names(&reply.asn_names);
     if let Some(history) = &reply.history {
         text.push('\n');
         text += &intervals(history);
@@ -145,7 +147,7 @@ pub fn what_if(reply: &api::WhatIfReply) -> String {
     let (alone, cone) = (format!("AS{asn}"), format!("AS{asn} and behind"));
     for neighbor in &reply.neighbors {
         let name = match neighbor.peer_asn {
-            Some(neighbor) => format!("AS{neighbor}"),
+            Some(neighbor) => as_name(neighbor, &reply.asn_names),
             None => "unknown".to_owned(),
         };
         add(&name, &cone, &neighbor.with_cone);
@@ -185,6 +187,9 @@ pub fn what_if(reply: &api::WhatIfReply) -> String {
             listed.join(", ")
         ),
     };
+    let listed = reply.cone.iter().take(LISTED).chain([&reply.asn]);
+    let listed = listed.filter_map(|asn| Some((*asn, reply.asn_names.get(asn)?.clone())));
+    text += &names(&listed.collect());
     text += &format!("\n{}\n", reply.upper_bound);
     text
 }

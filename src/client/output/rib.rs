@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! `rfm rib` and `rfm lookup`
 
+use std::collections::BTreeMap;
+
+use super::as_name;
 use crate::client::format::duration;
 use crate::client::table::{Align, TextTable, clean};
 use crate::control::api;
@@ -33,16 +36,21 @@ pub fn rib(answer: &api::RibReply) -> String {
         text.push('\n');
         text += &block(route);
     }
-    if !answer.asn_names.is_empty() {
-        let names = answer.asn_names.iter();
-        let names: Vec<_> = names.map(|(asn, name)| format!("AS{asn} {name}")).collect();
-        text += &format!("\n{}", wrapped("names", &names.join(", ")));
-    }
+    text += &names(&answer.asn_names);
     if answer.routes.iter().any(|r| !r.unknown_steps.is_empty()) {
         text += "\nSteps shown as unknown are not in BMP: the router may have chosen another route there. \
                  Only\na Loc-RIB is certain.\n";
     }
     text
+}
+
+/// Returns a line with the names of ASNs, if there are any.
+pub(super) fn names(names: &BTreeMap<u32, String>) -> String {
+    if names.is_empty() {
+        return String::new();
+    }
+    let names: Vec<_> = names.keys().map(|asn| as_name(*asn, names)).collect();
+    format!("\n{}", wrapped("names", &names.join(", ")))
 }
 
 /// Returns a route as lines with a name and a value each.

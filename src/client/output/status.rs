@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! `rfm status`
 
+use super::as_name;
 use crate::client::format;
 use crate::client::table::{Align, TextTable, clean};
 use crate::control::api;
@@ -24,7 +25,7 @@ fn source_check(check: &api::SourceCheckStatus) -> String {
     );
     if !without.is_empty() {
         let shown = without.iter().take(MAX_ASNS);
-        let shown: Vec<_> = shown.map(|asn| format!("AS{asn}")).collect();
+        let shown: Vec<_> = shown.map(|asn| as_name(*asn, &check.asn_names)).collect();
         text += &format!("; unknown: {}", shown.join(", "));
         if without.len() > MAX_ASNS {
             text += &format!(" and {} more", without.len() - MAX_ASNS);

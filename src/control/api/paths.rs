@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The replies about AS paths.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// GET /v1/paths
@@ -22,6 +24,9 @@ pub struct PathsReply {
     pub count: u64,
     /// The largest of them.
     pub paths: Vec<PathEntry>,
+    /// The names of the ASNs on these paths, if the ASN database has them.
+    #[serde(default)]
+    pub asn_names: BTreeMap<u32, String>,
     /// The matched traffic of each interval; only on request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history: Option<Vec<PathHistory>>,
@@ -84,6 +89,9 @@ pub struct WhatIfReply {
     pub direct: PathSums,
     /// The ASes seen behind `asn`, in ascending order.
     pub cone: Vec<u32>,
+    /// The names of `asn`, of the neighbors and of the cone, if the ASN database has them.
+    #[serde(default)]
+    pub asn_names: BTreeMap<u32, String>,
     /// Why the traffic is an upper bound.
     pub upper_bound: String,
 }
