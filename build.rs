@@ -28,12 +28,13 @@ fn main() {
 }
 
 /// The parts of the page's script, in this order. They share one closure: the page defines no globals.
-const SCRIPT: [&str; 19] = [
+const SCRIPT: [&str; 20] = [
     "dom",
     "filters",
     "selection",
     "format",
     "names",
+    "merge",
     "request",
     "draw",
     "status",

@@ -27,7 +27,9 @@ use rfm::flow::snapshot::SeriesRow;
 use rfm::history::{History, HistoryReading, InterfaceReading};
 use rfm::http::encoding;
 use rfm::netlink::Link;
-use rfm::page::view::{AgentState, Query, render};
+use rfm::page::query::Query;
+use rfm::page::view::{AgentState, render};
+use rfm::types::address_detail::AddressDetail;
 use rfm::types::counters::{Count, HookCounters};
 
 const READERS: usize = 50;
@@ -168,12 +170,24 @@ fn by_itself() -> Table {
         let query = Query::default();
         let view = || {
             let start = thread_time();
-            let view = render(&router.history, query, &AgentState::default());
+            let view = render(
+                &router.history,
+                &query,
+                None,
+                AddressDetail::Full,
+                &AgentState::default(),
+            );
             black_box(encoding::gzip(&view));
             (thread_time() - start).as_secs_f64() * 1e3
         };
         let view: Vec<f64> = (0..21).map(|_| view()).collect();
-        let plain = render(&router.history, query, &AgentState::default());
+        let plain = render(
+            &router.history,
+            &query,
+            None,
+            AddressDetail::Full,
+            &AgentState::default(),
+        );
         table.row(
             format!("{interfaces}, {sets}"),
             [

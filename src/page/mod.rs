@@ -3,6 +3,7 @@
 //!
 //! - [`query`]: the options of a reader;
 //! - [`view`]: the [`history`](crate::history) as JSON, with the top talkers (`talkers`);
+//! - [`local`]: names of connected networks;
 //! - [`thread`]: THREAD page, which makes a reading in each tick;
 //! - [`paths`]: networks on AS paths;
 //! - [`source_check`]: bytes of invalid sources;
@@ -10,9 +11,11 @@
 //!
 //! The page uses the same data as /metrics, and the flow table for the lists of hosts and services.
 
+pub mod local;
 pub mod paths;
 pub mod query;
 pub mod routes;
+mod shown;
 pub mod source_check;
 mod talkers;
 pub mod thread;
@@ -193,7 +196,7 @@ impl Page {
         if query.list.is_none() && query.filters.is_empty() {
             return None;
         }
-        let mut interfaces: Vec<_> = view::shown(history, query)
+        let mut interfaces: Vec<_> = shown::shown(history, query)
             .iter()
             .map(|(_, port)| port.ifindex)
             .collect();

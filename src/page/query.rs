@@ -36,6 +36,29 @@ impl ListName {
     }
 }
 
+/// A table of the history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TopTableName {
+    Networks,
+    Neighbours,
+    Countries,
+    Cities,
+    Protocols,
+}
+
+impl TopTableName {
+    fn find(name: &str) -> Option<Self> {
+        Some(match name {
+            "networks" => Self::Networks,
+            "neighbours" => Self::Neighbours,
+            "countries" => Self::Countries,
+            "cities" => Self::Cities,
+            "protocols" => Self::Protocols,
+            _ => return None,
+        })
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query {
     /// The interface to show in detail; the uplink if there is none with this index.
@@ -44,6 +67,12 @@ pub struct Query {
     pub uplinks: bool,
     pub window: Window,
     pub side: Side,
+    /// The tick up to which the reader has the curves.
+    pub after: Option<u64>,
+    /// The only table that the reader shows, if the answer has only what is new.
+    pub table: Option<TopTableName>,
+    /// The time up to which the reader has the curve of the talkers, as in their `end`.
+    pub seen: Option<u64>,
     /// The list of talkers to show.
     pub list: Option<ListName>,
     /// The filters of the reader; all must match.
@@ -60,6 +89,9 @@ impl Query {
                 ("ifindex", index) => query.ifindex = index.parse().unwrap_or_default(),
                 ("window", "day") => query.window = Window::Day,
                 ("side", "near") => query.side = Side::Near,
+                ("after", tick) => query.after = tick.parse().ok(),
+                ("table", name) => query.table = TopTableName::find(name),
+                ("seen", end) => query.seen = end.parse().ok(),
                 ("list", name) => query.list = list(name, addresses),
                 ("filter", text) if query.filters.len() < MAX_FILTERS => {
                     let decoded = decode(text).ok();

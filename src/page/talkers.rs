@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The top talkers and the filtered traffic, as JSON (pure).
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
+use super::local::{LocalNetwork, interface_of};
 use super::query::{ListName, Query};
 use crate::flow::talkers::filter::Condition;
 use crate::flow::talkers::{
@@ -14,6 +17,8 @@ use crate::types::prefix::Prefix;
 
 /// Now, mean, maximum, packets per second, bytes and packets.
 type Figures = (f32, f32, f32, f32, u64, u64);
+/// The value, the AS number, the country, the name of the network, and the figures of both directions.
+type TalkerLine<'a> = (String, u32, &'a str, Cow<'a, str>, Figures, Figures);
 
 /// The list that the reader selected, and the curve of the traffic that the filters select.
 #[derive(Serialize)]
@@ -23,8 +28,7 @@ pub(super) struct TalkersView<'a> {
     complete: bool,
     /// The period of the list, in seconds.
     covered: f32,
-    /// The value, the AS number, the country, the name of the configured network, and the figures of both directions.
-    rows: Vec<(String, u32, &'a str, &'a str, Figures, Figures)>,
+    rows: Vec<TalkerLine<'a>>,
     total: [Figures; 2],
     counters: usize,
     /// A talker that is not in the list had at most this many bytes when it was evicted.
@@ -34,6 +38,10 @@ pub(super) struct TalkersView<'a> {
     bytes: usize,
     /// Seconds between two points.
     step: u64,
+    /// The time of the last point in milliseconds, from any origin.
+    end: u64,
+    /// Whether the curves have only the points that the reader does not have.
+    newest: bool,
     /// Bytes per second: by direction, then IPv4 and IPv6; oldest first.
     curves: [[Vec<u64>; 2]; 2],
 }
@@ -49,7 +57,11 @@ pub(super) fn list(query: &Query) -> TalkerList {
     }
 }
 
-pub(super) fn view<'a>(query: &Query, answer: &'a TalkerAnswer) -> TalkersView<'a> {
+pub(super) fn view<'a>(
+    query: &Query,
+    answer: &'a TalkerAnswer,
+    local: &[LocalNetwork],
+) -> TalkersView<'a> {
     let covered = answer.covered_ms as f32 / 1000.0;
     let figures = |volume: &TalkerVolume| {
         let mean = volume.bytes as f32 / covered.max(1.0);
@@ -66,7 +78,15 @@ pub(super) fn view<'a>(query: &Query, answer: &'a TalkerAnswer) -> TalkersView<'
     let rows = answer.rows.iter().map(|row| {
         let text = |text: &'a Option<_>| text.as_deref().unwrap_or_default();
         let [ingress, egress] = &row.volumes;
-        let (country, net) = (text(&row.country), text(&row.net));
+        let connected = || match row.talker {
+            Talker::Host(address) | Talker::Network(address) => interface_of(local, address),
+            Talker::Service(..) | Talker::Asn(_) => None,
+        };
+        let net = match (&row.net, connected()) {
+            (None, Some(interface)) => format!("network of {interface}").into(),
+            (net, _) => text(net).into(),
+        };
+        let country = text(&row.country);
         let volumes = (figures(ingress), figures(egress));
         (
             name(row.talker),
@@ -77,9 +97,13 @@ pub(super) fn view<'a>(query: &Query, answer: &'a TalkerAnswer) -> TalkersView<'
             volumes.1,
         )
     });
+    let new = query.seen.and_then(|seen| answer.end_ms.checked_sub(seen));
+    let new = new.map(|passed| (passed / TICK_MS) as usize);
+    let known = new.and_then(|new| answer.points.len().checked_sub(new));
+    let points = &answer.points[known.unwrap_or_default()..];
     let curve = |direction: usize, family: usize| {
         let of = |point: &TalkerPoint| point[direction][family][0] as u64;
-        answer.points.iter().map(of).collect()
+        points.iter().map(of).collect()
     };
     TalkersView {
         list: query.list.unwrap_or(ListName::Services).name(),
@@ -93,6 +117,8 @@ pub(super) fn view<'a>(query: &Query, answer: &'a TalkerAnswer) -> TalkersView<'
         evicted_lists: answer.evicted_lists,
         bytes: answer.bytes,
         step: TICK_MS / 1000,
+        end: answer.end_ms,
+        newest: known.is_some(),
         curves: [0, 1].map(|direction| [0, 1].map(|family| curve(direction, family))),
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::{Map, Value, json};
 
 use super::Page;
+use super::local::LocalReader;
 use super::paths::{PathReader, PathTables};
 use super::source_check::SourceTable;
 use super::view::AgentState;
@@ -31,6 +32,7 @@ pub fn run(page: &Page, scrape: &Scrape, mut default_route: DefaultRoute, heartb
     let start = Instant::now();
     let mut next = start;
     let mut path_reader = PathReader::default();
+    let mut local_reader = LocalReader::default();
     while !heartbeat.stopping() {
         heartbeat.beat();
         let now = Instant::now();
@@ -40,7 +42,9 @@ pub fn run(page: &Page, scrape: &Scrape, mut default_route: DefaultRoute, heartb
             if let Err(reason) = scrape.read(|input| {
                 let interfaces: Vec<_> = input.interfaces.iter().map(interface).collect();
                 let reading = reading(start, input, &interfaces, uplink);
-                page.feed(&reading, agent_state(input, scrape, paths.as_ref()))
+                let mut agent = agent_state(input, scrape, paths.as_ref());
+                agent.local = local_reader.read(input.interfaces, now);
+                page.feed(&reading, agent)
             }) {
                 log::debug!("page: {reason}");
             }
@@ -107,6 +111,7 @@ fn agent_state(input: &Input, scrape: &Scrape, paths: Option<&Arc<PathTables>>) 
         asns: names(databases, shown),
         source_check,
         paths: paths.cloned(),
+        local: Vec::new(),
     }
 }
 

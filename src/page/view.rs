@@ -12,14 +12,17 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::query::Query;
+use super::query::{Query, TopTableName};
+use super::shown::{shown, uplinks};
 use super::talkers::{self, TalkersView};
 use crate::flow::talkers::TalkerAnswer;
+use crate::flow::talkers::filter::Condition;
 use crate::history::string_refs::OTHER;
-use crate::history::time_series::{COARSE_TICKS, TICK_SECONDS, TimeSeries};
+use crate::history::time_series::{COARSE_TICKS, POINTS, TICK_SECONDS, TimeSeries};
 use crate::history::top_table::{MAX_CURVE_BYTES, Scope, Side, TOP, TopEntry, TopKey, TopKind};
 use crate::history::window_totals::{Sums, Window};
 use crate::history::{History, InterfaceHistory};
+use crate::page::local::LocalNetwork;
 use crate::page::paths::{PathTable, PathTables};
 use crate::page::source_check::SourceTable;
 use crate::types::address_detail::AddressDetail;
@@ -68,6 +71,8 @@ struct View<'a> {
     egress: Option<Details<'a>>,
     /// The names of the ASNs above.
     asns: BTreeMap<u32, &'a str>,
+    /// The curves have only the points after this tick.
+    after: Option<u64>,
     history: Cost,
     /// `None` if AS paths are not counted.
     paths: Option<&'a PathTable>,
@@ -90,6 +95,9 @@ pub struct AgentState {
     pub source_check: Option<SourceTable>,
     #[serde(skip)]
     pub paths: Option<Arc<PathTables>>,
+    /// The networks of the interfaces.
+    #[serde(skip)]
+    pub local: Vec<LocalNetwork>,
     /// The names of the ASNs in these tables.
     #[serde(skip)]
     pub asns: BTreeMap<u32, String>,
@@ -148,19 +156,20 @@ struct FilteredTraffic {
 type Row<T> = (T, f32, f32, f32, f32, u64, u64);
 type Network = (i64, f32, f32, f32, f32, u64, u64, i64);
 
+/// A table is missing if the reader does not show it.
 #[derive(Serialize)]
 struct Details<'a> {
     /// Curves by family, and of all flows.
     families: Vec<Vec<u64>>,
     flows: Vec<u64>,
     total: Option<Row<()>>,
-    networks: Vec<Network>,
+    networks: Option<Vec<Network>>,
     /// The curves of the top networks: the AS number and the points.
     curves: Vec<(i64, Vec<u64>)>,
-    neighbours: Vec<Row<i64>>,
-    countries: Vec<Row<&'a str>>,
-    cities: Vec<Row<&'a str>>,
-    protocols: Vec<Row<i64>>,
+    neighbours: Option<Vec<Row<i64>>>,
+    countries: Option<Vec<Row<&'a str>>>,
+    cities: Option<Vec<Row<&'a str>>>,
+    protocols: Option<Vec<Row<i64>>>,
     /// The total number of networks; the table contains the first of them.
     networks_total: usize,
 }
@@ -178,6 +187,8 @@ pub fn render(
         history,
         window: query.window,
         covered: query.window.covered(history.tick).max(1) as f32,
+        newest: newest_points(history, query),
+        table: query.table,
     };
     let mut interfaces: Vec<_> = history
         .interfaces()
@@ -220,7 +231,7 @@ pub fn render(
         },
         asns: {
             let others = agent.asns.iter().map(|(asn, name)| (*asn, &**name));
-            let mut asns = names(history, answer, [&ingress, &egress]);
+            let mut asns = names(history, &query.filters, answer, [&ingress, &egress]);
             asns.extend(others);
             asns
         },
@@ -228,13 +239,14 @@ pub fn render(
             true => None,
             false => shown.first().map(|(_, port)| port.ifindex),
         },
+        after: query.after.filter(|_| viewer.newest.is_some()),
         uplinks: uplinks(history)
             .iter()
             .map(|(_, port)| port.ifindex)
             .collect(),
         shows_uplinks: query.uplinks,
         addresses,
-        talkers: answer.map(|answer| talkers::view(query, answer)),
+        talkers: answer.map(|answer| talkers::view(query, answer, &agent.local)),
         filtered,
         interfaces,
         left_out: history.left_out,
@@ -254,89 +266,31 @@ pub fn render(
     serde_json::to_vec(&view).unwrap_or_default()
 }
 
-/// Returns the uplinks: the interfaces with the role of an external network, otherwise that of the default route.
-fn uplinks(history: &History) -> Vec<(u16, &InterfaceHistory)> {
-    let external = |port: &InterfaceHistory| {
-        matches!(port.role, Some(Role::Transit | Role::Ix | Role::Pni)) && port.is_summed
-    };
-    let with_role: Vec<_> = history
-        .interfaces()
-        .filter(|(_, port)| external(port))
-        .collect();
-    match with_role.is_empty() {
-        true => history
-            .interfaces()
-            .filter(|(_, port)| Some(port.ifindex) == history.uplink)
-            .collect(),
-        false => with_role,
-    }
-}
-
-/// Returns the interfaces to show: all uplinks, or the one with the index of the query; otherwise that of the default
-/// route, the one with the most remote networks, or the one with the most traffic.
-pub(super) fn shown<'a>(history: &'a History, query: &Query) -> Vec<(u16, &'a InterfaceHistory)> {
-    if query.uplinks {
-        return uplinks(history);
-    }
-    let of = |ifindex: u32| {
-        let mut interfaces = history.interfaces();
-        interfaces.find(|(_, port)| port.ifindex == ifindex)
-    };
-    let wanted = of(query.ifindex).or_else(|| of(history.uplink?));
-    let wanted = wanted.or_else(|| {
-        let networks = remote_networks(history);
-        let weight = |number: u16| -> (usize, f32) {
-            let keys = Direction::ALL.map(|direction| TopKey {
-                scope: Scope {
-                    interface: number,
-                    direction,
-                },
-                kind: TopKind::Flows,
-                value: 0,
-            });
-            let entries = keys.iter().filter_map(|key| history.entries.get(key));
-            let bytes = entries.map(|e| e.sums(Window::Hour).bytes).sum();
-            (networks.get(&number).copied().unwrap_or_default(), bytes)
-        };
-        let interfaces = history.interfaces().map(|port| (weight(port.0), port));
-        interfaces
-            .min_by(|(a, (_, first)), (b, (_, second))| {
-                let by_networks = b.0.cmp(&a.0).then(b.1.total_cmp(&a.1));
-                by_networks.then(first.ifindex.cmp(&second.ifindex))
-            })
-            .map(|(_, port)| port)
-    });
-    wanted.into_iter().collect()
-}
-
-/// Returns the number of known remote networks of each interface, both directions together.
-fn remote_networks(history: &History) -> BTreeMap<u16, usize> {
-    let mut counts = BTreeMap::new();
-    for key in history.entries.keys() {
-        if key.kind == TopKind::Asn(Side::Far) && key.value != 0 && key.value != OTHER {
-            *counts.entry(key.scope.interface).or_default() += 1;
-        }
-    }
-    counts
-}
-
-/// Returns the names of all networks and peers in these details, and of the talkers.
+/// Returns the names of all networks and peers in these details, in the filters, and of the talkers.
 fn names<'a>(
     history: &'a History,
+    filters: &[Condition],
     answer: Option<&'a TalkerAnswer>,
     details: [&Option<Details>; 2],
 ) -> BTreeMap<u32, &'a str> {
     let details = details.into_iter().flatten();
     let asns = details.flat_map(|details| {
-        let networks = details.networks.iter().flat_map(|row| [row.0, row.7]);
-        networks.chain(details.neighbours.iter().map(|row| row.0))
+        let networks = details.networks.iter().flatten();
+        let networks = networks.flat_map(|row| [row.0, row.7]);
+        let curves = details.curves.iter().map(|(asn, _)| *asn);
+        let neighbours = details.neighbours.iter().flatten().map(|row| row.0);
+        networks.chain(neighbours).chain(curves)
     });
     let known = asns
         .filter_map(|asn| u32::try_from(asn).ok())
         .filter_map(|asn| Some((asn, history.names.asn(asn)?)));
     let talkers = answer.into_iter().flat_map(|answer| &answer.rows);
     let talkers = talkers.filter_map(|row| Some((row.asn, row.asn_name.as_deref()?)));
-    known.chain(talkers).collect()
+    let filters = filters.iter().filter_map(|filter| match filter {
+        Condition::Asn(_, asn) | Condition::Peer(_, asn) => Some((*asn, history.names.asn(*asn)?)),
+        _ => None,
+    });
+    known.chain(filters).chain(talkers).collect()
 }
 
 /// The sum of the lines of one value, of several interfaces.
@@ -366,10 +320,24 @@ impl<'a> Merged<'a> {
     }
 }
 
+/// Returns the number of points that a reader does not have yet; `None` if the answer has all points.
+fn newest_points(history: &History, query: &Query) -> Option<usize> {
+    let (after, now) = (query.after?, history.tick);
+    let passed = match query.window {
+        Window::Hour => now.checked_sub(after)?,
+        Window::Day => (now / COARSE_TICKS).checked_sub(after / COARSE_TICKS)?,
+    };
+    usize::try_from(passed).ok().filter(|n| *n < POINTS / 2)
+}
+
 struct Viewer<'a> {
     history: &'a History,
     window: Window,
     covered: f32,
+    /// The number of points of each curve, from its end; `None` for all.
+    newest: Option<usize>,
+    /// The only table of an answer with the newest points.
+    table: Option<TopTableName>,
 }
 
 impl<'a> Viewer<'a> {
@@ -413,7 +381,11 @@ impl<'a> Viewer<'a> {
             families: families.map(|family| family.map_or(0.0, |entry| tenths(entry.now.0))),
             bytes_total: observed.iter().map(|c| c.bytes).sum(),
             packets_total: observed.iter().map(|c| c.packets).sum(),
-            spark: spark(&self.sum_of_curves(curves)),
+            // a reader that has the previous points adds the current rate
+            spark: match self.newest {
+                None => spark(&self.sum_of_curves(curves)),
+                Some(_) => Vec::new(),
+            },
         })
     }
 
@@ -437,12 +409,12 @@ impl<'a> Viewer<'a> {
             flows: self.points(&flows),
             total: (!flows.curves.is_empty() || flows.sums.bytes > 0.0)
                 .then(|| self.row((), &flows)),
-            networks: Vec::new(),
+            networks: None,
             curves: Vec::new(),
-            neighbours: Vec::new(),
-            countries: Vec::new(),
-            cities: Vec::new(),
-            protocols: Vec::new(),
+            neighbours: None,
+            countries: None,
+            cities: None,
+            protocols: None,
             networks_total: 0,
         };
         if !with_tables {
@@ -456,13 +428,20 @@ impl<'a> Viewer<'a> {
             .collect();
         details.networks_total = networks.len();
         networks.truncate(ROWS);
-        details.networks = networks.iter().map(|(k, e)| self.network(*k, e)).collect();
         let names = &self.history.names;
         let text = |value: u32| names.text(value);
-        details.neighbours = self.rows(scopes, TopKind::Peer(side), as_number);
-        details.countries = self.rows(scopes, TopKind::Country(side), text);
-        details.cities = self.rows(scopes, TopKind::City(side), text);
-        details.protocols = self.rows(scopes, TopKind::Protocol, as_number);
+        let is_shown =
+            |table| self.newest.is_none() || self.table.is_none_or(|shown| shown == table);
+        details.networks = is_shown(TopTableName::Networks)
+            .then(|| networks.iter().map(|(k, e)| self.network(*k, e)).collect());
+        details.neighbours = is_shown(TopTableName::Neighbours)
+            .then(|| self.rows(scopes, TopKind::Peer(side), as_number));
+        details.countries = is_shown(TopTableName::Countries)
+            .then(|| self.rows(scopes, TopKind::Country(side), text));
+        details.cities =
+            is_shown(TopTableName::Cities).then(|| self.rows(scopes, TopKind::City(side), text));
+        details.protocols = is_shown(TopTableName::Protocols)
+            .then(|| self.rows(scopes, TopKind::Protocol, as_number));
         details
     }
 
@@ -530,7 +509,10 @@ impl<'a> Viewer<'a> {
 
     fn points(&self, line: &Merged) -> Vec<u64> {
         let sum = self.sum_of_curves(line.curves.iter().copied());
-        sum.iter().map(|rate| *rate as u64).collect()
+        let known = self
+            .newest
+            .map_or(0, |newest| sum.len().saturating_sub(newest));
+        sum[known..].iter().map(|rate| *rate as u64).collect()
     }
 
     fn rates<'c>(&self, curve: &'c TimeSeries) -> Box<dyn ExactSizeIterator<Item = f32> + 'c> {

@@ -93,7 +93,7 @@ pub fn settings(lab: &Lab) -> String {
 }
 
 /// The same every hundredth of a second: addresses of the networks are the source, or the destination.
-fn frames(device: &str, from_them: bool, stop: &AtomicBool) {
+pub fn frames(device: &str, from_them: bool, stop: &AtomicBool) {
     let sender = Sender::new(device).expect("a packet socket");
     let here = Ipv4Addr::new(10, 1, 1, 1);
     let start = Instant::now();

@@ -241,6 +241,7 @@ impl Router {
                     .sources
                     .as_ref()
                     .map(|(sources, report)| SourceTable::new(sources, report)),
+                local: Vec::new(),
                 paths: self.paths.clone(),
                 asns: BTreeMap::from([
                     (64_610, "Long Haul <b>Carrier</b>".into()),
@@ -421,6 +422,7 @@ fn talkers(query: &TalkerQuery) -> TalkerAnswer {
         evicted: 12,
         evicted_lists: 0,
         bytes: 100_000,
+        end_ms: 0,
     }
 }
 

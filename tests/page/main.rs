@@ -16,3 +16,4 @@ mod paths;
 mod privacy;
 mod proxy;
 mod served;
+mod story;

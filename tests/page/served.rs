@@ -5,6 +5,7 @@ use std::io::Read;
 
 use crate::common::http::{Reply, Running, exporter};
 use crate::made::Router;
+use serde_json::Value;
 
 fn server() -> Running {
     let mut router = Router::new(20);
@@ -114,6 +115,36 @@ fn figures_are_never_kept_and_come_packed() {
         (&view["schema"], &view["window"], &view["step"]),
         (&1.into(), &"day".into(), &120.into())
     );
+}
+
+/// A reader gets only the points that it does not have.
+#[test]
+fn a_refresh_is_small() {
+    let mut router = Router::new(20);
+    router.pass(2);
+    let server = router.serve();
+    let mut client = server.client();
+    let whole: Value = serde_json::from_slice(&client.get("/page/v1.json").body).expect("JSON");
+    router.tick();
+    router.tick();
+    let path = format!("/page/v1.json?after={}&table=networks", whole["ticks"]);
+    let packed = client.get_with(&path, "Accept-Encoding: gzip\r\n");
+    println!("a refresh takes {} bytes", packed.body.len());
+    assert!(packed.body.len() < 5_000, "{} bytes", packed.body.len());
+    let newest: Value = serde_json::from_slice(&unpacked(&packed)).expect("JSON");
+    let now: Value = serde_json::from_slice(&client.get("/page/v1.json").body).expect("JSON");
+    assert_eq!(newest["after"], whole["ticks"]);
+    assert_eq!(newest["ingress"]["cities"], Value::Null);
+    assert_eq!(newest["ingress"]["networks"], now["ingress"]["networks"]);
+    let points = |view: &Value| view["ingress"]["flows"].as_array().expect("points").clone();
+    assert_eq!(points(&newest), points(&now)[718..]);
+    assert_eq!((points(&newest).len(), points(&now).len()), (2, 720));
+    // a tick of another agent, and one of long ago
+    for after in ["99999999", "1"] {
+        let path = format!("/page/v1.json?after={after}");
+        let view: Value = serde_json::from_slice(&client.get(&path).body).expect("JSON");
+        assert_eq!((&view["after"], points(&view).len()), (&Value::Null, 720));
+    }
 }
 
 #[test]

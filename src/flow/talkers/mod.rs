@@ -130,6 +130,8 @@ pub struct TalkerAnswer {
     pub missing_at_most: u64,
     /// Oldest first.
     pub points: Vec<TalkerPoint>,
+    /// The time of the last point, from any origin.
+    pub end_ms: u64,
     /// The number of talkers that were evicted from the list.
     pub evicted: u64,
     /// The number of watches and lists that were evicted since the start.

@@ -185,6 +185,7 @@ impl TrafficWatch {
             totals: list.top.totals(now),
             missing_at_most: list.top.missing_at_most(now),
             points: self.points.iter().copied().collect(),
+            end_ms: self.ticked_ms,
             evicted: list.top.evicted(),
             ..TalkerAnswer::default()
         })

@@ -11,17 +11,21 @@ async function refresh() {
   const mine = asking = new AbortController();
   const limit = setTimeout(() => mine.abort(), 10000);
   try {
-    for (let round = 0; round < 2; round++) {
+    for (let round = 0; round < 3; round++) {
       const shown = view?.interfaces.find(i => i.name === chosen.if);
       const query = new URLSearchParams({ ifindex: chosen.uplinks ? "uplinks" : shown ? shown.ifindex : 0, window: chosen.window, side: chosen.side });
       if (wantedList()) query.set("list", wantedList());
       for (const filter of chosen.filters) query.append("filter", filter);
+      const options = `${query}`;
+      askForNewest(query);
       const source = new URL(`page/v1.json?${query}`, document.baseURI);
       source.username = source.password = ""; // fetch refuses an address with a password; the browser sends it all the same
       const reply = await fetch(source, { signal: mine.signal, cache: "no-store" });
       if (!reply.ok) throw new Error(`status ${reply.status}`);
       const next = await reply.json();
       if (next.schema !== 1) { location.reload(); return; }
+      if (!mergeCurves(view, next)) { curvesOf = ""; continue; }
+      curvesOf = options;
       if (view?.now !== next.now) { before = view; newest = performance.now(); }
       view = next;
       // the index of a selected name is known only from the first answer, or may have changed

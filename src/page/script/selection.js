@@ -40,6 +40,8 @@ function choose(changes, isNew) {
   writeAddress(isNew);
   drawGroups();
   if (asks || wantedList() && wantedList() !== list) refresh(); else draw();
+  // the other tables have the figures of an earlier answer
+  if ("tab" in changes && !asks && TABLES.includes(changes.tab)) refresh();
 }
 
 function drawGroups() {

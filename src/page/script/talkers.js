@@ -35,7 +35,7 @@ function talkerLines() {
       [line.name, line.note] = networkName(asn);
       Object.assign(line, networkStyle(asn), { filter: `${end}.asn.${asn}` });
     } else {
-      line.note = [net, asn ? networkName(asn).join(" ") : "", country].filter(Boolean).join(" · ");
+      line.note = [net, asn ? networkName(asn).filter(Boolean).join(" ") : "", country].filter(Boolean).join(" · ");
       Object.assign(line, asn ? networkStyle(asn) : {}, { filter: `${end}.host.${value}` });
     }
     return line;
