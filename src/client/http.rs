@@ -36,20 +36,24 @@ impl fmt::Display for HttpError {
                 path.display()
             ),
             Self::Forbidden(path) => {
-                write!(f, "{} may not be opened by you", path.display())?;
+                write!(f, "cannot open {}: permission denied", path.display())?;
                 match fs::metadata(path) {
                     Ok(meta) => write!(
                         f,
-                        ": it is for user {}, group {}, mode {:04o}; join that group, or ask as root",
+                        " (user {}, group {}, mode {:04o}); join that group, or run the command as root",
                         meta.uid(),
                         meta.gid(),
                         meta.permissions().mode() & 0o7777
                     ),
-                    Err(_) => write!(f, ", nor its folder read: ask as root"),
+                    Err(_) => write!(f, ", also for its folder; run the command as root"),
                 }
             }
             Self::Rejected(_, error) => f.write_str(error),
-            Self::Io(path, error) => write!(f, "asking {}: {error}", path.display()),
+            Self::Io(path, error) => write!(
+                f,
+                "no answer from {}: {error}; see the log of rfm, and try again",
+                path.display()
+            ),
         }
     }
 }

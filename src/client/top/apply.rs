@@ -269,9 +269,12 @@ impl Model {
             host.map(|(_, address)| Proposal::host(address))
         };
         let proposal = match target {
-            RowTarget::Conversation(key) => Some(Proposal::conversation(&key, self.sender(&key))),
+            // the agent may hide addresses
+            RowTarget::Conversation(key) if !key.a.address.is_empty() => {
+                Some(Proposal::conversation(&key, self.sender(&key)))
+            }
             RowTarget::Query(query) => host(&query),
-            RowTarget::Nothing => None,
+            RowTarget::Conversation(_) | RowTarget::Nothing => None,
         };
         match proposal {
             Some(proposal) => {

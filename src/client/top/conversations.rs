@@ -113,7 +113,8 @@ impl LastCount {
 pub struct Conversations {
     epoch: Option<Instant>,
     now: f64,
-    flows: HashMap<FlowPlace, LastCount>,
+    /// With shortened addresses, several flows may have the same place.
+    flows: HashMap<FlowPlace, Vec<LastCount>>,
     pub table: HashMap<ConversationKey, Conversation>,
     /// The number of matching flows at the agent, and of those in the last answer.
     pub matched: (u64, u64),
@@ -138,9 +139,14 @@ impl Conversations {
             self.add(flow, time, before);
         }
         let now = self.now;
-        self.flows.retain(|_, last| now - last.at <= IDLE);
+        for records in self.flows.values_mut() {
+            records.retain(|last| now - last.at <= IDLE);
+        }
+        self.flows.retain(|_, records| !records.is_empty());
         self.table.retain(|_, one| now - one.last <= IDLE);
-        evict(&mut self.flows, MAX_FLOWS, |last| last.at);
+        evict(&mut self.flows, MAX_FLOWS, |records| {
+            records.iter().map(|last| last.at).fold(0.0, f64::max)
+        });
         self.evicted += evict(&mut self.table, MAX_CONVERSATIONS, |one| one.last);
         for one in self.table.values_mut() {
             let rate = one.rate(WINDOWS[0], now).0;
@@ -160,20 +166,23 @@ impl Conversations {
             vlans: (flow.vlan, flow.inner_vlan),
             port: flow.dst_port,
         };
-        let last = self.flows.get(&place);
         let first = parse_rfc3339(&flow.first).ok();
+        let records = self.flows.entry(place).or_default();
+        // a record of this answer belongs to another flow of the place
+        let is_same = |last: &LastCount| last.at < now && last.continues_in(flow, first);
+        let same = records.iter().position(is_same);
         let mut spans = Vec::new();
         let (from, to);
         let (mut bytes, mut packets) = (flow.bytes, flow.packets);
         let mut sampled = flow.sampled_packets;
-        match last {
-            Some(last) if last.continues_in(flow, first) => {
+        match same.map(|n| &records[n]) {
+            Some(last) => {
                 (from, to) = (last.at, now);
                 bytes = bytes.saturating_sub(last.bytes);
                 packets = packets.saturating_sub(last.packets);
                 sampled = sampled.saturating_sub(last.sampled);
             }
-            _ => {
+            None => {
                 let ago = |time_of: Option<SystemTime>| {
                     let ago = time
                         .zip(time_of)
@@ -186,7 +195,10 @@ impl Conversations {
                 from = now - (ago(first) - lag).max(0.0);
                 to = if idle < UNDER_WAY { now } else { now - idle };
                 // No answer contains the last packets of a record that ended: they are assumed at its last rate.
-                if let Some(last) = last.filter(|last| last.at >= before && from > last.at) {
+                if let [last] = &records[..]
+                    && last.at >= before
+                    && from > last.at
+                {
                     let gap = from - last.at;
                     spans.push(Span {
                         from: last.at,
@@ -213,7 +225,10 @@ impl Conversations {
             rate: (bytes / seconds, packets / seconds),
             at: now,
         };
-        self.flows.insert(place, count);
+        match same {
+            Some(n) => records[n] = count,
+            None => records.push(count),
+        }
         if packets == 0.0 && !self.table.contains_key(&key) {
             return;
         }
@@ -318,7 +333,11 @@ fn key(flow: &api::LiveFlow) -> (ConversationKey, bool) {
     };
     let src = end(&flow.src, flow.src_port);
     let dst = end(&flow.dst, flow.dst_port);
-    let rank = |end: &HostPort| (end.port, end.address.parse::<IpAddr>().ok());
+    // a prefix in place of an address is compared as text
+    let rank = |end: &HostPort| {
+        let address = end.address.parse::<IpAddr>().ok();
+        (end.port, address, end.address.clone())
+    };
     let forward = rank(&src) >= rank(&dst);
     let (a, b) = if forward { (src, dst) } else { (dst, src) };
     let protocol = flow.protocol;
@@ -398,6 +417,29 @@ mod tests {
         let key = conversations.table.keys().next().unwrap();
         assert_eq!((&*key.a.address, key.b.port), ("10.0.0.1", 443));
         assert_eq!(one.ways[0].rate(2.0, now).0.round(), 1000.0);
+    }
+
+    /// Shortened addresses: two hosts of a prefix with the same ports have the same place.
+    #[test]
+    fn flows_with_the_same_place_are_added() {
+        let mut conversations = Conversations::default();
+        let start = Instant::now();
+        let hosts = ("10.0.0.0/24", 50_000);
+        for second in 4..=20 {
+            let mut flows = vec![
+                flow("ingress lan0", hosts, SERVER, 1000 * second),
+                flow("ingress lan0", hosts, SERVER, 3000 * (second - 3)),
+            ];
+            flows[1].first = "2026-11-29T12:00:03Z".into();
+            if second % 2 == 0 {
+                flows.reverse();
+            }
+            let at = start + Duration::from_secs(second);
+            conversations.update(&reply(second, flows), at, |_| false);
+        }
+        let one = only(&conversations);
+        assert_eq!(one.bytes(), 20_000.0 + 51_000.0);
+        assert_eq!(one.rate(10.0, conversations.now()).0.round(), 4000.0);
     }
 
     #[test]
