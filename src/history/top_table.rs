@@ -12,8 +12,8 @@ use crate::types::flow::Direction;
 /// The number of lines at which no new line is created until those with the least traffic in a day
 /// were evicted. Lines of interfaces are still created: with them the table just fills 8,192 slots.
 pub const MAX_ENTRIES: usize = 6144;
-/// The maximum number of curves: 1.5 MB when each of them is a day old.
-pub const MAX_CURVES: usize = 512;
+/// The maximum number of curves: 1.6 MB when each of them is a day old.
+pub const MAX_CURVES: usize = 352;
 /// The maximum number of curves for interfaces; the rest is reserved for networks.
 const MAX_INTERFACE_CURVES: usize = MAX_CURVES / 2;
 /// The number of networks with a curve, for each interface, direction and side.
@@ -163,7 +163,7 @@ impl TopTable {
         self.grant_curves();
         for entry in self.map.values_mut() {
             if let Some(curve) = &mut entry.curve {
-                (tick - ticks + 1..=tick).for_each(|passed| curve.push(passed, entry.now.0));
+                (tick - ticks + 1..=tick).for_each(|passed| curve.push(passed, entry.now));
             }
         }
     }

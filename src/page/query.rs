@@ -3,6 +3,7 @@
 
 use crate::flow::talkers::TrafficEnd;
 use crate::flow::talkers::filter::Condition;
+use crate::history::time_series::Measure;
 use crate::history::top_table::Side;
 use crate::history::window_totals::Window;
 use crate::http::percent::decode;
@@ -67,6 +68,8 @@ pub struct Query {
     pub uplinks: bool,
     pub window: Window,
     pub side: Side,
+    /// The unit of the curves, and of current rate, mean and maximum.
+    pub measure: Measure,
     /// The tick up to which the reader has the curves.
     pub after: Option<u64>,
     /// The only table that the reader shows, if the answer has only what is new.
@@ -88,6 +91,7 @@ impl Query {
                 ("ifindex", "uplinks") => query.uplinks = true,
                 ("ifindex", index) => query.ifindex = index.parse().unwrap_or_default(),
                 ("window", "day") => query.window = Window::Day,
+                ("unit", "packets") => query.measure = Measure::Packets,
                 ("side", "near") => query.side = Side::Near,
                 ("after", tick) => query.after = tick.parse().ok(),
                 ("table", name) => query.table = TopTableName::find(name),

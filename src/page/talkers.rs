@@ -11,6 +11,7 @@ use crate::flow::talkers::filter::Condition;
 use crate::flow::talkers::{
     COUNTERS, TICK_MS, Talker, TalkerAnswer, TalkerList, TalkerPoint, TalkerVolume, TrafficEnd,
 };
+use crate::history::time_series::Measure;
 use crate::history::top_table::{Side, TopKind};
 use crate::types::address_detail::short_length;
 use crate::types::prefix::Prefix;
@@ -42,7 +43,7 @@ pub(super) struct TalkersView<'a> {
     end: u64,
     /// Whether the curves have only the points that the reader does not have.
     newest: bool,
-    /// Bytes per second: by direction, then IPv4 and IPv6; oldest first.
+    /// In the unit of the reader: by direction, then IPv4 and IPv6; oldest first.
     curves: [[Vec<u64>; 2]; 2],
 }
 
@@ -64,12 +65,16 @@ pub(super) fn view<'a>(
 ) -> TalkersView<'a> {
     let covered = answer.covered_ms as f32 / 1000.0;
     let figures = |volume: &TalkerVolume| {
-        let mean = volume.bytes as f32 / covered.max(1.0);
+        let (now, total, most) = match query.measure {
+            Measure::Bytes => (volume.bytes_now, volume.bytes, volume.bytes_most),
+            Measure::Packets => (volume.packets_now, volume.packets, volume.packets_most),
+        };
+        let mean = total as f32 / covered.max(1.0);
         (
-            volume.bytes_now.round(),
+            now.round(),
             mean.round(),
             // the first ticks may be shorter than the window
-            volume.bytes_most.max(mean).round(),
+            most.max(mean).round(),
             (volume.packets_now * 10.0).round() / 10.0,
             volume.bytes,
             volume.packets,
@@ -102,7 +107,7 @@ pub(super) fn view<'a>(
     let known = new.and_then(|new| answer.points.len().checked_sub(new));
     let points = &answer.points[known.unwrap_or_default()..];
     let curve = |direction: usize, family: usize| {
-        let of = |point: &TalkerPoint| point[direction][family][0] as u64;
+        let of = |point: &TalkerPoint| point[direction][family][query.measure as usize] as u64;
         points.iter().map(of).collect()
     };
     TalkersView {

@@ -18,7 +18,7 @@ use super::talkers::{self, TalkersView};
 use crate::flow::talkers::TalkerAnswer;
 use crate::flow::talkers::filter::Condition;
 use crate::history::string_refs::OTHER;
-use crate::history::time_series::{COARSE_TICKS, POINTS, TICK_SECONDS, TimeSeries};
+use crate::history::time_series::{COARSE_TICKS, Measure, POINTS, TICK_SECONDS, TimeSeries};
 use crate::history::top_table::{MAX_CURVE_BYTES, Scope, Side, TOP, TopEntry, TopKey, TopKind};
 use crate::history::window_totals::{Sums, Window};
 use crate::history::{History, InterfaceHistory};
@@ -139,6 +139,7 @@ struct Crossing {
     /// one family dominates.
     max: f32,
     packets: f32,
+    packets_mean: f32,
     /// The current rate by family.
     families: [f32; Family::ALL.len()],
     bytes_total: u64,
@@ -187,6 +188,7 @@ pub fn render(
         history,
         window: query.window,
         covered: query.window.covered(history.tick).max(1) as f32,
+        measure: query.measure,
         newest: newest_points(history, query),
         table: query.table,
     };
@@ -334,6 +336,7 @@ struct Viewer<'a> {
     history: &'a History,
     window: Window,
     covered: f32,
+    measure: Measure,
     /// The number of points of each curve, from its end; `None` for all.
     newest: Option<usize>,
     /// The only table of an answer with the newest points.
@@ -378,6 +381,7 @@ impl<'a> Viewer<'a> {
             mean: tenths(sum(&|e| e.sums(window).bytes) / self.covered),
             max: tenths(sum(&|e| e.sums(window).most)),
             packets: tenths(sum(&|e| e.now.1)),
+            packets_mean: tenths(sum(&|e| e.sums(window).packets) / self.covered),
             families: families.map(|family| family.map_or(0.0, |entry| tenths(entry.now.0))),
             bytes_total: observed.iter().map(|c| c.bytes).sum(),
             packets_total: observed.iter().map(|c| c.packets).sum(),
@@ -490,15 +494,25 @@ impl<'a> Viewer<'a> {
 
     fn row<T>(&self, what: T, line: &Merged) -> Row<T> {
         let sums = line.sums;
+        let (now, total, most) = match self.measure {
+            Measure::Bytes => (line.now.0, sums.bytes, sums.most),
+            Measure::Packets => (line.now.1, sums.packets, self.most(line)),
+        };
         (
             what,
-            tenths(line.now.0),
-            tenths(sums.bytes / self.covered),
-            tenths(sums.most),
+            tenths(now),
+            tenths(total / self.covered),
+            tenths(most),
             tenths(line.now.1),
             sums.bytes as u64,
             sums.packets as u64,
         )
+    }
+
+    /// Returns the largest point of the curves; NaN, which is null in JSON, if there is no curve.
+    fn most(&self, line: &Merged) -> f32 {
+        let sum = self.sum_of_curves(line.curves.iter().copied());
+        sum.into_iter().fold(f32::NAN, f32::max)
     }
 
     fn network(&self, asn: u32, line: &Merged) -> Network {
@@ -517,8 +531,8 @@ impl<'a> Viewer<'a> {
 
     fn rates<'c>(&self, curve: &'c TimeSeries) -> Box<dyn ExactSizeIterator<Item = f32> + 'c> {
         match self.window {
-            Window::Hour => Box::new(curve.hour()),
-            Window::Day => Box::new(curve.day()),
+            Window::Hour => Box::new(curve.hour(self.measure)),
+            Window::Day => Box::new(curve.day(self.measure)),
         }
     }
 

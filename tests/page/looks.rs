@@ -184,6 +184,18 @@ fn units_and_zones(browser: &Browser) {
             .unwrap()
             .ends_with("B/s")
     );
+    // packets: the rate of the interface, the axis of the curve and the table
+    browser.run("document.querySelector('#unit [data-value=packets]').click()");
+    browser.wait("return [...document.querySelectorAll('#chart-ingress .direct')].some(t => t.textContent === 'p/s')");
+    browser.wait("return [...document.querySelectorAll('#table tbody tr')].every(r => r.cells[1].textContent.replace('~', '').trim() === r.cells[5].textContent.replace('~', '').trim())");
+    assert!(
+        browser
+            .run(&format!("return {rate}"))
+            .as_str()
+            .unwrap()
+            .ends_with("p/s")
+    );
+    browser.run("document.querySelector('#unit [data-value=bytes]').click()");
     browser.run("document.querySelector('#zone [data-value=utc]').click()");
     let now = browser.run("return document.querySelector('#status').textContent");
     let utc = browser.run(

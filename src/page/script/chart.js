@@ -28,7 +28,7 @@ const cross = { ingress: null, egress: null };
 const isolated = { ingress: "", egress: "" };
 
 function drawChart(dir, port) {
-  const host = $(`chart-${dir}`), now = isFiltered() ? filteredFigures(dir) : port[dir];
+  const host = $(`chart-${dir}`), now = isFiltered() ? filteredFigures(dir) : port[dir] && inPackets() ? { now: port[dir].packets, mean: port[dir].packets_mean, max: null } : port[dir];
   if (!view[dir] || !port[dir]) {
     host.replaceChildren(make("h3", {}, CHOICES.dir[dir]), make("p", { class: "empty" }, "This direction is not watched."));
     return;
@@ -40,8 +40,8 @@ function drawChart(dir, port) {
   const width = Math.max(240, host.clientWidth), height = 210;
   const active = document.activeElement, focus = active === host.querySelector("svg");
   const focusKey = host.contains(active) ? active.dataset.key : undefined;
-  const svg = make("svg", { viewBox: `0 0 ${width} ${height}`, tabindex: 0, role: "img", "aria-label": `${CHOICES.dir[dir]} ${title}, ${bits(now.now)} now, mean ${bits(now.mean)}, at most ${bits(now.max)}. Arrow keys read the curve.` });
-  const frame = plot(svg, shown, isolated[dir] || isFiltered() ? null : port.speed, width, height);
+  const svg = make("svg", { viewBox: `0 0 ${width} ${height}`, tabindex: 0, role: "img", "aria-label": `${CHOICES.dir[dir]} ${title}, ${bits(now.now)} now, mean ${bits(now.mean)}${now.max === null ? "" : `, at most ${bits(now.max)}`}. Arrow keys read the curve.` });
+  const frame = plot(svg, shown, isolated[dir] || isFiltered() || inPackets() ? null : port.speed, width, height);
   host.replaceChildren(
     make("h3", {}, CHOICES.dir[dir], make("span", {}, title), make("b", {}, bits(now.now))),
     svg, legend(dir, layers, svg));

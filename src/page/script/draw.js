@@ -31,7 +31,7 @@ function shownPort() {
 }
 
 function drawTitle(port) {
-  const about = [port.alias, port.speed && bits(port.speed), port.kind, port.master && `in ${port.master}`];
+  const about = [port.alias, port.speed && byteRate(port.speed), port.kind, port.master && `in ${port.master}`];
   $("h-shown").replaceChildren(make("bdi", {}, port.name), make("small", {}, make("bdi", {}, about.filter(Boolean).join(" · "))));
   document.title = `${port.name} – rfm`;
 }

@@ -8,10 +8,13 @@ function scale(value) {
   return [value.toFixed(digits), PREFIXES[step]];
 }
 const withUnit = (value, unit) => { const [number, prefix] = scale(value); return `${number} ${prefix}${unit}`; };
-// Rates are bytes per second; the reader selects the unit.
+// Rates are bytes per second, or packets per second if the reader selects that unit.
 const unit = () => CHOICES.unit[chosen.unit];
-const perUnit = () => chosen.unit === "bytes" ? 1 : 8;
-const bits = rate => withUnit(rate * perUnit(), unit());
+const perUnit = () => chosen.unit === "bits" ? 8 : 1;
+const inPackets = () => chosen.unit === "packets";
+const bits = rate => rate === null ? "–" : withUnit(rate * perUnit(), unit());
+// A rate that is always in bytes per second, such as the speed of a link.
+const byteRate = rate => chosen.unit === "bytes" ? withUnit(rate, "B/s") : withUnit(rate * 8, "bit/s");
 const packets = rate => withUnit(rate, "p/s");
 const percent = part => !Number.isFinite(part) ? "" : part >= 0.0995 ? `${(part * 100).toFixed(0)} %` : part >= 0.00095 || part === 0 ? `${(part * 100).toFixed(1)} %` : "< 0.1 %";
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });

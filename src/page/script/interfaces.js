@@ -73,7 +73,7 @@ function sumOfPorts(name, members) {
     const watched = members.filter(port => port[dir]);
     if (!watched.length) { sum[dir] = null; continue; }
     sum[dir] = { spark: [] };
-    for (const key of ["now", "mean", "max", "packets", "bytes_total", "packets_total"]) sum[dir][key] = watched.reduce((sum, port) => sum + port[dir][key], 0);
+    for (const key of ["now", "mean", "max", "packets", "packets_mean", "bytes_total", "packets_total"]) sum[dir][key] = watched.reduce((sum, port) => sum + port[dir][key], 0);
     const longest = Math.max(...watched.map(port => port[dir].spark.length));
     for (let age = longest; age > 0; age--) sum[dir].spark.push(watched.reduce((sum, port) => sum + (port[dir].spark.at(-age) ?? 0), 0));
   }
@@ -98,17 +98,20 @@ function interfaceRow(name, isSum) {
   return row;
 }
 
+// Returns the current rate in the unit of the reader; the interfaces have bytes and packets.
+const rateNow = now => inPackets() ? now.packets : now.now;
+
 function updateRow(row, port) {
   row.node.setAttribute("aria-current", port.ifindex === view.shown);
   row.sub.textContent = port.alias;
   const role = port.role && (port.provider ? `${port.role}: ${port.provider}` : port.role);
   const tags = [role, ["ethernet", "veth", ""].includes(port.kind) ? "" : port.kind, port.master && `in ${port.master}`, port.attach === "none" && "not attached"];
   row.tags.replaceChildren(...tags.filter(Boolean).map(text => make("bdi", { class: "tag" }, text)));
-  row.speed.textContent = port.speed ? bits(port.speed) : "";
+  row.speed.textContent = port.speed ? byteRate(port.speed) : "";
   for (const dir of ["ingress", "egress"]) {
     const { rate, path, fill, meter, part } = row[dir], now = port[dir];
-    rate.replaceChildren(...(now ? rateCell(now.now) : [make("span", { class: "faint" }, "–")]));
-    rate.title = now ? `${packets(now.packets)}; mean ${bits(now.mean)}, at most ${bits(now.max)}; since the start ${bytes(now.bytes_total)}, ${count(now.packets_total)} packets` : "";
+    rate.replaceChildren(...(now ? rateCell(rateNow(now)) : [make("span", { class: "faint" }, "–")]));
+    rate.title = now ? `${packets(now.packets)}; mean ${byteRate(now.mean)}, at most ${byteRate(now.max)}; since the start ${bytes(now.bytes_total)}, ${count(now.packets_total)} packets` : "";
     if (now) { rate.dataset.bytes = now.bytes_total; rate.dataset.packets = now.packets_total; rate.dataset.now = now.now; }
     path.setAttribute("d", now ? sparkPath(now.spark) : "");
     const share = port.speed && now ? now.now / port.speed : NaN;

@@ -54,7 +54,7 @@ function mergeSparks(old, next) {
       if (!port[dir]) continue;
       if (!before[dir]) return false;
       port[dir].spark = before[dir].spark;
-      if (turns) port[dir].spark = [...port[dir].spark, Math.trunc(port[dir].now)].slice(-SPARK_POINTS);
+      if (turns) port[dir].spark = [...port[dir].spark, Math.trunc(inPackets() ? port[dir].packets : port[dir].now)].slice(-SPARK_POINTS);
     }
   }
   return true;

@@ -17,7 +17,7 @@ function drawPaths() {
   });
   drawPlainTable("paths", lines.map(({ asn, bytes }) => {
     const [text, note] = networkName(asn);
-    return [{ text, note }, ...bytes.map(volume => ({ figure: volume ? bits(volume / seconds) : "–" }))];
+    return [{ text, note }, ...bytes.map(volume => ({ figure: volume ? byteRate(volume / seconds) : "–" }))];
   }));
   const [total, unknown] = [paths.total, paths.unknown].map(([ingress, egress]) => ingress + egress);
   $("paths-note").textContent = [

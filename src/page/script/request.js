@@ -14,6 +14,7 @@ async function refresh() {
     for (let round = 0; round < 3; round++) {
       const shown = view?.interfaces.find(i => i.name === chosen.if);
       const query = new URLSearchParams({ ifindex: chosen.uplinks ? "uplinks" : shown ? shown.ifindex : 0, window: chosen.window, side: chosen.side });
+      if (chosen.unit === "packets") query.set("unit", "packets");
       if (wantedList()) query.set("list", wantedList());
       for (const filter of chosen.filters) query.append("filter", filter);
       const options = `${query}`;

@@ -6,7 +6,7 @@ const CHOICES = {
   side: { far: "Remote networks", near: "Local networks" },
   tab: { networks: "Networks", hosts: "Hosts", prefixes: "Prefixes", services: "Services", neighbours: "Neighbours", countries: "Countries", cities: "Cities", protocols: "Protocols" },
   dir: { ingress: "In", egress: "Out" },
-  unit: { bits: "bit/s", bytes: "B/s" },
+  unit: { bits: "bit/s", bytes: "B/s", packets: "p/s" },
   zone: { local: "Local time", utc: "UTC" },
 };
 const COLUMNS = ["name", "now", "mean", "max", "share", "pps", "packets", "peer"];
@@ -35,7 +35,7 @@ function writeAddress(isNew) {
 // Applies changes; `isNew` makes them an entry of the browser's history.
 function choose(changes, isNew) {
   const list = wantedList();
-  const asks = ["if", "uplinks", "window", "side", "filters"].some(key => key in changes && changes[key] !== chosen[key]);
+  const asks = ["if", "uplinks", "window", "side", "filters", "unit"].some(key => key in changes && changes[key] !== chosen[key]);
   Object.assign(chosen, changes);
   writeAddress(isNew);
   drawGroups();

@@ -19,7 +19,7 @@ function drawSourceCheck() {
     const grown = volume - (earlier?.get([port, state, asn].join("|")) ?? 0);
     return [
       { text, sub, level: state === "unknown" ? "faint" : "bad" }, { text: name, note }, { text: port },
-      { figure: earlier && seconds > 0 ? bits(Math.max(0, grown) / seconds) : "–" }, { figure: bytes(volume) }, { figure: percent(volume / check.checked) },
+      { figure: earlier && seconds > 0 ? byteRate(Math.max(0, grown) / seconds) : "–" }, { figure: bytes(volume) }, { figure: percent(volume / check.checked) },
     ];
   }));
   const { checked, invalid, unknown, neighbors, without_view: without, without_view_total: missing } = check;

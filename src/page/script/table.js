@@ -54,8 +54,9 @@ function tableAsCsv() {
   // a spreadsheet would evaluate a name that starts with one of these
   const safe = text => /^[=+@\t\r-]/.test(text) ? `'${text}` : text;
   const quote = text => `"${safe(text).replaceAll('"', '""')}"`;
-  const head = "name,as,now_bytes_per_second,mean_bytes_per_second,max_bytes_per_second,share,packets_per_second,bytes,packets,neighbor";
-  const rows = drawn.map(l => [quote(l.name), quote(l.note), l.now, l.mean, l.max, l.share.toFixed(6), l.pps, l.volume, l.packets, quote(l.peer ? networkName(l.peer).join(" ") : "")].join(","));
+  const rate = inPackets() ? "packets" : "bytes";
+  const head = `name,as,now_${rate}_per_second,mean_${rate}_per_second,max_${rate}_per_second,share,packets_per_second,bytes,packets,neighbor`;
+  const rows = drawn.map(l => [quote(l.name), quote(l.note), l.now, l.mean, l.max ?? "", l.share.toFixed(6), l.pps, l.volume, l.packets, quote(l.peer ? networkName(l.peer).join(" ") : "")].join(","));
   return `data:text/csv;charset=utf-8,${encodeURIComponent([head, ...rows, ""].join("\r\n"))}`;
 }
 
