@@ -35,7 +35,9 @@ function writeAddress(isNew) {
 // Applies changes; `isNew` makes them an entry of the browser's history.
 function choose(changes, isNew) {
   const list = wantedList();
-  const asks = ["if", "uplinks", "window", "side", "filters", "unit"].some(key => key in changes && changes[key] !== chosen[key]);
+  const asks = ["if", "uplinks", "window", "side", "filters"].some(key => key in changes && changes[key] !== chosen[key])
+    // bits and bytes are the same data
+    || "unit" in changes && (changes.unit === "packets") !== inPackets();
   Object.assign(chosen, changes);
   writeAddress(isNew);
   drawGroups();
