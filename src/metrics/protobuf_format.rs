@@ -2,8 +2,10 @@
 //! The Prometheus protobuf format: messages `io.prometheus.client.MetricFamily`, each after its length
 //! (metrics.proto of github.com/prometheus/client_model; wire format: protobuf.dev, "Encoding").
 //!
-//! The messages are written directly: their few fields need no generated types, and the labels of a
-//! flow series, which are the same in up to six families, are encoded once and then copied.
+//! The messages are written directly: their few fields need no generated types. A flow series has samples in up to
+//! six families: its labels are encoded once, and families of one kind copy all of a sample but its value.
+
+use std::ops::Range;
 
 use super::declarations::Kind;
 use super::exposition::{Created, Head, SampleValue};
@@ -45,6 +47,7 @@ const SAMPLE_BYTES: usize = 160;
 const HEAD_BYTES: usize = 256;
 /// The longest encoding of a number of 64 bits.
 const MAX_VARINT: usize = 10;
+const VALUE_BYTES: usize = size_of::<f64>();
 /// The longest [`Measurement`]: tag, length, value; tag, length, and the two numbers of the timestamp.
 const MAX_MEASUREMENT: usize = 2 + 9 + 2 + 2 * (1 + MAX_VARINT);
 
@@ -58,16 +61,59 @@ pub struct ProtobufWriter<'a> {
     reserved: usize,
     /// The encoded labels of the current sample.
     labels: Vec<u8>,
-    rows: RowLabels,
+    /// By [`Kind`].
+    rows: [RowSamples; 2],
 }
 
-/// The positions of the labels of the flow series in the output, by row.
+/// The positions of the samples of the flow series in the first family of a kind.
 #[derive(Default)]
-struct RowLabels {
-    /// The position of the family that contains them.
+struct RowSamples {
+    /// The position of the family.
     body: usize,
-    /// Begin, relative to it, and length.
-    spans: Vec<(u32, u32)>,
+    /// By row.
+    samples: Vec<RowSample>,
+}
+
+/// The position of a sample in its family, in bytes; a row without a sample has the length 0.
+#[derive(Clone, Copy, Default)]
+struct RowSample {
+    begin: u32,
+    len: u32,
+    /// The length of the labels, and of what is before them.
+    labels: u32,
+    head: u8,
+    /// The length of what is after the value.
+    tail: u8,
+}
+
+impl RowSamples {
+    /// Returns the position of a sample, and the length of what is after its value.
+    fn sample(&self, row: usize) -> Option<(Range<usize>, usize)> {
+        let (sample, begin) = self.get(row)?;
+        Some((begin..begin + sample.len as usize, sample.tail.into()))
+    }
+
+    fn labels(&self, row: usize) -> Option<Range<usize>> {
+        let (sample, begin) = self.get(row)?;
+        let begin = begin + usize::from(sample.head);
+        Some(begin..begin + sample.labels as usize)
+    }
+
+    fn get(&self, row: usize) -> Option<(&RowSample, usize)> {
+        let sample = self.samples.get(row).filter(|sample| sample.len > 0)?;
+        Some((sample, self.body + sample.begin as usize))
+    }
+
+    /// Adds a sample of the family at `body`. Only those of the first family are stored, in the order of their rows.
+    fn add(&mut self, body: usize, row: usize, sample: RowSample) {
+        if self.samples.is_empty() {
+            self.body = body;
+        }
+        if self.body == body && row >= self.samples.len() {
+            self.samples.resize(row, RowSample::default());
+            self.samples.push(sample);
+        }
+    }
 }
 
 impl<'a> ProtobufWriter<'a> {
@@ -78,7 +124,7 @@ impl<'a> ProtobufWriter<'a> {
             body: 0,
             reserved: 0,
             labels: Vec::new(),
-            rows: RowLabels::default(),
+            rows: Default::default(),
         }
     }
 
@@ -112,8 +158,10 @@ impl<'a> ProtobufWriter<'a> {
             self.out.resize(end.max(body + (end - self.body)), 0);
             self.out.copy_within(self.body..end, body);
             self.out.truncate(body + (end - self.body));
-            if self.rows.body == self.body {
-                self.rows.body = body;
+            for rows in &mut self.rows {
+                if rows.body == self.body {
+                    rows.body = body;
+                }
             }
         }
         self.out[begin..begin + length.len].copy_from_slice(length.bytes());
@@ -134,30 +182,41 @@ impl<'a> ProtobufWriter<'a> {
         self.out.extend_from_slice(measurement.bytes());
     }
 
+    /// Writes a sample of a row. In all families of one kind, `created` of a row is the same.
     pub fn row(&mut self, row: usize, labels: &str, value: SampleValue, created: Created) {
-        let Some(&(begin, len)) = self.rows.spans.get(row) else {
-            return self.first_of_row(row, labels, value, created);
-        };
-        let (begin, len) = (self.rows.body + begin as usize, len as usize);
-        let measurement = Measurement::new(self.kind, value, created);
-        self.begin_metric(len + measurement.len);
-        self.out.extend_from_within(begin..begin + len);
-        self.out.extend_from_slice(measurement.bytes());
-    }
-
-    /// Writes the first sample of a row. All rows are written in their order at first.
-    fn first_of_row(&mut self, row: usize, labels: &str, value: SampleValue, created: Created) {
-        self.labels.clear();
-        push_rendered(&mut self.labels, labels);
-        let measurement = Measurement::new(self.kind, value, created);
-        self.begin_metric(self.labels.len() + measurement.len);
-        if row == self.rows.spans.len() && (row == 0 || self.rows.body == self.body) {
-            self.rows.body = self.body;
-            let begin = (self.out.len() - self.body) as u32;
-            self.rows.spans.push((begin, self.labels.len() as u32));
+        if let Some((same, tail)) = self.rows[self.kind as usize].sample(row) {
+            self.out.extend_from_within(same);
+            let end = self.out.len() - tail;
+            self.out[end - VALUE_BYTES..end].copy_from_slice(&encoded(value));
+            return;
         }
-        self.out.extend_from_slice(&self.labels);
+        let begin = self.out.len();
+        let measurement = Measurement::new(self.kind, value, created);
+        let encoded = self.rows.iter().find_map(|rows| rows.labels(row));
+        let labels_len = match encoded {
+            Some(encoded) => {
+                self.begin_metric(encoded.len() + measurement.len);
+                self.out.extend_from_within(encoded.clone());
+                encoded.len()
+            }
+            None => {
+                self.labels.clear();
+                push_rendered(&mut self.labels, labels);
+                self.begin_metric(self.labels.len() + measurement.len);
+                self.out.extend_from_slice(&self.labels);
+                self.labels.len()
+            }
+        };
+        let head = self.out.len() - labels_len - begin;
         self.out.extend_from_slice(measurement.bytes());
+        let sample = RowSample {
+            begin: (begin - self.body) as u32,
+            len: (self.out.len() - begin) as u32,
+            labels: labels_len as u32,
+            head: head as u8,
+            tail: measurement.tail() as u8,
+        };
+        self.rows[self.kind as usize].add(self.body, row, sample);
     }
 
     fn begin_metric(&mut self, len: usize) {
@@ -182,19 +241,18 @@ struct Measurement {
 }
 
 impl Measurement {
+    /// The end of the value.
+    const VALUE_END: usize = 3 + VALUE_BYTES;
+
     fn new(kind: Kind, value: SampleValue, created: Created) -> Self {
-        let value = match value {
-            SampleValue::Integer(value) => value as f64,
-            SampleValue::Float(value) => value,
-        };
         let mut buffer = [0; MAX_MEASUREMENT];
         buffer[0] = match kind {
             Kind::Counter => tag::METRIC_COUNTER,
             Kind::Gauge => tag::METRIC_GAUGE,
         };
         buffer[2] = tag::VALUE;
-        buffer[3..11].copy_from_slice(&value.to_le_bytes());
-        let mut len = 11;
+        buffer[3..Self::VALUE_END].copy_from_slice(&encoded(value));
+        let mut len = Self::VALUE_END;
         if let (Kind::Counter, Some(created_ms)) = (kind, created) {
             buffer[11] = tag::COUNTER_CREATED;
             buffer[13] = tag::TIMESTAMP_SECONDS;
@@ -211,9 +269,22 @@ impl Measurement {
         Self { buffer, len }
     }
 
+    /// Returns the length of what is after the value.
+    fn tail(&self) -> usize {
+        self.len - Self::VALUE_END
+    }
+
     fn bytes(&self) -> &[u8] {
         &self.buffer[..self.len]
     }
+}
+
+fn encoded(value: SampleValue) -> [u8; VALUE_BYTES] {
+    let value = match value {
+        SampleValue::Integer(value) => value as f64,
+        SampleValue::Float(value) => value,
+    };
+    value.to_le_bytes()
 }
 
 /// A number in the variable-length encoding: seven bits in each byte, the lowest first.
@@ -278,30 +349,63 @@ fn push_rendered(out: &mut Vec<u8>, text: &str) {
     }
 }
 
-/// Encodes labels that are short and have no escapes; returns false at the first other one. The
-/// encoding of a label contains its text: two bytes between name and value, and others around it.
-fn push_plain(out: &mut Vec<u8>, mut text: &[u8]) -> bool {
-    while !text.is_empty() {
-        let Some(name) = text.iter().position(|&byte| byte == b'=') else {
-            return false;
-        };
-        let Some(rest) = text.get(name + 2..) else {
-            return false;
-        };
-        let is_end = |byte: &u8| matches!(byte, b'"' | b'\\');
-        let Some(value) = rest.iter().position(is_end) else {
-            return false;
-        };
-        let len = 4 + name + value;
-        if rest[value] == b'\\' || len >= 0x80 {
+/// Encodes labels that are short and have no escapes; returns false at the first other one. The encoding of a label
+/// contains its text: two bytes between name and value, and others around it. Quotes are searched in eight bytes at once.
+fn push_plain(out: &mut Vec<u8>, text: &[u8]) -> bool {
+    let (mut name, mut value) = (0, None);
+    for at in (0..text.len()).step_by(WORD) {
+        let word = word_at(text, at);
+        if bytes_equal(word, b'\\') != 0 {
             return false;
         }
-        out.extend_from_slice(&[tag::METRIC_LABEL, len as u8, tag::LABEL_NAME, name as u8]);
-        out.extend_from_slice(&text[..name + 2 + value]);
-        let at = out.len() - value - 2;
-        out[at..at + 2].copy_from_slice(&[tag::LABEL_VALUE, value as u8]);
-        // the quote and the comma
-        text = rest.get(value + 2..).unwrap_or_default();
+        let mut quotes = bytes_equal(word, b'"');
+        while quotes != 0 {
+            let quote = at + quotes.trailing_zeros() as usize / 8;
+            quotes &= quotes - 1;
+            let Some(begin) = value.take() else {
+                value = Some(quote + 1);
+                continue;
+            };
+            // without the equals sign and the quote before the value
+            let (name_len, value_len) = (begin - 2 - name, quote - begin);
+            let len = 4 + name_len + value_len;
+            if len >= 0x80 {
+                return false;
+            }
+            out.extend_from_slice(&[
+                tag::METRIC_LABEL,
+                len as u8,
+                tag::LABEL_NAME,
+                name_len as u8,
+            ]);
+            out.extend_from_slice(&text[name..quote]);
+            let between = out.len() - value_len - 2;
+            out[between..between + 2].copy_from_slice(&[tag::LABEL_VALUE, value_len as u8]);
+            // after the quote and the comma
+            name = quote + 2;
+        }
     }
-    true
+    value.is_none()
+}
+
+const WORD: usize = size_of::<u64>();
+
+/// Returns eight bytes of a text, or the last ones and zeros.
+fn word_at(text: &[u8], at: usize) -> u64 {
+    let word = match text[at..].first_chunk::<WORD>() {
+        Some(word) => *word,
+        None => {
+            let (rest, mut word) = (&text[at..], [0; WORD]);
+            word[..rest.len()].copy_from_slice(rest);
+            word
+        }
+    };
+    u64::from_le_bytes(word)
+}
+
+/// Returns the highest bit of each byte of a word that is equal to `byte`.
+fn bytes_equal(word: u64, byte: u8) -> u64 {
+    const LOW: u64 = u64::from_ne_bytes([0x7f; WORD]);
+    let differences = word ^ u64::from_ne_bytes([byte; WORD]);
+    !(((differences & LOW) + LOW) | differences | LOW)
 }
