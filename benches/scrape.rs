@@ -72,6 +72,7 @@ fn main() -> Result<()> {
     let mut report = Report::new("scrape");
     report.add(text()?);
     report.add(formats());
+    report.add(zero_first());
     if can_run(&["ip", "sysctl"]) {
         let lab = Lab::new();
         let namespace = lab.namespace("h");
@@ -163,7 +164,7 @@ fn formats() -> Table {
         "Scrape: the formats",
         "CPU ms to write /metrics with 50 interfaces and the given number of series, in rounds that \
          alternate between the formats, and bytes. × compares medians with the text. In protobuf, the first of \
-         the six families of flows encodes the labels again, and the others copy them.",
+         the six families of flows encodes the labels again, and the others copy them with what does not change.",
         &[
             "series",
             "text 0.0.4",
@@ -258,6 +259,25 @@ fn over_http(lab: &Lab, namespace: &Namespace) -> Result<Table> {
         table.row(series.to_string(), cells);
     }
     Ok(table)
+}
+
+/// Measures what a scraper adds, which gets new series as 0 at first.
+fn zero_first() -> Table {
+    let mut table = Table::new(
+        "Scrape: new series as 0",
+        "CPU ms of a scrape by a client that is a scraper, to set the counters of series that it has not read yet to 0, \
+         of 10,000 series.",
+        &["new series", "ms"],
+    );
+    let mut flows = Snapshot {
+        series: (0..TARGET_FORMAT_SERIES).map(row).collect(),
+        ..Snapshot::default()
+    };
+    for (name, since_ms) in [("none", u64::MAX), ("all", 0)] {
+        let time = measure(|| black_box(&mut flows).start_at_zero(since_ms));
+        table.row(name, [Cell::figure(time, 3)]);
+    }
+    table
 }
 
 /// Scrapes servers with the most series, each in one format.
