@@ -276,8 +276,9 @@ impl<const LABELS: usize> Family<'_, '_, LABELS> {
         self.open.sample(labels, value.into(), created);
     }
 
-    /// Writes one sample of a row of flow series, with labels as `name="value",…`, already escaped;
-    /// at least one label. `row` is the number of the row: its labels are the same in all families.
+    /// Writes one sample of a row of flow series, with labels as `name="value",…`, already escaped; at least one label.
+    /// All rows have the same label names. `row` is the number of the row: its labels are the same in all families, and
+    /// its time of creation in all families of one kind.
     pub fn row(&mut self, row: usize, labels: &str, value: u64, created: Created) {
         self.begin();
         encode!(self.open.writer, encoder => {

@@ -61,6 +61,8 @@ pub struct ProtobufWriter<'a> {
     reserved: usize,
     /// The encoded labels of the current sample.
     labels: Vec<u8>,
+    /// The lengths of the label names of the rows; empty until the first.
+    names: Vec<usize>,
     /// By [`Kind`].
     rows: [RowSamples; 2],
 }
@@ -124,6 +126,7 @@ impl<'a> ProtobufWriter<'a> {
             body: 0,
             reserved: 0,
             labels: Vec::new(),
+            names: Vec::new(),
             rows: Default::default(),
         }
     }
@@ -182,7 +185,8 @@ impl<'a> ProtobufWriter<'a> {
         self.out.extend_from_slice(measurement.bytes());
     }
 
-    /// Writes a sample of a row. In all families of one kind, `created` of a row is the same.
+    /// Writes a sample of a row. All rows have the same label names, and `created` of a row is the same in all families
+    /// of one kind.
     pub fn row(&mut self, row: usize, labels: &str, value: SampleValue, created: Created) {
         if let Some((same, tail)) = self.rows[self.kind as usize].sample(row) {
             self.out.extend_from_within(same);
@@ -192,20 +196,14 @@ impl<'a> ProtobufWriter<'a> {
         }
         let begin = self.out.len();
         let measurement = Measurement::new(self.kind, value, created);
-        let encoded = self.rows.iter().find_map(|rows| rows.labels(row));
-        let labels_len = match encoded {
+        let labels_len = match self.rows.iter().find_map(|rows| rows.labels(row)) {
             Some(encoded) => {
-                self.begin_metric(encoded.len() + measurement.len);
-                self.out.extend_from_within(encoded.clone());
-                encoded.len()
+                let len = encoded.len();
+                self.begin_metric(len + measurement.len);
+                self.out.extend_from_within(encoded);
+                len
             }
-            None => {
-                self.labels.clear();
-                push_rendered(&mut self.labels, labels);
-                self.begin_metric(self.labels.len() + measurement.len);
-                self.out.extend_from_slice(&self.labels);
-                self.labels.len()
-            }
+            None => self.begin_row(labels, measurement.len),
         };
         let head = self.out.len() - labels_len - begin;
         self.out.extend_from_slice(measurement.bytes());
@@ -217,6 +215,33 @@ impl<'a> ProtobufWriter<'a> {
             tail: measurement.tail() as u8,
         };
         self.rows[self.kind as usize].add(self.body, row, sample);
+    }
+
+    /// Begins a metric with encoded labels, before a measurement of this length. Returns the length of the labels.
+    fn begin_row(&mut self, labels: &str, measurement: usize) -> usize {
+        if self.names.is_empty() {
+            self.names = pairs(labels).map(|(name, _)| name.len()).collect();
+        }
+        // with the length that most have
+        let begin = self.out.len();
+        self.begin_metric(0x80);
+        let labels_begin = self.out.len();
+        push_rendered(self.out, labels, &self.names);
+        let len = self.out.len() - labels_begin;
+        match len + measurement {
+            whole @ 0x80..0x4000 => {
+                let length = [whole as u8 | 0x80, (whole >> 7) as u8];
+                self.out[labels_begin - 2..labels_begin].copy_from_slice(&length);
+            }
+            whole => {
+                self.labels.clear();
+                self.labels.extend_from_slice(&self.out[labels_begin..]);
+                self.out.truncate(begin);
+                self.begin_metric(whole);
+                self.out.extend_from_slice(&self.labels);
+            }
+        }
+        len
     }
 
     fn begin_metric(&mut self, len: usize) {
@@ -338,10 +363,11 @@ fn push_label(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     push_bytes(out, tag::LABEL_VALUE, value);
 }
 
-/// Encodes labels that are written as `name="value",…`, escaped for the text format.
-fn push_rendered(out: &mut Vec<u8>, text: &str) {
+/// Encodes labels that are written as `name="value",…`, escaped for the text format; `names` are the lengths of their
+/// names.
+fn push_rendered(out: &mut Vec<u8>, text: &str, names: &[usize]) {
     let begin = out.len();
-    if !push_plain(out, text.as_bytes()) {
+    if !push_plain(out, text.as_bytes(), names) {
         out.truncate(begin);
         for (name, value) in pairs(text) {
             push_label(out, name.as_bytes(), value.as_bytes());
@@ -350,42 +376,50 @@ fn push_rendered(out: &mut Vec<u8>, text: &str) {
 }
 
 /// Encodes labels that are short and have no escapes; returns false at the first other one. The encoding of a label
-/// contains its text: two bytes between name and value, and others around it. Quotes are searched in eight bytes at once.
-fn push_plain(out: &mut Vec<u8>, text: &[u8]) -> bool {
-    let (mut name, mut value) = (0, None);
-    for at in (0..text.len()).step_by(WORD) {
-        let word = word_at(text, at);
-        if bytes_equal(word, b'\\') != 0 {
+/// contains its text: two bytes between name and value, and others around it.
+fn push_plain(out: &mut Vec<u8>, text: &[u8], names: &[usize]) -> bool {
+    let mut name = 0;
+    for &name_len in names {
+        let begin = name + name_len + 2;
+        if text.get(begin - 2..begin) != Some(b"=\"") {
             return false;
         }
-        let mut quotes = bytes_equal(word, b'"');
-        while quotes != 0 {
-            let quote = at + quotes.trailing_zeros() as usize / 8;
-            quotes &= quotes - 1;
-            let Some(begin) = value.take() else {
-                value = Some(quote + 1);
-                continue;
-            };
-            // without the equals sign and the quote before the value
-            let (name_len, value_len) = (begin - 2 - name, quote - begin);
-            let len = 4 + name_len + value_len;
-            if len >= 0x80 {
-                return false;
-            }
-            out.extend_from_slice(&[
-                tag::METRIC_LABEL,
-                len as u8,
-                tag::LABEL_NAME,
-                name_len as u8,
-            ]);
-            out.extend_from_slice(&text[name..quote]);
-            let between = out.len() - value_len - 2;
-            out[between..between + 2].copy_from_slice(&[tag::LABEL_VALUE, value_len as u8]);
-            // after the quote and the comma
-            name = quote + 2;
+        let Some(value_len) = plain_length(text, begin) else {
+            return false;
+        };
+        let (len, end) = (4 + name_len + value_len, begin + value_len);
+        if len >= 0x80 {
+            return false;
         }
+        let head = [
+            tag::METRIC_LABEL,
+            len as u8,
+            tag::LABEL_NAME,
+            name_len as u8,
+        ];
+        out.extend_from_slice(&head);
+        out.extend_from_slice(&text[name..end]);
+        let between = out.len() - value_len - 2;
+        out[between..between + 2].copy_from_slice(&[tag::LABEL_VALUE, value_len as u8]);
+        // after the quote and the comma
+        name = end + 2;
     }
-    value.is_none()
+    name > text.len()
+}
+
+/// Returns the length of the value that begins here; `None` if it has escapes. Eight bytes are searched at once.
+fn plain_length(text: &[u8], begin: usize) -> Option<usize> {
+    let mut at = begin;
+    while at < text.len() {
+        let word = word_at(text, at);
+        let found = bytes_equal(word, b'"') | bytes_equal(word, b'\\');
+        if found != 0 {
+            let end = at + found.trailing_zeros() as usize / 8;
+            return (text[end] == b'"').then_some(end - begin);
+        }
+        at += WORD;
+    }
+    None
 }
 
 const WORD: usize = size_of::<u64>();

@@ -148,6 +148,14 @@ proptest! {
     fn any_string_has_the_same_value_in_both(name in ".{1,15}", alias in ".{0,300}") {
         assert_equal(&Fixture::hostile(&name, &alias));
     }
+
+    /// Values with and without escapes, shorter and longer than a label or a sample whose length is one byte.
+    #[test]
+    fn any_labels_of_flows_are_the_same_in_both(
+        values in prop::collection::vec(prop_oneof!["[a-z=,]{0,20}", "(?s).{0,150}"], 1..20),
+    ) {
+        assert_equal(&Fixture::with_cities(&values));
+    }
 }
 
 /// The time of creation of each series, in milliseconds; `None` for a counter without one.
