@@ -14,6 +14,8 @@ mod lookups;
 mod memory;
 #[path = "rib/peers.rs"]
 mod peers;
+#[path = "rib/sources.rs"]
+mod sources;
 #[path = "rib/table.rs"]
 mod table;
 
@@ -34,6 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     report.add(agent::measure(&lab, rounds)?);
     report.add(lookups::measure(rounds));
     report.add(lookups::waits(rounds));
+    report.add(sources::measure(rounds));
     report.add(peers::lookups(rounds));
     report.add(peers::storm(rounds));
     report.write()

@@ -68,7 +68,7 @@ pub fn routes(rib: &SharedRib) -> VrfRib {
 }
 
 /// Returns the CPU nanoseconds of a lookup; nearly all lookups find a route.
-fn time(addresses: &[IpAddr], mut find: impl FnMut(IpAddr) -> bool) -> f64 {
+pub fn time(addresses: &[IpAddr], mut find: impl FnMut(IpAddr) -> bool) -> f64 {
     let start = thread_time();
     let found = addresses.iter().filter(|a| black_box(find(**a))).count();
     let took = thread_time() - start;
