@@ -59,6 +59,8 @@ pub struct ProtobufWriter<'a> {
     body: usize,
     /// The bytes reserved for its length.
     reserved: usize,
+    /// The estimate of its samples.
+    samples: usize,
     /// The encoded labels of the current sample.
     labels: Vec<u8>,
     /// The lengths of the label names of the rows; empty until the first.
@@ -76,13 +78,13 @@ struct RowSamples {
     samples: Vec<RowSample>,
 }
 
-/// The position of a sample in its family, in bytes; a row without a sample has the length 0.
+/// The position of a sample in its family, in bytes; a row whose sample is not stored has the length 0.
 #[derive(Clone, Copy, Default)]
 struct RowSample {
     begin: u32,
-    len: u32,
+    len: u16,
     /// The length of the labels, and of what is before them.
-    labels: u32,
+    labels: u16,
     head: u8,
     /// The length of what is after the value.
     tail: u8,
@@ -106,10 +108,12 @@ impl RowSamples {
         Some((sample, self.body + sample.begin as usize))
     }
 
-    /// Adds a sample of the family at `body`. Only those of the first family are stored, in the order of their rows.
-    fn add(&mut self, body: usize, row: usize, sample: RowSample) {
+    /// Adds a sample of the family at `body`, which has about `rows`. Only those of the first family are stored, in the
+    /// order of their rows.
+    fn add(&mut self, body: usize, row: usize, sample: RowSample, rows: usize) {
         if self.samples.is_empty() {
             self.body = body;
+            self.samples.reserve_exact(rows);
         }
         if self.body == body && row >= self.samples.len() {
             self.samples.resize(row, RowSample::default());
@@ -125,6 +129,7 @@ impl<'a> ProtobufWriter<'a> {
             kind: Kind::Gauge,
             body: 0,
             reserved: 0,
+            samples: 0,
             labels: Vec::new(),
             names: Vec::new(),
             rows: Default::default(),
@@ -136,6 +141,7 @@ impl<'a> ProtobufWriter<'a> {
     /// Starts a family; `samples` is an estimate.
     pub fn begin_family(&mut self, head: Head, samples: usize) {
         self.kind = head.kind;
+        self.samples = samples;
         let estimate = HEAD_BYTES + SAMPLE_BYTES * samples;
         self.reserved = Varint::new(estimate as u64).len;
         let length = [0; MAX_VARINT];
@@ -194,6 +200,12 @@ impl<'a> ProtobufWriter<'a> {
             self.out[end - VALUE_BYTES..end].copy_from_slice(&encoded(value));
             return;
         }
+        self.new_row(row, labels, value, created);
+    }
+
+    /// Writes the first sample of a row in a family of its kind.
+    #[inline(never)]
+    fn new_row(&mut self, row: usize, labels: &str, value: SampleValue, created: Created) {
         let begin = self.out.len();
         let measurement = Measurement::new(self.kind, value, created);
         let labels_len = match self.rows.iter().find_map(|rows| rows.labels(row)) {
@@ -207,14 +219,17 @@ impl<'a> ProtobufWriter<'a> {
         };
         let head = self.out.len() - labels_len - begin;
         self.out.extend_from_slice(measurement.bytes());
-        let sample = RowSample {
-            begin: (begin - self.body) as u32,
-            len: (self.out.len() - begin) as u32,
-            labels: labels_len as u32,
-            head: head as u8,
-            tail: measurement.tail() as u8,
-        };
-        self.rows[self.kind as usize].add(self.body, row, sample);
+        // a longer one is encoded again
+        if let Ok(len) = u16::try_from(self.out.len() - begin) {
+            let sample = RowSample {
+                begin: (begin - self.body) as u32,
+                len,
+                labels: labels_len as u16,
+                head: head as u8,
+                tail: measurement.tail() as u8,
+            };
+            self.rows[self.kind as usize].add(self.body, row, sample, self.samples);
+        }
     }
 
     /// Begins a metric with encoded labels, before a measurement of this length. Returns the length of the labels.
