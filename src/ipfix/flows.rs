@@ -123,31 +123,7 @@ impl Template {
 /// Returns an empty flow, because a template has no values.
 fn blank(family: Family) -> CompletedRecord {
     CompletedRecord {
-        record: FlowRecord {
-            key: FlowKey {
-                src: [0; 16],
-                dst: [0; 16],
-                ifindex: 0,
-                src_port: 0,
-                dst_port: 0,
-                vlan_outer: 0,
-                vlan_inner: 0,
-                protocol: 0,
-                direction: Direction::Ingress,
-                family,
-            },
-            packets: 0,
-            frame_bytes: 0,
-            ip_bytes: 0,
-            first: 0,
-            last: 0,
-            sample_rate: 1,
-            ingress_ifindex: 0,
-            src_mac: [0; 6],
-            dst_mac: [0; 6],
-            tcp_flags: 0,
-            tos: 0,
-        },
+        record: FlowRecord::empty(family),
         reason: EndReason::IdleTimeout,
         dropped: false,
     }

@@ -93,6 +93,35 @@ fn address(bytes: &[u8; 16], family: Family) -> IpAddr {
 }
 
 impl FlowRecord {
+    /// Returns a record of no packets, between unspecified addresses.
+    pub fn empty(family: Family) -> Self {
+        Self {
+            key: FlowKey {
+                src: [0; 16],
+                dst: [0; 16],
+                ifindex: 0,
+                src_port: 0,
+                dst_port: 0,
+                vlan_outer: 0,
+                vlan_inner: 0,
+                protocol: 0,
+                direction: Direction::Ingress,
+                family,
+            },
+            packets: 0,
+            frame_bytes: 0,
+            ip_bytes: 0,
+            first: 0,
+            last: 0,
+            sample_rate: 1,
+            ingress_ifindex: 0,
+            src_mac: [0; 6],
+            dst_mac: [0; 6],
+            tcp_flags: 0,
+            tos: 0,
+        }
+    }
+
     /// Returns the MAC address of the neighbor on the segment: the source at ingress, the destination at egress.
     pub fn neighbor_mac(&self) -> MacAddress {
         MacAddress(match self.key.direction {

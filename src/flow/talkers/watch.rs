@@ -2,6 +2,7 @@
 //! The lists and the curve of one filter.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 
 use super::filter::{self, TrafficFilter};
 use super::top_list::{Addition, TopLine, TopList};
@@ -11,7 +12,7 @@ use crate::flow::query::{FlowContext, Sum};
 use crate::flow::rollup::Volume;
 use crate::flow::sliding_window::minute;
 use crate::flow::table::FlowTable;
-use crate::types::flow::{Direction, Family, FlowKey, FlowRecord};
+use crate::types::flow::{Family, FlowKey, FlowRecord};
 
 /// The window of a list: the running minute and five before.
 const WINDOW_MS: u64 = 300_000;
@@ -238,41 +239,16 @@ fn row(line: TopLine, context: &impl FlowContext) -> TalkerRow {
 }
 
 /// Returns a record with this address at both ends, for a lookup.
-fn record_of(address: std::net::IpAddr) -> FlowRecord {
-    let mut bytes = [0; 16];
-    let family = match address {
-        std::net::IpAddr::V4(address) => {
+fn record_of(address: IpAddr) -> FlowRecord {
+    let (family, bytes) = match address {
+        IpAddr::V4(address) => {
+            let mut bytes = [0; 16];
             bytes[..4].copy_from_slice(&address.octets());
-            Family::Ipv4
+            (Family::Ipv4, bytes)
         }
-        std::net::IpAddr::V6(address) => {
-            bytes = address.octets();
-            Family::Ipv6
-        }
+        IpAddr::V6(address) => (Family::Ipv6, address.octets()),
     };
-    FlowRecord {
-        key: FlowKey {
-            src: bytes,
-            dst: bytes,
-            ifindex: 0,
-            src_port: 0,
-            dst_port: 0,
-            vlan_outer: 0,
-            vlan_inner: 0,
-            protocol: 0,
-            direction: Direction::Ingress,
-            family,
-        },
-        packets: 0,
-        frame_bytes: 0,
-        ip_bytes: 0,
-        first: 0,
-        last: 0,
-        sample_rate: 1,
-        ingress_ifindex: 0,
-        src_mac: [0; 6],
-        dst_mac: [0; 6],
-        tcp_flags: 0,
-        tos: 0,
-    }
+    let mut record = FlowRecord::empty(family);
+    (record.key.src, record.key.dst) = (bytes, bytes);
+    record
 }
