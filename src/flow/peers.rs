@@ -280,6 +280,12 @@ impl PeerCounters {
         Some(at)
     }
 
+    /// Returns about the memory in use, without the names: these are those of the map of neighbors.
+    #[cfg(test)]
+    fn bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<Entry>() + self.index.allocation_size()
+    }
+
     fn find(&self, key: Key) -> Option<u32> {
         let hash = self.hasher.hash_one(key);
         let is_key = |&at: &u32| self.entries[at as usize].key() == key;
@@ -340,7 +346,10 @@ fn second(ms: u64) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv6Addr};
+
     use super::*;
+    use crate::enrich::neighbors::{Neighbor, NeighborMap, NeighborTable, PeerAs};
     use crate::types::flow::{Family, FlowKey};
 
     /// Neighbors with a last byte below 100 are known; `shift` changes their ASes.
@@ -495,5 +504,41 @@ mod tests {
         let found = snapshot.rows.iter().find(|row| row.peer.asn == 64501);
         assert_eq!(found.unwrap().bytes[0], [0, 10]);
         assert_eq!(counters.index.len(), MAX_PEERS);
+    }
+
+    /// A full table of routers that have an IPv4, an IPv6 and a link-local address, of which BGP knows two.
+    #[test]
+    fn a_full_table_of_neighbors_takes_at_most_a_megabyte() {
+        let mac = |n: u16| {
+            let [high, low] = n.to_be_bytes();
+            MacAddress([2, 0, 0, 0, high, low])
+        };
+        let addresses = |n: u16| -> [IpAddr; 3] {
+            let [high, low] = n.to_be_bytes();
+            let six = |first| Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, n).into();
+            [[10, 0, high, low].into(), six(0xfd00), six(0xfe80)]
+        };
+        let (mut table, mut counters) = (NeighborTable::default(), PeerCounters::default());
+        let all = 0..MAX_PEERS as u16;
+        let map = NeighborMap::of(all.clone().map(|n| {
+            let neighbor = Neighbor {
+                asn: PeerAs::One(64500 + u32::from(n)),
+                name: format!("Network of member {n}").into(),
+                addresses: addresses(n)[..2].into(),
+            };
+            ((1, mac(n)), neighbor)
+        }));
+        for n in all {
+            for address in addresses(n) {
+                table.update(1, address, Some(mac(n)), 0);
+            }
+            let record = record(1, mac(n).0, IN, 1);
+            counters.count(&record, 0, 0, &Names { shift: 0 });
+        }
+        assert_eq!((map.len(), counters.entries.len()), (MAX_PEERS, MAX_PEERS));
+        let bytes = [table.bytes(), map.bytes(), counters.bytes()];
+        let sum: usize = bytes.iter().sum();
+        // the rest is for the memory that the allocator keeps
+        assert!(sum <= 900_000, "{bytes:?}");
     }
 }

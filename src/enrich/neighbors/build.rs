@@ -80,8 +80,8 @@ impl Sources<'_> {
             (key, neighbor)
         });
         NeighborMap {
-            by_mac: by_mac.collect(),
             by_interface: map.by_interface.into_iter().collect(),
+            ..NeighborMap::of(by_mac)
         }
     }
 
@@ -290,6 +290,22 @@ mod tests {
         assert_eq!(neighbor.asn_for(|| Some((ip("10.0.0.3"), 64503))), 0);
         let one_address = build(&[(1, "10.0.0.3", A, true)], &[]);
         assert_eq!(asn(&one_address, 1, A), PeerAs::Several);
+    }
+
+    #[test]
+    fn only_a_neighbor_of_several_ases_has_its_addresses() {
+        let map = build(
+            &[
+                (1, "10.0.0.1", A, true),
+                (1, "fe80::1", A, true),
+                (1, "10.0.0.2", B, true),
+                (1, "10.0.0.3", B, true),
+            ],
+            &[],
+        );
+        assert!(map.get(1, A).unwrap().addresses.is_empty());
+        let several = &map.get(1, B).unwrap().addresses;
+        assert_eq!(several[..], [ip("10.0.0.2"), ip("10.0.0.3")]);
     }
 
     #[test]

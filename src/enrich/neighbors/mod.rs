@@ -62,7 +62,8 @@ pub struct Neighbor {
     pub asn: PeerAs,
     /// The name in the configuration, otherwise the one that the BGP peer sent; empty if there is none.
     pub name: Arc<str>,
-    /// Its addresses in the neighbor tables, now or within the last day, that are BGP peers or next hops of routes.
+    /// Its addresses in the neighbor tables, now or within the last day, that are BGP peers or next hops of routes. A
+    /// map stores them only for a neighbor with several ASes: no other needs them.
     pub addresses: Box<[IpAddr]>,
 }
 
@@ -105,12 +106,34 @@ impl NeighborMap {
 
     /// Returns a map of these neighbors.
     pub fn of(neighbors: impl IntoIterator<Item = ((u32, MacAddress), Neighbor)>) -> Self {
-        let mut by_mac: Vec<_> = neighbors.into_iter().collect();
+        let neighbors = neighbors.into_iter();
+        let mut by_mac: Vec<_> = neighbors
+            .map(|(key, mut neighbor)| {
+                if neighbor.asn != PeerAs::Several {
+                    neighbor.addresses = Box::default();
+                }
+                (key, neighbor)
+            })
+            .collect();
         by_mac.sort_unstable_by_key(|(key, _)| *key);
         Self {
             by_mac: by_mac.into(),
             by_interface: Box::default(),
         }
+    }
+
+    /// Returns about the memory in use, with the headers of the allocator.
+    #[cfg(test)]
+    pub fn bytes(&self) -> usize {
+        let list = |neighbor: &Neighbor| {
+            let name = 2 * size_of::<usize>() + neighbor.name.len();
+            let addresses = size_of_val(&*neighbor.addresses);
+            let used = [name, addresses].into_iter().filter(|bytes| *bytes > 0);
+            used.map(|bytes| (bytes + 8).next_multiple_of(16))
+                .sum::<usize>()
+        };
+        let lists: usize = self.by_mac.iter().map(|(_, n)| list(n)).sum();
+        size_of_val(&*self.by_mac) + lists
     }
 
     /// Returns the ASes of all neighbors that have one AS.

@@ -88,6 +88,11 @@ impl NeighborTable {
         true
     }
 
+    #[cfg(test)]
+    pub fn bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<Entry>()
+    }
+
     fn find(&self, key: Key) -> Result<usize, usize> {
         self.entries.binary_search_by(|entry| entry.key().cmp(&key))
     }
