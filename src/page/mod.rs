@@ -22,6 +22,7 @@ pub mod thread;
 pub mod view;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use hyper::body::Bytes;
 use hyper::header::{
@@ -45,6 +46,9 @@ pub const FIGURES_PATH: &str = "/page/v1.json";
 /// much as one reader.
 const VIEWS: usize = 8;
 
+/// The page has readers for this long after a request for its data.
+const READER_TIME: Duration = Duration::from_secs(60);
+
 include!(concat!(env!("OUT_DIR"), "/page.rs"));
 
 /// The state of the page. Thread page writes it, thread http reads it.
@@ -67,6 +71,8 @@ struct State {
     history: History,
     agent: AgentState,
     views: Vec<Rendered>,
+    /// The time of the last request for the data.
+    last_request: Option<Instant>,
 }
 
 #[derive(Clone)]
@@ -90,6 +96,12 @@ impl Page {
         state.history.feed(reading);
         state.agent = agent;
         state.views.clear();
+    }
+
+    /// Returns whether somebody has looked at the page lately.
+    pub fn has_readers(&self, now: Instant) -> bool {
+        let last = self.lock().last_request;
+        last.is_some_and(|last| now.saturating_duration_since(last) < READER_TIME)
     }
 
     /// Returns the memory of the history, in bytes.
@@ -125,6 +137,7 @@ impl Page {
 
     /// Returns the JSON data.
     pub fn figures(&self, request: &Request<Bytes>) -> Response<Bytes> {
+        self.lock().last_request = Some(Instant::now());
         let text = request.uri().query().unwrap_or_default();
         let query = Query::parse(text, self.addresses());
         let view = self.view(query, encoding::wants_gzip(request.headers()));

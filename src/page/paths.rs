@@ -5,17 +5,14 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Sender;
 use serde::Serialize;
 
 use crate::flow::paths::{INTERVAL, MAX_INTERVALS, PathSnapshot};
-use crate::flow::thread::{Request, ask};
 use crate::history::window_totals::Window;
 use crate::types::flow::Direction;
 
 /// The time between two readings. Counts of paths change when flows end, and reading a day takes up to 0.1 s.
 const READ_INTERVAL: Duration = Duration::from_secs(30);
-const TIMEOUT: Duration = Duration::from_secs(5);
 /// The number of networks in a table: the largest on the path, and the largest origins.
 const LARGEST: usize = 20;
 const HOUR: u64 = 3600 / INTERVAL;
@@ -135,24 +132,56 @@ fn largest(networks: HashMap<u32, (Bytes, Bytes)>) -> Vec<(u32, Bytes, Bytes)> {
     rows
 }
 
-/// Reads the paths at intervals.
+/// The state of the tables.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum PathsState {
+    #[default]
+    NotCounted,
+    /// Nobody has looked at the page for some time: the next tick reads the paths.
+    Waiting,
+    Read(Arc<PathTables>),
+}
+
+impl PathsState {
+    pub fn tables(&self) -> Option<&PathTables> {
+        match self {
+            Self::Read(tables) => Some(tables),
+            Self::NotCounted | Self::Waiting => None,
+        }
+    }
+}
+
+/// Reads the paths at intervals while the page has readers.
 #[derive(Debug, Default)]
 pub struct PathReader {
     next: Option<Instant>,
-    tables: Option<Arc<PathTables>>,
+    state: PathsState,
 }
 
 impl PathReader {
-    /// Returns the current tables, `None` if paths are not counted.
-    pub fn read(&mut self, flows: &Sender<Request>, now: Instant) -> Option<Arc<PathTables>> {
+    /// Returns the current state. `ask` asks thread flow for the paths: `Some(None)` if they are not counted, `None`
+    /// if it does not answer.
+    pub fn read(
+        &mut self,
+        now: Instant,
+        has_readers: bool,
+        ask: impl FnOnce() -> Option<Option<PathSnapshot>>,
+    ) -> PathsState {
+        // the first time, to learn whether paths are counted
+        let is_first = self.next.is_none();
         if self.next.is_none_or(|next| now >= next) {
-            self.next = Some(now + READ_INTERVAL);
-            // if thread flow does not answer, the page shows the previous tables
-            if let Ok(snapshot) = ask(flows, TIMEOUT, Request::Paths) {
-                self.tables = snapshot.map(|snapshot| PathTables::new(&snapshot).into());
+            if has_readers || is_first {
+                self.next = Some(now + READ_INTERVAL);
+                // if there is no answer, the page shows the previous tables
+                if let Some(snapshot) = ask() {
+                    let read = |snapshot| PathsState::Read(PathTables::new(&snapshot).into());
+                    self.state = snapshot.map_or(PathsState::NotCounted, read);
+                }
+            } else if self.state != PathsState::NotCounted {
+                self.state = PathsState::Waiting;
             }
         }
-        self.tables.clone()
+        self.state.clone()
     }
 }
 
@@ -224,5 +253,42 @@ mod tests {
         let expected: Vec<_> = largest(1000).chain(largest(2000)).collect();
         assert_eq!(asns, expected);
         assert!(tables.asns().all(|asn| expected.contains(&asn)));
+    }
+
+    #[test]
+    fn paths_are_read_while_the_page_has_readers() {
+        let (mut reader, start) = (PathReader::default(), Instant::now());
+        let mut asked = Vec::new();
+        let mut read = |seconds, has_readers| {
+            let ask = || {
+                asked.push(seconds);
+                Some(Some(counters().snapshot(seconds * 1000)))
+            };
+            let now = start + Duration::from_secs(seconds);
+            matches!(reader.read(now, has_readers, ask), PathsState::Read(_))
+        };
+        assert!(read(0, false), "at the start");
+        assert!(read(29, false));
+        // the tables are too old to be shown
+        assert!(!read(30, false));
+        assert!(!read(7200, false));
+        assert!(read(7205, true), "at the first tick with a reader");
+        assert!(read(7234, true));
+        assert!(read(7235, true));
+        assert!(read(7264, false));
+        assert!(!read(7265, false));
+        assert_eq!(asked, [0, 7205, 7235]);
+    }
+
+    #[test]
+    fn paths_that_are_not_counted_and_an_answer_that_is_missing() {
+        let (mut reader, start) = (PathReader::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let state = reader.read(start, true, || Some(None));
+        assert_eq!(state, PathsState::NotCounted);
+        assert_eq!(reader.read(at(99), false, || None), state);
+        let counted = reader.read(at(100), true, || Some(Some(counters().snapshot(0))));
+        assert!(counted.tables().is_some());
+        assert_eq!(reader.read(at(200), true, || None), counted);
     }
 }

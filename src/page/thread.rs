@@ -2,7 +2,6 @@
 //! THREAD page: makes a reading in each tick.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::thread::park_timeout;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -10,10 +9,11 @@ use serde_json::{Map, Value, json};
 
 use super::Page;
 use super::local::LocalReader;
-use super::paths::{PathReader, PathTables};
+use super::paths::{PathReader, PathTables, PathsState};
 use super::source_check::SourceTable;
 use super::view::AgentState;
 use crate::enrich::mmdb::Databases;
+use crate::flow::thread::{Request, ask};
 use crate::history::time_series::TICK_SECONDS;
 use crate::history::{HistoryReading, InterfaceReading};
 use crate::metrics::collect::Scrape;
@@ -26,6 +26,8 @@ use crate::types::problem::Problem;
 const TICK: Duration = Duration::from_secs(TICK_SECONDS);
 /// The time between two heartbeats.
 const BEAT: Duration = Duration::from_secs(2);
+/// The time that thread flow has for its answer.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Makes readings until `heartbeat` requests a stop. Skips a tick if thread flow does not answer.
 pub fn run(page: &Page, scrape: &Scrape, mut default_route: DefaultRoute, heartbeat: &Heartbeat) {
@@ -38,11 +40,13 @@ pub fn run(page: &Page, scrape: &Scrape, mut default_route: DefaultRoute, heartb
         let now = Instant::now();
         if now >= next {
             let uplink = default_route.ifindex();
-            let paths = path_reader.read(&scrape.flows, now);
+            let paths = path_reader.read(now, page.has_readers(now), || {
+                ask(&scrape.flows, TIMEOUT, Request::Paths).ok()
+            });
             if let Err(reason) = scrape.read(|input| {
                 let interfaces: Vec<_> = input.interfaces.iter().map(interface).collect();
                 let reading = reading(start, input, &interfaces, uplink);
-                let mut agent = agent_state(input, scrape, paths.as_ref());
+                let mut agent = agent_state(input, scrape, &paths);
                 agent.local = local_reader.read(input.interfaces, now);
                 page.feed(&reading, agent)
             }) {
@@ -86,13 +90,13 @@ fn reading<'a>(
     }
 }
 
-fn agent_state(input: &Input, scrape: &Scrape, paths: Option<&Arc<PathTables>>) -> AgentState {
+fn agent_state(input: &Input, scrape: &Scrape, paths: &PathsState) -> AgentState {
     let databases = &scrape.databases;
     let source_check = input
         .source_check
         .then(|| SourceTable::new(&input.flows.sources, &scrape.sources.report()));
     let shown = source_check.iter().flat_map(SourceTable::asns);
-    let shown = shown.chain(paths.into_iter().flat_map(|paths| paths.asns()));
+    let shown = shown.chain(paths.tables().into_iter().flat_map(PathTables::asns));
     let attributions = databases.attributions().into_iter();
     let problem = |problem: &Problem| {
         json!({
@@ -110,7 +114,7 @@ fn agent_state(input: &Input, scrape: &Scrape, paths: Option<&Arc<PathTables>>) 
         names_missing: databases.is_missing(DatabaseKind::Asn),
         asns: names(databases, shown),
         source_check,
-        paths: paths.cloned(),
+        paths: paths.clone(),
         local: Vec::new(),
     }
 }

@@ -7,7 +7,6 @@
 //! unknown.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -23,7 +22,7 @@ use crate::history::top_table::{MAX_CURVE_BYTES, Scope, Side, TOP, TopEntry, Top
 use crate::history::window_totals::{Sums, Window};
 use crate::history::{History, InterfaceHistory};
 use crate::page::local::LocalNetwork;
-use crate::page::paths::{PathTable, PathTables};
+use crate::page::paths::{PathTable, PathsState};
 use crate::page::source_check::SourceTable;
 use crate::types::address_detail::AddressDetail;
 use crate::types::flow::{Direction, Family};
@@ -74,8 +73,9 @@ struct View<'a> {
     /// The curves have only the points after this tick.
     after: Option<u64>,
     history: Cost,
-    /// `None` if AS paths are not counted.
+    /// `None` if AS paths are not counted, or not read yet.
     paths: Option<&'a PathTable>,
+    paths_waiting: bool,
     #[serde(flatten)]
     agent: &'a AgentState,
 }
@@ -94,7 +94,7 @@ pub struct AgentState {
     /// `None` if sources are not checked.
     pub source_check: Option<SourceTable>,
     #[serde(skip)]
-    pub paths: Option<Arc<PathTables>>,
+    pub paths: PathsState,
     /// The networks of the interfaces.
     #[serde(skip)]
     pub local: Vec<LocalNetwork>,
@@ -261,7 +261,8 @@ pub fn render(
             curve_bytes_limit: MAX_CURVE_BYTES,
             evicted: history.entries.evicted(),
         },
-        paths: agent.paths.as_ref().map(|tables| tables.of(query.window)),
+        paths: agent.paths.tables().map(|tables| tables.of(query.window)),
+        paths_waiting: agent.paths == PathsState::Waiting,
         agent,
     };
     // fails only for maps whose keys are not strings

@@ -14,7 +14,7 @@ use rfm::http::HttpLimits;
 use rfm::metrics::collect::ScrapeRequest;
 use rfm::metrics::exposition::Format;
 use rfm::netlink::Link;
-use rfm::page::paths::PathTables;
+use rfm::page::paths::PathsState;
 use rfm::page::routes::Routes;
 use rfm::page::source_check::SourceTable;
 use rfm::page::view::AgentState;
@@ -81,7 +81,7 @@ pub struct Router {
     pub problems: Value,
     pub attributions: Value,
     pub names_missing: bool,
-    pub paths: Option<Arc<PathTables>>,
+    pub paths: PathsState,
     pub sources: Option<(SourceSnapshot, ViewReport)>,
     /// The ifindex of the default route.
     pub uplink: Option<u32>,
@@ -114,7 +114,7 @@ impl Router {
             problems: json!([]),
             attributions: json!([]),
             names_missing: false,
-            paths: None,
+            paths: PathsState::NotCounted,
             sources: None,
             uplink: None,
             page: Arc::new(Page::with_talkers(TalkerSource {

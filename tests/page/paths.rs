@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use rfm::enrich::source_check::ViewReport;
 use rfm::flow::paths::{PathCounters, PathVolume};
 use rfm::flow::sources::{OTHER_PEERS, SourceRow, SourceSnapshot};
-use rfm::page::paths::PathTables;
+use rfm::page::paths::{PathTables, PathsState};
 use rfm::types::flow::Direction;
 use rfm::types::network_path::NetworkPath;
 use rfm::types::source::SourceState;
@@ -99,7 +99,16 @@ fn paths_and_invalid_sources_are_shown_only_if_they_are_counted() {
 
 fn networks_on_the_path(browser: &Browser, router: &mut Router) {
     use Direction::{Egress, Ingress};
-    router.paths = Some(
+    // nobody has looked for some time
+    router.paths = PathsState::Waiting;
+    router.tick();
+    browser.wait("return !document.querySelector('#paths-section').hidden");
+    assert_eq!(is_hidden(browser, "paths-hint"), true);
+    assert_eq!(cells(browser, "paths"), json!([]));
+    let text = note(browser, "paths-note");
+    assert!(text.contains("only while the page is open"), "{text}");
+
+    router.paths = PathsState::Read(
         paths(&[
             (Ingress, &[64_501, 64_610, 64_502], 500_000 * SECONDS),
             (Ingress, &[64_501, 64_503], 125_000 * SECONDS),
@@ -109,7 +118,7 @@ fn networks_on_the_path(browser: &Browser, router: &mut Router) {
         .into(),
     );
     router.tick();
-    browser.wait("return !document.querySelector('#paths-section').hidden");
+    browser.wait("return document.querySelector('#paths').tBodies[0].rows.length > 0");
     assert_eq!(is_hidden(browser, "paths-hint"), true);
     let row = |name: &str, figures: [&str; 4]| json!([&[name][..], &figures].concat());
     let carrier = row(

@@ -5,8 +5,13 @@ let pathOrder = -1;
 
 function drawPaths() {
   const paths = view.paths;
-  $("paths-section").hidden = !paths;
-  $("paths-hint").hidden = Boolean(paths);
+  const waiting = view.paths_waiting;
+  $("paths-section").hidden = !paths && !waiting;
+  $("paths-hint").hidden = Boolean(paths) || waiting;
+  if (waiting) {
+    drawPlainTable("paths", []);
+    $("paths-note").textContent = "Paths are read only while the page is open: they follow in a few seconds.";
+  }
   if (!paths) return;
   const seconds = Math.max(1, paths.seconds);
   const lines = paths.networks.map(([asn, carried, originated]) => ({ asn, bytes: [carried[0], originated[0], carried[1], originated[1]] }));
