@@ -8,6 +8,9 @@ mod common;
 mod bird;
 mod blackhole;
 mod daemon;
+#[allow(dead_code)]
+#[path = "../bmp/data.rs"]
+mod data;
 mod failover;
 mod frr;
 mod gobgp;
@@ -18,5 +21,6 @@ mod own_as;
 mod own_routes;
 mod paths;
 mod readme;
+mod recorded;
 mod speaker;
 mod topology;

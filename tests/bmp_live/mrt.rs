@@ -1,17 +1,23 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! A routing table as an MRT file (RFC 6396), made from a seed, and a GoBGP that announces it.
+//! A routing table as an MRT file (RFC 6396), and a GoBGP that announces it. One part of the routes is recorded; the other
+//! is made from a seed, for paths that no recorded route has.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use crate::common::lab::{run, wait_for};
+use crate::daemon::HOME;
+use crate::recorded;
 use crate::topology::{HERE, Topology, WEST};
 
 const TABLE_DUMP_V2: u16 = 13;
 const PEER_INDEX_TABLE: u16 = 1;
 const RIB_IPV4_UNICAST: u16 = 2;
 const RIB_IPV6_UNICAST: u16 = 4;
+
+/// The routes at the end of a file that repeat its first ones: gobgp ends before it has sent the last routes of a file.
+const REPEATED: usize = 12_000;
 
 /// ASNs of all kinds: of 2 and 4 bytes, private, reserved for documents, AS_TRANS.
 const ASNS: [u32; 40] = {
@@ -29,13 +35,16 @@ const ASNS: [u32; 40] = {
     asns
 };
 
+/// The session of which the table has the routes.
+const RECORDED: &str = "bird3-trixie";
+
 /// A route of the table.
 #[derive(Clone, Debug)]
-pub struct Made {
+pub struct Route {
     pub address: IpAddr,
-    length: u8,
-    sequence: Vec<u32>,
-    set: Vec<u32>,
+    pub length: u8,
+    /// All path attributes but the next hop, encoded.
+    pub attributes: Vec<u8>,
 }
 
 /// Numbers that are the same in every run (SplitMix64).
@@ -78,8 +87,18 @@ impl Random {
     }
 }
 
-/// Makes a table with this many routes of IPv4, and half as many of IPv6.
-pub fn table(random: &mut Random, routes: usize) -> Vec<Made> {
+/// Returns the recorded routes, with this many made routes of IPv4 and half as many of IPv6.
+pub fn table(random: &mut Random, made: usize) -> Vec<Route> {
+    let mut table: BTreeMap<_, _> = recorded::routes(RECORDED, HOME)
+        .into_iter()
+        .map(|route| ((route.address, route.length), route))
+        .collect();
+    let made = make(random, made).into_iter();
+    table.extend(made.map(|route| ((route.address, route.length), route)));
+    table.into_values().collect()
+}
+
+fn make(random: &mut Random, routes: usize) -> Vec<Route> {
     let mut prefixes = BTreeSet::new();
     while prefixes.len() < routes {
         let length = [12, 16, 20, 24][random.below(4)];
@@ -95,31 +114,30 @@ pub fn table(random: &mut Random, routes: usize) -> Vec<Made> {
     }
     let made = prefixes.into_iter().map(|(address, length)| {
         let (sequence, set) = random.path();
-        Made {
+        let mut attributes = attribute(0x40, 1, &[0]);
+        attributes.extend(attribute(0x40, 2, &as_path(&sequence, &set)));
+        Route {
             address,
             length,
-            sequence,
-            set,
+            attributes,
         }
     });
     made.collect()
 }
 
 /// The file of a table.
-pub fn file(table: &[Made]) -> Vec<u8> {
+pub fn file(table: &[Route]) -> Vec<u8> {
     let mut index = vec![192, 0, 2, 1, 0, 0, 0, 1];
     // a peer with an IPv4 address and an AS of 4 bytes
     index.extend([2, 192, 0, 2, 2, 192, 0, 2, 2, 0, 0, 0xfb, 0xf6]);
     let mut bytes = record(PEER_INDEX_TABLE, &index);
-    // gobgp ends before it has sent the last routes of a file
-    let repeated = table.iter().cycle().take(20 * table.len());
-    for (n, made) in (0_u32..).zip(repeated) {
+    let repeated = table.iter().cycle().take(table.len() + REPEATED);
+    for (n, route) in (0_u32..).zip(repeated) {
         let mut body = n.to_be_bytes().to_vec();
-        body.push(made.length);
-        let used = usize::from(made.length.div_ceil(8));
-        let mut attributes = attribute(0x40, 1, &[0]);
-        attributes.extend(attribute(0x40, 2, &made.as_path()));
-        let kind = match made.address {
+        body.push(route.length);
+        let used = usize::from(route.length.div_ceil(8));
+        let mut attributes = route.attributes.clone();
+        let kind = match route.address {
             IpAddr::V4(address) => {
                 body.extend(&address.octets()[..used]);
                 attributes.extend(attribute(0x40, 3, &[192, 0, 2, 2]));
@@ -142,16 +160,14 @@ pub fn file(table: &[Made]) -> Vec<u8> {
     bytes
 }
 
-impl Made {
-    fn as_path(&self) -> Vec<u8> {
-        let segments = [(2_u8, &self.sequence), (1, &self.set)];
-        let segments = segments.into_iter().filter(|(_, asns)| !asns.is_empty());
-        let bytes = segments.flat_map(|(kind, asns)| {
-            let numbers = asns.iter().flat_map(|asn| asn.to_be_bytes());
-            [kind, asns.len() as u8].into_iter().chain(numbers)
-        });
-        bytes.collect()
-    }
+fn as_path(sequence: &[u32], set: &[u32]) -> Vec<u8> {
+    let segments = [(2_u8, sequence), (1, set)];
+    let segments = segments.into_iter().filter(|(_, asns)| !asns.is_empty());
+    let bytes = segments.flat_map(|(kind, asns)| {
+        let numbers = asns.iter().flat_map(|asn| asn.to_be_bytes());
+        [kind, asns.len() as u8].into_iter().chain(numbers)
+    });
+    bytes.collect()
 }
 
 fn record(subtype: u16, body: &[u8]) -> Vec<u8> {
@@ -168,15 +184,14 @@ fn attribute(flags: u8, code: u8, value: &[u8]) -> Vec<u8> {
 }
 
 /// Announces a table to the router as the neighbor WEST.
-pub fn announce(topology: &Topology, table: &[Made]) {
+pub fn announce(topology: &Topology, table: &[Route]) {
     let (lab, far) = (&topology.lab, topology.far());
     let (address, asn) = (WEST.local, WEST.asn);
     let mut config = format!(
         "[global.config]\nas = {asn}\nrouter-id = \"{address}\"\nport = -1\n\
-         [[neighbors]]\n[neighbors.config]\nneighbor-address = \"{HERE}\"\npeer-as = {home}\n\
+         [[neighbors]]\n[neighbors.config]\nneighbor-address = \"{HERE}\"\npeer-as = {HOME}\n\
          [neighbors.transport.config]\nlocal-address = \"{address}\"\n\
          [neighbors.timers.config]\nconnect-retry = 1\nidle-hold-time-after-reset = 1\n",
-        home = crate::daemon::HOME
     );
     for family in ["ipv4", "ipv6"] {
         config += &format!(

@@ -19,7 +19,8 @@ use crate::mrt::{self, Random};
 use crate::speaker::Path;
 use crate::topology::{EAST, NOWHERE, NOWHERE6, Topology};
 
-const ROUTES: usize = 400;
+/// Routes of IPv4 beside those that are recorded.
+const MADE: usize = 400;
 const FLOWS: usize = 400;
 
 /// Flows are complete soon after their last packet.
@@ -61,7 +62,7 @@ pub fn run(daemon: &dyn Daemon) {
     topology.wait_for_session(&agent, Duration::from_secs(15));
 
     let mut random = Random(64512);
-    let table = mrt::table(&mut random, ROUTES);
+    let table = mrt::table(&mut random, MADE);
     let mut east = topology.speaker(EAST);
     topology.change(|| {
         mrt::announce(&topology, &table);
@@ -70,7 +71,11 @@ pub fn run(daemon: &dyn Daemon) {
         }
         east.end_of_rib();
     });
-    let prefixes = (table.len() + EASTERN.len()) as u64;
+    let western = table
+        .iter()
+        .map(|route| format!("{}/{}", route.address, route.length));
+    let eastern = EASTERN.iter().map(|(prefix, ..)| (*prefix).to_owned());
+    let prefixes = western.chain(eastern).collect::<BTreeSet<_>>().len() as u64;
     let (metrics, all) = agent.scrape_until(Duration::from_secs(60), |m| {
         m.sum("rfm_rib_prefixes", &[]) == prefixes
     });
@@ -83,7 +88,7 @@ pub fn run(daemon: &dyn Daemon) {
     topology.settle();
 
     // the flows, and what each adds to the path of its ends
-    let mut addresses: Vec<IpAddr> = table.iter().map(|made| made.address).collect();
+    let mut addresses: Vec<IpAddr> = table.iter().map(|route| route.address).collect();
     addresses.extend(EASTERN_ADDRESSES.map(|a| a.parse::<IpAddr>().expect("an address")));
     addresses.extend([NOWHERE, NOWHERE6]);
     let mut sent: BTreeMap<IpAddr, Sums> = BTreeMap::new();
@@ -287,6 +292,12 @@ fn compare(socket: &FilePath, expected: &BTreeMap<Key, Sums>, asn: u32) {
         wanted(None, true),
         "{asn} alone"
     );
+    // all traffic is of the last hour
+    let hours = |loads: &Json| {
+        ["ingress", "egress"].map(|way| loads[way]["peak_hour"]["bytes"].as_u64().unwrap_or(0))
+    };
+    assert_eq!(hours(&total["with_cone"]), wanted(None, false), "{asn}");
+    assert_eq!(hours(&total["without_cone"]), wanted(None, true), "{asn}");
     for neighbor in what_if["neighbors"].as_array().expect("a list") {
         let first = neighbor["peer_asn"].as_u64().expect("an AS") as u32;
         let [with, alone] = [false, true].map(|alone| wanted(Some(first), alone));
