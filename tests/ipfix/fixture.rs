@@ -260,13 +260,17 @@ impl Listener {
         self.with_rest(first)
     }
 
-    /// The records of further messages that were sent together with `first` are added to it.
-    pub fn with_rest(&mut self, mut first: Decoded) -> Decoded {
-        while let Some(rest) = self.next(Duration::from_millis(100)) {
-            assert!(rest.templates.is_empty(), "{rest:?}");
-            first.records.extend(rest.records);
+    /// The records of further messages that were sent together with `first` are added to it. If the templates are
+    /// refreshed meanwhile, the refresh is the message.
+    pub fn with_rest(&mut self, first: Decoded) -> Decoded {
+        let mut message = first;
+        while let Some(next) = self.next(Duration::from_millis(100)) {
+            match next.templates.is_empty() {
+                true => message.records.extend(next.records),
+                false => message = next,
+            }
         }
-        first
+        message
     }
 }
 

@@ -9,6 +9,7 @@ use super::common::cases::{DOT1AD, DOT1Q, DST_MAC, DST4, DST6, SRC_MAC, SRC4, SR
 use super::common::frames::Frame;
 use super::common::lab::{Lab, can_run, run};
 use super::common::packet::{Sender, Super};
+use super::decode::ENTERPRISE;
 use super::peers::{Peers, Row, TOOLS, number};
 
 const SETTLED: Duration = Duration::from_secs(15);
@@ -169,13 +170,31 @@ fn wait_for_records(agent: &Agent, count: u64) {
 
 #[test]
 fn every_field_is_the_truth_in_every_collector() {
+    if can_run(&TOOLS) {
+        compare_fields("", "", false);
+    }
+}
+
+/// The result of the source check is an enterprise-specific element (RFC 7011, section 3.2): collectors that do not know
+/// it read all other fields as before.
+#[test]
+fn every_field_is_the_truth_beside_the_result_of_the_source_check() {
     if !can_run(&TOOLS) {
         return;
     }
+    let number = format!("enterprise_number = {ENTERPRISE}");
+    let check = "[agent.enrich.source_check]\nmode = \"count\"\n\
+                 [agent.enrich.rib.bmp]\nhost = \"127.0.0.1\"\n";
+    compare_fields(&number, check, true);
+}
+
+/// Exports each flow of [`truths`], and compares the fields that the collectors read. `with_result` is whether the records
+/// have an enterprise-specific element.
+fn compare_fields(ipfix: &str, more: &str, with_result: bool) {
     let lab = Lab::new();
     let wire = lab.wire();
     let mut peers = Peers::start(&lab, &wire);
-    let more = [&sampled(1), &Peers::config("")[..], NETWORKS].concat();
+    let more = [&sampled(1), &Peers::config(ipfix)[..], NETWORKS, more].concat();
     let more = format!("directions = [\"ingress\"]\n{more}");
     let agent = Agent::start(&lab, &wire, &config("[\"v1\"]", &more));
     let truths = truths();
@@ -203,6 +222,10 @@ fn every_field_is_the_truth_in_every_collector() {
     let (nfdump, nfacctd, tshark) = (peers.nfdump(), peers.nfacctd(), peers.tshark());
     for rows in [&nfdump, &nfacctd, &tshark] {
         assert_eq!(rows.len(), truths.len(), "{rows:#?}");
+    }
+    for row in &tshark {
+        let has_result = row.contains_key("cflow.enterprise_private_entry");
+        assert_eq!(has_result, with_result, "{row:#?}");
     }
     for truth in &truths {
         let first = check_nfdump(truth, &nfdump, ifindex);
