@@ -13,13 +13,14 @@ use humantime_serde::re::humantime;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use crate::types::duration as durations;
 use crate::types::named::Named;
 use crate::types::prefix::Prefix;
 
 pub type Value<'d> = Spanned<DeValue<'d>>;
 
 /// The longest valid duration: with it, later arithmetic with clocks cannot overflow.
-pub const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
+pub const MAX_DURATION: Duration = durations::MAX;
 
 /// Shortest duration of most keys.
 pub const SECOND: Duration = Duration::from_secs(1);
@@ -204,20 +205,26 @@ pub fn duration(min: Duration) -> DurationType {
     DurationType(min)
 }
 
+impl DurationType {
+    fn limits(&self) -> RangeInclusive<Duration> {
+        self.0..=MAX_DURATION
+    }
+}
+
 impl KeyType for DurationType {
     type Value = Duration;
 
     fn parse(&self, value: &Value<'_>) -> Parsed<Duration> {
-        match value.get_ref().as_str().map(humantime::parse_duration) {
-            Some(Ok(d)) if (self.0..=MAX_DURATION).contains(&d) => Ok(d),
-            Some(Err(e)) => self.refuse(value, Some(e.to_string())),
-            Some(Ok(_)) | None => self.refuse(value, None),
+        let text = value.get_ref().as_str();
+        match text.map(|text| durations::parse(text, &self.limits())) {
+            Some(Ok(duration)) => Ok(duration),
+            Some(Err(reason)) => self.refuse(value, reason),
+            None => self.refuse(value, None),
         }
     }
 
     fn expected(&self) -> String {
-        let min = humantime::format_duration(self.0);
-        format!("a duration from \"{min}\" to \"365days\", such as \"30s\" or \"5m\"")
+        durations::expected(&self.limits(), true)
     }
 
     fn to_toml(&self, value: &Duration) -> String {
@@ -358,8 +365,8 @@ impl<T: Named> KeyType for OneOfType<T> {
 
     fn parse(&self, value: &Value<'_>) -> Parsed<T> {
         let text = value.get_ref().as_str();
-        let found = text.and_then(|s| self.0.iter().copied().find(|t| t.name() == s));
-        match found {
+        let found = text.and_then(T::parse);
+        match found.filter(|found| self.0.contains(found)) {
             Some(t) => Ok(t),
             None => self.refuse(value, None),
         }

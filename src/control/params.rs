@@ -7,8 +7,10 @@ use std::str::FromStr;
 use super::paths::PathFilter;
 use crate::flow::query::{EndpointFilter, Field, Filter, MAX_FIELDS, MAX_LIMIT, Sort};
 use crate::http::percent::decode;
+use crate::types::asn;
 use crate::types::did_you_mean::nearest;
 use crate::types::flow::Direction;
+use crate::types::named::Named;
 use crate::types::prefix::Prefix;
 use crate::types::protocol::Protocol;
 
@@ -130,9 +132,9 @@ pub struct PathQuery {
 pub fn paths(query: Option<&str>) -> Result<PathQuery, String> {
     let mut params = Params::parse(query)?;
     let filter = PathFilter {
-        via: params.read("via", ASN, asn)?,
-        origin: params.read("origin", ASN, asn)?,
-        peer: params.read("peer", ASN, asn)?,
+        via: params.read("via", asn::EXPECTED, asn::parse)?,
+        origin: params.read("origin", asn::EXPECTED, asn::parse)?,
+        peer: params.read("peer", asn::EXPECTED, asn::parse)?,
     };
     let history = params.read("history", "true or false", |text| text.parse().ok())?;
     let limit = limit(&mut params)?;
@@ -147,16 +149,9 @@ pub fn paths(query: Option<&str>) -> Result<PathQuery, String> {
 /// Parses the query of /v1/paths/what_if.
 pub fn what_if(query: Option<&str>) -> Result<u32, String> {
     let mut params = Params::parse(query)?;
-    let asn = params.read("asn", ASN, asn)?;
+    let asn = params.read("asn", asn::EXPECTED, asn::parse)?;
     params.finish()?;
-    asn.ok_or_else(|| format!("asn: expected {ASN}, such as 64500"))
-}
-
-const ASN: &str = "an AS number from 1 to 4294967295";
-
-fn asn(text: &str) -> Option<u32> {
-    let digits = text.strip_prefix("AS").or(text.strip_prefix("as"));
-    digits.unwrap_or(text).parse().ok().filter(|asn| *asn > 0)
+    asn.ok_or_else(|| format!("asn: expected {}", asn::EXPECTED))
 }
 
 fn limit(params: &mut Params) -> Result<usize, String> {
@@ -173,32 +168,25 @@ fn limit(params: &mut Params) -> Result<usize, String> {
 
 fn shared(params: &mut Params) -> Result<FlowQuery, String> {
     const PORT: &str = "a port from 0 to 65535";
-    const ASN: &str = "an AS number";
     const PREFIX: &str = "an address or a prefix without host bits";
-    let asn = |text: &str| {
-        let digits = text.strip_prefix("AS").or(text.strip_prefix("as"));
-        digits.unwrap_or(text).parse::<u32>().ok()
-    };
     let filter = Filter {
         interfaces: None,
-        direction: params.read("direction", "ingress or egress", |text| {
-            Direction::ALL.into_iter().find(|d| d.name() == text)
-        })?,
+        direction: params.read("direction", "ingress or egress", Direction::parse)?,
         protocol: params.read("protocol", "a protocol, such as tcp or 6", protocol)?,
         either: EndpointFilter {
             prefix: params.read("address", PREFIX, prefix)?,
             port: params.number("port", PORT)?,
-            asn: params.read("asn", ASN, asn)?,
+            asn: params.read("asn", asn::EXPECTED, asn::parse)?,
         },
         src: EndpointFilter {
             prefix: params.read("src", PREFIX, prefix)?,
             port: params.number("src_port", PORT)?,
-            asn: params.read("src_asn", ASN, asn)?,
+            asn: params.read("src_asn", asn::EXPECTED, asn::parse)?,
         },
         dst: EndpointFilter {
             prefix: params.read("dst", PREFIX, prefix)?,
             port: params.number("dst_port", PORT)?,
-            asn: params.read("dst_asn", ASN, asn)?,
+            asn: params.read("dst_asn", asn::EXPECTED, asn::parse)?,
         },
     };
     Ok(FlowQuery {
@@ -332,8 +320,8 @@ mod tests {
                 "protocol: expected a protocol, such as tcp or 6, got \"x\"",
             ),
             (
-                "direction=in",
-                "direction: expected ingress or egress, got \"in\"",
+                "direction=up",
+                "direction: expected ingress or egress, got \"up\"",
             ),
             ("limit=1&limit=2", "limit is given twice"),
             ("lmit=1", "unknown parameter lmit, did you mean limit?"),

@@ -118,7 +118,7 @@ mod tests {
             ),
             (
                 "--ttl 1ms",
-                "ttl: expected a time such as 10m, from 1s to 365days, got \"1ms\"",
+                "ttl: expected a duration from 1s to 365days, such as 30s or 5m, got \"1ms\"",
             ),
             (
                 "--action deny",

@@ -7,6 +7,7 @@ pub mod error_counters;
 pub mod listen;
 pub mod logging;
 pub mod malloc;
+pub mod os_error;
 pub mod process;
 pub mod resolver;
 pub mod sandbox;

@@ -27,6 +27,9 @@ impl Direction {
 
 impl Named for Direction {
     const ALL: &'static [Self] = &Self::ALL;
+    // as tables show them
+    const ALIASES: &'static [(&'static str, Self)] =
+        &[("in", Self::Ingress), ("out", Self::Egress)];
 
     fn name(self) -> &'static str {
         Direction::name(self)

@@ -2,11 +2,13 @@
 //! Types that several rooms share: flows, prefixes, patterns. They import no other room.
 
 pub mod address_detail;
+pub mod asn;
 pub mod community_pattern;
 pub mod counters;
 pub mod database;
 pub mod did_you_mean;
 pub mod distinguisher;
+pub mod duration;
 pub mod flow;
 pub mod hook;
 pub mod interface_pattern;

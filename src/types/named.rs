@@ -4,8 +4,17 @@
 /// A value of a small closed set, which is written as a word.
 pub trait Named: Copy + PartialEq + 'static {
     const ALL: &'static [Self];
+    /// Other spellings that are accepted.
+    const ALIASES: &'static [(&'static str, Self)] = &[];
 
     fn name(self) -> &'static str;
+
+    /// Returns the value of a name or of another spelling.
+    fn parse(text: &str) -> Option<Self> {
+        let named = Self::ALL.iter().find(|one| one.name() == text);
+        let alias = || Self::ALIASES.iter().find(|(alias, _)| *alias == text);
+        named.copied().or_else(|| Some(alias()?.1))
+    }
 }
 
 macro_rules! serialize_by_name {

@@ -48,8 +48,8 @@ impl FromStr for Role {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let found = Self::ALL.iter().find(|role| role.name() == text);
-        found.copied().ok_or("no such role")
+        let found = Self::parse(text);
+        found.ok_or("no such role")
     }
 }
 

@@ -23,7 +23,7 @@ pub const DEFAULT_ACTION: Action = Action::Drop;
 pub const MAX_RATE: u32 = 1_000_000_000;
 
 /// The longest time to live: later arithmetic with clocks cannot overflow.
-pub const MAX_TTL: Duration = Duration::from_secs(365 * 24 * 3600);
+pub const MAX_TTL: Duration = super::duration::MAX;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Action {
@@ -179,8 +179,7 @@ impl FromStr for TrustedPeer {
         if let Ok(address) = s.parse() {
             return Ok(Self::Address(address));
         }
-        s.strip_prefix("AS")
-            .and_then(|n| n.parse().ok())
+        super::asn::parse_prefixed(s)
             .map(Self::Asn)
             .ok_or("neither an address nor \"AS\" and a number")
     }

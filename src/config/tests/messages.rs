@@ -80,8 +80,8 @@ fn each_message_says_where_what_and_instead_of_what() {
             "t:3: agent.directions: expected at least one direction, got none",
         ),
         (
-            &set("directions", "[\"in\"]"),
-            "t:3: agent.directions: expected \"ingress\" or \"egress\", got \"in\"",
+            &set("directions", "[\"up\"]"),
+            "t:3: agent.directions: expected \"ingress\" or \"egress\", got \"up\"",
         ),
         (
             &set("directions", "[\"egress\", \"egress\"]"),

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::fmt::{self, Debug, Display};
 use std::hash::Hash;
 use std::marker::PhantomData;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use humantime_serde::re::humantime;
 use serde::Serialize;
 
 use super::{MAX_RATE, MAX_TTL};
+use crate::types::duration;
 use crate::types::interface_pattern::Pattern;
 use crate::types::named::Named;
 
@@ -87,7 +89,7 @@ pub enum PartForm {
         min: u32,
         max: u32,
     },
-    /// From a second to [`MAX_TTL`].
+    /// One of [`TTLS`].
     Duration,
 }
 
@@ -195,8 +197,8 @@ impl<T: Named + Default + Debug + Eq + Hash + Serialize> PartKind for Name<T> {
     const FORM: PartForm = PartForm::Name;
 
     fn read(text: &str, _: &mut PatternCache) -> Result<T, PartError> {
-        let found = T::ALL.iter().find(|one| one.name() == text);
-        found.copied().ok_or(PartError::Invalid(None))
+        let found = T::parse(text);
+        found.ok_or(PartError::Invalid(None))
     }
 
     fn write(field: &T, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -267,6 +269,9 @@ impl PartKind for Rate {
     }
 }
 
+/// The valid times to live.
+pub const TTLS: RangeInclusive<Duration> = Duration::from_secs(1)..=MAX_TTL;
+
 /// A time to live. JSON has whole seconds.
 pub struct Ttl;
 
@@ -278,11 +283,8 @@ impl PartKind for Ttl {
     const FORM: PartForm = PartForm::Duration;
 
     fn read(text: &str, _: &mut PatternCache) -> Result<Self::Field, PartError> {
-        match humantime::parse_duration(text) {
-            Ok(ttl) if (Duration::from_secs(1)..=MAX_TTL).contains(&ttl) => Ok(Some(ttl)),
-            Ok(_) => Err(PartError::Invalid(None)),
-            Err(error) => Err(PartError::Invalid(Some(error.to_string()))),
-        }
+        let ttl = duration::parse(text, &TTLS);
+        ttl.map(Some).map_err(PartError::Invalid)
     }
 
     fn write(field: &Self::Field, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -11,9 +11,11 @@ use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::kinds::{
-    Interfaces, MAX_PATTERNS, Name, PartError, PartForm, PartKind, PatternCache, Rate, Text, Ttl,
+    Interfaces, MAX_PATTERNS, Name, PartError, PartForm, PartKind, PatternCache, Rate, TTLS, Text,
+    Ttl,
 };
 use super::{Action, Per, PortRange, Protocol};
+use crate::types::duration;
 use crate::types::interface_pattern::Pattern;
 use crate::types::prefix::Prefix;
 
@@ -103,7 +105,7 @@ macro_rules! rule_parts {
             }
             ttl: Option<Duration> = Ttl, Lifetime {
                 option: "ttl",
-                expected: "a time such as 10m, from 1s to 365days",
+                expected: "",
                 json: ttl_seconds,
                 argument: "time",
                 help: "time after which the rule expires: 10m",
@@ -304,7 +306,7 @@ impl RulePart {
                 [] => String::new(),
             },
             PartForm::Number { min, max } => format!("{} from {min} to {max}", self.expected),
-            PartForm::Duration => self.expected.into(),
+            PartForm::Duration => duration::expected(&TTLS, false),
         }
     }
 }
