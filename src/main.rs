@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use rfm::args::{self, Command};
 use rfm::config::{self, Machine};
+use rfm::sys::os_error;
 use rfm::sys::startup_steps::StartupSteps;
 use rfm::sys::{logging, malloc, signals};
 use rfm::{agent, client};
@@ -116,7 +117,11 @@ impl fmt::Display for ExitError {
             Self::Config(error) => error.fmt(f),
             Self::Agent(error) => error.fmt(f),
             Self::Client(failure) => failure.fmt(f),
-            Self::Output(error) => write!(f, "cannot write to standard output: {error}"),
+            Self::Output(error) => write!(
+                f,
+                "cannot write to standard output: {}",
+                os_error::reason(error)
+            ),
         }
     }
 }

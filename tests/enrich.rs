@@ -341,7 +341,7 @@ fn a_start_without_a_usable_database_fails_and_says_why() {
     for (path, reason) in [
         (
             lab.path("none.mmdb"),
-            "No such file or directory (os error 2)",
+            "no such file or directory; check the path",
         ),
         (
             broken,

@@ -100,7 +100,7 @@ fn a_start_without_proc_or_sys_names_the_cause() {
     for (folder, expected) in [
         (
             "/proc",
-            "/proc/self/stat: No such file or directory (os error 2); /proc is not mounted",
+            "/proc/self/stat: no such file or directory; /proc is not mounted",
         ),
         ("/sys", "/sys is not mounted"),
     ] {

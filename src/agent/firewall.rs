@@ -19,6 +19,7 @@ use crate::firewall::rule_set::MAX_RULES;
 use crate::firewall::thread::{Worker, WorkerParams};
 use crate::flow::export_queue::ExportSender;
 use crate::netlink::{self, LinkEvents, LinkSocket};
+use crate::sys::os_error;
 use crate::types::flow::Direction;
 use crate::types::interface_pattern::Patterns;
 use crate::types::source::SourceCheckMode;
@@ -150,7 +151,12 @@ impl Running {
 /// Removes the pins that killed agents left and that this agent does not take over. `None` without a `/proc`.
 pub(super) fn remove_pins(kept: impl Fn(u32) -> bool) -> Option<Pins> {
     let pins = Pins::find()
-        .inspect_err(|error| log::warn!("cannot read the network namespace: {error}"))
+        .inspect_err(|error| {
+            log::warn!(
+                "cannot read the network namespace: {}",
+                os_error::reason(error)
+            )
+        })
         .ok()?;
     let (pins, removed) = pins.remove(kept);
     if removed > 0 {

@@ -57,6 +57,7 @@ use crate::page::Page;
 use crate::page::routes::Routes;
 use crate::sys::clock::WallClock;
 use crate::sys::error_counters::ErrorCounters;
+use crate::sys::os_error;
 use crate::sys::process::ProcessReader;
 use crate::sys::sandbox;
 use crate::sys::startup_steps::StartupSteps;
@@ -346,7 +347,7 @@ impl Running {
         };
         self.spawn_raised("ring", threads::raise_to_real_time, move |heartbeat| {
             if let Err(error) = reader.run(&heartbeat) {
-                log::error!("thread ring: {error}");
+                log::error!("thread ring: {}", os_error::reason(&error));
             }
         })
     }
@@ -449,7 +450,10 @@ impl Running {
         if let Some(loaded) = &loaded
             && let Err(error) = sweep_all(loaded)
         {
-            log::error!("the flow cache was not swept: {error}");
+            log::error!(
+                "the last packets of the flow cache are not accounted: {}",
+                os_error::reason(&error)
+            );
         }
         for name in [
             "page",

@@ -23,6 +23,7 @@ use crate::enrich::mmdb::Databases;
 use crate::enrich::rib::SharedRib;
 use crate::flow::thread::{self, FlowChange, Request};
 use crate::sys::logging;
+use crate::sys::os_error;
 
 /// The time that thread flow has to apply a change.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -112,9 +113,10 @@ impl Reconfigurer<'_> {
     fn push_to_programs(&self, config: &Config) -> Result<(), CommandError> {
         let bpf = &config.agent.bpf;
         let batch = derive::wakeup_batch_here(bpf);
-        self.programs
-            .set(bpf.sample_rate, batch)
-            .map_err(|error| format!("cannot tell the BPF programs: {error}"))
+        self.programs.set(bpf.sample_rate, batch).map_err(|error| {
+            let reason = os_error::reason(&error);
+            format!("cannot set the sample rate of the BPF programs: {reason}; nothing was changed")
+        })
     }
 
     /// Sends the new configuration to the threads; `exports` if the collectors have changed.
@@ -168,8 +170,9 @@ impl Reconfigurer<'_> {
         exporter: Option<Exporter>,
     ) -> Result<(), CommandError> {
         // requests are answered in order: after this answer, thread flow has applied the change
-        thread::ask(&self.flows, REPLY_TIMEOUT, Request::Totals)
-            .map_err(|_| "thread flow does not answer".to_owned())?;
+        thread::ask(&self.flows, REPLY_TIMEOUT, Request::Totals).map_err(|_| {
+            "the flow table did not answer in time: the agent is overloaded; try again".to_owned()
+        })?;
         self.running.threads.stop("ipfix");
         match exporter {
             Some(exporter) => self

@@ -13,6 +13,7 @@ use crate::bpf::load::{IngressChecks, LoadedPrograms};
 use crate::interfaces::{Hooks, InterfaceRegistry, NO_EGRESS};
 use crate::netlink::{Link, LinkType};
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
+use crate::sys::os_error;
 use crate::sys::threads::Heartbeat;
 use crate::types::flow::Direction;
 use crate::types::hook::{FrameStart, HookKind, Position};
@@ -142,7 +143,7 @@ impl Attacher {
         }
         self.errors.count_and_log(Subsystem::Netlink, "attach", || {
             format!(
-                "cannot watch {} (ifindex {}): {reason}",
+                "cannot monitor {} (ifindex {}): {reason}",
                 link.name, link.ifindex
             )
         });
@@ -233,7 +234,7 @@ impl Attacher {
     ) -> Result<(), String> {
         self.loaded
             .assign_slot(ifindex, slot, start, ingress)
-            .map_err(|error| format!("writing its slot: {error}"))
+            .map_err(|error| format!("cannot write its entry: {}", os_error::reason(&error)))
     }
 
     /// Attaches the hooks of the plan, and detaches all others.
@@ -256,7 +257,13 @@ impl Attacher {
                     Ok(new) => *hook = Some(new),
                     Err(error) => {
                         self.errors.note_shortage(&error);
-                        result = Err(format!("attaching at {}: {error}", direction.name()));
+                        result = Err(format!(
+                            "cannot attach at {} by {}: {}{}",
+                            direction.name(),
+                            kind.name(),
+                            os_error::reason(&error),
+                            attach::remedy(&error)
+                        ));
                         break;
                     }
                 }

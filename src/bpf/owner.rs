@@ -14,6 +14,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::io::Errno;
 
+use crate::sys::os_error;
+
 /// Maximum number of maps of one program; the monitor has nine.
 const MAX_MAPS: usize = 64;
 
@@ -53,8 +55,9 @@ impl Program {
             })
             .unwrap_or_else(|error| {
                 log::warn!(
-                    "cannot find out whether the agent of a BPF program still runs: {error}; \
-                     the program stays"
+                    "cannot find out whether the agent of a BPF program still runs: {}; \
+                     the program stays (rfm --detach removes it later)",
+                    os_error::reason(&error)
                 );
                 false
             })

@@ -2,11 +2,12 @@
 //! Reads a file into the effective configuration.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use super::document::{ConfigError, Document};
 use super::*;
+use crate::sys::os_error;
 
 /// Bytes; a larger file is refused.
 pub const MAX_FILE_SIZE: u64 = 1 << 20;
@@ -39,16 +40,25 @@ pub(super) fn read_document(document: &Document<'_>, machine: &Machine) -> Confi
     config
 }
 
+fn cannot_read(error: io::Error) -> String {
+    let remedy = match error.kind() {
+        io::ErrorKind::NotFound => "; name another file with --config",
+        io::ErrorKind::PermissionDenied => "; run the command as a user who may, such as root",
+        _ => "",
+    };
+    format!("cannot read: {}{remedy}", os_error::reason(&error))
+}
+
 pub(super) fn read(path: &Path) -> Result<String, String> {
     // This precedes the open, because opening a FIFO waits for a writer.
-    let metadata = fs::metadata(path).map_err(|e| format!("cannot read: {e}"))?;
+    let metadata = fs::metadata(path).map_err(cannot_read)?;
     if !metadata.is_file() {
         return Err("expected a regular file".into());
     }
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|f| f.take(MAX_FILE_SIZE + 1).read_to_end(&mut bytes))
-        .map_err(|e| format!("cannot read: {e}"))?;
+        .map_err(cannot_read)?;
     if bytes.len() as u64 > MAX_FILE_SIZE {
         return Err(format!(
             "expected at most {MAX_FILE_SIZE} bytes, got {}",

@@ -8,6 +8,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::net::sockopt;
 
+use crate::sys::os_error;
+
 /// Groups of one process: the kernel's NGROUPS_MAX.
 const MAX_GROUPS: usize = 65_536;
 
@@ -29,8 +31,12 @@ impl Access {
 
     /// Checks whether the client may change something; the error names its user and group.
     pub fn may_change(&self, connection: BorrowedFd<'_>) -> Result<(), String> {
-        let peer = sockopt::socket_peercred(connection)
-            .map_err(|error| format!("the kernel does not say who you are: {error}"))?;
+        let peer = sockopt::socket_peercred(connection).map_err(|error| {
+            format!(
+                "cannot determine the user of the connection: {}",
+                os_error::reason(&error)
+            )
+        })?;
         let (uid, gid) = (peer.uid.as_raw(), peer.gid.as_raw());
         if uid == 0 || uid == self.own_uid {
             return Ok(());

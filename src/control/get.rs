@@ -194,12 +194,13 @@ impl ControlRoutes {
             .map_err(RequestError::bad_request)?;
         let vrf = params.take("vrf");
         params.finish().map_err(RequestError::bad_request)?;
-        let query = query
-            .ok_or_else(|| RequestError::bad_request("address: expected, such as 192.0.2.1"))?;
+        let query = query.ok_or_else(|| {
+            RequestError::bad_request("address: missing; give one, such as 192.0.2.1")
+        })?;
         let Some(bgp) = &self.sources.bgp else {
             return Err(RequestError::new(
                 StatusCode::NOT_FOUND,
-                "there is no routing table: agent.enrich.rib.bmp is not set",
+                "there is no routing table: agent.enrich.rib.bmp is not set (see docs/bgp.md)",
             ));
         };
         let answer = bgp.explain(query, vrf.as_deref());
@@ -217,8 +218,9 @@ impl ControlRoutes {
             .map_err(RequestError::bad_request)?;
         let vrf = params.take("vrf");
         params.finish().map_err(RequestError::bad_request)?;
-        let address = address
-            .ok_or_else(|| RequestError::bad_request("address: expected, such as 192.0.2.1"))?;
+        let address = address.ok_or_else(|| {
+            RequestError::bad_request("address: missing; give one, such as 192.0.2.1")
+        })?;
         let answer = self.sources.lookup.lookup(address, vrf.as_deref());
         json(&answer.ok_or_else(unknown_vrf)?)
     }
@@ -257,17 +259,25 @@ impl ControlRoutes {
 
 fn no_answer(why: AskError) -> RequestError {
     let error = match why {
-        AskError::Late => "thread flow does not answer",
-        AskError::Refused => "too many questions about flows are waiting",
+        AskError::Late => {
+            "the flow table did not answer in time: the agent is overloaded; try again"
+        }
+        AskError::Refused => "too many requests about flows wait: try again",
     };
     RequestError::new(StatusCode::SERVICE_UNAVAILABLE, error)
 }
 
 fn unknown_vrf() -> RequestError {
-    RequestError::new(StatusCode::NOT_FOUND, "no such VRF in agent.enrich.rib.vrf")
+    RequestError::new(
+        StatusCode::NOT_FOUND,
+        "no such VRF: agent.enrich.rib.vrf names those that have a table",
+    )
 }
 
 fn unknown_interface(name: &str) -> RequestError {
-    let error = format!("no watched interface is called {}", name.escape_debug());
+    let error = format!(
+        "no monitored interface is called {} (see: rfm status)",
+        name.escape_debug()
+    );
     RequestError::new(StatusCode::NOT_FOUND, error)
 }

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::sys::os_error;
+
 /// The longest wait for another agent's lock: creating a socket takes less than a millisecond.
 const TIMEOUT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(20);
@@ -26,9 +28,10 @@ pub(super) fn acquire(socket: &Path) -> Option<File> {
         .and_then(|file| lock(&file, TIMEOUT).map(|()| file))
         .inspect_err(|error| {
             log::warn!(
-                "cannot lock {}: {error}; starting without the lock, which matters only if another agent \
+                "cannot lock {}: {}; starting without the lock, which matters only if another agent \
                  with the same socket starts now",
-                path.display()
+                path.display(),
+                os_error::reason(error)
             );
         })
         .ok()

@@ -14,6 +14,7 @@ use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use super::access::find_group;
 use super::lock;
 use crate::config::Control;
+use crate::sys::os_error;
 
 /// Connections that the kernel completes before they are accepted.
 const BACKLOG: i32 = 1024;
@@ -39,10 +40,26 @@ impl fmt::Display for SocketError {
                 path.display()
             ),
             Self::NotASocket(path) => {
-                write!(f, "{} is there and is no socket", path.display())
+                write!(
+                    f,
+                    "{} exists and is not a socket: remove it, or set another path",
+                    path.display()
+                )
             }
-            Self::Group(name) => write!(f, "no group {name:?} in /etc/group"),
-            Self::Io(what, error) => write!(f, "{what}: {error}"),
+            Self::Group(name) => write!(
+                f,
+                "/etc/group has no group {name:?}: add it (groupadd), or name another one"
+            ),
+            Self::Io(what, error) => {
+                let remedy = match error.kind() {
+                    io::ErrorKind::NotFound => "; create the folder above it",
+                    io::ErrorKind::PermissionDenied => {
+                        "; give the user of rfm write access to the folder, or set another path"
+                    }
+                    _ => "",
+                };
+                write!(f, "cannot {what}: {}{remedy}", os_error::reason(error))
+            }
         }
     }
 }
@@ -62,7 +79,11 @@ impl Drop for SocketFile {
         let is_ours = fs::symlink_metadata(&self.path)
             .is_ok_and(|m| (m.dev(), m.ino()) == (self.device, self.inode));
         if is_ours && let Err(error) = fs::remove_file(&self.path) {
-            log::warn!("removing {}: {error}", self.path.display());
+            log::warn!(
+                "cannot remove {}: {}",
+                self.path.display(),
+                os_error::reason(&error)
+            );
         }
     }
 }
@@ -81,12 +102,12 @@ pub fn bind(config: &Control) -> Result<(UnixListener, SocketFile), SocketError>
     make_folder(path)?;
     let _lock = lock::acquire(path);
     remove_stale(path)?;
-    let address = SocketAddrUnix::new(path).map_err(|e| failed("binding")(e.into()))?;
+    let address = SocketAddrUnix::new(path).map_err(|e| failed("create")(e.into()))?;
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let fd = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
-        .map_err(|e| failed("binding")(e.into()))?;
-    net::bind(&fd, &address).map_err(|e| failed("binding")(e.into()))?;
-    let metadata = fs::symlink_metadata(path).map_err(failed("reading"))?;
+        .map_err(|e| failed("create")(e.into()))?;
+    net::bind(&fd, &address).map_err(|e| failed("create")(e.into()))?;
+    let metadata = fs::symlink_metadata(path).map_err(failed("examine"))?;
     let file = SocketFile {
         path: path.clone(),
         device: metadata.dev(),
@@ -94,11 +115,11 @@ pub fn bind(config: &Control) -> Result<(UnixListener, SocketFile), SocketError>
     };
     // no client can connect before listen(2)
     if group.is_some() {
-        std::os::unix::fs::chown(path, None, group).map_err(failed("giving a group to"))?;
+        std::os::unix::fs::chown(path, None, group).map_err(failed("set the group of"))?;
     }
     fs::set_permissions(path, fs::Permissions::from_mode(config.mode.0))
-        .map_err(failed("setting the mode of"))?;
-    net::listen(&fd, BACKLOG).map_err(|e| failed("listening on")(e.into()))?;
+        .map_err(failed("set the mode of"))?;
+    net::listen(&fd, BACKLOG).map_err(|e| failed("listen on")(e.into()))?;
     Ok((fd.into(), file))
 }
 
@@ -112,7 +133,7 @@ fn make_folder(path: &Path) -> Result<(), SocketError> {
         Ok(()) => Ok(()),
         Err(_) if folder.is_dir() => Ok(()),
         Err(error) => Err(SocketError::Io(
-            format!("making the folder {}", folder.display()),
+            format!("create the folder {}", folder.display()),
             error,
         )),
     }
@@ -123,18 +144,18 @@ fn remove_stale(path: &Path) -> Result<(), SocketError> {
         |what: &str, error: io::Error| SocketError::Io(format!("{what} {}", path.display()), error);
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(failed("reading", error)),
+        Err(error) => return Err(failed("examine", error)),
         Ok(metadata) if !metadata.file_type().is_socket() => {
             return Err(SocketError::NotASocket(path.to_owned()));
         }
         Ok(_) => {}
     }
     match connect(path) {
-        Err(Errno::CONNREFUSED) => fs::remove_file(path).map_err(|e| failed("removing", e)),
+        Err(Errno::CONNREFUSED) => fs::remove_file(path).map_err(|e| failed("remove", e)),
         Err(Errno::NOENT) => Ok(()),
         // EAGAIN: its queue is full, so another process listens
         Ok(()) | Err(Errno::AGAIN) => Err(SocketError::InUse(path.to_owned())),
-        Err(errno) => Err(failed("trying", errno.into())),
+        Err(errno) => Err(failed("connect to", errno.into())),
     }
 }
 
@@ -143,4 +164,42 @@ fn connect(path: &Path) -> Result<(), Errno> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let fd = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     net::connect(&fd, &SocketAddrUnix::new(path)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_error_names_its_remedy() {
+        let path = || PathBuf::from("/run/rfm/rfm.sock");
+        let error = |what: &str, errno| {
+            SocketError::Io(what.to_owned(), io::Error::from_raw_os_error(errno))
+        };
+        for (error, expected) in [
+            (
+                SocketError::NotASocket(path()),
+                "/run/rfm/rfm.sock exists and is not a socket: remove it, or set another path",
+            ),
+            (
+                SocketError::Group("ops".into()),
+                "/etc/group has no group \"ops\": add it (groupadd), or name another one",
+            ),
+            (
+                error("create the folder /a/b", libc::ENOENT),
+                "cannot create the folder /a/b: no such file or directory; create the folder above it",
+            ),
+            (
+                error("create /a", libc::EACCES),
+                "cannot create /a: permission denied; give the user of rfm write access to the folder, or set \
+                 another path",
+            ),
+            (
+                error("set the mode of /a", libc::EROFS),
+                "cannot set the mode of /a: read-only file system: choose a writable place",
+            ),
+        ] {
+            assert_eq!(error.to_string(), expected);
+        }
+    }
 }

@@ -11,6 +11,7 @@ use std::path::Path;
 use rustix::fs::OFlags;
 
 use super::rule_syntax;
+use crate::sys::os_error;
 use crate::types::rule::{PatternCache, Rule, RuleArgs};
 
 /// Bytes: about 160 for each rule, at the maximum number of rules.
@@ -48,7 +49,7 @@ fn text(bytes: Result<Vec<u8>, String>) -> Result<String, String> {
 
 /// Reads a regular file of at most `limit` bytes.
 pub(super) fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
-    let cannot = |error: io::Error| format!("cannot read: {error}");
+    let cannot = |error: io::Error| format!("cannot read: {}", os_error::of_file(&error));
     // NONBLOCK: opening a FIFO otherwise waits for a writer
     let file = OpenOptions::new()
         .read(true)
@@ -65,7 +66,7 @@ pub(super) fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
 fn read_limited(source: impl Read, limit: u64) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let length = source.take(limit + 1).read_to_end(&mut bytes);
-    let length = length.map_err(|error| format!("cannot read: {error}"))?;
+    let length = length.map_err(|error| format!("cannot read: {}", os_error::of_file(&error)))?;
     if length as u64 > limit {
         return Err(format!("expected at most {limit} bytes, got more"));
     }

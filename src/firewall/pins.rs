@@ -12,6 +12,7 @@ use std::{fs, io};
 
 use crate::bpf::xdp::Pin;
 use crate::bpf::xdp::hook::{PinState, pin_state};
+use crate::sys::os_error;
 
 /// The kernel's file system of BPF objects.
 const FOLDER: &str = "/sys/fs/bpf";
@@ -58,13 +59,21 @@ impl Pins {
                 Ok(PinState::Stale) if is_own => {}
                 Ok(_) => continue,
                 Err(error) => {
-                    log::warn!("{}: {error}", file.path().display());
+                    log::warn!(
+                        "cannot examine {}: {}; it stays",
+                        file.path().display(),
+                        os_error::reason(&error)
+                    );
                     continue;
                 }
             }
             match fs::remove_file(file.path()) {
                 Ok(()) => removed += 1,
-                Err(error) => log::warn!("removing {}: {error}", file.path().display()),
+                Err(error) => log::warn!(
+                    "cannot remove {}: {}",
+                    file.path().display(),
+                    os_error::reason(&error)
+                ),
             }
         }
         (self, removed)

@@ -64,17 +64,21 @@ impl fmt::Display for RuleSetError {
             Self::TooMany(count) => {
                 write!(
                     f,
-                    "expected at most {MAX_RULES} rules, there would be {count}"
+                    "expected at most {MAX_RULES} rules, got {count}: remove some, or replace them by \
+                     shorter prefixes"
                 )
             }
             Self::Patterns => write!(
                 f,
-                "expected at most {MAX_PATTERNS} different patterns of interfaces"
+                "expected at most {MAX_PATTERNS} different patterns of interfaces: use the same pattern in \
+                 several rules"
             ),
-            Self::Unknown(RuleId(id)) => write!(f, "there is no rule {id}"),
+            Self::Unknown(RuleId(id)) => {
+                write!(f, "there is no rule {id} (see: rfm firewall list)")
+            }
             Self::NotRuntime(RuleId(id), RuleSource::Config) => write!(
                 f,
-                "rule {id} is of the configuration: take it out there, and rfm reload"
+                "rule {id} is of the configuration: remove it there, and run rfm reload"
             ),
             Self::NotRuntime(RuleId(id), RuleSource::Blackhole) => write!(
                 f,
@@ -82,10 +86,13 @@ impl fmt::Display for RuleSetError {
             ),
             Self::NotRuntime(RuleId(id), RuleSource::SourceCheck) => write!(
                 f,
-                "rule {id} is of the source check, agent.enrich.source_check"
+                "rule {id} is of the source check: it depends on agent.enrich.source_check"
             ),
             Self::NotRuntime(RuleId(id), _) => {
-                write!(f, "rule {id} is of the allow list, agent.firewall.allow")
+                write!(
+                    f,
+                    "rule {id} is of the allow list: change agent.firewall.allow, and run rfm reload"
+                )
             }
         }
     }

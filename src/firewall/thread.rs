@@ -28,6 +28,7 @@ use super::rule_set::{self, RuleSet};
 use crate::flow::export_queue::ExportSender;
 use crate::netlink::{self, AddressEvents, Link, LinkEvents, LinkSocket, ReadResult};
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
+use crate::sys::os_error;
 use crate::sys::threads::Heartbeat;
 use crate::types::flow::FlowRecord;
 use crate::types::prefix::Prefix;
@@ -112,8 +113,10 @@ impl Worker {
     pub fn new(start: WorkerParams, requests: RequestReceiver) -> Result<Self, String> {
         let now = Instant::now();
         let settings = start.settings;
-        let addresses =
-            AddressEvents::open().map_err(|e| format!("listening to rtnetlink: {e}"))?;
+        let addresses = AddressEvents::open().map_err(|error| {
+            let reason = os_error::reason(&error);
+            format!("cannot follow the addresses of this machine: {reason}")
+        })?;
         let mut worker = Self {
             backend: start.backend,
             rule_set: RuleSet::default(),
@@ -193,7 +196,10 @@ impl Worker {
             builder.build().map(Some).map_err(io::Error::other)
         };
         open().unwrap_or_else(|error| {
-            log::warn!("no samples of what the firewall drops: {error}");
+            log::warn!(
+                "firewall stats has no dropped flows: cannot open the ring buffer: {}; the rules work",
+                os_error::reason(&error)
+            );
             None
         })
     }
@@ -340,8 +346,9 @@ impl Worker {
         let count = entries.len();
         let left_out = self.rule_set.restore(entries);
         if left_out > 0 {
-            self.store
-                .damaged(format!("{left_out} rules found no room"));
+            self.store.damaged(format!(
+                "{left_out} rules are left out: the limits of rules are reached"
+            ));
         }
         if count > left_out {
             log::info!("{} firewall rules restored", count - left_out);
@@ -446,7 +453,8 @@ impl Worker {
         if left_out > 0 {
             self.errors.count_and_log(Subsystem::Firewall, "room", || {
                 format!(
-                    "{left_out} blackholes found no room among {} rules",
+                    "{left_out} blackholes are left out: at most {} rules; limit them with \
+                     agent.enrich.rib.bmp.allow or remove rules",
                     rule_set::MAX_RULES
                 )
             });

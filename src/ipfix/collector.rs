@@ -21,6 +21,7 @@ use super::udp::Udp;
 use super::{SendResult, SentCounts, socket};
 use crate::flow::export_queue::RecordCounts;
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
+use crate::sys::os_error;
 use crate::types::transport::Transport;
 
 /// A collector that does not reject its templates within this time counts as reachable.
@@ -215,7 +216,8 @@ impl Collector {
             self.errors.count_and_log(Subsystem::Ipfix, "lookup", || {
                 let collector = &self.stats.collector;
                 format!(
-                    "{collector}: name lookup failed, its previous address stays in use: {error}"
+                    "{collector}: cannot resolve the name: {}; its previous address stays in use",
+                    os_error::reason(error)
                 )
             });
         };
@@ -352,7 +354,10 @@ impl Collector {
         self.was_lost |= warning.is_some();
         let collector = &self.stats.collector;
         self.errors.count_and_log_if(Subsystem::Ipfix, warning, || {
-            format!("{collector} cannot be reached and misses records: {error}")
+            format!(
+                "{collector} cannot be reached and misses records: {}",
+                os_error::reason(error)
+            )
         });
     }
 

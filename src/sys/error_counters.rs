@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::sys::os_error;
+
 /// At most one log line of a kind is written in this time; the next line names the number of the others.
 pub const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -92,7 +94,7 @@ impl ErrorCounters {
     ) {
         self.count(subsystem);
         if let Some(left_out) = left_out {
-            let message = message().escape_debug().to_string();
+            let message = os_error::in_words(message()).escape_debug().to_string();
             match left_out {
                 0 => log::warn!("{}: {message}", subsystem.name()),
                 n => log::warn!("{}: {message} ({n} more left out)", subsystem.name()),

@@ -12,6 +12,8 @@ use crossbeam_channel::bounded;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 
+use crate::sys::os_error;
+
 /// Connections that the kernel completes before they are accepted. If a burst exceeds it, legitimate clients
 /// wait a second before they send their SYN again.
 const BACKLOG: i32 = 1024;
@@ -52,7 +54,17 @@ impl fmt::Display for BindError {
                 "cannot listen on {}: not permitted; ports below 1024 need CAP_NET_BIND_SERVICE",
                 self.address
             ),
-            _ => write!(f, "cannot listen on {}: {}", self.address, self.reason),
+            _ if self.is_unavailable() => write!(
+                f,
+                "cannot listen on {}: this machine has no such address (see: ip address)",
+                self.address
+            ),
+            _ => write!(
+                f,
+                "cannot listen on {}: {}",
+                self.address,
+                os_error::reason(&self.reason)
+            ),
         }
     }
 }

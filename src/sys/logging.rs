@@ -19,6 +19,8 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use super::logging::queue::Queue;
 use super::{clock, sandbox, signals};
 
+use crate::sys::os_error;
+
 /// The queue of thread log; set once, when the log starts.
 static QUEUE: OnceLock<Queue> = OnceLock::new();
 
@@ -38,7 +40,10 @@ pub fn start() {
         Ok(queue) => drop(QUEUE.set(queue)),
         Err(error) => tell(
             Level::Warn,
-            &format!("cannot start thread log: {error}; threads wait for the reader of the log"),
+            &format!(
+                "cannot start thread log: {}; threads wait for the reader of the log",
+                os_error::reason(&error)
+            ),
         ),
     }
     log_panics();

@@ -7,6 +7,8 @@ use rustix::param;
 use rustix::process::{self, Resource};
 use rustix::time::{self, ClockId};
 
+use crate::sys::os_error;
+
 /// The process at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ProcessStats {
@@ -83,7 +85,10 @@ impl Stat {
             } else {
                 "; /proc is not mounted: mount -t proc proc /proc"
             };
-            io::Error::new(error.kind(), format!("{PATH}: {error}{remedy}"))
+            io::Error::new(
+                error.kind(),
+                format!("{PATH}: {}{remedy}", os_error::reason(&error)),
+            )
         })?;
         Self::parse(&text)
     }

@@ -8,6 +8,8 @@ use rustix::io;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
+use crate::sys::os_error;
+
 /// To attach to interfaces that appear later, and to read and write maps.
 const KEPT: CapabilitySet = CapabilitySet::BPF
     .union(CapabilitySet::NET_ADMIN)
@@ -47,7 +49,7 @@ pub fn refuse_system_calls() {
         Ok(Some(filter)) => report("seccomp", seccompiler::apply_filter_all_threads(&filter)),
         // seccompiler does not support this architecture
         Ok(None) => {}
-        Err(error) => log::warn!("seccomp: {error}: going on without"),
+        Err(error) => report("seccomp", Err(error)),
     }
 }
 
@@ -131,7 +133,10 @@ const REFUSED: &[libc::c_long] = &[
 /// Logs an error and continues: monitoring with more rights than needed is better than none.
 fn report<E: std::fmt::Display>(what: &str, result: Result<(), E>) {
     if let Err(error) = result {
-        log::warn!("{what}: {error}: going on without");
+        log::warn!(
+            "cannot restrict the process by {what}: {}; rfm runs without this restriction",
+            os_error::reason(&error)
+        );
     }
 }
 

@@ -9,6 +9,8 @@ use std::{io, ptr};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use crate::sys::os_error;
+
 /// Reloads the config.
 pub const RELOAD: i32 = SIGHUP;
 
@@ -39,7 +41,10 @@ fn change(how: i32, signals: &[i32]) {
     let errno = unsafe { libc::pthread_sigmask(how, &set, ptr::null_mut()) };
     if errno != 0 {
         let error = io::Error::from_raw_os_error(errno);
-        log::warn!("cannot change the signal mask of a thread: {error}");
+        log::warn!(
+            "cannot change the signal mask of a thread: {}",
+            os_error::reason(&error)
+        );
     }
 }
 

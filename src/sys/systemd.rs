@@ -9,6 +9,8 @@ use std::{env, io};
 
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::sys::os_error;
+
 /// The socket, and the address of the service manager.
 struct Manager {
     socket: UnixDatagram,
@@ -46,7 +48,11 @@ impl Notifier {
                 ..Self::default()
             },
             Err(error) => {
-                log::warn!("NOTIFY_SOCKET: {error}: the service manager is told nothing");
+                log::warn!(
+                    "cannot reach the service manager by NOTIFY_SOCKET: {}; it gets no status, and may stop rfm \
+                     after its time limit",
+                    os_error::reason(&error)
+                );
                 Self::default()
             }
         }

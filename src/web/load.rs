@@ -14,6 +14,8 @@ use rustls::ServerConfig;
 use super::file::{self, ClientAuth, Pem, TlsSettings, User};
 use super::tls::{self, Texts};
 
+use crate::sys::os_error;
+
 /// Bytes; a larger file is refused. A chain of certificates has some kilobytes.
 const MAX_FILE_SIZE: u64 = 1 << 20;
 
@@ -149,12 +151,7 @@ fn read_pem(pem: &Pem) -> Result<(String, Vec<u8>), String> {
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, String> {
-    let cannot = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::PermissionDenied => {
-            format!("cannot read: {error}; give a group of the service read access")
-        }
-        _ => format!("cannot read: {error}"),
-    };
+    let cannot = |error: std::io::Error| format!("cannot read: {}", os_error::of_file(&error));
     // This precedes the open, because opening a FIFO waits for a writer.
     let metadata = fs::metadata(path).map_err(cannot)?;
     if !metadata.is_file() {

@@ -109,7 +109,10 @@ fn what_is_no_socket_is_left_alone() {
     let config = config(&folder, "[\"v1\"]", 1, "");
     let (code, said) = refused(&lab, &namespace, &config, &[]);
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("is there and is no socket"), "{said}");
+    assert!(
+        said.contains("exists and is not a socket: remove it"),
+        "{said}"
+    );
     assert_eq!(fs::read_to_string(folder.socket()).unwrap(), "precious");
 }
 
@@ -127,7 +130,7 @@ fn a_group_that_is_not_there_is_named() {
         let (code, said) = refused(&lab, &namespace, &config, &[]);
         assert_eq!(code, Some(1), "{said}");
         assert!(
-            said.contains("no group \"no-such\" in /etc/group"),
+            said.contains("/etc/group has no group \"no-such\": add it"),
             "{said}"
         );
         assert!(!folder.socket().exists());

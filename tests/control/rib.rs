@@ -141,7 +141,10 @@ fn rib_tells_every_route_and_which_wins() {
     let (code, _, error) = fixture.try_rfm("rib 198.51.100.7 --vrf red");
     assert_eq!(
         (code, &*error),
-        (1, "rfm: no such VRF in agent.enrich.rib.vrf\n")
+        (
+            1,
+            "rfm: no such VRF: agent.enrich.rib.vrf names those that have a table\n"
+        )
     );
 
     let bmp = &fixture.json("status")["bmp"];
@@ -257,7 +260,10 @@ fn lookup_names_the_source_of_each_label() {
     let (code, _, error) = fixture.try_rfm("lookup 198.51.100.7 --vrf red");
     assert_eq!(
         (code, &*error),
-        (1, "rfm: no such VRF in agent.enrich.rib.vrf\n")
+        (
+            1,
+            "rfm: no such VRF: agent.enrich.rib.vrf names those that have a table\n"
+        )
     );
 }
 

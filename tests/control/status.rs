@@ -218,10 +218,14 @@ fn mistakes_are_answered_in_json_with_their_status() {
         (
             "/v1/flows?interface=v9",
             404,
-            "no watched interface is called v9",
+            "no monitored interface is called v9",
         ),
         ("/v1/top?by=colour", 400, "by: unknown field \"colour\""),
-        ("/v1/rib", 400, "address: expected, such as 192.0.2.1"),
+        (
+            "/v1/rib",
+            400,
+            "address: missing; give one, such as 192.0.2.1",
+        ),
         (
             "/v1/rib?address=x",
             400,

@@ -68,7 +68,10 @@ fn what_was_added_is_listed_and_taken_out() {
     let (code, _, error) = fixture.try_rfm(&format!("firewall del {id}"));
     assert_eq!(
         (code, &*error),
-        (1, &*format!("rfm: there is no rule {id}\n"))
+        (
+            1,
+            &*format!("rfm: there is no rule {id} (see: rfm firewall list)\n")
+        )
     );
     let config = list["rules"][3]["id"].as_u64().unwrap();
     let (code, _, error) = fixture.try_rfm(&format!("firewall del {config}"));
@@ -153,7 +156,7 @@ fn a_hundred_thousand_prefixes_are_loaded_at_once_and_not_one_more() {
     let (code, _, error) = fixture.try_rfm("firewall add --src 192.0.2.1");
     assert_eq!(code, 1);
     assert!(
-        error.contains("expected at most 100000 rules, there would be 100001"),
+        error.contains("expected at most 100000 rules, got 100001: remove some"),
         "{error}"
     );
     assert_eq!(

@@ -92,6 +92,8 @@ fn a_hook_that_is_taken_is_left_alone() {
     let refused = |m: &Metrics| m.sum("rfm_firewall_interfaces", &[("mode", "none")]) == 1;
     assert!(agent.scrape_until(LIMIT, refused).1, "{}", agent.log());
     assert!(agent.log().contains("no firewall on v1"), "{}", agent.log());
+    let remedy = "is attached already: detach it (ip link set dev INTERFACE xdp off), or leave the interface out";
+    assert!(agent.log().contains(remedy), "{}", agent.log());
     assert!(
         namespace.ip("link show dev v1").contains("xdpgeneric"),
         "it is still there"

@@ -24,6 +24,7 @@ use private_copy::PrivateCopy;
 use record::{AsnRecord, LocationRecord};
 pub use thread::{DatabaseFile, DatabasePlace, Databases, run};
 
+use crate::sys::os_error;
 use crate::types::database::DatabaseKind;
 
 /// Stands before the metadata, within this many bytes of the end (MaxMind DB file format, "Database Metadata").
@@ -47,20 +48,22 @@ pub enum MmdbError {
 impl fmt::Display for MmdbError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Read(error) => error.fmt(f),
+            Self::Read(error) => f.write_str(&os_error::of_file(error)),
             Self::NoMetadata => {
                 f.write_str("it is incomplete, or no MMDB database: download it again")
             }
-            Self::Broken(MaxMindDbError::Io(error)) => error.fmt(f),
+            Self::Broken(MaxMindDbError::Io(error)) => f.write_str(&os_error::of_file(error)),
             Self::Broken(_) => f.write_str("it is damaged: download it again"),
             Self::NoUsableRecords(DatabaseKind::Asn) => {
-                f.write_str("its records have no AS number")
+                f.write_str("its records have no AS number: use an ASN database")
             }
-            Self::NoUsableRecords(DatabaseKind::City) => {
-                f.write_str("its records have neither city nor country")
+            Self::NoUsableRecords(DatabaseKind::City) => f.write_str(
+                "its records have neither city nor country: use a city or country database",
+            ),
+            Self::Useless => {
+                f.write_str("its records have no AS number, city or country: use another database")
             }
-            Self::Useless => f.write_str("its records have no AS number, city or country"),
-            Self::Empty => f.write_str("it has no records"),
+            Self::Empty => f.write_str("it has no records: download it again"),
         }
     }
 }

@@ -14,6 +14,7 @@ use rustix::fs::OFlags;
 use super::{SharedVrps, UsedVrps, VrpTable, json};
 use crate::enrich::mmdb::FileIdentity;
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
+use crate::sys::os_error;
 use crate::sys::threads::Heartbeat;
 
 /// The key of the configuration that names the file.
@@ -27,7 +28,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Reads a file. `beat` is called from time to time.
 pub fn open(path: &Path, beat: &dyn Fn()) -> Result<(UsedVrps, FileIdentity), String> {
-    let (file, identity, updated) = open_regular(path).map_err(|error| error.to_string())?;
+    let (file, identity, updated) =
+        open_regular(path).map_err(|error| os_error::of_file(&error))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let source = BeatingReader {
         file: &file,
@@ -39,7 +41,7 @@ pub fn open(path: &Path, beat: &dyn Fn()) -> Result<(UsedVrps, FileIdentity), St
     beat();
     let table = VrpTable::build(list).map_err(|error| error.to_string())?;
     beat();
-    let after = file.metadata().map_err(|error| error.to_string())?;
+    let after = file.metadata().map_err(|error| os_error::of_file(&error))?;
     if FileIdentity::from(&after) != identity {
         return Err("it changed while it was read".to_owned());
     }
@@ -185,7 +187,7 @@ mod tests {
         assert_eq!(state(), None);
         let problem = vrps.problem().unwrap();
         assert!(
-            problem.ends_with("No such file or directory (os error 2)"),
+            problem.ends_with("no such file or directory; check the path"),
             "{problem}"
         );
         file.replace(r#"{"roas":[{"asn":64500,"prefix":"10.0.0.0/8"}]}"#);

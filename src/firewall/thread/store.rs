@@ -9,6 +9,7 @@ use super::super::handle::FirewallProblem;
 use super::super::persist::{self, Now};
 use super::super::rule_set::RuleEntry;
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
+use crate::sys::os_error;
 
 /// The time between two attempts to save.
 const RETRY: Duration = Duration::from_secs(2);
@@ -59,12 +60,11 @@ impl Store {
             }
             Err(error) => {
                 errors.count(Subsystem::Firewall);
-                log::error!(
-                    "agent.firewall.state_file: {shown}: {error}; no rule is restored from it"
-                );
-                self.problem.set(Some(format!(
+                let problem = format!(
                     "agent.firewall.state_file: {shown}: {error}; no rule was restored from it"
-                )));
+                );
+                log::error!("{problem}");
+                self.problem.set(Some(problem));
                 self.damaged = true;
                 Vec::new()
             }
@@ -101,7 +101,10 @@ impl Store {
             match persist::keep(&self.path) {
                 Ok(Some(kept)) => log::warn!("{shown}: the file as it was is {}", kept.display()),
                 Ok(None) => {}
-                Err(error) => log::warn!("{shown}: cannot keep a copy of the file: {error}"),
+                Err(error) => log::warn!(
+                    "{shown}: cannot keep a copy of the file: {}",
+                    os_error::reason(&error)
+                ),
             }
         }
         match persist::save(&self.path, entries, Now::read()) {
@@ -112,8 +115,9 @@ impl Store {
             Err(error) => {
                 self.next_try = Instant::now() + RETRY;
                 let problem = format!(
-                    "agent.firewall.state_file: cannot save the rules to {shown}: {error}; \
-                     a restart would lose the last changes"
+                    "agent.firewall.state_file: cannot save the rules to {shown}: {}; \
+                     a restart would lose the last changes",
+                    os_error::reason(&error)
                 );
                 errors.count_and_log(Subsystem::Firewall, "state_file", || problem.clone());
                 self.problem.set(Some(problem));

@@ -11,6 +11,7 @@ use crossbeam_channel::{RecvTimeoutError, bounded};
 use super::session::RtrSession;
 use crate::enrich::rpki::{SharedVrps, UsedVrps};
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
+use crate::sys::os_error;
 use crate::sys::threads::Heartbeat;
 use crate::types::rtr_server::RtrServer;
 
@@ -40,7 +41,7 @@ pub fn run(server: &RtrServer, vrps: &SharedVrps, errors: &ErrorCounters, heartb
         let before = worker.updated;
         let error = match worker.connect() {
             Ok(stream) => worker.serve(stream),
-            Err(error) => error.to_string(),
+            Err(error) => os_error::reason(&error),
         };
         if heartbeat.stopping() {
             return;
@@ -120,7 +121,7 @@ impl Worker<'_> {
     }
 
     fn exchange(&mut self, stream: &mut TcpStream, first: &[u8]) -> Result<(), String> {
-        let io_error = |error: io::Error| error.to_string();
+        let io_error = |error: io::Error| os_error::reason(&error);
         stream.set_read_timeout(Some(TURN)).map_err(io_error)?;
         stream
             .set_write_timeout(Some(CONNECT_TIMEOUT))
@@ -151,7 +152,7 @@ impl Worker<'_> {
                     }
                 }
                 Err(error) if is_timeout(&error) => {}
-                Err(error) => return Err(error.to_string()),
+                Err(error) => return Err(io_error(error)),
             }
             let now = Instant::now();
             if self.session.is_waiting() {
