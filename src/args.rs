@@ -447,7 +447,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
     let args = match Args::from_args(&["rfm"], &args) {
         Ok(args) => args,
         Err(exit) if exit.status.is_ok() => return Ok(Command::Help(exit.output)),
-        Err(exit) => return Err(exit.output.trim_end().to_owned()),
+        Err(exit) => return Err(words::reworded(exit.output.trim_end())),
     };
     let config = args.config.clone().unwrap_or_else(|| DEFAULT_PATH.into());
     let mut switches = [

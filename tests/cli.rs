@@ -131,7 +131,7 @@ fn what_is_no_usable_file_is_refused() {
         (&latin, "expected UTF-8, got another byte at offset 10"),
         (
             &missing,
-            "cannot read: No such file or directory (os error 2)",
+            "cannot read: no such file or directory; name another file with --config",
         ),
         (&directory, "expected a regular file"),
         ("/dev/zero", "expected a regular file"),
@@ -143,14 +143,18 @@ fn what_is_no_usable_file_is_refused() {
 
 #[test]
 fn usage_errors_have_their_code() {
-    for args in [
-        &["--chekc"][..],
-        &["--config"],
-        &["extra"],
-        &["--check", "--version"],
+    for (args, expected) in [
+        (&["--chekc"][..], "did you mean --check?"),
+        (&["--config"], "--config needs a value"),
+        (&["extra"], "unknown command extra: expected one of status"),
+        (&["stauts"], "did you mean rfm status?"),
+        (&["firewall", "lst"], "did you mean rfm firewall list?"),
+        (&["flows", "--protcol", "tcp"], "did you mean --protocol?"),
+        (&["--check", "--version"], "expected only one of"),
     ] {
         let (code, out, errors) = parts(rfm(args));
         assert_eq!((code, out.as_str()), (2, ""), "{args:?}");
+        assert!(errors.contains(expected), "{args:?}: {errors}");
         assert!(errors.ends_with("rfm: see rfm --help\n"), "{errors}");
     }
 }
@@ -203,9 +207,25 @@ fn version_and_help_go_to_standard_output() {
     assert_eq!((code, errors.as_str()), (0, ""));
     assert_eq!(out, format!("rfm {}\n", told_version()));
 
-    let (code, out, errors) = parts(rfm(["--help"]));
-    assert_eq!((code, errors.as_str()), (0, ""));
-    assert!(out.starts_with("Usage: rfm"), "{out}");
+    for args in [&["-V"][..], &["version"]] {
+        assert_eq!(
+            parts(rfm(args)),
+            (0, out.clone(), String::new()),
+            "{args:?}"
+        );
+    }
+    for (args, usage) in [
+        (&["--help"][..], "Usage: rfm"),
+        (&["-h"], "Usage: rfm"),
+        (&["help"], "Usage: rfm"),
+        (&["help", "firewall", "add"], "Usage: rfm firewall add"),
+        (&["firewall", "help"], "Usage: rfm firewall"),
+        (&["flows", "-h"], "Usage: rfm flows"),
+    ] {
+        let (code, out, errors) = parts(rfm(args));
+        assert_eq!((code, errors.as_str()), (0, ""), "{args:?}");
+        assert!(out.starts_with(usage), "{args:?}: {out}");
+    }
 }
 
 #[test]

@@ -109,7 +109,8 @@ fn mistakes_are_errors() {
             "--check status",
             "expected a command without --check, --check-kernel, --check-database, --detach and --version",
         ),
-        ("rib", "Required positional arguments not provided:"),
+        ("rib", "rfm rib needs an argument: address"),
+        ("firewall del x", "id: expected a whole number, got \"x\""),
         (
             "--check --detach",
             "expected only one of --check, --check-kernel, --check-database, --detach and --version",

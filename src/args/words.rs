@@ -2,7 +2,7 @@
 //! Checks the words of the command line against the commands and options, before they are parsed: an unknown one is
 //! answered with the nearest, and other common spellings are accepted.
 
-use argh::{CommandInfoWithArgs, FlagInfo, FlagInfoKind};
+use argh::{CommandInfoWithArgs, FlagInfo, FlagInfoKind, Optionality};
 
 use crate::types::did_you_mean::nearest;
 
@@ -18,6 +18,8 @@ pub(super) fn prepare(
     let mut words = words.into_iter();
     let (mut prepared, mut positionals) = (Vec::new(), Vec::new());
     let (mut command, mut path) = (program, "rfm".to_owned());
+    // the options of the command so far
+    let mut given = Vec::new();
     let mut help = false;
     while let Some(word) = words.next() {
         match &*word {
@@ -34,6 +36,11 @@ pub(super) fn prepare(
                     None => (option, None),
                 };
                 let flag = find(command, name).ok_or_else(|| unknown_option(name, command))?;
+                let is_option = flag.kind != FlagInfoKind::Switch;
+                if is_option && given.contains(&flag.long) {
+                    return Err(format!("{name} is given twice"));
+                }
+                given.push(flag.long);
                 prepared.push(flag.long.to_owned());
                 if let FlagInfoKind::Option { arg_name } = flag.kind {
                     let value = value.or_else(|| words.next());
@@ -50,19 +57,55 @@ pub(super) fn prepare(
                 let below = command.commands.iter().find(|one| one.name == name);
                 let below = below.ok_or_else(|| unknown_command(name, &path, command))?;
                 command = &below.command;
+                given.clear();
                 path = format!("{path} {name}");
                 prepared.push(word);
             }
         }
     }
-    if help {
-        prepared.push("--help".into());
+    match help {
+        true => prepared.push("--help".into()),
+        false => check_arguments(command, &path, &positionals)?,
     }
     if positionals.iter().any(|word| word.starts_with('-')) {
         prepared.push("--".into());
     }
     prepared.extend(positionals);
     Ok(prepared)
+}
+
+/// Checks that a command has its arguments, and no others.
+fn check_arguments(
+    command: &CommandInfoWithArgs,
+    path: &str,
+    given: &[String],
+) -> Result<(), String> {
+    if !command.commands.is_empty() && path != "rfm" {
+        let names: Vec<_> = command.commands.iter().map(|one| one.name).collect();
+        return Err(format!("{path} needs a command: {}", names.join(", ")));
+    }
+    let expected = &command.positionals;
+    let missing = expected.iter().skip(given.len());
+    let missing: Vec<_> = missing
+        .filter(|one| one.optionality == Optionality::Required)
+        .map(|one| one.name)
+        .collect();
+    if !missing.is_empty() {
+        return Err(format!("{path} needs an argument: {}", missing.join(", ")));
+    }
+    let repeats = |one: &argh::PositionalInfo<'_>| {
+        matches!(
+            one.optionality,
+            Optionality::Repeating | Optionality::Greedy
+        )
+    };
+    match given.get(expected.len()) {
+        Some(word) if !expected.iter().any(repeats) => Err(format!(
+            "unexpected argument \"{}\" of {path}",
+            word.escape_debug()
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Returns an option of a command by its name, or by another spelling.
@@ -72,6 +115,21 @@ fn find<'a>(command: &'a CommandInfoWithArgs, name: &str) -> Option<&'a FlagInfo
         let (_, other) = ALIASES.iter().find(|(alias, _)| *alias == name)?;
         called(other)
     })
+}
+
+/// Rewords an error of the parser about a value of the wrong type: only numbers have one.
+pub(super) fn reworded(error: &str) -> String {
+    let parts = error
+        .strip_prefix("Error parsing positional argument '")
+        .and_then(|rest| rest.split_once("' with value '"))
+        .and_then(|(name, rest)| Some((name, rest.rsplit_once("': ")?.0)));
+    match parts {
+        Some((name, value)) => format!(
+            "{name}: expected a whole number, got \"{}\"",
+            value.escape_debug()
+        ),
+        None => error.to_owned(),
+    }
 }
 
 fn unknown_option(name: &str, command: &CommandInfoWithArgs) -> String {
@@ -148,6 +206,22 @@ mod tests {
             ("-x", "unknown option -x"),
             ("flows --limit", "--limit needs a value: n"),
             ("status --json=1", "--json takes no value"),
+            ("flows --limit 1 --limit=2", "--limit is given twice"),
+            (
+                "firewall add --proto tcp --protocol udp",
+                "--protocol is given twice",
+            ),
+            ("rib", "rfm rib needs an argument: address"),
+            ("set log_level", "rfm set needs an argument: value"),
+            (
+                "status extra",
+                "unexpected argument \"extra\" of rfm status",
+            ),
+            ("rib ::1 ::2", "unexpected argument \"::2\" of rfm rib"),
+            (
+                "firewall",
+                "rfm firewall needs a command: add, del, list, flush, stats, load",
+            ),
         ] {
             assert_eq!(prepared(words), Err(expected.to_owned()), "{words}");
         }

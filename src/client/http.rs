@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::control::api;
+use crate::sys::os_error;
 
 /// The timeout of the connection and of each read.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -51,8 +52,9 @@ impl fmt::Display for HttpError {
             Self::Rejected(_, error) => f.write_str(error),
             Self::Io(path, error) => write!(
                 f,
-                "no answer from {}: {error}; see the log of rfm, and try again",
-                path.display()
+                "no answer from {}: {}; see the log of rfm (journalctl -u rfm), and try again",
+                path.display(),
+                os_error::reason(error)
             ),
         }
     }

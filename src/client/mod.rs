@@ -30,6 +30,9 @@ use http::HttpError;
 /// The time between two readings of the counters if the agent has no recent reading.
 const RATE_INTERVAL: Duration = Duration::from_secs(1);
 
+/// The HTTP status of a request whose parameters are not valid: those of the command line.
+const BAD_REQUEST: u16 = 400;
+
 /// The error of a command.
 #[derive(Debug)]
 pub enum ClientError {
@@ -103,7 +106,12 @@ impl AgentClient {
             let separator = if n == 0 { '?' } else { '&' };
             target += &format!("{separator}{name}={}", params::encode(value));
         }
-        http::get(&self.socket.path, &target).map_err(|error| self.explain(error))
+        http::get(&self.socket.path, &target).map_err(|error| match error {
+            HttpError::Rejected(BAD_REQUEST, reason) => {
+                ClientError::Usage(name_option(path, query, reason))
+            }
+            error => self.explain(error),
+        })
     }
 
     fn post(&self, path: &str, body: &[u8]) -> Result<Vec<u8>, ClientError> {
@@ -208,6 +216,23 @@ impl AgentClient {
         let mut query = vec![("address", address.to_owned())];
         query.extend(vrf.map(|vrf| ("vrf", vrf)));
         self.print(&self.get("lookup", &query)?, output::lookup)
+    }
+}
+
+/// Names the option of a parameter that the agent rejected: "src_port: expected ..." is about "--src-port".
+fn name_option(path: &str, query: &[(&str, String)], reason: String) -> String {
+    let is_about = |name: &str| reason.starts_with(&format!("{name}:"));
+    let named = query.iter().find(|(name, _)| is_about(name));
+    match named {
+        Some(("address", _)) if ["rib", "lookup"].contains(&path) => reason,
+        Some((name, _)) => {
+            let option = match path {
+                "paths/what_if" => "what-if".to_owned(),
+                _ => name.replace('_', "-"),
+            };
+            format!("--{option}{}", &reason[name.len()..])
+        }
+        None => reason,
     }
 }
 

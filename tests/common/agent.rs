@@ -104,13 +104,13 @@ impl Agent {
     }
 
     fn wait_until_healthy(&mut self) {
-        let healthy = wait_for(Duration::from_secs(10), || {
+        let healthy = wait_for(Duration::from_secs(40), || {
             if let Some(status) = self.child.try_wait().expect("our own child") {
                 panic!("the agent ended early: {status}\n{}", self.log());
             }
             self.get("/healthz").is_ok_and(|reply| reply.status == 200)
         });
-        assert!(healthy, "not healthy after 10 s:\n{}", self.log());
+        assert!(healthy, "not healthy after 40 s:\n{}", self.log());
     }
 
     pub fn log(&self) -> String {

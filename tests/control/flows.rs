@@ -164,12 +164,15 @@ fn each_filter_and_order_chooses_its_own() {
     let (code, _, error) = fixture.try_rfm("flows --interface v9");
     assert_eq!(
         (code, &*error),
-        (1, "rfm: no watched interface is called v9\n")
+        (
+            1,
+            "rfm: no monitored interface is called v9 (see: rfm status)\n"
+        )
     );
     let (code, _, error) = fixture.try_rfm("flows --sort size");
-    assert_eq!(code, 1);
+    assert_eq!(code, 2);
     assert!(
-        error.starts_with("rfm: sort: expected one of bytes, packets, rate"),
+        error.starts_with("rfm: --sort: expected one of bytes, packets, rate"),
         "{error}"
     );
 }

@@ -6,10 +6,15 @@
 mod builders;
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../top/terminal.rs"]
+#[allow(dead_code, reason = "the tests of rfm top use more of it")]
+mod terminal;
 
 mod changes;
 mod clients;
+mod completions;
 mod descriptors;
+mod exit_codes;
 mod file;
 mod flows;
 mod harness;
