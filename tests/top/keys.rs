@@ -45,7 +45,7 @@ fn lists_filters_and_views() {
     terminal.keys(&["/", "C-u", "udp port=9", "Enter"]);
     terminal.wait_for("no live flow matches the filter");
     terminal.keys(&["/", "C-u", "interface=v9", "Enter"]);
-    terminal.wait_for("no watched interface is called v9");
+    terminal.wait_for("no monitored interface is called v9");
     terminal.keys(&["Escape"]);
     terminal.wait_for("198.18.1.10");
     // bits and bytes, order, interval, pause
@@ -70,7 +70,7 @@ fn lists_filters_and_views() {
     terminal.keys(&["d", "i"]);
     terminal.wait_for("seconds between queries: _");
     terminal.keys(&["0", "Enter"]);
-    terminal.wait_for("expected a time from 200ms to 60s");
+    terminal.wait_for("expected a duration from 200ms to 1m");
     terminal.keys(&["i", "0.5", "Enter"]);
     terminal.keys(&["p"]);
     terminal.wait_for("PAUSED");
@@ -185,6 +185,18 @@ fn a_rule_is_proposed_and_applied_after_a_confirmation() {
         listed.contains("198.18.1.10/32") && listed.contains("in 59m"),
         "{listed}"
     );
+    // a network has the prefixes of its hosts
+    terminal.keys(&["2"]);
+    terminal.keys(&["/", "C-u", "Cloud", "Enter"]);
+    terminal.wait_until("only one network", |screen| {
+        screen.contains("64497") && !screen.contains("64498")
+    });
+    terminal.keys(&["x"]);
+    terminal.wait_for("prefixes of AS64497 with the most traffic");
+    terminal.wait_for("rfm firewall add --src 198.18.2.0/24 --action drop --ttl 10m");
+    terminal.wait_for("y apply");
+    println!("{}", terminal.screen());
+    terminal.keys(&["Escape"]);
     drop(terminal);
     drop(router);
 

@@ -3,19 +3,22 @@
 
 use std::time::Duration;
 
-use humantime_serde::re::humantime;
-
 use super::filter;
 use super::model::{AgentRequest, BackState, Model, Overlay, Prompt, SortKey};
 use super::proposal::{Proposal, ProposalState};
 use super::rows::RowTarget;
 use super::tab::Tab;
 use super::windows::WINDOWS;
+use crate::sys::os_error;
+use crate::types::{asn, duration};
 
 /// The length of the longest typed line.
 const MAX_LINE: usize = 200;
 /// The maximum number of views to which Esc returns; the oldest is forgotten.
 const MAX_BACK: usize = 32;
+/// The notice for a line without a rule.
+const NO_RULE: &str =
+    "no rule fits this line: select a conversation, host, network, port or protocol";
 /// The valid intervals between two queries.
 pub const MIN_INTERVAL: Duration = Duration::from_millis(200);
 pub const MAX_INTERVAL: Duration = Duration::from_secs(60);
@@ -163,8 +166,8 @@ impl Model {
             Some(Prompt::Interval(text)) => match interval(&text) {
                 Some(interval) => self.interval = interval,
                 None => {
-                    let expected = "expected a time from 200ms to 60s, such as 2s";
-                    self.notice = Some(format!("interval: {expected}"));
+                    let expected = duration::expected(&(MIN_INTERVAL..=MAX_INTERVAL), false);
+                    self.notice = Some(format!("interval: expected {expected}"));
                 }
             },
             None => {}
@@ -256,35 +259,68 @@ impl Model {
     fn propose(&mut self) {
         let row = self.rows().into_iter().nth(self.cursor);
         let target = match (&self.page, row) {
-            // the page of a conversation proposes rules for it, except on its hosts
-            (Some(key), Some(row)) if !row.key.starts_with("host") => {
+            // the page of a conversation proposes rules for it, except on its hosts and networks
+            (Some(key), Some(row))
+                if !row.key.starts_with("host") && !row.key.starts_with("network") =>
+            {
                 RowTarget::Conversation(key.clone())
             }
             (_, Some(row)) => row.target,
             (_, None) => RowTarget::Nothing,
         };
-        let host = |query: &[(String, String)]| {
-            let names = ["address", "src", "dst"];
-            let host = query.iter().find(|(name, _)| names.contains(&&**name));
-            host.map(|(_, address)| Proposal::host(address))
-        };
-        let proposal = match target {
+        match target {
             // the agent may hide addresses
             RowTarget::Conversation(key) if !key.a.address.is_empty() => {
-                Some(Proposal::conversation(&key, self.sender(&key)))
+                let sender = self.sender(&key);
+                self.show_proposal(Proposal::conversation(&key, sender));
             }
-            RowTarget::Query(query) => host(&query),
-            RowTarget::Conversation(_) | RowTarget::Nothing => None,
+            RowTarget::Query(query) => self.propose_for_query(&query),
+            RowTarget::Conversation(_) | RowTarget::Nothing => self.notice = Some(NO_RULE.into()),
+        }
+    }
+
+    /// Proposes a rule for the flows that have one of these parameters: hosts are the most exact.
+    pub(super) fn propose_for_query(&mut self, query: &[(String, String)]) {
+        let value = |names: &[&str]| {
+            let found = query.iter().find(|(name, _)| names.contains(&&**name));
+            found
+                .map(|(_, value)| &**value)
+                .filter(|value| !value.is_empty())
         };
-        match proposal {
-            Some(proposal) => {
-                self.requests.push(AgentRequest::CheckFirewall);
-                self.overlay = Some(Overlay::Rule(proposal));
-            }
-            None => {
-                let text = "a rule needs a host: select one, or a conversation (Enter opens)";
-                self.notice = Some(text.into());
-            }
+        if let Some(address) = value(&["address", "src", "dst"]) {
+            self.show_proposal(Proposal::host(address));
+        } else if let Some(asn) = value(&["asn", "src_asn", "dst_asn"]).and_then(asn::parse) {
+            self.requests.push(AgentRequest::FlowsOf { asn });
+            self.overlay = Some(Overlay::Waiting { asn });
+        } else if let Some(port) = value(&["port", "src_port", "dst_port"]) {
+            self.show_proposal(Proposal::port(port));
+        } else if let Some(protocol) = value(&["protocol"]) {
+            self.show_proposal(Proposal::protocol(protocol));
+        } else {
+            self.notice = Some(NO_RULE.into());
+        }
+    }
+
+    fn show_proposal(&mut self, proposal: Proposal) {
+        self.requests.push(AgentRequest::CheckFirewall);
+        self.overlay = Some(Overlay::Rule(proposal));
+    }
+
+    /// Proposes a rule from the flows of a network, unless the request was cancelled.
+    pub(super) fn propose_for_network(&mut self, asn: u32, answer: Result<Vec<u8>, String>) {
+        if self.overlay != Some(Overlay::Waiting { asn }) {
+            return;
+        }
+        self.overlay = None;
+        let read = |reply: Vec<u8>| {
+            serde_json::from_slice(&reply).map_err(|error| os_error::reason(&error))
+        };
+        match answer.and_then(read) {
+            Ok(flows) => match Proposal::network(asn, &flows) {
+                Some(proposal) => self.show_proposal(proposal),
+                None => self.notice = Some(format!("no live flow has an address of AS{asn}")),
+            },
+            Err(reason) => self.notice = Some(reason),
         }
     }
 
@@ -323,10 +359,11 @@ impl Model {
 fn interval(text: &str) -> Option<Duration> {
     let seconds = text.trim().parse().ok();
     let seconds = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    let interval = seconds.or_else(|| humantime::parse_duration(text.trim()).ok())?;
-    (MIN_INTERVAL..=MAX_INTERVAL)
-        .contains(&interval)
-        .then_some(interval)
+    let limits = MIN_INTERVAL..=MAX_INTERVAL;
+    match seconds {
+        Some(seconds) => limits.contains(&seconds).then_some(seconds),
+        None => duration::parse(text, &limits).ok(),
+    }
 }
 
 #[cfg(test)]

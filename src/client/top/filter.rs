@@ -5,6 +5,9 @@
 use std::net::IpAddr;
 
 use crate::control::params::{self, encode};
+use crate::types::asn;
+use crate::types::flow::Direction;
+use crate::types::named::Named;
 use crate::types::prefix::Prefix;
 
 /// A filter: the agent applies the pairs, the view the words.
@@ -72,18 +75,13 @@ fn pair<'a>(word: &'a str, interfaces: &[&str]) -> Option<(&'a str, &'a str)> {
         return Some((name, value));
     }
     let address = word.split('/').next().unwrap_or(word);
-    let is_asn = |word: &str| {
-        let digits = word
-            .get(..2)
-            .filter(|start| start.eq_ignore_ascii_case("as"));
-        digits.is_some() && word.len() > 2 && word[2..].bytes().all(|b| b.is_ascii_digit())
-    };
+    if let Some(direction) = Direction::parse(word) {
+        return Some(("direction", direction.name()));
+    }
     match word {
-        "in" | "ingress" => Some(("direction", "ingress")),
-        "out" | "egress" => Some(("direction", "egress")),
         _ if address.parse::<IpAddr>().is_ok() => Some(("address", word)),
         _ if word.bytes().all(|b| b.is_ascii_digit()) => Some(("port", word)),
-        _ if is_asn(word) => Some(("asn", word)),
+        _ if asn::parse_prefixed(word).is_some() => Some(("asn", word)),
         _ if params::protocol(word).is_some() => Some(("protocol", word)),
         _ if interfaces.contains(&word) => Some(("interface", word)),
         _ => None,

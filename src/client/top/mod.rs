@@ -41,6 +41,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::TryRecvError;
 use ratatui::crossterm::event::{self, Event, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::Rect;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -56,6 +57,8 @@ use poll::{PollEvent, Poller};
 pub use presets::TopPresets;
 use screen::Screen;
 use view::Theme;
+
+use crate::sys::os_error;
 
 /// The longest wait for a key: signals and replies are read at the same interval.
 const INPUT_INTERVAL: Duration = Duration::from_millis(100);
@@ -78,7 +81,10 @@ fn show(socket: &Path, mut model: Model) -> Result<(), String> {
     // without an agent, the error appears on the unchanged terminal
     let status = crate::client::http::get(socket, "/v1/interfaces");
     status.map_err(|error| error.to_string())?;
-    let failed = |error: io::Error| format!("the terminal: {error}");
+    let failed = |error: io::Error| {
+        let reason = os_error::reason(&error);
+        format!("cannot use the terminal: {reason}; try rfm top --once")
+    };
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         // A second signal ends the program even if it is blocked. But when a terminal is closed, SIGHUP may
@@ -143,10 +149,18 @@ impl LiveTerminal {
             changed = self.take_input(model, poller)?;
             for request in model.take_requests() {
                 if !poller.send(request.clone()) {
-                    model.answered(&request, Err("the agent is busy: try again".into()));
+                    model.answered(&request, Err("too many requests wait: try again".into()));
                 }
             }
-            while let Ok(event) = poller.events.try_recv() {
+            loop {
+                let event = match poller.events.try_recv() {
+                    Ok(event) => event,
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => {
+                        let text = "the thread that queries the agent has ended: please report the lines above";
+                        return Err(ViewError::Agent(text.into()));
+                    }
+                };
                 changed = true;
                 match event {
                     PollEvent::Sample(Ok(sample)) => model.update(*sample, Instant::now()),
@@ -170,9 +184,9 @@ impl LiveTerminal {
             }
             if model.silence(Instant::now()) > AGENT_TIMEOUT + model.interval {
                 let problem = model.problem.take();
-                return Err(ViewError::Agent(
-                    problem.unwrap_or_else(|| "the agent does not answer".into()),
-                ));
+                return Err(ViewError::Agent(problem.unwrap_or_else(|| {
+                    "the agent does not answer: see its log (journalctl -u rfm)".into()
+                })));
             }
         }
         Ok(())

@@ -71,6 +71,10 @@ pub struct PollReply {
 pub enum AgentRequest {
     CheckFirewall,
     AddRule(api::FirewallAdd),
+    /// Requests the flows of a network, to propose a rule.
+    FlowsOf {
+        asn: u32,
+    },
 }
 
 /// A line that is typed.
@@ -86,6 +90,10 @@ pub enum Overlay {
     Help,
     Problems,
     Rule(Proposal),
+    /// A rule for a network was requested, whose prefixes are not known yet.
+    Waiting {
+        asn: u32,
+    },
 }
 
 /// A state to which Esc returns.
@@ -297,6 +305,9 @@ impl Model {
 
     /// Records the answer of the agent to a request of [`Self::take_requests`].
     pub fn answered(&mut self, request: &AgentRequest, answer: Result<Vec<u8>, String>) {
+        if let AgentRequest::FlowsOf { asn } = request {
+            return self.propose_for_network(*asn, answer);
+        }
         let Some(Overlay::Rule(proposal)) = &mut self.overlay else {
             return;
         };
@@ -310,6 +321,7 @@ impl Model {
                 self.notice = Some(format!("{rule} is in force: {}", proposal.command()));
                 self.overlay = None;
             }
+            (AgentRequest::FlowsOf { .. }, Ok(_)) => {}
         }
     }
 

@@ -39,6 +39,7 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, theme: Theme) {
         Overlay::Help => HELP.iter().flat_map(|line| wrapped(line, room)).collect(),
         Overlay::Problems => problems(model, room),
         Overlay::Rule(proposal) => rule(proposal, room),
+        Overlay::Waiting { asn } => vec![format!("looking for the prefixes of AS{asn} ...")],
     };
     let height = (lines.len() as u16).min(area.height);
     let place = Rect {
@@ -76,6 +77,8 @@ fn rule(proposal: &Proposal, room: usize) -> Vec<String> {
     let mut lines = vec!["Proposed firewall rule, which is not in force:".to_owned()];
     lines.extend(wrapped(&format!("  {}", proposal.command()), room));
     lines.push(String::new());
+    let note = proposal.note.iter();
+    lines.extend(note.flat_map(|note| wrapped(note, room)));
     let keys = "Space another rule   t time to live   Esc cancel";
     let (state, keys) = match &proposal.state {
         ProposalState::Checking => ("asking the agent ...".to_owned(), keys.to_owned()),

@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use super::model::{AgentRequest, ListReply, PollReply, PollRequest};
 use super::tab::Tab;
 use crate::client::http::{self, HttpError};
+use crate::flow::query::MAX_LIMIT;
 
 /// A reply of the thread.
 pub enum PollEvent {
@@ -85,6 +86,10 @@ fn poll(
 fn send(socket: &Path, request: &AgentRequest) -> Result<Vec<u8>, String> {
     let reply = match request {
         AgentRequest::CheckFirewall => http::get(socket, "/v1/firewall"),
+        AgentRequest::FlowsOf { asn } => http::get(
+            socket,
+            &format!("/v1/flows?asn={asn}&sort=rate&limit={MAX_LIMIT}"),
+        ),
         AgentRequest::AddRule(rule) => {
             let body = serde_json::to_vec(rule).map_err(|error| error.to_string())?;
             http::post(socket, crate::control::api::FIREWALL_ADD, &body)

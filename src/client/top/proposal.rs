@@ -1,13 +1,21 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! A firewall rule that the view proposes for a line: shown first, applied after a confirmation (pure).
 
+use std::collections::HashMap;
+use std::net::IpAddr;
+
 use super::conversations::ConversationKey;
-use crate::control::api::{FirewallAdd, FirewallRule};
+use crate::control::api::{FirewallAdd, FirewallRule, FlowsReply};
+use crate::types::address_detail::short_length;
+use crate::types::prefix::Prefix;
 use crate::types::protocol::Protocol;
 use crate::types::rule::{PARTS, PatternCache};
 
 /// The times to live that can be chosen, in seconds.
 const TIMES: [u64; 4] = [600, 3600, 86_400, 60];
+
+/// The number of prefixes that are proposed for a network.
+const PREFIXES: usize = 4;
 
 /// The state of a proposal at the agent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,6 +36,8 @@ pub struct Proposal {
     choices: Vec<FirewallRule>,
     chosen: usize,
     time: usize,
+    /// The meaning of the choices, if it is not obvious.
+    pub note: Option<String>,
     pub state: ProposalState,
 }
 
@@ -50,6 +60,57 @@ impl Proposal {
         choices.extend(Self::host(&dst.address).choices);
         Self {
             choices,
+            ..Self::default()
+        }
+    }
+
+    /// Proposes rules against a network, by the prefixes of its hosts with the most traffic among `flows`: a rule has
+    /// no AS. `None` if the flows have no addresses of it.
+    pub fn network(asn: u32, flows: &FlowsReply) -> Option<Self> {
+        let mut sums: HashMap<Prefix, u64> = HashMap::new();
+        for flow in &flows.flows {
+            let ends = [(&flow.src, flow.src_asn), (&flow.dst, flow.dst_asn)];
+            for (address, _) in ends.into_iter().filter(|(_, of)| *of == Some(asn)) {
+                if let Some(prefix) = short_prefix(address) {
+                    *sums.entry(prefix).or_default() += flow.bytes_per_second;
+                }
+            }
+        }
+        let mut sums: Vec<_> = sums.into_iter().collect();
+        sums.sort_by_key(|(prefix, bytes)| (std::cmp::Reverse(*bytes), prefix.address()));
+        let prefixes = sums.iter().take(PREFIXES);
+        let choices: Vec<_> = prefixes
+            .flat_map(|(prefix, _)| Self::host(&prefix.to_string()).choices)
+            .collect();
+        (!choices.is_empty()).then(|| Self {
+            choices,
+            note: Some(format!(
+                "A rule has no AS: these are the prefixes of AS{asn} with the most traffic now."
+            )),
+            ..Self::default()
+        })
+    }
+
+    /// Proposes rules against a port of both protocols that have ports.
+    pub fn port(port: &str) -> Self {
+        let rule = |protocol: &str| FirewallRule {
+            proto: Some(protocol.into()),
+            dport: Some(port.to_owned()),
+            ..FirewallRule::default()
+        };
+        Self {
+            choices: vec![rule("udp"), rule("tcp")],
+            ..Self::default()
+        }
+    }
+
+    /// Proposes a rule against a protocol.
+    pub fn protocol(protocol: &str) -> Self {
+        Self {
+            choices: vec![FirewallRule {
+                proto: Some(protocol.to_owned()),
+                ..FirewallRule::default()
+            }],
             ..Self::default()
         }
     }
@@ -114,6 +175,14 @@ impl Proposal {
             ssh_connection,
             ..FirewallAdd::default()
         }
+    }
+}
+
+/// Returns the /24 or /48 of an address, or the prefix that the agent shows in its place.
+fn short_prefix(text: &str) -> Option<Prefix> {
+    match text.parse::<IpAddr>() {
+        Ok(address) => Some(Prefix::new(address, short_length(address))),
+        Err(_) => text.parse().ok(),
     }
 }
 

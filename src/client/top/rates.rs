@@ -62,6 +62,12 @@ impl Rates {
         (last(&self.rx), last(&self.tx))
     }
 
+    /// Returns the highest bytes a second that are stored, received and sent.
+    pub fn peaks(&self) -> (f64, f64) {
+        let peak = |rates: &VecDeque<f64>| rates.iter().copied().fold(0.0, f64::max);
+        (peak(&self.rx), peak(&self.tx))
+    }
+
     /// Returns the sum of the last ten seconds in both directions, the order of the interfaces.
     pub fn recent(&self) -> f64 {
         let sum = |rates: &VecDeque<f64>| rates.iter().rev().take(10).sum::<f64>();

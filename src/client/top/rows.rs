@@ -25,7 +25,7 @@ pub enum RowTarget {
     Query(Vec<(String, String)>),
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ListRow {
     /// Identifies the row in successive answers.
     pub key: String,
@@ -37,6 +37,8 @@ pub struct ListRow {
     pub search: String,
     /// The addresses whose names are shown.
     pub addresses: Vec<String>,
+    /// The value of the bar.
+    pub figure: f64,
 }
 
 /// The settings of the view that change texts.
@@ -72,14 +74,15 @@ pub fn conversation(
     let error = sampling_error(one.sample_rate, one.sampled_packets());
     let protocol = Protocol(key.protocol);
     let places = places(one);
+    let [there, back] = one.ways.each_ref().map(|way| way.rate(WINDOWS[1], now).0);
     let cells = [
         protocol.to_string(),
         host_port(&key.a, protocol, style),
         arrow(one, now).to_owned(),
+        host_port(&key.b, protocol, style),
         match protocol.has_ports() {
-            true => host_port(&key.b, protocol, style),
-            // a narrow terminal has no column for it
-            false => format!("{} {protocol}", host_port(&key.b, protocol, style)),
+            true => String::new(),
+            false => protocol.to_string(),
         },
         short_network(far),
         country(far),
@@ -93,12 +96,16 @@ pub fn conversation(
         style.unit.short(one.peak),
         format::short(rates[1].1, ""),
         format::short(one.bytes(), "B"),
+        style.unit.short(there),
+        style.unit.short(back),
         error.clone(),
         places,
+        String::new(),
     ];
     let target = RowTarget::Conversation(key.clone());
     let mut row = ListRow::new(conversation_id(key), cells, target);
     row.few_samples = !error.is_empty();
+    row.figure = rates[1].0;
     row.addresses = vec![key.a.address.clone(), key.b.address.clone()];
     let cities = [a, b].map(|end| end.city.clone().unwrap_or_default());
     let more = [
@@ -138,9 +145,9 @@ pub fn host_port(host: &HostPort, protocol: Protocol, style: RowStyle<'_>) -> St
     }
 }
 
-/// Returns "AS64500 Example Net", or the name of a static prefix.
+/// Returns "AS64500 Example Net"; a static prefix has a name if the AS has none.
 pub fn network(end: &HostLabels) -> String {
-    match (end.asn, &end.asn_name) {
+    match (end.asn, end.asn_name.as_ref().or(end.net.as_ref())) {
         (Some(asn), Some(name)) => format!("AS{asn} {name}"),
         (Some(asn), None) => format!("AS{asn}"),
         (None, _) => end.net.clone().unwrap_or_default(),
@@ -149,7 +156,8 @@ pub fn network(end: &HostLabels) -> String {
 
 /// Returns the name of a network, or its number.
 fn short_network(end: &HostLabels) -> String {
-    end.asn_name.clone().unwrap_or_else(|| network(end))
+    let name = end.asn_name.as_ref().or(end.net.as_ref());
+    name.cloned().unwrap_or_else(|| network(end))
 }
 
 fn country(end: &HostLabels) -> String {
@@ -213,6 +221,7 @@ fn group_row(
         format::count(sum.packets as f64),
         sum.flows.to_string(),
         error.clone(),
+        String::new(),
     ];
     let target = match tab {
         Tab::Fields => RowTarget::Query(parameters(group, fields)),
@@ -220,6 +229,7 @@ fn group_row(
     };
     let mut row = ListRow::new(format!("{way} {}", values.join(" ")), cells, target);
     row.few_samples = !error.is_empty();
+    row.figure = sum.bytes_per_second as f64;
     if let ["src" | "dst"] = fields {
         row.addresses = values;
     }
@@ -288,6 +298,7 @@ pub fn interfaces(
         .map(|interface| {
             let rates = rates.get(&interface.ifindex);
             let (rx, tx) = rates.map_or((0.0, 0.0), Rates::now);
+            let peaks = rates.map_or((0.0, 0.0), Rates::peaks);
             let packets = rates.map_or((0.0, 0.0), |r| (r.rx_packets, r.tx_packets));
             let cells = [
                 interface.name.clone(),
@@ -300,6 +311,8 @@ pub fn interfaces(
                 format::count(packets.0.round()),
                 style.unit.rate(tx),
                 format::count(packets.1.round()),
+                style.unit.rate(peaks.0),
+                style.unit.rate(peaks.1),
                 interface.stacked_on.clone().unwrap_or_default(),
                 interface.alias.clone(),
             ];

@@ -7,6 +7,7 @@
 
 use std::io::{self, ErrorKind, Write};
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use ratatui::Terminal;
@@ -65,8 +66,9 @@ impl Screen {
             restore();
             hook(info);
         }));
-        enable_raw_mode()?;
-        execute!(output.clone(), EnterAlternateScreen)?;
+        PREPARED.store(true, Ordering::SeqCst);
+        enable_raw_mode().inspect_err(|_| restore())?;
+        execute!(output.clone(), EnterAlternateScreen).inspect_err(|_| restore())?;
         let terminal =
             Terminal::new(CrosstermBackend::new(output.clone())).inspect_err(|_| restore())?;
         Ok(Self { terminal, output })
@@ -109,8 +111,15 @@ impl Drop for Screen {
     }
 }
 
+/// Whether the terminal is prepared. Only one restores it: a second time would move the cursor back to where it was
+/// before, and the message of a panic would be overwritten.
+static PREPARED: AtomicBool = AtomicBool::new(false);
+
 /// Restores the terminal as far as it still exists.
 fn restore() {
+    if !PREPARED.swap(false, Ordering::SeqCst) {
+        return;
+    }
     let _ = disable_raw_mode();
     let _ = TerminalOutput::default().write_all(MOUSE_OFF);
     let _ = execute!(TerminalOutput::default(), LeaveAlternateScreen);
@@ -118,7 +127,101 @@ fn restore() {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+    use std::thread;
+    use std::time::{Duration, Instant};
+
     use super::*;
+
+    /// Set in the process that panics.
+    const PANICS: &str = "RFM_TEST_PANICS";
+
+    /// Runs in the terminal of the next test; alone it does nothing.
+    #[test]
+    fn a_view_that_panics() {
+        if std::env::var_os(PANICS).is_none() {
+            return;
+        }
+        let screen = Screen::open().unwrap();
+        screen.set_mouse(true).unwrap();
+        // the terminal is in its modes while the test looks at it
+        thread::sleep(Duration::from_secs(2));
+        panic!("a mistake in the view");
+    }
+
+    #[test]
+    fn a_panic_restores_the_terminal_before_its_message() {
+        let server = format!("rfm-panic-{}", std::process::id());
+        let tmux = |words: &[&str]| {
+            let output = Command::new("tmux")
+                .args(["-L", &server])
+                .args(words)
+                .output();
+            output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+        };
+        let line = format!(
+            "echo before; {PANICS}=1 {} --exact --nocapture client::top::screen::tests::a_view_that_panics; \
+             stty -a; sleep 60",
+            std::env::current_exe().unwrap().display()
+        );
+        let start = [
+            "-f",
+            "/dev/null",
+            "new-session",
+            "-d",
+            "-x",
+            "200",
+            "-y",
+            "50",
+            &line,
+        ];
+        if tmux(&start).is_err() {
+            eprintln!("skipped: no tmux");
+            return;
+        }
+        let property = |name: &str| {
+            let format = format!("#{{{name}}}");
+            let text = tmux(&["display-message", "-p", &format]);
+            text.unwrap_or_default().trim().to_owned()
+        };
+        let wait = |what: &str, good: &dyn Fn(&str) -> bool| {
+            let start = Instant::now();
+            loop {
+                let screen = tmux(&["capture-pane", "-p"]).unwrap_or_default();
+                if good(&screen) {
+                    return screen;
+                }
+                if start.elapsed() > Duration::from_secs(20) {
+                    let _ = tmux(&["kill-server"]);
+                    panic!("not {what}: {screen}");
+                }
+                thread::sleep(Duration::from_millis(20));
+            }
+        };
+        wait("the view", &|_| {
+            property("alternate_on") == "1" && property("mouse_sgr_flag") == "1"
+        });
+        let screen = wait("the end", &|screen| screen.contains("-cstopb"));
+        let modes = [
+            "alternate_on",
+            "mouse_sgr_flag",
+            "mouse_standard_flag",
+            "cursor_flag",
+        ];
+        let modes = modes.map(property);
+        let _ = tmux(&["kill-server"]);
+        assert_eq!(modes, ["0", "0", "0", "1"], "{screen}");
+        assert!(
+            screen.starts_with("before") && screen.contains("a mistake in the view"),
+            "{screen}"
+        );
+        for mode in ["echo", "icanon", "isig", "opost"] {
+            assert!(
+                screen.split_whitespace().any(|word| word == mode),
+                "{mode}: {screen}"
+            );
+        }
+    }
 
     #[test]
     fn the_first_error_is_stored_and_the_write_succeeds() {

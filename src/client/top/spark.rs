@@ -19,6 +19,25 @@ pub fn line(values: &[f64], width: usize, ascii: bool) -> String {
     space + &shown.iter().map(level).collect::<String>()
 }
 
+const PARTS: [char; 9] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉', '█'];
+
+/// Returns a bar for a part of the largest value, from 0 to 1. Every part above 0 is visible.
+pub fn bar(part: f64, width: usize, ascii: bool) -> String {
+    if part <= 0.0 || width == 0 {
+        return String::new();
+    }
+    if ascii {
+        let full = (part * width as f64).round() as usize;
+        return "#".repeat(full.clamp(1, width));
+    }
+    let eighths = ((part * width as f64 * 8.0).round() as usize).clamp(1, width * 8);
+    let mut bar = "█".repeat(eighths / 8);
+    if !eighths.is_multiple_of(8) {
+        bar.push(PARTS[eighths % 8]);
+    }
+    bar
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -30,5 +49,16 @@ mod tests {
         assert_eq!(line(&[0.0, 0.0], 3, false), "   ");
         assert_eq!(line(&[], 2, false), "  ");
         assert_eq!(line(&[5.0], 0, false), "");
+    }
+
+    #[test]
+    fn a_bar_is_in_proportion() {
+        assert_eq!(bar(1.0, 4, false), "████");
+        assert_eq!(bar(0.5, 4, false), "██");
+        assert_eq!(bar(0.3, 4, false), "█▎");
+        assert_eq!(bar(0.001, 4, false), "▏");
+        assert_eq!(bar(0.0, 4, false), "");
+        assert_eq!(bar(0.01, 4, true), "#");
+        assert_eq!(bar(0.6, 4, true), "##");
     }
 }

@@ -253,7 +253,7 @@ fn paused_nothing_moves_and_frozen_rows_keep_their_places() {
         rows.map(|row| row.cells[1].clone()).collect::<Vec<_>>()
     };
     assert_eq!(sources(&model), ["10.0.0.1:50000", "10.0.0.2:50000"]);
-    assert_eq!(model.rows()[0].cells[15], "60.0kB", "figures go on");
+    assert_eq!(model.rows()[0].cells[16], "60.0kB", "figures go on");
     model.apply(KeyAction::Freeze);
     assert_eq!(sources(&model), ["10.0.0.2:50000", "10.0.0.1:50000"]);
 }
@@ -394,6 +394,75 @@ fn a_rule_is_shown_first_and_sent_after_a_confirmation() {
     assert!(model.overlay.is_none());
     let (lines, _) = screen(&mut model, PLAIN, 80, 24);
     assert!(lines[23].starts_with("rule 7 is in force"), "{lines:#?}");
+}
+
+#[test]
+fn each_kind_of_line_has_its_rules() {
+    let mut model = model();
+    let propose = |model: &mut Model, name: &str, value: &str| {
+        model.overlay = None;
+        model.propose_for_query(&[(name.to_owned(), value.to_owned())]);
+        model.take_requests()
+    };
+    let command = |model: &Model| match &model.overlay {
+        Some(Overlay::Rule(proposal)) => proposal.command(),
+        other => panic!("{other:?}"),
+    };
+    propose(&mut model, "port", "53");
+    assert_eq!(
+        command(&model),
+        "rfm firewall add --protocol udp --dport 53 --action drop --ttl 10m"
+    );
+    propose(&mut model, "protocol", "icmp6");
+    assert!(command(&model).contains("--protocol icmpv6 --action drop --ttl 10m"));
+    propose(&mut model, "address", "2001:db8::/48");
+    assert!(command(&model).contains("--src 2001:db8::/48 "));
+    assert!(propose(&mut model, "interface", "eth0").is_empty());
+    assert!(model.overlay.is_none() && model.notice.is_some());
+
+    // a network has the prefixes of its hosts with the most traffic
+    let sent = propose(&mut model, "asn", "64500");
+    assert!(matches!(sent[..], [AgentRequest::FlowsOf { asn: 64500 }]));
+    let of = |src: &str, bytes| api::LiveFlow {
+        src_asn: Some(64500),
+        dst_asn: Some(64501),
+        ..flow(src, bytes, 1000)
+    };
+    let hosts = [
+        ("198.51.100.1", 5000),
+        ("203.0.113.1", 3000),
+        ("203.0.113.2", 3000),
+    ];
+    let list = flows(hosts.map(|(src, bytes)| of(src, bytes)).to_vec());
+    let Some(Ok(ListReply::Flows(list))) = list else {
+        panic!("flows");
+    };
+    let reply = || Ok(serde_json::to_vec(&list).unwrap());
+    model.answered(&AgentRequest::FlowsOf { asn: 64501 }, reply());
+    assert_eq!(model.overlay, Some(Overlay::Waiting { asn: 64500 }));
+    model.answered(&sent[0], reply());
+    let sent = model.take_requests();
+    assert!(matches!(sent[..], [AgentRequest::CheckFirewall]));
+    let proposed = "rfm firewall add --src 203.0.113.0/24 --action drop --ttl 10m";
+    assert_eq!(command(&model), proposed);
+    let (lines, _) = screen(&mut model, PLAIN, 80, 24);
+    let all = lines.join("\n");
+    assert!(
+        all.contains("prefixes of AS64500 with the most traffic"),
+        "{all}"
+    );
+    model.apply(KeyAction::NextRule);
+    model.apply(KeyAction::NextRule);
+    assert!(command(&model).contains("--src 198.51.100.0/24 "));
+    // cancelled, or without addresses
+    let sent = propose(&mut model, "dst_asn", "AS64499");
+    model.apply(KeyAction::Cancel);
+    model.answered(&sent[0], reply());
+    assert_eq!(model.overlay, None);
+    let sent = propose(&mut model, "dst_asn", "AS64499");
+    model.answered(&sent[0], reply());
+    let notice = model.notice.as_deref();
+    assert_eq!(notice, Some("no live flow has an address of AS64499"));
 }
 
 #[test]

@@ -351,9 +351,21 @@ fn list_lines(model: &Model, area: Rect, theme: Theme) -> Vec<Line<'static>> {
     }
     let columns = columns::of(model.tab, model.page.is_some());
     let titles: Vec<_> = columns.iter().map(|c| theme.text(c.title)).collect();
-    let needed = |n: usize| rows.iter().map(|row| cells(&row.cells[n])).max();
+    let largest = rows.iter().map(|row| row.figure).fold(0.0, f64::max);
+    let needed = |n: usize| match columns[n].is_bar {
+        true => (largest > 0.0).then_some(columns::BAR),
+        false => rows.iter().map(|row| cells(&row.cells[n])).max(),
+    };
     let needed: Vec<_> = (0..columns.len()).map(|n| needed(n).unwrap_or(0)).collect();
     let widths = columns::fit(columns, &needed, usize::from(area.width));
+    for (n, width) in (0..columns.len())
+        .filter(|n| columns[*n].is_bar)
+        .map(|n| (n, widths[n]))
+    {
+        for row in &mut rows {
+            row.cells[n] = spark::bar(row.figure / largest, width.unwrap_or(0), theme.ascii);
+        }
+    }
     let style = theme.style(Color::Cyan, Modifier::BOLD);
     let mut lines = vec![Line::styled(line(columns, &titles, &widths, theme), style)];
     let room = usize::from(area.height).saturating_sub(1);
