@@ -9,10 +9,10 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::attributes::AttributesId;
-use super::lookup::RANKS;
+use super::attribute_interner::AttributesId;
 use super::peer::TableId;
 use super::prefix::Family;
+use super::rank::RANKS;
 
 const UNKNOWN: u32 = 0;
 /// No peer of the rank has a route.

@@ -5,9 +5,9 @@ use std::cmp::{Ordering, Reverse};
 use std::net::IpAddr;
 
 use super::Rib;
-use super::attributes::{AttributesId, DEFAULT_LOCAL_PREF, Preference};
-use super::lookup::EligibleView;
-use super::peer::{PeerInfo, View};
+use super::attribute_interner::{AttributesId, Preference};
+use super::attributes::DEFAULT_LOCAL_PREF;
+use super::peer::{EligibleView, PeerInfo, View};
 use super::route_table::RoutePath;
 
 /// The steps of the decision process, in their order.

@@ -8,10 +8,6 @@
 use super::as_path::SegmentKind;
 use super::attributes::Attributes;
 
-/// Maximum number of entries of a list that are kept. Routers send more only by mistake, and memory must
-/// have a limit.
-pub const MAX_ENTRIES: usize = 128;
-
 /// The path is one AS_SEQUENCE between the neighbor and the origin, which are held elsewhere.
 const PLAIN: u8 = 1;
 const COMMUNITIES: u8 = 2;

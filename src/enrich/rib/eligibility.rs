@@ -2,10 +2,11 @@
 //! Decides whether a view takes part in lookups, and in which rank. The answer for one view needs only
 //! counters of its router, so that no other peer is read when a peer or a session begins or ends.
 
-use super::holders::{HolderId, RouteTableKey};
-use super::lookup::{EligibleView, RANKS, Rank};
-use super::peer::{TableId, View};
+use super::holders::RouteTableKey;
+use super::peer::{EligibleView, TableId, View};
 use super::prefix::Family;
+use super::rank::{RANKS, Rank};
+use super::route_table::HolderId;
 use super::{Rib, of_family};
 
 /// The number of competing route tables, by routing table and family.

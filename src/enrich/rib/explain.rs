@@ -9,9 +9,10 @@ use super::blackhole::BlackholeRejectReason;
 use super::counts::HeldRoute;
 use super::decision::{self, Candidate, DecisionStep};
 use super::journal::Age;
-use super::lookup::{RANKS, Rank, SHORTEST_NETWORK, is_unlabelled};
+use super::lookup::{SHORTEST_NETWORK, is_unlabelled};
 use super::peer::{RibPeer, TableId, View};
 use super::prefix::{Family, RoutePrefix, split};
+use super::rank::{RANKS, Rank};
 use super::{Rib, of_family};
 
 const UNLABELLED: &str = "loopback, link-local and multicast addresses belong to no network";

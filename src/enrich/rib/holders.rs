@@ -10,19 +10,15 @@ use std::collections::BTreeSet;
 
 use crate::types::slab::Slab;
 
-use super::attributes::AttributesId;
+use super::attribute_interner::AttributesId;
 use super::best_path_cache::BestPathCache;
 use super::peer::{TableId, View};
 use super::prefix::Family;
-use super::route_table::{PendingRemoval, RouteChange, RouteTable};
+use super::route_table::{HolderId, PendingRemoval, RouteChange, RouteTable};
 
 /// If a table has no more routes than this, the best paths of its prefixes are invalidated one by one: a
 /// small peer that flaps does not invalidate all others.
 const SMALL_TABLE: usize = 32;
-
-/// Number of a route table that holds something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HolderId(u32);
 
 /// The position of a route table in the Rib.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

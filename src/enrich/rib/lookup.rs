@@ -3,13 +3,15 @@
 
 use std::net::IpAddr;
 
-use super::attributes::{Attributes, AttributesId};
+use super::attribute_interner::AttributesId;
+use super::attributes::Attributes;
 use super::decision::{self, Candidate};
 use super::eligibility::ActiveTables;
-use super::holders::{HolderId, RouteTableKey};
-use super::peer::{TableId, View};
+use super::holders::RouteTableKey;
+use super::peer::TableId;
 use super::prefix::{Family, split};
-use super::route_table::{RouteTable, SinglePath};
+use super::rank::RANKS;
+use super::route_table::{HolderId, RouteTable, SinglePath};
 use super::{Rib, of_family};
 use crate::types::network_path::NetworkPath;
 
@@ -29,30 +31,9 @@ pub struct Route {
     pub blackhole: bool,
 }
 
-/// The order in which routers answer: a router of a later rank answers only if those of the previous ranks
-/// have no route, or only a default route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Rank {
-    Local,
-    /// Another session of the same identity began later.
-    LocalOlder,
-    Remote,
-    RemoteOlder,
-}
-
-pub(super) const RANKS: usize = 4;
-
 /// Maximum number of paths of a prefix that are compared, for each rank: a router that sends more must not
 /// make lookups slow.
 const MAX_CANDIDATES: usize = 1 << 13;
-
-/// A view that takes part in lookups.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct EligibleView {
-    pub rank: Rank,
-    pub view: View,
-    pub peer: u32,
-}
 
 impl Rib {
     /// Returns the best route for an address in a table.

@@ -3,13 +3,14 @@
 //! (pure).
 //!
 //! Each prefix has a number ([`prefix_index`]), and so does each distinct set of attributes
-//! ([`attributes`]). The routes of one view of one peer are an array or a hash table from prefix to
+//! ([`attribute_interner`]). The routes of one view of one peer are an array or a hash table from prefix to
 //! attributes ([`route_table`]). The removal of a peer takes no time: the lookup ignores its routes
 //! immediately, and their memory is freed step by step.
 //!
 //! [`SharedRib`] shares a Rib between the threads that write it and the thread that looks up routes.
 
 mod as_path;
+mod attribute_interner;
 mod attributes;
 mod best_path_cache;
 mod blackhole;
@@ -27,6 +28,7 @@ mod peer;
 mod prefix;
 mod prefix_block;
 mod prefix_index;
+mod rank;
 mod route_table;
 mod routers;
 mod shared;
@@ -38,7 +40,7 @@ use std::collections::BTreeSet;
 use crate::types::distinguisher::Distinguisher;
 use crate::types::slab::Slab;
 
-use attributes::AttributeInterner;
+use attribute_interner::AttributeInterner;
 use best_path_cache::BestPathCache;
 use blackhole::Blackholes;
 use eligibility::LookupPlan;
@@ -49,7 +51,8 @@ use prefix_index::PrefixIndex;
 use route_table::RoutePath;
 
 pub use as_path::{AsPath, SegmentKind};
-pub use attributes::{Attributes, AttributesId};
+pub use attribute_interner::AttributesId;
+pub use attributes::Attributes;
 pub use blackhole::{BlackholePolicy, BlackholeRejectReason};
 pub use counts::{HeldRoute, PeerStatus, RibCounts};
 pub use decision::DecisionStep;

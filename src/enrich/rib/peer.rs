@@ -5,8 +5,8 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
-use super::lookup::Rank;
 use super::prefix::Family;
+use super::rank::Rank;
 use super::route_table::RouteTable;
 
 /// Maximum number of generations of stale routes of one view: a flapping session leaves one each time.
@@ -142,6 +142,14 @@ pub struct TableId(pub(super) u16);
 
 impl TableId {
     pub const GLOBAL: Self = Self(0);
+}
+
+/// A view that takes part in lookups.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EligibleView {
+    pub rank: Rank,
+    pub view: View,
+    pub peer: u32,
 }
 
 #[derive(Debug)]

@@ -8,8 +8,11 @@
 
 use hashbrown::{HashMap, HashTable, hash_table};
 
-use super::attributes::AttributesId;
-use super::holders::HolderId;
+use super::attribute_interner::AttributesId;
+
+/// Number of a route table that holds something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HolderId(pub(super) u32);
 
 /// Maximum number of paths of one prefix from one peer.
 pub const MAX_PATHS: usize = 256;

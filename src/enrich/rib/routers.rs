@@ -2,8 +2,8 @@
 //! Sessions and peers: assigns sessions to routers and messages to peers, and handles the routes when a
 //! session or a peer ends.
 
-use super::lookup::Rank;
 use super::peer::{PeerInfo, PeerKey, RibPeer, RibRouter, RouterIdentity, Speaker};
+use super::rank::Rank;
 use super::{MAX_ENDED, MAX_PEERS, PeerId, Rib, RibLimitError, RouterId};
 
 /// If more peers have one address, a message applies to a peer only if all its values match: the search for
