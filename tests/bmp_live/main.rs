@@ -7,6 +7,7 @@ mod common;
 
 mod bird;
 mod blackhole;
+mod communities;
 mod daemon;
 #[allow(dead_code)]
 #[path = "../bmp/data.rs"]

@@ -14,6 +14,8 @@ use serde_json::Value as Json;
 use crate::common::agent::{Agent, EXACT};
 use crate::common::lab::{run as run_command, wait_for};
 use crate::common::metrics::Metrics;
+use crate::common::mmdb;
+use crate::communities;
 use crate::daemon::Daemon;
 use crate::mrt::{self, Random};
 use crate::speaker::Path;
@@ -47,8 +49,15 @@ const EASTERN_ADDRESSES: [&str; 7] = [
     "2001:db8:2::7",
 ];
 
+/// Names of ASes on the paths of EAST.
+const NAMES: [(u32, &str); 3] = [
+    (64503, "Eastern Neighbor"),
+    (64510, "Middle Carrier"),
+    (64520, "Far Network"),
+];
+
 /// Bytes and packets: at ingress, then at egress.
-type Sums = [u64; 4];
+pub type Sums = [u64; 4];
 
 /// A path without repetitions, each place with its ASes; and the origin, 0 if it is unknown.
 type Key = (Vec<Vec<u32>>, u32);
@@ -56,7 +65,8 @@ type Key = (Vec<Vec<u32>>, u32);
 pub fn run(daemon: &dyn Daemon) {
     let topology = Topology::new(daemon);
     let socket = topology.lab.path("rfm.sock");
-    let sections = format!("{EXACT}{COLLECTOR}");
+    let database = database(&topology);
+    let sections = format!("{EXACT}{COLLECTOR}{database}{}", communities::SECTION);
     let agent = topology.agent_with(&sections, &socket);
     let _router = topology.start(daemon);
     topology.wait_for_session(&agent, Duration::from_secs(15));
@@ -155,7 +165,9 @@ pub fn run(daemon: &dyn Daemon) {
         "{unknown:?} {without:?}"
     );
 
-    check_series(&agent.scrape(), &expected);
+    let metrics = agent.scrape();
+    check_series(&metrics, &expected);
+    communities::check(&metrics, &socket, &sent);
     check_page(&agent, &expected);
     let asns: BTreeSet<u32> = expected
         .keys()
@@ -176,6 +188,17 @@ pub fn run(daemon: &dyn Daemon) {
     let after = get(&socket, "paths?limit=1000");
     assert_eq!(after["paths"], reply["paths"]);
     agent.stop();
+}
+
+/// An ASN database with the names, which has no network of a route. Returns the section of the configuration.
+fn database(topology: &Topology) -> String {
+    let mut writer = mmdb::Writer::new(4, 24, 1_700_000_000).with_type("ASN");
+    for (at, (asn, name)) in NAMES.into_iter().enumerate() {
+        writer.insert(&format!("100.64.{at}.0/24"), &mmdb::asn(asn, name));
+    }
+    let path = topology.lab.path("asn.mmdb");
+    std::fs::write(&path, writer.finish()).expect("a file");
+    format!("[agent.enrich.mmdb]\nasn_db = {path:?}\n")
 }
 
 /// The series of ASes on the path are sums over the expected paths, and there is no other.
@@ -342,14 +365,22 @@ fn check_commands(socket: &FilePath) {
     ] {
         assert!(text.lines().any(|l| l.starts_with(line)), "{line}:\n{text}");
     }
+    for (asn, name) in NAMES {
+        assert!(text.contains(&format!("AS{asn} {name}")), "{name}:\n{text}");
+    }
     let text = rfm(&["paths", "--what-if", "AS64510"]);
     for part in [
-        "AS64503   AS64510 and behind",
+        "AS64503 Eastern Neighbor  AS64510 and behind",
         "64520, 64530, 64533",
+        "AS64520 Far Network",
         "upper bound",
     ] {
         assert!(text.contains(part), "{part}:\n{text}");
     }
+    let text = rfm(&["lookup", "203.0.113.7"]);
+    let row = text.lines().find(|l| l.starts_with("peer_asn_name "));
+    let is_named = row.is_some_and(|row| row.contains(" Eastern Neighbor "));
+    assert!(is_named, "{text}");
 }
 
 /// The path that `rfm rib` shows for the best route, without repetitions.
@@ -396,7 +427,7 @@ fn text(path: &[Vec<u32>]) -> String {
     places.collect::<Vec<_>>().join(" ")
 }
 
-fn add(sums: &mut Sums, more: &Sums) {
+pub fn add(sums: &mut Sums, more: &Sums) {
     sums.iter_mut()
         .zip(more)
         .for_each(|(sum, more)| *sum += more);
@@ -412,7 +443,7 @@ fn sums_of(sums: &Json) -> Sums {
     ]
 }
 
-fn get(socket: &FilePath, path: &str) -> Json {
+pub fn get(socket: &FilePath, path: &str) -> Json {
     let mut stream = UnixStream::connect(socket).expect("the socket");
     let request = format!("GET /v1/{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).expect("sent");

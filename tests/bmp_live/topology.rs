@@ -102,6 +102,8 @@ impl Topology {
         let config = file(sections, Duration::from_secs(60));
         let socket = format!("socket = {socket:?}");
         let config = config.replacen("socket = \"\"", &socket, 1) + "transit_series = 1000\n";
+        let more = "\"dst_peer_asn\", \"src_community\", \"dst_community\"";
+        let config = config.replacen("\"dst_peer_asn\"", more, 1);
         Agent::start(&self.lab, &self.router, &config)
     }
 
