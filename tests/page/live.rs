@@ -49,6 +49,7 @@ fn its_numbers_are_those_of_metrics() {
         || rates_agree(&agent, &browser),
     );
     totals_agree(&agent, &browser);
+    roles_are_labels(&agent);
     sums_are_by_role(&browser);
     shows_strangers(&browser);
     assert_eq!(browser.complaints(), Vec::<String>::new());
@@ -217,6 +218,19 @@ fn line_agrees(agent: &Agent, browser: &Browser, direction: &str, label: &str, v
             agrees,
             "{direction} {what}: {page} {figure}, /metrics {told}"
         );
+    }
+}
+
+/// The aliases give the roles and the provider.
+fn roles_are_labels(agent: &Agent) {
+    let metrics = agent.scrape();
+    for (ifname, role, provider) in [
+        ("a0", "transit", "<u>Net"),
+        (HOSTILE_INTERFACE, "internal", ""),
+    ] {
+        let labels = [("ifname", ifname), ("role", role), ("provider", provider)];
+        let value = metrics.get("rfm_interface_info", &labels);
+        assert_eq!(value, Some(1.0), "{ifname}");
     }
 }
 
