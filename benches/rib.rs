@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Measures a full table by BMP: the rate at which the agent receives it, its memory, and the memory that is freed;
-//! the time of a lookup, and its wait while a table arrives; and the effect of thousands of peers on these.
+//! the memory of AS paths of flows beside it; the time of a lookup, and its wait while a table arrives; and the effect of thousands of peers on these.
 //!
 //! `make bench PART=rib`. The table is synthetic: 1.0 M IPv4 and 0.23 M IPv6 prefixes with the lengths of
 //! the Internet, from 75,000 origins that share paths as in the Internet.
@@ -12,6 +12,8 @@ mod common;
 mod lookups;
 #[path = "rib/memory.rs"]
 mod memory;
+#[path = "rib/paths.rs"]
+mod paths;
 #[path = "rib/peers.rs"]
 mod peers;
 #[path = "rib/sources.rs"]
@@ -34,6 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let rounds = rounds(ROUNDS);
     let mut report = Report::new("rib");
     report.add(agent::measure(&lab, rounds)?);
+    report.add(paths::measure(&lab, rounds)?);
     report.add(lookups::measure(rounds));
     report.add(lookups::waits(rounds));
     report.add(sources::measure(rounds));

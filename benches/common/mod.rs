@@ -22,3 +22,5 @@ pub mod frames;
 pub mod lab;
 #[path = "../../tests/common/metrics.rs"]
 pub mod metrics;
+#[path = "../../tests/common/packet.rs"]
+pub mod packet;

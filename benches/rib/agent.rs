@@ -28,17 +28,29 @@ const TARGET_SECOND: f64 = 20.0;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-struct Agent<'a> {
+pub(super) struct Agent<'a> {
     daemon: Daemon,
     namespace: &'a Namespace,
 }
 
 impl<'a> Agent<'a> {
     fn start(lab: &Lab, namespace: &'a Namespace) -> Self {
-        let config = "[agent]\ninterfaces = [\"v0\"]\n\
-                      [agent.prometheus]\nhost = \"127.0.0.1\"\nport = 9669\n\
-                      [agent.enrich.rib.bmp]\nhost = \"127.0.0.1\"\nstale_time = \"1s\"\n";
-        let file = lab.file("rfm.toml", config);
+        Self::with(lab, namespace, "", "")
+    }
+
+    /// Starts the agent with further sections, and with further keys of `[agent.prometheus]`.
+    pub(super) fn with(
+        lab: &Lab,
+        namespace: &'a Namespace,
+        sections: &str,
+        prometheus: &str,
+    ) -> Self {
+        let config = format!(
+            "[agent]\ninterfaces = [\"v0\"]\n{sections}\
+             [agent.prometheus]\nhost = \"127.0.0.1\"\nport = 9669\n{prometheus}\
+             [agent.enrich.rib.bmp]\nhost = \"127.0.0.1\"\nstale_time = \"1s\"\n"
+        );
+        let file = lab.file("rfm.toml", &config);
         let path = file.to_str().expect("a path in UTF-8");
         let daemon = Daemon::start(lab, namespace, RFM, &["--config", path]);
         daemon.wait_for("/healthz");
@@ -52,7 +64,7 @@ impl<'a> Agent<'a> {
     }
 
     /// Returns the resident memory after it has not changed for a second.
-    fn settled(&self) -> f64 {
+    pub(super) fn settled(&self) -> f64 {
         let deadline = Instant::now() + ANSWER_TIMEOUT;
         let (mut last, mut since) = (self.resident(), Instant::now());
         while since.elapsed() < Duration::from_secs(1) && Instant::now() < deadline {
@@ -75,13 +87,16 @@ impl<'a> Agent<'a> {
         Ok(self.namespace.inside(connect)?)
     }
 
+    pub(super) fn metrics(&self) -> Result<Metrics> {
+        let reply = self.daemon.get("/metrics", false)?;
+        Ok(Metrics::parse(&String::from_utf8(reply.body)?))
+    }
+
     /// Waits until the agent has this number of routes.
     fn wait(&self, routes: usize) -> Result<()> {
         let deadline = Instant::now() + ANSWER_TIMEOUT;
         loop {
-            let reply = self.daemon.get("/metrics", false)?;
-            let metrics = Metrics::parse(&String::from_utf8(reply.body)?);
-            let held = metrics.sum("rfm_rib_routes", &[]) as usize;
+            let held = self.metrics()?.sum("rfm_rib_routes", &[]) as usize;
             if held == routes {
                 return Ok(());
             }
@@ -94,7 +109,7 @@ impl<'a> Agent<'a> {
 
     /// Sends a session's bytes; the connection stays open. Returns the routes per microsecond of the session's CPU
     /// time, and of the clock.
-    fn load(&self, bytes: &[u8], held: usize) -> Result<(TcpStream, f64, f64)> {
+    pub(super) fn load(&self, bytes: &[u8], held: usize) -> Result<(TcpStream, f64, f64)> {
         let (cpu, start) = (self.session_seconds(), Instant::now());
         let mut stream = self.connect()?;
         stream.write_all(bytes)?;
