@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Each key and the mouse.
 
-use crate::common::lab::can_run;
+use crate::common::lab::{can_run, wait_for};
 use crate::harness::{parts, rfm};
 use crate::router::BusyRouter;
-use crate::terminal::{TOOLS, Terminal, top, traffic};
+use crate::terminal::{SOON, TOOLS, Terminal, top, traffic};
 
 #[test]
 fn lists_filters_and_views() {
@@ -268,4 +268,24 @@ fn options_are_presets() {
     terminal.wait_until("once", |screen| !screen.contains("counted twice"));
     let terminal = Terminal::new(&router.top("--sort last"), "LANG=C.UTF-8");
     terminal.assert_clean("2");
+}
+
+#[test]
+fn json_names_both_networks() {
+    if !can_run(&TOOLS) {
+        return;
+    }
+    let router = BusyRouter::new("");
+    let words = "top --by src_asn,dst_asn --json";
+    let mut text = String::new();
+    let named = wait_for(SOON, || {
+        text = parts(rfm(&router.folder.socket(), words)).1;
+        let reply: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let groups = reply["top"].as_array().expect("groups").iter();
+        let mut names = groups.map(|group| &group["asn_names"]);
+        names.any(|names| {
+            names["src_asn"] == "City Fibre Cooperative" && names["dst_asn"] == "Cloud Nine Hosting"
+        })
+    });
+    assert!(named, "{text}");
 }

@@ -80,10 +80,7 @@ impl Model {
             KeyAction::Mouse => self.mouse = !self.mouse,
             KeyAction::Direction => self.next_direction(),
             KeyAction::Pause => self.paused = !self.paused,
-            KeyAction::Freeze => {
-                self.frozen = !self.frozen;
-                self.keep_order();
-            }
+            KeyAction::Freeze => self.freeze(),
             KeyAction::Help => self.toggle(Overlay::Help),
             KeyAction::Problems => self.toggle(Overlay::Problems),
             KeyAction::Up(by) => self.select(self.cursor.saturating_sub(by)),

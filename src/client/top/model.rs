@@ -269,7 +269,6 @@ impl Model {
             }
             None => self.list = None,
         }
-        self.keep_order();
         self.keep_cursor();
     }
 
@@ -409,14 +408,19 @@ impl Model {
         one.map_or_else(Vec::new, |(key, one)| rows::page(key, one, self.style()))
     }
 
-    pub(super) fn keep_order(&mut self) {
+    /// Keeps the current order of the rows, until the second call.
+    pub(super) fn freeze(&mut self) {
         if !self.frozen {
             self.order = self.unordered().into_iter().map(|row| row.key).collect();
         }
+        self.frozen = !self.frozen;
     }
 
     /// Keeps the cursor on its row, which another order may have moved.
     pub(super) fn keep_cursor(&mut self) {
+        if self.cursor == 0 && self.picked.is_none() {
+            return;
+        }
         let rows = self.rows();
         let picked = self.picked.as_ref();
         let place = picked.and_then(|picked| rows.iter().position(|row| row.key == *picked));
@@ -425,9 +429,9 @@ impl Model {
             .min(rows.len().saturating_sub(1));
     }
 
-    /// Scrolls so that the cursor is among the `room` rows on the screen.
-    pub fn scroll_to_cursor(&mut self, room: usize) {
-        let last = self.rows().len().saturating_sub(room.max(1));
+    /// Scrolls so that the cursor is among the `room` of `rows` rows on the screen.
+    pub fn scroll_to_cursor(&mut self, rows: usize, room: usize) {
+        let last = rows.saturating_sub(room.max(1));
         let lowest = (self.cursor + 1).saturating_sub(room.max(1));
         self.scroll = self
             .scroll

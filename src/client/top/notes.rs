@@ -7,7 +7,7 @@ use ratatui::text::Line;
 
 use super::conversations::{Conversation, ConversationKey};
 use super::model::{Model, SortKey};
-use super::rows::{self, RowStyle};
+use super::rows::{self, ListRow, RowStyle};
 use super::tab::Tab;
 use super::view::{Theme, cells, shorten};
 use super::windows::WINDOWS;
@@ -92,7 +92,7 @@ fn page_lines(model: &Model, key: &ConversationKey, one: &Conversation) -> Vec<S
 }
 
 /// Returns the line below the list: sums, and the part of the flows that they contain.
-pub fn below(model: &Model, width: u16) -> Option<String> {
+pub fn below(model: &Model, shown: &[ListRow], width: u16) -> Option<String> {
     if model.page.is_some() {
         return None;
     }
@@ -102,7 +102,6 @@ pub fn below(model: &Model, width: u16) -> Option<String> {
             let now = model.conversations.now();
             let filter = model.typed_filter();
             let words = !filter.words.is_empty();
-            let shown = model.rows();
             let keys: std::collections::HashSet<_> = shown.iter().map(|row| &row.key).collect();
             let sums = WINDOWS.map(|window| {
                 let all = table.iter();

@@ -157,6 +157,8 @@ fn the_screen_shows_the_data_of_the_agent() {
     assert!(lines[22].starts_with("2 conversations: "), "{lines:#?}");
     assert!(lines[23].starts_with("q end"));
     assert!(lines.iter().all(|line| line.chars().count() <= 80));
+    let (lines, _) = screen(&mut model(), PLAIN, 60, 24);
+    assert!(lines[0].starts_with("up 1h 1m  in 8.00 kbit/s  out 0 bit/s  "));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::columns::{self, Column};
 use super::model::{Model, Prompt};
 use super::notes;
 use super::overlay;
-use super::rows;
+use super::rows::{self, ListRow};
 use super::spark;
 use super::tab::Tab;
 use crate::client::table::clean;
@@ -76,6 +76,8 @@ struct Areas {
 /// What the screen shows, with the parts that it needs.
 struct Screenful {
     areas: Areas,
+    /// The rows of the list: a long list takes most of the time of a drawing, so that they are made once.
+    rows: Vec<ListRow>,
     interfaces: Vec<Line<'static>>,
     notes: Vec<Line<'static>>,
     sums: Option<String>,
@@ -85,8 +87,9 @@ impl Screenful {
     fn new(model: &Model, area: Rect, theme: Theme) -> Self {
         let interfaces = interface_lines(model, area, theme);
         let notes = notes::above(model, area, theme);
+        let rows = model.rows();
         let sums = (area.height >= LOW)
-            .then(|| notes::below(model, area.width))
+            .then(|| notes::below(model, &rows, area.width))
             .flatten();
         let [head, top, tabs, above, list, below, foot] = Layout::vertical([
             Constraint::Length(1),
@@ -109,6 +112,7 @@ impl Screenful {
         };
         Self {
             areas,
+            rows,
             interfaces,
             notes,
             sums,
@@ -125,10 +129,10 @@ impl Screenful {
 pub fn draw(frame: &mut Frame<'_>, model: &mut Model, theme: Theme) -> usize {
     let area = frame.area();
     let screen = Screenful::new(model, area, theme);
-    model.scroll_to_cursor(screen.room());
     let areas = &screen.areas;
     let room = screen.room();
-    let list = Paragraph::new(list_lines(model, areas.list, theme));
+    model.scroll_to_cursor(screen.rows.len(), room);
+    let list = Paragraph::new(list_lines(model, screen.rows, areas.list, theme));
     frame.render_widget(header(model, areas.head.width, theme), areas.head);
     frame.render_widget(tab_bar(model, areas.tabs.width, theme), areas.tabs);
     frame.render_widget(list, areas.list);
@@ -149,7 +153,7 @@ pub fn hit(model: &Model, area: Rect, (x, y): (u16, u16), theme: Theme) -> Optio
     if model.overlay.is_some() {
         return Some(KeyAction::Cancel);
     }
-    let areas = Screenful::new(model, area, theme).areas;
+    let Screenful { areas, rows, .. } = Screenful::new(model, area, theme);
     let within = |area: Rect| y >= area.y && y < area.y + area.height;
     if within(areas.tabs) {
         let titles = tab_titles(model, area.width).into_iter();
@@ -164,7 +168,7 @@ pub fn hit(model: &Model, area: Rect, (x, y): (u16, u16), theme: Theme) -> Optio
     }
     if within(areas.list) && y > areas.list.y {
         let row = model.scroll + usize::from(y - areas.list.y) - 1;
-        return (row < model.rows().len()).then_some(KeyAction::Click(row));
+        return (row < rows.len()).then_some(KeyAction::Click(row));
     }
     if within(areas.list) {
         return Some(KeyAction::Sort);
@@ -197,7 +201,6 @@ fn header(model: &Model, width: u16, theme: Theme) -> Line<'static> {
         return bar(&format!("{states}{rates}"), &problems, width, theme);
     }
     let up = crate::client::format::duration(status.uptime_seconds);
-    let left = format!("{states}rfm {}  up {up}  {rates}", status.version);
     let sampling = match status.sample_rate {
         1 => "every packet".to_owned(),
         n => format!("1 in {n}"),
@@ -207,6 +210,15 @@ fn header(model: &Model, width: u16, theme: Theme) -> Line<'static> {
         false => problems + "  ",
     };
     let right = format!("{problems}{sampling}  {} flows", status.flows.active);
+    let room = usize::from(width).saturating_sub(cells(&right) + 2);
+    // the rates matter most
+    let variants = [
+        format!("{states}rfm {}  up {up}  {rates}", status.version),
+        format!("{states}up {up}  {rates}"),
+        format!("{states}{rates}"),
+    ];
+    let fits = variants.iter().find(|text| cells(text) <= room);
+    let left = fits.unwrap_or(&variants[2]).clone();
     bar(&left, &right, width, theme)
 }
 
@@ -344,8 +356,12 @@ fn tab_bar(model: &Model, width: u16, theme: Theme) -> Line<'static> {
     Line::from(spans.collect::<Vec<_>>())
 }
 
-fn list_lines(model: &Model, area: Rect, theme: Theme) -> Vec<Line<'static>> {
-    let mut rows = model.rows();
+fn list_lines(
+    model: &Model,
+    mut rows: Vec<ListRow>,
+    area: Rect,
+    theme: Theme,
+) -> Vec<Line<'static>> {
     for cell in rows.iter_mut().flat_map(|row| &mut row.cells) {
         *cell = theme.text(cell);
     }
