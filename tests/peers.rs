@@ -21,6 +21,8 @@ const ROUTE_SERVER: Ipv4Addr = Ipv4Addr::new(10, 98, 0, 250);
 /// A network behind the router.
 const INSIDE: Ipv4Addr = Ipv4Addr::new(10, 200, 0, 1);
 const INSIDE6: Ipv6Addr = Ipv6Addr::new(0xfd20, 0, 0, 0, 0, 0, 0, 1);
+/// An address to which no packet is forwarded.
+const NOWHERE: Ipv4Addr = Ipv4Addr::new(10, 201, 0, 1);
 const MEMBERS: usize = 4;
 /// The members without a session and with false sources.
 const SILENT: usize = 3;
@@ -278,6 +280,42 @@ fn peer_bytes(metrics: &Metrics, n: usize, more: &[(&str, &str)]) -> u64 {
     metrics.sum("rfm_peer_bytes_total", &labels)
 }
 
+/// The kernel removes the entry of a member that only sends: the member keeps its AS.
+fn silent_in_the_neighbor_table(exchange: &Exchange, agent: &Agent) {
+    const COUNT: u64 = 300;
+    // no answer, which would need the entry
+    exchange
+        .router
+        .ip(&format!("route add blackhole {NOWHERE}"));
+    exchange.router.ip("neighbour flush dev ix0");
+    let is_gone = || {
+        let entries = exchange.router.ip("neighbour show dev ix0");
+        !entries.contains(&mac("m1"))
+    };
+    assert!(is_gone());
+    let asn = asn(1).to_string();
+    let labels = [("direction", "ingress"), ("peer_asn", &*asn)];
+    let before = peer_bytes(&agent.scrape(), 1, &labels);
+    assert!(before > 0);
+    // the map of the agent changes at most every 2 s
+    sleep(Duration::from_secs(4));
+    let sender = exchange.members[0].inside(|| Sender::new("m1").expect("a packet socket"));
+    let frame = Frame::ethernet(mac_of("m1"), mac_of("ix0"))
+        .ipv4(own(1), NOWHERE)
+        .udp()
+        .ports(9, 9)
+        .payload(500)
+        .build();
+    for _ in 0..COUNT {
+        sender.send(&frame, 0).expect("sent");
+    }
+    let goal = before + COUNT * frame.len() as u64;
+    let (metrics, counted) = agent.scrape_until(SETTLED, |m| peer_bytes(m, 1, &labels) >= goal);
+    assert!(is_gone());
+    assert!(counted, "{} of {goal}", peer_bytes(&metrics, 1, &labels));
+    assert_eq!(peer_bytes(&metrics, 1, &labels), goal);
+}
+
 #[test]
 fn bytes_by_neighbor_are_those_of_the_members_interfaces() {
     let bird = BIRD.into_iter().find(|path| {
@@ -369,5 +407,7 @@ fn bytes_by_neighbor_are_those_of_the_members_interfaces() {
     ];
     let packets = |m: &Metrics| m.sum("rfm_flow_packets_total", &nobody);
     assert_eq!(packets(&after) - packets(&before), 1000, "no session");
+
+    silent_in_the_neighbor_table(&exchange, &agent);
     assert_eq!(after.sum("rfm_errors_total", &[]), 0, "{}", agent.log());
 }
