@@ -26,6 +26,8 @@ const TARGET_PATHS: f64 = 8.0;
 const COLLECTOR: &str = "[agent.bpf]\nsample_rate = 1\n\
     [agent.collector]\neviction_timeout = \"1s\"\nactive_timeout = \"2s\"\n";
 const PATHS: &str = "paths = true\n";
+/// Series of flows would take more than the paths.
+const LABELS: &str = "labels = [\"ifname\", \"direction\"]\n";
 const SERIES: &str = "transit_series = 1000\n";
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -56,7 +58,8 @@ fn round(
         true => (PATHS, SERIES),
         false => ("", ""),
     };
-    let agent = Agent::with(lab, namespace, &format!("{COLLECTOR}{paths}"), series);
+    let sections = format!("{COLLECTOR}{paths}");
+    let agent = Agent::with(lab, namespace, &sections, &format!("{LABELS}{series}"));
     let (_router, ..) = agent.load(session, 0)?;
     let with_table = agent.settled();
     send(namespace, flows)?;
@@ -98,8 +101,8 @@ pub fn measure(lab: &Lab, rounds: usize) -> Result<Table> {
     }
     let text = format!(
         "MB resident of the whole agent: after a full table, and after {} flows to random prefixes of it are complete. \
-         With AS paths, an interval has all its 1,024 paths, and there are series for 1,000 ASes. \
-         A whole day of full intervals is in \"Bytes by AS path\".",
+         Series of flows have no label of a network. With AS paths, the current interval has all its 1,024 paths, and \
+         there are 1,000 series of ASes. A whole day of full intervals is in \"Bytes by AS path\".",
         flows.len()
     );
     let columns = ["AS paths", "full table", "and the flows", "target"];
