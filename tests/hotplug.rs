@@ -414,7 +414,7 @@ fn one_that_cannot_be_attached_does_not_hinder_the_others() {
     let netlink = [("subsystem", "netlink")];
     let counted = |m: &Metrics| m.sum("rfm_errors_total", &netlink) > 0;
     assert!(agent.scrape_until(SETTLED, counted).1);
-    assert!(agent.log().contains("cannot watch s2"), "{}", agent.log());
+    assert!(agent.log().contains("cannot monitor s2"), "{}", agent.log());
     // the alert on interfaces that are not attached sees it
     let refused = [("ifname", "s2"), ("attach", "none")];
     let listed = |m: &Metrics| m.get("rfm_interface_info", &refused) == Some(1.0);

@@ -201,7 +201,11 @@ fn works_on(lab: &Lab, namespace: &Namespace, agent: &Agent) {
     agent.signal(Signal::HUP);
     let gone = |m: &Metrics| m.get("rfm_interface_info", &[("ifname", "v0")]).is_none();
     assert!(agent.scrape_until(SETTLED, gone).1, "{}", agent.log());
-    assert!(!agent.log().contains("going on without"), "{}", agent.log());
+    assert!(
+        !agent.log().contains("without this restriction"),
+        "{}",
+        agent.log()
+    );
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub fn reason(error: &(impl Display + ?Sized)) -> String {
 pub fn of_file(error: &io::Error) -> String {
     let remedy = match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => "; check the path",
-        io::ErrorKind::PermissionDenied => "; give the user of rfm read access",
+        io::ErrorKind::PermissionDenied => "; give the user or a group of the service read access",
         _ => "",
     };
     reason(error) + remedy
@@ -72,7 +72,7 @@ mod tests {
             ),
             (
                 of_file(&error(libc::EACCES)),
-                "permission denied; give the user of rfm read access",
+                "permission denied; give the user or a group of the service read access",
             ),
             (reason("TLS: closed"), "TLS: closed"),
             (reason(""), ""),

@@ -33,7 +33,7 @@ another_pid() { [ "$(property MainPID)" != "$pid" ] && [ "$(property MainPID)" !
 has_logged() { journalctl -u rfm --no-pager | grep -q "$1"; }
 serves() { curl -gsf --cacert "/payload/$1.crt" 'https://[::1]:9669/healthz'; }
 has_group() { status_has "^Groups:.*[[:space:]]$(getent group rfm-tls | cut -d: -f3)([[:space:]]|$)"; }
-quiet_journal() { ! journalctl -u rfm -p warning --no-pager | grep "going on without"; }
+quiet_journal() { ! journalctl -u rfm -p warning --no-pager | grep "without this restriction"; }
 
 echo "kernel $(uname -r), systemd $(systemctl --version | sed -n 's/^systemd \([0-9]*\).*/\1/p')"
 ip link add d0 type dummy
@@ -89,7 +89,7 @@ chgrp rfm-tls /etc/rfm/web.yml
 chmod 640 /etc/rfm/web.yml
 sed -i 's|^#web_config = .*|web_config = "/etc/rfm/web.yml"|' /etc/rfm/rfm.toml
 systemctl reload rfm
-check "names the group that it lacks" has_logged 'web.yml: cannot read: Permission denied.*; give a group of the service'
+check "names the group that it lacks" has_logged 'web.yml: cannot read: permission denied; give the user or a group of the service'
 check "goes on in plain HTTP" healthy
 mkdir -p /etc/systemd/system/rfm.service.d
 printf '[Service]\nSupplementaryGroups=rfm-tls\n' >/etc/systemd/system/rfm.service.d/override.conf

@@ -400,7 +400,7 @@ fn a_start_with_a_broken_file_is_refused() {
     let config = crate::common::agent::config("[\"a0\"]", "") + &key;
     let (code, said) = crate::common::agent::refused(&lab, &a, &config, &[]);
     assert_eq!(code, Some(1), "{said}");
-    let expected = "none.yml: cannot read: No such file or directory";
+    let expected = "none.yml: cannot read: no such file or directory";
     assert!(
         said.contains("agent.prometheus.web_config: ") && said.contains(expected),
         "{said}"

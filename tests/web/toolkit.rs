@@ -58,7 +58,7 @@ const WITH_PAIR: &[Case] = &[
     (
         "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: none.crt\n",
         Refuses,
-        "none.crt): cannot read: No such file or directory",
+        "none.crt): cannot read: no such file or directory",
     ),
     // Go ignores what is no certificate
     (
@@ -202,12 +202,12 @@ const WITHOUT_PAIR: &[Case] = &[
     (
         "tls_server_config: {cert_file: none.crt, key_file: server.key}\n",
         Refuses,
-        "none.crt): cannot read: No such file or directory",
+        "none.crt): cannot read: no such file or directory",
     ),
     (
         "tls_server_config: {cert_file: server.crt, key_file: none.key}\n",
         Refuses,
-        "none.key): cannot read: No such file or directory",
+        "none.key): cannot read: no such file or directory",
     ),
     (
         "tls_server_config: {cert_file: server.crt, key_file: ca.key}\n",
