@@ -4,21 +4,14 @@
 #[path = "common/mod.rs"]
 mod common;
 
-use std::cell::Cell;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::time::{Duration, UNIX_EPOCH};
+use std::path::Path;
+use std::process::Command;
 
-use common::lab::{Lab, Namespace, can_run, run, wait_for};
+use common::database_site::{SCRIPT, Site, TOOLS, month};
+use common::lab::{Lab, can_run, run};
 use common::mmdb::{Value, Writer, asn};
-
-const SCRIPT: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/packaging/databases/rfm-update-databases"
-);
-const TOOLS: [&str; 6] = ["ip", "nginx", "openssl", "curl", "gzip", "tar"];
 
 fn asn_database(built: u32) -> Vec<u8> {
     let mut writer = Writer::new(6, 28, built).with_type("DBIP-ASN-Lite (compat=GeoLite2-ASN)");
@@ -36,155 +29,14 @@ fn country_database(built: u32) -> Vec<u8> {
     writer.finish()
 }
 
-/// A server with a tree of files, and the folder to which the script downloads.
-struct Site {
-    lab: Lab,
-    namespace: Namespace,
-    /// How many files were published: each is a minute newer than the one before, as HTTP compares times in seconds.
-    published: Cell<u64>,
-}
-
-impl Site {
-    fn new() -> Self {
-        let lab = Lab::new();
-        let namespace = lab.namespace("n");
-        let site = Self {
-            lab,
-            namespace,
-            published: Cell::new(0),
-        };
-        for folder in ["tree", "found"] {
-            fs::create_dir(site.lab.path(folder)).unwrap();
-        }
-        site.serve();
-        site
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.lab.path(name).display().to_string()
-    }
-
-    fn serve(&self) {
-        let subject = [
-            "-subj",
-            "/CN=127.0.0.1",
-            "-addext",
-            "subjectAltName=IP:127.0.0.1",
-            "-days",
-            "2",
-        ];
-        run(Command::new("openssl")
-            .args(["req", "-x509", "-nodes", "-newkey", "rsa:2048"])
-            .args(subject)
-            .args([
-                "-keyout",
-                &self.path("key.pem"),
-                "-out",
-                &self.path("ca.pem"),
-            ]));
-        let hash = run(Command::new("openssl").args(["passwd", "-apr1", "key"]));
-        self.lab.file("htpasswd", &format!("1234:{hash}"));
-        let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .map(|kind| format!("{kind}_temp_path {};\n", self.path(kind)))
-            .concat();
-        let configuration = format!(
-            "user root;\ndaemon off;\nworker_processes 1;\npid {0}/nginx.pid;\nerror_log {0}/error.log;\nevents {{}}\n\
-             http {{\n{temporary}access_log {0}/access.log;\nserver {{\nlisten 127.0.0.1:8443 ssl;\n\
-             ssl_certificate {0}/ca.pem;\nssl_certificate_key {0}/key.pem;\nroot {0}/tree;\n\
-             location /geoip/ {{ auth_basic x; auth_basic_user_file {0}/htpasswd; rewrite (.*)/download $1.tar.gz break; }}\n\
-             location /data/ {{ if ($arg_token != secret) {{ return 403; }} }}\n\
-             location /moved/ {{ return 302 http://127.0.0.1:8080/asn.mmdb; }}\n}}\n}}\n",
-            self.path("")
-        );
-        let file = self.lab.file("nginx.conf", &configuration);
-        let file = file.to_str().unwrap();
-        self.lab
-            .spawn(&self.namespace, "nginx.log", "nginx", &["-c", file]);
-        let answers = || {
-            let arguments = ["-sk", "https://127.0.0.1:8443/"];
-            let output = self.namespace.command("curl", &arguments).output().unwrap();
-            output.status.success()
-        };
-        assert!(wait_for(Duration::from_secs(20), answers));
-    }
-
-    fn publish(&self, path: &str, content: &[u8]) {
-        let file = self.lab.path("tree").join(path);
-        fs::create_dir_all(file.parent().unwrap()).unwrap();
-        fs::write(&file, content).unwrap();
-        self.published.set(self.published.get() + 1);
-        let time = UNIX_EPOCH + Duration::from_secs(1_780_000_000 + 60 * self.published.get());
-        let file = fs::File::options().write(true).open(file).unwrap();
-        file.set_modified(time).unwrap();
-    }
-
-    fn publish_packed(&self, path: &str, content: &[u8]) {
-        let plain = path.strip_suffix(".gz").unwrap();
-        self.publish(plain, content);
-        let file = self.lab.path("tree").join(plain);
-        run(Command::new("gzip").arg("-f").arg(file));
-    }
-
-    /// Removes what was published.
-    fn clear(&self) {
-        fs::remove_dir_all(self.lab.path("tree")).unwrap();
-        fs::create_dir(self.lab.path("tree")).unwrap();
-    }
-
-    fn settings(&self, own: &str) -> PathBuf {
-        let base = "https://127.0.0.1:8443";
-        let text = format!(
-            "FOLDER={}\nRFM={}\nDBIP_URL={base}\nIP_LOCATION_DB_URL={base}/latest\nMAXMIND_URL={base}\nIPINFO_URL={base}\n{own}\n",
-            self.path("found"),
-            env!("CARGO_BIN_EXE_rfm")
-        );
-        self.lab.file("settings", &text)
-    }
-
-    fn update(&self, own: &str) -> Output {
-        let settings = self.settings(own);
-        let settings = settings.to_str().unwrap();
-        let mut command = self
-            .namespace
-            .command("sh", &[SCRIPT, "--settings", settings]);
-        command.env("CURL_CA_BUNDLE", self.path("ca.pem"));
-        command.output().unwrap()
-    }
-
-    /// Exit code and what it wrote.
-    fn result(&self, own: &str) -> (i32, String) {
-        let output = self.update(own);
-        let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        (output.status.code().unwrap(), text)
-    }
-
-    fn found(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.lab.path("found")).unwrap();
-        let mut names: Vec<_> = entries
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
-    }
-
-    fn content(&self, name: &str) -> Vec<u8> {
-        fs::read(self.lab.path("found").join(name)).unwrap()
-    }
-}
-
-fn month(back: u32) -> String {
-    let text = run(Command::new("date").args(["-u", "+%Y %m"]));
-    let (year, month) = text.trim().split_once(' ').unwrap();
-    let months = year.parse::<u32>().unwrap() * 12 + month.parse::<u32>().unwrap() - 1 - back;
-    format!("{}-{:02}", months / 12, months % 12 + 1)
-}
-
 #[test]
 fn databases_of_each_source_are_put_into_place() {
     if !can_run(&TOOLS) {
         return;
     }
-    let site = Site::new();
+    let lab = Lab::new();
+    let namespace = lab.namespace("n");
+    let site = Site::new(&lab, &namespace, lab.path("found"));
     let (asn, country) = (asn_database(1_790_000_000), country_database(1_790_000_000));
 
     // the month's file of one, the previous month's of the other
@@ -257,7 +109,9 @@ fn failures_leave_the_old_file() {
     if !can_run(&TOOLS) {
         return;
     }
-    let site = Site::new();
+    let lab = Lab::new();
+    let namespace = lab.namespace("n");
+    let site = Site::new(&lab, &namespace, lab.path("found"));
     let (old, new) = (asn_database(1_790_000_000), asn_database(1_795_000_000));
     let path = format!("free/dbip-asn-lite-{}.mmdb.gz", month(0));
     site.publish_packed(&path, &old);

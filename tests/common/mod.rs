@@ -7,6 +7,7 @@
 pub mod accounting;
 pub mod agent;
 pub mod cases;
+pub mod database_site;
 pub mod flood;
 pub mod frames;
 pub mod http;
