@@ -28,8 +28,9 @@ fn main() {
 }
 
 /// The parts of the page's script, in this order. They share one closure: the page defines no globals.
-const SCRIPT: [&str; 20] = [
+const SCRIPT: [&str; 21] = [
     "dom",
+    "copy",
     "filters",
     "selection",
     "format",
@@ -59,7 +60,7 @@ fn build_page() {
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
     };
     let style = read("page.css");
-    let parts = SCRIPT.map(|part| read(&format!("script/{part}.js")));
+    let parts = SCRIPT.map(|part| without_comments(&read(&format!("script/{part}.js"))));
     let script = format!("\"use strict\";\n(() => {{\n{}}})();\n", parts.join("\n"));
     let page = read("page.html")
         .replace("<style></style>", &format!("<style>{style}</style>"))
@@ -89,6 +90,13 @@ fn build_page() {
     ] {
         fs::write(out.join(name), content).expect("OUT_DIR can be written");
     }
+}
+
+/// Removes the lines that are comments, and the indentation: a third of the document.
+fn without_comments(script: &str) -> String {
+    let lines = script.lines().map(str::trim_start);
+    let code = lines.filter(|line| !line.is_empty() && !line.starts_with("//"));
+    code.map(|line| format!("{line}\n")).collect()
 }
 
 /// Encodes bytes as base64 (RFC 4648, section 4).

@@ -177,7 +177,7 @@ fn by_itself() -> Table {
                 AddressDetail::Full,
                 &AgentState::default(),
             );
-            black_box(encoding::gzip(&view));
+            black_box(encoding::gzip(&view, encoding::Level::Small));
             (thread_time() - start).as_secs_f64() * 1e3
         };
         let view: Vec<f64> = (0..21).map(|_| view()).collect();
@@ -197,7 +197,7 @@ fn by_itself() -> Table {
                 Cell::figure(Figure::of(&view), 2),
                 Cell::text(plain.len().to_string()),
                 Cell::text(
-                    encoding::gzip(&plain)
+                    encoding::gzip(&plain, encoding::Level::Small)
                         .map_or(0, |packed| packed.len())
                         .to_string(),
                 ),

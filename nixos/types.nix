@@ -214,6 +214,13 @@ in
     required = false;
     description = "Whether to show the built-in page at /, and to keep a day of history for it. The history takes under 6 MB. Without the page, / has a line with links.";
   };
+  "agent.prometheus.dashboard" = {
+    type = nullOr str;
+    default = "https://grafana.example.net/d/rfm";
+    shipped = false;
+    required = false;
+    description = "Address of the dashboard, for the link on the page; \"\" = no link.";
+  };
   "agent.ipfix.host" = {
     type = nullOr str;
     default = "::1";

@@ -15,7 +15,7 @@ use super::section::section;
 use super::validate;
 use super::values::{
     MAX_LIST, SECOND, address_or_name, boolean, canonical_prefix, duration, list, named, number,
-    optional, path, power_of_two, power_of_two_or_zero, text, word, words,
+    optional, path, power_of_two, power_of_two_or_zero, text, url, word, words,
 };
 use crate::types::flow::Direction;
 use crate::types::hook::{MIN_RECORDS, Position};
@@ -371,6 +371,14 @@ section! {
             default: true,
             text: "Whether to show the built-in page at /, and to keep a day of history for it.",
             details: "The history takes under 6 MB. Without the page, / has a line with links.",
+        }
+        /// Empty: no link.
+        dashboard: String = key {
+            reload: Applied,
+            type: url(MAX_PATH),
+            default: String::new(),
+            example: "\"https://grafana.example.net/d/rfm\"",
+            text: "Address of the dashboard, for the link on the page; \"\" = no link.",
         }
     }
     complete(prometheus) {

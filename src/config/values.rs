@@ -348,6 +348,43 @@ impl KeyType for PathType {
     }
 }
 
+pub struct UrlType {
+    max: usize,
+}
+
+/// An http or https address of at most `max` bytes, or "".
+pub fn url(max: usize) -> UrlType {
+    UrlType { max }
+}
+
+impl KeyType for UrlType {
+    type Value = String;
+
+    fn parse(&self, value: &Value<'_>) -> Parsed<String> {
+        let is_url = |s: &str| {
+            let rest = s
+                .strip_prefix("https://")
+                .or_else(|| s.strip_prefix("http://"));
+            rest.is_some_and(|rest| !rest.is_empty() && !s.contains(char::is_whitespace))
+        };
+        match text(self.max).parse(value) {
+            Ok(s) if s.is_empty() || is_url(&s) => Ok(s),
+            _ => self.refuse(value, None),
+        }
+    }
+
+    fn expected(&self) -> String {
+        format!(
+            "an address that starts with http:// or https://, of at most {} bytes, or \"\"",
+            self.max
+        )
+    }
+
+    fn to_toml(&self, value: &String) -> String {
+        quoted(value)
+    }
+}
+
 pub struct OneOfType<T: 'static>(&'static [T]);
 
 /// One of the words of `T`.

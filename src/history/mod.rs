@@ -29,7 +29,7 @@ use crate::types::flow::{Direction, Family};
 use crate::types::role::Role;
 
 /// The maximum number of stored interfaces; further ones are counted and left out.
-pub const MAX_INTERFACES: usize = 128;
+pub const MAX_INTERFACES: usize = 256;
 /// The number of ticks after which a removed interface is evicted: a day.
 const FORGET_AFTER: u64 = 86_400 / TICK_SECONDS;
 /// The maximum number of ticks for one pause; a longer pause counts as a day without traffic.

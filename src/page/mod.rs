@@ -2,7 +2,8 @@
 //! The page at `/`: one document, and its data as JSON.
 //!
 //! - [`query`]: the options of a reader;
-//! - [`view`]: the [`history`](crate::history) as JSON, with the top talkers (`talkers`);
+//! - [`view`]: the [`history`](crate::history) as JSON, with the figures of interfaces (`viewer`), the lines that a reader
+//!   shows (`order`), curves (`points`) and the top talkers (`talkers`);
 //! - [`local`]: names of connected networks;
 //! - [`thread`]: THREAD page, which makes a reading in each tick;
 //! - [`paths`]: networks on AS paths;
@@ -12,7 +13,9 @@
 //! The page uses the same data as /metrics, and the flow table for the lists of hosts and services.
 
 pub mod local;
+mod order;
 pub mod paths;
+mod points;
 pub mod query;
 pub mod routes;
 mod shown;
@@ -20,6 +23,7 @@ pub mod source_check;
 mod talkers;
 pub mod thread;
 pub mod view;
+mod viewer;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -188,7 +192,7 @@ impl Page {
         };
         let view = &mut state.views[at];
         if packed && view.packed.is_none() {
-            view.packed = encoding::gzip(&view.plain).map(Bytes::from);
+            view.packed = encoding::gzip(&view.plain, encoding::Level::Small).map(Bytes::from);
         }
         let mut view = view.clone();
         view.packed = view.packed.filter(|_| packed);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The options of a reader, from the query string of the data (pure).
 
+use super::order::{RowOrder, SortColumn};
 use crate::flow::talkers::TrafficEnd;
 use crate::flow::talkers::filter::Condition;
 use crate::history::time_series::Measure;
@@ -8,6 +9,7 @@ use crate::history::top_table::Side;
 use crate::history::window_totals::Window;
 use crate::http::percent::decode;
 use crate::types::address_detail::AddressDetail;
+use crate::types::flow::Direction;
 use crate::types::prefix::Prefix;
 
 /// Maximum number of filters; further ones are ignored.
@@ -60,6 +62,26 @@ impl TopTableName {
     }
 }
 
+/// The curves of a chart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stack {
+    Networks,
+    Family,
+    /// Only those of the filters.
+    None,
+}
+
+impl Stack {
+    fn find(name: &str) -> Option<Self> {
+        Some(match name {
+            "networks" => Self::Networks,
+            "family" => Self::Family,
+            "none" => Self::None,
+            _ => return None,
+        })
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query {
     /// The interface to show in detail; the uplink if there is none with this index.
@@ -72,8 +94,17 @@ pub struct Query {
     pub measure: Measure,
     /// The tick up to which the reader has the curves.
     pub after: Option<u64>,
-    /// The only table that the reader shows, if the answer has only what is new.
+    /// The only table that the reader shows, and its direction.
     pub table: Option<TopTableName>,
+    pub direction: Option<Direction>,
+    /// How many lines of the table or list the reader shows, and their order.
+    pub rows: Option<usize>,
+    pub sort: SortColumn,
+    pub ascending: bool,
+    /// The curves that the reader draws.
+    pub stack: Option<Stack>,
+    /// Whether curves are packed.
+    pub is_packed: bool,
     /// The time up to which the reader has the curve of the talkers, as in their `end`.
     pub seen: Option<u64>,
     /// The list of talkers to show.
@@ -95,6 +126,13 @@ impl Query {
                 ("side", "near") => query.side = Side::Near,
                 ("after", tick) => query.after = tick.parse().ok(),
                 ("table", name) => query.table = TopTableName::find(name),
+                ("dir", "ingress") => query.direction = Some(Direction::Ingress),
+                ("dir", "egress") => query.direction = Some(Direction::Egress),
+                ("rows", number) => query.rows = number.parse().ok(),
+                ("sort", name) => query.sort = SortColumn::find(name).unwrap_or_default(),
+                ("asc", "1") => query.ascending = true,
+                ("stack", name) => query.stack = Stack::find(name),
+                ("points", "packed") => query.is_packed = true,
                 ("seen", end) => query.seen = end.parse().ok(),
                 ("list", name) => query.list = list(name, addresses),
                 ("filter", text) if query.filters.len() < MAX_FILTERS => {
@@ -106,6 +144,15 @@ impl Query {
             }
         }
         query
+    }
+
+    /// Returns the lines that the reader shows; `None` for all.
+    pub fn order(&self) -> Option<RowOrder> {
+        Some(RowOrder {
+            rows: self.rows?,
+            by: self.sort,
+            ascending: self.ascending,
+        })
     }
 
     /// Returns the end of the traffic that the tables show.

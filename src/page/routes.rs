@@ -111,7 +111,7 @@ impl Routes {
         };
         self.last.set(families.len());
         let packed = encoding::wants_gzip(request.headers())
-            .then(|| encoding::gzip(&families))
+            .then(|| encoding::gzip(&families, encoding::Level::Fast))
             .flatten();
         let is_packed = packed.is_some();
         let body = packed.unwrap_or(families);

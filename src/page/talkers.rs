@@ -6,6 +6,8 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use super::local::{LocalNetwork, interface_of};
+use super::order::Figures;
+use super::points::Points;
 use super::query::{ListName, Query};
 use crate::flow::talkers::filter::Condition;
 use crate::flow::talkers::{
@@ -14,10 +16,9 @@ use crate::flow::talkers::{
 use crate::history::time_series::Measure;
 use crate::history::top_table::{Side, TopKind};
 use crate::types::address_detail::short_length;
+use crate::types::flow::Direction;
 use crate::types::prefix::Prefix;
 
-/// Now, mean, maximum, packets per second, bytes and packets.
-type Figures = (f32, f32, f32, f32, u64, u64);
 /// The value, the AS number, the country, the name of the network, and the figures of both directions.
 type TalkerLine<'a> = (String, u32, &'a str, Cow<'a, str>, Figures, Figures);
 
@@ -30,6 +31,8 @@ pub(super) struct TalkersView<'a> {
     /// The period of the list, in seconds.
     covered: f32,
     rows: Vec<TalkerLine<'a>>,
+    /// The number of lines with traffic in the direction of the reader, with those that it does not show.
+    lines: usize,
     total: [Figures; 2],
     counters: usize,
     /// A talker that is not in the list had at most this many bytes when it was evicted.
@@ -44,7 +47,7 @@ pub(super) struct TalkersView<'a> {
     /// Whether the curves have only the points that the reader does not have.
     newest: bool,
     /// In the unit of the reader: by direction, then IPv4 and IPv6; oldest first.
-    curves: [[Vec<u64>; 2]; 2],
+    curves: [[Points; 2]; 2],
 }
 
 /// Returns the list of thread flow for a list of the page.
@@ -102,19 +105,29 @@ pub(super) fn view<'a>(
             volumes.1,
         )
     });
+    let mut rows: Vec<_> = rows.collect();
+    if let Some(direction) = query.direction {
+        rows.retain(|line| of(line, direction).4 > 0);
+    }
+    let lines = rows.len();
+    if let Some(order) = query.order() {
+        let direction = query.direction.unwrap_or(Direction::Ingress);
+        order.apply(&mut rows, |line| of(line, direction));
+    }
     let new = query.seen.and_then(|seen| answer.end_ms.checked_sub(seen));
     let new = new.map(|passed| (passed / TICK_MS) as usize);
     let known = new.and_then(|new| answer.points.len().checked_sub(new));
     let points = &answer.points[known.unwrap_or_default()..];
     let curve = |direction: usize, family: usize| {
         let of = |point: &TalkerPoint| point[direction][family][query.measure as usize] as u64;
-        points.iter().map(of).collect()
+        Points::new(points.iter().map(of), query.is_packed)
     };
     TalkersView {
         list: query.list.unwrap_or(ListName::Services).name(),
         complete: answer.is_complete,
         covered,
-        rows: rows.collect(),
+        rows,
+        lines,
         total: [0, 1].map(|direction| figures(&answer.totals[direction])),
         counters: COUNTERS,
         missing_at_most: answer.missing_at_most,
@@ -125,6 +138,14 @@ pub(super) fn view<'a>(
         end: answer.end_ms,
         newest: known.is_some(),
         curves: [0, 1].map(|direction| [0, 1].map(|family| curve(direction, family))),
+    }
+}
+
+/// Returns the figures of a line in one direction.
+fn of(line: &TalkerLine, direction: Direction) -> Figures {
+    match direction {
+        Direction::Ingress => line.4,
+        Direction::Egress => line.5,
     }
 }
 

@@ -47,6 +47,7 @@ pub fn run(page: &Page, scrape: &Scrape, mut default_route: DefaultRoute, heartb
                 let interfaces: Vec<_> = input.interfaces.iter().map(interface).collect();
                 let reading = reading(start, input, &interfaces, uplink);
                 let mut agent = agent_state(input, scrape, &paths);
+                agent.dashboard = scrape.live.get().config.agent.prometheus.dashboard.clone();
                 agent.local = local_reader.read(input.interfaces, now);
                 page.feed(&reading, agent)
             }) {
@@ -112,6 +113,7 @@ fn agent_state(input: &Input, scrape: &Scrape, paths: &PathsState) -> AgentState
             .map(|one| json!({ "text": one.text, "url": one.url }))
             .collect(),
         names_missing: databases.is_missing(DatabaseKind::Asn),
+        dashboard: String::new(),
         asns: names(databases, shown),
         source_check,
         paths: paths.clone(),

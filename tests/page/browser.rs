@@ -94,6 +94,42 @@ impl<'a> Browser<'a> {
         self.ask("POST", "actions", json!({"actions": [keyboard]}));
     }
 
+    /// Clicks as a user does: scripts may then use the clipboard.
+    pub fn click(&self, selector: &str) {
+        let found = self.ask(
+            "POST",
+            "element",
+            json!({"using": "css selector", "value": selector}),
+        );
+        let id = found
+            .as_object()
+            .and_then(|element| element.values().next()?.as_str().map(str::to_owned));
+        let id = id.expect("an element");
+        self.ask("POST", &format!("element/{id}/click"), json!({}));
+    }
+
+    /// Presses a key together with Ctrl.
+    pub fn press_with_control(&self, key: char) {
+        const CONTROL: char = '\u{e009}';
+        let steps = [
+            ("keyDown", CONTROL),
+            ("keyDown", key),
+            ("keyUp", key),
+            ("keyUp", CONTROL),
+        ];
+        let actions = steps.map(|(kind, value)| json!({"type": kind, "value": value}));
+        let keyboard = json!({"type": "key", "id": "keyboard", "actions": actions});
+        self.ask("POST", "actions", json!({"actions": [keyboard]}));
+    }
+
+    /// Returns the text of the clipboard, by pasting it.
+    pub fn clipboard(&self) -> String {
+        self.run("const area = document.createElement('textarea'); area.id = 'pasted'; document.body.append(area); area.focus()");
+        self.press_with_control('v');
+        let text = self.run("const area = document.querySelector('#pasted'), text = area.value; area.remove(); return text");
+        text.as_str().expect("text").to_owned()
+    }
+
     /// Makes the page itself so large, whatever the window is.
     pub fn resize(&self, width: u32, height: u32, dark: bool) {
         let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600});
@@ -137,7 +173,7 @@ impl<'a> Browser<'a> {
         log.as_array().expect("a list").clone()
     }
 
-    fn devtools(&self, command: &str, parameters: Value) -> Value {
+    pub fn devtools(&self, command: &str, parameters: Value) -> Value {
         let body = json!({"cmd": command, "params": parameters});
         self.ask("POST", "goog/cdp/execute", body)
     }

@@ -15,10 +15,14 @@ const LOADED: &str = "return document.querySelectorAll('#interfaces tbody tr').l
 
 /// A day of a router with so many networks behind it, and a browser before it.
 pub fn visit(networks: usize, sample_rate: u32, body: impl FnOnce(&Browser, &str, &mut Router)) {
-    let lab = Lab::new();
-    let namespace = lab.namespace("p");
     let mut router = Router::new(networks);
     router.sample_rate = sample_rate;
+    visit_router(router, body);
+}
+
+fn visit_router(mut router: Router, body: impl FnOnce(&Browser, &str, &mut Router)) {
+    let lab = Lab::new();
+    let namespace = lab.namespace("p");
     router.pass(27);
     let server: Running = namespace.inside(|| router.serve());
     let browser = Browser::start(&lab, &namespace);
@@ -244,7 +248,9 @@ fn interfaces(browser: &Browser) {
 
 /// The CSV link contains every line of the table, and no cell that a spreadsheet would evaluate.
 fn comma_separated(browser: &Browser) {
-    browser.run("document.querySelector('#csv').addEventListener('click', e => e.preventDefault(), { once: true }); document.querySelector('#csv').click()");
+    browser.run("document.querySelector('#csv').addEventListener('click', e => e.preventDefault()); document.querySelector('#csv').click()");
+    // the lines that the page does not show are requested first
+    browser.wait("return document.querySelector('#csv').href.startsWith('data:text/csv')");
     let link = browser.run("return decodeURIComponent(document.querySelector('#csv').href)");
     let lines: Vec<_> = link.as_str().unwrap().trim_end().split("\r\n").collect();
     assert!(lines[0].ends_with(",neighbor"), "{}", lines[0]);
@@ -264,16 +270,13 @@ fn narrow_and_dark(browser: &Browser, url: &str) {
     let wide = "return document.documentElement.scrollWidth";
     assert_eq!(browser.run(wide), 360);
     let light = browser.run(ground);
-    keep_picture(browser, "page-narrow", (360, 1500));
     browser.resize(1280, 800, true);
     browser.wait("return document.documentElement.dataset.theme === 'dark'");
     let dark = browser.run(ground);
     assert_ne!(dark, light);
-    keep_picture(browser, "page-dark", (1280, 1180));
     browser.resize(1280, 800, false);
     browser.wait("return document.documentElement.dataset.theme === 'light'");
     assert_eq!(browser.run(ground), light);
-    keep_picture(browser, "page-light", (1280, 1180));
     // the button goes before what the system says, and is remembered
     browser
         .run("document.querySelector('#theme').click(); document.querySelector('#theme').click()");
@@ -281,6 +284,33 @@ fn narrow_and_dark(browser: &Browser, url: &str) {
     browser.open(&format!("{url}?z"));
     browser.wait(LOADED);
     assert_eq!(browser.run(ground), dark);
+}
+
+/// The pictures of the documents: `RFM_PICTURES=docs` renews them.
+#[test]
+fn a_realistic_router_in_light_dark_and_on_a_phone() {
+    if !can_run(&TOOLS) {
+        return;
+    }
+    visit_router(Router::realistic(60), |browser, _, _| {
+        for (name, width, height, dark) in [
+            ("page-light", 1280, 1180, false),
+            ("page-dark", 1280, 1180, true),
+            ("page-narrow", 360, 1500, false),
+            ("page-wide", 2560, 1300, false),
+        ] {
+            browser.resize(width, height, dark);
+            let theme = if dark { "dark" } else { "light" };
+            browser.wait(&format!(
+                "return document.documentElement.dataset.theme === '{theme}' && innerWidth === {width} \
+                 && document.documentElement.scrollWidth <= {width} && document.querySelectorAll('#table tbody tr').length === 25"
+            ));
+            let text = browser.run("return document.body.innerText");
+            assert!(!text.as_str().unwrap().contains('<'), "{text}");
+            browser.run("document.querySelector('#host').textContent = 'edge1.example.net:9669'");
+            keep_picture(browser, name, (width, height));
+        }
+    });
 }
 
 #[test]
@@ -329,6 +359,7 @@ fn a_thousand_networks_do_not_freeze_it() {
             "const start = performance.now(); document.querySelector('#more').click(); \
              document.body.offsetHeight; return performance.now() - start",
         );
+        // the other lines are in the next answer
         browser.wait("return document.querySelectorAll('#table tbody tr').length === 1000");
         let took = took.as_f64().unwrap();
         println!("the first of 1,000 rows drawn and laid out in {took:.0} ms");
@@ -448,6 +479,7 @@ fn missing_names_have_a_hint_and_databases_their_attribution() {
         keep_picture(browser, "names-hint", (1280, 900));
 
         router.names_missing = false;
+        router.dashboard = "https://grafana.example.net/d/rfm".into();
         let db_ip = Attribution::of("DBIP-ASN-Lite").expect("required");
         router.attributions = json!([{ "text": db_ip.text, "url": db_ip.url }]);
         router.tick();
@@ -457,5 +489,8 @@ fn missing_names_have_a_hint_and_databases_their_attribution() {
             "const a = document.querySelector('#attributions a'); return [a.innerText, a.href]";
         let expected = json!(["IP Geolocation by DB-IP", "https://db-ip.com/"]);
         assert_eq!(browser.run(link), expected);
+        let dashboard = "const a = document.querySelector('#dashboard:not([hidden]) a'); return [a.innerText, a.href]";
+        let expected = json!(["dashboard", "https://grafana.example.net/d/rfm"]);
+        assert_eq!(browser.run(dashboard), expected);
     });
 }

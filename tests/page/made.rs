@@ -2,7 +2,7 @@
 //! A made-up router whose day passes in a moment: the page's memory is fed as thread page feeds it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rfm::enrich::source_check::ViewReport;
@@ -21,6 +21,7 @@ use rfm::page::view::AgentState;
 use rfm::page::{Page, TalkerSource};
 use rfm::types::address_detail::AddressDetail;
 use rfm::types::counters::{Count, FamilyCounters, HookCounters};
+use rfm::types::role::Role;
 use serde_json::{Value, json};
 
 use crate::common::http::{Running, start};
@@ -81,6 +82,16 @@ pub struct Router {
     pub problems: Value,
     pub attributions: Value,
     pub names_missing: bool,
+    bmp_router: &'static str,
+    strangers: [&'static str; 4],
+    pub dashboard: String,
+    /// The roles of the first interfaces.
+    pub roles: Vec<Role>,
+    /// Sampled packets that did not reach the flow table.
+    pub lost: u64,
+    /// Whether there is a BMP session with each of the routers.
+    pub sessions: [bool; 2],
+    pub addresses: Arc<Mutex<AddressDetail>>,
     pub paths: PathsState,
     pub sources: Option<(SourceSnapshot, ViewReport)>,
     /// The ifindex of the default route.
@@ -90,6 +101,23 @@ pub struct Router {
 impl Router {
     /// With so many networks behind `wan0`.
     pub fn new(networks: usize) -> Self {
+        let strangers = [
+            HOSTILE_INTERFACE,
+            "<b>alias</b>",
+            HOSTILE_NETWORK,
+            HOSTILE_CITY,
+        ];
+        Self::with_names(networks, "edge1 <b>", strangers)
+    }
+
+    /// With names as those of a real router.
+    pub fn realistic(networks: usize) -> Self {
+        let names = ["wg1", "Branch Bergen", "Tidal Telecom", "Oslo"];
+        Self::with_names(networks, "edge1", names)
+    }
+
+    /// `strangers`: an interface, its alias, a network and a city.
+    fn with_names(networks: usize, bmp_router: &'static str, strangers: [&'static str; 4]) -> Self {
         let links = vec![
             link(
                 2,
@@ -108,9 +136,18 @@ impl Router {
             link(4, "br-lan", "", "bridge", None),
             link(5, "lan1", "Office", "ethernet", Some(125_000_000)),
             link(6, "wg0", "Branch Ålesund", "wireguard", None),
-            link(7, HOSTILE_INTERFACE, "<b>alias</b>", "veth", None),
+            link(7, strangers[0], strangers[1], "wireguard", None),
         ];
+        let addresses = Arc::new(Mutex::new(AddressDetail::default()));
+        let detail = addresses.clone();
         let mut router = Self {
+            bmp_router,
+            strangers,
+            dashboard: String::new(),
+            roles: Vec::new(),
+            lost: 0,
+            sessions: [true; 2],
+            addresses,
             problems: json!([]),
             attributions: json!([]),
             names_missing: false,
@@ -119,7 +156,7 @@ impl Router {
             uplink: None,
             page: Arc::new(Page::with_talkers(TalkerSource {
                 ask: Box::new(|query| Some(talkers(&query))),
-                addresses: Box::new(AddressDetail::default),
+                addresses: Box::new(move || *detail.lock().expect("no test fails meanwhile")),
             })),
             masters: vec!["", "", "", "br-lan", "", ""],
             hooks: vec![[HookCounters::default(); 2]; links.len()],
@@ -140,7 +177,7 @@ impl Router {
         let asn = 64_500 + network as u32;
         let name = match network {
             n if n < NAMES.len() => NAMES[n].into(),
-            n if n == NAMES.len() => HOSTILE_NETWORK.into(),
+            n if n == NAMES.len() => self.strangers[2].into(),
             n => format!("Network number {n}"),
         };
         self.asns.push((asn, name.as_str().into()));
@@ -152,7 +189,7 @@ impl Router {
             for direction in [0, 1] {
                 let ipv6 = network % 3 == 1;
                 let city = match network {
-                    n if n == NAMES.len() => HOSTILE_CITY,
+                    n if n == NAMES.len() => self.strangers[3],
                     n => CITIES[n % CITIES.len()],
                 };
                 let labels = labels(
@@ -175,6 +212,22 @@ impl Router {
                 });
             }
         }
+    }
+
+    /// Adds so many interfaces without flows.
+    pub fn add_interfaces(&mut self, count: u32) {
+        for _ in 0..count {
+            let n = self.links.len() as u32 - 6;
+            let name = format!("eth{n}");
+            self.links.push(link(100 + n, &name, "", "ethernet", None));
+            self.masters.push("");
+            self.hooks.push([HookCounters::default(); 2]);
+        }
+    }
+
+    /// The wall clock of the router is set.
+    pub fn step_clock(&mut self, seconds: f64) {
+        self.start += seconds;
     }
 
     /// Five seconds pass.
@@ -200,10 +253,14 @@ impl Router {
             let family = &mut hook.families[usize::from(series.ipv6)];
             add(family, bytes, packets);
         }
-        for hooks in &mut self.hooks {
-            hooks
-                .iter_mut()
-                .for_each(|hook| add(&mut hook.families[2], 300 * ticks, 5 * ticks));
+        for (n, hooks) in (0..).zip(&mut self.hooks) {
+            let bytes = match n {
+                0..6 => 300,
+                n => (3e6 * (0.5 + noise(self.tick, n))) as u64,
+            };
+            for hook in hooks {
+                add(&mut hook.families[2], bytes * ticks, bytes * ticks / 60);
+            }
         }
         self.feed();
     }
@@ -214,7 +271,7 @@ impl Router {
                 link: &self.links[i],
                 master: self.masters[i],
                 attach: "tcx",
-                role: None,
+                role: self.roles.get(i).copied(),
                 provider: "",
                 is_summed: true,
                 hooks: [Some(&self.hooks[i][0]), Some(&self.hooks[i][1])],
@@ -237,6 +294,7 @@ impl Router {
                 problems: self.problems.clone(),
                 attributions: self.attributions.clone(),
                 names_missing: self.names_missing,
+                dashboard: self.dashboard.clone(),
                 source_check: self
                     .sources
                     .as_ref()
@@ -272,16 +330,19 @@ impl Router {
             "rfm_collector_active_flows": single(18_211.0),
             "rfm_collector_max_flows": single(65_536.0),
             "rfm_collector_accounted_packets_total": single(self.tick as f64 * 2200.0),
-            "rfm_collector_dropped_packets_total": single(0.0),
+            "rfm_collector_dropped_packets_total": single(self.lost as f64),
             "rfm_collector_forced_evictions_total": single(0.0),
             "rfm_flow_series": single(self.series.len() as f64),
             "rfm_flow_series_limit": single(10_000.0),
             "rfm_flow_series_folded_total": single(0.0),
             "rfm_mmdb_build_timestamp_seconds": [[{"database": "asn"}, self.start - 4e5], [{"database": "city"}, self.start - 4e5]],
             "rfm_errors_total": [[{"subsystem": "http"}, 0.0], [{"subsystem": "bmp"}, 0.0]],
-            "rfm_bmp_sessions": single(2.0),
+            "rfm_bmp_sessions": single(self.sessions.iter().filter(|up| **up).count() as f64),
             "rfm_bmp_peers": single(9.0),
-            "rfm_bmp_session_up": [[{"router": "edge1 <b>"}, 1.0], [{"router": "edge2"}, 1.0]],
+            "rfm_bmp_session_up": [
+                [{"router": self.bmp_router}, u8::from(self.sessions[0])],
+                [{"router": "edge2"}, u8::from(self.sessions[1])],
+            ],
             "rfm_rib_routes": [[{"family": "ipv4"}, 2_014_332.0], [{"family": "ipv6"}, 441_870.0]],
             "rfm_rib_stale_routes": [[{"family": "ipv4"}, 0.0], [{"family": "ipv6"}, 0.0]],
             "rfm_ipfix_records_total": [[{"collector": "[::1]:4739"}, 918_230.0]],
@@ -375,7 +436,7 @@ fn talkers(query: &TalkerQuery) -> TalkerAnswer {
         (1, 0),
         (17, 53),
     ];
-    let rows = (0..40u8).map_while(|n| {
+    let rows = (0..250u8).map_while(|n| {
         let v6 = format!("2001:db8:{n:x}::{n:x}").parse().unwrap();
         let address = if n % 4 == 3 {
             v6

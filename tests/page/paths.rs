@@ -163,8 +163,8 @@ fn invalid_sources(browser: &Browser, router: &mut Router) {
     assert_eq!(row(1)[1], member);
     assert_eq!(row(1)[3], "2.00 MB");
     assert!(part(2, 0).starts_with("Local prefix "));
-    assert_eq!(part(2, 1), "Unknown neighbour");
-    assert_eq!(part(4, 1), "Other neighbours");
+    assert_eq!(part(2, 1), "Unknown neighbor");
+    assert_eq!(part(4, 1), "Other neighbors");
     // the largest row is the last: it is not known whether these are invalid
     assert_eq!(reasons.len(), 6);
     assert!(part(5, 0).starts_with("Not known "));
@@ -174,7 +174,7 @@ fn invalid_sources(browser: &Browser, router: &mut Router) {
     for expected in [
         "7.00 MB of 997 MB (0.7 %) have an invalid source.",
         "Of 90.0 MB (9.0 %) it is not known.",
-        "of 3 of 4 neighbours",
+        "of 3 of 4 neighbors",
         "missing from Cloud Nine Hosting AS64501.",
     ] {
         assert!(text.contains(expected), "{expected}: {text}");

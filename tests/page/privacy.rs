@@ -7,11 +7,16 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use rfm::types::address_detail::AddressDetail;
+use serde_json::json;
+
+use crate::browser::TOOLS;
 use crate::common::agent::{Agent, PORT};
 use crate::common::cases::{DST_MAC, SRC_MAC};
 use crate::common::frames::Frame;
 use crate::common::lab::{Lab, can_run, wait_for};
 use crate::common::packet::Sender;
+use crate::looks::visit;
 
 const SOURCE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 77);
 const DESTINATION: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 88);
@@ -108,4 +113,50 @@ fn ask(socket: &Path, path: &str) -> String {
     let mut reply = String::new();
     stream.read_to_string(&mut reply).expect("a reply");
     reply
+}
+
+/// The page says why there are no addresses.
+#[test]
+fn the_page_shows_that_addresses_are_absent() {
+    if !can_run(&TOOLS) {
+        return;
+    }
+    visit(30, 1, |browser, url, router| {
+        let note = "document.querySelector('#table-note').textContent";
+        let rows = "document.querySelectorAll('#table tbody tr').length";
+        for (detail, text, lines) in [
+            (
+                AddressDetail::Absent,
+                "The configuration shows no addresses (agent.privacy.addresses).",
+                0,
+            ),
+            (
+                AddressDetail::Prefix,
+                "The configuration shows no complete addresses.",
+                25,
+            ),
+        ] {
+            *router.addresses.lock().unwrap() = detail;
+            router.tick();
+            browser.open(&format!("{url}?{lines}#tab=prefixes"));
+            browser.wait(&format!(
+                "return {note}.includes({}) && {rows} === {lines}",
+                json!(text)
+            ));
+        }
+        // services and networks have no addresses
+        *router.addresses.lock().unwrap() = AddressDetail::Absent;
+        router.tick();
+        browser.open(&format!("{url}?services#tab=services&filter=far.asn.64500"));
+        browser.wait(&format!(
+            "return {rows} > 3 && {note}.startsWith('The services')"
+        ));
+        let text = browser.run("return document.querySelector('main').textContent");
+        assert!(!text.as_str().unwrap().contains("203.0.113."), "{text}");
+        // without names the page does not open on prefixes
+        router.names_missing = true;
+        router.tick();
+        browser.open(&format!("{url}?bare"));
+        browser.wait(&format!("return {rows} > 3 && document.querySelector('#tab [aria-pressed=true]').textContent === 'Networks'"));
+    });
 }

@@ -174,3 +174,98 @@ fn without_a_page_there_is_a_line_of_links() {
     assert!(reply.body.len() < 1000);
     assert_eq!(client.get("/page/v1.json").status, 404);
 }
+
+/// What the page requests, in addition to what it has: see `refresh` and `askForLines` in its script.
+const SHOWN: &str = "window=hour&side=far&points=packed&dir=ingress&rows=25&sort=mean";
+
+/// The first load and each refresh are small, with few networks and with many, with each list and with a filter.
+#[test]
+fn each_view_is_small() {
+    const GZIP: &str = "Accept-Encoding: gzip\r\n";
+    for (networks, interfaces) in [(20, 6), (1000, 6), (20, 200)] {
+        let mut router = Router::new(networks);
+        router.add_interfaces(interfaces - 6);
+        router.pass(2);
+        let server = router.serve();
+        let mut client = server.client();
+        let document = client.get_with("/", GZIP).body.len();
+        for view in [
+            "table=networks&stack=networks",
+            "table=networks&stack=family",
+            "table=cities&stack=networks",
+            "table=protocols&stack=networks&list=hosts",
+            "table=protocols&stack=networks&list=prefixes",
+            "table=protocols&stack=networks&list=services",
+            "table=protocols&stack=none&list=networks&filter=far.asn.64500",
+            "table=protocols&stack=none&list=hosts&filter=far.asn.64500",
+            "table=protocols&stack=none&list=hosts&filter=far.host.192.0.2.1",
+        ] {
+            let path = format!("/page/v1.json?{SHOWN}&{view}");
+            let first = client.get_with(&path, GZIP);
+            let whole: Value = serde_json::from_slice(&unpacked(&first)).expect("JSON");
+            router.tick();
+            let mut path = format!("{path}&after={}", whole["ticks"]);
+            if view.contains("list") {
+                path += &format!("&seen={}", whole["talkers"]["end"]);
+            }
+            let refresh = client.get_with(&path, GZIP).body.len();
+            let load = document + first.body.len();
+            println!(
+                "{networks} networks, {interfaces} interfaces, {view}: first load {load} bytes, refresh {refresh}"
+            );
+            // 200 busy interfaces have 4,000 figures
+            let more = if interfaces == 6 { 0 } else { 10_000 };
+            assert!(load <= 40_000 + 2 * more, "{view}: {load} bytes");
+            assert!(refresh <= 5_000 + more, "{view}: {refresh} bytes");
+        }
+    }
+}
+
+/// A reader that shows 25 lines gets these, by the figure that sorts them.
+#[test]
+fn a_table_has_the_lines_that_are_shown() {
+    let mut router = Router::new(60);
+    router.pass(2);
+    let server = router.serve();
+    let mut client = server.client();
+    let mut view = |query: &str| -> Value {
+        serde_json::from_slice(&client.get(&format!("/page/v1.json?{query}")).body).expect("JSON")
+    };
+    let all = view("");
+    let now = |row: &Value| row[1].as_f64().expect("a rate");
+    let mut rates: Vec<_> = all["egress"]["networks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(now)
+        .collect();
+    rates.sort_by(|a, b| b.total_cmp(a));
+    let some = view("table=networks&dir=egress&rows=25&sort=now");
+    let shown: Vec<_> = some["egress"]["networks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(now)
+        .collect();
+    assert_eq!(shown, rates[..25]);
+    assert_eq!(some["egress"]["lines"], 60);
+    assert_eq!(some["ingress"]["networks"], Value::Null);
+    assert_eq!(some["egress"]["cities"], Value::Null);
+    assert_eq!(some["egress"]["total"], all["egress"]["total"]);
+    let least = view("table=networks&dir=egress&rows=5&sort=now&asc=1");
+    let shown: Vec<_> = least["egress"]["networks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(now)
+        .collect();
+    assert!(shown.iter().eq(rates[55..].iter().rev()), "{shown:?}");
+    let hosts = view("list=hosts&dir=ingress&rows=25&sort=packets");
+    assert_eq!(hosts["talkers"]["rows"].as_array().unwrap().len(), 25);
+    assert_eq!(hosts["talkers"]["lines"], 250);
+    // packed curves are those of the numbers
+    let packed = view("stack=networks&points=packed");
+    assert!(packed["ingress"]["rest"].is_string());
+    assert_eq!(packed["ingress"]["families"], serde_json::json!([]));
+    assert_eq!(packed["ingress"]["curves"].as_array().unwrap().len(), 10);
+}

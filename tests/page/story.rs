@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The story of a new operator: the shipped configuration, no names, a database, names, and who it is.
-
-use std::fs;
+//! The first minutes of a new operator: the shipped configuration, no names, a database that is fetched, names, a network,
+//! its hosts and ports, and an address that is copied.
 
 use crate::browser::{Browser, TOOLS, keep_picture};
 use crate::common::agent::Agent;
+use crate::common::database_site::{self, Site, month};
 use crate::common::lab::{Lab, can_run};
 use crate::common::mmdb::{Writer, asn};
 use crate::common::traffic::meanwhile;
@@ -17,14 +17,14 @@ const WRAPPER: &str = "mount --bind \"$0\" /var/lib\n\
 
 #[test]
 fn from_no_names_to_hosts_and_ports() {
-    if !can_run(&[&TOOLS[..], &["unshare", "mount"]].concat()) {
+    let tools = [&TOOLS[..], &database_site::TOOLS, &["unshare", "mount"]].concat();
+    if !can_run(&tools) {
         return;
     }
     let lab = Lab::new();
     let (a, b) = lab.pair();
     a.ip("address add 10.1.1.254/24 dev a0");
     let folder = lab.path("var-lib");
-    fs::create_dir_all(folder.join("GeoIP")).expect("a folder");
     // as shipped, but for the addresses on which it listens
     let shipped = include_str!("../../config/rfm.toml");
     let config = shipped
@@ -37,6 +37,7 @@ fn from_no_names_to_hosts_and_ports() {
         .replacen("#host = \"::1\"", "host = \"127.0.0.1\"", 1);
     let folder_name = folder.display().to_string();
     let wrapper = ["unshare", "--mount", "sh", "-ec", WRAPPER, &folder_name];
+    let site = Site::new(&lab, &a, folder.join("GeoIP"));
     let agent = Agent::start_under(&lab, &a, &config, &wrapper);
     let browser = Browser::start(&lab, &a);
     meanwhile(
@@ -45,7 +46,7 @@ fn from_no_names_to_hosts_and_ports() {
         }],
         || {
             browser.open("http://127.0.0.1:9669/#if=a0");
-            story(&browser, &folder);
+            story(&browser, &site);
         },
     );
     assert_eq!(browser.complaints(), Vec::<String>::new());
@@ -53,7 +54,7 @@ fn from_no_names_to_hosts_and_ports() {
     agent.stop();
 }
 
-fn story(browser: &Browser, folder: &std::path::Path) {
+fn story(browser: &Browser, site: &Site) {
     let names = |expected: &str| {
         browser.wait(&format!(
             "return [...document.querySelectorAll('#table tbody bdi')].some(b => b.textContent === '{expected}')"
@@ -80,16 +81,25 @@ fn story(browser: &Browser, folder: &std::path::Path) {
     names("62.0.0.0/24");
     keep_picture(browser, "story-bare", (1280, 1200));
 
-    // a database is put in place, as the update script does
-    let mut networks = Writer::new(4, 24, 1);
+    // the update script fetches a database
+    let mut networks = Writer::new(4, 24, 1_790_000_000).with_type("DBIP-ASN-Lite");
     networks.insert("61.0.0.0/8", &asn(64_501, "Example Hosting"));
     networks.insert("62.0.0.0/8", &asn(64_502, "Example Video"));
-    let beside = folder.join("beside");
-    fs::write(&beside, networks.finish()).expect("written");
-    fs::rename(&beside, folder.join("GeoIP/asn.mmdb")).expect("renamed");
+    let path = format!("free/dbip-asn-lite-{}.mmdb.gz", month(0));
+    site.publish_packed(&path, &networks.finish());
+    let (code, log) = site.result("PLACES=none");
+    assert_eq!(code, 0, "{log}");
+    assert_eq!(site.found(), ["dbip-asn-lite.mmdb"]);
     browser.wait("return document.querySelector('#names-hint').hidden");
     names("Example Video");
     assert_eq!(browser.run(pressed), "Networks,Networks");
+    let attribution = "return document.querySelector('#attributions').textContent";
+    assert_eq!(browser.run(attribution), "IP Geolocation by DB-IP");
+    // addresses of the local side have no AS
+    browser.run("document.querySelector('#side [data-value=near]').click()");
+    names("Local networks");
+    browser.run("document.querySelector('#side [data-value=far]').click()");
+    names("Example Video");
 
     // who it is, and what
     open("Example Video");
@@ -108,6 +118,10 @@ fn story(browser: &Browser, folder: &std::path::Path) {
         "{links}"
     );
     keep_picture(browser, "story-host", (1280, 1200));
+
+    browser.click("#links button");
+    browser.wait("return document.querySelector('#links button').textContent === 'Copied'");
+    assert_eq!(browser.clipboard(), "62.0.0.1");
 
     browser.run("history.back()");
     browser.wait("return document.querySelectorAll('.chip').length === 1");

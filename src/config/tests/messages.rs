@@ -34,6 +34,10 @@ fn each_message_says_where_what_and_instead_of_what() {
             "agent = 3",
             "t:1: agent: expected a table, got 3\nt:1: agent.interfaces: required, such as interfaces = [\"eth0\"], or [\"*\"] for all but loopback",
         ),
+        (
+            &set("prometheus.dashboard", "\"javascript:alert(1)\""),
+            "t:3: agent.prometheus.dashboard: expected an address that starts with http:// or https://, of at most 4095 bytes, or \"\", got \"javascript:alert(1)\"",
+        ),
         ("[agent", "t:1: unclosed table, expected `]`"),
         (
             "[agent]\ninterfaces = [\"a\"]\ninterfaces = [\"b\"]",

@@ -34,6 +34,7 @@ ipfix.host = "::1"
 ipfix.collector = [{}]
 enrich.rib.bmp.port = 11019
 prometheus.web_config = "/etc/rfm/web.yml"
+prometheus.dashboard = "https://grafana.example.net/d/rfm"
 enrich.rib.vrf.vrf-red = "0:0"
 enrich.prefix = [{ prefix = "10.0.0.0/8" }]
 interface = [{ interfaces = ["eth0"], role = "transit" }]

@@ -5,17 +5,13 @@ function layersOf(dir) {
   const data = view[dir];
   if (isFiltered()) return filteredLayers(dir);
   if (chosen.stack === "family") {
-    return FAMILIES.map((name, i) => ({ key: name, name, colour: `var(${["--c0", "--c1", "--rest"][i]})`, points: data.families[i] }))
+    return FAMILIES.map((name, i) => ({ key: name, name, colour: `var(${["--c0", "--c1", "--rest"][i]})`, points: data.families[i] ?? [] }))
       .filter(layer => layer.name !== "Other" || layer.points.some(Boolean));
   }
   const layers = data.curves.map(([asn, points]) => ({ key: `${asn}`, name: networkName(asn)[0], note: networkName(asn)[1], ...networkStyle(asn), points }));
-  const rest = data.flows.slice();
-  for (const { points } of layers) {
-    const shift = rest.length - points.length;
-    points.forEach((value, i) => { if (i + shift >= 0) rest[i + shift] = Math.max(0, rest[i + shift] - value); });
-  }
+  const { rest } = data;
   // a remainder from rounding is not traffic
-  const most = Math.max(1, ...data.flows);
+  const most = Math.max(1, ...rest, ...layers.flatMap(layer => layer.points));
   if (rest.some(value => value > most / 100)) layers.push({ key: "rest", name: "All others", colour: "var(--rest)", points: rest });
   return layers;
 }
@@ -81,7 +77,7 @@ function niceStep(value) {
 // Seconds between two labels of the time axis.
 const TICK_STEPS = [5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200];
 // The points of a full window, and the least that an axis shows.
-const SLOTS = 720, FEWEST_SLOTS = 24;
+const SLOTS = 720, FEWEST_SLOTS = 2;
 
 function tickLabel(value) {
   const [number, prefix] = scale(value);

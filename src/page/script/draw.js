@@ -2,7 +2,8 @@
 
 function draw() {
   drawStatus();
-  if (!view) return;
+  // before the first reading of the agent there is nothing to show
+  if (!view?.now) return;
   drawInterfaces();
   const shown = shownPort();
   $("shown").hidden = !shown;
@@ -18,6 +19,8 @@ function draw() {
   drawHealth();
   drawProblems();
   drawDatabases();
+  $("dashboard").hidden = !view.dashboard;
+  if (view.dashboard) $("dashboard").lastElementChild.href = view.dashboard;
   $("version").textContent = `rfm ${view.version}${view.revision ? ` (${view.revision})` : ""}`;
   const { lines, curves, bytes: held, evicted } = view.history;
   $("cost").textContent = `History since the start: ${lines} lines, ${curves} curves, ${bytes(held)}` + (evicted ? `, ${count(evicted)} lines evicted` : "");

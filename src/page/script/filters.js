@@ -19,8 +19,8 @@ function parseFilter(text) {
 function filterName(text) {
   const { end, kind, value } = parseFilter(text), local = end === "near";
   switch (kind) {
-    case "asn": return [local ? "Local network" : "Network", networkName(Number(value)).filter(Boolean).join(" ")];
-    case "peer": return ["Neighbour", networkName(Number(value)).filter(Boolean).join(" ")];
+    case "asn": return [local ? "Local network" : "Network", networkName(Number(value), end).filter(Boolean).join(" ")];
+    case "peer": return ["Neighbor", neighborName(Number(value)).filter(Boolean).join(" ")];
     case "country": return ["Country", regionName(value)];
     case "city": return ["City", value || "Unknown city"];
     case "host": return [local ? "Local address" : "Address", value];

@@ -73,7 +73,7 @@ function firewall() {
   const modes = perLabel("rfm_firewall_interfaces", "mode").filter(([, n]) => n), ports = modes.filter(([mode]) => mode !== "none");
   const bare = modes.length - ports.length || !ports.length;
   const dropsIn = from => new Map(samples(from, "rfm_firewall_packets_total").filter(([labels]) => labels.action === "drop").map(([labels, n]) => [labels.rule, n]));
-  const drops = dropsIn(view), earlier = before ? dropsIn(before) : drops, seconds = before ? view.now - before.now : 0;
+  const drops = dropsIn(view), earlier = before ? dropsIn(before) : drops, seconds = elapsed();
   const rates = [...drops].map(([rule, n]) => [rule, seconds > 0 ? Math.max(0, n - (earlier.get(rule) ?? n)) / seconds : 0]).filter(([, rate]) => rate > 0).sort((a, b) => b[1] - a[1]);
   const now = rates.reduce((sum, [, rate]) => sum + rate, 0), all = [...drops.values()].reduce((sum, n) => sum + n, 0);
   const refused = perLabel("rfm_firewall_blackhole_refused_total", "reason").filter(([, n]) => n);
@@ -117,6 +117,6 @@ function processItem() {
   const cpu = figure("process_cpu_seconds_total"), earlier = before && figure("process_cpu_seconds_total", before);
   return {
     name: "The agent", text: `up ${span(view.now - start)}`,
-    more: [`${bytes(figure("process_resident_memory_bytes") ?? 0)} of memory`, before && `${((cpu - earlier) / (view.now - before.now) * 100).toFixed(1)} % of a CPU`],
+    more: [`${bytes(figure("process_resident_memory_bytes") ?? 0)} of memory`, before && `${((cpu - earlier) / elapsed() * 100).toFixed(1)} % of a CPU`],
   };
 }

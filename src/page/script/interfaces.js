@@ -13,12 +13,14 @@ function drawInterfaces() {
     updateRow(row, port);
   });
   drawSums();
+  // on a phone few interfaces need no box of their own
+  $("interfaces").parentElement.classList.toggle("many", view.interfaces.length >= FILTER_FROM);
   $("uplinks").hidden = view.uplinks.length < 2;
   $("uplinks").setAttribute("aria-pressed", view.shows_uplinks);
   const stacked = view.interfaces.some(i => i.master || ["bond", "bridge", "vlan", "team", "macvlan"].includes(i.kind));
   $("interfaces-note").textContent = [
-    view.ticks ? "" : "The first rates come after five seconds.",
-    view.interfaces.length ? "" : "No interface is watched now.",
+    view.ticks ? "" : "The first rates follow in a few seconds.",
+    (view.problems ?? []).some(({ kind }) => kind === "starting") ? "More interfaces are being attached." : view.interfaces.length ? "" : "No interface is watched now.",
     view.left_out ? `${view.left_out} more interfaces are on metrics and not here.` : "",
     sums.size ? "Sums count a packet once in each direction: internal interfaces, and those above another one, are left out."
       : stacked ? "Interfaces are not added up: a packet that crosses a bridge or bond and its member counts on each. Roles of interfaces give sums." : "",
@@ -122,9 +124,10 @@ function updateRow(row, port) {
   }
 }
 
+// Draws the points over the whole width, so that a new agent fills it.
 function sparkPath(points) {
-  const most = Math.max(1, ...points), left = 120 - points.length;
   if (points.length < 2) return "";
-  const line = points.map((value, i) => `${left + i + .5},${(25 - 24 * value / most).toFixed(1)}`).join("L");
-  return `M${left + .5},26L${line}L119.5,26Z`;
+  const most = Math.max(1, ...points), step = 120 / (points.length - 1);
+  const line = points.map((value, i) => `${(i * step).toFixed(1)},${(25 - 24 * value / most).toFixed(1)}`).join("L");
+  return `M0,26L${line}L120,26Z`;
 }

@@ -6,12 +6,36 @@ const TABLES = ["networks", "neighbours", "countries", "cities", "protocols"];
 let curvesOf = "";
 
 // Adds to the request which points the page has.
-function askForNewest(query) {
-  if (!view?.ticks || curvesOf !== `${query}`) return;
+function askForNewest(query, options) {
+  if (!view?.ticks || curvesOf !== options) return;
   query.set("after", view.ticks);
-  // beside a list of talkers, the smallest one
-  query.set("table", TABLES.includes(chosen.tab) ? chosen.tab : "protocols");
   if (view.talkers) query.set("seen", view.talkers.end);
+}
+
+// Replaces packed curves (src/page/points.rs) by numbers.
+function unpackCurves(next) {
+  const each = list => list.map(unpack);
+  for (const port of next.interfaces) for (const dir of ["ingress", "egress"]) if (port[dir]) port[dir].spark = unpack(port[dir].spark);
+  for (const dir of ["ingress", "egress"]) {
+    const data = next[dir];
+    if (!data) continue;
+    data.families = each(data.families);
+    data.rest = unpack(data.rest);
+    for (const curve of data.curves) curve[1] = unpack(curve[1]);
+  }
+  next.filtered?.forEach(part => { part.curve = unpack(part.curve); });
+  if (next.talkers) next.talkers.curves = next.talkers.curves.map(each);
+}
+
+function unpack(text) {
+  const points = [];
+  let level = 0;
+  for (const [part, change] of text.matchAll(/!(-?\d+) |[^]/g)) {
+    const code = part.charCodeAt(0);
+    level += change === undefined ? code - (code > 92 ? 1 : 0) - 79 : Number(change);
+    points.push(Math.round(1.01 ** level) - 1);
+  }
+  return points;
 }
 
 // Returns whether the answer is complete after the points of the previous one were added.
@@ -29,9 +53,10 @@ function mergeCurves(old, next) {
     if (!before) return false;
     for (const table of TABLES) after[table] ??= before[table];
     after.families = after.families.map((points, i) => join(before.families[i], points));
-    after.flows = join(before.flows, after.flows);
+    after.rest = join(before.rest, after.rest);
     const known = new Map(before.curves);
-    if (after.curves.some(([asn]) => !known.has(asn))) return false;
+    // the rest is that of the same curves
+    if (after.curves.length !== known.size || after.curves.some(([asn]) => !known.has(asn))) return false;
     for (const curve of after.curves) curve[1] = join(known.get(curve[0]), curve[1]);
   }
   next.asns = { ...old.asns, ...next.asns };

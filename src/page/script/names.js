@@ -15,11 +15,15 @@ function networkStyle(asn) {
   return { colour: `oklch(var(${light}) var(--chroma) ${hue})`, hatched: (hash >>> 12) % 2 === 1 };
 }
 
-function networkName(asn) {
+// Returns name and note of a network; addresses without AS at the local end are those of local networks.
+function networkName(asn, end = chosen.side) {
   if (asn < 0) return ["Other networks", ""];
-  if (asn === 0) return ["Unknown network", ""];
+  if (asn === 0) return end === "near" ? ["Local networks", "no AS number"] : ["Unknown network", ""];
   const name = view.asns[asn];
   return name === undefined ? [`AS${asn}`, ""] : [name, `AS${asn}`];
+}
+function neighborName(asn) {
+  return asn > 0 ? networkName(asn) : [asn < 0 ? "Other neighbors" : "Unknown neighbor", ""];
 }
 function regionName(code) {
   if (code === "") return "Unknown country";

@@ -11,23 +11,31 @@ async function refresh() {
   const mine = asking = new AbortController();
   const limit = setTimeout(() => mine.abort(), 10000);
   try {
-    for (let round = 0; round < 3; round++) {
+    for (let round = 0; round < 4; round++) {
       const shown = view?.interfaces.find(i => i.name === chosen.if);
       const query = new URLSearchParams({ ifindex: chosen.uplinks ? "uplinks" : shown ? shown.ifindex : 0, window: chosen.window, side: chosen.side });
       if (chosen.unit === "packets") query.set("unit", "packets");
       if (wantedList()) query.set("list", wantedList());
       for (const filter of chosen.filters) query.append("filter", filter);
+      query.set("stack", isFiltered() ? "none" : chosen.stack);
+      query.set("points", "packed");
       const options = `${query}`;
-      askForNewest(query);
+      askForNewest(query, options);
+      askForLines(query);
       const source = new URL(`page/v1.json?${query}`, document.baseURI);
       source.username = source.password = ""; // fetch refuses an address with a password; the browser sends it all the same
       const reply = await fetch(source, { signal: mine.signal, cache: "no-store" });
       if (!reply.ok) throw new Error(`status ${reply.status}`);
       const next = await reply.json();
       if (next.schema !== 1) { location.reload(); return; }
+      unpackCurves(next);
       if (!mergeCurves(view, next)) { curvesOf = ""; continue; }
       curvesOf = options;
-      if (view?.now !== next.now) { before = view; newest = performance.now(); }
+      if (view?.now !== next.now) {
+        // counters of an agent that was restarted begin at 0
+        before = view?.since === next.since && view.ticks < next.ticks ? view : null;
+        newest = performance.now();
+      }
       view = next;
       // the index of a selected name is known only from the first answer, or may have changed
       const wanted = view.interfaces.find(i => i.name === chosen.if);
@@ -44,20 +52,25 @@ async function refresh() {
   if (mine !== asking) return;
   draw();
   // a new list is complete when the flow table was read
-  if (!document.hidden) timer = setTimeout(refresh, view?.talkers?.complete === false ? 300 : 5000);
+  const isSoon = view && (!view.now || view.talkers?.complete === false);
+  if (!document.hidden) timer = setTimeout(refresh, isSoon ? 300 : 5000);
 }
+
+// Seconds between the two latest readings, by the clock of the agent that is never set.
+const elapsed = () => before ? (view.ticks - before.ticks) * view.tick_seconds : 0;
 
 // Without names, the page opens on prefixes. Returns whether the data for it are missing.
 function applyDefaults() {
-  const networks = ["ingress", "egress"].flatMap(dir => view[dir]?.networks ?? []);
-  if (isFiltered()) return false;
-  const isBare = view.names_missing && networks.every(([asn]) => asn <= 0) && view.addresses !== "none";
+  if (isFiltered() || !view.now) return false;
+  const hasNetworks = ["ingress", "egress"].some(dir => view[dir]?.has_networks);
+  const isBare = view.names_missing && !hasNetworks && view.addresses !== "none";
   const next = isBare ? { tab: "prefixes", stack: "family" } : { tab: "networks", stack: "networks" };
-  const changes = next.tab !== usual.tab && chosen.tab === usual.tab;
+  const shown = [chosen.tab, chosen.stack].join();
   for (const key in next) {
     if (chosen[key] === usual[key]) chosen[key] = next[key];
     usual[key] = next[key];
   }
+  const changes = [chosen.tab, chosen.stack].join() !== shown;
   if (changes) drawGroups();
-  return changes && wantedList() !== "";
+  return changes;
 }

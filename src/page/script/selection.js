@@ -4,7 +4,7 @@ const CHOICES = {
   window: { hour: "1 hour", day: "24 hours" },
   stack: { networks: "Networks", family: "IP version" },
   side: { far: "Remote networks", near: "Local networks" },
-  tab: { networks: "Networks", hosts: "Hosts", prefixes: "Prefixes", services: "Services", neighbours: "Neighbours", countries: "Countries", cities: "Cities", protocols: "Protocols" },
+  tab: { networks: "Networks", hosts: "Hosts", prefixes: "Prefixes", services: "Services", neighbours: "Neighbors", countries: "Countries", cities: "Cities", protocols: "Protocols" },
   dir: { ingress: "In", egress: "Out" },
   unit: { bits: "bit/s", bytes: "B/s", packets: "p/s" },
   zone: { local: "Local time", utc: "UTC" },
@@ -35,15 +35,19 @@ function writeAddress(isNew) {
 // Applies changes; `isNew` makes them an entry of the browser's history.
 function choose(changes, isNew) {
   const list = wantedList();
-  const asks = ["if", "uplinks", "window", "side", "filters"].some(key => key in changes && changes[key] !== chosen[key])
+  const asks = ["if", "uplinks", "window", "side", "stack", "filters"].some(key => key in changes && changes[key] !== chosen[key])
     // bits and bytes are the same data
     || "unit" in changes && (changes.unit === "packets") !== inPackets();
   Object.assign(chosen, changes);
   writeAddress(isNew);
   drawGroups();
-  if (asks || wantedList() && wantedList() !== list) refresh(); else draw();
-  // the other tables have the figures of an earlier answer
-  if ("tab" in changes && !asks && TABLES.includes(changes.tab)) refresh();
+  if (asks || wantedList() && wantedList() !== list) {
+    refresh();
+    return;
+  }
+  draw();
+  // other lines, and the other tables, are of an earlier answer or missing
+  if (["tab", "dir", "sort", "asc"].some(key => key in changes)) refresh();
 }
 
 function drawGroups() {

@@ -9,6 +9,7 @@ function drawStatus() {
     return;
   }
   if (!view) { status.textContent = "Loading…"; return; }
+  if (!view.now) { status.textContent = "rfm has just started: the first reading follows within seconds"; return; }
   const sampled = view.sample_rate === 1 ? "every packet sampled" : `1 in ${count(view.sample_rate)} packets sampled`;
   const losing = lost(view) - (before ? lost(before) : lost(view));
   // the reader's clock may be wrong
@@ -22,7 +23,7 @@ function drawStatus() {
     `${old ? "Last reading" : "As of"} ${clock(view.now, true)}`,
     `counting since ${view.now - view.since > 86400 ? day(view.since) + " " : ""}${clock(view.since)} (${span(view.now - view.since)})`,
     sampled,
-    losing > 0 ? `losing ${packets(losing / (view.now - before.now))}` : lost(view) ? `${count(lost(view))} packets lost` : "nothing lost",
+    losing > 0 ? `losing ${packets(losing / elapsed())}` : lost(view) ? `${count(lost(view))} packets lost` : "nothing lost",
   ].join(" · ");
 }
 

@@ -1,10 +1,40 @@
 // The table of networks, neighbors, places and protocols.
 
-const HEADS = { name: "Name", now: "Now", mean: "Mean", max: "Maximum", share: "Share", pps: "Packets/s", packets: "Packets", peer: "Neighbour" };
+const HEADS = { name: "Name", now: "Now", mean: "Mean", max: "Maximum", share: "Share", pps: "Packets/s", packets: "Packets", peer: "Neighbor" };
 const SOME = 25;
 // The number of rows drawn between two frames.
 const AT_ONCE = 100;
 let all = false;
+// Whether all lines are needed for the CSV file.
+let saves = false;
+
+// The columns by which rfm sorts; for another order, a search or a file, the page needs all lines.
+const SORTED_BY_RFM = ["now", "mean", "max", "share", "pps", "packets"];
+const needsAllLines = () => all || saves || $("find").value.trim() !== "" || !SORTED_BY_RFM.includes(chosen.sort);
+
+// Adds to the request which lines the page shows.
+function askForLines(query) {
+  // beside a list of talkers, the smallest table
+  query.set("table", TABLES.includes(chosen.tab) && !isFiltered() ? chosen.tab : "protocols");
+  query.set("dir", chosen.dir);
+  if (needsAllLines()) return;
+  query.set("rows", SOME);
+  query.set("sort", chosen.sort);
+  if (chosen.asc) query.set("asc", 1);
+}
+
+// Returns how many lines the table has, with those that the answer does not have.
+function linesTotal() {
+  if (wantedList()) return talkers()?.lines ?? 0;
+  return view[chosen.dir]?.[chosen.tab] ? view[chosen.dir].lines : 0;
+}
+
+// Draws the table, then requests the lines that are missing.
+function showLines() {
+  if (!view) return;
+  drawTable();
+  if (needsAllLines() && linesTotal() > lines().length) refresh();
+}
 
 // Returns the lines of the table from the JSON lines, each with key, name, note and values.
 function lines() {
@@ -16,9 +46,11 @@ function lines() {
     const [what, now, mean, max, pps, volume, packetCount, peer] = row;
     let name, note = "", style = {}, filter = { networks: "asn", neighbours: "peer", countries: "country", cities: "city", protocols: "protocol" }[chosen.tab];
     filter = what === -1 || what === "other" ? undefined : `${chosen.side}.${filter}.${what}`;
-    if (chosen.tab === "networks" || chosen.tab === "neighbours") {
+    if (chosen.tab === "networks") {
       [name, note] = networkName(what);
-      if (chosen.tab === "networks") style = networkStyle(what);
+      style = networkStyle(what);
+    } else if (chosen.tab === "neighbours") {
+      [name, note] = neighborName(what);
     } else if (chosen.tab === "protocols") {
       [name, note] = what < 0 ? ["Other", ""] : PROTOCOLS[what] ? [PROTOCOLS[what], String(what)] : [`Protocol ${what}`, ""];
     } else if (chosen.tab === "countries") name = regionName(what);
@@ -31,7 +63,7 @@ function lines() {
 let drawn = [];
 
 function drawTable() {
-  const found = lines(), has = found.some(line => line.peer);
+  const found = lines(), total = Math.max(linesTotal(), found.length), has = found.some(line => line.peer);
   const columns = COLUMNS.filter(c => c !== "peer" || has);
   drawHead();
   const wanted = $("find").value.trim().toLowerCase();
@@ -40,13 +72,28 @@ function drawTable() {
   kept.sort((a, b) => sign * (key === "name" ? a.name.localeCompare(b.name) : a[key] - b[key]) || b.mean - a.mean);
   $("table").classList.toggle("alone", !has);
   drawn = kept;
-  $("csv").hidden = !kept.length;
+  $("csv").hidden = $("copy").hidden = !kept.length;
   $("csv").setAttribute("href", "#");
   $("csv").setAttribute("download", `rfm-${shownPort()?.name ?? ""}-${chosen.tab}-${chosen.dir}.csv`);
   drawRows(all ? kept : kept.slice(0, SOME));
-  $("more").hidden = kept.length <= SOME;
-  $("more").textContent = all ? `Show the first ${SOME}` : `Show all ${count(kept.length)}`;
+  const more = wanted ? kept.length : total;
+  $("more").hidden = more <= SOME;
+  $("more").textContent = all ? `Show the first ${SOME}` : `Show all ${count(more)}`;
   drawTableNote(found, kept);
+}
+
+// Saves all lines; those that the answer does not have are requested first.
+async function saveTable(event) {
+  if (linesTotal() > lines().length && !saves) {
+    event.preventDefault();
+    saves = true;
+    await refresh();
+    // if the request failed, the file has the lines that are there
+    $("csv").click();
+    saves = false;
+    return;
+  }
+  $("csv").href = tableAsCsv();
 }
 
 // Returns the table as a link to a CSV file (RFC 4180): rates in bytes per second, volumes in bytes and packets.
@@ -56,7 +103,7 @@ function tableAsCsv() {
   const quote = text => `"${safe(text).replaceAll('"', '""')}"`;
   const rate = inPackets() ? "packets" : "bytes";
   const head = `name,as,now_${rate}_per_second,mean_${rate}_per_second,max_${rate}_per_second,share,packets_per_second,bytes,packets,neighbor`;
-  const rows = drawn.map(l => [quote(l.name), quote(l.note), l.now, l.mean, l.max ?? "", l.share.toFixed(6), l.pps, l.volume, l.packets, quote(l.peer ? networkName(l.peer).join(" ") : "")].join(","));
+  const rows = drawn.map(l => [quote(l.name), quote(l.note), l.now, l.mean, l.max ?? "", l.share.toFixed(6), l.pps, l.volume, l.packets, quote(l.peer ? neighborName(l.peer).join(" ") : "")].join(","));
   return `data:text/csv;charset=utf-8,${encodeURIComponent([head, ...rows, ""].join("\r\n"))}`;
 }
 
@@ -136,7 +183,7 @@ function fillRow(row, line) {
   put("share", percent(line.share), few);
   put("pps", packets(line.pps), fewNow);
   put("packets", count(line.packets), few);
-  put("peer", line.peer ? networkName(line.peer)[0] : "", false);
+  put("peer", line.peer ? neighborName(line.peer)[0] : "", false);
   row.node.dataset.bytes = line.volume;
   row.node.dataset.packets = line.packets;
 }
@@ -150,11 +197,12 @@ function drawTableNote(found, kept) {
   const ends = { ingress: ["where packets come from", "where packets go"], egress: ["where packets go", "where packets come from"] };
   const end = ends[chosen.dir][chosen.side === "far" ? 0 : 1];
   $("table-note").textContent = [
-    !data ? "This direction is not watched." : found.length ? kept.length ? `Mean, maximum, share and packets over the last ${back}.` : "Nothing matches the filter."
+    !data ? "This direction is not watched." : !data[chosen.tab] ? "Reading the table…"
+      : !view.ticks ? "The first rates follow in a few seconds." : found.length ? kept.length ? `Mean, maximum, share and packets over the last ${back}.` : "Nothing matches the filter."
       : chosen.tab === "protocols" || chosen.tab === "networks" ? "No flow has been seen in this time."
       : "Nothing is known of these: the flow series lack the label, or no database or BGP session tells.",
     chosen.tab !== "protocols" && found.length ? `This is ${end}: the network that originates the address, whoever carries the packet.` : "",
-    data && chosen.tab === "networks" && data.networks_total > found.length ? `The first ${count(found.length)} of ${count(data.networks_total)} networks.` : "",
+    data && chosen.tab === "networks" && data.networks_total > linesTotal() ? `The first ${count(linesTotal())} of ${count(data.networks_total)} networks.` : "",
     view.sample_rate > 1 && found.length ? "~ rests on fewer than 100 samples." : "",
   ].filter(Boolean).join(" ");
 }

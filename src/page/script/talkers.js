@@ -102,7 +102,14 @@ function drawLinks() {
     if (kind !== "host") return [];
     return [[`${value} on bgp.tools`, `https://bgp.tools/prefix/${value}`], [`${value} on RIPEstat`, `https://stat.ripe.net/${value}`]];
   });
-  $("links").replaceChildren(...links.map(([name, url]) => make("li", {}, make("a", { href: url, rel: "noreferrer" }, name))));
+  const addresses = chosen.filters.map(parseFilter).filter(({ kind }) => kind === "host").map(({ value }) => value);
+  const key = JSON.stringify([addresses, links]);
+  // drawn only when they change, so that a refresh does not move the focus
+  if ($("links").dataset.key === key) return;
+  $("links").dataset.key = key;
+  $("links").replaceChildren(
+    ...addresses.map(address => make("li", {}, copyButton(`Copy ${address}`, () => address))),
+    ...links.map(([name, url]) => make("li", {}, make("a", { href: url, rel: "noreferrer" }, name))));
 }
 
 function talkersNote() {
