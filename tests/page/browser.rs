@@ -15,6 +15,8 @@ pub const TOOLS: [&str; 3] = ["ip", "chromium", "chromedriver"];
 
 const PORT: u16 = 9515;
 const START: Duration = Duration::from_secs(30);
+/// For one command: axe-core takes long on a loaded machine.
+const REPLY: Duration = Duration::from_secs(120);
 /// For what the page shows after a click or a reading.
 pub const SHOWN: Duration = Duration::from_secs(12);
 
@@ -199,7 +201,7 @@ impl<'a> Browser<'a> {
                  Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
             )
             .ok()?;
-            stream.set_read_timeout(Some(START)).ok()?;
+            stream.set_read_timeout(Some(REPLY)).ok()?;
             read_reply(stream).ok()
         })?;
         let mut json: Value = serde_json::from_slice(&body).expect("JSON");
