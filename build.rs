@@ -9,15 +9,17 @@ use std::{env, fs};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use libbpf_cargo::SkeletonBuilder;
 use sha2::{Digest, Sha256};
 
 #[path = "build/constants.rs"]
 mod constants;
+#[path = "build/objects.rs"]
+mod objects;
 
 fn main() {
-    build_bpf("src/bpf", "rfm");
-    build_bpf("src/bpf/xdp", "firewall");
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR for build scripts"));
+    objects::build("src/bpf", "rfm", &out);
+    objects::build("src/bpf/xdp", "firewall", &out);
     write_constants();
     println!("cargo:rerun-if-changed=src/bpf");
     build_page();
@@ -115,32 +117,6 @@ fn base64(bytes: &[u8]) -> String {
         }
     }
     text
-}
-
-/// Compiles FOLDER/NAME.bpf.c and writes OUT_DIR/NAME.skel.rs.
-fn build_bpf(folder: &str, name: &str) {
-    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR for build scripts"));
-    let source = format!("{folder}/{name}.bpf.c");
-    // the line numbers in BTF contain file names: without the folder, which differs between machines
-    let root = env::current_dir().expect("cargo runs build scripts in the package's folder");
-    let prefix_map = format!("-ffile-prefix-map={}=.", root.display());
-    let result = SkeletonBuilder::new()
-        .source(&source)
-        // v3 has the 32-bit jumps and arithmetic that keep the program small; supported since kernel 5.1
-        .clang_args([
-            "-O2",
-            "-mcpu=v3",
-            "-fno-strict-aliasing",
-            "-Wall",
-            "-Wextra",
-            "-Werror",
-            &prefix_map,
-        ])
-        .reference_obj(true)
-        .build_and_generate(out.join(format!("{name}.skel.rs")));
-    if let Err(error) = result {
-        panic!("{source}: {error:?}");
-    }
 }
 
 /// Translates the headers that C and Rust share into OUT_DIR/constants.rs.

@@ -163,6 +163,7 @@ impl Monitor {
             flow_cache,
             preemptible: false,
             read_kernel: true,
+            typed: true,
         })?;
         loaded.assign_slot(
             LOOPBACK,

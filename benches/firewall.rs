@@ -178,6 +178,7 @@ fn load() -> Result<XdpFirewall, Box<dyn Error>> {
         sample_rate: 0,
         ring_bytes: 65_536,
         max_rules: MOST as u32,
+        typed: true,
     })?)
 }
 

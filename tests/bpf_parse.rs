@@ -44,12 +44,12 @@ impl Wires {
         [(self.v0, false), (self.v1, false), (self.t0, true)]
     }
 
-    fn load(&self) -> Kernel {
-        Kernel::load(&self.interfaces())
+    fn load_attached(&self) -> Kernel {
+        self.load_attached_object(true)
     }
 
-    fn load_attached(&self) -> Kernel {
-        let mut kernel = self.load();
+    fn load_attached_object(&self, typed: bool) -> Kernel {
+        let mut kernel = Kernel::load_object(&self.interfaces(), 0, typed);
         kernel.attach(HookKind::detect(), Position::Head);
         kernel
     }
@@ -61,6 +61,14 @@ impl Wires {
             expected.add(ingress, self.v1, Ingress);
         }
         expected
+    }
+}
+
+/// What each object counts: the one for kernels without types reads less.
+fn cases_of(typed: bool) -> Vec<Case> {
+    match typed {
+        true => cases::all(),
+        false => cases::untyped(),
     }
 }
 
@@ -83,14 +91,14 @@ fn device(wires: &Wires, case: &Case) -> u32 {
     }
 }
 
-fn test_run(direction: Direction) {
+fn test_run(direction: Direction, typed: bool) {
     if !can_run(&["ip", "sysctl"]) {
         return;
     }
     let wires = Wires::new();
     let results = wires.namespace.inside(|| {
-        let kernel = wires.load();
-        cases::all()
+        let kernel = Kernel::load_object(&wires.interfaces(), 0, typed);
+        cases_of(typed)
             .iter()
             .filter(|case| case.fits_test_run())
             .map(|case| {
@@ -107,25 +115,63 @@ fn test_run(direction: Direction) {
 
 #[test]
 fn ingress_program_counts_each_stack_exactly() {
-    test_run(Ingress);
+    test_run(Ingress, true);
 }
 
 #[test]
 fn egress_program_counts_each_stack_exactly() {
-    test_run(Egress);
+    test_run(Egress, true);
+}
+
+#[test]
+fn programs_without_kernel_types_count_each_stack_exactly() {
+    for direction in Direction::ALL {
+        test_run(direction, false);
+    }
+}
+
+/// The limit of these programs: 4 batches of 32 entries.
+#[test]
+fn programs_without_kernel_types_read_128_labels() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    let wires = Wires::new();
+    let results = wires.namespace.inside(|| {
+        let untyped = Kernel::load_object(&wires.interfaces(), 0, false);
+        let typed = Kernel::load_object(&wires.interfaces(), 0, true);
+        let readable = [(128, true, true), (129, true, false)];
+        let each = readable.map(|(depth, by_typed, by_untyped)| {
+            [(&typed, by_typed), (&untyped, by_untyped)].map(|(kernel, is_read)| {
+                let case = cases::label_stack(depth, is_read);
+                let expected = Observed::of(&case.expect, wires.v0, Ingress);
+                kernel.check(case.name, expected, || {
+                    kernel.test_run(&case, wires.v0, Ingress);
+                })
+            })
+        });
+        each.into_iter().flatten().collect()
+    });
+    report(results);
 }
 
 /// The programs with the flow cache: packets of one key come out as one record.
 #[test]
 fn flow_cache_adds_up_the_packets_of_each_flow() {
+    for typed in [true, false] {
+        add_up(typed);
+    }
+}
+
+fn add_up(typed: bool) {
     if !can_run(&["ip", "sysctl"]) {
         return;
     }
     let wires = Wires::new();
     let result = wires.namespace.inside(|| {
         pin_to_this_cpu();
-        let kernel = Kernel::load_with_cache(&wires.interfaces(), 8192);
-        let cases: Vec<Case> = cases::all()
+        let kernel = Kernel::load_object(&wires.interfaces(), 8192, typed);
+        let cases: Vec<Case> = cases_of(typed)
             .into_iter()
             .filter(Case::fits_test_run)
             .collect();
@@ -184,14 +230,20 @@ fn pin_to_this_cpu() {
 
 #[test]
 fn frames_over_a_veth_are_counted_exactly_both_ways() {
+    for typed in [true, false] {
+        cross_the_veth(typed);
+    }
+}
+
+fn cross_the_veth(typed: bool) {
     if !can_run(&["ip", "sysctl"]) {
         return;
     }
     let wires = Wires::new();
     let results = wires.namespace.inside(|| {
-        let kernel = wires.load_attached();
+        let kernel = wires.load_attached_object(typed);
         let sender = Sender::new("v0").expect("a packet socket");
-        cases::all()
+        cases_of(typed)
             .iter()
             .filter(|case| case.link == Link::Ethernet && case.segmentation.is_none())
             .map(|case| {
@@ -235,12 +287,18 @@ fn packets_over_a_tun_device_are_counted_exactly_both_ways() {
 /// the headers on.
 #[test]
 fn frames_in_pieces_are_counted_exactly() {
+    for typed in [true, false] {
+        cross_in_pieces(typed);
+    }
+}
+
+fn cross_in_pieces(typed: bool) {
     if !can_run(&["ip", "sysctl"]) {
         return;
     }
     let wires = Wires::new();
     let results = wires.namespace.inside(|| {
-        let kernel = wires.load_attached();
+        let kernel = wires.load_attached_object(typed);
         let sender = Sender::with_offload("v0").expect("a packet socket");
         let mut results = Vec::new();
         for case in cases::scattered() {

@@ -20,8 +20,13 @@ use crate::types::flow::Direction;
 use crate::types::label::Label;
 
 /// An environment variable with words, separated by commas, that make the agent behave as on another
-/// kernel: `clsact` (no TCX), `rt` (PREEMPT_RT), `lockdown` (confidentiality). For tests.
+/// kernel: `clsact` (no TCX), `rt` (PREEMPT_RT), `lockdown` (confidentiality),
+/// `no-btf` (no types). For tests.
 const FORCE: &str = "RFM_FORCE";
+
+/// The limits of the programs for kernels that do not describe their types.
+pub(super) const UNTYPED_LIMITS: &str = "GSO packets in tunnels count with their outer headers only; GRE, \
+     vti and xfrm interfaces count with the headers that the kernel keeps in front; frames with more than 128 VLAN tags or MPLS labels count as other";
 
 /// The time from the FIN or RST of a connection to the end of its flow: the kernel's caches report each
 /// flow once a second.
@@ -45,6 +50,10 @@ pub(super) fn load(agent: &Agent, found: usize) -> MonitorSettings {
             "agent.bpf.flow_cache: {flow_cache} records for each of {cpus} CPUs, to spare memory"
         );
     }
+    let typed = has_kernel_types();
+    if !typed {
+        log::info!("no kernel types (/sys/kernel/btf/vmlinux): {UNTYPED_LIMITS}");
+    }
     MonitorSettings {
         sample_rate: bpf.sample_rate,
         wakeup_batch: wakeup_batch_here(bpf),
@@ -52,7 +61,9 @@ pub(super) fn load(agent: &Agent, found: usize) -> MonitorSettings {
         slots,
         flow_cache,
         preemptible: is_preempt_rt(bpf.flow_cache > 0),
-        read_kernel: may_read_kernel(),
+        // without types no program reads it
+        read_kernel: typed && may_read_kernel(),
+        typed,
     }
 }
 
@@ -80,6 +91,11 @@ pub(super) fn raise_descriptor_limit(agent: &Agent, slots: u32) {
 pub(super) fn wakeup_batch_here(bpf: &Bpf) -> u32 {
     let cpus = libbpf_rs::num_possible_cpus().unwrap_or(1) as u32;
     wakeup_batch(bpf.wakeup_batch, bpf.ring_buf_size, cpus)
+}
+
+/// Returns whether this kernel describes its types.
+pub(super) fn has_kernel_types() -> bool {
+    !is_forced("no-btf") && crate::bpf::load::has_kernel_types()
 }
 
 /// Returns whether BPF programs may read kernel memory: strict kernel lockdown forbids it.

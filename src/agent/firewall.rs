@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::derive::has_kernel_types;
 use super::{Error, Running};
 use crate::bpf::xdp::XdpSettings;
 use crate::config::{self, Agent, Config};
@@ -98,6 +99,7 @@ pub(super) fn xdp_settings(agent: &Agent) -> XdpSettings {
         sample_rate: agent.bpf.sample_rate.max(MIN_SAMPLE_RATE),
         ring_bytes: RING_BYTES,
         max_rules: (MAX_RULES + allowlist::MAX_RULES + source_check::MAX_RULES) as u32,
+        typed: has_kernel_types(),
     }
 }
 

@@ -44,6 +44,11 @@ pub fn check_kernel(config: &Config) -> Result<String, Error> {
         true => HookKind::Clsact,
         false => HookKind::detect(),
     };
+    let types = match settings.typed {
+        true => "yes".to_owned(),
+        false => format!("no: {}", derive::UNTYPED_LIMITS),
+    };
+    let _ = writeln!(text, "kernel types: {types}");
     let _ = writeln!(text, "hook: {}", hook.name());
     let _ = writeln!(
         text,

@@ -67,6 +67,13 @@ static __always_inline int rfm_parse_pppoe(struct rfm_cursor *cur, __be16 *proto
 	return 0;
 }
 
+/* An entry of a stack, by the EtherType before it. */
+enum rfm_stack_entry {
+	RFM_NO_ENTRY,
+	RFM_TAG,
+	RFM_LABEL,
+};
+
 /*
  * Parses one batch: a PPPoE header if there is one, then up to RFM_STACK_BATCH entries of 4 bytes each, which
  * are 802.1Q and 802.1ad tags, or MPLS labels (RFC 3032).
@@ -83,10 +90,16 @@ static __always_inline void rfm_parse_stack_batch(struct rfm_cursor *cur, union 
 	}
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < RFM_STACK_BATCH; i++) {
+		__u32 kind = rfm_forget(rfm_is_vlan(proto)   ? RFM_TAG
+					: rfm_is_mpls(proto) ? RFM_LABEL
+							     : RFM_NO_ENTRY,
+					cur->len);
 		const struct rfm_vlan_hdr *entry;
 		struct rfm_vlan_hdr buffer;
 
-		if (!rfm_is_vlan(proto) && !rfm_is_mpls(proto))
+		proto = rfm_forget(proto, cur->len);
+		cur->offset = rfm_forget(cur->offset, cur->len);
+		if (kind == RFM_NO_ENTRY)
 			break;
 		entry = rfm_header(cur, cur->offset, &buffer);
 		if (!entry) {
@@ -94,11 +107,12 @@ static __always_inline void rfm_parse_stack_batch(struct rfm_cursor *cur, union 
 			return;
 		}
 		cur->offset += sizeof(*entry);
-		if (rfm_is_vlan(proto)) {
+		if (kind == RFM_TAG) {
 			proto = entry->proto;
 		} else if (entry->proto & bpf_htons(0x100)) { /* bottom of stack */
 			stack->is_mpls = 1;
 			proto = 0;
+			break;
 		}
 	}
 	stack->offset = cur->offset;

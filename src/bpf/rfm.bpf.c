@@ -84,7 +84,7 @@ static __always_inline int rfm_sample(struct __sk_buff *skb, __u64 l3_header, __
 				      __u32 rate, __u64 size, int plain, int cached)
 {
 	__u32 direction = hook_flags & RFM_HOOK_EGRESS ? RFM_EGRESS : RFM_INGRESS;
-	union rfm_l3_header l3 = {.word = l3_header};
+	union rfm_l3_header l3 = {.word = plain ? l3_header : rfm_forget(l3_header, skb->len)};
 	struct rfm_sampled packet = {.skb = skb, .size.word = size, .rate = rate};
 	struct rfm_transport *tr = &packet.transport;
 	struct rfm_cursor cur;
@@ -106,16 +106,16 @@ static __always_inline int rfm_sample(struct __sk_buff *skb, __u64 l3_header, __
 	return cached ? rfm_cache_update(&packet) : rfm_emit_event(&packet);
 }
 
-__noinline int rfm_sample_cached(struct __sk_buff *skb, __u64 l3_header, __u32 hook_flags,
+RFM_GLOBAL int rfm_sample_cached(struct __sk_buff *skb, __u64 l3_header, __u32 hook_flags,
 				 __u32 rate, __u64 size)
 {
-	return rfm_sample(skb, l3_header, hook_flags, rate, size, 0, 1);
+	return rfm_forget(rfm_sample(skb, l3_header, hook_flags, rate, size, 0, 1), skb->len);
 }
 
-__noinline int rfm_sample_event(struct __sk_buff *skb, __u64 l3_header, __u32 hook_flags,
+RFM_GLOBAL int rfm_sample_event(struct __sk_buff *skb, __u64 l3_header, __u32 hook_flags,
 				__u32 rate, __u64 size)
 {
-	return rfm_sample(skb, l3_header, hook_flags, rate, size, 0, 0);
+	return rfm_forget(rfm_sample(skb, l3_header, hook_flags, rate, size, 0, 0), skb->len);
 }
 
 /* Counts a packet that has flows, and samples it if the countdown is at its end. */

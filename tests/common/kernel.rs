@@ -180,6 +180,11 @@ impl Kernel {
 
     /// As [`Kernel::load`], with a flow cache of so many records per CPU.
     pub fn load_with_cache(interfaces: &[(u32, bool)], flow_cache: u32) -> Self {
+        Self::load_object(interfaces, flow_cache, true)
+    }
+
+    /// As [`Kernel::load_with_cache`]; without `typed`, the programs for kernels that do not describe their types.
+    pub fn load_object(interfaces: &[(u32, bool)], flow_cache: u32, typed: bool) -> Self {
         let loaded = LoadedPrograms::load(&MonitorSettings {
             sample_rate: 1,
             wakeup_batch: 1,
@@ -188,6 +193,7 @@ impl Kernel {
             flow_cache,
             preemptible: false,
             read_kernel: true,
+            typed,
         })
         .expect("the programs load");
         let cache = loaded.flow_cache().expect("the cache's maps");

@@ -32,6 +32,11 @@ pub fn fixture() -> Option<Fixture> {
 }
 
 pub fn fixture_with(sample_rate: u32) -> Option<Fixture> {
+    fixture_of(sample_rate, true)
+}
+
+/// Without `typed`, the programs for kernels that do not describe their types.
+pub fn fixture_of(sample_rate: u32, typed: bool) -> Option<Fixture> {
     if !rustix::process::geteuid().is_root() {
         println!("skipped: not root");
         return None;
@@ -40,6 +45,7 @@ pub fn fixture_with(sample_rate: u32) -> Option<Fixture> {
         sample_rate,
         ring_bytes: 65_536,
         max_rules: MAX_RULES,
+        typed,
     };
     let firewall = XdpFirewall::load(&settings).expect("the firewall loads");
     Some(Fixture { firewall })

@@ -14,6 +14,7 @@ const SETTINGS: XdpSettings = XdpSettings {
     sample_rate: 0,
     ring_bytes: 65_536,
     max_rules: 1000,
+    typed: true,
 };
 
 pub fn firewall() -> XdpFirewall {

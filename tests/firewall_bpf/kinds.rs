@@ -9,18 +9,29 @@ use crate::common::frames::Frame;
 use crate::common::lab::{Lab, can_run};
 use crate::common::packet::Tun;
 use crate::fixture::Verdict::{self, Drop, Pass};
-use crate::fixture::{A4, A6, B4, B6, Fixture, LOOPBACK, ether, fixture, rule, rules, v4, v6};
+use crate::fixture::{
+    A4, A6, B4, B6, Fixture, LOOPBACK, ether, fixture, fixture_of, rule, rules, v4, v6,
+};
 
 const SYN: u8 = 2;
 
-/// One rule, a frame, what becomes of it; the rule counts if and only if it matches.
+/// One rule, a frame, what becomes of it; the rule counts if and only if it matches. By the programs for kernels
+/// with types and by those for kernels without.
 fn check(cases: &[(&str, Frame, Verdict)]) {
-    let Some(mut fixture) = fixture() else { return };
+    for typed in [true, false] {
+        check_object(cases, typed);
+    }
+}
+
+fn check_object(cases: &[(&str, Frame, Verdict)], typed: bool) {
+    let Some(mut fixture) = fixture_of(0, typed) else {
+        return;
+    };
     for (id, (line, frame, expected)) in (1..).zip(cases) {
         fixture.firewall.replace(&[rule(id, line)]).expect(line);
         let bytes = frame.build();
         let got = fixture.verdict(&bytes);
-        assert_eq!(got, *expected, "case {id}: {line}");
+        assert_eq!(got, *expected, "case {id}: {line}, types: {typed}");
         let counted = match expected {
             Drop => vec![(id, 1)],
             Pass => vec![],
@@ -166,6 +177,35 @@ fn deep_stacks_hide_nothing() {
         // Linux accepts bytes behind a packet
         (RULE6, inner6(labels(1)).pad_to(200), Drop),
     ]);
+}
+
+/// Without types, 128 labels are read. A rule that could match a frame with more of them applies.
+#[test]
+fn programs_without_types_read_128_labels() {
+    let Some(mut fixture) = fixture_of(0, false) else {
+        return;
+    };
+    let set = rules(&["drop src 10.1.2.4"]);
+    fixture.firewall.replace(&set).expect("rules");
+    for (depth, expected) in [(128, Pass), (129, Drop)] {
+        let frame = ether().mpls(&vec![16; depth]).ipv4(A4, B4).udp();
+        assert_eq!(fixture.verdict(&frame.build()), expected, "{depth}");
+    }
+}
+
+/// Without types it is unknown whether the outer headers of a GRE packet are there: as under lockdown.
+#[test]
+fn programs_without_types_read_no_packet_that_begins_with_gre() {
+    let Some(mut fixture) = fixture_of(0, false) else {
+        return;
+    };
+    let outer = Ipv4Addr::new(198, 51, 100, 1);
+    let gre = Frame::layer3().ipv4(outer, outer).says(47).payload(40);
+    for (line, expected) in [("drop src 10.1.2.3", Drop), ("pass src 10.1.2.3", Pass)] {
+        fixture.firewall.replace(&rules(&[line])).expect(line);
+        let got = fixture.verdict_of(FrameStart::Gre, &gre.clone().build());
+        assert_eq!(got, expected, "{line}");
+    }
 }
 
 /// A header that starts beyond 32 kB is not read. Rules that could match the packet apply.

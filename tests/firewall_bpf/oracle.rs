@@ -255,6 +255,7 @@ impl Attached {
             sample_rate: 0,
             ring_bytes: 65_536,
             max_rules: 1000,
+            typed: true,
         };
         let mut firewall = XdpFirewall::load(&settings).expect("the firewall loads");
         match mode {

@@ -309,6 +309,28 @@ pub fn all() -> Vec<Case> {
     cases
 }
 
+/// Every case as the programs for kernels without types count it: they read at most 128 entries of a stack.
+pub fn untyped() -> Vec<Case> {
+    const DEEP: [&str; 3] = ["mpls/300", "mpls/300 cut short", "vlan/370 of VLAN 0"];
+    let mut cases = all();
+    for name in DEEP {
+        let case = cases.iter_mut().find(|case| case.name == name);
+        let case = case.expect("there are deep stacks");
+        case.expect = Is::Other.expect(case.frame.len() as u64);
+    }
+    cases
+}
+
+/// UDP below that many MPLS labels, for programs that read them or do not.
+pub fn label_stack(depth: usize, is_read: bool) -> Case {
+    let frame = ethernet().mpls(&vec![16; depth]);
+    let frame = frame.ipv4(SRC4, DST4).udp().payload(12);
+    match is_read {
+        true => Case::flow("labels that are read", frame, Flow::v4(UDP, 40).ports()),
+        false => Case::other("labels that are not read", frame),
+    }
+}
+
 fn ethernet() -> Frame {
     Frame::ethernet(SRC_MAC, DST_MAC)
 }
