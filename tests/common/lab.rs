@@ -191,10 +191,12 @@ impl Lab {
         self.folder.join(name)
     }
 
-    /// Starts a command that ends with the lab; its output goes to the file `log`.
-    pub fn spawn(&self, namespace: &Namespace, log: &str, program: &str, args: &[&str]) {
+    /// Starts a command that ends with the lab; its output goes to the file `log`. Returns its process id.
+    pub fn spawn(&self, namespace: &Namespace, log: &str, program: &str, args: &[&str]) -> u32 {
         let child = self.child(namespace, log, program, args);
+        let pid = child.id();
         lock(&self.children).push(child);
+        pid
     }
 
     /// Starts a command that the caller ends; its output is appended to the file `log`.

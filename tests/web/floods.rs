@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use crate::certs::{Authority, P256};
 use crate::common::http::{SOON, eventually, raise_descriptor_limit};
-use crate::common::lab::can_run;
+use crate::common::lab::{Lab, can_run, wait_for};
 use crate::harness::{Folder, SECRET, Secured, Trust, login};
+use crate::live::Guarded;
 
 const TLS: &str = "tls_server_config: {cert_file: server.crt, key_file: server.key}\n";
 
@@ -55,6 +56,51 @@ fn a_thousand_slow_handshakes_do_not_stop_a_scrape() {
     }
     drop(slow);
     assert_eq!(scraper.get("/metrics", "").unwrap().0, 200);
+}
+
+#[test]
+fn a_thousand_slow_handshakes_with_an_agent_leave_it_bounded() {
+    /// The agent serves at most so many connections.
+    const CONNECTIONS: usize = 64;
+    /// In kB: 64 sessions of TLS, each with its buffers.
+    const ROOM: u64 = 16_384;
+    if !can_run(&["ip", "sysctl", "openssl", "curl"]) {
+        return;
+    }
+    raise_descriptor_limit(4_096);
+    let lab = Lab::among_others();
+    let (a, _b) = lab.pair();
+    Authority::new(&lab.path(""), "ca").issue("server", P256);
+    lab.file("web.yml", TLS);
+    let agent = Guarded::start(&lab, &a, "", &["--cacert", "ca.crt"]);
+    let (trust, address) = (Trust::new(lab.path(""), "ca.crt", None), agent.address());
+    a.inside(|| {
+        let mut scraper = trust.connect(address).unwrap();
+        assert_eq!(scraper.get("/metrics", "").unwrap().0, 200);
+        let (descriptors, memory) = (agent.descriptors(), agent.memory());
+        let slow: Vec<TcpStream> = (0..1_000)
+            .map(|i| {
+                let mut stream = TcpStream::connect(address).unwrap();
+                // fails if the agent has closed it already
+                let _ = stream.write_all(&CUT_SHORT[..i % CUT_SHORT.len()]);
+                stream
+            })
+            .collect();
+        for _ in 0..20 {
+            let (status, body) = scraper.get("/metrics", "").unwrap();
+            assert_eq!(status, 200, "{body}");
+            assert_eq!(trust.status(address, "/metrics", "").unwrap(), 200);
+            let grown = agent.memory().saturating_sub(memory);
+            assert!(grown < ROOM, "{grown} kB");
+            let opened = agent.descriptors().saturating_sub(descriptors);
+            assert!(opened <= CONNECTIONS + 2, "{opened}");
+        }
+        drop(slow);
+        // also of the descriptors that a scrape opens for a moment
+        let freed = || agent.descriptors() <= descriptors + 1;
+        assert!(wait_for(SOON, freed), "{}", agent.descriptors());
+        assert_eq!(scraper.get("/metrics", "").unwrap().0, 200);
+    });
 }
 
 #[test]

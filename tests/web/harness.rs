@@ -57,6 +57,12 @@ impl Folder {
     }
 }
 
+impl AsRef<Path> for Folder {
+    fn as_ref(&self) -> &Path {
+        &self.0
+    }
+}
+
 impl Drop for Folder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
@@ -118,7 +124,8 @@ pub struct Trust(Arc<ClientConfig>);
 
 impl Trust {
     /// Trusts the authority with this certificate, and has a certificate of its own if `identity` names one.
-    pub fn new(folder: &Folder, authority: &str, identity: Option<&str>) -> Self {
+    pub fn new(folder: impl AsRef<Path>, authority: &str, identity: Option<&str>) -> Self {
+        let folder = folder.as_ref();
         let mut roots = RootCertStore::empty();
         for certificate in certificates(folder, authority) {
             roots.add(certificate).unwrap();
@@ -129,7 +136,7 @@ impl Trust {
             .with_root_certificates(roots);
         let config = match identity {
             Some(name) => {
-                let key = folder.read(&format!("{name}.key"));
+                let key = fs::read(folder.join(format!("{name}.key"))).unwrap();
                 let key = PrivateKeyDer::from_pem_slice(&key).unwrap();
                 builder
                     .with_client_auth_cert(certificates(folder, &format!("{name}.crt")), key)
@@ -157,8 +164,8 @@ impl Trust {
     }
 }
 
-pub fn certificates(folder: &Folder, name: &str) -> Vec<CertificateDer<'static>> {
-    let text = folder.read(name);
+pub fn certificates(folder: impl AsRef<Path>, name: &str) -> Vec<CertificateDer<'static>> {
+    let text = fs::read(folder.as_ref().join(name)).unwrap();
     CertificateDer::pem_slice_iter(&text)
         .collect::<Result<_, _>>()
         .unwrap()

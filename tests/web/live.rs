@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The agent with a web configuration file, and real clients: curl, openssl, Prometheus.
 
+use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
@@ -18,14 +19,20 @@ const PORT: u16 = 9669;
 const PLAIN: &str = "--http1.1";
 
 /// An agent behind `web.yml` in the folder of its lab.
-struct Guarded<'a> {
+pub struct Guarded<'a> {
     lab: &'a Lab,
     namespace: &'a Namespace,
+    pid: u32,
 }
 
 impl<'a> Guarded<'a> {
     /// Starts it, and waits until curl gets `/healthz` with `options`.
-    fn start(lab: &'a Lab, namespace: &'a Namespace, prometheus: &str, options: &[&str]) -> Self {
+    pub fn start(
+        lab: &'a Lab,
+        namespace: &'a Namespace,
+        prometheus: &str,
+        options: &[&str],
+    ) -> Self {
         let web = lab.path("web.yml");
         let config = lab.file(
             "rfm.toml",
@@ -36,13 +43,17 @@ impl<'a> Guarded<'a> {
             ),
         );
         let path = config.to_str().unwrap();
-        lab.spawn(
+        let pid = lab.spawn(
             namespace,
             "rfm.log",
             env!("CARGO_BIN_EXE_rfm"),
             &["--config", path],
         );
-        let agent = Self { lab, namespace };
+        let agent = Self {
+            lab,
+            namespace,
+            pid,
+        };
         let healthy = || agent.curl("/healthz", options).0 == 200;
         assert!(
             wait_for(Duration::from_secs(10), healthy),
@@ -50,6 +61,25 @@ impl<'a> Guarded<'a> {
             agent.log()
         );
         agent
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], PORT).into()
+    }
+
+    /// The number of open file descriptors.
+    pub fn descriptors(&self) -> usize {
+        let folder = format!("/proc/{}/fd", self.pid);
+        std::fs::read_dir(folder).expect("the agent runs").count()
+    }
+
+    /// The resident memory (`VmRSS`) in kB.
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid));
+        let status = status.expect("the agent runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|line| line.split_whitespace().next());
+        number.expect("VmRSS").parse().expect("a number")
     }
 
     fn log(&self) -> String {
@@ -287,6 +317,7 @@ fn sighup_reads_the_file_and_its_key() {
     let guarded = Guarded {
         lab: &lab,
         namespace: &a,
+        pid: agent.pid(),
     };
     let trusted = ["--cacert", "ca.crt"];
     assert_eq!(guarded.curl("/metrics", &trusted).0, 0);
@@ -326,6 +357,7 @@ fn an_open_port_is_a_problem_until_users_are_required() {
     let guarded = Guarded {
         lab: &lab,
         namespace: &a,
+        pid: agent.pid(),
     };
     let user = [PLAIN, "-u", "prometheus:secret"];
     let is_open = || {
