@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 type Imports = BTreeMap<String, BTreeMap<String, PathBuf>>;
 
 /// Rooms that take limits of their own; `agent` converts the configuration for them.
-const ENGINES: [&str; 5] = ["flow", "enrich", "firewall", "history", "bpf"];
+const ENGINES: [&str; 6] = ["flow", "enrich", "firewall", "history", "store", "bpf"];
 
 /// Lines above which a file counts as long, and how many files may be.
 const LONG: usize = 600;

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The state that thread history shares with readers: the rows that are not yet on disk, and counters.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::pending::Pending;
+
+/// Counters of the history, for metrics and the status.
+#[derive(Debug, Default)]
+pub struct HistoryCounters {
+    /// Bytes of all files.
+    pub bytes: AtomicU64,
+    /// Bytes that were written since the start.
+    pub written_bytes: AtomicU64,
+    /// Damaged blocks that readers and the writer found since the start.
+    pub damaged_blocks: AtomicU64,
+    /// Rows of a minute, lists and events that were dropped since the start.
+    pub lost_rows: AtomicU64,
+    /// The Unix time of the last sync; 0 before the first one.
+    pub last_sync: AtomicU64,
+    /// Files that were deleted because of `max_size` or their age since the start.
+    pub evicted_files: AtomicU64,
+}
+
+#[derive(Debug)]
+pub struct Shared {
+    pub path: PathBuf,
+    /// Readers hold it while they read files, so that the writer replaces none of them meanwhile.
+    pending: RwLock<Pending>,
+    pub counters: HistoryCounters,
+    /// The reason why nothing is stored.
+    problem: Mutex<Option<String>>,
+    /// The reason why a folder was set aside at the start.
+    set_aside: Mutex<Option<String>>,
+}
+
+impl Shared {
+    pub fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            pending: RwLock::default(),
+            counters: HistoryCounters::default(),
+            problem: Mutex::default(),
+            set_aside: Mutex::default(),
+        }
+    }
+
+    pub fn read(&self) -> RwLockReadGuard<'_, Pending> {
+        self.pending.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn write(&self) -> RwLockWriteGuard<'_, Pending> {
+        self.pending.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn problem(&self) -> Option<String> {
+        lock(&self.problem).clone()
+    }
+
+    pub fn set_problem(&self, problem: Option<String>) {
+        *lock(&self.problem) = problem;
+    }
+
+    pub fn set_aside(&self) -> Option<String> {
+        lock(&self.set_aside).clone()
+    }
+
+    pub fn note_set_aside(&self, reason: Option<String>) {
+        *lock(&self.set_aside) = reason;
+    }
+}
+
+fn lock(text: &Mutex<Option<String>>) -> MutexGuard<'_, Option<String>> {
+    text.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl HistoryCounters {
+    pub fn add_damaged(&self, blocks: u64) {
+        self.damaged_blocks.fetch_add(blocks, Ordering::Relaxed);
+    }
+
+    pub fn add_lost(&self, rows: usize) {
+        self.lost_rows.fetch_add(rows as u64, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Writes the history: rows to the log in each interval, derived files after each day.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::calendar::DAY;
+use super::derive;
+use super::folder::{self, Folder, Section};
+use super::log::{self as log_file, OpenLog};
+use super::retention;
+use super::shared::Shared;
+use super::types::HistoryInput;
+
+/// Seconds after a minute in which its rows arrive.
+const GRACE: u64 = 15;
+/// Seconds after a day until its files are derived.
+const DAY_GRACE: u64 = 600;
+/// Minutes further in the future than this are those before a clock step back.
+const FUTURE: u64 = 120;
+/// The number of minutes that stay in memory when nothing can be stored, beside those of the
+/// interval.
+const MINUTES_KEPT: u64 = 10;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreSettings {
+    /// Bytes of all files.
+    pub max_size: u64,
+    pub sync_interval: Duration,
+}
+
+/// A time by both clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Unix seconds.
+    pub wall: u64,
+    /// Since any origin.
+    pub monotonic: Duration,
+}
+
+#[derive(Debug)]
+pub struct Writer {
+    shared: Arc<Shared>,
+    settings: StoreSettings,
+    /// `None` until it could be opened.
+    folder: Option<Folder>,
+    log: Option<OpenLog>,
+    /// The next write, by the monotonic clock.
+    due: Duration,
+    /// The day up to which files are derived.
+    derived_to: u64,
+}
+
+impl Writer {
+    /// Opens the folder. If this fails, the writer tries again in each interval.
+    pub fn new(shared: Arc<Shared>, settings: StoreSettings, now: Now) -> Self {
+        let mut writer = Self {
+            shared,
+            settings,
+            folder: None,
+            log: None,
+            due: Duration::ZERO,
+            derived_to: u64::MAX,
+        };
+        writer.schedule(now);
+        let opened = writer.open(now);
+        writer.report(opened.map_err(|error| (error, "")));
+        writer
+    }
+
+    pub fn add(&self, input: HistoryInput) {
+        let lost = self.shared.write().add(input);
+        self.shared.counters.add_lost(lost);
+    }
+
+    /// Writes what is due.
+    pub fn tick(&mut self, now: Now) {
+        if now.monotonic < self.due {
+            return;
+        }
+        self.schedule(now);
+        let is_complete = |time: u64| time + 60 + GRACE <= now.wall || time > now.wall + FUTURE;
+        self.store(now, &is_complete);
+        self.derive(now);
+    }
+
+    /// Writes everything, at the end.
+    pub fn close(mut self, now: Now) {
+        self.store(now, &|_| true);
+    }
+
+    /// Returns the time of the next write, by the monotonic clock.
+    pub fn due(&self) -> Duration {
+        self.due
+    }
+
+    /// Sets the next write: shortly after the end of a window of the log, if the interval permits.
+    fn schedule(&mut self, now: Now) {
+        let interval = self.settings.sync_interval.as_secs().max(1);
+        let phase = now.wall.saturating_sub(GRACE + 5) % interval;
+        self.due = now.monotonic + Duration::from_secs(interval - phase);
+    }
+
+    fn open(&mut self, now: Now) -> Result<(), String> {
+        if self.folder.is_some() {
+            return Ok(());
+        }
+        let folder = Folder::open(&self.shared.path, now.wall)?;
+        if let Some(reason) = &folder.set_aside {
+            log::error!("history: {reason}; a new history starts");
+            self.shared.note_set_aside(Some(reason.clone()));
+        }
+        let recovered = recover(&self.shared);
+        recovered.map_err(|error| format!("{}: cannot read: {error}", folder.path.display()))?;
+        self.folder = Some(folder);
+        self.derived_to = 0;
+        Ok(())
+    }
+
+    fn store(&mut self, now: Now, ready: &dyn Fn(u64) -> bool) {
+        let stored = self.open(now).and_then(|()| {
+            self.write(now, ready)
+                .map_err(|error| format!("{}: cannot write: {error}", self.shared.path.display()))
+        });
+        let interval = self.settings.sync_interval.as_secs() / 60;
+        if stored.is_err() {
+            let lost = self.shared.write().trim((interval + MINUTES_KEPT) as usize);
+            self.shared.counters.add_lost(lost);
+        }
+        self.report(stored.map_err(|error| (error, "; nothing is stored until this succeeds")));
+    }
+
+    /// Logs a problem when it begins, and its end.
+    fn report(&self, result: Result<(), (String, &str)>) {
+        let before = self.shared.problem();
+        match result {
+            Ok(()) if before.is_some() => {
+                log::info!("history: {} is written again", self.shared.path.display());
+                self.shared.set_problem(None);
+            }
+            Ok(()) => {}
+            Err((error, more)) => {
+                if before.as_ref() != Some(&error) {
+                    log::error!("history: {error}{more}");
+                }
+                self.shared.set_problem(Some(error));
+            }
+        }
+    }
+
+    fn write(&mut self, now: Now, ready: &dyn Fn(u64) -> bool) -> io::Result<()> {
+        loop {
+            let next = self.shared.read().times().find(|time| ready(*time));
+            let Some(time) = next else { break };
+            let period = Section::Log.period(time);
+            let of_period = |time: u64| ready(time) && period.contains(time);
+            self.write_period(time, &of_period)?;
+            self.shared
+                .counters
+                .last_sync
+                .store(now.wall, Ordering::Relaxed);
+        }
+        let keep = self.log.as_ref().map(|log| log.id);
+        let bytes = retention::make_room(&self.shared, self.settings.max_size, 0, keep)?;
+        self.shared.counters.bytes.store(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Appends the `ready` rows of one log file.
+    fn write_period(&mut self, time: u64, ready: &dyn Fn(u64) -> bool) -> io::Result<()> {
+        let (bytes, carry) = log_file::blocks(&self.shared.read(), ready);
+        let is_open = |log: &OpenLog| log.id.period().contains(time);
+        if !self.log.as_ref().is_some_and(is_open) {
+            let (log, damaged) = OpenLog::open(&self.shared.path, time)?;
+            self.shared.counters.add_damaged(damaged);
+            self.log = Some(log);
+        }
+        let Some(log) = &mut self.log else {
+            return Ok(());
+        };
+        let (id, more) = (log.id, bytes.len() as u64);
+        retention::make_room(&self.shared, self.settings.max_size, more, Some(id))?;
+        // until the rows are synced, readers have them from memory
+        self.shared.write().synced.insert(id, log.length());
+        log.append(&bytes)?;
+        let counters = &self.shared.counters;
+        counters.written_bytes.fetch_add(more, Ordering::Relaxed);
+        let mut pending = self.shared.write();
+        pending.remove(ready);
+        pending.carry = carry;
+        pending.synced.clear();
+        pending.synced.insert(id, log.length());
+        Ok(())
+    }
+
+    /// Derives the files of days that have ended.
+    fn derive(&mut self, now: Now) {
+        let today = now.wall.saturating_sub(DAY_GRACE) / DAY * DAY;
+        if self.folder.is_none() || self.derived_to == today {
+            return;
+        }
+        let derived = self.derive_before(today);
+        if derived.is_ok() {
+            self.derived_to = today;
+        }
+        let failed = |error| {
+            let path = self.shared.path.display();
+            (
+                format!("{path}: cannot write: {error}"),
+                "; it is tried again",
+            )
+        };
+        self.report(derived.map_err(failed));
+    }
+
+    fn derive_before(&self, today: u64) -> io::Result<()> {
+        let logs = folder::list(&self.shared.path, Section::Log)?;
+        let mut days: Vec<_> = logs.keys().map(|id| id.start / DAY * DAY).collect();
+        days.dedup();
+        for day in days.into_iter().filter(|day| *day < today) {
+            let logs = logs.iter().filter(|(id, _)| id.start / DAY * DAY == day);
+            let more: u64 = logs.map(|(_, length)| *length).sum();
+            let keep = self.log.as_ref().map(|log| log.id);
+            retention::make_room(&self.shared, self.settings.max_size, more, keep)?;
+            let written = derive::derive_day(&self.shared, day)?;
+            let counter = &self.shared.counters.written_bytes;
+            counter.fetch_add(written, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+/// Removes unfinished files, and cuts torn ends off.
+fn recover(shared: &Shared) -> io::Result<()> {
+    for section in Section::ALL {
+        let entries = fs::read_dir(shared.path.join(section.name()))?;
+        for entry in entries.flatten() {
+            let is_unfinished = entry.file_name().to_string_lossy().ends_with(".seg.tmp");
+            if is_unfinished {
+                fs::remove_file(entry.path())?;
+            }
+        }
+    }
+    let logs = folder::list(&shared.path, Section::Log)?;
+    if let Some((last, _)) = logs.last_key_value() {
+        let (_, damaged) = OpenLog::open(&shared.path, last.start)?;
+        shared.counters.add_damaged(damaged);
+    }
+    Ok(())
+}
+
+/// Returns the bytes of all files of a history.
+pub fn size(path: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    for section in Section::ALL {
+        bytes += folder::list(path, section)?.values().sum::<u64>();
+    }
+    Ok(bytes)
+}
