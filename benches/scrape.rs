@@ -536,6 +536,7 @@ fn input<'a>(
         errors,
         http_auth_failures: None,
         dropped_log_lines: 0,
+        history: None,
         parse_errors: &[],
         build: Build {
             version: "0",

@@ -305,6 +305,34 @@ in
     required = false;
     description = "\"udp\" or \"tcp\". The collector of agent.ipfix.host is sent UDP.";
   };
+  "agent.history.path" = {
+    type = str;
+    default = "/var/lib/rfm/history";
+    shipped = true;
+    required = false;
+    description = "Folder of the history; \"\" = only the day that the page keeps in memory. Default \"\". rfm creates it. A folder that is not a history of this version is renamed, and a new one starts. docs/history.md describes its content.";
+  };
+  "agent.history.max_size" = {
+    type = str;
+    default = "96M";
+    shipped = false;
+    required = false;
+    description = "Size of all files. The oldest files are deleted first.";
+  };
+  "agent.history.conversations" = {
+    type = enum [ "prefixes" "hosts" "off" ];
+    default = "prefixes";
+    shipped = false;
+    required = false;
+    description = "Addresses of conversations on disk: \"prefixes\" (/24 and /48), \"hosts\", or \"off\" for no conversations. Addresses of hosts are personal data in many countries.";
+  };
+  "agent.history.sync_interval" = {
+    type = str;
+    default = "5m";
+    shipped = false;
+    required = false;
+    description = "Time between two writes: a crash loses at most the rows of this time. Rows are those of minutes, so that an interval below a minute writes once a minute. An interval above an hour is one hour.";
+  };
   "agent.privacy.addresses" = {
     type = enum [ "full" "prefix" "none" ];
     default = "full";

@@ -18,6 +18,9 @@
 //!    collects values, serves them as text ─► Prometheus           metrics/, http/
 //!  thread page          │                          ▼
 //!    collects every 5 s, stores a day ────► the page at /         page/
+//!                       │ rows of each minute      │
+//!  thread history       ▼                          │
+//!    appends them to a log, and derives longer points: files      store/
 //!  thread firewall
 //!    rules of the config, of commands
 //!    and of BGP ──► XDP: drops before all of this                 firewall/, bpf/xdp/

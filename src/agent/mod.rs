@@ -9,6 +9,7 @@ mod derive;
 mod error;
 mod events;
 mod firewall;
+mod history;
 mod ipfix;
 mod kernel_check;
 mod links;
@@ -55,6 +56,7 @@ use crate::metrics::collect::{BmpReader, LinkReader, Scrape};
 use crate::metrics::problems::ProblemHistory;
 use crate::page::Page;
 use crate::page::routes::Routes;
+use crate::store::types::HistoryInput;
 use crate::sys::clock::WallClock;
 use crate::sys::error_counters::ErrorCounters;
 use crate::sys::os_error;
@@ -71,6 +73,7 @@ pub use database_files::{inspect_database, open_files};
 pub use error::Error;
 use events::EventQueue;
 use firewall::{Firewall, FirewallThread};
+use history::DiskHistory;
 use ipfix::Export;
 pub use kernel_check::check_kernel;
 use links::LinksThread;
@@ -112,7 +115,7 @@ pub fn run(file: &Path, config: &Config, steps: StartupSteps) -> Result<(), Erro
     derive::raise_descriptor_limit(agent, settings.slots);
     steps.begin("starting the threads");
 
-    let running = Running {
+    let mut running = Running {
         threads: Arc::new(Threads::new()),
         counters: Arc::default(),
         progress: Arc::default(),
@@ -127,9 +130,11 @@ pub fn run(file: &Path, config: &Config, steps: StartupSteps) -> Result<(), Erro
         live,
         errors,
         problems: Arc::default(),
+        history: None,
         web,
     };
     running.start_web()?;
+    running.start_history(&agent.history)?;
     running.watch_databases(derive::databases(&agent.enrich.mmdb))?;
     bmp::assign_vrfs(&running.interfaces, &found.links);
     let rib = bmp.rib();
@@ -261,6 +266,8 @@ struct Running {
     live: Arc<CurrentConfig>,
     errors: Arc<ErrorCounters>,
     problems: Arc<ProblemHistory>,
+    /// `None` if the configuration names no folder.
+    history: Option<DiskHistory>,
     web: Web,
 }
 
@@ -395,6 +402,7 @@ impl Running {
             clock: RefCell::new(WallClock::new(Instant::now())),
             liveness: Box::new(self.liveness()),
             problems: self.problems.clone(),
+            history: self.history.as_ref().map(|history| history.shared.clone()),
         })
     }
 
@@ -459,6 +467,7 @@ impl Running {
             "page",
             "ring",
             "flow",
+            "history",
             "ipfix",
             "control",
             "http",
@@ -470,6 +479,10 @@ impl Running {
             "rpki",
             "rtr",
         ] {
+            if let Some(history) = self.history.as_ref().filter(|_| name == "history") {
+                // the thread waits for messages
+                history.sender.send(HistoryInput::Stop);
+            }
             self.threads.stop_with(name, &mut waiting);
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{Error, Running, View};
 use crate::config::Agent;
 use crate::flow::thread::{Request, ask};
+use crate::history::recorder::Recorder;
 use crate::metrics::collect::LinkReader;
 use crate::netlink::{DefaultRoute, Link, LinkSocket};
 use crate::page::{self, Page, TalkerSource};
@@ -15,14 +16,14 @@ use crate::page::{self, Page, TalkerSource};
 const TALKERS_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Running {
-    /// Starts thread page; `None` if the configuration disables the page.
+    /// Starts thread page, which also feeds the history on disk; `None` if the configuration disables the page.
     pub(super) fn start_page(
         &self,
         agent: &Agent,
         view: View,
         links: &[Link],
     ) -> Result<Option<Arc<Page>>, Error> {
-        if !agent.prometheus.page {
+        if !agent.prometheus.page && self.history.is_none() {
             return Ok(None);
         }
         let socket = LinkSocket::new(self.errors.clone());
@@ -39,11 +40,14 @@ impl Running {
             }),
             addresses: Box::new(move || live.get().config.agent.privacy.addresses),
         }));
+        if let Some(history) = &self.history {
+            page.record(Recorder::new(history.sender.clone()));
+        }
         let default_route = DefaultRoute::new(self.errors.clone());
         let fed = page.clone();
         self.spawn("page", move |heartbeat| {
             page::thread::run(&fed, &scrape, default_route, &heartbeat);
         })?;
-        Ok(Some(page))
+        Ok(Some(page).filter(|_| agent.prometheus.page))
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::control::Control;
 use super::enrich::Enrich;
 use super::firewall::Firewall;
+use super::history::History;
 use super::ipfix::Ipfix;
 use super::machine::Machine;
 use super::privacy::Privacy;
@@ -102,6 +103,11 @@ section! {
             of: Ipfix,
             with: (machine, &interfaces, &exclude_interfaces, &directions),
             text: "Flows to an IPFIX collector.",
+        }
+        history: History = section {
+            of: History,
+            with: (),
+            text: "The history on disk.",
         }
         privacy: Privacy = section {
             of: Privacy,

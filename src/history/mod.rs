@@ -3,9 +3,11 @@
 //!
 //! - `time_series`, `window_totals`: a rate over time, and its mean and maximum;
 //! - `top_table`: the lines of the page, bounded, some of them with a curve;
+//! - [`recorder`]: rows of a minute for the history on disk;
 //! - `increments`, `series_key`, `string_refs`: from the flow series to lines.
 
 mod increments;
+pub mod recorder;
 mod series_key;
 pub(crate) mod string_refs;
 pub mod time_series;
@@ -80,6 +82,8 @@ pub struct InterfaceHistory {
     pub speed_bytes: Option<u64>,
     /// Observed packets and bytes by direction and family; `None` if that hook is not attached.
     pub observed: [Option<[Count; Family::ALL.len()]>; Direction::ALL.len()],
+    /// The growth of `observed` since the previous reading.
+    pub(super) grown: [[Count; Family::ALL.len()]; Direction::ALL.len()],
     /// The number of the last reading that included the interface.
     seen: u64,
 }
@@ -141,6 +145,11 @@ impl History {
             .filter(|(_, port)| port.seen == self.readings)
     }
 
+    /// Returns the interface with this number.
+    pub(super) fn interface(&self, number: u16) -> Option<&InterfaceHistory> {
+        self.interfaces.get(usize::from(number))?.as_ref()
+    }
+
     /// Returns the memory in use, as far as it grows with the history.
     pub fn bytes(&self) -> usize {
         self.entries.bytes() + self.increments.bytes() + self.names.bytes()
@@ -171,6 +180,7 @@ impl History {
             return;
         };
         let observed = hook.map(|hook| hook.families.map(|family| family.observed));
+        port.grown[direction as usize] = Default::default();
         let before = std::mem::replace(&mut port.observed[direction as usize], observed);
         let Some(observed) = observed else {
             return;
@@ -189,6 +199,7 @@ impl History {
                 value: family as u32,
             };
             let (bytes, packets) = (grown(old.bytes, new.bytes), grown(old.packets, new.packets));
+            port.grown[direction as usize][family as usize] = Count { packets, bytes };
             self.entries.add(key, bytes, packets);
         }
         let flows = TopKey {
@@ -219,6 +230,7 @@ impl History {
             ifindex: 0,
             speed_bytes: None,
             observed: [None; 2],
+            grown: Default::default(),
             seen: 0,
         });
         port.ifindex = link.ifindex;

@@ -145,6 +145,10 @@ impl TopTable {
         self.map.iter().filter(move |(key, _)| key.scope == scope)
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = (&TopKey, &TopEntry)> {
+        self.map.iter()
+    }
+
     pub fn keys(&self) -> impl Iterator<Item = &TopKey> {
         self.map.keys()
     }

@@ -30,6 +30,7 @@ use crate::ipfix::collector_stats::CollectorStatsList;
 use crate::metrics;
 use crate::netlink::stacked_interfaces::all_stacked;
 use crate::netlink::{self, Link, LinkSocket};
+use crate::store::shared::Shared;
 use crate::sys::clock::{WallClock, WallTimes};
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::sys::logging;
@@ -68,6 +69,8 @@ pub struct Scrape {
     /// Reports stuck threads, and whether all interfaces found at the start are attached.
     pub liveness: Box<Liveness>,
     pub problems: Arc<ProblemHistory>,
+    /// `None` without a history on disk.
+    pub history: Option<Arc<Shared>>,
 }
 
 /// A request for all families.
@@ -182,6 +185,7 @@ impl Scrape {
             bmp: bmp.as_ref(),
             ipfix: &self.ipfix.all(),
             firewall: firewall.as_ref(),
+            history: self.history.as_ref().map(|history| &history.counters),
             errors: &self.errors,
             http_auth_failures: self.access.failures(),
             dropped_log_lines: logging::dropped(),
@@ -224,6 +228,7 @@ impl Scrape {
                 false => agent.prometheus.open_port(),
             },
             vrps: self.vrps.problem(),
+            history: self.history.as_ref().and_then(|history| history.problem()),
         }
     }
 

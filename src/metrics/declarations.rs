@@ -263,6 +263,19 @@ declare! {
         Counter HTTP_SCRAPERS_EVICTED = "rfm_http_scrapers_evicted_total" []
             "Scrapers whose state made room for others: rfm keeps that of 16."
             + "If it grows, more than 16 scrapers read `/metrics`: new series reach each of them as 0 for up to 2 minutes.";
+        Gauge HISTORY_BYTES = "rfm_history_bytes" []
+            "Bytes of the files of the history on disk, at the last write.";
+        Counter HISTORY_WRITTEN_BYTES = "rfm_history_written_bytes_total" []
+            "Bytes written to files of the history on disk.";
+        Counter HISTORY_EVICTED_FILES = "rfm_history_evicted_files_total" []
+            "Files of the history deleted because of `agent.history.max_size` or their age.";
+        Counter HISTORY_DAMAGED_BLOCKS = "rfm_history_damaged_blocks_total" []
+            "Damaged blocks of the history found by readers and at the start; a block that is read again counts again."
+            + "Their rows are left out; all others are read.";
+        Counter HISTORY_LOST_ROWS = "rfm_history_lost_rows_total" []
+            "Rows that could not be stored: the disk was full, or thread history was late.";
+        Gauge HISTORY_LAST_SYNC = "rfm_history_last_sync_timestamp_seconds" []
+            "When rows were last stored, in seconds since the Unix epoch; 0 before the first time.";
         Gauge PROBLEMS = "rfm_problems" ["kind"]
             "1 if the agent has a problem of this kind now, otherwise 0."
             + "`rfm status`, the page and `/healthz?verbose` show the text and the remedy of each. A loss is a problem until a minute has passed without another one.";

@@ -14,6 +14,7 @@ pub mod exposition;
 mod family;
 mod firewall;
 mod flows;
+mod history;
 mod interfaces;
 mod peers;
 pub mod problems;
@@ -33,6 +34,7 @@ use crate::flow::snapshot::Snapshot;
 use crate::ipfix::collector_stats::CollectorStats;
 use crate::metrics::exposition::{Created, FamilyWriter, Format};
 use crate::netlink::Link;
+use crate::store::shared::HistoryCounters;
 use crate::sys::error_counters::ErrorCounters;
 use crate::sys::process::ProcessStats;
 use crate::types::counters::HookCounters;
@@ -70,6 +72,8 @@ pub struct Input<'a> {
     pub ipfix: &'a [Arc<CollectorStats>],
     /// `None` if the firewall is not enabled, or does not answer.
     pub firewall: Option<&'a FirewallReport>,
+    /// `None` without a history on disk.
+    pub history: Option<&'a HistoryCounters>,
     pub errors: &'a ErrorCounters,
     /// `None` without a web configuration file.
     pub http_auth_failures: Option<u64>,

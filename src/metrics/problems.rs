@@ -49,6 +49,8 @@ pub struct Facts {
     pub open_port: Option<String>,
     /// Why the current VRPs cannot be used.
     pub vrps: Option<String>,
+    /// Why the history on disk cannot be written.
+    pub history: Option<String>,
 }
 
 /// The memory between readings: recent values of counters, and the offset of the clocks.
@@ -140,6 +142,8 @@ impl ProblemHistory {
         problems.extend(state_file.map(|text| Problem::new(ProblemKind::FirewallStateFile, text)));
         databases(input, facts, now, &mut problems);
         rpki(input, facts, now, &mut problems);
+        let history = facts.history.iter().cloned();
+        problems.extend(history.map(|text| Problem::new(ProblemKind::HistoryFailing, text)));
         if !input.reload.successful {
             problems.push(Problem::new(
                 ProblemKind::ConfigBroken,

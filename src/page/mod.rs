@@ -37,6 +37,7 @@ use hyper::{Request, Response, StatusCode};
 
 use crate::flow::talkers::filter::TrafficFilter;
 use crate::flow::talkers::{TalkerAnswer, TalkerQuery};
+use crate::history::recorder::Recorder;
 use crate::history::{History, HistoryReading};
 use crate::http::{encoding, respond};
 use crate::page::query::Query;
@@ -73,6 +74,8 @@ pub struct TalkerSource {
 #[derive(Default)]
 struct State {
     history: History,
+    /// Stores the history on disk as well.
+    recorder: Option<Recorder>,
     agent: AgentState,
     views: Vec<Rendered>,
     /// The time of the last request for the data.
@@ -94,10 +97,29 @@ impl Page {
         }
     }
 
+    /// Stores the readings on disk as well.
+    pub fn record(&self, recorder: Recorder) {
+        self.lock().recorder = Some(recorder);
+    }
+
+    pub fn is_recorded(&self) -> bool {
+        self.lock().recorder.is_some()
+    }
+
+    /// Sends the rows of the current minute to thread history, after the last reading.
+    pub fn end(&self) {
+        if let Some(recorder) = &mut self.lock().recorder {
+            recorder.flush();
+        }
+    }
+
     /// Stores a reading, and the state of the agent itself.
     pub fn feed(&self, reading: &HistoryReading, agent: AgentState) {
-        let mut state = self.lock();
+        let state = &mut *self.lock();
         state.history.feed(reading);
+        if let Some(recorder) = &mut state.recorder {
+            recorder.read(&state.history, reading.now_ms, reading.wall);
+        }
         state.agent = agent;
         state.views.clear();
     }

@@ -35,29 +35,37 @@ pub fn run(page: &Page, scrape: &Scrape, mut default_route: DefaultRoute, heartb
     let mut next = start;
     let mut path_reader = PathReader::default();
     let mut local_reader = LocalReader::default();
+    let mut read = |now: Instant| {
+        let uplink = default_route.ifindex();
+        let paths = path_reader.read(now, page.has_readers(now), || {
+            ask(&scrape.flows, TIMEOUT, Request::Paths).ok()
+        });
+        if let Err(reason) = scrape.read(|input| {
+            let interfaces: Vec<_> = input.interfaces.iter().map(interface).collect();
+            let reading = reading(start, input, &interfaces, uplink);
+            let mut agent = agent_state(input, scrape, &paths);
+            agent.dashboard = scrape.live.get().config.agent.prometheus.dashboard.clone();
+            agent.local = local_reader.read(input.interfaces, now);
+            page.feed(&reading, agent)
+        }) {
+            log::debug!("page: {reason}");
+        }
+    };
     while !heartbeat.stopping() {
         heartbeat.beat();
         let now = Instant::now();
         if now >= next {
-            let uplink = default_route.ifindex();
-            let paths = path_reader.read(now, page.has_readers(now), || {
-                ask(&scrape.flows, TIMEOUT, Request::Paths).ok()
-            });
-            if let Err(reason) = scrape.read(|input| {
-                let interfaces: Vec<_> = input.interfaces.iter().map(interface).collect();
-                let reading = reading(start, input, &interfaces, uplink);
-                let mut agent = agent_state(input, scrape, &paths);
-                agent.dashboard = scrape.live.get().config.agent.prometheus.dashboard.clone();
-                agent.local = local_reader.read(input.interfaces, now);
-                page.feed(&reading, agent)
-            }) {
-                log::debug!("page: {reason}");
-            }
+            read(now);
             // a late tick does not make the next one early
             next = (next + TICK).max(now + TICK / 2);
             continue;
         }
         park_timeout((next - now).min(BEAT));
+    }
+    if page.is_recorded() {
+        // the traffic since the last tick
+        read(Instant::now());
+        page.end();
     }
 }
 

@@ -8,6 +8,7 @@
 //! - [`folder`], `calendar`, [`sources`]: the files, and which of them include which;
 //! - [`conversations`], `events`: their bytes;
 //! - [`log`], [`derive`], [`retention`], [`writer`]: write, derive and delete files;
+//! - [`thread`]: THREAD history;
 //! - [`sender`]: the channel to thread history; [`reader`]: answers questions.
 //!
 //! Imports only types and sys, so that every other room may send rows to it.
@@ -29,5 +30,6 @@ pub mod sender;
 pub mod series;
 pub mod shared;
 pub mod sources;
+pub mod thread;
 pub mod types;
 pub mod writer;

@@ -41,6 +41,7 @@ impl Pending {
         match input {
             HistoryInput::Minute(rows) => self.add_rows(&rows),
             HistoryInput::Lists(lists) => self.add_lists(lists),
+            HistoryInput::Stop => 0,
             HistoryInput::Event(event) => {
                 if self.events.len() >= MAX_EVENTS || event.time >= END_OF_TIME {
                     return 1;

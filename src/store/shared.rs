@@ -32,8 +32,6 @@ pub struct Shared {
     pub counters: HistoryCounters,
     /// The reason why nothing is stored.
     problem: Mutex<Option<String>>,
-    /// The reason why a folder was set aside at the start.
-    set_aside: Mutex<Option<String>>,
 }
 
 impl Shared {
@@ -43,7 +41,6 @@ impl Shared {
             pending: RwLock::default(),
             counters: HistoryCounters::default(),
             problem: Mutex::default(),
-            set_aside: Mutex::default(),
         }
     }
 
@@ -61,14 +58,6 @@ impl Shared {
 
     pub fn set_problem(&self, problem: Option<String>) {
         *lock(&self.problem) = problem;
-    }
-
-    pub fn set_aside(&self) -> Option<String> {
-        lock(&self.set_aside).clone()
-    }
-
-    pub fn note_set_aside(&self, reason: Option<String>) {
-        *lock(&self.set_aside) = reason;
     }
 }
 

@@ -352,6 +352,8 @@ pub enum HistoryInput {
     Minute(MinuteRows),
     Lists(MinuteLists),
     Event(EventRow),
+    /// The end of thread history.
+    Stop,
 }
 
 impl HistoryInput {
@@ -363,6 +365,7 @@ impl HistoryInput {
                 lists.services.len() + lists.prefixes.len() + lists.conversations.len()
             }
             Self::Event(_) => 1,
+            Self::Stop => 0,
         }
     }
 }

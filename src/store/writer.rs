@@ -77,25 +77,21 @@ impl Writer {
         self.shared.counters.add_lost(lost);
     }
 
-    /// Writes what is due.
-    pub fn tick(&mut self, now: Now) {
+    /// Writes what is due. Returns whether something was.
+    pub fn tick(&mut self, now: Now) -> bool {
         if now.monotonic < self.due {
-            return;
+            return false;
         }
         self.schedule(now);
         let is_complete = |time: u64| time + 60 + GRACE <= now.wall || time > now.wall + FUTURE;
         self.store(now, &is_complete);
         self.derive(now);
+        true
     }
 
     /// Writes everything, at the end.
     pub fn close(mut self, now: Now) {
         self.store(now, &|_| true);
-    }
-
-    /// Returns the time of the next write, by the monotonic clock.
-    pub fn due(&self) -> Duration {
-        self.due
     }
 
     /// Sets the next write: shortly after the end of a window of the log, if the interval permits.
@@ -112,7 +108,6 @@ impl Writer {
         let folder = Folder::open(&self.shared.path, now.wall)?;
         if let Some(reason) = &folder.set_aside {
             log::error!("history: {reason}; a new history starts");
-            self.shared.note_set_aside(Some(reason.clone()));
         }
         let recovered = recover(&self.shared);
         recovered.map_err(|error| format!("{}: cannot read: {error}", folder.path.display()))?;

@@ -3,7 +3,9 @@
 
 pub mod address_detail;
 pub mod asn;
+pub mod byte_size;
 pub mod community_pattern;
+pub mod conversation_detail;
 pub mod counters;
 pub mod database;
 pub mod did_you_mean;

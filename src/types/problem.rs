@@ -69,6 +69,7 @@ kinds! {
     FirewallNotAttached "firewall_not_attached" "see the reason, and agent.firewall.interfaces; packets on this interface are not filtered"
     FirewallRuleInterface "firewall_rule_interface" "correct the interface of the rule, or delete the rule (rfm firewall list)"
     FirewallStateFile "firewall_state_file" "free space or correct the permissions; rfm tries again every 2 s"
+    HistoryFailing "history_failing" "free space or correct the permissions of agent.history.path; rfm tries again in each interval, and nothing else is affected"
     ConfigBroken "config_broken" "run rfm --check, correct the file, then rfm reload; the previous configuration stays in use"
     WebConfigBroken "web_config_broken" "correct the file that the text names, or its permissions: rfm reads it again within 2 s, and rfm --check tests it"
     /// Any client may read the metrics and the page.

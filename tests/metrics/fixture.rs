@@ -20,6 +20,7 @@ use rfm::ipfix::collector_stats::CollectorStats;
 use rfm::metrics::exposition::Format;
 use rfm::metrics::{Bmp, Build, Input, Interface, Rpki, render};
 use rfm::netlink::{DeviceCounters, Link};
+use rfm::store::shared::HistoryCounters;
 use rfm::sys::clock::WallTimes;
 use rfm::sys::error_counters::{ErrorCounters, Subsystem};
 use rfm::sys::process::ProcessStats;
@@ -39,6 +40,7 @@ pub struct Fixture {
     bmp: Option<Bmp>,
     ipfix: Vec<Arc<CollectorStats>>,
     firewall: Option<FirewallReport>,
+    history: Option<HistoryCounters>,
     errors: ErrorCounters,
 }
 
@@ -52,6 +54,7 @@ impl Fixture {
             bmp: None,
             ipfix: Vec::new(),
             firewall: None,
+            history: None,
             errors: ErrorCounters::default(),
         }
     }
@@ -76,6 +79,14 @@ impl Fixture {
             ("clsact", Some(hook(300)), None),
             ("none", None, None),
         ];
+        new.history = Some(HistoryCounters {
+            bytes: 71_000.into(),
+            written_bytes: 72_000.into(),
+            evicted_files: 3.into(),
+            damaged_blocks: 4.into(),
+            lost_rows: 5.into(),
+            last_sync: 1_700_000_004.into(),
+        });
         new.flows = Snapshot {
             at_ms: 0,
             clock: WallTimes::default(),
@@ -227,6 +238,7 @@ impl Fixture {
             bmp: self.bmp.as_ref(),
             ipfix: &self.ipfix,
             firewall: self.firewall.as_ref(),
+            history: self.history.as_ref(),
             errors: &self.errors,
             http_auth_failures: Some(3),
             dropped_log_lines: 7,

@@ -88,6 +88,7 @@ impl Agent {
             errors: &ErrorCounters::default(),
             http_auth_failures: None,
             dropped_log_lines: 0,
+            history: None,
             parse_errors: &[],
             build: Build {
                 version: "",

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The history on disk: thread history, and the sender that other threads use.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Error, Running};
+use crate::config;
+use crate::store::sender::HistorySender;
+use crate::store::shared::Shared;
+use crate::store::thread;
+use crate::store::writer::StoreSettings;
+
+/// Rows wait in memory for at most this time.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// The history on disk, for the threads that feed it and for those that read it.
+#[derive(Clone)]
+pub(super) struct DiskHistory {
+    pub shared: Arc<Shared>,
+    pub sender: HistorySender,
+}
+
+impl Running {
+    /// Starts thread history, if the configuration names a folder.
+    pub(super) fn start_history(&mut self, history: &config::History) -> Result<(), Error> {
+        let Some(folder) = history.folder() else {
+            return Ok(());
+        };
+        let shared = Arc::new(Shared::new(folder.to_owned()));
+        let (sender, received) = HistorySender::new(shared.clone());
+        let settings = StoreSettings {
+            max_size: history.max_size.0,
+            sync_interval: history.sync_interval.min(LONGEST_INTERVAL),
+        };
+        let written = shared.clone();
+        self.spawn("history", move |heartbeat| {
+            thread::run(written, settings, &received, &heartbeat);
+        })?;
+        self.history = Some(DiskHistory { shared, sender });
+        Ok(())
+    }
+}

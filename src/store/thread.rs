@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! THREAD history: stores the rows that other threads send.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use super::shared::Shared;
+use super::types::HistoryInput;
+use super::writer::{Now, StoreSettings, Writer};
+use crate::sys::malloc;
+use crate::sys::threads::Heartbeat;
+
+/// The time between two heartbeats.
+const BEAT: Duration = Duration::from_secs(2);
+
+/// Stores rows until [`HistoryInput::Stop`] arrives or `heartbeat` requests a stop; then stores all
+/// that is left.
+pub fn run(
+    shared: Arc<Shared>,
+    settings: StoreSettings,
+    received: &Receiver<HistoryInput>,
+    heartbeat: &Heartbeat,
+) {
+    let origin = Instant::now();
+    let mut writer = Writer::new(shared, settings, now(origin));
+    while !heartbeat.stopping() {
+        heartbeat.beat();
+        match received.recv_timeout(BEAT) {
+            Ok(HistoryInput::Stop) => break,
+            Ok(input) => writer.add(input),
+            Err(RecvTimeoutError::Timeout) => {}
+            // no sender is left: only the time of writing matters
+            Err(RecvTimeoutError::Disconnected) => std::thread::park_timeout(BEAT),
+        }
+        if writer.tick(now(origin)) {
+            // deriving takes memory that is not needed until the next day
+            malloc::return_free_blocks();
+        }
+    }
+    received.try_iter().for_each(|input| writer.add(input));
+    writer.close(now(origin));
+}
+
+fn now(origin: Instant) -> Now {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    Now {
+        wall: since.map_or(0, |since| since.as_secs()),
+        monotonic: origin.elapsed(),
+    }
+}
