@@ -105,9 +105,6 @@ impl ScopeColumns {
 
     pub fn part_mut(&mut self, part: &Part) -> &mut PartColumns {
         let slots = self.covered_ms.len();
-        if !self.parts.contains_key(part) {
-            self.parts.insert(part.clone(), PartColumns::new(slots));
-        }
         self.parts
             .entry(part.clone())
             .or_insert_with(|| PartColumns::new(slots))
@@ -172,9 +169,6 @@ impl Frame {
 
     pub fn scope_mut(&mut self, name: &ScopeName) -> &mut ScopeColumns {
         let slots = self.slots;
-        if !self.scopes.contains_key(name) {
-            self.scopes.insert(name.clone(), ScopeColumns::new(slots));
-        }
         let entry = self.scopes.entry(name.clone());
         entry.or_insert_with(|| ScopeColumns::new(slots))
     }

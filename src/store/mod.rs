@@ -9,10 +9,11 @@
 //! - [`conversations`], `events`: their bytes;
 //! - [`log`], [`derive`], [`retention`], [`writer`]: write, derive and delete files;
 //! - [`thread`]: THREAD history;
-//! - [`sender`]: the channel to thread history; [`reader`]: answers questions.
+//! - [`sender`]: the channel to thread history; [`reader`], `answer`: answer questions.
 //!
 //! Imports only types and sys, so that every other room may send rows to it.
 
+mod answer;
 pub mod block;
 mod bytes;
 mod calendar;

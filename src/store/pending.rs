@@ -146,14 +146,11 @@ impl Pending {
         lost + dropped.map(|period| period.lists.len()).sum::<usize>()
     }
 
-    /// Adds the selected curves to `frame`, as they will be on disk.
-    pub fn add_to(&self, frame: &mut Frame, filter: &CurveFilter) {
-        for mut pending in self.frames(&|_| true).0 {
-            if pending.span().overlaps(frame.span()) {
-                select(&mut pending, filter);
-                frame.merge(&pending);
-            }
-        }
+    /// Returns the selected curves, as they will be on disk.
+    pub fn selected(&self, filter: &CurveFilter) -> Vec<Frame> {
+        let mut frames = self.frames(&|_| true).0;
+        frames.iter_mut().for_each(|frame| select(frame, filter));
+        frames
     }
 }
 

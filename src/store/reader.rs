@@ -5,19 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::answer::Answer;
 use super::block::{Block, BlockKind, Blocks};
 use super::folder::{self, FileId, FileList, MAX_FILE, Section};
-use super::frame::{Frame, ScopeColumns, ScopeName};
+use super::frame::{Frame, ScopeName};
 use super::pending::Pending;
 use super::series;
 use super::shared::Shared;
 use super::sources::Sources;
 use super::types::{
-    ConversationPeriod, Conversations, Curve, CurveFilter, CurvePoint, Curves, EventRows, Part,
-    PartKind, Sample, SampleSource, Samples, Tier, TimeSpan,
+    ConversationPeriod, Conversations, CurveFilter, Curves, EventRows, Sample, SampleSource,
+    Samples, Tier, TimeSpan,
 };
 use super::{conversations, events};
-use crate::types::flow::{Direction, Family};
+use crate::types::flow::Direction;
 
 /// The number of points up to which a finer tier is chosen, if the question names none.
 const AUTOMATIC_POINTS: u64 = 1500;
@@ -25,11 +26,6 @@ const AUTOMATIC_POINTS: u64 = 1500;
 const MAX_SAMPLES: u64 = 430 * 288;
 /// The maximum number of points of a curve.
 const MAX_POINTS: u64 = 20_000;
-/// The maximum number of points of all curves of an answer: a bound for its memory.
-const MAX_CELLS: usize = 1 << 20;
-/// The maximum number of curves of an answer.
-const MAX_ANSWER: usize = 1024;
-
 /// Reads the history of a folder.
 #[derive(Clone, Debug)]
 pub struct HistoryReader {
@@ -65,34 +61,31 @@ impl HistoryReader {
             curves: Vec::new(),
             damaged_blocks: 0,
         };
-        let Some(mut frame) = target(span, tier, MAX_POINTS) else {
+        let Some(target) = target(span, tier, MAX_POINTS).map(|frame| frame.span()) else {
             return curves;
         };
-        let max_curves = (MAX_CELLS / frame.slots.max(1)).clamp(16, MAX_ANSWER);
-        let section = Section::of(tier);
-        let answered = frame.span();
+        let files = self.files(Section::of(tier));
         let held = pending.as_deref();
-        curves.damaged_blocks =
-            self.each_block(section, answered, held, &mut |block, is_derived| {
-                let step = if is_derived { tier } else { Tier::Minute }.seconds();
-                match block.kind {
-                    BlockKind::Series => {
-                        series::decode_into(&mut frame, block.payload, block.span, step, filter)?;
-                        if frame.curves() > max_curves {
-                            frame.limit(max_curves / 2);
-                        }
-                        Some(())
+        let in_memory = held.map_or_else(Vec::new, |pending| pending.selected(filter));
+        let mut answer = Answer::default();
+        // one file at a time bounds the memory
+        for period in files.periods(&in_memory, target) {
+            let from = period.from.max(target.from);
+            let slots = period.to.min(target.to).saturating_sub(from) / tier.seconds();
+            let mut frame = Frame::new(from, tier.seconds(), slots as usize);
+            curves.damaged_blocks +=
+                self.each_block(&files, frame.span(), held, &mut |block, is_derived| {
+                    if block.kind != BlockKind::Series {
+                        return (!is_derived).then_some(());
                     }
-                    _ => (!is_derived).then_some(()),
-                }
-            });
-        if let Some(pending) = held {
-            pending.add_to(&mut frame, filter);
+                    let step = if is_derived { tier } else { Tier::Minute }.seconds();
+                    series::decode_into(&mut frame, block.payload, block.span, step, filter)
+                });
+            in_memory.iter().for_each(|pending| frame.merge(pending));
+            answer.add(&frame, filter);
         }
         drop(pending);
-        for (name, scope) in &frame.scopes {
-            put_curves(&mut curves.curves, &frame, (name, scope), filter);
-        }
+        curves.curves = answer.finish();
         curves
     }
 
@@ -116,18 +109,23 @@ impl HistoryReader {
         let held = pending.as_deref();
         let mut damaged = 0;
         for section in [Section::Conversations, Section::Log] {
-            damaged += self.each_block(section, span, held, &mut |block, is_derived| {
-                if block.kind != BlockKind::Conversations {
-                    return (!is_derived).then_some(());
-                }
-                if (section == Section::Log) == is_derived {
-                    return Some(());
-                }
-                let decoded = conversations::decode(block.payload)?;
-                let wanted = |period: &ConversationPeriod| !is_derived || !logged(period.time);
-                decoded.into_iter().filter(wanted).for_each(&mut take);
-                Some(())
-            });
+            damaged += self.each_block(
+                &self.files(section),
+                span,
+                held,
+                &mut |block, is_derived| {
+                    if block.kind != BlockKind::Conversations {
+                        return (!is_derived).then_some(());
+                    }
+                    if (section == Section::Log) == is_derived {
+                        return Some(());
+                    }
+                    let decoded = conversations::decode(block.payload)?;
+                    let wanted = |period: &ConversationPeriod| !is_derived || !logged(period.time);
+                    decoded.into_iter().filter(wanted).for_each(&mut take);
+                    Some(())
+                },
+            );
         }
         for period in pending.iter().flat_map(|pending| &pending.conversations) {
             take(period.clone());
@@ -155,16 +153,23 @@ impl HistoryReader {
             return samples;
         };
         let (answered, held) = (frame.span(), pending.as_deref());
-        samples.damaged_blocks =
-            self.each_block(Section::Bill, answered, held, &mut |block, is_derived| {
+        samples.damaged_blocks = self.each_block(
+            &self.files(Section::Bill),
+            answered,
+            held,
+            &mut |block, is_derived| {
                 if block.kind != kind {
                     return Some(());
                 }
                 let step = if is_derived { 300 } else { 60 };
                 series::decode_into(&mut frame, block.payload, block.span, step, &filter)
-            });
+            },
+        );
         match (held, kind) {
-            (Some(pending), BlockKind::Series) => pending.add_to(&mut frame, &filter),
+            (Some(pending), BlockKind::Series) => {
+                let frames = pending.selected(&filter);
+                frames.iter().for_each(|pending| frame.merge(pending));
+            }
             (Some(pending), _) => {
                 let frames = pending.prefix_frames(&|_| true);
                 frames.iter().for_each(|prefixes| frame.merge(prefixes));
@@ -179,17 +184,22 @@ impl HistoryReader {
     pub fn sources(&self, span: TimeSpan) -> Vec<SampleSource> {
         let pending = self.shared.as_ref().map(|shared| shared.read());
         let mut sources = BTreeSet::new();
-        self.each_block(Section::Bill, span, pending.as_deref(), &mut |block, _| {
-            let source = match block.kind {
-                BlockKind::Series => SampleSource::Interface,
-                BlockKind::Prefixes => SampleSource::Prefix,
-                _ => return Some(()),
-            };
-            if block.span.overlaps(span) {
-                sources.extend(series::interfaces(block.payload)?.into_iter().map(source));
-            }
-            Some(())
-        });
+        self.each_block(
+            &self.files(Section::Bill),
+            span,
+            pending.as_deref(),
+            &mut |block, _| {
+                let source = match block.kind {
+                    BlockKind::Series => SampleSource::Interface,
+                    BlockKind::Prefixes => SampleSource::Prefix,
+                    _ => return Some(()),
+                };
+                if block.span.overlaps(span) {
+                    sources.extend(series::interfaces(block.payload)?.into_iter().map(source));
+                }
+                Some(())
+            },
+        );
         let mut add = |frames: &BTreeMap<u64, Frame>, source: fn(Arc<str>) -> SampleSource| {
             let frames = frames.values().filter(|frame| frame.span().overlaps(span));
             let names = frames.flat_map(|frame| frame.scopes.keys());
@@ -207,8 +217,11 @@ impl HistoryReader {
         let mut rows = EventRows::default();
         let held = pending.as_deref();
         let found = &mut rows.events;
-        rows.damaged_blocks =
-            self.each_block(Section::Events, span, held, &mut |block, is_derived| {
+        rows.damaged_blocks = self.each_block(
+            &self.files(Section::Events),
+            span,
+            held,
+            &mut |block, is_derived| {
                 if block.kind != BlockKind::Events {
                     return (!is_derived).then_some(());
                 }
@@ -219,7 +232,8 @@ impl HistoryReader {
                         .filter(|event| span.contains(event.time)),
                 );
                 Some(())
-            });
+            },
+        );
         let memory = pending.iter().flat_map(|pending| &pending.events);
         found.extend(memory.filter(|event| span.contains(event.time)).cloned());
         found.sort_by_key(|event| event.time);
@@ -245,6 +259,17 @@ impl HistoryReader {
         best
     }
 
+    fn files(&self, section: Section) -> Files {
+        Files {
+            section,
+            derived: match section {
+                Section::Log => FileList::new(),
+                _ => self.list(section),
+            },
+            logs: self.list(Section::Log),
+        }
+    }
+
     fn list(&self, section: Section) -> FileList {
         folder::list(&self.path, section).unwrap_or_default()
     }
@@ -262,7 +287,7 @@ impl HistoryReader {
     /// of damaged blocks.
     fn each_block(
         &self,
-        section: Section,
+        files: &Files,
         span: TimeSpan,
         pending: Option<&Pending>,
         each: &mut dyn FnMut(&Block, bool) -> Option<()>,
@@ -284,11 +309,7 @@ impl HistoryReader {
         };
         let mut included = IncludedLogs::default();
         let mut unreadable = 0;
-        let derived = match section {
-            Section::Log => FileList::new(),
-            _ => self.list(section),
-        };
-        for id in derived.into_keys().filter(|id| id.period().overlaps(span)) {
+        for id in files.derived.keys().filter(|id| id.period().overlaps(span)) {
             let sources = match folder::read_file(&id.path(&self.path), MAX_FILE) {
                 Ok(bytes) => read(&bytes, 0, id.period(), true),
                 Err(_) => {
@@ -298,7 +319,7 @@ impl HistoryReader {
             };
             included.files.push((id.period(), sources));
         }
-        for (id, length) in self.list(Section::Log) {
+        for (&id, &length) in &files.logs {
             let from = included.of(id);
             if from >= length || !id.period().overlaps(span) {
                 continue;
@@ -318,6 +339,31 @@ impl HistoryReader {
         let synced = pending.and_then(|pending| pending.synced.get(&id));
         let limit = synced.copied().unwrap_or(MAX_FILE);
         folder::read_file(&id.path(&self.path), limit).ok()
+    }
+}
+
+/// The files that may have rows of an answer.
+struct Files {
+    section: Section,
+    /// Empty for points of a minute, which only the log has.
+    derived: FileList,
+    logs: FileList,
+}
+
+impl Files {
+    /// Returns the periods of the section that may have rows in `target`, in order.
+    fn periods(&self, in_memory: &[Frame], target: TimeSpan) -> Vec<TimeSpan> {
+        let files = self
+            .derived
+            .keys()
+            .chain(self.logs.keys())
+            .map(|id| id.start);
+        let starts = files.chain(in_memory.iter().map(|frame| frame.start));
+        let starts: BTreeSet<u64> = starts
+            .map(|start| self.section.period(start).from)
+            .collect();
+        let periods = starts.into_iter().map(|start| self.section.period(start));
+        periods.filter(|period| period.overlaps(target)).collect()
     }
 }
 
@@ -382,50 +428,4 @@ fn sum_samples(frame: &Frame, name: &Arc<str>) -> Vec<Sample> {
         }
     }
     samples
-}
-
-fn put_curves(
-    curves: &mut Vec<Curve>,
-    frame: &Frame,
-    (name, scope): (&ScopeName, &ScopeColumns),
-    filter: &CurveFilter,
-) {
-    let mut put = |part: Part, points: Vec<CurvePoint>| {
-        curves.push(Curve {
-            interface: name.interface.clone(),
-            direction: name.direction,
-            part,
-            points,
-        });
-    };
-    let time = |slot: usize| frame.start + slot as u64 * frame.step;
-    let point = |slot: usize, bytes: u64, packets: u64, max_rate: f32| CurvePoint {
-        time: time(slot),
-        covered_ms: u32::try_from(scope.covered_ms[slot]).unwrap_or(u32::MAX),
-        bytes,
-        packets,
-        max_rate,
-    };
-    let observed: Vec<_> = (0..frame.slots)
-        .filter(|slot| scope.covered_ms[*slot] > 0)
-        .collect();
-    for (family, total) in Family::ALL.into_iter().zip(&scope.totals) {
-        let Some(total) = total else { continue };
-        let slots = observed.iter().copied();
-        let points = slots.map(|s| point(s, total.bytes[s], total.packets[s], total.max[s]));
-        put(Part::Total(family), points.collect());
-    }
-    for (part, columns) in &scope.parts {
-        let slots = (0..frame.slots).filter(|slot| columns.bytes[*slot] > 0);
-        let points = slots.map(|slot| point(slot, columns.bytes[slot], 0, columns.max[slot]));
-        put(part.clone(), points.collect());
-    }
-    for kind in PartKind::ALL {
-        if filter.kinds.contains(&kind) {
-            let rest = scope.rest(kind);
-            let slots = observed.iter().copied();
-            let points = slots.map(|slot| point(slot, rest[slot], 0, 0.0));
-            put(Part::Rest(kind), points.collect());
-        }
-    }
 }
