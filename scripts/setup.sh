@@ -196,6 +196,7 @@ purpose() {
         need zsh zsh
         need fish fish
         need setpriv util-linux
+        need_file /usr/share/zoneinfo/Europe/Berlin tzdata
         need nix-instantiate nix-bin
         need systemd-analyze systemd
         need nfcapd nfdump

@@ -4,6 +4,7 @@
 //! - `socket`: the path of the agent's socket,
 //! - [`http`]: one request and its reply,
 //! - [`output`]: a reply as text for people; [`table`] and [`format`] serve it,
+//! - [`time_range`]: times as people write them;
 //! - [`change`]: `set` and `reload`; [`firewall`]: the commands of `firewall`.
 //!
 //! Nothing here runs in the agent.
@@ -15,6 +16,7 @@ pub mod http;
 pub mod output;
 mod socket;
 pub mod table;
+pub mod time_range;
 mod top;
 
 use std::fmt;
