@@ -32,6 +32,11 @@ impl<V: Ord + Copy> LazyMinHeap<V> {
         }
     }
 
+    /// Returns the memory of the entries.
+    pub fn bytes(&self) -> usize {
+        self.heap.capacity() * size_of::<Reverse<(V, HeapEntry)>>()
+    }
+
     /// Adds an entry. `value` returns the current value of an entry, `None` if it was removed;
     /// `live` is the number of entries not removed: the heap holds at most about twice as many.
     pub fn push(&mut self, entry: HeapEntry, live: usize, value: impl Fn(HeapEntry) -> Option<V>) {

@@ -100,6 +100,14 @@ enum CountedIn {
     None,
 }
 
+/// A set without a series.
+#[derive(Debug)]
+struct SeriesCandidate {
+    set: SetId,
+    /// The traffic of the set itself; only that counts when it competes for a series.
+    own: SlidingWindow,
+}
+
 #[derive(Debug)]
 struct Series {
     set: u32,
@@ -124,7 +132,8 @@ pub struct Rollup {
     series: Slab<Series>,
     /// The number of series with the value `other`; the limit applies to the rest.
     others: usize,
-    candidates: SpaceSaving,
+    /// Sets without a series, with the traffic of the set itself in the last minutes.
+    candidates: SpaceSaving<SeriesCandidate, SlidingWindow>,
     /// Series by recent traffic, then by age, without the `other` series.
     by_traffic: LazyMinHeap<(u64, u64)>,
     by_age: LazyMinHeap<u64>,
@@ -175,8 +184,9 @@ impl Rollup {
         let minute = sliding_window::minute(now_ms);
         if minute != self.minute {
             self.minute = minute;
-            for set in self.candidates.advance(minute) {
-                self.remove_candidate(set);
+            let is_silent = |candidate: &SeriesCandidate, _| candidate.own.sum(minute) == 0;
+            for candidate in self.candidates.advance(minute, is_silent) {
+                self.remove_candidate(candidate.set);
             }
             self.by_traffic
                 .rebuild(|t| traffic(&self.series, t, minute));
@@ -364,7 +374,7 @@ impl Rollup {
         if key.is_other() {
             return false;
         }
-        let before = candidate.map_or(0, |c| self.candidates.carried(c, self.minute));
+        let before = candidate.map_or(0, |c| self.candidates.get(c).own.sum(self.minute));
         let carried = before.saturating_add(bytes);
         // Requires an eighth more; otherwise two sets of equal traffic would replace each other
         // forever.
@@ -388,9 +398,10 @@ impl Rollup {
         self.leave_other(set);
         let Set { key, candidate, .. } = &mut self.sets[set];
         let recent = match candidate.take() {
-            Some(place) => self.candidates.vacate(place),
-            None => SlidingWindow::default(),
+            Some(place) => self.candidates.remove(place).map(|c| c.own),
+            None => None,
         };
+        let recent = recent.unwrap_or_default();
         self.serial += 1;
         let serial = self.serial;
         let slot = self.series.insert(Series {
@@ -484,7 +495,11 @@ impl Rollup {
     /// Stores the traffic of a set without a series.
     fn remember(&mut self, set: u32, bytes: u64) {
         match self.sets[set].candidate {
-            Some(place) => self.candidates.add(place, self.minute, bytes),
+            Some(place) => {
+                let (candidate, all) = self.candidates.get_mut(place);
+                candidate.own.add(self.minute, bytes);
+                all.add(self.minute, bytes);
+            }
             None => {
                 let mut recent = SlidingWindow::default();
                 recent.add(self.minute, bytes);
@@ -494,10 +509,14 @@ impl Rollup {
     }
 
     fn place_candidate(&mut self, set: u32, recent: SlidingWindow) {
-        let (place, ousted) = self.candidates.insert(SetId(set), recent, self.minute);
+        let candidate = SeriesCandidate {
+            set: SetId(set),
+            own: recent,
+        };
+        let (place, evicted) = self.candidates.insert(candidate, recent, self.minute);
         self.sets[set].candidate = Some(place);
-        if let Some(ousted) = ousted {
-            self.remove_candidate(ousted);
+        if let Some(evicted) = evicted {
+            self.remove_candidate(evicted.set);
         }
     }
 

@@ -74,6 +74,17 @@ impl<T> Slab<T> {
         Some(value)
     }
 
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut T)> {
+        let entries = self.entries.iter_mut().enumerate();
+        entries.filter_map(|(i, e)| Some((i as u32, e.as_mut()?)))
+    }
+
+    /// Returns the memory of the entries.
+    pub fn bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<Option<T>>()
+            + self.free.capacity() * size_of::<Reverse<u32>>()
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         self.entries
             .iter()

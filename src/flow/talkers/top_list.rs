@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! A list of the talkers with the most bytes of the last five minutes, in a fixed number of counters.
 //!
-//! This is "space saving" (Metwally, Agrawal, El Abbadi 2005) over a sliding window: a new talker takes the counter with
-//! the least bytes, and the counter keeps them. That is at most one part in [`COUNTERS`] of all bytes: a talker with more
-//! is never evicted, and the bytes of one that returns are too low by at most that part. A record costs one lookup, and a
-//! new talker the search for the least counter, which is constant on average.
+//! This is [`SpaceSaving`] over a sliding window: a new talker takes the counter with the least bytes, and the counter
+//! keeps them. That is at most one part in [`COUNTERS`] of all bytes: a talker with more is never evicted, and the bytes of
+//! one that returns are too low by at most that part. A record costs one lookup, and a new talker the search for the least
+//! counter, which is constant on average.
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use super::{Talker, TalkerVolume};
-use crate::flow::lazy_min_heap::{HeapEntry, LazyMinHeap};
 use crate::flow::rollup::Volume;
 use crate::flow::sliding_window::SlidingWindow;
+use crate::flow::space_saving::SpaceSaving;
 use crate::types::flow::Direction;
 
 /// The number of counters of a list.
@@ -84,8 +84,6 @@ impl TalkerTraffic {
 struct TopCounter {
     talker: Talker,
     traffic: [TalkerTraffic; 2],
-    /// The bytes of all talkers that had the counter.
-    all: SlidingWindow,
 }
 
 /// One line of the list.
@@ -97,9 +95,8 @@ pub(super) struct TopLine {
 
 #[derive(Debug)]
 pub(super) struct TopList {
-    counters: Vec<TopCounter>,
+    counters: SpaceSaving<TopCounter, SlidingWindow>,
     places: HashMap<Talker, u32, RandomState>,
-    least: LazyMinHeap<u64>,
     totals: [TalkerTraffic; 2],
     minute: u32,
     evicted: u64,
@@ -116,9 +113,8 @@ pub(super) struct Addition {
 impl TopList {
     pub fn new(minute: u32) -> Self {
         Self {
-            counters: Vec::new(),
+            counters: SpaceSaving::new(COUNTERS),
             places: HashMap::default(),
-            least: LazyMinHeap::new(),
             totals: [TalkerTraffic::default(); 2],
             minute,
             evicted: 0,
@@ -130,8 +126,8 @@ impl TopList {
         let at = self.place(talker, minute);
         let direction = added.direction as usize;
         let (bytes, packets) = (added.volume.bytes, added.volume.packets);
-        let counter = &mut self.counters[at];
-        counter.all.add(minute, bytes);
+        let (counter, all) = self.counters.get_mut(at);
+        all.add(minute, bytes);
         for traffic in [&mut counter.traffic[direction], &mut self.totals[direction]] {
             traffic.add(minute, bytes, packets);
             match added.rates {
@@ -148,44 +144,22 @@ impl TopList {
     }
 
     /// Returns the counter of a talker; a new one takes a free counter, or the one with the least bytes.
-    fn place(&mut self, talker: Talker, minute: u32) -> usize {
+    fn place(&mut self, talker: Talker, minute: u32) -> u32 {
         if let Some(&at) = self.places.get(&talker) {
-            return at as usize;
+            return at;
         }
-        let sum = |counters: &[TopCounter], entry: HeapEntry| {
-            counters
-                .get(entry.slot as usize)
-                .map(|counter| counter.all.sum(minute))
+        let counter = TopCounter {
+            talker,
+            traffic: [TalkerTraffic::default(); 2],
         };
-        let full = self.counters.len() >= COUNTERS;
-        let least = match full {
-            true => self.least.least(|entry| sum(&self.counters, entry)),
-            false => None,
-        };
-        let at = match least {
-            Some(entry) => {
-                let counter = &mut self.counters[entry.slot as usize];
-                self.places.remove(&counter.talker);
-                counter.talker = talker;
-                counter.traffic = [TalkerTraffic::default(); 2];
-                self.evicted += 1;
-                entry.slot
-            }
-            None => {
-                let slot = self.counters.len() as u32;
-                self.counters.push(TopCounter {
-                    talker,
-                    traffic: [TalkerTraffic::default(); 2],
-                    all: SlidingWindow::default(),
-                });
-                let (entry, live) = (HeapEntry { slot, serial: 0 }, self.counters.len());
-                let counters = &self.counters;
-                self.least.push(entry, live, |entry| sum(counters, entry));
-                slot
-            }
-        };
+        let window = SlidingWindow::default();
+        let (at, evicted) = self.counters.insert(counter, window, minute);
+        if let Some(evicted) = evicted {
+            self.places.remove(&evicted.talker);
+            self.evicted += 1;
+        }
         self.places.insert(talker, at);
-        at as usize
+        at
     }
 
     /// Advances to a new minute: frees the counters without traffic in the window.
@@ -194,20 +168,15 @@ impl TopList {
             return;
         }
         self.minute = minute;
-        self.counters.retain(|counter| counter.all.sum(minute) > 0);
-        let numbered = || (0u32..).zip(&self.counters);
-        self.places = numbered().map(|(at, c)| (c.talker, at)).collect();
-        self.least = LazyMinHeap::new();
-        let live = self.counters.len();
-        for (slot, counter) in numbered() {
-            let value = |_| Some(counter.all.sum(minute));
-            self.least.push(HeapEntry { slot, serial: 0 }, live, value);
+        let is_silent = |_: &TopCounter, all: SlidingWindow| all.sum(minute) == 0;
+        for silent in self.counters.advance(minute, is_silent) {
+            self.places.remove(&silent.talker);
         }
     }
 
     pub fn tick(&mut self, minute: u32, seconds: f32) {
         self.advance(minute);
-        let counters = self.counters.iter_mut().flat_map(|c| &mut c.traffic);
+        let counters = self.counters.occupants_mut().flat_map(|c| &mut c.traffic);
         for traffic in counters.chain(&mut self.totals) {
             traffic.tick(minute, seconds);
         }
@@ -219,13 +188,13 @@ impl TopList {
 
     /// Returns the largest talkers first.
     pub fn lines(&self, minute: u32, limit: usize) -> Vec<TopLine> {
-        let line = |counter: &TopCounter| {
+        let line = |(_, counter, all): (u32, &TopCounter, SlidingWindow)| {
             let volumes = counter.traffic.map(|traffic| traffic.volume(minute));
             let own = volumes[0].bytes.saturating_add(volumes[1].bytes);
             TopLine {
                 talker: counter.talker,
                 volumes,
-                error: counter.all.sum(minute).saturating_sub(own),
+                error: all.sum(minute).saturating_sub(own),
             }
         };
         let mut lines: Vec<_> = self.counters.iter().map(line).collect();
@@ -250,6 +219,6 @@ impl TopList {
     }
 
     pub fn bytes(&self) -> usize {
-        self.counters.capacity() * size_of::<TopCounter>() + self.places.allocation_size()
+        self.counters.bytes() + self.places.allocation_size()
     }
 }
