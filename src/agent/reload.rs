@@ -22,8 +22,10 @@ use crate::enrich::bmp::BmpChange;
 use crate::enrich::mmdb::Databases;
 use crate::enrich::rib::SharedRib;
 use crate::flow::thread::{self, FlowChange, Request};
+use crate::store::event_log;
 use crate::sys::logging;
 use crate::sys::os_error;
+use crate::types::event::EventKind;
 
 /// The time that thread flow has to apply a change.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -64,7 +66,9 @@ impl Reconfigurer<'_> {
                     [] => "nothing".to_owned(),
                     keys => keys.join(", "),
                 };
-                log::info!("configuration read again; changed: {}", keys(&done.changed));
+                let changed = keys(&done.changed);
+                event_log::record(EventKind::Reload, &changed);
+                log::info!("configuration read again; changed: {changed}");
                 if !done.kept.is_empty() {
                     log::warn!("kept as before until the next start: {}", keys(&done.kept));
                 }

@@ -12,9 +12,11 @@ use crate::bpf::counters::Counters;
 use crate::bpf::load::{IngressChecks, LoadedPrograms};
 use crate::interfaces::{Hooks, InterfaceRegistry, NO_EGRESS};
 use crate::netlink::{Link, LinkType};
+use crate::store::event_log;
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::sys::os_error;
 use crate::sys::threads::Heartbeat;
+use crate::types::event::EventKind;
 use crate::types::flow::Direction;
 use crate::types::hook::{FrameStart, HookKind, Position};
 
@@ -177,6 +179,7 @@ impl Attacher {
         self.attached.insert(link.ifindex, attached);
         self.assign_slot(link.ifindex, slot, start, ingress)?;
         self.set_hooks(link.ifindex)?;
+        event_log::record(EventKind::InterfaceUp, &link.name);
         log::info!(
             "watching {} (ifindex {}) by {}",
             link.name,
@@ -321,6 +324,7 @@ impl Attacher {
     /// Detaches from an interface that was removed, or that no longer matches the configuration.
     pub fn detach(&mut self, ifindex: u32) {
         if let Some(name) = self.release(ifindex) {
+            event_log::record(EventKind::InterfaceGone, &name);
             log::info!("no longer watching {name} (ifindex {ifindex})");
         }
     }

@@ -351,6 +351,16 @@ impl RuleSet {
             .min()
     }
 
+    /// Returns the runtime rules, which later changes leave as they are.
+    pub fn shared_runtime(&self) -> Arc<Vec<RuleEntry>> {
+        self.runtime.clone()
+    }
+
+    /// Returns the prefixes of the blackholes.
+    pub fn blackholes(&self) -> impl Iterator<Item = Prefix> {
+        self.blackhole.iter().map(|(_, prefix)| *prefix)
+    }
+
     /// Returns the runtime rules.
     pub fn runtime(&self) -> &[RuleEntry] {
         &self.runtime

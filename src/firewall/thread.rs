@@ -2,6 +2,7 @@
 //! THREAD firewall: owns the rules and the program, and applies each change in one step.
 
 mod apply;
+mod events;
 mod report;
 mod store;
 
@@ -306,6 +307,7 @@ impl Worker {
             let done = self.apply_rules(now).map_err(FirewallError::new);
             match (&done, patterns) {
                 (Ok(()), patterns) => {
+                    events::record_added(&before.0, &self.rule_set);
                     self.store.changed();
                     patterns
                         .into_iter()
@@ -366,8 +368,10 @@ impl Worker {
 
     /// Applies changes without a request: expiry, addresses, peers, blackholes, interfaces.
     fn reconcile(&mut self, now: Instant) {
+        let before = self.rule_set.shared_runtime();
         let expired = self.rule_set.expire(now);
         if expired {
+            events::record_expired(&before, &self.rule_set);
             self.store.changed();
         }
         let paced = now < self.next_apply;
@@ -446,9 +450,11 @@ impl Worker {
             self.generation = Some(generation);
             return false;
         }
+        let before = self.rule_set.clone();
         let left_out = self
             .rule_set
             .set_blackholes(&prefixes, self.blackhole_action);
+        events::record_blackholes(&before, &self.rule_set);
         self.generation = Some(generation);
         if left_out > 0 {
             self.errors.count_and_log(Subsystem::Firewall, "room", || {

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::Input;
 use crate::enrich::bmp::RouterStatus;
 use crate::firewall::handle::FirewallReport;
+use crate::store::event_log;
 use crate::sys::clock;
+use crate::types::event::EventKind;
 use crate::types::problem::{Problem, ProblemKind};
 
 /// A loss is a problem until this time has passed without another one.
@@ -61,6 +63,8 @@ pub struct ProblemHistory(Mutex<Memory>);
 struct Memory {
     counters: HashMap<String, RecentValues>,
     clock: Option<ClockReading>,
+    /// Whether packets were lost at the last reading.
+    is_losing: bool,
     step: Option<(Instant, i128)>,
 }
 
@@ -188,7 +192,8 @@ impl Memory {
         let totals = &input.flows.totals;
         let families = input.all_hooks.families.iter();
         let lost = families.map(|family| family.dropped.packets).sum();
-        if let Some((packets, span)) = self.observe("lost", lost, now) {
+        let losing = self.observe("lost", lost, now);
+        if let Some((packets, span)) = losing {
             problems.push(Problem::new(
                 ProblemKind::PacketsLost,
                 format!(
@@ -196,6 +201,16 @@ impl Memory {
                     seconds(span)
                 ),
             ));
+        }
+        match (
+            losing,
+            std::mem::replace(&mut self.is_losing, losing.is_some()),
+        ) {
+            (Some((packets, _)), false) => {
+                event_log::record(EventKind::LossBegin, &format!("{packets} sampled packets"));
+            }
+            (None, true) => event_log::record(EventKind::LossEnd, ""),
+            _ => {}
         }
         if let Some((flows, span)) = self.observe("evictions", totals.forced_evictions, now) {
             problems.push(Problem::new(

@@ -9,7 +9,8 @@
 //! - [`conversations`], `events`: their bytes;
 //! - [`log`], [`derive`], [`retention`], [`writer`]: write, derive and delete files;
 //! - [`thread`]: THREAD history;
-//! - [`sender`]: the channel to thread history; [`reader`], `answer`: answer questions.
+//! - [`sender`]: the channel to thread history; [`event_log`]: events of all threads;
+//! - [`reader`], `answer`: answer questions.
 //!
 //! Imports only types and sys, so that every other room may send rows to it.
 
@@ -19,6 +20,7 @@ mod bytes;
 mod calendar;
 pub mod conversations;
 pub mod derive;
+pub mod event_log;
 mod events;
 pub mod folder;
 pub mod frame;

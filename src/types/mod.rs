@@ -11,6 +11,7 @@ pub mod database;
 pub mod did_you_mean;
 pub mod distinguisher;
 pub mod duration;
+pub mod event;
 pub mod flow;
 pub mod hook;
 pub mod interface_pattern;

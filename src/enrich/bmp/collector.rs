@@ -14,9 +14,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt;
 
 use crate::enrich::rib::{RibConfig, SharedRib};
+use crate::store::event_log;
 use crate::sys::error_counters::ErrorCounters;
 use crate::sys::listen::{self, BindError, Listener};
 use crate::sys::threads::Heartbeat;
+use crate::types::event::EventKind;
 use crate::types::prefix::Prefix;
 
 use super::admission::{ActiveSession, Admission, KnownRouters};
@@ -312,6 +314,7 @@ impl RunningSession {
 
     /// Requests the thread to end; its routes become stale. The thread is joined when it has ended.
     fn end(&self, reason: &str) {
+        event_log::record(EventKind::BmpLost, &format!("{}: {reason}", self.address));
         log::info!("{}: BMP session ended: {reason}", self.address);
         self.request_stop();
     }

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Events of all threads for the history, as `log` is for lines: without a history nothing is stored.
+
+use std::sync::OnceLock;
+
+use super::sender::HistorySender;
+use crate::types::event::EventKind;
+
+/// Maximum length of a text, in bytes; the rest is cut.
+const MAX_TEXT: usize = 200;
+
+static SENDER: OnceLock<HistorySender> = OnceLock::new();
+
+/// Sends all later events to the history; called once, at the start.
+pub fn install(sender: HistorySender) {
+    // the first one stays
+    let _ = SENDER.set(sender);
+}
+
+/// Stores an event that happens now.
+pub fn record(kind: EventKind, text: &str) {
+    if let Some(sender) = SENDER.get() {
+        sender.event(kind.name(), shortened(text));
+    }
+}
+
+fn shortened(text: &str) -> &str {
+    let mut end = text.len().min(MAX_TEXT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::store::shared::Shared;
+    use crate::store::types::HistoryInput;
+
+    #[test]
+    fn events_have_a_kind_and_a_bounded_text() {
+        // another test may have installed its own
+        record(EventKind::Reload, "before");
+        let (sender, received) = HistorySender::new(Arc::new(Shared::new("/nonexistent".into())));
+        install(sender);
+        record(EventKind::InterfaceGone, &"ü".repeat(150));
+        let events: Vec<_> = received.try_iter().collect();
+        let [HistoryInput::Event(event)] = &events[..] else {
+            panic!("one event, got {events:?}");
+        };
+        assert_eq!(
+            (&*event.kind, &*event.text),
+            ("interface_gone", &*"ü".repeat(100))
+        );
+        assert!(event.time > 1_700_000_000);
+    }
+}
