@@ -404,6 +404,7 @@ fn serve(series: u32) -> Result<()> {
             paths: false,
             transit_series: 0,
             source_check: false,
+            history: None,
             table: table::TableLimits {
                 max_flows: FLOWS as usize,
                 idle_timeout_ms: 3_600_000,
@@ -422,6 +423,7 @@ fn serve(series: u32) -> Result<()> {
             spare,
             requests: requests_rx,
             export_sender: None,
+            history_sender: None,
         };
         thread::run(&settings, Places, (), channels, &heartbeat);
     })?;

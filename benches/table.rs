@@ -21,11 +21,13 @@ use common::machine::thread_time;
 use common::report::{Cell, Report, Table, rounds};
 use common::stats::Figure;
 use rfm::enrich::neighbors::{Neighbor, NeighborMap, NeighborTable, PeerAs};
+use rfm::flow::conversations::{ConversationCounters, ConversationSettings};
 use rfm::flow::labels::SetId;
 use rfm::flow::paths::{INTERVAL, MAX_ENTRIES, MAX_INTERVALS, PathCounters, PathVolume};
 use rfm::flow::peers::{MAX_PEERS, Peer, PeerCounters, PeerNames};
 use rfm::flow::rollup::{self, Rollup, Volume};
 use rfm::flow::table::{CompletedRecord, FlowObserver, FlowTable, TableLimits};
+use rfm::types::address_detail::AddressDetail;
 use rfm::types::flow::{Direction, Family, FlowKey, FlowRecord};
 use rfm::types::label::{Endpoint, Enrichment, Labels};
 use rfm::types::mac::MacAddress;
@@ -44,6 +46,8 @@ const TARGET_PEER_BYTES: f64 = 400.0;
 /// Of the bytes by AS path.
 const TARGET_PATH_NS: f64 = 200.0;
 const TARGET_PATH_MB: f64 = 8.0;
+/// Of the conversations and services for the history on disk.
+const TARGET_CONVERSATION_NS: f64 = 50.0;
 const ASNS: u32 = 4096;
 /// One in this number of records belongs to a new flow.
 const CHURN: u64 = 50;
@@ -386,6 +390,24 @@ fn run_paths(intervals: u64) -> Figures {
     (spent as f64 / records as f64, resident() - before)
 }
 
+/// Counts the records of random flows as conversations and services.
+fn run_conversations(flows: u64, churn: bool) -> Figures {
+    let before = resident();
+    let mut counters = ConversationCounters::new(&ConversationSettings {
+        addresses: AddressDetail::Full,
+        billed: Vec::new(),
+    });
+    let mut stream = Stream::new(flows, churn);
+    let mut apply = |batch: &[FlowRecord], now: u64| {
+        black_box(counters.advance(now, || now, |_| None));
+        for record in batch {
+            counters.count(record, |_| true);
+        }
+    };
+    let ns = time(&mut stream, 1 << 22, &mut apply);
+    (ns, resident() - before)
+}
+
 fn run(name: &str, flows: u64) -> Option<Figures> {
     Some(match name {
         "std-hashmap" => run_map(flows),
@@ -394,6 +416,8 @@ fn run(name: &str, flows: u64) -> Option<Figures> {
         "rollup" => run_table(flows, false, accounting()),
         "peers" => run_peers(flows),
         "paths" => run_paths(flows),
+        "conversations" => run_conversations(flows, false),
+        "conversations-churn" => run_conversations(flows, true),
         "rollup-paths" => run_table(flows, true, accounting_of(4 * MAX_ENTRIES as u32)),
         "rollup-churn" => run_table(flows, true, accounting()),
         _ => return None,
@@ -513,6 +537,42 @@ fn measure_paths() -> Result<Table, Box<dyn Error>> {
     Ok(table)
 }
 
+/// Returns the figures of the conversations and services for the history on disk.
+fn measure_conversations() -> Result<Table, Box<dyn Error>> {
+    let columns = ["", "ns a record", "target", "MB"];
+    let text = "Records of random flows into the 8,192 counters of conversations and services, with whole addresses. \
+                Without a history nothing is counted. More conversations than counters evict each other.";
+    let mut table = Table::new("Conversations for the history", text, &columns);
+    for (name, conversations, what) in [
+        ("conversations", 1_000, "1,000 conversations"),
+        ("conversations", 6_000, "6,000 conversations"),
+        (
+            "conversations-churn",
+            1_000,
+            "1,000 conversations, one in 50 records a new one",
+        ),
+        ("conversations", FEW, "65,536 conversations of equal size"),
+    ] {
+        let runs = (0..rounds(RUNS)).map(|_| run_apart(name, conversations));
+        let runs: Vec<Figures> = runs.collect::<Result<_, _>>()?;
+        let ns: Vec<f64> = runs.iter().map(|(ns, _)| *ns).collect();
+        let megabytes: Vec<f64> = runs.iter().map(|(_, bytes)| *bytes as f64 / 1e6).collect();
+        let ns = Figure::of(&ns);
+        table.row(
+            what,
+            [
+                Cell::figure(ns, 0),
+                match conversations == FEW {
+                    true => Cell::Nothing,
+                    false => Cell::at_most(ns.median, TARGET_CONVERSATION_NS, "ns"),
+                },
+                Cell::figure(Figure::of(&megabytes), 1),
+            ],
+        );
+    }
+    Ok(table)
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = env::args().skip(1).collect();
     if let [name, flows, ..] = &args[..]
@@ -528,5 +588,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     report.add(measure_peers()?);
     report.add(measure_paths()?);
+    report.add(measure_conversations()?);
     report.write()
 }

@@ -466,6 +466,13 @@ in
     required = false;
     description = "Its name, in the labels src_net and dst_net.";
   };
+  "agent.enrich.prefix[].bill" = {
+    type = bool;
+    default = false;
+    shipped = false;
+    required = false;
+    description = "Store its bytes and packets every 5 minutes for 13 months, for rfm bill. At most 8 prefixes. Needs agent.history.path, and a name. A packet counts once: from the prefix where it leaves the router, to the prefix where it enters.";
+  };
   "agent.enrich.peer[].interface" = {
     type = nullOr str;
     default = "eth0";

@@ -209,6 +209,7 @@ impl Pipeline {
             paths: false,
             transit_series: 0,
             source_check: false,
+            history: None,
         };
         let (records, received) = bounded(32);
         let (spare, _) = bounded(1);
@@ -218,6 +219,7 @@ impl Pipeline {
             spare,
             requests,
             export_sender: Some(export_sender),
+            history_sender: None,
         };
         threads.spawn("flow", move |heartbeat| {
             rfm::flow::thread::run(&settings, NoNames, (), endpoints, &heartbeat);

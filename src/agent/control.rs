@@ -111,6 +111,7 @@ impl Control {
                 .sessions(running.vrps.clone())
                 .map(|sessions| Box::new(sessions) as Box<dyn Bgp>),
             firewall,
+            history: None,
         };
         let (server, access) = (self.server, self.access);
         running.spawn("control", move |heartbeat| {

@@ -234,6 +234,7 @@ pub(super) fn flow(agent: &Agent) -> thread::FlowSettings {
         paths: agent.collector.paths,
         transit_series: agent.prometheus.transit_series as usize,
         source_check: agent.enrich.source_check.enabled(),
+        history: None,
     }
 }
 

@@ -56,6 +56,7 @@ use crate::metrics::collect::{BmpReader, LinkReader, Scrape};
 use crate::metrics::problems::ProblemHistory;
 use crate::page::Page;
 use crate::page::routes::Routes;
+use crate::store::event_log;
 use crate::store::types::HistoryInput;
 use crate::sys::clock::WallClock;
 use crate::sys::error_counters::ErrorCounters;
@@ -65,6 +66,7 @@ use crate::sys::sandbox;
 use crate::sys::startup_steps::StartupSteps;
 use crate::sys::systemd::Notifier;
 use crate::sys::threads::{self, Heartbeat, Threads};
+use crate::types::event::EventKind;
 use crate::types::flow::FlowRecord;
 
 use bmp::Bmp;
@@ -203,6 +205,7 @@ pub fn run(file: &Path, config: &Config, steps: StartupSteps) -> Result<(), Erro
         notifier: Notifier::from_environment(),
     };
     queue.open();
+    event_log::record(EventKind::Start, env!("RFM_VERSION"));
     let end = main_loop.run(&mut queue);
     let MainLoop {
         reconfigurer,
@@ -305,6 +308,7 @@ impl Running {
             spare,
             requests: answers,
             export_sender,
+            history_sender: None,
         };
         let settings = derive::flow(agent);
         let names = self.interfaces.clone();
@@ -446,6 +450,7 @@ impl Running {
     /// The kernel detaches one hook after the other, each in a grace period. With thousands of interfaces this takes
     /// longer than the unit permits, so the agent requests more time from the service manager.
     fn stop(&self, links: LinksThread, firewall: &FirewallThread, notifier: &mut Notifier) {
+        event_log::record(EventKind::Stop, "");
         log::info!("stopping");
         self.progress.end();
         let mut waiting = |age| {

@@ -11,8 +11,8 @@ use super::machine::Machine;
 use super::reference::ReloadClass::{Applied, Restart};
 use super::section::section;
 use super::values::{
-    MAX_LIST, Parsed, SECOND, Value, ValueError, address_or_name, canonical_prefix, duration, list,
-    named, number, optional, path, text, word,
+    MAX_LIST, Parsed, SECOND, Value, ValueError, address_or_name, boolean, canonical_prefix,
+    duration, list, named, number, optional, path, text, word,
 };
 use crate::types::community_pattern::CommunityPattern;
 use crate::types::database::{DatabaseChoice, DatabaseKind};
@@ -30,6 +30,8 @@ const DEFAULT_PORT: u16 = 11_019;
 const MAX_MAX_SESSIONS: u32 = 1024;
 const MAX_MAX_ROUTES: u32 = 1_000_000_000;
 const MAX_STATIC_PREFIXES: usize = 10_000;
+/// Maximum number of prefixes with bill = true.
+pub(super) const MAX_BILLED: usize = 8;
 const MAX_STATIC_PEERS: usize = 2_500;
 const MAX_NAME: usize = 256;
 /// PATH_MAX of linux/limits.h, less the final zero.
@@ -266,6 +268,14 @@ section! {
             type: text(MAX_NAME),
             default: String::new(),
             text: "Its name, in the labels src_net and dst_net.",
+        }
+        bill: bool = key {
+            reload: Applied,
+            type: boolean(),
+            default: false,
+            text: "Store its bytes and packets every 5 minutes for 13 months, for rfm bill.",
+            details: "At most 8 prefixes. Needs agent.history.path, and a name. A packet counts once: from the prefix where it \
+                      leaves the router, to the prefix where it enters.",
         }
     }
 }

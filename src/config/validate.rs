@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use super::document::Document;
+use super::enrich::MAX_BILLED;
 use super::firewall::Firewall;
 use super::{Agent, Config, Enrich, Prometheus};
 use crate::types::source::SourceCheckMode;
@@ -73,6 +74,19 @@ fn check_static_prefixes(enrich: &Enrich, document: &Document<'_>) {
                 format!("expected each prefix only once, got {} again", entry.prefix),
             );
         }
+        if entry.bill && entry.name.is_empty() {
+            document.reject(
+                &format!("agent.enrich.prefix[{i}].bill"),
+                "expected a name for the bill, got none",
+            );
+        }
+    }
+    let billed = enrich.prefix.iter().filter(|entry| entry.bill).count();
+    if billed > MAX_BILLED {
+        document.reject(
+            "agent.enrich.prefix",
+            format!("expected at most {MAX_BILLED} prefixes with bill = true, got {billed}"),
+        );
     }
 }
 

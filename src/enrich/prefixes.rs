@@ -64,6 +64,7 @@ mod tests {
             prefix: prefix.parse().unwrap(),
             asn,
             name: name.into(),
+            bill: false,
         }
     }
 
@@ -102,6 +103,7 @@ mod tests {
                 prefix: Prefix::new(std::net::Ipv4Addr::from_bits(spread(byte)).into(), length),
                 asn,
                 name: String::new(),
+                bill: false,
             }).collect();
             let bits = spread(address[0]) ^ u32::from(address[1]);
             let address = IpAddr::from(std::net::Ipv4Addr::from_bits(bits));

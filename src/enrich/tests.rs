@@ -78,6 +78,7 @@ fn prefix(prefix: &str, asn: u32, name: &str) -> StaticPrefix {
         prefix: prefix.parse().unwrap(),
         asn,
         name: name.into(),
+        bill: false,
     }
 }
 

@@ -2,6 +2,7 @@
 //! The flow table, and the modules that account, query and export its flows.
 
 mod asn_names;
+pub mod conversations;
 pub mod export_queue;
 mod first_records;
 pub mod label_parse;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, never, select};
 
+use super::conversations::{ConversationCounters, ConversationSettings};
 use super::export_queue::ExportSender;
 use super::paths::{PathCounters, PathSnapshot};
 use super::peers::{Peer, PeerCounters};
@@ -16,6 +17,8 @@ use super::snapshot::{Snapshot, Totals};
 use super::sources::SourceCounters;
 use super::table::{self, FlowTable};
 use super::talkers::{TalkerAnswer, TalkerQuery, Talkers};
+use crate::store::sender::HistorySender;
+use crate::store::types::HistoryInput;
 use crate::sys::clock::{self, WallClock};
 use crate::sys::threads::Heartbeat;
 use crate::types::flow::{FlowKey, FlowRecord};
@@ -123,10 +126,12 @@ pub struct FlowSettings {
     pub transit_series: usize,
     /// Whether to check source addresses.
     pub source_check: bool,
+    /// What to count for the history, if there is one.
+    pub history: Option<ConversationSettings>,
 }
 
-/// The settings that can change while the thread runs: all except the labels, and whether neighbors, paths and sources are
-/// counted.
+/// The settings that can change while the thread runs: all except the labels, and whether neighbors, paths, sources and
+/// conversations are counted.
 pub struct FlowChange {
     pub settings: FlowSettings,
     pub prefixes: Vec<StaticPrefix>,
@@ -155,6 +160,8 @@ pub struct Endpoints {
     pub requests: Receiver<Request>,
     /// The destination of completed flow records.
     pub export_sender: Option<ExportSender>,
+    /// The destination of the lists of each minute.
+    pub history_sender: Option<HistorySender>,
 }
 
 /// The reason why there is no answer.
@@ -216,6 +223,9 @@ pub fn run(
         },
         peers: settings.peer_series.then(PeerCounters::default),
         sources: settings.source_check.then(SourceCounters::default),
+        conversations: (settings.history.as_ref())
+            .zip(endpoints.history_sender.take())
+            .map(|(settings, sender)| (ConversationCounters::new(settings), sender)),
         peers_expired_ms: 0,
         series_ttl_ms: settings.rollup.series_ttl_ms,
         accounted_packets: 0,
@@ -260,6 +270,11 @@ pub fn run(
     }
 }
 
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or(Duration::ZERO).as_millis() as u64
+}
+
 struct Worker<N, K> {
     epoch: Instant,
     clock: WallClock,
@@ -267,6 +282,7 @@ struct Worker<N, K> {
     accounting: FlowAccounting<N, K>,
     peers: Option<PeerCounters>,
     sources: Option<SourceCounters>,
+    conversations: Option<(ConversationCounters, HistorySender)>,
     peers_expired_ms: u64,
     series_ttl_ms: u64,
     accounted_packets: u64,
@@ -290,6 +306,12 @@ impl<N: InterfaceNames, K: Enrich> Worker<N, K> {
             paths.advance(now);
         }
         self.accounting.talkers.advance(now);
+        if let Some((conversations, sender)) = &mut self.conversations {
+            let name = |ifindex| self.accounting.names.name(ifindex);
+            if let Some(lists) = conversations.advance(now, unix_ms, name) {
+                sender.send(HistoryInput::Lists(lists));
+            }
+        }
         now
     }
 
@@ -307,6 +329,10 @@ impl<N: InterfaceNames, K: Enrich> Worker<N, K> {
             if let Some(sources) = &mut self.sources {
                 let generation = self.accounting.generation;
                 sources.count(&record, now, generation, &self.accounting);
+            }
+            if let Some((conversations, _)) = &mut self.conversations {
+                let names = &self.accounting.names;
+                conversations.count(&record, |ifindex| names.is_summed(ifindex));
             }
             self.table.update(&record, now, &mut self.accounting);
         }
@@ -364,8 +390,15 @@ impl<N: InterfaceNames, K: Enrich> Worker<N, K> {
         }
     }
 
-    /// Completes every flow for the exporter.
+    /// Sends the lists of the current minute to the history, and completes every flow for the exporter.
     fn end(&mut self, heartbeat: &Heartbeat) {
+        let now = self.now_ms();
+        let name = |ifindex| self.accounting.names.name(ifindex);
+        if let Some((conversations, sender)) = &mut self.conversations
+            && let Some(lists) = conversations.finish(now, name)
+        {
+            sender.send(HistoryInput::Lists(lists));
+        }
         if self.accounting.export_sender.is_none() {
             return;
         }
@@ -406,6 +439,11 @@ impl<N: InterfaceNames, K: Enrich> Worker<N, K> {
         self.accounting.rollup.set_limits(change.settings.rollup);
         self.series_ttl_ms = change.settings.rollup.series_ttl_ms;
         self.accounting.enricher.set_prefixes(&change.prefixes);
+        if let (Some((conversations, _)), Some(settings)) =
+            (&mut self.conversations, &change.settings.history)
+        {
+            conversations.change(settings);
+        }
         if let Some(export_sender) = change.export_sender {
             // dropping the previous sender flushes its batch
             self.accounting.export_sender = export_sender;

@@ -12,4 +12,6 @@ pub struct StaticPrefix {
     /// 0 = none.
     pub asn: u32,
     pub name: String,
+    /// Whether the history stores its bytes and packets for bills.
+    pub bill: bool,
 }

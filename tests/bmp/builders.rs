@@ -382,5 +382,6 @@ pub fn static_prefix(prefix: &str, asn: u32, name: &str) -> StaticPrefix {
         prefix: prefix.parse().unwrap(),
         asn,
         name: name.into(),
+        bill: false,
     }
 }

@@ -95,7 +95,7 @@ pub(super) fn asn(key: &FlowKey, set: SetId, end: TrafficEnd, context: &impl Flo
 }
 
 /// Returns the protocol and the port of the service: the lower port, since clients use high ones.
-pub(super) fn service(key: &FlowKey) -> (u8, u16) {
+pub(in crate::flow) fn service(key: &FlowKey) -> (u8, u16) {
     match ICMP.contains(&key.protocol) {
         true => (key.protocol, 0),
         false => (key.protocol, key.src_port.min(key.dst_port)),

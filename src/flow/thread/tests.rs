@@ -46,6 +46,7 @@ fn settings(max_flows: usize) -> FlowSettings {
         paths: false,
         transit_series: 0,
         source_check: false,
+        history: None,
         table: table::TableLimits {
             max_flows,
             idle_timeout_ms: 1_000,
@@ -71,6 +72,7 @@ fn fixture(max_flows: usize) -> Fixture {
         spare: spare_tx,
         requests: requests_rx,
         export_sender: None,
+        history_sender: None,
     };
     let (threads, names) = (Threads::new(), TestNames::default());
     let theirs = names.clone();
