@@ -8,6 +8,7 @@ use argh::{ArgsInfo, CommandInfoWithArgs, FromArgs};
 
 use crate::config::DEFAULT_PATH;
 pub use firewall::FirewallCommand;
+pub use history::{BillOptions, HistoryOptions};
 
 /// Counts packets, flows and their networks on the interfaces of this router, and serves the values
 /// to Prometheus. Without a command it runs until SIGINT or SIGTERM; with a command it queries the
@@ -61,6 +62,8 @@ enum Subcommand {
     Flows(Flows),
     Top(Top),
     Paths(Paths),
+    History(history::History),
+    Bill(history::Bill),
     Rib(Rib),
     Lookup(Lookup),
     Set(Set),
@@ -73,7 +76,7 @@ macro_rules! command {
     ($(#[$attribute:meta])* $name:ident { $($fields:tt)* }) => {
         #[derive(ArgsInfo, FromArgs)]
         $(#[$attribute])*
-        struct $name {
+        pub(super) struct $name {
             $($fields)*
 
             /// print the reply as JSON (bytes, seconds, times as in RFC 3339)
@@ -336,6 +339,7 @@ command! {
 }
 
 mod firewall;
+mod history;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -390,6 +394,8 @@ pub enum ClientCommand {
         asn: String,
         options: PathOptions,
     },
+    History(HistoryOptions),
+    Bill(BillOptions),
     Rib {
         address: String,
         vrf: Option<String>,
@@ -518,6 +524,14 @@ impl Subcommand {
                     None => ClientCommand::Paths(options),
                 };
                 client(command, c.json, c.socket, c.config)
+            }
+            Self::History(c) => {
+                let (options, json, socket, config) = c.split();
+                client(ClientCommand::History(options), json, socket, config)
+            }
+            Self::Bill(c) => {
+                let (options, json, socket, config) = c.split();
+                client(ClientCommand::Bill(options), json, socket, config)
             }
             Self::Rib(c) => {
                 let (address, vrf) = (c.address, c.vrf);

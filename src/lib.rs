@@ -54,6 +54,7 @@
 pub mod agent;
 pub mod args;
 pub mod attach;
+pub mod bill;
 pub mod bpf;
 pub mod client;
 pub mod config;

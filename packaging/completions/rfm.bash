@@ -14,8 +14,8 @@ _rfm() {
             continue
         fi
         case "$command $word" in
-        "rfm status" | "rfm flows" | "rfm top" | "rfm paths" | "rfm rib" | "rfm lookup" | "rfm set" | "rfm reload" | "rfm firewall" | "rfm firewall add" | "rfm firewall del" | "rfm firewall list" | "rfm firewall flush" | "rfm firewall stats" | "rfm firewall load") command+=" $word" ;;
-        *" --config" | *" --check-database" | *" --socket" | *" --sort" | *" --limit" | *" --interface" | *" --direction" | *" --protocol" | *" --address" | *" --src" | *" --dst" | *" --port" | *" --src-port" | *" --dst-port" | *" --asn" | *" --src-asn" | *" --dst-asn" | *" --by" | *" --via" | *" --origin" | *" --peer" | *" --what-if" | *" --vrf" | *" --dport" | *" --action" | *" --rate" | *" --per" | *" --ttl") option=$word ;;
+        "rfm status" | "rfm flows" | "rfm top" | "rfm paths" | "rfm history" | "rfm bill" | "rfm rib" | "rfm lookup" | "rfm set" | "rfm reload" | "rfm firewall" | "rfm firewall add" | "rfm firewall del" | "rfm firewall list" | "rfm firewall flush" | "rfm firewall stats" | "rfm firewall load") command+=" $word" ;;
+        *" --config" | *" --check-database" | *" --socket" | *" --sort" | *" --limit" | *" --interface" | *" --direction" | *" --protocol" | *" --address" | *" --src" | *" --dst" | *" --port" | *" --src-port" | *" --dst-port" | *" --asn" | *" --src-asn" | *" --dst-asn" | *" --by" | *" --via" | *" --origin" | *" --peer" | *" --what-if" | *" --tz" | *" --month" | *" --prefix" | *" --peer-asn" | *" --overhead" | *" --samples" | *" --vrf" | *" --dport" | *" --action" | *" --rate" | *" --per" | *" --ttl") option=$word ;;
         *" -"*) ;;
         *)
             positionals+=1
@@ -26,10 +26,10 @@ _rfm() {
 
     if [ -n "$option" ]; then
         case "$command $option" in
-        *" --config" | *" --check-database" | *" --socket") words=@files ;;
+        *" --config" | *" --check-database" | *" --socket" | *" --samples") words=@files ;;
         "rfm flows --sort") words="bytes packets rate last duration" ;;
         "rfm top --sort") words="bytes packets rate" ;;
-        *" --interface" | *" --vrf") words=$(cd /sys/class/net 2>/dev/null && echo *) ;;
+        *" --interface" | *" --prefix" | *" --vrf") words=$(cd /sys/class/net 2>/dev/null && echo *) ;;
         *" --direction") words="ingress egress" ;;
         *" --protocol") words="icmp igmp tcp udp dccp gre esp ah icmpv6 ospf sctp udplite" ;;
         *" --by") words="@list ifname direction proto src_asn dst_asn src_city dst_city src_country dst_country src_peer_asn dst_peer_asn peer_asn src_net dst_net vlan src_community dst_community src_rpki dst_rpki src dst src_port dst_port" ;;
@@ -44,11 +44,13 @@ _rfm() {
         "rfm firewall load 0 "*) words=@files ;;
         esac
         case "$command" in
-        "rfm") words+=" status flows top paths rib lookup set reload firewall --help --config --check --check-kernel --check-database --detach --version " ;;
+        "rfm") words+=" status flows top paths history bill rib lookup set reload firewall --help --config --check --check-kernel --check-database --detach --version " ;;
         "rfm status") words+=" --help --json --socket --config " ;;
         "rfm flows") words+=" --help --sort --limit --interface --direction --protocol --address --src --dst --port --src-port --dst-port --asn --src-asn --dst-asn --json --socket --config " ;;
         "rfm top") words+=" --help --by --sort --once --limit --interface --direction --protocol --address --src --dst --port --src-port --dst-port --asn --src-asn --dst-asn --json --socket --config " ;;
         "rfm paths") words+=" --help --via --origin --peer --history --what-if --limit --json --socket --config " ;;
+        "rfm history") words+=" --help --by --interface --direction --limit --tz --csv --json --socket --config " ;;
+        "rfm bill") words+=" --help --month --tz --interface --prefix --asn --peer-asn --overhead --samples --export --csv --json --socket --config " ;;
         "rfm rib") words+=" --help --vrf --json --socket --config " ;;
         "rfm lookup") words+=" --help --vrf --json --socket --config " ;;
         "rfm set") words+=" --help --json --socket --config " ;;

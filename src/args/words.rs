@@ -30,14 +30,15 @@ pub(super) fn prepare(
             "-h" | "--help" => help = true,
             "-V" => prepared.push("--version".into()),
             // a lone dash is a file: standard input
-            option if option.starts_with('-') && option != "-" => {
+            option if option.starts_with('-') && option != "-" && !is_negative(command, option) => {
                 let (name, value) = match option.split_once('=') {
                     Some((name, value)) => (name, Some(value.to_owned())),
                     None => (option, None),
                 };
                 let flag = find(command, name).ok_or_else(|| unknown_option(name, command))?;
-                let is_option = flag.kind != FlagInfoKind::Switch;
-                if is_option && given.contains(&flag.long) {
+                let is_single =
+                    flag.kind != FlagInfoKind::Switch && flag.optionality != Optionality::Repeating;
+                if is_single && given.contains(&flag.long) {
                     return Err(format!("{name} is given twice"));
                 }
                 given.push(flag.long);
@@ -106,6 +107,12 @@ fn check_arguments(
         )),
         _ => Ok(()),
     }
+}
+
+/// Returns whether a word is a negative number or time, such as `-2h`, of a command that takes such words.
+fn is_negative(command: &CommandInfoWithArgs, word: &str) -> bool {
+    let digit = word[1..].starts_with(|c: char| c.is_ascii_digit());
+    digit && !command.positionals.is_empty()
 }
 
 /// Returns an option of a command by its name, or by another spelling.
@@ -179,6 +186,7 @@ mod tests {
             ("--config=a.toml --check", "--config a.toml --check"),
             ("flows --proto tcp", "flows --protocol tcp"),
             ("flows --limit -1", "flows --limit -1"),
+            ("history -2h --by asn", "history --by asn -- -2h"),
             ("firewall add --protocol tcp", "firewall add --protocol tcp"),
             ("firewall add --proto=tcp", "firewall add --protocol tcp"),
             ("firewall load - --replace", "firewall load --replace -- -"),

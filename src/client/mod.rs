@@ -12,6 +12,7 @@
 mod change;
 mod firewall;
 pub mod format;
+mod history;
 pub mod http;
 pub mod output;
 mod socket;
@@ -88,6 +89,8 @@ pub fn run(client: Client) -> Result<String, ClientError> {
         } => agent.top(&selection, sort, by),
         ClientCommand::Paths(options) => agent.paths(&options),
         ClientCommand::WhatIf { asn, options } => agent.what_if(&asn, &options),
+        ClientCommand::History(options) => history::history(&agent, &options),
+        ClientCommand::Bill(options) => history::bill(&agent, &options),
         ClientCommand::Rib { address, vrf } => agent.rib(&address, vrf),
         ClientCommand::Lookup { address, vrf } => agent.lookup(&address, vrf),
         ClientCommand::Set { key, value } => change::set(&agent, &key, &value),

@@ -2,6 +2,7 @@
 //! The requests and replies of the socket: written by the agent, read by the client commands.
 //! docs/reference/control.md documents each field. Within a version of the path, no field changes its meaning.
 
+mod history;
 mod lookup;
 mod paths;
 
@@ -11,6 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::enrich::rib::SHORTEST_NETWORK;
 pub use crate::types::rule::FirewallRule;
+pub use history::{
+    BillReply, HistoryEvent, HistoryReply, HistoryRow, SampleRow, SamplesReply, SourceSamples,
+};
 pub use lookup::{LookupLabel, LookupReply};
 pub use paths::{
     PathEntry, PathHistory, PathSum, PathSums, PathsReply, PeakHour, WhatIfLoad, WhatIfLoads,

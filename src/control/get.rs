@@ -10,13 +10,14 @@ use hyper::{Request, StatusCode};
 
 use super::params::{self, FlowQuery, Params, prefix};
 use super::routes::{ControlRoutes, Reply, RequestError, json};
-use super::{api, asn_names, flows, paths, rfc3339, status, what_if};
+use super::{api, asn_names, bill, flows, history, paths, rfc3339, status, what_if};
 use crate::flow::paths::PathSnapshot;
 use crate::flow::query::{Question, Scan};
 use crate::flow::snapshot::Snapshot;
 use crate::flow::thread::{self, AskError, Request as Ask};
 use crate::http::respond;
 use crate::netlink::stacked_interfaces;
+use crate::store::reader::HistoryReader;
 use crate::sys::clock::Clock;
 use crate::types::address_detail::AddressDetail;
 
@@ -183,6 +184,46 @@ impl ControlRoutes {
         })
     }
 
+    pub(super) fn history(&self, request: &Request<Bytes>) -> Reply {
+        let query = history::query(request.uri().query(), unix_now());
+        let query = query.map_err(RequestError::bad_request)?;
+        let mut answer = history::history(self.reader()?, &query, self.addresses());
+        asn_names::add(&mut answer, &self.sources.scrape.databases);
+        json(&answer)
+    }
+
+    pub(super) fn bill(&self, request: &Request<Bytes>) -> Reply {
+        let query = bill::query(request.uri().query(), unix_now());
+        let query = query.map_err(RequestError::bad_request)?;
+        json(&bill::bill(self.reader()?, &query, &self.billed()))
+    }
+
+    pub(super) fn bill_samples(&self, request: &Request<Bytes>) -> Reply {
+        let query = bill::query(request.uri().query(), unix_now());
+        let query = query.map_err(RequestError::bad_request)?;
+        json(&bill::samples(self.reader()?, &query, &self.billed()))
+    }
+
+    fn reader(&self) -> Result<&HistoryReader, RequestError> {
+        self.sources.history.as_ref().ok_or_else(|| {
+            let error = "there is no history: set agent.history.path, and restart rfm";
+            RequestError::new(StatusCode::NOT_FOUND, error)
+        })
+    }
+
+    /// Returns the names of the prefixes with `bill = true`.
+    fn billed(&self) -> Vec<String> {
+        let config = (self.sources.in_force)().config;
+        let prefixes = config.agent.enrich.prefix.iter();
+        let mut names: Vec<_> = prefixes
+            .filter(|p| p.bill)
+            .map(|p| p.name.clone())
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
     pub(super) fn rib(&self, request: &Request<Bytes>) -> Reply {
         let mut params = Params::parse(request.uri().query()).map_err(RequestError::bad_request)?;
         let query = params
@@ -280,4 +321,9 @@ fn unknown_interface(name: &str) -> RequestError {
         name.escape_debug()
     );
     RequestError::new(StatusCode::NOT_FOUND, error)
+}
+
+fn unix_now() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or(Duration::ZERO).as_secs()
 }

@@ -7,7 +7,7 @@
 //! - [`params`]: query strings to typed parameters (pure),
 //! - [`api`]: the types of requests and replies, for agent and client,
 //! - [`routes`]: a request to its reply; `get`, `post` and [`firewall`] have the paths,
-//! - `status`, `flows`, `paths`, `what_if`, [`lookup`]: the content of the replies; `rates`: their pure helper.
+//! - `status`, `flows`, `paths`, `what_if`, `history`, `bill`, [`lookup`]: the content of the replies; `rates`: their pure helper.
 //!
 //! docs/reference/control.md documents the API for client authors.
 
@@ -15,9 +15,11 @@ pub mod access;
 pub mod api;
 mod asn_names;
 pub mod bgp;
+pub mod bill;
 pub mod firewall;
 mod flows;
 mod get;
+pub mod history;
 mod lock;
 pub mod lookup;
 pub mod params;
@@ -41,6 +43,7 @@ use crate::config::current::ConfigSnapshot;
 use crate::firewall::handle::Handle;
 use crate::http::HttpLimits;
 use crate::metrics::collect::Scrape;
+use crate::store::reader::HistoryReader;
 use crate::sys::clock;
 use crate::sys::threads::Threads;
 use crate::types::prefix::Prefix;
@@ -98,6 +101,8 @@ pub struct Sources {
     pub bgp: Option<Box<dyn Bgp>>,
     /// Set if the firewall is enabled.
     pub firewall: Option<Handle>,
+    /// Set if there is a history on disk.
+    pub history: Option<HistoryReader>,
 }
 
 fn rfc3339(time: SystemTime) -> String {

@@ -154,7 +154,7 @@ pub fn what_if(query: Option<&str>) -> Result<u32, String> {
     asn.ok_or_else(|| format!("asn: expected {}", asn::EXPECTED))
 }
 
-fn limit(params: &mut Params) -> Result<usize, String> {
+pub(super) fn limit(params: &mut Params) -> Result<usize, String> {
     let limit = params.read(
         "limit",
         format_args!("a number from 1 to {MAX_LIMIT}"),

@@ -42,7 +42,7 @@ enum RouteHandler {
     Post(fn(&ControlRoutes, &Request<Bytes>) -> Reply),
 }
 
-const PATHS: [(&str, RouteHandler); 18] = [
+const PATHS: [(&str, RouteHandler); 21] = [
     ("/v1/status", RouteHandler::Get(ControlRoutes::status)),
     (
         "/v1/interfaces",
@@ -54,6 +54,12 @@ const PATHS: [(&str, RouteHandler); 18] = [
     (
         "/v1/paths/what_if",
         RouteHandler::Get(ControlRoutes::what_if),
+    ),
+    ("/v1/history", RouteHandler::Get(ControlRoutes::history)),
+    ("/v1/bill", RouteHandler::Get(ControlRoutes::bill)),
+    (
+        "/v1/bill/samples",
+        RouteHandler::Get(ControlRoutes::bill_samples),
     ),
     ("/v1/rib", RouteHandler::Get(ControlRoutes::rib)),
     ("/v1/lookup", RouteHandler::Get(ControlRoutes::lookup)),

@@ -3,12 +3,14 @@
 
 mod firewall;
 mod flows;
+mod history;
 mod paths;
 mod rib;
 mod status;
 
 pub use firewall::{firewall, firewall_rules};
 pub use flows::{direction, end, flows, sampling_error, share, top, value};
+pub use history::{bill, bill_csv, history, history_csv};
 pub use paths::{paths, what_if};
 pub use rib::{lookup, rib};
 pub use status::status;

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Weekday};
 use jiff::tz::AmbiguousOffset;
 
-use super::words::{self, Clock, Day};
+use super::words::{self, ClockTime, Day};
 use super::zone::Zone;
 
 /// The calendar of a zone at one moment.
@@ -100,16 +100,16 @@ impl<'a> Calendar<'a> {
 
     /// Returns the first moment of a day.
     fn start(&self, day: Date) -> Option<i64> {
-        self.first(Day(day), Clock(0))
+        self.first(Day(day), ClockTime(0))
     }
 
     /// Returns the first moment at which the clock showed a time.
-    pub fn first(&self, day: Day, clock: Clock) -> Option<i64> {
+    pub fn first(&self, day: Day, clock: ClockTime) -> Option<i64> {
         self.moment(day.at(clock)?, true)
     }
 
     /// Returns the last moment at which the clock showed a time.
-    pub fn last(&self, day: Day, clock: Clock) -> Option<i64> {
+    pub fn last(&self, day: Day, clock: ClockTime) -> Option<i64> {
         self.moment(day.at(clock)?, false)
     }
 
@@ -128,7 +128,7 @@ impl<'a> Calendar<'a> {
     }
 
     /// Returns the range between two clock times of a day; it ends on the next day if the second is not later.
-    pub fn clock_range(&self, day: Day, from: Clock, to: Clock) -> Option<(i64, i64)> {
+    pub fn clock_range(&self, day: Day, from: ClockTime, to: ClockTime) -> Option<(i64, i64)> {
         let end = match to > from {
             true => day,
             false => day.tomorrow()?,
@@ -137,7 +137,12 @@ impl<'a> Calendar<'a> {
     }
 
     /// Returns the latest range between two clock times that has begun.
-    pub fn latest_clock_range(&self, from: Clock, to: Clock, now: i64) -> Option<(i64, i64)> {
+    pub fn latest_clock_range(
+        &self,
+        from: ClockTime,
+        to: ClockTime,
+        now: i64,
+    ) -> Option<(i64, i64)> {
         let today = self.clock_range(self.today(), from, to)?;
         match today.0 < now {
             true => Some(today),
@@ -146,7 +151,7 @@ impl<'a> Calendar<'a> {
     }
 
     /// Returns the latest moment before now at which the clock showed a time, and its day.
-    pub fn latest_clock(&self, clock: Clock) -> Option<(i64, Day)> {
+    pub fn latest_clock(&self, clock: ClockTime) -> Option<(i64, Day)> {
         let days = [Some(self.today()), self.today().yesterday()];
         let mut moments = days
             .into_iter()

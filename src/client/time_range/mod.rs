@@ -17,7 +17,7 @@ pub mod zone;
 use jiff::civil::DateTime;
 
 use calendar::Calendar;
-use words::{Clock, Day};
+use words::{ClockTime, Day};
 pub use zone::Zone;
 
 /// A range of times in Unix seconds, half open, with the zone in which it was written.
@@ -34,13 +34,13 @@ const EXPECTED: &str = "expected a range such as 1h, today, yesterday 03:00-03:1
 
 /// One side of a range, or a whole one.
 #[derive(Clone, Copy, Debug)]
-enum Part {
+enum RangePart {
     /// A day, a week, a month or a year: its first moment and the first one after it.
     Period { from: i64, to: i64, day: Day },
     /// A moment, which has two values if the clock showed it twice.
     Moment { first: i64, last: i64, day: Day },
     /// A clock time without a day.
-    Clock(Clock),
+    Clock(ClockTime),
     /// A length of time, in seconds; `-2h` is a moment.
     Length(i64),
 }
@@ -102,11 +102,11 @@ fn range(text: &str, calendar: &Calendar<'_>, now: i64) -> Result<(i64, i64), St
         return found.ok_or_else(|| unknown(text));
     }
     match part(text, calendar, now) {
-        Some(Part::Period { from, to, .. }) => Ok((from, to)),
-        Some(Part::Length(seconds)) => Ok((now - seconds, now)),
+        Some(RangePart::Period { from, to, .. }) => Ok((from, to)),
+        Some(RangePart::Length(seconds)) => Ok((now - seconds, now)),
         // `-2h`: since then
-        Some(Part::Moment { first, .. }) if text.starts_with('-') => Ok((first, now)),
-        Some(Part::Moment { .. } | Part::Clock(_)) => Err(format!(
+        Some(RangePart::Moment { first, .. }) if text.starts_with('-') => Ok((first, now)),
+        Some(RangePart::Moment { .. } | RangePart::Clock(_)) => Err(format!(
             "{0}: expected a range, got a moment; such as {0}/10m",
             text.escape_debug()
         )),
@@ -115,29 +115,29 @@ fn range(text: &str, calendar: &Calendar<'_>, now: i64) -> Result<(i64, i64), St
 }
 
 /// Returns the range between two parts.
-fn between(left: Part, right: Part, calendar: &Calendar<'_>) -> Option<(i64, i64)> {
+fn between(left: RangePart, right: RangePart, calendar: &Calendar<'_>) -> Option<(i64, i64)> {
     let end = |part| match part {
         // the end of a range is a whole day: 2026-11-01/2026-11-03 contains the third
-        Part::Period { to, .. } => Some(to),
-        Part::Moment { last, .. } => Some(last),
-        Part::Clock(_) | Part::Length(_) => None,
+        RangePart::Period { to, .. } => Some(to),
+        RangePart::Moment { last, .. } => Some(last),
+        RangePart::Clock(_) | RangePart::Length(_) => None,
     };
     let (from, day) = match (left, right) {
-        (Part::Length(seconds), right) => return end(right).map(|to| (to - seconds, to)),
-        (Part::Period { from, day, .. }, _) => (from, day),
-        (Part::Moment { first, day, .. }, _) => (first, day),
+        (RangePart::Length(seconds), right) => return end(right).map(|to| (to - seconds, to)),
+        (RangePart::Period { from, day, .. }, _) => (from, day),
+        (RangePart::Moment { first, day, .. }, _) => (first, day),
         // the latest occurrence
-        (Part::Clock(from), Part::Clock(to)) => {
+        (RangePart::Clock(from), RangePart::Clock(to)) => {
             return calendar.latest_clock_range(from, to, calendar.now());
         }
-        (Part::Clock(from), _) => {
+        (RangePart::Clock(from), _) => {
             let (first, day) = calendar.latest_clock(from)?;
             (first, day)
         }
     };
     match right {
-        Part::Length(seconds) => Some((from, from.checked_add(seconds)?)),
-        Part::Clock(to) => {
+        RangePart::Length(seconds) => Some((from, from.checked_add(seconds)?)),
+        RangePart::Clock(to) => {
             let same_day = calendar.last(day, to)?;
             match same_day > from {
                 true => Some((from, same_day)),
@@ -149,10 +149,10 @@ fn between(left: Part, right: Part, calendar: &Calendar<'_>) -> Option<(i64, i64
 }
 
 /// Parses a moment, a period or a length.
-fn part(text: &str, calendar: &Calendar<'_>, now: i64) -> Option<Part> {
+fn part(text: &str, calendar: &Calendar<'_>, now: i64) -> Option<RangePart> {
     if text.eq_ignore_ascii_case("now") {
         let day = calendar.today();
-        return Some(Part::Moment {
+        return Some(RangePart::Moment {
             first: now,
             last: now,
             day,
@@ -161,40 +161,40 @@ fn part(text: &str, calendar: &Calendar<'_>, now: i64) -> Option<Part> {
     if let Some(seconds) = text.strip_prefix('-').and_then(words::length) {
         let moment = now.checked_sub(seconds)?;
         let day = calendar.day_of(moment)?;
-        return Some(Part::Moment {
+        return Some(RangePart::Moment {
             first: moment,
             last: moment,
             day,
         });
     }
     if let Some(seconds) = words::length(text) {
-        return Some(Part::Length(seconds));
+        return Some(RangePart::Length(seconds));
     }
     if let Some(seconds) = text.strip_prefix('@') {
         let moment = words::digits(seconds)?;
         let day = calendar.day_of(moment)?;
-        return Some(Part::Moment {
+        return Some(RangePart::Moment {
             first: moment,
             last: moment,
             day,
         });
     }
     if let Some((from, to, day)) = calendar.period(text) {
-        return Some(Part::Period { from, to, day });
+        return Some(RangePart::Period { from, to, day });
     }
     if let Some(clock) = words::clock(text) {
-        return Some(Part::Clock(clock));
+        return Some(RangePart::Clock(clock));
     }
     let (day, clock) = words::split_day(text)?;
     let day = calendar.day(day)?;
     let (clock, offset) = words::clock_with_offset(clock)?;
     let Some(offset) = offset else {
         let (first, last) = (calendar.first(day, clock)?, calendar.last(day, clock)?);
-        return Some(Part::Moment { first, last, day });
+        return Some(RangePart::Moment { first, last, day });
     };
     let local: DateTime = day.at(clock)?;
     let moment = offset.to_timestamp(local).ok()?.as_second();
-    Some(Part::Moment {
+    Some(RangePart::Moment {
         first: moment,
         last: moment,
         day: calendar.day_of(moment)?,

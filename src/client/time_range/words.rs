@@ -12,7 +12,7 @@ pub(super) struct Day(pub Date);
 
 /// The time of day in seconds; 24:00 is the end of the day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Clock(pub i64);
+pub(super) struct ClockTime(pub i64);
 
 impl Day {
     pub fn tomorrow(self) -> Option<Self> {
@@ -23,7 +23,7 @@ impl Day {
         self.0.yesterday().ok().map(Self)
     }
 
-    pub fn at(self, Clock(seconds): Clock) -> Option<DateTime> {
+    pub fn at(self, ClockTime(seconds): ClockTime) -> Option<DateTime> {
         let (day, seconds) = match seconds < DAY {
             true => (self, seconds),
             false => (self.tomorrow()?, seconds - DAY),
@@ -73,7 +73,7 @@ pub(super) fn digits(text: &str) -> Option<i64> {
 }
 
 /// Parses 03:00 or 03:00:30; 24:00 is the end of the day.
-pub(super) fn clock(text: &str) -> Option<Clock> {
+pub(super) fn clock(text: &str) -> Option<ClockTime> {
     let mut parts = text.split(':');
     let (hour, minute) = (parts.next()?, parts.next()?);
     let second = parts.next();
@@ -84,11 +84,11 @@ pub(super) fn clock(text: &str) -> Option<Clock> {
         None => 0,
     };
     let seconds = number(hour, 2)? * 3600 + two(minute)? * 60 + second;
-    (parts.next().is_none() && seconds <= DAY).then_some(Clock(seconds))
+    (parts.next().is_none() && seconds <= DAY).then_some(ClockTime(seconds))
 }
 
 /// Parses `[DAY ]FROM-TO` of clock times; the day may be empty.
-pub(super) fn clock_range(text: &str) -> Option<(&str, Clock, Clock)> {
+pub(super) fn clock_range(text: &str) -> Option<(&str, ClockTime, ClockTime)> {
     let (left, to) = text.rsplit_once('-')?;
     let (left, to) = (left.trim_end(), to.trim_start());
     let (day, from) = split_day(left).unwrap_or(("", left));
@@ -112,7 +112,7 @@ pub(super) fn split_day(text: &str) -> Option<(&str, &str)> {
 }
 
 /// Parses a clock time with or without an offset: 03:00, 03:00Z, 03:00:00+01:00. A fraction of a second is dropped.
-pub(super) fn clock_with_offset(text: &str) -> Option<(Clock, Option<Offset>)> {
+pub(super) fn clock_with_offset(text: &str) -> Option<(ClockTime, Option<Offset>)> {
     let (time, offset) = if let Some(time) = text.strip_suffix(['Z', 'z']) {
         (time, Some(Offset::UTC))
     } else if let Some((time, offset)) = text.split_once('+') {
@@ -131,7 +131,7 @@ pub(super) fn clock_with_offset(text: &str) -> Option<(Clock, Option<Offset>)> {
 }
 
 fn offset_of(text: &str, sign: i32) -> Option<Offset> {
-    let Clock(seconds) = clock(text)?;
+    let ClockTime(seconds) = clock(text)?;
     Offset::from_seconds(sign * i32::try_from(seconds).ok()?).ok()
 }
 

@@ -1,0 +1,414 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! /v1/history: the traffic of a period by interface, and by a part of it. Pure, but for the files that the reader reads.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::api::{HistoryEvent, HistoryReply, HistoryRow};
+use super::asn_names::HasAsns;
+use super::params::{Params, limit};
+use crate::store::reader::HistoryReader;
+use crate::store::types::{
+    ConversationRow, CurveFilter, Curves, EventRow, Part, PartKind, Tier, TimeSpan,
+};
+use crate::types::address_detail::AddressDetail;
+use crate::types::did_you_mean::nearest;
+use crate::types::flow::Direction;
+use crate::types::protocol::Protocol;
+
+/// The period without `from`.
+const DEFAULT_PERIOD: u64 = 3600;
+/// Maximum number of events of a reply; the last ones.
+const MAX_EVENTS: usize = 1000;
+
+/// A part of the traffic that is stored as curves.
+const SERIES: [(&str, PartKind); 5] = [
+    ("asn", PartKind::Network),
+    ("peer_asn", PartKind::Neighbor),
+    ("country", PartKind::Country),
+    ("net", PartKind::Prefix),
+    ("service", PartKind::Service),
+];
+
+/// Fields of stored conversations.
+const FIELDS: [&str; 4] = ["src", "dst", "proto", "port"];
+
+/// The rows of a reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HistoryBy {
+    Interface,
+    Series(&'static str, PartKind),
+    /// Some of [`FIELDS`].
+    Conversations(Vec<&'static str>),
+}
+
+/// A query of /v1/history.
+#[derive(Debug, PartialEq)]
+pub struct HistoryQuery {
+    pub span: TimeSpan,
+    pub by: HistoryBy,
+    pub interface: Option<String>,
+    pub direction: Option<Direction>,
+    pub limit: usize,
+}
+
+/// Parses the query of /v1/history.
+pub fn query(query: Option<&str>, now: u64) -> Result<HistoryQuery, String> {
+    let mut params = Params::parse(query)?;
+    let span = span(&mut params, now)?;
+    let by = match params.take("by") {
+        Some(by) => parse_by(&by)?,
+        None => HistoryBy::Interface,
+    };
+    let interface = params.take("interface");
+    let direction = params.read("direction", "ingress or egress", |text| {
+        Direction::ALL.into_iter().find(|d| d.name() == text)
+    })?;
+    let limit = limit(&mut params)?;
+    params.finish()?;
+    Ok(HistoryQuery {
+        span,
+        by,
+        interface,
+        direction,
+        limit,
+    })
+}
+
+/// Reads the period of a query, in Unix seconds; the last hour by default.
+pub(super) fn span(params: &mut Params, now: u64) -> Result<TimeSpan, String> {
+    const TIME: &str = "a time in Unix seconds";
+    let time = |text: &str| text.parse::<u64>().ok().filter(|time| *time < 1 << 40);
+    let to = params.read("to", TIME, time)?.unwrap_or(now);
+    let from = params.read("from", TIME, time)?;
+    let from = from.unwrap_or(to.saturating_sub(DEFAULT_PERIOD));
+    match from < to {
+        true => Ok(TimeSpan::new(from, to)),
+        false => Err(format!("to: expected a time after {from}, got {to}")),
+    }
+}
+
+fn parse_by(text: &str) -> Result<HistoryBy, String> {
+    if let Some((name, kind)) = SERIES.iter().find(|(name, _)| *name == text) {
+        return Ok(HistoryBy::Series(name, *kind));
+    }
+    let mut fields = Vec::new();
+    for name in text.split(',').map(str::trim) {
+        let Some(field) = FIELDS.iter().find(|field| **field == name) else {
+            let known = SERIES.iter().map(|(name, _)| *name).chain(FIELDS);
+            let unknown = format!("by: unknown field \"{}\"", name.escape_debug());
+            if SERIES.iter().any(|(series, _)| *series == name) {
+                return Err(format!("by: {name} cannot be combined with other fields"));
+            }
+            return Err(match nearest(name, known) {
+                Some(near) => format!("{unknown}, did you mean {near}?"),
+                None => format!(
+                    "{unknown}, expected one of {}, or some of {}",
+                    SERIES.map(|(name, _)| name).join(", "),
+                    FIELDS.join(",")
+                ),
+            });
+        };
+        if fields.contains(field) {
+            return Err(format!("by: {name} is given twice"));
+        }
+        fields.push(*field);
+    }
+    Ok(HistoryBy::Conversations(fields))
+}
+
+/// Sums of one row.
+#[derive(Clone, Copy, Debug, Default)]
+struct RowSum {
+    bytes: u64,
+    packets: u64,
+    max_rate: f32,
+    covered_ms: u64,
+}
+
+type Scope = (Arc<str>, Direction);
+
+/// The values of a part, and its sums.
+type PartSum = (BTreeMap<String, Value>, RowSum);
+
+/// The groups of conversations by their values.
+type Groups = BTreeMap<Vec<String>, PartSum>;
+
+/// Answers a query. `addresses` is the detail in which addresses may be shown.
+pub fn history(
+    reader: &HistoryReader,
+    query: &HistoryQuery,
+    addresses: AddressDetail,
+) -> HistoryReply {
+    let filter = CurveFilter {
+        interfaces: query
+            .interface
+            .iter()
+            .map(|name| name.as_str().into())
+            .collect(),
+        directions: query.direction.into_iter().collect(),
+        ..CurveFilter::default()
+    };
+    let mut reply = match &query.by {
+        HistoryBy::Interface => of_series(reader, query, &filter, None),
+        HistoryBy::Series(name, kind) => of_series(reader, query, &filter, Some((name, *kind))),
+        HistoryBy::Conversations(fields) => {
+            of_conversations(reader, query, &filter, fields, addresses)
+        }
+    };
+    let events = reader.events(query.span);
+    let excess = events.events.len().saturating_sub(MAX_EVENTS);
+    let event = |event: EventRow| HistoryEvent {
+        time: event.time,
+        kind: event.kind,
+        text: event.text,
+    };
+    reply.events = events.events.into_iter().skip(excess).map(event).collect();
+    reply.damaged_blocks += events.damaged_blocks;
+    reply
+}
+
+/// Returns the whole points that a span touches.
+fn whole_points(span: TimeSpan, step: u64) -> TimeSpan {
+    TimeSpan::new(span.from - span.from % step, span.to.div_ceil(step) * step)
+}
+
+/// Adds up the totals of each interface and direction.
+fn totals(curves: &Curves) -> BTreeMap<Scope, RowSum> {
+    let mut totals: BTreeMap<Scope, RowSum> = BTreeMap::new();
+    for curve in &curves.curves {
+        if let Part::Total(_) = curve.part {
+            let sum = totals
+                .entry((curve.interface.clone(), curve.direction))
+                .or_default();
+            let mut covered = 0;
+            for point in &curve.points {
+                sum.bytes = sum.bytes.saturating_add(point.bytes);
+                sum.packets = sum.packets.saturating_add(point.packets);
+                covered += u64::from(point.covered_ms);
+            }
+            // the families are observed together
+            sum.covered_ms = sum.covered_ms.max(covered);
+            sum.max_rate += curve.points.iter().map(|p| p.max_rate).fold(0.0, f32::max);
+        }
+    }
+    totals
+}
+
+fn of_series(
+    reader: &HistoryReader,
+    query: &HistoryQuery,
+    filter: &CurveFilter,
+    kind: Option<(&'static str, PartKind)>,
+) -> HistoryReply {
+    let filter = CurveFilter {
+        kinds: kind.iter().map(|(_, kind)| *kind).collect(),
+        ..filter.clone()
+    };
+    let curves = reader.curves(query.span, None, &filter);
+    let mut rows = Vec::new();
+    for (scope, total) in totals(&curves) {
+        let Some((name, _)) = kind else {
+            rows.push(row(&scope, BTreeMap::new(), &total, true, false));
+            continue;
+        };
+        let mut parts: Vec<PartSum> = Vec::new();
+        for curve in &curves.curves {
+            if curve.interface != scope.0 || curve.direction != scope.1 {
+                continue;
+            }
+            let Some(value) = value(&curve.part) else {
+                continue;
+            };
+            let mut sum = RowSum {
+                covered_ms: total.covered_ms,
+                ..RowSum::default()
+            };
+            for point in &curve.points {
+                sum.bytes = sum.bytes.saturating_add(point.bytes);
+                sum.max_rate = sum.max_rate.max(point.max_rate);
+            }
+            parts.push((BTreeMap::from([(name.to_owned(), value)]), sum));
+        }
+        put_rows(&mut rows, &scope, &total, parts, query.limit, false);
+    }
+    let step = curves.tier.seconds();
+    let span = whole_points(query.span, step);
+    HistoryReply {
+        from: span.from,
+        to: span.to,
+        step,
+        by: kind.iter().map(|(name, _)| (*name).to_owned()).collect(),
+        rows,
+        events: Vec::new(),
+        damaged_blocks: curves.damaged_blocks,
+        asn_names: BTreeMap::new(),
+    }
+}
+
+/// Returns the value of a part; `None` for totals and rests.
+fn value(part: &Part) -> Option<Value> {
+    Some(match part {
+        Part::Network(0) | Part::Neighbor(0) => Value::Null,
+        Part::Network(asn) | Part::Neighbor(asn) => json!(asn),
+        Part::Country(code) => match std::str::from_utf8(code).map(str::trim) {
+            Ok("") | Err(_) => Value::Null,
+            Ok(code) => json!(code),
+        },
+        Part::Prefix(name) => json!(&**name),
+        Part::Service(protocol, port) => {
+            json!(format!("{}/{port}", Protocol(*protocol)))
+        }
+        Part::Total(_) | Part::Rest(_) => return None,
+    })
+}
+
+fn of_conversations(
+    reader: &HistoryReader,
+    query: &HistoryQuery,
+    filter: &CurveFilter,
+    fields: &[&'static str],
+    addresses: AddressDetail,
+) -> HistoryReply {
+    let found = reader.conversations(query.span, filter);
+    let step = found
+        .periods
+        .iter()
+        .map(|period| period.seconds)
+        .max()
+        .unwrap_or(60);
+    let tier = if step > 60 {
+        Tier::FiveMinutes
+    } else {
+        Tier::Minute
+    };
+    let span = whole_points(query.span, step);
+    // the counters of the same periods: what no conversation has is the rest
+    let curves = reader.curves(span, Some(tier), filter);
+    let mut sums: BTreeMap<Scope, Groups> = BTreeMap::new();
+    for list in found.periods.iter().flat_map(|period| &period.lists) {
+        let scope = (list.interface.clone(), list.direction);
+        let groups = sums.entry(scope).or_default();
+        for conversation in &list.rows {
+            let values = values_of(conversation, fields, addresses);
+            let key: Vec<String> = values.values().map(Value::to_string).collect();
+            let (_, sum) = groups.entry(key).or_insert((values, RowSum::default()));
+            sum.bytes = sum.bytes.saturating_add(conversation.bytes);
+            sum.packets = sum.packets.saturating_add(conversation.packets);
+        }
+    }
+    let mut rows = Vec::new();
+    for (scope, total) in totals(&curves) {
+        let groups = sums.remove(&scope).unwrap_or_default();
+        let mut parts: Vec<_> = groups.into_values().collect();
+        for (_, sum) in &mut parts {
+            sum.covered_ms = total.covered_ms;
+        }
+        put_rows(&mut rows, &scope, &total, parts, query.limit, true);
+    }
+    HistoryReply {
+        from: span.from,
+        to: span.to,
+        step,
+        by: fields.iter().map(|field| (*field).to_owned()).collect(),
+        rows,
+        events: Vec::new(),
+        damaged_blocks: found.damaged_blocks + curves.damaged_blocks,
+        asn_names: BTreeMap::new(),
+    }
+}
+
+fn values_of(
+    row: &ConversationRow,
+    fields: &[&'static str],
+    addresses: AddressDetail,
+) -> BTreeMap<String, Value> {
+    let address = |address: IpAddr| json!(addresses.text(address));
+    let value = |field: &str| match field {
+        "src" => address(row.source),
+        "dst" => address(row.destination),
+        "proto" => json!(row.protocol),
+        _ => json!(row.service_port),
+    };
+    let values = fields
+        .iter()
+        .map(|field| ((*field).to_owned(), value(field)));
+    values.collect()
+}
+
+/// Puts the `limit` largest parts of an interface and direction, and its rest: the total less the parts. If sampled
+/// parts exceed the total, they are reduced to fit.
+fn put_rows(
+    rows: &mut Vec<HistoryRow>,
+    scope: &Scope,
+    total: &RowSum,
+    mut parts: Vec<PartSum>,
+    limit: usize,
+    has_packets: bool,
+) {
+    let fit = |parts: &mut [PartSum], of: fn(&mut RowSum) -> &mut u64, total: u64| {
+        let sum: u128 = parts.iter_mut().map(|(_, sum)| u128::from(*of(sum))).sum();
+        if sum > u128::from(total) {
+            for (_, part) in parts {
+                let value = of(part);
+                *value = (u128::from(*value) * u128::from(total) / sum) as u64;
+            }
+        }
+    };
+    fit(&mut parts, |sum| &mut sum.bytes, total.bytes);
+    fit(&mut parts, |sum| &mut sum.packets, total.packets);
+    parts.retain(|(_, sum)| sum.bytes > 0);
+    parts.sort_by_key(|(_, sum)| std::cmp::Reverse(sum.bytes));
+    parts.truncate(limit);
+    let mut rest = RowSum {
+        max_rate: 0.0,
+        ..*total
+    };
+    for (values, sum) in parts {
+        rest.bytes -= sum.bytes;
+        rest.packets -= sum.packets;
+        let mut row = row(scope, values, &sum, has_packets, false);
+        if has_packets {
+            row.max_bytes_per_second = None;
+        }
+        rows.push(row);
+    }
+    let mut rest = row(scope, BTreeMap::new(), &rest, has_packets, true);
+    rest.max_bytes_per_second = None;
+    rows.push(rest);
+}
+
+fn row(
+    (interface, direction): &Scope,
+    values: BTreeMap<String, Value>,
+    sum: &RowSum,
+    has_packets: bool,
+    rest: bool,
+) -> HistoryRow {
+    HistoryRow {
+        interface: interface.to_string(),
+        direction: direction.name().to_owned(),
+        values,
+        bytes: sum.bytes,
+        packets: has_packets.then_some(sum.packets),
+        max_bytes_per_second: Some(f64::from(sum.max_rate)),
+        covered_seconds: sum.covered_ms as f64 / 1000.0,
+        rest,
+    }
+}
+
+impl HasAsns for HistoryReply {
+    fn asns(&self) -> Vec<u32> {
+        let values = self.rows.iter().flat_map(|row| &row.values);
+        let asns = values.filter(|(name, _)| name.ends_with("asn"));
+        asns.filter_map(|(_, value)| u32::try_from(value.as_u64()?).ok())
+            .collect()
+    }
+
+    fn set_names(&mut self, names: BTreeMap<u32, String>) {
+        self.asn_names = names;
+    }
+}
