@@ -26,6 +26,7 @@ use crate::http::Server;
 use crate::interfaces::InterfaceRegistry;
 use crate::metrics::collect::LinkReader;
 use crate::netlink::LinkSocket;
+use crate::store::reader::HistoryReader;
 use crate::sys::error_counters::ErrorCounters;
 
 /// File descriptors that are reserved for clients when no others are free.
@@ -111,7 +112,8 @@ impl Control {
                 .sessions(running.vrps.clone())
                 .map(|sessions| Box::new(sessions) as Box<dyn Bgp>),
             firewall,
-            history: None,
+            history: (running.history.as_ref())
+                .map(|history| HistoryReader::new(history.shared.clone())),
         };
         let (server, access) = (self.server, self.access);
         running.spawn("control", move |heartbeat| {

@@ -11,10 +11,13 @@ use crate::config::{self, Agent, Bpf, Machine};
 use crate::enrich::bmp::{BmpChange, BmpConfig, BmpLimits};
 use crate::enrich::mmdb::{DatabaseFile, DatabasePlace, search};
 use crate::enrich::rib::{BlackholePolicy, RibConfig};
+use crate::flow::conversations::ConversationSettings;
 use crate::flow::{rollup, table, thread};
 use crate::http;
 use crate::sys::descriptors;
+use crate::types::address_detail::AddressDetail;
 use crate::types::community_pattern::CommunityPattern;
+use crate::types::conversation_detail::ConversationDetail;
 use crate::types::database::{DatabaseChoice, DatabaseKind};
 use crate::types::flow::Direction;
 use crate::types::label::Label;
@@ -234,7 +237,20 @@ pub(super) fn flow(agent: &Agent) -> thread::FlowSettings {
         paths: agent.collector.paths,
         transit_series: agent.prometheus.transit_series as usize,
         source_check: agent.enrich.source_check.enabled(),
-        history: None,
+        history: agent.history.folder().map(|_| conversations(agent)),
+    }
+}
+
+/// Returns what thread flow counts for the history on disk.
+fn conversations(agent: &Agent) -> ConversationSettings {
+    let billed = agent.enrich.prefix.iter().filter(|prefix| prefix.bill);
+    ConversationSettings {
+        addresses: match agent.history.conversations {
+            ConversationDetail::Prefixes => AddressDetail::Prefix,
+            ConversationDetail::Hosts => AddressDetail::Full,
+            ConversationDetail::Off => AddressDetail::Absent,
+        },
+        billed: billed.cloned().collect(),
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Error, Running};
 use crate::config;
+use crate::store::event_log;
 use crate::store::sender::HistorySender;
 use crate::store::shared::Shared;
 use crate::store::thread;
@@ -37,6 +38,7 @@ impl Running {
         self.spawn("history", move |heartbeat| {
             thread::run(written, settings, &received, &heartbeat);
         })?;
+        event_log::install(sender.clone());
         self.history = Some(DiskHistory { shared, sender });
         Ok(())
     }

@@ -308,7 +308,7 @@ impl Running {
             spare,
             requests: answers,
             export_sender,
-            history_sender: None,
+            history_sender: self.history.as_ref().map(|history| history.sender.clone()),
         };
         let settings = derive::flow(agent);
         let names = self.interfaces.clone();
