@@ -13,12 +13,12 @@ const MAX_POINTS: usize = 1 << 20;
 const MAX_PARTS: usize = 1024;
 
 #[derive(Default)]
-pub struct Answer {
+pub struct CurveAnswer {
     curves: BTreeMap<(ScopeName, Part), Vec<CurvePoint>>,
     points: usize,
 }
 
-impl Answer {
+impl CurveAnswer {
     /// Adds the curves of a frame that begins after all previous ones.
     pub fn add(&mut self, frame: &Frame, filter: &CurveFilter) {
         for (name, scope) in &frame.scopes {
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn the_smallest_parts_become_rest() {
-        let mut answer = Answer::default();
+        let mut answer = CurveAnswer::default();
         let filter = CurveFilter::everything();
         let parts = 3 * MAX_PARTS as u32;
         let mut frame = Frame::new(0, 60, 2);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::answer::Answer;
+use super::answer::CurveAnswer;
 use super::block::{Block, BlockKind, Blocks};
 use super::folder::{self, FileId, FileList, MAX_FILE, Section};
 use super::frame::{Frame, ScopeName};
@@ -67,7 +67,7 @@ impl HistoryReader {
         let files = self.files(Section::of(tier));
         let held = pending.as_deref();
         let in_memory = held.map_or_else(Vec::new, |pending| pending.selected(filter));
-        let mut answer = Answer::default();
+        let mut answer = CurveAnswer::default();
         // one file at a time bounds the memory
         for period in files.periods(&in_memory, target) {
             let from = period.from.max(target.from);
