@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The types of keys: each reads a value of the file, reports what it expected, and describes itself to documents.
 
+mod size;
+
 use std::fmt::Display;
 use std::marker::PhantomData;
 use std::net::IpAddr;
@@ -13,10 +15,11 @@ use humantime_serde::re::humantime;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use crate::types::byte_size::ByteSize;
 use crate::types::duration as durations;
 use crate::types::named::Named;
 use crate::types::prefix::Prefix;
+
+pub use size::size;
 
 pub type Value<'d> = Spanned<DeValue<'d>>;
 
@@ -230,34 +233,6 @@ impl KeyType for DurationType {
 
     fn to_toml(&self, value: &Duration) -> String {
         quoted(humantime::format_duration(*value))
-    }
-}
-
-pub struct SizeType(RangeInclusive<ByteSize>);
-
-/// A number of bytes in `range`.
-pub fn size(range: RangeInclusive<ByteSize>) -> SizeType {
-    SizeType(range)
-}
-
-impl KeyType for SizeType {
-    type Value = ByteSize;
-
-    fn parse(&self, value: &Value<'_>) -> Parsed<ByteSize> {
-        match value.get_ref().as_str().map(str::parse) {
-            Some(Ok(size)) if self.0.contains(&size) => Ok(size),
-            Some(Err(reason)) => self.refuse(value, Some(String::from(reason))),
-            Some(Ok(_)) | None => self.refuse(value, None),
-        }
-    }
-
-    fn expected(&self) -> String {
-        let (start, end) = (self.0.start(), self.0.end());
-        format!("a size from \"{start}\" to \"{end}\", such as \"96M\"")
-    }
-
-    fn to_toml(&self, value: &ByteSize) -> String {
-        quoted(value)
     }
 }
 
