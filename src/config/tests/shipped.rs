@@ -19,6 +19,7 @@ fn the_shipped_file_loads_and_is_exact() {
     let mut expected = parse("t", "[agent]\ninterfaces = [\"*\"]", &MACHINE).unwrap();
     expected.agent.require_interface = false;
     expected.agent.bpf.sample_rate = 1;
+    expected.agent.history.path = "/var/lib/rfm/history".into();
     assert_eq!(config, expected);
 }
 
@@ -30,6 +31,7 @@ fn the_shipped_file_shows_every_key_with_its_default() {
 interfaces = ["*"]
 require_interface = false
 bpf.sample_rate = 1
+history.path = "/var/lib/rfm/history"
 ipfix.host = "::1"
 ipfix.collector = [{}]
 enrich.rib.bmp.port = 11019
