@@ -79,7 +79,7 @@ fn without_descriptors_the_control_socket_answers_and_names_the_cause() {
     for n in 0..30 {
         namespace.ip(&format!("link add c{n} type veth peer name x{n}"));
     }
-    let full = || agent.log().contains("Too many open files");
+    let full = || agent.log().contains("too many open files");
     assert!(wait_for(SOON, full), "{}", agent.log());
     // clients that have not asked anything yet
     let connect = |_| UnixStream::connect(folder.socket()).expect("it listens");
@@ -87,7 +87,7 @@ fn without_descriptors_the_control_socket_answers_and_names_the_cause() {
     for _ in 0..5 {
         let status = status(&folder);
         let problem = status["problems"][0]["text"].as_str().unwrap_or_default();
-        assert!(problem.contains("Too many open files"), "{status}");
+        assert!(problem.contains("too many open files"), "{status}");
     }
     drop(silent);
     agent.stop();

@@ -27,7 +27,7 @@ type Words = (
     &'static [&'static str],
 );
 
-const COMMANDS: [Words; 14] = [
+const COMMANDS: [Words; 16] = [
     ("status", &[""], &["--jsno", "extra"]),
     (
         "flows",
@@ -69,6 +69,9 @@ const COMMANDS: [Words; 14] = [
             "--what-if 1 --via 2",
         ],
     ),
+    // tests/history_agent.rs has those that succeed
+    ("history", &[], &["--jsno", "2999-01-01", "--tz Mars/X"]),
+    ("bill", &[], &["--month x", "extra"]),
     (
         "rib",
         &["192.0.2.1"],

@@ -142,7 +142,8 @@ fn keyboard(browser: &Browser) {
     browser.wait("return !document.querySelector('#tip').hidden && document.querySelector('#tip').textContent.includes('bit/s')");
 }
 
-/// A click on an entry of the legend shows only its curve, another click all of them; a refresh keeps it.
+/// The pointer over an entry of the legend highlights its curve. A click shows only its curve, another click all of them;
+/// a refresh keeps it.
 fn isolating(browser: &Browser) {
     browser.run("location.hash = 'if=wan0'");
     browser.wait("return document.querySelector('#h-shown').textContent.startsWith('wan0')");
@@ -151,6 +152,21 @@ fn isolating(browser: &Browser) {
     let all = browser.run(areas).as_u64().unwrap();
     assert!(all > 5, "{all} curves");
     let key = browser.run(&format!("return {entry}.dataset.key"));
+    let highlighted = |event: &str| {
+        browser.run(&format!(
+            "{entry}.dispatchEvent(new PointerEvent('{event}')); \
+             return [document.querySelector('#chart-ingress svg').classList.contains('dim'), \
+             ...[...document.querySelectorAll('#chart-ingress path.lit')].map(n => n.dataset.key)]"
+        ))
+    };
+    let lit = highlighted("pointerenter");
+    assert_eq!(lit[0], true, "{lit}");
+    assert!(lit.as_array().unwrap().len() > 1, "{lit}");
+    assert!(
+        lit.as_array().unwrap()[1..].iter().all(|one| *one == key),
+        "{lit}"
+    );
+    assert_eq!(highlighted("pointerleave"), serde_json::json!([false]));
     browser.run(&format!("{entry}.click()"));
     assert_eq!(browser.run(areas), 1);
     assert_eq!(

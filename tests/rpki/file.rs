@@ -48,7 +48,7 @@ fn labels_follow_the_file_and_a_broken_file_changes_nothing() {
     // the file is missing: no labels, and a problem
     let reached = wait_for(SETTLED, || {
         rpki.problems().iter().any(|text| {
-            text.starts_with("rpki_failing: cannot use VRPs:") && text.contains("No such file")
+            text.starts_with("rpki_failing: cannot use VRPs:") && text.contains("no such file")
         })
     });
     assert!(reached, "{:?}", rpki.problems());

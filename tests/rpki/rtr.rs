@@ -68,7 +68,7 @@ fn follow(protocol: &str) {
     let refused = || {
         let problems = rpki.problems();
         problems.iter().any(|text| {
-            text.starts_with("rpki_failing: cannot use VRPs: 127.0.0.1:3323: Connection refused")
+            text.starts_with("rpki_failing: cannot use VRPs: 127.0.0.1:3323: connection refused")
         })
     };
     assert!(wait_for(SETTLED, refused), "{:?}", rpki.problems());

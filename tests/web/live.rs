@@ -416,7 +416,7 @@ fn check_tests_the_file_and_its_certificates() {
     assert_eq!(code, Some(2), "{errors}");
     assert!(errors.contains("agent.prometheus.web_config: "), "{errors}");
     assert!(
-        errors.contains("none.key): cannot read: No such file"),
+        errors.contains("none.key): cannot read: no such file"),
         "{errors}"
     );
 }

@@ -103,7 +103,7 @@ fn a_broken_file_keeps_the_previous_one_and_is_a_problem() {
         (
             "server.key",
             &|| fs::remove_file(file("server.key")).unwrap(),
-            "No such file",
+            "no such file",
         ),
         (
             "web.yml",

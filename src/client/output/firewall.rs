@@ -186,3 +186,55 @@ fn dropped_flows(flows: &[api::FirewallFlow]) -> String {
         table.render()
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flow(src: &str, src_port: u16, packets: u64) -> api::FirewallFlow {
+        api::FirewallFlow {
+            interface: "wan0".into(),
+            protocol: 17,
+            src: src.into(),
+            dst: "192.0.2.1".into(),
+            src_port,
+            dst_port: 53,
+            vlan: 0,
+            packets,
+            bytes: packets * 100,
+            sampled_packets: packets / 100,
+            sample_rate: 100,
+            last: String::new(),
+        }
+    }
+
+    #[test]
+    fn dropped_flows_are_summed_by_source_and_destination() {
+        let flows = [
+            flow("198.51.100.7", 1, 1000),
+            flow("203.0.113.9", 5, 4000),
+            flow("198.51.100.7", 2, 2000),
+            flow("198.51.100.7", 3, 3000),
+        ];
+        let text = dropped_flows(&flows);
+        let lines: Vec<Vec<&str>> = text
+            .lines()
+            .map(|line| line.split_whitespace().collect())
+            .collect();
+        // the blank line, the title, the header, and a line for each pair
+        assert_eq!(lines.len(), 5, "{text}");
+        assert_eq!(
+            lines[3][..5],
+            ["wan0", "udp", "198.51.100.7", "192.0.2.1", "3"],
+            "{text}"
+        );
+        assert_eq!(lines[3].last(), Some(&"kB"), "{text}");
+        assert!(text.contains("600"), "{text}");
+        // one flow has its ports
+        assert_eq!(
+            lines[4][..5],
+            ["wan0", "udp", "203.0.113.9:5", "192.0.2.1:53", "1"],
+            "{text}"
+        );
+    }
+}
