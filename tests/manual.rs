@@ -8,8 +8,9 @@ use std::process::{Command, Output};
 
 use rfm::flow::query::{Field, Sort};
 
-const COMMANDS: [&str; 9] = [
-    "status", "flows", "top", "paths", "rib", "lookup", "set", "reload", "firewall",
+const COMMANDS: [&str; 11] = [
+    "status", "flows", "top", "paths", "history", "bill", "rib", "lookup", "set", "reload",
+    "firewall",
 ];
 
 /// Those behind `firewall`.

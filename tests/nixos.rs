@@ -241,6 +241,8 @@ fn what_is_set_is_written_and_the_program_takes_it() {
         { "prefix": "10.1.0.0/16", "asn": 64501, "name": "lab" },
         { "prefix": "10.2.0.0/16" },
     ]);
+    // the module enables it
+    expected["history"] = json!({ "path": "/var/lib/rfm/history" });
     assert_eq!(result["written"], json!({ "agent": expected }));
     let printed = check("set", &to_toml(&result["written"])).unwrap();
     for line in [

@@ -115,19 +115,19 @@ fn what_a_set_cannot_hold_is_refused_and_changes_nothing() {
     let cases = [
         (
             many(u64::from(MAX_RULES) + 1, "drop dst 10.1.2.3"),
-            "100001 rules, at most 100000",
+            "expected at most 100000 rules, got 100001: remove some",
         ),
         (
             many(1025, "drop proto tcp"),
-            "1025 rules without a prefix, at most 1024",
+            "expected at most 1024 rules without a prefix, got 1025: remove some, or give them --src or --dst",
         ),
         (
             deep,
-            "1025 rules for 10.1.0.0/16 and what it lies in, at most 1024",
+            "expected at most 1024 rules for 10.1.0.0/16 and the prefixes that contain it, got 1025: remove some",
         ),
         (
             many(1, "limit src ::/0"),
-            "rule 0 is to limit, without a rate",
+            "rule 0 has the action limit and no rate: set one",
         ),
     ];
     for (rules, reason) in cases {
@@ -138,7 +138,10 @@ fn what_a_set_cannot_hold_is_refused_and_changes_nothing() {
     }
     assert_eq!(fixture.packets(), [(1, 4)]);
     let no_rate = EncodeError::NoRate(RuleId(3));
-    assert_eq!(no_rate.to_string(), "rule 3 is to limit, without a rate");
+    assert_eq!(
+        no_rate.to_string(),
+        "rule 3 has the action limit and no rate: set one"
+    );
 }
 
 /// The longest chains that are taken: the last rule of each still decides.
