@@ -40,9 +40,11 @@ fn asn(network: usize) -> String {
     }
 }
 
-/// Bits per second of a network at a time: the smaller its number, the more, with a wave of its own.
+/// Bits per second of a network at a time: the smaller its number, the more, with a wave of its own. The range has whole
+/// waves, so that the order of the networks does not depend on the time of the day.
 fn rate(network: usize, time: u64) -> f64 {
-    let wave = (time as f64 / (6.0 + network as f64) / HOUR as f64 * TAU).sin();
+    let waves = time as f64 / RANGE as f64 * (1 + network % 5) as f64;
+    let wave = (waves * TAU + network as f64).sin();
     8e6 / (network + 1) as f64 * (1.0 + 0.4 * wave)
 }
 
