@@ -39,6 +39,34 @@ fn a_minute_is_read_from_memory_and_from_disk() {
     check(&store.reader(), span, 0);
 }
 
+/// A part that exceeds its interface passes the surplus to the next minutes, also to those of the next block.
+#[test]
+fn the_surplus_of_a_part_is_in_the_next_minutes() {
+    let scratch = Scratch::new("surplus");
+    let mut store = Store::open(&scratch.history(), START);
+    for n in 0..8 {
+        let parts = match n {
+            3 => vec![(Part::Network(64_500), 3500)],
+            _ => Vec::new(),
+        };
+        let time = START + n * 60;
+        store.add(minute(time, vec![row("eth0", [1000, 0, 0], parts)]));
+        store.advance(60);
+    }
+    store.advance(600);
+    let span = TimeSpan::new(START, START + 3600);
+    let filter = CurveFilter::everything();
+    let curves = store.reader().curves(span, Some(Tier::Minute), &filter);
+    let found = sums(&curves.curves, |curve| curve.part == Part::Network(64_500));
+    let expected = [(3, 1000), (4, 1000), (5, 1000), (6, 500)];
+    assert_eq!(found.len(), expected.len(), "{found:?}");
+    for ((time, bytes), (n, exact)) in found.into_iter().zip(expected) {
+        assert_eq!(time, START + n * 60);
+        assert!((exact - 1..=exact).contains(&bytes), "{n}: {bytes}");
+    }
+    check(&store.reader(), span, 0);
+}
+
 /// Parts of an interface, by number.
 type Parts = Vec<(u8, u64)>;
 
