@@ -471,7 +471,7 @@ in
     default = false;
     shipped = false;
     required = false;
-    description = "Store its bytes and packets every 5 minutes for 13 months, for rfm bill. At most 8 prefixes. Needs agent.history.path, and a name. A packet counts once: from the prefix where it leaves the router, to the prefix where it enters.";
+    description = "Store its bytes and packets every 5 minutes for 13 months, for rfm bill. At most 8 prefixes. Needs agent.history.path, and a name. A packet counts once: traffic from the prefix at egress, traffic to the prefix at ingress.";
   };
   "agent.enrich.peer[].interface" = {
     type = nullOr str;

@@ -274,8 +274,8 @@ section! {
             type: boolean(),
             default: false,
             text: "Store its bytes and packets every 5 minutes for 13 months, for rfm bill.",
-            details: "At most 8 prefixes. Needs agent.history.path, and a name. A packet counts once: from the prefix where it \
-                      leaves the router, to the prefix where it enters.",
+            details: "At most 8 prefixes. Needs agent.history.path, and a name. A packet counts once: traffic from the prefix at \
+                      egress, traffic to the prefix at ingress.",
         }
     }
 }

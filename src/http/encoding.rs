@@ -14,7 +14,7 @@ pub enum Level {
     /// Level 1, by measurement on /metrics of 1.2 and 9.9 MB: 3.9 and 30 ms for 19.5 % of the size.
     /// Level 2 takes 1.6 times as long for 16 %, level 6 6.6 times for 12.5 %.
     Fast,
-    /// Level 6, for bodies of some 10 kB that are compressed once for all readers.
+    /// Level 6, for bodies of about 10 kB that are compressed once for all readers.
     Small,
 }
 
