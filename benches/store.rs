@@ -14,13 +14,13 @@ use std::time::{Duration, Instant};
 
 use common::machine::thread_time;
 use common::report::{Cell, Report, Table};
-use rfm::store::folder::{Section, list};
+use rfm::store::folder::{FileSection, list};
 use rfm::store::reader::HistoryReader;
-use rfm::store::shared::Shared;
+use rfm::store::shared::SharedHistory;
 use rfm::store::types::{
     CurveFilter, HistoryInput, MinuteRows, Part, PartRow, ScopeRow, Tier, TimeSpan, TotalRow,
 };
-use rfm::store::writer::{Now, StoreSettings, Writer};
+use rfm::store::writer::{HistoryWriter, Now, StoreSettings};
 use rfm::types::flow::Direction;
 
 const DAYS: u64 = 396;
@@ -86,15 +86,15 @@ impl Traffic {
 }
 
 struct Simulation {
-    writer: Option<Writer>,
-    shared: Arc<Shared>,
+    writer: Option<HistoryWriter>,
+    shared: Arc<SharedHistory>,
     traffic: Traffic,
     now: Now,
 }
 
 impl Simulation {
     fn new(path: &Path) -> Self {
-        let shared = Arc::new(Shared::new(path.to_owned()));
+        let shared = Arc::new(SharedHistory::new(path.to_owned()));
         let now = Now {
             wall: START,
             monotonic: Duration::ZERO,
@@ -103,7 +103,7 @@ impl Simulation {
             max_size: 96 << 20,
             sync_interval: Duration::from_secs(300),
         };
-        let writer = Writer::new(shared.clone(), settings, now);
+        let writer = HistoryWriter::new(shared.clone(), settings, now);
         Self {
             writer: Some(writer),
             shared,
@@ -155,10 +155,10 @@ fn year() -> Result<Table> {
     let mut table = Table::new("A year on disk", &text, &["figure", "value", "limit"]);
     let mut series = 0;
     for section in [
-        Section::Log,
-        Section::FiveMinutes,
-        Section::Hour,
-        Section::Day,
+        FileSection::Log,
+        FileSection::FiveMinutes,
+        FileSection::Hour,
+        FileSection::Day,
     ] {
         let bytes: u64 = list(&path.join("history"), section)?.values().sum();
         series += bytes;

@@ -8,12 +8,12 @@ use rfm::bill::Method;
 use rfm::control::api::HistoryRow;
 use rfm::control::{bill, history};
 use rfm::store::reader::HistoryReader;
-use rfm::store::shared::Shared;
+use rfm::store::shared::SharedHistory;
 use rfm::store::types::{
     ConversationList, ConversationRow, HistoryInput, MinuteLists, MinuteRows, Part, PartRow,
     PrefixRow, ScopeRow, TotalRow,
 };
-use rfm::store::writer::{Now, StoreSettings, Writer};
+use rfm::store::writer::{HistoryWriter, Now, StoreSettings};
 use rfm::types::address_detail::AddressDetail;
 use rfm::types::flow::Direction;
 
@@ -58,7 +58,7 @@ fn conversation(source: [u8; 4], port: u16, bytes: u64) -> ConversationRow {
 
 /// Writes some minutes of two interfaces, of which the second one has a gap.
 fn reader(path: &std::path::Path) -> HistoryReader {
-    let shared = Arc::new(Shared::new(path.to_owned()));
+    let shared = Arc::new(SharedHistory::new(path.to_owned()));
     let settings = StoreSettings {
         max_size: 96 << 20,
         sync_interval: Duration::from_secs(300),
@@ -67,7 +67,7 @@ fn reader(path: &std::path::Path) -> HistoryReader {
         wall: START + seconds,
         monotonic: Duration::from_secs(1000 + seconds),
     };
-    let mut writer = Writer::new(shared.clone(), settings, now(0));
+    let mut writer = HistoryWriter::new(shared.clone(), settings, now(0));
     for n in 0..MINUTES {
         let mut rows = vec![scope("eth0", Direction::Ingress, 60_000 + n)];
         rows.push(scope("eth0", Direction::Egress, 600));

@@ -8,7 +8,7 @@ use super::{Error, Running};
 use crate::config;
 use crate::store::event_log;
 use crate::store::sender::HistorySender;
-use crate::store::shared::Shared;
+use crate::store::shared::SharedHistory;
 use crate::store::thread;
 use crate::store::writer::StoreSettings;
 
@@ -18,7 +18,7 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(3600);
 /// The history on disk, for the threads that feed it and for those that read it.
 #[derive(Clone)]
 pub(super) struct DiskHistory {
-    pub shared: Arc<Shared>,
+    pub shared: Arc<SharedHistory>,
     pub sender: HistorySender,
 }
 
@@ -28,7 +28,7 @@ impl Running {
         let Some(folder) = history.folder() else {
             return Ok(());
         };
-        let shared = Arc::new(Shared::new(folder.to_owned()));
+        let shared = Arc::new(SharedHistory::new(folder.to_owned()));
         let (sender, received) = HistorySender::new(shared.clone());
         let settings = StoreSettings {
             max_size: history.max_size.0,

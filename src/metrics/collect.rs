@@ -30,7 +30,7 @@ use crate::ipfix::collector_stats::CollectorStatsList;
 use crate::metrics;
 use crate::netlink::stacked_interfaces::all_stacked;
 use crate::netlink::{self, Link, LinkSocket};
-use crate::store::shared::Shared;
+use crate::store::shared::SharedHistory;
 use crate::sys::clock::{WallClock, WallTimes};
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::sys::logging;
@@ -70,7 +70,7 @@ pub struct Scrape {
     pub liveness: Box<Liveness>,
     pub problems: Arc<ProblemHistory>,
     /// `None` without a history on disk.
-    pub history: Option<Arc<Shared>>,
+    pub history: Option<Arc<SharedHistory>>,
 }
 
 /// A request for all families.

@@ -16,7 +16,7 @@ pub const MAX_PAYLOAD: usize = 8 << 20;
 #[repr(u8)]
 pub enum BlockKind {
     /// The parts of the log that a derived file includes.
-    Sources = 0,
+    LogSources = 0,
     /// A [`Frame`](super::frame::Frame).
     Series = 1,
     /// Exact counts of named prefixes, as a frame.
@@ -29,7 +29,7 @@ pub enum BlockKind {
 
 impl BlockKind {
     const ALL: [Self; 5] = [
-        Self::Sources,
+        Self::LogSources,
         Self::Series,
         Self::Prefixes,
         Self::Conversations,

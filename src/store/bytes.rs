@@ -128,7 +128,7 @@ const GAPS: u8 = 0x40;
 
 /// The place of a column of `slots` values in a payload.
 #[derive(Clone, Copy, Debug)]
-pub struct Column<'a> {
+pub struct NumberColumn<'a> {
     first: usize,
     count: usize,
     base: u64,
@@ -137,7 +137,7 @@ pub struct Column<'a> {
     bits: &'a [u8],
 }
 
-impl<'a> Column<'a> {
+impl<'a> NumberColumn<'a> {
     /// Reads the place and skips the values.
     pub fn read(bytes: &mut Bytes<'a>, slots: usize) -> Option<Self> {
         let form = bytes.byte()?;
@@ -205,7 +205,7 @@ mod tests {
         let mut out = Vec::new();
         put_column(&mut out, values);
         let mut bytes = Bytes(&out);
-        let column = Column::read(&mut bytes, values.len()).unwrap();
+        let column = NumberColumn::read(&mut bytes, values.len()).unwrap();
         assert!(bytes.0.is_empty());
         let mut read = vec![0; values.len()];
         column.for_each(|slot, value| read[slot] = value);
@@ -243,7 +243,7 @@ mod tests {
         #[test]
         fn any_bytes_are_read_without_panic(text: Vec<u8>, slots in 0..400usize) {
             let mut bytes = Bytes(&text);
-            while let Some(column) = Column::read(&mut bytes, slots) {
+            while let Some(column) = NumberColumn::read(&mut bytes, slots) {
                 column.for_each(|slot, value| assert!(slot < slots && value != 0));
                 if bytes.0.is_empty() {
                     break;

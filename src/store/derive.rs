@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use super::block::{Block, BlockKind, Blocks, put_block};
 use super::calendar::DAY;
-use super::folder::{self, FileId, FileList, LOG_SECONDS, MAX_FILE, Section};
+use super::folder::{self, FileId, FileList, FileSection, LOG_SECONDS, MAX_FILE};
 use super::frame::{Frame, MAX_CURVES};
-use super::shared::Shared;
-use super::sources::Sources;
+use super::shared::SharedHistory;
+use super::sources::LogSources;
 use super::types::{ConversationPeriod, CurveFilter, TimeSpan};
 use super::{conversations, events, series};
 
@@ -23,13 +23,13 @@ pub const LIST_SECONDS: u64 = 600;
 /// The largest conversations of each list that are stored.
 const LIST_ROWS: usize = 100;
 /// The derived sections.
-const DERIVED: [Section; 6] = [
-    Section::FiveMinutes,
-    Section::Hour,
-    Section::Day,
-    Section::Conversations,
-    Section::Bill,
-    Section::Events,
+const DERIVED: [FileSection; 6] = [
+    FileSection::FiveMinutes,
+    FileSection::Hour,
+    FileSection::Day,
+    FileSection::Conversations,
+    FileSection::Bill,
+    FileSection::Events,
 ];
 
 /// Returns the identity of a new log file that no derived file includes.
@@ -48,11 +48,11 @@ pub fn unused_generation(folder: &Path, first: FileId) -> FileId {
     id
 }
 
-fn read_sources(path: &Path) -> Option<Sources> {
+fn read_sources(path: &Path) -> Option<LogSources> {
     let find = |limit| {
         let bytes = folder::read_file(path, limit).ok()?;
-        let sources = Blocks::new(&bytes).find(|block| block.kind == BlockKind::Sources)?;
-        Sources::read(&sources)
+        let sources = Blocks::new(&bytes).find(|block| block.kind == BlockKind::LogSources)?;
+        LogSources::read(&sources)
     };
     find(HEAD).or_else(|| find(MAX_FILE))
 }
@@ -67,8 +67,8 @@ pub fn is_derived(folder: &Path, log: FileId, length: u64) -> bool {
 }
 
 /// Derives the files of the day that begins at `day`. Returns the number of bytes written.
-pub fn derive_day(shared: &Shared, day: u64) -> io::Result<u64> {
-    let logs: FileList = folder::list(&shared.path, Section::Log)?
+pub fn derive_day(shared: &SharedHistory, day: u64) -> io::Result<u64> {
+    let logs: FileList = folder::list(&shared.path, FileSection::Log)?
         .into_iter()
         .filter(|(id, _)| (day..day + DAY).contains(&id.start))
         .collect();
@@ -84,28 +84,28 @@ pub fn derive_day(shared: &Shared, day: u64) -> io::Result<u64> {
 
 /// One derived file that is made.
 struct Derivation<'a> {
-    shared: &'a Shared,
+    shared: &'a SharedHistory,
     id: FileId,
     /// The bytes of the previous file; empty if there is none.
     previous: Vec<u8>,
     /// Log files of the day that have more than the previous file includes.
     logs: Vec<FileId>,
-    sources: Sources,
+    sources: LogSources,
     /// The sources of the previous file.
-    included: Sources,
+    included: LogSources,
 }
 
 impl<'a> Derivation<'a> {
     /// Returns `None` if the file includes all of the log.
     fn new(
-        shared: &'a Shared,
-        section: Section,
+        shared: &'a SharedHistory,
+        section: FileSection,
         day: u64,
         logs: &FileList,
     ) -> io::Result<Option<Self>> {
         let id = FileId::new(section, day);
         let path = id.path(&shared.path);
-        let mut included = Sources::default();
+        let mut included = LogSources::default();
         let exists = fs::symlink_metadata(&path).is_ok();
         if exists {
             match read_sources(&path) {
@@ -174,7 +174,7 @@ impl<'a> Derivation<'a> {
         self.sources.put(&mut sources, span);
         out.put(&sources)?;
         match self.id.section {
-            Section::FiveMinutes => {
+            FileSection::FiveMinutes => {
                 // a quarter of a day at a time bounds the memory
                 let windows = span.seconds() / LOG_SECONDS;
                 for start in (0..windows).map(|n| span.from + n * LOG_SECONDS) {
@@ -182,15 +182,15 @@ impl<'a> Derivation<'a> {
                     self.put_series(out, Frame::new(start, 300, slots))?;
                 }
             }
-            Section::Hour => self.put_series(out, Frame::new(span.from, 3600, 24))?,
-            Section::Day => {
+            FileSection::Hour => self.put_series(out, Frame::new(span.from, 3600, 24))?,
+            FileSection::Day => {
                 let days = (span.seconds() / DAY) as usize;
                 self.put_series(out, Frame::new(span.from, DAY, days))?;
             }
-            Section::Bill => self.put_samples(out)?,
-            Section::Conversations => self.put_lists(out)?,
-            Section::Events => self.put_events(out)?,
-            Section::Log => {}
+            FileSection::Bill => self.put_samples(out)?,
+            FileSection::Conversations => self.put_lists(out)?,
+            FileSection::Events => self.put_events(out)?,
+            FileSection::Log => {}
         }
         // twice: with damaged sources the file would have to be made again
         out.put(&sources)
@@ -372,7 +372,7 @@ pub fn temporary(path: &Path) -> PathBuf {
 }
 
 /// Renames a derived file without readable sources, which cannot be added to.
-fn set_aside(shared: &Shared, path: &Path) -> io::Result<()> {
+fn set_aside(shared: &SharedHistory, path: &Path) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(".damaged");
     log::warn!("history: {}: damaged; renamed", path.display());

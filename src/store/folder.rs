@@ -12,6 +12,7 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 
 use super::calendar::{self, DAY};
 use super::types::{Tier, TimeSpan};
+use crate::sys::os_error;
 
 const FORMAT_FILE: &str = "format";
 const FORMAT: &str = "rfm-history 1\n";
@@ -24,7 +25,7 @@ const MAX_FILES: usize = 20_000;
 
 /// A subfolder: one kind of files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Section {
+pub enum FileSection {
     /// The rows as they were received: points of a minute, lists and events.
     Log,
     FiveMinutes,
@@ -35,7 +36,7 @@ pub enum Section {
     Events,
 }
 
-impl Section {
+impl FileSection {
     pub const ALL: [Self; 7] = [
         Self::Log,
         Self::FiveMinutes,
@@ -87,7 +88,7 @@ impl Section {
 /// The identity of a file. Its period begins at `start`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId {
-    pub section: Section,
+    pub section: FileSection,
     pub start: u64,
     /// Distinguishes log files of one period: after the first one was deleted, a clock step may
     /// lead to a second one.
@@ -95,7 +96,7 @@ pub struct FileId {
 }
 
 impl FileId {
-    pub fn new(section: Section, time: u64) -> Self {
+    pub fn new(section: FileSection, time: u64) -> Self {
         Self {
             section,
             start: section.period(time).from,
@@ -110,7 +111,7 @@ impl FileId {
     pub fn file_name(self) -> String {
         let (year, month, day) = calendar::date(self.start / DAY);
         match self.section {
-            Section::Log => {
+            FileSection::Log => {
                 let hour = self.start % DAY / 3600;
                 let more = match self.generation {
                     0 => String::new(),
@@ -118,19 +119,19 @@ impl FileId {
                 };
                 format!("{year:04}{month:02}{day:02}T{hour:02}00Z{more}.log")
             }
-            Section::Day | Section::Events => format!("{year:04}{month:02}.seg"),
+            FileSection::Day | FileSection::Events => format!("{year:04}{month:02}.seg"),
             _ => format!("{year:04}{month:02}{day:02}.seg"),
         }
     }
 
     /// Returns the identity of a file by its name; `None` for other files.
-    fn parse(section: Section, name: &str) -> Option<Self> {
+    fn parse(section: FileSection, name: &str) -> Option<Self> {
         let number = |range: std::ops::Range<usize>| name.get(range)?.parse::<u64>().ok();
-        let month_only = matches!(section, Section::Day | Section::Events);
+        let month_only = matches!(section, FileSection::Day | FileSection::Events);
         let day = if month_only { 1 } else { number(6..8)? };
         let mut start = calendar::days(number(0..4)?, number(4..6)?, day)? * DAY;
         let mut generation = 0;
-        if section == Section::Log {
+        if section == FileSection::Log {
             start += number(9..11)? * 3600;
             let more = name.get(14..)?.strip_suffix(".log")?;
             if let Some(more) = more.strip_prefix('.') {
@@ -154,7 +155,7 @@ impl FileId {
 pub type FileList = BTreeMap<FileId, u64>;
 
 /// Lists the files of a section. Other files are ignored.
-pub fn list(folder: &Path, section: Section) -> io::Result<FileList> {
+pub fn list(folder: &Path, section: FileSection) -> io::Result<FileList> {
     let mut files = FileList::new();
     let entries = match fs::read_dir(folder.join(section.name())) {
         Ok(entries) => entries,
@@ -224,14 +225,15 @@ impl Folder {
     /// renamed; `now` is in Unix seconds.
     pub fn open(path: &Path, now: u64) -> Result<Self, String> {
         let shown = path.display();
-        let reason = foreign(path).map_err(|error| format!("{shown}: cannot read: {error}"))?;
+        let reason = foreign(path)
+            .map_err(|error| format!("{shown}: cannot read: {}", os_error::reason(&error)))?;
         let set_aside = match reason {
             Some(reason) => Some(set_aside(path, &reason, now)?),
             None => None,
         };
         let lock = create(path).map_err(|error| match error.kind() {
             ErrorKind::WouldBlock => format!("{shown}: another process uses it"),
-            _ => format!("{shown}: cannot create: {error}"),
+            _ => format!("{shown}: cannot create: {}", os_error::reason(&error)),
         })?;
         Ok(Self {
             path: path.to_owned(),
@@ -285,7 +287,10 @@ fn set_aside(path: &Path, reason: &str, now: u64) -> Result<String, String> {
         }
         return match fs::rename(path, &aside) {
             Ok(()) => Ok(format!("{shown}: {reason}; renamed to {}", aside.display())),
-            Err(error) => Err(format!("{shown}: {reason}; cannot rename it: {error}")),
+            Err(error) => Err(format!(
+                "{shown}: {reason}; cannot rename it: {}",
+                os_error::reason(&error)
+            )),
         };
     }
     Err(format!("{shown}: {reason}; too many damaged folders"))
@@ -301,7 +306,7 @@ fn create(path: &Path) -> io::Result<File> {
         io::Write::write_all(&mut file, FORMAT.as_bytes())?;
         file.sync_all()?;
     }
-    for section in Section::ALL {
+    for section in FileSection::ALL {
         let below = path.join(section.name());
         // a file that is in the way is moved, as a damaged folder is
         if fs::symlink_metadata(&below).is_ok_and(|found| !found.is_dir()) {

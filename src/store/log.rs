@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::block::{BlockKind, Blocks, put_block};
 use super::derive;
-use super::folder::{self, FileId, MAX_FILE, Section};
+use super::folder::{self, FileId, FileSection, MAX_FILE};
 use super::pending::{Pending, WINDOW};
 use super::series;
 use super::types::{ConversationPeriod, TimeSpan};
@@ -27,8 +27,8 @@ impl OpenLog {
     /// Opens the log file of `time`, or creates it. A torn end is cut off; returns its number of
     /// damaged places.
     pub fn open(folder: &Path, time: u64) -> io::Result<(Self, u64)> {
-        let first = FileId::new(Section::Log, time);
-        let files = folder::list(folder, Section::Log)?;
+        let first = FileId::new(FileSection::Log, time);
+        let files = folder::list(folder, FileSection::Log)?;
         let of_period = files.keys().filter(|id| id.start == first.start);
         let id = match of_period.max() {
             Some(id) => *id,
@@ -38,7 +38,7 @@ impl OpenLog {
         let is_new = !files.contains_key(&id);
         let file = folder::write_options().truncate(false).open(&path)?;
         if is_new {
-            folder::sync_folder(&folder.join(Section::Log.name()))?;
+            folder::sync_folder(&folder.join(FileSection::Log.name()))?;
             return Ok((
                 Self {
                     id,

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use super::answer::CurveAnswer;
 use super::block::{Block, BlockKind, Blocks};
-use super::folder::{self, FileId, FileList, MAX_FILE, Section};
+use super::folder::{self, FileId, FileList, FileSection, MAX_FILE};
 use super::frame::{Frame, ScopeName};
 use super::pending::Pending;
 use super::series;
-use super::shared::Shared;
-use super::sources::Sources;
+use super::shared::SharedHistory;
+use super::sources::LogSources;
 use super::types::{
     ConversationPeriod, Conversations, CurveFilter, Curves, EventRows, Sample, SampleSource,
     Samples, Tier, TimeSpan,
@@ -31,12 +31,12 @@ const MAX_POINTS: u64 = 20_000;
 pub struct HistoryReader {
     path: PathBuf,
     /// The state of the writer; `None` reads only files.
-    shared: Option<Arc<Shared>>,
+    shared: Option<Arc<SharedHistory>>,
 }
 
 impl HistoryReader {
     /// Returns a reader of the history that the agent writes.
-    pub fn new(shared: Arc<Shared>) -> Self {
+    pub fn new(shared: Arc<SharedHistory>) -> Self {
         Self {
             path: shared.path.clone(),
             shared: Some(shared),
@@ -64,7 +64,7 @@ impl HistoryReader {
         let Some(target) = target(span, tier, MAX_POINTS).map(|frame| frame.span()) else {
             return curves;
         };
-        let files = self.files(Section::of(tier));
+        let files = self.files(FileSection::of(tier));
         let held = pending.as_deref();
         let in_memory = held.map_or_else(Vec::new, |pending| pending.selected(filter));
         let mut answer = CurveAnswer::default();
@@ -104,11 +104,11 @@ impl HistoryReader {
             }
         };
         // the log has each minute; a derived file serves the periods that it no longer has
-        let logs = self.list(Section::Log);
+        let logs = self.list(FileSection::Log);
         let logged = |time: u64| logs.keys().any(|id| id.period().contains(time));
         let held = pending.as_deref();
         let mut damaged = 0;
-        for section in [Section::Conversations, Section::Log] {
+        for section in [FileSection::Conversations, FileSection::Log] {
             damaged += self.each_block(
                 &self.files(section),
                 span,
@@ -117,7 +117,7 @@ impl HistoryReader {
                     if block.kind != BlockKind::Conversations {
                         return (!is_derived).then_some(());
                     }
-                    if (section == Section::Log) == is_derived {
+                    if (section == FileSection::Log) == is_derived {
                         return Some(());
                     }
                     let decoded = conversations::decode(block.payload)?;
@@ -154,7 +154,7 @@ impl HistoryReader {
         };
         let (answered, held) = (frame.span(), pending.as_deref());
         samples.damaged_blocks = self.each_block(
-            &self.files(Section::Bill),
+            &self.files(FileSection::Bill),
             answered,
             held,
             &mut |block, is_derived| {
@@ -185,7 +185,7 @@ impl HistoryReader {
         let pending = self.shared.as_ref().map(|shared| shared.read());
         let mut sources = BTreeSet::new();
         self.each_block(
-            &self.files(Section::Bill),
+            &self.files(FileSection::Bill),
             span,
             pending.as_deref(),
             &mut |block, _| {
@@ -218,7 +218,7 @@ impl HistoryReader {
         let held = pending.as_deref();
         let found = &mut rows.events;
         rows.damaged_blocks = self.each_block(
-            &self.files(Section::Events),
+            &self.files(FileSection::Events),
             span,
             held,
             &mut |block, is_derived| {
@@ -244,7 +244,7 @@ impl HistoryReader {
     fn tier_for(&self, span: TimeSpan) -> Tier {
         let few = |tier: &Tier| span.seconds() / tier.seconds() <= AUTOMATIC_POINTS;
         let oldest = |tier: Tier| {
-            let files = self.list(Section::of(tier));
+            let files = self.list(FileSection::of(tier));
             files.first_key_value().map_or(u64::MAX, |(id, _)| id.start)
         };
         let tiers: Vec<_> = Tier::ALL.into_iter().filter(few).collect();
@@ -259,18 +259,18 @@ impl HistoryReader {
         best
     }
 
-    fn files(&self, section: Section) -> Files {
+    fn files(&self, section: FileSection) -> Files {
         Files {
             section,
             derived: match section {
-                Section::Log => FileList::new(),
+                FileSection::Log => FileList::new(),
                 _ => self.list(section),
             },
-            logs: self.list(Section::Log),
+            logs: self.list(FileSection::Log),
         }
     }
 
-    fn list(&self, section: Section) -> FileList {
+    fn list(&self, section: FileSection) -> FileList {
         folder::list(&self.path, section).unwrap_or_default()
     }
 
@@ -298,8 +298,8 @@ impl HistoryReader {
             let mut blocks = Blocks::after(bytes, from);
             for block in &mut blocks {
                 let is_inside = period.from <= block.span.from && block.span.to <= period.to;
-                if block.kind == BlockKind::Sources {
-                    sources = sources.or_else(|| Sources::read(&block));
+                if block.kind == BlockKind::LogSources {
+                    sources = sources.or_else(|| LogSources::read(&block));
                 } else if !is_inside || each(&block, is_derived).is_none() {
                     damaged += 1;
                 }
@@ -344,7 +344,7 @@ impl HistoryReader {
 
 /// The files that may have rows of an answer.
 struct Files {
-    section: Section,
+    section: FileSection,
     /// Empty for points of a minute, which only the log has.
     derived: FileList,
     logs: FileList,
@@ -371,7 +371,7 @@ impl Files {
 #[derive(Default)]
 struct IncludedLogs {
     /// `None` if the sources of a file are damaged: it may include everything of its period.
-    files: Vec<(TimeSpan, Option<Sources>)>,
+    files: Vec<(TimeSpan, Option<LogSources>)>,
 }
 
 impl IncludedLogs {

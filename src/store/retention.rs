@@ -6,35 +6,35 @@ use std::io;
 use std::path::Path;
 
 use super::derive;
-use super::folder::{self, FileId, Section};
-use super::shared::Shared;
+use super::folder::{self, FileId, FileSection};
+use super::shared::SharedHistory;
 
 /// The number of files of a section, and its share of `max_size` in percent. Numbers of files and
 /// not ages: after a clock step forward by years nothing is too old at once.
-fn limits(section: Section) -> (usize, u64) {
+fn limits(section: FileSection) -> (usize, u64) {
     match section {
         // 2 days and the current period
-        Section::Log => (9, 22),
+        FileSection::Log => (9, 22),
         // 5 weeks
-        Section::FiveMinutes => (35, 16),
+        FileSection::FiveMinutes => (35, 16),
         // 13 months
-        Section::Hour => (396, 15),
+        FileSection::Hour => (396, 15),
         // 10 years
-        Section::Day => (120, 5),
+        FileSection::Day => (120, 5),
         // 2 weeks
-        Section::Conversations => (14, 20),
+        FileSection::Conversations => (14, 20),
         // 13 months
-        Section::Bill => (396, 21),
-        Section::Events => (120, 1),
+        FileSection::Bill => (396, 21),
+        FileSection::Events => (120, 1),
     }
 }
 
 /// The files of all sections, oldest first.
-struct Inventory(Vec<(Section, Vec<(FileId, u64)>)>);
+struct Inventory(Vec<(FileSection, Vec<(FileId, u64)>)>);
 
 impl Inventory {
     fn read(path: &Path) -> io::Result<Self> {
-        let sections = Section::ALL.into_iter().map(|section| {
+        let sections = FileSection::ALL.into_iter().map(|section| {
             let files = folder::list(path, section)?.into_iter().collect();
             Ok((section, files))
         });
@@ -48,7 +48,7 @@ impl Inventory {
 
     /// Removes the oldest file of the section that exceeds its share most.
     fn pop_largest(&mut self, keep: Option<FileId>) -> Option<FileId> {
-        let excess = |(section, files): &(Section, Vec<(FileId, u64)>)| {
+        let excess = |(section, files): &(FileSection, Vec<(FileId, u64)>)| {
             let bytes: u64 = files.iter().map(|(_, length)| *length).sum();
             bytes * 100 / limits(*section).1
         };
@@ -63,7 +63,7 @@ impl Inventory {
 /// Deletes files until `more` bytes fit below `max_size`, and those beyond the numbers of files.
 /// `keep` is the log file that is written. Returns the bytes of all files.
 pub fn make_room(
-    shared: &Shared,
+    shared: &SharedHistory,
     max_size: u64,
     more: u64,
     keep: Option<FileId>,
@@ -74,7 +74,7 @@ pub fn make_room(
             let (id, length) = files[0];
             // the log waits until it has been derived; `max_size` does not
             let is_needed =
-                *section == Section::Log && !derive::is_derived(&shared.path, id, length);
+                *section == FileSection::Log && !derive::is_derived(&shared.path, id, length);
             if is_needed || Some(id) == keep {
                 break;
             }
@@ -91,7 +91,7 @@ pub fn make_room(
     Ok(inventory.bytes())
 }
 
-fn delete(shared: &Shared, id: FileId) -> io::Result<()> {
+fn delete(shared: &SharedHistory, id: FileId) -> io::Result<()> {
     let _readers = shared.write();
     fs::remove_file(id.path(&shared.path))?;
     let counter = &shared.counters.evicted_files;

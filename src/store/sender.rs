@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::shared::Shared;
+use super::shared::SharedHistory;
 use super::types::{EventRow, HistoryInput};
 
 /// Messages that wait for thread history: some minutes of all senders, and events.
@@ -14,13 +14,13 @@ const MESSAGES: usize = 256;
 
 #[derive(Clone, Debug)]
 pub struct HistorySender {
-    shared: Arc<Shared>,
+    shared: Arc<SharedHistory>,
     messages: Sender<HistoryInput>,
 }
 
 impl HistorySender {
     /// Returns a sender and the end of thread history.
-    pub fn new(shared: Arc<Shared>) -> (Self, Receiver<HistoryInput>) {
+    pub fn new(shared: Arc<SharedHistory>) -> (Self, Receiver<HistoryInput>) {
         let (messages, received) = bounded(MESSAGES);
         (Self { shared, messages }, received)
     }
@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn a_full_channel_loses_messages_and_counts_them() {
-        let shared = Arc::new(Shared::new("/nonexistent".into()));
+        let shared = Arc::new(SharedHistory::new("/nonexistent".into()));
         let (sender, received) = HistorySender::new(shared.clone());
         for _ in 0..MESSAGES + 7 {
             sender.event("reload", "");

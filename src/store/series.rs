@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::bytes::{Bytes, Column, MAX_VALUE, cut, put_column, put_text, put_varint};
+use super::bytes::{Bytes, MAX_VALUE, NumberColumn, cut, put_column, put_text, put_varint};
 use super::frame::{Frame, ScopeColumns, ScopeName};
 use super::level;
 use super::types::{CurveFilter, Part, PartKind, TimeSpan};
@@ -174,7 +174,7 @@ impl Decoder<'_> {
     fn scope(&self, bytes: &mut Bytes, mut scope: Option<&mut ScopeColumns>) -> Option<()> {
         let slots = self.places.len();
         let mut covered_ms = vec![0; slots];
-        let column = Column::read(bytes, slots)?;
+        let column = NumberColumn::read(bytes, slots)?;
         column.for_each(|slot, value| covered_ms[slot] = value);
         if let Some(scope) = &mut scope {
             self.each(column, |to, value| {
@@ -186,7 +186,7 @@ impl Decoder<'_> {
             if families >> family as u8 & 1 == 0 {
                 continue;
             }
-            let [sums, packets, max] = [(); 3].map(|()| Column::read(bytes, slots));
+            let [sums, packets, max] = [(); 3].map(|()| NumberColumn::read(bytes, slots));
             let (sums, packets, max) = (sums?, packets?, max?);
             if let Some(scope) = &mut scope {
                 let total = scope.total_mut(family);
@@ -225,7 +225,10 @@ impl Decoder<'_> {
         let is_wanted = self.filter.kinds.contains(&kind);
         let mut codes = vec![0; slots];
         for part in &parts {
-            let (sums, max) = (Column::read(bytes, slots)?, Column::read(bytes, slots)?);
+            let (sums, max) = (
+                NumberColumn::read(bytes, slots)?,
+                NumberColumn::read(bytes, slots)?,
+            );
             let Some(scope) = scope.as_deref_mut().filter(|_| is_wanted) else {
                 continue;
             };
@@ -249,7 +252,7 @@ impl Decoder<'_> {
     }
 
     /// Calls `each` with the slot of the target and the value.
-    fn each(&self, column: Column, mut each: impl FnMut(usize, u64)) {
+    fn each(&self, column: NumberColumn, mut each: impl FnMut(usize, u64)) {
         column.for_each(|slot, value| {
             if let Some(to) = self.places[slot] {
                 each(to, value);

@@ -25,7 +25,7 @@ pub struct HistoryCounters {
 }
 
 #[derive(Debug)]
-pub struct Shared {
+pub struct SharedHistory {
     pub path: PathBuf,
     /// Readers hold it while they read files, so that the writer replaces none of them meanwhile.
     pending: RwLock<Pending>,
@@ -34,7 +34,7 @@ pub struct Shared {
     problem: Mutex<Option<String>>,
 }
 
-impl Shared {
+impl SharedHistory {
     pub fn new(path: PathBuf) -> Self {
         Self {
             path,

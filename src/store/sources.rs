@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::block::{Block, BlockKind, put_block};
 use super::bytes::{Bytes, put_varint};
-use super::folder::{FileId, Section};
+use super::folder::{FileId, FileSection};
 use super::types::TimeSpan;
 
 /// More than the log files of a month.
@@ -14,9 +14,9 @@ const MAX_SOURCES: usize = 4096;
 
 /// Included bytes of each log file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sources(pub BTreeMap<FileId, u64>);
+pub struct LogSources(pub BTreeMap<FileId, u64>);
 
-impl Sources {
+impl LogSources {
     pub fn put(&self, out: &mut Vec<u8>, span: TimeSpan) {
         let mut payload = Vec::new();
         put_varint(&mut payload, self.0.len() as u64);
@@ -25,7 +25,7 @@ impl Sources {
             put_varint(&mut payload, id.generation.into());
             put_varint(&mut payload, *length);
         }
-        put_block(out, BlockKind::Sources, span, &payload);
+        put_block(out, BlockKind::LogSources, span, &payload);
     }
 
     pub fn read(block: &Block) -> Option<Self> {
@@ -33,7 +33,7 @@ impl Sources {
         let mut sources = BTreeMap::new();
         for _ in 0..bytes.count(MAX_SOURCES)? {
             let id = FileId {
-                section: Section::Log,
+                section: FileSection::Log,
                 start: bytes.varint()?,
                 generation: u32::try_from(bytes.varint()?).ok()?,
             };

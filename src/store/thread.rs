@@ -6,9 +6,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use super::shared::Shared;
+use super::shared::SharedHistory;
 use super::types::HistoryInput;
-use super::writer::{Now, StoreSettings, Writer};
+use super::writer::{HistoryWriter, Now, StoreSettings};
 use crate::sys::malloc;
 use crate::sys::threads::Heartbeat;
 
@@ -18,13 +18,13 @@ const BEAT: Duration = Duration::from_secs(2);
 /// Stores rows until [`HistoryInput::Stop`] arrives or `heartbeat` requests a stop; then stores all
 /// that is left.
 pub fn run(
-    shared: Arc<Shared>,
+    shared: Arc<SharedHistory>,
     settings: StoreSettings,
     received: &Receiver<HistoryInput>,
     heartbeat: &Heartbeat,
 ) {
     let origin = Instant::now();
-    let mut writer = Writer::new(shared, settings, now(origin));
+    let mut writer = HistoryWriter::new(shared, settings, now(origin));
     while !heartbeat.stopping() {
         heartbeat.beat();
         match received.recv_timeout(BEAT) {

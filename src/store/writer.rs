@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use super::calendar::DAY;
 use super::derive;
-use super::folder::{self, Folder, Section};
+use super::folder::{self, FileSection, Folder};
 use super::log::{self as log_file, OpenLog};
 use super::retention;
-use super::shared::Shared;
+use super::shared::SharedHistory;
 use super::types::HistoryInput;
+use crate::sys::os_error;
 
 /// Seconds after a minute in which its rows arrive.
 const GRACE: u64 = 15;
@@ -43,8 +44,8 @@ pub struct Now {
 }
 
 #[derive(Debug)]
-pub struct Writer {
-    shared: Arc<Shared>,
+pub struct HistoryWriter {
+    shared: Arc<SharedHistory>,
     settings: StoreSettings,
     /// `None` until it could be opened.
     folder: Option<Folder>,
@@ -55,9 +56,9 @@ pub struct Writer {
     derived_to: u64,
 }
 
-impl Writer {
+impl HistoryWriter {
     /// Opens the folder. If this fails, the writer tries again in each interval.
-    pub fn new(shared: Arc<Shared>, settings: StoreSettings, now: Now) -> Self {
+    pub fn new(shared: Arc<SharedHistory>, settings: StoreSettings, now: Now) -> Self {
         let mut writer = Self {
             shared,
             settings,
@@ -110,7 +111,13 @@ impl Writer {
             log::error!("history: {reason}; a new history starts");
         }
         let recovered = recover(&self.shared);
-        recovered.map_err(|error| format!("{}: cannot read: {error}", folder.path.display()))?;
+        recovered.map_err(|error| {
+            format!(
+                "{}: cannot read: {}",
+                folder.path.display(),
+                os_error::reason(&error)
+            )
+        })?;
         self.folder = Some(folder);
         self.derived_to = 0;
         Ok(())
@@ -119,7 +126,7 @@ impl Writer {
     fn store(&mut self, now: Now, ready: &dyn Fn(u64) -> bool) {
         let stored = self.open(now).and_then(|()| {
             self.write(now, ready)
-                .map_err(|error| format!("{}: cannot write: {error}", self.shared.path.display()))
+                .map_err(|error| self.cannot_write(&error))
         });
         let interval = self.settings.sync_interval.as_secs() / 60;
         if stored.is_err() {
@@ -151,7 +158,7 @@ impl Writer {
         loop {
             let next = self.shared.read().times().find(|time| ready(*time));
             let Some(time) = next else { break };
-            let period = Section::Log.period(time);
+            let period = FileSection::Log.period(time);
             let of_period = |time: u64| ready(time) && period.contains(time);
             self.write_period(time, &of_period)?;
             self.shared
@@ -202,18 +209,16 @@ impl Writer {
         if derived.is_ok() {
             self.derived_to = today;
         }
-        let failed = |error| {
-            let path = self.shared.path.display();
-            (
-                format!("{path}: cannot write: {error}"),
-                "; it is tried again",
-            )
-        };
-        self.report(derived.map_err(failed));
+        self.report(derived.map_err(|error| (self.cannot_write(&error), "; it is tried again")));
+    }
+
+    fn cannot_write(&self, error: &io::Error) -> String {
+        let path = self.shared.path.display();
+        format!("{path}: cannot write: {}", os_error::reason(error))
     }
 
     fn derive_before(&self, today: u64) -> io::Result<()> {
-        let logs = folder::list(&self.shared.path, Section::Log)?;
+        let logs = folder::list(&self.shared.path, FileSection::Log)?;
         let mut days: Vec<_> = logs.keys().map(|id| id.start / DAY * DAY).collect();
         days.dedup();
         for day in days.into_iter().filter(|day| *day < today) {
@@ -230,8 +235,8 @@ impl Writer {
 }
 
 /// Removes unfinished files, and cuts torn ends off.
-fn recover(shared: &Shared) -> io::Result<()> {
-    for section in Section::ALL {
+fn recover(shared: &SharedHistory) -> io::Result<()> {
+    for section in FileSection::ALL {
         let entries = fs::read_dir(shared.path.join(section.name()))?;
         for entry in entries.flatten() {
             let is_unfinished = entry.file_name().to_string_lossy().ends_with(".seg.tmp");
@@ -240,7 +245,7 @@ fn recover(shared: &Shared) -> io::Result<()> {
             }
         }
     }
-    let logs = folder::list(&shared.path, Section::Log)?;
+    let logs = folder::list(&shared.path, FileSection::Log)?;
     if let Some((last, _)) = logs.last_key_value() {
         let (_, damaged) = OpenLog::open(&shared.path, last.start)?;
         shared.counters.add_damaged(damaged);
@@ -251,7 +256,7 @@ fn recover(shared: &Shared) -> io::Result<()> {
 /// Returns the bytes of all files of a history.
 pub fn size(path: &Path) -> io::Result<u64> {
     let mut bytes = 0;
-    for section in Section::ALL {
+    for section in FileSection::ALL {
         bytes += folder::list(path, section)?.values().sum::<u64>();
     }
     Ok(bytes)

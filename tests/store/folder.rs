@@ -137,7 +137,10 @@ fn a_full_disk_stops_the_history_until_there_is_room() {
         record(&mut store);
     }
     let problem = store.problem().unwrap();
-    assert!(problem.contains("No space left on device"), "{problem}");
+    assert!(
+        problem.contains("no space left on device: free some space"),
+        "{problem}"
+    );
     for _ in 0..100 {
         record(&mut store);
     }

@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rfm::store::reader::HistoryReader;
-use rfm::store::shared::Shared;
+use rfm::store::shared::SharedHistory;
 use rfm::store::types::{
     Curve, CurveFilter, HistoryInput, MinuteRows, Part, PartKind, PartRow, ScopeRow, Tier,
     TimeSpan, TotalRow,
 };
-use rfm::store::writer::{Now, StoreSettings, Writer};
+use rfm::store::writer::{HistoryWriter, Now, StoreSettings};
 use rfm::types::flow::Direction;
 
 /// 2026-11-02 00:00 UTC.
@@ -45,8 +45,8 @@ impl Drop for Scratch {
 
 /// A writer with a clock of its own.
 pub struct Store {
-    pub shared: Arc<Shared>,
-    pub writer: Option<Writer>,
+    pub shared: Arc<SharedHistory>,
+    pub writer: Option<HistoryWriter>,
     pub now: Now,
     settings: StoreSettings,
 }
@@ -64,12 +64,12 @@ impl Store {
     }
 
     pub fn with(path: &Path, wall: u64, settings: StoreSettings) -> Self {
-        let shared = Arc::new(Shared::new(path.to_owned()));
+        let shared = Arc::new(SharedHistory::new(path.to_owned()));
         let now = Now {
             wall,
             monotonic: Duration::from_secs(1_000),
         };
-        let writer = Writer::new(shared.clone(), settings.clone(), now);
+        let writer = HistoryWriter::new(shared.clone(), settings.clone(), now);
         Self {
             shared,
             writer: Some(writer),
@@ -102,8 +102,8 @@ impl Store {
     }
 
     fn reopen(&mut self) {
-        self.shared = Arc::new(Shared::new(self.shared.path.clone()));
-        let writer = Writer::new(self.shared.clone(), self.settings.clone(), self.now);
+        self.shared = Arc::new(SharedHistory::new(self.shared.path.clone()));
+        let writer = HistoryWriter::new(self.shared.clone(), self.settings.clone(), self.now);
         self.writer = Some(writer);
     }
 

@@ -9,7 +9,7 @@ use rfm::history::recorder::Recorder;
 use rfm::history::{History, HistoryReading, InterfaceReading};
 use rfm::netlink::Link;
 use rfm::store::sender::HistorySender;
-use rfm::store::shared::Shared;
+use rfm::store::shared::SharedHistory;
 use rfm::store::types::{HistoryInput, MinuteRows, Part, ScopeRow};
 use rfm::types::counters::{Count, HookCounters};
 
@@ -29,7 +29,7 @@ struct Router {
 
 impl Router {
     fn new(wall: f64) -> Self {
-        let shared = Arc::new(Shared::new("/nonexistent".into()));
+        let shared = Arc::new(SharedHistory::new("/nonexistent".into()));
         let (sender, received) = HistorySender::new(shared);
         let mut router = Self {
             history: History::default(),
