@@ -20,7 +20,7 @@ use rfm::store::shared::SharedHistory;
 use rfm::store::types::{
     CurveFilter, HistoryInput, MinuteRows, Part, PartRow, ScopeRow, Tier, TimeSpan, TotalRow,
 };
-use rfm::store::writer::{HistoryWriter, Now, StoreSettings};
+use rfm::store::writer::{HistoryWriter, StoreSettings, StoreTime};
 use rfm::types::flow::Direction;
 
 const DAYS: u64 = 396;
@@ -89,13 +89,13 @@ struct Simulation {
     writer: Option<HistoryWriter>,
     shared: Arc<SharedHistory>,
     traffic: Traffic,
-    now: Now,
+    now: StoreTime,
 }
 
 impl Simulation {
     fn new(path: &Path) -> Self {
         let shared = Arc::new(SharedHistory::new(path.to_owned()));
-        let now = Now {
+        let now = StoreTime {
             wall: START,
             monotonic: Duration::ZERO,
         };

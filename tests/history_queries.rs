@@ -13,7 +13,7 @@ use rfm::store::types::{
     ConversationList, ConversationRow, HistoryInput, MinuteLists, MinuteRows, Part, PartRow,
     PrefixRow, ScopeRow, TotalRow,
 };
-use rfm::store::writer::{HistoryWriter, Now, StoreSettings};
+use rfm::store::writer::{HistoryWriter, StoreSettings, StoreTime};
 use rfm::types::address_detail::AddressDetail;
 use rfm::types::flow::Direction;
 
@@ -63,7 +63,7 @@ fn reader(path: &std::path::Path) -> HistoryReader {
         max_size: 96 << 20,
         sync_interval: Duration::from_secs(300),
     };
-    let now = |seconds| Now {
+    let now = |seconds| StoreTime {
         wall: START + seconds,
         monotonic: Duration::from_secs(1000 + seconds),
     };

@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::shared::SharedHistory;
 use super::types::HistoryInput;
-use super::writer::{HistoryWriter, Now, StoreSettings};
+use super::writer::{HistoryWriter, StoreSettings, StoreTime};
 use crate::sys::malloc;
 use crate::sys::threads::Heartbeat;
 
@@ -43,9 +43,9 @@ pub fn run(
     writer.close(now(origin));
 }
 
-fn now(origin: Instant) -> Now {
+fn now(origin: Instant) -> StoreTime {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    Now {
+    StoreTime {
         wall: since.map_or(0, |since| since.as_secs()),
         monotonic: origin.elapsed(),
     }

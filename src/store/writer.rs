@@ -36,7 +36,7 @@ pub struct StoreSettings {
 
 /// A time by both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Now {
+pub struct StoreTime {
     /// Unix seconds.
     pub wall: u64,
     /// Since any origin.
@@ -58,7 +58,7 @@ pub struct HistoryWriter {
 
 impl HistoryWriter {
     /// Opens the folder. If this fails, the writer tries again in each interval.
-    pub fn new(shared: Arc<SharedHistory>, settings: StoreSettings, now: Now) -> Self {
+    pub fn new(shared: Arc<SharedHistory>, settings: StoreSettings, now: StoreTime) -> Self {
         let mut writer = Self {
             shared,
             settings,
@@ -79,7 +79,7 @@ impl HistoryWriter {
     }
 
     /// Writes what is due. Returns whether something was.
-    pub fn tick(&mut self, now: Now) -> bool {
+    pub fn tick(&mut self, now: StoreTime) -> bool {
         if now.monotonic < self.due {
             return false;
         }
@@ -91,18 +91,18 @@ impl HistoryWriter {
     }
 
     /// Writes everything, at the end.
-    pub fn close(mut self, now: Now) {
+    pub fn close(mut self, now: StoreTime) {
         self.store(now, &|_| true);
     }
 
     /// Sets the next write: shortly after the end of a window of the log, if the interval permits.
-    fn schedule(&mut self, now: Now) {
+    fn schedule(&mut self, now: StoreTime) {
         let interval = self.settings.sync_interval.as_secs().max(1);
         let phase = now.wall.saturating_sub(GRACE + 5) % interval;
         self.due = now.monotonic + Duration::from_secs(interval - phase);
     }
 
-    fn open(&mut self, now: Now) -> Result<(), String> {
+    fn open(&mut self, now: StoreTime) -> Result<(), String> {
         if self.folder.is_some() {
             return Ok(());
         }
@@ -123,7 +123,7 @@ impl HistoryWriter {
         Ok(())
     }
 
-    fn store(&mut self, now: Now, ready: &dyn Fn(u64) -> bool) {
+    fn store(&mut self, now: StoreTime, ready: &dyn Fn(u64) -> bool) {
         let stored = self.open(now).and_then(|()| {
             self.write(now, ready)
                 .map_err(|error| self.cannot_write(&error))
@@ -154,7 +154,7 @@ impl HistoryWriter {
         }
     }
 
-    fn write(&mut self, now: Now, ready: &dyn Fn(u64) -> bool) -> io::Result<()> {
+    fn write(&mut self, now: StoreTime, ready: &dyn Fn(u64) -> bool) -> io::Result<()> {
         loop {
             let next = self.shared.read().times().find(|time| ready(*time));
             let Some(time) = next else { break };
@@ -200,7 +200,7 @@ impl HistoryWriter {
     }
 
     /// Derives the files of days that have ended.
-    fn derive(&mut self, now: Now) {
+    fn derive(&mut self, now: StoreTime) {
         let today = now.wall.saturating_sub(DAY_GRACE) / DAY * DAY;
         if self.folder.is_none() || self.derived_to == today {
             return;

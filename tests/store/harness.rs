@@ -13,7 +13,7 @@ use rfm::store::types::{
     Curve, CurveFilter, HistoryInput, MinuteRows, Part, PartKind, PartRow, ScopeRow, Tier,
     TimeSpan, TotalRow,
 };
-use rfm::store::writer::{HistoryWriter, Now, StoreSettings};
+use rfm::store::writer::{HistoryWriter, StoreSettings, StoreTime};
 use rfm::types::flow::Direction;
 
 /// 2026-11-02 00:00 UTC.
@@ -47,7 +47,7 @@ impl Drop for Scratch {
 pub struct Store {
     pub shared: Arc<SharedHistory>,
     pub writer: Option<HistoryWriter>,
-    pub now: Now,
+    pub now: StoreTime,
     settings: StoreSettings,
 }
 
@@ -65,7 +65,7 @@ impl Store {
 
     pub fn with(path: &Path, wall: u64, settings: StoreSettings) -> Self {
         let shared = Arc::new(SharedHistory::new(path.to_owned()));
-        let now = Now {
+        let now = StoreTime {
             wall,
             monotonic: Duration::from_secs(1_000),
         };
