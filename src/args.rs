@@ -16,7 +16,8 @@ pub use history::{BillOptions, HistoryOptions};
 #[derive(ArgsInfo, FromArgs)]
 #[argh(
     name = "rfm",
-    note = "RFM_LOG or RUST_LOG sets the level of the agent's log: error, warn, info, debug, trace.",
+    note = "RFM_LOG or RUST_LOG sets the level of the agent's log: error, warn, info, debug, trace.
+A variable such as RFM_AGENT__BPF__SAMPLE_RATE sets a key of the configuration.",
     error_code(0, "success"),
     error_code(
         1,
@@ -28,6 +29,11 @@ struct Args {
     /// configuration file (default: /etc/rfm/rfm.toml)
     #[argh(option, arg_name = "file")]
     config: Option<PathBuf>,
+
+    /// set a key, such as agent.bpf.sample_rate=1, in place of the configuration file and of
+    /// environment variables; may be given several times
+    #[argh(option, arg_name = "key=value")]
+    set: Vec<String>,
 
     /// check the configuration and the files it names; print the configuration in effect, and exit;
     /// needs no privilege and no interface
@@ -349,12 +355,16 @@ mod words;
 pub enum Command {
     Run {
         config: PathBuf,
+        /// Keys with their values, `KEY=VALUE`.
+        set: Vec<String>,
     },
     Check {
         config: PathBuf,
+        set: Vec<String>,
     },
     CheckKernel {
         config: PathBuf,
+        set: Vec<String>,
     },
     CheckDatabase {
         file: PathBuf,
@@ -455,13 +465,16 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
         Err(exit) if exit.status.is_ok() => return Ok(Command::Help(exit.output)),
         Err(exit) => return Err(words::reworded(exit.output.trim_end())),
     };
-    let config = args.config.clone().unwrap_or_else(|| DEFAULT_PATH.into());
+    let config = || args.config.clone().unwrap_or_else(|| DEFAULT_PATH.into());
+    let set = || args.set.clone();
     let mut switches = [
         args.check.then(|| Command::Check {
-            config: config.clone(),
+            config: config(),
+            set: set(),
         }),
         args.check_kernel.then(|| Command::CheckKernel {
-            config: config.clone(),
+            config: config(),
+            set: set(),
         }),
         args.check_database
             .map(|file| Command::CheckDatabase { file }),
@@ -471,11 +484,17 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
     .into_iter()
     .flatten();
     match (switches.next(), switches.next(), args.command) {
-        (None, _, None) => Ok(Command::Run { config }),
-        (Some(one), None, None) => Ok(one),
-        (None, _, Some(subcommand)) => {
-            Ok(Command::Client(Box::new(subcommand.client(args.config))))
+        (None, _, None) => Ok(Command::Run {
+            config: config(),
+            set: set(),
+        }),
+        (_, _, Some(_)) if !args.set.is_empty() => {
+            Err("--set is an option of the agent: expected no command".into())
         }
+        (Some(one), None, None) => Ok(one),
+        (None, _, Some(subcommand)) => Ok(Command::Client(Box::new(
+            subcommand.client(args.config.clone()),
+        ))),
         (Some(_), _, Some(_)) => Err(format!("expected a command without {SWITCHES}")),
         (Some(_), Some(_), None) => Err(format!("expected only one of {SWITCHES}")),
     }

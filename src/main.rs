@@ -3,11 +3,11 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use rfm::args::{self, Command};
-use rfm::config::{self, Machine};
+use rfm::config::{self, ConfigSource, Machine};
 use rfm::sys::os_error;
 use rfm::sys::startup_steps::StartupSteps;
 use rfm::sys::{logging, malloc, signals};
@@ -29,25 +29,28 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), ExitError> {
     match command {
-        Command::Run { config: file } => {
+        Command::Run { config, set } => {
             // a reload that is requested this early waits until the agent can do it
             signals::block(&[signals::RELOAD]);
             logging::start();
             let steps = StartupSteps::new()
                 .map_err(|error| ExitError::Agent(agent::Error::Start(error)))?;
             steps.begin("reading the configuration");
-            let config = load(&file)?;
+            let (source, config) = load(config, &set)?;
+            for line in source.describe() {
+                log::info!("{line}");
+            }
             for warning in config.warnings() {
                 log::warn!("{warning}");
             }
-            agent::run(&file, &config, steps).map_err(ExitError::Agent)
+            agent::run(&source, &config, steps).map_err(ExitError::Agent)
         }
-        Command::Check { config: file } => {
-            let config = load(&file)?;
-            let databases = agent::open_files(&file, &config).map_err(ExitError::Config)?;
-            let web = agent::check_web(&file, &config).map_err(ExitError::Config)?;
+        Command::Check { config, set } => {
+            let (source, config) = load(config, &set)?;
+            let databases = agent::open_files(&source, &config).map_err(ExitError::Config)?;
+            let web = agent::check_web(&source, &config).map_err(ExitError::Config)?;
             print(&config)?;
-            for line in databases {
+            for line in source.describe().chain(databases) {
                 logging::tell(log::Level::Info, &line);
             }
             for warning in config.warnings().into_iter().chain(web) {
@@ -55,8 +58,8 @@ fn run(command: Command) -> Result<(), ExitError> {
             }
             Ok(())
         }
-        Command::CheckKernel { config: file } => {
-            let config = load(&file)?;
+        Command::CheckKernel { config, set } => {
+            let (_, config) = load(config, &set)?;
             logging::start();
             let report = agent::check_kernel(&config).map_err(ExitError::Agent)?;
             print(&report)
@@ -71,16 +74,28 @@ fn run(command: Command) -> Result<(), ExitError> {
         }
         Command::Version => print(&format_args!("{}\n", args::version())),
         Command::Help(text) => print(&text),
-        Command::Client(asked) => match client::run(*asked).map_err(ExitError::Client)?.as_str() {
-            // the live view returns no text; its terminal may already be closed
-            "" => Ok(()),
-            text => print(&text),
-        },
+        Command::Client(asked) => {
+            let source = source(asked.config.clone(), &[])?;
+            match client::run(*asked, &source)
+                .map_err(ExitError::Client)?
+                .as_str()
+            {
+                // the live view returns no text; its terminal may already be closed
+                "" => Ok(()),
+                text => print(&text),
+            }
+        }
     }
 }
 
-fn load(file: &Path) -> Result<config::Config, ExitError> {
-    config::load(file, &Machine::here()).map_err(ExitError::Config)
+fn source(file: PathBuf, set: &[String]) -> Result<ConfigSource, ExitError> {
+    ConfigSource::new(file, set, std::env::vars_os()).map_err(ExitError::Config)
+}
+
+fn load(file: PathBuf, set: &[String]) -> Result<(ConfigSource, config::Config), ExitError> {
+    let source = source(file, set)?;
+    let config = source.load(&Machine::here()).map_err(ExitError::Config)?;
+    Ok((source, config))
 }
 
 fn print(text: &dyn fmt::Display) -> Result<(), ExitError> {

@@ -93,6 +93,57 @@ fn check_tells_every_problem_and_fails() {
 }
 
 #[test]
+fn variables_and_options_set_single_keys() {
+    let folder = Folder::new("set");
+    let file = folder.file(
+        "rfm.toml",
+        "[agent]\ninterfaces = [\"eth0\"]\nbpf.sample_rate = 5\n",
+    );
+    let run = |args: &[&str], variables: &[(&str, &str)]| {
+        let mut command = command(["--config", &file, "--check"].iter().chain(args));
+        parts(command.envs(variables.iter().copied()).output().unwrap())
+    };
+    let rate = ("RFM_AGENT__BPF__SAMPLE_RATE", "6");
+    let host = ["--set", "agent.prometheus.host=192.0.2.1"];
+    let (code, printed, errors) = run(&host, &[rate, ("RFM_LOG", "info"), ("RFM_PORT", "x")]);
+    let printed: toml::Table = printed.parse().unwrap();
+    let agent = &printed["agent"];
+    assert_eq!(agent["bpf"]["sample_rate"].as_integer(), Some(6));
+    assert_eq!(agent["prometheus"]["host"].as_str(), Some("192.0.2.1"));
+    assert_eq!(
+        (code, errors.as_str()),
+        (
+            0,
+            "rfm: agent.bpf.sample_rate is set by RFM_AGENT__BPF__SAMPLE_RATE\n\
+             rfm: agent.prometheus.host is set by --set\n\
+             rfm: warning: agent.prometheus listens on 192.0.2.1:9669 for anyone: set agent.prometheus.allow to limit \
+             the clients\n"
+        )
+    );
+    let unknown = ("RFM_AGENT__BPF__SAMPLERATE", "6");
+    assert_eq!(
+        run(&["--set=agent.bpf.sample_rate=0"], &[unknown]),
+        (
+            2,
+            String::new(),
+            "rfm: RFM_AGENT__BPF__SAMPLERATE: agent.bpf.samplerate: unknown key, did you mean \
+             agent.bpf.sample_rate?\n\
+             rfm: --set: agent.bpf.sample_rate: expected a whole number from 1 to 4294967295, got 0\n"
+                .into()
+        )
+    );
+    let database = ["--set", "agent.enrich.mmdb.asn_db=/nonexistent"];
+    let (code, _, errors) = run(&database, &[]);
+    assert_eq!(
+        (code, errors.as_str()),
+        (
+            2,
+            "rfm: --set: agent.enrich.mmdb.asn_db: cannot use /nonexistent: no such file or directory; check the path\n"
+        )
+    );
+}
+
+#[test]
 fn check_warns_of_an_open_listener_and_succeeds() {
     let folder = Folder::new("warning");
     let file = folder.file(

@@ -51,6 +51,28 @@ fn successful(metrics: &Metrics) -> (f64, f64) {
 }
 
 #[test]
+fn a_variable_keeps_its_precedence_over_the_file() {
+    if !can_run(&TOOLS) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    const NAME: &str = "RFM_AGENT__COLLECTOR__MAX_FLOWS";
+    let file = |max_flows: u32, batch: u32| {
+        let more = format!("collector.max_flows = {max_flows}\nbpf.wakeup_batch = {batch}\n");
+        config(r#"["v0"]"#, &more)
+    };
+    let agent = Agent::start_with(&lab, &namespace, &file(1000, 7), &[(NAME, "2000")]);
+    let limit = |agent: &Agent| agent.scrape().get("rfm_collector_max_flows", &[]);
+    let set = format!("agent.collector.max_flows is set by {NAME}");
+    assert!(agent.log().contains(&set), "{}", agent.log());
+    assert_eq!(limit(&agent), Some(2000.0));
+    let said = reload(&lab, &agent, &file(3000, 8));
+    assert!(said.contains("changed: agent.bpf.wakeup_batch\n"), "{said}");
+    assert_eq!(limit(&agent), Some(2000.0));
+}
+
+#[test]
 fn interfaces_and_directions_follow_and_counters_go_on() {
     if !can_run(&TOOLS) {
         return;

@@ -15,7 +15,7 @@ _rfm() {
         fi
         case "$command $word" in
         "rfm status" | "rfm flows" | "rfm top" | "rfm paths" | "rfm history" | "rfm bill" | "rfm rib" | "rfm lookup" | "rfm set" | "rfm reload" | "rfm firewall" | "rfm firewall add" | "rfm firewall del" | "rfm firewall list" | "rfm firewall flush" | "rfm firewall stats" | "rfm firewall load") command+=" $word" ;;
-        *" --config" | *" --check-database" | *" --socket" | *" --sort" | *" --limit" | *" --interface" | *" --direction" | *" --protocol" | *" --address" | *" --src" | *" --dst" | *" --port" | *" --src-port" | *" --dst-port" | *" --asn" | *" --src-asn" | *" --dst-asn" | *" --by" | *" --via" | *" --origin" | *" --peer" | *" --what-if" | *" --tz" | *" --month" | *" --prefix" | *" --peer-asn" | *" --overhead" | *" --samples" | *" --vrf" | *" --dport" | *" --action" | *" --rate" | *" --per" | *" --ttl") option=$word ;;
+        *" --config" | *" --set" | *" --check-database" | *" --socket" | *" --sort" | *" --limit" | *" --interface" | *" --direction" | *" --protocol" | *" --address" | *" --src" | *" --dst" | *" --port" | *" --src-port" | *" --dst-port" | *" --asn" | *" --src-asn" | *" --dst-asn" | *" --by" | *" --via" | *" --origin" | *" --peer" | *" --what-if" | *" --tz" | *" --month" | *" --prefix" | *" --peer-asn" | *" --overhead" | *" --samples" | *" --vrf" | *" --dport" | *" --action" | *" --rate" | *" --per" | *" --ttl") option=$word ;;
         *" -"*) ;;
         *)
             positionals+=1
@@ -27,6 +27,7 @@ _rfm() {
     if [ -n "$option" ]; then
         case "$command $option" in
         *" --config" | *" --check-database" | *" --socket" | *" --samples") words=@files ;;
+        *" --set") words="@keys agent.interfaces= agent.exclude_interfaces= agent.require_interface= agent.directions= agent.interface= agent.bpf.sample_rate= agent.bpf.ring_buf_size= agent.bpf.wakeup_batch= agent.bpf.iface_stats_size= agent.bpf.position= agent.bpf.flow_cache= agent.collector.max_flows= agent.collector.eviction_timeout= agent.collector.active_timeout= agent.collector.paths= agent.prometheus.host= agent.prometheus.port= agent.prometheus.allow= agent.prometheus.web_config= agent.prometheus.open_health= agent.prometheus.flow_gauges= agent.prometheus.labels= agent.prometheus.max_series= agent.prometheus.series_ttl= agent.prometheus.peer_series= agent.prometheus.transit_series= agent.prometheus.page= agent.prometheus.dashboard= agent.ipfix.host= agent.ipfix.port= agent.ipfix.template_refresh= agent.ipfix.observation_domain_id= agent.ipfix.directions= agent.ipfix.prev_adjacent= agent.ipfix.enterprise_number= agent.ipfix.bind.host= agent.ipfix.bind.port= agent.ipfix.collector= agent.history.path= agent.history.max_size= agent.history.conversations= agent.history.sync_interval= agent.privacy.addresses= agent.enrich.mmdb.asn_db= agent.enrich.mmdb.city_db= agent.enrich.rib.local_asn= agent.enrich.rib.communities= agent.enrich.rib.bmp.host= agent.enrich.rib.bmp.port= agent.enrich.rib.bmp.allow= agent.enrich.rib.bmp.max_sessions= agent.enrich.rib.bmp.max_routes= agent.enrich.rib.bmp.stale_time= agent.enrich.rib.vrf= agent.enrich.rpki.vrps= agent.enrich.rpki.rtr= agent.enrich.source_check.mode= agent.enrich.source_check.bogons= agent.enrich.prefix= agent.enrich.peer= agent.control.socket= agent.control.mode= agent.control.group= agent.control.write_group= agent.firewall.enabled= agent.firewall.interfaces= agent.firewall.allow= agent.firewall.allow_own= agent.firewall.pin= agent.firewall.state_file= agent.firewall.blackhole_communities= agent.firewall.blackhole_within= agent.firewall.blackhole_peers= agent.firewall.blackhole_min_length= agent.firewall.blackhole_max= agent.firewall.blackhole_action= agent.firewall.rule=" ;;
         "rfm flows --sort") words="bytes packets rate last duration" ;;
         "rfm top --sort") words="bytes packets rate" ;;
         *" --interface" | *" --prefix" | *" --vrf") words=$(cd /sys/class/net 2>/dev/null && echo *) ;;
@@ -44,7 +45,7 @@ _rfm() {
         "rfm firewall load 0 "*) words=@files ;;
         esac
         case "$command" in
-        "rfm") words+=" status flows top paths history bill rib lookup set reload firewall --help --config --check --check-kernel --check-database --detach --version " ;;
+        "rfm") words+=" status flows top paths history bill rib lookup set reload firewall --help --config --set --check --check-kernel --check-database --detach --version " ;;
         "rfm status") words+=" --help --json --socket --config " ;;
         "rfm flows") words+=" --help --sort --limit --interface --direction --protocol --address --src --dst --port --src-port --dst-port --asn --src-asn --dst-asn --json --socket --config " ;;
         "rfm top") words+=" --help --by --sort --once --limit --interface --direction --protocol --address --src --dst --port --src-port --dst-port --asn --src-asn --dst-asn --json --socket --config " ;;
@@ -74,9 +75,11 @@ _rfm() {
         begun=${current%"${current##*,}"}
         current=${current##*,}
         ;;
+    @keys*) compopt -o nospace 2>/dev/null ;;
     esac
     words=${words#@files}
     words=${words#@list}
+    words=${words#@keys}
     mapfile -t COMPREPLY < <(compgen -P "$begun" -W "$words" -- "$current")
 }
 

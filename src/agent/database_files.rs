@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use super::{Error, derive};
-use crate::config::{Config, ConfigError, KeyError};
+use crate::config::{Config, ConfigError, ConfigSource};
 use crate::enrich::mmdb::{Database, DatabasePlace, Inspection};
 use crate::enrich::rpki;
 
@@ -17,7 +17,7 @@ pub fn inspect_database(path: &Path) -> Result<String, Error> {
 }
 
 /// Opens the files as the agent will. Returns a line about each that `"auto"` found.
-pub fn open_files(path: &Path, config: &Config) -> Result<Vec<String>, ConfigError> {
+pub fn open_files(source: &ConfigSource, config: &Config) -> Result<Vec<String>, ConfigError> {
     let (mut lines, mut errors) = (Vec::new(), Vec::new());
     for file in derive::databases(&config.agent.enrich.mmdb) {
         let Some(named) = file.path() else {
@@ -26,11 +26,10 @@ pub fn open_files(path: &Path, config: &Config) -> Result<Vec<String>, ConfigErr
         let opened = Database::open(&named, file.kind, &|| {});
         match (file.place, opened) {
             (DatabasePlace::File(_), Ok(_)) => {}
-            (DatabasePlace::File(_), Err(error)) => errors.push(KeyError {
-                line: None,
-                key: file.kind.key().to_owned(),
-                text: format!("cannot use {}: {error}", named.display()),
-            }),
+            (DatabasePlace::File(_), Err(error)) => errors.push(source.error(
+                file.kind.key(),
+                format!("cannot use {}: {error}", named.display()),
+            )),
             (DatabasePlace::Folders(_), Ok(_)) => {
                 lines.push(format!("{}: found {}", file.kind.key(), named.display()));
             }
@@ -44,17 +43,16 @@ pub fn open_files(path: &Path, config: &Config) -> Result<Vec<String>, ConfigErr
     if let Some(named) = config.agent.enrich.rpki.file()
         && let Err(error) = rpki::file::open(named, &|| {})
     {
-        errors.push(KeyError {
-            line: None,
-            key: rpki::file::KEY.to_owned(),
-            text: format!("cannot use {}: {error}", named.display()),
-        });
+        errors.push(source.error(
+            rpki::file::KEY,
+            format!("cannot use {}: {error}", named.display()),
+        ));
     }
     if errors.is_empty() {
         return Ok(lines);
     }
     Err(ConfigError {
-        file: path.display().to_string(),
+        file: source.file.display().to_string(),
         errors,
         left_out: 0,
     })
@@ -74,7 +72,8 @@ mod tests {
                 "[agent]\ninterfaces = [\"eth0\"]\n[agent.enrich.mmdb]\ncity_db = \"{path}\"\n"
             );
             let config = config::parse("t", &text, &machine).unwrap();
-            open_files(Path::new("t"), &config)
+            let source = ConfigSource::new("t".into(), &[], []).unwrap();
+            open_files(&source, &config)
                 .map(drop)
                 .map_err(|e| e.to_string())
         };

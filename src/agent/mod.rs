@@ -27,7 +27,6 @@ mod web;
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -38,7 +37,7 @@ use crate::bpf::counters::Counters;
 use crate::bpf::load::LoadedPrograms;
 use crate::bpf::ring::RingReader;
 use crate::config::current::CurrentConfig;
-use crate::config::{Agent, Config};
+use crate::config::{Agent, Config, ConfigSource};
 use crate::control::api;
 use crate::enrich::mmdb::{self, DatabaseFile, Databases};
 use crate::enrich::neighbors::SharedNeighbors;
@@ -91,9 +90,9 @@ const BATCHES: usize = 32;
 /// Requests that wait for thread flow.
 const REQUESTS: usize = 16;
 
-/// Runs until SIGINT or SIGTERM. `config` was read from `file`, and SIGHUP makes the agent read it again.
+/// Runs until SIGINT or SIGTERM. `config` was read from `source`, and SIGHUP makes the agent read it again.
 /// `steps` receives each step that may wait for something outside.
-pub fn run(file: &Path, config: &Config, steps: StartupSteps) -> Result<(), Error> {
+pub fn run(source: &ConfigSource, config: &Config, steps: StartupSteps) -> Result<(), Error> {
     let agent = &config.agent;
     privilege::check()?;
     sandbox::gain_nothing();
@@ -166,7 +165,7 @@ pub fn run(file: &Path, config: &Config, steps: StartupSteps) -> Result<(), Erro
         .map(|c| {
             c.start(
                 &running,
-                file,
+                &source.file,
                 handle.clone(),
                 view,
                 exporters(&addresses),
@@ -192,7 +191,7 @@ pub fn run(file: &Path, config: &Config, steps: StartupSteps) -> Result<(), Erro
     let mut main_loop = MainLoop {
         running: &running,
         reconfigurer: Reconfigurer {
-            file,
+            source,
             running: &running,
             links: &links,
             flows: flow.requests,

@@ -4,7 +4,6 @@
 //! The steps that can fail run first: a file that is not valid, or that names an unusable database or
 //! web configuration file, changes nothing.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use super::links::LinksThread;
 use super::{Running, derive};
 use crate::attach::thread::LinkCommand;
 use crate::bpf::load::ConfigMap;
-use crate::config::{self, Config, Machine};
+use crate::config::{Config, ConfigSource, Machine};
 use crate::enrich::bmp::BmpChange;
 use crate::enrich::mmdb::Databases;
 use crate::enrich::rib::SharedRib;
@@ -32,7 +31,7 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// All parts that a change of the configuration affects.
 pub(super) struct Reconfigurer<'a> {
-    pub file: &'a Path,
+    pub source: &'a ConfigSource,
     pub running: &'a Running,
     pub links: &'a LinksThread,
     pub flows: Sender<Request>,
@@ -84,7 +83,8 @@ impl Reconfigurer<'_> {
     }
 
     fn try_reload(&self) -> Result<(Config, Applied), CommandError> {
-        let read = config::load(self.file, &Machine::here()).map_err(|error| error.to_string())?;
+        let read = self.source.load(&Machine::here());
+        let read = read.map_err(|error| error.to_string())?;
         let before = self.running.live.config();
         let after = before.merged(&read);
         let done = Applied {

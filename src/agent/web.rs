@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The access control of the HTTP port: the web configuration file, its gate for thread http, and thread web.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Error, Running};
-use crate::config::{Config, ConfigError, KeyError, Prometheus};
+use crate::config::{Config, ConfigError, ConfigSource, Prometheus};
 use crate::http::Server;
 use crate::http::gate::{AccessStatus, Gate};
 use crate::sys::error_counters::ErrorCounters;
@@ -134,7 +134,7 @@ fn warnings(prometheus: &Prometheus, loaded: &Loaded) -> Vec<String> {
 }
 
 /// Reads the web configuration file and its certificates as the agent will; for `rfm --check`. Returns warnings.
-pub fn check(path: &Path, config: &Config) -> Result<Vec<String>, ConfigError> {
+pub fn check(source: &ConfigSource, config: &Config) -> Result<Vec<String>, ConfigError> {
     let prometheus = &config.agent.prometheus;
     let Some(file) = prometheus.web_config() else {
         return Ok(Vec::new());
@@ -142,12 +142,8 @@ pub fn check(path: &Path, config: &Config) -> Result<Vec<String>, ConfigError> {
     match load(file).result {
         Ok(loaded) => Ok(warnings(prometheus, &loaded)),
         Err(text) => Err(ConfigError {
-            file: path.display().to_string(),
-            errors: vec![KeyError {
-                line: None,
-                key: KEY.to_owned(),
-                text,
-            }],
+            file: source.file.display().to_string(),
+            errors: vec![source.error(KEY, text)],
             left_out: 0,
         }),
     }

@@ -2,11 +2,10 @@
 //! The HTTP port without access control: this program was built without the feature `tls`. The configuration rejects
 //! `agent.prometheus.web_config`.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use super::{Error, Running};
-use crate::config::{Config, ConfigError, Prometheus};
+use crate::config::{Config, ConfigError, ConfigSource, Prometheus};
 use crate::http::Server;
 use crate::http::gate::AccessStatus;
 use crate::sys::error_counters::ErrorCounters;
@@ -48,6 +47,6 @@ impl Running {
     }
 }
 
-pub fn check(_: &Path, _: &Config) -> Result<Vec<String>, ConfigError> {
+pub fn check(_: &ConfigSource, _: &Config) -> Result<Vec<String>, ConfigError> {
     Ok(Vec::new())
 }

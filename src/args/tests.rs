@@ -18,16 +18,29 @@ fn each_switch_is_its_command() {
             "",
             Command::Run {
                 config: DEFAULT_PATH.into(),
+                set: Vec::new(),
             },
         ),
-        ("--config a.toml", Command::Run { config: config() }),
         (
-            "--config a.toml --check",
-            Command::Check { config: config() },
+            "--config a.toml --set a=1 --set=b=2=3",
+            Command::Run {
+                config: config(),
+                set: vec!["a=1".into(), "b=2=3".into()],
+            },
+        ),
+        (
+            "--config a.toml --check --set a=",
+            Command::Check {
+                config: config(),
+                set: vec!["a=".into()],
+            },
         ),
         (
             "--config a.toml --check-kernel",
-            Command::CheckKernel { config: config() },
+            Command::CheckKernel {
+                config: config(),
+                set: Vec::new(),
+            },
         ),
         (
             "--check-database a.mmdb",
@@ -111,6 +124,10 @@ fn mistakes_are_errors() {
         ),
         ("rib", "rfm rib needs an argument: address"),
         ("firewall del x", "id: expected a whole number, got \"x\""),
+        (
+            "--set a=1 reload",
+            "--set is an option of the agent: expected no command",
+        ),
         (
             "--check --detach",
             "expected only one of --check, --check-kernel, --check-database, --detach and --version",

@@ -26,6 +26,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use crate::args::{Client, ClientCommand, PathOptions, Selection};
+use crate::config::ConfigSource;
 use crate::control::{api, params};
 pub use change::KEYS;
 use http::HttpError;
@@ -57,10 +58,10 @@ impl From<HttpError> for ClientError {
     }
 }
 
-/// Runs a command; returns the text to print.
-pub fn run(client: Client) -> Result<String, ClientError> {
+/// Runs a command; returns the text to print. `source` names the socket.
+pub fn run(client: Client, source: &ConfigSource) -> Result<String, ClientError> {
     let agent = AgentClient {
-        socket: socket::find(client.socket, &client.config),
+        socket: socket::find(client.socket, source),
         json: client.json,
     };
     match client.command {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Finds the agent's socket: from the command line, otherwise from the configuration, otherwise the default.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::config::{self, control::DEFAULT_SOCKET};
+use crate::config::{self, ConfigSource, control::DEFAULT_SOCKET};
 
 pub struct AgentSocket {
     pub path: PathBuf,
@@ -11,7 +11,7 @@ pub struct AgentSocket {
     pub hint: Option<String>,
 }
 
-pub fn find(named: Option<PathBuf>, config: &Path) -> AgentSocket {
+pub fn find(named: Option<PathBuf>, config: &ConfigSource) -> AgentSocket {
     if let Some(path) = named {
         let hint = None;
         return AgentSocket { path, hint };
@@ -20,11 +20,11 @@ pub fn find(named: Option<PathBuf>, config: &Path) -> AgentSocket {
         path: DEFAULT_SOCKET.into(),
         hint: Some(why),
     };
-    let file = config.display();
+    let file = config.file.display();
     match config::control::socket_in(config) {
-        Ok(Some(path)) if path.as_os_str().is_empty() => usual(format!(
-            "agent.control.socket is \"\" in {file}: an agent with that has no socket"
-        )),
+        Ok(Some(path)) if path.as_os_str().is_empty() => {
+            usual("agent.control.socket is \"\": an agent with that has no socket".to_owned())
+        }
         Ok(path) => AgentSocket {
             path: path.unwrap_or_else(|| DEFAULT_SOCKET.into()),
             hint: None,

@@ -2,9 +2,11 @@
 //! `[agent.control]`: the control socket.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::ConfigSource;
+use super::document::Document;
 use super::reference::ReloadClass::Restart;
 use super::section::section;
 use super::values::{path, text, word};
@@ -76,12 +78,12 @@ impl fmt::Display for Mode {
 
 serialize_as_text!(Mode);
 
-/// Reads only the path of the socket from the file at `path`, and ignores all other keys: a client may be of
-/// another version than the agent, with other keys.
-pub fn socket_in(path: &Path) -> Result<Option<PathBuf>, String> {
-    let text = super::load::read(path)?;
-    let table: toml::Table = text.parse().map_err(|_| "it is not TOML".to_owned())?;
-    let agent = table.get("agent").and_then(|agent| agent.get("control"));
-    let socket = agent.and_then(|control| control.get("socket"));
-    Ok(socket.and_then(|socket| socket.as_str()).map(PathBuf::from))
+/// Reads only the path of the socket, and ignores all other keys: a client may be of another version than the agent,
+/// with other keys.
+pub fn socket_in(source: &ConfigSource) -> Result<Option<PathBuf>, String> {
+    let text = super::load::read(&source.file)?;
+    let document =
+        Document::parse("", &text, &source.overrides).map_err(|_| "it is not TOML".to_owned())?;
+    let control = document.root().section("agent").section("control");
+    Ok(control.optional("socket", path(MAX_SOCKET_PATH)))
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! A TOML document while it is read: each read of a key makes it known, a key that was never read is unknown,
-//! and every error is stored with its line.
+//! and every error is stored with its line, or with the override that has set the value.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -10,6 +10,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::overrides::{self, Override};
 use super::values::{KeyType, Parsed, Value, ValueError};
 use crate::types::did_you_mean::nearest;
 
@@ -19,17 +20,19 @@ const MAX_ERRORS: usize = 20;
 /// The most characters that are shown of a rejected value.
 const MAX_SHOWN: usize = 40;
 
-/// One error in the file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One error in the file or in an override.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyError {
-    /// From 1; `None` for an error of the whole file.
+    /// The variable or option that has set the value; `None` for the file.
+    pub source: Option<String>,
+    /// From 1; `None` for an error of the whole file, or of an override.
     pub line: Option<usize>,
     /// Dotted path of the key; empty if the error concerns no key.
     pub key: String,
     pub text: String,
 }
 
-/// All errors of one file, in the order of its lines.
+/// All errors of one file, in the order of its lines, and those of the overrides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     pub file: String,
@@ -42,9 +45,8 @@ impl ConfigError {
     /// Returns the error of a file that is not usable as a whole.
     pub fn of_file(file: &str, text: String) -> Self {
         let error = KeyError {
-            line: None,
-            key: String::new(),
             text,
+            ..KeyError::default()
         };
         Self {
             file: file.to_owned(),
@@ -56,14 +58,14 @@ impl ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// One line per error: `FILE:LINE: KEY: TEXT`.
+/// One line per error: `FILE:LINE: KEY: TEXT`, or `SOURCE: KEY: TEXT`.
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, error) in self.errors.iter().enumerate() {
             if i > 0 {
                 writeln!(f)?;
             }
-            write!(f, "{}:", self.file)?;
+            write!(f, "{}:", error.source.as_ref().unwrap_or(&self.file))?;
             if let Some(line) = error.line {
                 write!(f, "{line}:")?;
             }
@@ -82,6 +84,8 @@ impl fmt::Display for ConfigError {
 /// An error whose line is not yet counted: there may be many more errors than are shown.
 #[derive(Clone)]
 struct UnlocatedError {
+    /// The index of the override that has set the value.
+    source: Option<usize>,
     offset: usize,
     key: String,
     text: String,
@@ -100,17 +104,28 @@ struct State {
 pub struct Document<'d> {
     file: &'d str,
     text: &'d str,
+    overrides: &'d [Override],
+    /// The index of the override that has set a value or made a section, by the path.
+    set: BTreeMap<String, usize>,
+    made: BTreeMap<String, usize>,
     root: Spanned<DeTable<'d>>,
     state: RefCell<State>,
 }
 
 impl<'d> Document<'d> {
-    /// Parses `text`; errors name it `file`.
-    pub fn parse(file: &'d str, text: &'d str) -> Result<Self, ConfigError> {
+    /// Parses `text`, whose name in errors is `file`, and replaces the values that `overrides` set.
+    pub fn parse(
+        file: &'d str,
+        text: &'d str,
+        overrides: &'d [Override],
+    ) -> Result<Self, ConfigError> {
         let (root, errors) = DeTable::parse_recoverable(text);
-        let document = Self {
+        let mut document = Self {
             file,
             text,
+            overrides,
+            set: BTreeMap::new(),
+            made: BTreeMap::new(),
             root,
             state: RefCell::default(),
         };
@@ -118,7 +133,27 @@ impl<'d> Document<'d> {
             let offset = error.span().map_or(0, |s| s.start);
             document.report(offset, "", error.message().replace('\n', "; "));
         }
+        for (index, one) in overrides.iter().enumerate() {
+            document.apply(index, one);
+        }
         document.result().map(|()| document)
+    }
+
+    fn apply(&mut self, index: usize, one: &'d Override) {
+        let key = one.key();
+        let below = format!("{key}.");
+        self.set.retain(|path, _| !path.starts_with(&below));
+        self.set.insert(key.clone(), index);
+        let value = match one.value() {
+            Ok(value) => value,
+            Err(text) => return self.report(0, &key, text),
+        };
+        let mut made = Vec::new();
+        if let Err(above) = overrides::put(self.root.get_mut(), &one.path, value, &mut made) {
+            let text = format!("{above} is not a section: its value can only be set as a whole");
+            self.report(0, &key, text);
+        }
+        self.made.extend(made.into_iter().map(|path| (path, index)));
     }
 
     /// Returns the top-level table.
@@ -149,7 +184,7 @@ impl<'d> Document<'d> {
         if errors.is_empty() {
             return Ok(());
         }
-        errors.sort_by_key(|found| found.offset);
+        errors.sort_by_key(|found| (found.source, found.offset));
         let left_out = errors.len().saturating_sub(MAX_ERRORS);
         errors.truncate(MAX_ERRORS);
         Err(ConfigError {
@@ -160,8 +195,12 @@ impl<'d> Document<'d> {
     }
 
     fn located(&self, found: UnlocatedError) -> KeyError {
-        let before = self.text.get(..found.offset);
+        let source = found
+            .source
+            .map(|index| self.overrides[index].source.clone());
+        let before = self.text.get(..found.offset).filter(|_| source.is_none());
         KeyError {
+            source,
             line: before.map(|text| 1 + text.bytes().filter(|b| *b == b'\n').count()),
             key: printable(&found.key),
             text: printable(&found.text),
@@ -230,8 +269,23 @@ impl<'d> Document<'d> {
         }
     }
 
+    /// Returns the index of the override that has set the value of a key.
+    fn source_of(&self, key: &str) -> Option<usize> {
+        let key = without_indices(key);
+        let made = self.made.get(&key);
+        let mut above = Some(&*key);
+        while let Some(path) = above {
+            if let Some(index) = self.set.get(path) {
+                return Some(*index);
+            }
+            above = path.rsplit_once('.').map(|(above, _)| above);
+        }
+        made.copied()
+    }
+
     fn report(&self, offset: usize, key: &str, text: String) {
         self.state.borrow_mut().errors.push(UnlocatedError {
+            source: self.source_of(key),
             offset,
             key: key.to_owned(),
             text,
@@ -244,7 +298,7 @@ impl<'d> Document<'d> {
             expected,
             reason,
         } = error;
-        let got = self.shown(span.clone(), value);
+        let got = self.shown(key, span.clone(), value);
         let reason = reason.map_or_else(String::new, |r| format!(" ({r})"));
         self.report(
             span.start,
@@ -254,11 +308,16 @@ impl<'d> Document<'d> {
     }
 
     /// Returns the text at `span`, shortened.
-    fn shown(&self, span: Range<usize>, value: &Value<'_>) -> String {
+    fn shown(&self, key: &str, span: Range<usize>, value: &Value<'_>) -> String {
         if value.get_ref().is_table() {
             return "a table".into();
         }
-        let text = self.text.get(span).unwrap_or_default();
+        let source = self.source_of(key);
+        let text = source.map_or(self.text, |index| self.overrides[index].text());
+        let text = match text.get(span).unwrap_or_default() {
+            "" => "\"\"",
+            text => text,
+        };
         match text.char_indices().nth(MAX_SHOWN) {
             Some((end, _)) => format!("{}...", &text[..end]),
             None => text.to_owned(),
@@ -419,7 +478,7 @@ pub fn join(path: &str, key: &str) -> String {
 }
 
 /// `agent.ipfix.collector[3].host` → `agent.ipfix.collector.host`
-fn without_indices(path: &str) -> String {
+pub fn without_indices(path: &str) -> String {
     path.split('.')
         .map(|part| part.split_once('[').map_or(part, |(name, _)| name))
         .collect::<Vec<_>>()

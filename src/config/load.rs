@@ -12,18 +12,30 @@ use crate::sys::os_error;
 /// Bytes; a larger file is refused.
 pub const MAX_FILE_SIZE: u64 = 1 << 20;
 
-/// Reads, checks and completes the configuration in the file at `path`.
-pub fn load(path: &Path, machine: &Machine) -> Result<Config, ConfigError> {
-    let file = path.display().to_string();
-    let text = read(path).map_err(|text| ConfigError::of_file(&file, text))?;
-    parse(&file, &text, machine)
+impl ConfigSource {
+    /// Reads, checks and completes the configuration.
+    pub fn load(&self, machine: &Machine) -> Result<Config, ConfigError> {
+        let file = self.file.display().to_string();
+        let text = read(&self.file).map_err(|text| ConfigError::of_file(&file, text))?;
+        self.parse(&file, &text, machine)
+    }
+
+    /// Like [`ConfigSource::load`] for text that has been read; errors name it `file`.
+    pub(super) fn parse(
+        &self,
+        file: &str,
+        text: &str,
+        machine: &Machine,
+    ) -> Result<Config, ConfigError> {
+        let document = Document::parse(file, text, &self.overrides)?;
+        let config = read_document(&document, machine);
+        document.result().map(|()| config)
+    }
 }
 
-/// Like [`load`] for text that has been read; errors name it `file`.
+/// Reads, checks and completes the configuration in `text`, without overrides; errors name it `file`.
 pub fn parse(file: &str, text: &str, machine: &Machine) -> Result<Config, ConfigError> {
-    let document = Document::parse(file, text)?;
-    let config = read_document(&document, machine);
-    document.result().map(|()| config)
+    ConfigSource::default().parse(file, text, machine)
 }
 
 /// Reads every section; the document collects the errors.

@@ -17,6 +17,7 @@ mod history;
 mod ipfix;
 mod load;
 mod machine;
+mod overrides;
 mod privacy;
 pub mod reference;
 mod rule;
@@ -37,13 +38,14 @@ pub use enrich::{Bmp, Enrich, Mmdb, Rib};
 pub use firewall::Firewall;
 pub use history::History;
 pub use ipfix::{Ipfix, IpfixBind, IpfixCollector};
-pub use load::{MAX_FILE_SIZE, load, parse};
+pub use load::{MAX_FILE_SIZE, parse};
 pub use machine::Machine;
+pub use overrides::ConfigSource;
 pub use values::MAX_DURATION;
 
 pub const DEFAULT_PATH: &str = "/etc/rfm/rfm.toml";
 
-/// All values of the file, with defaults for the keys that are not set.
+/// All values of the file and of the overrides, with defaults for the keys that are not set.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Config {
     pub agent: Agent,

@@ -2,6 +2,7 @@
 //! Tests of the configuration as a whole.
 
 mod messages;
+mod overrides;
 mod readback;
 mod shipped;
 

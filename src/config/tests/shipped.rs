@@ -47,8 +47,8 @@ enrich.peer = [{ interface = "eth0", mac = "02:00:5e:00:53:01", asn = 64500 }]
     let parts = PARTS.iter().filter(|part| !part.example.is_empty());
     let parts = parts.map(|part| format!("{} = {}\n", part.name, part.example));
     let minimal = parts.fold(minimal.to_owned(), |text, part| text + &part);
-    let minimal = Document::parse("t", &minimal).unwrap();
-    let document = Document::parse("t", &text).unwrap();
+    let minimal = Document::parse("t", &minimal, &[]).unwrap();
+    let document = Document::parse("t", &text, &[]).unwrap();
     let shown = load::read_document(&document, &MACHINE);
     assert_eq!(shown, load::read_document(&minimal, &MACHINE));
     // Nothing was replaced by its default; a rule with each of its keys is one too rich.

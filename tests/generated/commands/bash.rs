@@ -64,9 +64,11 @@ WORDS
         begun=${current%"${current##*,}"}
         current=${current##*,}
         ;;
+    @keys*) compopt -o nospace 2>/dev/null ;;
     esac
     words=${words#@files}
     words=${words#@list}
+    words=${words#@keys}
     mapfile -t COMPREPLY < <(compgen -P "$begun" -W "$words" -- "$current")
 }
 
@@ -85,6 +87,7 @@ fn marked(values: &Values) -> Option<String> {
         Values::RuleIds => format!("words=$({RULE_IDS})"),
         Values::Words(words) => format!("words=\"{}\"", words.join(" ")),
         Values::List(words) => format!("words=\"@list {}\"", words.join(" ")),
+        Values::Keys(words) => format!("words=\"@keys {}\"", words.join("= ") + "="),
     })
 }
 

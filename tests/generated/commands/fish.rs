@@ -128,6 +128,8 @@ fn proposed(values: &Values) -> Option<String> {
             format!("-x -a \"(type -q rfm; and {ids})\"")
         }
         Values::Words(words) => format!("-x -a '{}'", words.join(" ")),
+        // fish adds no space after an equals sign
+        Values::Keys(words) => format!("-x -a '{}'", words.join("= ") + "="),
         Values::List(words) => format!(
             "-x -a \"(__fish_complete_list , 'string join \\n {}')\"",
             words.join(" ")

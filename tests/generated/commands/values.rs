@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The values that a shell proposes for an argument.
 
+use rfm::config::reference::{SectionReference, TableLayout, reference};
 use rfm::flow::query::{Field, Sort};
 use rfm::types::flow::Direction;
 use rfm::types::named::Named;
@@ -18,6 +19,8 @@ pub enum Values {
     Words(Vec<String>),
     /// Some of these, with commas.
     List(Vec<String>),
+    /// One of these, and then a value.
+    Keys(Vec<String>),
     /// By the positional argument before it.
     After(Vec<(String, Vec<String>)>),
 }
@@ -38,9 +41,23 @@ pub fn values(command: &str, argument: &str) -> Values {
         ("top", "order") => Values::Words(texts(Sort::OF_SUMS.iter().map(|sort| sort.name()))),
         (_, "order") => Values::Words(texts(Sort::ALL.iter().map(|sort| sort.name()))),
         (_, "fields") => Values::List(texts(Field::all().map(Field::name))),
+        (_, "key=value") => Values::Keys(reference().flat().into_iter().flat_map(keys).collect()),
         ("set", "key") => Values::Words(texts(rfm::client::KEYS.iter().map(|(key, _)| *key))),
         ("set", "value") => Values::After(vec![("log_level".into(), levels())]),
         _ => Values::Free,
+    }
+}
+
+/// The paths that `--set` takes: single keys, and tables of which there may be several as a whole.
+fn keys(section: &SectionReference) -> Vec<String> {
+    let path = &section.path;
+    match section.layout {
+        TableLayout::Table => {
+            let keys = section.keys.iter();
+            keys.map(|key| format!("{path}.{}", key.declared.name))
+                .collect()
+        }
+        TableLayout::Tables(_) | TableLayout::FreeKeys => vec![path.clone()],
     }
 }
 

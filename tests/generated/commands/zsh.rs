@@ -21,8 +21,12 @@ fn function(one: &Command) -> String {
             }
             _ => String::new(),
         };
+        let repeats = match option.optionality {
+            argh::Optionality::Repeating => "*",
+            _ => "",
+        };
         lines.push(format!(
-            "'{}[{}]{value}'",
+            "'{repeats}{}[{}]{value}'",
             option.long,
             quoted(short(option.description))
         ));
@@ -77,6 +81,7 @@ fn action(values: &Values) -> String {
         Values::RuleIds => "_rfm_rule_ids".into(),
         Values::Words(words) => format!("({})", words.join(" ")),
         Values::List(words) => format!("_values -s , field {}", words.join(" ")),
+        Values::Keys(words) => format!("{{ compadd -S = -- {} }}", words.join(" ")),
         Values::After(cases) => {
             let one = |(before, words): &(String, Vec<String>)| {
                 format!("[[ $line[1] == {before} ]] && compadd {}", words.join(" "))

@@ -33,6 +33,28 @@ SIGHUP and
 make a running agent read the file again.
 It applies the keys that are marked so, and names the changed keys that need a
 restart.
+.Ss Variables and options
+A variable or the option
+.Fl -set
+of
+.Xr rfm 8
+sets a single key in place of the file.
+The name of the variable is
+.Ev RFM_ ,
+and the key in upper case with two underscores for each dot:
+.Ev RFM_AGENT__PROMETHEUS__HOST
+or
+.Ic --set agent.prometheus.host=VALUE .
+An option has precedence over a variable, and the last option over the others
+for the same key.
+The value has the syntax of the file; a text that is none is a string, so that
+.Ql ::1
+needs no quotes.
+It replaces the value of the file as a whole, also that of a list, of a
+section, and of all tables of one name:
+.Ic --set 'agent.ipfix.collector=[{ host = \(dq::1\(dq }]' .
+A variable does not change while the agent runs, and applies again at each
+reload.
 .Sh KEYS
 "#;
 
