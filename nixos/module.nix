@@ -169,6 +169,7 @@ in
         ExecStopPost = "+${lib.getExe cfg.package} --detach";
         Restart = "always";
         RestartSec = 2;
+        RestartPreventExitStatus = 3;
         WatchdogSec = 30;
         TimeoutStartSec = 120;
         TimeoutStopSec = 30;

@@ -23,7 +23,12 @@ A variable such as RFM_AGENT__BPF__SAMPLE_RATE sets a key of the configuration."
         1,
         "a failure at run time; for a command, also if no agent answers or if it refuses"
     ),
-    error_code(2, "a mistake on the command line or in the configuration")
+    error_code(2, "a mistake on the command line or in the configuration"),
+    error_code(
+        3,
+        "this kernel cannot run rfm: it is too old, it is built without BPF, or its verifier rejects a program; \
+         another start fails as well"
+    )
 )]
 struct Args {
     /// configuration file (default: /etc/rfm/rfm.toml)

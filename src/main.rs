@@ -107,6 +107,9 @@ fn print(text: &dyn fmt::Display) -> Result<(), ExitError> {
     }
 }
 
+/// The exit code if each further start on this kernel fails as well; the unit does not restart rfm then.
+const KERNEL: u8 = 3;
+
 /// The reason why the program ends with an error.
 enum ExitError {
     Usage(String),
@@ -119,6 +122,7 @@ enum ExitError {
 impl ExitError {
     fn exit_code(&self) -> u8 {
         match self {
+            Self::Agent(error) if error.is_permanent() => KERNEL,
             Self::Agent(_) | Self::Output(_) | Self::Client(client::ClientError::Failed(_)) => 1,
             Self::Usage(_) | Self::Config(_) | Self::Client(client::ClientError::Usage(_)) => 2,
         }

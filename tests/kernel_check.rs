@@ -3,9 +3,14 @@
 
 mod common;
 
+use std::os::unix::process::CommandExt;
 use std::process::Output;
 
 use common::lab::{Lab, Namespace, can_run, try_run};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule,
+};
 
 const RFM: &str = env!("CARGO_BIN_EXE_rfm");
 
@@ -99,4 +104,78 @@ fn without_types_of_the_kernel_other_programs_load() {
         counts.iter().all(|count| *count <= MAX_INSTRUCTIONS),
         "{counts:?}"
     );
+}
+
+/// How a kernel or a container answers bpf(2), and the end of `rfm --check-kernel` then.
+#[test]
+fn a_refused_bpf_call_is_explained() {
+    if !can_run(&["ip", "unshare"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    let config = config(&lab);
+    let args = ["--config", &config, "--check-kernel"];
+    const FILTER: &str = "a seccomp filter refuses bpf(2)";
+    const FAILURE: i32 = 1;
+    const KERNEL: i32 = 3;
+    let unit = include_str!("../config/rfm.service");
+    assert!(unit.contains(&format!("\nRestartPreventExitStatus={KERNEL}\n")));
+    for (command, errno, expected, code) in [
+        // as a container runtime does
+        (None, libc::EPERM, FILTER, FAILURE),
+        (None, libc::ENOSYS, FILTER, FAILURE),
+        // as a kernel does that does not know the programs
+        (
+            Some(BPF_PROG_LOAD),
+            libc::EINVAL,
+            "invalid argument",
+            KERNEL,
+        ),
+        (None, libc::ENOMEM, "cannot allocate memory", FAILURE),
+    ] {
+        let filter = answer_bpf(command, errno);
+        let mut command = namespace.command(RFM, &args);
+        // SAFETY: between fork and exec only two system calls are made, without an allocation.
+        unsafe {
+            command.pre_exec(move || {
+                seccompiler::apply_filter(&filter)
+                    .map_err(|_| std::io::Error::from_raw_os_error(libc::EINVAL))
+            })
+        };
+        let output = try_run(&mut command);
+        let errors = text(&output.stderr);
+        let last = errors.lines().last().unwrap_or_default().to_lowercase();
+        assert!(last.contains(expected), "{errno}: {errors}");
+        assert_eq!(last.contains(FILTER), expected == FILTER, "{errors}");
+        assert!(!last.contains("root"), "{errors}");
+        assert_eq!(output.status.code(), Some(code), "{errno}: {errors}");
+    }
+    let rootless = ["--user", "--map-root-user", RFM];
+    let output = try_run(&mut namespace.command("unshare", &[&rootless[..], &args].concat()));
+    let errors = text(&output.stderr);
+    let expected = "the kernel refuses bpf(2) in a user namespace";
+    assert!(errors.contains(expected), "{errors}");
+    assert_eq!(output.status.code(), Some(FAILURE), "{errors}");
+}
+
+const BPF_PROG_LOAD: u64 = 5;
+
+/// A filter that answers bpf(2), or one of its commands, with an error.
+fn answer_bpf(command: Option<u64>, errno: i32) -> BpfProgram {
+    let rule = |command| {
+        let is_command =
+            SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, command);
+        SeccompRule::new(vec![is_command.expect("a condition")]).expect("a rule")
+    };
+    let rules = [(libc::SYS_bpf, command.map(rule).into_iter().collect())];
+    let architecture = std::env::consts::ARCH.try_into().expect("an architecture");
+    SeccompFilter::new(
+        rules.into(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(errno as u32),
+        architecture,
+    )
+    .and_then(TryInto::try_into)
+    .expect("a filter")
 }

@@ -3,7 +3,7 @@
 
 use std::{fmt, io};
 
-use crate::bpf::load::LoadError;
+use crate::bpf::load_error::{LoadError, USER_NAMESPACE, is_in_user_namespace};
 use crate::control::socket;
 use crate::sys::listen::BindError;
 use crate::sys::os_error;
@@ -32,15 +32,23 @@ pub enum Error {
     ThreadEnded(&'static str),
 }
 
+impl Error {
+    /// Returns whether the agent can never start on this kernel.
+    pub fn is_permanent(&self) -> bool {
+        matches!(self, Self::Load(error) if error.is_permanent())
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Privilege(missing) => {
                 let names = missing.join(", ");
-                write!(
-                    f,
-                    "not permitted: {names} missing; run it as root, or give it these capabilities"
-                )
+                let remedy = match is_in_user_namespace() {
+                    true => USER_NAMESPACE,
+                    false => "run it as root, or give it these capabilities",
+                };
+                write!(f, "not permitted: {names} missing; {remedy}")
             }
             Self::Links(error) => {
                 write!(f, "cannot list the interfaces: {}", os_error::reason(error))

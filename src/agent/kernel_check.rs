@@ -11,6 +11,7 @@ use crate::bpf::load::LoadedPrograms;
 use crate::bpf::xdp::{XdpFirewall, features};
 use crate::config::Config;
 use crate::netlink::LinkSocket;
+use crate::sys::kernel;
 use crate::types::hook::HookKind;
 
 /// The first kernel that reports the XDP features of drivers.
@@ -25,11 +26,7 @@ pub fn check_kernel(config: &Config) -> Result<String, Error> {
     let links = LinkSocket::new(Arc::default()).dump();
     let mut links = links.map_err(Error::Links)?;
     links.retain(|link| patterns.matches(&link.name, link.loopback));
-    let release = rustix::system::uname()
-        .release()
-        .to_string_lossy()
-        .into_owned();
-    let mut text = format!("kernel: Linux {release}\n");
+    let mut text = format!("kernel: Linux {}\n", kernel::release());
     let settings = derive::load(agent, links.len());
     let loaded = LoadedPrograms::load(&settings).map_err(Error::Load)?;
     let has_cache = loaded.has_flow_cache();
@@ -68,7 +65,7 @@ pub fn check_kernel(config: &Config) -> Result<String, Error> {
             let _ = writeln!(text, "firewall: not supported: {error}");
         }
     }
-    let reports = version(&release).is_some_and(|version| version >= XDP_FEATURES);
+    let reports = kernel::version().is_some_and(|version| version >= XDP_FEATURES);
     for link in &links {
         let xdp = match (has_firewall, reports, features::mode(link.ifindex)) {
             (false, _, _) => "none",
@@ -79,28 +76,4 @@ pub fn check_kernel(config: &Config) -> Result<String, Error> {
         let _ = writeln!(text, "interface {}: XDP {xdp}", link.name);
     }
     Ok(text)
-}
-
-/// Returns the first two numbers of a release: "6.12.9-amd64" is (6, 12).
-fn version(release: &str) -> Option<(u32, u32)> {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
-    let mut next = || numbers.next()?.parse().ok();
-    Some((next()?, next()?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn releases_have_a_version() {
-        for (release, expected) in [
-            ("6.12.9-amd64", Some((6, 12))),
-            ("5.10.0", Some((5, 10))),
-            ("6.1-rc3", Some((6, 1))),
-            ("unknown", None),
-        ] {
-            assert_eq!(version(release), expected, "{release}");
-        }
-    }
 }

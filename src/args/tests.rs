@@ -151,7 +151,7 @@ fn the_help_lists_the_exit_codes() {
     for part in ["--config", "--check", "--detach", "--version", "RFM_LOG"] {
         assert!(help.contains(part), "{part} in {help}");
     }
-    for code in ["0 success", "1 a failure", "2 a mistake"] {
+    for code in ["0 success", "1 a failure", "2 a mistake", "3 this kernel"] {
         assert!(help.contains(code), "{code} in {help}");
     }
 }

@@ -6,7 +6,7 @@ use std::io;
 use libbpf_rs::MapHandle;
 
 use super::pins::Pins;
-use crate::bpf::load::LoadError;
+use crate::bpf::load_error::LoadError;
 pub use crate::bpf::xdp::{Counts, Mode, XdpStats};
 use crate::bpf::xdp::{XdpFirewall, XdpSettings};
 use crate::types::hook::FrameStart;

@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod descriptors;
 pub mod error_counters;
+pub mod kernel;
 pub mod listen;
 pub mod logging;
 pub mod malloc;

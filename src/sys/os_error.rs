@@ -41,6 +41,12 @@ pub fn in_words(mut text: String) -> String {
     text
 }
 
+/// Returns the number of the first error in a text that contains "(os error N)".
+pub fn number(text: &str) -> Option<i32> {
+    let (_, rest) = text.split_once(START)?;
+    rest.split_once(')')?.0.parse().ok()
+}
+
 /// Returns the remedy of an error that does not depend on what failed.
 fn remedy(errno: i32) -> &'static str {
     match errno {
@@ -56,6 +62,15 @@ fn remedy(errno: i32) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_has_the_number_of_its_error() {
+        let text = "loading: Operation not permitted (os error 1): again (os error 24)";
+        assert_eq!(number(text), Some(libc::EPERM));
+        for text in ["", "loading", "cut (os error 2", "(os error x)"] {
+            assert_eq!(number(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn errors_have_words_and_no_number() {
