@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-only
+# shellcheck shell=sh
 # $1: 1 when another version has taken the place: where it runs, it is restarted.
 if [ -d /run/systemd/system ]; then
     systemctl daemon-reload >/dev/null 2>&1 || :
