@@ -176,6 +176,7 @@ fn by_itself() -> Table {
                 None,
                 AddressDetail::Full,
                 &AgentState::default(),
+                false,
             );
             black_box(encoding::gzip(&view, encoding::Level::Small));
             (thread_time() - start).as_secs_f64() * 1e3
@@ -187,6 +188,7 @@ fn by_itself() -> Table {
             None,
             AddressDetail::Full,
             &AgentState::default(),
+            false,
         );
         table.row(
             format!("{interfaces}, {sets}"),

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The control socket and thread control, which serves it.
 
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,20 +9,15 @@ use log::LevelFilter;
 
 use super::bmp::Bmp;
 use super::commands::{Applied, Command, CommandSender};
+use super::labels::Labels;
 use super::{Error, Running, View};
 use crate::config::Config;
 use crate::config::control::DEFAULT_SOCKET;
-use crate::config::current::CurrentConfig;
 use crate::control::access::{Access, find_group};
 use crate::control::routes::{self, ControlRoutes};
 use crate::control::socket::{self, SocketError, SocketFile};
-use crate::control::{AgentCommands, Bgp, LIMITS, Lookup, Sources, api, firewall, lookup};
-use crate::enrich::mmdb::Databases;
-use crate::enrich::rib::SharedRib;
-use crate::enrich::rpki::SharedVrps;
-use crate::enrich::{Enricher, VrfRib};
+use crate::control::{AgentCommands, Bgp, LIMITS, Sources, api, firewall};
 use crate::http::Server;
-use crate::interfaces::InterfaceRegistry;
 use crate::metrics::collect::LinkReader;
 use crate::netlink::LinkSocket;
 use crate::store::reader::HistoryReader;
@@ -100,14 +94,7 @@ impl Control {
             in_force: Box::new(move || live.get()),
             exporters,
             commands: Box::new(Commands(commands)),
-            lookup: Box::new(Labels {
-                rib: bmp.rib(),
-                interfaces: running.interfaces.clone(),
-                databases: running.databases.clone(),
-                vrps: running.vrps.clone(),
-                live: running.live.clone(),
-                errors: running.errors.clone(),
-            }),
+            lookup: Box::new(Labels::new(running, bmp.rib())),
             bgp: bmp
                 .sessions(running.vrps.clone())
                 .map(|sessions| Box::new(sessions) as Box<dyn Bgp>),
@@ -123,37 +110,6 @@ impl Control {
             });
         })?;
         Ok(self.file)
-    }
-}
-
-/// All sources of the labels of an address.
-struct Labels {
-    rib: SharedRib,
-    interfaces: Arc<InterfaceRegistry>,
-    databases: Arc<Databases>,
-    vrps: Arc<SharedVrps>,
-    live: Arc<CurrentConfig>,
-    errors: Arc<ErrorCounters>,
-}
-
-impl Lookup for Labels {
-    fn lookup(&self, address: IpAddr, vrf: Option<&str>) -> Option<api::LookupReply> {
-        let table = self.rib.table(vrf)?;
-        let config = self.live.config();
-        let enrich = &config.agent.enrich;
-        let (rib, interfaces) = (self.rib.clone(), self.interfaces.clone());
-        let routes = VrfRib::new(rib, interfaces, &enrich.rib.vrf);
-        let (databases, errors) = (self.databases.clone(), self.errors.clone());
-        let enricher = Enricher::new(Some(Box::new(routes)), &enrich.prefix, databases, errors)
-            .with_vrps(self.vrps.clone());
-        let table = (table, vrf.unwrap_or("global"));
-        Some(lookup::lookup(
-            &enricher,
-            &self.rib,
-            (&self.databases, &self.vrps),
-            address,
-            table,
-        ))
     }
 }
 

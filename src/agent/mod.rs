@@ -12,6 +12,7 @@ mod firewall;
 mod history;
 mod ipfix;
 mod kernel_check;
+mod labels;
 mod links;
 mod main_loop;
 mod neighbors;
@@ -158,7 +159,7 @@ pub fn run(source: &ConfigSource, config: &Config, steps: StartupSteps) -> Resul
         ipfix: export.stats.clone(),
         firewall: firewall.as_ref().map(Firewall::handle),
     };
-    let page = running.start_page(agent, view.clone(), &found.links)?;
+    let page = running.start_page(agent, view.clone(), &found.links, bmp.rib())?;
     running.start_http(server, view.clone(), reader, page)?;
     let bmp_changes = bmp.changes();
     let _socket = control

@@ -4,13 +4,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::labels::Labels;
 use super::{Error, Running, View};
 use crate::config::Agent;
+use crate::enrich::rib::SharedRib;
 use crate::flow::thread::{Request, ask};
 use crate::history::recorder::Recorder;
 use crate::metrics::collect::LinkReader;
 use crate::netlink::{DefaultRoute, Link, LinkSocket};
+use crate::page::stored::StoredHistory;
 use crate::page::{self, Page, TalkerSource};
+use crate::store::reader::HistoryReader;
 
 /// Thread flow answers between two batches; without an answer the page has no list.
 const TALKERS_TIMEOUT: Duration = Duration::from_secs(1);
@@ -22,6 +26,7 @@ impl Running {
         agent: &Agent,
         view: View,
         links: &[Link],
+        rib: SharedRib,
     ) -> Result<Option<Arc<Page>>, Error> {
         if !agent.prometheus.page && self.history.is_none() {
             return Ok(None);
@@ -30,7 +35,7 @@ impl Running {
         let reader = LinkReader::new(socket, links.to_vec());
         let scrape = self.scrape(view, reader)?;
         let (flows, live) = (scrape.flows.clone(), self.live.clone());
-        let page = Arc::new(Page::with_talkers(TalkerSource {
+        let page = Page::with_talkers(TalkerSource {
             ask: Box::new(move |query| {
                 let query = Box::new(query);
                 ask(&flows, TALKERS_TIMEOUT, |reply| {
@@ -39,10 +44,16 @@ impl Running {
                 .ok()
             }),
             addresses: Box::new(move || live.get().config.agent.privacy.addresses),
-        }));
-        if let Some(history) = &self.history {
-            page.record(Recorder::new(history.sender.clone()));
-        }
+        });
+        let page = Arc::new(match &self.history {
+            Some(history) => {
+                page.record(Recorder::new(history.sender.clone()));
+                let names = Labels::new(self, rib).for_history(agent.history.conversations);
+                let reader = HistoryReader::new(history.shared.clone());
+                page.with_stored(StoredHistory::new(reader, names))
+            }
+            None => page,
+        });
         let default_route = DefaultRoute::new(self.errors.clone());
         let fed = page.clone();
         self.spawn("page", move |heartbeat| {

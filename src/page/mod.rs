@@ -8,6 +8,7 @@
 //! - [`thread`]: THREAD page, which makes a reading in each tick;
 //! - [`paths`]: networks on AS paths;
 //! - [`source_check`]: bytes of invalid sources;
+//! - [`stored`]: any period, from the history on disk;
 //! - `page.html`, `page.css`, `script/`: combined into one document by build.rs.
 //!
 //! The page uses the same data as /metrics, and the flow table for the lists of hosts and services.
@@ -20,13 +21,14 @@ pub mod query;
 pub mod routes;
 mod shown;
 pub mod source_check;
+pub mod stored;
 mod talkers;
 pub mod thread;
 pub mod view;
 mod viewer;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hyper::body::Bytes;
 use hyper::header::{
@@ -41,11 +43,14 @@ use crate::history::recorder::Recorder;
 use crate::history::{History, HistoryReading};
 use crate::http::{encoding, respond};
 use crate::page::query::Query;
+use crate::page::stored::StoredHistory;
 use crate::page::view::AgentState;
 use crate::types::address_detail::AddressDetail;
 
 /// The path of the JSON data, below the page.
 pub const FIGURES_PATH: &str = "/page/v1.json";
+/// The path of the JSON data from the history on disk.
+pub const STORED_PATH: &str = "/page/v2.json";
 
 /// The number of rendered views stored until the next tick: several readers of one view cost as
 /// much as one reader.
@@ -61,6 +66,7 @@ include!(concat!(env!("OUT_DIR"), "/page.rs"));
 pub struct Page {
     state: Mutex<State>,
     talkers: Option<TalkerSource>,
+    stored: Option<StoredHistory>,
 }
 
 /// The source of the lists of hosts and services.
@@ -94,7 +100,14 @@ impl Page {
         Self {
             state: Mutex::default(),
             talkers: Some(talkers),
+            stored: None,
         }
+    }
+
+    /// Adds the history on disk.
+    pub fn with_stored(mut self, stored: StoredHistory) -> Self {
+        self.stored = Some(stored);
+        self
     }
 
     /// Stores the readings on disk as well.
@@ -167,14 +180,23 @@ impl Page {
         let text = request.uri().query().unwrap_or_default();
         let query = Query::parse(text, self.addresses());
         let view = self.view(query, encoding::wants_gzip(request.headers()));
-        let response = match view.packed {
-            Some(packed) => {
-                let response = respond::content(StatusCode::OK, JSON, packed);
-                with(response, CONTENT_ENCODING, encoding::GZIP)
-            }
-            None => respond::content(StatusCode::OK, JSON, view.plain),
+        json(StatusCode::OK, view.plain, view.packed)
+    }
+
+    /// Returns the JSON data of a period, from the history on disk.
+    pub fn stored(&self, request: &Request<Bytes>) -> Response<Bytes> {
+        let Some(stored) = &self.stored else {
+            let reason = "there is no history on disk: set agent.history.path, and restart rfm";
+            return json(StatusCode::NOT_FOUND, stored::error(reason), None);
         };
-        with(response, VARY, HeaderValue::from_static("Accept-Encoding"))
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(0, |since| since.as_secs());
+        let text = request.uri().query().unwrap_or_default();
+        let (status, plain) = stored.answer(text, now, self.addresses());
+        let packed = encoding::wants_gzip(request.headers())
+            .then(|| encoding::gzip(&plain, encoding::Level::Small))
+            .flatten();
+        json(status, plain, packed.map(Bytes::from))
     }
 
     fn view(&self, query: Query, packed: bool) -> Rendered {
@@ -198,6 +220,7 @@ impl Page {
                     answer.as_ref(),
                     addresses,
                     &state.agent,
+                    self.stored.is_some(),
                 );
                 let rendered = Rendered {
                     query,
@@ -256,6 +279,17 @@ impl Page {
 
 const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
+
+fn json(status: StatusCode, plain: Bytes, packed: Option<Bytes>) -> Response<Bytes> {
+    let response = match packed {
+        Some(packed) => {
+            let response = respond::content(status, JSON, packed);
+            with(response, CONTENT_ENCODING, encoding::GZIP)
+        }
+        None => respond::content(status, JSON, plain),
+    };
+    with(response, VARY, HeaderValue::from_static("Accept-Encoding"))
+}
 
 fn with(
     mut response: Response<Bytes>,

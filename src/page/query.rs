@@ -72,7 +72,7 @@ pub enum Stack {
 }
 
 impl Stack {
-    fn find(name: &str) -> Option<Self> {
+    pub(super) fn find(name: &str) -> Option<Self> {
         Some(match name {
             "networks" => Self::Networks,
             "family" => Self::Family,
@@ -174,7 +174,7 @@ fn list(name: &str, addresses: AddressDetail) -> Option<ListName> {
 }
 
 /// Parses a filter: END.KIND.VALUE, such as `far.asn.64500` or `near.host.192.0.2.1`.
-fn condition(text: &str, addresses: AddressDetail) -> Option<Condition> {
+pub(super) fn condition(text: &str, addresses: AddressDetail) -> Option<Condition> {
     let mut parts = text.splitn(3, '.');
     let (end, kind, value) = (parts.next()?, parts.next()?, parts.next()?);
     let end = match end {

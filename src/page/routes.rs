@@ -84,6 +84,7 @@ impl Routes {
             "/healthz" => Self::healthz,
             "/" => Self::root,
             page::FIGURES_PATH if self.page.is_some() => Self::figures,
+            page::STORED_PATH if self.page.is_some() => Self::stored,
             _ => return secure(respond::status(StatusCode::NOT_FOUND)),
         };
         // hyper omits the body of a response to HEAD, and keeps its length.
@@ -175,6 +176,13 @@ impl Routes {
     fn figures(&self, request: &Request<Bytes>) -> Response<Bytes> {
         match &self.page {
             Some(page) => page.figures(request),
+            None => respond::status(StatusCode::NOT_FOUND),
+        }
+    }
+
+    fn stored(&self, request: &Request<Bytes>) -> Response<Bytes> {
+        match &self.page {
+            Some(page) => page.stored(request),
             None => respond::status(StatusCode::NOT_FOUND),
         }
     }

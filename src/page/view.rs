@@ -69,6 +69,8 @@ struct View<'a> {
     /// The curves have only the points after this tick.
     after: Option<u64>,
     history: Cost,
+    /// Whether `page/v2.json` has longer periods.
+    stored: bool,
     /// `None` if AS paths are not counted, or not read yet.
     paths: Option<&'a PathTable>,
     paths_waiting: bool,
@@ -117,6 +119,7 @@ pub fn render(
     answer: Option<&TalkerAnswer>,
     addresses: AddressDetail,
     agent: &AgentState,
+    stored: bool,
 ) -> Vec<u8> {
     let shown = shown(history, query);
     let viewer = Viewer {
@@ -200,6 +203,7 @@ pub fn render(
             curve_bytes_limit: MAX_CURVE_BYTES,
             evicted: history.entries.evicted(),
         },
+        stored,
         paths: agent.paths.tables().map(|tables| tables.of(query.window)),
         paths_waiting: agent.paths == PathsState::Waiting,
         agent,

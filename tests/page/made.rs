@@ -17,6 +17,7 @@ use rfm::netlink::Link;
 use rfm::page::paths::PathsState;
 use rfm::page::routes::Routes;
 use rfm::page::source_check::SourceTable;
+use rfm::page::stored::StoredHistory;
 use rfm::page::view::AgentState;
 use rfm::page::{Page, TalkerSource};
 use rfm::types::address_detail::AddressDetail;
@@ -214,6 +215,14 @@ impl Router {
         }
     }
 
+    /// Adds a history on disk; before the router is served.
+    pub fn with_history(mut self, history: StoredHistory) -> Self {
+        let page = std::mem::take(&mut self.page);
+        let page = Arc::into_inner(page).expect("the only owner");
+        self.page = Arc::new(page.with_stored(history));
+        self
+    }
+
     /// Adds so many interfaces without flows.
     pub fn add_interfaces(&mut self, count: u32) {
         for _ in 0..count {
@@ -367,6 +376,12 @@ impl Router {
             routes.answer(&request)
         })
     }
+}
+
+/// Returns the name of a network of the realistic router.
+pub fn network_name(asn: u32) -> Option<String> {
+    let name = NAMES.get(asn.checked_sub(64_500)? as usize)?;
+    Some((*name).to_owned())
 }
 
 fn link(ifindex: u32, name: &str, alias: &str, kind: &str, speed: Option<u64>) -> Link {

@@ -20,5 +20,7 @@ mod privacy;
 mod proxy;
 mod served;
 mod states;
+mod stored;
 mod story;
 mod uplinks;
+mod year;

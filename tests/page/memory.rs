@@ -78,7 +78,7 @@ impl Feeder {
         let addresses = AddressDetail::Full;
         let query = Query::parse(query, addresses);
         let agent = AgentState::default();
-        let view = render(&self.history, &query, None, addresses, &agent);
+        let view = render(&self.history, &query, None, addresses, &agent, false);
         serde_json::from_slice(&view).expect("JSON")
     }
 }
