@@ -14,13 +14,13 @@ use std::time::{Duration, Instant};
 
 use common::machine::thread_time;
 use common::report::{Cell, Report, Table};
-use rfm::store::folder::{FileSection, list};
+use rfm::store::files::folder::{FileSection, list};
+use rfm::store::files::writer::{HistoryWriter, StoreSettings, StoreTime};
 use rfm::store::reader::HistoryReader;
 use rfm::store::shared::SharedHistory;
 use rfm::store::types::{
     CurveFilter, HistoryInput, MinuteRows, Part, PartRow, ScopeRow, Tier, TimeSpan, TotalRow,
 };
-use rfm::store::writer::{HistoryWriter, StoreSettings, StoreTime};
 use rfm::types::flow::Direction;
 
 const DAYS: u64 = 396;

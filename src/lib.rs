@@ -43,7 +43,7 @@
 //! - a label of the flow series: `flow/labels.rs`;
 //! - a part of a firewall rule: `types/rule/parts.rs`, `Rule::to_match`, `bpf/xdp/`;
 //! - a config key: its section in `config/`, then `make generate`;
-//! - a kind of curve on disk: `PartKind` in `store/types.rs`, its number in `store/series.rs`;
+//! - a kind of curve on disk: `PartKind` in `store/types.rs`, its number in `store/format/series.rs`;
 //! - a source of enrichment: a file in `enrich/` and a line in its `mod.rs`;
 //! - a path of the control socket: `control/routes.rs`;
 //! - a command or an option: `args.rs` and `client/`; `make generate` writes manual, completions and reference;

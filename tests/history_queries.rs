@@ -7,13 +7,13 @@ use std::time::Duration;
 use rfm::bill::Method;
 use rfm::control::api::HistoryRow;
 use rfm::control::{bill, history};
+use rfm::store::files::writer::{HistoryWriter, StoreSettings, StoreTime};
 use rfm::store::reader::HistoryReader;
 use rfm::store::shared::SharedHistory;
 use rfm::store::types::{
     ConversationList, ConversationRow, HistoryInput, MinuteLists, MinuteRows, Part, PartRow,
     PrefixRow, ScopeRow, TotalRow,
 };
-use rfm::store::writer::{HistoryWriter, StoreSettings, StoreTime};
 use rfm::types::address_detail::AddressDetail;
 use rfm::types::flow::Direction;
 

@@ -7,10 +7,10 @@ use std::time::Duration;
 use super::{Error, Running};
 use crate::config;
 use crate::store::event_log;
+use crate::store::files::writer::StoreSettings;
 use crate::store::sender::HistorySender;
 use crate::store::shared::SharedHistory;
 use crate::store::thread;
-use crate::store::writer::StoreSettings;
 
 /// Rows wait in memory for at most this time.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(3600);

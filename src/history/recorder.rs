@@ -13,7 +13,7 @@ use super::History;
 use super::string_refs::OTHER;
 use super::top_table::{Side, TopKey, TopKind};
 use super::window_totals::Window;
-use crate::store::frame::MAX_CURVES;
+use crate::store::format::frame::MAX_CURVES;
 use crate::store::sender::HistorySender;
 use crate::store::types::{HistoryInput, MinuteRows, Part, PartRow, ScopeRow, TotalRow};
 use crate::types::counters::Count;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::frame::{Frame, ScopeColumns, ScopeName};
+use super::format::frame::{Frame, ScopeColumns, ScopeName};
 use super::types::{Curve, CurveFilter, CurvePoint, Part, PartKind};
 use crate::types::flow::Family;
 

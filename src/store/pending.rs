@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::calendar::END_OF_TIME;
-use super::folder::FileId;
-use super::frame::{Carry, Frame, MAX_CURVES, ScopeName};
+use super::files::calendar::END_OF_TIME;
+use super::files::folder::FileId;
+use super::format::frame::{Carry, Frame, MAX_CURVES, ScopeName};
 use super::types::{
     ConversationPeriod, CurveFilter, EventRow, HistoryInput, MinuteLists, MinuteRows, PrefixRow,
     ScopeRow, TotalRow,

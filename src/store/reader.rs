@@ -6,18 +6,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::answer::CurveAnswer;
-use super::block::{Block, BlockKind, Blocks};
-use super::folder::{self, FileId, FileList, FileSection, MAX_FILE};
-use super::frame::{Frame, ScopeName};
+use super::files::folder::{self, FileId, FileList, FileSection, MAX_FILE};
+use super::files::sources::LogSources;
+use super::format::block::{Block, BlockKind, Blocks};
+use super::format::frame::{Frame, ScopeName};
+use super::format::{conversations, events, series};
 use super::pending::Pending;
-use super::series;
 use super::shared::SharedHistory;
-use super::sources::LogSources;
 use super::types::{
     ConversationPeriod, Conversations, CurveFilter, Curves, EventRows, Sample, SampleSource,
     Samples, Tier, TimeSpan,
 };
-use super::{conversations, events};
 use crate::types::flow::Direction;
 
 /// The number of points up to which a finer tier is chosen, if the question names none.

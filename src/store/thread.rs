@@ -6,9 +6,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
+use super::files::writer::{HistoryWriter, StoreSettings, StoreTime};
 use super::shared::SharedHistory;
 use super::types::HistoryInput;
-use super::writer::{HistoryWriter, StoreSettings, StoreTime};
 use crate::sys::malloc;
 use crate::sys::threads::Heartbeat;
 

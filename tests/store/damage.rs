@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rfm::store::block::{Blocks, HEADER};
+use rfm::store::format::block::{Blocks, HEADER};
 use rfm::store::reader::HistoryReader;
 use rfm::store::types::{
     ConversationList, ConversationRow, CurveFilter, EventRow, HistoryInput, MinuteLists, Part,

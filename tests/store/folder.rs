@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::Ordering;
 
+use rfm::store::files::writer::{StoreSettings, size};
 use rfm::store::types::{Part, TimeSpan};
-use rfm::store::writer::{StoreSettings, size};
 
 use crate::harness::{START, Scratch, Store, check, minute, row, settings};
 

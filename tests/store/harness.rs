@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use rfm::store::files::writer::{HistoryWriter, StoreSettings, StoreTime};
 use rfm::store::reader::HistoryReader;
 use rfm::store::shared::SharedHistory;
 use rfm::store::types::{
     Curve, CurveFilter, HistoryInput, MinuteRows, Part, PartKind, PartRow, ScopeRow, Tier,
     TimeSpan, TotalRow,
 };
-use rfm::store::writer::{HistoryWriter, StoreSettings, StoreTime};
 use rfm::types::flow::Direction;
 
 /// 2026-11-02 00:00 UTC.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, OFlags, flock};
 
 use super::calendar::{self, DAY};
-use super::types::{Tier, TimeSpan};
+use crate::store::types::{Tier, TimeSpan};
 use crate::sys::os_error;
 
 const FORMAT_FILE: &str = "format";

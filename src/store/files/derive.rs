@@ -7,14 +7,14 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use super::block::{Block, BlockKind, Blocks, put_block};
 use super::calendar::DAY;
 use super::folder::{self, FileId, FileList, FileSection, LOG_SECONDS, MAX_FILE};
-use super::frame::{Frame, MAX_CURVES};
-use super::shared::SharedHistory;
 use super::sources::LogSources;
-use super::types::{ConversationPeriod, CurveFilter, TimeSpan};
-use super::{conversations, events, series};
+use crate::store::format::block::{Block, BlockKind, Blocks, HEADER, put_block};
+use crate::store::format::frame::{Frame, MAX_CURVES};
+use crate::store::format::{conversations, events, series};
+use crate::store::shared::SharedHistory;
+use crate::store::types::{ConversationPeriod, CurveFilter, TimeSpan};
 
 /// The number of bytes in which a file's first sources lie.
 const HEAD: u64 = 64 << 10;
@@ -340,7 +340,7 @@ impl Output {
     }
 
     fn put_block(&mut self, kind: BlockKind, span: TimeSpan, payload: &[u8]) -> io::Result<()> {
-        let mut block = Vec::with_capacity(payload.len() + super::block::HEADER);
+        let mut block = Vec::with_capacity(payload.len() + HEADER);
         put_block(&mut block, kind, span, payload);
         self.put(&block)
     }

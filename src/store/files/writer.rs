@@ -13,8 +13,8 @@ use super::derive;
 use super::folder::{self, FileSection, Folder};
 use super::log::{self as log_file, OpenLog};
 use super::retention;
-use super::shared::SharedHistory;
-use super::types::HistoryInput;
+use crate::store::shared::SharedHistory;
+use crate::store::types::HistoryInput;
 use crate::sys::os_error;
 
 /// Seconds after a minute in which its rows arrive.

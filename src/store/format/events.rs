@@ -2,7 +2,7 @@
 //! Events as payloads of blocks (pure): time, kind and text of each.
 
 use super::bytes::{Bytes, cut, put_text, put_varint};
-use super::types::EventRow;
+use crate::store::types::EventRow;
 
 const MAX_EVENTS: usize = 100_000;
 /// Bytes of a kind, and of a text.

@@ -7,13 +7,13 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::block::{BlockKind, Blocks, put_block};
 use super::derive;
 use super::folder::{self, FileId, FileSection, MAX_FILE};
-use super::pending::{Pending, WINDOW};
-use super::series;
-use super::types::{ConversationPeriod, TimeSpan};
-use super::{conversations, events};
+use crate::store::format::block::{BlockKind, Blocks, put_block};
+use crate::store::format::frame::Carry;
+use crate::store::format::{conversations, events, series};
+use crate::store::pending::{Pending, WINDOW};
+use crate::store::types::{ConversationPeriod, TimeSpan};
 
 /// A log file at its end.
 #[derive(Debug)]
@@ -80,7 +80,7 @@ impl OpenLog {
 }
 
 /// Returns the blocks for the `ready` rows, and the next carry.
-pub fn blocks(pending: &Pending, ready: &dyn Fn(u64) -> bool) -> (Vec<u8>, super::frame::Carry) {
+pub fn blocks(pending: &Pending, ready: &dyn Fn(u64) -> bool) -> (Vec<u8>, Carry) {
     let mut out = Vec::new();
     let (frames, carry) = pending.frames(ready);
     for frame in &frames {

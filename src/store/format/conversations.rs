@@ -16,7 +16,7 @@ use flate2::write::DeflateEncoder;
 
 use super::bytes::{Bytes, cut, put_text, put_varint};
 use super::level;
-use super::types::{ConversationList, ConversationPeriod, ConversationRow};
+use crate::store::types::{ConversationList, ConversationPeriod, ConversationRow};
 use crate::types::flow::Direction;
 
 /// A bound for the memory of a reader.

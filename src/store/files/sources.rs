@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use super::block::{Block, BlockKind, put_block};
-use super::bytes::{Bytes, put_varint};
 use super::folder::{FileId, FileSection};
-use super::types::TimeSpan;
+use crate::store::format::block::{Block, BlockKind, put_block};
+use crate::store::format::bytes::{Bytes, put_varint};
+use crate::store::types::TimeSpan;
 
 /// More than the log files of a month.
 const MAX_SOURCES: usize = 4096;

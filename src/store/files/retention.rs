@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::derive;
 use super::folder::{self, FileId, FileSection};
-use super::shared::SharedHistory;
+use crate::store::shared::SharedHistory;
 
 /// The number of files of a section, and its share of `max_size` in percent. Numbers of files and
 /// not ages: after a clock step forward by years nothing is too old at once.

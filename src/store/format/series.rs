@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::bytes::{Bytes, MAX_VALUE, NumberColumn, cut, put_column, put_text, put_varint};
 use super::frame::{Frame, ScopeColumns, ScopeName};
 use super::level;
-use super::types::{CurveFilter, Part, PartKind, TimeSpan};
+use crate::store::types::{CurveFilter, Part, PartKind, TimeSpan};
 use crate::types::flow::{Direction, Family};
 
 /// The limit of a name of an interface or a prefix.

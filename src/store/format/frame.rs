@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::level;
-use super::types::{Part, PartKind, ScopeRow, TimeSpan};
+use crate::store::types::{Part, PartKind, ScopeRow, TimeSpan};
 use crate::types::flow::{Direction, Family};
 
 /// The maximum number of curves of a frame that is written, totals included.

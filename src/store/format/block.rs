@@ -2,7 +2,7 @@
 //! The blocks of the files: a header, and a payload, each with a checksum (pure). A reader that
 //! finds a damaged block continues at the next one.
 
-use super::types::TimeSpan;
+use crate::store::types::TimeSpan;
 
 /// Begins each block. No text has the first byte.
 const MAGIC: [u8; 8] = *b"\xa7rfmhist";
