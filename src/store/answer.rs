@@ -107,9 +107,12 @@ impl CurveAnswer {
             let Some(rest) = self.curves.get_mut(&(name, Part::Rest(kind))) else {
                 continue;
             };
+            // both are in order of time
+            let mut rest = rest.iter_mut().peekable();
             for point in points {
-                if let Ok(at) = rest.binary_search_by_key(&point.time, |point| point.time) {
-                    rest[at].bytes = rest[at].bytes.saturating_add(point.bytes);
+                while rest.next_if(|rest| rest.time < point.time).is_some() {}
+                if let Some(same) = rest.peek_mut().filter(|rest| rest.time == point.time) {
+                    same.bytes = same.bytes.saturating_add(point.bytes);
                 }
             }
         }

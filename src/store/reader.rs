@@ -17,6 +17,7 @@ use super::types::{
     ConversationPeriod, Conversations, CurveFilter, Curves, EventRows, Sample, SampleSource,
     Samples, Tier, TimeSpan,
 };
+use crate::sys::threads::Heartbeat;
 use crate::types::flow::Direction;
 
 /// The number of points up to which a finer tier is chosen, if the question names none.
@@ -25,12 +26,18 @@ const AUTOMATIC_POINTS: u64 = 1500;
 const MAX_SAMPLES: u64 = 430 * 288;
 /// The maximum number of points of a curve.
 const MAX_POINTS: u64 = 20_000;
+/// The number of points of a curve that are read together: a bound for the memory. One file may have
+/// more.
+const POINTS_TOGETHER: u64 = 256;
+
 /// Reads the history of a folder.
 #[derive(Clone, Debug)]
 pub struct HistoryReader {
     path: PathBuf,
     /// The state of the writer; `None` reads only files.
     shared: Option<Arc<SharedHistory>>,
+    /// Of the thread that reads.
+    heartbeat: Option<Heartbeat>,
 }
 
 impl HistoryReader {
@@ -39,6 +46,7 @@ impl HistoryReader {
         Self {
             path: shared.path.clone(),
             shared: Some(shared),
+            heartbeat: None,
         }
     }
 
@@ -47,7 +55,14 @@ impl HistoryReader {
         Self {
             path: path.to_owned(),
             shared: None,
+            heartbeat: None,
         }
+    }
+
+    /// Returns the reader for a thread: it beats with each file.
+    pub fn with_heartbeat(mut self, heartbeat: &Heartbeat) -> Self {
+        self.heartbeat = Some(heartbeat.clone());
+        self
     }
 
     /// Returns the selected curves. Without a tier, returns the finest one that has at most 1,500
@@ -67,8 +82,7 @@ impl HistoryReader {
         let held = pending.as_deref();
         let in_memory = held.map_or_else(Vec::new, |pending| pending.selected(filter));
         let mut answer = CurveAnswer::default();
-        // one file at a time bounds the memory
-        for period in files.periods(&in_memory, target) {
+        for period in together(files.periods(&in_memory, target), tier) {
             let from = period.from.max(target.from);
             let slots = period.to.min(target.to).saturating_sub(from) / tier.seconds();
             let mut frame = Frame::new(from, tier.seconds(), slots as usize);
@@ -309,6 +323,7 @@ impl HistoryReader {
         let mut included = IncludedLogs::default();
         let mut unreadable = 0;
         for id in files.derived.keys().filter(|id| id.period().overlaps(span)) {
+            self.beat();
             let sources = match folder::read_file(&id.path(&self.path), MAX_FILE) {
                 Ok(bytes) => read(&bytes, 0, id.period(), true),
                 Err(_) => {
@@ -323,6 +338,7 @@ impl HistoryReader {
             if from >= length || !id.period().overlaps(span) {
                 continue;
             }
+            self.beat();
             match self.log(id, pending) {
                 Some(bytes) => drop(read(&bytes, from, id.period(), false)),
                 None => unreadable += 1,
@@ -331,6 +347,12 @@ impl HistoryReader {
         damaged += unreadable;
         self.count_damaged(damaged);
         damaged
+    }
+
+    fn beat(&self) {
+        if let Some(heartbeat) = &self.heartbeat {
+            heartbeat.beat();
+        }
     }
 
     /// Reads the synced part of a log file.
@@ -385,6 +407,20 @@ impl IncludedLogs {
             None => 0,
         }
     }
+}
+
+/// Joins the periods of short files, so that each curve is looked up once for several files.
+fn together(periods: Vec<TimeSpan>, tier: Tier) -> Vec<TimeSpan> {
+    let mut joined: Vec<TimeSpan> = Vec::new();
+    for period in periods {
+        match joined.last_mut() {
+            Some(last) if period.to - last.from <= POINTS_TOGETHER * tier.seconds() => {
+                last.to = period.to;
+            }
+            _ => joined.push(period),
+        }
+    }
+    joined
 }
 
 /// Returns the frame of an answer; `None` if the span is empty or out of range.

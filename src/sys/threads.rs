@@ -55,7 +55,7 @@ pub fn raise_to_real_time() {
 }
 
 /// The heartbeat of one thread; cloned into the thread, which calls [`Heartbeat::beat`] at least once a second.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Heartbeat {
     epoch: Instant,
     last_ms: Arc<AtomicU64>,

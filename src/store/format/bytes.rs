@@ -134,6 +134,7 @@ pub struct NumberColumn<'a> {
     base: u64,
     width: u32,
     has_gaps: bool,
+    /// The values, and what follows them: a reader reads whole words.
     bits: &'a [u8],
 }
 
@@ -160,7 +161,8 @@ impl<'a> NumberColumn<'a> {
             return None;
         }
         let base = bytes.varint()?;
-        let bits = bytes.take((count * width as usize).div_ceil(8))?;
+        let bits = bytes.0;
+        bytes.take((count * width as usize).div_ceil(8))?;
         Some(Self {
             first,
             count,
@@ -173,26 +175,33 @@ impl<'a> NumberColumn<'a> {
 
     /// Calls `each` with the slot and the value of each value that is not 0.
     pub fn for_each(&self, mut each: impl FnMut(usize, u64)) {
-        let mask = (1u128 << self.width) - 1;
-        let (mut pending, mut filled, mut next) = (0u128, 0, 0);
-        for slot in self.first..self.first + self.count {
-            while filled < self.width {
-                pending |= u128::from(self.bits.get(next).copied().unwrap_or(0)) << filled;
-                next += 1;
-                filled += 8;
-            }
-            let offset = (pending & mask) as u64;
-            pending >>= self.width;
-            filled -= self.width;
+        let mask = (1u64 << self.width) - 1;
+        for n in 0..self.count {
+            let offset = word_at(self.bits, n * self.width as usize) & mask;
             if self.has_gaps && offset == 0 {
                 continue;
             }
             let value = self.base.saturating_add(offset);
             if value != 0 {
-                each(slot, value);
+                each(self.first + n, value);
             }
         }
     }
+}
+
+/// Returns the 64 bits that begin at a bit; beyond the end are zeros.
+fn word_at(bytes: &[u8], bit: usize) -> u64 {
+    let rest = bytes.get(bit / 8..).unwrap_or_default();
+    let low = match rest.first_chunk() {
+        Some(word) => u64::from_le_bytes(*word),
+        None => rest
+            .iter()
+            .rfold(0, |word, byte| word << 8 | u64::from(*byte)),
+    };
+    let shift = bit % 8;
+    let high = rest.get(8).copied().map_or(0, u64::from);
+    // in two steps: a shift by 64 would overflow
+    low >> shift | high << (56 - shift) << 8
 }
 
 #[cfg(test)]

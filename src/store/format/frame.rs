@@ -234,6 +234,11 @@ impl Frame {
                 }
             }
         }
+        self.bound();
+    }
+
+    /// Drops the smallest parts if there are too many for the memory.
+    pub fn bound(&mut self) {
         if self.curves() > CURVES_IN_MEMORY {
             self.limit(MAX_CURVES);
         }

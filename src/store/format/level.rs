@@ -2,6 +2,8 @@
 //! Numbers of few bits for the parts of an interface (pure, and only integers, so that every
 //! machine decodes the same sums).
 
+use std::sync::LazyLock;
+
 /// Bits of the fraction: the relative error is below 1/4096.
 const FRACTION: u32 = 12;
 const HIDDEN: u64 = 1 << FRACTION;
@@ -40,8 +42,12 @@ pub fn encode_max(max: f32, mean: f32) -> u64 {
 }
 
 pub fn decode_max(code: u64, mean: f32) -> f32 {
-    mean * ((code.min(MAX_RATIO as u64) as f32) / STEPS).exp2()
+    mean * RATIOS[code.min(MAX_RATIO as u64) as usize]
 }
+
+/// The ratio of maximum and mean by its code.
+static RATIOS: LazyLock<[f32; MAX_RATIO as usize + 1]> =
+    LazyLock::new(|| std::array::from_fn(|code| (code as f32 / STEPS).exp2()));
 
 #[cfg(test)]
 mod tests {

@@ -143,6 +143,7 @@ pub fn decode_into(
         };
         decoder.scope(&mut bytes, wanted.then(|| frame.scope_mut(&name)))?;
     }
+    frame.bound();
     bytes.0.is_empty().then_some(())
 }
 
@@ -224,6 +225,10 @@ impl Decoder<'_> {
         }
         let is_wanted = self.filter.kinds.contains(&kind);
         let mut codes = vec![0; slots];
+        let per_second: Vec<_> = covered_ms
+            .iter()
+            .map(|ms| 1000.0 / (*ms).max(1) as f32)
+            .collect();
         for part in &parts {
             let (sums, max) = (
                 NumberColumn::read(bytes, slots)?,
@@ -244,7 +249,7 @@ impl Decoder<'_> {
             sums.for_each(|slot, code| {
                 let Some(to) = self.places[slot] else { return };
                 let sum = level::decode(code);
-                let mean = sum as f32 * 1000.0 / covered_ms[slot].max(1) as f32;
+                let mean = sum as f32 * per_second[slot];
                 columns.add(to, sum, level::decode_max(codes[slot], mean));
             });
         }
