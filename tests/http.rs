@@ -6,14 +6,16 @@ mod common;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use common::http::{
     Client, Reply, Running, SOON, eventually, exporter, is_closed, sized, start, text,
 };
-use hyper::StatusCode;
+use hyper::body::Bytes;
+use hyper::{Request, StatusCode};
+use rfm::http::deferred::{Deferrer, HandlerReply};
 use rfm::http::{ClientAddress, HttpLimits, Server, respond};
 use rfm::page::routes::Routes;
 use rfm::sys::error_counters::{ErrorCounters, Subsystem};
@@ -419,4 +421,72 @@ fn connections_of_scrapers_are_kept_longer() {
     scrape(&mut other, &clock, "");
     assert!(is_closed(&other.stream, SOON));
     assert_eq!(scrape(&mut scraper, &clock, SCRAPER), "Some(1001000)");
+}
+
+/// A server whose replies to /later/ are made by another thread, each after a message of the test.
+fn deferring() -> (Running, Threads, mpsc::Sender<()>) {
+    let (deferrer, requests) = Deferrer::new().unwrap();
+    let threads = Threads::new();
+    threads
+        .spawn("later", move |heartbeat| requests.run(&heartbeat))
+        .unwrap();
+    let errors = Arc::new(ErrorCounters::default());
+    let server = Server::bind("127.0.0.1", 0, errors.clone())
+        .unwrap()
+        .deferrer(&deferrer);
+    let (permit, permits) = mpsc::channel();
+    let permits = Arc::new(Mutex::new(permits));
+    let handler = move |request: Request<Bytes>, client: ClientAddress<'_>| {
+        let Some(rest) = request.uri().path().strip_prefix("/later/") else {
+            return sized(request, client).into();
+        };
+        let (rest, permits) = (rest.to_owned(), permits.clone());
+        let later = deferrer.defer(move |_| {
+            permits.lock().unwrap().recv_timeout(20 * SOON).unwrap();
+            text(vec![b'x'; rest.parse().unwrap()])
+        });
+        later.unwrap_or_else(|| {
+            HandlerReply::Ready(respond::status(StatusCode::SERVICE_UNAVAILABLE))
+        })
+    };
+    (Running::new(server, errors, handler), threads, permit)
+}
+
+#[test]
+fn a_reply_that_another_thread_makes_delays_no_other_client() {
+    let (server, threads, permit) = deferring();
+    let mut slow = server.client();
+    slow.send("GET /later/70000 HTTP/1.1\r\nHost: x\r\n\r\n");
+    let mut other = server.client();
+    for n in 0..50 {
+        assert_eq!(other.get(&format!("/{n}")).body.len(), n);
+    }
+    permit.send(()).unwrap();
+    assert_eq!(slow.reply().body.len(), 70_000);
+    // the connection is kept, also for requests that were sent before the reply
+    slow.send(&"GET /later/3 HTTP/1.1\r\nHost: x\r\n\r\n".repeat(2));
+    slow.send("GET /4 HTTP/1.1\r\nHost: x\r\n\r\n");
+    permit.send(()).unwrap();
+    permit.send(()).unwrap();
+    for n in [3, 3, 4] {
+        assert_eq!(slow.reply().body.len(), n);
+    }
+    assert_eq!(server.errors(), 0);
+    threads.stop("later");
+}
+
+#[test]
+fn a_later_reply_that_fails_is_an_error_and_too_many_are_refused() {
+    let (server, threads, permit) = deferring();
+    permit.send(()).unwrap();
+    assert_eq!(server.client().get("/later/many").status, 500);
+    assert_eq!(server.errors(), 1);
+    // one is made and 16 wait
+    let mut clients: Vec<_> = (0..40).map(|_| server.client()).collect();
+    for client in &mut clients {
+        client.send("GET /later/1 HTTP/1.1\r\nHost: x\r\n\r\n");
+    }
+    assert_eq!(clients.last_mut().unwrap().reply().status, 503);
+    drop(permit);
+    threads.stop("later");
 }

@@ -20,7 +20,6 @@ use crate::control::{AgentCommands, Bgp, LIMITS, Sources, api, firewall};
 use crate::http::Server;
 use crate::metrics::collect::LinkReader;
 use crate::netlink::LinkSocket;
-use crate::store::reader::HistoryReader;
 use crate::sys::error_counters::ErrorCounters;
 
 /// File descriptors that are reserved for clients when no others are free.
@@ -99,10 +98,12 @@ impl Control {
                 .sessions(running.vrps.clone())
                 .map(|sessions| Box::new(sessions) as Box<dyn Bgp>),
             firewall,
-            history: (running.history.as_ref())
-                .map(|history| HistoryReader::new(history.shared.clone())),
+            history: running.start_history_reader()?,
         };
-        let (server, access) = (self.server, self.access);
+        let (mut server, access) = (self.server, self.access);
+        if let Some(history) = &sources.history {
+            server = server.deferrer(&history.deferrer);
+        }
         running.spawn("control", move |heartbeat| {
             let routes = ControlRoutes::new(sources, access);
             server.run(&heartbeat, move |request, peer| {

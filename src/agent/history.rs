@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use super::{Error, Running};
 use crate::config;
+use crate::control::HistorySource;
+use crate::http::deferred::Deferrer;
 use crate::store::event_log;
 use crate::store::files::writer::StoreSettings;
+use crate::store::reader::HistoryReader;
 use crate::store::sender::HistorySender;
 use crate::store::shared::SharedHistory;
 use crate::store::thread;
@@ -41,5 +44,18 @@ impl Running {
         event_log::install(sender.clone());
         self.history = Some(DiskHistory { shared, sender });
         Ok(())
+    }
+
+    /// Starts the thread that reads the history for clients of the control socket, if there is one.
+    pub(super) fn start_history_reader(&self) -> Result<Option<HistorySource>, Error> {
+        let Some(history) = &self.history else {
+            return Ok(None);
+        };
+        let (deferrer, requests) = Deferrer::new().map_err(Error::Start)?;
+        self.spawn("history-read", move |heartbeat| requests.run(&heartbeat))?;
+        Ok(Some(HistorySource {
+            reader: HistoryReader::new(history.shared.clone()),
+            deferrer,
+        }))
     }
 }

@@ -475,6 +475,7 @@ impl Running {
             "history",
             "ipfix",
             "control",
+            "history-read",
             "http",
             "web",
             "source-check",

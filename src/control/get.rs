@@ -6,10 +6,10 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use hyper::body::Bytes;
-use hyper::{Request, StatusCode};
+use hyper::{Request, Response, StatusCode};
 
 use super::params::{self, FlowQuery, Params, prefix};
-use super::routes::{ControlRoutes, Reply, RequestError, json};
+use super::routes::{ControlRoutes, Reply, RequestError, json, later_json};
 use super::{api, asn_names, bill, flows, history, paths, rfc3339, status, what_if};
 use crate::flow::paths::PathSnapshot;
 use crate::flow::query::{Question, Scan};
@@ -187,27 +187,44 @@ impl ControlRoutes {
     pub(super) fn history(&self, request: &Request<Bytes>) -> Reply {
         let query = history::query(request.uri().query(), unix_now());
         let query = query.map_err(RequestError::bad_request)?;
-        let mut answer = history::history(self.reader()?, &query, self.addresses());
-        asn_names::add(&mut answer, &self.sources.scrape.databases);
-        json(&answer)
+        let (addresses, databases) = (self.addresses(), self.sources.scrape.databases.clone());
+        self.read_history(move |reader| {
+            let mut answer = history::history(reader, &query, addresses);
+            asn_names::add(&mut answer, &databases);
+            later_json(&answer)
+        })
     }
 
     pub(super) fn bill(&self, request: &Request<Bytes>) -> Reply {
         let query = bill::query(request.uri().query(), unix_now());
         let query = query.map_err(RequestError::bad_request)?;
-        json(&bill::bill(self.reader()?, &query, &self.billed()))
+        let billed = self.billed();
+        self.read_history(move |reader| later_json(&bill::bill(reader, &query, &billed)))
     }
 
     pub(super) fn bill_samples(&self, request: &Request<Bytes>) -> Reply {
         let query = bill::query(request.uri().query(), unix_now());
         let query = query.map_err(RequestError::bad_request)?;
-        json(&bill::samples(self.reader()?, &query, &self.billed()))
+        let billed = self.billed();
+        self.read_history(move |reader| later_json(&bill::samples(reader, &query, &billed)))
     }
 
-    fn reader(&self) -> Result<&HistoryReader, RequestError> {
-        self.sources.history.as_ref().ok_or_else(|| {
+    /// Lets thread history-read make the reply: other clients do not wait for the files.
+    fn read_history(
+        &self,
+        make: impl FnOnce(&HistoryReader) -> Response<Bytes> + Send + 'static,
+    ) -> Reply {
+        let Some(history) = &self.sources.history else {
             let error = "there is no history: set agent.history.path, and restart rfm";
-            RequestError::new(StatusCode::NOT_FOUND, error)
+            return Err(RequestError::new(StatusCode::NOT_FOUND, error));
+        };
+        let reader = history.reader.clone();
+        let later = history
+            .deferrer
+            .defer(move |heartbeat| make(&reader.with_heartbeat(heartbeat)));
+        later.ok_or_else(|| {
+            let error = "too many queries of the history wait: try again";
+            RequestError::new(StatusCode::SERVICE_UNAVAILABLE, error)
         })
     }
 
@@ -278,11 +295,10 @@ impl ControlRoutes {
         params.finish().map_err(RequestError::bad_request)?;
         let config = (self.sources.in_force)().config;
         match as_toml {
-            Some(true) => Ok(respond::content(
-                StatusCode::OK,
-                "application/toml",
-                config.to_string(),
-            )),
+            Some(true) => {
+                let text = config.to_string();
+                Ok(respond::content(StatusCode::OK, "application/toml", text).into())
+            }
             _ => json(&config.to_table().map_err(|error| {
                 RequestError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
             })?),

@@ -42,6 +42,7 @@ use log::LevelFilter;
 use crate::config::current::ConfigSnapshot;
 use crate::firewall::handle::Handle;
 use crate::http::HttpLimits;
+use crate::http::deferred::Deferrer;
 use crate::metrics::collect::Scrape;
 use crate::store::reader::HistoryReader;
 use crate::sys::clock;
@@ -102,7 +103,13 @@ pub struct Sources {
     /// Set if the firewall is enabled.
     pub firewall: Option<Handle>,
     /// Set if there is a history on disk.
-    pub history: Option<HistoryReader>,
+    pub history: Option<HistorySource>,
+}
+
+/// The history on disk, and the thread that reads it.
+pub struct HistorySource {
+    pub reader: HistoryReader,
+    pub deferrer: Deferrer,
 }
 
 fn rfc3339(time: SystemTime) -> String {

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::access::Access;
 use super::rates::RateKeeper;
 use super::{Sources, api};
+use crate::http::deferred::HandlerReply;
 use crate::http::{ClientAddress, respond};
 
 const JSON: &str = "application/json";
@@ -33,7 +34,7 @@ impl RequestError {
     }
 }
 
-pub(super) type Reply = Result<Response<Bytes>, RequestError>;
+pub(super) type Reply = Result<HandlerReply, RequestError>;
 
 /// The function that answers a path, by the method that it accepts.
 #[derive(Clone, Copy)]
@@ -112,9 +113,9 @@ impl ControlRoutes {
         }
     }
 
-    pub fn answer(&self, request: &Request<Bytes>, peer: ClientAddress<'_>) -> Response<Bytes> {
+    pub fn answer(&self, request: &Request<Bytes>, peer: ClientAddress<'_>) -> HandlerReply {
         self.find(request, peer)
-            .unwrap_or_else(|r| error_response(&r))
+            .unwrap_or_else(|r| error_response(&r).into())
     }
 
     fn find(&self, request: &Request<Bytes>, peer: ClientAddress<'_>) -> Reply {
@@ -135,12 +136,12 @@ impl ControlRoutes {
             RouteHandler::Get(get) if method == Method::GET || method == Method::HEAD => {
                 get(self, request)
             }
-            RouteHandler::Get(_) => Ok(not_allowed("GET, HEAD")),
+            RouteHandler::Get(_) => Ok(not_allowed("GET, HEAD").into()),
             RouteHandler::Post(post) if method == Method::POST => {
                 self.check_access(peer)?;
                 post(self, request)
             }
-            RouteHandler::Post(_) => Ok(not_allowed("POST")),
+            RouteHandler::Post(_) => Ok(not_allowed("POST").into()),
         }
     }
 
@@ -154,6 +155,15 @@ impl ControlRoutes {
 }
 
 pub(super) fn json(reply: &impl Serialize) -> Reply {
+    Ok(encode(reply)?.into())
+}
+
+/// Returns the response of a reply that another thread makes.
+pub(super) fn later_json(reply: &impl Serialize) -> Response<Bytes> {
+    encode(reply).unwrap_or_else(|r| error_response(&r))
+}
+
+fn encode(reply: &impl Serialize) -> Result<Response<Bytes>, RequestError> {
     let mut body = serde_json::to_vec(reply)
         .map_err(|error| RequestError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     body.push(b'\n');

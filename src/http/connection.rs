@@ -24,6 +24,7 @@ use hyper::server::conn::http1;
 use hyper::{Request, Response, StatusCode};
 use rustix::event::PollFlags;
 
+use super::deferred::{HandlerReply, LaterReply};
 use super::follow::{End, Followed};
 use super::gate::{Admitted, Gate};
 use super::phase::Phase;
@@ -151,7 +152,8 @@ impl<H: Handler> Connection<H> {
     }
 
     pub fn is_responding(&self) -> bool {
-        matches!(self.socket().phase(), Phase::Responding { .. })
+        let phase = self.socket().phase();
+        matches!(phase, Phase::Waiting { .. } | Phase::Responding { .. })
     }
 
     pub fn deadline(&self) -> Instant {
@@ -305,7 +307,10 @@ impl<H: Handler> Inner<H> {
         }
         self.answered.set(true);
         let mut response = match request {
-            Ok(request) => self.call(request),
+            Ok(request) => match self.call(request) {
+                HandlerReply::Ready(response) => response,
+                HandlerReply::Later(reply) => self.later(reply).await,
+            },
             Err(response) => response,
         };
         if let Some(gate) = &self.shared.gate {
@@ -393,15 +398,26 @@ impl<H: Handler> Inner<H> {
         read_body(body, limit).await
     }
 
-    fn call(&self, request: Request<Bytes>) -> Response<Bytes> {
+    /// Waits until another thread has made the response.
+    async fn later(&self, reply: LaterReply) -> Response<Bytes> {
+        let since = Instant::now();
+        self.socket.set_phase(Phase::Waiting { since });
+        let response = std::future::poll_fn(|cx| reply.poll(cx.waker())).await;
+        self.answered.set(true);
+        response.unwrap_or_else(|| self.failed())
+    }
+
+    fn call(&self, request: Request<Bytes>) -> HandlerReply {
         let handler = || (self.shared.handler)(request, self.peer());
         // Unwind safety: the closure touches only the handler, and everything behind it is shared
         // with other threads and therefore made to survive the end of one of them.
-        catch_unwind(AssertUnwindSafe(handler)).unwrap_or_else(|_| {
-            self.shared
-                .report("panic", || "a request made the handler panic".into());
-            (self.shared.refuse)(StatusCode::INTERNAL_SERVER_ERROR)
-        })
+        catch_unwind(AssertUnwindSafe(handler)).unwrap_or_else(|_| self.failed().into())
+    }
+
+    fn failed(&self) -> Response<Bytes> {
+        self.shared
+            .report("panic", || "a request made the handler panic".into());
+        (self.shared.refuse)(StatusCode::INTERNAL_SERVER_ERROR)
     }
 }
 

@@ -3,8 +3,8 @@
 //! connections, and enforces the limits.
 //!
 //! Everything runs on one thread. hyper sometimes wakes its own connection (for example after 16
-//! steps in a row); such a connection gets its next turn after all others. Only the gate wakes
-//! connections from another thread, and it ends the wait of the loop.
+//! steps in a row); such a connection gets its next turn after all others. Only the gate and later
+//! replies wake connections from another thread, and they end the wait of the loop.
 
 use std::cell::Cell;
 use std::os::fd::AsFd;
@@ -17,6 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::connection::{Connection, Shared};
+use super::gate::WakeUp;
 use super::phase::Phase;
 use super::{Handler, Server};
 use crate::sys::descriptors::Reserve;
@@ -48,6 +49,8 @@ pub(super) struct Executor<H: Handler> {
     reserve: Reserve,
     /// The number of descriptor shortages, in any thread, for which idle connections were closed.
     shortages: u64,
+    /// Ends the wait when a later reply is known.
+    deferred: Option<Arc<WakeUp>>,
     /// The epoch of the gate when the connections were last checked.
     epoch: u64,
 }
@@ -60,6 +63,7 @@ impl<H: Handler> Executor<H> {
             connections: Vec::new(),
             reserve: server.reserve,
             shortages: server.errors.shortages(),
+            deferred: server.deferred,
             epoch: server.gate.as_ref().map_or(0, |gate| gate.epoch()),
             shared: Rc::new(Shared {
                 handler,
@@ -124,9 +128,12 @@ impl<H: Handler> Executor<H> {
             .connections
             .iter()
             .map(|c| PollFd::from_borrowed_fd(c.socket().as_fd(), c.socket().waits_for()));
-        let gate = self.shared.gate.as_deref();
-        let wake_up = gate.map(|g| PollFd::new(g.wake_up(), PollFlags::IN));
-        let mut fds: Vec<PollFd<'_>> = listeners.chain(connections).chain(wake_up).collect();
+        let gate = self.shared.gate.as_deref().map(|gate| gate.wake_up());
+        let wake_ups: Vec<_> = gate.into_iter().chain(self.deferred.as_deref()).collect();
+        let woken = wake_ups
+            .iter()
+            .map(|wake_up| PollFd::new(*wake_up, PollFlags::IN));
+        let mut fds: Vec<PollFd<'_>> = listeners.chain(connections).chain(woken).collect();
         let result = poll(&mut fds, Some(&timeout));
         let events: Vec<PollFlags> = fds.iter().map(PollFd::revents).collect();
         if let Err(errno) = result {
@@ -136,11 +143,11 @@ impl<H: Handler> Executor<H> {
             }
             return;
         }
-        if let (Some(gate), Some(events)) = (gate, events.last())
-            && !events.is_empty()
-        {
-            gate.wake_up().clear();
-        }
+        let (events, woken) = events.split_at(events.len() - wake_ups.len());
+        let woken = wake_ups.iter().zip(woken);
+        woken
+            .filter(|(_, events)| !events.is_empty())
+            .for_each(|(wake_up, _)| wake_up.clear());
         let (listeners, connections) = events.split_at(self.listeners.len());
         for (listener, events) in self.listeners.iter_mut().zip(listeners) {
             listener.ready = accepting && !events.is_empty();

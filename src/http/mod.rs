@@ -11,6 +11,7 @@
 //! - [`gate`]: decides which requests are answered,
 //! - `host`: validates the Host field of a request (pure),
 //! - `connection`: hyper's state machine and the handler,
+//! - [`deferred`]: replies that another thread makes,
 //! - `executor`: the loop around poll(2) that drives all connections,
 //! - [`follow`]: reports to a handler which responses were written, and the end of the connection,
 //! - [`accept`]: the format that a client prefers (pure),
@@ -23,6 +24,7 @@
 
 pub mod accept;
 mod connection;
+pub mod deferred;
 pub mod encoding;
 mod executor;
 pub mod follow;
@@ -53,7 +55,8 @@ use crate::sys::listen;
 use crate::sys::threads::Heartbeat;
 
 pub use crate::sys::listen::BindError;
-use gate::Gate;
+use deferred::{Deferrer, HandlerReply};
+use gate::{Gate, WakeUp};
 
 /// The limits for clients.
 #[derive(Clone, Copy, Debug)]
@@ -118,9 +121,9 @@ impl fmt::Display for ClientAddress<'_> {
 }
 
 /// Turns a request into its response.
-trait Handler: Fn(Request<Bytes>, ClientAddress<'_>) -> Response<Bytes> + 'static {}
+trait Handler: Fn(Request<Bytes>, ClientAddress<'_>) -> HandlerReply + 'static {}
 
-impl<F: Fn(Request<Bytes>, ClientAddress<'_>) -> Response<Bytes> + 'static> Handler for F {}
+impl<F: Fn(Request<Bytes>, ClientAddress<'_>) -> HandlerReply + 'static> Handler for F {}
 
 /// Listening sockets; [`Server::run`] serves them on the current thread.
 pub struct Server {
@@ -131,6 +134,7 @@ pub struct Server {
     subsystem: Subsystem,
     refuse: Refuse,
     gate: Option<Arc<dyn Gate>>,
+    deferred: Option<Arc<WakeUp>>,
     large: Option<Large>,
     reserve: Reserve,
 }
@@ -171,6 +175,7 @@ impl Server {
             subsystem,
             refuse: respond::status,
             gate: None,
+            deferred: None,
             large: None,
             reserve: Reserve::default(),
         }
@@ -216,21 +221,30 @@ impl Server {
         self
     }
 
+    /// Accepts the later replies of `deferrer`.
+    pub fn deferrer(mut self, deferrer: &Deferrer) -> Self {
+        self.deferred = Some(deferrer.wake_up.clone());
+        self
+    }
+
     /// Returns the listening addresses, with the actual port if port 0 was requested.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.listeners.iter().filter_map(|l| l.address()).collect()
     }
 
     /// Serves until `heartbeat` requests a stop. `handler` runs on this thread: while it works, all
-    /// other clients wait.
+    /// other clients wait, unless a [`Deferrer`] makes the reply.
     ///
     /// If a handler panics, its client gets a 500, and the panic counts as an error. It does not
     /// end the thread: otherwise any scraper could restart the agent at will, and reset its
     /// counters, by repeatedly requesting the one page that fails.
-    pub fn run<H>(self, heartbeat: &Heartbeat, handler: H)
+    pub fn run<H, R>(self, heartbeat: &Heartbeat, handler: H)
     where
-        H: Fn(Request<Bytes>, ClientAddress<'_>) -> Response<Bytes> + 'static,
+        H: Fn(Request<Bytes>, ClientAddress<'_>) -> R + 'static,
+        R: Into<HandlerReply> + 'static,
     {
+        let handler =
+            move |request: Request<Bytes>, peer: ClientAddress<'_>| handler(request, peer).into();
         executor::Executor::new(self, handler).run(heartbeat);
     }
 }

@@ -14,6 +14,8 @@ pub(super) enum Phase {
     Fresh { since: Instant },
     /// A request is expected or being received.
     Receiving { since: Instant },
+    /// The request is complete, and another thread makes the response.
+    Waiting { since: Instant },
     /// The response is being written; `progress` is the time at which the client last received
     /// bytes.
     Responding { since: Instant, progress: Instant },
@@ -95,6 +97,7 @@ impl Phase {
             Self::Responding { since, progress } => {
                 (since + limits.response).min(progress + limits.stalled_write)
             }
+            Self::Waiting { since } => since + limits.response,
             Self::Idle { since } => since + limits.idle,
             Self::Lingering { since } => since + limits.linger,
         }
@@ -105,6 +108,7 @@ impl Phase {
         match self {
             Self::Handshaking { begun: true, .. } => Some("TLS handshake not complete in time"),
             Self::Receiving { .. } => Some("request not complete in time"),
+            Self::Waiting { .. } => Some("response not made in time"),
             Self::Responding { .. } => Some("response not taken in time"),
             Self::Handshaking { begun: false, .. }
             | Self::Fresh { .. }
@@ -120,8 +124,8 @@ impl Phase {
 
     /// Returns the rank; the connection with the lowest rank is closed first: completed ones, then
     /// those without a complete TLS handshake, then those that have sent nothing for longest (slow
-    /// sending does not count; those of users are closed later), and last those that receive
-    /// a response.
+    /// sending does not count; those of users are closed later), and last those that wait for
+    /// a response or receive it.
     pub fn rank(self, is_user: bool) -> (u8, Instant) {
         match self {
             Self::Lingering { since } => (0, since),
@@ -129,6 +133,7 @@ impl Phase {
             Self::Fresh { since } | Self::Idle { since } | Self::Receiving { since } => {
                 (2 + u8::from(is_user), since)
             }
+            Self::Waiting { since } => (4, since),
             Self::Responding { progress, .. } => (4, progress),
         }
     }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use hyper::body::Bytes;
 use hyper::{Request, Response, StatusCode};
+use rfm::http::deferred::HandlerReply;
 use rfm::http::{ClientAddress, HttpLimits, Server, respond};
 use rfm::page::routes::Routes;
 use rfm::sys::error_counters::{ErrorCounters, Subsystem};
@@ -51,9 +52,10 @@ pub struct Running {
 }
 
 impl Running {
-    pub fn new<H>(server: Server, errors: Arc<ErrorCounters>, handler: H) -> Self
+    pub fn new<H, R>(server: Server, errors: Arc<ErrorCounters>, handler: H) -> Self
     where
-        H: Fn(Request<Bytes>, ClientAddress<'_>) -> Response<Bytes> + Send + 'static,
+        H: Fn(Request<Bytes>, ClientAddress<'_>) -> R + Send + 'static,
+        R: Into<HandlerReply> + 'static,
     {
         let address = server.addresses()[0];
         let threads = Threads::new();
