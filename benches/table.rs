@@ -401,7 +401,7 @@ fn run_conversations(flows: u64, churn: bool) -> Figures {
     let mut apply = |batch: &[FlowRecord], now: u64| {
         black_box(counters.advance(now, || now, |_| None));
         for record in batch {
-            counters.count(record, |_| true);
+            counters.count(record, None, |_| true);
         }
     };
     let ns = time(&mut stream, 1 << 22, &mut apply);

@@ -41,6 +41,7 @@ fn scope(interface: &str, direction: Direction, bytes: u64) -> ScopeRow {
             part(Part::Network(64500), bytes),
             part(Part::Network(64501), bytes / 4),
             part(Part::Service(6, 443), bytes / 3),
+            part(Part::Prefix("shop".into()), bytes / 5),
         ],
     }
 }
@@ -95,7 +96,7 @@ fn reader(path: &std::path::Path) -> HistoryReader {
         };
         writer.add(HistoryInput::Lists(MinuteLists {
             minute,
-            services: Vec::new(),
+            parts: Vec::new(),
             prefixes: vec![prefix],
             conversations: vec![list],
         }));
@@ -186,6 +187,10 @@ fn rows_and_their_rest_add_up_to_the_interface() {
     assert_eq!(networks[0].values["asn"], 64500);
     let right = (0..MINUTES).map(|n| 60_000 + n).sum::<u64>() as f64;
     assert!((networks[0].bytes as f64 - right).abs() <= right / 1000.0);
+    let prefixes = rows(&reader, "by=net&interface=eth0&direction=ingress");
+    assert_eq!(prefixes[0].values["net"], "shop");
+    let right = (0..MINUTES).map(|n| (60_000 + n) / 5).sum::<u64>() as f64;
+    assert!((prefixes[0].bytes as f64 - right).abs() <= right / 1000.0);
     let sources = rows(&reader, "by=src&interface=eth0&direction=ingress");
     let shown: Vec<_> = sources
         .iter()

@@ -445,6 +445,20 @@ impl Enrich for Enricher {
         Some(CheckedSource { state, peer_asn })
     }
 
+    fn prefix_name(&self, key: &FlowKey) -> Option<&Arc<str>> {
+        if self.prefixes.is_empty() {
+            return None;
+        }
+        let address = match key.direction {
+            Direction::Ingress => key.source(),
+            Direction::Egress => key.destination(),
+        };
+        let table = self.table(key.ifindex)?;
+        // whether or not a route is more specific
+        let network = self.network(address.to_canonical(), table, 0)?;
+        network.name.as_ref()
+    }
+
     fn asn_name(&self, asn: u32) -> Option<Arc<str>> {
         self.name_of(asn)
     }

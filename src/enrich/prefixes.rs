@@ -45,6 +45,10 @@ impl StaticPrefixes {
         Self { networks, lengths }
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.networks.is_empty()
+    }
+
     /// Returns the most specific network that contains `address`, which must not be an IPv4-mapped address.
     pub fn lookup(&self, address: IpAddr) -> Option<&StaticNetwork> {
         self.lengths

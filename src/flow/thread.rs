@@ -91,6 +91,12 @@ pub trait Enrich: Send {
         None
     }
 
+    /// Returns the name of the configured prefix of the far end: of the source at ingress, of the destination
+    /// at egress.
+    fn prefix_name(&self, _key: &FlowKey) -> Option<&Arc<str>> {
+        None
+    }
+
     /// Returns the name of an AS.
     fn asn_name(&self, _asn: u32) -> Option<Arc<str>> {
         None
@@ -332,7 +338,8 @@ impl<N: InterfaceNames, K: Enrich> Worker<N, K> {
             }
             if let Some((conversations, _)) = &mut self.conversations {
                 let names = &self.accounting.names;
-                conversations.count(&record, |ifindex| names.is_summed(ifindex));
+                let prefix = self.accounting.enricher.prefix_name(&record.key);
+                conversations.count(&record, prefix, |ifindex| names.is_summed(ifindex));
             }
             self.table.update(&record, now, &mut self.accounting);
         }

@@ -66,7 +66,7 @@ impl Pending {
         let minute = lists.minute;
         let mut lost = self.add_rows(&MinuteRows {
             minute,
-            rows: lists.services,
+            rows: lists.parts,
         });
         if !lists.prefixes.is_empty() {
             match minute_of(&mut self.prefixes, minute) {

@@ -284,8 +284,8 @@ pub struct ConversationList {
 pub struct MinuteLists {
     /// The start of the minute in Unix seconds.
     pub minute: u64,
-    /// Services: rows with parts only.
-    pub services: Vec<ScopeRow>,
+    /// Services and named prefixes: rows with parts only.
+    pub parts: Vec<ScopeRow>,
     pub prefixes: Vec<PrefixRow>,
     pub conversations: Vec<ConversationList>,
 }
@@ -362,7 +362,7 @@ impl HistoryInput {
         match self {
             Self::Minute(minute) => minute.rows.len(),
             Self::Lists(lists) => {
-                lists.services.len() + lists.prefixes.len() + lists.conversations.len()
+                lists.parts.len() + lists.prefixes.len() + lists.conversations.len()
             }
             Self::Event(_) => 1,
             Self::Stop => 0,

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The largest conversations and services of each minute, for the history on disk. Pure.
+//! The largest conversations, services and named prefixes of each minute, for the history on disk. Pure.
 //!
-//! A conversation has a source, a destination, a protocol and a service port. [`CONVERSATIONS`] and [`SERVICES`] counters
-//! find the largest ones of all interfaces ("space saving", see [`super::space_saving`]). They begin with each minute. If
+//! A conversation has a source, a destination, a protocol and a service port. [`CONVERSATIONS`], [`SERVICES`] and
+//! [`NAMED_PREFIXES`] counters find the largest ones of all interfaces ("space saving", see [`super::space_saving`]). They begin with each minute. If
 //! there are not more keys than counters, all values are exact sums of the records. Otherwise the bytes of a key may be
 //! too low by at most one part in the number of counters of all bytes of the minute, and a key with more than that part
 //! is never missing. What a listed key lacks is in the rest of its interface and direction.
 
+mod prefix_names;
 mod sketch;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use self::prefix_names::PrefixNames;
 use self::sketch::{Counted, Lists, Scope, Sketch, SketchKey};
 use super::rollup::Volume;
 use super::talkers::filter::service;
@@ -27,10 +29,12 @@ use crate::types::prefix::Prefix;
 use crate::types::static_prefix::StaticPrefix;
 
 /// The number of counters of conversations.
-pub const CONVERSATIONS: usize = 7168;
+pub const CONVERSATIONS: usize = 6656;
 /// The number of counters of services.
 pub const SERVICES: usize = 1024;
-/// The number of conversations, and of services, that are stored by minute, interface and direction.
+/// The number of counters of named prefixes.
+pub const NAMED_PREFIXES: usize = 512;
+/// The number of conversations, of services, and of named prefixes that are stored by minute, interface and direction.
 pub const LISTED: usize = 50;
 /// The time between two ticks, whose highest rate is stored.
 const TICK_MS: u64 = 5_000;
@@ -92,6 +96,20 @@ impl SketchKey for PackedConversation {
     }
 }
 
+/// A named prefix at an interface and direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct PrefixKey {
+    scope: Scope,
+    /// Its number in [`PrefixNames`].
+    name: u32,
+}
+
+impl SketchKey for PrefixKey {
+    fn scope(&self) -> Scope {
+        self.scope
+    }
+}
+
 #[derive(Debug)]
 struct BilledPrefix {
     name: Arc<str>,
@@ -106,6 +124,8 @@ pub struct ConversationCounters {
     masks: Option<[u128; 2]>,
     conversations: Sketch<PackedConversation>,
     services: Sketch<ServiceKey>,
+    prefixes: Sketch<PrefixKey>,
+    names: PrefixNames,
     billed: Vec<BilledPrefix>,
     /// The current minute in Unix seconds.
     minute: Option<u64>,
@@ -121,6 +141,8 @@ impl ConversationCounters {
             masks: None,
             conversations: Sketch::new(CONVERSATIONS),
             services: Sketch::new(SERVICES),
+            prefixes: Sketch::new(NAMED_PREFIXES),
+            names: PrefixNames::default(),
             billed: Vec::new(),
             minute: None,
             since_ms: 0,
@@ -154,8 +176,14 @@ impl ConversationCounters {
             .collect();
     }
 
-    /// Adds a record. `is_summed` returns whether the packets of an interface cross no other one that is summed.
-    pub fn count(&mut self, record: &FlowRecord, is_summed: impl Fn(u32) -> bool) {
+    /// Adds a record. `prefix` is the name of the configured prefix of its far end, if there is one. `is_summed`
+    /// returns whether the packets of an interface cross no other one that is summed.
+    pub fn count(
+        &mut self,
+        record: &FlowRecord,
+        prefix: Option<&Arc<str>>,
+        is_summed: impl Fn(u32) -> bool,
+    ) {
         let key = &record.key;
         let scope = (key.ifindex, key.direction);
         let Volume { bytes, packets, .. } = Volume::from(record);
@@ -165,6 +193,9 @@ impl ConversationCounters {
         }
         let service = ServiceKey::new(scope, key.family, service(key));
         self.services.add(service, bytes, packets);
+        if let Some(name) = prefix.and_then(|name| self.names.number(name)) {
+            self.prefixes.add(PrefixKey { scope, name }, bytes, packets);
+        }
         if let Some(masks) = self.masks {
             let mask = masks[usize::from(key.family == Family::Ipv6)];
             let conversation = PackedConversation {
@@ -208,6 +239,7 @@ impl ConversationCounters {
         let elapsed = now_ms.saturating_sub(self.ticked_ms);
         if elapsed >= TICK_MS {
             self.services.tick(elapsed as f32 / 1000.0);
+            self.prefixes.tick(elapsed as f32 / 1000.0);
             self.ticked_ms = now_ms;
         }
         let unix_ms = unix_ms();
@@ -244,6 +276,15 @@ impl ConversationCounters {
         let covered = now_ms.saturating_sub(std::mem::replace(&mut self.since_ms, now_ms));
         let covered_ms = u32::try_from(covered).unwrap_or(u32::MAX);
         let services = by_name(self.services.take(LISTED), &name);
+        let named = by_name(self.prefixes.take(LISTED), &name);
+        let service = |key: &ServiceKey| {
+            let (protocol, port) = key.service();
+            Some(Part::Service(protocol, port))
+        };
+        let names = std::mem::take(&mut self.names);
+        let prefix = |key: &PrefixKey| names.name(key.name).map(Part::Prefix);
+        let parts = services.into_iter().map(|list| parts_row(list, service));
+        let parts = parts.chain(named.into_iter().map(|list| parts_row(list, prefix)));
         let conversations = by_name(self.conversations.take(LISTED), &name);
         let billed = self.billed.iter_mut().flat_map(|billed| {
             let volumes = std::mem::take(&mut billed.volumes);
@@ -271,20 +312,20 @@ impl ConversationCounters {
         }
         MinuteLists {
             minute,
-            services: services.into_iter().map(service_row).collect(),
+            parts: parts.collect(),
             prefixes,
             conversations: conversations.into_iter().map(conversation_list).collect(),
         }
     }
 
-    /// Returns the number of conversations and services that were evicted since the start.
+    /// Returns the number of conversations, services and prefixes that were evicted since the start.
     pub fn evicted(&self) -> u64 {
-        self.conversations.evicted() + self.services.evicted()
+        self.conversations.evicted() + self.services.evicted() + self.prefixes.evicted()
     }
 
     /// Returns the memory of the counters.
     pub fn bytes(&self) -> usize {
-        self.conversations.bytes() + self.services.bytes()
+        self.conversations.bytes() + self.services.bytes() + self.prefixes.bytes()
     }
 }
 
@@ -306,15 +347,18 @@ fn by_name<K: SketchKey>(lists: Lists<K>, name: impl Fn(u32) -> Option<Arc<str>>
     named
 }
 
-fn service_row(
-    ((interface, direction), (list, _)): (NamedScope, (Vec<Counted<ServiceKey>>, sketch::Sums)),
+fn parts_row<K>(
+    ((interface, direction), (list, _)): (NamedScope, (Vec<Counted<K>>, sketch::Sums)),
+    part: impl Fn(&K) -> Option<Part>,
 ) -> ScopeRow {
-    // the two families of a service are one part
-    let mut parts: BTreeMap<(u8, u16), PartRow> = BTreeMap::new();
+    // the two families of a service, and several prefixes of one name, are one part
+    let mut parts: BTreeMap<Part, PartRow> = BTreeMap::new();
     for counted in list {
-        let (protocol, port) = counted.key.service();
-        let row = parts.entry((protocol, port)).or_insert(PartRow {
-            part: Part::Service(protocol, port),
+        let Some(part) = part(&counted.key) else {
+            continue;
+        };
+        let row = parts.entry(part.clone()).or_insert(PartRow {
+            part,
             bytes: 0,
             max_rate: 0.0,
         });

@@ -40,7 +40,7 @@ fn name(ifindex: u32) -> Option<Arc<str>> {
 fn minute(counters: &mut ConversationCounters, records: &[FlowRecord]) -> MinuteLists {
     assert_eq!(counters.advance(0, || START_MS + 1, name), None);
     for record in records {
-        counters.count(record, |_| true);
+        counters.count(record, None, |_| true);
     }
     assert_eq!(
         counters.advance(4_000, || panic!("it is not due"), name),
@@ -96,7 +96,7 @@ fn a_minute_has_the_scaled_bytes_of_each_conversation_and_service() {
             row("eth2 ingress", "192.0.2.0 198.51.100.0 443", 6, 6),
         ]
     );
-    let first = &lists.services[0];
+    let first = &lists.parts[0];
     let parts: Vec<_> = first
         .parts
         .iter()
@@ -140,7 +140,7 @@ fn addresses_are_stored_as_configured() {
         let ends = rows.map(|row| (row.source.to_string(), row.destination.to_string()));
         let expected = expected.map(|(a, b)| (a.to_owned(), b.to_owned()));
         assert_eq!(ends, expected);
-        assert_eq!(lists.services[0].parts[0].bytes, 3);
+        assert_eq!(lists.parts[0].parts[0].bytes, 3);
     }
 }
 
@@ -203,7 +203,7 @@ fn a_billed_prefix_counts_each_packet_once() {
         // stacked on eth2
         record(3, egress, [192, 0, 2, 1], 80, 100),
     ] {
-        counters.count(&one, |ifindex| ifindex != 3);
+        counters.count(&one, None, |ifindex| ifindex != 3);
     }
     let lists = counters.finish(50_000, name).unwrap();
     assert!(lists.prefixes.iter().all(|row| row.covered_ms == 50_000));
@@ -227,7 +227,7 @@ fn a_clock_that_is_set_ends_the_minute() {
     let mut counters = ConversationCounters::new(&settings(AddressDetail::Full));
     let one = record(1, Direction::Ingress, [192, 0, 2, 1], 443, 10);
     assert_eq!(counters.advance(0, || START_MS, name), None);
-    counters.count(&one, |_| true);
+    counters.count(&one, None, |_| true);
     // back by a year
     let back = START_MS - 365 * 86_400_000;
     let lists = counters.advance(6_000, || back, name).unwrap();
@@ -235,10 +235,52 @@ fn a_clock_that_is_set_ends_the_minute() {
         (lists.minute, lists.conversations.len()),
         (START_MS / 1000, 1)
     );
-    counters.count(&one, |_| true);
+    counters.count(&one, None, |_| true);
     let lists = counters.advance(12_000, || START_MS, name).unwrap();
     assert_eq!(
         (lists.minute, lists.conversations.len()),
         (back / 60_000 * 60, 1)
     );
+}
+
+#[test]
+fn named_prefixes_are_parts_and_one_name_is_one_part() {
+    let mut counters = ConversationCounters::new(&settings(AddressDetail::Absent));
+    let names: [Arc<str>; 3] = ["shop", "office", "shop"].map(Into::into);
+    counters.advance(0, || START_MS, name);
+    let (ingress, egress) = (Direction::Ingress, Direction::Egress);
+    for (ifindex, direction, prefix, bytes) in [
+        (1, ingress, Some(0), 1000),
+        // the same name, of another prefix
+        (1, ingress, Some(2), 10),
+        (1, ingress, Some(1), 7),
+        (1, egress, Some(1), 5),
+        (1, egress, None, 100),
+        (2, egress, None, 100),
+    ] {
+        let one = record(ifindex, direction, [192, 0, 2, 1], 443, bytes);
+        counters.count(&one, prefix.map(|n: usize| &names[n]), |_| true);
+    }
+    let lists = counters.finish(50_000, name).unwrap();
+    let prefixes: Vec<_> = (lists.parts.iter())
+        .flat_map(|row| row.parts.iter().map(move |part| (row, part)))
+        .filter_map(|(row, part)| match &part.part {
+            Part::Prefix(prefix) => Some((&*row.interface, row.direction, &**prefix, part.bytes)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        prefixes,
+        [
+            ("eth1", ingress, "office", 21),
+            ("eth1", ingress, "shop", 3030),
+            ("eth1", egress, "office", 15),
+        ]
+    );
+    let sum: u64 = (lists.parts.iter())
+        .flat_map(|row| &row.parts)
+        .filter(|part| matches!(part.part, Part::Service(..)))
+        .map(|part| part.bytes)
+        .sum();
+    assert_eq!(sum, 3 * 1222);
 }
