@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! `rfm history` and `rfm bill` with a whole agent: sums equal the interface counters over a restart, and conversations
-//! have the bytes of the traffic.
+//! have the bytes of the traffic. Events and a full disk.
 
 mod common;
 
+use std::io::Write;
+use std::net::TcpStream;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -12,6 +15,7 @@ use common::agent::{Agent, EXACT};
 use common::lab::{Lab, can_run, run, wait_for};
 use common::packet::Sender;
 use common::traffic::small_frame;
+use rustix::process::Signal;
 use serde_json::Value;
 
 /// Thread page reads every 5 seconds.
@@ -116,5 +120,123 @@ fn sums_equal_the_counters_over_a_restart_and_conversations_have_their_bytes() {
     // the same bytes are in the samples of the bill
     let bill = ask(&lab, &["bill", "--month", "1h", "--interface", "v1"]);
     assert_eq!(bill["bills"].as_array().map(Vec::len), Some(1));
+    agent.stop();
+}
+
+/// A BMP initiation message (RFC 7854, section 4.3) with the sysName r1.
+const INITIATION: [u8; 12] = [3, 0, 0, 0, 12, 4, 0, 2, 0, 2, b'r', b'1'];
+
+#[test]
+fn events_of_interfaces_rules_sessions_and_commands_are_stored() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    let text = config(&lab).replace("[\"v1\"]", "[\"v1\", \"late.*\"]")
+        + "[agent.firewall]\nenabled = true\ninterfaces = [\"v1\"]\n\
+           [agent.enrich.rib.bmp]\nhost = \"127.0.0.1\"\nport = 11019\n";
+    let agent = Agent::start(&lab, &namespace, &text);
+    let texts = |kind: &str| -> Vec<String> {
+        let reply = ask(&lab, &["history", "1h"]);
+        let events = reply["events"].as_array().expect("events").iter();
+        let of_kind = events.filter(|event| event["kind"] == kind);
+        let text = of_kind.map(|event| event["text"].as_str().expect("a text").to_owned());
+        text.collect()
+    };
+    let wait = |kind: &str, expected: &[&str]| {
+        let is_there = || {
+            let found = texts(kind);
+            let holds = |(text, part): (&String, &&str)| text.contains(*part);
+            found.len() == expected.len() && found.iter().zip(expected).all(holds)
+        };
+        assert!(wait_for(LIMIT, is_there), "{kind}: {:?}", texts(kind));
+    };
+    wait("start", &[env!("RFM_VERSION")]);
+    wait("interface_up", &["v1"]);
+    namespace.ip("link add late0 type veth peer name other0");
+    wait("interface_up", &["v1", "late0"]);
+    namespace.ip("link del late0");
+    wait("interface_gone", &["late0"]);
+
+    let mut router =
+        namespace.inside(|| TcpStream::connect("127.0.0.1:11019").expect("it listens"));
+    router.write_all(&INITIATION).expect("it reads");
+    let has_session = || agent.scrape().sum("rfm_bmp_sessions", &[]) == 1;
+    assert!(wait_for(LIMIT, has_session), "{}", agent.log());
+    drop(router);
+    wait("bmp_lost", &["r1"]);
+
+    let rule = ["firewall", "add", "--src", "192.0.2.0/24", "--ttl", "1s"];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rfm"));
+    command.args(rule).arg("--socket").arg(lab.path("rfm.sock"));
+    run(&mut command);
+    wait("rule_added", &["192.0.2.0/24"]);
+    wait("rule_expired", &["192.0.2.0/24"]);
+
+    lab.file(
+        "rfm.toml",
+        &text.replace("sample_rate = 1", "sample_rate = 3"),
+    );
+    agent.signal(Signal::HUP);
+    wait("reload", &["agent.bpf.sample_rate"]);
+    agent.stop();
+    let _agent = Agent::start(&lab, &namespace, &text);
+    wait("stop", &[""]);
+    wait("start", &[env!("RFM_VERSION"), env!("RFM_VERSION")]);
+}
+
+/// A small file system.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn new(path: PathBuf) -> Self {
+        std::fs::create_dir(&path).expect("a folder of our own");
+        let mount = ["-t", "tmpfs", "-o", "size=256k,mode=700", "tmpfs"];
+        run(Command::new("mount").args(mount).arg(&path));
+        Self(path)
+    }
+
+    fn fill(&self) {
+        let full = std::fs::write(self.0.join("filler"), vec![1; 1 << 20]);
+        full.expect_err("there is no room");
+    }
+
+    fn clear(&self) {
+        std::fs::remove_file(self.0.join("filler")).expect("it is there");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg("-l").arg(&self.0).status());
+    }
+}
+
+#[test]
+fn a_history_on_a_full_disk_is_a_problem_until_there_is_room() {
+    if !can_run(&["ip", "sysctl", "mount", "umount"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    let disk = SmallDisk::new(lab.path("disk"));
+    disk.fill();
+    let text = config(&lab).replace("/history\"", "/disk/history\"");
+    let agent = Agent::start(&lab, &namespace, &text);
+    let problem = || {
+        let status = ask(&lab, &["status"]);
+        let problems = status["problems"].as_array().expect("a list").iter();
+        let mut of_kind = problems.filter(|problem| problem["kind"] == "history_failing");
+        of_kind
+            .next()
+            .map(|problem| problem["text"].as_str().expect("a text").to_owned())
+    };
+    let is_full = || problem().is_some_and(|text| text.contains("no space left on device"));
+    assert!(wait_for(LIMIT, is_full), "{:?}", problem());
+    disk.clear();
+    assert!(wait_for(LIMIT, || problem().is_none()), "{:?}", problem());
+    let reply = ask(&lab, &["history", "1h"]);
+    assert_eq!(reply["damaged_blocks"], 0);
     agent.stop();
 }

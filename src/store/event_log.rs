@@ -11,6 +11,17 @@ const MAX_TEXT: usize = 200;
 
 static SENDER: OnceLock<HistorySender> = OnceLock::new();
 
+#[cfg(test)]
+thread_local! {
+    static RECORDED: std::cell::RefCell<Vec<(EventKind, String)>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+/// Returns the events that this thread recorded since the last call.
+#[cfg(test)]
+pub fn recorded() -> Vec<(EventKind, String)> {
+    RECORDED.take()
+}
+
 /// Sends all later events to the history; called once, at the start.
 pub fn install(sender: HistorySender) {
     // the first one stays
@@ -19,6 +30,8 @@ pub fn install(sender: HistorySender) {
 
 /// Stores an event that happens now.
 pub fn record(kind: EventKind, text: &str) {
+    #[cfg(test)]
+    RECORDED.with_borrow_mut(|recorded| recorded.push((kind, text.to_owned())));
     if let Some(sender) = SENDER.get() {
         sender.event(kind.name(), shortened(text));
     }

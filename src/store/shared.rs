@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::pending::Pending;
+use super::types::{EventRow, HistoryInput};
+use crate::types::event::EventKind;
 
 /// Counters of the history, for metrics and the status.
 #[derive(Debug, Default)]
@@ -50,6 +52,17 @@ impl SharedHistory {
 
     pub fn write(&self) -> RwLockWriteGuard<'_, Pending> {
         self.pending.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds the event of a folder or a file that was set aside.
+    pub fn damaged(&self, time: u64, text: &str) {
+        let event = EventRow {
+            time,
+            kind: EventKind::HistoryDamaged.name().to_owned(),
+            text: text.to_owned(),
+        };
+        let lost = self.write().add(HistoryInput::Event(event));
+        self.counters.add_lost(lost);
     }
 
     pub fn problem(&self) -> Option<String> {

@@ -15,6 +15,8 @@ pub enum EventKind {
     RuleExpired,
     LossBegin,
     LossEnd,
+    /// A folder or a file of the history was set aside.
+    HistoryDamaged,
 }
 
 impl EventKind {
@@ -32,6 +34,7 @@ impl EventKind {
             Self::RuleExpired => "rule_expired",
             Self::LossBegin => "loss_begin",
             Self::LossEnd => "loss_end",
+            Self::HistoryDamaged => "history_damaged",
         }
     }
 }

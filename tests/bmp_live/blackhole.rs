@@ -6,6 +6,9 @@ use std::net::IpAddr;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use rfm::store::reader::HistoryReader;
+use rfm::store::types::TimeSpan;
+
 use crate::common::agent::{Agent, EXACT};
 use crate::common::lab::wait_for;
 use crate::common::metrics::Metrics;
@@ -27,9 +30,10 @@ const NEIGHBOUR6: &str = "2001:db8:1::8";
 const WEST_PATH: Path<'_> = Path::new(&[64502, 64510], &[]);
 const EAST_PATH: Path<'_> = Path::new(&[64503, 64510], &[]);
 
-fn sections(trusted: &str) -> String {
+fn sections(trusted: &str, history: &std::path::Path) -> String {
+    let history = history.display();
     format!(
-        "{EXACT}[agent.firewall]\nenabled = true\ninterfaces = [\"lan0\"]\n\
+        "{EXACT}[agent.history]\npath = \"{history}\"\n[agent.firewall]\nenabled = true\ninterfaces = [\"lan0\"]\n\
          blackhole_communities = [\"65535:666\"]\n\
          blackhole_within = [\"198.51.100.0/24\", \"2001:db8:1::/48\"]\n\
          blackhole_peers = [\"{trusted}\"]\n"
@@ -39,7 +43,9 @@ fn sections(trusted: &str) -> String {
 /// `trusted` is how the configuration names WEST.
 pub fn run(daemon: &dyn Daemon, trusted: &str) {
     let topology = Topology::new(daemon);
-    let agent = topology.agent(&sections(trusted), STALE);
+    let history = topology.lab.path("history");
+    let sections = sections(trusted, &history);
+    let agent = topology.agent(&sections, STALE);
     let router = topology.start(daemon);
     topology.wait_for_session(&agent, Duration::from_secs(15));
     let (mut west, mut east) = (topology.speaker(WEST), topology.speaker(EAST));
@@ -60,7 +66,6 @@ pub fn run(daemon: &dyn Daemon, trusted: &str) {
     assert_eq!(rules(&agent.scrape()), Some(2.0));
 
     // the new configuration applies to the routes that are there
-    let sections = sections(trusted);
     for (other, flow, when) in [
         (
             sections
@@ -80,7 +85,7 @@ pub fn run(daemon: &dyn Daemon, trusted: &str) {
             Flow::Passes,
             "another neighbour",
         ),
-        (sections, Flow::Stops, "as at first"),
+        (sections.clone(), Flow::Stops, "as at first"),
     ] {
         topology.reload(&agent, &other, STALE);
         expect(&topology, &agent, flow, when);
@@ -129,12 +134,24 @@ pub fn run(daemon: &dyn Daemon, trusted: &str) {
     sleep((STALE + Duration::from_secs(1)).saturating_sub(killed.elapsed()));
     expect(&topology, &agent, Flow::Passes, "its routes had their time");
     agent.stop();
+    let all = TimeSpan::new(0, 1 << 40);
+    let events = HistoryReader::of_folder(&history).events(all).events;
+    let texts = |kind: &str| -> Vec<_> {
+        let of_kind = events.iter().filter(|event| event.kind == kind);
+        of_kind.map(|event| event.text.clone()).collect()
+    };
+    for prefix in [host, host6] {
+        let asked = texts("blackhole").iter().filter(|t| **t == prefix).count();
+        // asked for, back after two configurations, asked for by both, and after the broken session
+        assert!(asked >= 4, "{prefix}: {events:?}");
+    }
+    assert_eq!(texts("bmp_lost").len(), 1, "{events:?}");
 }
 
 /// A daemon that tells only what it has received, whatever its policy made of it.
 pub fn before_policy(daemon: &dyn Daemon) {
     let topology = Topology::new(daemon);
-    let agent = topology.agent(&sections("10.98.0.2"), STALE);
+    let agent = topology.agent(&sections("10.98.0.2", &topology.lab.path("history")), STALE);
     let _router = topology.start(daemon);
     topology.wait_for_session(&agent, Duration::from_secs(15));
     let mut west = topology.speaker(WEST);

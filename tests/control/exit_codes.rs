@@ -193,6 +193,12 @@ fn each_command_has_the_exit_codes_of_the_manual() {
             "top --once --interface v9",
             "no monitored interface is called v9",
         ),
+        (
+            "history",
+            "there is no history: set agent.history.path, and restart rfm",
+        ),
+        ("history yesterday --by asn --json", "there is no history"),
+        ("bill", "there is no history"),
         ("rib 192.0.2.1 --vrf red", "no such VRF"),
         ("lookup 192.0.2.1 --vrf red", "no such VRF"),
         ("firewall del 4000000000", "there is no rule 4000000000"),

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Steps of the clock neither damage rows nor count them twice, and no file is deleted for its age.
+//! Steps of the clock neither damage rows nor count them twice, and no file is deleted for its age, except those with
+//! conversations.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rfm::store::types::{CurveFilter, Tier, TimeSpan};
+use rfm::store::types::{
+    ConversationList, ConversationRow, CurveFilter, HistoryInput, MinuteLists, Tier, TimeSpan,
+};
+use rfm::types::flow::Direction;
 
 use crate::harness::{START, Scratch, Store, check, minute, row, totals};
 
@@ -73,6 +77,83 @@ fn a_minute_that_was_counted_twice_keeps_its_mean_rate() {
         .curves(span, Some(Tier::Minute), &CurveFilter::default());
     let point = curves.curves[0].points[0];
     assert_eq!((point.bytes, point.covered_ms), (12_000, 120_000));
+}
+
+/// Adds a conversation in the current minute.
+fn converse(store: &mut Store) {
+    let row = ConversationRow {
+        source: "192.0.2.0".parse().unwrap(),
+        destination: "198.51.100.0".parse().unwrap(),
+        protocol: 6,
+        service_port: 443,
+        bytes: 1000,
+        packets: 10,
+    };
+    store.add(HistoryInput::Lists(MinuteLists {
+        minute: store.now.wall / 60 * 60,
+        conversations: vec![ConversationList {
+            interface: "eth0".into(),
+            direction: Direction::Ingress,
+            rows: vec![row],
+            rest: (0, 0),
+        }],
+        ..MinuteLists::default()
+    }));
+}
+
+/// The times of all stored conversations.
+fn conversations(store: &Store) -> Vec<u64> {
+    let all = TimeSpan::new(0, START + 20 * YEAR);
+    let found = store.reader().conversations(all, &CurveFilter::default());
+    found.periods.iter().map(|period| period.time).collect()
+}
+
+#[test]
+fn conversations_of_a_router_that_is_seldom_on_are_deleted_by_age() {
+    let scratch = Scratch::new("age");
+    let mut store = Store::open(&scratch.history(), START);
+    let mut written = BTreeMap::new();
+    let mut starts = Vec::new();
+    for _ in 0..12 {
+        starts.push(store.now.wall);
+        for _ in 0..100 {
+            converse(&mut store);
+            record(&mut store, 1, &mut written);
+        }
+        let now = store.now.wall;
+        let oldest = now - 15 * 86_400;
+        let times = conversations(&store);
+        assert!(times.iter().all(|time| *time > oldest), "{now}: {times:?}");
+        let kept = starts.iter().filter(|start| **start > now - 14 * 86_400);
+        for start in kept {
+            assert!(times.contains(start), "{now}: none of {start}");
+        }
+        // off for three and a half days
+        store.restart();
+        store.now.wall += 302_400;
+        store.restart();
+    }
+    assert_eq!(store.problem(), None);
+    // the curves are kept
+    let span = TimeSpan::new(START, store.now.wall);
+    let found = check(&store.reader(), span, 0);
+    let sum: u64 = written.values().sum();
+    assert_eq!(found[1].values().sum::<u64>(), sum);
+}
+
+#[test]
+fn a_clock_that_is_wrong_for_a_moment_deletes_no_conversations() {
+    let scratch = Scratch::new("moment");
+    let mut store = Store::open(&scratch.history(), START);
+    for _ in 0..70 {
+        converse(&mut store);
+        store.advance(60);
+    }
+    step(&mut store, START + 3 * YEAR);
+    store.advance(1800);
+    step(&mut store, START + 6000);
+    store.advance(600);
+    assert_eq!(conversations(&store).len(), 70);
 }
 
 #[test]

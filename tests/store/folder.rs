@@ -57,7 +57,21 @@ fn what_is_no_history_is_set_aside() {
         let scratch = Scratch::new("foreign");
         make(&scratch.history());
         works(&scratch.history());
-        assert_eq!(set_aside(&scratch).len(), 1, "{case}");
+        let [aside] = &set_aside(&scratch)[..] else {
+            panic!("{case}: one folder is set aside");
+        };
+        let store = Store::open(&scratch.history(), START + 1800);
+        let events = store.reader().events(TimeSpan::new(START, START + 60));
+        let events: Vec<_> = events
+            .events
+            .iter()
+            .map(|e| (&e.kind[..], &e.text))
+            .collect();
+        let [("history_damaged", text)] = events[..] else {
+            panic!("{case}: {events:?}");
+        };
+        assert!(text.ends_with(&*aside.to_string_lossy()), "{case}: {text}");
+        drop(store);
         works_again(&scratch);
     }
 }

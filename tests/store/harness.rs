@@ -102,9 +102,18 @@ impl Store {
     }
 
     fn reopen(&mut self) {
-        self.shared = Arc::new(SharedHistory::new(self.shared.path.clone()));
-        let writer = HistoryWriter::new(self.shared.clone(), self.settings.clone(), self.now);
-        self.writer = Some(writer);
+        // a child that another test starts has the lock until it runs its program
+        for _ in 0..1000 {
+            self.shared = Arc::new(SharedHistory::new(self.shared.path.clone()));
+            let writer = HistoryWriter::new(self.shared.clone(), self.settings.clone(), self.now);
+            self.writer = Some(writer);
+            let problem = self.problem().unwrap_or_default();
+            if !problem.contains("another process uses it") {
+                return;
+            }
+            self.writer = None;
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     pub fn reader(&self) -> HistoryReader {

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::enrich::rib::SharedRib;
+use crate::store::event_log;
+use crate::types::event::EventKind;
 
 use super::error::{BmpError, SessionStats};
 use super::message::{FrameError, MAX_MESSAGE};
@@ -73,6 +75,17 @@ enum EndReason {
     Error(BmpError, String),
 }
 
+impl EndReason {
+    /// Returns why the session was lost; `None` if an operator ended it.
+    fn loss(&self) -> Option<&str> {
+        match self {
+            Self::Closed => Some("closed by the router"),
+            Self::Flushed => None,
+            Self::Error(_, detail) => Some(detail),
+        }
+    }
+}
+
 impl Connection {
     pub fn run(mut self) {
         let mut router = String::new();
@@ -85,6 +98,12 @@ impl Connection {
         });
         if !router.is_empty() {
             self.router_stats.session_ended(&router, now);
+            // an end that the agent requested has its own event, or is none
+            if !self.stop.load(Ordering::Acquire)
+                && let Some(reason) = end.loss()
+            {
+                event_log::record(EventKind::BmpLost, &format!("{router}: {reason}"));
+            }
         }
         if let EndReason::Error(error, detail) = end {
             let address = self.address;

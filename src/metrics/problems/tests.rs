@@ -119,6 +119,31 @@ impl Agent {
 }
 
 #[test]
+fn a_loss_begins_and_ends_once() {
+    let mut agent = Agent::new();
+    let mut events = Vec::new();
+    for second in 0..300 {
+        agent.pass(1);
+        if (10..20).contains(&second) {
+            agent.lost += 7;
+        }
+        agent.problems();
+        let recorded = event_log::recorded().into_iter();
+        events.extend(recorded.map(|(kind, text)| (second, kind, text)));
+    }
+    // the last packet is lost in second 19, and a minute without another one follows
+    let [
+        (10, EventKind::LossBegin, text),
+        (end, EventKind::LossEnd, _),
+    ] = &events[..]
+    else {
+        panic!("{events:?}");
+    };
+    assert_eq!(text, "7 sampled packets");
+    assert!((79..=81).contains(end), "{end}");
+}
+
+#[test]
 fn an_agent_without_problems_is_healthy() {
     let mut agent = Agent::new();
     agent.databases = vec![("asn", UNIX - 59 * DAY)];

@@ -66,15 +66,16 @@ pub fn is_derived(folder: &Path, log: FileId, length: u64) -> bool {
     DERIVED.into_iter().all(included)
 }
 
-/// Derives the files of the day that begins at `day`. Returns the number of bytes written.
-pub fn derive_day(shared: &SharedHistory, day: u64) -> io::Result<u64> {
+/// Derives the files of the day that begins at `day`; `now` is in Unix seconds. Returns the number of bytes
+/// written.
+pub fn derive_day(shared: &SharedHistory, day: u64, now: u64) -> io::Result<u64> {
     let logs: FileList = folder::list(&shared.path, FileSection::Log)?
         .into_iter()
         .filter(|(id, _)| (day..day + DAY).contains(&id.start))
         .collect();
     let mut written = 0;
     for section in DERIVED {
-        let derivation = Derivation::new(shared, section, day, &logs)?;
+        let derivation = Derivation::new(shared, section, (day, now), &logs)?;
         if let Some(derivation) = derivation {
             written += derivation.run()?;
         }
@@ -100,7 +101,7 @@ impl<'a> Derivation<'a> {
     fn new(
         shared: &'a SharedHistory,
         section: FileSection,
-        day: u64,
+        (day, now): (u64, u64),
         logs: &FileList,
     ) -> io::Result<Option<Self>> {
         let id = FileId::new(section, day);
@@ -110,7 +111,7 @@ impl<'a> Derivation<'a> {
         if exists {
             match read_sources(&path) {
                 Some(sources) => included = sources,
-                None => set_aside(shared, &path)?,
+                None => set_aside(shared, &path, now)?,
             }
         }
         let new = logs
@@ -372,11 +373,21 @@ pub fn temporary(path: &Path) -> PathBuf {
 }
 
 /// Renames a derived file without readable sources, which cannot be added to.
-fn set_aside(shared: &SharedHistory, path: &Path) -> io::Result<()> {
+fn set_aside(shared: &SharedHistory, path: &Path, now: u64) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(".damaged");
-    log::warn!("history: {}: damaged; renamed", path.display());
+    let aside = PathBuf::from(name);
+    {
+        let _readers = shared.write();
+        fs::rename(path, &aside)?;
+    }
+    let reason = format!(
+        "{}: damaged; renamed to {}",
+        path.display(),
+        aside.display()
+    );
+    log::warn!("history: {reason}");
     shared.counters.add_damaged(1);
-    let _readers = shared.write();
-    fs::rename(path, PathBuf::from(name))
+    shared.damaged(now, &reason);
+    Ok(())
 }

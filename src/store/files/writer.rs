@@ -12,7 +12,7 @@ use super::calendar::DAY;
 use super::derive;
 use super::folder::{self, FileSection, Folder};
 use super::log::{self as log_file, OpenLog};
-use super::retention;
+use super::retention::{self, FileLimits};
 use crate::store::shared::SharedHistory;
 use crate::store::types::HistoryInput;
 use crate::sys::os_error;
@@ -23,6 +23,11 @@ const GRACE: u64 = 15;
 const DAY_GRACE: u64 = 600;
 /// Minutes further in the future than this are those before a clock step back.
 const FUTURE: u64 = 120;
+/// A larger difference between the clocks in seconds is a step.
+const STEP: u64 = 60;
+/// The time without a step after which ages are measured by the wall clock: a clock that is wrong for a moment
+/// deletes nothing.
+const STEADY: Duration = Duration::from_secs(3600);
 /// The number of minutes that stay in memory when nothing can be stored, beside those of the
 /// interval.
 const MINUTES_KEPT: u64 = 10;
@@ -54,6 +59,36 @@ pub struct HistoryWriter {
     due: Duration,
     /// The day up to which files are derived.
     derived_to: u64,
+    clock: SteadyClock,
+}
+
+/// The time since which the wall clock had no step.
+#[derive(Clone, Copy, Debug)]
+struct SteadyClock {
+    since: Duration,
+    last: StoreTime,
+}
+
+impl SteadyClock {
+    fn new(now: StoreTime) -> Self {
+        Self {
+            since: now.monotonic,
+            last: now,
+        }
+    }
+
+    fn read(&mut self, now: StoreTime) {
+        let elapsed = now.monotonic.saturating_sub(self.last.monotonic);
+        let expected = self.last.wall.saturating_add(elapsed.as_secs());
+        if now.wall.abs_diff(expected) > STEP {
+            self.since = now.monotonic;
+        }
+        self.last = now;
+    }
+
+    fn is_steady(&self) -> bool {
+        self.last.monotonic.saturating_sub(self.since) >= STEADY
+    }
 }
 
 impl HistoryWriter {
@@ -66,6 +101,7 @@ impl HistoryWriter {
             log: None,
             due: Duration::ZERO,
             derived_to: u64::MAX,
+            clock: SteadyClock::new(now),
         };
         writer.schedule(now);
         let opened = writer.open(now);
@@ -80,6 +116,7 @@ impl HistoryWriter {
 
     /// Writes what is due. Returns whether something was.
     pub fn tick(&mut self, now: StoreTime) -> bool {
+        self.clock.read(now);
         if now.monotonic < self.due {
             return false;
         }
@@ -109,6 +146,7 @@ impl HistoryWriter {
         let folder = Folder::open(&self.shared.path, now.wall)?;
         if let Some(reason) = &folder.set_aside {
             log::error!("history: {reason}; a new history starts");
+            self.shared.damaged(now.wall, reason);
         }
         let recovered = recover(&self.shared);
         recovered.map_err(|error| {
@@ -166,10 +204,18 @@ impl HistoryWriter {
                 .last_sync
                 .store(now.wall, Ordering::Relaxed);
         }
-        let keep = self.log.as_ref().map(|log| log.id);
-        let bytes = retention::make_room(&self.shared, self.settings.max_size, 0, keep)?;
+        let bytes = self.make_room(0)?;
         self.shared.counters.bytes.store(bytes, Ordering::Relaxed);
         Ok(())
+    }
+
+    fn make_room(&self, more: u64) -> io::Result<u64> {
+        let limits = FileLimits {
+            max_size: self.settings.max_size,
+            keep: self.log.as_ref().map(|log| log.id),
+            age_at: self.clock.is_steady().then_some(self.clock.last.wall),
+        };
+        retention::make_room(&self.shared, limits, more)
     }
 
     /// Appends the `ready` rows of one log file.
@@ -181,11 +227,12 @@ impl HistoryWriter {
             self.shared.counters.add_damaged(damaged);
             self.log = Some(log);
         }
+        let more = bytes.len() as u64;
+        self.make_room(more)?;
         let Some(log) = &mut self.log else {
             return Ok(());
         };
-        let (id, more) = (log.id, bytes.len() as u64);
-        retention::make_room(&self.shared, self.settings.max_size, more, Some(id))?;
+        let id = log.id;
         // until the rows are synced, readers have them from memory
         self.shared.write().synced.insert(id, log.length());
         log.append(&bytes)?;
@@ -205,7 +252,7 @@ impl HistoryWriter {
         if self.folder.is_none() || self.derived_to == today {
             return;
         }
-        let derived = self.derive_before(today);
+        let derived = self.derive_before(today, now);
         if derived.is_ok() {
             self.derived_to = today;
         }
@@ -217,16 +264,15 @@ impl HistoryWriter {
         format!("{path}: cannot write: {}", os_error::reason(error))
     }
 
-    fn derive_before(&self, today: u64) -> io::Result<()> {
+    fn derive_before(&self, today: u64, now: StoreTime) -> io::Result<()> {
         let logs = folder::list(&self.shared.path, FileSection::Log)?;
         let mut days: Vec<_> = logs.keys().map(|id| id.start / DAY * DAY).collect();
         days.dedup();
         for day in days.into_iter().filter(|day| *day < today) {
             let logs = logs.iter().filter(|(id, _)| id.start / DAY * DAY == day);
             let more: u64 = logs.map(|(_, length)| *length).sum();
-            let keep = self.log.as_ref().map(|log| log.id);
-            retention::make_room(&self.shared, self.settings.max_size, more, keep)?;
-            let written = derive::derive_day(&self.shared, day)?;
+            self.make_room(more)?;
+            let written = derive::derive_day(&self.shared, day, now.wall)?;
             let counter = &self.shared.counters.written_bytes;
             counter.fetch_add(written, Ordering::Relaxed);
         }
