@@ -91,7 +91,7 @@ pub trait Enrich: Send {
         None
     }
 
-    /// Returns the name of the configured prefix of the far end: of the source at ingress, of the destination
+    /// Returns the name of the configured prefix of the remote side: of the source at ingress, of the destination
     /// at egress.
     fn prefix_name(&self, _key: &FlowKey) -> Option<&Arc<str>> {
         None

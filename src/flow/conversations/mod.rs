@@ -176,7 +176,7 @@ impl ConversationCounters {
             .collect();
     }
 
-    /// Adds a record. `prefix` is the name of the configured prefix of its far end, if there is one. `is_summed`
+    /// Adds a record. `prefix` is the name of the configured prefix of its remote side, if there is one. `is_summed`
     /// returns whether the packets of an interface cross no other one that is summed.
     pub fn count(
         &mut self,
