@@ -170,6 +170,7 @@ in
         Restart = "always";
         RestartSec = 2;
         RestartPreventExitStatus = 3;
+        FileDescriptorStoreMax = 1024;
         WatchdogSec = 30;
         TimeoutStartSec = 120;
         TimeoutStopSec = 30;

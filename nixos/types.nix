@@ -548,7 +548,7 @@ in
     default = [ ];
     shipped = false;
     required = false;
-    description = "Where: patterns as in agent.interfaces; required when enabled. Attaching may reset the rings of a network card.";
+    description = "Where: patterns as in agent.interfaces; required when enabled. Attaching may reset a network card, which loses its carrier.";
   };
   "agent.firewall.allow" = {
     type = listOf str;
@@ -569,7 +569,7 @@ in
     default = false;
     shipped = false;
     required = false;
-    description = "Whether it stays when the agent has ended, with the rules of that moment: it continues to drop until the next start or rfm --detach. Danger: this also holds for an agent that was killed. It needs a /sys/fs/bpf that the agent may write, which the packaged unit does not give: User=root and ReadWritePaths=/sys/fs/bpf do.";
+    description = "Whether it stays when the agent has ended, with the rules of that moment: it continues to drop until the next start or rfm --detach. Danger: this also holds for an agent that was killed. It needs a /sys/fs/bpf that the agent may write, which the packaged unit does not give: User=root, ReadWritePaths=/sys/fs/bpf and an empty ExecStopPost= do. A restart of the service needs no pin: systemd keeps the program attached.";
   };
   "agent.firewall.state_file" = {
     type = str;

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use rfm::args::{self, Command};
 use rfm::config::{self, ConfigSource, Machine};
+use rfm::firewall::kept_links::KeptLinks;
 use rfm::sys::os_error;
 use rfm::sys::startup_steps::StartupSteps;
 use rfm::sys::{logging, malloc, signals};
@@ -36,6 +37,8 @@ fn run(command: Command) -> Result<(), ExitError> {
             let steps = StartupSteps::new()
                 .map_err(|error| ExitError::Agent(agent::Error::Start(error)))?;
             steps.begin("reading the configuration");
+            // received first: if the start fails, they are detached
+            let kept = KeptLinks::receive();
             let (source, config) = load(config, &set)?;
             for line in source.describe() {
                 log::info!("{line}");
@@ -43,7 +46,7 @@ fn run(command: Command) -> Result<(), ExitError> {
             for warning in config.warnings() {
                 log::warn!("{warning}");
             }
-            agent::run(&source, &config, steps).map_err(ExitError::Agent)
+            agent::run(&source, &config, kept, steps).map_err(ExitError::Agent)
         }
         Command::Check { config, set } => {
             let (source, config) = load(config, &set)?;

@@ -115,7 +115,7 @@ impl Wire {
 
     pub fn attach(&self, firewall: &mut XdpFirewall) -> Result<(), Box<dyn Error>> {
         let mode = self.namespace.inside(|| {
-            let attached = firewall.attach(self.v1, FrameStart::Ethernet, None);
+            let attached = firewall.attach(self.v1, FrameStart::Ethernet, None, None);
             attached.map_err(|e| e.to_string())
         })?;
         match mode.name() {

@@ -15,6 +15,7 @@ use crate::firewall::allowlist::{self, MAX_PEERS};
 use crate::firewall::backend::Programs;
 use crate::firewall::blackhole::Blackholes;
 use crate::firewall::handle::{FirewallSettings, Handle, RequestReceiver};
+use crate::firewall::kept_links::KeptLinks;
 use crate::firewall::pins::Pins;
 use crate::firewall::rule_set::MAX_RULES;
 use crate::firewall::thread::{Worker, WorkerParams};
@@ -110,6 +111,7 @@ impl Running {
         agent: &Agent,
         rib: &SharedRib,
         export_sender: Option<ExportSender>,
+        mut kept: KeptLinks,
     ) -> Result<FirewallThread, Error> {
         let Some(Firewall { handle, requests }) = firewall else {
             drop(remove_pins(|_| false));
@@ -120,14 +122,20 @@ impl Running {
         let events = LinkEvents::open(self.errors.clone()).map_err(Error::Links)?;
         let links = LinkSocket::new(self.errors.clone()).dump();
         let links = links.map_err(Error::Links)?;
-        let is_pinned = |ifindex| {
+        let is_wanted = |ifindex| {
             let link = netlink::find(&links, ifindex);
-            config.pin && link.is_some_and(|link| patterns.matches(&link.name, link.loopback))
+            link.is_some_and(|link| patterns.matches(&link.name, link.loopback))
         };
-        let pins = remove_pins(is_pinned);
+        let pins = remove_pins(|ifindex| config.pin && is_wanted(ifindex));
+        match kept.retain(is_wanted) {
+            0 => {}
+            count => log::info!(
+                "firewall: {count} interfaces kept their program while the service restarted"
+            ),
+        }
         let settings = xdp_settings(agent);
         let programs =
-            Programs::load(&settings, pins.filter(|_| config.pin)).map_err(Error::Load)?;
+            Programs::load(&settings, pins.filter(|_| config.pin), kept).map_err(Error::Load)?;
         let (rib, routers) = (rib.clone(), rib.clone());
         let asked_for = !config.blackhole_communities.is_empty();
         let enforced = agent.enrich.source_check.mode == SourceCheckMode::Enforce;

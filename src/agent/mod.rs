@@ -47,6 +47,7 @@ use crate::enrich::rpki::SharedVrps;
 use crate::enrich::source_check::SharedSources;
 use crate::enrich::{Enricher, VrfRib};
 use crate::firewall::handle::Handle;
+use crate::firewall::kept_links::KeptLinks;
 use crate::flow::export_queue::ExportSender;
 use crate::flow::thread::{self, Request};
 use crate::http::Server;
@@ -92,8 +93,13 @@ const BATCHES: usize = 32;
 const REQUESTS: usize = 16;
 
 /// Runs until SIGINT or SIGTERM. `config` was read from `source`, and SIGHUP makes the agent read it again.
-/// `steps` receives each step that may wait for something outside.
-pub fn run(source: &ConfigSource, config: &Config, steps: StartupSteps) -> Result<(), Error> {
+/// `kept` has the links of the previous agent, and `steps` receives each step that may wait for something outside.
+pub fn run(
+    source: &ConfigSource,
+    config: &Config,
+    kept: KeptLinks,
+    steps: StartupSteps,
+) -> Result<(), Error> {
     let agent = &config.agent;
     privilege::check()?;
     sandbox::gain_nothing();
@@ -177,7 +183,7 @@ pub fn run(source: &ConfigSource, config: &Config, steps: StartupSteps) -> Resul
     bmp.start(&running)?;
     steps.begin("loading the firewall");
     // before thread links, because that thread reports when the agent is ready
-    let firewall = running.start_firewall(firewall, agent, &rib, drops)?;
+    let firewall = running.start_firewall(firewall, agent, &rib, drops, kept)?;
     steps.begin("loading the BPF programs");
     // serving waits neither for the verifier, about 20 ms a program, nor for the attaching, 13 ms a hook
     let loaded = LoadedPrograms::load(&settings).map_err(Error::Load)?;

@@ -34,7 +34,8 @@ section! {
             reload: Applied,
             type: list(MAX_LIST, word("a regular expression or \"*\"")),
             default: Vec::new(),
-            text: "Where: patterns as in agent.interfaces; required when enabled. Attaching may reset the rings of a network card.",
+            text: "Where: patterns as in agent.interfaces; required when enabled. Attaching may reset a network card, which loses \
+                   its carrier.",
         }
         /// All packets from or to these prefixes pass.
         allow: Vec<Prefix> = key {
@@ -59,7 +60,8 @@ section! {
             text: "Whether it stays when the agent has ended, with the rules of that moment: it continues to drop until the \
                    next start or rfm --detach.",
             details: "Danger: this also holds for an agent that was killed. It needs a /sys/fs/bpf that the agent may write, \
-                      which the packaged unit does not give: User=root and ReadWritePaths=/sys/fs/bpf do.",
+                      which the packaged unit does not give: User=root, ReadWritePaths=/sys/fs/bpf and an empty \
+                      ExecStopPost= do. A restart of the service needs no pin: systemd keeps the program attached.",
         }
         /// Keeps runtime rules over a restart; empty = none.
         state_file: PathBuf = key {

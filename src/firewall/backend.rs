@@ -5,6 +5,7 @@ use std::io;
 
 use libbpf_rs::MapHandle;
 
+use super::kept_links::KeptLinks;
 use super::pins::Pins;
 use crate::bpf::load_error::LoadError;
 pub use crate::bpf::xdp::{Counts, Mode, XdpStats};
@@ -33,12 +34,21 @@ pub struct Programs {
     firewall: XdpFirewall,
     /// The pins, if the links are to outlive this process.
     pins: Option<Pins>,
+    kept: KeptLinks,
 }
 
 impl Programs {
-    pub fn load(settings: &XdpSettings, pins: Option<Pins>) -> Result<Self, LoadError> {
+    pub fn load(
+        settings: &XdpSettings,
+        pins: Option<Pins>,
+        kept: KeptLinks,
+    ) -> Result<Self, LoadError> {
         let firewall = XdpFirewall::load(settings)?;
-        Ok(Self { firewall, pins })
+        Ok(Self {
+            firewall,
+            pins,
+            kept,
+        })
     }
 }
 
@@ -50,11 +60,23 @@ impl Backend for Programs {
 
     fn attach(&mut self, ifindex: u32, start: FrameStart) -> Result<Mode, String> {
         let pin = self.pins.as_mut().map(|pins| pins.take(ifindex));
-        let attached = self.firewall.attach(ifindex, start, pin.as_ref());
-        attached.map_err(|error| error.to_string())
+        let previous = self.kept.take(ifindex);
+        if previous.is_some() {
+            // if the link cannot be reused, it detaches when no process has it open
+            self.kept.remove(ifindex);
+        }
+        let attached = self
+            .firewall
+            .attach(ifindex, start, pin.as_ref(), previous)
+            .map_err(|error| error.to_string())?;
+        if let Some(link) = self.firewall.link(ifindex) {
+            self.kept.keep(ifindex, link);
+        }
+        Ok(attached)
     }
 
     fn detach(&mut self, ifindex: u32) {
+        self.kept.remove(ifindex);
         self.firewall.detach(ifindex);
     }
 

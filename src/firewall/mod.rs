@@ -21,6 +21,7 @@ pub mod blackhole;
 mod drop_samples;
 pub mod file;
 pub mod handle;
+pub mod kept_links;
 mod persist;
 pub mod pins;
 pub mod rule_series;

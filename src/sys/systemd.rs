@@ -11,6 +11,9 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::sys::os_error;
 
+/// The variable that names the socket of the service manager.
+pub(super) const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
+
 /// The socket, and the address of the service manager.
 struct Manager {
     socket: UnixDatagram,
@@ -35,7 +38,7 @@ const MORE_TIME: Duration = Duration::from_secs(30);
 impl Notifier {
     /// A notifier for the socket and the watchdog that the environment names.
     pub fn from_environment() -> Self {
-        let Some(path) = env::var_os("NOTIFY_SOCKET") else {
+        let Some(path) = env::var_os(NOTIFY_SOCKET) else {
             return Self::default();
         };
         match connect(path.as_encoded_bytes()) {

@@ -63,6 +63,19 @@ impl Agent {
         Self::spawn(lab, namespace, command(lab, namespace, config, wrapper))
     }
 
+    /// As [`Agent::start_under`], with a change of the command.
+    pub fn start_prepared(
+        lab: &Lab,
+        namespace: &Namespace,
+        config: &str,
+        wrapper: &[&str],
+        prepare: impl FnOnce(&mut Command),
+    ) -> Self {
+        let mut command = command(lab, namespace, config, wrapper);
+        prepare(&mut command);
+        Self::spawn(lab, namespace, command)
+    }
+
     /// As [`Agent::start`], while `disturb` does something to the process until the flag is set.
     pub fn start_disturbed(
         lab: &Lab,
@@ -240,9 +253,22 @@ pub fn refused(
     config: &str,
     wrapper: &[&str],
 ) -> (Option<i32>, String) {
+    refused_prepared(lab, namespace, config, wrapper, |_| {})
+}
+
+/// As [`refused`], with a change of the command.
+pub fn refused_prepared(
+    lab: &Lab,
+    namespace: &Namespace,
+    config: &str,
+    wrapper: &[&str],
+    prepare: impl FnOnce(&mut Command),
+) -> (Option<i32>, String) {
     // one that starts all the same must not run for ever
     let limited = [&["timeout", "10"], wrapper].concat();
-    let output = try_run(&mut command(lab, namespace, config, &limited));
+    let mut command = command(lab, namespace, config, &limited);
+    prepare(&mut command);
+    let output = try_run(&mut command);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     (output.status.code(), said)
 }

@@ -22,4 +22,5 @@ mod ends;
 mod flood;
 mod packets;
 mod pinned;
+mod restart;
 mod wire;

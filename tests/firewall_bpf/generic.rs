@@ -32,7 +32,7 @@ fn the_monitor_sees_what_the_firewall_passes(namespace: &Namespace, device: &str
     namespace.inside(|| {
         let ifindex = namespace.ifindex(device);
         let mut firewall = firewall();
-        let mode = firewall.attach(ifindex, FrameStart::Ethernet, None);
+        let mode = firewall.attach(ifindex, FrameStart::Ethernet, None, None);
         assert_eq!(mode.expect("attached"), Mode::Generic, "{device}");
         let mut kernel = Kernel::load(&[(ifindex, false)]);
         kernel.attach(HookKind::detect(), Position::Head);

@@ -41,12 +41,12 @@ fn frames_on_a_wire_are_dropped_in_the_driver_until_it_is_detached() {
         let v1 = namespace.ifindex("v1");
         let mut firewall = firewall();
         let mode = firewall
-            .attach(v1, FrameStart::Ethernet, None)
+            .attach(v1, FrameStart::Ethernet, None, None)
             .expect("attached");
         assert_eq!(mode, Mode::Native);
         assert_eq!(
             firewall
-                .attach(v1, FrameStart::Ethernet, None)
+                .attach(v1, FrameStart::Ethernet, None, None)
                 .expect("again"),
             mode
         );
@@ -62,15 +62,17 @@ fn frames_on_a_wire_are_dropped_in_the_driver_until_it_is_detached() {
         sender.send(&frame, 0).expect("sent");
         assert_eq!(dropped(&firewall), 10);
         // the hook is free
-        drop(firewall.attach(v1, FrameStart::Ethernet, None));
+        drop(firewall.attach(v1, FrameStart::Ethernet, None, None));
         drop(firewall);
         let mut second = XdpFirewall::load(&SETTINGS).expect("another");
-        second.attach(v1, FrameStart::Ethernet, None).expect("free");
+        second
+            .attach(v1, FrameStart::Ethernet, None, None)
+            .expect("free");
     });
 }
 
 fn refused(mut second: XdpFirewall, ifindex: u32) {
-    let error = second.attach(ifindex, FrameStart::Ethernet, None);
+    let error = second.attach(ifindex, FrameStart::Ethernet, None, None);
     let error = error.expect_err("the hook is taken");
     assert!(matches!(&error, AttachError::Occupied { program, .. } if program == "rfm_fw_ether"));
     let text = error.to_string();
@@ -92,7 +94,9 @@ fn a_device_without_ethernet_has_it_in_the_stack() {
         namespace.ip("link set t0 up");
         let mut firewall = firewall();
         let t0 = namespace.ifindex("t0");
-        let mode = firewall.attach(t0, FrameStart::Ip, None).expect("attached");
+        let mode = firewall
+            .attach(t0, FrameStart::Ip, None, None)
+            .expect("attached");
         println!("tun: {}", mode.name());
         let packet = &v4().udp().payload(20).build()[14..];
         tun.inject(packet, 0x0800).expect("received");
@@ -117,7 +121,12 @@ fn a_pinned_program_outlives_the_agent_and_is_taken_over() {
         let frame = v4().udp().payload(20).build();
         let attach_to = |firewall: &mut XdpFirewall, is_stale| {
             let path = pin.clone();
-            firewall.attach(v1, FrameStart::Ethernet, Some(&Pin { path, is_stale }))
+            firewall.attach(
+                v1,
+                FrameStart::Ethernet,
+                Some(&Pin { path, is_stale }),
+                None,
+            )
         };
         let attach = |firewall: &mut XdpFirewall| attach_to(firewall, true);
         let mut first = firewall();

@@ -260,7 +260,7 @@ impl Attached {
         let mut firewall = XdpFirewall::load(&settings).expect("the firewall loads");
         match mode {
             Mode::Native => {
-                let got = firewall.attach(ifindex, FrameStart::Ethernet, None);
+                let got = firewall.attach(ifindex, FrameStart::Ethernet, None, None);
                 assert_eq!(got.expect("attached"), Mode::Native);
             }
             Mode::Generic => {
