@@ -1,7 +1,7 @@
 # Each target installs what it needs and this machine lacks (scripts/setup.sh), and says so.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test test-prometheus generate soak fuzz lint demo bench deb rpm test-packages test-reproducible test-kernels test-unit-boot test-bare test-scale need-root
+.PHONY: help run test test-prometheus generate soak fuzz lint demo bench deb rpm image test-image test-packages test-reproducible test-kernels test-unit-boot test-bare test-scale need-root
 
 CONFIG ?= config/rfm.toml
 BPF_C := $(filter-out src/bpf/vmlinux.h,$(wildcard src/bpf/*.[ch] src/bpf/*/*.[ch] benches/bpf/*.[ch]))
@@ -72,6 +72,14 @@ deb: ## make the Debian package
 rpm: ## make the RPM
 	@scripts/setup.sh build packages
 	@scripts/package.sh rpm
+
+image: ## make the container image as an OCI archive (PROGRAM=FILE: with this program, such as the static one)
+	@scripts/setup.sh build packages image
+	@scripts/image.sh $(PROGRAM)
+
+test-image: need-root ## run the container image with podman, between two network namespaces (PROGRAM=FILE)
+	@scripts/setup.sh build packages image
+	@tests/image.sh "$$(scripts/image.sh $(PROGRAM))"
 
 test-packages: need-root ## install, upgrade, remove and purge the packages in chroots of Debian 12 and 13
 	@scripts/setup.sh build packages

@@ -8,7 +8,7 @@
     let
       systems = [ "x86_64-linux" "aarch64-linux" ];
       forEach = make: nixpkgs.lib.genAttrs systems (system: make nixpkgs.legacyPackages.${system});
-      packageFor = pkgs: pkgs.callPackage ./nixos/package.nix { revision = self.shortRev or ""; };
+      packageFor = pkgs: pkgs.callPackage ./nixos/package.nix { revision = self.shortRev or self.dirtyShortRev or ""; };
     in
     {
       packages = forEach (pkgs: rec {

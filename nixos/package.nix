@@ -28,6 +28,8 @@ rustPlatform.buildRustPackage {
   buildInputs = [ elfutils zlib ];
   hardeningDisable = [ "zerocallusedregs" ];
 
+  # the build reads version and revision from scripts/version.sh, whose interpreter a sandbox has not
+  postPatch = "patchShebangs scripts";
   env.RFM_REVISION = revision;
 
   # the tests make interfaces and load programs into the kernel; what can be tried in a sandbox is tried here

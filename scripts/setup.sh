@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Installs what a purpose needs and this machine lacks; says what it does, and does nothing when all is there.
 #
-#   scripts/setup.sh build | test | prometheus | collector | lint | fuzz | demo | bench | scale | bare | guest | packages ...
+#   scripts/setup.sh build | test | prometheus | collector | lint | fuzz | demo | bench | scale | bare | guest | packages | image ...
+#   scripts/setup.sh --show [SYSTEM] PURPOSE ...
 #
-# On Debian (12 or later) and its kin as root it installs packages; elsewhere it names what is missing.
+# On Debian (12 or later) and its kin as root it installs packages; elsewhere it prints the command that installs what is
+# missing. --show prints the commands for all that the purposes need, on this system, or on debian, ubuntu, fedora or arch.
 # SPDX-License-Identifier: AGPL-3.0-only
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -19,6 +21,10 @@ axe=false
 
 # shellcheck source=scripts/unpack.sh
 . scripts/unpack.sh
+# shellcheck source=scripts/system.sh
+. scripts/system.sh
+system=$(system_of "${SETUP_OS_RELEASE:-/etc/os-release}")
+by_rustup=false
 
 have() { command -v "$1" >/dev/null; }
 
@@ -97,6 +103,9 @@ rust_packages() {
         packages+=(cargo rustc)
     elif at_least "$wanted_rust" "$(candidate rustc-web)"; then
         packages+=(cargo-web rustc-web)
+    elif [ -n "$(candidate rustup)" ]; then
+        packages+=(rustup)
+        by_rustup=true
     else
         die "Rust $wanted_rust or newer is needed, and no package here has it:" \
             "enable Debian's security suite (cargo-web, rustc-web) or install Rust with rustup"
@@ -108,16 +117,29 @@ need_rust() {
     if have rustup; then
         die "Rust $wanted_rust or newer is needed; try: rustup update stable && rustup default stable"
     fi
-    on_debian || die "Rust $wanted_rust or newer is needed (cargo, rustc)"
+    if ! on_debian; then
+        packages+=(rust)
+        return
+    fi
     refresh_lists
     rust_packages
+}
+
+# Ubuntu's Rust is too old; its rustup fetches a newer one.
+rustup_command="rustup toolchain install stable --profile minimal --component rustfmt,clippy"
+install_rust() {
+    ! $by_rustup || $rustup_command
 }
 
 # The formatter and clippy must be of the same release as the compiler.
 need_rust_lints() {
     cargo-fmt --version >/dev/null 2>&1 && cargo-clippy --version >/dev/null 2>&1 && return
-    if have rustup; then
+    if $by_rustup; then
+        return
+    elif have rustup; then
         die "the Rust lints are missing; try: rustup component add rustfmt clippy"
+    elif ! on_debian; then
+        packages+=(rust-lints)
     elif [[ " ${packages[*]} " == *" cargo-web "* ]] || dpkg-query -W cargo-web >/dev/null 2>&1; then
         packages+=(rustfmt-web rust-web-clippy)
     else
@@ -213,6 +235,7 @@ purpose() {
         need nginx nginx-light
         need openssl openssl
         need_python_package prometheus-client 0.26.0
+        need_python_package pyyaml 6.0.3
         need_axe
         ;;
     prometheus)
@@ -285,6 +308,16 @@ purpose() {
         need strip binutils
         need openssl openssl
         ;;
+    image)
+        need buildah buildah
+        need podman podman
+        need crun crun
+        need strip binutils
+        need python3 python3
+        need ip iproute2
+        need ping iputils-ping
+        need curl curl
+        ;;
     packages)
         need strip binutils
         need mmdebstrap mmdebstrap
@@ -296,7 +329,7 @@ purpose() {
         need_cargo_tool cargo-deb 3.8.0
         need_cargo_tool cargo-generate-rpm 0.21.0
         ;;
-    *) die "unknown purpose '$1': build, test, prometheus, collector, lint, demo, bench, scale, bare, guest or packages" ;;
+    *) die "unknown purpose '$1': build, test, prometheus, collector, lint, demo, bench, scale, bare, guest, packages or image" ;;
     esac
 }
 
@@ -408,7 +441,60 @@ install_python_packages() {
     .cache/python/bin/python -m pip install --quiet --disable-pip-version-check "${python_packages[@]}"
 }
 
-[ $# -gt 0 ] || die "usage: scripts/setup.sh build | test | prometheus | collector | lint | fuzz | demo | bench | scale | bare | guest | packages ..."
+# check_portable PURPOSE ...: on Debian and its kin, all are.
+check_portable() {
+    local name
+    case $system in debian | ubuntu) return ;; esac
+    for name in "$@"; do
+        case " $portable_purposes " in *" $name "*) ;; *)
+            die "the purpose '$name' needs Debian's packages; on other systems: $portable_purposes" ;;
+        esac
+    done
+}
+
+# show PURPOSE ...: the commands, as if nothing was installed.
+# shellcheck disable=SC2317 # purpose() calls the functions inside
+show() {
+    have() { false; }
+    need() { packages+=("$2"); }
+    need_file() { packages+=("$2"); }
+    need_library() { packages+=("$2"); }
+    need_unstable() { aside+=("$1"); }
+    on_debian() { case $system in debian | ubuntu) true ;; *) false ;; esac; }
+    refresh_lists() { :; }
+    rust_packages() {
+        case $system in
+        debian) packages+=(cargo-web rustc-web) ;;
+        *) packages+=(rustup) && by_rustup=true ;;
+        esac
+    }
+    need_rust() { if on_debian; then rust_packages; else packages+=(rust); fi; }
+    need_rust_lints() {
+        case $system in
+        debian) packages+=(rustfmt-web rust-web-clippy) ;;
+        ubuntu) ;;
+        *) packages+=(rust-lints) ;;
+        esac
+    }
+    local name
+    for name in "$@"; do purpose "$name"; done
+    ! on_debian || echo "apt-get update"
+    [ ${#packages[@]} = 0 ] || install_command "$system" "${packages[@]}"
+    ! $by_rustup || echo "$rustup_command"
+}
+
+usage="usage: scripts/setup.sh [--show [SYSTEM]] build | test | prometheus | collector | lint | fuzz | demo | bench | scale | bare | guest | packages | image ..."
+[ $# -gt 0 ] || die "$usage"
+if [ "$1" = --show ]; then
+    shift
+    case ${1:-} in debian | ubuntu | fedora | arch) system=$1 && shift ;; esac
+    [ $# -gt 0 ] || die "$usage"
+    [ "$system" != other ] || die "name a system: debian, ubuntu, fedora or arch"
+    check_portable "$@"
+    show "$@"
+    exit
+fi
+on_debian || check_portable "$@"
 for name in "$@"; do purpose "$name"; done
 if [ $((${#packages[@]} + ${#aside[@]})) = 0 ]; then
     build_tools
@@ -418,13 +504,17 @@ if [ $((${#packages[@]} + ${#aside[@]})) = 0 ]; then
     exit
 fi
 
-on_debian || die "these are missing (by their Debian names): ${packages[*]} ${aside[*]}"
+if ! on_debian; then
+    [ "$system" != other ] || die "these are missing (by their Debian names): ${packages[*]} ${aside[*]}"
+    die "something is missing; as root: $(install_command "$system" "${packages[@]}")"
+fi
 refresh_lists
 if [ ${#packages[@]} -gt 0 ]; then
     mapfile -t packages < <(printf '%s\n' "${packages[@]}" | sort -u)
     say "installing ${packages[*]}"
     install_packages "${packages[@]}"
 fi
+install_rust
 for name in "${aside[@]}"; do put_aside "$name"; done
 build_tools
 install_python_packages

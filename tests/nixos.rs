@@ -145,9 +145,13 @@ fn the_flake_gives_package_module_and_tests() {
     if !can_run(&["nix-instantiate"]) {
         return;
     }
-    let arguments = ["--eval", "--strict", "--json", "--store", "dummy://"];
-    let text = nix(&[&arguments[..], &["tests/nixos/flake.nix"]].concat()).unwrap();
-    let found: Value = serde_json::from_str(&text).unwrap();
+    let evaluate = |revision: &str| -> Value {
+        let arguments = ["--eval", "--strict", "--json", "--store", "dummy://"];
+        let given = ["--arg", "revision", revision, "tests/nixos/flake.nix"];
+        let text = nix(&[&arguments[..], &given].concat()).unwrap();
+        serde_json::from_str(&text).unwrap()
+    };
+    let found = evaluate("{ shortRev = \"0123abc\"; }");
     assert_eq!(found["systems"], json!(["aarch64-linux", "x86_64-linux"]));
     assert_eq!(found["pname"], "rfm");
     assert_eq!(found["modulePackage"], "rfm");
@@ -155,6 +159,14 @@ fn the_flake_gives_package_module_and_tests() {
     assert_eq!(found["revision"], "0123abc");
     assert_eq!(found["lock"], true);
     assert_eq!(found["nodes"], json!(["left", "right", "router"]));
+    // the build asks scripts/version.sh, which needs an interpreter of the sandbox
+    assert_eq!(found["patch"], "patchShebangs scripts");
+    for (revision, expected) in [
+        ("{ dirtyShortRev = \"0123abc-dirty\"; }", "0123abc-dirty"),
+        ("{ }", ""),
+    ] {
+        assert_eq!(evaluate(revision)["revision"], expected);
+    }
     // what the package installs is there
     let commands = found["commands"].as_str().unwrap();
     let words = commands.split_whitespace();

@@ -6,6 +6,7 @@
 mod common;
 
 mod clickhouse;
+mod containers;
 mod flows;
 mod nfacctd;
 mod postgresql;

@@ -1,5 +1,6 @@
 # Evaluates flake.nix with a stand-in for nixpkgs: what it gives, the package's attributes, and what its VM test sets.
 # SPDX-License-Identifier: AGPL-3.0-only
+{ revision }:
 let
   inherit (builtins) attrNames functionArgs head intersectAttrs listToAttrs map;
 
@@ -32,7 +33,7 @@ let
     bpftools = "bpftools";
     testers.runNixOSTest = test: test;
   };
-  self = outputs // { shortRev = "0123abc"; };
+  self = outputs // revision;
   outputs = (import ../../flake.nix).outputs {
     inherit self;
     nixpkgs = { inherit lib; legacyPackages = { x86_64-linux = pkgs; aarch64-linux = pkgs; }; };
@@ -48,6 +49,7 @@ in
   systems = attrNames outputs.packages;
   inherit (package) pname version;
   revision = package.env.RFM_REVISION;
+  patch = package.postPatch;
   lock = builtins.pathExists package.cargoLock.lockFile;
   commands = package.postInstall + package.installCheckPhase;
   modulePackage = module.services.rfm.package.pname;
