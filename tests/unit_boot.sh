@@ -20,5 +20,5 @@ for name in first renewed; do
 done
 
 kernel=$(scripts/kernel.sh linux-image-6.12-cloud-amd64)
-root=$(scripts/root.sh systemd systemd systemd-sysv dbus iproute2 procps kmod passwd curl libelf1 zlib1g)
+root=$(scripts/root.sh systemd systemd systemd-sysv dbus iproute2 procps kmod passwd curl libelf1 zlib1g iputils-ping)
 tests/guest/boot.sh "$kernel" "$root" "$payload" veth dummy

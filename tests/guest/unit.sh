@@ -104,7 +104,43 @@ check "serves the renewed one" serves renewed
 check "has not been restarted for it" is MainPID "$pid"
 check "is rated 1.7 at most with the group" systemd-analyze security --threshold=17 rfm
 
+# The firewall: systemd keeps its program attached while the service restarts. Variables of the unit set the keys.
+program() { ip -d link show v1 | grep -o 'prog/xdp id [0-9]*'; }
+no_program() { ! program; }
+another_program() { program && [ "$(program)" != "$before" ]; }
+none_received() { grep ' 0 received' /tmp/ping; }
+ip netns add peer
+ip link set v0 netns peer
+ip -n peer link set v0 up
+ip -n peer address add 192.0.2.2/24 dev v0
+ip address add 192.0.2.1/24 dev v1
+cat >/etc/systemd/system/rfm.service.d/firewall.conf <<'UNIT'
+[Service]
+Environment=RFM_AGENT__FIREWALL__ENABLED=true RFM_AGENT__FIREWALL__ALLOW_OWN=false
+Environment='RFM_AGENT__FIREWALL__INTERFACES=["v1"]'
+Environment='RFM_AGENT__FIREWALL__RULE=[{ src = "192.0.2.2/32" }]'
+UNIT
+systemctl daemon-reload
+check "restarts with the firewall" systemctl restart rfm
+check "has attached the firewall" program
+check "has its link kept" is NFileDescriptorStore 1
+ip netns exec peer ping -q -i 0.02 -w 600 192.0.2.1 >/tmp/ping 2>&1 &
+ping=$!
+for time in once twice; do
+    before=$(program)
+    check "restarts $time" systemctl restart rfm
+    check "replaces the program" another_program
+done
+before=$(program)
+kill -9 "$(property MainPID)"
+check "replaces the program of a killed one" another_program
+kill -INT $ping
+wait $ping
+check "has let no packet pass" none_received
+check "has its link kept once" is NFileDescriptorStore 1
+
 check "stops" systemctl stop rfm
+check "has detached the firewall" no_program
 check "has stopped well" is Result success
 [ $failed = 0 ] || journalctl -u rfm --no-pager | tail -n 60
 exit $failed
