@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rfm::page::stored::{StoredHistory, StoredNames};
+use rfm::store::files::writer::{HistoryWriter, StoreSettings, StoreTime};
 use rfm::store::reader::HistoryReader;
 use rfm::store::shared::SharedHistory;
 use rfm::store::types::{
     ConversationList, ConversationRow, EventRow, HistoryInput, MinuteLists, MinuteRows, Part,
     PartRow, ScopeRow, TotalRow,
 };
-use rfm::store::writer::{HistoryWriter, StoreSettings, StoreTime};
+
 use rfm::types::address_detail::AddressDetail;
 use rfm::types::flow::Direction;
 use rfm::types::label::Endpoint;
@@ -159,7 +160,7 @@ impl Year {
             });
             writer.add(HistoryInput::Lists(MinuteLists {
                 minute: time,
-                services: Vec::new(),
+                parts: Vec::new(),
                 prefixes: Vec::new(),
                 conversations: conversations.into(),
             }));
