@@ -207,6 +207,13 @@ in
     required = false;
     description = "Largest ASes on the path to show in rfm_transit_bytes_total; 0 = none. It needs agent.collector.paths. Each position of an AS on the path counts as one, and has a series for each direction.";
   };
+  "agent.prometheus.p95_series" = {
+    type = bool;
+    default = false;
+    shipped = false;
+    required = false;
+    description = "Whether to show the 95th percentile of the current month of each interface, rfm_interface_p95_bytes. It needs agent.history.path. It is that of rfm bill, and is calculated after each sample of 5 minutes.";
+  };
   "agent.prometheus.page" = {
     type = bool;
     default = true;

@@ -6,15 +6,21 @@ mod common;
 
 use std::io::Write;
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::accounting::{of_hooks, settle};
 use common::agent::{Agent, EXACT};
 use common::lab::{Lab, can_run, run, wait_for};
 use common::packet::Sender;
 use common::traffic::small_frame;
+use rfm::store::files::calendar::month_start;
+use rfm::store::files::writer::{HistoryWriter, StoreSettings, StoreTime};
+use rfm::store::shared::SharedHistory;
+use rfm::store::types::{HistoryInput, MinuteRows, ScopeRow, TotalRow};
+use rfm::types::flow::Direction;
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -120,6 +126,96 @@ fn sums_equal_the_counters_over_a_restart_and_conversations_have_their_bytes() {
     // the same bytes are in the samples of the bill
     let bill = ask(&lab, &["bill", "--month", "1h", "--interface", "v1"]);
     assert_eq!(bill["bills"].as_array().map(Vec::len), Some(1));
+    agent.stop();
+}
+
+fn unix_now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.expect("after 1970").as_secs()
+}
+
+/// Writes samples of the last three hours of the month, 1,000 bytes a second received and none sent.
+fn write_samples(folder: &Path) {
+    let now = unix_now();
+    let shared = Arc::new(SharedHistory::new(folder.to_owned()));
+    let settings = StoreSettings {
+        max_size: 96 << 20,
+        sync_interval: Duration::from_secs(300),
+    };
+    let time = |wall| StoreTime {
+        wall,
+        monotonic: Duration::from_secs(wall),
+    };
+    let start = now / 300 * 300 - 3 * 3600;
+    let mut writer = HistoryWriter::new(shared, settings, time(start));
+    for minute in (start..now / 300 * 300).step_by(60) {
+        let row = |direction, bytes| ScopeRow {
+            interface: "v1".into(),
+            direction,
+            covered_ms: 60_000,
+            totals: [TotalRow {
+                bytes,
+                packets: bytes / 100,
+                max_rate: 0.0,
+            }; 3],
+            parts: Vec::new(),
+        };
+        // the three families have 20,000 bytes each
+        let rows = vec![row(Direction::Ingress, 20_000), row(Direction::Egress, 0)];
+        writer.add(HistoryInput::Minute(MinuteRows { minute, rows }));
+        writer.tick(time(minute + 60));
+    }
+    writer.close(time(now));
+}
+
+#[test]
+fn the_percentile_of_the_month_is_a_metric_if_it_is_requested() {
+    if !can_run(&["ip", "sysctl"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let namespace = lab.wire();
+    write_samples(&lab.path("history"));
+    let p95 = |agent: &Agent, direction: &str| {
+        let labels = [("ifname", "v1"), ("direction", direction)];
+        agent.scrape().get("rfm_interface_p95_bytes", &labels)
+    };
+    let agent = Agent::start(&lab, &namespace, &config(&lab));
+    assert_eq!(p95(&agent, "ingress"), None);
+    agent.stop();
+    let text = config(&lab) + "p95_series = true\n";
+    let agent = Agent::start(&lab, &namespace, &text);
+    // thread history calculates after a write
+    let bill = || ask(&lab, &["bill", "--interface", "v1"]);
+    let is_there = || {
+        let rates = bill()["bills"][0]["rates"].clone();
+        let of = |method: &str| {
+            let mut rates = rates.as_array().expect("rates").iter();
+            let rate = rates.find(|rate| rate["method"] == method);
+            rate.expect("the method")["p95"]
+                .as_f64()
+                .map(|bits| (bits / 8.0).round())
+        };
+        let expected = [of("in"), of("out")];
+        // the first hours of a month have few samples, and the first minutes none
+        assert!(
+            expected
+                .iter()
+                .all(|p95| p95.is_none_or(|p95| p95 == 1000.0 || p95 < 200.0))
+        );
+        [p95(&agent, "ingress"), p95(&agent, "egress")] == expected
+    };
+    assert!(
+        wait_for(LIMIT, is_there),
+        "{:?} {}",
+        p95(&agent, "ingress"),
+        bill()
+    );
+    let now = unix_now();
+    if month_start(now) + 4 * 3600 < now {
+        assert_eq!(p95(&agent, "ingress"), Some(1000.0));
+        assert_eq!(p95(&agent, "egress"), Some(0.0));
+    }
     agent.stop();
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Error, Running};
+use crate::bill::current_month::MonthWatch;
 use crate::config;
 use crate::control::HistorySource;
 use crate::http::deferred::Deferrer;
@@ -27,7 +28,8 @@ pub(super) struct DiskHistory {
 
 impl Running {
     /// Starts thread history, if the configuration names a folder.
-    pub(super) fn start_history(&mut self, history: &config::History) -> Result<(), Error> {
+    pub(super) fn start_history(&mut self, agent: &config::Agent) -> Result<(), Error> {
+        let history = &agent.history;
         let Some(folder) = history.folder() else {
             return Ok(());
         };
@@ -37,9 +39,16 @@ impl Running {
             max_size: history.max_size.0,
             sync_interval: history.sync_interval.min(LONGEST_INTERVAL),
         };
-        let written = shared.clone();
+        let (written, percentiles) = (shared.clone(), self.month_percentiles.clone());
+        let has_percentiles = agent.prometheus.p95_series;
         self.spawn("history", move |heartbeat| {
-            thread::run(written, settings, &received, &heartbeat);
+            let reader = HistoryReader::new(written.clone()).with_heartbeat(&heartbeat);
+            let mut watch = has_percentiles.then(|| MonthWatch::new(reader, percentiles));
+            thread::run(written, settings, &received, &heartbeat, |now| {
+                if let Some(watch) = &mut watch {
+                    watch.update(now);
+                }
+            });
         })?;
         event_log::install(sender.clone());
         self.history = Some(DiskHistory { shared, sender });

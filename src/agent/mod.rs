@@ -34,6 +34,7 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::attach::thread::Progress;
+use crate::bill::current_month::MonthPercentiles;
 use crate::bpf::counters::Counters;
 use crate::bpf::load::LoadedPrograms;
 use crate::bpf::ring::RingReader;
@@ -139,10 +140,11 @@ pub fn run(
         errors,
         problems: Arc::default(),
         history: None,
+        month_percentiles: Arc::default(),
         web,
     };
     running.start_web()?;
-    running.start_history(&agent.history)?;
+    running.start_history(agent)?;
     running.watch_databases(derive::databases(&agent.enrich.mmdb))?;
     bmp::assign_vrfs(&running.interfaces, &found.links);
     let rib = bmp.rib();
@@ -277,6 +279,8 @@ struct Running {
     problems: Arc<ProblemHistory>,
     /// `None` if the configuration names no folder.
     history: Option<DiskHistory>,
+    /// Empty unless `agent.prometheus.p95_series` is set.
+    month_percentiles: Arc<MonthPercentiles>,
     web: Web,
 }
 
@@ -413,6 +417,7 @@ impl Running {
             liveness: Box::new(self.liveness()),
             problems: self.problems.clone(),
             history: self.history.as_ref().map(|history| history.shared.clone()),
+            month_percentiles: self.month_percentiles.clone(),
         })
     }
 

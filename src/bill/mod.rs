@@ -3,12 +3,14 @@
 //! use the same code.
 //!
 //! - [`percentile`]: nearest rank, and interpolated,
-//! - [`file`]: samples as CSV.
+//! - [`file`]: samples as CSV,
+//! - [`current_month`]: the 95th percentile of each interface in the current month.
 //!
 //! A sample has the bytes and packets of five minutes and the time in them that was observed. Its rate is that of the
 //! observed time. A sample of which less than half was observed has no rate: its bytes count in the sum, and the
 //! interval counts as missing. Samples of several sources are added, interval by interval, before any percentile.
 
+pub mod current_month;
 pub mod file;
 pub mod percentile;
 #[cfg(test)]

@@ -371,6 +371,14 @@ section! {
             text: "Largest ASes on the path to show in rfm_transit_bytes_total; 0 = none. It needs agent.collector.paths.",
             details: "Each position of an AS on the path counts as one, and has a series for each direction.",
         }
+        p95_series: bool = key {
+            reload: Restart,
+            type: boolean(),
+            default: false,
+            text: "Whether to show the 95th percentile of the current month of each interface, rfm_interface_p95_bytes. It \
+                   needs agent.history.path.",
+            details: "It is that of rfm bill, and is calculated after each sample of 5 minutes.",
+        }
         page: bool = key {
             reload: Restart,
             type: boolean(),

@@ -150,6 +150,10 @@ pub fn warnings(config: &Config) -> Vec<String> {
         let text = "agent.collector.paths counts nothing without routes: set agent.enrich.rib.bmp";
         warnings.push(text.to_owned());
     }
+    if config.agent.prometheus.p95_series && config.agent.history.folder().is_none() {
+        let text = "agent.prometheus.p95_series shows nothing without agent.history.path";
+        warnings.push(text.to_owned());
+    }
     if config.agent.prometheus.transit_series > 0 && !config.agent.collector.paths {
         let text = "agent.prometheus.transit_series shows nothing without agent.collector.paths";
         warnings.push(text.to_owned());

@@ -13,6 +13,7 @@ use super::exposition::{Created, Format};
 use super::problems::{Facts, Moment, ProblemHistory};
 use super::scrapers::ZeroSince;
 use super::{Bmp, Build, Input, Interface, Rpki};
+use crate::bill::current_month::MonthPercentiles;
 use crate::bpf::counters::Counters;
 use crate::config::Agent;
 use crate::config::current::CurrentConfig;
@@ -71,6 +72,7 @@ pub struct Scrape {
     pub problems: Arc<ProblemHistory>,
     /// `None` without a history on disk.
     pub history: Option<Arc<SharedHistory>>,
+    pub month_percentiles: Arc<MonthPercentiles>,
 }
 
 /// A request for all families.
@@ -186,6 +188,7 @@ impl Scrape {
             ipfix: &self.ipfix.all(),
             firewall: firewall.as_ref(),
             history: self.history.as_ref().map(|history| &history.counters),
+            month_percentiles: &self.month_percentiles.get(),
             errors: &self.errors,
             http_auth_failures: self.access.failures(),
             dropped_log_lines: logging::dropped(),

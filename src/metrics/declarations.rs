@@ -107,6 +107,9 @@ declare! {
             + "`attach` is `tcx`, `clsact` or `none`. `role` is `transit`, `ix`, `pni`, `customer`, `internal` or empty: `[[agent.interface]]` or the alias sets it, and `provider`.";
         Gauge INTERFACE_SPEED = "rfm_interface_speed_bytes" ["ifname"]
             "Link speed in bytes per second; absent if the driver does not report it.";
+        Gauge INTERFACE_P95 = "rfm_interface_p95_bytes" ["ifname", "direction"]
+            "95th percentile of the current month (UTC) in bytes per second: of the exact means of 5 minutes, by nearest rank, as rfm bill calculates it."
+            + "Only with `agent.prometheus.p95_series`. `direction` is `ingress` or `egress`. It includes the last complete sample, and is absent until the month has one.";
         Gauge INTERFACE_PATTERN_MATCHES = "rfm_interface_pattern_matches" ["pattern"]
             "Interfaces that match this pattern of the configuration; 0 may be a misspelt name.";
     }

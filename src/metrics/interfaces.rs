@@ -4,6 +4,7 @@
 use super::declarations::{self, Metric};
 use super::exposition::FamilyWriter;
 use super::{Input, Interface};
+use crate::bill::current_month::MonthPercentile;
 use crate::netlink::DeviceCounters;
 use crate::types::counters::{Count, HookCounters};
 use crate::types::flow::{Direction, Family};
@@ -53,6 +54,7 @@ pub(super) fn write(input: &Input, out: &mut FamilyWriter) {
     write_removals(input.interfaces, out);
     write_info(input.interfaces, out);
     write_speed(input.interfaces, out);
+    write_percentiles(input.month_percentiles, out);
     write_patterns(input.pattern_matches, out);
 }
 
@@ -150,6 +152,17 @@ fn write_speed(interfaces: &[Interface], out: &mut FamilyWriter) {
     for Interface { name, link, .. } in interfaces {
         if let Some(bytes) = link.speed_bytes {
             speed.gauge([name], bytes);
+        }
+    }
+}
+
+fn write_percentiles(percentiles: &[MonthPercentile], out: &mut FamilyWriter) {
+    let mut rates = out.family(&declarations::INTERFACE_P95);
+    for row in percentiles {
+        for direction in Direction::ALL {
+            if let Some(rate) = row.bytes_per_second[direction as usize] {
+                rates.gauge([&*row.interface, direction.name()], rate.round() as u64);
+            }
         }
     }
 }

@@ -28,6 +28,7 @@ mod transit;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::bill::current_month::MonthPercentile;
 use crate::config::current::Reload;
 use crate::firewall::handle::FirewallReport;
 use crate::flow::snapshot::Snapshot;
@@ -74,6 +75,8 @@ pub struct Input<'a> {
     pub firewall: Option<&'a FirewallReport>,
     /// `None` without a history on disk.
     pub history: Option<&'a HistoryCounters>,
+    /// Empty unless they are requested.
+    pub month_percentiles: &'a [MonthPercentile],
     pub errors: &'a ErrorCounters,
     /// `None` without a web configuration file.
     pub http_auth_failures: Option<u64>,

@@ -16,12 +16,13 @@ use crate::sys::threads::Heartbeat;
 const BEAT: Duration = Duration::from_secs(2);
 
 /// Stores rows until [`HistoryInput::Stop`] arrives or `heartbeat` requests a stop; then stores all
-/// that is left.
+/// that is left. Calls `written` with the Unix time after each write.
 pub fn run(
     shared: Arc<SharedHistory>,
     settings: StoreSettings,
     received: &Receiver<HistoryInput>,
     heartbeat: &Heartbeat,
+    mut written: impl FnMut(u64),
 ) {
     let origin = Instant::now();
     let mut writer = HistoryWriter::new(shared, settings, now(origin));
@@ -34,7 +35,10 @@ pub fn run(
             // no sender is left: only the time of writing matters
             Err(RecvTimeoutError::Disconnected) => std::thread::park_timeout(BEAT),
         }
-        if writer.tick(now(origin)) {
+        let time = now(origin);
+        if writer.tick(time) {
+            heartbeat.beat();
+            written(time.wall);
             // deriving takes memory that is not needed until the next day
             malloc::return_free_blocks();
         }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rfm::bill::current_month::MonthPercentile;
 use rfm::config::current::Reload;
 use rfm::enrich::bmp::RouterStatus;
 use rfm::enrich::rib::{BlackholeRejectReason, RibCounts};
@@ -41,6 +42,7 @@ pub struct Fixture {
     ipfix: Vec<Arc<CollectorStats>>,
     firewall: Option<FirewallReport>,
     history: Option<HistoryCounters>,
+    month_percentiles: Vec<MonthPercentile>,
     errors: ErrorCounters,
 }
 
@@ -55,6 +57,7 @@ impl Fixture {
             ipfix: Vec::new(),
             firewall: None,
             history: None,
+            month_percentiles: Vec::new(),
             errors: ErrorCounters::default(),
         }
     }
@@ -87,6 +90,10 @@ impl Fixture {
             lost_rows: 5.into(),
             last_sync: 1_700_000_004.into(),
         });
+        new.month_percentiles = vec![MonthPercentile {
+            interface: "eth0".into(),
+            bytes_per_second: [Some(125_000_000.5), None],
+        }];
         new.flows = Snapshot {
             at_ms: 0,
             clock: WallTimes::default(),
@@ -239,6 +246,7 @@ impl Fixture {
             ipfix: &self.ipfix,
             firewall: self.firewall.as_ref(),
             history: self.history.as_ref(),
+            month_percentiles: &self.month_percentiles,
             errors: &self.errors,
             http_auth_failures: Some(3),
             dropped_log_lines: 7,

@@ -76,6 +76,7 @@ fn any_config() -> impl Strategy<Value = String> {
         ("prometheus.series_ttl", duration()),
         ("prometheus.peer_series", flag()),
         ("prometheus.transit_series", number(0..=1_000)),
+        ("prometheus.p95_series", flag()),
         ("prometheus.page", flag()),
         ("ipfix.host", hosts()),
         ("ipfix.port", number(0..=65_535)),

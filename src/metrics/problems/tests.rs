@@ -89,6 +89,7 @@ impl Agent {
             http_auth_failures: None,
             dropped_log_lines: 0,
             history: None,
+            month_percentiles: &[],
             parse_errors: &[],
             build: Build {
                 version: "",
