@@ -202,6 +202,46 @@ fn rows_and_their_rest_add_up_to_the_interface() {
 }
 
 #[test]
+fn conversations_are_selected_by_address() {
+    let folder = Folder::new("addresses");
+    let reader = reader(&folder.0.join("history"));
+    let eth0: u64 = (0..MINUTES).map(|n| 60_000 + n + (60_000 + n) / 2).sum();
+    // bytes a minute of the rows that are selected
+    for (selection, expected) in [
+        ("address=192.0.2.1", vec![20_000, 10_000]),
+        ("src=192.0.2.2", vec![5_000]),
+        ("src=192.0.2.0/30", vec![20_000, 10_000, 5_000]),
+        (
+            "address=198.51.100.7&src=192.0.2.2&dst=198.51.100.0/24",
+            vec![5_000],
+        ),
+        ("dst=192.0.2.1", vec![]),
+        ("address=2001:db8::/32", vec![]),
+    ] {
+        let found = rows(
+            &reader,
+            &format!("{selection}&interface=eth0&direction=ingress"),
+        );
+        let bytes: Vec<_> = found
+            .iter()
+            .filter(|row| !row.rest)
+            .map(|row| row.bytes)
+            .collect();
+        let expected: Vec<_> = expected.into_iter().map(|bytes| bytes * MINUTES).collect();
+        assert_eq!(bytes, expected, "{selection}");
+        assert_eq!(sum(&found, "eth0", "ingress"), eth0, "{selection}");
+        let by_port = rows(&reader, &format!("{selection}&by=port&direction=ingress"));
+        assert_eq!(sum(&by_port, "eth0", "ingress"), eth0, "{selection}");
+    }
+    let refused = |query: &str| history::query(Some(query), START).unwrap_err();
+    assert_eq!(
+        refused("src=192.0.2.1&by=asn"),
+        "by: expected some of src,dst,proto,port with a selection of addresses"
+    );
+    assert!(refused("src=192.0.2.1/24").starts_with("src: expected an address or a prefix"));
+}
+
+#[test]
 fn bills_are_of_exact_samples() {
     let folder = Folder::new("bills");
     let reader = reader(&folder.0.join("history"));

@@ -20,6 +20,8 @@ The rows of an interface and direction add up to its counters: `rest` is the
 traffic that no other row has.",
         example = "The conversations of ten minutes last Tuesday:
 rfm history last tuesday 03:00-03:10 --by src,dst,port",
+        example = "The conversations of one host yesterday:
+rfm history yesterday --address 192.0.2.7",
         example = "The networks of October, as JSON:
 rfm history 2026-10 --by asn --json"
     )]
@@ -40,6 +42,18 @@ rfm history 2026-10 --by asn --json"
         /// only this direction: ingress or egress
         #[argh(option, arg_name = "direction")]
         direction: Option<String>,
+
+        /// only conversations from or to this address or prefix
+        #[argh(option, arg_name = "prefix")]
+        address: Option<String>,
+
+        /// only conversations from this address or prefix
+        #[argh(option, arg_name = "prefix")]
+        src: Option<String>,
+
+        /// only conversations to this address or prefix
+        #[argh(option, arg_name = "prefix")]
+        dst: Option<String>,
 
         /// number of rows for each interface and direction, from 1 to 1000 (default: 20)
         #[argh(option, arg_name = "n")]
@@ -123,6 +137,9 @@ pub struct HistoryOptions {
     pub by: Option<String>,
     pub interface: Option<String>,
     pub direction: Option<String>,
+    pub address: Option<String>,
+    pub src: Option<String>,
+    pub dst: Option<String>,
     pub limit: Option<String>,
     pub tz: Option<String>,
     pub csv: bool,
@@ -153,6 +170,9 @@ impl History {
             by: self.by,
             interface: self.interface,
             direction: self.direction,
+            address: self.address,
+            src: self.src,
+            dst: self.dst,
             limit: self.limit,
             tz: self.tz,
             csv: self.csv,

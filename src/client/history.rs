@@ -42,6 +42,9 @@ pub fn history(agent: &AgentClient, options: &HistoryOptions) -> Result<String, 
         ("by", &options.by),
         ("interface", &options.interface),
         ("direction", &options.direction),
+        ("address", &options.address),
+        ("src", &options.src),
+        ("dst", &options.dst),
         ("limit", &options.limit),
     ]));
     let reply = agent.get("history", &query)?;

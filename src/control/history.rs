@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::api::{HistoryEvent, HistoryReply, HistoryRow};
 use super::asn_names::HasAsns;
-use super::params::{Params, limit};
+use super::params::{self, Params, limit};
 use crate::store::reader::HistoryReader;
 use crate::store::types::{
     ConversationRow, CurveFilter, Curves, EventRow, Part, PartKind, Tier, TimeSpan,
@@ -17,6 +17,7 @@ use crate::store::types::{
 use crate::types::address_detail::AddressDetail;
 use crate::types::did_you_mean::nearest;
 use crate::types::flow::Direction;
+use crate::types::prefix::Prefix;
 use crate::types::protocol::Protocol;
 
 /// The period without `from`.
@@ -52,28 +53,77 @@ pub struct HistoryQuery {
     pub by: HistoryBy,
     pub interface: Option<String>,
     pub direction: Option<Direction>,
+    pub addresses: AddressFilter,
     pub limit: usize,
+}
+
+/// The selection of conversations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AddressFilter {
+    pub either: Option<Prefix>,
+    pub source: Option<Prefix>,
+    pub destination: Option<Prefix>,
+}
+
+impl AddressFilter {
+    fn read(params: &mut Params) -> Result<Self, String> {
+        Ok(Self {
+            either: params.read("address", params::PREFIX, params::prefix)?,
+            source: params.read("src", params::PREFIX, params::prefix)?,
+            destination: params.read("dst", params::PREFIX, params::prefix)?,
+        })
+    }
+
+    fn is_empty(self) -> bool {
+        self == Self::default()
+    }
+
+    fn selects(self, row: &ConversationRow) -> bool {
+        let is_in = |prefix: Option<Prefix>, address| prefix.is_none_or(|p| has(p, address));
+        let is_either = [row.source, row.destination].map(|address| is_in(self.either, address));
+        is_in(self.source, row.source)
+            && is_in(self.destination, row.destination)
+            && is_either.contains(&true)
+    }
+}
+
+/// Returns whether a prefix has a stored address. If prefixes are stored in place of addresses, it has those that
+/// contain it as well.
+fn has(prefix: Prefix, stored: IpAddr) -> bool {
+    let stored_prefix = Prefix::new(stored, if stored.is_ipv4() { 24 } else { 48 });
+    let may_be_prefix = stored_prefix.address() == stored;
+    prefix.contains(stored) || (may_be_prefix && stored_prefix.contains(prefix.address()))
 }
 
 /// Parses the query of /v1/history.
 pub fn query(query: Option<&str>, now: u64) -> Result<HistoryQuery, String> {
     let mut params = Params::parse(query)?;
     let span = span(&mut params, now)?;
-    let by = match params.take("by") {
-        Some(by) => parse_by(&by)?,
-        None => HistoryBy::Interface,
-    };
+    let by = params.take("by").map(|by| parse_by(&by)).transpose()?;
     let interface = params.take("interface");
     let direction = params.read("direction", "ingress or egress", |text| {
         Direction::ALL.into_iter().find(|d| d.name() == text)
     })?;
+    let addresses = AddressFilter::read(&mut params)?;
     let limit = limit(&mut params)?;
     params.finish()?;
+    let by = match by {
+        Some(by) => by,
+        None if addresses.is_empty() => HistoryBy::Interface,
+        None => HistoryBy::Conversations(FIELDS.into()),
+    };
+    if !addresses.is_empty() && !matches!(by, HistoryBy::Conversations(_)) {
+        return Err(format!(
+            "by: expected some of {} with a selection of addresses",
+            FIELDS.join(",")
+        ));
+    }
     Ok(HistoryQuery {
         span,
         by,
         interface,
         direction,
+        addresses,
         limit,
     })
 }
@@ -292,7 +342,8 @@ fn of_conversations(
     for list in found.periods.iter().flat_map(|period| &period.lists) {
         let scope = (list.interface.clone(), list.direction);
         let groups = sums.entry(scope).or_default();
-        for conversation in &list.rows {
+        let selected = list.rows.iter().filter(|row| query.addresses.selects(row));
+        for conversation in selected {
             let values = values_of(conversation, fields, addresses);
             let key: Vec<String> = values.values().map(Value::to_string).collect();
             let (_, sum) = groups.entry(key).or_insert((values, RowSum::default()));
@@ -410,5 +461,29 @@ impl HasAsns for HistoryReply {
 
     fn set_names(&mut self, names: BTreeMap<u32, String>) {
         self.asn_names = names;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stored_prefix_is_found_by_the_addresses_in_it() {
+        for (prefix, stored, expected) in [
+            ("192.0.2.7", "192.0.2.7", true),
+            ("192.0.2.7", "192.0.2.0", true),
+            ("192.0.2.7", "192.0.3.0", false),
+            ("192.0.2.7", "192.0.2.8", false),
+            ("192.0.2.0/25", "192.0.2.0", true),
+            ("192.0.0.0/16", "192.0.2.0", true),
+            ("2001:db8:1:2::7", "2001:db8:1::", true),
+            ("2001:db8:1:2::7", "2001:db8:1:2::", false),
+            ("2001:db8::/32", "2001:db8:1:2::", true),
+            ("192.0.2.7", "2001:db8:1::", false),
+        ] {
+            let found = has(prefix.parse().unwrap(), stored.parse().unwrap());
+            assert_eq!(found, expected, "{prefix} {stored}");
+        }
     }
 }

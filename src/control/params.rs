@@ -166,9 +166,11 @@ pub(super) fn limit(params: &mut Params) -> Result<usize, String> {
     Ok(limit.unwrap_or(DEFAULT_LIMIT))
 }
 
+/// What [`prefix`] reads.
+pub(super) const PREFIX: &str = "an address or a prefix without host bits";
+
 fn shared(params: &mut Params) -> Result<FlowQuery, String> {
     const PORT: &str = "a port from 0 to 65535";
-    const PREFIX: &str = "an address or a prefix without host bits";
     let filter = Filter {
         interfaces: None,
         direction: params.read("direction", "ingress or egress", Direction::parse)?,
