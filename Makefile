@@ -29,10 +29,11 @@ generate: ## write the files that are made from the code (tests/generated), afte
 	@scripts/setup.sh build
 	RFM_GENERATE=1 cargo test --locked --test generated
 
-soak: need-root ## ten minutes of garbage on the BMP port, 1,000 killed writers of the history, a million random frames (`make test` does a thirtieth or less)
+soak: need-root ## ten minutes of garbage on the BMP port, 1,000 killed writers of the history and 50 killed agents, a million random frames (`make test` does a thirtieth or less)
 	@scripts/setup.sh build test
 	RFM_SOAK_SECONDS=600 cargo test --locked --test bmp_garbage -- --nocapture
 	RFM_SOAK_KILLS=1000 cargo test --locked --test store -- --nocapture crash
+	RFM_SOAK_AGENT_KILLS=50 cargo test --locked --test history_kills -- --nocapture
 	RFM_SOAK_FRAMES=1000000 cargo test --locked --test bpf_frames -- --nocapture
 
 fuzz: ## run libFuzzer on all that reads input from outside (TARGET=bmp for one, SECONDS=60 for each)
