@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! Measures the history on disk: the size of a year, the bytes written in a day, and the time of a question.
+//! Measures the history on disk: the size of a year, the bytes of a conversation, the bytes written in a day, the memory
+//! while a day is derived, and the time of a question; rrdtool and vnStat with the same data.
 //!
 //! `make bench PART=store`; RFM_STORE_DAYS sets the number of simulated days.
 
@@ -7,6 +8,7 @@ mod common;
 
 use std::error::Error;
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -14,13 +16,18 @@ use std::time::{Duration, Instant};
 
 use common::machine::thread_time;
 use common::report::{Cell, Report, Table};
+use common::rrd;
 use rfm::store::files::folder::{FileSection, list};
 use rfm::store::files::writer::{HistoryWriter, StoreSettings, StoreTime};
+use rfm::store::format::block::{BlockKind, Blocks, HEADER};
+use rfm::store::format::conversations::decode;
 use rfm::store::reader::HistoryReader;
 use rfm::store::shared::SharedHistory;
 use rfm::store::types::{
-    CurveFilter, HistoryInput, MinuteRows, Part, PartRow, ScopeRow, Tier, TimeSpan, TotalRow,
+    ConversationList, ConversationRow, CurveFilter, HistoryInput, MinuteLists, MinuteRows, Part,
+    PartRow, ScopeRow, Tier, TimeSpan, TotalRow,
 };
+use rfm::sys::malloc;
 use rfm::types::flow::Direction;
 
 const DAYS: u64 = 396;
@@ -85,6 +92,58 @@ impl Traffic {
     }
 }
 
+/// Conversations of each interface and direction, with traffic as by Zipf's law.
+const CONVERSATIONS: u32 = 2000;
+/// The number of stored conversations of each interface, direction and minute.
+const LISTED: usize = 50;
+
+impl Traffic {
+    /// Returns the largest conversations of a minute, between /24 prefixes.
+    fn lists(&mut self, time: u64) -> HistoryInput {
+        let mut conversations = Vec::new();
+        for scope in 0..2 * INTERFACES as u32 {
+            // the first ranks decide: a conversation far behind is seldom among the largest
+            let ranks = 0..CONVERSATIONS.min(4 * LISTED as u32);
+            let mut rows: Vec<_> = ranks.map(|rank| self.conversation(scope, rank)).collect();
+            rows.sort_by_key(|row| std::cmp::Reverse(row.bytes));
+            rows.truncate(LISTED);
+            conversations.push(ConversationList {
+                interface: format!("eth{}", scope / 2).into(),
+                direction: Direction::ALL[scope as usize % 2],
+                rows,
+                rest: (1_000_000_007, 1_000_003),
+            });
+        }
+        HistoryInput::Lists(MinuteLists {
+            minute: time,
+            conversations,
+            ..MinuteLists::default()
+        })
+    }
+
+    fn conversation(&mut self, scope: u32, rank: u32) -> ConversationRow {
+        let mixed = (scope * CONVERSATIONS + rank).wrapping_mul(2_654_435_761);
+        let prefix = |bits: u32| IpAddr::from(Ipv4Addr::from_bits(bits & 0xffff_ff00));
+        let bytes = (1e9 / f64::from(rank + 1) * (0.2 + 1.6 * self.noise())) as u64;
+        let [remote, local] = [
+            prefix(mixed),
+            prefix(0xc0a8_0000 | (mixed.rotate_left(9) & 0x1f00)),
+        ];
+        let (source, destination) = match scope % 2 {
+            0 => (remote, local),
+            _ => (local, remote),
+        };
+        ConversationRow {
+            source,
+            destination,
+            protocol: if mixed % 3 == 0 { 17 } else { 6 },
+            service_port: [443, 443, 443, 80, 8443, 53, 22, 25][mixed as usize >> 7 & 7],
+            bytes,
+            packets: bytes / 1000 + bytes % 97,
+        }
+    }
+}
+
 struct Simulation {
     writer: Option<HistoryWriter>,
     shared: Arc<SharedHistory>,
@@ -113,24 +172,108 @@ impl Simulation {
     }
 
     fn run(&mut self, days: u64) {
-        for _ in 0..days * DAY / 60 {
-            let row = self.traffic.minute(self.now.wall);
-            let Some(writer) = &mut self.writer else {
-                return;
-            };
-            writer.add(row);
-            self.now.wall += 60;
-            self.now.monotonic += Duration::from_secs(60);
-            writer.tick(self.now);
-        }
+        (0..days * DAY / 60).for_each(|_| self.step(false));
+    }
+
+    fn run_with_conversations(&mut self, days: u64) {
+        (0..days * DAY / 60).for_each(|_| self.step(true));
+    }
+
+    fn step(&mut self, has_conversations: bool) {
+        let row = self.traffic.minute(self.now.wall);
+        let lists = has_conversations.then(|| self.traffic.lists(self.now.wall));
+        let Some(writer) = &mut self.writer else {
+            return;
+        };
+        writer.add(row);
+        lists.into_iter().for_each(|lists| writer.add(lists));
+        self.now.wall += 60;
+        self.now.monotonic += Duration::from_secs(60);
+        writer.tick(self.now);
     }
 }
 
 fn main() -> Result<()> {
     let mut report = Report::new("store");
+    // first: in a process that has not used much memory
+    let memory = derive_memory()?;
     report.add(year()?);
+    report.add(conversations(memory)?);
     report.add(writes()?);
     report.write()
+}
+
+fn limited(value: f64, limit: f64, unit: &str) -> [Cell; 2] {
+    [
+        Cell::text(format!("{value:.2} {unit}")),
+        Cell::at_most(value, limit, unit),
+    ]
+}
+
+/// Returns the growth of resident memory, at most and afterwards, while the files of a day are derived.
+fn derive_memory() -> Result<[f64; 2]> {
+    let path = scratch("derive")?;
+    let mut simulation = Simulation::new(&path.join("history"));
+    // up to the last write before the files of the first day are made
+    (0..DAY / 60 + 9).for_each(|_| simulation.step(true));
+    malloc::return_free_blocks();
+    let before = memory("VmRSS:")?;
+    fs::write("/proc/self/clear_refs", "5")?;
+    (0..6).for_each(|_| simulation.step(true));
+    malloc::return_free_blocks();
+    let derived = list(&path.join("history"), FileSection::Hour)?.len();
+    if derived != 1 {
+        return Err(format!("{derived} days were derived").into());
+    }
+    let growth = [memory("VmHWM:")? - before, memory("VmRSS:")? - before];
+    drop(simulation);
+    fs::remove_dir_all(path)?;
+    Ok(growth)
+}
+
+/// Returns a line of /proc/self/status in MB.
+fn memory(name: &str) -> Result<f64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next());
+    Ok(kilobytes.ok_or("a line")?.parse::<f64>()? * 1024.0 / 1e6)
+}
+
+/// Bytes of stored conversations, and the memory while a day is derived.
+fn conversations([peak, kept]: [f64; 2]) -> Result<Table> {
+    let path = scratch("conversations")?;
+    let mut simulation = Simulation::new(&path.join("history"));
+    simulation.run_with_conversations(4);
+    let text = "4 interfaces, the 50 largest conversations of each minute and direction between /24 prefixes, then the \
+                100 largest of 10 minutes; bytes with the headers of blocks";
+    let mut table = Table::new("Conversations on disk", text, &["figure", "value", "limit"]);
+    let (mut bytes, mut rows) = (0, 0);
+    for section in [FileSection::Log, FileSection::Conversations] {
+        let (mut of_section, mut stored) = (0, 0);
+        for id in list(&path.join("history"), section)?.keys() {
+            let file = fs::read(id.path(&path.join("history")))?;
+            for block in Blocks::new(&file).filter(|b| b.kind == BlockKind::Conversations) {
+                of_section += block.payload.len() + HEADER;
+                let periods = decode(block.payload).ok_or("a block of conversations")?;
+                let lists = periods.iter().flat_map(|period| &period.lists);
+                stored += lists.map(|list| list.rows.len()).sum::<usize>();
+            }
+        }
+        let name = format!("{}: bytes of a conversation", section.name());
+        let each = of_section as f64 / stored as f64;
+        table.row(name, [Cell::text(format!("{each:.2} B"))]);
+        (bytes, rows) = (bytes + of_section, rows + stored);
+    }
+    let each = bytes as f64 / rows as f64;
+    table.row("bytes of a conversation", limited(each, 12.0, "B"));
+    table.row(
+        "resident memory, at most, while a day is derived",
+        [Cell::text(format!("+{peak:.2} MB"))],
+    );
+    table.row("and afterwards", [Cell::text(format!("{kept:+.2} MB"))]);
+    drop(simulation);
+    fs::remove_dir_all(path)?;
+    Ok(table)
 }
 
 fn scratch(name: &str) -> Result<PathBuf> {
@@ -165,30 +308,24 @@ fn year() -> Result<Table> {
         let shown = Cell::text(format!("{:.2} MB", bytes as f64 / 1e6));
         table.row(section.name(), [shown, Cell::text("")]);
     }
-    let limit = |value: f64, limit: f64, unit: &str| {
-        [
-            Cell::at_most(value, limit, unit),
-            Cell::text(format!("{limit} {unit}")),
-        ]
-    };
-    table.row("series", limit(series as f64 / 1e6, 36.0, "MB"));
-    table.row("CPU, with the generator", limit(cpu * 100.0, 0.2, "%"));
+    table.row("series", limited(series as f64 / 1e6, 36.0, "MB"));
+    table.row("CPU, with the generator", limited(cpu * 100.0, 0.2, "%"));
     let reader = HistoryReader::new(simulation.shared.clone());
     let end = simulation.now.wall;
     for (name, tier) in [("by day", None), ("by hour", Some(Tier::Hour))] {
         let span = TimeSpan::new(end - 365 * DAY, end);
         let mut best = Duration::MAX;
         let mut curves = 0;
-        for _ in 0..3 {
-            let begun = Instant::now();
+        for _ in 0..10 {
+            let begun = thread_time();
             curves = reader
                 .curves(span, tier, &CurveFilter::everything())
                 .curves
                 .len();
-            best = best.min(begun.elapsed());
+            best = best.min(thread_time() - begun);
         }
-        let name = format!("a year {name}, {curves} curves");
-        table.row(name, limit(best.as_secs_f64() * 1000.0, 200.0, "ms"));
+        let name = format!("CPU time of a year {name}, {curves} curves");
+        table.row(name, limited(best.as_secs_f64() * 1000.0, 200.0, "ms"));
     }
     drop(simulation);
     fs::remove_dir_all(path)?;
@@ -211,7 +348,7 @@ impl LoopDevice {
                 false => Err(String::from_utf8_lossy(&output.stderr).into()),
             }
         };
-        fs::File::create(&image)?.set_len(512 << 20)?;
+        fs::File::create(&image)?.set_len(2 << 30)?;
         run(Command::new("mkfs.ext4").arg("-q").arg(&image))?;
         let device = run(Command::new("losetup")
             .args(["--find", "--show"])
@@ -261,20 +398,50 @@ fn writes() -> Result<Table> {
             return Ok(table);
         }
     };
-    let mut simulation = Simulation::new(&device.mount().join("history"));
-    simulation.run(1);
-    let before = device.written()?;
-    simulation.run(1);
-    rustix::fs::sync();
-    let written = (device.written()? - before) as f64 / 1e6;
-    let problem = simulation.shared.problem();
-    drop(simulation);
-    if let Some(problem) = problem {
-        return Err(problem.into());
+    for (name, has_conversations) in [("series", false), ("series and conversations", true)] {
+        let mut simulation = Simulation::new(&device.mount().join(name));
+        let mut day = || (0..DAY / 60).for_each(|_| simulation.step(has_conversations));
+        day();
+        rustix::fs::sync();
+        let before = device.written()?;
+        day();
+        rustix::fs::sync();
+        let written = (device.written()? - before) as f64 / 1e6;
+        if let Some(problem) = simulation.shared.problem() {
+            return Err(problem.into());
+        }
+        let name = format!("rfm, a day of {name}");
+        table.row(name, limited(written, 50.0, "MB"));
     }
-    table.row(
-        "at the block device, a day of series",
-        [Cell::at_most(written, 50.0, "MB"), Cell::text("50 MB")],
-    );
+    if rrd::is_installed() {
+        let mut traffic = Traffic(1);
+        let minutes = (0..DAY / 60).map(|n| traffic.minute(START + n * 60));
+        let folder = device.mount().join("rrd");
+        let mut files = rrd::Files::new(&folder, START)?;
+        rustix::fs::sync();
+        let before = device.written()?;
+        let begun = Instant::now();
+        for minute in minutes {
+            if let HistoryInput::Minute(minute) = minute {
+                files.add(&minute)?;
+            }
+        }
+        files.finish()?;
+        rustix::fs::sync();
+        let written = (device.written()? - before) as f64 / 1e6;
+        let text = |text: String| [Cell::text(text)];
+        table.row(
+            "rrdtool, a day of series, an update of each file every 5 minutes",
+            text(format!("{written:.0} MB")),
+        );
+        table.row(
+            "rrdtool, files of these series for 10 years",
+            text(format!("{:.0} MB", rrd::size(&folder)? as f64 / 1e6)),
+        );
+        table.row(
+            "rrdtool, time of these updates",
+            text(format!("{:.0} s", begun.elapsed().as_secs_f64())),
+        );
+    }
     Ok(table)
 }

@@ -277,6 +277,7 @@ purpose() {
         need softflowd softflowd
         need pmacctd pmacct
         need prometheus prometheus
+        need rrdtool rrdtool
         ;;
     scale)
         need ip iproute2

@@ -13,6 +13,7 @@ pub mod generator;
 pub mod machine;
 pub mod peers;
 pub mod report;
+pub mod rrd;
 pub mod run_stats;
 pub mod stats;
 
