@@ -539,6 +539,7 @@ fn input<'a>(
         http_auth_failures: None,
         dropped_log_lines: 0,
         history: None,
+        month_percentiles: &[],
         parse_errors: &[],
         build: Build {
             version: "0",
