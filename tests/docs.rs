@@ -43,7 +43,9 @@ fn the_documents_name_only_keys_that_exist() {
         let text = read(&document);
         for word in text.lines().flat_map(quoted) {
             let word = word.trim_start_matches('[');
-            let end = word.find(|c: char| !c.is_ascii_lowercase() && !matches!(c, '_' | '.'));
+            let is_key =
+                |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '.');
+            let end = word.find(|c| !is_key(c));
             let key = word[..end.unwrap_or(word.len())].trim_end_matches('.');
             if key.starts_with("agent.") {
                 found += 1;
