@@ -1,7 +1,7 @@
 # Each target installs what it needs and this machine lacks (scripts/setup.sh), and says so.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test test-prometheus generate soak fuzz lint demo bench deb rpm image test-image test-packages test-reproducible test-kernels test-unit-boot test-bare test-scale need-root
+.PHONY: help run test test-prometheus generate soak fuzz lint demo bench deb rpm static test-static image test-image test-packages test-reproducible test-kernels test-unit-boot test-bare test-scale need-root
 
 CONFIG ?= config/rfm.toml
 BPF_C := $(filter-out src/bpf/vmlinux.h,$(wildcard src/bpf/*.[ch] src/bpf/*/*.[ch] benches/bpf/*.[ch]))
@@ -73,6 +73,14 @@ deb: ## make the Debian package
 rpm: ## make the RPM
 	@scripts/setup.sh build packages
 	@scripts/package.sh rpm
+
+static: ## make one static file and its archive; the last line is its path
+	@scripts/setup.sh build >&2
+	@scripts/static.sh
+
+test-static: need-root ## run the static file in an empty root, with busybox and musl, in Debian 11 and by OpenRC
+	@scripts/setup.sh build static
+	@tests/static.sh
 
 image: ## make the container image as an OCI archive (PROGRAM=FILE: with this program, such as the static one)
 	@scripts/setup.sh build packages image

@@ -62,6 +62,9 @@ fn clang_args(is_untyped: bool) -> Vec<String> {
     // the line numbers in BTF contain file names: without the folder, which differs between machines
     let root = env::current_dir().expect("cargo runs build scripts in the package's folder");
     let prefix_map = format!("-ffile-prefix-map={}=.", root.display());
+    // clang's own choice is the byte order of the machine that builds
+    let endian = env::var("CARGO_CFG_TARGET_ENDIAN").expect("cargo sets it for build scripts");
+    let byte_order = format!("-m{endian}-endian");
     let mut args = vec![
         "-O2",
         // v3 has the 32-bit jumps and arithmetic that keep the program small; supported since kernel 5.1
@@ -71,6 +74,7 @@ fn clang_args(is_untyped: bool) -> Vec<String> {
         "-Wextra",
         "-Werror",
         &prefix_map,
+        &byte_order,
     ];
     if is_untyped {
         args.push("-DRFM_UNTYPED");

@@ -1,25 +1,35 @@
 #!/usr/bin/env bash
-# Builds the release binary that packages carry, into target/dist/release/rfm: the same bytes from the same commit,
+# Builds the release binary that packages carry, and prints its path: the same bytes from the same commit,
 # whatever the folder, the user and the hour, given the same compilers; libelf and zlib inside.
 #
-#   scripts/dist.sh [CARGO_OPTION ...]
+#   scripts/dist.sh [--static] [ARCH]
 #
-# Linking these two statically is sound: they read nothing but the BPF object inside the binary, and their
-# licences (LGPL-3.0-or-later or GPL-2.0-or-later; Zlib) go with the AGPL.
+# --static  glibc inside, too: a static-pie that needs no file of the system
+# ARCH      amd64, arm64 or riscv64: for another machine than this one, with what scripts/setup.sh cross-ARCH installs
+#
+# With PACKAGE_NO_BUILD it only prints the path of an earlier build.
+#
+# Linking the libraries statically is sound: libelf and zlib read nothing but the BPF object inside the binary, and
+# their licences (LGPL-3.0-or-later or GPL-2.0-or-later; Zlib) go with the AGPL, as does that of glibc
+# (LGPL-2.1-or-later).
 # SPDX-License-Identifier: AGPL-3.0-only
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+# shellcheck source=scripts/arch.sh
+. scripts/arch.sh
 
 die() {
     printf 'dist: %s\n' "$@" >&2
     exit 1
 }
 
-libraries=/usr/lib/$(gcc -print-multiarch 2>/dev/null || gcc -dumpmachine)
-for library in libelf.a libz.a; do
-    [ -e "$libraries/$library" ] || libraries=$(dirname "$(gcc -print-file-name=$library)")
-    [ -e "$libraries/$library" ] || die "no $library: it comes with libelf-dev and zlib1g-dev"
-done
+static=false
+[ "${1:-}" != --static ] || { static=true && shift; }
+machine=$(machine_arch)
+arch=${1:-$machine}
+target=$(rust_target "$arch")
+strip=strip options=() flags=() headers=
 
 read -r RFM_VERSION RFM_REVISION < <(scripts/version.sh) || true
 [ ! -e .git ] || [ -z "$(git status --porcelain)" ] || RFM_REVISION+=-dirty
@@ -28,9 +38,42 @@ export RFM_VERSION RFM_REVISION
 # Nothing of the caller's flags: they would be in the bytes.
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CFLAGS LDFLAGS
 export CARGO_INCREMENTAL=0 LC_ALL=C TZ=UTC
-export LIBBPF_SYS_LIBRARY_PATH=$libraries
-export LIBBPF_SYS_EXTRA_CFLAGS="-ffile-prefix-map=$PWD/="
-export RUSTFLAGS="--remap-path-prefix=$PWD/= --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}/=cargo/"
-cargo build --release --locked --features static --target-dir target/dist "$@"
+
+if [ "$arch" = "$machine" ]; then
+    libraries=/usr/lib/$(gcc -print-multiarch 2>/dev/null || gcc -dumpmachine)
+    for library in libelf.a libz.a; do
+        [ -e "$libraries/$library" ] || libraries=$(dirname "$(gcc -print-file-name=$library)")
+        [ -e "$libraries/$library" ] || die "no $library: it comes with libelf-dev and zlib1g-dev"
+    done
+else
+    cpu=$(gnu_cpu "$arch")
+    tool=$cpu-linux-gnu
+    strip=$tool-strip
+    libraries=$PWD/.cache/cross/$arch/usr/lib/$tool
+    [ -e "$libraries/libelf.a" ] || die "no libraries of $arch: run scripts/setup.sh build cross-$arch"
+    headers="-I$PWD/.cache/cross/$arch/usr/include -I$PWD/.cache/cross/$arch/usr/include/$tool"
+    RUSTC=$(find_rust "$arch") || die "no Rust for $arch: run scripts/setup.sh build cross-$arch"
+    export RUSTC
+    name=${target//-/_}
+    export "CARGO_TARGET_${name^^}_LINKER=$tool-gcc" "CC_$name=$tool-gcc" "AR_$name=$tool-ar"
+    options=(--target "$target")
+fi
+# of the target alone: build scripts link libelf as well, that of this machine
+export "LIBBPF_SYS_LIBRARY_PATH_${target//-/_}=$libraries"
+export LIBBPF_SYS_EXTRA_CFLAGS="-ffile-prefix-map=$PWD/=${headers:+ $headers}"
+if $static; then
+    # with a target named, the flag is not one of build scripts and macros, which are libraries
+    options=(--target "$target")
+    flags=(-C target-feature=+crt-static)
+fi
+home=${CARGO_HOME:-$HOME/.cargo}
+export RUSTFLAGS="--remap-path-prefix=$PWD/= --remap-path-prefix=$home/=cargo/${flags[*]:+ ${flags[*]}}"
+folder=target/dist
+! $static || folder=target/static
+binary=$folder/${options[1]:+${options[1]}/}release/rfm
+# of an earlier call
+[ -z "${PACKAGE_NO_BUILD:-}" ] || { echo "$binary" && exit; }
+cargo build --release --locked --features static --target-dir $folder "${options[@]}" >&2
 # what compilers say of themselves helps nobody
-strip --remove-section=.comment target/dist/release/rfm
+"$strip" --remove-section=.comment "$binary"
+echo "$binary"

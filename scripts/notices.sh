@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Prints the licences of what is linked into the binary: each crate with its licence texts, and the C libraries.
 # A text that many share is printed once.
+#
+#   scripts/notices.sh [--static]      --static: of the static file, which has glibc inside
 # SPDX-License-Identifier: AGPL-3.0-only
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -31,7 +33,9 @@ while IFS='|' read -r name version licence; do
     done
 done < <(cargo tree --locked --edges normal --prefix none --format '{p}|{l}' |
     sed -n '/(proc-macro)/d; s/ (\*)$//; s/^\([^ ]*\) v\([^ |]*\)\( [^|]*\)\{0,1\}|/\1|\2|/p' | grep -v '^rfm|' | sort -u)
-for library in libelf:libelf-dev zlib:zlib1g-dev; do
+libraries=(libelf:libelf-dev zlib:zlib1g-dev)
+[ "${1:-}" != --static ] || libraries+=(glibc:libc6-dev)
+for library in "${libraries[@]}"; do
     printf '  %-28s %s\n' "${library%%:*}" "see below"
     file=/usr/share/doc/${library##*:}/copyright
     [ ! -f "$file" ] || remember "$file" "${library%%:*}"

@@ -11,9 +11,6 @@ complain() {
     exit 1
 }
 
-[ -e /sys/kernel/btf/vmlinux ] ||
-    complain "this kernel does not describe its types (no /sys/kernel/btf/vmlinux): it needs CONFIG_DEBUG_INFO_BTF=y"
-
 # What is in effect, defaults included; a config with mistakes ends here, with rfm's own words.
 notes=$(mktemp)
 trap 'rm -f "$notes"' EXIT

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a purpose needs and this machine lacks; says what it does, and does nothing when all is there.
 #
-#   scripts/setup.sh build | test | prometheus | collector | lint | fuzz | demo | bench | scale | bare | guest | packages | image ...
+#   scripts/setup.sh build | test | prometheus | collector | lint | fuzz | demo | bench | scale | bare | static | cross-ARCH | guest | packages | image ...
 #   scripts/setup.sh --show [SYSTEM] PURPOSE ...
 #
 # On Debian (12 or later) and its kin as root it installs packages; elsewhere it prints the command that installs what is
@@ -21,6 +21,8 @@ axe=false
 
 # shellcheck source=scripts/unpack.sh
 . scripts/unpack.sh
+# shellcheck source=scripts/arch.sh
+. scripts/arch.sh
 # shellcheck source=scripts/system.sh
 . scripts/system.sh
 system=$(system_of "${SETUP_OS_RELEASE:-/etc/os-release}")
@@ -301,6 +303,17 @@ purpose() {
         need git git
         need curl curl
         ;;
+    static)
+        need mmdebstrap mmdebstrap
+        need dnsmasq dnsmasq-base
+        need readelf binutils
+        need python3 python3-minimal
+        need ip iproute2
+        need ping iputils-ping
+        need curl curl
+        need sysctl procps
+        ;;
+    cross-arm64 | cross-riscv64) need_cross "${1#cross-}" ;;
     guest)
         need qemu-system-x86_64 qemu-system-x86
         need mmdebstrap mmdebstrap
@@ -330,8 +343,19 @@ purpose() {
         need_cargo_tool cargo-deb 3.8.0
         need_cargo_tool cargo-generate-rpm 0.21.0
         ;;
-    *) die "unknown purpose '$1': build, test, prometheus, collector, lint, demo, bench, scale, bare, guest, packages or image" ;;
+    *) die "unknown purpose '$1': build, test, prometheus, collector, lint, demo, bench, scale, bare, static, cross-ARCH, guest, packages or image" ;;
     esac
+}
+
+# need_cross ARCH: the compiler for another architecture, its libelf and zlib, and a Rust with its standard library.
+need_cross() {
+    local cpu
+    [ "$1" != "$(machine_arch)" ] || return 0
+    cpu=$(gnu_cpu "$1")
+    need "$cpu-linux-gnu-gcc" "gcc-$cpu-linux-gnu"
+    need_file "/usr/$cpu-linux-gnu/lib/libc.a" "libc6-dev-$1-cross"
+    [ -e ".cache/cross/$1/usr/lib/$cpu-linux-gnu/libelf.a" ] || aside+=("libraries-$1")
+    find_rust "$1" >/dev/null || aside+=("rust-$1")
 }
 
 # need_cargo_tool NAME VERSION: no Debian package has it; it is built below .cache, and goes with that folder.
@@ -414,9 +438,22 @@ put_aside() {
         # last: it shows that all is there. Its modules would be those of the machine's FRR.
         wrap "$folder/bgpd" . usr/lib/frr/bgpd "--moduledir \"\$libraries/frr/modules\""
         ;;
+    libraries-*) unpack_foreign "${1#*-}" ".cache/cross/${1#*-}" "libelf-dev:${1#*-}" "zlib1g-dev:${1#*-}" ;;
+    rust-*) put_rust_aside "${1#*-}" ;;
     go) unpack unstable "$folder" golang-1.26-go golang-1.26-src ;;
     *) scripts/setup-unstable.sh "$1" ;;
     esac
+}
+
+# put_rust_aside ARCH: a compiler and, beside it, the standard libraries of this machine and of ARCH.
+put_rust_aside() {
+    local folder=.cache/rust web=
+    at_least "$wanted_rust" "$(candidate rustc)" || web=-web
+    LIBRARIES='libstd-rust-.*|libllvm.*' unpack_foreign "$1" $folder \
+        "rustc$web" "libstd-rust$web-dev" "libstd-rust$web-dev:$1"
+    # shellcheck disable=SC2016 # the script expands it
+    printf '#!/bin/sh\nhere=$(dirname "$0")\nLD_LIBRARY_PATH=$(echo "$here"/usr/lib/*-linux-gnu) exec "$here/usr/bin/rustc" "$@"\n' >$folder/rustc
+    chmod 755 $folder/rustc
 }
 
 build_tools() {
@@ -484,7 +521,7 @@ show() {
     ! $by_rustup || echo "$rustup_command"
 }
 
-usage="usage: scripts/setup.sh [--show [SYSTEM]] build | test | prometheus | collector | lint | fuzz | demo | bench | scale | bare | guest | packages | image ..."
+usage="usage: scripts/setup.sh [--show [SYSTEM]] build | test | prometheus | collector | lint | fuzz | demo | bench | scale | bare | static | cross-ARCH | guest | packages | image ..."
 [ $# -gt 0 ] || die "$usage"
 if [ "$1" = --show ]; then
     shift

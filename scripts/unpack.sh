@@ -49,6 +49,39 @@ download_libraries() {
     (cd "$work/files" && apt-get "${options[@]}" download $names)
 }
 
+# unpack_foreign ARCH FOLDER PACKAGE[:ARCH] ...: packages of this machine's own sources and of another architecture, of
+# which the machine's apt and dpkg do not learn. LIBRARIES is a regular expression of the libraries that they need.
+unpack_foreign() {
+    local arch=$1 folder=$2 packages=("${@:3}") machine work options archive
+    machine=$(dpkg --print-architecture)
+    say "unpacking ${packages[*]} into $folder"
+    work=$(mktemp -d)
+    chmod 755 "$work"
+    mkdir -p "$work"/{lists,archives,files}/partial
+    options=(-q=2 -o "APT::Architectures::=$machine" -o "APT::Architectures::=$arch" -o "Dir::State=$work"
+        -o Dir::State::status=/dev/null -o "Dir::Cache=$work" -o APT::Sandbox::User=root)
+    # other sources than Debian's may lack the architecture
+    { { apt-get "${options[@]}" update || true; } && download_foreign; } >"$work/log" 2>&1 || {
+        cat "$work/log" >&2
+        rm -rf "$work"
+        die "apt-get could not download ${packages[*]}"
+    }
+    rm -rf "$folder" "$folder.new"
+    mkdir -p "$folder.new"
+    for archive in "$work"/files/*.deb; do dpkg-deb -x "$archive" "$folder.new"; done
+    rm -rf "$work"
+    mv "$folder.new" "$folder"
+}
+
+# download_foreign: the packages of unpack_foreign() and the libraries.
+download_foreign() {
+    local libraries=()
+    [ -z "${LIBRARIES:-}" ] || mapfile -t libraries < <(
+        apt-get "${options[@]}" --no-install-recommends --print-uris install "${packages[@]}" |
+            sed -n "s/^'[^']*' \([^_]*\)_[^ ]*_$machine\.deb .*/\1/p" | grep -Ex "$LIBRARIES")
+    (cd "$work/files" && apt-get "${options[@]}" download "${packages[@]}" "${libraries[@]}")
+}
+
 # wrap SCRIPT FOLDER PROGRAM OPTIONS: writes a script that runs an unpacked program with the libraries beside it. The
 # folder is relative to the script's.
 wrap() {

@@ -11,11 +11,12 @@ use rfm::config::{self, ConfigSource, Machine};
 use rfm::firewall::kept_links::KeptLinks;
 use rfm::sys::os_error;
 use rfm::sys::startup_steps::StartupSteps;
-use rfm::sys::{logging, malloc, signals};
+use rfm::sys::{logging, malloc, resolver, signals};
 use rfm::{agent, client};
 
 fn main() -> ExitCode {
     malloc::return_large_blocks();
+    resolver::use_own_sources();
     let parsed = args::parse(std::env::args_os()).map_err(ExitError::Usage);
     let code = match parsed.and_then(run) {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,9 +1,30 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! The names of addresses, from the system's resolver.
+//! The system's resolver: the names of addresses, and what a static binary looks names up in.
 
 use std::ffi::CStr;
 use std::mem::size_of;
 use std::net::IpAddr;
+
+/// Makes a static binary look up names in /etc/hosts and by DNS only. For other sources of /etc/nsswitch.conf it
+/// would load modules of the system's glibc, which need a libc of the same version. Must be called before the first
+/// lookup; other binaries use what the system has configured.
+pub fn use_own_sources() {
+    #[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
+    {
+        unsafe extern "C" {
+            fn __nss_configure_lookup(
+                database: *const libc::c_char,
+                sources: *const libc::c_char,
+            ) -> libc::c_int;
+        }
+        // SAFETY: both are strings that end with a NUL and live as long as the program; no other thread exists.
+        let failed = unsafe { __nss_configure_lookup(c"hosts".as_ptr(), c"files dns".as_ptr()) };
+        if failed != 0 {
+            let text = "cannot limit the lookup of names to /etc/hosts and DNS: out of memory";
+            super::logging::tell(log::Level::Warn, text);
+        }
+    }
+}
 
 /// Returns the name of an address. Blocks as long as the resolver takes; `None` if there is no name.
 pub fn host_name(address: IpAddr) -> Option<String> {
