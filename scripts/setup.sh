@@ -34,6 +34,9 @@ have() { command -v "$1" >/dev/null; }
 need() { PATH="$PATH:/usr/sbin:/sbin" have "$1" || packages+=("$2"); }
 need_file() { [ -e "$1" ] || packages+=("$2"); }
 
+# need_python_module NAME PACKAGE: python3-minimal lacks many.
+need_python_module() { python3 -c "import $1" 2>/dev/null || packages+=("$2"); }
+
 # need_library NAME PACKAGE: a library with its headers.
 need_library() { { have pkg-config && pkg-config --exists "$1"; } || packages+=("$2"); }
 
@@ -327,7 +330,7 @@ purpose() {
         need podman podman
         need crun crun
         need strip binutils
-        need python3 python3
+        need_python_module tomllib python3
         need ip iproute2
         need ping iputils-ping
         need curl curl
@@ -497,6 +500,7 @@ show() {
     need() { packages+=("$2"); }
     need_file() { packages+=("$2"); }
     need_library() { packages+=("$2"); }
+    need_python_module() { packages+=("$2"); }
     need_unstable() { aside+=("$1"); }
     on_debian() { case $system in debian | ubuntu) true ;; *) false ;; esac; }
     refresh_lists() { :; }
