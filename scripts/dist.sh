@@ -65,6 +65,8 @@ if $static; then
     # with a target named, the flag is not one of build scripts and macros, which are libraries
     options=(--target "$target")
     flags=(-C target-feature=+crt-static)
+    # for small flash: the code of rfm itself is optimized for size, as that of its libraries always is
+    export CARGO_PROFILE_RELEASE_OPT_LEVEL=s
 fi
 home=${CARGO_HOME:-$HOME/.cargo}
 export RUSTFLAGS="--remap-path-prefix=$PWD/= --remap-path-prefix=$home/=cargo/${flags[*]:+ ${flags[*]}}"

@@ -14,7 +14,7 @@ cd "$(dirname "$0")/.."
 
 arch=${1:-$(machine_arch)}
 declare -A machines=([amd64]=X86-64 [arm64]=AArch64 [riscv64]=RISC-V)
-declare -A bars=([amd64]=12000000 [arm64]=12000000 [riscv64]=12000000)
+declare -A bars=([amd64]=10000000 [arm64]=10000000 [riscv64]=10000000)
 work=$(mktemp -d /var/tmp/rfm-static.XXXXXX)
 here=rfm-static-$$ there=$here-peer
 processes=()
