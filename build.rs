@@ -2,13 +2,10 @@
 //! Compiles the BPF programs and writes their Rust skeletons and constants; joins the files of the page into one
 //! document; finds the version of the build.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 
 #[path = "build/constants.rs"]
@@ -30,14 +27,17 @@ fn main() {
 }
 
 /// The parts of the page's script, in this order. They share one closure: the page defines no globals.
-const SCRIPT: [&str; 21] = [
+const SCRIPT: [&str; 25] = [
     "dom",
     "copy",
     "filters",
     "selection",
     "format",
+    "axis",
+    "period",
     "names",
     "merge",
+    "past",
     "request",
     "draw",
     "status",
@@ -45,6 +45,7 @@ const SCRIPT: [&str; 21] = [
     "interfaces",
     "talkers",
     "chart",
+    "events",
     "table",
     "plain_table",
     "paths",
@@ -61,10 +62,11 @@ fn build_page() {
         let path = format!("src/page/{name}");
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
     };
-    let style = read("page.css");
+    let style = without_spaces(&read("page.css"));
     let parts = SCRIPT.map(|part| without_comments(&read(&format!("script/{part}.js"))));
+    let parts = parts.map(|part| without_spaces_in_code(&part));
     let script = format!("\"use strict\";\n(() => {{\n{}}})();\n", parts.join("\n"));
-    let page = read("page.html")
+    let page = without_space_between_tags(&read("page.html"))
         .replace("<style></style>", &format!("<style>{style}</style>"))
         .replace("<script></script>", &format!("<script>{script}</script>"));
     let policy = format!(
@@ -74,9 +76,10 @@ fn build_page() {
         base64(&Sha256::digest(&style)),
     );
     let tag = base64(&Sha256::digest(&page)[..12]);
-    let mut packer = GzEncoder::new(Vec::new(), Compression::best());
-    packer.write_all(page.as_bytes()).expect("to memory");
-    let packed = packer.finish().expect("to memory");
+    let mut packed = Vec::new();
+    let options = zopfli::Options::default();
+    zopfli::compress(options, zopfli::Format::Gzip, page.as_bytes(), &mut packed)
+        .expect("to memory");
     let code = format!(
         "const DOCUMENT: &[u8] = include_bytes!(\"page.html\");\n\
          const DOCUMENT_PACKED: &[u8] = include_bytes!(\"page.html.gz\");\n\
@@ -99,6 +102,59 @@ fn without_comments(script: &str) -> String {
     let lines = script.lines().map(str::trim_start);
     let code = lines.filter(|line| !line.is_empty() && !line.starts_with("//"));
     code.map(|line| format!("{line}\n")).collect()
+}
+
+/// Joins the lines that end and begin with a tag.
+fn without_space_between_tags(page: &str) -> String {
+    let lines: Vec<_> = page.lines().map(str::trim).collect();
+    lines.join("\n").replace(">\n<", "><")
+}
+
+/// Removes the spaces and line ends of a style sheet that separate nothing.
+fn without_spaces(style: &str) -> String {
+    let lines: String = style.lines().map(str::trim).collect();
+    let pairs = [
+        (" {", "{"),
+        ("{ ", "{"),
+        ("; ", ";"),
+        (": ", ":"),
+        (", ", ","),
+        (";}", "}"),
+        (" }", "}"),
+    ];
+    let remove = |text: String, (from, to): (&str, &str)| text.replace(from, to);
+    pairs.into_iter().fold(lines, remove)
+}
+
+/// Removes the spaces around the operators of a script; strings, templates and line ends stay.
+fn without_spaces_in_code(script: &str) -> String {
+    const ALONE: &str = "{}();:,=<>?&|+*";
+    let (mut out, mut quotes, mut is_escaped) = (String::new(), Vec::new(), false);
+    let mut chars = script.chars().peekable();
+    while let Some(c) = chars.next() {
+        match quotes.last() {
+            Some('"' | '\'' | '`') if is_escaped => is_escaped = false,
+            Some('"' | '\'' | '`') if c == '\\' => is_escaped = true,
+            Some(quote) if *quote == c && c != '{' => drop(quotes.pop()),
+            // a template has code between ${ and }
+            Some('`') if c == '{' && out.ends_with('$') => quotes.push('{'),
+            Some('"' | '\'' | '`') => {}
+            _ if matches!(c, '"' | '\'' | '`') => quotes.push(c),
+            Some('{') if c == '{' => quotes.push('{'),
+            Some('{') if c == '}' => drop(quotes.pop()),
+            None if c == ' ' => {
+                let after = chars.peek().is_some_and(|next| ALONE.contains(*next));
+                let before = out.ends_with(|last| ALONE.contains(last));
+                let is_sum = out.ends_with('+') || chars.peek() == Some(&'+');
+                if (after || before) && !is_sum {
+                    continue;
+                }
+            }
+            _ => {}
+        }
+        out.push(c);
+    }
+    out
 }
 
 /// Encodes bytes as base64 (RFC 4648, section 4).

@@ -98,7 +98,9 @@ impl Control {
                 .sessions(running.vrps.clone())
                 .map(|sessions| Box::new(sessions) as Box<dyn Bgp>),
             firewall,
-            history: running.start_history_reader()?,
+            history: (running.history.as_ref())
+                .map(|history| history.for_control())
+                .transpose()?,
         };
         let (mut server, access) = (self.server, self.access);
         if let Some(history) = &sources.history {

@@ -24,6 +24,8 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(3600);
 pub(super) struct DiskHistory {
     pub shared: Arc<SharedHistory>,
     pub sender: HistorySender,
+    /// Hands questions to thread history-read.
+    reads: Deferrer,
 }
 
 impl Running {
@@ -50,21 +52,32 @@ impl Running {
                 }
             });
         })?;
+        let (reads, requests) = Deferrer::new().map_err(Error::Start)?;
+        self.spawn("history-read", move |heartbeat| requests.run(&heartbeat))?;
         event_log::install(sender.clone());
-        self.history = Some(DiskHistory { shared, sender });
+        self.history = Some(DiskHistory {
+            shared,
+            sender,
+            reads,
+        });
         Ok(())
     }
+}
 
-    /// Starts the thread that reads the history for clients of the control socket, if there is one.
-    pub(super) fn start_history_reader(&self) -> Result<Option<HistorySource>, Error> {
-        let Some(history) = &self.history else {
-            return Ok(None);
-        };
-        let (deferrer, requests) = Deferrer::new().map_err(Error::Start)?;
-        self.spawn("history-read", move |heartbeat| requests.run(&heartbeat))?;
-        Ok(Some(HistorySource {
-            reader: HistoryReader::new(history.shared.clone()),
-            deferrer,
-        }))
+impl DiskHistory {
+    pub fn reader(&self) -> HistoryReader {
+        HistoryReader::new(self.shared.clone())
+    }
+
+    /// Returns the way of one server to thread history-read.
+    pub fn reads(&self) -> Result<Deferrer, Error> {
+        self.reads.for_another_server().map_err(Error::Start)
+    }
+
+    pub fn for_control(&self) -> Result<HistorySource, Error> {
+        Ok(HistorySource {
+            reader: self.reader(),
+            deferrer: self.reads()?,
+        })
     }
 }

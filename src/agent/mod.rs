@@ -381,6 +381,7 @@ impl Running {
         page: Option<Arc<Page>>,
     ) -> Result<(), Error> {
         let scrape = self.scrape(view, links)?;
+        let reads = page.as_ref().and_then(|page| page.deferrer().cloned());
         let liveness = self.liveness();
         // only thread http uses it
         let scrape = Arc::new(Mutex::new(scrape));
@@ -392,6 +393,10 @@ impl Running {
         )
         .with_page(page);
         self.spawn("http", move |heartbeat| {
+            let server = match &reads {
+                Some(reads) => server.deferrer(reads),
+                None => server,
+            };
             server.run(&heartbeat, move |request, _| routes.answer(&request));
         })
     }

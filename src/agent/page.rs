@@ -14,7 +14,6 @@ use crate::metrics::collect::LinkReader;
 use crate::netlink::{DefaultRoute, Link, LinkSocket};
 use crate::page::stored::StoredHistory;
 use crate::page::{self, Page, TalkerSource};
-use crate::store::reader::HistoryReader;
 
 /// Thread flow answers between two batches; without an answer the page has no list.
 const TALKERS_TIMEOUT: Duration = Duration::from_secs(1);
@@ -49,8 +48,8 @@ impl Running {
             Some(history) => {
                 page.record(Recorder::new(history.sender.clone()));
                 let names = Labels::new(self, rib).for_history(agent.history.conversations);
-                let reader = HistoryReader::new(history.shared.clone());
-                page.with_stored(StoredHistory::new(reader, names))
+                let stored = StoredHistory::new(history.reader(), names, history.reads()?);
+                page.with_stored(stored)
             }
             None => page,
         });

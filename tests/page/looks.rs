@@ -7,6 +7,7 @@ use crate::browser::{Browser, TOOLS, keep_picture};
 use crate::common::http::Running;
 use crate::common::lab::{Lab, can_run};
 use crate::made::{HOSTILE_CITY, HOSTILE_INTERFACE, HOSTILE_NETWORK, Router};
+use crate::year::Year;
 use rfm::enrich::mmdb::Attribution;
 
 /// Text of the first cell of each row.
@@ -108,7 +109,7 @@ fn address(browser: &Browser, url: &str) {
     let pressed = "return [...document.querySelectorAll('[aria-pressed=true]')].map(b => b.textContent).join()";
     assert_eq!(
         browser.run(pressed),
-        "1 hour,bit/s,Local time,Networks,Remote networks,Protocols,Out"
+        "1 h,bit/s,Local time,Networks,Remote networks,No comparison,Protocols,Out"
     );
     browser.open(&format!("{url}?x#if=wg0"));
     browser.wait("return document.querySelector('#h-shown').textContent.startsWith('wg0')");
@@ -308,7 +309,9 @@ fn a_realistic_router_in_light_dark_and_on_a_phone() {
     if !can_run(&TOOLS) {
         return;
     }
-    visit_router(Router::realistic(60), |browser, _, _| {
+    let year = Year::shared();
+    let router = Router::realistic(60).with_history(year.stored());
+    visit_router(router, |browser, _, _| {
         for (name, width, height, dark) in [
             ("page-light", 1280, 1180, false),
             ("page-dark", 1280, 1180, true),

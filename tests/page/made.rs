@@ -10,7 +10,7 @@ use rfm::flow::snapshot::SeriesRow;
 use rfm::flow::sources::SourceSnapshot;
 use rfm::flow::talkers::{Talker, TalkerAnswer, TalkerList, TalkerQuery, TalkerRow, TalkerVolume};
 use rfm::history::HistoryReading;
-use rfm::http::HttpLimits;
+use rfm::http::Server;
 use rfm::metrics::collect::ScrapeRequest;
 use rfm::metrics::exposition::Format;
 use rfm::netlink::Link;
@@ -20,12 +20,14 @@ use rfm::page::source_check::SourceTable;
 use rfm::page::stored::StoredHistory;
 use rfm::page::view::AgentState;
 use rfm::page::{Page, TalkerSource};
+use rfm::sys::error_counters::ErrorCounters;
 use rfm::types::address_detail::AddressDetail;
 use rfm::types::counters::{Count, FamilyCounters, HookCounters};
 use rfm::types::role::Role;
 use serde_json::{Value, json};
 
-use crate::common::http::{Running, start};
+use crate::common::http::Running;
+use crate::year::ReadThread;
 use rfm::history::InterfaceReading;
 
 /// What a browser must show as it is.
@@ -97,6 +99,7 @@ pub struct Router {
     pub sources: Option<(SourceSnapshot, ViewReport)>,
     /// The ifindex of the default route.
     pub uplink: Option<u32>,
+    history_thread: Option<ReadThread>,
 }
 
 impl Router {
@@ -155,6 +158,7 @@ impl Router {
             paths: PathsState::NotCounted,
             sources: None,
             uplink: None,
+            history_thread: None,
             page: Arc::new(Page::with_talkers(TalkerSource {
                 ask: Box::new(|query| Some(talkers(&query))),
                 addresses: Box::new(move || *detail.lock().expect("no test fails meanwhile")),
@@ -216,10 +220,11 @@ impl Router {
     }
 
     /// Adds a history on disk; before the router is served.
-    pub fn with_history(mut self, history: StoredHistory) -> Self {
+    pub fn with_history(mut self, (history, thread): (StoredHistory, ReadThread)) -> Self {
         let page = std::mem::take(&mut self.page);
         let page = Arc::into_inner(page).expect("the only owner");
         self.page = Arc::new(page.with_stored(history));
+        self.history_thread = Some(thread);
         self
     }
 
@@ -372,9 +377,13 @@ impl Router {
         };
         let routes =
             Routes::new(metrics, || Ok(()), || Ok(Vec::new())).with_page(Some(self.page.clone()));
-        start(HttpLimits::default(), move |request, _| {
-            routes.answer(&request)
-        })
+        let errors = Arc::new(ErrorCounters::default());
+        let server = Server::bind("127.0.0.1", 0, errors.clone()).expect("loopback");
+        let server = match self.page.deferrer() {
+            Some(reads) => server.deferrer(reads),
+            None => server,
+        };
+        Running::new(server, errors, move |request, _| routes.answer(&request))
     }
 }
 

@@ -16,6 +16,7 @@ mod made;
 mod many_interfaces;
 mod memory;
 mod paths;
+mod periods;
 mod privacy;
 mod proxy;
 mod served;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! `page/v2.json`: a year on disk in any resolution, and the same data as on the control socket.
 
+use std::sync::{Arc, RwLock};
 use std::time::Instant;
 
 use rfm::control::{bill, history};
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::common::http::{Client, Reply};
 use crate::made::Router;
-use crate::year::{DAY, PutIn, Year};
+use crate::year::{DAY, PutIn, Year, stored_after};
 
 fn get(client: &mut Client, query: &str) -> Reply {
     client.get(&format!("/page/v2.json?{query}"))
@@ -42,7 +43,8 @@ fn put_in<'a>(year: &'a Year, view: &Value) -> impl Iterator<Item = &'a PutIn> {
 #[test]
 fn each_period_has_its_points_and_the_sums_that_were_put_in() {
     let year = Year::shared();
-    let server = Router::new(20).with_history(year.stored()).serve();
+    let router = Router::new(20).with_history(year.stored());
+    let server = router.serve();
     let mut client = server.client();
     for (seconds, step, tier) in [
         (3600, 60, "1m"),
@@ -95,7 +97,7 @@ fn each_period_has_its_points_and_the_sums_that_were_put_in() {
 }
 
 /// The 95th percentile, by nearest rank, from what was put in: 5-minute means.
-fn percentile(year: &Year, from: u64, to: u64, direction: usize) -> f64 {
+pub fn percentile(year: &Year, from: u64, to: u64, direction: usize) -> f64 {
     let mut samples = std::collections::BTreeMap::<u64, (u64, u64)>::new();
     let rows = year
         .rows
@@ -118,7 +120,8 @@ fn percentile(year: &Year, from: u64, to: u64, direction: usize) -> f64 {
 #[test]
 fn percentiles_rows_and_events_are_those_of_the_control_socket() {
     let year = Year::shared();
-    let server = Router::new(20).with_history(year.stored()).serve();
+    let router = Router::new(20).with_history(year.stored());
+    let server = router.serve();
     let mut client = server.client();
     let reader = HistoryReader::of_folder(&year.history());
     for days in [1, 7, 30, 365] {
@@ -181,7 +184,8 @@ fn percentiles_rows_and_events_are_those_of_the_control_socket() {
 #[test]
 fn filters_and_lists_are_those_of_stored_parts_and_conversations() {
     let year = Year::shared();
-    let server = Router::new(20).with_history(year.stored()).serve();
+    let router = Router::new(20).with_history(year.stored());
+    let server = router.serve();
     let mut client = server.client();
     let week = format!("interface=wan0&from={}&to={}", year.now - 7 * DAY, year.now);
     // one network: its stored curve, and the hosts of its conversations
@@ -236,7 +240,8 @@ fn filters_and_lists_are_those_of_stored_parts_and_conversations() {
 #[test]
 fn a_new_history_begins_with_its_first_point() {
     let year = Year::shared();
-    let server = Router::new(20).with_history(year.stored()).serve();
+    let router = Router::new(20).with_history(year.stored());
+    let server = router.serve();
     let mut client = server.client();
     // the exchange is 40 days old, the router a year
     let ix = view(
@@ -255,7 +260,8 @@ fn a_new_history_begins_with_its_first_point() {
 #[test]
 fn errors_are_clear_and_repeat_nothing() {
     let year = Year::shared();
-    let server = Router::new(20).with_history(year.stored()).serve();
+    let router = Router::new(20).with_history(year.stored());
+    let server = router.serve();
     let mut client = server.client();
     for (query, expected) in [
         ("", "interface: missing"),
@@ -275,4 +281,46 @@ fn errors_are_clear_and_repeat_nothing() {
     let error = String::from_utf8(reply.body).unwrap();
     assert_eq!(reply.status, 404);
     assert!(error.contains("set agent.history.path"), "{error}");
+}
+
+/// Scrapes and the live figures do not wait for the files, and the number of waiting questions is limited.
+#[test]
+fn other_clients_do_not_wait_for_the_history() {
+    let gate = Arc::new(RwLock::new(()));
+    let wait = gate.clone();
+    let wait = move || drop(wait.read().unwrap());
+    let folder = std::env::temp_dir().join("rfm-page-no-history");
+    let router = Router::new(20).with_history(stored_after(&folder, wait));
+    let server = router.serve();
+    let closed = gate.write().unwrap();
+    let mut waiting: Vec<_> = (0..20)
+        .map(|n| {
+            let mut client = server.client();
+            client.send(&format!(
+                "GET /page/v2.json?interface=e{n} HTTP/1.1\r\nHost: x\r\n\r\n"
+            ));
+            client
+        })
+        .collect();
+    let mut other = server.client();
+    assert_eq!(other.get("/metrics").status, 200);
+    assert_eq!(other.get("/page/v1.json").status, 200);
+    assert_eq!(other.get("/page/v2.json?by=x").status, 400);
+    drop(closed);
+    let replies: Vec<_> = waiting.iter_mut().map(|client| client.reply()).collect();
+    let of = |status: u16| {
+        replies
+            .iter()
+            .filter(|reply| reply.status == status)
+            .count()
+    };
+    // one in the thread, and 16 that wait
+    assert!((16..=17).contains(&of(200)), "{} answers", of(200));
+    assert_eq!(of(200) + of(503), 20);
+    let busy = replies
+        .iter()
+        .find(|reply| reply.status == 503)
+        .expect("one");
+    assert!(String::from_utf8_lossy(&busy.body).contains("try again"));
+    assert_eq!(busy.header("referrer-policy"), Some("no-referrer"));
 }

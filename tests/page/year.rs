@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rfm::http::deferred::Deferrer;
 use rfm::page::stored::{StoredHistory, StoredNames};
 use rfm::store::files::writer::{HistoryWriter, StoreSettings, StoreTime};
 use rfm::store::reader::HistoryReader;
@@ -14,6 +15,7 @@ use rfm::store::types::{
     PartRow, ScopeRow, TotalRow,
 };
 
+use rfm::sys::threads::Threads;
 use rfm::types::address_detail::AddressDetail;
 use rfm::types::flow::Direction;
 use rfm::types::label::Endpoint;
@@ -90,7 +92,7 @@ impl Year {
     }
 
     /// The history as the page reads it.
-    pub fn stored(&self) -> StoredHistory {
+    pub fn stored(&self) -> (StoredHistory, ReadThread) {
         stored(&self.history())
     }
 
@@ -112,7 +114,7 @@ impl Year {
         while time < self.now {
             // as fine as the tier that a reader of this time uses
             let seconds = match self.now - time {
-                age if age <= DAY + 7200 && time.is_multiple_of(60) => 60,
+                age if age <= DAY + 24_000 && time.is_multiple_of(60) => 60,
                 age if age <= 9 * DAY && time.is_multiple_of(300) => 300,
                 age if age <= 42 * DAY && time.is_multiple_of(3600) => 3600,
                 _ => 6 * 3600,
@@ -249,8 +251,25 @@ fn list(direction: Direction, bytes: u64) -> ConversationList {
     }
 }
 
+/// The thread that reads the history.
+pub struct ReadThread(Threads);
+
+impl Drop for ReadThread {
+    fn drop(&mut self) {
+        self.0.stop("history-read");
+    }
+}
+
 /// A folder as the page reads it; the networks are those of the made-up router.
-pub fn stored(folder: &Path) -> StoredHistory {
+pub fn stored(folder: &Path) -> (StoredHistory, ReadThread) {
+    stored_after(folder, || ())
+}
+
+/// The same; each answer waits for the end of `wait`.
+pub fn stored_after(
+    folder: &Path,
+    wait: impl Fn() + Send + Sync + 'static,
+) -> (StoredHistory, ReadThread) {
     let lookup = |address: std::net::IpAddr| {
         let std::net::IpAddr::V4(address) = address else {
             return Endpoint::default();
@@ -263,9 +282,17 @@ pub fn stored(folder: &Path) -> StoredHistory {
         }
     };
     let names = StoredNames {
-        lookup: Box::new(move || Box::new(lookup)),
+        lookup: Box::new(move || {
+            wait();
+            Box::new(lookup)
+        }),
         asn_name: Box::new(crate::made::network_name),
         addresses: AddressDetail::Prefix,
     };
-    StoredHistory::new(HistoryReader::of_folder(folder), names)
+    let (reads, requests) = Deferrer::new().expect("a descriptor");
+    let threads = Threads::new();
+    let run = move |heartbeat| requests.run(&heartbeat);
+    threads.spawn("history-read", run).expect("a thread");
+    let history = StoredHistory::new(HistoryReader::of_folder(folder), names, reads);
+    (history, ReadThread(threads))
 }

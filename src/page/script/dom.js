@@ -3,7 +3,7 @@
 
 const $ = id => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
-const SVG_TAGS = ["svg", "path", "line", "text"];
+const SVG_TAGS = ["svg", "path", "line", "text", "rect"];
 
 function make(tag, attributes, ...children) {
   const node = SVG_TAGS.includes(tag)

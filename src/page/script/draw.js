@@ -9,6 +9,7 @@ function draw() {
   $("shown").hidden = !shown;
   if (shown) {
     drawTitle(shown);
+    drawPeriod();
     drawFilters();
     drawFiltered();
     for (const dir of ["ingress", "egress"]) drawChart(dir, shown);

@@ -30,7 +30,7 @@ function unpackCurves(next) {
 function unpack(text) {
   const points = [];
   let level = 0;
-  for (const [part, change] of text.matchAll(/!(-?\d+) |[^]/g)) {
+  for (const [part, change] of text.matchAll(/!(-?\d+)\x20|[^]/g)) {
     const code = part.charCodeAt(0);
     level += change === undefined ? code - (code > 92 ? 1 : 0) - 79 : Number(change);
     points.push(Math.round(1.01 ** level) - 1);

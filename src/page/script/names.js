@@ -19,11 +19,29 @@ function networkStyle(asn) {
 function networkName(asn, end = chosen.side) {
   if (asn < 0) return ["Other networks", ""];
   if (asn === 0) return end === "near" ? ["Local networks", "no AS number"] : ["Unknown network", ""];
-  const name = view.asns[asn];
+  const name = view.asns[asn] ?? past.data?.asns[asn];
   return name === undefined ? [`AS${asn}`, ""] : [name, `AS${asn}`];
 }
 function neighborName(asn) {
   return asn > 0 ? networkName(asn) : [asn < 0 ? "Other neighbors" : "Unknown neighbor", ""];
+}
+// Returns name, note, colour and filter of a line of a table.
+function nameOf(tab, value, end, about = []) {
+  const kind = { networks: "asn", neighbours: "peer", countries: "country", cities: "city", protocols: "protocol", hosts: "host", prefixes: "host", services: "service" }[tab];
+  const line = { name: value, note: "", filter: value === -1 || value === "other" ? undefined : `${kind === "service" ? "far" : end}.${kind}.${value}` };
+  const [asn, country, net] = about;
+  switch (kind) {
+    case "asn": [line.name, line.note] = networkName(value, end); Object.assign(line, networkStyle(value)); break;
+    case "peer": [line.name, line.note] = neighborName(value); break;
+    case "country": line.name = regionName(value); break;
+    case "city": line.name ||= "Unknown city"; break;
+    case "protocol": [line.name, line.note] = value < 0 ? ["Other", ""] : PROTOCOLS[value] ? [PROTOCOLS[value], String(value)] : [`Protocol ${value}`, ""]; break;
+    case "service": [line.name, line.note] = serviceName(value); break;
+    default:
+      line.note = [net, asn ? networkName(asn).filter(Boolean).join(" ") : "", country].filter(Boolean).join(" · ");
+      if (asn) Object.assign(line, networkStyle(asn));
+  }
+  return line;
 }
 function regionName(code) {
   if (code === "") return "Unknown country";

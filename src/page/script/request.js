@@ -13,11 +13,11 @@ async function refresh() {
   try {
     for (let round = 0; round < 4; round++) {
       const shown = view?.interfaces.find(i => i.name === chosen.if);
-      const query = new URLSearchParams({ ifindex: chosen.uplinks ? "uplinks" : shown ? shown.ifindex : 0, window: chosen.window, side: chosen.side });
+      const query = new URLSearchParams({ ifindex: chosen.uplinks ? "uplinks" : shown ? shown.ifindex : 0, window: isStored() ? "hour" : liveWindow(), side: chosen.side });
       if (chosen.unit === "packets") query.set("unit", "packets");
-      if (wantedList()) query.set("list", wantedList());
-      for (const filter of chosen.filters) query.append("filter", filter);
-      query.set("stack", isFiltered() ? "none" : chosen.stack);
+      if (wantedList() && !isStored()) query.set("list", wantedList());
+      if (!isStored()) for (const filter of chosen.filters) query.append("filter", filter);
+      query.set("stack", isFiltered() || isStored() ? "none" : chosen.stack);
       query.set("points", "packed");
       const options = `${query}`;
       askForNewest(query, options);
@@ -42,6 +42,7 @@ async function refresh() {
       if (applyDefaults()) continue;
       if (chosen.uplinks || !wanted || wanted.ifindex === view.shown) break;
     }
+    await refreshPast(mine.signal);
     failedSince = 0;
   } catch (error) {
     if (mine !== asking) return;

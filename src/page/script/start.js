@@ -9,6 +9,7 @@ $("uplinks").addEventListener("click", () => choose({ uplinks: !chosen.uplinks }
 document.addEventListener("copy", copySelection);
 $("csv").addEventListener("click", saveTable);
 $("copy").replaceWith(copyButton("Copy", tableAsText, "copy"));
+$("zoom").addEventListener("click", () => choose({ from: 0, to: 0 }, true));
 $("more").addEventListener("click", () => { all = !all; showLines(); });
 addEventListener("hashchange", () => { readAddress(); drawGroups(); refresh(); });
 document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });

@@ -1,6 +1,6 @@
 // The table of networks, neighbors, places and protocols.
 
-const HEADS = { name: "Name", now: "Now", mean: "Mean", max: "Maximum", share: "Share", pps: "Packets/s", packets: "Packets", peer: "Neighbor" };
+const HEADS = { name: "Name", now: "Now", mean: "Mean", max: "Maximum", share: "Share", pps: "Packets/s", packets: "Packets", peer: "Neighbor", volume: "Volume" };
 const SOME = 25;
 // The number of rows drawn between two frames.
 const AT_ONCE = 100;
@@ -25,6 +25,7 @@ function askForLines(query) {
 
 // Returns how many lines the table has, with those that the answer does not have.
 function linesTotal() {
+  if (isStored()) return stored()?.[chosen.dir]?.lines ?? 0;
   if (wantedList()) return talkers()?.lines ?? 0;
   return view[chosen.dir]?.[chosen.tab] ? view[chosen.dir].lines : 0;
 }
@@ -38,24 +39,14 @@ function showLines() {
 
 // Returns the lines of the table from the JSON lines, each with key, name, note and values.
 function lines() {
+  if (isStored()) return storedLines();
   if (wantedList()) return talkerLines();
   const data = view[chosen.dir];
   if (!data) return [];
   const total = data.total ? data.total[5] : 0;
   return (data[chosen.tab] ?? []).map(row => {
     const [what, now, mean, max, pps, volume, packetCount, peer] = row;
-    let name, note = "", style = {}, filter = { networks: "asn", neighbours: "peer", countries: "country", cities: "city", protocols: "protocol" }[chosen.tab];
-    filter = what === -1 || what === "other" ? undefined : `${chosen.side}.${filter}.${what}`;
-    if (chosen.tab === "networks") {
-      [name, note] = networkName(what);
-      style = networkStyle(what);
-    } else if (chosen.tab === "neighbours") {
-      [name, note] = neighborName(what);
-    } else if (chosen.tab === "protocols") {
-      [name, note] = what < 0 ? ["Other", ""] : PROTOCOLS[what] ? [PROTOCOLS[what], String(what)] : [`Protocol ${what}`, ""];
-    } else if (chosen.tab === "countries") name = regionName(what);
-    else name = what || "Unknown city";
-    return { name, note, filter, ...style, now, mean, max, share: total ? volume / total : 0, pps, packets: packetCount, peer: peer ?? 0, volume };
+    return { ...nameOf(chosen.tab, what, chosen.side), now, mean, max, share: total ? volume / total : 0, pps, packets: packetCount, peer: peer ?? 0, volume };
   });
 }
 
@@ -64,13 +55,14 @@ let drawn = [];
 
 function drawTable() {
   const found = lines(), total = Math.max(linesTotal(), found.length), has = found.some(line => line.peer);
-  const columns = COLUMNS.filter(c => c !== "peer" || has);
+  const columns = isStored() ? ["name", "mean", "max", "share", "volume"] : COLUMNS.filter(c => c !== "volume" && (c !== "peer" || has));
   drawHead();
   const wanted = $("find").value.trim().toLowerCase();
   const kept = wanted ? found.filter(l => `${l.name} ${l.note}`.toLowerCase().includes(wanted)) : found;
   const key = columns.includes(chosen.sort) ? chosen.sort : "mean", sign = chosen.asc ? 1 : -1;
   kept.sort((a, b) => sign * (key === "name" ? a.name.localeCompare(b.name) : a[key] - b[key]) || b.mean - a.mean);
   $("table").classList.toggle("alone", !has);
+  $("table").classList.toggle("stored", isStored());
   drawn = kept;
   $("csv").hidden = $("copy").hidden = !kept.length;
   $("csv").setAttribute("href", "#");
@@ -103,7 +95,7 @@ function tableAsCsv() {
   const quote = text => `"${safe(text).replaceAll('"', '""')}"`;
   const rate = inPackets() ? "packets" : "bytes";
   const head = `name,as,now_${rate}_per_second,mean_${rate}_per_second,max_${rate}_per_second,share,packets_per_second,bytes,packets,neighbor`;
-  const rows = drawn.map(l => [quote(l.name), quote(l.note), l.now, l.mean, l.max ?? "", l.share.toFixed(6), l.pps, l.volume, l.packets, quote(l.peer ? neighborName(l.peer).join(" ") : "")].join(","));
+  const rows = drawn.map(l => [quote(l.name), quote(l.note), l.now ?? "", l.mean, l.max ?? "", l.share.toFixed(6), l.pps ?? "", l.volume, l.packets ?? "", quote(l.peer ? neighborName(l.peer).join(" ") : "")].join(","));
   return `data:text/csv;charset=utf-8,${encodeURIComponent([head, ...rows, ""].join("\r\n"))}`;
 }
 
@@ -179,16 +171,21 @@ function fillRow(row, line) {
   };
   put("now", bits(line.now), fewNow);
   put("mean", bits(line.mean), few);
-  put("max", bits(line.max), few);
+  put("max", bits(line.max ?? NaN), few);
   put("share", percent(line.share), few);
   put("pps", packets(line.pps), fewNow);
   put("packets", count(line.packets), few);
+  put("volume", bytes(line.volume), false);
   put("peer", line.peer ? neighborName(line.peer)[0] : "", false);
   row.node.dataset.bytes = line.volume;
   row.node.dataset.packets = line.packets;
 }
 
 function drawTableNote(found, kept) {
+  if (isStored()) {
+    $("table-note").textContent = found.length && !kept.length ? "Nothing matches the filter." : storedNote();
+    return;
+  }
   if (wantedList()) {
     $("table-note").textContent = found.length && !kept.length ? "Nothing matches the filter." : talkersNote();
     return;

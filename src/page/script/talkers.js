@@ -18,7 +18,7 @@ const isFiltered = () => chosen.filters.length > 0;
 // The list has arrived, and it is the one that the reader wants.
 const talkers = () => view.talkers?.list === wantedList() ? view.talkers : null;
 // Seconds between two points of the curves shown.
-const pointStep = () => isFiltered() && !view.filtered ? view.talkers?.step ?? 5 : view.step;
+const pointStep = () => isStored() ? stored()?.step ?? 60 : isFiltered() && !view.filtered ? view.talkers?.step ?? 5 : view.step;
 
 function talkerLines() {
   const found = talkers();
@@ -26,24 +26,13 @@ function talkerLines() {
   const dir = chosen.dir === "ingress" ? 0 : 1, total = found.total[dir][4];
   return found.rows.map(row => {
     const [value, asn, country, net] = row, [now, mean, max, pps, volume, packetCount] = row[4 + dir];
-    const line = { now, mean, max, share: total ? volume / total : 0, pps, packets: packetCount, peer: 0, volume, name: value, note: "" };
-    const end = chosen.side;
-    if (found.list === "services") {
-      [line.name, line.note] = serviceName(value);
-      line.filter = `far.service.${value}`;
-    } else if (found.list === "networks") {
-      [line.name, line.note] = networkName(asn);
-      Object.assign(line, networkStyle(asn), { filter: `${end}.asn.${asn}` });
-    } else {
-      line.note = [net, asn ? networkName(asn).filter(Boolean).join(" ") : "", country].filter(Boolean).join(" · ");
-      Object.assign(line, asn ? networkStyle(asn) : {}, { filter: `${end}.host.${value}` });
-    }
-    return line;
+    return { ...nameOf(found.list, found.list === "networks" ? asn : value, chosen.side, [asn, country, net]), now, mean, max, share: total ? volume / total : 0, pps, packets: packetCount, peer: 0, volume };
   }).filter(line => line.volume > 0);
 }
 
 // Returns the figures of the filtered traffic of a direction: those of the history, or of the minutes since the first look.
 function filteredFigures(dir) {
+  if (isStored()) return storedFigures(dir);
   const at = dir === "ingress" ? 0 : 1, recent = view.talkers?.total[at];
   const points = filteredLayers(dir).map(layer => layer.points);
   const length = Math.max(0, ...points.map(list => list.length));
@@ -60,6 +49,7 @@ function filteredFigures(dir) {
 }
 
 function filteredLayers(dir) {
+  if (isStored()) return storedLayers(dir);
   const at = dir === "ingress" ? 0 : 1;
   if (view.filtered) {
     const { kind, value } = parseFilter(chosen.filters[0]);
@@ -79,14 +69,14 @@ function drawFiltered() {
   if (!isFiltered()) return;
   const row = dir => {
     const figures = filteredFigures(dir);
-    const cells = [bits(figures.now), bits(figures.mean), figures.p95 === null ? "–" : bits(figures.p95), bits(figures.max), bytes(figures.volume), ...[0, 1].map(i => bits(figures.families[i] ?? 0))];
+    const cells = [bits(figures.now), bits(figures.mean), figures.p95 === null ? "–" : bits(figures.p95), bits(figures.max), Number.isFinite(figures.volume) ? bytes(figures.volume) : "–", ...[0, 1].map(i => bits(figures.families[i] ?? 0))];
     return make("tr", {}, make("th", { scope: "row" }, CHOICES.dir[dir]), ...cells.map((text, i) => make("td", { class: "n", "data-label": FIGURE_HEADS[i] }, text)));
   };
   const head = make("thead", {}, make("tr", {}, make("th", { scope: "col" }, make("span", { class: "sr" }, "Direction")), ...FIGURE_HEADS.map(text => make("th", { scope: "col", class: "n" }, text))));
   $("figures").replaceChildren(head, make("tbody", {}, row("ingress"), row("egress")));
   const { points } = filteredFigures("ingress"), back = span(Math.max(points, 1) * pointStep());
   const past = view.filtered?.some(({ total }) => total);
-  $("filtered-note").textContent = !view.talkers ? "Counting starts with this look." : past
+  $("filtered-note").textContent = isStored() ? "" : !view.talkers ? "Counting starts with this look." : past
     ? `Mean, maximum and volume over the last ${span(view.covered)}; the curve and its percentile cover ${back}.`
     : `Mean and volume over the last ${span(view.talkers.covered)}. Hosts, services and combinations are counted only while somebody looks: the curve covers ${points ? back : "nothing yet"}.`;
   drawLinks();

@@ -15,13 +15,15 @@ pub mod query;
 mod resolution;
 
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use hyper::StatusCode;
 use hyper::body::Bytes;
+use hyper::{Response, StatusCode};
 
+use crate::http::deferred::{Deferrer, HandlerReply};
 use crate::store::reader::HistoryReader;
+use crate::sys::threads::Heartbeat;
 use crate::types::address_detail::AddressDetail;
 use crate::types::label::Endpoint;
 use query::StoredQuery;
@@ -38,6 +40,7 @@ pub struct StoredHistory {
     reader: HistoryReader,
     names: StoredNames,
     answers: Mutex<Vec<CachedAnswer>>,
+    pub(super) reads: Deferrer,
 }
 
 /// The sources of names, and of the detail of stored addresses.
@@ -49,44 +52,69 @@ pub struct StoredNames {
     pub addresses: AddressDetail,
 }
 
-#[derive(Clone)]
+/// The options as text, and the detail of addresses.
+type AnswerKey = (String, AddressDetail);
+
 struct CachedAnswer {
-    /// The options as text, and the detail of addresses.
-    key: (String, AddressDetail),
+    key: AnswerKey,
     made: Instant,
     body: Bytes,
 }
 
 impl StoredHistory {
-    pub fn new(reader: HistoryReader, names: StoredNames) -> Self {
+    /// `reads` hands the questions to the thread that reads the files: other clients do not wait for it.
+    pub fn new(reader: HistoryReader, names: StoredNames, reads: Deferrer) -> Self {
         Self {
             reader,
             names,
             answers: Mutex::default(),
+            reads,
         }
     }
 
     /// Answers a query string at the Unix time `now`; several readers of one view cost as much as one reader.
-    pub fn answer(&self, text: &str, now: u64, shown: AddressDetail) -> (StatusCode, Bytes) {
+    pub fn answer(
+        self: &Arc<Self>,
+        text: &str,
+        now: u64,
+        shown: AddressDetail,
+        respond: impl Fn(StatusCode, Bytes) -> Response<Bytes> + Clone + Send + 'static,
+    ) -> HandlerReply {
         let addresses = stricter(shown, self.names.addresses);
         let key = (text.to_owned(), addresses);
-        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        answers.retain(|answer| answer.made.elapsed() < CURRENT);
-        if let Some(known) = answers.iter().find(|answer| answer.key == key) {
-            return (StatusCode::OK, known.body.clone());
+        if let Some(body) = self.known(&key) {
+            return respond(StatusCode::OK, body).into();
         }
         let query = match StoredQuery::parse(text, now, addresses) {
             Ok(query) => query,
-            Err(reason) => return (StatusCode::BAD_REQUEST, error(&reason)),
+            Err(reason) => return respond(StatusCode::BAD_REQUEST, error(&reason)).into(),
         };
-        let body = Bytes::from(answer::render(
-            &self.reader,
-            &self.names,
-            &query,
-            now,
-            addresses,
-        ));
-        if answers.len() == ANSWERS {
+        let (history, later) = (self.clone(), respond.clone());
+        let reply = self.reads.defer(move |heartbeat| {
+            // the answer to the same query before may have it
+            let body = history.known(&key);
+            let body = body.unwrap_or_else(|| history.read(key, &query, now, heartbeat));
+            later(StatusCode::OK, body)
+        });
+        reply.unwrap_or_else(|| {
+            let reason = "too many queries of the history wait: try again";
+            respond(StatusCode::SERVICE_UNAVAILABLE, error(reason)).into()
+        })
+    }
+
+    fn known(&self, key: &AnswerKey) -> Option<Bytes> {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.retain(|answer| answer.made.elapsed() < CURRENT);
+        let known = answers.iter().find(|answer| answer.key == *key);
+        known.map(|answer| answer.body.clone())
+    }
+
+    fn read(&self, key: AnswerKey, query: &StoredQuery, now: u64, heartbeat: &Heartbeat) -> Bytes {
+        let reader = self.reader.clone().with_heartbeat(heartbeat);
+        let body = answer::render(&reader, &self.names, query, now, key.1);
+        let body = Bytes::from(body);
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        if answers.len() >= ANSWERS {
             answers.remove(0);
         }
         answers.push(CachedAnswer {
@@ -94,7 +122,7 @@ impl StoredHistory {
             made: Instant::now(),
             body: body.clone(),
         });
-        (StatusCode::OK, body)
+        body
     }
 }
 
