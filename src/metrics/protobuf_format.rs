@@ -390,36 +390,58 @@ fn push_rendered(out: &mut Vec<u8>, text: &str, names: &[usize]) {
     }
 }
 
-/// Encodes labels that are short and have no escapes; returns false at the first other one. The encoding of a label
-/// contains its text: two bytes between name and value, and others around it.
+/// Encodes labels that are short and have no escapes; returns false at the first other one.
 fn push_plain(out: &mut Vec<u8>, text: &[u8], names: &[usize]) -> bool {
-    let mut name = 0;
+    let begin = out.len();
+    // a label has two bytes more than its text and a comma
+    let len = text.len() + 1 + 2 * names.len();
+    out.resize(begin + len + COPY, 0);
+    let complete = encode_plain(&mut out[begin..], text, names) == Some(len);
+    out.truncate(begin + len);
+    complete
+}
+
+/// Returns the length of the encoding of [`push_plain`]. The encoding of a label contains its text: two bytes between
+/// name and value, and others around it.
+fn encode_plain(out: &mut [u8], text: &[u8], names: &[usize]) -> Option<usize> {
+    let (mut name, mut at) = (0, 0);
     for &name_len in names {
-        let begin = name + name_len + 2;
-        if text.get(begin - 2..begin) != Some(b"=\"") {
-            return false;
+        let value = name + name_len + 2;
+        if text.get(value - 2..value)? != b"=\"" {
+            return None;
         }
-        let Some(value_len) = plain_length(text, begin) else {
-            return false;
-        };
-        let (len, end) = (4 + name_len + value_len, begin + value_len);
+        let value_len = plain_length(text, value)?;
+        let (copied, len) = (name_len + 2 + value_len, 4 + name_len + value_len);
         if len >= 0x80 {
-            return false;
+            return None;
         }
+        let out = out.get_mut(at..)?;
         let head = [
             tag::METRIC_LABEL,
             len as u8,
             tag::LABEL_NAME,
             name_len as u8,
         ];
-        out.extend_from_slice(&head);
-        out.extend_from_slice(&text[name..end]);
-        let between = out.len() - value_len - 2;
-        out[between..between + 2].copy_from_slice(&[tag::LABEL_VALUE, value_len as u8]);
+        *out.first_chunk_mut()? = head;
+        let out = &mut out[head.len()..];
+        copy(out, &text[name..], copied);
+        out[name_len..name_len + 2].copy_from_slice(&[tag::LABEL_VALUE, value_len as u8]);
+        at += head.len() + copied;
         // after the quote and the comma
-        name = end + 2;
+        name = value + value_len + 2;
     }
-    name > text.len()
+    (name > text.len()).then_some(at)
+}
+
+/// The length of the copy of a shorter text: one that the compiler knows needs no call.
+const COPY: usize = 32;
+
+/// Copies the first bytes of a text, and possibly some of those after them.
+fn copy(out: &mut [u8], text: &[u8], len: usize) {
+    match (out.first_chunk_mut::<COPY>(), text.first_chunk::<COPY>()) {
+        (Some(out), Some(text)) if len <= COPY => *out = *text,
+        _ => out[..len].copy_from_slice(&text[..len]),
+    }
 }
 
 /// Returns the length of the value that begins here; `None` if it has escapes. Eight bytes are searched at once.
