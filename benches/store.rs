@@ -136,7 +136,7 @@ impl Traffic {
         ConversationRow {
             source,
             destination,
-            protocol: if mixed % 3 == 0 { 17 } else { 6 },
+            protocol: if mixed.is_multiple_of(3) { 17 } else { 6 },
             service_port: [443, 443, 443, 80, 8443, 53, 22, 25][mixed as usize >> 7 & 7],
             bytes,
             packets: bytes / 1000 + bytes % 97,
