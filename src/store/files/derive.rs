@@ -18,6 +18,7 @@ use crate::store::types::{ConversationPeriod, CurveFilter, TimeSpan};
 
 /// The number of bytes in which a file's first sources lie.
 const HEAD: u64 = 64 << 10;
+const HOUR: u64 = 3600;
 /// The conversations of this many seconds are added up.
 pub const LIST_SECONDS: u64 = 600;
 /// The largest conversations of each list that are stored.
@@ -204,19 +205,25 @@ impl<'a> Derivation<'a> {
             each(&block, true);
         }
         for log in &self.logs {
-            let limit = self.sources.included(*log);
-            let bytes = folder::read_file(&log.path(&self.shared.path), limit)?;
-            let mut blocks = Blocks::after(&bytes, self.included.included(*log));
-            let is_inside = |block: &Block| {
-                log.period().from <= block.span.from && block.span.to <= log.period().to
-            };
-            blocks
-                .by_ref()
-                .filter(is_inside)
-                .for_each(|block| each(&block, false));
-            self.shared.counters.add_damaged(blocks.damaged);
+            let damaged = self.each_block_of(*log, &mut |block| each(block, false))?;
+            self.shared.counters.add_damaged(damaged);
         }
         Ok(())
+    }
+
+    /// Calls `each` with each intact block of the new part of a log. Returns the number of damaged blocks.
+    fn each_block_of(&self, log: FileId, each: &mut dyn FnMut(&Block)) -> io::Result<u64> {
+        let limit = self.sources.included(log);
+        let bytes = folder::read_file(&log.path(&self.shared.path), limit)?;
+        let mut blocks = Blocks::after(&bytes, self.included.included(log));
+        let is_inside = |block: &Block| {
+            log.period().from <= block.span.from && block.span.to <= log.period().to
+        };
+        blocks
+            .by_ref()
+            .filter(is_inside)
+            .for_each(|block| each(&block));
+        Ok(blocks.damaged)
     }
 
     fn put_series(&self, out: &mut Output, mut frame: Frame) -> io::Result<()> {
@@ -264,41 +271,45 @@ impl<'a> Derivation<'a> {
     fn put_lists(&self, out: &mut Output) -> io::Result<()> {
         self.copy(out, BlockKind::Conversations)?;
         for log in &self.logs {
-            let mut periods: BTreeMap<u64, ConversationPeriod> = BTreeMap::new();
-            self.each_block(&mut |block, is_previous| {
-                let wanted = log.period().contains(block.span.from);
-                if block.kind != BlockKind::Conversations || is_previous || !wanted {
-                    return;
-                }
-                for minute in conversations::decode(block.payload).unwrap_or_default() {
-                    let time = minute.time - minute.time % LIST_SECONDS;
-                    let period = periods.entry(time).or_insert_with(|| ConversationPeriod {
-                        time,
-                        seconds: LIST_SECONDS,
-                        lists: Vec::new(),
-                    });
-                    conversations::add_up(period, &minute);
-                }
-            })?;
-            for period in periods.values_mut() {
-                conversations::shorten(period, LIST_ROWS);
-            }
-            // an hour in a block: the addresses repeat
-            let mut hours: BTreeMap<u64, Vec<&ConversationPeriod>> = BTreeMap::new();
-            for period in periods.values() {
-                let hour = period.time - period.time % 3600;
-                hours.entry(hour).or_default().push(period);
-            }
-            for (hour, periods) in hours {
-                let span = TimeSpan::new(hour, hour + 3600);
-                out.put_block(
-                    BlockKind::Conversations,
-                    span,
-                    &conversations::encode(&periods),
-                )?;
+            // an hour in a block: the addresses repeat; an hour at a time bounds the memory
+            let TimeSpan { from, to } = log.period();
+            for hour in (from..to).step_by(HOUR as usize) {
+                self.put_hour_of_lists(out, *log, TimeSpan::new(hour, hour + HOUR))?;
             }
         }
         Ok(())
+    }
+
+    fn put_hour_of_lists(&self, out: &mut Output, log: FileId, hour: TimeSpan) -> io::Result<()> {
+        let mut periods: BTreeMap<u64, ConversationPeriod> = BTreeMap::new();
+        // the damaged blocks are counted when the series are made
+        self.each_block_of(log, &mut |block| {
+            if block.kind != BlockKind::Conversations || !block.span.overlaps(hour) {
+                return;
+            }
+            let minutes = conversations::decode(block.payload).unwrap_or_default();
+            for minute in minutes.iter().filter(|minute| hour.contains(minute.time)) {
+                let time = minute.time - minute.time % LIST_SECONDS;
+                let period = periods.entry(time).or_insert_with(|| ConversationPeriod {
+                    time,
+                    seconds: LIST_SECONDS,
+                    lists: Vec::new(),
+                });
+                conversations::add_up(period, minute);
+            }
+        })?;
+        if periods.is_empty() {
+            return Ok(());
+        }
+        for period in periods.values_mut() {
+            conversations::shorten(period, LIST_ROWS);
+        }
+        let periods: Vec<_> = periods.values().collect();
+        out.put_block(
+            BlockKind::Conversations,
+            hour,
+            &conversations::encode(&periods),
+        )
     }
 
     fn put_events(&self, out: &mut Output) -> io::Result<()> {
