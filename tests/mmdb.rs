@@ -640,6 +640,30 @@ fn invented_networks() -> Vec<(Ipv4Addr, u32, u32, String)> {
     (0..400_000).map(network).collect()
 }
 
+/// Returns size and resident memory, in kB, of the nameless files of a folder that this process maps (proc(5), smaps).
+fn mapped_copies(folder: &Path) -> (u64, u64) {
+    let maps = fs::read_to_string("/proc/self/smaps").unwrap();
+    let (mut is_copy, mut size, mut resident) = (false, 0, 0);
+    for line in maps.lines() {
+        let kilobytes = || -> u64 {
+            let number = line.split_whitespace().nth(1);
+            number.unwrap().parse().unwrap()
+        };
+        if line.starts_with("Size:") && is_copy {
+            size += kilobytes();
+        } else if line.starts_with("Rss:") && is_copy {
+            resident += kilobytes();
+        } else if line
+            .split_whitespace()
+            .next()
+            .is_some_and(|word| word.contains('-'))
+        {
+            is_copy = line.contains(folder.to_str().unwrap()) && line.ends_with("(deleted)");
+        }
+    }
+    (size, resident)
+}
+
 #[test]
 fn a_full_database_names_every_as_in_little_memory() {
     let networks = real_networks().unwrap_or_else(|| {
@@ -669,6 +693,11 @@ fn a_full_database_names_every_as_in_little_memory() {
     assert_eq!(named, expected.len());
     assert!(named > 70_000, "{named}");
     assert!(database.index_bytes() <= 12 * named);
+    let (size, resident) = mapped_copies(&folder.0);
+    assert!(
+        size > 0 && resident <= size / 10,
+        "{resident} of {size} kB are resident"
+    );
     for (number, names) in &expected {
         let found = database.asn_name(*number);
         assert!(

@@ -91,6 +91,7 @@ pub struct Location<'a> {
 /// One database file, in the state in which it was opened.
 pub struct Database {
     reader: Reader<PrivateCopy>,
+    copy: PrivateCopy,
     identity: FileIdentity,
     index: OnceLock<AsIndex>,
 }
@@ -109,9 +110,10 @@ impl Database {
         if !end.windows(MARKER.len()).any(|bytes| bytes == MARKER) {
             return Err(MmdbError::NoMetadata);
         }
-        let reader = Reader::from_source(copy)?;
+        let reader = Reader::from_source(copy.clone())?;
         Ok(Self {
             reader,
+            copy,
             identity,
             index: OnceLock::new(),
         })
@@ -139,6 +141,8 @@ impl Database {
     /// Reads all networks, for [`Database::asn_name`]; takes tenths of a second. Returns the number of ASNs with a name.
     pub fn index(&self, beat: &dyn Fn()) -> Result<usize, MaxMindDbError> {
         let built = AsIndex::build(self, beat);
+        // the whole file was read, and lookups need little of it
+        self.copy.release_pages();
         let found = built.as_ref().map(AsIndex::len);
         let found = found.map_err(|error| MaxMindDbError::invalid_database(error.to_string()));
         // a broken part is not read again and again

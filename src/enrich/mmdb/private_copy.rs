@@ -11,9 +11,12 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use memmap2::Mmap;
+use memmap2::{Mmap, UncheckedAdvice};
 use rustix::fs::{AtFlags, CWD, MemfdFlags, Mode, OFlags};
+
+use crate::sys::os_error;
 
 /// Maximum size in bytes; the largest known databases have less than a quarter of it.
 const MAX_SIZE: u64 = 4 << 30;
@@ -54,8 +57,9 @@ impl From<&Metadata> for FileIdentity {
 }
 
 /// The mapped copy.
+#[derive(Clone)]
 pub struct PrivateCopy {
-    map: Mmap,
+    map: Arc<Mmap>,
 }
 
 impl AsRef<[u8]> for PrivateCopy {
@@ -88,7 +92,16 @@ impl PrivateCopy {
         // SAFETY: the mapping is read-only and private to this process: the file behind it has no name, its
         // descriptor is closed below, nobody else ever had one, and nothing here writes to it again.
         let map = unsafe { Mmap::map(&copy) }?;
-        Ok((Self { map }, identity))
+        Ok((Self { map: Arc::new(map) }, identity))
+    }
+
+    /// Lets the pages go: the next access reads them again.
+    pub fn release_pages(&self) {
+        // SAFETY: the mapping is shared and read-only, so that a page that is read again has the same content.
+        let released = unsafe { self.map.unchecked_advise(UncheckedAdvice::DontNeed) };
+        if let Err(error) = released {
+            log::debug!("madvise(MADV_DONTNEED): {}", os_error::reason(&error));
+        }
     }
 }
 
