@@ -94,7 +94,7 @@ fn follow(protocol: &str) {
     rpki.wait_for_state("203.0.113.1", "invalid");
     fs::write(&file, json(&[("203.0.113.0/24", 1)])).expect("a file");
     let mut server = cache(&rpki, "stayrtr-2.log", &path, protocol);
-    let back = Duration::from_secs(40);
+    let back = Duration::from_secs(90);
     let shown = || rpki.fixture.json("rib 203.0.113.1")["routes"][0]["rpki"] == "valid";
     assert!(wait_for(back, shown), "{}", rpki.fixture.agent.log());
     rpki.wait_for_state("2001:db8::1", "not-found");

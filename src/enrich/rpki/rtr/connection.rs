@@ -39,6 +39,7 @@ pub fn run(server: &RtrServer, vrps: &SharedVrps, errors: &ErrorCounters, heartb
     let mut pause = LEAST_PAUSE;
     while !heartbeat.stopping() {
         let before = worker.updated;
+        let had_data = worker.session.has_data();
         let error = match worker.connect() {
             Ok(stream) => worker.serve(stream),
             Err(error) => os_error::reason(&error),
@@ -46,7 +47,9 @@ pub fn run(server: &RtrServer, vrps: &SharedVrps, errors: &ErrorCounters, heartb
         if heartbeat.stopping() {
             return;
         }
-        if worker.updated != before {
+        // a cache that cannot continue the session has all data for the next query
+        let begins_again = had_data && !worker.session.has_data();
+        if worker.updated != before || begins_again {
             pause = LEAST_PAUSE;
         }
         worker.report(&error, pause);

@@ -146,6 +146,11 @@ impl RtrSession {
         self.asked.is_some()
     }
 
+    /// Returns whether the next query requests only changes.
+    pub fn has_data(&self) -> bool {
+        self.held.is_some()
+    }
+
     /// Begins a connection. Returns the first query.
     pub fn connect(&mut self) -> Vec<u8> {
         self.answered = false;
