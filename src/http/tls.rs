@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use hyper::rt::ReadBufCursor;
-use rustls::{ServerConfig, ServerConnection};
+use rustls::{Connection, ServerConfig, ServerConnection};
 
 use super::socket::{CHUNK, Socket};
 
@@ -26,7 +26,8 @@ const PLAIN_HTTP: &[u8] =
 
 pub(super) struct TlsStream {
     socket: Rc<Socket>,
-    session: ServerConnection,
+    /// Its methods are compiled once, in rustls: those of `ServerConnection` are generic.
+    session: Connection,
     /// True once a byte has arrived.
     has_begun: bool,
     close_notified: bool,
@@ -34,7 +35,9 @@ pub(super) struct TlsStream {
 
 impl TlsStream {
     pub fn new(socket: Rc<Socket>, config: Arc<ServerConfig>) -> io::Result<Self> {
-        let mut session = ServerConnection::new(config).map_err(io::Error::other)?;
+        let session = ServerConnection::new(config);
+        let session = session.map_err(|error| io::Error::other(error.to_string()))?;
+        let mut session = Connection::Server(session);
         session.set_buffer_limit(Some(WRITE_BUFFER));
         socket.set_phase(socket.phase().handshaking(false));
         Ok(Self {
@@ -66,7 +69,7 @@ impl TlsStream {
             // the alert that names the reason; the connection ends in any case
             let _ = self.send_pending();
             self.socket.set_fault(format!("TLS: {error}"));
-            return Poll::Ready(Err(io::Error::new(ErrorKind::InvalidData, error)));
+            return Poll::Ready(Err(ErrorKind::InvalidData.into()));
         }
         if was_handshaking && !self.session.is_handshaking() {
             self.socket.set_phase(self.socket.phase().secured());

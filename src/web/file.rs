@@ -119,12 +119,14 @@ struct WebFileReader<'f> {
 }
 
 impl WebFileReader<'_> {
-    fn error(&mut self, line: usize, key: &str, text: impl std::fmt::Display) {
+    #[cold]
+    fn error(&mut self, line: usize, key: &str, text: &str) {
         self.errors
             .push(format!("line {line}: {}: {text}", key.escape_debug()));
     }
 
-    fn warn(&mut self, line: usize, key: &str, text: impl std::fmt::Display) {
+    #[cold]
+    fn warn(&mut self, line: usize, key: &str, text: &str) {
         self.file
             .warnings
             .push(format!("line {line}: {key}: {text}"));
@@ -137,7 +139,7 @@ impl WebFileReader<'_> {
             Some(near) => self.error(
                 entry.line,
                 &key,
-                format!("unknown key; did you mean {near}?"),
+                &format!("unknown key; did you mean {near}?"),
             ),
             None => self.error(entry.line, &key, "unknown key"),
         }
@@ -312,14 +314,14 @@ impl WebFileReader<'_> {
                 Some(Meaning::LeftOut(reason)) => left_out.push((item.line, name, reason)),
                 None => {
                     let name = name.escape_debug().to_string();
-                    self.error(item.line, key, format!("unknown name {name}"));
+                    self.error(item.line, key, &format!("unknown name {name}"));
                 }
             }
         }
         for (line, name, reason) in left_out {
             match supported.is_empty() {
-                true => self.error(line, key, format!("{name} is not supported: {reason}")),
-                false => self.warn(line, key, format!("{name} is left out: {reason}")),
+                true => self.error(line, key, &format!("{name} is not supported: {reason}")),
+                false => self.warn(line, key, &format!("{name} is left out: {reason}")),
             }
         }
         (!items.is_empty()).then_some(supported)
@@ -408,12 +410,12 @@ impl WebFileReader<'_> {
             }),
             (Some(_), _) => {
                 let text = format!("expected either it or {text_key}, got both");
-                self.error(line, &join(section, file_key), text);
+                self.error(line, &join(section, file_key), &text);
                 None
             }
             (None, text) if text.is_empty() => {
                 let text = format!("required in {section}: {file_key} or {text_key}");
-                self.error(line, &join(section, file_key), text);
+                self.error(line, &join(section, file_key), &text);
                 None
             }
             (None, text) => Some(Pem::Text {
@@ -456,7 +458,7 @@ impl WebFileReader<'_> {
                 self.error(
                     entry.line,
                     &key,
-                    format!("expected {}", values.join(" or ")),
+                    &format!("expected {}", values.join(" or ")),
                 );
                 continue;
             }
@@ -477,7 +479,7 @@ impl WebFileReader<'_> {
         let entries = self.map(node, section);
         if entries.len() > MAX_USERS {
             let text = format!("expected at most {MAX_USERS} users, got {}", entries.len());
-            self.error(node.line, section, text);
+            self.error(node.line, section, &text);
             return;
         }
         for entry in entries {
@@ -497,7 +499,7 @@ impl WebFileReader<'_> {
                 Ok(parts) => {
                     let cost = parts.get_cost();
                     let text = format!("expected a cost from 4 to {MAX_COST}, got {cost}");
-                    self.error(entry.line, &key, text);
+                    self.error(entry.line, &key, &text);
                 }
                 // the text of the file is a secret, or was meant to be one
                 Err(_) => self.error(

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The configuration of rustls from the settings of a web configuration file.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
@@ -133,12 +133,18 @@ fn verifier(
 }
 
 /// Requests client certificates and verifies only that the client has the key.
-#[derive(Debug)]
 struct UnverifiedClients {
     is_mandatory: bool,
     /// No CA is known, so no certificate can be verified.
     is_refused: bool,
     algorithms: WebPkiSupportedAlgorithms,
+}
+
+/// rustls requires it.
+impl fmt::Debug for UnverifiedClients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UnverifiedClients")
+    }
 }
 
 impl ClientCertVerifier for UnverifiedClients {
