@@ -7,7 +7,10 @@ use std::time::Duration;
 use rfm::bill::Method;
 use rfm::control::api::HistoryRow;
 use rfm::control::{bill, history};
+use rfm::page::stored::query::StoredQuery;
+use rfm::page::stored::{StoredNames, answer};
 use rfm::store::files::writer::{HistoryWriter, StoreSettings, StoreTime};
+use rfm::store::group_sums::MAX_GROUPS;
 use rfm::store::reader::HistoryReader;
 use rfm::store::shared::SharedHistory;
 use rfm::store::types::{
@@ -16,6 +19,8 @@ use rfm::store::types::{
 };
 use rfm::types::address_detail::AddressDetail;
 use rfm::types::flow::Direction;
+use rfm::types::label::Endpoint;
+use serde_json::Value;
 
 /// 2026-11-02 00:00 UTC.
 const START: u64 = 1_793_577_600;
@@ -315,4 +320,128 @@ fn wrong_parameters_are_named() {
         let error = bill::query(Some(query), START).unwrap_err();
         assert!(error.starts_with(expected), "{error}");
     }
+}
+
+/// The minutes of a busy store, and the conversations of each.
+const BUSY_MINUTES: u64 = 200;
+const BUSY_ROWS: u64 = 1000;
+/// Bytes of the largest conversation of each minute, and the least bytes of the others.
+const LARGE: u64 = 4096 * 200;
+const SMALL: u64 = 4096;
+
+/// Writes many more different conversations than a query adds up, and in each minute three that repeat.
+fn busy_reader(path: &std::path::Path) -> HistoryReader {
+    let shared = Arc::new(SharedHistory::new(path.to_owned()));
+    let settings = StoreSettings {
+        max_size: 96 << 20,
+        sync_interval: Duration::from_secs(300),
+    };
+    let now = |seconds| StoreTime {
+        wall: START + seconds,
+        monotonic: Duration::from_secs(1000 + seconds),
+    };
+    let mut writer = HistoryWriter::new(shared.clone(), settings, now(0));
+    for n in 0..BUSY_MINUTES {
+        let minute = START + n * 60;
+        let row = |k: u64| match k {
+            0..3 => conversation([192, 0, 2, k as u8], 443, LARGE / (k + 1)),
+            _ => {
+                let address = (10 << 24 | (n * BUSY_ROWS + k) as u32).to_be_bytes();
+                conversation(address, 80, SMALL)
+            }
+        };
+        let rows: Vec<_> = (0..BUSY_ROWS).map(row).collect();
+        let bytes = rows.iter().map(|row| row.bytes).sum();
+        writer.add(HistoryInput::Minute(MinuteRows {
+            minute,
+            rows: vec![scope("eth0", Direction::Ingress, bytes)],
+        }));
+        writer.add(HistoryInput::Lists(MinuteLists {
+            minute,
+            parts: Vec::new(),
+            prefixes: Vec::new(),
+            conversations: vec![ConversationList {
+                interface: "eth0".into(),
+                direction: Direction::Ingress,
+                rows,
+                rest: (0, 0),
+            }],
+        }));
+        writer.tick(now((n + 1) * 60));
+    }
+    writer.close(now(BUSY_MINUTES * 60 + 1));
+    HistoryReader::new(shared)
+}
+
+/// Returns the answer of a query and the memory that it took at most, in bytes.
+fn measured<T>(query: impl FnOnce() -> T) -> (T, u64) {
+    let memory = |name: &str| -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        let number = line.split_whitespace().nth(1).unwrap();
+        number.parse::<u64>().unwrap() << 10
+    };
+    // sets the peak to the present value
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+    let before = memory("VmRSS:");
+    let answer = query();
+    (answer, memory("VmHWM:").saturating_sub(before))
+}
+
+#[test]
+fn a_query_of_many_different_rows_is_bounded_and_its_largest_rows_are_exact() {
+    const MEMORY: u64 = 32 << 20;
+    let folder = Folder::new("many");
+    let reader = busy_reader(&folder.0.join("history"));
+    let total = (LARGE + LARGE / 2 + LARGE / 3) * BUSY_MINUTES;
+    let total = total + SMALL * (BUSY_ROWS - 3) * BUSY_MINUTES;
+    let period = format!("from={START}&to={}", START + BUSY_MINUTES * 60);
+    let query = history::query(Some(&format!("{period}&by=src,port&limit=4")), START);
+    let query = query.unwrap();
+    let (reply, memory) = measured(|| history::history(&reader, &query, AddressDetail::Full));
+    assert!(memory < MEMORY, "{memory} bytes");
+    let found: Vec<_> = reply
+        .rows
+        .iter()
+        .map(|row| (row.values.get("src").and_then(Value::as_str), row.bytes))
+        .collect();
+    let large = |n: u64| level(LARGE / (n + 1)) * BUSY_MINUTES;
+    let expected = [
+        (Some("192.0.2.0"), large(0)),
+        (Some("192.0.2.1"), large(1)),
+        (Some("192.0.2.2"), large(2)),
+    ];
+    assert_eq!(found[..3], expected);
+    assert_eq!((found.len(), found[3].1, found[4].0), (5, SMALL, None));
+    // the scope has as many IPv6 bytes beside
+    let sum: u64 = found.iter().map(|(_, bytes)| bytes).sum();
+    assert_eq!(sum, total + total / 2);
+    // each of the dropped rows was as small as this, and one at most is dropped at each time
+    assert!((1..=20 * SMALL).contains(&reply.max_missing_bytes));
+
+    let query = format!("{period}&interface=eth0&by=host&rows=4");
+    let query = StoredQuery::parse(&query, START + 86_400, AddressDetail::Full).unwrap();
+    let names = StoredNames {
+        lookup: Box::new(|| Box::new(|_| Endpoint::default())),
+        asn_name: Box::new(|_| None),
+        addresses: AddressDetail::Full,
+    };
+    let render = || answer::render(&reader, &names, &query, START + 86_400, AddressDetail::Full);
+    let (view, memory) = measured(render);
+    assert!(memory < MEMORY, "{memory} bytes");
+    let view: Value = serde_json::from_slice(&view).unwrap();
+    let rows = view["ingress"]["rows"].as_array().unwrap();
+    for (row, (address, bytes)) in rows.iter().zip(expected) {
+        assert_eq!((row[0].as_str(), row[1].as_u64()), (address, Some(bytes)));
+    }
+    let lines = view["ingress"]["lines"].as_u64().unwrap() as usize;
+    assert!((rows.len()..=MAX_GROUPS).contains(&lines), "{lines} lines");
+    assert_eq!(rows.len(), 4);
+    assert!((1..=20 * SMALL).contains(&view["ingress"]["max_missing"].as_u64().unwrap()));
+}
+
+/// Returns a number as conversations store it: rounded down by less than a 4096th.
+fn level(n: u64) -> u64 {
+    use rfm::store::format::level;
+    level::decode(level::encode(n))
 }

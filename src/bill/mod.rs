@@ -108,16 +108,48 @@ struct IntervalRates {
 
 /// Calculates the bill of a period. `overhead` is the number of bytes that are added to each packet.
 pub fn bill(sources: &[(String, Vec<Sample>)], span: TimeSpan, overhead: u32) -> Bill {
-    let (mut intervals, mut bytes, mut packets) = (BTreeMap::new(), [0u64; 2], [0u64; 2]);
-    for (_, samples) in sources {
-        for (time, sample) in by_interval(samples, span) {
-            let counted = with_overhead(&sample, overhead);
+    let mut sum = BillSum::new(span, overhead);
+    for (name, samples) in sources {
+        sum.add(name, samples);
+    }
+    sum.finish()
+}
+
+/// A bill while sources are added one by one: only the samples of one need to be in memory.
+#[derive(Debug)]
+pub struct BillSum {
+    span: TimeSpan,
+    overhead: u32,
+    sources: Vec<String>,
+    /// By the number of the interval.
+    intervals: BTreeMap<u64, IntervalRates>,
+    bytes: [u64; 2],
+    packets: [u64; 2],
+}
+
+impl BillSum {
+    pub fn new(span: TimeSpan, overhead: u32) -> Self {
+        Self {
+            span,
+            overhead,
+            sources: Vec::new(),
+            intervals: BTreeMap::new(),
+            bytes: [0; 2],
+            packets: [0; 2],
+        }
+    }
+
+    pub fn add(&mut self, source: &str, samples: &[Sample]) {
+        self.sources.push(source.to_owned());
+        for (time, sample) in by_interval(samples, self.span) {
+            let counted = with_overhead(&sample, self.overhead);
             for direction in [IN, OUT] {
-                bytes[direction] = bytes[direction].saturating_add(counted[direction]);
-                packets[direction] = packets[direction].saturating_add(sample.packets[direction]);
+                let (bytes, packets) = (&mut self.bytes[direction], &mut self.packets[direction]);
+                *bytes = bytes.saturating_add(counted[direction]);
+                *packets = packets.saturating_add(sample.packets[direction]);
             }
             if sample.covered_ms >= MIN_COVERED_MS {
-                let interval: &mut IntervalRates = intervals.entry(time).or_default();
+                let interval = self.intervals.entry(time).or_default();
                 interval.sources += 1;
                 for direction in [IN, OUT] {
                     let bits = counted[direction] as f64 * 8000.0;
@@ -126,23 +158,24 @@ pub fn bill(sources: &[(String, Vec<Sample>)], span: TimeSpan, overhead: u32) ->
             }
         }
     }
-    let expected = span
-        .to
-        .div_ceil(INTERVAL)
-        .saturating_sub(span.from.div_ceil(INTERVAL));
-    let samples = intervals.len() as u64;
-    let complete = |interval: &&IntervalRates| interval.sources < sources.len();
-    Bill {
-        sources: sources.iter().map(|(name, _)| name.clone()).collect(),
-        intervals: expected,
-        samples,
-        missing: expected.saturating_sub(samples),
-        partial: intervals.values().filter(complete).count() as u64,
-        bytes,
-        packets,
-        rates: Method::ALL
-            .map(|method| method_rate(method, &intervals))
-            .into(),
+
+    pub fn finish(self) -> Bill {
+        let first = self.span.from.div_ceil(INTERVAL);
+        let expected = self.span.to.div_ceil(INTERVAL).saturating_sub(first);
+        let samples = self.intervals.len() as u64;
+        let is_partial = |interval: &&IntervalRates| interval.sources < self.sources.len();
+        Bill {
+            intervals: expected,
+            samples,
+            missing: expected.saturating_sub(samples),
+            partial: self.intervals.values().filter(is_partial).count() as u64,
+            bytes: self.bytes,
+            packets: self.packets,
+            rates: Method::ALL
+                .map(|method| method_rate(method, &self.intervals))
+                .into(),
+            sources: self.sources,
+        }
     }
 }
 

@@ -2,12 +2,13 @@
 //! /v1/bill: the 95th percentile of interfaces, prefixes and networks.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::sync::Arc;
 
 use super::api::{BillReply, SampleRow, SamplesReply, SourceSamples};
 use super::history::span;
 use super::params::Params;
-use crate::bill::{self, INTERVAL};
+use crate::bill::{BillSum, INTERVAL};
 use crate::store::reader::HistoryReader;
 use crate::store::types::{CurveFilter, Part, PartKind, Sample, SampleSource, Tier, TimeSpan};
 use crate::types::asn;
@@ -85,17 +86,20 @@ pub fn query(query: Option<&str>, now: u64) -> Result<BillQuery, String> {
     })
 }
 
-/// The samples of each source, and the number of damaged blocks.
-type Found = (Vec<(String, Vec<Sample>)>, u64);
-
 /// Answers a query; `prefixes` are the names of the prefixes with samples.
 pub fn bill(reader: &HistoryReader, query: &BillQuery, prefixes: &[String]) -> BillReply {
-    let (sources, damaged_blocks) = samples_of(reader, query, prefixes);
-    let groups: Vec<&[(String, Vec<Sample>)]> = match query.subject {
-        BillSubject::Each => sources.chunks(1).collect(),
-        _ => vec![&sources],
-    };
-    let bills = groups.into_iter();
+    let is_each = query.subject == BillSubject::Each;
+    let new = || BillSum::new(query.span, query.overhead);
+    let (mut bills, mut sum) = (Vec::new(), new());
+    let damaged_blocks = each_source(reader, query, prefixes, &mut |source, samples| {
+        sum.add(source, &samples);
+        if is_each {
+            bills.push(mem::replace(&mut sum, new()).finish());
+        }
+    });
+    if !is_each {
+        bills.push(sum.finish());
+    }
     BillReply {
         from: query.span.from,
         to: query.span.to,
@@ -104,35 +108,39 @@ pub fn bill(reader: &HistoryReader, query: &BillQuery, prefixes: &[String]) -> B
             query.subject,
             BillSubject::Network(_) | BillSubject::Neighbor(_)
         ),
-        bills: bills
-            .map(|sources| bill::bill(sources, query.span, query.overhead))
-            .collect(),
+        bills,
         damaged_blocks,
     }
 }
 
 /// Returns the samples of a query.
 pub fn samples(reader: &HistoryReader, query: &BillQuery, prefixes: &[String]) -> SamplesReply {
-    let (sources, damaged_blocks) = samples_of(reader, query, prefixes);
-    let row = |sample: &Sample| SampleRow {
+    let row = |sample: Sample| SampleRow {
         time: sample.time,
         covered_ms: sample.covered_ms,
         bytes: sample.bytes,
         packets: sample.packets,
     };
-    let sources = sources.into_iter();
+    let mut sources = Vec::new();
+    let damaged_blocks = each_source(reader, query, prefixes, &mut |source, samples| {
+        sources.push(SourceSamples {
+            source: source.to_owned(),
+            samples: samples.into_iter().map(row).collect(),
+        });
+    });
     SamplesReply {
-        sources: sources
-            .map(|(source, samples)| SourceSamples {
-                source,
-                samples: samples.iter().map(row).collect(),
-            })
-            .collect(),
+        sources,
         damaged_blocks,
     }
 }
 
-fn samples_of(reader: &HistoryReader, query: &BillQuery, prefixes: &[String]) -> Found {
+/// Calls `each` with the samples of each source of a query, of one at a time. Returns the number of damaged blocks.
+fn each_source(
+    reader: &HistoryReader,
+    query: &BillQuery,
+    prefixes: &[String],
+    each: &mut dyn FnMut(&str, Vec<Sample>),
+) -> u64 {
     let interface = |name: &String| SampleSource::Interface(name.as_str().into());
     let prefix = |name: &String| SampleSource::Prefix(name.as_str().into());
     let sources: Vec<SampleSource> = match &query.subject {
@@ -144,20 +152,22 @@ fn samples_of(reader: &HistoryReader, query: &BillQuery, prefixes: &[String]) ->
         BillSubject::Interfaces(names) => names.iter().map(interface).collect(),
         BillSubject::Prefixes(names) => names.iter().map(prefix).collect(),
         BillSubject::Network(asn) => {
-            return of_part(reader, query.span, Part::Network(*asn), PartKind::Network);
+            let part = Part::Network(*asn);
+            return of_part(reader, query.span, part, PartKind::Network, each);
         }
         BillSubject::Neighbor(asn) => {
-            return of_part(reader, query.span, Part::Neighbor(*asn), PartKind::Neighbor);
+            let part = Part::Neighbor(*asn);
+            return of_part(reader, query.span, part, PartKind::Neighbor, each);
         }
     };
-    let (mut found, mut damaged) = (Vec::new(), 0);
+    let mut damaged = 0;
     for source in sources {
         let samples = reader.samples(query.span, &source);
         let (SampleSource::Interface(name) | SampleSource::Prefix(name)) = source;
         damaged += samples.damaged_blocks;
-        found.push((name.to_string(), samples.samples));
+        each(&name, samples.samples);
     }
-    (found, damaged)
+    damaged
 }
 
 /// Returns the interfaces with data in a period.
@@ -171,7 +181,13 @@ fn interfaces(reader: &HistoryReader, span: TimeSpan) -> Vec<Arc<str>> {
 
 /// Adds up the curves of a part over all interfaces, in points of five minutes. The part had no traffic in an interval
 /// in which an interface was observed and the part has no point.
-fn of_part(reader: &HistoryReader, span: TimeSpan, part: Part, kind: PartKind) -> Found {
+fn of_part(
+    reader: &HistoryReader,
+    span: TimeSpan,
+    part: Part,
+    kind: PartKind,
+    each: &mut dyn FnMut(&str, Vec<Sample>),
+) -> u64 {
     let filter = CurveFilter {
         kinds: vec![kind],
         parts: vec![part.clone()],
@@ -197,6 +213,6 @@ fn of_part(reader: &HistoryReader, span: TimeSpan, part: Part, kind: PartKind) -
         Part::Network(asn) => format!("AS{asn}"),
         _ => String::new(),
     };
-    let samples = intervals.into_values().collect();
-    (vec![(name, samples)], curves.damaged_blocks)
+    each(&name, intervals.into_values().collect());
+    curves.damaged_blocks
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! /v1/history: the traffic of a period by interface, and by a part of it. Pure, but for the files that the reader reads.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 use super::api::{HistoryEvent, HistoryReply, HistoryRow};
 use super::asn_names::HasAsns;
 use super::params::{self, Params, limit};
+use crate::store::group_sums::GroupSums;
 use crate::store::reader::HistoryReader;
 use crate::store::types::{
     ConversationRow, CurveFilter, Curves, EventRow, Part, PartKind, Tier, TimeSpan,
@@ -184,8 +186,46 @@ type Scope = (Arc<str>, Direction);
 /// The values of a part, and its sums.
 type PartSum = (BTreeMap<String, Value>, RowSum);
 
-/// The groups of conversations by their values.
-type Groups = BTreeMap<Vec<String>, PartSum>;
+/// The selected fields of a conversation; the others are `None` or 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct ConversationGroup {
+    /// In the detail that may be shown.
+    source: Option<IpAddr>,
+    destination: Option<IpAddr>,
+    protocol: u8,
+    port: u16,
+}
+
+impl ConversationGroup {
+    fn of(row: &ConversationRow, fields: &[&str], addresses: AddressDetail) -> Self {
+        let shown = |address| addresses.of(address).map(|shown| shown.address());
+        let mut group = Self::default();
+        for field in fields {
+            match *field {
+                "src" => group.source = shown(row.source),
+                "dst" => group.destination = shown(row.destination),
+                "proto" => group.protocol = row.protocol,
+                _ => group.port = row.service_port,
+            }
+        }
+        group
+    }
+
+    fn values(&self, fields: &[&str], addresses: AddressDetail) -> BTreeMap<String, Value> {
+        let address =
+            |shown: Option<IpAddr>| json!(shown.map_or_else(String::new, |a| addresses.text(a)));
+        let value = |field: &str| match field {
+            "src" => address(self.source),
+            "dst" => address(self.destination),
+            "proto" => json!(self.protocol),
+            _ => json!(self.port),
+        };
+        let values = fields
+            .iter()
+            .map(|field| ((*field).to_owned(), value(field)));
+        values.collect()
+    }
+}
 
 /// Answers a query. `addresses` is the detail in which addresses may be shown.
 pub fn history(
@@ -209,14 +249,13 @@ pub fn history(
             of_conversations(reader, query, &filter, fields, addresses)
         }
     };
-    let events = reader.events(query.span);
-    let excess = events.events.len().saturating_sub(MAX_EVENTS);
+    let events = reader.events(query.span, MAX_EVENTS);
     let event = |event: EventRow| HistoryEvent {
         time: event.time,
         kind: event.kind,
         text: event.text,
     };
-    reply.events = events.events.into_iter().skip(excess).map(event).collect();
+    reply.events = events.events.into_iter().map(event).collect();
     reply.damaged_blocks += events.damaged_blocks;
     reply
 }
@@ -283,7 +322,7 @@ fn of_series(
             }
             parts.push((BTreeMap::from([(name.to_owned(), value)]), sum));
         }
-        put_rows(&mut rows, &scope, &total, parts, query.limit, false);
+        put_series(&mut rows, &scope, &total, parts, query.limit);
     }
     let step = curves.tier.seconds();
     let span = whole_points(query.span, step);
@@ -294,6 +333,7 @@ fn of_series(
         by: kind.iter().map(|(name, _)| (*name).to_owned()).collect(),
         rows,
         events: Vec::new(),
+        max_missing_bytes: 0,
         damaged_blocks: curves.damaged_blocks,
         asn_names: BTreeMap::new(),
     }
@@ -323,14 +363,19 @@ fn of_conversations(
     fields: &[&'static str],
     addresses: AddressDetail,
 ) -> HistoryReply {
-    let found = reader.conversations(query.span, filter);
-    let step = found
-        .periods
-        .iter()
-        .map(|period| period.seconds)
-        .max()
-        .unwrap_or(60);
-    let tier = if step > 60 {
+    let mut sums: GroupSums<Scope, ConversationGroup, ()> = GroupSums::default();
+    let mut step = Tier::Minute.seconds();
+    let mut damaged_blocks = reader.each_conversation_period(query.span, filter, &mut |period| {
+        step = step.max(period.seconds);
+        for list in &period.lists {
+            let scope = (list.interface.clone(), list.direction);
+            for row in list.rows.iter().filter(|row| query.addresses.selects(row)) {
+                let group = ConversationGroup::of(row, fields, addresses);
+                sums.add(&scope, group, (row.bytes, row.packets), ());
+            }
+        }
+    });
+    let tier = if step > Tier::Minute.seconds() {
         Tier::FiveMinutes
     } else {
         Tier::Minute
@@ -338,27 +383,23 @@ fn of_conversations(
     let span = whole_points(query.span, step);
     // the counters of the same periods: what no conversation has is the rest
     let curves = reader.curves(span, Some(tier), filter);
-    let mut sums: BTreeMap<Scope, Groups> = BTreeMap::new();
-    for list in found.periods.iter().flat_map(|period| &period.lists) {
-        let scope = (list.interface.clone(), list.direction);
-        let groups = sums.entry(scope).or_default();
-        let selected = list.rows.iter().filter(|row| query.addresses.selects(row));
-        for conversation in selected {
-            let values = values_of(conversation, fields, addresses);
-            let key: Vec<String> = values.values().map(Value::to_string).collect();
-            let (_, sum) = groups.entry(key).or_insert((values, RowSum::default()));
-            sum.bytes = sum.bytes.saturating_add(conversation.bytes);
-            sum.packets = sum.packets.saturating_add(conversation.packets);
-        }
-    }
-    let mut rows = Vec::new();
+    damaged_blocks += curves.damaged_blocks;
+    let (mut rows, mut max_missing) = (Vec::new(), 0);
     for (scope, total) in totals(&curves) {
-        let groups = sums.remove(&scope).unwrap_or_default();
-        let mut parts: Vec<_> = groups.into_values().collect();
-        for (_, sum) in &mut parts {
-            sum.covered_ms = total.covered_ms;
-        }
-        put_rows(&mut rows, &scope, &total, parts, query.limit, true);
+        let found = sums.take(&scope);
+        max_missing = max_missing.max(found.max_missing());
+        // estimates from sampled packets may exceed the total
+        let all = found.total();
+        let parts = found.largest(query.limit).into_iter().map(|(group, sum)| {
+            let sum = RowSum {
+                bytes: fit(sum.bytes, all.0, total.bytes),
+                packets: fit(sum.packets, all.1, total.packets),
+                max_rate: 0.0,
+                covered_ms: total.covered_ms,
+            };
+            (group.values(fields, addresses), sum)
+        });
+        put_rows(&mut rows, &scope, &total, parts, true);
     }
     HistoryReply {
         from: span.from,
@@ -367,58 +408,51 @@ fn of_conversations(
         by: fields.iter().map(|field| (*field).to_owned()).collect(),
         rows,
         events: Vec::new(),
-        damaged_blocks: found.damaged_blocks + curves.damaged_blocks,
+        max_missing_bytes: max_missing,
+        damaged_blocks,
         asn_names: BTreeMap::new(),
     }
 }
 
-fn values_of(
-    row: &ConversationRow,
-    fields: &[&'static str],
-    addresses: AddressDetail,
-) -> BTreeMap<String, Value> {
-    let address = |address: IpAddr| json!(addresses.text(address));
-    let value = |field: &str| match field {
-        "src" => address(row.source),
-        "dst" => address(row.destination),
-        "proto" => json!(row.protocol),
-        _ => json!(row.service_port),
-    };
-    let values = fields
-        .iter()
-        .map(|field| ((*field).to_owned(), value(field)));
-    values.collect()
-}
-
-/// Puts the `limit` largest parts of an interface and direction, and its rest: the total less the parts. If sampled
-/// parts exceed the total, they are reduced to fit.
-fn put_rows(
+/// Puts the `limit` largest parts of an interface and direction, and its rest. If rounded parts exceed the total, they
+/// are reduced to fit.
+fn put_series(
     rows: &mut Vec<HistoryRow>,
     scope: &Scope,
     total: &RowSum,
     mut parts: Vec<PartSum>,
     limit: usize,
+) {
+    let all: u128 = parts.iter().map(|(_, sum)| u128::from(sum.bytes)).sum();
+    parts.sort_by_key(|(_, sum)| Reverse(sum.bytes));
+    parts.truncate(limit);
+    for (_, sum) in &mut parts {
+        sum.bytes = fit(sum.bytes, all, total.bytes);
+    }
+    put_rows(rows, scope, total, parts.into_iter(), false);
+}
+
+/// Returns a value of parts that add up to `sum`, reduced so that they add up to at most `total`.
+fn fit(value: u64, sum: u128, total: u64) -> u64 {
+    match sum > u128::from(total) {
+        true => (u128::from(value) * u128::from(total) / sum) as u64,
+        false => value,
+    }
+}
+
+/// Puts the rows of parts, and the rest: the total less the parts.
+fn put_rows(
+    rows: &mut Vec<HistoryRow>,
+    scope: &Scope,
+    total: &RowSum,
+    parts: impl Iterator<Item = PartSum>,
     has_packets: bool,
 ) {
-    let fit = |parts: &mut [PartSum], of: fn(&mut RowSum) -> &mut u64, total: u64| {
-        let sum: u128 = parts.iter_mut().map(|(_, sum)| u128::from(*of(sum))).sum();
-        if sum > u128::from(total) {
-            for (_, part) in parts {
-                let value = of(part);
-                *value = (u128::from(*value) * u128::from(total) / sum) as u64;
-            }
-        }
-    };
-    fit(&mut parts, |sum| &mut sum.bytes, total.bytes);
-    fit(&mut parts, |sum| &mut sum.packets, total.packets);
-    parts.retain(|(_, sum)| sum.bytes > 0);
-    parts.sort_by_key(|(_, sum)| std::cmp::Reverse(sum.bytes));
-    parts.truncate(limit);
     let mut rest = RowSum {
         max_rate: 0.0,
         ..*total
     };
-    for (values, sum) in parts {
+    for (values, sum) in parts.filter(|(_, sum)| sum.bytes > 0) {
         rest.bytes -= sum.bytes;
         rest.packets -= sum.packets;
         let mut row = row(scope, values, &sum, has_packets, false);

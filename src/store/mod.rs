@@ -7,7 +7,7 @@
 //! - [`pending`]: the rows that are not yet on disk; [`shared`]: they and the counters, for readers;
 //! - [`thread`]: THREAD history;
 //! - [`sender`]: the channel to thread history; [`event_log`]: events of all threads;
-//! - [`reader`], `answer`: answer questions.
+//! - [`reader`], `answer`: answer questions; [`group_sums`] adds up rows of answers in bounded memory.
 //!
 //! Imports only types and sys, so that every other room may send rows to it.
 
@@ -15,6 +15,7 @@ mod answer;
 pub mod event_log;
 pub mod files;
 pub mod format;
+pub mod group_sums;
 pub mod pending;
 pub mod reader;
 pub mod sender;

@@ -14,8 +14,8 @@ use super::format::{conversations, events, series};
 use super::pending::Pending;
 use super::shared::SharedHistory;
 use super::types::{
-    ConversationPeriod, Conversations, CurveFilter, Curves, EventRows, Sample, SampleSource,
-    Samples, Tier, TimeSpan,
+    ConversationPeriod, Conversations, CurveFilter, Curves, EventRow, EventRows, Sample,
+    SampleSource, Samples, Tier, TimeSpan,
 };
 use crate::sys::threads::Heartbeat;
 use crate::types::flow::Direction;
@@ -103,17 +103,37 @@ impl HistoryReader {
     }
 
     /// Returns the largest conversations of each minute of the last two days, and of each ten minutes
-    /// before.
+    /// before. For long spans, [`Self::each_conversation_period`] takes less memory.
     pub fn conversations(&self, span: TimeSpan, filter: &CurveFilter) -> Conversations {
-        let pending = self.shared.as_ref().map(|shared| shared.read());
         let mut periods = Vec::new();
+        let damaged_blocks =
+            self.each_conversation_period(span, filter, &mut |period| periods.push(period));
+        periods.sort_by_key(|period| period.time);
+        Conversations {
+            periods,
+            damaged_blocks,
+        }
+    }
+
+    /// Calls `each` with the same periods one by one, in order of time unless the clock was set back, and
+    /// holds only those of a block in memory. Returns the number of damaged blocks.
+    pub fn each_conversation_period(
+        &self,
+        span: TimeSpan,
+        filter: &CurveFilter,
+        each: &mut dyn FnMut(ConversationPeriod),
+    ) -> u64 {
+        if span.from >= span.to {
+            return 0;
+        }
+        let pending = self.shared.as_ref().map(|shared| shared.read());
         let mut take = |mut period: ConversationPeriod| {
             period
                 .lists
                 .retain(|list| filter.has_scope(&list.interface, list.direction));
             let end = period.time.saturating_add(period.seconds);
             if span.overlaps(TimeSpan::new(period.time, end)) && !period.lists.is_empty() {
-                periods.push(period);
+                each(period);
             }
         };
         // the log has each minute; a derived file serves the periods that it no longer has
@@ -130,7 +150,8 @@ impl HistoryReader {
                     if block.kind != BlockKind::Conversations {
                         return (!is_derived).then_some(());
                     }
-                    if (section == FileSection::Log) == is_derived {
+                    let is_other = (section == FileSection::Log) == is_derived;
+                    if is_other || !block.span.overlaps(span) {
                         return Some(());
                     }
                     let decoded = conversations::decode(block.payload)?;
@@ -143,11 +164,7 @@ impl HistoryReader {
         for period in pending.iter().flat_map(|pending| &pending.conversations) {
             take(period.clone());
         }
-        periods.sort_by_key(|period| period.time);
-        Conversations {
-            periods,
-            damaged_blocks: damaged,
-        }
+        damaged
     }
 
     /// Returns the exact counts of each five minutes with data.
@@ -225,12 +242,16 @@ impl HistoryReader {
         sources.into_iter().collect()
     }
 
-    pub fn events(&self, span: TimeSpan) -> EventRows {
+    /// Returns the last `max` events of a span.
+    pub fn events(&self, span: TimeSpan, max: usize) -> EventRows {
         let pending = self.shared.as_ref().map(|shared| shared.read());
-        let mut rows = EventRows::default();
         let held = pending.as_deref();
-        let found = &mut rows.events;
-        rows.damaged_blocks = self.each_block(
+        let mut last = LastEvents {
+            events: Vec::new(),
+            span,
+            max,
+        };
+        let damaged_blocks = self.each_block(
             &self.files(FileSection::Events),
             span,
             held,
@@ -238,19 +259,15 @@ impl HistoryReader {
                 if block.kind != BlockKind::Events {
                     return (!is_derived).then_some(());
                 }
-                let decoded = events::decode(block.payload)?;
-                found.extend(
-                    decoded
-                        .into_iter()
-                        .filter(|event| span.contains(event.time)),
-                );
-                Some(())
+                events::decode(block.payload).map(|decoded| last.add(decoded))
             },
         );
-        let memory = pending.iter().flat_map(|pending| &pending.events);
-        found.extend(memory.filter(|event| span.contains(event.time)).cloned());
-        found.sort_by_key(|event| event.time);
-        rows
+        last.add(pending.iter().flat_map(|pending| pending.events.clone()));
+        last.shorten();
+        EventRows {
+            events: last.events,
+            damaged_blocks,
+        }
     }
 
     /// Returns the finest tier with few enough points that reaches back as far as any.
@@ -363,6 +380,32 @@ impl HistoryReader {
     }
 }
 
+/// The last events of a span while blocks are read.
+struct LastEvents {
+    /// At most twice `max`, and the events of a block.
+    events: Vec<EventRow>,
+    span: TimeSpan,
+    max: usize,
+}
+
+impl LastEvents {
+    fn add(&mut self, events: impl IntoIterator<Item = EventRow>) {
+        let events = events.into_iter();
+        let span = self.span;
+        self.events
+            .extend(events.filter(|event| span.contains(event.time)));
+        if self.events.len() > 2 * self.max {
+            self.shorten();
+        }
+    }
+
+    fn shorten(&mut self) {
+        self.events.sort_by_key(|event| event.time);
+        let excess = self.events.len().saturating_sub(self.max);
+        self.events.drain(..excess);
+    }
+}
+
 /// The files that may have rows of an answer.
 struct Files {
     section: FileSection,
@@ -463,4 +506,30 @@ fn sum_samples(frame: &Frame, name: &Arc<str>) -> Vec<Sample> {
         }
     }
     samples
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_events_stay_and_memory_is_bounded() {
+        let mut last = LastEvents {
+            events: Vec::new(),
+            span: TimeSpan::new(100, 1000),
+            max: 3,
+        };
+        // blocks are not in order after the clock was set back
+        for block in [500, 0, 900, 300] {
+            last.add((0..200).map(|n| EventRow {
+                time: block + n,
+                kind: "reload".to_owned(),
+                text: String::new(),
+            }));
+            assert!(last.events.len() <= 6);
+        }
+        last.shorten();
+        let times: Vec<_> = last.events.iter().map(|event| event.time).collect();
+        assert_eq!(times, [997, 998, 999]);
+    }
 }

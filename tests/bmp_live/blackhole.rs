@@ -135,7 +135,7 @@ pub fn run(daemon: &dyn Daemon, trusted: &str) {
     expect(&topology, &agent, Flow::Passes, "its routes had their time");
     agent.stop();
     let all = TimeSpan::new(0, 1 << 40);
-    let events = HistoryReader::of_folder(&history).events(all).events;
+    let events = HistoryReader::of_folder(&history).events(all, 1000).events;
     let texts = |kind: &str| -> Vec<_> {
         let of_kind = events.iter().filter(|event| event.kind == kind);
         of_kind.map(|event| event.text.clone()).collect()

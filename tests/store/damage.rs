@@ -188,7 +188,7 @@ fn damage_costs_the_damaged_blocks() {
         let reader = HistoryReader::of_folder(&folder);
         match random.below(4) {
             0 => drop(reader.conversations(SPAN, &CurveFilter::default())),
-            1 => drop(reader.events(SPAN)),
+            1 => drop(reader.events(SPAN, 100)),
             2 => drop(reader.samples(SPAN, &SampleSource::Interface("eth0".into()))),
             _ => drop(reader.sources(SPAN)),
         }

@@ -61,7 +61,7 @@ fn what_is_no_history_is_set_aside() {
             panic!("{case}: one folder is set aside");
         };
         let store = Store::open(&scratch.history(), START + 1800);
-        let events = store.reader().events(TimeSpan::new(START, START + 60));
+        let events = store.reader().events(TimeSpan::new(START, START + 60), 100);
         let events: Vec<_> = events
             .events
             .iter()

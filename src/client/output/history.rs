@@ -67,6 +67,12 @@ pub fn history(reply: &HistoryReply, zone: &Zone) -> String {
         text += format!("{}  {kind} {what}", zone.clock(event.time)).trim_end();
         text.push('\n');
     }
+    if reply.max_missing_bytes > 0 {
+        let missing = format::bytes(reply.max_missing_bytes);
+        text += &format!(
+            "more different rows than rfm adds up: a row may lack up to {missing}, which rest has\n"
+        );
+    }
     text + &damaged(reply.damaged_blocks)
 }
 

@@ -22,6 +22,9 @@ pub struct HistoryReply {
     pub rows: Vec<HistoryRow>,
     /// In order of time.
     pub events: Vec<HistoryEvent>,
+    /// The most bytes that a row may lack because a query adds up a limited number of different rows; 0 below the limit.
+    #[serde(default)]
+    pub max_missing_bytes: u64,
     /// The number of damaged blocks that the answer lacks.
     pub damaged_blocks: u64,
     /// The names of ASNs that are known.

@@ -40,7 +40,8 @@ function drawPeriod() {
     : past.error ? `History on disk: ${past.error}`
     : data && !data.ingress && !data.egress ? "No data of this period."
     : data && data.from - periodShown()[0] > data.step ? `The history of ${chosenInterfaces().join(", ")} begins ${moment(data.from)}.` : "";
+  const missing = Math.max(0, ...[data?.ingress, data?.egress].map(direction => direction?.max_missing ?? 0));
   $("period-note").textContent = [
-    note, data?.damaged_blocks ? `${count(data.damaged_blocks)} damaged blocks are missing.` : "",
+    note, missing ? `A row may lack up to ${bytes(missing)}: there are too many.` : "", data?.damaged_blocks ? `${count(data.damaged_blocks)} damaged blocks are missing.` : "",
   ].filter(Boolean).join(" ");
 }

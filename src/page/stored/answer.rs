@@ -10,7 +10,7 @@ use super::conversations::{ConversationSelection, RowValue, Selected};
 use super::curves::{self, PartCurve, ScopeCurves, Scopes, SlotColumn};
 use super::query::{StoredQuery, StoredTable};
 use super::resolution::Slots;
-use crate::bill::{self, INTERVAL, Method};
+use crate::bill::{BillSum, INTERVAL, Method};
 use crate::flow::talkers::TrafficEnd;
 use crate::flow::talkers::filter::Condition;
 use crate::history::time_series::Measure;
@@ -87,6 +87,8 @@ struct StoredDirection {
     rows: Option<Vec<StoredRow>>,
     /// The number of rows, with those that are left out.
     lines: usize,
+    /// The most bytes that a row may lack because there were too many different rows.
+    max_missing: u64,
     /// The bytes that no row has.
     rest_bytes: u64,
 }
@@ -106,18 +108,13 @@ pub fn render(
     if needs_conversations(query) {
         let first = now.saturating_sub(CONVERSATION_DAYS * DAY);
         let (from, to) = (slots.span().from.max(first), slots.span().to);
-        let mut day = from - from % DAY;
-        // a day at a time bounds the memory
-        while day < to {
-            let span = TimeSpan::new(day.max(from), (day + DAY).min(to));
-            let found = reader.conversations(span, &interfaces(query));
-            damaged_blocks += found.damaged_blocks;
-            for period in &found.periods {
-                conversations_from.get_or_insert(period.time);
-                selection.add(period);
-            }
-            day += DAY;
-        }
+        let span = TimeSpan::new(from, to);
+        damaged_blocks +=
+            reader.each_conversation_period(span, &interfaces(query), &mut |period| {
+                let first = conversations_from.get_or_insert(period.time);
+                *first = period.time.min(*first);
+                selection.add(&period);
+            });
     }
     let observed = stored.observed();
     let bills = (query.filters.is_empty() && query.measure == Measure::Bytes)
@@ -133,13 +130,13 @@ pub fn render(
                 scopes,
                 observed: &observed,
                 selected: &found[direction as usize],
+                direction,
             };
             part.view(bills.map(|bills| bills[direction as usize]), &mut selection)
         })
     });
-    let events = reader.events(slots.span());
+    let events = reader.events(slots.span(), MAX_EVENTS);
     damaged_blocks += events.damaged_blocks;
-    let excess = events.events.len().saturating_sub(MAX_EVENTS);
     let event = |event: EventRow| (event.time, event.kind, event.text);
     let asns = asns(query, &directions);
     let [ingress, egress] = directions;
@@ -157,7 +154,7 @@ pub fn render(
         conversations_from,
         ingress,
         egress,
-        events: events.events.into_iter().skip(excess).map(event).collect(),
+        events: events.events.into_iter().map(event).collect(),
         asns: asns
             .into_iter()
             .filter_map(|asn| Some((asn, (names.asn_name)(asn)?)))
@@ -308,12 +305,14 @@ fn percentiles(
     if span.from >= span.to || now - span.from > SAMPLE_DAYS * DAY {
         return None;
     }
-    let samples = query.interfaces.iter().map(|name| {
-        let source = SampleSource::Interface(name.clone());
-        (name.to_string(), reader.samples(span, &source).samples)
-    });
-    let sources: Vec<_> = samples.filter(|(_, samples)| !samples.is_empty()).collect();
-    let bill = bill::bill(&sources, span, 0);
+    let mut bill = BillSum::new(span, 0);
+    for name in &query.interfaces {
+        let samples = reader.samples(span, &SampleSource::Interface(name.clone()));
+        if !samples.samples.is_empty() {
+            bill.add(name, &samples.samples);
+        }
+    }
+    let bill = bill.finish();
     let of = |method: Method| {
         let rate = bill.rates.iter().find(|rate| rate.method == method)?;
         // bits per second
@@ -329,6 +328,7 @@ struct DirectionParts<'a> {
     scopes: &'a Scopes,
     observed: &'a [bool],
     selected: &'a Selected,
+    direction: Direction,
 }
 
 impl DirectionParts<'_> {
@@ -369,12 +369,9 @@ impl DirectionParts<'_> {
             let has_max = part.is_some();
             has_max.then(|| parts.iter().flatten().map(|part| part.max).sum())
         };
-        let mut rows = self.query.by.map(|by| self.rows(by, selection));
-        let lines = rows.as_ref().map_or(0, Vec::len);
-        if let Some(rows) = &mut rows {
-            rows.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-            rows.truncate(self.query.rows);
-        }
+        let table = self.query.by.map(|by| self.rows(by, selection));
+        let (lines, max_missing) = table.as_ref().map_or((0, 0), |t| (t.lines, t.max_missing));
+        let rows = table.map(|table| table.rows);
         let listed = rows.iter().flatten();
         let listed = listed.fold(0u64, |sum, row| sum.saturating_add(row.1));
         let (curves, rest) = self.networks(&rates);
@@ -394,6 +391,7 @@ impl DirectionParts<'_> {
             rest,
             rows,
             lines,
+            max_missing,
             rest_bytes: bytes.saturating_sub(listed),
         }
     }
@@ -452,28 +450,35 @@ impl DirectionParts<'_> {
         (curves, self.points(&rest))
     }
 
-    /// Returns all rows of the table, in any order.
-    fn rows(&self, by: StoredTable, selection: &mut ConversationSelection) -> Vec<StoredRow> {
+    /// Returns the largest rows of the table.
+    fn rows(&self, by: StoredTable, selection: &mut ConversationSelection) -> Table {
         let is_stored = matches!(by, StoredTable::Series(_) | StoredTable::Protocol);
         if is_stored && self.query.filters.is_empty() {
             return self.stored_rows(by);
         }
-        let rows = self.selected.rows.iter().map(|(value, counts)| {
+        let sums = selection.rows.take(&self.direction);
+        let (lines, max_missing) = (sums.len(), sums.max_missing());
+        let largest = sums.largest(self.query.rows).into_iter();
+        let rows = largest.map(|(key, sum)| {
+            let value = selection.value(by, &key);
             let (asn, country) = match by {
                 StoredTable::Host | StoredTable::Prefix => {
-                    let labels = selection.labels(counts.address);
+                    let labels = selection.labels(sum.detail);
                     (labels.asn, labels.country.as_deref().unwrap_or_default())
                 }
                 _ => (0, ""),
             };
-            let packets = Some(counts.packets);
-            let value = value.clone();
-            (value, counts.bytes, packets, None, asn, country.to_owned())
+            let packets = Some(sum.packets);
+            (value, sum.bytes, packets, None, asn, country.to_owned())
         });
-        rows.collect()
+        Table {
+            rows: rows.collect(),
+            lines,
+            max_missing,
+        }
     }
 
-    fn stored_rows(&self, by: StoredTable) -> Vec<StoredRow> {
+    fn stored_rows(&self, by: StoredTable) -> Table {
         let mut rows: BTreeMap<RowValue, (u64, f32)> = BTreeMap::new();
         for (part, curve) in self.scopes.values().flat_map(|scope| &scope.parts) {
             let Some(value) = value(by, part) else {
@@ -485,9 +490,24 @@ impl DirectionParts<'_> {
             row.1 += curve.max;
         }
         let rows = rows.into_iter().filter(|(_, (bytes, _))| *bytes > 0);
-        rows.map(|(value, (bytes, max))| (value, bytes, None, Some(max), 0, String::new()))
-            .collect()
+        let row = |(value, (bytes, max))| (value, bytes, None, Some(max), 0, String::new());
+        let mut rows: Vec<StoredRow> = rows.map(row).collect();
+        let lines = rows.len();
+        rows.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        rows.truncate(self.query.rows);
+        Table {
+            rows,
+            lines,
+            max_missing: 0,
+        }
     }
+}
+
+/// The largest rows of a table, and the number of all rows.
+struct Table {
+    rows: Vec<StoredRow>,
+    lines: usize,
+    max_missing: u64,
 }
 
 /// Returns the value of a part in a table; `None` if the table does not have it.

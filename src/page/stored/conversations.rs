@@ -13,11 +13,15 @@ use super::query::{StoredQuery, StoredTable};
 use super::resolution::Slots;
 use crate::flow::talkers::TrafficEnd;
 use crate::flow::talkers::filter::Condition;
+use crate::store::group_sums::GroupSums;
 use crate::store::types::{ConversationPeriod, ConversationRow, PartKind};
 use crate::types::address_detail::{AddressDetail, short_length};
 use crate::types::flow::Direction;
 use crate::types::label::Endpoint;
 use crate::types::prefix::Prefix;
+
+/// The maximum number of addresses whose labels are kept.
+const MAX_KNOWN: usize = 16_384;
 
 /// The value of a row: an AS number or a protocol, or a text; 0 and an empty text are unknown.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -27,31 +31,38 @@ pub enum RowValue {
     Text(String),
 }
 
-/// Bytes and packets of a row, and an address of it.
-#[derive(Clone, Copy, Debug)]
-pub struct RowCounts {
-    pub bytes: u64,
-    pub packets: u64,
-    pub address: IpAddr,
+/// The value of a row while rows are added up.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RowKey {
+    /// A host or prefix, in the detail that may be shown.
+    Address(IpAddr),
+    Number(u32),
+    Service(u8, u16),
+    /// `None` is unknown.
+    Name(Option<Arc<str>>),
 }
+
+/// The rows of a table, each with an address of it.
+pub type RowSums = GroupSums<Direction, RowKey, IpAddr>;
 
 /// The selected conversations of one direction.
 #[derive(Default)]
 pub struct Selected {
     /// The curve of each interface.
     pub columns: BTreeMap<Arc<str>, SlotColumn>,
-    pub rows: BTreeMap<RowValue, RowCounts>,
 }
 
-/// Selects conversations; each address is looked up once.
+/// Selects conversations.
 pub struct ConversationSelection<'a> {
     query: &'a StoredQuery,
     slots: Slots,
     addresses: AddressDetail,
     lookup: AddressLookup,
+    /// The labels of addresses, so that most are looked up once.
     known: HashMap<IpAddr, Endpoint>,
     /// By [`Direction`].
     pub found: [Selected; Direction::ALL.len()],
+    pub rows: RowSums,
 }
 
 impl<'a> ConversationSelection<'a> {
@@ -68,6 +79,7 @@ impl<'a> ConversationSelection<'a> {
             lookup,
             known: HashMap::new(),
             found: Default::default(),
+            rows: RowSums::default(),
         }
     }
 
@@ -87,6 +99,9 @@ impl<'a> ConversationSelection<'a> {
 
     /// Returns the labels of an address.
     pub fn labels(&mut self, address: IpAddr) -> &Endpoint {
+        if self.known.len() >= MAX_KNOWN && !self.known.contains_key(&address) {
+            self.known.clear();
+        }
         let lookup = &self.lookup;
         self.known.entry(address).or_insert_with(|| lookup(address))
     }
@@ -120,7 +135,7 @@ impl<'a> ConversationSelection<'a> {
         row: &ConversationRow,
     ) {
         let address = end_of(row, direction, self.query.end);
-        let value = self.query.by.and_then(|by| self.value(by, row, direction));
+        let key = self.query.by.and_then(|by| self.key(by, row, direction));
         let (slots, found) = (self.slots, &mut self.found[direction as usize]);
         let column = found.columns.entry(interface.clone());
         let column = column.or_insert_with(|| SlotColumn {
@@ -128,45 +143,54 @@ impl<'a> ConversationSelection<'a> {
             packets: vec![0; slots.count],
         });
         spread(column, slots, period, row);
-        if let Some(value) = value {
-            let counts = found.rows.entry(value).or_insert(RowCounts {
-                bytes: 0,
-                packets: 0,
-                address,
-            });
-            counts.bytes = counts.bytes.saturating_add(row.bytes);
-            counts.packets = counts.packets.saturating_add(row.packets);
+        if let Some(key) = key {
+            self.rows
+                .add(&direction, key, (row.bytes, row.packets), address);
         }
     }
 
-    fn value(
+    fn key(
         &mut self,
         by: StoredTable,
         row: &ConversationRow,
         direction: Direction,
-    ) -> Option<RowValue> {
+    ) -> Option<RowKey> {
         let far = end_of(row, direction, TrafficEnd::Remote);
         let shown = end_of(row, direction, self.query.end);
         Some(match by {
-            StoredTable::Host => RowValue::Text(self.addresses.text(shown)),
-            StoredTable::Prefix => {
-                RowValue::Text(Prefix::new(shown, short_length(shown)).to_string())
-            }
-            StoredTable::Protocol => RowValue::Number(row.protocol.into()),
+            StoredTable::Host => RowKey::Address(self.addresses.of(shown)?.address()),
+            StoredTable::Prefix => RowKey::Address(short_prefix(shown).address()),
+            StoredTable::Protocol => RowKey::Number(row.protocol.into()),
             StoredTable::Series(PartKind::Service) => {
-                RowValue::Text(format!("{}/{}", row.protocol, row.service_port))
+                RowKey::Service(row.protocol, row.service_port)
             }
-            StoredTable::Series(PartKind::Network) => RowValue::Number(self.labels(shown).asn),
-            StoredTable::Series(PartKind::Neighbor) => RowValue::Number(self.labels(far).peer_asn),
+            StoredTable::Series(PartKind::Network) => RowKey::Number(self.labels(shown).asn),
+            StoredTable::Series(PartKind::Neighbor) => RowKey::Number(self.labels(far).peer_asn),
             StoredTable::Series(PartKind::Country) => {
-                let country = self.labels(far).country.as_deref();
-                RowValue::Text(country.unwrap_or_default().to_owned())
+                RowKey::Name(self.labels(far).country.clone())
             }
             StoredTable::Series(PartKind::Prefix) => {
-                RowValue::Text(self.labels(far).net.as_deref()?.to_owned())
+                RowKey::Name(Some(self.labels(far).net.clone()?))
             }
         })
     }
+
+    /// Returns the value of a row in a table.
+    pub fn value(&self, by: StoredTable, key: &RowKey) -> RowValue {
+        match key {
+            RowKey::Address(address) if by == StoredTable::Prefix => {
+                RowValue::Text(short_prefix(*address).to_string())
+            }
+            RowKey::Address(address) => RowValue::Text(self.addresses.text(*address)),
+            RowKey::Number(number) => RowValue::Number(*number),
+            RowKey::Service(protocol, port) => RowValue::Text(format!("{protocol}/{port}")),
+            RowKey::Name(name) => RowValue::Text(name.as_deref().unwrap_or_default().to_owned()),
+        }
+    }
+}
+
+fn short_prefix(address: IpAddr) -> Prefix {
+    Prefix::new(address, short_length(address))
 }
 
 /// Adds the bytes of a period to the slots that it touches, in equal parts.
