@@ -93,9 +93,8 @@ impl Routes {
             "/metrics" => Self::metrics,
             "/healthz" => Self::healthz,
             "/" => Self::root,
-            page::FIGURES_PATH if self.page.is_some() => Self::figures,
-            // another method than those that `answer` handles
-            page::STORED_PATH if self.page.is_some() => Self::figures,
+            // `answer` handles the methods that read the history
+            page::FIGURES_PATH | page::STORED_PATH if self.page.is_some() => Self::figures,
             _ => return secure(respond::status(StatusCode::NOT_FOUND)),
         };
         // hyper omits the body of a response to HEAD, and keeps its length.
