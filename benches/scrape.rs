@@ -490,6 +490,7 @@ fn record(n: u32, series: u32) -> FlowRecord {
         dst_mac: [4; 6],
         tcp_flags: 0x10,
         tos: 0,
+        weight: 1,
     }
 }
 
@@ -530,6 +531,7 @@ fn input<'a>(
         flows,
         flow_gauges: true,
         sample_rate: 100,
+        overload_rate: 1,
         databases: &[],
         bmp: None,
         rpki: None,

@@ -183,12 +183,15 @@ fn a_flood_over_a_ring_that_is_too_small_is_forwarded_and_accounted() {
         });
         assert_eq!(received() - before, ALL_PACKETS, "forwarding suffered");
         outcome.all_accounted();
-        let (dropped, sampled) = (
+        let (dropped, thinned) = (
             outcome.accounting.dropped.packets,
-            outcome.accounting.sampled.packets,
+            outcome.accounting.thinned.packets,
         );
-        assert!(dropped > 0, "the ring was never full: no test");
-        assert!(dropped < sampled, "nothing got through");
+        assert!(dropped + thinned > 0, "the ring was never full: no test");
+        assert!(
+            outcome.accounting.accounted.packets > 0,
+            "nothing got through"
+        );
         assert!(outcome.slowest_scrape < Duration::from_secs(2));
         assert!(outcome.grown < 16 << 20, "grew by {} bytes", outcome.grown);
         outcome.agent.stop();
@@ -206,8 +209,8 @@ fn a_flood_of_nothing_but_new_flows_is_accounted() {
     let records = outcome
         .metrics
         .sum("rfm_collector_dropped_events_total", &[]);
-    // a dropped record is one packet here: the stream is what it says
-    assert_eq!(records, outcome.accounting.dropped.packets);
+    // a dropped record is one packet here, or several with a weight
+    assert!(records <= outcome.accounting.dropped.packets);
     assert!(outcome.grown < 64 << 20, "grew by {} bytes", outcome.grown);
     outcome.agent.stop();
 }

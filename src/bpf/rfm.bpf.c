@@ -16,53 +16,60 @@
 #include "count.bpf.h"
 #include "skb.bpf.h"
 #include "record.bpf.h"
+#include "adaptive.bpf.h"
 #include "flow_cache.bpf.h"
 
-/* Sends a record of this packet only. Returns non-zero if the ring was full. */
+/* Sends a record of this packet only. Returns what became of it, as all functions do up to rfm_count_packet(). */
 static __always_inline int rfm_emit_event(const struct rfm_sampled *packet)
 {
 	struct rfm_cpu *cpu = rfm_this_cpu();
 	struct rfm_flow_record *rec;
+	int outcome;
 
 	if (!cpu)
-		return -1;
+		return RFM_DROPPED(0);
+	outcome = rfm_draw(cpu);
+	if (outcome < 0)
+		return outcome;
 	rec = bpf_ringbuf_reserve(&rfm_ring, sizeof(*rec), 0);
 	if (!rec)
-		return -1;
-	rfm_init_record(rec, packet);
+		return RFM_DROPPED(outcome);
+	rfm_init_record(rec, packet, outcome);
 	rec->first = rec->last = bpf_ktime_get_boot_ns();
 	bpf_ringbuf_submit(rec, rfm_wakeup_flags(cpu));
-	return 0;
+	rfm_record_started(cpu);
+	return outcome;
 }
 
-/* Adds this packet to the record of its flow. Returns non-zero if there was no room. */
+/* Adds this packet to the record of its flow, or starts one. */
 static __always_inline int rfm_cache_update(const struct rfm_sampled *packet)
 {
 	struct rfm_cpu *cpu = rfm_this_cpu();
 	struct rfm_cache_entry *entry;
+	int outcome;
 
 	if (!cpu)
-		return -1;
+		return RFM_DROPPED(0);
 	if (cpu->sweeper == RFM_OTHER_CPU)
 		return rfm_emit_event(packet);
 	if (!cpu->sweeper)
 		rfm_arm_timer(cpu);
-	entry = rfm_cache_find(cpu, &packet->key, packet->family, packet->rate);
+	entry = rfm_cache_find(cpu, &packet->key, packet->family, packet->rate, &outcome);
 	if (!entry)
-		return -1;
+		return outcome;
 	if (!entry->record.sample_rate) {
-		rfm_init_record(&entry->record, packet);
+		rfm_init_record(&entry->record, packet, outcome);
 		entry->record.first = entry->record.last = rfm_coarse_ns(cpu);
 		/* the sweep may have passed this entry in this round: it must not be the last round */
 		cpu->round_records = 1;
-		return 0;
+		return outcome;
 	}
 	entry->record.packets += packet->size.packets;
 	entry->record.frame_bytes += packet->size.bytes;
 	entry->record.ip_bytes += packet->ip_bytes;
 	entry->record.last = rfm_coarse_ns(cpu);
 	entry->record.tcp_flags |= packet->transport.tcp_flags;
-	return 0;
+	return RFM_RECORDED;
 }
 
 /* Returns the IP bytes of a GSO packet's segments: frames without the headers before IP. */
@@ -78,7 +85,7 @@ static __always_inline __u32 rfm_gso_ip_bytes(struct __sk_buff *skb, __u32 hook_
 
 /*
  * Handles sampled packets. The verifier checks the global functions around it once; therefore the arguments are
- * five words. Returns non-zero if the packet was dropped on its way to userspace.
+ * five words.
  */
 static __always_inline int rfm_sample(struct __sk_buff *skb, __u64 l3_header, __u32 hook_flags,
 				      __u32 rate, __u64 size, int plain, int cached)
@@ -95,7 +102,7 @@ static __always_inline int rfm_sample(struct __sk_buff *skb, __u64 l3_header, __
 	packet.has_macs = !(hook_flags & RFM_SLOT_L3);
 	rfm_cursor_init(&cur, skb);
 	if (rfm_parse_flow(&cur, &l3, rfm_extensions_skb, &packet.key, tr))
-		return -1;
+		return RFM_DROPPED(0);
 	packet.ip_bytes = tr->ip_bytes;
 	if (!plain && skb->gso_size)
 		packet.ip_bytes = rfm_gso_ip_bytes(skb, hook_flags, &l3, &packet.size);
@@ -118,6 +125,29 @@ RFM_GLOBAL int rfm_sample_event(struct __sk_buff *skb, __u64 l3_header, __u32 ho
 	return rfm_forget(rfm_sample(skb, l3_header, hook_flags, rate, size, 0, 0), skb->len);
 }
 
+/* Counts a sampled packet that its own record or an earlier one does not count once. */
+static __always_inline void rfm_count_outcome(struct rfm_counters *counters, __u32 family,
+					      union rfm_size size, int outcome, int shared)
+{
+	int shift = outcome > 0 ? outcome : RFM_DROPPED(0) - outcome;
+	struct rfm_count *added, *dropped;
+
+	family &= 1;
+	if (outcome == RFM_THINNED) {
+		rfm_count_add(&counters->thinned[family], size, shared);
+		return;
+	}
+	added = &counters->added[family];
+	rfm_add(&added->packets, rfm_weighted(size.packets, shift) - size.packets, shared);
+	rfm_add(&added->bytes, rfm_weighted(size.bytes, shift) - size.bytes, shared);
+	if (outcome > 0)
+		return;
+	dropped = &counters->dropped[family];
+	rfm_add(&dropped->packets, rfm_weighted(size.packets, shift), shared);
+	rfm_add(&dropped->bytes, rfm_weighted(size.bytes, shift), shared);
+	rfm_add(&counters->dropped_records, 1, shared);
+}
+
 /* Counts a packet that has flows, and samples it if the countdown is at its end. */
 static __always_inline int rfm_count_packet(struct __sk_buff *skb, struct rfm_counters *counters,
 					    const union rfm_l3_header *l3, union rfm_size size,
@@ -125,7 +155,7 @@ static __always_inline int rfm_count_packet(struct __sk_buff *skb, struct rfm_co
 {
 	int shared = !cached && rfm_atomic;
 	__u32 rate = rfm_config.sample_rate;
-	int dropped;
+	int outcome;
 
 	rfm_count_add(&counters->observed[l3->family], size, shared);
 	if (!plain && rate > 1 && size.packets > 1) {
@@ -137,15 +167,13 @@ static __always_inline int rfm_count_packet(struct __sk_buff *skb, struct rfm_co
 	}
 	rfm_count_add(&counters->sampled[l3->family], size, shared);
 	if (!cached)
-		dropped = rfm_sample_event(skb, l3->word, hook_flags, rate, size.word);
+		outcome = rfm_sample_event(skb, l3->word, hook_flags, rate, size.word);
 	else if (plain)
-		dropped = rfm_sample(skb, l3->word, hook_flags, rate, size.word, 1, 1);
+		outcome = rfm_sample(skb, l3->word, hook_flags, rate, size.word, 1, 1);
 	else
-		dropped = rfm_sample_cached(skb, l3->word, hook_flags, rate, size.word);
-	if (dropped) {
-		rfm_count_add(&counters->dropped[l3->family], size, shared);
-		rfm_add(&counters->dropped_records, 1, shared);
-	}
+		outcome = rfm_sample_cached(skb, l3->word, hook_flags, rate, size.word);
+	if (outcome)
+		rfm_count_outcome(counters, l3->family, size, outcome, shared);
 	return TCX_NEXT;
 }
 

@@ -45,6 +45,9 @@ pub struct Status {
     /// Empty if healthy.
     pub problems: Vec<Problem>,
     pub sample_rate: u32,
+    /// 1 unless the ring buffer is more than half full.
+    #[serde(default)]
+    pub overload_rate: u32,
     pub log_level: String,
     pub interfaces: Vec<InterfaceStatus>,
     pub flows: FlowTotals,

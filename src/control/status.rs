@@ -122,6 +122,7 @@ pub fn status(sources: &Sources, input: &Input, links: &[Link]) -> api::Status {
         healthy: input.problems.is_empty(),
         problems: input.problems.iter().map(problem).collect(),
         sample_rate: input.sample_rate,
+        overload_rate: input.overload_rate,
         log_level: log::max_level().as_str().to_ascii_lowercase(),
         interfaces: interfaces(input, links),
         flows: api::FlowTotals {

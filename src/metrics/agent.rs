@@ -51,6 +51,10 @@ pub fn families(input: &Input) -> Vec<MetricFamily> {
     let mut families = Vec::new();
     families.extend(collector(&input.flows.totals, input.sample_rate));
     families.extend(sampled_and_dropped(&input.all_hooks));
+    families.push(single(
+        &declarations::COLLECTOR_OVERLOAD_RATE,
+        input.overload_rate.into(),
+    ));
     families.extend(flow_series(&input.flows.totals));
     families.push(databases(input.databases));
     families.extend(input.rpki.iter().flat_map(rpki::families));
@@ -108,13 +112,14 @@ fn collector(totals: &Totals, sample_rate: u32) -> [MetricFamily; 6] {
     ]
 }
 
-/// Returns the sampled and dropped packets, summed over all current and former hooks.
-fn sampled_and_dropped(all_hooks: &HookCounters) -> [MetricFamily; 5] {
+/// Returns what became of the sampled packets, summed over all current and former hooks.
+fn sampled_and_dropped(all_hooks: &HookCounters) -> [MetricFamily; 9] {
     let sum = |count: fn(&FamilyCounters) -> Count| {
         let families = all_hooks.families.iter().map(count);
         families.fold(Count::default(), Count::add)
     };
     let (sampled, dropped) = (sum(|f| f.sampled), sum(|f| f.dropped));
+    let (thinned, added) = (sum(|f| f.thinned), sum(|f| f.added));
     [
         single(
             &declarations::COLLECTOR_SAMPLED_PACKETS,
@@ -130,6 +135,13 @@ fn sampled_and_dropped(all_hooks: &HookCounters) -> [MetricFamily; 5] {
             dropped.packets as f64,
         ),
         single(&declarations::COLLECTOR_DROPPED_BYTES, dropped.bytes as f64),
+        single(
+            &declarations::COLLECTOR_THINNED_PACKETS,
+            thinned.packets as f64,
+        ),
+        single(&declarations::COLLECTOR_THINNED_BYTES, thinned.bytes as f64),
+        single(&declarations::COLLECTOR_ADDED_PACKETS, added.packets as f64),
+        single(&declarations::COLLECTOR_ADDED_BYTES, added.bytes as f64),
     ]
 }
 

@@ -182,6 +182,7 @@ impl Scrape {
             peer_series: agent.prometheus.peer_series,
             source_check: agent.enrich.source_check.enabled(),
             sample_rate: agent.bpf.sample_rate,
+            overload_rate: self.overload_rate(),
             databases: &self.databases.build_times(),
             rpki: self.rpki(agent),
             bmp: bmp.as_ref(),
@@ -342,6 +343,12 @@ impl Scrape {
             .parse_errors()
             .inspect_err(|error| self.unreadable(error))
             .map_or_else(|_| Vec::new(), Vec::from)
+    }
+
+    fn overload_rate(&self) -> u32 {
+        let read = self.counters.get().map(Counters::overload_rate);
+        let read = read.transpose().inspect_err(|error| self.unreadable(error));
+        read.ok().flatten().unwrap_or(1)
     }
 
     fn unreadable(&self, error: &io::Error) {

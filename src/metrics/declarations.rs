@@ -88,7 +88,7 @@ declare! {
         Counter INTERFACE_TX_PACKETS = "rfm_interface_tx_packets_total" ["ifname", "family"]
             "Packets sent to the queueing discipline, counted at the egress hook. A GSO packet counts as its segments. Includes packets that the queue or the driver drops later.";
         Counter INTERFACE_SAMPLED_PACKETS = "rfm_interface_sampled_packets_total" ["ifname", "direction"]
-            "Packets sampled for flows, not scaled by the sample rate: each is accounted in a flow or counted as dropped.";
+            "Packets sampled for flows, not scaled by the sample rate: each is accounted in a flow, or counted as dropped or thinned.";
         Counter INTERFACE_SAMPLED_BYTES = "rfm_interface_sampled_bytes_total" ["ifname", "direction"]
             "Bytes of the packets sampled for flows, not scaled by the sample rate: L2 frames without FCS.";
         Counter INTERFACE_DEVICE_RX_BYTES = "rfm_interface_device_rx_bytes_total" ["ifname"]
@@ -220,7 +220,7 @@ declare! {
             "Flows that ended early because the flow table was full."
             + "If it grows, raise `agent.collector.max_flows`.";
         Counter COLLECTOR_SAMPLED_PACKETS = "rfm_collector_sampled_packets_total" []
-            "Packets sampled on all present and past interfaces, GSO packets as their segments, not scaled by the sample rate: each is accounted, dropped, or on its way.";
+            "Packets sampled on all present and past interfaces, GSO packets as their segments, not scaled by the sample rate: each is accounted, dropped, left out by adaptive sampling, or on its way.";
         Counter COLLECTOR_SAMPLED_BYTES = "rfm_collector_sampled_bytes_total" []
             "Bytes of the packets sampled on all present and past interfaces: L2 frames without FCS, not scaled by the sample rate.";
         Counter COLLECTOR_DROPPED_EVENTS = "rfm_collector_dropped_events_total" []
@@ -229,6 +229,16 @@ declare! {
             "Packets in the dropped records, GSO packets as their segments, not scaled by the sample rate. The flows lack them, the interface counters do not.";
         Counter COLLECTOR_DROPPED_BYTES = "rfm_collector_dropped_bytes_total" []
             "Bytes in the dropped records: L2 frames without FCS, not scaled by the sample rate. The flows lack them, the interface counters do not.";
+        Counter COLLECTOR_THINNED_PACKETS = "rfm_collector_thinned_packets_total" []
+            "Sampled packets that adaptive sampling left out while the ring buffer was more than half full. Others were counted several times in their place, so that the flows are unbiased estimates.";
+        Counter COLLECTOR_THINNED_BYTES = "rfm_collector_thinned_bytes_total" []
+            "Bytes of the packets that adaptive sampling left out: L2 frames without FCS, not scaled by the sample rate.";
+        Counter COLLECTOR_ADDED_PACKETS = "rfm_collector_added_packets_total" []
+            "Packets that adaptive sampling added for those that it left out: k - 1 for each packet that it counted k times. Accounted + dropped + thinned - added = sampled.";
+        Counter COLLECTOR_ADDED_BYTES = "rfm_collector_added_bytes_total" []
+            "Bytes that adaptive sampling added for those that it left out: L2 frames without FCS, not scaled by the sample rate.";
+        Gauge COLLECTOR_OVERLOAD_RATE = "rfm_collector_overload_rate" []
+            "k of adaptive sampling now: of the packets of flows that are not in the flow cache, one in k is recorded and counted k times. 1 unless the ring buffer is more than half full; the highest of all CPUs.";
         Gauge FLOW_SERIES = "rfm_flow_series" []
             "Flow series held now.";
         Gauge FLOW_SERIES_LIMIT = "rfm_flow_series_limit" []

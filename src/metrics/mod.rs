@@ -63,6 +63,8 @@ pub struct Input<'a> {
     /// True if source addresses are checked.
     pub source_check: bool,
     pub sample_rate: u32,
+    /// One in so many packets without a record starts one: 1 unless the ring is more than half full.
+    pub overload_rate: u32,
     /// Each database in use, and its build time: seconds since the Unix epoch.
     pub databases: &'a [(&'a str, u64)],
     /// `None` if no VRPs are configured.

@@ -202,6 +202,17 @@ impl Memory {
                 ),
             ));
         }
+        let families = input.all_hooks.families.iter();
+        let thinned = families.map(|family| family.thinned.packets).sum();
+        if let Some((packets, span)) = self.observe("thinned", thinned, now) {
+            problems.push(Problem::new(
+                ProblemKind::Overload,
+                format!(
+                    "more new flows than the ring buffer holds: {packets} of their packets were estimated from others in the last {}",
+                    seconds(span)
+                ),
+            ));
+        }
         match (
             losing,
             std::mem::replace(&mut self.is_losing, losing.is_some()),

@@ -46,8 +46,12 @@ pub struct FamilyCounters {
     pub observed: Count,
     /// Sampled packets.
     pub sampled: Count,
-    /// Sampled packets that were dropped on the way to userspace.
+    /// Sampled packets that were dropped on the way to userspace, with their weights.
     pub dropped: Count,
+    /// Sampled packets that adaptive sampling left out while the ring was more than half full.
+    pub thinned: Count,
+    /// What weights above 1 added for them. Accounted + dropped + thinned - added = sampled.
+    pub added: Count,
 }
 
 /// The counters of one hook of one interface; index: [`Family`].
@@ -65,6 +69,8 @@ impl AddAssign for HookCounters {
             sum.observed += more.observed;
             sum.sampled += more.sampled;
             sum.dropped += more.dropped;
+            sum.thinned += more.thinned;
+            sum.added += more.added;
         }
     }
 }
@@ -78,6 +84,8 @@ impl Sub for HookCounters {
             left.observed = left.observed - less.observed;
             left.sampled = left.sampled - less.sampled;
             left.dropped = left.dropped - less.dropped;
+            left.thinned = left.thinned - less.thinned;
+            left.added = left.added - less.added;
         }
         self
     }

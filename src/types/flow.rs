@@ -122,6 +122,7 @@ impl FlowRecord {
             dst_mac: [0; 6],
             tcp_flags: 0,
             tos: 0,
+            weight: 1,
         }
     }
 
@@ -159,4 +160,7 @@ pub struct FlowRecord {
     pub tcp_flags: u8,
     /// IPv4 ToS or IPv6 traffic class of the first packet.
     pub tos: u8,
+    /// Adaptive sampling counted the first packet so many times: a power of two, 1 unless the ring was more than half
+    /// full. The other packets are counted once.
+    pub weight: u16,
 }

@@ -53,6 +53,8 @@ kinds! {
     Starting "starting" "wait: attaching takes about 13 ms for each hook; the log names an interface that fails"
     /// Sampled packets did not reach the flow table within the last minute.
     PacketsLost "packets_lost" "raise agent.bpf.ring_buf_size or agent.bpf.sample_rate; interface counters are not affected"
+    /// Adaptive sampling was in force within the last minute.
+    Overload "overload" "no action for an attack that ends: flows and networks are unbiased estimates, interface counters are exact; otherwise raise agent.bpf.ring_buf_size or agent.bpf.sample_rate"
     FlowTableFull "flow_table_full" "raise agent.collector.max_flows, or lower agent.collector.eviction_timeout"
     SeriesFull "series_full" "raise agent.prometheus.max_series, or remove labels from agent.prometheus.labels"
     /// The table of sources of rate limits evicts entries.

@@ -227,6 +227,7 @@ fn judge_all(typed: bool) {
                 packets: 1,
                 bytes: frame.len() as u64,
                 sample_rate: 1,
+                weight: 1,
                 from: LOOPBACK,
                 flow: packet.flow,
             }],

@@ -62,6 +62,9 @@ pub struct Accounting {
     pub sampled: Count,
     pub accounted: Count,
     pub dropped: Count,
+    /// Left out by adaptive sampling, and what it counted for those.
+    pub thinned: Count,
+    pub added: Count,
 }
 
 impl Accounting {
@@ -75,17 +78,19 @@ impl Accounting {
             sampled: Count::read(metrics, "rfm_interface_sampled_*_total", &[]),
             accounted: Count::read(metrics, "rfm_collector_accounted_*_total", &[]),
             dropped: Count::read(metrics, "rfm_collector_dropped_*_total", &[]),
+            thinned: Count::read(metrics, "rfm_collector_thinned_*_total", &[]),
+            added: Count::read(metrics, "rfm_collector_added_*_total", &[]),
         }
     }
 
     /// Holds at any moment.
     pub fn is_consistent(&self) -> bool {
-        (self.accounted + self.dropped).at_most(self.sampled)
+        (self.accounted + self.dropped + self.thinned).at_most(self.sampled + self.added)
     }
 
     /// Holds when no packet is on its way.
     pub fn is_balanced(&self) -> bool {
-        self.accounted + self.dropped == self.sampled
+        self.accounted + self.dropped + self.thinned == self.sampled + self.added
     }
 }
 
@@ -113,7 +118,8 @@ pub fn accounted(metrics: &Metrics, devices: &[&str]) -> Result<Count, String> {
                 ));
             }
             let of_hook = Count::read(metrics, "rfm_flow_*_total", &labels);
-            if accounting.dropped == Count::default() && of_hook != seen {
+            let exact = [accounting.dropped, accounting.thinned] == [Count::default(); 2];
+            if exact && of_hook != seen {
                 return Err(format!(
                     "{device} {hook}: {seen:?} seen, {of_hook:?} in flows"
                 ));
@@ -139,7 +145,8 @@ pub fn settle(agent: &Agent, devices: &[&str]) -> (Metrics, Count) {
 pub fn settle_totals(agent: &Agent) -> Metrics {
     let totals = |m: &Metrics| {
         let of = |what| Count::read(m, &format!("rfm_collector_{what}_*_total"), &[]);
-        (of("sampled"), of("accounted") + of("dropped"))
+        let left_out = of("dropped") + of("thinned");
+        (of("sampled") + of("added"), of("accounted") + left_out)
     };
     let (metrics, _) = agent.scrape_until(SETTLED, |m| {
         let (sampled, arrived) = totals(m);

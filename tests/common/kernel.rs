@@ -49,6 +49,8 @@ pub struct Record {
     pub packets: u64,
     pub bytes: u64,
     pub sample_rate: u32,
+    /// How often its first packet was counted.
+    pub weight: u16,
     /// The interface that a forwarded packet came from; 0 at ingress and for what was made here.
     pub from: u32,
     pub flow: Flow,
@@ -79,6 +81,7 @@ impl Observed {
                 packets: expect.packets,
                 bytes: expect.bytes,
                 sample_rate: 1,
+                weight: 1,
                 from: 0,
                 flow: flow.clone(),
             });
@@ -185,16 +188,37 @@ impl Kernel {
 
     /// As [`Kernel::load_with_cache`]; without `typed`, the programs for kernels that do not describe their types.
     pub fn load_object(interfaces: &[(u32, bool)], flow_cache: u32, typed: bool) -> Self {
-        let loaded = LoadedPrograms::load(&MonitorSettings {
+        Self::load_with(
+            interfaces,
+            MonitorSettings {
+                flow_cache,
+                typed,
+                ..Self::settings()
+            },
+        )
+    }
+
+    /// The settings of [`Kernel::load`].
+    pub fn settings() -> MonitorSettings {
+        MonitorSettings {
             sample_rate: 1,
             wakeup_batch: 1,
             // room for a third of a second at 100,000 records a second: a reader that waits for a CPU loses none
             ring_bytes: 4 << 20,
-            slots: interfaces.len() as u32,
-            flow_cache,
+            slots: 0,
+            flow_cache: 0,
             preemptible: false,
             read_kernel: true,
-            typed,
+            typed: true,
+        }
+    }
+
+    /// Watches these interfaces with other settings; the number of slots is theirs.
+    pub fn load_with(interfaces: &[(u32, bool)], settings: MonitorSettings) -> Self {
+        let flow_cache = settings.flow_cache;
+        let loaded = LoadedPrograms::load(&MonitorSettings {
+            slots: interfaces.len() as u32,
+            ..settings
         })
         .expect("the programs load");
         let cache = loaded.flow_cache().expect("the cache's maps");
@@ -255,6 +279,16 @@ impl Kernel {
 
     pub fn dropped(&self, ifindex: u32, direction: Direction) -> (u64, u64) {
         self.sum(ifindex, direction, "dropped")
+    }
+
+    /// Left out by adaptive sampling.
+    pub fn thinned(&self, ifindex: u32, direction: Direction) -> (u64, u64) {
+        self.sum(ifindex, direction, "thinned")
+    }
+
+    /// Counted by it for those.
+    pub fn added(&self, ifindex: u32, direction: Direction) -> (u64, u64) {
+        self.sum(ifindex, direction, "added")
     }
 
     fn sum(&self, ifindex: u32, direction: Direction, what: &str) -> (u64, u64) {
@@ -386,6 +420,8 @@ fn name_counters(all: &mut Moved, ifindex: u32, direction: Direction, hook: &Hoo
             ("observed", figures.observed),
             ("sampled", figures.sampled),
             ("dropped", figures.dropped),
+            ("thinned", figures.thinned),
+            ("added", figures.added),
         ] {
             for (unit, value) in [("packets", count.packets), ("bytes", count.bytes)] {
                 let name = counter(ifindex, direction, family, &format!("{what} {unit}"));
@@ -414,6 +450,7 @@ pub fn seen(record: &FlowRecord) -> Record {
         packets: record.packets,
         bytes: record.frame_bytes,
         sample_rate: record.sample_rate,
+        weight: record.weight,
         from: record.ingress_ifindex,
         flow: Flow {
             src: key.source(),

@@ -233,6 +233,7 @@ impl Fixture {
             },
             flows: &self.flows,
             flow_gauges: true,
+            overload_rate: 8,
             sample_rate: 100,
             databases: match self.links.len() {
                 0 => &[],
@@ -351,7 +352,8 @@ fn firewall(name: &str) -> FirewallReport {
     }
 }
 
-/// Per family f: base + f packets observed, 20 + f sampled, 2 dropped, each of about 100 bytes; 5 records dropped.
+/// Per family f: base + f packets observed, 20 + f sampled, 2 dropped, 4 thinned, 3 added, each of about 100 bytes;
+/// 5 records dropped.
 fn hook(base: u64) -> HookCounters {
     let of_family = |f: u64| FamilyCounters {
         observed: Count {
@@ -365,6 +367,14 @@ fn hook(base: u64) -> HookCounters {
         dropped: Count {
             packets: 2,
             bytes: 200,
+        },
+        thinned: Count {
+            packets: 4,
+            bytes: 400,
+        },
+        added: Count {
+            packets: 3,
+            bytes: 300,
         },
     };
     HookCounters {

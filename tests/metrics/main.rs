@@ -77,6 +77,11 @@ fn the_figures_stand_under_their_labels() {
         ("rfm_collector_dropped_packets_total", "6"),
         ("rfm_collector_dropped_bytes_total", "600"),
         ("rfm_collector_dropped_events_total", "5"),
+        ("rfm_collector_thinned_packets_total", "12"),
+        ("rfm_collector_thinned_bytes_total", "1200"),
+        ("rfm_collector_added_packets_total", "9"),
+        ("rfm_collector_added_bytes_total", "900"),
+        ("rfm_collector_overload_rate", "8"),
     ] {
         assert_eq!(value(name, &[]), Some(expected), "{name}");
     }

@@ -50,7 +50,10 @@ pub fn status(status: &api::Status) -> String {
         line("problem", problem.text.clone());
         line("", format!("-> {}", problem.remedy));
     }
-    line("sampling", sampling(status.sample_rate));
+    line(
+        "sampling",
+        sampling(status.sample_rate, status.overload_rate),
+    );
     line("flows", flows(&status.flows));
     line("lost", lost(&status.lost));
     line("process", process(status));
@@ -122,11 +125,15 @@ fn head(status: &api::Status) -> String {
     clean(&format!("rfm {version}{revision}, process {pid}, up {up}")) + "\n"
 }
 
-fn sampling(sample_rate: u32) -> String {
-    match sample_rate {
+fn sampling(sample_rate: u32, overload_rate: u32) -> String {
+    let mut text = match sample_rate {
         1 => "every packet".into(),
         n => format!("1 in {n} packets"),
+    };
+    if overload_rate > 1 {
+        text += &format!("; overload: new flows from 1 in {overload_rate} of these");
     }
+    text
 }
 
 fn flows(flows: &api::FlowTotals) -> String {

@@ -91,6 +91,7 @@ fn record(host: u8, dst_port: u16, bytes: u64) -> FlowRecord {
         dst_mac: [0; 6],
         tcp_flags: 0,
         tos: 0,
+        weight: 1,
     }
 }
 

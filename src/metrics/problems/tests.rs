@@ -14,6 +14,7 @@ use crate::types::counters::{Count, HookCounters};
 /// An agent without problems, one second after the start.
 struct Agent {
     lost: u64,
+    thinned: u64,
     totals: Totals,
     bmp: Option<Bmp>,
     rpki: Option<Rpki>,
@@ -33,6 +34,7 @@ impl Agent {
     fn new() -> Self {
         Self {
             lost: 0,
+            thinned: 0,
             totals: Totals::default(),
             bmp: None,
             rpki: None,
@@ -70,6 +72,7 @@ impl Agent {
             packets: self.lost,
             bytes: 60 * self.lost,
         };
+        all_hooks.families[0].thinned.packets = self.thinned;
         let interfaces: [Interface; 0] = [];
         let input = Input {
             peer_series: false,
@@ -80,6 +83,7 @@ impl Agent {
             flows: &flows,
             flow_gauges: false,
             sample_rate: 1,
+            overload_rate: 1,
             databases: &self.databases,
             rpki: self.rpki,
             bmp: self.bmp.as_ref(),
@@ -142,6 +146,23 @@ fn a_loss_begins_and_ends_once() {
     };
     assert_eq!(text, "7 sampled packets");
     assert!((79..=81).contains(end), "{end}");
+}
+
+#[test]
+fn an_overload_is_a_problem_for_a_minute() {
+    let mut agent = Agent::new();
+    agent.problems();
+    agent.pass(1);
+    agent.thinned = 5;
+    assert_eq!(
+        agent.only_text(),
+        "more new flows than the ring buffer holds: 5 of their packets were estimated from others in the last 1 s"
+    );
+    for _ in 0..70 {
+        agent.pass(1);
+        agent.problems();
+    }
+    assert_eq!(agent.kinds(), Vec::<&str>::new());
 }
 
 #[test]
