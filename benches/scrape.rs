@@ -608,6 +608,8 @@ fn row(n: u64) -> SeriesRow {
         live_packets: bytes / 35_000,
         live_sampled_bytes: bytes / 5_000,
         live_sampled_packets: bytes / 3_500_000,
+        error_bytes: 0,
+        error_packets: 0,
         live_flows: 1,
     }
 }

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use rfm::flow::labels::SetId;
-use rfm::flow::rollup::{Rollup, RollupLimits, Volume};
+use rfm::flow::rollup::{Rollup, RollupLimits};
 use rfm::flow::snapshot::SeriesRow;
-use rfm::types::flow::{Direction, Family, FlowKey};
+use rfm::flow::volume::{Variance, Volume};
+use rfm::types::flow::{Direction, Family, FlowKey, FlowRecord};
 use rfm::types::label::{Endpoint, Enrichment, Label, Labels};
 
 const MINUTE: u64 = 60_000;
@@ -469,4 +470,29 @@ fn check_gauges(live: &[Live], rows: &BTreeMap<String, SeriesRow>) -> Result<(),
     }
     prop_assert!(expected.is_empty(), "flows in no series: {expected:?}");
     Ok(())
+}
+
+/// The error of a series is that of what was counted in it, also of sets without room for a series.
+#[test]
+fn errors_add_up_where_the_traffic_is_counted() {
+    let mut record = FlowRecord::empty(Family::Ipv4);
+    (record.packets, record.frame_bytes, record.weight) = (4, 400, 4);
+    let variance = Variance::from(&record);
+    let mut rollup = rollup(1);
+    let (first, second) = (
+        rollup.open(&key(1), "eth0", &from(1)),
+        rollup.open(&key(1), "eth0", &from(2)),
+    );
+    for (set, records) in [(first, 1), (second, 4)] {
+        rollup.count(set, volume(400));
+        (0..records).for_each(|_| rollup.add_variance(set, variance));
+    }
+    let rows = rows(&rollup);
+    let errors = |asn: &str| {
+        let row = &rows[&format!(r#"ifname="eth0",proto="6",src_asn="{asn}""#)];
+        (row.error_packets, row.error_bytes)
+    };
+    // the square roots of 4 * 3 and of four times that
+    assert_eq!(errors("1"), (3, 346));
+    assert_eq!(errors("other"), (6, 692));
 }

@@ -23,3 +23,4 @@ mod string_interner;
 pub mod table;
 pub mod talkers;
 pub mod thread;
+pub mod volume;

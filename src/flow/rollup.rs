@@ -9,7 +9,6 @@
 //! they continue under `other`.
 
 use std::hash::BuildHasher;
-use std::ops::{AddAssign, SubAssign};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -22,7 +21,8 @@ use super::sliding_window::{self, SlidingWindow};
 use super::snapshot::SeriesRow;
 use super::space_saving::SpaceSaving;
 use super::string_interner::StringInterner;
-use crate::types::flow::{FlowKey, FlowRecord};
+use super::volume::{Variance, Volume};
+use crate::types::flow::FlowKey;
 use crate::types::label::{Enrichment, Label, Labels};
 use crate::types::slab::Slab;
 
@@ -39,46 +39,6 @@ const LIVE_RETRY_MS: u64 = 1000;
 pub struct RollupLimits {
     pub max_series: usize,
     pub series_ttl_ms: u64,
-}
-
-/// Packets and bytes, as sampled and scaled by the sample rate. Arithmetic wraps, so that an added
-/// value can always be subtracted again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Volume {
-    pub bytes: u64,
-    pub packets: u64,
-    pub sampled_bytes: u64,
-    pub sampled_packets: u64,
-}
-
-impl From<&FlowRecord> for Volume {
-    fn from(record: &FlowRecord) -> Self {
-        let rate = u64::from(record.sample_rate);
-        Self {
-            bytes: record.frame_bytes.wrapping_mul(rate),
-            packets: record.packets.wrapping_mul(rate),
-            sampled_bytes: record.frame_bytes,
-            sampled_packets: record.packets,
-        }
-    }
-}
-
-impl AddAssign for Volume {
-    fn add_assign(&mut self, other: Self) {
-        self.bytes = self.bytes.wrapping_add(other.bytes);
-        self.packets = self.packets.wrapping_add(other.packets);
-        self.sampled_bytes = self.sampled_bytes.wrapping_add(other.sampled_bytes);
-        self.sampled_packets = self.sampled_packets.wrapping_add(other.sampled_packets);
-    }
-}
-
-impl SubAssign for Volume {
-    fn sub_assign(&mut self, other: Self) {
-        self.bytes = self.bytes.wrapping_sub(other.bytes);
-        self.packets = self.packets.wrapping_sub(other.packets);
-        self.sampled_bytes = self.sampled_bytes.wrapping_sub(other.sampled_bytes);
-        self.sampled_packets = self.sampled_packets.wrapping_sub(other.sampled_packets);
-    }
 }
 
 #[derive(Debug)]
@@ -115,6 +75,7 @@ struct Series {
     text: Arc<str>,
     bytes: u64,
     packets: u64,
+    variance: Variance,
     recent: SlidingWindow,
     touched_ms: u64,
     created_ms: u64,
@@ -242,6 +203,17 @@ impl Rollup {
         }
     }
 
+    /// Adds the variance of traffic that was counted for the set.
+    pub fn add_variance(&mut self, SetId(set): SetId, variance: Variance) {
+        let counted_in = match self.sets[set].counted_in {
+            CountedIn::Overflow(other) => self.sets[other].counted_in,
+            own => own,
+        };
+        if let CountedIn::Series(series) = counted_in {
+            self.series[series].variance += variance;
+        }
+    }
+
     /// Subtracts a flow record from the live traffic of the set; the counters keep it.
     pub fn remove_live(&mut self, SetId(set): SetId, volume: Volume) {
         self.sets[set].live -= volume;
@@ -281,6 +253,8 @@ impl Rollup {
                 created_ms: series.created_ms,
                 bytes_total: series.bytes,
                 packets_total: series.packets,
+                error_bytes: series.variance.error_bytes(),
+                error_packets: series.variance.error_packets(),
                 live_bytes: live.bytes,
                 live_packets: live.packets,
                 live_sampled_bytes: live.sampled_bytes,
@@ -410,6 +384,7 @@ impl Rollup {
             text: key.render(self.labels, &self.symbols),
             bytes: 0,
             packets: 0,
+            variance: Variance::default(),
             recent,
             touched_ms: self.now_ms,
             created_ms: self.now_ms,

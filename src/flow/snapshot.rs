@@ -20,6 +20,9 @@ pub struct SeriesRow {
     /// Monotonic, scaled by the sample rate in force when each packet was sampled.
     pub bytes_total: u64,
     pub packets_total: u64,
+    /// The standard errors of these that adaptive sampling causes; 0 without overload.
+    pub error_bytes: u64,
+    pub error_packets: u64,
     /// Over the flows that are live now: scaled, and as sampled.
     pub live_bytes: u64,
     pub live_packets: u64,

@@ -81,6 +81,8 @@ mod tests {
             live_packets: 0,
             live_sampled_bytes: 0,
             live_sampled_packets: 0,
+            error_bytes: 0,
+            error_packets: 0,
             live_flows: 0,
         }
     }

@@ -118,6 +118,12 @@ declare! {
             "Estimated bytes: L2 frames without FCS, scaled by the sample rate in force when each packet was sampled. Continues after the flows end, so rate() is right. src_asn and dst_asn originate the addresses, whichever AS carried the packet.";
         Counter FLOW_PACKETS_TOTAL = "rfm_flow_packets_total" []
             "Estimated packets, scaled by the sample rate in force when each was sampled. Continues after the flows end, so rate() is right.";
+        Gauge FLOW_STANDARD_ERROR_BYTES = "rfm_flow_standard_error_bytes" []
+            "Standard error of rfm_flow_bytes_total that adaptive sampling caused since the series was created."
+            + "Only for series that were counted during an overload (`rfm_collector_overload_rate`). The truth is within twice this value in 95 % of the cases.";
+        Gauge FLOW_STANDARD_ERROR_PACKETS = "rfm_flow_standard_error_packets" []
+            "Standard error of rfm_flow_packets_total that adaptive sampling caused since the series was created."
+            + "Only for series that were counted during an overload.";
         Gauge ASN_INFO = "rfm_asn_info" ["asn", "name"]
             "Always 1. Names of the ASNs in the labels of the flow series, from the ASN database."
             + "Only ASNs whose name the database has.";

@@ -13,6 +13,16 @@ const COUNTERS: [Flows; 2] = [
     (&declarations::FLOW_PACKETS_TOTAL, |row| row.packets_total),
 ];
 
+/// Written only where they are not 0.
+const ERRORS: [Flows; 2] = [
+    (&declarations::FLOW_STANDARD_ERROR_BYTES, |row| {
+        row.error_bytes
+    }),
+    (&declarations::FLOW_STANDARD_ERROR_PACKETS, |row| {
+        row.error_packets
+    }),
+];
+
 const GAUGES: [Flows; 4] = [
     (&declarations::FLOW_BYTES, |row| row.live_bytes),
     (&declarations::FLOW_PACKETS, |row| row.live_packets),
@@ -31,6 +41,13 @@ pub(super) fn write(input: &Input, out: &mut FamilyWriter) {
         for (n, row) in flows.series.iter().enumerate() {
             let created = flows.clock.wall_ms(row.created_ms);
             samples.row(n, &row.labels, figure(row), created);
+        }
+    }
+    for (metric, figure) in ERRORS {
+        let mut samples = out.family_of(metric, 0);
+        let rows = flows.series.iter().enumerate();
+        for (n, row) in rows.filter(|(_, row)| figure(row) > 0) {
+            samples.row(n, &row.labels, figure(row), None);
         }
     }
     write_asns(input, out);

@@ -433,6 +433,8 @@ fn row(labels: &str) -> SeriesRow {
         live_packets: 0,
         live_sampled_bytes: 0,
         live_sampled_packets: 0,
+        error_bytes: 0,
+        error_packets: 0,
         live_flows: 0,
     }
 }

@@ -119,6 +119,8 @@ fn row(text: &Arc<str>, bytes: u64) -> SeriesRow {
         live_packets: 0,
         live_sampled_bytes: 0,
         live_sampled_packets: 0,
+        error_bytes: 0,
+        error_packets: 0,
         live_flows: 0,
     }
 }

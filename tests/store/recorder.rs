@@ -50,6 +50,8 @@ impl Router {
                 live_packets: 0,
                 live_sampled_bytes: 0,
                 live_sampled_packets: 0,
+                error_bytes: 0,
+                error_packets: 0,
                 live_flows: 0,
             },
             now_ms: 100,

@@ -18,8 +18,8 @@ use std::sync::Arc;
 
 use self::prefix_names::PrefixNames;
 use self::sketch::{Counted, Lists, Scope, Sketch, SketchKey};
-use super::rollup::Volume;
 use super::talkers::filter::service;
+use super::volume::Volume;
 use crate::store::types::{
     ConversationList, ConversationRow, MinuteLists, Part, PartRow, PrefixRow, ScopeRow, TotalRow,
 };

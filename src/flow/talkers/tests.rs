@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use super::filter::Condition;
 use super::top_list::{Addition, TopList};
 use super::*;
-use crate::flow::rollup::Volume;
 use crate::flow::table::{CompletedRecord, FlowObserver, TableLimits};
+use crate::flow::volume::Volume;
 use crate::types::flow::{Direction, Family, FlowKey};
 use crate::types::label::{Endpoint, Enrichment};
 

@@ -10,9 +10,9 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use super::{Talker, TalkerVolume};
-use crate::flow::rollup::Volume;
 use crate::flow::sliding_window::SlidingWindow;
 use crate::flow::space_saving::SpaceSaving;
+use crate::flow::volume::Volume;
 use crate::types::flow::Direction;
 
 /// The number of counters of a list.

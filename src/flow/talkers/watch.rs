@@ -9,9 +9,9 @@ use super::top_list::{Addition, TopLine, TopList};
 use super::{POINTS, ROWS, TICK_MS, Talker, TalkerAnswer, TalkerList, TalkerPoint, TalkerRow};
 use crate::flow::labels::SetId;
 use crate::flow::query::{FlowContext, Sum};
-use crate::flow::rollup::Volume;
 use crate::flow::sliding_window::minute;
 use crate::flow::table::FlowTable;
+use crate::flow::volume::Volume;
 use crate::types::flow::{Family, FlowKey, FlowRecord};
 
 /// The window of a list: the running minute and five before.

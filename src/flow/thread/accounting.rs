@@ -9,10 +9,11 @@ use crate::flow::labels::SetId;
 use crate::flow::paths::{PathCounters, PathVolume};
 use crate::flow::peers::{Peer, PeerNames};
 use crate::flow::query::FlowContext;
-use crate::flow::rollup::{Rollup, Volume};
+use crate::flow::rollup::Rollup;
 use crate::flow::sources::SourceLookup;
 use crate::flow::table::{CompletedRecord, FlowObserver};
 use crate::flow::talkers::Talkers;
+use crate::flow::volume::Volume;
 use crate::types::flow::{FlowKey, FlowRecord};
 use crate::types::label::{Enrichment, Label};
 use crate::types::mac::MacAddress;
@@ -106,6 +107,9 @@ impl<N: InterfaceNames, K: Enrich> FlowObserver for FlowAccounting<N, K> {
 
     fn updated(&mut self, set: SetId, record: &FlowRecord) {
         self.rollup.count(set, record.into());
+        if record.weight > 1 {
+            self.rollup.add_variance(set, record.into());
+        }
         if !self.talkers.is_idle() {
             self.with_talkers(|talkers, context| {
                 talkers.count(record, set, context.now_ms, context);
