@@ -6,7 +6,7 @@ SHELL := /bin/bash
 CONFIG ?= config/rfm.toml
 BPF_C := $(filter-out src/bpf/vmlinux.h,$(wildcard src/bpf/*.[ch] src/bpf/*/*.[ch] benches/bpf/*.[ch]))
 BUILD := cargo build --release --locked
-BENCHES := datapath flood firewall cache table scrape history store ipfix memory series rib start fleet
+BENCHES := datapath flood overload firewall cache table scrape history store ipfix memory series rib start fleet
 SCRIPTS := .ci/run $(wildcard scripts/*.sh tests/*.sh tests/guest/*.sh) packaging/databases/rfm-update-databases
 
 help: ## say what can be made

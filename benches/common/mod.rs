@@ -17,6 +17,8 @@ pub mod rrd;
 pub mod run_stats;
 pub mod stats;
 
+#[path = "../../tests/common/flood.rs"]
+pub mod counted_flood;
 #[path = "../../tests/common/frames.rs"]
 pub mod frames;
 #[path = "../../tests/common/lab.rs"]

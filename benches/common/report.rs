@@ -65,6 +65,13 @@ impl Cell {
         }
     }
 
+    pub fn within(value: f64, (least, most): (f64, f64), unit: &str) -> Self {
+        Self::Target {
+            limit: format!("{least} to {most} {unit}"),
+            holds: (least..=most).contains(&value),
+        }
+    }
+
     pub fn at_least(value: f64, limit: f64, unit: &str) -> Self {
         Self::Target {
             limit: format!("≥ {limit} {unit}"),

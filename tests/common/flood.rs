@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::thread;
 
-use libbpf_rs::{Object, ObjectBuilder, ProgramInput};
+use libbpf_rs::{MapCore, MapFlags, Object, ObjectBuilder, ProgramInput};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use super::frames::{Frame, Mac};
@@ -20,6 +20,8 @@ const SOURCES: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 0);
 pub const DESTINATION: Ipv4Addr = Ipv4Addr::new(198, 19, 0, 1);
 pub const FRAME_LEN: usize = 60;
 const HEADERS_LEN: usize = 42;
+/// The sources are in so many networks of length 24.
+pub const NETWORKS: usize = 256;
 
 /// A frame comes back to the generator as the router left it: all headers are written each time.
 const SOURCE: &str = r#"
@@ -32,6 +34,7 @@ struct xdp_md {
 
 static u32 (*const get_prandom_u32)(void) = (void *)7;
 static const u8 headers[HEADERS_LEN] = {HEADERS};
+unsigned long long sent[NETWORKS] = {};
 u32 next = 0;
 
 static inline __attribute__((always_inline)) void put(u8 *to, u32 value)
@@ -52,6 +55,7 @@ __attribute__((section("xdp"), used)) int generate(struct xdp_md *ctx)
 	put(frame + 28, flow);
 	put(frame + 34, 1024 + (flow >> 16));
 	put(frame + 24, ~((sum & 0xffff) + (sum >> 16)));
+	__sync_fetch_and_add(&sent[flow >> 8 & 0xff], 1);
 	return 2; /* XDP_PASS */
 }
 
@@ -105,6 +109,26 @@ impl Flood {
         });
     }
 
+    /// As [`Flood::run`], on one CPU of any number.
+    pub fn run_on(&self, namespace: &Namespace, ifindex: u32, packets: u32, cpu: usize) {
+        namespace.inside(|| {
+            pin_to(cpu);
+            self.receive(ifindex, packets);
+        });
+    }
+
+    /// Returns the number of frames from each /24 of the sources.
+    pub fn sent(&self) -> Vec<u64> {
+        let mut maps = self.object.maps();
+        let counts = maps.find(|map| map.name().to_string_lossy().ends_with(".bss"));
+        let counts = counts.expect("the array `sent`");
+        let bytes = counts.lookup(&0_u32.to_ne_bytes(), MapFlags::ANY);
+        let bytes = bytes.expect("it is read").expect("one entry");
+        let words = bytes.chunks_exact(size_of::<u64>()).take(NETWORKS);
+        let count = |word: &[u8]| u64::from_ne_bytes(word.try_into().expect("eight bytes"));
+        words.map(count).collect()
+    }
+
     fn receive(&self, ifindex: u32, packets: u32) {
         // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex
         let context = [0, self.frame.len() as u32, 0, ifindex, 0, 0];
@@ -135,6 +159,7 @@ fn compile(folder: &Path, frame: &[u8], flows: Flows) -> Object {
     let source = SOURCE
         .replace("{HEADERS}", &format!("{{{bytes}}}"))
         .replace("HEADERS_LEN", &HEADERS_LEN.to_string())
+        .replace("NETWORKS", &NETWORKS.to_string())
         .replace("SUM_WITHOUT_FLOW", &(!checksum).to_string())
         .replace("FLOWS", &count.to_string());
     let file = folder.join(format!("flood-{count}.c"));
