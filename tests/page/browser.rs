@@ -259,9 +259,10 @@ impl Drop for Browser<'_> {
     }
 }
 
-/// Writes a picture where RFM_PICTURES names a folder.
+/// Writes a picture where RFM_PICTURES names a folder. Its router has the name of an example.
 pub fn keep_picture(browser: &Browser, name: &str, (width, height): (u32, u32)) {
     if let Some(folder) = std::env::var_os("RFM_PICTURES") {
+        browser.run("document.querySelector('#host').textContent = 'edge1.example.net:9669'");
         let file = Path::new(&folder).join(format!("{name}.png"));
         std::fs::write(file, from_base64(&browser.picture(width, height)))
             .expect("the folder is there");

@@ -68,7 +68,7 @@ fn every_period_of_a_year_is_shown() {
     }
     let year = Year::shared();
     visit(
-        Router::realistic(20).with_history(year.stored()),
+        Router::realistic(60).with_history(year.stored()),
         |browser, url| {
             periods(browser, &year);
             percentile(browser, &year);
@@ -366,7 +366,7 @@ fn drill_down(browser: &Browser) {
 /// In light, dark and on a phone: axe finds no problem, and nothing is wider than the screen.
 fn pictures(browser: &Browser, url: &str) {
     for (name, hash, width, dark) in [
-        ("history-week", "window=week&compare=week", 1280, false),
+        ("page-history", "window=week&compare=week", 1280, false),
         ("history-year", "window=year", 1280, true),
         ("history-narrow", "window=month", 400, false),
     ] {

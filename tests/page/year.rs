@@ -149,7 +149,7 @@ impl Year {
                 continue;
             }
             for direction in Direction::ALL {
-                let bytes = rate(n, direction, first, time) * seconds;
+                let bytes = rate(n, direction, [first, time, self.now]) * seconds;
                 put_in.bytes[n][direction as usize] = bytes;
                 rows.push(scope(name, direction, bytes, seconds));
             }
@@ -180,13 +180,18 @@ fn memory_folder() -> PathBuf {
     }
 }
 
-/// Bytes per second: a day and a week have their shapes, and the year grows.
-fn rate(interface: usize, direction: Direction, first: u64, time: u64) -> u64 {
-    let hour = (time % DAY) as f64 / 3600.0;
-    let daily = 0.58 - 0.4 * ((hour - 3.0) / 24.0 * std::f64::consts::TAU).cos();
-    let weekly = if (time / DAY + 4) % 7 < 2 { 0.75 } else { 1.0 };
+/// Bytes per second: a day and a week have their shapes, and the year grows. The last day is that of the made-up router,
+/// so that curves and percentiles agree.
+fn rate(interface: usize, direction: Direction, [first, time, now]: [u64; 3]) -> u64 {
+    let hours = (now - time) as f64 / 3600.0;
+    let daily = 0.62 - 0.38 * ((2.0 - hours) / 24.0 * std::f64::consts::TAU).cos();
+    let weekly = if matches!(hours as u64 / 24 % 7, 2 | 3) {
+        0.75
+    } else {
+        1.0
+    };
     let growth = 0.5 + 0.5 * (time - first) as f64 / YEAR as f64;
-    let base = [60e6, 12e6][interface] * [1.0, 0.22][direction as usize];
+    let base = [201e6, 70e6][interface] * [1.0, 0.22][direction as usize];
     let noise = 0.95 + 0.1 * ((time / 60 * 7919 % 1009) as f64 / 1009.0);
     (base * daily * weekly * growth * noise) as u64
 }
