@@ -8,6 +8,7 @@ mod common;
 
 use std::error::Error;
 use std::fs;
+use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,6 +18,9 @@ use std::time::{Duration, Instant};
 use common::machine::thread_time;
 use common::report::{Cell, Report, Table};
 use common::rrd;
+use rfm::control::{bill, history};
+use rfm::page::stored::query::StoredQuery;
+use rfm::page::stored::{StoredNames, answer};
 use rfm::store::files::folder::{FileSection, list};
 use rfm::store::files::writer::{HistoryWriter, StoreSettings, StoreTime};
 use rfm::store::format::block::{BlockKind, Blocks, HEADER};
@@ -28,7 +32,9 @@ use rfm::store::types::{
     PartRow, ScopeRow, Tier, TimeSpan, TotalRow,
 };
 use rfm::sys::malloc;
+use rfm::types::address_detail::AddressDetail;
 use rfm::types::flow::Direction;
+use rfm::types::label::Endpoint;
 
 const DAYS: u64 = 396;
 const DAY: u64 = 86_400;
@@ -92,6 +98,8 @@ impl Traffic {
     }
 }
 
+/// The days for which conversations are stored.
+const CONVERSATION_DAYS: u64 = 15;
 /// Conversations of each interface and direction, with traffic as by Zipf's law.
 const CONVERSATIONS: u32 = 2000;
 /// The number of stored conversations of each interface, direction and minute.
@@ -268,7 +276,7 @@ fn conversations([peak, kept]: [f64; 2]) -> Result<Table> {
     table.row("bytes of a conversation", limited(each, 12.0, "B"));
     table.row(
         "resident memory, at most, while a day is derived",
-        [Cell::text(format!("+{peak:.2} MB"))],
+        limited(peak, 3.0, "MB"),
     );
     table.row("and afterwards", [Cell::text(format!("{kept:+.2} MB"))]);
     drop(simulation);
@@ -327,9 +335,74 @@ fn year() -> Result<Table> {
         let name = format!("CPU time of a year {name}, {curves} curves");
         table.row(name, limited(best.as_secs_f64() * 1000.0, 200.0, "ms"));
     }
+    simulation.run_with_conversations(CONVERSATION_DAYS);
+    questions(&mut table, &simulation)?;
     drop(simulation);
     fs::remove_dir_all(path)?;
     Ok(table)
+}
+
+/// The answers that readers of the page and of the commands wait for.
+fn questions(table: &mut Table, simulation: &Simulation) -> Result<()> {
+    let reader = HistoryReader::new(simulation.shared.clone());
+    let end = simulation.now.wall;
+    let names = StoredNames {
+        lookup: Box::new(|| Box::new(|_| Endpoint::default())),
+        asn_name: Box::new(|_| None),
+        addresses: AddressDetail::Full,
+    };
+    let year = format!("from={}&to={end}", end - 365 * DAY);
+    let two_weeks = format!("from={}&to={end}", end - 14 * DAY);
+    for (name, query) in [
+        (
+            "a year by network, with curves and percentiles",
+            format!("{year}&by=asn&stack=networks"),
+        ),
+        ("a year by host", format!("{year}&by=host")),
+        ("two weeks by host", format!("{two_weeks}&by=host")),
+        (
+            "two weeks by host of one network",
+            format!("{two_weeks}&by=host&filter=far.asn.0"),
+        ),
+    ] {
+        let query = format!("interface=eth0&points=packed&rows=25&{query}");
+        let query = StoredQuery::parse(&query, end, AddressDetail::Full)?;
+        let time = best(|| answer::render(&reader, &names, &query, end, AddressDetail::Full));
+        table.row(format!("page/v2.json: {name}"), limited(time, 200.0, "ms"));
+    }
+    for (name, query) in [
+        ("a year", year.clone()),
+        ("a year by network", format!("{year}&by=asn")),
+        ("two weeks by source", format!("{two_weeks}&by=src")),
+        (
+            "two weeks by conversation",
+            format!("{two_weeks}&by=src,dst,proto,port"),
+        ),
+    ] {
+        let query = history::query(Some(&query), end)?;
+        let time = best(|| history::history(&reader, &query, AddressDetail::Full));
+        table.row(format!("rfm history: {name}"), limited(time, 200.0, "ms"));
+    }
+    for (name, query) in [("a month", 31), ("a year", 365)] {
+        let query = format!("from={}&to={end}&interface=eth0", end - query * DAY);
+        let query = bill::query(Some(&query), end)?;
+        let time = best(|| bill::bill(&reader, &query, &[]));
+        table.row(
+            format!("rfm bill: {name} of one interface"),
+            limited(time, 200.0, "ms"),
+        );
+    }
+    Ok(())
+}
+
+/// Returns the shortest CPU time of a question in ms.
+fn best<T>(question: impl Fn() -> T) -> f64 {
+    let times = (0..10).map(|_| {
+        let begun = thread_time();
+        black_box(question());
+        thread_time() - begun
+    });
+    times.min().unwrap_or_default().as_secs_f64() * 1000.0
 }
 
 /// A file system in a file, by a loop device.
