@@ -14,8 +14,8 @@ use rfm::store::group_sums::MAX_GROUPS;
 use rfm::store::reader::HistoryReader;
 use rfm::store::shared::SharedHistory;
 use rfm::store::types::{
-    ConversationList, ConversationRow, HistoryInput, MinuteLists, MinuteRows, Part, PartRow,
-    PrefixRow, ScopeRow, TotalRow,
+    ConversationList, ConversationRow, CurveFilter, HistoryInput, MinuteLists, MinuteRows, Part,
+    PartRow, PrefixRow, ScopeRow, TimeSpan, TotalRow,
 };
 use rfm::types::address_detail::AddressDetail;
 use rfm::types::flow::Direction;
@@ -290,6 +290,20 @@ fn bills_are_of_exact_samples() {
     let right = (0..MINUTES).map(|n| (60_000 + n) / 4).sum::<u64>() as f64 + 7_500.0 * 15.0;
     let found = network.bills[0].bytes[0] as f64;
     assert!((found - right).abs() <= right / 1000.0, "{found} {right}");
+}
+
+#[test]
+fn an_empty_span_has_no_conversations() {
+    let folder = Folder::new("empty");
+    let reader = reader(&folder.0.join("history"));
+    let found = |from, to| {
+        let span = TimeSpan::new(from, to);
+        let found = reader.conversations(span, &CurveFilter::default());
+        found.periods.iter().map(|p| p.time).collect::<Vec<_>>()
+    };
+    assert_eq!(found(START + 100, START + 100), []);
+    assert_eq!(found(START + 200, START + 100), []);
+    assert_eq!(found(START + 100, START + 101), [START + 60]);
 }
 
 #[test]

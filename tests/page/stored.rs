@@ -276,6 +276,13 @@ fn errors_are_clear_and_repeat_nothing() {
         assert!(error.starts_with(expected), "{query}: {error}");
         assert!(!error.contains("<b>"), "{error}");
     }
+    client
+        .send("POST /page/v2.json?interface=wan0 HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+    let reply = client.reply();
+    assert_eq!(
+        (reply.status, reply.header("allow")),
+        (405, Some("GET, HEAD"))
+    );
     let server = Router::new(20).serve();
     let reply = server.client().get("/page/v2.json?interface=wan0");
     let error = String::from_utf8(reply.body).unwrap();

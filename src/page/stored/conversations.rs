@@ -222,6 +222,33 @@ mod tests {
     use super::*;
 
     #[test]
+    fn labels_of_a_limited_number_of_addresses_are_kept() {
+        let query =
+            StoredQuery::parse("interface=eth0", 1_793_577_600, AddressDetail::Full).unwrap();
+        let slots = Slots {
+            start: 0,
+            step: 60,
+            count: 1,
+        };
+        let lookup = |address: IpAddr| {
+            let IpAddr::V4(address) = address else {
+                return Endpoint::default();
+            };
+            Endpoint {
+                asn: address.to_bits(),
+                ..Endpoint::default()
+            }
+        };
+        let mut selection =
+            ConversationSelection::new(&query, slots, AddressDetail::Full, Box::new(lookup));
+        for n in 0..3 * MAX_KNOWN as u32 {
+            let address = std::net::Ipv4Addr::from_bits(n).into();
+            assert_eq!(selection.labels(address).asn, n);
+            assert!(selection.known.len() <= MAX_KNOWN);
+        }
+    }
+
+    #[test]
     fn long_periods_are_spread_and_nothing_is_lost() {
         let slots = Slots {
             start: 1200,
