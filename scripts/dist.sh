@@ -19,17 +19,12 @@ cd "$(dirname "$0")/.."
 # shellcheck source=scripts/arch.sh
 . scripts/arch.sh
 
-die() {
-    printf 'dist: %s\n' "$@" >&2
-    exit 1
-}
-
 static=false
 [ "${1:-}" != --static ] || { static=true && shift; }
 machine=$(machine_arch)
 arch=${1:-$machine}
 target=$(rust_target "$arch")
-strip=strip options=() flags=() headers=
+options=() flags=()
 
 read -r RFM_VERSION RFM_REVISION < <(scripts/version.sh) || true
 [ ! -e .git ] || [ -z "$(git status --porcelain)" ] || RFM_REVISION+=-dirty
@@ -39,28 +34,8 @@ export RFM_VERSION RFM_REVISION
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CFLAGS LDFLAGS
 export CARGO_INCREMENTAL=0 LC_ALL=C TZ=UTC
 
-if [ "$arch" = "$machine" ]; then
-    libraries=/usr/lib/$(gcc -print-multiarch 2>/dev/null || gcc -dumpmachine)
-    for library in libelf.a libz.a; do
-        [ -e "$libraries/$library" ] || libraries=$(dirname "$(gcc -print-file-name=$library)")
-        [ -e "$libraries/$library" ] || die "no $library: it comes with libelf-dev and zlib1g-dev"
-    done
-else
-    cpu=$(gnu_cpu "$arch")
-    tool=$cpu-linux-gnu
-    strip=$tool-strip
-    libraries=$PWD/.cache/cross/$arch/usr/lib/$tool
-    [ -e "$libraries/libelf.a" ] || die "no libraries of $arch: run scripts/setup.sh build cross-$arch"
-    headers="-I$PWD/.cache/cross/$arch/usr/include -I$PWD/.cache/cross/$arch/usr/include/$tool"
-    RUSTC=$(find_rust "$arch") || die "no Rust for $arch: run scripts/setup.sh build cross-$arch"
-    export RUSTC
-    name=${target//-/_}
-    export "CARGO_TARGET_${name^^}_LINKER=$tool-gcc" "CC_$name=$tool-gcc" "AR_$name=$tool-ar"
-    options=(--target "$target")
-fi
-# of the target alone: build scripts link libelf as well, that of this machine
-export "LIBBPF_SYS_LIBRARY_PATH_${target//-/_}=$libraries"
-export LIBBPF_SYS_EXTRA_CFLAGS="-ffile-prefix-map=$PWD/=${headers:+ $headers}"
+[ "$arch" = "$machine" ] || options=(--target "$target")
+use_tools "$arch" || exit
 if $static; then
     # with a target named, the flag is not one of build scripts and macros, which are libraries
     options=(--target "$target")
@@ -77,5 +52,5 @@ binary=$folder/${options[1]:+${options[1]}/}release/rfm
 [ -z "${PACKAGE_NO_BUILD:-}" ] || { echo "$binary" && exit; }
 cargo build --release --locked --features static --target-dir $folder "${options[@]}" >&2
 # what compilers say of themselves helps nobody
-"$strip" --remove-section=.comment "$binary"
+"$(strip_of "$arch")" --remove-section=.comment "$binary"
 echo "$binary"

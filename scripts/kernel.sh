@@ -4,14 +4,15 @@
 #   scripts/kernel.sh PACKAGE [SUITE]
 #
 # PACKAGE is what apt knows here: linux-image-6.12-cloud-amd64, or one that it depends on. With a SUITE it is what that
-# suite has, by the mirror this machine uses, whose own lists stay as they are. It is unpacked, not installed, below
-# target/guest.
+# suite has, by the mirror this machine uses, whose own lists stay as they are; it may then be of another architecture
+# (linux-image-arm64). It is unpacked, not installed, below target/guest.
 # SPDX-License-Identifier: AGPL-3.0-only
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 package=${1:?usage: scripts/kernel.sh PACKAGE [SUITE]}
 suite=${2:-}
+arch=${package##*-}
 home=$PWD/target/guest
 
 die() {
@@ -27,12 +28,14 @@ mirror() {
 
 # An apt of its own.
 use_suite() {
-    local uri apt=$home/apt-$suite
+    local uri apt=$home/apt-$suite-$arch
     uri=$(mirror)
     [ -n "$uri" ] || die "apt on this machine has no Debian sources"
     mkdir -p "$apt"/{lists,cache/archives}/partial
     echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $uri $suite main" >"$apt/sources.list"
     cat >"$apt/apt.conf" <<-CONF
+	APT::Architecture "$arch";
+	APT::Architectures { "$arch"; };
 	Dir::State::Lists "$apt/lists";
 	Dir::Cache "$apt/cache";
 	Dir::Etc::SourceList "$apt/sources.list";

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a purpose needs and this machine lacks; says what it does, and does nothing when all is there.
 #
-#   scripts/setup.sh build | test | prometheus | collector | lint | fuzz | demo | bench | scale | bare | static | cross-ARCH | guest | packages | image ...
+#   scripts/setup.sh build | test | prometheus | collector | lint | fuzz | demo | bench | scale | bare | static | cross-ARCH | guest | guest-ARCH | kernel | packages | image ...
 #   scripts/setup.sh --show [SYSTEM] PURPOSE ...
 #
 # On Debian (12 or later) and its kin as root it installs packages; elsewhere it prints the command that installs what is
@@ -316,7 +316,7 @@ purpose() {
         need curl curl
         need sysctl procps
         ;;
-    cross-arm64 | cross-riscv64) need_cross "${1#cross-}" ;;
+    cross-*) need_cross "${1#cross-}" ;;
     guest)
         need qemu-system-x86_64 qemu-system-x86
         need mmdebstrap mmdebstrap
@@ -324,6 +324,18 @@ purpose() {
         need modprobe kmod
         need strip binutils
         need openssl openssl
+        ;;
+    guest-*)
+        purpose guest
+        case ${1#guest-} in arm64) need qemu-system-aarch64 qemu-system-arm ;; esac
+        ;;
+    kernel)
+        need bc bc
+        need bison bison
+        need flex flex
+        need cc gcc
+        need make make
+        need_library libelf libelf-dev
         ;;
     image)
         need buildah buildah
@@ -346,7 +358,7 @@ purpose() {
         need_cargo_tool cargo-deb 3.8.0
         need_cargo_tool cargo-generate-rpm 0.21.0
         ;;
-    *) die "unknown purpose '$1': build, test, prometheus, collector, lint, demo, bench, scale, bare, static, cross-ARCH, guest, packages or image" ;;
+    *) die "unknown purpose '$1': build, test, prometheus, collector, lint, demo, bench, scale, bare, static, cross-ARCH, guest, guest-ARCH, kernel, packages or image" ;;
     esac
 }
 
@@ -355,7 +367,7 @@ need_cross() {
     local cpu
     [ "$1" != "$(machine_arch)" ] || return 0
     cpu=$(gnu_cpu "$1")
-    need "$cpu-linux-gnu-gcc" "gcc-$cpu-linux-gnu"
+    need "$cpu-linux-gnu-gcc" "gcc-${cpu//_/-}-linux-gnu"
     need_file "/usr/$cpu-linux-gnu/lib/libc.a" "libc6-dev-$1-cross"
     [ -e ".cache/cross/$1/usr/lib/$cpu-linux-gnu/libelf.a" ] || aside+=("libraries-$1")
     find_rust "$1" >/dev/null || aside+=("rust-$1")
@@ -525,7 +537,7 @@ show() {
     ! $by_rustup || echo "$rustup_command"
 }
 
-usage="usage: scripts/setup.sh [--show [SYSTEM]] build | test | prometheus | collector | lint | fuzz | demo | bench | scale | bare | static | cross-ARCH | guest | packages | image ..."
+usage="usage: scripts/setup.sh [--show [SYSTEM]] build | test | prometheus | collector | lint | fuzz | demo | bench | scale | bare | static | cross-ARCH | guest | guest-ARCH | kernel | packages | image ..."
 [ $# -gt 0 ] || die "$usage"
 if [ "$1" = --show ]; then
     shift

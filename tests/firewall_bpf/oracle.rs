@@ -10,6 +10,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use libbpf_rs::{Xdp, XdpFlags};
+use rfm::bpf::load::has_kernel_types;
 use rfm::bpf::xdp::{Mode, XdpFirewall, XdpSettings};
 use rfm::types::hook::FrameStart;
 use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
@@ -255,7 +256,7 @@ impl Attached {
             sample_rate: 0,
             ring_bytes: 65_536,
             max_rules: 1000,
-            typed: true,
+            typed: has_kernel_types(),
         };
         let mut firewall = XdpFirewall::load(&settings).expect("the firewall loads");
         match mode {

@@ -8,13 +8,13 @@
 # PAYLOAD  folder that the guest finds as /payload; its run.sh is what is run
 # MODULE   kernel modules that are loaded before, with those they need
 #
-# The console goes to standard output. The guest has no network and forgets everything. Without /dev/kvm it is
-# emulated, and takes a minute to boot. GUEST_MEMORY (MiB), GUEST_CPUS and GUEST_TIMEOUT (seconds) say how much it
-# may take.
+# The console goes to standard output. The guest has no network and forgets everything. It runs under KVM if that works
+# here; otherwise it is emulated, and takes a minute to boot. GUEST_ACCEL=tcg emulates it in any case, for hosts whose
+# KVM fails later. GUEST_ARCH is amd64 (without it) or arm64. GUEST_MEMORY (MiB), GUEST_CPUS and GUEST_TIMEOUT (seconds) say how much it may take.
 # SPDX-License-Identifier: AGPL-3.0-only
 set -euo pipefail
 
-[ $# -ge 3 ] || { sed -n '2,13s/^# \?//p' "$0" >&2; exit 2; }
+[ $# -ge 3 ] || { sed -n '2,14s/^# \?//p' "$0" >&2; exit 2; }
 kernel=$1 root=$2 payload=$3
 shift 3
 work=$(mktemp -d)
@@ -70,7 +70,7 @@ UNIT
     # nobody is asked anything, and nobody logs in
     echo 00000000000000000000000000000001 >"$work/root/etc/machine-id"
     ln -sf /dev/null "$units/systemd-firstboot.service"
-    ln -sf /dev/null "$units/serial-getty@ttyS0.service"
+    ln -sf /dev/null "$units/serial-getty@$console.service"
     ln -sf ../lib/systemd/systemd "$work/root/init"
 }
 
@@ -79,7 +79,7 @@ write_start() {
     cat >"$work/root/payload/.start" <<START
 #!/bin/sh
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
-exec >/dev/ttyS0 2>&1
+exec >/dev/$console 2>&1
 for module in $*; do modprobe \$module; done
 ip link set lo up
 sh /payload/run.sh
@@ -92,14 +92,20 @@ START
 
 # /dev/kvm may be there and not work: it is tried, by a shell that keeps to itself how that ends.
 accelerator() {
-    if bash -c 'timeout 5 qemu-system-x86_64 -machine q35 -accel kvm -cpu max -nodefaults -nographic \
-        -S -monitor stdio <<<quit' >/dev/null 2>&1; then
+    if [ "${GUEST_ACCEL:-kvm}" = kvm ] && bash -c 'timeout 5 "$@" -accel kvm -cpu max -nodefaults -nographic \
+        -S -monitor stdio <<<quit' - "${qemu[@]}" >/dev/null 2>&1; then
         echo kvm
     else
         echo tcg,thread=multi
     fi
 }
 
+case ${GUEST_ARCH:-amd64} in
+amd64) qemu=(qemu-system-x86_64 -machine q35) emulated=max console=ttyS0 options='no_timer_check' ;;
+# signatures of pointers cost an emulator most of its time
+arm64) qemu=(qemu-system-aarch64 -machine 'virt,gic-version=max') emulated=max,pauth-impdef=on console=ttyAMA0 options= ;;
+*) echo "boot: GUEST_ARCH is amd64 or arm64" >&2 && exit 2 ;;
+esac
 image=$(find "$kernel" -name 'vmlinuz-*' -print -quit)
 version=${image##*/vmlinuz-}
 modules=$(find "$kernel" -type d -path "*/lib/modules/$version" -print -quit)
@@ -113,10 +119,12 @@ write_start "$@"
 if [ -e "$work/root/usr/lib/systemd/systemd" ]; then write_service; else write_init; fi
 (cd "$work/root" && find . -print0 | cpio --null -o -H newc --quiet | gzip -1) >"$work/initrd"
 
-timeout "${GUEST_TIMEOUT:-600}" qemu-system-x86_64 -machine q35 -accel "$(accelerator)" -cpu max \
+accelerator=$(accelerator) cpu=max
+[ "$accelerator" = kvm ] || cpu=$emulated
+timeout "${GUEST_TIMEOUT:-600}" "${qemu[@]}" -accel "$accelerator" -cpu "$cpu" \
     -smp "${GUEST_CPUS:-1}" -m "${GUEST_MEMORY:-2048}" -nodefaults -nographic -no-reboot -serial stdio \
     -kernel "$image" -initrd "$work/initrd" \
-    -append "console=ttyS0 quiet panic=-1 mitigations=off no_timer_check rdinit=/init systemd.show_status=false" \
+    -append "console=$console quiet panic=-1 mitigations=off $options rdinit=/init systemd.show_status=false" \
     </dev/null | stdbuf -oL tr -d '\r' | tee "$work/console" || true
 status=$(sed -n 's/.*guest: status \([0-9]*\)$/\1/p' "$work/console" | tail -n 1)
 [ -n "$status" ] || echo "guest: it ended without a status" >&2

@@ -2,7 +2,7 @@
 # Runs in the guest, as root: a router with a plain link, a VLAN, a VRF and WireGuard, real traffic
 # through all of them, and the daemon's figures beside the kernel's own.
 #
-#   expect: one word each in the files attach (tcx or clsact), cache and firewall (yes or no)
+#   expect: one word each in the files attach (tcx or clsact), cache, firewall, types and realtime (yes or no)
 # SPDX-License-Identifier: AGPL-3.0-only
 set -u
 
@@ -10,6 +10,8 @@ cd "$(dirname "$0")" || exit 1
 expected_attach=$(cat attach)
 expected_cache=$(cat cache)
 expected_firewall=$(cat firewall)
+expected_types=$(cat types)
+expected_realtime=$(cat realtime)
 failures=0
 
 say() { echo "$(uname -r | cut -d- -f1): $*"; }
@@ -42,7 +44,7 @@ until_true() {
 start_rfm() {
     RFM_LOG=info,libbpf=trace ./rfm --config rfm.toml >rfm.log 2>&1 &
     rfm=$!
-    until_true 60 healthy || { cat rfm.log && return 1; }
+    until_true 180 healthy || { cat rfm.log && return 1; }
 }
 # a router that tells routes: those of the global table, and one of the VRF
 tell_routes() {
@@ -179,13 +181,28 @@ echoes_are_limited() {
 }
 firewall() { ./rfm firewall "$@" --config rfm.toml; }
 dropped_series() { scrape=$(metrics) && series '^rfm_firewall_packets_total.*action="drop".* 20$'; }
-# the instructions that the verifier walked for each program, by the log
-verifier_walked() {
-    say 'instructions that the verifier walked:'
+# The instructions that the verifier walked for each program, and the time that it took.
+load_all() {
+    RFM_LOG=info,libbpf=trace ./rfm --config rfm.toml --check-kernel >load.log 2>&1 || { tail -n 30 load.log && return 1; }
     awk '/BEGIN PROG LOAD LOG/ { split($0, part, "\047"); name = part[2] }
-        /processed [0-9]+ insns/ { match($0, /processed [0-9]+/); count[name] = substr($0, RSTART + 10, RLENGTH - 10) }
-        END { for (name in count) printf "    %-20s %s\n", name, count[name] }' rfm.log | sort
+        /verification time [0-9]+/ { match($0, /time [0-9]+/); time = substr($0, RSTART + 5, RLENGTH - 5) }
+        /processed [0-9]+ insns/ { match($0, /processed [0-9]+/)
+            printf "%-16s %7d instructions %6d ms\n", name, substr($0, RSTART + 10, RLENGTH - 10), time / 1000 }' load.log >walked
+    while read -r line; do say "verifier: $line"; done <walked
 }
+# walks_at_most LIMIT PROGRAMS: old verifiers walk more, and refuse a program of a million
+walks_at_most() { [ -s walked ] && ! awk -v limit="$1" -v names="^rfm_($2)" '$1 ~ names && $2 > limit' walked | grep .; }
+has_no_types() { [ ! -e /sys/kernel/btf/vmlinux ]; }
+untyped_is_logged() {
+    grep -q 'no kernel types (/sys/kernel/btf/vmlinux): GSO packets in tunnels count with their outer headers only' rfm.log
+}
+typed_is_logged() { ! grep -q 'no kernel types' rfm.log; }
+realtime_is_logged() { uname -v | grep -q PREEMPT_RT && grep -q 'PREEMPT_RT kernel: no flow cache' rfm.log; }
+no_realtime_is_logged() { ! grep -q PREEMPT_RT rfm.log; }
+no_error_is_logged() { if grep ' ERROR ' rfm.log; then return 1; fi; }
+# the programs with the cache are attached, and nothing is said of its absence
+has_cache() { bpftool prog show | grep -q 'name rfm_ingress ' && ! grep -q 'no flow cache' rfm.log; }
+has_no_cache() { bpftool prog show | grep -q 'name rfm_ingress_ev ' && grep -q 'no flow cache' rfm.log; }
 # the kernel delivers no packet that a rule drops, whatever it strips by itself
 nothing_passes() {
     RFM_REQUIRE_TOOLS=1 ./oracle --nocapture the_kernel_delivers >oracle.log 2>&1
@@ -195,6 +212,9 @@ nothing_passes() {
 no_program() { ! bpftool prog show | grep -q 'name rfm_'; }
 no_filter() { ! tc filter show dev r0 ingress | grep -q rfm_; }
 
+check 'all programs load' load_all
+check 'the verifier walks 250,000 instructions of the monitor at most' walks_at_most 250000 'ingress|egress|probe'
+check 'the verifier walks 500,000 instructions of the firewall at most' walks_at_most 500000 fw
 build_router
 say "router built"
 if ! start_rfm; then
@@ -248,11 +268,23 @@ check 'flows carry the AS of a route' series '^rfm_flow_packets_total.ifname="r1
 check 'flows of a VRF carry none of the global table' no_global_label
 check 'flows of a VRF are there' labelled ''
 case $expected_cache in
-yes) check 'with a flow cache' grep -qv 'no flow cache' rfm.log ;;
-no) check 'without a flow cache, and says so' grep -q 'no flow cache' rfm.log ;;
+yes) check 'with a flow cache' has_cache ;;
+no) check 'without a flow cache, and says so' has_no_cache ;;
 esac
+case $expected_types in
+yes) check 'the kernel has types' typed_is_logged ;;
+no)
+    check 'the kernel has no types' has_no_types
+    check 'the log says so, and what is missing' untyped_is_logged
+    ;;
+esac
+case $expected_realtime in
+yes) check 'the log says that the kernel is preemptible' realtime_is_logged ;;
+no) check 'nothing is said of PREEMPT_RT' no_realtime_is_logged ;;
+esac
+check 'the log has no error' no_error_is_logged
+say "memory: $(awk '/^Vm(HWM|RSS):/ { printf "%s %d kB ", $1, $2 }' /proc/$rfm/status)"
 
-verifier_walked
 kill -TERM $rfm
 wait $rfm
 check 'a clean end' [ $? -eq 0 ]
@@ -273,7 +305,6 @@ yes)
     check 'the limit passes some' echoes_are_limited n0 10.1.1.2
     check 'the limit is flushed' firewall flush
     check 'echoes pass again' echoes n0 10.1.1.2 500
-    verifier_walked
     kill -TERM $rfm
     wait $rfm
     check 'nothing of the firewall is left' no_program
