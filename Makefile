@@ -4,6 +4,8 @@ SHELL := /bin/bash
 .PHONY: help run test test-prometheus generate soak fuzz lint demo bench deb rpm static test-static image test-image test-packages test-reproducible test-kernels test-unit-boot test-bare test-scale need-root
 
 CONFIG ?= config/rfm.toml
+# the tools for ARCH=arm64 or riscv64
+CROSS := $(if $(ARCH),cross-$(ARCH))
 BPF_C := $(filter-out src/bpf/vmlinux.h,$(wildcard src/bpf/*.[ch] src/bpf/*/*.[ch] benches/bpf/*.[ch]))
 BUILD := cargo build --release --locked
 BENCHES := datapath flood overload firewall cache table scrape history store ipfix memory series rib start fleet
@@ -66,13 +68,13 @@ test-unit-boot: need-root ## boot the shipped unit in QEMU: a Debian kernel, sys
 	$(BUILD)
 	@tests/unit_boot.sh target/release/rfm
 
-deb: ## make the Debian package
-	@scripts/setup.sh build packages
-	@scripts/package.sh deb
+deb: ## make the Debian package (ARCH=arm64 for another machine than this one)
+	@scripts/setup.sh build packages $(CROSS)
+	@scripts/package.sh deb $(ARCH)
 
-rpm: ## make the RPM
-	@scripts/setup.sh build packages
-	@scripts/package.sh rpm
+rpm: ## make the RPM (ARCH=arm64)
+	@scripts/setup.sh build packages $(CROSS)
+	@scripts/package.sh rpm $(ARCH)
 
 static: ## make one static file and its archive; the last line is its path
 	@scripts/setup.sh build >&2
@@ -94,14 +96,14 @@ test-packages: need-root ## install, upgrade, remove and purge the packages in c
 	@scripts/setup.sh build packages
 	@tests/packages.sh
 
-test-reproducible: ## build the packages twice, in two folders, and compare the bytes
-	@scripts/setup.sh build packages
-	@tests/reproducible.sh
+test-reproducible: ## build the packages twice, in two folders, and compare the bytes (ARCH=arm64)
+	@scripts/setup.sh build packages $(CROSS)
+	@tests/reproducible.sh $(ARCH)
 
-test-kernels: need-root ## boot Debian's kernels from 5.10 on in QEMU, with real traffic on each (SUITES=trixie for one)
-	@scripts/setup.sh build guest
-	@scripts/dist.sh
-	@tests/kernels.sh $(SUITES)
+test-kernels: need-root ## boot Debian's kernels from 5.10 on in QEMU, also without types, with PREEMPT_RT and of arm64, with real traffic on each (SUITES=trixie for one, ARCH=arm64)
+	@scripts/setup.sh build guest kernel $(if $(ARCH),guest-$(ARCH) $(CROSS))
+	@scripts/dist.sh $(ARCH)
+	@ARCH=$(ARCH) tests/kernels.sh $(SUITES)
 
 test-scale: need-root ## compare what real collectors, brokers and stores hold with the interface counters (ONLY="nfacctd nfdump")
 	@scripts/setup.sh build scale

@@ -1,14 +1,20 @@
 #!/usr/bin/env bash
 # Makes the Debian package or the RPM of this commit, in target/package/, and prints its path.
 #
-#   scripts/package.sh deb | rpm
+#   scripts/package.sh deb | rpm [ARCH]
 #
-# Both are made of one tree of files; stage() below is the list to add to. The same commit makes the same bytes.
+# ARCH is amd64, arm64 or riscv64; that of this machine unless named. Both are made of one tree of files; stage() below is
+# the list to add to. The same commit makes the same bytes.
 # SPDX-License-Identifier: AGPL-3.0-only
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-kind=${1:?usage: scripts/package.sh deb | rpm}
+# shellcheck source=scripts/arch.sh
+. scripts/arch.sh
+
+kind=${1:?usage: scripts/package.sh deb | rpm [ARCH]}
+arch=${2:-$(machine_arch)}
+target=$(rust_target "$arch")
 out=$PWD/target/package
 tree=$out/tree
 umask 022
@@ -64,7 +70,7 @@ put_completions() {
 # What both packages carry.
 stage() {
     rm -rf "$tree"
-    put 755 target/dist/release/rfm usr/bin/rfm
+    put 755 "$binary" usr/bin/rfm
     put 644 config/rfm.toml etc/rfm/rfm.toml
     put 755 packaging/databases/rfm-update-databases usr/bin/rfm-update-databases
     # it may hold keys
@@ -98,8 +104,8 @@ make_deb() {
     put 644 CHANGELOG.md $document/changelog.gz
     put 644 "$out/notices" $document/third-party.gz
     put 644 packaging/debian/lintian-overrides usr/share/lintian/overrides/rfm
-    package=$out/rfm_$version-1_$(dpkg --print-architecture).deb
-    cargo deb --quiet --no-build --no-strip --locked --deb-version "$version-1" --output "$package" >&2
+    package=$out/rfm_$version-1_$arch.deb
+    cargo deb --quiet --no-build --no-strip --locked --target "$target" --deb-version "$version-1" --output "$package" >&2
     echo "$package"
 }
 
@@ -128,8 +134,8 @@ make_rpm() {
     put 644 "$out/notices" $licences/third-party
     put 644 CHANGELOG.md usr/share/doc/rfm/CHANGELOG.md
     rpm_assets >"$out/assets.toml"
-    package=$out/rfm-$version-1.$(uname -m).rpm
-    cargo generate-rpm --auto-req disabled --target-dir target/dist --payload-compress gzip \
+    package=$out/rfm-$version-1.$(gnu_cpu "$arch").rpm
+    cargo generate-rpm --arch "$(gnu_cpu "$arch")" --auto-req disabled --target-dir target/dist --payload-compress gzip \
         --metadata-overwrite "$out/assets.toml" -s "version = \"$version\"" -s 'release = "1"' -o "$package" >&2
     echo "$package"
 }
@@ -137,6 +143,7 @@ make_rpm() {
 case $kind in deb | rpm) ;; *) die "expected deb or rpm, got $kind" ;; esac
 [ ! -e .git ] || [ -z "$(git status --porcelain)" ] || say "note: there are uncommitted changes, and they are in the package"
 mkdir -p "$out"
-[ -n "${PACKAGE_NO_BUILD:-}" ] || scripts/dist.sh >&2
+# with PACKAGE_NO_BUILD that of an earlier call
+binary=$(scripts/dist.sh "$arch")
 scripts/notices.sh >"$out/notices"
 "make_$kind"
