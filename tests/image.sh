@@ -7,6 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 archive=$(readlink -f "${1:?usage: tests/image.sh ARCHIVE}")
+label=image
 work=$(mktemp -d)
 router=rfm-image-$$
 peer=rfm-image-peer-$$
@@ -15,12 +16,9 @@ container=(--cap-drop all --cap-add "BPF,NET_ADMIN,PERFMON" --network host --rea
     --volume "$work/state:/var/lib/rfm" --log-driver none --cgroups=disabled
     --ulimit nofile=4096:4096 --ulimit nproc=4096:4096)
 
-say() { printf 'image: %s\n' "$*"; }
-die() {
-    say "$*" >&2
-    [ ! -e "$work/log" ] || cat "$work/log" >&2
-    exit 1
-}
+# shellcheck source=tests/checks.sh
+. tests/checks.sh
+
 # ip netns exec mounts another /sys, without control groups
 podman() {
     # shellcheck disable=SC2016 # the inner shell expands it
@@ -35,16 +33,6 @@ finish() {
     rm -rf "$work"
 }
 trap finish EXIT
-
-# wait_for SECONDS COMMAND ...
-wait_for() {
-    local end=$((SECONDS + $1))
-    shift
-    until "$@"; do
-        [ $SECONDS -lt $end ] || return 1
-        sleep 0.2
-    done
-}
 
 mkdir "$work/state"
 ip netns add "$router"

@@ -10,28 +10,19 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 newest_glibc=2.34
+label=packages
 work=$(mktemp -d /var/tmp/rfm-packages.XXXXXX)
 trap 'rm -rf --one-file-system "$work"' EXIT
 trap 'exit 130' INT TERM
 
-say() { printf 'packages: %s\n' "$*"; }
-die() {
-    say "FAILED: $*" >&2
-    exit 1
-}
-# check WHAT COMMAND ...
-check() {
-    local what=$1
-    shift
-    "$@" >"$work/output" 2>&1 || { cat "$work/output" >&2 && die "$what"; }
-    say "ok: $what"
-}
+# shellcheck source=tests/checks.sh
+. tests/checks.sh
+
 # silent COMMAND ...: it succeeds and says nothing
 silent() {
     local output
     if ! output=$("$@" 2>&1) || [ -n "$output" ]; then echo "$output" && return 1; fi
 }
-is() { [ "$1" = "$2" ] || { echo "expected $2, got $1" && return 1; }; }
 
 mirror() {
     # shellcheck disable=SC2016 # apt expands it

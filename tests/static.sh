@@ -15,6 +15,7 @@ cd "$(dirname "$0")/.."
 arch=${1:-$(machine_arch)}
 declare -A machines=([amd64]=X86-64 [arm64]=AArch64 [riscv64]=RISC-V)
 declare -A bars=([amd64]=10000000 [arm64]=10000000 [riscv64]=10000000)
+label=static
 work=$(mktemp -d /var/tmp/rfm-static.XXXXXX)
 here=rfm-static-$$ there=$here-peer
 processes=()
@@ -28,29 +29,8 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT TERM
 
-say() { printf 'static: %s\n' "$*"; }
-die() {
-    say "FAILED: $*" >&2
-    exit 1
-}
-# check WHAT COMMAND ...
-check() {
-    local what=$1
-    shift
-    "$@" >"$work/output" 2>&1 || { cat "$work/output" "$work/log" >&2 2>/dev/null; die "$what"; }
-    say "ok: $what"
-}
-is() { [ "$1" = "$2" ] || { echo "expected $2, got $1" && return 1; }; }
-at_most() { [ "$1" -le "$2" ] || { echo "$1 is more than $2" && return 1; }; }
-# until_true SECONDS COMMAND ...
-until_true() {
-    local end=$((SECONDS + $1))
-    shift
-    until "$@"; do
-        [ $SECONDS -lt $end ] || return 1
-        sleep 0.2
-    done
-}
+# shellcheck source=tests/checks.sh
+. tests/checks.sh
 
 # The file needs no other one.
 test_file() {
@@ -130,9 +110,9 @@ TOML
 agent_is_there() { [ -n "$(agent)" ]; }
 # watches NAME: the agent that runs does its work
 watches() {
-    check "$1: it starts" until_true 60 healthy
+    check "$1: it starts" wait_for 60 healthy
     check "$1: it counts 20 echoes and their answers" echoes_are_counted
-    check "$1: it finds the collector by name" until_true 60 has_message
+    check "$1: it finds the collector by name" wait_for 60 has_message
 }
 agent() {
     local pid
@@ -155,7 +135,7 @@ runs() {
     : >"$work/messages"
     inside "$root" "$@" >"$work/log" 2>&1 &
     shell=$!
-    check "$name: the agent runs" until_true 20 agent_is_there
+    check "$name: the agent runs" wait_for 20 agent_is_there
     processes+=("$(agent)")
     watches "$name"
     check "$name: it answers commands" inside "$root" /usr/bin/rfm status
