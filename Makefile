@@ -1,7 +1,7 @@
 # Each target installs what it needs and this machine lacks (scripts/setup.sh), and says so.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test test-prometheus generate soak fuzz lint demo bench deb rpm static test-static image test-image test-packages test-reproducible test-kernels test-unit-boot test-bare test-scale need-root
+.PHONY: help run test test-prometheus generate soak fuzz lint demo bench deb rpm static test-static image test-image test-packages test-reproducible test-kernels test-nics test-unit-boot test-bare test-scale need-root
 
 CONFIG ?= config/rfm.toml
 # the tools for ARCH=arm64 or riscv64
@@ -104,6 +104,11 @@ test-kernels: need-root ## boot Debian's kernels from 5.10 on in QEMU, also with
 	@scripts/setup.sh build guest kernel $(if $(ARCH),guest-$(ARCH) $(CROSS))
 	@scripts/dist.sh $(ARCH)
 	@ARCH=$(ARCH) tests/kernels.sh $(SUITES)
+
+test-nics: need-root ## boot routers with virtio-net, e1000e, igb and vmxnet3 in QEMU, and compare with its captures (CARDS="igb" for one)
+	@scripts/setup.sh build guest nics
+	@scripts/dist.sh
+	@tests/nics.sh $(CARDS)
 
 test-scale: need-root ## compare what real collectors, brokers and stores hold with the interface counters (ONLY="nfacctd nfdump")
 	@scripts/setup.sh build scale

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a purpose needs and this machine lacks; says what it does, and does nothing when all is there.
 #
-#   scripts/setup.sh build | test | prometheus | collector | lint | fuzz | demo | bench | scale | bare | static | cross-ARCH | guest | guest-ARCH | kernel | packages | image ...
+#   scripts/setup.sh build | test | prometheus | collector | lint | fuzz | demo | bench | scale | bare | static | cross-ARCH | guest | guest-ARCH | kernel | nics | packages | image ...
 #   scripts/setup.sh --show [SYSTEM] PURPOSE ...
 #
 # On Debian (12 or later) and its kin as root it installs packages; elsewhere it prints the command that installs what is
@@ -60,6 +60,9 @@ need_frr() {
     version=$({ /usr/lib/frr/bgpd --version || true; } 2>/dev/null | sed -n 's/^bgpd version //p')
     at_least 10 "${version:-$(candidate frr)}" || [ -x .cache/frr10/bgpd ] || aside+=(frr10)
 }
+
+# Debian 12 has a QEMU without igb: that of Debian 13 is put aside.
+need_qemu() { [ -x .cache/qemu/qemu-system-x86_64 ] || aside+=(qemu); }
 
 # need_unstable PACKAGE: of Debian unstable, put aside below .cache/unstable.
 need_unstable() { [ -d ".cache/unstable/$1" ] || aside+=("$1"); }
@@ -337,6 +340,14 @@ purpose() {
         need make make
         need_library libelf libelf-dev
         ;;
+    nics)
+        need ip iproute2
+        need sysctl procps
+        need iperf3 iperf3
+        need tcpdump tcpdump
+        need python3 python3-minimal
+        need_qemu
+        ;;
     image)
         need buildah buildah
         need podman podman
@@ -453,6 +464,11 @@ put_aside() {
         # last: it shows that all is there. Its modules would be those of the machine's FRR.
         wrap "$folder/bgpd" . usr/lib/frr/bgpd "--moduledir \"\$libraries/frr/modules\""
         ;;
+    qemu)
+        unpack trixie "$folder" qemu-system-x86 qemu-system-data seabios
+        wrap "$folder/qemu-system-x86_64" . usr/bin/qemu-system-x86_64 \
+            "-L \"\$here/usr/share/qemu\" -L \"\$here/usr/share/seabios\""
+        ;;
     libraries-*) unpack_foreign "${1#*-}" ".cache/cross/${1#*-}" "libelf-dev:${1#*-}" "zlib1g-dev:${1#*-}" ;;
     rust-*) put_rust_aside "${1#*-}" ;;
     go) unpack unstable "$folder" golang-1.26-go golang-1.26-src ;;
@@ -537,7 +553,7 @@ show() {
     ! $by_rustup || echo "$rustup_command"
 }
 
-usage="usage: scripts/setup.sh [--show [SYSTEM]] build | test | prometheus | collector | lint | fuzz | demo | bench | scale | bare | static | cross-ARCH | guest | guest-ARCH | kernel | packages | image ..."
+usage="usage: scripts/setup.sh [--show [SYSTEM]] build | test | prometheus | collector | lint | fuzz | demo | bench | scale | bare | static | cross-ARCH | guest | guest-ARCH | kernel | nics | packages | image ..."
 [ $# -gt 0 ] || die "$usage"
 if [ "$1" = --show ]; then
     shift
