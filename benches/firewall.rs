@@ -26,7 +26,10 @@ use libbpf_rs::{ProgramInput, ProgramMut};
 use rfm::bpf::xdp::{Mode, XdpFirewall, XdpSettings};
 use rfm::types::hook::FrameStart;
 use rfm::types::prefix::Prefix;
-use rfm::types::rule::{Action, KernelRule, Match, Per, PortRange, Protocol, RuleId};
+use rfm::types::rule::fields::MatchField;
+use rfm::types::rule::ranges::Ranges;
+use rfm::types::rule::rate::LimitRate;
+use rfm::types::rule::{Action, KernelRule, Match, Per, RuleId};
 use rustix::process::Signal;
 
 const ROUNDS: usize = 7;
@@ -44,8 +47,8 @@ const TARGET_LOAD: f64 = 1000.0;
 const FLOOD: Duration = Duration::from_millis(500);
 
 /// Assigned Internet protocol numbers.
-const TCP: u8 = 6;
-const UDP: u8 = 17;
+const TCP: u32 = 6;
+const UDP: u32 = 17;
 
 /// The source addresses of the packets.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -100,6 +103,7 @@ impl Prefixes {
                 },
                 action: Action::Drop,
                 rate: None,
+                burst: None,
                 per: Per::Rule,
             })
             .collect()
@@ -236,31 +240,38 @@ fn by_rules(prefixes: &Prefixes, ipv6: bool) -> Result<Table, Box<dyn Error>> {
     Ok(table)
 }
 
+fn any_port() -> Ranges {
+    [(1, u32::from(u16::MAX))].into_iter().collect()
+}
+
 /// Measures the cost by the conditions of the rules: all packets have the same source, and the last rule drops them.
 fn by_kind(prefixes: &Prefixes) -> Result<Table, Box<dyn Error>> {
     let with_ports = |rule: &mut KernelRule| {
-        rule.matcher.proto = Some(Protocol(UDP));
-        rule.matcher.dport = Some(PortRange(1, u16::MAX));
+        rule.matcher
+            .set(MatchField::Protocol, Ranges::one(UDP).into());
+        rule.matcher.set(MatchField::Dport, any_port().into());
     };
     let source = prefixes.rules(1, false);
     let mut source_and_ports = source.clone();
     with_ports(&mut source_and_ports[0]);
     let mut limit = source.clone();
     limit[0].action = Action::Limit;
-    limit[0].rate = Some(1);
+    limit[0].rate = Some(LimitRate::Packets(1));
     let mut limit_per_source = limit.clone();
     limit_per_source[0].per = Per::Source;
     // only the last rule matches the packet
     let wide = |count: u64| -> Vec<KernelRule> {
         let rules = (1..=count).map(|id| KernelRule {
             id: RuleId(id),
-            matcher: Match {
-                proto: Some(Protocol(if id == count { UDP } else { TCP })),
-                dport: Some(PortRange(1, u16::MAX)),
-                ..Default::default()
-            },
+            matcher: Match::default()
+                .with(
+                    MatchField::Protocol,
+                    Ranges::one(if id == count { UDP } else { TCP }),
+                )
+                .with(MatchField::Dport, any_port()),
             action: Action::Drop,
             rate: None,
+            burst: None,
             per: Per::Rule,
         });
         rules.collect()

@@ -646,14 +646,77 @@ in
     default = "udp";
     shipped = false;
     required = false;
-    description = "Protocol, a name or a number.";
+    description = "Protocol, a name or a number, or a list.";
+  };
+  "agent.firewall.rule[].sport" = {
+    type = nullOr str;
+    default = "53,123,11211";
+    shipped = false;
+    required = false;
+    description = "Source ports, a list of numbers and ranges.";
   };
   "agent.firewall.rule[].dport" = {
     type = nullOr str;
     default = "6000-6063";
     shipped = false;
     required = false;
-    description = "Destination port or ports.";
+    description = "Destination ports, a list of numbers and ranges.";
+  };
+  "agent.firewall.rule[].port" = {
+    type = nullOr str;
+    default = "53";
+    shipped = false;
+    required = false;
+    description = "Ports, of which the source or the destination port is one.";
+  };
+  "agent.firewall.rule[].tcp_flags" = {
+    type = nullOr str;
+    default = "syn/syn,ack";
+    shipped = false;
+    required = false;
+    description = "TCP flags: of those after the slash, exactly those before it are set; \"rst\" is \"rst/rst\". Alternatives: \"syn|rst\".";
+  };
+  "agent.firewall.rule[].icmp_type" = {
+    type = nullOr str;
+    default = "8";
+    shipped = false;
+    required = false;
+    description = "Types of ICMP or ICMPv6, a list of numbers and ranges.";
+  };
+  "agent.firewall.rule[].icmp_code" = {
+    type = nullOr str;
+    default = "0";
+    shipped = false;
+    required = false;
+    description = "Codes of ICMP or ICMPv6, a list of numbers and ranges.";
+  };
+  "agent.firewall.rule[].length" = {
+    type = nullOr str;
+    default = "1000-1500";
+    shipped = false;
+    required = false;
+    description = "Lengths of the IP packet with its header, a list of numbers and ranges.";
+  };
+  "agent.firewall.rule[].fragment" = {
+    type = nullOr str;
+    default = "first,later";
+    shipped = false;
+    required = false;
+    description = "Fragments: \"first\", \"later\" (with the last), \"last\", \"any\", \"none\" (whole packets), \"dont-fragment\" (the flag), or a list.";
+  };
+  "agent.firewall.rule[].dscp" = {
+    type = nullOr str;
+    default = "ef,cs5";
+    shipped = false;
+    required = false;
+    description = "DSCP, a list of names, numbers and ranges.";
+  };
+  "agent.firewall.rule[].flow_label" = {
+    type = nullOr str;
+    default = "0";
+    shipped = false;
+    required = false;
+    description = "Flow labels of IPv6, a list of numbers and ranges.";
   };
   "agent.firewall.rule[].interface" = {
     type = nullOr str;
@@ -670,11 +733,18 @@ in
     description = "\"drop\", \"pass\", \"count\" (counts only, the next rules are evaluated) or \"limit\".";
   };
   "agent.firewall.rule[].rate" = {
-    type = nullOr (ints.between 1 1000000000);
+    type = nullOr (either ints.positive str);
     default = 1000;
     shipped = false;
     required = false;
-    description = "Packets per second that pass, for \"limit\" only.";
+    description = "Packets per second that pass, or bits per second such as \"10mbit\", for \"limit\" only.";
+  };
+  "agent.firewall.rule[].burst" = {
+    type = nullOr (ints.between 1 4294967295);
+    default = 500;
+    shipped = false;
+    required = false;
+    description = "Packets, or bytes if the rate is in bits, that pass at once after a pause; unset: those of a tenth of a second.";
   };
   "agent.firewall.rule[].per" = {
     type = enum [ "rule" "source" ];

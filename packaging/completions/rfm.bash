@@ -15,7 +15,7 @@ _rfm() {
         fi
         case "$command $word" in
         "rfm status" | "rfm flows" | "rfm top" | "rfm paths" | "rfm history" | "rfm bill" | "rfm rib" | "rfm lookup" | "rfm set" | "rfm reload" | "rfm firewall" | "rfm firewall add" | "rfm firewall del" | "rfm firewall list" | "rfm firewall flush" | "rfm firewall stats" | "rfm firewall load") command+=" $word" ;;
-        *" --config" | *" --set" | *" --check-database" | *" --socket" | *" --sort" | *" --limit" | *" --interface" | *" --direction" | *" --protocol" | *" --address" | *" --src" | *" --dst" | *" --port" | *" --src-port" | *" --dst-port" | *" --asn" | *" --src-asn" | *" --dst-asn" | *" --by" | *" --via" | *" --origin" | *" --peer" | *" --what-if" | *" --tz" | *" --month" | *" --prefix" | *" --peer-asn" | *" --overhead" | *" --samples" | *" --vrf" | *" --dport" | *" --action" | *" --rate" | *" --per" | *" --ttl") option=$word ;;
+        *" --config" | *" --set" | *" --check-database" | *" --socket" | *" --sort" | *" --limit" | *" --interface" | *" --direction" | *" --protocol" | *" --address" | *" --src" | *" --dst" | *" --port" | *" --src-port" | *" --dst-port" | *" --asn" | *" --src-asn" | *" --dst-asn" | *" --by" | *" --via" | *" --origin" | *" --peer" | *" --what-if" | *" --tz" | *" --month" | *" --prefix" | *" --peer-asn" | *" --overhead" | *" --samples" | *" --vrf" | *" --sport" | *" --dport" | *" --tcp-flags" | *" --icmp-type" | *" --icmp-code" | *" --length" | *" --fragment" | *" --dscp" | *" --flow-label" | *" --action" | *" --rate" | *" --burst" | *" --per" | *" --ttl") option=$word ;;
         *" -"*) ;;
         *)
             positionals+=1
@@ -34,6 +34,9 @@ _rfm() {
         *" --direction") words="ingress egress" ;;
         *" --protocol") words="icmp igmp tcp udp dccp gre esp ah icmpv6 ospf sctp udplite" ;;
         *" --by") words="@list ifname direction proto src_asn dst_asn src_city dst_city src_country dst_country src_peer_asn dst_peer_asn peer_asn src_net dst_net vlan src_community dst_community src_rpki dst_rpki src dst src_port dst_port" ;;
+        *" --tcp-flags") words="syn/syn,ack syn,ack/syn,ack ack/syn,ack rst none/all" ;;
+        *" --fragment") words="first later last any none dont-fragment" ;;
+        *" --dscp") words="cs0 le cs1 af11 af12 af13 cs2 af21 af22 af23 cs3 af31 af32 af33 cs4 af41 af42 af43 cs5 ef cs6 cs7" ;;
         *" --action") words="drop pass count limit" ;;
         *" --per") words="rule source" ;;
         esac
@@ -57,7 +60,7 @@ _rfm() {
         "rfm set") words+=" --help --json --socket --config " ;;
         "rfm reload") words+=" --help --json --socket --config " ;;
         "rfm firewall") words+=" add del list flush stats load --help " ;;
-        "rfm firewall add") words+=" --help --src --dst --protocol --dport --interface --action --rate --per --ttl --force --json --socket --config " ;;
+        "rfm firewall add") words+=" --help --src --dst --protocol --sport --dport --port --tcp-flags --icmp-type --icmp-code --length --fragment --dscp --flow-label --interface --action --rate --burst --per --ttl --force --json --socket --config " ;;
         "rfm firewall del") words+=" --help --force --json --socket --config " ;;
         "rfm firewall list") words+=" --help --all --json --socket --config " ;;
         "rfm firewall flush") words+=" --help --force --json --socket --config " ;;

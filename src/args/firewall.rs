@@ -27,6 +27,7 @@ pub(super) struct FirewallArgs {
 
 #[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand)]
+#[expect(clippy::large_enum_variant, reason = "a process has one")]
 enum FirewallSubcommand {
     Add(Add),
     Del(Del),
@@ -143,6 +144,7 @@ If a line is no rule, the error names it, and nothing changes."
 
 /// A command to the firewall.
 #[derive(Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "a process has one")]
 pub enum FirewallCommand {
     Add {
         rule: RuleArgs<'static>,

@@ -18,6 +18,10 @@ impl KeyType for PartKey {
     fn parse(&self, value: &Value<'_>) -> Parsed<Rule> {
         let word = match self.0.form {
             PartForm::Number { .. } => integer(value).map(|number| number.to_string().into()),
+            PartForm::NumberOrText => match integer(value) {
+                Some(number) => Some(number.to_string().into()),
+                None => value.get_ref().as_str().map(Cow::from),
+            },
             _ => value.get_ref().as_str().map(Cow::from),
         };
         let Some(word) = word else {
@@ -33,7 +37,7 @@ impl KeyType for PartKey {
 
     fn expected(&self) -> String {
         match self.0.form {
-            PartForm::Text => self.0.expected_text(),
+            PartForm::Text | PartForm::NumberOrText => self.0.expected_text(),
             PartForm::Name => self.names().join(" or "),
             PartForm::Number { min, max } => number(min..=max).expected(),
             PartForm::Duration => duration(SECOND).expected(),
@@ -43,6 +47,7 @@ impl KeyType for PartKey {
     fn nix(&self) -> String {
         match self.0.form {
             PartForm::Text | PartForm::Duration => "str".into(),
+            PartForm::NumberOrText => "either ints.positive str".into(),
             PartForm::Name => format!("enum [ {} ]", self.names().join(" ")),
             PartForm::Number { min, max } => number(min..=max).nix(),
         }
@@ -52,6 +57,7 @@ impl KeyType for PartKey {
         let word = self.0.word(rule);
         match self.0.form {
             PartForm::Number { .. } => word,
+            PartForm::NumberOrText if word.bytes().all(|byte| byte.is_ascii_digit()) => word,
             _ => quoted(word),
         }
     }

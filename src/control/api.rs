@@ -536,9 +536,6 @@ pub struct FirewallListed {
     /// "allow", "runtime", "config", "blackhole" or "source-check".
     pub origin: String,
     pub rule: FirewallRule,
-    /// Source port or ports, in rules of the allow list.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sport: Option<String>,
     /// The time at which the rule expires.
     pub expires: Option<String>,
     pub packets: u64,

@@ -213,7 +213,6 @@ fn listed(listed: &ListedRule, now: SystemTime) -> api::FirewallListed {
         id: listed.id.0,
         origin: listed.source.name().to_owned(),
         rule: (&listed.rule).into(),
-        sport: listed.sport.map(|attachments| attachments.to_string()),
         expires: listed.left.map(|left| rfc3339(now + left)),
         packets: counts.packets,
         bytes: counts.bytes,
@@ -226,6 +225,7 @@ fn listed(listed: &ListedRule, now: SystemTime) -> api::FirewallListed {
 mod tests {
     use super::*;
     use crate::firewall::rule_syntax;
+    use crate::types::rule::rate::RateJson;
 
     #[test]
     fn what_is_written_is_read_back() {
@@ -238,7 +238,7 @@ mod tests {
         assert_eq!(api.ttl_seconds, Some(90));
         assert_eq!(api.args().rule(&mut patterns), Ok(rule));
         let wrong = api::FirewallRule {
-            rate: Some(0),
+            rate: Some(RateJson::Packets(0)),
             ..api
         };
         assert!(

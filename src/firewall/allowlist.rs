@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::types::prefix::Prefix;
-use crate::types::rule::{Action, KernelRule, Match, PortRange, Protocol, RuleId};
+use crate::types::rule::fields::MatchField;
+use crate::types::rule::ranges::Ranges;
+use crate::types::rule::{Action, KernelRule, Match, RuleId};
 
 /// The most local addresses and peers; a machine with more does not terminate BGP.
 pub const MAX_LOCAL: usize = 1024;
@@ -16,8 +18,8 @@ pub const MAX_RULES: usize = 16 * 1024;
 /// With more pairs than this, BGP with a peer passes for any local address.
 const MAX_PAIRS: usize = 4096;
 
-const TCP: Protocol = Protocol(6);
-const BGP: PortRange = PortRange(179, 179);
+const TCP: u32 = 6;
+const BGP: u32 = 179;
 
 /// The sources of the allow list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,21 +55,16 @@ impl Allowlist {
     /// Returns BGP between a local address and a peer, whichever side opened the connection.
     fn bgp(&self) -> Vec<Match> {
         let either_port = |matcher: Match| {
-            let dport = Match {
-                dport: Some(BGP),
-                ..matcher.clone()
-            };
-            let sport = Match {
-                sport: Some(BGP),
-                ..matcher
-            };
-            [dport, sport]
+            let with = |field| matcher.clone().with(field, Ranges::one(BGP));
+            [with(MatchField::Dport), with(MatchField::Sport)]
         };
-        let base = |peer: IpAddr, local: Option<IpAddr>| Match {
-            src: Some(only(peer)),
-            dst: local.map(only),
-            proto: Some(TCP),
-            ..Match::default()
+        let base = |peer: IpAddr, local: Option<IpAddr>| {
+            let pair = Match {
+                src: Some(only(peer)),
+                dst: local.map(only),
+                ..Match::default()
+            };
+            pair.with(MatchField::Protocol, Ranges::one(TCP))
         };
         let pairs = self.local.len().saturating_mul(self.peers.len());
         if pairs > MAX_PAIRS {
@@ -151,14 +148,26 @@ impl SshPeer {
     }
 
     fn matches_connection(&self, matcher: &Match) -> bool {
-        let port = |range: Option<PortRange>, port| {
-            range.is_none_or(|PortRange(first, last)| (first..=last).contains(&port))
+        let (client, server) = (self.client_port.into(), self.server_port.into());
+        // its packets may have any length, flags and marks
+        let may_match = |field, values: &Ranges| match field {
+            MatchField::Protocol => values.contains(TCP),
+            MatchField::Sport => values.contains(client),
+            MatchField::Dport => values.contains(server),
+            MatchField::Port => values.contains(client) || values.contains(server),
+            MatchField::IcmpType | MatchField::IcmpCode => false,
+            MatchField::TcpFlags
+            | MatchField::Length
+            | MatchField::Fragment
+            | MatchField::Dscp
+            | MatchField::FlowLabel => true,
         };
         matcher.src.is_none_or(|src| src.contains(self.client))
             && matcher.dst.is_none_or(|dst| dst.contains(self.server))
-            && matcher.proto.is_none_or(|proto| proto == TCP)
-            && port(matcher.sport, self.client_port)
-            && port(matcher.dport, self.server_port)
+            && matcher
+                .fields()
+                .iter()
+                .all(|(field, values)| may_match(*field, values))
     }
 }
 
@@ -187,10 +196,11 @@ mod tests {
         assert_eq!(all[2], to("198.51.100.1/32".parse().unwrap()));
         let bgp = allowlist(false).matches();
         assert_eq!(bgp.len(), 2 + 2, "only of the same family");
-        for (matcher, sport) in bgp[2..].iter().zip([None, Some(BGP)]) {
+        for (matcher, port) in bgp[2..].iter().zip([MatchField::Dport, MatchField::Sport]) {
             assert_eq!(matcher.src, Some(only(address("198.51.100.2"))));
             assert_eq!(matcher.dst, Some(only(address("198.51.100.1"))));
-            assert_eq!((matcher.proto, matcher.sport), (Some(TCP), sport));
+            let fields: Vec<_> = matcher.fields().iter().map(|(field, _)| *field).collect();
+            assert_eq!(fields, [MatchField::Protocol, port]);
         }
     }
 
@@ -235,6 +245,7 @@ mod tests {
             },
             action,
             rate: None,
+            burst: None,
             per: Per::Rule,
         };
         let drop = rule(7, "192.0.2.0/24", Action::Drop, None);
@@ -249,7 +260,13 @@ mod tests {
         let mut narrow = drop;
         narrow.matcher.interfaces = Some(vec![9]);
         assert_eq!(found(&[counted, narrow.clone()]), Some(RuleId(7)));
-        narrow.matcher.dport = Some(PortRange(80, 80));
+        narrow
+            .matcher
+            .set(MatchField::TcpFlags, Ranges::one(2).into());
+        assert_eq!(found(std::slice::from_ref(&narrow)), Some(RuleId(7)));
+        narrow
+            .matcher
+            .set(MatchField::Dport, Ranges::one(80).into());
         assert_eq!(found(&[narrow]), None);
     }
 }

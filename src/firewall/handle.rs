@@ -16,7 +16,7 @@ use crate::flow::export_queue::ExportSender;
 use crate::types::flow::FlowRecord;
 use crate::types::interface_pattern::Patterns;
 use crate::types::prefix::Prefix;
-use crate::types::rule::{Action, PortRange, Rule, RuleId, RuleSource};
+use crate::types::rule::{Action, Rule, RuleId, RuleSource};
 
 /// The most requests that wait; one more is refused.
 const MAX_WAITING: usize = 16;
@@ -84,8 +84,6 @@ pub struct ListedRule {
     pub id: RuleId,
     pub source: RuleSource,
     pub rule: Rule,
-    /// Only in rules of the allow list.
-    pub sport: Option<PortRange>,
     pub counts: Counts,
     /// Time to its expiry; zero if it has expired.
     pub left: Option<Duration>,

@@ -8,8 +8,10 @@ use std::time::Instant;
 
 use crate::types::interface_pattern::Pattern;
 use crate::types::prefix::Prefix;
+use crate::types::rule::fields::MatchField;
+use crate::types::rule::ranges::Ranges;
 use crate::types::rule::{
-    Action, KernelRule, MAX_PATTERNS, Match, Per, PortRange, Rule, RuleId, RuleKey, RuleSource,
+    Action, KernelRule, MAX_PATTERNS, Match, Per, Rule, RuleId, RuleKey, RuleSource,
 };
 
 /// The most rules of all sources except the allow list and the source check, which have their own limits.
@@ -189,12 +191,12 @@ impl RuleSet {
             .map(|(id, matcher)| (allow_key(matcher), *id))
             .collect();
         let mut allow = Vec::with_capacity(matches.len());
-        for matcher in matches {
-            let id = match before.remove(&allow_key(&matcher)) {
-                Some(id) => id,
-                None => self.number(),
-            };
-            allow.push((id, matcher));
+        let known: Vec<_> = matches
+            .iter()
+            .map(|matcher| before.remove(&allow_key(matcher)))
+            .collect();
+        for (matcher, id) in matches.into_iter().zip(known) {
+            allow.push((id.unwrap_or_else(|| self.number()), matcher));
         }
         self.allow = Arc::new(allow);
         true
@@ -403,31 +405,32 @@ impl RuleSet {
         let mut resolved: HashMap<&str, Vec<u32>> = HashMap::new();
         let mut compiled = Vec::with_capacity(self.allow.len() + self.runtime.len());
         for shown in self.iter() {
-            let (matcher, action, rate, per) = match shown.rule {
+            let (matcher, action, limit) = match shown.rule {
                 RuleBody::Entry(entry) if entry.is_expired(now) => continue,
                 RuleBody::Entry(RuleEntry { rule, .. }) => {
                     let interfaces = rule.interface.as_ref().map(|pattern| {
                         let known = resolved.entry(pattern.as_str());
                         known.or_insert_with(|| resolve(pattern)).clone()
                     });
-                    (rule.to_match(interfaces), rule.action, rule.rate, rule.per)
+                    (rule.to_match(interfaces), rule.action, Some(rule))
                 }
-                RuleBody::Allow(matcher) => (matcher.clone(), Action::Pass, None, Per::Rule),
+                RuleBody::Allow(matcher) => (matcher.clone(), Action::Pass, None),
                 RuleBody::Blackhole(prefix, action) => {
                     let dst = Some(prefix);
                     let matcher = Match {
                         dst,
                         ..Match::default()
                     };
-                    (matcher, action, None, Per::Rule)
+                    (matcher, action, None)
                 }
             };
             compiled.push(KernelRule {
                 id: shown.id,
                 matcher,
                 action,
-                rate,
-                per,
+                rate: limit.and_then(|rule| rule.rate),
+                burst: limit.and_then(|rule| rule.burst),
+                per: limit.map_or(Per::Rule, |rule| rule.per),
             });
         }
         compiled
@@ -451,13 +454,12 @@ fn named(pattern: &Pattern) -> String {
     pattern.as_str().to_owned()
 }
 
-fn allow_key(
-    matcher: &Match,
-) -> (
+type AllowKey<'a> = (
     Option<Prefix>,
     Option<Prefix>,
-    Option<PortRange>,
-    Option<PortRange>,
-) {
-    (matcher.src, matcher.dst, matcher.sport, matcher.dport)
+    &'a [(MatchField, Arc<Ranges>)],
+);
+
+fn allow_key(matcher: &Match) -> AllowKey<'_> {
+    (matcher.src, matcher.dst, matcher.fields())
 }

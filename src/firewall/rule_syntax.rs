@@ -75,12 +75,21 @@ mod tests {
             "--action pass --dst 2001:db8::/32 --interface eth.*",
             "--action limit --src 192.0.2.1/32 --dst 198.51.100.0/24 --proto udp --dport 6000-6063 --rate 1000 --per source",
             "--action count --proto ospf",
+            "--action drop --proto tcp,udp --sport 53,123 --dport 1000-2000,3000 --port 7",
+            "--action drop --tcp_flags syn/syn,ack --length 40-60 --fragment none --dscp ef",
+            "--action limit --icmp_type 8 --icmp_code 0 --flow_label 0 --rate 10mbit --burst 5000",
         ] {
             assert_eq!(rule(line).unwrap().to_string(), line);
         }
         let rule = rule("--src=::1 --ttl 10m").unwrap();
         assert_eq!(rule.ttl, Some(Duration::from_secs(600)));
         assert_eq!(rule.action, Action::Drop);
+        let dashed = self::rule("--tcp-flags rst --icmp-type 8 --flow-label 5");
+        let dashed = dashed.unwrap().to_string();
+        assert_eq!(
+            dashed,
+            "--action drop --tcp_flags rst --icmp_type 8 --flow_label 5"
+        );
     }
 
     #[test]
@@ -114,7 +123,18 @@ mod tests {
             ),
             (
                 "--action limit --rate 0",
-                "rate: expected packets per second from 1 to 1000000000, got \"0\"",
+                "rate: expected packets per second such as 1000, or bits per second such as 10mbit, got \"0\" \
+                 (packets are a number from 1 to 1000000000)",
+            ),
+            (
+                "--tcp_flags syn/ack",
+                "tcp_flags: expected flags such as syn/syn,ack or rst, got \"syn/ack\" \
+                 (a flag before the slash is not among those after it)",
+            ),
+            (
+                "--fragment middle",
+                "fragment: expected first, later, last, any, none or dont-fragment, or a list, got \"middle\" \
+                 (\"middle\" is none of them)",
             ),
             (
                 "--ttl 1ms",

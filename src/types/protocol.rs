@@ -27,6 +27,15 @@ impl Protocol {
     /// Other spellings that are accepted.
     const ALIASES: &'static [(&'static str, u8)] = &[("icmp6", 58), ("ipv6-icmp", 58)];
 
+    pub fn is_tcp(self) -> bool {
+        self.0 == 6
+    }
+
+    /// Returns whether this is ICMP or ICMPv6.
+    pub fn is_icmp(self) -> bool {
+        matches!(self.0, 1 | 58)
+    }
+
     /// Returns whether its packets have ports.
     pub fn has_ports(self) -> bool {
         matches!(self.0, 6 | 17 | 33 | 132 | 136)

@@ -1,26 +1,31 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Defines a firewall rule, as an operator writes it and as the kernel receives it.
 
+pub mod fields;
+pub mod flags;
 mod kinds;
 mod parts;
+pub mod ranges;
+pub mod rate;
 
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::named::{Named, serialize_as_text, serialize_by_name};
 use super::prefix::Prefix;
 pub use super::protocol::Protocol;
+use fields::{FieldValues, MatchField, ValueSet};
 use kinds::Proposed;
 pub use kinds::{MAX_PATTERNS, PartError, PartForm, PatternCache};
 pub(crate) use parts::rule_parts;
 pub use parts::{FirewallRule, PARTS, PartRole, Rule, RuleArgs, RuleKey, RulePart};
+use ranges::Ranges;
+use rate::LimitRate;
 
 pub const DEFAULT_ACTION: Action = Action::Drop;
-
-/// The highest rate of a limit, in packets per second.
-pub const MAX_RATE: u32 = 1_000_000_000;
 
 /// The longest time to live: later arithmetic with clocks cannot overflow.
 pub const MAX_TTL: Duration = super::duration::MAX;
@@ -49,10 +54,6 @@ impl Per {
     }
 }
 
-/// First and last port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct PortRange(pub u16, pub u16);
-
 /// A BGP community (RFC 1997), as its two halves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Community(pub u16, pub u16);
@@ -74,8 +75,34 @@ impl Rule {
             let fault = format!("expected the family of src ({src}), got {dst}");
             faults.push(("dst", fault));
         }
-        if self.dport.is_some() && !self.proto.is_some_and(Protocol::has_ports) {
-            faults.push(("dport", "needs a proto with ports, such as \"tcp\"".into()));
+        let has = |has: fn(Protocol) -> bool| self.proto.as_ref().map(|set| set.all(has));
+        let named = [
+            ("sport", self.sport.is_some()),
+            ("dport", self.dport.is_some()),
+            ("port", self.port.is_some()),
+        ];
+        for (name, _) in named.into_iter().filter(|(_, is_named)| *is_named) {
+            if has(Protocol::has_ports) != Some(true) {
+                faults.push((name, "needs a proto with ports, such as \"tcp\"".into()));
+            }
+        }
+        if self.tcp_flags.is_some() && has(Protocol::is_tcp) == Some(false) {
+            faults.push(("tcp_flags", "needs the proto \"tcp\", or none".into()));
+        }
+        let named = [
+            ("icmp_type", self.icmp_type.is_some()),
+            ("icmp_code", self.icmp_code.is_some()),
+        ];
+        for (name, _) in named.into_iter().filter(|(_, is_named)| *is_named) {
+            if has(Protocol::is_icmp) == Some(false) {
+                faults.push((
+                    name,
+                    "needs the proto \"icmp\" or \"icmpv6\", or none".into(),
+                ));
+            }
+        }
+        if self.flow_label.is_some() && [self.src, self.dst].iter().flatten().any(Prefix::is_ipv4) {
+            faults.push(("flow_label", "needs prefixes of IPv6, or none".into()));
         }
         match (self.action, self.rate) {
             (Action::Limit, None) => {
@@ -89,13 +116,26 @@ impl Rule {
             }
             _ => {}
         }
+        match (self.rate, self.burst) {
+            (Some(rate), Some(burst)) if u64::from(burst) > rate.max_burst() => {
+                let most = rate.max_burst();
+                faults.push((
+                    "burst",
+                    format!("expected at most {most}, an hour of the rate, got {burst}"),
+                ));
+            }
+            (None, Some(_)) if self.action != Action::Limit => {
+                faults.push(("burst", "needs action \"limit\"".into()));
+            }
+            _ => {}
+        }
         faults
     }
 
     /// Returns whether the rule matches every packet, since no condition restricts it.
     pub fn is_for_everything(&self) -> bool {
         let whole = |prefix: Option<Prefix>| prefix.is_none_or(|prefix| prefix.length() == 0);
-        whole(self.src) && whole(self.dst) && self.proto.is_none()
+        whole(self.src) && whole(self.dst) && self.to_match(None).fields().is_empty()
     }
 }
 
@@ -124,37 +164,6 @@ impl Named for Action {
 }
 
 impl Proposed for Prefix {}
-
-impl Proposed for PortRange {}
-
-impl Proposed for Protocol {
-    fn proposals() -> Vec<&'static str> {
-        Protocol::NAMES.iter().map(|(name, _)| *name).collect()
-    }
-}
-
-impl FromStr for PortRange {
-    type Err = &'static str;
-
-    fn from_str(s: &str) -> Result<Self, Self::Err> {
-        let (first, last) = s.split_once('-').unwrap_or((s, s));
-        match (first.parse(), last.parse()) {
-            (Ok(first), Ok(last)) if first <= last => Ok(Self(first, last)),
-            (Ok(_), Ok(_)) => Err("the last port is below the first"),
-            _ => Err("a port is a number from 0 to 65535"),
-        }
-    }
-}
-
-impl fmt::Display for PortRange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 == self.1 {
-            write!(f, "{}", self.0)
-        } else {
-            write!(f, "{}-{}", self.0, self.1)
-        }
-    }
-}
 
 impl FromStr for Community {
     type Err = &'static str;
@@ -195,7 +204,7 @@ impl fmt::Display for TrustedPeer {
 }
 
 serialize_by_name!(Action, Per);
-serialize_as_text!(Protocol, PortRange, Community, TrustedPeer);
+serialize_as_text!(Protocol, Community, TrustedPeer);
 
 /// The number of a rule: never assigned twice while the agent runs; also the end of the `rule` label. 64 bits
 /// never run out.
@@ -239,38 +248,95 @@ impl RuleSource {
 pub struct Match {
     pub src: Option<Prefix>,
     pub dst: Option<Prefix>,
-    pub proto: Option<Protocol>,
-    pub sport: Option<PortRange>,
-    pub dport: Option<PortRange>,
     /// `None` = all.
     pub interfaces: Option<Vec<u32>>,
+    /// Whether it never matches a packet in which a field that it names cannot be read (RFC 8955 section 4.2.2).
+    pub is_flowspec: bool,
+    /// The packet has one of the values of each field.
+    pub fields: MatchFields,
 }
+
+/// Values of fields, in the order of [`MatchField`], each field at most once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MatchFields(Vec<(MatchField, Arc<Ranges>)>);
 
 impl Rule {
     /// Returns the conditions of the rule; `interfaces` are those that the pattern matches now.
     pub fn to_match(&self, interfaces: Option<Vec<u32>>) -> Match {
-        Match {
+        let mut matcher = Match {
             src: self.src,
             dst: self.dst,
-            proto: self.proto,
-            sport: None,
-            dport: self.dport,
             interfaces,
+            is_flowspec: false,
+            fields: MatchFields::default(),
+        };
+        matcher.add(self.proto.as_ref());
+        matcher.add(self.sport.as_ref());
+        matcher.add(self.dport.as_ref());
+        matcher.add(self.port.as_ref());
+        if let Some(flags) = &self.tcp_flags {
+            matcher.set(MatchField::TcpFlags, flags.ranges().into());
         }
+        matcher.add(self.icmp_type.as_ref());
+        matcher.add(self.icmp_code.as_ref());
+        matcher.add(self.length.as_ref());
+        if let Some(fragments) = self.fragment {
+            matcher.set(MatchField::Fragment, fragments.ranges().into());
+        }
+        matcher.add(self.dscp.as_ref());
+        matcher.add(self.flow_label.as_ref());
+        matcher
     }
 }
 
 impl Match {
-    /// Returns the rule that an operator would write for these conditions, if a rule has such parts.
+    fn add<V: FieldValues>(&mut self, set: Option<&ValueSet<V>>) {
+        if let Some(set) = set {
+            self.set(V::FIELD, set.ranges().clone());
+        }
+    }
+
+    /// Sets the values of one field.
+    pub fn set(&mut self, field: MatchField, values: Arc<Ranges>) {
+        let fields = &mut self.fields.0;
+        match fields.binary_search_by_key(&field, |(field, _)| *field) {
+            Ok(at) => fields[at].1 = values,
+            Err(at) => fields.insert(at, (field, values)),
+        }
+    }
+
+    /// Returns the conditions with the values of one more field.
+    pub fn with(mut self, field: MatchField, values: Ranges) -> Self {
+        self.set(field, values.into());
+        self
+    }
+
+    pub fn fields(&self) -> &[(MatchField, Arc<Ranges>)] {
+        &self.fields.0
+    }
+
+    /// Returns the values of a field; `None` = all.
+    pub fn field(&self, field: MatchField) -> Option<&Arc<Ranges>> {
+        let fields = self.fields();
+        let at = fields.binary_search_by_key(&field, |(field, _)| *field);
+        at.ok().map(|at| &fields[at].1)
+    }
+
+    /// Returns the rule that an operator would write for these prefixes, protocols and ports.
     pub fn to_rule(&self, action: Action) -> Rule {
         Rule {
             src: self.src,
             dst: self.dst,
-            proto: self.proto,
-            dport: self.dport,
+            proto: self.value_set(),
+            sport: self.value_set(),
+            dport: self.value_set(),
             action,
             ..Rule::default()
         }
+    }
+
+    fn value_set<V: FieldValues>(&self) -> Option<ValueSet<V>> {
+        self.field(V::FIELD).cloned().map(ValueSet::from)
     }
 }
 
@@ -281,7 +347,9 @@ pub struct KernelRule {
     pub id: RuleId,
     pub matcher: Match,
     pub action: Action,
-    /// Packets per second of [`Action::Limit`].
-    pub rate: Option<u32>,
+    /// Of [`Action::Limit`].
+    pub rate: Option<LimitRate>,
+    /// Packets, or bytes if the rate is in bits; `None` = those of a tenth of a second.
+    pub burst: Option<u32>,
     pub per: Per,
 }

@@ -8,7 +8,7 @@ use libbpf_rs::ProgramInput;
 use rfm::bpf::xdp::{Counts, Mode, XdpFirewall, XdpSettings};
 use rfm::types::hook::FrameStart;
 use rfm::types::prefix::Prefix;
-use rfm::types::rule::{Action, KernelRule, Match, Per, RuleId};
+use rfm::types::rule::{Action, KernelRule, Match, PARTS, PatternCache, Per, Rule, RuleId};
 
 use crate::common::frames::Frame;
 
@@ -112,44 +112,32 @@ pub fn rules(lines: &[&str]) -> Vec<KernelRule> {
     (1..).zip(lines).map(|(id, line)| rule(id, line)).collect()
 }
 
-/// `drop src 10.0.0.0/8 dst ::/0 proto tcp sport 1-2 dport 3 interface 1,2 rate 4`
+/// `drop src 10.0.0.0/8 proto tcp sport 1-2 interface 1,2`: the parts of a rule, except that interfaces are ifindexes.
 pub fn rule(id: u64, line: &str) -> KernelRule {
     let mut words = line.split(' ');
-    let action = match words.next().expect("an action") {
-        "drop" => Action::Drop,
-        "pass" => Action::Pass,
-        "count" => Action::Count,
-        "limit" => Action::Limit,
-        other => panic!("{other} is no action"),
+    let mut rule = Rule::default();
+    let mut interfaces = None;
+    let set = |rule: &mut Rule, name: &str, value: &str| {
+        let part = PARTS.iter().find(|part| part.name == name).expect(name);
+        part.read(rule, value, &mut PatternCache::default())
+            .expect(line);
     };
-    let mut matcher = Match::default();
-    let mut rate = None;
-    let mut per = Per::Rule;
+    set(&mut rule, "action", words.next().expect("an action"));
     while let (Some(key), Some(value)) = (words.next(), words.next()) {
-        match key {
-            "src" => matcher.src = Some(value.parse().expect(value)),
-            "dst" => matcher.dst = Some(value.parse().expect(value)),
-            "proto" => matcher.proto = Some(value.parse().expect(value)),
-            "sport" => matcher.sport = Some(value.parse().expect(value)),
-            "dport" => matcher.dport = Some(value.parse().expect(value)),
-            "interface" => {
-                let list = value.split(',').filter(|word| !word.is_empty());
-                matcher.interfaces = Some(list.map(|word| word.parse().expect(word)).collect());
-            }
-            "per" => {
-                assert_eq!(value, "source");
-                per = Per::Source;
-            }
-            "rate" => rate = Some(value.parse().expect(value)),
-            other => panic!("{other} is no key"),
+        if key == "interface" {
+            let list = value.split(',').filter(|word| !word.is_empty());
+            interfaces = Some(list.map(|word| word.parse().expect(word)).collect());
+        } else {
+            set(&mut rule, key, value);
         }
     }
     KernelRule {
         id: RuleId(id),
-        matcher,
-        action,
-        rate,
-        per,
+        matcher: rule.to_match(interfaces),
+        action: rule.action,
+        rate: rule.rate,
+        burst: rule.burst,
+        per: rule.per,
     }
 }
 
@@ -163,6 +151,7 @@ pub fn drop_from(id: u64, prefix: Prefix) -> KernelRule {
         },
         action: Action::Drop,
         rate: None,
+        burst: None,
         per: Per::Rule,
     }
 }

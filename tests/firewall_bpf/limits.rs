@@ -52,6 +52,54 @@ fn a_limit_passes_its_rate_and_a_burst_of_a_tenth() {
     }
 }
 
+/// A rate in bits counts frames, and lets every packet pass that finds a full bucket.
+#[test]
+fn a_limit_in_bits_passes_its_rate() {
+    for (line, burst) in [
+        ("rate 8mbit", 100_000),
+        ("rate 800kbit burst 30000", 30_000),
+    ] {
+        let line = format!("limit src 10.0.0.0/8 {line}");
+        let limit = rule(1, &line);
+        let per_second = limit.rate.expect("a rate").per_second();
+        let Some(fixture) = Fixture::with(&[limit]) else {
+            return;
+        };
+        let frame = v4().udp().payload(1000).build();
+        let start = Instant::now();
+        let mut passed = 0;
+        while start.elapsed() < Duration::from_millis(400) {
+            if fixture.verdict(&frame) == Pass {
+                passed += frame.len() as u64;
+            }
+        }
+        let most = burst + (start.elapsed().as_secs_f64() * per_second as f64) as u64;
+        let least = burst.max(most * 8 / 10) - frame.len() as u64;
+        assert!(
+            (least..=most + frame.len() as u64).contains(&passed),
+            "{line}: {passed} of {least} to {most}"
+        );
+    }
+    let Some(fixture) = Fixture::with(&rules(&["limit src 10.0.0.0/8 rate 8kbit burst 64"])) else {
+        return;
+    };
+    let long = v4().udp().payload(1000).build();
+    assert_eq!(
+        [fixture.verdict(&long), fixture.verdict(&long)],
+        [Pass, Drop]
+    );
+}
+
+#[test]
+fn a_burst_is_as_large_as_the_rule_says() {
+    let Some(fixture) = Fixture::with(&rules(&["limit src 10.0.0.0/8 rate 1 burst 5"])) else {
+        return;
+    };
+    let frame = v4().udp().payload(20).build();
+    let verdicts: Vec<_> = (0..7).map(|_| fixture.verdict(&frame)).collect();
+    assert_eq!(verdicts, [Pass, Pass, Pass, Pass, Pass, Drop, Drop]);
+}
+
 #[test]
 fn a_limit_is_each_rules_own_and_ends_the_search() {
     let Some(fixture) = Fixture::with(&rules(&[

@@ -10,7 +10,9 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, TestRunner};
 use rfm::types::prefix::Prefix;
-use rfm::types::rule::{Action, KernelRule, Match, Per, PortRange, Protocol, RuleId};
+use rfm::types::rule::fields::MatchField;
+use rfm::types::rule::ranges::Ranges;
+use rfm::types::rule::{Action, KernelRule, Match, Per, RuleId};
 
 use crate::common::frames::Frame;
 use crate::fixture::{LOOPBACK, MAX_RULES, Verdict, drop_from, ether, fixture, ip};
@@ -71,18 +73,23 @@ impl Packet {
 fn matches(rule: &KernelRule, packet: &Packet) -> bool {
     let matcher = &rule.matcher;
     let within = |prefix: Option<Prefix>, address| prefix.is_none_or(|p| p.contains(address));
-    let ports = |range: Option<PortRange>, port| {
-        range.is_none_or(|PortRange(first, last)| (first..=last).contains(&port))
+    let within_field = |field, value| {
+        let values = matcher.field(field);
+        values.is_none_or(|values| values.contains(value))
     };
-    let seen = match (matcher.sport, matcher.dport) {
+    let [sport, dport] = [MatchField::Sport, MatchField::Dport].map(|f| matcher.field(f));
+    let seen = match (sport, dport) {
         (None, None) => true,
         _ if packet.shape == Shape::LaterFragment => rule.action != Action::Pass,
-        _ => ports(matcher.sport, packet.sport) && ports(matcher.dport, packet.dport),
+        _ => {
+            within_field(MatchField::Sport, packet.sport.into())
+                && within_field(MatchField::Dport, packet.dport.into())
+        }
     };
     let on = |list: &Vec<u32>| list.contains(&LOOPBACK);
     within(matcher.src, packet.src)
         && within(matcher.dst, packet.dst)
-        && matcher.proto.is_none_or(|p| p.0 == packet.protocol())
+        && within_field(MatchField::Protocol, packet.protocol().into())
         && seen
         && matcher.interfaces.as_ref().is_none_or(on)
 }
@@ -126,8 +133,9 @@ fn prefix() -> impl Strategy<Value = Prefix> {
     })
 }
 
-fn port_range() -> impl Strategy<Value = PortRange> {
-    (0..6_u16, 0..3_u16).prop_map(|(first, more)| PortRange(first, first + more))
+fn ports() -> impl Strategy<Value = Ranges> {
+    let range = (0..6_u32, 0..3_u32).prop_map(|(first, more)| (first, first + more));
+    vec(range, 1..3).prop_map(Ranges::from_iter)
 }
 
 fn matcher() -> impl Strategy<Value = Match> {
@@ -135,18 +143,29 @@ fn matcher() -> impl Strategy<Value = Match> {
     (
         option::weighted(0.6, prefix()),
         option::weighted(0.5, prefix()),
-        option::weighted(0.4, select(vec![Protocol(6), Protocol(17)])),
-        option::weighted(0.2, port_range()),
-        option::weighted(0.2, port_range()),
+        option::weighted(0.4, select(vec![6, 17])),
+        option::weighted(0.2, ports()),
+        option::weighted(0.2, ports()),
         option::weighted(0.2, interfaces),
     )
-        .prop_map(|(src, dst, proto, sport, dport, interfaces)| Match {
-            src,
-            dst,
-            proto,
-            sport,
-            dport,
-            interfaces,
+        .prop_map(|(src, dst, proto, sport, dport, interfaces)| {
+            let mut matcher = Match {
+                src,
+                dst,
+                interfaces,
+                ..Match::default()
+            };
+            let fields = [
+                (MatchField::Protocol, proto.map(Ranges::one)),
+                (MatchField::Sport, sport),
+                (MatchField::Dport, dport),
+            ];
+            for (field, values) in fields {
+                if let Some(values) = values {
+                    matcher.set(field, values.into());
+                }
+            }
+            matcher
         })
 }
 
@@ -159,6 +178,7 @@ fn rules() -> impl Strategy<Value = Vec<KernelRule>> {
             matcher,
             action,
             rate: None,
+            burst: None,
             per: Per::Rule,
         };
         numbered.map(rule).collect()

@@ -30,26 +30,42 @@ pub fn firewall_rules(list: &api::FirewallRules, hidden: usize) -> String {
     let mut headings = columns(&["ID"], Align::Right);
     headings.extend(columns(&["FROM", "ACTION"], Align::Left));
     headings.extend(columns(&["RATE"], Align::Right));
-    headings.extend(
-        conditions(&api::FirewallRule::default(), None).map(|(name, _)| (name, Align::Left)),
-    );
+    // a column for each condition that some rule has
+    let all: Vec<_> = list
+        .rules
+        .iter()
+        .map(|listed| conditions(&listed.rule))
+        .collect();
+    let names = conditions(&api::FirewallRule::default())
+        .into_iter()
+        .enumerate();
+    let shown: Vec<(usize, &str)> = names
+        .filter(|(at, _)| all.iter().any(|values| !values[*at].1.is_empty()))
+        .map(|(at, (name, _))| (at, name))
+        .collect();
+    let name =
+        |(_, name): &(usize, &str)| (name.to_ascii_uppercase().replace('_', "-"), Align::Left);
+    headings.extend(shown.iter().map(name));
     headings.extend(columns(&["EXPIRES"], Align::Left));
     headings.extend(columns(&["PACKETS", "BYTES", "DROPPED"], Align::Right));
     let mut table = TextTable::new(&headings);
-    for listed in &list.rules {
+    for (listed, values) in list.rules.iter().zip(&all) {
         let rule = &listed.rule;
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         let per = rule.per.as_ref();
         let per = per.map_or_else(String::new, |scope| format!(" a {scope}"));
-        let rate = rule.rate.map(|rate| format!("{rate}/s{per}"));
-        let dropped = rule.rate.map(|_| listed.dropped_packets.to_string());
+        let rate = rule.rate.as_ref().map(|rate| format!("{rate}/s{per}"));
+        let dropped = rule
+            .rate
+            .as_ref()
+            .map(|_| listed.dropped_packets.to_string());
         let mut row = vec![
             listed.id.to_string(),
             listed.origin.clone(),
             text(&rule.action),
             text(&rate),
         ];
-        row.extend(conditions(rule, listed.sport.as_deref()).map(|(_, value)| value));
+        row.extend(shown.iter().map(|(at, _)| values[*at].1.clone()));
         row.extend([
             listed
                 .expires
@@ -64,25 +80,13 @@ pub fn firewall_rules(list: &api::FirewallRules, hidden: usize) -> String {
     table.render() + &note
 }
 
-/// Returns headings and values of the columns with the conditions of a rule. Only rules of the allow list have a
-/// source port.
-fn conditions(
-    rule: &api::FirewallRule,
-    sport: Option<&str>,
-) -> impl Iterator<Item = (String, String)> {
-    let mut columns = Vec::new();
-    for (part, value) in rule.args().iter() {
-        if part.name == "dport" {
-            columns.push(("SPORT".to_owned(), sport.unwrap_or_default().to_owned()));
-        }
-        if part.role == PartRole::Match {
-            columns.push((
-                part.name.to_ascii_uppercase(),
-                value.unwrap_or_default().to_owned(),
-            ));
-        }
-    }
-    columns.into_iter()
+/// Returns the values of the conditions of a rule, each with the name of its part.
+fn conditions(rule: &api::FirewallRule) -> Vec<(&'static str, String)> {
+    let args = rule.args();
+    let conditions = args.iter().filter(|(part, _)| part.role == PartRole::Match);
+    conditions
+        .map(|(part, value)| (part.name, value.unwrap_or_default().to_owned()))
+        .collect()
 }
 
 pub fn firewall(firewall: &api::FirewallStatus) -> String {

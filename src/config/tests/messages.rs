@@ -205,7 +205,35 @@ fn each_message_says_where_what_and_instead_of_what() {
         ),
         (
             &with("[[agent.firewall.rule]]\nproto = \"tcp\"\ndport = \"80-70\""),
-            "t:5: agent.firewall.rule[0].dport: expected ports such as \"80\" or \"6000-6063\", got \"80-70\" (the last port is below the first)",
+            "t:5: agent.firewall.rule[0].dport: expected ports such as \"80\" or \"53,6000-6063\", got \"80-70\" (the last port is below the first)",
+        ),
+        (
+            &with("[[agent.firewall.rule]]\nsport = \"53\""),
+            "t:4: agent.firewall.rule[0].sport: needs a proto with ports, such as \"tcp\"",
+        ),
+        (
+            &with("[[agent.firewall.rule]]\nproto = \"udp\"\ntcp_flags = \"syn\""),
+            "t:5: agent.firewall.rule[0].tcp_flags: needs the proto \"tcp\", or none",
+        ),
+        (
+            &with("[[agent.firewall.rule]]\nproto = \"tcp\"\nicmp_type = \"8\""),
+            "t:5: agent.firewall.rule[0].icmp_type: needs the proto \"icmp\" or \"icmpv6\", or none",
+        ),
+        (
+            &with("[[agent.firewall.rule]]\nsrc = \"192.0.2.1\"\nflow_label = \"8\""),
+            "t:5: agent.firewall.rule[0].flow_label: needs prefixes of IPv6, or none",
+        ),
+        (
+            &with("[[agent.firewall.rule]]\naction = \"limit\"\nrate = \"5mb\""),
+            "t:5: agent.firewall.rule[0].rate: expected packets per second such as \"1000\", or bits per second such as \"10mbit\", got \"5mb\" (bits are a number and a unit, from 8kbit to 1tbit)",
+        ),
+        (
+            &with("[[agent.firewall.rule]]\naction = \"limit\"\nrate = 1\nburst = 3601"),
+            "t:6: agent.firewall.rule[0].burst: expected at most 3600, an hour of the rate, got 3601",
+        ),
+        (
+            &with("[[agent.firewall.rule]]\nburst = 3601"),
+            "t:4: agent.firewall.rule[0].burst: needs action \"limit\"",
         ),
         (
             &with("[[agent.firewall.rule]]\nsrc = \"::/0\"\ndst = \"0.0.0.0/0\""),

@@ -42,9 +42,9 @@ impl Worker {
     fn list(&self, from: usize, limit: usize, now: Instant) -> RuleList {
         let counted: HashMap<_, _> = self.counts().into_iter().collect();
         let rules = self.rule_set.iter().skip(from).take(limit).map(|shown| {
-            let (rule, sport, expires) = match shown.rule {
-                RuleBody::Entry(RuleEntry { rule, expires, .. }) => (rule.clone(), None, *expires),
-                RuleBody::Allow(matcher) => (matcher.to_rule(Action::Pass), matcher.sport, None),
+            let (rule, expires) = match shown.rule {
+                RuleBody::Entry(RuleEntry { rule, expires, .. }) => (rule.clone(), *expires),
+                RuleBody::Allow(matcher) => (matcher.to_rule(Action::Pass), None),
                 RuleBody::Blackhole(dst, action) => {
                     let dst = Some(dst);
                     let rule = Rule {
@@ -52,14 +52,13 @@ impl Worker {
                         action,
                         ..Rule::default()
                     };
-                    (rule, None, None)
+                    (rule, None)
                 }
             };
             ListedRule {
                 id: shown.id,
                 source: shown.source,
                 rule,
-                sport,
                 counts: counted.get(&shown.id).copied().unwrap_or_default(),
                 left: expires.map(|at| at.saturating_duration_since(now)),
             }

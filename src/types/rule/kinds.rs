@@ -13,7 +13,8 @@ use std::time::Duration;
 use humantime_serde::re::humantime;
 use serde::Serialize;
 
-use super::{MAX_RATE, MAX_TTL};
+use super::MAX_TTL;
+use super::rate::{LimitRate, RateJson};
 use crate::types::duration;
 use crate::types::interface_pattern::Pattern;
 use crate::types::named::Named;
@@ -89,6 +90,8 @@ pub enum PartForm {
         min: u32,
         max: u32,
     },
+    /// A number, or a text with a unit.
+    NumberOrText,
     /// One of [`TTLS`].
     Duration,
 }
@@ -107,10 +110,10 @@ pub struct Text<T>(PhantomData<T>);
 
 impl<T> PartKind for Text<T>
 where
-    T: FromStr<Err: Display> + Display + Serialize + Copy + Debug + Eq + Hash + Proposed,
+    T: FromStr<Err: Display> + Display + Serialize + Clone + Debug + Eq + Hash + Proposed + 'static,
 {
     type Field = Option<T>;
-    type Key<'a> = Option<T>;
+    type Key<'a> = Option<&'a T>;
     type Json = String;
 
     const FORM: PartForm = PartForm::Text;
@@ -124,7 +127,7 @@ where
     }
 
     fn key(field: &Self::Field) -> Self::Key<'_> {
-        *field
+        field.as_ref()
     }
 
     fn to_toml(field: &Self::Field) -> impl Serialize {
@@ -226,24 +229,59 @@ impl<T: Named + Default + Debug + Eq + Hash + Serialize> PartKind for Name<T> {
     }
 }
 
-/// Packets per second.
+/// A rate: a number of packets, or bits with their unit.
 pub struct Rate;
 
-const MIN_RATE: u32 = 1;
-
 impl PartKind for Rate {
+    type Field = Option<LimitRate>;
+    type Key<'a> = Option<LimitRate>;
+    type Json = RateJson;
+
+    const FORM: PartForm = PartForm::NumberOrText;
+
+    fn read(text: &str, _: &mut PatternCache) -> Result<Self::Field, PartError> {
+        from_word(text).map(Some)
+    }
+
+    fn write(field: &Self::Field, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_option(*field, f)
+    }
+
+    fn key(field: &Self::Field) -> Self::Key<'_> {
+        *field
+    }
+
+    fn to_toml(field: &Self::Field) -> impl Serialize {
+        field
+    }
+
+    fn to_json(field: &Self::Field) -> Option<RateJson> {
+        field.map(RateJson::from)
+    }
+
+    fn json_to_word(json: &RateJson) -> Cow<'_, str> {
+        json.to_string().into()
+    }
+}
+
+/// A burst, in the unit of the rate.
+pub struct Burst;
+
+const MIN_BURST: u32 = 1;
+
+impl PartKind for Burst {
     type Field = Option<u32>;
     type Key<'a> = Option<u32>;
     type Json = u32;
 
     const FORM: PartForm = PartForm::Number {
-        min: MIN_RATE,
-        max: MAX_RATE,
+        min: MIN_BURST,
+        max: u32::MAX,
     };
 
     fn read(text: &str, _: &mut PatternCache) -> Result<Self::Field, PartError> {
         match text.parse() {
-            Ok(rate) if (MIN_RATE..=MAX_RATE).contains(&rate) => Ok(Some(rate)),
+            Ok(burst) if burst >= MIN_BURST => Ok(Some(burst)),
             _ => Err(PartError::Invalid(None)),
         }
     }

@@ -10,11 +10,17 @@ use std::time::Duration;
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::kinds::{
-    Interfaces, MAX_PATTERNS, Name, PartError, PartForm, PartKind, PatternCache, Rate, TTLS, Text,
-    Ttl,
+use super::fields::{
+    DestinationPorts, Dscps, FlowLabels, IcmpCodes, IcmpTypes, Lengths, Ports, Protocols,
+    SourcePorts,
 };
-use super::{Action, Per, PortRange, Protocol};
+use super::flags::{Fragments, TcpFlags};
+use super::kinds::{
+    Burst, Interfaces, MAX_PATTERNS, Name, PartError, PartForm, PartKind, PatternCache, Rate, TTLS,
+    Text, Ttl,
+};
+use super::rate::LimitRate;
+use super::{Action, Per};
 use crate::types::duration;
 use crate::types::interface_pattern::Pattern;
 use crate::types::prefix::Prefix;
@@ -47,23 +53,104 @@ macro_rules! rule_parts {
                 text: "Destination prefix.",
                 example: "\"198.51.100.0/24\"",
             }
-            proto: Option<Protocol> = Text<Protocol>, Match {
+            proto: Option<Protocols> = Text<Protocols>, Match {
                 option: "protocol",
-                expected: "a protocol such as `tcp` or `47`",
+                expected: "protocols such as `tcp`, `47` or `tcp,udp`",
                 json: proto,
                 argument: "protocol",
-                help: "protocol: tcp, udp, icmp, icmpv6, sctp, gre, esp, or a number",
-                text: "Protocol, a name or a number.",
+                help: "protocol: tcp, udp, icmp, icmpv6, sctp, gre, esp, or a number; or a list: tcp,udp",
+                text: "Protocol, a name or a number, or a list.",
                 example: "\"udp\"",
             }
-            dport: Option<PortRange> = Text<PortRange>, Match {
+            sport: Option<SourcePorts> = Text<SourcePorts>, Match {
+                option: "sport",
+                expected: "ports such as `80` or `53,6000-6063`",
+                json: sport,
+                argument: "ports",
+                help: "source ports: 53, 6000-6063 or a list of these",
+                text: "Source ports, a list of numbers and ranges.",
+                example: "\"53,123,11211\"",
+            }
+            dport: Option<DestinationPorts> = Text<DestinationPorts>, Match {
                 option: "dport",
-                expected: "ports such as `80` or `6000-6063`",
+                expected: "ports such as `80` or `53,6000-6063`",
                 json: dport,
                 argument: "ports",
-                help: "destination port or range of ports: 80, 6000-6063",
-                text: "Destination port or ports.",
+                help: "destination ports: 80, 6000-6063 or a list of these",
+                text: "Destination ports, a list of numbers and ranges.",
                 example: "\"6000-6063\"",
+            }
+            port: Option<Ports> = Text<Ports>, Match {
+                option: "port",
+                expected: "ports such as `80` or `53,6000-6063`",
+                json: port,
+                argument: "ports",
+                help: "ports of which one side has one: 53, 6000-6063 or a list of these",
+                text: "Ports, of which the source or the destination port is one.",
+                example: "\"53\"",
+            }
+            tcp_flags: Option<TcpFlags> = Text<TcpFlags>, Match {
+                option: "tcp-flags",
+                expected: "flags such as `syn/syn,ack` or `rst`",
+                json: tcp_flags,
+                argument: "flags",
+                help: "TCP flags: of those after the slash, exactly those before it are set, as in syn/syn,ack; alternatives: syn|rst",
+                text: "TCP flags: of those after the slash, exactly those before it are set; \"rst\" is \"rst/rst\". Alternatives: \"syn|rst\".",
+                example: "\"syn/syn,ack\"",
+            }
+            icmp_type: Option<IcmpTypes> = Text<IcmpTypes>, Match {
+                option: "icmp-type",
+                expected: "types such as `8` or `3,11`",
+                json: icmp_type,
+                argument: "types",
+                help: "ICMP or ICMPv6 types: 8, 128-129 or a list of these",
+                text: "Types of ICMP or ICMPv6, a list of numbers and ranges.",
+                example: "\"8\"",
+            }
+            icmp_code: Option<IcmpCodes> = Text<IcmpCodes>, Match {
+                option: "icmp-code",
+                expected: "codes such as `0` or `0-3`",
+                json: icmp_code,
+                argument: "codes",
+                help: "ICMP or ICMPv6 codes: 0, 1-3 or a list of these",
+                text: "Codes of ICMP or ICMPv6, a list of numbers and ranges.",
+                example: "\"0\"",
+            }
+            length: Option<Lengths> = Text<Lengths>, Match {
+                option: "length",
+                expected: "lengths such as `40` or `1000-1500`",
+                json: length,
+                argument: "bytes",
+                help: "lengths of the IP packet with its header: 40, 1000-1500 or a list of these",
+                text: "Lengths of the IP packet with its header, a list of numbers and ranges.",
+                example: "\"1000-1500\"",
+            }
+            fragment: Option<Fragments> = Text<Fragments>, Match {
+                option: "fragment",
+                expected: "`first`, `later`, `last`, `any`, `none` or `dont-fragment`, or a list",
+                json: fragment,
+                argument: "kinds",
+                help: "fragment: first, later (with the last), last, any, none or dont-fragment (the flag), or a list",
+                text: "Fragments: \"first\", \"later\" (with the last), \"last\", \"any\", \"none\" (whole packets), \"dont-fragment\" (the flag), or a list.",
+                example: "\"first,later\"",
+            }
+            dscp: Option<Dscps> = Text<Dscps>, Match {
+                option: "dscp",
+                expected: "classes such as `ef`, `0` or `cs1,10-14`",
+                json: dscp,
+                argument: "classes",
+                help: "DSCP: 0, 10-14, a name such as ef, or a list of these",
+                text: "DSCP, a list of names, numbers and ranges.",
+                example: "\"ef,cs5\"",
+            }
+            flow_label: Option<FlowLabels> = Text<FlowLabels>, Match {
+                option: "flow-label",
+                expected: "labels such as `0` or `1-1048575`",
+                json: flow_label,
+                argument: "labels",
+                help: "IPv6 flow labels: 0, 1-1048575 or a list of these",
+                text: "Flow labels of IPv6, a list of numbers and ranges.",
+                example: "\"0\"",
             }
             interface: Option<Pattern> = Interfaces, Match {
                 option: "interface",
@@ -83,14 +170,23 @@ macro_rules! rule_parts {
                 text: "\"drop\", \"pass\", \"count\" (counts only, the next rules are evaluated) or \"limit\".",
                 example: "",
             }
-            rate: Option<u32> = Rate, Limit {
+            rate: Option<LimitRate> = Rate, Limit {
                 option: "rate",
-                expected: "packets per second",
+                expected: "packets per second such as `1000`, or bits per second such as `10mbit`",
                 json: rate,
-                argument: "pps",
-                help: "packets per second that limit passes",
-                text: "Packets per second that pass, for \"limit\" only.",
+                argument: "rate",
+                help: "packets per second that limit passes, or bits per second with a unit: 10mbit",
+                text: "Packets per second that pass, or bits per second such as \"10mbit\", for \"limit\" only.",
                 example: "1000",
+            }
+            burst: Option<u32> = Burst, Limit {
+                option: "burst",
+                expected: "packets, or bytes if the rate is in bits",
+                json: burst,
+                argument: "burst",
+                help: "packets, or bytes for a rate in bits, that pass at once after a pause (default: a tenth of a second)",
+                text: "Packets, or bytes if the rate is in bits, that pass at once after a pause; unset: those of a tenth of a second.",
+                example: "500",
             }
             per: Per = Name<Per>, Limit {
                 option: "per",
@@ -300,7 +396,7 @@ impl RulePart {
     /// Returns the description of the valid words of the command line.
     fn expected(&self) -> String {
         match self.form {
-            PartForm::Text => self.expected.replace('`', ""),
+            PartForm::Text | PartForm::NumberOrText => self.expected.replace('`', ""),
             PartForm::Name => match &self.words()[..] {
                 [words @ .., last] => format!("{} or {last}", words.join(", ")),
                 [] => String::new(),
@@ -380,7 +476,9 @@ impl RulePart {
             PartError::TooManyPatterns => {
                 return format!("{name}: expected at most {MAX_PATTERNS} different patterns");
             }
-            PartError::Invalid(Some(reason)) if self.form == PartForm::Text => {
+            PartError::Invalid(Some(reason))
+                if matches!(self.form, PartForm::Text | PartForm::NumberOrText) =>
+            {
                 format!(" ({reason})")
             }
             PartError::Invalid(_) => String::new(),
