@@ -8,7 +8,7 @@
 # SPDX-License-Identifier: AGPL-3.0-only
 { lib }:
 let
-  inherit (lib.types) attrsOf bool enum ints listOf nullOr str;
+  inherit (lib.types) attrsOf bool either enum ints listOf nullOr str;
 in
 {
   "agent.interfaces" = {

@@ -59,7 +59,8 @@ fn interfaces_go_down_and_up_and_traffic_moves_between_cpus() {
         let (metrics, _) = settle(&agent, &["v0", "v1"]);
         let device = namespace.device_counters("v1") - device_before;
         assert_eq!(of_hooks(&metrics, "v1"), device);
-        assert!(device.rx_packets > 5_000, "hardly any traffic: {device:?}");
+        // five times 500, and what was lost while a device was down
+        assert!(device.rx_packets > 2_500, "hardly any traffic: {device:?}");
 
         // and the hooks are where they were
         let (sent, received) = crossed_packets(&agent);

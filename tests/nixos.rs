@@ -290,6 +290,10 @@ fn mistakes_are_refused_with_their_path() {
             "agent.bpf.position is no enum",
         ),
         (
+            json!({ "firewall": { "rule": [{ "action": "limit", "rate": true }] } }),
+            "rate is no nullOr",
+        ),
+        (
             json!({ "enrich": { "prefix": [{ "asn": 1 }] } }),
             "prefix.prefix is not set",
         ),

@@ -49,6 +49,8 @@ __attribute__((section("xdp"), used)) int generate(struct xdp_md *ctx)
 	u32 flow = FLOWS ? get_prandom_u32() % (FLOWS + !FLOWS) : __sync_fetch_and_add(&next, 1);
 	u32 sum = SUM_WITHOUT_FLOW + (flow & 0xffff);
 
+	/* the compiler knows the range of the modulus and would leave out the mask of the index, the verifier does not */
+	asm volatile("" : "+r"(flow));
 	if (frame + HEADERS_LEN > (u8 *)(long)ctx->data_end)
 		return 0;
 	__builtin_memcpy(frame, headers, HEADERS_LEN);

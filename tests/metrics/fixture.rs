@@ -398,8 +398,8 @@ fn row(n: u64, live_flows: u64) -> SeriesRow {
         live_packets: base + 4,
         live_sampled_bytes: base + 5,
         live_sampled_packets: base + 6,
-        error_bytes: n,
-        error_packets: n.saturating_sub(1),
+        error_bytes: 1500 * n,
+        error_packets: n,
         live_flows,
     }
 }

@@ -32,6 +32,7 @@ rec {
       u32 = between 0 4294967295;
     };
     enum = values: plain "enum" (v: elem v values);
+    either = left: right: type "either" (v: left.check v || right.check v) (path: v: if left.check v then left.fill path v else right.fill path v);
     nullOr = inner: type "nullOr" (v: v == null || inner.check v) (path: v: if v == null then null else inner.fill path v);
     listOf = inner: type "listOf" (v: isList v && all inner.check v) (path: map (inner.fill path));
     attrsOf = inner: type "attrsOf" (v: isAttrs v && all inner.check (attrValues v)) (path: mapAttrs (_: inner.fill path));

@@ -16,7 +16,7 @@ const HEAD: &str = r#"# Written by `make generate` from the declarations of the 
 # SPDX-License-Identifier: AGPL-3.0-only
 { lib }:
 let
-  inherit (lib.types) attrsOf bool enum ints listOf nullOr str;
+  inherit (lib.types) attrsOf bool either enum ints listOf nullOr str;
 in
 {
 "#;
