@@ -168,10 +168,13 @@ impl RtrSession {
         }
     }
 
-    /// Handles the end of a connection. A cache that closes it without any reply may not support the version.
+    /// Handles the end of a connection. A cache that closes it without any reply may not know the session: the next
+    /// query requests all data. If it does not reply to that either, it may not support the version.
     pub fn disconnected(&mut self) {
-        if !self.answered {
-            self.version = pdu::VERSION - self.version;
+        match self.asked {
+            _ if self.answered => {}
+            Some(false) => self.held = None,
+            _ => self.version = pdu::VERSION - self.version,
         }
         self.response = None;
         self.asked = None;
@@ -533,6 +536,19 @@ mod tests {
         error_of(&mut session, &report(1, 2));
         session.disconnected();
         assert_eq!(session.connect(), pdu::serial_query(1, 7, 9));
+    }
+
+    #[test]
+    fn a_cache_that_closes_without_a_reply_is_asked_for_all_data() {
+        let mut session = synchronized();
+        session.disconnected();
+        assert_eq!(session.connect(), pdu::serial_query(1, 7, 9));
+        session.disconnected();
+        assert_eq!(session.connect(), pdu::reset_query(1));
+        // the VRPs stay in use
+        assert_eq!(state(&session, 1, 1), Valid);
+        session.disconnected();
+        assert_eq!(session.connect(), pdu::reset_query(0));
     }
 
     #[test]
