@@ -67,7 +67,7 @@ impl<'a> Site<'a> {
             .map(|kind| format!("{kind}_temp_path {};\n", self.path(kind)))
             .concat();
         let configuration = format!(
-            "user root;\ndaemon off;\nworker_processes 1;\npid {0}/nginx.pid;\nerror_log {0}/error.log;\nevents {{}}\n\
+            "user root;\ndaemon off;\nmaster_process off;\npid {0}/nginx.pid;\nerror_log {0}/error.log;\nevents {{}}\n\
              http {{\n{temporary}access_log {0}/access.log;\nserver {{\nlisten 127.0.0.1:8443 ssl;\n\
              ssl_certificate {0}/ca.pem;\nssl_certificate_key {0}/key.pem;\nroot {0}/tree;\n\
              location /geoip/ {{ auth_basic x; auth_basic_user_file {0}/htpasswd; rewrite (.*)/download $1.tar.gz break; }}\n\

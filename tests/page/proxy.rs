@@ -31,7 +31,7 @@ fn configuration(lab: &Lab, upstream: &str) -> String {
     }
     let folder = lab.path("").display().to_string();
     format!(
-        "user root;\ndaemon off;\nworker_processes 1;\npid {folder}/nginx.pid;\nerror_log {folder}/error.log;\n\
+        "user root;\ndaemon off;\nmaster_process off;\npid {folder}/nginx.pid;\nerror_log {folder}/error.log;\n\
          events {{}}\nhttp {{\naccess_log off;\n{}{block}}}\n",
         ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|kind| format!("{kind}_temp_path {folder}/{kind};\n"))

@@ -40,7 +40,7 @@ const PLAIN: [Spec; 2] = [
 fn start_proxy(lab: &Lab, namespace: &Namespace) {
     let folder = lab.path("").display().to_string();
     let configuration = format!(
-        "user root;\ndaemon off;\nworker_processes 1;\npid {folder}/nginx.pid;\nerror_log {folder}/error.log;\n\
+        "user root;\ndaemon off;\nmaster_process off;\npid {folder}/nginx.pid;\nerror_log {folder}/error.log;\n\
          events {{}}\nhttp {{\naccess_log off;\nserver {{\nlisten 127.0.0.1:{PROXY};\nlocation / {{\n\
          proxy_pass http://127.0.0.1:{PORT};\nproxy_set_header X-Prometheus-Scrape-Timeout-Seconds '';\n}}\n}}\n}}\n"
     );
