@@ -27,7 +27,7 @@ const CHUNK: u32 = 10_000;
 /// The records of the flow cache are in the flow table.
 const SETTLED: Duration = Duration::from_secs(3);
 
-/// How long the agent runs, of each period; how fast the packets come.
+/// The time that the agent runs in each period, and the rate of the packets.
 struct Overload {
     run: Duration,
     period: Duration,
@@ -52,7 +52,7 @@ const OVERLOADS: [Overload; 4] = [
     overload(10, 100, None, 9.0),
 ];
 
-/// What a flood was, and what the agent made of it.
+/// The rate of a flood, and the figures of the agent beside the truth.
 struct Outcome {
     per_second: f64,
     thinned_percent: f64,

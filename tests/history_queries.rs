@@ -63,18 +63,27 @@ fn conversation(source: [u8; 4], port: u16, bytes: u64) -> ConversationRow {
     }
 }
 
-/// Writes some minutes of two interfaces, of which the second one has a gap.
-fn reader(path: &std::path::Path) -> HistoryReader {
+fn now(seconds: u64) -> StoreTime {
+    StoreTime {
+        wall: START + seconds,
+        monotonic: Duration::from_secs(1000 + seconds),
+    }
+}
+
+/// An empty store.
+fn store(path: &std::path::Path) -> (Arc<SharedHistory>, HistoryWriter) {
     let shared = Arc::new(SharedHistory::new(path.to_owned()));
     let settings = StoreSettings {
         max_size: 96 << 20,
         sync_interval: Duration::from_secs(300),
     };
-    let now = |seconds| StoreTime {
-        wall: START + seconds,
-        monotonic: Duration::from_secs(1000 + seconds),
-    };
-    let mut writer = HistoryWriter::new(shared.clone(), settings, now(0));
+    let writer = HistoryWriter::new(shared.clone(), settings, now(0));
+    (shared, writer)
+}
+
+/// Writes some minutes of two interfaces, of which the second one has a gap.
+fn reader(path: &std::path::Path) -> HistoryReader {
+    let (shared, mut writer) = store(path);
     for n in 0..MINUTES {
         let mut rows = vec![scope("eth0", Direction::Ingress, 60_000 + n)];
         rows.push(scope("eth0", Direction::Egress, 600));
@@ -369,16 +378,7 @@ const SMALL: u64 = 4096;
 
 /// Writes many more different conversations than a query adds up, and in each minute three that repeat.
 fn busy_reader(path: &std::path::Path) -> HistoryReader {
-    let shared = Arc::new(SharedHistory::new(path.to_owned()));
-    let settings = StoreSettings {
-        max_size: 96 << 20,
-        sync_interval: Duration::from_secs(300),
-    };
-    let now = |seconds| StoreTime {
-        wall: START + seconds,
-        monotonic: Duration::from_secs(1000 + seconds),
-    };
-    let mut writer = HistoryWriter::new(shared.clone(), settings, now(0));
+    let (shared, mut writer) = store(path);
     for n in 0..BUSY_MINUTES {
         let minute = START + n * 60;
         let row = |k: u64| match k {

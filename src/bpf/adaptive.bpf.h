@@ -25,7 +25,7 @@ const volatile __u32 rfm_ring_shift = 18;
 #define RFM_FILL_INTERVAL 16
 #define RFM_FLOOR_NS	  (1000000000ULL / 16)
 
-/* What became of a sampled packet. A positive value is the shift of its weight. */
+/* The outcomes of a sampled packet. A positive value is the shift of its weight. */
 #define RFM_RECORDED 0
 #define RFM_THINNED  -1
 /* The ring had no room for a packet of this weight. */

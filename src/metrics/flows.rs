@@ -13,7 +13,7 @@ const COUNTERS: [Flows; 2] = [
     (&declarations::FLOW_PACKETS_TOTAL, |row| row.packets_total),
 ];
 
-/// Written only where they are not 0.
+/// Written only if they are not 0.
 const ERRORS: [Flows; 2] = [
     (&declarations::FLOW_STANDARD_ERROR_BYTES, |row| {
         row.error_bytes

@@ -50,7 +50,7 @@ pub struct FamilyCounters {
     pub dropped: Count,
     /// Sampled packets that adaptive sampling left out while the ring was more than half full.
     pub thinned: Count,
-    /// What weights above 1 added for them. Accounted + dropped + thinned - added = sampled.
+    /// The sum that weights above 1 added for them. Accounted + dropped + thinned - added = sampled.
     pub added: Count,
 }
 

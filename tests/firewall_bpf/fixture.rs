@@ -182,3 +182,32 @@ pub fn v4() -> Frame {
 pub fn v6() -> Frame {
     ether().ipv6(A6, B6)
 }
+
+/// Checks the verdict of one rule on one frame; the rule counts if and only if it matches. By the programs for
+/// kernels with types and by those for kernels without.
+pub fn check(cases: &[(&str, Frame, Verdict)]) {
+    for typed in [true, false] {
+        check_object(cases, typed);
+    }
+}
+
+fn check_object(cases: &[(&str, Frame, Verdict)], typed: bool) {
+    let Some(mut fixture) = fixture_of(0, typed) else {
+        return;
+    };
+    for (id, (line, frame, expected)) in (1..).zip(cases) {
+        fixture.firewall.replace(&[rule(id, line)]).expect(line);
+        let bytes = frame.build();
+        let got = fixture.verdict(&bytes);
+        assert_eq!(got, *expected, "case {id}: {line}, types: {typed}");
+        let counted = match expected {
+            Verdict::Drop => vec![(id, 1)],
+            Verdict::Pass => vec![],
+        };
+        assert_eq!(fixture.packets(), counted, "case {id}: {line}");
+        if *expected == Verdict::Drop {
+            let length = bytes.len() as u64;
+            assert_eq!(fixture.counts()[&id].bytes, length, "case {id}: {line}");
+        }
+    }
+}
