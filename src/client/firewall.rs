@@ -10,7 +10,7 @@ use crate::args::FirewallCommand;
 use crate::control::api;
 use crate::control::firewall::MAX_RULES;
 use crate::firewall::file;
-use crate::types::rule::{FirewallRule, PatternCache, RuleArgs, RuleSource};
+use crate::types::rule::{FirewallRule, PARTS, PatternCache, RuleArgs, RuleSource};
 
 pub fn run(agent: &AgentClient, command: FirewallCommand) -> Result<String, ClientError> {
     match command {
@@ -34,9 +34,21 @@ fn ssh_connection() -> Option<String> {
         .filter(|c| !c.is_empty())
 }
 
+/// Names the option of a part of a rule: "proto: expected ..." is about "--protocol".
+fn name_option(error: &str) -> String {
+    let part = |name: &str| PARTS.iter().find(|part| part.name == name);
+    match error
+        .split_once(": ")
+        .map(|(name, reason)| (part(name), reason))
+    {
+        Some((Some(part), reason)) => format!("--{}: {reason}", part.option),
+        _ => format!("--{error}"),
+    }
+}
+
 fn add(agent: &AgentClient, args: &RuleArgs<'_>, force: bool) -> Result<String, ClientError> {
     let rule = args.rule(&mut PatternCache::default());
-    let rule = rule.map_err(|error| ClientError::Usage(format!("--{error}")))?;
+    let rule = rule.map_err(|error| ClientError::Usage(name_option(&error)))?;
     let request = api::FirewallAdd {
         rules: vec![(&rule).into()],
         replace: false,

@@ -87,6 +87,14 @@ fn mistakes_are_told_before_the_agent_is_asked() {
             "rfm: --src: expected a prefix such as 10.0.0.0/8",
         ),
         ("add --dport 53", "rfm: --dport: needs a proto with ports"),
+        (
+            "add --tcp-flags fyn",
+            "rfm: --tcp-flags: expected flags such as syn/syn,ack",
+        ),
+        (
+            "add --protocol none",
+            "rfm: --protocol: expected protocols such as tcp",
+        ),
         ("add --action limit", "rfm: --rate: required with action"),
         ("del", "rfm: expected the number of a rule"),
         ("load /nonexistent/a", "rfm: /nonexistent/a: cannot read"),
