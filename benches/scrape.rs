@@ -424,6 +424,7 @@ fn serve(series: u32) -> Result<()> {
             requests: requests_rx,
             export_sender: None,
             history_sender: None,
+            guard: None,
         };
         thread::run(&settings, Places, (), channels, &heartbeat);
     })?;
@@ -540,6 +541,7 @@ fn input<'a>(
         errors,
         http_auth_failures: None,
         dropped_log_lines: 0,
+        guard: None,
         history: None,
         month_percentiles: &[],
         parse_errors: &[],

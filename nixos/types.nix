@@ -760,4 +760,116 @@ in
     required = false;
     description = "Ends the rule after this time.";
   };
+  "agent.guard.enabled" = {
+    type = bool;
+    default = false;
+    shipped = false;
+    required = false;
+    description = "Whether to detect attacks on the protected hosts. docs/guard.md describes what counts as an attack.";
+  };
+  "agent.guard.mode" = {
+    type = enum [ "watch" "act" ];
+    default = "watch";
+    shipped = false;
+    required = false;
+    description = "\"watch\" reports attacks and the rules that would stop them; \"act\" also adds these rules to the firewall. \"act\" needs agent.firewall.enabled, unless the action is \"alert\".";
+  };
+  "agent.guard.protect" = {
+    type = nullOr (listOf str);
+    default = [ "198.51.100.0/24" "2001:db8:1::/48" ];
+    shipped = false;
+    required = false;
+    description = "Prefixes whose hosts are monitored; empty = the networks to which this machine is connected at the start. Each prefix also has thresholds of its own, against attacks that spread over its hosts.";
+  };
+  "agent.guard.action" = {
+    type = enum [ "alert" "count" "limit" "drop" ];
+    default = "drop";
+    shipped = false;
+    required = false;
+    description = "\"alert\" adds no rule; \"count\", \"limit\" and \"drop\" add rules with this action. An attack without a signature gets no rule. A signature that also fits legitimate packets gets a limit for each source in place of a drop.";
+  };
+  "agent.guard.ttl" = {
+    type = str;
+    default = "1m";
+    shipped = false;
+    required = false;
+    description = "Time to live of a rule after the last second in which it matched the attack.";
+  };
+  "agent.guard.max_rules" = {
+    type = ints.between 1 256;
+    default = 64;
+    shipped = false;
+    required = false;
+    description = "Most rules of all attacks at once.";
+  };
+  "agent.guard.host_packets" = {
+    type = ints.between 0 1000000000000;
+    default = 100000;
+    shipped = false;
+    required = false;
+    description = "Threshold of packets to or from one host, without established connections and answered flows; 0 = none.";
+  };
+  "agent.guard.host_bits" = {
+    type = ints.between 0 1000000000000;
+    default = 1000000000;
+    shipped = false;
+    required = false;
+    description = "The same for bits of frames.";
+  };
+  "agent.guard.host_new_flows" = {
+    type = ints.between 0 1000000000000;
+    default = 20000;
+    shipped = false;
+    required = false;
+    description = "The same for new flows.";
+  };
+  "agent.guard.host_syn" = {
+    type = ints.between 0 1000000000000;
+    default = 10000;
+    shipped = false;
+    required = false;
+    description = "Threshold of TCP SYNs to or from one host that the client did not follow with an ACK; 0 = none.";
+  };
+  "agent.guard.host_fragments" = {
+    type = ints.between 0 1000000000000;
+    default = 20000;
+    shipped = false;
+    required = false;
+    description = "Threshold of fragments to or from one host, without the first of each packet; 0 = none.";
+  };
+  "agent.guard.prefix_packets" = {
+    type = ints.between 0 1000000000000;
+    default = 400000;
+    shipped = false;
+    required = false;
+    description = "Threshold of packets of all hosts of a protected prefix together; 0 = none.";
+  };
+  "agent.guard.prefix_bits" = {
+    type = ints.between 0 1000000000000;
+    default = 4000000000;
+    shipped = false;
+    required = false;
+    description = "The same for bits of frames.";
+  };
+  "agent.guard.prefix_new_flows" = {
+    type = ints.between 0 1000000000000;
+    default = 80000;
+    shipped = false;
+    required = false;
+    description = "The same for new flows.";
+  };
+  "agent.guard.prefix_syn" = {
+    type = ints.between 0 1000000000000;
+    default = 40000;
+    shipped = false;
+    required = false;
+    description = "The same for TCP SYNs without an ACK.";
+  };
+  "agent.guard.prefix_fragments" = {
+    type = ints.between 0 1000000000000;
+    default = 80000;
+    shipped = false;
+    required = false;
+    description = "The same for fragments.";
+  };
 }

@@ -8,6 +8,7 @@ use argh::{ArgsInfo, CommandInfoWithArgs, FromArgs};
 
 use crate::config::DEFAULT_PATH;
 pub use firewall::FirewallCommand;
+pub use guard::GuardCommand;
 pub use history::{BillOptions, HistoryOptions};
 
 /// Counts packets, flows and their networks on the interfaces of this router, and serves the values
@@ -80,6 +81,7 @@ enum Subcommand {
     Set(Set),
     Reload(Reload),
     Firewall(firewall::FirewallArgs),
+    Guard(guard::GuardArgs),
 }
 
 /// A command with the options that all commands have.
@@ -350,6 +352,7 @@ command! {
 }
 
 mod firewall;
+mod guard;
 mod history;
 #[cfg(test)]
 mod tests;
@@ -425,6 +428,7 @@ pub enum ClientCommand {
     },
     Reload,
     Firewall(FirewallCommand),
+    Guard(GuardCommand),
 }
 
 /// Selects flows, in the words of the command line: the agent parses them.
@@ -576,6 +580,10 @@ impl Subcommand {
             Self::Firewall(c) => {
                 let (command, json, socket, config) = c.split();
                 client(ClientCommand::Firewall(command), json, socket, config)
+            }
+            Self::Guard(c) => {
+                let (command, json, socket, config) = c.split();
+                client(ClientCommand::Guard(command), json, socket, config)
             }
         }
     }

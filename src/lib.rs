@@ -24,6 +24,9 @@
 //!  thread firewall
 //!    rules of the config, of commands
 //!    and of BGP ──► XDP: drops before all of this                 firewall/, bpf/xdp/
+//!  thread guard
+//!    attacks in the flow records, and
+//!    their rules in the firewall                                  guard/
 //!  thread control
 //!    answers on a Unix socket ──► rfm status, flows, top ...      control/, client/
 //! ```
@@ -42,6 +45,7 @@
 //! - a value on the page: `page/view.rs` and `page/script/`; of the agent itself, `health.js` there;
 //! - a label of the flow series: `flow/labels.rs`;
 //! - a part of a firewall rule: `types/rule/parts.rs`, `Rule::to_match`, `bpf/xdp/`;
+//! - a property of an attack's signature: `guard/signature.rs` and `guard/rules.rs`;
 //! - a config key: its section in `config/`, then `make generate`;
 //! - a kind of curve on disk: `PartKind` in `store/types.rs`, its number in `store/format/series.rs`;
 //! - a source of enrichment: a file in `enrich/` and a line in its `mod.rs`;
@@ -62,6 +66,7 @@ pub mod control;
 pub mod enrich;
 pub mod firewall;
 pub mod flow;
+pub mod guard;
 pub mod history;
 pub mod http;
 pub mod interfaces;

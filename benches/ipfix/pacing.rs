@@ -220,6 +220,7 @@ impl Pipeline {
             requests,
             export_sender: Some(export_sender),
             history_sender: None,
+            guard: None,
         };
         threads.spawn("flow", move |heartbeat| {
             rfm::flow::thread::run(&settings, NoNames, (), endpoints, &heartbeat);

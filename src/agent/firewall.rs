@@ -17,7 +17,7 @@ use crate::firewall::blackhole::Blackholes;
 use crate::firewall::handle::{FirewallSettings, Handle, RequestReceiver};
 use crate::firewall::kept_links::KeptLinks;
 use crate::firewall::pins::Pins;
-use crate::firewall::rule_set::MAX_RULES;
+use crate::firewall::rule_set::{MAX_GUARD_RULES, MAX_RULES};
 use crate::firewall::thread::{Worker, WorkerParams};
 use crate::flow::export_queue::ExportSender;
 use crate::netlink::{self, LinkEvents, LinkSocket};
@@ -99,7 +99,8 @@ pub(super) fn xdp_settings(agent: &Agent) -> XdpSettings {
     XdpSettings {
         sample_rate: agent.bpf.sample_rate.max(MIN_SAMPLE_RATE),
         ring_bytes: RING_BYTES,
-        max_rules: (MAX_RULES + allowlist::MAX_RULES + source_check::MAX_RULES) as u32,
+        max_rules: (MAX_RULES + MAX_GUARD_RULES + allowlist::MAX_RULES + source_check::MAX_RULES)
+            as u32,
         typed: has_kernel_types(),
     }
 }

@@ -9,6 +9,7 @@ mod derive;
 mod error;
 mod events;
 mod firewall;
+mod guard;
 mod history;
 mod ipfix;
 mod kernel_check;
@@ -51,6 +52,8 @@ use crate::firewall::handle::Handle;
 use crate::firewall::kept_links::KeptLinks;
 use crate::flow::export_queue::ExportSender;
 use crate::flow::thread::{self, Request};
+use crate::guard::feed::GuardFeed;
+use crate::guard::shared::GuardHandle;
 use crate::http::Server;
 use crate::interfaces::InterfaceRegistry;
 use crate::ipfix::collector_stats::CollectorStatsList;
@@ -77,6 +80,7 @@ pub use database_files::{inspect_database, open_files};
 pub use error::Error;
 use events::EventQueue;
 use firewall::{Firewall, FirewallThread};
+use guard::PreparedGuard;
 use history::DiskHistory;
 use ipfix::Export;
 pub use kernel_check::check_kernel;
@@ -154,7 +158,8 @@ pub fn run(
     let export = Export::default();
     let (export_sender, exporter) = export.prepare(agent);
     let drops = export_sender.as_ref().map(firewall::clone_for_firewall);
-    let flow = running.start_flow(agent, &rib, export_sender)?;
+    let (guard, feed) = PreparedGuard::prepare(agent)?.unzip();
+    let flow = running.start_flow(agent, &rib, export_sender, feed)?;
     if let Some(exporter) = exporter {
         running.start_ipfix(exporter, agent, &rib)?;
     }
@@ -166,7 +171,9 @@ pub fn run(
         bmp: bmp.reader(),
         ipfix: export.stats.clone(),
         firewall: firewall.as_ref().map(Firewall::handle),
+        guard: guard.as_ref().map(|guard| guard.handle.clone()),
     };
+    let guarded = view.firewall.clone();
     let page = running.start_page(agent, view.clone(), &found.links, bmp.rib())?;
     running.start_http(server, view.clone(), reader, page)?;
     let bmp_changes = bmp.changes();
@@ -186,6 +193,9 @@ pub fn run(
     steps.begin("loading the firewall");
     // before thread links, because that thread reports when the agent is ready
     let firewall = running.start_firewall(firewall, agent, &rib, drops, kept)?;
+    if let Some(guard) = guard {
+        running.start_guard(guard, guarded)?;
+    }
     steps.begin("loading the BPF programs");
     // serving waits neither for the verifier, about 20 ms a program, nor for the attaching, 13 ms a hook
     let loaded = LoadedPrograms::load(&settings).map_err(Error::Load)?;
@@ -258,6 +268,7 @@ struct View {
     bmp: Option<BmpReader>,
     ipfix: CollectorStatsList,
     firewall: Option<Handle>,
+    guard: Option<GuardHandle>,
 }
 
 /// The state that all parts share.
@@ -309,6 +320,7 @@ impl Running {
         agent: &Agent,
         rib: &SharedRib,
         export_sender: Option<ExportSender>,
+        guard: Option<GuardFeed>,
     ) -> Result<FlowEnds, Error> {
         let (batches, records) = bounded(BATCHES);
         let (spare, spares) = bounded(BATCHES);
@@ -319,6 +331,7 @@ impl Running {
             requests: answers,
             export_sender,
             history_sender: self.history.as_ref().map(|history| history.sender.clone()),
+            guard: guard.map(|guard| Box::new(guard) as _),
         };
         let settings = derive::flow(agent);
         let names = self.interfaces.clone();
@@ -414,6 +427,7 @@ impl Running {
             bmp: view.bmp,
             ipfix: view.ipfix,
             firewall: view.firewall,
+            guard: view.guard,
             errors: self.errors.clone(),
             access: self.web.status(),
             links: RefCell::new(links),
@@ -474,6 +488,8 @@ impl Running {
                 notifier.more_time(Instant::now());
             }
         };
+        // its rules end with the firewall
+        self.threads.stop_with("guard", &mut waiting);
         firewall.end(self, &mut waiting);
         let loaded = links.end(self, &mut waiting);
         if let Some(loaded) = &loaded

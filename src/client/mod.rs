@@ -12,6 +12,7 @@
 mod change;
 mod firewall;
 pub mod format;
+mod guard;
 mod history;
 pub mod http;
 pub mod output;
@@ -97,6 +98,7 @@ pub fn run(client: Client, source: &ConfigSource) -> Result<String, ClientError>
         ClientCommand::Set { key, value } => change::set(&agent, &key, &value),
         ClientCommand::Reload => change::reload(&agent),
         ClientCommand::Firewall(command) => firewall::run(&agent, command),
+        ClientCommand::Guard(command) => guard::run(&agent, command),
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::control::Control;
 use super::enrich::Enrich;
 use super::firewall::Firewall;
+use super::guard::Guard;
 use super::history::History;
 use super::ipfix::Ipfix;
 use super::machine::Machine;
@@ -129,6 +130,11 @@ section! {
             with: (),
             text: "Drops packets as they arrive, before they cost anything. If another XDP program is attached, it stays, \
                    and the interface has no firewall.",
+        }
+        guard: Guard = section {
+            of: Guard,
+            with: (),
+            text: "Detects attacks, and drops only their packets.",
         }
     }
 }

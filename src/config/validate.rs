@@ -44,6 +44,12 @@ pub fn check(config: &Config, document: &Document<'_>) {
             "\"enforce\" needs agent.firewall.enabled",
         );
     }
+    if agent.guard.enabled && agent.guard.changes_firewall() && !agent.firewall.enabled {
+        document.reject(
+            "agent.guard.mode",
+            "\"act\" needs agent.firewall.enabled, or action = \"alert\"",
+        );
+    }
     check_firewall(&agent.firewall, &agent.enrich, document);
 }
 

@@ -2,6 +2,7 @@
 //! The requests and replies of the socket: written by the agent, read by the client commands.
 //! docs/reference/control.md documents each field. Within a version of the path, no field changes its meaning.
 
+mod guard;
 mod history;
 mod lookup;
 mod paths;
@@ -12,6 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::enrich::rib::SHORTEST_NETWORK;
 pub use crate::types::rule::FirewallRule;
+pub use guard::{
+    GuardAllow, GuardAttack, GuardChanged, GuardEvent, GuardFlow, GuardReply, GuardStop,
+};
 pub use history::{
     BillReply, HistoryEvent, HistoryReply, HistoryRow, SampleRow, SamplesReply, SourceSamples,
 };
@@ -498,6 +502,8 @@ pub struct FirewallCounts {
     pub allow: u64,
     pub runtime: u64,
     pub config: u64,
+    #[serde(default)]
+    pub guard: u64,
     pub blackhole: u64,
     #[serde(default)]
     pub source_check: u64,

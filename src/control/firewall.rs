@@ -66,7 +66,8 @@ impl ControlRoutes {
         let dropped = report.dropped.iter();
         let dropped_flows = dropped.map(|flow| dropped_flow(flow, name(flow.key.ifindex), &clock));
         let dropped_flows = dropped_flows.collect();
-        let [allow, runtime, config, blackhole, source_check] = report.rules.map(|n| n as u64);
+        let [allow, runtime, config, guard, blackhole, source_check] =
+            report.rules.map(|n| n as u64);
         let interfaces = report.attachments.into_iter().map(|attachment| {
             let (mode, problem) = match attachment.state {
                 Ok(mode) => (mode.name(), None),
@@ -90,6 +91,7 @@ impl ControlRoutes {
                 allow,
                 runtime,
                 config,
+                guard,
                 blackhole,
                 source_check,
             },

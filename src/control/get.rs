@@ -305,7 +305,7 @@ impl ControlRoutes {
         }
     }
 
-    fn addresses(&self) -> AddressDetail {
+    pub(super) fn addresses(&self) -> AddressDetail {
         (self.sources.in_force)().config.agent.privacy.addresses
     }
 

@@ -19,6 +19,7 @@ pub mod bill;
 pub mod firewall;
 mod flows;
 mod get;
+mod guard;
 pub mod history;
 mod lock;
 pub mod lookup;

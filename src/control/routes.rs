@@ -43,7 +43,7 @@ enum RouteHandler {
     Post(fn(&ControlRoutes, &Request<Bytes>) -> Reply),
 }
 
-const PATHS: [(&str, RouteHandler); 21] = [
+const PATHS: [(&str, RouteHandler); 25] = [
     ("/v1/status", RouteHandler::Get(ControlRoutes::status)),
     (
         "/v1/interfaces",
@@ -79,6 +79,16 @@ const PATHS: [(&str, RouteHandler); 21] = [
         RouteHandler::Post(ControlRoutes::flush_bmp),
     ),
     ("/v1/firewall", RouteHandler::Get(ControlRoutes::firewall)),
+    ("/v1/guard", RouteHandler::Get(ControlRoutes::guard)),
+    ("/v1/events", RouteHandler::Get(ControlRoutes::events)),
+    (
+        "/v1/guard/stop",
+        RouteHandler::Post(ControlRoutes::stop_guard),
+    ),
+    (
+        "/v1/guard/allow",
+        RouteHandler::Post(ControlRoutes::allow_in_guard),
+    ),
     (
         "/v1/firewall/rules",
         RouteHandler::Get(ControlRoutes::firewall_rules),

@@ -127,6 +127,11 @@ pub(super) enum Request {
         settings: Box<FirewallSettings>,
         reply: Sender<Result<(), FirewallError>>,
     },
+    /// Replaces the rules of the guard, and reads their counters.
+    Guard {
+        rules: Vec<Rule>,
+        reply: Sender<Result<Vec<Counts>, FirewallError>>,
+    },
     /// Sets the export queue for dropped flows.
     Export(Option<Box<ExportSender>>),
     End,
@@ -214,6 +219,11 @@ impl Handle {
     pub fn change(&self, settings: FirewallSettings) -> Result<(), FirewallError> {
         let settings = Box::new(settings);
         self.ask(TIMEOUT, |reply| Request::Change { settings, reply })?
+    }
+
+    /// Replaces the rules of the guard; returns the counters of each. After an error, nothing has changed.
+    pub fn set_guard_rules(&self, rules: Vec<Rule>) -> Result<Vec<Counts>, FirewallError> {
+        self.ask(TIMEOUT, |reply| Request::Guard { rules, reply })?
     }
 
     /// Sets the export queue for dropped flows; returns false if the thread has ended.

@@ -57,9 +57,10 @@ impl RuleSeries {
         self.own.retain(|id| staying.contains(id));
         for shown in rule_set.iter() {
             let series = match shown.source {
-                RuleSource::Allow | RuleSource::Blackhole | RuleSource::SourceCheck => {
-                    shown.source.name()
-                }
+                RuleSource::Allow
+                | RuleSource::Guard
+                | RuleSource::Blackhole
+                | RuleSource::SourceCheck => shown.source.name(),
                 _ if self.own.contains(&shown.id) => continue,
                 _ if self.shared.contains_key(&shown.id) => continue,
                 _ if self.own.len() < MAX_LABELS => {

@@ -17,6 +17,9 @@ use crate::types::rule::{
 /// The most rules of all sources except the allow list and the source check, which have their own limits.
 pub const MAX_RULES: usize = 100_000;
 
+/// The most rules of the guard.
+pub const MAX_GUARD_RULES: usize = 1024;
+
 /// The highest number that a rule of a state file keeps: with any file, 2³¹ rules can be added before the low
 /// 32 bits, by which the kernel finds the buckets of a limit, repeat.
 const MAX_RESTORED_ID: u64 = 1 << 31;
@@ -42,6 +45,7 @@ pub struct RuleSet {
     allow: Arc<Vec<(RuleId, Match)>>,
     runtime: Arc<Vec<RuleEntry>>,
     config: Arc<Vec<RuleEntry>>,
+    guard: Arc<Vec<RuleEntry>>,
     blackhole: Arc<Vec<(RuleId, Prefix)>>,
     blackhole_action: Option<Action>,
     source_check: Arc<Vec<RuleEntry>>,
@@ -90,6 +94,12 @@ impl fmt::Display for RuleSetError {
                 f,
                 "rule {id} is of the source check: it depends on agent.enrich.source_check"
             ),
+            Self::NotRuntime(RuleId(id), RuleSource::Guard) => {
+                write!(
+                    f,
+                    "rule {id} is of the guard: remove it with rfm guard stop"
+                )
+            }
             Self::NotRuntime(RuleId(id), _) => {
                 write!(
                     f,
@@ -134,6 +144,7 @@ impl RuleSet {
             RuleSource::Allow => self.allow.len(),
             RuleSource::Runtime => self.runtime.len(),
             RuleSource::Config => self.config.len(),
+            RuleSource::Guard => self.guard.len(),
             RuleSource::Blackhole => self.blackhole.len(),
             RuleSource::SourceCheck => self.source_check.len(),
         }
@@ -228,11 +239,27 @@ impl RuleSet {
 
     /// Replaces the rules of the source check, which limits their number itself. Returns whether they changed.
     pub fn set_source_check(&mut self, rules: &[Rule]) -> bool {
-        let same = self.source_check.iter().map(|entry| &entry.rule).eq(rules);
-        if same {
-            return false;
+        let entries = self.renumber(&self.source_check.clone(), rules);
+        entries.map(|entries| self.source_check = entries).is_some()
+    }
+
+    /// Replaces the rules of the guard. Returns whether they changed.
+    pub fn set_guard(&mut self, rules: &[Rule]) -> bool {
+        let rules = &rules[..rules.len().min(MAX_GUARD_RULES)];
+        let entries = self.renumber(&self.guard.clone(), rules);
+        entries.map(|entries| self.guard = entries).is_some()
+    }
+
+    /// Returns the numbers of the guard's rules, in their order.
+    pub fn guard(&self) -> impl Iterator<Item = RuleId> {
+        self.guard.iter().map(|entry| entry.id)
+    }
+
+    /// Returns the entries of `rules`, which keep the numbers of equal rules; `None` if nothing changed.
+    fn renumber(&mut self, old: &[RuleEntry], rules: &[Rule]) -> Option<Arc<Vec<RuleEntry>>> {
+        if old.iter().map(|entry| &entry.rule).eq(rules) {
+            return None;
         }
-        let old = self.source_check.clone();
         let mut before: HashMap<RuleKey<'_>, RuleId> = HashMap::new();
         before.extend(old.iter().map(|entry| (entry.rule.key(), entry.id)));
         let mut entries = Vec::with_capacity(rules.len());
@@ -247,8 +274,7 @@ impl RuleSet {
                 expires: None,
             });
         }
-        self.source_check = Arc::new(entries);
-        true
+        Some(Arc::new(entries))
     }
 
     /// Adds runtime rules, all or none. A rule that exists keeps its number and place; its time to live starts again.
@@ -392,6 +418,7 @@ impl RuleSet {
         allow
             .chain(entries(RuleSource::Runtime, &self.runtime))
             .chain(entries(RuleSource::Config, &self.config))
+            .chain(entries(RuleSource::Guard, &self.guard))
             .chain(blackhole)
             .chain(entries(RuleSource::SourceCheck, &self.source_check))
     }

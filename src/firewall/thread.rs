@@ -279,6 +279,8 @@ impl Worker {
         let mut patterns = None;
         let mut runs = true;
         let mut reads = Vec::new();
+        let mut guarding = Vec::new();
+        let mut guard_changed = false;
         for request in self.requests.try_iter().collect::<Vec<_>>() {
             match request {
                 Request::Edit {
@@ -296,6 +298,10 @@ impl Worker {
                     }
                     self.answer(changed, reply, &mut waiting);
                 }
+                Request::Guard { rules, reply } => {
+                    guard_changed |= self.rule_set.set_guard(&rules);
+                    guarding.push(reply);
+                }
                 Request::Export(export_sender) => {
                     self.export_sender = export_sender.map(|export_sender| *export_sender)
                 }
@@ -303,12 +309,15 @@ impl Worker {
                 read => reads.push(read),
             }
         }
-        if !waiting.is_empty() {
-            let done = self.apply_rules(now).map_err(FirewallError::new);
+        let mut done = Ok(());
+        if !waiting.is_empty() || guard_changed {
+            done = self.apply_rules(now).map_err(FirewallError::new);
             match (&done, patterns) {
                 (Ok(()), patterns) => {
                     events::record_added(&before.0, &self.rule_set);
-                    self.store.changed();
+                    if !waiting.is_empty() {
+                        self.store.changed();
+                    }
                     patterns
                         .into_iter()
                         .for_each(|p| self.attachments.set_patterns(p));
@@ -318,6 +327,10 @@ impl Worker {
             for report in waiting {
                 report(done.clone());
             }
+        }
+        for reply in guarding {
+            let counts = done.clone().map(|()| self.guard_counts());
+            drop(reply.try_send(counts));
         }
         for read in reads {
             self.report(read, now);

@@ -176,6 +176,15 @@ impl FlowTable {
         self.flows.iter().map(|f| &f.part)
     }
 
+    /// Returns the current partial record of a flow; its counts are 0 if there is none.
+    pub fn find(&self, key: &FlowKey) -> Option<&FlowRecord> {
+        let part = |i: &u32| &self.flows[*i as usize].part;
+        let found = self
+            .index
+            .find(hash(&self.hasher, key), |i| part(i).key == *key);
+        found.map(part)
+    }
+
     /// Returns the flow at index `i`, below [`FlowTable::len`]: its partial record and its series.
     pub fn at(&self, i: usize) -> Option<(&FlowRecord, SetId)> {
         self.flows.get(i).map(|flow| (&flow.part, flow.set))

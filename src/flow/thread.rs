@@ -107,6 +107,13 @@ pub trait Enrich: Send {
     fn end_batch(&mut self) {}
 }
 
+/// Sees each record before the flow table does.
+pub trait RecordWatcher: Send {
+    fn count(&mut self, record: &FlowRecord, flows: &FlowTable);
+    /// Called at least ten times a second.
+    fn advance(&mut self, flows: &FlowTable);
+}
+
 /// Returns no enrichment.
 impl Enrich for () {
     fn generation(&mut self, _: u64) -> u32 {
@@ -168,6 +175,8 @@ pub struct Endpoints {
     pub export_sender: Option<ExportSender>,
     /// The destination of the lists of each minute.
     pub history_sender: Option<HistorySender>,
+    /// The detection of attacks, if it is enabled.
+    pub guard: Option<Box<dyn RecordWatcher>>,
 }
 
 /// The reason why there is no answer.
@@ -232,6 +241,7 @@ pub fn run(
         conversations: (settings.history.as_ref())
             .zip(endpoints.history_sender.take())
             .map(|(settings, sender)| (ConversationCounters::new(settings), sender)),
+        guard: endpoints.guard.take(),
         peers_expired_ms: 0,
         series_ttl_ms: settings.rollup.series_ttl_ms,
         accounted_packets: 0,
@@ -289,6 +299,7 @@ struct Worker<N, K> {
     peers: Option<PeerCounters>,
     sources: Option<SourceCounters>,
     conversations: Option<(ConversationCounters, HistorySender)>,
+    guard: Option<Box<dyn RecordWatcher>>,
     peers_expired_ms: u64,
     series_ttl_ms: u64,
     accounted_packets: u64,
@@ -341,6 +352,11 @@ impl<N: InterfaceNames, K: Enrich> Worker<N, K> {
                 let prefix = self.accounting.enricher.prefix_name(&record.key);
                 conversations.count(&record, prefix, |ifindex| names.is_summed(ifindex));
             }
+            if let Some(guard) = &mut self.guard
+                && self.accounting.names.is_summed(record.key.ifindex)
+            {
+                guard.count(&record, &self.table);
+            }
             self.table.update(&record, now, &mut self.accounting);
         }
         self.accounting.enricher.end_batch();
@@ -350,6 +366,9 @@ impl<N: InterfaceNames, K: Enrich> Worker<N, K> {
     /// Expires flows that are due. Returns the delay until the next call if that matters.
     fn expire(&mut self) -> Option<Duration> {
         let now = self.advance();
+        if let Some(guard) = &mut self.guard {
+            guard.advance(&self.table);
+        }
         self.expire_peers(now);
         let limit = self.room(now);
         let more = self.table.expire(now, limit, &mut self.accounting);
@@ -360,7 +379,7 @@ impl<N: InterfaceNames, K: Enrich> Worker<N, K> {
             exports = !self.table.is_empty();
         }
         match (more, limit) {
-            (false, _) => exports.then_some(EXPIRE_INTERVAL),
+            (false, _) => (exports || self.guard.is_some()).then_some(EXPIRE_INTERVAL),
             (true, 0) => Some(FULL_INTERVAL),
             (true, _) => Some(Duration::ZERO),
         }

@@ -11,7 +11,7 @@ use prometheus::proto::{Metric, MetricFamily};
 use super::declarations::Kind;
 use super::exposition::{Created, FamilyWriter, Head};
 use super::family::{family, single};
-use super::{Build, Input, bmp, declarations, firewall, history, rpki};
+use super::{Build, Input, bmp, declarations, firewall, guard, history, rpki};
 use crate::config::current::Reload;
 use crate::flow::snapshot::Totals;
 use crate::ipfix::collector_stats::CollectorStats;
@@ -61,6 +61,7 @@ pub fn families(input: &Input) -> Vec<MetricFamily> {
     families.extend(input.bmp.iter().flat_map(|bmp| bmp::families(bmp)));
     families.extend(ipfix(input.ipfix));
     families.extend(input.firewall.iter().flat_map(|r| firewall::families(r)));
+    families.extend(input.guard.iter().flat_map(|g| guard::families(g)));
     families.extend(input.history.iter().flat_map(|h| history::families(h)));
     families.extend(errors(input.errors, input.parse_errors));
     let failures = input.http_auth_failures.iter();

@@ -12,7 +12,7 @@ use crossbeam_channel::Sender;
 use super::exposition::{Created, Format};
 use super::problems::{Facts, Moment, ProblemHistory};
 use super::scrapers::ZeroSince;
-use super::{Bmp, Build, Input, Interface, Rpki};
+use super::{Bmp, Build, GuardCounts, Input, Interface, Rpki};
 use crate::bill::current_month::MonthPercentiles;
 use crate::bpf::counters::Counters;
 use crate::config::Agent;
@@ -25,6 +25,7 @@ use crate::enrich::source_check::SharedSources;
 use crate::firewall::handle::Handle;
 use crate::flow::snapshot::Snapshot;
 use crate::flow::thread::{self, Request};
+use crate::guard::shared::GuardHandle;
 use crate::http::gate::AccessStatus;
 use crate::interfaces::{CounterSnapshot, InterfaceRegistry};
 use crate::ipfix::collector_stats::CollectorStatsList;
@@ -61,6 +62,8 @@ pub struct Scrape {
     pub bmp: Option<BmpReader>,
     pub ipfix: CollectorStatsList,
     pub firewall: Option<Handle>,
+    /// `None` if the guard is disabled.
+    pub guard: Option<GuardHandle>,
     pub errors: Arc<ErrorCounters>,
     pub access: Arc<AccessStatus>,
     pub links: RefCell<LinkReader>,
@@ -172,6 +175,8 @@ impl Scrape {
         let bmp = self.bmp.as_ref().map(BmpReader::read);
         let firewall = self.firewall.as_ref();
         let firewall = firewall.and_then(|firewall| firewall.report(FIREWALL_TIMEOUT).ok());
+        let guard = self.guard.as_ref();
+        let guard = guard.map(|guard| GuardCounts::from(&*guard.lock()));
         let names = links.iter().map(|link| (link.name.as_str(), link.loopback));
         let input = Input {
             interfaces: &interfaces,
@@ -188,6 +193,7 @@ impl Scrape {
             bmp: bmp.as_ref(),
             ipfix: &self.ipfix.all(),
             firewall: firewall.as_ref(),
+            guard: guard.as_ref(),
             history: self.history.as_ref().map(|history| &history.counters),
             month_percentiles: &self.month_percentiles.get(),
             errors: &self.errors,

@@ -198,7 +198,7 @@ declare! {
     "The firewall" ("Only if the firewall is enabled.") {
         Counter FIREWALL_PACKETS = "rfm_firewall_packets_total" ["rule", "action"]
             "Packets that a rule of the firewall matched, by the action on them; no other series counts those dropped."
-            + "`action` is `drop`, `pass` or `count`; a limit has both of the first. `rule` is `config-3` (the third in the file), `runtime-7` (as `rfm firewall list` shows it), `allow` for the allow list, `blackhole` for all rules from BGP, `source-check` for bogons and local prefixes, and `other` beyond a hundred rules.";
+            + "`action` is `drop`, `pass` or `count`; a limit has both of the first. `rule` is `config-3` (the third in the file), `runtime-7` (as `rfm firewall list` shows it), `allow` for the allow list, `guard` for all rules against attacks, `blackhole` for all rules from BGP, `source-check` for bogons and local prefixes, and `other` beyond a hundred rules.";
         Counter FIREWALL_BYTES = "rfm_firewall_bytes_total" ["rule", "action"]
             "Bytes that a rule of the firewall matched, by the action on them; no other series counts those dropped."
             + "Labels as of `rfm_firewall_packets_total`.";
@@ -206,10 +206,24 @@ declare! {
             "Sources that began with a full bucket of a limit per source, because they had none or it was evicted.";
         Gauge FIREWALL_RULES = "rfm_firewall_rules" ["origin"]
             "Rules of the firewall in force, by source."
-            + "`origin` is `allow`, `runtime`, `config`, `blackhole` or `source-check`.";
+            + "`origin` is `allow`, `runtime`, `config`, `guard`, `blackhole` or `source-check`.";
         Gauge FIREWALL_INTERFACES = "rfm_firewall_interfaces" ["mode"]
             "Interfaces that the firewall is configured for, by how it is attached; none if it could not be attached."
             + "`mode` is `native`, `generic` or `none`.";
+    }
+    "Guard" ("Only with `agent.guard.enabled`.") {
+        Counter GUARD_ATTACKS = "rfm_guard_attacks_total" ["kind", "action"]
+            "Attacks, by the quantity that exceeded its threshold and by what was done at the alarm."
+            + "`kind` is `packets`, `bits`, `new_flows`, `syn` or `fragments`; `action` is `alert`, `count`, `limit` or `drop`.";
+        Gauge GUARD_ACTIVE = "rfm_guard_active" []
+            "Attacks in progress: the traffic exceeds a threshold, or a rule matches it.";
+        Gauge GUARD_HOSTS = "rfm_guard_hosts" []
+            "Protected hosts in the table, which has room for 65,536.";
+        Counter GUARD_EVICTIONS = "rfm_guard_hosts_evicted_total" []
+            "Hosts with traffic that made room for others in the same second."
+            + "A new host replaces the one of eight with the fewest packets. If it grows steadily, protect fewer or smaller prefixes.";
+        Counter GUARD_LOST_REPORTS = "rfm_guard_lost_reports_total" []
+            "Reports of the detector that found the queue to thread guard full.";
     }
     "rfm itself" ("The agent, its tables and its losses. The names `process_*` are those of the Prometheus client libraries.") {
         Gauge SAMPLE_RATE = "rfm_sample_rate" []

@@ -14,6 +14,7 @@ pub mod exposition;
 mod family;
 mod firewall;
 mod flows;
+mod guard;
 mod history;
 mod interfaces;
 mod peers;
@@ -44,6 +45,7 @@ use crate::types::problem::Problem;
 use crate::types::role::InterfaceRole;
 
 pub use crate::metrics::bmp::Bmp;
+pub use crate::metrics::guard::GuardCounts;
 pub use crate::metrics::rpki::Rpki;
 
 /// The data of `/metrics`. To keep promise 3 in every answer, collect it in this order: flows, then
@@ -75,6 +77,8 @@ pub struct Input<'a> {
     pub ipfix: &'a [Arc<CollectorStats>],
     /// `None` if the firewall is not enabled, or does not answer.
     pub firewall: Option<&'a FirewallReport>,
+    /// `None` if the guard is disabled.
+    pub guard: Option<&'a GuardCounts>,
     /// `None` without a history on disk.
     pub history: Option<&'a HistoryCounters>,
     /// Empty unless they are requested.

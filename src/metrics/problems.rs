@@ -142,6 +142,8 @@ impl ProblemHistory {
         if let Some(report) = input.firewall {
             firewall(report, &mut problems);
         }
+        let attacks = input.guard.iter().flat_map(|guard| &guard.problems);
+        problems.extend(attacks.map(|text| Problem::new(ProblemKind::Attack, text)));
         let state_file = facts.state_file.iter().cloned();
         problems.extend(state_file.map(|text| Problem::new(ProblemKind::FirewallStateFile, text)));
         databases(input, facts, now, &mut problems);

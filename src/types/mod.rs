@@ -13,6 +13,7 @@ pub mod distinguisher;
 pub mod duration;
 pub mod event;
 pub mod flow;
+pub mod guard;
 pub mod hook;
 pub mod interface_pattern;
 pub mod label;

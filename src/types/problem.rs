@@ -69,6 +69,8 @@ kinds! {
     RpkiFailing "rpki_failing" "see the reason; the previous VRPs stay in use, without them the labels are empty"
     RpkiOld "rpki_old" "check that the relying party (rpki-client, Routinator, FORT) runs and writes its file, or that the cache answers"
     FirewallNotAttached "firewall_not_attached" "see the reason, and agent.firewall.interfaces; packets on this interface are not filtered"
+    /// The guard has raised an alarm, and the attack continues.
+    Attack "attack" "rfm guard show has the values and the rules; if the link itself is full, ask the provider to drop the traffic"
     FirewallRuleInterface "firewall_rule_interface" "correct the interface of the rule, or delete the rule (rfm firewall list)"
     FirewallStateFile "firewall_state_file" "free space or correct the permissions; rfm tries again every 2 s"
     HistoryFailing "history_failing" "free space or correct the permissions of agent.history.path; rfm tries again in each interval, and nothing else is affected"

@@ -218,16 +218,19 @@ pub enum RuleSource {
     Allow,
     Runtime,
     Config,
+    /// Attacks.
+    Guard,
     Blackhole,
     /// Bogons and local prefixes.
     SourceCheck,
 }
 
 impl RuleSource {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Allow,
         Self::Runtime,
         Self::Config,
+        Self::Guard,
         Self::Blackhole,
         Self::SourceCheck,
     ];
@@ -237,6 +240,7 @@ impl RuleSource {
             Self::Allow => "allow",
             Self::Runtime => "runtime",
             Self::Config => "config",
+            Self::Guard => "guard",
             Self::Blackhole => "blackhole",
             Self::SourceCheck => "source-check",
         }

@@ -19,7 +19,7 @@ use rfm::flow::snapshot::{SeriesRow, Snapshot, Totals};
 use rfm::flow::sources::{OTHER_PEERS, SourceRow, SourceSnapshot};
 use rfm::ipfix::collector_stats::CollectorStats;
 use rfm::metrics::exposition::Format;
-use rfm::metrics::{Bmp, Build, Input, Interface, Rpki, render};
+use rfm::metrics::{Bmp, Build, GuardCounts, Input, Interface, Rpki, render};
 use rfm::netlink::{DeviceCounters, Link};
 use rfm::store::shared::HistoryCounters;
 use rfm::sys::clock::WallTimes;
@@ -41,6 +41,7 @@ pub struct Fixture {
     bmp: Option<Bmp>,
     ipfix: Vec<Arc<CollectorStats>>,
     firewall: Option<FirewallReport>,
+    guard: GuardCounts,
     history: Option<HistoryCounters>,
     month_percentiles: Vec<MonthPercentile>,
     errors: ErrorCounters,
@@ -56,6 +57,7 @@ impl Fixture {
             bmp: None,
             ipfix: Vec::new(),
             firewall: None,
+            guard: GuardCounts::default(),
             history: None,
             month_percentiles: Vec::new(),
             errors: ErrorCounters::default(),
@@ -246,6 +248,7 @@ impl Fixture {
             bmp: self.bmp.as_ref(),
             ipfix: &self.ipfix,
             firewall: self.firewall.as_ref(),
+            guard: self.firewall.as_ref().map(|_| &self.guard),
             history: self.history.as_ref(),
             month_percentiles: &self.month_percentiles,
             errors: &self.errors,
@@ -342,7 +345,7 @@ fn firewall(name: &str) -> FirewallReport {
             series("runtime-7", "drop", 8003),
             series("runtime-7", "pass", 8004),
         ],
-        rules: [3, 1, 2, 5, 7],
+        rules: [3, 1, 2, 4, 5, 7],
         attachments: vec![
             port(2, Ok(Mode::Native)),
             port(7, Ok(Mode::Generic)),

@@ -92,8 +92,8 @@ fn conditions(rule: &api::FirewallRule) -> Vec<(&'static str, String)> {
 pub fn firewall(firewall: &api::FirewallStatus) -> String {
     let rules = &firewall.rules;
     let mut text = format!(
-        "rules: {} allow, {} runtime, {} config, {} blackhole, {} source-check\n\n",
-        rules.allow, rules.runtime, rules.config, rules.blackhole, rules.source_check
+        "rules: {} allow, {} runtime, {} config, {} guard, {} blackhole, {} source-check\n\n",
+        rules.allow, rules.runtime, rules.config, rules.guard, rules.blackhole, rules.source_check
     );
     let mut interfaces = TextTable::new(&[
         ("INTERFACE", Align::Left),

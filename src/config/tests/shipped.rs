@@ -38,6 +38,7 @@ enrich.rib.bmp.port = 11019
 prometheus.web_config = "/etc/rfm/web.yml"
 prometheus.dashboard = "https://grafana.example.net/d/rfm"
 enrich.rib.vrf.vrf-red = "0:0"
+guard.protect = ["198.51.100.0/24", "2001:db8:1::/48"]
 enrich.prefix = [{ prefix = "10.0.0.0/8" }]
 interface = [{ interfaces = ["eth0"], role = "transit" }]
 enrich.peer = [{ interface = "eth0", mac = "02:00:5e:00:53:01", asn = 64500 }]

@@ -55,7 +55,7 @@ fn the_order_is_allow_runtime_config_blackhole() {
     );
     assert_eq!(
         RuleSource::ALL.map(|source| rule_set.count(source)),
-        [1, 1, 2, 1, 0]
+        [1, 1, 2, 0, 1, 0]
     );
 }
 

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
+use super::super::backend::Counts;
 use super::super::handle::{FirewallReport, ListedRule, Request, RuleList};
 use super::super::rule_set::{RuleBody, RuleEntry};
 use super::Worker;
@@ -28,8 +29,19 @@ impl Worker {
                 };
                 drop(reply.try_send(report));
             }
-            Request::Edit { .. } | Request::Change { .. } | Request::Export(_) | Request::End => {}
+            Request::Edit { .. }
+            | Request::Change { .. }
+            | Request::Guard { .. }
+            | Request::Export(_)
+            | Request::End => {}
         }
+    }
+
+    /// Returns the counters of the guard's rules, in their order.
+    pub(super) fn guard_counts(&self) -> Vec<Counts> {
+        let counted: HashMap<_, _> = self.counts().into_iter().collect();
+        let of = |id| counted.get(&id).copied().unwrap_or_default();
+        self.rule_set.guard().map(of).collect()
     }
 
     /// Returns the patterns of rules that match no interface now.

@@ -73,6 +73,7 @@ fn fixture(max_flows: usize) -> Fixture {
         requests: requests_rx,
         export_sender: None,
         history_sender: None,
+        guard: None,
     };
     let (threads, names) = (Threads::new(), TestNames::default());
     let theirs = names.clone();

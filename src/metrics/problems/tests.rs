@@ -92,6 +92,7 @@ impl Agent {
             errors: &ErrorCounters::default(),
             http_auth_failures: None,
             dropped_log_lines: 0,
+            guard: None,
             history: None,
             month_percentiles: &[],
             parse_errors: &[],

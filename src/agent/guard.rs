@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Starts thread guard, if the guard is enabled.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use crossbeam_channel::Receiver;
+
+use super::{Error, Running};
+use crate::config::{self, Agent};
+use crate::firewall::handle::Handle;
+use crate::guard::feed::GuardFeed;
+use crate::guard::report::DetectorEvent;
+use crate::guard::shared::{GuardHandle, GuardRequest};
+use crate::guard::thread::{RuleBackend, Worker};
+use crate::guard::{ActionSettings, DetectorSettings, Thresholds};
+use crate::netlink;
+use crate::types::prefix::Prefix;
+
+/// Protected prefixes if the configuration names none; the rest is left out.
+const MAX_LOCAL: usize = 256;
+
+/// The guard before its start: other threads receive its handle first.
+pub(super) struct PreparedGuard {
+    pub handle: GuardHandle,
+    requests: Receiver<GuardRequest>,
+    events: Receiver<DetectorEvent>,
+    settings: ActionSettings,
+}
+
+impl PreparedGuard {
+    /// Returns the guard and its feed for thread flow; `None` if it is disabled.
+    pub fn prepare(agent: &Agent) -> Result<Option<(Self, GuardFeed)>, Error> {
+        let config = &agent.guard;
+        if !config.enabled {
+            return Ok(None);
+        }
+        let protect = match config.protect.is_empty() {
+            true => local_networks().map_err(Error::Start)?,
+            false => config.protect.clone(),
+        };
+        let names: Vec<_> = protect.iter().map(Prefix::to_string).collect();
+        match names.is_empty() {
+            true => log::warn!(
+                "the guard protects nothing: this machine has no connected network; set agent.guard.protect"
+            ),
+            false => log::info!("the guard protects {}", names.join(", ")),
+        }
+        let (handle, requests) = GuardHandle::new();
+        handle.lock().protect.clone_from(&protect);
+        let (feed, events) = GuardFeed::new(detector(config, protect), handle.clone());
+        let guard = Self {
+            handle,
+            requests,
+            events,
+            settings: ActionSettings {
+                mode: config.mode,
+                action: config.action,
+                ttl: config.ttl,
+                max_rules: config.max_rules as usize,
+            },
+        };
+        Ok(Some((guard, feed)))
+    }
+}
+
+impl Running {
+    pub(super) fn start_guard(
+        &self,
+        guard: PreparedGuard,
+        firewall: Option<Handle>,
+    ) -> Result<(), Error> {
+        let backend = firewall.map(|handle| Box::new(handle) as Box<dyn RuleBackend>);
+        let worker = Worker::new(guard.settings, backend, guard.handle);
+        let (events, requests) = (guard.events, guard.requests);
+        self.spawn("guard", move |heartbeat| {
+            worker.run(&events, &requests, &heartbeat);
+        })
+    }
+}
+
+fn detector(config: &config::Guard, protect: Vec<Prefix>) -> DetectorSettings {
+    let of = |values: [u64; 5]| {
+        Thresholds(values.map(|value| match value {
+            0 => f32::INFINITY,
+            value => value as f32,
+        }))
+    };
+    DetectorSettings {
+        protect,
+        host: of([
+            config.host_packets,
+            config.host_bits,
+            config.host_new_flows,
+            config.host_syn,
+            config.host_fragments,
+        ]),
+        prefix: of([
+            config.prefix_packets,
+            config.prefix_bits,
+            config.prefix_new_flows,
+            config.prefix_syn,
+            config.prefix_fragments,
+        ]),
+    }
+}
+
+/// Returns the networks to which this machine is connected.
+fn local_networks() -> std::io::Result<Vec<Prefix>> {
+    let networks = netlink::connected_networks()?;
+    let prefixes = networks.into_iter().map(|network| network.prefix);
+    let is_local = |prefix: &Prefix| {
+        let is_link_local = match prefix.address() {
+            IpAddr::V4(address) => address.is_link_local(),
+            IpAddr::V6(address) => address.is_unicast_link_local(),
+        };
+        !is_link_local && !prefix.address().is_loopback()
+    };
+    let named: BTreeSet<_> = prefixes
+        .filter(is_local)
+        .map(|prefix| (prefix.address(), prefix.length()))
+        .collect();
+    let sorted = named.into_iter().take(MAX_LOCAL);
+    Ok(sorted
+        .map(|(address, length)| Prefix::new(address, length))
+        .collect())
+}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! The guard: detects attacks in the flow records, and adds the narrowest rule that stops each.
+//!
+//! - [`detector`]: counts records and raises alarms; thread flow owns it,
+//! - [`feed`]: the detector in that thread,
+//! - [`host_table`]: all protected hosts that have traffic, in bounded memory,
+//! - [`slots`]: the traffic of one watched host or prefix by the times in the records,
+//! - [`sample`]: the records that stand for this traffic,
+//! - [`signature`]: the properties that the records of an attack share,
+//! - [`rules`]: the firewall rules of a signature,
+//! - [`thread`]: the attacks in progress and their rules,
+//! - [`shared`]: what other threads read.
+//!
+//! All but `feed`, `thread` and `shared` are pure.
+
+pub mod detector;
+pub mod feed;
+pub mod host_table;
+pub mod report;
+pub mod rules;
+pub mod sample;
+pub mod shared;
+pub mod signature;
+pub mod slots;
+pub mod thread;
+pub mod traffic;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use crate::types::guard::{GuardAction, GuardMode};
+use crate::types::prefix::Prefix;
+use traffic::Values;
+
+/// Values per second; a quantity without a threshold has infinity.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Thresholds(pub Values);
+
+/// The settings of the detector.
+#[derive(Clone, Debug)]
+pub struct DetectorSettings {
+    pub protect: Vec<Prefix>,
+    pub host: Thresholds,
+    pub prefix: Thresholds,
+}
+
+/// The settings of thread guard.
+#[derive(Clone, Copy, Debug)]
+pub struct ActionSettings {
+    pub mode: GuardMode,
+    pub action: GuardAction,
+    pub ttl: Duration,
+    pub max_rules: usize,
+}

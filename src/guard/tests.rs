@@ -1,0 +1,6 @@
+//! The detector with injected times.
+
+mod alarms;
+mod memory;
+mod simulation;
+mod worker;
