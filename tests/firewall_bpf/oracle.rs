@@ -26,12 +26,14 @@ const MARKER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const MARKER_TO: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 const MARKER_PORT: u16 = 5301;
 const TAGS: [u16; 2] = [0x8100, 0x88a8];
+const MOST_LABELS: usize = 40;
 
 /// One end of a wire, and the sockets behind the other.
 struct Wire<'a> {
     sender: &'a Sender,
     socket: UdpSocket,
     marker: UdpSocket,
+    marker_frame: Vec<u8>,
 }
 
 /// Puts headers between Ethernet and IP.
@@ -166,7 +168,15 @@ fn wraps(vlan: bool, mpls: bool) -> Vec<(String, Wrap)> {
         ));
     }
     if mpls {
-        for (tags, count) in [(0, 1), (0, 4), (0, 5), (0, 6), (0, 40), (1, 5), (4, 7)] {
+        for (tags, count) in [
+            (0, 1),
+            (0, 4),
+            (0, 5),
+            (0, 6),
+            (0, MOST_LABELS),
+            (1, 5),
+            (4, 7),
+        ] {
             all.push((format!("{tags} tags, {count} labels"), labels(tags, count)));
         }
     }
@@ -204,18 +214,26 @@ fn pop_labels(namespace: &Namespace) -> bool {
 }
 
 impl<'a> Wire<'a> {
-    /// For the thread of the receiving namespace.
-    fn new(sender: &'a Sender) -> Self {
+    /// For the thread of the receiving namespace. The kernel queues a packet again after each label: on a slow
+    /// machine a marker without labels would overtake one with labels.
+    fn new(sender: &'a Sender, mpls: bool) -> Self {
         let open = |port| {
             let socket = UdpSocket::bind(("::", port)).expect("a socket");
             let patience = Some(Duration::from_secs(10));
             socket.set_read_timeout(patience).expect("a timeout");
             socket
         };
+        let wrap = if mpls {
+            labels(0, MOST_LABELS)
+        } else {
+            Box::new(|frame| frame)
+        };
+        let marker = below(&wrap).ipv4(MARKER, MARKER_TO).udp();
         Self {
             sender,
             socket: open(PORT),
             marker: open(MARKER_PORT),
+            marker_frame: marker.ports(2000, MARKER_PORT).build(),
         }
     }
 
@@ -225,10 +243,7 @@ impl<'a> Wire<'a> {
         for frame in frames {
             self.sender.send(&frame.build(), 0).expect("sent");
         }
-        let plain: Wrap = Box::new(|frame| frame);
-        let marker = below(&plain).ipv4(MARKER, MARKER_TO).udp();
-        let marker = marker.ports(2000, MARKER_PORT).build();
-        self.sender.send(&marker, 0).expect("sent");
+        self.sender.send(&self.marker_frame, 0).expect("sent");
         let mut bytes = [0; 2048];
         self.marker.recv(&mut bytes).expect("the marker");
         self.socket.set_nonblocking(true).expect("an open socket");
@@ -351,7 +366,7 @@ fn the_kernel_delivers_no_packet_that_a_rule_drops() {
         cpus.set(sched_getcpu());
         sched_setaffinity(None, &cpus).expect("a thread may stay where it is");
         let wraps = wraps(vlan, mpls);
-        let wire = Wire::new(&sender);
+        let wire = Wire::new(&sender, mpls);
         for mode in [Mode::Native, Mode::Generic] {
             let mut attached = Attached::new(ifindex, mode);
             let stripped = judge(&wire, &mut attached, &wraps);
