@@ -50,28 +50,38 @@ strip_of() {
     if [ "$1" = "$(machine_arch)" ]; then echo strip; else echo "$cpu-linux-gnu-strip"; fi
 }
 
+# static_libraries: prints the folder of this machine's libelf.a and libz.a.
+static_libraries() {
+    local folder library
+    folder=/usr/lib/$(gcc -print-multiarch 2>/dev/null || gcc -dumpmachine)
+    for library in libelf.a libz.a; do
+        [ -e "$folder/$library" ] || folder=$(dirname "$(gcc -print-file-name=$library)")
+        [ -e "$folder/$library" ] || { echo "arch: no $library: it comes with libelf-dev and zlib1g-dev" >&2 && return 1; }
+    done
+    echo "$folder"
+}
+
+# libraries_for TARGET FOLDER: where libbpf-sys finds libelf.a and libz.a when it builds for TARGET.
+libraries_for() { export "LIBBPF_SYS_LIBRARY_PATH_${1//-/_}=$2"; }
+
 # use_tools ARCH: exports what cargo needs to build for it with libelf and zlib inside (--features static).
 use_tools() {
-    local target tool libraries library name headers=
+    local target tool folder name headers=
     target=$(rust_target "$1") || return
-    name=${target//-/_}
-    if [ "$1" = "$(machine_arch)" ]; then
-        libraries=/usr/lib/$(gcc -print-multiarch 2>/dev/null || gcc -dumpmachine)
-        for library in libelf.a libz.a; do
-            [ -e "$libraries/$library" ] || libraries=$(dirname "$(gcc -print-file-name=$library)")
-            [ -e "$libraries/$library" ] || { echo "arch: no $library: it comes with libelf-dev and zlib1g-dev" >&2 && return 1; }
-        done
-    else
+    # also for another architecture: the build script links the libraries of this machine
+    folder=$(static_libraries) || return
+    libraries_for "$(rust_target "$(machine_arch)")" "$folder"
+    if [ "$1" != "$(machine_arch)" ]; then
         tool=$(gnu_cpu "$1")-linux-gnu
-        libraries=$PWD/.cache/cross/$1/usr/lib/$tool
+        name=${target//-/_}
+        folder=$PWD/.cache/cross/$1/usr/lib/$tool
         headers="-I$PWD/.cache/cross/$1/usr/include -I$PWD/.cache/cross/$1/usr/include/$tool"
-        if ! [ -e "$libraries/libelf.a" ] || ! RUSTC=$(find_rust "$1"); then
+        if ! [ -e "$folder/libelf.a" ] || ! RUSTC=$(find_rust "$1"); then
             echo "arch: no libraries or no Rust for $1: run scripts/setup.sh build cross-$1" >&2
             return 1
         fi
+        libraries_for "$target" "$folder"
         export RUSTC "CARGO_TARGET_${name^^}_LINKER=$tool-gcc" "CC_$name=$tool-gcc" "AR_$name=$tool-ar"
     fi
-    # of the target alone: build scripts link libelf as well, that of this machine
-    export "LIBBPF_SYS_LIBRARY_PATH_$name=$libraries"
     export LIBBPF_SYS_EXTRA_CFLAGS="-ffile-prefix-map=$PWD/=${headers:+ $headers}"
 }
