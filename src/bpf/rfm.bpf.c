@@ -83,6 +83,19 @@ static __always_inline __u32 rfm_gso_ip_bytes(struct __sk_buff *skb, __u32 hook_
 	       size->packets * (l3->offset - rfm_frame_start(skb, hook_flags) + tag_len);
 }
 
+/* See rfm_forget(): what follows does not depend on the path through the parser. */
+static __always_inline void rfm_forget_packet(struct rfm_sampled *packet, __u32 noise)
+{
+#pragma unroll
+	for (int i = 0; i < RFM_KEY_WORDS; i++)
+		packet->key.word[i] = rfm_forget(packet->key.word[i], noise);
+	packet->size.word = rfm_forget(packet->size.word, noise);
+	packet->ip_bytes = rfm_forget(packet->ip_bytes, noise);
+	packet->rate = rfm_forget(packet->rate, noise);
+	packet->transport.tcp_flags = rfm_forget(packet->transport.tcp_flags, noise);
+	packet->transport.tos = rfm_forget(packet->transport.tos, noise);
+}
+
 /*
  * Handles sampled packets. The verifier checks the global functions around it once; therefore the arguments are
  * five words.
@@ -95,14 +108,19 @@ static __always_inline int rfm_sample(struct __sk_buff *skb, __u64 l3_header, __
 	struct rfm_sampled packet = {.skb = skb, .size.word = size, .rate = rate};
 	struct rfm_transport *tr = &packet.transport;
 	struct rfm_cursor cur;
+	int last;
 
 	l3.family &= 1; /* never RFM_OTHER */
 	packet.family = l3.family;
 	packet.direction = direction;
 	packet.has_macs = !(hook_flags & RFM_SLOT_L3);
 	rfm_cursor_init(&cur, skb);
-	if (rfm_parse_flow(&cur, &l3, rfm_extensions_skb, &packet.key, tr))
+	last = rfm_parse_network(&cur, &l3, rfm_extensions_skb, &packet.key, tr);
+	if (last < 0)
 		return RFM_DROPPED(0);
+	if (!plain)
+		last = rfm_forget_network(&cur, &packet.key, tr, last);
+	rfm_parse_after_network(&cur, &l3, tr, last);
 	packet.ip_bytes = tr->ip_bytes;
 	if (!plain && skb->gso_size)
 		packet.ip_bytes = rfm_gso_ip_bytes(skb, hook_flags, &l3, &packet.size);
@@ -110,6 +128,8 @@ static __always_inline int rfm_sample(struct __sk_buff *skb, __u64 l3_header, __
 	packet.key.word[5] =
 		rfm_pack32(rfm_pack16(l3.vlan_outer, l3.vlan_inner),
 			   rfm_pack16(rfm_pack8(tr->protocol, direction), rfm_pack8(l3.family, 0)));
+	if (!plain)
+		rfm_forget_packet(&packet, skb->len);
 	return cached ? rfm_cache_update(&packet) : rfm_emit_event(&packet);
 }
 
@@ -166,6 +186,11 @@ static __always_inline int rfm_count_packet(struct __sk_buff *skb, struct rfm_co
 		return TCX_NEXT;
 	}
 	rfm_count_add(&counters->sampled[l3->family], size, shared);
+	if (!plain || !cached) {
+		size.word = rfm_forget(size.word, skb->len);
+		rate = rfm_forget(rate, skb->len);
+		hook_flags = rfm_forget(hook_flags, skb->len);
+	}
 	if (!cached)
 		outcome = rfm_sample_event(skb, l3->word, hook_flags, rate, size.word);
 	else if (plain)
@@ -201,6 +226,7 @@ static __always_inline int rfm_handle_packet(struct __sk_buff *skb, __u32 direct
 	if (rfm_is_plain_v6(skb, hook_flags, &l3))
 		return rfm_count_packet(skb, counters, &l3, size, hook_flags, 1, cached);
 
+	hook_flags = rfm_forget(hook_flags, skb->len);
 	l3.word = rfm_find_l3_header(skb, hook_flags);
 	size.word = rfm_measure_size(skb, l3.word, hook_flags);
 	if (l3.family >= RFM_OTHER) {

@@ -213,7 +213,7 @@ no_program() { ! bpftool prog show | grep -q 'name rfm_'; }
 no_filter() { ! tc filter show dev r0 ingress | grep -q rfm_; }
 
 check 'all programs load' load_all
-check 'the verifier walks 250,000 instructions of the monitor at most' walks_at_most 250000 'ingress|egress|probe'
+check 'the verifier walks 150,000 instructions of the monitor at most' walks_at_most 150000 'ingress|egress|probe'
 check 'the verifier walks 500,000 instructions of the firewall at most' walks_at_most 500000 fw
 build_router
 say "router built"
