@@ -368,10 +368,10 @@ fn of_conversations(
     let mut damaged_blocks = reader.each_conversation_period(query.span, filter, &mut |period| {
         step = step.max(period.seconds);
         for list in &period.lists {
-            let scope = (list.interface.clone(), list.direction);
+            let scope = sums.scope(&(list.interface.clone(), list.direction));
             for row in list.rows.iter().filter(|row| query.addresses.selects(row)) {
                 let group = ConversationGroup::of(row, fields, addresses);
-                sums.add(&scope, group, (row.bytes, row.packets), ());
+                sums.add(scope, group, (row.bytes, row.packets), ());
             }
         }
     });

@@ -2,8 +2,10 @@
 //! Adds up rows by group in bounded memory (pure): a table as long as the answer, whatever the number of stored rows.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
 
 /// The maximum number of groups of one query, in all scopes together.
 pub const MAX_GROUPS: usize = 65_536;
@@ -19,15 +21,19 @@ pub struct GroupSum<D> {
 /// The sums of several scopes, such as interfaces.
 #[derive(Debug)]
 pub struct GroupSums<S, K, D> {
-    scopes: BTreeMap<S, ScopeSums<K, D>>,
+    scopes: Vec<(S, ScopeSums<K, D>)>,
     groups: usize,
     max: usize,
 }
 
+/// The place of a scope until the next call of [`GroupSums::scope`] or [`GroupSums::take`].
+#[derive(Clone, Copy, Debug)]
+pub struct ScopePlace(usize);
+
 /// The groups of one scope.
 #[derive(Debug)]
 pub struct ScopeSums<K, D> {
-    groups: HashMap<K, GroupSum<D>>,
+    groups: HashMap<K, GroupSum<D>, RandomState>,
     /// Bytes and packets of the dropped groups.
     dropped: (u128, u128),
     max_missing: u64,
@@ -36,7 +42,7 @@ pub struct ScopeSums<K, D> {
 impl<K, D> Default for ScopeSums<K, D> {
     fn default() -> Self {
         Self {
-            groups: HashMap::new(),
+            groups: HashMap::default(),
             dropped: (0, 0),
             max_missing: 0,
         }
@@ -46,25 +52,43 @@ impl<K, D> Default for ScopeSums<K, D> {
 impl<S, K, D> Default for GroupSums<S, K, D> {
     fn default() -> Self {
         Self {
-            scopes: BTreeMap::new(),
+            scopes: Vec::new(),
             groups: 0,
             max: MAX_GROUPS,
         }
     }
 }
 
-impl<S: Clone + Ord, K: Eq + Hash + Ord, D> GroupSums<S, K, D> {
+impl<S: Clone + Eq, K: Eq + Hash + Ord, D> GroupSums<S, K, D> {
+    /// Returns the place of a scope. At [`MAX_GROUPS`] scopes, drops all of them first.
+    pub fn scope(&mut self, scope: &S) -> ScopePlace {
+        if let Some(known) = self.scopes.iter().position(|(name, _)| name == scope) {
+            return ScopePlace(known);
+        }
+        if self.scopes.len() >= self.max {
+            self.scopes.clear();
+            self.groups = 0;
+        }
+        self.scopes.push((scope.clone(), ScopeSums::default()));
+        ScopePlace(self.scopes.len() - 1)
+    }
+
     /// Adds a row; `detail` is kept if it is the first one of its group. At [`MAX_GROUPS`] groups, the smaller half is
     /// dropped first.
-    pub fn add(&mut self, scope: &S, key: K, (bytes, packets): (u64, u64), detail: D) {
-        let is_known = |scope: &ScopeSums<K, D>| scope.groups.contains_key(&key);
-        if self.groups >= self.max && !self.scopes.get(scope).is_some_and(is_known) {
-            self.drop_smaller();
+    pub fn add(
+        &mut self,
+        ScopePlace(place): ScopePlace,
+        key: K,
+        (bytes, packets): (u64, u64),
+        detail: D,
+    ) {
+        if self.groups >= self.max {
+            let scope = self.scopes.get(place);
+            if !scope.is_some_and(|(_, sums)| sums.groups.contains_key(&key)) {
+                self.drop_smaller();
+            }
         }
-        if !self.scopes.contains_key(scope) {
-            self.scopes.insert(scope.clone(), ScopeSums::default());
-        }
-        let Some(scope) = self.scopes.get_mut(scope) else {
+        let Some((_, scope)) = self.scopes.get_mut(place) else {
             return;
         };
         let before = scope.groups.len();
@@ -80,7 +104,10 @@ impl<S: Clone + Ord, K: Eq + Hash + Ord, D> GroupSums<S, K, D> {
 
     /// Removes and returns the groups of a scope.
     pub fn take(&mut self, scope: &S) -> ScopeSums<K, D> {
-        let taken = self.scopes.remove(scope).unwrap_or_default();
+        let Some(place) = self.scopes.iter().position(|(name, _)| name == scope) else {
+            return ScopeSums::default();
+        };
+        let (_, taken) = self.scopes.swap_remove(place);
         self.groups -= taken.groups.len();
         taken
     }
@@ -88,13 +115,14 @@ impl<S: Clone + Ord, K: Eq + Hash + Ord, D> GroupSums<S, K, D> {
     /// Keeps the largest groups of each scope, the same number of each: a busy interface displaces none of a quiet one.
     fn drop_smaller(&mut self) {
         let share = self.max / 2 / self.scopes.len().max(1);
-        for scope in self.scopes.values_mut() {
+        for (_, scope) in &mut self.scopes {
             scope.keep_largest(share);
         }
-        if share == 0 {
-            self.scopes.clear();
-        }
-        self.groups = self.scopes.values().map(|scope| scope.groups.len()).sum();
+        self.groups = self
+            .scopes
+            .iter()
+            .map(|(_, scope)| scope.groups.len())
+            .sum();
     }
 }
 
@@ -160,6 +188,8 @@ impl<K: Eq + Hash + Ord, D> ScopeSums<K, D> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn limited(max: usize) -> GroupSums<&'static str, u32, u32> {
@@ -178,7 +208,8 @@ mod tests {
     fn rows_of_a_group_are_added_and_the_first_detail_stays() {
         let mut sums = limited(10);
         for (detail, key) in [7, 5, 7, 6].into_iter().enumerate() {
-            sums.add(&"eth0", key, (10, 1), detail as u32);
+            let place = sums.scope(&"eth0");
+            sums.add(place, key, (10, 1), detail as u32);
         }
         let scope = sums.take(&"eth0");
         assert_eq!(
@@ -202,8 +233,10 @@ mod tests {
         let mut most = 0;
         // ten large groups between many small ones, each of which occurs once
         for n in 0..10_000u32 {
-            sums.add(&"eth0", 1_000_000 + n % 10, (1000, 1), 0);
-            sums.add(&"eth0", n, (u64::from(n % 7), 1), 0);
+            let place = sums.scope(&"eth0");
+            sums.add(place, 1_000_000 + n % 10, (1000, 1), 0);
+            let place = sums.scope(&"eth0");
+            sums.add(place, n, (u64::from(n % 7), 1), 0);
             most = most.max(sums.groups);
         }
         assert_eq!(most, 100);
@@ -226,7 +259,8 @@ mod tests {
             let key = (state >> 16) % (1 + (state >> 8) % 1000);
             let bytes = u64::from(state >> 24) + 1;
             *right.entry(key).or_default() += bytes;
-            sums.add(&"eth0", key, (bytes, 1), 0);
+            let place = sums.scope(&"eth0");
+            sums.add(place, key, (bytes, 1), 0);
         }
         let scope = sums.take(&"eth0");
         let missing = scope.max_missing();
@@ -249,10 +283,12 @@ mod tests {
     fn a_busy_scope_displaces_no_group_of_a_quiet_one() {
         let mut sums = limited(100);
         for n in 0..20 {
-            sums.add(&"quiet", n, (1, 1), 0);
+            let place = sums.scope(&"quiet");
+            sums.add(place, n, (1, 1), 0);
         }
         for n in 0..5000 {
-            sums.add(&"busy", n, (1_000_000, 1), 0);
+            let place = sums.scope(&"busy");
+            sums.add(place, n, (1_000_000, 1), 0);
         }
         let quiet = sums.take(&"quiet");
         assert_eq!((quiet.len(), quiet.max_missing()), (20, 0));
@@ -268,7 +304,8 @@ mod tests {
             ..GroupSums::default()
         };
         for n in 0..10_000 {
-            sums.add(&n, 0, (1, 1), ());
+            let place = sums.scope(&n);
+            sums.add(place, 0, (1, 1), ());
             assert!(sums.groups <= 100 && sums.scopes.len() <= 100);
         }
     }

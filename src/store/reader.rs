@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::answer::CurveAnswer;
+use super::files::derive::LIST_SECONDS;
 use super::files::folder::{self, FileId, FileList, FileSection, MAX_FILE};
 use super::files::sources::LogSources;
 use super::format::block::{Block, BlockKind, Blocks};
@@ -154,7 +155,12 @@ impl HistoryReader {
                     if is_other || !block.span.overlaps(span) {
                         return Some(());
                     }
-                    let decoded = conversations::decode(block.payload)?;
+                    let mut times = (block.span.from..block.span.to).step_by(LIST_SECONDS as usize);
+                    if is_derived && times.all(logged) {
+                        return Some(());
+                    }
+                    let selects = |name: &str, direction| filter.has_scope(name, direction);
+                    let decoded = conversations::decode_selected(block.payload, &selects)?;
                     let wanted = |period: &ConversationPeriod| !is_derived || !logged(period.time);
                     decoded.into_iter().filter(wanted).for_each(&mut take);
                     Some(())

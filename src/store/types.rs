@@ -257,7 +257,7 @@ pub struct PrefixRow {
 
 /// One conversation in a period. With `conversations = "prefixes"` the addresses are those of
 /// prefixes: /24 and /48.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConversationRow {
     pub source: IpAddr,
     pub destination: IpAddr,

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! The conversations that filters select, as a curve and as the rows of a table. Pure, but for the lookups of labels.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
 use serde::Serialize;
 
 use super::AddressLookup;
@@ -13,7 +15,7 @@ use super::query::{StoredQuery, StoredTable};
 use super::resolution::Slots;
 use crate::flow::talkers::TrafficEnd;
 use crate::flow::talkers::filter::Condition;
-use crate::store::group_sums::GroupSums;
+use crate::store::group_sums::{GroupSums, ScopePlace};
 use crate::store::types::{ConversationPeriod, ConversationRow, PartKind};
 use crate::types::address_detail::{AddressDetail, short_length};
 use crate::types::flow::Direction;
@@ -59,7 +61,7 @@ pub struct ConversationSelection<'a> {
     addresses: AddressDetail,
     lookup: AddressLookup,
     /// The labels of addresses, so that most are looked up once.
-    known: HashMap<IpAddr, Endpoint>,
+    known: HashMap<IpAddr, Endpoint, RandomState>,
     /// By [`Direction`].
     pub found: [Selected; Direction::ALL.len()],
     pub rows: RowSums,
@@ -77,7 +79,7 @@ impl<'a> ConversationSelection<'a> {
             slots,
             addresses,
             lookup,
-            known: HashMap::new(),
+            known: HashMap::default(),
             found: Default::default(),
             rows: RowSums::default(),
         }
@@ -89,11 +91,20 @@ impl<'a> ConversationSelection<'a> {
             return;
         }
         for list in &period.lists {
+            let direction = list.direction;
+            let place = self.rows.scope(&direction);
+            let columns = &mut self.found[direction as usize].columns;
+            let mut column = columns.remove(&list.interface);
             for row in &list.rows {
-                if self.matches(row, list.direction) {
-                    self.count(period, &list.interface, list.direction, row);
+                if self.matches(row, direction) {
+                    let column =
+                        column.get_or_insert_with(|| SlotColumn::new(self.slots.count, true));
+                    spread(column, self.slots, period, row);
+                    self.count(place, row, direction);
                 }
             }
+            let columns = &mut self.found[direction as usize].columns;
+            columns.extend(column.map(|column| (list.interface.clone(), column)));
         }
     }
 
@@ -127,25 +138,12 @@ impl<'a> ConversationSelection<'a> {
         })
     }
 
-    fn count(
-        &mut self,
-        period: &ConversationPeriod,
-        interface: &Arc<str>,
-        direction: Direction,
-        row: &ConversationRow,
-    ) {
-        let address = end_of(row, direction, self.query.end);
+    /// Adds a row to the table.
+    fn count(&mut self, place: ScopePlace, row: &ConversationRow, direction: Direction) {
         let key = self.query.by.and_then(|by| self.key(by, row, direction));
-        let (slots, found) = (self.slots, &mut self.found[direction as usize]);
-        let column = found.columns.entry(interface.clone());
-        let column = column.or_insert_with(|| SlotColumn {
-            bytes: vec![0; slots.count],
-            packets: vec![0; slots.count],
-        });
-        spread(column, slots, period, row);
         if let Some(key) = key {
-            self.rows
-                .add(&direction, key, (row.bytes, row.packets), address);
+            let address = end_of(row, direction, self.query.end);
+            self.rows.add(place, key, (row.bytes, row.packets), address);
         }
     }
 

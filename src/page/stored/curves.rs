@@ -19,7 +19,7 @@ pub struct SlotColumn {
 }
 
 impl SlotColumn {
-    fn new(slots: usize, has_packets: bool) -> Self {
+    pub fn new(slots: usize, has_packets: bool) -> Self {
         Self {
             bytes: vec![0; slots],
             packets: vec![0; if has_packets { slots } else { 0 }],

@@ -21,10 +21,10 @@ pub enum BlockKind {
     Series = 1,
     /// Exact counts of named prefixes, as a frame.
     Prefixes = 2,
-    /// Conversations of a period.
-    Conversations = 3,
     /// Events.
     Events = 4,
+    /// Conversations of a period.
+    Conversations = 5,
 }
 
 impl BlockKind {
@@ -32,8 +32,8 @@ impl BlockKind {
         Self::LogSources,
         Self::Series,
         Self::Prefixes,
-        Self::Conversations,
         Self::Events,
+        Self::Conversations,
     ];
 }
 
