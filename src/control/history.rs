@@ -3,6 +3,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -187,7 +188,7 @@ type Scope = (Arc<str>, Direction);
 type PartSum = (BTreeMap<String, Value>, RowSum);
 
 /// The selected fields of a conversation; the others are `None` or 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct ConversationGroup {
     /// In the detail that may be shown.
     source: Option<IpAddr>,
@@ -196,21 +197,56 @@ struct ConversationGroup {
     port: u16,
 }
 
-impl ConversationGroup {
-    fn of(row: &ConversationRow, fields: &[&str], addresses: AddressDetail) -> Self {
-        let shown = |address| addresses.of(address).map(|shown| shown.address());
-        let mut group = Self::default();
-        for field in fields {
-            match *field {
-                "src" => group.source = shown(row.source),
-                "dst" => group.destination = shown(row.destination),
-                "proto" => group.protocol = row.protocol,
-                _ => group.port = row.service_port,
-            }
+/// With few writes: a question hashes millions of rows.
+impl Hash for ConversationGroup {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let bits = |address: Option<IpAddr>| match address {
+            Some(IpAddr::V4(v4)) => v4.to_ipv6_mapped().to_bits(),
+            Some(IpAddr::V6(v6)) => v6.to_bits(),
+            None => 0,
+        };
+        state.write_u128(bits(self.source));
+        state.write_u128(bits(self.destination));
+        state.write_u32(u32::from(self.port) << 8 | u32::from(self.protocol));
+    }
+}
+
+/// The fields by which conversations are grouped.
+struct GroupFields {
+    source: bool,
+    destination: bool,
+    protocol: bool,
+    port: bool,
+    addresses: AddressDetail,
+}
+
+impl GroupFields {
+    fn new(fields: &[&str], addresses: AddressDetail) -> Self {
+        let has = |field| fields.contains(&field);
+        Self {
+            source: has("src"),
+            destination: has("dst"),
+            protocol: has("proto"),
+            port: has("port"),
+            addresses,
         }
-        group
     }
 
+    fn group(&self, row: &ConversationRow) -> ConversationGroup {
+        let shown = |is_field: bool, address| {
+            let shown = is_field.then(|| self.addresses.of(address)).flatten();
+            shown.map(|shown| shown.address())
+        };
+        ConversationGroup {
+            source: shown(self.source, row.source),
+            destination: shown(self.destination, row.destination),
+            protocol: if self.protocol { row.protocol } else { 0 },
+            port: if self.port { row.service_port } else { 0 },
+        }
+    }
+}
+
+impl ConversationGroup {
     fn values(&self, fields: &[&str], addresses: AddressDetail) -> BTreeMap<String, Value> {
         let address =
             |shown: Option<IpAddr>| json!(shown.map_or_else(String::new, |a| addresses.text(a)));
@@ -364,13 +400,14 @@ fn of_conversations(
     addresses: AddressDetail,
 ) -> HistoryReply {
     let mut sums: GroupSums<Scope, ConversationGroup, ()> = GroupSums::default();
+    let group_fields = GroupFields::new(fields, addresses);
     let mut step = Tier::Minute.seconds();
     let mut damaged_blocks = reader.each_conversation_period(query.span, filter, &mut |period| {
         step = step.max(period.seconds);
         for list in &period.lists {
             let scope = sums.scope(&(list.interface.clone(), list.direction));
             for row in list.rows.iter().filter(|row| query.addresses.selects(row)) {
-                let group = ConversationGroup::of(row, fields, addresses);
+                let group = group_fields.group(row);
                 sums.add(scope, group, (row.bytes, row.packets), ());
             }
         }
