@@ -8,13 +8,14 @@ use std::process::{Command, Output};
 
 use rfm::flow::query::{Field, Sort};
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 12] = [
     "status", "flows", "top", "paths", "history", "bill", "rib", "lookup", "set", "reload",
-    "firewall",
+    "firewall", "guard",
 ];
 
-/// Those behind `firewall`.
+/// Those behind `firewall` and `guard`.
 const OF_FIREWALL: [&str; 6] = ["add", "del", "list", "flush", "stats", "load"];
+const OF_GUARD: [&str; 4] = ["list", "show", "stop", "allow"];
 
 type Words = BTreeSet<String>;
 
@@ -54,7 +55,10 @@ fn all_options() -> Words {
         .iter()
         .flat_map(|command| options(&["firewall", command]));
     let all = options(&[]).into_iter().chain(of_commands);
-    all.chain(of_firewall).collect()
+    let of_guard = OF_GUARD
+        .iter()
+        .flat_map(|command| options(&["guard", command]));
+    all.chain(of_firewall).chain(of_guard).collect()
 }
 
 /// What follows `mark` in `text`, as far as the letters of an option go.

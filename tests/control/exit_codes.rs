@@ -18,7 +18,8 @@ const USAGE: i32 = 2;
 const FIREWALL: &str = "[agent.firewall]\nenabled = true\ninterfaces = [\"v1\"]\n\
                         [[agent.firewall.rule]]\nsrc = \"192.0.2.0/24\"\n\
                         [agent.enrich.rib.bmp]\nhost = \"127.0.0.1\"\nport = 11019\n\
-                        [agent.collector]\npaths = true\n";
+                        [agent.collector]\npaths = true\n\
+                        [agent.guard]\nenabled = true\nprotect = [\"192.0.2.0/24\"]\n";
 
 /// A command, with its name, the words that succeed, and those that are usage errors.
 type Words = (
@@ -27,7 +28,7 @@ type Words = (
     &'static [&'static str],
 );
 
-const COMMANDS: [Words; 16] = [
+const COMMANDS: [Words; 21] = [
     ("status", &[""], &["--jsno", "extra"]),
     (
         "flows",
@@ -115,6 +116,11 @@ const COMMANDS: [Words; 16] = [
         &["- --force"],
         &["", "/nonexistent/a", "/", "/dev/null"],
     ),
+    ("guard", &[], &["", "lst"]),
+    ("guard list", &[""], &["extra"]),
+    ("guard show", &[], &["", "x"]),
+    ("guard stop", &[], &["", "x"]),
+    ("guard allow", &["192.0.2.1"], &[""]),
 ];
 
 fn leaves(path: &str, info: &CommandInfoWithArgs, found: &mut Vec<String>) {
