@@ -111,8 +111,8 @@ mod tests {
                  (has bits beyond its length, the prefix would be 192.0.2.0/24)",
             ),
             (
-                "--dport 80",
-                "dport: needs a proto with ports, such as \"tcp\"",
+                "--protocol icmp --dport 80",
+                "dport: needs a proto with ports, such as \"tcp\", or none",
             ),
             ("--action limit", "rate: required with action \"limit\""),
             ("--rate 5", "rate: needs action \"limit\""),

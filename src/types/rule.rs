@@ -30,6 +30,9 @@ pub const DEFAULT_ACTION: Action = Action::Drop;
 /// The longest time to live: later arithmetic with clocks cannot overflow.
 pub const MAX_TTL: Duration = super::duration::MAX;
 
+/// The protocols whose ports a Flowspec rule may name: TCP and UDP.
+const FLOWSPEC_PORTS: [u32; 2] = [6, 17];
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Action {
     #[default]
@@ -82,8 +85,11 @@ impl Rule {
             ("port", self.port.is_some()),
         ];
         for (name, _) in named.into_iter().filter(|(_, is_named)| *is_named) {
-            if has(Protocol::has_ports) != Some(true) {
-                faults.push((name, "needs a proto with ports, such as \"tcp\"".into()));
+            if has(Protocol::has_ports) == Some(false) {
+                faults.push((
+                    name,
+                    "needs a proto with ports, such as \"tcp\", or none".into(),
+                ));
             }
         }
         if self.tcp_flags.is_some() && has(Protocol::is_tcp) == Some(false) {
@@ -254,7 +260,7 @@ pub struct Match {
     pub dst: Option<Prefix>,
     /// `None` = all.
     pub interfaces: Option<Vec<u32>>,
-    /// Whether it never matches a packet in which a field that it names cannot be read (RFC 8955 section 4.2.2).
+    /// See [`Match::into_flowspec`].
     pub is_flowspec: bool,
     /// The packet has one of the values of each field.
     pub fields: MatchFields,
@@ -300,6 +306,10 @@ impl Match {
         }
     }
 
+    pub fn has_prefix(&self) -> bool {
+        self.src.is_some() || self.dst.is_some()
+    }
+
     /// Sets the values of one field.
     pub fn set(&mut self, field: MatchField, values: Arc<Ranges>) {
         let fields = &mut self.fields.0;
@@ -324,6 +334,20 @@ impl Match {
         let fields = self.fields();
         let at = fields.binary_search_by_key(&field, |(field, _)| *field);
         at.ok().map(|at| &fields[at].1)
+    }
+
+    /// Returns the match of a Flowspec rule (RFC 8955 section 4.2.2): its ports are those of TCP and UDP only, and it
+    /// never matches a packet in which a field that it names cannot be read.
+    pub fn into_flowspec(mut self) -> Self {
+        self.is_flowspec = true;
+        let ports = [MatchField::Sport, MatchField::Dport, MatchField::Port];
+        if ports.iter().all(|field| self.field(*field).is_none()) {
+            return self;
+        }
+        let named = self.field(MatchField::Protocol).cloned();
+        let is_named = |protocol: &u32| named.as_ref().is_none_or(|set| set.contains(*protocol));
+        let protocols = FLOWSPEC_PORTS.into_iter().filter(is_named).collect();
+        self.with(MatchField::Protocol, protocols)
     }
 
     /// Returns the rule that an operator would write for these prefixes, protocols and ports.

@@ -218,7 +218,7 @@ fn a_flowspec_rule_matches_only_what_it_can_read() {
     ];
     for line in lines {
         let mut flowspec = rule(1, line);
-        flowspec.matcher.is_flowspec = true;
+        flowspec.matcher = flowspec.matcher.into_flowspec();
         let Some(fixture) = Fixture::with(&[flowspec]) else {
             return;
         };

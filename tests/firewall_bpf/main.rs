@@ -14,4 +14,5 @@ mod limits;
 mod model;
 mod oracle;
 mod records;
+mod reference;
 mod swaps;

@@ -64,7 +64,12 @@ impl<'a> ConditionWriter<'a> {
 
     /// Returns the block of each rule; 0 = none.
     pub fn write(mut self, rules: &[KernelRule]) -> Result<Vec<u32>, EncodeError> {
-        rules.iter().map(|rule| self.write_rule(rule)).collect()
+        let write = |rule: &KernelRule| match rule.matcher.has_prefix() {
+            true => self.write_rule(rule),
+            // in the index
+            false => Ok(0),
+        };
+        rules.iter().map(write).collect()
     }
 
     fn write_rule(&mut self, rule: &KernelRule) -> Result<u32, EncodeError> {

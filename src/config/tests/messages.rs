@@ -200,16 +200,16 @@ fn each_message_says_where_what_and_instead_of_what() {
             "t:4: agent.firewall.rule[0].rate: needs action \"limit\"",
         ),
         (
-            &with("[[agent.firewall.rule]]\ndport = \"80\""),
-            "t:4: agent.firewall.rule[0].dport: needs a proto with ports, such as \"tcp\"",
+            &with("[[agent.firewall.rule]]\nproto = \"icmp\"\ndport = \"80\""),
+            "t:5: agent.firewall.rule[0].dport: needs a proto with ports, such as \"tcp\", or none",
         ),
         (
             &with("[[agent.firewall.rule]]\nproto = \"tcp\"\ndport = \"80-70\""),
             "t:5: agent.firewall.rule[0].dport: expected ports such as \"80\" or \"53,6000-6063\", got \"80-70\" (the last port is below the first)",
         ),
         (
-            &with("[[agent.firewall.rule]]\nsport = \"53\""),
-            "t:4: agent.firewall.rule[0].sport: needs a proto with ports, such as \"tcp\"",
+            &with("[[agent.firewall.rule]]\nproto = \"tcp,esp\"\nsport = \"53\""),
+            "t:5: agent.firewall.rule[0].sport: needs a proto with ports, such as \"tcp\", or none",
         ),
         (
             &with("[[agent.firewall.rule]]\nproto = \"udp\"\ntcp_flags = \"syn\""),
