@@ -32,7 +32,7 @@ if [ "$(cat "$file.list" 2>/dev/null)" != "$list" ]; then
     packages=$*
     how=(--variant=minbase)
     # shellcheck disable=SC2016 # mmdebstrap's shell expands it
-    [ "$arch" = "$machine" ] || how=(--variant=extract "--architectures=$arch"
+    [ "$arch" = "$machine" ] || how=(--variant=extract "--architectures=$arch" --include='?essential' --include=mount
         # its package's script would make the link
         '--customize-hook=ln -s mawk "$1/usr/bin/awk"')
     mmdebstrap --quiet "${how[@]}" --include="${packages// /,}" \
