@@ -50,7 +50,9 @@ fn what_was_added_is_listed_and_taken_out() {
     assert_eq!(listed["rules"].as_array().unwrap().len(), 2);
     let stats = fixture.rfm("firewall stats");
     assert!(
-        stats.starts_with("rules: 2 allow, 1 runtime, 1 config, 0 blackhole, 0 source-check\n"),
+        stats.starts_with(
+            "rules: 2 allow, 1 runtime, 1 config, 0 guard, 0 blackhole, 0 source-check\n"
+        ),
         "{stats}"
     );
     assert!(
@@ -86,7 +88,10 @@ fn mistakes_are_told_before_the_agent_is_asked() {
             "add --src 192.0.2.1/24",
             "rfm: --src: expected a prefix such as 10.0.0.0/8",
         ),
-        ("add --dport 53", "rfm: --dport: needs a proto with ports"),
+        (
+            "add --protocol icmp --dport 53",
+            "rfm: --dport: needs a proto with ports",
+        ),
         (
             "add --tcp-flags fyn",
             "rfm: --tcp-flags: expected flags such as syn/syn,ack",
