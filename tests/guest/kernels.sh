@@ -209,6 +209,12 @@ nothing_passes() {
     if grep -q 'VLAN devices: true, MPLS: true' oracle.log && grep -q ' 1 passed' oracle.log; then return 0; fi
     tail -n 30 oracle.log && return 1
 }
+# the verifiers of old kernels follow a loop once: what they remove there matches nothing
+rules_match() {
+    RFM_REQUIRE_TOOLS=1 ./oracle --nocapture "$1" >oracle.log 2>&1
+    if grep -q ' 1 passed' oracle.log; then return 0; fi
+    tail -n 30 oracle.log && return 1
+}
 no_program() { ! bpftool prog show | grep -q 'name rfm_'; }
 no_filter() { ! tc filter show dev r0 ingress | grep -q rfm_; }
 
@@ -309,6 +315,8 @@ yes)
     wait $rfm
     check 'nothing of the firewall is left' no_program
     check 'no packet passes behind VLAN devices, tags or labels' nothing_passes
+    check 'random rules match as the standards require' rules_match random_rules_match
+    check 'also by the programs without types' rules_match programs_without_types_match
     ;;
 no)
     ./rfm --config rfm.toml >rfm.log 2>&1

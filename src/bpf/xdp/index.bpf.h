@@ -130,9 +130,11 @@ static __always_inline long rfm_fw_count_next(struct rfm_fw_search *search, __u3
 static __always_inline long rfm_fw_match_group(struct rfm_fw_search *search)
 {
 	__u32 group = search->group, word = 0;
-	const struct rfm_fw_index *index = bpf_map_lookup_elem(search->groups, &group);
+	const struct rfm_fw_index *index = search->index;
 	__u64 bits = 0, counting = 0;
 
+	if (group)
+		index = bpf_map_lookup_elem(search->groups, &group);
 	if (!index)
 		return 1;
 	search->index = index;
@@ -187,20 +189,34 @@ static long rfm_fw_search_next(__u32 iteration __attribute__((unused)),
 	return rfm_fw_match_group(search);
 }
 
-/* Evaluates the rules without a prefix: sets the best, and counts those before it that only count. */
+/*
+ * Evaluates the rules without a prefix: sets the best, and counts those before it that only count. Before Linux 6.7
+ * the verifier follows a callback only with the state of its first call, which therefore begins with values that it
+ * does not know, and with a valid group.
+ */
 static __noinline int rfm_fw_match_index(struct rfm_fw_packet *packet)
 {
 	__u32 no_prefix = packet->link[2], slot = RFM_FW_INDEX_SLOT(no_prefix);
+	__u32 noise = packet->counters.bytes;
+	__u64 zero = rfm_forget_always(0, noise);
 	struct rfm_fw_search search = {
 		.packet = packet,
-		.word = RFM_FW_VECTOR_WORDS,
+		.word = rfm_forget_always(RFM_FW_VECTOR_WORDS, noise),
+		.group = zero,
 		.last = RFM_FW_INDEX_GROUPS(no_prefix),
 	};
 
 	search.groups = bpf_map_lookup_elem(&rfm_fw_indexes, &slot);
-	if (search.groups)
-		bpf_loop(RFM_FW_MAX_GROUPS * (RFM_FW_GROUP_RULES + RFM_FW_VECTOR_WORDS + 2),
-			 rfm_fw_search_next, &search, 0);
+	if (!search.groups)
+		return 0;
+	search.index = bpf_map_lookup_elem(search.groups, &(__u32){0});
+	if (!search.index)
+		return 0;
+#pragma unroll
+	for (int n = 0; n < RFM_FW_VECTOR_WORDS; n++)
+		search.match.word[n] = zero;
+	bpf_loop(RFM_FW_MAX_GROUPS * (RFM_FW_GROUP_RULES + RFM_FW_VECTOR_WORDS + 2),
+		 rfm_fw_search_next, &search, 0);
 	return 0;
 }
 
