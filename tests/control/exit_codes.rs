@@ -103,7 +103,7 @@ const COMMANDS: [Words; 21] = [
             "--ttl 30",
             "--ttl 366days",
             "--protocol x",
-            "--dport 53",
+            "--protocol icmp --dport 53",
             "--action deny",
             "--rate 0",
         ],
