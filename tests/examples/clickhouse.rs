@@ -90,7 +90,7 @@ fn start_store(lab: &Lab, namespace: &Namespace, collector: &str, topic: &str) -
 }
 
 /// All of `expected` is in the store in the end, and nothing else, with router, interface and time.
-fn assert_stored(lab: &Lab, namespace: &Namespace, expected: &Flows, said: &str) {
+fn assert_stored(lab: &Lab, namespace: &Namespace, expected: &Flows, said: impl Fn() -> String) {
     let address = |column: &str| format!("replaceOne(IPv6NumToString({column}), '::ffff:', '')");
     let query = format!(
         "SELECT {}, {}, src_port, dst_port, proto, sum(packets), sum(bytes) FROM rfm.flows \
@@ -106,9 +106,9 @@ fn assert_stored(lab: &Lab, namespace: &Namespace, expected: &Flows, said: &str)
     let log = fs::read_to_string(lab.path("clickhouse.log")).unwrap_or_default();
     let errors: Vec<&str> = log
         .lines()
-        .filter(|line| line.contains("<Error>"))
+        .filter(|line| line.contains("<Error>") || line.contains("Kafka"))
         .collect();
-    assert_same(&found, expected, &format!("{said}\n{errors:?}"));
+    assert_same(&found, expected, &format!("{}\n{errors:#?}", said()));
     let told = ask(
         namespace,
         &format!(
@@ -138,7 +138,7 @@ fn nfacctd_and_kafka_bring_every_flow_to_clickhouse() {
     });
     let expected = export(&lab, &namespace);
     // nfacctd is running: a clean stop would write what it still buffers
-    assert_stored(&lab, &namespace, &expected, &nfacctd.said());
+    assert_stored(&lab, &namespace, &expected, || nfacctd.said());
 }
 
 /// Words of the command of a unit.
@@ -182,6 +182,6 @@ fn goflow2_and_kafka_bring_every_flow_to_clickhouse() {
         .run("ss", "-Hlun")
         .contains(":4739")));
     let expected = export(&lab, &namespace);
-    let said = fs::read_to_string(lab.path("goflow2.log")).unwrap_or_default();
-    assert_stored(&lab, &namespace, &expected, &said);
+    let said = || fs::read_to_string(lab.path("goflow2.log")).unwrap_or_default();
+    assert_stored(&lab, &namespace, &expected, said);
 }
