@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Counts flow records by protected host and prefix, and raises alarms (pure).
 //!
-//! A record counts unless it belongs to an established TCP connection or to a flow with answers. If the answer comes
-//! after the record, what was counted is subtracted again.
+//! A record counts unless it belongs to an established TCP connection or to a flow with answers. If the record precedes
+//! the answer, its values are subtracted again.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
@@ -536,7 +536,7 @@ fn is_excluded(
     if has_ack(record) {
         return answered || is_connection(record) || begun.is_some_and(has_ack);
     }
-    // fragments have no ports: that some are answered says nothing of the others
+    // fragments have no ports: an answer to one is no answer to the others
     answered && !is_later_fragment(&record.key)
 }
 

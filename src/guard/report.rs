@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What the detector reports of an attack.
+//! The reports of the detector about an attack.
 
 use std::net::IpAddr;
 

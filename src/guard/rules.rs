@@ -16,7 +16,7 @@ use crate::types::rule::{Action, Per, Rule};
 /// Packets per second that a source keeps if the signature also fits legitimate packets.
 const SOURCE_RATE: u32 = 10;
 
-/// What is done about an attack, and why.
+/// The reply to an attack, and its reason.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Decision {
     pub action: GuardAction,
@@ -38,7 +38,7 @@ impl Decision {
 /// Returns the reply to an attack if the configuration asks for `action`.
 pub fn decide(report: &AttackReport, action: GuardAction) -> Decision {
     if report.heading == Heading::Out {
-        return Decision::alert("the attack comes from the protected host");
+        return Decision::alert("the protected host sends the attack");
     }
     let Some(signature) = &report.signature else {
         return Decision::alert("no signature: the packets have too little in common");

@@ -20,7 +20,7 @@ pub struct Item {
 }
 
 impl Item {
-    /// Returns the values of the record alone.
+    /// Returns the values of the record, without its weight.
     pub fn values(&self) -> Values {
         values(&self.record, self.is_new)
     }

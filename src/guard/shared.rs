@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! What other threads read of the guard, and the requests that they send to it.
+//! The state of the guard for other threads, and the requests that they send to it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +20,7 @@ const MAX_ENDED: usize = 64;
 const MAX_WAITING: usize = 16;
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// What happened to an attack.
+/// A step in the course of an attack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttackStep {
     Alarm,
@@ -56,7 +56,7 @@ pub struct AttackStatus {
     /// Whether its rules are in the firewall.
     pub in_force: bool,
     pub expires: Option<SystemTime>,
-    /// What its rules without those that pass have matched.
+    /// The packets that its rules have matched, without those that pass.
     pub packets: u64,
     pub bytes: u64,
     /// Why its rules are not in force.
@@ -125,7 +125,7 @@ pub enum OperatorCommand {
     Allow(Prefix),
 }
 
-/// A command, and where its result goes.
+/// A command, and the channel of its result.
 pub type GuardRequest = (OperatorCommand, Sender<Result<usize, String>>);
 
 /// Reads the state, and sends requests; cheap to clone, for any thread.

@@ -50,7 +50,7 @@ pub struct Signature {
     pub share: f32,
 }
 
-/// What a signature permits.
+/// The replies that a signature permits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Specificity {
     /// Legitimate packets do not have it.

@@ -48,7 +48,7 @@ impl TrafficSlots {
         }
     }
 
-    /// Adds `factor` times the values of a record whose packets came from `first` to `last`.
+    /// Adds `factor` times the values of a record whose packets passed from `first` to `last`.
     pub fn add(
         &mut self,
         heading: Heading,

@@ -281,7 +281,7 @@ impl Worker {
             return;
         }
         let before = attack.rules.clone();
-        // flows that pass come first
+        // the rules that pass are first
         let mut rules: Vec<Rule> = Vec::new();
         for rule in wanted.into_iter().chain(before.iter().cloned()) {
             if !rules.contains(&rule) {

@@ -24,7 +24,7 @@ pub fn has_ack(record: &FlowRecord) -> bool {
     Protocol(record.key.protocol).is_tcp() && record.tcp_flags & ACK != 0
 }
 
-/// Returns whether the record alone shows a connection: several packets that acknowledge.
+/// Returns whether the record by itself shows a connection: several packets that acknowledge.
 pub fn is_connection(record: &FlowRecord) -> bool {
     has_ack(record) && record.packets / u64::from(record.weight.max(1)) >= CONNECTION
 }

@@ -47,7 +47,7 @@ impl Named for GuardAction {
     }
 }
 
-/// What is counted for each host and prefix, in each second.
+/// The quantities counted for each host and prefix, in each second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(usize)]
 pub enum Quantity {

@@ -56,7 +56,7 @@ pub struct GuardAttack {
     pub rules: Vec<FirewallRule>,
     pub in_force: bool,
     pub expires: Option<String>,
-    /// What the rules have matched.
+    /// The packets that the rules have matched.
     pub matched_packets: u64,
     pub matched_bytes: u64,
     /// Why the rules could not be added.
