@@ -2,6 +2,7 @@
 //! The history on disk: rows that come back, through restarts, crashes, damage and steps of the clock.
 
 mod clock;
+mod conversations;
 mod crash;
 mod damage;
 mod folder;
