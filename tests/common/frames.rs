@@ -36,7 +36,7 @@ struct Ipv4 {
     dst: Ipv4Addr,
     tos: u8,
     options: usize,
-    /// Offset in eighths of bytes, and the more-fragments bit.
+    /// Offset in eighths of bytes, and the bits of more fragments and don't fragment.
     fragment: u16,
 }
 
@@ -45,6 +45,7 @@ struct Ipv6 {
     src: Ipv6Addr,
     dst: Ipv6Addr,
     class: u8,
+    label: u32,
 }
 
 /// A frame in the making: the headers from the outside in, and what is done to the bytes at the end.
@@ -94,7 +95,21 @@ impl Frame {
     }
 
     pub fn ipv6(self, src: Ipv6Addr, dst: Ipv6Addr) -> Self {
-        self.with(Header::Ipv6(Ipv6 { src, dst, class: 0 }))
+        self.with(Header::Ipv6(Ipv6 {
+            src,
+            dst,
+            class: 0,
+            label: 0,
+        }))
+    }
+
+    /// The flow label of the IPv6 header just added.
+    pub fn flow_label(mut self, value: u32) -> Self {
+        match self.headers.last_mut() {
+            Some(Header::Ipv6(ip)) => ip.label = value,
+            _ => panic!("flow_label() comes right after ipv6()"),
+        }
+        self
     }
 
     /// IPv4 ToS or IPv6 traffic class of the header just added.
@@ -118,6 +133,12 @@ impl Frame {
     pub fn fragment(mut self, offset: u16, more: bool) -> Self {
         assert!(offset.is_multiple_of(8));
         self.last_ipv4().fragment = (offset / 8) | (u16::from(more) << 13);
+        self
+    }
+
+    /// The flag of IPv4.
+    pub fn dont_fragment(mut self) -> Self {
+        self.last_ipv4().fragment |= 1 << 14;
         self
     }
 
@@ -379,7 +400,8 @@ impl Ipv4 {
 
 impl Ipv6 {
     fn wrap(&self, next: u8, inner: &[u8]) -> Vec<u8> {
-        let mut head = vec![0x60 | self.class >> 4, self.class << 4, 0, 0];
+        let first = 6 << 28 | u32::from(self.class) << 20 | self.label;
+        let mut head = first.to_be_bytes().to_vec();
         head.extend((inner.len() as u16).to_be_bytes());
         head.extend([next, 64]);
         head.extend(self.src.octets());

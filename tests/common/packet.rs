@@ -9,7 +9,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::net::addr::{SocketAddrArg, SocketAddrLen, SocketAddrOpaque};
 use rustix::net::netdevice::name_to_index;
-use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, sendto, socket_with};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sendto, socket_with,
+};
 
 /// Sends frames out of one device, through its qdisc and egress hook, from the network namespace of
 /// the thread that made it.
@@ -154,6 +156,34 @@ impl Sender {
         let sent = sendto(&self.socket, bytes, SendFlags::empty(), &to)?;
         assert_eq!(sent, bytes.len(), "bytes sent");
         Ok(())
+    }
+}
+
+/// Receives the frames of one device of the calling thread's network namespace, behind XDP.
+pub struct Receiver(OwnedFd);
+
+impl Receiver {
+    pub fn new(device: &str) -> io::Result<Self> {
+        // protocol 0 until it is bound: no frame of another device
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, flags, None)?;
+        let ifindex = name_to_index(&socket, device)?;
+        let all = libc::ETH_P_ALL as u16;
+        rustix::net::bind(&socket, &LinkAddress::new(ifindex, all))?;
+        Ok(Self(socket))
+    }
+
+    /// Returns the next frame that has arrived.
+    pub fn next(&self) -> io::Result<Option<Vec<u8>>> {
+        let mut frame = vec![0; 1 << 16];
+        match rustix::net::recv(&self.0, frame.as_mut_slice(), RecvFlags::empty()) {
+            Ok((length, _)) => {
+                frame.truncate(length);
+                Ok(Some(frame))
+            }
+            Err(rustix::io::Errno::AGAIN) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

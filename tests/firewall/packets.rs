@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! What becomes of packets, by each kind of rule.
 
-use std::time::{Duration, Instant};
-
 use crate::common::lab::can_run;
-use crate::common::packet::Sender;
-use crate::wire::{LIMIT, TOOLS, add, guarded, matched, packet, passed, past, send, to_port};
+use crate::wire::{LIMIT, TOOLS, add, guarded, matched, packet, passed, past, to_port};
 
 #[test]
 fn drops_passes_and_counts_by_the_first_rule_that_matches() {
@@ -53,87 +50,6 @@ fn drops_passes_and_counts_by_the_first_rule_that_matches() {
     assert_eq!(passed(&fixture, &packet("203.0.113.7"), 5), 5);
     fixture.rfm("firewall flush");
     assert_eq!(passed(&fixture, &packet("192.0.2.1"), 5), 0);
-}
-
-#[test]
-fn a_limit_lets_through_what_it_says() {
-    if !can_run(&TOOLS) {
-        return;
-    }
-    const RATE: u64 = 500;
-    let fixture = guarded("");
-    let id = add(
-        &fixture,
-        &format!("--src 192.0.2.0/24 --action limit --rate {RATE}"),
-    );
-    let frame = packet("192.0.2.1");
-    // twice as many as may pass, over a second
-    let start = Instant::now();
-    let mut sent = 0u64;
-    fixture.namespace.inside(|| {
-        let sender = Sender::new("v0").expect("a packet socket");
-        while start.elapsed() < Duration::from_secs(1) {
-            for _ in 0..20 {
-                sender.send(&frame, 0).expect("sent");
-                sent += 1;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    });
-    let seconds = start.elapsed().as_secs_f64();
-    let label = format!("runtime-{id}");
-    let of = |m: &_, action| matched(m, &label, action);
-    let all = |m: &_| of(m, "pass") + of(m, "drop") == sent;
-    let (metrics, reached) = fixture.agent.scrape_until(LIMIT, all);
-    assert!(reached, "{sent} sent");
-    assert!(
-        fixture
-            .agent
-            .scrape_until(LIMIT, |m| past(m) == of(&metrics, "pass"))
-            .1
-    );
-    let allowed = RATE as f64 * seconds + RATE as f64 / 10.0 + 2.0;
-    let passed = of(&metrics, "pass") as f64;
-    println!("{sent} sent in {seconds:.3} s, {passed} passed, at most {allowed:.0} may");
-    assert!(passed <= allowed);
-    assert!(passed >= allowed * 0.9, "{passed} of {allowed}");
-    // other sources are not the rule's
-    send(&fixture, &packet("192.0.3.1"), 200);
-    let more = |m: &_| past(m) as f64 == passed + 200.0;
-    assert!(fixture.agent.scrape_until(LIMIT, more).1);
-}
-
-/// A bucket of one hundred for each source: by a rule that was added, and by one of the file.
-#[test]
-fn a_limit_per_source_is_each_sources_own() {
-    if !can_run(&TOOLS) {
-        return;
-    }
-    let fixture = guarded(
-        "[[agent.firewall.rule]]\nproto = \"udp\"\naction = \"limit\"\nrate = 1000\nper = \"source\"\n",
-    );
-    // a tenth of a second may come at once, and little more while it is sent
-    let of_burst = |from: &str, count| {
-        let passed = passed(&fixture, &packet(from), count);
-        assert!((100..count / 2).contains(&passed), "{passed} from {from}");
-    };
-    of_burst("192.0.2.1", 2000);
-    of_burst("192.0.2.2", 2000);
-    of_burst("2001:db8:5::1", 2000);
-    let words = "--src 192.0.3.0/24 --action limit --rate 1 --per source";
-    let id = add(&fixture, words);
-    for from in ["192.0.3.1", "192.0.3.2", "192.0.3.3"] {
-        assert_eq!(passed(&fixture, &packet(from), 2), 1, "{from}");
-    }
-    assert_eq!(add(&fixture, words), id, "it is the same rule");
-    let list = fixture.json("firewall list");
-    assert_eq!(list["rules"][0]["rule"]["per"], "source");
-    let text = fixture.rfm("firewall list");
-    assert!(text.contains("1/s a source"), "{text}");
-    let stats = fixture.rfm("firewall stats");
-    assert!(stats.contains("\nnew sources of limits: 6\n"), "{stats}");
-    let metrics = fixture.agent.scrape();
-    assert_eq!(metrics.sum("rfm_firewall_new_sources_total", &[]), 6);
 }
 
 #[test]
