@@ -8,7 +8,7 @@ use argh::{ArgsInfo, CommandInfoWithArgs, FromArgs};
 
 use crate::config::DEFAULT_PATH;
 pub use firewall::FirewallCommand;
-pub use guard::GuardCommand;
+pub use guard::{GuardCommand, WatchOptions};
 pub use history::{BillOptions, HistoryOptions};
 
 /// Counts packets, flows and their networks on the interfaces of this router, and serves the values

@@ -15,7 +15,7 @@ const COMMANDS: [&str; 12] = [
 
 /// Those behind `firewall` and `guard`.
 const OF_FIREWALL: [&str; 6] = ["add", "del", "list", "flush", "stats", "load"];
-const OF_GUARD: [&str; 4] = ["list", "show", "stop", "allow"];
+const OF_GUARD: [&str; 5] = ["list", "show", "stop", "allow", "watch"];
 
 type Words = BTreeSet<String>;
 

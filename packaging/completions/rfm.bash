@@ -14,8 +14,8 @@ _rfm() {
             continue
         fi
         case "$command $word" in
-        "rfm status" | "rfm flows" | "rfm top" | "rfm paths" | "rfm history" | "rfm bill" | "rfm rib" | "rfm lookup" | "rfm set" | "rfm reload" | "rfm firewall" | "rfm firewall add" | "rfm firewall del" | "rfm firewall list" | "rfm firewall flush" | "rfm firewall stats" | "rfm firewall load" | "rfm guard" | "rfm guard list" | "rfm guard show" | "rfm guard stop" | "rfm guard allow") command+=" $word" ;;
-        *" --config" | *" --set" | *" --check-database" | *" --socket" | *" --sort" | *" --limit" | *" --interface" | *" --direction" | *" --protocol" | *" --address" | *" --src" | *" --dst" | *" --port" | *" --src-port" | *" --dst-port" | *" --asn" | *" --src-asn" | *" --dst-asn" | *" --by" | *" --via" | *" --origin" | *" --peer" | *" --what-if" | *" --tz" | *" --month" | *" --prefix" | *" --peer-asn" | *" --overhead" | *" --samples" | *" --vrf" | *" --sport" | *" --dport" | *" --tcp-flags" | *" --icmp-type" | *" --icmp-code" | *" --length" | *" --fragment" | *" --dscp" | *" --flow-label" | *" --action" | *" --rate" | *" --burst" | *" --per" | *" --ttl") option=$word ;;
+        "rfm status" | "rfm flows" | "rfm top" | "rfm paths" | "rfm history" | "rfm bill" | "rfm rib" | "rfm lookup" | "rfm set" | "rfm reload" | "rfm firewall" | "rfm firewall add" | "rfm firewall del" | "rfm firewall list" | "rfm firewall flush" | "rfm firewall stats" | "rfm firewall load" | "rfm guard" | "rfm guard list" | "rfm guard show" | "rfm guard stop" | "rfm guard allow" | "rfm guard watch") command+=" $word" ;;
+        *" --config" | *" --set" | *" --check-database" | *" --socket" | *" --sort" | *" --limit" | *" --interface" | *" --direction" | *" --protocol" | *" --address" | *" --src" | *" --dst" | *" --port" | *" --src-port" | *" --dst-port" | *" --asn" | *" --src-asn" | *" --dst-asn" | *" --by" | *" --via" | *" --origin" | *" --peer" | *" --what-if" | *" --tz" | *" --month" | *" --prefix" | *" --peer-asn" | *" --overhead" | *" --samples" | *" --vrf" | *" --sport" | *" --dport" | *" --tcp-flags" | *" --icmp-type" | *" --icmp-code" | *" --length" | *" --fragment" | *" --dscp" | *" --flow-label" | *" --action" | *" --rate" | *" --burst" | *" --per" | *" --ttl" | *" --after" | *" --exec" | *" --timeout") option=$word ;;
         *" -"*) ;;
         *)
             positionals+=1
@@ -26,7 +26,7 @@ _rfm() {
 
     if [ -n "$option" ]; then
         case "$command $option" in
-        *" --config" | *" --check-database" | *" --socket" | *" --samples") words=@files ;;
+        *" --config" | *" --check-database" | *" --socket" | *" --samples" | *" --exec") words=@files ;;
         *" --set") words="@keys agent.interfaces= agent.exclude_interfaces= agent.require_interface= agent.directions= agent.interface= agent.bpf.sample_rate= agent.bpf.ring_buf_size= agent.bpf.wakeup_batch= agent.bpf.iface_stats_size= agent.bpf.position= agent.bpf.flow_cache= agent.collector.max_flows= agent.collector.eviction_timeout= agent.collector.active_timeout= agent.collector.paths= agent.prometheus.host= agent.prometheus.port= agent.prometheus.allow= agent.prometheus.web_config= agent.prometheus.open_health= agent.prometheus.flow_gauges= agent.prometheus.labels= agent.prometheus.max_series= agent.prometheus.series_ttl= agent.prometheus.peer_series= agent.prometheus.transit_series= agent.prometheus.p95_series= agent.prometheus.page= agent.prometheus.dashboard= agent.ipfix.host= agent.ipfix.port= agent.ipfix.template_refresh= agent.ipfix.observation_domain_id= agent.ipfix.directions= agent.ipfix.prev_adjacent= agent.ipfix.enterprise_number= agent.ipfix.bind.host= agent.ipfix.bind.port= agent.ipfix.collector= agent.history.path= agent.history.max_size= agent.history.conversations= agent.history.sync_interval= agent.privacy.addresses= agent.enrich.mmdb.asn_db= agent.enrich.mmdb.city_db= agent.enrich.rib.local_asn= agent.enrich.rib.communities= agent.enrich.rib.bmp.host= agent.enrich.rib.bmp.port= agent.enrich.rib.bmp.allow= agent.enrich.rib.bmp.max_sessions= agent.enrich.rib.bmp.max_routes= agent.enrich.rib.bmp.stale_time= agent.enrich.rib.vrf= agent.enrich.rpki.vrps= agent.enrich.rpki.rtr= agent.enrich.source_check.mode= agent.enrich.source_check.bogons= agent.enrich.prefix= agent.enrich.peer= agent.control.socket= agent.control.mode= agent.control.group= agent.control.write_group= agent.firewall.enabled= agent.firewall.interfaces= agent.firewall.allow= agent.firewall.allow_own= agent.firewall.pin= agent.firewall.state_file= agent.firewall.blackhole_communities= agent.firewall.blackhole_within= agent.firewall.blackhole_peers= agent.firewall.blackhole_min_length= agent.firewall.blackhole_max= agent.firewall.blackhole_action= agent.firewall.rule= agent.guard.enabled= agent.guard.mode= agent.guard.protect= agent.guard.action= agent.guard.ttl= agent.guard.max_rules= agent.guard.host_packets= agent.guard.host_bits= agent.guard.host_new_flows= agent.guard.host_syn= agent.guard.host_fragments= agent.guard.prefix_packets= agent.guard.prefix_bits= agent.guard.prefix_new_flows= agent.guard.prefix_syn= agent.guard.prefix_fragments=" ;;
         "rfm flows --sort") words="bytes packets rate last duration" ;;
         "rfm top --sort") words="bytes packets rate" ;;
@@ -66,11 +66,12 @@ _rfm() {
         "rfm firewall flush") words+=" --help --force --json --socket --config " ;;
         "rfm firewall stats") words+=" --help --json --socket --config " ;;
         "rfm firewall load") words+=" --help --replace --force --json --socket --config " ;;
-        "rfm guard") words+=" list show stop allow --help " ;;
+        "rfm guard") words+=" list show stop allow watch --help " ;;
         "rfm guard list") words+=" --help --json --socket --config " ;;
         "rfm guard show") words+=" --help --json --socket --config " ;;
         "rfm guard stop") words+=" --help --json --socket --config " ;;
         "rfm guard allow") words+=" --help --json --socket --config " ;;
+        "rfm guard watch") words+=" --help --after --exec --timeout --json --socket --config " ;;
         esac
     fi
 

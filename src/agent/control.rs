@@ -21,6 +21,7 @@ use crate::http::Server;
 use crate::metrics::collect::LinkReader;
 use crate::netlink::LinkSocket;
 use crate::sys::error_counters::ErrorCounters;
+use crate::sys::wake_up::WakeUp;
 
 /// File descriptors that are reserved for clients when no others are free.
 pub(super) const RESERVE: usize = 16;
@@ -105,6 +106,11 @@ impl Control {
         let (mut server, access) = (self.server, self.access);
         if let Some(history) = &sources.history {
             server = server.deferrer(&history.deferrer);
+        }
+        if let Some(guard) = &sources.scrape.guard {
+            let wake_up = Arc::new(WakeUp::new().map_err(Error::Start)?);
+            guard.lock().wake_up = Some(wake_up.clone());
+            server = server.wake_up(wake_up);
         }
         running.spawn("control", move |heartbeat| {
             let routes = ControlRoutes::new(sources, access);

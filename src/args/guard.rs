@@ -2,6 +2,7 @@
 //! `rfm guard` and its commands.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use argh::{ArgsInfo, FromArgs};
 
@@ -20,6 +21,7 @@ enum GuardSubcommand {
     Show(Show),
     Stop(Stop),
     Allow(Allow),
+    Watch(Watch),
 }
 
 command! {
@@ -62,6 +64,36 @@ command! {
     }
 }
 
+command! {
+    /// Prints the events of the guard as they occur, or runs a program for each.
+    #[argh(
+        subcommand,
+        name = "watch",
+        note = "It connects again when the agent restarts, and continues after the last event.
+The program gets the event as JSON on its standard input, and each value in an
+environment variable: RFM_EVENT, RFM_EVENT_NUMBER, RFM_EVENT_TIME, RFM_ATTACK_ID,
+RFM_ATTACK_TARGET, RFM_ATTACK_KIND, and so on. One program runs at a time; a
+failure is reported on standard error, and the next event follows.",
+        example = "As JSON, one event in each line:
+rfm guard watch --json",
+        example = "Runs a script for each event:
+rfm guard watch --exec /etc/rfm/guard-event"
+    )]
+    Watch {
+        /// also print the events after this number that the agent still has; 0 = all
+        #[argh(option, arg_name = "number")]
+        after: Option<u64>,
+
+        /// program to run for each event
+        #[argh(option, arg_name = "file")]
+        exec: Option<PathBuf>,
+
+        /// seconds after which a program that still runs is killed (default: 30)
+        #[argh(option, arg_name = "seconds", default = "30")]
+        timeout: u32,
+    }
+}
+
 /// A command to the guard.
 #[derive(Debug, PartialEq, Eq)]
 pub enum GuardCommand {
@@ -69,6 +101,15 @@ pub enum GuardCommand {
     Show { id: u64 },
     Stop { id: u64 },
     Allow { prefix: String },
+    Watch(WatchOptions),
+}
+
+/// The options of `rfm guard watch`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct WatchOptions {
+    pub after: Option<u64>,
+    pub exec: Option<PathBuf>,
+    pub timeout: Duration,
 }
 
 /// Command, JSON, socket and configuration.
@@ -86,6 +127,14 @@ impl GuardArgs {
             }
             GuardSubcommand::Allow(c) => {
                 let command = GuardCommand::Allow { prefix: c.prefix };
+                (command, c.json, c.socket, c.config)
+            }
+            GuardSubcommand::Watch(c) => {
+                let command = GuardCommand::Watch(WatchOptions {
+                    after: c.after,
+                    exec: c.exec,
+                    timeout: Duration::from_secs(c.timeout.into()),
+                });
                 (command, c.json, c.socket, c.config)
             }
         }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! `rfm guard list`, `show`, `stop` and `allow`.
+//! `rfm guard list`, `show`, `stop`, `allow` and `watch`.
 
 use super::change::to_json;
 use super::format::plural;
-use super::{AgentClient, ClientError, output, read};
+use super::{AgentClient, ClientError, output, read, watch};
 use crate::args::GuardCommand;
 use crate::control::api;
 
@@ -19,6 +19,7 @@ pub fn run(agent: &AgentClient, command: GuardCommand) -> Result<String, ClientE
             let request = to_json(&api::GuardAllow { prefix })?;
             agent.print(&agent.post("guard/allow", &request)?, removed)
         }
+        GuardCommand::Watch(options) => watch::run(agent, options),
     }
 }
 

@@ -5,11 +5,14 @@
 //! - [`http`]: one request and its reply,
 //! - [`output`]: a reply as text for people; [`table`] and [`format`] serve it,
 //! - [`time_range`]: times as people write them;
-//! - [`change`]: `set` and `reload`; [`firewall`]: the commands of `firewall`.
+//! - [`change`]: `set` and `reload`; [`firewall`]: the commands of `firewall`,
+//! - `guard`: the commands of `guard`; `watch`: the events as they occur; `event_program`: the program that
+//!   runs for each.
 //!
 //! Nothing here runs in the agent.
 
 mod change;
+mod event_program;
 mod firewall;
 pub mod format;
 mod guard;
@@ -20,6 +23,7 @@ mod socket;
 pub mod table;
 pub mod time_range;
 mod top;
+mod watch;
 
 use std::fmt;
 use std::time::Duration;

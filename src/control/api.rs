@@ -15,6 +15,7 @@ use crate::enrich::rib::SHORTEST_NETWORK;
 pub use crate::types::rule::FirewallRule;
 pub use guard::{
     GuardAllow, GuardAttack, GuardChanged, GuardEvent, GuardFlow, GuardReply, GuardStop,
+    MissedEvents,
 };
 pub use history::{
     BillReply, HistoryEvent, HistoryReply, HistoryRow, SampleRow, SamplesReply, SourceSamples,

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use hyper::body::Bytes;
 use hyper::{Request, StatusCode};
+use serde::Serialize;
 
 use super::params::Params;
 use super::post::body;
@@ -20,7 +21,7 @@ use crate::types::named::Named;
 use crate::types::prefix::Prefix;
 
 /// One JSON object in each line.
-const JSON_LINES: &str = "application/x-ndjson";
+pub(super) const JSON_LINES: &str = "application/x-ndjson";
 
 impl ControlRoutes {
     fn ask_guard(&self) -> Result<&GuardHandle, RequestError> {
@@ -62,7 +63,7 @@ impl ControlRoutes {
         })
     }
 
-    /// Returns the events after a number, one in each line.
+    /// Returns the events after a number, one in each line; with `follow` also those that occur later.
     pub(super) fn events(&self, request: &Request<Bytes>) -> Reply {
         let mut params = Params::parse(request.uri().query()).map_err(RequestError::bad_request)?;
         let after = params
@@ -70,30 +71,21 @@ impl ControlRoutes {
                 text.parse::<u64>().ok()
             })
             .map_err(RequestError::bad_request)?;
+        let follow = params
+            .read("follow", "true or false", |text| text.parse::<bool>().ok())
+            .map_err(RequestError::bad_request)?;
         params.finish().map_err(RequestError::bad_request)?;
-        let events: Vec<AttackEvent> = {
-            let state = self.ask_guard()?.lock();
-            // after a restart the numbers begin again
-            let after = after
-                .filter(|after| *after <= state.last_event)
-                .unwrap_or(0);
-            let new = state.events.iter().filter(|event| event.number > after);
-            new.cloned().collect()
-        };
-        let addresses = self.addresses();
+        let guard = self.ask_guard()?;
+        if follow == Some(true) {
+            let live = self.sources.scrape.live.clone();
+            return Ok(self.streams.open(guard, live, after)?.into());
+        }
+        let state = guard.lock();
         let mut lines = Vec::new();
-        for event in &events {
-            let event = api::GuardEvent {
-                number: event.number,
-                time: rfc3339(event.time),
-                event: event.step.name().to_owned(),
-                attack: attack(&event.attack, addresses),
-            };
-            let line = serde_json::to_vec(&event).map_err(|error| {
-                RequestError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
-            })?;
-            lines.extend(line);
-            lines.push(b'\n');
+        let mut after = after.unwrap_or(0);
+        while let Some((event, _)) = state.next_event(after) {
+            lines.extend(event_line(event, self.addresses()));
+            after = event.number;
         }
         Ok(respond::content(StatusCode::OK, JSON_LINES, lines).into())
     }
@@ -122,6 +114,24 @@ impl ControlRoutes {
             removed_rules: removed as u64,
         })
     }
+}
+
+/// Returns an event as a line of JSON.
+pub(super) fn event_line(event: &AttackEvent, addresses: AddressDetail) -> Vec<u8> {
+    let event = api::GuardEvent {
+        number: event.number,
+        time: rfc3339(event.time),
+        event: event.step.name().to_owned(),
+        attack: attack(&event.attack, addresses),
+    };
+    json_line(&event)
+}
+
+pub(super) fn json_line(value: &impl Serialize) -> Vec<u8> {
+    // the types of the API have text keys and no values of their own: this cannot fail
+    let mut line = serde_json::to_vec(value).unwrap_or_default();
+    line.push(b'\n');
+    line
 }
 
 fn attack(status: &AttackStatus, addresses: AddressDetail) -> api::GuardAttack {

@@ -7,6 +7,7 @@
 //! - [`params`]: query strings to typed parameters (pure),
 //! - [`api`]: the types of requests and replies, for agent and client,
 //! - [`routes`]: a request to its reply; `get`, `post` and [`firewall`] have the paths,
+//! - [`event_stream`]: the events of the guard as they occur,
 //! - `status`, `flows`, `paths`, `what_if`, `history`, `bill`, [`lookup`]: the content of the replies; `rates`: their pure helper.
 //!
 //! docs/reference/control.md documents the API for client authors.
@@ -16,6 +17,7 @@ pub mod api;
 mod asn_names;
 pub mod bgp;
 pub mod bill;
+pub mod event_stream;
 pub mod firewall;
 mod flows;
 mod get;

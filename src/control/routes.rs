@@ -9,6 +9,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 
 use super::access::Access;
+use super::event_stream::EventStreams;
 use super::rates::RateKeeper;
 use super::{Sources, api};
 use crate::http::deferred::HandlerReply;
@@ -112,6 +113,7 @@ pub struct ControlRoutes {
     pub(super) sources: Sources,
     pub(super) rates: RefCell<RateKeeper>,
     access: Access,
+    pub(super) streams: EventStreams,
 }
 
 impl ControlRoutes {
@@ -120,6 +122,7 @@ impl ControlRoutes {
             sources,
             rates: RefCell::default(),
             access,
+            streams: EventStreams::default(),
         }
     }
 

@@ -9,6 +9,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::report::{AttackId, AttackReport};
 use super::rules::Decision;
+use crate::sys::wake_up::WakeUp;
 use crate::types::guard::{GuardAction, Quantity};
 use crate::types::prefix::Prefix;
 
@@ -78,7 +79,11 @@ pub struct GuardState {
     /// The latest last.
     pub ended: VecDeque<AttackStatus>,
     pub events: VecDeque<AttackEvent>,
+    /// The number before that of the first event of this agent.
+    pub first_event: u64,
     pub last_event: u64,
+    /// Wakes the server of the streams of events.
+    pub wake_up: Option<Arc<WakeUp>>,
     pub attacks: BTreeMap<(Quantity, GuardAction), u64>,
     /// Targets for which an operator has forbidden rules.
     pub allowed: Vec<Prefix>,
@@ -103,6 +108,22 @@ impl GuardState {
             step,
             attack: attack.clone(),
         });
+        if let Some(wake_up) = &self.wake_up {
+            wake_up.wake();
+        }
+    }
+
+    /// Returns the first event after a number, and how many between both are no longer kept. A number of a previous agent
+    /// is lower than all of this one.
+    pub fn next_event(&self, after: u64) -> Option<(&AttackEvent, u64)> {
+        // the clock has been set back since the previous agent
+        let after = match after > self.last_event {
+            true => self.first_event,
+            false => after.max(self.first_event),
+        };
+        let at = self.events.partition_point(|event| event.number <= after);
+        let event = self.events.get(at)?;
+        Some((event, event.number - after - 1))
     }
 
     /// Moves an attack to the ended ones.
@@ -138,7 +159,14 @@ pub struct GuardHandle {
 impl GuardHandle {
     pub fn new() -> (Self, Receiver<GuardRequest>) {
         let (requests, received) = bounded(MAX_WAITING);
-        let state = Arc::default();
+        // so that clients can continue after a restart: JSON has integers up to 2^53 microseconds, the year 2255
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let first = now.map_or(0, |since| since.as_micros() as u64);
+        let state = Arc::new(Mutex::new(GuardState {
+            first_event: first,
+            last_event: first,
+            ..GuardState::default()
+        }));
         (Self { state, requests }, received)
     }
 

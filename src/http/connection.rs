@@ -21,10 +21,11 @@ use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::http::request;
 use hyper::server::conn::http1;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use rustix::event::PollFlags;
 
 use super::deferred::{HandlerReply, LaterReply};
+use super::endless::{Endless, ReplyBody};
 use super::follow::{End, Followed};
 use super::gate::{Admitted, Gate};
 use super::phase::Phase;
@@ -186,7 +187,9 @@ impl<H: Handler> Connection<H> {
         let fired = self.socket().fired(events);
         let woken = self.woken.0.swap(false, Ordering::AcqRel);
         let broken = events.intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL);
-        if !(fired || woken || broken) {
+        // a stream may have more, which wakes only the server
+        let ready = self.socket().phase().is_streaming();
+        if !(fired || woken || broken || ready) {
             return true;
         }
         let open = match self.task {
@@ -297,9 +300,10 @@ impl<H> Inner<H> {
 }
 
 impl<H: Handler> Inner<H> {
-    async fn answer(self: Rc<Self>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(self: Rc<Self>, request: Request<Incoming>) -> Response<ReplyBody> {
         let (mut parts, body) = request.into_parts();
         parts.extensions.insert(self.followed.connection);
+        let is_head = parts.method == Method::HEAD;
         let request = self.accept(parts, body).await;
         // Answers one request per turn, so that a client that pipelines does not delay the others.
         if self.answered.get() {
@@ -318,8 +322,16 @@ impl<H: Handler> Inner<H> {
         }
         let is_closed = || self.socket.condition().contains(PollFlags::RDHUP);
         self.followed.follow(&mut response, is_closed);
-        self.socket.set_phase(Phase::responding(Instant::now()));
-        response.map(|body| Full::new(hold(body, &self.shared.held)))
+        match response.extensions_mut().remove::<Endless>() {
+            Some(source) if !is_head => {
+                self.socket.set_phase(Phase::Streaming { blocked: None });
+                response.map(|_| ReplyBody::Endless(source))
+            }
+            _ => {
+                self.socket.set_phase(Phase::responding(Instant::now()));
+                response.map(|body| ReplyBody::Full(Full::new(hold(body, &self.shared.held))))
+            }
+        }
     }
 
     /// Returns the complete request, or the response that refuses it.
@@ -439,7 +451,7 @@ impl Drop for Turn<'_> {
 struct Service<H>(Rc<Inner<H>>);
 
 impl<H: Handler> hyper::service::Service<Request<Incoming>> for Service<H> {
-    type Response = Response<Full<Bytes>>;
+    type Response = Response<ReplyBody>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>>>>;
 

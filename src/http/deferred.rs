@@ -11,9 +11,9 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use hyper::Response;
 use hyper::body::Bytes;
 
-use super::gate::WakeUp;
 use crate::sys::malloc;
 use crate::sys::threads::Heartbeat;
+use crate::sys::wake_up::WakeUp;
 
 /// The maximum number of requests that wait for the thread.
 const WAITING: usize = 16;

@@ -17,12 +17,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::connection::{Connection, Shared};
-use super::gate::WakeUp;
 use super::phase::Phase;
 use super::{Handler, Server};
 use crate::sys::descriptors::Reserve;
 use crate::sys::listen::Listener;
 use crate::sys::threads::Heartbeat;
+use crate::sys::wake_up::WakeUp;
 
 /// The maximum wait, so that the heartbeat is updated and a stop is noticed.
 const TICK: Duration = Duration::from_millis(500);
@@ -49,8 +49,8 @@ pub(super) struct Executor<H: Handler> {
     reserve: Reserve,
     /// The number of descriptor shortages, in any thread, for which idle connections were closed.
     shortages: u64,
-    /// Ends the wait when a later reply is known.
-    deferred: Option<Arc<WakeUp>>,
+    /// End the wait when a later reply is known, or a stream has more.
+    wake_ups: Vec<Arc<WakeUp>>,
     /// The epoch of the gate when the connections were last checked.
     epoch: u64,
 }
@@ -63,7 +63,7 @@ impl<H: Handler> Executor<H> {
             connections: Vec::new(),
             reserve: server.reserve,
             shortages: server.errors.shortages(),
-            deferred: server.deferred,
+            wake_ups: server.wake_ups,
             epoch: server.gate.as_ref().map_or(0, |gate| gate.epoch()),
             shared: Rc::new(Shared {
                 handler,
@@ -129,7 +129,10 @@ impl<H: Handler> Executor<H> {
             .iter()
             .map(|c| PollFd::from_borrowed_fd(c.socket().as_fd(), c.socket().waits_for()));
         let gate = self.shared.gate.as_deref().map(|gate| gate.wake_up());
-        let wake_ups: Vec<_> = gate.into_iter().chain(self.deferred.as_deref()).collect();
+        let wake_ups: Vec<_> = gate
+            .into_iter()
+            .chain(self.wake_ups.iter().map(|wake_up| &**wake_up))
+            .collect();
         let woken = wake_ups
             .iter()
             .map(|wake_up| PollFd::new(*wake_up, PollFlags::IN));

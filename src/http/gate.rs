@@ -3,9 +3,7 @@
 //!
 //! The server knows only the trait [`Gate`]; `web` implements it from a web configuration file.
 
-use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::task::{Poll, Waker};
@@ -13,7 +11,8 @@ use std::task::{Poll, Waker};
 use hyper::Response;
 use hyper::body::Bytes;
 use hyper::http::request;
-use rustix::event::{EventfdFlags, eventfd};
+
+use crate::sys::wake_up::WakeUp;
 
 /// The reason why a request may be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,33 +46,6 @@ pub trait Gate: Send + Sync {
 
     /// Ends the wait of the server when a pending result is known.
     fn wake_up(&self) -> &WakeUp;
-}
-
-/// Ends the wait of a server from another thread.
-pub struct WakeUp(OwnedFd);
-
-impl WakeUp {
-    pub fn new() -> io::Result<Self> {
-        Ok(Self(eventfd(
-            0,
-            EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK,
-        )?))
-    }
-
-    pub fn wake(&self) {
-        // a full counter has ended the wait already
-        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
-    }
-
-    pub(super) fn clear(&self) {
-        let _ = rustix::io::read(&self.0, &mut [0_u8; 8]);
-    }
-}
-
-impl AsFd for WakeUp {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
 }
 
 /// The state of the access control, for the metrics and the problems.

@@ -13,6 +13,7 @@
 //! - `connection`: hyper's state machine and the handler,
 //! - [`deferred`]: replies that another thread makes,
 //! - `executor`: the loop around poll(2) that drives all connections,
+//! - [`endless`]: responses without an end,
 //! - [`follow`]: reports to a handler which responses were written, and the end of the connection,
 //! - [`accept`]: the format that a client prefers (pure),
 //! - [`respond`], [`encoding`]: small responses, and gzip for clients that accept it,
@@ -26,6 +27,7 @@ pub mod accept;
 mod connection;
 pub mod deferred;
 pub mod encoding;
+pub mod endless;
 mod executor;
 pub mod follow;
 pub mod gate;
@@ -53,10 +55,11 @@ use crate::sys::descriptors::Reserve;
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
 use crate::sys::listen;
 use crate::sys::threads::Heartbeat;
+use crate::sys::wake_up::WakeUp;
 
 pub use crate::sys::listen::BindError;
 use deferred::{Deferrer, HandlerReply};
-use gate::{Gate, WakeUp};
+use gate::Gate;
 
 /// The limits for clients.
 #[derive(Clone, Copy, Debug)]
@@ -134,7 +137,7 @@ pub struct Server {
     subsystem: Subsystem,
     refuse: Refuse,
     gate: Option<Arc<dyn Gate>>,
-    deferred: Option<Arc<WakeUp>>,
+    wake_ups: Vec<Arc<WakeUp>>,
     large: Option<Large>,
     reserve: Reserve,
 }
@@ -175,7 +178,7 @@ impl Server {
             subsystem,
             refuse: respond::status,
             gate: None,
-            deferred: None,
+            wake_ups: Vec::new(),
             large: None,
             reserve: Reserve::default(),
         }
@@ -223,7 +226,13 @@ impl Server {
 
     /// Accepts the later replies of `deferrer`.
     pub fn deferrer(mut self, deferrer: &Deferrer) -> Self {
-        self.deferred = Some(deferrer.wake_up.clone());
+        self.wake_ups.push(deferrer.wake_up.clone());
+        self
+    }
+
+    /// Lets another thread wake the server, so that streams are written at once.
+    pub fn wake_up(mut self, wake_up: Arc<WakeUp>) -> Self {
+        self.wake_ups.push(wake_up);
         self
     }
 

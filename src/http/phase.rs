@@ -19,6 +19,9 @@ pub(super) enum Phase {
     /// The response is being written; `progress` is the time at which the client last received
     /// bytes.
     Responding { since: Instant, progress: Instant },
+    /// A response without an end is being written; `blocked` is the time since which the client has received no
+    /// byte of those that are ready.
+    Streaming { blocked: Option<Instant> },
     /// No request is active; the connection is kept for the next request.
     Idle { since: Instant },
     /// Done; waiting for the client to close.
@@ -61,8 +64,22 @@ impl Phase {
                 since,
                 progress: now,
             },
+            Self::Streaming { .. } => Self::Streaming { blocked: None },
             other => other,
         }
+    }
+
+    /// Returns the state after the socket had no room for more bytes.
+    pub fn blocked(self, now: Instant) -> Self {
+        match self {
+            Self::Streaming { blocked: None } => Self::Streaming { blocked: Some(now) },
+            other => other,
+        }
+    }
+
+    /// Returns whether a stream can be continued.
+    pub fn is_streaming(self) -> bool {
+        matches!(self, Self::Streaming { blocked: None })
     }
 
     /// Returns the state after a header was completed. A pipelined request reaches this state
@@ -98,6 +115,10 @@ impl Phase {
                 (since + limits.response).min(progress + limits.stalled_write)
             }
             Self::Waiting { since } => since + limits.response,
+            Self::Streaming {
+                blocked: Some(since),
+            } => since + limits.stalled_write,
+            Self::Streaming { blocked: None } => Instant::now() + limits.stalled_write,
             Self::Idle { since } => since + limits.idle,
             Self::Lingering { since } => since + limits.linger,
         }
@@ -109,7 +130,7 @@ impl Phase {
             Self::Handshaking { begun: true, .. } => Some("TLS handshake not complete in time"),
             Self::Receiving { .. } => Some("request not complete in time"),
             Self::Waiting { .. } => Some("response not made in time"),
-            Self::Responding { .. } => Some("response not taken in time"),
+            Self::Responding { .. } | Self::Streaming { .. } => Some("response not taken in time"),
             Self::Handshaking { begun: false, .. }
             | Self::Fresh { .. }
             | Self::Idle { .. }
@@ -135,6 +156,7 @@ impl Phase {
             }
             Self::Waiting { since } => (4, since),
             Self::Responding { progress, .. } => (4, progress),
+            Self::Streaming { blocked } => (4, blocked.unwrap_or_else(Instant::now)),
         }
     }
 }
@@ -169,6 +191,17 @@ mod tests {
         );
         phase = phase.sent(start + 59 * SECOND);
         assert_eq!(phase.deadline(&limits), start + limits.response);
+    }
+
+    #[test]
+    fn a_stream_ends_only_while_its_client_takes_nothing() {
+        let (limits, start) = (HttpLimits::default(), Instant::now());
+        let stream = Phase::Streaming { blocked: None };
+        let blocked = stream.blocked(start).blocked(start + 5 * SECOND);
+        assert_eq!(blocked.deadline(&limits), start + limits.stalled_write);
+        assert_eq!(blocked.sent(start + 6 * SECOND), stream);
+        assert!(stream.deadline(&limits) > Instant::now() + 5 * SECOND);
+        assert!(stream.is_streaming() && !blocked.is_streaming());
     }
 
     #[test]

@@ -141,6 +141,9 @@ impl Socket {
 
     fn blocked(&self, errno: Errno, flag: PollFlags) -> Poll<io::Result<usize>> {
         if errno == Errno::AGAIN {
+            if flag == PollFlags::OUT {
+                self.phase.set(self.phase.get().blocked(Instant::now()));
+            }
             self.waits_for.set(self.waits_for.get() | flag);
             Poll::Pending
         } else {

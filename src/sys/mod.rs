@@ -17,3 +17,4 @@ pub mod signals;
 pub mod startup_steps;
 pub mod systemd;
 pub mod threads;
+pub mod wake_up;

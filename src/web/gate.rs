@@ -18,9 +18,10 @@ use rustls::ServerConfig;
 
 use super::load::Loaded;
 use super::passwords::{Credentials, Passwords, Verdict};
-use crate::http::gate::{AccessStatus, Admitted, Gate, WakeUp};
+use crate::http::gate::{AccessStatus, Admitted, Gate};
 use crate::http::respond;
 use crate::sys::error_counters::{ErrorCounters, Subsystem};
+use crate::sys::wake_up::WakeUp;
 
 /// The path that `agent.prometheus.open_health` leaves open.
 const HEALTH: &str = "/healthz";

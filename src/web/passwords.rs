@@ -18,7 +18,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use ring::hmac;
 
 use super::file::User;
-use crate::http::gate::WakeUp;
+use crate::sys::wake_up::WakeUp;
 
 /// Passwords that wait for thread web.
 const MAX_WAITING: usize = 32;

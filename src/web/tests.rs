@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::file::User;
 use super::passwords::{Credentials, Passwords, Verdict};
-use crate::http::gate::WakeUp;
+use crate::sys::wake_up::WakeUp;
 
 const A: &str = "192.0.2.1";
 const B: &str = "192.0.2.2";

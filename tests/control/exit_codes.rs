@@ -28,7 +28,7 @@ type Words = (
     &'static [&'static str],
 );
 
-const COMMANDS: [Words; 21] = [
+const COMMANDS: [Words; 22] = [
     ("status", &[""], &["--jsno", "extra"]),
     (
         "flows",
@@ -121,6 +121,8 @@ const COMMANDS: [Words; 21] = [
     ("guard show", &[], &["", "x"]),
     ("guard stop", &[], &["", "x"]),
     ("guard allow", &["192.0.2.1"], &[""]),
+    // tests/guard_events.rs has those that succeed
+    ("guard watch", &[], &["extra", "--timeout x", "--after -1"]),
 ];
 
 fn leaves(path: &str, info: &CommandInfoWithArgs, found: &mut Vec<String>) {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: AGPL-3.0-only
-//! `rfm guard list` and `rfm guard show`
+//! `rfm guard list`, `show` and `watch`
 
 use std::time::SystemTime;
 
 use crate::client::format::{self, until};
 use crate::client::table::{Align, TextTable};
-use crate::control::api::{GuardAttack, GuardReply};
+use crate::control::api::{GuardAttack, GuardEvent, GuardReply};
 use crate::types::protocol::Protocol;
 
 pub fn guard(reply: &GuardReply) -> String {
@@ -72,6 +72,24 @@ fn action(attack: &GuardAttack) -> String {
         true => attack.action.clone(),
         false => format!("alert ({} proposed)", attack.action),
     }
+}
+
+/// Describes an event in one line.
+pub fn event(event: &GuardEvent) -> String {
+    let attack = &event.attack;
+    let signature = attack.signature.as_deref().unwrap_or("none");
+    format!(
+        "{} {} attack {} on {}, direction {}: {:.0} {}/s, signature: {signature}; {}: {}",
+        event.time,
+        event.event,
+        attack.id,
+        attack.target,
+        attack.direction,
+        value(attack),
+        attack.kind,
+        action(attack),
+        attack.reason
+    )
 }
 
 pub fn attack(attack: &GuardAttack) -> String {

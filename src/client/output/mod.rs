@@ -11,7 +11,7 @@ mod status;
 
 pub use firewall::{firewall, firewall_rules};
 pub use flows::{direction, end, flows, sampling_error, share, top, value};
-pub use guard::{attack, guard};
+pub use guard::{attack, event, guard};
 pub use history::{bill, bill_csv, history, history_csv};
 pub use paths::{paths, what_if};
 pub use rib::{lookup, rib};

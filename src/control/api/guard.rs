@@ -82,12 +82,18 @@ pub struct GuardFlow {
 /// A line of GET /v1/events.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct GuardEvent {
-    /// Numbers increase by one; a gap shows lost events.
+    /// Numbers increase by one; those of a later agent are higher.
     pub number: u64,
     pub time: String,
     /// "alarm", "rules", "failed", "rules_removed" or "end".
     pub event: String,
     pub attack: GuardAttack,
+}
+
+/// A line of GET /v1/events?follow=true before an event if others before it are no longer kept.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct MissedEvents {
+    pub missed: u64,
 }
 
 /// POST /v1/guard/stop, request.

@@ -137,3 +137,33 @@ fn rules_beyond_the_maximum_are_not_added() {
     let last = &state.active[5].decision;
     assert!(last.reason.contains("max_rules"), "{last:?}");
 }
+
+#[test]
+fn a_reader_of_events_learns_how_many_it_has_missed() {
+    let (handle, _) = GuardHandle::new();
+    let mut worker = Worker::new(settings(GuardMode::Watch), None, handle.clone());
+    let report = report();
+    let first = handle.lock().first_event;
+    for n in 0..300 {
+        let mut report = report.clone();
+        report.id.0 = n;
+        worker.handle(
+            DetectorEvent::Alarm(Box::new(report.clone())),
+            Instant::now(),
+        );
+        worker.handle(DetectorEvent::Calm(report.id), Instant::now());
+        worker.check(Instant::now());
+    }
+    let state = handle.lock();
+    let next = |after| {
+        let found = state.next_event(after);
+        found.map(|(event, missed)| (event.number - first, missed))
+    };
+    // 600 events, of which 256 are kept
+    assert_eq!(next(first), Some((345, 344)));
+    assert_eq!(next(first + 400), Some((401, 0)));
+    assert_eq!(next(first + 600), None);
+    // numbers of a previous agent, and of one whose clock was ahead
+    assert_eq!(next(first - 1_000_000), Some((345, 344)));
+    assert_eq!(next(first + 1_000_000), Some((345, 344)));
+}
