@@ -9,7 +9,7 @@ CROSS := $(if $(ARCH),cross-$(ARCH))
 BPF_C := $(filter-out src/bpf/vmlinux.h,$(wildcard src/bpf/*.[ch] src/bpf/*/*.[ch] benches/bpf/*.[ch]))
 BUILD := cargo build --release --locked
 BENCHES := datapath flood overload firewall cache table scrape history store ipfix memory series rib start fleet
-SCRIPTS := .ci/run $(wildcard scripts/*.sh tests/*.sh tests/guest/*.sh) packaging/databases/rfm-update-databases
+SCRIPTS := .ci/run $(wildcard scripts/*.sh tests/*.sh tests/guest/*.sh) packaging/databases/rfm-update-databases docs/examples/guard-event
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

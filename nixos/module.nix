@@ -17,10 +17,11 @@ let
     cp ${configFile} $out
   '';
   update = cfg.updateDatabases;
+  events = cfg.guardEvents;
   agent = cfg.settings.agent;
   bmp = agent.enrich.rib.bmp;
   bmpPort = if bmp.port != null then bmp.port else 11019;
-  # restrictions of both services
+  # restrictions of all services
   hardening = {
     NoNewPrivileges = true;
     SystemCallArchitectures = "native";
@@ -105,6 +106,24 @@ in
       };
     };
 
+    guardEvents = {
+      program = lib.mkOption {
+        type = lib.types.nullOr lib.types.str;
+        default = null;
+        example = "/etc/rfm/guard-event";
+        description = ''
+          Program to run for each event of the guard, with JSON on its standard input, as a service with a user of its own:
+          see docs/guard.md. null runs none.
+        '';
+      };
+
+      group = lib.mkOption {
+        type = lib.types.str;
+        default = "rfm";
+        description = "The group that may open the control socket, as in agent.control.group.";
+      };
+    };
+
     openFirewall = lib.mkOption {
       type = lib.types.bool;
       default = false;
@@ -151,6 +170,30 @@ in
         OnCalendar = "weekly";
         RandomizedDelaySec = "1d";
         Persistent = true;
+      };
+    };
+
+    systemd.services.rfm-guard-events = lib.mkIf (events.program != null) {
+      description = "Events of the guard of rfm";
+      documentation = [ "man:rfm(8)" ];
+      after = [ "rfm.service" ];
+      wantedBy = [ "multi-user.target" ];
+      unitConfig = {
+        ConditionFileIsExecutable = events.program;
+        StartLimitIntervalSec = 0;
+      };
+      serviceConfig = hardening // {
+        ExecStart = "${lib.getExe cfg.package} guard watch --exec ${events.program}";
+        Restart = "always";
+        RestartSec = 2;
+        DynamicUser = true;
+        SupplementaryGroups = events.group;
+        StateDirectory = "rfm-guard-events";
+        StateDirectoryMode = "0700";
+        UMask = "0077";
+        CapabilityBoundingSet = "";
+        SystemCallFilter = [ "@system-service" "~@privileged @resources @keyring" ];
+        RestrictAddressFamilies = "AF_UNIX AF_INET AF_INET6";
       };
     };
 

@@ -76,6 +76,7 @@ stage() {
     # it may hold keys
     put 600 packaging/databases/rfm-update-databases.default etc/default/rfm-update-databases
     put_all 644 usr/lib/systemd/system packaging/databases/rfm-update-databases.{service,timer}
+    put 644 packaging/guard/rfm-guard-events.service usr/lib/systemd/system/rfm-guard-events.service
     put_man_pages
     put_all 644 usr/share/rfm/grafana grafana/dashboard.json grafana/{rules,alerts}.yml
     put_all 644 usr/share/doc/rfm/examples docs/examples/*

@@ -26,7 +26,7 @@ binary=$(scripts/dist.sh --static "$arch")
 rm -rf "$out/static"
 mkdir -p "$tree/licenses"
 install -m 755 "$binary" "$tree/rfm"
-install -m 644 config/rfm.toml config/rfm.service "$tree"
+install -m 644 config/rfm.toml config/rfm.service packaging/guard/rfm-guard-events.service "$tree"
 install -m 755 packaging/static/rfm.openrc packaging/static/rfm.procd packaging/databases/rfm-update-databases "$tree"
 for page in docs/man/*.[1-8]; do install -D -m 644 "$page" "$tree/man/${page##*/}"; done
 install -m 644 LICENSE "$tree/licenses/LICENSE"

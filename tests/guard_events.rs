@@ -6,6 +6,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -289,4 +290,64 @@ fn a_program_runs_once_for_each_event_whatever_it_does() {
     for part in ["exit status: 3", "killed after 1 s", "connected again"] {
         assert!(log.contains(part), "{log}");
     }
+}
+
+const UNIT: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/packaging/guard/rfm-guard-events.service"
+);
+
+#[test]
+fn the_unit_is_valid_and_confined() {
+    if !can_run(&["systemd-analyze"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let text = fs::read_to_string(UNIT).expect("the unit");
+    let text = text.replace("/usr/bin/rfm", env!("CARGO_BIN_EXE_rfm"));
+    let unit = lab.file("rfm-guard-events.service", &text);
+    for (words, silent) in [
+        (&["verify", "--man=no"][..], true),
+        (&["security", "--offline=true", "--threshold=30"], false),
+    ] {
+        let mut command = Command::new("systemd-analyze");
+        let output = command.args(words).arg(&unit).output().expect("it runs");
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text);
+        assert!(output.status.success(), "{text}");
+        assert!(!silent || text.is_empty(), "{text}");
+    }
+}
+
+#[test]
+fn the_example_posts_the_event() {
+    if !can_run(&["curl"]) {
+        return;
+    }
+    let server = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = server.local_addr().expect("an address");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/examples/guard-event");
+    let mut command = Command::new(script);
+    let command = command
+        .env("WEBHOOK", format!("http://{address}/rfm"))
+        .stdin(Stdio::piped());
+    let mut program = command.stdout(Stdio::null()).spawn().expect("the script");
+    let mut input = program.stdin.take().expect("a pipe");
+    input.write_all(b"{\"number\": 7}\n").expect("written");
+    drop(input);
+    let (mut stream, _) = server.accept().expect("curl");
+    let limit = Some(Duration::from_secs(5));
+    stream.set_read_timeout(limit).expect("a limit");
+    let mut request = String::new();
+    let mut bytes = [0; 1024];
+    while !request.ends_with("{\"number\": 7}\n") {
+        let length = stream.read(&mut bytes).expect("more");
+        assert!(length > 0, "{request}");
+        request += &String::from_utf8_lossy(&bytes[..length]);
+    }
+    assert!(request.starts_with("POST /rfm HTTP/1.1\r\n"), "{request}");
+    stream
+        .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
+        .expect("sent");
+    assert!(program.wait().expect("an end").success());
 }

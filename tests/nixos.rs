@@ -460,3 +460,23 @@ fn the_updater_is_off_and_otherwise_the_shipped_units() {
     let ours = unit(&on["timer"], &["timerConfig"], &parts);
     assert_eq!(ours, directives(&read(&format!("{folder}.timer"))));
 }
+
+#[test]
+fn the_program_for_events_is_off_and_otherwise_the_shipped_unit() {
+    if !can_run(&["nix-instantiate"]) {
+        return;
+    }
+    let off = evaluate(&json!({ "enable": true })).unwrap();
+    assert_eq!(off["events"], json!({}));
+    let on = json!({ "enable": true, "guardEvents": { "program": "/etc/rfm/guard-event" } });
+    let on = evaluate(&on).unwrap();
+    let parts = [
+        ("Unit.Description", "description"),
+        ("Unit.Documentation", "documentation"),
+        ("Unit.After", "after"),
+        ("Install.WantedBy", "wantedBy"),
+    ];
+    let ours = unit(&on["events"], &["serviceConfig", "unitConfig"], &parts);
+    let shipped = read("packaging/guard/rfm-guard-events.service");
+    assert_eq!(ours, directives(&shipped));
+}

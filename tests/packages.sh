@@ -67,7 +67,7 @@ binary_works() {
 }
 unit_verifies() {
     # systemd-analyze looks the manual up; pages that are not there are a warning
-    silent inside systemd-analyze verify rfm.service rfm-update-databases.timer
+    silent inside systemd-analyze verify rfm.service rfm-update-databases.timer rfm-guard-events.service
 }
 
 # What the service leaves below /var as a dynamic user (systemd.exec(5)).
@@ -117,6 +117,7 @@ test_debian() {
     check "$1: all files are as packed" silent inside dpkg --verify rfm
     check "$1: starts at boot" [ -L "$root/etc/systemd/system/multi-user.target.wants/rfm.service" ]
     check "$1: the update of databases does not" [ ! -e "$root/etc/systemd/system/timers.target.wants/rfm-update-databases.timer" ]
+    check "$1: the events of the guard do not" [ ! -e "$root/etc/systemd/system/multi-user.target.wants/rfm-guard-events.service" ]
     check "$1: nobody else reads its keys" is "$(stat -c %a "$root/etc/default/rfm-update-databases")" 600
     check "$1: an administrator switches it off" inside systemctl disable rfm.service
     sed -i 's/^#port = 9669/port = 9670/' "$root/etc/rfm/rfm.toml"

@@ -26,6 +26,7 @@ in
   ports = set.networking.firewall.allowedTCPPorts or [ ];
   file = set.environment.etc."rfm/rfm.toml".source or "";
   service = set.systemd.services.rfm or { };
+  events = set.systemd.services.rfm-guard-events or { };
   updater = set.systemd.services.rfm-update-databases or { };
   timer = set.systemd.timers.rfm-update-databases or { };
 }
