@@ -872,4 +872,67 @@ in
     required = false;
     description = "The same for fragments.";
   };
+  "agent.guard.threshold[].interface" = {
+    type = nullOr str;
+    default = "wan0";
+    shipped = false;
+    required = false;
+    description = "The name of a monitored interface; each table has interface, peer_asn or prefix.";
+  };
+  "agent.guard.threshold[].peer_asn" = {
+    type = nullOr (ints.between 0 4294967295);
+    default = 64500;
+    shipped = false;
+    required = false;
+    description = "The AS of neighbors, as in the label peer_asn; 0 = none.";
+  };
+  "agent.guard.threshold[].prefix" = {
+    type = nullOr str;
+    default = "198.51.100.0/24";
+    shipped = false;
+    required = false;
+    description = "A prefix: packets to it that enter, and packets from it that leave.";
+  };
+  "agent.guard.threshold[].direction" = {
+    type = enum [ "in" "out" ];
+    default = "in";
+    shipped = false;
+    required = false;
+    description = "\"in\": packets that enter this router; \"out\": packets that leave it.";
+  };
+  "agent.guard.threshold[].above_packets" = {
+    type = ints.between 0 1000000000000;
+    default = 0;
+    shipped = false;
+    required = false;
+    description = "Alarm while there are more packets than this; 0 = none. Each table has one of the four keys.";
+  };
+  "agent.guard.threshold[].above_bits" = {
+    type = nullOr (ints.between 0 1000000000000);
+    default = 9000000000;
+    shipped = false;
+    required = false;
+    description = "The same for bits of frames.";
+  };
+  "agent.guard.threshold[].below_packets" = {
+    type = ints.between 0 1000000000000;
+    default = 0;
+    shipped = false;
+    required = false;
+    description = "Alarm while there are fewer packets than this; 0 = none.";
+  };
+  "agent.guard.threshold[].below_bits" = {
+    type = ints.between 0 1000000000000;
+    default = 0;
+    shipped = false;
+    required = false;
+    description = "The same for bits of frames.";
+  };
+  "agent.guard.threshold[].for" = {
+    type = str;
+    default = "10s";
+    shipped = false;
+    required = false;
+    description = "The time for which this must last; the alarm ends after as long on the other side of the threshold. The mean of each tenth of this time is compared, of each second at the least.";
+  };
 }

@@ -13,6 +13,7 @@ use crate::guard::feed::GuardFeed;
 use crate::guard::report::DetectorEvent;
 use crate::guard::shared::{GuardHandle, GuardRequest};
 use crate::guard::thread::{RuleBackend, Worker};
+use crate::guard::thresholds::PlainThreshold;
 use crate::guard::{ActionSettings, DetectorSettings, Thresholds};
 use crate::netlink;
 use crate::types::prefix::Prefix;
@@ -48,7 +49,11 @@ impl PreparedGuard {
         }
         let (handle, requests) = GuardHandle::new();
         handle.lock().protect.clone_from(&protect);
-        let (feed, events) = GuardFeed::new(detector(config, protect), handle.clone());
+        let (feed, events) = GuardFeed::new(
+            detector(config, protect),
+            thresholds(config),
+            handle.clone(),
+        );
         let guard = Self {
             handle,
             requests,
@@ -103,6 +108,22 @@ fn detector(config: &config::Guard, protect: Vec<Prefix>) -> DetectorSettings {
             config.prefix_fragments,
         ]),
     }
+}
+
+fn thresholds(config: &config::Guard) -> Vec<PlainThreshold> {
+    let tables = config.threshold.iter();
+    // a valid table has one target and one limit
+    let valid = tables.filter_map(|table| {
+        let (kind, limit) = table.limits().pop()?;
+        Some(PlainThreshold {
+            target: table.targets().pop()?,
+            heading: table.direction,
+            kind,
+            limit,
+            lasts: table.r#for,
+        })
+    });
+    valid.collect()
 }
 
 /// Returns the networks to which this machine is connected.

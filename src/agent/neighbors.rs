@@ -9,11 +9,11 @@ use crate::types::label::Label;
 use super::{Error, Running};
 
 impl Running {
-    /// Starts thread neighbors if a label or a series uses its map.
+    /// Starts thread neighbors if a label, a series, the source check or the guard uses its map.
     pub(super) fn start_neighbors(&self, agent: &Agent, rib: &SharedRib) -> Result<(), Error> {
         let prometheus = &agent.prometheus;
-        let has_label = prometheus.labels.contains(&Label::PeerAsn);
-        if !has_label && !prometheus.peer_series && !agent.enrich.source_check.enabled() {
+        let is_shown = prometheus.labels.contains(&Label::PeerAsn) || prometheus.peer_series;
+        if !is_shown && !agent.enrich.source_check.enabled() && !agent.guard.enabled {
             return Ok(());
         }
         let live = self.live.clone();

@@ -5,13 +5,20 @@ use std::time::Duration;
 
 use super::reference::ReloadClass::Restart;
 use super::section::section;
-use super::values::{MAX_LIST, SECOND, boolean, canonical_prefix, duration, list, named, number};
-use crate::types::guard::{GuardAction, GuardMode};
+use super::values::{
+    MAX_LIST, SECOND, boolean, canonical_prefix, duration, list, named, number, optional, text,
+};
+use crate::types::guard::{AlarmKind, AlarmTarget, GuardAction, GuardMode, Heading};
 use crate::types::prefix::Prefix;
+use crate::types::static_peer::or_empty;
 
 const MAX_THRESHOLD: u64 = 1_000_000_000_000;
 /// Rules of all attacks at once.
 pub const MAX_RULES: u32 = 256;
+/// Tables [[agent.guard.threshold]].
+const MAX_PLAIN: usize = 64;
+/// The length of the name of an interface.
+const MAX_NAME: usize = 15;
 
 section! {
     pub struct Guard() {
@@ -58,6 +65,15 @@ section! {
             unit: "rules",
             default: 64,
             text: "Most rules of all attacks at once.",
+        }
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        threshold: Vec<GuardThreshold> = tables {
+            reload: Restart,
+            of: GuardThreshold,
+            max: MAX_PLAIN,
+            with: (),
+            text: "Plain thresholds for an interface, a neighbor AS or a prefix, one table each: they raise alarms, and add \
+                   no rules.",
         }
         host_packets: u64 = key {
             reload: Restart,
@@ -129,6 +145,104 @@ section! {
             default: 80_000,
             text: "The same for fragments.",
         }
+    }
+}
+
+section! {
+    pub struct GuardThreshold() {
+        /// "" = not by interface.
+        interface: String = key {
+            reload: Restart,
+            type: text(MAX_NAME),
+            default: String::new(),
+            example: "\"wan0\"",
+            text: "The name of a monitored interface; each table has interface, peer_asn or prefix.",
+        }
+        peer_asn: u32 = key {
+            reload: Restart,
+            type: number(0..=u32::MAX),
+            default: 0,
+            example: "64500",
+            text: "The AS of neighbors, as in the label peer_asn; 0 = none.",
+        }
+        #[serde(serialize_with = "or_empty")]
+        prefix: Option<Prefix> = key {
+            reload: Restart,
+            type: optional::<Prefix>("a prefix such as \"10.0.0.0/8\""),
+            default: None,
+            example: "\"198.51.100.0/24\"",
+            text: "A prefix: packets to it that enter, and packets from it that leave.",
+        }
+        direction: Heading = key {
+            reload: Restart,
+            type: named::<Heading>(),
+            default: Heading::In,
+            text: "\"in\": packets that enter this router; \"out\": packets that leave it.",
+        }
+        above_packets: u64 = key {
+            reload: Restart,
+            type: number(0..=MAX_THRESHOLD),
+            unit: "packets/s",
+            default: 0,
+            text: "Alarm while there are more packets than this; 0 = none. Each table has one of the four keys.",
+        }
+        above_bits: u64 = key {
+            reload: Restart,
+            type: number(0..=MAX_THRESHOLD),
+            unit: "bit/s",
+            default: 0,
+            example: "9_000_000_000",
+            text: "The same for bits of frames.",
+        }
+        below_packets: u64 = key {
+            reload: Restart,
+            type: number(0..=MAX_THRESHOLD),
+            unit: "packets/s",
+            default: 0,
+            text: "Alarm while there are fewer packets than this; 0 = none.",
+        }
+        below_bits: u64 = key {
+            reload: Restart,
+            type: number(0..=MAX_THRESHOLD),
+            unit: "bit/s",
+            default: 0,
+            text: "The same for bits of frames.",
+        }
+        #[serde(with = "humantime_serde")]
+        r#for: Duration = key {
+            reload: Restart,
+            type: duration(SECOND),
+            default: Duration::from_secs(10),
+            text: "The time for which this must last; the alarm ends after as long on the other side of the threshold.",
+            details: "The mean of each tenth of this time is compared, of each second at the least.",
+        }
+    }
+}
+
+impl GuardThreshold {
+    /// Returns the targets that are set; a valid table has one.
+    pub fn targets(&self) -> Vec<AlarmTarget> {
+        let interface = Some(self.interface.as_str()).filter(|name| !name.is_empty());
+        let interface = interface.map(|name| AlarmTarget::Interface(name.into()));
+        let peer = Some(self.peer_asn)
+            .filter(|asn| *asn > 0)
+            .map(AlarmTarget::Peer);
+        let prefix = self
+            .prefix
+            .map(|prefix| AlarmTarget::Prefix(prefix.to_canonical()));
+        [interface, peer, prefix].into_iter().flatten().collect()
+    }
+
+    /// Returns the limits that are set; a valid table has one.
+    pub fn limits(&self) -> Vec<(AlarmKind, u64)> {
+        let mut limits = vec![
+            (AlarmKind::AbovePackets, self.above_packets),
+            (AlarmKind::AboveBits, self.above_bits),
+            (AlarmKind::BelowPackets, self.below_packets),
+            (AlarmKind::BelowBits, self.below_bits),
+        ];
+        limits.retain(|(_, limit)| *limit > 0);
+        limits
     }
 }
 

@@ -28,6 +28,11 @@
 //! It makes the struct, and three functions: `read` for the file, `reload` for the keys that a reload applies, and
 //! `describe` for documents. A field's default may use the fields above it.
 
+/// Returns the key of a field: `r#for` is the key `for`.
+pub(super) fn key_name(field: &'static str) -> &'static str {
+    field.strip_prefix("r#").unwrap_or(field)
+}
+
 macro_rules! section {
     (
         $(#[$attribute:meta])*
@@ -102,7 +107,7 @@ macro_rules! read {
         default: $default:expr,
         $($text:tt)*
     }) => {
-        $section.required(stringify!($field), $type, $example).unwrap_or($default)
+        $section.required($crate::config::section::key_name(stringify!($field)), $type, $example).unwrap_or($default)
     };
     ($section:ident, $field:ident, key {
         reload: $reload:expr,
@@ -111,14 +116,14 @@ macro_rules! read {
         default: $default:expr,
         $($text:tt)*
     }) => {
-        $section.read(stringify!($field), $type, $default)
+        $section.read($crate::config::section::key_name(stringify!($field)), $type, $default)
     };
     ($section:ident, $field:ident, section {
         of: $Inner:ty,
         with: ($($context:expr),*),
         $($text:tt)*
     }) => {
-        <$Inner>::read(&$section.section(stringify!($field)), $($context),*)
+        <$Inner>::read(&$section.section($crate::config::section::key_name(stringify!($field))), $($context),*)
     };
     ($section:ident, $field:ident, tables {
         reload: $reload:expr,
@@ -127,7 +132,7 @@ macro_rules! read {
         with: ($($context:expr),*),
         $($text:tt)*
     }) => {{
-        let tables = $section.sections(stringify!($field), $max);
+        let tables = $section.sections($crate::config::section::key_name(stringify!($field)), $max);
         tables.iter().map(|table| <$Inner>::read(table, $($context),*)).collect()
     }};
     ($section:ident, $field:ident, free_keys {
@@ -136,7 +141,7 @@ macro_rules! read {
         key_type: $key_type:expr,
         $($text:tt)*
     }) => {
-        $section.entries(stringify!($field), $key_type, $type)
+        $section.entries($crate::config::section::key_name(stringify!($field)), $key_type, $type)
     };
 }
 
@@ -163,7 +168,7 @@ macro_rules! describe {
     }) => {
         let $field: $Type = $default;
         $docs.key(&$type, Some(&$field), $crate::config::reference::KeyDeclaration {
-            name: stringify!($field),
+            name: $crate::config::section::key_name(stringify!($field)),
             unit: $crate::config::section::optional!($($unit)?),
             required: $crate::config::section::optional!($($required)?).is_some(),
             example: $crate::config::section::optional!($($example)?),
@@ -180,7 +185,7 @@ macro_rules! describe {
         $(details: $details:expr,)?
     }) => {
         $docs.section(
-            stringify!($field),
+            $crate::config::section::key_name(stringify!($field)),
             $crate::config::reference::TableLayout::Table,
             $text,
             $crate::config::section::optional!($($details)?),
@@ -196,7 +201,7 @@ macro_rules! describe {
         $(details: $details:expr,)?
     }) => {
         $docs.section(
-            stringify!($field),
+            $crate::config::section::key_name(stringify!($field)),
             $crate::config::reference::TableLayout::Tables($max),
             $text,
             $crate::config::section::optional!($($details)?),
@@ -215,7 +220,7 @@ macro_rules! describe {
             example: Some($example),
             ..$crate::config::reference::KeyDeclaration::new($name, $reload, $key_text)
         };
-        $docs.free_keys(stringify!($field), $text, &$type, example);
+        $docs.free_keys($crate::config::section::key_name(stringify!($field)), $text, &$type, example);
     };
 }
 

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use super::document::Document;
 use super::enrich::MAX_BILLED;
 use super::firewall::Firewall;
-use super::{Agent, Config, Enrich, Prometheus};
+use super::{Agent, Config, Enrich, Guard, Prometheus};
 use crate::types::source::SourceCheckMode;
 
 /// Adds an error to the document for each invalid combination of keys. Each key itself is valid.
@@ -50,7 +50,34 @@ pub fn check(config: &Config, document: &Document<'_>) {
             "\"act\" needs agent.firewall.enabled, or action = \"alert\"",
         );
     }
+    check_thresholds(&agent.guard, document);
     check_firewall(&agent.firewall, &agent.enrich, document);
+}
+
+fn check_thresholds(guard: &Guard, document: &Document<'_>) {
+    for (i, threshold) in guard.threshold.iter().enumerate() {
+        let key = |name: &str| format!("agent.guard.threshold[{i}].{name}");
+        let targets = threshold.targets();
+        if targets.len() != 1 {
+            document.reject(
+                &key("interface"),
+                format!(
+                    "expected one of interface, peer_asn and prefix, got {}",
+                    targets.len()
+                ),
+            );
+        }
+        let limits = threshold.limits();
+        if limits.len() != 1 {
+            document.reject(
+                &key("above_bits"),
+                format!(
+                    "expected one of above_packets, above_bits, below_packets and below_bits, got {}",
+                    limits.len()
+                ),
+            );
+        }
+    }
 }
 
 fn check_ipfix_directions(agent: &Agent, document: &Document<'_>) {

@@ -141,7 +141,7 @@ fn attack(status: &AttackStatus, addresses: AddressDetail) -> api::GuardAttack {
         id: report.id.0,
         target: report.target.to_string(),
         direction: report.heading.name().to_owned(),
-        kind: report.quantity.name().to_owned(),
+        kind: report.kind.name().to_owned(),
         threshold: report.threshold.into(),
         packets_per_second: value(Quantity::Packets),
         bits_per_second: value(Quantity::Bits),

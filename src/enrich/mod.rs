@@ -192,17 +192,23 @@ impl Enricher {
         ]
     }
 
-    /// Returns the AS of the neighbor that handed over the packets of a flow, or to which they were handed.
-    fn peer_asn(&self, key: &FlowKey, mac: MacAddress, routes: &[Option<Route>; 2]) -> u32 {
+    /// Returns the AS of the neighbor that handed over the packets of a flow, or to which they were handed. `routes`
+    /// is called if the neighbor has several.
+    fn peer_asn_of(
+        &self,
+        key: &FlowKey,
+        mac: MacAddress,
+        routes: impl FnOnce() -> [Option<Route>; 2],
+    ) -> u32 {
         let Some(neighbor) = self.neighbor_map.get(key.ifindex, mac) else {
             return 0;
         };
-        let beyond = match key.direction {
-            Direction::Ingress => routes[0],
-            Direction::Egress => routes[1],
-        };
         neighbor.asn_for(|| {
-            let route = beyond?;
+            let [src, dst] = routes();
+            let route = match key.direction {
+                Direction::Ingress => src?,
+                Direction::Egress => dst?,
+            };
             Some((route.next_hop?, route.peer_asn))
         })
     }
@@ -385,6 +391,13 @@ impl Enrich for Enricher {
         self.generation = self.generation.wrapping_add(1);
     }
 
+    fn peer_asn(&self, key: &FlowKey, neighbor: MacAddress) -> u32 {
+        self.peer_asn_of(key, neighbor, || {
+            let ends = [key.source(), key.destination()].map(|address| address.to_canonical());
+            self.routes_to(ends, self.table(key.ifindex))
+        })
+    }
+
     fn peer(&self, ifindex: u32, mac: MacAddress) -> Peer {
         match self.neighbor_map.get(ifindex, mac) {
             Some(neighbor) => {
@@ -477,7 +490,7 @@ impl Enrich for Enricher {
         Enrichment {
             src,
             dst,
-            peer_asn: self.peer_asn(key, neighbor, &routes),
+            peer_asn: self.peer_asn_of(key, neighbor, || routes),
         }
     }
 }

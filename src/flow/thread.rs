@@ -77,6 +77,10 @@ pub trait Enrich: Send {
     fn generation(&mut self, now_ms: u64) -> u32;
     /// `neighbor` is the MAC address of the neighbor on the segment.
     fn enrichment(&self, key: &FlowKey, neighbor: MacAddress) -> Enrichment;
+    /// Returns the AS of the neighbor in the enrichment, without the rest of it.
+    fn peer_asn(&self, key: &FlowKey, neighbor: MacAddress) -> u32 {
+        self.enrichment(key, neighbor).peer_asn
+    }
     /// Returns the neighbor with this MAC address on the segment of an interface.
     fn peer(&self, _ifindex: u32, _mac: MacAddress) -> Peer {
         Peer::default()
@@ -107,9 +111,20 @@ pub trait Enrich: Send {
     fn end_batch(&mut self) {}
 }
 
+/// Looks up properties of records for a [`RecordWatcher`].
+pub trait RecordLookup {
+    /// Advances when an answer may have changed.
+    fn generation(&self) -> u32;
+    fn name(&self, ifindex: u32) -> Option<Arc<str>>;
+    /// Returns whether sums over interfaces include it.
+    fn is_summed(&self, ifindex: u32) -> bool;
+    /// Returns the AS of the neighbor of the record, 0 if unknown.
+    fn peer_asn(&self, record: &FlowRecord) -> u32;
+}
+
 /// Sees each record before the flow table does.
 pub trait RecordWatcher: Send {
-    fn count(&mut self, record: &FlowRecord, flows: &FlowTable);
+    fn count(&mut self, record: &FlowRecord, flows: &FlowTable, lookup: &dyn RecordLookup);
     /// Called at least ten times a second.
     fn advance(&mut self, flows: &FlowTable);
 }
@@ -352,10 +367,8 @@ impl<N: InterfaceNames, K: Enrich> Worker<N, K> {
                 let prefix = self.accounting.enricher.prefix_name(&record.key);
                 conversations.count(&record, prefix, |ifindex| names.is_summed(ifindex));
             }
-            if let Some(guard) = &mut self.guard
-                && self.accounting.names.is_summed(record.key.ifindex)
-            {
-                guard.count(&record, &self.table);
+            if let Some(guard) = &mut self.guard {
+                guard.count(&record, &self.table, &self.accounting);
             }
             self.table.update(&record, now, &mut self.accounting);
         }

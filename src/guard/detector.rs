@@ -22,7 +22,7 @@ use super::traffic::{
 use crate::enrich::source_check::PrefixMap;
 use crate::flow::table::FlowTable;
 use crate::types::flow::{Direction, Family, FlowKey, FlowRecord};
-use crate::types::guard::{Heading, Quantity};
+use crate::types::guard::{AlarmKind, AlarmTarget, Heading, Quantity};
 use crate::types::named::Named;
 use crate::types::prefix::Prefix;
 use crate::types::protocol::Protocol;
@@ -262,6 +262,12 @@ impl Detector {
         }
     }
 
+    /// Returns a number for an attack or another alarm.
+    pub fn next_id(&mut self) -> AttackId {
+        self.last_id += 1;
+        AttackId(self.last_id)
+    }
+
     /// Raises an alarm if a threshold is exceeded.
     fn search(&mut self, at: usize, thresholds: &Thresholds, flows: &FlowTable) {
         let watched = &self.watched[at];
@@ -274,9 +280,9 @@ impl Detector {
                 if !self.is_attack(at, heading, quantity, exceeding, threshold) {
                     continue;
                 }
-                self.last_id += 1;
+                let id = self.next_id();
                 let attack = OngoingAttack {
-                    id: AttackId(self.last_id),
+                    id,
                     heading,
                     quantity,
                     since_ns: exceeding.since_ns,
@@ -401,9 +407,9 @@ impl Detector {
         }
         AttackReport {
             id: attack.id,
-            target: watched.target,
+            target: AlarmTarget::Prefix(watched.target),
             heading,
-            quantity,
+            kind: AlarmKind::Attack(quantity),
             threshold,
             values,
             since_ns: attack.since_ns,

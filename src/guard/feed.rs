@@ -9,8 +9,9 @@ use super::DetectorSettings;
 use super::detector::Detector;
 use super::report::DetectorEvent;
 use super::shared::GuardHandle;
+use super::thresholds::{PlainThreshold, PlainThresholds};
 use crate::flow::table::FlowTable;
-use crate::flow::thread::RecordWatcher;
+use crate::flow::thread::{RecordLookup, RecordWatcher};
 use crate::sys::clock;
 use crate::types::flow::FlowRecord;
 
@@ -19,18 +20,24 @@ const MAX_WAITING: usize = 256;
 
 pub struct GuardFeed {
     detector: Detector,
+    thresholds: PlainThresholds,
     events: Sender<DetectorEvent>,
     handle: GuardHandle,
 }
 
 impl GuardFeed {
     /// Returns the feed, and the events for thread guard.
-    pub fn new(settings: DetectorSettings, handle: GuardHandle) -> (Self, Receiver<DetectorEvent>) {
+    pub fn new(
+        settings: DetectorSettings,
+        thresholds: Vec<PlainThreshold>,
+        handle: GuardHandle,
+    ) -> (Self, Receiver<DetectorEvent>) {
         let (events, received) = bounded(MAX_WAITING);
         let random = RandomState::new().hash_one(0);
-        let detector = Detector::new(settings, random, clock::boot_ns());
+        let now = clock::boot_ns();
         let feed = Self {
-            detector,
+            detector: Detector::new(settings, random, now),
+            thresholds: PlainThresholds::new(thresholds, now),
             events,
             handle,
         };
@@ -39,17 +46,25 @@ impl GuardFeed {
 }
 
 impl RecordWatcher for GuardFeed {
-    fn count(&mut self, record: &FlowRecord, flows: &FlowTable) {
-        self.detector.count(record, flows);
+    fn count(&mut self, record: &FlowRecord, flows: &FlowTable, lookup: &dyn RecordLookup) {
+        if !self.thresholds.is_empty() {
+            self.thresholds.count(record, lookup);
+        }
+        if lookup.is_summed(record.key.ifindex) {
+            self.detector.count(record, flows);
+        }
     }
 
     /// Evaluates what has been counted, and sends the events.
     fn advance(&mut self, flows: &FlowTable) {
-        if !self.detector.advance(clock::boot_ns(), flows) {
+        let now = clock::boot_ns();
+        if !self.detector.advance(now, flows) {
             return;
         }
         let mut lost = 0;
-        for event in self.detector.take_events() {
+        let mut waiting = self.detector.take_events();
+        waiting.extend(self.thresholds.advance(now, || self.detector.next_id()));
+        for event in waiting {
             lost += u64::from(self.events.try_send(event).is_err());
         }
         let hosts = self.detector.hosts();

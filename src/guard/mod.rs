@@ -8,6 +8,7 @@
 //! - [`sample`]: the records that stand for this traffic,
 //! - [`signature`]: the properties that the records of an attack share,
 //! - [`rules`]: the firewall rules of a signature,
+//! - [`thresholds`]: the plain thresholds of interfaces, neighbors and prefixes,
 //! - [`thread`]: the attacks in progress and their rules,
 //! - [`shared`]: what other threads read.
 //!
@@ -23,6 +24,7 @@ pub mod shared;
 pub mod signature;
 pub mod slots;
 pub mod thread;
+pub mod thresholds;
 pub mod traffic;
 
 #[cfg(test)]

@@ -6,8 +6,7 @@ use std::net::IpAddr;
 use super::signature::Signature;
 use super::traffic::Values;
 use crate::types::flow::FlowRecord;
-use crate::types::guard::{Heading, Quantity};
-use crate::types::prefix::Prefix;
+use crate::types::guard::{AlarmKind, AlarmTarget, Heading, Quantity};
 
 /// The number of an attack: never assigned twice while the agent runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,11 +25,9 @@ pub struct Exception {
 #[derive(Clone, Debug)]
 pub struct AttackReport {
     pub id: AttackId,
-    /// The host (as its prefix), or the protected prefix.
-    pub target: Prefix,
+    pub target: AlarmTarget,
     pub heading: Heading,
-    /// The quantity that exceeds its threshold.
-    pub quantity: Quantity,
+    pub kind: AlarmKind,
     pub threshold: f32,
     /// Per second, the largest of any half second.
     pub values: Values,
@@ -45,6 +42,13 @@ pub struct AttackReport {
     pub flows: Vec<FlowRecord>,
     /// Distinct sources in the sample.
     pub sources: usize,
+}
+
+impl AttackReport {
+    /// Returns the quantity that is compared with the threshold.
+    pub fn quantity(&self) -> Quantity {
+        self.kind.quantity()
+    }
 }
 
 /// A message of the detector.

@@ -37,6 +37,9 @@ impl Decision {
 
 /// Returns the reply to an attack if the configuration asks for `action`.
 pub fn decide(report: &AttackReport, action: GuardAction) -> Decision {
+    if !report.kind.is_attack() {
+        return Decision::alert("a plain threshold");
+    }
     if report.heading == Heading::Out {
         return Decision::alert("the protected host sends the attack");
     }
@@ -144,7 +147,7 @@ fn pass(exception: &Exception) -> Rule {
 
 /// Returns the rate of a limit for all packets of the signature: the threshold.
 fn rate(report: &AttackReport) -> LimitRate {
-    match report.quantity {
+    match report.quantity() {
         Quantity::Bits => {
             LimitRate::Bits((report.threshold as u64).clamp(8_000, 1_000_000_000_000))
         }

@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::report::{AttackId, AttackReport};
 use super::rules::Decision;
 use crate::sys::wake_up::WakeUp;
-use crate::types::guard::{GuardAction, Quantity};
+use crate::types::guard::{AlarmKind, GuardAction};
 use crate::types::prefix::Prefix;
 
 /// Events that a client may still read.
@@ -84,7 +84,7 @@ pub struct GuardState {
     pub last_event: u64,
     /// Wakes the server of the streams of events.
     pub wake_up: Option<Arc<WakeUp>>,
-    pub attacks: BTreeMap<(Quantity, GuardAction), u64>,
+    pub attacks: BTreeMap<(AlarmKind, GuardAction), u64>,
     /// Targets for which an operator has forbidden rules.
     pub allowed: Vec<Prefix>,
     pub protect: Vec<Prefix>,

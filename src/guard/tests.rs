@@ -3,4 +3,5 @@
 mod alarms;
 mod memory;
 mod simulation;
+mod thresholds;
 mod worker;

@@ -133,10 +133,7 @@ impl Worker {
 
     /// Returns the reply to an attack, with no more rules than there is room for.
     fn decide(&self, report: &AttackReport) -> Decision {
-        let is_allowed = self
-            .allowed
-            .iter()
-            .any(|prefix| prefix.contains(report.target.address()));
+        let is_allowed = self.allowed.iter().any(|prefix| is_within(report, prefix));
         if is_allowed {
             return Decision {
                 action: GuardAction::Alert,
@@ -196,7 +193,7 @@ impl Worker {
         event_log::record(EventKind::Attack, &describe(&status));
         let action = self.action_taken(&status);
         let mut state = self.handle.lock();
-        let kind = (status.report.quantity, action);
+        let kind = (status.report.kind, action);
         *state.attacks.entry(kind).or_default() += 1;
         state.record(AttackStep::Alarm, &status);
         drop(state);
@@ -412,7 +409,7 @@ impl Worker {
         };
         let mut status = self.attacks.remove(at).status;
         status.ended = Some(SystemTime::now());
-        let text = format!("attack {} on {} has ended", id.0, status.report.target);
+        let text = format!("{} has ended", name(&status.report));
         log::info!("{text}");
         event_log::record(EventKind::AttackEnd, &text);
         let mut state = self.handle.lock();
@@ -441,7 +438,7 @@ impl Worker {
                     self.allowed.push(*prefix);
                 }
                 let attacks = self.attacks.iter_mut().map(|attack| &mut attack.status);
-                let met = attacks.filter(|status| prefix.contains(status.report.target.address()));
+                let met = attacks.filter(|status| is_within(&status.report, prefix));
                 let ids: Vec<_> = met.map(|status| status.report.id).collect();
                 for id in &ids {
                     if let Some(attack) = self.find(*id) {
@@ -479,7 +476,7 @@ impl TrackedAttack {
             .saturating_duration_since(before)
             .as_secs_f32()
             .max(0.01);
-        let rate = match self.status.report.quantity {
+        let rate = match self.status.report.quantity() {
             Quantity::Bits => bytes.saturating_sub(old_bytes) as f32 * 8.0,
             _ => packets.saturating_sub(old_packets) as f32,
         };
@@ -487,10 +484,35 @@ impl TrackedAttack {
     }
 }
 
+/// Returns whether an operator's prefix covers the target.
+fn is_within(report: &AttackReport, prefix: &Prefix) -> bool {
+    let target = report.target.prefix();
+    target.is_some_and(|target| prefix.contains(target.address()))
+}
+
+/// Returns the name of an attack or of the alarm of a plain threshold.
+fn name(report: &AttackReport) -> String {
+    let what = match report.kind.is_attack() {
+        true => "attack",
+        false => "threshold alarm",
+    };
+    format!("{what} {} on {}", report.id.0, report.target)
+}
+
 /// Describes an attack in one line.
 pub fn describe(status: &AttackStatus) -> String {
     let report = &status.report;
-    let rate = report.values[report.quantity as usize];
+    let name = name(report);
+    let values = format!(
+        "{:.0} {}/s {}",
+        report.values[report.quantity() as usize],
+        report.quantity().name(),
+        report.heading.name()
+    );
+    let threshold = report.threshold;
+    if !report.kind.is_attack() {
+        return format!("{name}: {values}, {} = {threshold:.0}", report.kind.name());
+    }
     let signature = match &report.signature {
         Some(signature) => format!("signature: {signature}"),
         None => "no signature".to_owned(),
@@ -500,14 +522,6 @@ pub fn describe(status: &AttackStatus) -> String {
         (false, GuardAction::Alert) => "action alert".to_owned(),
         (false, action) => format!("action alert, proposed {}", action.name()),
     };
-    format!(
-        "attack {} on {}: {:.0} {}/s {}, threshold {:.0}; {signature}; {action}: {}",
-        report.id.0,
-        report.target,
-        rate,
-        report.quantity.name(),
-        report.heading.name(),
-        report.threshold,
-        status.decision.reason
-    )
+    let reason = status.decision.reason;
+    format!("{name}: {values}, threshold {threshold:.0}; {signature}; {action}: {reason}")
 }

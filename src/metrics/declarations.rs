@@ -214,7 +214,7 @@ declare! {
     "Guard" ("Only with `agent.guard.enabled`.") {
         Counter GUARD_ATTACKS = "rfm_guard_attacks_total" ["kind", "action"]
             "Attacks, by the quantity that exceeded its threshold and by what was done at the alarm."
-            + "`kind` is `packets`, `bits`, `new_flows`, `syn` or `fragments`; `action` is `alert`, `count`, `limit` or `drop`.";
+            + "`kind` is `packets`, `bits`, `new_flows`, `syn` or `fragments`; of a plain threshold `above_packets`, `above_bits`, `below_packets` or `below_bits`. `action` is `alert`, `count`, `limit` or `drop`.";
         Gauge GUARD_ACTIVE = "rfm_guard_active" []
             "Attacks in progress: the traffic exceeds a threshold, or a rule matches it.";
         Gauge GUARD_HOSTS = "rfm_guard_hosts" []

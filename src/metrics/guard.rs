@@ -8,13 +8,13 @@ use prometheus::proto::MetricFamily;
 use super::declarations;
 use super::family::{family, single};
 use crate::guard::shared::GuardState;
-use crate::types::guard::{GuardAction, Quantity};
+use crate::types::guard::{AlarmKind, GuardAction};
 use crate::types::named::Named;
 
 /// The values of the guard at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct GuardCounts {
-    pub attacks: BTreeMap<(Quantity, GuardAction), u64>,
+    pub attacks: BTreeMap<(AlarmKind, GuardAction), u64>,
     pub active: u64,
     pub hosts: u64,
     pub evictions: u64,
@@ -41,9 +41,11 @@ impl From<&GuardState> for GuardCounts {
 }
 
 pub(super) fn families(guard: &GuardCounts) -> [MetricFamily; 5] {
-    let kinds = Quantity::ALL.iter();
+    let kinds = AlarmKind::ALL.iter();
     let all = kinds.flat_map(|kind| GuardAction::ALL.iter().map(move |action| (*kind, *action)));
-    let attacks = all.map(|(kind, action)| {
+    // a plain threshold adds no rule
+    let used = all.filter(|(kind, action)| kind.is_attack() || *action == GuardAction::Alert);
+    let attacks = used.map(|(kind, action)| {
         let count = guard.attacks.get(&(kind, action)).copied();
         ([kind.name(), action.name()], count.unwrap_or(0) as f64)
     });

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! Defines the quantities that the guard measures, and what it does about an attack.
 
+use std::fmt;
+use std::sync::Arc;
+
 use super::named::{Named, serialize_by_name};
+use super::prefix::Prefix;
 
 /// Whether the guard may change the firewall.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,6 +101,89 @@ impl Named for Heading {
         match self {
             Self::In => "in",
             Self::Out => "out",
+        }
+    }
+}
+
+/// The reason of an alarm: the quantity of an attack, or the key of a plain threshold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum AlarmKind {
+    Attack(Quantity),
+    AbovePackets,
+    AboveBits,
+    BelowPackets,
+    BelowBits,
+}
+
+impl AlarmKind {
+    /// Returns the quantity that is compared with the threshold.
+    pub fn quantity(self) -> Quantity {
+        match self {
+            Self::Attack(quantity) => quantity,
+            Self::AbovePackets | Self::BelowPackets => Quantity::Packets,
+            Self::AboveBits | Self::BelowBits => Quantity::Bits,
+        }
+    }
+
+    pub fn is_attack(self) -> bool {
+        matches!(self, Self::Attack(_))
+    }
+
+    pub fn is_below(self) -> bool {
+        matches!(self, Self::BelowPackets | Self::BelowBits)
+    }
+}
+
+impl Named for AlarmKind {
+    const ALL: &'static [Self] = &[
+        Self::Attack(Quantity::Packets),
+        Self::Attack(Quantity::Bits),
+        Self::Attack(Quantity::NewFlows),
+        Self::Attack(Quantity::Syn),
+        Self::Attack(Quantity::Fragments),
+        Self::AbovePackets,
+        Self::AboveBits,
+        Self::BelowPackets,
+        Self::BelowBits,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Attack(quantity) => quantity.name(),
+            Self::AbovePackets => "above_packets",
+            Self::AboveBits => "above_bits",
+            Self::BelowPackets => "below_packets",
+            Self::BelowBits => "below_bits",
+        }
+    }
+}
+
+/// The traffic that an alarm is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum AlarmTarget {
+    /// A host (as its prefix), or a prefix.
+    Prefix(Prefix),
+    /// The interface of this name.
+    Interface(Arc<str>),
+    /// The neighbors of this AS.
+    Peer(u32),
+}
+
+impl AlarmTarget {
+    pub fn prefix(&self) -> Option<Prefix> {
+        match self {
+            Self::Prefix(prefix) => Some(*prefix),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for AlarmTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Prefix(prefix) => prefix.fmt(f),
+            Self::Interface(name) => f.write_str(name),
+            Self::Peer(asn) => write!(f, "AS{asn}"),
         }
     }
 }

@@ -58,7 +58,7 @@ pub fn guard(reply: &GuardReply) -> String {
 /// Returns the value of the quantity that exceeds its threshold.
 fn value(attack: &GuardAttack) -> f64 {
     match attack.kind.as_str() {
-        "bits" => attack.bits_per_second,
+        "bits" | "above_bits" | "below_bits" => attack.bits_per_second,
         "new_flows" => attack.new_flows_per_second,
         "syn" => attack.syn_per_second,
         "fragments" => attack.fragments_per_second,

@@ -38,6 +38,24 @@ fn each_message_says_where_what_and_instead_of_what() {
             &set("prometheus.dashboard", "\"javascript:alert(1)\""),
             "t:3: agent.prometheus.dashboard: expected an address that starts with http:// or https://, of at most 4095 bytes, or \"\", got \"javascript:alert(1)\"",
         ),
+        (
+            &set(
+                "guard.threshold",
+                "[{ interface = \"a\", above_bits = 1, for = \"0s\" }]",
+            ),
+            "t:3: agent.guard.threshold[0].for: expected a duration from \"1s\" to \"365days\", such as \"30s\" or \"5m\", got \"0s\"",
+        ),
+        (
+            &set("guard.threshold", "[{ interface = \"a\", peer_asn = 1 }]"),
+            "t:3: agent.guard.threshold[0].above_bits: expected one of above_packets, above_bits, below_packets and below_bits, got 0\nt:3: agent.guard.threshold[0].interface: expected one of interface, peer_asn and prefix, got 2",
+        ),
+        (
+            &set(
+                "guard.threshold",
+                "[{ prefix = \"10.0.0.0/8\", above_bits = 1, below_bits = 9 }]",
+            ),
+            "t:3: agent.guard.threshold[0].above_bits: expected one of above_packets, above_bits, below_packets and below_bits, got 2",
+        ),
         ("[agent", "t:1: unclosed table, expected `]`"),
         (
             "[agent]\ninterfaces = [\"a\"]\ninterfaces = [\"b\"]",

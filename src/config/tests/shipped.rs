@@ -43,6 +43,12 @@ enrich.prefix = [{ prefix = "10.0.0.0/8" }]
 interface = [{ interfaces = ["eth0"], role = "transit" }]
 enrich.peer = [{ interface = "eth0", mac = "02:00:5e:00:53:01", asn = 64500 }]
 
+[[agent.guard.threshold]]
+interface = "wan0"
+peer_asn = 64500
+prefix = "198.51.100.0/24"
+above_bits = 9_000_000_000
+
 [[agent.firewall.rule]]
 "#;
     let parts = PARTS.iter().filter(|part| !part.example.is_empty());
@@ -60,7 +66,14 @@ enrich.peer = [{ interface = "eth0", mac = "02:00:5e:00:53:01", asn = 64500 }]
     let keys: Vec<_> = keys.collect();
     assert_eq!(
         keys,
-        ["tcp_flags", "icmp_type", "icmp_code", "flow_label", "rate"],
+        [
+            "tcp_flags",
+            "icmp_type",
+            "icmp_code",
+            "flow_label",
+            "rate",
+            "interface"
+        ],
         "{errors:?}"
     );
 

@@ -28,11 +28,12 @@ pub struct GuardReply {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct GuardAttack {
     pub id: u64,
-    /// A host, or a protected prefix.
+    /// A host or a protected prefix; of a plain threshold its prefix, its interface, or "AS64500".
     pub target: String,
     /// "in" or "out", as seen from the target.
     pub direction: String,
-    /// The quantity that exceeds its threshold: "packets", "bits", "new_flows", "syn" or "fragments".
+    /// The quantity that exceeds its threshold: "packets", "bits", "new_flows", "syn" or "fragments". Of a plain
+    /// threshold its key: "above_packets", "above_bits", "below_packets" or "below_bits".
     pub kind: String,
     /// Per second.
     pub threshold: f64,

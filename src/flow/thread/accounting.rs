@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Enrich, InterfaceNames};
+use super::{Enrich, InterfaceNames, RecordLookup};
 use crate::flow::export_queue::ExportSender;
 use crate::flow::labels::SetId;
 use crate::flow::paths::{PathCounters, PathVolume};
@@ -127,6 +127,24 @@ impl<N: InterfaceNames, K: Enrich> FlowObserver for FlowAccounting<N, K> {
 
     fn ended(&mut self, set: SetId) {
         self.rollup.close(set);
+    }
+}
+
+impl<N: InterfaceNames, K: Enrich> RecordLookup for FlowAccounting<N, K> {
+    fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    fn name(&self, ifindex: u32) -> Option<Arc<str>> {
+        self.names.name(ifindex)
+    }
+
+    fn is_summed(&self, ifindex: u32) -> bool {
+        self.names.is_summed(ifindex)
+    }
+
+    fn peer_asn(&self, record: &FlowRecord) -> u32 {
+        self.enricher.peer_asn(&record.key, record.neighbor_mac())
     }
 }
 

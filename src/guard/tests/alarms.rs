@@ -44,7 +44,7 @@ fn a_reflection_is_its_source_port() {
         }
         simulation.run(20 * SECOND);
         let alarm = simulation.alarm(attack.0);
-        assert_eq!(alarm.quantity, Quantity::Packets);
+        assert_eq!(alarm.quantity(), Quantity::Packets);
         let signature = alarm.signature.as_ref().unwrap();
         assert_eq!(
             signature.to_string(),

@@ -57,7 +57,8 @@ fn a_scan_hides_no_attack() {
         simulation.stream(&ntp, n % 16);
     }
     simulation.run(8 * SECOND);
-    let on_host = |alarm: &&crate::guard::report::AttackReport| alarm.target.length() == 32;
+    let on_host =
+        |alarm: &&crate::guard::report::AttackReport| alarm.target.to_string().ends_with("/32");
     let alarm = simulation.alarms.iter().find(on_host).expect("an alarm");
     assert_eq!(alarm.target.to_string(), "10.1.2.3/32");
     assert!(alarm.now_ns - START - attack.0 <= 1_500 * MS);

@@ -119,6 +119,32 @@ impl Stream {
     }
 }
 
+/// Returns the records of a stream, each at its arrival: the kernel sends one a second; `phase` in 0..16.
+pub fn records(stream: &Stream, phase: u64) -> Vec<(u64, FlowRecord)> {
+    let mut arrivals = Vec::new();
+    let count = ((stream.to - stream.from) as f64 / 1e9 * stream.rate) as u64;
+    let time = |n: u64| START + stream.from + (n as f64 / stream.rate * 1e9) as u64;
+    let mut sweep = START + stream.from / SECOND * SECOND + phase * SECOND / 16;
+    let mut n = 0;
+    while n < count {
+        let first = n;
+        while n < count && time(n) <= sweep {
+            n += 1;
+        }
+        if n > first {
+            let times = (time(first), time(n - 1));
+            arrivals.push((sweep, stream.record(times, n - first, false)));
+            if stream.answered {
+                // another entry of the cache
+                let later = sweep + (phase * 7 % 16) * SECOND / 16;
+                arrivals.push((later, stream.record(times, n - first, true)));
+            }
+        }
+        sweep += SECOND;
+    }
+    arrivals
+}
+
 pub struct Simulation {
     pub detector: Detector,
     pub table: FlowTable,
@@ -162,30 +188,9 @@ impl Simulation {
         }
     }
 
-    /// Adds the records of a stream, which the kernel sends once a second; `phase` in 0..16.
+    /// Adds the records of a stream.
     pub fn stream(&mut self, stream: &Stream, phase: u64) {
-        let count = ((stream.to - stream.from) as f64 / 1e9 * stream.rate) as u64;
-        let time = |n: u64| START + stream.from + (n as f64 / stream.rate * 1e9) as u64;
-        let mut sweep = START + stream.from / SECOND * SECOND + phase * SECOND / 16;
-        let mut n = 0;
-        while n < count {
-            let first = n;
-            while n < count && time(n) <= sweep {
-                n += 1;
-            }
-            if n > first {
-                let times = (time(first), time(n - 1));
-                self.arrivals
-                    .push((sweep, stream.record(times, n - first, false)));
-                if stream.answered {
-                    // another entry of the cache
-                    let later = sweep + (phase * 7 % 16) * SECOND / 16;
-                    self.arrivals
-                        .push((later, stream.record(times, n - first, true)));
-                }
-            }
-            sweep += SECOND;
-        }
+        self.arrivals.extend(records(stream, phase));
     }
 
     /// Adds only the answers of a stream: what the protected host sends.

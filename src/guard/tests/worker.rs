@@ -8,8 +8,10 @@ use crate::guard::ActionSettings;
 use crate::guard::report::{AttackReport, DetectorEvent};
 use crate::guard::shared::{AttackStep, GuardHandle};
 use crate::guard::thread::{RuleBackend, Worker};
-use crate::types::guard::{GuardAction, GuardMode, Quantity};
+use crate::types::guard::{AlarmKind, AlarmTarget, GuardAction, GuardMode, Quantity};
 use crate::types::rule::Rule;
+
+const PACKETS: AlarmKind = AlarmKind::Attack(Quantity::Packets);
 
 #[derive(Clone, Default)]
 struct Firewall(Arc<Mutex<(Vec<Rule>, u64)>>);
@@ -72,10 +74,7 @@ fn a_rule_stays_while_it_matches_and_then_for_its_ttl() {
     assert_eq!(firewall.rules(), 1);
     assert_eq!(steps(&handle), [AttackStep::Alarm, AttackStep::Rules]);
     let attacks = handle.lock().attacks.clone();
-    assert_eq!(
-        attacks.get(&(Quantity::Packets, GuardAction::Drop)),
-        Some(&1)
-    );
+    assert_eq!(attacks.get(&(PACKETS, GuardAction::Drop)), Some(&1));
     // the rule hides the traffic from the detector, and its counter shows it
     worker.handle(DetectorEvent::Calm(id), start);
     for second in 1..=30 {
@@ -109,7 +108,7 @@ fn in_mode_watch_the_rule_is_only_proposed() {
     {
         let state = handle.lock();
         assert_eq!(state.active[0].decision.rules.len(), 1);
-        let kind = (Quantity::Packets, GuardAction::Alert);
+        let kind = (PACKETS, GuardAction::Alert);
         assert_eq!(state.attacks.get(&kind), Some(&1));
     }
     worker.handle(DetectorEvent::Calm(id), Instant::now());
@@ -126,9 +125,10 @@ fn rules_beyond_the_maximum_are_not_added() {
     for n in 0..6 {
         let mut report = report();
         report.id.0 = n;
-        report.target = format!("192.0.2.{n}").parse().unwrap();
+        let host = format!("192.0.2.{n}").parse().unwrap();
+        report.target = AlarmTarget::Prefix(host);
         if let Some(signature) = &mut report.signature {
-            signature.dst = report.target;
+            signature.dst = host;
         }
         worker.handle(DetectorEvent::Alarm(Box::new(report)), Instant::now());
     }

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+//! Attacks are dropped or limited, and nothing else is.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::thread::sleep;
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
+use crate::common::lab::{can_run, wait_for};
+use crate::common::traffic::{Other, meanwhile};
+use crate::floods::{RATE, ethernet, flood, spoofed};
+use crate::legitimate::Legitimate;
+use crate::network::{HOST, Network, TOOLS, TTL, host6, time};
+
+/// An attack, and what its first alarm must say.
+struct Case {
+    name: &'static str,
+    frame: Box<dyn Fn(u64) -> Vec<u8> + Sync>,
+    target: &'static str,
+    signature: &'static [&'static str],
+    action: &'static str,
+}
+
+fn cases() -> Vec<Case> {
+    let case = |name, target, signature, action, frame: Box<dyn Fn(u64) -> Vec<u8> + Sync>| Case {
+        name,
+        frame,
+        target,
+        signature,
+        action,
+    };
+    let random = |n: u64| (n.wrapping_mul(40_503) >> 3) as u16 | 1;
+    vec![
+        case(
+            "NTP reflection from 500 sources",
+            "192.0.2.7/32",
+            &["protocol udp", "sport 123", "length 468"],
+            "drop",
+            Box::new(move |n| {
+                let frame = ethernet().ipv4(spoofed(n % 500), HOST).udp();
+                frame.ports(123, random(n % 500)).payload(440).build()
+            }),
+        ),
+        case(
+            "SYN flood of 40 bytes",
+            "192.0.2.7/32",
+            &["protocol tcp", "syn/syn,ack", "dport 443", "length 40"],
+            "drop",
+            Box::new(move |n| {
+                let frame = ethernet().ipv4(spoofed(n), HOST).tcp(0x02);
+                frame.ports(random(n), 443).build()
+            }),
+        ),
+        case(
+            "UDP carpet over a /24",
+            "192.0.2.0/24",
+            &["dst 192.0.2.0/24", "protocol udp", "length 228"],
+            "drop",
+            Box::new(move |n| {
+                let to = Ipv4Addr::new(192, 0, 2, (n * 97 % 253) as u8 + 1);
+                let frame = ethernet().ipv4(spoofed(n), to).udp();
+                frame.ports(random(n), random(n + 7)).payload(200).build()
+            }),
+        ),
+        case(
+            "fragments",
+            "192.0.2.7/32",
+            &["protocol udp", "fragment later"],
+            "drop",
+            Box::new(move |n| {
+                let frame = ethernet().ipv4(spoofed(n), HOST);
+                let frame = frame.fragment(1_480 * ((n % 5) as u16 + 1), true);
+                frame.udp().ports(random(n), 9).payload(300).build()
+            }),
+        ),
+        case(
+            "DNS amplification with IPv6",
+            "2001:db8:1::7/128",
+            &["protocol udp", "sport 53", "length"],
+            "drop",
+            Box::new(move |n| {
+                let from = Ipv6Addr::new(0x2001, 0xdb8, 0xbad, 0, 0, 0, 0, (n % 300) as u16 + 1);
+                let frame = ethernet().ipv6(from, host6()).udp();
+                frame
+                    .ports(53, random(n))
+                    .payload(1_100 + (n % 60) as usize)
+                    .build()
+            }),
+        ),
+        case(
+            "GRE flood",
+            "192.0.2.7/32",
+            &["protocol gre"],
+            "drop",
+            Box::new(move |n| {
+                let frame = ethernet().ipv4(spoofed(n), HOST);
+                frame.says(47).payload(100 + (n % 700) as usize).build()
+            }),
+        ),
+    ]
+}
+
+fn has(text: &str, part: &str) -> bool {
+    text.split(", ").any(|one| one.contains(part))
+}
+
+/// Runs an attack until its rules have been in force for two seconds, and checks everything that has an
+/// expectation. Returns the time from the alarm to the rule.
+fn attack(network: &Network, legitimate: &Legitimate<'_>, case: &Case) -> Duration {
+    let before = network.events().len();
+    let sent = AtomicU64::new(0);
+    let answers = legitimate.answers.load(SeqCst);
+    let began = SystemTime::now();
+    let first = |events: &[Value], step: &str| {
+        let found = events[before..].iter().find(|event| event["event"] == step);
+        found.cloned()
+    };
+    let attacker: Other<'_> = &|stop| {
+        flood(&network.outside, RATE, &*case.frame, &sent, stop);
+    };
+    let (share, rules) = meanwhile(&[attacker], || {
+        let limit = Duration::from_secs(5);
+        assert!(
+            wait_for(limit, || first(&network.events(), "rules").is_some()),
+            "{}: no rules: {:#}",
+            case.name,
+            network.guard()
+        );
+        let count = || {
+            let matched = network.guard()["active"][0]["matched_packets"].as_u64();
+            (sent.load(SeqCst), matched.expect("a number"))
+        };
+        // the counters are read four times a second
+        sleep(Duration::from_millis(600));
+        let (sent_before, matched_before) = count();
+        sleep(Duration::from_millis(2_500));
+        let (sent_after, matched_after) = count();
+        let share = (matched_after - matched_before) as f64 / (sent_after - sent_before) as f64;
+        (
+            share,
+            first(&network.events(), "rules").expect("still there"),
+        )
+    });
+    let ended = SystemTime::now();
+    let attack = &rules["attack"];
+    let signature = attack["signature"].as_str().unwrap_or("none");
+    let alarm = time(&attack["alarm"]).duration_since(began).expect("after");
+    let rule = time(&rules["time"])
+        .duration_since(time(&attack["alarm"]))
+        .expect("after");
+    println!(
+        "{}: alarm after {alarm:?}, rule after {rule:?} more, {:.1} % dropped: {signature}",
+        case.name,
+        100.0 * share
+    );
+    assert_eq!(attack["target"], case.target, "{attack:#}");
+    assert_eq!(attack["action"], case.action, "{attack:#}");
+    for part in case.signature {
+        assert!(has(signature, part), "{}: {signature}", case.name);
+    }
+    assert!(alarm <= Duration::from_millis(1_500), "{}", case.name);
+    // both counters are read at slightly different times
+    assert!(share >= 0.98 - 0.02, "{}: {share}", case.name);
+    let done = wait_for(TTL + Duration::from_secs(10), || {
+        first(&network.events(), "end").is_some()
+    });
+    assert!(done, "{}: {:#}", case.name, network.guard());
+    let removed = first(&network.events(), "rules_removed").expect("removed");
+    let after = time(&removed["time"]).duration_since(ended).expect("after");
+    assert!(after <= TTL, "{}: removed after {after:?}", case.name);
+    assert!(legitimate.answers.load(SeqCst) > answers + 200);
+    rule
+}
+
+#[test]
+fn attacks_are_dropped_and_nothing_else() {
+    if !can_run(&TOOLS) {
+        return;
+    }
+    let network = Network::new();
+    let legitimate = Legitimate {
+        network: &network,
+        answers: AtomicU64::new(0),
+    };
+    legitimate.serve();
+    let agent = network.agent("drop");
+    let [web, ssh, dns]: [Other<'_>; 3] = [
+        &|stop| legitimate.web(stop),
+        &|stop| legitimate.ssh(stop),
+        &|stop| legitimate.dns(stop),
+    ];
+    let before = network.retransmitted(&network.outside);
+    meanwhile(&[web, ssh, dns], || {
+        // all flows are new in the first three seconds
+        sleep(Duration::from_secs(4));
+        let cases = cases();
+        let mut rules: Vec<_> = cases
+            .iter()
+            .map(|case| attack(&network, &legitimate, case))
+            .collect();
+        rules.sort_unstable();
+        // the kernel may take longer to swap a set of rules on a busy machine
+        let usual = rules[rules.len() / 2];
+        assert!(usual <= Duration::from_millis(100), "{rules:?}");
+    });
+    // a busy machine answers some segments late, and the kernel sends them again; queries by UDP are sent once
+    let again = network.retransmitted(&network.outside) - before;
+    assert!(again < 10, "{again} segments were sent again");
+    let metrics = agent.scrape();
+    assert_eq!(metrics.sum("rfm_guard_active", &[]), 0);
+    let drops = metrics.sum("rfm_guard_attacks_total", &[("action", "drop")]);
+    assert_eq!(drops, cases().len() as u64, "{:#}", network.guard());
+    agent.stop();
+}
+
+#[test]
+fn a_flood_of_syns_as_clients_send_them_is_limited_by_source() {
+    if !can_run(&TOOLS) {
+        return;
+    }
+    let network = Network::new();
+    let legitimate = Legitimate {
+        network: &network,
+        answers: AtomicU64::new(0),
+    };
+    legitimate.serve();
+    let agent = network.agent("drop");
+    let [web, ssh]: [Other<'_>; 2] = [&|stop| legitimate.web(stop), &|stop| legitimate.ssh(stop)];
+    let sent = AtomicU64::new(0);
+    meanwhile(&[web, ssh], || {
+        sleep(Duration::from_secs(4));
+        // 60 bytes: 20 of options
+        let frame = |n: u64| {
+            let frame = ethernet().ipv4(spoofed(n), HOST).tcp(0x02);
+            let mut bytes = frame
+                .ports((n % 60_000) as u16 + 1, 443)
+                .payload(20)
+                .build();
+            bytes[46] = 10 << 4;
+            bytes
+        };
+        let attacker: Other<'_> = &|stop| flood(&network.outside, RATE, &frame, &sent, stop);
+        meanwhile(&[attacker], || {
+            let rules = || {
+                let events = network.events();
+                events.into_iter().find(|event| event["event"] == "rules")
+            };
+            assert!(wait_for(Duration::from_secs(5), || rules().is_some()));
+            let event = rules().expect("still there");
+            let attack = &event["attack"];
+            assert_eq!(attack["action"], "limit", "{attack:#}");
+            assert_eq!(attack["rules"][0]["per"], "source", "{attack:#}");
+            sleep(Duration::from_secs(2));
+        });
+    });
+    assert!(legitimate.answers.load(SeqCst) > 200);
+    agent.stop();
+}
