@@ -80,7 +80,7 @@ fn part(n: u64) -> CompletedRecord {
             dst_mac: [4; 6],
             tcp_flags: 0x10,
             tos: 0,
-            weight: 1,
+            weights: Default::default(),
         },
         reason: EndReason::IdleTimeout,
         dropped: false,

@@ -491,7 +491,7 @@ fn record(n: u32, series: u32) -> FlowRecord {
         dst_mac: [4; 6],
         tcp_flags: 0x10,
         tos: 0,
-        weight: 1,
+        weights: Default::default(),
     }
 }
 

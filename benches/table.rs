@@ -191,7 +191,7 @@ fn record(n: u64) -> FlowRecord {
         dst_mac: [4; 6],
         tcp_flags: 0x10,
         tos: 0,
-        weight: 1,
+        weights: Default::default(),
     }
 }
 

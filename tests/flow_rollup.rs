@@ -10,6 +10,7 @@ use rfm::flow::snapshot::SeriesRow;
 use rfm::flow::volume::{Variance, Volume};
 use rfm::types::flow::{Direction, Family, FlowKey, FlowRecord};
 use rfm::types::label::{Endpoint, Enrichment, Label, Labels};
+use rfm::types::weights::Weights;
 
 const MINUTE: u64 = 60_000;
 const TTL: u64 = 20 * MINUTE;
@@ -476,7 +477,7 @@ fn check_gauges(live: &[Live], rows: &BTreeMap<String, SeriesRow>) -> Result<(),
 #[test]
 fn errors_add_up_where_the_traffic_is_counted() {
     let mut record = FlowRecord::empty(Family::Ipv4);
-    (record.packets, record.frame_bytes, record.weight) = (4, 400, 4);
+    (record.packets, record.frame_bytes, record.weights) = (4, 400, Weights::of(4));
     let variance = Variance::from(&record);
     let mut rollup = rollup(1);
     let (first, second) = (

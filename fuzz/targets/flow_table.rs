@@ -107,6 +107,6 @@ fn record(input: &mut Input<'_>) -> FlowRecord {
         dst_mac: [2; 6],
         tcp_flags: input.u8(),
         tos: 0,
-        weight: 1,
+        weights: Default::default(),
     }
 }

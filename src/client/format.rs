@@ -5,6 +5,8 @@ use std::time::SystemTime;
 
 use humantime_serde::re::humantime::parse_rfc3339;
 
+use crate::control::api::{FirewallFlow, LiveFlow, TopSum};
+
 const PREFIXES: [&str; 6] = ["", "k", "M", "G", "T", "P"];
 
 /// Returns three digits and a decimal prefix: "950", "1.23 M".
@@ -98,13 +100,70 @@ pub fn since(time: &str, now: SystemTime) -> String {
     format!("{} ago", duration(age.as_secs()))
 }
 
-/// Returns the sampling error of an estimate in percent, with 95 % confidence: 1.96 / √samples. `None` if
-/// nothing was estimated, or if there are so many samples that the error does not matter.
-pub fn sampling_error(sample_rate: u32, sampled_packets: u64) -> Option<u32> {
-    const ENOUGH: u64 = 100;
-    let doubtful = sample_rate > 1 && sampled_packets < ENOUGH;
-    let error = 196.0 / (sampled_packets.max(1) as f64).sqrt();
-    doubtful.then_some(error.round() as u32)
+/// Sampled packets with which the error of sampling does not matter.
+const ENOUGH_SAMPLES: u64 = 100;
+
+/// A number of packets that was estimated.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Estimate {
+    pub sample_rate: u32,
+    pub sampled_packets: u64,
+    pub packets: u64,
+    /// The standard error by adaptive sampling.
+    pub standard_error: u64,
+}
+
+/// Adaptive sampling has no part in the samples of the firewall.
+impl From<&FirewallFlow> for Estimate {
+    fn from(flow: &FirewallFlow) -> Self {
+        Self {
+            sample_rate: flow.sample_rate,
+            sampled_packets: flow.sampled_packets,
+            packets: flow.packets,
+            standard_error: 0,
+        }
+    }
+}
+
+impl From<&LiveFlow> for Estimate {
+    fn from(flow: &LiveFlow) -> Self {
+        Self {
+            sample_rate: flow.sample_rate,
+            sampled_packets: flow.sampled_packets,
+            packets: flow.packets,
+            standard_error: flow.standard_error_packets,
+        }
+    }
+}
+
+impl Estimate {
+    pub fn of_group(sum: &TopSum, sample_rate: u32) -> Self {
+        Self {
+            sample_rate,
+            sampled_packets: sum.sampled_packets,
+            packets: sum.packets,
+            standard_error: sum.standard_error_packets,
+        }
+    }
+
+    /// Returns the error in percent, with 95 % confidence: 1.96 times the standard errors of sampling, 1 / √samples, and
+    /// of adaptive sampling. `None` if nothing was estimated, or if there are so many samples that the error does not
+    /// matter.
+    pub fn error(&self) -> Option<u32> {
+        let is_sampled = self.sample_rate > 1;
+        let samples = self.sampled_packets.max(1) as f64;
+        let of_sampling = if is_sampled { 1.0 / samples } else { 0.0 };
+        let adaptive = self.standard_error as f64 / self.packets.max(1) as f64;
+        let error = (196.0 * (of_sampling + adaptive * adaptive).sqrt()).round() as u32;
+        let is_doubtful = is_sampled && self.sampled_packets < ENOUGH_SAMPLES;
+        (is_doubtful || self.standard_error > 0 && error > 0).then_some(error)
+    }
+}
+
+/// Returns the error of an estimate as text; empty if it does not matter.
+pub fn error_of(estimate: Estimate) -> String {
+    let percent = estimate.error();
+    percent.map_or_else(String::new, |percent| format!("±{percent}%"))
 }
 
 #[cfg(test)]
@@ -162,11 +221,29 @@ mod tests {
 
     #[test]
     fn few_samples_are_marked_and_exact_figures_are_not() {
-        assert_eq!(sampling_error(1, 1), None);
-        assert_eq!(sampling_error(100, 100), None);
-        assert_eq!(sampling_error(100, 99), Some(20));
-        assert_eq!(sampling_error(100, 25), Some(39));
-        assert_eq!(sampling_error(100, 1), Some(196));
-        assert_eq!(sampling_error(100, 0), Some(196));
+        let error = |sample_rate, sampled_packets, standard_error| {
+            let estimate = Estimate {
+                sample_rate,
+                sampled_packets,
+                packets: sampled_packets * u64::from(sample_rate),
+                standard_error,
+            };
+            estimate.error()
+        };
+        for (samples, expected) in [
+            (100, None),
+            (99, Some(20)),
+            (25, Some(39)),
+            (1, Some(196)),
+            (0, Some(196)),
+        ] {
+            assert_eq!(error(100, samples, 0), expected);
+        }
+        assert_eq!(error(1, 1, 0), None);
+        // adaptive sampling counted packets several times
+        assert_eq!(error(1, 1000, 100), Some(20));
+        assert_eq!(error(1, 1000, 1), None);
+        assert_eq!(error(100, 1000, 10_000), Some(21));
+        assert_eq!(error(100, 25, 1_000), Some(88));
     }
 }

@@ -37,6 +37,8 @@ pub fn flow(
         packets: sum.packets,
         sampled_bytes: record.frame_bytes,
         sampled_packets: record.packets,
+        standard_error_bytes: sum.variance.error_bytes(),
+        standard_error_packets: sum.variance.error_packets(),
         sample_rate: record.sample_rate,
         bytes_per_second: sum.bytes_per_second,
         packets_per_second: sum.packets_per_second,
@@ -107,5 +109,7 @@ pub fn sum(sum: &Sum) -> api::TopSum {
         bytes_per_second: sum.bytes_per_second,
         packets_per_second: sum.packets_per_second,
         sampled_packets: sum.sampled_packets,
+        standard_error_bytes: sum.variance.error_bytes(),
+        standard_error_packets: sum.variance.error_packets(),
     }
 }

@@ -117,7 +117,7 @@ mod tests {
             dst_mac: [0; 6],
             tcp_flags: 0,
             tos: 0,
-            weight: 1,
+            weights: Default::default(),
         }
     }
 

@@ -402,7 +402,7 @@ mod tests {
             dst_mac,
             tcp_flags: 0,
             tos: 0,
-            weight: 1,
+            weights: Default::default(),
         }
     }
 

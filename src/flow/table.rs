@@ -493,6 +493,7 @@ fn merge(part: &mut FlowRecord, record: &FlowRecord) {
     part.frame_bytes = part.frame_bytes.wrapping_add(record.frame_bytes);
     part.ip_bytes = part.ip_bytes.wrapping_add(record.ip_bytes);
     part.tcp_flags |= record.tcp_flags;
+    part.weights.add(record.weights);
 }
 
 fn rehash(flows: &[Flow], hasher: &RandomState, i: u32) -> u64 {
@@ -564,7 +565,7 @@ mod tests {
             dst_mac: [0; 6],
             tcp_flags: 0,
             tos: 0,
-            weight: 1,
+            weights: Default::default(),
         }
     }
 

@@ -67,8 +67,8 @@ impl Variance {
 /// k (k - 1) x², where the first packet carried x: one packet, of the average size of the record.
 impl From<&FlowRecord> for Variance {
     fn from(record: &FlowRecord) -> Self {
-        let (weight, rate) = (f64::from(record.weight), f64::from(record.sample_rate));
-        let packets = weight * (weight - 1.0) * rate * rate;
+        let rate = f64::from(record.sample_rate);
+        let packets = record.weights.variance() as f64 * rate * rate;
         let size = record.frame_bytes as f64 / record.packets.max(1) as f64;
         Self {
             bytes: packets * size * size,
@@ -88,13 +88,14 @@ impl AddAssign for Variance {
 mod tests {
     use super::*;
     use crate::types::flow::Family;
+    use crate::types::weights::Weights;
 
     #[test]
     fn only_the_weight_of_the_first_packet_has_a_variance() {
         let mut record = FlowRecord::empty(Family::Ipv4);
         (record.packets, record.frame_bytes) = (10, 1000);
         assert_eq!(Variance::from(&record), Variance::default());
-        (record.weight, record.sample_rate) = (8, 5);
+        (record.weights, record.sample_rate) = (Weights::of(8), 5);
         let mut variance = Variance::from(&record);
         assert_eq!((variance.packets, variance.bytes), (1_400.0, 14_000_000.0));
         variance += variance;

@@ -26,7 +26,7 @@ pub fn has_ack(record: &FlowRecord) -> bool {
 
 /// Returns whether the record by itself shows a connection: several packets that acknowledge.
 pub fn is_connection(record: &FlowRecord) -> bool {
-    has_ack(record) && record.packets / u64::from(record.weight.max(1)) >= CONNECTION
+    has_ack(record) && record.packets / u64::from(record.weights.weight()) >= CONNECTION
 }
 
 /// Returns whether packets of this flow are answers: a reset answers nothing.
@@ -63,7 +63,7 @@ pub fn values(record: &FlowRecord, is_new: bool) -> Values {
     values[Quantity::Bits as usize] = record.frame_bytes as f32 * 8.0 * rate;
     if is_new {
         // the first packet stands for so many others, each of another flow
-        values[Quantity::NewFlows as usize] = f32::from(record.weight) * rate;
+        values[Quantity::NewFlows as usize] = f32::from(record.weights.weight()) * rate;
     }
     if is_only_syn(record) {
         values[Quantity::Syn as usize] = packets;

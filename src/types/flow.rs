@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::mac::MacAddress;
 use super::named::{Named, serialize_by_name};
+use super::weights::Weights;
 
 /// The hook at which a packet was seen. `bpf` asserts that the numbers are those of the programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -122,7 +123,7 @@ impl FlowRecord {
             dst_mac: [0; 6],
             tcp_flags: 0,
             tos: 0,
-            weight: 1,
+            weights: Weights::ONE,
         }
     }
 
@@ -160,7 +161,7 @@ pub struct FlowRecord {
     pub tcp_flags: u8,
     /// IPv4 ToS or IPv6 traffic class of the first packet.
     pub tos: u8,
-    /// Adaptive sampling counted the first packet so many times: a power of two, 1 unless the ring was more than half
+    /// Adaptive sampling counted the first packet so many times, more than once only if the ring was more than half
     /// full. The other packets are counted once.
-    pub weight: u16,
+    pub weights: Weights,
 }

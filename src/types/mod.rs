@@ -32,3 +32,4 @@ pub mod static_peer;
 pub mod static_prefix;
 pub mod transport;
 pub mod validity;
+pub mod weights;

@@ -450,7 +450,7 @@ pub fn seen(record: &FlowRecord) -> Record {
         packets: record.packets,
         bytes: record.frame_bytes,
         sample_rate: record.sample_rate,
-        weight: record.weight,
+        weight: record.weights.weight(),
         from: record.ingress_ifindex,
         flow: Flow {
             src: key.source(),

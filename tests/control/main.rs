@@ -18,6 +18,7 @@ mod exit_codes;
 mod file;
 mod flows;
 mod harness;
+mod overload;
 mod permissions;
 mod rib;
 mod status;

@@ -51,7 +51,7 @@ fn record(n: u8, packets: u64, sample_rate: u32) -> FlowRecord {
         dst_mac: [2; 6],
         tcp_flags: 0,
         tos: 0,
-        weight: 1,
+        weights: Default::default(),
     }
 }
 

@@ -304,7 +304,7 @@ pub fn part(port: u16) -> CompletedRecord {
             dst_mac: [2, 0, 0, 0, 0, 2],
             tcp_flags: 0,
             tos: 8,
-            weight: 1,
+            weights: Default::default(),
         },
         reason: EndReason::IdleTimeout,
         dropped: false,

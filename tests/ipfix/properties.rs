@@ -83,7 +83,7 @@ fn any_part() -> impl Strategy<Value = CompletedRecord> {
                         dst_mac: macs.1,
                         tcp_flags: bits.0,
                         tos: bits.1,
-                        weight: 1,
+                        weights: Default::default(),
                     },
                     reason,
                     dropped: bits.0 & 1 == 1,

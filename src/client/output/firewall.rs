@@ -4,7 +4,7 @@
 use std::time::SystemTime;
 
 use super::flows::end;
-use crate::client::format::{self, plural, until};
+use crate::client::format::{self, Estimate, plural, until};
 use crate::client::table::{Align, TextTable};
 use crate::control::api;
 use crate::types::protocol::Protocol;
@@ -167,7 +167,7 @@ fn dropped_flows(flows: &[api::FirewallFlow]) -> String {
     ]);
     let packets = |flow: &api::FirewallFlow| {
         let packets = format::count(flow.packets as f64);
-        match format::sampling_error(flow.sample_rate, flow.sampled_packets) {
+        match Estimate::from(flow).error() {
             Some(percent) => format!("{packets} ±{percent}%"),
             None => packets,
         }

@@ -3,7 +3,7 @@
 
 use serde_json::Value as Json;
 
-use crate::client::format;
+use crate::client::format::{self, Estimate};
 use crate::client::table::{Align, TextTable};
 use crate::control::api;
 use crate::types::protocol::Protocol;
@@ -34,7 +34,7 @@ pub fn flows(list: &api::FlowsReply) -> String {
             format::bits(flow.bytes_per_second as f64),
             format::bytes(flow.bytes),
             flow.packets.to_string(),
-            sampling_error(flow.sample_rate, flow.sampled_packets),
+            format::error_of(flow.into()),
             network(flow.src_asn, flow.src_asn_name.as_deref()),
             network(flow.dst_asn, flow.dst_asn_name.as_deref()),
         ]);
@@ -78,12 +78,6 @@ fn vlan(flow: &api::LiveFlow) -> String {
         (outer, 0) => outer.to_string(),
         (outer, inner) => format!("{outer}.{inner}"),
     }
-}
-
-/// Returns the sampling error as text; empty if it does not matter.
-pub fn sampling_error(sample_rate: u32, sampled_packets: u64) -> String {
-    let percent = format::sampling_error(sample_rate, sampled_packets);
-    percent.map_or_else(String::new, |percent| format!("±{percent}%"))
 }
 
 fn network(asn: Option<u32>, name: Option<&str>) -> String {
@@ -132,7 +126,7 @@ pub fn top(top: &api::TopReply, one_direction: bool) -> String {
             format::bytes(sum.bytes),
             share(sum.bytes, top.total.bytes),
             sum.packets.to_string(),
-            sampling_error(top.sample_rate, sum.sampled_packets),
+            format::error_of(Estimate::of_group(sum, top.sample_rate)),
             sum.flows.to_string(),
         ]));
     }

@@ -10,7 +10,7 @@ mod rib;
 mod status;
 
 pub use firewall::{firewall, firewall_rules};
-pub use flows::{direction, end, flows, sampling_error, share, top, value};
+pub use flows::{direction, end, flows, share, top, value};
 pub use guard::{attack, event, guard};
 pub use history::{bill, bill_csv, history, history_csv};
 pub use paths::{paths, what_if};

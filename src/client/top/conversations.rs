@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use humantime_serde::re::humantime::parse_rfc3339;
 
 use super::windows::{Span, WINDOWS, Windows};
+use crate::client::format::Estimate;
 use crate::control::api;
 use crate::types::protocol::Protocol;
 
@@ -69,7 +70,11 @@ pub struct Conversation {
 pub struct Way {
     ingress: Windows,
     egress: Windows,
-    pub sampled_packets: u64,
+    sampled_packets: u64,
+    /// Of all interfaces, as the samples are.
+    packets: f64,
+    /// Of the packets, by adaptive sampling.
+    variance: f64,
     /// The interfaces, and whether each counted at egress.
     pub places: BTreeSet<(bool, String)>,
 }
@@ -92,6 +97,7 @@ struct LastCount {
     bytes: u64,
     packets: u64,
     sampled: u64,
+    variance: f64,
     /// Bytes and packets a second since the answer before.
     rate: (f64, f64),
     at: f64,
@@ -175,12 +181,15 @@ impl Conversations {
         let (from, to);
         let (mut bytes, mut packets) = (flow.bytes, flow.packets);
         let mut sampled = flow.sampled_packets;
+        let all_variance = (flow.standard_error_packets as f64).powi(2);
+        let mut variance = all_variance;
         match same.map(|n| &records[n]) {
             Some(last) => {
                 (from, to) = (last.at, now);
                 bytes = bytes.saturating_sub(last.bytes);
                 packets = packets.saturating_sub(last.packets);
                 sampled = sampled.saturating_sub(last.sampled);
+                variance = (variance - last.variance).max(0.0);
             }
             None => {
                 let ago = |time_of: Option<SystemTime>| {
@@ -222,6 +231,7 @@ impl Conversations {
             bytes: flow.bytes,
             packets: flow.packets,
             sampled: flow.sampled_packets,
+            variance: all_variance,
             rate: (bytes / seconds, packets / seconds),
             at: now,
         };
@@ -241,6 +251,8 @@ impl Conversations {
         let way = &mut one.ways[usize::from(!forward)];
         way.places.insert((egress, flow.interface.clone()));
         way.sampled_packets += sampled;
+        way.packets += packets;
+        way.variance += variance;
         let side = match egress {
             true => &mut way.egress,
             false => &mut way.ingress,
@@ -273,8 +285,15 @@ impl Conversation {
         self.ways.iter().map(|way| way.counted().bytes).sum()
     }
 
-    pub fn sampled_packets(&self) -> u64 {
-        self.ways.iter().map(|way| way.sampled_packets).sum()
+    /// Returns the packets in both directions with their error.
+    pub fn estimate(&self) -> Estimate {
+        let sum = |of: fn(&Way) -> f64| self.ways.iter().map(of).sum::<f64>();
+        Estimate {
+            sample_rate: self.sample_rate,
+            sampled_packets: self.ways.iter().map(|way| way.sampled_packets).sum(),
+            packets: sum(|way| way.packets) as u64,
+            standard_error: sum(|way| way.variance).sqrt() as u64,
+        }
     }
 
     fn label(&mut self, flow: &api::LiveFlow, forward: bool) {

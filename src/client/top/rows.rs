@@ -9,8 +9,8 @@ use super::rates::Rates;
 use super::tab::Tab;
 use super::unit::RateUnit;
 use super::windows::WINDOWS;
-use crate::client::format;
-use crate::client::output::{direction, end, sampling_error, share, value};
+use crate::client::format::{self, Estimate};
+use crate::client::output::{direction, end, share, value};
 use crate::client::table::clean;
 use crate::control::api;
 use crate::types::protocol::Protocol;
@@ -71,7 +71,7 @@ pub fn conversation(
     let rates = WINDOWS.map(|window| one.rate(window, now));
     let [a, b] = &one.ends;
     let far = if network(b).is_empty() { a } else { b };
-    let error = sampling_error(one.sample_rate, one.sampled_packets());
+    let error = format::error_of(one.estimate());
     let protocol = Protocol(key.protocol);
     let places = places(one);
     let [there, back] = one.ways.each_ref().map(|way| way.rate(WINDOWS[1], now).0);
@@ -209,7 +209,7 @@ fn group_row(
         ["src" | "dst"] => style.names.get(&values[0]).map(str::to_owned),
         _ => None,
     };
-    let error = sampling_error(sample_rate, sum.sampled_packets);
+    let error = format::error_of(Estimate::of_group(sum, sample_rate));
     let whole = if way == "egress" { totals.1 } else { totals.0 };
     let cells = [
         direction(way).to_owned(),

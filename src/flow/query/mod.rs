@@ -15,6 +15,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::labels::SetId;
+use super::volume::Variance;
 use crate::types::flow::{FlowKey, FlowRecord};
 use crate::types::label::{Enrichment, Label};
 use crate::types::prefix::Prefix;
@@ -120,9 +121,9 @@ pub enum Value {
     Text(Arc<str>),
 }
 
-/// Packets and bytes, scaled by the sample rate; the number of sampled packets; and the current
-/// rate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Packets and bytes, scaled by the sample rate; the number of sampled packets; the current rate; and the variance
+/// that adaptive sampling caused.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Sum {
     pub flows: u64,
     pub bytes: u64,
@@ -130,6 +131,7 @@ pub struct Sum {
     pub bytes_per_second: u64,
     pub packets_per_second: u64,
     pub sampled_packets: u64,
+    pub variance: Variance,
 }
 
 impl Sum {
@@ -149,6 +151,7 @@ impl Sum {
             bytes_per_second: per_second(bytes),
             packets_per_second: per_second(packets),
             sampled_packets: record.packets,
+            variance: record.into(),
         }
     }
 
@@ -161,6 +164,7 @@ impl Sum {
             .packets_per_second
             .wrapping_add(other.packets_per_second);
         self.sampled_packets = self.sampled_packets.wrapping_add(other.sampled_packets);
+        self.variance += other.variance;
     }
 }
 

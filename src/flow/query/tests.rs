@@ -10,6 +10,7 @@ use crate::flow::table::{self, CompletedRecord, FlowObserver, FlowTable};
 use crate::types::address_detail::AddressDetail;
 use crate::types::flow::{Direction, Family};
 use crate::types::label::Endpoint;
+use crate::types::weights::Weights;
 
 const NOW_NS: u64 = 1_700_000_100_000_000_000;
 const SECOND_NS: u64 = 1_000_000_000;
@@ -91,7 +92,7 @@ fn record(host: u8, dst_port: u16, bytes: u64) -> FlowRecord {
         dst_mac: [0; 6],
         tcp_flags: 0,
         tos: 0,
-        weight: 1,
+        weights: Default::default(),
     }
 }
 
@@ -336,4 +337,26 @@ fn nobody_waits_for_an_answer_that_is_not_wanted_any_more() {
     let mut scan = Scan::new(Question::Flows(reply), Filter::default(), Sort::Bytes, 1);
     assert!(scan.go_on(&table, &Known, NOW_NS, Duration::from_secs(1)));
     scan.finish(&Known, NOW_NS);
+}
+
+/// The error of adaptive sampling, by the weights of all records of the flows.
+#[test]
+fn sums_have_the_variance_of_all_their_records() {
+    let mut records = [record(1, 80, 400), record(1, 80, 800), record(2, 80, 100)];
+    records[0].weights = Weights::of(4);
+    records[1].weights = Weights::of(8);
+    let table = table(&records);
+    let (rows, _) = flows(&table, Filter::default(), Sort::Bytes, 3);
+    let errors = |sum: &Sum| (sum.variance.error_packets(), sum.variance.error_bytes());
+    // 10 √(4 · 3 + 8 · 7), of 100 bytes each
+    assert_eq!(errors(&rows[0].sum), (82, 8_246));
+    assert_eq!(errors(&rows[1].sum), (0, 0));
+    let (reply, answer) = bounded(1);
+    let question = Question::Groups(vec![Field::DstPort], AddressDetail::Full, reply);
+    let mut scan = Scan::new(question, Filter::default(), Sort::Bytes, 2);
+    while !scan.go_on(&table, &Known, NOW_NS, Duration::ZERO) {}
+    scan.finish(&Known, NOW_NS);
+    let (groups, _) = answer.try_recv().unwrap();
+    let (groups, ..) = groups.sorted(Sort::Bytes, 2);
+    assert_eq!(errors(&groups[0].sum), (82, 8_246));
 }

@@ -108,7 +108,7 @@ fn record(direction: Direction, remote: IpAddr, local: IpAddr, bytes: u64) -> Fl
         dst_mac: [0; 6],
         tcp_flags: 0,
         tos: 0,
-        weight: 1,
+        weights: Default::default(),
     }
 }
 

@@ -107,7 +107,7 @@ impl<N: InterfaceNames, K: Enrich> FlowObserver for FlowAccounting<N, K> {
 
     fn updated(&mut self, set: SetId, record: &FlowRecord) {
         self.rollup.count(set, record.into());
-        if record.weight > 1 {
+        if !record.weights.is_one() {
             self.rollup.add_variance(set, record.into());
         }
         if !self.talkers.is_idle() {

@@ -135,7 +135,7 @@ fn record(ifindex: u32, port: u16, packets: u64) -> FlowRecord {
         dst_mac: [0; 6],
         tcp_flags: 0,
         tos: 0,
-        weight: 1,
+        weights: Default::default(),
     }
 }
 
