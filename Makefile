@@ -8,7 +8,7 @@ CONFIG ?= config/rfm.toml
 CROSS := $(if $(ARCH),cross-$(ARCH))
 BPF_C := $(filter-out src/bpf/vmlinux.h,$(wildcard src/bpf/*.[ch] src/bpf/*/*.[ch] benches/bpf/*.[ch]))
 BUILD := cargo build --release --locked
-BENCHES := datapath flood overload firewall cache table scrape history store ipfix memory series rib start fleet
+BENCHES := datapath flood overload guard firewall cache table scrape history store ipfix memory series rib start fleet
 SCRIPTS := .ci/run $(wildcard scripts/*.sh tests/*.sh tests/guest/*.sh) packaging/databases/rfm-update-databases docs/examples/guard-event
 
 help: ## say what can be made

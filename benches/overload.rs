@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! A flood of new flows against an agent that has the CPU for a tenth of the time: are the totals of networks right, and
-//! their stated errors?
+//! their stated errors? The limit is `cpu.max`, which does not apply to the real-time thread, or stops all threads.
 //!
 //! `make bench PART=overload`
 
@@ -13,8 +13,10 @@ use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use common::counted_flood::{Flood, Flows, NETWORKS};
+use common::cpu_limit::CpuLimit;
 use common::daemon::{Daemon, PORT, RFM};
-use common::lab::{Lab, Namespace, can_run, mac_of};
+use common::frames::Mac;
+use common::lab::{Lab, Namespace, can_run};
 use common::metrics::Metrics;
 use common::report::{Cell, Report, Table};
 use common::stats::Figure;
@@ -27,8 +29,18 @@ const CHUNK: u32 = 10_000;
 /// The records of the flow cache are in the flow table.
 const SETTLED: Duration = Duration::from_secs(3);
 
+/// How the CPU time of the agent is limited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Limit {
+    /// A control group: all threads but thread ring, which is real-time.
+    CpuMax,
+    /// SIGSTOP and SIGCONT: all threads.
+    Stop,
+}
+
 /// The time that the agent runs in each period, and the rate of the packets.
 struct Overload {
+    limit: Limit,
     run: Duration,
     period: Duration,
     packets_per_second: Option<u32>,
@@ -36,8 +48,14 @@ struct Overload {
     target: f64,
 }
 
-const fn overload(run: u64, period: u64, rate: Option<u32>, target: f64) -> Overload {
+const fn overload(
+    limit: Limit,
+    (run, period): (u64, u64),
+    rate: Option<u32>,
+    target: f64,
+) -> Overload {
     Overload {
+        limit,
         run: Duration::from_millis(run),
         period: Duration::from_millis(period),
         packets_per_second: rate,
@@ -45,12 +63,18 @@ const fn overload(run: u64, period: u64, rate: Option<u32>, target: f64) -> Over
     }
 }
 
-const OVERLOADS: [Overload; 4] = [
-    overload(1, 10, Some(1_000_000), 4.0),
-    overload(10, 100, Some(1_000_000), 9.0),
-    overload(1, 10, None, 4.0),
-    overload(10, 100, None, 9.0),
+const OVERLOADS: [Overload; 6] = [
+    overload(Limit::CpuMax, (1, 10), None, 4.0),
+    overload(Limit::CpuMax, (10, 100), None, 9.0),
+    overload(Limit::Stop, (1, 10), Some(1_000_000), 4.0),
+    overload(Limit::Stop, (10, 100), Some(1_000_000), 9.0),
+    overload(Limit::Stop, (1, 10), None, 4.0),
+    overload(Limit::Stop, (10, 100), None, 9.0),
 ];
+
+/// An address of no device here: the kernel drops the packets behind the hook, and does not spend the generator's time
+/// on routing them.
+const NOBODY: Mac = [2, 0, 0, 0, 0xee, 0xee];
 
 /// The rate of a flood, and the figures of the agent beside the truth.
 struct Outcome {
@@ -70,21 +94,25 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     let text = format!(
-        "{FLOWS} flows of {NETWORKS} networks, each packet of a random one, for {} s on one CPU. The whole agent, its \
-         real-time thread included, is stopped by SIGSTOP and continued by SIGCONT. A network is within n standard \
-         errors if its packets in `rfm_flow_packets_total` are as near to those that the generator counted; the \
-         standard error is `rfm_flow_standard_error_packets`.",
+        "{FLOWS} flows of {NETWORKS} networks, each packet of a random one, for {} s on one CPU, to a MAC address of no \
+         device. `cpu.max` limits all threads but thread ring, which is real-time and may use its CPU; SIGSTOP and \
+         SIGCONT stop and continue the whole agent. A network is within n standard errors if its packets in \
+         `rfm_flow_packets_total` are as near to those that the generator counted; the standard error is \
+         `rfm_flow_standard_error_packets`.",
         SPAN.as_secs()
     );
     let columns = [
+        "limit",
         "the agent runs",
         "packets/s",
         "left out, %",
         "lost, %",
+        "lost",
         "mean error, %",
         "stated, %",
         "target",
         "sum, %",
+        "sum",
         "within 1, 2, 3, %",
         "within 1",
         "within 3",
@@ -94,17 +122,23 @@ fn main() -> Result<(), Box<dyn Error>> {
         let outcome = measure(overload)?;
         let number = |value: f64, decimals| Cell::figure(Figure::of(&[value]), decimals);
         let [one, two, three] = outcome.within;
-        let name = format!("{:?} of {:?}", overload.run, overload.period);
+        let limit = match overload.limit {
+            Limit::CpuMax => "cpu.max, without ring",
+            Limit::Stop => "SIGSTOP, all threads",
+        };
         table.row(
-            name,
+            limit,
             [
+                Cell::text(format!("{:?} of {:?}", overload.run, overload.period)),
                 number(outcome.per_second, 0),
                 number(outcome.thinned_percent, 1),
                 number(outcome.dropped_percent, 3),
+                Cell::at_most(outcome.dropped_percent, 0.1, "%"),
                 number(outcome.mean_error, 1),
                 number(outcome.stated_error, 1),
                 Cell::at_most(outcome.mean_error, overload.target, "%"),
                 number(outcome.sum, 2),
+                Cell::within(outcome.sum, (98.0, 102.0), "%"),
                 Cell::text(format!("{one:.1}, {two:.1}, {three:.1}")),
                 Cell::within(one, (60.0, 78.0), "%"),
                 Cell::at_least(three, 98.0, "%"),
@@ -139,9 +173,27 @@ fn measure(overload: &Overload) -> Result<Outcome, Box<dyn Error>> {
     let file = file.to_str().ok_or("a path in UTF-8")?;
     let mut agent = Daemon::start(&lab, &router, RFM, &["--config", file]);
     agent.wait_for("/healthz");
-    let flood = Flood::new(&lab.path(""), mac_of("lan0"), Flows::Uniform(FLOWS));
+    let flood = Flood::new(&lab.path(""), NOBODY, Flows::Uniform(FLOWS));
+    let per_second = match overload.limit {
+        Limit::CpuMax => {
+            let _limit = CpuLimit::new(agent.pid(), overload.run, overload.period)?;
+            send(&flood, &router, overload.packets_per_second)
+        }
+        Limit::Stop => send_to_stopped(&agent, overload, || {
+            send(&flood, &router, overload.packets_per_second)
+        }),
+    };
+    sleep(SETTLED);
+    let reply = agent.get("/metrics", false)?;
+    let metrics = Metrics::parse(&String::from_utf8(reply.body)?);
+    agent.stop(Signal::TERM);
+    Ok(compare(&metrics, &flood.sent(), per_second))
+}
+
+/// Runs `send` while the agent is stopped and continued.
+fn send_to_stopped<T>(agent: &Daemon, overload: &Overload, send: impl FnOnce() -> T) -> T {
     let ended = AtomicBool::new(false);
-    let per_second = thread::scope(|scope| {
+    thread::scope(|scope| {
         scope.spawn(|| {
             while !ended.load(Ordering::Relaxed) {
                 agent.signal(Signal::CONT);
@@ -151,15 +203,10 @@ fn measure(overload: &Overload) -> Result<Outcome, Box<dyn Error>> {
             }
             agent.signal(Signal::CONT);
         });
-        let per_second = send(&flood, &router, overload.packets_per_second);
+        let sent = send();
         ended.store(true, Ordering::Relaxed);
-        per_second
-    });
-    sleep(SETTLED);
-    let reply = agent.get("/metrics", false)?;
-    let metrics = Metrics::parse(&String::from_utf8(reply.body)?);
-    agent.stop(Signal::TERM);
-    Ok(compare(&metrics, &flood.sent(), per_second))
+        sent
+    })
 }
 
 /// Returns the packets per second.

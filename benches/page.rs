@@ -12,17 +12,17 @@ use common::machine::Machine;
 use common::report::{Cell, Report};
 
 /// The benches in the order of the page.
-const PARTS: [&str; 14] = [
-    "datapath", "flood", "firewall", "cache", "table", "scrape", "history", "store", "ipfix",
-    "memory", "series", "rib", "start", "fleet",
+const PARTS: [&str; 16] = [
+    "datapath", "flood", "overload", "guard", "firewall", "cache", "table", "scrape", "history",
+    "store", "ipfix", "memory", "series", "rib", "start", "fleet",
 ];
 
 const INTRODUCTION: &str = "\
 # Benchmarks
 
 `make bench` writes this document and repeats all measurements (as root; on Debian it installs missing packages);
-`make bench PART=datapath` repeats one part: datapath, flood, firewall, cache, table, scrape, history, store,
-ipfix, memory, series, rib, start or fleet.
+`make bench PART=datapath` repeats one part: datapath, flood, overload, guard, firewall, cache, table, scrape,
+history, store, ipfix, memory, series, rib, start or fleet.
 A figure is the median of several rounds in which the compared variants alternate, with the minimum and the maximum in
 brackets. The project set the targets itself. Other work on the machine widens the spread.
 

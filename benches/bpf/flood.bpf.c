@@ -12,6 +12,20 @@ int flood(struct xdp_md *ctx)
 	return XDP_PASS;
 }
 
+/* The flows are of different destinations. */
+SEC("xdp")
+int flood_hosts(struct xdp_md *ctx)
+{
+	struct ipv4_frame *frame = (void *)(long)ctx->data;
+
+	if ((void *)(frame + 1) > (void *)(long)ctx->data_end)
+		return XDP_PASS;
+	become(frame, (void *)(long)ctx->data_end, next_flow());
+	frame->daddr = frame->saddr;
+	frame->saddr = 0x010200c6; /* 198.0.2.1 */
+	return XDP_PASS;
+}
+
 /* Replaces the monitor and does nothing: it shows the cost of only the hook. */
 SEC("tcx/ingress")
 int bench_empty(struct __sk_buff *skb __attribute__((unused)))

@@ -90,6 +90,10 @@ impl Daemon {
         self.namespace.inside(|| get(path, fields))
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Returns the highest resident memory of the daemon so far, in bytes.
     pub fn peak_memory(&self) -> u64 {
         status_field(self.child.id(), "VmHWM:")

@@ -49,6 +49,7 @@ pub struct Flood {
     sequence: MapHandle,
     namespace: Namespace,
     ifindex: u32,
+    program: &'static str,
 }
 
 impl Flood {
@@ -60,6 +61,15 @@ impl Flood {
             sequence,
             namespace: namespace.clone(),
             ifindex: namespace.ifindex(device),
+            program: "flood",
+        })
+    }
+
+    /// Its flows differ by their destination, which is 10.x.y.z.
+    pub fn to_hosts(namespace: &Namespace, device: &str) -> Result<Self, Box<dyn Error>> {
+        Ok(Self {
+            program: "flood_hosts",
+            ..Self::new(namespace, device)?
         })
     }
 
@@ -124,12 +134,13 @@ impl Flood {
         go_on: impl Fn(u64, Duration) -> bool + Sync,
     ) -> Result<Sent, Box<dyn Error>> {
         let (object, ifindex, frame) = (&self.object, self.ifindex, frame());
+        let program = self.program;
         let sent = self.namespace.inside(|| {
             machine::pin(0);
             let (cpu, start) = (machine::thread_time(), Instant::now());
             let mut packets = 0;
             while go_on(packets, start.elapsed()) {
-                make(object, &frame, ifindex, chunk).map_err(|e| e.to_string())?;
+                make(object, program, &frame, ifindex, chunk).map_err(|e| e.to_string())?;
                 packets += u64::from(chunk);
             }
             Ok::<_, String>(Sent {
@@ -142,11 +153,17 @@ impl Flood {
     }
 }
 
-fn make(object: &Object, frame: &[u8], ifindex: u32, count: u32) -> Result<(), Box<dyn Error>> {
+fn make(
+    object: &Object,
+    program: &str,
+    frame: &[u8],
+    ifindex: u32,
+    count: u32,
+) -> Result<(), Box<dyn Error>> {
     // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex
     let context = [0, frame.len() as u32, 0, ifindex, 0, 0];
     let mut context: Vec<u8> = context.iter().flat_map(|w| w.to_ne_bytes()).collect();
-    bpf::program(object, "flood")?.test_run(ProgramInput {
+    bpf::program(object, program)?.test_run(ProgramInput {
         context_in: Some(&mut context),
         data_in: Some(frame),
         repeat: count,

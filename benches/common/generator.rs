@@ -97,6 +97,14 @@ impl Wire {
         })
     }
 
+    pub fn lab(&self) -> &Lab {
+        &self.lab
+    }
+
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
     pub fn set_sequence(&self, addresses: &[u32]) -> Result<(), Box<dyn Error>> {
         self.generator.set_sequence(addresses)
     }

@@ -5,6 +5,7 @@
 #![allow(dead_code)]
 
 pub mod bpf;
+pub mod cpu_limit;
 pub mod daemon;
 pub mod events;
 pub mod flood;
