@@ -22,8 +22,19 @@ function drawHealth() {
 }
 
 function sampling() {
-  const rate = figure("rfm_sample_rate");
-  return { name: "Sampling", text: rate === 1 ? "Every packet" : `1 in ${count(rate)} packets`, more: ["Interface figures are of every packet" + (rate === 1 ? "" : ", networks are estimates")] };
+  const rate = figure("rfm_sample_rate"), overload = figure("rfm_collector_overload_rate") ?? 1;
+  const estimates = rate !== 1 || figure("rfm_collector_thinned_packets_total") > 0;
+  return {
+    name: "Sampling", level: overload > 1 ? "warn" : undefined,
+    text: (rate === 1 ? "Every packet" : `1 in ${count(rate)} packets`) + (overload > 1 ? `, of new flows now 1 in ${count(rate * overload)}` : ""),
+    more: ["Interface figures are of every packet" + (estimates ? ", networks are estimates" : ""), addedByFlood()],
+  };
+}
+
+// The part of the packets that adaptive sampling counted in place of others.
+function addedByFlood() {
+  const added = figure("rfm_collector_added_packets_total") ?? 0, accounted = figure("rfm_collector_accounted_packets_total") ?? 0;
+  return added > 0 && accounted > 0 && `${percent(added / accounted)} of the packets in networks stand for others of a flood: rfm top shows the error of each`;
 }
 
 function losses() {
