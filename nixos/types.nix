@@ -935,4 +935,18 @@ in
     required = false;
     description = "The time for which this must last; the alarm ends after as long on the other side of the threshold. The mean of each tenth of this time is compared, of each second at the least.";
   };
+  "agent.guard.link[].interface" = {
+    type = str;
+    default = "wan0";
+    shipped = false;
+    required = true;
+    description = "The name of the interface; required.";
+  };
+  "agent.guard.link[].speed" = {
+    type = ints.between 1 1000000000000;
+    default = 1000000000;
+    shipped = false;
+    required = true;
+    description = "Its speed; required. An event reports an attack that fills 95 % of it.";
+  };
 }

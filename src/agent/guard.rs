@@ -10,6 +10,7 @@ use super::{Error, Running};
 use crate::config::{self, Agent};
 use crate::firewall::handle::Handle;
 use crate::guard::feed::GuardFeed;
+use crate::guard::links::LinkCounters;
 use crate::guard::report::DetectorEvent;
 use crate::guard::shared::{GuardHandle, GuardRequest};
 use crate::guard::thread::{RuleBackend, Worker};
@@ -27,6 +28,7 @@ pub(super) struct PreparedGuard {
     requests: Receiver<GuardRequest>,
     events: Receiver<DetectorEvent>,
     settings: ActionSettings,
+    links: LinkCounters,
 }
 
 impl PreparedGuard {
@@ -64,6 +66,7 @@ impl PreparedGuard {
                 ttl: config.ttl,
                 max_rules: config.max_rules as usize,
             },
+            links: links(config),
         };
         Ok(Some((guard, feed)))
     }
@@ -76,7 +79,7 @@ impl Running {
         firewall: Option<Handle>,
     ) -> Result<(), Error> {
         let backend = firewall.map(|handle| Box::new(handle) as Box<dyn RuleBackend>);
-        let worker = Worker::new(guard.settings, backend, guard.handle);
+        let worker = Worker::new(guard.settings, backend, guard.handle, guard.links);
         let (events, requests) = (guard.events, guard.requests);
         self.spawn("guard", move |heartbeat| {
             worker.run(&events, &requests, &heartbeat);
@@ -108,6 +111,12 @@ fn detector(config: &config::Guard, protect: Vec<Prefix>) -> DetectorSettings {
             config.prefix_fragments,
         ]),
     }
+}
+
+fn links(config: &config::Guard) -> LinkCounters {
+    let speeds = config.link.iter();
+    let speeds = speeds.map(|link| (link.interface.clone(), link.speed));
+    LinkCounters::new("/sys/class/net".into(), speeds.collect())
 }
 
 fn thresholds(config: &config::Guard) -> Vec<PlainThreshold> {

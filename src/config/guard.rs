@@ -17,6 +17,8 @@ const MAX_THRESHOLD: u64 = 1_000_000_000_000;
 pub const MAX_RULES: u32 = 256;
 /// Tables [[agent.guard.threshold]].
 const MAX_PLAIN: usize = 64;
+/// Tables [[agent.guard.link]].
+const MAX_LINKS: usize = 64;
 /// The length of the name of an interface.
 const MAX_NAME: usize = 15;
 
@@ -74,6 +76,15 @@ section! {
             with: (),
             text: "Plain thresholds for an interface, a neighbor AS or a prefix, one table each: they raise alarms, and add \
                    no rules.",
+        }
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        link: Vec<GuardLink> = tables {
+            reload: Restart,
+            of: GuardLink,
+            max: MAX_LINKS,
+            with: (),
+            text: "Speeds of links, one table each, for interfaces whose driver reports none or another than the provider \
+                   delivers.",
         }
         host_packets: u64 = key {
             reload: Restart,
@@ -215,6 +226,28 @@ section! {
             default: Duration::from_secs(10),
             text: "The time for which this must last; the alarm ends after as long on the other side of the threshold.",
             details: "The mean of each tenth of this time is compared, of each second at the least.",
+        }
+    }
+}
+
+section! {
+    pub struct GuardLink() {
+        interface: String = key {
+            reload: Restart,
+            type: text(MAX_NAME),
+            required: "interface = \"wan0\"",
+            default: String::new(),
+            example: "\"wan0\"",
+            text: "The name of the interface; required.",
+        }
+        speed: u64 = key {
+            reload: Restart,
+            type: number(1..=MAX_THRESHOLD),
+            unit: "bit/s",
+            required: "speed = 1_000_000_000",
+            default: 1,
+            example: "1_000_000_000",
+            text: "Its speed; required. An event reports an attack that fills 95 % of it.",
         }
     }
 }

@@ -11,6 +11,7 @@ use super::params::Params;
 use super::post::body;
 use super::routes::{ControlRoutes, Reply, RequestError, json};
 use super::{api, rfc3339};
+use crate::guard::links::LinkLoad;
 use crate::guard::report::AttackId;
 use crate::guard::shared::{AttackEvent, AttackStatus, GuardHandle, OperatorCommand};
 use crate::http::respond;
@@ -164,6 +165,14 @@ fn attack(status: &AttackStatus, addresses: AddressDetail) -> api::GuardAttack {
         matched_packets: status.packets,
         matched_bytes: status.bytes,
         problem: status.problem.clone(),
+        interface: report.interface.as_deref().map(Into::into),
+        link_bits_per_second: status.link.as_ref().map(|link| link.rate.round()),
+        link_speed: status.link.as_ref().and_then(|link| link.speed),
+        link_full: status.link.as_ref().is_some_and(LinkLoad::is_full),
+        countries: (report.origins.countries.iter())
+            .map(|country| country.as_ref().to_owned())
+            .collect(),
+        peer_asns: report.origins.peer_asns.clone(),
         sampled_sources: report.sources as u64,
         flows: report
             .flows

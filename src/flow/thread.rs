@@ -120,13 +120,15 @@ pub trait RecordLookup {
     fn is_summed(&self, ifindex: u32) -> bool;
     /// Returns the AS of the neighbor of the record, 0 if unknown.
     fn peer_asn(&self, record: &FlowRecord) -> u32;
+    /// Returns the country of the source, if it is known; takes a lookup in each source of the enrichment.
+    fn source_country(&self, record: &FlowRecord) -> Option<Arc<str>>;
 }
 
 /// Sees each record before the flow table does.
 pub trait RecordWatcher: Send {
     fn count(&mut self, record: &FlowRecord, flows: &FlowTable, lookup: &dyn RecordLookup);
     /// Called at least ten times a second.
-    fn advance(&mut self, flows: &FlowTable);
+    fn advance(&mut self, flows: &FlowTable, lookup: &dyn RecordLookup);
 }
 
 /// Returns no enrichment.
@@ -380,7 +382,7 @@ impl<N: InterfaceNames, K: Enrich> Worker<N, K> {
     fn expire(&mut self) -> Option<Duration> {
         let now = self.advance();
         if let Some(guard) = &mut self.guard {
-            guard.advance(&self.table);
+            guard.advance(&self.table, &self.accounting);
         }
         self.expire_peers(now);
         let limit = self.room(now);

@@ -12,6 +12,7 @@ use foldhash::fast::RandomState;
 use super::DetectorSettings;
 use super::Thresholds;
 use super::host_table::{HostKey, HostTable};
+use super::origins::{crossed, origins};
 use super::report::{AttackId, AttackReport, DetectorEvent, Exception};
 use super::sample::RecordSample;
 use super::signature::{Evidence, Signature, derive};
@@ -21,6 +22,7 @@ use super::traffic::{
 };
 use crate::enrich::source_check::PrefixMap;
 use crate::flow::table::FlowTable;
+use crate::flow::thread::RecordLookup;
 use crate::types::flow::{Direction, Family, FlowKey, FlowRecord};
 use crate::types::guard::{AlarmKind, AlarmTarget, Heading, Quantity};
 use crate::types::named::Named;
@@ -65,6 +67,13 @@ struct OngoingAttack {
     /// The last time at which the traffic was above the lower threshold.
     loud_ns: u64,
     reported_ns: u64,
+}
+
+/// Lookups of a report.
+#[derive(Clone, Copy)]
+pub struct ReportLookups<'a> {
+    pub flows: &'a FlowTable,
+    pub lookup: &'a dyn RecordLookup,
 }
 
 pub struct Detector {
@@ -225,7 +234,7 @@ impl Detector {
     }
 
     /// Moves the clock, and evaluates everything that is watched once in each slot. Returns whether it did.
-    pub fn advance(&mut self, now_ns: u64, flows: &FlowTable) -> bool {
+    pub fn advance(&mut self, now_ns: u64, known: ReportLookups<'_>) -> bool {
         let is_same = now_ns >> SLOT_SHIFT == self.now_ns >> SLOT_SHIFT;
         self.now_ns = now_ns;
         if is_same {
@@ -236,7 +245,7 @@ impl Detector {
         let prefixes = self.settings.protect.len();
         // hosts first: a prefix leaves out what an attacked host gets
         for at in (prefixes..self.watched.len()).chain(0..prefixes) {
-            self.evaluate(at, flows);
+            self.evaluate(at, known);
         }
         for at in (prefixes..self.watched.len()).rev() {
             self.release(at);
@@ -244,7 +253,7 @@ impl Detector {
         true
     }
 
-    fn evaluate(&mut self, at: usize, flows: &FlowTable) {
+    fn evaluate(&mut self, at: usize, known: ReportLookups<'_>) {
         let now = self.now_ns;
         let thresholds = match self.watched[at].key {
             Some(_) => self.settings.host,
@@ -256,9 +265,9 @@ impl Detector {
             watched.sample(heading, &thresholds, now, &mut self.sample_room);
         }
         if watched.attack.is_some() {
-            self.follow(at, &thresholds, flows);
+            self.follow(at, &thresholds, known);
         } else if now.saturating_sub(self.started_ns) >= GRACE_NS {
-            self.search(at, &thresholds, flows);
+            self.search(at, &thresholds, known);
         }
     }
 
@@ -269,7 +278,7 @@ impl Detector {
     }
 
     /// Raises an alarm if a threshold is exceeded.
-    fn search(&mut self, at: usize, thresholds: &Thresholds, flows: &FlowTable) {
+    fn search(&mut self, at: usize, thresholds: &Thresholds, known: ReportLookups<'_>) {
         let watched = &self.watched[at];
         for &heading in Heading::ALL {
             for &quantity in Quantity::ALL {
@@ -289,7 +298,7 @@ impl Detector {
                     loud_ns: self.now_ns,
                     reported_ns: self.now_ns,
                 };
-                let report = self.report(at, &attack, threshold, flows);
+                let report = self.report(at, &attack, threshold, known);
                 self.events.push(DetectorEvent::Alarm(Box::new(report)));
                 self.watched[at].attack = Some(attack);
                 return;
@@ -341,7 +350,7 @@ impl Detector {
     }
 
     /// Reports an attack in progress again, or its end.
-    fn follow(&mut self, at: usize, thresholds: &Thresholds, flows: &FlowTable) {
+    fn follow(&mut self, at: usize, thresholds: &Thresholds, known: ReportLookups<'_>) {
         let now = self.now_ns;
         let watched = &mut self.watched[at];
         let Some(mut attack) = watched.attack.take() else {
@@ -359,7 +368,7 @@ impl Detector {
         let exceeding = watched.slots.exceeding(heading, quantity, threshold);
         if exceeding.is_some() && now.saturating_sub(attack.reported_ns) >= UPDATE_NS {
             attack.reported_ns = now;
-            let report = self.report(at, &attack, threshold, flows);
+            let report = self.report(at, &attack, threshold, known);
             self.events.push(DetectorEvent::Update(Box::new(report)));
         }
         self.watched[at].attack = Some(attack);
@@ -370,7 +379,7 @@ impl Detector {
         at: usize,
         attack: &OngoingAttack,
         threshold: f32,
-        flows: &FlowTable,
+        known: ReportLookups<'_>,
     ) -> AttackReport {
         let watched = &self.watched[at];
         let (heading, quantity) = (attack.heading, attack.quantity);
@@ -392,7 +401,7 @@ impl Detector {
             Heading::Out => None,
         };
         let (exceptions, has_more_exceptions) = match &signature {
-            Some(signature) => exceptions(signature, flows),
+            Some(signature) => exceptions(signature, known.flows),
             None => Default::default(),
         };
         let mut largest: Vec<_> = now
@@ -423,6 +432,8 @@ impl Detector {
                 .map(|(_, record)| **record)
                 .collect(),
             sources: sources.len(),
+            origins: origins(&evidence, known.lookup),
+            interface: crossed(&evidence).and_then(|ifindex| known.lookup.name(ifindex)),
         }
     }
 

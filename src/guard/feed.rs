@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::DetectorSettings;
-use super::detector::Detector;
+use super::detector::{Detector, ReportLookups};
 use super::report::DetectorEvent;
 use super::shared::GuardHandle;
 use super::thresholds::{PlainThreshold, PlainThresholds};
@@ -56,9 +56,9 @@ impl RecordWatcher for GuardFeed {
     }
 
     /// Evaluates what has been counted, and sends the events.
-    fn advance(&mut self, flows: &FlowTable) {
+    fn advance(&mut self, flows: &FlowTable, lookup: &dyn RecordLookup) {
         let now = clock::boot_ns();
-        if !self.detector.advance(now, flows) {
+        if !self.detector.advance(now, ReportLookups { flows, lookup }) {
             return;
         }
         let mut lost = 0;

@@ -7,16 +7,20 @@
 //! - [`slots`]: the traffic of one watched host or prefix by the times in the records,
 //! - [`sample`]: the records that stand for this traffic,
 //! - [`signature`]: the properties that the records of an attack share,
+//! - [`origins`]: the countries and neighbor ASes of its sources,
 //! - [`rules`]: the firewall rules of a signature,
 //! - [`thresholds`]: the plain thresholds of interfaces, neighbors and prefixes,
 //! - [`thread`]: the attacks in progress and their rules,
+//! - [`links`]: whether the link of an attack is full,
 //! - [`shared`]: what other threads read.
 //!
-//! All but `feed`, `thread` and `shared` are pure.
+//! All but `feed`, `thread`, `links` and `shared` are pure.
 
 pub mod detector;
 pub mod feed;
 pub mod host_table;
+pub mod links;
+pub mod origins;
 pub mod report;
 pub mod rules;
 pub mod sample;

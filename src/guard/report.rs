@@ -2,7 +2,9 @@
 //! The reports of the detector about an attack.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use super::origins::Origins;
 use super::signature::Signature;
 use super::traffic::Values;
 use crate::types::flow::FlowRecord;
@@ -42,6 +44,9 @@ pub struct AttackReport {
     pub flows: Vec<FlowRecord>,
     /// Distinct sources in the sample.
     pub sources: usize,
+    pub origins: Origins,
+    /// The interface that most of it crosses; `None` for plain thresholds of others.
+    pub interface: Option<Arc<str>>,
 }
 
 impl AttackReport {

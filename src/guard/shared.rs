@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::links::LinkLoad;
 use super::report::{AttackId, AttackReport};
 use super::rules::Decision;
 use crate::sys::wake_up::WakeUp;
@@ -29,6 +30,8 @@ pub enum AttackStep {
     Rules,
     /// Its rules could not be added.
     Failed,
+    /// The link is full.
+    LinkFull,
     /// Its rules expired, or an operator removed them.
     RulesRemoved,
     End,
@@ -40,6 +43,7 @@ impl AttackStep {
             Self::Alarm => "alarm",
             Self::Rules => "rules",
             Self::Failed => "failed",
+            Self::LinkFull => "link_full",
             Self::RulesRemoved => "rules_removed",
             Self::End => "end",
         }
@@ -62,6 +66,8 @@ pub struct AttackStatus {
     pub bytes: u64,
     /// Why its rules are not in force.
     pub problem: Option<String>,
+    /// The load of the link that it crosses.
+    pub link: Option<LinkLoad>,
 }
 
 #[derive(Clone, Debug)]

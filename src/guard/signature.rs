@@ -137,13 +137,23 @@ pub struct Evidence<'a> {
 /// A condition on a record.
 type Condition = Box<dyn Fn(&FlowRecord) -> bool>;
 
-struct Search<'a> {
+pub(super) struct Search<'a> {
     evidence: &'a Evidence<'a>,
     conditions: Vec<Condition>,
     total: f32,
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
+    pub fn new(evidence: &'a Evidence<'a>) -> Self {
+        let mut search = Self {
+            evidence,
+            conditions: Vec::new(),
+            total: 0.0,
+        };
+        search.total = search.excess();
+        search
+    }
+
     fn weight(&self, (item, scale): &(Item, f32)) -> f32 {
         item.values()[self.evidence.quantity as usize] * scale
     }
@@ -153,9 +163,9 @@ impl Search<'_> {
     }
 
     /// Returns the excess of the records that meet all conditions, by a property of theirs; the largest first.
-    fn excess_by<K: Copy + Eq + Hash + Ord>(
+    pub fn excess_by<K: Copy + Eq + Hash + Ord>(
         &self,
-        property: impl Fn(&FlowRecord) -> Option<K>,
+        mut property: impl FnMut(&FlowRecord) -> Option<K>,
     ) -> Vec<(K, f32)> {
         let mut sums: HashMap<K, f32> = HashMap::new();
         for (items, sign) in [(self.evidence.now, 1.0), (self.evidence.baseline, -1.0)] {
@@ -179,10 +189,10 @@ impl Search<'_> {
     }
 
     /// Returns the values with a large part of the excess, at most `max`, if they cover the share of a signature.
-    fn few<K: Copy + Eq + Hash + Ord>(
+    pub fn few<K: Copy + Eq + Hash + Ord>(
         &self,
         max: usize,
-        property: impl Fn(&FlowRecord) -> Option<K>,
+        property: impl FnMut(&FlowRecord) -> Option<K>,
     ) -> Vec<K> {
         let all = self.excess();
         let mut few = Vec::new();
@@ -243,12 +253,7 @@ impl Search<'_> {
 
 /// Returns the signature of an attack on `target`; `None` if its packets share no protocol.
 pub fn derive(target: Prefix, evidence: &Evidence<'_>) -> Option<Signature> {
-    let mut search = Search {
-        evidence,
-        conditions: Vec::new(),
-        total: 0.0,
-    };
-    search.total = search.excess();
+    let mut search = Search::new(evidence);
     let &(protocol, sum) = search
         .excess_by(|record| Some(record.key.protocol))
         .first()?;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, select};
 
 use super::ActionSettings;
+use super::links::{FULL, LinkCounters, LinkLoad, LinkMeter};
 use super::report::{AttackId, AttackReport, DetectorEvent};
 use super::rules::{Decision, decide};
 use super::shared::{AttackStatus, AttackStep, GuardHandle, GuardRequest, OperatorCommand};
@@ -54,12 +55,14 @@ struct TrackedAttack {
     counted: Option<(Instant, u64, u64)>,
     is_calm: bool,
     is_stopped: bool,
+    link: Option<LinkMeter>,
 }
 
 pub struct Worker {
     settings: ActionSettings,
     backend: Option<Box<dyn RuleBackend>>,
     handle: GuardHandle,
+    links: LinkCounters,
     attacks: Vec<TrackedAttack>,
     allowed: Vec<Prefix>,
     next_check: Instant,
@@ -71,11 +74,13 @@ impl Worker {
         settings: ActionSettings,
         backend: Option<Box<dyn RuleBackend>>,
         handle: GuardHandle,
+        links: LinkCounters,
     ) -> Self {
         Self {
             settings,
             backend,
             handle,
+            links,
             attacks: Vec::new(),
             allowed: Vec::new(),
             next_check: Instant::now(),
@@ -173,6 +178,7 @@ impl Worker {
             packets: 0,
             bytes: 0,
             problem: None,
+            link: None,
             report,
             decision,
         };
@@ -185,6 +191,7 @@ impl Worker {
             counted: None,
             is_calm: false,
             is_stopped: false,
+            link: None,
         });
         self.apply(id, now);
         let Some(attack) = self.find(id) else { return };
@@ -198,6 +205,13 @@ impl Worker {
         state.record(AttackStep::Alarm, &status);
         drop(state);
         self.publish_rules(id);
+        // after the rules: it may wait for the driver
+        let links = &self.links;
+        if let Some(attack) = self.attacks.last_mut() {
+            let report = &attack.status.report;
+            let interface = report.interface.clone();
+            attack.link = interface.map(|name| LinkMeter::new(name, report.heading, links));
+        }
     }
 
     /// Returns what is done: in mode watch nothing.
@@ -338,6 +352,7 @@ impl Worker {
             // an error is that of the next change too, which reports it
             let _ = self.push();
         }
+        self.measure_links(now);
         let ttl = self.settings.ttl;
         let mut removed = Vec::new();
         let mut ended = Vec::new();
@@ -368,6 +383,26 @@ impl Worker {
             self.end(id);
         }
         self.publish();
+    }
+
+    /// Measures the links of all attacks, and reports those that are full.
+    fn measure_links(&mut self, now: Instant) {
+        for attack in &mut self.attacks {
+            let Some(meter) = &mut attack.link else {
+                continue;
+            };
+            let load = meter.measure(now, &self.links).clone();
+            let was_full = attack.status.link.as_ref().is_some_and(LinkLoad::is_full);
+            let is_full = load.is_full();
+            attack.status.link = Some(load);
+            if is_full && !was_full {
+                log::warn!("{}", describe(&attack.status));
+                event_log::record(EventKind::Attack, &describe(&attack.status));
+                self.handle
+                    .lock()
+                    .record(AttackStep::LinkFull, &attack.status);
+            }
+        }
     }
 
     /// Removes the rules of an attack; returns their number.
@@ -523,5 +558,9 @@ pub fn describe(status: &AttackStatus) -> String {
         (false, action) => format!("action alert, proposed {}", action.name()),
     };
     let reason = status.decision.reason;
-    format!("{name}: {values}, threshold {threshold:.0}; {signature}; {action}: {reason}")
+    let full = status.link.as_ref().filter(|link| link.is_full());
+    let full = full.map_or_else(String::new, |link| {
+        format!("; the link {} is full: {FULL}", link.interface)
+    });
+    format!("{name}: {values}, threshold {threshold:.0}; {signature}; {action}: {reason}{full}")
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use foldhash::fast::RandomState;
 
+use super::origins::Origins;
 use super::report::{AttackId, AttackReport, DetectorEvent};
 use super::traffic::Values;
 use crate::flow::thread::RecordLookup;
@@ -280,6 +281,11 @@ impl ThresholdState {
             has_more_exceptions: false,
             flows: Vec::new(),
             sources: 0,
+            origins: Origins::default(),
+            interface: match &self.threshold.target {
+                AlarmTarget::Interface(name) => Some(name.clone()),
+                _ => None,
+            },
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::thread::sleep;
 use std::time::{Duration, SystemTime};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::common::lab::{can_run, wait_for};
 use crate::common::traffic::{Other, meanwhile};
@@ -160,6 +160,9 @@ fn attack(network: &Network, legitimate: &Legitimate<'_>, case: &Case) -> Durati
     for part in case.signature {
         assert!(has(signature, part), "{}: {signature}", case.name);
     }
+    assert_eq!(attack["interface"], "wan0");
+    assert_eq!(attack["peer_asns"], json!([64500]), "{attack:#}");
+    assert_eq!(first(&network.events(), "link_full"), None, "{}", case.name);
     assert!(alarm <= Duration::from_millis(1_500), "{}", case.name);
     // both counters are read at slightly different times
     assert!(share >= 0.98 - 0.02, "{}: {share}", case.name);
@@ -212,6 +215,46 @@ fn attacks_are_dropped_and_nothing_else() {
     assert_eq!(metrics.sum("rfm_guard_active", &[]), 0);
     let drops = metrics.sum("rfm_guard_attacks_total", &[("action", "drop")]);
     assert_eq!(drops, cases().len() as u64, "{:#}", network.guard());
+    agent.stop();
+}
+
+#[test]
+fn an_attack_that_fills_the_link_is_reported_as_such() {
+    if !can_run(&TOOLS) {
+        return;
+    }
+    let network = Network::new();
+    // 506 bytes of each frame on the wire
+    let speed = RATE * 506 * 8;
+    let link = format!("[[agent.guard.link]]\ninterface = \"wan0\"\nspeed = {speed}\n");
+    let agent = network.agent_with("drop", &link);
+    sleep(Duration::from_secs(4));
+    let ntp = &cases()[0];
+    let sent = AtomicU64::new(0);
+    let attacker: Other<'_> = &|stop| flood(&network.outside, RATE, &*ntp.frame, &sent, stop);
+    meanwhile(&[attacker], || {
+        let full = || {
+            let events = network.events();
+            events
+                .into_iter()
+                .find(|event| event["event"] == "link_full")
+        };
+        let reported = wait_for(Duration::from_secs(15), || full().is_some());
+        assert!(reported, "{:#}", network.guard());
+        let attack = &full().expect("still there")["attack"];
+        // the rule drops all packets, and the link is full nevertheless
+        assert_eq!(
+            (&attack["in_force"], &attack["link_full"]),
+            (&json!(true), &json!(true))
+        );
+        let rate = attack["link_bits_per_second"].as_f64().expect("a number");
+        assert!(rate >= 0.95 * speed as f64, "{attack:#}");
+    });
+    assert!(
+        agent.log().contains("only an announcement upstream"),
+        "{}",
+        agent.log()
+    );
     agent.stop();
 }
 

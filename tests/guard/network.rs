@@ -91,6 +91,7 @@ impl Network {
              [agent.control]\nsocket = \"{}\"\n\
              [agent.prometheus]\nhost = \"127.0.0.1\"\nport = {PORT}\n\
              [agent.firewall]\nenabled = true\ninterfaces = [\"wan0\"]\n\
+             [[agent.enrich.peer]]\ninterface = \"wan0\"\nasn = 64500\n\
              [agent.guard]\nenabled = true\nmode = \"act\"\naction = \"{action}\"\nttl = \"{}s\"\n\
              protect = [\"192.0.2.0/24\", \"2001:db8:1::/64\"]\n\
              host_packets = 2000\nhost_bits = 40000000\nhost_new_flows = 2000\nhost_syn = 1000\n\

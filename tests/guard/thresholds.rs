@@ -13,8 +13,7 @@ use crate::network::{HOST, Network, TOOLS};
 
 /// 700 packets with 800 bytes of payload a second: 4,715,200 bit/s of frames.
 const PACKETS: u64 = 700;
-const PLAIN: &str = "[[agent.enrich.peer]]\ninterface = \"wan0\"\nasn = 64500\n\
-     [[agent.guard.threshold]]\ninterface = \"wan0\"\nabove_bits = 4_000_000\nfor = \"2s\"\n\
+const PLAIN: &str = "[[agent.guard.threshold]]\ninterface = \"wan0\"\nabove_bits = 4_000_000\nfor = \"2s\"\n\
      [[agent.guard.threshold]]\nprefix = \"192.0.2.7\"\nabove_packets = 2_000\nfor = \"1s\"\n\
      [[agent.guard.threshold]]\npeer_asn = 64500\nbelow_packets = 300\nfor = \"2s\"\n";
 

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use crate::client::format::{self, until};
 use crate::client::table::{Align, TextTable};
 use crate::control::api::{GuardAttack, GuardEvent, GuardReply};
+use crate::guard::links::FULL;
 use crate::types::protocol::Protocol;
 
 pub fn guard(reply: &GuardReply) -> String {
@@ -155,6 +156,24 @@ pub fn attack(attack: &GuardAttack) -> String {
         "sources",
         format!("{} in the sample", attack.sampled_sources),
     );
+    if !attack.countries.is_empty() {
+        line("countries", attack.countries.join(", "));
+    }
+    if !attack.peer_asns.is_empty() {
+        let asns = attack.peer_asns.iter().map(|asn| format!("AS{asn}"));
+        line("neighbors", asns.collect::<Vec<_>>().join(", "));
+    }
+    if let Some(interface) = &attack.interface {
+        let load = attack.link_bits_per_second.zip(attack.link_speed);
+        let load = load.map_or_else(String::new, |(rate, speed)| {
+            format!(", {rate} of {speed} bit/s")
+        });
+        let full = match attack.link_full {
+            true => format!("; the link is full: {FULL}"),
+            false => String::new(),
+        };
+        line("interface", format!("{interface}{load}{full}"));
+    }
     for flow in &attack.flows {
         line(
             "flow",

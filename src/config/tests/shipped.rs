@@ -49,6 +49,10 @@ peer_asn = 64500
 prefix = "198.51.100.0/24"
 above_bits = 9_000_000_000
 
+[[agent.guard.link]]
+interface = "wan0"
+speed = 1_000_000_000
+
 [[agent.firewall.rule]]
 "#;
     let parts = PARTS.iter().filter(|part| !part.example.is_empty());

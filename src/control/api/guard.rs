@@ -62,6 +62,16 @@ pub struct GuardAttack {
     pub matched_bytes: u64,
     /// Why the rules could not be added.
     pub problem: Option<String>,
+    /// The interface that most of the traffic crosses; its bits per second on the wire, the highest since the alarm, and its
+    /// speed.
+    pub interface: Option<String>,
+    pub link_bits_per_second: Option<f64>,
+    pub link_speed: Option<f64>,
+    /// Whether the link is full: then only an announcement upstream helps.
+    pub link_full: bool,
+    /// Countries of the sources, and neighbor ASes that hand them over, if they share at least 80 % of the excess.
+    pub countries: Vec<String>,
+    pub peer_asns: Vec<u32>,
     /// Distinct sources in a sample of at most 192 records.
     pub sampled_sources: u64,
     /// The largest flows of the sample.
@@ -86,7 +96,7 @@ pub struct GuardEvent {
     /// Numbers increase by one; those of a later agent are higher.
     pub number: u64,
     pub time: String,
-    /// "alarm", "rules", "failed", "rules_removed" or "end".
+    /// "alarm", "rules", "failed", "link_full", "rules_removed" or "end".
     pub event: String,
     pub attack: GuardAttack,
 }

@@ -146,6 +146,10 @@ impl<N: InterfaceNames, K: Enrich> RecordLookup for FlowAccounting<N, K> {
     fn peer_asn(&self, record: &FlowRecord) -> u32 {
         self.enricher.peer_asn(&record.key, record.neighbor_mac())
     }
+
+    fn source_country(&self, record: &FlowRecord) -> Option<Arc<str>> {
+        self.known(record).src.country
+    }
 }
 
 impl<N: InterfaceNames, K: Enrich> FlowContext for FlowAccounting<N, K> {

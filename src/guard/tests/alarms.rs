@@ -290,3 +290,35 @@ fn what_a_protected_host_sends_is_reported_and_not_stopped() {
     assert_eq!(alarm.heading, Heading::Out);
     assert_eq!(decide(alarm, GuardAction::Drop).action, GuardAction::Alert);
 }
+
+#[test]
+fn origins_that_the_sources_share_are_reported_and_give_no_rule() {
+    for (of_country, expected) in [(9, &["XA"][..]), (7, &[])] {
+        let mut simulation = Simulation::new("192.0.2.0/24");
+        let attack = (4 * SECOND, 8 * SECOND);
+        simulation.flood(4_000, attack, |n| {
+            let net = if n % 10 < of_country {
+                "198.18"
+            } else {
+                "100.64"
+            };
+            let source = format!("{net}.{}.{}", n % 200, n * 3 % 250);
+            let mut packet = Stream::udp(&source, HOST, 1.0, attack);
+            packet.ports = ((n * 13) as u16, (n * 29) as u16);
+            packet.length = 60 + n * 71 % 1_400;
+            packet
+        });
+        simulation.run(8 * SECOND);
+        let alarm = simulation.alarm(attack.0);
+        let countries: Vec<_> = alarm.origins.countries.iter().map(|one| &**one).collect();
+        assert_eq!(countries, expected);
+        assert_eq!(alarm.origins.peer_asns, [64_500]);
+        assert_eq!(alarm.interface.as_deref(), Some("wan0"));
+        // nothing else is shared
+        let decision = decide(alarm, GuardAction::Drop);
+        assert_eq!(
+            (decision.action, decision.rules.len()),
+            (GuardAction::Alert, 0)
+        );
+    }
+}

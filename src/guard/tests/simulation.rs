@@ -1,10 +1,12 @@
 //! Records as the kernel sends them: a flow has one each second, at a time that depends on the flow.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::flow::labels::SetId;
 use crate::flow::table::{CompletedRecord, FlowObserver, FlowTable, TableLimits};
-use crate::guard::detector::Detector;
+use crate::flow::thread::RecordLookup;
+use crate::guard::detector::{Detector, ReportLookups};
 use crate::guard::report::{AttackReport, DetectorEvent};
 use crate::guard::{DetectorSettings, Thresholds};
 use crate::types::flow::{Direction, Family, FlowKey, FlowRecord};
@@ -18,6 +20,27 @@ pub const TCP: u8 = 6;
 pub const UDP: u8 = 17;
 
 struct Nobody;
+
+/// One interface and one neighbor; the country of 198.18.0.0/15 is XA, that of others is unknown.
+pub struct TestLookup;
+
+impl RecordLookup for TestLookup {
+    fn generation(&self) -> u32 {
+        1
+    }
+    fn name(&self, ifindex: u32) -> Option<Arc<str>> {
+        (ifindex == 2).then(|| "wan0".into())
+    }
+    fn is_summed(&self, _: u32) -> bool {
+        true
+    }
+    fn peer_asn(&self, _: &FlowRecord) -> u32 {
+        64_500
+    }
+    fn source_country(&self, record: &FlowRecord) -> Option<Arc<str>> {
+        (record.key.src[..2] == [198, 18]).then(|| "XA".into())
+    }
+}
 
 impl FlowObserver for Nobody {
     fn generation(&self) -> u32 {
@@ -230,7 +253,11 @@ impl Simulation {
                 self.detector.count(&record, &self.table);
                 self.table.update(&record, (now - START) / MS, &mut Nobody);
             }
-            self.detector.advance(now, &self.table);
+            let known = ReportLookups {
+                flows: &self.table,
+                lookup: &TestLookup,
+            };
+            self.detector.advance(now, known);
             for event in self.detector.take_events() {
                 match event {
                     DetectorEvent::Alarm(report) => self.alarms.push(*report),

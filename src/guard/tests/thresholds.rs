@@ -1,31 +1,12 @@
 //! Plain thresholds.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::simulation::*;
-use crate::flow::thread::RecordLookup;
 use crate::guard::report::{AttackId, DetectorEvent};
 use crate::guard::thresholds::{PlainThreshold, PlainThresholds};
 use crate::types::flow::FlowRecord;
 use crate::types::guard::{AlarmKind, AlarmTarget, Heading, Quantity};
-
-struct Known;
-
-impl RecordLookup for Known {
-    fn generation(&self) -> u32 {
-        1
-    }
-    fn name(&self, ifindex: u32) -> Option<Arc<str>> {
-        (ifindex == 2).then(|| "wan0".into())
-    }
-    fn is_summed(&self, _: u32) -> bool {
-        true
-    }
-    fn peer_asn(&self, _: &FlowRecord) -> u32 {
-        64_500
-    }
-}
 
 fn threshold(target: AlarmTarget, kind: AlarmKind, limit: u64, seconds: u64) -> PlainThreshold {
     PlainThreshold {
@@ -53,7 +34,7 @@ fn run(
     let (mut id, mut kinds, mut events) = (0, Vec::new(), Vec::new());
     for now in (START..START + until).step_by(67_000_000) {
         while let Some((_, record)) = arrivals.next_if(|(at, _)| *at <= now) {
-            plain.count(&record, &Known);
+            plain.count(&record, &TestLookup);
         }
         let new = plain.advance(now, || {
             id += 1;
@@ -173,7 +154,7 @@ fn a_step_of_hours_adds_up_exactly() {
                     frame_bytes,
                     ..record
                 },
-                &Known,
+                &TestLookup,
             );
         }
         for event in plain.advance(second * SECOND, || AttackId(1)) {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::simulation::*;
 use crate::guard::ActionSettings;
+use crate::guard::links::LinkCounters;
 use crate::guard::report::{AttackReport, DetectorEvent};
 use crate::guard::shared::{AttackStep, GuardHandle};
 use crate::guard::thread::{RuleBackend, Worker};
@@ -66,7 +67,12 @@ fn a_rule_stays_while_it_matches_and_then_for_its_ttl() {
     let firewall = Firewall::default();
     let (handle, _) = GuardHandle::new();
     let backend = Some(Box::new(firewall.clone()) as _);
-    let mut worker = Worker::new(settings(GuardMode::Act), backend, handle.clone());
+    let mut worker = Worker::new(
+        settings(GuardMode::Act),
+        backend,
+        handle.clone(),
+        LinkCounters::default(),
+    );
     let start = Instant::now();
     let report = report();
     let id = report.id;
@@ -100,7 +106,12 @@ fn in_mode_watch_the_rule_is_only_proposed() {
     let firewall = Firewall::default();
     let (handle, _) = GuardHandle::new();
     let backend = Some(Box::new(firewall.clone()) as _);
-    let mut worker = Worker::new(settings(GuardMode::Watch), backend, handle.clone());
+    let mut worker = Worker::new(
+        settings(GuardMode::Watch),
+        backend,
+        handle.clone(),
+        LinkCounters::default(),
+    );
     let report = report();
     let id = report.id;
     worker.handle(DetectorEvent::Alarm(Box::new(report)), Instant::now());
@@ -121,7 +132,12 @@ fn rules_beyond_the_maximum_are_not_added() {
     let firewall = Firewall::default();
     let (handle, _) = GuardHandle::new();
     let backend = Some(Box::new(firewall.clone()) as _);
-    let mut worker = Worker::new(settings(GuardMode::Act), backend, handle.clone());
+    let mut worker = Worker::new(
+        settings(GuardMode::Act),
+        backend,
+        handle.clone(),
+        LinkCounters::default(),
+    );
     for n in 0..6 {
         let mut report = report();
         report.id.0 = n;
@@ -141,7 +157,12 @@ fn rules_beyond_the_maximum_are_not_added() {
 #[test]
 fn a_reader_of_events_learns_how_many_it_has_missed() {
     let (handle, _) = GuardHandle::new();
-    let mut worker = Worker::new(settings(GuardMode::Watch), None, handle.clone());
+    let mut worker = Worker::new(
+        settings(GuardMode::Watch),
+        None,
+        handle.clone(),
+        LinkCounters::default(),
+    );
     let report = report();
     let first = handle.lock().first_event;
     for n in 0..300 {
