@@ -190,14 +190,15 @@ fn hosts() -> Result<Table, Box<dyn Error>> {
             let mut agent = start(&lab, &namespace, "v0", guard, "10.0.0.0/8");
             let before = (agent.cpu_time(), agent.thread_time("flow"));
             let sent = flood.run_for(HOSTS_FLOOD)?;
+            // hosts without traffic leave the table
+            let reply = agent.get("/metrics", false)?;
+            let metrics = Metrics::parse(&String::from_utf8(reply.body)?);
+            hosts = metrics.sum("rfm_guard_hosts", &[]);
             sleep(SETTLED);
             let per_million = |time: Duration| time.as_secs_f64() / sent.packets as f64 * 1e6;
             cpu.push(per_million(agent.cpu_time() - before.0));
             flow.push(per_million(agent.thread_time("flow") - before.1));
             memory.push(agent.memory().anonymous as f64 / 1e6);
-            let reply = agent.get("/metrics", false)?;
-            let metrics = Metrics::parse(&String::from_utf8(reply.body)?);
-            hosts = metrics.sum("rfm_guard_hosts", &[]);
             agent.stop(Signal::TERM);
         }
         let memory = Figure::of(&memory);
@@ -255,7 +256,7 @@ fn detection() -> Result<Table, Box<dyn Error>> {
         agent.stop(Signal::TERM);
         // a tenth of a second of the attack exceeds the threshold of a second
         let exceeded = f64::from(THRESHOLD) / f64::from(ATTACK);
-        let alarm = seconds(alarm).ok_or("no alarm")? - exceeded;
+        let alarm = seconds(alarm).ok_or_else(|| format!("no alarm: {}", agent.log()))? - exceeded;
         alarms.push(alarm);
         rules.push(seconds(rule).ok_or("no rule")? - exceeded - alarm);
     }
@@ -292,7 +293,8 @@ fn detection() -> Result<Table, Box<dyn Error>> {
 /// Returns when the event was read.
 fn wait_for_event(lab: &Lab, name: &str, start: Instant) -> Option<Instant> {
     while start.elapsed() < ATTACK_LIMIT {
-        let reply = http::get(&socket(lab), "/v1/events").ok()?;
+        let reply = http::get(&socket(lab), "/v1/events");
+        let reply = reply.inspect_err(|e| eprintln!("/v1/events: {e}")).ok()?;
         let text = String::from_utf8_lossy(&reply);
         let events = text.lines().map(serde_json::from_str::<GuardEvent>);
         if events.flatten().any(|event| event.event == name) {

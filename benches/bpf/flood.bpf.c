@@ -17,12 +17,13 @@ SEC("xdp")
 int flood_hosts(struct xdp_md *ctx)
 {
 	struct ipv4_frame *frame = (void *)(long)ctx->data;
+	__u32 flow = next_flow();
 
 	if ((void *)(frame + 1) > (void *)(long)ctx->data_end)
 		return XDP_PASS;
-	become(frame, (void *)(long)ctx->data_end, next_flow());
-	frame->daddr = frame->saddr;
-	frame->saddr = 0x010200c6; /* 198.0.2.1 */
+	become(frame, (void *)(long)ctx->data_end, flow);
+	frame->daddr = flow << 8 | 10; /* 10.x.y.z */
+	frame->saddr = 0x010200c6;     /* 198.0.2.1 */
 	return XDP_PASS;
 }
 
