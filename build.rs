@@ -17,6 +17,7 @@ fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR for build scripts"));
     objects::build("src/bpf", "rfm", &out);
     objects::build("src/bpf/xdp", "firewall", &out);
+    objects::build("src/bpf/capture", "capture", &out);
     write_constants();
     println!("cargo:rerun-if-changed=src/bpf");
     build_page();
@@ -178,7 +179,12 @@ fn base64(bytes: &[u8]) -> String {
 /// Translates the headers that C and Rust share into OUT_DIR/constants.rs.
 fn write_constants() {
     let read = |path| fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    let headers = ["src/bpf/rfm.h", "src/bpf/xdp/firewall.h"].map(read);
+    let headers = [
+        "src/bpf/rfm.h",
+        "src/bpf/xdp/firewall.h",
+        "src/bpf/capture/capture.h",
+    ]
+    .map(read);
     let code: String = headers
         .iter()
         .map(|text| constants::translate(text))

@@ -802,6 +802,27 @@ in
     required = false;
     description = "Most rules of all attacks at once.";
   };
+  "agent.guard.pcap" = {
+    type = bool;
+    default = false;
+    shipped = false;
+    required = false;
+    description = "Whether to store the first 1,000 packets of each attack, also those that are dropped: 256 bytes of each. The packets contain addresses and content of users. docs/guard.md lists the kernels that cannot do this.";
+  };
+  "agent.guard.pcap_dir" = {
+    type = str;
+    default = "/var/lib/rfm/attacks";
+    shipped = false;
+    required = false;
+    description = "Folder of the packets; rfm creates it.";
+  };
+  "agent.guard.pcap_files" = {
+    type = ints.between 1 10000;
+    default = 100;
+    shipped = false;
+    required = false;
+    description = "Most files of packets, each of at most 0.4 MB; the oldest are removed.";
+  };
   "agent.guard.host_packets" = {
     type = ints.between 0 1000000000000;
     default = 100000;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::derive::has_kernel_types;
 use super::{Error, Running};
+use crate::bpf::capture::TracedProgram;
 use crate::bpf::xdp::XdpSettings;
 use crate::config::{self, Agent, Config};
 use crate::enrich::rib::{PeerKind, SharedRib};
@@ -66,6 +67,9 @@ impl Firewall {
 #[derive(Clone, Default)]
 pub(super) struct FirewallThread(Option<Handle>);
 
+/// The running thread, and its programs for programs that trace them.
+type Started = (FirewallThread, Vec<TracedProgram>);
+
 impl FirewallThread {
     /// Applies the part of the configuration that can change.
     pub fn change(&self, before: &Config, after: &Config) -> Result<(), String> {
@@ -113,10 +117,10 @@ impl Running {
         rib: &SharedRib,
         export_sender: Option<ExportSender>,
         mut kept: KeptLinks,
-    ) -> Result<FirewallThread, Error> {
+    ) -> Result<Started, Error> {
         let Some(Firewall { handle, requests }) = firewall else {
             drop(remove_pins(|_| false));
-            return Ok(FirewallThread::default());
+            return Ok(Started::default());
         };
         let config = &agent.firewall;
         let patterns = Patterns::new(config.interfaces.clone(), Vec::new());
@@ -137,6 +141,7 @@ impl Running {
         let settings = xdp_settings(agent);
         let programs =
             Programs::load(&settings, pins.filter(|_| config.pin), kept).map_err(Error::Load)?;
+        let traced = programs.traced().map_err(Error::Maps)?;
         let (rib, routers) = (rib.clone(), rib.clone());
         let asked_for = !config.blackhole_communities.is_empty();
         let enforced = agent.enrich.source_check.mode == SourceCheckMode::Enforce;
@@ -155,7 +160,7 @@ impl Running {
         };
         let worker = Worker::new(start, requests).map_err(Error::Firewall)?;
         self.spawn("firewall", move |heartbeat| worker.run(&heartbeat))?;
-        Ok(FirewallThread(Some(handle)))
+        Ok((FirewallThread(Some(handle)), traced))
     }
 }
 

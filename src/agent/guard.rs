@@ -7,16 +7,20 @@ use std::net::IpAddr;
 use crossbeam_channel::Receiver;
 
 use super::{Error, Running};
+use crate::bpf::capture::{PacketCapture, TracedProgram};
+use crate::bpf::load::LoadedPrograms;
 use crate::config::{self, Agent};
 use crate::firewall::handle::Handle;
 use crate::guard::feed::GuardFeed;
 use crate::guard::links::LinkCounters;
+use crate::guard::recorder::PacketFiles;
 use crate::guard::report::DetectorEvent;
 use crate::guard::shared::{GuardHandle, GuardRequest};
 use crate::guard::thread::{RuleBackend, Worker};
 use crate::guard::thresholds::PlainThreshold;
 use crate::guard::{ActionSettings, DetectorSettings, Thresholds};
 use crate::netlink;
+use crate::sys::os_error;
 use crate::types::prefix::Prefix;
 
 /// Protected prefixes if the configuration names none; the rest is left out.
@@ -73,13 +77,54 @@ impl PreparedGuard {
 }
 
 impl Running {
+    /// Returns the recorder of attacks, if it is enabled. An error only disables it.
+    pub(super) fn recorder(
+        &self,
+        config: &config::Guard,
+        loaded: &LoadedPrograms,
+        firewall: Vec<TracedProgram>,
+    ) -> Option<PacketFiles> {
+        if !config.pcap {
+            return None;
+        }
+        let disabled = |why: String| log::warn!("the packets of attacks are not stored: {why}");
+        let ingress = loaded.traced_ingress();
+        let ingress = ingress.map_err(|error| disabled(error.to_string())).ok()?;
+        let capture = PacketCapture::new(ingress, firewall);
+        let capture = capture
+            .map_err(|error| {
+                disabled(format!(
+                    "{error}; see docs/guard.md for the kernels that can do this"
+                ))
+            })
+            .ok()?;
+        let interfaces = self.interfaces.clone();
+        let name = move |ifindex| Some(interfaces.name_of(ifindex)?.to_string());
+        let folder = config.pcap_dir.clone();
+        let files = config.pcap_files as usize;
+        let recorder = PacketFiles::new(capture, folder, files, Box::new(name));
+        let failed = |error| {
+            let why = os_error::reason(&error);
+            disabled(format!(
+                "{}: {why}; set agent.guard.pcap_dir",
+                config.pcap_dir.display()
+            ));
+        };
+        recorder.map_err(failed).ok()
+    }
+
     pub(super) fn start_guard(
         &self,
         guard: PreparedGuard,
         firewall: Option<Handle>,
+        recorder: Option<PacketFiles>,
     ) -> Result<(), Error> {
         let backend = firewall.map(|handle| Box::new(handle) as Box<dyn RuleBackend>);
         let worker = Worker::new(guard.settings, backend, guard.handle, guard.links);
+        let worker = match recorder {
+            Some(recorder) => worker.record(Box::new(recorder)),
+            None => worker,
+        };
         let (events, requests) = (guard.events, guard.requests);
         self.spawn("guard", move |heartbeat| {
             worker.run(&events, &requests, &heartbeat);

@@ -192,14 +192,15 @@ pub fn run(
     bmp.start(&running)?;
     steps.begin("loading the firewall");
     // before thread links, because that thread reports when the agent is ready
-    let firewall = running.start_firewall(firewall, agent, &rib, drops, kept)?;
-    if let Some(guard) = guard {
-        running.start_guard(guard, guarded)?;
-    }
+    let (firewall, traced) = running.start_firewall(firewall, agent, &rib, drops, kept)?;
     steps.begin("loading the BPF programs");
     // serving waits neither for the verifier, about 20 ms a program, nor for the attaching, 13 ms a hook
     let loaded = LoadedPrograms::load(&settings).map_err(Error::Load)?;
     running.start_ring(&loaded, flow.batches, flow.spares)?;
+    if let Some(guard) = guard {
+        let recorder = running.recorder(&agent.guard, &loaded, traced);
+        running.start_guard(guard, guarded, recorder)?;
+    }
     let programs = loaded.config().map_err(Error::Maps)?;
     let links = running.start_links(agent, loaded, (found.events, found.links), move || {
         handle.wake();

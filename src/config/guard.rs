@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 //! `[agent.guard]`: the detection of attacks, and what is done about them.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::reference::ReloadClass::Restart;
 use super::section::section;
 use super::values::{
-    MAX_LIST, SECOND, boolean, canonical_prefix, duration, list, named, number, optional, text,
+    MAX_LIST, SECOND, boolean, canonical_prefix, duration, list, named, number, optional,
+    path as folder, text,
 };
 use crate::types::guard::{AlarmKind, AlarmTarget, GuardAction, GuardMode, Heading};
 use crate::types::prefix::Prefix;
 use crate::types::static_peer::or_empty;
 
+const MAX_PATH: usize = 3_900;
+const MAX_PCAP_FILES: u32 = 10_000;
 const MAX_THRESHOLD: u64 = 1_000_000_000_000;
 /// Rules of all attacks at once.
 pub const MAX_RULES: u32 = 256;
@@ -85,6 +89,26 @@ section! {
             with: (),
             text: "Speeds of links, one table each, for interfaces whose driver reports none or another than the provider \
                    delivers.",
+        }
+        pcap: bool = key {
+            reload: Restart,
+            type: boolean(),
+            default: false,
+            text: "Whether to store the first 1,000 packets of each attack, also those that are dropped: 256 bytes of each.",
+            details: "The packets contain addresses and content of users. docs/guard.md lists the kernels that cannot do this.",
+        }
+        pcap_dir: PathBuf = key {
+            reload: Restart,
+            type: folder(MAX_PATH),
+            default: "/var/lib/rfm/attacks".into(),
+            text: "Folder of the packets; rfm creates it.",
+        }
+        pcap_files: u32 = key {
+            reload: Restart,
+            type: number(1..=MAX_PCAP_FILES),
+            unit: "files",
+            default: 100,
+            text: "Most files of packets, each of at most 0.4 MB; the oldest are removed.",
         }
         host_packets: u64 = key {
             reload: Restart,

@@ -173,6 +173,7 @@ fn attack(status: &AttackStatus, addresses: AddressDetail) -> api::GuardAttack {
             .map(|country| country.as_ref().to_owned())
             .collect(),
         peer_asns: report.origins.peer_asns.clone(),
+        pcap: status.pcap.clone(),
         sampled_sources: report.sources as u64,
         flows: report
             .flows

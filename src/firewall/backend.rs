@@ -7,6 +7,7 @@ use libbpf_rs::MapHandle;
 
 use super::kept_links::KeptLinks;
 use super::pins::Pins;
+use crate::bpf::capture::TracedProgram;
 use crate::bpf::load_error::LoadError;
 pub use crate::bpf::xdp::{Counts, Mode, XdpStats};
 use crate::bpf::xdp::{XdpFirewall, XdpSettings};
@@ -49,6 +50,11 @@ impl Programs {
             pins,
             kept,
         })
+    }
+
+    /// Returns the programs, for programs that trace them.
+    pub fn traced(&self) -> io::Result<Vec<TracedProgram>> {
+        self.firewall.traced()
     }
 }
 

@@ -12,15 +12,18 @@
 //! - [`thresholds`]: the plain thresholds of interfaces, neighbors and prefixes,
 //! - [`thread`]: the attacks in progress and their rules,
 //! - [`links`]: whether the link of an attack is full,
+//! - [`recorder`]: the first packets of attacks, in files of the format of [`pcapng`],
 //! - [`shared`]: what other threads read.
 //!
-//! All but `feed`, `thread`, `links` and `shared` are pure.
+//! All but `feed`, `thread`, `links`, `recorder` and `shared` are pure.
 
 pub mod detector;
 pub mod feed;
 pub mod host_table;
 pub mod links;
 pub mod origins;
+pub mod pcapng;
+pub mod recorder;
 pub mod report;
 pub mod rules;
 pub mod sample;

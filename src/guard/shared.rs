@@ -68,6 +68,8 @@ pub struct AttackStatus {
     pub problem: Option<String>,
     /// The load of the link that it crosses.
     pub link: Option<LinkLoad>,
+    /// The file with its first packets.
+    pub pcap: Option<String>,
 }
 
 #[derive(Clone, Debug)]

@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, select};
 
 use super::ActionSettings;
 use super::links::{FULL, LinkCounters, LinkLoad, LinkMeter};
+use super::recorder::AttackRecorder;
 use super::report::{AttackId, AttackReport, DetectorEvent};
 use super::rules::{Decision, decide};
 use super::shared::{AttackStatus, AttackStep, GuardHandle, GuardRequest, OperatorCommand};
@@ -61,6 +62,7 @@ struct TrackedAttack {
 pub struct Worker {
     settings: ActionSettings,
     backend: Option<Box<dyn RuleBackend>>,
+    recorder: Option<Box<dyn AttackRecorder>>,
     handle: GuardHandle,
     links: LinkCounters,
     attacks: Vec<TrackedAttack>,
@@ -79,12 +81,19 @@ impl Worker {
         Self {
             settings,
             backend,
+            recorder: None,
             handle,
             links,
             attacks: Vec::new(),
             allowed: Vec::new(),
             next_check: Instant::now(),
         }
+    }
+
+    /// Stores the first packets of attacks.
+    pub fn record(mut self, recorder: Box<dyn AttackRecorder>) -> Self {
+        self.recorder = Some(recorder);
+        self
     }
 
     /// Runs until the end is requested.
@@ -179,6 +188,7 @@ impl Worker {
             bytes: 0,
             problem: None,
             link: None,
+            pcap: None,
             report,
             decision,
         };
@@ -194,6 +204,7 @@ impl Worker {
             link: None,
         });
         self.apply(id, now);
+        self.store_packets(id, now);
         let Some(attack) = self.find(id) else { return };
         let status = attack.status.clone();
         log::warn!("{}", describe(&status));
@@ -212,6 +223,22 @@ impl Worker {
             let interface = report.interface.clone();
             attack.link = interface.map(|name| LinkMeter::new(name, report.heading, links));
         }
+    }
+
+    /// Begins to store the packets of an attack, if this is enabled.
+    fn store_packets(&mut self, id: AttackId, now: Instant) {
+        let Some(mut recorder) = self.recorder.take() else {
+            return;
+        };
+        // a plain threshold is no attack
+        let attack = self.find(id);
+        if let Some(attack) = attack.filter(|attack| attack.status.report.kind.is_attack()) {
+            match recorder.begin(&attack.status, now) {
+                Ok(path) => attack.status.pcap = Some(path),
+                Err(why) => log::warn!("attack {}: its packets are not stored: {why}", id.0),
+            }
+        }
+        self.recorder = Some(recorder);
     }
 
     /// Returns what is done: in mode watch nothing.
@@ -348,6 +375,9 @@ impl Worker {
 
     /// Extends rules that match, removes those that have expired, and ends attacks.
     pub fn check(&mut self, now: Instant) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.write(now);
+        }
         if self.attacks.iter().any(|attack| !attack.rules.is_empty()) {
             // an error is that of the next change too, which reports it
             let _ = self.push();
@@ -444,6 +474,9 @@ impl Worker {
         };
         let mut status = self.attacks.remove(at).status;
         status.ended = Some(SystemTime::now());
+        if let Some(recorder) = &mut self.recorder {
+            recorder.end(id);
+        }
         let text = format!("{} has ended", name(&status.report));
         log::info!("{text}");
         event_log::record(EventKind::AttackEnd, &text);

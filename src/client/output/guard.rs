@@ -131,6 +131,9 @@ pub fn attack(attack: &GuardAttack) -> String {
     if let Some(problem) = &attack.problem {
         line("problem", problem.clone());
     }
+    if let Some(pcap) = &attack.pcap {
+        line("packets", pcap.clone());
+    }
     if let Some(expires) = &attack.expires {
         line("expires", until(expires, SystemTime::now()));
     }

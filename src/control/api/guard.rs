@@ -72,6 +72,9 @@ pub struct GuardAttack {
     /// Countries of the sources, and neighbor ASes that hand them over, if they share at least 80 % of the excess.
     pub countries: Vec<String>,
     pub peer_asns: Vec<u32>,
+    /// The file with its first packets, if agent.guard.pcap is true.
+    #[serde(default)]
+    pub pcap: Option<String>,
     /// Distinct sources in a sample of at most 192 records.
     pub sampled_sources: u64,
     /// The largest flows of the sample.
