@@ -162,8 +162,11 @@ settled() {
     taken=$(sum "$now" 'rfm_interface_sampled_packets_total')
     arrived=$(sum "$now" 'rfm_collector_accounted_packets_total')
     lost=$(sum "$now" 'rfm_collector_dropped_packets_total')
+    # a slow machine begins to thin new flows
+    thinned=$(sum "$now" 'rfm_collector_thinned_packets_total')
+    added=$(sum "$now" 'rfm_collector_added_packets_total')
     ip=$(sum "$now" 'rfm_interface_[rt]x_packets_total.*family="ipv[46]"')
-    [ "$taken" -eq $((arrived + lost)) ] && [ "$taken" -eq "$ip" ]
+    [ "$taken" -eq $((arrived + lost + thinned - added)) ] && [ "$taken" -eq "$ip" ]
 }
 
 series() { printf '%s\n' "$scrape" | grep -qE "$1"; }
@@ -220,7 +223,7 @@ no_filter() { ! tc filter show dev r0 ingress | grep -q rfm_; }
 
 check 'all programs load' load_all
 check 'the verifier walks 150,000 instructions of the monitor at most' walks_at_most 150000 'ingress|egress|probe'
-check 'the verifier walks 500,000 instructions of the firewall at most' walks_at_most 500000 fw
+check 'the verifier walks 150,000 instructions of the firewall at most' walks_at_most 150000 fw
 build_router
 say "router built"
 if ! start_rfm; then
@@ -241,7 +244,7 @@ check 'TCP over IPv4' stream 10.1.1.2
 check 'TCP over IPv6' stream fd00:1::2
 check 'UDP over IPv4' stream 10.1.1.2 '-u -b 20M -l 1000'
 check 'all that was taken is in flows or counted as lost' until_true 10 settled
-say "taken $taken, in flows $arrived, lost $lost"
+say "taken $taken, in flows $arrived, lost $lost, thinned $thinned, added $added"
 after=$(counters_at_rest)
 scrape=$(metrics)
 for s in rx tx; do
@@ -315,8 +318,8 @@ yes)
     wait $rfm
     check 'nothing of the firewall is left' no_program
     check 'no packet passes behind VLAN devices, tags or labels' nothing_passes
-    check 'random rules match as the standards require' rules_match random_rules_match
-    check 'also by the programs without types' rules_match programs_without_types_match
+    [ "$expected_types" = no ] || check 'random rules match as the standards require' rules_match random_rules_match
+    check 'random rules match by the programs without types' rules_match programs_without_types_match
     ;;
 no)
     ./rfm --config rfm.toml >rfm.log 2>&1
