@@ -9,7 +9,7 @@
 //! - [`paths`]: networks on AS paths;
 //! - [`source_check`]: bytes of invalid sources;
 //! - [`stored`]: any period, from the history on disk;
-//! - `page.html`, `page.css`, `script/`: combined into one document by build.rs.
+//! - `page.html`, `page.css`, `script/`: combined into one document by build/page.rs.
 //!
 //! The page uses the same data as /metrics, and the flow table for the lists of hosts and services.
 

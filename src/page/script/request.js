@@ -23,7 +23,8 @@ async function refresh() {
       askForNewest(query, options);
       askForLines(query);
       const source = new URL(`page/v1.json?${query}`, document.baseURI);
-      source.username = source.password = ""; // fetch refuses an address with a password; the browser sends it all the same
+      // fetch refuses an address with a password; the browser sends it all the same
+      source.username = source.password = "";
       const reply = await fetch(source, { signal: mine.signal, cache: "no-store" });
       if (!reply.ok) throw new Error(`status ${reply.status}`);
       const next = await reply.json();
