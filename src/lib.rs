@@ -45,6 +45,7 @@
 //! - a value on the page: `page/view.rs` and `page/script/`; of the agent itself, `health.js` there;
 //! - a label of the flow series: `flow/labels.rs`;
 //! - a part of a firewall rule: `types/rule/parts.rs`, `Rule::to_match`, `bpf/xdp/`;
+//! - a component or an action of BGP Flowspec: `flowspec/`;
 //! - a property of an attack's signature: `guard/signature.rs` and `guard/rules.rs`;
 //! - a config key: its section in `config/`, then `make generate`;
 //! - a kind of curve on disk: `PartKind` in `store/types.rs`, its number in `store/format/series.rs`;
@@ -66,6 +67,7 @@ pub mod control;
 pub mod enrich;
 pub mod firewall;
 pub mod flow;
+pub mod flowspec;
 pub mod guard;
 pub mod history;
 pub mod http;

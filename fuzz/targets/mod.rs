@@ -8,6 +8,7 @@ mod bmp;
 mod config;
 mod control;
 mod flow_table;
+mod flowspec;
 mod http;
 mod mmdb;
 mod page;
@@ -26,6 +27,7 @@ pub const ALL: &[(&str, Target)] = &[
     ("config", config::run),
     ("control", control::run),
     ("flow_table", flow_table::run),
+    ("flowspec", flowspec::run),
     ("http", http::run),
     ("mmdb", mmdb::run),
     ("page", page::run),

@@ -42,6 +42,18 @@ impl LimitRate {
         }
     }
 
+    /// Returns the rate of exactly this number of packets, if it is one.
+    pub fn of_packets(packets: f64) -> Option<Self> {
+        let whole = packets.fract() == 0.0 && (1.0..=f64::from(MAX_PACKETS)).contains(&packets);
+        whole.then_some(Self::Packets(packets as u32))
+    }
+
+    /// Returns the rate of exactly this number of bits, if it is one.
+    pub fn of_bits(bits: f64) -> Option<Self> {
+        let whole = bits.fract() == 0.0 && (MIN_BITS as f64..=MAX_BITS as f64).contains(&bits);
+        whole.then_some(Self::Bits(bits as u64))
+    }
+
     /// Returns the highest burst.
     pub fn max_burst(self) -> u64 {
         self.per_second() * MAX_BURST_SECONDS
