@@ -4,6 +4,13 @@
 /// Current rate, mean, maximum, packets per second, bytes and packets of a line.
 pub type Figures = (f32, f32, f32, f32, u64, u64);
 
+/// Rounds a rate to tenths and to five digits, which is more precise than what a page shows, and short.
+pub fn brief(rate: f32) -> f32 {
+    let digits = rate.abs().max(1.0).log10().floor() as i32;
+    let step = 10_f64.powi((digits - 4).max(-1));
+    ((f64::from(rate) / step).round() * step) as f32
+}
+
 /// The figure that sorts a table. The share is in the order of the mean.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SortColumn {
@@ -65,6 +72,22 @@ impl RowOrder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rates_have_five_digits() {
+        let rates = [
+            0.0,
+            0.04,
+            0.06,
+            99.96,
+            9_999.96,
+            12_345.6,
+            23_852_176.0,
+            4e10,
+        ];
+        let expected = [0.0, 0.0, 0.1, 100.0, 10_000.0, 12_346.0, 23_852_000.0, 4e10];
+        assert_eq!(rates.map(brief), expected);
+    }
 
     #[test]
     fn the_first_lines_by_each_figure() {

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use super::local::{LocalNetwork, interface_of};
-use super::order::Figures;
+use super::order::{Figures, brief};
 use super::points::Points;
 use super::query::{ListName, Query};
 use crate::flow::talkers::filter::Condition;
@@ -74,11 +74,11 @@ pub(super) fn view<'a>(
         };
         let mean = total as f32 / covered.max(1.0);
         (
-            now.round(),
-            mean.round(),
+            brief(now),
+            brief(mean),
             // the first ticks may be shorter than the window
-            most.max(mean).round(),
-            (volume.packets_now * 10.0).round() / 10.0,
+            brief(most.max(mean)),
+            brief(volume.packets_now),
             volume.bytes,
             volume.packets,
         )

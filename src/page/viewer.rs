@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::order::RowOrder;
+use super::order::{RowOrder, brief};
 use super::points::Points;
 use super::query::{Query, Stack, TopTableName};
 use crate::history::string_refs::OTHER;
@@ -179,15 +179,15 @@ impl<'a> Viewer<'a> {
         let window = self.window;
         let curves = families.iter().flatten().filter_map(|e| e.curve.as_deref());
         Some(Crossing {
-            now: tenths(sum(&|e| e.now.0)),
-            mean: tenths(sum(&|e| e.sums(window).bytes) / self.covered),
-            max: tenths(sum(&|e| e.sums(window).most)),
-            packets: tenths(sum(&|e| e.now.1)),
-            packets_mean: tenths(sum(&|e| e.sums(window).packets) / self.covered),
+            now: brief(sum(&|e| e.now.0)),
+            mean: brief(sum(&|e| e.sums(window).bytes) / self.covered),
+            max: brief(sum(&|e| e.sums(window).most)),
+            packets: brief(sum(&|e| e.now.1)),
+            packets_mean: brief(sum(&|e| e.sums(window).packets) / self.covered),
             families: self
                 .stack
                 .is_none()
-                .then(|| families.map(|family| family.map_or(0.0, |entry| tenths(entry.now.0)))),
+                .then(|| families.map(|family| family.map_or(0.0, |entry| brief(entry.now.0)))),
             bytes_total: observed.iter().map(|c| c.bytes).sum(),
             packets_total: observed.iter().map(|c| c.packets).sum(),
             // a reader that has the previous points adds the current rate
@@ -359,10 +359,10 @@ impl<'a> Viewer<'a> {
         };
         (
             what,
-            tenths(now),
-            tenths(total / self.covered),
-            tenths(most),
-            tenths(line.now.1),
+            brief(now),
+            brief(total / self.covered),
+            brief(most),
+            brief(line.now.1),
             sums.bytes as u64,
             sums.packets as u64,
         )
@@ -447,9 +447,4 @@ fn as_number(value: u32) -> i64 {
         OTHER => -1,
         value => value.into(),
     }
-}
-
-/// Rounds to a tenth, which is precise enough and short.
-fn tenths(rate: f32) -> f32 {
-    (rate * 10.0).round() / 10.0
 }

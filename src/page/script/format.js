@@ -20,6 +20,7 @@ const packets = rate => withUnit(rate, "p/s");
 const percent = part => !Number.isFinite(part) ? "" : part >= 0.0995 ? `${(part * 100).toFixed(0)} %` : part >= 0.00095 || part === 0 ? `${(part * 100).toFixed(1)} %` : "< 0.1 %";
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const count = value => !Number.isFinite(value) ? "–" : whole.format(value).replaceAll(",", "\u202f");
+const plural = (n, noun) => `${count(n)} ${noun}${n === 1 ? "" : "s"}`;
 const bytes = value => withUnit(value, "B");
 const timeZone = () => chosen.zone === "utc" ? "UTC" : undefined;
 const clock = (seconds, long) => new Date(seconds * 1000).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", second: long ? "2-digit" : undefined, timeZone: timeZone() });

@@ -5,7 +5,9 @@ const figure = (name, from = view) => samples(from, name)[0]?.[1];
 const lost = from => figure("rfm_collector_dropped_packets_total", from) ?? 0;
 const grew = name => before ? (figure(name) ?? 0) - (figure(name, before) ?? 0) : 0;
 const perLabel = (name, label) => samples(view, name).map(([labels, value]) => [labels[label] ?? "", value]);
-const sumOf = (name, from = view) => samples(from, name).reduce((sum, [, value]) => sum + value, 0);
+const total = pairs => pairs.reduce((sum, [, value]) => sum + value, 0);
+const sumOf = (name, from = view) => total(samples(from, name));
+const list = pairs => pairs.map(([label, n]) => `${count(n)} ${label}`).join(", ");
 
 function drawHealth() {
   const items = [sampling(), losses(), ...fills(), databases(), bmp(), rib(), firewall(), ipfix(), errors(), config(), processItem()];
@@ -22,19 +24,13 @@ function drawHealth() {
 }
 
 function sampling() {
-  const rate = figure("rfm_sample_rate"), overload = figure("rfm_collector_overload_rate") ?? 1;
+  const rate = figure("rfm_sample_rate"), k = figure("rfm_collector_overload_rate");
   const estimates = rate !== 1 || figure("rfm_collector_thinned_packets_total") > 0;
   return {
-    name: "Sampling", level: overload > 1 ? "warn" : undefined,
-    text: (rate === 1 ? "Every packet" : `1 in ${count(rate)} packets`) + (overload > 1 ? `, of new flows now 1 in ${count(rate * overload)}` : ""),
-    more: ["Interface figures are of every packet" + (estimates ? ", networks are estimates" : ""), addedByFlood()],
+    name: "Sampling", level: k > 1 ? "warn" : undefined,
+    text: (rate === 1 ? "Every packet" : `1 in ${count(rate)} packets`) + (k > 1 ? `, new flows 1 in ${count(rate * k)}` : ""),
+    more: ["Interface figures are of every packet" + (estimates ? ", networks are estimates" : "")],
   };
-}
-
-// The part of the packets that adaptive sampling counted in place of others.
-function addedByFlood() {
-  const added = figure("rfm_collector_added_packets_total") ?? 0, accounted = figure("rfm_collector_accounted_packets_total") ?? 0;
-  return added > 0 && accounted > 0 && `${percent(added / accounted)} of the packets in networks stand for others of a flood: rfm top shows the error of each`;
 }
 
 function losses() {
@@ -76,7 +72,7 @@ function rib() {
   const routes = perLabel("rfm_rib_routes", "family");
   if (!routes.length) return null;
   const stale = sumOf("rfm_rib_stale_routes");
-  return { name: "Routes", level: stale ? "warn" : undefined, text: routes.map(([family, n]) => `${count(n)} ${family}`).join(", "), more: [stale && `${count(stale)} stale`, ...perLabel("rfm_rib_prefixes", "family").map(([family, n]) => `${count(n)} ${family} prefixes`)] };
+  return { name: "Routes", level: stale ? "warn" : undefined, text: list(routes), more: [stale && `${count(stale)} stale`, ...perLabel("rfm_rib_prefixes", "family").map(([family, n]) => `${count(n)} ${family} prefixes`)] };
 }
 
 function firewall() {
@@ -86,17 +82,17 @@ function firewall() {
   const dropsIn = from => new Map(samples(from, "rfm_firewall_packets_total").filter(([labels]) => labels.action === "drop").map(([labels, n]) => [labels.rule, n]));
   const drops = dropsIn(view), earlier = before ? dropsIn(before) : drops, seconds = elapsed();
   const rates = [...drops].map(([rule, n]) => [rule, seconds > 0 ? Math.max(0, n - (earlier.get(rule) ?? n)) / seconds : 0]).filter(([, rate]) => rate > 0).sort((a, b) => b[1] - a[1]);
-  const now = rates.reduce((sum, [, rate]) => sum + rate, 0), all = [...drops.values()].reduce((sum, n) => sum + n, 0);
+  const now = total(rates), all = total([...drops]);
   const refused = perLabel("rfm_firewall_blackhole_refused_total", "reason").filter(([, n]) => n);
   return {
     name: "Firewall", level: bare ? "bad" : now > 0 ? "warn" : undefined,
     text: now > 0 ? `${packets(now)} dropped` : ports.length ? "Drops nothing now" : "On no interface",
     more: [
-      modes.map(([mode, n]) => `${count(n)} ${n === 1 ? "interface" : "interfaces"}, ${mode === "none" ? "not attached" : mode}`).join("; "),
-      perLabel("rfm_firewall_rules", "origin").filter(([, n]) => n).map(([origin, n]) => `${count(n)} ${origin}`).join(", ").replace(/^(?=.)/, "rules: "),
+      modes.map(([mode, n]) => `${plural(n, "interface")}, ${mode === "none" ? "not attached" : mode}`).join("; "),
+      list(perLabel("rfm_firewall_rules", "origin").filter(([, n]) => n)).replace(/^(?=.)/, "rules: "),
       all && `${count(all)} packets dropped since the start`,
       ...rates.slice(0, 4).map(([rule, rate]) => `${rule}: ${packets(rate)}`),
-      refused.length && `blackholes refused: ${refused.map(([reason, n]) => `${count(n)} ${reason}`).join(", ")}`,
+      refused.length && `blackholes refused: ${list(refused)}`,
     ],
   };
 }
@@ -106,13 +102,13 @@ function ipfix() {
   if (!collectors.length) return null;
   const dropped = new Map(perLabel("rfm_ipfix_dropped_records_total", "collector")), earlier = before ? sumOf("rfm_ipfix_dropped_records_total", before) : 0;
   const all = sumOf("rfm_ipfix_dropped_records_total");
-  return { name: "IPFIX", level: before && all > earlier ? "bad" : all ? "warn" : undefined, text: `${count(collectors.length)} ${collectors.length === 1 ? "collector" : "collectors"}`, more: collectors.slice(0, 8).map(([name, n]) => `${name}: ${count(n)} records${dropped.get(name) ? `, ${count(dropped.get(name))} dropped` : ""}`) };
+  return { name: "IPFIX", level: before && all > earlier ? "bad" : all ? "warn" : undefined, text: plural(collectors.length, "collector"), more: collectors.slice(0, 8).map(([name, n]) => `${name}: ${count(n)} records${dropped.get(name) ? `, ${count(dropped.get(name))} dropped` : ""}`) };
 }
 
 function errors() {
   const found = perLabel("rfm_errors_total", "subsystem").filter(([, n]) => n), parse = perLabel("rfm_parse_errors_total", "reason").filter(([, n]) => n);
   const now = before ? sumOf("rfm_errors_total") - sumOf("rfm_errors_total", before) : 0;
-  return { name: "Errors", level: now > 0 ? "warn" : undefined, text: found.length ? count(found.reduce((sum, [, n]) => sum + n, 0)) : "None", more: [...found.map(([name, n]) => `${name}: ${count(n)}`), ...parse.map(([name, n]) => `frames with garbled ${name}: ${count(n)}`)] };
+  return { name: "Errors", level: now > 0 ? "warn" : undefined, text: found.length ? count(total(found)) : "None", more: [...found.map(([name, n]) => `${name}: ${count(n)}`), ...parse.map(([name, n]) => `frames with garbled ${name}: ${count(n)}`)] };
 }
 
 function config() {

@@ -70,7 +70,7 @@ function drawSums() {
 function sumOfPorts(name, members) {
   const total = of => members.reduce((sum, port) => sum + of(port), 0);
   const speed = members.every(port => port.speed) ? total(port => port.speed) : null;
-  const sum = { name, alias: members.length === 1 ? "1 interface" : `${members.length} interfaces`, kind: "", master: "", attach: "", speed };
+  const sum = { name, alias: plural(members.length, "interface"), kind: "", master: "", attach: "", speed };
   for (const dir of ["ingress", "egress"]) {
     const watched = members.filter(port => port[dir]);
     if (!watched.length) { sum[dir] = null; continue; }

@@ -15,7 +15,7 @@ function drawStatus() {
   // the reader's clock may be wrong
   const old = performance.now() - newest > 30000;
   const problems = view.problems ?? [];
-  const state = problems.length ? `${problems.length} ${problems.length === 1 ? "problem" : "problems"}` : "healthy";
+  const state = problems.length ? plural(problems.length, "problem") : "healthy";
   announce(old ? "The figures are old" : state);
   status.className = problems.length || old ? "warn" : "good";
   status.textContent = [
