@@ -36,6 +36,10 @@ const FIREWALL: &str = "[agent.firewall]\nenabled = true\ninterfaces = [\"a0\"]\
     [[agent.firewall.rule]]\nsrc = \"203.0.113.0/24\"\n\
     [[agent.firewall.rule]]\nsrc = \"192.0.2.0/24\"\naction = \"pass\"\n";
 
+/// The frames of the test are many more.
+const GUARD: &str = "[agent.guard]\nenabled = true\n[[agent.guard.threshold]]\ninterface = \"a0\"\n\
+    direction = \"in\"\nabove_packets = 1\nfor = \"1s\"\n";
+
 const ROLE: &str = "[[agent.interface]]\ninterfaces = [\"a0\"]\nrole = \"transit\"\n";
 
 /// Families of an expression.
@@ -52,7 +56,7 @@ fn panels_say_what_was_sent() {
     let lab = Lab::new();
     let (a, b) = lab.pair();
     let more = format!(
-        "{EXACT}{ROLE}{FIREWALL}{}[agent.enrich.rib.bmp]\nhost = \"127.0.0.1\"\nallow = [\"127.0.0.1\"]\n",
+        "{EXACT}{ROLE}{FIREWALL}{GUARD}{}[agent.enrich.rib.bmp]\nhost = \"127.0.0.1\"\nallow = [\"127.0.0.1\"]\n",
         databases(&lab)
     );
     let text = config(r#"["a0"]"#, &more) + "peer_series = true\n" + &rpki(&lab);
@@ -79,6 +83,7 @@ fn panels_say_what_was_sent() {
             roles_and_neighbors(&view);
             validation_states(&view);
             invalid_sources(&view);
+            alarms(&view);
             events(&view, &a);
             older_dashboards(&a);
         },
@@ -326,7 +331,7 @@ fn roles_and_neighbors(view: &View) {
     }
 }
 
-/// The start of the agent, in milliseconds; no blackhole is in force.
+/// The start of the agent, in milliseconds; no blackhole is in force, and a threshold is exceeded.
 fn events(view: &View, a: &Namespace) {
     let expressions: Vec<_> = annotations()
         .iter()
@@ -336,6 +341,14 @@ fn events(view: &View, a: &Namespace) {
     let start = query(a, &expressions[0]).expect("a start") / 1e3;
     assert!((0.0..600.0).contains(&(now - start)), "{start}, now {now}");
     assert_eq!(query(a, &expressions[1]), Some(0.0));
+    assert_eq!(query(a, &expressions[2]), Some(1.0));
+}
+
+fn alarms(view: &View) {
+    let kinds = results(view, "Alarms", "A", "kind");
+    assert_eq!(kinds.keys().collect::<Vec<_>>(), ["above_packets"]);
+    let active = results(view, "Attacks in progress", "A", "kind");
+    assert_eq!(active.values().collect::<Vec<_>>(), [&1.0]);
 }
 
 fn validation_states(view: &View) {
@@ -490,9 +503,9 @@ fn the_dashboard_is_complete() {
         .filter(|panel| panel["collapsed"] == true)
         .filter_map(|panel| panel["title"].as_str())
         .collect();
-    assert_eq!(collapsed, ["BMP and routes", "IPFIX", "Firewall"]);
+    assert_eq!(collapsed, ["BMP and routes", "IPFIX", "Firewall", "Guard"]);
     let events: Vec<_> = annotations().iter().map(|a| a["name"].clone()).collect();
-    assert_eq!(events, ["Restarts", "Blackholes"]);
+    assert_eq!(events, ["Restarts", "Blackholes", "Attacks"]);
     let links = dashboard["panels"].to_string();
     assert!(
         links.contains("http://${__field.labels.instance}/"),
