@@ -802,6 +802,27 @@ in
     required = false;
     description = "Most rules of all attacks at once.";
   };
+  "agent.guard.baseline" = {
+    type = enum [ "off" "learn" "frozen" ];
+    default = "off";
+    shipped = false;
+    required = false;
+    description = "\"learn\" learns the usual traffic of each protected prefix in each hour of the week, and raises its thresholds to baseline_factor times that; \"frozen\" keeps what was learned. The thresholds prefix_* are the lowest. The first 256 prefixes are learned.";
+  };
+  "agent.guard.baseline_factor" = {
+    type = ints.between 2 100;
+    default = 3;
+    shipped = false;
+    required = false;
+    description = "The learned thresholds are so many times the usual traffic.";
+  };
+  "agent.guard.baseline_file" = {
+    type = str;
+    default = "/var/lib/rfm/guard-baseline";
+    shipped = false;
+    required = false;
+    description = "Keeps what was learned over a restart: 7 kB for each prefix.";
+  };
   "agent.guard.pcap" = {
     type = bool;
     default = false;

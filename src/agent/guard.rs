@@ -11,16 +11,20 @@ use crate::bpf::capture::{PacketCapture, TracedProgram};
 use crate::bpf::load::LoadedPrograms;
 use crate::config::{self, Agent};
 use crate::firewall::handle::Handle;
+use crate::guard::backend::RuleBackend;
+use crate::guard::baseline::BaselineSettings;
+use crate::guard::baseline_file::{self, BaselineFile};
 use crate::guard::feed::GuardFeed;
 use crate::guard::links::LinkCounters;
 use crate::guard::recorder::PacketFiles;
 use crate::guard::report::DetectorEvent;
 use crate::guard::shared::{GuardHandle, GuardRequest};
-use crate::guard::thread::{RuleBackend, Worker};
+use crate::guard::thread::Worker;
 use crate::guard::thresholds::PlainThreshold;
 use crate::guard::{ActionSettings, DetectorSettings, Thresholds};
 use crate::netlink;
 use crate::sys::os_error;
+use crate::types::guard::BaselineMode;
 use crate::types::prefix::Prefix;
 
 /// Protected prefixes if the configuration names none; the rest is left out.
@@ -33,6 +37,8 @@ pub(super) struct PreparedGuard {
     events: Receiver<DetectorEvent>,
     settings: ActionSettings,
     links: LinkCounters,
+    /// `None`: nothing is learned.
+    baseline: Option<BaselineFile>,
 }
 
 impl PreparedGuard {
@@ -71,6 +77,8 @@ impl PreparedGuard {
                 max_rules: config.max_rules as usize,
             },
             links: links(config),
+            baseline: (config.baseline == BaselineMode::Learn)
+                .then(|| BaselineFile(config.baseline_file.clone())),
         };
         Ok(Some((guard, feed)))
     }
@@ -121,6 +129,7 @@ impl Running {
     ) -> Result<(), Error> {
         let backend = firewall.map(|handle| Box::new(handle) as Box<dyn RuleBackend>);
         let worker = Worker::new(guard.settings, backend, guard.handle, guard.links);
+        let worker = worker.save(guard.baseline);
         let worker = match recorder {
             Some(recorder) => worker.record(Box::new(recorder)),
             None => worker,
@@ -155,6 +164,26 @@ fn detector(config: &config::Guard, protect: Vec<Prefix>) -> DetectorSettings {
             config.prefix_syn,
             config.prefix_fragments,
         ]),
+        baseline: baseline(config),
+    }
+}
+
+fn baseline(config: &config::Guard) -> BaselineSettings {
+    let path = &config.baseline_file;
+    let learned = match config.baseline {
+        BaselineMode::Off => Ok(Default::default()),
+        BaselineMode::Learn | BaselineMode::Frozen => baseline_file::load(path),
+    };
+    BaselineSettings {
+        mode: config.baseline,
+        factor: config.baseline_factor as f32,
+        learned: learned.unwrap_or_else(|why| {
+            let shown = path.display();
+            log::warn!(
+                "the baseline of the guard in {shown} is not used, so that the thresholds are those of the configuration: {why}"
+            );
+            Default::default()
+        }),
     }
 }
 

@@ -10,12 +10,13 @@ use super::values::{
     MAX_LIST, SECOND, boolean, canonical_prefix, duration, list, named, number, optional,
     path as folder, text,
 };
-use crate::types::guard::{AlarmKind, AlarmTarget, GuardAction, GuardMode, Heading};
+use crate::types::guard::{AlarmKind, AlarmTarget, BaselineMode, GuardAction, GuardMode, Heading};
 use crate::types::prefix::Prefix;
 use crate::types::static_peer::or_empty;
 
 const MAX_PATH: usize = 3_900;
 const MAX_PCAP_FILES: u32 = 10_000;
+const MAX_FACTOR: u32 = 100;
 const MAX_THRESHOLD: u64 = 1_000_000_000_000;
 /// Rules of all attacks at once.
 pub const MAX_RULES: u32 = 256;
@@ -71,6 +72,27 @@ section! {
             unit: "rules",
             default: 64,
             text: "Most rules of all attacks at once.",
+        }
+        baseline: BaselineMode = key {
+            reload: Restart,
+            type: named::<BaselineMode>(),
+            default: BaselineMode::Off,
+            text: "\"learn\" learns the usual traffic of each protected prefix in each hour of the week, and raises its thresholds \
+                   to baseline_factor times that; \"frozen\" keeps what was learned.",
+            details: "The thresholds prefix_* are the lowest. The first 256 prefixes are learned.",
+        }
+        baseline_factor: u32 = key {
+            reload: Restart,
+            type: number(2..=MAX_FACTOR),
+            unit: "times",
+            default: 3,
+            text: "The learned thresholds are so many times the usual traffic.",
+        }
+        baseline_file: PathBuf = key {
+            reload: Restart,
+            type: folder(MAX_PATH),
+            default: "/var/lib/rfm/guard-baseline".into(),
+            text: "Keeps what was learned over a restart: 7 kB for each prefix.",
         }
         #[serde(skip_serializing_if = "Vec::is_empty")]
         threshold: Vec<GuardThreshold> = tables {

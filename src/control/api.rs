@@ -16,8 +16,8 @@ use crate::enrich::rib::SHORTEST_NETWORK;
 pub use crate::types::rule::FirewallRule;
 pub use flows::{FlowsReply, LiveFlow, TopGroup, TopReply, TopSum};
 pub use guard::{
-    GuardAllow, GuardAttack, GuardChanged, GuardEvent, GuardFlow, GuardReply, GuardStop,
-    MissedEvents,
+    GuardAllow, GuardAttack, GuardBaseline, GuardChanged, GuardEvent, GuardFlow, GuardReply,
+    GuardStop, MissedEvents,
 };
 pub use history::{
     BillReply, HistoryEvent, HistoryReply, HistoryRow, SampleRow, SamplesReply, SourceSamples,

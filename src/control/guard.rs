@@ -11,13 +11,15 @@ use super::params::Params;
 use super::post::body;
 use super::routes::{ControlRoutes, Reply, RequestError, json};
 use super::{api, rfc3339};
+use crate::guard::baseline::{HourValues, LearnedTraffic, hour_of_week};
 use crate::guard::links::LinkLoad;
 use crate::guard::report::AttackId;
 use crate::guard::shared::{AttackEvent, AttackStatus, GuardHandle, OperatorCommand};
 use crate::http::respond;
+use crate::sys::clock;
 use crate::types::address_detail::AddressDetail;
 use crate::types::flow::FlowRecord;
-use crate::types::guard::Quantity;
+use crate::types::guard::{Heading, Quantity};
 use crate::types::named::Named;
 use crate::types::prefix::Prefix;
 
@@ -48,6 +50,7 @@ impl ControlRoutes {
             action: config.action.name().to_owned(),
             protect: texts(&state.protect),
             allowed: texts(&state.allowed),
+            baselines: baselines(&state.learned),
             hosts: state.hosts,
             evicted_hosts: state.evictions,
             active: state
@@ -133,6 +136,30 @@ pub(super) fn json_line(value: &impl Serialize) -> Vec<u8> {
     let mut line = serde_json::to_vec(value).unwrap_or_default();
     line.push(b'\n');
     line
+}
+
+/// The usual traffic in the current hour.
+fn baselines(learned: &LearnedTraffic) -> Vec<api::GuardBaseline> {
+    let hour = hour_of_week(clock::unix_seconds());
+    let each = learned
+        .iter()
+        .flat_map(|one| Heading::ALL.iter().map(move |heading| (one, *heading)));
+    each.map(|((prefix, hours), heading)| {
+        let usual = &hours[hour][heading as usize];
+        let value = |quantity: Quantity| f64::from(usual[quantity as usize]).round();
+        let is_learned = |hour: &&HourValues| hour.iter().flatten().any(|value| *value > 0.0);
+        api::GuardBaseline {
+            prefix: prefix.to_string(),
+            direction: heading.name().to_owned(),
+            learned_hours: hours.iter().filter(is_learned).count() as u64,
+            packets_per_second: value(Quantity::Packets),
+            bits_per_second: value(Quantity::Bits),
+            new_flows_per_second: value(Quantity::NewFlows),
+            syn_per_second: value(Quantity::Syn),
+            fragments_per_second: value(Quantity::Fragments),
+        }
+    })
+    .collect()
 }
 
 fn attack(status: &AttackStatus, addresses: AddressDetail) -> api::GuardAttack {

@@ -3,15 +3,11 @@
 //! from this prefix, which is the common format of block lists; `#` and `;` start a comment. The file `-` is standard
 //! input.
 
-use std::fs::OpenOptions;
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::Path;
 
-use rustix::fs::OFlags;
-
 use super::rule_syntax;
-use crate::sys::os_error;
+use crate::sys::files::{read_bytes, read_limited};
 use crate::types::rule::{PatternCache, Rule, RuleArgs};
 
 /// Bytes: about 160 for each rule, at the maximum number of rules.
@@ -45,32 +41,6 @@ fn text(bytes: Result<Vec<u8>, String>) -> Result<String, String> {
         let valid = error.utf8_error().valid_up_to();
         format!("cannot read: expected UTF-8, got another byte at offset {valid}")
     })
-}
-
-/// Reads a regular file of at most `limit` bytes.
-pub(super) fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
-    let cannot = |error: io::Error| format!("cannot read: {}", os_error::of_file(&error));
-    // NONBLOCK: opening a FIFO otherwise waits for a writer
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(OFlags::NONBLOCK.bits() as i32)
-        .open(path)
-        .map_err(cannot)?;
-    if !file.metadata().map_err(cannot)?.is_file() {
-        return Err("expected a regular file".into());
-    }
-    read_limited(file, limit)
-}
-
-/// Reads at most `limit` bytes.
-fn read_limited(source: impl Read, limit: u64) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    let length = source.take(limit + 1).read_to_end(&mut bytes);
-    let length = length.map_err(|error| format!("cannot read: {}", os_error::of_file(&error)))?;
-    if length as u64 > limit {
-        return Err(format!("expected at most {limit} bytes, got more"));
-    }
-    Ok(bytes)
 }
 
 /// Line numbers, from 1, each with its error.

@@ -2,9 +2,8 @@
 //! The file of the runtime rules, for the next start: lines as in a rule file, with the number and the expiry of each.
 
 use std::fmt::Write as _;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,6 +12,7 @@ use humantime_serde::re::humantime::{format_rfc3339_seconds, parse_rfc3339};
 use super::rule_set::RuleEntry;
 use super::{file, rule_set, rule_syntax};
 use crate::sys::clock;
+use crate::sys::files::{beside, read_bytes, replace};
 use crate::types::rule::{MAX_TTL, PatternCache, RuleId};
 
 const HEAD: &str = "# Rules of rfm made at run time: written by the agent, read at its start.\n";
@@ -33,30 +33,9 @@ impl Now {
     }
 }
 
-/// Replaces the file in one step: at any moment either the old or the new file exists.
+/// Saves the rules.
 pub fn save(path: &Path, entries: &[RuleEntry], now: Now) -> io::Result<()> {
-    let beside = beside(path, ".new");
-    let written = write(&beside, &text(entries, now)).and_then(|()| fs::rename(&beside, path));
-    if written.is_err() {
-        // an incomplete file on a full disk uses space that the next attempt needs
-        let _ = fs::remove_file(&beside);
-    }
-    written
-}
-
-/// Creates a new file: it never writes to an existing file, or to a link that another user placed there.
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut out = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    out.write_all(text.as_bytes())?;
-    out.sync_data()
+    replace(path, text(entries, now).as_bytes())
 }
 
 /// Keeps a file that could not be read completely as FILE.bad, before it is replaced. Returns `None` if it is not a
@@ -71,12 +50,6 @@ pub fn keep(path: &Path) -> io::Result<Option<PathBuf>> {
         _ => {}
     }
     fs::hard_link(path, &kept).map(|()| Some(kept))
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
 
 fn text(entries: &[RuleEntry], now: Now) -> String {
@@ -100,7 +73,7 @@ pub fn load(path: &Path, now: Now) -> Result<(Vec<RuleEntry>, Vec<String>), Stri
     if matches!(fs::symlink_metadata(path), Err(e) if e.kind() == io::ErrorKind::NotFound) {
         return Ok(Default::default());
     }
-    let bytes = file::read_bytes(path, 2 * file::MAX_SIZE)?;
+    let bytes = read_bytes(path, 2 * file::MAX_SIZE)?;
     Ok(parse(&bytes, now))
 }
 

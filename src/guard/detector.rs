@@ -4,22 +4,22 @@
 //! A record counts unless it belongs to an established TCP connection or to a flow with answers. If the record precedes
 //! the answer, its values are subtracted again.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use foldhash::fast::RandomState;
 
 use super::DetectorSettings;
 use super::Thresholds;
+use super::baseline::{Baselines, HourValues, LearnedTraffic};
+use super::exclusions::{exceptions, is_excluded};
 use super::host_table::{HostKey, HostTable};
 use super::origins::{crossed, origins};
-use super::report::{AttackId, AttackReport, DetectorEvent, Exception};
+use super::report::{AttackId, AttackReport, DetectorEvent};
 use super::sample::RecordSample;
-use super::signature::{Evidence, Signature, derive};
+use super::signature::{Evidence, derive};
 use super::slots::{Exceeding, SLOT_SHIFT, TrafficSlots};
-use super::traffic::{
-    self, Values, has_ack, is_answer, is_connection, is_later_fragment, is_only_syn, reversed,
-};
+use super::traffic::{self, Values, has_ack, is_answer, is_connection, is_only_syn, reversed};
 use crate::enrich::source_check::PrefixMap;
 use crate::flow::table::FlowTable;
 use crate::flow::thread::RecordLookup;
@@ -27,7 +27,6 @@ use crate::types::flow::{Direction, Family, FlowKey, FlowRecord};
 use crate::types::guard::{AlarmKind, AlarmTarget, Heading, Quantity};
 use crate::types::named::Named;
 use crate::types::prefix::Prefix;
-use crate::types::protocol::Protocol;
 
 /// Hosts that are watched in slots.
 const MAX_WATCHED: usize = 256;
@@ -45,8 +44,6 @@ const CALM_NS: u64 = 5_000_000_000;
 const UPDATE_NS: u64 = 500_000_000;
 /// Flows in a report.
 const REPORTED_FLOWS: usize = 5;
-/// Flows that a signature may hit and that are excepted.
-const MAX_EXCEPTIONS: usize = 8;
 
 /// A host or a protected prefix with its traffic.
 struct Watched {
@@ -76,8 +73,14 @@ pub struct ReportLookups<'a> {
     pub lookup: &'a dyn RecordLookup,
 }
 
+/// The thresholds of one host or prefix, by heading.
+type Limits = [Thresholds; Heading::ALL.len()];
+
 pub struct Detector {
     settings: DetectorSettings,
+    baselines: Baselines,
+    /// The wall clock in seconds.
+    unix_s: u64,
     protected: PrefixMap<usize>,
     hosts: HostTable,
     /// The protected prefixes first, in the order of the settings.
@@ -109,7 +112,8 @@ fn host_prefix(address: IpAddr) -> Prefix {
 
 impl Detector {
     /// `random` seeds the sample.
-    pub fn new(settings: DetectorSettings, random: u64, now_ns: u64) -> Self {
+    pub fn new(mut settings: DetectorSettings, random: u64, now_ns: u64) -> Self {
+        let baseline = std::mem::take(&mut settings.baseline);
         let prefixes = settings.protect.iter().enumerate();
         let protected = PrefixMap::new(prefixes.map(|(at, prefix)| (*prefix, at)));
         let watched = settings
@@ -118,6 +122,8 @@ impl Detector {
             .map(|prefix| Watched::new(*prefix, None, now_ns));
         Self {
             watched: watched.collect(),
+            baselines: Baselines::new(&settings.protect, baseline),
+            unix_s: 0,
             protected,
             hosts: HostTable::default(),
             by_host: HashMap::default(),
@@ -234,13 +240,15 @@ impl Detector {
     }
 
     /// Moves the clock, and evaluates everything that is watched once in each slot. Returns whether it did.
-    pub fn advance(&mut self, now_ns: u64, known: ReportLookups<'_>) -> bool {
+    pub fn advance(&mut self, now_ns: u64, unix_s: u64, known: ReportLookups<'_>) -> bool {
         let is_same = now_ns >> SLOT_SHIFT == self.now_ns >> SLOT_SHIFT;
         self.now_ns = now_ns;
         if is_same {
             return false;
         }
         let sampled = self.watched.iter().flat_map(|one| &one.samples);
+        let is_new_second = unix_s != self.unix_s;
+        self.unix_s = unix_s;
         self.sample_room = MAX_SAMPLES.saturating_sub(sampled.flatten().count());
         let prefixes = self.settings.protect.len();
         // hosts first: a prefix leaves out what an attacked host gets
@@ -250,24 +258,70 @@ impl Detector {
         for at in (prefixes..self.watched.len()).rev() {
             self.release(at);
         }
+        if is_new_second && !self.is_starting() {
+            self.learn();
+        }
         true
+    }
+
+    /// Returns whether the agent has only started: all flows are new.
+    fn is_starting(&self) -> bool {
+        self.now_ns.saturating_sub(self.started_ns) < GRACE_NS
+    }
+
+    /// Adds the last second of each protected prefix to its baseline.
+    fn learn(&mut self) {
+        let (prefixes, hosts) = self.watched.split_at(self.settings.protect.len());
+        let attacked = hosts.iter().filter(|host| host.attack.is_some());
+        let attacked: HashSet<usize> = attacked
+            .filter_map(|host| self.protected.get(host.target.address()).copied())
+            .collect();
+        for (at, prefix) in prefixes.iter().enumerate() {
+            let mut traffic = HourValues::default();
+            for &heading in Heading::ALL {
+                for &quantity in Quantity::ALL {
+                    traffic[heading as usize][quantity as usize] =
+                        prefix.slots.complete(heading, quantity);
+                }
+            }
+            let is_attacked = prefix.attack.is_some() || attacked.contains(&at);
+            self.baselines
+                .observe(at, &traffic, is_attacked, self.unix_s);
+        }
+    }
+
+    /// Returns what was learned if it has changed since the last call.
+    pub fn take_learned(&mut self) -> Option<LearnedTraffic> {
+        self.baselines.take_changed()
+    }
+
+    fn limits(&self, at: usize) -> Limits {
+        if self.watched[at].key.is_some() {
+            return [self.settings.host; Heading::ALL.len()];
+        }
+        [Heading::In, Heading::Out].map(|heading| {
+            self.baselines
+                .thresholds(at, heading, &self.settings.prefix, self.unix_s)
+        })
     }
 
     fn evaluate(&mut self, at: usize, known: ReportLookups<'_>) {
         let now = self.now_ns;
-        let thresholds = match self.watched[at].key {
-            Some(_) => self.settings.host,
-            None => self.settings.prefix,
-        };
+        let limits = self.limits(at);
         let watched = &mut self.watched[at];
         watched.slots.advance(now);
         for &heading in Heading::ALL {
-            watched.sample(heading, &thresholds, now, &mut self.sample_room);
+            watched.sample(
+                heading,
+                &limits[heading as usize],
+                now,
+                &mut self.sample_room,
+            );
         }
         if watched.attack.is_some() {
-            self.follow(at, &thresholds, known);
-        } else if now.saturating_sub(self.started_ns) >= GRACE_NS {
-            self.search(at, &thresholds, known);
+            self.follow(at, &limits, known);
+        } else if !self.is_starting() {
+            self.search(at, &limits, known);
         }
     }
 
@@ -278,11 +332,11 @@ impl Detector {
     }
 
     /// Raises an alarm if a threshold is exceeded.
-    fn search(&mut self, at: usize, thresholds: &Thresholds, known: ReportLookups<'_>) {
+    fn search(&mut self, at: usize, limits: &Limits, known: ReportLookups<'_>) {
         let watched = &self.watched[at];
         for &heading in Heading::ALL {
             for &quantity in Quantity::ALL {
-                let threshold = thresholds.0[quantity as usize];
+                let threshold = limits[heading as usize].0[quantity as usize];
                 let Some(exceeding) = watched.slots.exceeding(heading, quantity, threshold) else {
                     continue;
                 };
@@ -350,14 +404,14 @@ impl Detector {
     }
 
     /// Reports an attack in progress again, or its end.
-    fn follow(&mut self, at: usize, thresholds: &Thresholds, known: ReportLookups<'_>) {
+    fn follow(&mut self, at: usize, limits: &Limits, known: ReportLookups<'_>) {
         let now = self.now_ns;
         let watched = &mut self.watched[at];
         let Some(mut attack) = watched.attack.take() else {
             return;
         };
         let (heading, quantity) = (attack.heading, attack.quantity);
-        let threshold = thresholds.0[quantity as usize];
+        let threshold = limits[heading as usize].0[quantity as usize];
         if watched.slots.complete(heading, quantity) > threshold * CALM_PART {
             attack.loud_ns = now;
         }
@@ -538,50 +592,4 @@ fn weight(values: &Values, thresholds: &Thresholds) -> f32 {
         .zip(&thresholds.0)
         .map(|(value, most)| value / most);
     parts.fold(f32::MIN_POSITIVE, f32::max)
-}
-
-/// Returns whether a record is no part of an attack: it belongs to a connection, or to a flow with answers.
-fn is_excluded(
-    record: &FlowRecord,
-    begun: Option<&FlowRecord>,
-    reverse: Option<&FlowRecord>,
-) -> bool {
-    let answered = reverse.is_some_and(is_answer);
-    if is_only_syn(record) {
-        return false;
-    }
-    if has_ack(record) {
-        return answered || is_connection(record) || begun.is_some_and(has_ack);
-    }
-    // fragments have no ports: an answer to one is no answer to the others
-    answered && !is_later_fragment(&record.key)
-}
-
-/// Returns the answered flows that a signature matches, and whether there are too many of them.
-fn exceptions(signature: &Signature, flows: &FlowTable) -> (Vec<Exception>, bool) {
-    let mut found = BTreeSet::new();
-    let ingress = flows
-        .parts()
-        .filter(|part| part.key.direction == Direction::Ingress);
-    for part in ingress.filter(|part| signature.matches(part)) {
-        let reverse = flows.find(&reversed(&part.key));
-        if !is_excluded(part, None, reverse) {
-            continue;
-        }
-        let key = &part.key;
-        found.insert(Exception {
-            src: key.source(),
-            dst: key.destination(),
-            protocol: key.protocol,
-            sport: match Protocol(key.protocol).has_ports() {
-                true => key.src_port,
-                false => 0,
-            },
-        });
-        if found.len() > MAX_EXCEPTIONS {
-            found.pop_last();
-            return (found.into_iter().collect(), true);
-        }
-    }
-    (found.into_iter().collect(), false)
 }

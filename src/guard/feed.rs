@@ -2,6 +2,7 @@
 //! The detector in thread flow, and its channel to thread guard.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -58,7 +59,9 @@ impl RecordWatcher for GuardFeed {
     /// Evaluates what has been counted, and sends the events.
     fn advance(&mut self, flows: &FlowTable, lookup: &dyn RecordLookup) {
         let now = clock::boot_ns();
-        if !self.detector.advance(now, ReportLookups { flows, lookup }) {
+        let unix_s = clock::unix_seconds();
+        let known = ReportLookups { flows, lookup };
+        if !self.detector.advance(now, unix_s, known) {
             return;
         }
         let mut lost = 0;
@@ -67,11 +70,16 @@ impl RecordWatcher for GuardFeed {
         for event in waiting {
             lost += u64::from(self.events.try_send(event).is_err());
         }
+        let learned = self.detector.take_learned().map(Arc::new);
         let hosts = self.detector.hosts();
         let mut state = self.handle.lock();
         state.hosts = hosts.len() as u64;
         state.evictions = hosts.evictions();
         state.watched = self.detector.watched() as u64;
         state.lost_reports += lost;
+        if let Some(learned) = learned {
+            state.unsaved = Some(Arc::clone(&learned));
+            state.learned = learned;
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::baseline::LearnedTraffic;
 use super::links::LinkLoad;
 use super::report::{AttackId, AttackReport};
 use super::rules::Decision;
@@ -96,6 +97,9 @@ pub struct GuardState {
     /// Targets for which an operator has forbidden rules.
     pub allowed: Vec<Prefix>,
     pub protect: Vec<Prefix>,
+    /// The usual traffic of the protected prefixes; what is not saved yet.
+    pub learned: Arc<LearnedTraffic>,
+    pub unsaved: Option<Arc<LearnedTraffic>>,
     pub hosts: u64,
     pub watched: u64,
     pub evictions: u64,

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, select};
 
 use super::ActionSettings;
+use super::backend::RuleBackend;
+use super::baseline_file::BaselineFile;
 use super::links::{FULL, LinkCounters, LinkLoad, LinkMeter};
 use super::recorder::AttackRecorder;
 use super::report::{AttackId, AttackReport, DetectorEvent};
 use super::rules::{Decision, decide};
 use super::shared::{AttackStatus, AttackStep, GuardHandle, GuardRequest, OperatorCommand};
-use crate::firewall::handle::Handle;
 use crate::store::event_log;
 use crate::sys::threads::Heartbeat;
 use crate::types::event::EventKind;
@@ -29,22 +30,6 @@ const SETTLED: Duration = Duration::from_secs(3);
 const RULE_PART: f32 = 0.3;
 /// Attacks in progress; a further one is only logged.
 const MAX_ATTACKS: usize = 256;
-
-/// The rules in the firewall.
-pub trait RuleBackend: Send {
-    /// Replaces all rules of the guard; returns the packets and bytes that each has matched.
-    fn set(&self, rules: Vec<Rule>) -> Result<Vec<(u64, u64)>, String>;
-}
-
-impl RuleBackend for Handle {
-    fn set(&self, rules: Vec<Rule>) -> Result<Vec<(u64, u64)>, String> {
-        let counts = self.set_guard_rules(rules).map_err(|error| error.why)?;
-        Ok(counts
-            .iter()
-            .map(|counts| (counts.packets, counts.bytes))
-            .collect())
-    }
-}
 
 struct TrackedAttack {
     status: AttackStatus,
@@ -63,6 +48,7 @@ pub struct Worker {
     settings: ActionSettings,
     backend: Option<Box<dyn RuleBackend>>,
     recorder: Option<Box<dyn AttackRecorder>>,
+    baseline: Option<BaselineFile>,
     handle: GuardHandle,
     links: LinkCounters,
     attacks: Vec<TrackedAttack>,
@@ -82,6 +68,7 @@ impl Worker {
             settings,
             backend,
             recorder: None,
+            baseline: None,
             handle,
             links,
             attacks: Vec::new(),
@@ -93,6 +80,12 @@ impl Worker {
     /// Stores the first packets of attacks.
     pub fn record(mut self, recorder: Box<dyn AttackRecorder>) -> Self {
         self.recorder = Some(recorder);
+        self
+    }
+
+    /// Saves what the detector learns.
+    pub fn save(mut self, baseline: Option<BaselineFile>) -> Self {
+        self.baseline = baseline;
         self
     }
 
@@ -377,6 +370,9 @@ impl Worker {
     pub fn check(&mut self, now: Instant) {
         if let Some(recorder) = &mut self.recorder {
             recorder.write(now);
+        }
+        if let Some(baseline) = &self.baseline {
+            baseline.save(&self.handle);
         }
         if self.attacks.iter().any(|attack| !attack.rules.is_empty()) {
             // an error is that of the next change too, which reports it

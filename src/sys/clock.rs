@@ -160,6 +160,12 @@ pub fn boot_ns() -> u64 {
     boottime().max(0).unsigned_abs()
 }
 
+/// Returns the seconds since the Unix epoch.
+pub fn unix_seconds() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.map_or(0, |since| since.as_secs())
+}
+
 fn boottime() -> i64 {
     nanoseconds(clock_gettime(ClockId::Boottime)).saturating_sub(shift())
 }

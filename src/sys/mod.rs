@@ -5,6 +5,7 @@ pub mod clock;
 pub mod descriptors;
 pub mod error_counters;
 pub mod fd_store;
+pub mod files;
 pub mod kernel;
 pub mod listen;
 pub mod logging;

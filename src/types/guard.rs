@@ -27,6 +27,28 @@ impl Named for GuardMode {
     }
 }
 
+/// Whether the guard learns the usual traffic of the protected prefixes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BaselineMode {
+    #[default]
+    Off,
+    Learn,
+    /// The learned traffic does not change.
+    Frozen,
+}
+
+impl Named for BaselineMode {
+    const ALL: &'static [Self] = &[Self::Off, Self::Learn, Self::Frozen];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Learn => "learn",
+            Self::Frozen => "frozen",
+        }
+    }
+}
+
 /// The reply to an attack.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum GuardAction {
@@ -188,4 +210,4 @@ impl fmt::Display for AlarmTarget {
     }
 }
 
-serialize_by_name!(GuardMode, GuardAction, Quantity, Heading);
+serialize_by_name!(GuardMode, BaselineMode, GuardAction, Quantity, Heading);

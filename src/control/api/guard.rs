@@ -17,12 +17,29 @@ pub struct GuardReply {
     /// Prefixes for which an operator has forbidden rules.
     pub allowed: Vec<String>,
     /// Hosts in the table, and how many with traffic made room for others.
+    /// The usual traffic of the protected prefixes in this hour of the week, with agent.guard.baseline.
+    #[serde(default)]
+    pub baselines: Vec<GuardBaseline>,
     pub hosts: u64,
     pub evicted_hosts: u64,
     /// Attacks in progress, the earliest first.
     pub active: Vec<GuardAttack>,
     /// Attacks that have ended, the latest first.
     pub ended: Vec<GuardAttack>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct GuardBaseline {
+    pub prefix: String,
+    /// "in" or "out".
+    pub direction: String,
+    /// The hours of the week that are learned, of 168.
+    pub learned_hours: u64,
+    pub packets_per_second: f64,
+    pub bits_per_second: f64,
+    pub new_flows_per_second: f64,
+    pub syn_per_second: f64,
+    pub fragments_per_second: f64,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

@@ -176,6 +176,8 @@ pub struct Simulation {
     pub alarms: Vec<AttackReport>,
     pub updates: Vec<AttackReport>,
     pub calm: usize,
+    /// The wall clock at [`START`].
+    pub unix_s: u64,
 }
 
 /// Packets 1,000, bits 8,000,000, new flows 500, SYN 200, fragments 300; a prefix has four times as much.
@@ -185,6 +187,7 @@ pub fn settings(protect: &str) -> DetectorSettings {
         protect: vec![protect.parse().unwrap()],
         host: Thresholds(host),
         prefix: Thresholds(host.map(|value| value * 4.0)),
+        baseline: Default::default(),
     }
 }
 
@@ -208,6 +211,7 @@ impl Simulation {
             alarms: Vec::new(),
             updates: Vec::new(),
             calm: 0,
+            unix_s: 1_700_000_000,
         }
     }
 
@@ -257,7 +261,8 @@ impl Simulation {
                 flows: &self.table,
                 lookup: &TestLookup,
             };
-            self.detector.advance(now, known);
+            let unix_s = self.unix_s + (now - START) / SECOND;
+            self.detector.advance(now, unix_s, known);
             for event in self.detector.take_events() {
                 match event {
                     DetectorEvent::Alarm(report) => self.alarms.push(*report),

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use super::simulation::*;
 use crate::guard::ActionSettings;
+use crate::guard::backend::RuleBackend;
 use crate::guard::links::LinkCounters;
 use crate::guard::report::{AttackReport, DetectorEvent};
 use crate::guard::shared::{AttackStep, GuardHandle};
-use crate::guard::thread::{RuleBackend, Worker};
+use crate::guard::thread::Worker;
 use crate::types::guard::{AlarmKind, AlarmTarget, GuardAction, GuardMode, Quantity};
 use crate::types::rule::Rule;
 
