@@ -4,6 +4,7 @@
 //! lists of numbers that reach rfm as the words of an operator.
 
 mod frame;
+mod random;
 mod rfc;
 
 use std::collections::BTreeMap;
@@ -11,38 +12,11 @@ use std::collections::BTreeMap;
 use rfm::types::rule::KernelRule;
 
 use crate::fixture::{Fixture, Verdict, fixture_of, rule};
+pub use random::{NETWORKS, Random};
 use rfc::{Component, Meaning, Rule};
-
-/// Xorshift (Marsaglia, 2003).
-pub struct Random(u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    pub fn below(&mut self, end: usize) -> usize {
-        (self.next() >> 32) as usize % end
-    }
-
-    /// True in `percent` of the cases.
-    pub fn chance(&mut self, percent: usize) -> bool {
-        self.below(100) < percent
-    }
-
-    pub fn of<T: Copy>(&mut self, values: &[T]) -> T {
-        values[self.below(values.len())]
-    }
-}
 
 const SETS: usize = 64;
 const FRAMES: usize = 64;
-
-/// Few addresses, so that prefixes nest and packets meet them.
-pub const NETWORKS: [&str; 4] = ["10.1", "10.2", "2001:db8:1:", "2001:db8:2:"];
 
 fn prefix(random: &mut Random, is_v4: bool) -> String {
     let network = NETWORKS[random.below(2) + if is_v4 { 0 } else { 2 }];

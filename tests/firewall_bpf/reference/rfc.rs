@@ -215,7 +215,7 @@ fn contains(prefix: &str, address: IpAddr) -> bool {
 }
 
 #[derive(Debug)]
-enum Transport {
+pub enum Transport {
     Header(Vec<u8>),
     Truncated,
     InFirstFragment,
@@ -224,17 +224,17 @@ enum Transport {
 /// A packet as the RFCs see it.
 #[derive(Debug)]
 pub struct Packet {
-    source: IpAddr,
-    destination: IpAddr,
-    protocol: u8,
-    transport: Transport,
-    length: u32,
-    dscp: u32,
-    flow_label: Option<u32>,
+    pub source: IpAddr,
+    pub destination: IpAddr,
+    pub protocol: u8,
+    pub transport: Transport,
+    pub length: u32,
+    pub dscp: u32,
+    pub flow_label: Option<u32>,
     /// In bytes.
-    offset: u16,
-    more_fragments: bool,
-    dont_fragment: bool,
+    pub offset: u16,
+    pub more_fragments: bool,
+    pub dont_fragment: bool,
 }
 
 fn word(bytes: &[u8], at: usize) -> u16 {
@@ -313,7 +313,7 @@ impl Packet {
         }
     }
 
-    fn is_icmp(&self) -> bool {
+    pub fn is_icmp(&self) -> bool {
         self.protocol == if self.source.is_ipv4() { 1 } else { 58 }
     }
 
