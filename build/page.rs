@@ -8,7 +8,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 /// The parts of the page's script, in this order. They share one closure: the page defines no globals.
-const SCRIPT: [&str; 25] = [
+const SCRIPT: [&str; 26] = [
     "dom",
     "copy",
     "filters",
@@ -31,6 +31,7 @@ const SCRIPT: [&str; 25] = [
     "plain_table",
     "paths",
     "source_check",
+    "attacks",
     "health",
     "theme",
     "start",

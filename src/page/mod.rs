@@ -8,11 +8,13 @@
 //! - [`thread`]: THREAD page, which makes a reading in each tick;
 //! - [`paths`]: networks on AS paths;
 //! - [`source_check`]: bytes of invalid sources;
+//! - [`attacks`]: the alarms of the guard;
 //! - [`stored`]: any period, from the history on disk;
 //! - `page.html`, `page.css`, `script/`: combined into one document by build/page.rs.
 //!
 //! The page uses the same data as /metrics, and the flow table for the lists of hosts and services.
 
+pub mod attacks;
 pub mod local;
 mod order;
 pub mod paths;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::{Map, Value, json};
 
 use super::Page;
+use super::attacks::AttackTable;
 use super::local::LocalReader;
 use super::paths::{PathReader, PathTables, PathsState};
 use super::source_check::SourceTable;
@@ -44,7 +45,11 @@ pub fn run(page: &Page, scrape: &Scrape, mut default_route: DefaultRoute, heartb
             let interfaces: Vec<_> = input.interfaces.iter().map(interface).collect();
             let reading = reading(start, input, &interfaces, uplink);
             let mut agent = agent_state(input, scrape, &paths);
-            agent.dashboard = scrape.live.get().config.agent.prometheus.dashboard.clone();
+            let live = scrape.live.get();
+            agent.dashboard = live.config.agent.prometheus.dashboard.clone();
+            let addresses = live.config.agent.privacy.addresses;
+            let guard = scrape.guard.as_ref();
+            agent.attacks = guard.map(|guard| AttackTable::new(&guard.lock(), addresses));
             agent.local = local_reader.read(input.interfaces, now);
             page.feed(&reading, agent)
         }) {
@@ -124,6 +129,7 @@ fn agent_state(input: &Input, scrape: &Scrape, paths: &PathsState) -> AgentState
         dashboard: String::new(),
         asns: names(databases, shown),
         source_check,
+        attacks: None,
         paths: paths.clone(),
         local: Vec::new(),
     }

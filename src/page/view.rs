@@ -24,6 +24,7 @@ use crate::history::History;
 use crate::history::time_series::{COARSE_TICKS, TICK_SECONDS};
 use crate::history::top_table::{MAX_CURVE_BYTES, Scope};
 use crate::history::window_totals::Window;
+use crate::page::attacks::AttackTable;
 use crate::page::local::LocalNetwork;
 use crate::page::paths::{PathTable, PathsState};
 use crate::page::source_check::SourceTable;
@@ -93,6 +94,9 @@ pub struct AgentState {
     pub dashboard: String,
     /// `None` if sources are not checked.
     pub source_check: Option<SourceTable>,
+    /// `None` without the guard.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attacks: Option<AttackTable>,
     #[serde(skip)]
     pub paths: PathsState,
     /// The networks of the interfaces.

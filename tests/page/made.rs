@@ -14,6 +14,7 @@ use rfm::http::Server;
 use rfm::metrics::collect::ScrapeRequest;
 use rfm::metrics::exposition::Format;
 use rfm::netlink::Link;
+use rfm::page::attacks::AttackTable;
 use rfm::page::paths::PathsState;
 use rfm::page::routes::Routes;
 use rfm::page::source_check::SourceTable;
@@ -97,6 +98,7 @@ pub struct Router {
     pub addresses: Arc<Mutex<AddressDetail>>,
     pub paths: PathsState,
     pub sources: Option<(SourceSnapshot, ViewReport)>,
+    pub attacks: Option<AttackTable>,
     /// The ifindex of the default route.
     pub uplink: Option<u32>,
     history_thread: Option<ReadThread>,
@@ -153,6 +155,7 @@ impl Router {
             sessions: [true; 2],
             addresses,
             problems: json!([]),
+            attacks: None,
             attributions: json!([]),
             names_missing: false,
             paths: PathsState::NotCounted,
@@ -313,6 +316,7 @@ impl Router {
                     .sources
                     .as_ref()
                     .map(|(sources, report)| SourceTable::new(sources, report)),
+                attacks: self.attacks.clone(),
                 local: Vec::new(),
                 paths: self.paths.clone(),
                 asns: BTreeMap::from([

@@ -5,6 +5,7 @@
 mod common;
 
 mod accessibility;
+mod attacks;
 mod browser;
 mod copy;
 mod cost;

@@ -15,6 +15,7 @@ function draw() {
     for (const dir of ["ingress", "egress"]) drawChart(dir, shown);
     drawTable();
   }
+  drawAttacks();
   drawPaths();
   drawSourceCheck();
   drawHealth();

@@ -17,7 +17,7 @@ function eventMarks(svg, frame) {
   const marks = groups.map(({ place, events }) => {
     svg.insertBefore(make("line", { class: "event", x1: place, x2: place, y1: frame.top, y2: frame.bottom }), frame.line);
     const lines = events.map(([time, kind, text]) => [moment(time), eventName(kind), text]);
-    const button = make("button", { type: "button", class: "mark", "aria-label": `${events.length === 1 ? "Event" : `${events.length} events`}: ${lines.slice(0, 8).map(line => line.filter(Boolean).join(" ")).join("; ")}` });
+    const button = make("button", { type: "button", class: events.some(([, kind]) => kind === "attack") ? "mark bad" : "mark", "aria-label": `${events.length === 1 ? "Event" : `${events.length} events`}: ${lines.slice(0, 8).map(line => line.filter(Boolean).join(" ")).join("; ")}` });
     const width = svg.viewBox.baseVal.width;
     button.style.left = `${Math.max(MARK / 2, Math.min(width - MARK / 2, place)) / width * 100}%`;
     const show = () => {
